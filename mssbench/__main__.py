@@ -1,0 +1,5 @@
+"""`python -m mssbench`."""
+
+from mssbench.cli import main
+
+main()

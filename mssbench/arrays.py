@@ -1,0 +1,150 @@
+"""The few array operations that numpy, cupy and torch do not spell alike.
+
+A method takes its namespace from its input, `xp = namespace(a)`, and never imports numpy, cupy
+or torch itself. What all three offer under one name (`@`, `xp.sum`, `xp.linalg.eigh`, ...) is
+used directly. This module imports numpy only; torch and cupy are recognised, never imported,
+until `empty` is asked for one of them.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any  # numpy.ndarray | cupy.ndarray | torch.Tensor
+
+LIBRARIES = ("torch", "numpy", "cupy")
+DEVICES = {"torch": ("cpu", "cuda"), "numpy": ("cpu",), "cupy": ("cuda",)}
+# A precision is storage and product rule together; tf32 stores float32.
+STORAGE = {
+    "float64": "float64",
+    "float32": "float32",
+    "tf32": "float32",
+    "bfloat16": "bfloat16",
+    "float16": "float16",
+}
+# numpy and cupy have no bfloat16, and their float16 linear algebra is emulated or absent.
+PRECISIONS = {
+    "torch": ("float64", "float32", "tf32", "bfloat16", "float16"),
+    "numpy": ("float64", "float32"),
+    "cupy": ("float64", "float32"),
+}
+
+
+def namespace(a: Array) -> ModuleType:
+    """The array library `a` belongs to."""
+    return sys.modules[type(a).__module__.partition(".")[0]]
+
+
+def library(a: Array) -> str:
+    """`numpy`, `cupy` or `torch`."""
+    return namespace(a).__name__
+
+
+def transpose(a: Array) -> Array:
+    """(..., m, n) -> (..., n, m), a view."""
+    return namespace(a).swapaxes(a, -1, -2)
+
+
+def symmetrize(a: Array) -> Array:
+    """The symmetric part, (A + Aᵀ) / 2."""
+    return (a + transpose(a)) / 2
+
+
+def diagonal(a: Array) -> Array:
+    """(..., n, n) -> (..., n)."""
+    xp = namespace(a)
+    return a.diagonal(0, -2, -1) if library(a) == "torch" else xp.diagonal(a, 0, -2, -1)
+
+
+def trace(a: Array) -> Array:
+    """(..., n, n) -> (..., 1, 1), kept broadcastable against `a`."""
+    return namespace(a).sum(diagonal(a), axis=-1)[..., None, None]
+
+
+def frobenius_norm(a: Array) -> Array:
+    """(..., n, n) -> (..., 1, 1), kept broadcastable against `a`; one norm per matrix."""
+    return namespace(a).linalg.norm(a, axis=(-2, -1), keepdims=True)
+
+
+def amax(a: Array, axis: int | tuple[int, ...]) -> Array:
+    """Largest value along `axis`, which is kept with length 1."""
+    xp = namespace(a)
+    return xp.amax(a, axis, True) if library(a) == "torch" else xp.amax(a, axis, keepdims=True)
+
+
+def eye_like(a: Array) -> Array:
+    """Identity (n, n) with the dtype and device of `a`, to broadcast over its batch."""
+    xp = namespace(a)
+    if library(a) == "torch":
+        return xp.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+    return xp.eye(a.shape[-1], dtype=a.dtype)
+
+
+def detach(a: Array) -> Array:
+    """`a` without its history; itself where the library records none."""
+    return a.detach() if library(a) == "torch" else a
+
+
+def inverse(a: Array) -> Array:
+    """A^{-1}. A singular matrix gives non-finite entries, and the rest of its batch is unharmed."""
+    linalg = namespace(a).linalg
+    if library(a) == "torch":
+        return linalg.inv_ex(a).inverse  # `inv` would stop at one, and wait for the device to know
+    try:
+        return linalg.inv(a)  # cupy reports nothing; numpy raises for the whole batch
+    except np.linalg.LinAlgError:
+        if a.ndim == 2:
+            return np.full_like(a, np.nan)
+        return np.stack([inverse(matrix) for matrix in a])
+
+
+def solve(a: Array, b: Array) -> Array:
+    """A^{-1} B, without torch's wait for the device to report a singular matrix."""
+    linalg = namespace(a).linalg
+    return linalg.solve_ex(a, b).result if library(a) == "torch" else linalg.solve(a, b)
+
+
+def svd(a: Array, driver: str | None = None) -> tuple[Array, Array, Array]:
+    """Thin U, s, Vᵀ. A driver is torch's word for a cuSOLVER routine."""
+    linalg = namespace(a).linalg
+    if driver is None:
+        return linalg.svd(a, full_matrices=False)  # type: ignore[no-any-return]
+    return linalg.svd(a, full_matrices=False, driver=driver)  # type: ignore[no-any-return]
+
+
+def dtype_name(a: Array) -> str:
+    """`float32`, however the library prints it."""
+    return str(a.dtype).removeprefix("torch.")
+
+
+def epsilon(a: Array) -> float:
+    """Spacing of the dtype of `a` at 1."""
+    return float(namespace(a).finfo(a.dtype).eps)
+
+
+def from_numpy(x: np.ndarray, *, like: Array) -> Array:
+    """A copy of `x` with the library, dtype and device of `like`."""
+    xp = namespace(like)
+    if library(like) == "torch":
+        return xp.tensor(x, dtype=like.dtype, device=like.device)
+    return xp.array(x, dtype=like.dtype)
+
+
+def to_numpy(a: Array) -> np.ndarray:
+    """A float64 copy on the host."""
+    if library(a) == "torch":
+        return a.detach().cpu().double().numpy()  # type: ignore[no-any-return]
+    a = a.get() if library(a) == "cupy" else a
+    return np.array(a, dtype=np.float64)
+
+
+def empty(library: str, device: str, precision: str) -> Array:
+    """A zero-length array that carries library, device and dtype, for `like=`."""
+    xp = importlib.import_module(library)
+    dtype = getattr(xp, STORAGE[precision])
+    if library == "torch":
+        return xp.empty(0, dtype=dtype, device=device)
+    return xp.empty(0, dtype=dtype)

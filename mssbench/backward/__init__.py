@@ -1,0 +1,1 @@
+"""One backward, one file: the cotangent of a root -> the gradient. Found by their place."""

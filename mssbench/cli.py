@@ -1,0 +1,210 @@
+"""The command line: parse, call, print, exit. The only module that prints or exits."""
+
+import json
+import os
+import sys
+from math import isfinite
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mssbench import __version__
+from mssbench.errors import MssbenchError
+
+app = typer.Typer(
+    help="Which differentiable batched matrix square root is faster, and how wrong is each one?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Also = Annotated[list[Path], typer.Option(help="Python file with methods of your own; repeatable.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"mssbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options that stand before any command."""
+
+
+@app.command()
+def run(
+    suite: Annotated[
+        str, typer.Argument(help="A shipped suite (`mssbench list suites`) or a file.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run. [default: results/SUITE]")
+    ] = None,
+    set_: Annotated[
+        list[str],
+        typer.Option("--set", metavar="KEY=V,V", help="Replace an axis, parameter or measure key."),
+    ] = [],  # noqa: B006
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="EXPR", help='Only cells for which this holds: "size > 16".'),
+    ] = None,
+    effort: Annotated[
+        str | None, typer.Option(help="How long to sample: smoke, quick, standard or rigorous.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda, for every cell.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure everything again.")] = False,
+    retry: Annotated[
+        str,
+        typer.Option(
+            metavar="STATUS,..", help="Measure cells again that ended so: timeout,crashed."
+        ),
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count the cells, estimate time and memory, and stop.")
+    ] = False,
+    also: Also = [],  # noqa: B006
+    python: Annotated[
+        str | None, typer.Option(help="Interpreter for the workers; it needs mssbench.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure what is missing of SUITE, then show the table.
+
+    Running again resumes. Exit code: 0 fine, 2 misuse, 4 a cell crashed or overstayed,
+    6 nothing could be measured, 130 interrupted (what was measured is saved).
+    """
+    from mssbench.commands import run as command
+    from mssbench.console import make_console
+
+    chosen = command.choose(suite, set_, only, effort, device, also)
+    if dry_run:
+        _print(command.forecast_data(chosen) if as_json else command.forecast(chosen))
+        return
+    path, again = out or Path("results") / chosen.name, command.retried(retry)
+    summary = command.measure(
+        chosen,
+        path,
+        fresh=fresh,
+        retry=again,
+        also=also,
+        python=python,
+        log=make_console(stderr=True),
+    )
+    _print(command.data(path) if as_json else command.tables(path))
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def show(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or its table.csv.")],
+    rows: Annotated[
+        str, typer.Option(help="Key columns, `method`, `pair` or `backend`.")
+    ] = "method",
+    columns: Annotated[str, typer.Option(help="Key columns.")] = "size",
+    value: Annotated[str, typer.Option(help="The column that is shown.")] = "seconds_median",
+    where: Annotated[
+        str | None, typer.Option(metavar="EXPR", help="Only rows for which this holds.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a run: best in bold, ratio to it in brackets, error beside time."""
+    from mssbench.commands import show as command
+
+    shown = command.show_data if as_json else command.show
+    _print(shown(path, _words(rows), _words(columns), value, where))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="backends, backwards, problems or suites.")],
+    also: Also = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """List what there is, with citation, parameters, and why something is unavailable here."""
+    from mssbench.commands import listing as command
+
+    found = command.listing(what, also)
+    _print(found if as_json else command.table(what, found))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine is, what can run on it, and why the rest cannot."""
+    from mssbench.commands import doctor as command
+
+    found = command.examine()
+    _print(found if as_json else command.report(found))
+
+
+@app.command()
+def merge(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the merged run; not needed for a single RUN.")
+    ] = None,
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="Join runs of different machines or versions.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Join runs into one table; of one RUN, settle what a killed run left behind."""
+    from mssbench.commands import show as command
+
+    found = command.merge(runs, out, mixed=mixed)
+    _print(found if as_json else [command.merged(found)])
+
+
+def _words(text: str) -> list[str]:
+    return [w.strip() for w in text.split(",") if w.strip()]
+
+
+def _print(what: Any) -> None:
+    """Data as JSON, or renderables, to stdout."""
+    if isinstance(what, dict | list) and not _renderable(what):
+        _write(json.dumps(_finite(what), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+        return
+    from mssbench.console import make_console, plain
+
+    console = make_console()
+    if not console.is_terminal:
+        _write(plain(what))
+        return
+    for part in what:
+        console.print(part)
+
+
+def _renderable(what: Any) -> bool:
+    return isinstance(what, list) and bool(what) and not isinstance(what[0], dict)
+
+
+def _finite(what: Any) -> Any:
+    """The same, with null for the numbers that JSON has no word for."""
+    if isinstance(what, dict):
+        return {k: _finite(v) for k, v in what.items()}
+    if isinstance(what, list | tuple):
+        return [_finite(v) for v in what]
+    return None if isinstance(what, float) and not isfinite(what) else what
+
+
+def _write(text: str) -> None:
+    """To stdout, whose reader may have seen enough: nothing is wrong then, and nothing is said."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main() -> None:
+    """Entry point. A MssbenchError is one line on stderr and exit code 2."""
+    try:
+        app()
+    except MssbenchError as error:
+        typer.echo(f"mssbench: {error}", err=True)
+        sys.exit(2)

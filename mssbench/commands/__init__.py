@@ -1,0 +1,1 @@
+"""One command, one file: what `cli` calls, and what it gets back to print."""

@@ -1,0 +1,240 @@
+"""The local engine: one worker process per device, fed a cell at a time, replaced when it dies.
+
+A slot is a device with its share of the cores. The CPU is one slot with every core, because cells
+side by side spoil each other's times; cells on GPUs start when the CPU's are done.
+"""
+
+import os
+import queue
+import tempfile
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mssbench.engines.process import Answer, Setup, Slot, Worker
+from mssbench.environment import cuda_devices
+from mssbench.errors import RunError
+from mssbench.locks import wait_for
+from mssbench.records import Cell, Status
+
+GRACE_SECONDS = 1.0  # after a death, how long a stop signal may still be on its way to us
+LISTEN_SECONDS = 0.2  # how long a stop may stay unnoticed here
+
+
+class Ready(NamedTuple):
+    """A worker has started: its device, the facts of its machine, and the hash that names them."""
+
+    device: str
+    facts: dict[str, Any]
+    environment: str
+
+
+class Waiting(NamedTuple):
+    """Another process measures on this device; we wait for it."""
+
+    device: str
+    holder: str
+
+
+class Started(NamedTuple):
+    """A cell is now on a worker."""
+
+    cell: Cell
+
+
+class Finished(NamedTuple):
+    """A cell is done: rows from its worker, or the status and reason of its end without rows."""
+
+    cell: Cell
+    rows: list[dict[str, Any]]
+    samples: list[list[float]]
+    spent: dict[str, float]
+    status: Status | None = None
+    reason: str = ""
+
+
+Event = Ready | Waiting | Started | Finished
+Todo = queue.SimpleQueue[Cell]
+News = queue.SimpleQueue[Event | Exception | None]  # None: a slot has ended
+
+
+def run(
+    cells: Sequence[Cell], setup: Setup, stopped: Callable[[], bool] = lambda: False
+) -> Generator[Event, None, None]:
+    """Measure every cell, yielding what happens.
+
+    stopped: asked several times a second; once it is true workers are killed, and what they had
+    answered by then is still yielded. Closing the iterator stops them too.
+    Raises RunError if a worker cannot start: then no cell can.
+    """
+    for group in _groups(cells):
+        if not stopped():
+            yield from _serve_group(group, setup, stopped)
+
+
+def _groups(cells: Sequence[Cell]) -> Iterator[list[tuple[Slot, Todo]]]:
+    """Slots that may work side by side, each with its queue: the CPU alone, then all GPUs."""
+    gpus = _gpu_slots()
+    on_cpu = [c for c in cells if c.device == "cpu" or not gpus]
+    on_gpu = [c for c in cells if c.device != "cpu" and gpus]
+    if on_cpu:
+        yield [(Slot("cpu", "", _cores()), _queue(on_cpu))]
+    if on_gpu:
+        shared = _queue(on_gpu)  # a free GPU takes the next cell
+        yield [(slot, shared) for slot in gpus]
+
+
+def _queue(cells: Sequence[Cell]) -> Todo:
+    q: Todo = queue.SimpleQueue()
+    for cell in cells:
+        q.put(cell)
+    return q
+
+
+def _cores() -> tuple[int, ...]:
+    return tuple(sorted(os.sched_getaffinity(0)))
+
+
+def _gpu_slots() -> list[Slot]:
+    """One slot per visible GPU of the first one's model: rows of two models must not mix."""
+    gpus = cuda_devices()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    spelt = [v for v in visible.split(",") if v] or [str(i) for i in range(len(gpus))]
+    # a slice of a GPU has a name of its own; an index is none: under cgroups every job has a GPU 0
+    same = [
+        (v, gpu.uuid if v.isdigit() else v)
+        for v, gpu in zip(spelt, gpus, strict=False)
+        if gpu.name == gpus[0].name
+    ]
+    cores = _cores()
+    share = max(1, len(cores) // max(1, len(same)))
+    return [
+        Slot("cuda", v, cores[i * share : (i + 1) * share] or cores[-1:], name)
+        for i, (v, name) in enumerate(same)
+    ]
+
+
+def _serve_group(
+    group: list[tuple[Slot, Todo]], setup: Setup, stopped: Callable[[], bool]
+) -> Iterator[Event]:
+    stop = threading.Event()
+    news: News = queue.SimpleQueue()
+    threads = [
+        threading.Thread(target=_serve_slot, args=(slot, todo, setup, news, stop), daemon=True)
+        for slot, todo in group
+    ]
+    for thread in threads:
+        thread.start()
+    running = len(threads)
+    try:
+        while running:
+            if stopped():
+                stop.set()
+            try:
+                event = news.get(timeout=LISTEN_SECONDS)
+            except queue.Empty:
+                continue
+            if event is None:
+                running -= 1
+            elif isinstance(event, Exception):
+                raise event
+            else:
+                yield event
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _serve_slot(slot: Slot, todo: Todo, setup: Setup, news: News, stop: threading.Event) -> None:
+    """One thread, one slot. It outlives its workers: the kernel ends them with their *thread*."""
+    worker: Worker | None = None
+    held: int | None = None
+
+    def wait(holder: str) -> bool:
+        news.put(Waiting(slot.lock, holder))
+        return not stop.wait(0.5)
+
+    try:
+        held = _lock(slot, wait)
+        while held is not None and not stop.is_set():
+            try:
+                cell = todo.get_nowait()
+            except queue.Empty:
+                break
+            news.put(Started(cell))
+            kills = 0
+            while True:
+                worker = worker or _start(slot, setup, held, stop, news)
+                fresh = worker.served == 0
+                answer = worker.ask(cell)
+                if answer.lost:
+                    worker.close()
+                    worker = None
+                # taken down from outside, perhaps the worker before us: not the cell's fault, so
+                # nothing is recorded but what is beyond doubt
+                if (stop.is_set() or (answer.died and stop.wait(GRACE_SECONDS))) and not answer.ok:
+                    return
+                # a death counts in a fresh worker only: another cell may have left the cause; and
+                # a SIGKILL that is not ours (out of memory, an administrator) must come twice
+                kills += answer.killed
+                if not answer.died or (fresh and (not answer.killed or kills > 1)):
+                    break
+            news.put(_finished(cell, answer))
+    except Exception as error:  # whatever it is, the run must hear of it, or it waits for ever
+        if not stop.wait(GRACE_SECONDS):
+            news.put(error)
+    finally:
+        try:
+            if worker is not None:
+                worker.close()
+        except RunError as error:
+            news.put(error)
+        if held is not None:
+            os.close(held)
+        news.put(None)
+
+
+def _start(slot: Slot, setup: Setup, lock: int, stop: threading.Event, news: News) -> Worker:
+    """A worker that is ready. A SIGKILL while it starts must come twice as well."""
+    for attempt in (1, 2):
+        worker = Worker(slot, setup, lock, stop)
+        try:
+            facts, environment = worker.start()
+        except BaseException as error:
+            worker.close()
+            if isinstance(error, RunError) and worker.killed and attempt == 1:
+                continue
+            raise
+        news.put(Ready(slot.device, facts, environment))
+        return worker
+    raise AssertionError("the second attempt returns or raises")
+
+
+def _finished(cell: Cell, answer: Answer) -> Finished:
+    if answer.reply is None:
+        return Finished(cell, [], [], {}, answer.status, answer.reason)
+    r = answer.reply
+    return Finished(cell, r["rows"], r["samples"], r["spent"])
+
+
+def _lock(slot: Slot, wait: Callable[[str], bool]) -> int | None:
+    """Hold the slot's device: one file per device of this host, shared by every user's runs."""
+    folder = Path(
+        os.environ.get("MSSBENCH_LOCKS") or Path(tempfile.gettempdir()) / "mssbench-locks"
+    )
+    path = folder / slot.lock
+    try:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o1777)  # whatever our umask says: the others must get in
+        if not path.exists():  # a kernel may refuse O_CREAT on another user's file, even to open it
+            path.touch()
+            path.chmod(0o644)
+        return wait_for(path, wait)
+    except OSError as error:
+        raise RunError(
+            f"the lock of the device, {path}, cannot be taken: {error.strerror}. "
+            "Set MSSBENCH_LOCKS to a folder that every user of this machine can write to."
+        ) from None

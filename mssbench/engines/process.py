@@ -1,0 +1,269 @@
+"""A worker as its supervisor sees it: started, asked for cells, killed; each end has a reason."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import psutil
+
+from mssbench.errors import RunError
+from mssbench.records import PROTOCOL_VERSION, Cell, Status
+
+START_SECONDS = 180.0  # imports and the CUDA context: never counted against a cell
+PREPARE_SECONDS = 900.0  # problem and certified reference: not the method's doing either
+DYING_SECONDS = 10.0  # a core dump takes a while
+TICK_SECONDS = 0.2  # how long a stop or a silent death may stay unnoticed
+PRINTED_BYTES = 2**24  # of stderr that are kept: a method that prints must not fill the disk
+WORDS = 320  # characters of stderr in a reason: a table's cell has room for no more
+
+
+class Slot(NamedTuple):
+    """A device and the cores its worker may use."""
+
+    device: str  # cpu | cuda
+    gpu: str  # as CUDA_VISIBLE_DEVICES spells it; empty for none
+    cores: tuple[int, ...]
+    uuid: str = ""  # of the GPU: the same in every process and container
+
+    @property
+    def lock(self) -> str:
+        """Names the device on this host."""
+        return f"gpu-{self.uuid}" if self.uuid else self.device
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every worker of a run is told first, and the interpreter it runs under."""
+
+    settings: dict[str, Any]  # of measure.Settings
+    also: tuple[str, ...] = ()
+    timeout_seconds: float = 60.0
+    python: str = sys.executable
+
+
+class Answer(NamedTuple):
+    """A worker's reply, or what became of it instead."""
+
+    reply: dict[str, Any] | None
+    lost: bool = False  # the worker is gone or useless
+    died: bool = False  # it ended by itself: perhaps the doing of a cell before this one
+    killed: bool = False  # by a SIGKILL that was not ours: perhaps nobody's doing here
+    status: Status | None = None
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether all of the cell was measured and found right."""
+        return self.reply is not None and all(r["status"] == Status.OK for r in self.reply["rows"])
+
+
+class Worker:
+    """The process that measures on one slot. Close it, whatever happens."""
+
+    def __init__(self, slot: Slot, setup: Setup, lock: int, stop: threading.Event) -> None:
+        self.served = 0
+        self.killed = False  # by a SIGKILL that was not ours, before it was ready
+        self._setup, self._stop, self._device = setup, stop, slot.device
+        self._rest = b""  # read, but not a whole line yet
+        self._noise = b""  # the last line that was no message of ours
+        self._since = 0  # where in its stderr the present cell begins
+        env = os.environ | {
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            "CUDA_VISIBLE_DEVICES": slot.gpu,
+            "MSSBENCH_CORES": ",".join(map(str, slot.cores)),
+            "PYTHONUNBUFFERED": "1",
+        }
+        env.setdefault("OMP_NUM_THREADS", str(len(slot.cores)))
+        self._errors = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  (closed with the worker)
+        try:
+            self._process = subprocess.Popen(
+                [setup.python, "-m", "mssbench.worker", str(os.getpid())],
+                env=env,
+                pass_fds=[lock],  # the device stays ours until this process is gone too
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                start_new_session=True,  # its children form one group, killed together
+            )
+        except OSError as error:
+            self._errors.close()
+            raise RunError(
+                f"{setup.python} cannot be started: {error.strerror}. "
+                "Name a Python interpreter that has mssbench."
+            ) from None
+
+    def start(self) -> tuple[dict[str, Any], str]:
+        """Wait for its first word: its facts and the hash that names them.
+
+        Raises RunError, with its last words, if it has none.
+        """
+        self._send({"settings": self._setup.settings, "also": self._setup.also})
+        line = self._read(START_SECONDS)
+        if not line:
+            code = self.kill()
+            self.killed = line is not None and code == -signal.SIGKILL
+            how = "did not start in time" if line is None else "ended before its first cell"
+            raise RunError(
+                f"a worker under {self._setup.python} {how}: {self._last_words() or 'no message'}. "
+                f"Check that `{self._setup.python} -m mssbench doctor` works."
+            )
+        if line.get("protocol") != PROTOCOL_VERSION:
+            raise RunError(
+                f"{self._setup.python} has an mssbench that speaks protocol {line.get('protocol')},"
+                f" this one speaks {PROTOCOL_VERSION}: install versions that match."
+            )
+        return line["facts"], line["environment"]
+
+    def ask(self, cell: Cell) -> Answer:
+        """Have one cell measured; whatever happens to the process becomes an answer."""
+        self.served += 1
+        self._since = self._printed()
+        self._send(asdict(cell))
+        limit, what = PREPARE_SECONDS, "preparing the problem and its reference took over"
+        while True:
+            line = self._read(limit)
+            if line and line["event"] == "measuring":
+                limit, what = self._setup.timeout_seconds, "killed after"
+                continue
+            break
+        if line:
+            return Answer(line, lost=line["lost"])
+        if line is None:
+            self.kill()
+            return Answer(None, True, status=Status.TIMEOUT, reason=f"{what} {limit:g} s")
+        mute = self._alive()
+        code = self.kill()
+        killed = code == -signal.SIGKILL and not mute
+        how = "it closed its pipe and did not end" if mute else _how(code)
+        words = self._last_words()
+        reason = f"the worker died: {how}" + (f": {words}" if words else "")
+        return Answer(None, True, True, killed, Status.CRASHED, reason)
+
+    def kill(self) -> int:
+        """Kill it and all it started, then reap; the exit status.
+
+        The kill comes before the reaping: until then its number cannot name another group, and one
+        that died by itself keeps the status it died with. A child that has left the group is found
+        as long as its parent lives.
+        """
+        if self._process.returncode is None:
+            children = []
+            with contextlib.suppress(psutil.Error):
+                children = psutil.Process(self._process.pid).children(recursive=True)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            for child in children:
+                with contextlib.suppress(psutil.Error):
+                    child.kill()
+        try:
+            return self._process.wait(DYING_SECONDS)
+        except subprocess.TimeoutExpired:  # it sits in a system call that never ends
+            raise RunError(
+                f"the worker, process {self._process.pid}, cannot be killed: its {self._device} "
+                "is stuck. What was measured is saved; the machine may need a restart."
+            ) from None
+
+    def close(self) -> None:
+        """End it and free what it held here."""
+        try:
+            self.kill()
+        finally:
+            for file in (self._process.stdin, self._process.stdout, self._errors):
+                if file is not None:
+                    with contextlib.suppress(OSError):  # bytes that it never read
+                        file.close()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        # a broken pipe means that it is dead; the read that follows finds out how
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def _read(self, seconds: float) -> dict[str, Any] | None:
+        """The next message; {} where the worker is gone, None where it took too long or we stop."""
+        assert self._process.stdout is not None
+        end = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self._process.stdout, select.POLLIN)
+        while True:
+            while b"\n" in self._rest:
+                line, self._rest = self._rest.split(b"\n", 1)
+                if message := _message(line):
+                    return message
+                self._noise = line  # printed before the worker could move its channel away
+            left = end - time.monotonic()
+            if left <= 0 or self._stop.is_set():
+                return None
+            if not poll.poll(min(left, TICK_SECONDS) * 1000):
+                self._trim()
+                # a process it forked may hold the pipe open: its own death is the end of it
+                if self._alive() or poll.poll(0):
+                    continue
+                return {}
+            chunk = os.read(self._process.stdout.fileno(), 1 << 16)
+            if not chunk:
+                self._let_die()
+                return {}
+            self._rest += chunk
+
+    def _alive(self) -> bool:
+        """Whether it still runs; without reaping it."""
+        if self._process.returncode is not None:
+            return False
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def _let_die(self) -> None:
+        """Its pipe is closed: give it time to finish dying."""
+        end = time.monotonic() + DYING_SECONDS
+        while self._alive() and time.monotonic() < end and not self._stop.is_set():
+            time.sleep(0.005)
+
+    def _printed(self) -> int:
+        return os.fstat(self._errors.fileno()).st_size
+
+    def _trim(self) -> None:
+        """Forget what it printed, before that fills the disk. It writes where we put the file."""
+        if self._printed() > PRINTED_BYTES:
+            os.ftruncate(self._errors.fileno(), 0)
+            os.lseek(self._errors.fileno(), 0, os.SEEK_SET)
+            self._since = 0
+
+    def _last_words(self) -> str:
+        """What it printed since the cell began, cut to what says most."""
+        first = max(self._since, self._printed() - 8000)
+        text = os.pread(self._errors.fileno(), 8000, first).decode(errors="replace")
+        words = " ".join((text.strip("\0 \n") or self._noise.decode(errors="replace")).split())
+        fault = words.rfind("Fatal Python error")  # then the innermost line comes first
+        if fault >= 0:
+            return words[fault : fault + WORDS]
+        return words if len(words) <= WORDS else "..." + words[-WORDS:]
+
+
+def _message(line: bytes) -> dict[str, Any] | None:
+    """A line of the protocol, or None for any other text."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and "event" in found else None
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unknown"
+    often = ", twice; the kernel sends it when memory runs out" if -code == signal.SIGKILL else ""
+    return f"signal {-code} ({name}{often})"

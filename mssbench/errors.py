@@ -1,0 +1,69 @@
+"""Every error a user can cause or a method can answer with.
+
+* MssbenchError         the command line prints the message and exits with code 2
+  + SuiteError          a suite or an override asks for something that does not exist
+  + TableError          a result table cannot be read, or two cannot be joined
+  + RunError            a run cannot start: its folder is taken, its device is not there
+  + RegistryError       a method or problem is unknown, or two claim one name
+  + InputError          a matrix handed to `sqrtm` or `isqrtm` has the wrong shape or type
+* Unsupported           a method cannot do what the cell asks: a row, not a stop
+* NotInstalled          the optional package behind it is missing: a row, not a stop
+* Unavailable           installed, but its device or driver is not there: a row, not a stop
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MssbenchError(Exception):
+    """Base class. The command line prints the message and exits with code 2."""
+
+
+class SuiteError(MssbenchError):
+    """A suite, or an override of it, asks for something that does not exist."""
+
+
+class TableError(MssbenchError):
+    """A result table cannot be read, or two cannot be joined."""
+
+
+class RunError(MssbenchError):
+    """A run cannot start: its folder is taken or its device is not there."""
+
+
+class RegistryError(MssbenchError):
+    """A method or problem is unknown, or two claim one name."""
+
+
+class InputError(MssbenchError, ValueError):
+    """A matrix handed to a root function has the wrong shape, type or parameters."""
+
+
+class Unsupported(Exception):  # noqa: N818  (an answer, not a failure)
+    """The method cannot do what the cell asks; the message says why."""
+
+
+class NotInstalled(Exception):  # noqa: N818
+    """The package behind a method is missing; the message has its install line."""
+
+
+class Unavailable(Exception):  # noqa: N818
+    """Installed, but its device or driver is not there; the message says which."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known word closest to `name`, or None where nothing is close."""
+    near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.5)
+    return near[0] if near else None
+
+
+def unknown(what: str, name: object, known: Iterable[str]) -> str:
+    """The sentence for a word that is not known, with the nearest one that is.
+
+    >>> unknown("forward", "eig", ["eigh", "svd"])
+    "Unknown forward 'eig'. Did you mean 'eigh'? Known: eigh, svd."
+    """
+    known = sorted(known)
+    near = nearest(str(name), known)
+    hint = f" Did you mean {near!r}?" if near else ""
+    return f"Unknown {what} {name!r}.{hint} Known: {', '.join(known)}."

@@ -1,0 +1,58 @@
+"""Files that are whole whatever happens: to the writer, to the disk, to the machine's power."""
+
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Lines:
+    """A file that grows by whole lines, or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        self.size = os.fstat(self._fd).st_size
+        if self.size:  # a killed writer may have left half a line: the next must not join it
+            with mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ) as data:
+                whole = data.rfind(b"\n") + 1
+            if whole < self.size:
+                os.ftruncate(self._fd, whole)
+                self.size = whole
+
+    def add(self, data: bytes, *, durable: bool = False) -> None:
+        """Append. Where the disk is full, what did fit is taken back."""
+        try:
+            left = data
+            while left:
+                left = left[os.write(self._fd, left) :]
+            if durable:
+                os.fsync(self._fd)
+        except OSError:
+            os.ftruncate(self._fd, self.size)
+            raise
+        self.size += len(data)
+
+    def close(self) -> None:
+        """No more lines."""
+        os.close(self._fd)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """All or nothing: a reader sees the old file or the new one, even after a loss of power."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write, which takes the place of `path` at the end, or is gone on any error."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,146 @@
+"""Cell -> Measurements. Refuses what cannot be, builds the problem and its truth, and never raises.
+
+What happens on the bench is in bench.py: verify, weigh, time, verify again.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import torch
+
+from mssbench import arrays, memory, problems, provenance, registry, roots
+from mssbench.bench import Bench, Settings, Violation
+from mssbench.clock import Spent
+from mssbench.environment import check_library
+from mssbench.errors import NotInstalled, Unavailable, Unsupported
+from mssbench.records import Cell, Measurement, Status, uniform
+from mssbench.registry import Method
+from mssbench.truth import truth_of
+
+
+@dataclass(frozen=True)
+class Result:
+    """The rows of one cell, the hash of the code that made them, and where the time went."""
+
+    measurements: tuple[Measurement, ...]
+    code_hash: str
+    spent: Spent
+
+
+def measure(cell: Cell, settings: Settings, announce: Callable[[], None] = lambda: None) -> Result:
+    """Measure every phase of a cell on every clock. Whatever a method does becomes rows.
+
+    announce: called when problem and reference stand and the method is about to run; a timeout
+    starts there, since what comes before is not the method's doing.
+    """
+    spent, code_hash, start = Spent(), "", time.perf_counter()
+    try:
+        forward, backward = _methods(cell)
+        code_hash = provenance.code_hash(forward, *([backward] if backward else []))
+        _refuse(cell, forward, backward)
+        check_library(cell.library, cell.device)
+        measurements = _measure(cell, settings, spent, announce)
+    except Exception as error:  # a method that raises is a result, not the end of the run
+        measurements = uniform(cell, *classify(error))
+    spent.total = time.perf_counter() - start
+    return Result(measurements, code_hash, spent)
+
+
+def classify(error: BaseException) -> tuple[Status, str]:
+    """The status and reason of a cell whose method raised `error`."""
+    name, text = type(error).__name__, str(error)
+    if isinstance(error, Unsupported):
+        return Status.UNSUPPORTED, text
+    if isinstance(error, NotInstalled):
+        return Status.NOT_INSTALLED, text
+    if isinstance(error, Unavailable):
+        return Status.UNAVAILABLE, text
+    # torch's CPU allocator raises a plain RuntimeError; CuPy's and torch's CUDA errors are named
+    exhausted = isinstance(error, MemoryError) or "OutOfMemory" in name
+    if exhausted or "can't allocate memory" in text or "out of memory" in text.lower():
+        return Status.OOM, f"out of memory: {text or name}"
+    return Status.CRASHED, f"{name}: {text}" if text else name
+
+
+def _methods(cell: Cell) -> tuple[Method, Method | None]:
+    forward = registry.lookup("forward", cell.forward)
+    if cell.backward == "none":
+        return forward, None
+    return forward, registry.lookup("backward", cell.backward)
+
+
+def _refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
+    """Raise Unsupported for what does not exist, before anything is built for it."""
+    library, precision = cell.library, cell.precision
+    if cell.device not in arrays.DEVICES[library]:
+        raise Unsupported(f"{library} does not run on {cell.device}")
+    if precision not in arrays.PRECISIONS[library]:
+        raise Unsupported(f"{library} has no {precision}")
+    if precision == "tf32" and cell.device != "cuda":
+        raise Unsupported("tf32 is a product rule of CUDA tensor cores")
+    for method in filter(None, (forward, backward)):
+        if library not in method.libraries:
+            raise Unsupported(f"{method.name} has no {library} version")
+        if precision not in method.precisions:
+            raise Unsupported(f"{method.name} does not exist in {precision}")
+    if reason := problems.check_size(cell.problem, cell.size):
+        raise Unsupported(reason)
+
+
+def _measure(
+    cell: Cell, settings: Settings, spent: Spent, announce: Callable[[], None]
+) -> tuple[Measurement, ...]:
+    pair = roots.pair(
+        cell.function,  # type: ignore[arg-type]
+        cell.forward,
+        None if cell.backward == "none" else cell.backward,
+        tuple(sorted(cell.parameters.items())),
+    )
+    start = time.perf_counter()
+    problem = problems.make(cell.problem, cell.size, cell.batch, cell.seed)
+    a64 = problems.cast(problem.master, cell.precision)
+    g64 = problems.cast(problem.cotangent, cell.precision)
+    middle = time.perf_counter()
+    truth = truth_of(pair.function, cell.problem, cell.size, cell.batch, cell.seed, cell.precision)
+    spent.problem, spent.reference = middle - start, time.perf_counter() - middle
+    with _library(cell.library), _product_rule(cell.precision):
+        like = arrays.empty(cell.library, cell.device, cell.precision)
+        a, g = arrays.from_numpy(a64, like=like), arrays.from_numpy(g64, like=like)
+        announce()
+        rows = tuple(Bench(cell, pair, a, g, truth, settings, spent).run())
+        if not bool((arrays.from_numpy(a64, like=like) == a).all()):
+            raise Violation(f"{cell.forward} wrote into its input")
+    return rows
+
+
+@contextmanager
+def _product_rule(precision: str) -> Iterator[None]:
+    """TF32 for the cells that ask for it, and for no others."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+_cupy_allocator: list[object] = []  # must outlive every array CuPy holds
+
+
+def _library(name: str) -> AbstractContextManager[Any]:
+    """CuPy works on torch's current stream and from torch's memory; the others need nothing."""
+    if name != "cupy":
+        return nullcontext()
+    cupy = import_module("cupy")
+    check_library("cupy", "cuda")  # once more, now that CuPy itself can be asked
+    if not _cupy_allocator:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        _cupy_allocator.append(memory.share_torch_allocator())
+    stream = torch.cuda.current_stream()
+    if hasattr(cupy.cuda.Stream, "from_external") and hasattr(stream, "__cuda_stream__"):
+        return cupy.cuda.Stream.from_external(stream)  # type: ignore[no-any-return]
+    return cupy.cuda.ExternalStream(stream.cuda_stream)  # type: ignore[no-any-return]  # CuPy < 14

@@ -1,0 +1,122 @@
+"""What the methods are fed: symmetric positive semidefinite matrices, by name.
+
+`make("wishart(ratio=0.766)", size=64, batch=32, seed=0)` gives the same bits everywhere. The
+float64 matrices it returns are the master; `cast` rounds them to a precision, and the problem that
+a method solves is the cast one.
+"""
+
+import hashlib
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from mssbench.errors import RegistryError, Unsupported
+from mssbench.problems.casting import cast
+from mssbench.problems.catalogue import (
+    MODIFIERS,
+    PROBLEMS,
+    Bounds,
+    Generator,
+    Parameter,
+    load,
+    register_modifier,
+    register_problem,
+)
+from mssbench.problems.rng import Floats, Streams
+from mssbench.problems.spectra import sequential_sum
+from mssbench.problems.text import parse
+
+__all__ = [
+    "MODIFIERS", "PROBLEMS", "Bounds", "Generator", "Parameter", "Problem", "Streams",
+    "canonical", "cast", "check_size", "generators", "make", "modifiers", "register_modifier",
+    "register_problem",
+]  # fmt: skip
+
+
+class Problem(NamedTuple):
+    """A batch of matrices and the cotangents of their roots. The arrays are read-only."""
+
+    name: str  # canonical
+    size: int
+    batch: int
+    seed: int
+    master: Floats  # (b, n, n), symmetric bit for bit
+    cotangent: Floats  # (b, n, n), symmetric, each of Frobenius norm 1
+    digest: str  # first 16 hex digits of the SHA-256 of master
+
+
+def generators() -> dict[str, Generator]:
+    """Every registered problem, by name."""
+    load()
+    return dict(sorted(PROBLEMS.items()))
+
+
+def modifiers() -> dict[str, Generator]:
+    """Every registered modifier, by name."""
+    load()
+    return dict(sorted(MODIFIERS.items()))
+
+
+def canonical(text: str) -> str:
+    """The one spelling of a problem, with every parameter: `wishart(ratio=0.766)`.
+
+    Raises RegistryError for an unknown name or parameter, a value out of range, malformed text.
+    """
+    return "|".join(call.spelling() for call in parse(text))
+
+
+def check_size(text: str, size: int) -> str | None:
+    """Why the problem has no matrices of this size; None if it has."""
+    if size < 1:
+        return f"size {size} is not at least 1"
+    base = parse(text)[0]
+    return base.generator.check_size(size, base.given)
+
+
+def make(text: str, size: int, batch: int, seed: int) -> Problem:
+    """The problem `text`; a batch is a prefix of every larger batch with the same seed.
+
+    Raises RegistryError for a bad text, Unsupported where there is no such size, NotInstalled
+    where an optional package is missing.
+    """
+    return _make(canonical(text), int(size), int(batch), int(seed))
+
+
+@lru_cache(maxsize=4)  # a sweep asks for one problem many times in a row, and they are large
+def _make(name: str, size: int, batch: int, seed: int) -> Problem:
+    base, *changes = parse(name)
+    reason = check_size(name, size)
+    if reason or batch < 1:
+        raise Unsupported(reason or f"batch {batch} is not at least 1")
+    drawn = base.spelling()  # a modified problem starts from the very same matrices
+    master = base.generator.call(size, Streams(drawn, size, range(batch), seed), **base.given)
+    for change in changes:
+        drawn += f"|{change.spelling()}"
+        rng = Streams(drawn, size, range(batch), seed)
+        master = change.generator.call(master, rng, **change.given)
+    master = _checked(name, master, (batch, size, size))
+    streams = Streams(f"cotangent of {base.spelling()}", size, range(batch), seed)
+    cotangent = _cotangent(streams, size)
+    master.flags.writeable = cotangent.flags.writeable = False
+    digest = hashlib.sha256(master.astype("<f8", copy=False).tobytes()).hexdigest()[:16]
+    return Problem(name, size, batch, seed, master, cotangent, digest)
+
+
+def _cotangent(rng: Streams, n: int) -> Floats:
+    """(b, n, n): (E + Eᵀ) / 2 of normals, divided by its Frobenius norm."""
+    e = rng.normal(n, n)
+    g = (e + e.swapaxes(1, 2)) / 2
+    norm = np.sqrt(sequential_sum((g * g).reshape(len(g), -1)))
+    return g / norm[:, None, None]
+
+
+def _checked(name: str, master: Floats, shape: tuple[int, int, int]) -> Floats:
+    """`master`, if it keeps the promise that every generator makes."""
+    if master.shape != shape or master.dtype != np.float64:
+        raise RegistryError(
+            f"problem {name!r} returned {master.dtype} {master.shape}, not float64 {shape}."
+        )
+    if not np.isfinite(master).all() or not np.array_equal(master, master.swapaxes(1, 2)):
+        raise RegistryError(f"problem {name!r} returned a matrix that is not finite and symmetric.")
+    return np.ascontiguousarray(master)

@@ -1,0 +1,266 @@
+"""Covariances of real data that travels in the wheels of scikit-image and scikit-learn.
+
+Nothing is ever downloaded: only images on the list below are opened. Decoders differ in the last
+bit from version to version, so every decoded array is compared with the hash it had here, and one
+that differs is refused rather than measured under the same name.
+"""
+
+import hashlib
+import importlib
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.resources import files
+from typing import IO, Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mssbench.errors import NotInstalled, Unsupported
+from mssbench.problems import spectra
+from mssbench.problems.catalogue import Bounds, register_problem
+from mssbench.problems.rng import Floats, Streams
+
+_SKIMAGE = "van der Walt et al., scikit-image: image processing in Python, PeerJ 2014"
+_POOLING = "Li et al., Towards faster training of global covariance pooling networks, CVPR 2018"
+
+Image: TypeAlias = Literal[
+    "astronaut", "brick", "camera", "cell", "chelsea", "china", "clock", "coffee", "coins",
+    "flower", "grass", "gravel", "hubble_deep_field", "immunohistochemistry", "logo",
+    "microaneurysms", "moon", "page", "retina", "rocket", "stereo_motorcycle", "text",
+]  # fmt: skip
+Table: TypeAlias = Literal["breast_cancer", "wine"]
+
+# First 16 digits of the SHA-256 of "dtype shape " and the bytes.
+DIGESTS = {
+    "astronaut": "d9135e776018b6cb",
+    "brick": "0fd96b7d234b96de",
+    "camera": "aa6392f41e6b5c2d",
+    "cell": "13dce0d706ddbd9c",
+    "chelsea": "f557f9b317114c13",
+    "china": "5d49c757fe2f4190",
+    "clock": "d1b04ba908792dc4",
+    "coffee": "d6daf5b84a4a64a8",
+    "coins": "8ef5485724125bf5",
+    "flower": "5706fe9b0bcbe071",
+    "grass": "126cf3b57b6c8f38",
+    "gravel": "52d944a1131e0f69",
+    "hubble_deep_field": "fefd5db0e16d02a1",
+    "immunohistochemistry": "9c0fc27fe9809fe3",
+    "logo": "145e4b74bfa68184",
+    "microaneurysms": "434d40fd2c4029cf",
+    "moon": "dcc3d46e95cf465f",
+    "page": "2bfe73a3b460927d",
+    "retina": "b21384499410a757",
+    "rocket": "ec4120d8a60b9afb",
+    "stereo_motorcycle": "40290806c8e5dddc",
+    "text": "2662100eb916f41e",
+    "lfw_subset": "0614d9ed87aea3ab",
+    "breast_cancer": "1346368ddc44f22e",
+    "wine": "eafb8cf2e5306c56",
+    "digits": "5beac2b2123177f3",
+    "digits target": "b957d03399c4dddb",
+}
+
+_WIDTH = {"breast_cancer": 30, "wine": 13}
+_PACKAGES = {"skimage.data": "scikit-image", "sklearn.datasets": "scikit-learn"}
+_FACES, _FACE_SIDE = 100, 25  # of 200 images: the second half shows no faces
+_STORED, _POSITIONS, _CHANNELS = 32, 49, 64  # of the shipped convolution features
+
+
+def _square_fit(limit: int) -> Callable[..., str | None]:
+    def fits(n: int, **_: Any) -> str | None:
+        if n <= limit * limit and math.isqrt(n) ** 2 == n:
+            return None
+        return f"patches are square: the size must be a square number up to {limit * limit}"
+
+    return fits
+
+
+@register_problem(
+    cite=_SKIMAGE,
+    extra="data",
+    bounds={"samples": Bounds(2, 1 << 16)},
+    fits=_square_fit(32),
+    sizes="square numbers up to 1024",
+)
+def patchcov(n: int, rng: Streams, *, image: Image = "grass", samples: int = 1024) -> Floats:
+    """Covariance of the pixels of random square patches of an image: real decay.
+
+    A = covariance of `samples` patches of sqrt(n) by sqrt(n) grey pixels at random places. Few
+    samples give a matrix that is both real and singular.
+    """
+    side, picture = math.isqrt(n), grey(image)
+    across, down = picture.shape[1] - side + 1, picture.shape[0] - side + 1
+    i, j = rng.integers(down, samples), rng.integers(across, samples)
+    step = np.arange(side)
+    rows = i[:, :, None, None] + step[:, None]
+    columns = j[:, :, None, None] + step
+    return spectra.gram(picture[rows, columns].reshape(len(rng), samples, n))
+
+
+def _tabular_fits(n: int, table: Table, **_: Any) -> str | None:
+    width = _WIDTH[table]
+    return None if n == width else f"{table} exists at size {width} only"
+
+
+@register_problem(
+    cite="Pedregosa et al., Scikit-learn: machine learning in Python, JMLR 2011",
+    extra="data",
+    fits=_tabular_fits,
+    sizes="30 (breast_cancer), 13 (wine)",
+)
+def tabular(
+    n: int, rng: Streams, *, table: Table = "breast_cancer", zscore: bool = False
+) -> Floats:
+    """Covariance of the columns of a table: a condition of 1e7 to 1e12 that comes from the units.
+
+    A = covariance of as many rows as the table has, drawn with replacement. Graded, so unlike a
+    rotated matrix of that condition it stays positive in float32. zscore: columns to variance 1.
+    """
+    x = _sklearn(table)
+    rows = len(x)
+    if zscore:
+        columns = np.ascontiguousarray(x.T)
+        columns = columns - (spectra.sequential_sum(columns) / rows)[:, None]
+        deviation = np.sqrt(spectra.sequential_sum(columns * columns) / rows)
+        x = np.ascontiguousarray((columns / deviation[:, None]).T)
+    return spectra.gram(x[rng.integers(rows, rows)][..., :n])
+
+
+@register_problem(
+    cite="Alpaydin and Kaynak, Cascading classifiers, Kybernetika 1998", extra="data", fixed_size=64
+)
+def digits_class(n: int, rng: Streams) -> Floats:
+    """Covariance of the 8 by 8 images of one digit, some of whose pixels never change.
+
+    A = covariance of the images of digit (index mod 10), drawn with replacement; zero rows.
+    """
+    x, target = _sklearn("digits"), _digit_target()
+    words = rng.integers(1 << 31, int(np.bincount(target).max()))
+    out = np.empty((len(rng), n, n))
+    for k, index in enumerate(rng.indices):
+        images = x[target == index % 10]
+        chosen = words[k, : len(images)] * len(images) >> 31
+        out[k] = spectra.gram(images[chosen][None])[0]
+    return out
+
+
+@register_problem(
+    cite="Huang et al., Labeled Faces in the Wild, University of Massachusetts Amherst 2007",
+    extra="data",
+    bounds={"samples": Bounds(2, _FACES)},
+    fits=_square_fit(_FACE_SIDE),
+    sizes="square numbers up to 625",
+)
+def lfw_faces(n: int, rng: Streams, *, samples: int = 80) -> Floats:
+    """Covariance of the pixels of face images: far fewer samples than dimensions.
+
+    A = covariance of `samples` of 100 faces, the central sqrt(n) by sqrt(n) pixels of each.
+    """
+    faces, side = _faces()[:_FACES], math.isqrt(n)
+    edge = (_FACE_SIDE - side) // 2
+    crop = faces[:, edge : edge + side, edge : edge + side].reshape(_FACES, n)
+    return spectra.gram(crop[rng.subset(samples, _FACES)])
+
+
+@register_problem(cite=_POOLING, bounds={"positions": Bounds(2, _POSITIONS)}, max_size=_CHANNELS)
+def convfeat(n: int, rng: Streams, *, positions: int = 49) -> Floats:
+    """Covariance of the features of a fixed random convolution network on real images.
+
+    A = covariance over 49 image positions of the first n of 64 rectified channels, stored with the
+    package: 32 samples. Sample index mod 32; from index 32 on, or with fewer positions, the
+    positions are drawn with replacement. Singular from n = 49 on, as covariance pooling is.
+    """
+    stored = _features()[[i % _STORED for i in rng.indices], :, :n]  # (b, 49, n)
+    drawn = rng.integers(_POSITIONS, positions)
+    for k, index in enumerate(rng.indices):
+        if index < _STORED and positions == _POSITIONS:
+            drawn[k] = np.arange(_POSITIONS)
+    return spectra.gram(np.take_along_axis(stored, drawn[:, :, None], axis=1))
+
+
+@register_problem(cite="LAPACK Users' Guide, 3rd edition, SIAM 1999", fixed_size=64)
+def pinned(
+    n: int, rng: Streams, *, matrix: Literal["eigh_nonconv_64"] = "eigh_nonconv_64"
+) -> Floats:
+    """A stored matrix on which a widely used float32 eigensolver does not converge.
+
+    eigh_nonconv_64: a finite covariance, exact in float32, with 43 scattered zero rows and columns.
+    Every matrix of the batch is the same.
+    """
+    with _data(f"{matrix}.npy") as file:
+        stored = np.load(file).astype(np.float64)
+    return np.tile(stored.reshape(n, n), (len(rng), 1, 1))
+
+
+def _data(name: str) -> IO[bytes]:
+    return (files("mssbench.problems") / "data" / name).open("rb")
+
+
+@lru_cache(maxsize=1)
+def _features() -> Floats:
+    """(32, 49, 64), positions by channels."""
+    with _data("convfeat_64x49.npz") as file, np.load(file) as stored:
+        features: Floats = stored["features"].astype(np.float64)
+    return features
+
+
+@lru_cache(maxsize=4)
+def grey(image: str) -> Floats:
+    """An allowed image as (height, width): 0.299 R + 0.587 G + 0.114 B, from 0 to 1."""
+    if image in ("china", "flower"):
+        pixels = _call("sklearn.datasets", "load_sample_image", f"{image}.jpg")
+    else:
+        pixels = _call("skimage.data", image)
+        pixels = pixels[0] if isinstance(pixels, tuple) else pixels  # left and right eye
+    x = _pinned(image, pixels).astype(np.float64)
+    if x.ndim == 3:
+        x = x[..., 0] * 0.299 + x[..., 1] * 0.587 + x[..., 2] * 0.114
+    grey: Floats = x / 255.0
+    return grey
+
+
+@lru_cache(maxsize=1)
+def _faces() -> Floats:
+    """(200, 25, 25)."""
+    return _pinned("lfw_subset", _call("skimage.data", "lfw_subset")).astype(np.float64)
+
+
+@lru_cache(maxsize=3)
+def _sklearn(table: str) -> Floats:
+    """(rows, columns)."""
+    return _pinned(table, _call("sklearn.datasets", f"load_{table}").data).astype(np.float64)
+
+
+@lru_cache(maxsize=1)
+def _digit_target() -> NDArray[np.int64]:
+    target = _call("sklearn.datasets", "load_digits").target
+    return _pinned("digits target", target.astype(np.int64))
+
+
+def _call(module: str, function: str, *arguments: str) -> Any:
+    """One call into an optional package, which may itself need a decoder that is not there."""
+    try:
+        return getattr(importlib.import_module(module), function)(*arguments)
+    except ImportError as error:
+        package = _PACKAGES[module]
+        raise NotInstalled(
+            f"real data needs {package}: pip install 'mssbench[data]' ({error})"
+        ) from error
+
+
+def digest(x: NDArray[Any]) -> str:
+    """16 digits over the type, the shape and the bytes."""
+    head = f"{x.dtype} {x.shape} ".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(x).tobytes()).hexdigest()[:16]
+
+
+def _pinned(name: str, x: NDArray[Any]) -> NDArray[Any]:
+    found = digest(x)
+    if found != DIGESTS[name]:
+        raise Unsupported(
+            f"the installed package decodes {name!r} to other values than those this problem is "
+            f"defined by (hash {found}, not {DIGESTS[name]})"
+        )
+    return x

@@ -1,0 +1,177 @@
+"""Matrices with a chosen spectrum, turned by random reflections. Each difficulty has a name.
+
+Spectra descend from 1 unless the formula says otherwise. R(spectrum) is the random rotation of
+`spectra.rotate`; n is the size.
+"""
+
+import numpy as np
+
+from mssbench.problems import spectra
+from mssbench.problems.catalogue import Bounds, register_problem
+from mssbench.problems.rng import Floats, Streams
+from mssbench.problems.spectra import rotate
+
+_POSITIVE = Bounds(0.0, open=True)
+_FRACTION = Bounds(0.0, 1.0)
+_CONDITION = Bounds(1.0, 1e15)  # beyond, the rounding of the rotation decides the small end
+
+_HIGHAM = "Higham, Functions of Matrices, SIAM 2008"
+
+
+@register_problem(cite=_HIGHAM, bounds={"condition": _CONDITION})
+def logspec(n: int, rng: Streams, *, condition: float = 1e6) -> Floats:
+    """Eigenvalues in equal ratios: accuracy against condition, and nothing else.
+
+    A = R(condition^(-i/(n-1))). From 1e8 on, gaps fall below the spacing of float32; from 1e10
+    on, the matrix cast to float32 has negative eigenvalues.
+    """
+    return rotate(spectra.logspaced(n, condition), rng)
+
+
+@register_problem(cite="Field, Relations between the statistics of natural images, JOSA A 1987",
+                  bounds={"p": Bounds(0.0, 20.0, open=True)})  # fmt: skip
+def power(n: int, rng: Streams, *, p: float = 1.0) -> Floats:
+    """Eigenvalues that decay as a power of their index, as those of natural data do.
+
+    A = R((i+1)^-p). A large p starves the iterations that start from a normalised matrix.
+    """
+    return rotate(spectra.powers(n, p), rng)
+
+
+@register_problem(cite="Li et al., Is second-order information helpful, ICCV 2017",
+                  bounds={"p": Bounds(0.0, 20.0, open=True), "null": _FRACTION})  # fmt: skip
+def power_null(n: int, rng: Streams, *, p: float = 1.5, null: float = 0.25) -> Floats:
+    """A power law with a null space: closest to the covariance of a layer's features.
+
+    A = R([(i+1)^-p for i < n - floor(null n), 0, ...]). Singular: the gradient is undefined.
+    """
+    live = max(1, n - int(null * n))
+    return rotate(spectra.powers(live, p) + (0.0,) * (n - live), rng)
+
+
+def _clusters_fit(n: int, m: int, **_: float) -> str | None:
+    return None if n >= m else f"{m} clusters need a size of at least {m}"
+
+
+@register_problem(
+    cite="Ionescu et al., Matrix backpropagation for deep networks, ICCV 2015",
+    bounds={"m": Bounds(1), "gap": Bounds(0.0, 0.1), "condition": _CONDITION},
+    fits=_clusters_fit,
+    sizes="at least m",
+)
+def clusters(
+    n: int, rng: Streams, *, m: int = 4, gap: float = 0.0, condition: float = 1e2
+) -> Floats:
+    """Tied or nearly tied eigenvalues: 1/(w_i - w_j) is infinite or explodes.
+
+    A = R(c_k (1 + gap j)), m cluster centres c_k log-spaced over the condition, value i in cluster
+    floor(i m / n). Breaks gradients that divide by differences; the Loewner form does not notice.
+    """
+    return rotate(spectra.clustered(n, m, gap, condition), rng)
+
+
+@register_problem(cite=_HIGHAM)
+def identity(n: int, rng: Streams) -> Floats:
+    """The identity: every gap is exactly zero, and no normalisation by the trace is harmless.
+
+    A = I. Five Newton–Schulz steps err even here, since the trace turns I into I/n.
+    """
+    return np.tile(np.eye(n), (len(rng), 1, 1))
+
+
+@register_problem(cite=_HIGHAM, bounds={"eps": Bounds(0.0, 1e-3, open=True)})
+def near_identity(n: int, rng: Streams, *, eps: float = 1e-6) -> Floats:
+    """The identity with noise: every gap is noise.
+
+    A = I + eps (E + Eᵀ), E of independent normals.
+    """
+    e = rng.normal(n, n)
+    return np.eye(n) + eps * (e + e.swapaxes(1, 2))
+
+
+@register_problem(cite="Marchenko and Pastur, Mathematics of the USSR-Sbornik 1967",
+                  bounds={"ratio": Bounds(0.0, 1000.0, open=True)})  # fmt: skip
+def wishart(n: int, rng: Streams, *, ratio: float = 2.0) -> Floats:
+    """Sample covariance of white noise, the usual test input: flatter than any real one.
+
+    A = XᵀX/N of N = round(ratio n) centred normal rows, at least 2. ratio < 1: a null space;
+    ratio = 1: the spectrum touches zero; ratio = 10: easy.
+    """
+    return spectra.gram(rng.normal(max(2, round(ratio * n)), n))
+
+
+@register_problem(cite="Song et al., Why approximate matrix square root outperforms accurate SVD "
+                  "in global covariance pooling, ICCV 2021",
+                  bounds={"rank": _FRACTION, "condition": _CONDITION})  # fmt: skip
+def rankdef(n: int, rng: Streams, *, rank: float = 0.5, condition: float = 1e2) -> Floats:
+    """Exactly known rank: many eigenvalues that rounding moves around zero.
+
+    A = R([logspec(floor(rank n), condition), 0, ...]), rank at least 1.
+    """
+    live = max(1, int(rank * n))
+    return rotate(spectra.logspaced(live, condition) + (0.0,) * (n - live), rng)
+
+
+@register_problem(cite="Johnstone, On the distribution of the largest eigenvalue, Annals of "
+                  "Statistics 2001", bounds={"top": Bounds(10.0, 1e12)})  # fmt: skip
+def spiked(n: int, rng: Streams, *, top: float = 100.0) -> Floats:
+    """A few large eigenvalues over one huge tie.
+
+    A = R([top, top/2, top/5, top/10, 1, ..., 1]): 100, 50, 20, 10 by default.
+    """
+    values = [top, top / 2, top / 5, top / 10, *([1.0] * n)]
+    return rotate(tuple(values[:n]), rng)
+
+
+@register_problem(cite="Lu et al., Dying ReLU and initialization, CiCP 2020",
+                  bounds={"frac": _FRACTION})  # fmt: skip
+def dead_channels(n: int, rng: Streams, *, frac: float = 0.7) -> Floats:
+    """Rectified features with channels that are exactly dead, scattered over the matrix.
+
+    A = covariance of max(normal, 0), N = 4 n; floor(frac n) random rows and columns are exactly 0.
+    Ties at zero and 1/sqrt(0); some float32 eigensolvers fail on such matrices.
+    """
+    x = np.maximum(rng.normal(4 * n, n), 0.0)
+    dead = rng.subset(int(frac * n), n)
+    x[np.arange(len(rng))[:, None], :, dead] = 0.0
+    return spectra.gram(x)
+
+
+@register_problem(cite="Ionescu et al., Matrix backpropagation for deep networks, ICCV 2015",
+                  bounds={"ratio": Bounds(0.0, 1000.0, open=True)})  # fmt: skip
+def relu_features(n: int, rng: Streams, *, ratio: float = 0.766) -> Floats:
+    """Covariance of sparse rectified features, as a pooling layer sees it, without decay.
+
+    A = covariance of max(normal - 0.3, 0), N = floor(ratio n) rows, at least 2.
+    """
+    x = rng.normal(max(2, int(ratio * n)), n)
+    return spectra.gram(np.maximum(x - 0.3, 0.0))
+
+
+# Y² has entries below 2^(2·25+1), so they and all partial sums are integers that float64 holds.
+_ROOT_BITS = 25
+
+
+@register_problem(cite=_HIGHAM, bounds={"condition": Bounds(1.0, 1e10)})
+def exact_root(n: int, rng: Streams, *, condition: float = 1e6) -> Floats:
+    """A matrix whose root is known to the last bit, so that no reference is needed.
+
+    Y = round(2^25 R(logspec(sqrt(condition)))) / 2^25, A = Y Y, and no operation in Y Y rounds.
+    True of the float64 matrix only: a cast breaks it.
+    """
+    y = known_root(n, rng, condition)
+
+    def square(part: slice) -> Floats:
+        rows = y[part]
+        a = np.zeros_like(rows)
+        for k in range(n):
+            a += rows[:, :, k, None] * rows[:, k, None, :]
+        return a
+
+    return spectra.by_parts(square, len(rng), n)
+
+
+def known_root(n: int, rng: Streams, condition: float) -> Floats:
+    """(b, n, n): the root Y of `exact_root`, in units of 2^-25."""
+    y = rotate(spectra.logspaced(n, float(np.sqrt(condition))), rng)
+    return np.rint(y * 2.0**_ROOT_BITS) * 2.0**-_ROOT_BITS

@@ -1,0 +1,110 @@
+"""The text of a problem: read, checked, and written again in its one spelling.
+
+    wishart(ratio=0.766)                        a generator with its parameters
+    logspec(condition=1e6)|scale(factor=1e-6)   the same matrices, changed by a modifier
+
+Nothing is evaluated: a value is a number, true, false or one of a parameter's words.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from mssbench.errors import RegistryError, unknown
+from mssbench.problems.catalogue import Generator, Kind, Parameter, lookup, spell
+
+
+class Call(NamedTuple):
+    """One parsed term: a generator with every parameter filled in."""
+
+    generator: Generator
+    given: dict[str, Any]
+
+    def spelling(self) -> str:
+        """`wishart(ratio=0.766)`, `identity`."""
+        given = ", ".join(f"{name}={spell(value)}" for name, value in self.given.items())
+        return f"{self.generator.name}({given})" if given else self.generator.name
+
+
+_TERM = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\))?\s*", re.ASCII)
+
+
+@lru_cache(maxsize=1 << 14)
+def parse(text: str) -> tuple[Call, ...]:
+    """The generator and its modifiers, every parameter filled in and checked.
+
+    Raises RegistryError with the nearest known word, or with what is wrong with the value.
+    """
+    matches = [_TERM.fullmatch(term) for term in text.split("|")]
+    if not all(matches):
+        raise RegistryError(
+            f"Cannot read problem {text!r}: write name(parameter=value, ...), "
+            "then |modifier(...) for each change."
+        )
+    found = enumerate(m for m in matches if m)
+    return tuple(_call("modifier" if i else "problem", m[1], m[2] or "") for i, m in found)
+
+
+def _call(kind: Kind, name: str, arguments: str) -> Call:
+    generator = lookup(kind, name)
+    known, given = generator.parameters, {}
+    for position, argument in enumerate(arguments.split(",") if arguments.strip() else ()):
+        left, equals, right = (part.strip() for part in argument.partition("="))
+        key, value = (left, right) if equals else (next(iter(known), left), left)
+        if not equals and position > 0:
+            raise RegistryError(
+                f"{kind} {name!r}: write {argument.strip()!r} as parameter=value; "
+                "only the first may stand without its name."
+            )
+        if key not in known:
+            raise RegistryError(_takes_no(generator, key))
+        if key in given:
+            raise RegistryError(f"{kind} {name!r}: {key} is given twice.")
+        given[key] = _value(generator, known[key], value)
+    return Call(generator, {key: given.get(key, p.default) for key, p in known.items()})
+
+
+def _takes_no(generator: Generator, key: str) -> str:
+    who = f"{generator.kind} {generator.name!r} takes no {key!r}"
+    if not generator.parameters:
+        return f"{who}: it has no parameters."
+    return f"{who}. {unknown('parameter', key, generator.parameters)}"
+
+
+def _value(generator: Generator, p: Parameter, text: str) -> Any:
+    who = f"{generator.kind} {generator.name!r}: {p.name} = "
+    text = text.strip("'\"")
+    if p.choices:
+        if text not in p.choices:
+            raise RegistryError(unknown(f"{p.name} of {generator.name}", text, p.choices))
+        return text
+    value = _READ[p.type](text)
+    if value is None:
+        raise RegistryError(f"{who}{text!r} is not {_MEANING[p.type]}.")
+    complaint = None if isinstance(value, bool) else p.bounds.complaint(value)
+    if complaint:
+        raise RegistryError(f"{who}{spell(value)} {complaint}.")
+    return value
+
+
+def _float(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value + 0.0 if math.isfinite(value) else None  # + 0.0: one zero only
+
+
+def _int(text: str) -> int | None:
+    value = _float(text)
+    return int(value) if value is not None and value == int(value) else None
+
+
+_READ: dict[type, Callable[[str], Any]] = {
+    float: _float,
+    int: _int,
+    bool: lambda text: {"true": True, "false": False}.get(text.lower()),
+}
+_MEANING = {float: "a number", int: "a whole number", bool: "true or false"}

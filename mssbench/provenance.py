@@ -1,0 +1,35 @@
+"""The hash of the code behind a row: with another one, old rows are measured again, not trusted."""
+
+import hashlib
+import inspect
+from functools import cache
+from pathlib import Path
+
+from mssbench.registry import Method
+
+# What every cell passes through, whatever its methods. Data of the problems counts too.
+_SHARED = (
+    "arrays.py", "backward/implicit.py", "bench.py", "bounds.py", "clock.py", "exact.py",
+    "measure.py", "memory.py", "reference.py", "roots.py", "truth.py",
+    "problems/*.py", "problems/data/*",
+)  # fmt: skip
+
+
+@cache
+def code_hash(*chosen: Method) -> str:
+    """12 hex digits over the source of the methods and of all that measures them."""
+    digest = hashlib.sha256(_shared())
+    for method in chosen:
+        # the registry may have wrapped it: what counts is the file it was written in
+        source = inspect.getsourcefile(inspect.unwrap(method.call))
+        digest.update(Path(source or "").read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def _shared() -> bytes:
+    package, digest = Path(__file__).parent, hashlib.sha256()
+    for pattern in _SHARED:
+        for file in sorted(package.glob(pattern)):
+            digest.update(file.read_bytes())
+    return digest.digest()

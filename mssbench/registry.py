@@ -1,0 +1,290 @@
+"""Forward and backward methods by name, and what may be asked of each.
+
+A *forward* computes a root; a *backward* turns the root's cotangent into the gradient. They meet
+only in `Root`, so any forward pairs with any backward.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+import typing
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from mssbench import arrays
+from mssbench.arrays import Array
+from mssbench.errors import NotInstalled, RegistryError, unknown
+
+Kind: TypeAlias = Literal["forward", "backward"]
+Function: TypeAlias = Literal["sqrt", "isqrt"]
+Wanted: TypeAlias = frozenset[str]  # field names of Root
+FUNCTIONS: tuple[Function, ...] = ("sqrt", "isqrt")
+# Decompositions and solves exist in these two storages only, in every library.
+LAPACK_PRECISIONS = ("float64", "float32", "tf32")
+
+
+class Root(NamedTuple):
+    """What forwards and backwards meet in. A field that is not computed stays None."""
+
+    sqrt: Array | None = None  # (..., n, n)  Y = A^{1/2}
+    isqrt: Array | None = None  # (..., n, n)  Z = A^{-1/2}
+    eigen: tuple[Array, Array] | None = None  # (..., n), (..., n, n)  A = V diag(w) Vᵀ
+    iterates: tuple[Array, ...] = ()  # only for a backward that replays them
+
+
+class Parameter(NamedTuple):
+    """A keyword-only argument of a method: exactly what a suite may sweep."""
+
+    name: str
+    type: type
+    choices: tuple[str, ...]  # empty: any value of the type
+    default: Any
+
+    def describe(self) -> str:
+        """`norm=frobenius (trace|frobenius|...)`."""
+        return f"{self.name}={self.default}" + (
+            f" ({'|'.join(self.choices)})" if self.choices else ""
+        )
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered forward or backward and what may be asked of it."""
+
+    kind: Kind
+    name: str
+    call: Callable[..., Any]
+    cite: str
+    libraries: tuple[str, ...]
+    precisions: tuple[str, ...]
+    products: Callable[..., float]  # (**parameters) -> cost in batched products, an estimate
+    fields: tuple[str, ...]  # of Root: what a forward yields; what a backward reads if it can
+    recorded: bool = False  # backward: autograd records the forward; nothing is saved by us
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """Name to parameter, in the order of the signature."""
+        hints = typing.get_type_hints(self.call)
+        return {
+            p.name: _parameter(self, p, hints.get(p.name))
+            for p in inspect.signature(self.call).parameters.values()
+            if p.kind is p.KEYWORD_ONLY
+        }
+
+    @property
+    def functions(self) -> tuple[Function, ...]:
+        """The roots it computes; a backward serves both."""
+        return tuple(f for f in FUNCTIONS if self.kind == "backward" or f in self.fields)
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return (inspect.getdoc(self.call) or "").partition("\n")[0]
+
+    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """`given` checked, with defaults filled in. Raises RegistryError with the nearest word."""
+        for name in given:
+            if name not in self.parameters:
+                raise RegistryError(self._takes_no(name))
+        return {
+            name: self.check(name, given[name]) if name in given else p.default
+            for name, p in self.parameters.items()
+        }
+
+    def check(self, name: str, value: Any) -> Any:
+        """The value as the parameter's type. Raises RegistryError where it is not one."""
+        p = self.parameters[name]
+        if p.choices:
+            if value not in p.choices:
+                raise RegistryError(unknown(f"{name} of {self.name}", value, p.choices))
+            return value
+        if p.type is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not p.type:
+            raise RegistryError(
+                f"{self.kind} {self.name!r}: {name} = {value!r} is not {_a(p.type)}."
+            )
+        if isinstance(value, int) and value < 0:
+            raise RegistryError(f"{self.kind} {self.name!r}: {name} = {value} is negative.")
+        return value
+
+    def _takes_no(self, name: str) -> str:
+        who = f"{self.kind} {self.name!r} takes no {name!r}"
+        if not self.parameters:
+            return f"{who}: it has no parameters."
+        return f"{who}. {unknown('parameter', name, self.parameters)}"
+
+
+FORWARD: dict[str, Method] = {}
+BACKWARD: dict[str, Method] = {}
+_TABLES: dict[str, dict[str, Method]] = {"forward": FORWARD, "backward": BACKWARD}
+
+
+def register_forward(
+    *,
+    cite: str,
+    products: Callable[..., float],
+    yields: Collection[str] = FUNCTIONS,
+    libraries: Collection[str] = arrays.LIBRARIES,
+    precisions: Collection[str] = tuple(arrays.STORAGE),
+) -> Callable[[Callable[..., Root]], Callable[..., Root]]:
+    """Register `f(a, wanted, *, <parameters>) -> Root` under its own name.
+
+    a: (..., n, n), symmetric positive semidefinite; it is not written to.
+    wanted: names of the fields of Root that will be used; others may stay None. A forward that
+    always computes everything may leave this argument out.
+
+    cite: the source. products: (**parameters) -> the cost of one call in batched products.
+    yields: the fields of Root it can give.
+    """
+
+    def decorate(call: Callable[..., Root]) -> Callable[..., Root]:
+        takes_wanted = "wanted" in inspect.signature(call).parameters
+        _add(
+            Method(
+                "forward",
+                call.__name__,
+                call if takes_wanted else _ignore_wanted(call),
+                cite,
+                tuple(libraries),
+                tuple(precisions),
+                products,
+                tuple(yields),
+            )
+        )
+        return call
+
+    return decorate
+
+
+def register_backward(
+    *,
+    cite: str,
+    products: Callable[..., float],
+    reads: Collection[str] = (),
+    recorded: bool = False,
+    libraries: Collection[str] = arrays.LIBRARIES,
+    precisions: Collection[str] = tuple(arrays.STORAGE),
+) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
+    """Register `f(root, function, g, *, <parameters>) -> s` under its own name.
+
+    g: the symmetric cotangent of `function`; s: dL/dA, symmetric. `root` carries the fields named
+    in `reads` where the forward yields them all, else the roots of the Lyapunov equation: Y, and
+    Z for the inverse root. Most backwards solve that equation and use
+    `backward.implicit.lyapunov_solver` instead of this.
+
+    recorded: register `f(forward, a) -> root` instead; autograd differentiates what it does.
+    """
+
+    def decorate(call: Callable[..., Array]) -> Callable[..., Array]:
+        _add(
+            Method(
+                "backward",
+                call.__name__,
+                call,
+                cite,
+                tuple(libraries),
+                tuple(precisions),
+                products,
+                tuple(reads),
+                recorded,
+            )
+        )
+        return call
+
+    return decorate
+
+
+def _add(method: Method) -> None:
+    table, name = _TABLES[method.kind], method.name
+    if name in table and table[name].call.__module__ != method.call.__module__:
+        first, second = table[name].call.__module__, method.call.__module__
+        raise RegistryError(
+            f"{method.kind} {name!r} is registered twice: by {first} and by {second}."
+        )
+    table[name] = method
+
+
+def _ignore_wanted(call: Callable[..., Root]) -> Callable[..., Root]:
+    def uniform(a: Array, wanted: Wanted, **parameters: Any) -> Root:
+        del wanted
+        return call(a, **parameters)
+
+    uniform.__wrapped__ = call  # type: ignore[attr-defined]  # signature, docstring, source
+    uniform.__module__ = call.__module__
+    uniform.__doc__ = call.__doc__
+    uniform.__annotations__ = call.__annotations__
+    return uniform
+
+
+def _parameter(method: Method, p: inspect.Parameter, hint: Any) -> Parameter:
+    if p.default is p.empty:
+        raise RegistryError(f"{method.kind} {method.name!r}: parameter {p.name!r} needs a default.")
+    choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    return Parameter(p.name, type(p.default), choices, p.default)
+
+
+def _a(kind: type) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    return names.get(kind, kind.__name__)
+
+
+@cache
+def load() -> None:
+    """Import every built-in method, once. They import no array library, so this is cheap."""
+    for package in ("forward", "backward"):
+        path = str(Path(__file__).parent / package)
+        for module in pkgutil.iter_modules([path]):
+            importlib.import_module(f"mssbench.{package}.{module.name}")
+
+
+def load_file(path: Path) -> None:
+    """Run a file of a user's own methods (`--also`), once. Raises RegistryError if it fails."""
+    name = f"mssbench_also_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise RegistryError(f"--also {path}: there is no such Python file.")
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise RegistryError(f"--also {path}: {type(error).__name__}: {error}") from error
+
+
+def lookup(kind: Kind, name: str) -> Method:
+    """The method called `name`, importing the plugin that owns it only now.
+
+    An entry point carries the method's own name, so a suite that does not ask for a plugin never
+    imports it. Raises RegistryError for an unknown name, NotInstalled for a missing package.
+    """
+    load()
+    table = _TABLES[kind]
+    if name in table:
+        return table[name]
+    plugins = entry_points(group=f"mssbench.{kind}")
+    for plugin in plugins.select(name=name):
+        try:
+            plugin.load()
+        except ImportError as error:
+            raise NotInstalled(
+                f"{kind} {name!r} needs {error.name}: pip install {error.name}"
+            ) from error
+    if name not in table:
+        raise RegistryError(unknown(kind, name, {*table, *plugins.names}))
+    return table[name]
+
+
+def methods(kind: Kind) -> dict[str, Method]:
+    """Every built-in and `--also` method, by name."""
+    load()
+    return dict(sorted(_TABLES[kind].items()))

@@ -1,0 +1,254 @@
+"""Matrix roots as ordinary functions: any forward with any backward.
+
+What the harness times is exactly what is called here, so a number in a table is one a user gets.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd.function import once_differentiable
+
+from mssbench import arrays, registry
+from mssbench.arrays import Array, symmetrize
+from mssbench.errors import InputError, RegistryError, Unsupported
+from mssbench.registry import Function, Method, Root
+
+
+def sqrtm(
+    a: Array, *, forward: str = "eigh", backward: str = "loewner", **parameters: Any
+) -> Array:
+    """Principal square root A^{1/2} of each symmetric positive semidefinite matrix of a batch.
+
+    a: (..., n, n), torch, numpy or cupy; symmetric; any number of batch dimensions.
+    forward, backward: names from `mssbench list`; the library is that of `a`. Gradients exist for
+    torch. parameters: those of the forward as they are, those of the backward after `backward_`,
+    for example `iterations=10, norm="trace", backward_iterations=8`.
+
+    Returns the root, (..., n, n), with the library, dtype and device of `a`. Its gradient is
+    symmetric, dL = <S, dA>. Raises InputError (a ValueError) for a matrix that is not square, a
+    dtype or root that the method does not compute, or an unknown name or parameter, with the
+    nearest right word.
+
+    >>> import torch, mssbench
+    >>> a = torch.eye(3, dtype=torch.float64) * 4
+    >>> y = mssbench.sqrtm(a, forward="newton_schulz", iterations=12)
+    >>> torch.allclose(y, 2 * torch.eye(3, dtype=torch.float64))
+    True
+    """
+    return _root("sqrt", a, forward, backward, parameters)
+
+
+def isqrtm(
+    a: Array, *, forward: str = "eigh", backward: str = "loewner", **parameters: Any
+) -> Array:
+    """Inverse principal square root A^{-1/2} of each symmetric positive definite matrix.
+
+    Arguments, return value and errors are those of `sqrtm`.
+    """
+    return _root("isqrt", a, forward, backward, parameters)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A forward with a backward and their parameters, ready to be called on a batch."""
+
+    function: Function
+    forward: Method
+    backward: Method | None  # None: no gradient is recorded
+    forward_parameters: tuple[tuple[str, Any], ...]
+    backward_parameters: tuple[tuple[str, Any], ...]
+    saved: tuple[str, ...]  # fields of Root that the backward needs kept
+
+    def __call__(self, a: Array) -> Array:
+        """The root of a: (..., n, n), differentiable where `a` asks for a gradient."""
+        if self.backward is None or not self.records(a):
+            return self.field(a)
+        if self.backward.recorded:
+            return self.backward.call(self.field, a)
+        return _ImplicitRoot.apply(a, self)  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def records(a: Array) -> bool:
+        """Whether torch records a gradient for the root of a."""
+        return arrays.library(a) == "torch" and a.requires_grad and torch.is_grad_enabled()
+
+    def field(self, a: Array) -> Array:
+        """The root itself, by the plain forward."""
+        return getattr(self.root(a, frozenset((self.function,))), self.function)
+
+    def root(self, a: Array, wanted: registry.Wanted) -> Root:
+        """Everything the forward yields of what is wanted."""
+        with _quiet(a):
+            return self.forward.call(a, wanted, **dict(self.forward_parameters))  # type: ignore[no-any-return]
+
+    def keep(self, a: Array) -> Root:
+        """The root with the fields its backward reads: what a gradient needs remembered."""
+        return self.root(a, frozenset((self.function, *self.saved)))
+
+    def gradient(self, root: Root, g: Array) -> Array:
+        """dL/dA, (..., n, n), from what `keep` gave and the cotangent g of the root."""
+        assert self.backward is not None
+        with _quiet(g):
+            return self.backward.call(
+                root, self.function, symmetrize(g), **dict(self.backward_parameters)
+            )
+
+
+def pair(
+    function: Function,
+    forward: str,
+    backward: str | None,
+    parameters: tuple[tuple[str, Any], ...] = (),
+) -> Pair:
+    """Look a pair up, check its parameters, fill in their defaults.
+
+    Raises RegistryError for an unknown name or parameter, NotInstalled for a plugin whose package
+    is missing, Unsupported for a forward that does not compute the root asked for.
+    """
+    # The types belong to the key, for 1 == 1.0 == True; a list cannot be one, and is refused.
+    kinds = tuple(type(value) for _, value in parameters)
+    look_up = _pair if all(kind.__hash__ for kind in kinds) else _pair.__wrapped__
+    return look_up(function, forward, backward, parameters, kinds)
+
+
+@lru_cache(maxsize=256)
+def _pair(
+    function: Function,
+    forward: str,
+    backward: str | None,
+    parameters: tuple[tuple[str, Any], ...],
+    kinds: tuple[type, ...],
+) -> Pair:
+    del kinds
+    f = registry.lookup("forward", forward)
+    b = None if backward is None else registry.lookup("backward", backward)
+    if function not in f.functions:
+        raise Unsupported(f"{f.name} does not compute {function}")
+    mine = {k: v for k, v in parameters if not k.startswith("backward_")}
+    theirs = {k.removeprefix("backward_"): v for k, v in parameters if k.startswith("backward_")}
+    if theirs and b is None:
+        raise RegistryError(f"backward_{next(iter(theirs))} is given, but there is no backward.")
+    saved: tuple[str, ...] = ()
+    if b is not None and not b.recorded:
+        saved = _saved(f, b, function)
+    return Pair(
+        function,
+        f,
+        b,
+        tuple(f.complete(mine).items()),
+        tuple(b.complete(theirs).items()) if b else (),
+        saved,
+    )
+
+
+def _saved(forward: Method, backward: Method, function: Function) -> tuple[str, ...]:
+    """The fields a backward will find: those it reads, else the roots of the Lyapunov equation."""
+    if backward.fields and set(backward.fields) <= set(forward.fields):
+        return backward.fields
+    needed = ("sqrt",) if function == "sqrt" else ("sqrt", "isqrt")
+    if not set(needed) <= set(forward.fields):
+        raise Unsupported(
+            f"{forward.name} does not yield what {backward.name} needs for {function}"
+        )
+    return needed
+
+
+def _root(
+    function: Function, a: Array, forward: str, backward: str, parameters: dict[str, Any]
+) -> Array:
+    _check_matrix(a)
+    try:
+        chosen = pair(function, forward, backward, tuple(sorted(parameters.items())))
+    except RegistryError as error:
+        raise InputError(str(error)) from None
+    except Unsupported as answer:
+        raise InputError(f"{answer}.") from None
+    _check_takes(chosen.forward, a)
+    if chosen.backward is not None and chosen.records(a):
+        _check_takes(chosen.backward, a)
+    if 0 in a.shape:
+        return a * 1  # no matrix, or matrices without entries: nothing to take a root of
+    return chosen(a)
+
+
+def _check_matrix(a: Array) -> None:
+    name = type(a).__module__.partition(".")[0]
+    if name not in arrays.LIBRARIES:
+        raise InputError(f"expected a torch, numpy or cupy array, got {type(a).__name__}.")
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        raise InputError(f"expected square matrices (..., n, n), got shape {tuple(a.shape)}.")
+    if arrays.dtype_name(a) not in arrays.STORAGE.values():
+        raise InputError(
+            f"expected floating-point matrices, got {arrays.dtype_name(a)}. {_convert(a)}"
+        )
+
+
+def _check_takes(method: Method, a: Array) -> None:
+    library, dtype = arrays.library(a), arrays.dtype_name(a)
+    if library not in method.libraries:
+        raise InputError(
+            f"{method.kind} {method.name!r} takes {' or '.join(method.libraries)} arrays, "
+            f"not {library}."
+        )
+    known = [p for p in arrays.PRECISIONS[library] if p in method.precisions]
+    if dtype not in known:
+        known = [p for p in known if p in arrays.STORAGE.values()]
+        raise InputError(
+            f"{method.kind} {method.name!r} takes {' or '.join(known)} {library} arrays, "
+            f"not {dtype}. {_convert(a)}"
+        )
+
+
+def _convert(a: Array) -> str:
+    how = "a.double()" if arrays.library(a) == "torch" else 'a.astype("float64")'
+    return f"Convert first, for example {how}."
+
+
+class _ImplicitRoot(torch.autograd.Function):
+    """A root whose gradient comes from its Lyapunov equation, not from its operations."""
+
+    @staticmethod
+    def forward(ctx: Any, a: torch.Tensor, chosen: Pair) -> torch.Tensor:
+        root = chosen.keep(a)
+        tensors, rebuild = _flatten(root, chosen.saved)
+        ctx.save_for_backward(*tensors)
+        ctx.rebuild, ctx.pair = rebuild, chosen
+        return getattr(root, chosen.function)  # type: ignore[no-any-return]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return ctx.pair.gradient(ctx.rebuild(ctx.saved_tensors), g), None
+
+
+def _flatten(
+    root: Root, fields: tuple[str, ...]
+) -> tuple[list[torch.Tensor], Callable[[tuple[torch.Tensor, ...]], Root]]:
+    """The saved fields as a flat list for autograd, and the way back."""
+    tensors: list[torch.Tensor] = []
+    layout: list[tuple[str, int]] = []
+    for name in fields:
+        value = getattr(root, name)
+        parts = value if isinstance(value, tuple) else (value,)
+        tensors += parts
+        layout.append((name, len(parts)))
+    return tensors, partial(_rebuild, tuple(layout))
+
+
+def _rebuild(layout: tuple[tuple[str, int], ...], tensors: tuple[torch.Tensor, ...]) -> Root:
+    values: dict[str, Any] = {}
+    rest = iter(tensors)
+    for name, count in layout:
+        parts = tuple(next(rest) for _ in range(count))
+        values[name] = parts if name in ("eigen", "iterates") else parts[0]
+    return Root(**values)
+
+
+def _quiet(a: Array) -> AbstractContextManager[Any]:
+    """Numpy warns where the others return inf or nan; the harness reports those as a status."""
+    return np.errstate(all="ignore") if arrays.library(a) == "numpy" else nullcontext()

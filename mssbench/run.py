@@ -1,0 +1,284 @@
+"""Suite + engine -> results/<run>/. Resumes what is missing; whatever happens, rows remain."""
+
+import dataclasses
+import os
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mssbench import environment, provenance, registry
+from mssbench import suite as suites
+from mssbench.engines import local
+from mssbench.engines.local import Finished, Ready
+from mssbench.engines.process import Setup
+from mssbench.errors import NotInstalled, RunError, Unavailable
+from mssbench.folder import RunFolder
+from mssbench.records import ABSENT, MEASURED, Cell, Status, clocks, phases, uniform
+from mssbench.rows import Row, peek
+from mssbench.signals import Takedown
+from mssbench.suite import Suite
+
+
+@dataclass
+class Summary:
+    """What a run came to."""
+
+    path: Path
+    cells: int
+    kept: int = 0  # cells that an earlier run had measured
+    standing: Counter[str] = field(default_factory=Counter)  # statuses of those
+    statuses: Counter[str] = field(default_factory=Counter)  # of the cells of this run
+    spent: Counter[str] = field(default_factory=Counter)  # seconds, by what for
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 fine, 4 a cell broke that should have run, 6 nothing measured, 130 interrupted.
+
+        Of all cells: a failure stays one when a later run keeps its row.
+        """
+        if self.interrupted:
+            return 130
+        found = self.statuses + self.standing
+        if not any(found[s] for s in MEASURED):
+            return 6
+        return 4 if any(found[s] for s in BROKEN) else 0
+
+
+BROKEN = (Status.CRASHED, Status.TIMEOUT, Status.OOM)
+Watch = Callable[[local.Event], None]
+
+
+def plan(suite: Suite, path: Path, retry: Sequence[str] = ()) -> list[Cell]:
+    """The cells of the suite that `path` has no valid rows for. Reads only."""
+    done = _done(_by_cell(peek(path)), suite, retry)
+    return [c for c in suite.cells if c.cell_id not in done]
+
+
+def run(
+    suite: Suite,
+    path: Path,
+    *,
+    fresh: bool = False,
+    retry: Sequence[str] = (),
+    also: Sequence[Path] = (),
+    python: str | None = None,
+    watch: Watch = lambda _: None,
+    begin: Callable[[int, int], None] = lambda _todo, _total: None,
+) -> Summary:
+    """Measure what is missing of a suite into the folder `path`.
+
+    retry: statuses whose rows are measured again. begin(todo, total) and watch(event) report.
+    Ctrl-C and SIGTERM end the run early: what was measured is saved and the rest is `interrupted`.
+    Raises RunError if the folder is taken, holds something else or another suite, or was measured
+    on another machine; or if no worker starts.
+    """
+    summary, start = Summary(path, len(suite.cells)), time.monotonic()
+    with RunFolder(path, fresh=fresh) as folder, Takedown() as takedown:
+        _refuse_other_suite(folder, suite)
+        rows = _by_cell(folder.rows())
+        done = _done(rows, suite, retry)
+        todo = [c for c in suite.cells if c.cell_id not in done]
+        summary.kept = len(suite.cells) - len(todo)
+        summary.standing.update(worst_status(rows[cell_id]) for cell_id in done)
+        begin(len(todo), len(suite.cells))
+        record = _Recorder(folder, suite, rows, done)
+        setup = _setup(suite, also, python)
+        try:
+            with closing(local.run(todo, setup, takedown.asked)) as events:
+                for event in events:
+                    record(event, summary)
+                    watch(event)
+            summary.interrupted = takedown.asked()
+        except KeyboardInterrupt:
+            summary.interrupted = True
+        finally:
+            summary.seconds = time.monotonic() - start
+            record.close(todo, summary)
+    return summary
+
+
+def _setup(suite: Suite, also: Sequence[Path], python: str | None) -> Setup:
+    settings = {
+        "policy": dataclasses.asdict(suite.policy),
+        "max_error": suite.measure["max_error"],
+    }
+    setup = Setup(settings, tuple(str(p.resolve()) for p in also), suite.measure["timeout_seconds"])
+    return setup if python is None else dataclasses.replace(setup, python=python)
+
+
+class _Recorder:
+    """Turns events into rows on disk."""
+
+    def __init__(
+        self, folder: RunFolder, suite: Suite, rows: dict[str, list[Row]], done: set[str]
+    ) -> None:
+        self._folder, self._suite, self._rows, self._done = folder, suite, rows, done
+        self._run_id = uuid.uuid4().hex[:12]
+        self._facts = folder.facts()
+        self._environment: dict[str, str] = {}  # of the latest worker, by device; empty: none yet
+        self._load = os.getloadavg()
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def __call__(self, event: local.Event, summary: Summary) -> None:
+        if isinstance(event, Ready):
+            self._meet(event)
+        elif isinstance(event, Finished):
+            self._keep(event, summary)
+
+    def _meet(self, ready: Ready) -> None:
+        """Refuse to add the times of one machine to those of another."""
+        before = {
+            row["environment"]
+            for cell_id in self._done
+            for row in self._rows[cell_id]
+            if row["status"] in MEASURED and row["device"] == ready.device
+        } - {""}
+        if before and ready.environment not in before:
+            known = self._facts["environments"].get(min(before))
+            raise RunError(
+                f"{self._folder.path} was measured in another environment "
+                f"({_difference(known, ready.facts)}): its times would not compare. "
+                "Choose another --out, or --fresh to measure all of it again."
+            )
+        self._environment[ready.device] = ready.environment
+        if ready.environment not in self._facts["environments"]:
+            if not self._facts["environments"]:
+                self._folder.write_suite(suites.dump(self._suite.document))
+            self._facts["environments"][ready.environment] = ready.facts
+            self._folder.write_facts(self._facts)
+
+    def _keep(self, event: Finished, summary: Summary) -> None:
+        cell = event.cell
+        rows, samples = event.rows, event.samples
+        if event.status is not None:
+            rows = [
+                m.row(code_hash=_code_hash(cell)) for m in uniform(cell, event.status, event.reason)
+            ]
+            samples = [[] for _ in rows]
+        found = self._environment.get(cell.device) or next(iter(self._environment.values()), "")
+        identity = {"environment": found, "run_id": self._run_id}
+        rows = [row | identity for row in rows]
+        self._folder.append(rows, samples)
+        self._rows[cell.cell_id] = rows
+        summary.statuses[worst_status(rows)] += 1
+        summary.spent.update({k: v for k, v in event.spent.items() if k != "total"})
+
+    def close(self, todo: Sequence[Cell], summary: Summary) -> None:
+        """Every requested cell gets rows; the table is put in order.
+
+        A run that failed before it had a worker leaves the folder as it was, and so does one that
+        was stopped before it replaced anything.
+        """
+        if todo and not self._environment:
+            if not summary.interrupted or self._folder.spares_old:
+                return
+            self._folder.write_suite(suites.dump(self._suite.document))
+        missing = [c for c in todo if not _complete(c, self._rows.get(c.cell_id, []))]
+        if missing and not summary.interrupted:
+            summary.statuses[Status.INTERRUPTED] += len(missing)
+        for cell in missing:
+            reason = "the run was stopped before this cell"
+            self._rows[cell.cell_id] = [m.row() for m in uniform(cell, Status.INTERRUPTED, reason)]
+        if summary.statuses.total():
+            self._facts["runs"][self._run_id] = {
+                "started": self._started,
+                "suite": self._suite.name,
+                "cells": sum(summary.statuses.values()),
+                "seconds": round(summary.seconds, 3),
+                "spent_seconds": {k: round(v, 3) for k, v in summary.spent.items()},
+                "load_start": self._load,
+                "load_end": os.getloadavg(),
+            }
+            self._folder.write_facts(self._facts)
+            self._folder.write_suite(suites.dump(self._suite.document))
+        order = {c.cell_id: i for i, c in enumerate(self._suite.cells)}
+        last = len(order)
+        cells = sorted(self._rows, key=lambda cell_id: order.get(cell_id, last))
+        self._folder.finish(row for cell_id in cells for row in self._rows[cell_id])
+
+
+def worst_status(rows: Sequence[Row]) -> str:
+    """One word for a cell with several rows: the first that is not ok."""
+    return next((r["status"] for r in rows if r["status"] != Status.OK), str(Status.OK))
+
+
+def _by_cell(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by cell_id."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["cell_id"], []).append(row)
+    return found
+
+
+def _done(rows: dict[str, list[Row]], suite: Suite, retry: Sequence[str]) -> set[str]:
+    """Cells whose rows are whole, made by today's code, and not asked for again."""
+    return {
+        c.cell_id
+        for c in suite.cells
+        if _complete(c, found := rows.get(c.cell_id, []))
+        and all(r["code_hash"] == _code_hash(c) and r["status"] not in retry for r in found)
+        and not _now_possible(c, found)
+    }
+
+
+def _complete(cell: Cell, rows: Sequence[Row]) -> bool:
+    due = {(p, k) for p in phases(cell) for k in clocks(cell)}
+    have = {(r["phase"], r["clock"]) for r in rows if r["status"] != Status.INTERRUPTED}
+    return due <= have
+
+
+def _now_possible(cell: Cell, rows: Sequence[Row]) -> bool:
+    """Whether what was missing on this machine has been installed since."""
+    if not any(r["status"] in ABSENT - {Status.UNSUPPORTED} for r in rows):
+        return False
+    try:
+        registry.lookup("forward", cell.forward)
+        environment.check_library(cell.library, cell.device)
+    except (NotInstalled, Unavailable):
+        return False
+    return True
+
+
+def _code_hash(cell: Cell) -> str:
+    try:
+        forward = registry.lookup("forward", cell.forward)
+        if cell.backward == "none":
+            return provenance.code_hash(forward)
+        return provenance.code_hash(forward, registry.lookup("backward", cell.backward))
+    except NotInstalled:
+        return ""
+
+
+def _refuse_other_suite(folder: RunFolder, suite: Suite) -> None:
+    before = folder.suite()
+    if before is None:
+        return
+    if before.get("name") != suite.name:
+        raise RunError(
+            f"{folder.path} holds a run of suite {before.get('name')!r}, not {suite.name!r}. "
+            "Choose another --out, or --fresh to replace it."
+        )
+    then = suites.MEASURE | before.get("measure", {})
+    now = suites.MEASURE | suite.document.get("measure", {})
+    if changed := sorted(k for k in {*then, *now} if then.get(k) != now.get(k)):
+        raise RunError(
+            f"{folder.path} was measured with another [measure] ({', '.join(changed)}). "
+            "Choose another --out, or --fresh to measure all of it again."
+        )
+
+
+def _difference(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
+    if before is None:
+        return "its facts are not known"
+    for name in environment.IDENTITY:
+        if before.get(name) != now.get(name):
+            return f"{name}: {before.get(name)} then, {now.get(name)} now"
+    return "though no fact that is known differs"

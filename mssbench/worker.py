@@ -1,0 +1,120 @@
+"""A process that measures what it is sent, a JSON line at a time. May be killed at any moment.
+
+    python -m mssbench.worker PARENT_PID
+
+Supervisor to worker: first the set-up {"settings", "also"}, then a cell a line. Worker to
+supervisor: {"event": "ready", ...} once, then for each cell {"event": "measuring"} when the method
+is about to run, and {"event": "done", "rows", "samples", "spent"}; `lost` in it says that this
+process cannot measure any more and must be replaced.
+
+The order of the first lines matters, and heavy imports wait inside functions for it: a worker whose
+supervisor died goes too, cores are bound before anything counts them, and nothing that a library
+prints or reads can end up between requests and replies.
+"""
+
+import ctypes
+import faulthandler
+import gc
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+
+def main() -> None:
+    """Announce what this machine is, then measure cells until the pipe closes."""
+    _leave_with_parent(int(sys.argv[1]))
+    if cores := os.environ.get("MSSBENCH_CORES"):
+        os.sched_setaffinity(0, {int(c) for c in cores.split(",")})
+    requests, replies = _private_channels()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
+    faulthandler.enable(all_threads=False)  # a segfault says which line of a method it was in
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler that weighs memory is chatty
+    serve(requests, replies)
+
+
+def _leave_with_parent(parent: int) -> None:
+    """Ask the kernel to end this process with the thread that started it (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:  # it had died before the line above took effect
+        sys.stderr.write(
+            f"the worker's parent is process {os.getppid()}, not {parent}: either that one is "
+            "gone, or the interpreter is a script that should `exec` the real one\n"
+        )
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _private_channels() -> tuple[TextIO, TextIO]:
+    """The two pipes under numbers that nobody else uses; 0 reads nothing, 1 goes to stderr.
+
+    What a method starts must get neither the pipes nor the device's lock: all but 0, 1 and 2 close
+    when another program takes over.
+    """
+    requests = os.fdopen(os.dup(0))
+    replies = os.fdopen(os.dup(1), "w")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  (names, not paths)
+        if int(name) > 2:
+            try:
+                os.set_inheritable(int(name), False)
+            except OSError:  # the one that listed them
+                continue
+    return requests, replies
+
+
+def serve(requests: TextIO, replies: TextIO) -> None:
+    """Answer each line of `requests`, until it ends. The first must be the set-up."""
+    from mssbench import environment, registry
+    from mssbench.bench import Settings
+    from mssbench.clock import Policy
+    from mssbench.measure import measure
+    from mssbench.records import PROTOCOL_VERSION, Cell
+
+    def say(event: str, **facts: Any) -> None:
+        replies.write(json.dumps({"event": event, **facts}) + "\n")
+        replies.flush()
+
+    setup = json.loads(requests.readline())
+    for path in setup["also"]:
+        registry.load_file(Path(path))
+    policy = Policy(**setup["settings"].pop("policy"))
+    settings = Settings(policy=policy, **setup["settings"])
+    facts = environment.describe()
+    gc.collect()
+    gc.freeze()  # what imports left behind is never garbage: collections stay short from here on
+    say("ready", protocol=PROTOCOL_VERSION, facts=facts, environment=environment.identify(facts))
+    for line in requests:
+        cell = Cell(**json.loads(line))
+        result = measure(cell, settings, lambda: say("measuring"))
+        rows = [m.row(code_hash=result.code_hash) for m in result.measurements]
+        samples = [list(m.timing.samples) if m.timing else [] for m in result.measurements]
+        spent = asdict(result.spent) | {"own": result.spent.own}
+        say("done", rows=rows, samples=samples, spent=spent, lost=_context_lost(cell.device))
+
+
+def _context_lost(device: str) -> bool:
+    """After a sticky CUDA error every later call fails too: find out before the next cell does."""
+    if device != "cuda":
+        return False
+    import torch
+
+    if not torch.cuda.is_available():
+        return False
+    try:
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+    except Exception:  # the context is gone, whatever the error is called this time
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""Fixtures every test file shares."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Quiet before torch is imported: the profiler that weighs memory logs every start to stderr.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Device locks of the tests' own: a test run neither waits for a real run nor holds it up."""
+    folder = tmp_path_factory.mktemp("locks")
+    before = os.environ.get("MSSBENCH_LOCKS")
+    os.environ["MSSBENCH_LOCKS"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["MSSBENCH_LOCKS"]
+    else:
+        os.environ["MSSBENCH_LOCKS"] = before
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `gpu` are skipped, with the reason, where torch has no device."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        skip = pytest.mark.skip(reason="no CUDA device")
+        for item in marked:
+            item.add_marker(skip)

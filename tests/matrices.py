@@ -1,0 +1,226 @@
+"""Matrices, exact answers and the list of calls that the tests of the methods share."""
+
+from functools import cache
+from importlib.util import find_spec
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from mssbench import arrays, registry, roots
+from mssbench.errors import Unsupported
+
+UNIT = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}
+
+
+class Backend(NamedTuple):
+    """Where and in which precision a test computes."""
+
+    library: str
+    device: str
+    precision: str
+
+    def put(self, x):
+        """A float64 numpy array as one of this backend."""
+        return arrays.from_numpy(x, like=arrays.empty(*self))
+
+    def __str__(self):
+        return "-".join(self)
+
+    def require(self):
+        """Skip the test on a machine that lacks the package or the device."""
+        if self.library == "cupy":
+            pytest.importorskip("cupy", reason="cupy is not installed")
+        if not _has_device(self.library, self.device):
+            pytest.skip(f"{self.library} has no CUDA device here")
+
+
+@cache
+def _has_device(library, device):
+    if device == "cpu":
+        return True
+    if library == "torch":
+        return torch.cuda.is_available()
+    if find_spec("cupy") is None:
+        return False
+    import cupy
+
+    try:
+        return cupy.cuda.runtime.getDeviceCount() > 0
+    except cupy.cuda.runtime.CUDARuntimeError:
+        return False
+
+
+BACKENDS = [
+    Backend(library, device, precision)
+    for library in arrays.LIBRARIES
+    for device in arrays.DEVICES[library]
+    for precision in arrays.PRECISIONS[library]
+    if precision != "tf32"  # float32 storage; its products differ on a GPU only
+]
+TORCH64 = Backend("torch", "cpu", "float64")
+
+
+class Call(NamedTuple):
+    """A pair and the root it is asked for."""
+
+    forward: str
+    backward: str
+    function: str
+
+    def __str__(self):
+        return "-".join(self)
+
+    @property
+    def methods(self):
+        return registry.lookup("forward", self.forward), registry.lookup("backward", self.backward)
+
+    def runs_on(self, backend):
+        """Whether both methods declare the backend."""
+        return all(
+            backend.library in m.libraries and backend.precision in m.precisions
+            for m in self.methods
+        )
+
+    def pair(self, **parameters):
+        """The pair with enough steps to be exact, unless `parameters` says otherwise."""
+        forward, backward = self.methods
+        given = {
+            **generous(forward),
+            **{f"backward_{name}": value for name, value in generous(backward).items()},
+            **parameters,
+        }
+        return roots.pair(self.function, self.forward, self.backward, tuple(sorted(given.items())))
+
+
+def generous(method):
+    """Parameters that make a method exact on a spectrum near 1, and an iteration on any."""
+    enough = {"iterations": 20, "degree": 16, "norm": "wolkowicz_styan"}
+    return {name: value for name, value in enough.items() if name in method.parameters}
+
+
+def _is_computed(call):
+    try:
+        call.pair()
+    except Unsupported:
+        return False
+    return True
+
+
+def _calls():
+    registry.load()
+    everything = [
+        Call(forward, backward, function)
+        for forward in registry.methods("forward")
+        for backward in registry.methods("backward")
+        for function in registry.FUNCTIONS
+    ]
+    return [c for c in everything if _is_computed(c)], [
+        c for c in everything if not _is_computed(c)
+    ]
+
+
+CALLS, REFUSED = _calls()
+
+
+def on_backends(precisions=tuple(UNIT), libraries=arrays.LIBRARIES):
+    """Parametrise `call, backend` over what the methods declare.
+
+    A backend that this machine lacks is skipped once, not once per call.
+    """
+    runs = []
+    for backend in BACKENDS:
+        if backend.precision in precisions and backend.library in libraries:
+            able = [c for c in CALLS if c.runs_on(backend)]
+            runs += [
+                pytest.param(
+                    call,
+                    backend,
+                    id=f"{call}-{backend}",
+                    marks=[pytest.mark.gpu] if backend.device == "cuda" else [],
+                )
+                for call in (able if _has_device(backend.library, backend.device) else able[:1])
+            ]
+    return pytest.mark.parametrize(("call", "backend"), runs)
+
+
+FORWARDS = list(registry.methods("forward").values())
+BACKWARDS = list(registry.methods("backward").values())
+METHODS = FORWARDS + BACKWARDS
+# Truncated series converge where the spectrum is narrow; elsewhere they have laws of their own.
+SERIES = ("pade", "taylor")
+
+
+def spectrum(kind, n):
+    """The eigenvalues called `kind`, descending, (n,)."""
+    if kind == "near_one":
+        return np.linspace(1.06, 0.94, n)
+    return np.geomspace(1.0, 1 / float(kind.removeprefix("condition_")), n)
+
+
+@cache
+def rotation(n, seed=0):
+    """A random orthogonal matrix, (n, n)."""
+    q, r = np.linalg.qr(np.random.default_rng(seed).standard_normal((n, n)))
+    return q * np.sign(np.diag(r))
+
+
+def with_spectrum(w, batch=3, seed=0):
+    """Symmetric matrices with the eigenvalues w and random eigenvectors, (batch, n, n)."""
+    v = np.stack([rotation(len(w), seed + i) for i in range(batch)])
+    return symmetric((v * np.asarray(w)) @ v.swapaxes(-1, -2))
+
+
+def cotangent(shape, seed=7):
+    """A symmetric cotangent of norm about 1 per entry."""
+    return symmetric(np.random.default_rng(seed).standard_normal(shape))
+
+
+def symmetric(x):
+    return (x + np.swapaxes(x, -1, -2)) / 2
+
+
+def exact_root(a, function):
+    """float64 (..., n, n) by an eigendecomposition."""
+    w, v = np.linalg.eigh(a)
+    d = np.sqrt(w) if function == "sqrt" else 1 / np.sqrt(w)
+    return (v * d[..., None, :]) @ v.swapaxes(-1, -2)
+
+
+def exact_gradient(a, g, function):
+    """float64 (..., n, n) by the divided differences of w^{±1/2}."""
+    w, v = np.linalg.eigh(a)
+    d = np.sqrt(w)
+    di, dj = d[..., :, None], d[..., None, :]
+    divided = 1 / (di + dj) if function == "sqrt" else -1 / (di * dj * (di + dj))
+    vt = v.swapaxes(-1, -2)
+    return v @ (divided * (vt @ symmetric(g) @ v)) @ vt
+
+
+def kronecker_gradient(a, g, function):
+    """The same by one dense linear solve, knowing no eigenvectors but those of the root."""
+    y, g = exact_root(a, "sqrt"), symmetric(g)
+    eye = np.eye(len(a))
+    if function == "isqrt":
+        z = np.linalg.inv(y)
+        g = -z @ g @ z
+    return np.linalg.solve(np.kron(eye, y) + np.kron(y, eye), g.reshape(-1)).reshape(a.shape)
+
+
+def root_and_gradient(pair, a, g):
+    """Root and gradient of a pair as arrays of the library of a."""
+    if arrays.library(a) == "torch":
+        leaf = a.detach().clone().requires_grad_()
+        root = pair(leaf)
+        root.backward(g)
+        return root.detach(), leaf.grad
+    root = pair.keep(a)
+    return getattr(root, pair.function), pair.gradient(root, g)
+
+
+def error(x, exact):
+    """Relative Frobenius error, the worst of the batch; NaN stays NaN."""
+    x = x if isinstance(x, np.ndarray) else arrays.to_numpy(x)
+    norm = np.linalg.norm(exact, axis=(-2, -1))
+    return float(np.max(np.linalg.norm(x - exact, axis=(-2, -1)) / norm))

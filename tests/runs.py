@@ -1,0 +1,297 @@
+"""Runs for tests: small suites, a worker without torch that misbehaves on demand, and a census."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import psutil
+
+from mssbench import suite as suites
+from mssbench.records import KEY
+from mssbench.rows import JOURNAL, SAMPLES, TABLE, Row, read_journal, read_rows
+from mssbench.suite import Suite
+
+# Differ between two measurements of the same cell; every other column must not.
+WEATHER = (
+    "seconds_min", "seconds_q1", "seconds_median", "seconds_q3", "seconds_low", "seconds_high",
+    "samples", "calls", "first_call_seconds", "gemms", "peak_bytes", "saved_bytes", "run_id",
+)  # fmt: skip
+
+MEASURE = """
+[measure]
+min_seconds = 0.0
+min_samples = 1
+max_seconds = 0.05
+warmup_seconds = 0.0
+timeout_seconds = {timeout}
+"""
+
+
+def write_suite(
+    folder: Path, *methods: str, name: str = "tiny", seeds: int = 1, timeout: float = 5
+) -> Path:
+    """A suite file of tiny float64 cells. methods: each the body of a [[method]] table."""
+    axes = f"""
+name = "{name}"
+[axes]
+problem = "wishart(ratio=4)"
+size = 4
+batch = 2
+seed = {list(range(seeds))}
+precision = "float64"
+device = "cpu"
+"""
+    tables = "".join(f"\n[[method]]\n{body}\n" for body in methods or ['forward = "numpy/eigh"'])
+    path = folder / f"{name}.toml"
+    path.write_text(axes + tables + MEASURE.format(timeout=timeout))
+    return path
+
+
+def load(path: Path, *overrides: str) -> Suite:
+    return suites.load(path, auto="cpu", overrides=overrides)
+
+
+# The stand-in: the real worker.py around a measurement that needs no torch. It starts in a tenth
+# of the time, so kills and resumes can be tested by the dozen. STAND_IN in its environment says
+# what it should do.
+
+
+def stand_in(folder: Path) -> str:
+    """An interpreter for --python that answers as a worker would."""
+    path = folder / "stand_in"
+    here = str(Path(__file__).parent)
+    path.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {here!r})\nsys.argv[1:3] = []\n"
+        "import runs\nruns.act_as_worker()\n"
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+def wish(monkeypatch: Any, **wishes: Any) -> None:
+    """Tell later stand-ins: seconds (of a cell), log (file), cpu (fact), do {forward: deed}."""
+    monkeypatch.setenv("STAND_IN", json.dumps(wishes, default=str))
+
+
+def act_as_worker() -> None:
+    from mssbench import environment, worker
+    from mssbench.clock import Spent
+
+    wishes = json.loads(os.environ.get("STAND_IN", "{}"))
+
+    def measure(cell: Any, _settings: Any, announce: Callable[[], None]) -> Any:
+        deed = wishes.get("do", {}).get(cell.forward, "ok")
+        if deed == "hang_before":
+            time.sleep(600)
+        announce()
+        _note(wishes, f"begin {os.getpid()}")
+        time.sleep(wishes.get("seconds", 0.001))
+        measurements = _DEEDS.get(deed, lambda c: _rows(c, deed))(cell)
+        _note(wishes, f"end {os.getpid()}")
+        return SimpleNamespace(measurements=measurements, code_hash=_hash(cell), spent=Spent())
+
+    bench = ModuleType("mssbench.bench")
+    bench.Settings = SimpleNamespace  # type: ignore[attr-defined]
+    fake = ModuleType("mssbench.measure")
+    fake.measure = measure  # type: ignore[attr-defined]
+    sys.modules |= {"mssbench.bench": bench, "mssbench.measure": fake}
+    environment.describe = lambda: {"cpu": wishes.get("cpu", "a stand-in")}
+    if "hang_at_start" in wishes:
+        _note(wishes, f"begin {os.getpid()}")
+        time.sleep(600)
+    if (once := wishes.get("die_at_start")) and not Path(once).exists():
+        Path(once).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    print(wishes.get("greeting", ""))  # noise on the channel, before the worker can guard it
+    sys.stdout.flush()
+    print("a warning that some import gave", file=sys.stderr)
+    worker.main()
+
+
+def _note(wishes: Mapping[str, Any], text: str) -> None:
+    if log := wishes.get("log"):
+        with Path(log).open("a") as file:
+            file.write(f"{time.monotonic_ns()} {text}\n")
+
+
+def _hash(cell: Any) -> str:
+    from mssbench.run import _code_hash
+
+    return _code_hash(cell)
+
+
+def _rows(cell: Any, status: str, samples: int = 3) -> Any:
+    """Errors that follow from the cell alone, and seconds that never come twice."""
+    from mssbench.records import Measurement, Status, Timing, phases, uniform
+
+    if status != "ok":
+        return uniform(cell, Status(status), f"asked for: {status}")
+    error = int(cell.cell_id, 16) / 2**80
+    seconds = tuple((time.monotonic_ns() % 10**9 + i) * 1e-12 for i in range(samples))
+    return tuple(
+        Measurement(
+            cell, phase, "wall", "hot", Status.OK,
+            values={"root_error": error, "checked": 2}, timing=Timing(seconds, 1, 0.5),
+        )
+        for phase in phases(cell)
+    )  # fmt: skip
+
+
+def _fork_and_exit(_cell: Any) -> None:
+    """A child of this process keeps its pipes open while the process itself ends."""
+    if os.fork() == 0:
+        time.sleep(600)
+    os._exit(3)
+
+
+def _close_everything(_cell: Any) -> None:
+    os.closerange(3, 100)
+    time.sleep(600)
+
+
+def _shout(cell: Any) -> Any:
+    for _ in range(40):
+        os.write(1, b"x" * 100_000 + b"\n")
+        time.sleep(0.02)
+    return _rows(cell, "ok")
+
+
+def _read_input(cell: Any) -> Any:
+    """Standard input must be empty, or a method that asks would swallow the next cell."""
+    assert sys.stdin.read() == ""
+    assert not os.isatty(0)
+    child = subprocess.run(["cat"], capture_output=True, text=True)
+    assert child.stdout == ""
+    return _rows(cell, "ok")
+
+
+def _speak_oddly(cell: Any) -> Any:
+    from mssbench.records import Status, uniform
+
+    return uniform(cell, Status.CRASHED, 'no \udcff, "he said",\nand left')
+
+
+_DEEDS: dict[str, Callable[[Any], Any]] = {
+    "exit": lambda _: os._exit(3),
+    "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
+    "hang": lambda _: time.sleep(600),
+    "long": lambda cell: _rows(cell, "ok", samples=100_000),
+    "surrogate": _speak_oddly,
+    "fork": _fork_and_exit,
+    "mute": _close_everything,
+    "shout": _shout,
+    "read": _read_input,
+}
+
+
+# What a run left on disk and among the processes.
+
+
+def table(folder: Path) -> list[Row]:
+    return read_rows(folder / TABLE)
+
+
+def measured(folder: Path) -> dict[tuple[str, ...], Row]:
+    """Every row measured so far, by key: from the table and from the journal, as text."""
+    rows = table(folder)
+    for entry in read_journal(folder / JOURNAL):
+        rows += [{k: "" if v is None else str(v) for k, v in r.items()} for r in entry["rows"]]
+    return {key(row): row for row in rows if row["status"] != "interrupted"}
+
+
+def key(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in KEY)
+
+
+def climate(rows: list[Row]) -> list[Row]:
+    """Rows without what differs from run to run."""
+    return [{k: v for k, v in row.items() if k not in WEATHER} for row in rows]
+
+
+def statuses(folder: Path) -> dict[str, str]:
+    """Status by forward; for suites where a forward has one cell."""
+    return {row["forward"]: row["status"] for row in table(folder)}
+
+
+def sample_counts(folder: Path) -> dict[tuple[str, ...], int]:
+    """Number of raw samples by (cell_id, phase, clock, cache)."""
+    import pyarrow.parquet as pq
+
+    counts: dict[tuple[str, ...], int] = {}
+    for row in pq.read_table(folder / SAMPLES).to_pylist():
+        name = (row["cell_id"], row["phase"], row["clock"], row["cache"])
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def due_samples(rows: list[Row]) -> dict[tuple[str, ...], int]:
+    """What `sample_counts` should be for a table."""
+    return {
+        (r["cell_id"], r["phase"], r["clock"], r["cache"]): int(r["samples"])
+        for r in rows
+        if r["samples"]
+    }
+
+
+def relatives(locks: Path) -> list[psutil.Process]:
+    """Other processes whose environment has these locks: those of a run, and what they started."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if (
+                process.pid != os.getpid()
+                and process.environ().get("MSSBENCH_LOCKS") == str(locks)
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def orphans(locks: Path, patience: float = 5.0) -> list[psutil.Process]:
+    """Relatives that are still there after a while: there should be none."""
+    until(lambda: not relatives(locks), patience)
+    return relatives(locks)
+
+
+def until(condition: Callable[[], Any], patience: float = 30.0) -> bool:
+    """Wait for a condition; whether it came true."""
+    end = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "mssbench", "run", *map(str, arguments)]
+
+
+@contextmanager
+def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """`mssbench run` in a process of its own, which is gone afterwards."""
+    process = subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # a test run in the background of a shell has it ignored, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def finished(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """`mssbench run`, to its end."""
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120)

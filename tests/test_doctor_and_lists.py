@@ -1,0 +1,212 @@
+"""What there is, what can run here, and what to do about the rest."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from tables import CONTROL, called
+
+from mssbench import arrays, problems, registry, suite
+from mssbench.commands import doctor, listing
+from mssbench.errors import NotInstalled, RegistryError
+
+
+def listed(capsys, what):
+    code, text, err = called(capsys, "list", what, "--json")
+    assert (code, err) == (0, "")
+    return json.loads(text)
+
+
+def test_backends_are_every_forward_on_every_library(capsys):
+    found = {r["backend"]: r for r in listed(capsys, "backends")}
+    forwards = registry.methods("forward").values()
+    assert set(found) == {f"{library}/{m.name}" for m in forwards for library in m.libraries}
+    one = found["torch/newton_schulz"]
+    assert one["parameters"][0] == "iterations=5"
+    assert one["functions"] == ["sqrt", "isqrt"]
+    assert set(found["numpy/newton_schulz"]["precisions"]) == set(arrays.PRECISIONS["numpy"])
+    assert all(r["cite"] and r["summary"] and r["here"] for r in found.values())
+
+
+def test_a_backend_that_cannot_run_says_why(capsys, monkeypatch):
+    def check(library, device):
+        if library != "numpy":
+            raise NotInstalled(f"{library} is not installed: pip install {library}")
+
+    monkeypatch.setattr(listing.environment, "check_library", check)
+    found = {r["backend"]: r["here"] for r in listed(capsys, "backends")}
+    assert found["numpy/eigh"] == "cpu"
+    assert found["torch/eigh"] == "torch is not installed: pip install torch"
+    _, text, _ = called(capsys, "list", "backends")
+    assert "torch/eigh: torch is not installed: pip install torch\n" in text
+    assert "numpy/eigh: cpu (float64, float32)\n" in text
+
+
+def test_for_people_a_method_is_said_once(capsys):
+    _, text, _ = called(capsys, "list", "backends")
+    names = [line.split()[0] for line in text.splitlines() if line[:2].strip()]
+    for method in registry.methods("forward").values():
+        assert text.count(f" {method.name} ") == 1, names
+        assert text.count(method.summary[:40]) == 1
+
+
+def test_backwards_name_their_parameters_as_a_suite_spells_them(capsys):
+    found = {r["backward"]: r for r in listed(capsys, "backwards")}
+    assert set(found) == set(registry.methods("backward"))
+    for name, record in found.items():
+        known = registry.lookup("backward", name).parameters.values()
+        assert record["parameters"] == [f"backward_{p.describe()}" for p in known]
+
+
+def test_problems_are_the_generators_and_the_modifiers(capsys):
+    found = {r["problem"]: r for r in listed(capsys, "problems")}
+    modifiers = {f"PROBLEM|{name}" for name in problems.modifiers()}
+    assert set(found) == set(problems.generators()) | modifiers
+    assert found["wishart"]["here"] == "yes"
+    assert found["wishart"]["parameters"] == ["ratio=2"]
+    for name, record in found.items():
+        assert record["cite"], name
+        assert record["summary"], name
+        problems.canonical(name.replace("PROBLEM", "identity"))
+
+
+def test_a_problem_says_how_to_get_its_package(monkeypatch):
+    lacking = {"scikit-image"}
+    monkeypatch.setattr(listing, "_installed", lambda name: name not in lacking)
+    assert listing._missing(None) == "yes"
+    assert listing._missing("data") == "needs scikit-image: pip install 'mssbench[data]'"
+    lacking.clear()
+    assert listing._missing("data") == "yes"
+
+
+def test_every_optional_group_a_problem_needs_is_one_of_ours():
+    extras = {g.package for g in problems.generators().values()} - {None}
+    assert extras
+    assert all(listing._packages(extra) for extra in extras)
+
+
+def test_listing_problems_imports_none_of_their_packages():
+    code = (
+        "import sys; from mssbench.commands import listing\n"
+        "assert listing.listing('problems', [])\n"
+        "assert not {'skimage', 'sklearn', 'torch', 'scipy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_suites_have_their_cells_counted(capsys):
+    found = {r["suite"]: r for r in listed(capsys, "suites")}
+    assert set(found) == set(suite.shipped())
+    for name, record in found.items():
+        auto = listing.environment.default_device()
+        assert record["cells"] == len(suite.load(suite.find(name), auto=auto).cells)
+
+
+def test_an_unknown_list_names_the_nearest(capsys):
+    assert called(capsys, "list", "backend") == (
+        2, "", "mssbench: Unknown list 'backend'. Did you mean 'backends'? Known: backends, "
+        "backwards, problems, suites.\n",
+    )  # fmt: skip
+
+
+def test_a_method_of_ones_own_is_listed(tmp_path, capsys):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from mssbench.registry import Root, register_forward\n\n"
+        "@register_forward(cite='me', products=lambda **_: 1.0, libraries=['numpy'])\n"
+        "def mine_of_the_lists(a, *, depth: int = 3):\n"
+        '    """A root of my own."""\n'
+        "    return Root(a, a)\n"
+    )
+    try:
+        _, text, _ = called(capsys, "list", "backends", "--also", mine, "--json")
+        (one,) = [r for r in json.loads(text) if r["backend"] == "numpy/mine_of_the_lists"]
+        assert (one["summary"], one["parameters"]) == ("A root of my own.", ["depth=3"])
+    finally:
+        registry.FORWARD.pop("mine_of_the_lists", None)
+
+
+@pytest.mark.parametrize("what", listing.KINDS)
+def test_lists_are_plain_text_in_a_pipe(capsys, what, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "72")
+    code, text, _ = called(capsys, "list", what)
+    assert code == 0
+    assert CONTROL.search(text) is None
+    assert max(map(len, text.splitlines())) <= 72
+
+
+@pytest.fixture(scope="module")
+def examined():
+    return doctor.examine()
+
+
+def test_doctor_says_what_can_run_here(examined):
+    found = {(b["library"], b["device"]): b for b in examined["backends"]}
+    assert set(found) == {(k, d) for k in arrays.LIBRARIES for d in arrays.DEVICES[k]}
+    assert found["torch", "cpu"]["available"]
+    assert found["numpy", "cpu"]["available"]
+    for backend in found.values():
+        assert bool(backend["reason"]) != backend["available"]
+
+
+def test_every_library_that_cannot_run_is_a_finding_with_a_remedy(examined):
+    lacking = {f"{b['library']} on {b['device']} cannot run"
+               for b in examined["backends"] if not b["available"]}  # fmt: skip
+    assert lacking <= {f["finding"] for f in examined["findings"]}
+    assert all(f["remedy"] for f in examined["findings"])
+
+
+def facts(examined, **changed):
+    quiet = {"load": (0.0, 0.0, 0.0), "torch_threads": 2, "governor": None, "gpus": [],
+             "cores": {"granted": 2, "physical": 2, "logical": 2},
+             "float32_matmul_precision": "highest"}  # fmt: skip
+    return examined["facts"] | quiet | changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "finding", "remedy"),
+    [
+        ({"load": (3.0, 0, 0)}, "load average 3.0 on 2 cores: something else is running", "top"),
+        ({"torch_threads": 8}, "torch uses 8 threads on 2 cores", "export OMP_NUM_THREADS=2"),
+        ({"cores": {"granted": 4, "physical": 2, "logical": 4}},
+         "4 threads granted on 2 physical cores", "taskset -c 0-1"),
+        ({"governor": "powersave"}, "CPU governor is powersave: the clock changes meanwhile",
+         "cpupower"),
+        ({"gpus": [{"name": "x"}], "float32_matmul_precision": "high"},
+         "float32 products are high by default", "mssbench sets its own"),
+    ],
+    ids=["load", "threads", "hyperthreads", "governor", "tf32"],
+)  # fmt: skip
+def test_a_finding_names_its_remedy(examined, monkeypatch, changed, finding, remedy):
+    monkeypatch.delenv("MSSBENCH_LOCKS", raising=False)
+    (one,) = doctor._findings(facts(examined, **changed), [])
+    assert one["finding"] == finding
+    assert remedy in one["remedy"]
+
+
+def test_a_quiet_machine_has_no_finding(examined, monkeypatch, capsys):
+    monkeypatch.delenv("MSSBENCH_LOCKS", raising=False)
+    assert list(doctor._findings(facts(examined), [])) == []
+    monkeypatch.setattr(doctor, "examine", lambda: examined | {"findings": []})
+    _, text, _ = called(capsys, "doctor")
+    assert text.endswith("No finding: measure away.\n")
+
+
+def test_the_report_has_the_facts_and_the_json_has_them_all(examined, monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "examine", lambda: examined)
+    monkeypatch.setenv("COLUMNS", "100")
+    code, text, err = called(capsys, "doctor")
+    assert (code, err) == (0, "")
+    assert CONTROL.search(text) is None
+    assert examined["environment"] in text
+    assert examined["facts"]["python"] in text
+    _, text, _ = called(capsys, "doctor", "--json")
+    assert json.loads(text)["environment"] == examined["environment"]
+    assert json.loads(text)["facts"]["versions"]["torch"]
+
+
+def test_an_unknown_kind_is_a_registry_error():
+    with pytest.raises(RegistryError):
+        listing.listing("frontends", [])

@@ -1,0 +1,144 @@
+"""Facts of a machine: what can run is said without importing torch, and never changed."""
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mssbench import environment
+from mssbench.errors import NotInstalled, Unavailable
+
+
+class FakeDriver:
+    """libcuda.so.1 with some devices."""
+
+    def __init__(self, names: list[str], init: int = 0) -> None:
+        self.names, self.init = names, init
+
+    def cuInit(self, flags: int) -> int:
+        return self.init
+
+    def cuDeviceGetCount(self, count: Any) -> int:
+        count._obj.value = len(self.names)
+        return 0
+
+    def cuDeviceGet(self, device: Any, i: int) -> int:
+        device._obj.value = i
+        return 0
+
+    def cuDeviceGetName(self, name: Any, size: int, device: Any) -> int:
+        name.value = self.names[device.value].encode()
+        return 0
+
+    def cuDeviceGetUuid(self, uuid: Any, device: Any) -> int:
+        uuid[0] = device.value + 1
+        return 0
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Pretend that the machine has this driver."""
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+
+    def install(fake: FakeDriver | None) -> None:
+        def load(name: str) -> Any:
+            if fake is None:
+                raise OSError(name)
+            return fake
+
+        monkeypatch.setattr(ctypes, "CDLL", load)
+        environment.cuda_devices.cache_clear()
+
+    yield install
+    monkeypatch.undo()
+    environment.cuda_devices.cache_clear()
+
+
+def test_devices_are_those_of_the_driver(driver: Any) -> None:
+    driver(FakeDriver(["NVIDIA A", "NVIDIA B"]))
+    found = environment.cuda_devices()
+    assert [gpu.name for gpu in found] == ["NVIDIA A", "NVIDIA B"]
+    assert found[0].uuid != found[1].uuid
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+@pytest.mark.parametrize("fake", [None, FakeDriver([]), FakeDriver(["x"], init=100)])
+def test_no_driver_or_device_is_no_error(driver: Any, fake: FakeDriver | None) -> None:
+    driver(fake)
+    assert environment.cuda_devices() == ()
+    assert environment.default_device() == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("text", "built"),
+    [
+        ("__version__ = '2.13.0'\ncuda: Optional[str] = '13.0'\n", True),
+        ("cuda = '12.8'\nhip = None\n", True),
+        ("__version__ = '2.13.0+cpu'\ncuda: Optional[str] = None\n", False),
+        ("", False),
+    ],
+)
+def test_torchs_build_is_read_from_its_version_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, built: bool
+) -> None:
+    (tmp_path / "version.py").write_text(text)
+    spec = type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})
+    monkeypatch.setattr(environment, "find_spec", lambda _: spec)
+    environment._torch_is_built_for_cuda.cache_clear()
+    assert environment._torch_is_built_for_cuda() is built
+    environment._torch_is_built_for_cuda.cache_clear()
+
+
+def test_auto_means_cuda_only_if_torch_could_use_it(
+    driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver(FakeDriver(["NVIDIA A"]))
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(environment, "_torch_is_built_for_cuda", lambda: True)
+    assert environment.default_device() == "cuda"
+    monkeypatch.setattr(environment, "_torch_is_built_for_cuda", lambda: False)
+    assert environment.default_device() == "cpu"
+
+
+def test_a_missing_library_names_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "find_spec", lambda _: None)
+    with pytest.raises(NotInstalled, match=r"pip install 'mssbench\[cuda13\]'"):
+        environment.check_library("cupy", "cuda")
+    with pytest.raises(NotInstalled, match="pip install torch"):
+        environment.check_library("torch", "cpu")
+
+
+def test_a_missing_driver_is_unavailable(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver(None)
+    monkeypatch.setattr(environment, "_torch_is_built_for_cuda", lambda: True)
+    with pytest.raises(Unavailable, match="no CUDA device"):
+        environment.check_library("torch", "cuda")
+
+
+def test_the_identity_leaves_the_weather_out() -> None:
+    facts = environment.describe()
+    same = facts | {"load": (9.0, 9.0, 9.0), "commit": "other", "memory_bytes": 1}
+    assert environment.identify(same) == environment.identify(facts)
+    for name in ("cpu", "versions", "torch_threads", "driver", "gpus"):
+        assert environment.identify(facts | {name: "other"}) != environment.identify(facts), name
+
+
+def test_facts_say_nothing_about_who_or_where() -> None:
+    text = repr(environment.describe())
+    for private in (os.uname().nodename, str(Path.home()), str(Path.cwd())):
+        assert private not in text
+
+
+def test_describing_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision(), dict(os.environ)
+    environment.describe()
+    assert before == (
+        torch.get_num_threads(),
+        torch.get_float32_matmul_precision(),
+        dict(os.environ),
+    )

@@ -1,0 +1,144 @@
+"""Imports point down, to floors below a module's own; the read wing imports no arrays."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mssbench
+
+ROOT = Path(mssbench.__file__).parent
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("errors", "arrays", "units", "files", "signals"),
+    ("records", "registry", "expression", "ranges", "bounds", "problems", "locks", "exact"),
+    ("environment", "rows", "reference", "memory", "clock", "provenance"),
+    ("forward", "backward.implicit", "truth", "cost", "samples", "table", "pivot"),
+    ("backward", "roots", "folder", "conclude", "sweep"),
+    ("bench", "suite", "console"),
+    ("measure",),
+    ("worker",),
+    ("engines.process",),
+    ("engines.local",),
+    ("run",),
+    ("progress",),
+    ("commands",),
+    ("cli",),
+    ("__main__", "__init__"),
+)
+# A registry imports what registers with it, when asked to, and by no name it knows.
+READ_WING = (
+    "errors",
+    "units",
+    "files",
+    "locks",
+    "records",
+    "rows",
+    "samples",
+    "folder",
+    "expression",
+    "table",
+    "pivot",
+    "conclude",
+    "console",
+)
+ARRAY_LIBRARIES = {"numpy", "torch", "cupy", "jax"}
+
+
+def modules() -> dict[str, Path]:
+    return {
+        ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p
+        for p in sorted(ROOT.rglob("*.py"))
+    }
+
+
+def floor(module: str) -> int:
+    for number, names in reversed(list(enumerate(FLOORS))):
+        if module in names:
+            return number
+    parent = module.rpartition(".")[0]
+    assert parent, f"{module} stands on no floor: give it one in FLOORS"
+    return floor(parent)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Modules of ours that a file imports, also inside functions; TYPE_CHECKING does not count."""
+    tree = ast.parse(path.read_text())
+    hidden = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    known = modules()
+    for node in ast.walk(tree):
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module == "mssbench":
+            yield from (a.name for a in node.names if a.name in known)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mssbench."):
+            parent = (node.module or "").removeprefix("mssbench.")
+            children = [f"{parent}.{a.name}" for a in node.names]
+            yield from (c if c in known else parent for c in children)
+        elif isinstance(node, ast.Import):
+            yield from (
+                a.name.removeprefix("mssbench.")
+                for a in node.names
+                if a.name.startswith("mssbench.")
+            )
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if m != "__init__"])
+def test_imports_point_down(module: str) -> None:
+    package = module.partition(".")[0]
+    for name in imports(modules()[module]):
+        inside = name.partition(".")[0] == package
+        assert inside or floor(name) < floor(module), f"{module} imports {name}, which is not below"
+
+
+def test_every_floor_name_is_a_module() -> None:
+    named = {name for names in FLOORS for name in names} - {"__init__"}
+    assert named <= set(modules()), "FLOORS names a module that is gone"
+
+
+@pytest.mark.parametrize("module", READ_WING)
+def test_the_read_wing_names_no_array_library(module: str) -> None:
+    for node in ast.walk(ast.parse(modules()[module].read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        assert not {n.partition(".")[0] for n in names} & ARRAY_LIBRARIES
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level packages in sys.modules after a statement in a fresh interpreter."""
+    code = f"import sys\n{statement}\nprint(*{{m.partition('.')[0] for m in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param("import mssbench; mssbench.load", id="load"),
+        pytest.param("import mssbench.commands.show", id="show"),
+        pytest.param("import mssbench.commands.run", id="run"),
+        pytest.param("import mssbench.commands.listing as c; c.listing('backends', [])", id="list"),
+        pytest.param("import mssbench.cli", id="cli"),
+        pytest.param("import mssbench.worker", id="worker-before-its-first-line"),
+    ],
+)
+def test_torch_stays_out_until_something_is_measured(statement: str) -> None:
+    assert not loaded_by(statement) & {"torch", "cupy"}
+
+
+def test_a_run_starts_without_pandas() -> None:
+    assert "pandas" not in loaded_by("import mssbench.run, mssbench.engines.local, mssbench.suite")
+
+
+def test_importing_mssbench_imports_nothing_heavy() -> None:
+    assert not loaded_by("import mssbench") & {"torch", "numpy", "pandas", "rich", "typer"}

@@ -1,0 +1,306 @@
+"""Cell -> Measurements: every outcome is rows, every number is checked against something else."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mssbench import measure as measuring
+from mssbench import problems, provenance, registry, roots
+from mssbench.arrays import Array
+from mssbench.bench import Settings
+from mssbench.clock import Policy
+from mssbench.errors import NotInstalled, Unavailable, Unsupported
+from mssbench.measure import classify, measure
+from mssbench.records import Cell, Measurement, Status
+from mssbench.registry import Root, Wanted, register_backward, register_forward
+
+CELL = Cell(
+    library="torch",
+    forward="eigh",
+    backward="none",
+    function="sqrt",
+    problem=problems.canonical("wishart(ratio=2)"),
+    size=8,
+    batch=4,
+    iterations=None,
+    backward_iterations=None,
+    options="",
+    precision="float64",
+    device="cpu",
+    seed=0,
+)
+FAST = Settings(Policy(min_seconds=0, min_samples=2, max_seconds=0.05, warmup_seconds=0))
+
+
+def rows(cell: Cell, settings: Settings = FAST) -> tuple[Measurement, ...]:
+    return measure(cell, settings).measurements
+
+
+def only(cell: Cell, settings: Settings = FAST) -> Measurement:
+    found = {(m.status, m.reason) for m in rows(cell, settings)}
+    assert len(found) == 1, found
+    return rows(cell, settings)[0]
+
+
+@pytest.fixture
+def register() -> Iterator[Any]:
+    """Register methods for one test."""
+    before = dict(registry.FORWARD), dict(registry.BACKWARD)
+    roots._pair.cache_clear()
+    yield {"forward": register_forward, "backward": register_backward}
+    for table, old in zip((registry.FORWARD, registry.BACKWARD), before, strict=True):
+        table.clear()
+        table.update(old)
+    roots._pair.cache_clear()
+
+
+def misbehaving(register: Any, spoil: Any) -> Cell:
+    """A cell whose forward is eigh with its root passed through `spoil`."""
+    right = registry.lookup("forward", "eigh").call
+
+    def spoilt(a: Array, wanted: Wanted) -> Root:
+        root = right(a, wanted)
+        return root._replace(sqrt=spoil(a, root.sqrt))
+
+    register["forward"](cite="a test", products=lambda: 1.0)(spoilt)
+    return replace(CELL, forward="spoilt")
+
+
+def test_a_forward_gives_one_row_with_every_number() -> None:
+    (m,) = rows(CELL)
+    assert (m.phase, m.clock, m.status, m.reason) == ("forward", "wall", Status.OK, "")
+    assert m.timing is not None
+    assert m.timing.first_call > 0
+    row = m.row()
+    for name in ("seconds_median", "gemms", "peak_bytes", "root_error", "residual", "checked"):
+        assert row[name] > 0, name
+    assert row["root_error"] < 1e-13
+    assert row["reference_error"] < 1e-15
+    assert row["gradient_error"] is None
+    assert row["saved_bytes"] is None
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy"])
+@pytest.mark.parametrize("function", ["sqrt", "isqrt"])
+def test_a_pair_gives_a_backward_and_a_step(library: str, function: str) -> None:
+    cell = replace(CELL, backward="loewner", library=library, function=function)
+    backward, step = rows(cell)
+    assert (backward.phase, step.phase) == ("backward", "step")
+    for m in (backward, step):
+        assert m.status is Status.OK, m.reason
+        row = m.row()
+        assert 0 < row["gradient_error"] < 1e-11
+        assert 0 < row["reference_error"] < 1e-13
+
+
+def test_the_error_is_that_of_the_worst_checked_matrix(register: Any) -> None:
+    def one_is_off(a: Array, y: Array) -> Array:
+        y = y.clone()
+        y[0] = y[0] * 1.01  # the first matrix is always among those checked
+        return y
+
+    m = only(misbehaving(register, one_is_off))
+    assert m.row()["root_error"] == pytest.approx(0.01, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "status", "reason"),
+    [
+        pytest.param(lambda a, y: y * np.nan, Status.NONFINITE, "4 matrices", id="nan"),
+        pytest.param(lambda a, y: y * 1.5, Status.INACCURATE, "root error 0.5", id="wrong"),
+        pytest.param(lambda a, y: -y, Status.DIVERGED, "root error 2", id="other-root"),
+        pytest.param(lambda a, y: y[..., :3, :3], Status.CRASHED, "shape (4, 3, 3)", id="shape"),
+        pytest.param(lambda a, y: y.float(), Status.CRASHED, "dtype float32", id="dtype"),
+        pytest.param(lambda a, y: y.numpy(), Status.CRASHED, "numpy", id="library"),
+        pytest.param(lambda a, y: a.mul_(1.0001), Status.CRASHED, "wrote into", id="in-place"),
+    ],
+)
+def test_a_misbehaving_forward_is_a_status(
+    register: Any, spoil: Any, status: Status, reason: str
+) -> None:
+    m = only(misbehaving(register, spoil))
+    assert m.status is status
+    assert reason in m.reason
+    measured = status in (Status.NONFINITE, Status.INACCURATE, Status.DIVERGED)
+    assert (m.timing is not None) == measured  # it keeps its time, but may not win
+
+
+def test_a_nonfinite_matrix_is_counted_though_it_is_not_checked(register: Any) -> None:
+    def last_is_nan(a: Array, y: Array) -> Array:
+        y = y.clone()
+        y[-3, 0, 0] = np.inf
+        return y
+
+    cell = replace(misbehaving(register, last_is_nan), batch=64)
+    m = only(cell)
+    assert m.row()["checked"] < 64
+    assert (m.status, m.row()["nonfinite"]) == (Status.NONFINITE, 1)
+
+
+def test_what_is_verified_is_the_output_of_the_last_timed_call(register: Any) -> None:
+    calls = iter(range(10_000))
+    m = rows(misbehaving(register, lambda a, y: y if next(calls) < 3 else y * 1.5))[0]
+    assert m.status is Status.INACCURATE
+
+
+def test_a_gradient_that_is_wrong_is_seen(register: Any) -> None:
+    right = registry.lookup("backward", "loewner").call
+
+    def halved(root: Root, function: registry.Function, g: Array) -> Array:
+        return right(root, function, g) / 2
+
+    register["backward"](cite="a test", products=lambda: 1.0, reads=("eigen",))(halved)
+    for m in rows(replace(CELL, backward="halved")):
+        assert m.status is Status.INACCURATE
+        assert "gradient error 0.5" in m.reason
+        assert m.row()["root_error"] < 1e-13
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        pytest.param({"precision": "tf32"}, "tf32 is a product rule", id="tf32-on-cpu"),
+        pytest.param({"precision": "bfloat16"}, "eigh does not exist in bfloat16", id="no-half"),
+        pytest.param({"library": "numpy", "precision": "float16"}, "numpy has no", id="numpy-half"),
+        pytest.param({"library": "numpy", "device": "cuda"}, "numpy does not run", id="numpy-cuda"),
+        pytest.param(
+            {"library": "numpy", "backward": "autodiff"}, "autodiff has no numpy", id="no-autograd"
+        ),
+        pytest.param({"forward": "taylor", "function": "isqrt"}, "does not compute", id="no-isqrt"),
+        pytest.param(
+            {"problem": problems.canonical("wishart(ratio=0.5)"), "function": "isqrt"},
+            "no inverse root exists",
+            id="singular",
+        ),
+        pytest.param({"forward": "svd", "options": "driver=gesvd"}, "cuSOLVER", id="driver"),
+    ],
+)
+def test_what_does_not_exist_is_unsupported(changes: dict[str, Any], reason: str) -> None:
+    options = {"options": "degree=10 norm=trace"} if changes.get("forward") == "taylor" else {}
+    m = only(replace(CELL, **(options | changes)))
+    assert m.status is Status.UNSUPPORTED
+    assert reason in m.reason
+    assert m.timing is None
+
+
+def test_no_gradient_is_reported_where_none_exists() -> None:
+    cell = replace(CELL, problem=problems.canonical("wishart(ratio=0.5)"), backward="loewner")
+    for m in rows(cell):
+        row = m.row()
+        assert row["gradient_error"] is None
+        assert "no gradient exists" in row["reason"]
+        assert row["root_error"] < 1e-7
+        assert row["seconds_median"] > 0
+
+
+def test_the_problem_is_the_cast_matrix() -> None:
+    """float32 eigh meets the root of the float32 matrix, which is not that of the float64 one."""
+    m = only(replace(CELL, precision="float32", problem=problems.canonical("logspec(1e6)")))
+    assert m.status is Status.OK
+    assert m.row()["reference_error"] < 1e-12
+
+
+def test_iterations_buy_accuracy() -> None:
+    def error(k: int) -> float:
+        cell = replace(CELL, forward="newton_schulz", iterations=k, options="norm=trace")
+        return float(only(cell).row()["root_error"])
+
+    assert error(3) > 10 * error(7) > 100 * error(12)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (Unsupported("x"), Status.UNSUPPORTED),
+        (NotInstalled("x"), Status.NOT_INSTALLED),
+        (Unavailable("x"), Status.UNAVAILABLE),
+        (MemoryError(), Status.OOM),
+        (torch.OutOfMemoryError("CUDA out of memory"), Status.OOM),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), Status.OOM),
+        (torch.linalg.LinAlgError("did not converge"), Status.CRASHED),
+        (ValueError(), Status.CRASHED),
+    ],
+)
+def test_exceptions_have_a_status_and_a_reason(error: Exception, status: Status) -> None:
+    found, reason = classify(error)
+    assert found is status
+    assert reason
+
+
+def test_a_batch_too_large_for_memory_is_oom(register: Any) -> None:
+    m = only(misbehaving(register, lambda a, y: y + torch.empty(2**45, dtype=y.dtype)[0]))
+    assert m.status is Status.OOM
+
+
+def test_cupy_without_cupy_is_a_row_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mssbench import environment
+
+    found = environment.find_spec
+    monkeypatch.setattr(environment, "find_spec", lambda n: None if n == "cupy" else found(n))
+    m = only(replace(CELL, library="cupy", device="cuda"))
+    assert m.status is Status.NOT_INSTALLED
+    assert "pip install 'mssbench[cuda13]'" in m.reason
+
+
+def test_cupy_without_a_driver_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mssbench import environment
+
+    found = environment.find_spec
+    monkeypatch.setattr(environment, "find_spec", lambda n: True if n == "cupy" else found(n))
+    monkeypatch.setattr(environment, "cuda_devices", lambda: ())
+    m = only(replace(CELL, library="cupy", device="cuda"))
+    assert m.status is Status.UNAVAILABLE
+    assert "driver" in m.reason
+
+
+def test_the_timeout_starts_when_the_method_does() -> None:
+    announced: list[str] = []
+    measure(CELL, FAST, lambda: announced.append("now"))
+    assert announced == ["now"]
+    measure(replace(CELL, precision="tf32"), FAST, lambda: announced.append("again"))
+    assert announced == ["now"]
+
+
+def test_a_product_of_the_same_shape_is_the_unit_of_work(register: Any) -> None:
+    """One batched product costs about one gemm: the anchor is what it says."""
+
+    def product(a: Array) -> Root:
+        return Root(sqrt=a @ a)
+
+    register["forward"](cite="a test", products=lambda: 1.0, yields=("sqrt",))(product)
+    settings = Settings(Policy(min_seconds=0.05, min_samples=10, max_seconds=1))
+    cell = replace(CELL, forward="product", size=128, batch=32, precision="float32")
+    gemms = min(rows(cell, settings)[0].row()["gemms"] for _ in range(3))
+    assert 0.5 < gemms < 3  # a loaded machine may disturb either
+
+
+def test_garbage_collection_is_on_again_afterwards() -> None:
+    import gc
+
+    rows(CELL)
+    assert gc.isenabled()
+
+
+def test_tf32_is_never_left_on() -> None:
+    before = torch.get_float32_matmul_precision()
+    with measuring._product_rule("tf32"):
+        assert torch.get_float32_matmul_precision() == "high"
+    with measuring._product_rule("float32"):
+        assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_the_code_hash_names_the_code_of_both_methods() -> None:
+    forward = registry.lookup("forward", "eigh")
+    loewner = registry.lookup("backward", "loewner")
+    hashes = {
+        provenance.code_hash(forward),
+        provenance.code_hash(forward, loewner),
+        provenance.code_hash(registry.lookup("forward", "svd"), loewner),
+    }
+    assert len(hashes) == 3
+    assert measure(CELL, FAST).code_hash == provenance.code_hash(forward)

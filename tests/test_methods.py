@@ -1,0 +1,365 @@
+"""The contract of a method, over the registry: a new method brings its tests with it."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from matrices import (
+    BACKWARDS,
+    CALLS,
+    FORWARDS,
+    METHODS,
+    REFUSED,
+    SERIES,
+    TORCH64,
+    UNIT,
+    Call,
+    cotangent,
+    error,
+    exact_gradient,
+    exact_root,
+    generous,
+    kronecker_gradient,
+    on_backends,
+    root_and_gradient,
+    rotation,
+    spectrum,
+    with_spectrum,
+)
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mssbench import arrays
+from mssbench.registry import FUNCTIONS, Root
+
+FULL = ("float64", "float32")
+calls = pytest.mark.parametrize("call", CALLS, ids=str)
+implicit = pytest.mark.parametrize(
+    "method", [m for m in BACKWARDS if not m.recorded], ids=lambda m: m.name
+)
+forwards = pytest.mark.parametrize("method", FORWARDS, ids=lambda m: m.name)
+methods = pytest.mark.parametrize("method", METHODS, ids=lambda m: f"{m.kind}-{m.name}")
+
+# At equal eigenvalues the recorded decompositions divide by zero, as their backward says.
+LOST_AT_TIES = {("eigh", "autodiff"), ("svd", "autodiff")}
+# The zero matrix has the root 0, but these invert it on the way, as their docstring says.
+NEEDS_NONSINGULAR = {"denman_beavers"}
+
+
+# ------------------------------------------------------------------------------- right answers
+
+
+def test_the_reference_agrees_with_a_dense_solve_of_the_lyapunov_equation():
+    a = with_spectrum(spectrum("condition_100", 5), batch=1)[0]
+    g = cotangent(a.shape)
+    for function in FUNCTIONS:
+        assert error(exact_gradient(a, g, function), kronecker_gradient(a, g, function)) < 1e-12
+
+
+@on_backends()
+def test_root_and_gradient_are_exact(call, backend):
+    backend.require()
+    kinds = ["near_one"]
+    if backend.precision in FULL and call.forward not in SERIES:
+        kinds.append("condition_100")
+    for kind in kinds:
+        a = backend.put(with_spectrum(spectrum(kind, 6)))
+        g = backend.put(cotangent(a.shape))
+        seen, g64 = arrays.to_numpy(a), arrays.to_numpy(g)  # the matrix after rounding, exactly
+        root, gradient = root_and_gradient(call.pair(), a, g)
+        root_limit, gradient_limit = _limits(call, backend, kind)
+        assert error(root, exact_root(seen, call.function)) < root_limit
+        assert error(gradient, exact_gradient(seen, g64, call.function)) < gradient_limit
+
+
+def _limits(call, backend, kind="near_one"):
+    """What rounding may do to root and gradient: about three times the most we have seen."""
+    u = UNIT[backend.precision]
+    if backend.precision not in FULL:
+        return 3 * u, 6 * u  # sums are rounded once, and the steps forget earlier roundings
+    if kind != "near_one":
+        return 80 * u, 250 * u  # √κ and κ, for the inverse root
+    # 1 / gap for a decomposition, the cancellation of high powers for a series.
+    lost = call.backward == "autodiff" and call.forward in ("eigh", "svd", *SERIES)
+    return 20 * u, (300 if lost else 60) * u
+
+
+@implicit
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_backward_solves_the_equation_whichever_fields_it_is_given(method, function):
+    a = with_spectrum(spectrum("condition_100", 5), batch=1)
+    g = cotangent(a.shape)
+    w, v = np.linalg.eigh(a)
+    exact = kronecker_gradient(a[0], g[0], function)
+    y, z = exact_root(a, "sqrt"), exact_root(a, "isqrt")
+    for root in (Root(sqrt=y, isqrt=z), Root(sqrt=y, isqrt=z, eigen=(w, v))):
+        s = method.call(root, function, g, **generous(method))
+        assert error(s[0], exact) < 1e-11
+
+
+# ------------------------------------------------------------------------- what must not change
+
+
+@on_backends(FULL)
+def test_inputs_are_not_written_to(call, backend):
+    backend.require()
+    a = backend.put(with_spectrum(spectrum("near_one", 4)))
+    g = backend.put(cotangent(a.shape))
+    if arrays.library(a) == "numpy":
+        a.setflags(write=False)
+        g.setflags(write=False)
+    before = arrays.to_numpy(a).tobytes(), arrays.to_numpy(g).tobytes()
+    root_and_gradient(call.pair(), a, g)
+    assert (arrays.to_numpy(a).tobytes(), arrays.to_numpy(g).tobytes()) == before
+
+
+@implicit
+def test_a_backward_leaves_what_was_saved_for_it(method):
+    a = with_spectrum(spectrum("near_one", 4))
+    saved = [exact_root(a, "sqrt"), exact_root(a, "isqrt"), *np.linalg.eigh(a)]
+    for x in saved:
+        x.setflags(write=False)
+    y, z, w, v = saved
+    for function in FUNCTIONS:
+        method.call(Root(sqrt=y, isqrt=z, eigen=(w, v)), function, cotangent(a.shape))
+        method.call(Root(sqrt=y, isqrt=z), function, cotangent(a.shape))
+
+
+@on_backends()
+def test_root_and_gradient_are_arrays_like_the_input(call, backend):
+    backend.require()
+    for shape in ((3, 3), (1, 3, 3), (2, 2, 3, 3)):
+        a = backend.put(np.broadcast_to(with_spectrum([1.1, 1.0, 0.9], 1)[0], shape))
+        for x in root_and_gradient(call.pair(), a, a):
+            assert (type(x), x.dtype, x.device, x.shape) == (type(a), a.dtype, a.device, a.shape)
+
+
+@on_backends(FULL)
+def test_a_batch_of_one_is_an_element_of_a_batch(call, backend):
+    backend.require()
+    # Sixty-four scales, so that anything taken over the batch is far from the element's own.
+    x = with_spectrum(spectrum("near_one", 4), batch=64) * np.logspace(-3, 3, 64)[:, None, None]
+    a, g = backend.put(x), backend.put(cotangent(x.shape))
+    pair = call.pair(**_unconverged(call))
+    whole = [arrays.to_numpy(x) for x in root_and_gradient(pair, a, g)]
+    limit = 1e-12 if backend.precision == "float64" else 1e-6
+    if call.backward == "autodiff" and call.forward in ("eigh", "svd"):
+        limit *= 30  # 1 / gap magnifies what the library's batched routine rounds differently
+    for i in (0, 31, 63):
+        single = root_and_gradient(pair, a[i : i + 1], g[i : i + 1])
+        for one, many in zip(single, whole, strict=True):
+            assert error(one, many[i : i + 1]) <= limit
+
+
+def _unconverged(call):
+    """Few steps: only there would a norm taken over the batch show in the root."""
+    forward, backward = call.methods
+    few = {"iterations": 4, "degree": 3, "norm": "frobenius"}
+    mine = {k: v for k, v in few.items() if k in forward.parameters}
+    theirs = {f"backward_{k}": v for k, v in few.items() if k in backward.parameters}
+    return {**mine, **theirs}
+
+
+# ------------------------------------------------------------------------------ laws of the root
+
+
+@on_backends(FULL)
+@pytest.mark.parametrize("scale", [1e6, 1e-6, 1e20, 1e-20], ids=lambda s: f"{s:.0e}")
+def test_a_scaled_matrix_has_a_scaled_root(call, backend, scale):
+    backend.require()
+    if (call.forward, call.backward) == ("svd", "autodiff") and not 1e-6 <= scale <= 1e6:
+        pytest.skip("torch squares the singular values: float32 overflows")
+    x = with_spectrum(spectrum("near_one", 4))
+    a, g = backend.put(x * scale), backend.put(cotangent(x.shape))
+    seen = arrays.to_numpy(a)
+    exact = exact_gradient(seen, arrays.to_numpy(g), call.function)
+    root, gradient = root_and_gradient(call.pair(), a, g)
+    root_limit, gradient_limit = _limits(call, backend)
+    assert error(root, exact_root(seen, call.function)) < root_limit
+    assert error(gradient, exact) < gradient_limit
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        pytest.param(np.eye(4)[None], id="identity"),
+        pytest.param(np.diag([1.05, 1.05, 0.95, 0.95])[None], id="diagonal_clusters"),
+    ],
+)
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_equal_eigenvalues_have_right_gradients_but_for_the_documented_pairs(matrix, function):
+    g = cotangent(matrix.shape)
+    exact = exact_gradient(matrix, g, function)
+    lost = set()
+    for call in CALLS:
+        if call.function == function:
+            pair = call.pair()
+            _, s = root_and_gradient(pair, torch.tensor(matrix), torch.tensor(g))
+            if not error(s, exact) < 1e-12:  # NaN is not
+                lost.add((call.forward, call.backward))
+    assert lost == LOST_AT_TIES
+
+
+@pytest.mark.parametrize(
+    "call", [c for c in CALLS if (c.forward, c.backward) not in LOST_AT_TIES], ids=str
+)
+def test_rotated_clusters_have_right_gradients(call):
+    a = with_spectrum([1.05, 1.05, 1.05, 0.95, 0.95])
+    g = cotangent(a.shape)
+    _, s = root_and_gradient(call.pair(), TORCH64.put(a), TORCH64.put(g))
+    assert error(s, exact_gradient(a, g, call.function)) < 1e-12
+
+
+@calls
+def test_a_rotated_matrix_has_a_rotated_root(call):
+    a = with_spectrum(spectrum("condition_100", 5))
+    g, q = cotangent(a.shape), rotation(5, seed=99)
+    pair = call.pair(**_unconverged(call))  # the law holds for every k
+    plain = root_and_gradient(pair, TORCH64.put(a), TORCH64.put(g))
+    turned = root_and_gradient(pair, TORCH64.put(q @ a @ q.T), TORCH64.put(q @ g @ q.T))
+    for x, y in zip(plain, turned, strict=True):
+        assert error(y, q @ arrays.to_numpy(x) @ q.T) < 1e-11
+
+
+@on_backends(FULL)
+def test_a_zero_matrix_leaves_its_neighbours_untouched(call, backend):
+    backend.require()
+    two = with_spectrum(spectrum("near_one", 4), batch=2)
+    x = np.stack([two[0], np.zeros((4, 4)), two[1]])
+    a, g = backend.put(x), backend.put(cotangent(x.shape))
+    pair = call.pair()
+    alone = root_and_gradient(pair, a[[0, 2]], g[[0, 2]])
+    among = root_and_gradient(pair, a, g)
+    limit = 1e-11 if backend.precision == "float64" else 1e-5
+    for one, many in zip(alone, among, strict=True):
+        assert error(many[[0, 2]], arrays.to_numpy(one)) < limit
+    zero_root = arrays.to_numpy(among[0])[1]
+    if call.function == "sqrt" and call.forward not in NEEDS_NONSINGULAR:
+        assert not zero_root.any()
+    else:
+        assert not np.isfinite(zero_root).all()
+
+
+# ------------------------------------------------------------------------ what a method declares
+
+
+def test_every_pair_computes_both_roots_but_where_the_forward_has_one():
+    assert {c.forward for c in REFUSED} == {
+        m.name for m in FORWARDS if not set(FUNCTIONS) <= set(m.fields)
+    }
+    assert {(c.forward, c.function) for c in REFUSED} == {("taylor", "isqrt")}
+
+
+@methods
+def test_a_method_cites_its_source(method):
+    assert any(character.isdigit() for character in method.cite), "a citation has a year"
+    assert len(method.cite) > 20
+
+
+@methods
+def test_a_docstring_names_the_shapes(method):
+    assert "(..., n, n)" in (method.call.__doc__ or "")
+    assert method.summary.endswith((".", ":")) or ":" in method.summary
+
+
+@methods
+def test_every_parameter_has_a_default_and_a_type_a_suite_can_write(method):
+    for parameter in method.parameters.values():
+        assert isinstance(parameter.default, int | float | str)
+        assert method.check(parameter.name, parameter.default) == parameter.default
+
+
+def test_one_parameter_name_has_one_type_in_all_methods():
+    types = {}
+    for parameter in itertools.chain.from_iterable(m.parameters.values() for m in METHODS):
+        types.setdefault(parameter.name, set()).add(parameter.type)
+    assert all(len(kinds) == 1 for kinds in types.values()), types
+
+
+@methods
+@pytest.mark.parametrize("steps", [0, 1, 2, 5, 30])
+def test_the_cost_is_a_finite_number(method, steps):
+    parameters = method.complete(
+        {name: steps for name, p in method.parameters.items() if p.type is int}
+    )
+    cost = method.products(**parameters)
+    assert math.isfinite(cost)
+    assert cost >= 0 if method.recorded else cost > 0
+
+
+class Cost(TorchDispatchMode):
+    """Adds up batched products; an inverse or a solve is 8/3 n³ flop, that is 4/3 of one."""
+
+    COSTS = {"bmm": 1.0, "linalg_inv_ex": 4 / 3, "_linalg_solve_ex": 4 / 3}  # noqa: RUF012
+
+    def __init__(self):
+        super().__init__()
+        self.total = 0.0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if args and isinstance(args[0], torch.Tensor) and args[0].ndim == 3:
+            self.total += self.COSTS.get(func.overloadpacket.__name__, 0.0)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("steps", [2, 3, 5, 8])
+@pytest.mark.parametrize(
+    "method", [m for m in FORWARDS if m.parameters and m.name != "svd"], ids=lambda m: m.name
+)
+def test_the_cost_of_an_iteration_is_what_it_spends(method, steps):
+    a = TORCH64.put(with_spectrum(spectrum("near_one", 4)))
+    parameters = method.complete(
+        {name: steps for name, p in method.parameters.items() if p.type is int}
+    )
+    for function in method.functions:
+        with Cost() as cost:
+            method.call(a, frozenset([function]), **parameters)
+        assert cost.total == pytest.approx(method.products(**parameters))
+
+
+@implicit
+def test_the_cost_of_a_backward_is_what_it_spends(method):
+    a = TORCH64.put(with_spectrum(spectrum("near_one", 4)))
+    w, v = torch.linalg.eigh(a)
+    root = Root(sqrt=TORCH64.put(exact_root(a.numpy(), "sqrt")), eigen=(w, v))
+    with Cost() as cost:
+        method.call(root, "sqrt", a, **method.complete({}))
+    assert cost.total == pytest.approx(method.products(**method.complete({})))
+
+
+@forwards
+def test_a_forward_computes_only_the_root_that_is_wanted(method):
+    a = with_spectrum(spectrum("near_one", 4))
+    for function in method.functions:
+        root = method.call(a, frozenset([function]), **generous(method))
+        (other,) = set(FUNCTIONS) - {function}
+        assert getattr(root, function) is not None
+        assert getattr(root, other) is None
+    every = method.call(a, frozenset(method.fields), **generous(method))
+    assert all(getattr(every, field) is not None for field in method.fields)
+
+
+@forwards
+def test_no_step_at_all_is_allowed(method):
+    a = with_spectrum(spectrum("near_one", 4))
+    nothing = {name: 0 for name, p in method.parameters.items() if p.type is int}
+    for function in method.functions:
+        root = method.call(a, frozenset([function]), **{**generous(method), **nothing})
+        assert getattr(root, function).shape in (a.shape, a.shape[1:])
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_eigenpairs_rebuild_the_matrix(function):
+    a = with_spectrum(spectrum("condition_100", 5))
+    for method in FORWARDS:
+        if "eigen" in method.fields:
+            w, v = method.call(a, frozenset([function, "eigen"])).eigen
+            assert error((v * w[..., None, :]) @ v.swapaxes(-1, -2), a) < 1e-14
+
+
+def test_a_driver_of_svd_is_refused_where_it_does_not_exist():
+    from mssbench.errors import Unsupported
+
+    with pytest.raises(Unsupported, match="torch on cuda only"):
+        Call("svd", "loewner", "sqrt").pair(driver="gesvdj")(np.eye(2))

@@ -1,0 +1,376 @@
+"""`mssbench.sqrtm` and `mssbench.isqrtm` as a user calls them."""
+
+import numpy as np
+import pytest
+import torch
+from matrices import (
+    CALLS,
+    Call,
+    cotangent,
+    error,
+    exact_gradient,
+    exact_root,
+    generous,
+    spectrum,
+    with_spectrum,
+)
+
+import mssbench
+from mssbench import registry, roots
+from mssbench.errors import InputError, MssbenchError, RegistryError, Unsupported
+
+
+def has_norm(call):
+    return "norm" in call.methods[0].parameters
+
+
+ROOTS = {"sqrt": mssbench.sqrtm, "isqrt": mssbench.isqrtm}
+functions = pytest.mark.parametrize("function", ROOTS)
+
+
+def torch_matrices(n=4, batch=2, kind="near_one"):
+    return torch.tensor(with_spectrum(spectrum(kind, n), batch=batch), requires_grad=True)
+
+
+def parameters(call):
+    """Enough steps for both methods of a call, as `sqrtm` takes them."""
+    forward, backward = call.methods
+    theirs = {f"backward_{k}": v for k, v in generous(backward).items()}
+    return {"forward": call.forward, "backward": call.backward, **generous(forward), **theirs}
+
+
+# ------------------------------------------------------------------------------------- gradients
+
+
+@pytest.mark.parametrize("call", CALLS, ids=str)
+def test_gradcheck_of_every_converged_pair(call):
+    a = torch_matrices(n=3)
+    root, given = ROOTS[call.function], parameters(call)
+    assert torch.autograd.gradcheck(lambda a: root(symmetric_part(a), **given), a)
+
+
+@pytest.mark.parametrize("norm", ["trace", "frobenius"])
+@pytest.mark.parametrize(
+    ("forward", "function"),
+    [(c.forward, c.function) for c in CALLS if c.backward == "autodiff" and has_norm(c)],
+)
+def test_gradcheck_of_a_truncated_method_includes_its_norm(forward, norm, function):
+    a = torch_matrices(n=3, kind="condition_100")
+    steps = {"iterations": 3} if forward == "newton_schulz" else {"degree": 3}
+
+    def truncated(a):
+        return ROOTS[function](
+            symmetric_part(a), forward=forward, backward="autodiff", norm=norm, **steps
+        )
+
+    assert torch.autograd.gradcheck(truncated, a)
+
+
+def symmetric_part(a):
+    return (a + a.mT) / 2
+
+
+@functions
+@pytest.mark.parametrize("backward", ["autodiff", "loewner", "lyapunov_newton_schulz"])
+def test_a_cotangent_that_is_not_symmetric_counts_by_its_symmetric_part(function, backward):
+    call = Call("newton_schulz", backward, function)
+    a = torch_matrices()
+    g = np.random.default_rng(0).standard_normal(a.shape)
+    ROOTS[function](a, **parameters(call)).backward(torch.tensor(g))
+    assert error(a.grad, exact_gradient(a.detach().numpy(), g, function)) < 1e-12
+    assert error(a.grad, a.grad.mT.numpy()) < 1e-14
+
+
+def test_a_root_used_twice_and_two_roots_of_one_matrix_add_their_gradients():
+    a = torch_matrices()
+    x = a.detach().numpy()
+    g, h = cotangent(x.shape, 1), cotangent(x.shape, 2)
+    y = mssbench.sqrtm(a)
+    ((y * torch.tensor(g)).sum() + (y * torch.tensor(h)).sum()).backward()
+    assert error(a.grad, exact_gradient(x, g + h, "sqrt")) < 1e-12
+    a.grad = None
+    both = mssbench.sqrtm(a), mssbench.isqrtm(a, forward="newton_schulz", iterations=15)
+    torch.autograd.backward(both, (torch.tensor(g), torch.tensor(h)))
+    exact = exact_gradient(x, g, "sqrt") + exact_gradient(x, h, "isqrt")
+    assert error(a.grad, exact) < 1e-12
+
+
+def test_a_graph_that_is_kept_gives_the_same_gradient_again():
+    a = torch_matrices()
+    for backward in ("loewner", "lyapunov_newton_schulz"):
+        y = mssbench.isqrtm(a, forward="newton_schulz", backward=backward)
+        first, second = (torch.autograd.grad(y.sum(), a, retain_graph=True)[0] for _ in range(2))
+        assert torch.equal(first, second)
+
+
+def test_a_second_derivative_of_an_implicit_pair_is_refused_with_torch_own_words():
+    a = torch_matrices()
+    y = mssbench.sqrtm(a, backward="loewner")
+    (s,) = torch.autograd.grad(y.square().sum(), a, create_graph=True)
+    with pytest.raises(RuntimeError, match=r"differentiate twice a function.*once_differentiable"):
+        s.square().sum().backward()
+
+
+def test_a_second_derivative_through_the_steps_is_right():
+    a = torch_matrices(n=2, batch=1)
+
+    def recorded(a):
+        return mssbench.sqrtm(
+            symmetric_part(a), forward="newton_schulz", backward="autodiff", iterations=4
+        )
+
+    assert torch.autograd.gradgradcheck(recorded, a)
+
+
+def test_only_tensors_that_ask_for_a_gradient_get_one():
+    a = torch_matrices()
+    assert mssbench.sqrtm(a).requires_grad
+    assert not mssbench.sqrtm(a.detach()).requires_grad
+    with torch.no_grad():
+        assert not mssbench.sqrtm(a).requires_grad
+    with torch.inference_mode():
+        y = mssbench.sqrtm(a, forward="newton_schulz", iterations=15)
+        assert y.is_inference()
+    assert error(y.clone(), exact_root(a.detach().numpy(), "sqrt")) < 1e-13
+
+
+# ------------------------------------------------------------------------- what a gradient keeps
+
+
+def saved_bytes(root, a, **given):
+    kept = []
+
+    def pack(x):
+        kept.append(x)
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        root(a, **given)
+    return sum(x.numel() * x.element_size() for x in kept)
+
+
+MATRIX, VECTOR = 2 * 8 * 8 * 8, 2 * 8 * 8  # bytes of a float64 (2, 8, 8) and (2, 8)
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward", "function", "expected"),
+    [
+        ("eigh", "loewner", "sqrt", MATRIX + VECTOR),
+        ("eigh", "loewner", "isqrt", MATRIX + VECTOR),
+        ("svd", "loewner", "sqrt", MATRIX + VECTOR),
+        ("eigh", "lyapunov_newton_schulz", "sqrt", MATRIX),
+        ("newton_schulz", "lyapunov_newton_schulz", "sqrt", MATRIX),
+        ("newton_schulz", "lyapunov_newton_schulz", "isqrt", 2 * MATRIX),
+        ("newton_schulz", "loewner", "sqrt", MATRIX),
+        ("newton_schulz", "loewner", "isqrt", 2 * MATRIX),
+        ("taylor", "lyapunov_newton_schulz", "sqrt", MATRIX),
+        ("pade", "lyapunov_newton_schulz", "isqrt", 2 * MATRIX),
+        ("denman_beavers", "lyapunov_newton_schulz", "sqrt", MATRIX),
+    ],
+)
+def test_a_gradient_keeps_only_what_its_backward_reads(forward, backward, function, expected):
+    a = torch_matrices(n=8)
+    assert saved_bytes(ROOTS[function], a, forward=forward, backward=backward) == expected
+
+
+def test_a_recorded_gradient_keeps_more_with_every_step():
+    a = torch_matrices(n=8)
+    sizes = [
+        saved_bytes(mssbench.sqrtm, a, forward="newton_schulz", backward="autodiff", iterations=k)
+        for k in (2, 3, 4)
+    ]
+    assert sizes[1] - sizes[0] == sizes[2] - sizes[1] >= 3 * MATRIX
+
+
+# ---------------------------------------------------------------------------- shapes and layouts
+
+
+@functions
+@pytest.mark.parametrize("shape", [(4, 4), (3, 4, 4), (1, 4, 4), (2, 3, 4, 4)], ids=str)
+def test_any_number_of_batch_dimensions(function, shape):
+    count = int(np.prod(shape[:-2]))
+    x = with_spectrum(spectrum("condition_100", 4), batch=count).reshape(shape)
+    g = cotangent(shape)
+    for forward in ("eigh", "newton_schulz"):
+        steps = {"iterations": 20} if forward == "newton_schulz" else {}
+        a = torch.tensor(x, requires_grad=True)
+        y = ROOTS[function](a, forward=forward, **steps)
+        y.backward(torch.tensor(g))
+        assert y.shape == a.grad.shape == shape
+        assert error(y.detach(), exact_root(x, function)) < 1e-12
+        assert error(a.grad, exact_gradient(x, g, function)) < 1e-11
+
+
+@functions
+@pytest.mark.parametrize("shape", [(0, 4, 4), (2, 0, 4, 4), (0, 0), (3, 0, 0)], ids=str)
+def test_empty_batches_and_empty_matrices(function, shape):
+    for forward in registry.methods("forward"):
+        if (forward, function) != ("taylor", "isqrt"):
+            a = torch.zeros(shape, requires_grad=True)
+            y = ROOTS[function](a, forward=forward)
+            y.sum().backward()
+            assert y.shape == a.grad.shape == shape
+            assert y is not a
+            assert ROOTS[function](np.zeros(shape), forward=forward).shape == shape
+
+
+@functions
+@pytest.mark.parametrize("forward", ["eigh", "svd", "newton_schulz", "pade", "denman_beavers"])
+def test_the_layout_in_memory_does_not_matter(function, forward):
+    wide = torch.zeros(2, 4, 8, dtype=torch.float64)
+    wide[..., ::2] = torch_matrices().detach()
+    plain = wide[..., ::2].clone().contiguous()
+    root = ROOTS[function]
+    expected = root(plain, forward=forward)
+    last_first = plain.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    for a in (wide[..., ::2], plain.mT, last_first):
+        assert not a.is_contiguous()
+        a = a.requires_grad_()
+        y = root(a, forward=forward)
+        assert error(y.detach(), expected.numpy()) < 1e-13
+        y.sum().backward()
+    fortran = np.asfortranarray(plain.numpy())
+    assert error(root(fortran, forward=forward), expected.numpy()) < 1e-13
+
+
+@functions
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numpy_arrays_give_numpy_arrays(function, dtype):
+    a = with_spectrum(spectrum("near_one", 4)).astype(dtype)
+    a.setflags(write=False)
+    for forward, given in (("eigh", {}), ("newton_schulz", {"iterations": 12})):
+        y = ROOTS[function](a, forward=forward, **given)
+        assert type(y) is np.ndarray
+        assert y.dtype == dtype
+        assert error(y, exact_root(a.astype(float), function)) < 20 * np.finfo(dtype).eps
+
+
+def test_numpy_is_silent_about_a_matrix_without_inverse():
+    z = mssbench.isqrtm(np.diag([1.0, 0.0]))
+    assert not np.isfinite(z).all()
+
+
+def test_a_diverged_root_has_a_gradient_that_says_so():
+    a = torch.tensor(with_spectrum(spectrum("near_one", 6), batch=3))
+    a[1] = torch.nan
+    a.requires_grad_()
+    mssbench.sqrtm(a, forward="newton_schulz", iterations=12).sum().backward()
+    assert torch.isnan(a.grad[1]).all()
+    exact = exact_gradient(a[::2].detach().numpy(), np.ones((2, 6, 6)), "sqrt")
+    assert error(a.grad[::2], exact) < 1e-12
+
+
+# ------------------------------------------------------------------------------------- bad input
+
+
+def message(root, *args, **given):
+    with pytest.raises(InputError) as caught:
+        root(*args, **given)
+    assert isinstance(caught.value, ValueError)
+    assert isinstance(caught.value, MssbenchError)
+    return str(caught.value)
+
+
+def test_an_unknown_word_is_answered_with_the_nearest_right_one():
+    a = np.eye(2)
+    forwards = ", ".join(registry.methods("forward"))
+    assert message(mssbench.sqrtm, a, forward="eig") == (
+        f"Unknown forward 'eig'. Did you mean 'eigh'? Known: {forwards}."
+    )
+    assert message(mssbench.sqrtm, a, backward="lyapunov") == (
+        "Unknown backward 'lyapunov'. Did you mean 'lyapunov_newton_schulz'? "
+        f"Known: {', '.join(registry.methods('backward'))}."
+    )
+    assert message(mssbench.sqrtm, a, forward="newton_schulz", iteration=3) == (
+        "forward 'newton_schulz' takes no 'iteration'. Unknown parameter 'iteration'. "
+        "Did you mean 'iterations'? Known: iterations, norm."
+    )
+    assert message(mssbench.isqrtm, a, forward="newton_schulz", norm="frobenus") == (
+        "Unknown norm of newton_schulz 'frobenus'. Did you mean 'frobenius'? "
+        "Known: frobenius, min_ws_minc, minc, trace, wolkowicz_styan."
+    )
+
+
+def test_a_parameter_that_does_not_exist_is_refused():
+    a = np.eye(2)
+    assert message(mssbench.sqrtm, a, iterations=3) == (
+        "forward 'eigh' takes no 'iterations': it has no parameters."
+    )
+    assert message(mssbench.sqrtm, a, backward_iterations=3) == (
+        "backward 'loewner' takes no 'iterations': it has no parameters."
+    )
+
+
+@pytest.mark.parametrize("value", [True, 5.0, "5", [5], None], ids=repr)
+def test_a_value_of_the_wrong_type_is_refused_even_after_an_equal_one(value):
+    a = np.eye(2)
+    for known in (5, 1):
+        mssbench.sqrtm(a, forward="newton_schulz", iterations=known)
+    assert message(mssbench.sqrtm, a, forward="newton_schulz", iterations=value) == (
+        f"forward 'newton_schulz': iterations = {value!r} is not a whole number."
+    )
+
+
+def test_a_negative_count_is_refused():
+    assert message(mssbench.sqrtm, np.eye(2), forward="taylor", degree=-1) == (
+        "forward 'taylor': degree = -1 is negative."
+    )
+
+
+@pytest.mark.parametrize("library", [np, torch], ids=["numpy", "torch"])
+def test_what_is_not_a_batch_of_square_matrices_is_refused(library):
+    for shape in ((3, 2), (4,), (), (2, 3, 4)):
+        assert message(mssbench.sqrtm, library.ones(shape)) == (
+            f"expected square matrices (..., n, n), got shape {shape}."
+        )
+    assert message(mssbench.sqrtm, [[1.0]]) == ("expected a torch, numpy or cupy array, got list.")
+
+
+def test_a_dtype_without_roots_is_refused_with_the_remedy():
+    assert message(mssbench.sqrtm, torch.eye(2, dtype=torch.int64)) == (
+        "expected floating-point matrices, got int64. Convert first, for example a.double()."
+    )
+    assert message(mssbench.sqrtm, np.eye(2, dtype=np.complex128)) == (
+        "expected floating-point matrices, got complex128. "
+        'Convert first, for example a.astype("float64").'
+    )
+
+
+def test_a_dtype_the_method_does_not_take_is_refused_with_the_remedy():
+    half = torch.eye(2, dtype=torch.bfloat16)
+    assert message(mssbench.sqrtm, half) == (
+        "forward 'eigh' takes float64 or float32 torch arrays, not bfloat16. "
+        "Convert first, for example a.double()."
+    )
+    assert mssbench.sqrtm(half, forward="newton_schulz").dtype == torch.bfloat16
+    half.requires_grad_()
+    assert message(mssbench.sqrtm, half, forward="newton_schulz") == (
+        "backward 'loewner' takes float64 or float32 torch arrays, not bfloat16. "
+        "Convert first, for example a.double()."
+    )
+    assert message(mssbench.sqrtm, np.eye(2, dtype=np.float16), forward="newton_schulz") == (
+        "forward 'newton_schulz' takes float64 or float32 numpy arrays, not float16. "
+        'Convert first, for example a.astype("float64").'
+    )
+
+
+def test_a_root_the_forward_does_not_compute_is_refused():
+    assert message(mssbench.isqrtm, np.eye(2), forward="taylor") == (
+        "taylor does not compute isqrt."
+    )
+
+
+def test_pair_answers_the_harness_in_its_own_words():
+    with pytest.raises(Unsupported, match=r"^taylor does not compute isqrt$"):
+        roots.pair("isqrt", "taylor", None)
+    with pytest.raises(RegistryError, match=r"^backward_iterations is given, but there is no bac"):
+        roots.pair("sqrt", "eigh", None, (("backward_iterations", 3),))
+    assert roots.pair("sqrt", "eigh", "loewner") is roots.pair("sqrt", "eigh", "loewner")
+
+
+def test_the_example_of_the_docstring():
+    import doctest
+
+    results = doctest.testmod(roots)
+    assert results.attempted > 0
+    assert results.failed == 0
