@@ -1,6 +1,7 @@
 """What a table comes to, in sentences: who is fastest at which error, and what failed."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -144,6 +145,29 @@ def failures(frame: pd.DataFrame) -> list[Failure]:
             Failure(str(status), len(cells), cells["method"].nunique(), tuple(reasons.items()))
         )
     return sorted(found, key=lambda f: (-f.cells, f.status))
+
+
+def machines(frame: pd.DataFrame, facts: Mapping[str, Any]) -> list[str]:
+    """What the rows were measured on, one sentence per environment."""
+    known, hashes = facts["environments"], [e for e in frame["environment"].unique() if e]
+    if len(hashes) == 1:
+        return [f"measured on {_machine(known.get(hashes[0]), hashes[0])}"]
+    several = [f"environment {e}: {_machine(known.get(e), e)}" for e in hashes]
+    warning = "These rows are of several environments: their times do not compare."
+    return [warning, *several] if several else []
+
+
+def _machine(facts: Mapping[str, Any] | None, environment: str) -> str:
+    """`NVIDIA H200 (driver 580.1); AMD EPYC, 2 cores; torch 2.13.0, numpy 2.4.6`."""
+    if facts is None:
+        return f"an unknown machine ({environment})"
+    gpus = Counter(gpu["name"] for gpu in facts["gpus"])
+    names = ", ".join(name if n == 1 else f"{n} x {name}" for name, n in gpus.items())
+    cores = units.count(facts["cores"]["granted"], "core")
+    libraries = ("torch", "cupy", "numpy")
+    versions = [f"{k} {v}" for k in libraries if (v := facts["versions"].get(k))]
+    gpu = [f"{names} (driver {facts['driver']})"] if names else []
+    return "; ".join([*gpu, f"{facts['cpu']}, {cores}", ", ".join(versions)])
 
 
 def as_data(found: Sequence[Failure]) -> list[dict[str, Any]]:

@@ -214,8 +214,8 @@ def _note(block: Block, entry: Entry) -> Text:
     return Text(f"{number} {entry.words}".strip(), style=_STYLE.get(first, ""))
 
 
-def epilogue(frame: pd.DataFrame) -> Iterator[RenderableType]:
-    """Conclusions, then failures with their reasons."""
+def epilogue(frame: pd.DataFrame, facts: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Conclusions, then failures with their reasons, then what it was measured on."""
     sentences = conclude.conclusions(frame)
     yield from map(Text, ["", *sentences] if sentences else [])
     for failure in conclude.failures(frame):
@@ -224,6 +224,8 @@ def epilogue(frame: pd.DataFrame) -> Iterator[RenderableType]:
         yield Text.assemble((failure.status, _STYLE.get(failure.status, "")), f": {count}{of}",
                             ": timed, but cannot win" if failure.status in MEASURED else "",
                             *_reasons(failure))  # fmt: skip
+    for sentence in conclude.machines(frame, facts):
+        yield Text(sentence, style="dim")
 
 
 def _reasons(failure: conclude.Failure) -> Iterator[str]:

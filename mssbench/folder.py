@@ -31,6 +31,7 @@ from mssbench.rows import (
     as_csv,
     header,
     peek,
+    read_facts,
     read_journal,
     read_rows,
 )
@@ -116,18 +117,7 @@ class RunFolder:
 
     def facts(self) -> dict[str, Any]:
         """{"environments": facts by hash, "runs": by run_id} of all that was measured here."""
-        found: dict[str, Any] = {"environments": {}, "runs": {}}
-        if self._hidden:
-            return found
-        try:
-            return found | dict(json.loads((self.path / ENVIRONMENT).read_text("utf-8")))
-        except FileNotFoundError:
-            return found
-        except (ValueError, TypeError) as error:
-            raise RunError(
-                f"{self.path / ENVIRONMENT} is damaged ({error}): what the rows were measured on "
-                "is not known. Choose another --out, or --fresh to measure all of it again."
-            ) from None
+        return {"environments": {}, "runs": {}} if self._hidden else read_facts(self.path)
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:
         """Keep what the rows' `environment` and `run_id` refer to."""

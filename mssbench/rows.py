@@ -81,6 +81,23 @@ def read_rows(path: Path) -> list[Row]:
         raise RunError(f"{path} is no result table: {error}. Choose another --out.") from None
 
 
+def read_facts(folder: Path) -> dict[str, Any]:
+    """{"environments": facts by hash, "runs": by run_id} of all that was measured in a folder.
+
+    Raises RunError where the file is damaged.
+    """
+    found: dict[str, Any] = {"environments": {}, "runs": {}}
+    try:
+        return found | dict(json.loads((folder / ENVIRONMENT).read_text("utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
+        return found
+    except (ValueError, TypeError) as error:
+        raise RunError(
+            f"{folder / ENVIRONMENT} is damaged ({error}): what the rows were measured on "
+            "is not known. Choose another --out, or --fresh to measure all of it again."
+        ) from None
+
+
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     """The finished cells of a run that did not finish; what is torn is left out."""
     try:

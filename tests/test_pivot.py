@@ -20,6 +20,17 @@ LONG = {
     **NS, "iterations": 12, "options": "backward_norm=frobenius norm=min_ws_minc",
     "backward": "lyapunov_newton_schulz", "backward_iterations": 12,
 }  # fmt: skip
+FACTS = {
+    "environments": {
+        "e" * 12: {
+            "cpu": "AMD EPYC",
+            "cores": {"granted": 16, "logical": 16, "physical": 8},
+            "gpus": [{"name": "NVIDIA H200"}] * 2,
+            "driver": "580.1",
+            "versions": {"torch": "2.13.0", "cupy": None, "numpy": "2.4.6"},
+        }
+    }
+}
 SMALL = [
     row(1e-3, root=1e-6, **EIGH),
     row(2e-3, root=2e-7, **SVD),
@@ -70,15 +81,29 @@ forward · sqrt · float32 · batch 64 · cpu · wall clock
 
 def test_the_epilogue_is_printed_in_full():
     assert (
-        printed(console.epilogue(frame(*SMALL)))
+        printed(console.epilogue(frame(*SMALL), FACTS))
         == """\
 
 forward, n = 64: fastest with a root error of at most 1e-06 is torch/svd, 50.0 ms (root error
 5e-07). Nothing here is clearly more accurate. Faster: torch/eigh, 0.40x the time at error 2e-06.
 inaccurate: 1 cell: timed, but cannot win
 oom: 1 cell: wanted 9 GiB
+measured on 2 x NVIDIA H200 (driver 580.1); AMD EPYC, 16 cores; torch 2.13.0, numpy 2.4.6
 """
     )
+
+
+def test_rows_of_several_environments_are_named_and_warned_of():
+    other = {**SMALL[0], "environment": "f" * 12, "size": 99}
+    text = printed(console.epilogue(frame(*SMALL, other), FACTS))
+    assert "These rows are of several environments: their times do not compare." in text
+    assert "environment eeeeeeeeeeee: 2 x NVIDIA H200" in text
+    assert "environment ffffffffffff: an unknown machine" in text
+
+
+def test_rows_that_ran_nowhere_name_no_machine():
+    nowhere = row(None, status="not_installed", identity={"environment": ""})
+    assert conclude.machines(frame(nowhere), FACTS) == []
 
 
 def test_at_80_columns_names_fold_and_numbers_do_not():
@@ -381,6 +406,6 @@ def test_failures_are_counted_by_cell_with_every_reason():
     assert (crashed.cells, crashed.methods) == (9, 1)
     assert crashed.reasons == (("error 3", 6), ("error 0", 1), ("error 1", 1), ("error 2", 1))
     assert wrong == ("inaccurate", 1, 1, ())
-    text = printed(list(console.epilogue(frame(*rows))))
+    text = printed(list(console.epilogue(frame(*rows), FACTS)))
     assert "crashed: 9 cells\n  6 x error 3\n  1 x error 0\n  1 x error 1\n" in text
     assert "  1 x for 1 other reason (--json has all)" in text

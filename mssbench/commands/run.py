@@ -23,6 +23,7 @@ from mssbench.errors import (
 from mssbench.progress import RunProgress
 from mssbench.ranges import as_list
 from mssbench.records import CELL_KEY, Status
+from mssbench.rows import read_facts
 from mssbench.run import Summary, plan
 from mssbench.run import run as run_suite
 from mssbench.suite import Suite
@@ -216,7 +217,7 @@ def tables(path: Path) -> Iterator[RenderableType]:
     if len(measured):
         shown = measured[measured["phase"] != "backward"]
         yield from shapes.result(shown, ("method",), ("size",), "seconds_median")
-    yield from shapes.epilogue(frame)
+    yield from shapes.epilogue(frame, read_facts(path))
 
 
 def data(path: Path) -> list[dict[str, Any]]:

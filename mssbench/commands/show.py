@@ -1,6 +1,5 @@
 """`mssbench show` and `mssbench merge`: the read wing. Needs no torch."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from mssbench import console as shapes
 from mssbench.errors import RunError, TableError
 from mssbench.expression import why_empty
 from mssbench.folder import RunFolder
-from mssbench.rows import ENVIRONMENT, SUITE
+from mssbench.rows import SUITE, read_facts
 
 
 def show(
@@ -23,7 +22,7 @@ def show(
     """The tables of a run, as asked for; then what they come to."""
     frame = _chosen(path, where)
     yield from shapes.result(frame, rows, columns, value)
-    yield from shapes.epilogue(frame)
+    yield from shapes.epilogue(frame, _facts(path))
 
 
 def show_data(
@@ -35,7 +34,12 @@ def show_data(
         "blocks": [_block(block) for block in pivot.blocks(frame, rows, columns, value)],
         "conclusions": conclude.conclusions(frame),
         "failures": conclude.as_data(conclude.failures(frame)),
+        "environments": _facts(path)["environments"],
     }
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    return read_facts(path.parent if path.is_file() else path)
 
 
 def _block(block: pivot.Block) -> dict[str, Any]:
@@ -108,10 +112,9 @@ def _join_sidecars(folder: RunFolder, runs: Sequence[Path]) -> None:
 
     facts = folder.facts()
     for run in runs:
-        if (run / ENVIRONMENT).is_file():
-            theirs = json.loads((run / ENVIRONMENT).read_text())
-            for group in facts:
-                facts[group] |= theirs[group]
+        theirs = read_facts(run)
+        for group in facts:
+            facts[group] |= theirs[group]
         if (run / SUITE).is_file() and folder.suite() is None:
             folder.write_suite((run / SUITE).read_text())
     folder.write_facts(facts)
