@@ -161,13 +161,14 @@ def _machine(facts: Mapping[str, Any] | None, environment: str) -> str:
     """`NVIDIA H200 (driver 580.1); AMD EPYC, 2 cores; torch 2.13.0, numpy 2.4.6`."""
     if facts is None:
         return f"an unknown machine ({environment})"
-    gpus = Counter(gpu["name"] for gpu in facts["gpus"])
+    gpus = Counter(gpu["name"] for gpu in facts.get("gpus", ()))  # an old file may lack any fact
     names = ", ".join(name if n == 1 else f"{n} x {name}" for name, n in gpus.items())
-    cores = units.count(facts["cores"]["granted"], "core")
-    libraries = ("torch", "cupy", "numpy")
-    versions = [f"{k} {v}" for k in libraries if (v := facts["versions"].get(k))]
-    gpu = [f"{names} (driver {facts['driver']})"] if names else []
-    return "; ".join([*gpu, f"{facts['cpu']}, {cores}", ", ".join(versions)])
+    gpu = f"{names} (driver {facts.get('driver')})" if names else ""
+    granted = facts.get("cores", {}).get("granted")
+    cpu = ", ".join(filter(None, [facts.get("cpu"), granted and units.count(granted, "core")]))
+    known = facts.get("versions", {})
+    versions = ", ".join(f"{k} {known[k]}" for k in ("torch", "cupy", "numpy") if known.get(k))
+    return "; ".join(filter(None, [gpu, cpu, versions])) or f"an unknown machine ({environment})"
 
 
 def as_data(found: Sequence[Failure]) -> list[dict[str, Any]]:

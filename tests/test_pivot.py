@@ -101,6 +101,11 @@ def test_rows_of_several_environments_are_named_and_warned_of():
     assert "environment ffffffffffff: an unknown machine" in text
 
 
+def test_facts_that_an_older_file_lacks_are_left_out():
+    few = {"environments": {"e" * 12: {"cpu": "AMD EPYC"}}}
+    assert conclude.machines(frame(*SMALL), few) == ["measured on AMD EPYC"]
+
+
 def test_rows_that_ran_nowhere_name_no_machine():
     nowhere = row(None, status="not_installed", identity={"environment": ""})
     assert conclude.machines(frame(nowhere), FACTS) == []
