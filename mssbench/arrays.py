@@ -125,6 +125,14 @@ def epsilon(a: Array) -> float:
     return float(namespace(a).finfo(a.dtype).eps)
 
 
+def product_unit(a: Array) -> float:
+    """Unit roundoff of a product of matrices like `a`, as the library is set: tf32 counts."""
+    if library(a) == "torch" and a.is_cuda and dtype_name(a) == "float32":
+        exact = namespace(a).get_float32_matmul_precision() == "highest"
+        return 2.0**-24 if exact else 2.0**-11
+    return epsilon(a) / 2
+
+
 def from_numpy(x: np.ndarray, *, like: Array) -> Array:
     """A copy of `x` with the library, dtype and device of `like`."""
     xp = namespace(like)

@@ -87,6 +87,10 @@ def _refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
             raise Unsupported(f"{method.name} has no {library} version")
         if precision not in method.precisions:
             raise Unsupported(f"{method.name} does not exist in {precision}")
+        if method.sizes and cell.size not in method.sizes:
+            raise Unsupported(
+                f"{method.name} takes size {' or '.join(map(str, method.sizes))} only"
+            )
     if reason := problems.check_size(cell.problem, cell.size):
         raise Unsupported(reason)
 

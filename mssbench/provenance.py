@@ -9,8 +9,9 @@ from mssbench.registry import Method
 
 # What every cell passes through, whatever its methods. Data of the problems counts too.
 _SHARED = (
-    "arrays.py", "backward/implicit.py", "bench.py", "bounds.py", "clock.py", "exact.py",
-    "measure.py", "memory.py", "reference.py", "roots.py", "truth.py",
+    "arrays.py", "backward/implicit.py", "bench.py", "bounds.py", "clock.py", "coupled.py",
+    "exact.py",
+    "measure.py", "memory.py", "minimax.py", "reference.py", "roots.py", "truth.py",
     "problems/*.py", "problems/data/*",
 )  # fmt: skip
 

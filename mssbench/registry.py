@@ -44,13 +44,13 @@ class Parameter(NamedTuple):
 
     name: str
     type: type
-    choices: tuple[str, ...]  # empty: any value of the type
+    choices: tuple[Any, ...]  # empty: any value of the type
     default: Any
 
     def describe(self) -> str:
         """`norm=frobenius (trace|frobenius|...)`."""
         return f"{self.name}={self.default}" + (
-            f" ({'|'.join(self.choices)})" if self.choices else ""
+            f" ({'|'.join(map(str, self.choices))})" if self.choices else ""
         )
 
 
@@ -67,6 +67,9 @@ class Method:
     products: Callable[..., float]  # (**parameters) -> cost in batched products, an estimate
     fields: tuple[str, ...]  # of Root: what a forward yields; what a backward reads if it can
     recorded: bool = False  # backward: autograd records the forward; nothing is saved by us
+    inexact: str = ""  # why no choice of its parameters makes it exact; "": some do
+    sizes: tuple[int, ...] = ()  # forward: the n it takes; (): any
+    only: bool = False  # backward: pairs only with forwards that yield what it reads
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
@@ -102,8 +105,9 @@ class Method:
         """The value as the parameter's type. Raises RegistryError where it is not one."""
         p = self.parameters[name]
         if p.choices:
-            if value not in p.choices:
-                raise RegistryError(unknown(f"{name} of {self.name}", value, p.choices))
+            if type(value) is not p.type or value not in p.choices:
+                words = [str(choice) for choice in p.choices]
+                raise RegistryError(unknown(f"{name} of {self.name}", value, words))
             return value
         if p.type is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
@@ -134,6 +138,8 @@ def register_forward(
     yields: Collection[str] = FUNCTIONS,
     libraries: Collection[str] = arrays.LIBRARIES,
     precisions: Collection[str] = tuple(arrays.STORAGE),
+    inexact: str = "",
+    sizes: Collection[int] = (),
 ) -> Callable[[Callable[..., Root]], Callable[..., Root]]:
     """Register `f(a, wanted, *, <parameters>) -> Root` under its own name.
 
@@ -142,7 +148,8 @@ def register_forward(
     always computes everything may leave this argument out.
 
     cite: the source. products: (**parameters) -> the cost of one call in batched products.
-    yields: the fields of Root it can give.
+    yields: the fields of Root it can give. inexact: why no choice of its parameters makes it exact,
+    where none does. sizes: the n it takes, where that is not any.
     """
 
     def decorate(call: Callable[..., Root]) -> Callable[..., Root]:
@@ -157,6 +164,8 @@ def register_forward(
                 tuple(precisions),
                 products,
                 tuple(yields),
+                inexact=inexact,
+                sizes=tuple(sizes),
             )
         )
         return call
@@ -169,9 +178,11 @@ def register_backward(
     cite: str,
     products: Callable[..., float],
     reads: Collection[str] = (),
+    only: bool = False,
     recorded: bool = False,
     libraries: Collection[str] = arrays.LIBRARIES,
     precisions: Collection[str] = tuple(arrays.STORAGE),
+    inexact: str = "",
 ) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
     """Register `f(root, function, g, *, <parameters>) -> s` under its own name.
 
@@ -180,7 +191,9 @@ def register_backward(
     Z for the inverse root. Most backwards solve that equation and use
     `backward.implicit.lyapunov_solver` instead of this.
 
+    only: it can do with nothing else than what it reads, and pairs with no other forward.
     recorded: register `f(forward, a) -> root` instead; autograd differentiates what it does.
+    inexact: why no choice of its parameters makes it exact, where none does.
     """
 
     def decorate(call: Callable[..., Array]) -> Callable[..., Array]:
@@ -195,6 +208,8 @@ def register_backward(
                 products,
                 tuple(reads),
                 recorded,
+                inexact=inexact,
+                only=only,
             )
         )
         return call

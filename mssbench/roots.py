@@ -150,6 +150,11 @@ def _saved(forward: Method, backward: Method, function: Function) -> tuple[str, 
     """The fields a backward will find: those it reads, else the roots of the Lyapunov equation."""
     if backward.fields and set(backward.fields) <= set(forward.fields):
         return backward.fields
+    if backward.only:
+        raise Unsupported(
+            f"{forward.name} does not yield {' and '.join(backward.fields)}, "
+            f"which {backward.name} needs"
+        )
     needed = ("sqrt",) if function == "sqrt" else ("sqrt", "isqrt")
     if not set(needed) <= set(forward.fields):
         raise Unsupported(
@@ -173,7 +178,10 @@ def _root(
         _check_takes(chosen.backward, a)
     if 0 in a.shape:
         return a * 1  # no matrix, or matrices without entries: nothing to take a root of
-    return chosen(a)
+    try:
+        return chosen(a)
+    except Unsupported as answer:  # what only the matrix or the parameters together can tell
+        raise InputError(f"{answer}.") from None
 
 
 def _check_matrix(a: Array) -> None:
@@ -202,6 +210,9 @@ def _check_takes(method: Method, a: Array) -> None:
             f"{method.kind} {method.name!r} takes {' or '.join(known)} {library} arrays, "
             f"not {dtype}. {_convert(a)}"
         )
+    if method.sizes and a.shape[-1] not in method.sizes:
+        sizes = " or ".join(map(str, method.sizes))
+        raise InputError(f"{method.kind} {method.name!r} takes size {sizes}, not {a.shape[-1]}.")
 
 
 def _convert(a: Array) -> str:

@@ -73,6 +73,16 @@ class Call(NamedTuple):
         return "-".join(self)
 
     @property
+    def exact(self):
+        """Whether some choice of parameters makes root and gradient exact."""
+        return not any(method.inexact for method in self.methods)
+
+    def fit(self, size):
+        """`size`, or the largest one that the forward takes."""
+        sizes = self.methods[0].sizes
+        return size if not sizes or size in sizes else max(sizes)
+
+    @property
     def methods(self):
         return registry.lookup("forward", self.forward), registry.lookup("backward", self.backward)
 
@@ -96,8 +106,20 @@ class Call(NamedTuple):
 
 def generous(method):
     """Parameters that make a method exact on a spectrum near 1, and an iteration on any."""
-    enough = {"iterations": 20, "degree": 16, "norm": "wolkowicz_styan"}
-    return {name: value for name, value in enough.items() if name in method.parameters}
+    enough = {"iterations": 20, "steps": 5, "finish": 1, "degree": 16, "norm": "wolkowicz_styan"}
+    return {name: value for name, value in enough.items() if takes(method, name, value)}
+
+
+def takes(method, name, value):
+    """Whether a method has a parameter that may have this value."""
+    parameter = method.parameters.get(name)
+    return parameter is not None and (not parameter.choices or value in parameter.choices)
+
+
+def counted(method):
+    """The parameters of a method that count steps or terms, any number of them."""
+    names = ("iterations", "degree", "terms")
+    return [n for n in names if n in method.parameters and not method.parameters[n].choices]
 
 
 def _is_computed(call):
@@ -124,15 +146,15 @@ def _calls():
 CALLS, REFUSED = _calls()
 
 
-def on_backends(precisions=tuple(UNIT), libraries=arrays.LIBRARIES):
-    """Parametrise `call, backend` over what the methods declare.
+def on_backends(precisions=tuple(UNIT), libraries=arrays.LIBRARIES, *, exact=False):
+    """Parametrise `call, backend` over what the methods declare, or over the exact ones.
 
     A backend that this machine lacks is skipped once, not once per call.
     """
     runs = []
     for backend in BACKENDS:
         if backend.precision in precisions and backend.library in libraries:
-            able = [c for c in CALLS if c.runs_on(backend)]
+            able = [c for c in CALLS if c.runs_on(backend) and (c.exact or not exact)]
             runs += [
                 pytest.param(
                     call,

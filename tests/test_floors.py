@@ -14,7 +14,8 @@ ROOT = Path(mssbench.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "arrays", "units", "files", "signals"),
     ("records", "registry", "expression", "ranges", "bounds", "problems", "locks", "exact"),
-    ("environment", "rows", "reference", "memory", "clock", "provenance"),
+    ("environment", "rows", "reference", "memory", "clock", "provenance", "minimax"),
+    ("coupled",),
     ("forward", "backward.implicit", "truth", "cost", "samples", "table", "pivot"),
     ("backward", "roots", "folder", "conclude", "sweep"),
     ("bench", "suite", "console"),

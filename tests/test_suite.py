@@ -284,7 +284,13 @@ def size(text):
     return GOOD.replace("[4, 8]", text)
 
 
-FORWARDS = "Known: denman_beavers, eigh, newton_schulz, pade, svd, taylor."
+FORWARDS = f"Known: {', '.join(registry.methods('forward'))}."
+BACKWARDS = f"Known: {', '.join(registry.methods('backward'))}."
+EXCLUDABLE = {
+    "backend", *CELL_KEY,
+    *(p for m in registry.methods("forward").values() for p in m.parameters),
+    *(f"backward_{p}" for m in registry.methods("backward").values() for p in m.parameters),
+}  # fmt: skip
 SHIPPED = ", ".join(sorted(suite.shipped()))
 REFUSED = {
     "top-level key": (GOOD + "[mesure]\n",
@@ -318,8 +324,7 @@ REFUSED = {
         "[[method]] 1: Unknown library 'pytorch'. Did you mean 'torch'? Known: cupy, numpy, "
         "torch."),
     "backward": (method('forward = "torch/eigh"\nbackward = "lowner"'),
-        "[[method]] 1: Unknown backward 'lowner'. Did you mean 'loewner'? Known: autodiff, "
-        "loewner, lyapunov_newton_schulz."),
+        f"[[method]] 1: Unknown backward 'lowner'. Did you mean 'loewner'? {BACKWARDS}"),
     "second method": (GOOD + '[[method]]\nforward = "torch/eigx"\n',
         f"[[method]] 2: Unknown forward 'eigx'. Did you mean 'eigh'? {FORWARDS}"),
     "no forward": (method('backward = "none"'),
@@ -393,9 +398,7 @@ REFUSED = {
     "exclude nothing said": (GOOD + "[[exclude]]\n",
         "[[exclude]] 1: it is empty and would exclude every cell."),
     "exclude key": (GOOD + "[[exclude]]\nsiez = 4\n", "[[exclude]] 1: Unknown key 'siez'. Did you "
-        "mean 'size'? Known: backend, backward, backward_iterations, batch, degree, device, "
-        "driver, forward, function, iterations, library, norm, options, precision, problem, seed, "
-        "size."),
+        "mean 'size'? Known: " + ", ".join(sorted(EXCLUDABLE)) + "."),
     "exclude empty": (GOOD + "[[exclude]]\niterations = []\n",
         "[[exclude]] 1: iterations is empty and would exclude nothing."),
     "exclude size": (GOOD + "[[exclude]]\nsize = 0\n",

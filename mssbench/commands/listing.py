@@ -53,6 +53,8 @@ def _backends() -> Iterator[dict[str, Any]]:
                 "functions": list(method.functions),
                 "precisions": [p for p in method.precisions if p in arrays.PRECISIONS[library]],
                 "parameters": [p.describe() for p in method.parameters.values()],
+                "inexact": method.inexact,
+                "sizes": list(method.sizes),
                 "here": _here(library),
                 "cite": method.cite,
             }
@@ -66,8 +68,18 @@ def _backwards() -> Iterator[dict[str, Any]]:
             "libraries": list(method.libraries),
             "precisions": list(method.precisions),
             "parameters": [f"backward_{p.describe()}" for p in method.parameters.values()],
+            "inexact": method.inexact,
+            "pairs_with": _partners(method),
             "cite": method.cite,
         }
+
+
+def _partners(backward: registry.Method) -> str:
+    """The forwards it pairs with, where that is not any."""
+    if not backward.only:
+        return ""
+    forwards = registry.methods("forward").values()
+    return ", ".join(f.name for f in forwards if set(backward.fields) <= set(f.fields))
 
 
 def _problems() -> Iterator[dict[str, Any]]:
