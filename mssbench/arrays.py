@@ -75,6 +75,16 @@ def amax(a: Array, axis: int | tuple[int, ...]) -> Array:
     return xp.amax(a, axis, True) if library(a) == "torch" else xp.amax(a, axis, keepdims=True)
 
 
+def widened(a: Array) -> Array:
+    """`a` in float32 where its dtype is shorter: linear solves exist from there on."""
+    return a.float() if dtype_name(a) in ("bfloat16", "float16") else a
+
+
+def like(a: Array, other: Array) -> Array:
+    """`a` with the dtype of `other`."""
+    return a.to(other.dtype) if library(a) == "torch" else a.astype(other.dtype, copy=False)
+
+
 def eye_like(a: Array) -> Array:
     """Identity (n, n) with the dtype and device of `a`, to broadcast over its batch."""
     xp = namespace(a)
@@ -86,6 +96,13 @@ def eye_like(a: Array) -> Array:
 def detach(a: Array) -> Array:
     """`a` without its history; itself where the library records none."""
     return a.detach() if library(a) == "torch" else a
+
+
+def take_along(a: Array, index: Array) -> Array:
+    """The entries of `a` at `index` along the last axis; the others broadcast."""
+    xp = namespace(a)
+    take = xp.take_along_dim if library(a) == "torch" else xp.take_along_axis
+    return take(a, index, -1)
 
 
 def inverse(a: Array) -> Array:
@@ -101,10 +118,30 @@ def inverse(a: Array) -> Array:
         return np.stack([inverse(matrix) for matrix in a])
 
 
+def inverse_and_log_determinant(a: Array) -> tuple[Array, Array]:
+    """A^{-1} and log |det A|, (..., 1, 1): of one LU factorisation where the library shares it."""
+    xp = namespace(a)
+    if library(a) == "torch":
+        lu, pivots, _ = xp.linalg.lu_factor_ex(a)
+        log = diagonal(lu).abs().log().sum(-1)[..., None, None]
+        return xp.linalg.lu_solve(lu, pivots, eye_like(a).expand_as(a)), log
+    return inverse(a), xp.linalg.slogdet(a)[1][..., None, None]
+
+
 def solve(a: Array, b: Array) -> Array:
-    """A^{-1} B, without torch's wait for the device to report a singular matrix."""
+    """A^{-1} B, without torch's wait for the device to report a singular matrix.
+
+    Its solution is not finite, and the rest of its batch is unharmed.
+    """
     linalg = namespace(a).linalg
-    return linalg.solve_ex(a, b).result if library(a) == "torch" else linalg.solve(a, b)
+    if library(a) == "torch":
+        return linalg.solve_ex(a, b).result
+    try:
+        return linalg.solve(a, b)  # cupy reports nothing; numpy raises for the whole batch
+    except np.linalg.LinAlgError:
+        if a.ndim == 2:
+            return np.full_like(b, np.nan)
+        return np.stack([solve(*each) for each in zip(a, b, strict=True)])
 
 
 def svd(a: Array, driver: str | None = None) -> tuple[Array, Array, Array]:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -40,7 +39,6 @@ class Calls(NamedTuple):
 
     prepare: Prepare  # builds what one call consumes
     call: Call  # -> root, or (root, gradient)
-    most: int = 10_000  # prepared at once, at most
 
 
 class First(NamedTuple):
@@ -66,7 +64,12 @@ class Bench:
         """The rows of every phase. Raises Violation, and whatever the method raises."""
         calls = {phase: self._calls(phase) for phase in phases(self.cell)}
         first = {phase: self._first(phase, calls[phase]) for phase in calls}
+        start = time.perf_counter()
         weights = self._weigh()
+        # the call itself warms up; what weighs it is the harness's own
+        self.spent.warmup += min(
+            time.perf_counter() - start, max(f.seconds for f in first.values())
+        )
         for phase in calls:
             for clock in clocks(self.cell):
                 yield self._timed(phase, clock, calls[phase], first[phase], weights[phase])
@@ -82,20 +85,12 @@ class Bench:
             return Calls(
                 lambda: _record(pair, _leaf(a)),
                 lambda graph: _replay(graph, g),
-                self._most_graphs(),
             )
         if phase == "forward":
             return Calls(_nothing, lambda _: pair.field(a))
         if phase == "step":
             return Calls(_nothing, lambda _: _explicit(pair, pair.keep(a), g))
-        return Calls(
-            lambda: pair.keep(a), lambda root: _explicit(pair, root, g), self._most_graphs()
-        )
-
-    def _most_graphs(self) -> int:
-        """How many recorded forwards fit in memory; a backward consumes one each."""
-        matrices = 3 * (self.cell.iterations or 1) + 6  # what a step of autograd keeps, and more
-        return int(max(1, min(1000, _MOST_PREPARED_BYTES // max(self.a.nbytes * matrices, 1))))
+        return Calls(lambda: pair.keep(a), lambda root: _explicit(pair, root, g))
 
     def _first(self, phase: str, calls: Calls) -> First:
         synchronize = _synchronize(self.cell.device)
@@ -121,7 +116,7 @@ class Bench:
         with _collected():
             timing = sample(
                 _clock(clock, cell.device), calls.prepare, keep, policy,
-                first_call=first.seconds, most_calls=calls.most, spent=self.spent,
+                first_call=first.seconds, most_calls=_most_calls(phase, weight), spent=self.spent,
             )  # fmt: skip
         values = _worst(first.errors, self._verify(phase, last[0]))
         status, reason = self.truth.judge(phase, values, self.settings.max_error)
@@ -179,6 +174,13 @@ class Bench:
         }
 
 
+def _most_calls(phase: str, weight: Mapping[str, int | None]) -> int:
+    """How many calls a sample may have: a backward consumes a recorded forward each."""
+    if phase != "backward":
+        return 10_000
+    return max(1, min(1000, _MOST_PREPARED_BYTES // max(weight["saved_bytes"] or 1, 1)))
+
+
 def _nothing() -> None:
     """A plain forward consumes nothing."""
 
@@ -231,7 +233,6 @@ def _synchronize(device: str) -> Callable[[], None]:
     return torch.cuda.synchronize if device == "cuda" else _nothing
 
 
-@lru_cache
 def _clock(name: str, device: str) -> Clock:
     return CudaClock(torch.cuda) if name == "gpu" else HostClock(_synchronize(device))
 
@@ -260,6 +261,7 @@ def anchor_seconds(cell: Cell, clock: str, policy: Policy, spent: Spent) -> floa
             product(None)
             _synchronize(cell.device)()
             first = time.perf_counter() - start
+            spent.warmup += first
             _anchors[key] = sample(
                 _clock(clock, cell.device), _nothing, product, policy, first_call=first, spent=spent
             )

@@ -120,6 +120,17 @@ def show(
     _print(shown(path, _words(rows), _words(columns), value, where))
 
 
+@app.command()
+def claims(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or its table.csv.")],
+    as_json: Json = False,
+) -> None:
+    """Say of each claim of RUN's suite whether it holds here, and what decides it."""
+    from mssbench.commands import claims as command
+
+    _print(command.data(path) if as_json else command.report(path))
+
+
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help="backends, backwards, problems or suites.")],

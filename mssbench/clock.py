@@ -7,7 +7,8 @@ one can test it. Seconds are per call. No sample is ever discarded for its value
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil
+from functools import lru_cache
+from math import ceil, inf
 from typing import Any, Protocol
 
 from mssbench.records import Timing
@@ -48,66 +49,90 @@ class CudaClock:
     """A pair of CUDA events on the current stream, with the host running ahead.
 
     A spinning kernel holds the stream while the host queues the block, so the events bracket
-    device work and not the host's launches. The spin lasts twice as long as the block before took
-    to queue, which the warm-up learns. A call that waits for the device itself (a checked solve)
-    still contains that wait; the spin is finite, so it cannot deadlock.
+    device work and not the host's launches. The spin lasts twice as long as queueing is going to
+    take, which every block learns for the next. A call that waits for the device itself (a checked
+    solve) contains that wait whatever the lead is: after a few late blocks the lead stays short.
+    The spin is finite, so it cannot deadlock.
     """
 
     name = "gpu"
     _SHORTEST, _LONGEST = 50e-6, 50e-3  # seconds of spin
+    _PATIENCE = 3  # late blocks in a row, with a lead that grew each time, before a call waits
 
     def __init__(self, cuda: Any) -> None:
         self._cuda = cuda  # torch.cuda
-        self._lead = self._SHORTEST
-        cuda._sleep(1000)  # loads the kernel
-        cycles = 10_000_000
-        start, end = self._events()
-        start.record()
-        cuda._sleep(cycles)
-        end.record()
-        end.synchronize()
-        self._cycles_per_second = cycles / (start.elapsed_time(end) * 1e-3)
+        self._cycles_per_second = _spin_rate(cuda)
+        self._per_call = 0.0  # seconds to queue one
+        self._late = 0
 
     def block(self, call: Call, prepared: Sequence[Any]) -> float:
         """Device seconds of the block."""
-        start, end = self._events()
+        start, end = self._cuda.Event(enable_timing=True), self._cuda.Event(enable_timing=True)
+        lead = self._lead(len(prepared))
         self._cuda.synchronize()
-        self._cuda._sleep(int(self._lead * self._cycles_per_second))
+        self._cuda._sleep(int(lead * self._cycles_per_second))
         start.record()
         queued = time.perf_counter_ns()
         for p in prepared:
             call(p)
         queued = time.perf_counter_ns() - queued
+        late = start.query()  # the device had reached the block before all of it was queued
         end.record()
         end.synchronize()
-        self._lead = min(max(2e-9 * queued, self._SHORTEST), self._LONGEST)
+        self._late = self._late + 1 if late else 0
+        # a wait for the device is a wait for the spin too, which is not the call's
+        self._per_call = (queued * 1e-9 - (lead if late else 0.0)) / len(prepared)
         return float(start.elapsed_time(end)) * 1e-3
 
-    def _events(self) -> tuple[Any, Any]:
-        event = self._cuda.Event
-        return event(enable_timing=True), event(enable_timing=True)
+    def _lead(self, calls: int) -> float:
+        if self._late >= self._PATIENCE:
+            return self._SHORTEST
+        return min(max(2 * self._per_call * calls, self._SHORTEST), self._LONGEST)
+
+
+@lru_cache
+def _spin_rate(cuda: Any) -> float:
+    """Cycles per second of the kernel that spins."""
+    cuda._sleep(1000)  # loads the kernel
+    cycles = 10_000_000
+    start, end = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
+    start.record()
+    cuda._sleep(cycles)
+    end.record()
+    end.synchronize()
+    return cycles / (float(start.elapsed_time(end)) * 1e-3)
 
 
 @dataclass(frozen=True)
 class Policy:
-    """When a measurement is enough. Seconds are of timed calls, not of the wall."""
+    """When a measurement is enough."""
 
-    min_seconds: float = 0.2
+    min_seconds: float = 0.2  # of timed calls
     min_samples: int = 20
-    max_seconds: float = 2.0  # past this, `few` samples are enough
+    max_seconds: float = 2.0  # of the wall, with what prepares a call; then `few` samples do
     max_samples: int = 1000
     warmup_seconds: float = 0.05
     block_seconds: float = 1e-3  # a sample shorter than this is mostly the clock's own error
 
     few = 3  # samples even of the slowest call: a median and some idea of its spread
 
-    def enough(self, count: int, total: float) -> bool:
-        """Whether `count` samples that took `total` seconds may stop."""
+    def enough(self, count: int, timed: float, wall: float) -> bool:
+        """Whether `count` samples of `timed` seconds, made in `wall` seconds, may stop."""
         if count >= self.max_samples:
             return True
-        if total >= self.max_seconds:
+        if max(timed, wall) >= self.max_seconds:
             return count >= min(self.few, self.min_samples)
-        return count >= self.min_samples and total >= self.min_seconds
+        return count >= self.min_samples and timed >= self.min_seconds
+
+    def calls(self, call: float, prepare: float, most: int) -> int:
+        """Calls of a sample: so many that it is no blink, so few that enough samples fit.
+
+        call, prepare: seconds of one call, and of building what it consumes.
+        """
+        wanted = ceil(self.block_seconds / call) if call > 0 else most
+        room = self.max_seconds / max(self.min_samples, 1)
+        fit = int(room / (call + prepare)) if call + prepare > 0 else most
+        return max(1, min(wanted, fit, most))
 
 
 @dataclass
@@ -144,21 +169,25 @@ def sample(
     """
     spent = spent or Spent()
     start = now()
-    fastest, warm, count = first_call, first_call, 1
+    fastest, preparing, warm, count = first_call, inf, first_call, 1
     while warm < policy.warmup_seconds or count < 2:
-        seconds = clock.block(call, [prepare()])
-        fastest, warm, count = min(fastest, seconds), warm + seconds, count + 1
+        begun = now()
+        prepared = [prepare()]
+        preparing = min(preparing, now() - begun)
+        seconds = clock.block(call, prepared)
+        del prepared
+        fastest, count = min(fastest, seconds), count + 1
+        warm = max(warm + seconds, first_call + now() - start)  # building warms up as well
         if count >= policy.max_samples:
             break  # a clock that shows no progress must not hang the run
-    calls = ceil(policy.block_seconds / fastest) if fastest > 0 else most_calls
-    calls = max(1, min(calls, most_calls))
+    calls = policy.calls(fastest, preparing, most_calls)
     middle = now()
     spent.warmup += middle - start
     samples: list[float] = []
-    total = 0.0
-    while not policy.enough(len(samples), total):
+    timed = 0.0
+    while not policy.enough(len(samples), timed, now() - middle):
         seconds = clock.block(call, [prepare() for _ in range(calls)])
         samples.append(seconds / calls)
-        total += seconds
+        timed += seconds
     spent.samples += now() - middle
     return Timing(tuple(samples), calls, first_call)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mssbench import conclude, pivot, units
+from mssbench.labels import METHOD
 from mssbench.pivot import Block, Entry, Key
 from mssbench.records import MEASURED
 
@@ -54,12 +55,20 @@ def result(
             hidden[name] = max(n, hidden.get(name, 0))
     if empty := [b for b in blocks if not b.measured and b not in shown]:
         yield Text(f"nothing was measured for {_apart(empty, shown)}", style="dim")
-    if hidden:
-        names = ", ".join(f"{name} ({n})" for name, n in hidden.items())
+    inputs = {name: n for name, n in hidden.items() if name not in METHOD}
+    if methods := {name: n for name, n in hidden.items() if name not in inputs}:
+        rows_apart = "" if "method" in rows else "; --rows method takes them apart"
+        yield Text(f"the best over {_counted(methods)}{rows_apart}", "dim")
+    if inputs:
         middle = "medians" if pivot.is_median(value) else "worst values"
         errors = " and worst errors" if shown[0].error else ""
-        apart = ",".join((*columns, next(iter(hidden))))
-        yield Text(f"{middle}{errors} over {names}; --columns {apart} takes them apart", "dim")
+        apart = ",".join((*columns, next(iter(inputs))))
+        over = _counted(inputs)
+        yield Text(f"{middle}{errors} over {over}; --columns {apart} takes them apart", "dim")
+
+
+def _counted(names: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({n})" for name, n in names.items())
 
 
 def _apart(empty: Sequence[Block], shown: Sequence[Block]) -> str:

@@ -50,6 +50,6 @@ def _products(cell: Cell) -> float:
             for k, v in cell.parameters.items()
             if k.startswith("backward_")
         }
-        return count + (2 * count if backward.recorded else backward.products(**theirs))
+        return count + (2 * count if backward.replays else backward.products(**theirs))
     except NotInstalled:
         return 1.0

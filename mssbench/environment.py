@@ -23,6 +23,8 @@ import psutil
 from mssbench.errors import NotInstalled, Unavailable
 
 PACKAGES = ("mssbench", "torch", "numpy", "scipy", "pandas", "pyarrow", "cupy", "triton")
+# Not in IDENTITY: a peer changes no rows but its own, and their code hash knows its version.
+PEERS = ("geoopt", "jax", "linear_operator", "ott-jax", "POT", "pyriemann", "spd_learn")
 # Facts that make two measurements comparable; the rest (load, time, temperature) is their weather.
 IDENTITY = (
     "cpu", "cores", "threads", "torch_threads", "system", "python", "versions", "blas",
@@ -84,13 +86,14 @@ def check_library(library: str, device: str) -> None:
     if find_spec(library) is None:
         cupy = "pip install 'mssbench[cuda13]' (or cuda12, as your driver's CUDA is)"
         remedy = cupy if library == "cupy" else f"pip install {library}"
-        raise NotInstalled(f"{library} is not installed: {remedy}")
+        lacking = ", nor is there a CUDA device" if device == "cuda" and not cuda_devices() else ""
+        raise NotInstalled(f"{library} is not installed{lacking}: {remedy}")
     if device != "cuda":
         return
-    if library == "torch" and not _torch_is_built_for_cuda():
-        raise Unavailable("this torch is built without CUDA: install the CUDA build of torch")
     if not cuda_devices():
         raise Unavailable("no CUDA device: the NVIDIA driver shows none (see `mssbench doctor`)")
+    if library == "torch" and not _torch_is_built_for_cuda():
+        raise Unavailable("this torch is built without CUDA: install the CUDA build of torch")
     if (
         library == "torch"
         and "torch" in sys.modules
@@ -142,6 +145,7 @@ def describe() -> dict[str, Any]:
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "python": platform.python_version(),
         "versions": {name: package_version(name) for name in PACKAGES},
+        "peers": {name: v for name in PEERS if (v := package_version(name))},
         "blas": _blas(np, torch),
         "threads": {
             name: os.environ.get(name)

@@ -44,7 +44,7 @@ class Unsupported(Exception):  # noqa: N818  (an answer, not a failure)
 
 
 class NotInstalled(Exception):  # noqa: N818
-    """The package behind a method is missing; the message has its install line."""
+    """The package behind a method is missing or fails to import; the message has the remedy."""
 
 
 class Unavailable(Exception):  # noqa: N818

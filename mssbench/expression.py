@@ -2,7 +2,7 @@
 
 import ast
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -147,12 +147,19 @@ def _called(x: Any) -> str:
     return "a list" if isinstance(x, list) else repr(x)
 
 
-def why_empty(frame: pd.DataFrame, expression: str) -> str:
-    """For an expression that leaves no row: the text it compares that no row has, if any."""
+def compared(expression: str) -> Iterator[tuple[str, Any]]:
+    """(column, constant) of every `column == constant` and `column in [constant, ...]`."""
     for node in ast.walk(ast.parse(expression.strip(), mode="eval")):
         match node:
-            case ast.Compare(ast.Name(name), [ast.Eq()], [ast.Constant(str(word))]):
-                values = frame[name].unique().tolist()
-                if word not in values:
-                    return " " + unknown(name, word, values)
+            case ast.Compare(ast.Name(name), [ast.Eq() | ast.NotEq()], [ast.Constant(value)]):
+                yield name, value
+            case ast.Compare(ast.Name(name), [ast.In() | ast.NotIn()], [ast.List() as many]):
+                yield from ((name, each.value) for each in many.elts if hasattr(each, "value"))
+
+
+def why_empty(frame: pd.DataFrame, expression: str) -> str:
+    """For an expression that leaves no row: the text it compares that no row has, if any."""
+    for name, word in compared(expression):
+        if isinstance(word, str) and word not in (values := frame[name].unique().tolist()):
+            return " " + unknown(name, word, values)
     return ""

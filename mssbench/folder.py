@@ -12,6 +12,7 @@ This module needs neither torch nor pandas, so a run starts at once.
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -171,7 +172,7 @@ def _refuse_foreign(path: Path) -> None:
     if not path.is_dir():
         return
     others = [p.name for p in path.iterdir() if p.name != _LOCK and not _is_temporary(p)]
-    if others and not {TABLE, JOURNAL, SUITE} & set(others):
+    if others and not _is_run(path):
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise RunError(
             f"{path} holds something else ({min(others)!r}{more}) and no run. "
@@ -180,8 +181,21 @@ def _refuse_foreign(path: Path) -> None:
     read_rows(path / TABLE)
 
 
+def _is_run(path: Path) -> bool:
+    """Whether something measured here. A suite.toml alone is more likely its author's."""
+    return (path / TABLE).exists() or (path / JOURNAL).exists() or _has_facts(path)
+
+
+def _has_facts(path: Path) -> bool:
+    try:
+        return bool(read_facts(path)["environments"])
+    except RunError:  # somebody else's environment.json
+        return False
+
+
 def _is_temporary(path: Path) -> bool:
-    return any(path.name.startswith(f".{name}.") for name in _OURS)
+    """What `replace` leaves behind when it is killed."""
+    return any(re.fullmatch(rf"\.{re.escape(name)}\.\d+", path.name) for name in _OURS)
 
 
 def _lock(path: Path) -> int:

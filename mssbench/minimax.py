@@ -8,7 +8,7 @@ CANS, arXiv 2506.10935).
 """
 
 from functools import lru_cache
-from math import factorial, prod
+from math import factorial, floor, log10, prod
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -23,7 +23,7 @@ Factor: TypeAlias = tuple[float, ...]  # h(w) = Σ c_i w^i of one step; p(x) = x
 _COLLAPSED = 1e-11
 _SMALL = 1e-3
 # A schedule that ends further from 1 than this was made for more steps than it got.
-_CUT_SHORT = 0.05
+CUT_SHORT = 0.05
 
 
 class Schedule(NamedTuple):
@@ -117,15 +117,23 @@ def _after_taylor(degree: int, error: float) -> float:
 
 @lru_cache(maxsize=256)
 def widest(degree: int, steps: int, finish: tuple[int, ...], error: float) -> float:
-    """The smallest `lower` at which a schedule still ends within `error` of 1, to two digits."""
-    low, high = -16.0, -1e-3  # log10
+    """The smallest `lower` at which a schedule still ends within `error` of 1, to two digits.
+
+    It is no less than 1e-9: rounding allows none, and Remez in float64 ends at 1e-11.
+    """
+    low, high = -9.0, -1e-3  # log10
     while high - low > 1e-2:
         middle = (low + high) / 2
         if schedule(10**middle, degree, steps, finish).error <= error:
             high = middle
         else:
             low = middle
-    return float(f"{10**high:.2g}")
+    return two_digits_up(10**high)
+
+
+def two_digits_up(x: float) -> float:
+    """The next number that two digits can write: 0.0123 -> 0.013."""
+    return float(f"{x + 0.5 * 10.0 ** (floor(log10(x)) - 1):.1e}")
 
 
 def plan(
@@ -140,7 +148,7 @@ def plan(
     if lower == 0:
         lower = max(widest(degree, steps, tail, error), floor)
     made = schedule(min(lower, 0.999), degree, steps, tail)
-    if made.error > _CUT_SHORT:
+    if made.error > CUT_SHORT:
         raise Unsupported(
             f"{steps} steps of degree {degree} end {made.error:.2g} away from the root on "
             f"[{lower:g}, 1]: take more steps or a higher lower, or 0 to have it planned"

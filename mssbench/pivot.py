@@ -3,7 +3,8 @@
 Times of different phase, clock, cache, device, precision, function or batch never share a block
 unless they were asked for as its rows or columns, and even then they are never ranked against each
 other: methods compete where everything but the method is equal. What else varies inside a number
-(problems, seeds) is named, and the number is the median time with the worst error.
+(problems, seeds) is named, and the number is the median time with the worst error. A row that
+stands for several methods has the numbers of the best of them.
 """
 
 from collections.abc import Sequence
@@ -14,13 +15,11 @@ import pandas as pd
 
 from mssbench import units
 from mssbench.errors import TableError, unknown
-from mssbench.records import KEY, SCHEMA, Status, parse_options
+from mssbench.labels import LABELS, METHOD, with_labels
+from mssbench.records import KEY, SCHEMA, Status
 
 SPLIT = ("function", "precision", "device", "batch", "phase", "clock", "cache")
 PHASES = ("forward", "backward", "step")  # in the order they are shown
-_METHOD = ("library", "forward", "backward", "iterations", "backward_iterations", "options")
-# What each label says already, so that it is not hidden behind it.
-LABELS = {"backend": _METHOD[:2], "pair": _METHOD[:3], "method": _METHOD}
 _GROUP = {c.name: c.group for c in SCHEMA}
 _UNIT = {c.name: c.unit for c in SCHEMA}
 _FORMAT = {"s": units.seconds, "B": units.size}
@@ -51,6 +50,7 @@ class Entry:
     low: float | None = None  # 95 % interval of the median
     high: float | None = None
     points: tuple[int, int] = (1, 1)  # hidden problems and seeds: those here, those of its rivals
+    method: str = ""  # whose number it is, where its row stands for several
     ratio: float | None = None  # to the best of its rivals
     best: bool = False
 
@@ -114,7 +114,7 @@ def blocks(
     split = [name for name in SPLIT if name not in axes]
     shown = {*axes, *split, *(part for name in axes for part in LABELS.get(name, ()))}
     hidden = [name for name in KEY if name not in shown]
-    inputs = [name for name in hidden if name not in _METHOD]
+    inputs = [name for name in hidden if name not in METHOD]
     frame = frame.assign(
         _error=_errors(frame, value),
         _point=frame.groupby(inputs, dropna=False).ngroup() if inputs else 0,
@@ -130,7 +130,9 @@ def blocks(
         found[_tuple(key)] = Block(
             common, value, error, [], tuple(columns), tuple(rows), {}, varying
         )
-    for key, entry in _entries(frame, [*split, *axes], value):
+    several = any(name in METHOD for name in hidden)
+    keys = [*split, *axes]
+    for key, entry in _best_of(frame, keys, value) if several else _entries(frame, keys, value):
         block, rest = found[key[: len(split)]], key[len(split) :]
         row, column = rest[: len(rows)], rest[len(rows) :]
         block.entries.setdefault(row, {})[column] = entry
@@ -155,33 +157,6 @@ def _check(rows: Sequence[str], columns: Sequence[str], value: str) -> None:
     numeric = [c.name for c in SCHEMA if c.kind != "str" and c.group not in ("key", "identity")]
     if value not in numeric:
         raise TableError(f"--value: {unknown('value', value, numeric)}")
-
-
-def with_labels(frame: pd.DataFrame) -> pd.DataFrame:
-    """Adds `backend` (torch/eigh), `pair` (with its backward) and `method` (with parameters)."""
-    chosen = frame[list(_METHOD)]
-    kinds = chosen.drop_duplicates()
-    labels = [_labels(*key) for key in kinds.itertuples(index=False, name=None)]
-    named = kinds.assign(**{k: [each[i] for each in labels] for i, k in enumerate(LABELS)})
-    merged = chosen.merge(named, on=list(_METHOD), how="left")
-    return frame.assign(**{name: merged[name].to_numpy() for name in LABELS})
-
-
-def _labels(
-    library: str, forward: str, backward: str, k: Any, k_backward: Any, options: str
-) -> tuple[str, str, str]:
-    """`torch/pade`, `torch/pade + loewner`, `torch/pade degree=5 trace + loewner`."""
-    backend = f"{library}/{forward}"
-    mine = [] if pd.isna(k) else [f"k={k}"]
-    theirs = [] if pd.isna(k_backward) else [f"k={k_backward}"]
-    for name, v in parse_options(options).items():
-        if v != "default":  # a word alone says what it is; a number needs its name
-            word = v if isinstance(v, str) else f"{name.removeprefix('backward_')}={v}"
-            (theirs if name.startswith("backward_") else mine).append(word)
-    first = " ".join([backend, *mine])
-    if backward == "none":
-        return backend, backend, first
-    return backend, f"{backend} + {backward}", f"{first} + {' '.join([backward, *theirs])}"
 
 
 def is_median(value: str) -> bool:
@@ -232,9 +207,26 @@ def _entries(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key
     ]  # fmt: skip
 
 
+def _best_of(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key, Entry]]:
+    """Of each row that stands for several methods the best one's entry: numbers of nobody mislead.
+
+    That is the smallest of those that are ok, or else of those that have a number.
+    """
+    found: dict[Key, Entry] = {}
+    for (*key, method), entry in _entries(frame, [*keys, "method"], value):
+        mine = replace(entry, method=method)
+        now = found.get(tuple(key))
+        found[tuple(key)] = mine if now is None else min(now, mine, key=_goodness)
+    return list(found.items())
+
+
+def _goodness(entry: Entry) -> tuple[bool, bool, float, str]:
+    return (not entry.ok, entry.value is None, entry.value or 0.0, entry.method)
+
+
 def _asked(name: str) -> bool:
     """Whether an axis is part of the question; the rest are the methods that answer it."""
-    return name not in (*_METHOD, *LABELS)
+    return name not in (*METHOD, *LABELS)
 
 
 def _tuple(key: Any) -> Key:

@@ -49,13 +49,9 @@ class RunProgress:
     ) -> None:
         self._progress.stop()
 
-    def begin(self, todo: int, total: int) -> None:
-        """How many cells are to be measured, of how many."""
+    def begin(self, todo: int) -> None:
+        """How many cells are to be measured."""
         self._progress.update(self._task, total=todo)
-        if 0 < todo < total:
-            self._console.print(
-                f"{total - todo} of {total} cells are measured already", style="dim"
-            )
 
     def __call__(self, event: Event) -> None:
         """Show what happened."""

@@ -149,8 +149,8 @@ class Column(NamedTuple):
 
 
 PROTOCOL_VERSION = 1  # of the lines between a worker and its supervisor; see worker.py
-# History of the schema: 1, the first.
-SCHEMA_VERSION = 1
+# History of the schema: 1, the first; 2, root_mae.
+SCHEMA_VERSION = 2
 SCHEMA: tuple[Column, ...] = (
     Column("library", "key", "str", "", "array library"),
     Column("forward", "key", "str", "", "method that computes the root"),
@@ -183,6 +183,7 @@ SCHEMA: tuple[Column, ...] = (
     Column("peak_bytes", "memory", "float", "B", "largest extra memory during one call"),
     Column("saved_bytes", "memory", "float", "B", "kept from forward to backward, root included"),
     Column("root_error", "error", "float", "1", "||Y - Y*|| / ||Y*||, Frobenius, worst checked"),
+    Column("root_mae", "error", "float", "1", "mean |Y - Y*| of an entry, mean over the checked"),
     Column("residual", "error", "float", "1", "||Y Y - A|| / ||A|| or ||Z A Z - I|| / ||I||"),
     Column("gradient_error", "error", "float", "1", "||S - S*|| / ||S*||, worst checked"),
     Column("asymmetry", "error", "float", "1", "||Y - Yt|| / ||Y||, worst checked"),

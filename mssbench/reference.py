@@ -89,20 +89,6 @@ class Reference:
     _certified: _Certified | None = None
     _inverse: _Inverse | None = None
 
-    def singular_in(self, precision: str) -> Bools:
-        """(m,): lambda_min <= n u lambda_max, where arithmetic in `precision` sees no inverse.
-
-        n u is capped at sqrt(u): in bfloat16 it reaches 1 at n = 256, and then even the identity
-        would count as singular.
-        """
-        if precision not in ROUNDOFF:
-            raise RegistryError(unknown("precision", precision, ROUNDOFF))
-        u = ROUNDOFF[precision]
-        limit = min(self.w.shape[-1] * u, u**0.5)
-        smallest, largest = self.w[:, 0], self.w[:, -1]
-        below: Bools = self.singular | (smallest <= limit * largest)
-        return below
-
 
 def solve(a: Floats, want_isqrt: bool = True) -> Reference:
     """The certified reference of the float64 matrices a: (m, n, n), symmetric.

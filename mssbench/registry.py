@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -70,6 +70,8 @@ class Method:
     inexact: str = ""  # why no choice of its parameters makes it exact; "": some do
     sizes: tuple[int, ...] = ()  # forward: the n it takes; (): any
     only: bool = False  # backward: pairs only with forwards that yield what it reads
+    package: str = ""  # what a plugin imports beside torch and numpy, once a pair is built with it
+    opaque: bool = False  # forward: autograd would not find its gradient; the implicit ones do
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
@@ -85,6 +87,11 @@ class Method:
     def functions(self) -> tuple[Function, ...]:
         """The roots it computes; a backward serves both."""
         return tuple(f for f in FUNCTIONS if self.kind == "backward" or f in self.fields)
+
+    @property
+    def replays(self) -> bool:
+        """Whether a backward goes back through the forward's steps, at about twice their cost."""
+        return self.kind == "backward" and (self.recorded or "iterates" in self.fields)
 
     @property
     def summary(self) -> str:
@@ -140,6 +147,8 @@ def register_forward(
     precisions: Collection[str] = tuple(arrays.STORAGE),
     inexact: str = "",
     sizes: Collection[int] = (),
+    package: str = "",
+    opaque: bool = False,
 ) -> Callable[[Callable[..., Root]], Callable[..., Root]]:
     """Register `f(a, wanted, *, <parameters>) -> Root` under its own name.
 
@@ -149,7 +158,9 @@ def register_forward(
 
     cite: the source. products: (**parameters) -> the cost of one call in batched products.
     yields: the fields of Root it can give. inexact: why no choice of its parameters makes it exact,
-    where none does. sizes: the n it takes, where that is not any.
+    where none does. sizes: the n it takes, where that is not any. package: the module it imports
+    when called and not before, where that may be missing, so that a list of methods stays cheap.
+    opaque: autograd would not find the gradient in what it does, so no recorded backward takes it.
     """
 
     def decorate(call: Callable[..., Root]) -> Callable[..., Root]:
@@ -166,6 +177,8 @@ def register_forward(
                 tuple(yields),
                 inexact=inexact,
                 sizes=tuple(sizes),
+                package=package,
+                opaque=opaque,
             )
         )
         return call
@@ -284,22 +297,84 @@ def lookup(kind: Kind, name: str) -> Method:
     """
     load()
     table = _TABLES[kind]
-    if name in table:
-        return table[name]
-    plugins = entry_points(group=f"mssbench.{kind}")
-    for plugin in plugins.select(name=name):
-        try:
-            plugin.load()
-        except ImportError as error:
-            raise NotInstalled(
-                f"{kind} {name!r} needs {error.name}: pip install {error.name}"
-            ) from error
     if name not in table:
-        raise RegistryError(unknown(kind, name, {*table, *plugins.names}))
+        _load_plugin(kind, name)
+    if reason := missing(table[name]):
+        raise NotInstalled(reason)
     return table[name]
 
 
+def missing(method: Method) -> str:
+    """Which package the method lacks here, with its install line; empty where it lacks none."""
+    name = method.package.partition(".")[0]
+    if not name or _is_installed(name):
+        return ""
+    return f"{method.kind} {method.name!r} needs {name}: {_install_line(method)}"
+
+
+def import_package(method: Method) -> None:
+    """Import what the method needs beside its array library. Raises NotInstalled if it fails."""
+    if not method.package:
+        return
+    try:
+        importlib.import_module(method.package)
+    except ImportError as error:
+        who = f"{method.kind} {method.name!r} cannot use the installed {method.package}"
+        raise NotInstalled(f"{who}: {error}: {_install_line(method)}") from error
+
+
 def methods(kind: Kind) -> dict[str, Method]:
-    """Every built-in and `--also` method, by name."""
+    """Every method registered so far: built in, from `--also`, and the plugins that were named."""
     load()
     return dict(sorted(_TABLES[kind].items()))
+
+
+def load_plugins(kind: Kind) -> dict[str, str]:
+    """Import every plugin, to list it beside the rest. Returns those that fail: name to reason."""
+    load()
+    failed = {}
+    for name in sorted(_plugins(kind).names):
+        try:
+            _load_plugin(kind, name)
+        except (NotInstalled, RegistryError) as error:
+            failed[name] = str(error)
+    return failed
+
+
+def names(kind: Kind) -> list[str]:
+    """Every name that `lookup` knows. Imports no plugin."""
+    load()
+    return sorted({*_TABLES[kind], *_plugins(kind).names})
+
+
+def _plugins(kind: Kind) -> EntryPoints:
+    return entry_points(group=f"mssbench.{kind}")
+
+
+def _load_plugin(kind: Kind, name: str) -> None:
+    """Import the plugin that offers `name`. Whatever is wrong with it is said, with its package."""
+    found = _plugins(kind).select(name=name)
+    if not found:
+        raise RegistryError(unknown(kind, name, names(kind)))
+    owners = [f"{p.dist.name} {p.dist.version}" if p.dist else p.value for p in found]
+    if len(owners) > 1:
+        raise RegistryError(f"{kind} {name!r} is offered twice: by {' and by '.join(owners)}.")
+    (plugin,), who = found, f"{kind} {name!r} of {owners[0]}"
+    try:
+        plugin.load()
+    except ModuleNotFoundError as error:
+        raise NotInstalled(f"{who} needs {error.name}: pip install {error.name}") from error
+    except Exception as error:  # a stranger's module may fail in any way, and is a row like others
+        raise NotInstalled(f"{who} cannot be imported: {type(error).__name__}: {error}") from error
+    if name not in _TABLES[kind]:
+        raise NotInstalled(f"{who} registers no such {kind}: entry point and function must agree")
+
+
+@cache
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _install_line(method: Method) -> str:
+    ours = method.call.__module__.startswith("mssbench.")
+    return "pip install " + ("'mssbench[peers]'" if ours else method.package.partition(".")[0])

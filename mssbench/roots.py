@@ -87,8 +87,10 @@ class Pair:
             return self.forward.call(a, wanted, **dict(self.forward_parameters))  # type: ignore[no-any-return]
 
     def keep(self, a: Array) -> Root:
-        """The root with the fields its backward reads: what a gradient needs remembered."""
-        return self.root(a, frozenset((self.function, *self.saved)))
+        """The root with the fields its backward reads, and no others: what is to be remembered."""
+        names = (self.function, *self.saved)
+        root = self.root(a, frozenset(names))
+        return Root(**{name: getattr(root, name) for name in names})
 
     def gradient(self, root: Root, g: Array) -> Array:
         """dL/dA, (..., n, n), from what `keep` gave and the cotangent g of the root."""
@@ -133,9 +135,12 @@ def _pair(
     theirs = {k.removeprefix("backward_"): v for k, v in parameters if k.startswith("backward_")}
     if theirs and b is None:
         raise RegistryError(f"backward_{next(iter(theirs))} is given, but there is no backward.")
+    if b is not None and b.recorded and f.opaque:
+        raise Unsupported(f"{b.name} finds no gradient in the steps of {f.name}; loewner does")
     saved: tuple[str, ...] = ()
     if b is not None and not b.recorded:
         saved = _saved(f, b, function)
+    registry.import_package(f)  # now, that the first call is not charged with it
     return Pair(
         function,
         f,

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mssbench.errors import RunError
-from mssbench.records import COLUMNS, KEY
+from mssbench.errors import RunError, TableError
+from mssbench.records import COLUMNS, KEY, SCHEMA_VERSION
 
 TABLE, SAMPLES = "table.csv", "samples.parquet"
 ENVIRONMENT, SUITE = "environment.json", "suite.toml"
@@ -60,7 +60,7 @@ def _key(row: Row) -> tuple[str, ...]:
 def read_rows(path: Path) -> list[Row]:
     """The rows of a table as text, without pandas; a torn last line is left out.
 
-    Raises RunError for a file that is no table of ours.
+    Raises RunError for a file that is no table of ours, TableError for one of a newer mssbench.
     """
     try:
         data = path.read_bytes()
@@ -76,9 +76,21 @@ def read_rows(path: Path) -> list[Row]:
                 f"{path} is no result table: it has no column {min(missing)}. "
                 "Nothing was written: choose another --out."
             )
-        return [r for r in reader if None not in r.values()]
+        found = [r for r in reader if None not in r.values()]
+        refuse_newer(path, (int(v) for r in found if (v := r.get("schema") or "").isdigit()))
+        return found
     except csv.Error as error:
         raise RunError(f"{path} is no result table: {error}. Choose another --out.") from None
+
+
+def refuse_newer(path: Path, versions: Iterable[int]) -> None:
+    """Raise TableError if a table has columns that this mssbench would lose."""
+    newest = max(versions, default=1)
+    if newest > SCHEMA_VERSION:
+        raise TableError(
+            f"{path} has schema {newest}; this mssbench reads up to {SCHEMA_VERSION}. "
+            "Upgrade: pip install -U mssbench."
+        )
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

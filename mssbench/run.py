@@ -71,11 +71,11 @@ def run(
     also: Sequence[Path] = (),
     python: str | None = None,
     watch: Watch = lambda _: None,
-    begin: Callable[[int, int], None] = lambda _todo, _total: None,
+    begin: Callable[[Sequence[Cell]], None] = lambda _: None,
 ) -> Summary:
     """Measure what is missing of a suite into the folder `path`.
 
-    retry: statuses whose rows are measured again. begin(todo, total) and watch(event) report.
+    retry: statuses whose rows are measured again. begin(todo) and watch(event) report.
     Ctrl-C and SIGTERM end the run early: what was measured is saved and the rest is `interrupted`.
     Raises RunError if the folder is taken, holds something else or another suite, or was measured
     on another machine; or if no worker starts.
@@ -88,8 +88,8 @@ def run(
         todo = [c for c in suite.cells if c.cell_id not in done]
         summary.kept = len(suite.cells) - len(todo)
         summary.standing.update(worst_status(rows[cell_id]) for cell_id in done)
-        begin(len(todo), len(suite.cells))
-        record = _Recorder(folder, suite, rows, done)
+        begin(todo)
+        record = _Recorder(folder, suite, rows, {c.cell_id for c in todo})
         setup = _setup(suite, also, python)
         try:
             with closing(local.run(todo, setup, takedown.asked)) as events:
@@ -118,9 +118,9 @@ class _Recorder:
     """Turns events into rows on disk."""
 
     def __init__(
-        self, folder: RunFolder, suite: Suite, rows: dict[str, list[Row]], done: set[str]
+        self, folder: RunFolder, suite: Suite, rows: dict[str, list[Row]], todo: set[str]
     ) -> None:
-        self._folder, self._suite, self._rows, self._done = folder, suite, rows, done
+        self._folder, self._suite, self._rows, self._todo = folder, suite, rows, todo
         self._run_id = uuid.uuid4().hex[:12]
         self._facts = folder.facts()
         self._environment: dict[str, str] = {}  # of the latest worker, by device; empty: none yet
@@ -137,9 +137,11 @@ class _Recorder:
         """Refuse to add the times of one machine to those of another."""
         before = {
             row["environment"]
-            for cell_id in self._done
-            for row in self._rows[cell_id]
-            if row["status"] in MEASURED and row["device"] == ready.device
+            for cell_id, rows in self._rows.items()
+            for row in rows
+            if cell_id not in self._todo
+            and row["status"] in MEASURED
+            and row["device"] == ready.device
         } - {""}
         if before and ready.environment not in before:
             known = self._facts["environments"].get(min(before))
@@ -150,10 +152,11 @@ class _Recorder:
             )
         self._environment[ready.device] = ready.environment
         if ready.environment not in self._facts["environments"]:
-            if not self._facts["environments"]:
-                self._folder.write_suite(suites.dump(self._suite.document))
+            first = not self._facts["environments"]
             self._facts["environments"][ready.environment] = ready.facts
             self._folder.write_facts(self._facts)
+            if first:
+                self._folder.write_suite(suites.dump(self._suite.document))
 
     def _keep(self, event: Finished, summary: Summary) -> None:
         cell = event.cell
@@ -191,6 +194,8 @@ class _Recorder:
             self._facts["runs"][self._run_id] = {
                 "started": self._started,
                 "suite": self._suite.name,
+                "document": dict(self._suite.document),
+                "only": self._suite.narrowed,
                 "cells": sum(summary.statuses.values()),
                 "seconds": round(summary.seconds, 3),
                 "spent_seconds": {k: round(v, 3) for k, v in summary.spent.items()},
@@ -198,7 +203,7 @@ class _Recorder:
                 "load_end": os.getloadavg(),
             }
             self._folder.write_facts(self._facts)
-            self._folder.write_suite(suites.dump(self._suite.document))
+        self._folder.write_suite(suites.dump(self._suite.document))  # its claims may be new
         order = {c.cell_id: i for i, c in enumerate(self._suite.cells)}
         last = len(order)
         cells = sorted(self._rows, key=lambda cell_id: order.get(cell_id, last))
@@ -268,7 +273,9 @@ def _refuse_other_suite(folder: RunFolder, suite: Suite) -> None:
         )
     then = suites.MEASURE | before.get("measure", {})
     now = suites.MEASURE | suite.document.get("measure", {})
-    if changed := sorted(k for k in {*then, *now} if then.get(k) != now.get(k)):
+    # how long to wait for a cell is no part of how its times are taken
+    compared = {*then, *now} - {"timeout_seconds"}
+    if changed := sorted(k for k in compared if then.get(k) != now.get(k)):
         raise RunError(
             f"{folder.path} was measured with another [measure] ({', '.join(changed)}). "
             "Choose another --out, or --fresh to measure all of it again."

@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mssbench.files import replacing
-from mssbench.records import Status
-from mssbench.rows import JOURNAL, SAMPLES, peek, read_journal
+from mssbench.rows import JOURNAL, SAMPLES, Row, peek, read_journal
 
 KEY = ("cell_id", "phase", "clock", "cache")
+_GAP = "\x1f"  # in no name
 _SCHEMA = pa.schema(
     [(name, pa.string()) for name in KEY] + [("index", pa.int32()), ("seconds", pa.float64())]
 )
@@ -26,18 +26,25 @@ def settle(folder: Path, entries: Iterable[dict[str, Any]]) -> None:
     _write(folder / SAMPLES, _settled(folder, entries))
 
 
-def join(folder: Path, runs: Sequence[Path]) -> None:
-    """The samples of several runs as one; of a cell measured twice the first run's stand.
-
-    They stand beside the rows of the first run that got as far as the cell, even if it found
-    nothing to time there.
-    """
-    whole, seen = _SCHEMA.empty_table(), set[str]()
+def join(folder: Path, runs: Sequence[Path], rows: Iterable[Row]) -> None:
+    """The samples of several runs as one: those behind the rows of the merged table, no others."""
+    due = {_key(row): row["run_id"] for row in rows}
+    whole = _SCHEMA.empty_table()
     for run in runs:
-        own = _settled(run, read_journal(run / JOURNAL))
-        whole = pa.concat_tables([whole, _without(own, seen)])
-        seen |= {r["cell_id"] for r in peek(run) if r["status"] != Status.INTERRUPTED}
+        theirs = [key for row in peek(run) if due.get(key := _key(row)) == row["run_id"]]
+        whole = pa.concat_tables([whole, _only(_settled(run, read_journal(run / JOURNAL)), theirs)])
+        for key in theirs:
+            del due[key]  # a copy of the run has them again
     _write(folder / SAMPLES, whole)
+
+
+def _key(row: Row) -> str:
+    return _GAP.join(str(row[name]) for name in KEY)
+
+
+def _only(table: pa.Table, keys: Sequence[str]) -> pa.Table:
+    own = pc.binary_join_element_wise(*(table[name] for name in KEY), _GAP)
+    return table.filter(pc.is_in(own, pa.array(keys, pa.string())))
 
 
 def _settled(folder: Path, entries: Iterable[dict[str, Any]]) -> pa.Table:

@@ -23,13 +23,13 @@ MEASURE: dict[str, Any] = {
     "max_error": 0.1,  # a root or gradient without one right digit is `inaccurate`
 }
 EFFORTS: dict[str, dict[str, Any]] = {
-    "smoke": {"min_seconds": 0.0, "min_samples": 1, "max_seconds": 0.2, "warmup_seconds": 0.0},
+    "smoke": {"min_seconds": 0.0, "min_samples": 3, "max_seconds": 0.2, "warmup_seconds": 0.0},
     "quick": {"min_seconds": 0.05, "min_samples": 10, "max_seconds": 0.5, "warmup_seconds": 0.01},
     "standard": {"min_seconds": 0.2, "min_samples": 20, "max_seconds": 2.0, "warmup_seconds": 0.05},
     "rigorous": {"min_seconds": 1.0, "min_samples": 50, "max_seconds": 20.0, "warmup_seconds": 0.2},
 }
 _DELETE, _ESCAPED = "\x7f", "\\u007f"  # the one character JSON leaves raw and TOML forbids so
-_TOP = ("name", "description", "axes", "method", "exclude", "measure")
+_TOP = ("name", "description", "axes", "method", "exclude", "measure", "claim")
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,16 @@ class Suite:
     document: Mapping[str, Any]  # effective: overrides and effort applied
     cells: tuple[Cell, ...]
     measure: Mapping[str, Any]  # every key of MEASURE
+    narrowed: str = ""  # by this condition on its cells
 
     @property
     def policy(self) -> Policy:
         """When a timing is enough."""
         return Policy(**{name: self.measure[name] for name in _POLICY})
 
-    def only(self, cells: Iterable[Cell]) -> "Suite":
-        """The same suite with a part of its cells."""
-        return replace(self, cells=tuple(cells))
+    def only(self, cells: Iterable[Cell], condition: str = "") -> "Suite":
+        """The same suite with a part of its cells, those for which a condition holds."""
+        return replace(self, cells=tuple(cells), narrowed=condition)
 
 
 def shipped() -> dict[str, Path]:
@@ -92,6 +93,7 @@ def load(
     with _blaming(str(path)):
         _check_shape(document)
         _measure(document)
+        _check_claims(document)
     if effort is not None:
         check_word("effort", effort, EFFORTS, "--effort: ")
         document["measure"] = document.get("measure", {}) | EFFORTS[effort]
@@ -120,21 +122,27 @@ def _blaming(source: str) -> Iterator[None]:
 
 
 def dump(document: Mapping[str, Any]) -> str:
-    """A suite document as TOML. Its values are scalars and lists, which TOML spells like JSON."""
+    """A suite document as TOML."""
     top = {k: document[k] for k in ("name", "description") if k in document}
     lines = _assignments(top)
     for name in ("axes", "measure"):
         if name in document:
             lines += ["", f"[{name}]", *_assignments(document[name])]
-    for name in ("method", "exclude"):
+    for name in ("method", "exclude", "claim"):
         for table in document.get(name, []):
             lines += ["", f"[[{name}]]", *_assignments(table)]
     return "\n".join(lines) + "\n"
 
 
 def _assignments(table: Mapping[str, Any]) -> list[str]:
-    spelled = {k: json.dumps(v, ensure_ascii=False) for k, v in table.items()}
-    return [f"{k} = {text.replace(_DELETE, _ESCAPED)}" for k, text in spelled.items()]
+    return [f"{k} = {_spelled(v)}" for k, v in table.items()]
+
+
+def _spelled(value: Any) -> str:
+    """Scalars and lists, which TOML spells like JSON, or an inline table of them."""
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(_assignments(value))} }}"
+    return json.dumps(value, ensure_ascii=False).replace(_DELETE, _ESCAPED)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -161,7 +169,7 @@ def _check_shape(document: dict[str, Any]) -> None:
     for key in ("axes", "measure"):
         if not isinstance(document.get(key, {}), dict):
             raise SuiteError(f"{key!r} is a table: write [{key}].")
-    for key in ("method", "exclude"):
+    for key in ("method", "exclude", "claim"):
         tables = document.get(key, [])
         if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
             raise SuiteError(f"{key!r} is a list of tables: write [[{key}]].")
@@ -190,6 +198,15 @@ def _measure(document: Mapping[str, Any]) -> dict[str, Any]:
     if given.get("timeout_seconds") == 0:
         raise SuiteError("[measure] timeout_seconds = 0 leaves no time for any cell.")
     return {**MEASURE, **given}
+
+
+def _check_claims(document: Mapping[str, Any]) -> None:
+    """What is claimed must be about rows the suite could have, on whatever machine."""
+    if tables := document.get("claim"):
+        from mssbench import claims  # pandas: half the time of a dry run, and only this needs it
+
+        cells = {cell for auto in ("cpu", "cuda") for cell in sweep.expand(document, auto)}
+        claims.check(tables, cells, sweep.check_axis)
 
 
 def _override(document: dict[str, Any], text: str) -> None:

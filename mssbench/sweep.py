@@ -28,19 +28,30 @@ def expand(document: Mapping[str, Any], device: str) -> list[Cell]:
 
     Raises SuiteError naming the table, the key and the nearest right word.
     """
-    excluded = [exclusion(e, i) for i, e in enumerate(document.get("exclude", []), 1)]
+    for axis, value in document["axes"].items():  # also one that every table replaces
+        _check_named_axis(axis, value)
     found: dict[Cell, None] = {}  # two tables may name the same cell; it is measured once
     for number, method in enumerate(document["method"], 1):
         try:
             found |= dict.fromkeys(_expand_method(document["axes"], method, device))
         except (SuiteError, RegistryError) as error:
             raise SuiteError(f"[[method]] {number}: {error}") from None
+    # after the methods: what a plugin takes is known once it has been named
+    excluded = [exclusion(e, i) for i, e in enumerate(document.get("exclude", []), 1)]
     cells = [c for c in found if not any(_matches(c, e) for e in excluded)]
     # cells that share matrices stand together: problem and reference are built once for each group
     return sorted(
         cells,
         key=lambda c: (c.device, c.problem, c.seed, c.size, c.precision, c.function, c.batch),
     )
+
+
+def _check_named_axis(axis: str, value: Any) -> None:
+    try:
+        check_axis(axis, value)
+    except (SuiteError, RegistryError) as error:
+        where = "[axes] " if str(error).startswith(axis) else f"[axes] {axis}: "
+        raise SuiteError(f"{where}{error}") from None
 
 
 def check_word(what: str, word: str, known: Iterable[str], where: str = "") -> None:
@@ -227,12 +238,11 @@ def _axis_value(name: str, value: Any) -> Any:
 def exclusion(table: Mapping[str, Any], number: int) -> Values:
     """A checked [[exclude]] table: a cell goes if every key has one of its values."""
     where = f"[[exclude]] {number}: "
-    takers = {
-        prefix + p: method
-        for kind, prefix in (("forward", ""), ("backward", _PREFIX))
-        for method in registry.methods(cast(registry.Kind, kind)).values()
-        for p in method.parameters
-    }
+    takers: dict[str, list[registry.Method]] = {}
+    for kind, prefix in (("forward", ""), ("backward", _PREFIX)):
+        for method in registry.methods(cast(registry.Kind, kind)).values():
+            for name in method.parameters:
+                takers.setdefault(prefix + name, []).append(method)
     checked: Values = {}
     for key, value in table.items():
         check_word("key", key, {*CELL_KEY, *takers, "backend"}, where)
@@ -240,6 +250,8 @@ def exclusion(table: Mapping[str, Any], number: int) -> Values:
             checked[key] = check_axis(key, value) if key in AXES else spelt_out(value)
             for each in checked[key]:
                 _check_excluded(key, each)
+                if key in takers:
+                    _check_for_any(takers[key], key.removeprefix(_PREFIX), each)
         except MssbenchError as error:
             raise SuiteError(where + str(error)) from None
         if not checked[key]:
@@ -247,6 +259,20 @@ def exclusion(table: Mapping[str, Any], number: int) -> Values:
     if not checked:
         raise SuiteError(f"{where}it is empty and would exclude every cell.")
     return checked
+
+
+def _check_for_any(takers: Sequence[registry.Method], name: str, value: Any) -> None:
+    """Raise RegistryError unless one of these methods takes the value."""
+    refused: RegistryError | None = None
+    for method in takers:
+        try:
+            method.check(name, value)
+        except RegistryError as error:
+            refused = refused or error
+        else:
+            return
+    if refused is not None:
+        raise refused
 
 
 def _check_excluded(key: str, value: Any) -> None:

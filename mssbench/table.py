@@ -10,9 +10,8 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from mssbench.errors import TableError, nearest
-from mssbench.expression import select as select
-from mssbench.records import ABSENT, COLUMNS, KEY, SCHEMA, SCHEMA_VERSION, Status
-from mssbench.rows import JOURNAL, TABLE, read_journal
+from mssbench.records import ABSENT, COLUMNS, KEY, SCHEMA, Status
+from mssbench.rows import JOURNAL, TABLE, read_journal, refuse_newer
 
 _DTYPES = {"str": "str", "int": "Int64", "float": "float64", "bool": "boolean"}
 _ARROW = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
@@ -101,12 +100,7 @@ def _whole_rows(file: Path) -> bytes:
 
 def _check_version(file: Path, table: pa.Table) -> None:
     versions = table["schema"].to_pylist() if "schema" in table.column_names else []
-    newest = max((v for v in versions if v is not None), default=1)
-    if newest > SCHEMA_VERSION:
-        raise TableError(
-            f"{file} has schema {newest}; this mssbench reads up to {SCHEMA_VERSION}. "
-            "Upgrade: pip install -U mssbench."
-        )
+    refuse_newer(file, (v for v in versions if v is not None))
 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -131,11 +125,6 @@ def _with_journal(frame: pd.DataFrame, journal: Path) -> pd.DataFrame:
     theirs[texts] = theirs[texts].astype(object).fillna("")
     both = pd.concat([frame, _typed(theirs)], ignore_index=True)
     return both.drop_duplicates(list(KEY), keep="last", ignore_index=True)
-
-
-def with_backend(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with the column people ask for: `backend`, as in torch/eigh."""
-    return frame.assign(backend=frame["library"] + "/" + frame["forward"])
 
 
 # What says more about a cell comes first: measured or failed, then absent, then not reached.

@@ -91,6 +91,7 @@ def serve(requests: TextIO, replies: TextIO) -> None:
     gc.collect()
     gc.freeze()  # what imports left behind is never garbage: collections stay short from here on
     say("ready", protocol=PROTOCOL_VERSION, facts=facts, environment=environment.identify(facts))
+    met = set()
     for line in requests:
         cell = Cell(**json.loads(line))
         result = measure(cell, settings, lambda: say("measuring"))
@@ -98,6 +99,10 @@ def serve(requests: TextIO, replies: TextIO) -> None:
         samples = [list(m.timing.samples) if m.timing else [] for m in result.measurements]
         spent = asdict(result.spent) | {"own": result.spent.own}
         say("done", rows=rows, samples=samples, spent=spent, lost=_context_lost(cell.device))
+        if (methods := (cell.library, cell.forward, cell.backward)) not in met:
+            met.add(methods)  # it has imported and compiled what it needs: not garbage either
+            gc.collect()
+            gc.freeze()
 
 
 def _context_lost(device: str) -> bool:

@@ -11,11 +11,15 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from tables import CONTROL, called, mssbench, row, write
 from test_pivot import EIGH, NS, SMALL, SVD
+
+from mssbench.commands import run
+from mssbench.console import plain
 
 TINY = """\
 name = "tiny"
@@ -279,7 +283,7 @@ def test_help_is_there_at_once():
     assert statistics.median(spent) < 0.4, spent
 
 
-@pytest.mark.parametrize("command", ["run", "show", "list", "doctor", "merge"])
+@pytest.mark.parametrize("command", ["run", "show", "claims", "list", "doctor", "merge"])
 def test_every_command_explains_itself(capsys, command):
     code, out, err = called(capsys, command, "--help")
     assert (code, err) == (0, "")
@@ -326,7 +330,8 @@ def test_a_table_is_loaded_without_torch(small):
 
 
 READ_WING = ["errors", "units", "records", "folder", "samples", "expression", "table", "pivot",
-             "conclude", "console", "commands/show"]  # fmt: skip
+             "labels", "conclude", "claims", "console", "verdicts", "commands/show",
+             "commands/claims"]  # fmt: skip
 
 
 @pytest.mark.parametrize("module", READ_WING)
@@ -493,3 +498,14 @@ def test_two_methods_with_parameters_are_two_rows(tmp_path, capsys):
     _, text, _ = called(capsys, "show", write(tmp_path / "r", *rows))
     assert "newton_schulz k=5 trace" in text
     assert "newton_schulz k=7 trace" in text
+
+
+# What README shows.
+
+
+def test_readme_shows_what_the_command_prints_of_the_run_that_is_kept(monkeypatch):
+    root = Path(__file__).parents[1]
+    text = (root / "README.md").read_text()
+    shown = text.split("mssbench run quick\n```", 1)[1].split("```\n", 1)[1].split("```", 1)[0]
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert plain(run.tables(root / "results" / "cpu-2core-quick")).strip() == shown.strip()

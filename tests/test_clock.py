@@ -114,10 +114,54 @@ def test_what_a_call_consumes_is_built_outside_the_window() -> None:
 def test_time_spent_is_told_apart() -> None:
     now = iter(range(100))
     spent = Spent()
-    run(FakeClock(lambda _: 0.4), POLICY, spent=spent, now=lambda: float(next(now)))
-    assert (spent.warmup, spent.samples) == (1.0, 1.0)
-    spent.total = 5.0
-    assert spent.own == 3.0
+    run(FakeClock(lambda _: 0.4), POLICY, spent=spent, now=lambda: next(now) / 100)
+    assert spent.warmup == pytest.approx(0.04)  # the clock of the wall was asked five times
+    assert spent.samples == pytest.approx(0.05)
+    spent.total = 1.0
+    assert spent.own == pytest.approx(0.91)
+
+
+class Wall:
+    """A wall clock that moves as calls and what prepares them say, with a clock that follows it."""
+
+    name = "wall"
+
+    def __init__(self, prepare: float, call: float) -> None:
+        self.time, self.seconds, self.spent = 0.0, call, prepare
+        self.blocks: list[int] = []
+
+    def prepare(self) -> None:
+        self.time += self.spent
+
+    def block(self, call: Callable[[Any], object], prepared: Sequence[Any]) -> float:
+        self.blocks.append(len(prepared))
+        self.time += self.seconds * len(prepared)
+        return self.seconds * len(prepared)
+
+    def sample(self, policy: Policy) -> Timing:
+        first = self.seconds
+        return sample(
+            self, self.prepare, lambda _: None, policy, first_call=first, now=lambda: self.time
+        )
+
+
+def test_a_slow_preparation_does_not_outlast_max_seconds() -> None:
+    wall = Wall(prepare=0.3, call=1e-4)  # a backward in no time, behind a slow forward
+    timing = wall.sample(POLICY)
+    assert len(timing.samples) >= 3
+    assert timing.calls == 1  # ten calls a sample would prepare for three seconds
+    assert wall.time < POLICY.max_seconds + 3 * 0.3 + 0.3
+
+
+def test_a_quick_preparation_leaves_the_calls_as_they_are() -> None:
+    assert Wall(prepare=1e-5, call=1e-4).sample(POLICY).calls == 10
+
+
+def test_warming_up_counts_what_prepares_a_call() -> None:
+    wall = Wall(prepare=0.02, call=1e-4)
+    wall.sample(POLICY)
+    assert wall.blocks[:4].count(1) <= 4  # 0.05 s of warm-up are three preparations
+    assert wall.time < 1.5
 
 
 def test_the_host_clock_measures_a_known_duration() -> None:
@@ -195,6 +239,9 @@ class FakeEvent:
     def synchronize(self) -> None:
         self.cuda.synchronize()
 
+    def query(self) -> bool:
+        return self.at <= self.cuda.host
+
     def elapsed_time(self, end: "FakeEvent") -> float:
         return (end.at - self.at) * 1e3
 
@@ -223,10 +270,31 @@ def test_events_measure_the_device_and_not_the_launches(cuda: FakeCuda) -> None:
 def test_the_lead_grows_with_what_the_host_has_to_queue(cuda: FakeCuda) -> None:
     clock = CudaClock(cuda)
     many = [None] * 100  # a millisecond of launches
-    clock.block(lambda _: cuda.run(1e-6), many)
+    for _ in range(3):  # its lead is too short at first
+        clock.block(lambda _: cuda.run(1e-6), many)
     learned = clock.block(lambda _: cuda.run(1e-6), many)
     assert learned == pytest.approx(100e-6, rel=1e-6)
     assert cuda.spins[-1] / 2e9 == pytest.approx(2 * 100 * 1e-5, rel=0.05)
+
+
+def test_the_lead_learned_from_one_call_serves_a_block_of_many(cuda: FakeCuda) -> None:
+    clock = CudaClock(cuda)
+    clock.block(lambda _: cuda.run(1e-6), [None])
+    first = clock.block(lambda _: cuda.run(1e-6), [None] * 100)
+    assert first == pytest.approx(100e-6, rel=1e-6)  # and no launch in between
+
+
+def test_a_call_that_waits_for_the_device_does_not_make_the_lead_grow(cuda: FakeCuda) -> None:
+    def waits(_: object) -> None:
+        cuda.run(1e-3)
+        cuda.synchronize()
+
+    clock = CudaClock(cuda)
+    for _ in range(20):
+        seconds = clock.block(waits, [None])
+    assert seconds == pytest.approx(1e-3, rel=0.05)
+    assert max(cuda.spins[2:]) / 2e9 < 3e-3
+    assert cuda.spins[-1] / 2e9 == pytest.approx(50e-6, rel=0.01)
 
 
 def test_the_lead_is_bounded(cuda: FakeCuda) -> None:

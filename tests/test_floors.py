@@ -14,11 +14,12 @@ ROOT = Path(mssbench.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "arrays", "units", "files", "signals"),
     ("records", "registry", "expression", "ranges", "bounds", "problems", "locks", "exact"),
-    ("environment", "rows", "reference", "memory", "clock", "provenance", "minimax"),
-    ("coupled",),
-    ("forward", "backward.implicit", "truth", "cost", "samples", "table", "pivot"),
-    ("backward", "roots", "folder", "conclude", "sweep"),
-    ("bench", "suite", "console"),
+    ("environment", "rows", "reference", "singular", "memory", "clock", "provenance", "minimax"),
+    ("coupled", "decompose"),
+    ("forward", "plugins", "backward.implicit", "truth", "cost", "samples", "table", "labels"),
+    ("backward", "roots", "folder", "pivot", "sweep"),
+    ("conclude", "claims"),
+    ("bench", "suite", "console", "verdicts"),
     ("measure",),
     ("worker",),
     ("engines.process",),
@@ -41,9 +42,12 @@ READ_WING = (
     "folder",
     "expression",
     "table",
+    "labels",
     "pivot",
     "conclude",
+    "claims",
     "console",
+    "verdicts",
 )
 ARRAY_LIBRARIES = {"numpy", "torch", "cupy", "jax"}
 
@@ -127,6 +131,7 @@ def loaded_by(statement: str) -> set[str]:
     [
         pytest.param("import mssbench; mssbench.load", id="load"),
         pytest.param("import mssbench.commands.show", id="show"),
+        pytest.param("import mssbench.commands.claims", id="claims"),
         pytest.param("import mssbench.commands.run", id="run"),
         pytest.param("import mssbench.commands.listing as c; c.listing('backends', [])", id="list"),
         pytest.param("import mssbench.cli", id="cli"),

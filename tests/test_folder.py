@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +16,8 @@ import pytest
 from runs import due_samples, sample_counts
 
 from mssbench import files, locks, samples
-from mssbench.errors import RunError
+from mssbench.commands import show
+from mssbench.errors import RunError, TableError
 from mssbench.folder import RunFolder
 from mssbench.records import COLUMNS, Cell, Measurement, Status, Timing
 from mssbench.rows import (
@@ -439,20 +441,26 @@ def run_of(path: Path, *rows: Row, values: tuple[float, ...], settle: bool = Tru
 
 
 @pytest.mark.parametrize("settle", [True, False], ids=["finished", "killed"])
-def test_joined_samples_are_those_of_the_first_run_that_measured(
-    tmp_path: Path, settle: bool
-) -> None:
-    stopped = {"status": "interrupted"}
+def test_merged_samples_are_those_behind_the_merged_rows(tmp_path: Path, settle: bool) -> None:
+    lacks = {"status": "not_installed"}
     one = run_of(
-        tmp_path / "1", row(1), row(2, status="crashed"), row(3, **stopped), values=(1.0,),
+        tmp_path / "1",
+        *(row(s, run_id="1", **more) for s, more in
+          ((1, {}), (2, {"status": "crashed"}), (3, {"status": "interrupted"}), (5, lacks))),
+        values=(1.0,), settle=settle,
+    )  # fmt: skip
+    two = run_of(
+        tmp_path / "2", *(row(s, run_id="2") for s in (1, 2, 3, 4, 5)), values=(2.0, 2.5),
         settle=settle,
     )  # fmt: skip
-    two = run_of(tmp_path / "2", row(1), row(2), row(3), row(4), values=(2.0, 2.5), settle=settle)
-    (tmp_path / "both").mkdir()
-    samples.join(tmp_path / "both", [one, two])
-    first, _, third, fourth = (cell(s).cell_id for s in (1, 2, 3, 4))
+    copy = tmp_path / "copy"
+    shutil.copytree(two, copy)
+    show.merge([one, two, copy], tmp_path / "all", mixed=True)
+    first, _, third, fourth, fifth = (cell(s).cell_id for s in (1, 2, 3, 4, 5))
     # 2: the row that stands is the first run's crash, which has no samples
-    assert kept_seconds(tmp_path / "both") == {first: [1.0], third: [2.0, 2.5], fourth: [2.0, 2.5]}
+    assert kept_seconds(tmp_path / "all") == {first: [1.0]} | {
+        each: [2.0, 2.5] for each in (third, fourth, fifth)
+    }
 
 
 def test_samples_are_counted_as_their_rows_say(tmp_path: Path) -> None:
@@ -550,3 +558,43 @@ def test_the_journal_is_json_that_any_tool_reads(tmp_path: Path) -> None:
     (line,) = (tmp_path / JOURNAL).read_text().splitlines()
     assert json.loads(line)["samples"] == [[0.1]]
     assert json.loads(line)["rows"][0]["reason"] == "Müller"
+
+
+# ------------------------------------------------------------------------ what is not ours to touch
+
+
+def test_a_table_of_a_newer_mssbench_is_refused_untouched(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as run:
+        run.finish([row() | {"schema": 99}])
+    table = tmp_path / TABLE
+    table.write_bytes(
+        table.read_bytes().replace(b"schema", b"schema,novel").replace(b"99", b"99,1")
+    )
+    before = table.read_bytes()
+    for fresh in (False, True):
+        with pytest.raises(TableError, match="has schema 99; this mssbench reads up to"):
+            RunFolder(tmp_path, fresh=fresh)
+    assert table.read_bytes() == before
+
+
+def test_a_suite_alone_is_its_authors_and_no_run(tmp_path: Path) -> None:
+    (tmp_path / SUITE).write_text('# mine\nname = "mine"\n')
+    with pytest.raises(RunError, match="holds something else"):
+        RunFolder(tmp_path)
+    (tmp_path / ENVIRONMENT).write_text('{"not": "ours"}')
+    with pytest.raises(RunError, match="holds something else"):
+        RunFolder(tmp_path)
+    (tmp_path / ENVIRONMENT).write_text('{"environments": {"e": {}}}')
+    RunFolder(tmp_path).__exit__()  # a run that had just begun
+
+
+def test_only_our_own_leftovers_are_cleared_away(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as run:
+        run.finish([row()])
+    editors, ours = tmp_path / f".{SUITE}.swp", tmp_path / f".{TABLE}.4711"
+    editors.write_text("an unsaved thought")
+    ours.write_text("half a table")
+    with RunFolder(tmp_path) as run:
+        run.finish([row()])
+    assert editors.exists()
+    assert not ours.exists()

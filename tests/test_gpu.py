@@ -10,6 +10,7 @@ from test_measure import CELL, FAST
 from mssbench import arrays, memory, registry, roots
 from mssbench.bench import Settings
 from mssbench.clock import CudaClock, HostClock
+from mssbench.forward import newton_schulz_graph
 from mssbench.measure import measure
 from mssbench.records import Status
 
@@ -114,6 +115,138 @@ def test_roots_are_the_same_on_cpu_and_gpu(forward: str) -> None:
     there = roots.sqrtm(a.cuda(), forward=forward, **parameters)
     assert arrays.library(there) == "torch"
     assert (here - there.cpu()).abs().max() < 1e-12 * here.abs().max()
+
+
+# ------------------------------------------------------------------------------------ CUDA graphs
+
+
+def covariances(b: int, n: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
+    """Well-conditioned matrices on the device, another batch for every seed."""
+    x = torch.randn(b, n, 4 * n, generator=torch.Generator().manual_seed(seed))
+    return (x @ x.mT / (4 * n)).to("cuda", dtype)
+
+
+def graph_and_plain(
+    a: torch.Tensor, function: str = "sqrt", **given: object
+) -> tuple[torch.Tensor, torch.Tensor]:
+    root = {"sqrt": roots.sqrtm, "isqrt": roots.isqrtm}[function]
+    return (
+        root(a, forward="newton_schulz_graph", **given),
+        root(a, forward="newton_schulz", **given),
+    )
+
+
+@pytest.mark.parametrize("function", ["sqrt", "isqrt"])
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str
+)
+@pytest.mark.parametrize("shape", [(16, 16), (1, 8, 8), (5, 32, 32), (2, 3, 16, 16)], ids=str)
+def test_a_replayed_graph_computes_what_newton_schulz_does(
+    shape: tuple[int, ...], dtype: torch.dtype, function: str
+) -> None:
+    for seed in range(3):  # captured once, then replayed on other matrices
+        count = int(torch.tensor(shape[:-2]).prod())
+        a = covariances(count, shape[-1], dtype, seed).reshape(shape)
+        before = a.clone()
+        for k in (0, 1, 6):
+            replayed, plain = graph_and_plain(a, function, iterations=k)
+            assert (replayed.dtype, replayed.shape) == (dtype, shape)
+            worst = (replayed - plain).abs().max() / plain.abs().max()
+            assert worst <= 8 * torch.finfo(dtype).eps, (seed, k)
+        assert torch.equal(a, before)
+
+
+def test_the_root_of_a_graph_outlives_the_next_replay() -> None:
+    first, second = covariances(4, 16, seed=1), covariances(4, 16, seed=2)
+    y, plain = graph_and_plain(first)
+    kept = y.clone()
+    z, _ = graph_and_plain(second)
+    assert torch.equal(y, kept)
+    assert torch.allclose(y, plain, rtol=1e-5, atol=1e-6)
+    assert y.data_ptr() != z.data_ptr()
+    z.zero_()  # the caller's own: the next replay does not see it
+    assert torch.allclose(graph_and_plain(first)[0], plain, rtol=1e-5, atol=1e-6)
+
+
+def test_a_graph_reads_matrices_of_any_layout() -> None:
+    a = covariances(4, 16)
+    for view in (a.mT, a.expand(4, 16, 16)[::2], a[:1].expand(4, 16, 16), a.flip(0)):
+        replayed, plain = graph_and_plain(view)
+        assert torch.allclose(replayed, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_a_graph_captured_in_inference_mode_serves_outside_of_it_and_back() -> None:
+    a = covariances(3, 24)
+    with torch.inference_mode():
+        inside = roots.sqrtm(a.clone(), forward="newton_schulz_graph")
+    outside, plain = graph_and_plain(a)
+    assert torch.allclose(outside, plain, rtol=1e-5, atol=1e-6)
+    assert torch.allclose(inside.clone(), plain, rtol=1e-5, atol=1e-6)
+
+
+def test_a_graph_has_the_gradient_of_an_implicit_backward() -> None:
+    gradients = []
+    for forward in ("newton_schulz_graph", "newton_schulz"):
+        a = covariances(3, 16, torch.float64).requires_grad_()
+        roots.sqrtm(a, forward=forward, backward="loewner", iterations=20).square().sum().backward()
+        assert a.grad is not None
+        gradients.append(a.grad)
+    assert torch.allclose(*gradients, rtol=1e-11, atol=1e-12)
+
+
+def test_replays_on_two_streams_at_once_do_not_mix() -> None:
+    batches = [covariances(64, 64, seed=seed) for seed in range(2)]
+    plain = [roots.sqrtm(a, forward="newton_schulz") for a in batches]
+    streams = [torch.cuda.Stream() for _ in batches]
+    torch.cuda.synchronize()
+    found: list[list[torch.Tensor]] = [[], []]
+    for _ in range(20):
+        for i, stream in enumerate(streams):
+            with torch.cuda.stream(stream):
+                torch.cuda._sleep(10_000 * (i + 1))
+                found[i].append(roots.sqrtm(batches[i], forward="newton_schulz_graph"))
+    torch.cuda.synchronize()
+    for i, expected in enumerate(plain):
+        for y in found[i]:
+            assert torch.allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_more_graphs_than_are_kept_stay_right() -> None:
+    for _ in range(2):
+        for n in range(2, 2 + newton_schulz_graph._KEPT + 4):
+            replayed, plain = graph_and_plain(covariances(2, n))
+            assert torch.allclose(replayed, plain, rtol=1e-5, atol=1e-6)
+    assert len(newton_schulz_graph._graphs) == newton_schulz_graph._KEPT
+
+
+def test_a_graph_inside_another_capture_is_part_of_it() -> None:
+    a = covariances(4, 16)
+    plain = roots.sqrtm(a, forward="newton_schulz")
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        roots.sqrtm(a, forward="newton_schulz")
+    torch.cuda.current_stream().wait_stream(side)
+    outer = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(outer, stream=side):
+        y = roots.sqrtm(a, forward="newton_schulz_graph")
+    outer.replay()
+    assert torch.allclose(y, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_a_graph_follows_the_product_rule_of_the_moment() -> None:
+    a = covariances(4, 64)
+    before = torch.get_float32_matmul_precision()
+    try:
+        for rule in ("highest", "high", "highest"):
+            torch.set_float32_matmul_precision(rule)
+            replayed, plain = graph_and_plain(a, iterations=12)
+            limit = 1e-5 if rule == "highest" else 1e-2
+            assert (replayed - plain).abs().max() < limit * plain.abs().max()
+            exact = roots.sqrtm(a.double(), forward="eigh")
+            wrong = ((replayed - exact).norm() / exact.norm()).item()
+            assert (wrong < 1e-5) == (rule == "highest")
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def test_a_batch_too_large_for_the_gpu_is_oom_and_the_context_survives() -> None:

@@ -9,13 +9,16 @@ import torch
 from matrices import (
     BACKWARDS,
     CALLS,
+    EVERY,
     FORWARDS,
     METHODS,
+    ON_CPU,
     REFUSED,
     SERIES,
     TORCH64,
     UNIT,
     Call,
+    Cost,
     cotangent,
     counted,
     error,
@@ -24,13 +27,13 @@ from matrices import (
     generous,
     kronecker_gradient,
     on_backends,
+    put,
     root_and_gradient,
     rotation,
     spectrum,
     takes,
     with_spectrum,
 )
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mssbench import arrays
 from mssbench.registry import FUNCTIONS, Root
@@ -44,13 +47,30 @@ implicit = pytest.mark.parametrize(
 )
 # Those that need the iterates of a forward are tested with it.
 SOLVERS = [m for m in BACKWARDS if not m.recorded and not m.inexact and "iterates" not in m.fields]
-forwards = pytest.mark.parametrize("method", FORWARDS, ids=lambda m: m.name)
+forwards = pytest.mark.parametrize("method", ON_CPU, ids=lambda m: m.name)
 methods = pytest.mark.parametrize("method", METHODS, ids=lambda m: f"{m.kind}-{m.name}")
 
-# At equal eigenvalues the recorded decompositions divide by zero, as their backward says.
-LOST_AT_TIES = {("eigh", "autodiff"), ("svd", "autodiff")}
+# At equal eigenvalues the recorded decompositions divide by zero, as their backward says, and so
+# does the derivative of an eigendecomposition; Padé's has 0 in that place.
+DECOMPOSITIONS = {m.name for m in FORWARDS if "eigen" in m.fields}
+DIVIDES_BY_A_GAP = {"autodiff", "svd_original", "svd_pade"}
+LOST_AT_TIES = {
+    (c.forward, c.backward)
+    for c in CALLS
+    if c.exact and c.forward in DECOMPOSITIONS and c.backward in DIVIDES_BY_A_GAP
+}
+# Its products depend on the size: those of the largest are declared.
+COSTS_BY_SIZE = {"kronecker"}
+# Decompositions, rotations and products with a vector are no batched products: an estimate.
+COSTS_ESTIMATED = {"svd", "batched_qr", "gcp_truncate", "power_iteration"}
+# Starts from a vector that is the same in every basis.
+DEPENDS_ON_BASIS = {"power_iteration"}
+# Its root is singular but for rounding, and with it every Lyapunov equation.
+SINGULAR = {"gcp_truncate"}
 # The zero matrix has the root 0, but these invert it on the way, as their docstring says.
-NEEDS_NONSINGULAR = {"denman_beavers"}
+NEEDS_NONSINGULAR = {"denman_beavers", "denman_beavers_product"}
+# Rounding grows in every step that is not needed, beyond condition 2.4, as its docstring says.
+UNSTABLE = {"newton_inverse"}
 
 
 # ------------------------------------------------------------------------------- right answers
@@ -67,7 +87,7 @@ def test_the_reference_agrees_with_a_dense_solve_of_the_lyapunov_equation():
 def test_root_and_gradient_are_exact(call, backend):
     backend.require()
     kinds = ["near_one"]
-    if backend.precision in FULL and call.forward not in SERIES:
+    if backend.precision in FULL and call.forward not in {*SERIES, *UNSTABLE}:
         kinds.append("condition_100")
     for kind in kinds:
         a = backend.put(with_spectrum(spectrum(kind, call.fit(6))))
@@ -83,11 +103,14 @@ def _limits(call, backend, kind="near_one"):
     """What rounding may do to root and gradient: about three times the most we have seen."""
     u = UNIT[backend.precision]
     if backend.precision not in FULL:
-        return 3 * u, 6 * u  # sums are rounded once, and the steps forget earlier roundings
+        cancels = (call.forward, call.backward) == ("pade_half", "autodiff")  # p_i up to ±113
+        # Sums are rounded once, and the steps forget earlier roundings.
+        return 3 * u, (40 if cancels else 6) * u
     if kind != "near_one":
         return 80 * u, 250 * u  # √κ and κ, for the inverse root
     # 1 / gap for a decomposition, the cancellation of high powers for a series, P'(0) for minimax.
-    lost = call.backward == "autodiff" and call.forward in ("eigh", "svd", "minimax", *SERIES)
+    by_gap = (call.forward, call.backward) in LOST_AT_TIES
+    lost = by_gap or (call.backward == "autodiff" and call.forward in ("minimax", *SERIES))
     return 20 * u, (300 if lost else 60) * u
 
 
@@ -129,9 +152,10 @@ def test_a_backward_leaves_what_was_saved_for_it(method):
         x.setflags(write=False)
     y, z, w, v = saved
     for function in FUNCTIONS:
-        method.call(Root(sqrt=y, isqrt=z, eigen=(w, v)), function, cotangent(a.shape))
+        g, given = cotangent(a.shape), generous(method)
+        method.call(Root(sqrt=y, isqrt=z, eigen=(w, v)), function, g, **given)
         if not method.only:
-            method.call(Root(sqrt=y, isqrt=z), function, cotangent(a.shape))
+            method.call(Root(sqrt=y, isqrt=z), function, g, **given)
 
 
 @on_backends()
@@ -153,12 +177,16 @@ def test_a_batch_of_one_is_an_element_of_a_batch(call, backend):
     pair = call.pair(**_unconverged(call))
     whole = [arrays.to_numpy(x) for x in root_and_gradient(pair, a, g)]
     limit = 1e-12 if backend.precision == "float64" else 1e-6
-    if call.backward == "autodiff" and call.forward in ("eigh", "svd"):
+    if call.forward in DECOMPOSITIONS and (call.backward == "autodiff" or "eigen" in _reads(call)):
         limit *= 30  # 1 / gap magnifies what the library's batched routine rounds differently
     for i in (0, 31, 63):
         single = root_and_gradient(pair, a[i : i + 1], g[i : i + 1])
         for one, many in zip(single, whole, strict=True):
             assert error(one, many[i : i + 1]) <= limit
+
+
+def _reads(call):
+    return call.methods[1].fields
 
 
 def _unconverged(call):
@@ -222,7 +250,7 @@ def test_rotated_clusters_have_right_gradients(call):
     assert error(s, exact_gradient(a, g, call.function)) < 1e-12
 
 
-@calls
+@pytest.mark.parametrize("call", [c for c in CALLS if c.forward not in DEPENDS_ON_BASIS], ids=str)
 def test_a_rotated_matrix_has_a_rotated_root(call):
     n = call.fit(5)
     a = with_spectrum(spectrum("condition_100", n))
@@ -230,8 +258,9 @@ def test_a_rotated_matrix_has_a_rotated_root(call):
     pair = call.pair(**_unconverged(call))  # the law holds for every k
     plain = root_and_gradient(pair, TORCH64.put(a), TORCH64.put(g))
     turned = root_and_gradient(pair, TORCH64.put(q @ a @ q.T), TORCH64.put(q @ g @ q.T))
+    limit = 1e-6 if call.forward in SINGULAR else 1e-11
     for x, y in zip(plain, turned, strict=True):
-        assert error(y, q @ arrays.to_numpy(x) @ q.T) < 1e-11
+        assert error(y, q @ arrays.to_numpy(x) @ q.T) < limit
 
 
 @on_backends(FULL)
@@ -256,11 +285,18 @@ def test_a_zero_matrix_leaves_its_neighbours_untouched(call, backend):
 # ------------------------------------------------------------------------ what a method declares
 
 
-def test_every_pair_computes_both_roots_but_where_the_forward_has_one():
-    assert {c.forward for c in REFUSED} == {
-        m.name for m in FORWARDS if not set(FUNCTIONS) <= set(m.fields)
-    }
-    assert {(c.forward, c.function) for c in REFUSED} == {("taylor", "isqrt")}
+def test_a_pair_is_refused_only_where_the_forward_lacks_what_it_takes():
+    for call in [*EVERY, *REFUSED]:
+        forward, backward = call.methods
+        if backward.only:
+            fields = set(backward.fields)
+        elif backward.recorded or set(backward.fields) & set(forward.fields):
+            fields = set()
+        else:  # the roots of the Lyapunov equation
+            fields = {"sqrt"}
+        lacks = not {call.function, *fields} <= set(forward.fields)
+        lacks |= backward.recorded and forward.opaque
+        assert (call in REFUSED) == lacks, call
 
 
 @methods
@@ -295,31 +331,14 @@ def test_the_cost_is_a_finite_number(method, steps):
     parameters = method.complete(dict.fromkeys(counted(method), steps))
     cost = method.products(**parameters)
     assert math.isfinite(cost)
-    assert cost >= 0 if method.recorded else cost > 0
-
-
-class Cost(TorchDispatchMode):
-    """Adds up batched products; an inverse or a solve is 8/3 n³ flop, that is 4/3 of one.
-
-    A matrix times a vector is not counted.
-    """
-
-    COSTS = {"bmm": 1.0, "linalg_inv_ex": 4 / 3, "_linalg_solve_ex": 4 / 3}  # noqa: RUF012
-
-    def __init__(self):
-        super().__init__()
-        self.total = 0.0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        a, b = args if len(args) == 2 else (*args, None)[:1] * 2
-        if isinstance(a, torch.Tensor) and a.ndim == 3 and a.shape == getattr(b, "shape", None):
-            self.total += self.COSTS.get(func.overloadpacket.__name__, 0.0)
-        return func(*args, **(kwargs or {}))
+    assert cost >= 0 if method.replays else cost > 0
 
 
 @pytest.mark.parametrize("steps", [2, 3, 5, 8])
 @pytest.mark.parametrize(
-    "method", [m for m in FORWARDS if m.parameters and m.name != "svd"], ids=lambda m: m.name
+    "method",
+    [m for m in ON_CPU if m.parameters and m.name not in COSTS_ESTIMATED],
+    ids=lambda m: m.name,
 )
 def test_the_cost_of_an_iteration_is_what_it_spends(method, steps):
     a = TORCH64.put(with_spectrum(spectrum("near_one", 4)))
@@ -330,19 +349,24 @@ def test_the_cost_of_an_iteration_is_what_it_spends(method, steps):
         assert cost.total == pytest.approx(method.products(**parameters))
 
 
-@implicit
+@pytest.mark.parametrize(
+    "method",
+    [m for m in BACKWARDS if not m.replays and m.name not in COSTS_BY_SIZE],
+    ids=lambda m: m.name,
+)
 def test_the_cost_of_a_backward_is_what_it_spends(method):
     a = TORCH64.put(with_spectrum(spectrum("near_one", 4)))
     w, v = torch.linalg.eigh(a)
     root = Root(sqrt=TORCH64.put(exact_root(a.numpy(), "sqrt")), eigen=(w, v))
+    parameters = method.complete(generous(method))
     with Cost() as cost:
-        method.call(root, "sqrt", a, **method.complete({}))
-    assert cost.total == pytest.approx(method.products(**method.complete({})))
+        method.call(root, "sqrt", a, **parameters)
+    assert cost.total == pytest.approx(method.products(**parameters))
 
 
 @forwards
 def test_a_forward_computes_only_the_root_that_is_wanted(method):
-    a = with_spectrum(spectrum("near_one", max(method.sizes, default=4)))
+    a = put(with_spectrum(spectrum("near_one", max(method.sizes, default=4))), method)
     for function in method.functions:
         root = method.call(a, frozenset([function]), **generous(method))
         (other,) = set(FUNCTIONS) - {function}
@@ -354,7 +378,7 @@ def test_a_forward_computes_only_the_root_that_is_wanted(method):
 
 @forwards
 def test_no_step_at_all_is_allowed(method):
-    a = with_spectrum(spectrum("near_one", max(method.sizes, default=4)))
+    a = put(with_spectrum(spectrum("near_one", max(method.sizes, default=4))), method)
     nothing = dict.fromkeys(counted(method), 0)
     for function in method.functions:
         root = method.call(a, frozenset([function]), **{**generous(method), **nothing})
@@ -364,9 +388,9 @@ def test_no_step_at_all_is_allowed(method):
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_eigenpairs_rebuild_the_matrix(function):
     a = with_spectrum(spectrum("condition_100", 5))
-    for method in FORWARDS:
+    for method in ON_CPU:
         if "eigen" in method.fields:
-            w, v = method.call(a, frozenset([function, "eigen"])).eigen
+            w, v = method.call(put(a, method), frozenset([function, "eigen"])).eigen
             assert error((v * w[..., None, :]) @ v.swapaxes(-1, -2), a) < 1e-14
 
 

@@ -101,23 +101,6 @@ def test_the_readme_s_own_code_runs() -> None:
     assert names["a"].grad.isfinite().all()
 
 
-def test_the_readme_s_method_can_be_added_as_it_says(tmp_path: Path) -> None:
-    (tmp_path / "my_method.py").write_text(readme_code("python", "from mssbench.arrays"))
-    (tmp_path / "mine.toml").write_text(readme_code("toml", 'name = "mine"'))
-    command = readme_code("sh", "mssbench run mine.toml").split()[1:]
-    done = subprocess.run(
-        [sys.executable, "-m", "mssbench", *command, "--effort", "smoke", "--set", "size=8"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    table = mssbench.load(tmp_path / "results" / "mine")
-    visser = table[table["forward"] == "visser"]
-    assert sorted(visser["iterations"].unique()) == [10, 20, 40]
-    assert visser["root_error"].max() < 0.1
-
-
 def test_the_readme_links_to_nothing_that_is_gone() -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target

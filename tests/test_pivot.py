@@ -101,6 +101,28 @@ def test_rows_of_several_environments_are_named_and_warned_of():
     assert "environment ffffffffffff: an unknown machine" in text
 
 
+def test_a_row_of_several_methods_has_the_numbers_of_the_best_that_is_ok():
+    ns = {"forward": "newton_schulz"}
+    rows = [
+        row(2e-3, iterations=5, status="inaccurate", root=0.5, **ns),
+        row(4e-3, iterations=12, root=1e-6, **ns),
+        row(9e-3, iterations=20, root=1e-7, **ns),
+        row(5e-3, root=1e-8),
+    ]
+    (block,) = pivot.blocks(frame(*rows), rows=("backend",))
+    entry = block.entries[("torch/newton_schulz",)][(16,)]
+    assert (entry.value, entry.error, entry.ok, entry.best) == (4e-3, 1e-6, True, True)
+    assert entry.method == "torch/newton_schulz k=12"
+    text = printed(console.result(frame(*rows), ("backend",), ("size",), "seconds_median"))
+    assert "the best over iterations (4); --rows method takes them apart" in text
+
+
+def test_nobody_wins_where_environments_are_mixed():
+    other = {**SMALL[0], "environment": "f" * 12, "seed": 1}
+    assert conclude.conclusions(frame(*SMALL))
+    assert conclude.conclusions(frame(*SMALL, other)) == []
+
+
 def test_facts_that_an_older_file_lacks_are_left_out():
     few = {"environments": {"e" * 12: {"cpu": "AMD EPYC"}}}
     assert conclude.machines(frame(*SMALL), few) == ["measured on AMD EPYC"]

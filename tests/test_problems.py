@@ -24,6 +24,7 @@ PINNED = {
     ("convfeat(positions=49)", 32): "4f632ea76bb13357",
     ("dead_channels(frac=0.7)", 32): "fa732dd8c25bb1fa",
     ("exact_root(condition=1e6)", 32): "6726b2c00257de5c",
+    ("gram", 32): "7f5016f37de8fd3a",
     ("identity", 32): "25aba3641c2b071b",
     ("logspec(condition=1e6)", 32): "9c297aa94a7f767e",
     ("near_identity(eps=1e-6)", 32): "473c3bc240ff3f4b",
@@ -115,7 +116,7 @@ def test_every_problem_has_one_spelling(text, spelling):
         ("wishart(1, 2)", "problem 'wishart': write '2' as parameter=value; "
          "only the first may stand without its name."),
         ("wishart|scal(2)", "Unknown modifier 'scal'. Did you mean 'scale'? "
-         "Known: mixed_batch, scale."),
+         "Known: mixed_batch, ridge, scale."),
         ("wishart|scale(factor=0)", "modifier 'scale': factor = 0 must be greater than 0."),
         ("scale(2)", "'scale' is a modifier: write problem|scale(...)."),
         *((text, f"Cannot read problem {text!r}: write name(parameter=value, ...), "
@@ -419,12 +420,23 @@ def test_the_covariance_is_the_textbook_one():
     np.testing.assert_allclose(spectra.gram(x), expected, atol=1e-14)
 
 
+def test_a_gram_matrix_is_neither_centred_nor_divided():
+    p = problems.make("gram", 6, 2, 0)
+    x = Streams(p.name, 6, range(2), 0).normal(6, 6)
+    np.testing.assert_allclose(p.master, x.swapaxes(1, 2) @ x, atol=1e-13)
+
+
+def test_a_ridge_moves_every_eigenvalue_by_the_same():
+    plain, moved = (problems.make(t, 8, 3, 0).master for t in ("wishart", "wishart|ridge(0.5)"))
+    np.testing.assert_array_equal(moved, plain + 0.5 * np.eye(8))
+
+
 @pytest.mark.parametrize(
     ("name", "rank"),
     [
         ("wishart(0.5)", 31), ("wishart(0.766)", 48), ("wishart(1)", 63), ("wishart(2)", 64),
-        ("rankdef", 32), ("power_null", 48), ("relu_features", 48), ("dead_channels", 20),
-        ("dead_channels(0.25)", 48), ("convfeat", 48), ("pinned", 21),
+        ("gram", 64), ("rankdef", 32), ("power_null", 48), ("relu_features", 48),
+        ("dead_channels", 20), ("dead_channels(0.25)", 48), ("convfeat", 48), ("pinned", 21),
     ],
 )  # fmt: skip
 def test_the_rank_is_as_promised(name, rank):

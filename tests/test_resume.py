@@ -548,6 +548,25 @@ def test_another_environment_is_refused(
     assert [f["cpu"] for f in facts.values()] == ["Beta"]
 
 
+def test_a_part_of_a_suite_is_no_way_round_that(
+    tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = load(write_suite(tmp_path, KINDS))
+    wish(monkeypatch, cpu="Alpha")
+    run(suite.only(suite.cells[:3], "first"), out, python=python)
+    wish(monkeypatch, cpu="Beta")
+    with pytest.raises(RunError, match="another environment"):
+        run(suite.only(suite.cells[3:], "rest"), out, python=python)
+    runs = json.loads((out / ENVIRONMENT).read_text())["runs"]
+    assert [(r["only"], r["document"]["name"]) for r in runs.values()] == [("first", suite.name)]
+
+
+def test_a_cell_that_ran_out_of_time_may_have_more(tmp_path: Path, out: Path, python: str) -> None:
+    suite = write_suite(tmp_path)
+    run(load(suite), out, python=python)
+    assert run(load(suite, "timeout_seconds=77"), out, retry=["ok"], python=python).kept == 0
+
+
 def bad_pythons(tmp_path: Path) -> Iterator[tuple[str, str]]:
     bare = tmp_path / "bare"  # an interpreter, but without our packages
     bare.write_text(f'#!/bin/sh\nunset PYTHONPATH\nexec {sys.executable} -S -I "$@"\n')

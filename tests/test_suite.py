@@ -284,8 +284,8 @@ def size(text):
     return GOOD.replace("[4, 8]", text)
 
 
-FORWARDS = f"Known: {', '.join(registry.methods('forward'))}."
-BACKWARDS = f"Known: {', '.join(registry.methods('backward'))}."
+FORWARDS = f"Known: {', '.join(registry.names('forward'))}."
+BACKWARDS = f"Known: {', '.join(registry.names('backward'))}."
 EXCLUDABLE = {
     "backend", *CELL_KEY,
     *(p for m in registry.methods("forward").values() for p in m.parameters),
@@ -294,8 +294,8 @@ EXCLUDABLE = {
 SHIPPED = ", ".join(sorted(suite.shipped()))
 REFUSED = {
     "top-level key": (GOOD + "[mesure]\n",
-        "Unknown key 'mesure'. Did you mean 'measure'? Known: axes, description, exclude, "
-        "measure, method, name."),
+        "Unknown key 'mesure'. Did you mean 'measure'? Known: axes, claim, description, "
+        "exclude, measure, method, name."),
     "no name": (GOOD.replace('name = "mine"', ""),
         "no 'name'. A suite has a name, [axes], and one [[method]] or more."),
     "no axes": ('name = "x"\n[[method]]\nforward = "torch/eigh"\n',
@@ -340,7 +340,7 @@ REFUSED = {
         "[[method]] 1: 'backward_iterations' is given, but the backward is none."),
     "word of a parameter": (method('forward = "torch/newton_schulz"\nnorm = "trase"'),
         "[[method]] 1: Unknown norm of newton_schulz 'trase'. Did you mean 'trace'? Known: "
-        "frobenius, min_ws_minc, minc, trace, wolkowicz_styan."),
+        "frob2, frob4, frobenius, inf, min_ws_minc, minc, power, trace, wolkowicz_styan."),
     "text for a number": (method('forward = "torch/newton_schulz"\niterations = "5"'),
         "[[method]] 1: forward 'newton_schulz': iterations = '5' is not a whole number."),
     "negative steps": (method('forward = "torch/newton_schulz"\niterations = -1'),
@@ -357,27 +357,27 @@ REFUSED = {
         "[[method]] 1: Unknown function 'sqrtm'. Did you mean 'sqrt'? Known: isqrt, sqrt."),
     "device": (GOOD + 'device = "gpu"\n',
         "[[method]] 1: Unknown device 'gpu'. Did you mean 'cpu'? Known: auto, cpu, cuda."),
-    **{f"size {x}": (size(x), f"[[method]] 1: size = {said} is not a whole number of 1 or more.")
+    **{f"size {x}": (size(x), f"[axes] size = {said} is not a whole number of 1 or more.")
        for x, said in {"0": "0", "-3": "-3", '"many"': "'many'", "true": "True", "2.5": "2.5",
                        "[4, 0]": "0", "[[4]]": "[4]", "2020-01-01": "datetime.date(2020, 1, 1)",
                        '"-8:16:*2"': "'-8:16:*2'"}.items()},
     **{f"batch {x}": (GOOD.replace("batch = 2", f"batch = {x}"),
-                      f"[[method]] 1: batch = {said} is not a whole number of 1 or more.")
+                      f"[axes] batch = {said} is not a whole number of 1 or more.")
        for x, said in {"0": "0", "-3": "-3", '"many"': "'many'", "true": "True",
                        "2.5": "2.5"}.items()},
     "negative seed": (GOOD + "seed = -1\n",
         "[[method]] 1: seed = -1 is not a whole number of 0 or more."),
-    "empty axis": (size("[]"), "[[method]] 1: size is empty: its product has no cell."),
+    "empty axis": (size("[]"), "[axes] size is empty: its product has no cell."),
     "empty forward": (method("forward = []"),
         "[[method]] 1: no 'forward': name one or more backends, such as \"torch/eigh\"."),
     "empty backward": (method('forward = "torch/eigh"\nbackward = []'),
         "[[method]] 1: 'backward' is empty: name one or more, or none."),
     "empty parameter": (method('forward = "torch/newton_schulz"\niterations = []'),
         "[[method]] 1: iterations is empty: its product has no cell."),
-    "endless range": (size('"4:8:*1"'), "[[method]] 1: range '4:8:*1' never ends."),
-    "still range": (size('"4:8:+0"'), "[[method]] 1: range '4:8:+0' never ends."),
-    "empty range": (size('"8:4:*2"'), "[[method]] 1: range '8:4:*2' is empty: 8 is beyond 4."),
-    "huge range": (size('"1:99999999999:+1"'), "[[method]] 1: its product has 99,999,999,999 "
+    "endless range": (size('"4:8:*1"'), "[axes] size: range '4:8:*1' never ends."),
+    "still range": (size('"4:8:+0"'), "[axes] size: range '4:8:+0' never ends."),
+    "empty range": (size('"8:4:*2"'), "[axes] size: range '8:4:*2' is empty: 8 is beyond 4."),
+    "huge range": (size('"1:99999999999:+1"'), "[axes] size: its product has 99,999,999,999 "
         "cells; at most 1,000,000 can be swept."),
     "huge product": (GOOD.replace("batch = 2", 'batch = "1:2000:+1"\nseed = "1:2000:+1"'),
         "[[method]] 1: its product has 8,000,000 cells; at most 1,000,000 can be swept."),
@@ -411,6 +411,13 @@ REFUSED = {
         "[[exclude]] 1: Unknown library 'tocrh'. Did you mean 'torch'? Known: cupy, numpy, torch."),
     "exclude auto": (GOOD + '[[exclude]]\ndevice = "auto"\n',
         "[[exclude]] 1: device = 'auto' is no device of a cell: name cpu or cuda."),
+    "exclude a parameter's value": (GOOD + '[[exclude]]\ndriver = "gesvdk"\n',
+        "[[exclude]] 1: Unknown driver of svd 'gesvdk'. Did you mean 'gesvd'? Known: default, "
+        "gesvd, gesvda, gesvdj."),
+    "axis that every method replaces": (
+        GOOD.replace("[axes]", '[axes]\nprecision = "float23"') + 'precision = "float32"\n',
+        "[axes] precision: Unknown precision 'float23'. Did you mean 'float32'? Known: bfloat16, "
+        "float16, float32, float64, tf32."),
     "exclude steps": (GOOD + '[[exclude]]\niterations = "5"\n',
         "[[exclude]] 1: iterations = '5' is not a whole number."),
     "not toml": (GOOD + "size = = 3\n",

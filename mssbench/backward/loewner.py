@@ -1,5 +1,6 @@
 """Gradient in the eigenbasis, with the Loewner matrix of divided differences."""
 
+from mssbench import decompose
 from mssbench.arrays import Array, namespace, transpose
 from mssbench.backward.implicit import law
 from mssbench.registry import LAPACK_PRECISIONS, Function, Root, register_backward
@@ -26,7 +27,7 @@ def loewner(root: Root, function: Function, g: Array) -> Array:
         xp = namespace(y)
         # LAPACK gives up on a NaN, for the whole batch: a diverged root has a NaN gradient instead.
         finite = xp.isfinite(xp.sum(y, axis=(-2, -1), keepdims=True))  # (..., 1, 1)
-        d, v = xp.linalg.eigh(xp.where(finite, y, 0.0))
+        d, v = decompose.eigh(xp.where(finite, y, 0.0))
         d = xp.where(finite[..., 0], d.clip(0), xp.nan)
         function = "sqrt"
     else:

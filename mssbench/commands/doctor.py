@@ -13,6 +13,8 @@ from mssbench.errors import NotInstalled, Unavailable
 
 def examine() -> dict[str, Any]:
     """Facts, what can run, and findings, each with its consequence and remedy."""
+    # what a worker gets, so that the environment has the name that a run's rows will carry
+    os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     facts = environment.describe()
     backends = [
         _backend(library, device)
@@ -41,7 +43,7 @@ def _findings(facts: dict[str, Any], backends: list[dict[str, Any]]) -> Iterator
     """What will spoil or shorten a measurement here."""
     cores, load = facts["cores"], facts["load"][0]
     granted = cores["granted"]
-    if load > 0.5:
+    if load > max(0.5, 0.25 * granted):
         yield {
             "finding": f"load average {load:.1f} on {granted} cores: something else is running",
             "remedy": "wait for it, or stop it; `top` says what it is",

@@ -35,7 +35,7 @@ def table(what: str, records: Sequence[dict[str, Any]]) -> list[RenderableType]:
 def _by_method(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for record in records:
-        name = record["backend"].partition("/")[2]
+        name = record["backend"].rpartition("/")[2]
         known = {k: v for k, v in record.items() if k not in ("backend", "here", "precisions")}
         method = found.setdefault(name, {"backward": name, **known})
         able = record["here"].startswith(("cpu", "cuda"))
@@ -45,6 +45,7 @@ def _by_method(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _backends() -> Iterator[dict[str, Any]]:
+    failed = registry.load_plugins("forward")
     for method in registry.methods("forward").values():
         for library in method.libraries:
             yield {
@@ -55,12 +56,15 @@ def _backends() -> Iterator[dict[str, Any]]:
                 "parameters": [p.describe() for p in method.parameters.values()],
                 "inexact": method.inexact,
                 "sizes": list(method.sizes),
-                "here": _here(library),
+                "here": registry.missing(method) or _here(library),
                 "cite": method.cite,
             }
+    for name, reason in failed.items():
+        yield {"backend": name, "summary": "A plugin that fails.", "here": reason, "cite": ""}
 
 
 def _backwards() -> Iterator[dict[str, Any]]:
+    failed = registry.load_plugins("backward")
     for method in registry.methods("backward").values():
         yield {
             "backward": method.name,
@@ -72,6 +76,8 @@ def _backwards() -> Iterator[dict[str, Any]]:
             "pairs_with": _partners(method),
             "cite": method.cite,
         }
+    for name, reason in failed.items():
+        yield {"backward": name, "summary": "A plugin that fails.", "here": reason, "cite": ""}
 
 
 def _partners(backward: registry.Method) -> str:

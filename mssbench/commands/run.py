@@ -22,9 +22,9 @@ from mssbench.errors import (
 )
 from mssbench.progress import RunProgress
 from mssbench.ranges import as_list
-from mssbench.records import CELL_KEY, Status
+from mssbench.records import CELL_KEY, Cell, Status
 from mssbench.rows import read_facts
-from mssbench.run import Summary, plan
+from mssbench.run import Summary
 from mssbench.run import run as run_suite
 from mssbench.suite import Suite
 
@@ -60,7 +60,7 @@ def _narrow(chosen: Suite, only: str) -> Suite:
     import pandas as pd  # half the time of a dry run, and only this needs it
 
     from mssbench.expression import select, why_empty
-    from mssbench.pivot import with_labels
+    from mssbench.labels import with_labels
 
     frame = pd.DataFrame([{k: getattr(c, k) for k in CELL_KEY} for c in chosen.cells])
     steps = ["iterations", "backward_iterations"]
@@ -72,7 +72,7 @@ def _narrow(chosen: Suite, only: str) -> Suite:
     if not len(kept):
         hint = why_empty(frame, only)
         raise SuiteError(f"--only {only!r} leaves none of the {len(frame)} cells.{hint}")
-    return chosen.only(chosen.cells[i] for i in kept)
+    return chosen.only((chosen.cells[i] for i in kept), only)
 
 
 def _refuse_missing_device(chosen: Suite) -> None:
@@ -163,13 +163,17 @@ def measure(
     log: Console,
 ) -> Summary:
     """Run what is missing, with progress on `log`; it says where the time went when done."""
-    todo = chosen.cells if fresh else plan(chosen, path, retry)
-    seconds = sum((estimate(c, chosen.policy).seconds for c in todo), 0.0)
-    if todo:
-        log.print(
-            f"[bold]{chosen.name}[/]: {len(todo)} of {units.count(len(chosen.cells), 'cell')} "
-            f"to measure, about {units.duration(seconds + _START_SECONDS)}"
-        )
+
+    def begin(todo: Sequence[Cell]) -> None:
+        """Say what will be done, once it is known that it can be."""
+        if todo:
+            seconds = sum((estimate(c, chosen.policy).seconds for c in todo), _START_SECONDS)
+            log.print(
+                f"[bold]{chosen.name}[/]: {len(todo)} of {units.count(len(chosen.cells), 'cell')} "
+                f"to measure, about {units.duration(seconds)}"
+            )
+        progress.begin(len(todo))
+
     with RunProgress(log) as progress:
         summary = run_suite(
             chosen,
@@ -179,7 +183,7 @@ def measure(
             also=also,
             python=python,
             watch=progress,
-            begin=progress.begin,
+            begin=begin,
         )
     log.print(closing(summary))
     return summary

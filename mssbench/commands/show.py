@@ -8,11 +8,12 @@ import pandas as pd
 from rich.console import RenderableType
 from rich.text import Text
 
-from mssbench import conclude, pivot, table
+from mssbench import conclude, pivot, samples, table
 from mssbench import console as shapes
 from mssbench.errors import RunError, TableError
-from mssbench.expression import why_empty
+from mssbench.expression import select, why_empty
 from mssbench.folder import RunFolder
+from mssbench.labels import with_labels
 from mssbench.rows import SUITE, read_facts
 
 
@@ -52,6 +53,7 @@ def _block(block: pivot.Block) -> dict[str, Any]:
             "ratio": entry.ratio,
             "best": entry.best,
             "rows": entry.rows,
+            **({"method": entry.method} if entry.method else {}),
             "failures": dict(entry.statuses),
             "partial": entry.points[0] < entry.points[1],
         }
@@ -69,9 +71,9 @@ def _chosen(path: Path, where: str | None) -> pd.DataFrame:
         if frame.empty:
             raise TableError(f"{path} has no row yet.")
         return frame
-    labelled = pivot.with_labels(frame)
+    labelled = with_labels(frame)
     try:
-        chosen = table.select(labelled, where)
+        chosen = select(labelled, where)
     except TableError as error:
         raise TableError(f"--where {error}") from None
     if chosen.empty:
@@ -97,8 +99,10 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
     else:
         whole = table.merge([table.load(run) for run in runs], mixed=mixed)
         with RunFolder(out) as folder:
+            rows = table.records(whole)
             _join_sidecars(folder, runs)
-            folder.finish(table.records(whole))
+            samples.join(folder.path, runs, rows)
+            folder.finish(rows)
     return {
         "rows": len(whole),
         "cells": int(whole["cell_id"].nunique()),
@@ -108,8 +112,6 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
 
 
 def _join_sidecars(folder: RunFolder, runs: Sequence[Path]) -> None:
-    from mssbench import samples
-
     facts = folder.facts()
     for run in runs:
         theirs = read_facts(run)
@@ -118,7 +120,6 @@ def _join_sidecars(folder: RunFolder, runs: Sequence[Path]) -> None:
         if (run / SUITE).is_file() and folder.suite() is None:
             folder.write_suite((run / SUITE).read_text())
     folder.write_facts(facts)
-    samples.join(folder.path, runs)
 
 
 def merged(summary: dict[str, Any]) -> Text:

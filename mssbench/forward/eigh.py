@@ -1,5 +1,6 @@
 """Square root by symmetric eigendecomposition."""
 
+from mssbench import decompose
 from mssbench.arrays import Array, namespace, transpose
 from mssbench.registry import LAPACK_PRECISIONS, Root, Wanted, register_forward
 
@@ -14,10 +15,11 @@ def eigh(a: Array, wanted: Wanted) -> Root:
     """Eigendecomposition: A = V diag(w) Vᵀ gives A^{±1/2} = V diag(w^{±1/2}) Vᵀ.
 
     a: (..., n, n); only the lower triangle is read. Eigenvalues that rounding made negative
-    count as 0. Yields the eigenpairs, so a spectral backward costs no second decomposition.
+    count as 0. Yields the eigenpairs, so a spectral backward costs no second decomposition. A
+    matrix on which float32 fails to converge is decomposed in float64.
     """
     xp = namespace(a)
-    w, v = xp.linalg.eigh(a)
+    w, v = decompose.eigh(a)
     w = w.clip(0)
     d = xp.sqrt(w)[..., None, :]  # (..., 1, n)
     vt = transpose(v)

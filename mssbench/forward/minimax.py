@@ -17,8 +17,8 @@ _RIPPLE = 1e-3
 @register_forward(
     cite="Amsel et al., The Polar Express, arXiv 2505.16932; Grishina et al., CANS, "
     "arXiv 2506.10935; on the coupled iteration of Higham, Functions of Matrices, SIAM 2008",
-    products=lambda degree, steps, finish, **_: products(
-        [taylor(degree)] * steps + [taylor(min(degree, 5))] * finish
+    products=lambda degree, steps, finish, norm, **_: products(
+        [taylor(degree)] * steps + [taylor(min(degree, 5))] * finish, norm
     ),
 )
 def minimax(

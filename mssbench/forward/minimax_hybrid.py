@@ -26,7 +26,7 @@ def _schedule(name: str) -> Schedule:
 @register_forward(
     cite="this project, from the factors of Amsel et al., The Polar Express, arXiv 2505.16932, "
     "and Newton–Schulz steps at the end",
-    products=lambda schedule, **_: products(_schedule(schedule).factors),
+    products=lambda schedule, norm: products(_schedule(schedule).factors, norm),
     inexact="a fixed schedule: within 1e-6 where √(w/c) is in its interval, 2e-12 with 15 products",
 )
 def minimax_hybrid(

@@ -1,7 +1,7 @@
 """Square root by the coupled Newton–Schulz iteration."""
 
 from mssbench.arrays import Array
-from mssbench.bounds import Norm, normalized
+from mssbench.bounds import Norm, normalized, slope
 from mssbench.coupled import iterate, products
 from mssbench.minimax import taylor
 from mssbench.registry import Root, Wanted, register_forward
@@ -10,7 +10,8 @@ from mssbench.registry import Root, Wanted, register_forward
 @register_forward(
     cite="Higham, Functions of Matrices, SIAM 2008, ch. 6; Lin & Maji, BMVC 2017 (frobenius); "
     "Li et al., iSQRT-COV, CVPR 2018 (trace)",
-    products=lambda iterations, **_: products([taylor(3)] * iterations),
+    products=lambda iterations, norm: products([taylor(3)] * iterations, norm),
+    yields=("sqrt", "isqrt", "iterates"),
 )
 def newton_schulz(
     a: Array, wanted: Wanted, *, iterations: int = 5, norm: Norm = "frobenius"
@@ -22,7 +23,10 @@ def newton_schulz(
 
     a: (..., n, n). Converges for every positive definite A because c >= the largest eigenvalue;
     √(w/c) of an eigenvalue w grows by 1.5 per step until it is near 1: k ~ ln √(c/w) / ln 1.5 + 3.
-    3 k - 3 products for one root, 3 k - 2 for both.
+    3 k - 3 products for one root, 3 k - 2 for both. The iterates come with √c and the slope of c.
     """
     x, root_c = normalized(a, norm)  # root_c: (..., 1, 1)
-    return iterate(x, root_c, [taylor(3)] * iterations, wanted)
+    root = iterate(x, root_c, [taylor(3)] * iterations, wanted)
+    if "iterates" not in wanted:
+        return root
+    return root._replace(iterates=(root_c, *slope(root_c, norm), *root.iterates))

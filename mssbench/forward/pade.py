@@ -2,6 +2,7 @@
 
 from math import comb
 
+from mssbench import bounds
 from mssbench.arrays import Array, eye_like, solve
 from mssbench.bounds import Norm, normalized
 from mssbench.registry import LAPACK_PRECISIONS, Root, Wanted, register_forward
@@ -19,9 +20,23 @@ def coefficients(m: int) -> tuple[list[float], list[float]]:
     return p, q
 
 
+def fraction(x: Array, m: int) -> tuple[Array, Array]:
+    """P(I - X) and Q(I - X), (..., n, n) each, in m - 1 products."""
+    eye = eye_like(x)
+    r = eye - x
+    p_coefficients, q_coefficients = coefficients(m)
+    p, q, power = eye, eye, None
+    for i in range(1, m + 1):
+        power = r if power is None else power @ r
+        p = p + p_coefficients[i] * power
+        q = q + q_coefficients[i] * power
+    return p, q
+
+
 @register_forward(
     cite="Song, Sebe & Wang, Fast Differentiable Matrix Square Root, ICLR 2022 (MPA)",
-    products=lambda degree, **_: max(degree - 1, 0) + 4 / 3,  # powers of R, one LU solve
+    # powers of R, one LU solve
+    products=lambda degree, norm: max(degree - 1, 0) + 4 / 3 + bounds.products(norm),
     precisions=LAPACK_PRECISIONS,
 )
 def pade(a: Array, wanted: Wanted, *, degree: int = 5, norm: Norm = "frobenius") -> Root:
@@ -33,14 +48,7 @@ def pade(a: Array, wanted: Wanted, *, degree: int = 5, norm: Norm = "frobenius")
     q = ((1 - √w) / (1 + √w))^(2m + 1): exact where w = c, √c / (2m + 1) on a null direction.
     """
     x, root_c = normalized(a, norm)
-    eye = eye_like(a)
-    r = eye - x
-    p_coefficients, q_coefficients = coefficients(degree)
-    p, q, power = eye, eye, None
-    for i in range(1, degree + 1):
-        power = r if power is None else power @ r
-        p = p + p_coefficients[i] * power
-        q = q + q_coefficients[i] * power
+    p, q = fraction(x, degree)
     return Root(
         sqrt=solve(q, p) * root_c if "sqrt" in wanted else None,
         isqrt=solve(p, q) / root_c if "isqrt" in wanted else None,

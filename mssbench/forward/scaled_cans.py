@@ -22,7 +22,7 @@ _FACTORS = (
 
 @register_forward(
     cite="NVIDIA Emerging-Optimizers; Grishina et al., CANS, arXiv 2506.10935",
-    products=lambda **_: products(_FACTORS),
+    products=lambda norm: products(_FACTORS, norm),
     inexact="a fixed schedule: within 3.1e-5 where √(w/c) is 0.001 or more",
 )
 def scaled_cans(a: Array, wanted: Wanted, *, norm: Norm = "frobenius") -> Root:

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
+from mssbench import decompose
 from mssbench.arrays import Array, library, namespace, transpose
-from mssbench.arrays import svd as decompose
 from mssbench.errors import Unsupported
 from mssbench.registry import LAPACK_PRECISIONS, Root, Wanted, register_forward
 
@@ -30,7 +30,7 @@ def svd(
     if driver != "default" and not (library(a) == "torch" and a.is_cuda):
         raise Unsupported(f"driver {driver!r} is a cuSOLVER routine: torch on cuda only")
     xp = namespace(a)
-    u, s, _ = decompose(a, None if driver == "default" else driver)
+    u, s, _ = decompose.svd(a, None if driver == "default" else driver)
     d = xp.sqrt(s)[..., None, :]  # (..., 1, n)
     ut = transpose(u)
     return Root(

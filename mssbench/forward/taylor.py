@@ -1,5 +1,6 @@
 """Square root by the truncated Taylor series (MTP)."""
 
+from mssbench import bounds
 from mssbench.arrays import Array, eye_like
 from mssbench.bounds import Norm, normalized
 from mssbench.registry import Root, register_forward
@@ -7,7 +8,7 @@ from mssbench.registry import Root, register_forward
 
 @register_forward(
     cite="Song, Sebe & Wang, Fast Differentiable Matrix Square Root, ICLR 2022 (MTP)",
-    products=lambda degree, **_: max(degree - 1.0, 1.0),
+    products=lambda degree, norm: max(degree - 1.0, 1.0) + bounds.products(norm),
     yields=("sqrt",),
 )
 def taylor(a: Array, *, degree: int = 10, norm: Norm = "frobenius") -> Root:

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import numpy as np
+
 from mssbench.problems import spectra
 from mssbench.problems.catalogue import Bounds, register_modifier
 from mssbench.problems.rng import Floats, Streams
@@ -17,6 +19,17 @@ def scale(master: Floats, rng: Streams, *, factor: float = 1e-6) -> Floats:
     """
     del rng
     return master * factor
+
+
+@register_modifier(cite="Lin & Maji, Improved Bilinear Pooling with CNNs, BMVC 2017",
+                   bounds={"amount": Bounds(0.0, open=True)})  # fmt: skip
+def ridge(master: Floats, rng: Streams, *, amount: float = 1.0) -> Floats:
+    """The same matrices plus a multiple of the identity, as layers do that fear a singular one.
+
+    A <- A + amount I.
+    """
+    del rng
+    return master + amount * np.eye(master.shape[1])
 
 
 @register_modifier(cite=_HIGHAM, bounds={"position": Bounds(0)})

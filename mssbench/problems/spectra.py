@@ -106,7 +106,13 @@ def gram(x: Floats) -> Floats:
     mean = np.zeros((b, n))
     for k in range(count):
         mean += x[:, k]
-    x = x - (mean / count)[:, None, :]
+    covariance: Floats = moment(x - (mean / count)[:, None, :]) / count
+    return covariance
+
+
+def moment(x: Floats) -> Floats:
+    """(b, N, n) -> (b, n, n): XᵀX, the sum of the samples' outer products."""
+    b, count, n = x.shape
 
     def one(part: slice) -> Floats:
         rows = x[part]
@@ -114,8 +120,7 @@ def gram(x: Floats) -> Floats:
         for k in range(count):
             np.multiply(rows[:, k, :, None], rows[:, k, None, :], out=outer)
             a += outer
-        covariance: Floats = a / count
-        return covariance
+        return a
 
     return by_parts(one, b, n)
 

@@ -100,6 +100,15 @@ def wishart(n: int, rng: Streams, *, ratio: float = 2.0) -> Floats:
     return spectra.gram(rng.normal(max(2, round(ratio * n)), n))
 
 
+@register_problem(cite="Song, Sebe & Wang, Fast Differentiable Matrix Square Root, ICLR 2022")
+def gram(n: int, rng: Streams) -> Floats:
+    """Square random factor, neither centred nor divided: entries and condition grow with n.
+
+    A = XᵀX, X n by n of independent normals. What an absolute error of an entry is quoted on.
+    """
+    return spectra.moment(rng.normal(n, n))
+
+
 @register_problem(cite="Song et al., Why approximate matrix square root outperforms accurate SVD "
                   "in global covariance pooling, ICCV 2021",
                   bounds={"rank": _FRACTION, "condition": _CONDITION})  # fmt: skip

@@ -1,0 +1,29 @@
+"""Inverse square root by linear_operator's contour integral quadrature."""
+
+from mssbench.arrays import Array, eye_like
+from mssbench.registry import LAPACK_PRECISIONS, Root, register_forward
+
+
+@register_forward(
+    cite="Pleiss, Jankowiak, Eriksson, Damle & Gardner, Fast Matrix Square Roots with Applications "
+    "to Gaussian Processes and Bayesian Optimization, NeurIPS 2020; tested: linear_operator 0.6.1",
+    products=lambda: 50.0,  # one per MINRES step of all columns; how many, only the matrix knows
+    yields=("isqrt",),
+    libraries=("torch",),
+    precisions=LAPACK_PRECISIONS,
+    inexact="15 quadrature points, and MINRES that stops at 1e-4",
+    package="linear_operator",
+)
+def linear_operator_ciq(a: Array) -> Root:
+    """linear_operator's `sqrt_inv_matmul`, A^{-1/2} B, with the identity for B.
+
+    a: (..., n, n). The method is made for A^{-1/2} b of one vector and a matrix too large for any
+    decomposition: n columns cost n times its work, so read its time as that of n samples, and its
+    error as that of each. Known: the spectrum is estimated by 20 Lanczos steps from the first
+    column only; one stop for the whole batch; quadrature points computed on the host, matrix by
+    matrix; from condition 1e4 on it is wrong in the first digit.
+    """
+    from linear_operator import to_linear_operator
+
+    b = eye_like(a).expand(a.shape).contiguous()
+    return Root(isqrt=to_linear_operator(a).sqrt_inv_matmul(b))
