@@ -53,6 +53,11 @@ def symmetrize(a: Array) -> Array:
     return (a + transpose(a)) / 2
 
 
+def plus(x: Array, alpha: float, y: Array) -> Array:
+    """X + alpha Y, in one pass over memory where the library has it."""
+    return namespace(x).add(x, y, alpha=alpha) if library(x) == "torch" else x + alpha * y
+
+
 def diagonal(a: Array) -> Array:
     """(..., n, n) -> (..., n)."""
     xp = namespace(a)

@@ -14,9 +14,9 @@ from functools import partial
 from typing import TypeAlias
 
 from mssbench import bounds
-from mssbench.arrays import Array, eye_like
-from mssbench.minimax import Factor
+from mssbench.arrays import Array, eye_like, plus
 from mssbench.registry import Root, Wanted
+from mssbench.schedules import Factor
 
 Step: TypeAlias = Callable[[Array], Array]  # h: W -> T, (..., n, n)
 
@@ -79,15 +79,15 @@ def polynomial(c: Factor, w: Array, eye: Array) -> Array:
 
     w: (..., n, n); eye: (n, n).
     """
-    linear = c[0] * eye + c[1] * w
+    linear = plus(c[0] * eye, c[1], w)
     if len(c) == 2:
         return linear
     w2 = w @ w
     if len(c) == 3:
-        return linear + c[2] * w2
+        return plus(linear, c[2], w2)
     if len(c) == 4:
-        return linear + (c[2] * eye + c[3] * w) @ w2
-    return linear + c[2] * w2 + (c[3] * w + c[4] * w2) @ w2
+        return linear + plus(c[2] * eye, c[3], w) @ w2
+    return plus(linear, c[2], w2) + plus(c[3] * w, c[4], w2) @ w2
 
 
 def products(factors: Sequence[Factor], norm: bounds.Norm) -> float:

@@ -11,9 +11,8 @@ from mssbench.registry import Method
 # What every cell passes through, whatever its methods. Data of the problems counts too.
 _SHARED = (
     "arrays.py", "backward/implicit.py", "bench.py", "bounds.py", "clock.py", "coupled.py",
-    "decompose.py",
-    "exact.py", "forward/eigh.py", "forward/pade.py",
-    "measure.py", "memory.py", "minimax.py", "reference.py", "roots.py", "singular.py", "truth.py",
+    "decompose.py", "exact.py", "forward/eigh.py", "forward/pade.py", "measure.py", "memory.py",
+    "reference.py", "roots.py", "schedules.py", "singular.py", "truth.py",
     "problems/*.py", "problems/data/*",
 )  # fmt: skip
 

@@ -203,10 +203,10 @@ def _measure(document: Mapping[str, Any]) -> dict[str, Any]:
 def _check_claims(document: Mapping[str, Any]) -> None:
     """What is claimed must be about rows the suite could have, on whatever machine."""
     if tables := document.get("claim"):
-        from mssbench import claims  # pandas: half the time of a dry run, and only this needs it
+        from mssbench import statements  # it needs pandas, half the time of a dry run
 
         cells = {cell for auto in ("cpu", "cuda") for cell in sweep.expand(document, auto)}
-        claims.check(tables, cells, sweep.check_axis)
+        statements.check(tables, cells, sweep.check_axis)
 
 
 def _override(document: dict[str, Any], text: str) -> None:

@@ -8,9 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mssbench import units
-from mssbench.claims import Claim, Finding, Point, Side, Verdict
+from mssbench.claims import Finding, Point, Side, Verdict
 from mssbench.pivot import spoken
 from mssbench.records import SCHEMA
+from mssbench.statements import Claim
 
 _STYLE = {Verdict.HOLDS: "green", Verdict.FAILS: "yellow", Verdict.UNMEASURED: "dim"}
 _FORMAT = {c.name: {"s": units.seconds, "B": units.size}.get(c.unit, units.number) for c in SCHEMA}

@@ -120,7 +120,9 @@ class Call(NamedTuple):
 
 def generous(method):
     """Parameters that make a method exact on a spectrum near 1, and an iteration on any."""
-    enough = {"iterations": 20, "steps": 5, "finish": 1, "degree": 16, "norm": "wolkowicz_styan"}
+    # what plans its interval takes a wider one for more steps, and rounds more
+    k = 5 if "lower" in method.parameters else 20
+    enough = {"iterations": k, "finish": 1, "degree": 16, "norm": "wolkowicz_styan"}
     enough["tail"] = 1
     enough["sketch_size"] = 0  # a sketch is of this basis, so a rotation would change the root
     return {name: value for name, value in enough.items() if takes(method, name, value)}

@@ -26,7 +26,7 @@ from matrices import (
 )
 
 import mssbench
-from mssbench import minimax, registry, roots
+from mssbench import registry, roots, schedules
 from mssbench.bounds import NORMS, upper_bound
 from mssbench.errors import InputError, Unsupported
 from mssbench.memory import saved_for_backward
@@ -40,7 +40,7 @@ solvers = pytest.mark.parametrize(
         ("loewner", {}),
         ("kronecker", {}),
         ("lyapunov_newton_schulz", {"iterations": 25}),
-        ("lyapunov_minimax", {"steps": 9}),
+        ("lyapunov_minimax", {"iterations": 9}),
     ],
 )
 
@@ -255,11 +255,11 @@ def test_the_minimax_iteration_multiplies_by_the_mean_of_its_scalar_map(function
     c = upper_bound(y @ y, "min_ws_minc").item() ** 0.5
     lower, steps = 0.05, {3: 5, 5: 3, 9: 2}[degree]
     p = np.sqrt(w) / c
-    for factor in minimax.plan(degree, steps, lower, finish, error=0, floor=0).factors:
-        p = minimax.evaluate(factor, p)
+    for factor in schedules.plan(degree, steps, lower, finish, error=0, floor=0).factors:
+        p = schedules.evaluate(factor, p)
     assert abs(1 - p).max() > 1e-8  # not converged, or the law would say nothing
     factor = (p[:, None] + p[None, :]) / 2
-    given = {"degree": degree, "steps": steps, "lower": lower, "finish": finish}
+    given = {"degree": degree, "iterations": steps, "lower": lower, "finish": finish}
     s = solve("lyapunov_minimax", y, z, function, g, **given)
     assert error(v.T @ s @ v, factor * (v.T @ exact_gradient(a, g, function) @ v)) < 1e-12
 
@@ -272,14 +272,19 @@ def test_single_precision_gradients_of_the_minimax_methods(condition, steps, lim
     lower = 0.7 * condition**-0.5
     a = with_spectrum(np.geomspace(1, 1 / condition, 64)).astype(np.float32)
     g = cotangent(a.shape).astype(np.float32)
-    given = {"steps": steps, "lower": lower, "backward_steps": steps, "backward_lower": lower}
+    given = {
+        "iterations": steps,
+        "lower": lower,
+        "backward_iterations": steps,
+        "backward_lower": lower,
+    }
     pair = made("sqrt", "minimax", "lyapunov_minimax", **given)
     _, s = root_and_gradient(pair, torch.tensor(a), torch.tensor(g))
     exact = exact_gradient(a.astype(float), g.astype(float), "sqrt")
     assert error(s, exact) < limit
     # Rounding in the forward costs most of that: with the rounded exact root it is far less.
     y = exact_root(a.astype(float), "sqrt").astype(np.float32)
-    s = solve("lyapunov_minimax", y, None, "sqrt", g, steps=steps, lower=lower)
+    s = solve("lyapunov_minimax", y, None, "sqrt", g, iterations=steps, lower=lower)
     assert error(s, exact) < limit / 4
 
 

@@ -10,9 +10,10 @@ from math import inf
 import pytest
 from tables import IDENTITY, called, frame, row, write
 
-from mssbench import claims, suite
-from mssbench.claims import POINT, Verdict
+from mssbench import claims, statements, suite
+from mssbench.claims import Verdict
 from mssbench.records import Status, uniform
+from mssbench.statements import POINT
 from mssbench.truth import CHECKED
 
 HOLDS, FAILS, UNMEASURED = Verdict
@@ -321,6 +322,9 @@ def test_of_a_comparison_the_published_figure_is_the_ratio_and_decides_nothing()
     assert [(p.at["size"], p.figure, p.here) for p in found.published] == [
         (16, 0.1, 0.5), (32, 0.9, 0.25), (64, 0.5, None),
     ]  # fmt: skip
+    several = [row(t, **NS | {"iterations": k}) for k, t in ((3, 0.2), (5, 0.5), (7, 1.8))]
+    found = judged(table, *several, row(2.0, **SVD))
+    assert found.published[0].here == 0.25  # the median of 0.1, 0.25 and 0.9
 
 
 # The command
@@ -446,19 +450,47 @@ def test_of_many_points_the_worst_are_printed_and_the_rest_counted(tmp_path, cap
 
 def test_ratios_are_written_so_that_they_can_be_read(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    sizes = {16: (1.0, 1e-9), 17: (1e-9, 1.0), 18: (1.0, 2.0), 19: (None, 1.0)}
-    rows = [row(1.0, root=e, size=n, status="ok" if e else "nonfinite", **m)
-            for n, pair in sizes.items() for m, e in zip((NS, SVD), pair, strict=True)]  # fmt: skip
-    path = write(tmp_path / "run", *rows)
+    sizes = {16: (1.0, 1e-9), 17: (1e-9, 1.0), 18: (1.0, 2.0), 19: (None, 1.0), 20: (0.0, 1.0)}
     pair = PAIR.replace("seconds_median", "root_error")
-    (path / "suite.toml").write_text(tables(pair + "published = { size = 19, figure = 0.5 }"))
+    wanted = {
+        (16, 18, 19): [
+            "n = 19: torch/newton_schulz k=5 nonfinite against torch/svd 1.00",
+            "n = 16: 1e+09x, torch/newton_schulz k=5 1.00 against torch/svd 1.00e-09",
+            "n = 18: 0.50x, torch/newton_schulz k=5 1.00 against torch/svd 2.00",
+            "n = 19: published 0.50x; here -, - as much",
+        ],
+        (17, 20): [
+            "n = 17: 1e-09x, torch/newton_schulz k=5 1.00e-09 against torch/svd 1.00",
+            "n = 20: -, torch/newton_schulz k=5 0 against torch/svd 1.00",
+            "n = 19: published 0.50x; not measured here",
+        ],
+    }
+    for i, (chosen, lines) in enumerate(wanted.items()):
+        rows = [row(1.0, root=e, size=n, status="ok" if e is not None else "nonfinite", **m)
+                for n in chosen for m, e in zip((NS, SVD), sizes[n], strict=True)]  # fmt: skip
+        path = write(tmp_path / str(i), *rows)
+        (path / "suite.toml").write_text(tables(pair + "published = { size = 19, figure = 0.5 }"))
+        _, text, _ = called(capsys, "claims", path)
+        assert [line.strip() for line in text.splitlines() if " n = " in line] == lines
+
+
+@pytest.mark.parametrize(
+    ("keys", "rule"),
+    [
+        ("", "left < right in 1 of 1 comparison, 0.25x in the median"),
+        ("factor = 3", "3 x left < right in 1 of 1 comparison, 0.25x in the median"),
+        ("over = 'median'", "left < right, 0.25x in the median; in 1 of 1 comparison"),
+        ("relation = '>'\nfactor = 0.2",
+         "left > 0.2 x right in 1 of 1 comparison, 0.25x in the median"),
+    ],
+)  # fmt: skip
+def test_the_rule_is_printed_as_it_was_written(tmp_path, capsys, monkeypatch, keys, rule):
+    monkeypatch.setenv("COLUMNS", "200")
+    path = write(tmp_path / "run", *sides(1.0, 4.0))
+    claim = PAIR.replace('relation = "<"\n', "") if "relation" in keys else PAIR
+    (path / "suite.toml").write_text(tables(claim + keys))
     _, text, _ = called(capsys, "claims", path)
-    assert [line.strip() for line in text.splitlines() if " n = " in line] == [
-        "n = 19: torch/newton_schulz k=5 nonfinite against torch/svd 1.00",
-        "n = 16: 1e+09x, torch/newton_schulz k=5 1.00 against torch/svd 1.00e-09",
-        "n = 18: 0.50x, torch/newton_schulz k=5 1.00 against torch/svd 2.00",
-        "n = 19: published 0.50x; here -, - as much",
-    ]
+    assert f" seconds_median: {rule}\n" in text
 
 
 def test_json_has_every_point_of_every_claim(run, capsys):
@@ -507,7 +539,7 @@ def test_a_run_without_claims_says_how_to_get_one(tmp_path, capsys):
         ("claim = 3\n", "'claim' is a list of tables: write [[claim]]."),
         ("claim = [3]\n", "[[claim]] 1: it is no table: write [[claim]]."),
         (tables(PAIR, PAIR.replace("left", "lefd")), "[[claim]] 2: Unknown key 'lefd'."),
-        (tables(PAIR.replace("forward ==", "forwart ==")), '[[claim]] 1: left "forwart == '),
+        (tables(PAIR, PAIR.replace("forward ==", "forwart ==")), '[[claim]] 2: left "forwart == '),
         ("claim", "cannot be read: "),
     ],
 )
@@ -551,7 +583,7 @@ REFUSED = {
         "right = 0 is not a condition or a number above 0."),
     "value": (PAIR.replace("seconds_median", "second_median"),
         "Unknown value 'second_median'. Did you mean 'seconds_median'? Known: "
-        + ", ".join(sorted(claims.VALUES)) + "."),
+        + ", ".join(sorted(statements.VALUES)) + "."),
     "value that is a key": (PAIR.replace("seconds_median", "size"), "Unknown value 'size'."),
     "relation": (PAIR.replace('"<"', '"=="'), "Unknown relation '=='. Did "
         "you mean '>='? Known: <, <=, >, >=."),
@@ -595,6 +627,8 @@ REFUSED = {
     "method": (FIGURE.replace("pade", "pad"),
         "Unknown forward 'pad'. Did you mean 'pade'? Known: eigh, newton_schulz, pade, svd."),
     "method that is not": (FIGURE.replace("== 'pade'", "!= 'pad'"), "Unknown forward 'pad'."),
+    "method not in a list": (FIGURE.replace("== 'pade'", "not in ['svd', 'pad']"),
+        "Unknown forward 'pad'."),
     "method in a list": (FIGURE.replace("== 'pade'", "in ['svd', 'pad']"),
         "Unknown forward 'pad'. Did you mean 'pade'? Known: eigh, newton_schulz, pade, svd."),
     "method of other suites": (FIGURE.replace("pade", "taylor"),
@@ -613,6 +647,8 @@ REFUSED = {
         "Unknown problem 'wishrt'. Did you mean 'wishart'?"),
     "problem's spelling": (PAIR.replace("phase == 'forward'", "problem == 'wishart'"),
         "problem 'wishart' is 'wishart(ratio=2)' in a table."),
+    "seed": (PAIR.replace("phase == 'forward'", "seed == 0.5"),
+        "seed = 0.5 is not a whole number of 0 or more."),
     "size": (PAIR.replace("phase == 'forward'", "size in [16, 0]"),
         "size = 0 is not a whole number of 1 or more."),
     "no shared point": (PAIR.replace("phase == 'forward'", "phase == 'step'"),
@@ -643,13 +679,25 @@ def test_what_another_machine_or_a_part_of_the_suite_lacks_is_no_mistake(tmp_pat
         assert suite.load(again, auto=auto).document["claim"] == narrow.document["claim"] != []
 
 
+def test_libraries_of_different_devices_may_meet_on_another_machine(tmp_path):
+    """Here torch is on the CPU and cupy is nowhere; where there is a GPU both are on it."""
+    path = tmp_path / "mine.toml"
+    claim = PAIR.replace("forward == 'newton_schulz' and", "backend == 'cupy/svd' and")
+    text = SUITE.replace('"torch/svd"', '"torch/svd", "cupy/svd"')
+    claim = claim.replace('right = "', "right = \"library == 'torch' and ")
+    path.write_text(f"{text}[[claim]]\n{claim}")
+    assert suite.load(path, auto="cpu").document["claim"]
+
+
 def test_a_claim_is_written_and_read_as_it_was(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(tables(PAIR + "apart = ['batch']\nfactor = 2.5", FIGURE))
     document = suite.load(path, auto="cpu").document
     again = tomllib.loads(suite.dump(document))
     assert again == document
-    assert claims.read(again["claim"]) == claims.read(tomllib.loads(path.read_text())["claim"])
+    assert statements.read(again["claim"]) == statements.read(
+        tomllib.loads(path.read_text())["claim"]
+    )
 
 
 PAPERS = {"paper_batched_eig_2022", "paper_fast_root_2022", "paper_isqrt_2018",
@@ -664,12 +712,12 @@ def test_every_paper_has_its_suite():
 def test_a_paper_s_claims_are_sentences_that_its_own_cells_can_decide(name):
     loaded = suite.load(suite.find(name), auto="cpu")
     table = loaded.document["claim"]
-    for claim in claims.read(table):
+    for claim in statements.read(table):
         assert re.fullmatch(r"[A-Z].*\.", claim.claim)
         assert re.search(r"20\d\d|400 matrices", claim.source)
     assert len({t["claim"] for t in table}) == len(table) >= 3
     assert any("this project" in t["source"] for t in table)  # none is believed unasked
-    measured = dict.fromkeys(claims.VALUES, 1e-9)
+    measured = dict.fromkeys(statements.VALUES, 1e-9)
     rows = [replace(m, values=measured).row(**IDENTITY)
             for cell in loaded.cells for m in uniform(cell, Status.OK, "")]  # fmt: skip
     for finding in claims.judge(table, frame(*rows)):

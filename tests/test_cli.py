@@ -330,7 +330,7 @@ def test_a_table_is_loaded_without_torch(small):
 
 
 READ_WING = ["errors", "units", "records", "folder", "samples", "expression", "table", "pivot",
-             "labels", "conclude", "claims", "console", "verdicts", "commands/show",
+             "labels", "conclude", "statements", "claims", "console", "verdicts", "commands/show",
              "commands/claims"]  # fmt: skip
 
 

@@ -22,12 +22,12 @@ from matrices import (
 from test_methods import Cost
 
 import mssbench
-from mssbench import arrays, coupled, minimax, registry, roots
+from mssbench import arrays, coupled, registry, roots, schedules
 from mssbench.bounds import NORMS, products, upper_bound
 from mssbench.errors import InputError, Unsupported
 from mssbench.forward import newton_schulz_graph as graphs
 from mssbench.forward import prism, qdwh, scaled_cans
-from mssbench.minimax import evaluate, schedule, taylor
+from mssbench.schedules import evaluate, schedule, taylor
 
 GOLDEN = np.array([4, 1, 1 / 4, 1 / 100])
 
@@ -118,7 +118,7 @@ def test_a_schedule_has_the_known_coefficients(name):
 @pytest.mark.parametrize("ends", [(1e-3, 1.0), (0.06, 1.0), (0.5, 1.5), (0.9, 1.1)], ids=str)
 def test_the_best_polynomial_errs_equally_with_alternating_signs(degree, ends):
     # One point more than it has coefficients: de la Vallée-Poussin then says that none is closer.
-    factor, level = minimax.best(*ends, degree)
+    factor, level = schedules.best(*ends, degree)
     x = sum(ends) / 2 - (ends[1] - ends[0]) / 2 * np.cos(np.linspace(0, np.pi, 100001))
     rest = 1 - evaluate(factor, x)
     turns = np.flatnonzero(np.diff(np.sign(rest))) + 1
@@ -132,13 +132,13 @@ def test_the_best_cubic_has_its_closed_form(ends):
     l, u = ends
     a = np.sqrt(3 / (u * u + l * u + l * l))
     b = 4 / (2 + l * u * (l + u) * a**3)
-    factor, _ = minimax.best(l, u, 3)
+    factor, _ = schedules.best(l, u, 3)
     assert factor == pytest.approx((1.5 * a * b, -0.5 * a**3 * b), rel=1e-12)
 
 
 @pytest.mark.parametrize("degree", [3, 5, 9])
 def test_a_narrow_interval_gets_the_taylor_polynomial_about_its_centre(degree):
-    factor, level = minimax.best(1 - 1e-7, 1 + 1e-7, degree)
+    factor, level = schedules.best(1 - 1e-7, 1 + 1e-7, degree)
     assert factor == pytest.approx(taylor(degree), rel=1e-12)
     assert level < 1e-13
 
@@ -154,7 +154,7 @@ def test_taylor_factors_are_those_of_the_literature():
 
 def test_a_schedule_that_is_cut_short_is_refused():
     with pytest.raises(InputError, match=r"^3 steps of degree 5 end 0\.\d+ away from the root on "):
-        mssbench.sqrtm(np.eye(3), forward="minimax", steps=3, lower=1e-4, finish=0)
+        mssbench.sqrtm(np.eye(3), forward="minimax", iterations=3, lower=1e-4, finish=0)
     with pytest.raises(InputError, match=r"^2 steps end 0\.\d+ away .* or 0 to have it planned\.$"):
         mssbench.sqrtm(np.eye(3), forward="qdwh", iterations=2, lower=1e-4)
     # for it is worse than Newton–Schulz, everywhere
@@ -171,14 +171,14 @@ def test_a_schedule_that_is_cut_short_is_refused():
 def test_a_planned_schedule_serves_the_widest_interval_that_meets_the_error(
     degree, steps, finish, wanted
 ):
-    made = minimax.plan(degree, steps, 0.0, finish, error=wanted, floor=0.0)
+    made = schedules.plan(degree, steps, 0.0, finish, error=wanted, floor=0.0)
     assert made.error <= wanted
     tail = (min(degree, 5),) * finish
-    lower = minimax.widest(degree, steps, tail, wanted)
-    assert minimax.schedule(lower, degree, steps, tail) == made
-    assert minimax.schedule(lower / 1.2, degree, steps, tail).error > wanted
-    floored = minimax.plan(degree, steps, 0.0, finish, error=wanted, floor=2 * lower)
-    assert floored == minimax.schedule(2 * lower, degree, steps, tail)
+    lower = schedules.widest(degree, steps, tail, wanted)
+    assert schedules.schedule(lower, degree, steps, tail) == made
+    assert schedules.schedule(lower / 1.2, degree, steps, tail).error > wanted
+    floored = schedules.plan(degree, steps, 0.0, finish, error=wanted, floor=2 * lower)
+    assert floored == schedules.schedule(2 * lower, degree, steps, tail)
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
@@ -236,7 +236,7 @@ FIXED = [
     ),
     (
         "minimax",
-        {"degree": 9, "steps": 3, "lower": 0.02, "finish": 0},
+        {"degree": 9, "iterations": 3, "lower": 0.02, "finish": 0},
         12,
         (3e-5, 3e-5, 3e-5, 2e-2, 3e-5, 6e-3, 3e-5),
     ),
@@ -276,8 +276,8 @@ def test_every_hybrid_reaches_what_its_schedule_promises(name, bound, spectra):
 @pytest.mark.parametrize(
     ("parameters", "expected"),
     [
-        ({"degree": 5, "steps": 4, "lower": 0.03, "finish": 0}, (2.90e-5, 2.26e-5, 2.22e-5)),
-        ({"degree": 9, "steps": 3, "lower": 0.02, "finish": 0}, (3.50e-5, 3.38e-5, 1.93e-5)),
+        ({"degree": 5, "iterations": 4, "lower": 0.03, "finish": 0}, (2.90e-5, 2.26e-5, 2.22e-5)),
+        ({"degree": 9, "iterations": 3, "lower": 0.02, "finish": 0}, (3.50e-5, 3.38e-5, 1.93e-5)),
     ],
     ids=["MM5-4", "MM9-3"],
 )
@@ -413,7 +413,7 @@ def test_null_directions_of_a_root_stay_null_and_grow_by_the_slope_in_the_invers
 def test_a_minimax_inverse_root_grows_by_its_slope_in_null_directions():
     a = np.diag([1.0, 0.5, 0.0])
     c = upper_bound(a, "min_ws_minc").item()
-    given = {"degree": 5, "steps": 4, "lower": 0.03, "finish": 0}
+    given = {"degree": 5, "iterations": 4, "lower": 0.03, "finish": 0}
     z = root_of(a, "minimax", "isqrt", **given)[2, 2]
     assert z == pytest.approx(schedule(0.03, 5, 4).slope / np.sqrt(c), rel=1e-12)
     assert root_of(a, "minimax", **given)[2, 2] == 0
@@ -747,7 +747,10 @@ def test_pade_half_is_pade_where_solves_exist_and_solves_in_float32_where_not(fu
     [
         (m.name, function)
         for m in ON_CPU
-        if "iterations" in m.parameters and not m.inexact and m.name != "newton_inverse"
+        if "iterations" in m.parameters
+        and not m.inexact
+        # unstable; and with more steps for a wider interval, for which it rounds more
+        and m.name not in ("newton_inverse", "minimax")
         for function in m.functions
     ],
 )

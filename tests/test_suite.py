@@ -546,3 +546,14 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(SuiteError, match="cannot be read: 'utf-8' codec can't decode"):
         suite.load(path, auto="cpu")
+
+
+def test_smoke_has_every_built_in_method():
+    cells = suite.load(suite.find("smoke"), auto="cpu").cells
+    for kind in ("forward", "backward"):
+        ours = {
+            m.name
+            for m in registry.methods(kind).values()
+            if m.call.__module__.startswith(f"mssbench.{kind}.")
+        }
+        assert ours <= {getattr(c, kind) for c in cells}

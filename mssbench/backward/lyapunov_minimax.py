@@ -3,10 +3,10 @@
 from math import sqrt
 from typing import Literal
 
-from mssbench.arrays import Array, eye_like, namespace, product_unit, symmetrize, transpose
+from mssbench.arrays import Array, eye_like, namespace, plus, product_unit, symmetrize, transpose
 from mssbench.backward.implicit import lyapunov_solver
 from mssbench.bounds import power_of_four, upper_bound
-from mssbench.minimax import Factor, plan
+from mssbench.schedules import Factor, plan
 
 _PRODUCTS = {3: 5, 5: 7, 9: 10}  # of one step, by degree
 
@@ -14,8 +14,8 @@ _PRODUCTS = {3: 5, 5: 7, 9: 10}  # of one step, by degree
 @lyapunov_solver(
     cite="this project: the block matrix of Lin & Maji, BMVC 2017, with the factors of Amsel et "
     "al., The Polar Express, arXiv 2505.16932",
-    products=lambda degree, steps, finish, **_: (
-        _PRODUCTS[degree] * steps + _PRODUCTS[min(degree, 5)] * finish - 1.0
+    products=lambda degree, iterations, finish, **_: max(
+        _PRODUCTS[degree] * iterations + _PRODUCTS[min(degree, 5)] * finish - 1.0, 1.0
     ),
 )
 def lyapunov_minimax(
@@ -23,7 +23,7 @@ def lyapunov_minimax(
     r: Array,
     *,
     degree: Literal[3, 5, 9] = 5,
-    steps: int = 6,
+    iterations: int = 6,
     lower: float = 0.0,
     finish: int = 0,
 ) -> Array:
@@ -46,7 +46,7 @@ def lyapunov_minimax(
     c = xp.sqrt(c2)
     b, b2, s = b / c, b2 / c2, s / c
     unit, n = product_unit(y), y.shape[-1]
-    made = plan(degree, steps, lower, finish, error=2 * unit, floor=3 * sqrt(unit * sqrt(n)))
+    made = plan(degree, iterations, lower, finish, error=2 * unit, floor=3 * sqrt(unit * sqrt(n)))
     eye = eye_like(y)
     for left, factor in zip(range(len(made.factors) - 1, -1, -1), made.factors, strict=True):
         h, k = _polynomial(factor, b2, _skew(b @ s), eye)
@@ -67,12 +67,12 @@ def _polynomial(c: Factor, u: Array, d: Array, eye: Array) -> tuple[Array, Array
     (U, D) (U', D') = (U U', U D' + D U'); where they are powers of one matrix, the corner is the
     skew part of twice U D', which saves a product.
     """
-    h, k = c[0] * eye + c[1] * u, c[1] * d
+    h, k = plus(c[0] * eye, c[1], u), c[1] * d
     if len(c) == 2:
         return h, k
     u2, d2 = u @ u, _skew(u @ d)
-    h, k = h + c[2] * u2, k + c[2] * d2
+    h, k = plus(h, c[2], u2), plus(k, c[2], d2)
     if len(c) == 3:
         return h, k
-    u1, d1 = c[3] * u + c[4] * u2, c[3] * d + c[4] * d2
+    u1, d1 = plus(c[3] * u, c[4], u2), plus(c[3] * d, c[4], d2)
     return h + u1 @ u2, k + u1 @ d2 + d1 @ u2

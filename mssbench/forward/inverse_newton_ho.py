@@ -5,8 +5,8 @@ from typing import Literal
 from mssbench.arrays import Array
 from mssbench.bounds import Norm, normalized
 from mssbench.coupled import inverse_iterate, products
-from mssbench.minimax import Factor, taylor
 from mssbench.registry import Root, register_forward
+from mssbench.schedules import Factor, taylor
 
 
 def _factors(iterations: int, order: int) -> list[Factor]:

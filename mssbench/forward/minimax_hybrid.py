@@ -2,12 +2,12 @@
 
 from typing import Literal, TypeAlias
 
-from mssbench import minimax
+from mssbench import schedules
 from mssbench.arrays import Array
 from mssbench.bounds import Norm, normalized
 from mssbench.coupled import iterate, products
-from mssbench.minimax import Schedule
 from mssbench.registry import Root, Wanted, register_forward
+from mssbench.schedules import Schedule
 
 Name: TypeAlias = Literal["9-9-ns5", "5-5-5-ns5", "9-9-ns5-ns5", "5-5-5-5-ns3"]
 # lower, degree, steps, and degrees of the Taylor steps: 11, 13, 15 and 16 products.
@@ -20,7 +20,7 @@ _SCHEDULES: dict[str, tuple[float, int, int, tuple[int, ...]]] = {
 
 
 def _schedule(name: str) -> Schedule:
-    return minimax.schedule(*_SCHEDULES[name])
+    return schedules.schedule(*_SCHEDULES[name])
 
 
 @register_forward(

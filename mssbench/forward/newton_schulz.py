@@ -3,8 +3,8 @@
 from mssbench.arrays import Array
 from mssbench.bounds import Norm, normalized, slope
 from mssbench.coupled import iterate, products
-from mssbench.minimax import taylor
 from mssbench.registry import Root, Wanted, register_forward
+from mssbench.schedules import taylor
 
 
 @register_forward(

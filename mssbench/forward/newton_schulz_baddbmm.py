@@ -3,8 +3,8 @@
 from mssbench.arrays import Array, eye_like, namespace
 from mssbench.bounds import Norm, normalized
 from mssbench.coupled import products
-from mssbench.minimax import taylor
 from mssbench.registry import Root, Wanted, register_forward
+from mssbench.schedules import taylor
 
 
 @register_forward(

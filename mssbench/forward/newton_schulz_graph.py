@@ -7,8 +7,8 @@ from mssbench.arrays import Array, namespace
 from mssbench.bounds import Norm, normalized
 from mssbench.coupled import iterate, products
 from mssbench.errors import Unsupported
-from mssbench.minimax import taylor
 from mssbench.registry import Root, Wanted, register_forward
+from mssbench.schedules import taylor
 
 _WARM_UP = 2  # calls before a capture: libraries start and pick their kernels outside of it
 _KEPT = 16  # graphs; each holds the memory of one call

@@ -8,8 +8,8 @@ from mssbench.arrays import Array, eye_like, inverse, product_unit
 from mssbench.bounds import Norm, normalized
 from mssbench.coupled import cost, couple
 from mssbench.errors import Unsupported
-from mssbench.minimax import CUT_SHORT, two_digits_up
 from mssbench.registry import LAPACK_PRECISIONS, Root, Wanted, register_forward
+from mssbench.schedules import CUT_SHORT, two_digits_up
 
 Weights: TypeAlias = tuple[float, float, float]  # α, β, γ of x (α + β x²) / (1 + γ x²)
 
