@@ -3,8 +3,9 @@
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from importlib import import_module
-from threading import Barrier
 from typing import Any
+
+from threadpoolctl import ThreadpoolController
 
 from mssbench.arrays import Array, namespace
 from mssbench.errors import Unsupported
@@ -25,49 +26,52 @@ def eigh_parallel(a: Array, wanted: Wanted) -> Root:
     A = V diag(w) Vᵀ, A^{±1/2} = V diag(w^{±1/2}) Vᵀ, for each part of the batch on a core of its
     own, with one BLAS thread: LAPACK gains little from more on a small matrix.
 
-    a: (..., n, n), on a CPU. Uses as many threads as torch does.
+    a: (..., n, n), on a CPU. Uses as many threads as torch does. Behind other work it gains little:
+    the threads that torch has for that work spin on for milliseconds. Where autograd records, it
+    is `eigh`.
     Raises Unsupported on another device.
     """
     torch = namespace(a)
     if a.device.type != "cpu":
         raise Unsupported("eigh_parallel shares a batch among the cores of a CPU: use eigh on cuda")
     batch = a.reshape(-1, *a.shape[-2:])
-    threads = min(torch.get_num_threads(), len(batch))
-    if threads < 2:
+    threads = torch.get_num_threads()
+    parts = batch.detach().chunk(min(threads, len(batch)))
+    if len(parts) < 2 or (torch.is_grad_enabled() and a.requires_grad):
         return eigh(a, wanted)
-    # gradient and inference mode belong to a thread: the others must be told
-    work = partial(_part, wanted, torch.is_grad_enabled(), torch.is_inference_mode_enabled())
-    parts = list(_pool(torch.get_num_threads()).map(work, batch.chunk(threads)))
-
-    def joined(*arrays: Array) -> Array:
-        whole = torch.cat(arrays)
-        return whole.reshape(*a.shape[:-2], *whole.shape[1:])
-
-    w, v = (joined(*(p.eigen[i] for p in parts)) for i in (0, 1))
-    return Root(
-        sqrt=joined(*(p.sqrt for p in parts)) if "sqrt" in wanted else None,
-        isqrt=joined(*(p.isqrt for p in parts)) if "isqrt" in wanted else None,
-        eigen=(w, v),
-    )
+    # Each thread writes its part of the whole. To join them here would wake the threads that torch
+    # keeps for such work, and those spin on for milliseconds on the cores that ours need next.
+    names = [name for name in ("sqrt", "isqrt") if name in wanted]
+    whole = [torch.empty_like(batch) for _ in ("v", *names)]
+    w = torch.empty_like(batch[..., 0])
+    places = [torch.split(x, [len(part) for part in parts]) for x in (w, *whole)]
+    list(_pool(threads).map(partial(_write, names), parts, *places))
+    v, *roots = (x.reshape(a.shape) for x in whole)
+    return Root(**dict(zip(names, roots, strict=True)), eigen=(w.reshape(a.shape[:-1]), v))
 
 
-def _part(wanted: Wanted, records: bool, inference: bool, a: Array) -> Any:
-    torch = namespace(a)
-    with torch.inference_mode(inference), torch.set_grad_enabled(records):
-        return eigh(a, wanted)
+def _write(names: list[str], a: Array, w: Array, v: Array, *roots: Array) -> None:
+    with namespace(a).inference_mode():
+        found = eigh(a, frozenset(names))
+        for place, part in zip((w, v, *roots), _fields(found, names), strict=True):
+            place.copy_(part)
+
+
+def _fields(root: Root, names: list[str]) -> list[Any]:
+    assert root.eigen is not None
+    return [*root.eigen, *(getattr(root, name) for name in names)]
 
 
 @lru_cache(maxsize=1)
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads whose BLAS has one thread each.
+    return ThreadPoolExecutor(threads, "eigh", _alone)
 
-    torch keeps the number per thread, but takes the last one set for threads that come later: so
-    ours are all started here, and the number is put back.
+
+def _alone() -> None:
+    """One thread for the BLAS of this thread, and no word to the others.
+
+    Not by torch.set_num_threads: that also tells MKL, for the whole process, to take all threads
+    however small the matrix, and then a plain `eigh` takes up to ten times as long.
     """
-    torch = import_module("torch")
-    before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads, "eigh", torch.set_num_threads, (1,))
-    barrier = Barrier(threads)
-    list(pool.map(lambda _: barrier.wait(), range(threads)))
-    torch.set_num_threads(before)
-    return pool
+    import_module("torch").get_num_threads()  # sets OpenMP up for this thread, which is undone here
+    ThreadpoolController().select(user_api="openmp").limit(limits=1)
