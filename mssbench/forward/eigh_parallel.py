@@ -1,5 +1,6 @@
 """Square root by symmetric eigendecompositions side by side on the cores of a CPU."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from importlib import import_module
@@ -50,14 +51,14 @@ def eigh_parallel(a: Array, wanted: Wanted) -> Root:
     return Root(**dict(zip(names, roots, strict=True)), eigen=(w.reshape(a.shape[:-1]), v))
 
 
-def _write(names: list[str], a: Array, w: Array, v: Array, *roots: Array) -> None:
+def _write(names: Sequence[str], a: Array, w: Array, v: Array, *roots: Array) -> None:
     with namespace(a).inference_mode():
         found = eigh(a, frozenset(names))
         for place, part in zip((w, v, *roots), _fields(found, names), strict=True):
             place.copy_(part)
 
 
-def _fields(root: Root, names: list[str]) -> list[Any]:
+def _fields(root: Root, names: Sequence[str]) -> list[Any]:
     assert root.eigen is not None
     return [*root.eigen, *(getattr(root, name) for name in names)]
 
