@@ -1,4 +1,4 @@
-"""The command line: parse, call, print, exit. The only module that prints or exits."""
+"""The command line: parse, call, print, exit. The only module that prints results or exits."""
 
 import json
 import os
@@ -76,8 +76,8 @@ def run(
 ) -> None:
     """Measure what is missing of SUITE, then show the table.
 
-    Running again resumes. Exit code: 0 fine, 2 misuse, 4 a cell crashed or overstayed,
-    6 nothing could be measured, 130 interrupted (what was measured is saved).
+    Running again resumes. Exit code: 0 fine, 2 misuse, 4 a cell crashed, overstayed or ran out of
+    memory, 6 nothing could be measured, 130 interrupted (what was measured is saved).
     """
     from mssbench.commands import run as command
     from mssbench.console import make_console

@@ -1,6 +1,6 @@
 """Matrix roots as ordinary functions: any forward with any backward.
 
-What the harness times is exactly what is called here, so a number in a table is one a user gets.
+What the harness times is the very pair that is called here, without the checks of its arguments.
 """
 
 from collections.abc import Callable
