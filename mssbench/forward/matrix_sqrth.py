@@ -1,7 +1,7 @@
 """Square root by torch's own function for symmetric matrices."""
 
 from mssbench.arrays import Array, namespace
-from mssbench.errors import Unavailable
+from mssbench.errors import Unsupported
 from mssbench.registry import LAPACK_PRECISIONS, Root, register_forward
 
 
@@ -16,11 +16,11 @@ def matrix_sqrth(a: Array) -> Root:
     """The root of newer versions of torch: V diag(√w) Vᵀ, with a backward by divided differences.
 
     a: (..., n, n), positive definite; only the lower triangle is read. The gradient is torch's own
-    in a pair with `autodiff`. Raises Unavailable where torch is too old to have the function.
+    in a pair with `autodiff`. Raises Unsupported where torch is too old to have the function.
     """
     torch = namespace(a)
     if not hasattr(torch.linalg, "matrix_sqrth"):
-        raise Unavailable(
+        raise Unsupported(
             f"torch {torch.__version__} has no linalg.matrix_sqrth, which came after 2.13: "
             "pip install --upgrade torch"
         )
