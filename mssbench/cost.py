@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from mssbench import registry
+from mssbench import methods
 from mssbench.arrays import STORAGE
 from mssbench.clock import Policy
 from mssbench.errors import NotInstalled
@@ -39,12 +39,12 @@ def estimate(cell: Cell, policy: Policy) -> Estimate:
 def _products(cell: Cell) -> float:
     """Batched products of one call of the pair; 1 where a method is not here to ask."""
     try:
-        forward = registry.lookup("forward", cell.forward)
+        forward = methods.lookup("forward", cell.forward)
         mine = {k: v for k, v in cell.parameters.items() if not k.startswith("backward_")}
         count = forward.products(**mine)
         if cell.backward == "none":
             return count
-        backward = registry.lookup("backward", cell.backward)
+        backward = methods.lookup("backward", cell.backward)
         theirs = {
             k.removeprefix("backward_"): v
             for k, v in cell.parameters.items()

@@ -6,7 +6,7 @@ from math import isfinite, prod
 from typing import TypeAlias
 
 from mssbench import arrays
-from mssbench.arrays import Array, dtype_name, library, namespace
+from mssbench.arrays import Array, dtype_name, eye_like, library, namespace
 
 Parts: TypeAlias = tuple[Array, ...]
 Decompose: TypeAlias = Callable[[Array], Parts]
@@ -44,13 +44,16 @@ def _retried(decompose: Decompose, a: Array) -> Parts:
     whole batch, or by NaN. An error costs nothing to hear of, on a GPU either: torch has waited for
     cuSOLVER's own report before it returns. NaN must be looked for, which a GPU would have to be
     waited for once more; so that is done on a CPU alone, in the few numbers that are eigenvalues.
-    Raises the library's LinAlgError where it fails on one matrix in float64.
+    A matrix that is not finite itself, which LAPACK may refuse, is decomposed into NaN.
+    Raises the library's LinAlgError where it fails on one finite matrix in float64.
     """
     try:
         parts = tuple(decompose(a))
         if a.shape[-1] <= _UNDIVIDED or dtype_name(a) == "float64" or _on_gpu(a) or _finite(parts):
             return parts
     except namespace(a).linalg.LinAlgError:
+        if a.ndim == 2 and not isfinite((0 * a).sum().item()):
+            return tuple(x * float("nan") for x in decompose(eye_like(a)))
         if a.ndim == 2 and dtype_name(a) == "float64":
             raise
     if a.ndim > 2:

@@ -9,6 +9,7 @@
 * Unsupported           a method cannot do what the cell asks: a row, not a stop
 * NotInstalled          the optional package behind it is missing: a row, not a stop
 * Unavailable           installed, but its device or driver is not there: a row, not a stop
+* IndefiniteWarning     how many matrices of a checked batch have negative eigenvalues
 """
 
 import difflib
@@ -49,6 +50,10 @@ class NotInstalled(Exception):  # noqa: N818
 
 class Unavailable(Exception):  # noqa: N818
     """Installed, but its device or driver is not there; the message says which."""
+
+
+class IndefiniteWarning(UserWarning):
+    """Matrices handed to a root function with `check=True` have negative eigenvalues."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from mssbench import arrays, memory, problems, provenance, registry, roots
+from mssbench import arrays, memory, methods, problems, provenance, roots
 from mssbench.bench import Bench, Settings, Violation
 from mssbench.clock import Spent
 from mssbench.environment import check_library
@@ -67,10 +67,10 @@ def classify(error: BaseException) -> tuple[Status, str]:
 
 
 def _methods(cell: Cell) -> tuple[Method, Method | None]:
-    forward = registry.lookup("forward", cell.forward)
+    forward = methods.lookup("forward", cell.forward)
     if cell.backward == "none":
         return forward, None
-    return forward, registry.lookup("backward", cell.backward)
+    return forward, methods.lookup("backward", cell.backward)
 
 
 def _refuse(cell: Cell, forward: Method, backward: Method | None) -> None:

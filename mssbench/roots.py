@@ -13,14 +13,19 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
-from mssbench import arrays, registry
+from mssbench import arguments, arrays, methods, registry
 from mssbench.arrays import Array, symmetrize
 from mssbench.errors import InputError, RegistryError, Unsupported
 from mssbench.registry import Function, Method, Root
 
 
 def sqrtm(
-    a: Array, *, forward: str = "eigh", backward: str = "loewner", **parameters: Any
+    a: Array,
+    *,
+    forward: str = "eigh",
+    backward: str = "loewner",
+    check: bool = False,
+    **parameters: Any,
 ) -> Array:
     """Principal square root A^{1/2} of each symmetric positive semidefinite matrix of a batch.
 
@@ -28,6 +33,10 @@ def sqrtm(
     forward, backward: names from `mssbench list`; the library is that of `a`. Gradients exist for
     torch. parameters: those of the forward as they are, those of the backward after `backward_`,
     for example `iterations=10, norm="trace", backward_iterations=8`.
+    check: look at the values too: a matrix that is not finite or not symmetric is an InputError,
+    and IndefiniteWarning counts those with negative eigenvalues, which count as 0 in a spectral
+    method. Costs more than most roots. Without it, a matrix with NaN has a root of NaN, which
+    disturbs no other of its batch.
 
     Returns the root, (..., n, n), with the library, dtype and device of `a`. Its gradient is
     symmetric, dL = <S, dA>. Raises InputError (a ValueError) for a matrix that is not square, a
@@ -40,17 +49,22 @@ def sqrtm(
     >>> torch.allclose(y, 2 * torch.eye(3, dtype=torch.float64))
     True
     """
-    return _root("sqrt", a, forward, backward, parameters)
+    return _root("sqrt", a, forward, backward, check, parameters)
 
 
 def isqrtm(
-    a: Array, *, forward: str = "eigh", backward: str = "loewner", **parameters: Any
+    a: Array,
+    *,
+    forward: str = "eigh",
+    backward: str = "loewner",
+    check: bool = False,
+    **parameters: Any,
 ) -> Array:
     """Inverse principal square root A^{-1/2} of each symmetric positive definite matrix.
 
     Arguments, return value and errors are those of `sqrtm`.
     """
-    return _root("isqrt", a, forward, backward, parameters)
+    return _root("isqrt", a, forward, backward, check, parameters)
 
 
 @dataclass(frozen=True)
@@ -96,9 +110,8 @@ class Pair:
         """dL/dA, (..., n, n), from what `keep` gave and the cotangent g of the root."""
         assert self.backward is not None
         with _quiet(g):
-            return self.backward.call(
-                root, self.function, symmetrize(g), **dict(self.backward_parameters)
-            )
+            g = g if self.backward.symmetrizes else symmetrize(g)
+            return self.backward.call(root, self.function, g, **dict(self.backward_parameters))
 
 
 def pair(
@@ -127,8 +140,8 @@ def _pair(
     kinds: tuple[type, ...],
 ) -> Pair:
     del kinds
-    f = registry.lookup("forward", forward)
-    b = None if backward is None else registry.lookup("backward", backward)
+    f = methods.lookup("forward", forward)
+    b = None if backward is None else methods.lookup("backward", backward)
     if function not in f.functions:
         raise Unsupported(f"{f.name} does not compute {function}")
     mine = {k: v for k, v in parameters if not k.startswith("backward_")}
@@ -140,7 +153,7 @@ def _pair(
     saved: tuple[str, ...] = ()
     if b is not None and not b.recorded:
         saved = _saved(f, b, function)
-    registry.import_package(f)  # now, that the first call is not charged with it
+    methods.import_package(f)  # now, that the first call is not charged with it
     return Pair(
         function,
         f,
@@ -169,60 +182,31 @@ def _saved(forward: Method, backward: Method, function: Function) -> tuple[str, 
 
 
 def _root(
-    function: Function, a: Array, forward: str, backward: str, parameters: dict[str, Any]
+    function: Function,
+    a: Array,
+    forward: str,
+    backward: str,
+    check: bool,
+    parameters: dict[str, Any],
 ) -> Array:
-    _check_matrix(a)
+    arguments.check_matrix(a)
     try:
         chosen = pair(function, forward, backward, tuple(sorted(parameters.items())))
     except RegistryError as error:
         raise InputError(str(error)) from None
     except Unsupported as answer:
         raise InputError(f"{answer}.") from None
-    _check_takes(chosen.forward, a)
+    arguments.check_takes(chosen.forward, a)
     if chosen.backward is not None and chosen.records(a):
-        _check_takes(chosen.backward, a)
+        arguments.check_takes(chosen.backward, a)
+    if check:
+        arguments.check_values(a)
     if 0 in a.shape:
         return a * 1  # no matrix, or matrices without entries: nothing to take a root of
     try:
         return chosen(a)
     except Unsupported as answer:  # what only the matrix or the parameters together can tell
         raise InputError(f"{answer}.") from None
-
-
-def _check_matrix(a: Array) -> None:
-    name = type(a).__module__.partition(".")[0]
-    if name not in arrays.LIBRARIES:
-        raise InputError(f"expected a torch, numpy or cupy array, got {type(a).__name__}.")
-    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
-        raise InputError(f"expected square matrices (..., n, n), got shape {tuple(a.shape)}.")
-    if arrays.dtype_name(a) not in arrays.STORAGE.values():
-        raise InputError(
-            f"expected floating-point matrices, got {arrays.dtype_name(a)}. {_convert(a)}"
-        )
-
-
-def _check_takes(method: Method, a: Array) -> None:
-    library, dtype = arrays.library(a), arrays.dtype_name(a)
-    if library not in method.libraries:
-        raise InputError(
-            f"{method.kind} {method.name!r} takes {' or '.join(method.libraries)} arrays, "
-            f"not {library}."
-        )
-    known = [p for p in arrays.PRECISIONS[library] if p in method.precisions]
-    if dtype not in known:
-        known = [p for p in known if p in arrays.STORAGE.values()]
-        raise InputError(
-            f"{method.kind} {method.name!r} takes {' or '.join(known)} {library} arrays, "
-            f"not {dtype}. {_convert(a)}"
-        )
-    if method.sizes and a.shape[-1] not in method.sizes:
-        sizes = " or ".join(map(str, method.sizes))
-        raise InputError(f"{method.kind} {method.name!r} takes size {sizes}, not {a.shape[-1]}.")
-
-
-def _convert(a: Array) -> str:
-    how = "a.double()" if arrays.library(a) == "torch" else 'a.astype("float64")'
-    return f"Convert first, for example {how}."
 
 
 class _ImplicitRoot(torch.autograd.Function):

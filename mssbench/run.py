@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mssbench import environment, provenance, registry
+from mssbench import environment, methods, provenance
 from mssbench import suite as suites
 from mssbench.engines import local
 from mssbench.engines.local import Finished, Ready
@@ -245,7 +245,7 @@ def _now_possible(cell: Cell, rows: Sequence[Row]) -> bool:
     if not any(r["status"] in ABSENT - {Status.UNSUPPORTED} for r in rows):
         return False
     try:
-        registry.lookup("forward", cell.forward)
+        methods.lookup("forward", cell.forward)
         environment.check_library(cell.library, cell.device)
     except (NotInstalled, Unavailable):
         return False
@@ -254,10 +254,10 @@ def _now_possible(cell: Cell, rows: Sequence[Row]) -> bool:
 
 def _code_hash(cell: Cell) -> str:
     try:
-        forward = registry.lookup("forward", cell.forward)
+        forward = methods.lookup("forward", cell.forward)
         if cell.backward == "none":
             return provenance.code_hash(forward)
-        return provenance.code_hash(forward, registry.lookup("backward", cell.backward))
+        return provenance.code_hash(forward, methods.lookup("backward", cell.backward))
     except NotInstalled:
         return ""
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
-from mssbench import arrays, problems, registry
+from mssbench import arrays, methods, problems, registry
 from mssbench.errors import MssbenchError, NotInstalled, RegistryError, SuiteError, unknown
 from mssbench.ranges import as_list, check_count, spelt_out
 from mssbench.records import CELL_KEY, Cell, format_options
@@ -111,12 +111,12 @@ def check_backend(text: str) -> tuple[str, str]:
     """(library, forward) of `torch/eigh`. Raises SuiteError or RegistryError for an unknown one."""
     library, slash, forward = text.partition("/")
     if not slash:
-        forwards = registry.methods("forward").values()
+        forwards = methods.known("forward").values()
         known = [f"{each}/{m.name}" for m in forwards for each in m.libraries]
         raise SuiteError(unknown("backend", text, known))
     check_word("library", library, arrays.LIBRARIES)
     try:
-        able = registry.lookup("forward", forward).libraries
+        able = methods.lookup("forward", forward).libraries
     except NotInstalled:
         return library, forward
     if library not in able:
@@ -153,7 +153,7 @@ def check_parameter(kind: registry.Kind, name: str, key: str, value: Any) -> lis
     """The values given for a parameter of a method, spelt out. Raises SuiteError, RegistryError."""
     if not (many := spelt_out(value)):
         raise SuiteError(f"{key} is empty: its product has no cell.")
-    method = registry.lookup(kind, name)
+    method = methods.lookup(kind, name)
     return [method.check(key.removeprefix(_PREFIX), v) for v in many]
 
 
@@ -169,7 +169,7 @@ def check_override(document: Mapping[str, Any], key: str, value: Any) -> None:
 def _parameters(kind: registry.Kind, name: str) -> dict[str, registry.Parameter]:
     """Those of a method; none of a plugin's whose package is missing: its cells will say so."""
     try:
-        return registry.lookup(kind, name).parameters
+        return methods.lookup(kind, name).parameters
     except NotInstalled:
         return {}
 
@@ -240,7 +240,7 @@ def exclusion(table: Mapping[str, Any], number: int) -> Values:
     where = f"[[exclude]] {number}: "
     takers: dict[str, list[registry.Method]] = {}
     for kind, prefix in (("forward", ""), ("backward", _PREFIX)):
-        for method in registry.methods(cast(registry.Kind, kind)).values():
+        for method in methods.known(cast(registry.Kind, kind)).values():
             for name in method.parameters:
                 takers.setdefault(prefix + name, []).append(method)
     checked: Values = {}

@@ -72,7 +72,7 @@ def _private_channels() -> tuple[TextIO, TextIO]:
 
 def serve(requests: TextIO, replies: TextIO) -> None:
     """Answer each line of `requests`, until it ends. The first must be the set-up."""
-    from mssbench import environment, registry
+    from mssbench import environment, methods
     from mssbench.bench import Settings
     from mssbench.clock import Policy
     from mssbench.measure import measure
@@ -84,7 +84,7 @@ def serve(requests: TextIO, replies: TextIO) -> None:
 
     setup = json.loads(requests.readline())
     for path in setup["also"]:
-        registry.load_file(Path(path))
+        methods.load_file(Path(path))
     policy = Policy(**setup["settings"].pop("policy"))
     settings = Settings(policy=policy, **setup["settings"])
     facts = environment.describe()
@@ -99,8 +99,8 @@ def serve(requests: TextIO, replies: TextIO) -> None:
         samples = [list(m.timing.samples) if m.timing else [] for m in result.measurements]
         spent = asdict(result.spent) | {"own": result.spent.own}
         say("done", rows=rows, samples=samples, spent=spent, lost=_context_lost(cell.device))
-        if (methods := (cell.library, cell.forward, cell.backward)) not in met:
-            met.add(methods)  # it has imported and compiled what it needs: not garbage either
+        if (pair := (cell.library, cell.forward, cell.backward)) not in met:
+            met.add(pair)  # it has imported and compiled what it needs: not garbage either
             gc.collect()
             gc.freeze()
 

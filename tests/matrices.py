@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mssbench import arrays, registry, roots
+from mssbench import arrays, methods, registry, roots
 from mssbench.errors import Unsupported
 
 UNIT = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}
@@ -93,7 +93,7 @@ class Call(NamedTuple):
 
     @property
     def methods(self):
-        return registry.lookup("forward", self.forward), registry.lookup("backward", self.backward)
+        return methods.lookup("forward", self.forward), methods.lookup("backward", self.backward)
 
     def runs_on(self, backend):
         """Whether both methods declare the backend."""
@@ -149,11 +149,11 @@ def _is_computed(call):
 
 
 def _calls():
-    registry.load()
+    methods.load()
     everything = [
         Call(forward, backward, function)
-        for forward in registry.methods("forward")
-        for backward in registry.methods("backward")
+        for forward in methods.known("forward")
+        for backward in methods.known("backward")
         for function in registry.FUNCTIONS
     ]
     return [c for c in everything if _is_computed(c)], [
@@ -186,9 +186,9 @@ def on_backends(precisions=tuple(UNIT), libraries=arrays.LIBRARIES, *, exact=Fal
     return pytest.mark.parametrize(("call", "backend"), runs)
 
 
-FORWARDS = list(registry.methods("forward").values())
+FORWARDS = list(methods.known("forward").values())
 ON_CPU = [m for m in FORWARDS if ONLY_ON.get(m.name) != "cuda" and m.name not in ABSENT]
-BACKWARDS = list(registry.methods("backward").values())
+BACKWARDS = list(methods.known("backward").values())
 METHODS = FORWARDS + BACKWARDS
 # Truncated series converge where the spectrum is narrow; elsewhere they have laws of their own.
 SERIES = ("pade", "pade_half", "taylor")

@@ -7,7 +7,7 @@ import sys
 import pytest
 from tables import CONTROL, called
 
-from mssbench import arrays, problems, registry, suite
+from mssbench import arrays, methods, problems, registry, suite
 from mssbench.commands import doctor, listing
 from mssbench.errors import NotInstalled, RegistryError
 
@@ -20,7 +20,7 @@ def listed(capsys, what):
 
 def test_backends_are_every_forward_on_every_library(capsys):
     found = {r["backend"]: r for r in listed(capsys, "backends")}
-    forwards = registry.methods("forward").values()
+    forwards = methods.known("forward").values()
     assert set(found) == {f"{library}/{m.name}" for m in forwards for library in m.libraries}
     one = found["torch/newton_schulz"]
     assert one["parameters"][0] == "iterations=5"
@@ -46,16 +46,16 @@ def test_a_backend_that_cannot_run_says_why(capsys, monkeypatch):
 def test_for_people_a_method_is_said_once(capsys):
     _, text, _ = called(capsys, "list", "backends")
     names = [line.split()[0] for line in text.splitlines() if line[:2].strip()]
-    for method in registry.methods("forward").values():
+    for method in methods.known("forward").values():
         assert text.count(f" {method.name} ") == 1, names
         assert text.count(method.summary[:40]) == 1
 
 
 def test_backwards_name_their_parameters_as_a_suite_spells_them(capsys):
     found = {r["backward"]: r for r in listed(capsys, "backwards")}
-    assert set(found) == set(registry.methods("backward"))
+    assert set(found) == set(methods.known("backward"))
     for name, record in found.items():
-        known = registry.lookup("backward", name).parameters.values()
+        known = methods.lookup("backward", name).parameters.values()
         assert record["parameters"] == [f"backward_{p.describe()}" for p in known]
 
 

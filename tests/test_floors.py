@@ -15,7 +15,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "arrays", "units", "files", "signals"),
     ("records", "registry", "expression", "ranges", "bounds", "problems", "locks", "exact"),
     ("environment", "rows", "reference", "singular", "memory", "clock", "provenance", "schedules"),
-    ("coupled", "decompose"),
+    ("coupled", "decompose", "methods", "arguments", "cores"),
     ("forward", "plugins", "backward.implicit", "truth", "cost", "samples", "table", "labels"),
     ("backward", "roots", "folder", "pivot", "sweep"),
     ("conclude", "statements"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_measure import CELL, FAST
 
-from mssbench import arrays, memory, registry, roots
+from mssbench import arrays, memory, methods, roots
 from mssbench.bench import Settings
 from mssbench.clock import CudaClock, HostClock
 from mssbench.forward import newton_schulz_graph
@@ -71,7 +71,7 @@ def test_events_leave_the_launches_out() -> None:
 def test_a_cell_on_the_gpu_has_rows_on_both_clocks(library: str, forward: str) -> None:
     if library == "cupy":
         pytest.importorskip("cupy")
-    method = registry.lookup("forward", forward)
+    method = methods.lookup("forward", forward)
     iterations = 12 if "iterations" in method.parameters else None
     cell = replace(CUDA, library=library, forward=forward, iterations=iterations)
     found = measure(replace(cell, backward="loewner"), FAST).measurements

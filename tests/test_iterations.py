@@ -22,7 +22,7 @@ from matrices import (
 from test_methods import Cost
 
 import mssbench
-from mssbench import arrays, coupled, registry, roots, schedules
+from mssbench import arrays, coupled, methods, roots, schedules
 from mssbench.bounds import NORMS, products, upper_bound
 from mssbench.errors import InputError, Unsupported
 from mssbench.forward import newton_schulz_graph as graphs
@@ -246,7 +246,7 @@ FIXED = [
 
 @pytest.mark.parametrize(("forward", "parameters", "cost", "expected"), FIXED, ids=lambda x: str(x))
 def test_one_fixed_schedule_serves_many_spectra(forward, parameters, cost, expected, spectra):
-    method = registry.lookup("forward", forward)
+    method = methods.lookup("forward", forward)
     assert method.products(**method.complete(parameters)) == cost
     for (kind, a), known in zip(spectra.items(), expected, strict=True):
         w, v = np.linalg.eigh(a)
@@ -300,7 +300,7 @@ def test_scaled_cans_is_within_its_bounds():
     w = np.geomspace(1, 1.1e-6, 32)
     a = with_spectrum(w)  # √(w/c) from 1 to 0.001, but for the norm
     assert error(root_of(a, "scaled_cans", norm="power"), exact_root(a, "sqrt")) < 3.1e-5
-    assert registry.lookup("forward", "scaled_cans").products(norm="trace") == 27
+    assert methods.lookup("forward", "scaled_cans").products(norm="trace") == 27
 
 
 # --------------------------------------------------------------------------------- scalar laws
@@ -381,7 +381,7 @@ def test_a_root_is_its_scalar_map_of_the_eigenvalues(forward, given, count):
     a = symmetric((v * GOLDEN) @ v.T)
     c = upper_bound(a, "frobenius").item()
     z = inverse_map(forward, parameters)(GOLDEN / c) / np.sqrt(c)
-    method = registry.lookup("forward", forward)
+    method = methods.lookup("forward", forward)
     parameters["norm"] = "frobenius"
     x = a if "numpy" in method.libraries else torch.tensor(a)
     assert error(root_of(x, forward, "isqrt", **parameters), (v * z) @ v.T) < 1e-11
@@ -393,7 +393,7 @@ def test_a_root_is_its_scalar_map_of_the_eigenvalues(forward, given, count):
 def test_null_directions_of_a_root_stay_null_and_grow_by_the_slope_in_the_inverse(forward, given):
     parameters = {**given, "iterations": 4}
     a = np.diag([1.0, 0.5, 0.0])
-    x = a if "numpy" in registry.lookup("forward", forward).libraries else torch.tensor(a)
+    x = a if "numpy" in methods.lookup("forward", forward).libraries else torch.tensor(a)
     c = upper_bound(a, "frobenius").item()
     z = root_of(x, forward, "isqrt", norm="frobenius", **parameters)[2, 2]
     grown = inverse_map(forward, parameters)(np.array([1, 0.5, 0]) / c)[2]
@@ -800,7 +800,7 @@ def test_the_cost_of_a_norm_is_part_of_the_cost(method, norm):
     ids=str,
 )
 def test_an_exact_fit_of_prism_costs_the_powers_it_takes(parameters):
-    method = registry.lookup("forward", "prism")
+    method = methods.lookup("forward", "prism")
     parameters = method.complete({**parameters, "iterations": 5})
     a = TORCH64.put(with_spectrum(spectrum("near_one", 4)))
     with Cost() as cost:
@@ -810,7 +810,7 @@ def test_an_exact_fit_of_prism_costs_the_powers_it_takes(parameters):
 
 @pytest.mark.parametrize("order", [2, 3, 4, 5])
 def test_the_cost_of_a_higher_order_is_counted(order):
-    method = registry.lookup("forward", "inverse_newton_ho")
+    method = methods.lookup("forward", "inverse_newton_ho")
     parameters = method.complete({"order": order, "iterations": 5})
     a = TORCH64.put(with_spectrum(spectrum("near_one", 4)))
     with Cost() as cost:

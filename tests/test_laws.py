@@ -22,7 +22,7 @@ from matrices import (
     with_spectrum,
 )
 
-from mssbench import arrays, registry, roots
+from mssbench import arrays, methods, roots
 from mssbench.bounds import NORMS, normalized, upper_bound
 from mssbench.forward.pade import coefficients
 from mssbench.registry import Root
@@ -231,7 +231,7 @@ def test_golden_errors_of_the_recorded_gradient(row):
 @pytest.mark.parametrize(("count", "expected"), LYAPUNOV_ERRORS)
 def test_golden_errors_of_the_lyapunov_iteration_from_the_exact_root(count, expected):
     a, g = golden()
-    backward = registry.lookup("backward", "lyapunov_newton_schulz")
+    backward = methods.lookup("backward", "lyapunov_newton_schulz")
     s = backward.call(Root(sqrt=exact_root(a, "sqrt")), "sqrt", g, iterations=count)
     assert error(s, exact_gradient(a, g, "sqrt")) == pytest.approx(expected, rel=GOLDEN_RTOL)
     s = backward.call(Root(sqrt=exact_root(a, "sqrt")), "sqrt", g, iterations=15)
@@ -245,7 +245,7 @@ def test_the_lyapunov_iteration_multiplies_by_the_mean_of_its_scalar_map():
     a, g = golden()
     w, v = np.linalg.eigh(a)
     d, c = np.sqrt(w), np.linalg.norm(a) ** 0.5
-    backward = registry.lookup("backward", "lyapunov_newton_schulz")
+    backward = methods.lookup("backward", "lyapunov_newton_schulz")
     for k in (1, 3, 8):
         p, _ = newton_schulz_factor(d / c, k)
         factor = (p[:, None] + p[None, :]) / 2
@@ -283,7 +283,7 @@ def test_gradient_multipliers_of_null_directions():
     s = gradient_of(a, g, norm="wolkowicz_styan", iterations=k) / g
     assert s[2:, 2:] == pytest.approx(np.full((2, 2), 1.5**k / np.sqrt(c)), rel=1e-11)
     assert s[:2, 2] * np.array([1.0, 0.7]) == pytest.approx(1.0, rel=1e-6)
-    backward = registry.lookup("backward", "lyapunov_newton_schulz")
+    backward = methods.lookup("backward", "lyapunov_newton_schulz")
     y = exact_root_of_diagonal(a)
     r = np.linalg.norm(a) ** 0.5
     s = backward.call(Root(sqrt=y), "sqrt", g, iterations=k) / g

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mssbench import measure as measuring
-from mssbench import problems, provenance, registry, roots
+from mssbench import methods, problems, provenance, registry, roots
 from mssbench.arrays import Array
 from mssbench.bench import Settings
 from mssbench.clock import Policy
@@ -60,7 +60,7 @@ def register() -> Iterator[Any]:
 
 def misbehaving(register: Any, spoil: Any) -> Cell:
     """A cell whose forward is eigh with its root passed through `spoil`."""
-    right = registry.lookup("forward", "eigh").call
+    right = methods.lookup("forward", "eigh").call
 
     def spoilt(a: Array, wanted: Wanted) -> Root:
         root = right(a, wanted)
@@ -162,7 +162,7 @@ def test_what_is_verified_is_the_output_of_the_last_timed_call(register: Any) ->
 
 
 def test_a_gradient_that_is_wrong_is_seen(register: Any) -> None:
-    right = registry.lookup("backward", "loewner").call
+    right = methods.lookup("backward", "loewner").call
 
     def halved(root: Root, function: registry.Function, g: Array) -> Array:
         return right(root, function, g) / 2
@@ -310,12 +310,12 @@ def test_tf32_is_never_left_on() -> None:
 
 
 def test_the_code_hash_names_the_code_of_both_methods() -> None:
-    forward = registry.lookup("forward", "eigh")
-    loewner = registry.lookup("backward", "loewner")
+    forward = methods.lookup("forward", "eigh")
+    loewner = methods.lookup("backward", "loewner")
     hashes = {
         provenance.code_hash(forward),
         provenance.code_hash(forward, loewner),
-        provenance.code_hash(registry.lookup("forward", "svd"), loewner),
+        provenance.code_hash(methods.lookup("forward", "svd"), loewner),
     }
     assert len(hashes) == 3
     assert measure(CELL, FAST).code_hash == provenance.code_hash(forward)

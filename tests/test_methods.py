@@ -119,12 +119,12 @@ def _limits(call, backend, kind="near_one"):
 def test_a_backward_solves_the_equation_whichever_fields_it_is_given(method, function):
     a = with_spectrum(spectrum("condition_100", 5), batch=1)
     g = cotangent(a.shape)
-    w, v = np.linalg.eigh(a)
     exact = kronecker_gradient(a[0], g[0], function)
-    y, z = exact_root(a, "sqrt"), exact_root(a, "isqrt")
+    found = (exact_root(a, "sqrt"), exact_root(a, "isqrt"), *np.linalg.eigh(a))
+    y, z, w, v = (put(x, method) for x in found)
     roots = [Root(sqrt=y, isqrt=z)] * (not method.only) + [Root(sqrt=y, isqrt=z, eigen=(w, v))]
     for root in roots:
-        s = method.call(root, function, g, **generous(method))
+        s = method.call(root, function, put(g, method), **generous(method))
         assert error(s[0], exact) < 1e-11
 
 
@@ -148,14 +148,14 @@ def test_inputs_are_not_written_to(call, backend):
 def test_a_backward_leaves_what_was_saved_for_it(method):
     a = with_spectrum(spectrum("near_one", 4))
     saved = [exact_root(a, "sqrt"), exact_root(a, "isqrt"), *np.linalg.eigh(a)]
-    for x in saved:
-        x.setflags(write=False)
-    y, z, w, v = saved
+    y, z, w, v = (put(x.copy(), method) for x in saved)
     for function in FUNCTIONS:
-        g, given = cotangent(a.shape), generous(method)
+        g, given = put(cotangent(a.shape), method), generous(method)
         method.call(Root(sqrt=y, isqrt=z, eigen=(w, v)), function, g, **given)
         if not method.only:
             method.call(Root(sqrt=y, isqrt=z), function, g, **given)
+    for x, kept in zip((y, z, w, v), saved, strict=True):
+        assert (arrays.to_numpy(x) == kept).all()
 
 
 @on_backends()
@@ -355,7 +355,7 @@ def test_the_cost_of_an_iteration_is_what_it_spends(method, steps):
     ids=lambda m: m.name,
 )
 def test_the_cost_of_a_backward_is_what_it_spends(method):
-    a = TORCH64.put(with_spectrum(spectrum("near_one", 4)))
+    a = TORCH64.put(with_spectrum(spectrum("near_one", 4), batch=1))  # not to be shared by threads
     w, v = torch.linalg.eigh(a)
     root = Root(sqrt=TORCH64.put(exact_root(a.numpy(), "sqrt")), eigen=(w, v))
     parameters = method.complete(generous(method))

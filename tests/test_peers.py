@@ -13,7 +13,7 @@ from matrices import cotangent, error, exact_gradient, exact_root, spectrum, wit
 from tables import called
 
 import mssbench
-from mssbench import environment, problems, provenance, registry, suite
+from mssbench import environment, methods, problems, provenance, registry, suite
 from mssbench.bench import Settings
 from mssbench.clock import Policy
 from mssbench.commands import listing
@@ -63,7 +63,7 @@ def step(peer, problem, *, function="sqrt", backward="autodiff", precision="floa
 
 
 def functions(peer):
-    return registry.lookup("forward", peer).functions
+    return methods.lookup("forward", peer).functions
 
 
 # ------------------------------------------------------------------------------- right answers
@@ -90,7 +90,7 @@ def test_float64_is_computed_in_float64(peer):
 
 @peers()
 def test_a_peer_takes_a_batch_of_any_shape_and_leaves_it_alone(peer):
-    method = registry.lookup("forward", peer)
+    method = methods.lookup("forward", peer)
     x = with_spectrum(spectrum("near_one", 4), batch=6).astype(np.float32)
     for shape in ((6, 4, 4), (1, 4, 4), (2, 3, 4, 4)):
         for function in functions(peer):
@@ -192,9 +192,9 @@ def offer(monkeypatch, *points):
     """Entry points as if only these were installed; what they register is forgotten afterwards."""
     group = "mssbench.forward"
     found = EntryPoints(EntryPoint(name, value, group) for name, value in points)
-    monkeypatch.setattr(registry, "entry_points", lambda group: found.select(group=group))
+    monkeypatch.setattr(methods, "entry_points", lambda group: found.select(group=group))
     monkeypatch.setattr(registry, "FORWARD", table := dict(registry.FORWARD))
-    monkeypatch.setitem(registry._TABLES, "forward", table)
+    monkeypatch.setitem(registry.TABLES, "forward", table)
     for name in PACKAGES:
         table.pop(name, None)
 
@@ -232,12 +232,12 @@ def test_no_library_is_imported_before_its_root_is_taken(statement):
 
 
 def test_every_peer_is_listed_with_its_source_installed_or_not(capsys, monkeypatch):
-    monkeypatch.setattr(registry, "_is_installed", lambda package: package != "geoopt")
+    monkeypatch.setattr(methods, "_is_installed", lambda package: package != "geoopt")
     found = {r["backend"]: r for r in listing.listing("backends", [])}
     for name in PACKAGES:
         record = found[f"torch/{name}"]
         assert "tested: " in record["cite"]
-        assert "Known:" in registry.methods("forward")[name].call.__doc__
+        assert "Known:" in methods.known("forward")[name].call.__doc__
         assert record["here"].startswith("cpu") or name == "geoopt"
     remedy = "forward 'geoopt' needs geoopt: pip install 'mssbench[peers]'"
     assert found["torch/geoopt"]["here"] == remedy
@@ -245,7 +245,7 @@ def test_every_peer_is_listed_with_its_source_installed_or_not(capsys, monkeypat
 
 
 def test_a_missing_library_is_a_row_with_its_install_line(monkeypatch):
-    monkeypatch.setattr(registry, "_is_installed", lambda package: package != "ot")
+    monkeypatch.setattr(methods, "_is_installed", lambda package: package != "ot")
     mssbench.roots._pair.cache_clear()
     found = step("pot", "identity")
     assert (found.status, found.reason) == (
@@ -257,25 +257,25 @@ def test_a_missing_library_is_a_row_with_its_install_line(monkeypatch):
 
 
 def test_a_library_of_another_version_is_a_row_with_its_install_line(monkeypatch):
-    method = replace(registry.lookup("forward", "eigh"), name="x", package="math.no_such_part")
+    method = replace(methods.lookup("forward", "eigh"), name="x", package="math.no_such_part")
     with pytest.raises(NotInstalled, match=r"cannot use the installed math.no_such_part: .*: pip"):
-        registry.import_package(method)
+        methods.import_package(method)
 
 
 def test_every_entry_point_carries_the_name_that_it_registers():
-    assert not registry.load_plugins("forward")
-    assert set(PACKAGES) <= registry.methods("forward").keys()
+    assert not methods.load_plugins("forward")
+    assert set(PACKAGES) <= methods.known("forward").keys()
 
 
 def test_a_stranger_s_package_is_listed_and_named_in_sentences(tmp_path, monkeypatch):
     module(tmp_path, monkeypatch, "stranger", GOOD.format(name="my_root"))
     offer(monkeypatch, ("my_root", "stranger"))
     with pytest.raises(RegistryError, match="Did you mean 'my_root'"):
-        registry.lookup("forward", "my_roots")
+        methods.lookup("forward", "my_roots")
     assert "stranger" not in sys.modules
     found = {r["backend"]: r for r in listing.listing("backends", [])}
     assert found["torch/my_root"]["summary"] == "A stranger's root."
-    assert registry.lookup("forward", "my_root").cite == "a stranger, 2026"
+    assert methods.lookup("forward", "my_root").cite == "a stranger, 2026"
 
 
 @pytest.mark.parametrize(
@@ -311,13 +311,13 @@ def test_a_name_that_two_packages_offer_is_refused(monkeypatch):
     offer(monkeypatch, ("my_root", "one"), ("my_root", "two"))
     sentence = "forward 'my_root' is offered twice: by one and by two."
     with pytest.raises(RegistryError, match=sentence):
-        registry.lookup("forward", "my_root")
-    assert registry.load_plugins("forward") == {"my_root": sentence}
+        methods.lookup("forward", "my_root")
+    assert methods.load_plugins("forward") == {"my_root": sentence}
 
 
 @peers("geoopt")
 def test_another_version_of_a_peer_makes_its_rows_old(peer, monkeypatch):
-    method = registry.lookup("forward", peer)
+    method = methods.lookup("forward", peer)
     before = provenance.code_hash.__wrapped__(method)
     assert before == provenance.code_hash.__wrapped__(method)
     monkeypatch.setattr(provenance, "version", lambda name: "0.0")

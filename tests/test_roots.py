@@ -1,5 +1,7 @@
 """`mssbench.sqrtm` and `mssbench.isqrtm` as a user calls them."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -17,9 +19,15 @@ from matrices import (
 )
 
 import mssbench
-from mssbench import registry, roots
+from mssbench import methods, roots
 from mssbench.bounds import NORMS
-from mssbench.errors import InputError, MssbenchError, RegistryError, Unsupported
+from mssbench.errors import (
+    IndefiniteWarning,
+    InputError,
+    MssbenchError,
+    RegistryError,
+    Unsupported,
+)
 
 
 def has_norm(call):
@@ -64,7 +72,7 @@ def test_gradcheck_of_every_converged_pair(call):
 )
 def test_gradcheck_of_a_truncated_method_includes_its_norm(forward, norm, function):
     a = torch_matrices(n=3, kind="condition_100")
-    steps = dict.fromkeys(counted(registry.lookup("forward", forward)), 3)
+    steps = dict.fromkeys(counted(methods.lookup("forward", forward)), 3)
 
     def truncated(a):
         return ROOTS[function](
@@ -284,13 +292,13 @@ def message(root, *args, **given):
 
 def test_an_unknown_word_is_answered_with_the_nearest_right_one():
     a = np.eye(2)
-    forwards = ", ".join(registry.names("forward"))
+    forwards = ", ".join(methods.names("forward"))
     assert message(mssbench.sqrtm, a, forward="eig") == (
         f"Unknown forward 'eig'. Did you mean 'eigh'? Known: {forwards}."
     )
     assert message(mssbench.sqrtm, a, backward="lowner") == (
         "Unknown backward 'lowner'. Did you mean 'loewner'? "
-        f"Known: {', '.join(registry.names('backward'))}."
+        f"Known: {', '.join(methods.names('backward'))}."
     )
     assert message(mssbench.sqrtm, a, forward="newton_schulz", iteration=3) == (
         "forward 'newton_schulz' takes no 'iteration'. Unknown parameter 'iteration'. "
@@ -369,6 +377,83 @@ def test_a_root_the_forward_does_not_compute_is_refused():
     assert message(mssbench.isqrtm, np.eye(2), forward="taylor") == (
         "taylor does not compute isqrt."
     )
+
+
+# ------------------------------------------------------------------------------------ check=True
+
+
+BOTH = pytest.mark.parametrize("put", [np.asarray, torch.tensor], ids=["numpy", "torch"])
+
+
+@BOTH
+def test_a_matrix_that_is_not_finite_is_named_when_checked(put):
+    a = np.stack([np.eye(3)] * 6).reshape(2, 3, 3, 3)
+    a[1, 1, 0, 2] = np.nan
+    assert message(mssbench.sqrtm, put(a), check=True) == (
+        "matrix [1, 1] has entries that are not finite."
+    )
+    a[0, 2, 0, 0] = np.inf
+    assert message(mssbench.isqrtm, put(a), check=True) == (
+        "matrix [0, 2] (and 1 more) has entries that are not finite."
+    )
+
+
+@BOTH
+def test_a_matrix_that_is_not_symmetric_is_named_when_checked(put):
+    a = np.stack([np.eye(3)] * 4)
+    a[2, 0, 1] = 1e-3
+    assert message(mssbench.sqrtm, put(a), check=True) == (
+        "matrix [2] is not symmetric: |A - Aᵀ| = 1e-03. "
+        "If it should be, take its symmetric part, (A + Aᵀ) / 2."
+    )
+    assert message(mssbench.sqrtm, put(a[2]), check=True).startswith("the matrix is not symmetric")
+    assert mssbench.sqrtm(put(a)).shape == a.shape  # unchecked: the lower triangle is the matrix
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_rounding_is_let_pass_when_checked(dtype):
+    x = torch.randn(4, 16, 3, dtype=dtype)  # rank 3: thirteen eigenvalues are 0 but for rounding
+    a = x @ x.mT
+    a[:, 0, 1] *= 1 + torch.finfo(dtype).eps
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mssbench.sqrtm(a, forward="minimax_hybrid", check=True)
+
+
+@BOTH
+def test_indefinite_matrices_are_counted_when_checked_and_clamped(put):
+    a = np.stack([np.diag([1.0, s, 4.0]) for s in (1, -1, 2, -0.5)])
+    with pytest.warns(IndefiniteWarning) as caught:
+        y = mssbench.sqrtm(put(a), check=True)
+    assert str(caught[0].message) == (
+        "2 of 4 matrices have negative eigenvalues, down to -1: "
+        "spectral methods count these as 0, iterations may diverge."
+    )
+    assert caught[0].filename == __file__
+    assert error(y, np.sqrt(a.clip(0))) < 1e-15
+
+
+def test_nothing_is_checked_unless_asked_and_empty_batches_pass():
+    a = np.full((2, 3, 3), np.nan)
+    assert np.isnan(mssbench.sqrtm(a, forward="newton_schulz")).all()
+    assert mssbench.sqrtm(np.ones((0, 3, 3)), check=True).shape == (0, 3, 3)
+
+
+@pytest.mark.parametrize("forward", ["eigh", "svd", "eigh_parallel", "newton_schulz"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_matrix_with_nan_spoils_its_own_root_only(forward, dtype):
+    a = torch.eye(3, dtype=dtype).repeat(5, 1, 1) * 4
+    a[2, 1, 0] = torch.nan
+    y = mssbench.sqrtm(a, forward=forward)
+    assert torch.isnan(y[2]).any()
+    y[2] = 0
+    a[2] = 0
+    assert torch.allclose(y, a / 2, atol=1e-6)
+    if forward in ("eigh", "svd"):
+        b = a.numpy().copy()
+        b[2] = np.nan
+        y = mssbench.sqrtm(b, forward=forward)
+        assert np.isnan(y).any((1, 2)).tolist() == [False, False, True, False, False]
 
 
 def test_pair_answers_the_harness_in_its_own_words():

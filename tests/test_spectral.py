@@ -19,7 +19,7 @@ from matrices import (
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import mssbench
-from mssbench import arrays, decompose, problems, registry, roots
+from mssbench import arrays, decompose, methods, problems, registry, roots
 from mssbench.bench import Settings
 from mssbench.clock import Policy
 from mssbench.errors import InputError, Unsupported
@@ -169,7 +169,7 @@ def test_batched_qr_is_as_good_as_lapack(n, dtype):
             limit = 40 * u if function == "sqrt" else 80 * u
             y = root_of(a, "batched_qr", function)
             assert error(y, exact_root(seen, function)) < limit * harder
-        root = registry.lookup("forward", "batched_qr").call(a, frozenset(["eigen"]))
+        root = methods.lookup("forward", "batched_qr").call(a, frozenset(["eigen"]))
         w, v = (x.astype("float64") for x in root.eigen)
         assert error((v * w[:, None]) @ v.swapaxes(-1, -2), seen) < 30 * u
         assert abs(v.swapaxes(-1, -2) @ v - np.eye(a.shape[-1])).max() < 30 * u
@@ -215,7 +215,7 @@ def test_deflation_in_the_middle_and_columns_whose_squares_vanish():
         b[:3, 3:] *= tiny
         b[3:, :3] *= tiny
         assert error(root_of(b, "batched_qr"), exact_root(b, "sqrt")) < 1e-14
-        v = registry.lookup("forward", "batched_qr").call(b, frozenset(["eigen"])).eigen[1]
+        v = methods.lookup("forward", "batched_qr").call(b, frozenset(["eigen"])).eigen[1]
         assert abs(v.T @ v - np.eye(6)).max() < 1e-14
     for tiny in (1e-18, 3e-23, 1e-25):
         c = (np.eye(4) + tiny * (1 - np.eye(4))).astype("float32")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import CELL, called
 
-from mssbench import registry, suite, sweep
+from mssbench import methods, suite, sweep
 from mssbench.errors import SuiteError
 from mssbench.records import CELL_KEY, Cell
 
@@ -116,7 +116,7 @@ def test_a_parameter_goes_to_the_methods_that_take_it(load):
 
 def test_a_parameter_that_is_not_given_has_its_default(load):
     (method,) = {c for c in cells(load, GOOD.replace("eigh", "newton_schulz")) if c.size == 4}
-    defaults = registry.lookup("forward", "newton_schulz").parameters
+    defaults = methods.lookup("forward", "newton_schulz").parameters
     assert method.parameters == {k: p.default for k, p in defaults.items()}
 
 
@@ -284,12 +284,12 @@ def size(text):
     return GOOD.replace("[4, 8]", text)
 
 
-FORWARDS = f"Known: {', '.join(registry.names('forward'))}."
-BACKWARDS = f"Known: {', '.join(registry.names('backward'))}."
+FORWARDS = f"Known: {', '.join(methods.names('forward'))}."
+BACKWARDS = f"Known: {', '.join(methods.names('backward'))}."
 EXCLUDABLE = {
     "backend", *CELL_KEY,
-    *(p for m in registry.methods("forward").values() for p in m.parameters),
-    *(f"backward_{p}" for m in registry.methods("backward").values() for p in m.parameters),
+    *(p for m in methods.known("forward").values() for p in m.parameters),
+    *(f"backward_{p}" for m in methods.known("backward").values() for p in m.parameters),
 }  # fmt: skip
 SHIPPED = ", ".join(sorted(suite.shipped()))
 REFUSED = {
@@ -553,7 +553,7 @@ def test_smoke_has_every_built_in_method():
     for kind in ("forward", "backward"):
         ours = {
             m.name
-            for m in registry.methods(kind).values()
+            for m in methods.known(kind).values()
             if m.call.__module__.startswith(f"mssbench.{kind}.")
         }
         assert ours <= {getattr(c, kind) for c in cells}

@@ -34,8 +34,21 @@ def loewner(root: Root, function: Function, g: Array) -> Array:
         w, v = root.eigen
         xp = namespace(w)
         d = xp.sqrt(w)
-    di, dj = d[..., :, None], d[..., None, :]
-    divisor = di + dj if function == "sqrt" else -(di * dj) * (di + dj)
-    divisor = xp.where(divisor == 0, xp.inf, divisor)
+    # L is 0 where it would be infinite. That is decided on vectors: on matrices it costs more than
+    # the division itself.
+    if function == "sqrt":
+        null = xp.where(d == 0, xp.finfo(d.dtype).max, xp.zeros_like(d))  # its square is infinite
+        divisor = _column(d) + _row(d) + _column(null) * _row(null)
+    else:
+        d = xp.where(d == 0, xp.inf, d)
+        divisor = -(_column(d) * _row(d)) * (_column(d) + _row(d))
     vt = transpose(v)
     return v @ ((vt @ g @ v) / divisor) @ vt
+
+
+def _column(x: Array) -> Array:
+    return x[..., :, None]
+
+
+def _row(x: Array) -> Array:
+    return x[..., None, :]

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from mssbench import arrays, console, environment, registry, units
+from mssbench import arrays, console, environment, methods, units
 from mssbench.errors import NotInstalled, Unavailable
 
 
@@ -30,13 +30,13 @@ def examine() -> dict[str, Any]:
 
 
 def _backend(library: str, device: str) -> dict[str, Any]:
-    methods = [m.name for m in registry.methods("forward").values() if library in m.libraries]
+    forwards = [m.name for m in methods.known("forward").values() if library in m.libraries]
     found = {"library": library, "device": device, "available": True, "reason": ""}
     try:
         environment.check_library(library, device)
     except (NotInstalled, Unavailable) as error:
         found |= {"available": False, "reason": str(error)}
-    return found | {"forwards": methods}
+    return found | {"forwards": forwards}
 
 
 def _findings(facts: dict[str, Any], backends: list[dict[str, Any]]) -> Iterator[dict[str, str]]:

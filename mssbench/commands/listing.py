@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from mssbench import arrays, console, environment, problems, registry, suite
+from mssbench import arrays, console, environment, methods, problems, registry, suite
 from mssbench.errors import NotInstalled, RegistryError, Unavailable, unknown
 
 KINDS = ("backends", "backwards", "problems", "suites")
@@ -19,7 +19,7 @@ def listing(what: str, also: Sequence[Path]) -> list[dict[str, Any]]:
     if what not in KINDS:
         raise RegistryError(unknown("list", what, KINDS))
     for file in also:
-        registry.load_file(file)
+        methods.load_file(file)
     return list({
         "backends": _backends, "backwards": _backwards, "problems": _problems, "suites": _suites,
     }[what]())  # fmt: skip
@@ -45,8 +45,8 @@ def _by_method(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _backends() -> Iterator[dict[str, Any]]:
-    failed = registry.load_plugins("forward")
-    for method in registry.methods("forward").values():
+    failed = methods.load_plugins("forward")
+    for method in methods.known("forward").values():
         for library in method.libraries:
             yield {
                 "backend": f"{library}/{method.name}",
@@ -56,7 +56,7 @@ def _backends() -> Iterator[dict[str, Any]]:
                 "parameters": [p.describe() for p in method.parameters.values()],
                 "inexact": method.inexact,
                 "sizes": list(method.sizes),
-                "here": registry.missing(method) or _here(library),
+                "here": methods.missing(method) or _here(library),
                 "cite": method.cite,
             }
     for name, reason in failed.items():
@@ -64,8 +64,8 @@ def _backends() -> Iterator[dict[str, Any]]:
 
 
 def _backwards() -> Iterator[dict[str, Any]]:
-    failed = registry.load_plugins("backward")
-    for method in registry.methods("backward").values():
+    failed = methods.load_plugins("backward")
+    for method in methods.known("backward").values():
         yield {
             "backward": method.name,
             "summary": method.summary,
@@ -84,7 +84,7 @@ def _partners(backward: registry.Method) -> str:
     """The forwards it pairs with, where that is not any."""
     if not backward.only:
         return ""
-    forwards = registry.methods("forward").values()
+    forwards = methods.known("forward").values()
     return ", ".join(f.name for f in forwards if set(backward.fields) <= set(f.fields))
 
 

@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from mssbench import console as shapes
-from mssbench import environment, registry, units
+from mssbench import environment, methods, units
 from mssbench import suite as suites
 from mssbench.cost import estimate
 from mssbench.errors import (
@@ -42,7 +42,7 @@ def choose(
 ) -> Suite:
     """The suite as asked for. Raises SuiteError, or RunError for a device that is not there."""
     for file in also:
-        registry.load_file(file)
+        methods.load_file(file)
     chosen = suites.load(
         suites.find(name),
         auto=environment.default_device(),

@@ -1,0 +1,87 @@
+"""What may be handed to a root, and the words for what may not. All of these raise InputError."""
+
+import warnings
+
+import numpy as np
+
+from mssbench import arrays
+from mssbench.arrays import Array, namespace, transpose
+from mssbench.errors import IndefiniteWarning, InputError
+from mssbench.registry import Method
+
+
+def check_matrix(a: Array) -> None:
+    """Whether `a` is an array of square floating-point matrices."""
+    name = type(a).__module__.partition(".")[0]
+    if name not in arrays.LIBRARIES:
+        raise InputError(f"expected a torch, numpy or cupy array, got {type(a).__name__}.")
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        raise InputError(f"expected square matrices (..., n, n), got shape {tuple(a.shape)}.")
+    if arrays.dtype_name(a) not in arrays.STORAGE.values():
+        raise InputError(
+            f"expected floating-point matrices, got {arrays.dtype_name(a)}. {_convert(a)}"
+        )
+
+
+def check_takes(method: Method, a: Array) -> None:
+    """Whether the method computes with arrays like `a`."""
+    library, dtype = arrays.library(a), arrays.dtype_name(a)
+    if library not in method.libraries:
+        raise InputError(
+            f"{method.kind} {method.name!r} takes {' or '.join(method.libraries)} arrays, "
+            f"not {library}."
+        )
+    known = [p for p in arrays.PRECISIONS[library] if p in method.precisions]
+    if dtype not in known:
+        known = [p for p in known if p in arrays.STORAGE.values()]
+        raise InputError(
+            f"{method.kind} {method.name!r} takes {' or '.join(known)} {library} arrays, "
+            f"not {dtype}. {_convert(a)}"
+        )
+    if method.sizes and a.shape[-1] not in method.sizes:
+        sizes = " or ".join(map(str, method.sizes))
+        raise InputError(f"{method.kind} {method.name!r} takes size {sizes}, not {a.shape[-1]}.")
+
+
+def _convert(a: Array) -> str:
+    how = "a.double()" if arrays.library(a) == "torch" else 'a.astype("float64")'
+    return f"Convert first, for example {how}."
+
+
+def check_values(a: Array) -> None:
+    """Whether each matrix is finite and symmetric; warns of those that are indefinite.
+
+    a: (..., n, n). Rounding is let pass: an asymmetry or a negative eigenvalue of up to n eps |A|,
+    |A| the Frobenius norm. Takes an eigendecomposition, and waits for the device.
+    """
+    n = a.shape[-1]
+    if 0 in a.shape:
+        return
+    batch = arrays.widened(arrays.detach(a)).reshape(-1, n, n)
+    finite = arrays.to_numpy(namespace(a).isfinite(batch).all(-1).all(-1)) == 1
+    _refuse(~finite, a, "has entries that are not finite")
+    rounding = n * arrays.epsilon(a) * arrays.to_numpy(arrays.frobenius_norm(batch))[:, 0, 0]
+    skew = arrays.to_numpy(arrays.frobenius_norm(batch - transpose(batch)))[:, 0, 0]
+    _refuse(
+        skew > rounding,
+        a,
+        f"is not symmetric: |A - Aᵀ| = {skew.max():.0e}. "
+        "If it should be, take its symmetric part, (A + Aᵀ) / 2",
+    )
+    lowest = arrays.to_numpy(namespace(a).linalg.eigvalsh(batch))[:, 0]
+    if indefinite := int((lowest < -rounding).sum()):
+        warnings.warn(
+            f"{indefinite} of {len(batch)} matrices have negative eigenvalues, down to "
+            f"{lowest.min():.2g}: spectral methods count these as 0, iterations may diverge.",
+            IndefiniteWarning,
+            stacklevel=4,
+        )
+
+
+def _refuse(wrong: np.ndarray, a: Array, why: str) -> None:
+    if not wrong.any():
+        return
+    first = ", ".join(map(str, np.unravel_index(int(wrong.argmax()), a.shape[:-2] or (1,))))
+    which = f"matrix [{first}]" if a.ndim > 2 else "the matrix"
+    others = int(wrong.sum()) - 1
+    raise InputError(f"{which}{f' (and {others} more)' if others else ''} {why}.")
