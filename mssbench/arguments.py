@@ -5,22 +5,23 @@ import warnings
 import numpy as np
 
 from mssbench import arrays
-from mssbench.arrays import Array, namespace, transpose
+from mssbench.arrays import Array
 from mssbench.errors import IndefiniteWarning, InputError
-from mssbench.registry import Method
+from mssbench.registry import Function, Method
 
 
 def check_matrix(a: Array) -> None:
     """Whether `a` is an array of square floating-point matrices."""
     name = type(a).__module__.partition(".")[0]
-    if name not in arrays.LIBRARIES:
+    if name not in arrays.LIBRARIES or isinstance(a, np.matrix):
         raise InputError(f"expected a torch, numpy or cupy array, got {type(a).__name__}.")
+    if getattr(a, "is_sparse", False) or str(getattr(a, "layout", "")).startswith("torch.sparse"):
+        raise InputError("expected dense matrices, got a sparse tensor: take a.to_dense().")
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
         raise InputError(f"expected square matrices (..., n, n), got shape {tuple(a.shape)}.")
     if arrays.dtype_name(a) not in arrays.STORAGE.values():
-        raise InputError(
-            f"expected floating-point matrices, got {arrays.dtype_name(a)}. {_convert(a)}"
-        )
+        how = "If it is real, take a.real." if "complex" in arrays.dtype_name(a) else _convert(a)
+        raise InputError(f"expected floating-point matrices, got {arrays.dtype_name(a)}. {how}")
 
 
 def check_takes(method: Method, a: Array) -> None:
@@ -48,31 +49,38 @@ def _convert(a: Array) -> str:
     return f"Convert first, for example {how}."
 
 
-def check_values(a: Array) -> None:
+def check_values(a: Array, function: Function) -> None:
     """Whether each matrix is finite and symmetric; warns of those that are indefinite.
 
     a: (..., n, n). Rounding is let pass: an asymmetry or a negative eigenvalue of up to n eps |A|,
-    |A| the Frobenius norm. Takes an eigendecomposition, and waits for the device.
+    |A| the Frobenius norm. On the host and in float64, whatever the scale and device of `a`.
     """
     n = a.shape[-1]
     if 0 in a.shape:
         return
-    batch = arrays.widened(arrays.detach(a)).reshape(-1, n, n)
-    finite = arrays.to_numpy(namespace(a).isfinite(batch).all(-1).all(-1)) == 1
-    _refuse(~finite, a, "has entries that are not finite")
-    rounding = n * arrays.epsilon(a) * arrays.to_numpy(arrays.frobenius_norm(batch))[:, 0, 0]
-    skew = arrays.to_numpy(arrays.frobenius_norm(batch - transpose(batch)))[:, 0, 0]
+    batch = arrays.to_numpy(a).reshape(-1, n, n)
+    _refuse(~np.isfinite(batch).all((1, 2)), a, "has entries that are not finite")
+    scale = np.abs(batch).max((1, 2))
+    batch = batch / np.where(scale > 0, scale, 1)[:, None, None]
+    rounding = n * arrays.epsilon(a) * np.linalg.norm(batch, axis=(1, 2))
+    skew = np.linalg.norm(batch - batch.swapaxes(1, 2), axis=(1, 2))
+    wrong = skew > rounding
     _refuse(
-        skew > rounding,
+        wrong,
         a,
-        f"is not symmetric: |A - Aᵀ| = {skew.max():.0e}. "
+        f"is not symmetric: |A - Aᵀ| = {skew[wrong.argmax()]:.0e} of its largest entry. "
         "If it should be, take its symmetric part, (A + Aᵀ) / 2",
     )
-    lowest = arrays.to_numpy(namespace(a).linalg.eigvalsh(batch))[:, 0]
+    lowest = np.linalg.eigvalsh(batch)[:, 0]
     if indefinite := int((lowest < -rounding).sum()):
+        effect = (
+            "these count as 0 where eigenvalues are taken, as |w| for svd, and iterations diverge"
+            if function == "sqrt"
+            else "they have no inverse root, and what comes out is not finite or means nothing"
+        )
         warnings.warn(
             f"{indefinite} of {len(batch)} matrices have negative eigenvalues, down to "
-            f"{lowest.min():.2g}: spectral methods count these as 0, iterations may diverge.",
+            f"{(lowest * scale).min():.2g}: {effect}.",
             IndefiniteWarning,
             stacklevel=4,
         )

@@ -1,25 +1,35 @@
-"""One cell on the bench: its calls verified, weighed, timed, and verified again.
+"""One cell on the bench: its calls verified, weighed, counted, timed, and verified again.
 
 What is timed has been verified on the inputs that are timed, and the output of the last timed call
-is verified once more. Errors are the worse of the two.
+is verified once more: a worse error there counts. Inputs rotate, so that an answer left over
+from the call before is a wrong one.
 """
 
-import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 
-from mssbench import arrays, memory, registry, roots
+from mssbench import anchors, arrays, limits, roots
 from mssbench.arrays import Array
-from mssbench.clock import Call, Clock, CudaClock, HostClock, Policy, Prepare, Spent, sample
-from mssbench.records import Cell, Measurement, Timing, clocks, phases
+from mssbench.calls import Calls, calls
+from mssbench.clock import Clock, CudaClock, GraphClock, HostClock, synchronizer, waits_for_device
+from mssbench.errors import Unsupported
+from mssbench.guard import watched
+from mssbench.noise import noise
+from mssbench.records import Cell, Measurement, Status, clocks, phases
+from mssbench.rotation import Input, Rotation
+from mssbench.sampling import Policy, Spent, sample
 from mssbench.truth import Truth
+from mssbench.work import work
 
+_ROUNDING = 8.0  # times an error: what another order of the same matrices may do to it
 _MOST_PREPARED_BYTES = 2**28  # recorded forwards that may wait for their backward at once
+_known: dict[tuple[str, int], Mapping[str, Mapping[str, Any]]] = {}
+_SHORTEST_COLD = 20e-6  # seconds: events resolve half a microsecond, and a cold call stands alone
 
 
 @dataclass(frozen=True)
@@ -34,11 +44,11 @@ class Violation(Exception):  # noqa: N818
     """A method broke its contract: wrong shape, type or library, or it wrote into its input."""
 
 
-class Calls(NamedTuple):
-    """What is timed in one phase."""
+class Prepared(NamedTuple):
+    """What one call consumes, and which of the rotating inputs it is made of."""
 
-    prepare: Prepare  # builds what one call consumes
-    call: Call  # -> root, or (root, gradient)
+    input: Input
+    what: Any
 
 
 class First(NamedTuple):
@@ -48,95 +58,153 @@ class First(NamedTuple):
     errors: Mapping[str, Any]
 
 
+class Phase(NamedTuple):
+    """A phase of a cell, ready to be timed on any clock."""
+
+    name: str
+    calls: Calls
+    first: First
+    work: Mapping[str, Any]  # columns of memory and counts
+
+
 @dataclass
 class Bench:
     """A cell with its arrays, and the truth to hold against them."""
 
     cell: Cell
     pair: roots.Pair
-    a: Array  # (b, n, n)
-    g: Array  # (b, n, n)
+    rotation: Rotation
     truth: Truth
     settings: Settings
     spent: Spent
 
     def run(self) -> Iterator[Measurement]:
         """The rows of every phase. Raises Violation, and whatever the method raises."""
-        calls = {phase: self._calls(phase) for phase in phases(self.cell)}
-        first = {phase: self._first(phase, calls[phase]) for phase in calls}
-        start = time.perf_counter()
-        weights = self._weigh()
-        # the call itself warms up; what weighs it is the harness's own
-        self.spent.warmup += min(
-            time.perf_counter() - start, max(f.seconds for f in first.values())
-        )
-        for phase in calls:
-            for clock in clocks(self.cell):
-                yield self._timed(phase, clock, calls[phase], first[phase], weights[phase])
+        cell = self.cell
+        every = {phase: calls(self.pair, cell.library, phase) for phase in phases(cell)}
+        first = {phase: self._first(phase, every[phase]) for phase in every}
+        known = self._work(max(f.seconds for f in first.values()))
+        for name in every:
+            phase = Phase(name, every[name], first[name], known[name])
+            for clock, cache in clocks(cell):
+                yield self._row(phase, clock, cache)
 
-    def _calls(self, phase: str) -> Calls:
-        """Torch is measured as autograd runs it; the other libraries by calling the backward."""
-        pair, a, g = self.pair, self.a, self.g
-        if self.cell.library == "torch":
-            if phase == "forward":
-                return Calls(_nothing, torch.inference_mode()(lambda _: pair.field(a)))
-            if phase == "step":
-                return Calls(lambda: _leaf(a), lambda leaf: _replay(_record(pair, leaf), g))
-            return Calls(
-                lambda: _record(pair, _leaf(a)),
-                lambda graph: _replay(graph, g),
-            )
-        if phase == "forward":
-            return Calls(_nothing, lambda _: pair.field(a))
-        if phase == "step":
-            return Calls(_nothing, lambda _: _explicit(pair, pair.keep(a), g))
-        return Calls(lambda: pair.keep(a), lambda root: _explicit(pair, root, g))
+    def _work(self, seconds: float) -> Mapping[str, Mapping[str, Any]]:
+        """Memory and counts by phase: the same in every pass, so looked at in the first alone.
+
+        seconds: of the call itself, which warms up; what watches it is the harness's own.
+        """
+        cell, start = self.cell, time.perf_counter()
+        key = (cell.cell_id, id(self.pair.forward.call))
+        if key not in _known:
+            _known[key] = work(self.pair, cell.library, cell.device, self.rotation.first)
+            self.spent.warmup += min(time.perf_counter() - start, seconds)
+        return _known[key]
 
     def _first(self, phase: str, calls: Calls) -> First:
-        synchronize = _synchronize(self.cell.device)
+        synchronize = synchronizer(self.cell.device)
+        x = self.rotation.first
+        arrays.poison(x.a)  # a block that is recycled holds no old answer
         start = time.perf_counter()
-        prepared = calls.prepare()
+        prepared = calls.prepare(x)
         synchronize()
         middle = time.perf_counter()
         output = calls.call(prepared)
         synchronize()
         end = time.perf_counter()
         self.spent.warmup += end - start
-        return First(end - middle, self._verify(phase, output))
+        return First(end - middle, self._verify(phase, output, x))
 
-    def _timed(
-        self, phase: str, clock: str, calls: Calls, first: First, weight: Mapping[str, int | None]
-    ) -> Measurement:
-        last: list[Any] = [None]
+    def _row(self, phase: Phase, clock: str, cache: str) -> Measurement:
+        try:
+            return self._timed(phase, clock, cache)
+        except Unsupported as answer:  # this clock cannot time this phase; the others can
+            if clock == "wall":
+                raise
+            why, cell = str(answer), self.cell
+            return Measurement(cell, phase.name, clock, cache, Status.UNSUPPORTED, why, phase.work)
 
-        def keep(prepared: Any) -> None:
-            last[0] = calls.call(prepared)
+    def _timed(self, phase: Phase, clock: str, cache: str) -> Measurement:
+        cell, policy, calls = self.cell, self.settings.policy, phase.calls
+        last: list[Any] = [None, None]
 
-        cell, policy = self.cell, self.settings.policy
-        with _collected():
+        def prepare() -> Prepared:
+            x = self.rotation.next()
+            return Prepared(x, calls.prepare(x))
+
+        def call(prepared: Prepared) -> None:
+            last[:] = prepared.input, calls.call(prepared.what)
+
+        most = 1 if cache == "cold" else _most_calls(phase)
+        with watched(cell.device) as watch:
+            timer = self._timer(phase, clock, cache)
             timing = sample(
-                _clock(clock, cell.device), calls.prepare, keep, policy,
-                first_call=first.seconds, most_calls=_most_calls(phase, weight), spent=self.spent,
+                timer, prepare, call, policy,
+                first_call=phase.first.seconds, most_calls=most, spent=self.spent,
             )  # fmt: skip
-        values = _worst(first.errors, self._verify(phase, last[0]))
-        status, reason = self.truth.judge(phase, values, self.settings.max_error)
-        anchor = anchor_seconds(cell, clock, policy, self.spent)
-        values |= {**weight, "gemms": timing.statistics()["seconds_median"] / anchor}
-        known = {k: v for k, v in values.items() if v == v}  # a nan error is no number: null
-        return Measurement(cell, phase, clock, "hot", status, reason, known, timing)
+            if cell.device == "cuda":
+                calls.call(calls.prepare(self.rotation.first))
+                watch.look()  # while that is queued
+                torch.cuda.synchronize()
+        if isinstance(timer, GraphClock):
+            last[:] = self.rotation.first, timer.output
+        values = _worst(phase.first.errors, self._verify(phase.name, last[1], last[0]))
+        status, reason = self.truth.judge(phase.name, values, self.settings.max_error)
+        median = timing.statistics()["seconds_median"]
+        limit = self._limit(phase)
+        if status is Status.OK and limit.exceeded_by(median):
+            status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
+        flags = [*watch.flags, *(["queue_gap"] if getattr(timer, "gaps", False) else [])]
+        values |= {
+            **phase.work,
+            **limit.columns(median),
+            "gemms": median / anchors.anchor_seconds(cell, clock, policy, self.spent),
+            "flags": " ".join(flags),
+            "noise": noise(timing.samples, 0.0, flags),
+            "host_sync": self._host_sync(calls) if clock == "gpu" else None,
+        }
+        stated = {k: v for k, v in values.items() if v == v}  # a nan error is no number: null
+        return Measurement(cell, phase.name, clock, cache, status, reason, stated, timing)
 
-    def _verify(self, phase: str, output: Any) -> dict[str, Any]:
+    def _limit(self, phase: Phase) -> limits.Limit:
+        cell, a = self.cell, self.rotation.first.a
+        best = anchors.best(cell.device, cell.precision, self.spent)
+        product = 2.0 * cell.size**3 * cell.batch
+        return limits.limit(phase.name, a.nbytes, product, phase.work, best, cell.precision)
+
+    def _timer(self, phase: Phase, clock: str, cache: str) -> Clock:
+        """The clock, ready to time blocks. Raises Unsupported where it cannot."""
+        if clock == "wall":
+            return HostClock(synchronizer(self.cell.device))
+        if clock == "gpu":
+            if cache == "hot":
+                return CudaClock(torch.cuda)
+            if phase.first.seconds < _SHORTEST_COLD:
+                raise Unsupported("too short to be timed alone, as a cold call must be")
+            return CudaClock(torch.cuda, _flush())
+        if self.cell.library != "torch":
+            raise Unsupported(f"{self.cell.library} would not work on the stream that is captured")
+        if phase.name == "backward":
+            raise Unsupported("a recorded graph is used up by its backward: it cannot be replayed")
+        x = self.rotation.first
+        return GraphClock(torch.cuda, phase.calls.call, phase.calls.prepare(x))
+
+    def _host_sync(self, calls: Calls) -> bool:
+        x = self.rotation.first
+        return waits_for_device(torch.cuda, calls.call, calls.prepare(x))
+
+    def _verify(self, phase: str, output: Any, x: Input) -> dict[str, Any]:
         """The error columns of one output. Raises Violation for the wrong kind of array."""
         if phase == "forward":
             self._require_like_input("root", output)
-            return self.truth.root_errors(output)
+            return self.truth.root_errors(x.restore(output))
         y, s = output
         self._require_like_input("root", y)
         self._require_like_input("gradient", s)
-        return self.truth.root_errors(y) | self.truth.gradient_errors(s)
+        return self.truth.root_errors(x.restore(y)) | self.truth.gradient_errors(x.restore(s))
 
     def _require_like_input(self, name: str, x: Array) -> None:
-        a = self.a
+        a = self.rotation.first.a
         if not isinstance(x, type(a)):
             raise Violation(f"the {name} is a {type(x).__module__}.{type(x).__name__}")
         if tuple(x.shape) != tuple(a.shape):
@@ -145,124 +213,31 @@ class Bench:
             got, due = arrays.dtype_name(x), arrays.dtype_name(a)
             raise Violation(f"the {name} has dtype {got}, not {due}")
 
-    def _weigh(self) -> dict[str, dict[str, int | None]]:
-        """The memory columns by phase, from one call that is not timed.
 
-        Results stay alive until the watch has ended, as a caller would keep them.
-        """
-        pair, a, g = self.pair, self.a, self.g
-        with memory.peak(self.cell.library, self.cell.device) as peak:
-            if self.cell.backward == "none":
-                kept: Any = self._calls("forward").call(None)
-            elif self.cell.library == "torch":
-                with memory.saved_for_backward() as found:
-                    leaf, y = _record(pair, _leaf(a))
-                peak.mark()
-                kept = _replay((leaf, y), g)
-            else:
-                root = pair.keep(a)
-                peak.mark()
-                kept = _explicit(pair, root, g)
-        del kept
-        if self.cell.backward == "none":
-            return {"forward": {"peak_bytes": peak.whole}}
-        torch_cell = self.cell.library == "torch"
-        saved = found.bytes(y, leaf) if torch_cell else memory.root_bytes(root)
-        return {
-            "backward": {"peak_bytes": peak.second, "saved_bytes": saved},
-            "step": {"peak_bytes": peak.whole, "saved_bytes": saved},
-        }
-
-
-def _most_calls(phase: str, weight: Mapping[str, int | None]) -> int:
+def _most_calls(phase: Phase) -> int:
     """How many calls a sample may have: a backward consumes a recorded forward each."""
-    if phase != "backward":
+    if phase.name != "backward":
         return 10_000
-    return max(1, min(1000, _MOST_PREPARED_BYTES // max(weight["saved_bytes"] or 1, 1)))
-
-
-def _nothing() -> None:
-    """A plain forward consumes nothing."""
-
-
-def _leaf(a: Array) -> Array:
-    """The same matrices as the root of a new graph."""
-    return a.detach().requires_grad_()
-
-
-def _record(pair: roots.Pair, leaf: Array) -> tuple[Array, Array]:
-    """A fresh graph: (leaf, root)."""
-    return leaf, pair(leaf)
-
-
-def _replay(graph: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
-    """(root, gradient) of a recorded graph, which is used up."""
-    leaf, y = graph
-    (s,) = torch.autograd.grad(y, leaf, g)
-    return y, s
-
-
-def _explicit(pair: roots.Pair, root: registry.Root, g: Array) -> tuple[Array, Array]:
-    """(root, gradient) where no graph exists: the backward is called by name."""
-    return getattr(root, pair.function), pair.gradient(root, g)
+    return max(1, min(1000, _MOST_PREPARED_BYTES // max(phase.work["saved_bytes"] or 1, 1)))
 
 
 def _worst(first: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
-    """Column by column the larger of two verifications; nan counts as the largest."""
+    """The first verification, where the last is not worse by more than rounding; nan is the worst.
+
+    The last call had its matrices in other places, and what is rounded there is another number: the
+    first alone is the same in every run.
+    """
     return {name: _larger(x, last[name]) for name, x in first.items()}
 
 
 def _larger(x: Any, y: Any) -> Any:
     if x is None or x != x:
         return x
-    return x if y <= x else y  # y where it is nan: no comparison with it holds
+    return x if y <= _ROUNDING * x else y  # y where it is nan: no comparison with it holds
 
 
-@contextmanager
-def _collected() -> Iterator[None]:
-    """No garbage collection while sampling. The worker has frozen what it started with."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-def _synchronize(device: str) -> Callable[[], None]:
-    return torch.cuda.synchronize if device == "cuda" else _nothing
-
-
-def _clock(name: str, device: str) -> Clock:
-    return CudaClock(torch.cuda) if name == "gpu" else HostClock(_synchronize(device))
-
-
-_anchors: dict[tuple[Any, ...], Timing] = {}
-
-
-def anchor_seconds(cell: Cell, clock: str, policy: Policy, spent: Spent) -> float:
-    """Seconds of one batched product of the cell's shape: the unit of the column `gemms`.
-
-    torch's, whatever the cell's library, so that libraries compare; once per shape and process.
-    """
-    key = (cell.device, cell.precision, cell.size, cell.batch, clock)
-    if key not in _anchors:
-        dtype = getattr(torch, arrays.STORAGE[cell.precision])
-        generator = torch.Generator().manual_seed(0)
-        x = torch.randn(cell.batch, cell.size, cell.size, generator=generator)
-        x = x.to(cell.device, dtype)
-        out = torch.empty_like(x)
-
-        def product(_: Any) -> Array:
-            return torch.bmm(x, x, out=out)
-
-        with torch.inference_mode(), _collected():
-            start = time.perf_counter()
-            product(None)
-            _synchronize(cell.device)()
-            first = time.perf_counter() - start
-            spent.warmup += first
-            _anchors[key] = sample(
-                _clock(clock, cell.device), _nothing, product, policy, first_call=first, spent=spent
-            )
-    return float(_anchors[key].statistics()["seconds_median"])
+@lru_cache(maxsize=1)
+def _flush() -> Callable[[], object]:
+    """Writes twice the device's L2 cache. Allocated once: that can take a second."""
+    size = 2 * torch.cuda.get_device_properties().L2_cache_size
+    return torch.empty(size, dtype=torch.uint8, device="cuda").zero_

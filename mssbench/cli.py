@@ -146,7 +146,7 @@ def list_(
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Say what this machine is, what can run on it, and why the rest cannot."""
+    """Say what can run on this machine, what will spoil its results, and what to do about it."""
     from mssbench.commands import doctor as command
 
     found = command.examine()

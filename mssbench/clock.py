@@ -1,19 +1,16 @@
-"""How one phase is timed: warm up, choose the calls of a sample, sample until it is enough.
+"""The three clocks: `wall`, what a caller waits; `gpu`, the device's work; `graph`, its replay.
 
-A clock measures a block of calls; the policy around it is the same for every clock, so a fake
-one can test it. Seconds are per call. No sample is ever discarded for its value.
+They are never mixed: each has rows of its own. How often a clock is asked is in sampling.py.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, inf
+from importlib import import_module
 from typing import Any, Protocol
 
-from mssbench.records import Timing
+from mssbench.errors import Unsupported
 
-Prepare = Callable[[], Any]  # builds, outside the timed window, what one call consumes
 Call = Callable[[Any], object]  # the call that is timed
 
 
@@ -25,6 +22,17 @@ class Clock(Protocol):
     def block(self, call: Call, prepared: Sequence[Any]) -> float:
         """Seconds from before the first to after the last of `call(p) for p in prepared`."""
         ...
+
+
+def synchronizer(device: str) -> Callable[[], None]:
+    """What waits until the device has done all that is queued: nothing on a CPU."""
+    if device != "cuda":
+        return _nothing
+    return import_module("torch").cuda.synchronize  # type: ignore[no-any-return]
+
+
+def _nothing() -> None:
+    """There is no queue to wait for."""
 
 
 class HostClock:
@@ -53,14 +61,17 @@ class CudaClock:
     take, which every block learns for the next. A call that waits for the device itself (a checked
     solve) contains that wait whatever the lead is: after a few late blocks the lead stays short.
     The spin is finite, so it cannot deadlock.
+
+    cool: queues what empties the device's cache, before the spin and outside the window.
     """
 
     name = "gpu"
     _SHORTEST, _LONGEST = 50e-6, 50e-3  # seconds of spin
     _PATIENCE = 3  # late blocks in a row, with a lead that grew each time, before a call waits
 
-    def __init__(self, cuda: Any) -> None:
+    def __init__(self, cuda: Any, cool: Callable[[], object] | None = None) -> None:
         self._cuda = cuda  # torch.cuda
+        self._cool = cool
         self._cycles_per_second = _spin_rate(cuda)
         self._per_call = 0.0  # seconds to queue one
         self._late = 0
@@ -69,6 +80,8 @@ class CudaClock:
         """Device seconds of the block."""
         start, end = self._cuda.Event(enable_timing=True), self._cuda.Event(enable_timing=True)
         lead = self._lead(len(prepared))
+        if self._cool is not None:
+            self._cool()
         self._cuda.synchronize()
         self._cuda._sleep(int(lead * self._cycles_per_second))
         start.record()
@@ -83,6 +96,11 @@ class CudaClock:
         # a wait for the device is a wait for the spin too, which is not the call's
         self._per_call = (queued * 1e-9 - (lead if late else 0.0)) / len(prepared)
         return float(start.elapsed_time(end)) * 1e-3
+
+    @property
+    def gaps(self) -> bool:
+        """Whether the last window holds gaps in which the device waited for the host."""
+        return self._late > 0
 
     def _lead(self, calls: int) -> float:
         if self._late >= self._PATIENCE:
@@ -103,91 +121,62 @@ def _spin_rate(cuda: Any) -> float:
     return cycles / (float(start.elapsed_time(end)) * 1e-3)
 
 
-@dataclass(frozen=True)
-class Policy:
-    """When a measurement is enough."""
+class GraphClock:
+    """A call captured once as a CUDA graph, and a pair of events around its replays.
 
-    min_seconds: float = 0.2  # of timed calls
-    min_samples: int = 20
-    max_seconds: float = 2.0  # of the wall, with what prepares a call; then `few` samples do
-    max_samples: int = 1000
-    warmup_seconds: float = 0.05
-    block_seconds: float = 1e-3  # a sample shorter than this is mostly the clock's own error
-
-    few = 3  # samples even of the slowest call: a median and some idea of its spread
-
-    def enough(self, count: int, timed: float, wall: float) -> bool:
-        """Whether `count` samples of `timed` seconds, made in `wall` seconds, may stop."""
-        if count >= self.max_samples:
-            return True
-        if max(timed, wall) >= self.max_seconds:
-            return count >= min(self.few, self.min_samples)
-        return count >= self.min_samples and timed >= self.min_seconds
-
-    def calls(self, call: float, prepare: float, most: int) -> int:
-        """Calls of a sample: so many that it is no blink, so few that enough samples fit.
-
-        call, prepare: seconds of one call, and of building what it consumes.
-        """
-        wanted = ceil(self.block_seconds / call) if call > 0 else most
-        room = self.max_seconds / max(self.min_samples, 1)
-        fit = int(room / (call + prepare)) if call + prepare > 0 else most
-        return max(1, min(wanted, fit, most))
-
-
-@dataclass
-class Spent:
-    """Where a cell's wall time went, in seconds; the rest is the harness's own."""
-
-    problem: float = 0.0
-    reference: float = 0.0
-    warmup: float = 0.0
-    samples: float = 0.0
-    total: float = 0.0
-
-    @property
-    def own(self) -> float:
-        """Everything that is neither input, truth, warm-up nor sample."""
-        return self.total - self.problem - self.reference - self.warmup - self.samples
-
-
-def sample(
-    clock: Clock,
-    prepare: Prepare,
-    call: Call,
-    policy: Policy,
-    *,
-    first_call: float,
-    most_calls: int = 10_000,
-    spent: Spent | None = None,
-    now: Callable[[], float] = time.perf_counter,
-) -> Timing:
-    """Warm up, choose the calls of a sample, then sample until the policy has enough.
-
-    prepare: builds what one call consumes, outside the timed window; most_calls bounds how many
-    such things exist at once. first_call: seconds of a call made before, which counts as warm-up.
+    What is left is the device's work alone: nothing is launched from the host in between. The
+    captured inputs stay where they are, so every replay computes the same.
     """
-    spent = spent or Spent()
-    start = now()
-    fastest, preparing, warm, count = first_call, inf, first_call, 1
-    while warm < policy.warmup_seconds or count < 2:
-        begun = now()
-        prepared = [prepare()]
-        preparing = min(preparing, now() - begun)
-        seconds = clock.block(call, prepared)
-        del prepared
-        fastest, count = min(fastest, seconds), count + 1
-        warm = max(warm + seconds, first_call + now() - start)  # building warms up as well
-        if count >= policy.max_samples:
-            break  # a clock that shows no progress must not hang the run
-    calls = policy.calls(fastest, preparing, most_calls)
-    middle = now()
-    spent.warmup += middle - start
-    samples: list[float] = []
-    timed = 0.0
-    while not policy.enough(len(samples), timed, now() - middle):
-        seconds = clock.block(call, [prepare() for _ in range(calls)])
-        samples.append(seconds / calls)
-        timed += seconds
-    spent.samples += now() - middle
-    return Timing(tuple(samples), calls, first_call)
+
+    name = "graph"
+    _WARM = 3  # calls on the side stream, so that nothing is set up while capturing
+
+    def __init__(self, cuda: Any, call: Call, prepared: Any) -> None:
+        """Capture `call(prepared)`. Raises Unsupported where that cannot be."""
+        self._cuda = cuda
+        self._graph = cuda.CUDAGraph()
+        self.output: Any = None  # of the captured call: every replay writes it anew
+        side = cuda.Stream()
+        side.wait_stream(cuda.current_stream())
+        try:
+            with cuda.stream(side):
+                for _ in range(self._WARM):
+                    call(prepared)
+            cuda.current_stream().wait_stream(side)
+            with cuda.graph(self._graph):
+                self.output = call(prepared)
+        except Exception as error:
+            cuda.synchronize()
+            raise Unsupported(f"cannot be captured as a CUDA graph: {_first_line(error)}") from None
+
+    def block(self, call: Call, prepared: Sequence[Any]) -> float:
+        """Device seconds of as many replays as there are things prepared; `call` was captured."""
+        del call
+        start, end = self._cuda.Event(enable_timing=True), self._cuda.Event(enable_timing=True)
+        self._cuda.synchronize()
+        start.record()
+        for _ in prepared:
+            self._graph.replay()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) * 1e-3
+
+
+def waits_for_device(cuda: Any, call: Call, prepared: Any) -> bool:
+    """Whether a call itself waits for the device: its `gpu` time then holds host gaps by nature.
+
+    Asked once per method and shape: a spin is queued, the call made, and the spin looked at.
+    """
+    spin = 20e-3
+    end = cuda.Event(enable_timing=True)
+    cuda.synchronize()
+    cuda._sleep(int(spin * _spin_rate(cuda)))
+    end.record()
+    call(prepared)
+    waited = bool(end.query())
+    cuda.synchronize()
+    return waited
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

@@ -287,6 +287,25 @@ def entries(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
     return Group(Text(title, "bold"), table)
 
 
+def remarks(title: str, records: Iterable[Mapping[str, str]]) -> Group:
+    """Dictionaries of sentences: the first in bold, numbered, the others named below it."""
+    parts: list[RenderableType] = [Text(title, "bold")]
+    for number, record in enumerate(records, 1):
+        (_, first), *rest = record.items()
+        table = Table(box=None, show_header=False)
+        table.add_column(no_wrap=True, justify="right")
+        table.add_column(overflow="fold")
+        table.add_row(Text(str(number)), Text(first, "bold"))
+        inner = Table(box=None, show_header=False, pad_edge=False)
+        inner.add_column(no_wrap=True, style="dim")
+        inner.add_column(overflow="fold")
+        for name, words in rest:
+            inner.add_row(Text(name), Text(words))
+        table.add_row("", inner)
+        parts += ["", table]
+    return Group(*parts)
+
+
 def _words(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))

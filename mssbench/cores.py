@@ -1,9 +1,11 @@
 """Parts of a batch side by side on the cores of a CPU.
 
 LAPACK takes the matrices of a batch one after another and gains little from more threads on a small
-one. Here each thread takes a part of the batch and has one BLAS thread.
+one. Here each thread takes a part of the batch, with one thread of its own for a BLAS that uses
+OpenMP, as torch's does.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -19,13 +21,15 @@ from mssbench.errors import Unsupported
 def threads(a: Array) -> int:
     """How many may share the batch of `a`, a torch tensor: 1 where it is not to be shared.
 
-    a: (..., n, n). Autograd would not see what another thread does to a part of a tensor.
+    a: (..., n, n). Autograd, or whoever counts operations, would not see what another thread does.
     Raises Unsupported on another device than a CPU.
     """
+    from torch.utils._python_dispatch import _get_current_dispatch_mode  # torch is there: a is its
+
     torch = namespace(a)
     if a.device.type != "cpu":
         raise Unsupported(f"only the cores of a CPU share a batch, and this one is on {a.device}")
-    if torch.is_grad_enabled() and a.requires_grad:
+    if (torch.is_grad_enabled() and a.requires_grad) or _get_current_dispatch_mode() is not None:
         return 1
     return min(torch.get_num_threads(), a.shape[:-2].numel())  # type: ignore[no-any-return]
 
@@ -68,3 +72,7 @@ def _alone() -> Any:
     """
     import_module("torch").get_num_threads()  # sets OpenMP up for this thread, which is undone here
     ThreadpoolController().select(user_api="openmp").limit(limits=1)
+
+
+# A child of a fork has none of these threads, but would wait for them.
+os.register_at_fork(after_in_child=_pool.cache_clear)

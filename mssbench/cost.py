@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from mssbench import methods
 from mssbench.arrays import STORAGE
-from mssbench.clock import Policy
 from mssbench.errors import NotInstalled
 from mssbench.records import Cell, clocks, phases
+from mssbench.sampling import Policy
 
 # Batched products per second of wall time are known only once measured; these are the order of
 # magnitude of one desktop core group and of one data-centre GPU, in flop/s, and of one call.
@@ -27,11 +27,12 @@ def estimate(cell: Cell, policy: Policy) -> Estimate:
     n, b = cell.size, cell.batch
     products = _products(cell)
     call = products * (2.0 * n**3 * b / _FLOPS[cell.device] + _CALL_SECONDS[cell.device])
-    timed = max(policy.min_seconds, call * policy.min_samples)
+    timed = max(policy.min_seconds, call * policy.min_samples)  # of all passes
     timed = min(timed, max(policy.max_seconds, policy.few * call))
     rows = len(phases(cell)) * len(clocks(cell))
     reference = 2e-3 + 2e-9 * n**3 * min(b, 8)  # shared by a group, so this is an upper estimate
-    seconds = rows * (timed + policy.warmup_seconds + 3 * call) + reference
+    warming = policy.passes * (policy.warmup_seconds + 3 * call)
+    seconds = rows * (timed + warming) + reference
     kept = 3 * (cell.iterations or 2) + 6 if cell.backward != "none" else 8
     return Estimate(seconds, float(kept * b * n * n * _BYTES[STORAGE[cell.precision]]))
 

@@ -81,6 +81,12 @@ class RunFolder:
         """Every row measured so far, as text."""
         return [] if self._hidden else peek(self.path)
 
+    def samples(self) -> dict[tuple[str, str, str, str], list[float]]:
+        """Seconds behind every row measured so far, by cell_id, phase, clock and cache."""
+        from mssbench.samples import read  # pyarrow: only where there is something to go on with
+
+        return {} if self._hidden else read(self.path)
+
     def append(self, rows: Sequence[Row], samples: Sequence[Sequence[float]]) -> None:
         """One finished cell, on disk when this returns: first the journal, then the table."""
         self._begin()

@@ -14,11 +14,12 @@ import torch
 
 from mssbench import arrays, memory, methods, problems, provenance, roots
 from mssbench.bench import Bench, Settings, Violation
-from mssbench.clock import Spent
 from mssbench.environment import check_library
-from mssbench.errors import NotInstalled, Unavailable, Unsupported
+from mssbench.errors import InputError, NotInstalled, Unavailable, Unsupported
 from mssbench.records import Cell, Measurement, Status, uniform
 from mssbench.registry import Method
+from mssbench.rotation import Rotation
+from mssbench.sampling import Spent
 from mssbench.truth import truth_of
 
 
@@ -55,6 +56,8 @@ def classify(error: BaseException) -> tuple[Status, str]:
     name, text = type(error).__name__, str(error)
     if isinstance(error, Unsupported):
         return Status.UNSUPPORTED, text
+    if isinstance(error, InputError):  # the same, out of a backward that autograd called
+        return Status.UNSUPPORTED, text.removesuffix(".")
     if isinstance(error, NotInstalled):
         return Status.NOT_INSTALLED, text
     if isinstance(error, Unavailable):
@@ -115,9 +118,11 @@ def _measure(
         like = arrays.empty(cell.library, cell.device, cell.precision)
         a, g = arrays.from_numpy(a64, like=like), arrays.from_numpy(g64, like=like)
         announce()
-        rows = tuple(Bench(cell, pair, a, g, truth, settings, spent).run())
-        if not bool((arrays.from_numpy(a64, like=like) == a).all()):
-            raise Violation(f"{cell.forward} wrote into its input")
+        rotation = Rotation(a, g, cell.seed)
+        rows = tuple(Bench(cell, pair, rotation, truth, settings, spent).run())
+        for x in (rotation.first, rotation.all[-1]):
+            if not bool((arrays.from_numpy(a64, like=like) == x.restore(x.a)).all()):
+                raise Violation(f"{cell.forward} wrote into its input")
     return rows
 
 

@@ -17,7 +17,7 @@ class RunProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._counts: Counter[str] = Counter()
+        self._statuses: dict[str, str] = {}  # by cell, in its latest pass
         self._waiting = ""
         self._progress = Progress(
             TextColumn("{task.fields[counts]}"),
@@ -50,7 +50,7 @@ class RunProgress:
         self._progress.stop()
 
     def begin(self, todo: int) -> None:
-        """How many cells are to be measured."""
+        """How many measurements there will be: cells times passes."""
         self._progress.update(self._task, total=todo)
 
     def __call__(self, event: Event) -> None:
@@ -63,6 +63,7 @@ class RunProgress:
         elif isinstance(event, Started):
             self._progress.update(self._task, cell=str(event.cell))
         elif isinstance(event, Finished):
-            self._counts[str(event.status or worst_status(event.rows))] += 1
-            words = status_words(self._counts).markup
+            status = str(event.status or worst_status(event.rows))
+            self._statuses[event.cell.cell_id] = status
+            words = status_words(Counter(self._statuses.values())).markup
             self._progress.update(self._task, advance=1, counts=words)

@@ -17,6 +17,7 @@ class Status(StrEnum):
     NONFINITE = "nonfinite"  # nan or inf in the output
     DIVERGED = "diverged"  # finite, but further from the truth than the zero matrix
     INACCURATE = "inaccurate"  # the error exceeds the suite's max_error
+    IMPLAUSIBLE = "implausible"  # faster than the machine's own ceilings allow
     OOM = "oom"  # out of memory
     TIMEOUT = "timeout"  # killed when it overstayed
     CRASHED = "crashed"  # raised, broke the contract, or took its worker down
@@ -27,7 +28,9 @@ class Status(StrEnum):
 
 
 # Measured, and the time is real; only OK may win a comparison.
-MEASURED = frozenset({Status.OK, Status.NONFINITE, Status.DIVERGED, Status.INACCURATE})
+MEASURED = frozenset(
+    {Status.OK, Status.NONFINITE, Status.DIVERGED, Status.INACCURATE, Status.IMPLAUSIBLE}
+)
 # Nothing ran, nor could it: the machine or the method lacks what the cell needs.
 ABSENT = frozenset({Status.UNSUPPORTED, Status.NOT_INSTALLED, Status.UNAVAILABLE})
 
@@ -95,12 +98,21 @@ def _value(text: str) -> Any:
         return text
 
 
+class Stop(StrEnum):
+    """Why sampling ended."""
+
+    PRECISION = "precision"  # the interval of the median is as narrow as asked
+    TIME = "max_seconds"
+    SAMPLES = "max_samples"
+
+
 class Timing(NamedTuple):
     """Seconds per call: raw samples, and how they were taken."""
 
     samples: tuple[float, ...]
     calls: int  # invocations inside one sample
     first_call: float  # the very first call, with everything it loads or compiles
+    stop: Stop = Stop.PRECISION
 
     def statistics(self) -> dict[str, Any]:
         """The time columns. Nothing is discarded: the samples are kept beside them."""
@@ -115,6 +127,8 @@ class Timing(NamedTuple):
             "seconds_high": x[high],
             "samples": len(x),
             "calls": self.calls,
+            "stop": str(self.stop),
+            "passes": 1,
             "first_call_seconds": self.first_call,
         }
 
@@ -148,9 +162,9 @@ class Column(NamedTuple):
     meaning: str
 
 
-PROTOCOL_VERSION = 1  # of the lines between a worker and its supervisor; see worker.py
-# History of the schema: 1, the first; 2, root_mae.
-SCHEMA_VERSION = 2
+PROTOCOL_VERSION = 2  # of the lines between a worker and its supervisor; see worker.py
+# History of the schema: 1, the first; 2, root_mae; 3, passes, noise, counts, limits.
+SCHEMA_VERSION = 3
 SCHEMA: tuple[Column, ...] = (
     Column("library", "key", "str", "", "array library"),
     Column("forward", "key", "str", "", "method that computes the root"),
@@ -166,8 +180,8 @@ SCHEMA: tuple[Column, ...] = (
     Column("device", "key", "str", "", "cpu or cuda"),
     Column("seed", "key", "int", "", "of the problem"),
     Column("phase", "key", "str", "", "forward, backward, or step (both)"),
-    Column("clock", "key", "str", "", "wall (host, device synchronised) or gpu (events)"),
-    Column("cache", "key", "str", "", "hot: inputs may sit in cache"),
+    Column("clock", "key", "str", "", "wall (what a caller waits), gpu (device) or graph (replay)"),
+    Column("cache", "key", "str", "", "cold: emptied before each sample; hot: left as it is"),
     Column("status", "outcome", "str", "", "how it ended"),
     Column("reason", "outcome", "str", "", "why, or what to do"),
     Column("seconds_min", "time", "float", "s", "fastest sample, per call"),
@@ -178,8 +192,22 @@ SCHEMA: tuple[Column, ...] = (
     Column("seconds_high", "time", "float", "s", "95 % interval of the median, upper end"),
     Column("samples", "time", "int", "", "number of samples"),
     Column("calls", "time", "int", "", "calls inside one sample"),
+    Column("stop", "time", "str", "", "why sampling ended: precision, max_seconds, max_samples"),
+    Column("passes", "time", "int", "", "passes over the suite whose samples are pooled here"),
+    Column("spread", "time", "float", "1", "how far apart the medians of the passes lie"),
+    Column("noise", "time", "str", "", "quiet, noisy or unstable: what difference would show"),
+    Column("host_sync", "time", "bool", "", "the call itself waits for the device"),
+    Column("flags", "time", "str", "", "what may have disturbed it: loaded, throttled, ..."),
     Column("first_call_seconds", "time", "float", "s", "the very first call"),
     Column("gemms", "work", "float", "1", "median in batched products of the same shape"),
+    Column("products", "work", "float", "1", "batched products of n x n matrices in one call"),
+    Column("operators", "work", "int", "", "array operations of one call"),
+    Column("launches", "work", "int", "", "kernels of one call, where a profiler sees them"),
+    Column("flops", "work", "float", "1", "floating-point operations of its products"),
+    Column("limit_seconds", "work", "float", "s", "what this machine's ceilings allow that work"),
+    Column("limit_fraction", "work", "float", "1", "limit_seconds / seconds_median"),
+    Column("problem_fraction", "work", "float", "1", "lowest limit at that error / seconds_median"),
+    Column("bound", "work", "str", "", "what limits: compute, memory or launches"),
     Column("peak_bytes", "memory", "float", "B", "largest extra memory during one call"),
     Column("saved_bytes", "memory", "float", "B", "kept from forward to backward, root included"),
     Column("root_error", "error", "float", "1", "||Y - Y*|| / ||Y*||, Frobenius, worst checked"),
@@ -215,7 +243,7 @@ class Measurement:
     timing: Timing | None = None
 
     def row(self, **identity: Any) -> dict[str, Any]:
-        """Every column of the schema; what was not measured is None."""
+        """Every column of the schema; a number that was not measured is None, a word empty."""
         known: dict[str, Any] = {
             **asdict(self.cell),
             "phase": self.phase,
@@ -229,7 +257,7 @@ class Measurement:
             "schema": SCHEMA_VERSION,
             **identity,
         }
-        return {name: known.get(name) for name in COLUMNS}
+        return {c.name: known.get(c.name, "" if c.kind == "str" else None) for c in SCHEMA}
 
 
 def phases(cell: Cell) -> tuple[str, ...]:
@@ -237,17 +265,19 @@ def phases(cell: Cell) -> tuple[str, ...]:
     return ("forward",) if cell.backward == "none" else ("backward", "step")
 
 
-def clocks(cell: Cell) -> tuple[str, ...]:
-    """The host's clock everywhere; the device's own as well where there is one."""
-    return ("wall", "gpu") if cell.device == "cuda" else ("wall",)
+def clocks(cell: Cell) -> tuple[tuple[str, str], ...]:
+    """Clock and cache state of each row of a phase; on a GPU the device's own clocks as well."""
+    if cell.device == "cuda":
+        return (("wall", "hot"), ("gpu", "cold"), ("gpu", "hot"), ("graph", "hot"))
+    return (("wall", "hot"),)
 
 
 def uniform(cell: Cell, status: Status, reason: str) -> tuple[Measurement, ...]:
     """The rows of a cell that ended the same way in every phase, before any number."""
     return tuple(
-        Measurement(cell, phase, clock, "hot", status, reason)
+        Measurement(cell, phase, clock, cache, status, reason)
         for phase in phases(cell)
-        for clock in clocks(cell)
+        for clock, cache in clocks(cell)
     )
 
 

@@ -200,7 +200,7 @@ def _root(
     if chosen.backward is not None and chosen.records(a):
         arguments.check_takes(chosen.backward, a)
     if check:
-        arguments.check_values(a)
+        arguments.check_values(a, function)
     if 0 in a.shape:
         return a * 1  # no matrix, or matrices without entries: nothing to take a root of
     try:
@@ -223,7 +223,10 @@ class _ImplicitRoot(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return ctx.pair.gradient(ctx.rebuild(ctx.saved_tensors), g), None
+        try:
+            return ctx.pair.gradient(ctx.rebuild(ctx.saved_tensors), g), None
+        except Unsupported as answer:  # what only the size or the parameters together can tell
+            raise InputError(f"{answer}.") from None
 
 
 def _flatten(

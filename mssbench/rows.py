@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mssbench.errors import RunError, TableError
-from mssbench.records import COLUMNS, KEY, SCHEMA_VERSION
+from mssbench.records import COLUMNS, KEY, SCHEMA, SCHEMA_VERSION
 
 TABLE, SAMPLES = "table.csv", "samples.parquet"
 ENVIRONMENT, SUITE = "environment.json", "suite.toml"
@@ -27,6 +27,21 @@ def peek(path: Path) -> list[Row]:
         for row in map(_as_text, entry["rows"]):
             found[_key(row)] = row
     return list(found.values())
+
+
+def typed(row: Row) -> Row:
+    """A row of text as one of numbers, null where it has nothing. One of numbers stays as it is."""
+    return {c.name: _value(row.get(c.name), c.kind) for c in SCHEMA}
+
+
+def _value(x: Any, kind: str) -> Any:
+    if kind == "str":
+        return x or ""
+    if not isinstance(x, str):
+        return x
+    if x == "":
+        return None
+    return x == "True" if kind == "bool" else int(x) if kind == "int" else float(x)
 
 
 def header() -> bytes:

@@ -5,14 +5,14 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mssbench import environment, methods, provenance
+from mssbench import environment, limits, methods, passes, provenance
 from mssbench import suite as suites
 from mssbench.engines import local
 from mssbench.engines.local import Finished, Ready
@@ -20,7 +20,7 @@ from mssbench.engines.process import Setup
 from mssbench.errors import NotInstalled, RunError, Unavailable
 from mssbench.folder import RunFolder
 from mssbench.records import ABSENT, MEASURED, Cell, Status, clocks, phases, uniform
-from mssbench.rows import Row, peek
+from mssbench.rows import Row, peek, typed
 from mssbench.signals import Takedown
 from mssbench.suite import Suite
 
@@ -36,6 +36,8 @@ class Summary:
     statuses: Counter[str] = field(default_factory=Counter)  # of the cells of this run
     spent: Counter[str] = field(default_factory=Counter)  # seconds, by what for
     seconds: float = 0.0
+    drift: float | None = None  # of the machine's ceilings, largest change since the first
+    noise: Counter[str] = field(default_factory=Counter)  # classes of the rows
     interrupted: bool = False
 
     @property
@@ -52,6 +54,7 @@ class Summary:
         return 4 if any(found[s] for s in BROKEN) else 0
 
 
+_ENOUGH = 10**9  # passes: of a cell that has nothing to be measured
 BROKEN = (Status.CRASHED, Status.TIMEOUT, Status.OOM)
 Watch = Callable[[local.Event], None]
 
@@ -86,13 +89,16 @@ def run(
         rows = _by_cell(folder.rows())
         done = _done(rows, suite, retry)
         todo = [c for c in suite.cells if c.cell_id not in done]
+        have = {c.cell_id: _passes(c, rows, retry) for c in todo}
         summary.kept = len(suite.cells) - len(todo)
         summary.standing.update(worst_status(rows[cell_id]) for cell_id in done)
         begin(todo)
-        record = _Recorder(folder, suite, rows, {c.cell_id for c in todo})
+        record = _Recorder(folder, suite, rows, have)
         setup = _setup(suite, also, python)
         try:
-            with closing(local.run(todo, setup, takedown.asked)) as events:
+            queue = list(_queue(todo, have, suite.policy.passes, record.run_id))
+            running = local.run(queue, setup, takedown.asked, skip=record.is_over)
+            with closing(running) as events:
                 for event in events:
                     record(event, summary)
                     watch(event)
@@ -107,25 +113,53 @@ def run(
 
 def _setup(suite: Suite, also: Sequence[Path], python: str | None) -> Setup:
     settings = {
-        "policy": dataclasses.asdict(suite.policy),
+        "policy": dataclasses.asdict(suite.policy.part()),
         "max_error": suite.measure["max_error"],
     }
     setup = Setup(settings, tuple(str(p.resolve()) for p in also), suite.measure["timeout_seconds"])
     return setup if python is None else dataclasses.replace(setup, python=python)
 
 
+def _queue(todo: Sequence[Cell], have: Mapping[str, int], count: int, seed: str) -> Iterator[Cell]:
+    """What is to be measured, pass after pass."""
+    for number in range(1, count + 1):
+        yield from (c for c in passes.shuffled(todo, seed, number) if have[c.cell_id] < number)
+
+
 class _Recorder:
-    """Turns events into rows on disk."""
+    """Turns events into rows on disk.
+
+    have: the passes that the cells to be measured have behind them, 0 for most.
+    """
 
     def __init__(
-        self, folder: RunFolder, suite: Suite, rows: dict[str, list[Row]], todo: set[str]
+        self, folder: RunFolder, suite: Suite, rows: dict[str, list[Row]], have: dict[str, int]
     ) -> None:
-        self._folder, self._suite, self._rows, self._todo = folder, suite, rows, todo
-        self._run_id = uuid.uuid4().hex[:12]
+        self._folder, self._suite, self._rows, self._have = folder, suite, rows, have
+        self._samples: dict[str, passes.Samples] = {}
+        if any(have.values()):
+            self._recall()
+        self._ceilings: dict[str, list[dict[str, float]]] = {}  # by device, in the order of time
+        self.run_id = uuid.uuid4().hex[:12]
         self._facts = folder.facts()
         self._environment: dict[str, str] = {}  # of the latest worker, by device; empty: none yet
         self._load = os.getloadavg()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def _recall(self) -> None:
+        """The rows and samples of earlier passes, as numbers, to be pooled with those to come."""
+        found = self._folder.samples()
+        for cell_id, number in self._have.items():
+            if number:
+                rows = self._rows[cell_id] = [typed(row) for row in self._rows[cell_id]]
+                self._samples[cell_id] = [
+                    found.get((cell_id, r["phase"], r["clock"], r["cache"]), []) for r in rows
+                ]
+
+    def is_over(self, cell: Cell) -> bool:
+        """Whether an earlier pass has shown that another is of no use."""
+        rows = self._rows.get(cell.cell_id, [])
+        return cell.cell_id in self._samples and not any(r["status"] in MEASURED for r in rows)
 
     def __call__(self, event: local.Event, summary: Summary) -> None:
         if isinstance(event, Ready):
@@ -139,7 +173,7 @@ class _Recorder:
             row["environment"]
             for cell_id, rows in self._rows.items()
             for row in rows
-            if cell_id not in self._todo
+            if self._have.get(cell_id, 1)
             and row["status"] in MEASURED
             and row["device"] == ready.device
         } - {""}
@@ -167,11 +201,14 @@ class _Recorder:
             ]
             samples = [[] for _ in rows]
         found = self._environment.get(cell.device) or next(iter(self._environment.values()), "")
-        identity = {"environment": found, "run_id": self._run_id}
+        identity = {"environment": found, "run_id": self.run_id}
         rows = [row | identity for row in rows]
+        if before := self._samples.get(cell.cell_id):
+            rows, samples = passes.pooled(self._rows[cell.cell_id], before, rows, samples)
         self._folder.append(rows, samples)
-        self._rows[cell.cell_id] = rows
-        summary.statuses[worst_status(rows)] += 1
+        self._rows[cell.cell_id], self._samples[cell.cell_id] = rows, samples
+        if event.ceilings:
+            self._ceilings.setdefault(cell.device, []).append(event.ceilings)
         summary.spent.update({k: v for k, v in event.spent.items() if k != "total"})
 
     def close(self, todo: Sequence[Cell], summary: Summary) -> None:
@@ -185,13 +222,17 @@ class _Recorder:
                 return
             self._folder.write_suite(suites.dump(self._suite.document))
         missing = [c for c in todo if not _complete(c, self._rows.get(c.cell_id, []))]
+        measured = [self._rows[c.cell_id] for c in todo if c.cell_id in self._samples]
+        summary.statuses.update(map(worst_status, measured))
+        summary.noise.update(r["noise"] for rows in measured for r in rows if r.get("noise"))
+        summary.drift = limits.drift(self._ceilings)
         if missing and not summary.interrupted:
             summary.statuses[Status.INTERRUPTED] += len(missing)
         for cell in missing:
             reason = "the run was stopped before this cell"
             self._rows[cell.cell_id] = [m.row() for m in uniform(cell, Status.INTERRUPTED, reason)]
         if summary.statuses.total():
-            self._facts["runs"][self._run_id] = {
+            self._facts["runs"][self.run_id] = {
                 "started": self._started,
                 "suite": self._suite.name,
                 "document": dict(self._suite.document),
@@ -199,6 +240,8 @@ class _Recorder:
                 "cells": sum(summary.statuses.values()),
                 "seconds": round(summary.seconds, 3),
                 "spent_seconds": {k: round(v, 3) for k, v in summary.spent.items()},
+                "ceilings": self._ceilings,
+                "drift": summary.drift,
                 "load_start": self._load,
                 "load_end": os.getloadavg(),
             }
@@ -207,7 +250,11 @@ class _Recorder:
         order = {c.cell_id: i for i, c in enumerate(self._suite.cells)}
         last = len(order)
         cells = sorted(self._rows, key=lambda cell_id: order.get(cell_id, last))
-        self._folder.finish(row for cell_id in cells for row in self._rows[cell_id])
+        rows = [row for cell_id in cells for row in self._rows[cell_id]]
+        fractions = limits.problem_fractions([typed(row) for row in rows])
+        self._folder.finish(
+            row | {"problem_fraction": x} for row, x in zip(rows, fractions, strict=True)
+        )
 
 
 def worst_status(rows: Sequence[Row]) -> str:
@@ -225,18 +272,23 @@ def _by_cell(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def _done(rows: dict[str, list[Row]], suite: Suite, retry: Sequence[str]) -> set[str]:
     """Cells whose rows are whole, made by today's code, and not asked for again."""
-    return {
-        c.cell_id
-        for c in suite.cells
-        if _complete(c, found := rows.get(c.cell_id, []))
-        and all(r["code_hash"] == _code_hash(c) and r["status"] not in retry for r in found)
-        and not _now_possible(c, found)
-    }
+    due = suite.policy.passes
+    return {c.cell_id for c in suite.cells if _passes(c, rows, retry) >= due}
+
+
+def _passes(cell: Cell, rows: Mapping[str, Sequence[Row]], retry: Sequence[str]) -> int:
+    """How many passes of a cell stand. What could not be measured once needs no second try."""
+    found = rows.get(cell.cell_id, [])
+    whole = _complete(cell, found) and all(r["code_hash"] == _code_hash(cell) for r in found)
+    if not whole or any(r["status"] in retry for r in found) or _now_possible(cell, found):
+        return 0
+    counts = [int(r["passes"] or 1) for r in found if r["status"] in MEASURED]
+    return min(counts, default=_ENOUGH)
 
 
 def _complete(cell: Cell, rows: Sequence[Row]) -> bool:
-    due = {(p, k) for p in phases(cell) for k in clocks(cell)}
-    have = {(r["phase"], r["clock"]) for r in rows if r["status"] != Status.INTERRUPTED}
+    due = {(phase, *each) for phase in phases(cell) for each in clocks(cell)}
+    have = {(r["phase"], r["clock"], r["cache"]) for r in rows if r["status"] != Status.INTERRUPTED}
     return due <= have
 
 

@@ -26,6 +26,16 @@ def settle(folder: Path, entries: Iterable[dict[str, Any]]) -> None:
     _write(folder / SAMPLES, _settled(folder, entries))
 
 
+def read(folder: Path) -> dict[tuple[str, str, str, str], list[float]]:
+    """Seconds behind every row measured so far, in order, by cell_id, phase, clock and cache."""
+    found: dict[tuple[str, str, str, str], list[float]] = {}
+    table = _settled(folder, read_journal(folder / JOURNAL))
+    columns = [table[name].to_pylist() for name in (*KEY, "seconds")]
+    for *key, seconds in zip(*columns, strict=True):
+        found.setdefault((key[0], key[1], key[2], key[3]), []).append(seconds)
+    return found
+
+
 def join(folder: Path, runs: Sequence[Path], rows: Iterable[Row]) -> None:
     """The samples of several runs as one: those behind the rows of the merged table, no others."""
     due = {_key(row): row["run_id"] for row in rows}

@@ -20,6 +20,7 @@ Factor: TypeAlias = tuple[float, ...]  # h(w) = Σ c_i w^i of one step; p(x) = x
 
 # Half-width to centre, to the power of the number of coefficients: below this the best error is
 # rounding, and the polynomial that is exact at the centre to that order is as good.
+_NARROWEST = 1e-9  # of `lower`: below it the exchange has no digits left
 _COLLAPSED = 1e-11
 _SMALL = 1e-3
 # A schedule that ends further from 1 than this was made for more steps than it got.
@@ -142,8 +143,13 @@ def plan(
     """The schedule of these parameters; with `lower` = 0 for the widest interval they can serve.
 
     That is the widest from which the steps end within `error` of 1, but no wider than `floor`.
-    Raises Unsupported for a schedule that the steps cannot complete.
+    Raises Unsupported for a schedule that the steps cannot complete, or an interval that is none.
     """
+    if lower and not _NARROWEST <= lower < 1:
+        raise Unsupported(
+            f"lower = {lower:g} is the lower end of [lower, 1], {_NARROWEST:g} at least; "
+            "0 to have it planned"
+        )
     tail = (min(degree, 5),) * finish
     if lower == 0:
         lower = max(widest(degree, steps, tail, error), floor)

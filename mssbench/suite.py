@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mssbench import sweep
-from mssbench.clock import Policy
 from mssbench.errors import RegistryError, SuiteError, unknown
 from mssbench.records import Cell
+from mssbench.sampling import Policy
 from mssbench.sweep import AXES, check_word
 
 _POLICY = tuple(f.name for f in fields(Policy))
@@ -22,11 +22,15 @@ MEASURE: dict[str, Any] = {
     "timeout_seconds": 60.0,  # of a method in one cell; problem and reference do not count
     "max_error": 0.1,  # a root or gradient without one right digit is `inaccurate`
 }
+_EFFORT = ("min_seconds", "min_samples", "max_seconds", "warmup_seconds", "interval", "passes")
 EFFORTS: dict[str, dict[str, Any]] = {
-    "smoke": {"min_seconds": 0.0, "min_samples": 3, "max_seconds": 0.2, "warmup_seconds": 0.0},
-    "quick": {"min_seconds": 0.05, "min_samples": 10, "max_seconds": 0.5, "warmup_seconds": 0.01},
-    "standard": {"min_seconds": 0.2, "min_samples": 20, "max_seconds": 2.0, "warmup_seconds": 0.05},
-    "rigorous": {"min_seconds": 1.0, "min_samples": 50, "max_seconds": 20.0, "warmup_seconds": 0.2},
+    name: dict(zip(_EFFORT, values, strict=True))
+    for name, values in {
+        "smoke": (0.0, 3, 0.2, 0.0, 1.0, 1),
+        "quick": (0.05, 10, 0.5, 0.01, 0.05, 2),
+        "standard": (0.2, 20, 2.0, 0.05, 0.02, 2),
+        "rigorous": (1.0, 50, 20.0, 0.2, 0.01, 3),
+    }.items()
 }
 _DELETE, _ESCAPED = "\x7f", "\\u007f"  # the one character JSON leaves raw and TOML forbids so
 _TOP = ("name", "description", "axes", "method", "exclude", "measure", "claim")

@@ -36,15 +36,16 @@ class Truth:
         exact = self.reference.sqrt if self.function == "sqrt" else self.reference.isqrt
         assert exact is not None
         error = self.reference.error_sqrt if self.function == "sqrt" else self.reference.error_isqrt
-        return {
-            "root_error": relative(picked - exact, exact),
-            "root_mae": mean_entry(picked - exact),
-            "residual": self._residual(picked),
-            "asymmetry": relative(picked - picked.swapaxes(-1, -2), picked),
-            "nonfinite": count_nonfinite(y),
-            "reference_error": error,
-            "checked": len(self.indices),
-        }
+        with np.errstate(all="ignore"):
+            return {
+                "root_error": relative(picked - exact, exact),
+                "root_mae": mean_entry(picked - exact),
+                "residual": self._residual(picked),
+                "asymmetry": relative(picked - picked.swapaxes(-1, -2), picked),
+                "nonfinite": count_nonfinite(y),
+                "reference_error": error,
+                "checked": len(self.indices),
+            }
 
     def gradient_errors(self, s: Array) -> dict[str, Any]:
         """Error columns of a gradient (b, n, n); they take the place of the root's where shared."""

@@ -53,6 +53,15 @@ def _lines(found: Finding) -> Iterator[str]:
         yield f"  {where}published {_ratio(each.figure)}; {here}"
 
 
+def _sides(claim: Claim) -> tuple[str, str]:
+    """`3 x left` and `right`, or `left` and `1.2 x right`: never a part of the left."""
+    if claim.factor == 1:
+        return "left", "right"
+    if claim.left_wins and claim.factor > 1:
+        return f"{claim.factor:g} x left", "right"
+    return "left", f"{1 / claim.factor if claim.left_wins else claim.factor:.4g} x right"
+
+
 def _rule(found: Finding) -> str:
     """`seconds_median: left < right in 11 of 12 comparisons, 0.62x in the median`."""
     claim = found.claim
@@ -60,10 +69,9 @@ def _rule(found: Finding) -> str:
     at = f"in {holds} of {units.count(len(found.points), 'comparison')}"
     if claim.within is not None:
         return f"{claim.value}: within {100 * claim.within:g} % of the published figure {at}"
-    factor = "" if claim.factor == 1 else f"{claim.factor:g} x "
-    sides = (f"{factor}left", "right") if claim.left_wins else ("left", f"{factor}right")
-    right = sides[1] if isinstance(claim.right, str) else _FORMAT[claim.value](claim.right)
-    rule = f"{claim.value}: {sides[0]} {claim.relation} {right}"
+    left, right = _sides(claim)
+    right = right if isinstance(claim.right, str) else _FORMAT[claim.value](claim.right)
+    rule = f"{claim.value}: {left} {claim.relation} {right}"
     middle = f"{_ratio(found.median)} in the median"
     return f"{rule}, {middle}; {at}" if claim.over == "median" else f"{rule} {at}, {middle}"
 

@@ -74,9 +74,9 @@ def serve(requests: TextIO, replies: TextIO) -> None:
     """Answer each line of `requests`, until it ends. The first must be the set-up."""
     from mssbench import environment, methods
     from mssbench.bench import Settings
-    from mssbench.clock import Policy
     from mssbench.measure import measure
     from mssbench.records import PROTOCOL_VERSION, Cell
+    from mssbench.sampling import Policy
 
     def say(event: str, **facts: Any) -> None:
         replies.write(json.dumps({"event": event, **facts}) + "\n")
@@ -93,12 +93,19 @@ def serve(requests: TextIO, replies: TextIO) -> None:
     say("ready", protocol=PROTOCOL_VERSION, facts=facts, environment=environment.identify(facts))
     met = set()
     for line in requests:
-        cell = Cell(**json.loads(line))
+        request = json.loads(line)
+        cell = Cell(**request["cell"])
         result = measure(cell, settings, lambda: say("measuring"))
         rows = [m.row(code_hash=result.code_hash) for m in result.measurements]
         samples = [list(m.timing.samples) if m.timing else [] for m in result.measurements]
         spent = asdict(result.spent) | {"own": result.spent.own}
-        say("done", rows=rows, samples=samples, spent=spent, lost=_context_lost(cell.device))
+        lost = _context_lost(cell.device)
+        found = {}
+        if request["ceilings"] and not lost:
+            from mssbench import anchors
+
+            found = anchors.measure(*anchors.latest())
+        say("done", rows=rows, samples=samples, spent=spent, ceilings=found, lost=lost)
         if (pair := (cell.library, cell.forward, cell.backward)) not in met:
             met.add(pair)  # it has imported and compiled what it needs: not garbage either
             gc.collect()

@@ -23,6 +23,8 @@ from mssbench.suite import Suite
 WEATHER = (
     "seconds_min", "seconds_q1", "seconds_median", "seconds_q3", "seconds_low", "seconds_high",
     "samples", "calls", "first_call_seconds", "gemms", "peak_bytes", "saved_bytes", "run_id",
+    "stop", "spread", "noise", "flags", "bound", "limit_seconds", "limit_fraction",
+    "problem_fraction",
 )  # fmt: skip
 
 MEASURE = """
@@ -31,12 +33,18 @@ min_seconds = 0.0
 min_samples = 1
 max_seconds = 0.05
 warmup_seconds = 0.0
+passes = {passes}
 timeout_seconds = {timeout}
 """
 
 
 def write_suite(
-    folder: Path, *methods: str, name: str = "tiny", seeds: int = 1, timeout: float = 5
+    folder: Path,
+    *methods: str,
+    name: str = "tiny",
+    seeds: int = 1,
+    timeout: float = 5,
+    passes: int = 1,
 ) -> Path:
     """A suite file of tiny float64 cells. methods: each the body of a [[method]] table."""
     axes = f"""
@@ -51,7 +59,7 @@ device = "cpu"
 """
     tables = "".join(f"\n[[method]]\n{body}\n" for body in methods or ['forward = "numpy/eigh"'])
     path = folder / f"{name}.toml"
-    path.write_text(axes + tables + MEASURE.format(timeout=timeout))
+    path.write_text(axes + tables + MEASURE.format(timeout=timeout, passes=passes))
     return path
 
 
@@ -83,7 +91,7 @@ def wish(monkeypatch: Any, **wishes: Any) -> None:
 
 def act_as_worker() -> None:
     from mssbench import environment, worker
-    from mssbench.clock import Spent
+    from mssbench.sampling import Spent
 
     wishes = json.loads(os.environ.get("STAND_IN", "{}"))
 
@@ -100,9 +108,16 @@ def act_as_worker() -> None:
 
     bench = ModuleType("mssbench.bench")
     bench.Settings = SimpleNamespace  # type: ignore[attr-defined]
+    anchors = ModuleType("mssbench.anchors")
+    anchors.latest = lambda: ("cpu", "float32")  # type: ignore[attr-defined]
+    anchors.measure = lambda *_: {"float32": wishes.get("ceiling", 1e9)}  # type: ignore[attr-defined]
     fake = ModuleType("mssbench.measure")
     fake.measure = measure  # type: ignore[attr-defined]
-    sys.modules |= {"mssbench.bench": bench, "mssbench.measure": fake}
+    sys.modules |= {
+        "mssbench.bench": bench,
+        "mssbench.measure": fake,
+        "mssbench.anchors": anchors,
+    }
     environment.describe = lambda: {"cpu": wishes.get("cpu", "a stand-in")}
     if "hang_at_start" in wishes:
         _note(wishes, f"begin {os.getpid()}")

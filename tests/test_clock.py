@@ -1,167 +1,13 @@
-"""The timing policy on clocks whose time we make; CUDA's protocol on a fake device."""
+"""The clocks: the host's on known durations, CUDA's protocol on a fake device."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
 
-from mssbench.clock import CudaClock, HostClock, Policy, Spent, sample
-from mssbench.records import Timing, median_interval, quantile
-
-
-@dataclass
-class FakeClock:
-    """Every call takes what `seconds` says, and counts."""
-
-    seconds: Callable[[int], float]
-    name: str = "wall"
-    calls: int = 0
-    blocks: list[int] = field(default_factory=list)
-
-    def block(self, call: Callable[[Any], object], prepared: Sequence[Any]) -> float:
-        total = 0.0
-        for p in prepared:
-            call(p)
-            total += self.seconds(self.calls)
-            self.calls += 1
-        self.blocks.append(len(prepared))
-        return total
-
-
-def run(clock: FakeClock, policy: Policy, **more: Any) -> Timing:
-    return sample(clock, lambda: None, lambda _: None, policy, first_call=0.5, **more)
-
-
-POLICY = Policy(min_seconds=0.1, min_samples=10, max_seconds=1.0, warmup_seconds=0.05)
-
-
-def test_sampling_stops_at_the_later_of_both_minima() -> None:
-    by_samples = run(FakeClock(lambda _: 0.03), POLICY)
-    assert len(by_samples.samples) == 10  # 0.1 s are over long before
-    by_seconds = run(FakeClock(lambda _: 0.002), POLICY)
-    assert len(by_seconds.samples) == 50  # ten samples are 0.02 s: go on until 0.1 s
-
-
-def test_a_slow_call_gets_few_samples_but_never_less_than_three() -> None:
-    assert len(run(FakeClock(lambda _: 0.4), POLICY).samples) == 3
-    assert len(run(FakeClock(lambda _: 60.0), POLICY).samples) == 3
-    assert len(run(FakeClock(lambda _: 60.0), Policy(min_samples=1, max_seconds=0)).samples) == 1
-
-
-def test_a_short_call_is_repeated_inside_a_sample() -> None:
-    clock = FakeClock(lambda _: 10e-6)
-    timing = run(clock, POLICY)
-    assert timing.calls in (100, 101)  # 100 x 10 us is 1 ms, up to rounding
-    assert timing.statistics()["seconds_median"] == pytest.approx(10e-6)
-    assert clock.blocks[0] == 1  # the warm-up, a call at a time
-    assert set(clock.blocks[1:]) == {timing.calls}
-
-
-def test_the_number_of_prepared_calls_is_bounded() -> None:
-    assert run(FakeClock(lambda _: 1e-6), POLICY, most_calls=7).calls == 7
-
-
-def test_warm_up_is_not_counted() -> None:
-    clock = FakeClock(lambda i: 1.0 if i == 0 else 0.01)  # the first timed call is slow
-    timing = run(clock, POLICY)
-    assert max(timing.samples) == pytest.approx(0.01)
-
-
-def test_warm_up_lasts_as_long_as_it_is_told() -> None:
-    clock = FakeClock(lambda _: 1e-3)
-    sample(clock, lambda: None, lambda _: None, POLICY, first_call=1e-3)
-    warm = clock.blocks.index(2) if 2 in clock.blocks else len(clock.blocks)
-    assert warm * 1e-3 + 1e-3 >= 0.05
-
-
-def test_no_sample_is_discarded_for_its_value() -> None:
-    slow_ones = {30, 31, 32}
-    timing = run(FakeClock(lambda i: 5.0 if i in slow_ones else 2e-3), POLICY)
-    assert sum(s > 1 for s in timing.samples) > 0
-
-
-def test_a_clock_without_progress_does_not_hang() -> None:
-    timing = run(FakeClock(lambda _: 0.0), POLICY, now=lambda: 0.0)
-    assert len(timing.samples) == POLICY.max_samples
-
-
-def test_what_a_call_consumes_is_built_outside_the_window() -> None:
-    order: list[str] = []
-
-    class Ordered(FakeClock):
-        def block(self, call: Callable[[Any], object], prepared: Sequence[Any]) -> float:
-            order.append("start")
-            seconds = super().block(call, prepared)
-            order.append("stop")
-            return seconds
-
-    sample(
-        Ordered(lambda _: 0.05),
-        lambda: order.append("build"),
-        lambda _: order.append("call"),
-        POLICY,
-        first_call=0.1,
-    )
-    inside = False
-    for event in order:
-        inside = event == "start" or (inside and event != "stop")
-        assert not (inside and event == "build")
-    assert order.count("build") == order.count("call")
-
-
-def test_time_spent_is_told_apart() -> None:
-    now = iter(range(100))
-    spent = Spent()
-    run(FakeClock(lambda _: 0.4), POLICY, spent=spent, now=lambda: next(now) / 100)
-    assert spent.warmup == pytest.approx(0.04)  # the clock of the wall was asked five times
-    assert spent.samples == pytest.approx(0.05)
-    spent.total = 1.0
-    assert spent.own == pytest.approx(0.91)
-
-
-class Wall:
-    """A wall clock that moves as calls and what prepares them say, with a clock that follows it."""
-
-    name = "wall"
-
-    def __init__(self, prepare: float, call: float) -> None:
-        self.time, self.seconds, self.spent = 0.0, call, prepare
-        self.blocks: list[int] = []
-
-    def prepare(self) -> None:
-        self.time += self.spent
-
-    def block(self, call: Callable[[Any], object], prepared: Sequence[Any]) -> float:
-        self.blocks.append(len(prepared))
-        self.time += self.seconds * len(prepared)
-        return self.seconds * len(prepared)
-
-    def sample(self, policy: Policy) -> Timing:
-        first = self.seconds
-        return sample(
-            self, self.prepare, lambda _: None, policy, first_call=first, now=lambda: self.time
-        )
-
-
-def test_a_slow_preparation_does_not_outlast_max_seconds() -> None:
-    wall = Wall(prepare=0.3, call=1e-4)  # a backward in no time, behind a slow forward
-    timing = wall.sample(POLICY)
-    assert len(timing.samples) >= 3
-    assert timing.calls == 1  # ten calls a sample would prepare for three seconds
-    assert wall.time < POLICY.max_seconds + 3 * 0.3 + 0.3
-
-
-def test_a_quick_preparation_leaves_the_calls_as_they_are() -> None:
-    assert Wall(prepare=1e-5, call=1e-4).sample(POLICY).calls == 10
-
-
-def test_warming_up_counts_what_prepares_a_call() -> None:
-    wall = Wall(prepare=0.02, call=1e-4)
-    wall.sample(POLICY)
-    assert wall.blocks[:4].count(1) <= 4  # 0.05 s of warm-up are three preparations
-    assert wall.time < 1.5
+from mssbench.clock import CudaClock, GraphClock, HostClock, waits_for_device
+from mssbench.errors import Unsupported
 
 
 def test_the_host_clock_measures_a_known_duration() -> None:
@@ -175,35 +21,6 @@ def test_the_host_clock_drains_the_device_before_and_after() -> None:
     assert events == ["sync", "call", "call", "sync"]
 
 
-def test_statistics_of_samples() -> None:
-    s = Timing((5.0, 1.0, 2.0, 3.0, 4.0), 7, 9.0).statistics()
-    assert s["seconds_min"] == 1.0
-    assert (s["seconds_q1"], s["seconds_median"], s["seconds_q3"]) == (2.0, 3.0, 4.0)
-    assert (s["samples"], s["calls"], s["first_call_seconds"]) == (5, 7, 9.0)
-
-
-def test_the_interval_of_the_median_holds_it_in_95_of_100_runs() -> None:
-    rng = __import__("numpy").random.default_rng(1)
-    for count in (6, 20, 101):
-        low, high = median_interval(count)
-        draws = rng.standard_normal((4000, count))
-        draws.sort(axis=1)
-        held = ((draws[:, low] <= 0) & (draws[:, high] >= 0)).mean()
-        assert held >= 0.94
-        assert low >= 0
-        assert high < count
-
-
-def test_the_interval_of_few_samples_is_their_range() -> None:
-    assert median_interval(1) == (0, 0)
-    assert median_interval(3) == (0, 2)
-
-
-def test_quantile_is_linear_between_neighbours() -> None:
-    assert quantile([1.0, 2.0], 0.5) == 1.5
-    assert quantile([7.0], 0.25) == 7.0
-
-
 class FakeCuda:
     """A device with a queue: work runs in order, the host only enqueues."""
 
@@ -211,9 +28,13 @@ class FakeCuda:
         self.host = 0.0  # what the host has spent queueing
         self.device = 0.0  # when the device is done with what is queued
         self.spins: list[int] = []
+        self.captured: list[float] | None = None  # device seconds of what is being captured
 
     def run(self, seconds: float) -> None:
         """Queue device work; the device starts it when it is free and the host has queued it."""
+        if self.captured is not None:
+            self.captured.append(seconds)
+            return
         self.host += 1e-5
         self.device = max(self.device, self.host) + seconds
 
@@ -222,11 +43,45 @@ class FakeCuda:
         self.run(cycles / 2e9)
 
     def synchronize(self) -> None:
+        if self.captured is not None:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore words")
         self.host = self.device = max(self.host, self.device)
+
+    def CUDAGraph(self) -> "FakeGraph":
+        return FakeGraph(self)
+
+    @contextmanager
+    def graph(self, graph: "FakeGraph") -> Iterator[None]:
+        self.captured = graph.work
+        try:
+            yield
+        finally:
+            self.captured = None
+
+    def Stream(self) -> "FakeCuda":
+        return self
+
+    current_stream = Stream
+
+    def wait_stream(self, _: object) -> None:
+        pass
+
+    def stream(self, _: object) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def Event(self, enable_timing: bool) -> "FakeEvent":
         assert enable_timing
         return FakeEvent(self)
+
+
+class FakeGraph:
+    """Work that one launch starts."""
+
+    def __init__(self, cuda: FakeCuda) -> None:
+        self.cuda, self.work = cuda, list[float]()
+
+    def replay(self) -> None:
+        self.cuda.run(sum(self.work))
 
 
 class FakeEvent:
@@ -302,3 +157,55 @@ def test_the_lead_is_bounded(cuda: FakeCuda) -> None:
     for _ in range(2):
         clock.block(lambda _: cuda.run(1e-6), [None] * 100_000)
     assert cuda.spins[-1] / 2e9 <= 50e-3 * 1.001
+
+
+def test_what_cools_the_cache_is_queued_before_the_window(cuda: FakeCuda) -> None:
+    cold = CudaClock(cuda, lambda: cuda.run(5e-3))
+    for _ in range(3):
+        seconds = cold.block(lambda _: cuda.run(1e-4), [None])
+    assert seconds == pytest.approx(1e-4, rel=1e-6)
+
+
+def test_a_late_window_is_flagged(cuda: FakeCuda) -> None:
+    clock = CudaClock(cuda)
+    clock.block(lambda _: cuda.run(1e-6), [None] * 100)
+    assert clock.gaps  # the first lead was too short for a hundred launches
+    for _ in range(3):
+        clock.block(lambda _: cuda.run(1e-6), [None] * 100)
+    assert not clock.gaps
+
+
+def test_a_graph_is_replayed_without_the_launches_in_between(cuda: FakeCuda) -> None:
+    calls = []
+
+    def chain(x: object) -> str:
+        calls.append(x)
+        for _ in range(20):
+            cuda.run(1e-6)
+        return f"output {len(calls)}"
+
+    clock = GraphClock(cuda, chain, "input")
+    assert clock.output == f"output {len(calls)}"
+    before = len(calls)
+    assert clock.block(chain, [None]) == pytest.approx(20e-6, rel=0.6)  # one launch, not twenty
+    assert CudaClock(cuda).block(chain, ["input"]) >= 20e-6
+    assert len(calls) == before + 1  # a replay calls nothing
+    assert set(calls) == {"input"}
+
+
+def test_what_cannot_be_captured_says_why(cuda: FakeCuda) -> None:
+    def waits(_: object) -> None:
+        cuda.run(1e-3)
+        cuda.synchronize()
+
+    with pytest.raises(Unsupported, match=r"^cannot be captured .* graph: RuntimeError: op[^\n]*$"):
+        GraphClock(cuda, waits, None)
+
+
+def test_a_call_that_waits_is_told_from_one_that_queues(cuda: FakeCuda) -> None:
+    def waits(_: object) -> None:
+        cuda.run(1e-4)
+        cuda.synchronize()
+
+    assert waits_for_device(cuda, waits, None)
+    assert not waits_for_device(cuda, lambda _: cuda.run(1e-4), None)

@@ -1,6 +1,8 @@
 """Sharing a batch among threads: the same numbers, every matrix once, nobody else's threads."""
 
 import math
+import os
+import signal
 import threading
 
 import pytest
@@ -37,6 +39,27 @@ def test_every_matrix_is_worked_on_once_by_a_thread_of_ours(three_threads, batch
     assert torch.equal(y, 2 * x)
     assert torch.equal(trace, x.diagonal(0, -2, -1).sum(-1))
     assert threading.current_thread().name not in names
+
+
+def test_the_parts_run_at_once_with_one_thread_each(three_threads):
+    meeting, seen = threading.Barrier(3, timeout=20), []
+
+    def work(part):
+        meeting.wait()
+        seen.append(torch.__config__.parallel_info().split("omp_get_max_threads() : ")[1][:2])
+        return [part]
+
+    cores.share(work, [torch.ones(3, 1, 1)], [torch.ones(3, 1, 1)])
+    assert [x.strip() for x in seen] == ["1"] * 3
+
+
+def test_a_forked_child_has_threads_of_its_own(three_threads):
+    cores.share(lambda x: [x], [torch.ones(3, 1, 1)], [torch.ones(3, 1, 1)])
+    if (child := os.fork()) == 0:
+        signal.alarm(20)
+        cores.share(lambda x: [x], [torch.ones(3, 1, 1)], [torch.ones(3, 1, 1)])
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_an_error_in_a_thread_is_an_error_of_the_call(three_threads):

@@ -8,7 +8,7 @@ import pytest
 from tables import CONTROL, called
 
 from mssbench import arrays, methods, problems, registry, suite
-from mssbench.commands import doctor, listing
+from mssbench.commands import doctor, findings, listing
 from mssbench.errors import NotInstalled, RegistryError
 
 
@@ -149,17 +149,44 @@ def test_doctor_says_what_can_run_here(examined):
     assert found["numpy", "cpu"]["available"]
     for backend in found.values():
         assert bool(backend["reason"]) != backend["available"]
+        assert "doctor" not in backend["reason"]  # who reads this is here already
 
 
 def test_every_library_that_cannot_run_is_a_finding_with_a_remedy(examined):
-    lacking = {f"{b['library']} on {b['device']} cannot run"
-               for b in examined["backends"] if not b["available"]}  # fmt: skip
-    assert lacking <= {f["finding"] for f in examined["findings"]}
-    assert all(f["remedy"] for f in examined["findings"])
+    said = [f["finding"] for f in examined["findings"]]
+    for b in examined["backends"]:
+        begin = f"{b['library']} on {b['device']} cannot run: "
+        assert any(s.startswith(begin) for s in said) != b["available"]
+    for found in examined["findings"]:
+        assert list(found) == ["finding", "consequence", "remedy"]
+        assert all(found.values())
+
+
+@pytest.mark.parametrize(
+    ("reason", "finding", "remedy"),
+    [
+        ("no CUDA device: the NVIDIA driver shows none",
+         ": no CUDA device: the NVIDIA driver shows none",
+         "run where `nvidia-smi` lists a GPU (in Docker: docker run --gpus all)"),
+        ("cupy is not installed, nor is there a CUDA device: pip install it",
+         ": cupy is not installed, nor is there a CUDA device",
+         "run where `nvidia-smi` lists a GPU (in Docker: docker run --gpus all), and there: "
+         "pip install it"),
+        ("cupy is not installed: pip install it", ": cupy is not installed", "pip install it"),
+        ("cupy cannot use the GPU: error 35", ": cupy cannot use the GPU: error 35",
+         "`nvidia-smi` says which CUDA its driver takes: install a build for that one"),
+    ],
+)  # fmt: skip
+def test_a_library_that_cannot_run_has_the_remedy_of_its_reason(reason, finding, remedy):
+    backend = {"library": "cupy", "device": "cuda", "available": False, "reason": reason}
+    (one,) = findings.of_backends([backend])
+    assert one["finding"] == f"cupy on cuda cannot run{finding}"
+    assert one["remedy"] == remedy
+    assert list(findings.of_backends([backend | {"available": True}])) == []
 
 
 def facts(examined, **changed):
-    quiet = {"load": (0.0, 0.0, 0.0), "torch_threads": 2, "governor": None, "gpus": [],
+    quiet = {"load": (0.0, 0.0, 0.0), "governor": None, "gpus": [],
              "cores": {"granted": 2, "physical": 2, "logical": 2},
              "float32_matmul_precision": "highest"}  # fmt: skip
     return examined["facts"] | quiet | changed
@@ -169,29 +196,48 @@ def facts(examined, **changed):
     ("changed", "finding", "remedy"),
     [
         ({"load": (3.0, 0, 0)}, "load average 3.0 on 2 cores: something else is running", "top"),
-        ({"torch_threads": 8}, "torch uses 8 threads on 2 cores", "export OMP_NUM_THREADS=2"),
         ({"cores": {"granted": 4, "physical": 2, "logical": 4}},
          "4 threads granted on 2 physical cores", "taskset -c 0-1"),
         ({"governor": "powersave"}, "CPU governor is powersave: the clock changes meanwhile",
          "cpupower"),
         ({"gpus": [{"name": "x"}], "float32_matmul_precision": "high"},
-         "float32 products are high by default", "mssbench sets its own"),
+         "float32 products are high by default",
+         'torch.set_float32_matmul_precision("highest")'),
     ],
-    ids=["load", "threads", "hyperthreads", "governor", "tf32"],
+    ids=["load", "hyperthreads", "governor", "tf32"],
 )  # fmt: skip
-def test_a_finding_names_its_remedy(examined, monkeypatch, changed, finding, remedy):
-    monkeypatch.delenv("MSSBENCH_LOCKS", raising=False)
-    (one,) = doctor._findings(facts(examined, **changed), [])
+def test_a_finding_names_its_remedy(examined, changed, finding, remedy):
+    (one,) = findings.of_machine(facts(examined, **changed))
     assert one["finding"] == finding
+    assert one["consequence"]
     assert remedy in one["remedy"]
 
 
+def test_locks_of_ones_own_are_a_finding(monkeypatch):
+    monkeypatch.setenv("MSSBENCH_LOCKS", "/somewhere")
+    (one,) = findings.of_locks()
+    assert one["remedy"] == "unset MSSBENCH_LOCKS"
+    monkeypatch.delenv("MSSBENCH_LOCKS")
+    assert list(findings.of_locks()) == []
+
+
 def test_a_quiet_machine_has_no_finding(examined, monkeypatch, capsys):
-    monkeypatch.delenv("MSSBENCH_LOCKS", raising=False)
-    assert list(doctor._findings(facts(examined), [])) == []
+    assert list(findings.of_machine(facts(examined))) == []
     monkeypatch.setattr(doctor, "examine", lambda: examined | {"findings": []})
     _, text, _ = called(capsys, "doctor")
     assert text.endswith("No finding: measure away.\n")
+
+
+@pytest.mark.parametrize("width", [80, 110])
+def test_no_word_of_a_finding_is_lost_at_any_width(examined, monkeypatch, capsys, width):
+    monkeypatch.setattr(doctor, "examine", lambda: examined)
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, text, _ = called(capsys, "doctor")
+    assert max(map(len, text.splitlines())) <= width
+    words = " ".join(text.split())
+    for found in examined["findings"]:
+        said = f"{found['finding']} consequence {found['consequence']} remedy {found['remedy']}"
+        assert said in words
 
 
 def test_the_report_has_the_facts_and_the_json_has_them_all(examined, monkeypatch, capsys):
@@ -205,6 +251,7 @@ def test_the_report_has_the_facts_and_the_json_has_them_all(examined, monkeypatc
     _, text, _ = called(capsys, "doctor", "--json")
     assert json.loads(text)["environment"] == examined["environment"]
     assert json.loads(text)["facts"]["versions"]["torch"]
+    assert json.loads(text)["probes"] == json.loads(json.dumps(examined["probes"]))
 
 
 def test_an_unknown_kind_is_a_registry_error():

@@ -445,10 +445,10 @@ def test_a_lock_does_not_reach_what_a_worker_starts(
 def answer(deed: str) -> Answer:
     if deed == "ok":
         row = {"status": "ok", "reason": ""}
-        return Answer({"rows": [row], "samples": [[]], "spent": {}, "lost": False})
+        return Answer({"rows": [row], "samples": [[]], "spent": {}, "ceilings": {}, "lost": False})
     if deed == "lost":
         row = {"status": "crashed", "reason": "context lost"}
-        return Answer({"rows": [row], "samples": [[]], "spent": {}}, lost=True)
+        return Answer({"rows": [row], "samples": [[]], "spent": {}, "ceilings": {}}, lost=True)
     if deed == "timeout":
         return Answer(None, True, status=Status.TIMEOUT, reason="timeout")
     return Answer(None, True, True, deed == "killed", Status.CRASHED, deed)
@@ -467,7 +467,7 @@ class Actor:
     def start(self) -> tuple[dict[str, Any], str]:
         return {}, "here"
 
-    def ask(self, cell: Cell) -> Answer:
+    def ask(self, cell: Cell, ceilings: bool = False) -> Answer:
         self.served += 1
         return answer(self.script[cell.forward].pop(0))
 
@@ -566,7 +566,7 @@ def test_what_was_answered_before_a_stop_is_kept(
     asked = threading.Event()
 
     class Late(Actor):
-        def ask(self, cell: Cell) -> Answer:
+        def ask(self, cell: Cell, ceilings: bool = False) -> Answer:
             asked.set()
             time.sleep(0.5)  # the stop arrives
             return answer("ok")
@@ -581,7 +581,7 @@ def test_an_unforeseen_error_of_the_engine_reaches_the_caller(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hasty: None
 ) -> None:
     class Broken(Actor):
-        def ask(self, cell: Cell) -> Answer:
+        def ask(self, cell: Cell, ceilings: bool = False) -> Answer:
             raise ZeroDivisionError
 
     monkeypatch.setenv("MSSBENCH_LOCKS", str(tmp_path))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_measure import CELL, FAST
 
-from mssbench import arrays, memory, methods, roots
+from mssbench import arrays, guard, memory, methods, roots
 from mssbench.bench import Settings
 from mssbench.clock import CudaClock, HostClock
 from mssbench.forward import newton_schulz_graph
@@ -68,25 +68,53 @@ def test_events_leave_the_launches_out() -> None:
 
 @pytest.mark.parametrize("library", ["torch", "cupy"])
 @pytest.mark.parametrize("forward", ["eigh", "svd", "newton_schulz", "pade"])
-def test_a_cell_on_the_gpu_has_rows_on_both_clocks(library: str, forward: str) -> None:
+def test_a_cell_on_the_gpu_has_rows_on_every_clock(library: str, forward: str) -> None:
     if library == "cupy":
         pytest.importorskip("cupy")
     method = methods.lookup("forward", forward)
     iterations = 12 if "iterations" in method.parameters else None
     cell = replace(CUDA, library=library, forward=forward, iterations=iterations)
     found = measure(replace(cell, backward="loewner"), FAST).measurements
-    assert [(m.phase, m.clock) for m in found] == [
-        ("backward", "wall"), ("backward", "gpu"), ("step", "wall"), ("step", "gpu"),
-    ]  # fmt: skip
+    ways = [("wall", "hot"), ("gpu", "cold"), ("gpu", "hot"), ("graph", "hot")]
+    expected = [(phase, *way) for phase in ("backward", "step") for way in ways]
+    assert [(m.phase, m.clock, m.cache) for m in found] == expected
     for m in found:
-        assert m.status in (Status.OK, Status.INACCURATE), m.reason
         assert m.row()["peak_bytes"] > 0
+        if m.clock == "graph" and m.status is Status.UNSUPPORTED:
+            assert m.reason
+            continue
+        assert m.status in (Status.OK, Status.INACCURATE), m.reason
+        if library == "torch" and m.clock == "gpu":
+            assert m.row()["launches"] > 0
+            assert m.row()["limit_seconds"] > 0
+
+
+def test_what_can_be_captured_is_and_what_waits_says_so() -> None:
+    chain = replace(CUDA, forward="newton_schulz", iterations=10, size=16, batch=64)
+    rows = {(m.clock, m.cache): m.row() for m in measure(chain, Settings()).measurements}
+    graph, wall = rows["graph", "hot"], rows["wall", "hot"]
+    assert graph["status"] == "ok", graph["reason"]
+    assert graph["seconds_median"] < wall["seconds_median"]  # thirty launches are gone
+    assert rows["gpu", "hot"]["seconds_median"] <= 1.1 * rows["gpu", "cold"]["seconds_median"]
+    assert rows["gpu", "hot"]["host_sync"] is False
+    checked = {(m.clock, m.cache): m.row() for m in measure(CUDA, Settings()).measurements}
+    assert checked["gpu", "hot"]["host_sync"] is True  # a checked decomposition waits
+
+
+def test_the_machine_is_watched_while_it_works() -> None:
+    pytest.importorskip("pynvml")
+    for _ in range(50):
+        torch.cuda._sleep(1_000_000)
+    found = guard.read_gpu()
+    assert found is not None
+    assert found.clock > 100
+    assert found.processes >= 1
 
 
 def test_the_gpu_clock_is_not_slower_than_the_wall() -> None:
     settings = Settings()
     cell = replace(CUDA, forward="newton_schulz", iterations=10, size=64, batch=256)
-    wall, gpu = measure(cell, settings).measurements
+    wall, _, gpu, _ = measure(cell, settings).measurements
     assert gpu.row()["seconds_median"] <= 1.1 * wall.row()["seconds_median"] + 5e-6
 
 

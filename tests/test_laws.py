@@ -21,6 +21,7 @@ from matrices import (
     symmetric,
     with_spectrum,
 )
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mssbench import arrays, methods, roots
 from mssbench.bounds import NORMS, normalized, upper_bound
@@ -456,3 +457,35 @@ def test_the_root_stays_nearly_symmetric_without_being_symmetrised():
     a = with_spectrum(np.geomspace(1, 0.05, 64), batch=1).astype(np.float32)
     y = root_of(a, iterations=12)
     assert error(y, arrays.to_numpy(y).swapaxes(-1, -2)) < 1e-6
+
+
+@pytest.mark.parametrize("function", ["sqrt", "isqrt"])
+def test_loewner_gives_zero_where_its_divided_difference_is_infinite(function):
+    w = torch.tensor([[0.0, 0.0, 1.0, 4.0]], dtype=torch.float64)
+    v = torch.tensor(rotation(4))[None]
+    g = torch.tensor(cotangent((1, 4, 4)))
+    s = methods.lookup("backward", "loewner").call(Root(eigen=(w, v)), function, g)
+    inside = v.mT @ s @ v
+    assert torch.isfinite(s).all()
+    null = (slice(None), slice(0, 2), slice(0, 2 if function == "sqrt" else 4))
+    assert torch.allclose(inside[null], torch.zeros_like(inside[null]), atol=1e-15)
+    assert abs(inside[0, 2, 3]) > 1e-3
+
+
+def test_no_subnormal_number_slows_the_lyapunov_iteration():
+    a = torch.tensor(with_spectrum(np.linspace(1.5, 3.0, 16), batch=8)).float()
+    y = a
+    counts = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor) and out.is_floating_point():
+                tiny = torch.finfo(out.dtype).tiny
+                counts.append(int(((out != 0) & (out.abs() < tiny)).sum()))
+            return out
+
+    solve = methods.lookup("backward", "lyapunov_newton_schulz").call
+    with Watch():
+        solve(Root(sqrt=y), "sqrt", torch.ones_like(y), iterations=20)
+    assert sum(counts) == 0

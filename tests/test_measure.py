@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from mssbench import anchors, methods, problems, provenance, registry, roots
 from mssbench import measure as measuring
-from mssbench import methods, problems, provenance, registry, roots
 from mssbench.arrays import Array
 from mssbench.bench import Settings
-from mssbench.clock import Policy
 from mssbench.errors import NotInstalled, Unavailable, Unsupported
 from mssbench.measure import classify, measure
 from mssbench.records import Cell, Measurement, Status
 from mssbench.registry import Root, Wanted, register_backward, register_forward
+from mssbench.sampling import Policy
 
 CELL = Cell(
     library="torch",
@@ -33,7 +33,9 @@ CELL = Cell(
     device="cpu",
     seed=0,
 )
-FAST = Settings(Policy(min_seconds=0, min_samples=2, max_seconds=0.05, warmup_seconds=0))
+FAST = Settings(
+    Policy(min_seconds=0, min_samples=2, max_seconds=0.05, warmup_seconds=0, interval=1)
+)
 
 
 def rows(cell: Cell, settings: Settings = FAST) -> tuple[Measurement, ...]:
@@ -289,8 +291,13 @@ def test_a_product_of_the_same_shape_is_the_unit_of_work(register: Any) -> None:
     register["forward"](cite="a test", products=lambda: 1.0, yields=("sqrt",))(product)
     settings = Settings(Policy(min_seconds=0.05, min_samples=10, max_seconds=1))
     cell = replace(CELL, forward="product", size=128, batch=32, precision="float32")
-    gemms = min(rows(cell, settings)[0].row()["gemms"] for _ in range(3))
-    assert 0.5 < gemms < 3  # a loaded machine may disturb either
+    found = []
+    for _ in range(5):  # a loaded machine may disturb either
+        anchors._anchors.clear()
+        found.append(rows(cell, settings)[0].row()["gemms"])
+        if 0.7 < found[-1] < 1.5:
+            return
+    pytest.fail(f"in its own unit a product takes {found}")
 
 
 def test_garbage_collection_is_on_again_afterwards() -> None:

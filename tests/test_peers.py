@@ -15,11 +15,11 @@ from tables import called
 import mssbench
 from mssbench import environment, methods, problems, provenance, registry, suite
 from mssbench.bench import Settings
-from mssbench.clock import Policy
 from mssbench.commands import listing
 from mssbench.errors import NotInstalled, RegistryError, Unsupported
 from mssbench.measure import measure
 from mssbench.records import Cell, Status
+from mssbench.sampling import Policy
 
 # What our warnings-as-errors would stop in other people's modules: torch deprecates TorchScript,
 # which geoopt and linear_operator use; JAX deprecates how OTT asks for triangular solves.
@@ -33,7 +33,9 @@ PACKAGES = {
     "pyriemann": "pyriemann", "spd_learn": "spd_learn",
 }  # fmt: skip
 LIBRARIES = {"geoopt", "jax", "linear_operator", "ot", "ott", "pyriemann", "spd_learn"}
-FAST = Settings(Policy(min_seconds=0, min_samples=2, max_seconds=0.05, warmup_seconds=0))
+FAST = Settings(
+    Policy(min_seconds=0, min_samples=2, max_seconds=0.05, warmup_seconds=0, interval=1)
+)
 
 
 def peers(*names):

@@ -350,8 +350,7 @@ def test_a_dtype_without_roots_is_refused_with_the_remedy():
         "expected floating-point matrices, got int64. Convert first, for example a.double()."
     )
     assert message(mssbench.sqrtm, np.eye(2, dtype=np.complex128)) == (
-        "expected floating-point matrices, got complex128. "
-        'Convert first, for example a.astype("float64").'
+        "expected floating-point matrices, got complex128. If it is real, take a.real."
     )
 
 
@@ -401,9 +400,9 @@ def test_a_matrix_that_is_not_finite_is_named_when_checked(put):
 @BOTH
 def test_a_matrix_that_is_not_symmetric_is_named_when_checked(put):
     a = np.stack([np.eye(3)] * 4)
-    a[2, 0, 1] = 1e-3
+    a[2, 0, 1], a[3, 0, 1] = 1e-3 / 2**0.5, 0.5
     assert message(mssbench.sqrtm, put(a), check=True) == (
-        "matrix [2] is not symmetric: |A - Aᵀ| = 1e-03. "
+        "matrix [2] (and 1 more) is not symmetric: |A - Aᵀ| = 1e-03 of its largest entry. "
         "If it should be, take its symmetric part, (A + Aᵀ) / 2."
     )
     assert message(mssbench.sqrtm, put(a[2]), check=True).startswith("the matrix is not symmetric")
@@ -426,11 +425,57 @@ def test_indefinite_matrices_are_counted_when_checked_and_clamped(put):
     with pytest.warns(IndefiniteWarning) as caught:
         y = mssbench.sqrtm(put(a), check=True)
     assert str(caught[0].message) == (
-        "2 of 4 matrices have negative eigenvalues, down to -1: "
-        "spectral methods count these as 0, iterations may diverge."
+        "2 of 4 matrices have negative eigenvalues, down to -1: these count as 0 where "
+        "eigenvalues are taken, as |w| for svd, and iterations diverge."
     )
     assert caught[0].filename == __file__
     assert error(y, np.sqrt(a.clip(0))) < 1e-15
+
+
+@pytest.mark.parametrize("scale", [1e25, 1.0, 1e-25])
+def test_a_check_knows_no_scale(scale):
+    a = torch.eye(3) * scale
+    a[0, 1] = 0.1 * scale
+    assert "is not symmetric: |A - Aᵀ| = 1e-01" in message(mssbench.sqrtm, a, check=True)
+    x = torch.randn(3, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mssbench.sqrtm(x @ x.mT * scale, check=True)
+    with pytest.warns(
+        IndefiniteWarning, match="have negative eigenvalues.*they have no inverse root"
+    ):
+        mssbench.isqrtm(torch.diag(torch.tensor([1.0, -1.0])) * scale, check=True)
+
+
+def test_what_svd_makes_of_an_indefinite_matrix_is_what_it_says():
+    a = torch.diag(torch.tensor([1.0, -1.0, 4.0], dtype=torch.float64))
+    clamped, absolute = (torch.diag(torch.tensor([1.0, x, 2.0])).double() for x in (0.0, 1.0))
+    for forward in ("eigh", "eigh_parallel", "gcp_truncate", "batched_qr"):
+        assert error(mssbench.sqrtm(a[None], forward=forward), clamped[None].numpy()) < 1e-7
+    assert error(mssbench.sqrtm(a[None], forward="svd"), absolute[None].numpy()) < 1e-14
+
+
+def test_a_size_the_backward_cannot_serve_is_an_input_error():
+    a = torch.eye(20).repeat(2, 1, 1).requires_grad_()
+    for backward, word in (("kronecker", "16 at most"), ("svd_topn", "take a shorter tail")):
+        y = mssbench.sqrtm(a, backward=backward)
+        with pytest.raises(InputError, match=word):
+            y.sum().backward()
+
+
+@pytest.mark.parametrize("lower", [-0.5, 2.0, 1e-300, float("nan")])
+@pytest.mark.parametrize("forward", ["minimax", "qdwh"])
+def test_an_interval_that_is_none_is_refused(forward, lower):
+    assert f"lower = {lower:g} is the lower end" in message(
+        mssbench.sqrtm, torch.eye(3)[None], forward=forward, lower=lower
+    )
+
+
+def test_sparse_tensors_and_matrix_objects_are_refused():
+    assert "take a.to_dense()" in message(mssbench.sqrtm, torch.eye(3).to_sparse())
+    with warnings.catch_warnings(action="ignore"):
+        matrix = np.matrix(np.eye(3))
+    assert "got matrix" in message(mssbench.sqrtm, matrix)
 
 
 def test_nothing_is_checked_unless_asked_and_empty_batches_pass():

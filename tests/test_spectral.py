@@ -21,10 +21,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import mssbench
 from mssbench import arrays, decompose, methods, problems, registry, roots
 from mssbench.bench import Settings
-from mssbench.clock import Policy
 from mssbench.errors import InputError, Unsupported
 from mssbench.measure import measure
 from mssbench.records import Cell, Status
+from mssbench.sampling import Policy
 
 functions = pytest.mark.parametrize("function", registry.FUNCTIONS)
 dtypes = pytest.mark.parametrize("dtype", ["float64", "float32"])

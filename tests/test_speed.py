@@ -13,19 +13,22 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from mssbench import suite
-from mssbench.clock import Policy
 from mssbench.records import Cell
+from mssbench.sampling import Policy
 from mssbench.worker import serve
 
 SMOKE = suite.load(suite.find("smoke"), auto="cpu")
 CELLS = [c for c in SMOKE.cells if c.device == "cpu"]
-POLICY = Policy(min_seconds=0, min_samples=3, max_seconds=0.01, warmup_seconds=0)
+POLICY = Policy(min_seconds=0, min_samples=3, max_seconds=0.01, warmup_seconds=0, interval=1)
 
 
 def spent_by(cells: list[Cell]) -> list[dict[str, float]]:
     """Where a worker's time went, cell by cell."""
     setup = {"settings": {"policy": asdict(POLICY), "max_error": 0.1}, "also": []}
-    lines = [json.dumps(setup), *(json.dumps(asdict(c)) for c in cells)]
+    lines = [
+        json.dumps(setup),
+        *(json.dumps({"cell": asdict(c), "ceilings": False}) for c in cells),
+    ]
     replies = io.StringIO()
     serve(io.StringIO("\n".join(lines) + "\n"), replies)
     said = [json.loads(line) for line in replies.getvalue().splitlines()]
@@ -48,7 +51,7 @@ def test_own_cost_of_a_cell_is_at_most_5_ms() -> None:
 
 def test_own_cost_is_all_that_is_not_accounted_for() -> None:
     for s in spent_by(CELLS[:3]):
-        parts = s["problem"] + s["reference"] + s["warmup"] + s["samples"]
+        parts = sum(s[k] for k in ("problem", "reference", "anchors", "warmup", "samples"))
         assert s["own"] == pytest.approx(s["total"] - parts)
         assert s["own"] > 0
 

@@ -383,7 +383,8 @@ REFUSED = {
         "[[method]] 1: its product has 8,000,000 cells; at most 1,000,000 can be swept."),
     "measure key": (GOOD + "[measure]\nmin_second = 1\n",
         "[measure] Unknown key 'min_second'. Did you mean 'min_seconds'? Known: block_seconds, "
-        "max_error, max_samples, max_seconds, min_samples, min_seconds, timeout_seconds, "
+        "interval, max_error, max_samples, max_seconds, min_samples, min_seconds, passes, "
+        "timeout_seconds, "
         "warmup_seconds."),
     **{f"measure {x}": (GOOD + f"[measure]\nmin_seconds = {x}\n",
                         f"[measure] min_seconds = {said} is not a number of 0 or more.")
@@ -439,8 +440,9 @@ def test_a_bad_suite_is_refused_with_file_key_and_the_nearest_word(tmp_path, cap
     assert not (tmp_path / "run").exists()
 
 
-KEYS = ("Known: batch, block_seconds, device, function, max_error, max_samples, max_seconds, "
-        "min_samples, min_seconds, precision, problem, seed, size, timeout_seconds, "
+KEYS = ("Known: batch, block_seconds, device, function, interval, max_error, max_samples, "
+        "max_seconds, min_samples, min_seconds, passes, precision, problem, seed, size, "
+        "timeout_seconds, "
         "warmup_seconds.")  # fmt: skip
 FLAGS = {
     ("--set", "siez=3"): f"--set siez=3: Unknown key 'siez'. Did you mean 'size'? {KEYS}",
@@ -471,7 +473,8 @@ FLAGS = {
     ("--only", "size >"): "--only 'size >' is not an expression: invalid syntax.",
     ("--only", ""): "--only '' is not an expression: invalid syntax.",
     ("--retry", "timeouts"): "--retry: Unknown status 'timeouts'. Did you mean 'timeout'? Known: "
-        "crashed, diverged, inaccurate, interrupted, nonfinite, not_installed, ok, oom, timeout, "
+        "crashed, diverged, implausible, inaccurate, interrupted, nonfinite, not_installed, ok, "
+        "oom, timeout, "
         "unavailable, unsupported.",
 }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Gradient by the Newton–Schulz iteration for the matrix sign of a block matrix."""
 
-from mssbench.arrays import Array, eye_like, frobenius_norm, namespace
+from mssbench.arrays import Array, dusted, eye_like, frobenius_norm, namespace
 from mssbench.backward.implicit import lyapunov_solver
 from mssbench.bounds import power_of_four
 
@@ -31,6 +31,6 @@ def lyapunov_newton_schulz(y: Array, r: Array, *, iterations: int = 8) -> Array:
         t = 3 * eye - b2
         s = (s @ t - b2 @ s + b @ s @ b) / 2
         if step < iterations:
-            b = b @ t / 2
+            b = dusted(b @ t / 2)
             b2 = b @ b
     return s / 2

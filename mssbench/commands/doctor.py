@@ -7,12 +7,15 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from mssbench import arrays, console, environment, methods, units
+from mssbench import arrays, console, environment, methods, probes, units
+from mssbench.commands import findings
 from mssbench.errors import NotInstalled, Unavailable
+
+_SENT_HERE = " (see `mssbench doctor`)"  # ends a reason that need not be read here
 
 
 def examine() -> dict[str, Any]:
-    """Facts, what can run, and findings, each with its consequence and remedy."""
+    """Facts, what can run, what probes measured, and findings with consequence and remedy."""
     # what a worker gets, so that the environment has the name that a run's rows will carry
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     facts = environment.describe()
@@ -21,11 +24,13 @@ def examine() -> dict[str, Any]:
         for library in arrays.LIBRARIES
         for device in arrays.DEVICES[library]
     ]
+    probed = probes.everything((b["library"], b["device"]) for b in backends if b["available"])
     return {
         "environment": environment.identify(facts),
         "facts": facts,
         "backends": backends,
-        "findings": list(_findings(facts, backends)),
+        "probes": probed.plain(),
+        "findings": list(findings.judge(facts, backends, probed)),
     }
 
 
@@ -35,50 +40,8 @@ def _backend(library: str, device: str) -> dict[str, Any]:
     try:
         environment.check_library(library, device)
     except (NotInstalled, Unavailable) as error:
-        found |= {"available": False, "reason": str(error)}
+        found |= {"available": False, "reason": str(error).removesuffix(_SENT_HERE)}
     return found | {"forwards": forwards}
-
-
-def _findings(facts: dict[str, Any], backends: list[dict[str, Any]]) -> Iterator[dict[str, str]]:
-    """What will spoil or shorten a measurement here."""
-    cores, load = facts["cores"], facts["load"][0]
-    granted = cores["granted"]
-    if load > max(0.5, 0.25 * granted):
-        yield {
-            "finding": f"load average {load:.1f} on {granted} cores: something else is running",
-            "remedy": "wait for it, or stop it; `top` says what it is",
-        }
-    if facts["torch_threads"] > granted:
-        yield {
-            "finding": f"torch uses {facts['torch_threads']} threads on {granted} cores",
-            "remedy": f"export OMP_NUM_THREADS={granted}",
-        }
-    if cores["physical"] and granted > cores["physical"]:
-        yield {
-            "finding": f"{granted} threads granted on {cores['physical']} physical cores",
-            "remedy": f"taskset -c 0-{cores['physical'] - 1} mssbench ... for steadier times",
-        }
-    if facts["governor"] not in (None, "performance"):
-        yield {
-            "finding": f"CPU governor is {facts['governor']}: the clock changes meanwhile",
-            "remedy": "sudo cpupower frequency-set -g performance",
-        }
-    if facts["gpus"] and facts["float32_matmul_precision"] != "highest":
-        yield {
-            "finding": f"float32 products are {facts['float32_matmul_precision']} by default",
-            "remedy": "mssbench sets its own rule per cell; your program should say which it wants",
-        }
-    for backend in backends:
-        if not backend["available"]:
-            yield {
-                "finding": f"{backend['library']} on {backend['device']} cannot run",
-                "remedy": backend["reason"],
-            }
-    if "MSSBENCH_LOCKS" in os.environ:
-        yield {
-            "finding": "MSSBENCH_LOCKS is set: runs with another folder may use the same device",
-            "remedy": "unset MSSBENCH_LOCKS",
-        }
 
 
 def report(found: dict[str, Any]) -> Iterator[RenderableType]:
@@ -95,7 +58,7 @@ def report(found: dict[str, Any]) -> Iterator[RenderableType]:
         "python": facts["python"],
         "versions": ", ".join(f"{k} {v}" for k, v in facts["versions"].items() if v),
         "blas": ", ".join(f"{k}: {v}" for k, v in facts["blas"].items()),
-        "threads": f"torch {facts['torch_threads']}",
+        "threads": ", ".join(_pools(found["probes"]["threads"])),
         "float32 products": f"{facts['float32_matmul_precision']} (tf32 if a cell asks for it)",
         "load": ", ".join(f"{x:.2f}" for x in facts["load"]),
         "environment": found["environment"],
@@ -106,11 +69,40 @@ def report(found: dict[str, Any]) -> Iterator[RenderableType]:
             "library": b["library"],
             "device": b["device"],
             "here": "yes" if b["available"] else b["reason"],
-            "forwards": b["forwards"],
+            "forwards": len(b["forwards"]),
         }
         for b in found["backends"]
     ])  # fmt: skip
+    yield Text("`mssbench list backends` names the forwards\n", style="dim")
+    yield console.listing("probes", _probe_rows(found["probes"]))
     if found["findings"]:
-        yield console.listing("findings", found["findings"])
+        yield console.remarks("findings", found["findings"])
     else:
         yield Text("No finding: measure away.", style="green")
+
+
+def _probe_rows(probed: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """One line for each `eigh`; a dash where a probe broke."""
+    found: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = {}
+    for kind in ("cliff", "convergence", "orthonormality"):
+        for p in probed[kind]:
+            solver = p["library"], p["device"], p["precision"]
+            found.setdefault(solver, {}).setdefault(kind, []).append(p)
+    for (library, device, precision), kinds in found.items():
+        times = kinds.get("cliff", [{}])[0]
+        dead = kinds.get("convergence", [])
+        worst = [o["worst"] for o in kinds.get("orthonormality", [{"worst": None}])]
+        yield {
+            "eigh": f"{library} on {device}, {precision}",
+            "n = 32": units.seconds(times.get("seconds_32")),
+            "n = 33": units.seconds(times.get("seconds_33")),
+            "dead channels": "".join(
+                f"{c['raised'] + c['nan'] + c['wrong']} of {c['tried']} failed" for c in dead
+            ) or "-",
+            "max |VᵀV - I|": "-" if None in worst else units.error(max(worst)),
+        }  # fmt: skip
+
+
+def _pools(threads: dict[str, Any]) -> Iterator[str]:
+    """Each with its number, once: torch 2, libgomp 2."""
+    yield from dict.fromkeys(f"{p['name']} {p['threads']}" for p in threads["pools"])

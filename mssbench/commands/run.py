@@ -20,6 +20,7 @@ from mssbench.errors import (
     Unavailable,
     unknown,
 )
+from mssbench.noise import Noise
 from mssbench.progress import RunProgress
 from mssbench.ranges import as_list
 from mssbench.records import CELL_KEY, Cell, Status
@@ -172,7 +173,7 @@ def measure(
                 f"[bold]{chosen.name}[/]: {len(todo)} of {units.count(len(chosen.cells), 'cell')} "
                 f"to measure, about {units.duration(seconds)}"
             )
-        progress.begin(len(todo))
+        progress.begin(len(todo) * chosen.policy.passes)
 
     with RunProgress(log) as progress:
         summary = run_suite(
@@ -190,7 +191,11 @@ def measure(
 
 
 def closing(summary: Summary) -> Text:
-    """`102 cells: 78 ok, 24 not_installed · 41 s (samples 60 %, ...) · results/quick`."""
+    """Cells by status, where the time went, how steady the machine was, and the folder.
+
+    `102 cells: 78 ok, 24 not_installed · 41 s (samples 60 %, ...) · drift 2 %, 90 rows quiet, 6
+    noisy · results/quick`.
+    """
     text = Text()
     if summary.interrupted:
         text.append(
@@ -208,8 +213,19 @@ def closing(summary: Summary) -> Text:
     ]
     text.append(f" · {units.duration(summary.seconds)}")
     text.append(f" ({', '.join(parts)})" if parts else "")
+    if steady := _steadiness(summary):
+        text.append(f" · {steady}")
     text.append(f" · {summary.path}")
     return text
+
+
+def _steadiness(summary: Summary) -> str:
+    """`drift 2 %, 90 rows quiet, 6 noisy`: how much of a difference means something in this run."""
+    drift = [] if summary.drift is None else [f"drift {100 * summary.drift:.0f} %"]
+    counts = [f"{summary.noise[each]} {each}" for each in Noise if summary.noise[each]]
+    if counts:
+        counts[0] = counts[0].replace(" ", " rows ", 1)
+    return ", ".join([*drift, *counts])
 
 
 def tables(path: Path) -> Iterator[RenderableType]:

@@ -50,6 +50,7 @@ class Finished(NamedTuple):
     rows: list[dict[str, Any]]
     samples: list[list[float]]
     spent: dict[str, float]
+    ceilings: dict[str, float]  # of the machine, where they were measured after this cell
     status: Status | None = None
     reason: str = ""
 
@@ -60,9 +61,14 @@ News = queue.SimpleQueue[Event | Exception | None]  # None: a slot has ended
 
 
 def run(
-    cells: Sequence[Cell], setup: Setup, stopped: Callable[[], bool] = lambda: False
+    cells: Sequence[Cell],
+    setup: Setup,
+    stopped: Callable[[], bool] = lambda: False,
+    skip: Callable[[Cell], bool] = lambda _: False,
 ) -> Generator[Event, None, None]:
-    """Measure every cell, yielding what happens.
+    """Measure every cell, yielding what happens. A cell may be asked for several times.
+
+    skip: asked before a cell is measured; what it is true for is left out.
 
     stopped: asked several times a second; once it is true workers are killed, and what they had
     answered by then is still yielded. Closing the iterator stops them too.
@@ -70,7 +76,7 @@ def run(
     """
     for group in _groups(cells):
         if not stopped():
-            yield from _serve_group(group, setup, stopped)
+            yield from _serve_group(group, setup, stopped, skip)
 
 
 def _groups(cells: Sequence[Cell]) -> Iterator[list[tuple[Slot, Todo]]]:
@@ -116,12 +122,17 @@ def _gpu_slots() -> list[Slot]:
 
 
 def _serve_group(
-    group: list[tuple[Slot, Todo]], setup: Setup, stopped: Callable[[], bool]
+    group: list[tuple[Slot, Todo]],
+    setup: Setup,
+    stopped: Callable[[], bool],
+    skip: Callable[[Cell], bool],
 ) -> Iterator[Event]:
     stop = threading.Event()
     news: News = queue.SimpleQueue()
     threads = [
-        threading.Thread(target=_serve_slot, args=(slot, todo, setup, news, stop), daemon=True)
+        threading.Thread(
+            target=_serve_slot, args=(slot, todo, setup, skip, news, stop), daemon=True
+        )
         for slot, todo in group
     ]
     for thread in threads:
@@ -147,9 +158,17 @@ def _serve_group(
             thread.join()
 
 
-def _serve_slot(slot: Slot, todo: Todo, setup: Setup, news: News, stop: threading.Event) -> None:
+def _serve_slot(
+    slot: Slot,
+    todo: Todo,
+    setup: Setup,
+    skip: Callable[[Cell], bool],
+    news: News,
+    stop: threading.Event,
+) -> None:
     """One thread, one slot. It outlives its workers: the kernel ends them with their *thread*."""
     worker: Worker | None = None
+    half = todo.qsize() // 2
     held: int | None = None
 
     def wait(holder: str) -> bool:
@@ -163,12 +182,17 @@ def _serve_slot(slot: Slot, todo: Todo, setup: Setup, news: News, stop: threadin
                 cell = todo.get_nowait()
             except queue.Empty:
                 break
+            if skip(cell):
+                continue
             news.put(Started(cell))
+            left = todo.qsize()
+            # the machine's ceilings at the start, in the middle and at the end show its drift
+            ceilings = worker is None or left in (0, half)
             kills = 0
             while True:
                 worker = worker or _start(slot, setup, held, stop, news)
                 fresh = worker.served == 0
-                answer = worker.ask(cell)
+                answer = worker.ask(cell, ceilings)
                 if answer.lost:
                     worker.close()
                     worker = None
@@ -214,9 +238,9 @@ def _start(slot: Slot, setup: Setup, lock: int, stop: threading.Event, news: New
 
 def _finished(cell: Cell, answer: Answer) -> Finished:
     if answer.reply is None:
-        return Finished(cell, [], [], {}, answer.status, answer.reason)
+        return Finished(cell, [], [], {}, {}, answer.status, answer.reason)
     r = answer.reply
-    return Finished(cell, r["rows"], r["samples"], r["spent"])
+    return Finished(cell, r["rows"], r["samples"], r["spent"], r["ceilings"])
 
 
 def _lock(slot: Slot, wait: Callable[[str], bool]) -> int | None:

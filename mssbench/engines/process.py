@@ -123,11 +123,14 @@ class Worker:
             )
         return line["facts"], line["environment"]
 
-    def ask(self, cell: Cell) -> Answer:
-        """Have one cell measured; whatever happens to the process becomes an answer."""
+    def ask(self, cell: Cell, ceilings: bool = False) -> Answer:
+        """Have one cell measured; whatever happens to the process becomes an answer.
+
+        ceilings: measure what the machine can do at most as well, after the cell.
+        """
         self.served += 1
         self._since = self._printed()
-        self._send(asdict(cell))
+        self._send({"cell": asdict(cell), "ceilings": ceilings})
         limit, what = PREPARE_SECONDS, "preparing the problem and its reference took over"
         while True:
             line = self._read(limit)

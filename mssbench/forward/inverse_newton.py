@@ -20,7 +20,8 @@ def inverse_newton(a: Array, *, iterations: int = 10, norm: Norm = "frobenius") 
     A^{-1/2} = X.
 
     a: (..., n, n). Converges because the eigenvalues of M start in (0, 1.5], and Newton takes all
-    of (0, 3). ζ A begins half as far away as A / c does. 3 k - 3 products; no root, only the
+    of (0, 3): from |1 - ζ w| <= 1 where Newton–Schulz has 1 - w/c, so that small w start 3/2 as
+    large. 3 k - 3 products; no root, only the
     inverse.
     """
     x, root_c = normalized(a, norm)

@@ -14,6 +14,9 @@ from mssbench.schedules import CUT_SHORT, two_digits_up
 Weights: TypeAlias = tuple[float, float, float]  # α, β, γ of x (α + β x²) / (1 + γ x²)
 
 
+_NARROWEST = 1e-16  # of `lower`: the condition of A is then 1e32
+
+
 @lru_cache(maxsize=256)
 def weights(lower: float, steps: int) -> tuple[tuple[Weights, ...], float]:
     """The best weights of each step for x in [lower, 1], and the lower end of what they leave."""
@@ -65,6 +68,11 @@ def qdwh(
     and W made symmetric loses two digits and more of an ill-conditioned root.
     Raises Unsupported where the steps are too few for `lower`.
     """
+    if lower and not _NARROWEST <= lower <= 1:
+        raise Unsupported(
+            f"lower = {lower:g} is the lower end of [lower, 1], {_NARROWEST:g} at least; "
+            "0 to have it planned"
+        )
     x, root_c = normalized(a, norm)
     if lower == 0:
         # Rounding makes eigenvalues of about -u √n out of a null direction, seldom of that size:

@@ -25,7 +25,8 @@ def svd(
 
     A^{±1/2} = U diag(s^{±1/2}) Uᵀ.
 
-    a: (..., n, n). A driver names a cuSOLVER routine and exists for torch on cuda only.
+    a: (..., n, n). An indefinite A counts as |A|: its roots are of |w|, not of 0, for a singular
+    value has no sign. A driver names a cuSOLVER routine and exists for torch on cuda only.
     """
     if driver != "default" and not (library(a) == "torch" and a.is_cuda):
         raise Unsupported(f"driver {driver!r} is a cuSOLVER routine: torch on cuda only")

@@ -1,0 +1,105 @@
+"""How fast a row could have been at the machine's ceilings.
+
+By its own work, and by the least work that reaches its error.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mssbench.records import Status
+from mssbench.rows import Row
+
+# A ceiling is measured too, and on a machine with other work perhaps too low.
+_DOUBT = 0.5
+# Arrays of the batch's size that must be read or written whatever the method: A, Y; Y, G, S; all.
+_ARRAYS = {"forward": 2, "backward": 3, "step": 4}
+_GROUP = ("function", "problem", "size", "batch", "precision", "device", "seed", "phase")
+
+
+class Limit(NamedTuple):
+    """The least seconds that ceilings allow a row, and by which of them."""
+
+    seconds: float
+    bound: str  # compute | memory | launches
+    certain: float  # the same of the work that no estimate is part of
+
+    def columns(self, seconds: float) -> dict[str, Any]:
+        """As the table has them, for a median of `seconds`."""
+        return {
+            "limit_seconds": self.seconds,
+            "limit_fraction": self.seconds / seconds,
+            "bound": self.bound,
+        }
+
+    def exceeded_by(self, seconds: float) -> bool:
+        """Whether that is faster than can be."""
+        return seconds < _DOUBT * self.certain
+
+    def alarm(self, seconds: float) -> str:
+        """What is wrong with that."""
+        return (
+            f"{seconds:.3g} s is faster than this machine's ceilings allow its products, "
+            f"{self.certain:.3g} s: something was not done, or not waited for"
+        )
+
+
+def limit(
+    phase: str, batch_bytes: int, batch_flops: float, known: Mapping[str, Any],
+    ceilings: Mapping[str, float], precision: str,
+) -> Limit:  # fmt: skip
+    """The limit of one phase of a method.
+
+    batch_bytes: of (b, n, n); batch_flops: of one product of it; known: `products` and `flops` of
+    one call, None where nobody counted; ceilings: see anchors.measure.
+    """
+    memory = _ARRAYS[phase] * batch_bytes / ceilings["bytes_per_second"]
+    launch = 1 / ceilings["calls_per_second"]
+    compute = (known["flops"] or 0.0) / ceilings[precision]
+    seconds, bound = max((compute, "compute"), (memory, "memory"), (launch, "launches"))
+    certain = (known["products"] or 0.0) * batch_flops / ceilings[precision]
+    return Limit(seconds, bound, certain)
+
+
+def problem_fractions(rows: Sequence[Row]) -> list[float | None]:
+    """The column `problem_fraction` of these rows.
+
+    It is the lowest limit among the rows of at most twice the error, over a row's own time. An
+    error is an estimate: within a factor of two it is the same.
+    """
+    groups: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
+    for row in rows:
+        if row["status"] == Status.OK and _error(row) is not None and row["limit_seconds"]:
+            found = groups.setdefault(tuple(row[k] for k in _GROUP), [])
+            found.append((_error(row) or 0.0, row["limit_seconds"]))
+    return [_fraction(row, groups) for row in rows]
+
+
+def _fraction(
+    row: Row, groups: Mapping[tuple[Any, ...], list[tuple[float, float]]]
+) -> float | None:
+    error = _error(row)
+    if error is None or not row["seconds_median"]:
+        return None
+    equal = groups.get(tuple(row[k] for k in _GROUP), ())
+    limits = [seconds for other, seconds in equal if other <= 2 * error]
+    return min(limits) / row["seconds_median"] if limits else None
+
+
+def _error(row: Row) -> float | None:
+    found: float | None = row["root_error" if row["phase"] == "forward" else "gradient_error"]
+    return found
+
+
+def drift(ceilings: Mapping[str, Sequence[Mapping[str, float]]]) -> float | None:
+    """The largest relative change of a ceiling against the first time it was measured.
+
+    ceilings: of each device, in the order of time. None where nothing was measured twice.
+    """
+    changes = []
+    for found in ceilings.values():
+        first: dict[str, float] = {}
+        for each in found:
+            for name, value in each.items():
+                changes.append(abs(value / first[name] - 1)) if name in first else None
+                first.setdefault(name, value)
+    return max(changes, default=None)

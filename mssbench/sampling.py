@@ -1,0 +1,172 @@
+"""How one phase is timed on any clock: warm up until stable, sample until it is precise.
+
+The policy knows nothing of devices, so clocks whose time we make can test it. Seconds are per call.
+No sample is ever discarded for its value.
+"""
+
+import gc
+import time
+from bisect import insort
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import ceil, inf
+from typing import Any
+
+from mssbench.clock import Call, Clock
+from mssbench.records import Stop, Timing, median_interval, quantile
+
+Prepare = Callable[[], Any]  # builds, outside the timed window, what one call consumes
+
+_STEADY = 0.02  # warm-up ends when two medians in a row differ by less
+_GROUP = 5  # calls of such a median
+_PATIENCE = 5  # times warmup_seconds: what never gets steady is measured as it is
+_RESOLUTION = 0.5e-6  # seconds: below it an interval says more about the clock than about the call
+
+
+@dataclass(frozen=True)
+class Policy:
+    """When a measurement is enough: at least both minima, then precise or out of time."""
+
+    min_seconds: float = 0.2  # of timed calls
+    min_samples: int = 20
+    max_seconds: float = 2.0  # of the wall, with what prepares a call; then `few` samples do
+    max_samples: int = 1000
+    interval: float = 0.02  # half of the 95 % interval of the median, relative to it
+    warmup_seconds: float = 0.05
+    block_seconds: float = 1e-3  # a sample shorter than this is mostly the clock's own error
+    passes: int = 2  # over all cells, in random order: what a minute changes shows between them
+
+    few = 3  # samples even of the slowest call: a median and some idea of its spread
+
+    def part(self) -> "Policy":
+        """What one pass measures, so that all of them together are this policy."""
+        return replace(
+            self,
+            min_seconds=self.min_seconds / self.passes,
+            min_samples=ceil(self.min_samples / self.passes),
+            max_seconds=self.max_seconds / self.passes,
+            max_samples=ceil(self.max_samples / self.passes),
+            interval=self.interval * self.passes**0.5,
+        )
+
+    def stop(self, ordered: Sequence[float], timed: float, wall: float) -> Stop | None:
+        """Why these samples may do, if they may.
+
+        ordered: sorted seconds per call; timed: seconds of all of them; wall: since the first.
+        """
+        count = len(ordered)
+        if count >= self.max_samples:
+            return Stop.SAMPLES
+        if max(timed, wall) >= self.max_seconds:
+            return Stop.TIME if count >= min(self.few, self.min_samples) else None
+        if count < self.min_samples or timed < self.min_seconds:
+            return None
+        low, high = median_interval(count)
+        close = (ordered[high] - ordered[low]) / 2
+        limit = max(self.interval * quantile(ordered, 0.5), _RESOLUTION)
+        return Stop.PRECISION if close <= limit else None
+
+    def calls(self, call: float, prepare: float, most: int) -> int:
+        """Calls of a sample: so many that it is no blink, so few that enough samples fit.
+
+        call, prepare: seconds of one call, and of building what it consumes.
+        """
+        wanted = ceil(self.block_seconds / call) if call > 0 else most
+        room = self.max_seconds / max(self.min_samples, 1)
+        fit = int(room / (call + prepare)) if call + prepare > 0 else most
+        return max(1, min(wanted, fit, most))
+
+
+@dataclass
+class Spent:
+    """Where a cell's wall time went, in seconds; the rest is the harness's own."""
+
+    problem: float = 0.0
+    reference: float = 0.0
+    anchors: float = 0.0  # batched products and ceilings, which other cells share
+    warmup: float = 0.0
+    samples: float = 0.0
+    total: float = 0.0
+
+    @property
+    def own(self) -> float:
+        """Everything that is neither input, truth, anchor, warm-up nor sample."""
+        known = (self.problem, self.reference, self.anchors, self.warmup, self.samples)
+        return self.total - sum(known)
+
+
+def sample(
+    clock: Clock,
+    prepare: Prepare,
+    call: Call,
+    policy: Policy,
+    *,
+    first_call: float,
+    most_calls: int = 10_000,
+    spent: Spent | None = None,
+    now: Callable[[], float] = time.perf_counter,
+) -> Timing:
+    """Warm up, choose the calls of a sample, then sample until the policy has enough.
+
+    prepare: builds what one call consumes, outside the timed window; most_calls bounds how many
+    such things exist at once. first_call: seconds of a call made before, with all that it loaded.
+    """
+    spent = spent or Spent()
+    with _no_collection():
+        return _sampled(clock, prepare, call, policy, first_call, most_calls, spent, now)
+
+
+def _sampled(
+    clock: Clock, prepare: Prepare, call: Call, policy: Policy,
+    first_call: float, most_calls: int, spent: Spent, now: Callable[[], float],
+) -> Timing:  # fmt: skip
+    start = now()
+    warm: list[float] = []
+    preparing, elapsed = inf, 0.0
+    while not _warm(warm, elapsed, policy):
+        begun = now()
+        prepared = [prepare()]
+        preparing = min(preparing, now() - begun)
+        warm.append(clock.block(call, prepared))
+        del prepared
+        elapsed = max(elapsed + warm[-1], now() - start)  # building warms up as well
+    calls = policy.calls(min(first_call, *warm), preparing, most_calls)
+    middle = now()
+    spent.warmup += middle - start
+    samples: list[float] = []
+    ordered: list[float] = []
+    timed, stop = 0.0, None
+    while stop is None:
+        seconds = clock.block(call, [prepare() for _ in range(calls)])
+        samples.append(seconds / calls)
+        insort(ordered, seconds / calls)
+        timed += seconds
+        stop = policy.stop(ordered, timed, now() - middle)
+    spent.samples += now() - middle
+    return Timing(tuple(samples), calls, first_call, stop)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection meanwhile. The worker has frozen what it started with."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _warm(seconds: Sequence[float], elapsed: float, policy: Policy) -> bool:
+    """Whether these calls, one after another, were enough to be ready for timing."""
+    if not seconds:
+        return False
+    # a clock that shows no progress must not hang the run
+    if len(seconds) >= policy.max_samples or elapsed >= _PATIENCE * policy.warmup_seconds:
+        return True
+    if elapsed < policy.warmup_seconds or len(seconds) < 2 * _GROUP:
+        return False
+    last = quantile(sorted(seconds[-_GROUP:]), 0.5)
+    before = quantile(sorted(seconds[-2 * _GROUP : -_GROUP]), 0.5)
+    return abs(last - before) <= _STEADY * before

@@ -1,0 +1,65 @@
+"""The work of one call, seen in the running code and never in a timed pass: bytes and counts."""
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+
+from mssbench import calls, counts, memory, roots
+from mssbench.calls import explicit, leaf, record, replay
+from mssbench.counts import Counts
+from mssbench.rotation import Input
+
+Columns = dict[str, Any]
+
+
+def work(pair: roots.Pair, library: str, device: str, x: Input) -> dict[str, Columns]:
+    """The columns of memory and counts, by phase.
+
+    One call for all phases, and on CUDA another of each under a profiler. Results stay alive until
+    the watch has ended, as a caller would keep them.
+    """
+    found = _watched(pair, library, device, x)
+    if library == "torch" and device == "cuda":
+        for phase, columns in found.items():
+            prepare, call = calls.calls(pair, library, phase)
+            columns["launches"] = counts.launches(call, prepare(x))
+    return found
+
+
+def _watched(pair: roots.Pair, library: str, device: str, x: Input) -> dict[str, Columns]:
+    counting = counts.Watch(x.a) if library == "torch" else nullcontext(counts.Blind())
+    forward_only = pair.backward is None
+    with memory.peak(library, device) as peak, counting as watch:
+        if forward_only:
+            with torch.no_grad():  # inference mode would hide the parts of a composed operation
+                kept: Any = pair.field(x.a)
+        elif library == "torch":
+            with memory.saved_for_backward() as saved:
+                a, y = record(pair, leaf(x.a))
+            before = watch.counts()
+            peak.mark()
+            kept = replay((a, y), x.g)
+        else:
+            root = pair.keep(x.a)
+            before = watch.counts()
+            peak.mark()
+            kept = explicit(pair, root, x.g)
+    del kept
+    after = watch.counts()
+    if forward_only:
+        return {"forward": {"peak_bytes": peak.whole, **after._asdict()}}
+    bytes_ = saved.bytes(y, a) if library == "torch" else memory.root_bytes(root)
+    return {
+        "backward": {
+            "peak_bytes": peak.second,
+            "saved_bytes": bytes_,
+            **_difference(after, before)._asdict(),
+        },
+        "step": {"peak_bytes": peak.whole, "saved_bytes": bytes_, **after._asdict()},
+    }
+
+
+def _difference(after: Counts, before: Counts) -> Counts:
+    pairs = zip(after, before, strict=True)
+    return Counts._make(None if x is None or y is None else x - y for x, y in pairs)

@@ -1,0 +1,84 @@
+"""What a call does is counted in the running code, and is what its cost model says."""
+
+import numpy as np
+import pytest
+import torch
+from matrices import ON_CPU, TORCH64, Cost, generous, spectrum, with_spectrum
+
+from mssbench import counts, roots
+from mssbench.rotation import Rotation
+from mssbench.work import work
+
+ON_TORCH = [m for m in ON_CPU if "torch" in m.libraries]
+
+
+@pytest.mark.parametrize("method", ON_TORCH, ids=lambda m: m.name)
+def test_products_are_those_of_the_cost_model_and_matrix_times_vector(method):
+    a = TORCH64.put(with_spectrum(spectrum("near_one", max(method.sizes, default=6)), batch=3))
+    given = method.complete(generous(method))
+    function = method.functions[0]
+    with Cost() as cost:
+        method.call(a, frozenset([function]), **given)
+    with counts.Watch(a) as watch:
+        method.call(a, frozenset([function]), **given)
+    found = watch.counts()
+    assert cost.total <= found.products + 1e-12
+    assert found.products <= 1.2 * cost.total + 8
+    assert found.operators > 0
+    assert found.flops >= found.products * 2 * a.shape[-1] ** 3 * 3
+
+
+def test_a_product_of_another_shape_counts_by_its_work():
+    a = torch.ones(4, 8, 8)
+    with counts.Watch(a) as watch:
+        a @ a
+        a[:2] @ a[:2]
+        a @ a[..., :1]
+        a[0] @ a[0]
+        torch.baddbmm(a, a, a)
+        torch.add(a, a)
+        a.transpose(1, 2)
+    found = watch.counts()
+    assert found.products == pytest.approx(1 + 1 / 2 + 1 / 8 + 1 / 4 + 1)
+    assert found.operators == 6  # a view is none
+
+
+def test_a_decomposition_is_an_estimate_and_no_product():
+    a = torch.eye(6).repeat(2, 1, 1)
+    with counts.Watch(a) as watch:
+        torch.linalg.eigh(a)
+        torch.linalg.svd(a)
+        torch.linalg.solve(a, a)
+    found = watch.counts()
+    assert found.products == pytest.approx(4 / 3)
+    assert found.flops == pytest.approx((4.5 + 11 + 4 / 3) * 2 * 6**3 * 2)
+
+
+def test_counts_are_the_same_every_time_and_add_up():
+    a = torch.tensor(with_spectrum(spectrum("near_one", 5), batch=4))
+    x = Rotation(a, a, 0).first
+    pair = roots.pair("sqrt", "newton_schulz", "lyapunov_newton_schulz", (("iterations", 5),))
+    first, second = work(pair, "torch", "cpu", x), work(pair, "torch", "cpu", x)
+    for name in ("products", "operators", "flops", "saved_bytes"):
+        assert first["step"][name] == second["step"][name]
+    alone = work(roots.pair("sqrt", "newton_schulz", None, (("iterations", 5),)), "torch", "cpu", x)
+    forward, backward, step = alone["forward"], first["backward"], first["step"]
+    assert forward["products"] + backward["products"] == step["products"]
+    assert step["launches"] is None  # no kernel is launched on a CPU
+
+
+def test_threads_of_ours_are_counted():
+    a = torch.eye(4).repeat(6, 1, 1)
+    parallel, plain = (
+        work(roots.pair("sqrt", name, None), "torch", "cpu", Rotation(a, a, 0).first)["forward"]
+        for name in ("eigh_parallel", "eigh")
+    )
+    assert parallel["products"] == plain["products"] == 1
+    assert parallel["flops"] == plain["flops"]
+
+
+def test_of_other_libraries_only_bytes_are_known():
+    a = np.stack([np.eye(4)] * 2)
+    found = work(roots.pair("sqrt", "eigh", None), "numpy", "cpu", Rotation(a, a, 0).first)
+    assert found["forward"]["products"] is found["forward"]["operators"] is None
+    assert found["forward"]["peak_bytes"] > 0

@@ -1,0 +1,79 @@
+"""What disturbed a measurement, from a load average and an NVML that we make."""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from mssbench import guard
+from mssbench.guard import Reading, read_gpu, watched
+
+
+@pytest.fixture(autouse=True)
+def forgetful(monkeypatch):
+    monkeypatch.setattr(guard._Highest, "clock", 0)
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+
+
+def flags(monkeypatch, *readings, device="cuda"):
+    left = iter(readings)
+    monkeypatch.setattr(guard, "read_gpu", lambda: next(left))
+    with watched(device) as watch:
+        for _ in readings:
+            watch.look()
+    return watch.flags
+
+
+CALM = Reading(1980, (), 1)
+
+
+def test_a_calm_machine_has_no_flag(monkeypatch):
+    assert flags(monkeypatch, CALM, CALM) == []
+    assert flags(monkeypatch, None) == []  # NVML is not there: nothing is claimed
+    assert flags(monkeypatch, device="cpu") == []
+
+
+def test_other_work_on_the_cores_is_a_flag(monkeypatch):
+    cores = len(os.sched_getaffinity(0))
+    monkeypatch.setattr(os, "getloadavg", lambda: (cores + 0.4, 9.0, 9.0))
+    assert flags(monkeypatch, device="cpu") == []  # we are a load ourselves
+    monkeypatch.setattr(os, "getloadavg", lambda: (cores + 0.6, 0.0, 0.0))
+    assert flags(monkeypatch, device="cpu") == ["loaded"]
+
+
+def test_a_clock_is_low_against_the_highest_of_this_process(monkeypatch):
+    assert flags(monkeypatch, CALM) == []
+    assert flags(monkeypatch, Reading(1800, (), 1)) == []
+    assert flags(monkeypatch, Reading(1700, (), 1)) == ["clock_low"]
+
+
+def test_a_throttled_or_shared_gpu_is_a_flag(monkeypatch):
+    assert flags(monkeypatch, Reading(1980, ("thermal",), 1), CALM) == ["throttled"]
+    assert flags(monkeypatch, Reading(1980, (), 2)) == ["shared_gpu"]
+
+
+@pytest.mark.parametrize(
+    ("bits", "slowed"),
+    [(0, ()), (1, ()), (0x4, ("power_cap",)), (0x20, ("thermal",)), (0x40, ("thermal",)),
+     (0x88, ("hardware", "power_brake"))],
+)  # fmt: skip
+def test_reasons_are_read_from_the_bits_and_nothing_is_set(monkeypatch, bits, slowed):
+    nvml = SimpleNamespace(
+        NVML_CLOCK_SM=1,
+        nvmlDeviceGetClockInfo=lambda handle, kind: 1410,
+        nvmlDeviceGetCurrentClocksEventReasons=lambda handle: bits,
+        nvmlDeviceGetComputeRunningProcesses=lambda handle: ["ours"],
+    )
+    monkeypatch.setattr(guard, "_nvml", lambda: (nvml, "a handle"))
+    assert read_gpu() == Reading(1410, slowed, 1)
+
+
+def test_a_driver_that_refuses_is_no_reading(monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("not supported")
+
+    nvml = SimpleNamespace(NVML_CLOCK_SM=1, nvmlDeviceGetClockInfo=refuse)
+    monkeypatch.setattr(guard, "_nvml", lambda: (nvml, "a handle"))
+    assert read_gpu() is None
+    monkeypatch.setattr(guard, "_nvml", lambda: None)
+    assert read_gpu() is None

@@ -1,0 +1,174 @@
+"""Several passes over a suite become one row; a run that broke off between them goes on there."""
+
+from collections import Counter
+
+import pytest
+from runs import load, sample_counts, stand_in, table, wish, write_suite
+
+from mssbench.engines.local import Finished, Started
+from mssbench.noise import Noise, noise
+from mssbench.passes import pooled, shuffled
+from mssbench.records import Cell, Measurement, Status, Timing
+from mssbench.rows import typed
+from mssbench.run import run
+
+CELL = Cell(
+    "numpy", "eigh", "none", "sqrt", "wishart(ratio=4)", 4, 2, None, None, "", "float64", "cpu", 0
+)
+
+
+def measured(*seconds, status=Status.OK, reason="", error=1e-7, flags="", **values):
+    timing = Timing(seconds, len(seconds), 9.0 + error)
+    values = {"root_error": error, "gemms": 2.0, "flags": flags, "limit_seconds": 1.0} | values
+    return Measurement(CELL, "forward", "wall", "hot", status, reason, values, timing).row()
+
+
+def pool(*rows_and_samples):
+    rows, samples = [rows_and_samples[0][0]], [rows_and_samples[0][1]]
+    for row, seconds in rows_and_samples[1:]:
+        rows, samples = pooled(rows, samples, [row], [seconds])
+    return rows[0], samples[0]
+
+
+def test_samples_are_pooled_and_the_interval_reaches_from_pass_to_pass():
+    quick, slow = [2.0] * 20, [2.2] * 20
+    row, samples = pool((measured(*quick), quick), (measured(*slow), slow))
+    assert samples == quick + slow
+    assert (row["samples"], row["passes"]) == (40, 2)
+    assert row["spread"] == pytest.approx(0.1)
+    assert (row["seconds_low"], row["seconds_high"]) == (2.0, 2.2)
+    assert row["seconds_median"] == pytest.approx(2.1)
+    assert row["limit_fraction"] == pytest.approx(1.0 / 2.1)
+    third, _ = pool((row, samples), (measured(*quick), quick))
+    assert (third["passes"], third["samples"]) == (3, 60)
+    assert third["spread"] == pytest.approx(0.1)  # it does not shrink again
+
+
+def test_the_worst_error_and_the_first_failure_count():
+    bad = measured(1.0, status=Status.INACCURATE, reason="root error 0.3", error=0.3)
+    good = measured(1.0)
+    for one, other in ((bad, good), (good, bad)):
+        row, _ = pool((one, [1.0]), (other, [1.0]))
+        assert (row["status"], row["root_error"]) == ("inaccurate", 0.3)
+        assert row["reason"] == "root error 0.3"
+    unknown, _ = pool((measured(1.0), [1.0]), (measured(1.0, root_error=None), [1.0]))
+    assert unknown["root_error"] is None
+
+
+def test_a_pass_that_was_not_measured_stands_alone():
+    crashed = Measurement(CELL, "forward", "wall", "hot", Status.CRASHED, "it died").row()
+    row, samples = pool((measured(1.0), [1.0]), (crashed, []))
+    assert (row["status"], samples) == ("crashed", [])
+    row, samples = pool((crashed, []), (measured(1.0), [1.0]))
+    assert (row["status"], row["passes"], samples) == ("ok", 1, [1.0])
+
+
+def test_flags_add_up_and_the_noise_is_of_all_passes():
+    calm, shaken = measured(1.0), measured(1.3, flags="loaded")
+    row, _ = pool((calm, [1.0] * 9), (shaken, [1.3] * 9))
+    assert row["flags"] == "loaded"
+    assert row["noise"] == Noise.UNSTABLE  # 30 % between the passes
+
+
+def test_noise_has_three_classes():
+    assert noise([1.0, 1.01, 0.99, 1.0], 0.0, ()) is Noise.QUIET
+    assert noise([1.0, 1.01, 0.99, 1.0], 0.0, ["loaded"]) is Noise.NOISY
+    assert noise([1.0, 1.01, 0.99, 1.0], 0.0, ["queue_gap"]) is Noise.QUIET
+    assert noise([1.0, 1.01, 0.99, 1.0], 0.05, ()) is Noise.NOISY
+    assert noise([1.0, 1.2, 0.9, 1.1], 0.0, ()) is Noise.NOISY
+    assert noise([1.0, 2.0, 0.5, 1.0], 0.0, ()) is Noise.UNSTABLE
+    assert noise([1.0, 1.01, 0.99, 1.0], 0.2, ()) is Noise.UNSTABLE
+
+
+def test_a_group_stays_together_and_its_order_changes_from_pass_to_pass(tmp_path):
+    methods = [f'forward = "numpy/{m}"\nbackward = ["none", "loewner"]' for m in ("eigh", "svd")]
+    cells = load(write_suite(tmp_path, *methods, "forward = 'numpy/taylor'", seeds=4)).cells
+    orders = [list(shuffled(cells, "a seed", number)) for number in (1, 2)]
+    for order in orders:
+        assert Counter(order) == Counter(cells)
+        assert [c.seed for c in order] == [c.seed for c in cells]
+    assert orders[0] != orders[1]
+    assert orders[0] == list(shuffled(cells, "a seed", 1))
+    assert orders[0] != list(shuffled(cells, "another", 1))
+
+
+@pytest.fixture
+def suite(tmp_path):
+    return load(write_suite(tmp_path, "forward = ['numpy/eigh', 'numpy/svd']", passes=2, seeds=2))
+
+
+@pytest.fixture
+def python(tmp_path):
+    return stand_in(tmp_path)
+
+
+def test_a_run_measures_every_cell_in_each_pass(tmp_path, suite, python):
+    events = []
+    out = run(suite, tmp_path / "out", python=python, watch=events.append)
+    asked = [e.cell for e in events if isinstance(e, Started)]
+    assert Counter(asked) == dict.fromkeys(suite.cells, 2)
+    assert set(asked[:4]) == set(suite.cells)  # the second pass begins when the first is done
+    rows = table(tmp_path / "out")
+    assert {(r["passes"], r["samples"]) for r in rows} == {("2", "6")}
+    assert set(sample_counts(tmp_path / "out").values()) == {6}
+    assert out.statuses == {"ok": 4}
+    assert out.noise.total() == 4
+
+
+def test_the_ceilings_are_measured_at_both_ends_and_in_the_middle(
+    tmp_path, suite, python, monkeypatch
+):
+    wish(monkeypatch, ceiling=2e9)
+    events = []
+    out = run(suite, tmp_path / "out", python=python, watch=events.append)
+    found = [bool(e.ceilings) for e in events if isinstance(e, Finished)]
+    assert (found[0], found[-1], sum(found)) == (True, True, 3)
+    assert out.drift == 0.0
+
+
+def test_what_crashed_in_one_pass_is_not_asked_again(tmp_path, suite, python, monkeypatch):
+    wish(monkeypatch, do={"svd": "exit"})
+    monkeypatch.setattr("mssbench.engines.local.GRACE_SECONDS", 0.0)
+    events = []
+    out = run(suite, tmp_path / "out", python=python, watch=events.append)
+    asked = Counter(e.cell.forward for e in events if isinstance(e, Started))
+    assert asked == {"eigh": 4, "svd": 2}
+    assert out.statuses == {"ok": 2, "crashed": 2}
+
+
+def test_a_run_that_stopped_between_passes_goes_on_there(tmp_path, suite, python):
+    class Stop(Exception):
+        pass
+
+    seen = []
+
+    def stop_after_five(event):
+        seen.extend([event] if isinstance(event, Finished) else [])
+        if len(seen) == 5:
+            raise Stop
+
+    path = tmp_path / "out"
+    with pytest.raises(Stop):
+        run(suite, path, python=python, watch=stop_after_five)
+    before = {r["cell_id"]: typed(r) for r in table(path)}
+    assert Counter(r["passes"] for r in before.values()) == {1: 3, 2: 1}
+    asked = []
+    run(suite, path, python=python, watch=asked.append)
+    asked = [e.cell for e in asked if isinstance(e, Started)]
+    assert {c.cell_id for c in asked} == {k for k, r in before.items() if r["passes"] == 1}
+    after = {r["cell_id"]: typed(r) for r in table(path)}
+    assert {r["passes"] for r in after.values()} == {2}
+    assert set(sample_counts(path).values()) == {6}
+    for key, row in after.items():
+        assert row["seconds_min"] <= before[key]["seconds_min"]  # nothing was lost
+        assert row["seconds_low"] <= before[key]["seconds_median"] <= row["seconds_high"]
+
+
+def test_a_finished_run_has_nothing_left_to_measure(tmp_path, suite, python):
+    path = tmp_path / "out"
+    run(suite, path, python=python)
+    before = (path / "table.csv").read_bytes()
+    again = []
+    run(suite, path, python=python, watch=again.append)
+    assert not again
+    assert (path / "table.csv").read_bytes() == before

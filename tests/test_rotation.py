@@ -1,0 +1,46 @@
+"""Rotating inputs: the same matrices in other places, and the way back."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from matrices import cotangent, error, exact_root, spectrum, with_spectrum
+
+import mssbench
+from mssbench.rotation import Rotation
+
+
+@pytest.mark.parametrize("put", [np.asarray, torch.tensor], ids=["numpy", "torch"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (7, 3), (16, 8)])
+def test_every_input_is_the_batch_moved_and_comes_back_bit_by_bit(put, shape):
+    b, n = shape
+    a = put(with_spectrum(spectrum("condition_100", n), batch=b))
+    g = put(cotangent((b, n, n)))
+    rotation = Rotation(a, g, seed=3)
+    assert len(rotation.all) == 8
+    for x in rotation.all:
+        assert (np.asarray(x.restore(x.a)) == np.asarray(a)).all()
+        assert (np.asarray(x.restore(x.g)) == np.asarray(g)).all()
+        assert np.asarray(x.a).flags.c_contiguous
+        y = mssbench.sqrtm(x.a)
+        assert error(x.restore(y), exact_root(np.asarray(a), "sqrt")) < 1e-13
+    if b * n > 5:
+        assert len({np.asarray(x.a).tobytes() for x in rotation.all}) == 8
+
+
+def test_the_order_is_the_same_for_every_method_and_no_input_comes_twice_running():
+    a = torch.tensor(with_spectrum(spectrum("near_one", 4), batch=6))
+    one, other = Rotation(a, a, 5), Rotation(a, a, 5)
+    taken = [one.next() for _ in range(20)]
+    assert all(torch.equal(x.a, other.next().a) for x in taken)
+    assert all(x is not y for x, y in pairwise(taken))
+    assert taken[0] is not one.first
+    assert not torch.equal(Rotation(a, a, 6).all[1].a, one.all[1].a)
+
+
+def test_large_batches_have_two_inputs_at_least():
+    a = torch.zeros(1).expand(2**10, 2**8, 2**8)  # as many bytes as 2**26 floats
+    assert a.nbytes == 2**28
+    small = torch.zeros(2, 4, 4)
+    assert len(Rotation(small, small, 0).all) == 8

@@ -1,0 +1,191 @@
+"""Ways to a wrong number that others have gone: the naive way is shown wrong, ours right."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from matrices import cotangent, exact_root, spectrum, with_spectrum
+from test_measure import CELL, FAST, only, rows
+
+from mssbench import anchors, methods, registry
+from mssbench.bench import Settings
+from mssbench.clock import HostClock
+from mssbench.limits import drift, limit, problem_fractions
+from mssbench.records import Status
+from mssbench.registry import Root, register_backward, register_forward
+from mssbench.sampling import Policy, sample
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    before = dict(registry.FORWARD), dict(registry.BACKWARD)
+    yield
+    for table, old in zip((registry.FORWARD, registry.BACKWARD), before, strict=True):
+        table.clear()
+        table.update(old)
+
+
+def forward(f):
+    return register_forward(cite="a trap, 2026", products=lambda: 1.0, yields=("sqrt",))(f)
+
+
+def right(a):
+    return methods.lookup("forward", "eigh").call(a, frozenset(["sqrt"])).sqrt
+
+
+def test_an_answer_kept_from_the_call_before_is_wrong():
+    kept = []
+
+    @forward
+    def cached(a) -> Root:
+        if not kept:
+            kept.append(right(a))
+        return Root(sqrt=kept[0])
+
+    a = torch.tensor(with_spectrum(spectrum("near_one", 8)))
+    assert torch.equal(cached(a).sqrt, cached(a).sqrt)  # naive: one input, and all is well
+    assert torch.allclose(cached(a).sqrt, torch.tensor(exact_root(a.numpy(), "sqrt")))
+    kept.clear()
+    assert only(replace(CELL, forward="cached")).status is not Status.OK
+
+
+def test_a_block_that_still_holds_the_answer_is_no_answer():
+    @forward
+    def lazy(a) -> Root:
+        return Root(sqrt=torch.empty_like(a))  # whatever was in that memory
+
+    cell = replace(CELL, forward="lazy", size=64, batch=4)
+    for _ in range(3):
+        assert only(replace(cell, forward="eigh")).status is Status.OK
+        assert only(cell).status is not Status.OK
+
+
+def test_a_constant_of_the_right_size_is_wrong():
+    @forward
+    def identity(a) -> Root:
+        return Root(sqrt=torch.eye(a.shape[-1], dtype=a.dtype).expand_as(a).clone())
+
+    wide = replace(CELL, forward="identity", problem="logspec(condition=1e4)")
+    assert only(wide).status is not Status.OK
+
+
+def test_a_graph_that_is_kept_hides_the_work_of_its_first_backward():
+    """Retaining one graph lets a backward remember; every sample here has a graph of its own."""
+    solved = []
+
+    @register_backward(cite="a trap, 2026", products=lambda: 4.0, reads=("eigen",), only=True)
+    def remembering(root, function, g):
+        key = root.eigen[0].data_ptr()
+        if key not in solved:
+            solved.append(key)
+        return methods.lookup("backward", "loewner").call(root, function, g)
+
+    import mssbench
+
+    a = torch.tensor(with_spectrum(spectrum("near_one", 4)), requires_grad=True)
+    y = mssbench.sqrtm(a, backward="remembering")
+    for _ in range(5):  # naive
+        torch.autograd.grad(y, a, torch.tensor(cotangent(a.shape)), retain_graph=True)
+    assert len(solved) == 1
+    solved.clear()
+    cell = replace(CELL, backward="remembering")
+    policy = Policy(min_seconds=0, min_samples=5, max_seconds=1, warmup_seconds=0, block_seconds=0)
+    found = rows(cell, Settings(policy))
+    assert {m.status for m in found} == {Status.OK}
+    recorded = []
+
+    @register_backward(cite="a trap, 2026", products=lambda: 4.0, reads=("eigen",), only=True)
+    def counting(root, function, g):
+        recorded.append(id(root))
+        return methods.lookup("backward", "loewner").call(root, function, g)
+
+    counted = replace(CELL, backward="counting")
+    timings = [m.timing for m in rows(counted, Settings(policy))]
+    assert len(recorded) >= sum(t.calls * len(t.samples) for t in timings)  # one call, one backward
+
+
+def test_a_slow_half_is_not_taken_for_outliers():
+    """Dropping what lies outside 1.5 interquartile ranges would hide the slow fifth."""
+    seconds = iter([1e-3, 1e-3, 1e-3, 1e-3, 9e-3] * 1000)
+
+    class Clock:
+        name = "wall"
+
+        def block(self, call, prepared):
+            return sum(next(seconds) for _ in prepared)
+
+    policy = Policy(min_seconds=0, min_samples=50, block_seconds=0, warmup_seconds=0)
+    timing = sample(Clock(), lambda: None, lambda _: None, policy, first_call=1.0)
+    assert sum(s > 5e-3 for s in timing.samples) == pytest.approx(len(timing.samples) / 5, abs=1)
+    assert timing.statistics()["seconds_q3"] <= 9e-3
+
+
+def test_work_that_was_not_waited_for_is_implausible(monkeypatch):
+    """A timer that stops before the work is done sees products faster than the machine's own."""
+    cell = replace(CELL, forward="minimax_hybrid", options="norm=trace schedule=9-9-ns5", size=32)
+    assert only(cell, FAST).status is Status.OK
+    slow = {"float64": 1.0, "bytes_per_second": 1e12, "calls_per_second": 1e9}
+    monkeypatch.setattr(anchors, "best", lambda *_: slow)
+    m = only(cell, FAST)
+    assert m.status is Status.IMPLAUSIBLE
+    assert "faster than this machine's ceilings allow" in m.reason
+    assert m.row()["limit_fraction"] > 2
+
+
+CEILINGS = {"float32": 1e9, "bytes_per_second": 1e9, "calls_per_second": 1e6}
+
+
+def test_the_limit_is_the_highest_of_three_and_says_which():
+    work = {"products": 5.0, "flops": 10e6}
+    found = limit("forward", 1_000_000, 1e6, work, CEILINGS, "float32")
+    assert (found.seconds, found.bound, found.certain) == (10e-3, "compute", 5e-3)
+    idle = {"products": 0.0, "flops": 0.0}
+    found = limit("step", 1_000_000, 1e6, idle, CEILINGS, "float32")
+    assert (found.seconds, found.bound, found.certain) == (4e-3, "memory", 0.0)
+    blind = {"products": None, "flops": None}
+    found = limit("forward", 8, 1.0, blind, CEILINGS, "float32")
+    assert (found.seconds, found.bound) == (1e-6, "launches")
+    assert not found.exceeded_by(1e-9)  # nothing is known to have been done
+
+
+def test_doubt_is_left_to_a_ceiling():
+    found = limit("forward", 8, 1e6, {"products": 1.0, "flops": 1e6}, CEILINGS, "float32")
+    assert found.certain == 1e-3
+    assert not found.exceeded_by(0.6e-3)  # it was measured on a machine with other work
+    assert found.exceeded_by(0.4e-3)
+
+
+def row(phase="forward", error=1e-6, seconds=1.0, least=0.1, status="ok", **more):
+    key = dict.fromkeys(("function", "problem", "size", "batch", "precision", "device", "seed"), 0)
+    name = "root_error" if phase == "forward" else "gradient_error"
+    values = {"root_error": None, "gradient_error": None, name: error}
+    times = {"seconds_median": seconds, "limit_seconds": least, "status": status, "phase": phase}
+    return key | values | times | more
+
+
+def test_the_problem_s_limit_is_that_of_the_least_work_for_the_same_error():
+    exact, rough = row(error=1e-7, least=0.5), row(error=1e-2, least=0.1)
+    assert problem_fractions([exact, rough]) == [0.5, 0.1]
+    wrong = row(error=0.5, least=0.001, status="inaccurate")
+    assert problem_fractions([exact, wrong]) == [0.5, 0.5]  # it bounds nobody
+    near = row(error=1.9e-7, least=0.2)
+    assert problem_fractions([exact, near]) == [0.2, 0.2]  # the same error, within its doubt
+    other = row(error=1e-7, least=0.01, size=9)
+    assert problem_fractions([exact, other]) == [0.5, 0.01]
+    assert problem_fractions([row(error=None), row(seconds=None, status="crashed")]) == [None, None]
+
+
+def test_drift_is_the_largest_change_since_the_start():
+    assert drift({}) is None
+    assert drift({"cpu": [{"float32": 1.0}]}) is None
+    found = {"cpu": [{"float32": 100.0, "copy": 10.0}, {"float32": 97.0}, {"copy": 10.5}]}
+    assert drift(found) == pytest.approx(0.05)
+    assert drift({"cpu": [{"x": 1.0}], "cuda": [{"x": 2.0}]}) is None  # no device with another
+
+
+def test_what_prepares_a_call_is_outside_the_window():
+    import time
+
+    policy = Policy(min_seconds=0, min_samples=3, block_seconds=0, warmup_seconds=0)
+    timing = sample(HostClock(), lambda: time.sleep(5e-3), lambda _: None, policy, first_call=1e-6)
+    assert timing.statistics()["seconds_median"] < 1e-3
