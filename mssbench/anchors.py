@@ -17,6 +17,7 @@ from mssbench.clock import Clock, CudaClock, HostClock, synchronizer
 from mssbench.records import Cell
 from mssbench.sampling import Policy, Spent, sample
 
+_LOOK = 0.02  # seconds at least for each: other work comes and goes
 _REPEATS = 5
 # Large enough that neither a cache nor a launch decides, small enough for a tenth of a second.
 _SIZE = {"cpu": 512, "cuda": 8192}  # of the product
@@ -46,7 +47,7 @@ def latest() -> tuple[str, str]:
 
 
 def measure(device: str, precision: str) -> Ceilings:
-    """Each ceiling by its name, measured now.
+    """Each ceiling by its name, measured now, with the device before it.
 
     `bytes_per_second` of a copy, read and written; `calls_per_second` of an operation on one
     number; and, under the precision's name, flop/s of one large product.
@@ -71,7 +72,7 @@ def measure(device: str, precision: str) -> Ceilings:
     known = _best.setdefault(device, {})
     for name, value in found.items():
         known[name] = max(value, known.get(name, 0.0))
-    return found
+    return {f"{device} {name}": value for name, value in found.items()}
 
 
 _anchors: dict[tuple[Any, ...], tuple[float, float]] = {}  # when, seconds
@@ -114,7 +115,10 @@ def _no_input() -> None:
 
 def _fastest(clock: Clock, call: Callable[[], object], calls: int = 1) -> float:
     clock.block(lambda _: call(), [None])
-    return min(clock.block(lambda _: call(), [None] * calls) for _ in range(_REPEATS)) / calls
+    found: list[float] = []
+    while len(found) < _REPEATS or sum(found) < _LOOK:
+        found.append(clock.block(lambda _: call(), [None] * calls))
+    return min(found) / calls
 
 
 def _clock(device: str) -> Clock:

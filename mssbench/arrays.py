@@ -131,6 +131,11 @@ def take(a: Array, index: np.ndarray, axis: int) -> Array:
     return xp.take(a, xp.asarray(index), axis=axis)
 
 
+def copy(a: Array) -> Array:
+    """The same numbers in memory of their own."""
+    return a.clone() if library(a) == "torch" else a.copy()
+
+
 def poison(a: Array) -> None:
     """Allocate what `a` takes, fill it with NaN, and free it."""
     xp = namespace(a)

@@ -97,7 +97,7 @@ class Bench:
         cell, start = self.cell, time.perf_counter()
         key = (cell.cell_id, id(self.pair.forward.call))
         if key not in _known:
-            _known[key] = work(self.pair, cell.library, cell.device, self.rotation.first)
+            _known[key] = work(self.pair, cell.library, cell.device, self.rotation.fresh())
             self.spent.warmup += min(time.perf_counter() - start, seconds)
         return _known[key]
 
@@ -152,9 +152,14 @@ class Bench:
         status, reason = self.truth.judge(phase.name, values, self.settings.max_error)
         median = timing.statistics()["seconds_median"]
         limit = self._limit(phase)
-        if status is Status.OK and limit.exceeded_by(median):
-            status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
         flags = [*watch.flags, *(["queue_gap"] if getattr(timer, "gaps", False) else [])]
+        if limit.exceeded_by(median):  # or a ceiling was measured beside other work: once more
+            anchors.measure(cell.device, cell.precision)
+            limit = self._limit(phase)
+        if limit.exceeded_by(median) and "loaded" in flags:
+            flags.append("above_ceiling")  # which of the two was disturbed is not known
+        elif limit.exceeded_by(median) and status is Status.OK:
+            status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
         values |= {
             **phase.work,
             **limit.columns(median),
@@ -181,7 +186,7 @@ class Bench:
                 return CudaClock(torch.cuda)
             if phase.first.seconds < _SHORTEST_COLD:
                 raise Unsupported("too short to be timed alone, as a cold call must be")
-            return CudaClock(torch.cuda, _flush())
+            return CudaClock(torch.cuda, flush())
         if self.cell.library != "torch":
             raise Unsupported(f"{self.cell.library} would not work on the stream that is captured")
         if phase.name == "backward":
@@ -197,11 +202,12 @@ class Bench:
         """The error columns of one output. Raises Violation for the wrong kind of array."""
         if phase == "forward":
             self._require_like_input("root", output)
-            return self.truth.root_errors(x.restore(output))
+            return self.truth.root_errors(output, x.restore)
         y, s = output
         self._require_like_input("root", y)
         self._require_like_input("gradient", s)
-        return self.truth.root_errors(x.restore(y)) | self.truth.gradient_errors(x.restore(s))
+        root = self.truth.root_errors(y, x.restore)
+        return root | self.truth.gradient_errors(s, x.restore)
 
     def _require_like_input(self, name: str, x: Array) -> None:
         a = self.rotation.first.a
@@ -237,7 +243,7 @@ def _larger(x: Any, y: Any) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _flush() -> Callable[[], object]:
+def flush() -> Callable[[], object]:
     """Writes twice the device's L2 cache. Allocated once: that can take a second."""
     size = 2 * torch.cuda.get_device_properties().L2_cache_size
     return torch.empty(size, dtype=torch.uint8, device="cuda").zero_

@@ -154,6 +154,24 @@ def doctor(as_json: Json = False) -> None:
 
 
 @app.command()
+def selftest(
+    device: Annotated[str | None, typer.Option(help="cpu or cuda. [default: what is here]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold the harness against known times, other timers, and methods made slow or wrong.
+
+    Takes about a minute and writes nothing. Exit code: 0 trust it, 1 the harness is wrong here,
+    2 misuse, 3 unclear, because the machine is too noisy now.
+    """
+    from mssbench.commands import selftest as command
+    from mssbench.console import make_console
+
+    report = command.examine(device, make_console(stderr=True))
+    _print(command.data(report) if as_json else command.table(report))
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
 def merge(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
     out: Annotated[

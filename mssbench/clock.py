@@ -108,6 +108,11 @@ class CudaClock:
         return min(max(2 * self._per_call * calls, self._SHORTEST), self._LONGEST)
 
 
+def spin(cuda: Any, seconds: float) -> None:
+    """Queue a kernel on the current stream that does nothing for so long. cuda: torch.cuda."""
+    cuda._sleep(int(seconds * _spin_rate(cuda)))
+
+
 @lru_cache
 def _spin_rate(cuda: Any) -> float:
     """Cycles per second of the kernel that spins."""

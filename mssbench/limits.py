@@ -90,16 +90,16 @@ def _error(row: Row) -> float | None:
     return found
 
 
-def drift(ceilings: Mapping[str, Sequence[Mapping[str, float]]]) -> float | None:
+def drift(ceilings: Sequence[Mapping[str, float]]) -> float | None:
     """The largest relative change of a ceiling against the first time it was measured.
 
-    ceilings: of each device, in the order of time. None where nothing was measured twice.
+    ceilings: in the order of time. None where none was measured twice.
     """
+    first: dict[str, float] = {}
     changes = []
-    for found in ceilings.values():
-        first: dict[str, float] = {}
-        for each in found:
-            for name, value in each.items():
-                changes.append(abs(value / first[name] - 1)) if name in first else None
-                first.setdefault(name, value)
+    for found in ceilings:
+        for name, value in found.items():
+            if name in first:
+                changes.append(abs(value / first[name] - 1))
+            first.setdefault(name, value)
     return max(changes, default=None)

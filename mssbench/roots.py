@@ -131,6 +131,11 @@ def pair(
     return look_up(function, forward, backward, parameters, kinds)
 
 
+def forget() -> None:
+    """Look every pair up again: the registry has lost or changed a method."""
+    _pair.cache_clear()
+
+
 @lru_cache(maxsize=256)
 def _pair(
     function: Function,

@@ -5,8 +5,8 @@ cotangent move with it. So every call gets an input that the call before had not
 one truth, and a stale or a cached answer is a wrong one.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,24 +17,33 @@ _MOST = 8  # inputs
 _MOST_BYTES = 2**28  # of all of them
 
 
+class Restore(Protocol):
+    """The way back."""
+
+    def __call__(self, x: Array, which: Sequence[int] | None = None) -> Array:
+        """The matrices `which` of the batch, or all: (b, n, n) -> (m, n, n)."""
+        ...
+
+
 class Input(NamedTuple):
     """One of the rotating inputs."""
 
     a: Array  # (b, n, n)
     g: Array  # (b, n, n), the cotangent
-    restore: Callable[[Array], Array]  # (b, n, n) -> (b, n, n): as if `a` had not been moved
+    restore: Restore  # what came of `a`, as if that had not been moved
 
 
 class Rotation:
     """Inputs in turn; the same ones in the same order for every method.
 
-    a, g: (b, n, n), which are the first of them.
+    a, g: (b, n, n), which are the first of them. That one is not in the turn: an answer kept from
+    the first call is then wrong for every later one.
     """
 
     def __init__(self, a: Array, g: Array, seed: int) -> None:
         room = _MOST_BYTES // max(1, 2 * a.nbytes)
-        self._inputs = [Input(a, g, _as_it_is)]
-        for number in range(1, max(2, min(_MOST, room))):
+        self._inputs = [Input(a, g, as_it_is)]
+        for number in range(1, max(3, min(_MOST, room))):
             self._inputs.append(_moved(a, g, np.random.default_rng([seed, number])))
         self._next = 0
 
@@ -48,22 +57,36 @@ class Rotation:
         """Every input, in order."""
         return tuple(self._inputs)
 
+    def fresh(self) -> Input:
+        """The first in memory of its own: who remembers answers by address has none for it."""
+        a, g, restore = self._inputs[0]
+        return Input(arrays.copy(a), arrays.copy(g), restore)
+
+    def begin(self) -> None:
+        """From here on the order is that of a new one."""
+        self._next = 0
+
     def next(self) -> Input:
         """The input whose turn it is."""
-        self._next = (self._next + 1) % len(self._inputs)
+        self._next = self._next % (len(self._inputs) - 1) + 1
         return self._inputs[self._next]
 
 
 def _moved(a: Array, g: Array, rng: np.random.Generator) -> Input:
     b, n = a.shape[0], a.shape[-1]
     batch, rows = rng.permutation(b), rng.permutation(n)
-    there, back = (batch, rows), (np.argsort(batch), np.argsort(rows))
-    return Input(_move(a, *there), _move(g, *there), lambda x: _move(x, *back))
+    from_batch, from_rows = np.argsort(batch), np.argsort(rows)
+
+    def restore(x: Array, which: Sequence[int] | None = None) -> Array:
+        return _move(x, from_batch if which is None else from_batch[list(which)], from_rows)
+
+    return Input(_move(a, batch, rows), _move(g, batch, rows), restore)
 
 
 def _move(x: Array, batch: np.ndarray, rows: np.ndarray) -> Array:
     return arrays.take(arrays.take(arrays.take(x, batch, 0), rows, 1), rows, 2)
 
 
-def _as_it_is(x: Array) -> Array:
-    return x
+def as_it_is(x: Array, which: Sequence[int] | None = None) -> Array:
+    """The way back where nothing was moved."""
+    return x if which is None else arrays.take(x, np.array(which), 0)

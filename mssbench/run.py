@@ -139,7 +139,7 @@ class _Recorder:
         self._samples: dict[str, passes.Samples] = {}
         if any(have.values()):
             self._recall()
-        self._ceilings: dict[str, list[dict[str, float]]] = {}  # by device, in the order of time
+        self._ceilings: list[dict[str, float]] = []  # in the order of time
         self.run_id = uuid.uuid4().hex[:12]
         self._facts = folder.facts()
         self._environment: dict[str, str] = {}  # of the latest worker, by device; empty: none yet
@@ -208,7 +208,7 @@ class _Recorder:
         self._folder.append(rows, samples)
         self._rows[cell.cell_id], self._samples[cell.cell_id] = rows, samples
         if event.ceilings:
-            self._ceilings.setdefault(cell.device, []).append(event.ceilings)
+            self._ceilings.append(event.ceilings)
         summary.spent.update({k: v for k, v in event.spent.items() if k != "total"})
 
     def close(self, todo: Sequence[Cell], summary: Summary) -> None:

@@ -12,6 +12,7 @@ from mssbench.errors import Unsupported
 from mssbench.records import Status
 from mssbench.reference import ROUNDOFF, Reference
 from mssbench.registry import Function
+from mssbench.rotation import Restore, as_it_is
 
 # Matrices compared per batch, by size: enough to catch what depends on the index, few enough that
 # the reference of a large matrix does not outlast the measurement. The worst conditioned is in.
@@ -30,9 +31,9 @@ class Truth:
     gradient_error: float
     null: np.ndarray | None  # (m, n, n), projectors onto those directions; None where A has none
 
-    def root_errors(self, y: Array) -> dict[str, Any]:
-        """Error columns of a root (b, n, n) on whatever device."""
-        picked = arrays.to_numpy(y[list(self.indices)])
+    def root_errors(self, y: Array, pick: Restore = as_it_is) -> dict[str, Any]:
+        """Error columns of a root (b, n, n) on whatever device; pick: where its matrices are."""
+        picked = arrays.to_numpy(pick(y, self.indices))
         exact = self.reference.sqrt if self.function == "sqrt" else self.reference.isqrt
         assert exact is not None
         error = self.reference.error_sqrt if self.function == "sqrt" else self.reference.error_isqrt
@@ -47,9 +48,9 @@ class Truth:
                 "checked": len(self.indices),
             }
 
-    def gradient_errors(self, s: Array) -> dict[str, Any]:
+    def gradient_errors(self, s: Array, pick: Restore = as_it_is) -> dict[str, Any]:
         """Error columns of a gradient (b, n, n); they take the place of the root's where shared."""
-        picked = arrays.to_numpy(s[list(self.indices)])
+        picked = arrays.to_numpy(pick(s, self.indices))
         if self.null is not None:
             with np.errstate(all="ignore"):
                 picked = picked - self.null @ picked @ self.null

@@ -1,0 +1,326 @@
+"""The self-test with fakes: who is to blame, the harness or the machine; and once for real."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import log
+from typing import Any
+
+import pytest
+import torch
+from tables import CONTROL, called
+
+from mssbench import impostors, methods, races, registry, rivals, roots, selftest
+from mssbench.clock import HostClock
+from mssbench.commands import selftest as command
+from mssbench.errors import RegistryError
+from mssbench.impostors import DESERVED, IDENTICAL, SLOWER, status_check
+from mssbench.measure import measure
+from mssbench.races import Span, slow_check, tie_check
+from mssbench.records import Measurement, Status
+from mssbench.sampling import Policy
+from mssbench.trust import (
+    Check,
+    Outcome,
+    Report,
+    detectable,
+    excused,
+    floor_check,
+    noise_floor,
+    off,
+)
+
+QUIET, NOISY, UNSTABLE = 0.01, 0.08, 0.5  # noise floors
+
+
+class Biased:
+    """The host's clock, off by a factor."""
+
+    name = "wall"
+
+    def __init__(self, factor: float) -> None:
+        self.factor, self.right = factor, HostClock()
+
+    def block(self, call: Callable[[Any], object], prepared: Sequence[Any]) -> float:
+        return self.factor * self.right.block(call, prepared)
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = Policy(min_seconds=0, min_samples=5, max_seconds=0.1, warmup_seconds=0, interval=1)
+    monkeypatch.setattr(selftest, "_ORACLE", policy)
+
+
+@pytest.mark.parametrize(
+    ("factor", "outcome"), [(1.0, Outcome.PASSED), (1.1, Outcome.FAILED), (0.9, Outcome.FAILED)]
+)
+def test_a_clock_that_is_off_by_a_tenth_has_failed(
+    short: None, monkeypatch: pytest.MonkeyPatch, factor: float, outcome: Outcome
+) -> None:
+    monkeypatch.setattr(selftest, "HostClock", lambda _: Biased(factor))
+    found = [each.check(QUIET) for each in selftest.oracles("cpu")]
+    assert len(found) == 3
+    assert {check.outcome for check in found} == {outcome}, found
+    assert all(c.measured == pytest.approx(factor - 1, abs=0.03) for c in found)
+
+
+def test_an_oracle_divides_by_the_calls_of_a_sample(short: None) -> None:
+    done = []
+
+    def act() -> None:
+        done.append(time.sleep(50e-6))
+
+    assert abs(selftest.oracle_error(HostClock(), act)) < 0.1
+    assert len(done) > 20  # several calls a sample: they are short
+
+
+def test_another_timer_that_disagrees_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = rivals.Job(lambda: impostors.wait(time.perf_counter() + 1e-3), 1e-3)
+    monkeypatch.setattr(rivals, "jobs", lambda _: [job])
+    for factor, outcome in ((1.0, Outcome.PASSED), (1.1, Outcome.FAILED)):
+        rival = rivals.Rival("theirs", Biased(factor), rivals._by_torch)
+        monkeypatch.setattr(rivals, "here", lambda _, rival=rival: [rival])
+        (found,) = selftest.others("cpu")
+        assert found.check(QUIET).outcome is outcome, found
+
+
+def test_only_calls_that_mean_the_same_to_both_are_compared() -> None:
+    jobs = [rivals.Job(lambda: time.sleep(1e-4), seconds) for seconds in (1e-4, 1e-2)]
+    rival = rivals.Rival("theirs", HostClock(), rivals._by_torch, shortest=1e-3)
+    assert len(rivals.ratios(rival, jobs)) == 1
+
+
+def test_jobs_span_the_calls_that_people_measure() -> None:
+    assert len(rivals._SECONDS) == 20
+    assert rivals._SECONDS[0] == pytest.approx(1e-4)
+    assert rivals._SECONDS[-1] == pytest.approx(0.1)
+
+
+def test_parts_that_do_not_add_up_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recorded forward 1, backward 2, step 3: fine. A backward that does nothing: not."""
+    turns = iter([1.0, 2.0, 3.0] * 18 + [1.0, 0.0, 3.0] * 18)
+    monkeypatch.setattr(rivals, "_sample", lambda *_: next(turns))
+    assert rivals.parts("eigh", "loewner", "cpu") == pytest.approx(0)
+    assert rivals.parts("eigh", "loewner", "cpu") == pytest.approx(-2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "floor", "outcome"),
+    [
+        (0.09, QUIET, Outcome.PASSED),
+        (-0.2, QUIET, Outcome.WARNING),
+        (0.9, NOISY, Outcome.WARNING),
+        (-0.67, QUIET, Outcome.FAILED),
+    ],
+)
+def test_parts_are_a_warning_before_they_are_a_failure(
+    error: float, floor: float, outcome: Outcome
+) -> None:
+    assert off("parts", error, 0.1, floor, "", lenient=True).outcome is outcome
+
+
+def test_what_is_beyond_its_limit_is_tried_twice_more() -> None:
+    late = iter([0.3, -0.2, 0.05])
+    assert selftest.settled(lambda: next(late), 0.1) == 0.05
+    never = iter([0.3, -0.2, 0.25])
+    assert selftest.settled(lambda: next(never), 0.1) == -0.2
+    once = iter([0.01])
+    assert selftest.settled(lambda: next(once), 0.1) == 0.01
+
+
+@pytest.mark.parametrize(
+    ("miss", "floor", "outcome"),
+    [
+        (-0.01, UNSTABLE, Outcome.PASSED),
+        (0.02, QUIET, Outcome.FAILED),
+        (0.005, QUIET, Outcome.FAILED),  # on a quiet machine nothing is excused
+        (0.02, NOISY, Outcome.UNCLEAR),
+        (0.2, NOISY, Outcome.FAILED),
+    ],
+)
+def test_noise_excuses_as_much_as_it_is(miss: float, floor: float, outcome: Outcome) -> None:
+    assert excused(miss, floor) is outcome
+
+
+def rounds(count: int = 12, *, noise: float = 0.001, **factors: float) -> list[races.Round]:
+    """Arms whose times are what they should be, or `factors`; every other round is off."""
+    times = dict.fromkeys(IDENTICAL, 1.0) | {k: 1 + x for k, x in SLOWER.items()} | factors
+    found = []
+    for number in range(count):
+        each = {}
+        for place, (arm, x) in enumerate(times.items()):
+            q1 = x * (1 + noise * (-1) ** (number + place))
+            each[arm] = Span(q1, q1 * 0.999, q1 * 1.001)
+        found.append(each)
+    return found
+
+
+def judged(found: list[races.Round]) -> list[Outcome]:
+    race = races.Races("cpu")
+    race.rounds["wall"] = found
+    return [check.outcome for check in race.checks()]
+
+
+def test_identical_arms_tie_and_slower_ones_are_seen() -> None:
+    assert judged(rounds()) == [Outcome.PASSED] * 3
+
+
+def test_a_slowdown_that_is_not_seen_has_failed_on_a_quiet_machine_only() -> None:
+    missed = rounds(slower_by_6=1.0, slower_by_20=1.0)
+    assert judged(missed) == [Outcome.PASSED, Outcome.FAILED, Outcome.FAILED]
+    assert slow_check("slower_by_6", "", missed, NOISY).outcome is Outcome.UNCLEAR
+    assert slow_check("slower_by_20", "", missed, NOISY).outcome is Outcome.FAILED
+    assert slow_check("slower_by_20", "", missed, UNSTABLE).outcome is Outcome.UNCLEAR
+
+
+def test_a_slowdown_that_is_seen_as_less_than_half_is_not_seen() -> None:
+    assert judged(rounds(slower_by_20=1.08))[2] is Outcome.FAILED
+
+
+def test_a_noisy_machine_is_unclear() -> None:
+    found = rounds(noise=0.2)
+    assert judged(found)[0] is Outcome.UNCLEAR
+    race = races.Races("cpu")
+    race.rounds["wall"] = found
+    assert race.floor == pytest.approx(log(1.2 / 0.8))
+    assert floor_check(race.floor).outcome is Outcome.UNCLEAR
+    assert floor_check(QUIET).outcome is Outcome.PASSED
+
+
+def test_a_harness_that_favours_one_of_two_identical_arms_has_failed_on_any_machine() -> None:
+    biased = rounds(twin=1.1, noise=0.01)
+    assert tie_check("", biased, QUIET).outcome is Outcome.FAILED
+    assert tie_check("", biased, UNSTABLE).outcome is Outcome.FAILED
+
+
+def test_the_floor_is_what_95_of_100_identical_pairs_stay_below() -> None:
+    assert noise_floor([1.0] * 96 + [2.0] * 4) == 0
+    assert noise_floor([0.5] * 100) == pytest.approx(log(2))
+    assert detectable(0) == 0
+    assert detectable(log(1.1)) == pytest.approx(0.21)
+
+
+def measured(status: Status) -> Measurement:
+    return Measurement(impostors.cell("x", "cpu", 8, 4), "forward", "wall", "hot", status, "so")
+
+
+@pytest.mark.parametrize("name", [n for n in DESERVED if n != "honest"])
+def test_a_harness_that_misses_an_impostor_has_failed(name: str) -> None:
+    missed = status_check(name, measured(Status.OK))
+    assert (missed.outcome, missed.measured) == (Outcome.FAILED, "ok")
+    for status in DESERVED[name]:
+        assert status_check(name, measured(status)).outcome is Outcome.PASSED
+
+
+def test_a_harness_that_calls_an_honest_method_wrong_has_failed() -> None:
+    found = status_check("honest", measured(Status.INACCURATE))
+    assert found.outcome is Outcome.FAILED
+    assert found.sentence.endswith(": so")
+
+
+def test_a_judge_that_forgives_everything_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mssbench.truth.Truth.judge", lambda *_: (Status.OK, ""))
+    with impostors.registered("cpu"):
+        found = {c.name: c.outcome for c in impostors.caught("cpu")}
+    failed = {name for name, outcome in found.items() if outcome is Outcome.FAILED}
+    assert {"wrong", "skipped", "unwritten", "kept answer"} <= failed
+    assert found["honest"] is Outcome.PASSED
+
+
+def tables() -> list[dict[str, registry.Method]]:
+    methods.load()
+    return [dict(table) for table in registry.TABLES.values()]
+
+
+def test_the_registry_is_restored_whatever_happens() -> None:
+    before = tables()
+    name = impostors.forward("wrong")
+
+    def spoil() -> None:
+        with impostors.registered("cpu"):
+            roots.pair("sqrt", name, None)  # is remembered
+            raise KeyError(name)
+
+    with pytest.raises(KeyError):
+        spoil()
+    assert tables() == before
+    with pytest.raises(RegistryError):
+        roots.pair("sqrt", name, None)
+
+
+def test_nothing_of_it_is_in_the_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    with impostors.registered("cpu"):
+        pass
+    _, text, _ = called(capsys, "list", "backends")
+    assert "selftest" not in text
+
+
+def test_a_slower_arm_is_as_much_slower_as_it_says() -> None:
+    with impostors.registered("cpu"):
+        cell = impostors.cell("one", "cpu", 32, 64)
+        for _ in range(5):  # other work may disturb either
+            one, slower = (
+                measure(replace(cell, forward=impostors.forward(arm)), races._SETTINGS)
+                .measurements[0].row()["seconds_min"] for arm in ("one", "slower_by_20")
+            )  # fmt: skip
+            if slower / one == pytest.approx(1.2, abs=0.08):
+                return
+    pytest.fail(f"{slower / one}")
+
+
+def report(*outcomes: Outcome, floor: float = QUIET) -> Report:
+    checks = tuple(Check(f"check {i}", o, 0.1, "ok", "why") for i, o in enumerate(outcomes))
+    return Report("cpu", checks, floor, 61.0)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code", "words"),
+    [
+        ([Outcome.PASSED, Outcome.WARNING], 0, "Trust it: 2 checks"),
+        ([Outcome.PASSED, Outcome.UNCLEAR], 3, "Unclear: check 1; the machine is too noisy now"),
+        ([Outcome.UNCLEAR, Outcome.FAILED], 1, "Do not trust times or statuses taken here"),
+    ],
+)
+def test_the_exit_code_says_whether_to_trust(
+    outcomes: list[Outcome], code: int, words: str, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setattr(selftest, "examine", lambda *_: report(*outcomes))
+    got, text, _ = called(capsys, "selftest", "--device", "cpu")
+    assert got == code
+    assert CONTROL.search(text) is None
+    assert words in text
+    assert text.count("check ") >= len(outcomes)
+    got, text, _ = called(capsys, "selftest", "--device", "cpu", "--json")
+    found = json.loads(text)
+    assert (got, found["exit_code"]) == (code, code)
+    assert [c["outcome"] for c in found["checks"]] == outcomes
+    assert found["smallest_slowdown"] == pytest.approx(detectable(QUIET))
+
+
+def test_an_unknown_or_missing_device_is_misuse(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = called(capsys, "selftest", "--device", "gpu")
+    assert code == 2
+    assert err == "mssbench: Unknown device 'gpu'. Did you mean 'cpu'? Known: cpu, cuda.\n"
+    if not torch.cuda.is_available():
+        code, _, err = called(capsys, "selftest", "--device", "cuda")
+        assert code == 2
+        assert err.startswith("mssbench: --device cuda: ")
+
+
+def test_here_and_now_the_harness_is_not_wrong(
+    short: None, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Any
+) -> None:
+    """A quick one for real. Noise may make it unclear, but must not make it fail."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(selftest, "_ROUNDS", 3)
+    monkeypatch.setattr(rivals, "_SECONDS", [1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
+    before, threads = tables(), torch.get_num_threads()
+    code, text, err = called(capsys, "selftest", "--device", "cpu")
+    assert code in (0, 3), text
+    assert tables() == before
+    assert torch.get_num_threads() == threads
+    assert not list(tmp_path.iterdir())
+    assert "selftest: wrong methods" in err
+    assert "noise floor" in text
+    assert command._number(0.1234, "+") == "+12.34 %"
