@@ -57,6 +57,7 @@ class Point(NamedTuple):
     right: Side
     ratio: float  # left / right
     holds: bool
+    tied: bool = False  # two times that are not told apart
 
 
 class Published(NamedTuple):
@@ -127,13 +128,15 @@ def _side(claim: Claim, frame: pd.DataFrame, key: str, *, wins: bool) -> pd.Data
     error = rows["root_error"].where(rows["phase"] == "forward", rows["gradient_error"])
     if claim.at_error is not None:  # where no gradient exists, none can be accurate
         figure = figure.mask(error.isna() & (failed == ""))
-    rows = rows.assign(figure=figure, failed=failed, error=error)
+    timed = claim.value == "seconds_median"
+    low, high = (rows[f"seconds_{end}"] if timed else figure for end in ("low", "high"))
+    rows = rows.assign(figure=figure, failed=failed, error=error, low=low, high=high)
     side = (
         rows[figure.notna()]
         .groupby([*METHOD, *POINT], dropna=False, sort=False, as_index=False)
         .agg(method=("method", "first"), figure=("figure", "mean"), error=("error", "max"),
-             failed=("failed", "max"))
-    )[[*POINT, "method", "figure", "error", "failed"]]  # fmt: skip
+             failed=("failed", "max"), low=("low", "mean"), high=("high", "mean"))
+    )[[*POINT, "method", "figure", "error", "failed", "low", "high"]]  # fmt: skip
     if claim.at_error is None:
         return side
     late = side["error"] > claim.at_error
@@ -158,8 +161,26 @@ def _weighed(claim: Claim, pairs: pd.DataFrame) -> pd.DataFrame:
     else:
         margin = ratio * claim.factor if claim.left_wins else claim.factor / ratio
         margin = margin.mask((left if claim.left_wins else right) == inf, inf)
+        # two times whose intervals overlap are not told apart: neither is the faster
+        tied = _tied(claim, pairs) & (margin < 1) & (left != inf) & (right != inf)
+        margin = margin.mask(tied, 1.0)
+    pairs = pairs.assign(tied=False if claim.where else tied)
     return pairs.assign(ratio=ratio, margin=margin).sort_values(
         "margin", ascending=False, kind="stable"
+    )
+
+
+def _tied(claim: Claim, pairs: pd.DataFrame) -> pd.Series:
+    """Where a strict claim about times compares two whose 95 % intervals overlap."""
+    if (
+        claim.value != "seconds_median"
+        or claim.relation not in ("<", ">")
+        or "low_right" not in pairs
+    ):
+        return pd.Series(False, index=pairs.index)
+    ours, theirs = (claim.factor, 1.0) if claim.left_wins else (1.0, claim.factor)
+    return (ours * pairs["low"] <= theirs * pairs["high_right"]) & (
+        theirs * pairs["low_right"] <= ours * pairs["high"]
     )
 
 
@@ -179,7 +200,8 @@ def _point(claim: Claim, row: Mapping[str, Any]) -> Point:
         return Side(method, float(row[f"figure{end}"]), error if known else None, failed)
 
     at = {name: row[name] for name in claim.shared}
-    return Point(at, side(""), side("_right"), float(row["ratio"]), _meets(claim, row["margin"]))
+    met = _meets(claim, row["margin"])
+    return Point(at, side(""), side("_right"), float(row["ratio"]), met, bool(row["tied"]))
 
 
 def _published(claim: Claim, pairs: pd.DataFrame) -> list[Published]:

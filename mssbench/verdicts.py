@@ -83,7 +83,8 @@ def _compared(claim: Claim, point: Point) -> str:
     if point.right.method is None:
         return left
     failed = point.left.failed or point.right.failed
-    return f"{'' if failed else f'{_ratio(point.ratio)}, '}{left} against {right}"
+    tied = ", not told apart" if point.tied else ""
+    return f"{'' if failed else f'{_ratio(point.ratio)}, '}{left} against {right}{tied}"
 
 
 def _side(claim: Claim, side: Side) -> str:

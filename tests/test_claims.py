@@ -74,6 +74,26 @@ def test_a_relation_with_its_factor_and_its_ties(relation, factor, left, right, 
     assert verdict(constant, row(left, **NS), row(99.0, **SVD)) is expected
 
 
+@pytest.mark.parametrize(
+    ("left", "right", "spread", "factor", "expected"),
+    [
+        (1.0, 1.2, 0.05, 1.0, True),
+        (1.0, 1.2, 0.10, 1.0, False),  # 0.9 to 1.1 and 1.08 to 1.32
+        (1.0, 1.2, 0.0, 1.1, True),
+        (1.0, 1.2, 0.05, 1.1, False),  # 1.1 times 1.05 is more than 1.2 times 0.95
+    ],
+)
+def test_times_that_are_not_told_apart_are_a_tie(left, right, spread, factor, expected):
+    rows = sides(left, right, spread=spread)
+    found = judged(FASTER | {"relation": "<", "factor": factor}, *rows)
+    assert (found.verdict is HOLDS) == expected
+    assert found.points[0].tied != expected
+    # a tie is not slower, and the same holds for who is the slower
+    assert verdict(FASTER | {"relation": "<=", "factor": factor}, *rows) is HOLDS
+    mirrored = FASTER | {"relation": ">", "factor": factor}
+    assert (verdict(mirrored, *sides(right, left, spread=spread)) is HOLDS) == expected
+
+
 def test_every_point_decides_and_the_worst_stands_first():
     rows = [*sides(1.0, 2.0, size=16), *sides(3.0, 2.0, size=32), *sides(2.0, 2.0, size=64)]
     found = judged(FASTER, *rows)
