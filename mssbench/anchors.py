@@ -5,7 +5,8 @@ asked.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import inf
 from typing import Any
 
@@ -55,7 +56,7 @@ def measure(device: str, precision: str) -> Ceilings:
     clock = _clock(device)
     dtype = getattr(torch, arrays.STORAGE[precision])
     n = _SIZE[device]
-    with torch.inference_mode():
+    with torch.inference_mode(), product_rule(precision):
         x = torch.randn(n, n, device=device).to(dtype)
         out = torch.empty_like(x)
         product = _fastest(clock, lambda: torch.mm(x, x, out=out))
@@ -111,6 +112,17 @@ def anchor_seconds(cell: Cell, clock: str, policy: Policy, spent: Spent) -> floa
 
 def _no_input() -> None:
     """A product of the anchor's own consumes nothing."""
+
+
+@contextmanager
+def product_rule(precision: str) -> Iterator[None]:
+    """TF32 for the cells that ask for it, and for no others."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _fastest(clock: Clock, call: Callable[[], object], calls: int = 1) -> float:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from mssbench import anchors, arrays, limits, roots
+from mssbench.applied import Applied
 from mssbench.arrays import Array
 from mssbench.calls import Calls, calls
 from mssbench.clock import Clock, CudaClock, GraphClock, HostClock, synchronizer, waits_for_device
@@ -72,7 +73,7 @@ class Bench:
     """A cell with its arrays, and the truth to hold against them."""
 
     cell: Cell
-    pair: roots.Pair
+    pair: roots.Pair | Applied
     rotation: Rotation
     truth: Truth
     settings: Settings
@@ -213,11 +214,14 @@ class Bench:
         a = self.rotation.first.a
         if not isinstance(x, type(a)):
             raise Violation(f"the {name} is a {type(x).__module__}.{type(x).__name__}")
-        if tuple(x.shape) != tuple(a.shape):
-            raise Violation(f"the {name} has shape {tuple(x.shape)}, not {tuple(a.shape)}")
+        due = tuple(a.shape)
+        if name == "root" and isinstance(self.pair, Applied):
+            due = (*due[:-1], 1)
+        if tuple(x.shape) != due:
+            raise Violation(f"the {name} has shape {tuple(x.shape)}, not {due}")
         if x.dtype != a.dtype:
-            got, due = arrays.dtype_name(x), arrays.dtype_name(a)
-            raise Violation(f"the {name} has dtype {got}, not {due}")
+            got, right = arrays.dtype_name(x), arrays.dtype_name(a)
+            raise Violation(f"the {name} has dtype {got}, not {right}")
 
 
 def _most_calls(phase: Phase) -> int:

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 import torch
 
 from mssbench import registry, roots
+from mssbench.applied import Applied
 from mssbench.arrays import Array
 from mssbench.rotation import Input
+from mssbench.vectors import vectors
 
 
 class Calls(NamedTuple):
@@ -17,8 +19,10 @@ class Calls(NamedTuple):
     call: Callable[[Any], Any]  # -> root, or (root, gradient)
 
 
-def calls(pair: roots.Pair, library: str, phase: str) -> Calls:
+def calls(pair: roots.Pair | Applied, library: str, phase: str) -> Calls:
     """Torch is measured as autograd runs it; the other libraries by calling the backward."""
+    if isinstance(pair, Applied):
+        return _applied(pair, phase)
     if phase == "forward":
         field = lambda x: pair.field(x.a)  # noqa: E731
         return Calls(_same, torch.inference_mode()(field) if library == "torch" else field)
@@ -29,6 +33,32 @@ def calls(pair: roots.Pair, library: str, phase: str) -> Calls:
     if phase == "step":
         return Calls(_same, lambda x: explicit(pair, pair.keep(x.a), x.g))
     return Calls(lambda x: (pair.keep(x.a), x.g), lambda p: explicit(pair, *p))
+
+
+def _applied(pair: Applied, phase: str) -> Calls:
+    """The same of A^{-1/2} b, in torch."""
+    if phase == "forward":
+        return Calls(lambda x: (x.a, vectors(x.g)[0]), torch.inference_mode()(lambda p: pair(*p)))
+
+    def recorded(a: Array, b: Array) -> tuple[Array, Array]:
+        return a, pair(a, b)
+
+    def prepare(x: Input) -> tuple[Array, Array, Array]:
+        return (leaf(x.a), *vectors(x.g))
+
+    if phase == "step":
+        return Calls(prepare, lambda p: replay(recorded(*p[:2]), p[2]))
+
+    def record_first(x: Input) -> tuple[tuple[Array, Array], Array]:
+        a, b, h = prepare(x)
+        return recorded(a, b), h
+
+    return Calls(record_first, lambda p: replay(*p))
+
+
+def plain(pair: roots.Pair | Applied, x: Input) -> Array:
+    """What a forward computes, without any mode."""
+    return pair(x.a, vectors(x.g)[0]) if isinstance(pair, Applied) else pair.field(x.a)
 
 
 def _same(x: Input) -> Input:

@@ -78,18 +78,11 @@ def _by_time(item: tuple[str, Entry]) -> tuple[float, float]:
 
 def _with_ties(name: str, best: Entry, others: dict[str, Entry]) -> str:
     """The name, with those whose times its own is not told apart from."""
-    ties = [k for k, e in others.items() if k != name and _tied(best, e)]
+    ties = [k for k, e in others.items() if k != name and best.ties(e)]
     if not ties:
         return name
     more = f" and {len(ties) - 2} more" if len(ties) > 2 else ""
     return f"{name} (not told apart from {', '.join(ties[:2])}{more})"
-
-
-def _tied(best: Entry, other: Entry) -> bool:
-    """Equal medians, or 95 % intervals that overlap."""
-    if best.value == other.value:
-        return True
-    return best.high is not None and other.low is not None and other.low <= best.high
 
 
 def _cost(block: Block, entry: Entry) -> str:

@@ -4,8 +4,8 @@ What happens on the bench is in bench.py: verify, weigh, time, verify again.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -14,11 +14,13 @@ import numpy as np
 import torch
 
 from mssbench import arrays, memory, methods, problems, provenance, roots
+from mssbench.anchors import product_rule
+from mssbench.applied import Applied
 from mssbench.bench import Bench, Settings, Violation
 from mssbench.environment import check_library
 from mssbench.errors import InputError, NotInstalled, Unavailable, Unsupported
 from mssbench.records import Cell, Measurement, Status, uniform
-from mssbench.registry import Method
+from mssbench.registry import APPLIED, Method
 from mssbench.rotation import Rotation
 from mssbench.sampling import Spent
 from mssbench.truth import truth_of
@@ -95,6 +97,8 @@ def _refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
             raise Unsupported(
                 f"{method.name} takes size {' or '.join(map(str, method.sizes))} only"
             )
+    if cell.function == APPLIED and library != "torch":
+        raise Unsupported(f"{APPLIED} is measured as autograd runs it: torch only")
     if reason := problems.check_size(cell.problem, cell.size):
         raise Unsupported(reason)
 
@@ -102,20 +106,22 @@ def _refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
 def _measure(
     cell: Cell, settings: Settings, spent: Spent, announce: Callable[[], None]
 ) -> tuple[Measurement, ...]:
-    pair = roots.pair(
-        cell.function,  # type: ignore[arg-type]
+    applied = cell.function == APPLIED
+    root = roots.pair(
+        "isqrt" if applied else cell.function,  # type: ignore[arg-type]
         cell.forward,
         None if cell.backward == "none" else cell.backward,
         tuple(sorted(cell.parameters.items())),
     )
+    pair = Applied(root) if applied else root
     start = time.perf_counter()
     problem = problems.make(cell.problem, cell.size, cell.batch, cell.seed)
     a64 = problems.cast(problem.master, cell.precision)
     g64 = problems.cast(problem.cotangent, cell.precision)
     middle = time.perf_counter()
-    truth = truth_of(pair.function, cell.problem, cell.size, cell.batch, cell.seed, cell.precision)
+    truth = truth_of(cell.function, cell.problem, cell.size, cell.batch, cell.seed, cell.precision)
     spent.problem, spent.reference = middle - start, time.perf_counter() - middle
-    with _library(cell.library), _product_rule(cell.precision):
+    with _library(cell.library), product_rule(cell.precision):
         begun = time.perf_counter()
         rotation = _rotation(cell, a64, g64)
         spent.problem += time.perf_counter() - begun
@@ -146,17 +152,6 @@ def _rotation(cell: Cell, a64: np.ndarray, g64: np.ndarray) -> Rotation:
         _rotations[key] = Rotation(a, g, cell.seed)
     _rotations[key].begin()
     return _rotations[key]
-
-
-@contextmanager
-def _product_rule(precision: str) -> Iterator[None]:
-    """TF32 for the cells that ask for it, and for no others."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 _cupy_allocator: list[object] = []  # must outlive every array CuPy holds

@@ -24,7 +24,10 @@ _GROUP = {c.name: c.group for c in SCHEMA}
 _UNIT = {c.name: c.unit for c in SCHEMA}
 _FORMAT = {"s": units.seconds, "B": units.size}
 # Values of which a smaller one is not better, or not the method's doing.
-_UNRANKED = ("samples", "calls", "checked", "nonfinite", "reference_error")
+_UNRANKED = (
+    "samples", "calls", "passes", "spread", "checked", "nonfinite", "reference_error",
+    "limit_seconds", "limit_fraction", "problem_fraction",
+)  # fmt: skip
 
 Key = tuple[Any, ...]
 
@@ -59,6 +62,14 @@ class Entry:
         """Whether it may win: every row behind it is ok, and none of its rivals' is missing."""
         return not self.statuses and self.points[0] == self.points[1]
 
+    def ties(self, other: "Entry") -> bool:
+        """Whether two times are not told apart: equal medians, or intervals that overlap."""
+        if self.value == other.value:
+            return True
+        if None in (self.low, self.high, other.low, other.high):
+            return False
+        return self.low <= other.high and other.low <= self.high  # type: ignore[operator]
+
     @property
     def words(self) -> str:
         """What went wrong, as words: `inaccurate`, or `inaccurate 2/3` if not everywhere."""
@@ -83,8 +94,10 @@ class Block:
 
     @property
     def title(self) -> str:
-        """`step · sqrt · float32 · batch 64 · cpu · wall clock`."""
-        order = ("phase", "function", "precision", "batch", "device", "clock")
+        """`step · sqrt · float32 · batch 64 · cpu · wall clock`; of the device's, its cache too."""
+        order = ["phase", "function", "precision", "batch", "device", "clock"]
+        if self.common.get("clock") == "gpu":
+            order.append("cache")
         return " · ".join(spoken(n, self.common[n]) for n in order if n in self.common)
 
     @property
@@ -154,7 +167,9 @@ def _check(rows: Sequence[str], columns: Sequence[str], value: str) -> None:
     axes = (*rows, *columns)
     if twice := [name for i, name in enumerate(axes) if name in axes[:i]]:
         raise TableError(f"{twice[0]!r} is named twice in --rows and --columns.")
-    numeric = [c.name for c in SCHEMA if c.kind != "str" and c.group not in ("key", "identity")]
+    numeric = [
+        c.name for c in SCHEMA if c.kind in ("int", "float") and c.group not in ("key", "identity")
+    ]
     if value not in numeric:
         raise TableError(f"--value: {unknown('value', value, numeric)}")
 
@@ -240,7 +255,7 @@ def _some(x: float) -> float | None:
 
 
 def _rank(block: Block) -> None:
-    """Mark the best of each group of rivals, those that differ in their method alone.
+    """Mark the best of each group of rivals, those that differ in their method alone, and its ties.
 
     Smaller is better; only what is ok may be best, and be what ratios are taken to.
     """
@@ -256,12 +271,13 @@ def _rank(block: Block) -> None:
         values = [e.value for e in able if e.value is not None]
         if len(places) < 2 or not values or block.value in _UNRANKED:
             continue  # alone, nothing is best
-        best = min(values)
+        best = min((e for e in able if e.value is not None), key=lambda e: e.value or 0.0)
+        timed = block.value == "seconds_median"  # of others no interval is known
         for row, column in places:
             e = block.entries[row][column]
             if e.value is not None:
-                ratio = e.value / best if best > 0 else None
-                win = e.ok and e.value == best
+                ratio = e.value / best.value if best.value else None
+                win = e.ok and (e.value == best.value or (timed and best.ties(e)))
                 block.entries[row][column] = replace(e, ratio=ratio, best=win)
 
 

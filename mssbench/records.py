@@ -42,7 +42,7 @@ class Cell:
     library: str  # torch | numpy | cupy
     forward: str
     backward: str  # none: the forward is timed; else backward and step are
-    function: str  # sqrt | isqrt
+    function: str  # sqrt | isqrt | isqrt_b
     problem: str  # canonical, with every parameter
     size: int  # n of (batch, n, n)
     batch: int
@@ -169,7 +169,7 @@ SCHEMA: tuple[Column, ...] = (
     Column("library", "key", "str", "", "array library"),
     Column("forward", "key", "str", "", "method that computes the root"),
     Column("backward", "key", "str", "", "method that computes the gradient, or none"),
-    Column("function", "key", "str", "", "sqrt or isqrt"),
+    Column("function", "key", "str", "", "sqrt, isqrt, or isqrt_b: A^{-1/2} b of one vector"),
     Column("problem", "key", "str", "", "generator of the matrices with its parameters"),
     Column("size", "key", "int", "", "n of (batch, n, n)"),
     Column("batch", "key", "int", "", "matrices in the batch"),

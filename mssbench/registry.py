@@ -19,6 +19,7 @@ Kind: TypeAlias = Literal["forward", "backward"]
 Function: TypeAlias = Literal["sqrt", "isqrt"]
 Wanted: TypeAlias = frozenset[str]  # field names of Root
 FUNCTIONS: tuple[Function, ...] = ("sqrt", "isqrt")
+APPLIED = "isqrt_b"  # A^{-1/2} b for one vector a matrix: what a cell may ask for beside the roots
 # Decompositions and solves exist in these two storages only, in every library.
 LAPACK_PRECISIONS = ("float64", "float32", "tf32")
 
@@ -65,6 +66,7 @@ class Method:
     only: bool = False  # backward: pairs only with forwards that yield what it reads
     package: str = ""  # what a plugin imports beside torch and numpy, once a pair is built with it
     opaque: bool = False  # forward: autograd would not find its gradient; the implicit ones do
+    apply: Callable[[Array, Array], Array] | None = None  # forward: A^{-1/2} b by itself
     symmetrizes: bool = False  # backward: it takes any cotangent, and its symmetric part itself
 
     @cached_property
@@ -143,6 +145,7 @@ def register_forward(
     sizes: Collection[int] = (),
     package: str = "",
     opaque: bool = False,
+    apply: Callable[[Array, Array], Array] | None = None,
 ) -> Callable[[Callable[..., Root]], Callable[..., Root]]:
     """Register `f(a, wanted, *, <parameters>) -> Root` under its own name.
 
@@ -155,6 +158,7 @@ def register_forward(
     where none does. sizes: the n it takes, where that is not any. package: the module it imports
     when called and not before, where that may be missing, so that a list of methods stays cheap.
     opaque: autograd would not find the gradient in what it does, so no recorded backward takes it.
+    apply: (a, b) -> A^{-1/2} b, b (..., n, 1), for a method that needs no inverse root for it.
     """
 
     def decorate(call: Callable[..., Root]) -> Callable[..., Root]:
@@ -173,6 +177,7 @@ def register_forward(
                 sizes=tuple(sizes),
                 package=package,
                 opaque=opaque,
+                apply=apply,
             )
         )
         return call

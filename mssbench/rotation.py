@@ -84,7 +84,8 @@ def _moved(a: Array, g: Array, rng: np.random.Generator) -> Input:
 
 
 def _move(x: Array, batch: np.ndarray, rows: np.ndarray) -> Array:
-    return arrays.take(arrays.take(arrays.take(x, batch, 0), rows, 1), rows, 2)
+    moved = arrays.take(arrays.take(x, batch, 0), rows, 1)
+    return moved if x.shape[-1] == 1 else arrays.take(moved, rows, 2)  # (b, n, 1): vectors
 
 
 def as_it_is(x: Array, which: Sequence[int] | None = None) -> Array:

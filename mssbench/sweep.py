@@ -227,7 +227,7 @@ def _axis_value(name: str, value: Any) -> Any:
     elif name == "problem":
         return problems.canonical(str(value))
     elif name == "function":
-        check_word("function", value, registry.FUNCTIONS)
+        check_word("function", value, (*registry.FUNCTIONS, registry.APPLIED))
     elif name == "precision":
         check_word("precision", value, arrays.STORAGE)
     else:

@@ -11,8 +11,9 @@ from mssbench.arrays import Array, namespace
 from mssbench.errors import Unsupported
 from mssbench.records import Status
 from mssbench.reference import ROUNDOFF, Reference
-from mssbench.registry import Function
+from mssbench.registry import APPLIED, Function
 from mssbench.rotation import Restore, as_it_is
+from mssbench.vectors import cotangent, vectors
 
 # Matrices compared per batch, by size: enough to catch what depends on the index, few enough that
 # the reference of a large matrix does not outlast the measurement. The worst conditioned is in.
@@ -23,26 +24,25 @@ CHECKED = ((32, 16), (64, 8), (128, 4), (10**9, 2))
 class Truth:
     """Certified answers for the checked matrices of one batch, and the judge of a method's own."""
 
-    function: Function
+    function: str  # sqrt | isqrt | isqrt_b
     indices: tuple[int, ...]  # m of the batch
     a: np.ndarray  # (m, n, n), cast
     reference: Reference
     gradient: np.ndarray  # (m, n, n); of a singular A without the block between null directions
     gradient_error: float
     null: np.ndarray | None  # (m, n, n), projectors onto those directions; None where A has none
+    b: np.ndarray | None = None  # (m, n, 1), of isqrt_b
 
     def root_errors(self, y: Array, pick: Restore = as_it_is) -> dict[str, Any]:
         """Error columns of a root (b, n, n) on whatever device; pick: where its matrices are."""
         picked = arrays.to_numpy(pick(y, self.indices))
-        exact = self.reference.sqrt if self.function == "sqrt" else self.reference.isqrt
-        assert exact is not None
-        error = self.reference.error_sqrt if self.function == "sqrt" else self.reference.error_isqrt
+        exact, error = self._exact()
         with np.errstate(all="ignore"):
             return {
                 "root_error": relative(picked - exact, exact),
                 "root_mae": mean_entry(picked - exact),
                 "residual": self._residual(picked),
-                "asymmetry": relative(picked - picked.swapaxes(-1, -2), picked),
+                "asymmetry": self._asymmetry(picked),
                 "nonfinite": count_nonfinite(y),
                 "reference_error": error,
                 "checked": len(self.indices),
@@ -80,17 +80,38 @@ class Truth:
             return Status.OK, "A is singular: compared without the block between null directions"
         return Status.OK, ""
 
+    def _exact(self) -> tuple[np.ndarray, float]:
+        """What is right, (m, n, n) or (m, n, 1), and how far that may be off, relative."""
+        if self.function == "sqrt":
+            return self.reference.sqrt, self.reference.error_sqrt
+        z, error = self.reference.isqrt, self.reference.error_isqrt
+        assert z is not None
+        assert error is not None
+        if self.b is None:
+            return z, error
+        x = z @ self.b
+        norms = [np.linalg.norm(y, axis=(1, 2)) for y in (z, self.b, x)]
+        return x, float((error * norms[0] * norms[1] / norms[2]).max())
+
+    def _asymmetry(self, picked: np.ndarray) -> float:
+        if self.b is not None:
+            return float("nan")  # a vector has none
+        return relative(picked - picked.swapaxes(-1, -2), picked)
+
     def _residual(self, picked: np.ndarray) -> float:
         with np.errstate(all="ignore"):
             if self.function == "sqrt":
                 return relative(picked @ picked - self.a, self.a)
+            if self.b is not None:  # xᵀ A x = bᵀ b
+                square = self.b.swapaxes(1, 2) @ self.b
+                return relative(picked.swapaxes(1, 2) @ self.a @ picked - square, square)
             eye = np.broadcast_to(np.eye(self.a.shape[-1]), self.a.shape)
             return relative(picked @ self.a @ picked - eye, eye)
 
 
 @lru_cache(maxsize=8)  # the cells of a suite come in groups that share one
 def truth_of(
-    function: Function, problem: str, size: int, batch: int, seed: int, precision: str
+    function: str, problem: str, size: int, batch: int, seed: int, precision: str
 ) -> Truth:
     """The truth about the cast batch of a problem.
 
@@ -101,17 +122,21 @@ def truth_of(
     count = next(most for largest, most in CHECKED if size <= largest)
     indices = tuple(int(i) for i in reference.worst(a, min(count, batch)))
     checked = a[list(indices)]
-    exact = reference.solve(checked, want_isqrt=function == "isqrt")
-    if function == "isqrt" and exact.singular.any():
+    root: Function = "sqrt" if function == "sqrt" else "isqrt"
+    exact = reference.solve(checked, want_isqrt=root == "isqrt")
+    if root == "isqrt" and exact.singular.any():
         indices = tuple(i for i, bad in zip(indices, exact.singular, strict=True) if not bad)
         if not indices:
             raise Unsupported("no inverse root exists: A is singular in this precision")
         checked = a[list(indices)]
         exact = reference.solve(checked)
     g = problems.cast(made.cotangent[list(indices)], precision)
-    return Truth(
-        function, indices, checked, exact, *_gradient(exact, function, checked, g, precision)
-    )
+    b = None
+    if function == APPLIED:
+        b, h = vectors(g)
+        g = cotangent(b, h)
+    s, error, null = _gradient(exact, root, checked, g, precision)
+    return Truth(function, indices, checked, exact, s, error, null, b)
 
 
 def _gradient(

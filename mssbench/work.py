@@ -6,14 +6,15 @@ from typing import Any
 import torch
 
 from mssbench import calls, counts, memory, roots
-from mssbench.calls import explicit, leaf, record, replay
+from mssbench.applied import Applied
+from mssbench.calls import explicit
 from mssbench.counts import Counts
 from mssbench.rotation import Input
 
 Columns = dict[str, Any]
 
 
-def work(pair: roots.Pair, library: str, device: str, x: Input) -> dict[str, Columns]:
+def work(pair: roots.Pair | Applied, library: str, device: str, x: Input) -> dict[str, Columns]:
     """The columns of memory and counts, by phase.
 
     One call for all phases, and on CUDA another of each under a profiler. Results stay alive until
@@ -27,20 +28,22 @@ def work(pair: roots.Pair, library: str, device: str, x: Input) -> dict[str, Col
     return found
 
 
-def _watched(pair: roots.Pair, library: str, device: str, x: Input) -> dict[str, Columns]:
+def _watched(pair: roots.Pair | Applied, library: str, device: str, x: Input) -> dict[str, Columns]:
     counting = counts.Watch(x.a) if library == "torch" else nullcontext(counts.Blind())
     forward_only = pair.backward is None
     with memory.peak(library, device) as peak, counting as watch:
         if forward_only:
             with torch.no_grad():  # inference mode would hide the parts of a composed operation
-                kept: Any = pair.field(x.a)
+                kept: Any = calls.plain(pair, x)
         elif library == "torch":
+            prepare, call = calls.calls(pair, library, "backward")
             with memory.saved_for_backward() as saved:
-                a, y = record(pair, leaf(x.a))
+                recorded = prepare(x)
             before = watch.counts()
             peak.mark()
-            kept = replay((a, y), x.g)
+            kept = call(recorded)
         else:
+            assert isinstance(pair, roots.Pair)
             root = pair.keep(x.a)
             before = watch.counts()
             peak.mark()
@@ -49,7 +52,11 @@ def _watched(pair: roots.Pair, library: str, device: str, x: Input) -> dict[str,
     after = watch.counts()
     if forward_only:
         return {"forward": {"peak_bytes": peak.whole, **after._asdict()}}
-    bytes_ = saved.bytes(y, a) if library == "torch" else memory.root_bytes(root)
+    if library == "torch":
+        a, y = recorded[0]
+        bytes_ = saved.bytes(y, a)
+    else:
+        bytes_ = memory.root_bytes(root)
     return {
         "backward": {
             "peak_bytes": peak.second,

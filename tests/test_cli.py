@@ -502,6 +502,20 @@ def test_two_methods_with_parameters_are_two_rows(tmp_path, capsys):
     assert "newton_schulz k=7 trace" in text
 
 
+def test_a_run_on_a_gpu_ends_with_its_two_headline_clocks(tmp_path):
+    both = ({"forward": "eigh"}, {"forward": "svd"})
+    ways = (("wall", "hot"), ("gpu", "cold"), ("gpu", "hot"))
+    rows = [row(1.0 + i, device="cuda", clock=clock, cache=cache, root=1e-6, **how)
+            for i, how in enumerate(both) for clock, cache in ways]  # fmt: skip
+    rows += [row(None, device="cuda", clock="graph", status="unsupported", reason="it waits", **how)
+             for how in both]  # fmt: skip
+    text = plain(run.tables(write(tmp_path / "run", *rows)))
+    assert text.count("forward · sqrt") == 2
+    assert "wall clock" in text
+    assert "gpu clock · cold cache" in text
+    assert "unsupported" not in text
+
+
 # What README shows.
 
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from mssbench import anchors, methods, problems, provenance, registry, roots
-from mssbench import measure as measuring
 from mssbench.arrays import Array
 from mssbench.bench import Settings
 from mssbench.errors import NotInstalled, Unavailable, Unsupported
@@ -309,9 +308,9 @@ def test_garbage_collection_is_on_again_afterwards() -> None:
 
 def test_tf32_is_never_left_on() -> None:
     before = torch.get_float32_matmul_precision()
-    with measuring._product_rule("tf32"):
+    with anchors.product_rule("tf32"):
         assert torch.get_float32_matmul_precision() == "high"
-    with measuring._product_rule("float32"):
+    with anchors.product_rule("float32"):
         assert torch.get_float32_matmul_precision() == "highest"
     assert torch.get_float32_matmul_precision() == before
 

@@ -425,6 +425,20 @@ def test_what_is_best_is_ok_and_no_ok_rival_is_faster(points):
     conclude.conclusions(frame(*rows))
 
 
+def test_what_is_not_told_apart_from_the_best_is_best_too():
+    def marked(value, *rows):
+        (block,) = blocks(frame(*rows), value=value)
+        return [e.best for row in sorted(block.entries) for e in block.entries[row].values()]
+
+    near = [row(1.0, spread=0.06, **EIGH), row(1.1, spread=0.06, **SVD), row(1.3, **NS)]
+    assert sum(marked("seconds_median", *near)) == 2
+    far = [row(1.0, spread=0.04, **EIGH), row(1.1, spread=0.04, **SVD), row(1.3, **NS)]
+    assert sum(marked("seconds_median", *far)) == 1
+    wrong = [row(1.0, **EIGH), row(1.0, status="inaccurate", **SVD), row(1.3, **NS)]
+    assert sum(marked("seconds_median", *wrong)) == 1
+    assert sum(marked("seconds_min", *near)) == 1  # whose interval is not known
+
+
 def test_failures_are_counted_by_cell_with_every_reason():
     rows = [row(None, status="crashed", reason=f"error {min(n, 3)}", seed=n, phase=p)
             for n in range(9) for p in ("backward", "step")]  # fmt: skip

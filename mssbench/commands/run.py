@@ -229,10 +229,15 @@ def _steadiness(summary: Summary) -> str:
 
 
 def tables(path: Path) -> Iterator[RenderableType]:
-    """What a finished run shows: forward and step, conclusions, failures."""
+    """What a finished run shows: forward and step, conclusions, failures.
+
+    On a GPU what a caller waits and what a cold device takes; `show` has the other clocks.
+    """
     from mssbench import table
 
     frame = table.load(path)
+    rest = (frame["clock"] == "graph") | ((frame["clock"] == "gpu") & (frame["cache"] == "hot"))
+    frame = frame[~rest]
     measured = frame[frame["seconds_median"].notna()]
     if len(measured):
         shown = measured[measured["phase"] != "backward"]
