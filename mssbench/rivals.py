@@ -1,6 +1,7 @@
 """The same calls by our timer and by others', in turn; and the parts of a step beside the whole."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
@@ -71,7 +72,9 @@ def here(device: str) -> Iterator[Rival]:
 
 
 def _by_torch(call: Call, count: int) -> float:
-    from torch.utils.benchmark import Timer
+    with warnings.catch_warnings():  # it looks for a compiler, by way of distutils
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from torch.utils.benchmark import Timer
 
     # by default it would measure with one thread
     timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
