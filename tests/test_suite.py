@@ -354,7 +354,8 @@ REFUSED = {
         "[[method]] 1: Unknown precision 'float23'. Did you mean 'float32'? Known: bfloat16, "
         "float16, float32, float64, tf32."),
     "function": (GOOD + 'function = "sqrtm"\n',
-        "[[method]] 1: Unknown function 'sqrtm'. Did you mean 'sqrt'? Known: isqrt, isqrt_b, sqrt."),
+        "[[method]] 1: Unknown function 'sqrtm'. Did you mean 'sqrt'? "
+        "Known: isqrt, isqrt_b, sqrt."),
     "device": (GOOD + 'device = "gpu"\n',
         "[[method]] 1: Unknown device 'gpu'. Did you mean 'cpu'? Known: auto, cpu, cuda."),
     **{f"size {x}": (size(x), f"[axes] size = {said} is not a whole number of 1 or more.")
