@@ -73,7 +73,7 @@ def here(device: str) -> Iterator[Rival]:
 
 def _by_torch(call: Call, count: int) -> float:
     with warnings.catch_warnings():  # it looks for a compiler, by way of distutils
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore")
         from torch.utils.benchmark import Timer
 
     # by default it would measure with one thread

@@ -72,7 +72,7 @@ def test_an_oracle_divides_by_the_calls_of_a_sample(short: None) -> None:
         done.append(time.sleep(50e-6))
 
     assert abs(selftest.oracle_error(HostClock(), act)) < 0.1
-    assert len(done) > 20  # several calls a sample: they are short
+    assert len(done) > 8  # several calls a sample: they are short
 
 
 def test_another_timer_that_disagrees_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
