@@ -137,6 +137,15 @@ def two_digits_up(x: float) -> float:
     return float(f"{x + 0.5 * 10.0 ** (floor(log10(x)) - 1):.1e}")
 
 
+def check_lower(lower: float, least: float) -> None:
+    """Raise Unsupported for a lower end of [lower, 1] that is none; 0 stands for a planned one."""
+    if lower and not least <= lower < 1:
+        raise Unsupported(
+            f"lower = {lower:g} is the lower end of [lower, 1], {least:g} at least; "
+            "0 to have it planned"
+        )
+
+
 def plan(
     degree: int, steps: int, lower: float, finish: int, *, error: float, floor: float
 ) -> Schedule:
@@ -145,11 +154,7 @@ def plan(
     That is the widest from which the steps end within `error` of 1, but no wider than `floor`.
     Raises Unsupported for a schedule that the steps cannot complete, or an interval that is none.
     """
-    if lower and not _NARROWEST <= lower < 1:
-        raise Unsupported(
-            f"lower = {lower:g} is the lower end of [lower, 1], {_NARROWEST:g} at least; "
-            "0 to have it planned"
-        )
+    check_lower(lower, _NARROWEST)
     tail = (min(degree, 5),) * finish
     if lower == 0:
         lower = max(widest(degree, steps, tail, error), floor)

@@ -9,7 +9,7 @@ from mssbench.bounds import Norm, normalized
 from mssbench.coupled import cost, couple
 from mssbench.errors import Unsupported
 from mssbench.registry import LAPACK_PRECISIONS, Root, Wanted, register_forward
-from mssbench.schedules import CUT_SHORT, two_digits_up
+from mssbench.schedules import CUT_SHORT, check_lower, two_digits_up
 
 Weights: TypeAlias = tuple[float, float, float]  # α, β, γ of x (α + β x²) / (1 + γ x²)
 
@@ -68,11 +68,7 @@ def qdwh(
     and W made symmetric loses two digits and more of an ill-conditioned root.
     Raises Unsupported where the steps are too few for `lower`.
     """
-    if lower and not _NARROWEST <= lower <= 1:
-        raise Unsupported(
-            f"lower = {lower:g} is the lower end of [lower, 1], {_NARROWEST:g} at least; "
-            "0 to have it planned"
-        )
+    check_lower(lower, _NARROWEST)
     x, root_c = normalized(a, norm)
     if lower == 0:
         # Rounding makes eigenvalues of about -u √n out of a null direction, seldom of that size:
