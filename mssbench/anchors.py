@@ -1,95 +1,123 @@
 """What rows are held against, measured beside them: the unit of work, and the machine's ceilings.
 
 A ceiling is what was reached once: the best of a few calls, and the best so far. No datasheet is
-asked.
+asked. What cannot be measured, for want of memory, is not known; no cell fails for that.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from math import inf
 from typing import Any
 
+import psutil
 import torch
 
 from mssbench import arrays
 from mssbench.arrays import Array
-from mssbench.clock import Clock, CudaClock, HostClock, synchronizer
+from mssbench.clock import Clock, CudaClock, GraphClock, HostClock, synchronizer
 from mssbench.records import Cell
-from mssbench.sampling import Policy, Spent, sample
+from mssbench.sampling import Policy, Spent, nothing, sample
 
 _LOOK = 0.02  # seconds at least for each: other work comes and goes
 _REPEATS = 5
 # Large enough that neither a cache nor a launch decides, small enough for a tenth of a second.
 _SIZE = {"cpu": 512, "cuda": 8192}  # of the product
 _BYTES = {"cpu": 2**26, "cuda": 2**31}  # of the copy
+_SHARE = 8  # of the memory that is free, one array may take this part
+_ANCHOR_LIFE = 30.0  # seconds after which the unit of work is measured again
 
 Ceilings = dict[str, float]
 
-_ANCHOR_LIFE = 30.0  # seconds after which the unit of work is measured again
-_best: dict[str, Ceilings] = {}
-_latest = [("cpu", "float32")]
+_best: dict[str, Ceilings] = {}  # by device: the highest that this process has seen
+_anchors: dict[tuple[Any, ...], tuple[float, float]] = {}  # when, seconds
 
 
 def best(device: str, precision: str, spent: Spent) -> Ceilings:
-    """The highest seen so far in this process; measured if none was."""
-    _latest[0] = device, precision
-    found = _best.get(device, {})
-    if precision not in found:
+    """The highest seen so far in this process; measured if none was. Empty where that failed."""
+    if precision not in _best.get(device, {}):
         start = time.perf_counter()
         measure(device, precision)
-        spent.anchors += time.perf_counter() - start
-    return _best[device]
+        spent.ceilings += time.perf_counter() - start
+    return _best.get(device, {})
 
 
-def latest() -> tuple[str, str]:
-    """Device and precision of the cells that this process has measured of late."""
-    return _latest[0]
-
-
-def measure(device: str, precision: str) -> Ceilings:
-    """Each ceiling by its name, measured now, with the device before it.
+def measure(device: str, precision: str = "float32") -> Ceilings:
+    """Each ceiling by its name, measured now. Empty where there is no memory for that.
 
     `bytes_per_second` of a copy, read and written; `calls_per_second` of an operation on one
     number; and, under the precision's name, flop/s of one large product.
     """
-    clock = _clock(device)
-    dtype = getattr(torch, arrays.STORAGE[precision])
-    n = _SIZE[device]
-    with torch.inference_mode(), product_rule(precision):
-        x = torch.randn(n, n, device=device).to(dtype)
-        out = torch.empty_like(x)
-        product = _fastest(clock, lambda: torch.mm(x, x, out=out))
-        source = torch.zeros(_BYTES[device], dtype=torch.uint8, device=device)
-        target = torch.empty_like(source)
-        copy = _fastest(clock, lambda: target.copy_(source))
-        one = torch.ones(1, device=device)
-        call = _fastest(clock, lambda: one.add_(1), calls=100)
-    found = {
-        precision: 2.0 * n**3 / product,
-        "bytes_per_second": 2.0 * source.nbytes / copy,
-        "calls_per_second": 1 / call,
-    }
+    try:
+        found = _measured(device, precision)
+    except Exception:  # out of memory by one of its many names, or a device that is gone
+        return {}
+    finally:
+        if device == "cuda":
+            torch.cuda.empty_cache()  # what this took is for the methods to have
     known = _best.setdefault(device, {})
     for name, value in found.items():
         known[name] = max(value, known.get(name, 0.0))
-    return {f"{device} {name}": value for name, value in found.items()}
+    return found
 
 
-_anchors: dict[tuple[Any, ...], tuple[float, float]] = {}  # when, seconds
+def _measured(device: str, precision: str) -> Ceilings:
+    clock = _clock(device)
+    dtype = getattr(torch, arrays.STORAGE[precision])
+    room = _free(device) // _SHARE
+    n, size = _SIZE[device], min(_BYTES[device], room)
+    while n * n * dtype.itemsize > room:
+        n //= 2
+    with torch.inference_mode(), product_rule(precision):
+        x = torch.randn(n, n, device=device).to(dtype)
+        out = torch.empty_like(x)
+        product = fastest(clock, lambda: torch.mm(x, x, out=out))
+        source = torch.zeros(size, dtype=torch.uint8, device=device)
+        target = torch.empty_like(source)
+        copy = fastest(clock, lambda: target.copy_(source))
+        one = torch.ones(1, device=device)
+        call = fastest(clock, lambda: one.add_(1), calls=100)
+    return {
+        precision: 2.0 * n**3 / product,
+        "bytes_per_second": 2.0 * size / copy,
+        "calls_per_second": 1 / call,
+    }
 
 
-def anchor_seconds(cell: Cell, clock: str, policy: Policy, spent: Spent) -> float:
+def _free(device: str) -> int:
+    """Bytes that may be had; what torch keeps in reserve is free as well."""
+    if device != "cuda":
+        return int(psutil.virtual_memory().available)
+    torch.cuda.empty_cache()
+    return int(torch.cuda.mem_get_info()[0])
+
+
+def anchor_seconds(
+    cell: Cell, clock: str, cache: str, policy: Policy, spent: Spent
+) -> float | None:
     """Seconds of one batched product of the cell's shape: the unit of the column `gemms`.
 
-    torch's, whatever the cell's library, so that libraries compare. Shared by the cells of one
-    shape that are measured within half a minute.
+    torch's, whatever the cell's library, so that libraries compare; by the same clock, and as cold.
+    Shared by the cells of one shape that are measured within half a minute. None where it cannot be
+    measured.
     """
-    key = (cell.device, cell.precision, cell.size, cell.batch, clock)
+    key = (cell.device, cell.precision, cell.size, cell.batch, clock, cache)
     start = time.perf_counter()
     when, seconds = _anchors.get(key, (-inf, 0.0))
     if start - when < _ANCHOR_LIFE:
         return seconds
+    try:
+        seconds = _product_seconds(cell, clock, cache, policy)
+    except Exception:
+        return None
+    finally:
+        spent.ceilings += time.perf_counter() - start
+    _anchors[key] = start, seconds
+    return seconds
+
+
+def _product_seconds(cell: Cell, clock: str, cache: str, policy: Policy) -> float:
     dtype = getattr(torch, arrays.STORAGE[cell.precision])
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(cell.batch, cell.size, cell.size, generator=generator).to(cell.device, dtype)
@@ -101,17 +129,27 @@ def anchor_seconds(cell: Cell, clock: str, policy: Policy, spent: Spent) -> floa
     with torch.inference_mode():
         product(None)
         synchronizer(cell.device)()
-        first = time.perf_counter() - start
-        timer = HostClock(synchronizer(cell.device)) if clock == "wall" else CudaClock(torch.cuda)
-        timing = sample(timer, _no_input, product, policy, first_call=first)
-    seconds = float(timing.statistics()["seconds_median"])
-    _anchors[key] = start, seconds
-    spent.anchors += time.perf_counter() - start
-    return seconds
+        first = fastest(HostClock(synchronizer(cell.device)), lambda: product(None))
+        timer: Clock = HostClock(synchronizer(cell.device))
+        if clock == "gpu":
+            timer = CudaClock(torch.cuda, flush() if cache == "cold" else None, waits=False)
+        elif clock == "graph":
+            timer = GraphClock(torch.cuda, product, None)
+        most = 1 if cache == "cold" else 10_000
+        timing = sample(timer, nothing, product, policy, first_call=first, most_calls=most)
+    return float(timing.statistics()["seconds_median"])
 
 
-def _no_input() -> None:
-    """A product of the anchor's own consumes nothing."""
+@lru_cache(maxsize=1)
+def flush() -> Callable[[], object]:
+    """Writes twice the device's L2 cache. Allocated once: that can take a second."""
+    return torch.empty(2 * l2_bytes(), dtype=torch.uint8, device="cuda").zero_
+
+
+@lru_cache(maxsize=1)
+def l2_bytes() -> int:
+    """Of the device's cache."""
+    return int(torch.cuda.get_device_properties().L2_cache_size)
 
 
 @contextmanager
@@ -125,7 +163,8 @@ def product_rule(precision: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _fastest(clock: Clock, call: Callable[[], object], calls: int = 1) -> float:
+def fastest(clock: Clock, call: Callable[[], object], calls: int = 1) -> float:
+    """Seconds of the fastest of a few calls."""
     clock.block(lambda _: call(), [None])
     found: list[float] = []
     while len(found) < _REPEATS or sum(found) < _LOOK:
@@ -134,4 +173,4 @@ def _fastest(clock: Clock, call: Callable[[], object], calls: int = 1) -> float:
 
 
 def _clock(device: str) -> Clock:
-    return CudaClock(torch.cuda) if device == "cuda" else HostClock()
+    return CudaClock(torch.cuda, waits=False) if device == "cuda" else HostClock()

@@ -6,22 +6,32 @@ from the call before is a wrong one.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 
-from mssbench import anchors, arrays, limits, roots
+from mssbench import anchors, arrays, limits, roots, units
 from mssbench.applied import Applied
 from mssbench.arrays import Array
 from mssbench.calls import Calls, calls
-from mssbench.clock import Clock, CudaClock, GraphClock, HostClock, synchronizer, waits_for_device
+from mssbench.classify import classify
+from mssbench.clock import (
+    CaptureFailed,
+    Clock,
+    CudaClock,
+    GraphClock,
+    HostClock,
+    spin,
+    synchronizer,
+    waits_for_device,
+)
+from mssbench.counts import launches
 from mssbench.errors import Unsupported
-from mssbench.guard import watched
-from mssbench.noise import noise
-from mssbench.records import Cell, Measurement, Status, clocks, phases
+from mssbench.guard import Watch, watched
+from mssbench.noise import ABOVE_CEILING, DISTURBED, in_order, noise
+from mssbench.records import Cell, Measurement, Status, Timing, clocks, phases
 from mssbench.rotation import Input, Rotation
 from mssbench.sampling import Policy, Spent, sample
 from mssbench.truth import Truth
@@ -29,8 +39,13 @@ from mssbench.work import work
 
 _ROUNDING = 8.0  # times an error: what another order of the same matrices may do to it
 _MOST_PREPARED_BYTES = 2**28  # recorded forwards that may wait for their backward at once
-_known: dict[tuple[str, int], Mapping[str, Mapping[str, Any]]] = {}
 _SHORTEST_COLD = 20e-6  # seconds: events resolve half a microsecond, and a cold call stands alone
+_MOST_LATE = 0.05  # of a row's windows: more of them show in its quartiles
+_ATTEMPTS = 3  # at a row whose GPU slowed or was shared
+_LOOK_SECONDS = 5e-3  # that a GPU is kept busy while it is read
+# By cell and forward, what this process has seen of them; an impostor may have taken a name.
+_known: dict[tuple[str, int], Mapping[str, Mapping[str, Any]]] = {}
+_launches: dict[tuple[str, int], Mapping[str, int | None]] = {}
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,15 @@ class First(NamedTuple):
     errors: Mapping[str, Any]
 
 
+class Taken(NamedTuple):
+    """The samples of a row, what disturbed them, and the last output with its input."""
+
+    timing: Timing
+    flags: list[str]
+    input: Input
+    output: Any
+
+
 class Phase(NamedTuple):
     """A phase of a cell, ready to be timed on any clock."""
 
@@ -78,17 +102,21 @@ class Bench:
     truth: Truth
     settings: Settings
     spent: Spent
+    spoilt: bool = False  # the process should measure no more
+    _waiting: dict[str, bool] = field(default_factory=dict)  # by phase
 
-    def run(self) -> Iterator[Measurement]:
+    def run(self) -> tuple[Measurement, ...]:
         """The rows of every phase. Raises Violation, and whatever the method raises."""
         cell = self.cell
         every = {phase: calls(self.pair, cell.library, phase) for phase in phases(cell)}
-        first = {phase: self._first(phase, every[phase]) for phase in every}
+        # the step comes first: what it loads and compiles is what a user waits for once
+        first = {phase: self._first(phase, every[phase]) for phase in reversed(every)}
         known = self._work(max(f.seconds for f in first.values()))
+        found: list[Measurement] = []
         for name in every:
             phase = Phase(name, every[name], first[name], known[name])
-            for clock, cache in clocks(cell):
-                yield self._row(phase, clock, cache)
+            found += in_order([self._row(phase, *each) for each in clocks(cell)])
+        return self._launched(found, every)
 
     def _work(self, seconds: float) -> Mapping[str, Mapping[str, Any]]:
         """Memory and counts by phase: the same in every pass, so looked at in the first alone.
@@ -96,11 +124,29 @@ class Bench:
         seconds: of the call itself, which warms up; what watches it is the harness's own.
         """
         cell, start = self.cell, time.perf_counter()
-        key = (cell.cell_id, id(self.pair.forward.call))
-        if key not in _known:
-            _known[key] = work(self.pair, cell.library, cell.device, self.rotation.fresh())
+        if self._key not in _known:
+            _known[self._key] = work(self.pair, cell.library, cell.device, self.rotation.fresh())
             self.spent.warmup += min(time.perf_counter() - start, seconds)
-        return _known[key]
+        return _known[self._key]
+
+    def _launched(
+        self, rows: Sequence[Measurement], every: Mapping[str, Calls]
+    ) -> tuple[Measurement, ...]:
+        """The rows with the kernels of a call; a profiler slows what it has once looked at."""
+        cell = self.cell
+        if cell.library != "torch" or cell.device != "cuda":
+            return tuple(rows)
+        if self._key not in _launches:
+            x = self.rotation.fresh()
+            _launches[self._key] = {k: launches(c.call, c.prepare(x)) for k, c in every.items()}
+        known = _launches[self._key]
+        return tuple(
+            replace(m, values={**(m.values or {}), "launches": known[m.phase]}) for m in rows
+        )
+
+    @property
+    def _key(self) -> tuple[str, int]:
+        return self.cell.cell_id, id(self.pair.forward.call)
 
     def _first(self, phase: str, calls: Calls) -> First:
         synchronize = synchronizer(self.cell.device)
@@ -119,18 +165,53 @@ class Bench:
     def _row(self, phase: Phase, clock: str, cache: str) -> Measurement:
         try:
             return self._timed(phase, clock, cache)
-        except Unsupported as answer:  # this clock cannot time this phase; the others can
+        except Exception as error:  # this clock cannot time this phase; the caller's wait can be
             if clock == "wall":
                 raise
-            why, cell = str(answer), self.cell
-            return Measurement(cell, phase.name, clock, cache, Status.UNSUPPORTED, why, phase.work)
+            self.spoilt |= isinstance(error, CaptureFailed)
+            status, why = classify(error)
+            return Measurement(self.cell, phase.name, clock, cache, status, why, phase.work)
 
     def _timed(self, phase: Phase, clock: str, cache: str) -> Measurement:
-        cell, policy, calls = self.cell, self.settings.policy, phase.calls
+        cell, policy = self.cell, self.settings.policy
+        taken, attempts = self._sampled(phase, clock, cache), 1
+        while cell.device == "cuda" and DISTURBED & {*taken.flags} and attempts < _ATTEMPTS:
+            taken, attempts = self._sampled(phase, clock, cache), attempts + 1
+        flags = [*taken.flags, *(["remeasured"] if attempts > 1 else [])]
+        timing = taken.timing
+        values = _worst(phase.first.errors, self._verify(phase.name, taken.output, taken.input))
+        status, reason = self.truth.judge(phase.name, values, self.settings.max_error)
+        median = timing.statistics()["seconds_median"]
+        limit = self._limit(phase)
+        if limit and limit.exceeded_by(median):  # or a ceiling was taken beside other work: again
+            anchors.measure(cell.device, cell.precision)
+            limit = self._limit(phase)
+        if limit and limit.exceeded_by(median) and status is Status.OK:
+            if "loaded" in flags:
+                flags.append(ABOVE_CEILING)  # which of the two was disturbed is not known
+            else:
+                status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
+        unit = anchors.anchor_seconds(cell, clock, cache, policy, self.spent)
+        values |= {
+            **phase.work,
+            **(limit.columns(median) if limit else {}),
+            "gemms": median / unit if unit else None,
+            "flags": " ".join(flags),
+            "noise": noise(timing.samples, 0.0, flags),
+            "host_sync": self._waits(phase) if clock == "gpu" else None,
+        }
+        stated = {k: v for k, v in values.items() if v == v}  # a nan error is no number: null
+        return Measurement(cell, phase.name, clock, cache, status, reason, stated, timing)
+
+    def _sampled(self, phase: Phase, clock: str, cache: str) -> Taken:
+        """One attempt: the samples, what disturbed them, and the last output with its input."""
+        cell, calls = self.cell, phase.calls
+        timer = self._timer(phase, clock, cache)
+        turn = self.rotation.fitting(anchors.l2_bytes()) if (clock, cache) == ("gpu", "hot") else 0
         last: list[Any] = [None, None]
 
         def prepare() -> Prepared:
-            x = self.rotation.next()
+            x = self.rotation.next(turn)
             return Prepared(x, calls.prepare(x))
 
         def call(prepared: Prepared) -> None:
@@ -138,66 +219,59 @@ class Bench:
 
         most = 1 if cache == "cold" else _most_calls(phase)
         with watched(cell.device) as watch:
-            timer = self._timer(phase, clock, cache)
+            _look(watch, cell.device)
             timing = sample(
-                timer, prepare, call, policy,
+                timer, prepare, call, self.settings.policy,
                 first_call=phase.first.seconds, most_calls=most, spent=self.spent,
             )  # fmt: skip
-            if cell.device == "cuda":
-                calls.call(calls.prepare(self.rotation.first))
-                watch.look()  # while that is queued
-                torch.cuda.synchronize()
+            _look(watch, cell.device)
         if isinstance(timer, GraphClock):
             last[:] = self.rotation.first, timer.output
-        values = _worst(phase.first.errors, self._verify(phase.name, last[1], last[0]))
-        status, reason = self.truth.judge(phase.name, values, self.settings.max_error)
-        median = timing.statistics()["seconds_median"]
-        limit = self._limit(phase)
-        flags = [*watch.flags, *(["queue_gap"] if getattr(timer, "gaps", False) else [])]
-        if limit.exceeded_by(median):  # or a ceiling was measured beside other work: once more
-            anchors.measure(cell.device, cell.precision)
-            limit = self._limit(phase)
-        if limit.exceeded_by(median) and "loaded" in flags:
-            flags.append("above_ceiling")  # which of the two was disturbed is not known
-        elif limit.exceeded_by(median) and status is Status.OK:
-            status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
-        values |= {
-            **phase.work,
-            **limit.columns(median),
-            "gemms": median / anchors.anchor_seconds(cell, clock, policy, self.spent),
-            "flags": " ".join(flags),
-            "noise": noise(timing.samples, 0.0, flags),
-            "host_sync": self._host_sync(calls) if clock == "gpu" else None,
-        }
-        stated = {k: v for k, v in values.items() if v == v}  # a nan error is no number: null
-        return Measurement(cell, phase.name, clock, cache, status, reason, stated, timing)
+        late = isinstance(timer, CudaClock) and timer.gaps(len(timing.samples)) > _MOST_LATE
+        return Taken(timing, [*watch.flags, *(["queue_gap"] if late else [])], *last)
 
-    def _limit(self, phase: Phase) -> limits.Limit:
-        cell, a = self.cell, self.rotation.first.a
+    def _limit(self, phase: Phase) -> limits.Limit | None:
+        cell = self.cell
         best = anchors.best(cell.device, cell.precision, self.spent)
-        product = 2.0 * cell.size**3 * cell.batch
-        return limits.limit(phase.name, a.nbytes, product, phase.work, best, cell.precision)
+        return limits.limit(cell, phase.name, self.rotation.first.a.nbytes, phase.work, best)
 
     def _timer(self, phase: Phase, clock: str, cache: str) -> Clock:
         """The clock, ready to time blocks. Raises Unsupported where it cannot."""
         if clock == "wall":
             return HostClock(synchronizer(self.cell.device))
+        waits, size = self._waits(phase), 2 * self.rotation.first.a.nbytes
+        if clock == "gpu" and cache == "hot":
+            if size > anchors.l2_bytes():
+                raise Unsupported(
+                    f"in and out it has {units.size(size)}, more than the device's cache of "
+                    f"{units.size(anchors.l2_bytes())}: every call is a cold one"
+                )
+            return CudaClock(torch.cuda, waits=waits)
         if clock == "gpu":
-            if cache == "hot":
-                return CudaClock(torch.cuda)
-            if phase.first.seconds < _SHORTEST_COLD:
+            if self._device_seconds(phase, waits) < _SHORTEST_COLD:
                 raise Unsupported("too short to be timed alone, as a cold call must be")
-            return CudaClock(torch.cuda, flush())
+            return CudaClock(torch.cuda, anchors.flush(), waits)
         if self.cell.library != "torch":
             raise Unsupported(f"{self.cell.library} would not work on the stream that is captured")
         if phase.name == "backward":
             raise Unsupported("a recorded graph is used up by its backward: it cannot be replayed")
+        if waits:  # and a capture that fails harms the process
+            raise Unsupported("it waits for the device, which cannot be captured as a CUDA graph")
         x = self.rotation.first
         return GraphClock(torch.cuda, phase.calls.call, phase.calls.prepare(x))
 
-    def _host_sync(self, calls: Calls) -> bool:
-        x = self.rotation.first
-        return waits_for_device(torch.cuda, calls.call, calls.prepare(x))
+    def _waits(self, phase: Phase) -> bool:
+        """Whether a call waits for the device itself. Asked once."""
+        if phase.name not in self._waiting:
+            what = phase.calls.prepare(self.rotation.first)
+            self._waiting[phase.name] = waits_for_device(torch.cuda, phase.calls.call, what)
+        return self._waiting[phase.name]
+
+    def _device_seconds(self, phase: Phase, waits: bool) -> float:
+        """About how long a warm call keeps the device busy."""
+        clock, x = CudaClock(torch.cuda, waits=waits), self.rotation.first
+        blocks = [[phase.calls.prepare(x)] for _ in range(5)]
+        return min(clock.block(phase.calls.call, block) for block in blocks)
 
     def _verify(self, phase: str, output: Any, x: Input) -> dict[str, Any]:
         """The error columns of one output. Raises Violation for the wrong kind of array."""
@@ -246,8 +320,9 @@ def _larger(x: Any, y: Any) -> Any:
     return x if y <= _ROUNDING * x else y  # y where it is nan: no comparison with it holds
 
 
-@lru_cache(maxsize=1)
-def flush() -> Callable[[], object]:
-    """Writes twice the device's L2 cache. Allocated once: that can take a second."""
-    size = 2 * torch.cuda.get_device_properties().L2_cache_size
-    return torch.empty(size, dtype=torch.uint8, device="cuda").zero_
+def _look(watch: Watch, device: str) -> None:
+    """Read a GPU that works: an idle one shows the clock of an idle one."""
+    if device == "cuda":
+        spin(torch.cuda, _LOOK_SECONDS)
+        watch.look()
+        torch.cuda.synchronize()

@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mssbench.labels import METHOD, with_labels
-from mssbench.pivot import spoken
+from mssbench.noise import ABOVE_CEILING
+from mssbench.pivot import deltas, spoken
 from mssbench.records import Status
 from mssbench.statements import ERRORS, POINT, Claim, numbered, read
 
@@ -122,7 +123,8 @@ def _side(claim: Claim, frame: pd.DataFrame, key: str, *, wins: bool) -> pd.Data
     rows = claim.rows(key, frame)
     errors = claim.value in ERRORS
     infinite = _FAILED if wins else _WRONG if errors else ()
-    status = rows["status"]
+    doubted = rows["flags"].str.contains(ABOVE_CEILING, regex=False)
+    status = rows["status"].mask(doubted, str(Status.IMPLAUSIBLE))
     failed = status.where(status.isin(infinite), "")
     figure = rows[claim.value].where(status.isin(_USABLE)).mask(failed != "", inf)
     error = rows["root_error"].where(rows["phase"] == "forward", rows["gradient_error"])
@@ -130,13 +132,16 @@ def _side(claim: Claim, frame: pd.DataFrame, key: str, *, wins: bool) -> pd.Data
         figure = figure.mask(error.isna() & (failed == ""))
     timed = claim.value == "seconds_median"
     low, high = (rows[f"seconds_{end}"] if timed else figure for end in ("low", "high"))
-    rows = rows.assign(figure=figure, failed=failed, error=error, low=low, high=high)
+    rows = rows.assign(
+        figure=figure, failed=failed, error=error, low=low, high=high, delta=deltas(rows)
+    )
     side = (
         rows[figure.notna()]
         .groupby([*METHOD, *POINT], dropna=False, sort=False, as_index=False)
         .agg(method=("method", "first"), figure=("figure", "mean"), error=("error", "max"),
-             failed=("failed", "max"), low=("low", "mean"), high=("high", "mean"))
-    )[[*POINT, "method", "figure", "error", "failed", "low", "high"]]  # fmt: skip
+             failed=("failed", "max"), low=("low", "mean"), high=("high", "mean"),
+             delta=("delta", "max"))
+    )[[*POINT, "method", "figure", "error", "failed", "low", "high", "delta"]]  # fmt: skip
     if claim.at_error is None:
         return side
     late = side["error"] > claim.at_error
@@ -171,7 +176,7 @@ def _weighed(claim: Claim, pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _tied(claim: Claim, pairs: pd.DataFrame) -> pd.Series:
-    """Where a strict claim about times compares two whose 95 % intervals overlap."""
+    """Where a strict claim is about times that are close for their noise, or overlap."""
     if (
         claim.value != "seconds_median"
         or claim.relation not in ("<", ">")
@@ -179,9 +184,12 @@ def _tied(claim: Claim, pairs: pd.DataFrame) -> pd.Series:
     ):
         return pd.Series(False, index=pairs.index)
     ours, theirs = (claim.factor, 1.0) if claim.left_wins else (1.0, claim.factor)
-    return (ours * pairs["low"] <= theirs * pairs["high_right"]) & (
+    left, right = ours * pairs["figure"], theirs * pairs["figure_right"]
+    hidden = 1 + pairs[["delta", "delta_right"]].max(axis=1)
+    overlap = (ours * pairs["low"] <= theirs * pairs["high_right"]) & (
         theirs * pairs["low_right"] <= ours * pairs["high"]
     )
+    return overlap | ((left <= right * hidden) & (right <= left * hidden))
 
 
 def _meets(claim: Claim, margin: float) -> bool:

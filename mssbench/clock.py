@@ -58,23 +58,30 @@ class CudaClock:
 
     A spinning kernel holds the stream while the host queues the block, so the events bracket
     device work and not the host's launches. The spin lasts twice as long as queueing is going to
-    take, which every block learns for the next. A call that waits for the device itself (a checked
-    solve) contains that wait whatever the lead is: after a few late blocks the lead stays short.
-    The spin is finite, so it cannot deadlock.
+    take, which every block learns for the next, and longer after a late one. A call that waits for
+    the device itself (a checked solve) contains that wait whatever the lead is, which then stays
+    short. The spin is finite, so it cannot deadlock.
 
-    cool: queues what empties the device's cache, before the spin and outside the window.
+    cool: queues what empties the device's cache, before the spin and outside the window. waits:
+    whether the calls wait for the device, see `waits_for_device`; None if nobody has asked, and a
+    few late blocks in a row will tell.
     """
 
     name = "gpu"
     _SHORTEST, _LONGEST = 50e-6, 50e-3  # seconds of spin
+    _MARGIN, _WIDEST = 2, 16  # times the seconds to queue; of a late block, doubled up to the other
     _PATIENCE = 3  # late blocks in a row, with a lead that grew each time, before a call waits
 
-    def __init__(self, cuda: Any, cool: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self, cuda: Any, cool: Callable[[], object] | None = None, waits: bool | None = None
+    ) -> None:
         self._cuda = cuda  # torch.cuda
         self._cool = cool
+        self._waits = waits
         self._cycles_per_second = _spin_rate(cuda)
         self._per_call = 0.0  # seconds to queue one
-        self._late = 0
+        self._margin = self._MARGIN
+        self._late: list[bool] = []  # of every window
 
     def block(self, call: Call, prepared: Sequence[Any]) -> float:
         """Device seconds of the block."""
@@ -89,23 +96,30 @@ class CudaClock:
         for p in prepared:
             call(p)
         queued = time.perf_counter_ns() - queued
-        late = start.query()  # the device had reached the block before all of it was queued
+        late = bool(start.query())  # the device had reached the block before all of it was queued
         end.record()
         end.synchronize()
-        self._late = self._late + 1 if late else 0
+        self._late.append(late)
+        self._margin = min(2 * self._margin, self._WIDEST) if late else self._MARGIN
         # a wait for the device is a wait for the spin too, which is not the call's
         self._per_call = (queued * 1e-9 - (lead if late else 0.0)) / len(prepared)
         return float(start.elapsed_time(end)) * 1e-3
 
-    @property
-    def gaps(self) -> bool:
-        """Whether the last window holds gaps in which the device waited for the host."""
-        return self._late > 0
+    def gaps(self, windows: int) -> float:
+        """Of the last so many windows, the share in which the device waited for the host.
+
+        A call that waits itself has such a gap by nature.
+        """
+        last = self._late[-windows:]
+        return 0.0 if self._waits or not last else sum(last) / len(last)
 
     def _lead(self, calls: int) -> float:
-        if self._late >= self._PATIENCE:
+        waits = self._waits
+        if waits is None:
+            waits = len(self._late) >= self._PATIENCE and all(self._late[-self._PATIENCE :])
+        if waits:
             return self._SHORTEST
-        return min(max(2 * self._per_call * calls, self._SHORTEST), self._LONGEST)
+        return min(max(self._margin * self._per_call * calls, self._SHORTEST), self._LONGEST)
 
 
 def spin(cuda: Any, seconds: float) -> None:
@@ -115,21 +129,23 @@ def spin(cuda: Any, seconds: float) -> None:
 
 @lru_cache
 def _spin_rate(cuda: Any) -> float:
-    """Cycles per second of the kernel that spins."""
+    """Cycles per second of the kernel that spins: the most of a few, as a clock rises with work."""
     cuda._sleep(1000)  # loads the kernel
-    cycles = 10_000_000
-    start, end = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
-    start.record()
-    cuda._sleep(cycles)
-    end.record()
-    end.synchronize()
-    return cycles / (float(start.elapsed_time(end)) * 1e-3)
+    cycles, found = 10_000_000, []
+    for _ in range(5):
+        start, end = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
+        start.record()
+        cuda._sleep(cycles)
+        end.record()
+        end.synchronize()
+        found.append(cycles / (float(start.elapsed_time(end)) * 1e-3))
+    return max(found)
 
 
 class GraphClock:
-    """A call captured once as a CUDA graph, and a pair of events around its replays.
+    """A call captured once as a CUDA graph, and its replays timed by events.
 
-    What is left is the device's work alone: nothing is launched from the host in between. The
+    What is left is the device's work alone: the host launches a replay as one, ahead of it. The
     captured inputs stay where they are, so every replay computes the same.
     """
 
@@ -137,9 +153,10 @@ class GraphClock:
     _WARM = 3  # calls on the side stream, so that nothing is set up while capturing
 
     def __init__(self, cuda: Any, call: Call, prepared: Any) -> None:
-        """Capture `call(prepared)`. Raises Unsupported where that cannot be."""
-        self._cuda = cuda
+        """Capture `call(prepared)`. Raises CaptureFailed where that cannot be."""
+        self._clock = CudaClock(cuda, waits=False)
         self._graph = cuda.CUDAGraph()
+        self._prepared = prepared  # every replay reads it
         self.output: Any = None  # of the captured call: every replay writes it anew
         side = cuda.Stream()
         side.wait_stream(cuda.current_stream())
@@ -148,39 +165,44 @@ class GraphClock:
                 for _ in range(self._WARM):
                     call(prepared)
             cuda.current_stream().wait_stream(side)
-            with cuda.graph(self._graph):
+            # a capture that fails leaves torch on the stream it was captured on
+            with cuda.stream(cuda.current_stream()), cuda.graph(self._graph):
                 self.output = call(prepared)
         except Exception as error:
             cuda.synchronize()
-            raise Unsupported(f"cannot be captured as a CUDA graph: {_first_line(error)}") from None
+            why = _first_line(_cause(error))
+            raise CaptureFailed(f"cannot be captured as a CUDA graph: {why}") from None
 
     def block(self, call: Call, prepared: Sequence[Any]) -> float:
         """Device seconds of as many replays as there are things prepared; `call` was captured."""
         del call
-        start, end = self._cuda.Event(enable_timing=True), self._cuda.Event(enable_timing=True)
-        self._cuda.synchronize()
-        start.record()
-        for _ in prepared:
-            self._graph.replay()
-        end.record()
-        end.synchronize()
-        return float(start.elapsed_time(end)) * 1e-3
+        return self._clock.block(lambda _: self._graph.replay(), prepared)
+
+
+class CaptureFailed(Unsupported):
+    """A call cannot be captured. Torch's allocator may never recover: leave the process soon."""
 
 
 def waits_for_device(cuda: Any, call: Call, prepared: Any) -> bool:
     """Whether a call itself waits for the device: its `gpu` time then holds host gaps by nature.
 
-    Asked once per method and shape: a spin is queued, the call made, and the spin looked at.
+    A spin is queued, the call made, and the spin looked at. To be asked once per method and shape.
     """
-    spin = 20e-3
     end = cuda.Event(enable_timing=True)
     cuda.synchronize()
-    cuda._sleep(int(spin * _spin_rate(cuda)))
+    spin(cuda, 20e-3)
     end.record()
     call(prepared)
     waited = bool(end.query())
     cuda.synchronize()
     return waited
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error that others came of, as torch raises another one where a capture ends."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,6 +8,8 @@ import pandas as pd
 
 from mssbench import units
 from mssbench.labels import with_labels
+from mssbench.limits import DRIFTED
+from mssbench.noise import MEANING, SHOWN_DELTA, Noise
 from mssbench.pivot import SPLIT, Block, Entry, blocks, spoken
 from mssbench.records import MEASURED, Status
 
@@ -101,7 +103,9 @@ def _other_ends(name: str, best: Entry, able: dict[str, Entry]) -> str:
     """
     known = {k: e for k, e in able.items() if e.error is not None and k != name}
     finer = {k: e for k, e in known.items() if 2 * (e.error or 0.0) < (best.error or 0.0)}
-    faster = {k: e for k, e in able.items() if (e.value or 0.0) < (best.value or 0.0)}
+    faster = {
+        k: e for k, e in able.items() if (e.value or 0.0) < (best.value or 0.0) and not best.ties(e)
+    }
     text = ""
     if finer:
         k, e = min(finer.items(), key=lambda item: (item[1].error or 0.0, item[1].value or 0.0))
@@ -141,6 +145,30 @@ def failures(frame: pd.DataFrame) -> list[Failure]:
             Failure(str(status), len(cells), cells["method"].nunique(), tuple(reasons.items()))
         )
     return sorted(found, key=lambda f: (-f.cells, f.status))
+
+
+def steadiness(frame: pd.DataFrame, facts: Mapping[str, Any]) -> list[str]:
+    """What to keep in mind about the times: unstable rows, other work, a machine that changed."""
+    found = []
+    timed = frame[frame["seconds_median"].notna()]
+    if unstable := int((timed["noise"] == Noise.UNSTABLE).sum()):
+        found.append(
+            f"~ unstable ({unstable} of {units.count(len(timed), 'row')}): its samples lie so far "
+            f"apart that no difference below {100 * SHOWN_DELTA[Noise.UNSTABLE]:.0f} % shows."
+        )
+    flags = Counter(flag for text in timed["flags"] for flag in text.split())
+    found += [
+        f"{flag} ({n} of {units.count(len(timed), 'row')}): {MEANING.get(flag, 'not known here')}."
+        for flag, n in sorted(flags.items())
+    ]
+    runs = [facts.get("runs", {}).get(run_id, {}) for run_id in timed["run_id"].unique()]
+    drifts = [run["drift"] for run in runs if run.get("drift") is not None]
+    if max(drifts, default=0.0) > DRIFTED:
+        found.append(
+            f"drift {100 * max(drifts):.0f} %: what this machine can do at most changed by that "
+            "from the start of the run to its end. Compare these times with care."
+        )
+    return found
 
 
 def machines(frame: pd.DataFrame, facts: Mapping[str, Any]) -> list[str]:

@@ -125,7 +125,7 @@ class BlockTable:
         entries = [e for row in self._block.entries.values() if (e := row.get(column))]
         title = "\n".join(map(pivot.spoken, self._block.column_names, column))
         ratio = max((len(_ratio(e)) for e in entries), default=0)
-        value = max((len(self._block.text(e.value)) for e in entries), default=1)
+        value = max((len(self._block.written(e)) for e in entries), default=1)
         notes = [_note(self._block, e).plain for e in entries]
         if not any(notes):
             return _Widths(title, value, ratio, 0, 0, 0)
@@ -211,7 +211,7 @@ def _value(block: Block, entry: Entry | None, w: _Widths) -> Text:
     if entry.value is None:
         return Text(f"-{ratio}", style="dim")
     style = "bold green" if entry.best else "" if entry.ok else "dim"
-    return Text(f"{block.text(entry.value)}{ratio}", style=style)
+    return Text(f"{block.written(entry)}{ratio}", style=style)
 
 
 def _note(block: Block, entry: Entry) -> Text:
@@ -233,7 +233,7 @@ def epilogue(frame: pd.DataFrame, facts: Mapping[str, Any]) -> Iterator[Renderab
         yield Text.assemble((failure.status, _STYLE.get(failure.status, "")), f": {count}{of}",
                             ": timed, but cannot win" if failure.status in MEASURED else "",
                             *_reasons(failure))  # fmt: skip
-    for sentence in conclude.machines(frame, facts):
+    for sentence in (*conclude.steadiness(frame, facts), *conclude.machines(frame, facts)):
         yield Text(sentence, style="dim")
 
 

@@ -1,4 +1,7 @@
-"""What a cell will cost, roughly, before it runs: for `--dry-run`, not for verdicts."""
+"""What a cell will cost, roughly, before it runs: for `--dry-run`, not for verdicts.
+
+What it could have cost at this machine's ceilings is in limits.py, from its own counted work.
+"""
 
 from typing import NamedTuple
 

@@ -16,9 +16,9 @@ _PRODUCTS = {
     "mm": 1.0,
     "addmm": 1.0,
     "linalg_inv_ex": 4 / 3,
-    "_linalg_solve_ex": 4 / 3,
+    "_linalg_solve_ex": 4 / 3,  # 1/3 of it for the factors
     "linalg_lu_factor_ex": 1 / 3,
-    "linalg_lu_solve": 1.0,
+    "linalg_lu_solve": 1.0,  # this and the next of a right-hand side of n columns
     "linalg_cholesky_ex": 1 / 6,
     "linalg_solve_triangular": 1 / 2,
     "linalg_qr": 4 / 3,
@@ -36,7 +36,8 @@ _FREE = frozenset({
 class Counts(NamedTuple):
     """The work of one call. None where nothing can see it."""
 
-    products: float | None  # certain: in products of the batch's matrices
+    products: float | None  # in products of the batch's matrices
+    certain: float | None  # of these, in the batch's own precision: others may be faster
     operators: int | None
     launches: int | None  # kernels on a GPU
     flops: float | None  # with an estimate for what is iterative
@@ -47,7 +48,7 @@ class Blind:
 
     def counts(self) -> Counts:
         """Nothing is known."""
-        return Counts(None, None, None, None)
+        return Counts(None, None, None, None, None)
 
 
 class Watch(TorchDispatchMode):
@@ -58,14 +59,14 @@ class Watch(TorchDispatchMode):
 
     def __init__(self, like: Array) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.products = self.estimated = 0.0
+        self.products = self.certain = self.estimated = 0.0
         self.operators = 0
-        self._batch, self._n = prod(like.shape[:-2]), like.shape[-1]
+        self._batch, self._n, self._dtype = prod(like.shape[:-2]), like.shape[-1], like.dtype
 
     def counts(self) -> Counts:
         """So far. Kernels are a profiler's to see, see `launches`."""
         flops = (self.products + self.estimated) * 2.0 * self._n**3 * self._batch
-        return Counts(self.products, self.operators, None, float(flops))
+        return Counts(self.products, self.certain, self.operators, None, float(flops))
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -77,34 +78,41 @@ class Watch(TorchDispatchMode):
         self.operators += 1
         factor, estimate = _PRODUCTS.get(name, 0.0), _ESTIMATED.get(name, 0.0)
         if factor or estimate:
-            share = self._share(name, args, out)
+            share, dtype = self._share(name, args, out)
             self.products += factor * share
             self.estimated += estimate * share
+            self.certain += factor * share if dtype == self._dtype else 0.0
         return out
 
-    def _share(self, name: str, args: tuple[Any, ...], out: Any) -> float:
-        """The work, in work of the same kind on the whole batch."""
+    def _share(self, name: str, args: tuple[Any, ...], out: Any) -> tuple[float, Any]:
+        """The work, in work of the same kind on the whole batch; and the precision it is done in.
+
+        That kind is a product, or a solve for as many columns as the matrices have.
+        """
         tensors = [x for x in args if isinstance(x, torch.Tensor)]
         if name in ("baddbmm", "addmm"):
             tensors = tensors[1:]
         a = tensors[0]
+        n = a.shape[-1]
         if name in ("bmm", "baddbmm", "mm", "addmm"):
-            columns = tensors[1].shape[-1]
-        elif name in ("_linalg_solve_ex", "linalg_lu_solve", "linalg_solve_triangular"):
-            result = out[0] if isinstance(out, tuple) else out
-            columns = max(a.shape[-1], result.shape[-1])
+            columns = float(tensors[1].shape[-1])
+        elif name in ("linalg_lu_solve", "linalg_solve_triangular"):
+            columns = float(out.shape[-1])
+        elif name == "_linalg_solve_ex":
+            result = out[0]
+            k = 1 if result.ndim < a.ndim else result.shape[-1]
+            columns = (n / 3 + k) * 3 / 4  # of 4/3, a third is the factors' whatever k is
         else:
-            columns = a.shape[-1]
-        work = prod(a.shape) * columns
+            columns = float(n)
         whole = self._batch * self._n**3
-        return work / whole if whole else 0.0
+        return (prod(a.shape) * columns / whole if whole else 0.0), a.dtype
 
 
 def launches(call: Callable[[Any], object], prepared: Any) -> int | None:
     """Kernels that one call starts on a GPU. None where this torch's profiler cannot say."""
     from torch.autograd.profiler import profile
 
-    with profile(use_device="cuda") as profiler:
+    with profile(use_device="cuda", use_kineto=True) as profiler:
         call(prepared)
         torch.cuda.synchronize()
     results = getattr(profiler, "kineto_results", None)

@@ -21,35 +21,38 @@ _THROTTLED = {
 
 
 class Reading(NamedTuple):
-    """A GPU under load: its clock in MHz, and whatever slows it."""
+    """A GPU under load: its clock in MHz, and whatever slows it. None where NVML does not say."""
 
-    clock: int
-    slowed: tuple[str, ...]
-    processes: int  # that compute, with our own
+    clock: int | None
+    slowed: tuple[str, ...] | None
+    processes: int | None  # that compute, with our own
 
 
 class Watch:
     """Flags of the block, once it has ended. `look` reads the GPU, while work is queued."""
 
-    def __init__(self, device: str, cores: int) -> None:
+    def __init__(self, device: str) -> None:
         self.flags: list[str] = []
-        self._device, self._cores = device, cores
+        self._device = device
         self._readings: list[Reading] = []
 
     def look(self) -> None:
         """Read the GPU now."""
-        if self._device == "cuda" and (found := read_gpu()) is not None:
-            self._readings.append(found)
+        self._readings.append(read_gpu() or Reading(None, None, None))
 
     def end(self) -> None:
         """Decide."""
-        if os.getloadavg()[0] > self._cores + 0.5:
+        if self._device == "cpu" and os.getloadavg()[0] > (os.cpu_count() or 1) + 0.5:
             self.flags.append("loaded")
-        for reading in self._readings:
-            highest = _Highest.clock = max(_Highest.clock, reading.clock)
-            slow = reading.clock < _LOW * highest
-            shared = reading.processes > 1
-            found = {"clock_low": slow, "throttled": reading.slowed, "shared_gpu": shared}
+        for clock, slowed, processes in self._readings:
+            if clock is not None:
+                _Highest.clock = max(_Highest.clock, clock)
+            found = {
+                "clock_low": clock is not None and clock < _LOW * _Highest.clock,
+                "throttled": bool(slowed),
+                "shared_gpu": (processes or 0) > 1,
+                "unwatched": clock is None and slowed is None and processes is None,
+            }
             self.flags += [k for k, v in found.items() if v and k not in self.flags]
 
 
@@ -60,7 +63,7 @@ class _Highest:
 @contextmanager
 def watched(device: str) -> Iterator[Watch]:
     """Watch the block."""
-    watch = Watch(device, len(os.sched_getaffinity(0)))
+    watch = Watch(device)
     try:
         yield watch
     finally:
@@ -73,14 +76,21 @@ def read_gpu() -> Reading | None:
     if found is None:
         return None
     nvml, handle = found
+    bits = _asked(nvml, "nvmlDeviceGetCurrentClocksEventReasons", handle)
+    processes = _asked(nvml, "nvmlDeviceGetComputeRunningProcesses", handle)
+    return Reading(
+        _asked(nvml, "nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_SM),
+        None if bits is None else tuple(k for k, mask in _THROTTLED.items() if bits & mask),
+        None if processes is None else len(processes),
+    )
+
+
+def _asked(nvml: Any, question: str, *about: Any) -> Any:
+    """NVML's answer, a courtesy: any driver, container or older binding may refuse any of them."""
     try:
-        clock = nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)
-        bits = nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)
-        processes = len(nvml.nvmlDeviceGetComputeRunningProcesses(handle))
-    except Exception:  # NVML is a courtesy: a driver that refuses one of these refuses a reading
+        return getattr(nvml, question)(*about)
+    except Exception:  # pynvml has an error class for each code
         return None
-    slowed = tuple(name for name, mask in _THROTTLED.items() if bits & mask)
-    return Reading(clock, slowed, processes)
 
 
 @lru_cache(maxsize=1)

@@ -6,13 +6,16 @@ By its own work, and by the least work that reaches its error.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mssbench.records import Status
+from mssbench import units
+from mssbench.records import APPLIED, Cell, Status
 from mssbench.rows import Row
 
 # A ceiling is measured too, and on a machine with other work perhaps too low.
 _DOUBT = 0.5
+DRIFTED = 0.10  # of a ceiling between the start and the end of a run: its times compare badly
 # Arrays of the batch's size that must be read or written whatever the method: A, Y; Y, G, S; all.
 _ARRAYS = {"forward": 2, "backward": 3, "step": 4}
+_ARRAYS_APPLIED = {"forward": 1, "backward": 2, "step": 2}  # of vectors only A, and S
 _GROUP = ("function", "problem", "size", "batch", "precision", "device", "seed", "phase")
 
 
@@ -38,25 +41,29 @@ class Limit(NamedTuple):
     def alarm(self, seconds: float) -> str:
         """What is wrong with that."""
         return (
-            f"{seconds:.3g} s is faster than this machine's ceilings allow its products, "
-            f"{self.certain:.3g} s: something was not done, or not waited for"
+            f"{units.seconds(seconds)} is faster than this machine's ceilings allow its products, "
+            f"{units.seconds(self.certain)}: something was not done, or not waited for"
         )
 
 
 def limit(
-    phase: str, batch_bytes: int, batch_flops: float, known: Mapping[str, Any],
-    ceilings: Mapping[str, float], precision: str,
-) -> Limit:  # fmt: skip
-    """The limit of one phase of a method.
+    cell: Cell, phase: str, batch_bytes: int, known: Mapping[str, Any],
+    ceilings: Mapping[str, float],
+) -> Limit | None:  # fmt: skip
+    """The limit of one phase of a method; None where its work or the machine is not known.
 
-    batch_bytes: of (b, n, n); batch_flops: of one product of it; known: `products` and `flops` of
-    one call, None where nobody counted; ceilings: see anchors.measure.
+    batch_bytes: of (b, n, n); known: `flops` of one call and `certain` of its products, none where
+    nobody could count; ceilings: see anchors.measure.
     """
-    memory = _ARRAYS[phase] * batch_bytes / ceilings["bytes_per_second"]
+    if not known["flops"] or not {cell.precision, "bytes_per_second"} <= ceilings.keys():
+        return None
+    arrays = (_ARRAYS_APPLIED if cell.function == APPLIED else _ARRAYS)[phase]
+    memory = arrays * batch_bytes / ceilings["bytes_per_second"]
     launch = 1 / ceilings["calls_per_second"]
-    compute = (known["flops"] or 0.0) / ceilings[precision]
+    compute = known["flops"] / ceilings[cell.precision]
     seconds, bound = max((compute, "compute"), (memory, "memory"), (launch, "launches"))
-    certain = (known["products"] or 0.0) * batch_flops / ceilings[precision]
+    product = 2.0 * cell.size**3 * cell.batch
+    certain = (known["certain"] or 0.0) * product / ceilings[cell.precision]
     return Limit(seconds, bound, certain)
 
 
@@ -93,7 +100,8 @@ def _error(row: Row) -> float | None:
 def drift(ceilings: Sequence[Mapping[str, float]]) -> float | None:
     """The largest relative change of a ceiling against the first time it was measured.
 
-    ceilings: in the order of time. None where none was measured twice.
+    ceilings: in the order of time, each device's under a name of its own. None where none was
+    measured twice.
     """
     first: dict[str, float] = {}
     changes = []

@@ -17,10 +17,11 @@ from mssbench import arrays, memory, methods, problems, provenance, roots
 from mssbench.anchors import product_rule
 from mssbench.applied import Applied
 from mssbench.bench import Bench, Settings, Violation
+from mssbench.classify import classify
 from mssbench.environment import check_library
-from mssbench.errors import InputError, NotInstalled, Unavailable, Unsupported
-from mssbench.records import Cell, Measurement, Status, uniform
-from mssbench.registry import APPLIED, Method
+from mssbench.errors import Unsupported
+from mssbench.records import APPLIED, Cell, Measurement, uniform
+from mssbench.registry import Method
 from mssbench.rotation import Rotation
 from mssbench.sampling import Spent
 from mssbench.truth import truth_of
@@ -33,6 +34,7 @@ class Result:
     measurements: tuple[Measurement, ...]
     code_hash: str
     spent: Spent
+    lost: bool = False  # this process should measure no more
 
 
 def measure(cell: Cell, settings: Settings, announce: Callable[[], None] = lambda: None) -> Result:
@@ -41,35 +43,17 @@ def measure(cell: Cell, settings: Settings, announce: Callable[[], None] = lambd
     announce: called when problem and reference stand and the method is about to run; a timeout
     starts there, since what comes before is not the method's doing.
     """
-    spent, code_hash, start = Spent(), "", time.perf_counter()
+    spent, code_hash, lost, start = Spent(), "", False, time.perf_counter()
     try:
         forward, backward = _methods(cell)
         code_hash = provenance.code_hash(forward, *([backward] if backward else []))
         _refuse(cell, forward, backward)
         check_library(cell.library, cell.device)
-        measurements = _measure(cell, settings, spent, announce)
+        measurements, lost = _measure(cell, settings, spent, announce)
     except Exception as error:  # a method that raises is a result, not the end of the run
         measurements = uniform(cell, *classify(error))
     spent.total = time.perf_counter() - start
-    return Result(measurements, code_hash, spent)
-
-
-def classify(error: BaseException) -> tuple[Status, str]:
-    """The status and reason of a cell whose method raised `error`."""
-    name, text = type(error).__name__, str(error)
-    if isinstance(error, Unsupported):
-        return Status.UNSUPPORTED, text
-    if isinstance(error, InputError):  # the same, out of a backward that autograd called
-        return Status.UNSUPPORTED, text.removesuffix(".")
-    if isinstance(error, NotInstalled):
-        return Status.NOT_INSTALLED, text
-    if isinstance(error, Unavailable):
-        return Status.UNAVAILABLE, text
-    # torch's CPU allocator raises a plain RuntimeError; CuPy's and torch's CUDA errors are named
-    exhausted = isinstance(error, MemoryError) or "OutOfMemory" in name
-    if exhausted or "can't allocate memory" in text or "out of memory" in text.lower():
-        return Status.OOM, f"out of memory: {text or name}"
-    return Status.CRASHED, f"{name}: {text}" if text else name
+    return Result(measurements, code_hash, spent, lost)
 
 
 def _methods(cell: Cell) -> tuple[Method, Method | None]:
@@ -105,7 +89,7 @@ def _refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
 
 def _measure(
     cell: Cell, settings: Settings, spent: Spent, announce: Callable[[], None]
-) -> tuple[Measurement, ...]:
+) -> tuple[tuple[Measurement, ...], bool]:
     applied = cell.function == APPLIED
     root = roots.pair(
         "isqrt" if applied else cell.function,  # type: ignore[arg-type]
@@ -127,14 +111,15 @@ def _measure(
         spent.problem += time.perf_counter() - begun
         announce()
         try:
-            rows = tuple(Bench(cell, pair, rotation, truth, settings, spent).run())
+            bench = Bench(cell, pair, rotation, truth, settings, spent)
+            rows = bench.run()
             for x in (rotation.first, rotation.all[-1]):
                 if not bool((arrays.from_numpy(a64, like=x.a) == x.restore(x.a)).all()):
                     raise Violation(f"{cell.forward} wrote into its input")
         except BaseException:
             _rotations.clear()  # nobody knows what became of them
             raise
-    return rows
+    return rows, bench.spoilt
 
 
 _rotations: dict[tuple[Any, ...], Rotation] = {}  # of one group of cells, which share it

@@ -1,12 +1,27 @@
 """How far a time can be trusted: a class per row, from its samples and from what disturbed them."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from enum import StrEnum
+from itertools import pairwise
+from math import inf
 
-from mssbench.records import quantile
+from mssbench.records import Measurement, quantile
 
 # Flags that say that something else used the machine, or that the machine changed its speed.
-DISTURBED = frozenset({"clock_low", "loaded", "shared_gpu", "throttled"})
+DISTURBED = frozenset({"clock_low", "loaded", "queue_gap", "shared_gpu", "throttled"})
+ABOVE_CEILING = "above_ceiling"  # faster than can be, on a machine that was busy
+MEANING = {
+    "clock_low": "the GPU's clock was below 0.9 of its highest under load",
+    "loaded": "more was running than the machine has cores",
+    "queue_gap": "the device waited for the host in more than one of twenty samples",
+    "shared_gpu": "another process computed on the GPU",
+    "throttled": "power or temperature slowed the GPU",
+    "unwatched": "no NVML to ask whether the GPU slowed: pip install nvidia-ml-py",
+    "remeasured": "taken again, because of what disturbed an attempt before",
+    "clock_order": "a device took longer than its caller waited, or a replay than the calls",
+    ABOVE_CEILING: "faster than the machine's ceilings allow, but other work ran: cannot win",
+}
 
 
 class Noise(StrEnum):
@@ -18,6 +33,9 @@ class Noise(StrEnum):
 
 
 DELTA = {Noise.QUIET: 0.03, Noise.NOISY: 0.10}
+# Where rows are only shown side by side even an unstable one may be told from another, if by much.
+SHOWN_DELTA = DELTA | {Noise.UNSTABLE: 0.30}
+_ORDER, _ORDER_SECONDS = 0.05, 2e-6  # relative and absolute: what two clocks may differ by
 # Of the interquartile range over the median: twice the difference that it hides in one sample.
 _WIDEST = {Noise.QUIET: 0.06, Noise.NOISY: 0.30}
 
@@ -35,3 +53,26 @@ def noise(samples: Sequence[float], spread: float, flags: Collection[str]) -> No
         if width <= _WIDEST[each] and spread <= DELTA[each]:
             return Noise.NOISY if DISTURBED & set(flags) else each
     return Noise.UNSTABLE
+
+
+def in_order(rows: Sequence[Measurement]) -> list[Measurement]:
+    """The rows of one phase, with a flag where a clock shows more than one that includes it.
+
+    A replay cannot take longer than the device did, nor the device than its caller waited.
+    """
+    medians = {
+        m.clock: m.timing.statistics()["seconds_median"]
+        for m in rows
+        if m.cache == "hot" and m.timing is not None
+    }
+    wrong: set[str] = set()
+    for inner, outer in pairwise(("graph", "gpu", "wall")):
+        whole = medians.get(outer, inf)
+        if medians.get(inner, 0.0) > (1 + _ORDER) * whole + _ORDER_SECONDS:
+            wrong |= {inner, outer}
+    return [_flagged(m, "clock_order") if m.clock in wrong and m.timing else m for m in rows]
+
+
+def _flagged(row: Measurement, flag: str) -> Measurement:
+    values = dict(row.values or {})
+    return replace(row, values=values | {"flags": f"{values.get('flags') or ''} {flag}".strip()})

@@ -1,20 +1,22 @@
 """Several passes over a suite, as one row: samples pooled, errors the worst, and how far apart.
 
 Between two passes lie minutes, in which a machine changes more than between two samples. So the
-interval of a pooled median reaches at least from one pass's median to the other's, and what lies
-inside it is a tie wherever times are compared.
+interval of a pooled median reaches at least from one pass's median to the other's, and as far as
+the passes of the whole run usually differ: two that agree may do so by chance. What lies inside it
+is a tie wherever times are compared.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from mssbench.noise import noise
-from mssbench.records import MEASURED, SCHEMA, Cell, Stop, Timing
+from mssbench.records import MEASURED, SCHEMA, Cell, Stop, Timing, quantile
 from mssbench.rows import Row
 
 Samples = Sequence[Sequence[float]]
+Place = tuple[str, ...]  # cell_id, phase, clock, cache
 
 # Errors and the like: of several passes the worst counts.
 _WORST = tuple(c.name for c in SCHEMA if c.group in ("error", "memory"))
@@ -67,8 +69,13 @@ def _pooled(old: Row, others: Sequence[float], new: Row, own: Sequence[float]) -
     )
     time = timing.statistics()
     medians = (old["seconds_median"], new["seconds_median"])
-    time["seconds_low"] = min(time["seconds_low"], *medians)
-    time["seconds_high"] = max(time["seconds_high"], *medians)
+    several = old["passes"] > 1  # whose medians lie between the ends of its interval
+    time["seconds_low"] = min(
+        time["seconds_low"], *medians, *([old["seconds_low"]] if several else [])
+    )
+    time["seconds_high"] = max(
+        time["seconds_high"], *medians, *([old["seconds_high"]] if several else [])
+    )
     time["passes"] = old["passes"] + new["passes"]
     time["spread"] = max(old["spread"] or 0.0, max(medians) / min(medians) - 1)
     flags = " ".join(sorted({*(old["flags"] or "").split(), *(new["flags"] or "").split()}))
@@ -84,6 +91,49 @@ def _pooled(old: Row, others: Sequence[float], new: Row, own: Sequence[float]) -
     if old["status"] != "ok":  # the first that was not fine says why
         row["status"], row["reason"] = old["status"], old["reason"]
     return row
+
+
+def steadied(rows: Sequence[Row], samples: Mapping[Place, Sequence[float]]) -> list[Row]:
+    """What the passes of a run say of each row: an interval, and a class of noise; or nothing.
+
+    No interval is narrower than passes of the run usually lie apart.
+    samples: by `place`; a row without keeps the class that it has. If σ is the deviation of a
+    pass, two of them lie 0.95 σ apart in the median, and the means of two and of another two less
+    than 1.96 σ in 95 %: about what is added here at one end of each.
+    """
+    apart: dict[tuple[Any, ...], list[float]] = {}
+    for row in rows:
+        if _several(row):
+            apart.setdefault(_machine(row), []).append(row["spread"])
+    usual = {machine: quantile(sorted(found), 0.5) for machine, found in apart.items()}
+    return [
+        _wider(r, usual[_machine(r)], samples.get(place(r))) if _several(r) else {} for r in rows
+    ]
+
+
+def place(row: Row) -> Place:
+    """What names a row among those of all cells."""
+    return (row["cell_id"], *(row[k] for k in _KEY))
+
+
+def _several(row: Row) -> bool:
+    return row["status"] in MEASURED and row["spread"] is not None and row["passes"] > 1
+
+
+def _machine(row: Row) -> tuple[Any, ...]:
+    return (row["environment"], row["device"], row["clock"])
+
+
+def _wider(row: Row, usual: float, samples: Sequence[float] | None) -> Row:
+    middle = row["seconds_median"]
+    wider: Row = {
+        "seconds_low": min(row["seconds_low"], middle / (1 + usual)),
+        "seconds_high": max(row["seconds_high"], middle * (1 + usual)),
+    }
+    if samples:
+        spread = max(row["spread"], usual)
+        wider["noise"] = noise(samples, spread, (row["flags"] or "").split())
+    return wider
 
 
 def _worse(x: Any, y: Any) -> Any:

@@ -16,6 +16,7 @@ import pandas as pd
 from mssbench import units
 from mssbench.errors import TableError, unknown
 from mssbench.labels import LABELS, METHOD, with_labels
+from mssbench.noise import ABOVE_CEILING, SHOWN_DELTA, Noise
 from mssbench.records import KEY, SCHEMA, Status
 
 SPLIT = ("function", "precision", "device", "batch", "phase", "clock", "cache")
@@ -53,9 +54,15 @@ class Entry:
     low: float | None = None  # 95 % interval of the median
     high: float | None = None
     points: tuple[int, int] = (1, 1)  # hidden problems and seeds: those here, those of its rivals
+    delta: float = 0.0  # below which a difference in time means nothing, by the noise of its rows
     method: str = ""  # whose number it is, where its row stands for several
     ratio: float | None = None  # to the best of its rivals
     best: bool = False
+
+    @property
+    def unstable(self) -> bool:
+        """Whether a row behind it has samples so far apart that only much would be a difference."""
+        return self.delta >= SHOWN_DELTA[Noise.UNSTABLE]
 
     @property
     def ok(self) -> bool:
@@ -63,12 +70,15 @@ class Entry:
         return not self.statuses and self.points[0] == self.points[1]
 
     def ties(self, other: "Entry") -> bool:
-        """Whether two times are not told apart: equal medians, or intervals that overlap."""
-        if self.value == other.value:
-            return True
-        if None in (self.low, self.high, other.low, other.high):
+        """Whether two times are not told apart: close for their noise, or overlapping."""
+        if self.value is None or other.value is None:
             return False
-        return self.low <= other.high and other.low <= self.high  # type: ignore[operator]
+        small, large = sorted((self.value, other.value))
+        if large <= small * (1 + max(self.delta, other.delta)):
+            return True
+        if self.low is None or self.high is None or other.low is None or other.high is None:
+            return False
+        return self.low <= other.high and other.low <= self.high
 
     @property
     def words(self) -> str:
@@ -105,6 +115,11 @@ class Block:
         """Whether there is a number anywhere."""
         return any(e.value is not None for row in self.entries.values() for e in row.values())
 
+    def written(self, entry: Entry) -> str:
+        """`3.93 ms`; `~3.93 ms` of a time that is unstable."""
+        mark = "~" if entry.unstable and self.value == "seconds_median" else ""
+        return mark + self.text(entry.value)
+
     def text(self, x: float | None) -> str:
         """A value with its unit."""
         if _GROUP[self.value] == "error" and _UNIT[self.value] == "1":
@@ -123,6 +138,8 @@ def blocks(
     if frame.empty:
         raise TableError("no row is left to show.")
     frame = with_labels(frame)
+    doubted = frame["flags"].str.contains(ABOVE_CEILING, regex=False)
+    frame["status"] = frame["status"].mask(doubted, ABOVE_CEILING)  # it may not win
     axes = (*rows, *columns)
     split = [name for name in SPLIT if name not in axes]
     shown = {*axes, *split, *(part for name in axes for part in LABELS.get(name, ()))}
@@ -194,12 +211,12 @@ def _errors(frame: pd.DataFrame, value: str) -> pd.Series:
 
 def _entries(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key, Entry]]:
     """Every entry of every block at once: a groupby for each would take seconds."""
-    frame = frame.assign(_value=frame[value].astype("float64"))
+    frame = frame.assign(_value=frame[value].astype("float64"), _delta=deltas(frame))
     groups = frame.groupby(keys, sort=False, dropna=False)
     middle = "median" if is_median(value) else "max"
     found = groups.agg(
         value=("_value", middle), error=("_error", "max"), rows=("_value", "size"),
-        low=("seconds_low", "median"), high=("seconds_high", "median"),
+        low=("seconds_low", "median"), high=("seconds_high", "median"), delta=("_delta", "max"),
         here=("_point", "nunique"), points=("_points", "max"),
     )  # fmt: skip
     bad: dict[Key, list[tuple[str, int]]] = {}
@@ -213,13 +230,18 @@ def _entries(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key
             _tuple(key),
             Entry(
                 _some(middle_value), _some(error), tuple(bad.get(_tuple(key), ())), int(n),
-                _some(low), _some(high), (int(here), int(points)),
+                _some(low), _some(high), (int(here), int(points)), float(delta),
             ),
         )
-        for key, (middle_value, error, n, low, high, here, points) in zip(
+        for key, (middle_value, error, n, low, high, delta, here, points) in zip(
             found.index, found.itertuples(index=False, name=None), strict=True
         )
     ]  # fmt: skip
+
+
+def deltas(frame: pd.DataFrame) -> pd.Series:
+    """Of each row, the relative difference in time that its noise hides; 0 where none is known."""
+    return frame["noise"].astype(object).map(SHOWN_DELTA).astype("float64").fillna(0.0)
 
 
 def _best_of(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key, Entry]]:

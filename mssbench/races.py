@@ -89,7 +89,7 @@ def tie_check(name: str, rounds: Sequence[Round], floor: float) -> Check:
     else:
         outcome = Outcome.UNCLEAR if floor > _TOLD else Outcome.FAILED
     said = f"one method under two names ties in {ties} of {len(pairs)} rounds"
-    return Check(name, outcome, exp(bias) - 1, _TOLD, said)
+    return Check(name, outcome, exp(bias) - 1, _TOLD, said, "±")
 
 
 def slow_check(arm: str, where: str, rounds: Sequence[Round], floor: float) -> Check:
@@ -105,7 +105,7 @@ def slow_check(arm: str, where: str, rounds: Sequence[Round], floor: float) -> C
         f"{100 * share:g} % slower{where}",
         f"told slower in {seen} of {len(rounds)} rounds",
     )
-    return Check(name, outcome, slower, share / 2, f"{said}; the median", at_least=True)
+    return Check(name, outcome, slower, share / 2, f"{said}; the median", ">")
 
 
 def _null_ratios(rounds: Sequence[Round]) -> list[float]:

@@ -35,6 +35,9 @@ MEASURED = frozenset(
 ABSENT = frozenset({Status.UNSUPPORTED, Status.NOT_INSTALLED, Status.UNAVAILABLE})
 
 
+APPLIED = "isqrt_b"  # A^{-1/2} b for one vector a matrix: a cell's function beside the roots
+
+
 @dataclass(frozen=True)
 class Cell:
     """One point of the sweep. With phase, clock and cache, its fields are the key of a row."""
@@ -162,7 +165,7 @@ class Column(NamedTuple):
     meaning: str
 
 
-PROTOCOL_VERSION = 2  # of the lines between a worker and its supervisor; see worker.py
+PROTOCOL_VERSION = 3  # of the lines between a worker and its supervisor; see worker.py
 # History of the schema: 1, the first; 2, root_mae; 3, passes, noise, counts, limits.
 SCHEMA_VERSION = 3
 SCHEMA: tuple[Column, ...] = (

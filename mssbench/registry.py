@@ -19,7 +19,6 @@ Kind: TypeAlias = Literal["forward", "backward"]
 Function: TypeAlias = Literal["sqrt", "isqrt"]
 Wanted: TypeAlias = frozenset[str]  # field names of Root
 FUNCTIONS: tuple[Function, ...] = ("sqrt", "isqrt")
-APPLIED = "isqrt_b"  # A^{-1/2} b for one vector a matrix: what a cell may ask for beside the roots
 # Decompositions and solves exist in these two storages only, in every library.
 LAPACK_PRECISIONS = ("float64", "float32", "tf32")
 

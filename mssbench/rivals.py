@@ -13,11 +13,11 @@ from typing import NamedTuple
 import torch
 
 from mssbench import roots
-from mssbench.bench import flush
+from mssbench.anchors import fastest, flush
 from mssbench.calls import Calls, calls, leaf, record
 from mssbench.clock import Clock, CudaClock, HostClock, synchronizer
 from mssbench.rotation import Input, as_it_is
-from mssbench.sampling import Policy, sample
+from mssbench.sampling import Policy, nothing, sample
 
 Call = Callable[[], object]
 
@@ -101,15 +101,11 @@ def jobs(device: str) -> list[Job]:
     found = []
     for i, seconds in enumerate(_SECONDS):
         make, n = makers[i % len(makers)], (16, 64)[i // len(makers) % 2]
-        took = _once(clock, make(batch(64, n, device)))
+        took = fastest(clock, make(batch(64, n, device)))
         b = max(1, min(round(64 * seconds / took), _MOST_BYTES // (4 * n * n)))
         call = make(batch(b, n, device))
-        found.append(Job(call, _once(clock, call)))
+        found.append(Job(call, fastest(clock, call)))
     return found
-
-
-def _once(clock: Clock, call: Call) -> float:
-    return min(clock.block(lambda _: call(), [None]) for _ in range(3))
 
 
 def batch(b: int, n: int, device: str) -> Input:
@@ -140,20 +136,17 @@ def ratios(rival: Rival, jobs: Sequence[Job]) -> list[float]:
         len(ours[0]) < _FEWEST or time.perf_counter() < start + _PATIENCE
     ):
         for job, mine, other in zip(jobs, ours, theirs, strict=True):
-            timing = sample(rival.clock, _nothing, job.run, _SAMPLE, first_call=inf)
+            timing = sample(rival.clock, nothing, job.run, _SAMPLE, first_call=inf)
             mine += timing.samples
             other.append(rival.seconds(job.call, timing.calls))
     return [median(x) / median(y) for x, y in zip(ours, theirs, strict=True)]
 
 
-def _nothing() -> None:
-    """What a call consumes that brings its own input."""
-
-
 def parts(forward: str, backward: str, device: str) -> float:
     """Recorded forward plus backward, each timed alone, over the step; less one."""
     pair, x = roots.pair("sqrt", forward, backward), batch(_PARTS_BATCH[device], 64, device)
-    clock = HostClock(synchronizer(device))
+    # the host would wait for the device once for a step, and twice for its parts
+    clock: Clock = CudaClock(torch.cuda) if device == "cuda" else HostClock()
     every = [Calls(lambda x: leaf(x.a), lambda a: record(pair, a)),
              calls(pair, "torch", "backward"), calls(pair, "torch", "step")]  # fmt: skip
     found = []

@@ -66,10 +66,15 @@ class Rotation:
         """From here on the order is that of a new one."""
         self._next = 0
 
-    def next(self) -> Input:
-        """The input whose turn it is."""
-        self._next = self._next % (len(self._inputs) - 1) + 1
+    def next(self, among: int = 0) -> Input:
+        """The input whose turn it is; among so many of them, or all."""
+        turn = min(among or len(self._inputs), len(self._inputs) - 1)
+        self._next = self._next % turn + 1
         return self._inputs[self._next]
+
+    def fitting(self, cache: int) -> int:
+        """How many inputs, each with its output, a cache of so many bytes holds; one at least."""
+        return max(1, cache // max(1, 3 * int(self.first.a.nbytes)))
 
 
 def _moved(a: Array, g: Array, rng: np.random.Generator) -> Input:

@@ -15,7 +15,7 @@ from typing import Any
 from mssbench import environment, limits, methods, passes, provenance
 from mssbench import suite as suites
 from mssbench.engines import local
-from mssbench.engines.local import Finished, Ready
+from mssbench.engines.local import Ceilings, Finished, Ready
 from mssbench.engines.process import Setup
 from mssbench.errors import NotInstalled, RunError, Unavailable
 from mssbench.folder import RunFolder
@@ -34,11 +34,16 @@ class Summary:
     kept: int = 0  # cells that an earlier run had measured
     standing: Counter[str] = field(default_factory=Counter)  # statuses of those
     statuses: Counter[str] = field(default_factory=Counter)  # of the cells of this run
-    spent: Counter[str] = field(default_factory=Counter)  # seconds, by what for
+    spent: Counter[str] = field(default_factory=Counter)  # seconds, by what in MEASURING
     seconds: float = 0.0
     drift: float | None = None  # of the machine's ceilings, largest change since the first
     noise: Counter[str] = field(default_factory=Counter)  # classes of the rows
     interrupted: bool = False
+
+    @property
+    def own(self) -> float:
+        """Seconds that went into nothing that a measurement is made of."""
+        return max(0.0, self.seconds - self.spent.total())  # several GPUs spend at once
 
     @property
     def exit_code(self) -> int:
@@ -54,6 +59,7 @@ class Summary:
         return 4 if any(found[s] for s in BROKEN) else 0
 
 
+MEASURING = ("problem", "reference", "warmup", "samples")  # what a cell's wall time is for
 _ENOUGH = 10**9  # passes: of a cell that has nothing to be measured
 BROKEN = (Status.CRASHED, Status.TIMEOUT, Status.OOM)
 Watch = Callable[[local.Event], None]
@@ -164,6 +170,8 @@ class _Recorder:
     def __call__(self, event: local.Event, summary: Summary) -> None:
         if isinstance(event, Ready):
             self._meet(event)
+        elif isinstance(event, Ceilings) and event.found:
+            self._ceilings.append(event.found)
         elif isinstance(event, Finished):
             self._keep(event, summary)
 
@@ -207,9 +215,7 @@ class _Recorder:
             rows, samples = passes.pooled(self._rows[cell.cell_id], before, rows, samples)
         self._folder.append(rows, samples)
         self._rows[cell.cell_id], self._samples[cell.cell_id] = rows, samples
-        if event.ceilings:
-            self._ceilings.append(event.ceilings)
-        summary.spent.update({k: v for k, v in event.spent.items() if k != "total"})
+        summary.spent.update({k: event.spent.get(k, 0.0) for k in MEASURING})
 
     def close(self, todo: Sequence[Cell], summary: Summary) -> None:
         """Every requested cell gets rows; the table is put in order.
@@ -224,7 +230,6 @@ class _Recorder:
         missing = [c for c in todo if not _complete(c, self._rows.get(c.cell_id, []))]
         measured = [self._rows[c.cell_id] for c in todo if c.cell_id in self._samples]
         summary.statuses.update(map(worst_status, measured))
-        summary.noise.update(r["noise"] for rows in measured for r in rows if r.get("noise"))
         summary.drift = limits.drift(self._ceilings)
         if missing and not summary.interrupted:
             summary.statuses[Status.INTERRUPTED] += len(missing)
@@ -239,7 +244,8 @@ class _Recorder:
                 "only": self._suite.narrowed,
                 "cells": sum(summary.statuses.values()),
                 "seconds": round(summary.seconds, 3),
-                "spent_seconds": {k: round(v, 3) for k, v in summary.spent.items()},
+                "spent_seconds": {k: round(v, 3) for k, v in summary.spent.items()}
+                | {"own": round(summary.own, 3)},
                 "ceilings": self._ceilings,
                 "drift": summary.drift,
                 "load_start": self._load,
@@ -251,9 +257,22 @@ class _Recorder:
         last = len(order)
         cells = sorted(self._rows, key=lambda cell_id: order.get(cell_id, last))
         rows = [row for cell_id in cells for row in self._rows[cell_id]]
-        fractions = limits.problem_fractions([typed(row) for row in rows])
+        known = {
+            passes.place(row): samples
+            for cell_id, each in self._samples.items()
+            for row, samples in zip(self._rows[cell_id], each, strict=True)
+        }
+        numbers = [typed(row) for row in rows]
+        steadied = passes.steadied(numbers, known)
+        summary.noise.update(
+            (row | new)["noise"]
+            for row, new in zip(numbers, steadied, strict=True)
+            if row["noise"] and passes.place(row) in known
+        )
+        fractions = limits.problem_fractions(numbers)
         self._folder.finish(
-            row | {"problem_fraction": x} for row, x in zip(rows, fractions, strict=True)
+            row | new | {"problem_fraction": x}
+            for row, new, x in zip(rows, steadied, fractions, strict=True)
         )
 
 

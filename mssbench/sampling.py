@@ -21,7 +21,7 @@ Prepare = Callable[[], Any]  # builds, outside the timed window, what one call c
 _STEADY = 0.02  # warm-up ends when two medians in a row differ by less
 _GROUP = 5  # calls of such a median
 _PATIENCE = 5  # times warmup_seconds: what never gets steady is measured as it is
-_RESOLUTION = 0.5e-6  # seconds: below it an interval says more about the clock than about the call
+_RESOLUTION = 0.5e-6  # seconds of a sample: below it, it is the clock's and not the call's
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,13 @@ class Policy:
             interval=self.interval * self.passes**0.5,
         )
 
-    def stop(self, ordered: Sequence[float], timed: float, wall: float) -> Stop | None:
+    def stop(
+        self, ordered: Sequence[float], timed: float, wall: float, calls: int = 1
+    ) -> Stop | None:
         """Why these samples may do, if they may.
 
-        ordered: sorted seconds per call; timed: seconds of all of them; wall: since the first.
+        ordered: sorted seconds per call; timed: seconds of all of them; wall: since the first;
+        calls: of one sample.
         """
         count = len(ordered)
         if count >= self.max_samples:
@@ -64,7 +67,7 @@ class Policy:
             return None
         low, high = median_interval(count)
         close = (ordered[high] - ordered[low]) / 2
-        limit = max(self.interval * quantile(ordered, 0.5), _RESOLUTION)
+        limit = max(self.interval * quantile(ordered, 0.5), _RESOLUTION / calls)
         return Stop.PRECISION if close <= limit else None
 
     def calls(self, call: float, prepare: float, most: int) -> int:
@@ -84,16 +87,15 @@ class Spent:
 
     problem: float = 0.0
     reference: float = 0.0
-    anchors: float = 0.0  # batched products and ceilings, which other cells share
+    ceilings: float = 0.0  # and the unit of work, which other cells share
     warmup: float = 0.0
     samples: float = 0.0
     total: float = 0.0
 
     @property
     def own(self) -> float:
-        """Everything that is neither input, truth, anchor, warm-up nor sample."""
-        known = (self.problem, self.reference, self.anchors, self.warmup, self.samples)
-        return self.total - sum(known)
+        """Everything that is neither input, truth, warm-up nor sample."""
+        return self.total - self.problem - self.reference - self.warmup - self.samples
 
 
 def sample(
@@ -142,9 +144,13 @@ def _sampled(
         samples.append(seconds / calls)
         insort(ordered, seconds / calls)
         timed += seconds
-        stop = policy.stop(ordered, timed, now() - middle)
+        stop = policy.stop(ordered, timed, now() - middle, calls)
     spent.samples += now() - middle
     return Timing(tuple(samples), calls, first_call, stop)
+
+
+def nothing() -> None:
+    """What a call consumes that brings its own input."""
 
 
 @contextmanager

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import torch
 
 from mssbench import environment, impostors, rivals
-from mssbench.clock import Clock, CudaClock, HostClock, spin, synchronizer
+from mssbench.clock import Clock, CudaClock, GraphClock, HostClock, spin, synchronizer
 from mssbench.errors import NotInstalled, RunError, Unavailable
 from mssbench.races import Races
-from mssbench.sampling import Policy, sample
+from mssbench.sampling import Policy, nothing, sample
 from mssbench.trust import Check, Outcome, Report, floor_check, off
 
 _TRIES = 3  # of what is beyond its limit
@@ -119,9 +119,11 @@ def oracles(device: str) -> Iterator[Measured]:
         error = settled(partial(oracle_error, host, act), limit)
         yield Measured(name, error, limit, "against what the kernel's clock says each call took")
     if device == "cuda":
-        error = settled(_gpu_oracle_error, 0.02)
-        said = "the device's clock against the host's, of a kernel that does nothing"
-        yield Measured("spin of 5 ms, gpu", error, 0.02, said)
+        act = partial(spin, torch.cuda, 5e-3)
+        for clock in (CudaClock(torch.cuda), GraphClock(torch.cuda, lambda _: act(), None)):
+            error = settled(partial(_gpu_oracle_error, clock, act), 0.02)
+            said = "the device's clock against the host's, of a kernel that does nothing"
+            yield Measured(f"spin of 5 ms, {clock.name}", error, 0.02, said)
 
 
 def oracle_error(clock: Clock, act: Callable[[], object]) -> float:
@@ -137,7 +139,7 @@ def oracle_error(clock: Clock, act: Callable[[], object]) -> float:
         act()
         truth.append(time.clock_gettime(time.CLOCK_MONOTONIC_RAW) - start)
 
-    timing = sample(clock, _nothing, call, _ORACLE, first_call=inf)
+    timing = sample(clock, nothing, call, _ORACLE, first_call=inf)
     calls = timing.calls
     last = truth[-calls * len(timing.samples) :]  # what came before has warmed up
     known = [fmean(last[i : i + calls]) for i in range(0, len(last), calls)]
@@ -148,18 +150,14 @@ def _busy(seconds: float) -> None:
     impostors.wait(time.perf_counter() + seconds)
 
 
-def _gpu_oracle_error() -> float:
-    host, device = (
-        median(
-            sample(clock, _nothing, lambda _: spin(torch.cuda, 5e-3), _ORACLE, first_call=inf)[0]
-        )
-        for clock in (HostClock(torch.cuda.synchronize), CudaClock(torch.cuda))
-    )
-    return device / host - 1
-
-
-def _nothing() -> None:
-    """What a call without input consumes."""
+def _gpu_oracle_error(clock: Clock, act: Callable[[], object]) -> float:
+    """In turn, as the device's clock rises and falls."""
+    host = HostClock(torch.cuda.synchronize)
+    found = []
+    for _ in range(_ORACLE.min_samples):
+        ours, truth = (each.block(lambda _: act(), [None]) for each in (clock, host))
+        found.append(ours / truth)
+    return median(found) - 1
 
 
 def others(device: str) -> Iterator[Measured]:

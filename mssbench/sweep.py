@@ -8,7 +8,7 @@ from typing import Any, cast
 from mssbench import arrays, methods, problems, registry
 from mssbench.errors import MssbenchError, NotInstalled, RegistryError, SuiteError, unknown
 from mssbench.ranges import as_list, check_count, spelt_out
-from mssbench.records import CELL_KEY, Cell, format_options
+from mssbench.records import APPLIED, CELL_KEY, Cell, format_options
 
 AXES = ("function", "problem", "size", "batch", "precision", "device", "seed")
 DEFAULTS: dict[str, Any] = {
@@ -227,7 +227,7 @@ def _axis_value(name: str, value: Any) -> Any:
     elif name == "problem":
         return problems.canonical(str(value))
     elif name == "function":
-        check_word("function", value, (*registry.FUNCTIONS, registry.APPLIED))
+        check_word("function", value, (*registry.FUNCTIONS, APPLIED))
     elif name == "precision":
         check_word("precision", value, arrays.STORAGE)
     else:

@@ -30,7 +30,7 @@ class Check:
     measured: float | str
     limit: float | str  # what it may be at most
     sentence: str
-    at_least: bool = False  # the limit is what it must be at least
+    sense: str = "<"  # of the limit: < at most, > at least, ± either way
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def off(
     outcome = excused(abs(error) - limit, floor)
     if lenient and outcome is not Outcome.PASSED and (abs(error) <= 3 * limit or floor > _QUIET):
         outcome = Outcome.WARNING
-    return Check(name, outcome, error, limit, sentence)
+    return Check(name, outcome, error, limit, sentence, "±")
 
 
 def floor_check(floor: float) -> Check:

@@ -9,9 +9,9 @@ import numpy as np
 from mssbench import arrays, problems, reference, singular
 from mssbench.arrays import Array, namespace
 from mssbench.errors import Unsupported
-from mssbench.records import Status
+from mssbench.records import APPLIED, Status
 from mssbench.reference import ROUNDOFF, Reference
-from mssbench.registry import APPLIED, Function
+from mssbench.registry import Function
 from mssbench.rotation import Restore, as_it_is
 from mssbench.vectors import cotangent, vectors
 

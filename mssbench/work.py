@@ -17,18 +17,9 @@ Columns = dict[str, Any]
 def work(pair: roots.Pair | Applied, library: str, device: str, x: Input) -> dict[str, Columns]:
     """The columns of memory and counts, by phase.
 
-    One call for all phases, and on CUDA another of each under a profiler. Results stay alive until
-    the watch has ended, as a caller would keep them.
+    One call for all phases. Results stay alive until the watch has ended, as a caller would keep
+    them.
     """
-    found = _watched(pair, library, device, x)
-    if library == "torch" and device == "cuda":
-        for phase, columns in found.items():
-            prepare, call = calls.calls(pair, library, phase)
-            columns["launches"] = counts.launches(call, prepare(x))
-    return found
-
-
-def _watched(pair: roots.Pair | Applied, library: str, device: str, x: Input) -> dict[str, Columns]:
     counting = counts.Watch(x.a) if library == "torch" else nullcontext(counts.Blind())
     forward_only = pair.backward is None
     with memory.peak(library, device) as peak, counting as watch:

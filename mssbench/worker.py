@@ -2,10 +2,11 @@
 
     python -m mssbench.worker PARENT_PID
 
-Supervisor to worker: first the set-up {"settings", "also"}, then a cell a line. Worker to
-supervisor: {"event": "ready", ...} once, then for each cell {"event": "measuring"} when the method
-is about to run, and {"event": "done", "rows", "samples", "spent"}; `lost` in it says that this
-process cannot measure any more and must be replaced.
+Supervisor to worker: first the set-up {"settings", "also"}, then a request a line: {"cell"}, or
+{"ceilings": device}. Worker to supervisor: {"event": "ready", ...} once; for each cell
+{"event": "measuring"} when the method is about to run, and {"event": "done", "rows", "samples",
+"spent"}, in which `lost` says that this process cannot measure any more and must be replaced; and
+{"event": "ceilings"} with what the machine can do at most.
 
 The order of the first lines matters, and heavy imports wait inside functions for it: a worker whose
 supervisor died goes too, cores are bound before anything counts them, and nothing that a library
@@ -94,18 +95,18 @@ def serve(requests: TextIO, replies: TextIO) -> None:
     met = set()
     for line in requests:
         request = json.loads(line)
+        if device := request.get("ceilings"):
+            from mssbench import anchors
+
+            say("ceilings", found=anchors.measure(device))
+            continue
         cell = Cell(**request["cell"])
         result = measure(cell, settings, lambda: say("measuring"))
         rows = [m.row(code_hash=result.code_hash) for m in result.measurements]
         samples = [list(m.timing.samples) if m.timing else [] for m in result.measurements]
         spent = asdict(result.spent) | {"own": result.spent.own}
-        lost = _context_lost(cell.device)
-        found = {}
-        if request["ceilings"] and not lost:
-            from mssbench import anchors
-
-            found = anchors.measure(*anchors.latest())
-        say("done", rows=rows, samples=samples, spent=spent, ceilings=found, lost=lost)
+        lost = result.lost or _context_lost(cell.device)
+        say("done", rows=rows, samples=samples, spent=spent, lost=lost)
         if (pair := (cell.library, cell.forward, cell.backward)) not in met:
             met.add(pair)  # it has imported and compiled what it needs: not garbage either
             gc.collect()

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,21 @@ def own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del os.environ["MSSBENCH_LOCKS"]
     else:
         os.environ["MSSBENCH_LOCKS"] = before
+
+
+@pytest.fixture
+def register() -> Iterator[Any]:
+    """Register methods for one test: decorators by kind."""
+    from mssbench import methods, registry, roots
+
+    methods.load()
+    before = {kind: dict(table) for kind, table in registry.TABLES.items()}
+    roots.forget()
+    yield {"forward": registry.register_forward, "backward": registry.register_backward}
+    for kind, table in registry.TABLES.items():
+        table.clear()
+        table.update(before[kind])
+    roots.forget()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -104,13 +104,20 @@ def act_as_worker() -> None:
         time.sleep(wishes.get("seconds", 0.001))
         measurements = _DEEDS.get(deed, lambda c: _rows(c, deed))(cell)
         _note(wishes, f"end {os.getpid()}")
-        return SimpleNamespace(measurements=measurements, code_hash=_hash(cell), spent=Spent())
+        return SimpleNamespace(
+            measurements=measurements, code_hash=_hash(cell), spent=Spent(), lost=deed == "lost"
+        )
+
+    def ceilings(device: str) -> dict[str, float]:
+        _note(wishes, f"ceilings {os.getpid()}")
+        if wishes.get("ceiling") == "die":
+            os._exit(3)
+        return {"float32": wishes.get("ceiling", 1e9)}
 
     bench = ModuleType("mssbench.bench")
     bench.Settings = SimpleNamespace  # type: ignore[attr-defined]
     anchors = ModuleType("mssbench.anchors")
-    anchors.latest = lambda: ("cpu", "float32")  # type: ignore[attr-defined]
-    anchors.measure = lambda *_: {"float32": wishes.get("ceiling", 1e9)}  # type: ignore[attr-defined]
+    anchors.measure = ceilings  # type: ignore[attr-defined]
     fake = ModuleType("mssbench.measure")
     fake.measure = measure  # type: ignore[attr-defined]
     sys.modules |= {

@@ -27,7 +27,7 @@ from runs import (
 
 from mssbench import run as runs_module
 from mssbench.engines import local, process
-from mssbench.engines.local import Finished, Ready, Started
+from mssbench.engines.local import Ceilings, Finished, Ready, Started
 from mssbench.engines.process import Answer, Setup, Slot, Worker
 from mssbench.environment import Gpu
 from mssbench.errors import RunError
@@ -261,7 +261,8 @@ def test_broken_cells_are_exit_code_4(outcome: Outcome) -> None:
 def test_no_process_outlives_the_run(outcome: Outcome) -> None:
     assert outcome.left == []
     assert len(outcome.children) == 2
-    assert not [pid for pid in outcome.children if psutil.pid_exists(pid)]
+    # a kill is asked for, and then takes a moment
+    assert until(lambda: not [pid for pid in outcome.children if psutil.pid_exists(pid)])
 
 
 # The engine alone, with a worker that needs no torch.
@@ -436,7 +437,7 @@ def test_a_lock_does_not_reach_what_a_worker_starts(
     held = [f for f in worker.open_files() if f.path == lock]
     flags = (fds / str(held[0].fd)).read_text().split("flags:")[1].split()[0]
     assert int(flags, 8) & os.O_CLOEXEC
-    assert [type(e) for e in events] == [Finished]
+    assert [type(e) for e in events if not isinstance(e, Ceilings)] == [Finished]
 
 
 # Whose fault a death is.
@@ -445,10 +446,10 @@ def test_a_lock_does_not_reach_what_a_worker_starts(
 def answer(deed: str) -> Answer:
     if deed == "ok":
         row = {"status": "ok", "reason": ""}
-        return Answer({"rows": [row], "samples": [[]], "spent": {}, "ceilings": {}, "lost": False})
+        return Answer({"rows": [row], "samples": [[]], "spent": {}, "lost": False})
     if deed == "lost":
         row = {"status": "crashed", "reason": "context lost"}
-        return Answer({"rows": [row], "samples": [[]], "spent": {}, "ceilings": {}}, lost=True)
+        return Answer({"rows": [row], "samples": [[]], "spent": {}}, lost=True)
     if deed == "timeout":
         return Answer(None, True, status=Status.TIMEOUT, reason="timeout")
     return Answer(None, True, True, deed == "killed", Status.CRASHED, deed)
@@ -467,9 +468,12 @@ class Actor:
     def start(self) -> tuple[dict[str, Any], str]:
         return {}, "here"
 
-    def ask(self, cell: Cell, ceilings: bool = False) -> Answer:
+    def ask(self, cell: Cell) -> Answer:
         self.served += 1
         return answer(self.script[cell.forward].pop(0))
+
+    def ceilings(self, _: str) -> dict[str, float]:
+        return {"float32": 1.0}
 
     def close(self) -> None:
         pass
@@ -566,7 +570,7 @@ def test_what_was_answered_before_a_stop_is_kept(
     asked = threading.Event()
 
     class Late(Actor):
-        def ask(self, cell: Cell, ceilings: bool = False) -> Answer:
+        def ask(self, cell: Cell) -> Answer:
             asked.set()
             time.sleep(0.5)  # the stop arrives
             return answer("ok")
@@ -581,7 +585,7 @@ def test_an_unforeseen_error_of_the_engine_reaches_the_caller(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hasty: None
 ) -> None:
     class Broken(Actor):
-        def ask(self, cell: Cell, ceilings: bool = False) -> Answer:
+        def ask(self, cell: Cell) -> Answer:
             raise ZeroDivisionError
 
     monkeypatch.setenv("MSSBENCH_LOCKS", str(tmp_path))
@@ -686,7 +690,7 @@ print(out.exit_code, len(found), set().union(*found), "torch" in sys.modules)
         [sys.executable, "-c", code], capture_output=True, text=True,
         env=os.environ | {"PYTHONPATH": path},
     )  # fmt: skip
-    assert done.stdout.strip() == "0 3 set() False", done.stderr
+    assert done.stdout.strip() == "0 5 set() False", done.stderr
 
 
 def test_odd_text_from_a_method_does_not_end_the_run(

@@ -14,7 +14,17 @@ ROOT = Path(mssbench.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "arrays", "units", "files", "signals"),
     ("records", "registry", "expression", "ranges", "bounds", "problems", "locks", "exact"),
-    ("environment", "rows", "reference", "singular", "memory", "clock", "provenance", "schedules"),
+    (
+        "environment",
+        "rows",
+        "reference",
+        "singular",
+        "memory",
+        "clock",
+        "provenance",
+        "schedules",
+        "classify",
+    ),
     ("sampling", "noise", "guard", "rotation", "vectors"),
     ("coupled", "decompose", "methods", "arguments", "cores", "limits", "passes", "probes"),
     ("anchors", "counts"),

@@ -80,8 +80,8 @@ def test_a_cell_on_the_gpu_has_rows_on_every_clock(library: str, forward: str) -
     assert [(m.phase, m.clock, m.cache) for m in found] == expected
     for m in found:
         assert m.row()["peak_bytes"] > 0
-        if m.clock == "graph" and m.status is Status.UNSUPPORTED:
-            assert m.reason
+        if m.clock != "wall" and m.status is Status.UNSUPPORTED:
+            assert m.reason  # not captured, or too short to be timed alone
             continue
         assert m.status in (Status.OK, Status.INACCURATE), m.reason
         if library == "torch" and m.clock == "gpu":

@@ -29,16 +29,17 @@ CALM = Reading(1980, (), 1)
 
 def test_a_calm_machine_has_no_flag(monkeypatch):
     assert flags(monkeypatch, CALM, CALM) == []
-    assert flags(monkeypatch, None) == []  # NVML is not there: nothing is claimed
+    assert flags(monkeypatch, None) == ["unwatched"]  # no NVML: nothing is claimed, and that said
     assert flags(monkeypatch, device="cpu") == []
 
 
 def test_other_work_on_the_cores_is_a_flag(monkeypatch):
-    cores = len(os.sched_getaffinity(0))
-    monkeypatch.setattr(os, "getloadavg", lambda: (cores + 0.4, 9.0, 9.0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)  # the load is that of all of them
+    monkeypatch.setattr(os, "getloadavg", lambda: (64.4, 99.0, 99.0))
     assert flags(monkeypatch, device="cpu") == []  # we are a load ourselves
-    monkeypatch.setattr(os, "getloadavg", lambda: (cores + 0.6, 0.0, 0.0))
+    monkeypatch.setattr(os, "getloadavg", lambda: (64.6, 0.0, 0.0))
     assert flags(monkeypatch, device="cpu") == ["loaded"]
+    assert flags(monkeypatch, CALM, device="cuda") == []  # a GPU has its own clock
 
 
 def test_a_clock_is_low_against_the_highest_of_this_process(monkeypatch):
@@ -68,12 +69,17 @@ def test_reasons_are_read_from_the_bits_and_nothing_is_set(monkeypatch, bits, sl
     assert read_gpu() == Reading(1410, slowed, 1)
 
 
-def test_a_driver_that_refuses_is_no_reading(monkeypatch):
+def test_one_question_that_is_refused_leaves_the_others_answered(monkeypatch):
     def refuse(*_):
         raise RuntimeError("not supported")
 
-    nvml = SimpleNamespace(NVML_CLOCK_SM=1, nvmlDeviceGetClockInfo=refuse)
+    nvml = SimpleNamespace(
+        NVML_CLOCK_SM=1,
+        nvmlDeviceGetClockInfo=refuse,
+        nvmlDeviceGetCurrentClocksEventReasons=lambda handle: 0x20,
+    )  # and no word about processes
     monkeypatch.setattr(guard, "_nvml", lambda: (nvml, "a handle"))
-    assert read_gpu() is None
+    assert read_gpu() == Reading(None, ("thermal",), None)
+    assert flags(monkeypatch, read_gpu()) == ["throttled"]
     monkeypatch.setattr(guard, "_nvml", lambda: None)
     assert read_gpu() is None

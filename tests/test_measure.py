@@ -1,6 +1,5 @@
 """Cell -> Measurements: every outcome is rows, every number is checked against something else."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -8,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from mssbench import anchors, methods, problems, provenance, registry, roots
+from mssbench import anchors, methods, problems, provenance, registry
 from mssbench.arrays import Array
 from mssbench.bench import Settings
 from mssbench.errors import NotInstalled, Unavailable, Unsupported
 from mssbench.measure import classify, measure
 from mssbench.records import Cell, Measurement, Status
-from mssbench.registry import Root, Wanted, register_backward, register_forward
+from mssbench.registry import Root, Wanted
 from mssbench.sampling import Policy
 
 CELL = Cell(
@@ -45,18 +44,6 @@ def only(cell: Cell, settings: Settings = FAST) -> Measurement:
     found = {(m.status, m.reason) for m in rows(cell, settings)}
     assert len(found) == 1, found
     return rows(cell, settings)[0]
-
-
-@pytest.fixture
-def register() -> Iterator[Any]:
-    """Register methods for one test."""
-    before = dict(registry.FORWARD), dict(registry.BACKWARD)
-    roots._pair.cache_clear()
-    yield {"forward": register_forward, "backward": register_backward}
-    for table, old in zip((registry.FORWARD, registry.BACKWARD), before, strict=True):
-        table.clear()
-        table.update(old)
-    roots._pair.cache_clear()
 
 
 def misbehaving(register: Any, spoil: Any) -> Cell:

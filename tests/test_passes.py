@@ -1,13 +1,15 @@
 """Several passes over a suite become one row; a run that broke off between them goes on there."""
 
+import random
 from collections import Counter
+from math import exp
 
 import pytest
 from runs import load, sample_counts, stand_in, table, wish, write_suite
 
-from mssbench.engines.local import Finished, Started
+from mssbench.engines.local import Ceilings, Finished, Started
 from mssbench.noise import Noise, noise
-from mssbench.passes import pooled, shuffled
+from mssbench.passes import place, pooled, shuffled, steadied
 from mssbench.records import Cell, Measurement, Status, Timing
 from mssbench.rows import typed
 from mssbench.run import run
@@ -42,6 +44,8 @@ def test_samples_are_pooled_and_the_interval_reaches_from_pass_to_pass():
     third, _ = pool((row, samples), (measured(*quick), quick))
     assert (third["passes"], third["samples"]) == (3, 60)
     assert third["spread"] == pytest.approx(0.1)  # it does not shrink again
+    middle, _ = pool((row, samples), (measured(*[2.1] * 20), [2.1] * 20))
+    assert (middle["seconds_low"], middle["seconds_high"]) == (2.0, 2.2)  # nor does the interval
 
 
 def test_the_worst_error_and_the_first_failure_count():
@@ -53,6 +57,43 @@ def test_the_worst_error_and_the_first_failure_count():
         assert row["reason"] == "root error 0.3"
     unknown, _ = pool((measured(1.0), [1.0]), (measured(1.0, root_error=None), [1.0]))
     assert unknown["root_error"] is None
+
+
+def test_two_passes_that_agree_by_chance_are_no_steadier_than_the_run():
+    def two(first, second):
+        row, samples = pool(
+            (measured(*[first] * 9), [first] * 9), (measured(*[second] * 9), [second] * 9)
+        )
+        return row | {"environment": "e"}, samples
+
+    lucky, samples = two(1.0, 1.0)
+    others = [two(1.0, 1.0 + apart)[0] for apart in (0.08, 0.08, 0.2)]
+    assert (lucky["noise"], lucky["seconds_low"]) == ("quiet", 1.0)
+    found, *_ = steadied([lucky, *others], {place(lucky): samples})
+    assert found.keys() == {"seconds_low", "seconds_high", "noise"}
+    assert (found["seconds_low"], found["seconds_high"]) == pytest.approx((1 / 1.08, 1.08))
+    assert found["noise"] == "noisy"
+    elsewhere = lucky | {"environment": "f"}
+    assert steadied([*others, elsewhere], {})[-1]["seconds_high"] == 1.0  # another machine
+    once = measured(1.0) | {"environment": "e"}
+    assert steadied([*others, once], {})[-1] == {}  # one pass says nothing of another
+
+
+def test_two_runs_overlap_in_95_of_100_rows_whatever_the_spread_of_the_machine():
+    rng = random.Random(0)
+
+    def run_of(size):
+        rows = []
+        for _ in range(size):
+            one, other = (1.0 * exp(rng.gauss(0, 0.07)) for _ in range(2))
+            row, _ = pool((measured(*[one] * 9), [one] * 9), (measured(*[other] * 9), [other] * 9))
+            rows.append(row | {"environment": "e"})
+        return steadied(rows, {})
+
+    pairs = list(zip(run_of(1500), run_of(1500), strict=True))
+    overlap = [a["seconds_low"] <= b["seconds_high"] and b["seconds_low"] <= a["seconds_high"]
+               for a, b in pairs]  # fmt: skip
+    assert 0.94 < sum(overlap) / len(overlap) < 0.99
 
 
 def test_a_pass_that_was_not_measured_stands_alone():
@@ -73,7 +114,8 @@ def test_flags_add_up_and_the_noise_is_of_all_passes():
 def test_noise_has_three_classes():
     assert noise([1.0, 1.01, 0.99, 1.0], 0.0, ()) is Noise.QUIET
     assert noise([1.0, 1.01, 0.99, 1.0], 0.0, ["loaded"]) is Noise.NOISY
-    assert noise([1.0, 1.01, 0.99, 1.0], 0.0, ["queue_gap"]) is Noise.QUIET
+    assert noise([1.0, 1.01, 0.99, 1.0], 0.0, ["queue_gap"]) is Noise.NOISY
+    assert noise([1.0, 1.01, 0.99, 1.0], 0.0, ["remeasured"]) is Noise.QUIET
     assert noise([1.0, 1.01, 0.99, 1.0], 0.05, ()) is Noise.NOISY
     assert noise([1.0, 1.2, 0.9, 1.1], 0.0, ()) is Noise.NOISY
     assert noise([1.0, 2.0, 0.5, 1.0], 0.0, ()) is Noise.UNSTABLE
@@ -121,9 +163,31 @@ def test_the_ceilings_are_measured_at_both_ends_and_in_the_middle(
     wish(monkeypatch, ceiling=2e9)
     events = []
     out = run(suite, tmp_path / "out", python=python, watch=events.append)
-    found = [bool(e.ceilings) for e in events if isinstance(e, Finished)]
-    assert (found[0], found[-1], sum(found)) == (True, True, 3)
+    kinds = [type(e) for e in events if isinstance(e, Finished | Ceilings)]
+    assert kinds[:2] == [Finished, Ceilings]
+    assert kinds[-1] is Ceilings
+    assert Counter(kinds)[Ceilings] == 3
+    assert [e.found for e in events if isinstance(e, Ceilings)] == [{"cpu float32": 2e9}] * 3
     assert out.drift == 0.0
+
+
+def test_they_are_measured_at_the_end_though_the_last_cells_were_skipped(
+    tmp_path, suite, python, monkeypatch
+):
+    """Nothing is measured twice that is not there, but the end of the run is its end."""
+    wish(monkeypatch, do=dict.fromkeys(("eigh", "svd"), "unsupported"))
+    events = []
+    run(suite, tmp_path / "out", python=python, watch=events.append)
+    assert sum(isinstance(e, Started) for e in events) < 2 * len(suite.cells)
+    assert isinstance([e for e in events if isinstance(e, Finished | Ceilings)][-1], Ceilings)
+
+
+def test_a_worker_that_dies_at_its_ceilings_costs_no_cell(tmp_path, suite, python, monkeypatch):
+    """They need gigabytes of a GPU that the methods may not."""
+    wish(monkeypatch, ceiling="die")
+    out = run(suite, tmp_path / "out", python=python)
+    assert out.statuses == {"ok": 4}
+    assert out.drift is None
 
 
 def test_what_crashed_in_one_pass_is_not_asked_again(tmp_path, suite, python, monkeypatch):

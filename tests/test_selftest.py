@@ -213,6 +213,13 @@ def test_a_harness_that_misses_an_impostor_has_failed(name: str) -> None:
         assert status_check(name, measured(status)).outcome is Outcome.PASSED
 
 
+def test_what_is_too_fast_on_a_busy_machine_was_seen_and_is_unclear() -> None:
+    found = replace(measured(Status.OK), values={"flags": "loaded above_ceiling"})
+    assert status_check("skipped_when_timed", found).outcome is Outcome.UNCLEAR
+    assert status_check("honest", found).outcome is Outcome.PASSED
+    assert status_check("wrong", found).outcome is Outcome.FAILED
+
+
 def test_a_harness_that_calls_an_honest_method_wrong_has_failed() -> None:
     found = status_check("honest", measured(Status.INACCURATE))
     assert found.outcome is Outcome.FAILED

@@ -1,6 +1,8 @@
 """Ways to a wrong number that others have gone: the naive way is shown wrong, ours right."""
 
+import gc
 from dataclasses import replace
+from statistics import median
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from mssbench import anchors, methods, registry
 from mssbench.bench import Settings
 from mssbench.clock import HostClock
 from mssbench.limits import drift, limit, problem_fractions
+from mssbench.passes import shuffled
 from mssbench.records import Status
 from mssbench.registry import Root, register_backward, register_forward
 from mssbench.sampling import Policy, sample
@@ -92,16 +95,17 @@ def test_a_graph_that_is_kept_hides_the_work_of_its_first_backward():
     policy = Policy(min_seconds=0, min_samples=5, max_seconds=1, warmup_seconds=0, block_seconds=0)
     found = rows(cell, Settings(policy))
     assert {m.status for m in found} == {Status.OK}
-    recorded = []
+    kept = []  # so that no address comes twice
 
     @register_backward(cite="a trap, 2026", products=lambda: 4.0, reads=("eigen",), only=True)
     def counting(root, function, g):
-        recorded.append(id(root))
+        kept.append(root.eigen[0])
         return methods.lookup("backward", "loewner").call(root, function, g)
 
     counted = replace(CELL, backward="counting")
     timings = [m.timing for m in rows(counted, Settings(policy))]
-    assert len(recorded) >= sum(t.calls * len(t.samples) for t in timings)  # one call, one backward
+    assert len(kept) >= sum(t.calls * len(t.samples) for t in timings)
+    assert len({w.data_ptr() for w in kept}) == len(kept)  # every backward had a forward of its own
 
 
 def test_a_slow_half_is_not_taken_for_outliers():
@@ -120,8 +124,8 @@ def test_a_slow_half_is_not_taken_for_outliers():
     assert timing.statistics()["seconds_q3"] <= 9e-3
 
 
-def test_work_that_was_not_waited_for_is_implausible(monkeypatch):
-    """A timer that stops before the work is done sees products faster than the machine's own."""
+def test_a_time_shorter_than_the_ceilings_allow_its_products_is_implausible(monkeypatch):
+    """As a timer sees that stops before the work is done."""
     cell = replace(CELL, forward="minimax_hybrid", options="norm=trace schedule=9-9-ns5", size=32)
     assert only(cell, FAST).status is Status.OK
     slow = {"float64": 1.0, "bytes_per_second": 1e12, "calls_per_second": 1e9}
@@ -136,21 +140,35 @@ def test_work_that_was_not_waited_for_is_implausible(monkeypatch):
 CEILINGS = {"float32": 1e9, "bytes_per_second": 1e9, "calls_per_second": 1e6}
 
 
+MILLION = replace(CELL, precision="float32", size=50, batch=4)  # a product of it is 1e6 flop
+
+
 def test_the_limit_is_the_highest_of_three_and_says_which():
-    work = {"products": 5.0, "flops": 10e6}
-    found = limit("forward", 1_000_000, 1e6, work, CEILINGS, "float32")
+    work = {"certain": 5.0, "flops": 10e6}
+    found = limit(MILLION, "forward", 1_000_000, work, CEILINGS)
     assert (found.seconds, found.bound, found.certain) == (10e-3, "compute", 5e-3)
-    idle = {"products": 0.0, "flops": 0.0}
-    found = limit("step", 1_000_000, 1e6, idle, CEILINGS, "float32")
+    light = {"certain": 0.0, "flops": 1.0}
+    found = limit(MILLION, "step", 1_000_000, light, CEILINGS)
     assert (found.seconds, found.bound, found.certain) == (4e-3, "memory", 0.0)
-    blind = {"products": None, "flops": None}
-    found = limit("forward", 8, 1.0, blind, CEILINGS, "float32")
+    found = limit(MILLION, "forward", 8, light, CEILINGS)
     assert (found.seconds, found.bound) == (1e-6, "launches")
-    assert not found.exceeded_by(1e-9)  # nothing is known to have been done
+    vector = replace(MILLION, function="isqrt_b")
+    assert limit(vector, "forward", 1_000_000, light, CEILINGS).seconds == 1e-3  # A is read
+
+
+def test_what_nobody_could_count_has_no_limit():
+    """As no work it would be the least, and the bound of everybody else."""
+    for flops in (None, 0.0):
+        assert limit(MILLION, "forward", 8, {"certain": flops, "flops": flops}, CEILINGS) is None
+    assert limit(MILLION, "forward", 8, {"certain": 1.0, "flops": 1e6}, {}) is None
+    numpy = replace(CELL, library="numpy")
+    m = only(numpy)
+    assert m.row()["limit_seconds"] is m.row()["limit_fraction"] is None
+    assert m.row()["bound"] == ""
 
 
 def test_doubt_is_left_to_a_ceiling():
-    found = limit("forward", 8, 1e6, {"products": 1.0, "flops": 1e6}, CEILINGS, "float32")
+    found = limit(MILLION, "forward", 8, {"certain": 1.0, "flops": 1e6}, CEILINGS)
     assert found.certain == 1e-3
     assert not found.exceeded_by(0.6e-3)  # it was measured on a machine with other work
     assert found.exceeded_by(0.4e-3)
@@ -205,3 +223,52 @@ def test_what_prepares_a_call_is_outside_the_window():
     policy = Policy(min_seconds=0, min_samples=3, block_seconds=0, warmup_seconds=0)
     timing = sample(HostClock(), lambda: time.sleep(5e-3), lambda _: None, policy, first_call=1e-6)
     assert timing.statistics()["seconds_median"] < 1e-3
+
+
+def test_what_is_measured_first_does_not_win_on_a_machine_that_slows():
+    """All of one, then all of the other: the second is slower. In turn and shuffled, neither is."""
+    cells = [replace(CELL, forward=name, seed=seed) for seed in range(40) for name in ("a", "b")]
+
+    def seconds(order):
+        found = {"a": [], "b": []}
+        for when, cell in enumerate(order):
+            found[cell.forward].append(1 + 0.3 * when / len(cells))
+        return median(found["b"]) / median(found["a"])
+
+    assert seconds(sorted(cells, key=lambda c: c.forward)) > 1.1  # naive
+    passes = [cell for number in (1, 2) for cell in shuffled(cells, "a run", number)]
+    assert seconds(passes) == pytest.approx(1, abs=0.02)
+
+
+def test_no_garbage_is_collected_inside_a_sample():
+    collections = []
+
+    def call(_):
+        for _i in range(2000):
+            loop = []
+            loop.append(loop)
+
+    def seen(phase, _):
+        collections.append(phase)
+
+    gc.callbacks.append(seen)
+    try:
+        call(None)
+        assert collections  # naive
+        clock = HostClock()
+        blocks = []
+
+        class Clock:
+            name = "wall"
+
+            def block(self, call, prepared):
+                before = len(collections)
+                taken = clock.block(call, prepared)
+                blocks.append(len(collections) - before)
+                return taken
+
+        policy = Policy(min_seconds=0, min_samples=5, max_seconds=1, warmup_seconds=0)
+        sample(Clock(), lambda: None, call, policy, first_call=1e-3)
+    finally:
+        gc.callbacks.remove(seen)
+    assert set(blocks) == {0}

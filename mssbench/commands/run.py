@@ -20,6 +20,7 @@ from mssbench.errors import (
     Unavailable,
     unknown,
 )
+from mssbench.limits import DRIFTED
 from mssbench.noise import Noise
 from mssbench.progress import RunProgress
 from mssbench.ranges import as_list
@@ -208,7 +209,7 @@ def closing(summary: Summary) -> Text:
     text += shapes.status_words(summary.statuses)
     parts = [
         f"{what} {100 * spent / summary.seconds:.0f} %"
-        for what, spent in summary.spent.most_common()
+        for what, spent in [*summary.spent.most_common(), ("own", summary.own)]
         if spent / summary.seconds >= 0.005
     ]
     text.append(f" · {units.duration(summary.seconds)}")
@@ -221,11 +222,14 @@ def closing(summary: Summary) -> Text:
 
 def _steadiness(summary: Summary) -> str:
     """`drift 2 %, 90 rows quiet, 6 noisy`: how much of a difference means something in this run."""
-    drift = [] if summary.drift is None else [f"drift {100 * summary.drift:.0f} %"]
-    counts = [f"{summary.noise[each]} {each}" for each in Noise if summary.noise[each]]
-    if counts:
-        counts[0] = counts[0].replace(" ", " rows ", 1)
-    return ", ".join([*drift, *counts])
+    parts = []
+    if summary.drift is not None:
+        much = " (the machine changed: compare times of this run with care)"
+        parts.append(f"drift {100 * summary.drift:.0f} %{much if summary.drift > DRIFTED else ''}")
+    counts = [(summary.noise[each], each) for each in Noise if summary.noise[each]]
+    for i, (n, each) in enumerate(counts):
+        parts.append(f"{n} {each}" if i else f"{units.count(n, 'row')} {each}")
+    return ", ".join(parts)
 
 
 def tables(path: Path) -> Iterator[RenderableType]:

@@ -59,7 +59,7 @@ def table(report: Report) -> Iterator[RenderableType]:
     for check in report.checks:
         measured, limit = _number(check.measured, "+"), _number(check.limit)
         if not isinstance(check.limit, str):
-            limit = f"{'>' if check.at_least else '<'} {limit}"
+            limit = f"{check.sense} {limit}"
         verdict = Text(check.outcome, _STYLE[check.outcome])
         shown.add_row(Text(check.name), measured, limit, verdict, Text(check.sentence))
     yield shown

@@ -43,6 +43,12 @@ class Started(NamedTuple):
     cell: Cell
 
 
+class Ceilings(NamedTuple):
+    """What a device can do at most, measured now, by names that have the device's in them."""
+
+    found: dict[str, float]
+
+
 class Finished(NamedTuple):
     """A cell is done: rows from its worker, or the status and reason of its end without rows."""
 
@@ -50,12 +56,11 @@ class Finished(NamedTuple):
     rows: list[dict[str, Any]]
     samples: list[list[float]]
     spent: dict[str, float]
-    ceilings: dict[str, float]  # of the machine, where they were measured after this cell
     status: Status | None = None
     reason: str = ""
 
 
-Event = Ready | Waiting | Started | Finished
+Event = Ready | Waiting | Started | Ceilings | Finished
 Todo = queue.SimpleQueue[Cell]
 News = queue.SimpleQueue[Event | Exception | None]  # None: a slot has ended
 
@@ -168,7 +173,7 @@ def _serve_slot(
 ) -> None:
     """One thread, one slot. It outlives its workers: the kernel ends them with their *thread*."""
     worker: Worker | None = None
-    half = todo.qsize() // 2
+    half, looks = todo.qsize() // 2, 0
     held: int | None = None
 
     def wait(holder: str) -> bool:
@@ -185,14 +190,11 @@ def _serve_slot(
             if skip(cell):
                 continue
             news.put(Started(cell))
-            left = todo.qsize()
-            # the machine's ceilings at the start, in the middle and at the end show its drift
-            ceilings = worker is None or left in (0, half)
             kills = 0
             while True:
                 worker = worker or _start(slot, setup, held, stop, news)
                 fresh = worker.served == 0
-                answer = worker.ask(cell, ceilings)
+                answer = worker.ask(cell)
                 if answer.lost:
                     worker.close()
                     worker = None
@@ -206,6 +208,12 @@ def _serve_slot(
                 if not answer.died or (fresh and (not answer.killed or kills > 1)):
                     break
             news.put(_finished(cell, answer))
+            # the machine's ceilings at the start, in the middle and at the end show its drift
+            if worker and looks < (1 if todo.qsize() > half else 2):
+                looks += 1
+                worker = _look(slot, worker, news)
+        if worker and not stop.is_set():
+            worker = _look(slot, worker, news)
     except Exception as error:  # whatever it is, the run must hear of it, or it waits for ever
         if not stop.wait(GRACE_SECONDS):
             news.put(error)
@@ -218,6 +226,16 @@ def _serve_slot(
         if held is not None:
             os.close(held)
         news.put(None)
+
+
+def _look(slot: Slot, worker: Worker, news: News) -> Worker | None:
+    """Have the ceilings measured. A worker that did not survive it is none any more."""
+    found = worker.ceilings(slot.device)
+    if found is None:
+        worker.close()
+        return None
+    news.put(Ceilings({f"{slot.lock} {name}": value for name, value in found.items()}))
+    return worker
 
 
 def _start(slot: Slot, setup: Setup, lock: int, stop: threading.Event, news: News) -> Worker:
@@ -238,9 +256,9 @@ def _start(slot: Slot, setup: Setup, lock: int, stop: threading.Event, news: New
 
 def _finished(cell: Cell, answer: Answer) -> Finished:
     if answer.reply is None:
-        return Finished(cell, [], [], {}, {}, answer.status, answer.reason)
+        return Finished(cell, [], [], {}, answer.status, answer.reason)
     r = answer.reply
-    return Finished(cell, r["rows"], r["samples"], r["spent"], r["ceilings"])
+    return Finished(cell, r["rows"], r["samples"], r["spent"])
 
 
 def _lock(slot: Slot, wait: Callable[[str], bool]) -> int | None:

@@ -20,6 +20,7 @@ from mssbench.records import PROTOCOL_VERSION, Cell, Status
 
 START_SECONDS = 180.0  # imports and the CUDA context: never counted against a cell
 PREPARE_SECONDS = 900.0  # problem and certified reference: not the method's doing either
+CEILINGS_SECONDS = 120.0  # a second or so, but the first may load a library
 DYING_SECONDS = 10.0  # a core dump takes a while
 TICK_SECONDS = 0.2  # how long a stop or a silent death may stay unnoticed
 PRINTED_BYTES = 2**24  # of stderr that are kept: a method that prints must not fill the disk
@@ -123,14 +124,17 @@ class Worker:
             )
         return line["facts"], line["environment"]
 
-    def ask(self, cell: Cell, ceilings: bool = False) -> Answer:
-        """Have one cell measured; whatever happens to the process becomes an answer.
+    def ceilings(self, device: str) -> dict[str, float] | None:
+        """What the machine can do at most, measured now. None where the worker has not said it."""
+        self._send({"ceilings": device})
+        line = self._read(CEILINGS_SECONDS)
+        return line["found"] if line and line["event"] == "ceilings" else None
 
-        ceilings: measure what the machine can do at most as well, after the cell.
-        """
+    def ask(self, cell: Cell) -> Answer:
+        """Have one cell measured; whatever happens to the process becomes an answer."""
         self.served += 1
         self._since = self._printed()
-        self._send({"cell": asdict(cell), "ceilings": ceilings})
+        self._send({"cell": asdict(cell)})
         limit, what = PREPARE_SECONDS, "preparing the problem and its reference took over"
         while True:
             line = self._read(limit)

@@ -1,0 +1,148 @@
+"""Which clock can time what, and what an error on one of them leaves of the others' rows."""
+
+import time
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from matrices import spectrum, with_spectrum
+
+from mssbench import anchors, bench, methods, roots
+from mssbench.bench import Bench, First, Phase, Settings
+from mssbench.calls import calls
+from mssbench.clock import CaptureFailed
+from mssbench.errors import Unsupported
+from mssbench.measure import measure
+from mssbench.records import Cell, Status
+from mssbench.registry import Root
+from mssbench.rotation import Rotation
+from mssbench.sampling import Policy, Spent
+from mssbench.truth import truth_of
+
+CELL = Cell(
+    library="torch", forward="newton_schulz", backward="none", function="sqrt",
+    problem="wishart(ratio=4)", size=4, batch=8, iterations=8, backward_iterations=None,
+    options="norm=frobenius", precision="float64", device="cpu", seed=0,
+)  # fmt: skip
+FAST = Settings(Policy(min_seconds=0, min_samples=1, max_seconds=0.05, warmup_seconds=0))
+
+
+@pytest.fixture
+def on_gpu(monkeypatch: pytest.MonkeyPatch) -> tuple[Bench, Phase]:
+    """A bench as if its device were a GPU with a cache of a MiB, on which no call waits."""
+    torch = pytest.importorskip("torch")
+    a = torch.tensor(with_spectrum(spectrum("near_one", 4), batch=8))
+    pair = roots.pair("sqrt", "newton_schulz", None)
+    truth = truth_of("sqrt", "wishart(ratio=4)", 4, 8, 0, "float64")
+    found = Bench(replace(CELL, device="cuda"), pair, Rotation(a, a, 0), truth, FAST, Spent())
+    monkeypatch.setattr(anchors, "l2_bytes", lambda: 2**20)
+    monkeypatch.setattr(Bench, "_waits", lambda *_: False)
+    monkeypatch.setattr(Bench, "_device_seconds", lambda *_: 1e-3)
+    for name in ("CudaClock", "GraphClock"):
+        monkeypatch.setattr(bench, name, lambda *_, **__: "a clock")
+    monkeypatch.setattr(anchors, "flush", lambda: None)
+    return found, Phase("forward", calls(pair, "torch", "forward"), First(1e-3, {}), {})
+
+
+def test_every_clock_times_what_it_can(on_gpu: Any) -> None:
+    on, phase = on_gpu
+    for clock, cache in (("gpu", "hot"), ("gpu", "cold"), ("graph", "hot")):
+        assert on._timer(phase, clock, cache) == "a clock"
+
+
+def test_what_exceeds_the_cache_is_never_hot(on_gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    on, phase = on_gpu
+    monkeypatch.setattr(anchors, "l2_bytes", lambda: 1000)
+    with pytest.raises(Unsupported, match=r"2\.00 KiB, more than the device's cache of 1000 B"):
+        on._timer(phase, "gpu", "hot")
+    assert on._timer(phase, "gpu", "cold") == "a clock"
+
+
+def test_a_hot_row_takes_turns_among_what_the_cache_holds(on_gpu: Any) -> None:
+    on, _ = on_gpu
+    size = on.rotation.first.a.nbytes
+    for cache, count in ((2**20, 7), (6 * size, 2), (size, 1)):
+        on.rotation.begin()
+        turn = on.rotation.fitting(cache)
+        seen = [id(on.rotation.next(turn)) for _ in range(30)]
+        assert len({*seen}) == count
+        assert id(on.rotation.first) not in seen
+
+
+def test_a_cold_call_must_be_long_enough_on_the_device(
+    on_gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first call, with all that it loads, says nothing of that."""
+    on, phase = on_gpu
+    monkeypatch.setattr(Bench, "_device_seconds", lambda *_: 5e-6)
+    with pytest.raises(Unsupported, match="too short"):
+        on._timer(phase._replace(first=First(1.0, {})), "gpu", "cold")
+
+
+def test_what_waits_is_never_captured(on_gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    on, phase = on_gpu
+    monkeypatch.setattr(Bench, "_waits", lambda *_: True)
+    with pytest.raises(Unsupported, match="waits for the device"):
+        on._timer(phase, "graph", "hot")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "spoilt"),
+    [(RuntimeError("CUDA out of memory"), Status.OOM, False),
+     (ValueError("odd"), Status.CRASHED, False),
+     (CaptureFailed("cannot be captured"), Status.UNSUPPORTED, True)],
+)  # fmt: skip
+def test_an_error_on_one_clock_is_a_row_of_it_alone(
+    on_gpu: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, status: Status, spoilt: bool
+) -> None:
+    on, phase = on_gpu
+
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Bench, "_timed", fails)
+    row = on._row(phase, "gpu", "hot")
+    assert (row.status, row.clock, on.spoilt) == (status, "gpu", spoilt)
+    with pytest.raises(type(error)):  # what a caller waits for is what the cell is about
+        on._row(phase, "wall", "hot")
+
+
+def test_the_first_call_of_a_step_has_the_compilation_of_both(register: Any) -> None:
+    compiled = []
+
+    @register["forward"](cite="a test, 2026", products=lambda: 10.0, yields=("sqrt", "eigen"))
+    def compiling(a: Any, wanted: Any) -> Root:
+        if not compiled:
+            compiled.append(time.sleep(0.05))
+        return cast("Root", methods.lookup("forward", "eigh").call(a, wanted))
+
+    cell = replace(CELL, forward="compiling", backward="loewner", iterations=None, options="")
+    backward, step = measure(cell, FAST).measurements
+    assert (backward.phase, step.phase) == ("backward", "step")
+    assert backward.timing.first_call < 0.05 <= step.timing.first_call
+
+
+def test_a_machine_without_memory_for_ceilings_measures_cells_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise RuntimeError("can't allocate memory")
+
+    monkeypatch.setattr(anchors, "_best", {})
+    monkeypatch.setattr(anchors, "_anchors", {})
+    monkeypatch.setattr(anchors, "_measured", exhausted)
+    monkeypatch.setattr(anchors, "_product_seconds", exhausted)
+    assert anchors.measure("cpu") == {}
+    (row,) = (m.row() for m in measure(CELL, FAST).measurements)
+    assert row["status"] == "ok"
+    assert row["gemms"] is row["limit_seconds"] is None
+
+
+def test_ceilings_take_a_part_of_the_memory_that_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(anchors, "_best", {})
+    whole = anchors.measure("cpu")
+    assert whole.keys() == {"float32", "bytes_per_second", "calls_per_second"}
+    monkeypatch.setattr(anchors, "_free", lambda _: 2**20)
+    small = anchors.measure("cpu")
+    assert small.keys() == whole.keys()
+    assert 0 < small["float32"] < 10 * whole["float32"]
