@@ -231,9 +231,9 @@ def _write(text: str) -> None:
 
 
 def main() -> None:
-    """Entry point. A MssbenchError is one line on stderr and exit code 2."""
+    """Entry point. A MssbenchError is one line on stderr and its exit code, mostly 2."""
     try:
         app()
     except MssbenchError as error:
         typer.echo(f"mssbench: {error}", err=True)
-        sys.exit(2)
+        sys.exit(error.exit_code)

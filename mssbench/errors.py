@@ -1,10 +1,12 @@
 """Every error a user can cause or a method can answer with.
 
-* MssbenchError         the command line prints the message and exits with code 2
+* MssbenchError         the command line prints the message and exits with its code, 2
   + SuiteError          a suite or an override asks for something that does not exist
   + TableError          a result table cannot be read, or two cannot be joined
   + RunError            a run cannot start: its folder is taken, its device is not there
   + RegistryError       a method or problem is unknown, or two claim one name
+  + GateError           a limit for `check` cannot be read
+  + NotComparable       two tables that say nothing about each other: exit code 5
   + InputError          a matrix handed to `sqrtm` or `isqrtm` has the wrong shape or type
 * Unsupported           a method cannot do what the cell asks: a row, not a stop
 * NotInstalled          the optional package behind it is missing: a row, not a stop
@@ -17,7 +19,9 @@ from collections.abc import Iterable
 
 
 class MssbenchError(Exception):
-    """Base class. The command line prints the message and exits with code 2."""
+    """Base class. The command line prints the message and exits with `exit_code`."""
+
+    exit_code = 2
 
 
 class SuiteError(MssbenchError):
@@ -34,6 +38,16 @@ class RunError(MssbenchError):
 
 class RegistryError(MssbenchError):
     """A method or problem is unknown, or two claim one name."""
+
+
+class GateError(MssbenchError):
+    """A limit for `check` cannot be read."""
+
+
+class NotComparable(MssbenchError):  # noqa: N818
+    """Two tables say nothing about each other: other code, inputs or machines, or no common row."""
+
+    exit_code = 5
 
 
 class InputError(MssbenchError, ValueError):

@@ -166,8 +166,9 @@ class Column(NamedTuple):
 
 
 PROTOCOL_VERSION = 3  # of the lines between a worker and its supervisor; see worker.py
-# History of the schema: 1, the first; 2, root_mae; 3, passes, noise, counts, limits.
-SCHEMA_VERSION = 3
+# History of the schema: 1, the first; 2, root_mae; 3, passes, noise, counts, limits; 4, what tells
+# whether two runs had the same input, and how far its rounding may carry.
+SCHEMA_VERSION = 4
 SCHEMA: tuple[Column, ...] = (
     Column("library", "key", "str", "", "array library"),
     Column("forward", "key", "str", "", "method that computes the root"),
@@ -220,7 +221,9 @@ SCHEMA: tuple[Column, ...] = (
     Column("asymmetry", "error", "float", "1", "||Y - Yt|| / ||Y||, worst checked"),
     Column("nonfinite", "error", "int", "", "matrices of the batch with a nan or inf"),
     Column("reference_error", "error", "float", "1", "how far the reference itself may be off"),
+    Column("condition", "error", "float", "1", "of the matrix A, worst checked"),
     Column("checked", "error", "int", "", "matrices compared with the reference"),
+    Column("fingerprint", "identity", "float", "1", "of the input; the same on every machine"),
     Column("cell_id", "identity", "str", "", "names the cell, the same everywhere"),
     Column("code_hash", "identity", "str", "", "of the code that was measured"),
     Column("environment", "identity", "str", "", "key into environment.json"),

@@ -31,6 +31,8 @@ class Truth:
     gradient: np.ndarray  # (m, n, n); of a singular A without the block between null directions
     gradient_error: float
     null: np.ndarray | None  # (m, n, n), projectors onto those directions; None where A has none
+    condition: float  # of the worst of `a`; nan where it is exactly singular
+    fingerprint: float  # see `fingerprint`
     b: np.ndarray | None = None  # (m, n, 1), of isqrt_b
 
     def root_errors(self, y: Array, pick: Restore = as_it_is) -> dict[str, Any]:
@@ -45,7 +47,9 @@ class Truth:
                 "asymmetry": self._asymmetry(picked),
                 "nonfinite": count_nonfinite(y),
                 "reference_error": error,
+                "condition": self.condition,
                 "checked": len(self.indices),
+                "fingerprint": self.fingerprint,
             }
 
     def gradient_errors(self, s: Array, pick: Restore = as_it_is) -> dict[str, Any]:
@@ -136,7 +140,23 @@ def truth_of(
         b, h = vectors(g)
         g = cotangent(b, h)
     s, error, null = _gradient(exact, root, checked, g, precision)
-    return Truth(function, indices, checked, exact, s, error, null, b)
+    with np.errstate(all="ignore"):
+        worst = float(np.linalg.cond(checked).max())
+    condition = worst if np.isfinite(worst) else float("nan")
+    mark = fingerprint(made.master, made.cotangent)
+    return Truth(function, indices, checked, exact, s, error, null, condition, mark, b)
+
+
+def fingerprint(a: np.ndarray, g: np.ndarray) -> float:
+    """A number that tells one input from another, and not one machine's rounding from another's.
+
+    a, g: (b, n, n). The first and the last matrix of each, weighed by a wave over their entries.
+    """
+    total = 0.0
+    for x in (a[[0, -1]], g[[0, -1]]):
+        wave = np.cos(np.arange(x.size, dtype=np.float64)).reshape(x.shape)
+        total += float((x * wave).sum() / np.linalg.norm(x))
+    return total
 
 
 def _gradient(

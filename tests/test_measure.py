@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mssbench import anchors, methods, problems, provenance, registry
+from mssbench import anchors, methods, problems, provenance, registry, truth
 from mssbench.arrays import Array
 from mssbench.bench import Settings
 from mssbench.errors import NotInstalled, Unavailable, Unsupported
@@ -312,3 +312,27 @@ def test_the_code_hash_names_the_code_of_both_methods() -> None:
     }
     assert len(hashes) == 3
     assert measure(CELL, FAST).code_hash == provenance.code_hash(forward)
+
+
+def test_the_condition_is_that_of_the_worst_matrix_and_the_input_has_a_fingerprint() -> None:
+    m = only(replace(CELL, problem=problems.canonical("logspec(condition=1e4)"))).row()
+    assert m["condition"] == pytest.approx(1e4, rel=1e-6)
+    assert (
+        m["fingerprint"]
+        == only(replace(CELL, problem="logspec(condition=1e4)")).row()["fingerprint"]
+    )
+    others = [replace(CELL, seed=1), replace(CELL, batch=5), replace(CELL, size=9),
+              replace(CELL, problem=problems.canonical("wishart(ratio=2.001)"))]  # fmt: skip
+    marks = {only(cell).row()["fingerprint"] for cell in (CELL, *others)}
+    assert len({round(x, 4) for x in marks}) == 5
+
+
+def test_a_fingerprint_survives_rounding_and_no_change_of_the_input() -> None:
+    made = problems.make(CELL.problem, 8, 4, 0)
+    a, g = np.array(made.master), np.array(made.cotangent)
+    mark = truth.fingerprint(a, g)
+    rng = np.random.default_rng(0)
+    rounded = a * (1 + 1e-13 * rng.standard_normal(a.shape))
+    assert truth.fingerprint(rounded, g) == pytest.approx(mark, abs=1e-9)
+    assert abs(truth.fingerprint(a[::-1].swapaxes(1, 2)[:, ::-1], g) - mark) > 1e-4
+    assert abs(truth.fingerprint(a, -g) - mark) > 1e-4

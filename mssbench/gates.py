@@ -1,0 +1,113 @@
+"""Gates without noise: status, errors and counts of one cell in base and in new.
+
+An error may double. Where both rows are of one machine nothing else is allowed, for the same code
+has the same rounding there; on another machine products are summed in another order, and an error
+may be what a backward stable method has, 4 u κ^p.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mssbench import units
+from mssbench.judgement import Verdict
+from mssbench.records import ABSENT, MEASURED, SCHEMA, Status
+from mssbench.rules import Rule, chosen
+
+ERRORS = ("root_error", "residual", "gradient_error")
+COUNTS = ("nonfinite", "products", "operators", "launches", "saved_bytes")
+_DOUBLE = 2.0  # what an error may grow by: its last digit was an estimate
+_STABLE = 4.0  # times u κ^p
+# Unit roundoff of storage and products.
+_ROUNDOFF = {
+    "float64": 2.0**-53, "float32": 2.0**-24, "tf32": 2.0**-11, "float16": 2.0**-11,
+    "bfloat16": 2.0**-8,
+}  # fmt: skip
+_UNIT = {c.name: c.unit for c in SCHEMA}
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A number of new that is larger than base's allows."""
+
+    column: str
+    base: float
+    new: float | None  # None: not measured any more
+    allowed: float
+    rule: str = ""  # the rule that set the limit, where a person did
+
+    @property
+    def sentence(self) -> str:
+        """`gradient_error 3e-06 -> 9e-06, allowed 6e-06`."""
+        write = _writer(self.column)
+        now = "not measured" if self.new is None else write(self.new)
+        by = f" by {self.rule}" if self.rule else ""
+        return f"{self.column} {write(self.base)} -> {now}, allowed {write(self.allowed)}{by}"
+
+
+def _writer(column: str) -> Any:
+    if _UNIT[column] == "s":
+        return units.seconds
+    if column in ("root_error", "residual", "gradient_error", "asymmetry", "root_mae"):
+        return lambda x: f"{x:.2e}"
+    return units.size if _UNIT[column] == "B" else units.number
+
+
+def by_status(base: Row, new: Row) -> tuple[Verdict, str] | None:
+    """The verdict that two statuses decide alone, and why; None where numbers have to."""
+    was, now = Status(base["status"]), Status(new["status"])
+    change = f"{was} -> {now}" + (f": {new['reason']}" if new["reason"] else "")
+    if was is now:
+        return None if now in MEASURED else (Verdict.UNFLAGGED, f"{now} in both")
+    if was is Status.OK:
+        return Verdict.BROKEN, change
+    if now is Status.OK:
+        return (Verdict.ADDED if was in ABSENT else Verdict.FIXED), change
+    if now in MEASURED:
+        return (Verdict.WORSE if was in MEASURED else Verdict.ADDED), change
+    return (Verdict.BROKEN if was in MEASURED else Verdict.UNFLAGGED), change
+
+
+def compared(base: Row, *, counts: bool = True) -> list[str]:
+    """The columns of which base has a number to hold new's against."""
+    names = (*ERRORS, *COUNTS) if counts else ERRORS
+    return [name for name in names if base[name] is not None]
+
+
+def breaches(
+    base: Row, new: Row, method: str, rules: Sequence[Rule], *, same_machine: bool,
+    counts: bool = True,
+) -> Iterator[Breach]:  # fmt: skip
+    """Every number of new that is too large. Both rows must have been measured.
+
+    method: the label that rules are matched with; a rule takes the place of its column's own limit,
+    and gives one to a column that has none. counts: whether counts can be compared at all.
+    """
+    columns = compared(base, counts=counts)
+    asked = {r.column for r in rules if r.covers(method)} - {*columns}
+    for name in (*columns, *sorted(asked)):
+        before, now = base[name], new[name]
+        if before is None or (name in COUNTS and not counts):
+            continue
+        rule = chosen(rules, name, method)
+        if rule is not None:
+            limit = before * rule.factor
+        elif name in ERRORS:
+            limit = _error_limit(name, base, new, same_machine=same_machine)
+        else:
+            limit = before
+        if now is None:
+            if same_machine:  # on another one there may be no profiler to see a launch
+                yield Breach(name, before, None, limit, rule.text if rule else "")
+        elif not now <= limit:
+            yield Breach(name, before, now, limit, rule.text if rule else "")
+
+
+def _error_limit(name: str, base: Row, new: Row, *, same_machine: bool) -> float:
+    u = _ROUNDOFF[new["precision"]]
+    if same_machine:
+        return float(max(_DOUBLE * base[name], u))
+    condition = max(base["condition"] or 1.0, new["condition"] or 1.0)
+    power = 0.5 if new["function"] == "sqrt" and name != "gradient_error" else 1.0
+    return float(max(_DOUBLE * base[name], _STABLE * u * min(condition, 1 / u) ** power))
