@@ -33,6 +33,7 @@ from mssbench.guard import Watch, watched
 from mssbench.noise import ABOVE_CEILING, DISTURBED, in_order, noise
 from mssbench.records import Cell, Measurement, Status, Timing, clocks, phases
 from mssbench.rotation import Input, Rotation
+from mssbench.roundoff import stable_error
 from mssbench.sampling import Policy, Spent, sample
 from mssbench.truth import Truth
 from mssbench.work import work
@@ -118,6 +119,15 @@ class Bench:
             found += in_order([self._row(phase, *each) for each in clocks(cell)])
         return self._launched(found, every)
 
+    def verified(self, phase: str) -> tuple[Status, str, dict[str, Any]]:
+        """Status, reason and columns of one phase, called once and not timed."""
+        first = self._first(phase, calls(self.pair, self.cell.library, phase))
+        values = dict(first.errors)
+        status, reason = self.truth.judge(phase, values, self.settings.max_error)
+        values |= self._work(first.seconds)[phase]
+        values = {k: v for k, v in values.items() if v == v}  # a nan error is no number: null
+        return status, reason, values
+
     def _work(self, seconds: float) -> Mapping[str, Mapping[str, Any]]:
         """Memory and counts by phase: the same in every pass, so looked at in the first alone.
 
@@ -179,7 +189,8 @@ class Bench:
             taken, attempts = self._sampled(phase, clock, cache), attempts + 1
         flags = [*taken.flags, *(["remeasured"] if attempts > 1 else [])]
         timing = taken.timing
-        values = _worst(phase.first.errors, self._verify(phase.name, taken.output, taken.input))
+        last = self._verify(phase.name, taken.output, taken.input)
+        values = {k: self._worse(k, x, last[k]) for k, x in phase.first.errors.items()}
         status, reason = self.truth.judge(phase.name, values, self.settings.max_error)
         median = timing.statistics()["seconds_median"]
         limit = self._limit(phase)
@@ -229,6 +240,21 @@ class Bench:
             last[:] = self.rotation.first, timer.output
         late = isinstance(timer, CudaClock) and timer.gaps(len(timing.samples)) > _MOST_LATE
         return Taken(timing, [*watch.flags, *(["queue_gap"] if late else [])], *last)
+
+    def _worse(self, name: str, first: Any, last: Any) -> Any:
+        """The first verification, where the last is not worse by more than rounding; nan is worst.
+
+        The last call had its matrices in other places, and what is rounded there is another number:
+        the first alone is the same in every run. But what is wrong is wrong wherever it was found.
+        """
+        if first is None or first != first:
+            return first
+        most = _ROUNDING * first
+        if name in ("root_error", "residual", "gradient_error"):
+            cell, condition = self.cell, self.truth.condition
+            own = stable_error(name, cell.function, cell.precision, condition)
+            most = max(most, min(own, self.settings.max_error / 2))
+        return first if last <= most else last  # where it is nan no comparison with it holds
 
     def _limit(self, phase: Phase) -> limits.Limit | None:
         cell = self.cell
@@ -303,21 +329,6 @@ def _most_calls(phase: Phase) -> int:
     if phase.name != "backward":
         return 10_000
     return max(1, min(1000, _MOST_PREPARED_BYTES // max(phase.work["saved_bytes"] or 1, 1)))
-
-
-def _worst(first: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
-    """The first verification, where the last is not worse by more than rounding; nan is the worst.
-
-    The last call had its matrices in other places, and what is rounded there is another number: the
-    first alone is the same in every run.
-    """
-    return {name: _larger(x, last[name]) for name, x in first.items()}
-
-
-def _larger(x: Any, y: Any) -> Any:
-    if x is None or x != x:
-        return x
-    return x if y <= _ROUNDING * x else y  # y where it is nan: no comparison with it holds
 
 
 def _look(watch: Watch, device: str) -> None:

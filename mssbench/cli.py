@@ -1,16 +1,15 @@
-"""The command line: parse, call, print, exit. The only module that prints results or exits."""
+"""The command line: parse, call, print, exit. The only module that does either of the last two."""
 
-import json
-import os
 import sys
-from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from mssbench import __version__
+from mssbench import __version__, cli_gate
 from mssbench.errors import MssbenchError
+from mssbench.options import Also, Device, Json, OnlyCells, Run, Set, Suite, words
+from mssbench.printing import output
 
 app = typer.Typer(
     help="Which differentiable batched matrix square root is faster, and how wrong is each one?",
@@ -19,8 +18,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Also = Annotated[list[Path], typer.Option(help="Python file with methods of your own; repeatable.")]
+baselines = typer.Typer(help="Keep runs that others are held against.", no_args_is_help=True)
+app.add_typer(baselines, name="baseline")
 
 
 def _version(asked: bool) -> None:
@@ -40,24 +39,16 @@ def _root(
 
 @app.command()
 def run(
-    suite: Annotated[
-        str, typer.Argument(help="A shipped suite (`mssbench list suites`) or a file.")
-    ],
+    suite: Suite,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run. [default: results/SUITE]")
     ] = None,
-    set_: Annotated[
-        list[str],
-        typer.Option("--set", metavar="KEY=V,V", help="Replace an axis, parameter or measure key."),
-    ] = [],  # noqa: B006
-    only: Annotated[
-        str | None,
-        typer.Option(metavar="EXPR", help='Only cells for which this holds: "size > 16".'),
-    ] = None,
+    set_: Set = [],  # noqa: B006
+    only: OnlyCells = None,
     effort: Annotated[
         str | None, typer.Option(help="How long to sample: smoke, quick, standard or rigorous.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda, for every cell.")] = None,
+    device: Device = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure everything again.")] = False,
     retry: Annotated[
         str,
@@ -84,7 +75,7 @@ def run(
 
     chosen = command.choose(suite, set_, only, effort, device, also)
     if dry_run:
-        _print(command.forecast_data(chosen) if as_json else command.forecast(chosen))
+        output(command.forecast_data(chosen) if as_json else command.forecast(chosen))
         return
     path, again = out or Path("results") / chosen.name, command.retried(retry)
     summary = command.measure(
@@ -96,13 +87,13 @@ def run(
         python=python,
         log=make_console(stderr=True),
     )
-    _print(command.data(path) if as_json else command.tables(path))
+    output(command.data(path) if as_json else command.tables(path))
     raise typer.Exit(summary.exit_code)
 
 
 @app.command()
 def show(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or its table.csv.")],
+    run: Run,
     rows: Annotated[
         str, typer.Option(help="Key columns, `method`, `pair` or `backend`.")
     ] = "method",
@@ -117,18 +108,18 @@ def show(
     from mssbench.commands import show as command
 
     shown = command.show_data if as_json else command.show
-    _print(shown(path, _words(rows), _words(columns), value, where))
+    output(shown(run, words(rows), words(columns), value, where))
 
 
 @app.command()
 def claims(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or its table.csv.")],
+    run: Run,
     as_json: Json = False,
 ) -> None:
     """Say of each claim of RUN's suite whether it holds here, and what decides it."""
     from mssbench.commands import claims as command
 
-    _print(command.data(path) if as_json else command.report(path))
+    output(command.data(run) if as_json else command.report(run))
 
 
 @app.command("list")
@@ -141,7 +132,7 @@ def list_(
     from mssbench.commands import listing as command
 
     found = command.listing(what, also)
-    _print(found if as_json else command.table(what, found))
+    output(found if as_json else command.table(what, found))
 
 
 @app.command()
@@ -150,7 +141,7 @@ def doctor(as_json: Json = False) -> None:
     from mssbench.commands import doctor as command
 
     found = command.examine()
-    _print(found if as_json else command.report(found))
+    output(found if as_json else command.report(found))
 
 
 @app.command()
@@ -167,7 +158,7 @@ def selftest(
     from mssbench.console import make_console
 
     report = command.examine(device, make_console(stderr=True))
-    _print(command.data(report) if as_json else command.table(report))
+    output(command.data(report) if as_json else command.table(report))
     raise typer.Exit(report.exit_code)
 
 
@@ -186,48 +177,10 @@ def merge(
     from mssbench.commands import show as command
 
     found = command.merge(runs, out, mixed=mixed)
-    _print(found if as_json else [command.merged(found)])
+    output(found if as_json else [command.merged(found)])
 
 
-def _words(text: str) -> list[str]:
-    return [w.strip() for w in text.split(",") if w.strip()]
-
-
-def _print(what: Any) -> None:
-    """Data as JSON, or renderables, to stdout."""
-    if isinstance(what, dict | list) and not _renderable(what):
-        _write(json.dumps(_finite(what), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
-        return
-    from mssbench.console import make_console, plain
-
-    console = make_console()
-    if not console.is_terminal:
-        _write(plain(what))
-        return
-    for part in what:
-        console.print(part)
-
-
-def _renderable(what: Any) -> bool:
-    return isinstance(what, list) and bool(what) and not isinstance(what[0], dict)
-
-
-def _finite(what: Any) -> Any:
-    """The same, with null for the numbers that JSON has no word for."""
-    if isinstance(what, dict):
-        return {k: _finite(v) for k, v in what.items()}
-    if isinstance(what, list | tuple):
-        return [_finite(v) for v in what]
-    return None if isinstance(what, float) and not isfinite(what) else what
-
-
-def _write(text: str) -> None:
-    """To stdout, whose reader may have seen enough: nothing is wrong then, and nothing is said."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+cli_gate.register(app)
 
 
 def main() -> None:

@@ -175,13 +175,13 @@ def machines(frame: pd.DataFrame, facts: Mapping[str, Any]) -> list[str]:
     """What the rows were measured on, one sentence per environment."""
     known, hashes = facts["environments"], [e for e in frame["environment"].unique() if e]
     if len(hashes) == 1:
-        return [f"measured on {_machine(known.get(hashes[0]), hashes[0])}"]
-    several = [f"environment {e}: {_machine(known.get(e), e)}" for e in hashes]
+        return [f"measured on {machine(known.get(hashes[0]), hashes[0])}"]
+    several = [f"environment {e}: {machine(known.get(e), e)}" for e in hashes]
     warning = "These rows are of several environments: their times do not compare."
     return [warning, *several] if several else []
 
 
-def _machine(facts: Mapping[str, Any] | None, environment: str) -> str:
+def machine(facts: Mapping[str, Any] | None, environment: str) -> str:
     """`NVIDIA H200 (driver 580.1); AMD EPYC, 2 cores; torch 2.13.0, numpy 2.4.6`."""
     if facts is None:
         return f"an unknown machine ({environment})"

@@ -171,6 +171,16 @@ def identify(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def difference(before: dict[str, Any] | None, now: dict[str, Any] | None) -> str:
+    """The first fact in which two machines differ, in words."""
+    if before is None or now is None:
+        return "the facts of one are not known"
+    for name in IDENTITY:
+        if before.get(name) != now.get(name):
+            return f"{name}: {before.get(name)} then, {now.get(name)} now"
+    return "though no fact that is known differs"
+
+
 def _cuda_facts(torch: Any) -> dict[str, Any]:
     gpus = []
     for i in range(torch.cuda.device_count()):

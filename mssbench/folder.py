@@ -13,7 +13,6 @@ This module needs neither torch nor pandas, so a run starts at once.
 import json
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,6 +34,7 @@ from mssbench.rows import (
     read_facts,
     read_journal,
     read_rows,
+    read_suite,
 )
 
 _OURS = (TABLE, JOURNAL, SAMPLES, ENVIRONMENT, SUITE)  # rows go first where all must go
@@ -135,12 +135,7 @@ class RunFolder:
 
     def suite(self) -> dict[str, Any] | None:
         """The suite this folder was measured with, if it was."""
-        if self._hidden:
-            return None
-        try:
-            return tomllib.loads((self.path / SUITE).read_text("utf-8"))
-        except (FileNotFoundError, ValueError):
-            return None
+        return None if self._hidden else read_suite(self.path)
 
     def _begin(self) -> None:
         """Before the first write: away with what it replaces and what a killed writer half did."""

@@ -12,17 +12,13 @@ from typing import Any
 from mssbench import units
 from mssbench.judgement import Verdict
 from mssbench.records import ABSENT, MEASURED, SCHEMA, Status
+from mssbench.roundoff import ROUNDOFF, stable_error
 from mssbench.rules import Rule, chosen
 
 ERRORS = ("root_error", "residual", "gradient_error")
 COUNTS = ("nonfinite", "products", "operators", "launches", "saved_bytes")
+_ASTRAY = (Status.DIVERGED, Status.NONFINITE)  # how far is no property of the method any more
 _DOUBLE = 2.0  # what an error may grow by: its last digit was an estimate
-_STABLE = 4.0  # times u κ^p
-# Unit roundoff of storage and products.
-_ROUNDOFF = {
-    "float64": 2.0**-53, "float32": 2.0**-24, "tf32": 2.0**-11, "float16": 2.0**-11,
-    "bfloat16": 2.0**-8,
-}  # fmt: skip
 _UNIT = {c.name: c.unit for c in SCHEMA}
 Row = Mapping[str, Any]
 
@@ -69,10 +65,13 @@ def by_status(base: Row, new: Row) -> tuple[Verdict, str] | None:
     return (Verdict.BROKEN if was in MEASURED else Verdict.UNFLAGGED), change
 
 
-def compared(base: Row, *, counts: bool = True) -> list[str]:
-    """The columns of which base has a number to hold new's against."""
-    names = (*ERRORS, *COUNTS) if counts else ERRORS
-    return [name for name in names if base[name] is not None]
+def looked_at(base: Row, method: str, rules: Sequence[Rule], *, counts: bool = True) -> list[str]:
+    """The columns of which base has a number to hold new's against, and a gate or a rule asks."""
+    own: tuple[str, ...] = (*ERRORS, *COUNTS) if counts else ERRORS
+    if base["status"] in _ASTRAY:
+        own = tuple(name for name in own if name not in (*ERRORS, "nonfinite"))
+    asked = {r.column for r in rules if r.covers(method)} - {*ERRORS, *COUNTS}
+    return [name for name in (*own, *sorted(asked)) if base[name] is not None]
 
 
 def breaches(
@@ -84,12 +83,8 @@ def breaches(
     method: the label that rules are matched with; a rule takes the place of its column's own limit,
     and gives one to a column that has none. counts: whether counts can be compared at all.
     """
-    columns = compared(base, counts=counts)
-    asked = {r.column for r in rules if r.covers(method)} - {*columns}
-    for name in (*columns, *sorted(asked)):
+    for name in looked_at(base, method, rules, counts=counts):
         before, now = base[name], new[name]
-        if before is None or (name in COUNTS and not counts):
-            continue
         rule = chosen(rules, name, method)
         if rule is not None:
             limit = before * rule.factor
@@ -97,17 +92,17 @@ def breaches(
             limit = _error_limit(name, base, new, same_machine=same_machine)
         else:
             limit = before
+        by = rule.text if rule else ""
         if now is None:
-            if same_machine:  # on another one there may be no profiler to see a launch
-                yield Breach(name, before, None, limit, rule.text if rule else "")
+            if same_machine or name in ERRORS:  # elsewhere no profiler may see a launch
+                yield Breach(name, before, None, limit, by)
         elif not now <= limit:
-            yield Breach(name, before, now, limit, rule.text if rule else "")
+            yield Breach(name, before, now, limit, by)
 
 
 def _error_limit(name: str, base: Row, new: Row, *, same_machine: bool) -> float:
-    u = _ROUNDOFF[new["precision"]]
+    doubled = float(_DOUBLE * base[name])
     if same_machine:
-        return float(max(_DOUBLE * base[name], u))
+        return max(doubled, ROUNDOFF[new["precision"]])
     condition = max(base["condition"] or 1.0, new["condition"] or 1.0)
-    power = 0.5 if new["function"] == "sqrt" and name != "gradient_error" else 1.0
-    return float(max(_DOUBLE * base[name], _STABLE * u * min(condition, 1 / u) ** power))
+    return max(doubled, stable_error(name, new["function"], new["precision"], condition))

@@ -53,10 +53,11 @@ _EXIT_CODES = {
 _TOLD = (Verdict.SLOWER, Verdict.WORSE, Verdict.BROKEN, Verdict.GONE, Verdict.UNCLEAR)
 
 
-def outcome(verdicts: Mapping[str, int], measured: int) -> Outcome:
+def outcome(verdicts: Mapping[str, int], measured: int, *, doubtful: bool = False) -> Outcome:
     """What these verdicts come to; of several reasons the one that makes the others doubtful.
 
-    measured: rows of which a number was compared.
+    measured: rows of which a number was compared. doubtful: whether the machine or the comparison
+    itself was seen to be off; a row that is unclear is not.
     """
 
     def any_is(*words: Verdict) -> bool:
@@ -70,7 +71,7 @@ def outcome(verdicts: Mapping[str, int], measured: int) -> Outcome:
         return Outcome.BROKEN
     if any_is(Verdict.SLOWER, Verdict.WORSE):
         return Outcome.REGRESSION
-    return Outcome.UNCLEAR if any_is(Verdict.UNCLEAR) else Outcome.PASS
+    return Outcome.UNCLEAR if doubtful else Outcome.PASS
 
 
 def last_line(found: Outcome, verdicts: Mapping[str, int]) -> str:

@@ -1,5 +1,6 @@
 """What people call a method: its library, pair and parameters, as one word or a short line."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -19,6 +20,11 @@ def with_labels(frame: pd.DataFrame) -> pd.DataFrame:
     named = kinds.assign(**{k: [each[i] for each in labels] for i, k in enumerate(LABELS)})
     merged = chosen.merge(named, on=list(METHOD), how="left")
     return frame.assign(**{name: merged[name].to_numpy() for name in LABELS})
+
+
+def label(row: Mapping[str, Any]) -> str:
+    """The `method` of one row."""
+    return _labels(*(row[name] for name in METHOD))[-1]
 
 
 def _labels(

@@ -22,6 +22,7 @@ from mssbench.environment import check_library
 from mssbench.errors import Unsupported
 from mssbench.records import APPLIED, Cell, Measurement, uniform
 from mssbench.registry import Method
+from mssbench.roots import Pair
 from mssbench.rotation import Rotation
 from mssbench.sampling import Spent
 from mssbench.truth import truth_of
@@ -45,10 +46,9 @@ def measure(cell: Cell, settings: Settings, announce: Callable[[], None] = lambd
     """
     spent, code_hash, lost, start = Spent(), "", False, time.perf_counter()
     try:
-        forward, backward = _methods(cell)
+        forward, backward = methods_of(cell)
         code_hash = provenance.code_hash(forward, *([backward] if backward else []))
-        _refuse(cell, forward, backward)
-        check_library(cell.library, cell.device)
+        refuse(cell, forward, backward)
         measurements, lost = _measure(cell, settings, spent, announce)
     except Exception as error:  # a method that raises is a result, not the end of the run
         measurements = uniform(cell, *classify(error))
@@ -56,15 +56,19 @@ def measure(cell: Cell, settings: Settings, announce: Callable[[], None] = lambd
     return Result(measurements, code_hash, spent, lost)
 
 
-def _methods(cell: Cell) -> tuple[Method, Method | None]:
+def methods_of(cell: Cell) -> tuple[Method, Method | None]:
+    """Forward and backward. Raises NotInstalled where the package of one is missing."""
     forward = methods.lookup("forward", cell.forward)
     if cell.backward == "none":
         return forward, None
     return forward, methods.lookup("backward", cell.backward)
 
 
-def _refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
-    """Raise Unsupported for what does not exist, before anything is built for it."""
+def refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
+    """Raise for what cannot be, before anything is built for it.
+
+    Unsupported where it does not exist, NotInstalled or Unavailable where it could elsewhere.
+    """
     library, precision = cell.library, cell.precision
     if cell.device not in arrays.DEVICES[library]:
         raise Unsupported(f"{library} does not run on {cell.device}")
@@ -85,11 +89,11 @@ def _refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
         raise Unsupported(f"{APPLIED} is measured as autograd runs it: torch only")
     if reason := problems.check_size(cell.problem, cell.size):
         raise Unsupported(reason)
+    check_library(library, cell.device)
 
 
-def _measure(
-    cell: Cell, settings: Settings, spent: Spent, announce: Callable[[], None]
-) -> tuple[tuple[Measurement, ...], bool]:
+def pair_of(cell: Cell) -> Pair | Applied:
+    """What is called."""
     applied = cell.function == APPLIED
     root = roots.pair(
         "isqrt" if applied else cell.function,  # type: ignore[arg-type]
@@ -97,17 +101,30 @@ def _measure(
         None if cell.backward == "none" else cell.backward,
         tuple(sorted(cell.parameters.items())),
     )
-    pair = Applied(root) if applied else root
-    start = time.perf_counter()
+    return Applied(root) if applied else root
+
+
+def inputs(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
+    """Matrices and cotangents, (b, n, n), cast to the precision and stored in float64."""
     problem = problems.make(cell.problem, cell.size, cell.batch, cell.seed)
-    a64 = problems.cast(problem.master, cell.precision)
-    g64 = problems.cast(problem.cotangent, cell.precision)
+    return (
+        problems.cast(problem.master, cell.precision),
+        problems.cast(problem.cotangent, cell.precision),
+    )
+
+
+def _measure(
+    cell: Cell, settings: Settings, spent: Spent, announce: Callable[[], None]
+) -> tuple[tuple[Measurement, ...], bool]:
+    pair = pair_of(cell)
+    start = time.perf_counter()
+    a64, g64 = inputs(cell)
     middle = time.perf_counter()
     truth = truth_of(cell.function, cell.problem, cell.size, cell.batch, cell.seed, cell.precision)
     spent.problem, spent.reference = middle - start, time.perf_counter() - middle
-    with _library(cell.library), product_rule(cell.precision):
+    with library(cell.library), product_rule(cell.precision):
         begun = time.perf_counter()
-        rotation = _rotation(cell, a64, g64)
+        rotation = rotation_of(cell, a64, g64)
         spent.problem += time.perf_counter() - begun
         announce()
         try:
@@ -125,7 +142,7 @@ def _measure(
 _rotations: dict[tuple[Any, ...], Rotation] = {}  # of one group of cells, which share it
 
 
-def _rotation(cell: Cell, a64: np.ndarray, g64: np.ndarray) -> Rotation:
+def rotation_of(cell: Cell, a64: np.ndarray, g64: np.ndarray) -> Rotation:
     """The inputs of a cell: those of the cell before it, where only the method differs."""
     key = (
         cell.library, cell.device, cell.precision, cell.problem, cell.size, cell.batch, cell.seed,
@@ -142,7 +159,7 @@ def _rotation(cell: Cell, a64: np.ndarray, g64: np.ndarray) -> Rotation:
 _cupy_allocator: list[object] = []  # must outlive every array CuPy holds
 
 
-def _library(name: str) -> AbstractContextManager[Any]:
+def library(name: str) -> AbstractContextManager[Any]:
     """CuPy works on torch's current stream and from torch's memory; the others need nothing."""
     if name != "cupy":
         return nullcontext()

@@ -9,10 +9,12 @@ is a tie wherever times are compared.
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from math import sqrt
+from statistics import fmean
 from typing import Any
 
 from mssbench.noise import noise
-from mssbench.records import MEASURED, SCHEMA, Cell, Stop, Timing, quantile
+from mssbench.records import MEASURED, SCHEMA, Cell, Stop, Timing
 from mssbench.rows import Row
 
 Samples = Sequence[Sequence[float]]
@@ -96,16 +98,16 @@ def _pooled(old: Row, others: Sequence[float], new: Row, own: Sequence[float]) -
 def steadied(rows: Sequence[Row], samples: Mapping[Place, Sequence[float]]) -> list[Row]:
     """What the passes of a run say of each row: an interval, and a class of noise; or nothing.
 
-    No interval is narrower than passes of the run usually lie apart.
-    samples: by `place`; a row without keeps the class that it has. If σ is the deviation of a
-    pass, two of them lie 0.95 σ apart in the median, and the means of two and of another two less
-    than 1.96 σ in 95 %: about what is added here at one end of each.
+    samples: by `place`; a row without keeps the class that it has. Over all rows, the differences
+    of two passes tell the deviation σ of one, which is their root mean square / √2. An interval
+    reaches σ to both sides: the means of two passes and of another two differ by less than 2 σ in
+    95 %, and then their intervals overlap.
     """
     apart: dict[tuple[Any, ...], list[float]] = {}
     for row in rows:
         if _several(row):
             apart.setdefault(_machine(row), []).append(row["spread"])
-    usual = {machine: quantile(sorted(found), 0.5) for machine, found in apart.items()}
+    usual = {m: sqrt(fmean(s * s for s in spreads) / 2) for m, spreads in apart.items()}
     return [
         _wider(r, usual[_machine(r)], samples.get(place(r))) if _several(r) else {} for r in rows
     ]

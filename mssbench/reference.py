@@ -30,15 +30,6 @@ Bools: TypeAlias = NDArray[np.bool_]
 
 EPS = 2.0**-52
 _TINY = 2.0**-1022
-# Unit roundoff of what is stored: tf32 rounds in products only.
-ROUNDOFF = {
-    "float64": 2.0**-53,
-    "float32": 2.0**-24,
-    "tf32": 2.0**-24,
-    "bfloat16": 2.0**-8,
-    "float16": 2.0**-11,
-}
-
 _STEPS = 8  # two or three are the rule; what still moves then has failed
 _ROUNDED = 2.0**-53  # relative error of hi alone, the nearest float64 to each entry
 _ENOUGH = 2.0**-95  # smaller corrections are below the resolution of hi + lo

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,14 @@ def read_rows(path: Path) -> list[Row]:
         return found
     except csv.Error as error:
         raise RunError(f"{path} is no result table: {error}. Choose another --out.") from None
+
+
+def read_suite(path: Path) -> dict[str, Any] | None:
+    """The suite that the run in folder `path` was measured with, if it is there and whole."""
+    try:
+        return tomllib.loads((path / SUITE).read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
 
 
 def refuse_newer(path: Path, versions: Iterable[int]) -> None:

@@ -10,7 +10,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from mssbench import environment, limits, methods, passes, provenance
 from mssbench import suite as suites
@@ -189,7 +188,7 @@ class _Recorder:
             known = self._facts["environments"].get(min(before))
             raise RunError(
                 f"{self._folder.path} was measured in another environment "
-                f"({_difference(known, ready.facts)}): its times would not compare. "
+                f"({environment.difference(known, ready.facts)}): its times would not compare. "
                 "Choose another --out, or --fresh to measure all of it again."
             )
         self._environment[ready.device] = ready.environment
@@ -351,12 +350,3 @@ def _refuse_other_suite(folder: RunFolder, suite: Suite) -> None:
             f"{folder.path} was measured with another [measure] ({', '.join(changed)}). "
             "Choose another --out, or --fresh to measure all of it again."
         )
-
-
-def _difference(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
-    if before is None:
-        return "its facts are not known"
-    for name in environment.IDENTITY:
-        if before.get(name) != now.get(name):
-            return f"{name}: {before.get(name)} then, {now.get(name)} now"
-    return "though no fact that is known differs"

@@ -124,16 +124,16 @@ def _sampled(
     first_call: float, most_calls: int, spent: Spent, now: Callable[[], float],
 ) -> Timing:  # fmt: skip
     start = now()
-    warm: list[float] = []
+    warmed: list[float] = []
     preparing, elapsed = inf, 0.0
-    while not _warm(warm, elapsed, policy):
+    while not warm(warmed, elapsed, policy):
         begun = now()
         prepared = [prepare()]
         preparing = min(preparing, now() - begun)
-        warm.append(clock.block(call, prepared))
+        warmed.append(clock.block(call, prepared))
         del prepared
-        elapsed = max(elapsed + warm[-1], now() - start)  # building warms up as well
-    calls = policy.calls(min(first_call, *warm), preparing, most_calls)
+        elapsed = max(elapsed + warmed[-1], now() - start)  # building warms up as well
+    calls = policy.calls(min(first_call, *warmed), preparing, most_calls)
     middle = now()
     spent.warmup += middle - start
     samples: list[float] = []
@@ -164,7 +164,7 @@ def _no_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _warm(seconds: Sequence[float], elapsed: float, policy: Policy) -> bool:
+def warm(seconds: Sequence[float], elapsed: float, policy: Policy) -> bool:
     """Whether these calls, one after another, were enough to be ready for timing."""
     if not seconds:
         return False

@@ -10,8 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from mssbench import sweep
-from mssbench.errors import RegistryError, SuiteError, unknown
+from mssbench import rules, sweep
+from mssbench.errors import GateError, RegistryError, SuiteError, unknown
 from mssbench.records import Cell
 from mssbench.sampling import Policy
 from mssbench.sweep import AXES, check_word
@@ -33,7 +33,7 @@ EFFORTS: dict[str, dict[str, Any]] = {
     }.items()
 }
 _DELETE, _ESCAPED = "\x7f", "\\u007f"  # the one character JSON leaves raw and TOML forbids so
-_TOP = ("name", "description", "axes", "method", "exclude", "measure", "claim")
+_TOP = ("name", "description", "axes", "method", "exclude", "measure", "check", "claim")
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ def load(
     with _blaming(str(path)):
         _check_shape(document)
         _measure(document)
+        rules.of_suite(document)
         _check_claims(document)
     if effort is not None:
         check_word("effort", effort, EFFORTS, "--effort: ")
@@ -121,7 +122,7 @@ def _blaming(source: str) -> Iterator[None]:
     """Name the file or the flag that an error comes from."""
     try:
         yield
-    except (SuiteError, RegistryError) as error:
+    except (SuiteError, RegistryError, GateError) as error:
         raise SuiteError(f"{source}: {error}") from None
 
 
@@ -129,7 +130,7 @@ def dump(document: Mapping[str, Any]) -> str:
     """A suite document as TOML."""
     top = {k: document[k] for k in ("name", "description") if k in document}
     lines = _assignments(top)
-    for name in ("axes", "measure"):
+    for name in ("axes", "measure", "check"):
         if name in document:
             lines += ["", f"[{name}]", *_assignments(document[name])]
     for name in ("method", "exclude", "claim"):

@@ -73,7 +73,7 @@ def _read(file: Path) -> pd.DataFrame:
     except pa.ArrowInvalid as error:
         raise TableError(f"{file} is not a result table: {error}") from None
     _check_version(file, table)
-    return _typed(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
+    return typed(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
 
 
 def _header(file: Path) -> list[str]:
@@ -103,7 +103,7 @@ def _check_version(file: Path, table: pa.Table) -> None:
     refuse_newer(file, (v for v in versions if v is not None))
 
 
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+def typed(frame: pd.DataFrame) -> pd.DataFrame:
     """Every column of the schema, in its order and with its type; an absent one is missing."""
     columns = {}
     for name in COLUMNS:
@@ -123,7 +123,7 @@ def _with_journal(frame: pd.DataFrame, journal: Path) -> pd.DataFrame:
     theirs = pd.DataFrame.from_records(rows, columns=list(COLUMNS))
     texts = [name for name, kind in _KIND.items() if kind == "str"]
     theirs[texts] = theirs[texts].astype(object).fillna("")
-    both = pd.concat([frame, _typed(theirs)], ignore_index=True)
+    both = pd.concat([frame, typed(theirs)], ignore_index=True)
     return both.drop_duplicates(list(KEY), keep="last", ignore_index=True)
 
 

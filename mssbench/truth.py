@@ -10,9 +10,10 @@ from mssbench import arrays, problems, reference, singular
 from mssbench.arrays import Array, namespace
 from mssbench.errors import Unsupported
 from mssbench.records import APPLIED, Status
-from mssbench.reference import ROUNDOFF, Reference
+from mssbench.reference import Reference
 from mssbench.registry import Function
 from mssbench.rotation import Restore, as_it_is
+from mssbench.roundoff import STORED
 from mssbench.vectors import cotangent, vectors
 
 # Matrices compared per batch, by size: enough to catch what depends on the index, few enough that
@@ -166,7 +167,7 @@ def _gradient(
     lost = exact.singular
     if not lost.any():
         return *reference.gradient(exact, function, g), None
-    partial = singular.gradient(a[lost], g[lost], ROUNDOFF[precision])
+    partial = singular.gradient(a[lost], g[lost], STORED[precision])
     s, null, error = np.zeros_like(a), np.zeros_like(a), partial.error
     s[lost], null[lost] = partial.gradient, partial.null
     if not lost.all():

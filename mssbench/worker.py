@@ -2,11 +2,14 @@
 
     python -m mssbench.worker PARENT_PID
 
-Supervisor to worker: first the set-up {"settings", "also"}, then a request a line: {"cell"}, or
-{"ceilings": device}. Worker to supervisor: {"event": "ready", ...} once; for each cell
-{"event": "measuring"} when the method is about to run, and {"event": "done", "rows", "samples",
-"spent"}, in which `lost` says that this process cannot measure any more and must be replaced; and
-{"event": "ceilings"} with what the machine can do at most.
+Supervisor to worker: first the set-up {"settings", "also"}, then a request a line. Worker to
+supervisor: {"event": "ready", ...} once, then answers.
+
+    {"cell"}              measuring, when the method is about to run; then done: rows, samples,
+                          spent, and `lost` where this process must be replaced
+    {"ceilings": device}  ceilings: what the machine can do at most
+    {"hold": cell}        held: its row, and seconds of a call; it stays ready until the next
+    {"sample": count}     sample: seconds and processor seconds per call of what is held
 
 The order of the first lines matters, and heavy imports wait inside functions for it: a worker whose
 supervisor died goes too, cores are bound before anything counts them, and nothing that a library
@@ -20,9 +23,10 @@ import json
 import os
 import signal
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 
 def main() -> None:
@@ -92,13 +96,21 @@ def serve(requests: TextIO, replies: TextIO) -> None:
     gc.collect()
     gc.freeze()  # what imports left behind is never garbage: collections stay short from here on
     say("ready", protocol=PROTOCOL_VERSION, facts=facts, environment=environment.identify(facts))
-    met = set()
+    met, keep = set(), _Keep()
     for line in requests:
         request = json.loads(line)
         if device := request.get("ceilings"):
             from mssbench import anchors
 
             say("ceilings", found=anchors.measure(device))
+            continue
+        if "sample" in request:
+            say("sample", **keep.sample(request["sample"]))
+            continue
+        if "hold" in request:
+            cell = Cell(**request["hold"])
+            found = keep.hold(cell, settings, verify=request["verify"])
+            say("held", **found, lost=_context_lost(cell.device))
             continue
         cell = Cell(**request["cell"])
         result = measure(cell, settings, lambda: say("measuring"))
@@ -111,6 +123,28 @@ def serve(requests: TextIO, replies: TextIO) -> None:
             met.add(pair)  # it has imported and compiled what it needs: not garbage either
             gc.collect()
             gc.freeze()
+
+
+class _Keep:
+    """The cell that is held at present."""
+
+    def __init__(self) -> None:
+        self._stack, self._held = ExitStack(), cast("Any", None)
+
+    def hold(self, cell: Any, settings: Any, *, verify: bool) -> dict[str, Any]:
+        """Let go of the last one; what is said of the next."""
+        from mssbench.held import held
+
+        self._stack.close()
+        row, seconds, self._held = self._stack.enter_context(held(cell, settings, verify=verify))
+        return {"row": row.row(), "seconds": seconds, "ready": self._held is not None}
+
+    def sample(self, count: int) -> dict[str, Any]:
+        """Seconds per call; null and the reason where the call raised."""
+        try:
+            return {**self._held.sample(count)._asdict(), "reason": ""}
+        except Exception as error:
+            return {"seconds": None, "cpu": None, "reason": f"{type(error).__name__}: {error}"}
 
 
 def _context_lost(device: str) -> bool:

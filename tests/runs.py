@@ -1,7 +1,9 @@
 """Runs for tests: small suites, a worker without torch that misbehaves on demand, and a census."""
 
 import json
+import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -72,13 +74,14 @@ def load(path: Path, *overrides: str) -> Suite:
 # what it should do.
 
 
-def stand_in(folder: Path) -> str:
-    """An interpreter for --python that answers as a worker would."""
-    path = folder / "stand_in"
+def stand_in(folder: Path, name: str = "stand_in", **wishes: Any) -> str:
+    """An interpreter for --python that answers as a worker would, perhaps with its own wishes."""
+    path = folder / name
     here = str(Path(__file__).parent)
+    own = f"import os\nos.environ['STAND_IN'] = {json.dumps(wishes)!r}\n" if wishes else ""
     path.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {here!r})\nsys.argv[1:3] = []\n"
-        "import runs\nruns.act_as_worker()\n"
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {here!r})\nsys.argv[1:-1] = []\n"
+        f"{own}import runs\nruns.act_as_worker()\n"
     )
     path.chmod(0o755)
     return str(path)
@@ -118,14 +121,50 @@ def act_as_worker() -> None:
     bench.Settings = SimpleNamespace  # type: ignore[attr-defined]
     anchors = ModuleType("mssbench.anchors")
     anchors.measure = ceilings  # type: ignore[attr-defined]
+
+    @contextmanager
+    def held(cell: Any, _settings: Any, *, verify: bool) -> Iterator[Any]:
+        """Samples around a millisecond, times `slower`, with noise of the process."""
+        from mssbench.records import Measurement, Status
+
+        deed = wishes.get("do", {}).get(cell.forward, "ok")
+        _note(wishes, f"hold {os.getpid()}")
+        if deed not in ("ok", "raise", "exit", "hang"):
+            row = Measurement(cell, "forward", "wall", "hot", Status(deed), "asked for")
+            yield row, 0.0, None
+            return
+        values = {"root_error": 1e-6, "products": 3.0} | wishes.get("values", {})
+        factor = wishes.get("slower", {}).get(cell.forward, 1.0)
+        rng = random.Random(f"{os.getpid()} {cell.cell_id}")
+        own = math.exp(rng.gauss(0, wishes.get("process", 0.0)))
+
+        def sample(_count: int) -> Any:
+            _note(wishes, f"sample {os.getpid()}")
+            if deed in ("exit", "hang"):
+                _DEEDS[deed](cell)
+            if deed == "raise":
+                raise ZeroDivisionError("asked for")
+            seconds = 1e-3 * factor * own * math.exp(abs(rng.gauss(0, 0.005)))
+            busy = {"seconds": seconds, "cpu": seconds * wishes.get("share", 1.0)}
+            return SimpleNamespace(_asdict=lambda: busy)
+
+        shown = values if verify else {}
+        yield (Measurement(cell, "forward", "wall", "hot", Status.OK, "", shown), 1e-3,
+               SimpleNamespace(sample=sample))  # fmt: skip
+
+    arm = ModuleType("mssbench.held")
+    arm.held = held  # type: ignore[attr-defined]
     fake = ModuleType("mssbench.measure")
     fake.measure = measure  # type: ignore[attr-defined]
     sys.modules |= {
         "mssbench.bench": bench,
         "mssbench.measure": fake,
         "mssbench.anchors": anchors,
+        "mssbench.held": arm,
     }
-    environment.describe = lambda: {"cpu": wishes.get("cpu", "a stand-in")}
+    environment.describe = lambda: {
+        "cpu": wishes.get("cpu", "a stand-in"), "versions": wishes.get("versions", {}),
+    }  # fmt: skip
     if "hang_at_start" in wishes:
         _note(wishes, f"begin {os.getpid()}")
         time.sleep(600)

@@ -55,7 +55,7 @@ def write(path: Path, *rows) -> Path:
 
 def frame(*rows) -> pd.DataFrame:
     """Rows as `load` gives them."""
-    return table._typed(pd.DataFrame(rows))
+    return table.typed(pd.DataFrame(rows))
 
 
 def mssbench(*arguments, columns=None, **environment):

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from math import exp
+from math import exp, sqrt
 
 import pytest
 from runs import load, sample_counts, stand_in, table, wish, write_suite
@@ -67,11 +67,14 @@ def test_two_passes_that_agree_by_chance_are_no_steadier_than_the_run():
         return row | {"environment": "e"}, samples
 
     lucky, samples = two(1.0, 1.0)
-    others = [two(1.0, 1.0 + apart)[0] for apart in (0.08, 0.08, 0.2)]
+    others = [two(1.0, 1.0 + apart)[0] for apart in (0.08, 0.08, 0.08)]
     assert (lucky["noise"], lucky["seconds_low"]) == ("quiet", 1.0)
     found, *_ = steadied([lucky, *others], {place(lucky): samples})
+    usual = sqrt(3 * 0.08**2 / 4 / 2)
     assert found.keys() == {"seconds_low", "seconds_high", "noise"}
-    assert (found["seconds_low"], found["seconds_high"]) == pytest.approx((1 / 1.08, 1.08))
+    assert (found["seconds_low"], found["seconds_high"]) == pytest.approx(
+        (1 / (1 + usual), 1 + usual)
+    )
     assert found["noise"] == "noisy"
     elsewhere = lucky | {"environment": "f"}
     assert steadied([*others, elsewhere], {})[-1]["seconds_high"] == 1.0  # another machine

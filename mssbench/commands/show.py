@@ -100,7 +100,7 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
         whole = table.merge([table.load(run) for run in runs], mixed=mixed)
         with RunFolder(out) as folder:
             rows = table.records(whole)
-            _join_sidecars(folder, runs)
+            join_sidecars(folder, runs)
             samples.join(folder.path, runs, rows)
             folder.finish(rows)
     return {
@@ -111,7 +111,8 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
     }
 
 
-def _join_sidecars(folder: RunFolder, runs: Sequence[Path]) -> None:
+def join_sidecars(folder: RunFolder, runs: Sequence[Path]) -> None:
+    """Write the facts of all runs, and the suite of the first that has one."""
     facts = folder.facts()
     for run in runs:
         theirs = read_facts(run)

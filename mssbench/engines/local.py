@@ -8,6 +8,7 @@ import os
 import queue
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -124,6 +125,25 @@ def _gpu_slots() -> list[Slot]:
         Slot("cuda", v, cores[i * share : (i + 1) * share] or cores[-1:], name)
         for i, (v, name) in enumerate(same)
     ]
+
+
+def slot_of(device: str) -> Slot:
+    """One core, or the first GPU: for processes that take turns. Raises RunError without a GPU."""
+    if device == "cpu":
+        return Slot("cpu", "", _cores()[-1:])
+    if gpus := _gpu_slots():
+        return gpus[0]
+    raise RunError("there is no CUDA device here. Choose --device cpu.")
+
+
+def lock_device(slot: Slot, stopped: Callable[[], bool]) -> int | None:
+    """Hold the slot's device against every other run, when it is free; None if stopped before."""
+
+    def wait(_: str) -> bool:
+        time.sleep(LISTEN_SECONDS)
+        return not stopped()
+
+    return _lock(slot, wait)
 
 
 def _serve_group(

@@ -18,13 +18,14 @@ import psutil
 from mssbench.errors import RunError
 from mssbench.records import PROTOCOL_VERSION, Cell, Status
 
+WORDS = 320  # characters of stderr in a reason: a table's cell has room for no more
 START_SECONDS = 180.0  # imports and the CUDA context: never counted against a cell
 PREPARE_SECONDS = 900.0  # problem and certified reference: not the method's doing either
 CEILINGS_SECONDS = 120.0  # a second or so, but the first may load a library
 DYING_SECONDS = 10.0  # a core dump takes a while
 TICK_SECONDS = 0.2  # how long a stop or a silent death may stay unnoticed
 PRINTED_BYTES = 2**24  # of stderr that are kept: a method that prints must not fill the disk
-WORDS = 320  # characters of stderr in a reason: a table's cell has room for no more
+_PREPARING = (PREPARE_SECONDS, "preparing the problem and its reference took over")
 
 
 class Slot(NamedTuple):
@@ -49,6 +50,8 @@ class Setup:
     also: tuple[str, ...] = ()
     timeout_seconds: float = 60.0
     python: str = sys.executable
+    path: str = ""  # a checkout whose mssbench it must take, before any that is installed
+    isolated: bool = False  # whether the present folder is none of its business
 
 
 class Answer(NamedTuple):
@@ -84,10 +87,13 @@ class Worker:
             "PYTHONUNBUFFERED": "1",
         }
         env.setdefault("OMP_NUM_THREADS", str(len(slot.cores)))
+        if setup.path:
+            env["PYTHONPATH"] = os.pathsep.join(filter(None, [setup.path, env.get("PYTHONPATH")]))
         self._errors = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  (closed with the worker)
+        options = ["-P"] if setup.isolated else []
         try:
             self._process = subprocess.Popen(
-                [setup.python, "-m", "mssbench.worker", str(os.getpid())],
+                [setup.python, *options, "-m", "mssbench.worker", str(os.getpid())],
                 env=env,
                 pass_fds=[lock],  # the device stays ours until this process is gone too
                 stdin=subprocess.PIPE,
@@ -132,10 +138,21 @@ class Worker:
 
     def ask(self, cell: Cell) -> Answer:
         """Have one cell measured; whatever happens to the process becomes an answer."""
+        return self._asked({"cell": asdict(cell)}, *_PREPARING)
+
+    def hold(self, cell: Cell, *, verify: bool) -> Answer:
+        """Have a cell made ready to be sampled, its first output verified if asked."""
+        return self._asked({"hold": asdict(cell), "verify": verify}, *_PREPARING)
+
+    def sample(self, count: int) -> Answer:
+        """Have one sample taken of the cell that is held."""
+        return self._asked({"sample": count}, self._setup.timeout_seconds, "killed after")
+
+    def _asked(self, request: dict[str, Any], limit: float, what: str) -> Answer:
+        """The answer to a request within so many seconds; what: in words, what took longer."""
         self.served += 1
         self._since = self._printed()
-        self._send({"cell": asdict(cell)})
-        limit, what = PREPARE_SECONDS, "preparing the problem and its reference took over"
+        self._send(request)
         while True:
             line = self._read(limit)
             if line and line["event"] == "measuring":
@@ -143,7 +160,7 @@ class Worker:
                 continue
             break
         if line:
-            return Answer(line, lost=line["lost"])
+            return Answer(line, lost=line.get("lost", False))
         if line is None:
             self.kill()
             return Answer(None, True, status=Status.TIMEOUT, reason=f"{what} {limit:g} s")

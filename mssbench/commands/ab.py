@@ -1,0 +1,217 @@
+"""`mssbench ab`: two interpreters, two revisions of a checkout, or two methods, in turn."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+import mssbench
+from mssbench import ab, differences, units
+from mssbench.ab import Plan, Progress, Result
+from mssbench.commands.compare import change_data
+from mssbench.engines.duel import Contest
+from mssbench.engines.process import Setup
+from mssbench.errors import RunError, nearest
+from mssbench.judgement import Outcome, last_line
+from mssbench.labels import label
+from mssbench.records import Cell
+from mssbench.sampling import Policy
+from mssbench.signals import Takedown
+from mssbench.suite import Suite
+
+_POLICY = Policy(warmup_seconds=0.02, passes=1)
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one side was called, and what that means."""
+
+    kind: str  # interpreter | revision | method
+    name: str
+    setup: Setup
+    cells: tuple[Cell, ...]
+
+
+def compare(
+    suite: Suite, base: str, new: str, also: Sequence[Path], seed: str, log: Console
+) -> Result | None:
+    """The result; None where it was interrupted, as half a comparison says nothing.
+
+    Raises RunError for a side that is neither an interpreter with mssbench, nor a revision of the
+    checkout here, nor a method of the suite.
+    """
+    devices = {c.device for c in suite.cells}
+    if len(devices) > 1:
+        raise RunError("ab compares on one device at a time. Choose --device cpu or --device cuda.")
+    settings = {"policy": asdict(_POLICY), "max_error": suite.measure["max_error"]}
+    common = Setup(
+        settings, tuple(str(p.resolve()) for p in also), suite.measure["timeout_seconds"],
+        isolated=True,
+    )  # fmt: skip
+    with ExitStack() as stack, Takedown() as takedown:
+        sides = [stack.enter_context(side(flag, name, suite, common))
+                 for flag, name in (("base", base), ("new", new))]  # fmt: skip
+        plan = Plan(contests(*sides), sides[0].setup, sides[1].setup, devices.pop(), seed)
+        log.print(Text(f"base: {sides[0].kind} {sides[0].name}; new: {sides[1].kind} "
+                       f"{sides[1].name}; {units.count(len(plan.contests), 'cell')}"))  # fmt: skip
+        with log.status("starting") as status:
+
+            def watch(now: Progress) -> None:
+                status.update(
+                    f"{now.stage}, pair {now.pair} of {now.pairs}, cell {now.done} of {now.of}"
+                )
+
+            try:
+                return ab.run(plan, watch, takedown.asked)
+            except (ab.Stopped, KeyboardInterrupt):
+                return None
+
+
+def contests(base: Side, new: Side) -> tuple[Contest, ...]:
+    """The cells of both sides together: those of one id, or with two methods, of one place."""
+    if (base.kind == "method") is not (new.kind == "method"):
+        raise RunError(
+            f"--base is a {base.kind} and --new a {new.kind}: compare two methods, or two sides "
+            "that each run all of them."
+        )
+    if base.kind != "method":
+        return ab.contests(base.cells, new.cells)
+    places = [{_place(c): c for c in s.cells} for s in (base, new)]
+    shared = [place for place in places[0] if place in places[1]]
+    if not shared:
+        raise RunError(f"{base.name} and {new.name} are never measured at the same place.")
+    return tuple(
+        Contest(places[1][p].cell_id, {ab.BASE: places[0][p], ab.NEW: places[1][p]}) for p in shared
+    )
+
+
+def _place(cell: Cell) -> Cell:
+    """The cell without its method."""
+    return replace(cell, library="", forward="", backward="", iterations=None,
+                   backward_iterations=None, options="")  # fmt: skip
+
+
+@contextmanager
+def side(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Side]:
+    """What a name means: a method of the suite, an interpreter, or a revision, in this order.
+
+    A revision is checked out beside the checkout for as long as this lasts.
+    """
+    labels = {label(asdict(c)) for c in suite.cells}
+    if name in labels:
+        cells = tuple(c for c in suite.cells if label(asdict(c)) == name)
+        yield Side("method", name, _own(common), cells)
+    elif (found := shutil.which(name)) is not None:
+        yield Side("interpreter", name, replace(common, python=found), suite.cells)
+    elif (commit := _commit(name)) is not None:
+        with _checkout(commit) as path:
+            yield Side("revision", f"{name} ({commit[:12]})", replace(common, path=str(path)),
+                       suite.cells)  # fmt: skip
+    else:
+        near = nearest(name, labels)
+        hint = f" Did you mean the method {near!r}?" if near else ""
+        raise RunError(
+            f"--{flag} {name}: no interpreter, no revision of the checkout here, and no method of "
+            f"suite {suite.name}.{hint} Name a Python that has mssbench, such as $(which python); "
+            "a commit, branch or tag; or a method as `mssbench show` writes it."
+        )
+
+
+def _own(common: Setup) -> Setup:
+    """The interpreter and the mssbench of this process."""
+    return replace(common, path=str(Path(mssbench.__file__).parent.parent))
+
+
+def _commit(name: str) -> str | None:
+    """The commit that a name means in the checkout here."""
+    if name.startswith("-"):
+        return None
+    command = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+@contextmanager
+def _checkout(commit: str) -> Iterator[Path]:
+    """A working tree of its own with that commit. Raises RunError where mssbench is not in it."""
+    with tempfile.TemporaryDirectory(prefix="mssbench-ab-") as folder:
+        tree = Path(folder) / "tree"
+        add = ["git", "worktree", "add", "--detach", "--quiet", str(tree), commit]
+        done = subprocess.run(add, capture_output=True, text=True)
+        if done.returncode:
+            raise RunError(f"{commit[:12]} cannot be checked out: {done.stderr.strip()}.")
+        try:
+            if not (tree / "mssbench" / "worker.py").is_file():
+                raise RunError(f"{commit[:12]} has no mssbench at its top.")
+            yield tree
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", str(tree)], capture_output=True)
+
+
+def tables(found: Result, display: str) -> Iterator[RenderableType]:
+    """The rows, the null arm, the doubts; the line for machines last."""
+    yield Text(_machines(found), "dim")
+    loud = [c for c in found.changes if display != "simple" or c.verdict not in differences.QUIET]
+    yield from differences.changes(loud, display)
+    yield from _null(found)
+    for doubt in found.doubts:
+        yield Text(f"unclear: {doubt}", "yellow")
+    yield differences.verdicts(found.verdicts)
+    yield Text(last_line(found.outcome, found.verdicts), no_wrap=True, overflow="ignore")
+
+
+def _null(found: Result) -> Iterator[RenderableType]:
+    if not found.null_rows:
+        return
+    rows = units.count(found.null_rows, "row")
+    least = sorted(c.detectable for c in found.changes if c.detectable is not None)
+    told = f"; a slowdown of {100 * least[len(least) // 2]:.0f} % shows here" if least else ""
+    yield Text(
+        f"base against itself, {rows}: {100 * found.null.bias:.1f} % apart in the median, "
+        f"{100 * found.null.floor:.1f} % in the worst of twenty{told}", "dim",
+    )  # fmt: skip
+
+
+def _machines(found: Result) -> str:
+    """`torch 2.11.0 -> 2.13.0`: in what the two sides differ as far as is known."""
+    base, new = (found.facts.get(name, {}) for name in (ab.BASE, ab.NEW))
+    then, now = ({k: side.get(k) for k in ("python", "commit")} | side.get("versions", {})
+                 for side in (base, new))  # fmt: skip
+    differ = [
+        f"{name} {then.get(name) or 'none'} -> {now.get(name) or 'none'}"
+        for name in sorted(then.keys() | now.keys())
+        if then.get(name) != now.get(name)
+    ]
+    return ", ".join(differ) or "both sides have the same versions"
+
+
+def data(found: Result) -> dict[str, Any]:
+    """All of it, for JSON."""
+    return {
+        "verdict": found.outcome,
+        "exit_code": found.outcome.exit_code,
+        "verdicts": dict(found.verdicts),
+        "doubts": list(found.doubts),
+        "null": {"rows": found.null_rows, "bias": found.null.bias, "floor": found.null.floor,
+                 "confirmed": list(found.null.confirmed)},
+        "facts": found.facts,
+        "rows": [change_data(c) for c in found.changes],
+    }  # fmt: skip
+
+
+def interrupted() -> tuple[Text, int]:
+    """What is said of a comparison that was stopped, and its exit code."""
+    code = Outcome.INTERRUPTED
+    return Text(f"interrupted: half a comparison says nothing.\nmssbench: verdict={code}"), (
+        code.exit_code
+    )

@@ -1,0 +1,156 @@
+"""Arms side by side: a fresh process each, the same cells in both, sampled in random turn.
+
+One process computes at a time, on one core of its own kind, so arms disturb each other in nothing
+but what is left in the caches, and that by chance.
+"""
+
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, NamedTuple
+
+from mssbench.engines.local import lock_device, slot_of
+from mssbench.engines.process import Answer, Setup, Slot, Worker
+from mssbench.records import Cell, Status, uniform
+
+_WINDOW = {"cpu": 2e-3, "cuda": 100e-6}  # seconds of a sample
+_MOST_CALLS = 10_000
+_ROUND_SECONDS = 0.2  # of all arms: above it fewer rounds will do
+_FEWEST = 7  # rounds
+
+
+class Arm(NamedTuple):
+    """A side: its name, and how its process is started."""
+
+    name: str
+    setup: Setup
+
+
+class Contest(NamedTuple):
+    """What is compared: a cell for each arm, by name. An arm without one does not take part."""
+
+    key: str
+    cells: Mapping[str, Cell]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one arm gave in one pair: its row, and samples of it, in seconds per call."""
+
+    row: dict[str, Any]
+    seconds: tuple[float, ...] = ()
+    cpu: tuple[float, ...] = ()
+    calls: int = 0
+
+
+class Stopped(Exception):  # noqa: N818
+    """Somebody asked for the end."""
+
+
+class Duel:
+    """One process for each arm. A context manager: they end with it."""
+
+    def __init__(
+        self, arms: Sequence[Arm], device: str, rounds: int, seed: str,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
+        self._arms = {arm.name: arm for arm in arms}
+        self._slot: Slot = slot_of(device)
+        self._rounds, self._stopped = rounds, stopped
+        self._rng = random.Random(seed)  # noqa: S311  (no secret)
+        self._stop = threading.Event()
+        self._workers: dict[str, Worker] = {}
+        self._lock: int | None = None
+        self.facts: dict[str, dict[str, Any]] = {}  # of the machine, by arm
+
+    def __enter__(self) -> "Duel":
+        self._lock = lock_device(self._slot, self._stopped)
+        if self._lock is None:
+            raise Stopped
+        try:
+            for name in self._arms:
+                self._start(name)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers.values():
+            worker.close()
+        self._workers.clear()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _start(self, name: str) -> None:
+        assert self._lock is not None
+        worker = Worker(self._slot, self._arms[name].setup, self._lock, self._stop)
+        self._workers[name] = worker
+        self.facts[name], _ = worker.start()
+
+    def sweep(
+        self, contests: Sequence[Contest], *, verify: bool
+    ) -> Iterator[tuple[str, dict[str, Taken]]]:
+        """Every contest once, in random order. Raises Stopped as soon as that is asked for."""
+        for contest in self._rng.sample(contests, len(contests)):
+            yield contest.key, self._meet(contest, verify)
+
+    def _meet(self, contest: Contest, verify: bool) -> dict[str, Taken]:
+        cells = contest.cells
+        held = {name: self._ask(name, cell, verify) for name, cell in cells.items()}
+        rows = {name: Taken(answer["row"]) for name, answer in held.items()}
+        if len(held) < 2 or not all(answer["ready"] for answer in held.values()):
+            return rows
+        device = next(iter(cells.values())).device
+        fastest = max(min(answer["seconds"] for answer in held.values()), 1e-9)
+        calls = min(max(1, ceil(_WINDOW[device] / fastest)), _MOST_CALLS)
+        total = calls * sum(answer["seconds"] for answer in held.values())
+        rounds = self._rounds if total <= _ROUND_SECONDS else min(self._rounds, _FEWEST)
+        samples: dict[str, list[dict[str, Any]]] = {name: [] for name in cells}
+        for _ in range(rounds):
+            for name in self._rng.sample(list(cells), len(cells)):
+                if (why := self._sample(name, calls, samples[name])) is not None:
+                    row = rows[name].row | {"status": str(why[0]), "reason": why[1]}
+                    return rows | {name: Taken(row)}
+        return {
+            name: Taken(
+                rows[name].row,
+                tuple(s["seconds"] for s in found),
+                tuple(s["cpu"] for s in found),
+                calls,
+            )
+            for name, found in samples.items()
+        }
+
+    def _ask(self, name: str, cell: Cell, verify: bool) -> dict[str, Any]:
+        """The reply of one arm; a death is a row like any other, and costs a new process."""
+        answer = self._workers[name].hold(cell, verify=verify)
+        self._renew(name, answer)
+        if answer.reply is not None:
+            return answer.reply
+        row = uniform(cell, answer.status or Status.CRASHED, answer.reason)[-1].row()
+        return {"row": row, "seconds": 0.0, "ready": False}
+
+    def _sample(
+        self, name: str, calls: int, found: list[dict[str, Any]]
+    ) -> tuple[Status, str] | None:
+        answer = self._workers[name].sample(calls)
+        self._renew(name, answer)
+        if answer.reply is None:
+            return answer.status or Status.CRASHED, answer.reason
+        if answer.reply["seconds"] is None:
+            return Status.CRASHED, answer.reply["reason"]
+        found.append(answer.reply)
+        return None
+
+    def _renew(self, name: str, answer: Answer) -> None:
+        if self._stopped():
+            self._stop.set()
+            raise Stopped
+        if answer.lost:
+            self._workers.pop(name).close()
+            self._start(name)

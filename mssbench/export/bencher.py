@@ -1,0 +1,26 @@
+"""Bencher Metric Format: {benchmark: {measure: {"value", "lower_value", "upper_value"}}}."""
+
+import json
+from typing import Any
+
+from mssbench.export import Exported, where
+from mssbench.rows import Row
+
+_PLAIN = ("root_error", "gradient_error", "products", "operators", "launches", "saved_bytes",
+          "peak_bytes")  # fmt: skip
+
+
+def text(what: Exported) -> str:
+    """`latency` in nanoseconds, which is Bencher's own measure; the others under their columns."""
+    found = {f"{row['method']} · {where(row)}": _measures(row) for row in what.measured()}
+    return json.dumps(found, indent=1) + "\n"
+
+
+def _measures(row: Row) -> dict[str, Any]:
+    latency = {
+        "value": 1e9 * row["seconds_median"],
+        "lower_value": 1e9 * row["seconds_low"],
+        "upper_value": 1e9 * row["seconds_high"],
+    }
+    rest = {name: {"value": row[name]} for name in _PLAIN if row[name] is not None}
+    return {"latency": latency} | rest

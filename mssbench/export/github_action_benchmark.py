@@ -1,0 +1,27 @@
+"""The custom format of benchmark-action/github-action-benchmark, tool `customSmallerIsBetter`."""
+
+import json
+from typing import Any
+
+from mssbench.export import Exported, where
+from mssbench.rows import Row
+
+
+def text(what: Exported) -> str:
+    """A list of {"name", "unit", "value", "range", "extra"}, an entry for each time and error."""
+    return (
+        json.dumps([entry for row in what.measured() for entry in _entries(row)], indent=1) + "\n"
+    )
+
+
+def _entries(row: Row) -> list[dict[str, Any]]:
+    name = f"{row['method']} · {where(row)}"
+    half = (row["seconds_high"] - row["seconds_low"]) / 2
+    found = [{
+        "name": name, "unit": "us", "value": 1e6 * row["seconds_median"],
+        "range": f"± {1e6 * half:.3g}", "extra": f"{row['samples']} samples, {row['status']}",
+    }]  # fmt: skip
+    error = "root_error" if row["phase"] == "forward" else "gradient_error"
+    if row[error] is not None:
+        found.append({"name": f"{name} · {error}", "unit": "1", "value": row[error]})
+    return found

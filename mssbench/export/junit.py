@@ -1,0 +1,41 @@
+"""JUnit XML: a test case per row, so that a CI server lists what is broken."""
+
+from collections import Counter
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from mssbench.export import Exported, where
+from mssbench.records import ABSENT, MEASURED, Status
+from mssbench.rows import Row
+
+_ILLEGAL = {c: None for c in range(32) if c not in (9, 10, 13)}  # that XML cannot hold
+
+
+def text(what: Exported) -> str:
+    """Not ok but measured is a failure, crashed an error, absent skipped."""
+    kinds = Counter(filter(None, (_kind(row) for row in what.rows)))
+    counts = {"tests": str(len(what.rows)), "failures": str(kinds["failure"]),
+              "errors": str(kinds["error"]), "skipped": str(kinds["skipped"])}  # fmt: skip
+    root = Element("testsuites", counts)
+    suite = SubElement(root, "testsuite", {"name": _clean(what.name), **counts})
+    for row in what.rows:
+        seconds = f"{row['seconds_median'] or 0:.9f}"
+        names = {"classname": _clean(row["method"]), "name": _clean(where(row)), "time": seconds}
+        case = SubElement(suite, "testcase", names)
+        if kind := _kind(row):
+            words = {"message": _clean(f"{row['status']}: {row['reason']}")}
+            SubElement(case, kind, words if kind == "skipped" else words | {"type": row["status"]})
+    indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + tostring(root, encoding="unicode") + "\n"
+
+
+def _kind(row: Row) -> str:
+    status = Status(row["status"])
+    if status is Status.OK:
+        return ""
+    if status in ABSENT or status is Status.INTERRUPTED:
+        return "skipped"
+    return "failure" if status in MEASURED else "error"
+
+
+def _clean(text: str) -> str:
+    return text.translate(_ILLEGAL)

@@ -1,0 +1,124 @@
+"""`check`: a run against a stored one. What has no noise decides; time is advice unless asked for.
+
+Every rule on stored times was seen to cry wolf in 20 to 80 of 100 identical runs on shared
+machines, and a gate that does is switched off. `ab` is the gate for time.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, NamedTuple
+
+from mssbench import gates
+from mssbench.compare import Change, Pair, Side, alone, by_time, matched, other_input, refuse
+from mssbench.judgement import Outcome, Verdict, outcome
+from mssbench.records import MEASURED
+from mssbench.rules import SECONDS, Rule
+
+_TIMES = frozenset(SECONDS.values())
+_TOLD = (Verdict.SLOWER, Verdict.FASTER)
+
+
+class Tally(NamedTuple):
+    """A gate: of how many rows it compared something, and in how many that was too large."""
+
+    gate: str
+    rows: int
+    breached: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a check comes to."""
+
+    changes: tuple[Change, ...]  # by the gates alone
+    tallies: tuple[Tally, ...]
+    advice: tuple[Change, ...]  # slower and faster rows, where times can be compared
+    notes: tuple[str, ...]  # what was not compared, and why
+    outcome: Outcome
+
+    @property
+    def verdicts(self) -> Counter[str]:
+        """How many rows of each."""
+        return Counter(str(c.verdict) for c in self.changes)
+
+
+def check(
+    base: Side, new: Side, rules: Sequence[Rule] = (), across: Collection[str] = ()
+) -> Judged:
+    """Hold a run against a baseline.
+
+    rules: limits that people set; of those that cover a column of a row the last one counts.
+    Raises NotComparable where the tables have no row in common, or were measured with other inputs
+    or other releases of the libraries and `across` does not say that this is meant.
+    """
+    pairs = matched(base, new)
+    refuse(pairs, base, new, across, what=("problem", "versions"))
+    same_machine = base.environments().keys() == new.environments().keys()
+    tally = _Tally()
+    changes = tuple(_judge(pair, rules, same_machine, tally) for pair in pairs)
+    verdicts = Counter(str(c.verdict) for c in changes)
+    drift = max(base.drift(), new.drift())
+    advice = [by_time(p, drift) for p in pairs if _measured(p)] if same_machine else []
+    notes = [] if same_machine else ["times were not compared: measured on another machine"]
+    return Judged(
+        changes, tally.tallies, tuple(c for c in advice if c.verdict in _TOLD), tuple(notes),
+        outcome(verdicts, tally.measured),
+    )  # fmt: skip
+
+
+class _Tally:
+    """Counts what the gates looked at."""
+
+    def __init__(self) -> None:
+        self._rows: Counter[str] = Counter()
+        self._breached: Counter[str] = Counter()
+        self.measured = 0  # rows of which a number was compared
+
+    def add(self, looked: Collection[str], breached: Collection[str]) -> None:
+        self._rows.update(looked)
+        self._breached.update(breached)
+        self.measured += any(name != "status" for name in looked)
+
+    @property
+    def tallies(self) -> tuple[Tally, ...]:
+        names = ["status", *gates.ERRORS, *gates.COUNTS]
+        names += sorted(self._rows.keys() - {*names})
+        return tuple(Tally(name, self._rows[name], self._breached[name]) for name in names)
+
+
+def _measured(pair: Pair) -> bool:
+    return all(row is not None and row["status"] in MEASURED for row in pair)
+
+
+def _judge(pair: Pair, rules: Sequence[Rule], same_machine: bool, tally: _Tally) -> Change:
+    if (change := alone(pair)) is not None:
+        if change.verdict is Verdict.GONE:
+            tally.add(["status"], ["status"])
+        return change
+    base, new = pair
+    assert base is not None
+    assert new is not None
+    if other_input(pair):  # and told to compare it: of another input no error is the other's
+        return Change(pair, Verdict.UNFLAGGED, "another input: only its status was compared")
+    if found := gates.by_status(base, new):
+        tally.add(["status"], ["status"] if found[0] in (Verdict.BROKEN, Verdict.WORSE) else [])
+        return Change(pair, *found)
+    method = new["method"]
+    looked = gates.looked_at(base, method, rules)
+    broken = list(gates.breaches(base, new, method, rules, same_machine=same_machine))
+    tally.add(["status", *looked], [b.column for b in broken])
+    if not broken:
+        return Change(pair, Verdict.UNFLAGGED, "")
+    slow = all(b.column in _TIMES for b in broken)
+    verdict = Verdict.SLOWER if slow else Verdict.WORSE
+    return Change(pair, verdict, "; ".join(b.sentence for b in broken), ratio=_ratio(base, new))
+
+
+def _ratio(base: gates.Row, new: gates.Row) -> float | None:
+    seconds: tuple[Any, Any] = base["seconds_median"], new["seconds_median"]
+    if None in seconds:
+        return None
+    found = float(seconds[1] / seconds[0])
+    return found if isfinite(found) else None

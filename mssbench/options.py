@@ -1,0 +1,35 @@
+"""What commands of the command line take alike."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Suite = Annotated[str, typer.Argument(help="A shipped suite (`mssbench list suites`) or a file.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or its table.csv.")]
+Set = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=V,V", help="Replace an axis, parameter or measure key."),
+]
+OnlyCells = Annotated[
+    str | None,
+    typer.Option("--only", metavar="EXPR", help='Only cells for which this holds: "size > 16".'),
+]
+OnlyRows = Annotated[
+    str | None, typer.Option("--only", metavar="EXPR", help="Only rows for which this holds.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda, for every cell.")]
+Also = Annotated[list[Path], typer.Option(help="Python file with methods of your own; repeatable.")]
+Across = Annotated[
+    str, typer.Option(metavar="WORD,..", help="Compare what differs in: code, machine, ...")
+]
+Display = Annotated[str, typer.Option(help="simple, intervals or explain.")]
+GitHub = Annotated[
+    bool, typer.Option("--github", help="Also write GitHub's summary, annotations and outputs.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def words(text: str) -> list[str]:
+    """`a, b` as a list."""
+    return [w.strip() for w in text.split(",") if w.strip()]

@@ -1,0 +1,273 @@
+"""`ab` from end to end: with workers that take no time, and once with real ones."""
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import load, relatives, stand_in, until, wish, write_suite
+from tables import CELL, called
+
+from mssbench import ab
+from mssbench.ab import Plan, effect
+from mssbench.engines.duel import Taken
+from mssbench.engines.process import Setup
+from mssbench.judgement import Outcome
+from mssbench.records import Cell
+
+MARK = "    x, root_c = normalized(a, norm)"
+TWO = "forward = ['numpy/eigh', 'numpy/svd']"
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    """Twelve cells: two methods, six seeds."""
+    return write_suite(tmp_path, TWO, seeds=6)
+
+
+def found(suite: Path, base: str, new: str, **more: Any) -> ab.Result:
+    cells = load(suite).cells
+    settings = {"policy": {}, "max_error": 0.1}
+    arms = [Setup(settings, python=python, timeout_seconds=3, isolated=True)
+            for python in (base, new)]  # fmt: skip
+    return ab.run(Plan(ab.contests(cells, cells), *arms, "cpu", **more))
+
+
+def verdicts(result: ab.Result, forward: str | None = None) -> set[str]:
+    return {str(c.verdict) for c in result.changes
+            if forward is None or c.pair.row["forward"] == forward}  # fmt: skip
+
+
+def test_identical_arms_pass(tmp_path: Path, suite: Path) -> None:
+    python = stand_in(tmp_path, process=0.003, log=str(tmp_path / "log"))
+    result = found(suite, python, python)
+    assert result.outcome is Outcome.PASS, result.changes
+    assert verdicts(result) <= {"same", "unflagged"}
+    assert result.null_rows == 8
+    assert result.null.floor < 0.02
+    lines = sorted(line.split() for line in (tmp_path / "log").read_text().splitlines())
+    workers = {pid for _, word, pid in lines if word == "hold"}
+    assert len(workers) == 3 * 3  # base, new and base again, fresh in each of three pairs
+    sampling = [pid for _, word, pid in lines if word == "sample"]
+    turns = sum(x != y for x, y in itertools.pairwise(sampling))
+    assert turns > len(sampling) / 3  # in turn, and not one after the other
+
+
+def test_a_slower_method_is_found_and_no_other_is(tmp_path: Path, suite: Path) -> None:
+    base = stand_in(tmp_path, process=0.003)
+    new = stand_in(tmp_path, "slow", process=0.003, slower={"svd": 1.06}, log=str(tmp_path / "log"))
+    result = found(suite, base, new)
+    assert result.outcome is Outcome.REGRESSION
+    assert verdicts(result, "svd") == {"slower"}
+    assert "slower" not in verdicts(result, "eigh")
+    slow = next(c for c in result.changes if c.verdict == "slower")
+    assert slow.ratio == pytest.approx(1.06, rel=0.02)
+    assert slow.low < slow.ratio < slow.high
+    assert 0.029 < slow.detectable < 0.06
+    held = (tmp_path / "log").read_text().count("hold")
+    assert held == 3 * 12 + 5 * 6  # five fresh pairs, of what was flagged alone
+
+
+def test_a_faster_method_passes(tmp_path: Path, suite: Path) -> None:
+    base = stand_in(tmp_path)
+    result = found(suite, base, stand_in(tmp_path, "fast", slower={"svd": 0.9}))
+    assert result.outcome is Outcome.PASS
+    assert verdicts(result, "svd") == {"faster"}
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [({"root_error": 3e-6}, "root_error"), ({"products": 4.0}, "products")],
+)
+def test_a_worse_answer_is_a_regression_however_fast(
+    tmp_path: Path, suite: Path, values: dict[str, float], word: str
+) -> None:
+    new = stand_in(tmp_path, "worse", values=values, slower={"eigh": 0.5, "svd": 0.5})
+    result = found(suite, stand_in(tmp_path), new)
+    assert result.outcome is Outcome.REGRESSION
+    assert verdicts(result) == {"worse"}
+    assert word in result.changes[0].reason
+
+
+def test_counts_of_other_releases_are_not_compared(tmp_path: Path, suite: Path) -> None:
+    base = stand_in(tmp_path, versions={"torch": "1"})
+    new = stand_in(tmp_path, "new", versions={"torch": "2"}, values={"products": 4.0})
+    assert found(suite, base, new).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("deed", ["crashed", "exit", "raise", "hang"])
+def test_an_arm_that_fails_is_broken_and_the_others_are_compared(
+    tmp_path: Path, suite: Path, deed: str
+) -> None:
+    new = stand_in(tmp_path, "broken", do={"svd": deed})
+    small = load(suite, "seed=0").cells
+    settings = {"policy": {}, "max_error": 0.1}
+    arms = [Setup(settings, python=python, timeout_seconds=1, isolated=True)
+            for python in (stand_in(tmp_path), new)]  # fmt: skip
+    result = ab.run(Plan(ab.contests(small, small), *arms, "cpu"))
+    assert result.outcome is Outcome.BROKEN
+    assert verdicts(result, "svd") == {"broken"}
+    assert verdicts(result, "eigh") <= {"same", "unflagged"}
+
+
+def test_what_cannot_run_in_either_is_nothing_measured(tmp_path: Path, suite: Path) -> None:
+    python = stand_in(tmp_path, do={"svd": "not_installed", "eigh": "not_installed"})
+    assert found(suite, python, python).outcome is Outcome.NOTHING_MEASURED
+
+
+def test_base_that_differs_from_itself_is_unclear(tmp_path: Path, suite: Path) -> None:
+    python = stand_in(tmp_path, process=0.08)
+    result = found(suite, python, python)
+    assert result.outcome is Outcome.UNCLEAR
+    assert "base" in result.doubts[0]
+
+
+def taken(seconds: float, share: float) -> Taken:
+    return Taken({}, (seconds,) * 5, (seconds * share,) * 5, 1)
+
+
+def test_where_a_core_was_taken_the_time_of_the_processor_counts() -> None:
+    disturbed = Taken({}, (2e-3,) * 5, (1.5e-3,) * 5, 1)
+    assert effect(taken(1.5e-3, 1.0), disturbed, "cpu") == pytest.approx(0.0)
+    assert effect(taken(1e-3, 1.0), taken(2e-3, 1.0), "cpu") == pytest.approx(0.693, abs=1e-3)
+    # a method that sleeps uses little of a core by itself: the wall knows
+    assert effect(taken(1e-3, 0.1), taken(2e-3, 0.05), "cpu") == pytest.approx(0.693, abs=1e-3)
+    assert effect(taken(1e-3, 0.9), taken(2e-3, 0.45), "cuda") == pytest.approx(0.693, abs=1e-3)
+
+
+# The command.
+
+
+def run(capsys: Any, suite: Path, base: str, new: str, *more: str) -> tuple[int, str, str]:
+    return called(capsys, "ab", suite, "--base", base, "--new", new, *more)
+
+
+def test_the_command_says_what_it_compared_and_ends_with_the_line(
+    tmp_path: Path, suite: Path, capsys: Any
+) -> None:
+    base = stand_in(tmp_path, versions={"torch": "2.11.0"})
+    new = stand_in(tmp_path, "slow", slower={"svd": 1.2}, versions={"torch": "2.13.0"})
+    code, out, err = run(capsys, suite, base, new)
+    assert code == 1
+    assert "torch 2.11.0 -> 2.13.0" in out
+    assert "1.20x" in out
+    assert "base against itself, 8 rows" in out
+    assert re.fullmatch(r"mssbench: verdict=regression slower=6 .* rows=12", out.splitlines()[-1])
+    assert "interpreter" in err
+    code, out, _ = run(capsys, suite, base, base, "--json", "--only", "forward == 'eigh'")
+    data = json.loads(out)
+    assert (code, data["verdict"], len(data["rows"])) == (0, "pass", 6)
+
+
+@pytest.mark.parametrize(
+    ("base", "new", "why"),
+    [("nowhere/python", "{ok}", "--base nowhere/python: no interpreter, no revision"),
+     ("numpy/eig", "{ok}", "Did you mean the method 'numpy/eigh'?"),
+     ("{ok}", "{bare}", "ended before its first cell"),
+     ("numpy/eigh", "{ok}", "--base is a method and --new a interpreter")],
+)  # fmt: skip
+def test_a_side_that_is_none_says_what_would_be(
+    tmp_path: Path, suite: Path, capsys: Any, base: str, new: str, why: str
+) -> None:
+    bare = tmp_path / "bare"
+    bare.write_text("#!/bin/sh\necho no module named mssbench >&2\nexit 1\n")
+    bare.chmod(0o755)
+    names = {"ok": stand_in(tmp_path), "bare": str(bare)}
+    code, out, err = run(capsys, suite, base.format(**names), new.format(**names))
+    assert (code, out) == (2, "")
+    assert why in " ".join(err.split())
+
+
+def test_stopped_in_the_middle_it_says_so_and_leaves_no_process(
+    tmp_path: Path, suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    wish(monkeypatch, log=log)
+    python = stand_in(tmp_path)
+    command = [
+        sys.executable,
+        "-m",
+        "mssbench",
+        "ab",
+        str(suite),
+        "--base",
+        python,
+        "--new",
+        python,
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as ran:
+        assert until(log.exists)
+        ran.terminate()
+        out, _ = ran.communicate(timeout=30)
+    assert ran.returncode == 130
+    assert out.splitlines()[-1] == "mssbench: verdict=interrupted"
+    assert until(lambda: not relatives(tmp_path / "locks"))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with mssbench in it, and a second commit in which one method is slower."""
+    import mssbench
+
+    here = tmp_path / "checkout"
+    shutil.copytree(Path(mssbench.__file__).parent, here / "mssbench",
+                    ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
+    shutil.copytree(Path(__file__).parent.parent / "suites", here / "suites")
+
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=here,
+                       check=True, capture_output=True)  # fmt: skip
+
+    git("init", "-q", "-b", "main")
+    git("add", "-A")
+    git("commit", "-qm", "one")
+    git("tag", "before")
+    file = here / "mssbench" / "forward" / "newton_schulz.py"
+    text = file.read_text()
+    assert text.count(MARK) == 1
+    file.write_text(text.replace(MARK, f"    a @ a  # for nothing\n{MARK}"))
+    git("commit", "-qam", "two")
+    monkeypatch.chdir(here)
+    return here
+
+
+def test_two_revisions_of_a_checkout_are_compared_where_they_differ(
+    checkout: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """The present folder has an mssbench too, which is none of theirs."""
+    (checkout / "mssbench" / "worker.py").write_text("raise SystemExit('that of this folder')\n")
+    small = write_suite(tmp_path, "forward = 'torch/newton_schulz'", name="real")
+    code, out, err = called(capsys, "ab", small, "--base", "before", "--new", "main")
+    assert code == 1, out + err
+    assert "products 12.0 -> 13.0, allowed 12.0" in out
+    assert "revision before (" in err
+    assert not list((checkout / ".git" / "worktrees").glob("*"))  # nothing is left behind
+
+
+def test_two_methods_of_a_suite_are_compared_at_the_same_place(tmp_path: Path, capsys: Any) -> None:
+    real = write_suite(tmp_path, TWO, name="real")
+    start = time.monotonic()
+    code, out, err = run(capsys, real, "numpy/eigh", "numpy/svd driver=default", "--set", "size=48",
+                         "--set", "batch=8")  # fmt: skip
+    assert code == 2  # `show` writes that default without its name
+    code, out, err = run(capsys, real, "numpy/eigh", "numpy/svd", "--set", "size=48", "--set",
+                         "batch=8")  # fmt: skip
+    assert code in (1, 3), out + err
+    assert "numpy/svd" in out
+    assert "slower=1" in out.splitlines()[-1]
+    assert time.monotonic() - start < 100
+
+
+def test_contests_of_two_arms_are_matched_by_cell() -> None:
+    cells = [replace(Cell(**CELL), seed=seed) for seed in range(3)]
+    found = ab.contests(cells[:2], cells[1:])
+    assert [sorted(c.cells) for c in found] == [["base"], ["base", "new"], ["new"]]

@@ -1,0 +1,323 @@
+"""Two tables: matched by key, refused where they say nothing of each other, told by intervals."""
+
+import json
+
+import pytest
+from tables import IDENTITY, called, frame, row, write
+
+from mssbench.commands import baseline
+from mssbench.compare import Side, compare
+from mssbench.errors import NotComparable
+from mssbench.folder import RunFolder
+from mssbench.judgement import Verdict
+
+FACTS = {"environments": {"e" * 12: {"cpu": "here", "versions": {"torch": "2.13.0"}}}, "runs": {}}
+QUIET = {"noise": "quiet", "root": 1e-6, "fingerprint": 1.5, "products": 1.0, "passes": 2}
+
+
+def side(*rows, facts=FACTS):
+    return Side(frame(*rows), facts)
+
+
+def verdict(base, new, **more):
+    (found,) = compare(side(base), side(new), **more).changes
+    return found.verdict
+
+
+@pytest.mark.parametrize(
+    ("seconds", "spread", "expected"),
+    [(1.0, 0.001, "same"), (1.02, 0.001, "same"), (0.98, 0.001, "same"), (1.02, 0.02, "unflagged"),
+     (1.0, 0.05, "unflagged"), (1.05, 0.001, "slower"), (0.94, 0.001, "faster"),
+     (1.05, 0.04, "unclear"), (0.94, 0.04, "unclear")],
+)  # fmt: skip
+def test_a_verdict_is_of_intervals_and_never_of_points(seconds, spread, expected):
+    base, new = row(1.0, spread=spread, **QUIET), row(seconds, spread=spread, **QUIET)
+    assert verdict(base, new) == expected
+
+
+def test_what_noise_hides_is_not_told():
+    for noise, delta in (("quiet", 0.03), ("noisy", 0.10)):
+        rest = QUIET | {"noise": noise}
+        assert verdict(row(1.0, **rest), row(1 + delta + 0.01, **rest)) == "slower"
+        assert verdict(row(1.0, **rest), row(1 + delta - 0.01, **rest)) == "same"
+    shaken = QUIET | {"noise": "unstable"}
+    assert verdict(row(1.0, **QUIET), row(2.0, **shaken)) == "unclear"
+
+
+def test_the_detectable_slowdown_is_one_that_is_told_and_less_is_not():
+    base = row(1.0, spread=0.04, **QUIET)
+    (found,) = compare(side(base), side(row(1.0, spread=0.04, **QUIET))).changes
+    assert found.verdict == "unflagged"
+    least = 1 + found.detectable
+    assert verdict(base, row(least * 1.001, spread=0.04, **QUIET)) == "slower"
+    assert verdict(base, row(least * 0.999, spread=0.04, **QUIET)) != "slower"
+
+
+def test_one_pass_confirms_nothing():
+    assert verdict(row(1.0, **QUIET), row(2.0, **QUIET | {"passes": 1})) == "unclear"
+
+
+def test_a_machine_that_drifted_confirms_nothing():
+    drifted = FACTS | {"runs": {"r" * 12: {"drift": 0.2}}}
+    found = compare(side(row(1.0, **QUIET)), side(row(2.0, **QUIET), facts=drifted)).changes[0]
+    assert found.verdict == "unclear"
+    assert "changed by 20 %" in found.reason
+    assert "mssbench ab" in found.advice
+
+
+def test_a_larger_error_is_worse_however_fast():
+    fast = row(0.5, **QUIET | {"root": 3e-6})
+    assert verdict(row(1.0, **QUIET), fast) == "worse"
+
+
+def test_statuses_and_missing_rows_have_verdicts():
+    base = side(row(1.0, **QUIET), row(1.0, size=32, **QUIET), row(1.0, size=64, **QUIET))
+    bad = row(status="crashed", reason="it died", size=32)
+    new = side(row(1.0, **QUIET), bad, row(1.0, size=128, **QUIET))
+    found = compare(base, new)
+    by_size = {c.pair.row["size"]: str(c.verdict) for c in found.changes}
+    assert by_size == {16: "same", 32: "broken", 64: "gone", 128: "added"}
+    assert found.measured == 1
+    assert "it died" in next(c.reason for c in found.changes if c.verdict == "broken")
+
+
+def test_a_geometric_mean_is_of_matched_rows_that_are_ok_on_both_sides():
+    wrong = {"status": "inaccurate"}
+    base = side(row(1.0, **QUIET), row(1.0, size=32, **QUIET), row(1.0, size=64, **QUIET | wrong))
+    new = side(row(2.0, **QUIET), row(0.5, size=32, **QUIET), row(9.0, size=64, **QUIET | wrong),
+               row(9.0, size=99, **QUIET))  # fmt: skip
+    means = compare(base, new).means(["phase"])
+    assert means == {("forward",): (pytest.approx(1.0), 2)}
+
+
+@pytest.mark.parametrize(
+    ("word", "change"),
+    [("machine", {"environment": "f" * 12}), ("code", {"code_hash": "0ther"}),
+     ("problem", {"fingerprint": 1.6})],
+)  # fmt: skip
+def test_what_says_nothing_of_each_other_is_refused_unless_told(word, change):
+    base, new = row(1.0, **QUIET), row(1.0, **QUIET) | change
+    with pytest.raises(NotComparable, match=f"--across {word}"):
+        compare(side(base), side(new))
+    assert verdict(base, new, across=[word]) in (Verdict.SAME, Verdict.UNFLAGGED)
+
+
+def test_rounding_of_another_machine_is_the_same_input():
+    assert verdict(row(1.0, **QUIET), row(1.0, **QUIET) | {"fingerprint": 1.5 + 1e-9}) == "same"
+    unknown = row(1.0, **QUIET) | {"fingerprint": None}  # an older table
+    assert verdict(unknown, row(1.0, **QUIET)) == "same"
+
+
+def test_tables_without_a_common_row_are_not_comparable():
+    with pytest.raises(NotComparable, match="size is 16 in base and 64 in new"):
+        compare(side(row(1.0)), side(row(1.0, size=64)))
+
+
+# The commands.
+
+
+def save(path, *rows, name="tiny", check=""):
+    with RunFolder(path) as folder:
+        folder.write_facts(FACTS | {"runs": {"r" * 12: {"started": "2026-01-01T00:00:00"}}})
+        folder.write_suite(f'name = "{name}"\n{check}')
+        folder.finish(rows)
+    return path
+
+
+@pytest.fixture
+def pair(tmp_path, monkeypatch):
+    """Two runs of three rows, of which the second has one that is slower."""
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "base", *(row(1e-3, size=n, **QUIET) for n in (16, 32, 64)))
+    save(tmp_path / "new", *(row(t, size=n, **QUIET)
+                             for n, t in ((16, 1e-3), (32, 1e-3), (64, 2e-3))))  # fmt: skip
+    return tmp_path / "base", tmp_path / "new"
+
+
+def last(text):
+    return text.strip().splitlines()[-1]
+
+
+def test_compare_describes_and_does_not_judge(pair, capsys):
+    code, out, _ = called(capsys, "compare", *pair)
+    assert code == 0
+    assert "2.00x" in out
+    assert "geometric mean of 3 rows, forward, wall clock: 1.26x" in out
+    assert last(out) == "mssbench: verdict=pass slower=1 worse=0 broken=0 gone=0 unclear=0 rows=3"
+
+
+@pytest.mark.parametrize("display", ["simple", "intervals", "explain"])
+def test_three_displays_show_as_much_as_they_are_asked(pair, capsys, display):
+    code, out, _ = called(capsys, "compare", *pair, "--display", display)
+    assert code == 0
+    assert ("[2.00x, 2.00x]" in out) is (display != "simple")
+    assert ("the intervals lie apart" in out) is (display == "explain")
+    assert ("n = 16" in out or " 16 " in out) is (display != "simple")  # what has not changed
+
+
+def test_means_are_taken_by_what_is_asked(pair, capsys):
+    _, out, _ = called(capsys, "compare", *pair, "--by", "size")
+    assert "geometric mean of 1 row, forward, wall clock, n = 64: 2.00x" in out
+
+
+def test_check_lets_time_pass_until_it_is_told_not_to(pair, capsys):
+    base, new = pair
+    code, out, _ = called(capsys, "check", new, "--baseline", base)
+    assert code == 0
+    assert "advice, which fails nothing" in out
+    assert last(out).startswith("mssbench: verdict=pass")
+    code, out, _ = called(capsys, "check", new, "--baseline", base, "--fail-on", "seconds:50%")
+    assert code == 1
+    assert "allowed 1.50 ms by seconds:50%" in out
+    assert last(out).startswith("mssbench: verdict=regression slower=1")
+    more = ["--fail-on", "seconds:50%", "--fail-on", "torch/eigh:seconds:150%"]
+    assert called(capsys, "check", new, "--baseline", base, *more)[0] == 0
+
+
+def test_the_suite_has_rules_of_its_own(pair, capsys, tmp_path):
+    base, _ = pair
+    again = save(tmp_path / "again", *(row(2e-3, size=n, **QUIET) for n in (16, 32, 64)),
+                 check='[check]\nfail_on = ["seconds:50%"]\n')  # fmt: skip
+    assert called(capsys, "check", again, "--baseline", base)[0] == 1
+    assert called(capsys, "check", again, "--baseline", base, "--fail-on", "seconds:200%")[0] == 0
+
+
+SEEDED = {
+    "error": ({"root": 3.1e-6}, 1), "product": ({"products": 2.0}, 1),
+    "operators": ({"operators": 8}, 1), "bytes": ({"saved_bytes": 2048.0}, 1),
+    "status": ({"status": "inaccurate"}, 4), "crash": ({"status": "crashed"}, 4),
+    "lost number": ({"products": None}, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", SEEDED)
+def test_a_seeded_fault_is_found(tmp_path, capsys, fault):
+    change, code = SEEDED[fault]
+    whole = QUIET | {"operators": 7, "saved_bytes": 1024.0}
+    base = save(tmp_path / "base", row(1.0, **whole), row(1.0, size=32, **whole))
+    new = save(tmp_path / "new", row(1.0, **whole | change), row(1.0, size=32, **whole))
+    assert called(capsys, "check", base, "--baseline", base)[0] == 0
+    assert called(capsys, "check", new, "--baseline", base)[0] == code
+
+
+def test_a_row_that_vanished_fails_and_one_that_appeared_does_not(pair, capsys, tmp_path):
+    base, _ = pair
+    less = save(tmp_path / "less", row(1e-3, **QUIET))
+    code, out, _ = called(capsys, "check", less, "--baseline", base)
+    assert code == 4
+    assert "gone=2" in last(out)
+    assert called(capsys, "check", base, "--baseline", less)[0] == 0
+    assert called(capsys, "check", less, "--baseline", base, "--only", "size == 16")[0] == 0
+
+
+def test_a_check_that_compared_no_number_is_no_pass(tmp_path, capsys):
+    absent = save(tmp_path / "absent", row(status="not_installed"))
+    code, out, _ = called(capsys, "check", absent, "--baseline", absent)
+    assert code == 6
+    assert last(out).startswith("mssbench: verdict=nothing_measured")
+    timed = save(tmp_path / "timed", row(1.0))  # no error, no count
+    assert called(capsys, "check", timed, "--baseline", timed)[0] == 6
+    assert called(capsys, "compare", absent, absent)[0] == 6
+
+
+def test_other_releases_make_counts_incomparable(pair, capsys, tmp_path):
+    base, _ = pair
+    facts = {"environments": {"f" * 12: {"versions": {"torch": "2.14.0"}}}, "runs": {}}
+    with RunFolder(tmp_path / "later") as folder:
+        folder.write_facts(facts)
+        identity = IDENTITY | {"environment": "f" * 12}
+        folder.finish([row(1e-3, size=n, identity=identity, **QUIET) for n in (16, 32, 64)])
+    code, _, err = called(capsys, "check", tmp_path / "later", "--baseline", base)
+    assert code == 5
+    assert "torch is 2.13.0 in base and 2.14.0 in new" in err
+    across = ["--across", "versions"]
+    code, out, _ = called(capsys, "check", tmp_path / "later", "--baseline", base, *across)
+    assert code == 0
+    assert "times were not compared" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "why"),
+    [(("check", "new", "--baseline", "bas"), 2, "there is no baseline 'bas'"),
+     (("check", "nowhere", "--baseline", "base"), 2, "there is no run in nowhere"),
+     (("check", "new", "--baseline", "base", "--fail-on", "second:3x"), 2,
+      "Did you mean 'seconds'"),
+     (("check", "new", "--baseline", "base", "--across", "cod"), 2, "Did you mean 'code'"),
+     (("compare", "base", "new", "--display", "all"), 2, "Unknown display 'all'"),
+     (("compare", "base", "new", "--by", "siz"), 2, "Did you mean 'size'"),
+     (("compare", "base", "new", "--only", "size > 99"), 2, "leaves no row of base"),
+     (("compare", "base", "other.csv"), 2, "is not a result table"),
+     (("compare", "base", "newer"), 2, "has schema 9"),
+     (("compare", "base", "apart"), 5, "no row in common")],
+)  # fmt: skip
+def test_bad_input_is_one_sentence_with_the_nearest_right_thing(
+    pair, capsys, tmp_path, arguments, code, why
+):
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    write(tmp_path / "newer", row(1.0) | {"schema": 9})
+    write(tmp_path / "apart", row(1.0, size=7))
+    found, out, err = called(capsys, *arguments)
+    assert (found, out) == (code, "")
+    assert why in err
+    assert err.count("\n") == 1
+
+
+def test_json_has_every_row_and_the_same_verdict(pair, capsys):
+    base, new = pair
+    code, out, _ = called(capsys, "compare", base, new, "--json")
+    found = json.loads(out)
+    assert (code, found["verdict"]) == (0, "pass")
+    assert [r["verdict"] for r in found["rows"]] == ["same", "same", "slower"]
+    assert found["geometric_means"][0]["rows"] == 3
+    code, out, _ = called(capsys, "check", new, "--baseline", base, "--json")
+    found = json.loads(out)
+    assert (code, found["exit_code"]) == (0, 0)
+    assert {g["gate"]: g["rows"] for g in found["gates"]}["root_error"] == 3
+    assert len(found["advice"]) == 1
+
+
+# Baselines.
+
+
+def test_a_baseline_is_saved_listed_shown_used_and_set_aside(pair, capsys, tmp_path):
+    base, new = pair
+    code, out, _ = called(capsys, "baseline", "save", base)
+    assert code == 0
+    assert "3 rows in results/baselines/tiny" in out
+    assert called(capsys, "check", base, "--baseline", "tiny")[0] == 0
+    assert called(capsys, "check", new, "--baseline", "tiny", "--fail-on", "seconds:50%")[0] == 1
+    assert called(capsys, "baseline", "save", new)[0] == 0
+    assert called(capsys, "check", new, "--baseline", "tiny", "--fail-on", "seconds:50%")[0] == 0
+    code, out, _ = called(capsys, "baseline", "list", "--json")
+    names = [b["name"] for b in json.loads(out)]
+    assert names[0] == "tiny"
+    assert len(names) == 2
+    assert names[1].startswith("tiny@20")
+    assert called(capsys, "check", base, "--baseline", names[1])[0] == 0
+    code, out, _ = called(capsys, "baseline", "show", "tiny")
+    assert "torch/eigh" in out
+    called(capsys, "baseline", "save", base, "--keep", "0")
+    assert [b["name"] for b in baseline.known()] == ["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "name", "why"),
+    [([row(status="not_installed")], "x", "no measured row"),
+     ([row(1.0), row(status="interrupted", size=9)], "x", "was stopped before 1 row"),
+     ([row(1.0)], "../x", "is not a word")],
+)  # fmt: skip
+def test_what_everything_would_pass_against_is_no_baseline(
+    tmp_path, monkeypatch, capsys, rows, name, why
+):
+    monkeypatch.chdir(tmp_path)
+    run = save(tmp_path / "run", *rows)
+    code, _, err = called(capsys, "baseline", "save", run, "--name", name)
+    assert code == 2
+    assert why in err
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_empty_list_says_how_to_begin(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = called(capsys, "baseline", "list")
+    assert (code, "baseline save RUN" in out) == (0, True)
