@@ -14,7 +14,7 @@ from statistics import fmean, median
 from typing import Any
 
 from mssbench import gates, paired
-from mssbench.compare import Change, Pair, alone
+from mssbench.compare import Change, Pair, alone, other_input, versions_agree
 from mssbench.engines.duel import Arm, Contest, Duel, Stopped, Taken
 from mssbench.engines.process import Setup
 from mssbench.judgement import Outcome, Verdict, outcome
@@ -25,6 +25,8 @@ from mssbench.records import Cell, quantile
 
 BASE, NEW, NULL = "base", "new", "null"
 _BUSY, _IDLE = 0.97, 0.5  # of the wall, the processor time of a call: below it something else ran
+_ALIKE = 0.05  # of two such shares: other work meets both sides, a wait of one is its own
+_CALM = "stop what else is running, and compare again"
 _MOST_UNSTABLE = 0.2  # of the rows, before no verdict of the run means anything
 
 
@@ -167,12 +169,12 @@ def _timed(pair: Mapping[str, Taken], arm: str) -> bool:
 def effect(base: Taken, new: Taken, device: str) -> float:
     """Ln of the ratio of the lower quartiles: of wall time, or where a core was taken, of its own.
 
-    Time of the processor knows nothing of other work, but neither of a method that sleeps: one that
-    does so by itself is compared by the wall.
+    Time of the processor knows nothing of other work, but neither of a method that waits: where
+    only one side's calls leave the core, the wall is what counts.
     """
     if device == "cpu":
         shares = [median(c / s for c, s in zip(t.cpu, t.seconds, strict=True)) for t in (base, new)]
-        if _IDLE < min(shares) < _BUSY:
+        if _IDLE < min(shares) < _BUSY and max(shares) - min(shares) < _ALIKE:
             return log(quantile(sorted(new.cpu), 0.25) / quantile(sorted(base.cpu), 0.25))
     return log(quantile(sorted(new.seconds), 0.25) / quantile(sorted(base.seconds), 0.25))
 
@@ -189,8 +191,7 @@ def conclude(
         if (e := evidence_of(n.screen, n.confirm, NULL, plan.device)) is not None
     }
     verdicts, usual = paired.verdicts(timed), paired.usual_scatter(timed)
-    versions = [f.get("versions") for name, f in facts.items() if name in (BASE, NEW)]
-    counts = len(versions) == 2 and versions[0] == versions[1]
+    counts = versions_agree(*(facts.get(name, {}) for name in (BASE, NEW)))
     changes = []
     for contest in plan.contests:
         key, note = contest.key, notes[contest.key]
@@ -198,15 +199,33 @@ def conclude(
         change = _by_rows(pair, counts=counts)
         if change is None and (evidence := timed.get(key)) is not None:
             change = _by_time(pair, evidence, verdicts[key], usual)
-        changes.append(change or Change(pair, Verdict.UNCLEAR, "a pair of processes gave no time"))
+        # ok in both at first, and later one of them did not answer
+        changes.append(change or Change(pair, Verdict.BROKEN, "a pair of processes gave no time"))
     found = paired.null(nulls)
-    doubts = list(filter(None, [found.doubtful]))
-    unstable = sum(e.noise is Noise.UNSTABLE for e in timed.values())
-    if unstable > _MOST_UNSTABLE * max(len(timed), 1):
-        doubts.append(f"{unstable} of {len(timed)} rows are unstable: too much else is running")
+    doubts = list(_doubts(found, nulls, timed))
+    if doubts:  # then what was found in new would be found in base as well
+        told = (Verdict.SLOWER, Verdict.FASTER)
+        why = "and base differs from itself, or too much else is running"
+        changes = [
+            replace(c, verdict=Verdict.UNCLEAR, reason=f"{c.reason}, {why}", advice=_CALM)
+            if c.verdict in told else c for c in changes
+        ]  # fmt: skip
     counted = Counter(str(c.verdict) for c in changes)
     came = outcome(counted, len(timed), doubtful=bool(doubts))
     return Result(tuple(changes), found, len(nulls), tuple(doubts), came, facts)
+
+
+def _doubts(
+    null: Null, nulls: Mapping[str, Evidence], timed: Mapping[str, Evidence]
+) -> Iterator[str]:
+    """Why no time of the run may be trusted."""
+    if null.doubtful:
+        yield null.doubtful
+    if timed and not nulls:
+        yield "base was held against itself in no row"
+    unstable = sum(e.noise is Noise.UNSTABLE for e in timed.values())
+    if unstable > _MOST_UNSTABLE * len(timed):
+        yield f"{unstable} of {len(timed)} rows are unstable: too much else is running"
 
 
 def _row(note: _Notes, arm: str, contest: Contest) -> dict[str, Any] | None:
@@ -230,12 +249,15 @@ def _by_rows(pair: Pair, *, counts: bool) -> Change | None:
         return replace(change, advice="")
     assert pair.base is not None
     assert pair.new is not None
+    if other_input(pair):
+        return Change(pair, Verdict.INCOMPARABLE, "base and new were given other inputs")
     if found := gates.by_status(pair.base, pair.new):
         return Change(pair, *found)
     # other methods make other work of it, and nobody calls that worse
     same = pair.base["method"] == pair.new["method"]
-    worse = list(gates.breaches(pair.base, pair.new, pair.new["method"], (), same_machine=True,
-                                counts=counts and same))  # fmt: skip
+    strict = counts and same  # otherwise rounding differs as it does between machines
+    worse = list(gates.breaches(pair.base, pair.new, pair.new["method"], (), same_machine=strict,
+                                counts=strict))  # fmt: skip
     if worse:
         return Change(pair, Verdict.WORSE, "; ".join(b.sentence for b in worse))
     return None
@@ -254,7 +276,7 @@ def _by_time(pair: Pair, e: Evidence, verdict: Verdict, usual: float) -> Change:
         Verdict.UNCLEAR: f"flagged, and {'unstable' if e.delta is None else 'not confirmed'}, "
         f"in {pairs}",
     }[verdict]
-    advice = "stop what else is running, and compare again" if verdict is Verdict.UNCLEAR else ""
+    advice = _CALM if verdict is Verdict.UNCLEAR else ""
     return Change(pair, verdict, reason, advice, ratio, low, high, least)
 
 

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print, exit. The only module that does either of the last two."""
+"""The command line: parse, call, print, exit. With cli_gate.py, the only one that exits."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mssbench import __version__, cli_gate
-from mssbench.errors import MssbenchError
+from mssbench.errors import MssbenchError, NotComparable
 from mssbench.options import Also, Device, Json, OnlyCells, Run, Set, Suite, words
 from mssbench.printing import output
 
@@ -17,9 +17,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-baselines = typer.Typer(help="Keep runs that others are held against.", no_args_is_help=True)
-app.add_typer(baselines, name="baseline")
 
 
 def _version(asked: bool) -> None:
@@ -189,4 +186,6 @@ def main() -> None:
         app()
     except MssbenchError as error:
         typer.echo(f"mssbench: {error}", err=True)
+        if isinstance(error, NotComparable):
+            typer.echo("mssbench: verdict=incomparable")
         sys.exit(error.exit_code)

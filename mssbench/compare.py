@@ -24,7 +24,7 @@ from mssbench.rows import Row
 from mssbench.table import records
 
 ACROSS = ("code", "machine", "problem", "versions")  # what two tables may differ in, if told
-LIBRARIES = ("torch", "numpy", "cupy", "triton")  # whose versions decide what a call is made of
+LIBRARIES = ("torch", "numpy", "cupy")  # whose versions decide what a call is made of
 _SAME_INPUT = 1e-6  # of a fingerprint: rounding moves it by less, another input by more
 Facts = Mapping[str, Any]
 
@@ -174,18 +174,28 @@ def _other_machine(_: Sequence[Pair], base: Side, new: Side) -> str:
     return f"base and new were measured in different environments ({difference(then, now)})"
 
 
+def versions_agree(base: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether two machines' facts name the same releases of the array libraries."""
+    return bool(base) and bool(new) and releases(base) == releases(new)
+
+
+def releases(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The public versions of the array libraries: 2.13.0+cpu is a build of 2.13.0."""
+    known = facts.get("versions", {})
+    return {k: str(known.get(k) or "none").partition("+")[0] for k in LIBRARIES}
+
+
 def _other_versions(_: Sequence[Pair], base: Side, new: Side) -> str:
     """Another release of a library makes the same call of other parts."""
 
     def versions(side: Side) -> dict[str, set[Any]]:
         facts = [f for f in side.environments().values() if f]
-        return {k: {f.get("versions", {}).get(k) for f in facts} for k in LIBRARIES}
+        return {k: {releases(f)[k] for f in facts} or {"unknown"} for k in LIBRARIES}
 
     ours, theirs = versions(base), versions(new)
     for name in LIBRARIES:
         if ours[name] != theirs[name]:
-            was, now = (", ".join(map(str, sorted(v, key=str))) or "unknown"
-                        for v in (ours[name], theirs[name]))  # fmt: skip
+            was, now = (", ".join(sorted(v)) for v in (ours[name], theirs[name]))
             return f"{name} is {was} in base and {now} in new: a call does other work"
     return ""
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from mssbench import gates
 from mssbench.compare import Change, Pair, Side, alone, by_time, matched, other_input, refuse
+from mssbench.errors import GateError
 from mssbench.judgement import Outcome, Verdict, outcome
 from mssbench.records import MEASURED
 from mssbench.rules import SECONDS, Rule
@@ -56,16 +57,43 @@ def check(
     pairs = matched(base, new)
     refuse(pairs, base, new, across, what=("problem", "versions"))
     same_machine = base.environments().keys() == new.environments().keys()
+    if any(r.column in _TIMES for r in rules):
+        refuse(pairs, base, new, across, what=("machine",))
+    _refuse_idle(pairs, rules)
+    terms = _Terms(tuple(rules), same_machine, counts="versions" not in across)
     tally = _Tally()
-    changes = tuple(_judge(pair, rules, same_machine, tally) for pair in pairs)
+    changes = tuple(_judge(pair, terms, tally) for pair in pairs)
     verdicts = Counter(str(c.verdict) for c in changes)
     drift = max(base.drift(), new.drift())
     advice = [by_time(p, drift) for p in pairs if _measured(p)] if same_machine else []
-    notes = [] if same_machine else ["times were not compared: measured on another machine"]
+    notes = [] if same_machine else ["no advice on times: measured in another environment"]
+    if not terms.counts:
+        notes.append("counts were not compared: --across versions")
     return Judged(
         changes, tally.tallies, tuple(c for c in advice if c.verdict in _TOLD), tuple(notes),
         outcome(verdicts, tally.measured),
     )  # fmt: skip
+
+
+class _Terms(NamedTuple):
+    """On what terms two rows are compared."""
+
+    rules: tuple[Rule, ...]
+    same_machine: bool
+    counts: bool
+
+
+def _refuse_idle(pairs: Sequence[Pair], rules: Sequence[Rule]) -> None:
+    """Raise GateError for a rule that no row answers to: it would pass for ever."""
+    rows = [p.base for p in pairs if p.base is not None and p.base["status"] in MEASURED]
+    for rule in rules:
+        if not rule.optional and not any(
+            r[rule.column] is not None and rule.covers(r["method"]) for r in rows
+        ):
+            raise GateError(
+                f"{rule.text!r} limits nothing: no measured row of the baseline has both a method "
+                f"that matches {rule.methods!r} and a number in {rule.column}."
+            )
 
 
 class _Tally:
@@ -92,7 +120,7 @@ def _measured(pair: Pair) -> bool:
     return all(row is not None and row["status"] in MEASURED for row in pair)
 
 
-def _judge(pair: Pair, rules: Sequence[Rule], same_machine: bool, tally: _Tally) -> Change:
+def _judge(pair: Pair, terms: _Terms, tally: _Tally) -> Change:
     if (change := alone(pair)) is not None:
         if change.verdict is Verdict.GONE:
             tally.add(["status"], ["status"])
@@ -100,14 +128,17 @@ def _judge(pair: Pair, rules: Sequence[Rule], same_machine: bool, tally: _Tally)
     base, new = pair
     assert base is not None
     assert new is not None
-    if other_input(pair):  # and told to compare it: of another input no error is the other's
-        return Change(pair, Verdict.UNFLAGGED, "another input: only its status was compared")
     if found := gates.by_status(base, new):
         tally.add(["status"], ["status"] if found[0] in (Verdict.BROKEN, Verdict.WORSE) else [])
         return Change(pair, *found)
-    method = new["method"]
-    looked = gates.looked_at(base, method, rules)
-    broken = list(gates.breaches(base, new, method, rules, same_machine=same_machine))
+    if other_input(pair):  # and told to compare it: of another input no error is the other's
+        tally.add(["status"], [])
+        return Change(pair, Verdict.UNFLAGGED, "another input: only its status was compared")
+    method, (rules, same_machine, counts) = new["method"], terms
+    looked = gates.looked_at(base, method, rules, counts=counts)
+    broken = list(
+        gates.breaches(base, new, method, rules, same_machine=same_machine, counts=counts)
+    )
     tally.add(["status", *looked], [b.column for b in broken])
     if not broken:
         return Change(pair, Verdict.UNFLAGGED, "")

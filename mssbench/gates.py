@@ -17,6 +17,8 @@ from mssbench.rules import Rule, chosen
 
 ERRORS = ("root_error", "residual", "gradient_error")
 COUNTS = ("nonfinite", "products", "operators", "launches", "saved_bytes")
+# From bad to worse.
+_RANK = (Status.OK, Status.INACCURATE, Status.IMPLAUSIBLE, Status.DIVERGED, Status.NONFINITE)
 _ASTRAY = (Status.DIVERGED, Status.NONFINITE)  # how far is no property of the method any more
 _DOUBLE = 2.0  # what an error may grow by: its last digit was an estimate
 _UNIT = {c.name: c.unit for c in SCHEMA}
@@ -60,8 +62,11 @@ def by_status(base: Row, new: Row) -> tuple[Verdict, str] | None:
         return Verdict.BROKEN, change
     if now is Status.OK:
         return (Verdict.ADDED if was in ABSENT else Verdict.FIXED), change
+    if now in MEASURED and was in MEASURED:
+        down = _RANK.index(now) > _RANK.index(was)
+        return (Verdict.WORSE if down else Verdict.UNFLAGGED), change
     if now in MEASURED:
-        return (Verdict.WORSE if was in MEASURED else Verdict.ADDED), change
+        return Verdict.ADDED, change
     return (Verdict.BROKEN if was in MEASURED else Verdict.UNFLAGGED), change
 
 
@@ -94,7 +99,7 @@ def breaches(
             limit = before
         by = rule.text if rule else ""
         if now is None:
-            if same_machine or name in ERRORS:  # elsewhere no profiler may see a launch
+            if same_machine or name != "launches":  # elsewhere no profiler may see one
                 yield Breach(name, before, None, limit, by)
         elif not now <= limit:
             yield Breach(name, before, now, limit, by)

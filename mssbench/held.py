@@ -8,12 +8,21 @@ from typing import Any, NamedTuple
 
 import torch
 
+from mssbench import arrays
 from mssbench.anchors import product_rule
-from mssbench.bench import Bench, Settings
+from mssbench.bench import Bench, Settings, Violation
 from mssbench.calls import Calls, calls
 from mssbench.classify import classify
 from mssbench.clock import Clock, CudaClock, HostClock, synchronizer, waits_for_device
-from mssbench.measure import inputs, library, methods_of, pair_of, refuse, rotation_of
+from mssbench.measure import (
+    forget_inputs,
+    inputs,
+    library,
+    methods_of,
+    pair_of,
+    refuse,
+    rotation_of,
+)
 from mssbench.provenance import code_hash
 from mssbench.records import Cell, Measurement, Status
 from mssbench.rotation import Rotation
@@ -81,6 +90,7 @@ def held(
         yield _row(cell, *classify(error)), 0.0, None
         return
     with library(cell.library), product_rule(cell.precision):
+        before = arrays.copy(rotation.first.a)
         try:
             values: dict[str, Any] = {}
             status, reason = Status.OK, ""
@@ -94,7 +104,10 @@ def held(
             timer = _timer(cell, what, rotation)
             found = Held(what, rotation, timer, synchronizer(cell.device))
             seconds = _warm(found, settings)
+            if not bool((before == rotation.first.a).all()):
+                raise Violation(f"{cell.forward} wrote into its input")
         except Exception as error:
+            forget_inputs()  # nobody knows what became of them
             yield _row(cell, *classify(error)), 0.0, None
             return
         gc.collect()

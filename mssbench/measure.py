@@ -134,12 +134,17 @@ def _measure(
                 if not bool((arrays.from_numpy(a64, like=x.a) == x.restore(x.a)).all()):
                     raise Violation(f"{cell.forward} wrote into its input")
         except BaseException:
-            _rotations.clear()  # nobody knows what became of them
+            forget_inputs()  # nobody knows what became of them
             raise
     return rows, bench.spoilt
 
 
 _rotations: dict[tuple[Any, ...], Rotation] = {}  # of one group of cells, which share it
+
+
+def forget_inputs() -> None:
+    """Make the inputs of the next cell anew."""
+    _rotations.clear()
 
 
 def rotation_of(cell: Cell, a64: np.ndarray, g64: np.ndarray) -> Rotation:

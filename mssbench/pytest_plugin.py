@@ -73,11 +73,14 @@ def mssbench(benchmark: Any) -> Callable[..., dict[str, Any]]:
     """Benchmark one pair, a registered method of yours among them; its row, with the errors.
 
     mssbench("torch/my_root", "loewner", size=64, batch=16, problem="logspec(condition=1e4)",
-    iterations=5): other axes and parameters are those of a suite. Skips what cannot run here.
+    iterations=5): other axes and parameters are those of a suite. Skips what cannot run here, and
+    fails what is wrong, unless `wrong=True` says that its errors are for the test to judge.
     """
 
-    def measured(forward: str, backward: str = "none", **given: Any) -> dict[str, Any]:
-        return bench(_cell(forward, backward, given), benchmark)
+    def measured(
+        forward: str, backward: str = "none", *, wrong: bool = False, **given: Any
+    ) -> dict[str, Any]:
+        return bench(_cell(forward, backward, given), benchmark, wrong=wrong)
 
     return measured
 
@@ -95,11 +98,13 @@ def _cell(forward: str, backward: str, given: dict[str, Any]) -> Any:
     return cells[0]
 
 
-def bench(cell: Any, benchmark: Any) -> dict[str, Any]:
+def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
     """Verify a cell and have it timed by pytest-benchmark; its row.
 
-    Skips what does not exist here, fails what raises, and expects the failure of what is wrong.
+    Skips what does not exist here, and fails what raises or is wrong; but a method that is declared
+    inexact may be wrong, and any may if that is for the caller to judge.
     """
+    from mssbench import methods
     from mssbench.bench import Settings
     from mssbench.export import where
     from mssbench.export.pytest_benchmark import KEY
@@ -122,8 +127,12 @@ def bench(cell: Any, benchmark: Any) -> dict[str, Any]:
         data = tuple(benchmark.stats.stats.data)
         row |= Timing(data, 1, seconds).statistics() | {"noise": ""}
     benchmark.extra_info[KEY] = row
-    if found.status is not Status.OK:
-        pytest.xfail(f"{found.status}: {found.reason}")
+    if found.status is not Status.OK and not wrong:
+        kinds = [("forward", cell.forward), ("backward", cell.backward)]
+        used = [methods.lookup(k, name) for k, name in kinds if name != "none"]  # type: ignore[arg-type]
+        if any(method.inexact for method in used):
+            pytest.xfail(f"{found.status}: {found.reason}")
+        pytest.fail(f"{found.status}: {found.reason}", pytrace=False)
     return row
 
 

@@ -165,7 +165,7 @@ class Column(NamedTuple):
     meaning: str
 
 
-PROTOCOL_VERSION = 3  # of the lines between a worker and its supervisor; see worker.py
+PROTOCOL_VERSION = 4  # of the lines between a worker and its supervisor; see worker.py
 # History of the schema: 1, the first; 2, root_mae; 3, passes, noise, counts, limits; 4, what tells
 # whether two runs had the same input, and how far its rounding may carry.
 SCHEMA_VERSION = 4

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import isfinite
 from typing import Any
@@ -30,6 +30,7 @@ class Rule:
     factor: float  # 1.5: by half
     methods: str  # a glob over labels as `show` has them: torch/newton_schulz k=5 *
     text: str  # as it was written
+    optional: bool = False  # whether it may have no row, as one of a suite has in a part of it
 
     def covers(self, method: str) -> bool:
         """Whether it is meant for a method, given by its label."""
@@ -69,7 +70,7 @@ def of_suite(document: Mapping[str, Any]) -> list[Rule]:
     if not isinstance(texts, Sequence) or not all(isinstance(t, str) for t in texts):
         raise GateError('[check] fail_on: write a list of texts, ["gradient_error:3x"].')
     try:
-        return [parse(text) for text in texts]
+        return [replace(parse(text), optional=True) for text in texts]
     except GateError as error:
         raise GateError(f"[check] fail_on: {error}") from None
 

@@ -122,11 +122,33 @@ def test_what_cannot_run_in_either_is_nothing_measured(tmp_path: Path, suite: Pa
     assert found(suite, python, python).outcome is Outcome.NOTHING_MEASURED
 
 
-def test_base_that_differs_from_itself_is_unclear(tmp_path: Path, suite: Path) -> None:
-    python = stand_in(tmp_path, process=0.08)
-    result = found(suite, python, python)
+def test_base_that_differs_from_itself_is_unclear_and_no_time_is_called_slower(
+    tmp_path: Path, suite: Path
+) -> None:
+    base = stand_in(tmp_path, process=0.08)
+    result = found(suite, base, stand_in(tmp_path, "slow", process=0.08, slower={"svd": 2.0}))
     assert result.outcome is Outcome.UNCLEAR
     assert "base" in result.doubts[0]
+    assert "slower" not in verdicts(result)
+    worse = stand_in(tmp_path, "worse", process=0.08, values={"root_error": 1e-3})
+    assert found(suite, base, worse).outcome is Outcome.REGRESSION  # which no noise makes
+
+
+def test_another_input_is_not_comparable(tmp_path: Path, suite: Path) -> None:
+    base = stand_in(tmp_path, values={"fingerprint": 1.0})
+    new = stand_in(tmp_path, "new", values={"fingerprint": 2.0})
+    assert found(suite, base, new).outcome is Outcome.INCOMPARABLE
+
+
+@pytest.mark.parametrize("name", ["smoke", "quick", "standard"])
+def test_a_shipped_suite_has_cells_of_one_device_to_compare(name: str) -> None:
+    from mssbench import suite as suites
+    from mssbench.commands.ab import _comparable
+
+    cells = _comparable(suites.load(suites.find(name), auto="cpu"))
+    assert {c.device for c in cells} == {"cpu"}
+    assert "torch" in {c.library for c in cells}
+    assert "cupy" not in {c.library for c in cells}  # which would be sent to a GPU
 
 
 def taken(seconds: float, share: float) -> Taken:
@@ -135,7 +157,13 @@ def taken(seconds: float, share: float) -> Taken:
 
 def test_where_a_core_was_taken_the_time_of_the_processor_counts() -> None:
     disturbed = Taken({}, (2e-3,) * 5, (1.5e-3,) * 5, 1)
-    assert effect(taken(1.5e-3, 1.0), disturbed, "cpu") == pytest.approx(0.0)
+    also = Taken({}, (2e-3,) * 5, (1.5e-3,) * 5, 1)
+    assert effect(Taken({}, (3e-3,) * 5, (2.25e-3,) * 5, 1), also, "cpu") == pytest.approx(
+        -0.405, abs=1e-3
+    )
+    assert effect(also, disturbed, "cpu") == pytest.approx(0.0)
+    # 20 % more that new waits for is new's own
+    assert effect(taken(1e-3, 1.0), taken(1.2e-3, 0.83), "cpu") == pytest.approx(0.182, abs=1e-3)
     assert effect(taken(1e-3, 1.0), taken(2e-3, 1.0), "cpu") == pytest.approx(0.693, abs=1e-3)
     # a method that sleeps uses little of a core by itself: the wall knows
     assert effect(taken(1e-3, 0.1), taken(2e-3, 0.05), "cpu") == pytest.approx(0.693, abs=1e-3)

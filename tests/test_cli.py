@@ -364,7 +364,8 @@ def test_a_run_into_pipes_is_quiet_and_ends_with_its_table(measured):
     first, last = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
     assert re.fullmatch(r"tiny: 1 of 1 cell to measure, about \d+ s", first)
     assert re.fullmatch(
-        rf"1 cell: 1 ok · \d+ s( \(.*\))? · (drift \d+ %, )?1 row \w+ · {folder}/run", last
+        rf"1 cell: 1 ok · \d+ s( \(.*\))? · (drift \d+ %( \(.*\))?, )?1 row \w+ · {folder}/run",
+        last,
     )
     assert len(done.stderr.splitlines()) == 2
     assert done.stdout.splitlines()[0] == "forward · sqrt · float64 · batch 2 · cpu · wall clock"

@@ -200,6 +200,51 @@ def test_a_seeded_fault_is_found(tmp_path, capsys, fault):
     assert called(capsys, "check", new, "--baseline", base)[0] == code
 
 
+def test_a_limit_that_limits_nothing_would_pass_for_ever(pair, capsys):
+    base, new = pair
+    for rule in ("torch/newton_shulz*:seconds:50%", "launches:10%", "gradient_error:3x"):
+        code, out, err = called(capsys, "check", new, "--baseline", base, "--fail-on", rule)
+        assert (code, out) == (2, "")
+        assert f"'{rule}' limits nothing" in err
+
+
+def test_a_limit_on_time_is_refused_on_another_machine(pair, capsys, tmp_path):
+    base, _ = pair
+    identity = IDENTITY | {"environment": "f" * 12}
+    with RunFolder(tmp_path / "there") as folder:
+        folder.write_facts(
+            {"environments": {"f" * 12: FACTS["environments"]["e" * 12]}, "runs": {}}
+        )
+        folder.finish([row(9.0, size=n, identity=identity, **QUIET) for n in (16, 32, 64)])
+    there = tmp_path / "there"
+    assert called(capsys, "check", there, "--baseline", base)[0] == 0
+    rule = ("--fail-on", "seconds:50%")
+    code, out, err = called(capsys, "check", there, "--baseline", base, *rule)
+    assert (code, "--across machine" in err) == (5, True)
+    assert last(out) == "mssbench: verdict=incomparable"
+    code, *_ = called(capsys, "check", there, "--baseline", base, *rule, "--across", "machine")
+    assert code == 1
+
+
+def test_of_another_input_the_status_counts_all_the_same(tmp_path, capsys):
+    base = save(tmp_path / "base", row(1.0, **QUIET), row(1.0, size=32, **QUIET))
+    other = {"fingerprint": 9.0}
+    new = save(tmp_path / "new", row(1.0, **QUIET),
+               row(1.0, size=32, **QUIET | other | {"status": "inaccurate"}))  # fmt: skip
+    assert called(capsys, "check", new, "--baseline", base)[0] == 5
+    assert called(capsys, "check", new, "--baseline", base, "--across", "problem")[0] == 4
+
+
+def test_builds_of_one_release_do_the_same_work(pair, capsys, tmp_path):
+    base, _ = pair
+    facts = {"environments": {"f" * 12: {"versions": {"torch": "2.13.0+cpu", "triton": "3.6"}}}}
+    with RunFolder(tmp_path / "build") as folder:
+        folder.write_facts(facts | {"runs": {}})
+        identity = IDENTITY | {"environment": "f" * 12}
+        folder.finish([row(1e-3, size=n, identity=identity, **QUIET) for n in (16, 32, 64)])
+    assert called(capsys, "check", tmp_path / "build", "--baseline", base)[0] == 0
+
+
 def test_a_row_that_vanished_fails_and_one_that_appeared_does_not(pair, capsys, tmp_path):
     base, _ = pair
     less = save(tmp_path / "less", row(1e-3, **QUIET))
@@ -231,9 +276,12 @@ def test_other_releases_make_counts_incomparable(pair, capsys, tmp_path):
     assert code == 5
     assert "torch is 2.13.0 in base and 2.14.0 in new" in err
     across = ["--across", "versions"]
+    with RunFolder(tmp_path / "later") as folder:  # a product more: that is how it is done now
+        more = QUIET | {"products": 2.0}
+        folder.finish([row(1e-3, size=n, identity=identity, **more) for n in (16, 32, 64)])
     code, out, _ = called(capsys, "check", tmp_path / "later", "--baseline", base, *across)
     assert code == 0
-    assert "times were not compared" in out
+    assert "counts were not compared" in out
 
 
 @pytest.mark.parametrize(
@@ -257,7 +305,8 @@ def test_bad_input_is_one_sentence_with_the_nearest_right_thing(
     write(tmp_path / "newer", row(1.0) | {"schema": 9})
     write(tmp_path / "apart", row(1.0, size=7))
     found, out, err = called(capsys, *arguments)
-    assert (found, out) == (code, "")
+    assert found == code
+    assert out == ("mssbench: verdict=incomparable\n" if code == 5 else "")
     assert why in err
     assert err.count("\n") == 1
 

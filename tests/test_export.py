@@ -4,11 +4,13 @@ import csv
 import io
 import json
 import xml.etree.ElementTree as ET
+from itertools import groupby
 
 import pytest
 from tables import called, row, write
 
 import mssbench
+from mssbench import samples
 from mssbench.commands import export as command
 from mssbench.export import FORMATS
 from mssbench.export.pytest_benchmark import stats
@@ -17,6 +19,7 @@ from mssbench.folder import RunFolder
 ROWS = (
     row(1e-3, spread=0.1, root=1e-6, products=3.0),
     row(2e-3, spread=0.1, root=1e-7, forward="svd"),
+    row(2e-3, phase="backward", backward="loewner", gradient=0.5, root=1e-7),
     row(3e-3, phase="step", backward="loewner", gradient=0.5, status="inaccurate",
         reason="gradient error 0.5 exceeds 0.1"),
     row(status="crashed", reason="<it> \x00 died | of `it`", size=32),
@@ -27,9 +30,10 @@ ROWS = (
 @pytest.fixture
 def run(tmp_path):
     with RunFolder(tmp_path / "a run") as folder:
-        for each in ROWS:
-            middle = each["seconds_median"]
-            folder.append([each], [[middle * 0.9, middle, middle * 1.1] if middle else []])
+        for _, group in groupby(ROWS, key=lambda r: r["cell_id"]):
+            cell = list(group)
+            middles = [r["seconds_median"] for r in cell]
+            folder.append(cell, [[m * 0.9, m, m * 1.1] if m else [] for m in middles])
         folder.finish(ROWS)
     return tmp_path / "a run"
 
@@ -57,7 +61,7 @@ def test_csv_has_every_column_and_row(run):
 def test_json_is_strict_and_has_the_facts(run):
     found = json.loads(text(run, "json"), parse_constant=pytest.fail)
     assert len(found["rows"]) == len(ROWS)
-    assert found["rows"][3]["seconds_median"] is None
+    assert found["rows"][4]["seconds_median"] is None
     assert {"environments", "runs", "schema"} <= found.keys()
 
 
@@ -65,7 +69,7 @@ def test_junit_tells_failed_broken_and_absent(run):
     root = ET.fromstring(text(run, "junit"))
     (suite,) = root
     counts = {k: suite.get(k) for k in ("tests", "failures", "errors", "skipped")}
-    assert counts == {"tests": "5", "failures": "1", "errors": "1", "skipped": "1"}
+    assert counts == {"tests": "6", "failures": "1", "errors": "1", "skipped": "1"}
     (error,) = suite.iter("error")
     assert error.get("message") == "crashed: <it>  died | of `it`"
     names = [(c.get("classname"), c.get("name")) for c in suite]
@@ -98,16 +102,20 @@ def test_bencher_takes_measures_by_name(run):
     assert first["latency"]["value"] == pytest.approx(1e6)
     assert first["latency"]["lower_value"] < 1e6 < first["latency"]["upper_value"]
     assert first["products"] == {"value": 3.0}
-    assert len(found) == 3
+    assert len(found) == 4
 
 
 def test_pytest_benchmark_json_comes_back_as_the_same_table(run, tmp_path, capsys):
     file = tmp_path / "bench.json"
     called(capsys, "export", run, "--to", "pytest-benchmark", "--out", file)
     code, out, _ = called(capsys, "import", file, "--out", tmp_path / "back")
-    assert (code, "3 rows" in out) == (0, True)
+    assert (code, "4 rows" in out) == (0, True)
     before, after = mssbench.load(run), mssbench.load(tmp_path / "back")
-    assert after.equals(before[before["seconds_median"].notna()].reset_index(drop=True))
+    timed = before[before["seconds_median"].notna()].sort_values("cell_id", kind="stable")
+    assert after.equals(timed.reset_index(drop=True))
+    kept = {k: v for k, v in samples.read(run).items() if v}
+    assert samples.read(tmp_path / "back") == kept
+    assert len(kept) == 4
     code, out, _ = called(capsys, "compare", run, tmp_path / "back")
     assert code == 0
 

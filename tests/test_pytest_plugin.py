@@ -25,8 +25,13 @@ def test_mine(mssbench):
     assert row["status"] == "ok"
     assert row["root_error"] < 1e-12
 
+WRONG = {"size": 8, "batch": 4, "iterations": 1, "problem": "logspec(condition=1e6)"}
+
 def test_wrong(mssbench):
-    mssbench("torch/newton_schulz", size=8, batch=4, iterations=1, problem="logspec(condition=1e6)")
+    mssbench("torch/newton_schulz", **WRONG)
+
+def test_judged(mssbench):
+    assert mssbench("torch/newton_schulz", wrong=True, **WRONG)["root_error"] > 0.1
 
 def test_absent(mssbench):
     mssbench("cupy/eigh", size=8, batch=4, device="cuda")
@@ -86,8 +91,8 @@ def test_saved_benchmarks_are_compared_by_pytest_benchmark(tmp_path: Path, suite
 def test_a_fixture_measures_methods_of_a_user(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(TEST)
     done = run(tmp_path, "-q", "-rxs", "test_mine.py")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed, 1 skipped, 1 xfailed" in done.stdout
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 failed, 2 passed, 1 skipped" in done.stdout
     assert "inaccurate" in done.stdout or "diverged" in done.stdout
 
 

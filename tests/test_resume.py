@@ -541,7 +541,7 @@ def test_another_environment_is_refused(
         run(suite, out, python=python)
     assert contents(out) == before
     (out / ENVIRONMENT).write_text('{"environments": {}, "runs": {}}')
-    with pytest.raises(RunError, match="its facts are not known"):
+    with pytest.raises(RunError, match="the facts of one are not known"):
         run(suite, out, python=python)
     assert run(suite, out, fresh=True, python=python).statuses["ok"] == 6
     facts = json.loads((out / ENVIRONMENT).read_text())["environments"]
@@ -607,7 +607,7 @@ def test_a_worker_that_speaks_another_protocol_is_refused(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mssbench.engines.process.PROTOCOL_VERSION", 99)
-    with pytest.raises(RunError, match="speaks protocol 3, this one speaks 99"):
+    with pytest.raises(RunError, match="speaks protocol 4, this one speaks 99"):
         run(load(write_suite(tmp_path)), out, python=python)
     assert not out.exists()
 

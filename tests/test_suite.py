@@ -294,7 +294,7 @@ EXCLUDABLE = {
 SHIPPED = ", ".join(sorted(suite.shipped()))
 REFUSED = {
     "top-level key": (GOOD + "[mesure]\n",
-        "Unknown key 'mesure'. Did you mean 'measure'? Known: axes, claim, description, "
+        "Unknown key 'mesure'. Did you mean 'measure'? Known: axes, check, claim, description, "
         "exclude, measure, method, name."),
     "no name": (GOOD.replace('name = "mine"', ""),
         "no 'name'. A suite has a name, [axes], and one [[method]] or more."),

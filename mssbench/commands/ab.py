@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 import mssbench
-from mssbench import ab, differences, units
+from mssbench import ab, differences, environment, units
 from mssbench.ab import Plan, Progress, Result
 from mssbench.commands.compare import change_data
 from mssbench.engines.duel import Contest
@@ -47,9 +48,8 @@ def compare(
     Raises RunError for a side that is neither an interpreter with mssbench, nor a revision of the
     checkout here, nor a method of the suite.
     """
-    devices = {c.device for c in suite.cells}
-    if len(devices) > 1:
-        raise RunError("ab compares on one device at a time. Choose --device cpu or --device cuda.")
+    suite = replace(suite, cells=_comparable(suite))
+    device = suite.cells[0].device
     settings = {"policy": asdict(_POLICY), "max_error": suite.measure["max_error"]}
     common = Setup(
         settings, tuple(str(p.resolve()) for p in also), suite.measure["timeout_seconds"],
@@ -58,7 +58,7 @@ def compare(
     with ExitStack() as stack, Takedown() as takedown:
         sides = [stack.enter_context(side(flag, name, suite, common))
                  for flag, name in (("base", base), ("new", new))]  # fmt: skip
-        plan = Plan(contests(*sides), sides[0].setup, sides[1].setup, devices.pop(), seed)
+        plan = Plan(contests(*sides), sides[0].setup, sides[1].setup, device, seed)
         log.print(Text(f"base: {sides[0].kind} {sides[0].name}; new: {sides[1].kind} "
                        f"{sides[1].name}; {units.count(len(plan.contests), 'cell')}"))  # fmt: skip
         with log.status("starting") as status:
@@ -72,6 +72,19 @@ def compare(
                 return ab.run(plan, watch, takedown.asked)
             except (ab.Stopped, KeyboardInterrupt):
                 return None
+
+
+def _comparable(suite: Suite) -> tuple[Cell, ...]:
+    """The cells of one device: of the GPU where there is one, else those that a CPU can run.
+
+    `auto` sends the cells of a library that knows no other device to a GPU that may not be here.
+    """
+    devices = {c.device for c in suite.cells}
+    device = environment.default_device() if len(devices) > 1 else devices.pop()
+    cells = tuple(c for c in suite.cells if c.device == device)
+    if not cells:
+        raise RunError(f"suite {suite.name} has no cell for {device}. Choose --device.")
+    return cells
 
 
 def contests(base: Side, new: Side) -> tuple[Contest, ...]:
@@ -109,7 +122,10 @@ def side(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Side]:
         cells = tuple(c for c in suite.cells if label(asdict(c)) == name)
         yield Side("method", name, _own(common), cells)
     elif (found := shutil.which(name)) is not None:
-        yield Side("interpreter", name, replace(common, python=found), suite.cells)
+        # the Python of this process runs the mssbench of this process, be it installed or not
+        own = Path(found).absolute() == Path(sys.executable).absolute()
+        setup = _own(common) if own else common
+        yield Side("interpreter", name, replace(setup, python=found), suite.cells)
     elif (commit := _commit(name)) is not None:
         with _checkout(commit) as path:
             yield Side("revision", f"{name} ({commit[:12]})", replace(common, path=str(path)),

@@ -1,6 +1,7 @@
 """`mssbench export` and `mssbench import`: a run in the formats of others, and back."""
 
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mssbench.files import replace
 from mssbench.folder import RunFolder
 from mssbench.labels import with_labels
 from mssbench.records import KEY
-from mssbench.rows import Row
+from mssbench.rows import Row, refuse_newer
 
 
 def exported(run: Path, to: str, only: str | None) -> str:
@@ -46,7 +47,8 @@ def imported(file: Path, out: Path) -> Text:
     try:
         document: Any = json.loads(file.read_text("utf-8"))
         found, facts, seconds = pytest_benchmark.rows(document)
-        rows = [_typed(row) for row in found]
+        rows = sorted(map(_typed, found), key=lambda row: row["cell_id"])
+        refuse_newer(file, (row["schema"] for row in rows if row["schema"]))
     except (OSError, UnicodeDecodeError) as error:
         raise TableError(f"{file} cannot be read: {error}.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -58,9 +60,10 @@ def imported(file: Path, out: Path) -> Text:
         )
     with RunFolder(out) as folder:
         folder.write_facts(facts)
-        for row in rows:
-            place = tuple(row[k] for k in samples.KEY)
-            folder.append([row], [seconds.get(place, [])])
+        for _, group in groupby(rows, key=lambda row: row["cell_id"]):
+            cell = list(group)
+            places = [tuple(row[k] for k in samples.KEY) for row in cell]
+            folder.append(cell, [seconds.get(place, []) for place in places])
         folder.finish(rows)
     return Text(f"{units.count(len(rows), 'row')} in {out}")
 

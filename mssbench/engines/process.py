@@ -25,7 +25,7 @@ CEILINGS_SECONDS = 120.0  # a second or so, but the first may load a library
 DYING_SECONDS = 10.0  # a core dump takes a while
 TICK_SECONDS = 0.2  # how long a stop or a silent death may stay unnoticed
 PRINTED_BYTES = 2**24  # of stderr that are kept: a method that prints must not fill the disk
-_PREPARING = (PREPARE_SECONDS, "preparing the problem and its reference took over")
+_PREPARING = "preparing the problem and its reference took over"
 
 
 class Slot(NamedTuple):
@@ -87,8 +87,11 @@ class Worker:
             "PYTHONUNBUFFERED": "1",
         }
         env.setdefault("OMP_NUM_THREADS", str(len(slot.cores)))
+        if setup.isolated:  # an arm has its own packages, and the threads that its core allows
+            env["OMP_NUM_THREADS"] = str(len(slot.cores))
+            env.pop("PYTHONPATH", None)
         if setup.path:
-            env["PYTHONPATH"] = os.pathsep.join(filter(None, [setup.path, env.get("PYTHONPATH")]))
+            env["PYTHONPATH"] = setup.path
         self._errors = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  (closed with the worker)
         options = ["-P"] if setup.isolated else []
         try:
@@ -138,11 +141,11 @@ class Worker:
 
     def ask(self, cell: Cell) -> Answer:
         """Have one cell measured; whatever happens to the process becomes an answer."""
-        return self._asked({"cell": asdict(cell)}, *_PREPARING)
+        return self._asked({"cell": asdict(cell)}, PREPARE_SECONDS, _PREPARING)
 
     def hold(self, cell: Cell, *, verify: bool) -> Answer:
         """Have a cell made ready to be sampled, its first output verified if asked."""
-        return self._asked({"hold": asdict(cell), "verify": verify}, *_PREPARING)
+        return self._asked({"hold": asdict(cell), "verify": verify}, PREPARE_SECONDS, _PREPARING)
 
     def sample(self, count: int) -> Answer:
         """Have one sample taken of the cell that is held."""
