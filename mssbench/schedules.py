@@ -35,6 +35,7 @@ class Schedule(NamedTuple):
     slope: float  # P'(0): how much rounding on a null direction grows
 
 
+@lru_cache  # a method asks in every call, which is timed
 def taylor(degree: int) -> Factor:
     """Factor of order (degree + 1) / 2 at 1: the Newton–Schulz family, (1.5, -0.5) for degree 3.
 
