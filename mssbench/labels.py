@@ -14,6 +14,8 @@ LABELS = {"backend": METHOD[:2], "pair": METHOD[:3], "method": METHOD}
 
 def with_labels(frame: pd.DataFrame) -> pd.DataFrame:
     """Adds `backend` (torch/eigh), `pair` (with its backward) and `method` (with parameters)."""
+    if set(LABELS) <= set(frame.columns):
+        return frame
     chosen = frame[list(METHOD)]
     kinds = chosen.drop_duplicates()
     labels = [_labels(*key) for key in kinds.itertuples(index=False, name=None)]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from pace import slowness
 from tables import CONTROL, called, mssbench, row, write
 from test_pivot import EIGH, NS, SMALL, SVD
 
@@ -231,7 +232,7 @@ def test_a_dry_run_of_ten_thousand_cells_takes_two_seconds_at_most():
         seconds_of("run", "quick", "--dry-run", "--json", "--set", "seed=0:104:+1")
         for _ in range(3)
     ]
-    assert min(spent) < 2, spent
+    assert min(spent) < 2 * slowness(), spent
 
 
 @pytest.fixture(scope="module")
@@ -259,8 +260,8 @@ def large(tmp_path_factory):
     ids=["sixth", "tenth", "all"],
 )
 def test_a_table_of_100_000_rows_is_shown_in_two_seconds(large, flags):
-    spent = [seconds_of("show", large, *flags) for _ in range(2)]
-    assert min(spent) < 2, spent
+    spent = [seconds_of("show", large, *flags) for _ in range(3)]
+    assert min(spent) < 2 * slowness(), spent
 
 
 def test_the_time_of_show_does_not_grow_faster_than_the_table(large):
@@ -280,7 +281,7 @@ def test_the_time_of_show_does_not_grow_faster_than_the_table(large):
 
 def test_help_is_there_at_once():
     spent = [seconds_of("--help") for _ in range(5)]
-    assert statistics.median(spent) < 0.4, spent
+    assert statistics.median(spent) < 0.4 * slowness(), spent
 
 
 @pytest.mark.parametrize("command", ["run", "show", "claims", "list", "doctor", "merge"])

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+from pace import slowness
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from mssbench import suite
@@ -44,7 +45,7 @@ def test_own_cost_of_a_cell_is_at_most_5_ms() -> None:
     for _ in range(3):
         spent = spent_by([*CELLS, *CELLS])[len(CELLS) :]
         medians.append(statistics.median(s["own"] for s in spent))
-        if medians[-1] <= 5e-3:
+        if medians[-1] <= 5e-3 * slowness():
             return
     pytest.fail(f"own cost of the median cell: {min(medians) * 1e3:.1f} ms")
 
@@ -64,7 +65,7 @@ def test_help_takes_less_than_04_s(benchmark: BenchmarkFixture) -> None:
         )
 
     benchmark.pedantic(help_, rounds=5, warmup_rounds=1)
-    assert benchmark.stats.stats.min < 0.4
+    assert benchmark.stats.stats.min < 0.4 * slowness()
 
 
 @pytest.mark.benchmark(group="suite")
@@ -76,7 +77,7 @@ def test_ten_thousand_cells_expand_in_half_a_second(benchmark: BenchmarkFixture)
 
     loaded = benchmark.pedantic(expand, rounds=3, warmup_rounds=1)
     assert len(loaded.cells) > 10_000
-    assert benchmark.stats.stats.min / len(loaded.cells) < 50e-6
+    assert benchmark.stats.stats.min / len(loaded.cells) < 50e-6 * slowness()
 
 
 @pytest.mark.benchmark(group="command line")
@@ -91,7 +92,7 @@ def test_a_dry_run_of_ten_thousand_cells_takes_two_seconds(benchmark: BenchmarkF
 
     benchmark.pedantic(dry_run, rounds=3)
     assert cells[0] >= 10_000
-    assert benchmark.stats.stats.min < 2.0
+    assert benchmark.stats.stats.min < 2.0 * slowness()
 
 
 def test_the_clock_itself_costs_less_than_two_microseconds_a_block() -> None:
@@ -99,11 +100,12 @@ def test_the_clock_itself_costs_less_than_two_microseconds_a_block() -> None:
 
     clock = HostClock()
     seconds = min(clock.block(lambda _: None, [None]) for _ in range(1000))
-    assert seconds < 2e-6
+    limit = slowness()
+    assert seconds < 2e-6 * limit
     start = time.perf_counter()
     for _ in range(1000):
         clock.block(lambda _: None, [None])
-    assert (time.perf_counter() - start) / 1000 < 20e-6
+    assert (time.perf_counter() - start) / 1000 < 20e-6 * limit
 
 
 @pytest.mark.parametrize("name", ["newton_schulz", "minimax_hybrid", "minimax", "pade", "taylor"])

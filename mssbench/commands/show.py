@@ -70,7 +70,7 @@ def _chosen(path: Path, where: str | None) -> pd.DataFrame:
     if where is None:
         if frame.empty:
             raise TableError(f"{path} has no row yet.")
-        return frame
+        return with_labels(frame)
     labelled = with_labels(frame)
     try:
         chosen = select(labelled, where)
