@@ -1,13 +1,13 @@
 """An exception as a row has it: the status of what raised it, and the reason in words."""
 
-from mssbench.errors import InputError, NotInstalled, Unavailable, Unsupported
+from mssbench.errors import InputError, NotInstalled, RegistryError, Unavailable, Unsupported
 from mssbench.records import Status
 
 
 def classify(error: BaseException) -> tuple[Status, str]:
     """The status and reason of a cell whose method raised `error`."""
     name, text = type(error).__name__, str(error)
-    if isinstance(error, Unsupported):
+    if isinstance(error, Unsupported | RegistryError):  # another mssbench may not know a method
         return Status.UNSUPPORTED, text
     if isinstance(error, InputError):  # the same, out of a backward that autograd called
         return Status.UNSUPPORTED, text.removesuffix(".")

@@ -1,15 +1,22 @@
 """The commands that hold runs against each other, keep them, and hand them on. See cli.py."""
 
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from mssbench.errors import MssbenchError
+from mssbench.judgement import Outcome
 from mssbench.options import (
     Across,
     Also,
     Device,
     Display,
+    FailOn,
     GitHub,
     Json,
     OnlyCells,
@@ -20,6 +27,14 @@ from mssbench.options import (
     words,
 )
 from mssbench.printing import output, write
+
+
+class Inconclusive(StrEnum):
+    """What an unclear comparison is for whoever asked."""
+
+    PASS = "pass"  # noqa: S105  (a word, not a secret)
+    FAIL = "fail"
+
 
 baselines = typer.Typer(help="Keep runs that others are held against.", no_args_is_help=True)
 
@@ -52,20 +67,18 @@ def compare(
     from mssbench.commands import compare as command
 
     command.check_display(display)
-    found = command.compared(base, new, words(across), words(by), only)
-    if github:
-        _notify("mssbench compare", found.outcome, found.comparison)
-    output(command.compared_data(found) if as_json else command.compared_tables(found, display))
-    raise typer.Exit(found.outcome.exit_code)
+    with _github("mssbench compare", told=github) as tell:
+        found = command.compared(base, new, words(across), words(by), only)
+        code = found.outcome.exit_code
+        tell(found, code)
+    shapes = command.compared_tables(found, display)
+    _end(command.compared_data(found, code) if as_json else shapes, code)
 
 
 def check(
     run: Run,
     baseline: Annotated[str, typer.Option(help="A saved baseline, or the folder of a run.")],
-    fail_on: Annotated[
-        list[str],
-        typer.Option(metavar="[METHODS:]COLUMN:LIMIT", help="seconds:50%, gradient_error:3x, ..."),
-    ] = [],  # noqa: B006
+    fail_on: FailOn = [],  # noqa: B006
     only: OnlyRows = None,
     across: Across = "",
     display: Display = "simple",
@@ -80,11 +93,12 @@ def check(
     from mssbench.commands import compare as command
 
     command.check_display(display)
-    found = command.checked(run, baseline, fail_on, words(across), only)
-    if github:
-        _notify("mssbench check", found.outcome, found)
-    output(command.checked_data(found) if as_json else command.checked_tables(found, display))
-    raise typer.Exit(found.outcome.exit_code)
+    with _github("mssbench check", told=github) as tell:
+        found = command.checked(run, baseline, fail_on, words(across), only)
+        code = found.outcome.exit_code
+        tell(found, code)
+    shapes = command.checked_tables(found, display)
+    _end(command.checked_data(found, code) if as_json else shapes, code)
 
 
 def ab(
@@ -97,7 +111,13 @@ def ab(
     only: OnlyCells = None,
     device: Device = None,
     also: Also = [],  # noqa: B006
-    seed: Annotated[str, typer.Option(help="Of every random order.")] = "0",
+    fail_on: FailOn = [],  # noqa: B006
+    seed: Annotated[
+        str | None, typer.Option(help="Of every random order. [default: another each time]")
+    ] = None,
+    inconclusive: Annotated[
+        Inconclusive, typer.Option(help="What it is when this machine cannot tell.")
+    ] = Inconclusive.FAIL,
     display: Display = "simple",
     github: GitHub = False,
     as_json: Json = False,
@@ -106,7 +126,7 @@ def ab(
 
     The gate for time: screens all cells, confirms what stands out in fresh pairs, and compares base
     with itself. Exit code: 0 pass, 1 regression, 2 misuse, 3 unclear, 4 cells are broken or gone,
-    6 nothing was measured, 130 interrupted.
+    5 other inputs, 6 nothing was measured, 130 interrupted.
     """
     from mssbench.commands import ab as command
     from mssbench.commands import compare as shared
@@ -114,16 +134,14 @@ def ab(
     from mssbench.console import make_console
 
     shared.check_display(display)
-    chosen = runs.choose(suite, set_, only, None, device, also)
-    found = command.compare(chosen, base, new, also, seed, make_console(stderr=True))
-    if found is None:
-        text, code = command.interrupted()
-        output([text])
-        raise typer.Exit(code)
-    if github:
-        _notify("mssbench ab", found.outcome, found)
-    output(command.data(found) if as_json else command.tables(found, display))
-    raise typer.Exit(found.outcome.exit_code)
+    with _github("mssbench ab", told=github) as tell:
+        chosen = runs.choose(suite, set_, only, None, device, also)
+        log, drawn = make_console(stderr=True), seed if seed is not None else secrets.token_hex(4)
+        found = command.compare(chosen, base, new, also, fail_on, drawn, log)
+        excused = found.outcome is Outcome.UNCLEAR and inconclusive is Inconclusive.PASS
+        code = 0 if excused else found.outcome.exit_code
+        tell(found, code, found.doubts)
+    _end(command.data(found, code) if as_json else command.tables(found, display), code)
 
 
 def export(
@@ -187,9 +205,26 @@ def show_baseline(
     output(shown.show_data(*where) if as_json else shown.show(*where))
 
 
-def _notify(title: str, outcome: Any, found: Any) -> None:
-    """Tell GitHub; its annotations are read from either stream, and stdout may be JSON."""
+@contextmanager
+def _github(title: str, *, told: bool) -> Iterator[Callable[..., None]]:
+    """Tell GitHub of what is found, or of the error that kept it from being found.
+
+    Annotations are read from either stream, and stdout may be JSON.
+    """
     from mssbench import github
 
-    for line in github.report(title, outcome, found.verdicts, found.changes):
-        typer.echo(line, err=True)
+    def say(lines: Iterable[str]) -> None:
+        for line in lines:
+            typer.echo(line, err=True)
+
+    try:
+        yield lambda *found: say(github.report(title, *found)) if told else None
+    except MssbenchError as error:
+        if told:
+            say(github.refused(title, error))
+        raise
+
+
+def _end(what: Any, code: int) -> NoReturn:
+    output(what)
+    raise typer.Exit(code)

@@ -243,6 +243,9 @@ def alone(pair: Pair) -> Change | None:
     if pair.new is None:
         return Change(pair, Verdict.GONE, "not in new", "measure it, or save a new baseline")
     if pair.base is None:
+        status = Status(pair.row["status"])
+        if gates.failed(status):
+            return Change(pair, Verdict.BROKEN, f"not in base, {status}: {pair.row['reason']}")
         return Change(pair, Verdict.ADDED, "not in base")
     return None
 

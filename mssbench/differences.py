@@ -12,7 +12,7 @@ from mssbench import units
 from mssbench.compare import Change, Comparison
 from mssbench.errors import TableError, unknown
 from mssbench.gate import Judged, Tally
-from mssbench.judgement import Verdict
+from mssbench.judgement import QUIET, Verdict
 from mssbench.labels import METHOD
 from mssbench.pivot import spoken
 from mssbench.records import KEY
@@ -29,7 +29,6 @@ _ORDER = (
     Verdict.BROKEN, Verdict.GONE, Verdict.WORSE, Verdict.SLOWER, Verdict.INCOMPARABLE,
     Verdict.UNCLEAR, Verdict.FIXED, Verdict.FASTER, Verdict.ADDED, Verdict.SAME, Verdict.UNFLAGGED,
 )  # fmt: skip
-QUIET = (Verdict.SAME, Verdict.UNFLAGGED)
 _REASONED = (Verdict.BROKEN, Verdict.WORSE, Verdict.FIXED)  # of which times are not the news
 _MOST = 40  # rows of a table that people read; --json has all
 _CLOCK = ("phase", "clock", "cache")
@@ -54,8 +53,8 @@ def judged(found: Judged, display: str) -> Iterator[RenderableType]:
     yield _tallies(found.tallies)
     loud = [c for c in found.changes if c.verdict not in QUIET]
     yield from changes(loud, "explain")
-    for note in found.notes:
-        yield Text(note, "dim")
+    for remark in found.remarks:
+        yield Text(remark, "dim")
     if found.advice:
         yield Text("\nadvice, which fails nothing: against a stored table these times differ")
         yield from changes(found.advice, display)

@@ -36,7 +36,7 @@ class Judged:
     changes: tuple[Change, ...]  # by the gates alone
     tallies: tuple[Tally, ...]
     advice: tuple[Change, ...]  # slower and faster rows, where times can be compared
-    notes: tuple[str, ...]  # what was not compared, and why
+    remarks: tuple[str, ...]  # what was not compared, and why
     outcome: Outcome
 
     @property
@@ -66,11 +66,11 @@ def check(
     verdicts = Counter(str(c.verdict) for c in changes)
     drift = max(base.drift(), new.drift())
     advice = [by_time(p, drift) for p in pairs if _measured(p)] if same_machine else []
-    notes = [] if same_machine else ["no advice on times: measured in another environment"]
+    remarks = [] if same_machine else ["no advice on times: measured in another environment"]
     if not terms.counts:
-        notes.append("counts were not compared: --across versions")
+        remarks.append("counts were not compared: --across versions")
     return Judged(
-        changes, tally.tallies, tuple(c for c in advice if c.verdict in _TOLD), tuple(notes),
+        changes, tally.tallies, tuple(c for c in advice if c.verdict in _TOLD), tuple(remarks),
         outcome(verdicts, tally.measured),
     )  # fmt: skip
 

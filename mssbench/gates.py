@@ -67,7 +67,13 @@ def by_status(base: Row, new: Row) -> tuple[Verdict, str] | None:
         return (Verdict.WORSE if down else Verdict.UNFLAGGED), change
     if now in MEASURED:
         return Verdict.ADDED, change
-    return (Verdict.BROKEN if was in MEASURED else Verdict.UNFLAGGED), change
+    broke = was in MEASURED or (was in ABSENT and failed(now))
+    return (Verdict.BROKEN if broke else Verdict.UNFLAGGED), change
+
+
+def failed(status: Status) -> bool:
+    """Whether a cell was tried and gave no number: neither measured, nor absent, nor stopped."""
+    return status not in MEASURED and status not in ABSENT and status is not Status.INTERRUPTED
 
 
 def looked_at(base: Row, method: str, rules: Sequence[Rule], *, counts: bool = True) -> list[str]:

@@ -8,12 +8,35 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from mssbench import units
 from mssbench.compare import Change
+from mssbench.errors import MssbenchError, NotComparable
 from mssbench.export import where
 from mssbench.export.markdown import escaped, row_of
-from mssbench.judgement import Outcome, Verdict
+from mssbench.judgement import QUIET, Outcome, Verdict
+
+
+class Found(Protocol):
+    """What a comparison of any kind came to."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """The verdict of all of it."""
+
+    @property
+    def verdicts(self) -> Mapping[str, int]:
+        """How many rows of each."""
+
+    @property
+    def changes(self) -> Sequence[Change]:
+        """Of every row."""
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What was not compared, and what else a reader should know."""
+
 
 _LEVEL = {
     Verdict.BROKEN: "error", Verdict.GONE: "error", Verdict.WORSE: "error",
@@ -49,14 +72,13 @@ def _property(text: str) -> str:
     return _message(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def summary(
-    title: str, found: Outcome, verdicts: Mapping[str, int], changes: Sequence[Change]
-) -> str:
+def summary(title: str, found: Found, doubts: Sequence[str] = ()) -> str:
     """Markdown: the verdict, how many rows of each, and a table of those that changed."""
-    counts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(verdicts.items()))
-    lines = [f"### {escaped(title)}: {found}", "", counts or "no row", ""]
-    quiet = (Verdict.SAME, Verdict.UNFLAGGED)
-    loud = [c for c in changes if c.verdict not in quiet]
+    counts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(found.verdicts.items()))
+    lines = [f"### {escaped(title)}: {found.outcome}", "", counts or "no row", ""]
+    for remark in (*doubts, *found.remarks):
+        lines += [escaped(remark), ""]
+    loud = [c for c in found.changes if c.verdict not in QUIET]
     if loud:
         lines += [row_of(["verdict", "method", "where", "base", "new", "ratio", "why"]),
                   row_of(["---"] * 7)]  # fmt: skip
@@ -72,23 +94,38 @@ def summary(
     return "\n".join(lines) + "\n"
 
 
-def report(
-    title: str, found: Outcome, verdicts: Mapping[str, int], changes: Sequence[Change]
-) -> list[str]:
+def report(title: str, found: Found, code: int, doubts: Sequence[str] = ()) -> list[str]:
     """Write summary and outputs where GitHub asks for them; the annotations, to be printed.
+
+    code: of the process. doubts: why times of it may not be trusted.
 
     Outside of GitHub nothing is written, and the annotations are all there is.
     """
-    if path := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(summary(title, found, verdicts, changes))
-    if path := os.environ.get("GITHUB_OUTPUT"):
-        values = {"verdict": str(found), "exit_code": str(found.exit_code)}
-        values |= {str(v): str(verdicts.get(v, 0)) for v in Verdict}
-        values["reasons"] = "\n".join(_sentence(c) for c in changes if c.verdict in _LEVEL)
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.writelines(_output(name, value) for name, value in values.items())
-    return list(annotations(title, changes))
+    values = {"verdict": str(found.outcome), "exit_code": str(code)}
+    values |= {str(v): str(found.verdicts.get(v, 0)) for v in Verdict}
+    values["reasons"] = "\n".join(_sentence(c) for c in found.changes if c.verdict in _LEVEL)
+    _write(summary(title, found, doubts), values)
+    head = f"::warning title={_property(f'{title}: {found.outcome}')}::"
+    return [*annotations(title, found.changes), *(head + _message(doubt) for doubt in doubts)]
+
+
+def refused(title: str, error: MssbenchError) -> list[str]:
+    """The same where nothing was compared, and why."""
+    verdict = str(Outcome.INCOMPARABLE) if isinstance(error, NotComparable) else "misuse"
+    values = {"verdict": verdict, "exit_code": str(error.exit_code), "reasons": str(error)}
+    _write(f"### {escaped(title)}: {verdict}\n\n{escaped(str(error))}\n", values)
+    return [f"::error title={_property(f'{title}: {verdict}')}::{_message(str(error))}"]
+
+
+def _write(summary: str, outputs: Mapping[str, str]) -> None:
+    texts = {
+        "GITHUB_STEP_SUMMARY": summary,
+        "GITHUB_OUTPUT": "".join(_output(*item) for item in outputs.items()),
+    }
+    for name, text in texts.items():
+        if path := os.environ.get(name):
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(text)
 
 
 def _output(name: str, value: str) -> str:

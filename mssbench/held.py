@@ -14,6 +14,7 @@ from mssbench.bench import Bench, Settings, Violation
 from mssbench.calls import Calls, calls
 from mssbench.classify import classify
 from mssbench.clock import Clock, CudaClock, HostClock, synchronizer, waits_for_device
+from mssbench.guard import watched
 from mssbench.measure import (
     forget_inputs,
     inputs,
@@ -27,7 +28,7 @@ from mssbench.provenance import code_hash
 from mssbench.records import Cell, Measurement, Status
 from mssbench.rotation import Rotation
 from mssbench.sampling import Spent, warm
-from mssbench.truth import truth_of
+from mssbench.truth import Truth, truth_of
 
 
 class Sample(NamedTuple):
@@ -35,16 +36,15 @@ class Sample(NamedTuple):
 
     seconds: float
     cpu: float
+    flags: tuple[str, ...]  # what disturbed it, of noise.MEANING
 
 
 class Held:
     """Takes samples of a cell's forward, or of its step where it has a backward."""
 
-    def __init__(
-        self, what: Calls, rotation: Rotation, clock: Clock, synchronize: Callable[[], None]
-    ) -> None:
-        self._what, self._rotation, self._clock = what, rotation, clock
-        self._synchronize = synchronize
+    def __init__(self, what: Calls, rotation: Rotation, clock: Clock, device: str) -> None:
+        self._what, self._rotation, self._clock, self._device = what, rotation, clock, device
+        self._synchronize = synchronizer(device)
 
     def prepare(self) -> Any:
         """What the next call consumes: an input that the one before had not."""
@@ -58,9 +58,13 @@ class Held:
     def sample(self, count: int) -> Sample:
         """One sample of so many calls."""
         prepared = [self.prepare() for _ in range(count)]
-        busy = time.process_time()
-        seconds = self._clock.block(self._what.call, prepared)
-        return Sample(seconds / count, (time.process_time() - busy) / count)
+        with watched(self._device) as watch:
+            busy = time.process_time()
+            seconds = self._clock.block(self._what.call, prepared)
+            busy = time.process_time() - busy
+            if self._device == "cuda":
+                watch.look()
+        return Sample(seconds / count, busy / count, tuple(watch.flags))
 
 
 def phase(cell: Cell) -> str:
@@ -75,11 +79,12 @@ def clock(cell: Cell) -> str:
 
 @contextmanager
 def held(
-    cell: Cell, settings: Settings, *, verify: bool
+    cell: Cell, settings: Settings, announce: Callable[[], None] = lambda: None, *, verify: bool
 ) -> Iterator[tuple[Measurement, float, Held | None]]:
     """The row of a cell, verified if asked; seconds of a warm call; and what takes samples of it.
 
-    Whatever a method does becomes the row; it is held where that has no failure.
+    announce: called when the method is about to run. Whatever it does becomes the row; it is held
+    where that has no failure.
     """
     try:
         forward, backward = methods_of(cell)
@@ -90,21 +95,21 @@ def held(
         yield _row(cell, *classify(error)), 0.0, None
         return
     with library(cell.library), product_rule(cell.precision):
-        before = arrays.copy(rotation.first.a)
+        turn = rotation.all[1].a  # of the first warm call; the very first input has no turn
+        before = arrays.copy(turn)
         try:
             values: dict[str, Any] = {}
             status, reason = Status.OK, ""
-            if verify:
-                truth = truth_of(
-                    cell.function, cell.problem, cell.size, cell.batch, cell.seed, cell.precision
-                )
+            truth = _truth(cell) if verify else None
+            announce()
+            if truth is not None:
                 bench = Bench(cell, pair, rotation, truth, settings, Spent())
                 status, reason, values = bench.verified(phase(cell))
             what = calls(pair, cell.library, phase(cell))
             timer = _timer(cell, what, rotation)
-            found = Held(what, rotation, timer, synchronizer(cell.device))
+            found = Held(what, rotation, timer, cell.device)
             seconds = _warm(found, settings)
-            if not bool((before == rotation.first.a).all()):
+            if not bool((before == turn).all()):
                 raise Violation(f"{cell.forward} wrote into its input")
         except Exception as error:
             forget_inputs()  # nobody knows what became of them
@@ -117,6 +122,10 @@ def held(
             yield _row(cell, status, reason, values | {"code_hash": hashed}), seconds, found
         finally:
             gc.enable()
+
+
+def _truth(cell: Cell) -> Truth:
+    return truth_of(cell.function, cell.problem, cell.size, cell.batch, cell.seed, cell.precision)
 
 
 def _row(cell: Cell, status: Status, reason: str, values: dict[str, Any] | None = None) -> Any:

@@ -50,6 +50,8 @@ _EXIT_CODES = {
     Outcome.NOTHING_MEASURED: 6,
     Outcome.INTERRUPTED: 130,
 }
+# What nobody needs to act on.
+QUIET = (Verdict.SAME, Verdict.UNFLAGGED)
 _TOLD = (Verdict.SLOWER, Verdict.WORSE, Verdict.BROKEN, Verdict.GONE, Verdict.UNCLEAR)
 
 

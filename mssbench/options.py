@@ -20,6 +20,10 @@ OnlyRows = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda, for every cell.")]
 Also = Annotated[list[Path], typer.Option(help="Python file with methods of your own; repeatable.")]
+FailOn = Annotated[
+    list[str],
+    typer.Option(metavar="[METHODS:]COLUMN:LIMIT", help="seconds:50%, gradient_error:3x, ..."),
+]
 Across = Annotated[
     str, typer.Option(metavar="WORD,..", help="Compare what differs in: code, machine, ...")
 ]

@@ -12,7 +12,7 @@ With this rule 0 of 48 identical comparisons of 16 cells failed, where rules on 
 20 to 80 % of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, inf, log, sqrt
 from statistics import fmean, median, stdev
@@ -24,6 +24,7 @@ SCREEN_PAIRS, CONFIRM_PAIRS, ROUNDS = 3, 5, 15
 NULL_SHARE, FEWEST_NULL = 0.1, 8  # of the cells, those in which base meets itself
 SCREEN = log(1.03)
 _ALPHA = 0.05
+_CHANCE = 0.1  # of a list that is worth a look
 _POWER = 0.8  # with which the detectable slowdown is found
 _FLOOR = {"cpu": 10e-6, "cuda": 2e-6}  # seconds that a sample must change by
 
@@ -37,6 +38,7 @@ class Evidence:
     window: float = inf  # seconds of a sample of base
     noise: Noise = Noise.QUIET
     device: str = "cpu"
+    limit: float | None = None  # the factor that somebody allows, in place of what noise does
 
     @property
     def flagged(self) -> bool:
@@ -56,7 +58,9 @@ class Evidence:
     @property
     def delta(self) -> float | None:
         """The least effect that matters; None where the noise allows no verdict."""
-        return None if self.noise is Noise.UNSTABLE else log(1 + DELTA[self.noise])
+        if self.noise is Noise.UNSTABLE:
+            return None
+        return log(self.limit if self.limit is not None else 1 + DELTA[self.noise])
 
     def interval(self) -> tuple[float, float]:
         """Of the mean effect, 90 %."""
@@ -99,16 +103,33 @@ def _matters(e: Evidence) -> bool:
 
 def _p_value(e: Evidence) -> float:
     """One-sided, of no effect in the direction that was flagged; 1 where it was not confirmed."""
-    n = len(e.confirm)
+    return _one_sided([x if e.slower else -x for x in e.confirm])
+
+
+def _one_sided(effects: Sequence[float]) -> float:
+    """How likely a mean as large as theirs is by chance; 1 for fewer than two."""
+    n = len(effects)
     if n < 2:
         return 1.0
-    effects = [x if e.slower else -x for x in e.confirm]
     scatter = stdev(effects)
     if scatter == 0:
         return 0.0 if fmean(effects) > 0 else 1.0
     from scipy.special import stdtr
 
     return float(stdtr(n - 1, -fmean(effects) * sqrt(n) / scatter))
+
+
+def worth_a_look(rows: Mapping[str, Evidence]) -> list[str]:
+    """Rows that may be slower though nothing was confirmed, surest first; advice, no verdict.
+
+    Benjamini and Hochberg's rule on one-sided t tests of all pairs: of such a list one in ten is
+    there by chance.
+    """
+    known = {k: _one_sided((*e.screen, *e.confirm)) for k, e in rows.items()}
+    ordered = sorted(known.items(), key=lambda item: item[1])
+    last = max((i for i, (_, p) in enumerate(ordered, 1) if p <= _CHANCE * i / len(ordered)),
+               default=0)  # fmt: skip
+    return [key for key, _ in ordered[:last]]
 
 
 def _holm(p_values: Mapping[str, float]) -> set[str]:

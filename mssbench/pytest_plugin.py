@@ -8,6 +8,7 @@ heavy is imported before it is asked for, as pytest loads this wherever mssbench
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
     from mssbench import methods
     from mssbench.bench import Settings
     from mssbench.export import where
-    from mssbench.export.pytest_benchmark import KEY
+    from mssbench.export.pytest_benchmark import KEY, strict
     from mssbench.held import held
     from mssbench.labels import label
     from mssbench.records import ABSENT, Status, Timing
@@ -118,7 +119,8 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
             pytest.skip(found.reason)
         if kept is None:
             pytest.fail(f"{found.status}: {found.reason}", pytrace=False)
-        row = found.row(environment=_environment())
+        # timed by pytest-benchmark, and that is by the wall
+        row = replace(found, clock="wall").row(environment=_environment())
         benchmark.name, benchmark.group = label(row), where(row)
         benchmark.fullname = f"mssbench::{benchmark.name} {benchmark.group}"
         rounds = max(5, min(1000, round(0.1 / max(seconds, 1e-6))))
@@ -126,7 +128,7 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
     if benchmark.stats is not None:  # --benchmark-disable: once, untimed
         data = tuple(benchmark.stats.stats.data)
         row |= Timing(data, 1, seconds).statistics() | {"noise": ""}
-    benchmark.extra_info[KEY] = row
+    benchmark.extra_info[KEY] = strict(row)
     if found.status is not Status.OK and not wrong:
         kinds = [("forward", cell.forward), ("backward", cell.backward)]
         used = [methods.lookup(k, name) for k, name in kinds if name != "none"]  # type: ignore[arg-type]

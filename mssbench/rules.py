@@ -75,6 +75,14 @@ def of_suite(document: Mapping[str, Any]) -> list[Rule]:
         raise GateError(f"[check] fail_on: {error}") from None
 
 
+def of_words(texts: Iterable[str], flag: str = "--fail-on") -> list[Rule]:
+    """The rules of a command line. Raises GateError for one that cannot be read."""
+    try:
+        return [parse(text) for text in texts]
+    except GateError as error:
+        raise GateError(f"{flag} {error}") from None
+
+
 def chosen(rules: Iterable[Rule], column: str, method: str) -> Rule | None:
     """The rule for a column of a method: the last one that covers it, as later ones override."""
     covering = [r for r in rules if r.column == column and r.covers(method)]

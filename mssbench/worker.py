@@ -8,7 +8,8 @@ supervisor: {"event": "ready", ...} once, then answers.
     {"cell"}              measuring, when the method is about to run; then done: rows, samples,
                           spent, and `lost` where this process must be replaced
     {"ceilings": device}  ceilings: what the machine can do at most
-    {"hold": cell}        held: its row, and seconds of a call; it stays ready until the next
+    {"hold": cell}        measuring, as above; then held: its row, and seconds of a call; it stays
+                          ready until the next
     {"sample": count}     sample: seconds and processor seconds per call of what is held
 
 The order of the first lines matters, and heavy imports wait inside functions for it: a worker whose
@@ -23,6 +24,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -105,12 +107,14 @@ def serve(requests: TextIO, replies: TextIO) -> None:
             say("ceilings", found=anchors.measure(device))
             continue
         if "sample" in request:
-            say("sample", **keep.sample(request["sample"]))
+            sample = keep.sample(request["sample"])
+            say("sample", **sample, lost=bool(sample["reason"]) and _context_lost(keep.device))
             continue
         if "hold" in request:
             cell = Cell(**request["hold"])
-            found = keep.hold(cell, settings, verify=request["verify"])
-            say("held", **found, lost=_context_lost(cell.device))
+            found = keep.hold(cell, settings, lambda: say("measuring"), verify=request["verify"])
+            # asking empties the allocator's cache, which the first samples would have to fill
+            say("held", **found, lost=not found["ready"] and _context_lost(cell.device))
             continue
         cell = Cell(**request["cell"])
         result = measure(cell, settings, lambda: say("measuring"))
@@ -129,14 +133,20 @@ class _Keep:
     """The cell that is held at present."""
 
     def __init__(self) -> None:
+        self.device = "cpu"
         self._stack, self._held = ExitStack(), cast("Any", None)
 
-    def hold(self, cell: Any, settings: Any, *, verify: bool) -> dict[str, Any]:
+    def hold(
+        self, cell: Any, settings: Any, announce: Callable[[], None], *, verify: bool
+    ) -> dict[str, Any]:
         """Let go of the last one; what is said of the next."""
         from mssbench.held import held
 
         self._stack.close()
-        row, seconds, self._held = self._stack.enter_context(held(cell, settings, verify=verify))
+        self.device = cell.device
+        row, seconds, self._held = self._stack.enter_context(
+            held(cell, settings, announce, verify=verify)
+        )
         return {"row": row.row(), "seconds": seconds, "ready": self._held is not None}
 
     def sample(self, count: int) -> dict[str, Any]:

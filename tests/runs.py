@@ -123,12 +123,17 @@ def act_as_worker() -> None:
     anchors.measure = ceilings  # type: ignore[attr-defined]
 
     @contextmanager
-    def held(cell: Any, _settings: Any, *, verify: bool) -> Iterator[Any]:
+    def held(
+        cell: Any, _settings: Any, announce: Callable[[], None], *, verify: bool
+    ) -> Iterator[Any]:
         """Samples around a millisecond, times `slower`, with noise of the process."""
         from mssbench.records import Measurement, Status
 
         deed = wishes.get("do", {}).get(cell.forward, "ok")
-        _note(wishes, f"hold {os.getpid()}")
+        _note(wishes, f"hold {os.getpid()} {cell.forward}")
+        announce()
+        if deed == "hang_held":
+            time.sleep(600)
         if deed not in ("ok", "raise", "exit", "hang"):
             row = Measurement(cell, "forward", "wall", "hot", Status(deed), "asked for")
             yield row, 0.0, None

@@ -6,20 +6,24 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from runs import load, relatives, stand_in, until, wish, write_suite
+from runs import load, relatives, stand_in, until, write_suite
 from tables import CELL, called
 
-from mssbench import ab
-from mssbench.ab import Plan, effect
+from mssbench import ab, gates, rules
+from mssbench.ab import Plan
 from mssbench.commands import ab as command
-from mssbench.engines.duel import Taken
+from mssbench.effects import BASE, NEW, NULL, effect
+from mssbench.engines.duel import Contest, Taken
 from mssbench.engines.process import Setup
+from mssbench.errors import GateError
 from mssbench.judgement import Outcome
 from mssbench.records import Cell
 
@@ -54,9 +58,9 @@ def test_identical_arms_pass(tmp_path: Path, suite: Path) -> None:
     assert result.null_rows == 8
     assert result.null.floor < 0.02
     lines = sorted(line.split() for line in (tmp_path / "log").read_text().splitlines())
-    workers = {pid for _, word, pid in lines if word == "hold"}
+    workers = {pid for _, word, pid, *_ in lines if word == "hold"}
     assert len(workers) == 3 * 3  # base, new and base again, fresh in each of three pairs
-    sampling = [pid for _, word, pid in lines if word == "sample"]
+    sampling = [pid for _, word, pid, *_ in lines if word == "sample"]
     turns = sum(x != y for x, y in itertools.pairwise(sampling))
     assert turns > len(sampling) / 3  # in turn, and not one after the other
     assert turns < len(sampling) - 12  # whose turn it is, chance decides: nobody is always second
@@ -96,6 +100,25 @@ def test_a_worse_answer_is_a_regression_however_fast(
     assert result.outcome is Outcome.REGRESSION
     assert verdicts(result) == {"worse"}
     assert word in result.changes[0].reason
+    assert result.changes[0].ratio == pytest.approx(0.5, rel=0.05)  # its time is told as well
+
+
+def test_a_time_may_grow_by_what_somebody_allows(tmp_path: Path, suite: Path) -> None:
+    base, new = stand_in(tmp_path), stand_in(tmp_path, "slow", slower={"svd": 1.15})
+    limits = tuple(rules.of_words(["seconds:20%"]))
+    assert found(suite, base, new, rules=limits).outcome is Outcome.PASS
+    limits = tuple(rules.of_words(["seconds:20%", "numpy/svd:seconds:10%"]))
+    result = found(suite, base, new, rules=limits)
+    assert result.outcome is Outcome.REGRESSION
+    assert verdicts(result, "svd") == {"slower"}
+
+
+def test_limits_of_counts_and_errors_hold_in_ab_too(tmp_path: Path, suite: Path) -> None:
+    base, new = stand_in(tmp_path), stand_in(tmp_path, "more", values={"products": 4.0})
+    limits = tuple(rules.of_words(["products:50%"]))
+    assert found(suite, base, new, rules=limits).outcome is Outcome.PASS
+    with pytest.raises(GateError, match="'torch/x:products:3x' limits nothing"):
+        found(suite, base, new, rules=tuple(rules.of_words(["torch/x:products:3x"])))
 
 
 def test_counts_of_other_releases_are_not_compared(tmp_path: Path, suite: Path) -> None:
@@ -104,11 +127,12 @@ def test_counts_of_other_releases_are_not_compared(tmp_path: Path, suite: Path) 
     assert found(suite, base, new).outcome is Outcome.PASS
 
 
-@pytest.mark.parametrize("deed", ["crashed", "exit", "raise", "hang"])
+@pytest.mark.parametrize("deed", ["crashed", "exit", "raise", "hang", "hang_held"])
 def test_an_arm_that_fails_is_broken_and_the_others_are_compared(
     tmp_path: Path, suite: Path, deed: str
 ) -> None:
-    new = stand_in(tmp_path, "broken", do={"svd": deed})
+    log = tmp_path / "log"
+    new = stand_in(tmp_path, "broken", do={"svd": deed}, log=str(log))
     small = load(suite, "seed=0").cells
     settings = {"policy": {}, "max_error": 0.1}
     arms = [Setup(settings, python=python, timeout_seconds=1, isolated=True)
@@ -117,6 +141,109 @@ def test_an_arm_that_fails_is_broken_and_the_others_are_compared(
     assert result.outcome is Outcome.BROKEN
     assert verdicts(result, "svd") == {"broken"}
     assert verdicts(result, "eigh") <= {"same", "unflagged"}
+    held = [line for line in log.read_text().splitlines() if "hold" in line and "svd" in line]
+    assert len(held) == 1  # what has failed is not asked again in the next pair
+
+
+def test_a_cell_that_new_alone_has_may_not_crash(tmp_path: Path, suite: Path) -> None:
+    cells = load(suite).cells
+    arms = [Setup({"policy": {}}, python=stand_in(tmp_path, name, do={"svd": deed}), isolated=True)
+            for name, deed in (("a", "ok"), ("b", "crashed"))]  # fmt: skip
+    old = [c for c in cells if c.forward == "eigh"]
+    result = ab.run(Plan(ab.contests(old, cells), *arms, "cpu"))
+    assert verdicts(result, "svd") == {"broken"}
+    assert result.outcome is Outcome.BROKEN
+    result = ab.run(Plan(ab.contests(old, cells), arms[0], arms[0], "cpu"))
+    assert verdicts(result, "svd") == {"added"}
+    assert result.outcome is Outcome.PASS
+
+
+class FakeDuel:
+    """Pairs of processes that take no time. script: pair, contest, arm -> seconds, or None."""
+
+    facts: ClassVar = {}
+    script: Callable[[str, str, str], float | None] = staticmethod(lambda *_: None)
+    asked: ClassVar[list[tuple[str, str, tuple[str, ...]]]] = []
+
+    def __init__(self, arms: Any, device: str, rounds: int, seed: str, stopped: Any) -> None:
+        self.pair = seed.partition(" ")[2]
+
+    def __enter__(self) -> "FakeDuel":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def sweep(self, contests: Any, *, verify: bool) -> Any:
+        for contest in contests:
+            FakeDuel.asked.append((self.pair, contest.key, tuple(contest.cells)))
+            taken = {}
+            for arm, cell in contest.cells.items():
+                seconds = FakeDuel.script(self.pair, contest.key, arm)
+                status = "ok" if seconds else "crashed"
+                row = CELL | {"status": status, "reason": "", "seed": cell.seed} | dict.fromkeys(
+                    (*gates.ERRORS, *gates.COUNTS, "fingerprint"))  # fmt: skip
+                times = (seconds,) * 5 if seconds else ()
+                taken[arm] = Taken(row, times, times, 1 if seconds else 0)
+            yield contest.key, taken
+
+
+def faked(monkeypatch: pytest.MonkeyPatch, script: Any, cells: int = 20) -> ab.Result:
+    monkeypatch.setattr(ab, "Duel", FakeDuel)
+    monkeypatch.setattr(FakeDuel, "script", staticmethod(script))
+    FakeDuel.asked.clear()
+    contests = [Contest(f"{i}", dict.fromkeys((BASE, NEW), replace(Cell(**CELL), seed=i)))
+                for i in range(cells)]  # fmt: skip
+    return ab.run(Plan(tuple(contests), Setup({}), Setup({}), "cpu"))
+
+
+def test_where_only_the_null_arm_fails_the_row_is_compared_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result = faked(monkeypatch, lambda _pair, _key, arm: None if arm == NULL else 1e-3)
+    assert verdicts(result) == {"same"}
+    assert result.null_rows == 0
+    assert result.outcome is Outcome.UNCLEAR  # base was held against itself nowhere
+
+
+def test_for_a_row_that_cannot_run_another_is_held_against_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result = faked(monkeypatch, lambda _pair, key, _arm: 1e-3 if int(key) % 2 else None)
+    assert result.null_rows == 8
+    nulls = {pair: {k for p, k, arms in FakeDuel.asked if NULL in arms and p == pair}
+             for pair, _, _ in FakeDuel.asked}  # fmt: skip
+    assert len(nulls["screen 1"]) == len(nulls["screen 2"]) == 8
+    assert nulls["screen 2"] == nulls["screen 3"]
+    assert all(int(key) % 2 for key in nulls["screen 2"])
+
+
+def test_of_other_seeds_other_rows_are_held_against_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ab, "Duel", FakeDuel)
+    monkeypatch.setattr(FakeDuel, "script", staticmethod(lambda *_: 1e-3))
+    cells = [Contest(f"{i}", dict.fromkeys((BASE, NEW), replace(Cell(**CELL), seed=i)))
+             for i in range(40)]  # fmt: skip
+    chosen = []
+    for seed in ("a", "b", "a"):
+        FakeDuel.asked.clear()
+        ab.run(Plan(tuple(cells), Setup({}), Setup({}), "cpu", seed))
+        chosen.append({key for _, key, arms in FakeDuel.asked if NULL in arms})
+    assert chosen[0] == chosen[2] != chosen[1]
+
+
+def test_what_is_slower_a_little_everywhere_is_worth_a_look_and_no_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wobble = {"screen 1": 1.0, "screen 2": 1.0005, "screen 3": 0.9995}
+
+    def script(pair: str, key: str, arm: str) -> float:
+        return 1e-3 * wobble[pair] * (1.02 if arm == NEW and key == "7" else 1.0)
+
+    result = faked(monkeypatch, lambda p, k, a: script(p, k, a) * (1.0001 if a == BASE else 1))
+    assert result.outcome is Outcome.PASS
+    assert [c.pair.row["seed"] for c in result.look] == [7]
 
 
 def test_what_cannot_run_in_either_is_nothing_measured(tmp_path: Path, suite: Path) -> None:
@@ -215,49 +342,104 @@ def test_a_side_that_is_none_says_what_would_be(
     assert why in " ".join(err.split())
 
 
-def test_stopped_in_the_middle_it_says_so_and_leaves_no_process(
-    tmp_path: Path, suite: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("deed", ["ok", "hang_held"])
+@pytest.mark.parametrize("json_flag", [[], ["--json"]])
+def test_stopped_in_the_middle_it_says_what_it_has_and_leaves_no_process(
+    tmp_path: Path, suite: Path, deed: str, json_flag: list[str]
 ) -> None:
+    """A signal is heeded at once, also while a method hangs that has a minute left."""
     log = tmp_path / "log"
-    wish(monkeypatch, log=log)
-    python = stand_in(tmp_path)
-    command = [
-        sys.executable,
-        "-m",
-        "mssbench",
-        "ab",
-        str(suite),
-        "--base",
-        python,
-        "--new",
-        python,
-    ]
+    suite.write_text(suite.read_text().replace("timeout_seconds = 5", "timeout_seconds = 60"))
+    base = stand_in(tmp_path)
+    new = stand_in(tmp_path, "new", do={"svd": deed}, log=str(log), values={"root_error": 1e-3})
+    command = [sys.executable, "-m", "mssbench", "ab", suite, "--base", base, "--new", new]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*map(str, command), *json_flag], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as ran:
-        assert until(log.exists)
+        sampled = "hold" if deed == "hang_held" else "sample"
+        assert until(lambda: log.exists() and "eigh" in log.read_text()
+                     and log.read_text().count(sampled) > 40 * (deed == "ok")
+                     and "svd" in log.read_text())  # fmt: skip
+        begin = time.monotonic()
         ran.terminate()
-        out, _ = ran.communicate(timeout=30)
-    assert ran.returncode == 130
-    assert out.splitlines()[-1] == "mssbench: verdict=interrupted"
+        out, err = ran.communicate(timeout=50)
+        assert time.monotonic() - begin < 15
+    assert ran.returncode == 130, err
+    if json_flag:
+        data = json.loads(out)
+        assert (data["verdict"], data["exit_code"]) == ("interrupted", 130)
+        assert {row["verdict"] for row in data["rows"]} <= {"worse"}
+        assert deed != "ok" or data["rows"]
+    else:
+        assert re.search(r"^mssbench: verdict=interrupted slower=0 worse=\d+", out, re.MULTILINE)
     assert until(lambda: not relatives(tmp_path / "locks"))
+
+
+def test_what_this_machine_cannot_tell_may_be_let_pass(
+    tmp_path: Path, suite: Path, capsys: Any
+) -> None:
+    base = stand_in(tmp_path, process=0.08)
+    code, out, err = run(capsys, suite, base, base, "--github")
+    assert (code, "verdict=unclear" in out.splitlines()[-1]) == (3, True)
+    assert "::warning title=mssbench ab%3A unclear::base" in err
+    code, out, _ = run(capsys, suite, base, base, "--inconclusive", "pass", "--json")
+    assert (code, json.loads(out)["exit_code"], json.loads(out)["verdict"]) == (0, 0, "unclear")
+    worse = stand_in(tmp_path, "worse", process=0.08, values={"root_error": 1e-3})
+    assert run(capsys, suite, base, worse, "--inconclusive", "pass")[0] == 1
+
+
+def test_every_run_draws_its_own_order_and_says_which(
+    tmp_path: Path, suite: Path, capsys: Any, hasty: None
+) -> None:
+    python = stand_in(tmp_path)
+    seeds = []
+    for more in ((), (), ("--seed", "7")):
+        _, out, err = run(capsys, suite, python, python, "--only", "seed == 0", *more)
+        seeds.append(re.search(r"--seed (\w+)", err)[1])  # type: ignore[index]
+        assert "the code of every method is the same on both sides" not in out  # unknown here
+    assert len({*seeds}) == 3
+    assert seeds[2] == "7"
+
+
+def test_the_suite_may_set_limits_of_its_own(tmp_path: Path, suite: Path, capsys: Any) -> None:
+    suite.write_text(suite.read_text() + '\n[check]\nfail_on = ["numpy/svd:seconds:50%"]\n')
+    base, new = stand_in(tmp_path), stand_in(tmp_path, "slow", slower={"svd": 1.3})
+    code, _, err = run(capsys, suite, base, new)
+    assert code == 0, err
+    code, out, _ = run(capsys, suite, base, new, "--fail-on", "seconds:20%")
+    assert (code, "slower=6" in out.splitlines()[-1]) == (1, True)
+    code, _, err = run(capsys, suite, base, new, "--fail-on", "second:20%")
+    assert (code, "Did you mean 'seconds'?" in err) == (2, True)
+
+
+ALSO = """
+from mssbench.registry import Root, register_forward
+
+@register_forward(cite="mine, 2026", products=lambda: 1.0, libraries=("numpy",), yields=("sqrt",))
+def {name}(a) -> Root:
+    import numpy as np
+    w, v = np.linalg.eigh(a)
+    return Root(sqrt={off} * (v * np.sqrt(w)[..., None, :]) @ np.swapaxes(v, -1, -2))
+"""
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with mssbench in it, and a second commit in which one method is slower."""
+    """A repository with mssbench and methods beside it; in its second commit two are worse."""
     import mssbench
 
     here = tmp_path / "checkout"
     shutil.copytree(Path(mssbench.__file__).parent, here / "mssbench",
                     ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
     shutil.copytree(Path(__file__).parent.parent / "suites", here / "suites")
+    mine, other = here / "mine.py", here / "other.py"
 
     def git(*words: str) -> None:
         subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=here,
                        check=True, capture_output=True)  # fmt: skip
 
     git("init", "-q", "-b", "main")
+    mine.write_text(ALSO.format(name="mine", off=1.0))
     git("add", "-A")
     git("commit", "-qm", "one")
     git("tag", "before")
@@ -265,7 +447,10 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     text = file.read_text()
     assert text.count(MARK) == 1
     file.write_text(text.replace(MARK, f"    a @ a  # for nothing\n{MARK}"))
-    git("commit", "-qam", "two")
+    mine.write_text(ALSO.format(name="mine", off=1.001))
+    other.write_text(ALSO.format(name="other", off=1.0))
+    git("add", "-A")
+    git("commit", "-qm", "two")
     monkeypatch.chdir(here)
     return here
 
@@ -279,12 +464,18 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_two_revisions_of_a_checkout_are_compared_where_they_differ(
     checkout: Path, tmp_path: Path, capsys: Any, hasty: None
 ) -> None:
-    """The present folder has an mssbench too, which is none of theirs."""
+    """The mssbench of the present folder is none of theirs, nor are the methods beside it."""
     (checkout / "mssbench" / "worker.py").write_text("raise SystemExit('that of this folder')\n")
-    small = write_suite(tmp_path, "forward = 'torch/newton_schulz'", name="real")
-    code, out, err = called(capsys, "ab", small, "--base", "before", "--new", "main")
+    (checkout / "mine.py").write_text(ALSO.format(name="mine", off=7))
+    small = write_suite(
+        tmp_path, "forward = ['torch/newton_schulz', 'numpy/mine', 'numpy/other']", name="real"
+    )
+    also = [f for name in ("mine", "other") for f in ("--also", checkout / f"{name}.py")]
+    code, out, err = called(capsys, "ab", small, "--base", "before", "--new", "main", *also)
     assert code == 1, out + err
     assert "products 12.0 -> 13.0, allowed 12.0" in out
+    assert re.search(r"root_error \d\.\d+e-1\d -> 1\.00e-03", out)
+    assert "2 worse, 1 added" in out  # base had no other.py
     assert "revision before (" in err
     assert not list((checkout / ".git" / "worktrees").glob("*"))  # nothing is left behind
 

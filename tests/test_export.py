@@ -120,6 +120,36 @@ def test_pytest_benchmark_json_comes_back_as_the_same_table(run, tmp_path, capsy
     assert code == 0
 
 
+def test_infinite_errors_are_left_out_or_come_back_as_they_were(tmp_path, capsys):
+    run = write(tmp_path / "r", row(1e-3, root=float("inf"), status="diverged", reason="far"))
+
+    def strict(to):
+        return json.loads(text(run, to), parse_constant=pytest.fail)
+
+    (measures,) = strict("bencher").values()
+    assert "root_error" not in measures
+    assert "latency" in measures
+    assert len(strict("github-action-benchmark")) == 1
+    strict("pytest-benchmark")
+    called(capsys, "export", run, "--to", "pytest-benchmark", "--out", tmp_path / "b.json")
+    code, _, err = called(capsys, "import", tmp_path / "b.json", "--out", tmp_path / "back")
+    assert code == 0, err
+    assert mssbench.load(tmp_path / "back")["root_error"].tolist() == [float("inf")]
+
+
+def test_of_a_run_without_samples_nothing_is_taken_for_samples(tmp_path, capsys):
+    """As a baseline is stored. What pytest-benchmark must have of it is said to be estimated."""
+    run = write(tmp_path / "r", row(1e-3, spread=0.1, root=1e-6, samples=40))
+    (found,) = json.loads(text(run, "pytest-benchmark"))["benchmarks"]
+    assert found["stats"]["data"] == []
+    assert (found["stats"]["rounds"], found["stats"]["median"]) == (40, 1e-3)
+    assert all(isinstance(v, float | int | str | list) for v in found["stats"].values())
+    assert "max" in found["extra_info"]["mssbench_estimated"]
+    called(capsys, "export", run, "--to", "pytest-benchmark", "--out", tmp_path / "b.json")
+    called(capsys, "import", tmp_path / "b.json", "--out", tmp_path / "back")
+    assert not any(samples.read(tmp_path / "back").values())
+
+
 def test_its_numbers_are_those_of_pytest_benchmark_itself():
     from pytest_benchmark.stats import Stats
 

@@ -601,7 +601,7 @@ def test_a_process_that_cannot_be_killed_is_said_to_be_stuck(
     setup: Setup, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     lock = os.open(tmp_path, os.O_RDONLY)
-    worker = Worker(Slot("cpu", "", (0,)), setup, lock, threading.Event())
+    worker = Worker(Slot("cpu", "", (0,)), setup, lock, lambda: False)
     with monkeypatch.context() as patch:
         patch.setattr(process.os, "killpg", lambda *_: None)
         patch.setattr(process, "DYING_SECONDS", 0.2)

@@ -12,7 +12,7 @@ import mssbench
 
 ROOT = Path(mssbench.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "arrays", "units", "files", "signals", "roundoff"),
+    ("errors", "arrays", "units", "files", "signals", "roundoff", "strict_json"),
     ("records", "registry", "expression", "ranges", "bounds", "problems", "locks", "exact"),
     (
         "environment",
@@ -47,6 +47,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("engines.process",),
     ("engines.local",),
     ("engines.duel", "paired"),
+    ("effects",),
+    ("findings",),
     ("run", "ab"),
     ("progress", "printing"),
     ("commands",),
@@ -87,6 +89,7 @@ READ_WING = (
     "export",
     "github",
     "paired",
+    "strict_json",
     "console",
     "verdicts",
 )

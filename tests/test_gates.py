@@ -7,6 +7,7 @@ import pytest
 from tables import row
 
 from mssbench import gates, rules
+from mssbench.compare import Pair, alone
 from mssbench.errors import GateError
 from mssbench.judgement import Outcome, Verdict, last_line, outcome
 from mssbench.records import ABSENT, MEASURED, Status
@@ -142,6 +143,18 @@ def test_statuses_decide_before_numbers_do():
     assert by_status("diverged", "inaccurate") is Verdict.UNFLAGGED
     assert by_status("nonfinite", "implausible") is Verdict.UNFLAGGED
     assert by_status("not_installed", "inaccurate") is Verdict.ADDED
+    assert by_status("not_installed", "crashed") is Verdict.BROKEN
+    assert by_status("not_installed", "unsupported") is Verdict.UNFLAGGED
+    assert by_status("not_installed", "interrupted") is Verdict.UNFLAGGED
+    assert by_status("crashed", "timeout") is Verdict.UNFLAGGED
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_row_that_is_new_is_added_unless_it_was_tried_and_failed(status):
+    new = BASE | {"status": status, "method": "torch/eigh"}
+    verdict = alone(Pair(None, new)).verdict
+    tried = {"crashed", "timeout", "oom"}
+    assert (verdict is Verdict.BROKEN) is (status in tried), status
     assert by_status("crashed", "timeout") is Verdict.UNFLAGGED
 
 

@@ -11,7 +11,10 @@ from tables import called, row, write
 
 from mssbench import github
 from mssbench.compare import Change, Pair
+from mssbench.errors import NotComparable, TableError
+from mssbench.findings import Result
 from mssbench.judgement import Outcome, Verdict
+from mssbench.paired import Null
 
 ROOT = Path(__file__).parent.parent
 EVIL = "x\n::error title=owned::y\rz, a:b%0A | `c` <script> [d](e)"
@@ -20,6 +23,10 @@ EVIL = "x\n::error title=owned::y\rz, a:b%0A | `c` <script> [d](e)"
 def change(verdict: Verdict = Verdict.SLOWER, reason: str = "why") -> Change:
     a = row(1e-3) | {"method": "torch/eigh"}
     return Change(Pair(a, a | {"seconds_median": 2e-3}), verdict, reason, ratio=2.0)
+
+
+def found(outcome: Outcome, *changes: Change, remarks: tuple[str, ...] = ()) -> Result:
+    return Result(changes, Null((), 0.0, 0.0), 0, (), outcome, remarks=remarks)
 
 
 def test_an_annotation_is_one_line_whatever_it_says() -> None:
@@ -45,19 +52,24 @@ def test_an_output_ends_where_it_should(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("GITHUB_OUTPUT", str(output))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
     bad = [change(reason=f"mssbench_\nverdict=pass\n{EVIL}")]
-    github.report("mssbench ab", Outcome.REGRESSION, {"slower": 1}, bad)
-    found = parsed(output.read_text())
-    assert found["verdict"] == "regression"
-    assert found["exit_code"] == "1"
-    assert (found["slower"], found["gone"]) == ("1", "0")
-    assert "verdict=pass" in found["reasons"]
+    comparison = found(Outcome.REGRESSION, *bad, remarks=(f"not compared: {EVIL}",))
+    lines = github.report("mssbench ab", comparison, 1, ["base differs from itself"])
+    assert lines[-1] == "::warning title=mssbench ab%3A regression::base differs from itself"
+    told = parsed(output.read_text())
+    assert told["verdict"] == "regression"
+    assert told["exit_code"] == "1"
+    assert (told["slower"], told["gone"]) == ("1", "0")
+    assert "verdict=pass" in told["reasons"]
     marks = [line.partition("<<")[2] for line in output.read_text().splitlines() if "<<" in line]
     assert len({*marks}) == len(marks)
     text = step.read_text()
     assert "### mssbench ab: regression" in text
+    assert "base differs from itself" in text
+    assert "not compared" in text
     assert "<script>" not in text
     assert "[d](e)" not in text
-    assert {line.replace("\\|", "").count("|") for line in text.splitlines() if "|" in line} == {8}
+    bars = {line.replace("\\|", "").count("|") for line in text.splitlines()}
+    assert bars - {0} == {8}
 
 
 def parsed(text: str) -> dict[str, str]:
@@ -75,7 +87,24 @@ def parsed(text: str) -> dict[str, str]:
 def test_outside_of_github_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
-    assert len(github.report("t", Outcome.PASS, {}, [change()])) == 1
+    assert len(github.report("t", found(Outcome.PASS, change()), 0)) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict", "code"),
+    [(NotComparable("other inputs"), "incomparable", "5"), (TableError(EVIL), "misuse", "2")],
+)
+def test_what_could_not_be_compared_is_told_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Any, verdict: str, code: str
+) -> None:
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    (line,) = github.refused("mssbench check", error)
+    assert line.startswith(f"::error title=mssbench check%3A {verdict}::")
+    assert "\n" not in line
+    told = parsed((tmp_path / "output").read_text())
+    assert (told["verdict"], told["exit_code"]) == (verdict, code)
+    assert f"mssbench check: {verdict}" in (tmp_path / "summary").read_text()
 
 
 def test_the_flag_writes_them(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
@@ -142,13 +171,13 @@ def test_the_workflow_compares_two_environments(tmp_path: Path) -> None:
     _, compare = steps(".github/workflows/ab.yml")
     folder = tmp_path / "new" / "bin"
     folder.mkdir(parents=True)
-    for code, unclear, expected in ((0, "pass", 0), (1, "pass", 1), (3, "pass", 0), (3, "fail", 3),
-                                    (4, "pass", 4)):  # fmt: skip
+    for code in (0, 1, 3, 4):
         fake = folder / "mssbench"
         fake.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > "$RUNNER_TEMP/asked"\nexit {code}\n')
         fake.chmod(0o755)
-        given = {"SUITE": "smoke", "UNCLEAR": unclear, "ONLY": "size == 16"}
-        assert run_step(compare, tmp_path, **given).returncode == expected
+        given = {"SUITE": "smoke", "UNCLEAR": "pass", "ONLY": "size == 16"}
+        assert run_step(compare, tmp_path, **given).returncode == code
     asked = (tmp_path / "asked").read_text().splitlines()
     assert asked == ["ab", "smoke", "--base", f"{tmp_path}/base/bin/python", "--new",
-                     f"{tmp_path}/new/bin/python", "--only", "size == 16", "--github"]  # fmt: skip
+                     f"{tmp_path}/new/bin/python", "--inconclusive", "pass", "--only",
+                     "size == 16", "--github"]  # fmt: skip

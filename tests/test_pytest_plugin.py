@@ -86,6 +86,15 @@ def test_saved_benchmarks_are_compared_by_pytest_benchmark(tmp_path: Path, suite
                 "--benchmark-compare-fail=min:100000%")  # fmt: skip
     assert again.returncode == 0, again.stdout + again.stderr
     assert "NOW" in again.stdout  # it found the same names
+    (saved,) = (tmp_path / ".benchmarks").glob("*/0001_*.json")
+    document = json.loads(saved.read_text())
+    for each in document["benchmarks"]:
+        each["stats"]["min"] /= 1e4
+    saved.write_text(json.dumps(document))
+    slower = run(tmp_path, "--mssbench", suite, *only, "--benchmark-compare", "-q",
+                 "--benchmark-compare-fail=min:100000%")  # fmt: skip
+    assert slower.returncode != 0
+    assert "Performance has regressed" in slower.stdout + slower.stderr
 
 
 def test_a_fixture_measures_methods_of_a_user(tmp_path: Path) -> None:

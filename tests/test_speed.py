@@ -37,13 +37,13 @@ def spent_by(cells: list[Cell]) -> list[dict[str, float]]:
 
 
 def test_own_cost_of_a_cell_is_at_most_5_ms() -> None:
-    """The median cell of the smoke suite, after every method has been used once.
+    """The median of every third cell of the smoke suite, after every method has been used once.
 
     Three tries, since a busy machine can only make it slower.
     """
-    medians = []
+    medians, cells = [], CELLS[::3]
     for _ in range(3):
-        spent = spent_by([*CELLS, *CELLS])[len(CELLS) :]
+        spent = spent_by([*cells, *cells])[len(cells) :]
         medians.append(statistics.median(s["own"] for s in spent))
         if medians[-1] <= 5e-3 * slowness():
             return

@@ -14,13 +14,14 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 import mssbench
-from mssbench import ab, differences, environment, units
+from mssbench import ab, differences, environment, rules, units
 from mssbench.ab import Plan, Progress, Result
 from mssbench.commands.compare import change_data
 from mssbench.engines.duel import Contest
 from mssbench.engines.process import Setup
 from mssbench.errors import RunError, nearest
-from mssbench.judgement import Outcome, last_line
+from mssbench.export import where
+from mssbench.judgement import QUIET, last_line
 from mssbench.labels import label
 from mssbench.records import Cell
 from mssbench.sampling import Policy
@@ -28,6 +29,7 @@ from mssbench.signals import Takedown
 from mssbench.suite import Suite
 
 _POLICY = Policy(warmup_seconds=0.02, passes=1)
+_LOOKED = 5  # rows that are named; --json has all
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,16 @@ class Side:
 
 
 def compare(
-    suite: Suite, base: str, new: str, also: Sequence[Path], seed: str, log: Console
-) -> Result | None:
-    """The result; None where it was interrupted, as half a comparison says nothing.
+    suite: Suite, base: str, new: str, also: Sequence[Path], fail_on: Sequence[str], seed: str,
+    log: Console,
+) -> Result:  # fmt: skip
+    """The result; when interrupted, what there is of it by then.
 
     Raises RunError for a side that is neither an interpreter with mssbench, nor a revision of the
-    checkout here, nor a method of the suite.
+    checkout here, nor a method of the suite; and GateError for a limit that cannot be read.
     """
     suite = replace(suite, cells=_comparable(suite))
+    limits = (*rules.of_suite(suite.document), *rules.of_words(fail_on))
     device = suite.cells[0].device
     settings = {"policy": asdict(_POLICY), "max_error": suite.measure["max_error"]}
     common = Setup(
@@ -58,9 +62,10 @@ def compare(
     with ExitStack() as stack, Takedown() as takedown:
         sides = [stack.enter_context(side(flag, name, suite, common))
                  for flag, name in (("base", base), ("new", new))]  # fmt: skip
-        plan = Plan(contests(*sides), sides[0].setup, sides[1].setup, device, seed)
+        plan = Plan(contests(*sides), sides[0].setup, sides[1].setup, device, seed, limits)
         log.print(Text(f"base: {sides[0].kind} {sides[0].name}; new: {sides[1].kind} "
-                       f"{sides[1].name}; {units.count(len(plan.contests), 'cell')}"))  # fmt: skip
+                       f"{sides[1].name}; {units.count(len(plan.contests), 'cell')}; "
+                       f"--seed {seed}"))  # fmt: skip
         with log.status("starting") as status:
 
             def watch(now: Progress) -> None:
@@ -68,10 +73,7 @@ def compare(
                     f"{now.stage}, pair {now.pair} of {now.pairs}, cell {now.done} of {now.of}"
                 )
 
-            try:
-                return ab.run(plan, watch, takedown.asked)
-            except (ab.Stopped, KeyboardInterrupt):
-                return None
+            return ab.run(plan, watch, takedown.asked)
 
 
 def _comparable(suite: Suite) -> tuple[Cell, ...]:
@@ -128,8 +130,8 @@ def side(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Side]:
         yield Side("interpreter", name, replace(setup, python=found), suite.cells)
     elif (commit := _commit(name)) is not None:
         with _checkout(commit) as path:
-            yield Side("revision", f"{name} ({commit[:12]})", replace(common, path=str(path)),
-                       suite.cells)  # fmt: skip
+            setup = replace(common, path=str(path), also=_of_revision(common.also, path))
+            yield Side("revision", f"{name} ({commit[:12]})", setup, suite.cells)
     else:
         near = nearest(name, labels)
         hint = f" Did you mean the method {near!r}?" if near else ""
@@ -145,13 +147,25 @@ def _own(common: Setup) -> Setup:
     return replace(common, path=str(Path(mssbench.__file__).parent.parent))
 
 
+def _of_revision(also: Sequence[str], tree: Path) -> tuple[str, ...]:
+    """Files of a user's methods as that revision has them; one it has not yet is left out."""
+    top = Path(_git("rev-parse", "--show-toplevel") or "/nowhere")
+    files = (tree / Path(p).relative_to(top) if Path(p).is_relative_to(top) else Path(p)
+             for p in also)  # fmt: skip
+    return tuple(str(p) for p in files if p.is_file())
+
+
 def _commit(name: str) -> str | None:
     """The commit that a name means in the checkout here."""
     if name.startswith("-"):
         return None
-    command = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
+    return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+
+
+def _git(*words: str) -> str | None:
+    """What git says here; None where it is not installed, or this is no checkout."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(["git", *words], capture_output=True, text=True)
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -177,13 +191,27 @@ def _checkout(commit: str) -> Iterator[Path]:
 def tables(found: Result, display: str) -> Iterator[RenderableType]:
     """The rows, the null arm, the doubts; the line for machines last."""
     yield Text(_machines(found), "dim")
-    loud = [c for c in found.changes if display != "simple" or c.verdict not in differences.QUIET]
+    loud = [c for c in found.changes if display != "simple" or c.verdict not in QUIET]
     yield from differences.changes(loud, display)
+    yield from _look(found)
     yield from _null(found)
     for doubt in found.doubts:
         yield Text(f"unclear: {doubt}", "yellow")
+    for remark in found.remarks:
+        yield Text(remark, "dim")
     yield differences.verdicts(found.verdicts)
     yield Text(last_line(found.outcome, found.verdicts), no_wrap=True, overflow="ignore")
+
+
+def _look(found: Result) -> Iterator[RenderableType]:
+    """Slowdowns too small or too scattered to be confirmed, in a list of which most are real."""
+    if not found.look:
+        return
+    named = [f"{c.pair.row['method']}, {where(c.pair.row)}: {units.ratio(c.ratio or 1.0)}"
+             for c in found.look]  # fmt: skip
+    more = [f"and {len(named) - _LOOKED} more"] if len(named) > _LOOKED else []
+    lines = ["worth a look, though nothing was confirmed:", *named[:_LOOKED], *more]
+    yield Text("\n  ".join(lines))
 
 
 def _null(found: Result) -> Iterator[RenderableType]:
@@ -211,23 +239,17 @@ def _machines(found: Result) -> str:
     return ", ".join(differ) or "both sides have the same versions"
 
 
-def data(found: Result) -> dict[str, Any]:
-    """All of it, for JSON."""
+def data(found: Result, code: int) -> dict[str, Any]:
+    """All of it, for JSON. code: with which the process will exit."""
     return {
         "verdict": found.outcome,
-        "exit_code": found.outcome.exit_code,
+        "exit_code": code,
         "verdicts": dict(found.verdicts),
         "doubts": list(found.doubts),
+        "remarks": list(found.remarks),
+        "worth_a_look": [change_data(c) for c in found.look],
         "null": {"rows": found.null_rows, "bias": found.null.bias, "floor": found.null.floor,
                  "confirmed": list(found.null.confirmed)},
         "facts": found.facts,
         "rows": [change_data(c) for c in found.changes],
     }  # fmt: skip
-
-
-def interrupted() -> tuple[Text, int]:
-    """What is said of a comparison that was stopped, and its exit code."""
-    code = Outcome.INTERRUPTED
-    return Text(f"interrupted: half a comparison says nothing.\nmssbench: verdict={code}"), (
-        code.exit_code
-    )

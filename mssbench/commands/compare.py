@@ -1,5 +1,6 @@
 """`mssbench compare` and `mssbench check`: two tables. The read wing; needs no torch."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from mssbench import differences, expression, gate, rules, table
 from mssbench.commands import baseline as baselines
 from mssbench.compare import Change, Comparison, Side, compare
 from mssbench.differences import check_display
-from mssbench.errors import GateError, TableError, unknown
+from mssbench.errors import TableError, unknown
 from mssbench.gate import Judged
 from mssbench.judgement import Outcome, last_line, outcome
 from mssbench.labels import with_labels
@@ -29,6 +30,21 @@ class Compared(NamedTuple):
     comparison: Comparison
     outcome: Outcome
     by: tuple[str, ...]
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Of every row."""
+        return self.comparison.changes
+
+    @property
+    def verdicts(self) -> Counter[str]:
+        """How many rows of each."""
+        return self.comparison.verdicts
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """None: the table says all."""
+        return ()
 
 
 def compared(
@@ -67,11 +83,7 @@ def checked(
     Raises GateError for a rule that cannot be read, and what gate.check raises.
     """
     folder = run.parent if run.is_file() else run
-    limits = rules.of_suite(read_suite(folder) or {})
-    try:
-        limits += [rules.parse(text) for text in fail_on]
-    except GateError as error:
-        raise GateError(f"--fail-on {error}") from None
+    limits = [*rules.of_suite(read_suite(folder) or {}), *rules.of_words(fail_on)]
     return gate.check(side(baselines.find(baseline), only), side(run, only), limits, across)
 
 
@@ -91,12 +103,13 @@ def _last(found: Outcome, verdicts: Any) -> Text:
     return Text(last_line(found, verdicts), no_wrap=True, overflow="ignore")
 
 
-def compared_data(found: Compared) -> dict[str, Any]:
-    """The same for JSON."""
+def compared_data(found: Compared, code: int) -> dict[str, Any]:
+    """The same for JSON. code: with which the process will exit."""
     means = found.comparison.means(["phase", "clock", "cache", *found.by])
     names = ("phase", "clock", "cache", *found.by)
     return {
         "verdict": found.outcome,
+        "exit_code": code,
         "verdicts": dict(found.comparison.verdicts),
         "geometric_means": [
             dict(zip(names, key, strict=True)) | {"ratio": mean, "rows": count}
@@ -106,14 +119,14 @@ def compared_data(found: Compared) -> dict[str, Any]:
     }
 
 
-def checked_data(found: Judged) -> dict[str, Any]:
-    """The same for JSON."""
+def checked_data(found: Judged, code: int) -> dict[str, Any]:
+    """The same for JSON. code: with which the process will exit."""
     return {
         "verdict": found.outcome,
-        "exit_code": found.outcome.exit_code,
+        "exit_code": code,
         "verdicts": dict(found.verdicts),
         "gates": [t._asdict() for t in found.tallies],
-        "notes": list(found.notes),
+        "remarks": list(found.remarks),
         "rows": [change_data(c) for c in found.changes],
         "advice": [change_data(c) for c in found.advice],
     }

@@ -6,7 +6,6 @@ but what is left in the caches, and that by chance.
 
 import os
 import random
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 
 from mssbench.engines.local import lock_device, slot_of
 from mssbench.engines.process import Answer, Setup, Slot, Worker
+from mssbench.errors import RunError
 from mssbench.records import Cell, Status, uniform
 
 _WINDOW = {"cpu": 2e-3, "cuda": 100e-6}  # seconds of a sample
@@ -44,6 +44,7 @@ class Taken:
     seconds: tuple[float, ...] = ()
     cpu: tuple[float, ...] = ()
     calls: int = 0
+    flags: frozenset[str] = frozenset()  # what disturbed them
 
 
 class Stopped(Exception):  # noqa: N818
@@ -61,7 +62,6 @@ class Duel:
         self._slot: Slot = slot_of(device)
         self._rounds, self._stopped = rounds, stopped
         self._rng = random.Random(seed)  # noqa: S311  (no secret)
-        self._stop = threading.Event()
         self._workers: dict[str, Worker] = {}
         self._lock: int | None = None
         self.facts: dict[str, dict[str, Any]] = {}  # of the machine, by arm
@@ -72,7 +72,9 @@ class Duel:
             raise Stopped
         try:
             for name in self._arms:
-                self._start(name)
+                self._spawn(name)
+            for name in self._arms:  # their imports went on side by side
+                self._await(name)
         except BaseException:
             self.__exit__()
             raise
@@ -86,11 +88,17 @@ class Duel:
             os.close(self._lock)
             self._lock = None
 
-    def _start(self, name: str) -> None:
+    def _spawn(self, name: str) -> None:
         assert self._lock is not None
-        worker = Worker(self._slot, self._arms[name].setup, self._lock, self._stop)
-        self._workers[name] = worker
-        self.facts[name], _ = worker.start()
+        self._workers[name] = Worker(self._slot, self._arms[name].setup, self._lock, self._stopped)
+
+    def _await(self, name: str) -> None:
+        try:
+            self.facts[name], _ = self._workers[name].start()
+        except RunError:
+            if self._stopped():
+                raise Stopped from None
+            raise
 
     def sweep(
         self, contests: Sequence[Contest], *, verify: bool
@@ -100,31 +108,40 @@ class Duel:
             yield contest.key, self._meet(contest, verify)
 
     def _meet(self, contest: Contest, verify: bool) -> dict[str, Taken]:
+        """An arm that fails drops out; what two others give is not spoiled by a third."""
         cells = contest.cells
-        held = {name: self._ask(name, cell, verify) for name, cell in cells.items()}
-        rows = {name: Taken(answer["row"]) for name, answer in held.items()}
-        if len(held) < 2 or not all(answer["ready"] for answer in held.values()):
-            return rows
-        device = next(iter(cells.values())).device
-        fastest = max(min(answer["seconds"] for answer in held.values()), 1e-9)
-        calls = min(max(1, ceil(_WINDOW[device] / fastest)), _MOST_CALLS)
-        total = calls * sum(answer["seconds"] for answer in held.values())
-        rounds = self._rounds if total <= _ROUND_SECONDS else min(self._rounds, _FEWEST)
-        samples: dict[str, list[dict[str, Any]]] = {name: [] for name in cells}
+        held = {
+            name: self._ask(name, cells[name], verify)
+            for name in self._rng.sample(list(cells), len(cells))
+        }
+        rows = {name: held[name]["row"] for name in cells}
+        warm = {name: held[name]["seconds"] for name in cells if held[name]["ready"]}
+        samples: dict[str, list[dict[str, Any]]] = {name: [] for name in warm}
+        calls, rounds = self._effort(next(iter(cells.values())).device, warm)
         for _ in range(rounds):
-            for name in self._rng.sample(list(cells), len(cells)):
+            if len(samples) < 2:
+                break
+            for name in self._rng.sample(list(samples), len(samples)):
                 if (why := self._sample(name, calls, samples[name])) is not None:
-                    row = rows[name].row | {"status": str(why[0]), "reason": why[1]}
-                    return rows | {name: Taken(row)}
+                    rows[name] = rows[name] | {"status": str(why[0]), "reason": why[1]}
+                    del samples[name]
         return {
             name: Taken(
-                rows[name].row,
-                tuple(s["seconds"] for s in found),
-                tuple(s["cpu"] for s in found),
+                row,
+                tuple(s["seconds"] for s in samples.get(name, ())),
+                tuple(s["cpu"] for s in samples.get(name, ())),
                 calls,
+                frozenset(f for s in samples.get(name, ()) for f in s.get("flags", ())),
             )
-            for name, found in samples.items()
+            for name, row in rows.items()
         }
+
+    def _effort(self, device: str, warm: Mapping[str, float]) -> tuple[int, int]:
+        """Calls of a sample, the same for all arms; and rounds. warm: seconds of a call."""
+        fastest = max(min(warm.values(), default=0.0), 1e-9)
+        calls = min(max(1, ceil(_WINDOW[device] / fastest)), _MOST_CALLS)
+        total = calls * sum(warm.values())
+        return calls, self._rounds if total <= _ROUND_SECONDS else min(self._rounds, _FEWEST)
 
     def _ask(self, name: str, cell: Cell, verify: bool) -> dict[str, Any]:
         """The reply of one arm; a death is a row like any other, and costs a new process."""
@@ -149,8 +166,8 @@ class Duel:
 
     def _renew(self, name: str, answer: Answer) -> None:
         if self._stopped():
-            self._stop.set()
             raise Stopped
         if answer.lost:
             self._workers.pop(name).close()
-            self._start(name)
+            self._spawn(name)
+            self._await(name)

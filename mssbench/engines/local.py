@@ -261,7 +261,7 @@ def _look(slot: Slot, worker: Worker, news: News) -> Worker | None:
 def _start(slot: Slot, setup: Setup, lock: int, stop: threading.Event, news: News) -> Worker:
     """A worker that is ready. A SIGKILL while it starts must come twice as well."""
     for attempt in (1, 2):
-        worker = Worker(slot, setup, lock, stop)
+        worker = Worker(slot, setup, lock, stop.is_set)
         try:
             facts, environment = worker.start()
         except BaseException as error:

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -73,10 +73,10 @@ class Answer(NamedTuple):
 class Worker:
     """The process that measures on one slot. Close it, whatever happens."""
 
-    def __init__(self, slot: Slot, setup: Setup, lock: int, stop: threading.Event) -> None:
+    def __init__(self, slot: Slot, setup: Setup, lock: int, stopped: Callable[[], bool]) -> None:
         self.served = 0
         self.killed = False  # by a SIGKILL that was not ours, before it was ready
-        self._setup, self._stop, self._device = setup, stop, slot.device
+        self._setup, self._stopped, self._device = setup, stopped, slot.device
         self._rest = b""  # read, but not a whole line yet
         self._noise = b""  # the last line that was no message of ours
         self._since = 0  # where in its stderr the present cell begins
@@ -229,7 +229,7 @@ class Worker:
                     return message
                 self._noise = line  # printed before the worker could move its channel away
             left = end - time.monotonic()
-            if left <= 0 or self._stop.is_set():
+            if left <= 0 or self._stopped():
                 return None
             if not poll.poll(min(left, TICK_SECONDS) * 1000):
                 self._trim()
@@ -252,7 +252,7 @@ class Worker:
     def _let_die(self) -> None:
         """Its pipe is closed: give it time to finish dying."""
         end = time.monotonic() + DYING_SECONDS
-        while self._alive() and time.monotonic() < end and not self._stop.is_set():
+        while self._alive() and time.monotonic() < end and not self._stopped():
             time.sleep(0.005)
 
     def _printed(self) -> int:

@@ -1,19 +1,23 @@
 """Bencher Metric Format: {benchmark: {measure: {"value", "lower_value", "upper_value"}}}."""
 
-import json
+from math import isfinite
 from typing import Any
 
 from mssbench.export import Exported, where
 from mssbench.rows import Row
+from mssbench.strict_json import json_text
 
 _PLAIN = ("root_error", "gradient_error", "products", "operators", "launches", "saved_bytes",
           "peak_bytes")  # fmt: skip
 
 
 def text(what: Exported) -> str:
-    """`latency` in nanoseconds, which is Bencher's own measure; the others under their columns."""
+    """`latency` in nanoseconds, which is Bencher's own measure; the others under their columns.
+
+    Numbers that are not finite are left out: nobody can draw a line through them.
+    """
     found = {f"{row['method']} · {where(row)}": _measures(row) for row in what.measured()}
-    return json.dumps(found, indent=1) + "\n"
+    return json_text(found)
 
 
 def _measures(row: Row) -> dict[str, Any]:
@@ -22,5 +26,5 @@ def _measures(row: Row) -> dict[str, Any]:
         "lower_value": 1e9 * row["seconds_low"],
         "upper_value": 1e9 * row["seconds_high"],
     }
-    rest = {name: {"value": row[name]} for name in _PLAIN if row[name] is not None}
-    return {"latency": latency} | rest
+    known = {name: row[name] for name in _PLAIN if row[name] is not None}
+    return {"latency": latency} | {k: {"value": v} for k, v in known.items() if isfinite(v)}

@@ -1,17 +1,16 @@
 """The custom format of benchmark-action/github-action-benchmark, tool `customSmallerIsBetter`."""
 
-import json
+from math import isfinite
 from typing import Any
 
 from mssbench.export import Exported, where
 from mssbench.rows import Row
+from mssbench.strict_json import json_text
 
 
 def text(what: Exported) -> str:
     """A list of {"name", "unit", "value", "range", "extra"}, an entry for each time and error."""
-    return (
-        json.dumps([entry for row in what.measured() for entry in _entries(row)], indent=1) + "\n"
-    )
+    return json_text([entry for row in what.measured() for entry in _entries(row)])
 
 
 def _entries(row: Row) -> list[dict[str, Any]]:
@@ -22,6 +21,6 @@ def _entries(row: Row) -> list[dict[str, Any]]:
         "range": f"± {1e6 * half:.3g}", "extra": f"{row['samples']} samples, {row['status']}",
     }]  # fmt: skip
     error = "root_error" if row["phase"] == "forward" else "gradient_error"
-    if row[error] is not None:
+    if row[error] is not None and isfinite(row[error]):
         found.append({"name": f"{name} · {error}", "unit": "1", "value": row[error]})
     return found

@@ -1,11 +1,8 @@
 """Rows and facts as one JSON document."""
 
-import json
-from math import isfinite
-from typing import Any
-
 from mssbench.export import Exported
 from mssbench.records import COLUMNS, SCHEMA_VERSION
+from mssbench.strict_json import json_text
 
 
 def text(what: Exported) -> str:
@@ -13,11 +10,7 @@ def text(what: Exported) -> str:
     found = {
         "name": what.name,
         "schema": SCHEMA_VERSION,
-        "rows": [{k: _finite(row[k]) for k in COLUMNS} for row in what.rows],
+        "rows": [{k: row[k] for k in COLUMNS} for row in what.rows],
         **what.facts,
     }
-    return json.dumps(found, indent=1, allow_nan=False, default=str, ensure_ascii=False) + "\n"
-
-
-def _finite(x: Any) -> Any:
-    return None if isinstance(x, float) and not isfinite(x) else x
+    return json_text(found)

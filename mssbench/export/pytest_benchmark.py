@@ -4,22 +4,26 @@ Everything that its schema has no place for stands in `extra_info`, so that `mss
 the table back.
 """
 
-import json
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from statistics import fmean, stdev
 from typing import Any
 
 from mssbench.export import Exported, where
 from mssbench.records import quantile
 from mssbench.rows import Row
+from mssbench.strict_json import json_text
 
 VERSION = "5.0.0"  # of pytest-benchmark, whose schema this is
 KEY = "mssbench"  # under which extra_info has a row
+ESTIMATED = "mssbench_estimated"  # and which numbers of a row without samples are estimates
+_GUESSED = ["max", "mean", "stddev", "ops", "outliers"]
+_IQR = 1.349  # of a normal distribution, in deviations
 FACTS = "mssbench_facts"  # and machine_info what its identity refers to
 
 
 def text(what: Exported) -> str:
-    """Rows with a time; a row without samples stands on the five numbers that it has."""
+    """Rows with a time. Of a row whose samples were not kept, quartiles say what they can."""
     runs = what.facts.get("runs", {}).values()
     found = {
         "machine_info": _machine(what.facts) | {FACTS: what.facts},
@@ -28,7 +32,7 @@ def text(what: Exported) -> str:
         "datetime": max((run.get("started", "") for run in runs), default=""),
         "version": VERSION,
     }
-    return json.dumps(found, indent=1, default=str) + "\n"
+    return json_text(found)
 
 
 def _machine(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,22 +51,36 @@ def _commit(facts: Mapping[str, Any]) -> str:
 def _benchmark(row: Row, what: Exported) -> dict[str, Any]:
     name = row["method"]
     place = tuple(row[k] for k in ("cell_id", "phase", "clock", "cache"))
-    samples = what.samples.get(place) or _five(row)
+    samples = what.samples.get(place)
     return {
         "group": where(row),
         "name": name,
         "fullname": f"mssbench::{name} {where(row)}",
         "params": None,
         "param": None,
-        "extra_info": {KEY: row},
+        "extra_info": {KEY: strict(row)} | ({} if samples else {ESTIMATED: _GUESSED}),
         "options": {"disable_gc": True, "timer": row["clock"], "warmup": True},
-        "stats": stats(samples, row["calls"] or 1),
+        "stats": stats(samples, row["calls"] or 1) if samples else _of_quartiles(row),
     }
 
 
-def _five(row: Row) -> list[float]:
-    names = ("seconds_min", "seconds_q1", "seconds_median", "seconds_q3", "seconds_high")
-    return [row[name] for name in names if row[name] is not None]
+def strict(row: Row) -> Row:
+    """A row that strict JSON can hold: its infinite numbers as words, which import reads back."""
+    return {k: str(v) if isinstance(v, float) and not isfinite(v) else v for k, v in row.items()}
+
+
+def _of_quartiles(row: Row) -> dict[str, Any]:
+    """What a row itself says of samples that were not kept; those of ESTIMATED as for a normal.
+
+    pytest-benchmark cannot read a null there. There is no data, so import takes none for samples.
+    """
+    low, q1, median, q3 = (row[f"seconds_{name}"] for name in ("min", "q1", "median", "q3"))
+    deviation = (q3 - q1) / _IQR
+    return stats([low, q1, median, q3], row["calls"] or 1) | {
+        "q1": q1, "median": median, "q3": q3, "iqr": q3 - q1, "rounds": row["samples"], "data": [],
+        "mean": median, "stddev": deviation, "max": max(q3, median + 3 * deviation),
+        "ops": 1 / median if median else 0.0,
+    }  # fmt: skip
 
 
 def stats(samples: Sequence[float], iterations: int) -> dict[str, Any]:

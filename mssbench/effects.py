@@ -1,0 +1,62 @@
+"""From the samples of pairs of processes to what they say of one row: `ab`'s evidence."""
+
+from collections.abc import Mapping, Sequence
+from math import log
+from statistics import median
+
+from mssbench.engines.duel import Taken
+from mssbench.noise import Noise, noise
+from mssbench.paired import Evidence
+from mssbench.records import quantile
+
+BASE, NEW, NULL = "base", "new", "null"
+_BUSY, _IDLE = 0.97, 0.5  # of the wall, the processor time of a call: below it something else ran
+_ALIKE = 0.05  # of two such shares: other work meets both sides, a wait of one is its own
+Taking = Mapping[str, Taken]  # what each arm gave in one pair of processes
+
+
+def evidence_of(
+    screen: Sequence[Taking], confirm: Sequence[Taking], arm: str, device: str,
+    limit: float | None = None,
+) -> Evidence | None:  # fmt: skip
+    """What the pairs say of an arm against base; None where one of them has no samples.
+
+    limit: the factor that somebody allows this row, see Evidence.
+    """
+    pairs = [[p for p in taken if arm in p] for taken in (screen, confirm)]
+    every = [*pairs[0], *pairs[1]]
+    if not pairs[0] or not all(timed(p, arm) for p in every):
+        return None
+    effects = [tuple(effect(p[BASE], p[arm], device) for p in taken) for taken in pairs]
+    window = median(quantile(sorted(p[BASE].seconds), 0.25) * p[BASE].calls for p in every)
+    classes = [_noise(p[name], device) for p in every for name in (BASE, arm)]
+    middle = sorted(classes, key=list(Noise).index)[len(classes) // 2]
+    return Evidence(effects[0], effects[1], window, middle, device, limit)
+
+
+def timed(pair: Taking, arm: str) -> bool:
+    """Whether a pair has samples of base and of this arm."""
+    return all(name in pair and pair[name].seconds for name in (BASE, arm))
+
+
+def effect(base: Taken, new: Taken, device: str) -> float:
+    """Ln of the ratio of the lower quartiles: of wall time, or where a core was taken, of its own.
+
+    Time of the processor knows nothing of other work, but neither of a method that waits: where
+    only one side's calls leave the core, the wall is what counts.
+    """
+    shares = [_share(t) for t in (base, new)]
+    taken = _IDLE < min(shares) < _BUSY and max(shares) - min(shares) < _ALIKE
+    if device == "cpu" and taken:
+        return log(quantile(sorted(new.cpu), 0.25) / quantile(sorted(base.cpu), 0.25))
+    return log(quantile(sorted(new.seconds), 0.25) / quantile(sorted(base.seconds), 0.25))
+
+
+def _share(taken: Taken) -> float:
+    """Of the wall, the processor time of a sample in the middle."""
+    return median(c / s for c, s in zip(taken.cpu, taken.seconds, strict=True))
+
+
+def _noise(taken: Taken, device: str) -> Noise:
+    other = device == "cpu" and _IDLE < _share(taken) < _BUSY
+    return noise(taken.seconds, 0.0, taken.flags | ({"loaded"} if other else set()))

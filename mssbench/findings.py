@@ -1,0 +1,212 @@
+"""What `ab` took of every row -> the verdict of each, and what all of them come to."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from math import exp, isfinite
+from statistics import fmean
+from typing import Any
+
+from mssbench import gates, paired
+from mssbench.compare import Change, Pair, alone, other_input, releases, versions_agree
+from mssbench.effects import BASE, NEW, NULL, Taking, evidence_of, timed
+from mssbench.engines.duel import Contest
+from mssbench.judgement import Outcome, Verdict, outcome
+from mssbench.labels import label
+from mssbench.noise import Noise
+from mssbench.paired import Evidence, Null
+from mssbench.records import Cell, Status, quantile
+from mssbench.rules import SECONDS, Rule
+
+_CALM = "stop what else is running, and compare again"
+_MOST_UNSTABLE = 0.2  # of the rows, before no verdict of the run means anything
+_TIMES = frozenset(SECONDS.values())
+_TOLD = (Verdict.SLOWER, Verdict.FASTER)
+
+
+@dataclass
+class Notes:
+    """What was taken of one contest, pair after pair."""
+
+    contest: Contest
+    rules: tuple[Rule, ...] = ()  # limits that people set, of all rows
+    screen: list[Taking] = field(default_factory=list)
+    confirm: list[Taking] = field(default_factory=list)
+
+    @property
+    def every(self) -> list[Taking]:
+        """Of both stages."""
+        return [*self.screen, *self.confirm]
+
+    @property
+    def failed(self) -> bool:
+        """Whether a pair had no samples of both sides: one more would have none either."""
+        return not all(timed(p, NEW) for p in self.every)
+
+    @property
+    def device(self) -> str:
+        """On which it is measured."""
+        return self._cell.device
+
+    @property
+    def _cell(self) -> Cell:
+        return self.contest.cells.get(NEW) or self.contest.cells[BASE]
+
+    def evidence(self, arm: str) -> Evidence | None:
+        """What the pairs say of an arm against base."""
+        return evidence_of(self.screen, self.confirm, arm, self.device, self._limit())
+
+    def _limit(self) -> float | None:
+        """By what factor its time may grow, where somebody said so."""
+        method = label(vars(self._cell))
+        found = [r.factor for r in self.rules if r.column in _TIMES and r.covers(method)]
+        return found[-1] if found else None
+
+    def gates(self) -> tuple[Rule, ...]:
+        """The rules that are not about time."""
+        return tuple(r for r in self.rules if r.column not in _TIMES)
+
+    def row(self, arm: str) -> dict[str, Any] | None:
+        """What an arm gave first, with its times; None for an arm that does not take part."""
+        taken = [p[arm] for p in self.every if arm in p]
+        if not taken:
+            return None
+        row = dict(taken[0].row)
+        failed = next((t.row for t in taken if gates.failed(Status(t.row["status"]))), None)
+        if failed is not None:  # in a later pair
+            row |= {"status": failed["status"], "reason": failed["reason"]}
+        seconds = sorted(s for t in taken for s in t.seconds)
+        if seconds:
+            row |= {"seconds_median": quantile(seconds, 0.5), "seconds_q1": quantile(seconds, 0.25)}
+        return row | {"method": label(row)}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of every row, what the null arm says, and what both come to."""
+
+    changes: tuple[Change, ...]
+    null: Null
+    null_rows: int
+    doubts: tuple[str, ...]  # why no time may be trusted
+    outcome: Outcome
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of each arm's process
+    remarks: tuple[str, ...] = ()  # what was not compared, and what else a reader should know
+    look: tuple[Change, ...] = ()  # nothing was confirmed, but chance alone is unlikely
+
+    @property
+    def verdicts(self) -> Counter[str]:
+        """How many rows of each."""
+        return Counter(str(c.verdict) for c in self.changes)
+
+
+def conclude(
+    notes: Mapping[str, Notes], facts: Mapping[str, Mapping[str, Any]], *, stopped: bool = False
+) -> Result:
+    """Every contest with its verdict: what both sides gave first, then their times.
+
+    stopped: before it was complete. Then only what was taken is judged, and none of it by time.
+    """
+    notes = {k: n for k, n in notes.items() if n.screen}
+    timed, nulls = ({k: e for k, n in notes.items() if (e := n.evidence(arm)) is not None}
+                    for arm in (NEW, NULL))  # fmt: skip
+    counts = versions_agree(*(facts.get(name, {}) for name in (BASE, NEW)))
+    verdicts, usual = paired.verdicts(timed), paired.usual_scatter(timed)
+    found = {}
+    for key, note in notes.items():
+        pair = Pair(note.row(BASE), note.row(NEW))
+        times = _by_time(pair, timed[key], verdicts[key], usual) if key in timed else None
+        found[key] = _judged(pair, times, note, counts=counts)
+    null = paired.null(nulls)
+    doubts = ("stopped before the end",) if stopped else tuple(_doubts(null, nulls, timed))
+    if doubts:  # then what was found in new would be found in base as well
+        why = "; stopped before that meant anything" if stopped else (
+            ", and base differs from itself, or too much else is running")  # fmt: skip
+        found = {k: _doubted(c, why) for k, c in found.items()}
+    changes = tuple(found.values())
+    came = outcome(Counter(str(c.verdict) for c in changes), len(timed), doubtful=bool(doubts))
+    told = (*_TOLD, Verdict.WORSE, Verdict.BROKEN)
+    look = () if doubts else tuple(
+        found[k] for k in paired.worth_a_look(timed) if found[k].verdict not in told
+    )  # fmt: skip
+    return Result(
+        changes, null, len(nulls), doubts, Outcome.INTERRUPTED if stopped else came, facts,
+        tuple(_remarks(changes, facts, counts=counts)), look,
+    )  # fmt: skip
+
+
+def _doubts(
+    null: Null, nulls: Mapping[str, Evidence], timed: Mapping[str, Evidence]
+) -> Iterator[str]:
+    """Why no time of the run may be trusted."""
+    if null.doubtful:
+        yield null.doubtful
+    if timed and not nulls:
+        yield "base was held against itself in no row"
+    unstable = sum(e.noise is Noise.UNSTABLE for e in timed.values())
+    if unstable > _MOST_UNSTABLE * len(timed):
+        yield f"{unstable} of {len(timed)} rows are unstable: too much else is running"
+
+
+def _doubted(change: Change, why: str) -> Change:
+    if change.verdict not in _TOLD:
+        return change
+    return replace(change, verdict=Verdict.UNCLEAR, reason=f"{change.reason}{why}", advice=_CALM)
+
+
+def _remarks(
+    changes: tuple[Change, ...], facts: Mapping[str, Mapping[str, Any]], *, counts: bool
+) -> Iterator[str]:
+    both = [c.pair for c in changes if c.pair.base is not None and c.pair.new is not None]
+    if not both:
+        return
+    base, new = (releases(facts.get(name, {})) for name in (BASE, NEW))
+    if not counts:
+        differ = ", ".join(f"{k} {base[k]} -> {new[k]}" for k in base if base[k] != new[k])
+        yield f"counts were not compared: {differ or 'releases of the libraries are not known'}"
+    hashes = [tuple((side or {}).get("code_hash") for side in pair) for pair in both]
+    same_method = all(pair[0]["method"] == pair[1]["method"] for pair in both)  # type: ignore[index]
+    if counts and same_method and all(a and a == b for a, b in hashes):
+        yield "the code of every method is the same on both sides"
+
+
+def _judged(pair: Pair, times: Change | None, note: Notes, *, counts: bool) -> Change:
+    """By status, errors and counts; where these are silent by time."""
+    if (change := alone(pair)) is not None:
+        return replace(change, advice="")
+    assert pair.base is not None
+    assert pair.new is not None
+    if other_input(pair):
+        return Change(pair, Verdict.INCOMPARABLE, "base and new were given other inputs")
+    if found := gates.by_status(pair.base, pair.new):
+        return Change(pair, *found)
+    # other methods make other work of it, and nobody calls that worse
+    same = pair.base["method"] == pair.new["method"]
+    strict = counts and same  # otherwise rounding differs as it does between machines
+    worse = list(gates.breaches(pair.base, pair.new, pair.new["method"], note.gates(),
+                                same_machine=strict, counts=strict))  # fmt: skip
+    # ok in both at first, and later one of them did not answer
+    times = times or Change(pair, Verdict.BROKEN, "a pair of processes gave no time")
+    if worse:
+        return replace(times, verdict=Verdict.WORSE, reason="; ".join(b.sentence for b in worse),
+                       advice="")  # fmt: skip
+    return times
+
+
+def _by_time(pair: Pair, e: Evidence, verdict: Verdict, usual: float) -> Change:
+    # of a single pair nobody knows how far the next would be off
+    low, high = (exp(x) if isfinite(x) else None for x in e.interval())
+    ratio = exp(fmean(e.effects))
+    pairs = f"{len(e.screen)} pairs" + (f" and {len(e.confirm)} fresh ones" if e.confirm else "")
+    within = f"{e.noise} noise" if e.limit is None else f"the {100 * (e.limit - 1):.0f} % allowed"
+    reason = {
+        Verdict.SLOWER: f"flagged and confirmed in {pairs}",
+        Verdict.FASTER: f"flagged and confirmed in {pairs}",
+        Verdict.SAME: f"the whole interval is within {within}, in {pairs}",
+        Verdict.UNFLAGGED: f"nothing stood out in {pairs}",
+        Verdict.UNCLEAR: f"flagged, and {'unstable' if e.delta is None else 'not confirmed'}, "
+        f"in {pairs}",
+    }[verdict]
+    advice = _CALM if verdict is Verdict.UNCLEAR else ""
+    least = paired.detectable(e, usual)
+    return Change(pair, verdict, reason, advice, ratio, low, high, least)

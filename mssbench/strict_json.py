@@ -1,0 +1,20 @@
+"""JSON that every reader takes: without the Infinity and NaN that Python would write."""
+
+import json
+from math import isfinite
+from typing import Any
+
+
+def json_text(what: Any, indent: int = 1) -> str:
+    """Strict JSON: null for the numbers that it has no word for."""
+    text = json.dumps(finite(what), indent=indent, allow_nan=False, ensure_ascii=False, default=str)
+    return f"{text}\n"
+
+
+def finite(what: Any) -> Any:
+    """The same, with None for what is infinite or no number."""
+    if isinstance(what, dict):
+        return {k: finite(v) for k, v in what.items()}
+    if isinstance(what, list | tuple):
+        return [finite(v) for v in what]
+    return None if isinstance(what, float) and not isfinite(what) else what
