@@ -1,24 +1,28 @@
 """`ab`: whether new is slower than base, from pairs of processes that are sampled in turn.
 
-Three pairs screen every row; what stands out is confirmed in five fresh ones, started in the other
-order. A third process runs base again for some rows: what the rule finds there, it would find
-everywhere. See paired.py for the rule, and findings.py for what becomes of a row.
+Three pairs screen every row; what stands out is confirmed in five fresh ones. Who starts first
+alternates. A third process runs base again for some rows: what the rule finds there, it would find
+everywhere. See paired.py for the rule, and outcomes.py for what becomes of a row.
+
+Each arm runs the mssbench of its own interpreter or revision, harness and methods alike. A machine
+that slows while this goes on slows both arms of a pair: that is no doubt here, as the null arm sees
+what is left of it.
 """
 
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import exp, log
 from typing import Any
 
 from mssbench import paired
 from mssbench.effects import BASE, NEW, NULL
 from mssbench.engines.duel import Arm, Contest, Duel, Stopped
 from mssbench.engines.process import Setup
-from mssbench.errors import GateError
-from mssbench.findings import Notes, Result, conclude
-from mssbench.labels import label
+from mssbench.errors import GateError, RunError
+from mssbench.outcomes import INTERRUPTED, Notes, Result, conclude
 from mssbench.records import Cell
-from mssbench.rules import Rule
+from mssbench.rules import COMPARED, TIMES, Rule
 
 
 @dataclass(frozen=True)
@@ -53,25 +57,32 @@ def run(
 ) -> Result:  # fmt: skip
     """Compare; when told to stop, what there is by then.
 
-    Raises GateError for a rule that covers no method, and RunError where an arm does not start.
+    Raises GateError for a rule that limits nothing, and RunError where an arm does not start.
     """
-    _refuse_idle(plan)
+    _refuse_odd(plan)
     comparison = _Comparison(plan, watch, stopped)
+    ended = ""
     try:
         comparison.complete()
     except Stopped:
-        return conclude(comparison.notes, comparison.facts, stopped=True)
-    return conclude(comparison.notes, comparison.facts)
+        ended = INTERRUPTED
+    except RunError as error:
+        if not any(note.screen for note in comparison.notes.values()):
+            raise
+        ended = str(error)
+    return conclude(comparison.notes, comparison.facts, ended)
 
 
-def _refuse_idle(plan: Plan) -> None:
-    """Raise GateError for a rule that no method answers to: it would pass for ever."""
-    methods = {label(vars(cell)) for c in plan.contests for cell in c.cells.values()}
+def _refuse_odd(plan: Plan) -> None:
+    """Raise GateError for a limit of a time that is not compared here, or of less than is told."""
     for rule in plan.rules:
-        if not rule.optional and not any(map(rule.covers, methods)):
-            raise GateError(
-                f"{rule.text!r} limits nothing: no method here matches {rule.methods!r}."
-            )
+        if rule.optional or rule.column not in TIMES:
+            continue
+        if rule.column != COMPARED:
+            raise GateError(f"{rule.text!r}: of times `ab` compares `seconds` alone.")
+        if log(rule.factor) < paired.SCREEN:
+            least = 100 * (exp(paired.SCREEN) - 1)
+            raise GateError(f"{rule.text!r}: `ab` tells no less than {least:.0f} %.")
 
 
 class _Comparison:
@@ -93,11 +104,22 @@ class _Comparison:
         for number in range(1, self._plan.screen_pairs + 1):
             alive = [c for c in self._plan.contests if not self.notes[c.key].failed]
             self._pair("screen", number, alive, self._null(alive))
+            if number == 1:
+                self._refuse_idle()
         flagged = [c for c in self._plan.contests if self._flagged(c)]
         had = {k for k, n in self.notes.items() if any(NULL in p for p in n.screen)}
         for number in range(1, self._plan.confirm_pairs + 1):
             alive = [c for c in flagged if not self.notes[c.key].failed]
             self._pair("confirm", number, alive, had)
+
+    def _refuse_idle(self) -> None:
+        """Raise GateError for a rule that no row answers to: it would pass for ever."""
+        for rule in self._plan.rules:
+            if not rule.optional and not any(n.answers(rule) for n in self.notes.values()):
+                raise GateError(
+                    f"{rule.text!r} limits nothing: no row that was measured has both a method "
+                    f"that matches {rule.methods!r} and a number in {rule.column}."
+                )
 
     def _null(self, contests: Sequence[Contest]) -> set[str]:
         """A tenth of them, eight at least; for one that turned out not to run, the next."""

@@ -23,13 +23,12 @@ from mssbench.clock import (
     CudaClock,
     GraphClock,
     HostClock,
-    spin,
     synchronizer,
     waits_for_device,
 )
 from mssbench.counts import launches
 from mssbench.errors import Unsupported
-from mssbench.guard import Watch, watched
+from mssbench.guard import watched
 from mssbench.noise import ABOVE_CEILING, DISTURBED, in_order, noise
 from mssbench.records import Cell, Measurement, Status, Timing, clocks, phases
 from mssbench.rotation import Input, Rotation
@@ -43,7 +42,6 @@ _MOST_PREPARED_BYTES = 2**28  # recorded forwards that may wait for their backwa
 _SHORTEST_COLD = 20e-6  # seconds: events resolve half a microsecond, and a cold call stands alone
 _MOST_LATE = 0.05  # of a row's windows: more of them show in its quartiles
 _ATTEMPTS = 3  # at a row whose GPU slowed or was shared
-_LOOK_SECONDS = 5e-3  # that a GPU is kept busy while it is read
 # By cell and forward, what this process has seen of them; an impostor may have taken a name.
 _known: dict[tuple[str, int], Mapping[str, Mapping[str, Any]]] = {}
 _launches: dict[tuple[str, int], Mapping[str, int | None]] = {}
@@ -230,12 +228,12 @@ class Bench:
 
         most = 1 if cache == "cold" else _most_calls(phase)
         with watched(cell.device) as watch:
-            _look(watch, cell.device)
+            watch.look_at_work()
             timing = sample(
                 timer, prepare, call, self.settings.policy,
                 first_call=phase.first.seconds, most_calls=most, spent=self.spent,
             )  # fmt: skip
-            _look(watch, cell.device)
+            watch.look_at_work()
         if isinstance(timer, GraphClock):
             last[:] = self.rotation.first, timer.output
         late = isinstance(timer, CudaClock) and timer.gaps(len(timing.samples)) > _MOST_LATE
@@ -329,11 +327,3 @@ def _most_calls(phase: Phase) -> int:
     if phase.name != "backward":
         return 10_000
     return max(1, min(1000, _MOST_PREPARED_BYTES // max(phase.work["saved_bytes"] or 1, 1)))
-
-
-def _look(watch: Watch, device: str) -> None:
-    """Read a GPU that works: an idle one shows the clock of an idle one."""
-    if device == "cuda":
-        spin(torch.cuda, _LOOK_SECONDS)
-        watch.look()
-        torch.cuda.synchronize()

@@ -1,6 +1,7 @@
 """The command line: parse, call, print, exit. With cli_gate.py, the only one that exits."""
 
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -180,8 +181,15 @@ def merge(
 cli_gate.register(app)
 
 
+_UNFORESEEN = 70  # EX_SOFTWARE
+
+
 def main() -> None:
-    """Entry point. A MssbenchError is one line on stderr and its exit code, mostly 2."""
+    """Entry point. A MssbenchError is one line on stderr and its exit code, mostly 2.
+
+    What nobody foresaw ends with its traceback and a code of its own: Python's 1 would be taken for
+    a regression.
+    """
     try:
         app()
     except MssbenchError as error:
@@ -189,3 +197,7 @@ def main() -> None:
         if isinstance(error, NotComparable):
             typer.echo("mssbench: verdict=incomparable")
         sys.exit(error.exit_code)
+    except Exception:
+        traceback.print_exc()
+        typer.echo("mssbench: this is a mistake in mssbench: please report it", err=True)
+        sys.exit(_UNFORESEEN)

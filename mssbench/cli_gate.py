@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mssbench.errors import MssbenchError
+from mssbench.errors import MssbenchError, NotComparable
 from mssbench.judgement import Outcome
 from mssbench.options import (
     Across,
@@ -67,7 +67,7 @@ def compare(
     from mssbench.commands import compare as command
 
     command.check_display(display)
-    with _github("mssbench compare", told=github) as tell:
+    with _judging("mssbench compare", told=github, as_json=as_json) as tell:
         found = command.compared(base, new, words(across), words(by), only)
         code = found.outcome.exit_code
         tell(found, code)
@@ -93,7 +93,7 @@ def check(
     from mssbench.commands import compare as command
 
     command.check_display(display)
-    with _github("mssbench check", told=github) as tell:
+    with _judging("mssbench check", told=github, as_json=as_json) as tell:
         found = command.checked(run, baseline, fail_on, words(across), only)
         code = found.outcome.exit_code
         tell(found, code)
@@ -134,7 +134,7 @@ def ab(
     from mssbench.console import make_console
 
     shared.check_display(display)
-    with _github("mssbench ab", told=github) as tell:
+    with _judging("mssbench ab", told=github, as_json=as_json) as tell:
         chosen = runs.choose(suite, set_, only, None, device, also)
         log, drawn = make_console(stderr=True), seed if seed is not None else secrets.token_hex(4)
         found = command.compare(chosen, base, new, also, fail_on, drawn, log)
@@ -206,10 +206,11 @@ def show_baseline(
 
 
 @contextmanager
-def _github(title: str, *, told: bool) -> Iterator[Callable[..., None]]:
+def _judging(title: str, *, told: bool, as_json: bool) -> Iterator[Callable[..., None]]:
     """Tell GitHub of what is found, or of the error that kept it from being found.
 
-    Annotations are read from either stream, and stdout may be JSON.
+    Annotations are read from either stream, and stdout may be JSON: of two tables that do not
+    compare as well.
     """
     from mssbench import github
 
@@ -222,7 +223,11 @@ def _github(title: str, *, told: bool) -> Iterator[Callable[..., None]]:
     except MssbenchError as error:
         if told:
             say(github.refused(title, error))
-        raise
+        if not (as_json and isinstance(error, NotComparable)):
+            raise
+        typer.echo(f"mssbench: {error}", err=True)
+        verdict = {"verdict": Outcome.INCOMPARABLE, "exit_code": error.exit_code}
+        _end(verdict | {"reason": str(error)}, error.exit_code)
 
 
 def _end(what: Any, code: int) -> NoReturn:

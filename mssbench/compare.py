@@ -168,7 +168,7 @@ def refuse(
 
 def _other_machine(_: Sequence[Pair], base: Side, new: Side) -> str:
     ours, theirs = base.environments(), new.environments()
-    if ours.keys() == theirs.keys():
+    if ours.keys() == theirs.keys() or not (ours and theirs):
         return ""
     then, now = (next(iter(side.values()), None) for side in (ours, theirs))
     return f"base and new were measured in different environments ({difference(then, now)})"
@@ -192,6 +192,8 @@ def _other_versions(_: Sequence[Pair], base: Side, new: Side) -> str:
         facts = [f for f in side.environments().values() if f]
         return {k: {releases(f)[k] for f in facts} or {"unknown"} for k in LIBRARIES}
 
+    if not (base.environments() and new.environments()):
+        return ""  # one side measured nothing: what became of its rows says that better
     ours, theirs = versions(base), versions(new)
     for name in LIBRARIES:
         if ours[name] != theirs[name]:

@@ -5,7 +5,7 @@
   + TableError          a result table cannot be read, or two cannot be joined
   + RunError            a run cannot start: its folder is taken, its device is not there
   + RegistryError       a method or problem is unknown, or two claim one name
-  + GateError           a limit for `check` cannot be read
+  + GateError           a limit for `check` or `ab` cannot be read, or limits nothing
   + NotComparable       two tables that say nothing about each other: exit code 5
   + InputError          a matrix handed to `sqrtm` or `isqrtm` has the wrong shape or type
 * Unsupported           a method cannot do what the cell asks: a row, not a stop
@@ -41,7 +41,7 @@ class RegistryError(MssbenchError):
 
 
 class GateError(MssbenchError):
-    """A limit for `check` cannot be read."""
+    """A limit for `check` or `ab` cannot be read, or limits nothing."""
 
 
 class NotComparable(MssbenchError):  # noqa: N818

@@ -1,7 +1,7 @@
 """`check`: a run against a stored one. What has no noise decides; time is advice unless asked for.
 
-Every rule on stored times was seen to cry wolf in 20 to 80 of 100 identical runs on shared
-machines, and a gate that does is switched off. `ab` is the gate for time.
+On shared machines the usual rules on stored times were seen to cry wolf in 20 to 80 of 100
+identical runs, those that forgive a doubling aside; such a gate is switched off. `ab` is for time.
 """
 
 from collections import Counter
@@ -15,9 +15,8 @@ from mssbench.compare import Change, Pair, Side, alone, by_time, matched, other_
 from mssbench.errors import GateError
 from mssbench.judgement import Outcome, Verdict, outcome
 from mssbench.records import MEASURED
-from mssbench.rules import SECONDS, Rule
+from mssbench.rules import TIMES, Rule
 
-_TIMES = frozenset(SECONDS.values())
 _TOLD = (Verdict.SLOWER, Verdict.FASTER)
 
 
@@ -57,7 +56,7 @@ def check(
     pairs = matched(base, new)
     refuse(pairs, base, new, across, what=("problem", "versions"))
     same_machine = base.environments().keys() == new.environments().keys()
-    if any(r.column in _TIMES for r in rules):
+    if any(r.column in TIMES for r in rules):
         refuse(pairs, base, new, across, what=("machine",))
     _refuse_idle(pairs, rules)
     terms = _Terms(tuple(rules), same_machine, counts="versions" not in across)
@@ -122,7 +121,7 @@ def _measured(pair: Pair) -> bool:
 
 def _judge(pair: Pair, terms: _Terms, tally: _Tally) -> Change:
     if (change := alone(pair)) is not None:
-        if change.verdict is Verdict.GONE:
+        if change.verdict in (Verdict.GONE, Verdict.BROKEN):
             tally.add(["status"], ["status"])
         return change
     base, new = pair
@@ -142,7 +141,7 @@ def _judge(pair: Pair, terms: _Terms, tally: _Tally) -> Change:
     tally.add(["status", *looked], [b.column for b in broken])
     if not broken:
         return Change(pair, Verdict.UNFLAGGED, "")
-    slow = all(b.column in _TIMES for b in broken)
+    slow = all(b.column in TIMES for b in broken)
     verdict = Verdict.SLOWER if slow else Verdict.WORSE
     return Change(pair, verdict, "; ".join(b.sentence for b in broken), ratio=_ratio(base, new))
 

@@ -81,7 +81,7 @@ def looked_at(base: Row, method: str, rules: Sequence[Rule], *, counts: bool = T
     own: tuple[str, ...] = (*ERRORS, *COUNTS) if counts else ERRORS
     if base["status"] in _ASTRAY:
         own = tuple(name for name in own if name not in (*ERRORS, "nonfinite"))
-    asked = {r.column for r in rules if r.covers(method)} - {*ERRORS, *COUNTS}
+    asked = {r.column for r in rules if r.covers(method)} - {*own}
     return [name for name in (*own, *sorted(asked)) if base[name] is not None]
 
 

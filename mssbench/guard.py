@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from mssbench.clock import spin
+
+_LOOK_SECONDS = 5e-3  # that a GPU is kept busy while it is read
 _LOW = 0.9  # of the highest clock seen in this process under load
 # NVML's clocksEventReasons: slowdowns by power and by temperature, in software and in hardware.
 _THROTTLED = {
@@ -36,6 +39,14 @@ class Watch:
         self._device = device
         self._readings: list[Reading] = []
 
+    def look_at_work(self) -> None:
+        """Read a GPU while it does work of ours; a CPU has nothing to be read."""
+        if self._device == "cuda":
+            cuda = importlib.import_module("torch").cuda
+            spin(cuda, _LOOK_SECONDS)
+            self.look()
+            cuda.synchronize()
+
     def look(self) -> None:
         """Read the GPU now."""
         self._readings.append(read_gpu() or Reading(None, None, None))
@@ -50,10 +61,15 @@ class Watch:
             found = {
                 "clock_low": clock is not None and clock < _LOW * _Highest.clock,
                 "throttled": bool(slowed),
-                "shared_gpu": (processes or 0) > 1,
+                "shared_gpu": (processes or 0) > _ours(),
                 "unwatched": clock is None and slowed is None and processes is None,
             }
             self.flags += [k for k, v in found.items() if v and k not in self.flags]
+
+
+def _ours() -> int:
+    """Processes of this comparison on the GPU: this one, and the other arms of an `ab`."""
+    return int(os.environ.get("MSSBENCH_ARMS") or 1)
 
 
 class _Highest:

@@ -16,10 +16,10 @@ class Verdict(StrEnum):
     FASTER = "faster"
     SLOWER = "slower"
     WORSE = "worse"  # a larger error, more work or more memory
-    BROKEN = "broken"  # ok in base, and not in new
+    BROKEN = "broken"  # ok or absent in base, and failed in new
     FIXED = "fixed"  # the other way round
     GONE = "gone"  # in base alone
-    ADDED = "added"  # in new alone
+    ADDED = "added"  # measured in new alone
     UNCLEAR = "unclear"  # flagged, then neither confirmed nor excluded
     INCOMPARABLE = "incomparable"  # other inputs, other code or another machine
 

@@ -58,9 +58,9 @@ class Evidence:
     @property
     def delta(self) -> float | None:
         """The least effect that matters; None where the noise allows no verdict."""
-        if self.noise is Noise.UNSTABLE:
-            return None
-        return log(self.limit if self.limit is not None else 1 + DELTA[self.noise])
+        if self.limit is not None:
+            return log(self.limit)
+        return None if self.noise is Noise.UNSTABLE else log(1 + DELTA[self.noise])
 
     def interval(self) -> tuple[float, float]:
         """Of the mean effect, 90 %."""
@@ -120,12 +120,12 @@ def _one_sided(effects: Sequence[float]) -> float:
 
 
 def worth_a_look(rows: Mapping[str, Evidence]) -> list[str]:
-    """Rows that may be slower though nothing was confirmed, surest first; advice, no verdict.
+    """Rows of these that may be slower, surest first; advice, no verdict.
 
-    Benjamini and Hochberg's rule on one-sided t tests of all pairs: of such a list one in ten is
-    there by chance.
+    Benjamini and Hochberg's rule on one-sided t tests, of the fresh pairs where there are some:
+    what flagged a row does not speak for it a second time.
     """
-    known = {k: _one_sided((*e.screen, *e.confirm)) for k, e in rows.items()}
+    known = {k: _one_sided(e.effects) for k, e in rows.items()}
     ordered = sorted(known.items(), key=lambda item: item[1])
     last = max((i for i, (_, p) in enumerate(ordered, 1) if p <= _CHANCE * i / len(ordered)),
                default=0)  # fmt: skip

@@ -288,6 +288,6 @@ def uniform(cell: Cell, status: Status, reason: str) -> tuple[Measurement, ...]:
 
 
 def one_line(text: str, limit: int = 400) -> str:
-    """Text fit for a table cell: no line breaks, not endless."""
-    flat = " ".join(text.split())
+    """Text fit for a table cell: no line breaks, not endless, and UTF-8 can hold it."""
+    flat = " ".join(text.split()).encode(errors="replace").decode()
     return flat if len(flat) <= limit else flat[: limit - 3] + "..."

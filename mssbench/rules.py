@@ -15,6 +15,8 @@ SECONDS = {
     "seconds": "seconds_q1", "seconds_min": "seconds_min", "seconds_q1": "seconds_q1",
     "seconds_median": "seconds_median", "first_call_seconds": "first_call_seconds",
 }  # fmt: skip
+TIMES = frozenset(SECONDS.values())
+COMPARED = SECONDS["seconds"]  # the one of them that `ab` compares
 LIMITED = (
     *SECONDS, "gemms", "products", "operators", "launches", "flops", "peak_bytes", "saved_bytes",
     "root_error", "root_mae", "residual", "gradient_error", "asymmetry", "nonfinite",

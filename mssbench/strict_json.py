@@ -7,7 +7,7 @@ from typing import Any
 
 def json_text(what: Any, indent: int = 1) -> str:
     """Strict JSON: null for the numbers that it has no word for."""
-    text = json.dumps(finite(what), indent=indent, allow_nan=False, ensure_ascii=False, default=str)
+    text = json.dumps(finite(what), indent=indent, allow_nan=False, ensure_ascii=False)
     return f"{text}\n"
 
 

@@ -24,6 +24,13 @@ def own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         os.environ["MSSBENCH_LOCKS"] = before
 
 
+@pytest.fixture(autouse=True)
+def no_github(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a CI of GitHub, tests write nothing into the summary and outputs of the real step."""
+    for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def register() -> Iterator[Any]:
     """Register methods for one test: decorators by kind."""

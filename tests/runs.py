@@ -122,6 +122,8 @@ def act_as_worker() -> None:
     anchors = ModuleType("mssbench.anchors")
     anchors.measure = ceilings  # type: ignore[attr-defined]
 
+    served: list[Any] = []
+
     @contextmanager
     def held(
         cell: Any, _settings: Any, announce: Callable[[], None], *, verify: bool
@@ -130,10 +132,17 @@ def act_as_worker() -> None:
         from mssbench.records import Measurement, Status
 
         deed = wishes.get("do", {}).get(cell.forward, "ok")
+        served.append(cell)
         _note(wishes, f"hold {os.getpid()} {cell.forward}")
         announce()
         if deed == "hang_held":
             time.sleep(600)
+        if deed.endswith("_once"):
+            flag = Path(wishes["once"])
+            deed = "ok" if flag.exists() or len(served) < 2 else deed.removesuffix("_once")
+            if deed != "ok":
+                flag.touch()
+                _DEEDS[deed](cell)
         if deed not in ("ok", "raise", "exit", "hang"):
             row = Measurement(cell, "forward", "wall", "hot", Status(deed), "asked for")
             yield row, 0.0, None
@@ -148,9 +157,10 @@ def act_as_worker() -> None:
             if deed in ("exit", "hang"):
                 _DEEDS[deed](cell)
             if deed == "raise":
-                raise ZeroDivisionError("asked for")
+                raise ZeroDivisionError(wishes.get("words", "asked for"))
             seconds = 1e-3 * factor * own * math.exp(abs(rng.gauss(0, 0.005)))
-            busy = {"seconds": seconds, "cpu": seconds * wishes.get("share", 1.0)}
+            busy = {"seconds": seconds, "cpu": seconds * wishes.get("share", 1.0),
+                    "flags": wishes.get("flags", [])}  # fmt: skip
             return SimpleNamespace(_asdict=lambda: busy)
 
         shown = values if verify else {}
@@ -169,6 +179,7 @@ def act_as_worker() -> None:
     }
     environment.describe = lambda: {
         "cpu": wishes.get("cpu", "a stand-in"), "versions": wishes.get("versions", {}),
+        "blas": wishes.get("blas"),
     }  # fmt: skip
     if "hang_at_start" in wishes:
         _note(wishes, f"begin {os.getpid()}")

@@ -279,6 +279,17 @@ def test_the_time_of_show_does_not_grow_faster_than_the_table(large):
     assert whole < 25 * small + 0.2
 
 
+def test_a_mistake_of_ours_has_an_exit_code_that_means_nothing_else(monkeypatch, small, capsys):
+    def broken(*_):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("mssbench.commands.show.show", broken)
+    code, out, err = called(capsys, "show", small)
+    assert (code, out) == (70, "")
+    assert "ZeroDivisionError: ours" in err
+    assert "please report" in err
+
+
 def test_help_is_there_at_once():
     spent = [seconds_of("--help") for _ in range(5)]
     assert statistics.median(spent) < 0.4 * slowness(), spent

@@ -370,3 +370,35 @@ def test_an_empty_list_says_how_to_begin(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     code, out, _ = called(capsys, "baseline", "list")
     assert (code, "baseline save RUN" in out) == (0, True)
+
+
+def test_a_run_in_which_every_row_failed_is_broken_and_not_incomparable(tmp_path, capsys):
+    """Nobody knows the machine of a run that measured nothing, but what is wrong is the rows."""
+    base = write(tmp_path / "base", row(1.0, root=1e-6))
+    new = write(tmp_path / "new", row(status="crashed", reason="it fell"))
+    code, out, _ = called(capsys, "check", new, "--baseline", base)
+    assert code == 6, out  # nothing was measured to compare
+    assert "broken=1" in last(out)
+    both = write(tmp_path / "both", row(1.0, root=1e-6), row(2.0, root=1e-6, size=64))
+    half = write(tmp_path / "half", row(1.0, root=1e-6),
+                 row(status="crashed", reason="it fell", size=64))  # fmt: skip
+    code, out, _ = called(capsys, "check", half, "--baseline", both)
+    assert (code, "broken=1" in last(out)) == (4, True), out
+
+
+def test_a_new_row_that_crashes_is_counted_by_the_gate_that_saw_it(tmp_path, capsys):
+    base = write(tmp_path / "base", row(1.0, root=1e-6))
+    new = write(tmp_path / "new", row(1.0, root=1e-6),
+                row(status="crashed", reason="it fell", size=64))  # fmt: skip
+    code, out, _ = called(capsys, "check", new, "--baseline", base, "--json")
+    gates = {g["gate"]: g for g in json.loads(out)["gates"]}
+    assert (code, gates["status"]["breached"]) == (4, 1)
+
+
+def test_what_does_not_compare_is_json_too_if_that_was_asked_for(tmp_path, capsys):
+    base, new = (write(tmp_path / str(n), row(1.0, root=1e-6, size=n)) for n in (16, 64))
+    code, out, err = called(capsys, "compare", base, new, "--json")
+    found = json.loads(out)
+    assert (code, found["verdict"], found["exit_code"]) == (5, "incomparable", 5)
+    assert "no row in common" in found["reason"]
+    assert "no row in common" in err

@@ -48,7 +48,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("engines.local",),
     ("engines.duel", "paired"),
     ("effects",),
-    ("findings",),
+    ("outcomes",),
     ("run", "ab"),
     ("progress", "printing"),
     ("commands",),

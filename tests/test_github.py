@@ -12,8 +12,8 @@ from tables import called, row, write
 from mssbench import github
 from mssbench.compare import Change, Pair
 from mssbench.errors import NotComparable, TableError
-from mssbench.findings import Result
 from mssbench.judgement import Outcome, Verdict
+from mssbench.outcomes import Result
 from mssbench.paired import Null
 
 ROOT = Path(__file__).parent.parent
@@ -166,8 +166,54 @@ def test_the_action_runs_a_suite_and_checks_it(tmp_path: Path) -> None:
     assert "Unknown column 'x'" in done.stderr
 
 
+def test_the_workflow_installs_each_side_with_the_constraints(tmp_path: Path) -> None:
+    """Its first step, where venv and pip only take notes; mssbench comes with neither tree."""
+    install, _ = steps(".github/workflows/ab.yml")
+    here, bin_ = tmp_path / "here", tmp_path / "bin"
+    here.mkdir()
+    bin_.mkdir()
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "one"], ["tag", "old"]):
+        subprocess.run([*git, *words], cwd=here, check=True)
+    note = (
+        '#!/bin/sh\nprintf "%s " "$0" "$@" >> "$RUNNER_TEMP/asked"; echo >> "$RUNNER_TEMP/asked"\n'
+    )
+    make = ('for f in pip python; do mkdir -p "$3/bin"; cp "$RUNNER_TEMP/note" "$3/bin/$f"; done\n'
+            'echo "exit 1" >> "$3/bin/python"\n')  # fmt: skip
+    for path, text in ((tmp_path / "note", note), (bin_ / "python", "#!/bin/sh\n" + make)):
+        path.write_text(text)
+        path.chmod(0o755)
+    step = {"run": f'cd "{here}"\nPATH="{bin_}:$PATH"\n{install["run"]}', "env": install["env"]}
+    done = run_step(step, tmp_path, BASE="old", CONSTRAINTS="pins.txt")
+    assert done.returncode == 0, done.stderr
+    asked = (tmp_path / "asked").read_text().replace(f"{tmp_path}/", "").splitlines()
+    pip = [line.split("bin/pip ")[1].strip() for line in asked if "bin/pip" in line]
+    trees = ("base-tree", "mssbench", "here", "mssbench")
+    assert pip == [f"install --quiet -c pins.txt {tree}" for tree in trees]
+
+
+def test_the_recipe_for_gitlab_works_as_it_stands_in_the_readme(tmp_path: Path) -> None:
+    """All but its installation, with a small run in the place of smoke."""
+    from runs import write_suite
+
+    text = (ROOT / "README.md").read_text()
+    job = yaml.safe_load(text.partition("On GitLab:")[2].split("```yaml")[1].split("```")[0])
+    install, *script = job["mssbench"]["script"]
+    assert install == "pip install mssbench"
+    write_suite(tmp_path, "forward = 'numpy/eigh'", name="smoke").rename(tmp_path / "smoke.toml")
+    save = "mssbench run smoke.toml --out base && mssbench baseline save base --name smoke"
+    lines = [line.replace("run smoke ", "run smoke.toml ") for line in (save, *script)]
+    command = ["bash", "-eo", "pipefail", "-c", "\n".join(lines)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert done.stdout.splitlines()[-1].startswith("mssbench: verdict=pass")
+    for path in job["mssbench"]["artifacts"]["paths"]:
+        assert (tmp_path / path).exists()
+    assert (tmp_path / job["mssbench"]["artifacts"]["reports"]["junit"]).is_file()
+
+
 def test_the_workflow_compares_two_environments(tmp_path: Path) -> None:
-    """Its second step; the first only installs. A stand-in says what `ab` would."""
+    """Its second step. A stand-in says what `ab` would."""
     _, compare = steps(".github/workflows/ab.yml")
     folder = tmp_path / "new" / "bin"
     folder.mkdir(parents=True)

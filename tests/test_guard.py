@@ -51,6 +51,9 @@ def test_a_clock_is_low_against_the_highest_of_this_process(monkeypatch):
 def test_a_throttled_or_shared_gpu_is_a_flag(monkeypatch):
     assert flags(monkeypatch, Reading(1980, ("thermal",), 1), CALM) == ["throttled"]
     assert flags(monkeypatch, Reading(1980, (), 2)) == ["shared_gpu"]
+    monkeypatch.setenv("MSSBENCH_ARMS", "3")  # of a comparison, which take turns
+    assert flags(monkeypatch, Reading(1980, (), 3)) == []
+    assert flags(monkeypatch, Reading(1980, (), 4)) == ["shared_gpu"]
 
 
 @pytest.mark.parametrize(

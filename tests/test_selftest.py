@@ -78,6 +78,7 @@ def test_an_oracle_divides_by_the_calls_of_a_sample(short: None) -> None:
 def test_another_timer_that_disagrees_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     job = rivals.Job(lambda: impostors.wait(time.perf_counter() + 1e-3), 1e-3)
     monkeypatch.setattr(rivals, "jobs", lambda _: [job])
+    monkeypatch.setattr(rivals, "_ROUNDS", 5)
     for factor, outcome in ((1.0, Outcome.PASSED), (1.1, Outcome.FAILED)):
         rival = rivals.Rival("theirs", Biased(factor), rivals._by_torch)
         monkeypatch.setattr(rivals, "here", lambda _, rival=rival: [rival])

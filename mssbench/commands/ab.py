@@ -1,9 +1,11 @@
 """`mssbench ab`: two interpreters, two revisions of a checkout, or two methods, in turn."""
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -51,7 +53,7 @@ def compare(
     Raises RunError for a side that is neither an interpreter with mssbench, nor a revision of the
     checkout here, nor a method of the suite; and GateError for a limit that cannot be read.
     """
-    suite = replace(suite, cells=_comparable(suite))
+    suite, left_out = _comparable(suite)
     limits = (*rules.of_suite(suite.document), *rules.of_words(fail_on))
     device = suite.cells[0].device
     settings = {"policy": asdict(_POLICY), "max_error": suite.measure["max_error"]}
@@ -59,7 +61,7 @@ def compare(
         settings, tuple(str(p.resolve()) for p in also), suite.measure["timeout_seconds"],
         isolated=True,
     )  # fmt: skip
-    with ExitStack() as stack, Takedown() as takedown:
+    with Takedown() as takedown, ExitStack() as stack:
         sides = [stack.enter_context(side(flag, name, suite, common))
                  for flag, name in (("base", base), ("new", new))]  # fmt: skip
         plan = Plan(contests(*sides), sides[0].setup, sides[1].setup, device, seed, limits)
@@ -73,11 +75,12 @@ def compare(
                     f"{now.stage}, pair {now.pair} of {now.pairs}, cell {now.done} of {now.of}"
                 )
 
-            return ab.run(plan, watch, takedown.asked)
+            found = ab.run(plan, watch, takedown.asked)
+    return replace(found, remarks=(*left_out, *found.remarks))
 
 
-def _comparable(suite: Suite) -> tuple[Cell, ...]:
-    """The cells of one device: of the GPU where there is one, else those that a CPU can run.
+def _comparable(suite: Suite) -> tuple[Suite, list[str]]:
+    """With the cells of one device: of the GPU where there is one, else those that a CPU can run.
 
     `auto` sends the cells of a library that knows no other device to a GPU that may not be here.
     """
@@ -86,7 +89,10 @@ def _comparable(suite: Suite) -> tuple[Cell, ...]:
     cells = tuple(c for c in suite.cells if c.device == device)
     if not cells:
         raise RunError(f"suite {suite.name} has no cell for {device}. Choose --device.")
-    return cells
+    others = Counter(c.device for c in suite.cells if c.device != device)
+    left_out = [f"{units.count(n, 'cell')} for {name} left out: --device {name} compares them"
+                for name, n in sorted(others.items())]  # fmt: skip
+    return replace(suite, cells=cells), left_out
 
 
 def contests(base: Side, new: Side) -> tuple[Contest, ...]:
@@ -123,7 +129,7 @@ def side(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Side]:
     if name in labels:
         cells = tuple(c for c in suite.cells if label(asdict(c)) == name)
         yield Side("method", name, _own(common), cells)
-    elif (found := shutil.which(name)) is not None:
+    elif (found := _interpreter(name)) is not None:
         # the Python of this process runs the mssbench of this process, be it installed or not
         own = Path(found).absolute() == Path(sys.executable).absolute()
         setup = _own(common) if own else common
@@ -140,6 +146,13 @@ def side(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Side]:
             f"suite {suite.name}.{hint} Name a Python that has mssbench, such as $(which python); "
             "a commit, branch or tag; or a method as `mssbench show` writes it."
         )
+
+
+def _interpreter(name: str) -> str | None:
+    """The program of that path; a bare word is one if it is no revision, or says python."""
+    if os.sep not in name and not name.startswith("python") and _commit(name) is not None:
+        return None
+    return shutil.which(name)
 
 
 def _own(common: Setup) -> Setup:
@@ -165,7 +178,10 @@ def _commit(name: str) -> str | None:
 def _git(*words: str) -> str | None:
     """What git says here; None where it is not installed, or this is no checkout."""
     try:
-        done = subprocess.run(["git", *words], capture_output=True, text=True)
+        # a session of its own: Ctrl-C asks us to end, and must not leave half a tree
+        done = subprocess.run(
+            ["git", *words], capture_output=True, text=True, start_new_session=True
+        )
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -177,7 +193,7 @@ def _checkout(commit: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="mssbench-ab-") as folder:
         tree = Path(folder) / "tree"
         add = ["git", "worktree", "add", "--detach", "--quiet", str(tree), commit]
-        done = subprocess.run(add, capture_output=True, text=True)
+        done = subprocess.run(add, capture_output=True, text=True, start_new_session=True)
         if done.returncode:
             raise RunError(f"{commit[:12]} cannot be checked out: {done.stderr.strip()}.")
         try:
@@ -185,7 +201,7 @@ def _checkout(commit: str) -> Iterator[Path]:
                 raise RunError(f"{commit[:12]} has no mssbench at its top.")
             yield tree
         finally:
-            subprocess.run(["git", "worktree", "remove", "--force", str(tree)], capture_output=True)
+            _git("worktree", "remove", "--force", str(tree))
 
 
 def tables(found: Result, display: str) -> Iterator[RenderableType]:
@@ -204,7 +220,7 @@ def tables(found: Result, display: str) -> Iterator[RenderableType]:
 
 
 def _look(found: Result) -> Iterator[RenderableType]:
-    """Slowdowns too small or too scattered to be confirmed, in a list of which most are real."""
+    """Slowdowns too small or too scattered to be confirmed."""
     if not found.look:
         return
     named = [f"{c.pair.row['method']}, {where(c.pair.row)}: {units.ratio(c.ratio or 1.0)}"

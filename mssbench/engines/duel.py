@@ -7,6 +7,7 @@ but what is left in the caches, and that by chance.
 import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 from mssbench.engines.local import lock_device, slot_of
 from mssbench.engines.process import Answer, Setup, Slot, Worker
 from mssbench.errors import RunError
-from mssbench.records import Cell, Status, uniform
+from mssbench.records import Cell, Status, one_line, uniform
 
 _WINDOW = {"cpu": 2e-3, "cuda": 100e-6}  # seconds of a sample
 _MOST_CALLS = 10_000
@@ -63,6 +64,8 @@ class Duel:
         self._rounds, self._stopped = rounds, stopped
         self._rng = random.Random(seed)  # noqa: S311  (no secret)
         self._workers: dict[str, Worker] = {}
+        self._met: dict[str, int] = {}  # contests that a worker has seen
+        self._excused = self._killed = False  # of a death in the present contest
         self._lock: int | None = None
         self.facts: dict[str, dict[str, Any]] = {}  # of the machine, by arm
 
@@ -81,16 +84,19 @@ class Duel:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for worker in self._workers.values():
-            worker.close()
-        self._workers.clear()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        with ExitStack() as stack:  # each ends, whatever becomes of the others
+            if self._lock is not None:
+                stack.callback(os.close, self._lock)
+                self._lock = None
+            for worker in self._workers.values():
+                stack.callback(worker.close)
+            self._workers.clear()
 
     def _spawn(self, name: str) -> None:
         assert self._lock is not None
-        self._workers[name] = Worker(self._slot, self._arms[name].setup, self._lock, self._stopped)
+        setup, arms = self._arms[name].setup, len(self._arms)
+        self._workers[name] = Worker(self._slot, setup, self._lock, self._stopped, arms)
+        self._met[name] = 0
 
     def _await(self, name: str) -> None:
         try:
@@ -103,9 +109,20 @@ class Duel:
     def sweep(
         self, contests: Sequence[Contest], *, verify: bool
     ) -> Iterator[tuple[str, dict[str, Taken]]]:
-        """Every contest once, in random order. Raises Stopped as soon as that is asked for."""
+        """Every contest once, in random order. Raises Stopped as soon as that is asked for.
+
+        A death counts in a process that met nothing before, and a SIGKILL that was not ours only
+        if it comes twice: else another cell, or somebody on this machine, may be the cause of it.
+        """
         for contest in self._rng.sample(contests, len(contests)):
-            yield contest.key, self._meet(contest, verify)
+            kills = 0
+            while True:
+                self._excused = self._killed = False
+                taken = self._meet(contest, verify)
+                kills += self._killed
+                if not (self._excused or (self._killed and kills == 1)):
+                    break
+            yield contest.key, taken
 
     def _meet(self, contest: Contest, verify: bool) -> dict[str, Taken]:
         """An arm that fails drops out; what two others give is not spoiled by a third."""
@@ -123,7 +140,7 @@ class Duel:
                 break
             for name in self._rng.sample(list(samples), len(samples)):
                 if (why := self._sample(name, calls, samples[name])) is not None:
-                    rows[name] = rows[name] | {"status": str(why[0]), "reason": why[1]}
+                    rows[name] = rows[name] | {"status": str(why[0]), "reason": one_line(why[1])}
                     del samples[name]
         return {
             name: Taken(
@@ -131,7 +148,7 @@ class Duel:
                 tuple(s["seconds"] for s in samples.get(name, ())),
                 tuple(s["cpu"] for s in samples.get(name, ())),
                 calls,
-                frozenset(f for s in samples.get(name, ()) for f in s.get("flags", ())),
+                frozenset(f for s in samples.get(name, ()) for f in s.get("flags") or ()),
             )
             for name, row in rows.items()
         }
@@ -145,6 +162,7 @@ class Duel:
 
     def _ask(self, name: str, cell: Cell, verify: bool) -> dict[str, Any]:
         """The reply of one arm; a death is a row like any other, and costs a new process."""
+        self._met[name] += 1
         answer = self._workers[name].hold(cell, verify=verify)
         self._renew(name, answer)
         if answer.reply is not None:
@@ -168,6 +186,9 @@ class Duel:
         if self._stopped():
             raise Stopped
         if answer.lost:
+            fresh = self._met[name] <= 1
+            self._excused |= answer.died and not answer.killed and not fresh
+            self._killed |= answer.killed
             self._workers.pop(name).close()
             self._spawn(name)
             self._await(name)

@@ -73,7 +73,15 @@ class Answer(NamedTuple):
 class Worker:
     """The process that measures on one slot. Close it, whatever happens."""
 
-    def __init__(self, slot: Slot, setup: Setup, lock: int, stopped: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        slot: Slot,
+        setup: Setup,
+        lock: int,
+        stopped: Callable[[], bool],
+        arms: int = 1,
+    ) -> None:
+        """arms: processes that take turns on the device, this one among them."""
         self.served = 0
         self.killed = False  # by a SIGKILL that was not ours, before it was ready
         self._setup, self._stopped, self._device = setup, stopped, slot.device
@@ -84,6 +92,7 @@ class Worker:
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "CUDA_VISIBLE_DEVICES": slot.gpu,
             "MSSBENCH_CORES": ",".join(map(str, slot.cores)),
+            "MSSBENCH_ARMS": str(arms),
             "PYTHONUNBUFFERED": "1",
         }
         env.setdefault("OMP_NUM_THREADS", str(len(slot.cores)))

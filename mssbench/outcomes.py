@@ -5,23 +5,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import exp, isfinite
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from mssbench import gates, paired
 from mssbench.compare import Change, Pair, alone, other_input, releases, versions_agree
 from mssbench.effects import BASE, NEW, NULL, Taking, evidence_of, timed
 from mssbench.engines.duel import Contest
-from mssbench.judgement import Outcome, Verdict, outcome
+from mssbench.judgement import QUIET, Outcome, Verdict, outcome
 from mssbench.labels import label
 from mssbench.noise import Noise
 from mssbench.paired import Evidence, Null
 from mssbench.records import Cell, Status, quantile
-from mssbench.rules import SECONDS, Rule
+from mssbench.rules import COMPARED, TIMES, Rule, chosen
 
 _CALM = "stop what else is running, and compare again"
 _MOST_UNSTABLE = 0.2  # of the rows, before no verdict of the run means anything
-_TIMES = frozenset(SECONDS.values())
-_TOLD = (Verdict.SLOWER, Verdict.FASTER)
+INTERRUPTED = "stopped before the end"
+_BY_TIME = (Verdict.SLOWER, Verdict.FASTER)
 
 
 @dataclass
@@ -59,12 +59,19 @@ class Notes:
     def _limit(self) -> float | None:
         """By what factor its time may grow, where somebody said so."""
         method = label(vars(self._cell))
-        found = [r.factor for r in self.rules if r.column in _TIMES and r.covers(method)]
-        return found[-1] if found else None
+        rule = chosen(self.rules, COMPARED, method)
+        return rule.factor if rule else None
+
+    def answers(self, rule: Rule) -> bool:
+        """Whether the rule limits something here: its method was measured, and has the number."""
+        row, method = self.row(BASE), label(vars(self._cell))
+        if row is None or not rule.covers(method):
+            return False
+        return row.get("seconds_q1" if rule.column in TIMES else rule.column) is not None
 
     def gates(self) -> tuple[Rule, ...]:
         """The rules that are not about time."""
-        return tuple(r for r in self.rules if r.column not in _TIMES)
+        return tuple(r for r in self.rules if r.column not in TIMES)
 
     def row(self, arm: str) -> dict[str, Any] | None:
         """What an arm gave first, with its times; None for an arm that does not take part."""
@@ -101,38 +108,58 @@ class Result:
 
 
 def conclude(
-    notes: Mapping[str, Notes], facts: Mapping[str, Mapping[str, Any]], *, stopped: bool = False
+    notes: Mapping[str, Notes], facts: Mapping[str, Mapping[str, Any]], ended: str = ""
 ) -> Result:
     """Every contest with its verdict: what both sides gave first, then their times.
 
-    stopped: before it was complete. Then only what was taken is judged, and none of it by time.
+    ended: why, where it did before it was complete; INTERRUPTED if somebody wanted that. Then only
+    what was taken is judged, and none of it by time.
     """
     notes = {k: n for k, n in notes.items() if n.screen}
-    timed, nulls = ({k: e for k, n in notes.items() if (e := n.evidence(arm)) is not None}
-                    for arm in (NEW, NULL))  # fmt: skip
-    counts = versions_agree(*(facts.get(name, {}) for name in (BASE, NEW)))
-    verdicts, usual = paired.verdicts(timed), paired.usual_scatter(timed)
-    found = {}
+    evidence, nulls = ({k: e for k, n in notes.items() if (e := n.evidence(arm)) is not None}
+                       for arm in (NEW, NULL))  # fmt: skip
+    machines = _Machines.of(facts)
+    verdicts, usual = paired.verdicts(evidence), paired.usual_scatter(evidence)
+    rows = {}
     for key, note in notes.items():
         pair = Pair(note.row(BASE), note.row(NEW))
-        times = _by_time(pair, timed[key], verdicts[key], usual) if key in timed else None
-        found[key] = _judged(pair, times, note, counts=counts)
+        times = _by_time(pair, evidence[key], verdicts[key], usual) if key in evidence else None
+        rows[key] = _judged(pair, times, note, machines)
     null = paired.null(nulls)
-    doubts = ("stopped before the end",) if stopped else tuple(_doubts(null, nulls, timed))
+    doubts = (ended,) if ended else tuple(_doubts(null, nulls, evidence))
     if doubts:  # then what was found in new would be found in base as well
-        why = "; stopped before that meant anything" if stopped else (
-            ", and base differs from itself, or too much else is running")  # fmt: skip
-        found = {k: _doubted(c, why) for k, c in found.items()}
-    changes = tuple(found.values())
-    came = outcome(Counter(str(c.verdict) for c in changes), len(timed), doubtful=bool(doubts))
-    told = (*_TOLD, Verdict.WORSE, Verdict.BROKEN)
-    look = () if doubts else tuple(
-        found[k] for k in paired.worth_a_look(timed) if found[k].verdict not in told
-    )  # fmt: skip
+        rows = {k: _doubted(c, doubts[0]) for k, c in rows.items()}
+    changes = tuple(rows.values())
+    counted = Counter(str(c.verdict) for c in changes)
+    came = outcome(counted, len(evidence), doubtful=bool(doubts))
+    silent = {k: e for k, e in evidence.items() if rows[k].verdict in (*QUIET, Verdict.UNCLEAR)}
+    look = () if doubts else tuple(rows[k] for k in paired.worth_a_look(silent))
     return Result(
-        changes, null, len(nulls), doubts, Outcome.INTERRUPTED if stopped else came, facts,
-        tuple(_remarks(changes, facts, counts=counts)), look,
+        changes, null, len(nulls), doubts,
+        Outcome.INTERRUPTED if ended == INTERRUPTED else came,
+        facts, tuple(_remarks(changes, machines)), look,
     )  # fmt: skip
+
+
+class _Machines(NamedTuple):
+    """What the two sides have in common."""
+
+    counts: bool  # the releases of the array libraries: a call is made of the same parts
+    rounding: bool  # whatever else decides how a sum is rounded: BLAS, Python, other packages
+    releases: tuple[dict[str, str], dict[str, str]]
+
+    @staticmethod
+    def of(facts: Mapping[str, Mapping[str, Any]]) -> "_Machines":
+        base, new = (facts.get(name, {}) for name in (BASE, NEW))
+        counts = versions_agree(base, new)
+        alike = all(_packages(base, k) == _packages(new, k) for k in ("versions", "blas", "python"))
+        return _Machines(counts, counts and alike, (releases(base), releases(new)))
+
+
+def _packages(facts: Mapping[str, Any], name: str) -> Any:
+    """Versions of everything but mssbench, which is what may differ."""
+    found = facts.get(name)
+    return {k: v for k, v in found.items() if k != "mssbench"} if isinstance(found, dict) else found
 
 
 def _doubts(
@@ -149,28 +176,27 @@ def _doubts(
 
 
 def _doubted(change: Change, why: str) -> Change:
-    if change.verdict not in _TOLD:
+    if change.verdict not in _BY_TIME:
         return change
-    return replace(change, verdict=Verdict.UNCLEAR, reason=f"{change.reason}{why}", advice=_CALM)
+    reason = f"{change.reason}, but {why}"
+    return replace(change, verdict=Verdict.UNCLEAR, reason=reason, advice=_CALM)
 
 
-def _remarks(
-    changes: tuple[Change, ...], facts: Mapping[str, Mapping[str, Any]], *, counts: bool
-) -> Iterator[str]:
+def _remarks(changes: tuple[Change, ...], machines: _Machines) -> Iterator[str]:
     both = [c.pair for c in changes if c.pair.base is not None and c.pair.new is not None]
     if not both:
         return
-    base, new = (releases(facts.get(name, {})) for name in (BASE, NEW))
-    if not counts:
+    base, new = machines.releases
+    if not machines.counts:
         differ = ", ".join(f"{k} {base[k]} -> {new[k]}" for k in base if base[k] != new[k])
         yield f"counts were not compared: {differ or 'releases of the libraries are not known'}"
     hashes = [tuple((side or {}).get("code_hash") for side in pair) for pair in both]
     same_method = all(pair[0]["method"] == pair[1]["method"] for pair in both)  # type: ignore[index]
-    if counts and same_method and all(a and a == b for a, b in hashes):
-        yield "the code of every method is the same on both sides"
+    if machines.rounding and same_method and all(a and a == b for a, b in hashes):
+        yield "the file of every method is the same on both sides, and so are the libraries"
 
 
-def _judged(pair: Pair, times: Change | None, note: Notes, *, counts: bool) -> Change:
+def _judged(pair: Pair, times: Change | None, note: Notes, machines: _Machines) -> Change:
     """By status, errors and counts; where these are silent by time."""
     if (change := alone(pair)) is not None:
         return replace(change, advice="")
@@ -182,9 +208,10 @@ def _judged(pair: Pair, times: Change | None, note: Notes, *, counts: bool) -> C
         return Change(pair, *found)
     # other methods make other work of it, and nobody calls that worse
     same = pair.base["method"] == pair.new["method"]
-    strict = counts and same  # otherwise rounding differs as it does between machines
-    worse = list(gates.breaches(pair.base, pair.new, pair.new["method"], note.gates(),
-                                same_machine=strict, counts=strict))  # fmt: skip
+    worse = list(gates.breaches(
+        pair.base, pair.new, pair.new["method"], note.gates(),
+        same_machine=same and machines.rounding, counts=same and machines.counts,
+    ))  # fmt: skip
     # ok in both at first, and later one of them did not answer
     times = times or Change(pair, Verdict.BROKEN, "a pair of processes gave no time")
     if worse:
