@@ -31,6 +31,7 @@ _ORDER = (
 )  # fmt: skip
 _REASONED = (Verdict.BROKEN, Verdict.WORSE, Verdict.FIXED)  # of which times are not the news
 _MOST = 40  # rows of a table that people read; --json has all
+_MOST_COLUMNS, _NARROWEST = 3, 16  # of what varies; characters of a column that folds
 _CLOCK = ("phase", "clock", "cache")
 
 
@@ -90,8 +91,12 @@ def _varying(found: Sequence[Change]) -> tuple[list[str], dict[str, Any]]:
 
 def _lines(found: Sequence[Change], names: Sequence[str], display: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("method", overflow="fold")
-    for name in names:
+    table.add_column("method", overflow="fold", min_width=_NARROWEST)
+    # of their own they would leave no room for the method
+    together = len(names) > (0 if display == "intervals" else _MOST_COLUMNS)
+    if together:
+        table.add_column("where", overflow="fold", min_width=_NARROWEST)
+    for name in () if together else names:
         number = name in ("size", "batch", "seed")
         table.add_column({"size": "n"}.get(name, name), justify="right" if number else "left")
     for name in ("base", "new", "ratio"):
@@ -102,7 +107,10 @@ def _lines(found: Sequence[Change], names: Sequence[str], display: str) -> Table
     table.add_column("verdict", no_wrap=True)
     for c in found:
         base, new = c.seconds
-        cells = [Text(c.pair.row["method"]), *(Text(str(c.pair.row[name])) for name in names)]
+        row = c.pair.row
+        where = [" · ".join(spoken(name, row[name]) for name in names)] if together else [
+            str(row[name]) for name in names]  # fmt: skip
+        cells = [Text(row["method"]), *map(Text, where)]
         cells += [Text(units.seconds(base)), Text(units.seconds(new)), Text(_ratio(c.ratio))]
         if display == "intervals":
             least = "-" if c.detectable is None else f"+{100 * c.detectable:.0f} %"

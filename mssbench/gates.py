@@ -7,6 +7,7 @@ may be what a backward stable method has, 4 u κ^p.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from mssbench import units
@@ -20,6 +21,7 @@ COUNTS = ("nonfinite", "products", "operators", "launches", "saved_bytes")
 # From bad to worse.
 _RANK = (Status.OK, Status.INACCURATE, Status.IMPLAUSIBLE, Status.DIVERGED, Status.NONFINITE)
 _ASTRAY = (Status.DIVERGED, Status.NONFINITE)  # how far is no property of the method any more
+_CONDITION_SINCE = 4  # version of the schema
 _DOUBLE = 2.0  # what an error may grow by: its last digit was an estimate
 _UNIT = {c.name: c.unit for c in SCHEMA}
 Row = Mapping[str, Any]
@@ -115,5 +117,13 @@ def _error_limit(name: str, base: Row, new: Row, *, same_machine: bool) -> float
     doubled = float(_DOUBLE * base[name])
     if same_machine:
         return max(doubled, ROUNDOFF[new["precision"]])
-    condition = max(base["condition"] or 1.0, new["condition"] or 1.0)
+    condition = max(_condition(base), _condition(new))
     return max(doubled, stable_error(name, new["function"], new["precision"], condition))
+
+
+def _condition(row: Row) -> float:
+    """Of its matrix: none means that it is singular, or in older tables that nobody said."""
+    known = row["condition"]
+    if known is not None:
+        return float(known)
+    return inf if (row["schema"] or 0) >= _CONDITION_SINCE else 1.0

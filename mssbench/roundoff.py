@@ -9,12 +9,12 @@ ROUNDOFF = STORED | {"tf32": 2.0**-11}  # of what is computed: it rounds the fac
 _STABLE = 4.0
 
 
-def stable_error(column: str, function: str, precision: str, condition: float | None) -> float:
+def stable_error(column: str, function: str, precision: str, condition: float) -> float:
     """4 u κ^p, relative: p = 1/2 of the root of A, 1 of an inverse root and of any gradient.
 
-    column: root_error, residual or gradient_error. Where κ is not known it is taken as 1; beyond
-    1/u there is no digit left to lose.
+    column: root_error, residual or gradient_error. Beyond κ = 1/u there is no digit left to lose;
+    nan or infinite, as of a singular matrix, counts as that.
     """
     u = ROUNDOFF[precision]
     power = 0.5 if function == "sqrt" and column != "gradient_error" else 1.0
-    return float(_STABLE * u * min(condition or 1.0, 1 / u) ** power)
+    return float(_STABLE * u * (condition if condition < 1 / u else 1 / u) ** power)

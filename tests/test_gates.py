@@ -125,6 +125,15 @@ def test_rules_of_a_suite_are_read_and_refused():
             rules.of_suite(wrong)
 
 
+def test_of_a_singular_matrix_rounding_may_take_half_of_the_digits():
+    """On another machine; a table from before conditions were kept says nothing of its own."""
+    base = BASE | {"condition": None, "root_error": 1e-6, "schema": 4}
+    assert broken(base | {"root_error": 5e-4}, base, same_machine=False) == []
+    assert broken(base | {"root_error": 5e-3}, base, same_machine=False) == ["root_error"]
+    old = base | {"schema": 3}
+    assert broken(old | {"root_error": 5e-4}, old, same_machine=False) == ["root_error"]
+
+
 def by_status(was, now):
     found = gates.by_status(BASE | {"status": was}, BASE | {"status": now})
     return found and found[0]
