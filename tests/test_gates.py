@@ -62,7 +62,7 @@ def test_on_another_machine_an_error_may_be_what_a_stable_method_has():
         assert broken(base | {column: 0.99 * most}, base, same_machine=False) == []
         assert broken(base | {column: 1.01 * most}, base, same_machine=False) == [column]
         assert broken(base | {column: 0.99 * most}, base) == [column]  # here rounding is the same
-    unknown = BASE | {"condition": None, "root_error": 1e-9}
+    unknown = BASE | {"condition": None, "root_error": 1e-9, "schema": 3}
     assert broken(unknown | {"root_error": 5 * u}, unknown, same_machine=False) == ["root_error"]
     singular = BASE | {"condition": 1e30, "root_error": 1e-9}
     assert broken(singular | {"root_error": 0.5}, singular, same_machine=False) == ["root_error"]
