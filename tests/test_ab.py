@@ -545,7 +545,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_two_revisions_of_a_checkout_are_compared_where_they_differ(
-    checkout: Path, tmp_path: Path, capsys: Any, hasty: None
+    checkout: Path, tmp_path: Path, capsys: Any, hasty: None, register: Any
 ) -> None:
     """The mssbench of the present folder is none of theirs, nor are the methods beside it."""
     (checkout / "mssbench" / "worker.py").write_text("raise SystemExit('that of this folder')\n")
