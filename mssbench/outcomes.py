@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from math import exp, isfinite
+from math import exp, inf, isfinite, log
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -127,8 +127,9 @@ def conclude(
         rows[key] = _judged(pair, times, note, machines)
     null = paired.null(nulls)
     doubts = (ended,) if ended else tuple(_doubts(null, nulls, evidence))
-    if doubts:  # then what was found in new would be found in base as well
-        rows = {k: _doubted(c, doubts[0]) for k, c in rows.items()}
+    if doubts:  # then what was found in new might be found in base as well, unless it is far more
+        beyond = null.floor * (2 if null.confirmed else 1) if nulls and not ended else inf
+        rows = {k: _doubted(c, doubts[0], beyond) for k, c in rows.items()}
     changes = tuple(rows.values())
     counted = Counter(str(c.verdict) for c in changes)
     came = outcome(counted, len(evidence), doubtful=bool(doubts))
@@ -175,8 +176,15 @@ def _doubts(
         yield f"{unstable} of {len(timed)} rows are unstable: too much else is running"
 
 
-def _doubted(change: Change, why: str) -> Change:
+def _doubted(change: Change, why: str, beyond: float) -> Change:
+    """A change that a doubt voids: it does, unless the whole interval lies beyond.
+
+    beyond: what base against itself exceeds once in twenty, as the logarithm of a ratio.
+    """
     if change.verdict not in _BY_TIME:
+        return change
+    ends = [abs(log(x)) for x in (change.low, change.high) if x is not None]
+    if len(ends) == 2 and min(ends) > beyond:
         return change
     reason = f"{change.reason}, but {why}"
     return replace(change, verdict=Verdict.UNCLEAR, reason=reason, advice=_CALM)

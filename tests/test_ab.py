@@ -215,6 +215,9 @@ def test_where_only_the_null_arm_fails_the_row_is_compared_all_the_same(
     assert verdicts(result) == {"same"}
     assert result.null_rows == 0
     assert result.outcome is Outcome.UNCLEAR  # base was held against itself nowhere
+    slow = {NULL: None, BASE: 1e-3, NEW: 3e-3}
+    result = faked(monkeypatch, lambda _pair, _key, arm: slow[arm])
+    assert verdicts(result) == {"unclear"}  # and then nobody knows how far it differs
 
 
 def test_for_a_row_that_cannot_run_another_is_held_against_itself(
@@ -262,14 +265,19 @@ def test_what_cannot_run_in_either_is_nothing_measured(tmp_path: Path, suite: Pa
     assert found(suite, python, python).outcome is Outcome.NOTHING_MEASURED
 
 
-def test_base_that_differs_from_itself_is_unclear_and_no_time_is_called_slower(
+def test_base_that_differs_from_itself_voids_what_is_no_more_than_that(
     tmp_path: Path, suite: Path
 ) -> None:
     base = stand_in(tmp_path, process=0.08)
-    result = found(suite, base, stand_in(tmp_path, "slow", process=0.08, slower={"svd": 2.0}))
+    result = found(suite, base, stand_in(tmp_path, "slow", process=0.08, slower={"svd": 1.15}))
     assert result.outcome is Outcome.UNCLEAR
     assert "base" in result.doubts[0]
     assert "slower" not in verdicts(result)
+    result = found(suite, base, stand_in(tmp_path, "slower", process=0.08, slower={"svd": 3.0}))
+    assert result.doubts
+    assert verdicts(result, "svd") == {"slower"}  # whatever the machine does, not three times
+    assert "slower" not in verdicts(result, "eigh")
+    assert result.outcome is Outcome.REGRESSION
     worse = stand_in(tmp_path, "worse", process=0.08, values={"root_error": 1e-3})
     assert found(suite, base, worse).outcome is Outcome.REGRESSION  # which no noise makes
 
