@@ -374,8 +374,12 @@ def test_an_empty_list_says_how_to_begin(tmp_path, monkeypatch, capsys):
 
 def test_a_run_in_which_every_row_failed_is_broken_and_not_incomparable(tmp_path, capsys):
     """Nobody knows the machine of a run that measured nothing, but what is wrong is the rows."""
-    base = write(tmp_path / "base", row(1.0, root=1e-6))
-    new = write(tmp_path / "new", row(status="crashed", reason="it fell"))
+    base, new = tmp_path / "base", tmp_path / "new"
+    failed = row(status="crashed", reason="it fell", identity=IDENTITY)
+    for path, each in ((base, row(1.0, identity=IDENTITY, **QUIET)), (new, failed)):
+        with RunFolder(path) as folder:
+            folder.write_facts(FACTS)
+            folder.finish([each])
     code, out, _ = called(capsys, "check", new, "--baseline", base)
     assert code == 6, out  # nothing was measured to compare
     assert "broken=1" in last(out)
