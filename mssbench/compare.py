@@ -75,6 +75,7 @@ class Change:
     low: float | None = None  # ends of the interval of the ratio
     high: float | None = None
     detectable: float | None = None  # the smallest slowdown that would be told, 0.05 is 5 %
+    pairs: tuple[float, ...] = ()  # the ratio of each pair of processes, first those of the screen
 
     @property
     def seconds(self) -> tuple[float | None, float | None]:

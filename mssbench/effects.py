@@ -5,7 +5,7 @@ from math import log
 from statistics import median
 
 from mssbench.engines.duel import Taken
-from mssbench.noise import Noise, noise
+from mssbench.noise import DISTURBED
 from mssbench.paired import Evidence
 from mssbench.records import quantile
 
@@ -29,9 +29,8 @@ def evidence_of(
         return None
     effects = [tuple(effect(p[BASE], p[arm], device) for p in taken) for taken in pairs]
     window = median(quantile(sorted(p[BASE].seconds), 0.25) * p[BASE].calls for p in every)
-    classes = [_noise(p[name], device) for p in every for name in (BASE, arm)]
-    middle = sorted(classes, key=list(Noise).index)[len(classes) // 2]
-    return Evidence(effects[0], effects[1], window, middle, device, limit)
+    disturbed = median(bool(p[name].flags & DISTURBED) for p in every for name in (BASE, arm)) > 0
+    return Evidence(effects[0], effects[1], window, device, limit, disturbed)
 
 
 def timed(pair: Taking, arm: str) -> bool:
@@ -55,8 +54,3 @@ def effect(base: Taken, new: Taken, device: str) -> float:
 def _share(taken: Taken) -> float:
     """Of the wall, the processor time of a sample in the middle."""
     return median(c / s for c, s in zip(taken.cpu, taken.seconds, strict=True))
-
-
-def _noise(taken: Taken, device: str) -> Noise:
-    other = device == "cpu" and _IDLE < _share(taken) < _BUSY
-    return noise(taken.seconds, 0.0, taken.flags | ({"loaded"} if other else set()))

@@ -116,14 +116,15 @@ def conclude(
     what was taken is judged, and none of it by time.
     """
     notes = {k: n for k, n in notes.items() if n.screen}
-    evidence, nulls = ({k: e for k, n in notes.items() if (e := n.evidence(arm)) is not None}
-                       for arm in (NEW, NULL))  # fmt: skip
-    machines = _Machines.of(facts)
-    verdicts, usual = paired.verdicts(evidence), paired.usual_scatter(evidence)
+    evidence, nulls = (
+        paired.together({k: e for k, n in notes.items() if (e := n.evidence(arm)) is not None})
+        for arm in (NEW, NULL)
+    )
+    machines, verdicts = _Machines.of(facts), paired.verdicts(evidence)
     rows = {}
     for key, note in notes.items():
         pair = Pair(note.row(BASE), note.row(NEW))
-        times = _by_time(pair, evidence[key], verdicts[key], usual) if key in evidence else None
+        times = _by_time(pair, evidence[key], verdicts[key]) if key in evidence else None
         rows[key] = _judged(pair, times, note, machines)
     null = paired.null(nulls)
     doubts = (ended,) if ended else tuple(_doubts(null, nulls, evidence))
@@ -228,20 +229,21 @@ def _judged(pair: Pair, times: Change | None, note: Notes, machines: _Machines) 
     return times
 
 
-def _by_time(pair: Pair, e: Evidence, verdict: Verdict, usual: float) -> Change:
+def _by_time(pair: Pair, e: Evidence, verdict: Verdict) -> Change:
     # of a single pair nobody knows how far the next would be off
     low, high = (exp(x) if isfinite(x) else None for x in e.interval())
     ratio = exp(fmean(e.effects))
     pairs = f"{len(e.screen)} pairs" + (f" and {len(e.confirm)} fresh ones" if e.confirm else "")
-    within = f"{e.noise} noise" if e.limit is None else f"the {100 * (e.limit - 1):.0f} % allowed"
+    within = "3 %" if e.limit is None else f"the {100 * (e.limit - 1):.0f} % allowed"
     reason = {
         Verdict.SLOWER: f"flagged and confirmed in {pairs}",
         Verdict.FASTER: f"flagged and confirmed in {pairs}",
         Verdict.SAME: f"the whole interval is within {within}, in {pairs}",
         Verdict.UNFLAGGED: f"nothing stood out in {pairs}",
-        Verdict.UNCLEAR: f"flagged, and {'unstable' if e.delta is None else 'not confirmed'}, "
-        f"in {pairs}",
+        Verdict.UNCLEAR: f"flagged, and not confirmed to exceed "
+        f"{100 * (exp(e.delta) - 1):.0f} %, in {pairs}",
     }[verdict]
     advice = _CALM if verdict is Verdict.UNCLEAR else ""
-    least = paired.detectable(e, usual)
-    return Change(pair, verdict, reason, advice, ratio, low, high, least)
+    least = paired.detectable(e)
+    each = tuple(exp(x) for x in (*e.screen, *e.confirm))
+    return Change(pair, verdict, reason, advice, ratio, low, high, least, each)

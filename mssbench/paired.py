@@ -5,7 +5,7 @@ process repeat each other. Of each process the lower quartile counts, as other w
 makes times longer and never shorter; an effect is e = ln(q1 of new / q1 of base). The screen is a
 magnitude and no test: three pairs can reach no significance. What it flags is measured in five
 fresh pairs, and is slower if their mean is (one-sided t, 5 % over all that were flagged by Holm's
-rule), if their median exceeds what the noise of the row allows, and if a sample changed by more
+rule), if their median exceeds what the scatter of pairs allows, and if a sample changed by more
 than a clock's doubt.
 
 With this rule 0 of 48 identical comparisons of 16 cells failed, where rules on stored times failed
@@ -13,7 +13,7 @@ With this rule 0 of 48 identical comparisons of 16 cells failed, where rules on 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, inf, log, sqrt
 from statistics import fmean, median, stdev
 
@@ -27,6 +27,11 @@ _ALPHA = 0.05
 _CHANCE = 0.1  # of a list that is worth a look
 _POWER = 0.8  # with which the detectable slowdown is found
 _FLOOR = {"cpu": 10e-6, "cuda": 2e-6}  # seconds that a sample must change by
+# What an effect must exceed, in scatters of a single pair. The median of five is as far off by
+# chance once in a thousand times, whatever the t test of the same five says.
+_MARGIN = 1.6
+_OWN = 4  # pairs by which a row's own scatter outweighs the usual one: three know little of it
+_LEAST, _MOST = log(1 + DELTA[Noise.QUIET]), log(1 + DELTA[Noise.NOISY])
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,10 @@ class Evidence:
     screen: tuple[float, ...]  # effects of the first pairs
     confirm: tuple[float, ...] = ()  # of the fresh ones, where it was flagged
     window: float = inf  # seconds of a sample of base
-    noise: Noise = Noise.QUIET
     device: str = "cpu"
-    limit: float | None = None  # the factor that somebody allows, in place of what noise does
+    limit: float | None = None  # the factor that somebody allows, in place of what scatter does
+    disturbed: bool = False  # by what was seen while it was sampled, see noise.DISTURBED
+    usual: float | None = None  # scatter of the rows of this run, see `together`
 
     @property
     def flagged(self) -> bool:
@@ -56,11 +62,32 @@ class Evidence:
         return self.confirm or self.screen
 
     @property
-    def delta(self) -> float | None:
-        """The least effect that matters; None where the noise allows no verdict."""
+    def scatter(self) -> float:
+        """How far single pairs lie from each other: by its own, and by what is usual in this run.
+
+        In-process quartiles do not say it: half of the rows whose samples spread by a tenth have
+        pairs that agree within 2 %.
+        """
+        squares, free = _squares(self.screen)
+        more, free_more = _squares(self.confirm)
+        if self.usual is not None:
+            more, free_more = more + _OWN * self.usual**2, free_more + _OWN
+        free += free_more
+        return sqrt((squares + more) / free) if free else 0.0
+
+    @property
+    def delta(self) -> float:
+        """The least effect that matters and is no chance."""
         if self.limit is not None:
             return log(self.limit)
-        return None if self.noise is Noise.UNSTABLE else log(1 + DELTA[self.noise])
+        return max(_MARGIN * self.scatter, _MOST if self.disturbed else _LEAST)
+
+    @property
+    def noise(self) -> Noise:
+        """The name of it."""
+        if _MARGIN * self.scatter > _MOST:
+            return Noise.UNSTABLE
+        return Noise.NOISY if self.disturbed or _MARGIN * self.scatter > _LEAST else Noise.QUIET
 
     def interval(self) -> tuple[float, float]:
         """Of the mean effect, 90 %."""
@@ -71,9 +98,22 @@ class Evidence:
         return fmean(self.effects) - half, fmean(self.effects) + half
 
     def proven_same(self) -> bool:
-        """Whether the whole interval lies within what would matter."""
+        """Whether the whole interval lies within 3 %, or what somebody allows."""
         low, high = self.interval()
-        return self.delta is not None and -self.delta < low and high < self.delta
+        matters = _LEAST if self.limit is None else log(self.limit)
+        return -matters < low and high < matters
+
+
+def _squares(effects: Sequence[float]) -> tuple[float, int]:
+    """The sum of the squared distances from their mean, and how many of them are free."""
+    middle = fmean(effects) if effects else 0.0
+    return sum((x - middle) ** 2 for x in effects), max(len(effects) - 1, 0)
+
+
+def together(rows: Mapping[str, Evidence]) -> dict[str, Evidence]:
+    """The rows of one run, each with the scatter that is usual there."""
+    usual = usual_scatter(rows)
+    return {key: replace(e, usual=usual) for key, e in rows.items()}
 
 
 def verdicts(rows: Mapping[str, Evidence]) -> dict[str, Verdict]:
@@ -94,7 +134,7 @@ def verdicts(rows: Mapping[str, Evidence]) -> dict[str, Verdict]:
 
 
 def _matters(e: Evidence) -> bool:
-    if e.delta is None or not e.confirm:
+    if not e.confirm:
         return False
     effect = median(e.confirm) * (1 if e.slower else -1)
     changed = e.window * abs(exp(median(e.confirm)) - 1)
@@ -148,25 +188,25 @@ def _quantile(p: float, df: int) -> float:
     return float(stdtrit(df, p))
 
 
-def detectable(e: Evidence, usual: float) -> float | None:
-    """The smallest slowdown that would be confirmed four times of five, 0.05 is 5 %.
-
-    usual: how effects of a row scatter on this machine; three pairs alone know little of it. None
-    where the noise allows no verdict.
-    """
-    if e.delta is None:
-        return None
-    scatter = max(stdev(e.effects) if len(e.effects) > 1 else 0.0, usual)
+def detectable(e: Evidence) -> float:
+    """The smallest slowdown that would be confirmed four times of five, 0.05 is 5 %."""
     df = CONFIRM_PAIRS - 1
-    told = (_quantile(1 - _ALPHA, df) + _quantile(_POWER, df)) * scatter / sqrt(CONFIRM_PAIRS)
+    told = (_quantile(1 - _ALPHA, df) + _quantile(_POWER, df)) * e.scatter / sqrt(CONFIRM_PAIRS)
     # the medians of three and of five pairs have to pass as well, as simulations of all three say
-    return exp(max(told, max(e.delta, SCREEN) + 0.8 * scatter)) - 1
+    return exp(max(told, max(e.delta, SCREEN) + 0.8 * e.scatter)) - 1
 
 
 def usual_scatter(rows: Mapping[str, Evidence]) -> float:
-    """The median over the rows of how far the effects of one scatter."""
-    found = [stdev(e.effects) for e in rows.values() if len(e.effects) > 1]
-    return median(found) if found else 0.0
+    """How far the pairs of one row lie apart, in the middle of the rows; of the screen alone.
+
+    The middle of variances of few pairs is too low: by Wilson and Hilferty's cube for χ².
+    """
+    found = sorted(
+        squares / (free * (1 - 2 / (9 * free)) ** 3)
+        for squares, free in (_squares(e.screen) for e in rows.values())
+        if free
+    )
+    return sqrt(median(found)) if found else 0.0
 
 
 @dataclass(frozen=True)

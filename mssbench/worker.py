@@ -13,8 +13,9 @@ supervisor: {"event": "ready", ...} once, then answers.
     {"sample": count}     sample: seconds and processor seconds per call of what is held
 
 The order of the first lines matters, and heavy imports wait inside functions for it: a worker whose
-supervisor died goes too, cores are bound before anything counts them, and nothing that a library
-prints or reads can end up between requests and replies.
+supervisor died goes too, cores are bound before anything counts them (after the imports in an arm
+of `ab`, of which several start at once, and which is told how many threads it has), and nothing that
+a library prints or reads can end up between requests and replies.
 """
 
 import ctypes
@@ -34,13 +35,21 @@ from typing import Any, TextIO, cast
 def main() -> None:
     """Announce what this machine is, then measure cells until the pipe closes."""
     _leave_with_parent(int(sys.argv[1]))
-    if cores := os.environ.get("MSSBENCH_CORES"):
-        os.sched_setaffinity(0, {int(c) for c in cores.split(",")})
+    later = os.environ.get("MSSBENCH_BIND") == "after imports"
+    if not later:
+        _bind()
     requests, replies = _private_channels()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
     faulthandler.enable(all_threads=False)  # a segfault says which line of a method it was in
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler that weighs memory is chatty
-    serve(requests, replies)
+    serve(requests, replies, _bind if later else lambda: None)
+
+
+def _bind() -> None:
+    """Keep to the cores that the supervisor gave, with whatever threads there are by now."""
+    if cores := os.environ.get("MSSBENCH_CORES"):
+        for thread in os.listdir("/proc/self/task"):
+            os.sched_setaffinity(int(thread), {int(c) for c in cores.split(",")})
 
 
 def _leave_with_parent(parent: int) -> None:
@@ -77,13 +86,18 @@ def _private_channels() -> tuple[TextIO, TextIO]:
     return requests, replies
 
 
-def serve(requests: TextIO, replies: TextIO) -> None:
-    """Answer each line of `requests`, until it ends. The first must be the set-up."""
+def serve(requests: TextIO, replies: TextIO, imported: Callable[[], None] = lambda: None) -> None:
+    """Answer each line of `requests`, until it ends. The first must be the set-up.
+
+    imported: called once the heavy imports are done.
+    """
     from mssbench import environment, methods
     from mssbench.bench import Settings
     from mssbench.measure import measure
     from mssbench.records import PROTOCOL_VERSION, Cell
     from mssbench.sampling import Policy
+
+    imported()
 
     def say(event: str, **facts: Any) -> None:
         replies.write(json.dumps({"event": event, **facts}) + "\n")

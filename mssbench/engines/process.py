@@ -99,6 +99,7 @@ class Worker:
         if setup.isolated:  # an arm has its own packages, and the threads that its core allows
             env["OMP_NUM_THREADS"] = str(len(slot.cores))
             env.pop("PYTHONPATH", None)
+            env["MSSBENCH_BIND"] = "after imports"  # arms share a core, and start side by side
         if setup.path:
             env["PYTHONPATH"] = setup.path
         self._errors = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  (closed with the worker)
