@@ -1,6 +1,6 @@
 """`ab`: whether new is slower than base, from pairs of processes that are sampled in turn.
 
-Three pairs screen every row; what stands out is confirmed in five fresh ones. Who starts first
+Three pairs screen every row; what stands out is confirmed in nine fresh ones. Who starts first
 alternates. A third process runs base again for some rows: what the rule finds there, it would find
 everywhere. See paired.py for the rule, and outcomes.py for what becomes of a row.
 

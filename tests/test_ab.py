@@ -79,7 +79,7 @@ def test_a_slower_method_is_found_and_no_other_is(tmp_path: Path, suite: Path) -
     assert slow.low < slow.ratio < slow.high
     assert 0.029 < slow.detectable < 0.06
     held = (tmp_path / "log").read_text().count("hold")
-    assert held == 3 * 12 + 5 * 6  # five fresh pairs, of what was flagged alone
+    assert held == 3 * 12 + 9 * 6  # nine fresh pairs, of what was flagged alone
 
 
 def test_a_faster_method_passes(tmp_path: Path, suite: Path) -> None:
