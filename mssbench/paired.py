@@ -29,7 +29,7 @@ _POWER = 0.8  # with which the detectable slowdown is found
 _FLOOR = {"cpu": 10e-6, "cuda": 2e-6}  # seconds that a sample must change by
 # What an effect must exceed, in scatters of a single pair. The median of nine is as far off by
 # chance once in a thousand times, whatever the t test of the same nine says. With five pairs it
-# would have to be 1.6, and a slowdown of 5 % were found in half of the cells whose pairs scatter 3 %.
+# would have to be 1.6, and 5 % were found in half of the rows whose pairs scatter by 3 %.
 _MARGIN = 1.2
 _OWN = 4  # pairs by which a row's own scatter outweighs the usual one: three know little of it
 _LEAST, _MOST = log(1 + DELTA[Noise.QUIET]), log(1 + DELTA[Noise.NOISY])

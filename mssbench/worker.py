@@ -14,8 +14,8 @@ supervisor: {"event": "ready", ...} once, then answers.
 
 The order of the first lines matters, and heavy imports wait inside functions for it: a worker whose
 supervisor died goes too, cores are bound before anything counts them (after the imports in an arm
-of `ab`, of which several start at once, and which is told how many threads it has), and nothing that
-a library prints or reads can end up between requests and replies.
+of `ab`, of which several start at once, and which is told how many threads it has), and nothing
+that a library prints or reads can end up between requests and replies.
 """
 
 import ctypes
