@@ -24,6 +24,8 @@ from mssbench.outcomes import INTERRUPTED, Notes, Result, conclude
 from mssbench.records import Cell
 from mssbench.rules import COMPARED, TIMES, Rule
 
+WAITING = "waiting for the device, held by "  # a stage, with who that is
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -42,7 +44,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where it is: `screen` or `confirm`, the pair, and the contests done in it."""
+    """Where it is: `screen`, `confirm` or whom it waits for, the pair, and the contests done."""
 
     stage: str
     pair: int
@@ -147,7 +149,11 @@ class _Comparison:
         given = [_with_null(c) if c.key in null else c for c in contests]
         pairs = plan.screen_pairs if screening else plan.confirm_pairs
         seed = f"{plan.seed} {stage} {number}"
-        with Duel(arms, plan.device, plan.rounds, seed, self._stopped) as duel:
+
+        def waiting(holder: str) -> None:
+            self._watch(Progress(f"{WAITING}{holder}", number, pairs, 0, len(given)))
+
+        with Duel(arms, plan.device, plan.rounds, seed, self._stopped, waiting) as duel:
             self.facts |= duel.facts
             swept = duel.sweep(given, verify=screening and number == 1)
             for done, (key, taken) in enumerate(swept, 1):

@@ -13,11 +13,9 @@ from typing import Any, NamedTuple
 from mssbench import gates
 from mssbench.compare import Change, Pair, Side, alone, by_time, matched, other_input, refuse
 from mssbench.errors import GateError
-from mssbench.judgement import Outcome, Verdict, outcome
+from mssbench.judgement import BY_TIME, Outcome, Verdict, outcome
 from mssbench.records import MEASURED
 from mssbench.rules import TIMES, Rule
-
-_TOLD = (Verdict.SLOWER, Verdict.FASTER)
 
 
 class Tally(NamedTuple):
@@ -69,7 +67,7 @@ def check(
     if not terms.counts:
         remarks.append("counts were not compared: --across versions")
     return Judged(
-        changes, tally.tallies, tuple(c for c in advice if c.verdict in _TOLD), tuple(remarks),
+        changes, tally.tallies, tuple(c for c in advice if c.verdict in BY_TIME), tuple(remarks),
         outcome(verdicts, tally.measured),
     )  # fmt: skip
 

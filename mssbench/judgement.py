@@ -52,7 +52,8 @@ _EXIT_CODES = {
 }
 # What nobody needs to act on.
 QUIET = (Verdict.SAME, Verdict.UNFLAGGED)
-_TOLD = (Verdict.SLOWER, Verdict.WORSE, Verdict.BROKEN, Verdict.GONE, Verdict.UNCLEAR)
+BY_TIME = (Verdict.SLOWER, Verdict.FASTER)
+_COUNTED = (Verdict.SLOWER, Verdict.WORSE, Verdict.BROKEN, Verdict.GONE, Verdict.UNCLEAR)
 
 
 def outcome(verdicts: Mapping[str, int], measured: int, *, doubtful: bool = False) -> Outcome:
@@ -79,5 +80,5 @@ def outcome(verdicts: Mapping[str, int], measured: int, *, doubtful: bool = Fals
 def last_line(found: Outcome, verdicts: Mapping[str, int]) -> str:
     """`mssbench: verdict=regression slower=2 worse=0 ... rows=96`, for machines to read."""
     counts = Counter(verdicts)
-    told = " ".join(f"{v}={counts[v]}" for v in _TOLD)
+    told = " ".join(f"{v}={counts[v]}" for v in _COUNTED)
     return f"mssbench: verdict={found} {told} rows={counts.total()}"

@@ -11,7 +11,7 @@ from mssbench import gates, paired
 from mssbench.compare import Change, Pair, alone, other_input, releases, versions_agree
 from mssbench.effects import BASE, NEW, NULL, Taking, evidence_of, timed
 from mssbench.engines.duel import Contest
-from mssbench.judgement import QUIET, Outcome, Verdict, outcome
+from mssbench.judgement import BY_TIME, QUIET, Outcome, Verdict, outcome
 from mssbench.labels import label
 from mssbench.noise import Noise
 from mssbench.paired import Evidence, Null
@@ -21,7 +21,6 @@ from mssbench.rules import COMPARED, TIMES, Rule, chosen
 _CALM = "stop what else is running, and compare again"
 _MOST_UNSTABLE = 0.2  # of the rows, before no verdict of the run means anything
 INTERRUPTED = "stopped before the end"
-_BY_TIME = (Verdict.SLOWER, Verdict.FASTER)
 
 
 @dataclass
@@ -182,7 +181,7 @@ def _doubted(change: Change, why: str, beyond: float) -> Change:
 
     beyond: what base against itself exceeds once in twenty, as the logarithm of a ratio.
     """
-    if change.verdict not in _BY_TIME:
+    if change.verdict not in BY_TIME:
         return change
     ends = [abs(log(x)) for x in (change.low, change.high) if x is not None]
     if len(ends) == 2 and min(ends) > beyond:

@@ -217,14 +217,15 @@ class Null:
     confirmed: tuple[str, ...]  # rows that were called slower or faster than themselves
     bias: float  # median over the rows of |median effect|
     floor: float  # 95 % of single effects are smaller
+    scatter: float = 0.0  # the usual one of these rows
 
     @property
     def doubtful(self) -> str:
         """Why no verdict of the run may be trusted; empty where nothing speaks against it."""
         if self.confirmed:
             return f"base was told from itself in {len(self.confirmed)} of its own rows"
-        limit = log(1 + DELTA[Noise.QUIET]) / 2
-        if self.bias > limit:
+        # twice what scatter alone makes of three pairs, which the rule allows for everywhere
+        if self.bias > min(max(_LEAST / 2, 0.9 * self.scatter), _LEAST):
             return f"base differs from itself by {100 * self.bias:.1f} % in the median"
         return ""
 
@@ -235,4 +236,4 @@ def null(rows: Mapping[str, Evidence]) -> Null:
     bias = median(abs(median(e.screen)) for e in rows.values()) if rows else 0.0
     single = sorted(abs(x) for e in rows.values() for x in (*e.screen, *e.confirm))
     floor = single[min(int(0.95 * len(single)), len(single) - 1)] if single else 0.0
-    return Null(tuple(told), bias, floor)
+    return Null(tuple(told), bias, floor, usual_scatter(rows))

@@ -18,7 +18,7 @@ from mssbench.records import Cell
 from mssbench.sampling import Policy
 from mssbench.trust import Check, Outcome, detectable, noise_floor
 
-_TOLD = DELTA[Noise.QUIET]  # a difference below this is one that nobody would report
+_REPORTED = DELTA[Noise.QUIET]  # a difference below this is one that nobody would report
 _SETTINGS = Settings(Policy(min_seconds=0.08, max_seconds=0.5, warmup_seconds=0.01, interval=1))
 _SIZE, _BATCH = 32, {"cpu": 64, "cuda": 4096}  # a call of a millisecond or so
 _ONE, _TWIN, _TRIPLET = impostors.IDENTICAL
@@ -72,7 +72,7 @@ class Races:
 
 def told_slower(base: Span, new: Span) -> bool:
     """Whether intervals lie apart, and quartiles by more than anybody would overlook."""
-    return new.low > base.high and new.q1 > base.q1 * (1 + _TOLD)
+    return new.low > base.high and new.q1 > base.q1 * (1 + _REPORTED)
 
 
 def tie_check(name: str, rounds: Sequence[Round], floor: float) -> Check:
@@ -82,14 +82,14 @@ def tie_check(name: str, rounds: Sequence[Round], floor: float) -> Check:
     logs = [log(y.q1 / x.q1) for x, y in pairs]
     bias = median(logs)
     scatter = median(abs(x - bias) for x in logs)
-    if abs(bias) > max(_TOLD, 3 * scatter):
+    if abs(bias) > max(_REPORTED, 3 * scatter):
         outcome = Outcome.FAILED  # noise has no favourite
     elif 2 * ties > len(pairs):
         outcome = Outcome.PASSED
     else:
-        outcome = Outcome.UNCLEAR if floor > _TOLD else Outcome.FAILED
+        outcome = Outcome.UNCLEAR if floor > _REPORTED else Outcome.FAILED
     said = f"one method under two names ties in {ties} of {len(pairs)} rounds"
-    return Check(name, outcome, exp(bias) - 1, _TOLD, said, "±")
+    return Check(name, outcome, exp(bias) - 1, _REPORTED, said, "±")
 
 
 def slow_check(arm: str, where: str, rounds: Sequence[Round], floor: float) -> Check:

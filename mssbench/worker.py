@@ -48,8 +48,8 @@ def main() -> None:
 def _bind() -> None:
     """Keep to the cores that the supervisor gave, with whatever threads there are by now."""
     if cores := os.environ.get("MSSBENCH_CORES"):
-        for thread in os.listdir("/proc/self/task"):
-            os.sched_setaffinity(int(thread), {int(c) for c in cores.split(",")})
+        for thread in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {int(c) for c in cores.split(",")})
 
 
 def _leave_with_parent(parent: int) -> None:

@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +24,7 @@ from mssbench import ab, gates, rules
 from mssbench.ab import Plan
 from mssbench.commands import ab as command
 from mssbench.effects import BASE, NEW, NULL, effect, evidence_of
+from mssbench.engines import local
 from mssbench.engines.duel import Arm, Contest, Duel, Taken
 from mssbench.engines.process import Setup
 from mssbench.errors import GateError
@@ -177,7 +180,7 @@ class FakeDuel:
     script: Callable[[str, str, str], float | None] = staticmethod(lambda *_: None)
     asked: ClassVar[list[tuple[str, str, tuple[str, ...]]]] = []
 
-    def __init__(self, arms: Any, device: str, rounds: int, seed: str, stopped: Any) -> None:
+    def __init__(self, arms: Any, device: str, rounds: int, seed: str, *_: Any) -> None:
         self.pair = seed.partition(" ")[2]
 
     def __enter__(self) -> "FakeDuel":
@@ -336,7 +339,7 @@ def test_what_a_guard_saw_makes_a_row_noisy() -> None:
 def test_every_thread_of_an_arm_keeps_to_its_one_core() -> None:
     """They start side by side on all cores, and the imports make threads of their own."""
     arms = [Arm(name, Setup({"policy": {}}, isolated=True)) for name in (BASE, NEW)]
-    with Duel(arms, "cpu", 1, "0") as duel:
+    with Duel(arms, "cpu", 1, "0"):
         allowed = {
             _allowed(thread)
             for child in psutil.Process().children()
@@ -355,6 +358,21 @@ def _allowed(thread: Path) -> str:
 
 def run(capsys: Any, suite: Path, base: str, new: str, *more: str) -> tuple[int, str, str]:
     return called(capsys, "ab", suite, "--base", base, "--new", new, *more)
+
+
+def test_whom_it_waits_for_is_said_once(tmp_path: Path, suite: Path, capsys: Any) -> None:
+    python = stand_in(tmp_path)
+    held = local.lock_device(local.slot_of("cpu"), lambda: False)
+    assert held is not None
+    freed = threading.Timer(1.0, os.close, [held])
+    freed.start()
+    try:
+        code, _, told = run(capsys, suite, python, python)
+    finally:
+        freed.join()
+    assert code == 0
+    words = " ".join(told.split())
+    assert words.count(f"waiting for the device, held by process {os.getpid()} (") == 1
 
 
 def test_the_command_says_what_it_compared_and_ends_with_the_line(

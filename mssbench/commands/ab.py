@@ -35,7 +35,7 @@ _LOOKED = 5  # rows that are named; --json has all
 
 
 @dataclass(frozen=True)
-class Side:
+class Contestant:
     """What one side was called, and what that means."""
 
     kind: str  # interpreter | revision | method
@@ -62,15 +62,19 @@ def compare(
         isolated=True,
     )  # fmt: skip
     with Takedown() as takedown, ExitStack() as stack:
-        sides = [stack.enter_context(side(flag, name, suite, common))
+        sides = [stack.enter_context(contestant(flag, name, suite, common))
                  for flag, name in (("base", base), ("new", new))]  # fmt: skip
         plan = Plan(contests(*sides), sides[0].setup, sides[1].setup, device, seed, limits)
         log.print(Text(f"base: {sides[0].kind} {sides[0].name}; new: {sides[1].kind} "
                        f"{sides[1].name}; {units.count(len(plan.contests), 'cell')}; "
                        f"--seed {seed}"))  # fmt: skip
         with log.status("starting") as status:
+            told: set[str] = set()
 
             def watch(now: Progress) -> None:
+                if now.stage.startswith(ab.WAITING) and now.stage not in told:
+                    told.add(now.stage)
+                    log.print(Text(now.stage))  # also where no status is shown
                 status.update(
                     f"{now.stage}, pair {now.pair} of {now.pairs}, cell {now.done} of {now.of}"
                 )
@@ -95,7 +99,7 @@ def _comparable(suite: Suite) -> tuple[Suite, list[str]]:
     return replace(suite, cells=cells), left_out
 
 
-def contests(base: Side, new: Side) -> tuple[Contest, ...]:
+def contests(base: Contestant, new: Contestant) -> tuple[Contest, ...]:
     """The cells of both sides together: those of one id, or with two methods, of one place."""
     if (base.kind == "method") is not (new.kind == "method"):
         raise RunError(
@@ -120,7 +124,7 @@ def _place(cell: Cell) -> Cell:
 
 
 @contextmanager
-def side(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Side]:
+def contestant(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Contestant]:
     """What a name means: a method of the suite, an interpreter, or a revision, in this order.
 
     A revision is checked out beside the checkout for as long as this lasts.
@@ -128,16 +132,16 @@ def side(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Side]:
     labels = {label(asdict(c)) for c in suite.cells}
     if name in labels:
         cells = tuple(c for c in suite.cells if label(asdict(c)) == name)
-        yield Side("method", name, _own(common), cells)
+        yield Contestant("method", name, _own(common), cells)
     elif (found := _interpreter(name)) is not None:
         # the Python of this process runs the mssbench of this process, be it installed or not
         own = Path(found).absolute() == Path(sys.executable).absolute()
         setup = _own(common) if own else common
-        yield Side("interpreter", name, replace(setup, python=found), suite.cells)
+        yield Contestant("interpreter", name, replace(setup, python=found), suite.cells)
     elif (commit := _commit(name)) is not None:
         with _checkout(commit) as path:
             setup = replace(common, path=str(path), also=_of_revision(common.also, path))
-            yield Side("revision", f"{name} ({commit[:12]})", setup, suite.cells)
+            yield Contestant("revision", f"{name} ({commit[:12]})", setup, suite.cells)
     else:
         near = nearest(name, labels)
         hint = f" Did you mean the method {near!r}?" if near else ""

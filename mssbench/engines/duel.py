@@ -58,10 +58,11 @@ class Duel:
     def __init__(
         self, arms: Sequence[Arm], device: str, rounds: int, seed: str,
         stopped: Callable[[], bool] = lambda: False,
+        waiting: Callable[[str], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self._arms = {arm.name: arm for arm in arms}
         self._slot: Slot = slot_of(device)
-        self._rounds, self._stopped = rounds, stopped
+        self._rounds, self._stopped, self._waiting = rounds, stopped, waiting
         self._rng = random.Random(seed)  # noqa: S311  (no secret)
         self._workers: dict[str, Worker] = {}
         self._met: dict[str, int] = {}  # contests that a worker has seen
@@ -70,7 +71,7 @@ class Duel:
         self.facts: dict[str, dict[str, Any]] = {}  # of the machine, by arm
 
     def __enter__(self) -> "Duel":
-        self._lock = lock_device(self._slot, self._stopped)
+        self._lock = lock_device(self._slot, self._stopped, self._waiting)
         if self._lock is None:
             raise Stopped
         try:

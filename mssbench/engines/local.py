@@ -136,10 +136,16 @@ def slot_of(device: str) -> Slot:
     raise RunError("there is no CUDA device here. Choose --device cpu.")
 
 
-def lock_device(slot: Slot, stopped: Callable[[], bool]) -> int | None:
-    """Hold the slot's device against every other run, when it is free; None if stopped before."""
+def lock_device(
+    slot: Slot, stopped: Callable[[], bool], waiting: Callable[[str], None] = lambda _: None
+) -> int | None:
+    """Hold the slot's device against every other run, when it is free; None if stopped before.
 
-    def wait(_: str) -> bool:
+    waiting: told who holds it, as often as that is asked.
+    """
+
+    def wait(holder: str) -> bool:
+        waiting(holder)
         time.sleep(LISTEN_SECONDS)
         return not stopped()
 
