@@ -29,7 +29,8 @@ def evidence_of(
         return None
     effects = [tuple(effect(p[BASE], p[arm], device) for p in taken) for taken in pairs]
     window = median(quantile(sorted(p[BASE].seconds), 0.25) * p[BASE].calls for p in every)
-    disturbed = median(bool(p[name].flags & DISTURBED) for p in every for name in (BASE, arm)) > 0
+    # base's: what new alone meets may be its own doing
+    disturbed = median(bool(p[BASE].flags & DISTURBED) for p in every) > 0
     return Evidence(effects[0], effects[1], window, device, limit, disturbed)
 
 

@@ -22,6 +22,8 @@ import psutil
 
 from mssbench.errors import NotInstalled, Unavailable
 
+# How many threads a library may start; each has its own name for it.
+THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 PACKAGES = ("mssbench", "torch", "numpy", "scipy", "pandas", "pyarrow", "cupy", "triton")
 # Not in IDENTITY: a peer changes no rows but its own, and their code hash knows its version.
 PEERS = ("geoopt", "jax", "linear_operator", "ott-jax", "POT", "pyriemann", "spd_learn")

@@ -1,8 +1,9 @@
 """Gates without noise: status, errors and counts of one cell in base and in new.
 
-An error may double. Where both rows are of one machine nothing else is allowed, for the same code
-has the same rounding there; on another machine products are summed in another order, and an error
-may be what a backward stable method has, 4 u κ^p.
+An error may double, and what is below one rounding of the row's precision is none. Where both rows
+are of one machine nothing else is allowed, for the same code has the same rounding there; on
+another machine products are summed in another order, and an error may be what a backward stable
+method has, 4 u κ^p.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

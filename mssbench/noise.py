@@ -29,7 +29,7 @@ class Noise(StrEnum):
 
     QUIET = "quiet"  # 3 %
     NOISY = "noisy"  # 10 %
-    UNSTABLE = "unstable"  # none
+    UNSTABLE = "unstable"  # none, in a table; `ab` looks at pairs of processes
 
 
 DELTA = {Noise.QUIET: 0.03, Noise.NOISY: 0.10}

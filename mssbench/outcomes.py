@@ -59,7 +59,7 @@ class Notes:
         """By what factor its time may grow, where somebody said so."""
         method = label(vars(self._cell))
         rule = chosen(self.rules, COMPARED, method)
-        return rule.factor if rule else None
+        return max(rule.factor, exp(paired.SCREEN)) if rule else None  # less is not looked at
 
     def answers(self, rule: Rule) -> bool:
         """Whether the rule limits something here: its method was measured, and has the number."""
@@ -67,6 +67,15 @@ class Notes:
         if row is None or not rule.covers(method):
             return False
         return row.get("seconds_q1" if rule.column in TIMES else rule.column) is not None
+
+    @property
+    def faltered(self) -> str:
+        """Why base gave no answer in a later pair, after it had given one."""
+        first, *later = [gates.failed(Status(p[BASE].row["status"])) for p in self.every
+                         if BASE in p] or [True]  # fmt: skip
+        if first or not any(later):
+            return ""
+        return str((self.row(BASE) or {})["reason"]) or "it failed"
 
     def gates(self) -> tuple[Rule, ...]:
         """The rules that are not about time."""
@@ -112,7 +121,8 @@ def conclude(
     """Every contest with its verdict: what both sides gave first, then their times.
 
     ended: why, where it did before it was complete; INTERRUPTED if somebody wanted that. Then only
-    what was taken is judged, and none of it by time.
+    what was taken is judged, none of it by time, and it is no pass: what was left out may be what
+    ended it.
     """
     notes = {k: n for k, n in notes.items() if n.screen}
     evidence, nulls = (
@@ -132,7 +142,10 @@ def conclude(
         rows = {k: _doubted(c, doubts[0], beyond) for k, c in rows.items()}
     changes = tuple(rows.values())
     counted = Counter(str(c.verdict) for c in changes)
-    came = outcome(counted, len(evidence), doubtful=bool(doubts))
+    faltered = any(note.faltered for note in notes.values())
+    came = outcome(counted, len(evidence), doubtful=bool(doubts) or faltered)
+    if ended and came in (Outcome.PASS, Outcome.UNCLEAR):
+        came = Outcome.BROKEN
     silent = {k: e for k, e in evidence.items() if rows[k].verdict in (*QUIET, Verdict.UNCLEAR)}
     look = () if doubts else tuple(rows[k] for k in paired.worth_a_look(silent))
     return Result(
@@ -181,6 +194,8 @@ def _doubted(change: Change, why: str, beyond: float) -> Change:
 
     beyond: what base against itself exceeds once in twenty, as the logarithm of a ratio.
     """
+    if change.verdict is Verdict.SAME:
+        return replace(change, verdict=Verdict.UNFLAGGED, reason=f"{change.reason}, but {why}")
     if change.verdict not in BY_TIME:
         return change
     ends = [abs(log(x)) for x in (change.low, change.high) if x is not None]
@@ -212,6 +227,8 @@ def _judged(pair: Pair, times: Change | None, note: Notes, machines: _Machines) 
     assert pair.new is not None
     if other_input(pair):
         return Change(pair, Verdict.INCOMPARABLE, "base and new were given other inputs")
+    if note.faltered:
+        return Change(pair, Verdict.UNCLEAR, f"base failed in a later pair: {note.faltered}", _CALM)
     if found := gates.by_status(pair.base, pair.new):
         return Change(pair, *found)
     # other methods make other work of it, and nobody calls that worse

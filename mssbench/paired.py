@@ -43,7 +43,7 @@ class Evidence:
     confirm: tuple[float, ...] = ()  # of the fresh ones, where it was flagged
     window: float = inf  # seconds of a sample of base
     device: str = "cpu"
-    limit: float | None = None  # the factor that somebody allows, in place of what scatter does
+    limit: float | None = None  # the factor by which somebody lets it grow, for what scatter does
     disturbed: bool = False  # by what was seen while it was sampled, see noise.DISTURBED
     usual: float | None = None  # scatter of the rows of this run, see `together`
 
@@ -63,7 +63,7 @@ class Evidence:
         return self.confirm or self.screen
 
     @property
-    def scatter(self) -> float:
+    def scatter(self) -> float | None:
         """How far single pairs lie from each other: by its own, and by what is usual in this run.
 
         In-process quartiles do not say it: half of the rows whose samples spread by a tenth have
@@ -74,21 +74,22 @@ class Evidence:
         if self.usual is not None:
             more, free_more = more + _OWN * self.usual**2, free_more + _OWN
         free += free_more
-        return sqrt((squares + more) / free) if free else 0.0
+        return sqrt((squares + more) / free) if free else None  # of a single pair nothing is known
 
     @property
     def delta(self) -> float:
-        """The least effect that matters and is no chance."""
-        if self.limit is not None:
+        """The least effect that matters and is no chance; what somebody allows is about growth."""
+        if self.slower and self.limit is not None:
             return log(self.limit)
-        return max(_MARGIN * self.scatter, _MOST if self.disturbed else _LEAST)
+        return max(_MARGIN * (self.scatter or 0.0), _MOST if self.disturbed else _LEAST)
 
     @property
     def noise(self) -> Noise:
         """The name of it."""
-        if _MARGIN * self.scatter > _MOST:
+        hidden = _MARGIN * (self.scatter or 0.0)
+        if hidden > _MOST:
             return Noise.UNSTABLE
-        return Noise.NOISY if self.disturbed or _MARGIN * self.scatter > _LEAST else Noise.QUIET
+        return Noise.NOISY if self.disturbed or hidden > _LEAST else Noise.QUIET
 
     def interval(self) -> tuple[float, float]:
         """Of the mean effect, 90 %."""
@@ -99,10 +100,14 @@ class Evidence:
         return fmean(self.effects) - half, fmean(self.effects) + half
 
     def proven_same(self) -> bool:
-        """Whether the whole interval lies within 3 %, or what somebody allows."""
+        """Whether the whole interval lies within 3 %, or upwards within what somebody allows."""
         low, high = self.interval()
-        matters = _LEAST if self.limit is None else log(self.limit)
-        return -matters < low and high < matters
+        return low > -_LEAST and high < (_LEAST if self.limit is None else log(self.limit))
+
+    def excess(self) -> list[float]:
+        """The effects beyond what somebody allows, which is nothing as a rule."""
+        allowed = 0.0 if self.limit is None else log(self.limit)
+        return [x - allowed for x in self.effects]
 
 
 def _squares(effects: Sequence[float]) -> tuple[float, int]:
@@ -143,8 +148,13 @@ def _matters(e: Evidence) -> bool:
 
 
 def _p_value(e: Evidence) -> float:
-    """One-sided, of no effect in the direction that was flagged; 1 where it was not confirmed."""
-    return _one_sided([x if e.slower else -x for x in e.confirm])
+    """One-sided, of none in the direction that was flagged, or of no more than somebody allows.
+
+    1 where it was not confirmed.
+    """
+    if not e.confirm:
+        return 1.0
+    return _one_sided(e.excess() if e.slower else [-x for x in e.confirm])
 
 
 def _one_sided(effects: Sequence[float]) -> float:
@@ -166,7 +176,7 @@ def worth_a_look(rows: Mapping[str, Evidence]) -> list[str]:
     Benjamini and Hochberg's rule on one-sided t tests, of the fresh pairs where there are some:
     what flagged a row does not speak for it a second time.
     """
-    known = {k: _one_sided(e.effects) for k, e in rows.items()}
+    known = {k: _one_sided(e.excess()) for k, e in rows.items()}
     ordered = sorted(known.items(), key=lambda item: item[1])
     last = max((i for i, (_, p) in enumerate(ordered, 1) if p <= _CHANCE * i / len(ordered)),
                default=0)  # fmt: skip
@@ -189,25 +199,33 @@ def _quantile(p: float, df: int) -> float:
     return float(stdtrit(df, p))
 
 
-def detectable(e: Evidence) -> float:
-    """The smallest slowdown that would be confirmed four times of five, 0.05 is 5 %."""
+def detectable(e: Evidence) -> float | None:
+    """The smallest slowdown that would be confirmed four times of five, 0.05 is 5 %.
+
+    None where nothing is known of the scatter.
+    """
+    if e.scatter is None:
+        return None
+    matters = max(_MARGIN * e.scatter, _LEAST) if e.limit is None else log(e.limit)
     df = CONFIRM_PAIRS - 1
     told = (_quantile(1 - _ALPHA, df) + _quantile(_POWER, df)) * e.scatter / sqrt(CONFIRM_PAIRS)
     # the medians of three and of nine pairs have to pass as well, as simulations of all three say
-    return exp(max(told, max(e.delta, SCREEN) + 0.8 * e.scatter)) - 1
+    allowed = 0.0 if e.limit is None else log(e.limit)
+    return exp(max(allowed + told, max(matters, SCREEN) + 0.8 * e.scatter)) - 1
 
 
-def usual_scatter(rows: Mapping[str, Evidence]) -> float:
+def usual_scatter(rows: Mapping[str, Evidence]) -> float | None:
     """How far the pairs of one row lie apart, in the middle of the rows; of the screen alone.
 
-    The middle of variances of few pairs is too low: by Wilson and Hilferty's cube for χ².
+    None where no row has two. The middle of variances of few pairs is too low: by Wilson and
+    Hilferty's cube for χ².
     """
     found = sorted(
         squares / (free * (1 - 2 / (9 * free)) ** 3)
         for squares, free in (_squares(e.screen) for e in rows.values())
         if free
     )
-    return sqrt(median(found)) if found else 0.0
+    return sqrt(median(found)) if found else None
 
 
 @dataclass(frozen=True)
@@ -221,7 +239,7 @@ class Null:
 
     @property
     def doubtful(self) -> str:
-        """Why no verdict of the run may be trusted; empty where nothing speaks against it."""
+        """Why no time of the run may be trusted; empty where nothing speaks against it."""
         if self.confirmed:
             return f"base was told from itself in {len(self.confirmed)} of its own rows"
         # twice what scatter alone makes of three pairs, which the rule allows for everywhere
@@ -236,4 +254,4 @@ def null(rows: Mapping[str, Evidence]) -> Null:
     bias = median(abs(median(e.screen)) for e in rows.values()) if rows else 0.0
     single = sorted(abs(x) for e in rows.values() for x in (*e.screen, *e.confirm))
     floor = single[min(int(0.95 * len(single)), len(single) - 1)] if single else 0.0
-    return Null(tuple(told), bias, floor, usual_scatter(rows))
+    return Null(tuple(told), bias, floor, usual_scatter(rows) or 0.0)

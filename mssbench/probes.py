@@ -19,10 +19,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from mssbench import arrays, problems
 from mssbench.arrays import Array, namespace
+from mssbench.environment import THREAD_SETTINGS
 from mssbench.problems.rng import Floats
 
 PRECISIONS = ("float32", "float64")
-SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 # Matrices a call. On a CPU it takes a millisecond, less than a scheduler lets a thread run; a GPU
 # must be seen to take all at once or one by one.
@@ -93,7 +93,7 @@ class Threads(NamedTuple):
     granted: int  # cores of this process' affinity
     quota: float | None  # cores' worth of time of its container; None without a limit
     pools: tuple[Pool, ...]
-    settings: dict[str, str]  # those of SETTINGS that are set
+    settings: dict[str, str]  # those of THREAD_SETTINGS that are set
 
     @property
     def cores(self) -> int:
@@ -221,7 +221,7 @@ def threads() -> Threads:
     # torch's own MKL is part of torch's library, where threadpoolctl does not see it
     pools = [Pool("torch", "torch", torch.__file__, torch.get_num_threads())]
     pools += [Pool(i["prefix"], i["user_api"], i["filepath"], i["num_threads"]) for i in infos]
-    settings = {name: os.environ[name] for name in SETTINGS if name in os.environ}
+    settings = {name: os.environ[name] for name in THREAD_SETTINGS if name in os.environ}
     return Threads(len(os.sched_getaffinity(0)), quota(), tuple(pools), settings)
 
 

@@ -26,7 +26,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -47,9 +47,14 @@ def main() -> None:
 
 def _bind() -> None:
     """Keep to the cores that the supervisor gave, with whatever threads there are by now."""
-    if cores := os.environ.get("MSSBENCH_CORES"):
-        for thread in Path("/proc/self/task").iterdir():
-            os.sched_setaffinity(int(thread.name), {int(c) for c in cores.split(",")})
+    if not (cores := os.environ.get("MSSBENCH_CORES")):
+        return
+    bound: set[str] = set()
+    while new := {thread.name for thread in Path("/proc/self/task").iterdir()} - bound:
+        for thread in new:
+            with suppress(ProcessLookupError):  # it has ended
+                os.sched_setaffinity(int(thread), {int(c) for c in cores.split(",")})
+        bound |= new
 
 
 def _leave_with_parent(parent: int) -> None:

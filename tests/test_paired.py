@@ -17,6 +17,7 @@ from mssbench.paired import (
     together,
     usual_scatter,
     verdicts,
+    worth_a_look,
 )
 
 WINDOW = 2e-3
@@ -56,6 +57,20 @@ def test_a_significant_effect_that_is_too_small_to_matter_is_none():
     assert one(replace(SLOWER, limit=1.06)) is Verdict.SAME  # as somebody said
 
 
+def test_what_somebody_allows_is_about_growth_and_is_what_the_test_is_against():
+    half = evidence([-0.4] * 3, [-0.4, -0.41, -0.39, -0.4, -0.4])
+    assert one(replace(half, limit=2.0)) is Verdict.FASTER
+    assert one(evidence([0.15] * 3, limit=1.2)) is Verdict.SAME
+    assert worth_a_look({"row": evidence([0.15, 0.16, 0.14], limit=1.2)}) == []
+    rng, red = random.Random(7), 0
+    for _ in range(400):
+        pairs = [log(1.099) + rng.gauss(0, 0.03) for _ in range(SCREEN_PAIRS + CONFIRM_PAIRS)]
+        row = evidence(pairs[:SCREEN_PAIRS], pairs[SCREEN_PAIRS:], limit=1.1, usual=0.03)
+        red += one(row) is Verdict.SLOWER
+    assert red <= 0.08 * 400  # 5 %, just below the limit
+    assert detectable(replace(row, limit=1.5)) > 0.5
+
+
 def test_what_must_be_exceeded_follows_the_scatter_of_pairs():
     assert SLOWER.noise is Noise.QUIET
     assert SLOWER.delta == pytest.approx(log(1.03))
@@ -80,7 +95,9 @@ def test_the_usual_scatter_is_that_of_the_rows_of_a_run():
     rows = {i: evidence([rng.gauss(0.3 * i, 0.02) for _ in range(3)]) for i in range(4000)}
     assert usual_scatter(rows) == pytest.approx(0.02, rel=0.05)
     assert {e.usual for e in together(rows).values()} == {usual_scatter(rows)}
-    assert usual_scatter({}) == 0.0
+    assert usual_scatter({}) is None
+    alone = together({1: evidence([0.01])})[1]
+    assert (alone.scatter, detectable(alone)) == (None, None)  # nothing is known, and none said
     few = together({1: evidence([0.0, 0.001, 0.0]), 2: evidence([0.0]), 3: evidence([0.1, -0.1])})
     assert few[2].scatter > 0.001  # of a single pair nothing else is known
 

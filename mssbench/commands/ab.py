@@ -118,8 +118,9 @@ def contests(base: Contestant, new: Contestant) -> tuple[Contest, ...]:
 
 
 def _place(cell: Cell) -> Cell:
-    """The cell without its method."""
-    return replace(cell, library="", forward="", backward="", iterations=None,
+    """The cell without its method; a forward alone is no step."""
+    step = "" if cell.backward == "none" else "step"
+    return replace(cell, library="", forward="", backward=step, iterations=None,
                    backward_iterations=None, options="")  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from mssbench.environment import THREAD_SETTINGS
 from mssbench.errors import RunError
 from mssbench.records import PROTOCOL_VERSION, Cell, Status
 
@@ -97,7 +98,7 @@ class Worker:
         }
         env.setdefault("OMP_NUM_THREADS", str(len(slot.cores)))
         if setup.isolated:  # an arm has its own packages, and the threads that its core allows
-            env["OMP_NUM_THREADS"] = str(len(slot.cores))
+            env |= dict.fromkeys(THREAD_SETTINGS, str(len(slot.cores)))
             env.pop("PYTHONPATH", None)
             env["MSSBENCH_BIND"] = "after imports"  # arms share a core, and start side by side
         if setup.path:
