@@ -187,6 +187,8 @@ def test_base_that_differs_from_itself_makes_every_verdict_doubtful():
     assert null(rough).doubtful == ""  # as far as such pairs scatter
     far = {i: evidence([0.02, 0.04, 0.065]) for i in range(8)}
     assert "differs from itself by 4.0 % in the median" in null(far).doubtful
+    wild = {i: evidence([-0.02, 0.04, 0.1]) for i in range(8)}
+    assert "differs from itself by 4.0 % in the median" in null(wild).doubtful  # whatever scatters
     flagged = calm | {8: evidence([0.05] * 3, [0.0, 0.01, -0.01, 0.0, 0.0])}
     assert null(flagged).doubtful == ""  # a flag alone is what the screen is there for
     assert null({}).doubtful == ""
