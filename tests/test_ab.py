@@ -279,6 +279,7 @@ def test_base_told_from_itself_is_a_doubt_that_only_twice_as_much_survives(
     assert len(run_with(1.3).null.confirmed) == 8  # met again, in the fresh pairs
     assert verdicts(run_with(1.3)) == {"unclear"}
     assert verdicts(run_with(1.5)) == {"slower"}
+    assert len(run_with(1.0).null.confirmed) == 8  # also where nothing stands out in new
 
 
 def test_for_a_row_that_cannot_run_another_is_held_against_itself(
@@ -703,6 +704,10 @@ def test_two_methods_of_a_suite_are_compared_at_the_same_place(
     (row,) = json.loads(out)["rows"]
     assert row["ratio"] > 1.1
     assert row["forward"] == "svd"
+    both = write_suite(tmp_path, f"{TWO}\nbackward = ['none', 'loewner']", name="both")
+    code, _, err = run(capsys, both, "numpy/eigh", "numpy/svd + loewner")
+    assert code == 2
+    assert "are never measured at the same place" in err  # a forward alone is no step
 
 
 def test_contests_of_two_arms_are_matched_by_cell() -> None:
