@@ -54,6 +54,12 @@ def run(
             metavar="STATUS,..", help="Measure cells again that ended so: timeout,crashed."
         ),
     ] = "",
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, help="Stop after this time; what the suite names first is measured."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count the cells, estimate time and memory, and stop.")
     ] = False,
@@ -71,7 +77,7 @@ def run(
     from mssbench.commands import run as command
     from mssbench.console import make_console
 
-    chosen = command.choose(suite, set_, only, effort, device, also)
+    chosen = command.choose(suite, set_, only, effort, device, also, elsewhere=dry_run)
     if dry_run:
         output(command.forecast_data(chosen) if as_json else command.forecast(chosen))
         return
@@ -83,6 +89,7 @@ def run(
         retry=again,
         also=also,
         python=python,
+        minutes=minutes,
         log=make_console(stderr=True),
     )
     output(command.data(path) if as_json else command.tables(path))

@@ -3,12 +3,13 @@
 What it could have cost at this machine's ceilings is in limits.py, from its own counted work.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mssbench import methods
 from mssbench.arrays import STORAGE
 from mssbench.errors import NotInstalled
 from mssbench.records import Cell, clocks, phases
+from mssbench.registry import Method
 from mssbench.sampling import Policy
 
 # Batched products per second of wall time are known only once measured; these are the order of
@@ -28,8 +29,9 @@ class Estimate(NamedTuple):
 def estimate(cell: Cell, policy: Policy) -> Estimate:
     """The measurement of one cell: its phases, clocks, warm-up and reference."""
     n, b = cell.size, cell.batch
-    products = _products(cell)
-    call = products * (2.0 * n**3 * b / _FLOPS[cell.device] + _CALL_SECONDS[cell.device])
+    work = _work(cell)
+    call = work.products * 2.0 * n**3 * b / _FLOPS[cell.device]
+    call += work.launches * _CALL_SECONDS[cell.device]
     timed = max(policy.min_seconds, call * policy.min_samples)  # of all passes
     timed = min(timed, max(policy.max_seconds, policy.few * call))
     rows = len(phases(cell)) * len(clocks(cell))
@@ -40,20 +42,30 @@ def estimate(cell: Cell, policy: Policy) -> Estimate:
     return Estimate(seconds, float(kept * b * n * n * _BYTES[STORAGE[cell.precision]]))
 
 
-def _products(cell: Cell) -> float:
-    """Batched products of one call of the pair; 1 where a method is not here to ask."""
+class _Work(NamedTuple):
+    """Of one call of a pair."""
+
+    products: float
+    launches: float
+
+
+def _work(cell: Cell) -> _Work:
+    """What the methods say of themselves; 1 where one is not here to ask."""
+    given: dict[bool, dict[str, Any]] = {False: {}, True: {}}  # of the forward, of the backward
+    for key, value in cell.parameters.items():
+        given[key.startswith("backward_")][key.removeprefix("backward_")] = value
     try:
         forward = methods.lookup("forward", cell.forward)
-        mine = {k: v for k, v in cell.parameters.items() if not k.startswith("backward_")}
-        count = forward.products(**mine)
+        found = _of(forward, forward.products(**given[False]))
         if cell.backward == "none":
-            return count
+            return found
         backward = methods.lookup("backward", cell.backward)
-        theirs = {
-            k.removeprefix("backward_"): v
-            for k, v in cell.parameters.items()
-            if k.startswith("backward_")
-        }
-        return count + (2 * count if backward.replays else backward.products(**theirs))
+        more = 2 * found.products if backward.replays else backward.products(**given[True])
+        back = _of(backward, more)
+        return _Work(found.products + back.products, found.launches + back.launches)
     except NotInstalled:
-        return 1.0
+        return _Work(1.0, 1.0)
+
+
+def _of(method: Method, products: float) -> _Work:
+    return _Work(products, method.launches or products)

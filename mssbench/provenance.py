@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import re
 from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -16,6 +17,9 @@ _SHARED = (
     "problems/*.py", "problems/data/*",
 )  # fmt: skip
 
+_HERE = Path(__file__).parent
+_LEFT_TO = re.compile(rb"^from mssbench\.(forward\.\w+|graphs|kernels)\b", re.MULTILINE)
+
 
 @cache
 def code_hash(*chosen: Method) -> str:
@@ -24,10 +28,23 @@ def code_hash(*chosen: Method) -> str:
     for method in chosen:
         # the registry may have wrapped it: what counts is the file it was written in
         source = inspect.getsourcefile(inspect.unwrap(method.call))
-        digest.update(Path(source or "").read_bytes())
+        own = Path(source or "").read_bytes()
+        digest.update(own)
+        for file in _behind(own):
+            digest.update(file.read_bytes())
         if method.package:
             digest.update(_release(method.package.partition(".")[0]).encode())
     return digest.hexdigest()[:12]
+
+
+def _behind(source: bytes) -> list[Path]:
+    """What a method leaves its work to: another forward, a captured graph, a kernel."""
+    found: list[Path] = []
+    for module in sorted({m.decode() for m in _LEFT_TO.findall(source)}):
+        pattern = "kernels/*.*" if module == "kernels" else f"{module.replace('.', '/')}.py"
+        if pattern not in _SHARED:
+            found += sorted(p for p in _HERE.glob(pattern) if p.is_file())
+    return found
 
 
 def _release(package: str) -> str:
@@ -38,8 +55,8 @@ def _release(package: str) -> str:
 
 @cache
 def _shared() -> bytes:
-    package, digest = Path(__file__).parent, hashlib.sha256()
+    digest = hashlib.sha256()
     for pattern in _SHARED:
-        for file in sorted(package.glob(pattern)):
+        for file in sorted(_HERE.glob(pattern)):
             digest.update(file.read_bytes())
     return digest.digest()

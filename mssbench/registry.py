@@ -67,6 +67,7 @@ class Method:
     opaque: bool = False  # forward: autograd would not find its gradient; the implicit ones do
     apply: Callable[[Array, Array], Array] | None = None  # forward: A^{-1/2} b by itself
     symmetrizes: bool = False  # backward: it takes any cotangent, and its symmetric part itself
+    launches: int = 0  # of a call on a GPU; 0: as many as it has products, and more
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
@@ -145,6 +146,7 @@ def register_forward(
     package: str = "",
     opaque: bool = False,
     apply: Callable[[Array, Array], Array] | None = None,
+    launches: int = 0,
 ) -> Callable[[Callable[..., Root]], Callable[..., Root]]:
     """Register `f(a, wanted, *, <parameters>) -> Root` under its own name.
 
@@ -158,6 +160,7 @@ def register_forward(
     when called and not before, where that may be missing, so that a list of methods stays cheap.
     opaque: autograd would not find the gradient in what it does, so no recorded backward takes it.
     apply: (a, b) -> A^{-1/2} b, b (..., n, 1), for a method that needs no inverse root for it.
+    launches: how often a call starts something on a GPU, where that is not once for each product.
     """
 
     def decorate(call: Callable[..., Root]) -> Callable[..., Root]:
@@ -177,6 +180,7 @@ def register_forward(
                 package=package,
                 opaque=opaque,
                 apply=apply,
+                launches=launches,
             )
         )
         return call
@@ -195,6 +199,7 @@ def register_backward(
     precisions: Collection[str] = tuple(arrays.STORAGE),
     inexact: str = "",
     symmetrizes: bool = False,
+    launches: int = 0,
 ) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
     """Register `f(root, function, g, *, <parameters>) -> s` under its own name.
 
@@ -207,6 +212,7 @@ def register_backward(
     recorded: register `f(forward, a) -> root` instead; autograd differentiates what it does.
     inexact: why no choice of its parameters makes it exact, where none does.
     symmetrizes: g is handed to it as it came, and its symmetric part is taken inside.
+    launches: as of a forward.
     """
 
     def decorate(call: Callable[..., Array]) -> Callable[..., Array]:
@@ -224,6 +230,7 @@ def register_backward(
                 inexact=inexact,
                 only=only,
                 symmetrizes=symmetrizes,
+                launches=launches,
             )
         )
         return call

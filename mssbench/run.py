@@ -38,6 +38,7 @@ class Summary:
     drift: float | None = None  # of the machine's ceilings, largest change since the first
     noise: Counter[str] = field(default_factory=Counter)  # classes of the rows
     interrupted: bool = False
+    over: bool = False  # its time, before all was measured
 
     @property
     def own(self) -> float:
@@ -78,17 +79,23 @@ def run(
     retry: Sequence[str] = (),
     also: Sequence[Path] = (),
     python: str | None = None,
+    seconds: float | None = None,
     watch: Watch = lambda _: None,
     begin: Callable[[Sequence[Cell]], None] = lambda _: None,
 ) -> Summary:
     """Measure what is missing of a suite into the folder `path`.
 
-    retry: statuses whose rows are measured again. begin(todo) and watch(event) report.
+    retry: statuses whose rows are measured again. begin(todo) and watch(event) report. seconds:
+    after which it ends like an interrupted one, with what the suite names first measured by then.
     Ctrl-C and SIGTERM end the run early: what was measured is saved and the rest is `interrupted`.
     Raises RunError if the folder is taken, holds something else or another suite, or was measured
     on another machine; or if no worker starts.
     """
     summary, start = Summary(path, len(suite.cells)), time.monotonic()
+
+    def over() -> bool:
+        return seconds is not None and time.monotonic() - start > seconds
+
     with RunFolder(path, fresh=fresh) as folder, Takedown() as takedown:
         _refuse_other_suite(folder, suite)
         rows = _by_cell(folder.rows())
@@ -102,12 +109,15 @@ def run(
         setup = _setup(suite, also, python)
         try:
             queue = list(_queue(todo, have, suite.policy.passes, record.run_id))
-            running = local.run(queue, setup, takedown.asked, skip=record.is_over)
+            running = local.run(
+                queue, setup, lambda: takedown.asked() or over(), skip=record.is_over
+            )
             with closing(running) as events:
                 for event in events:
                     record(event, summary)
                     watch(event)
             summary.interrupted = takedown.asked()
+            summary.over = over() and not summary.interrupted
         except KeyboardInterrupt:
             summary.interrupted = True
         finally:
@@ -226,6 +236,8 @@ class _Recorder:
             if not summary.interrupted or self._folder.spares_old:
                 return
             self._folder.write_suite(suites.dump(self._suite.document))
+        due = self._suite.policy.passes
+        summary.over &= any(_passes(c, self._rows, ()) < due for c in todo)
         missing = [c for c in todo if not _complete(c, self._rows.get(c.cell_id, []))]
         measured = [self._rows[c.cell_id] for c in todo if c.cell_id in self._samples]
         summary.statuses.update(map(worst_status, measured))
@@ -233,7 +245,9 @@ class _Recorder:
         if missing and not summary.interrupted:
             summary.statuses[Status.INTERRUPTED] += len(missing)
         for cell in missing:
-            reason = "the run was stopped before this cell"
+            reason = (
+                f"the {'time was over' if summary.over else 'run was stopped'} before this cell"
+            )
             self._rows[cell.cell_id] = [m.row() for m in uniform(cell, Status.INTERRUPTED, reason)]
         if summary.statuses.total():
             self._facts["runs"][self.run_id] = {

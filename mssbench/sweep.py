@@ -39,10 +39,19 @@ def expand(document: Mapping[str, Any], device: str) -> list[Cell]:
     # after the methods: what a plugin takes is known once it has been named
     excluded = [exclusion(e, i) for i, e in enumerate(document.get("exclude", []), 1)]
     cells = [c for c in found if not any(_matches(c, e) for e in excluded)]
-    # cells that share matrices stand together: problem and reference are built once for each group
+    return _grouped(cells)
+
+
+def _grouped(cells: Sequence[Cell]) -> list[Cell]:
+    """Those that share matrices together, as problem and reference are built once for each group.
+
+    Values come in the order in which the suite names them: what it names first is measured first.
+    """
+    fields = ("device", "problem", "seed", "size", "precision", "function", "batch")
+    ranks = [{v: i for i, v in enumerate(dict.fromkeys(getattr(c, f) for c in cells))}
+             for f in fields]  # fmt: skip
     return sorted(
-        cells,
-        key=lambda c: (c.device, c.problem, c.seed, c.size, c.precision, c.function, c.batch),
+        cells, key=lambda c: [rank[getattr(c, f)] for f, rank in zip(fields, ranks, strict=True)]
     )
 
 

@@ -64,7 +64,18 @@ TORCH64 = Backend("torch", "cpu", "float64")
 
 
 # Forwards of one device, which say so when called on another.
-ONLY_ON = {"newton_schulz_graph": "cuda"}
+ONLY_ON = dict.fromkeys(
+    [
+        "newton_schulz_graph",
+        "minimax_graph",
+        "fused",
+        "fused_tensor_cores",
+        "jacobi",
+        "loewner_fused",
+        "lyapunov_fused",
+    ],
+    "cuda",
+)
 
 
 # Forwards that are functions of a newer torch, which say so when called with an older one.
@@ -97,7 +108,7 @@ class Call(NamedTuple):
 
     def runs_on(self, backend):
         """Whether both methods declare the backend."""
-        here = ONLY_ON.get(self.forward, backend.device) == backend.device
+        here = all(ONLY_ON.get(name, backend.device) == backend.device for name in self[:2])
         return (
             here
             and self.forward not in ABSENT
@@ -189,6 +200,7 @@ def on_backends(precisions=tuple(UNIT), libraries=arrays.LIBRARIES, *, exact=Fal
 FORWARDS = list(methods.known("forward").values())
 ON_CPU = [m for m in FORWARDS if ONLY_ON.get(m.name) != "cuda" and m.name not in ABSENT]
 BACKWARDS = list(methods.known("backward").values())
+BACKWARDS_ON_CPU = [m for m in BACKWARDS if ONLY_ON.get(m.name) != "cuda"]
 METHODS = FORWARDS + BACKWARDS
 # Truncated series converge where the spectrum is narrow; elsewhere they have laws of their own.
 SERIES = ("pade", "pade_half", "taylor")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from matrices import (
-    BACKWARDS,
+    BACKWARDS_ON_CPU,
     TORCH64,
     Cost,
     cotangent,
@@ -209,7 +209,9 @@ def test_the_adjoint_needs_the_iterates():
 @functions
 @pytest.mark.parametrize(
     "method",
-    [m for m in BACKWARDS if not m.recorded and m.name != "loewner_parallel"],  # that is on a CPU
+    [
+        m for m in BACKWARDS_ON_CPU if not m.recorded and m.name != "loewner_parallel"
+    ],  # that is on a CPU
     ids=lambda method: method.name,
 )
 def test_no_backward_waits_for_the_device(function, method):

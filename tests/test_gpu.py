@@ -7,10 +7,9 @@ import pytest
 import torch
 from test_measure import CELL, FAST
 
-from mssbench import arrays, guard, memory, methods, roots
+from mssbench import arrays, graphs, guard, memory, methods, roots
 from mssbench.bench import Settings
 from mssbench.clock import CudaClock, HostClock
-from mssbench.forward import newton_schulz_graph
 from mssbench.measure import measure
 from mssbench.records import Status
 
@@ -241,10 +240,10 @@ def test_replays_on_two_streams_at_once_do_not_mix() -> None:
 
 def test_more_graphs_than_are_kept_stay_right() -> None:
     for _ in range(2):
-        for n in range(2, 2 + newton_schulz_graph._KEPT + 4):
+        for n in range(2, 2 + graphs.KEPT + 4):
             replayed, plain = graph_and_plain(covariances(2, n))
             assert torch.allclose(replayed, plain, rtol=1e-5, atol=1e-6)
-    assert len(newton_schulz_graph._graphs) == newton_schulz_graph._KEPT
+    assert len(graphs._graphs) == graphs.KEPT
 
 
 def test_a_graph_inside_another_capture_is_part_of_it() -> None:

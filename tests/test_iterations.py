@@ -22,11 +22,11 @@ from matrices import (
 from test_methods import Cost
 
 import mssbench
-from mssbench import arrays, coupled, methods, roots, schedules
+from mssbench import arrays, coupled, graphs, methods, roots, schedules
 from mssbench.bounds import NORMS, products, upper_bound
 from mssbench.errors import InputError, Unsupported
-from mssbench.forward import newton_schulz_graph as graphs
 from mssbench.forward import prism, qdwh, scaled_cans
+from mssbench.forward.newton_schulz_graph import newton_schulz_graph
 from mssbench.schedules import evaluate, schedule, taylor
 
 GOLDEN = np.array([4, 1, 1 / 4, 1 / 100])
@@ -671,16 +671,13 @@ class Device:
 def test_graphs_are_kept_by_what_they_compute_and_their_roots_are_copied(monkeypatch):
     captured, rule, cuda = [], ["highest"], Device()
 
-    def capture(a, wanted, iterations, norm):
+    def capture(compute, a):
         given = torch.full(a.shape, torch.nan, dtype=a.dtype)
-        root = graphs._root(given, wanted, iterations, norm)
+        root = compute(given)
         captured.append((tuple(a.shape), rule[0]))
 
         def replay():
-            for name in wanted:
-                getattr(root, name).copy_(
-                    getattr(graphs._root(given, wanted, iterations, norm), name)
-                )
+            root.sqrt.copy_(compute(given).sqrt)
 
         return SimpleNamespace(replay=replay), given, root
 
@@ -694,7 +691,7 @@ def test_graphs_are_kept_by_what_they_compute_and_their_roots_are_copied(monkeyp
         a = torch.tensor(with_spectrum(spectrum("near_one", n), 2, seed))
         given = {"iterations": 6, "norm": "frobenius", **given}
         wanted = frozenset(["sqrt"])
-        y = graphs.newton_schulz_graph(a.as_subclass(Pretended), wanted, **given).sqrt
+        y = newton_schulz_graph(a.as_subclass(Pretended), wanted, **given).sqrt
         plain = root_of(a, "newton_schulz", **given)
         assert torch.equal(y, plain)
         return y, plain
@@ -706,22 +703,23 @@ def test_graphs_are_kept_by_what_they_compute_and_their_roots_are_copied(monkeyp
     rule[0] = "high"
     root(4)
     assert captured == [((2, 4, 4), "highest")] * 2 + [((2, 4, 4), "high")]
-    for n in range(5, 5 + graphs._KEPT + 2):
+    for n in range(5, 5 + graphs.KEPT + 2):
         root(n)
         root(4)  # used all the time, so it stays
     count = len(captured)
     assert captured.count(((2, 4, 4), "high")) == 1
-    assert len(graphs._graphs) == graphs._KEPT
+    assert len(graphs._graphs) == graphs.KEPT
     cuda.capturing = True
     root(3)  # part of another capture: nothing is kept
     assert len(captured) == count
 
 
-def test_a_graph_is_refused_on_a_cpu_and_for_autograd():
-    with pytest.raises(InputError, match=r"^newton_schulz_graph replays a CUDA graph: torch on c"):
-        mssbench.sqrtm(torch.eye(3), forward="newton_schulz_graph")
-    with pytest.raises(Unsupported, match=r"autodiff .* newton_schulz_graph"):
-        roots.pair("sqrt", "newton_schulz_graph", "autodiff")
+@pytest.mark.parametrize("forward", ["newton_schulz_graph", "minimax_graph"])
+def test_a_graph_is_refused_on_a_cpu_and_for_autograd(forward):
+    with pytest.raises(InputError, match=rf"^{forward} replays a CUDA graph: torch on c"):
+        mssbench.sqrtm(torch.eye(3), forward=forward)
+    with pytest.raises(Unsupported, match=rf"autodiff .* {forward}"):
+        roots.pair("sqrt", forward, "autodiff")
 
 
 @pytest.mark.parametrize("function", ["sqrt", "isqrt"])

@@ -1,6 +1,8 @@
 """Cell -> Measurements: every outcome is rows, every number is checked against something else."""
 
+import inspect
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -312,6 +314,18 @@ def test_the_code_hash_names_the_code_of_both_methods() -> None:
     }
     assert len(hashes) == 3
     assert measure(CELL, FAST).code_hash == provenance.code_hash(forward)
+
+
+def test_the_code_hash_names_what_a_method_leaves_its_work_to() -> None:
+    def behind(name: str) -> set[str]:
+        source = Path(
+            inspect.getsourcefile(methods.lookup("forward", name).call) or ""
+        ).read_bytes()
+        return {p.name for p in provenance._behind(source)}
+
+    assert {"iterate.cuh", "common.cuh", "planner.py", "fused.py"} <= behind("fused")
+    assert behind("newton_schulz_graph") == {"graphs.py", "newton_schulz.py"}
+    assert behind("eigh") == behind("newton_schulz") == set()
 
 
 def test_the_condition_is_that_of_the_worst_matrix_and_the_input_has_a_fingerprint() -> None:

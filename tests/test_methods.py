@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from matrices import (
-    BACKWARDS,
+    BACKWARDS_ON_CPU,
     CALLS,
     EVERY,
     FORWARDS,
@@ -42,11 +42,13 @@ FULL = ("float64", "float32")
 calls = pytest.mark.parametrize("call", CALLS, ids=str)
 implicit = pytest.mark.parametrize(
     "method",
-    [m for m in BACKWARDS if not m.recorded and "iterates" not in m.fields],
+    [m for m in BACKWARDS_ON_CPU if not m.recorded and "iterates" not in m.fields],
     ids=lambda m: m.name,
 )
 # Those that need the iterates of a forward are tested with it.
-SOLVERS = [m for m in BACKWARDS if not m.recorded and not m.inexact and "iterates" not in m.fields]
+SOLVERS = [
+    m for m in BACKWARDS_ON_CPU if not m.recorded and not m.inexact and "iterates" not in m.fields
+]
 forwards = pytest.mark.parametrize("method", ON_CPU, ids=lambda m: m.name)
 methods = pytest.mark.parametrize("method", METHODS, ids=lambda m: f"{m.kind}-{m.name}")
 
@@ -351,7 +353,7 @@ def test_the_cost_of_an_iteration_is_what_it_spends(method, steps):
 
 @pytest.mark.parametrize(
     "method",
-    [m for m in BACKWARDS if not m.replays and m.name not in COSTS_BY_SIZE],
+    [m for m in BACKWARDS_ON_CPU if not m.replays and m.name not in COSTS_BY_SIZE],
     ids=lambda m: m.name,
 )
 def test_the_cost_of_a_backward_is_what_it_spends(method):

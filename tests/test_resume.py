@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runs import (
@@ -202,6 +203,28 @@ def test_a_signal_saves_what_was_measured_and_names_the_rest(
     summary = run(load(suite), out, python=python)
     assert (summary.exit_code, summary.kept + summary.statuses["ok"]) == (0, 120)
     assert before.items() <= times(out).items()
+    assert {r["status"] for r in table(out)} == {"ok"}
+
+
+def test_when_its_time_is_over_what_comes_first_in_the_suite_is_measured(
+    tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    wish(monkeypatch, seconds=0.1)
+    path = write_suite(tmp_path, KINDS, seeds=20)
+    assert in_process(path, "--out", out, "--python", python, "--minutes", 0.05) == 0
+    assert "the time was over; the same command goes on" in " ".join(capfd.readouterr().err.split())
+    rows = table(out)
+    statuses = [r["status"] for r in sorted(rows, key=lambda r: int(r["seed"]))]
+    assert set(statuses) == {"ok", "interrupted"}
+    assert statuses[0] == "ok"
+    seeds = {s: {int(r["seed"]) for r in rows if r["status"] == s} for s in set(statuses)}
+    assert max(seeds["ok"]) <= min(seeds["interrupted"])
+    assert {r["reason"] for r in rows if r["status"] != "ok"} == {
+        "the time was over before this cell"
+    }
+    wish(monkeypatch)
+    summary = run(load(path), out, python=python, seconds=600)
+    assert not summary.over
     assert {r["status"] for r in table(out)} == {"ok"}
 
 
@@ -430,7 +453,7 @@ def test_only_can_be_widened_and_narrowed(tmp_path: Path, out: Path, python: str
 def test_a_second_run_on_a_folder_is_refused_by_name(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wish(monkeypatch, seconds=0.2)
+    wish(monkeypatch, seconds=1.0)
     suite = write_suite(tmp_path, KINDS)
     with started(suite, "--out", out, "--python", python) as first:
         assert until(lambda: measured(out))

@@ -1,7 +1,7 @@
 """`mssbench run`: choose a suite, forecast it, measure it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from mssbench.errors import (
     Unavailable,
     unknown,
 )
+from mssbench.kernels.forecast import launches
 from mssbench.limits import DRIFTED
 from mssbench.noise import Noise
 from mssbench.progress import RunProgress
@@ -32,6 +33,7 @@ from mssbench.suite import Suite
 
 # Starting a worker (imports, and the first use of each library) takes about this long.
 _START_SECONDS = 5.0
+_ASSUMED = "sm_90"  # the GPU of a forecast: H100, H200
 
 
 def choose(
@@ -41,8 +43,13 @@ def choose(
     effort: str | None,
     device: str | None,
     also: Sequence[Path],
+    *,
+    elsewhere: bool = False,
 ) -> Suite:
-    """The suite as asked for. Raises SuiteError, or RunError for a device that is not there."""
+    """The suite as asked for. Raises SuiteError, or RunError for a device that is not there.
+
+    elsewhere: it need not be there.
+    """
     for file in also:
         methods.load_file(file)
     chosen = suites.load(
@@ -54,7 +61,8 @@ def choose(
     )
     if only is not None:
         chosen = _narrow(chosen, only)
-    _refuse_missing_device(chosen)
+    if not elsewhere:
+        _refuse_missing_device(chosen)
     return chosen
 
 
@@ -117,7 +125,26 @@ def forecast(chosen: Suite) -> list[RenderableType]:
         f"up to {units.size(data['bytes'])} on {', '.join(data['devices'])}; "
         "estimated from operation counts, nothing was run"
     )
-    return [table, Text(total, style="dim")]
+    return [table, *_kernels(data["kernels"]), Text(total, style="dim")]
+
+
+def _kernels(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    """What the fused kernels take of a GPU, as their planner has it."""
+    if rows:
+        yield shapes.listing(
+            f"kernels on {_ASSUMED}",
+            [
+                {
+                    "kernel": row["kernel"],
+                    "for": row["method"],
+                    "n": ", ".join(map(str, row["n"])),
+                    "blocks": row["blocks"],
+                    "threads": row["threads"],
+                    "memory of a block": units.size(row["shared_bytes"]),
+                }
+                for row in rows
+            ],
+        )
 
 
 def forecast_data(chosen: Suite) -> dict[str, Any]:
@@ -141,6 +168,7 @@ def forecast_data(chosen: Suite) -> dict[str, Any]:
             {"method": p, "cells": n, "seconds": round(seconds[p], 1), "bytes": most[p]}
             for p, n in sorted(cells.items())
         ],
+        "kernels": launches((c for c in chosen.cells if c.device == "cuda"), _ASSUMED),
     }
 
 
@@ -162,6 +190,7 @@ def measure(
     retry: Sequence[str],
     also: Sequence[Path],
     python: str | None,
+    minutes: float | None,
     log: Console,
 ) -> Summary:
     """Run what is missing, with progress on `log`; it says where the time went when done."""
@@ -184,6 +213,7 @@ def measure(
             retry=retry,
             also=also,
             python=python,
+            seconds=None if minutes is None else 60 * minutes,
             watch=progress,
             begin=begin,
         )
@@ -202,6 +232,8 @@ def closing(summary: Summary) -> Text:
         text.append(
             "interrupted, what was measured is saved; the same command goes on. ", "magenta"
         )
+    if summary.over:
+        text.append("the time was over; the same command goes on. ", "magenta")
     if not summary.statuses.total():
         cells = units.count(summary.cells, "cell")
         return text + Text(f"nothing left to measure: {cells} in {summary.path}")

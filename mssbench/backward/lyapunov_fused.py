@@ -1,0 +1,40 @@
+"""Gradient by minimax factors for the matrix sign of a block matrix, in one CUDA kernel."""
+
+from math import sqrt
+from typing import Literal
+
+from mssbench.arrays import Array, epsilon
+from mssbench.kernels import fused as kernels
+from mssbench.registry import Function, Root, register_backward
+from mssbench.schedules import plan
+
+
+@register_backward(
+    cite="this project: lyapunov_minimax, the iteration of Lin & Maji, BMVC 2017, in shared memory",
+    # and one to scale by
+    products=lambda degree, iterations, finish: (
+        1 + {3: 5.0, 5: 7.0}[degree] * (iterations + finish)
+    ),
+    libraries=("torch", "cupy"),
+    precisions=("float64", "float32"),
+    symmetrizes=True,
+    launches=1,
+)
+def lyapunov_fused(
+    root: Root,
+    function: Function,
+    g: Array,
+    *,
+    degree: Literal[3, 5] = 5,
+    iterations: int = 6,
+    finish: int = 0,
+) -> Array:
+    """Y S + S Y = R for every matrix in one launch; saves the roots alone.
+
+    g: (..., n, n) on a GPU, any cotangent; n <= 96 in float32, 64 in float64.
+    Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
+    """
+    unit, n = epsilon(g) / 2, g.shape[-1]
+    floor = 3 * sqrt(unit * sqrt(n))
+    factors = plan(degree, iterations, 0.0, finish, error=2 * unit, floor=floor).factors
+    return kernels.lyapunov(root, function, g, factors)

@@ -1,0 +1,51 @@
+"""Square root by the coupled iteration, all of it in one CUDA kernel."""
+
+from math import sqrt
+from typing import Literal
+
+from mssbench.arrays import Array, epsilon
+from mssbench.coupled import products
+from mssbench.kernels import fused as kernels
+from mssbench.kernels.variants import Norm
+from mssbench.registry import Root, Wanted, register_forward
+from mssbench.schedules import plan, taylor
+
+_RIPPLE = 1e-3  # as in minimax
+
+
+@register_forward(
+    cite="this project: the iteration of Higham, Functions of Matrices, SIAM 2008, ch. 6, with the "
+    "factors of Amsel et al., The Polar Express, arXiv 2505.16932, in shared memory",
+    # of an iteration that keeps Y and Z symmetric: two thirds of each update
+    products=lambda degree, iterations, finish, norm: products(
+        [taylor(degree)] * iterations + [taylor(min(degree, 5))] * finish, norm
+    ),
+    libraries=("torch", "cupy"),
+    precisions=("float64", "float32"),
+    opaque=True,
+    launches=1,
+)
+def fused(
+    a: Array,
+    wanted: Wanted,
+    *,
+    degree: Literal[3, 5, 9] = 5,
+    iterations: int = 4,
+    finish: int = 1,
+    norm: Norm = "min_ws_minc",
+) -> Root:
+    """One launch: A is read once, the roots written once, and all steps run in shared memory.
+
+    Y = A / c, Z = I;  for the best h_i in turn: T = h_i(Z Y),  Y, Z = Y T, T Z.
+
+    a: (..., n, n) on a GPU, n <= 128 in float32 and 88 in float64, or what the device's shared
+    memory holds. With `iterations` = 0 the `finish` steps are Newton–Schulz, of degree 3.
+    Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
+    """
+    unit, n = epsilon(a) / 2, a.shape[-1]  # whatever products of the library round to
+    if iterations == 0:
+        factors = (taylor(3),) * max(finish, 1)
+    else:
+        floor = 3 * sqrt(unit * sqrt(n))
+        factors = plan(degree, iterations, 0.0, finish, error=_RIPPLE * unit, floor=floor).factors
+    return kernels.iterate(a, factors, norm, wanted)

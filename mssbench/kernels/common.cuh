@@ -1,0 +1,180 @@
+// What every kernel here is made of: tiles of small matrices in shared memory, and bounds of them.
+//
+// One source, three compilers: NVRTC for CuPy, nvcc, and g++ with the emulator of the tests. So no
+// headers, arithmetic through fma alone where order matters, and every barrier by name: the tests
+// take each one away in turn and want to see the answer change.
+//
+// A matrix of n rows lies in a buffer of N >= n rows of LD = N + 4 numbers: vectors of 16 bytes stay
+// aligned, and columns fall into different banks. A block holds MPB matrices, each with THREADS
+// threads; of a matrix that is not there (the last block) all is computed and nothing written, for
+// every thread must reach every barrier.
+#pragma once
+
+#ifndef MSS_EMULATED
+#define MSS_DYNAMIC_SHARED(T, name)                               \
+  extern __shared__ __align__(16) unsigned char mss_shared_raw[]; \
+  T* name = reinterpret_cast<T*>(mss_shared_raw)
+#define MSS_BARRIER(name) __syncthreads()
+#endif
+
+template <int N, int R>
+struct Tiles {                             // an N x N matrix as tiles of R x R
+  static constexpr int EDGE = N / R;       // tiles along an edge
+  static constexpr int UPPER = EDGE * (EDGE + 1) / 2;
+  static constexpr int THREADS = 2 * UPPER;  // of one matrix: an upper triangle for each half
+  static constexpr int LD = N + 4;
+  static constexpr int MATRIX = N * LD;
+  static constexpr int SCRATCH = (THREADS + 2 * N + 3) / 4 * 4;  // partial sums, two vectors
+};
+
+template <typename T, int R>
+struct alignas(sizeof(T) * R < 16 ? sizeof(T) * R : 16) Vec {
+  T v[R];
+};
+
+// Tile t of the upper triangle, row by row: (i, j) with i <= j.
+template <int EDGE>
+__device__ __forceinline__ void upper_tile(int t, int& i, int& j) {
+  int row = EDGE;
+  i = 0;
+  while (t >= row) {
+    t -= row;
+    ++i;
+    --row;
+  }
+  j = i + t;
+}
+
+// acc += SIGN * X[i0.., :] V[:, j0..]; both operands are read as rows.
+template <typename T, int N, int R, int SIGN = 1>
+__device__ __forceinline__ void multiply(const T* X, const T* V, int i0, int j0, T (&acc)[R][R]) {
+  constexpr int LD = Tiles<N, R>::LD, UNROLL = R <= 4 ? 2 : 1;
+#pragma unroll UNROLL
+  for (int k = 0; k < N; k += R) {
+    Vec<T, R> x[R], v[R];
+#pragma unroll
+    for (int c = 0; c < R; ++c) {
+      x[c] = *reinterpret_cast<const Vec<T, R>*>(X + (i0 + c) * LD + k);
+      v[c] = *reinterpret_cast<const Vec<T, R>*>(V + (k + c) * LD + j0);
+    }
+#pragma unroll
+    for (int c = 0; c < R; ++c)
+#pragma unroll
+      for (int a = 0; a < R; ++a)
+#pragma unroll
+        for (int b = 0; b < R; ++b) acc[a][b] = fma(SIGN > 0 ? x[a].v[c] : -x[a].v[c], v[c].v[b], acc[a][b]);
+  }
+}
+
+// acc += (p P + q Q)[i0.., :] V[:, j0..]
+template <typename T, int N, int R>
+__device__ __forceinline__ void multiply_sum(T p, const T* P, T q, const T* Q, const T* V, int i0,
+                                             int j0, T (&acc)[R][R]) {
+  constexpr int LD = Tiles<N, R>::LD;
+#pragma unroll 1
+  for (int k = 0; k < N; k += R) {
+    Vec<T, R> v[R];
+#pragma unroll
+    for (int c = 0; c < R; ++c) v[c] = *reinterpret_cast<const Vec<T, R>*>(V + (k + c) * LD + j0);
+#pragma unroll
+    for (int a = 0; a < R; ++a) {
+      const Vec<T, R> x = *reinterpret_cast<const Vec<T, R>*>(P + (i0 + a) * LD + k);
+      const Vec<T, R> y = *reinterpret_cast<const Vec<T, R>*>(Q + (i0 + a) * LD + k);
+#pragma unroll
+      for (int c = 0; c < R; ++c) {
+        const T sum = fma(q, y.v[c], p * x.v[c]);
+#pragma unroll
+        for (int b = 0; b < R; ++b) acc[a][b] = fma(sum, v[c].v[b], acc[a][b]);
+      }
+    }
+  }
+}
+
+template <typename T, int N, int R>
+__device__ __forceinline__ void put(T* M, int i0, int j0, const T (&acc)[R][R]) {
+#pragma unroll
+  for (int a = 0; a < R; ++a) {
+    Vec<T, R> row;
+#pragma unroll
+    for (int b = 0; b < R; ++b) row.v[b] = acc[a][b];
+    *reinterpret_cast<Vec<T, R>*>(M + (i0 + a) * Tiles<N, R>::LD + j0) = row;
+  }
+}
+
+// A tile of the upper triangle and its mirror image, times 1 or -1 below the diagonal. In a diagonal
+// tile each element has one owner, so the result is symmetric or skew to the last bit.
+template <typename T, int N, int R>
+__device__ __forceinline__ void put_mirrored(T* M, int i0, int j0, T mirror, const T (&acc)[R][R]) {
+  constexpr int LD = Tiles<N, R>::LD;
+#pragma unroll
+  for (int a = 0; a < R; ++a)
+#pragma unroll
+    for (int b = 0; b < R; ++b) {
+      if (i0 == j0 && a > b) continue;
+      const bool own_mirror = i0 == j0 && a == b;
+      M[(i0 + a) * LD + j0 + b] = own_mirror && mirror < T(0) ? T(0) : acc[a][b];
+      if (!own_mirror) M[(j0 + b) * LD + i0 + a] = mirror * acc[a][b];
+    }
+}
+
+// p = 4^j with p <= x < 4 p, and 2^j: to divide by it rounds nothing. 1 for zero; x is no less than 0.
+template <typename T>
+__device__ __forceinline__ void power_of_four(T x, T& p, T& root) {
+  const int e = x > T(0) ? ilogb(x) >> 1 : 0;  // NaN is not above 0
+  root = ldexp(T(1), e);
+  p = root * root;
+}
+
+// The largest entry of a diagonal in global memory, which bounds all entries of the matrix.
+template <typename T>
+__device__ __forceinline__ T largest_diagonal(const T* a, int n) {
+  T x = T(0);
+  for (int i = 0; i < n; ++i) x = a[(long long)i * n + i] > x ? a[(long long)i * n + i] : x;
+  return x;
+}
+
+// An upper bound of the largest eigenvalue of the n x n matrix in M, which is complete when this is
+// called; all threads of the block take part. scratch: Tiles::SCRATCH numbers of this matrix.
+// norm: 0 trace, 1 Frobenius, 2 the smaller of Wolkowicz & Styan's and Minc's bound. Sums are taken in
+// one order by every thread, so all have the same bound.
+enum Norm { MSS_TRACE = 0, MSS_FROBENIUS = 1, MSS_MIN_WS_MINC = 2 };
+
+template <typename T, int N, int R>
+__device__ __forceinline__ T upper_bound(const T* M, T* scratch, int t, int n, int norm, T epsilon) {
+  constexpr int LD = Tiles<N, R>::LD, THREADS = Tiles<N, R>::THREADS;
+  T* const part = scratch;
+  T* const mean_row = scratch + THREADS;
+  T* const quotient = mean_row + N;
+  T trace = T(0);
+  for (int i = 0; i < n; ++i) trace += M[i * LD + i];
+  const T mean = norm == MSS_MIN_WS_MINC ? trace / T(n) : T(0);
+  T squares = T(0);
+  for (int e = t; e < n * n; e += THREADS) {
+    const int i = e / n, j = e % n;
+    const T x = i == j ? M[i * LD + j] - mean : M[i * LD + j];
+    squares = fma(x, x, squares);
+  }
+  part[t] = squares;
+  for (int i = t; i < n; i += THREADS) {
+    T sum = T(0);
+    for (int j = 0; j < n; ++j) sum += fabs(M[i * LD + j]);
+    mean_row[i] = sum / T(n);
+  }
+  MSS_BARRIER(BOUND_PARTS);
+  T all = T(0);
+  for (int i = 0; i < THREADS; ++i) all += part[i];
+  for (int i = t; i < n; i += THREADS) {
+    T sum = T(0);
+    for (int j = 0; j < n; ++j) sum = fma(fabs(M[i * LD + j]), mean_row[j], sum);
+    quotient[i] = mean_row[i] > T(0) ? sum / mean_row[i] : T(0);
+  }
+  MSS_BARRIER(BOUND_QUOTIENTS);
+  T minc = T(0);
+  for (int i = 0; i < n; ++i) minc = quotient[i] > minc ? quotient[i] : minc;
+  if (norm == MSS_TRACE) return trace;
+  if (norm == MSS_FROBENIUS) return sqrt(all);
+  const T margin = T(1) + T(4) * epsilon;  // a sum of n² terms may round to just below the bound
+  const T styan = (mean + sqrt(all / T(n)) * sqrt(T(n - 1))) * margin;
+  minc *= margin;
+  return styan < minc ? styan : minc;
+}

@@ -1,0 +1,123 @@
+"""Which kernel serves a batch on a device, or why none does. Pure Python.
+
+plan("iterate", n=24, batch=1000, dtype="float32", limits=LIMITS["sm_90"], terms=3)
+"""
+
+from dataclasses import dataclass
+
+from mssbench.errors import Unsupported
+from mssbench.kernels.variants import MOST_STEPS, TERMS, VARIANTS, Family, Variant
+
+_RESERVED = 1024  # bytes of shared memory that the driver takes of each block
+_MOST_BLOCKS = 2**31 - 1  # of a grid
+_WARP, _REGISTERS_AT_ONCE = 32, 256  # registers are given to a warp in such portions
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a kind of GPU has, of which a launch may not ask more."""
+
+    shared_per_block: int  # bytes, with opt-in
+    shared_per_processor: int  # bytes
+    threads_per_processor: int
+    registers_per_processor: int
+    blocks_per_processor: int
+    processors: int = 1
+
+
+def _kib(block: int, processor: int, threads: int, blocks: int) -> Limits:
+    return Limits(1024 * block, 1024 * processor, threads, 65536, blocks)
+
+
+# CUDA C++ Programming Guide, Technical Specifications per Compute Capability; only a device
+# knows how many processors it has.
+LIMITS = {
+    "sm_75": _kib(64, 64, 1024, 16),
+    "sm_80": _kib(163, 164, 2048, 32),
+    "sm_86": _kib(99, 100, 1536, 16),
+    "sm_90": _kib(227, 228, 2048, 32),
+    "sm_100": _kib(227, 228, 2048, 32),
+    "sm_120": _kib(99, 100, 1536, 24),
+}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel with its grid: blocks of `variant.threads` threads."""
+
+    variant: Variant
+    blocks: int
+
+    @property
+    def shared_bytes(self) -> int:
+        """Dynamic shared memory of a block."""
+        return self.variant.shared_bytes
+
+
+def plan(
+    family: Family,
+    n: int,
+    batch: int,
+    dtype: str,
+    limits: Limits,
+    *,
+    terms: int = 0,
+    steps: int = 1,
+) -> Launch:
+    """The launch for `batch` matrices of n rows. terms: the most of any factor of the schedule.
+
+    Raises Unsupported with the reason where no variant serves: the size, the shared memory of the
+    device, or a schedule that has more than a kernel holds.
+    """
+    if not 1 <= steps <= MOST_STEPS:
+        raise Unsupported(f"a kernel holds 1 to {MOST_STEPS} steps: the schedule has {steps}")
+    if terms and terms not in TERMS:
+        degree = 2 * terms - 1
+        raise Unsupported(f"kernels take factors of degree 3, 5 and 9: one has degree {degree}")
+    if family == "lyapunov" and terms > 3:
+        raise Unsupported("the gradient's kernel takes factors of degree 3 and 5")
+    known = [v for v in VARIANTS if (v.family, v.dtype) == (family, dtype)]
+    if not known:
+        raise Unsupported(f"kernels compute in float32 and float64, not in {dtype}")
+    able = [v for v in known if v.buffers > 3 or terms < 5] if family == "iterate" else known
+    large = [v for v in able if v.size >= n]
+    if not large:
+        most = max(v.size for v in able)
+        raise Unsupported(f"{family} in {dtype} fits a block's memory for n <= {most}: n is {n}")
+    fitting = [v for v in large if v.shared_bytes <= limits.shared_per_block]
+    if not fitting:
+        least = min(v.shared_bytes for v in large)
+        raise Unsupported(
+            f"n = {n} takes {least // 1024} KiB of shared memory a block, and this GPU has "
+            f"{limits.shared_per_block // 1024}"
+        )
+    size = min(v.size for v in fitting)
+    lean = min(v.buffers for v in fitting if v.size == size)
+    chosen = _for_batch([v for v in fitting if (v.size, v.buffers) == (size, lean)], batch, limits)
+    blocks = -(-batch // chosen.per_block)
+    if blocks > _MOST_BLOCKS:
+        raise Unsupported(
+            f"a grid has at most {_MOST_BLOCKS} blocks: {batch} matrices are too many"
+        )
+    return Launch(chosen, blocks)
+
+
+def _for_batch(variants: list[Variant], batch: int, limits: Limits) -> Variant:
+    """The one with fewest matrices a block, unless there are enough to fill the device."""
+    ordered = sorted(variants, key=lambda v: v.per_block)
+    many = ordered[-1]
+    return many if batch >= 4 * many.per_block * limits.processors else ordered[0]
+
+
+def blocks_at_once(variant: Variant, registers: int, limits: Limits) -> int:
+    """How many blocks share a processor; registers: of one thread, as the compiler says."""
+    if variant.shared_bytes > limits.shared_per_block:
+        return 0
+    warps = -(-variant.threads // _WARP)
+    portion = -(-registers * _WARP // _REGISTERS_AT_ONCE) * _REGISTERS_AT_ONCE
+    return min(
+        limits.threads_per_processor // (warps * _WARP),
+        limits.registers_per_processor // (portion * warps),
+        limits.shared_per_processor // (variant.shared_bytes + _RESERVED),
+        limits.blocks_per_processor,
+    )

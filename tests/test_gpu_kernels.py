@@ -1,0 +1,256 @@
+"""The kernels on a real GPU: the bits of the emulation, streams, graphs, batches of any size."""
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from emulated import Emulation, compiled
+from test_kernels import BOTH, error, only, spd, truth
+from test_measure import CELL, FAST
+
+from mssbench.errors import Unsupported
+from mssbench.forward.fused_tensor_cores import fused_tensor_cores
+from mssbench.kernels import driver, fused, operators, tensor_cores
+from mssbench.kernels.variants import VARIANTS, Variant
+from mssbench.measure import measure
+from mssbench.records import Status
+from mssbench.registry import FUNCTIONS, Root
+from mssbench.schedules import schedule, taylor
+
+pytestmark = pytest.mark.gpu
+pytest.importorskip("cupy")
+STEPS = (taylor(3),) * 14
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The emulation of every variant, made on all cores at once."""
+    if shutil.which("g++") is None:
+        pytest.skip("no g++ to compile the emulation with")
+    folder = tmp_path_factory.mktemp("kernels")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda v: compiled(v, folder), VARIANTS))
+    return folder
+
+
+def on_gpu(x: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(x).cuda()
+
+
+def fits(variant: Variant) -> None:
+    limits = driver.driver_of(torch.empty(1, 1, 1, device="cuda")).limits
+    if variant.shared_bytes > limits.shared_per_block:
+        pytest.skip(f"{variant.shared_bytes} bytes of shared memory do not fit here")
+
+
+def both_ways(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, variant: Variant, call: Any, *given: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What the GPU gives, and what the emulation does, for each result."""
+    only(variant, monkeypatch)
+    there = [x.cpu().numpy() for x in call(*map(on_gpu, given))]
+    with monkeypatch.context() as patch:
+        patch.setattr(fused, "driver_of", lambda _: Emulation(folder))
+        here = call(*given)
+    return list(zip(there, here, strict=True))
+
+
+def of(family: str) -> list[Variant]:
+    return [v for v in VARIANTS if v.family == family]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.symbol)
+def test_nothing_spills_here_either(variant: Variant) -> None:
+    fits(variant)
+    found = driver._kernel(__import__("cupy"), 0, variant)
+    assert found.local_size_bytes == 0
+    assert found.num_regs * variant.threads <= 65536
+    assert found.max_threads_per_block >= variant.threads
+
+
+@pytest.mark.parametrize("batch", [0, 1, 65_536, 1_000_000])
+def test_batches_of_any_size_are_right(batch: int) -> None:
+    few = on_gpu(spd(50, 8, 10.0, "float32"))
+    a = few.repeat(-(-max(batch, 1) // 50), 1, 1)[:batch]
+    root = fused.iterate(a, STEPS, "trace", frozenset(["sqrt"])).sqrt
+    right = fused.iterate(few, STEPS, "trace", frozenset(["sqrt"])).sqrt
+    assert root.shape == a.shape
+    for at in range(0, batch, 50 * 4096):
+        part = root[at : at + 50]
+        assert torch.equal(part, right[: len(part)])
+    if batch:
+        assert torch.equal(root[-1], right[(batch - 1) % 50])
+
+
+def test_a_launch_waits_for_its_own_stream_and_no_other() -> None:
+    """Its input is written late, on the stream of the moment: on any other it would read zeros."""
+    a = on_gpu(spd(4, 32, 10.0, "float32"))
+    right = fused.iterate(a, STEPS, "trace", BOTH)
+    streams = [torch.cuda.Stream() for _ in range(2)]
+    torch.cuda.synchronize()
+    found = []
+    for stream in streams:
+        with torch.cuda.stream(stream):
+            late = torch.zeros_like(a)
+            torch.cuda._sleep(100_000_000)
+            late.copy_(a)
+            found.append((fused.iterate(late, STEPS, "trace", BOTH), late))
+    torch.cuda.synchronize()
+    for root, _ in found:
+        assert torch.equal(root.sqrt, right.sqrt)
+        assert torch.equal(root.isqrt, right.isqrt)
+
+
+def test_a_captured_launch_is_replayed_with_new_matrices() -> None:
+    a, b = (on_gpu(spd(4, 16, 10.0, "float32", seed)) for seed in (1, 2))
+    right = fused.iterate(b, STEPS, "trace", BOTH).sqrt.clone()
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        fused.iterate(a, STEPS, "trace", BOTH)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=side):
+        root = fused.iterate(a, STEPS, "trace", BOTH).sqrt
+    a.copy_(b)
+    graph.replay()
+    assert torch.equal(root, right)
+
+
+def test_matrices_of_any_layout() -> None:
+    a = on_gpu(spd(4, 16, 10.0, "float32"))
+    for view in (a.mT, a[::2], a[:1].expand(4, 16, 16), a.reshape(2, 2, 16, 16), a.flip(0)):
+        found = fused.iterate(view, STEPS, "trace", BOTH).sqrt
+        right = fused.iterate(view.contiguous(), STEPS, "trace", BOTH).sqrt
+        assert found.shape == view.shape
+        assert torch.equal(found, right)
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), 0.0, -1.0])
+def test_a_bad_matrix_ends_and_disturbs_no_neighbour(poison: float) -> None:
+    a = on_gpu(spd(1000, 16, 10.0, "float32"))
+    spoiled = a.clone()
+    spoiled[3] = poison
+    others = torch.arange(1000) != 3
+    for call in (lambda x: fused.iterate(x, STEPS, "min_ws_minc", BOTH),
+                 lambda x: fused.jacobi(x, BOTH),
+                 lambda x: tensor_cores.iterate(x, STEPS, "trace", BOTH, "tf32x3")):  # fmt: skip
+        right, found = call(a), call(spoiled)
+        assert torch.equal(right.sqrt[others], found.sqrt[others])
+
+
+def test_cupy_arrays_are_served_as_torch_tensors_are() -> None:
+    import cupy
+
+    a = spd(5, 24, 100.0, "float64")
+    there = fused.iterate(cupy.asarray(a), STEPS, "trace", BOTH).sqrt
+    assert np.array_equal(
+        cupy.asnumpy(there), fused.iterate(on_gpu(a), STEPS, "trace", BOTH).sqrt.cpu()
+    )
+
+
+def test_the_operator_has_a_gradient_and_torch_compile_sees_through_it() -> None:
+    factors = schedule(0.05, 5, 4, (5, 5)).factors
+    a = on_gpu(spd(2, 5, 10.0, "float64")).requires_grad_()
+
+    def root(x: torch.Tensor) -> torch.Tensor:
+        x = (x + x.mT) / 2
+        y, z = operators.roots(x, factors)
+        return y + z
+
+    assert torch.autograd.gradcheck(root, (a,), eps=1e-6, atol=1e-5)
+    whole = torch.compile(root, fullgraph=True)
+    assert torch.allclose(whole(a), root(a), rtol=1e-12)
+    coefficients, terms = operators.flattened(factors)
+    torch.library.opcheck(torch.ops.mssbench.fused_roots.default, (a, coefficients, terms, "trace"))
+
+
+@pytest.mark.parametrize("norm", ["trace", "frobenius", "min_ws_minc"])
+@pytest.mark.parametrize("operands", ["tf32x3", "tf32", "bfloat16"])
+@pytest.mark.parametrize("n", [1, 3, 16, 30, 32, 50, 64])
+def test_tensor_cores_are_as_exact_as_their_operands(n: int, operands: Any, norm: Any) -> None:
+    if n > tensor_cores.SHAPES[operands][-1].size:
+        pytest.skip("refused")
+    # sums in tensor cores are cut off where a float32 unit rounds
+    limit = {"tf32x3": 1e-5, "tf32": 2e-2, "bfloat16": 0.2}[operands]
+    a = spd(3, n, 10.0, "float32")
+    found = fused_tensor_cores(on_gpu(a), BOTH, operands=operands, norm=norm)
+    assert error(found.sqrt.cpu().numpy(), truth(a)[0]) < limit
+    if operands == "tf32x3":
+        assert error(found.isqrt.cpu().numpy(), truth(a)[1]) < 4 * limit
+
+
+@pytest.mark.parametrize("n", [8, 32, 33, 64])
+def test_a_step_is_two_launches(n: int) -> None:
+    cell = replace(CELL, device="cuda", precision="float32", size=n, forward="fused",
+                   backward="lyapunov_fused", iterations=4, backward_iterations=6)  # fmt: skip
+    rows = [m.row() for m in measure(cell, FAST).measurements if m.phase == "step"]
+    assert {r["status"] for r in rows} <= {"ok", str(Status.UNSUPPORTED)}, rows
+    assert {r["launches"] for r in rows if r["clock"] == "gpu"} == {2}
+    graph = next(r for r in rows if r["clock"] == "graph")
+    assert graph["status"] == "ok", graph["reason"]
+
+
+def test_a_second_gpu_computes_on_itself() -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("one GPU")
+    a = torch.from_numpy(spd(4, 16, 10.0, "float32"))
+    found = [fused.iterate(a.to(f"cuda:{i}"), STEPS, "trace", BOTH).sqrt for i in (0, 1)]
+    assert found[1].device.index == 1
+    assert torch.equal(found[0].cpu(), found[1].cpu())
+
+
+def test_what_does_not_fit_this_gpu_is_refused_before_a_launch() -> None:
+    with pytest.raises(Unsupported, match="n <= 128"):
+        fused.iterate(torch.eye(200, device="cuda")[None], STEPS, "trace", BOTH)
+
+
+# Last, for it takes longest.
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.symbol)
+def test_a_gpu_gives_the_bits_of_the_emulation(
+    variant: Variant, built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits(variant)
+    mixed = (taylor(5), taylor(3), taylor(5), taylor(3))  # every way through a step
+    if variant.buffers > 3:
+        mixed = (taylor(9), *mixed, taylor(9))
+    for n in (variant.size, variant.size - 3):
+        g = spd(variant.per_block + 1, n, 4.0, variant.dtype, seed=7)
+        a = spd(variant.per_block + 1, n, 100.0, variant.dtype)
+        y, z = (x.astype(variant.dtype) for x in truth(a))
+        w, v = (x.astype(variant.dtype) for x in np.linalg.eigh(a))
+        call, *given = {
+            "iterate": (partial(_roots, mixed), a),
+            "jacobi": (_spectral, a),
+            "lyapunov": (partial(_gradients, schedule(0.05, 5, 3, (3,)).factors), y, z, g),
+            "loewner": (_divided, w, v, g),
+        }[variant.family]
+        for there, here in both_ways(monkeypatch, built, variant, call, *given):
+            assert np.array_equal(there, here), (n, np.abs(there - here).max())
+
+
+def _roots(factors: Any, a: Any) -> list[Any]:
+    return list(fused.iterate(a, factors, "min_ws_minc", BOTH)[:2])
+
+
+def _spectral(a: Any) -> list[Any]:
+    root = fused.jacobi(a, frozenset((*BOTH, "eigen")))
+    assert root.eigen is not None
+    return [root.sqrt, root.isqrt, *root.eigen]
+
+
+def _gradients(factors: Any, y: Any, z: Any, g: Any) -> list[Any]:
+    return [fused.lyapunov(Root(y, z), f, g, factors) for f in FUNCTIONS]
+
+
+def _divided(w: Any, v: Any, g: Any) -> list[Any]:
+    return [fused.loewner((w, v), f, g) for f in FUNCTIONS]

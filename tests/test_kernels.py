@@ -1,0 +1,318 @@
+"""The CUDA kernels, run on a CPU: right for every size, and in whatever order threads run."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from emulated import Emulation
+
+from mssbench.arrays import product_unit
+from mssbench.kernels import fused
+from mssbench.kernels.planner import LIMITS
+from mssbench.kernels.variants import VARIANTS, Variant
+from mssbench.registry import Root
+from mssbench.schedules import Factor, schedule, taylor
+
+BOTH = frozenset(("sqrt", "isqrt"))
+ITERATE = [v for v in VARIANTS if v.family == "iterate"]
+SMALL = 32  # a larger one takes seconds, so it is tried less often
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture
+def gpu(built: Path, monkeypatch: pytest.MonkeyPatch) -> Emulation:
+    emulation = Emulation(built)
+    monkeypatch.setattr(fused, "driver_of", lambda _: emulation)
+    return emulation
+
+
+def spd(batch: int, n: int, condition: float, dtype: str, seed: int = 0) -> np.ndarray:
+    """Symmetric to the last bit, eigenvalues logarithmic from 1 down."""
+    rng = np.random.default_rng([seed, n])
+    q, _ = np.linalg.qr(rng.standard_normal((batch, n, n)))
+    w = np.logspace(0, -np.log10(condition), n) if n > 1 else np.ones(1)
+    a = ((q * w) @ q.transpose(0, 2, 1)).astype(dtype)
+    return (a + a.transpose(0, 2, 1)) / 2
+
+
+def truth(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both roots in extended precision: those of eigh, put right by what they miss.
+
+    Y E + E Y = A - Y² is solved in the eigenbasis, and Z by Newton's 2 Z - Z Y Z. What eigh gives
+    is as far off as the kernels are.
+    """
+    w, v = np.linalg.eigh(a.astype(np.float64))
+    d = np.sqrt(w)
+    vt = v.transpose(0, 2, 1)
+    y, z = ((v * x[:, None] @ vt).astype(np.longdouble) for x in (d, 1 / d))
+    v, vt, a = (x.astype(np.longdouble) for x in (v, vt, a))
+    for _ in range(2):
+        y = y + v @ ((vt @ (a - y @ y) @ v) / (d[:, :, None] + d[:, None, :])) @ vt
+    for _ in range(2):
+        z = 2 * z - z @ y @ z
+    return y, z
+
+
+def error(x: np.ndarray, right: np.ndarray) -> float:
+    """Relative, in the Frobenius norm, of the worst matrix."""
+    off, whole = (np.sqrt((m.astype(np.longdouble) ** 2).sum((-2, -1))) for m in (x - right, right))
+    return float((off / whole).max())
+
+
+def factors_of(variant: Variant) -> tuple[Factor, ...]:
+    """Newton–Schulz and its relatives of higher degree, converged at condition 1e4."""
+    return (taylor(9),) * 9 if variant.buffers > 3 else (taylor(3),) * 12 + (taylor(5),) * 6
+
+
+def only(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the planner no other choice."""
+    monkeypatch.setattr("mssbench.kernels.planner.VARIANTS", (variant,))
+
+
+@pytest.mark.parametrize("variant", ITERATE, ids=lambda v: v.name)
+def test_both_roots_are_right(
+    gpu: Emulation, variant: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the issue's limits, at condition 10 and 1e4; the number of rows is what it likes."""
+    only(variant, monkeypatch)
+    n, dtype = variant.size, variant.dtype
+    sizes = (n, n - 3, 1) if n <= SMALL else (n - 3,)
+    for rows in sizes:
+        for condition, least in ((10.0, {"float32": 5e-7, "float64": 2e-15}),
+                                 (1e4, {"float32": 2e-5, "float64": 5e-14})):  # fmt: skip
+            a = spd(variant.per_block + 1 if rows <= SMALL else 2, rows, condition, dtype)
+            root = fused.iterate(a, factors_of(variant), "min_ws_minc", BOTH)
+            y, z = truth(a)
+            assert error(root.sqrt, y) < least[dtype], (rows, condition)
+            assert error(root.isqrt, z) < 10 * least[dtype]
+            for x in (root.sqrt, root.isqrt):
+                assert (x == x.transpose(0, 2, 1)).all()
+
+
+@pytest.mark.parametrize("family", ["iterate", "lyapunov", "jacobi", "loewner"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_order_of_the_threads_changes_a_bit(gpu: Emulation, family: str, dtype: str) -> None:
+    a = spd(3, 13, 100.0, dtype)
+    first = everything(family, a)
+    for order in (1, 2, 3):
+        gpu.order = order
+        assert everything(family, a) == first
+
+
+def everything(family: str, a: np.ndarray) -> bytes:
+    """All that a family computes of a batch, as bits."""
+    g = spd(len(a), a.shape[-1], 5.0, str(a.dtype), seed=1)
+    if family == "iterate":
+        mixed = (taylor(9), *schedule(0.05, 5, 2, (3,)).factors)
+        found = [fused.iterate(a, f, "min_ws_minc", BOTH) for f in (mixed, (taylor(3),) * 4)]
+        parts = [x for root in found for x in (root.sqrt, root.isqrt)]
+    elif family == "jacobi":
+        found = fused.jacobi(a, frozenset((*BOTH, "eigen")))
+        assert found.eigen is not None
+        parts = [found.sqrt, found.isqrt, *found.eigen]
+    else:
+        y, z = (x.astype(a.dtype) for x in truth(a))
+        if family == "lyapunov":
+            factors = schedule(0.05, 5, 3, (3,)).factors
+            parts = [fused.lyapunov(Root(y, z), f, g, factors) for f in ("sqrt", "isqrt")]
+        else:
+            w, v = np.linalg.eigh(a)
+            parts = [fused.loewner((w, v), f, g) for f in ("sqrt", "isqrt")]
+    return b"".join(np.ascontiguousarray(p).tobytes() for p in parts)
+
+
+BARRIERS = {
+    "iterate": ("LOADED", "BOUND_PARTS", "BOUND_QUOTIENTS", "SCALED", "FACTOR_ARGUMENT",
+                "FACTOR_SQUARE", "FACTOR_READ", "FACTOR", "STEP_READ", "STEP"),
+    "lyapunov": ("INVERSE_LOADED", "INVERSE_HALF", "INVERSE_READ", "GRADIENT_LOADED",
+                 "SQUARE_UNSCALED", "GRADIENT_SCALED", "SQUARE", "SQUARE_READ", "POLYNOMIAL",
+                 "STEP_READ", "STEP"),
+    "jacobi": ("LOADED", "ROTATIONS", "ROTATED", "VALUES", "SCALED_VECTORS", "WRITTEN"),
+    "loewner": ("LOADED", "HALFWAY", "DIVIDED", "BACK", "DONE"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("family", "name"), [(f, name) for f, names in BARRIERS.items() for name in names]
+)
+def test_no_barrier_is_one_too_many(gpu: Emulation, family: str, name: str) -> None:
+    """Without it some order of the threads gives another answer, or they part."""
+    a = spd(9, 13, 1e3, "float32")
+    right = everything(family, a)
+    gpu.without = name
+    for order in range(12):
+        gpu.order = order
+        try:
+            if everything(family, a) != right:
+                return
+        except RuntimeError:
+            return
+    pytest.fail(f"nobody misses the barrier {name}")
+
+
+def test_every_barrier_of_the_source_is_tried() -> None:
+    import re
+
+    from mssbench.kernels.source import source
+
+    for family, names in BARRIERS.items():
+        variant = next(v for v in VARIANTS if v.family == family)
+        found = set(re.findall(r"MSS_BARRIER\((\w+)\);", source(variant)))
+        mine = {n for n in found if n in names}
+        assert mine == set(names)
+    everywhere = {n for names in BARRIERS.values() for n in names}
+    assert {
+        n for v in VARIANTS for n in re.findall(r"MSS_BARRIER\((\w+)\);", source(v))
+    } == everywhere
+
+
+@pytest.mark.parametrize("family", BARRIERS)
+def test_nothing_that_c_leaves_undefined(gpu: Emulation, family: str, capfd: Any) -> None:
+    """Misaligned vectors above all, which are an abort on a GPU and nothing on a CPU."""
+    gpu.flags = ("-fsanitize=undefined",)
+    for dtype in ("float32", "float64"):
+        everything(family, spd(9, 13, 1e3, dtype))
+    assert "runtime error" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 5, 8, 13, 32])
+def test_the_gradient_solves_its_equation(gpu: Emulation, dtype: str, n: int) -> None:
+    a, g = spd(3, n, 1e2, dtype), spd(3, n, 3.0, dtype, seed=2)
+    y, z = (x.astype(np.float64) for x in truth(a))
+    root = Root(y.astype(dtype), z.astype(dtype))
+    made = schedule(0.02, 5, 5, (5,))
+    limit = 1e-4 if dtype == "float32" else 1e-12
+    for function in ("sqrt", "isqrt"):
+        s = fused.lyapunov(root, function, g, made.factors)  # type: ignore[arg-type]
+        r = g if function == "sqrt" else -z @ g @ z
+        w, v = np.linalg.eigh(y)
+        vt = v.transpose(0, 2, 1)
+        right = v @ ((vt @ r @ v) / (w[:, :, None] + w[:, None, :])) @ vt
+        assert error(s, right) < limit, function
+        assert (s == s.transpose(0, 2, 1)).all()
+
+
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if v.family == "lyapunov"],
+                         ids=lambda v: v.name)  # fmt: skip
+def test_every_size_of_the_gradient(
+    gpu: Emulation, variant: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(variant, monkeypatch)
+    n, dtype = variant.size - 1, variant.dtype
+    a, g = spd(1, n, 10.0, dtype), spd(1, n, 3.0, dtype, seed=2)
+    y = truth(a)[0].astype(dtype)
+    s = fused.lyapunov(Root(y), "sqrt", g, schedule(0.1, 5, 3, (5, 5)).factors).astype(np.float64)
+    assert error(y @ s + s @ y, g) < (2e-6 if dtype == "float32" else 4e-15)
+
+
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if v.family == "jacobi"],
+                         ids=lambda v: v.name)  # fmt: skip
+def test_jacobi_is_exact_at_every_condition(
+    gpu: Emulation, variant: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(variant, monkeypatch)
+    unit = product_unit(np.zeros((1, 1), variant.dtype))
+    wanted = frozenset((*BOTH, "eigen"))
+    for n in (variant.size, variant.size - 3, 1) if variant.size <= 16 else (variant.size - 1,):
+        for condition in (1.0, 1e4):
+            a = spd(2, n, condition, variant.dtype)
+            root = fused.jacobi(a, wanted)
+            assert root.eigen is not None
+            w, v = root.eigen
+            eye = np.broadcast_to(np.eye(n), v.shape)
+            assert error(v.transpose(0, 2, 1) @ v, eye) < 6 * n**0.5 * unit
+            assert error((v * w[:, None]) @ v.transpose(0, 2, 1), a) < 6 * n**0.5 * unit
+            y, z = truth(a)
+            assert error(root.sqrt, y) < 50 * unit
+            assert error(root.isqrt, z) < (50 + 0.5 * condition) * unit
+            assert (root.sqrt == root.sqrt.transpose(0, 2, 1)).all()
+
+
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if v.family == "loewner"],
+                         ids=lambda v: v.name)  # fmt: skip
+def test_the_gradient_in_the_eigenbasis(
+    gpu: Emulation, variant: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mssbench.backward.loewner import loewner
+
+    only(variant, monkeypatch)
+    n, dtype = variant.size - 3, variant.dtype
+    a, g = spd(2, n, 100.0, dtype), spd(2, n, 3.0, dtype, seed=2)
+    w, v = np.linalg.eigh(a.astype(np.float64))
+    for function in ("sqrt", "isqrt"):
+        right = loewner(Root(eigen=(w, v)), function, g.astype(np.float64))  # type: ignore[arg-type]
+        s = fused.loewner((w.astype(dtype), v.astype(dtype)), function, g)  # type: ignore[arg-type]
+        assert error(s, right) < (1e-4 if dtype == "float32" else 1e-12)
+
+
+FAMILIES: dict[str, Any] = {
+    "iterate": lambda a: fused.iterate(a, (taylor(3),) * 6, "trace", BOTH).sqrt,
+    "jacobi": lambda a: fused.jacobi(a, BOTH).sqrt,
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("poison", [np.nan, np.inf, 0.0, -1.0])
+def test_a_bad_matrix_ends_and_disturbs_no_neighbour(
+    gpu: Emulation, family: str, poison: float
+) -> None:
+    a = spd(10, 7, 10.0, "float32")
+    right = FAMILIES[family](a)
+    spoiled = a.copy()
+    spoiled[3] = poison
+    found = FAMILIES[family](spoiled)
+    others = np.arange(10) != 3
+    assert (found[others] == right[others]).all()
+    if poison == 0.0:
+        assert (found[3] == 0).all()
+    elif not np.isfinite(poison):
+        assert not np.isfinite(found[3]).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_root_scales_with_its_matrix_to_the_last_bit(gpu: Emulation, family: str) -> None:
+    a = spd(2, 9, 100.0, "float32")
+    right = FAMILIES[family](a)
+    for j in (-20, -3, 5, 25):
+        scaled = FAMILIES[family](a * np.float32(4.0**j))
+        assert (scaled == right * np.float32(2.0**j)).all(), j
+
+
+def test_rank_deficient_roots_are_right(gpu: Emulation) -> None:
+    x = np.random.default_rng(0).standard_normal((2, 12, 4)).astype("float32")
+    a = x @ x.transpose(0, 2, 1)
+    right = truth_of_rank(a)
+    assert error(fused.jacobi(a, BOTH).sqrt, right) < 1e-3
+    assert error(fused.iterate(a, schedule(3e-3, 5, 5, (5,)).factors, "min_ws_minc",
+                               frozenset(("sqrt",))).sqrt, right) < 1e-2  # fmt: skip
+
+
+def truth_of_rank(a: np.ndarray) -> np.ndarray:
+    w, v = np.linalg.eigh(a.astype(np.float64))
+    return np.asarray((v * np.sqrt(w.clip(0))[:, None]) @ v.transpose(0, 2, 1))
+
+
+def test_what_is_not_wanted_is_not_written_and_shapes_are_kept(gpu: Emulation) -> None:
+    a = np.broadcast_to(spd(1, 6, 10.0, "float64"), (2, 3, 6, 6))
+    root = fused.iterate(a, (taylor(5),) * 3, "trace", frozenset(("isqrt",)))
+    assert root.sqrt is None
+    assert root.isqrt.shape == (2, 3, 6, 6)
+    transposed = np.asfortranarray(spd(1, 6, 10.0, "float64")[0])
+    assert fused.iterate(transposed, (taylor(5),) * 3, "trace", BOTH).sqrt.shape == (6, 6)
+    assert gpu.launches[0].blocks == 1
+    empty = fused.iterate(np.zeros((0, 6, 6)), (taylor(5),), "trace", BOTH)
+    assert empty.sqrt.shape == (0, 6, 6)
+    assert len(gpu.launches) == 2
+
+
+def test_on_a_smaller_gpu_the_planner_takes_what_fits(gpu: Emulation) -> None:
+    gpu.limits = LIMITS["sm_86"]
+    a = spd(1, 60, 10.0, "float32")
+    fused.iterate(a, (taylor(3),) * 3, "trace", BOTH)
+    assert gpu.launches[-1].variant.shared_bytes <= gpu.limits.shared_per_block
