@@ -68,6 +68,7 @@ class Method:
     apply: Callable[[Array, Array], Array] | None = None  # forward: A^{-1/2} b by itself
     symmetrizes: bool = False  # backward: it takes any cotangent, and its symmetric part itself
     launches: int = 0  # of a call on a GPU; 0: as many as it has products, and more
+    devices: tuple[str, ...] = ()  # on which it runs; (): on any
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
@@ -147,6 +148,7 @@ def register_forward(
     opaque: bool = False,
     apply: Callable[[Array, Array], Array] | None = None,
     launches: int = 0,
+    devices: Collection[str] = (),
 ) -> Callable[[Callable[..., Root]], Callable[..., Root]]:
     """Register `f(a, wanted, *, <parameters>) -> Root` under its own name.
 
@@ -161,6 +163,7 @@ def register_forward(
     opaque: autograd would not find the gradient in what it does, so no recorded backward takes it.
     apply: (a, b) -> A^{-1/2} b, b (..., n, 1), for a method that needs no inverse root for it.
     launches: how often a call starts something on a GPU, where that is not once for each product.
+    devices: those it runs on, where that is not any; on others it raises Unsupported.
     """
 
     def decorate(call: Callable[..., Root]) -> Callable[..., Root]:
@@ -181,6 +184,7 @@ def register_forward(
                 opaque=opaque,
                 apply=apply,
                 launches=launches,
+                devices=tuple(devices),
             )
         )
         return call
@@ -200,6 +204,7 @@ def register_backward(
     inexact: str = "",
     symmetrizes: bool = False,
     launches: int = 0,
+    devices: Collection[str] = (),
 ) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
     """Register `f(root, function, g, *, <parameters>) -> s` under its own name.
 
@@ -212,7 +217,7 @@ def register_backward(
     recorded: register `f(forward, a) -> root` instead; autograd differentiates what it does.
     inexact: why no choice of its parameters makes it exact, where none does.
     symmetrizes: g is handed to it as it came, and its symmetric part is taken inside.
-    launches: as of a forward.
+    launches, devices: as of a forward.
     """
 
     def decorate(call: Callable[..., Array]) -> Callable[..., Array]:
@@ -231,6 +236,7 @@ def register_backward(
                 only=only,
                 symmetrizes=symmetrizes,
                 launches=launches,
+                devices=tuple(devices),
             )
         )
         return call

@@ -63,19 +63,9 @@ BACKENDS = [
 TORCH64 = Backend("torch", "cpu", "float64")
 
 
-# Forwards of one device, which say so when called on another.
-ONLY_ON = dict.fromkeys(
-    [
-        "newton_schulz_graph",
-        "minimax_graph",
-        "fused",
-        "fused_tensor_cores",
-        "jacobi",
-        "loewner_fused",
-        "lyapunov_fused",
-    ],
-    "cuda",
-)
+methods.load()
+# Methods of one device, which say so when called on another.
+ONLY_ON = {m.name: m.devices[0] for t in registry.TABLES.values() for m in t.values() if m.devices}
 
 
 # Forwards that are functions of a newer torch, which say so when called with an older one.

@@ -14,6 +14,7 @@ from mssbench.registry import Function, Root, register_backward
     precisions=("float64", "float32"),
     symmetrizes=True,
     launches=1,
+    devices=("cuda",),
 )
 def loewner_fused(root: Root, function: Function, g: Array) -> Array:
     """What `loewner` computes, its four products and the division between in shared memory.

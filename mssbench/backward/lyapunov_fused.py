@@ -19,6 +19,7 @@ from mssbench.schedules import plan
     precisions=("float64", "float32"),
     symmetrizes=True,
     launches=1,
+    devices=("cuda",),
 )
 def lyapunov_fused(
     root: Root,

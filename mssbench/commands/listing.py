@@ -1,7 +1,7 @@
 """`mssbench list`: what there is, where it comes from, and why something cannot run here."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def _backends() -> Iterator[dict[str, Any]]:
                 "parameters": [p.describe() for p in method.parameters.values()],
                 "inexact": method.inexact,
                 "sizes": list(method.sizes),
-                "here": methods.missing(method) or _here(library),
+                "here": methods.missing(method) or _here(library, method.devices),
                 "cite": method.cite,
             }
     for name, reason in failed.items():
@@ -108,10 +108,12 @@ def _suites() -> Iterator[dict[str, Any]]:
         yield {"suite": name, "cells": len(found.cells), "description": found.description}
 
 
-def _here(library: str) -> str:
-    """`cpu`, `cpu, cuda`, or why not."""
+def _here(library: str, devices: Collection[str] = ()) -> str:
+    """`cpu`, `cpu, cuda`, or why not. devices: those a method runs on, if not all."""
     able, reasons = [], []
     for device in arrays.DEVICES[library]:
+        if devices and device not in devices:
+            continue
         try:
             environment.check_library(library, device)
             able.append(device)

@@ -129,8 +129,9 @@ def forecast(chosen: Suite) -> list[RenderableType]:
 
 
 def _kernels(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
-    """What the fused kernels take of a GPU, as their planner has it."""
-    if rows:
+    """What the fused kernels take of a GPU, as their planner has it; what it refuses, and why."""
+    refused = [row for row in rows if not row["blocks"]]
+    if rows := [row for row in rows if row["blocks"]]:
         yield shapes.listing(
             f"kernels on {_ASSUMED}",
             [
@@ -145,6 +146,8 @@ def _kernels(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
                 for row in rows
             ],
         )
+    for row in refused:
+        yield Text(f"{row['method']}: no kernel: {row['kernel'].removeprefix('none: ')}", "yellow")
 
 
 def forecast_data(chosen: Suite) -> dict[str, Any]:

@@ -24,6 +24,7 @@ _RIPPLE = 1e-3  # as in minimax
     precisions=("float64", "float32"),
     opaque=True,
     launches=1,
+    devices=("cuda",),
 )
 def fused(
     a: Array,

@@ -25,6 +25,7 @@ _RIPPLE = 1e-3  # as in minimax
     precisions=("float32",),
     opaque=True,
     launches=1,
+    devices=("cuda",),
 )
 def fused_tensor_cores(
     a: Array,

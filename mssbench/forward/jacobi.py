@@ -13,6 +13,7 @@ from mssbench.registry import Root, Wanted, register_forward
     precisions=("float64", "float32"),
     opaque=True,
     launches=1,
+    devices=("cuda",),
 )
 def jacobi(a: Array, wanted: Wanted) -> Root:
     """Rotations of disjoint pairs side by side until nothing is left off the diagonal.

@@ -20,6 +20,7 @@ from mssbench.schedules import taylor
     libraries=("torch",),
     opaque=True,
     launches=1,
+    devices=("cuda",),
 )
 def minimax_graph(
     a: Array,

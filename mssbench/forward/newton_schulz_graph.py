@@ -16,6 +16,7 @@ from mssbench.schedules import taylor
     libraries=("torch",),
     opaque=True,
     launches=1,
+    devices=("cuda",),
 )
 def newton_schulz_graph(
     a: Array, wanted: Wanted, *, iterations: int = 5, norm: Norm = "frobenius"
