@@ -43,6 +43,13 @@ def test_a_backend_that_cannot_run_says_why(capsys, monkeypatch):
     assert "numpy/eigh: cpu (float64, float32)\n" in text
 
 
+def test_a_method_of_one_device_runs_on_no_other(capsys, monkeypatch):
+    monkeypatch.setattr(listing.environment, "check_library", lambda library, device: None)
+    found = {r["backend"]: r["here"] for r in listed(capsys, "backends")}
+    assert found["torch/eigh"] == "cpu, cuda"
+    assert found["torch/jacobi"] == found["cupy/jacobi"] == "cuda"
+
+
 def test_for_people_a_method_is_said_once(capsys):
     _, text, _ = called(capsys, "list", "backends")
     names = [line.split()[0] for line in text.splitlines() if line[:2].strip()]

@@ -251,6 +251,17 @@ def test_the_gradient_in_the_eigenbasis(
         assert error(s, right) < (1e-4 if dtype == "float32" else 1e-12)
 
 
+@pytest.mark.parametrize("function", ["sqrt", "isqrt"])
+def test_between_null_directions_the_gradient_is_zero(gpu: Emulation, function: Any) -> None:
+    """As in `loewner`: nothing else there is finite."""
+    v = np.linalg.qr(np.random.default_rng(0).standard_normal((1, 6, 6)))[0]
+    w = np.array([[0.0, 0.0, 0.0, 0.5, 1.0, 2.0]])
+    s = fused.loewner((w, v), function, spd(1, 6, 3.0, "float64"))
+    null = v[:, :, :3]
+    assert np.isfinite(s).all()
+    assert np.abs(null.transpose(0, 2, 1) @ s @ null).max() < 1e-14
+
+
 FAMILIES: dict[str, Any] = {
     "iterate": lambda a: fused.iterate(a, (taylor(3),) * 6, "trace", BOTH).sqrt,
     "jacobi": lambda a: fused.jacobi(a, BOTH).sqrt,

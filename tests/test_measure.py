@@ -1,6 +1,7 @@
 """Cell -> Measurements: every outcome is rows, every number is checked against something else."""
 
 import inspect
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -326,6 +327,17 @@ def test_the_code_hash_names_what_a_method_leaves_its_work_to() -> None:
     assert {"iterate.cuh", "common.cuh", "planner.py", "fused.py"} <= behind("fused")
     assert behind("newton_schulz_graph") == {"graphs.py", "newton_schulz.py"}
     assert behind("eigh") == behind("newton_schulz") == set()
+
+
+def test_another_kernel_is_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = methods.lookup("forward", "fused")
+    shutil.copytree(Path(provenance.__file__).parent / "kernels", tmp_path / "kernels")
+    monkeypatch.setattr(provenance, "_HERE", tmp_path)
+    monkeypatch.setattr(provenance, "_shared", lambda: b"")
+    before = provenance.code_hash.__wrapped__(forward)
+    assert before == provenance.code_hash.__wrapped__(forward)
+    (tmp_path / "kernels" / "common.cuh").write_text("// another")
+    assert before != provenance.code_hash.__wrapped__(forward)
 
 
 def test_the_condition_is_that_of_the_worst_matrix_and_the_input_has_a_fingerprint() -> None:
