@@ -57,7 +57,8 @@ def run(
     minutes: Annotated[
         float | None,
         typer.Option(
-            min=0.01, help="Stop after this time; what the suite names first is measured."
+            min=0.01,
+            help="Stop after this time; values that an axis names first are measured first.",
         ),
     ] = None,
     dry_run: Annotated[

@@ -233,7 +233,7 @@ class _Recorder:
         was stopped before it replaced anything.
         """
         if todo and not self._environment:
-            if not summary.interrupted or self._folder.spares_old:
+            if not (summary.interrupted or summary.over) or self._folder.spares_old:
                 return
             self._folder.write_suite(suites.dump(self._suite.document))
         due = self._suite.policy.passes

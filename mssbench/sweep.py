@@ -47,7 +47,7 @@ def _grouped(cells: Sequence[Cell]) -> list[Cell]:
 
     Values come in the order in which the suite names them: what it names first is measured first.
     """
-    fields = ("device", "problem", "seed", "size", "precision", "function", "batch")
+    fields = ("device", "precision", "problem", "seed", "size", "function", "batch")
     ranks = [{v: i for i, v in enumerate(dict.fromkeys(getattr(c, f) for c in cells))}
              for f in fields]  # fmt: skip
     return sorted(

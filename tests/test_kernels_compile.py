@@ -10,6 +10,7 @@ from mssbench.kernels.planner import LIMITS
 from mssbench.kernels.variants import VARIANTS, Variant
 
 pytest.importorskip("cuda.core", reason="pip install cuda-core nvidia-cuda-nvrtc")
+MOST_SPILLED = 64  # bytes, elsewhere than on Hopper: the bounds of a launch are chosen for that
 KNOWN = json.loads((Path(__file__).parent / "kernel_resources.json").read_text())
 
 
@@ -28,4 +29,6 @@ def test_one_of_every_family_compiles_for(arch: str) -> None:
     for family in dict.fromkeys(v.family for v in VARIANTS):
         fitting = [v for v in VARIANTS if v.family == family and
                    v.shared_bytes <= limits.shared_per_block]  # fmt: skip
-        assert resources.compile_for(fitting[-1], arch).registers > 0
+        found = resources.compile_for(fitting[-1], arch)
+        assert found.spilled <= MOST_SPILLED
+        assert found.registers * fitting[-1].threads <= 65536

@@ -66,12 +66,12 @@ def test_batches_of_any_size(batch: int, blocks: int) -> None:
 
 
 def test_many_matrices_are_served_otherwise_than_few() -> None:
-    device = Limits_of(132)
+    device = limits_of(132)
     few, many = (plan("iterate", 64, b, "float32", device).variant for b in (100, 10_000))
     assert (few.per_block, many.per_block) == (1, 4)
 
 
-def Limits_of(processors: int) -> Any:
+def limits_of(processors: int) -> Any:
     from dataclasses import replace
 
     return replace(H200, processors=processors)
@@ -165,7 +165,7 @@ def test_a_launch_takes_the_device_and_the_stream_of_torch(cupy: FakeCupy) -> No
     a = FakeTensor()
     found = driver.driver_of(a)
     launch = plan("iterate", 64, 3, "float32", found.limits)
-    schedule = fused.packed([taylor(3)], "trace", "float32")
+    schedule = fused.packed((taylor(3),), "trace", "float32")
     found.launch(launch, [a, None, a, schedule, np.int32(64)])
     name, grid, block, arguments, shared = cupy.notes[-1]
     assert (name, grid, block) == ("mss_iterate_f32_n64", (3,), (272,))
@@ -196,16 +196,16 @@ def test_without_cupy_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_schedule_lies_in_memory_as_the_kernel_reads_it() -> None:
     """struct Schedule: two ints, 32 ints, 32 rows of five numbers."""
     for dtype, size in (("float32", 4), ("float64", 8)):
-        found = fused.packed([(1.5, -0.5), (3.0, -3.0, 1.0)], "min_ws_minc", dtype)
+        found = fused.packed(((1.5, -0.5), (3.0, -3.0, 1.0)), "min_ws_minc", dtype)
         raw = found.tobytes()
         assert len(raw) == 4 * 34 + size * 160
         assert np.frombuffer(raw, "i4", 5).tolist() == [2, 2, 2, 3, 0]
         numbers = np.frombuffer(raw, dtype, 160, offset=4 * 34).reshape(32, 5)
         assert numbers[1].tolist() == [3.0, -3.0, 1.0, 0.0, 0.0]
     with pytest.raises(Unsupported, match="frobenius"):
-        fused.packed([taylor(3)], "power", "float32")
+        fused.packed((taylor(3),), "power", "float32")
     with pytest.raises(Unsupported, match="32 steps"):
-        fused.packed([taylor(3)] * 33, "trace", "float32")
+        fused.packed((taylor(3),) * 33, "trace", "float32")
 
 
 def test_a_gradient_needs_the_roots_of_its_equation() -> None:

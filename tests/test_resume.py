@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,6 +34,8 @@ from runs import (
 )
 
 from mssbench import cli, environment, provenance
+from mssbench.commands.run import closing
+from mssbench.engines.local import Finished
 from mssbench.errors import NotInstalled, RunError
 from mssbench.rows import ENVIRONMENT, JOURNAL, SAMPLES, SUITE, TABLE
 from mssbench.run import Summary, plan, run
@@ -206,26 +209,43 @@ def test_a_signal_saves_what_was_measured_and_names_the_rest(
     assert {r["status"] for r in table(out)} == {"ok"}
 
 
+def ticking(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A clock of the run that goes on by a second with every cell; returned is what watches."""
+    now = [0.0]
+    monkeypatch.setattr("mssbench.run.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def watch(event: Any) -> None:
+        now[0] += isinstance(event, Finished)
+
+    return watch
+
+
+@pytest.mark.parametrize("passes", [1, 2])
 def test_when_its_time_is_over_what_comes_first_in_the_suite_is_measured(
-    tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch, capfd: Any
+    tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch, passes: int
 ) -> None:
-    wish(monkeypatch, seconds=0.1)
-    path = write_suite(tmp_path, KINDS, seeds=20)
-    assert in_process(path, "--out", out, "--python", python, "--minutes", 0.05) == 0
-    assert "the time was over; the same command goes on" in " ".join(capfd.readouterr().err.split())
+    suite = load(write_suite(tmp_path, KINDS, seeds=9, passes=passes))
+    summary = run(suite, out, python=python, seconds=12.5, watch=ticking(monkeypatch))
+    assert (summary.over, summary.exit_code) == (True, 0)
+    assert "the time was over; the same command goes on" in closing(summary).plain
     rows = table(out)
-    statuses = [r["status"] for r in sorted(rows, key=lambda r: int(r["seed"]))]
-    assert set(statuses) == {"ok", "interrupted"}
-    assert statuses[0] == "ok"
-    seeds = {s: {int(r["seed"]) for r in rows if r["status"] == s} for s in set(statuses)}
+    seeds = {s: {int(r["seed"]) for r in rows if r["status"] == s} for s in ("ok", "interrupted")}
+    assert seeds["ok"]
     assert max(seeds["ok"]) <= min(seeds["interrupted"])
-    assert {r["reason"] for r in rows if r["status"] != "ok"} == {
-        "the time was over before this cell"
-    }
-    wish(monkeypatch)
-    summary = run(load(path), out, python=python, seconds=600)
+    reasons = {r["reason"] for r in rows if r["status"] != "ok"}
+    assert reasons == {"the time was over before this cell"}
+    summary = run(suite, out, python=python, seconds=1e6, watch=ticking(monkeypatch))
     assert not summary.over
-    assert {r["status"] for r in table(out)} == {"ok"}
+    assert {(r["status"], r["passes"]) for r in table(out)} == {("ok", str(passes))}
+
+
+def test_a_time_that_is_over_at_once_leaves_rows_all_the_same(
+    tmp_path: Path, out: Path, python: str
+) -> None:
+    summary = run(load(write_suite(tmp_path, KINDS)), out, python=python, seconds=0.0)
+    assert (summary.over, summary.exit_code) == (True, 6)
+    assert {r["status"] for r in table(out)} == {"interrupted"}
+    assert "nothing left" not in closing(summary).plain
 
 
 def test_a_signal_before_the_first_worker_is_ready_is_an_interruption_too(

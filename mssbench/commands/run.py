@@ -20,7 +20,7 @@ from mssbench.errors import (
     Unavailable,
     unknown,
 )
-from mssbench.kernels.forecast import launches
+from mssbench.kernels.forecast import kernels
 from mssbench.limits import DRIFTED
 from mssbench.noise import Noise
 from mssbench.progress import RunProgress
@@ -171,7 +171,7 @@ def forecast_data(chosen: Suite) -> dict[str, Any]:
             {"method": p, "cells": n, "seconds": round(seconds[p], 1), "bytes": most[p]}
             for p, n in sorted(cells.items())
         ],
-        "kernels": launches((c for c in chosen.cells if c.device == "cuda"), _ASSUMED),
+        "kernels": kernels((c for c in chosen.cells if c.device == "cuda"), _ASSUMED),
     }
 
 

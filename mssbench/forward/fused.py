@@ -16,9 +16,11 @@ _RIPPLE = 1e-3  # as in minimax
 @register_forward(
     cite="this project: the iteration of Higham, Functions of Matrices, SIAM 2008, ch. 6, with the "
     "factors of Amsel et al., The Polar Express, arXiv 2505.16932, in shared memory",
-    # of an iteration that keeps Y and Z symmetric: two thirds of each update
     products=lambda degree, iterations, finish, norm: products(
-        [taylor(degree)] * iterations + [taylor(min(degree, 5))] * finish, norm
+        [taylor(degree)] * iterations + [taylor(min(degree, 5))] * finish
+        if iterations
+        else [taylor(3)] * max(finish, 1),
+        norm,
     ),
     libraries=("torch", "cupy"),
     precisions=("float64", "float32"),

@@ -19,7 +19,8 @@ _RIPPLE = 1e-3  # as in minimax
     cite="this project: the schedule of minimax; three products in tf32 for one in float32: Ootomo "
     "& Yokota, Int. J. High Perform. Comput. Appl. 36 (2022)",
     products=lambda degree, iterations, finish, norm, **_: products(
-        [taylor(degree)] * iterations + [taylor(degree)] * finish, norm
+        [taylor(degree)] * (iterations + finish) if iterations else [taylor(3)] * max(finish, 1),
+        norm,
     ),
     libraries=("torch",),
     precisions=("float32",),

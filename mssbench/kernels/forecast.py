@@ -1,6 +1,7 @@
 """What the kernels of a suite's cells would take of a GPU, without one."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from mssbench.arrays import STORAGE
@@ -14,10 +15,12 @@ _FAMILIES: dict[str, Family] = {
     "lyapunov_fused": "lyapunov", "loewner_fused": "loewner",
 }  # fmt: skip
 
+_PROCESSORS = 132  # of a H100 or H200
 
-def launches(cells: Iterable[Cell], arch: str = "sm_90") -> list[dict[str, Any]]:
+
+def kernels(cells: Iterable[Cell], arch: str = "sm_90") -> list[dict[str, Any]]:
     """A row for each kernel or refusal: who asks for it, and for how many matrices at most."""
-    limits = LIMITS[arch]
+    limits = replace(LIMITS[arch], processors=_PROCESSORS)
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for cell in cells:
         for method, family, parameters in _kernels(cell):

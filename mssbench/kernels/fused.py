@@ -5,6 +5,7 @@ in one piece, may be broadcast, and the batch may be empty.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -43,7 +44,7 @@ def iterate(a: Array, factors: Sequence[Factor], norm: str, wanted: Wanted) -> R
     """
     batch = _batch(a)
     sqrt, isqrt = (_empty(batch) if name in wanted else None for name in ("sqrt", "isqrt"))
-    schedule = packed(factors, norm, batch.dtype)
+    schedule = packed(tuple(factors), norm, batch.dtype)
     _run("iterate", batch, factors, [batch.flat, sqrt, isqrt, schedule], epsilon=True)
     return Root(sqrt=_given(sqrt, batch), isqrt=_given(isqrt, batch))
 
@@ -54,7 +55,7 @@ def lyapunov(root: Root, function: Function, g: Array, factors: Sequence[Factor]
         raise Unsupported(f"this forward does not yield what the gradient of {function} needs")
     y = _batch(root.sqrt)
     z = _batch(root.isqrt).flat if function == "isqrt" else None
-    s, schedule = _empty(y), packed(factors, "min_ws_minc", y.dtype)
+    s, schedule = _empty(y), packed(tuple(factors), "min_ws_minc", y.dtype)
     arguments = [y.flat, z, _batch(g).flat, s, schedule]
     _run("lyapunov", y, factors, arguments, epsilon=True)
     return _given(s, y)
@@ -83,7 +84,8 @@ def loewner(eigen: tuple[Array, Array], function: Function, g: Array) -> Array:
     return _given(s, batch)
 
 
-def packed(factors: Sequence[Factor], norm: str, dtype: str) -> np.ndarray:
+@lru_cache(maxsize=256)  # a method asks in every call, which is timed
+def packed(factors: tuple[Factor, ...], norm: str, dtype: str) -> np.ndarray:
     """A schedule as the kernels' struct Schedule, (1,), which goes to a launch by value.
 
     Raises Unsupported for more steps or terms than it holds, and for another norm.
@@ -100,6 +102,7 @@ def packed(factors: Sequence[Factor], norm: str, dtype: str) -> np.ndarray:
     for i, factor in enumerate(factors):
         found["terms"][0, i] = len(factor)
         found["c"][0, i, : len(factor)] = factor
+    found.flags.writeable = False
     return found
 
 

@@ -4,6 +4,7 @@ plan("iterate", n=24, batch=1000, dtype="float32", limits=LIMITS["sm_90"], terms
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mssbench.errors import Unsupported
 from mssbench.kernels.variants import MOST_STEPS, TERMS, VARIANTS, Family, Variant
@@ -76,7 +77,15 @@ def plan(
         raise Unsupported(f"kernels take factors of degree 3, 5 and 9: one has degree {degree}")
     if family == "lyapunov" and terms > 3:
         raise Unsupported("the gradient's kernel takes factors of degree 3 and 5")
-    known = [v for v in VARIANTS if (v.family, v.dtype) == (family, dtype)]
+    return _planned(family, n, batch, dtype, limits, terms, VARIANTS)
+
+
+@lru_cache(maxsize=1024)  # a method asks in every call, which is timed
+def _planned(
+    family: Family, n: int, batch: int, dtype: str, limits: Limits, terms: int,
+    variants: tuple[Variant, ...],
+) -> Launch:  # fmt: skip
+    known = [v for v in variants if (v.family, v.dtype) == (family, dtype)]
     if not known:
         raise Unsupported(f"kernels compute in float32 and float64, not in {dtype}")
     able = [v for v in known if v.buffers > 3 or terms < 5] if family == "iterate" else known
