@@ -7,6 +7,7 @@ import pytest
 from tables import called
 
 from mssbench import suite
+from mssbench.cost import estimate
 from mssbench.kernels.forecast import kernels
 from mssbench.kernels.planner import LIMITS
 
@@ -34,6 +35,13 @@ def test_people_are_told_the_kernel_and_its_blocks(capsys: Any) -> None:
     assert code == 0
     assert "kernels on sm_90" in text
     assert "mss_iterate_f32_n32" in text
+
+
+def test_one_launch_is_estimated_as_one() -> None:
+    loaded = suite.load(suite.find("gpu_small"), auto="cuda", overrides=["size=8", "batch=16"])
+    cost = {c.forward: estimate(c, loaded.policy).seconds for c in loaded.cells
+            if c.backward == "none" and c.iterations == 12}  # fmt: skip
+    assert cost["newton_schulz_graph"] < cost["newton_schulz"]
 
 
 def test_what_the_planner_refuses_is_said_with_the_reason() -> None:

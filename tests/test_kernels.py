@@ -234,6 +234,16 @@ def test_jacobi_is_exact_at_every_condition(
             assert (root.sqrt == root.sqrt.transpose(0, 2, 1)).all()
 
 
+def test_jacobi_keeps_the_digits_of_small_eigenvalues(gpu: Emulation) -> None:
+    """Of a graded matrix, where each rotation counts relative to its own two rows."""
+    d = np.logspace(0, -4, 6).astype("float32")
+    a = spd(1, 6, 3.0, "float32") * d[:, None] * d
+    root = fused.jacobi(a, frozenset((*BOTH, "eigen")))
+    assert root.eigen is not None
+    w, right = np.sort(root.eigen[0][0]), np.linalg.eigvalsh(a[0].astype(np.float64))
+    assert np.abs(w / right - 1).max() < 1e-5
+
+
 @pytest.mark.parametrize("variant", [v for v in VARIANTS if v.family == "loewner"],
                          ids=lambda v: v.name)  # fmt: skip
 def test_the_gradient_in_the_eigenbasis(
