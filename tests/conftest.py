@@ -31,6 +31,24 @@ def no_github(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where kernels are compiled for the emulation, once."""
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture
+def gpu(built: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Kernels run on the CPU, thread by thread."""
+    from emulated import Emulation
+
+    from mssbench.kernels import fused
+
+    emulation = Emulation(built)
+    monkeypatch.setattr(fused, "driver_of", lambda _: emulation)
+    return emulation
+
+
 @pytest.fixture
 def register() -> Iterator[Any]:
     """Register methods for one test: decorators by kind."""

@@ -32,7 +32,7 @@ def compiled(variant: Variant, folder: Path, *flags: str) -> Any:
     ctype = {"float32": "float", "float64": "double"}[variant.dtype]
     parameters, passed = _ENTRIES[variant.family]
     text = (
-        f'#include "emulator.h"\n{source(variant)}\nusing T = {ctype};\n'
+        f'#include "tensor_cores.h"\n{source(variant)}\nusing T = {ctype};\n'
         f'extern "C" int run({parameters}, EMULATED_LAUNCH) {{\n'
         f"  EMULATED({variant.symbol}({passed}));\n}}\n"
     )
@@ -59,13 +59,13 @@ class Emulation:
     flags: tuple[str, ...] = ()
     launches: list[Launch] = field(default_factory=list)
 
-    def launch(self, launch: Launch, arguments: Sequence[Any]) -> None:
+    def launch(self, launch: Launch, arrays: Sequence[Any], values: Sequence[Any]) -> None:
         """Run a kernel. Raises RuntimeError for what would be an error or a race on a GPU."""
         self.launches.append(launch)
         library = compiled(launch.variant, self.folder, *self.flags)
         variant = launch.variant
         done = library.run(
-            *map(_argument, arguments), ctypes.c_uint(launch.blocks),
+            *map(_argument, [*arrays, *values]), ctypes.c_uint(launch.blocks),
             ctypes.c_uint(variant.threads), ctypes.c_size_t(launch.shared_bytes),
             ctypes.c_uint(self.order), self.without.encode(),
         )  # fmt: skip

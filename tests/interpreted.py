@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from matrices import error, exact_root, with_spectrum
 
-from mssbench.forward.fused_tensor_cores import fused_tensor_cores
-from mssbench.kernels import tensor_cores
+from mssbench.forward.fused_triton import fused_triton
+from mssbench.kernels import triton_roots
 from mssbench.schedules import plan, taylor
 
 BOTH = frozenset(("sqrt", "isqrt"))
@@ -27,7 +27,7 @@ def main() -> None:
             a = with_spectrum(np.geomspace(1, 1 / condition, n) if n > 1 else np.ones(1), 2, n)
             x = torch.tensor(a, dtype=torch.float32)
             factors = plan(5, 5, 0.0, 1, error=1e-9, floor=4e-3).factors
-            root = tensor_cores.iterate(x, factors, "min_ws_minc", BOTH, "tf32x3")
+            root = triton_roots.iterate(x, factors, "min_ws_minc", BOTH, "tf32x3")
             for name in BOTH:
                 right = exact_root(x.numpy().astype(np.float64), name)
                 found[f"{name} {n} {condition:g}"] = error(getattr(root, name).numpy(), right)
@@ -36,23 +36,23 @@ def main() -> None:
     a = torch.tensor(with_spectrum(np.geomspace(1, 0.1, 20), 3), dtype=torch.float32)
     steps = (taylor(3),) * 12
     for norm in ("trace", "frobenius", "min_ws_minc"):
-        root = tensor_cores.iterate(a, steps, norm, BOTH, "tf32x3").sqrt
+        root = triton_roots.iterate(a, steps, norm, BOTH, "tf32x3").sqrt
         found[f"norm {norm}"] = error(
             root.numpy(), exact_root(a.numpy().astype(np.float64), "sqrt")
         )
     for operands in ("tf32", "bfloat16"):  # with the schedules for them
-        rounded = fused_tensor_cores(a, BOTH, operands=operands).sqrt
+        rounded = fused_triton(a, BOTH, operands=operands).sqrt
         right = exact_root(a.numpy().astype(np.float64), "sqrt")
         found[operands] = error(rounded.numpy(), right)
-    alone = tensor_cores.iterate(a, steps, "trace", frozenset(["isqrt"]), "tf32x3")
+    alone = triton_roots.iterate(a, steps, "trace", frozenset(["isqrt"]), "tf32x3")
     found["alone"] = alone.sqrt is None and alone.isqrt.shape == a.shape
-    found["empty"] = list(tensor_cores.iterate(a[:0], steps, "trace", BOTH, "tf32x3").sqrt.shape)
+    found["empty"] = list(triton_roots.iterate(a[:0], steps, "trace", BOTH, "tf32x3").sqrt.shape)
     poisoned = a.clone()
     poisoned[1] = torch.nan
-    root = tensor_cores.iterate(poisoned, steps, "trace", BOTH, "tf32x3").sqrt
-    whole = tensor_cores.iterate(a, steps, "trace", BOTH, "tf32x3").sqrt
+    root = triton_roots.iterate(poisoned, steps, "trace", BOTH, "tf32x3").sqrt
+    whole = triton_roots.iterate(a, steps, "trace", BOTH, "tf32x3").sqrt
     found["neighbours"] = bool((root[[0, 2]] == whole[[0, 2]]).all() and root[1].isnan().all())
-    zero = tensor_cores.iterate(torch.zeros(1, 4, 4), steps, "frobenius", BOTH, "tf32x3").sqrt
+    zero = triton_roots.iterate(torch.zeros(1, 4, 4), steps, "frobenius", BOTH, "tf32x3").sqrt
     found["zero"] = bool((zero == 0).all())
     print(json.dumps(found))
 

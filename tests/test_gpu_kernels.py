@@ -16,8 +16,8 @@ from test_kernels import BOTH, error, only, spd, truth
 from test_measure import CELL, FAST
 
 from mssbench.errors import Unsupported
-from mssbench.forward.fused_tensor_cores import fused_tensor_cores
-from mssbench.kernels import driver, fused, operators, tensor_cores
+from mssbench.forward.fused_triton import fused_triton
+from mssbench.kernels import driver, fused, operators, triton_roots
 from mssbench.kernels.variants import VARIANTS, Variant
 from mssbench.measure import measure
 from mssbench.records import Status
@@ -141,7 +141,7 @@ def test_a_bad_matrix_ends_and_disturbs_no_neighbour(poison: float) -> None:
     others = torch.arange(1000) != 3
     for call in (lambda x: fused.iterate(x, STEPS, "min_ws_minc", BOTH),
                  lambda x: fused.jacobi(x, BOTH),
-                 lambda x: tensor_cores.iterate(x, STEPS, "trace", BOTH, "tf32x3")):  # fmt: skip
+                 lambda x: triton_roots.iterate(x, STEPS, "trace", BOTH, "tf32x3")):  # fmt: skip
         right, found = call(a), call(spoiled)
         assert torch.equal(right.sqrt[others], found.sqrt[others])
 
@@ -176,12 +176,12 @@ def test_the_operator_has_a_gradient_and_torch_compile_sees_through_it() -> None
 @pytest.mark.parametrize("operands", ["tf32x3", "tf32", "bfloat16"])
 @pytest.mark.parametrize("n", [1, 3, 16, 30, 32, 50, 64])
 def test_tensor_cores_are_as_exact_as_their_operands(n: int, operands: Any, norm: Any) -> None:
-    if n > tensor_cores.SHAPES[operands][-1].size:
+    if n > triton_roots.SHAPES[operands][-1].size:
         pytest.skip("refused")
     # sums in tensor cores are cut off where a float32 unit rounds
     limit = {"tf32x3": 1e-5, "tf32": 2e-2, "bfloat16": 0.2}[operands]
     a = spd(3, n, 10.0, "float32")
-    found = fused_tensor_cores(on_gpu(a), BOTH, operands=operands, norm=norm)
+    found = fused_triton(on_gpu(a), BOTH, operands=operands, norm=norm)
     assert error(found.sqrt.cpu().numpy(), truth(a)[0]) < limit
     if operands == "tf32x3":
         assert error(found.isqrt.cpu().numpy(), truth(a)[1]) < 4 * limit

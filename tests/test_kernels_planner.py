@@ -10,6 +10,7 @@ import pytest
 
 from mssbench.errors import NotInstalled, Unsupported
 from mssbench.kernels import driver, fused
+from mssbench.kernels.factors import of_roots
 from mssbench.kernels.planner import LIMITS, Launch, blocks_at_once, plan
 from mssbench.kernels.source import source
 from mssbench.kernels.variants import VARIANTS, Variant
@@ -18,18 +19,19 @@ from mssbench.schedules import taylor
 
 H200 = LIMITS["sm_90"]
 FAMILIES = ("iterate", "lyapunov", "jacobi", "loewner")
+BY_FMA = [v for v in VARIANTS if not v.operands]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_size_is_served_by_the_smallest_that_holds_it(family: Any, dtype: str) -> None:
-    largest = max(v.size for v in VARIANTS if (v.family, v.dtype) == (family, dtype))
+    largest = max(v.size for v in BY_FMA if (v.family, v.dtype) == (family, dtype))
     for n in range(1, largest + 1):
         found = plan(family, n, 1000, dtype, H200).variant
         assert found.size >= n
         smaller = [
             v
-            for v in VARIANTS
+            for v in BY_FMA
             if (v.family, v.dtype) == (family, dtype)
             and n <= v.size < found.size
             and v.shared_bytes <= H200.shared_per_block
@@ -42,6 +44,7 @@ def test_every_size_is_served_by_the_smallest_that_holds_it(family: Any, dtype: 
 def test_the_promised_sizes_are_there() -> None:
     assert plan("iterate", 128, 1, "float32", H200).variant.size == 128
     assert plan("iterate", 88, 1, "float64", H200).variant.size == 88
+    assert plan("iterate", 128, 1, "float32", H200, operands="tf32x3").variant.size == 128
     assert plan("jacobi", 64, 1, "float64", H200).variant.size == 64
 
 
@@ -50,8 +53,10 @@ def test_every_variant_can_be_launched_somewhere(variant: Variant) -> None:
     assert variant.threads <= 1024
     assert variant.shared_bytes <= H200.shared_per_block
     if variant.family != "jacobi":
+        lanes = 32 if variant.operands else 1
         assert variant.size % variant.tile == 0
-        assert (variant.size // variant.tile) ** 2 <= variant.matrix_threads
+        assert lanes * (variant.size // variant.tile) ** 2 <= variant.matrix_threads
+        assert variant.threads % lanes == 0
     assert source(variant).count(f"mss_{variant.family}_##name") == 1
     assert variant.declaration in source(variant)
     assert "#include" not in source(variant)
@@ -106,16 +111,19 @@ class FakeCupy(ModuleType):
     def __init__(self, modern: bool = True) -> None:
         super().__init__("cupy")
         self.notes: list[Any] = []
-        streams = {"ExternalStream": lambda *a: self._noted("ExternalStream", *a)}
+        self.current = 0  # device
+        streams = {"ExternalStream": lambda address, _: SimpleNamespace(ptr=address)}
         stream = SimpleNamespace()
         if modern:
-            stream.from_external = lambda s: self._noted("from_external", s)
+            stream.from_external = lambda s: SimpleNamespace(ptr=s.__cuda_stream__()[1])
         known = {"sharedMemPerBlockOptin": 232448, "sharedMemPerMultiprocessor": 233472,
                  "maxThreadsPerMultiProcessor": 2048, "regsPerMultiprocessor": 65536,
-                 "multiProcessorCount": 132}  # fmt: skip
+                 "multiProcessorCount": 132, "major": 9}  # fmt: skip
         self.cuda = SimpleNamespace(
             Device=lambda i: self._noted("Device", i), Stream=stream, **streams,
-            runtime=SimpleNamespace(getDeviceProperties=lambda _: known),
+            runtime=SimpleNamespace(
+                getDeviceProperties=lambda _: known, getDevice=lambda: self.current
+            ),
         )  # fmt: skip
 
     def _noted(self, *what: Any) -> Any:
@@ -133,9 +141,12 @@ class FakeKernel:
     def __init__(self, cupy: FakeCupy, name: str) -> None:
         self.cupy, self.name = cupy, name
 
-    def __call__(self, grid: Any, block: Any, arguments: Any, *, shared_mem: int) -> None:
+    def __call__(
+        self, grid: Any, block: Any, arguments: Any, *, shared_mem: int, stream: Any
+    ) -> None:
         assert shared_mem <= self.max_dynamic_shared_size_bytes
-        self.cupy.notes.append((self.name, grid, block, arguments, shared_mem))
+        address = None if stream is None else stream.ptr
+        self.cupy.notes.append((self.name, grid, block, arguments, shared_mem, address))
 
 
 class FakeTensor:
@@ -155,7 +166,7 @@ def cupy(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Fak
 
     found = FakeCupy(getattr(request, "param", True))
     monkeypatch.setitem(sys.modules, "cupy", found)
-    stream = SimpleNamespace(cuda_stream=77, __cuda_stream__=lambda: (0, 77))
+    stream = SimpleNamespace(cuda_stream=77)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
     return found
 
@@ -164,19 +175,73 @@ def cupy(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Fak
 def test_a_launch_takes_the_device_and_the_stream_of_torch(cupy: FakeCupy) -> None:
     a = FakeTensor()
     found = driver.driver_of(a)
+    assert found is driver.driver_of(a)  # and asks for nothing twice
     launch = plan("iterate", 64, 3, "float32", found.limits)
-    schedule = fused.packed((taylor(3),), "trace", "float32")
-    found.launch(launch, [a, None, a, schedule, np.int32(64)])
-    name, grid, block, arguments, shared = cupy.notes[-1]
+    schedule = fused.packed((taylor(3),), "trace", "float32").values
+    found.launch(launch, [a, None, a], [schedule, np.int32(64)])
+    name, grid, block, arguments, shared, stream = cupy.notes[-1]
     assert (name, grid, block) == ("mss_iterate_f32_n64", (3,), (272,))
-    assert arguments == (4096, 0, 4096, schedule, np.int32(64))
+    assert arguments == (4096, None, 4096, schedule, np.int32(64))
     assert shared == launch.shared_bytes > 48 * 1024
-    stream = cupy.notes[-2]
-    assert stream[0] in ("from_external", "ExternalStream")
-    assert cupy.notes[-3] == ("Device", 1)  # of this launch, and not of the compilation
+    assert stream == 77
+    assert cupy.notes[-2] == ("Device", 1)  # of this launch, and not of the compilation
     compiled = sum(note[0] == "RawModule" for note in cupy.notes)
-    found.launch(launch, [a, None, a, schedule, np.int32(64)])
+    found.launch(launch, [a, None, a], [schedule, np.int32(64)])
     assert sum(note[0] == "RawModule" for note in cupy.notes) == compiled == 1
+    cupy.current = 1
+    before = len(cupy.notes)
+    found.launch(launch, [a, None, a], [schedule, np.int32(64)])
+    assert len(cupy.notes) == before + 1  # on the device of the moment nothing is switched
+
+
+def test_another_stream_of_torch_is_another_stream(
+    cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    a = FakeTensor()
+    found = driver.driver_of(a)
+    launch = plan("iterate", 8, 3, "float32", found.limits)
+    streams = []
+    for address in (77, 0, 78, 77):
+        stream = SimpleNamespace(cuda_stream=address)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda _, stream=stream: stream)
+        found.launch(launch, [a, a, None], [])
+        streams.append(cupy.notes[-1][-1])
+    assert streams == [77, 0, 78, 77]
+
+
+def test_a_launch_costs_few_calls_of_python(
+    cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel of a few microseconds is not worth having behind a slow launch; 49 calls take 7."""
+    import torch
+
+    found = driver.driver_of(FakeTensor())
+    monkeypatch.setattr(fused, "driver_of", lambda _: found)
+    a = torch.eye(8).expand(4, 8, 8)
+
+    def launch() -> None:
+        fused.iterate(a, of_roots(5, 4, 1, 2.0**-24, 8), "trace", frozenset(("sqrt",)))
+
+    launch()
+    calls = []
+    sys.setprofile(lambda _, event, what: calls.append(event) if event.endswith("call") else None)
+    launch()
+    sys.setprofile(None)
+    assert 20 < len(calls) < 70
+
+
+def test_cupys_own_arrays_go_as_they_are_on_its_own_stream(cupy: FakeCupy) -> None:
+    class ndarray:
+        __module__ = "cupy"
+        device = SimpleNamespace(id=1)
+
+    a = ndarray()
+    found = driver.driver_of(a)
+    found.launch(plan("iterate", 8, 3, "float32", found.limits), [a, a, None], [])
+    assert cupy.notes[-1][3] == (a, a, None)
+    assert cupy.notes[-1][-1] is None
 
 
 def test_arrays_on_a_cpu_are_refused() -> None:
@@ -196,7 +261,7 @@ def test_without_cupy_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_schedule_lies_in_memory_as_the_kernel_reads_it() -> None:
     """struct Schedule: two ints, 32 ints, 32 rows of five numbers."""
     for dtype, size in (("float32", 4), ("float64", 8)):
-        found = fused.packed(((1.5, -0.5), (3.0, -3.0, 1.0)), "min_ws_minc", dtype)
+        found = fused.packed(((1.5, -0.5), (3.0, -3.0, 1.0)), "min_ws_minc", dtype).values
         raw = found.tobytes()
         assert len(raw) == 4 * 34 + size * 160
         assert np.frombuffer(raw, "i4", 5).tolist() == [2, 2, 2, 3, 0]

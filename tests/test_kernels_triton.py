@@ -11,8 +11,8 @@ import torch
 
 import mssbench
 from mssbench.errors import InputError, Unsupported
-from mssbench.kernels import tensor_cores
-from mssbench.kernels.tensor_cores import SHAPES, Shape
+from mssbench.kernels import triton_roots
+from mssbench.kernels.triton_roots import SHAPES, Shape
 from mssbench.schedules import taylor
 
 pytest.importorskip("triton", reason="pip install triton")
@@ -83,9 +83,9 @@ def test_what_it_does_not_serve_is_refused(
 ) -> None:
     a = torch.eye(n, dtype=dtype)[None]
     with pytest.raises(Unsupported, match=why):
-        tensor_cores.iterate(a, (taylor(degree),), "trace", frozenset(["sqrt"]), "tf32x3")
+        triton_roots.iterate(a, (taylor(degree),), "trace", frozenset(["sqrt"]), "tf32x3")
 
 
 def test_matrices_on_a_cpu_are_refused() -> None:
     with pytest.raises(InputError, match="on a CPU"):
-        mssbench.sqrtm(torch.eye(3), forward="fused_tensor_cores")
+        mssbench.sqrtm(torch.eye(3), forward="fused_triton")

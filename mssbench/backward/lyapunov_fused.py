@@ -1,12 +1,11 @@
 """Gradient by minimax factors for the matrix sign of a block matrix, in one CUDA kernel."""
 
-from math import sqrt
 from typing import Literal
 
 from mssbench.arrays import Array, epsilon
+from mssbench.kernels import factors
 from mssbench.kernels import fused as kernels
 from mssbench.registry import Function, Root, register_backward
-from mssbench.schedules import plan
 
 
 @register_backward(
@@ -35,7 +34,5 @@ def lyapunov_fused(
     g: (..., n, n) on a GPU, any cotangent; n <= 96 in float32, 64 in float64.
     Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
     """
-    unit, n = epsilon(g) / 2, g.shape[-1]
-    floor = 3 * sqrt(unit * sqrt(n))
-    factors = plan(degree, iterations, 0.0, finish, error=2 * unit, floor=floor).factors
-    return kernels.lyapunov(root, function, g, factors)
+    chosen = factors.of_gradient(degree, iterations, finish, epsilon(g) / 2, g.shape[-1])
+    return kernels.lyapunov(root, function, g, chosen)

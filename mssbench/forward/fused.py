@@ -1,16 +1,14 @@
 """Square root by the coupled iteration, all of it in one CUDA kernel."""
 
-from math import sqrt
 from typing import Literal
 
 from mssbench.arrays import Array, epsilon
 from mssbench.coupled import products
+from mssbench.kernels import factors
 from mssbench.kernels import fused as kernels
 from mssbench.kernels.variants import Norm
 from mssbench.registry import Root, Wanted, register_forward
-from mssbench.schedules import plan, taylor
-
-_RIPPLE = 1e-3  # as in minimax
+from mssbench.schedules import taylor
 
 
 @register_forward(
@@ -45,10 +43,6 @@ def fused(
     memory holds. With `iterations` = 0 the `finish` steps are Newton–Schulz, of degree 3.
     Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
     """
-    unit, n = epsilon(a) / 2, a.shape[-1]  # whatever products of the library round to
-    if iterations == 0:
-        factors = (taylor(3),) * max(finish, 1)
-    else:
-        floor = 3 * sqrt(unit * sqrt(n))
-        factors = plan(degree, iterations, 0.0, finish, error=_RIPPLE * unit, floor=floor).factors
-    return kernels.iterate(a, factors, norm, wanted)
+    unit = epsilon(a) / 2  # whatever products of the library round to
+    chosen = factors.of_roots(degree, iterations, finish, unit, a.shape[-1])
+    return kernels.iterate(a, chosen, norm, wanted)

@@ -1,28 +1,26 @@
-"""Square root by the coupled iteration on tensor cores, all of it in one kernel."""
+"""Square root by the coupled iteration on tensor cores, all of it in one CUDA kernel."""
 
-from math import sqrt
 from typing import Literal
 
 from mssbench.arrays import Array
 from mssbench.coupled import products
-from mssbench.kernels import tensor_cores
-from mssbench.kernels.variants import Norm
+from mssbench.kernels import factors
+from mssbench.kernels import fused as kernels
+from mssbench.kernels.variants import Norm, Operands
 from mssbench.registry import Root, Wanted, register_forward
-from mssbench.schedules import plan, taylor
-
-# 2u of a product's operands: of three products in tf32 what is left is float32's own.
-_UNIT = {"tf32x3": 2.0**-23, "tf32": 2.0**-11, "bfloat16": 2.0**-8}
-_RIPPLE = 1e-3  # as in minimax
+from mssbench.schedules import taylor
 
 
 @register_forward(
-    cite="this project: the schedule of minimax; three products in tf32 for one in float32: Ootomo "
-    "& Yokota, Int. J. High Perform. Comput. Appl. 36 (2022)",
+    cite="this project: the kernel of fused; three products in tf32 for one, summed outside of the "
+    "tensor cores: Ootomo & Yokota, Int. J. High Perform. Comput. Appl. 36 (2022)",
     products=lambda degree, iterations, finish, norm, **_: products(
-        [taylor(degree)] * (iterations + finish) if iterations else [taylor(3)] * max(finish, 1),
+        [taylor(degree)] * iterations + [taylor(min(degree, 5))] * finish
+        if iterations
+        else [taylor(3)] * max(finish, 1),
         norm,
     ),
-    libraries=("torch",),
+    libraries=("torch", "cupy"),
     precisions=("float32",),
     opaque=True,
     launches=1,
@@ -32,25 +30,20 @@ def fused_tensor_cores(
     a: Array,
     wanted: Wanted,
     *,
-    degree: Literal[3, 5] = 5,
+    degree: Literal[3, 5, 9] = 5,
     iterations: int = 4,
     finish: int = 1,
     norm: Norm = "min_ws_minc",
-    operands: Literal["tf32x3", "tf32", "bfloat16"] = "tf32x3",
+    operands: Operands = "tf32x3",
 ) -> Root:
-    """One launch in Triton: products of tensor cores, Y, Z and T in registers.
+    """`fused` with its products on tensor cores: a tile of 32 x 32 is one warp's.
 
-    operands: tf32x3 keeps float32's digits by three products for one; tf32 has 10 bits, and
-    bfloat16 7: their error is what the table says, and a schedule is made for it.
+    operands: tf32x3 keeps float32's digits by three products for one; tf32 has 11 bits, and
+    bfloat16 8: their error is what the table says, and a schedule is made for it.
 
-    a: (..., n, n), torch on cuda; n <= 32 with tf32x3, else 64. With `iterations` = 0 the `finish`
-    steps are Newton–Schulz, of degree 3. Raises Unsupported where the kernel does not serve, and
-    NotInstalled without Triton.
+    a: (..., n, n) on a GPU of sm_80 or later, n <= 128; degree 9: with tf32x3 alone, n <= 96. With
+    `iterations` = 0 the `finish` steps are Newton–Schulz, of degree 3.
+    Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
     """
-    if iterations == 0:
-        factors = (taylor(3),) * max(finish, 1)
-    else:
-        unit, n = _UNIT[operands], a.shape[-1]
-        floor = min(3 * sqrt(unit * sqrt(n)), 0.5)
-        factors = plan(degree, iterations, 0.0, finish, error=_RIPPLE * unit, floor=floor).factors
-    return tensor_cores.iterate(a, factors, norm, wanted, operands)
+    chosen = factors.of_roots(degree, iterations, finish, factors.UNIT[operands], a.shape[-1])
+    return kernels.iterate(a, chosen, norm, wanted, operands)

@@ -1,4 +1,4 @@
-// What every kernel here is made of: tiles of small matrices in shared memory, and bounds of them.
+// What every kernel here is made of: matrices in shared memory, and bounds of them.
 //
 // One source, three compilers: NVRTC for CuPy, nvcc, and g++ with the emulator of the tests. So no
 // headers, arithmetic through fma alone where order matters, and every barrier by name: the tests
@@ -8,6 +8,11 @@
 // aligned, and columns fall into different banks. A block holds MPB matrices, each with THREADS
 // threads; of a matrix that is not there (the last block) all is computed and nothing written, for
 // every thread must reach every barrier.
+//
+// A product is shared out in tiles of R x R. An engine E says to whom, and multiplies:
+//
+//   threads.cuh  Threads<T, N, R>    a tile is one thread's, by fma
+//   warps.cuh    Warps<N, OPERANDS>  a tile is one warp's, by tensor cores
 #pragma once
 
 #ifndef MSS_EMULATED
@@ -17,19 +22,18 @@
 #define MSS_BARRIER(name) __syncthreads()
 #endif
 
-template <int N, int R>
-struct Tiles {                             // an N x N matrix as tiles of R x R
-  static constexpr int EDGE = N / R;       // tiles along an edge
+// What is known of the second operand of a product, for an engine that would rather read its rows
+// than its columns.
+enum Symmetry { MSS_GENERAL = 0, MSS_SYMMETRIC = 1, MSS_SKEW = -1 };
+
+template <int N, int R, int LANES>
+struct Tiling {  // of an N x N matrix, a tile for LANES threads
+  static constexpr int SIZE = N, EDGE = N / R;  // tiles along an edge
   static constexpr int UPPER = EDGE * (EDGE + 1) / 2;
-  static constexpr int THREADS = 2 * UPPER;  // of one matrix: an upper triangle for each half
+  static constexpr int THREADS = LANES * 2 * UPPER;  // of one matrix: an upper triangle for each half
   static constexpr int LD = N + 4;
   static constexpr int MATRIX = N * LD;
   static constexpr int SCRATCH = (THREADS + 2 * N + 3) / 4 * 4;  // partial sums, two vectors
-};
-
-template <typename T, int R>
-struct alignas(sizeof(T) * R < 16 ? sizeof(T) * R : 16) Vec {
-  T v[R];
 };
 
 // Tile t of the upper triangle, row by row: (i, j) with i <= j.
@@ -45,76 +49,18 @@ __device__ __forceinline__ void upper_tile(int t, int& i, int& j) {
   j = i + t;
 }
 
-// acc += SIGN * X[i0.., :] V[:, j0..]; both operands are read as rows.
-template <typename T, int N, int R, int SIGN = 1>
-__device__ __forceinline__ void multiply(const T* X, const T* V, int i0, int j0, T (&acc)[R][R]) {
-  constexpr int LD = Tiles<N, R>::LD, UNROLL = R <= 4 ? 2 : 1;
-#pragma unroll UNROLL
-  for (int k = 0; k < N; k += R) {
-    Vec<T, R> x[R], v[R];
-#pragma unroll
-    for (int c = 0; c < R; ++c) {
-      x[c] = *reinterpret_cast<const Vec<T, R>*>(X + (i0 + c) * LD + k);
-      v[c] = *reinterpret_cast<const Vec<T, R>*>(V + (k + c) * LD + j0);
-    }
-#pragma unroll
-    for (int c = 0; c < R; ++c)
-#pragma unroll
-      for (int a = 0; a < R; ++a)
-#pragma unroll
-        for (int b = 0; b < R; ++b) acc[a][b] = fma(SIGN > 0 ? x[a].v[c] : -x[a].v[c], v[c].v[b], acc[a][b]);
-  }
-}
-
-// acc += (p P + q Q)[i0.., :] V[:, j0..]
-template <typename T, int N, int R>
-__device__ __forceinline__ void multiply_sum(T p, const T* P, T q, const T* Q, const T* V, int i0,
-                                             int j0, T (&acc)[R][R]) {
-  constexpr int LD = Tiles<N, R>::LD;
-#pragma unroll 1
-  for (int k = 0; k < N; k += R) {
-    Vec<T, R> v[R];
-#pragma unroll
-    for (int c = 0; c < R; ++c) v[c] = *reinterpret_cast<const Vec<T, R>*>(V + (k + c) * LD + j0);
-#pragma unroll
-    for (int a = 0; a < R; ++a) {
-      const Vec<T, R> x = *reinterpret_cast<const Vec<T, R>*>(P + (i0 + a) * LD + k);
-      const Vec<T, R> y = *reinterpret_cast<const Vec<T, R>*>(Q + (i0 + a) * LD + k);
-#pragma unroll
-      for (int c = 0; c < R; ++c) {
-        const T sum = fma(q, y.v[c], p * x.v[c]);
-#pragma unroll
-        for (int b = 0; b < R; ++b) acc[a][b] = fma(sum, v[c].v[b], acc[a][b]);
-      }
-    }
-  }
-}
-
-template <typename T, int N, int R>
-__device__ __forceinline__ void put(T* M, int i0, int j0, const T (&acc)[R][R]) {
-#pragma unroll
-  for (int a = 0; a < R; ++a) {
-    Vec<T, R> row;
-#pragma unroll
-    for (int b = 0; b < R; ++b) row.v[b] = acc[a][b];
-    *reinterpret_cast<Vec<T, R>*>(M + (i0 + a) * Tiles<N, R>::LD + j0) = row;
-  }
-}
-
 // A tile of the upper triangle and its mirror image, times 1 or -1 below the diagonal. In a diagonal
 // tile each element has one owner, so the result is symmetric or skew to the last bit.
-template <typename T, int N, int R>
-__device__ __forceinline__ void put_mirrored(T* M, int i0, int j0, T mirror, const T (&acc)[R][R]) {
-  constexpr int LD = Tiles<N, R>::LD;
-#pragma unroll
-  for (int a = 0; a < R; ++a)
-#pragma unroll
-    for (int b = 0; b < R; ++b) {
-      if (i0 == j0 && a > b) continue;
-      const bool own_mirror = i0 == j0 && a == b;
-      M[(i0 + a) * LD + j0 + b] = own_mirror && mirror < T(0) ? T(0) : acc[a][b];
-      if (!own_mirror) M[(j0 + b) * LD + i0 + a] = mirror * acc[a][b];
-    }
+template <class E>
+__device__ __forceinline__ void put_mirrored(typename E::Number* M, int i0, int j0,
+                                             typename E::Number mirror, typename E::Tile& tile) {
+  using T = typename E::Number;
+  E::each(tile, [&](int x, int y, T& value) {
+    if (i0 == j0 && x > y) return;
+    const bool own_mirror = i0 == j0 && x == y;
+    M[(i0 + x) * E::LD + j0 + y] = own_mirror && mirror < T(0) ? T(0) : value;
+    if (!own_mirror) M[(j0 + y) * E::LD + i0 + x] = mirror * value;
+  });
 }
 
 // p = 4^j with p <= x < 4 p, and 2^j: to divide by it rounds nothing. 1 for zero; x is no less than 0.
@@ -134,17 +80,17 @@ __device__ __forceinline__ T largest_diagonal(const T* a, int n) {
 }
 
 // An upper bound of the largest eigenvalue of the n x n matrix in M, which is complete when this is
-// called; all threads of the block take part. scratch: Tiles::SCRATCH numbers of this matrix.
+// called; all threads of the block take part. scratch: E::SCRATCH numbers of this matrix.
 // norm: 0 trace, 1 Frobenius, 2 the smaller of Wolkowicz & Styan's and Minc's bound. Sums are taken in
 // one order by every thread, so all have the same bound.
 enum Norm { MSS_TRACE = 0, MSS_FROBENIUS = 1, MSS_MIN_WS_MINC = 2 };
 
-template <typename T, int N, int R>
+template <class E, typename T>
 __device__ __forceinline__ T upper_bound(const T* M, T* scratch, int t, int n, int norm, T epsilon) {
-  constexpr int LD = Tiles<N, R>::LD, THREADS = Tiles<N, R>::THREADS;
+  constexpr int LD = E::LD, THREADS = E::THREADS;
   T* const part = scratch;
   T* const mean_row = scratch + THREADS;
-  T* const quotient = mean_row + N;
+  T* const quotient = mean_row + E::SIZE;
   T trace = T(0);
   for (int i = 0; i < n; ++i) trace += M[i * LD + i];
   const T mean = norm == MSS_MIN_WS_MINC ? trace / T(n) : T(0);

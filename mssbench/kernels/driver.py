@@ -5,8 +5,7 @@ Torch arrays go as addresses, on torch's current stream: no copy, and no second 
 
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -21,45 +20,32 @@ _OPT_IN = 48 * 1024  # bytes of shared memory, beyond which a kernel has to ask
 
 
 class Driver:
-    """The GPU that an array lies on."""
+    """A GPU, for the arrays of one library."""
 
-    def __init__(self, cupy: Any, a: Array) -> None:
-        self._cupy, self._torch = cupy, arrays.library(a) == "torch"
-        self._device: int = a.device.index or 0 if self._torch else a.device.id
-        self._torch_device = a.device if self._torch else None
+    def __init__(self, cupy: Any, library: str, device: int) -> None:
+        self._cupy, self._device = cupy, device
+        self._torch = sys.modules["torch"] if library == "torch" else None
+        self.limits = _limits(cupy, device)  # what a launch may ask for
 
-    @property
-    def limits(self) -> Limits:
-        """What a launch may ask for."""
-        return _limits(self._cupy, self._device)
+    def launch(self, launch: Launch, arrays: Sequence[Array | None], values: Sequence[Any]) -> None:
+        """Queue a kernel, whose arguments are arrays, None for one that is not there, and values.
 
-    def launch(self, launch: Launch, arguments: Sequence[Any]) -> None:
-        """Queue a kernel. arguments: arrays, None for no array, and numpy scalars or structures."""
+        values: numpy scalars and structures, which go by value. This is what a call costs beside
+        the GPU: it asks for nothing twice.
+        """
         kernel = _kernel(self._cupy, self._device, launch.variant)
-        given = tuple(map(self._argument, arguments))
-        with self._cupy.cuda.Device(self._device), self._stream():
-            kernel((launch.blocks,), (launch.variant.threads,), given,
-                   shared_mem=launch.shared_bytes)  # fmt: skip
-
-    def _argument(self, x: Any) -> Any:
-        if x is None:
-            return 0  # CuPy sends it as eight bytes: a null pointer
-        return x.data_ptr() if self._torch and hasattr(x, "data_ptr") else x
-
-    @contextmanager
-    def _stream(self) -> Iterator[None]:
-        """The stream on which the array's library queues its own work, as CuPy's current one."""
-        if not self._torch:
-            yield
+        stream = None  # CuPy's own current one
+        if self._torch is not None:
+            arrays = [None if x is None else x.data_ptr() for x in arrays]
+            theirs = self._torch.cuda.current_stream(self._device)
+            stream = _stream(self._cupy, self._device, theirs.cuda_stream)
+        grid, block = (launch.blocks,), (launch.variant.threads,)
+        given = (*arrays, *values)
+        if self._cupy.cuda.runtime.getDevice() == self._device:
+            kernel(grid, block, given, shared_mem=launch.shared_bytes, stream=stream)
             return
-        stream = sys.modules["torch"].cuda.current_stream(self._torch_device)
-        streams = self._cupy.cuda
-        if hasattr(streams.Stream, "from_external") and hasattr(stream, "__cuda_stream__"):
-            own = streams.Stream.from_external(stream)
-        else:  # CuPy < 14
-            own = streams.ExternalStream(stream.cuda_stream, self._device)
-        with own:
-            yield
+        with self._cupy.cuda.Device(self._device):
+            kernel(grid, block, given, shared_mem=launch.shared_bytes, stream=stream)
 
 
 def driver_of(a: Array) -> Driver:
@@ -70,13 +56,39 @@ def driver_of(a: Array) -> Driver:
     library = arrays.library(a)
     if library == "numpy" or (library == "torch" and not a.is_cuda):
         raise Unsupported("a CUDA kernel: the matrices are on a CPU")
+    cupy = sys.modules.get("cupy") or _import_cupy()
+    return _driver(cupy, library, a.device.id if library == "cupy" else a.device.index)
+
+
+_driver = lru_cache(Driver)
+
+
+def _import_cupy() -> Any:
     try:
-        cupy = importlib.import_module("cupy")
+        return importlib.import_module("cupy")
     except ImportError as error:
         raise NotInstalled(
             f"CuPy launches this kernel: pip install 'mssbench[cuda13]' ({error})"
         ) from None
-    return Driver(cupy, a)
+
+
+@lru_cache(maxsize=64)
+def _stream(cupy: Any, device: int, address: int) -> Any:
+    """A stream of torch's as CuPy's."""
+    external = getattr(cupy.cuda.Stream, "from_external", None)  # CuPy 14
+    if external is None:
+        return cupy.cuda.ExternalStream(address, device)
+    return external(_Address(address))
+
+
+class _Address:
+    """A stream by its address, in the protocol of CUDA's Python libraries."""
+
+    def __init__(self, address: int) -> None:
+        self._address = address
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._address
 
 
 @lru_cache
@@ -89,6 +101,7 @@ def _limits(cupy: Any, device: int) -> Limits:
         registers_per_processor=known["regsPerMultiprocessor"],
         blocks_per_processor=known.get("maxBlocksPerMultiProcessor", 16),
         processors=known["multiProcessorCount"],
+        tensor_cores=known["major"] >= 8,
     )
 
 

@@ -11,8 +11,8 @@ from mssbench.kernels.variants import Family
 from mssbench.records import Cell
 
 _FAMILIES: dict[str, Family] = {
-    "fused": "iterate", "jacobi": "jacobi",
-    "lyapunov_fused": "lyapunov", "loewner_fused": "loewner",
+    "fused": "iterate", "fused_tensor_cores": "iterate", "jacobi": "jacobi",
+    "lyapunov_fused": "lyapunov", "lyapunov_tensor_cores": "lyapunov", "loewner_fused": "loewner",
 }  # fmt: skip
 
 _PROCESSORS = 132  # of a H100 or H200
@@ -48,8 +48,16 @@ def _row(
     steps = max((given.get("iterations") or 0) + given.get("finish", 0), 1)
     row = {"method": method, "n": [cell.size], "threads": 0, "shared_bytes": 0, "blocks": 0}
     try:
-        launch: Launch = plan(family, cell.size, cell.batch, STORAGE[cell.precision], limits,
-                              terms=terms, steps=steps)  # fmt: skip
+        launch: Launch = plan(
+            family,
+            cell.size,
+            cell.batch,
+            STORAGE[cell.precision],
+            limits,
+            terms=terms,
+            steps=steps,
+            operands=given.get("operands"),
+        )
     except Unsupported as error:
         return row | {"kernel": f"none: {error}"}
     return row | {

@@ -15,11 +15,22 @@ from mssbench.arrays import Array, namespace
 from mssbench.errors import Unsupported
 from mssbench.kernels.driver import driver_of
 from mssbench.kernels.planner import plan
-from mssbench.kernels.variants import MOST_STEPS, MOST_TERMS, Family, Norm
+from mssbench.kernels.variants import MOST_STEPS, MOST_TERMS, Family, Norm, Operands
 from mssbench.registry import Function, Root, Wanted
 from mssbench.schedules import Factor
 
 NORMS = get_args(Norm)  # in the order of the kernels' enumeration
+
+
+class Schedule(NamedTuple):
+    """Factors as a kernel takes them."""
+
+    values: np.ndarray  # (1,), the kernels' struct Schedule, which goes to a launch by value
+    steps: int
+    terms: int  # the most of any factor
+
+
+_NONE = Schedule(np.empty(0), 1, 0)  # of a kernel that takes none
 
 
 class _Batch(NamedTuple):
@@ -27,37 +38,41 @@ class _Batch(NamedTuple):
 
     flat: Array  # (b, n, n)
     shape: tuple[int, ...]
+    dtype: str
 
     @property
     def n(self) -> int:
         return int(self.shape[-1])
 
-    @property
-    def dtype(self) -> str:
-        return str(self.flat.dtype).removeprefix("torch.")
 
-
-def iterate(a: Array, factors: Sequence[Factor], norm: str, wanted: Wanted) -> Root:
+def iterate(
+    a: Array, factors: Sequence[Factor], norm: str, wanted: Wanted, operands: Operands | None = None
+) -> Root:
     """The coupled iteration by these factors, from A over an upper bound of its eigenvalues.
 
+    operands: of products on tensor cores; None: by ordinary cores, in the dtype of `a`.
     Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
     """
     batch = _batch(a)
-    sqrt, isqrt = (_empty(batch) if name in wanted else None for name in ("sqrt", "isqrt"))
+    sqrt = _empty(batch) if "sqrt" in wanted else None
+    isqrt = _empty(batch) if "isqrt" in wanted else None
     schedule = packed(tuple(factors), norm, batch.dtype)
-    _run("iterate", batch, factors, [batch.flat, sqrt, isqrt, schedule], epsilon=True)
+    _run("iterate", batch, [batch.flat, sqrt, isqrt], [schedule.values], schedule, operands)
     return Root(sqrt=_given(sqrt, batch), isqrt=_given(isqrt, batch))
 
 
-def lyapunov(root: Root, function: Function, g: Array, factors: Sequence[Factor]) -> Array:
-    """The gradient S with Y S + S Y = R, see backward.implicit.law. Raises as `iterate` does."""
+def lyapunov(
+    root: Root, function: Function, g: Array, factors: Sequence[Factor],
+    operands: Operands | None = None,
+) -> Array:  # fmt: skip
+    """The gradient S with Y S + S Y = R, see backward.implicit.law. As `iterate` otherwise."""
     if root.sqrt is None or (function == "isqrt" and root.isqrt is None):
         raise Unsupported(f"this forward does not yield what the gradient of {function} needs")
     y = _batch(root.sqrt)
     z = _batch(root.isqrt).flat if function == "isqrt" else None
     s, schedule = _empty(y), packed(tuple(factors), "min_ws_minc", y.dtype)
-    arguments = [y.flat, z, _batch(g).flat, s, schedule]
-    _run("lyapunov", y, factors, arguments, epsilon=True)
+    given = [y.flat, z, _batch(g).flat, s]
+    _run("lyapunov", y, given, [schedule.values], schedule, operands)
     return _given(s, y)
 
 
@@ -68,7 +83,7 @@ def jacobi(a: Array, wanted: Wanted) -> Root:
     pairs = "eigen" in wanted
     v = _empty(batch) if pairs else None
     w = namespace(a).empty_like(batch.flat[..., 0]) if pairs else None
-    _run("jacobi", batch, (), [batch.flat, sqrt, isqrt, w, v], epsilon=True)
+    _run("jacobi", batch, [batch.flat, sqrt, isqrt, w, v], [])
     eigen = (w.reshape(batch.shape[:-1]), _given(v, batch)) if w is not None else None
     return Root(sqrt=_given(sqrt, batch), isqrt=_given(isqrt, batch), eigen=eigen)
 
@@ -80,15 +95,15 @@ def loewner(eigen: tuple[Array, Array], function: Function, g: Array) -> Array:
     s = _empty(batch)
     values = _contiguous(w.reshape(-1, batch.n))
     inverse = np.int32(function == "isqrt")
-    _run("loewner", batch, (), [values, batch.flat, _batch(g).flat, s, inverse])
+    _run("loewner", batch, [values, batch.flat, _batch(g).flat, s], [inverse])
     return _given(s, batch)
 
 
 @lru_cache(maxsize=256)  # a method asks in every call, which is timed
-def packed(factors: tuple[Factor, ...], norm: str, dtype: str) -> np.ndarray:
-    """A schedule as the kernels' struct Schedule, (1,), which goes to a launch by value.
+def packed(factors: tuple[Factor, ...], norm: str, dtype: str) -> Schedule:
+    """A schedule for the kernels.
 
-    Raises Unsupported for more steps or terms than it holds, and for another norm.
+    Raises Unsupported for more steps or terms than they hold, and for another norm.
     """
     if norm not in NORMS:
         raise Unsupported(f"the kernels know the norms {', '.join(NORMS)}, not {norm}")
@@ -103,31 +118,33 @@ def packed(factors: tuple[Factor, ...], norm: str, dtype: str) -> np.ndarray:
         found["terms"][0, i] = len(factor)
         found["c"][0, i, : len(factor)] = factor
     found.flags.writeable = False
-    return found
+    return Schedule(found, len(factors), max(map(len, factors), default=0))
 
 
 def _run(
-    family: Family, batch: _Batch, factors: Sequence[Factor], arguments: list[Any],
-    *, epsilon: bool = False,
+    family: Family, batch: _Batch, given: Sequence[Array | None], values: Sequence[Any],
+    schedule: Schedule = _NONE, operands: Operands | None = None,
 ) -> None:  # fmt: skip
-    """Plan and launch, with the sizes that every kernel takes last; nothing for an empty batch."""
-    driver = driver_of(batch.flat)
-    count = int(batch.flat.shape[0])
-    terms = max(map(len, factors), default=0)
-    steps = len(factors) if family in ("iterate", "lyapunov") else 1
-    launch = plan(family, batch.n, count, batch.dtype, driver.limits, terms=terms, steps=steps)
-    if count == 0:
-        return
-    sizes = [np.int32(batch.n), np.int32(count)]
-    if epsilon:
-        sizes.append(np.dtype(batch.dtype).type(arrays.epsilon(batch.flat)))
-    driver.launch(launch, [*arguments, *sizes])
+    """Plan and launch; nothing for an empty batch. given: the kernel's arrays, then its values."""
+    driver, count = driver_of(batch.flat), batch.flat.shape[0]
+    launch = plan(family, batch.n, count, batch.dtype, driver.limits, terms=schedule.terms,
+                  steps=schedule.steps, operands=operands)  # fmt: skip
+    if count:
+        driver.launch(launch, given, [*values, *_sizes(family, batch.n, count, batch.dtype)])
+
+
+@lru_cache(maxsize=256)
+def _sizes(family: Family, n: int, count: int, dtype: str) -> tuple[Any, ...]:
+    """What every kernel takes last; they know how their numbers round where they ask."""
+    sizes = np.int32(n), np.int32(count)
+    return sizes if family == "loewner" else (*sizes, np.finfo(dtype).eps)
 
 
 def _batch(a: Array) -> _Batch:
     shape = tuple(a.shape)
     n = shape[-1]
-    return _Batch(_contiguous(a.reshape(-1, n, n) if n else a), shape)
+    flat = a if len(shape) == 3 else a.reshape(-1, n, n) if n else a
+    return _Batch(_contiguous(flat), shape, arrays.dtype_name(a))
 
 
 def _contiguous(x: Array) -> Array:
@@ -139,4 +156,5 @@ def _empty(batch: _Batch) -> Array:
 
 
 def _given(flat: Array | None, batch: _Batch) -> Any:
-    return None if flat is None else flat.reshape(batch.shape)
+    """As it was asked for."""
+    return flat if flat is None or len(batch.shape) == 3 else flat.reshape(batch.shape)

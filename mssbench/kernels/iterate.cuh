@@ -7,7 +7,8 @@
 // are kept symmetric to the last bit: of each the upper triangle is computed and mirrored, which saves
 // a third of the products. T and the powers in it are computed in full: mirrored as well, errors grow
 // in every step from condition 34 on, and within minimax factors at once.
-#include "common.cuh"
+#include "threads.cuh"
+#include "warps.cuh"
 
 #define MSS_MOST_STEPS 32
 #define MSS_MOST_TERMS 5
@@ -20,33 +21,34 @@ struct Schedule {
 };
 
 // Y, Z and T, and W² where a factor has degree 4 in W.
-template <int N, int R, int BUFFERS>
+template <class E, int BUFFERS>
 __device__ constexpr int iterate_numbers() {  // of shared memory, of one matrix
-  return BUFFERS * Tiles<N, R>::MATRIX + Tiles<N, R>::SCRATCH;
+  return BUFFERS * E::MATRIX + E::SCRATCH;
 }
 
-template <typename T, int N, int R, int MPB, int BUFFERS>
+template <class E, int MPB, int BUFFERS, typename T = typename E::Number>
 __device__ __forceinline__ void iterate(const T* __restrict__ A, T* __restrict__ Yout, T* __restrict__ Zout,
-                        const Schedule<T>& s, int n, int batch, T epsilon) {
-  using Tile = Tiles<N, R>;
-  constexpr int LD = Tile::LD, THREADS = Tile::THREADS, EDGE = Tile::EDGE, UPPER = Tile::UPPER;
+                                        const Schedule<T>& s, int n, int batch, T epsilon) {
+  using Tile = typename E::Tile;
+  constexpr int N = E::SIZE, R = E::R, LD = E::LD, THREADS = E::THREADS, EDGE = E::EDGE;
   MSS_DYNAMIC_SHARED(T, shared);
   const int local = threadIdx.x / THREADS, t = threadIdx.x % THREADS;
   const int m = blockIdx.x * MPB + local;
   const bool live = m < batch;
-  T* const Y = shared + local * iterate_numbers<N, R, BUFFERS>();
-  T* const Z = Y + Tile::MATRIX;
-  T* const P = Z + Tile::MATRIX;  // W = Z Y, then T
-  T* const Q = P + (BUFFERS - 3) * Tile::MATRIX;  // W², if there is a fourth
-  T* const scratch = Y + BUFFERS * Tile::MATRIX;
+  T* const Y = shared + local * iterate_numbers<E, BUFFERS>();
+  T* const Z = Y + E::MATRIX;
+  T* const P = Z + E::MATRIX;  // W = Z Y, then T
+  T* const Q = P + (BUFFERS - 3) * E::MATRIX;  // W², if there is a fourth
+  T* const scratch = Y + BUFFERS * E::MATRIX;
   const T* const a = A + (long long)(live ? m : 0) * n * n;
 
-  // Full products: tile (wi, wj) for the first EDGE² threads. Upper triangles: Y's for the first half
-  // of the threads, Z's for the second.
-  const bool full = t < EDGE * EDGE, first_half = t < UPPER;
-  const int wi = t / EDGE * R, wj = t % EDGE * R;
+  // Full products: tile (wi, wj) for the first EDGE² workers. Upper triangles: Y's for the first half
+  // of them, Z's for the second.
+  const int worker = E::worker(t);
+  const bool full = worker < EDGE * EDGE, first_half = worker < E::UPPER;
+  const int wi = worker / EDGE * R, wj = worker % EDGE * R;
   int i0, j0;
-  upper_tile<EDGE>(first_half ? t : t - UPPER, i0, j0);
+  upper_tile<EDGE>(first_half ? worker : worker - E::UPPER, i0, j0);
   i0 *= R;
   j0 *= R;
 
@@ -60,7 +62,7 @@ __device__ __forceinline__ void iterate(const T* __restrict__ A, T* __restrict__
     Y[i * LD + j] = x;
   }
   MSS_BARRIER(LOADED);
-  const T bound = upper_bound<T, N, R>(Y, scratch, t, n, s.norm, epsilon);
+  const T bound = upper_bound<E>(Y, scratch, t, n, s.norm, epsilon);
   const T c = bound > T(0) ? bound : T(1);
   const T root_c = sqrt(bound) * root_p;  // 0 for a zero matrix, whose root is 0
   for (int e = t; e < n * n; e += THREADS) Y[e / n * LD + e % n] /= c;
@@ -72,73 +74,57 @@ __device__ __forceinline__ void iterate(const T* __restrict__ A, T* __restrict__
     const T* const h = s.c[k];
     const T* const W = first ? Y : P;
     if (full && (!first || terms == 2)) {
-      T acc[R][R] = {};
+      Tile w;
       if (first) {
-#pragma unroll
-        for (int x = 0; x < R; ++x)
-#pragma unroll
-          for (int y = 0; y < R; ++y) acc[x][y] = Y[(wi + x) * LD + wj + y];
+        E::each(w, [&](int x, int y, T& value) { value = Y[(wi + x) * LD + wj + y]; });
       } else {
-        multiply<T, N, R>(Z, Y, wi, wj, acc);
+        E::add(Z, Y, MSS_SYMMETRIC, wi, wj, w);
       }
-      if (terms == 2) {
-#pragma unroll
-        for (int x = 0; x < R; ++x)
-#pragma unroll
-          for (int y = 0; y < R; ++y) acc[x][y] = fma(h[1], acc[x][y], wi + x == wj + y ? h[0] : T(0));
-      }
-      put<T, N, R>(P, wi, wj, acc);
+      if (terms == 2)
+        E::each(w, [&](int x, int y, T& value) { value = fma(h[1], value, wi + x == wj + y ? h[0] : T(0)); });
+      E::put(P, wi, wj, w);
     }
     MSS_BARRIER(FACTOR_ARGUMENT);
     if (terms > 2) {
-      T acc[R][R] = {};
+      Tile f;
       if (BUFFERS > 3 && terms == 5) {
         if (full) {
-          multiply<T, N, R>(W, W, wi, wj, acc);
-          put<T, N, R>(Q, wi, wj, acc);
+          E::add(W, W, MSS_GENERAL, wi, wj, f);
+          E::put(Q, wi, wj, f);
         }
         MSS_BARRIER(FACTOR_SQUARE);
         if (full) {
-#pragma unroll
-          for (int x = 0; x < R; ++x)
-#pragma unroll
-            for (int y = 0; y < R; ++y) {
-              const int at = (wi + x) * LD + wj + y;
-              acc[x][y] = fma(h[1], W[at], wi + x == wj + y ? h[0] : T(0));
-              acc[x][y] = fma(h[2], Q[at], acc[x][y]);
-            }
-          multiply_sum<T, N, R>(h[3], W, h[4], Q, Q, wi, wj, acc);
+          E::each(f, [&](int x, int y, T& value) {
+            const int at = (wi + x) * LD + wj + y;
+            value = fma(h[1], W[at], wi + x == wj + y ? h[0] : T(0));
+            value = fma(h[2], Q[at], value);
+          });
+          E::add_sum(h[3], W, h[4], Q, Q, wi, wj, f);
         }
       } else if (full) {
-        multiply<T, N, R>(W, W, wi, wj, acc);
-#pragma unroll
-        for (int x = 0; x < R; ++x)
-#pragma unroll
-          for (int y = 0; y < R; ++y) {
-            const T linear = fma(h[1], W[(wi + x) * LD + wj + y], wi + x == wj + y ? h[0] : T(0));
-            acc[x][y] = fma(h[2], acc[x][y], linear);
-          }
+        E::add(W, W, MSS_GENERAL, wi, wj, f);
+        E::each(f, [&](int x, int y, T& value) {
+          const T linear = fma(h[1], W[(wi + x) * LD + wj + y], wi + x == wj + y ? h[0] : T(0));
+          value = fma(h[2], value, linear);
+        });
       }
       MSS_BARRIER(FACTOR_READ);  // of W, which T replaces
-      if (full) put<T, N, R>(P, wi, wj, acc);
+      if (full) E::put(P, wi, wj, f);
       MSS_BARRIER(FACTOR);
     }
     const bool wanted = !last || (first_half ? Yout : Zout) != nullptr;
-    T acc[R][R] = {};
+    Tile next;
     if (wanted) {
       if (first_half) {
-        multiply<T, N, R>(Y, P, i0, j0, acc);
+        E::add(Y, P, MSS_GENERAL, i0, j0, next);
       } else if (first) {
-#pragma unroll
-        for (int x = 0; x < R; ++x)
-#pragma unroll
-          for (int y = 0; y < R; ++y) acc[x][y] = P[(i0 + x) * LD + j0 + y];
+        E::each(next, [&](int x, int y, T& value) { value = P[(i0 + x) * LD + j0 + y]; });
       } else {
-        multiply<T, N, R>(P, Z, i0, j0, acc);
+        E::add(P, Z, MSS_SYMMETRIC, i0, j0, next);
       }
     }
     MSS_BARRIER(STEP_READ);
-    if (wanted) put_mirrored<T, N, R>(first_half ? Y : Z, i0, j0, T(1), acc);
+    if (wanted) put_mirrored<E>(first_half ? Y : Z, i0, j0, T(1), next);
     MSS_BARRIER(STEP);
   }
 
@@ -150,9 +136,9 @@ __device__ __forceinline__ void iterate(const T* __restrict__ A, T* __restrict__
   }
 }
 
-#define MSS_ITERATE(name, bounds, T, N, R, MPB, BUFFERS)                                    \
-  extern "C" __global__ void __launch_bounds__ bounds                                       \
-      mss_iterate_##name(const T* A, T* Y, T* Z, const Schedule<T> s, int n, int batch,     \
-                         T epsilon) {                                                       \
-    iterate<T, N, R, MPB, BUFFERS>(A, Y, Z, s, n, batch, epsilon);                          \
+// MSS_ITERATE(name, bounds, number, matrices of a block, buffers, engine)
+#define MSS_ITERATE(name, bounds, T, MPB, BUFFERS, ...)                                            \
+  extern "C" __global__ void __launch_bounds__ bounds mss_iterate_##name(                          \
+      const T* A, T* Y, T* Z, const Schedule<T> s, int n, int batch, T epsilon) {                  \
+    iterate<__VA_ARGS__, MPB, BUFFERS>(A, Y, Z, s, n, batch, epsilon);                             \
   }

@@ -9,7 +9,7 @@
 #define MSS_MOST_SWEEPS 16
 
 template <int N>
-__device__ constexpr int jacobi_numbers() {  // of shared memory, of one matrix: A, V, rotations, a flag
+__device__ constexpr int jacobi_numbers() {  // of shared memory, of one matrix: A, V, rotations, two flags
   return 2 * N * (N + 4) + 2 * N + 4;
 }
 
@@ -48,7 +48,9 @@ __device__ __forceinline__ void jacobi(const T* __restrict__ A, T* __restrict__ 
   T* const sine = V + N * LD;
   T* const half = sine + HALF;  // the tangent of half the angle
   T* const tangent = half + HALF;
-  T* const turned = sine + 2 * N;  // the last sweep in which a pair was, from 1
+  // The last even and the last odd sweep in which a pair was turned, from 1. Two, as who is ahead is in
+  // the next sweep while others still read of this one.
+  T* const turned = sine + 2 * N;
   const T* const a = A + (long long)(live ? m : 0) * n * n;
 
   T p, root_p;
@@ -61,7 +63,7 @@ __device__ __forceinline__ void jacobi(const T* __restrict__ A, T* __restrict__ 
       x = T(0.5) * (a[(long long)i * n + j] / p + a[(long long)j * n + i] / p);
     M[i * LD + j] = x;
   }
-  if (t == 0) *turned = T(0);
+  if (t < 2) turned[t] = T(0);
   MSS_BARRIER(LOADED);
 
   for (int sweep = 0; sweep < MSS_MOST_SWEEPS; ++sweep) {
@@ -78,7 +80,7 @@ __device__ __forceinline__ void jacobi(const T* __restrict__ A, T* __restrict__ 
           const T c = T(1) / sqrt(fma(tan, tan, T(1)));
           s = tan * c;
           h = s / (T(1) + c);
-          *turned = T(sweep + 1);  // by whichever thread: they all write the same
+          turned[sweep % 2] = T(sweep + 1);  // by whichever thread: they all write the same
         }
         sine[k] = s;
         half[k] = h;
@@ -116,11 +118,10 @@ __device__ __forceinline__ void jacobi(const T* __restrict__ A, T* __restrict__ 
       }
       MSS_BARRIER(ROTATED);
     }
-    // In any matrix of the block, so that all threads stay together. The number only grows: who is
-    // ahead, and in the next sweep already, changes no answer.
+    // in any matrix of the block, so that all threads stay together
     bool more = false;
     for (int k = 0; k < MPB; ++k)
-      more = more || *(turned + (k - local) * jacobi_numbers<N>()) > T(sweep);
+      more = more || turned[sweep % 2 + (k - local) * jacobi_numbers<N>()] > T(sweep);
     if (!more) break;
   }
 
@@ -154,7 +155,7 @@ __device__ __forceinline__ void jacobi(const T* __restrict__ A, T* __restrict__ 
       Vout[(long long)m * n * n + e] = V[e / n * LD + e % n];
 }
 
-#define MSS_JACOBI(name, bounds, T, N, THREADS, MPB)                                              \
+#define MSS_JACOBI(name, bounds, T, MPB, N, THREADS)                                              \
   extern "C" __global__ void __launch_bounds__ bounds                                             \
       mss_jacobi_##name(const T* A, T* Y, T* Z, T* W, T* V, int n, int batch, T epsilon) {        \
     jacobi<T, N, THREADS, MPB>(A, Y, Z, W, V, n, batch, epsilon);                                 \

@@ -1,11 +1,11 @@
 // The gradient in the eigenbasis, in one launch: S = V (L ∘ (Vᵀ G V)) Vᵀ with d = √w and
 // L_ij = 1 / (d_i + d_j) for the root, -1 / (d_i d_j (d_i + d_j)) for the inverse root, and 0 where that
 // would be infinite (Daleckii & Krein 1965; Higham, Functions of Matrices, SIAM 2008, Theorem 3.11).
-#include "common.cuh"
+#include "threads.cuh"
 
-template <int N, int R>
+template <class E>
 __device__ constexpr int loewner_numbers() {  // of shared memory, of one matrix: V, Vᵀ, two products, d
-  return 4 * Tiles<N, R>::MATRIX + N;
+  return 4 * E::MATRIX + E::SIZE;
 }
 
 template <typename T>
@@ -17,25 +17,27 @@ __device__ __forceinline__ T divided(T di, T dj, int inverse) {
   return di == T(0) || dj == T(0) ? T(0) : T(-1) / (di * dj * (di + dj));
 }
 
-template <typename T, int N, int R, int MPB>
+template <class E, int MPB, typename T = typename E::Number>
 __device__ __forceinline__ void loewner(const T* __restrict__ Win, const T* __restrict__ Vin,
-                        const T* __restrict__ G, T* __restrict__ S, int inverse, int n, int batch) {
-  using Tile = Tiles<N, R>;
-  constexpr int LD = Tile::LD, THREADS = Tile::THREADS, EDGE = Tile::EDGE, UPPER = Tile::UPPER;
+                                        const T* __restrict__ G, T* __restrict__ S, int inverse, int n,
+                                        int batch) {
+  using Tile = typename E::Tile;
+  constexpr int N = E::SIZE, R = E::R, LD = E::LD, THREADS = E::THREADS, EDGE = E::EDGE, UPPER = E::UPPER;
   MSS_DYNAMIC_SHARED(T, shared);
   const int local = threadIdx.x / THREADS, t = threadIdx.x % THREADS;
   const int m = blockIdx.x * MPB + local;
   const bool live = m < batch;
   const long long at = (long long)(live ? m : 0) * n * n;
-  T* const V = shared + local * loewner_numbers<N, R>();
-  T* const VT = V + Tile::MATRIX;
-  T* const X = VT + Tile::MATRIX;
-  T* const W = X + Tile::MATRIX;
-  T* const d = W + Tile::MATRIX;
-  const bool full = t < EDGE * EDGE;
-  const int wi = t / EDGE * R, wj = t % EDGE * R;
+  T* const V = shared + local * loewner_numbers<E>();
+  T* const VT = V + E::MATRIX;
+  T* const X = VT + E::MATRIX;
+  T* const W = X + E::MATRIX;
+  T* const d = W + E::MATRIX;
+  const int worker = E::worker(t);
+  const bool full = worker < EDGE * EDGE, upper = worker < UPPER;
+  const int wi = worker / EDGE * R, wj = worker % EDGE * R;
   int i0, j0;
-  upper_tile<EDGE>(t < UPPER ? t : 0, i0, j0);
+  upper_tile<EDGE>(upper ? worker : 0, i0, j0);
   i0 *= R;
   j0 *= R;
 
@@ -53,39 +55,37 @@ __device__ __forceinline__ void loewner(const T* __restrict__ Win, const T* __re
   }
   MSS_BARRIER(LOADED);
   if (full) {
-    T acc[R][R] = {};
-    multiply<T, N, R>(VT, X, wi, wj, acc);
-    put<T, N, R>(W, wi, wj, acc);
+    Tile half;
+    E::add(VT, X, MSS_SYMMETRIC, wi, wj, half);
+    E::put(W, wi, wj, half);
   }
   MSS_BARRIER(HALFWAY);
-  if (t < UPPER) {  // X has no reader any more
-    T acc[R][R] = {};
-    multiply<T, N, R>(W, V, i0, j0, acc);
-#pragma unroll
-    for (int x = 0; x < R; ++x)
-#pragma unroll
-      for (int y = 0; y < R; ++y) acc[x][y] *= divided(d[i0 + x], d[j0 + y], inverse);
-    put_mirrored<T, N, R>(X, i0, j0, T(1), acc);
+  if (upper) {  // X has no reader any more
+    Tile inner;
+    E::add(W, V, MSS_GENERAL, i0, j0, inner);
+    E::each(inner, [&](int x, int y, T& value) { value *= divided(d[i0 + x], d[j0 + y], inverse); });
+    put_mirrored<E>(X, i0, j0, T(1), inner);
   }
   MSS_BARRIER(DIVIDED);
   if (full) {
-    T acc[R][R] = {};
-    multiply<T, N, R>(V, X, wi, wj, acc);
-    put<T, N, R>(W, wi, wj, acc);
+    Tile half;
+    E::add(V, X, MSS_SYMMETRIC, wi, wj, half);
+    E::put(W, wi, wj, half);
   }
   MSS_BARRIER(BACK);
-  if (t < UPPER) {
-    T acc[R][R] = {};
-    multiply<T, N, R>(W, VT, i0, j0, acc);
-    put_mirrored<T, N, R>(X, i0, j0, T(1), acc);
+  if (upper) {
+    Tile whole;
+    E::add(W, VT, MSS_GENERAL, i0, j0, whole);
+    put_mirrored<E>(X, i0, j0, T(1), whole);
   }
   MSS_BARRIER(DONE);
   if (!live) return;
   for (int e = t; e < n * n; e += THREADS) S[at + e] = X[e / n * LD + e % n];
 }
 
-#define MSS_LOEWNER(name, bounds, T, N, R, MPB)                                                  \
-  extern "C" __global__ void __launch_bounds__ bounds                                            \
-      mss_loewner_##name(const T* W, const T* V, const T* G, T* S, int inverse, int n, int batch) { \
-    loewner<T, N, R, MPB>(W, V, G, S, inverse, n, batch);                                        \
+// MSS_LOEWNER(name, bounds, number, matrices of a block, engine)
+#define MSS_LOEWNER(name, bounds, T, MPB, ...)                                                      \
+  extern "C" __global__ void __launch_bounds__ bounds mss_loewner_##name(                           \
+      const T* W, const T* V, const T* G, T* S, int inverse, int n, int batch) {                    \
+    loewner<__VA_ARGS__, MPB>(W, V, G, S, inverse, n, batch);                                       \
   }

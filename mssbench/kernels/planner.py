@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mssbench.errors import Unsupported
-from mssbench.kernels.variants import MOST_STEPS, TERMS, VARIANTS, Family, Variant
+from mssbench.kernels.variants import MOST_STEPS, TERMS, VARIANTS, Family, Operands, Variant
 
 _RESERVED = 1024  # bytes of shared memory that the driver takes of each block
 _MOST_BLOCKS = 2**31 - 1  # of a grid
 _WARP, _REGISTERS_AT_ONCE = 32, 256  # registers are given to a warp in such portions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # asked for in every call, so known by identity
 class Limits:
     """What a kind of GPU has, of which a launch may not ask more."""
 
@@ -24,16 +24,17 @@ class Limits:
     registers_per_processor: int
     blocks_per_processor: int
     processors: int = 1
+    tensor_cores: bool = True  # of tf32 and bfloat16: sm_80 and later
 
 
-def _kib(block: int, processor: int, threads: int, blocks: int) -> Limits:
-    return Limits(1024 * block, 1024 * processor, threads, 65536, blocks)
+def _kib(block: int, processor: int, threads: int, blocks: int, **more: bool) -> Limits:
+    return Limits(1024 * block, 1024 * processor, threads, 65536, blocks, **more)
 
 
 # CUDA C++ Programming Guide, Technical Specifications per Compute Capability; only a device
 # knows how many processors it has.
 LIMITS = {
-    "sm_75": _kib(64, 64, 1024, 16),
+    "sm_75": _kib(64, 64, 1024, 16, tensor_cores=False),
     "sm_80": _kib(163, 164, 2048, 32),
     "sm_86": _kib(99, 100, 1536, 16),
     "sm_90": _kib(227, 228, 2048, 32),
@@ -64,9 +65,11 @@ def plan(
     *,
     terms: int = 0,
     steps: int = 1,
+    operands: Operands | None = None,
 ) -> Launch:
     """The launch for `batch` matrices of n rows. terms: the most of any factor of the schedule.
 
+    operands: of products on tensor cores; None: by fma.
     Raises Unsupported with the reason where no variant serves: the size, the shared memory of the
     device, or a schedule that has more than a kernel holds.
     """
@@ -77,18 +80,24 @@ def plan(
         raise Unsupported(f"kernels take factors of degree 3, 5 and 9: one has degree {degree}")
     if family == "lyapunov" and terms > 3:
         raise Unsupported("the gradient's kernel takes factors of degree 3 and 5")
-    return _planned(family, n, batch, dtype, limits, terms, VARIANTS)
+    if operands and not limits.tensor_cores:
+        raise Unsupported("this GPU has no tensor cores for tf32 and bfloat16")
+    return _planned(family, n, batch, dtype, limits, terms, operands)
 
 
 @lru_cache(maxsize=1024)  # a method asks in every call, which is timed
 def _planned(
     family: Family, n: int, batch: int, dtype: str, limits: Limits, terms: int,
-    variants: tuple[Variant, ...],
+    operands: Operands | None,
 ) -> Launch:  # fmt: skip
-    known = [v for v in variants if (v.family, v.dtype) == (family, dtype)]
+    asked = (family, dtype, operands)
+    known = [v for v in VARIANTS if (v.family, v.dtype, v.operands) == asked]
     if not known:
-        raise Unsupported(f"kernels compute in float32 and float64, not in {dtype}")
+        able_to = "float32 on tensor cores" if operands else "float32 and float64"
+        raise Unsupported(f"kernels compute in {able_to}, not in {dtype}")
     able = [v for v in known if v.buffers > 3 or terms < 5] if family == "iterate" else known
+    if not able:
+        raise Unsupported(f"kernels with {operands} take factors of degree 3 and 5")
     large = [v for v in able if v.size >= n]
     if not large:
         most = max(v.size for v in able)

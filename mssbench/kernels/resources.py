@@ -1,11 +1,12 @@
 """What a kernel takes of a real GPU, from the compiler for it; no GPU is needed.
 
 pip install cuda-core nvidia-cuda-nvrtc
-python -m mssbench.kernels.resources sm_90
+python -m mssbench.kernels.resources sm_90           # or --json, for sm_80, 90, 100 and 120
 """
 
 import importlib
 import io
+import json
 import re
 import subprocess
 import sys
@@ -17,8 +18,8 @@ from typing import Any, NamedTuple
 from mssbench.errors import NotInstalled
 from mssbench.kernels.planner import LIMITS, blocks_at_once
 from mssbench.kernels.source import OPTIONS, source
-from mssbench.kernels.tensor_cores import Operands, Shape, constants
-from mssbench.kernels.variants import VARIANTS, Variant
+from mssbench.kernels.triton_roots import Shape, constants
+from mssbench.kernels.variants import VARIANTS, Operands, Variant
 from mssbench.schedules import Factor
 
 _REPORT = re.compile(
@@ -74,7 +75,7 @@ class Taken(NamedTuple):
 def compile_triton(
     shape: Shape, factors: Sequence[Factor], operands: Operands, capability: int
 ) -> Taken:
-    """Compile the kernel of tensor_cores.py for sm_<capability>.
+    """Compile the kernel of triton_iterate.py for sm_<capability>.
 
     Raises NotInstalled without Triton.
     """
@@ -106,7 +107,9 @@ def table(arch: str, variants: Iterable[Variant] = VARIANTS) -> dict[str, dict[s
     limits = LIMITS[arch]
     found = {}
     for variant in variants:
-        if variant.shared_bytes > limits.shared_per_block:
+        if variant.shared_bytes > limits.shared_per_block or (
+            variant.operands and not limits.tensor_cores
+        ):
             continue
         taken = compile_for(variant, arch)
         blocks = blocks_at_once(variant, taken.registers, limits)
@@ -118,7 +121,11 @@ def table(arch: str, variants: Iterable[Variant] = VARIANTS) -> dict[str, dict[s
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--json"]:
+        tables = {arch: table(arch) for arch in ("sm_80", "sm_90", "sm_100", "sm_120")}
+        print(json.dumps(tables, indent=1))
+        raise SystemExit
     for arch in sys.argv[1:] or list(LIMITS):
         print(arch)
         for symbol, row in table(arch).items():
-            print(f"  {symbol:26} " + "  ".join(f"{k} {v}" for k, v in row.items()))
+            print(f"  {symbol:30} " + "  ".join(f"{k} {v}" for k, v in row.items()))

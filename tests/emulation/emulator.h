@@ -3,6 +3,8 @@
 // Every thread of a block is a fiber that runs from barrier to barrier; in which order, the test says,
 // so a barrier that is missing changes the answer. Shared memory is NaN at first, and fenced. Threads
 // that wait at different barriers, or not at all, are an error, as is a block that no GPU would take.
+// The threads of a warp meet in each instruction of its tensor cores, and go from barrier to barrier
+// before another warp does.
 #pragma once
 #include <ucontext.h>
 
@@ -32,19 +34,38 @@ namespace emulated {
 constexpr size_t STACK = 64 * 1024, FENCE = 64;
 constexpr unsigned char POISON = 0xFF;  // bytes of a NaN
 
+constexpr unsigned WARP = 32;
+
 struct Fiber {
   ucontext_t context;
   std::unique_ptr<char[]> stack;
-  const char* waits_at = nullptr;  // the name of a barrier
+  const char* waits_at = nullptr;  // the name of a barrier, or of an instruction of the warp
   bool done = false;
+};
+
+struct Warp {
+  const void* given[WARP];  // by each of its threads, to the instruction in which they meet
+  unsigned arrived = 0;
+  bool meets = false;  // in this block
 };
 
 struct Block {
   ucontext_t scheduler;
   std::vector<Fiber> fibers;
+  std::vector<Warp> warps;
   std::vector<unsigned char> shared;
   std::function<void()> body;
   unsigned thread = 0, index = 0;
+  std::string error;  // found by a fiber, from whose stack nothing can be thrown
+
+  // Run a thread to where it waits; whether it could.
+  bool advance(unsigned i) {
+    if (fibers[i].done || fibers[i].waits_at != nullptr) return false;
+    thread = i;
+    swapcontext(&scheduler, &fibers[i].context);
+    if (!error.empty()) throw std::runtime_error(error);
+    return true;
+  }
 };
 
 inline Block* block = nullptr;
@@ -57,6 +78,30 @@ inline void barrier(const char* name) {
   swapcontext(&mine.context, &block->scheduler);
 }
 
+// The last thread of a warp that arrives does the work of all; the others wait for it.
+template <class Work>
+void meet(const char* name, const void* mine, Work&& work) {
+  const unsigned thread = block->thread, first = thread / WARP * WARP;
+  Warp& warp = block->warps[thread / WARP];
+  warp.given[thread % WARP] = mine;
+  warp.meets = true;
+  if (++warp.arrived < WARP) {
+    block->fibers[thread].waits_at = name;
+    swapcontext(&block->fibers[thread].context, &block->scheduler);
+    return;
+  }
+  work(warp.given);
+  warp.arrived = 0;
+  for (unsigned i = first; i < first + WARP; ++i) {
+    Fiber& f = block->fibers[i];
+    if (i != thread && (f.waits_at == nullptr || std::strcmp(f.waits_at, name) != 0)) {
+      block->error = std::string("the threads of a warp part at ") + name;
+      swapcontext(&block->fibers[thread].context, &block->scheduler);  // for good
+    }
+    f.waits_at = nullptr;
+  }
+}
+
 inline void begin() {
   block->body();
   block->fibers[block->thread].done = true;
@@ -67,6 +112,7 @@ inline void begin() {
 inline void run_block(Block& b, unsigned index, size_t bytes, unsigned order) {
   b.index = index;
   b.shared.assign(bytes + 2 * FENCE, POISON);
+  for (Warp& warp : b.warps) warp = Warp();
   std::vector<unsigned> turns(b.fibers.size());
   for (unsigned i = 0; i < turns.size(); ++i) {
     turns[i] = i;
@@ -83,16 +129,24 @@ inline void run_block(Block& b, unsigned index, size_t bytes, unsigned order) {
   std::mt19937 random(order);
   for (;;) {
     if (order > 1) std::shuffle(turns.begin(), turns.end(), random);
+    bool ran = false;
     for (unsigned i : turns) {
-      b.thread = i;
-      swapcontext(&b.scheduler, &b.fibers[i].context);
+      bool more = b.advance(i);
+      ran = ran || more;
+      while (more && b.warps[i / WARP].meets) {  // who has met in it goes on together
+        more = false;
+        for (unsigned other : turns)
+          if (other / WARP == i / WARP) more = b.advance(other) || more;
+      }
     }
+    if (ran) continue;
     const Fiber& first = b.fibers[0];
     for (const Fiber& f : b.fibers)
       if (f.done != first.done || (!f.done && std::strcmp(f.waits_at, first.waits_at) != 0))
         throw std::runtime_error(std::string("threads part at the barrier ") +
                                  (f.done ? first.waits_at : f.waits_at));
     if (first.done) break;
+    for (Fiber& f : b.fibers) f.waits_at = nullptr;
   }
   for (size_t i = 0; i < FENCE; ++i)
     if (b.shared[i] != POISON || b.shared[FENCE + bytes + i] != POISON)
@@ -106,6 +160,7 @@ void launch(unsigned blocks, unsigned threads, size_t bytes, unsigned order, Ker
   Block b;
   b.fibers.resize(threads);
   for (Fiber& f : b.fibers) f.stack.reset(new char[STACK]);
+  b.warps.resize((threads + WARP - 1) / WARP);
   b.body = kernel;
   block = &b;
   for (unsigned i = 0; i < blocks; ++i) run_block(b, i, bytes, order);

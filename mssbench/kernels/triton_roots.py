@@ -8,15 +8,14 @@ import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from mssbench.arrays import Array, dtype_name, namespace
 from mssbench.errors import NotInstalled, Unsupported
-from mssbench.kernels.variants import Norm
+from mssbench.kernels.variants import Norm, Operands
 from mssbench.registry import Root, Wanted
 from mssbench.schedules import Factor
 
-Operands: TypeAlias = Literal["tf32x3", "tf32", "bfloat16"]
 _MOST_TERMS = 3
 
 

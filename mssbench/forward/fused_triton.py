@@ -1,0 +1,46 @@
+"""Square root by the coupled iteration on tensor cores, in one kernel in Triton."""
+
+from typing import Literal
+
+from mssbench.arrays import Array
+from mssbench.coupled import products
+from mssbench.kernels import factors, triton_roots
+from mssbench.kernels.variants import Norm, Operands
+from mssbench.registry import Root, Wanted, register_forward
+from mssbench.schedules import taylor
+
+
+@register_forward(
+    cite="this project: the schedule of minimax; three products in tf32 for one in float32: Ootomo "
+    "& Yokota, Int. J. High Perform. Comput. Appl. 36 (2022)",
+    products=lambda degree, iterations, finish, norm, **_: products(
+        [taylor(degree)] * (iterations + finish) if iterations else [taylor(3)] * max(finish, 1),
+        norm,
+    ),
+    libraries=("torch",),
+    precisions=("float32",),
+    opaque=True,
+    launches=1,
+    devices=("cuda",),
+)
+def fused_triton(
+    a: Array,
+    wanted: Wanted,
+    *,
+    degree: Literal[3, 5] = 5,
+    iterations: int = 4,
+    finish: int = 1,
+    norm: Norm = "min_ws_minc",
+    operands: Operands = "tf32x3",
+) -> Root:
+    """One launch in Triton: products of tensor cores, Y, Z and T in registers.
+
+    operands: tf32x3 keeps float32's digits by three products for one; tf32 has 10 bits, and
+    bfloat16 7: their error is what the table says, and a schedule is made for it.
+
+    a: (..., n, n), torch on cuda; n <= 32 with tf32x3, else 64. With `iterations` = 0 the `finish`
+    steps are Newton–Schulz, of degree 3. Raises Unsupported where the kernel does not serve, and
+    NotInstalled without Triton.
+    """
+    chosen = factors.of_roots(degree, iterations, finish, factors.UNIT[operands], a.shape[-1])
+    return triton_roots.iterate(a, chosen, norm, wanted, operands)

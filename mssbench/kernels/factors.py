@@ -1,0 +1,37 @@
+"""The factors that kernels iterate by, for what their products round to."""
+
+from functools import lru_cache
+from math import sqrt
+
+from mssbench.kernels.variants import Operands
+from mssbench.schedules import Factor, plan, taylor
+
+# The unit roundoff of a product by its operands. Three products in tf32 lose a bit of float32.
+UNIT: dict[Operands, float] = {"tf32x3": 2.0**-23, "tf32": 2.0**-11, "bfloat16": 2.0**-8}
+_RIPPLE = 1e-3  # as in minimax
+
+
+@lru_cache(maxsize=256)  # a method asks in every call, which is timed
+def of_roots(degree: int, iterations: int, finish: int, unit: float, n: int) -> tuple[Factor, ...]:
+    """`iterations` minimax factors and `finish` of Taylor, for the widest spectrum they can serve.
+
+    With `iterations` = 0 the others are Newton–Schulz, of degree 3. unit: the roundoff of a product
+    of n rows. Raises Unsupported where the steps cannot complete a schedule.
+    """
+    if iterations == 0:
+        return (taylor(3),) * max(finish, 1)
+    made = plan(degree, iterations, 0.0, finish, error=_RIPPLE * unit, floor=_floor(unit, n))
+    return made.factors
+
+
+@lru_cache(maxsize=256)
+def of_gradient(
+    degree: int, iterations: int, finish: int, unit: float, n: int
+) -> tuple[Factor, ...]:
+    """The same for the sign iteration of the gradient, as in lyapunov_minimax."""
+    return plan(degree, iterations, 0.0, finish, error=2 * unit, floor=_floor(unit, n)).factors
+
+
+def _floor(unit: float, n: int) -> float:
+    """The least √(w/c) that rounding allows, see minimax."""
+    return min(3 * sqrt(unit * sqrt(n)), 0.5)
