@@ -6,6 +6,7 @@ planner.py   which of them serves a batch on a device, or why none does
 source.py    the CUDA C++ of a variant, as one text
 fused.py     roots and gradients of torch and CuPy arrays by these kernels
 driver.py    CuPy: compiles, and launches on the stream of the array's own library
+effort.py    the work of a launch, told to whoever counts
 forecast.py  what the kernels of a suite would take
 resources.py what the compiler says they take
 tensor_cores.py, triton_iterate.py  the iteration on tensor cores, in Triton

@@ -13,6 +13,7 @@ import numpy as np
 from mssbench import arrays
 from mssbench.arrays import Array, namespace
 from mssbench.errors import Unsupported
+from mssbench.kernels import effort
 from mssbench.kernels.driver import driver_of
 from mssbench.kernels.planner import plan
 from mssbench.kernels.variants import MOST_STEPS, MOST_TERMS, Family, Norm
@@ -122,6 +123,8 @@ def _run(
     if epsilon:
         sizes.append(np.dtype(batch.dtype).type(arrays.epsilon(batch.flat)))
     driver.launch(launch, [*arguments, *sizes])
+    if effort.listeners:
+        effort.announce(family, batch.flat, factors, [x is not None for x in arguments])
 
 
 def _batch(a: Array) -> _Batch:
