@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from math import prod
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
-from mssbench.arrays import Array
+from mssbench.arrays import Array, dtype_name
+from mssbench.kernels.effort import Effort, listeners
+from mssbench.registry import Method
 
 # In products of two n x n matrices, 2 n³ flop: LAPACK's operation counts.
 _PRODUCTS = {
@@ -43,30 +46,108 @@ class Counts(NamedTuple):
     flops: float | None  # with an estimate for what is iterative
 
 
-class Blind:
-    """Sees nothing: only torch can be watched."""
+class _Sum:
+    """The work so far, in work on a whole batch. like: (..., n, n), that batch."""
+
+    def __init__(self, like: Array) -> None:
+        self.products = self.certain = self.estimated = 0.0
+        self.operators = 0
+        self.batch, self.n, self.dtype = prod(like.shape[:-2]), like.shape[-1], dtype_name(like)
+        self.thread = get_ident()
+
+    def add(
+        self, products: float, estimated: float, share: float, *, dtype: str, rounded: bool = False
+    ) -> None:
+        """share: of the batch, see `part`. rounded: to fewer digits than those of `dtype`."""
+        self.products += products * share
+        self.estimated += estimated * share
+        self.certain += products * share if dtype == self.dtype and not rounded else 0.0
+
+    def part(self, numbers: int, columns: float) -> float:
+        """The share of the batch that is numbers x columns large: b n² x n is all of it."""
+        whole = self.batch * self.n**3
+        return numbers * columns / whole if whole else 0.0
+
+    def add_launch(self, effort: Effort) -> None:
+        """One operator."""
+        self.operators += 1
+        share = self.part(effort.matrices * effort.n**2, effort.n)
+        self.add(effort.products, effort.estimated, share, dtype=effort.dtype,
+                 rounded=effort.rounded)  # fmt: skip
 
     def counts(self) -> Counts:
-        """Nothing is known."""
-        return Counts(None, None, None, None, None)
+        """Kernels are a profiler's to see, see `launches`."""
+        flops = (self.products + self.estimated) * 2.0 * self.n**3 * self.batch
+        return Counts(self.products, self.certain, self.operators, None, float(flops))
+
+
+class Blind:
+    """Sees kernels of ours that this thread launches inside the block, and nothing else.
+
+    For libraries without a dispatcher that could be asked. like: (b, n, n), the batch.
+    """
+
+    def __init__(self, like: Array) -> None:
+        self._sum = _Sum(like)
+
+    def __enter__(self) -> "Blind":
+        listeners.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        listeners.remove(self)
+
+    def launched(self, effort: Effort) -> None:
+        """See effort.Listener."""
+        if get_ident() == self._sum.thread:
+            self._sum.add_launch(effort)
+
+    def counts(self, *methods: Method) -> Counts:
+        """So far, when these have been called.
+
+        Known only where kernels are all their work: where they declare as many launches as were
+        seen.
+        """
+        due = [0 if _symmetrized(m) else m.launches for m in methods]
+        if not all(due) or sum(due) != self._sum.operators:
+            return Counts(None, None, None, None, None)
+        return self._sum.counts()
+
+
+def _symmetrized(method: Method) -> bool:
+    """Whether it is handed a symmetric part that the library takes before it."""
+    return method.kind == "backward" and not method.symmetrizes
 
 
 class Watch(TorchDispatchMode):
-    """Adds up what torch is asked to do in this thread, inside the block.
+    """Adds up what torch is asked to do inside the block, and what kernels of ours do.
 
-    like: (b, n, n), the batch; a product of k matrices of its size counts k / b.
+    By this thread, and by autograd's for it. like: (b, n, n), the batch; a product of k matrices of
+    its size counts k / b.
     """
 
     def __init__(self, like: Array) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.products = self.certain = self.estimated = 0.0
-        self.operators = 0
-        self._batch, self._n, self._dtype = prod(like.shape[:-2]), like.shape[-1], like.dtype
+        self._sum = _Sum(like)
 
-    def counts(self) -> Counts:
-        """So far. Kernels are a profiler's to see, see `launches`."""
-        flops = (self.products + self.estimated) * 2.0 * self._n**3 * self._batch
-        return Counts(self.products, self.certain, self.operators, None, float(flops))
+    def __enter__(self) -> "Watch":
+        super().__enter__()  # type: ignore[no-untyped-call]
+        listeners.append(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        listeners.remove(self)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+
+    def launched(self, effort: Effort) -> None:
+        """See effort.Listener."""
+        # a backward on a GPU runs in a thread of autograd's, which takes the modes of ours along
+        if get_ident() == self._sum.thread or self in _get_current_dispatch_mode_stack():
+            self._sum.add_launch(effort)
+
+    def counts(self, *_: Method) -> Counts:
+        """So far, whatever was called."""
+        return self._sum.counts()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -75,16 +156,14 @@ class Watch(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if name in _FREE:
             return out
-        self.operators += 1
+        self._sum.operators += 1
         factor, estimate = _PRODUCTS.get(name, 0.0), _ESTIMATED.get(name, 0.0)
         if factor or estimate:
             share, dtype = self._share(name, args, out)
-            self.products += factor * share
-            self.estimated += estimate * share
-            self.certain += factor * share if dtype == self._dtype else 0.0
+            self._sum.add(factor, estimate, share, dtype=dtype)
         return out
 
-    def _share(self, name: str, args: tuple[Any, ...], out: Any) -> tuple[float, Any]:
+    def _share(self, name: str, args: tuple[Any, ...], out: Any) -> tuple[float, str]:
         """The work, in work of the same kind on the whole batch; and the precision it is done in.
 
         That kind is a product, or a solve for as many columns as the matrices have.
@@ -104,8 +183,7 @@ class Watch(TorchDispatchMode):
             columns = (n / 3 + k) * 3 / 4  # of 4/3, a third is the factors' whatever k is
         else:
             columns = float(n)
-        whole = self._batch * self._n**3
-        return (prod(a.shape) * columns / whole if whole else 0.0), a.dtype
+        return self._sum.part(prod(a.shape), columns), dtype_name(a)
 
 
 def launches(call: Callable[[Any], object], prepared: Any) -> int | None:

@@ -1,6 +1,5 @@
 """The work of one call, seen in the running code and never in a timed pass: bytes and counts."""
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -20,8 +19,9 @@ def work(pair: roots.Pair | Applied, library: str, device: str, x: Input) -> dic
     One call for all phases. Results stay alive until the watch has ended, as a caller would keep
     them.
     """
-    counting = counts.Watch(x.a) if library == "torch" else nullcontext(counts.Blind())
+    counting = counts.Watch(x.a) if library == "torch" else counts.Blind(x.a)
     forward_only = pair.backward is None
+    methods = [m for m in (pair.forward, pair.backward) if m]
     with memory.peak(library, device) as peak, counting as watch:
         if forward_only:
             with torch.no_grad():  # inference mode would hide the parts of a composed operation
@@ -30,17 +30,17 @@ def work(pair: roots.Pair | Applied, library: str, device: str, x: Input) -> dic
             prepare, call = calls.calls(pair, library, "backward")
             with memory.saved_for_backward() as saved:
                 recorded = prepare(x)
-            before = watch.counts()
+            before = watch.counts(pair.forward)
             peak.mark()
             kept = call(recorded)
         else:
             assert isinstance(pair, roots.Pair)
             root = pair.keep(x.a)
-            before = watch.counts()
+            before = watch.counts(pair.forward)
             peak.mark()
             kept = explicit(pair, root, x.g)
     del kept
-    after = watch.counts()
+    after = watch.counts(*methods)
     if forward_only:
         return {"forward": {"peak_bytes": peak.whole, **after._asdict()}}
     if library == "torch":

@@ -198,6 +198,24 @@ def test_a_step_is_two_launches(n: int) -> None:
     assert graph["status"] == "ok", graph["reason"]
 
 
+@pytest.mark.parametrize("library", ["torch", "cupy"])
+def test_what_a_kernel_reaches_of_the_limit_is_known(library: str) -> None:
+    """Also of its gradient, which torch computes in a thread of its own."""
+    cell = replace(CELL, library=library, device="cuda", precision="float32", size=32, batch=10_000,
+                   forward="fused", backward="lyapunov_fused", iterations=4,
+                   backward_iterations=6)  # fmt: skip
+    rows = [m.row() for m in measure(cell, FAST).measurements]
+    timed = [r for r in rows if r["clock"] == "gpu" and r["status"] == "ok"]
+    assert {r["phase"] for r in timed} == {"backward", "step"}, rows
+    # degree 5: of two roots, as the gradient of the root needs one; see test_effort.py
+    products = {"backward": 0.5 + 5.5 * 6 - 0.5, "step": 0.5 + 5.5 * 6 - 0.5 + 1.5 + 3 * 3 + 2.5}
+    for r in timed:
+        assert r["products"] == products[r["phase"]]
+        assert r["flops"] == r["products"] * 2 * 32**3 * 10_000
+        assert r["limit_seconds"] > 0
+        assert 0 < r["limit_fraction"] < 2
+
+
 def test_a_second_gpu_computes_on_itself() -> None:
     if torch.cuda.device_count() < 2:
         pytest.skip("one GPU")

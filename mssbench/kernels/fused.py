@@ -13,6 +13,7 @@ import numpy as np
 from mssbench import arrays
 from mssbench.arrays import Array, namespace
 from mssbench.errors import Unsupported
+from mssbench.kernels import effort
 from mssbench.kernels.driver import driver_of
 from mssbench.kernels.planner import plan
 from mssbench.kernels.variants import MOST_STEPS, MOST_TERMS, Family, Norm, Operands
@@ -25,12 +26,13 @@ NORMS = get_args(Norm)  # in the order of the kernels' enumeration
 class Schedule(NamedTuple):
     """Factors as a kernel takes them."""
 
+    factors: tuple[Factor, ...]
     values: np.ndarray  # (1,), the kernels' struct Schedule, which goes to a launch by value
     steps: int
     terms: int  # the most of any factor
 
 
-_NONE = Schedule(np.empty(0), 1, 0)  # of a kernel that takes none
+_NONE = Schedule((), np.empty(0), 1, 0)  # of a kernel that takes none
 
 
 class _Batch(NamedTuple):
@@ -118,7 +120,7 @@ def packed(factors: tuple[Factor, ...], norm: str, dtype: str) -> Schedule:
         found["terms"][0, i] = len(factor)
         found["c"][0, i, : len(factor)] = factor
     found.flags.writeable = False
-    return Schedule(found, len(factors), max(map(len, factors), default=0))
+    return Schedule(factors, found, len(factors), max(map(len, factors), default=0))
 
 
 def _run(
@@ -129,8 +131,12 @@ def _run(
     driver, count = driver_of(batch.flat), batch.flat.shape[0]
     launch = plan(family, batch.n, count, batch.dtype, driver.limits, terms=schedule.terms,
                   steps=schedule.steps, operands=operands)  # fmt: skip
-    if count:
-        driver.launch(launch, given, [*values, *_sizes(family, batch.n, count, batch.dtype)])
+    if count == 0:
+        return
+    driver.launch(launch, given, [*values, *_sizes(family, batch.n, count, batch.dtype)])
+    if effort.listeners:
+        effort.announce(family, batch.flat, schedule.factors, [x is not None for x in given],
+                        rounded=operands is not None)  # fmt: skip
 
 
 @lru_cache(maxsize=256)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from mssbench.arrays import Array, dtype_name, namespace
 from mssbench.errors import NotInstalled, Unsupported
+from mssbench.kernels import effort
 from mssbench.kernels.variants import Norm, Operands
 from mssbench.registry import Root, Wanted
 from mssbench.schedules import Factor
@@ -56,6 +57,8 @@ def iterate(
                 _coefficients(torch, tuple(factors), flat.device), flat.shape[-1],
                 **constants(shape, norm, operands, factors, wanted), num_warps=shape.warps,
             )  # fmt: skip
+        if effort.listeners:
+            effort.announce("triton", flat, factors, (), rounded=True)
     return Root(
         sqrt=None if sqrt is None else sqrt.reshape(a.shape),
         isqrt=None if isqrt is None else isqrt.reshape(a.shape),
