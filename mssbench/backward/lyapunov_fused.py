@@ -6,7 +6,7 @@ from typing import Literal
 from mssbench.arrays import Array, epsilon
 from mssbench.kernels import fused as kernels
 from mssbench.registry import Function, Root, register_backward
-from mssbench.schedules import plan
+from mssbench.schedules import plan, taylor
 
 
 @register_backward(
@@ -32,9 +32,12 @@ def lyapunov_fused(
 ) -> Array:
     """Y S + S Y = R for every matrix in one launch; saves the roots alone.
 
-    g: (..., n, n) on a GPU, any cotangent; n <= 96 in float32, 64 in float64.
+    g: (..., n, n) on a GPU, any cotangent; n <= 96 in float32, 64 in float64. With `iterations` = 0
+    the `finish` steps are Newton–Schulz's own, of this degree.
     Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
     """
+    if iterations == 0:
+        return kernels.lyapunov(root, function, g, (taylor(degree),) * max(finish, 1))
     unit, n = epsilon(g) / 2, g.shape[-1]
     floor = 3 * sqrt(unit * sqrt(n))
     factors = plan(degree, iterations, 0.0, finish, error=2 * unit, floor=floor).factors

@@ -8,6 +8,7 @@ fused.py     roots and gradients of torch and CuPy arrays by these kernels
 driver.py    CuPy: compiles, and launches on the stream of the array's own library
 forecast.py  what the kernels of a suite would take
 resources.py what the compiler says they take
+examine.py   what they take as loaded on a GPU, and one launch of each, for tools that watch
 tensor_cores.py, triton_iterate.py  the iteration on tensor cores, in Triton
 operators.py the same as torch operators that torch.compile can see
 """
