@@ -22,7 +22,8 @@ _RELATIONS = ("<", "<=", ">", ">=")
 _OVER = ("every", "median")
 _NAMES = ("library", "forward", "backward", "backend", "pair")  # those of the suite's methods
 _CLOSED = {
-    "device": ("cpu", "cuda"), "phase": PHASES, "clock": ("wall", "gpu"), "cache": ("hot",),
+    "device": ("cpu", "cuda"), "phase": PHASES, "clock": ("wall", "gpu", "graph"),
+    "cache": ("cold", "hot"),
 }  # fmt: skip
 Axis = Callable[[str, Any], list[Any]]  # (name, value) -> the values as cells have them
 

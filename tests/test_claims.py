@@ -658,7 +658,7 @@ REFUSED = {
     "phase": (PAIR.replace("== 'forward'", "== 'backwards'"),
         "Unknown phase 'backwards'. Did you mean 'backward'? Known: backward, forward, step."),
     "clock": (PAIR.replace("phase == 'forward'", "clock == 'cpu'"),
-        "Unknown clock 'cpu'. Did you mean 'gpu'? Known: gpu, wall."),
+        "Unknown clock 'cpu'. Did you mean 'gpu'? Known: gpu, graph, wall."),
     "device": (PAIR.replace("phase == 'forward'", "device == 'auto'"),
         "Unknown device 'auto'. Known: cpu, cuda."),
     "precision": (PAIR.replace("phase == 'forward'", "precision == 'float23'"),

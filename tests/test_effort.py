@@ -18,7 +18,7 @@ from test_measure import CELL, FAST
 
 from mssbench import anchors, counts, registry, roots
 from mssbench.errors import Unsupported
-from mssbench.kernels import effort, fused
+from mssbench.kernels import effort, fused, triton_roots
 from mssbench.kernels.variants import VARIANTS, Variant
 from mssbench.limits import limit
 from mssbench.measure import measure

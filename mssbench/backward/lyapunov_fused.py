@@ -31,7 +31,8 @@ def lyapunov_fused(
 ) -> Array:
     """Y S + S Y = R for every matrix in one launch; saves the roots alone.
 
-    g: (..., n, n) on a GPU, any cotangent; n <= 96 in float32, 64 in float64.
+    g: (..., n, n) on a GPU, any cotangent; n <= 96 in float32, 64 in float64. With `iterations` = 0
+    the `finish` steps are Newton–Schulz's own, of this degree.
     Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
     """
     chosen = factors.of_gradient(degree, iterations, finish, epsilon(g) / 2, g.shape[-1])

@@ -10,6 +10,7 @@ driver.py    CuPy: compiles, and launches on the stream of the array's own libra
 effort.py    the work of a launch, told to whoever counts
 forecast.py  what the kernels of a suite would take
 resources.py what the compiler says they take
+examine.py   what they take as loaded on a GPU, and one launch of each, for tools that watch
 triton_roots.py, triton_iterate.py  the iteration on tensor cores once more, in Triton
 operators.py the same as torch operators that torch.compile can see
 """

@@ -28,7 +28,12 @@ def of_roots(degree: int, iterations: int, finish: int, unit: float, n: int) -> 
 def of_gradient(
     degree: int, iterations: int, finish: int, unit: float, n: int
 ) -> tuple[Factor, ...]:
-    """The same for the sign iteration of the gradient, as in lyapunov_minimax."""
+    """The same for the sign iteration of the gradient, as in lyapunov_minimax.
+
+    With `iterations` = 0 the others are of Taylor and of this degree: for 3 those of Newton–Schulz.
+    """
+    if iterations == 0:
+        return (taylor(degree),) * max(finish, 1)
     return plan(degree, iterations, 0.0, finish, error=2 * unit, floor=_floor(unit, n)).factors
 
 
