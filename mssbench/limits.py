@@ -52,19 +52,21 @@ def limit(
 ) -> Limit | None:  # fmt: skip
     """The limit of one phase of a method; None where its work or the machine is not known.
 
-    batch_bytes: of (b, n, n); known: `flops` of one call and `certain` of its products, none where
-    nobody could count; ceilings: see anchors.measure.
+    batch_bytes: of (b, n, n); known: `flops` of one call, its `products`, and which of these are
+    `certain`, none where nobody could count; ceilings: see anchors.measure. Products in another
+    precision have another ceiling, and are no part of the limit.
     """
     if not known["flops"] or not {cell.precision, "bytes_per_second"} <= ceilings.keys():
         return None
     arrays = (_ARRAYS_APPLIED if cell.function == APPLIED else _ARRAYS)[phase]
     memory = arrays * batch_bytes / ceilings["bytes_per_second"]
     launch = 1 / ceilings["calls_per_second"]
-    compute = known["flops"] / ceilings[cell.precision]
+    product = 2.0 * cell.size**3 * cell.batch / ceilings[cell.precision]  # seconds of one
+    certain = known["certain"] or 0.0
+    others = max((known["products"] or 0.0) - certain, 0.0)
+    compute = known["flops"] / ceilings[cell.precision] - others * product
     seconds, bound = max((compute, "compute"), (memory, "memory"), (launch, "launches"))
-    product = 2.0 * cell.size**3 * cell.batch
-    certain = (known["certain"] or 0.0) * product / ceilings[cell.precision]
-    return Limit(seconds, bound, certain)
+    return Limit(seconds, bound, certain * product)
 
 
 def problem_fractions(rows: Sequence[Row]) -> list[float | None]:

@@ -19,8 +19,10 @@ _SHARED = (
 
 _HERE = Path(__file__).parent
 # Of the kernels: what compiles, foretells or hands them to torch, and is in no timed call.
-_BESIDE = ("forecast.py", "operators.py", "resources.py")
-_LEFT_TO = re.compile(rb"^from mssbench\.(forward\.\w+|graphs|kernels)\b", re.MULTILINE)
+_BESIDE = ("examine.py", "forecast.py", "operators.py", "resources.py")
+_LEFT_TO = re.compile(
+    rb"^from mssbench\.(forward\.\w+|backward\.spectral|graphs|kernels)\b", re.MULTILINE
+)
 
 
 @cache
@@ -40,7 +42,7 @@ def code_hash(*chosen: Method) -> str:
 
 
 def _behind(source: bytes) -> list[Path]:
-    """What a method leaves its work to: another forward, a captured graph, a kernel."""
+    """What a method leaves its work to: another forward, a law, a captured graph, a kernel."""
     found: list[Path] = []
     for module in sorted({m.decode() for m in _LEFT_TO.findall(source)}):
         pattern = "kernels/*.*" if module == "kernels" else f"{module.replace('.', '/')}.py"

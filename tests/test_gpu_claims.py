@@ -87,7 +87,7 @@ def test_a_claim_of_time_holds_for_who_is_faster_by_far_and_not_for_who_ties(nam
 
 
 def rank(cell: Cell) -> float:
-    """Tensor cores before all, kernels before the best chains, those before what they claim to beat."""
+    """Tensor cores, then other kernels, then the best chains, then what they claim to beat."""
     if cell.forward in ("newton_schulz", "newton_schulz_graph", "eigh"):
         return 1e-2
     ours = {

@@ -16,8 +16,10 @@ from test_kernels import BOTH, error, only, spd, truth
 from test_measure import CELL, FAST
 
 from mssbench.errors import Unsupported
+from mssbench.forward.fused_tensor_cores import fused_tensor_cores
 from mssbench.forward.fused_triton import fused_triton
 from mssbench.kernels import driver, fused, operators, triton_roots
+from mssbench.kernels.factors import UNIT
 from mssbench.kernels.variants import VARIANTS, Variant
 from mssbench.measure import measure
 from mssbench.records import Status
@@ -25,8 +27,14 @@ from mssbench.registry import FUNCTIONS, Root
 from mssbench.schedules import schedule, taylor
 
 pytestmark = pytest.mark.gpu
-pytest.importorskip("cupy")
 STEPS = (taylor(3),) * 14
+BY_FMA = [v for v in VARIANTS if not v.operands]
+WARPS = [v for v in VARIANTS if v.operands]
+
+
+@pytest.fixture(autouse=True)
+def with_cupy() -> None:
+    pytest.importorskip("cupy")
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +56,8 @@ def fits(variant: Variant) -> None:
     limits = driver.driver_of(torch.empty(1, 1, 1, device="cuda")).limits
     if variant.shared_bytes > limits.shared_per_block:
         pytest.skip(f"{variant.shared_bytes} bytes of shared memory do not fit here")
+    if variant.operands and not limits.tensor_cores:
+        pytest.skip("no tensor cores for these operands")
 
 
 def both_ways(
@@ -141,6 +151,7 @@ def test_a_bad_matrix_ends_and_disturbs_no_neighbour(poison: float) -> None:
     others = torch.arange(1000) != 3
     for call in (lambda x: fused.iterate(x, STEPS, "min_ws_minc", BOTH),
                  lambda x: fused.jacobi(x, BOTH),
+                 lambda x: fused.iterate(x, STEPS, "trace", BOTH, "tf32x3"),
                  lambda x: triton_roots.iterate(x, STEPS, "trace", BOTH, "tf32x3")):  # fmt: skip
         right, found = call(a), call(spoiled)
         assert torch.equal(right.sqrt[others], found.sqrt[others])
@@ -179,7 +190,7 @@ def test_the_operator_has_a_gradient_and_torch_compile_sees_through_it() -> None
     [(1, "trace"), (3, "trace"), (16, "trace"), (16, "frobenius"), (16, "min_ws_minc"),
      (30, "min_ws_minc"), (32, "min_ws_minc"), (50, "min_ws_minc"), (64, "min_ws_minc")],
 )  # fmt: skip
-def test_tensor_cores_are_as_exact_as_their_operands(n: int, operands: Any, norm: Any) -> None:
+def test_triton_is_as_exact_as_its_operands(n: int, operands: Any, norm: Any) -> None:
     if n > triton_roots.SHAPES[operands][-1].size:
         pytest.skip("refused")
     # sums in tensor cores are cut off where a float32 unit rounds
@@ -237,7 +248,7 @@ def test_what_does_not_fit_this_gpu_is_refused_before_a_launch() -> None:
 # Last, for it takes longest.
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.symbol)
+@pytest.mark.parametrize("variant", BY_FMA, ids=lambda v: v.symbol)
 def test_a_gpu_gives_the_bits_of_the_emulation(
     variant: Variant, built: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,8 +272,42 @@ def test_a_gpu_gives_the_bits_of_the_emulation(
             assert np.array_equal(there, here), (n, np.abs(there - here).max())
 
 
-def _roots(factors: Any, a: Any) -> list[Any]:
-    return list(fused.iterate(a, factors, "min_ws_minc", BOTH)[:2])
+@pytest.mark.parametrize("variant", WARPS, ids=lambda v: v.symbol)
+def test_tensor_cores_give_the_emulation_but_for_what_their_sums_cut_off(
+    variant: Variant, built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How much that is has been seen and is nowhere promised: the bits may be others."""
+    fits(variant)
+    n, operands = variant.size - 3, variant.operands
+    assert operands
+    limit = {"tf32x3": 1e-5, "tf32": 2e-2, "bfloat16": 0.2}[operands]
+    a, g = spd(2, n, 10.0, "float32"), spd(2, n, 4.0, "float32", seed=7)
+    if variant.family == "iterate":
+        first = taylor(9) if variant.buffers > 3 else taylor(5)
+        factors = (first, *schedule(0.3, 5, 2, (3,)).factors)
+        call, given = partial(_roots, factors, operands=operands), [a]
+    else:
+        factors = schedule(0.2, 5, 2, (3,)).factors
+        call = partial(_gradients, factors, operands=operands)
+        given = [*(x.astype("float32") for x in truth(a)), g]
+    for there, here in both_ways(monkeypatch, built, variant, call, *given):
+        assert error(there, here) < limit
+        assert (there == there.transpose(0, 2, 1)).all()
+
+
+@pytest.mark.parametrize("n", [1, 32, 50, 64, 96, 128])
+@pytest.mark.parametrize("operands", UNIT)
+def test_tensor_cores_are_as_exact_as_their_operands(n: int, operands: Any) -> None:
+    limit = {"tf32x3": 1e-6, "tf32": 2e-3, "bfloat16": 2e-2}[operands]
+    a = spd(3, n, 10.0, "float32")
+    found = fused_tensor_cores(on_gpu(a), BOTH, operands=operands)
+    y, z = truth(a)
+    assert error(found.sqrt.cpu().numpy(), y) < limit
+    assert error(found.isqrt.cpu().numpy(), z) < 4 * limit
+
+
+def _roots(factors: Any, a: Any, operands: Any = None) -> list[Any]:
+    return list(fused.iterate(a, factors, "min_ws_minc", BOTH, operands)[:2])
 
 
 def _spectral(a: Any) -> list[Any]:
@@ -271,8 +316,8 @@ def _spectral(a: Any) -> list[Any]:
     return [root.sqrt, root.isqrt, *root.eigen]
 
 
-def _gradients(factors: Any, y: Any, z: Any, g: Any) -> list[Any]:
-    return [fused.lyapunov(Root(y, z), f, g, factors) for f in FUNCTIONS]
+def _gradients(factors: Any, y: Any, z: Any, g: Any, operands: Any = None) -> list[Any]:
+    return [fused.lyapunov(Root(y, z), f, g, factors, operands) for f in FUNCTIONS]
 
 
 def _divided(w: Any, v: Any, g: Any) -> list[Any]:

@@ -18,6 +18,7 @@ from mssbench.schedules import Factor, schedule, taylor
 BOTH = frozenset(("sqrt", "isqrt"))
 ITERATE = [v for v in VARIANTS if v.family == "iterate" and not v.operands]
 LIMIT = {10.0: {"float32": 5e-7, "float64": 2e-15}, 1e4: {"float32": 2e-5, "float64": 5e-14}}
+PLANNED = planner._planned.__wrapped__
 SMALL = 32  # a larger one takes seconds, so it is tried less often
 
 
@@ -69,7 +70,7 @@ def planned(dtype: str, n: int, condition: float) -> tuple[Factor, ...]:
 def only(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the planner no other choice."""
     monkeypatch.setattr(planner, "VARIANTS", (variant,))
-    monkeypatch.setattr(planner, "_planned", planner._planned.__wrapped__)  # nothing is kept
+    monkeypatch.setattr(planner, "_planned", PLANNED)  # nothing is kept
 
 
 @pytest.mark.parametrize("variant", ITERATE, ids=lambda v: v.name)

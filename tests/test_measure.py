@@ -16,7 +16,7 @@ from mssbench.bench import Settings
 from mssbench.errors import NotInstalled, Unavailable, Unsupported
 from mssbench.measure import classify, measure
 from mssbench.records import Cell, Measurement, Status
-from mssbench.registry import Root, Wanted
+from mssbench.registry import Kind, Root, Wanted
 from mssbench.sampling import Policy
 
 CELL = Cell(
@@ -318,13 +318,13 @@ def test_the_code_hash_names_the_code_of_both_methods() -> None:
 
 
 def test_the_code_hash_names_what_a_method_leaves_its_work_to() -> None:
-    def behind(name: str) -> set[str]:
-        source = Path(
-            inspect.getsourcefile(methods.lookup("forward", name).call) or ""
-        ).read_bytes()
+    def behind(name: str, kind: Kind = "forward") -> set[str]:
+        source = Path(inspect.getsourcefile(methods.lookup(kind, name).call) or "").read_bytes()
         return {p.name for p in provenance._behind(source)}
 
-    assert {"iterate.cuh", "common.cuh", "planner.py", "fused.py"} <= behind("fused")
+    kernels = {"iterate.cuh", "threads.cuh", "planner.py", "fused.py", "factors.py"}
+    assert kernels <= behind("fused") == behind("lyapunov_fused", "backward")
+    assert behind("svd_pade", "backward") == {"spectral.py"}
     assert behind("newton_schulz_graph") == {"graphs.py", "newton_schulz.py"}
     assert behind("eigh") == behind("newton_schulz") == set()
 

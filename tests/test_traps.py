@@ -140,14 +140,15 @@ def test_a_time_shorter_than_the_ceilings_allow_its_products_is_implausible(monk
 CEILINGS = {"float32": 1e9, "bytes_per_second": 1e9, "calls_per_second": 1e6}
 
 
+_ONE = {"products": 1.0, "certain": 1.0, "flops": 1e6}
 MILLION = replace(CELL, precision="float32", size=50, batch=4)  # a product of it is 1e6 flop
 
 
 def test_the_limit_is_the_highest_of_three_and_says_which():
-    work = {"certain": 5.0, "flops": 10e6}
+    work = {"products": 5.0, "certain": 5.0, "flops": 10e6}
     found = limit(MILLION, "forward", 1_000_000, work, CEILINGS)
     assert (found.seconds, found.bound, found.certain) == (10e-3, "compute", 5e-3)
-    light = {"certain": 0.0, "flops": 1.0}
+    light = {"products": 0.0, "certain": 0.0, "flops": 1.0}
     found = limit(MILLION, "step", 1_000_000, light, CEILINGS)
     assert (found.seconds, found.bound, found.certain) == (4e-3, "memory", 0.0)
     found = limit(MILLION, "forward", 8, light, CEILINGS)
@@ -159,16 +160,25 @@ def test_the_limit_is_the_highest_of_three_and_says_which():
 def test_what_nobody_could_count_has_no_limit():
     """As no work it would be the least, and the bound of everybody else."""
     for flops in (None, 0.0):
-        assert limit(MILLION, "forward", 8, {"certain": flops, "flops": flops}, CEILINGS) is None
-    assert limit(MILLION, "forward", 8, {"certain": 1.0, "flops": 1e6}, {}) is None
+        nothing = dict.fromkeys(_ONE, flops)
+        assert limit(MILLION, "forward", 8, nothing, CEILINGS) is None
+    assert limit(MILLION, "forward", 8, _ONE, {}) is None
     numpy = replace(CELL, library="numpy")
     m = only(numpy)
     assert m.row()["limit_seconds"] is m.row()["limit_fraction"] is None
     assert m.row()["bound"] == ""
 
 
+def test_products_in_another_precision_have_another_ceiling():
+    """As those of tensor cores, which would seem to be faster than can be."""
+    mixed = {"products": 8.0, "certain": 2.0, "flops": 9e6}  # 6e6 are another's, 1e6 an estimate
+    found = limit(MILLION, "forward", 8, mixed, CEILINGS)
+    assert found.seconds == pytest.approx(3e-3)
+    assert found.certain == pytest.approx(2e-3)
+
+
 def test_doubt_is_left_to_a_ceiling():
-    found = limit(MILLION, "forward", 8, {"certain": 1.0, "flops": 1e6}, CEILINGS)
+    found = limit(MILLION, "forward", 8, _ONE, CEILINGS)
     assert found.certain == 1e-3
     assert not found.exceeded_by(0.6e-3)  # it was measured on a machine with other work
     assert found.exceeded_by(0.4e-3)
