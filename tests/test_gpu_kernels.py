@@ -180,7 +180,9 @@ def test_the_operator_has_a_gradient_and_torch_compile_sees_through_it() -> None
     whole = torch.compile(root, fullgraph=True)
     assert torch.allclose(whole(a), root(a), rtol=1e-12)
     coefficients, terms = operators.flattened(factors)
-    torch.library.opcheck(torch.ops.mssbench.fused_roots.default, (a, coefficients, terms, "trace"))
+    torch.library.opcheck(
+        torch.ops.mssbench.fused_roots.default, (a, coefficients, terms, "trace", "")
+    )
 
 
 # Each size, norm and kind of operands is a kernel to compile: not every product of them.

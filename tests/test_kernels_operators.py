@@ -6,6 +6,7 @@ import pytest
 import torch
 from emulated import Emulation
 
+from mssbench.errors import Unsupported
 from mssbench.kernels import fused, operators
 from mssbench.schedules import schedule
 
@@ -75,4 +76,15 @@ def test_torch_compile_sees_one_graph() -> None:
 def test_the_operator_keeps_torchs_rules() -> None:
     coefficients, terms = operators.flattened(FACTORS)
     a = spd(2, 4).requires_grad_()
-    torch.library.opcheck(torch.ops.mssbench.fused_roots.default, (a, coefficients, terms, "trace"))
+    given = (a, coefficients, terms, "trace", "")
+    torch.library.opcheck(torch.ops.mssbench.fused_roots.default, given)
+
+
+def test_both_ways_take_tensor_cores_where_they_are_asked_for(gpu: Emulation) -> None:
+    a = spd(2, 6).float().requires_grad_()
+    y, _ = operators.roots(a, FACTORS, operands="tf32x3")
+    y.square().sum().backward()
+    assert [launch.variant.operands for launch in gpu.launches] == ["tf32x3"] * 2
+    assert torch.allclose(y @ y, a, rtol=1e-5, atol=1e-6)
+    with pytest.raises(Unsupported, match="tf32x3"):
+        operators.roots(a, FACTORS, operands="tf32x2")  # type: ignore[arg-type]
