@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,23 @@ def no_github(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where kernels are compiled for the emulation, once."""
-    return tmp_path_factory.mktemp("kernels")
+def built(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Path]:
+    """Where kernels are compiled for the emulation, once: before they are asked for, if many are."""
+    folder = tmp_path_factory.mktemp("kernels")
+    if request.session.testscollected < 100:
+        yield folder
+        return
+    from emulated import compiled
+
+    from mssbench.kernels.variants import VARIANTS
+
+    with ThreadPoolExecutor(1) as pool:
+        for variant in VARIANTS:
+            pool.submit(compiled, variant, folder)
+        yield folder
+        pool.shutdown(cancel_futures=True)
 
 
 @pytest.fixture

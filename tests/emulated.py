@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,13 @@ def compiled(variant: Variant, folder: Path, *flags: str) -> Any:
     )
     library = folder / f"{variant.symbol}{''.join(flags)}.so".replace("=", "-")
     if not library.exists():
-        cpp = library.with_suffix(".cpp")
+        made = library.with_suffix(f".{get_ident()}")  # whole at once, by whichever thread
+        cpp = made.with_suffix(".cpp")
         cpp.write_text(text)
         command = ["g++", "-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-I", HERE,
-                   "-Wno-unknown-pragmas", *flags, "-o", library, cpp]  # fmt: skip
+                   "-Wno-unknown-pragmas", *flags, "-o", made, cpp]  # fmt: skip
         subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
+        made.rename(library)
     found = ctypes.CDLL(str(library))
     found.emulated_message.restype = ctypes.c_char_p
     return found

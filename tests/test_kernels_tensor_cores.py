@@ -132,7 +132,7 @@ def test_what_they_do_not_serve_is_refused_with_the_reason() -> None:
         ({"dtype": "float64"}, "float32 on tensor cores, not in float64"),
         ({"limits": LIMITS["sm_75"]}, "no tensor cores"),
         ({"family": "lyapunov", "n": 97}, "n <= 96"),
-        ({"terms": 5}, "degree 9"),
+        ({"terms": 5}, "tf32 take factors of degree 3 and 5"),
         ({"terms": 5, "operands": "tf32x3", "n": 100}, "n <= 96"),
     ):
         with pytest.raises(Unsupported, match=why):
