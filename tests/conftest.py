@@ -36,7 +36,7 @@ def no_github(monkeypatch: pytest.MonkeyPatch) -> None:
 def built(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Path]:
-    """Where kernels are compiled for the emulation, once: before they are asked for, if many are."""
+    """Where kernels are compiled for the emulation; beforehand, if many tests are to come."""
     folder = tmp_path_factory.mktemp("kernels")
     if request.session.testscollected < 100:
         yield folder
