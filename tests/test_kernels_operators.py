@@ -8,6 +8,8 @@ from emulated import Emulation
 
 from mssbench.errors import Unsupported
 from mssbench.kernels import fused, operators
+from mssbench.kernels.factors import UNIT, of_gradient
+from mssbench.registry import Root
 from mssbench.schedules import schedule
 
 FACTORS = schedule(0.1, 5, 3, (5, 5)).factors
@@ -82,6 +84,12 @@ def test_the_operator_keeps_torchs_rules() -> None:
 
 def test_both_ways_take_tensor_cores_where_they_are_asked_for(gpu: Emulation) -> None:
     a = spd(2, 6).float().requires_grad_()
+    y, z = operators.roots(a, FACTORS, operands="tf32")
+    (s,) = torch.autograd.grad(y, a, torch.ones_like(y))
+    factors = of_gradient(5, 6, 0, UNIT["tf32"], 6)  # as their operands round
+    right = fused.lyapunov(Root(y.detach(), z), "sqrt", torch.ones_like(y), factors, "tf32")
+    assert torch.equal(s, right)
+    gpu.launches.clear()
     y, _ = operators.roots(a, FACTORS, operands="tf32x3")
     y.square().sum().backward()
     assert [launch.variant.operands for launch in gpu.launches] == ["tf32x3"] * 2

@@ -232,6 +232,17 @@ def test_a_launch_costs_few_calls_of_python(
     assert 20 < len(calls) < 70
 
 
+@pytest.mark.parametrize(("major", "there"), [(7, False), (8, True), (9, True)])
+def test_what_a_device_says_of_itself(cupy: FakeCupy, major: int, there: bool) -> None:
+    known = cupy.cuda.runtime.getDeviceProperties(0)
+    monkeyed = {**known, "major": major, "multiProcessorCount": 80}
+    cupy.cuda.runtime.getDeviceProperties = lambda _: monkeyed
+    limits = driver.driver_of(FakeTensor()).limits
+    assert limits.tensor_cores is there
+    assert limits.processors == 80
+    assert limits.shared_per_block == 232448
+
+
 def test_cupys_own_arrays_go_as_they_are_on_its_own_stream(cupy: FakeCupy) -> None:
     class ndarray:
         __module__ = "cupy"

@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 import torch
 from emulated import Emulation
-from test_kernels import BARRIERS, BOTH, LIMIT, error, everything, missed, only, planned, spd, truth
+from test_kernels import (
+    BARRIERS,
+    BOTH,
+    LIMIT,
+    error,
+    everything,
+    missed,
+    only,
+    planned,
+    spd,
+    truth,
+    truth_of_rank,
+)
 
 import mssbench
 from mssbench.errors import Unsupported
@@ -81,6 +93,38 @@ def test_it_holds_for_cores_that_cut_off_more(gpu: Emulation, more: int) -> None
     a = spd(1, 61, 10.0, "float32")
     root = fused.iterate(a, planned("float32", 61, 10.0), "min_ws_minc", BOTH, "tf32x3")
     assert error(root.sqrt, truth(a)[0]) < 1e-6
+
+
+@pytest.mark.parametrize("operands", UNIT)
+def test_both_operands_are_rounded_and_not_cut_off(gpu: Emulation, operands: Any) -> None:
+    """One step: T = 1.5 I - 0.5 A / c,  Y = A / c T, each as its operands round."""
+    a = spd(2, 20, 10.0, "float32")
+    found = fused.iterate(a, (taylor(3),), "trace", frozenset(("sqrt",)), operands).sqrt
+    c = np.trace(a.astype(np.float64), axis1=1, axis2=2)[:, None, None]
+    x = (a / c).astype("float32")
+    y = operand(x, operands) @ operand((1.5 * np.eye(20) - 0.5 * x).astype("float32"), operands)
+    upper = np.triu(y)  # of which the other triangle is the mirror image
+    y = upper + np.triu(y, 1).transpose(0, 2, 1)
+    assert error(found, y * np.sqrt(c)) < 4e-7
+
+
+def operand(x: np.ndarray, operands: str) -> np.ndarray:
+    """X to the digits that a product sees, in float64."""
+    digits = {"tf32x3": 24, "tf32": 11, "bfloat16": 8}[operands]
+    mantissa, exponent = np.frexp(x.astype(np.float64))
+    return np.asarray(np.ldexp(np.rint(mantissa * 2.0**digits) / 2.0**digits, exponent))
+
+
+@pytest.mark.parametrize(("operands", "limit"), [("tf32", 0.01), ("bfloat16", 0.06)])
+def test_a_schedule_is_made_for_what_its_operands_round(
+    gpu: Emulation, operands: Any, limit: float
+) -> None:
+    """Null directions turn negative by rounding; a schedule for float32 would blow them up."""
+    x = np.random.default_rng(0).standard_normal((2, 40, 10)).astype("float32")
+    a = x @ x.transpose(0, 2, 1)
+    factors = of_roots(5, 4, 1, UNIT[operands], 40)
+    root = fused.iterate(a, factors, "min_ws_minc", frozenset(("sqrt",)), operands)
+    assert error(root.sqrt, truth_of_rank(a)) < limit
 
 
 @pytest.mark.parametrize("family", ["iterate", "lyapunov"])
