@@ -26,9 +26,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "classify",
     ),
     ("sampling", "noise", "guard", "rotation", "vectors", "judgement", "rules"),
-    ("gates",),
+    ("gates", "coupled"),
     (
-        "coupled",
         "decompose",
         "graphs",
         "methods",

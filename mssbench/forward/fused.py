@@ -3,23 +3,16 @@
 from typing import Literal
 
 from mssbench.arrays import Array, epsilon
-from mssbench.coupled import products
 from mssbench.kernels import factors
 from mssbench.kernels import fused as kernels
 from mssbench.kernels.variants import Norm
 from mssbench.registry import Root, Wanted, register_forward
-from mssbench.schedules import taylor
 
 
 @register_forward(
     cite="this project: the iteration of Higham, Functions of Matrices, SIAM 2008, ch. 6, with the "
     "factors of Amsel et al., The Polar Express, arXiv 2505.16932, in shared memory",
-    products=lambda degree, iterations, finish, norm: products(
-        [taylor(degree)] * iterations + [taylor(min(degree, 5))] * finish
-        if iterations
-        else [taylor(3)] * max(finish, 1),
-        norm,
-    ),
+    products=factors.products,
     libraries=("torch", "cupy"),
     precisions=("float64", "float32"),
     opaque=True,

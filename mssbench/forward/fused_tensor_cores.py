@@ -3,23 +3,16 @@
 from typing import Literal
 
 from mssbench.arrays import Array
-from mssbench.coupled import products
 from mssbench.kernels import factors
 from mssbench.kernels import fused as kernels
 from mssbench.kernels.variants import Norm, Operands
 from mssbench.registry import Root, Wanted, register_forward
-from mssbench.schedules import taylor
 
 
 @register_forward(
     cite="this project: the kernel of fused; three products in tf32 for one, summed outside of the "
     "tensor cores: Ootomo & Yokota, Int. J. High Perform. Comput. Appl. 36 (2022)",
-    products=lambda degree, iterations, finish, norm, **_: products(
-        [taylor(degree)] * iterations + [taylor(min(degree, 5))] * finish
-        if iterations
-        else [taylor(3)] * max(finish, 1),
-        norm,
-    ),
+    products=factors.products,
     libraries=("torch", "cupy"),
     precisions=("float32",),
     opaque=True,

@@ -3,20 +3,15 @@
 from typing import Literal
 
 from mssbench.arrays import Array
-from mssbench.coupled import products
 from mssbench.kernels import factors, triton_roots
 from mssbench.kernels.variants import Norm, Operands
 from mssbench.registry import Root, Wanted, register_forward
-from mssbench.schedules import taylor
 
 
 @register_forward(
     cite="this project: the schedule of minimax; three products in tf32 for one in float32: Ootomo "
     "& Yokota, Int. J. High Perform. Comput. Appl. 36 (2022)",
-    products=lambda degree, iterations, finish, norm, **_: products(
-        [taylor(degree)] * (iterations + finish) if iterations else [taylor(3)] * max(finish, 1),
-        norm,
-    ),
+    products=factors.products,
     libraries=("torch",),
     precisions=("float32",),
     opaque=True,

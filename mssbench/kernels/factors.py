@@ -2,8 +2,10 @@
 
 from functools import lru_cache
 from math import sqrt
+from typing import Any
 
-from mssbench.kernels.variants import Operands
+from mssbench import coupled
+from mssbench.kernels.variants import Norm, Operands
 from mssbench.schedules import Factor, plan, taylor
 
 # The unit roundoff of a product by its operands. Three products in tf32 lose a bit of float32.
@@ -40,3 +42,9 @@ def of_gradient(
 def _floor(unit: float, n: int) -> float:
     """The least √(w/c) that rounding allows, see minimax."""
     return min(3 * sqrt(unit * sqrt(n)), 0.5)
+
+
+def products(degree: int, iterations: int, finish: int, norm: Norm, **_: Any) -> float:
+    """What a method declares: the products of a chain by `of_roots`' steps, and of the norm."""
+    steps = [taylor(degree)] * iterations + [taylor(min(degree, 5))] * finish
+    return coupled.products(steps if iterations else [taylor(3)] * max(finish, 1), norm)
