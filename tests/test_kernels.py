@@ -310,6 +310,14 @@ def test_a_root_scales_with_its_matrix_to_the_last_bit(gpu: Emulation, family: s
         assert (scaled == right * np.float32(2.0**j)).all(), j
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_matrix_of_subnormal_numbers_has_a_root_of_normal_ones(
+    gpu: Emulation, family: str
+) -> None:
+    a = np.eye(3)[None] * 5e-324 * 4.0**4
+    assert np.allclose(FAMILIES[family](a), np.eye(3) * 2.0 ** (4 - 537), rtol=1e-2, atol=0)
+
+
 def test_rank_deficient_roots_are_right(gpu: Emulation) -> None:
     x = np.random.default_rng(0).standard_normal((2, 12, 4)).astype("float32")
     a = x @ x.transpose(0, 2, 1)

@@ -63,12 +63,15 @@ __device__ __forceinline__ void put_mirrored(typename E::Number* M, int i0, int 
   });
 }
 
-// p = 4^j with p <= x < 4 p, and 2^j: to divide by it rounds nothing. 1 for zero; x is no less than 0.
+// root = 2^j with 4^j <= x < 4^(j + 1), and 4^-j: to multiply by it rounds nothing. 1 for zero; x is no
+// less than 0. Of subnormal x it is the least normal power, so that the inverse is finite.
 template <typename T>
-__device__ __forceinline__ void power_of_four(T x, T& p, T& root) {
-  const int e = x > T(0) ? ilogb(x) >> 1 : 0;  // NaN is not above 0
+__device__ __forceinline__ void power_of_four(T x, T& root, T& inverse) {
+  constexpr int LEAST = sizeof(T) == 4 ? -63 : -511;
+  int e = x > T(0) ? ilogb(x) >> 1 : 0;  // NaN is not above 0
+  e = e < LEAST ? LEAST : e;
   root = ldexp(T(1), e);
-  p = root * root;
+  inverse = ldexp(T(1), -2 * e);
 }
 
 // The largest entry of a diagonal in global memory, which bounds all entries of the matrix.

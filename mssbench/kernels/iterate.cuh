@@ -52,13 +52,13 @@ __device__ __forceinline__ void iterate(const T* __restrict__ A, T* __restrict__
   i0 *= R;
   j0 *= R;
 
-  T p, root_p;
-  power_of_four(largest_diagonal(a, n), p, root_p);
+  T root_p, inverse_p;
+  power_of_four(largest_diagonal(a, n), root_p, inverse_p);
   for (int e = t; e < N * N; e += THREADS) {
     const int i = e / N, j = e % N;
     T x = i == j ? T(1) : T(0);
     if (i < n && j < n)
-      x = T(0.5) * (a[(long long)i * n + j] / p + a[(long long)j * n + i] / p);
+      x = T(0.5) * (a[(long long)i * n + j] * inverse_p + a[(long long)j * n + i] * inverse_p);
     Y[i * LD + j] = x;
   }
   MSS_BARRIER(LOADED);

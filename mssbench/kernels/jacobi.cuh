@@ -53,14 +53,14 @@ __device__ __forceinline__ void jacobi(const T* __restrict__ A, T* __restrict__ 
   T* const turned = sine + 2 * N;
   const T* const a = A + (long long)(live ? m : 0) * n * n;
 
-  T p, root_p;
-  power_of_four(largest_diagonal(a, n), p, root_p);
+  T root_p, inverse_p;
+  power_of_four(largest_diagonal(a, n), root_p, inverse_p);
   for (int e = t; e < N * N; e += THREADS) {
     const int i = e / N, j = e % N;
     T x = i == j ? T(1) : T(0);
     V[i * LD + j] = x;
     if (i < n && j < n)
-      x = T(0.5) * (a[(long long)i * n + j] / p + a[(long long)j * n + i] / p);
+      x = T(0.5) * (a[(long long)i * n + j] * inverse_p + a[(long long)j * n + i] * inverse_p);
     M[i * LD + j] = x;
   }
   if (t < 2) turned[t] = T(0);
@@ -132,7 +132,7 @@ __device__ __forceinline__ void jacobi(const T* __restrict__ A, T* __restrict__ 
     const T root = sqrt(w > T(0) ? w : w <= T(0) ? T(0) : w);  // a NaN stays one
     d[i] = sqrt(root);
     d[N + i] = T(1) / sqrt(root);
-    if (live && Wout && i < n) Wout[(long long)m * n + i] = w * p;
+    if (live && Wout && i < n) Wout[(long long)m * n + i] = w * root_p * root_p;
   }
   MSS_BARRIER(VALUES);
   for (int which = 0; which < 2; ++which) {
