@@ -41,6 +41,7 @@ class Counts(NamedTuple):
 
     products: float | None  # in products of the batch's matrices
     certain: float | None  # of these, in the batch's own precision: others may be faster
+    rounded: float | None  # of these, of operands that tensor cores round: they are faster
     operators: int | None
     launches: int | None  # kernels on a GPU
     flops: float | None  # with an estimate for what is iterative
@@ -50,7 +51,7 @@ class _Sum:
     """The work so far, in work on a whole batch. like: (..., n, n), that batch."""
 
     def __init__(self, like: Array) -> None:
-        self.products = self.certain = self.estimated = 0.0
+        self.products = self.certain = self.rounded = self.estimated = 0.0
         self.operators = 0
         self.batch, self.n, self.dtype = prod(like.shape[:-2]), like.shape[-1], dtype_name(like)
         self.thread = get_ident()
@@ -61,7 +62,10 @@ class _Sum:
         """share: of the batch, see `part`. rounded: to fewer digits than those of `dtype`."""
         self.products += products * share
         self.estimated += estimated * share
-        self.certain += products * share if dtype == self.dtype and not rounded else 0.0
+        if rounded:
+            self.rounded += products * share
+        elif dtype == self.dtype:
+            self.certain += products * share
 
     def part(self, numbers: int, columns: float) -> float:
         """The share of the batch that is numbers x columns large: b n² x n is all of it."""
@@ -78,7 +82,8 @@ class _Sum:
     def counts(self) -> Counts:
         """Kernels are a profiler's to see, see `launches`."""
         flops = (self.products + self.estimated) * 2.0 * self.n**3 * self.batch
-        return Counts(self.products, self.certain, self.operators, None, float(flops))
+        seen = self.products, self.certain, self.rounded, self.operators
+        return Counts(*seen, None, float(flops))
 
 
 class Blind:
@@ -110,7 +115,7 @@ class Blind:
         """
         due = [0 if _symmetrized(m) else m.launches for m in methods]
         if not all(due) or sum(due) != self._sum.operators:
-            return Counts(None, None, None, None, None)
+            return Counts(None, None, None, None, None, None)
         return self._sum.counts()
 
 

@@ -20,9 +20,12 @@ _GROUP = ("function", "problem", "size", "batch", "precision", "device", "seed",
 
 
 class Limit(NamedTuple):
-    """The least seconds that ceilings allow a row, and by which of them."""
+    """The least seconds that ceilings allow a row, and by which of them.
 
-    seconds: float
+    None where tensor cores round what they multiply: their ceiling is not measured.
+    """
+
+    seconds: float | None
     bound: str  # compute | memory | launches
     certain: float  # the same of the work that no estimate is part of
 
@@ -30,7 +33,7 @@ class Limit(NamedTuple):
         """As the table has them, for a median of `seconds`."""
         return {
             "limit_seconds": self.seconds,
-            "limit_fraction": self.seconds / seconds,
+            "limit_fraction": None if self.seconds is None else self.seconds / seconds,
             "bound": self.bound,
         }
 
@@ -52,9 +55,8 @@ def limit(
 ) -> Limit | None:  # fmt: skip
     """The limit of one phase of a method; None where its work or the machine is not known.
 
-    batch_bytes: of (b, n, n); known: `flops` of one call, its `products`, and which of these are
-    `certain`, none where nobody could count; ceilings: see anchors.measure. Products in another
-    precision have another ceiling, and are no part of the limit.
+    batch_bytes: of (b, n, n); known: `flops` of one call, and of its products those that are
+    `certain` and `rounded`, see counts.py; ceilings: see anchors.measure.
     """
     if not known["flops"] or not {cell.precision, "bytes_per_second"} <= ceilings.keys():
         return None
@@ -63,8 +65,9 @@ def limit(
     launch = 1 / ceilings["calls_per_second"]
     product = 2.0 * cell.size**3 * cell.batch / ceilings[cell.precision]  # seconds of one
     certain = known["certain"] or 0.0
-    others = max((known["products"] or 0.0) - certain, 0.0)
-    compute = known["flops"] / ceilings[cell.precision] - others * product
+    if known["rounded"]:
+        return Limit(None, "", certain * product)
+    compute = known["flops"] / ceilings[cell.precision]
     seconds, bound = max((compute, "compute"), (memory, "memory"), (launch, "launches"))
     return Limit(seconds, bound, certain * product)
 
