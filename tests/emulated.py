@@ -62,13 +62,13 @@ class Emulation:
     flags: tuple[str, ...] = ()
     launches: list[Launch] = field(default_factory=list)
 
-    def launch(self, launch: Launch, arrays: Sequence[Any], values: Sequence[Any]) -> None:
+    def launch(self, launch: Launch, given: Sequence[Any], values: Sequence[Any]) -> None:
         """Run a kernel. Raises RuntimeError for what would be an error or a race on a GPU."""
         self.launches.append(launch)
         library = compiled(launch.variant, self.folder, *self.flags)
         variant = launch.variant
         done = library.run(
-            *map(_argument, [*arrays, *values]), ctypes.c_uint(launch.blocks),
+            *map(_argument, [*given, *values]), ctypes.c_uint(launch.blocks),
             ctypes.c_uint(variant.threads), ctypes.c_size_t(launch.shared_bytes),
             ctypes.c_uint(self.order), self.without.encode(),
         )  # fmt: skip

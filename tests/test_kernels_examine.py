@@ -1,5 +1,6 @@
 """What is asked of a GPU about the kernels, asked of the emulation."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -85,6 +86,33 @@ def test_what_a_kernel_takes_or_why_it_does_not_load(
 
     monkeypatch.setattr(driver, "_kernel", fails)
     assert examine.loaded(variant)["error"] == "RuntimeError: does not compile"
+
+
+def test_the_table_says_by_what_kernels_were_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the real CuPy, which imports without a driver; the pool would ask for one."""
+    cupy = pytest.importorskip("cupy")
+
+    class Pool(nullcontext[Any]):
+        def __enter__(self) -> "Pool":
+            return self
+
+        def map(self, _: Any, variants: Any) -> list[str]:
+            return [v.symbol for v in variants]
+
+    monkeypatch.setattr(examine, "ProcessPoolExecutor", lambda *_, **__: Pool())
+    monkeypatch.setattr(cupy.cuda, "Device", lambda _: SimpleNamespace(compute_capability="90"))
+    found = examine.table()
+    assert found["cuda"]["capability"] == "90"
+    assert found["cuda"]["nvrtc"] == list(cupy.cuda.nvrtc.getVersion())
+    assert found["kernels"] == [v.symbol for v in VARIANTS]
+    assert found["environment"]["versions"]["cupy"] == cupy.__version__
+
+
+def test_a_launch_that_fills_a_gpu_is_made_of_few_matrices() -> None:
+    given = examine.matrices(5, 200)
+    assert (given.a.shape, given.w.shape, given.v.shape) == ((200, 5, 5), (200, 5), (200, 5, 5))
+    assert (given.a[64:128] == given.a[:64]).all()
+    assert not (given.a[1:64] == given.a[:63]).all()
 
 
 def test_it_is_imported_by_nobody() -> None:

@@ -87,7 +87,8 @@ def limits_of(processors: int) -> Any:
     [({"dtype": "bfloat16"}, "not in bfloat16"), ({"terms": 4}, "degree 7"),
      ({"steps": 33}, "the schedule has 33"), ({"steps": 0}, "1 to 32"),
      ({"n": 120, "terms": 5}, "n <= 96"), ({"family": "lyapunov", "terms": 5}, "degree 3 and 5"),
-     ({"n": 128, "limits": LIMITS["sm_86"]}, "has 99")],
+     ({"n": 128, "limits": LIMITS["sm_86"]}, "has 99"),
+     ({"n": 1, "batch": 2**31}, "at most 2147483647 matrices, not 2147483648")],
 )  # fmt: skip
 def test_what_none_serves_is_refused_with_the_reason(given: dict[str, Any], why: str) -> None:
     usual = {"family": "iterate", "n": 32, "batch": 4, "dtype": "float32", "limits": H200}

@@ -10,10 +10,7 @@ from mssbench.registry import Function, Root, register_backward
 
 @register_backward(
     cite="this project: lyapunov_minimax, the iteration of Lin & Maji, BMVC 2017, in shared memory",
-    # and one to scale by
-    products=lambda degree, iterations, finish: (
-        1 + {3: 5.0, 5: 7.0}[degree] * (iterations + finish)
-    ),
+    products=factors.gradient_products,
     libraries=("torch", "cupy"),
     precisions=("float64", "float32"),
     symmetrizes=True,

@@ -12,10 +12,7 @@ from mssbench.registry import Function, Root, register_backward
 @register_backward(
     cite="this project: the kernel of lyapunov_fused, after Lin & Maji, BMVC 2017; three products "
     "in tf32 for one: Ootomo & Yokota, Int. J. High Perform. Comput. Appl. 36 (2022)",
-    # and one to scale by
-    products=lambda degree, iterations, finish, **_: (
-        1 + {3: 5.0, 5: 7.0}[degree] * (iterations + finish)
-    ),
+    products=factors.gradient_products,
     libraries=("torch", "cupy"),
     precisions=("float32",),
     symmetrizes=True,

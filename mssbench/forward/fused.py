@@ -28,12 +28,13 @@ def fused(
     finish: int = 1,
     norm: Norm = "min_ws_minc",
 ) -> Root:
-    """One launch: A is read once, the roots written once, and all steps run in shared memory.
+    """One launch: A is read, the roots are written, and all steps run in shared memory.
 
     Y = A / c, Z = I;  for the best h_i in turn: T = h_i(Z Y),  Y, Z = Y T, T Z.
 
-    a: (..., n, n) on a GPU, n <= 128 in float32 and 88 in float64, or what the device's shared
-    memory holds. With `iterations` = 0 the `finish` steps are Newton–Schulz, of degree 3.
+    a: (..., n, n) on a GPU, n <= 128 in float32 and 88 in float64 (degree 9: 96 and 64), or what
+    the device's shared memory holds. With `iterations` = 0 the `finish` steps are Newton–Schulz, of
+    degree 3.
     Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
     """
     unit = epsilon(a) / 2  # whatever products of the library round to

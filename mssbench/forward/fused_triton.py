@@ -28,14 +28,14 @@ def fused_triton(
     norm: Norm = "min_ws_minc",
     operands: Operands = "tf32x3",
 ) -> Root:
-    """One launch in Triton: products of tensor cores, Y, Z and T in registers.
+    """One launch in Triton: products on tensor cores, Y, Z and T in registers.
 
-    operands: tf32x3 keeps float32's digits by three products for one; tf32 has 10 bits, and
-    bfloat16 7: their error is what the table says, and a schedule is made for it.
+    operands: as of fused_tensor_cores, but tf32 is cut off and not rounded, which loses a bit.
 
     a: (..., n, n), torch on cuda; n <= 32 with tf32x3, else 64. With `iterations` = 0 the `finish`
     steps are Newton–Schulz, of degree 3. Raises Unsupported where the kernel does not serve, and
     NotInstalled without Triton.
     """
-    chosen = factors.of_roots(degree, iterations, finish, factors.UNIT[operands], a.shape[-1])
+    unit = factors.UNIT[operands] * (2 if operands == "tf32" else 1)
+    chosen = factors.of_roots(degree, iterations, finish, unit, a.shape[-1])
     return triton_roots.iterate(a, chosen, norm, wanted, operands)

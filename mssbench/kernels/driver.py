@@ -27,25 +27,25 @@ class Driver:
         self._torch = sys.modules["torch"] if library == "torch" else None
         self.limits = _limits(cupy, device)  # what a launch may ask for
 
-    def launch(self, launch: Launch, arrays: Sequence[Array | None], values: Sequence[Any]) -> None:
+    def launch(self, launch: Launch, given: Sequence[Array | None], values: Sequence[Any]) -> None:
         """Queue a kernel, whose arguments are arrays, None for one that is not there, and values.
 
-        values: numpy scalars and structures, which go by value. This is what a call costs beside
-        the GPU: it asks for nothing twice.
+        given: the arrays. values: numpy scalars and structures, which go by value. This is what a
+        call costs beside the GPU: it asks for nothing twice.
         """
         kernel = _kernel(self._cupy, self._device, launch.variant)
         stream = None  # CuPy's own current one
         if self._torch is not None:
-            arrays = [None if x is None else x.data_ptr() for x in arrays]
+            given = [None if x is None else x.data_ptr() for x in given]
             theirs = self._torch.cuda.current_stream(self._device)
             stream = _stream(self._cupy, self._device, theirs.cuda_stream)
         grid, block = (launch.blocks,), (launch.variant.threads,)
-        given = (*arrays, *values)
+        arguments = (*given, *values)
         if self._cupy.cuda.runtime.getDevice() == self._device:
-            kernel(grid, block, given, shared_mem=launch.shared_bytes, stream=stream)
+            kernel(grid, block, arguments, shared_mem=launch.shared_bytes, stream=stream)
             return
         with self._cupy.cuda.Device(self._device):
-            kernel(grid, block, given, shared_mem=launch.shared_bytes, stream=stream)
+            kernel(grid, block, arguments, shared_mem=launch.shared_bytes, stream=stream)
 
 
 def driver_of(a: Array) -> Driver:

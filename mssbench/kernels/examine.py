@@ -27,6 +27,7 @@ from mssbench.registry import Root
 from mssbench.schedules import taylor
 
 READY = "ready"  # printed once the GPU has done something: what fails later is a kernel's doing
+_DIFFERENT = 64  # matrices
 _BOTH = frozenset(("sqrt", "isqrt"))
 _STEPS = (taylor(3),) * 12
 
@@ -81,10 +82,11 @@ def launch(families: Sequence[str], n: int, batch: int) -> list[str]:
 
 
 def matrices(n: int, batch: int) -> Given:
-    """The same on the host, in float32."""
-    x = np.random.default_rng(0).standard_normal((2, batch, n, 4 * n))
+    """The same on the host, in float32: a few of them over and over, which takes a GPU as long."""
+    few = min(batch, _DIFFERENT)
+    x = np.random.default_rng(0).standard_normal((2, few, n, 4 * n))
     a, g = (x @ x.swapaxes(-1, -2) / (4 * n)).astype(np.float32)
-    return Given(a, g, *np.linalg.eigh(a))
+    return Given(*(np.resize(m, (batch, *m.shape[1:])) for m in (a, g, *np.linalg.eigh(a))))
 
 
 def _arrays(found: Any) -> list[Any]:
@@ -105,14 +107,14 @@ def table() -> dict[str, Any]:
     Compiled side by side, a kernel a process: CuPy keeps them on disk, for whoever comes next.
     """
     cupy = importlib.import_module("cupy")
-    nvrtc = importlib.import_module("cupy.cuda.nvrtc")
     cuda = cupy.cuda.runtime
     workers = min(16, os.cpu_count() or 1)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         kernels = list(pool.map(loaded, VARIANTS))
     versions = {
         "driver": cuda.driverGetVersion(), "runtime": cuda.runtimeGetVersion(),
-        "nvrtc": list(nvrtc.getVersion()), "capability": cupy.cuda.Device(0).compute_capability,
+        "nvrtc": list(cupy.cuda.nvrtc.getVersion()),
+        "capability": cupy.cuda.Device(0).compute_capability,
     }  # fmt: skip
     return {"cuda": versions, "environment": describe(), "kernels": kernels}
 
@@ -123,7 +125,8 @@ def loaded(variant: Variant) -> dict[str, Any]:
     row: dict[str, Any] = {"kernel": variant.symbol, "threads": variant.threads,
                            "shared_bytes": variant.shared_bytes, "fits": True}  # fmt: skip
     limits = driver.driver_of(cupy.zeros((1, 1, 1), np.float32)).limits
-    if variant.shared_bytes > limits.shared_per_block:
+    too_large = variant.shared_bytes > limits.shared_per_block
+    if too_large or (variant.operands and not limits.tensor_cores):
         return row | {"fits": False}
     try:
         kernel = driver._kernel(cupy, 0, variant)

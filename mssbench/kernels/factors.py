@@ -48,3 +48,8 @@ def products(degree: int, iterations: int, finish: int, norm: Norm, **_: Any) ->
     """What a method declares: the products of a chain by `of_roots`' steps, and of the norm."""
     steps = [taylor(degree)] * iterations + [taylor(min(degree, 5))] * finish
     return coupled.products(steps if iterations else [taylor(3)] * max(finish, 1), norm)
+
+
+def gradient_products(degree: int, iterations: int, finish: int, **_: Any) -> float:
+    """The same of a gradient: those of `of_gradient`'s steps, and one to scale by."""
+    return 1 + {3: 5.0, 5: 7.0}[degree] * (iterations + finish)

@@ -10,7 +10,7 @@ from mssbench.errors import Unsupported
 from mssbench.kernels.variants import MOST_STEPS, TERMS, VARIANTS, Family, Operands, Variant
 
 _RESERVED = 1024  # bytes of shared memory that the driver takes of each block
-_MOST_BLOCKS = 2**31 - 1  # of a grid
+_MOST_MATRICES = 2**31 - 1  # an int of the kernels; a grid has no fewer blocks
 _WARP, _REGISTERS_AT_ONCE = 32, 256  # registers are given to a warp in such portions
 
 
@@ -71,7 +71,7 @@ def plan(
 
     operands: of products on tensor cores; None: by fma.
     Raises Unsupported with the reason where no variant serves: the size, the shared memory of the
-    device, or a schedule that has more than a kernel holds.
+    device, or a batch or schedule that has more than a kernel holds.
     """
     if not 1 <= steps <= MOST_STEPS:
         raise Unsupported(f"a kernel holds 1 to {MOST_STEPS} steps: the schedule has {steps}")
@@ -80,6 +80,8 @@ def plan(
         raise Unsupported(f"kernels take factors of degree 3, 5 and 9: one has degree {degree}")
     if family == "lyapunov" and terms > 3:
         raise Unsupported("the gradient's kernel takes factors of degree 3 and 5")
+    if batch > _MOST_MATRICES:
+        raise Unsupported(f"a launch counts at most {_MOST_MATRICES} matrices, not {batch}")
     if operands and not limits.tensor_cores:
         raise Unsupported("this GPU has no tensor cores for tf32 and bfloat16")
     return _planned(family, n, batch, dtype, limits, terms, operands)
@@ -112,12 +114,7 @@ def _planned(
     size = min(v.size for v in fitting)
     lean = min(v.buffers for v in fitting if v.size == size)
     chosen = _for_batch([v for v in fitting if (v.size, v.buffers) == (size, lean)], batch, limits)
-    blocks = -(-batch // chosen.per_block)
-    if blocks > _MOST_BLOCKS:
-        raise Unsupported(
-            f"a grid has at most {_MOST_BLOCKS} blocks: {batch} matrices are too many"
-        )
-    return Launch(chosen, blocks)
+    return Launch(chosen, -(-batch // chosen.per_block))
 
 
 def _for_batch(variants: list[Variant], batch: int, limits: Limits) -> Variant:

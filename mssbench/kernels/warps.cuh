@@ -30,7 +30,8 @@ __device__ __forceinline__ void mma_tf32(WarpTile& d, const LeftOperand& x, cons
   for (int a = 0; a < 2; ++a)
 #pragma unroll
     for (int b = 0; b < 4; ++b)
-      asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+      asm volatile(
+          "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
           "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
           : "+f"(d.v[a][b][0]), "+f"(d.v[a][b][1]), "+f"(d.v[a][b][2]), "+f"(d.v[a][b][3])
           : "r"(__float_as_uint(x.v[a][0])), "r"(__float_as_uint(x.v[a][1])),
@@ -51,7 +52,8 @@ __device__ __forceinline__ void mma_bfloat16(WarpTile& d, const LeftOperand& x0,
   for (int a = 0; a < 2; ++a)
 #pragma unroll
     for (int b = 0; b < 4; ++b)
-      asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+      asm volatile(
+          "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
           "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
           : "+f"(d.v[a][b][0]), "+f"(d.v[a][b][1]), "+f"(d.v[a][b][2]), "+f"(d.v[a][b][3])
           : "r"(both(x0.v[a][0], x0.v[a][2])), "r"(both(x0.v[a][1], x0.v[a][3])),
