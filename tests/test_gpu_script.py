@@ -29,7 +29,7 @@ TOOLS = ["memcheck", "racecheck", "synccheck", "initcheck"]
 STEPS = [
     ("doctor", 8, "mssbench doctor"), ("kernels", 20, "examine table"),
     ("tests/test_gpu_kernels.py", 35, "pytest .* tests/test_gpu_kernels.py"),
-    ("gpu_small", 45, "run gpu_small"),
+    ("gpu_small", 60, "run gpu_small"),
     *((tool, 12, f"compute-sanitizer --tool {tool}") for tool in TOOLS),
     ("ncu, n = 32", 15, "ncu .* --size 32"), ("ncu, n = 64", 15, "ncu .* --size 64"),
     ("gpu_large", 45, "run gpu_large"), ("gpu_paper", 45, "run gpu_paper"),
@@ -97,7 +97,7 @@ def test_a_suite_stops_before_its_share_is_over_and_its_claims_follow(script: Sc
     done = script(SAYS="the time was over; the same command goes on.")
     (run,) = [call for call in script.calls if " run gpu_small " in call]
     assert "--only device == 'cuda'" in run
-    assert 60 * float(run.split("--minutes ")[1]) == pytest.approx(0.45 * 480 - 15, abs=6)
+    assert 60 * float(run.split("--minutes ")[1]) == pytest.approx(0.6 * 480 - 15, abs=6)
     assert script.called("claims .*/gpu_small$")
     assert not script.called("claims .*/gpu_paper")  # it makes none
     assert "holds" in (script.folder / "claims-gpu_small.json").read_text()

@@ -82,6 +82,18 @@ __device__ __forceinline__ T largest_diagonal(const T* a, int n) {
   return x;
 }
 
+// The symmetric part of a global n x n matrix times `scale`, into N x N shared; diagonal beyond n.
+template <int N, int THREADS, typename T>
+__device__ __forceinline__ void load(const T* a, T* M, int t, int n, T scale, T beyond) {
+  for (int e = t; e < N * N; e += THREADS) {
+    const int i = e / N, j = e % N;
+    T x = i == j ? beyond : T(0);
+    if (i < n && j < n)
+      x = T(0.5) * (a[(long long)i * n + j] * scale + a[(long long)j * n + i] * scale);
+    M[i * (N + 4) + j] = x;
+  }
+}
+
 // An upper bound of the largest eigenvalue of the n x n matrix in M, which is complete when this is
 // called; all threads of the block take part. scratch: E::SCRATCH numbers of this matrix.
 // norm: 0 trace, 1 Frobenius, 2 the smaller of Wolkowicz & Styan's and Minc's bound. Sums are taken in

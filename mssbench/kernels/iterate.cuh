@@ -54,7 +54,7 @@ __device__ __forceinline__ void iterate(const T* __restrict__ A, T* __restrict__
 
   T root_p, inverse_p;
   power_of_four(largest_diagonal(a, n), root_p, inverse_p);
-  for (int e = t; e < N * N; e += THREADS) {
+  for (int e = t; e < N * N; e += THREADS) {  // `load`, written out: called, three variants would spill
     const int i = e / N, j = e % N;
     T x = i == j ? T(1) : T(0);
     if (i < n && j < n)

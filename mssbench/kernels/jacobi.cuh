@@ -55,14 +55,8 @@ __device__ __forceinline__ void jacobi(const T* __restrict__ A, T* __restrict__ 
 
   T root_p, inverse_p;
   power_of_four(largest_diagonal(a, n), root_p, inverse_p);
-  for (int e = t; e < N * N; e += THREADS) {
-    const int i = e / N, j = e % N;
-    T x = i == j ? T(1) : T(0);
-    V[i * LD + j] = x;
-    if (i < n && j < n)
-      x = T(0.5) * (a[(long long)i * n + j] * inverse_p + a[(long long)j * n + i] * inverse_p);
-    M[i * LD + j] = x;
-  }
+  load<N, THREADS>(a, M, t, n, inverse_p, T(1));
+  for (int e = t; e < N * N; e += THREADS) V[e / N * LD + e % N] = e / N == e % N ? T(1) : T(0);
   if (t < 2) turned[t] = T(0);
   MSS_BARRIER(LOADED);
 

@@ -12,19 +12,6 @@ __device__ constexpr int lyapunov_numbers() {  // of shared memory, of one matri
   return 4 * E::MATRIX + E::SCRATCH;
 }
 
-// The symmetric part of a global n x n matrix times `scale`, into shared memory; diagonal beyond n.
-template <class E, typename T>
-__device__ __forceinline__ void load(const T* a, T* M, int t, int n, T scale, T beyond) {
-  constexpr int N = E::SIZE;
-  for (int e = t; e < N * N; e += E::THREADS) {
-    const int i = e / N, j = e % N;
-    T x = i == j ? beyond : T(0);
-    if (i < n && j < n)
-      x = T(0.5) * (a[(long long)i * n + j] * scale + a[(long long)j * n + i] * scale);
-    M[i * E::LD + j] = x;
-  }
-}
-
 template <class E, int MPB, typename T = typename E::Number>
 __device__ __forceinline__ void lyapunov(const T* __restrict__ Yin, const T* __restrict__ Zin,
                                          const T* __restrict__ G, T* __restrict__ S, const Schedule<T>& s,
@@ -51,10 +38,10 @@ __device__ __forceinline__ void lyapunov(const T* __restrict__ Yin, const T* __r
 
   T root_p, inverse_p;
   power_of_four(largest_diagonal(Yin + at, n), root_p, inverse_p);
-  load<E>(Yin + at, B, t, n, inverse_p, T(1));
+  load<E::SIZE, E::THREADS>(Yin + at, B, t, n, inverse_p, T(1));
   if (Zin) {  // C = -Z G Z / p, by way of U = Z and D = G
-    load<E>(Zin + at, U, t, n, T(1), T(0));
-    load<E>(G + at, D, t, n, inverse_p, T(0));
+    load<E::SIZE, E::THREADS>(Zin + at, U, t, n, T(1), T(0));
+    load<E::SIZE, E::THREADS>(G + at, D, t, n, inverse_p, T(0));
     MSS_BARRIER(INVERSE_LOADED);
     if (full) {
       Tile zg;
@@ -67,7 +54,7 @@ __device__ __forceinline__ void lyapunov(const T* __restrict__ Yin, const T* __r
     MSS_BARRIER(INVERSE_READ);
     if (first_half) put_mirrored<E>(C, i0, j0, T(1), zgz);
   } else {
-    load<E>(G + at, C, t, n, inverse_p, T(0));
+    load<E::SIZE, E::THREADS>(G + at, C, t, n, inverse_p, T(0));
   }
   MSS_BARRIER(GRADIENT_LOADED);
 
