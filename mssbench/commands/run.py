@@ -100,9 +100,8 @@ def _refuse_missing_device(chosen: Suite) -> None:
             reasons.append(str(error))
         else:
             return
-    raise RunError(
-        f"device cuda is not there: {'; '.join(reasons)}. Use --device cpu, or leave it to `auto`."
-    )
+    said = "; ".join(dict.fromkeys(reasons))  # of two libraries often the same
+    raise RunError(f"device cuda is not there: {said}. Use --device cpu, or leave it to `auto`.")
 
 
 def forecast(chosen: Suite) -> list[RenderableType]:
