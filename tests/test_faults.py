@@ -156,14 +156,15 @@ class Fate(NamedTuple):
     reason: str = ""  # what its reason must say
 
 
+TIMEOUT = 5  # seconds: a busy machine may stand still for two, and then a healthy cell died
 FATES = {
     "leaves_something_behind": Fate("ok"),
     "trips_over_it": Fate("ok"),
     "segfaults": Fate("crashed", "signal 11 (SIGSEGV): Fatal Python error: Segmentation fault"),
     "exits": Fate("crashed", "exit status 3: last words"),
     "kills_itself": Fate("crashed", "signal 9 (SIGKILL, twice; the kernel sends it when memory"),
-    "loops": Fate("timeout", "killed after 2 s"),
-    "sleeps_with_children": Fate("timeout", "killed after 2 s"),
+    "loops": Fate("timeout", f"killed after {TIMEOUT} s"),
+    "sleeps_with_children": Fate("timeout", f"killed after {TIMEOUT} s"),
     "is_killed_once": Fate("ok"),
     "runs_out_of_memory": Fate("oom", "out of memory"),
     "raises": Fate("crashed", "ValueError: no such luck"),
@@ -202,7 +203,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
         f"forward = {names[:12]}",  # in this order a death meets a fresh worker or a used one
         f"forward = 'torch/newton_schulz'\n{iterations}",
         f"forward = {names[12:]}",
-        timeout=2,
+        timeout=TIMEOUT,
     )
     locks = folder / "locks"
     with pytest.MonkeyPatch.context() as patch:

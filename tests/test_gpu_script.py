@@ -99,7 +99,7 @@ def test_a_suite_stops_before_its_share_is_over_and_its_claims_follow(script: Sc
     assert "--only device == 'cuda'" in run
     assert 60 * float(run.split("--minutes ")[1]) == pytest.approx(0.6 * 480 - 15, abs=6)
     assert script.called("claims .*/gpu_small$")
-    assert not script.called("claims .*/gpu_paper")  # it makes none
+    assert not script.called("claims .*/quick")  # it makes none
     assert "holds" in (script.folder / "claims-gpu_small.json").read_text()
     assert script.summary()["gpu_small"] == "passed: in part; claims: 2 holds, 1 not measured"
     assert "2 holds, 1 not measured" in done.stdout.partition("== summary")[2]

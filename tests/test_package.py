@@ -38,7 +38,7 @@ def test_the_wheel_has_suites_data_and_types(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     kernels = {f"mssbench/kernels/{f.name}" for f in (ROOT / "mssbench/kernels").glob("*.cuh")}
-    assert len(kernels) == 5
+    assert len(kernels) == 7
     assert kernels < names
     for name in suite.shipped():
         assert f"mssbench/suites/{name}.toml" in names

@@ -275,8 +275,8 @@ def test_rounding_between_equal_eigenvalues_stays_where_k_is_bounded(function):
     ("name", "least", "most"),
     [
         ("loewner", 0, 1e-3),
-        ("svd_original", 5e-3, 0.2),
-        ("svd_pade", 5e-3, 0.2),
+        ("svd_original", 5e-3, 0.5),  # as near eigenvalues round, which differs from CPU to CPU
+        ("svd_pade", 5e-3, 0.5),
         ("svd_newton", 0.5, 0.6),
         ("svd_taylor", 0.9, 1),
         ("svd_clip", 0.9, 1),
