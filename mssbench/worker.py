@@ -39,10 +39,11 @@ def main() -> None:
     if not later:
         _bind()
     requests, replies = _private_channels()
+    reopen = _outputs()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
     faulthandler.enable(all_threads=False)  # a segfault says which line of a method it was in
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler that weighs memory is chatty
-    serve(requests, replies, _bind if later else lambda: None)
+    serve(requests, replies, _bind if later else lambda: None, reopen)
 
 
 def _bind() -> None:
@@ -91,10 +92,26 @@ def _private_channels() -> tuple[TextIO, TextIO]:
     return requests, replies
 
 
-def serve(requests: TextIO, replies: TextIO, imported: Callable[[], None] = lambda: None) -> None:
+def _outputs() -> Callable[[], None]:
+    """What opens 1 and 2 again: a method may have closed them, and the next one prints."""
+    kept = os.dup(2)
+
+    def reopen() -> None:
+        os.dup2(kept, 1)
+        os.dup2(kept, 2)
+
+    return reopen
+
+
+def serve(
+    requests: TextIO,
+    replies: TextIO,
+    imported: Callable[[], None] = lambda: None,
+    before: Callable[[], None] = lambda: None,
+) -> None:
     """Answer each line of `requests`, until it ends. The first must be the set-up.
 
-    imported: called once the heavy imports are done.
+    imported: called once the heavy imports are done. before: called before each request.
     """
     from mssbench import environment, methods
     from mssbench.bench import Settings
@@ -119,6 +136,7 @@ def serve(requests: TextIO, replies: TextIO, imported: Callable[[], None] = lamb
     say("ready", protocol=PROTOCOL_VERSION, facts=facts, environment=environment.identify(facts))
     met, keep = set(), _Keep()
     for line in requests:
+        before()
         request = json.loads(line)
         if device := request.get("ceilings"):
             from mssbench import anchors

@@ -266,6 +266,21 @@ def test_no_process_outlives_the_run(outcome: Outcome) -> None:
     assert until(lambda: not [pid for pid in outcome.children if psutil.pid_exists(pid)])
 
 
+def test_an_output_that_a_method_closed_is_open_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whatever order they come within a problem: one has closed it before another prints."""
+    monkeypatch.setenv("MSSBENCH_LOCKS", str(tmp_path / "locks"))
+    monkeypatch.setenv("FAULTS", str(tmp_path))
+    (tmp_path / "methods.py").write_text(METHODS)
+    methods = "forward = ['numpy/closes_its_output', 'numpy/prints_a_lot']"
+    suite = write_suite(tmp_path, methods, seeds=4)
+    finished(suite, "--out", tmp_path / "out", "--also", tmp_path / "methods.py")
+    rows = table(tmp_path / "out")
+    assert len(rows) == 8
+    assert {(row["status"], row["reason"]) for row in rows} == {("ok", "")}
+
+
 # The engine alone, with a worker that needs no torch.
 
 
