@@ -224,7 +224,9 @@ def test_a_memory_of_answers_by_address_is_implausible():
             known[a.data_ptr()] = y.sqrt.clone()
         return Root(sqrt=known[a.data_ptr()])
 
-    m = only(replace(CELL, forward="remembering", size=64, batch=16))
+    # samples enough that most of them come after every input was seen once, whatever a call takes
+    often = Policy(min_seconds=0, min_samples=40, max_seconds=60, warmup_seconds=0, interval=1)
+    (m,) = rows(replace(CELL, forward="remembering", size=64, batch=16), Settings(often))
     assert m.status is Status.IMPLAUSIBLE or "above_ceiling" in m.row()["flags"]
 
 
