@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from mssbench import suite as suites
 from mssbench.records import KEY
 from mssbench.rows import JOURNAL, SAMPLES, TABLE, Row, read_journal, read_rows
-from mssbench.suite import Suite
+
+if TYPE_CHECKING:
+    from mssbench.suite import Suite
 
 # Differ between two measurements of the same cell; every other column must not.
 WEATHER = (
@@ -27,6 +28,7 @@ WEATHER = (
     "samples", "calls", "first_call_seconds", "gemms", "peak_bytes", "saved_bytes", "run_id",
     "stop", "spread", "noise", "flags", "bound", "limit_seconds", "limit_fraction",
     "problem_fraction",
+    "asymmetry",  # where the first was none, it is that of the last input, see bench.Bench._worse
 )  # fmt: skip
 
 MEASURE = """
@@ -45,7 +47,7 @@ def write_suite(
     *methods: str,
     name: str = "tiny",
     seeds: int = 1,
-    timeout: float = 5,
+    timeout: float = 60,
     passes: int = 1,
 ) -> Path:
     """A suite file of tiny float64 cells. methods: each the body of a [[method]] table."""
@@ -65,7 +67,9 @@ device = "cpu"
     return path
 
 
-def load(path: Path, *overrides: str) -> Suite:
+def load(path: Path, *overrides: str) -> "Suite":
+    from mssbench import suite as suites  # which imports numpy: a stand-in has no need of it
+
     return suites.load(path, auto="cpu", overrides=overrides)
 
 
@@ -269,6 +273,12 @@ _DEEDS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def in_time(log: Path) -> list[list[str]]:
+    """The words of a stand-in's log, whichever process wrote them, in the order of their time."""
+    lines = [line.split() for line in log.read_text().splitlines()]
+    return sorted(lines, key=lambda words: int(words[0]))
+
+
 # What a run left on disk and among the processes.
 
 
@@ -340,7 +350,7 @@ def orphans(locks: Path, patience: float = 5.0) -> list[psutil.Process]:
     return relatives(locks)
 
 
-def until(condition: Callable[[], Any], patience: float = 30.0) -> bool:
+def until(condition: Callable[[], Any], patience: float = 120.0) -> bool:
     """Wait for a condition; whether it came true."""
     end = time.monotonic() + patience
     while not condition():
@@ -371,4 +381,4 @@ def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 def finished(*arguments: object) -> subprocess.CompletedProcess[str]:
     """`mssbench run`, to its end."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=600)

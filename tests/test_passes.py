@@ -178,7 +178,7 @@ def test_they_are_measured_at_the_end_though_the_last_cells_were_skipped(
     tmp_path, suite, python, monkeypatch
 ):
     """Nothing is measured twice that is not there, but the end of the run is its end."""
-    wish(monkeypatch, do=dict.fromkeys(("eigh", "svd"), "unsupported"))
+    wish(monkeypatch, do=dict.fromkeys(("eigh", "svd"), "unsupported"), seconds=0.05)
     events = []
     run(suite, tmp_path / "out", python=python, watch=events.append)
     assert sum(isinstance(e, Started) for e in events) < 2 * len(suite.cells)
@@ -194,7 +194,7 @@ def test_a_worker_that_dies_at_its_ceilings_costs_no_cell(tmp_path, suite, pytho
 
 
 def test_what_crashed_in_one_pass_is_not_asked_again(tmp_path, suite, python, monkeypatch):
-    wish(monkeypatch, do={"svd": "exit"})
+    wish(monkeypatch, do={"svd": "exit"}, seconds=0.05)
     monkeypatch.setattr("mssbench.engines.local.GRACE_SECONDS", 0.0)
     events = []
     out = run(suite, tmp_path / "out", python=python, watch=events.append)

@@ -18,6 +18,7 @@ from runs import (
     climate,
     due_samples,
     finished,
+    in_time,
     key,
     load,
     measured,
@@ -193,7 +194,7 @@ def test_a_signal_saves_what_was_measured_and_names_the_rest(
         if twice:
             time.sleep(0.02)
             process.send_signal(number)
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
     assert "interrupted, what was measured is saved" in " ".join(stderr.split())
     found = [r["status"] for r in table(out)]
@@ -224,6 +225,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_when_its_time_is_over_what_comes_first_in_the_suite_is_measured(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch, passes: int
 ) -> None:
+    wish(monkeypatch, seconds=0.02)  # a worker that runs far ahead of its clock is done before
     suite = load(write_suite(tmp_path, KINDS, seeds=9, passes=passes))
     summary = run(suite, out, python=python, seconds=12.5, watch=ticking(monkeypatch))
     assert (summary.over, summary.exit_code) == (True, 0)
@@ -480,7 +482,7 @@ def test_a_second_run_on_a_folder_is_refused_by_name(
         second = finished(suite, "--out", out, "--python", python)
         assert second.returncode == 2
         assert f"is being written by another run, process {first.pid} (" in second.stderr
-        assert first.wait(30) == 0
+        assert first.wait(120) == 0
     assert [r["status"] for r in table(out)] == ["ok"] * 9
 
 
@@ -493,11 +495,11 @@ def test_two_runs_take_turns_on_a_device(
     with started(suite, "--out", tmp_path / "one", "--python", python) as one:
         assert until(log.exists)
         assert in_process(suite, "--out", tmp_path / "two", "--python", python) == 0
-        assert one.wait(30) == 0
+        assert one.wait(120) == 0
     said = " ".join(capsys.readouterr().err.split())
     assert f"waiting for process {one.pid} (" in said
     assert said.count("waiting") == 1
-    lines = sorted(line.split() for line in log.read_text().splitlines() if "ceil" not in line)
+    lines = [words for words in in_time(log) if "ceilings" not in words]
     assert [word for _, word, _ in lines] == ["begin", "end"] * 12
     workers = [pid for _, _, pid in lines]
     assert workers == [workers[0]] * 12 + [workers[-1]] * 12
@@ -660,7 +662,7 @@ def test_a_run_that_breaks_off_keeps_what_it_has(
 ) -> None:
     """A worker dies, and the next cannot start: exit code 2, but the rows are there."""
     monkeypatch.setattr("mssbench.engines.local.GRACE_SECONDS", 0.0)
-    wish(monkeypatch, do={"svd": "exit"})
+    wish(monkeypatch, do={"svd": "exit"}, seconds=0.3)
     monkeypatch.setattr("mssbench.passes.shuffled", lambda cells, *_: iter(cells))
     suite = load(write_suite(tmp_path, "forward = ['numpy/eigh', 'numpy/svd']"))
     breaking = Path(python)

@@ -230,7 +230,7 @@ class Worker:
     def _read(self, seconds: float) -> dict[str, Any] | None:
         """The next message; {} where the worker is gone, None where it took too long or we stop."""
         assert self._process.stdout is not None
-        end = time.monotonic() + seconds
+        left, before, late = seconds, time.monotonic(), False
         poll = select.poll()
         poll.register(self._process.stdout, select.POLLIN)
         while True:
@@ -239,10 +239,13 @@ class Worker:
                 if message := _message(line):
                     return message
                 self._noise = line  # printed before the worker could move its channel away
-            left = end - time.monotonic()
-            if left <= 0 or self._stopped():
+            now = time.monotonic()
+            # where a tick took much longer we stood still, and the worker perhaps with us
+            left, before = left - min(now - before, 2 * TICK_SECONDS), now
+            if late or self._stopped():
                 return None
-            if not poll.poll(min(left, TICK_SECONDS) * 1000):
+            late = left <= 0  # a last look at what came meanwhile
+            if not poll.poll(min(max(left, 0), TICK_SECONDS) * 1000):
                 self._trim()
                 # a process it forked may hold the pipe open: its own death is the end of it
                 if self._alive() or poll.poll(0):
@@ -272,8 +275,8 @@ class Worker:
     def _trim(self) -> None:
         """Forget what it printed, before that fills the disk. It writes where we put the file."""
         if self._printed() > PRINTED_BYTES:
+            os.lseek(self._errors.fileno(), 0, os.SEEK_SET)  # first: a write between is cut off
             os.ftruncate(self._errors.fileno(), 0)
-            os.lseek(self._errors.fileno(), 0, os.SEEK_SET)
             self._since = 0
 
     def _last_words(self) -> str:
