@@ -1,5 +1,6 @@
 """Fixtures every test file shares."""
 
+import gc
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,16 @@ import pytest
 
 # Quiet before torch is imported: the profiler that weighs memory logs every start to stderr.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen() -> None:
+    """What imports and other tests left behind is never garbage, as in a worker.
+
+    Each measurement collects garbage first, which takes 0.4 s among 12,000 tests.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
