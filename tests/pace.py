@@ -1,19 +1,61 @@
-"""Limits in seconds that hold on a slow machine too: a fixed job tells how slow it is just now."""
+"""Limits in seconds that hold on a slow or a busy machine too.
 
+What is within its limit once has kept it. Otherwise CPU seconds decide, which no stall and no other
+process lengthens, beside those of a fixed job that tells how slow a core is just now.
+"""
+
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-_JOB = (sys.executable, "-c", "import pandas")
+_JOB = ("-c", "import pandas")
 _USUAL = 0.5  # seconds of the job where the limits of these tests were written
+_TRIES = 5
+_WAIT = 2  # times its limit: what waits and does not work has no CPU seconds that would tell
 
 
-def slowness() -> float:
-    """How many times the usual time the job takes here and now; at least 1."""
-    return max(1.0, min(_seconds() for _ in range(3)) / _USUAL)
+class Spent(NamedTuple):
+    """Seconds of one try."""
+
+    wall: float
+    cpu: float
 
 
-def _seconds() -> float:
+def of_process(*arguments: object) -> Spent:
+    """What a Python process and its children spend, from its start to its end."""
     start = time.perf_counter()
-    subprocess.run(_JOB, check=True)
-    return time.perf_counter() - start
+    with subprocess.Popen(
+        [sys.executable, *map(str, arguments)], stdout=subprocess.DEVNULL,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # more of them spin for a while
+    ) as child:  # fmt: skip
+        # of this child alone: a thread of ours may be waiting for compilers
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0
+    return Spent(time.perf_counter() - start, usage.ru_utime + usage.ru_stime)
+
+
+def of_call(call: Callable[[], Any]) -> Spent:
+    """What a call spends, in this thread."""
+    start = Spent(time.perf_counter(), time.thread_time())
+    call()
+    return Spent(time.perf_counter() - start.wall, time.thread_time() - start.cpu)
+
+
+def too_slow(limit: float, spend: Callable[[], Spent]) -> list[Spent]:
+    """Every try of what takes more than `limit` seconds, or nothing where it does not."""
+    tries: list[Spent] = []
+    jobs: list[Spent] = []
+    while len(tries) < _TRIES:
+        tries.append(spend())
+        if tries[-1].wall <= limit:
+            return []
+        jobs.append(of_process(*_JOB))
+        wall, cpu = (min(seconds) for seconds in zip(*tries, strict=True))
+        slow = Spent(*(max(1.0, min(seconds) / _USUAL) for seconds in zip(*jobs, strict=True)))
+        if cpu <= limit * slow.cpu and wall <= _WAIT * limit * slow.wall:
+            return []
+    return tries

@@ -18,7 +18,7 @@ GUARDED = (*TIGHT, "inf", "frob2", "frob4")
 CERTAIN = [norm for norm in NORMS if norm != "power"]
 OF_THE_BASIS = ("minc", "min_ws_minc", "inf", "power")
 DTYPES = {name: getattr(torch, name) for name in UNIT}
-quick = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+quick = settings(max_examples=60)
 
 
 @pytest.mark.parametrize("norm", CERTAIN)

@@ -398,7 +398,7 @@ def test_spectra_follow_their_formulas():
     assert len(set(spectra.clustered(8, 4, 0.0, 1e2))) == 4
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.floats(1, 1e6), st.integers(0, 1000))
 def test_a_rotation_keeps_the_spectrum(n, kappa, seed):
     values = np.array(spectra.logspaced(n, kappa))

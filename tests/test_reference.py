@@ -175,7 +175,7 @@ def test_a_zero_cotangent_has_a_zero_gradient(function):
 # Scaling, batches
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @example(300, "logspec(1e8)")
 @example(-300, "wishart(0.5)")
 @given(st.integers(-300, 300), st.sampled_from(["logspec(1e8)", "wishart(0.5)", "dead_channels"]))
@@ -340,7 +340,7 @@ def test_a_zero_matrix_does_not_stop_the_choice():
 # Products that do not round
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 5), st.integers(0, 10**6), st.integers(-40, 40))
 def test_products_carry_a_hundred_bits(n, seed, shift):
     rng = Streams("any", n, [0], seed)

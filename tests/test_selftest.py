@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import log
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,6 @@ from mssbench.clock import HostClock
 from mssbench.commands import selftest as command
 from mssbench.errors import RegistryError
 from mssbench.impostors import DESERVED, IDENTICAL, SLOWER, status_check
-from mssbench.measure import measure
 from mssbench.races import Span, slow_check, tie_check
 from mssbench.records import Measurement, Status
 from mssbench.sampling import Policy
@@ -46,9 +46,28 @@ class Biased:
         return self.factor * self.right.block(call, prepared)
 
 
+class Steady:
+    """A clock for which each call takes a millisecond."""
+
+    name = "wall"
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
+
+    def block(self, call: Callable[[Any], object], prepared: Sequence[Any]) -> float:
+        for each in prepared:
+            call(each)
+        return self.factor * 1e-3 * len(prepared)
+
+
+def rival(factor: float, shortest: float = 0.0) -> rivals.Rival:
+    """Another timer, for which it does too; ours is off by a factor."""
+    return rivals.Rival("theirs", Steady(factor), lambda call, count: 1e-3, shortest)
+
+
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    policy = Policy(min_seconds=0, min_samples=5, max_seconds=0.1, warmup_seconds=0, interval=1)
+    policy = Policy(min_seconds=0, min_samples=5, max_seconds=0.1, warmup_seconds=5e-3, interval=1)
     monkeypatch.setattr(selftest, "_ORACLE", policy)
 
 
@@ -65,31 +84,48 @@ def test_a_clock_that_is_off_by_a_tenth_has_failed(
     assert all(c.measured == pytest.approx(factor - 1, abs=0.03) for c in found)
 
 
-def test_an_oracle_divides_by_the_calls_of_a_sample(short: None) -> None:
-    done = []
+def test_an_oracle_divides_by_the_calls_of_a_sample(
+    short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
 
-    def act() -> None:
-        done.append(time.sleep(50e-6))
+    class Counting(HostClock):
+        def block(self, call: Callable[[Any], object], prepared: Sequence[Any]) -> float:
+            calls.append(len(prepared))
+            return super().block(call, prepared)
 
-    assert abs(selftest.oracle_error(HostClock(), act)) < 0.1
-    assert len(done) > 8  # several calls a sample: they are short
+    assert abs(selftest.oracle_error(Counting(), lambda: selftest._busy(50e-6))) < 0.1
+    assert calls[-1] > 1  # they are short
 
 
-def test_another_timer_that_disagrees_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    job = rivals.Job(lambda: impostors.wait(time.perf_counter() + 1e-3), 1e-3)
-    monkeypatch.setattr(rivals, "jobs", lambda _: [job])
-    monkeypatch.setattr(rivals, "_ROUNDS", 5)
-    for factor, outcome in ((1.0, Outcome.PASSED), (1.1, Outcome.FAILED)):
-        rival = rivals.Rival("theirs", Biased(factor), rivals._by_torch)
-        monkeypatch.setattr(rivals, "here", lambda _, rival=rival: [rival])
-        (found,) = selftest.others("cpu")
-        assert found.check(QUIET).outcome is outcome, found
+@pytest.mark.parametrize(("factor", "outcome"), [(1.0, Outcome.PASSED), (1.1, Outcome.FAILED)])
+def test_another_timer_that_disagrees_has_failed(
+    monkeypatch: pytest.MonkeyPatch, factor: float, outcome: Outcome
+) -> None:
+    monkeypatch.setattr(rivals, "jobs", lambda _: [rivals.Job(lambda: None, 1e-3)])
+    monkeypatch.setattr(rivals, "here", lambda _: [rival(factor)])
+    (found,) = selftest.others("cpu")
+    assert found.check(QUIET).outcome is outcome, found
+
+
+def test_the_timer_of_torch_gives_seconds_of_one_call() -> None:
+    ends = []
+
+    def call() -> None:
+        impostors.wait(time.perf_counter() + 1e-3)
+        ends.append(time.perf_counter())
+
+    seconds = rivals._by_torch(call, 5)
+    around = time.perf_counter() - ends[-6]  # from its last call that warms up
+    assert 1e-3 <= seconds <= around / 5
 
 
 def test_only_calls_that_mean_the_same_to_both_are_compared() -> None:
-    jobs = [rivals.Job(lambda: time.sleep(1e-4), seconds) for seconds in (1e-4, 1e-2)]
-    rival = rivals.Rival("theirs", HostClock(), rivals._by_torch, shortest=1e-3)
-    assert len(rivals.ratios(rival, jobs)) == 1
+    called = []
+    jobs = [rivals.Job(lambda: called.append("short"), 1e-4),
+            rivals.Job(lambda: called.append("long"), 1e-2)]  # fmt: skip
+    assert rivals.ratios(rival(1.0, shortest=1e-3), jobs) == [pytest.approx(1)]
+    assert {*called} == {"long"}
 
 
 def test_jobs_span_the_calls_that_people_measure() -> None:
@@ -264,17 +300,28 @@ def test_nothing_of_it_is_in_the_lists(capsys: pytest.CaptureFixture[str]) -> No
     assert "selftest" not in text
 
 
-def test_a_slower_arm_is_as_much_slower_as_it_says() -> None:
-    with impostors.registered("cpu"):
-        cell = impostors.cell("one", "cpu", 32, 64)
-        for _ in range(5):  # other work may disturb either
-            one, slower = (
-                measure(replace(cell, forward=impostors.forward(arm)), races._SETTINGS)
-                .measurements[0].row()["seconds_min"] for arm in ("one", "slower_by_20")
-            )  # fmt: skip
-            if slower / one == pytest.approx(1.2, abs=0.08):
-                return
-    pytest.fail(f"{slower / one}")
+@pytest.mark.parametrize(("arm", "share"), SLOWER.items())
+def test_a_slower_arm_is_as_much_slower_as_it_says(
+    monkeypatch: pytest.MonkeyPatch, arm: str, share: float
+) -> None:
+    """Of whatever time its work took: other work may have disturbed it."""
+    now = [0.0]
+
+    def perf_counter() -> float:
+        now[0] += 1e-3  # so that a wait comes to its end
+        return now[0]
+
+    def work(a: Any) -> Any:
+        now[0] += float(a)
+        return -a
+
+    monkeypatch.setattr(impostors, "time", SimpleNamespace(perf_counter=perf_counter))
+    monkeypatch.setattr(impostors, "_honest", work)
+    call = impostors._all("cpu")[arm]
+    for seconds in (10.0, 30.0):
+        start = now[0]
+        assert call(torch.tensor(seconds)) == -seconds
+        assert (now[0] - start) / seconds == pytest.approx(1 + share, abs=1e-3)
 
 
 def report(*outcomes: Outcome, floor: float = QUIET) -> Report:
@@ -319,16 +366,44 @@ def test_an_unknown_or_missing_device_is_misuse(capsys: pytest.CaptureFixture[st
 def test_here_and_now_the_harness_is_not_wrong(
     short: None, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Any
 ) -> None:
-    """A quick one for real. Noise may make it unclear, but must not make it fail."""
+    """A quick one for real. Noise may make it unclear, but must not make it fail.
+
+    Noise that comes and goes can: a comparison of times is wrong if it fails in three tries, each
+    with a core of its own.
+    """
+    reports, shares = list[Report](), list[float]()
+    examine, before, threads = selftest.examine, tables(), torch.get_num_threads()
+
+    def kept(*given: Any) -> Report:
+        start = time.perf_counter(), time.process_time()
+        reports.append(examine(*given))
+        shares.append((time.process_time() - start[1]) / (time.perf_counter() - start[0]))
+        return reports[-1]
+
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(selftest, "examine", kept)
     monkeypatch.setattr(selftest, "_ROUNDS", 3)
+    monkeypatch.setattr(rivals, "_ROUNDS", 3)
+    monkeypatch.setattr(rivals, "_PARTS_BATCH", {"cpu": 4})
     monkeypatch.setattr(rivals, "_SECONDS", [1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
-    before, threads = tables(), torch.get_num_threads()
-    code, text, err = called(capsys, "selftest", "--device", "cpu")
-    assert code in (0, 3), text
+    failing = None
+    for _ in range(3):
+        code, text, err = called(capsys, "selftest", "--device", "cpu")
+        failed = {c.name: c for c in reports[-1].checks if c.outcome is Outcome.FAILED}
+        assert code == (1 if failed else 3 if "Unclear: " in text else 0), text
+        assert not {name for name in failed if not compares_times(name)}, text
+        failing = {*failed} if failing is None else failing & {*failed}
+        if not failing:
+            break
+    assert not failing or min(shares) < 0.95, text
     assert tables() == before
     assert torch.get_num_threads() == threads
     assert not list(tmp_path.iterdir())
     assert "selftest: wrong methods" in err
     assert "noise floor" in text
     assert command._number(0.1234, "+") == "+12.34 %"
+
+
+def compares_times(check: str) -> bool:
+    """Others hold one time against itself, or look at a status."""
+    return check.startswith(("torch.", "parts of ", "identical code")) or "% slower" in check

@@ -173,7 +173,7 @@ norms = st.lists(st.sampled_from(["trace", "frobenius", "minc"]), min_size=1, ma
 libraries = st.lists(st.sampled_from(["torch", "numpy"]), min_size=1, max_size=2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(axes, steps, norms, libraries)
 def test_expansion_is_the_product_without_duplicates(given_axes, iterations, norm, names):
     method = {
@@ -222,7 +222,7 @@ def test_every_shipped_suite_loads_under_its_own_name(name, auto):
     assert len({c.cell_id for c in found.cells}) == len(found.cells) > 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cs"])))
 def test_any_description_is_written_as_toml(text):
     document = {"name": "x", "description": text, "axes": {}, "method": []}
