@@ -14,8 +14,9 @@ from mssbench.errors import Unsupported
 
 
 def test_the_host_clock_measures_a_known_duration() -> None:
+    start = time.perf_counter()
     seconds = HostClock().block(lambda _: time.sleep(0.02), [None] * 3)
-    assert 0.06 <= seconds < 0.12
+    assert 0.06 <= seconds <= time.perf_counter() - start
 
 
 def test_the_host_clock_drains_the_device_before_and_after() -> None:

@@ -199,7 +199,7 @@ def test_of_a_singular_matrix_only_the_gradient_that_exists_is_compared() -> Non
         assert 0 < row["gradient_error"] < 1e-5
         assert row["reference_error"] < 1e-5
         assert "without the block between null directions" in row["reason"]
-        assert row["root_error"] < 1e-7
+        assert row["root_error"] < 3e-7  # of null directions, √u
         assert row["seconds_median"] > 0
 
 
