@@ -23,7 +23,7 @@ with suppress(ImportError):  # a machine with a GPU runs its tests without hypot
 
 @pytest.fixture(autouse=True, scope="module")
 def frozen() -> None:
-    """What imports and other tests left behind is never garbage, as in a worker.
+    """What imports and other tests left behind is not looked through for garbage, as in a worker.
 
     Each measurement collects garbage first, which takes 0.4 s among 12,000 tests.
     """

@@ -1,12 +1,15 @@
 """Limits in seconds that hold on a slow or a busy machine too.
 
 What is within its limit once has kept it. Otherwise CPU seconds decide, which no stall and no other
-process lengthens, beside those of a fixed job that tells how slow a core is just now.
+process lengthens, or the shortest of many calls, which they hardly do; beside those of a fixed job
+that tells how slow a core is just now.
 """
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,7 +17,10 @@ from typing import Any, NamedTuple
 _JOB = ("-c", "import pandas")
 _USUAL = 0.5  # seconds of the job where the limits of these tests were written
 _TRIES = 5
-_WAIT = 2  # times its limit: what waits and does not work has no CPU seconds that would tell
+# Times its limit, and on a busy machine so much is usual: what waits and does not work has no CPU
+# seconds that would tell.
+_WAIT = 1.5
+_HANGS = 300  # seconds
 
 
 class Spent(NamedTuple):
@@ -31,8 +37,11 @@ def of_process(*arguments: object) -> Spent:
         [sys.executable, *map(str, arguments)], stdout=subprocess.DEVNULL,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # more of them spin for a while
     ) as child:  # fmt: skip
+        hung = threading.Timer(_HANGS, os.kill, [child.pid, signal.SIGKILL])
+        hung.start()
         # of this child alone: a thread of ours may be waiting for compilers
         _, status, usage = os.wait4(child.pid, 0)
+        hung.cancel()
         child.returncode = os.waitstatus_to_exitcode(status)
     assert child.returncode == 0
     return Spent(time.perf_counter() - start, usage.ru_utime + usage.ru_stime)

@@ -28,7 +28,7 @@ WEATHER = (
     "samples", "calls", "first_call_seconds", "gemms", "peak_bytes", "saved_bytes", "run_id",
     "stop", "spread", "noise", "flags", "bound", "limit_seconds", "limit_fraction",
     "problem_fraction",
-    "asymmetry",  # where the first was none, it is that of the last input, see bench.Bench._worse
+    "asymmetry",  # where the first was 0, it is that of the last input, see bench.Bench._worse
 )  # fmt: skip
 
 MEASURE = """

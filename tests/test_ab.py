@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -432,18 +433,29 @@ def test_whom_it_waits_for_is_said_once(
     held = local.lock_device(local.slot_of("cpu"), lambda: False)
     assert held is not None
     asked = []
+    patience = threading.Timer(60, os.close, [held])  # rather than wait for ever
+
+    def free() -> None:
+        if patience.is_alive():
+            patience.cancel()
+            patience.join()
+            os.close(held)
 
     def lock(slot: Slot, stopped: Callable[[], bool], waiting: Callable[[str], None]) -> int | None:
         def wait(holder: str) -> None:
             waiting(holder)
             asked.append(holder)
             if len(asked) == 3:
-                os.close(held)
+                free()
 
         return local.lock_device(slot, stopped, wait)
 
     monkeypatch.setattr("mssbench.engines.duel.lock_device", lock)
-    code, _, told = run(capsys, suite, python, python, "--only", "seed == 0")
+    patience.start()
+    try:
+        code, _, told = run(capsys, suite, python, python, "--only", "seed == 0")
+    finally:
+        free()
     assert code == 0
     assert len(asked) == 3
     words = " ".join(told.split())

@@ -199,7 +199,8 @@ def test_of_a_singular_matrix_only_the_gradient_that_exists_is_compared() -> Non
         assert 0 < row["gradient_error"] < 1e-5
         assert row["reference_error"] < 1e-5
         assert "without the block between null directions" in row["reason"]
-        assert row["root_error"] < 3e-7  # of null directions, √u
+        # an eigenvalue of 0 is some u, and its root some √u, here 3e-8; how many is the library's
+        assert row["root_error"] < 3e-7
         assert row["seconds_median"] > 0
 
 
@@ -284,7 +285,7 @@ def test_a_product_of_the_same_shape_is_the_unit_of_work(register: Any) -> None:
     for _ in range(5):  # a loaded machine may disturb either
         anchors._anchors.clear()
         found.append(rows(cell, settings)[0].row()["gemms"])
-        if 0.7 < found[-1] < 1.5:
+        if 1 / 3 < found[-1] < 3:  # a factor of the batch, or of the size, is far away
             return
     pytest.fail(f"in its own unit a product takes {found}")
 

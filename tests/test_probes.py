@@ -87,7 +87,7 @@ def test_a_solver_that_is_slower_from_33_on_is_seen(monkeypatch, library):
     monkeypatch.setattr(probes, "_LONG", 0.02)
     monkeypatch.setattr(probes, "_LONGER", 0.05)
     name = library.__name__
-    assert probes.cliff(name, "cpu", "float64").ratio < 1.9
+    assert probes.cliff(name, "cpu", "float64").ratio < 1.9  # it is 1.1 to 1.2, where it is calm
     slower(monkeypatch, library, 33, 4)
     assert probes.cliff(name, "cpu", "float64").ratio > 2.5
 

@@ -368,8 +368,8 @@ def test_here_and_now_the_harness_is_not_wrong(
 ) -> None:
     """A quick one for real. Noise may make it unclear, but must not make it fail.
 
-    Noise that comes and goes can: a comparison of times is wrong if it fails in three tries, each
-    with a core of its own.
+    Only noise that stays is excused: a comparison of times is wrong where it fails in three tries,
+    each with a core of its own; or by far.
     """
     reports, shares = list[Report](), list[float]()
     examine, before, threads = selftest.examine, tables(), torch.get_num_threads()
@@ -395,7 +395,10 @@ def test_here_and_now_the_harness_is_not_wrong(
         failing = {*failed} if failing is None else failing & {*failed}
         if not failing:
             break
-    assert not failing or min(shares) < 0.95, text
+    assert not failing or min(shares) < 0.95, (text, shares)
+    for name in failing or ():
+        missed = [abs(c.measured - c.limit) for r in reports for c in r.checks if c.name == name]
+        assert min(missed) < 0.3, (text, missed)  # 30 %
     assert tables() == before
     assert torch.get_num_threads() == threads
     assert not list(tmp_path.iterdir())

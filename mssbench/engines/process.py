@@ -240,7 +240,8 @@ class Worker:
                     return message
                 self._noise = line  # printed before the worker could move its channel away
             now = time.monotonic()
-            # where a tick took much longer we stood still, and the worker perhaps with us
+            # a look that took much longer counts as two ticks: we stood still, and perhaps the
+            # worker with us
             left, before = left - min(now - before, 2 * TICK_SECONDS), now
             if late or self._stopped():
                 return None
@@ -275,7 +276,8 @@ class Worker:
     def _trim(self) -> None:
         """Forget what it printed, before that fills the disk. It writes where we put the file."""
         if self._printed() > PRINTED_BYTES:
-            os.lseek(self._errors.fileno(), 0, os.SEEK_SET)  # first: a write between is cut off
+            # it may write between these two: then that is cut off too
+            os.lseek(self._errors.fileno(), 0, os.SEEK_SET)
             os.ftruncate(self._errors.fileno(), 0)
             self._since = 0
 
