@@ -285,7 +285,7 @@ def test_a_product_of_the_same_shape_is_the_unit_of_work(register: Any) -> None:
     for _ in range(5):  # a loaded machine may disturb either
         anchors._anchors.clear()
         found.append(rows(cell, settings)[0].row()["gemms"])
-        if 1 / 3 < found[-1] < 3:  # a factor of the batch, or of the size, is far away
+        if 0.6 < found[-1] < 1.8:
             return
     pytest.fail(f"in its own unit a product takes {found}")
 
