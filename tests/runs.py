@@ -344,7 +344,7 @@ def relatives(locks: Path) -> list[psutil.Process]:
     return found
 
 
-def orphans(locks: Path, patience: float = 5.0) -> list[psutil.Process]:
+def orphans(locks: Path, patience: float = 60.0) -> list[psutil.Process]:
     """Relatives that are still there after a while: there should be none."""
     until(lambda: not relatives(locks), patience)
     return relatives(locks)
