@@ -1,9 +1,6 @@
 """Cell -> Measurements: every outcome is rows, every number is checked against something else."""
 
-import inspect
-import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +13,7 @@ from mssbench.bench import Settings
 from mssbench.errors import NotInstalled, Unavailable, Unsupported
 from mssbench.measure import classify, measure
 from mssbench.records import Cell, Measurement, Status
-from mssbench.registry import Kind, Root, Wanted
+from mssbench.registry import Root, Wanted
 from mssbench.sampling import Policy
 
 CELL = Cell(
@@ -316,29 +313,6 @@ def test_the_code_hash_names_the_code_of_both_methods() -> None:
     }
     assert len(hashes) == 3
     assert measure(CELL, FAST).code_hash == provenance.code_hash(forward)
-
-
-def test_the_code_hash_names_what_a_method_leaves_its_work_to() -> None:
-    def behind(name: str, kind: Kind = "forward") -> set[str]:
-        source = Path(inspect.getsourcefile(methods.lookup(kind, name).call) or "").read_bytes()
-        return {p.name for p in provenance._behind(source)}
-
-    kernels = {"iterate.cuh", "threads.cuh", "planner.py", "fused.py", "factors.py"}
-    assert kernels <= behind("fused") == behind("lyapunov_fused", "backward")
-    assert behind("svd_pade", "backward") == {"spectral.py"}
-    assert behind("newton_schulz_graph") == {"graphs.py", "newton_schulz.py"}
-    assert behind("eigh") == behind("newton_schulz") == set()
-
-
-def test_another_kernel_is_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    forward = methods.lookup("forward", "fused")
-    shutil.copytree(Path(provenance.__file__).parent / "kernels", tmp_path / "kernels")
-    monkeypatch.setattr(provenance, "_HERE", tmp_path)
-    monkeypatch.setattr(provenance, "_shared", lambda: b"")
-    before = provenance.code_hash.__wrapped__(forward)
-    assert before == provenance.code_hash.__wrapped__(forward)
-    (tmp_path / "kernels" / "common.cuh").write_text("// another")
-    assert before != provenance.code_hash.__wrapped__(forward)
 
 
 def test_the_condition_is_that_of_the_worst_matrix_and_the_input_has_a_fingerprint() -> None:

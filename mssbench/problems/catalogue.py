@@ -173,8 +173,13 @@ def _up_to(name: str, size: int) -> Fits:
 @cache
 def load() -> None:
     """Import the built-in generators, once. None of them imports an optional package here."""
-    for module in ("synthetic", "real", "changes"):
-        importlib.import_module(f"mssbench.problems.{module}")
+    # Whole names: the code hash finds in them what a problem is made of.
+    for module in (
+        "mssbench.problems.synthetic",
+        "mssbench.problems.real",
+        "mssbench.problems.changes",
+    ):
+        importlib.import_module(module)
 
 
 def lookup(kind: Kind, name: str) -> Generator:
