@@ -6,7 +6,7 @@ another machine products are summed in another order, and an error may be what a
 method has, 4 u κ^p.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -15,6 +15,7 @@ from mssbench import units
 from mssbench.judgement import Verdict
 from mssbench.records import ABSENT, MEASURED, SCHEMA, Status
 from mssbench.roundoff import ROUNDOFF, stable_error
+from mssbench.rows import Row
 from mssbench.rules import Rule, chosen
 
 ERRORS = ("root_error", "residual", "gradient_error")
@@ -25,7 +26,6 @@ _ASTRAY = (Status.DIVERGED, Status.NONFINITE)  # how far is no property of the m
 _CONDITION_SINCE = 4  # version of the schema
 _DOUBLE = 2.0  # what an error may grow by: its last digit was an estimate
 _UNIT = {c.name: c.unit for c in SCHEMA}
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

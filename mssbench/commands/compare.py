@@ -12,16 +12,12 @@ from rich.text import Text
 from mssbench import differences, expression, gate, rules, table
 from mssbench.commands import baseline as baselines
 from mssbench.compare import Change, Comparison, Side, compare
-from mssbench.differences import check_display
 from mssbench.errors import TableError, unknown
 from mssbench.gate import Judged
 from mssbench.judgement import Outcome, last_line, outcome
 from mssbench.labels import with_labels
 from mssbench.records import KEY
 from mssbench.rows import read_facts, read_suite
-
-__all__ = ["check_display", "checked", "checked_data", "checked_tables", "compared",
-           "compared_data", "compared_tables"]  # fmt: skip
 
 
 class Compared(NamedTuple):
