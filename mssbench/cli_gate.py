@@ -65,8 +65,9 @@ def compare(
     code: 0 fine, 2 misuse, 5 not comparable, 6 nothing was measured on both sides.
     """
     from mssbench.commands import compare as command
+    from mssbench.differences import check_display
 
-    command.check_display(display)
+    check_display(display)
     with _judging("mssbench compare", told=github, as_json=as_json) as tell:
         found = command.compared(base, new, words(across), words(by), only)
         code = found.outcome.exit_code
@@ -91,8 +92,9 @@ def check(
     6 nothing was measured.
     """
     from mssbench.commands import compare as command
+    from mssbench.differences import check_display
 
-    command.check_display(display)
+    check_display(display)
     with _judging("mssbench check", told=github, as_json=as_json) as tell:
         found = command.checked(run, baseline, fail_on, words(across), only)
         code = found.outcome.exit_code
@@ -129,11 +131,11 @@ def ab(
     5 other inputs, 6 nothing was measured, 130 interrupted.
     """
     from mssbench.commands import ab as command
-    from mssbench.commands import compare as shared
     from mssbench.commands import run as runs
     from mssbench.console import make_console
+    from mssbench.differences import check_display
 
-    shared.check_display(display)
+    check_display(display)
     with _judging("mssbench ab", told=github, as_json=as_json) as tell:
         chosen = runs.choose(suite, set_, only, None, device, also)
         log, drawn = make_console(stderr=True), seed if seed is not None else secrets.token_hex(4)
