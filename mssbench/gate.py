@@ -144,7 +144,7 @@ def _judge(pair: Pair, terms: _Terms, tally: _Tally) -> Change:
     return Change(pair, verdict, "; ".join(b.sentence for b in broken), ratio=_ratio(base, new))
 
 
-def _ratio(base: gates.Row, new: gates.Row) -> float | None:
+def _ratio(base: Row, new: Row) -> float | None:
     seconds: tuple[Any, Any] = base["seconds_median"], new["seconds_median"]
     if None in seconds:
         return None
