@@ -15,6 +15,7 @@ from mssbench.compare import Change, Pair, Side, alone, by_time, matched, other_
 from mssbench.errors import GateError
 from mssbench.judgement import BY_TIME, Outcome, Verdict, outcome
 from mssbench.records import MEASURED
+from mssbench.rows import Row
 from mssbench.rules import TIMES, Rule
 
 
