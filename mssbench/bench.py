@@ -140,17 +140,42 @@ class Bench:
     def _launched(
         self, rows: Sequence[Measurement], every: Mapping[str, Calls]
     ) -> tuple[Measurement, ...]:
-        """The rows with the kernels of a call; a profiler slows what it has once looked at."""
+        """The rows with the number of kernels of a call, which is counted once all are timed."""
         cell = self.cell
         if cell.library != "torch" or cell.device != "cuda":
             return tuple(rows)
         if self._key not in _launches:
-            x = self.rotation.fresh()
-            _launches[self._key] = {k: launches(c.call, c.prepare(x)) for k, c in every.items()}
+            _launches[self._key] = self._kernels(every)
         known = _launches[self._key]
         return tuple(
             replace(m, values={**(m.values or {}), "launches": known[m.phase]}) for m in rows
         )
+
+    def _kernels(self, every: Mapping[str, Calls]) -> Mapping[str, int | None]:
+        """By phase, the kernels of a call; None where it cannot be captured as a CUDA graph.
+
+        That is where it waits for the device, and in a process whose allocator a failed capture has
+        harmed. A backward alone uses up the steps that were recorded for it and cannot be warmed up
+        for a capture: it launches what a step launches beyond its forward.
+        """
+        whole, unknown = [*every][-1], dict.fromkeys(every)
+        if self.spoilt:
+            return unknown
+        try:
+            waits = self._waits_for_device(whole, every[whole])
+            return unknown if waits else self._captured(whole, every)
+        except Exception as error:  # whatever it is, the rows have their times
+            self.spoilt |= isinstance(error, CaptureFailed)
+            return unknown
+
+    def _captured(self, whole: str, every: Mapping[str, Calls]) -> dict[str, int | None]:
+        x, step = self.rotation.fresh(), every[whole]
+        found = {whole: launches(step.call, step.prepare(x))}
+        if "backward" in every:
+            # what both prepare cancels out
+            prepared = launches(lambda x: step.call(step.prepare(x)), x)
+            found["backward"] = _beyond(prepared, launches(every["backward"].prepare, x))
+        return found
 
     @property
     def _key(self) -> tuple[str, int]:
@@ -285,11 +310,15 @@ class Bench:
         return GraphClock(torch.cuda, phase.calls.call, phase.calls.prepare(x))
 
     def _waits(self, phase: Phase) -> bool:
-        """Whether a call waits for the device itself. Asked once."""
-        if phase.name not in self._waiting:
-            what = phase.calls.prepare(self.rotation.first)
-            self._waiting[phase.name] = waits_for_device(torch.cuda, phase.calls.call, what)
-        return self._waiting[phase.name]
+        """Whether a call waits for the device itself."""
+        return self._waits_for_device(phase.name, phase.calls)
+
+    def _waits_for_device(self, name: str, calls: Calls) -> bool:
+        """The same of a phase by its name. Asked once."""
+        if name not in self._waiting:
+            what = calls.prepare(self.rotation.first)
+            self._waiting[name] = waits_for_device(torch.cuda, calls.call, what)
+        return self._waiting[name]
 
     def _device_seconds(self, phase: Phase, waits: bool) -> float:
         """About how long a warm call keeps the device busy."""
@@ -320,6 +349,11 @@ class Bench:
         if x.dtype != a.dtype:
             got, right = arrays.dtype_name(x), arrays.dtype_name(a)
             raise Violation(f"the {name} has dtype {got}, not {right}")
+
+
+def _beyond(whole: int | None, part: int | None) -> int | None:
+    """Their difference, where both are known."""
+    return None if whole is None or part is None else whole - part
 
 
 def _most_calls(phase: Phase) -> int:

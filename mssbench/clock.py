@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from mssbench.errors import Unsupported
 
 Call = Callable[[Any], object]  # the call that is timed
+_WARM = 3  # calls on a side stream before a capture, so that nothing is set up within it
 
 
 class Clock(Protocol):
@@ -150,33 +151,40 @@ class GraphClock:
     """
 
     name = "graph"
-    _WARM = 3  # calls on the side stream, so that nothing is set up while capturing
 
     def __init__(self, cuda: Any, call: Call, prepared: Any) -> None:
         """Capture `call(prepared)`. Raises CaptureFailed where that cannot be."""
         self._clock = CudaClock(cuda, waits=False)
-        self._graph = cuda.CUDAGraph()
         self._prepared = prepared  # every replay reads it
-        self.output: Any = None  # of the captured call: every replay writes it anew
-        side = cuda.Stream()
-        side.wait_stream(cuda.current_stream())
-        try:
-            with cuda.stream(side):
-                for _ in range(self._WARM):
-                    call(prepared)
-            cuda.current_stream().wait_stream(side)
-            # a capture that fails leaves torch on the stream it was captured on
-            with cuda.stream(cuda.current_stream()), cuda.graph(self._graph):
-                self.output = call(prepared)
-        except Exception as error:
-            cuda.synchronize()
-            why = _first_line(_cause(error))
-            raise CaptureFailed(f"cannot be captured as a CUDA graph: {why}") from None
+        self._graph = cuda.CUDAGraph()
+        self.output = capture(cuda, self._graph, call, prepared)  # every replay writes it anew
 
     def block(self, call: Call, prepared: Sequence[Any]) -> float:
         """Device seconds of as many replays as there are things prepared; `call` was captured."""
         del call
         return self._clock.block(lambda _: self._graph.replay(), prepared)
+
+
+def capture(cuda: Any, graph: Any, call: Call, prepared: Any) -> Any:
+    """Capture `call(prepared)` into an empty graph; its output, which holds no values yet.
+
+    cuda: torch.cuda. The call is made a few times before, so that libraries start and pick their
+    kernels outside of the capture. Raises CaptureFailed where it cannot be captured.
+    """
+    side = cuda.Stream()
+    side.wait_stream(cuda.current_stream())
+    try:
+        with cuda.stream(side):
+            for _ in range(_WARM):
+                call(prepared)
+        cuda.current_stream().wait_stream(side)
+        # a capture that fails leaves torch on the stream it was captured on
+        with cuda.stream(cuda.current_stream()), cuda.graph(graph):
+            return call(prepared)
+    except Exception as error:
+        cuda.synchronize()
+        why = _first_line(_cause(error))
+        raise CaptureFailed(f"cannot be captured as a CUDA graph: {why}") from None
 
 
 class CaptureFailed(Unsupported):

@@ -9,11 +9,11 @@ from matrices import spectrum, with_spectrum
 
 from mssbench import anchors, bench, methods, roots
 from mssbench.bench import Bench, First, Phase, Settings
-from mssbench.calls import calls
+from mssbench.calls import Calls, calls
 from mssbench.clock import CaptureFailed
 from mssbench.errors import Unsupported
 from mssbench.measure import measure
-from mssbench.records import Cell, Status
+from mssbench.records import Cell, Measurement, Status
 from mssbench.registry import Root
 from mssbench.rotation import Rotation
 from mssbench.sampling import Policy, Spent
@@ -36,7 +36,7 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> tuple[Bench, Phase]:
     truth = truth_of("sqrt", "wishart(ratio=4)", 4, 8, 0, "float64")
     found = Bench(replace(CELL, device="cuda"), pair, Rotation(a, a, 0), truth, FAST, Spent())
     monkeypatch.setattr(anchors, "l2_bytes", lambda: 2**20)
-    monkeypatch.setattr(Bench, "_waits", lambda *_: False)
+    monkeypatch.setattr(Bench, "_waits_for_device", lambda *_: False)
     monkeypatch.setattr(Bench, "_device_seconds", lambda *_: 1e-3)
     for name in ("CudaClock", "GraphClock"):
         monkeypatch.setattr(bench, name, lambda *_, **__: "a clock")
@@ -81,7 +81,7 @@ def test_a_cold_call_must_be_long_enough_on_the_device(
 
 def test_what_waits_is_never_captured(on_gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     on, phase = on_gpu
-    monkeypatch.setattr(Bench, "_waits", lambda *_: True)
+    monkeypatch.setattr(Bench, "_waits_for_device", lambda *_: True)
     with pytest.raises(Unsupported, match="waits for the device"):
         on._timer(phase, "graph", "hot")
 
@@ -105,6 +105,76 @@ def test_an_error_on_one_clock_is_a_row_of_it_alone(
     assert (row.status, row.clock, on.spoilt) == (status, "gpu", spoilt)
     with pytest.raises(type(error)):  # what a caller waits for is what the cell is about
         on._row(phase, "wall", "hot")
+
+
+class Chain:
+    """Phases of a pair: what each part of them launches, noted by a counter of launches."""
+
+    def __init__(self, fails: Exception | None = None) -> None:
+        self.launched, self.fails = 0, fails
+
+    def __call__(self, launched: int) -> Calls:
+        return Calls(lambda x: self._launch(1), lambda p: self._launch(launched))
+
+    def _launch(self, count: int) -> None:
+        self.launched += count
+
+    def counted(self, call: Any, prepared: Any) -> int:
+        if self.fails:
+            raise self.fails
+        before = self.launched
+        call(prepared)
+        return self.launched - before
+
+
+@pytest.fixture
+def chain(monkeypatch: pytest.MonkeyPatch) -> Chain:
+    found = Chain()
+    monkeypatch.setattr(bench, "launches", lambda *given: found.counted(*given))
+    monkeypatch.setattr(bench, "_launches", {})
+    return found
+
+
+def test_launches_of_a_backward_are_those_of_a_step_beyond_its_forward(
+    on_gpu: Any, chain: Chain
+) -> None:
+    on, _ = on_gpu
+    every = {"backward": chain(99), "step": chain(20)}  # 1 of them each to prepare
+    every["backward"] = Calls(lambda x: chain._launch(8), every["backward"].call)
+    rows = [Measurement(on.cell, name, "wall", "hot", Status.OK, "", {"products": 3.0})
+            for name in every]  # fmt: skip
+    backward, step = (m.values for m in on._launched(rows, every))
+    assert step == {"products": 3.0, "launches": 20}
+    assert backward["launches"] == 1 + 20 - 8
+    chain.launched = 1000
+    assert on._launched(rows, {})[0].values == backward  # known from the first pass
+
+
+@pytest.mark.parametrize(
+    ("error", "spoilt"),
+    [(CaptureFailed("x"), True), (OSError("libcuda.so.1"), False), (TypeError("old torch"), False)],
+)
+def test_a_count_that_fails_costs_no_row_its_time(
+    on_gpu: Any, chain: Chain, error: Exception, spoilt: bool
+) -> None:
+    on, _ = on_gpu
+    chain.fails = error
+    timed = Measurement(on.cell, "forward", "wall", "hot", Status.OK)
+    (row,) = on._launched([timed], {"forward": chain(1)})
+    assert row.values == {"launches": None}
+    assert on.spoilt is spoilt
+
+
+@pytest.mark.parametrize("why", ["waits", "spoilt"])
+def test_what_cannot_be_captured_is_not_tried(
+    on_gpu: Any, chain: Chain, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    on, _ = on_gpu
+    on.spoilt = why == "spoilt"
+    monkeypatch.setattr(Bench, "_waits_for_device", lambda *_: why == "waits")
+    timed = Measurement(on.cell, "forward", "wall", "hot", Status.OK)
+    (row,) = on._launched([timed], {"forward": chain(1)})
+    assert (row.values, chain.launched) == ({"launches": None}, 0)
 
 
 def test_the_first_call_of_a_step_has_the_compilation_of_both(

@@ -89,7 +89,8 @@ def test_a_cell_on_the_gpu_has_rows_on_every_clock(library: str, forward: str) -
             continue
         assert m.status in (Status.OK, Status.INACCURATE), m.reason
         if library == "torch" and m.clock == "gpu":
-            assert m.row()["launches"] > 0
+            # what waits for the device cannot be captured, and its kernels are not counted
+            assert (m.row()["launches"] or 0) > 0 or m.row()["host_sync"]
             assert m.row()["limit_seconds"] > 0
 
 
