@@ -18,6 +18,7 @@ from mssbench.arrays import Array
 from mssbench.calls import Calls, calls
 from mssbench.classify import classify
 from mssbench.clock import (
+    MOST_QUEUED,
     CaptureFailed,
     Clock,
     CudaClock,
@@ -80,6 +81,7 @@ class Taken(NamedTuple):
     flags: list[str]
     input: Input
     output: Any
+    again: bool = False  # another attempt may be disturbed less
 
 
 class Phase(NamedTuple):
@@ -208,7 +210,7 @@ class Bench:
     def _timed(self, phase: Phase, clock: str, cache: str) -> Measurement:
         cell, policy = self.cell, self.settings.policy
         taken, attempts = self._sampled(phase, clock, cache), 1
-        while cell.device == "cuda" and DISTURBED & {*taken.flags} and attempts < _ATTEMPTS:
+        while cell.device == "cuda" and taken.again and attempts < _ATTEMPTS:
             taken, attempts = self._sampled(phase, clock, cache), attempts + 1
         flags = [*taken.flags, *(["remeasured"] if attempts > 1 else [])]
         timing = taken.timing
@@ -251,7 +253,7 @@ class Bench:
         def call(prepared: Prepared) -> None:
             last[:] = prepared.input, calls.call(prepared.what)
 
-        most = 1 if cache == "cold" else _most_calls(phase)
+        most = _most_calls(phase, clock, cache)
         with watched(cell.device) as watch:
             watch.look_at_work()
             timing = sample(
@@ -261,8 +263,10 @@ class Bench:
             watch.look_at_work()
         if isinstance(timer, GraphClock):
             last[:] = self.rotation.first, timer.output
-        late = isinstance(timer, CudaClock) and timer.gaps(len(timing.samples)) > _MOST_LATE
-        return Taken(timing, [*watch.flags, *(["queue_gap"] if late else [])], *last)
+        late = timer.gaps(len(timing.samples)) if isinstance(timer, CudaClock) else 0.0
+        again = bool(DISTURBED & {*watch.flags}) or _MOST_LATE < late < 1.0
+        flags = [*watch.flags, *(["queue_gap"] if late > _MOST_LATE else [])]
+        return Taken(timing, flags, last[0], last[1], again)
 
     def _worse(self, name: str, first: Any, last: Any) -> Any:
         """The first verification, where the last is not worse by more than rounding; nan is worst.
@@ -356,8 +360,18 @@ def _beyond(whole: int | None, part: int | None) -> int | None:
     return None if whole is None or part is None else whole - part
 
 
-def _most_calls(phase: Phase) -> int:
-    """How many calls a sample may have: a backward consumes a recorded forward each."""
-    if phase.name != "backward":
-        return 10_000
-    return max(1, min(1000, _MOST_PREPARED_BYTES // max(phase.work["saved_bytes"] or 1, 1)))
+def _most_calls(phase: Phase, clock: str, cache: str) -> int:
+    """How many calls a sample may have.
+
+    A cold call stands alone, a backward consumes a recorded forward each, and on a GPU's own clocks
+    all of a sample is queued before the device begins. A replay is one launch, whatever it holds.
+    """
+    if cache == "cold":
+        return 1
+    most = 10_000
+    if phase.name == "backward":
+        most = min(1000, _MOST_PREPARED_BYTES // max(phase.work["saved_bytes"] or 1, 1))
+    if clock != "wall":
+        each = (phase.work["operators"] or 1) if clock == "gpu" else 1
+        most = min(most, MOST_QUEUED // each)
+    return max(1, most)

@@ -1,5 +1,6 @@
 """Which clock can time what, and what an error on one of them leaves of the others' rows."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,10 +11,10 @@ from matrices import spectrum, with_spectrum
 from mssbench import anchors, bench, methods, roots
 from mssbench.bench import Bench, First, Phase, Settings
 from mssbench.calls import Calls, calls
-from mssbench.clock import CaptureFailed
+from mssbench.clock import MOST_QUEUED, CaptureFailed
 from mssbench.errors import Unsupported
 from mssbench.measure import measure
-from mssbench.records import Cell, Measurement, Status
+from mssbench.records import Cell, Measurement, Status, Timing
 from mssbench.registry import Root
 from mssbench.rotation import Rotation
 from mssbench.sampling import Policy, Spent
@@ -105,6 +106,79 @@ def test_an_error_on_one_clock_is_a_row_of_it_alone(
     assert (row.status, row.clock, on.spoilt) == (status, "gpu", spoilt)
     with pytest.raises(type(error)):  # what a caller waits for is what the cell is about
         on._row(phase, "wall", "hot")
+
+
+@pytest.mark.parametrize(
+    ("name", "work", "clock", "cache", "most"),
+    [
+        ("forward", {"operators": 1}, "wall", "hot", 10_000),
+        ("forward", {"operators": 1}, "gpu", "cold", 1),
+        ("forward", {"operators": 1}, "gpu", "hot", MOST_QUEUED),
+        ("forward", {"operators": 100}, "gpu", "hot", MOST_QUEUED // 100),
+        ("forward", {"operators": 3000}, "gpu", "hot", 1),
+        ("forward", {"operators": None}, "gpu", "hot", MOST_QUEUED),  # CuPy's are not seen
+        ("forward", {"operators": 100}, "graph", "hot", MOST_QUEUED),
+        ("backward", {"operators": 1, "saved_bytes": 2**27}, "wall", "hot", 2),
+        ("backward", {"operators": 1, "saved_bytes": 2**30}, "gpu", "hot", 1),
+        ("backward", {"operators": 1, "saved_bytes": None}, "wall", "hot", 1000),
+    ],
+)
+def test_a_sample_has_no_more_calls_than_can_be_queued_and_prepared(
+    name: str, work: Any, clock: str, cache: str, most: int
+) -> None:
+    phase = Phase(name, calls(cast("Any", None), "numpy", "step"), First(1.0, {}), work)
+    assert bench._most_calls(phase, clock, cache) == most
+
+
+@pytest.mark.parametrize(
+    ("flags", "late", "attempts", "found"),
+    [
+        ([], 0.0, 1, []),
+        ([], 0.05, 1, []),
+        ([], 0.5, 3, ["queue_gap", "remeasured"]),
+        ([], 1.0, 1, ["queue_gap"]),  # more launches than a driver queues: so in every attempt
+        (["throttled"], 1.0, 3, ["throttled", "queue_gap", "remeasured"]),
+        (["unwatched"], 0.0, 1, ["unwatched"]),
+    ],
+)
+def test_a_row_is_measured_again_where_that_may_help(
+    on_gpu: Any, monkeypatch: pytest.MonkeyPatch, flags: list[str], late: float, attempts: int,
+    found: list[str],
+) -> None:  # fmt: skip
+    on, phase = on_gpu
+    errors = {"nonfinite": 0, "root_error": 0.0, "reference_error": 0.0, "residual": 0.0}
+    work = {"operators": 3000, "saved_bytes": None}
+    phase = phase._replace(first=First(1e-3, errors), work=work)
+    clock, timing, taken = LateClock(late), Timing((1e-3,) * 20, 1, 1e-3), []
+
+    def sampled(*_: Any, **__: Any) -> Timing:
+        taken.append(1)
+        return timing
+
+    watch = SimpleNamespace(flags=flags, look_at_work=lambda: None)
+    monkeypatch.setattr(bench, "CudaClock", LateClock)
+    monkeypatch.setattr(bench, "GraphClock", NotImplementedError)  # any other type
+    monkeypatch.setattr(bench, "watched", lambda _: nullcontext(watch))
+    monkeypatch.setattr(bench, "sample", sampled)
+    monkeypatch.setattr(bench, "anchors", SimpleNamespace(
+        l2_bytes=lambda: 2**20, anchor_seconds=lambda *_: None, best=lambda *_: {}))  # fmt: skip
+    monkeypatch.setattr(Bench, "_timer", lambda *_: clock)
+    monkeypatch.setattr(Bench, "_verify", lambda *_: errors)
+    monkeypatch.setattr(Bench, "_limit", lambda *_: None)
+    row = on._timed(phase, "gpu", "hot")
+    assert row.values["flags"].split() == found
+    assert len(taken) == attempts
+
+
+class LateClock:
+    """A clock of which this share of the windows was late."""
+
+    def __init__(self, late: float) -> None:
+        self.late = late
+
+    def gaps(self, windows: int) -> float:
+        assert windows == 20
+        return self.late
 
 
 class Chain:
