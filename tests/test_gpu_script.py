@@ -75,7 +75,7 @@ class Script:
     """.ci/gpu in a folder, and what it called."""
 
     def __init__(self, path: Path) -> None:
-        self.folder, self.archive = path / "out", path / "out.tgz"
+        self.folder, self.archive, self.ci = path / "out", path / "out.tgz", CI
         self._bin, self._log, self._path = path / "bin", path / "calls", path
         self._bin.mkdir()
         for name in ("python3", "compute-sanitizer", "ncu"):
@@ -90,7 +90,7 @@ class Script:
                      "CUPY_CACHE_DIR": str(self._path / "cache"), **environment}  # fmt: skip
         settings["PATH"] = f"{self._bin}:{settings['PATH']}"
         return subprocess.Popen(
-            ["bash", CI / "gpu", *(arguments or (self.folder, "--minutes", "60"))],
+            ["bash", self.ci / "gpu", *(arguments or (self.folder, "--minutes", "60"))],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=settings,
         )  # fmt: skip
 
@@ -325,6 +325,29 @@ def test_the_commit_goes_to_every_worker(script: Script) -> None:
     script(script.folder, "--minutes", "9")
     table = script.folder / "gpu_first" / "table.csv"
     assert table.read_text() == f"commit {head.stdout.strip()}\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "variable", "commit"),
+    [("abc", None, "abc"), ("abc", "def", "def"), (None, "def", "def"), (None, None, "")],
+)
+def test_where_no_repository_came_along_the_commit_is_the_one_it_is_told(
+    script: Script, tmp_path: Path, file: str | None, variable: str | None, commit: str
+) -> None:
+    outer, copy = tmp_path / "outer", tmp_path / "outer" / "copy"
+    shutil.copytree(CI, copy / ".ci")
+    for name in ("mssbench", "tests", "suites"):
+        (copy / name).mkdir()
+    subprocess.run(["git", "init", "-q", str(outer)], check=True)
+    git = ["git", "-C", str(outer), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "another project"], check=True)
+    if file:
+        (copy / ".ci" / "commit").write_text(f"{file}\n")
+    script.ci = copy / ".ci"
+    told = {"MSSBENCH_COMMIT": variable} if variable else {}
+    script(script.folder, "--minutes", "2.5", **told)
+    table = script.folder / "gpu_first" / "table.csv"
+    assert table.read_text() == f"commit {commit}\n"
 
 
 # The archive
