@@ -504,6 +504,17 @@ def test_an_archive_never_exceeds_its_limit_and_says_what_is_missing(
     assert "huge.ncu-rep" in left_out  # its zeros would fit, but nobody tries
 
 
+@pytest.mark.parametrize("profile", ["ncu-n64.ncu-rep", "ncu-n64.csv"])
+def test_a_profile_never_takes_the_room_of_samples(
+    bundle: Any, tmp_path: Path, profile: str
+) -> None:
+    folder, archive = tmp_path / "run", tmp_path / "run.tgz"
+    folder.mkdir()
+    (folder / profile).write_bytes(os.urandom(20_000))
+    (folder / "samples.parquet").write_bytes(os.urandom(30_000))
+    assert bundle.pack(folder, archive, 45_000) == [profile]
+
+
 def test_an_archive_is_what_tar_reads_and_gives_back_every_byte(
     bundle: Any, tmp_path: Path
 ) -> None:
