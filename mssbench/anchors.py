@@ -16,7 +16,7 @@ import torch
 
 from mssbench import arrays
 from mssbench.arrays import Array
-from mssbench.clock import Clock, CudaClock, GraphClock, HostClock, synchronizer
+from mssbench.clock import MOST_QUEUED, Clock, CudaClock, GraphClock, HostClock, synchronizer
 from mssbench.records import Cell
 from mssbench.sampling import Policy, Spent, nothing, sample
 
@@ -135,7 +135,7 @@ def _product_seconds(cell: Cell, clock: str, cache: str, policy: Policy) -> floa
             timer = CudaClock(torch.cuda, flush() if cache == "cold" else None, waits=False)
         elif clock == "graph":
             timer = GraphClock(torch.cuda, product, None)
-        most = 1 if cache == "cold" else 10_000
+        most = 1 if cache == "cold" else 10_000 if clock == "wall" else MOST_QUEUED
         timing = sample(timer, nothing, product, policy, first_call=first, most_calls=most)
     return float(timing.statistics()["seconds_median"])
 

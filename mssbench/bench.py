@@ -18,6 +18,7 @@ from mssbench.arrays import Array
 from mssbench.calls import Calls, calls
 from mssbench.classify import classify
 from mssbench.clock import (
+    MOST_QUEUED,
     CaptureFailed,
     Clock,
     CudaClock,
@@ -80,6 +81,7 @@ class Taken(NamedTuple):
     flags: list[str]
     input: Input
     output: Any
+    again: bool = False  # another attempt may be disturbed less
 
 
 class Phase(NamedTuple):
@@ -140,17 +142,42 @@ class Bench:
     def _launched(
         self, rows: Sequence[Measurement], every: Mapping[str, Calls]
     ) -> tuple[Measurement, ...]:
-        """The rows with the kernels of a call; a profiler slows what it has once looked at."""
+        """The rows with the number of kernels of a call, which is counted once all are timed."""
         cell = self.cell
         if cell.library != "torch" or cell.device != "cuda":
             return tuple(rows)
         if self._key not in _launches:
-            x = self.rotation.fresh()
-            _launches[self._key] = {k: launches(c.call, c.prepare(x)) for k, c in every.items()}
+            _launches[self._key] = self._kernels(every)
         known = _launches[self._key]
         return tuple(
             replace(m, values={**(m.values or {}), "launches": known[m.phase]}) for m in rows
         )
+
+    def _kernels(self, every: Mapping[str, Calls]) -> Mapping[str, int | None]:
+        """By phase, the kernels of a call; None where it cannot be captured as a CUDA graph.
+
+        That is where it waits for the device, and in a process whose allocator a failed capture has
+        harmed. A backward alone uses up the steps that were recorded for it and cannot be warmed up
+        for a capture: it launches what a step launches beyond its forward.
+        """
+        whole, unknown = [*every][-1], dict.fromkeys(every)
+        if self.spoilt:
+            return unknown
+        try:
+            waits = self._waits_for_device(whole, every[whole])
+            return unknown if waits else self._captured(whole, every)
+        except Exception as error:  # whatever it is, the rows have their times
+            self.spoilt |= isinstance(error, CaptureFailed)
+            return unknown
+
+    def _captured(self, whole: str, every: Mapping[str, Calls]) -> dict[str, int | None]:
+        x, step = self.rotation.fresh(), every[whole]
+        found = {whole: launches(step.call, step.prepare(x))}
+        if "backward" in every:
+            # what both prepare cancels out
+            prepared = launches(lambda x: step.call(step.prepare(x)), x)
+            found["backward"] = _beyond(prepared, launches(every["backward"].prepare, x))
+        return found
 
     @property
     def _key(self) -> tuple[str, int]:
@@ -183,7 +210,7 @@ class Bench:
     def _timed(self, phase: Phase, clock: str, cache: str) -> Measurement:
         cell, policy = self.cell, self.settings.policy
         taken, attempts = self._sampled(phase, clock, cache), 1
-        while cell.device == "cuda" and DISTURBED & {*taken.flags} and attempts < _ATTEMPTS:
+        while cell.device == "cuda" and taken.again and attempts < _ATTEMPTS:
             taken, attempts = self._sampled(phase, clock, cache), attempts + 1
         flags = [*taken.flags, *(["remeasured"] if attempts > 1 else [])]
         timing = taken.timing
@@ -226,7 +253,7 @@ class Bench:
         def call(prepared: Prepared) -> None:
             last[:] = prepared.input, calls.call(prepared.what)
 
-        most = 1 if cache == "cold" else _most_calls(phase)
+        most = _most_calls(phase, clock, cache)
         with watched(cell.device) as watch:
             watch.look_at_work()
             timing = sample(
@@ -236,8 +263,10 @@ class Bench:
             watch.look_at_work()
         if isinstance(timer, GraphClock):
             last[:] = self.rotation.first, timer.output
-        late = isinstance(timer, CudaClock) and timer.gaps(len(timing.samples)) > _MOST_LATE
-        return Taken(timing, [*watch.flags, *(["queue_gap"] if late else [])], *last)
+        late = timer.gaps(len(timing.samples)) if isinstance(timer, CudaClock) else 0.0
+        again = bool(DISTURBED & {*watch.flags}) or _MOST_LATE < late < 1.0
+        flags = [*watch.flags, *(["queue_gap"] if late > _MOST_LATE else [])]
+        return Taken(timing, flags, last[0], last[1], again)
 
     def _worse(self, name: str, first: Any, last: Any) -> Any:
         """The first verification, where the last is not worse by more than rounding; nan is worst.
@@ -285,11 +314,15 @@ class Bench:
         return GraphClock(torch.cuda, phase.calls.call, phase.calls.prepare(x))
 
     def _waits(self, phase: Phase) -> bool:
-        """Whether a call waits for the device itself. Asked once."""
-        if phase.name not in self._waiting:
-            what = phase.calls.prepare(self.rotation.first)
-            self._waiting[phase.name] = waits_for_device(torch.cuda, phase.calls.call, what)
-        return self._waiting[phase.name]
+        """Whether a call waits for the device itself."""
+        return self._waits_for_device(phase.name, phase.calls)
+
+    def _waits_for_device(self, name: str, calls: Calls) -> bool:
+        """The same of a phase by its name. Asked once."""
+        if name not in self._waiting:
+            what = calls.prepare(self.rotation.first)
+            self._waiting[name] = waits_for_device(torch.cuda, calls.call, what)
+        return self._waiting[name]
 
     def _device_seconds(self, phase: Phase, waits: bool) -> float:
         """About how long a warm call keeps the device busy."""
@@ -322,8 +355,23 @@ class Bench:
             raise Violation(f"the {name} has dtype {got}, not {right}")
 
 
-def _most_calls(phase: Phase) -> int:
-    """How many calls a sample may have: a backward consumes a recorded forward each."""
-    if phase.name != "backward":
-        return 10_000
-    return max(1, min(1000, _MOST_PREPARED_BYTES // max(phase.work["saved_bytes"] or 1, 1)))
+def _beyond(whole: int | None, part: int | None) -> int | None:
+    """Their difference, where both are known."""
+    return None if whole is None or part is None else whole - part
+
+
+def _most_calls(phase: Phase, clock: str, cache: str) -> int:
+    """How many calls a sample may have.
+
+    A cold call stands alone, a backward consumes a recorded forward each, and on a GPU's own clocks
+    all of a sample is queued before the device begins. A replay is one launch, whatever it holds.
+    """
+    if cache == "cold":
+        return 1
+    most = 10_000
+    if phase.name == "backward":
+        most = min(1000, _MOST_PREPARED_BYTES // max(phase.work["saved_bytes"] or 1, 1))
+    if clock != "wall":
+        each = (phase.work["operators"] or 1) if clock == "gpu" else 1
+        most = min(most, MOST_QUEUED // each)
+    return max(1, most)

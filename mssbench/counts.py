@@ -1,5 +1,6 @@
 """What one call does, counted in the running code: products, operations, kernels. No noise."""
 
+import ctypes
 from collections.abc import Callable
 from math import prod
 from threading import get_ident
@@ -9,6 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from mssbench.arrays import Array, dtype_name
+from mssbench.clock import capture
 from mssbench.kernels.effort import Effort, listeners
 from mssbench.registry import Method
 
@@ -80,7 +82,7 @@ class _Sum:
                  rounded=effort.rounded)  # fmt: skip
 
     def counts(self) -> Counts:
-        """Kernels are a profiler's to see, see `launches`."""
+        """Kernels are those of the call's CUDA graph, see `launches`."""
         flops = (self.products + self.estimated) * 2.0 * self.n**3 * self.batch
         seen = self.products, self.certain, self.rounded, self.operators
         return Counts(*seen, None, float(flops))
@@ -192,14 +194,56 @@ class Watch(TorchDispatchMode):
 
 
 def launches(call: Callable[[Any], object], prepared: Any) -> int | None:
-    """Kernels that one call starts on a GPU. None where this torch's profiler cannot say."""
-    from torch.autograd.profiler import profile
+    """The number of kernels that `call(prepared)` starts on a GPU: those of its CUDA graph.
 
-    with profile(use_device="cuda", use_kineto=True) as profiler:
-        call(prepared)
-        torch.cuda.synchronize()
-    results = getattr(profiler, "kineto_results", None)
-    if results is None:
+    No profiler is asked: CUPTI stays attached to a process that has once used it, and makes every
+    later launch slower, which would favour methods of few launches. None where the number depends
+    on the data, or where the driver does not say. Raises CaptureFailed where the call cannot be
+    captured, for instance because it waits for the device; the process should then be left soon.
+    """
+    graph = torch.cuda.CUDAGraph(keep_graph=True)  # torch would else destroy what is counted here
+    output = capture(torch.cuda, graph, call, prepared)
+    count = kernel_nodes(graph.raw_cuda_graph(), ctypes.CDLL("libcuda.so.1"))
+    del output  # it lies in memory of the graph, which goes next
+    return count
+
+
+# CUgraphNodeType of cuda.h. A conditional node runs its body as often as the data asks for.
+_KERNEL_NODE, _CHILD_NODE, _CONDITIONAL_NODE = 0, 4, 13
+
+
+def kernel_nodes(graph: int, driver: Any) -> int | None:
+    """The number of kernels in a CUDA graph, with those of the graphs inside it.
+
+    graph: its handle, a CUgraph or cudaGraph_t, which are the same. driver: libcuda. Copies and
+    fills by the copy engines are nodes of other types and are not counted. None where a node is
+    conditional, or where the driver answers with an error.
+    """
+    nodes, total = _nodes(graph, driver), 0
+    if nodes is None:
         return None
-    on_gpu = [e for e in results.events() if "CUDA" in str(e.device_type())]
-    return sum(not e.name().startswith("Mem") for e in on_gpu)  # copies and fills are no kernels
+    for node in nodes:
+        kind = ctypes.c_int()
+        if driver.cuGraphNodeGetType(node, ctypes.byref(kind)) or kind.value == _CONDITIONAL_NODE:
+            return None
+        inside: int | None = int(kind.value == _KERNEL_NODE)
+        if kind.value == _CHILD_NODE:
+            child = ctypes.c_void_p()
+            if driver.cuGraphChildGraphNodeGetGraph(node, ctypes.byref(child)):
+                return None
+            inside = kernel_nodes(child.value or 0, driver)
+        if inside is None:
+            return None
+        total += inside
+    return total
+
+
+def _nodes(graph: int, driver: Any) -> list[ctypes.c_void_p] | None:
+    """The nodes of a graph. None where the driver answers with an error."""
+    handle, count = ctypes.c_void_p(graph), ctypes.c_size_t()
+    if driver.cuGraphGetNodes(handle, None, ctypes.byref(count)):
+        return None
+    nodes = (ctypes.c_void_p * count.value)()
+    if driver.cuGraphGetNodes(handle, nodes, ctypes.byref(count)):
+        return None
+    return [ctypes.c_void_p(node) for node in nodes]

@@ -32,6 +32,8 @@ IDENTITY = (
     "cpu", "cores", "threads", "torch_threads", "system", "python", "versions", "blas",
     "gpus", "driver", "cuda",
 )  # fmt: skip
+# At least as many digits as a table shows, at most those of a whole SHA-1.
+_COMMIT = re.compile(r"([0-9a-f]{12,40})(\+dirty)?")
 
 
 class Gpu(NamedTuple):
@@ -236,11 +238,19 @@ def _blas(np: Any, torch: Any) -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The checkout's commit, with `+dirty` where files differ from it; None for a wheel."""
-    here = Path(__file__).parent
-    if not (here.parent / ".git").exists():
+    """The commit of this code: as git says, or where no repository is, as `MSSBENCH_COMMIT` does.
+
+    The first 12 digits, with `+dirty` where files of the package differ from it. None for a wheel,
+    and for a copy of the files that nobody has told which commit it is.
+    """
+    return _commit_of_git(Path(__file__).parent.parent) or _commit_as_told()
+
+
+def _commit_of_git(checkout: Path) -> str | None:
+    """None where the folder is no repository, or where git is missing or refuses to read it."""
+    if not (checkout / ".git").exists():
         return None
-    git = ["git", "-C", str(here.parent)]
+    git = ["git", "-C", str(checkout)]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
         if head.returncode:
@@ -249,6 +259,15 @@ def _commit() -> str | None:
     except OSError:
         return None
     return head.stdout.strip()[:12] + ("+dirty" if dirty.stdout.strip() else "")
+
+
+def _commit_as_told() -> str | None:
+    """The value of the variable, shortened as git's; None where it is not set or no commit.
+
+    A table must not carry a free text in this place: what is no hash is left out.
+    """
+    told = _COMMIT.fullmatch(os.environ.get("MSSBENCH_COMMIT", "").strip())
+    return None if told is None else told[1][:12] + (told[2] or "")
 
 
 def _read(path: str) -> str | None:

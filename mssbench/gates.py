@@ -108,7 +108,7 @@ def breaches(
             limit = before
         by = rule.text if rule else ""
         if now is None:
-            if same_machine or name != "launches":  # elsewhere no profiler may see one
+            if same_machine or name != "launches":  # another library has other kernels
                 yield Breach(name, before, None, limit, by)
         elif not now <= limit:
             yield Breach(name, before, now, limit, by)

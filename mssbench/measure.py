@@ -4,8 +4,8 @@ What happens on the bench is in bench.py: verify, weigh, time, verify again.
 """
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mssbench import arrays, memory, methods, problems, provenance, roots
+from mssbench import arrays, methods, problems, provenance, roots
 from mssbench.anchors import product_rule
 from mssbench.applied import Applied
 from mssbench.bench import Bench, Settings, Violation
@@ -161,19 +161,25 @@ def rotation_of(cell: Cell, a64: np.ndarray, g64: np.ndarray) -> Rotation:
     return _rotations[key]
 
 
-_cupy_allocator: list[object] = []  # must outlive every array CuPy holds
-
-
 def library(name: str) -> AbstractContextManager[Any]:
-    """CuPy works on torch's current stream and from torch's memory; the others need nothing."""
-    if name != "cupy":
-        return nullcontext()
+    """CuPy works on torch's current stream, from memory of its own; the others need nothing."""
+    return _cupy() if name == "cupy" else nullcontext()
+
+
+@contextmanager
+def _cupy() -> Iterator[None]:
+    """Each library keeps what it frees. What one has kept is given back before the other works."""
     cupy = import_module("cupy")
     check_library("cupy", "cuda")  # once more, now that CuPy itself can be asked
-    if not _cupy_allocator:
-        torch.cuda.init()  # type: ignore[no-untyped-call]
-        _cupy_allocator.append(memory.share_torch_allocator())
+    torch.cuda.init()  # type: ignore[no-untyped-call]
+    torch.cuda.empty_cache()
     stream = torch.cuda.current_stream()
     if hasattr(cupy.cuda.Stream, "from_external") and hasattr(stream, "__cuda_stream__"):
-        return cupy.cuda.Stream.from_external(stream)  # type: ignore[no-any-return]
-    return cupy.cuda.ExternalStream(stream.cuda_stream)  # type: ignore[no-any-return]  # CuPy < 14
+        theirs = cupy.cuda.Stream.from_external(stream)
+    else:
+        theirs = cupy.cuda.ExternalStream(stream.cuda_stream)  # CuPy < 14
+    try:
+        with theirs:
+            yield
+    finally:
+        cupy.get_default_memory_pool().free_all_blocks()

@@ -1,13 +1,14 @@
 """Bytes, never in the timed pass: the peak of a call, and what a graph keeps for its backward.
 
 Each library has a counter of its own: torch's profiler on the CPU (workspaces of decompositions
-included), torch's caching allocator on CUDA (CuPy is routed through it), tracemalloc for numpy.
+included), torch's caching allocator on CUDA (CuPy is routed through it meanwhile), tracemalloc for
+numpy.
 """
 
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from mssbench.arrays import Array
@@ -34,7 +35,7 @@ def peak(library: str, device: str) -> Iterator[Peak]:
     watch = (
         _watch_cuda if device == "cuda" else _watch_torch if library == "torch" else _watch_numpy
     )
-    with watch() as found:
+    with torch_allocator() if library == "cupy" else nullcontext(), watch() as found:
         yield found
 
 
@@ -149,17 +150,26 @@ def root_bytes(root: Root) -> int:
     return sum(p.nbytes for p in parts if p is not None)
 
 
-def share_torch_allocator() -> object:
-    """Route CuPy's allocations through torch's caching allocator; keep the result alive.
+@contextmanager
+def torch_allocator() -> Iterator[None]:
+    """CuPy takes its memory from torch's caching allocator inside the block, and then no longer.
 
-    One pool then serves both libraries, and one counter sees both.
+    One counter then sees the memory of both libraries. Every allocation passes through Python on
+    its way, so nothing is timed inside the block.
     """
     cupy, torch = sys.modules["cupy"], sys.modules["torch"]
-    allocator = cupy.cuda.PythonFunctionAllocator(
-        lambda size, device: torch.cuda.caching_allocator_alloc(
-            size, device, cupy.cuda.get_current_stream().ptr
-        ),
-        lambda pointer, device: torch.cuda.caching_allocator_delete(pointer),  # noqa: ARG005
-    )
-    cupy.cuda.set_allocator(allocator.malloc)
-    return allocator
+    torch.cuda.init()  # its allocator does not exist before
+    if not _allocators:
+        _allocators.append(
+            cupy.cuda.PythonFunctionAllocator(
+                lambda size, device: torch.cuda.caching_allocator_alloc(
+                    size, device, cupy.cuda.get_current_stream().ptr
+                ),
+                lambda pointer, device: torch.cuda.caching_allocator_delete(pointer),  # noqa: ARG005
+            )
+        )
+    with cupy.cuda.using_allocator(_allocators[0].malloc):
+        yield
+
+
+_allocators: list[Any] = []  # one, which outlives every array that was allocated by it

@@ -14,7 +14,8 @@ ABOVE_CEILING = "above_ceiling"  # faster than can be, on a machine that was bus
 MEANING = {
     "clock_low": "the GPU's clock was below 0.9 of its highest under load",
     "loaded": "more was running than the machine has cores",
-    "queue_gap": "the device waited for the host in more than one of twenty samples",
+    "queue_gap": "the device may have waited for the host in more than one of twenty samples; so "
+    "in all where a call has more than about 1000 launches, which is what a driver queues",
     "shared_gpu": "another process computed on the GPU",
     "throttled": "power or temperature slowed the GPU",
     "unwatched": "no NVML to ask whether the GPU slowed: pip install nvidia-ml-py",

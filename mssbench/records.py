@@ -206,7 +206,7 @@ SCHEMA: tuple[Column, ...] = (
     Column("gemms", "work", "float", "1", "median in batched products of the same shape"),
     Column("products", "work", "float", "1", "batched products of n x n matrices in one call"),
     Column("operators", "work", "int", "", "array operations of one call"),
-    Column("launches", "work", "int", "", "kernels of one call, where a profiler sees them"),
+    Column("launches", "work", "int", "", "kernels of one call, if it can be captured as a graph"),
     Column("flops", "work", "float", "1", "floating-point operations of its products"),
     Column("limit_seconds", "work", "float", "s", "what this machine's ceilings allow that work"),
     Column("limit_fraction", "work", "float", "1", "limit_seconds / seconds_median"),

@@ -1,5 +1,6 @@
 """Which clock can time what, and what an error on one of them leaves of the others' rows."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,11 +10,11 @@ from matrices import spectrum, with_spectrum
 
 from mssbench import anchors, bench, methods, roots
 from mssbench.bench import Bench, First, Phase, Settings
-from mssbench.calls import calls
-from mssbench.clock import CaptureFailed
+from mssbench.calls import Calls, calls
+from mssbench.clock import MOST_QUEUED, CaptureFailed
 from mssbench.errors import Unsupported
 from mssbench.measure import measure
-from mssbench.records import Cell, Status
+from mssbench.records import Cell, Measurement, Status, Timing
 from mssbench.registry import Root
 from mssbench.rotation import Rotation
 from mssbench.sampling import Policy, Spent
@@ -36,7 +37,7 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> tuple[Bench, Phase]:
     truth = truth_of("sqrt", "wishart(ratio=4)", 4, 8, 0, "float64")
     found = Bench(replace(CELL, device="cuda"), pair, Rotation(a, a, 0), truth, FAST, Spent())
     monkeypatch.setattr(anchors, "l2_bytes", lambda: 2**20)
-    monkeypatch.setattr(Bench, "_waits", lambda *_: False)
+    monkeypatch.setattr(Bench, "_waits_for_device", lambda *_: False)
     monkeypatch.setattr(Bench, "_device_seconds", lambda *_: 1e-3)
     for name in ("CudaClock", "GraphClock"):
         monkeypatch.setattr(bench, name, lambda *_, **__: "a clock")
@@ -81,7 +82,7 @@ def test_a_cold_call_must_be_long_enough_on_the_device(
 
 def test_what_waits_is_never_captured(on_gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     on, phase = on_gpu
-    monkeypatch.setattr(Bench, "_waits", lambda *_: True)
+    monkeypatch.setattr(Bench, "_waits_for_device", lambda *_: True)
     with pytest.raises(Unsupported, match="waits for the device"):
         on._timer(phase, "graph", "hot")
 
@@ -105,6 +106,149 @@ def test_an_error_on_one_clock_is_a_row_of_it_alone(
     assert (row.status, row.clock, on.spoilt) == (status, "gpu", spoilt)
     with pytest.raises(type(error)):  # what a caller waits for is what the cell is about
         on._row(phase, "wall", "hot")
+
+
+@pytest.mark.parametrize(
+    ("name", "work", "clock", "cache", "most"),
+    [
+        ("forward", {"operators": 1}, "wall", "hot", 10_000),
+        ("forward", {"operators": 1}, "gpu", "cold", 1),
+        ("forward", {"operators": 1}, "gpu", "hot", MOST_QUEUED),
+        ("forward", {"operators": 100}, "gpu", "hot", MOST_QUEUED // 100),
+        ("forward", {"operators": 3000}, "gpu", "hot", 1),
+        ("forward", {"operators": None}, "gpu", "hot", MOST_QUEUED),  # CuPy's are not seen
+        ("forward", {"operators": 100}, "graph", "hot", MOST_QUEUED),
+        ("backward", {"operators": 1, "saved_bytes": 2**27}, "wall", "hot", 2),
+        ("backward", {"operators": 1, "saved_bytes": 2**30}, "gpu", "hot", 1),
+        ("backward", {"operators": 1, "saved_bytes": None}, "wall", "hot", 1000),
+    ],
+)
+def test_a_sample_has_no_more_calls_than_can_be_queued_and_prepared(
+    name: str, work: Any, clock: str, cache: str, most: int
+) -> None:
+    phase = Phase(name, calls(cast("Any", None), "numpy", "step"), First(1.0, {}), work)
+    assert bench._most_calls(phase, clock, cache) == most
+
+
+@pytest.mark.parametrize(
+    ("flags", "late", "attempts", "found"),
+    [
+        ([], 0.0, 1, []),
+        ([], 0.05, 1, []),
+        ([], 0.5, 3, ["queue_gap", "remeasured"]),
+        ([], 1.0, 1, ["queue_gap"]),  # more launches than a driver queues: so in every attempt
+        (["throttled"], 1.0, 3, ["throttled", "queue_gap", "remeasured"]),
+        (["unwatched"], 0.0, 1, ["unwatched"]),
+    ],
+)
+def test_a_row_is_measured_again_where_that_may_help(
+    on_gpu: Any, monkeypatch: pytest.MonkeyPatch, flags: list[str], late: float, attempts: int,
+    found: list[str],
+) -> None:  # fmt: skip
+    on, phase = on_gpu
+    errors = {"nonfinite": 0, "root_error": 0.0, "reference_error": 0.0, "residual": 0.0}
+    work = {"operators": 3000, "saved_bytes": None}
+    phase = phase._replace(first=First(1e-3, errors), work=work)
+    clock, timing, taken = LateClock(late), Timing((1e-3,) * 20, 1, 1e-3), []
+
+    def sampled(*_: Any, **__: Any) -> Timing:
+        taken.append(1)
+        return timing
+
+    watch = SimpleNamespace(flags=flags, look_at_work=lambda: None)
+    monkeypatch.setattr(bench, "CudaClock", LateClock)
+    monkeypatch.setattr(bench, "GraphClock", NotImplementedError)  # any other type
+    monkeypatch.setattr(bench, "watched", lambda _: nullcontext(watch))
+    monkeypatch.setattr(bench, "sample", sampled)
+    monkeypatch.setattr(bench, "anchors", SimpleNamespace(
+        l2_bytes=lambda: 2**20, anchor_seconds=lambda *_: None, best=lambda *_: {}))  # fmt: skip
+    monkeypatch.setattr(Bench, "_timer", lambda *_: clock)
+    monkeypatch.setattr(Bench, "_verify", lambda *_: errors)
+    monkeypatch.setattr(Bench, "_limit", lambda *_: None)
+    row = on._timed(phase, "gpu", "hot")
+    assert row.values["flags"].split() == found
+    assert len(taken) == attempts
+
+
+class LateClock:
+    """A clock of which this share of the windows was late."""
+
+    def __init__(self, late: float) -> None:
+        self.late = late
+
+    def gaps(self, windows: int) -> float:
+        assert windows == 20
+        return self.late
+
+
+class Chain:
+    """Phases of a pair: what each part of them launches, noted by a counter of launches."""
+
+    def __init__(self, fails: Exception | None = None) -> None:
+        self.launched, self.fails = 0, fails
+
+    def __call__(self, launched: int) -> Calls:
+        return Calls(lambda x: self._launch(1), lambda p: self._launch(launched))
+
+    def _launch(self, count: int) -> None:
+        self.launched += count
+
+    def counted(self, call: Any, prepared: Any) -> int:
+        if self.fails:
+            raise self.fails
+        before = self.launched
+        call(prepared)
+        return self.launched - before
+
+
+@pytest.fixture
+def chain(monkeypatch: pytest.MonkeyPatch) -> Chain:
+    found = Chain()
+    monkeypatch.setattr(bench, "launches", lambda *given: found.counted(*given))
+    monkeypatch.setattr(bench, "_launches", {})
+    return found
+
+
+def test_launches_of_a_backward_are_those_of_a_step_beyond_its_forward(
+    on_gpu: Any, chain: Chain
+) -> None:
+    on, _ = on_gpu
+    every = {"backward": chain(99), "step": chain(20)}  # 1 of them each to prepare
+    every["backward"] = Calls(lambda x: chain._launch(8), every["backward"].call)
+    rows = [Measurement(on.cell, name, "wall", "hot", Status.OK, "", {"products": 3.0})
+            for name in every]  # fmt: skip
+    backward, step = (m.values for m in on._launched(rows, every))
+    assert step == {"products": 3.0, "launches": 20}
+    assert backward["launches"] == 1 + 20 - 8
+    chain.launched = 1000
+    assert on._launched(rows, {})[0].values == backward  # known from the first pass
+
+
+@pytest.mark.parametrize(
+    ("error", "spoilt"),
+    [(CaptureFailed("x"), True), (OSError("libcuda.so.1"), False), (TypeError("old torch"), False)],
+)
+def test_a_count_that_fails_costs_no_row_its_time(
+    on_gpu: Any, chain: Chain, error: Exception, spoilt: bool
+) -> None:
+    on, _ = on_gpu
+    chain.fails = error
+    timed = Measurement(on.cell, "forward", "wall", "hot", Status.OK)
+    (row,) = on._launched([timed], {"forward": chain(1)})
+    assert row.values == {"launches": None}
+    assert on.spoilt is spoilt
+
+
+@pytest.mark.parametrize("why", ["waits", "spoilt"])
+def test_what_cannot_be_captured_is_not_tried(
+    on_gpu: Any, chain: Chain, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    on, _ = on_gpu
+    on.spoilt = why == "spoilt"
+    monkeypatch.setattr(Bench, "_waits_for_device", lambda *_: why == "waits")
+    timed = Measurement(on.cell, "forward", "wall", "hot", Status.OK)
+    (row,) = on._launched([timed], {"forward": chain(1)})
+    assert (row.values, chain.launched) == ({"launches": None}, 0)
 
 
 def test_the_first_call_of_a_step_has_the_compilation_of_both(

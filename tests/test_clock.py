@@ -54,8 +54,8 @@ class FakeCuda:
             raise RuntimeError("operation not permitted when stream is capturing\nmore words")
         self.host = self.device = max(self.host, self.device)
 
-    def CUDAGraph(self) -> "FakeGraph":
-        return FakeGraph(self)
+    def CUDAGraph(self, keep_graph: bool = False) -> "FakeGraph":
+        return FakeGraph(self, kept=keep_graph)
 
     @contextmanager
     def graph(self, graph: "FakeGraph") -> Iterator[None]:
@@ -99,8 +99,12 @@ class FakeStream(NamedTuple):
 class FakeGraph:
     """Work that one launch starts."""
 
-    def __init__(self, cuda: FakeCuda) -> None:
-        self.cuda, self.work = cuda, list[float]()
+    def __init__(self, cuda: FakeCuda, *, kept: bool) -> None:
+        self.cuda, self.work, self.kept = cuda, list[float](), kept
+
+    def raw_cuda_graph(self) -> int:
+        assert self.kept, "torch destroys a graph that nobody asked it to keep"
+        return len(self.work)
 
     def replay(self) -> None:
         self.cuda.run(sum(self.work))

@@ -1,11 +1,16 @@
 """What a call does is counted in the running code, and is what its cost model says."""
 
+import ctypes
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from matrices import ON_CPU, TORCH64, Cost, generous, spectrum, with_spectrum
+from test_clock import FakeCuda
 
 from mssbench import counts, roots
+from mssbench.clock import CaptureFailed
 from mssbench.rotation import Rotation
 from mssbench.work import work
 
@@ -91,3 +96,92 @@ def test_of_other_libraries_only_bytes_are_known():
     found = work(roots.pair("sqrt", "eigh", None), "numpy", "cpu", Rotation(a, a, 0).first)
     assert found["forward"]["products"] is found["forward"]["operators"] is None
     assert found["forward"]["peak_bytes"] > 0
+
+
+# Kernels, counted in a CUDA graph.
+
+KERNEL, COPY, FILL, CHILD, EMPTY, CONDITIONAL = 0, 1, 2, 4, 5, 13
+
+
+class FakeDriver:
+    """libcuda with graphs: by their handle, the nodes of each as (type, handle of a graph inside).
+
+    fails: the function that answers with an error.
+    """
+
+    def __init__(self, graphs: dict[int, list[tuple[int, int]]], fails: str = "") -> None:
+        self.graphs, self.fails = graphs, fails
+
+    def cuGraphGetNodes(self, graph: Any, nodes: Any, count: Any) -> int:
+        found = self.graphs[graph.value]
+        if nodes is None:
+            count._obj.value = len(found)
+            return int(self.fails == "count")
+        assert count._obj.value == len(found)
+        for i in range(len(found)):
+            nodes[i] = 1000 * graph.value + i
+        return int(self.fails == "nodes")
+
+    def cuGraphNodeGetType(self, node: Any, kind: Any) -> int:
+        kind._obj.value = self._of(node)[0]
+        return int(self.fails == "type")
+
+    def cuGraphChildGraphNodeGetGraph(self, node: Any, graph: Any) -> int:
+        graph._obj.value = self._of(node)[1]
+        return int(self.fails == "child")
+
+    def _of(self, node: Any) -> tuple[int, int]:
+        graph, i = divmod(node.value or 0, 1000)
+        return self.graphs[graph][i]
+
+
+GRAPHS = {
+    1: [(KERNEL, 0), (COPY, 0), (CHILD, 2), (FILL, 0), (KERNEL, 0)],
+    2: [(KERNEL, 0), (EMPTY, 0), (CHILD, 3)],
+    3: [(KERNEL, 0), (KERNEL, 0)],
+    4: [],
+    5: [(KERNEL, 0), (CHILD, 6)],
+    6: [(CONDITIONAL, 0)],
+}
+
+
+@pytest.mark.parametrize(("graph", "count"), [(1, 5), (2, 3), (3, 2), (4, 0), (5, None), (6, None)])
+def test_kernels_of_a_graph_are_its_nodes_of_that_kind_and_of_the_graphs_inside(graph, count):
+    assert counts.kernel_nodes(graph, FakeDriver(GRAPHS)) == count
+
+
+@pytest.mark.parametrize("fails", ["count", "nodes", "type", "child"])
+def test_what_the_driver_does_not_say_of_a_graph_is_not_known(fails):
+    assert counts.kernel_nodes(1, FakeDriver(GRAPHS, fails)) is None
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """A device whose graphs have as many kernels as were captured."""
+    fake = FakeCuda()
+    monkeypatch.setattr(torch, "cuda", fake)
+    driver = FakeDriver({n: [(KERNEL, 0)] * n for n in range(50)})
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: {"libcuda.so.1": driver}[name])
+    return fake
+
+
+def test_launches_are_counted_in_a_capture_and_by_no_profiler(cuda, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("what has attached CUPTI slows every later launch of the process")
+
+    monkeypatch.setattr(torch.autograd.profiler, "profile", never)
+    calls = []
+
+    def call(count):
+        calls.append(cuda.captured is not None)
+        for _ in range(count):
+            cuda.run(1e-6)
+
+    assert counts.launches(call, 7) == 7
+    assert calls == [False, False, False, True]  # libraries start before the capture
+
+
+def test_what_waits_for_the_device_cannot_be_counted(cuda):
+    with pytest.raises(CaptureFailed, match="operation not permitted"):
+        counts.launches(lambda _: cuda.synchronize(), None)
+    assert cuda.now == "default"

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,47 @@ def test_describing_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.get_float32_matmul_precision(),
         dict(os.environ),
     )
+
+
+HASH = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    ("told", "commit"),
+    [
+        (HASH, HASH[:12]),
+        (HASH[:12], HASH[:12]),
+        (f" {HASH}+dirty\n", f"{HASH[:12]}+dirty"),
+        (HASH[:11], None),
+        (f"{HASH}8", None),
+        (f"{HASH[:12]}+dusty", None),
+        ("the newest one", None),
+        (f"{HASH}\n{HASH}", None),
+        ("", None),
+    ],
+)
+def test_where_no_repository_is_the_commit_is_the_one_that_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: str, commit: str | None
+) -> None:
+    (tmp_path / "mssbench").mkdir()
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "mssbench" / "environment.py"))
+    monkeypatch.setenv("MSSBENCH_COMMIT", told)
+    assert environment._commit() == commit
+    (tmp_path / ".git").write_text("gitdir: nowhere")  # of a repository that did not come along
+    assert environment._commit() == commit
+
+
+def test_what_a_repository_says_of_its_commit_is_what_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    (tmp_path / "mssbench").mkdir()
+    (tmp_path / "mssbench" / "a.py").write_text("")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *command], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "mssbench" / "environment.py"))
+    monkeypatch.setenv("MSSBENCH_COMMIT", HASH)
+    assert environment._commit() == head.stdout[:12]
+    (tmp_path / "mssbench" / "a.py").write_text("x = 1")
+    assert environment._commit() == f"{head.stdout[:12]}+dirty"

@@ -11,7 +11,7 @@ from mssbench.cost import estimate
 from mssbench.kernels.forecast import kernels
 from mssbench.kernels.planner import LIMITS
 
-GPU_SUITES = ("gpu_large", "gpu_paper", "gpu_small")
+GPU_SUITES = ("gpu_first", "gpu_large", "gpu_paper", "gpu_small")
 
 
 @pytest.mark.parametrize("name", GPU_SUITES)

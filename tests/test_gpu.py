@@ -89,7 +89,8 @@ def test_a_cell_on_the_gpu_has_rows_on_every_clock(library: str, forward: str) -
             continue
         assert m.status in (Status.OK, Status.INACCURATE), m.reason
         if library == "torch" and m.clock == "gpu":
-            assert m.row()["launches"] > 0
+            # what waits for the device cannot be captured, and its kernels are not counted
+            assert (m.row()["launches"] or 0) > 0 or m.row()["host_sync"]
             assert m.row()["limit_seconds"] > 0
 
 
@@ -128,13 +129,18 @@ def test_float32_products_are_not_tf32_and_tf32_is_not_float32() -> None:
     assert exact < 1e-5 < rounded
 
 
-def test_cupy_shares_torchs_memory_and_stream() -> None:
+def test_cupy_takes_torchs_memory_while_it_is_weighed_and_its_own_otherwise() -> None:
     cupy = pytest.importorskip("cupy")
-    keep = memory.share_torch_allocator()
+    size = 2**20
+    with memory.peak("cupy", "cuda") as peak:
+        weighed = cupy.zeros(size, dtype=cupy.uint8)
+    assert peak.whole is not None
+    assert peak.whole >= size
     before = torch.cuda.memory_allocated()
-    x = cupy.zeros(2**20, dtype=cupy.float32)
-    assert torch.cuda.memory_allocated() - before >= 4 * 2**20
-    del x, keep
+    timed = cupy.zeros(size, dtype=cupy.uint8)
+    assert torch.cuda.memory_allocated() == before
+    assert cupy.get_default_memory_pool().used_bytes() >= size
+    del weighed, timed
 
 
 @pytest.mark.parametrize("forward", ["eigh", "newton_schulz"])

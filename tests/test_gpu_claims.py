@@ -15,7 +15,7 @@ from mssbench.claims import Finding, Verdict
 from mssbench.kernels import fused
 from mssbench.records import Cell, Status, uniform
 
-SUITES = ("gpu_large", "gpu_paper", "gpu_small")
+SUITES = ("gpu_first", "gpu_large", "gpu_paper", "gpu_small")
 TIMES = ("seconds_median", "seconds_low", "seconds_high")
 # A run of some minutes gets no further than this; see the order of the axes in the suites.
 FIRST = {"problem": "logspec(condition=10000)", "precision": "float32"}
@@ -93,7 +93,7 @@ def rank(cell: Cell) -> float:
     """Tensor cores, then other kernels, the best chains, the others, and decompositions last."""
     if cell.forward in ("eigh", "svd"):
         return 1.0
-    if cell.forward in ("newton_schulz", "newton_schulz_graph", "pade"):
+    if cell.forward.startswith("newton_schulz") or cell.forward == "pade":
         return 1e-2
     ours = {
         "fused_tensor_cores": 1e-8,
@@ -104,9 +104,20 @@ def rank(cell: Cell) -> float:
     return ours.get(cell.forward, 1e-6)
 
 
-def test_the_same_schedule_is_the_same() -> None:
+@pytest.mark.parametrize("name", SUITES)
+def test_a_suite_that_runs_under_a_deadline_has_one_pass(name: str) -> None:
+    assert loaded(name).policy.passes == 1
+
+
+def test_the_first_suite_is_small_enough_for_two_minutes() -> None:
+    """A cell takes about two seconds, most of them to build its problem and to start its clocks."""
+    assert 50 <= len(loaded("gpu_first").cells) <= 65
+
+
+@pytest.mark.parametrize("name", ["gpu_first", "gpu_small"])
+def test_the_same_schedule_is_the_same(name: str) -> None:
     """Twelve Newton–Schulz steps each way, from the same bound."""
-    cells = loaded("gpu_small").cells
+    cells = loaded(name).cells
     fused = [c.parameters for c in cells if c.forward == "fused" and c.iterations == 0]
     chain = [c.parameters for c in cells if c.forward.startswith("newton_schulz")]
     assert fused

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -38,14 +39,23 @@ def with_cupy() -> None:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The emulation of every variant, made on all cores at once."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the emulation of a variant is compiled when it is asked for.
+
+    One process compiles all of them beside its tests. Of several each compiles what its own tests
+    ask for, or all would compile everything.
+    """
     if shutil.which("g++") is None:
         pytest.skip("no g++ to compile the emulation with")
     folder = tmp_path_factory.mktemp("kernels")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        yield folder
+        return
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda v: compiled(v, folder), VARIANTS))
-    return folder
+        for variant in VARIANTS:
+            pool.submit(compiled, variant, folder)
+        yield folder
+        pool.shutdown(cancel_futures=True)
 
 
 def on_gpu(x: np.ndarray) -> torch.Tensor:

@@ -109,19 +109,15 @@ def test_what_limits_the_blocks_of_a_processor() -> None:
 class FakeCupy(ModuleType):
     """Takes notes of what it is asked to do."""
 
-    def __init__(self, modern: bool = True) -> None:
+    def __init__(self) -> None:
         super().__init__("cupy")
         self.notes: list[Any] = []
         self.current = 0  # device
-        streams = {"ExternalStream": lambda address, _: SimpleNamespace(ptr=address)}
-        stream = SimpleNamespace()
-        if modern:
-            stream.from_external = lambda s: SimpleNamespace(ptr=s.__cuda_stream__()[1])
         known = {"sharedMemPerBlockOptin": 232448, "sharedMemPerMultiprocessor": 233472,
                  "maxThreadsPerMultiProcessor": 2048, "regsPerMultiprocessor": 65536,
                  "multiProcessorCount": 132, "major": 9}  # fmt: skip
         self.cuda = SimpleNamespace(
-            Device=lambda i: self._noted("Device", i), Stream=stream, **streams,
+            Device=lambda i: self._noted("Device", i),
             runtime=SimpleNamespace(
                 getDeviceProperties=lambda _: known, getDevice=lambda: self.current
             ),
@@ -162,17 +158,24 @@ class FakeTensor:
 
 
 @pytest.fixture
-def cupy(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> FakeCupy:
+def streams(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
+    """By device, the address of torch's current stream."""
     import torch
 
-    found = FakeCupy(getattr(request, "param", True))
+    current = {0: 76, 1: 77}
+    # a torch for CPUs has no such function
+    name = "_cuda_getCurrentRawStream"
+    monkeypatch.setattr(torch._C, name, lambda device: current[device], raising=False)
+    return current
+
+
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch, streams: dict[int, int]) -> FakeCupy:
+    found = FakeCupy()
     monkeypatch.setitem(sys.modules, "cupy", found)
-    stream = SimpleNamespace(cuda_stream=77)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
     return found
 
 
-@pytest.mark.parametrize("cupy", [True, False], indirect=True)
 def test_a_launch_takes_the_device_and_the_stream_of_torch(cupy: FakeCupy) -> None:
     a = FakeTensor()
     found = driver.driver_of(a)
@@ -195,27 +198,22 @@ def test_a_launch_takes_the_device_and_the_stream_of_torch(cupy: FakeCupy) -> No
     assert len(cupy.notes) == before + 1  # on the device of the moment nothing is switched
 
 
-def test_another_stream_of_torch_is_another_stream(
-    cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import torch
-
+def test_another_stream_of_torch_is_another_stream(cupy: FakeCupy, streams: dict[int, int]) -> None:
     a = FakeTensor()
     found = driver.driver_of(a)
     launch = plan("iterate", 8, 3, "float32", found.limits)
-    streams = []
+    seen = []
     for address in (77, 0, 78, 77):
-        stream = SimpleNamespace(cuda_stream=address)
-        monkeypatch.setattr(torch.cuda, "current_stream", lambda _, stream=stream: stream)
+        streams[1] = address
         found.launch(launch, [a, a, None], [])
-        streams.append(cupy.notes[-1][-1])
-    assert streams == [77, 0, 78, 77]
+        seen.append(cupy.notes[-1][-1])
+    assert seen == [77, 0, 78, 77]
 
 
 def test_a_launch_costs_few_calls_of_python(
     cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A kernel of a few microseconds is not worth having behind a slow launch; 49 calls take 7."""
+    """A kernel of a few microseconds is not worth having behind a slow launch."""
     import torch
 
     found = driver.driver_of(FakeTensor())
@@ -230,7 +228,7 @@ def test_a_launch_costs_few_calls_of_python(
     sys.setprofile(lambda _, event, what: calls.append(event) if event.endswith("call") else None)
     launch()
     sys.setprofile(None)
-    assert 20 < len(calls) < 70
+    assert 20 < len(calls) < 60
 
 
 @pytest.mark.parametrize(("major", "there"), [(7, False), (8, True), (9, True)])

@@ -1,13 +1,18 @@
 """Bytes, against calls whose bytes are known."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from test_measure import CELL, rows
 
-from mssbench import memory
+from mssbench import measure, memory
 from mssbench.registry import Root
 
 MIB = 2**20
@@ -73,3 +78,116 @@ def test_peaks_are_deterministic() -> None:
     first, second = ([m.row()["peak_bytes"] for m in rows(cell)] for _ in range(2))
     assert first == second
     assert first[1] >= 16 * 16 * 4 * 8
+
+
+class FakeCupy(ModuleType):
+    """Allocates by whatever allocator is set: its own pool, or the one of the block."""
+
+    def __init__(self) -> None:
+        super().__init__("cupy")
+        self.now, self.freed, self.streams = "its own pool", 0, list[int]()
+        self.cuda = SimpleNamespace(
+            PythonFunctionAllocator=lambda take, give: SimpleNamespace(malloc=(take, give)),
+            using_allocator=self.using,
+            get_current_stream=lambda: SimpleNamespace(ptr=7),
+            Stream=SimpleNamespace(),
+            ExternalStream=self.stream,
+        )
+
+    @contextmanager
+    def using(self, allocator: Any) -> Iterator[None]:
+        before, self.now = self.now, allocator
+        try:
+            yield
+        finally:
+            self.now = before
+
+    @contextmanager
+    def stream(self, address: int) -> Iterator[None]:
+        self.streams.append(address)
+        yield
+
+    def get_default_memory_pool(self) -> Any:
+        return SimpleNamespace(free_all_blocks=self.free)
+
+    def free(self) -> None:
+        self.freed += 1
+
+
+class FakeAllocator:
+    """torch's on a GPU, which is none before CUDA is initialised."""
+
+    def __init__(self) -> None:
+        self.ready, self.bytes, self.most = False, 0, 0
+
+    def init(self) -> None:
+        self.ready = True
+
+    def take(self, size: int, device: int, stream: int) -> int:
+        assert self.ready, "CUDA is not initialised"
+        assert (device, stream) == (0, 7)
+        self.bytes += size
+        self.most = max(self.most, self.bytes)
+        return 4096
+
+    def give(self, pointer: int) -> None:
+        assert pointer == 4096
+        self.bytes = 0
+
+
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeCupy, FakeAllocator]:
+    cupy, torchs = FakeCupy(), FakeAllocator()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(memory, "_allocators", [])
+    cuda = {
+        "init": torchs.init,
+        "caching_allocator_alloc": torchs.take,
+        "caching_allocator_delete": torchs.give,
+        "synchronize": lambda: None,
+        "memory_allocated": lambda: torchs.bytes,
+        "max_memory_allocated": lambda: torchs.most,
+        "reset_peak_memory_stats": lambda: setattr(torchs, "most", torchs.bytes),
+        "empty_cache": lambda: None,
+        "current_stream": lambda: SimpleNamespace(cuda_stream=77),
+    }
+    for name, stand_in in cuda.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    return cupy, torchs
+
+
+def test_cupy_is_weighed_in_torchs_memory_though_nobody_has_started_cuda(cupy: Any) -> None:
+    library, torchs = cupy
+    with memory.peak("cupy", "cuda") as peak:
+        take, give = library.now
+        pointer = take(3 * MIB, 0)
+        give(pointer, 0)
+        take(MIB, 0)
+    assert peak.whole == 3 * MIB
+    assert library.now == "its own pool"
+    assert torchs.ready
+    first = memory._allocators[0]
+    with memory.peak("cupy", "cuda"):
+        assert library.now == first.malloc, "one that is gone would take its arrays with it"
+    with memory.peak("torch", "cuda"):
+        assert library.now == "its own pool"
+
+
+def test_cupy_is_timed_from_its_own_memory_on_torchs_stream(
+    cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, _ = cupy
+    monkeypatch.setattr(measure, "check_library", lambda *_: None)
+    with measure.library("cupy"):
+        assert (library.now, library.streams, library.freed) == ("its own pool", [77], 0)
+    assert library.freed == 1  # for torch to have
+    with pytest.raises(ZeroDivisionError), measure.library("cupy"):
+        raise ZeroDivisionError
+    assert library.freed == 2
+
+
+def test_a_call_that_fails_while_it_is_weighed_leaves_cupy_its_own_memory(cupy: Any) -> None:
+    library, _ = cupy
+    with pytest.raises(ZeroDivisionError), memory.peak("cupy", "cuda"):
+        raise ZeroDivisionError
+    assert library.now == "its own pool"

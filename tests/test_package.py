@@ -91,6 +91,12 @@ def test_the_readme_names_every_column_of_the_table() -> None:
         assert f"`{column.name}`" in README, f"README has no column {column.name}"
 
 
+def test_the_readme_names_every_suite() -> None:
+    for name in suite.shipped():
+        family = "paper_*" if name.startswith("paper_") else name
+        assert f"`{family}`" in README, f"README has no suite {name}"
+
+
 def readme_code(language: str, first_words: str) -> str:
     """The code block of the README that begins so."""
     found = re.findall(rf"```{language}\n({re.escape(first_words)}.*?)```", README, re.S)

@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from mssbench import arrays
 from mssbench.arrays import Array
@@ -24,7 +24,10 @@ class Driver:
 
     def __init__(self, cupy: Any, library: str, device: int) -> None:
         self._cupy, self._device = cupy, device
-        self._torch = sys.modules["torch"] if library == "torch" else None
+        self._present_device = cupy.cuda.runtime.getDevice
+        # Of torch's current stream the address alone: the public way to it makes an object first.
+        torch = sys.modules["torch"] if library == "torch" else None
+        self._stream_address = None if torch is None else torch._C._cuda_getCurrentRawStream
         self.limits = _limits(cupy, device)  # what a launch may ask for
 
     def launch(self, launch: Launch, given: Sequence[Array | None], values: Sequence[Any]) -> None:
@@ -35,13 +38,12 @@ class Driver:
         """
         kernel = _kernel(self._cupy, self._device, launch.variant)
         stream = None  # CuPy's own current one
-        if self._torch is not None:
+        if self._stream_address is not None:
             given = [None if x is None else x.data_ptr() for x in given]
-            theirs = self._torch.cuda.current_stream(self._device)
-            stream = _stream(self._cupy, self._device, theirs.cuda_stream)
-        grid, block = (launch.blocks,), (launch.variant.threads,)
-        arguments = (*given, *values)
-        if self._cupy.cuda.runtime.getDevice() == self._device:
+            stream = _stream(self._stream_address(self._device))
+
+        grid, block, arguments = (launch.blocks,), (launch.variant.threads,), (*given, *values)
+        if self._present_device() == self._device:
             kernel(grid, block, arguments, shared_mem=launch.shared_bytes, stream=stream)
             return
         with self._cupy.cuda.Device(self._device):
@@ -72,23 +74,13 @@ def _import_cupy() -> Any:
         ) from None
 
 
-@lru_cache(maxsize=64)
-def _stream(cupy: Any, device: int, address: int) -> Any:
-    """A stream of torch's as CuPy's."""
-    external = getattr(cupy.cuda.Stream, "from_external", None)  # CuPy 14
-    if external is None:
-        return cupy.cuda.ExternalStream(address, device)
-    return external(_Address(address))
+class _Stream(NamedTuple):
+    """A stream of torch's, as far as a launch by CuPy asks: `stream.ptr` is all that it reads."""
+
+    ptr: int
 
 
-class _Address:
-    """A stream by its address, in the protocol of CUDA's Python libraries."""
-
-    def __init__(self, address: int) -> None:
-        self._address = address
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self._address
+_stream = lru_cache(maxsize=64)(_Stream)
 
 
 @lru_cache
