@@ -9,6 +9,7 @@ from mssbench.commands import baseline
 from mssbench.compare import Side, compare
 from mssbench.errors import NotComparable
 from mssbench.folder import RunFolder
+from mssbench.gate import check
 from mssbench.judgement import Verdict
 
 FACTS = {"environments": {"e" * 12: {"cpu": "here", "versions": {"torch": "2.13.0"}}}, "runs": {}}
@@ -406,3 +407,51 @@ def test_what_does_not_compare_is_json_too_if_that_was_asked_for(tmp_path, capsy
     assert (code, found["verdict"], found["exit_code"]) == (5, "incomparable", 5)
     assert "no row in common" in found["reason"]
     assert "no row in common" in err
+
+
+@pytest.mark.parametrize("drifted", ["base", "new"])
+@pytest.mark.parametrize("command", [compare, check])
+def test_a_machine_that_drifted_during_either_run_confirms_no_time(command, drifted):
+    steady, unsteady = (FACTS | {"runs": {"r" * 12: {"drift": x}}} for x in (0.09, 0.11))
+    rows = {"base": row(1.0, **QUIET), "new": row(2.0, **QUIET)}
+
+    def told(facts_of_drifted):
+        sides = [side(rows[name], facts=facts_of_drifted if name == drifted else steady)
+                 for name in ("base", "new")]  # fmt: skip
+        found = command(*sides)
+        changes = found.changes if command is compare else found.advice
+        return [str(c.verdict) for c in changes]
+
+    assert told(steady) == ["slower"]
+    assert told(unsteady) == (["unclear"] if command is compare else [])
+
+
+def test_of_several_runs_in_a_table_the_one_that_drifted_most_counts():
+    facts = FACTS | {"runs": {"a": {"drift": 0.01}, "b": {"drift": 0.2}, "c": {"drift": None}}}
+    rows = [row(1.0, size=n, identity=IDENTITY | {"run_id": name}, **QUIET)
+            for n, name in ((16, "a"), (32, "b"), (64, "c"), (128, "unknown"))]  # fmt: skip
+    assert side(*rows, facts=facts).drift() == 0.2
+    assert side(rows[0], facts=facts).drift() == 0.01
+    assert side(rows[3], facts=facts).drift() == 0.0
+
+
+@pytest.mark.parametrize(("factor", "worse"), [(1.99, False), (2.01, True)])
+@pytest.mark.parametrize(
+    ("column", "keyword"),
+    [("root_error", "root"), ("gradient_error", "gradient"), ("residual", "residual")],
+)
+def test_check_and_compare_let_an_error_double_and_no_more(column, keyword, factor, worse):
+    """The errors are far above one rounding of float32, so nothing else excuses them."""
+    whole = {k: v for k, v in QUIET.items() if k != "root"}
+    base = side(row(1.0, **whole | {keyword: 1e-3}))
+    new = side(row(1.0, **whole | {keyword: factor * 1e-3}))
+    assert verdict_of(compare(base, new)) == ("worse" if worse else "same")
+    judged = check(base, new)
+    assert verdict_of(judged) == ("worse" if worse else "unflagged")
+    assert str(judged.outcome) == ("regression" if worse else "pass")
+    assert {t.gate for t in judged.tallies if t.breached} == ({column} if worse else set())
+
+
+def verdict_of(found):
+    (change,) = found.changes
+    return str(change.verdict)

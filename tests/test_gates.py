@@ -189,3 +189,12 @@ def test_every_outcome_has_a_code_of_its_own_and_none_is_a_count():
     assert last_line(Outcome.REGRESSION, many) == (
         "mssbench: verdict=regression slower=256 worse=0 broken=0 gone=0 unclear=0 rows=256"
     )
+
+
+def test_one_step_down_among_measured_statuses_is_worse_and_no_step_up_is():
+    from_bad_to_worse = ["inaccurate", "implausible", "diverged", "nonfinite"]
+    assert {*from_bad_to_worse, "ok"} == {str(s) for s in MEASURED}
+    for i, was in enumerate(from_bad_to_worse):
+        for j, now in enumerate(from_bad_to_worse):
+            expected = None if i == j else Verdict.WORSE if j > i else Verdict.UNFLAGGED
+            assert by_status(was, now) is expected, (was, now)

@@ -4,7 +4,11 @@ import random
 from dataclasses import replace
 from math import exp, log
 
+import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from scipy import stats
 
 from mssbench.judgement import Verdict
 from mssbench.noise import Noise
@@ -202,3 +206,49 @@ def test_the_interval_holds_the_effect_in_90_of_100():
         inside += low < 0.02 < high
     assert 860 < inside < 940
     assert exp(evidence([0.0, 0.0]).interval()[1]) == 1.0
+
+
+CHANCES = st.lists(st.floats(1e-4, 0.3), min_size=1, max_size=12)
+LIMIT = 1.1  # with a limit of its own a row's scatter decides nothing but the t test
+
+
+def of_chance(p):
+    """Evidence whose t test of nine fresh pairs, against a growth beyond LIMIT, has this p."""
+    shape = np.arange(CONFIRM_PAIRS) - (CONFIRM_PAIRS - 1) / 2
+    shape /= shape.std(ddof=1)
+    excess = 0.4  # of the mean and the median alike, as the shape is symmetric
+    scatter = excess * np.sqrt(CONFIRM_PAIRS) / stats.t.isf(p, CONFIRM_PAIRS - 1)
+    pairs = [float(x) for x in log(LIMIT) + excess + scatter * shape]
+    expected = stats.ttest_1samp(np.array(pairs) - log(LIMIT), 0.0, alternative="greater").pvalue
+    assert expected == pytest.approx(p, rel=1e-6)
+    return evidence([0.5] * 3, pairs, limit=LIMIT)
+
+
+def by_holm(chances, alpha):
+    """Holm (1979) by adjusted p values: the largest of (m - j + 1) p_j up to one's own place."""
+    order = np.argsort(chances)
+    adjusted = np.maximum.accumulate((len(chances) - np.arange(len(chances))) * chances[order])
+    return {int(i) for i, p in zip(order, adjusted, strict=True) if p <= alpha}
+
+
+@given(CHANCES)
+@example([0.016, 0.024, 0.049])  # all three by Holm; by Bonferroni the first alone
+@example([0.016, 0.026, 0.027])  # the second stops it, and the third is not asked any more
+@example([0.049])
+@example([0.051])
+def test_rows_are_slower_together_by_holms_rule(chances):
+    rows = {i: of_chance(p) for i, p in enumerate(chances)}
+    told = {i for i, v in verdicts(rows).items() if v is Verdict.SLOWER}
+    assert told == by_holm(np.array(chances), 0.05)
+
+
+@given(CHANCES)
+@example([0.03, 0.06, 0.099])  # all three by Benjamini and Hochberg; the first alone by Bonferroni
+@example([0.04, 0.06, 0.3])  # the second admits the first, which alone would be too likely
+@example([0.099])
+@example([0.101])
+def test_rows_are_worth_a_look_by_benjamini_and_hochbergs_rule(chances):
+    rows = {i: of_chance(p) for i, p in enumerate(chances)}
+    adjusted = stats.false_discovery_control(chances, method="bh")
+    assert worth_a_look(rows) == [int(i) for i in np.argsort(chances, kind="stable")
+                                  if adjusted[i] <= 0.1]  # fmt: skip

@@ -47,3 +47,16 @@ def test_large_batches_have_three_inputs_at_least(monkeypatch):
     monkeypatch.setattr("mssbench.rotation._MOST_BYTES", 0)
     small = torch.zeros(2, 4, 4)
     assert len(Rotation(small, small, 0).all) == 3  # two that take turns, and the first
+
+
+@pytest.mark.parametrize("put", [np.asarray, torch.tensor], ids=["numpy", "torch"])
+def test_a_single_matrix_takes_its_turn_with_other_rows_each_time(put):
+    """There is no other place in the batch: only the order of its rows and columns can differ."""
+    a = with_spectrum(spectrum("condition_100", 8), batch=1)
+    rotation = Rotation(put(a), put(cotangent((1, 8, 8))), seed=3)
+    moved = [np.asarray(x.a) for x in rotation.all]
+    assert len({x.tobytes() for x in moved}) == 8
+    for x in moved[1:]:
+        assert sorted(x[0].diagonal()) == sorted(a[0].diagonal())
+        assert np.linalg.eigvalsh(x) == pytest.approx(np.linalg.eigvalsh(a), rel=1e-12)
+    assert len({np.asarray(x.g).tobytes() for x in rotation.all}) == 8
