@@ -363,3 +363,51 @@ def test_a_fingerprint_survives_rounding_and_no_change_of_the_input() -> None:
     assert truth.fingerprint(rounded, g) == pytest.approx(mark, abs=1e-9)
     assert abs(truth.fingerprint(a[::-1].swapaxes(1, 2)[:, ::-1], g) - mark) > 1e-4
     assert abs(truth.fingerprint(a, -g) - mark) > 1e-4
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_method_that_writes_into_one_of_its_inputs_alone_is_found(
+    register: Any, number: int
+) -> None:
+    """Whichever of the eight that take turns it is; its own answer is right every time."""
+    right = methods.lookup("forward", "eigh").call
+    seen: list[int] = []
+
+    def spoils_one(a: Array, wanted: Wanted) -> Root:
+        root = right(a, wanted)
+        seen.extend([a.data_ptr()] * (a.data_ptr() not in seen))
+        # the input of the very first call is the one that has no turn; `fresh` is none of them
+        rotating = {x.a.data_ptr(): i for i, x in enumerate(_rotation().all)}
+        if rotating.get(a.data_ptr()) == number:
+            a[-1, -1, 0] += 1e-13
+        return root
+
+    register["forward"](cite="a test", products=lambda: 1.0)(spoils_one)
+    settings = Settings(Policy(min_seconds=0, min_samples=16, max_samples=16, warmup_seconds=0))
+    m = only(replace(CELL, forward="spoils_one"), settings)
+    assert len(seen) >= 8
+    assert (m.status, m.reason) == (Status.CRASHED, "Violation: spoils_one wrote into its input")
+
+
+def _rotation() -> Any:
+    """The inputs of the cell that is being measured."""
+    from mssbench.measure import _rotations
+
+    (found,) = _rotations.values()
+    return found
+
+
+def test_a_backward_that_writes_into_its_cotangent_is_found(register: Any) -> None:
+    right = methods.lookup("backward", "loewner").call
+
+    def spoils(root: Root, function: registry.Function, g: Array) -> Array:
+        s = right(root, function, g)
+        g[0, 0, 1] += 1e-13
+        return s
+
+    register["backward"](
+        cite="a test", products=lambda: 1.0, reads=("eigen",), symmetrizes=True
+    )(spoils)  # fmt: skip
+    for m in rows(replace(CELL, backward="spoils", library="numpy")):
+        assert m.status is Status.CRASHED
+        assert m.reason == "Violation: spoils wrote into its cotangent"
