@@ -149,10 +149,7 @@ def describe() -> dict[str, Any]:
         "versions": {name: package_version(name) for name in PACKAGES},
         "peers": {name: v for name in PEERS if (v := package_version(name))},
         "blas": _blas(np, torch),
-        "threads": {
-            name: os.environ.get(name)
-            for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        },
+        "threads": {name: os.environ.get(name) for name in THREAD_SETTINGS},
         "torch_threads": torch.get_num_threads(),
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import os
 import re
 import shutil
@@ -484,7 +485,7 @@ def test_the_command_says_what_it_compared_and_ends_with_the_line(
     [("nowhere/python", "{ok}", "--base nowhere/python: no interpreter, no revision"),
      ("numpy/eig", "{ok}", "Did you mean the method 'numpy/eigh'?"),
      ("{ok}", "{bare}", "ended before its first cell"),
-     ("numpy/eigh", "{ok}", "--base is a method and --new a interpreter")],
+     ("numpy/eigh", "{ok}", "--base is a method and --new an interpreter: compare two methods")],
 )  # fmt: skip
 def test_a_side_that_is_none_says_what_would_be(
     tmp_path: Path, suite: Path, capsys: Any, base: str, new: str, why: str
@@ -734,3 +735,35 @@ def test_contests_of_two_arms_are_matched_by_cell() -> None:
     cells = [replace(Cell(**CELL), seed=seed) for seed in range(3)]
     found = ab.contests(cells[:2], cells[1:])
     assert [sorted(c.cells) for c in found] == [["base"], ["base", "new"], ["new"]]
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "verdict"), [(1.6, 2.2, "slower"), (1.05, 3.2, "unclear")]
+)
+def test_where_base_differs_from_itself_the_nearer_end_of_an_interval_must_lie_beyond(
+    monkeypatch: pytest.MonkeyPatch, least: float, most: float, verdict: str
+) -> None:
+    """Base is 1.2 times itself, so nothing within a factor of 1.2² = 1.44 is told.
+
+    Where base is itself, both are confirmed; and the far end of both intervals is well beyond.
+    """
+
+    def result(null: float, *, mirrored: bool) -> ab.Result:
+        def script(pair: str, _key: str, arm: str) -> float:
+            swing = most if int(pair.split()[-1]) % 2 else least
+            ratio = {BASE: 1.0, NULL: null, NEW: swing}[arm]
+            return 1e-3 * (1 / ratio if mirrored else ratio)
+
+        return faked(monkeypatch, script, cells=5)
+
+    for mirrored, word in ((False, "slower"), (True, "faster")):
+        assert verdicts(result(1.0, mirrored=mirrored)) == {word}
+        doubted = result(1.2, mirrored=mirrored)
+        assert "base was told from itself" in doubted.doubts[0]
+        assert verdicts(doubted) == {verdict.replace("slower", word)}
+        for change in doubted.changes:
+            assert change.low is not None
+            assert change.high is not None
+            near, far = sorted((abs(math.log(change.low)), abs(math.log(change.high))))
+            assert (near > 2 * math.log(1.2)) is (verdict == "slower")
+            assert far > 2 * math.log(1.2)

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from matrices import spectrum, with_spectrum
 
-from mssbench import anchors, bench, methods, roots
+from mssbench import anchors, arrays, bench, methods, roots
 from mssbench.bench import Bench, First, Phase, Settings
 from mssbench.calls import calls
 from mssbench.clock import CaptureFailed
@@ -166,3 +166,47 @@ def test_the_error_of_a_singular_matrix_is_that_of_the_first_call() -> None:
         assert {row["condition"] for row in rows} == {None}
         found |= {(row["phase"], row["root_error"], row["gradient_error"]) for row in rows}
     assert len(found) == 2  # backward and step
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy"])
+def test_memory_that_a_first_call_may_be_given_again_is_poisoned_before_each_phase(
+    register: Any, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    """Else a method that computes nothing could find an old answer in what it allocates."""
+    happened: list[str] = []
+    poison = arrays.poison
+
+    def poisons(a: Any) -> None:
+        happened.append(f"poison {tuple(a.shape)} {arrays.dtype_name(a)}")
+        poison(a)
+
+    right = methods.lookup("forward", "eigh").call
+
+    @register["forward"](cite="a test, 2026", products=lambda: 1.0, yields=("sqrt", "eigen"))
+    def noting(a: Any, wanted: Any) -> Root:
+        happened.append("call")
+        return cast("Root", right(a, wanted))
+
+    monkeypatch.setattr(arrays, "poison", poisons)
+    cell = replace(CELL, library=library, forward="noting", backward="loewner", options="",
+                   iterations=None)  # fmt: skip
+    assert {m.status for m in measure(cell, FAST).measurements} == {Status.OK}
+    assert happened[0] == happened[2] == "poison (8, 4, 4) float64"
+    assert happened[1] == happened[3] == "call"
+    assert happened.count(happened[0]) == 2  # of the step, then of the backward
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy"])
+def test_poison_fills_a_block_of_the_size_of_an_array_with_nan(
+    monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    xp = pytest.importorskip(library)
+    a, made = xp.ones((2, 3, 3)), []
+    full = xp.full_like
+    monkeypatch.setattr(xp, "full_like", lambda *x: made.append(full(*x)) or made[-1])
+    arrays.poison(a)
+    (block,) = made
+    assert block.shape == a.shape
+    assert block.dtype == a.dtype
+    assert xp.isnan(block).all()
+    assert (a == 1).all()

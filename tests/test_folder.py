@@ -598,3 +598,29 @@ def test_only_our_own_leftovers_are_cleared_away(tmp_path: Path) -> None:
         run.finish([row()])
     assert editors.exists()
     assert not ours.exists()
+
+
+def test_the_journal_stands_until_the_table_has_taken_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines are appended to the table without a sync: a machine that fails may lose them."""
+    from mssbench import folder
+
+    def fails(path: Path, data: bytes) -> None:
+        if path.name == TABLE:
+            raise Killed
+        files.replace(path, data)
+
+    with RunFolder(tmp_path) as run:
+        append(run, row(1), row(2))
+        monkeypatch.setattr(folder, "replace", fails)
+        with pytest.raises(Killed):
+            run.finish([row(1), row(2)])
+    monkeypatch.undo()
+    (tmp_path / TABLE).write_bytes(b"")
+    assert seeds(peek(tmp_path)) == ["1", "2"]
+    with RunFolder(tmp_path) as run:
+        run.finish(run.rows())
+    assert seeds(read_rows(tmp_path / TABLE)) == ["1", "2"]
+    assert not (tmp_path / JOURNAL).exists()
+    assert set(sample_counts(tmp_path).values()) == {2}

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,6 +39,8 @@ from mssbench import cli, environment, provenance
 from mssbench.commands.run import closing
 from mssbench.engines.local import Finished
 from mssbench.errors import NotInstalled, RunError
+from mssbench.folder import RunFolder
+from mssbench.records import Measurement, Status, Timing, clocks
 from mssbench.rows import ENVIRONMENT, JOURNAL, SAMPLES, SUITE, TABLE
 from mssbench.run import Summary, plan, run
 from mssbench.signals import Takedown
@@ -706,3 +709,46 @@ def test_a_full_disk_ends_a_run_with_a_word_and_no_loss(
 
 def test_nothing_is_left_running_even_by_a_test(locks: Path) -> None:
     assert relatives(locks) == []
+
+
+def test_a_machine_is_refused_for_rows_of_its_own_device_alone(
+    tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of another machine's GPU stand beside rows of this CPU: their times never compete."""
+    suite = load(write_suite(tmp_path, "forward = ['numpy/eigh', 'numpy/svd']"))
+    of_gpu = replace(suite.cells[0], library="torch", device="cuda")
+    rows = [
+        Measurement(of_gpu, "forward", *each, Status.OK, timing=Timing((1.0,), 1, 1.0)).row(
+            environment="e1e2e3", run_id="r", code_hash="c0de"
+        )
+        for each in clocks(of_gpu)
+    ]
+    with RunFolder(out) as folder:
+        folder.finish(rows)
+    assert run(suite, out, python=python).statuses == {"ok": 2}
+    assert sorted({r["environment"] for r in table(out)} - {"e1e2e3"}) != []
+    assert len(table(out)) == 2 + len(rows)
+    on_cpu = [r | {"device": "cpu", "cell_id": "another", "seed": 99} for r in rows]
+    with RunFolder(tmp_path / "other") as folder:
+        folder.finish(on_cpu)
+    with pytest.raises(RunError, match="another environment"):
+        run(suite, tmp_path / "other", python=python)
+
+
+def test_rows_that_are_due_to_be_measured_again_do_not_bind_to_their_machine(
+    tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = load(write_suite(tmp_path, "forward = ['numpy/eigh', 'numpy/svd']"))
+    wish(monkeypatch, cpu="Alpha")
+    run(suite, out, python=python)
+    wish(monkeypatch, cpu="Beta")
+    real = provenance.code_hash
+    with monkeypatch.context() as patch:  # of one of the two only: the other's row still binds
+        patch.setattr(provenance, "code_hash",
+                      lambda *m: "edited" if m[0].name == "svd" else real(*m))  # fmt: skip
+        with pytest.raises(RunError, match="another environment"):
+            run(suite, out, python=python)
+    assert run(suite, out, retry=["ok"], python=python).statuses == {"ok": 2}
+    facts = json.loads((out / ENVIRONMENT).read_text())["environments"]
+    (environment_now,) = {r["environment"] for r in table(out)}
+    assert facts[environment_now]["cpu"] == "Beta"
