@@ -80,6 +80,18 @@ def package_version(name: str) -> str | None:
     return None
 
 
+def installed() -> str:
+    """12 hex digits over the releases of all packages that can be imported, and the GPUs."""
+    found = {
+        path.name
+        for folder in filter(None, sys.path)
+        for pattern in ("*.dist-info", "*.egg-info")
+        for path in Path(folder).glob(pattern)
+    }
+    text = json.dumps([sorted(found), cuda_devices()])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def check_library(library: str, device: str) -> None:
     """Raise NotInstalled or Unavailable, with the remedy, if cells of this kind cannot run here.
 

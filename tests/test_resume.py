@@ -452,6 +452,7 @@ def test_what_was_not_installed_is_measured_once_it_is(
             raise NotInstalled("pip install torch")
 
     monkeypatch.setattr(environment, "check_library", check)
+    monkeypatch.setattr(environment, "installed", lambda: "one package more")
     wish(monkeypatch)
     summary = run(suite, out, python=python)
     assert (summary.kept, summary.statuses, summary.exit_code) == (1, {"ok": 1}, 0)
@@ -752,3 +753,41 @@ def test_rows_that_are_due_to_be_measured_again_do_not_bind_to_their_machine(
     facts = json.loads((out / ENVIRONMENT).read_text())["environments"]
     (environment_now,) = {r["environment"] for r in table(out)}
     assert facts[environment_now]["cpu"] == "Beta"
+
+
+@pytest.mark.parametrize("status", ["not_installed", "unavailable", "unsupported"])
+def test_what_a_call_itself_found_missing_is_not_asked_again_until_something_is_installed(
+    tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    """Method and library are here, but a compiler, say, or data of the problem is not."""
+    suite = load(write_suite(tmp_path, "forward = ['numpy/eigh', 'numpy/svd']"))
+    wish(monkeypatch, do={"svd": status})
+    assert run(suite, out, python=python).statuses == {"ok": 1, status: 1}
+    before = contents(out)
+    again = run(suite, out, python="/no/such/python")
+    assert "nothing left to measure: 2 cells" in closing(again).plain
+    assert (again.kept, contents(out)) == (2, before)
+    assert plan(suite, out) == []
+    monkeypatch.setattr(environment, "installed", lambda: "one package more")
+    due = [] if status == "unsupported" else ["svd"]
+    assert [c.forward for c in plan(suite, out)] == due
+    wish(monkeypatch)
+    assert run(suite, out, python=python).statuses == ({"ok": 1} if due else {})
+
+
+def test_what_is_installed_has_a_name_that_changes_with_any_package_or_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "absent"), ""])
+    monkeypatch.setattr(environment, "cuda_devices", tuple)
+    names = [environment.installed()]
+    assert environment.installed() == names[0]
+    (tmp_path / "module.py").touch()  # our own files come and go
+    assert environment.installed() == names[0]
+    (tmp_path / "some-1.0.dist-info").mkdir()
+    names.append(environment.installed())
+    (tmp_path / "some-1.0.dist-info").rename(tmp_path / "some-1.1.dist-info")
+    names.append(environment.installed())
+    monkeypatch.setattr(environment, "cuda_devices", lambda: (environment.Gpu("H200", "0"),))
+    names.append(environment.installed())
+    assert len({*names}) == 4
