@@ -11,6 +11,7 @@ from mssbench.errors import NotComparable
 from mssbench.folder import RunFolder
 from mssbench.gate import check
 from mssbench.judgement import Verdict
+from mssbench.rules import parse
 
 FACTS = {"environments": {"e" * 12: {"cpu": "here", "versions": {"torch": "2.13.0"}}}, "runs": {}}
 QUIET = {"noise": "quiet", "root": 1e-6, "fingerprint": 1.5, "products": 1.0, "passes": 2}
@@ -455,3 +456,93 @@ def test_check_and_compare_let_an_error_double_and_no_more(column, keyword, fact
 def verdict_of(found):
     (change,) = found.changes
     return str(change.verdict)
+
+
+@pytest.mark.parametrize("base_is_the_odd_one", [False, True])
+@pytest.mark.parametrize(
+    ("odd", "seconds", "expected"),
+    [({"noise": "unstable"}, 2.0, "unclear"), ({"noise": "noisy"}, 1.09, "same"),
+     ({"passes": 1}, 2.0, "unclear")],
+)  # fmt: skip
+def test_the_less_certain_of_two_rows_decides_whichever_it_is(
+    odd, seconds, expected, base_is_the_odd_one
+):
+    extra = [QUIET | odd, QUIET] if base_is_the_odd_one else [QUIET, QUIET | odd]
+    assert verdict(row(1.0, **extra[0]), row(seconds, **extra[1])) == expected
+    assert verdict(row(1.0, **QUIET), row(seconds, **QUIET)) == "slower"
+
+
+@pytest.mark.parametrize(("moved", "refused"), [(0.9e-6, False), (1.1e-6, True)])
+def test_a_fingerprint_may_differ_by_rounding_and_no_more(moved, refused):
+    base, new = row(1.0, **QUIET), row(1.0, **QUIET) | {"fingerprint": 1.5 - moved}
+    if refused:
+        with pytest.raises(NotComparable, match="the input of 1 row is another one"):
+            compare(side(base), side(new))
+    else:
+        assert verdict(base, new) == "same"
+
+
+@pytest.mark.parametrize("failed", ["base", "new"])
+def test_a_row_counts_as_measured_where_both_sides_have_a_number(failed):
+    good, bad = row(1.0, **QUIET), row(status="crashed", reason="it died")
+    whole = [row(1.0, size=32, **QUIET)]
+    base, new = ([bad if name == failed else good, *whole] for name in ("base", "new"))
+    assert compare(side(*base), side(*new)).measured == 1
+
+
+@pytest.mark.parametrize("wrong", ["base", "new"])
+def test_times_of_a_row_that_is_wrong_on_one_side_are_not_compared(wrong):
+    """Both are measured, and a step up says nothing of time either."""
+    worse = {"status": "inaccurate" if wrong == "new" else "diverged"}
+    better = {"status": "inaccurate"} if wrong == "base" else {}
+    base, new = (worse, better) if wrong == "base" else ({}, worse)
+    assert verdict(row(1.0, **QUIET | base), row(9.0, **QUIET | new)) in ("broken", "unflagged")
+    both = {"status": "inaccurate"}
+    (found,) = compare(side(row(1.0, **QUIET | both)), side(row(9.0, **QUIET | both))).changes
+    assert (found.verdict, found.ratio) == ("unflagged", None)
+    assert found.reason == "inaccurate in both"
+
+
+def elsewhere(*rows):
+    """The same on another machine, with the same releases of the libraries."""
+    facts = {"environments": {"f" * 12: FACTS["environments"]["e" * 12]}, "runs": {}}
+    return side(*(r | {"environment": "f" * 12} for r in rows), facts=facts)
+
+
+def test_across_machines_counts_are_not_compared_and_rounding_is_forgiven():
+    """4 u sqrt(κ) of float32 is 2.4e-5 here; on one machine a third of that is ten times base's."""
+    base = row(1.0, **QUIET | {"root": 1e-6, "condition": 1e4})
+    new = row(1.0, **QUIET | {"root": 1e-5, "condition": 1e4, "products": 2.0})
+    assert verdict(base, new | {"products": 1.0}) == "worse"
+    assert verdict(base, new | {"root_error": 1e-6}) == "worse"
+    (found,) = compare(side(base), elsewhere(new), across=["machine"]).changes
+    assert found.verdict == "same"
+    far = row(1.0, **QUIET | {"root": 3e-5, "condition": 1e4})
+    (found,) = compare(side(base), elsewhere(far), across=["machine"]).changes
+    assert found.verdict == "worse"
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy", "cupy"])
+def test_another_release_of_any_array_library_is_refused(library):
+    def with_version(x):
+        facts = {"environments": {"e" * 12: {"versions": {library: x}}}, "runs": {}}
+        return side(row(1.0, **QUIET), facts=facts)
+
+    assert str(check(with_version("2.1"), with_version("2.1+cpu")).outcome) == "pass"
+    with pytest.raises(NotComparable, match=f"{library} is 2.1 in base and 2.2 in new"):
+        check(with_version("2.1"), with_version("2.2"))
+
+
+def test_a_check_tells_time_from_what_has_no_noise():
+    slow = row(2.0, **QUIET)
+    limit = [parse("seconds:50%")]
+    only_slow = check(side(row(1.0, **QUIET)), side(slow), limit)
+    assert (verdict_of(only_slow), str(only_slow.outcome)) == ("slower", "regression")
+    also_worse = check(side(row(1.0, **QUIET)), side(slow | {"products": 2.0}), limit)
+    assert verdict_of(also_worse) == "worse"
+    down = check(side(row(1.0, **QUIET | {"status": "inaccurate"})),
+                 side(row(1.0, **QUIET | {"status": "diverged"})))  # fmt: skip
+    assert verdict_of(down) == "worse"
+    assert {t.gate: t.breached for t in down.tallies}["status"] == 1
+    assert check(side(row(1.0, **QUIET)), elsewhere(slow)).advice == ()
+    assert len(check(side(row(1.0, **QUIET)), side(slow)).advice) == 1
