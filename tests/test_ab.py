@@ -767,3 +767,65 @@ def test_where_base_differs_from_itself_the_nearer_end_of_an_interval_must_lie_b
             near, far = sorted((abs(math.log(change.low)), abs(math.log(change.high))))
             assert (near > 2 * math.log(1.2)) is (verdict == "slower")
             assert far > 2 * math.log(1.2)
+
+
+def test_whose_time_counts_changes_where_a_core_was_taken_and_from_both_alike() -> None:
+    """The wall of new is twice base's; its processor time is what the shares make of it."""
+
+    def by(base: float, new: float, device: str = "cpu") -> str:
+        found = effect(taken(1e-3, base), taken(2e-3, new), device)
+        words = {"wall": math.log(2), "processor": math.log(2 * new / base)}
+        return next(word for word, x in words.items() if found == pytest.approx(x, abs=1e-9))
+
+    assert by(0.955, 0.965) == "processor"
+    assert by(0.98, 0.975) == "wall"  # nothing ran beside them
+    assert by(0.975, 0.96) == "processor"  # of one of them a core was taken
+    assert by(0.51, 0.52) == "processor"
+    assert by(0.49, 0.53) == "wall"  # it waits by itself
+    assert by(0.80, 0.849) == "processor"
+    assert by(0.80, 0.851) == "wall"
+    assert by(0.80, 0.81, "cuda") == "wall"
+
+
+def test_an_effect_is_of_the_lower_quartiles() -> None:
+    """Other work makes times longer: the upper half says nothing."""
+    base = Taken({}, (1.0, 1.0, 1.0, 9.0, 9.0), (1.0, 1.0, 1.0, 9.0, 9.0), 1)
+    new = Taken({}, (1.1, 1.1, 50.0, 50.0, 50.0), (1.1, 1.1, 50.0, 50.0, 50.0), 1)
+    assert effect(base, new, "cpu") == pytest.approx(math.log(1.1))
+    lost = [Taken({}, t.seconds, tuple(0.8 * x for x in t.seconds), 1) for t in (base, new)]
+    assert effect(*lost, "cpu") == pytest.approx(math.log(1.1))
+
+
+def test_the_window_of_a_row_is_a_sample_of_base_with_all_its_calls() -> None:
+    base = Taken({}, (1e-3, 1e-3, 9e-3), (1e-3, 1e-3, 9e-3), 7)
+    pair = {BASE: base, NEW: replace(base, seconds=(5e-3,) * 3, cpu=(5e-3,) * 3)}
+    found = evidence_of([pair] * 3, [pair], NEW, "cpu")
+    assert found is not None
+    assert found.window == pytest.approx(7e-3)
+    assert len(found.screen) == 3
+    assert len(found.confirm) == 1
+    assert evidence_of([pair], [pair, {BASE: base, NEW: Taken({})}], NEW, "cpu") is None
+
+
+def test_a_sample_is_as_long_as_the_faster_arm_needs_and_slow_ones_have_fewer_rounds() -> None:
+    duel = Duel([Arm(name, Setup({})) for name in (BASE, NEW)], "cpu", 15, "0")
+    assert duel._effort("cpu", {BASE: 1e-3, NEW: 4e-3}) == (2, 15)  # 2 ms of the faster
+    assert duel._effort("cpu", {BASE: 1e-9, NEW: 1e-9})[0] == 10_000
+    assert duel._effort("cuda", {BASE: 1.6e-5, NEW: 1e-3}) == (7, 15)
+    assert duel._effort("cpu", {BASE: 0.09, NEW: 0.1}) == (1, 15)
+    assert duel._effort("cpu", {BASE: 0.1, NEW: 0.11}) == (1, 7)  # 0.2 s of both together
+    assert duel._effort("cpu", {}) == (10_000, 15)
+
+
+@pytest.mark.parametrize(("unstable", "doubted"), [(4, False), (5, True)])
+def test_a_fifth_of_the_rows_may_be_unstable(
+    monkeypatch: pytest.MonkeyPatch, unstable: int, doubted: bool
+) -> None:
+    swing = {"screen 1": 1.0, "screen 2": 1.4, "screen 3": 0.7}
+
+    def script(pair: str, key: str, arm: str) -> float:
+        return 1e-3 * (swing.get(pair, 1.0) if arm == NEW and int(key) < unstable else 1.0)
+
+    result = faked(monkeypatch, script)
+    assert bool(result.doubts) is doubted
+    assert result.outcome is (Outcome.UNCLEAR if doubted else Outcome.PASS)

@@ -624,3 +624,20 @@ def test_the_journal_stands_until_the_table_has_taken_its_place(
     assert seeds(read_rows(tmp_path / TABLE)) == ["1", "2"]
     assert not (tmp_path / JOURNAL).exists()
     assert set(sample_counts(tmp_path).values()) == {2}
+
+
+def test_a_cell_is_in_the_journal_for_good_before_it_is_in_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, bool]] = []
+    add = files.Lines.add
+
+    def adds(lines: Any, data: bytes, *, durable: bool = False) -> None:
+        written.append(("journal" if data.startswith(b"{") else "table", durable))
+        add(lines, data, durable=durable)
+
+    with RunFolder(tmp_path) as run:
+        append(run, row(1))  # opens both
+        monkeypatch.setattr(files.Lines, "add", adds)
+        append(run, row(2))
+    assert written == [("journal", True), ("table", False)]

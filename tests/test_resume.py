@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -35,14 +36,14 @@ from runs import (
     write_suite,
 )
 
-from mssbench import cli, environment, provenance
+from mssbench import cli, environment, methods, provenance
 from mssbench.commands.run import closing
 from mssbench.engines.local import Finished
 from mssbench.errors import NotInstalled, RunError
 from mssbench.folder import RunFolder
-from mssbench.records import Measurement, Status, Timing, clocks
+from mssbench.records import Measurement, Status, Timing, clocks, uniform
 from mssbench.rows import ENVIRONMENT, JOURNAL, SAMPLES, SUITE, TABLE
-from mssbench.run import Summary, plan, run
+from mssbench.run import Summary, _passes, plan, run, worst_status
 from mssbench.signals import Takedown
 
 KINDS = "forward = ['numpy/eigh', 'numpy/svd', 'numpy/taylor']\nbackward = ['none', 'loewner']"
@@ -791,3 +792,68 @@ def test_what_is_installed_has_a_name_that_changes_with_any_package_or_device(
     monkeypatch.setattr(environment, "cuda_devices", lambda: (environment.Gpu("H200", "0"),))
     names.append(environment.installed())
     assert len({*names}) == 4
+
+
+@pytest.mark.parametrize(
+    ("statuses_now", "standing", "code"),
+    [({"ok": 1}, {}, 0), ({}, {"ok": 1}, 0), ({"inaccurate": 1}, {}, 0), ({"nonfinite": 1}, {}, 0),
+     ({"ok": 1, "unsupported": 9, "not_installed": 9, "unavailable": 9, "interrupted": 9}, {}, 0),
+     ({"ok": 9, "crashed": 1}, {}, 4), ({"ok": 9, "timeout": 1}, {}, 4),
+     ({"ok": 9, "oom": 1}, {}, 4), ({"ok": 1}, {"crashed": 1}, 4), ({"crashed": 1}, {"ok": 1}, 4),
+     ({"crashed": 9}, {}, 6), ({"unsupported": 9}, {}, 6), ({}, {}, 6)],
+)  # fmt: skip
+def test_the_exit_code_of_a_run_is_that_of_all_its_cells(
+    statuses_now: dict[str, int], standing: dict[str, int], code: int
+) -> None:
+    summary = Summary(Path(), 1, statuses=Counter(statuses_now), standing=Counter(standing))
+    assert summary.exit_code == code
+    summary.interrupted = True
+    assert summary.exit_code == 130
+
+
+def test_a_cell_is_measured_again_where_one_of_its_rows_asks_for_it(tmp_path: Path) -> None:
+    """Of a backward and a step, or of two clocks: the rows of a cell are made together."""
+    (cell,) = load(write_suite(tmp_path, "forward = 'numpy/eigh'\nbackward = 'loewner'")).cells
+    found = provenance.code_hash(
+        methods.lookup("forward", "eigh"), methods.lookup("backward", "loewner")
+    )
+
+    def passes(**of_step: Any) -> int:
+        rows = [
+            Measurement(cell, phase, "wall", "hot", Status.OK, timing=Timing((1.0,), 1, 1.0)).row(
+                code_hash=found, run_id="r"
+            )
+            | {"passes": 2}
+            for phase in ("backward", "step")
+        ]
+        rows[1] |= of_step
+        return _passes(cell, {cell.cell_id: rows}, ["inaccurate"], {"r"})
+
+    assert passes() == 2
+    assert passes(passes=1) == 1  # the fewest
+    assert passes(passes=5) == 2
+    assert passes(status="inaccurate") == 0  # asked for again
+    assert passes(code_hash="another") == 0
+    assert passes(phase="forward") == 0  # there is no step
+    assert passes(status="interrupted") == 0
+    assert passes(status="crashed", passes=None) == 2
+    assert worst_status([{"status": s} for s in ("ok", "crashed", "oom")]) == "crashed"
+    assert worst_status([{"status": "ok"}] * 2) == "ok"
+
+
+def test_a_backward_that_is_not_installed_is_not_tried_again_in_every_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cell,) = load(write_suite(tmp_path, "forward = 'numpy/eigh'\nbackward = 'loewner'")).cells
+    lookup = methods.lookup
+
+    def lacks(kind: Any, name: str) -> Any:
+        if kind == "backward":
+            raise NotInstalled("pip install it")
+        return lookup(kind, name)
+
+    rows = [m.row(run_id="r") for m in uniform(cell, Status.NOT_INSTALLED, "pip install it")]
+    with monkeypatch.context() as patch:
+        patch.setattr(methods, "lookup", lacks)
+        assert _passes(cell, {cell.cell_id: rows}, (), set()) > 1  # whatever else was installed
+    assert _passes(cell, {cell.cell_id: rows}, (), set()) == 0
