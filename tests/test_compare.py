@@ -501,6 +501,9 @@ def test_times_of_a_row_that_is_wrong_on_one_side_are_not_compared(wrong):
     (found,) = compare(side(row(1.0, **QUIET | both)), side(row(9.0, **QUIET | both))).changes
     assert (found.verdict, found.ratio) == ("unflagged", None)
     assert found.reason == "inaccurate in both"
+    if wrong == "base":  # nor is that a row to be advised about, though it is fixed
+        fixed = check(side(row(1.0, **QUIET | both)), side(row(9.0, **QUIET)))
+        assert (verdict_of(fixed), fixed.advice) == ("fixed", ())
 
 
 def elsewhere(*rows):
