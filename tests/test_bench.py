@@ -210,3 +210,34 @@ def test_poison_fills_a_block_of_the_size_of_an_array_with_nan(
     assert block.dtype == a.dtype
     assert xp.isnan(block).all()
     assert (a == 1).all()
+
+
+def test_a_last_output_counts_where_it_is_worse_by_more_than_rounding(on_gpu: Any) -> None:
+    """Eight times the first; of an error also what a stable method may have, up to a limit."""
+    on, _ = on_gpu
+    nan = float("nan")
+    cases = [(1e-3, 7.9e-3, "first"), (1e-3, 8.1e-3, "last"), (1e-3, nan, "last"),
+             (0.0, 1e-300, "last"), (5.0, 0.0, "first")]  # fmt: skip
+    for first, last, counts in cases:
+        found = on._worse("root_mae", first, last)
+        assert found is (first if counts == "first" else last), (first, last)
+    assert on._worse("root_mae", None, 1.0) is None
+    assert on._worse("root_mae", nan, 1.0) is nan  # nothing is worse
+    own = 4 * 2.0**-53 * on.truth.condition**0.5
+    assert 0 < own < on.settings.max_error / 2
+    assert on._worse("root_error", 0.0, 0.99 * own) == 0.0
+    assert on._worse("root_error", 0.0, 1.01 * own) == 1.01 * own
+    on.truth = replace(on.truth, condition=float("nan"))  # a singular one
+    on.settings = replace(on.settings, max_error=1e-9)
+    assert on._worse("root_error", 0.0, 0.49e-9) == 0.0
+    assert on._worse("root_error", 0.0, 0.51e-9) == 0.51e-9
+
+
+@pytest.mark.parametrize(
+    ("size", "batch", "count"), [(4, 3, 3), (4, 17, 16), (32, 17, 16), (33, 9, 8)]
+)
+def test_as_many_matrices_are_checked_as_their_size_allows(
+    size: int, batch: int, count: int
+) -> None:
+    found = truth_of("sqrt", "identity", size, batch, 0, "float64")
+    assert len({*found.indices}) == len(found.a) == len(found.gradient) == count
