@@ -829,3 +829,22 @@ def test_a_fifth_of_the_rows_may_be_unstable(
     result = faked(monkeypatch, script)
     assert bool(result.doubts) is doubted
     assert result.outcome is (Outcome.UNCLEAR if doubted else Outcome.PASS)
+
+
+def test_where_no_time_may_be_trusted_nothing_is_worth_a_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wobble = {"screen 1": 1.0, "screen 2": 1.0005, "screen 3": 0.9995}
+    swing = {"screen 1": 1.0, "screen 2": 1.4, "screen 3": 0.7}
+
+    def result(unstable: int) -> ab.Result:
+        def script(pair: str, key: str, arm: str) -> float:
+            if arm == NEW and int(key) < unstable:
+                return 1e-3 * swing.get(pair, 1.0)
+            return 1e-3 * wobble.get(pair, 1.0) * (1.02 if arm == NEW and key == "19" else 1.0)
+
+        return faked(monkeypatch, lambda p, k, a: script(p, k, a) * (1.0001 if a == BASE else 1))
+
+    assert [c.pair.row["seed"] for c in result(0).look] == [19]
+    assert result(6).doubts
+    assert result(6).look == ()
