@@ -641,3 +641,31 @@ def test_a_cell_is_in_the_journal_for_good_before_it_is_in_the_table(
         monkeypatch.setattr(files.Lines, "add", adds)
         append(run, row(2))
     assert written == [("journal", True), ("table", False)]
+
+
+def test_a_row_that_only_the_journal_has_stands_before_an_older_one_of_the_table(
+    tmp_path: Path,
+) -> None:
+    with RunFolder(tmp_path) as run:
+        append(run, row(1, status="crashed"))
+        run.finish([row(1, status="crashed")])
+    old = (tmp_path / TABLE).read_bytes()
+    with RunFolder(tmp_path) as run:
+        append(run, row(1))
+    (tmp_path / TABLE).write_bytes(old)  # its new line was lost with the power
+    assert [(r["seed"], r["status"]) for r in peek(tmp_path)] == [("1", "ok")]
+
+
+def test_a_line_of_the_journal_counts_once_it_has_its_end(tmp_path: Path) -> None:
+    """Without one the next writer cuts it off, whatever stands in it."""
+    with RunFolder(tmp_path) as run:
+        append(run, row(1))
+    with RunFolder(tmp_path) as run:
+        append(run, row(2))
+    (tmp_path / TABLE).unlink()
+    data = (tmp_path / JOURNAL).read_bytes()
+    (tmp_path / JOURNAL).write_bytes(data[:-1])
+    assert seeds(peek(tmp_path)) == ["1"]
+    with RunFolder(tmp_path) as run:
+        append(run, row(3))
+    assert sorted(seeds(peek(tmp_path))) == ["1", "3"]
