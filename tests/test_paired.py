@@ -362,3 +362,10 @@ def test_the_bias_of_base_against_itself_may_be_what_scatter_makes_of_it():
     assert doubtful(0.91 * usual, 0.018)
     assert not doubtful(0.89 * usual, 0.018)
     assert doubtful(0.0297, 0.2)  # more than 3 % is one, whatever scatters
+
+
+def test_what_would_be_found_is_what_the_t_test_of_nine_finds_four_times_of_five():
+    """By the usual approximation of the power; of a limit nothing else asks for more."""
+    e = evidence([0.0, 0.05, -0.05], limit=1.5)
+    quantiles = stats.t.ppf(0.95, 8) + stats.t.ppf(0.8, 8)
+    assert detectable(e) == pytest.approx(1.5 * np.exp(quantiles * 0.05 / 3) - 1)
