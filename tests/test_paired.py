@@ -369,3 +369,13 @@ def test_what_would_be_found_is_what_the_t_test_of_nine_finds_four_times_of_five
     e = evidence([0.0, 0.05, -0.05], limit=1.5)
     quantiles = stats.t.ppf(0.95, 8) + stats.t.ppf(0.8, 8)
     assert detectable(e) == pytest.approx(1.5 * np.exp(quantiles * 0.05 / 3) - 1)
+
+
+def test_what_somebody_lets_grow_makes_nothing_faster():
+    """Of twenty rows a p of 0.004 is not enough by Holm's rule, with a limit or without one."""
+    faster = nine(-0.5, 3 * 0.5 / 3.5)
+    others = {i: nine(0.05, 1.0) for i in range(19)}
+    for limit in (None, 2.0):
+        rows = {"row": replace(faster, limit=limit)}
+        assert verdicts(rows)["row"] is Verdict.FASTER
+        assert verdicts(rows | others)["row"] is Verdict.UNCLEAR
