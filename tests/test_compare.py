@@ -549,3 +549,10 @@ def test_a_check_tells_time_from_what_has_no_noise():
     assert {t.gate: t.breached for t in down.tallies}["status"] == 1
     assert check(side(row(1.0, **QUIET)), elsewhere(slow)).advice == ()
     assert len(check(side(row(1.0, **QUIET)), side(slow)).advice) == 1
+
+
+def test_a_row_that_vanished_is_counted_by_the_gate_that_saw_it():
+    rows = row(1.0, **QUIET), row(1.0, size=32, **QUIET)
+    found = check(side(*rows), side(rows[0]))
+    (status,) = (t for t in found.tallies if t.gate == "status")
+    assert (str(found.outcome), status.rows, status.breached) == ("broken", 2, 1)
