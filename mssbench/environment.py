@@ -82,6 +82,18 @@ def package_version(name: str) -> str | None:
     return None
 
 
+def installed() -> str:
+    """12 hex digits over the releases of all packages that can be imported, and the GPUs."""
+    found = {
+        path.name
+        for folder in filter(None, sys.path)
+        for pattern in ("*.dist-info", "*.egg-info")
+        for path in Path(folder).glob(pattern)
+    }
+    text = json.dumps([sorted(found), cuda_devices()])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def check_library(library: str, device: str) -> None:
     """Raise NotInstalled or Unavailable, with the remedy, if cells of this kind cannot run here.
 
@@ -151,10 +163,7 @@ def describe() -> dict[str, Any]:
         "versions": {name: package_version(name) for name in PACKAGES},
         "peers": {name: v for name in PEERS if (v := package_version(name))},
         "blas": _blas(np, torch),
-        "threads": {
-            name: os.environ.get(name)
-            for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        },
+        "threads": {name: os.environ.get(name) for name in THREAD_SETTINGS},
         "torch_threads": torch.get_num_threads(),
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),

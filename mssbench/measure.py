@@ -130,13 +130,18 @@ def _measure(
         try:
             bench = Bench(cell, pair, rotation, truth, settings, spent)
             rows = bench.run()
-            for x in (rotation.first, rotation.all[-1]):
-                if not bool((arrays.from_numpy(a64, like=x.a) == x.restore(x.a)).all()):
-                    raise Violation(f"{cell.forward} wrote into its input")
+            refuse_written(cell, rotation)
         except BaseException:
             forget_inputs()  # nobody knows what became of them
             raise
     return rows, bench.spoilt
+
+
+def refuse_written(cell: Cell, rotation: Rotation) -> None:
+    """Raise Violation for a method that wrote into one of the rotating inputs."""
+    if what := rotation.written():
+        who = cell.forward if what == "input" or cell.backward == "none" else cell.backward
+        raise Violation(f"{who} wrote into its {what}")
 
 
 _rotations: dict[tuple[Any, ...], Rotation] = {}  # of one group of cells, which share it

@@ -45,6 +45,9 @@ class Rotation:
         self._inputs = [Input(a, g, as_it_is)]
         for number in range(1, max(3, min(_MOST, room))):
             self._inputs.append(_moved(a, g, np.random.default_rng([seed, number])))
+        # to compare with: of large batches one copy alone, which the others are moved back to
+        kept = self._inputs if room >= len(self._inputs) else self._inputs[:1]
+        self._copies = [(arrays.copy(x.a), arrays.copy(x.g)) for x in kept]
         self._next = 0
 
     @property
@@ -71,6 +74,18 @@ class Rotation:
         turn = min(among or len(self._inputs), len(self._inputs) - 1)
         self._next = self._next % turn + 1
         return self._inputs[self._next]
+
+    def written(self) -> str:
+        """`input` or `cotangent` where one of them is no longer what it was; else empty."""
+        every = len(self._copies) == len(self._inputs)
+        for i, x in enumerate(self._inputs):
+            back = as_it_is if every else x.restore
+            for name, now, before in zip(
+                ("input", "cotangent"), (x.a, x.g), self._copies[i if every else 0], strict=True
+            ):
+                if not bool((back(now) == before).all()):
+                    return name
+        return ""
 
     def fitting(self, cache: int) -> int:
         """How many inputs, each with its output, a cache of so many bytes holds; one at least."""

@@ -5,11 +5,12 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from mssbench import environment, limits, methods, passes, provenance
 from mssbench import suite as suites
@@ -19,7 +20,7 @@ from mssbench.engines.process import Setup
 from mssbench.errors import NotInstalled, RunError, Unavailable
 from mssbench.folder import RunFolder
 from mssbench.records import ABSENT, MEASURED, Cell, Status, clocks, phases, uniform
-from mssbench.rows import Row, peek, typed
+from mssbench.rows import Row, peek, read_facts, typed
 from mssbench.signals import Takedown
 from mssbench.suite import Suite
 
@@ -67,7 +68,7 @@ Watch = Callable[[local.Event], None]
 
 def plan(suite: Suite, path: Path, retry: Sequence[str] = ()) -> list[Cell]:
     """The cells of the suite that `path` has no valid rows for. Reads only."""
-    done = _done(_by_cell(peek(path)), suite, retry)
+    done = _done(_by_cell(peek(path)), suite, retry, _as_now(read_facts(path)))
     return [c for c in suite.cells if c.cell_id not in done]
 
 
@@ -99,9 +100,10 @@ def run(
     with RunFolder(path, fresh=fresh) as folder, Takedown() as takedown:
         _refuse_other_suite(folder, suite)
         rows = _by_cell(folder.rows())
-        done = _done(rows, suite, retry)
+        as_now = _as_now(folder.facts())
+        done = _done(rows, suite, retry, as_now)
         todo = [c for c in suite.cells if c.cell_id not in done]
-        have = {c.cell_id: _passes(c, rows, retry) for c in todo}
+        have = {c.cell_id: _passes(c, rows, retry, as_now) for c in todo}
         summary.kept = len(suite.cells) - len(todo)
         summary.standing.update(worst_status(rows[cell_id]) for cell_id in done)
         begin(todo)
@@ -237,7 +239,8 @@ class _Recorder:
                 return
             self._folder.write_suite(suites.dump(self._suite.document))
         due = self._suite.policy.passes
-        summary.over &= any(_passes(c, self._rows, ()) < due for c in todo)
+        as_now = _as_now(self._facts) | {self.run_id}
+        summary.over &= any(_passes(c, self._rows, (), as_now) < due for c in todo)
         missing = [c for c in todo if not _complete(c, self._rows.get(c.cell_id, []))]
         measured = [self._rows[c.cell_id] for c in todo if c.cell_id in self._samples]
         summary.statuses.update(map(worst_status, measured))
@@ -261,6 +264,7 @@ class _Recorder:
                 | {"own": round(summary.own, 3)},
                 "ceilings": self._ceilings,
                 "drift": summary.drift,
+                "installed": environment.installed(),
                 "load_start": self._load,
                 "load_end": os.getloadavg(),
             }
@@ -302,17 +306,29 @@ def _by_cell(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def _done(rows: dict[str, list[Row]], suite: Suite, retry: Sequence[str]) -> set[str]:
+def _done(
+    rows: dict[str, list[Row]], suite: Suite, retry: Sequence[str], as_now: Set[str]
+) -> set[str]:
     """Cells whose rows are whole, made by today's code, and not asked for again."""
     due = suite.policy.passes
-    return {c.cell_id for c in suite.cells if _passes(c, rows, retry) >= due}
+    return {c.cell_id for c in suite.cells if _passes(c, rows, retry, as_now) >= due}
 
 
-def _passes(cell: Cell, rows: Mapping[str, Sequence[Row]], retry: Sequence[str]) -> int:
+def _as_now(facts: Mapping[str, Any]) -> set[str]:
+    """The runs in which the same was installed as is now. A run that was killed does not say."""
+    now = environment.installed()
+    return {run_id for run_id, run in facts["runs"].items() if run.get("installed") == now}
+
+
+def _passes(
+    cell: Cell, rows: Mapping[str, Sequence[Row]], retry: Sequence[str], as_now: Set[str]
+) -> int:
     """How many passes of a cell stand. What could not be measured once needs no second try."""
     found = rows.get(cell.cell_id, [])
     whole = _complete(cell, found) and all(r["code_hash"] == _code_hash(cell) for r in found)
-    if not whole or any(r["status"] in retry for r in found) or _now_possible(cell, found):
+    if not whole or any(r["status"] in retry for r in found):
+        return 0
+    if _now_possible(cell, found, as_now):
         return 0
     counts = [int(r["passes"] or 1) for r in found if r["status"] in MEASURED]
     return min(counts, default=_ENOUGH)
@@ -324,12 +340,19 @@ def _complete(cell: Cell, rows: Sequence[Row]) -> bool:
     return due <= have
 
 
-def _now_possible(cell: Cell, rows: Sequence[Row]) -> bool:
-    """Whether what was missing on this machine has been installed since."""
-    if not any(r["status"] in ABSENT - {Status.UNSUPPORTED} for r in rows):
+def _now_possible(cell: Cell, rows: Sequence[Row], as_now: Set[str]) -> bool:
+    """Whether what was missing on this machine may have been installed since.
+
+    Not where nothing was. What a call itself found to be missing, as a compiler or the data of a
+    problem, cannot be looked up here, and would be tried again in every run.
+    """
+    absent = [r for r in rows if r["status"] in ABSENT - {Status.UNSUPPORTED}]
+    if all(r["run_id"] in as_now for r in absent):
         return False
     try:
         methods.lookup("forward", cell.forward)
+        if cell.backward != "none":
+            methods.lookup("backward", cell.backward)
         environment.check_library(cell.library, cell.device)
     except (NotInstalled, Unavailable):
         return False

@@ -18,9 +18,9 @@ from mssbench.errors import Unsupported
 
 Factor: TypeAlias = tuple[float, ...]  # h(w) = Σ c_i w^i of one step; p(x) = x h(x²)
 
+_NARROWEST = 1e-9  # of `lower`: below it the exchange has no digits left
 # Half-width to centre, to the power of the number of coefficients: below this the best error is
 # rounding, and the polynomial that is exact at the centre to that order is as good.
-_NARROWEST = 1e-9  # of `lower`: below it the exchange has no digits left
 _COLLAPSED = 1e-11
 _SMALL = 1e-3
 # A schedule that ends further from 1 than this was made for more steps than it got.

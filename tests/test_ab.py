@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import os
 import re
 import shutil
@@ -484,7 +485,7 @@ def test_the_command_says_what_it_compared_and_ends_with_the_line(
     [("nowhere/python", "{ok}", "--base nowhere/python: no interpreter, no revision"),
      ("numpy/eig", "{ok}", "Did you mean the method 'numpy/eigh'?"),
      ("{ok}", "{bare}", "ended before its first cell"),
-     ("numpy/eigh", "{ok}", "--base is a method and --new a interpreter")],
+     ("numpy/eigh", "{ok}", "--base is a method and --new an interpreter: compare two methods")],
 )  # fmt: skip
 def test_a_side_that_is_none_says_what_would_be(
     tmp_path: Path, suite: Path, capsys: Any, base: str, new: str, why: str
@@ -734,3 +735,116 @@ def test_contests_of_two_arms_are_matched_by_cell() -> None:
     cells = [replace(Cell(**CELL), seed=seed) for seed in range(3)]
     found = ab.contests(cells[:2], cells[1:])
     assert [sorted(c.cells) for c in found] == [["base"], ["base", "new"], ["new"]]
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "verdict"), [(1.6, 2.2, "slower"), (1.05, 3.2, "unclear")]
+)
+def test_where_base_differs_from_itself_the_nearer_end_of_an_interval_must_lie_beyond(
+    monkeypatch: pytest.MonkeyPatch, least: float, most: float, verdict: str
+) -> None:
+    """Base is 1.2 times itself, so nothing within a factor of 1.2² = 1.44 is told.
+
+    Where base is itself, both are confirmed; and the far end of both intervals is well beyond.
+    """
+
+    def result(null: float, *, mirrored: bool) -> ab.Result:
+        def script(pair: str, _key: str, arm: str) -> float:
+            swing = most if int(pair.split()[-1]) % 2 else least
+            ratio = {BASE: 1.0, NULL: null, NEW: swing}[arm]
+            return 1e-3 * (1 / ratio if mirrored else ratio)
+
+        return faked(monkeypatch, script, cells=5)
+
+    for mirrored, word in ((False, "slower"), (True, "faster")):
+        assert verdicts(result(1.0, mirrored=mirrored)) == {word}
+        doubted = result(1.2, mirrored=mirrored)
+        assert "base was told from itself" in doubted.doubts[0]
+        assert verdicts(doubted) == {verdict.replace("slower", word)}
+        for change in doubted.changes:
+            assert change.low is not None
+            assert change.high is not None
+            near, far = sorted((abs(math.log(change.low)), abs(math.log(change.high))))
+            assert (near > 2 * math.log(1.2)) is (verdict == "slower")
+            assert far > 2 * math.log(1.2)
+
+
+def test_whose_time_counts_changes_where_a_core_was_taken_and_from_both_alike() -> None:
+    """The wall of new is twice base's; its processor time is what the shares make of it."""
+
+    def by(base: float, new: float, device: str = "cpu") -> str:
+        found = effect(taken(1e-3, base), taken(2e-3, new), device)
+        words = {"wall": math.log(2), "processor": math.log(2 * new / base)}
+        return next(word for word, x in words.items() if found == pytest.approx(x, abs=1e-9))
+
+    assert by(0.955, 0.965) == "processor"
+    assert by(0.98, 0.975) == "wall"  # nothing ran beside them
+    assert by(0.975, 0.96) == "processor"  # of one of them a core was taken
+    assert by(0.51, 0.52) == "processor"
+    assert by(0.49, 0.53) == "wall"  # it waits by itself
+    assert by(0.80, 0.849) == "processor"
+    assert by(0.80, 0.851) == "wall"
+    assert by(0.80, 0.81, "cuda") == "wall"
+
+
+def test_an_effect_is_of_the_lower_quartiles() -> None:
+    """Other work makes times longer: the upper half says nothing."""
+    base = Taken({}, (1.0, 1.0, 1.0, 9.0, 9.0), (1.0, 1.0, 1.0, 9.0, 9.0), 1)
+    new = Taken({}, (1.1, 1.1, 50.0, 50.0, 50.0), (1.1, 1.1, 50.0, 50.0, 50.0), 1)
+    assert effect(base, new, "cpu") == pytest.approx(math.log(1.1))
+    lost = [Taken({}, t.seconds, tuple(0.8 * x for x in t.seconds), 1) for t in (base, new)]
+    assert effect(*lost, "cpu") == pytest.approx(math.log(1.1))
+
+
+def test_the_window_of_a_row_is_a_sample_of_base_with_all_its_calls() -> None:
+    base = Taken({}, (1e-3, 1e-3, 9e-3), (1e-3, 1e-3, 9e-3), 7)
+    pair = {BASE: base, NEW: replace(base, seconds=(5e-3,) * 3, cpu=(5e-3,) * 3)}
+    found = evidence_of([pair] * 3, [pair], NEW, "cpu")
+    assert found is not None
+    assert found.window == pytest.approx(7e-3)
+    assert len(found.screen) == 3
+    assert len(found.confirm) == 1
+    assert evidence_of([pair], [pair, {BASE: base, NEW: Taken({})}], NEW, "cpu") is None
+
+
+def test_a_sample_is_as_long_as_the_faster_arm_needs_and_slow_ones_have_fewer_rounds() -> None:
+    duel = Duel([Arm(name, Setup({})) for name in (BASE, NEW)], "cpu", 15, "0")
+    assert duel._effort("cpu", {BASE: 1e-3, NEW: 4e-3}) == (2, 15)  # 2 ms of the faster
+    assert duel._effort("cpu", {BASE: 1e-9, NEW: 1e-9})[0] == 10_000
+    assert duel._effort("cuda", {BASE: 1.6e-5, NEW: 1e-3}) == (7, 15)
+    assert duel._effort("cpu", {BASE: 0.09, NEW: 0.1}) == (1, 15)
+    assert duel._effort("cpu", {BASE: 0.1, NEW: 0.11}) == (1, 7)  # 0.2 s of both together
+    assert duel._effort("cpu", {}) == (10_000, 15)
+
+
+@pytest.mark.parametrize(("unstable", "doubted"), [(4, False), (5, True)])
+def test_a_fifth_of_the_rows_may_be_unstable(
+    monkeypatch: pytest.MonkeyPatch, unstable: int, doubted: bool
+) -> None:
+    swing = {"screen 1": 1.0, "screen 2": 1.4, "screen 3": 0.7}
+
+    def script(pair: str, key: str, arm: str) -> float:
+        return 1e-3 * (swing.get(pair, 1.0) if arm == NEW and int(key) < unstable else 1.0)
+
+    result = faked(monkeypatch, script)
+    assert bool(result.doubts) is doubted
+    assert result.outcome is (Outcome.UNCLEAR if doubted else Outcome.PASS)
+
+
+def test_where_no_time_may_be_trusted_nothing_is_worth_a_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wobble = {"screen 1": 1.0, "screen 2": 1.0005, "screen 3": 0.9995}
+    swing = {"screen 1": 1.0, "screen 2": 1.4, "screen 3": 0.7}
+
+    def result(unstable: int) -> ab.Result:
+        def script(pair: str, key: str, arm: str) -> float:
+            if arm == NEW and int(key) < unstable:
+                return 1e-3 * swing.get(pair, 1.0)
+            return 1e-3 * wobble.get(pair, 1.0) * (1.02 if arm == NEW and key == "19" else 1.0)
+
+        return faked(monkeypatch, lambda p, k, a: script(p, k, a) * (1.0001 if a == BASE else 1))
+
+    assert [c.pair.row["seed"] for c in result(0).look] == [19]
+    assert result(6).doubts
+    assert result(6).look == ()

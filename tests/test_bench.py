@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from matrices import spectrum, with_spectrum
 
-from mssbench import anchors, bench, methods, roots
+from mssbench import anchors, arrays, bench, methods, roots
 from mssbench.bench import Bench, First, Phase, Settings
 from mssbench.calls import Calls, calls
 from mssbench.clock import MOST_QUEUED, CaptureFailed
@@ -310,3 +310,78 @@ def test_the_error_of_a_singular_matrix_is_that_of_the_first_call() -> None:
         assert {row["condition"] for row in rows} == {None}
         found |= {(row["phase"], row["root_error"], row["gradient_error"]) for row in rows}
     assert len(found) == 2  # backward and step
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy"])
+def test_memory_that_a_first_call_may_be_given_again_is_poisoned_before_each_phase(
+    register: Any, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    """Else a method that computes nothing could find an old answer in what it allocates."""
+    happened: list[str] = []
+    poison = arrays.poison
+
+    def poisons(a: Any) -> None:
+        happened.append(f"poison {tuple(a.shape)} {arrays.dtype_name(a)}")
+        poison(a)
+
+    right = methods.lookup("forward", "eigh").call
+
+    @register["forward"](cite="a test, 2026", products=lambda: 1.0, yields=("sqrt", "eigen"))
+    def noting(a: Any, wanted: Any) -> Root:
+        happened.append("call")
+        return cast("Root", right(a, wanted))
+
+    monkeypatch.setattr(arrays, "poison", poisons)
+    cell = replace(CELL, library=library, forward="noting", backward="loewner", options="",
+                   iterations=None)  # fmt: skip
+    assert {m.status for m in measure(cell, FAST).measurements} == {Status.OK}
+    assert happened[0] == happened[2] == "poison (8, 4, 4) float64"
+    assert happened[1] == happened[3] == "call"
+    assert happened.count(happened[0]) == 2  # of the step, then of the backward
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy"])
+def test_poison_fills_a_block_of_the_size_of_an_array_with_nan(
+    monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    xp = pytest.importorskip(library)
+    a, made = xp.ones((2, 3, 3)), []
+    full = xp.full_like
+    monkeypatch.setattr(xp, "full_like", lambda *x: made.append(full(*x)) or made[-1])
+    arrays.poison(a)
+    (block,) = made
+    assert block.shape == a.shape
+    assert block.dtype == a.dtype
+    assert xp.isnan(block).all()
+    assert (a == 1).all()
+
+
+def test_a_last_output_counts_where_it_is_worse_by_more_than_rounding(on_gpu: Any) -> None:
+    """Eight times the first; of an error also what a stable method may have, up to a limit."""
+    on, _ = on_gpu
+    nan = float("nan")
+    cases = [(1e-3, 7.9e-3, "first"), (1e-3, 8.1e-3, "last"), (1e-3, nan, "last"),
+             (0.0, 1e-300, "last"), (5.0, 0.0, "first")]  # fmt: skip
+    for first, last, counts in cases:
+        found = on._worse("root_mae", first, last)
+        assert found is (first if counts == "first" else last), (first, last)
+    assert on._worse("root_mae", None, 1.0) is None
+    assert on._worse("root_mae", nan, 1.0) is nan  # nothing is worse
+    own = 4 * 2.0**-53 * on.truth.condition**0.5
+    assert 0 < own < on.settings.max_error / 2
+    assert on._worse("root_error", 0.0, 0.99 * own) == 0.0
+    assert on._worse("root_error", 0.0, 1.01 * own) == 1.01 * own
+    on.truth = replace(on.truth, condition=float("nan"))  # a singular one
+    on.settings = replace(on.settings, max_error=1e-9)
+    assert on._worse("root_error", 0.0, 0.49e-9) == 0.0
+    assert on._worse("root_error", 0.0, 0.51e-9) == 0.51e-9
+
+
+@pytest.mark.parametrize(
+    ("size", "batch", "count"), [(4, 3, 3), (4, 17, 16), (32, 17, 16), (33, 9, 8)]
+)
+def test_as_many_matrices_are_checked_as_their_size_allows(
+    size: int, batch: int, count: int
+) -> None:
+    found = truth_of("sqrt", "identity", size, batch, 0, "float64")
+    assert len({*found.indices}) == len(found.a) == len(found.gradient) == count

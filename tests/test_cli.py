@@ -316,24 +316,6 @@ def test_a_table_is_loaded_without_torch(small):
     assert done.returncode == 0, done.stderr
 
 
-READ_WING = ["errors", "units", "records", "folder", "samples", "expression", "table", "pivot",
-             "labels", "conclude", "statements", "claims", "console", "verdicts", "commands/show",
-             "commands/claims"]  # fmt: skip
-
-
-@pytest.mark.parametrize("module", READ_WING)
-def test_the_read_wing_names_no_array_library(module):
-    import ast
-    from pathlib import Path
-
-    import mssbench as package
-
-    tree = ast.parse((Path(package.__file__).parent / f"{module}.py").read_text())
-    names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-    names |= {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-    assert not {n.partition(".")[0] for n in names} & {"numpy", "torch", "cupy", "jax", "scipy"}
-
-
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     """A run of one cell, in a process; its folder and what it said."""

@@ -9,7 +9,9 @@ from mssbench.commands import baseline
 from mssbench.compare import Side, compare
 from mssbench.errors import NotComparable
 from mssbench.folder import RunFolder
+from mssbench.gate import check
 from mssbench.judgement import Verdict
+from mssbench.rules import parse
 
 FACTS = {"environments": {"e" * 12: {"cpu": "here", "versions": {"torch": "2.13.0"}}}, "runs": {}}
 QUIET = {"noise": "quiet", "root": 1e-6, "fingerprint": 1.5, "products": 1.0, "passes": 2}
@@ -406,3 +408,151 @@ def test_what_does_not_compare_is_json_too_if_that_was_asked_for(tmp_path, capsy
     assert (code, found["verdict"], found["exit_code"]) == (5, "incomparable", 5)
     assert "no row in common" in found["reason"]
     assert "no row in common" in err
+
+
+@pytest.mark.parametrize("drifted", ["base", "new"])
+@pytest.mark.parametrize("command", [compare, check])
+def test_a_machine_that_drifted_during_either_run_confirms_no_time(command, drifted):
+    steady, unsteady = (FACTS | {"runs": {"r" * 12: {"drift": x}}} for x in (0.09, 0.11))
+    rows = {"base": row(1.0, **QUIET), "new": row(2.0, **QUIET)}
+
+    def told(facts_of_drifted):
+        sides = [side(rows[name], facts=facts_of_drifted if name == drifted else steady)
+                 for name in ("base", "new")]  # fmt: skip
+        found = command(*sides)
+        changes = found.changes if command is compare else found.advice
+        return [str(c.verdict) for c in changes]
+
+    assert told(steady) == ["slower"]
+    assert told(unsteady) == (["unclear"] if command is compare else [])
+
+
+def test_of_several_runs_in_a_table_the_one_that_drifted_most_counts():
+    facts = FACTS | {"runs": {"a": {"drift": 0.01}, "b": {"drift": 0.2}, "c": {"drift": None}}}
+    rows = [row(1.0, size=n, identity=IDENTITY | {"run_id": name}, **QUIET)
+            for n, name in ((16, "a"), (32, "b"), (64, "c"), (128, "unknown"))]  # fmt: skip
+    assert side(*rows, facts=facts).drift() == 0.2
+    assert side(rows[0], facts=facts).drift() == 0.01
+    assert side(rows[3], facts=facts).drift() == 0.0
+
+
+@pytest.mark.parametrize(("factor", "worse"), [(1.99, False), (2.01, True)])
+@pytest.mark.parametrize(
+    ("column", "keyword"),
+    [("root_error", "root"), ("gradient_error", "gradient"), ("residual", "residual")],
+)
+def test_check_and_compare_let_an_error_double_and_no_more(column, keyword, factor, worse):
+    """The errors are far above one rounding of float32, so nothing else excuses them."""
+    whole = {k: v for k, v in QUIET.items() if k != "root"}
+    base = side(row(1.0, **whole | {keyword: 1e-3}))
+    new = side(row(1.0, **whole | {keyword: factor * 1e-3}))
+    assert verdict_of(compare(base, new)) == ("worse" if worse else "same")
+    judged = check(base, new)
+    assert verdict_of(judged) == ("worse" if worse else "unflagged")
+    assert str(judged.outcome) == ("regression" if worse else "pass")
+    assert {t.gate for t in judged.tallies if t.breached} == ({column} if worse else set())
+
+
+def verdict_of(found):
+    (change,) = found.changes
+    return str(change.verdict)
+
+
+@pytest.mark.parametrize("base_is_the_odd_one", [False, True])
+@pytest.mark.parametrize(
+    ("odd", "seconds", "expected"),
+    [({"noise": "unstable"}, 2.0, "unclear"), ({"noise": "noisy"}, 1.09, "same"),
+     ({"passes": 1}, 2.0, "unclear")],
+)  # fmt: skip
+def test_the_less_certain_of_two_rows_decides_whichever_it_is(
+    odd, seconds, expected, base_is_the_odd_one
+):
+    extra = [QUIET | odd, QUIET] if base_is_the_odd_one else [QUIET, QUIET | odd]
+    assert verdict(row(1.0, **extra[0]), row(seconds, **extra[1])) == expected
+    assert verdict(row(1.0, **QUIET), row(seconds, **QUIET)) == "slower"
+
+
+@pytest.mark.parametrize(("moved", "refused"), [(0.9e-6, False), (1.1e-6, True)])
+def test_a_fingerprint_may_differ_by_rounding_and_no_more(moved, refused):
+    base, new = row(1.0, **QUIET), row(1.0, **QUIET) | {"fingerprint": 1.5 - moved}
+    if refused:
+        with pytest.raises(NotComparable, match="the input of 1 row is another one"):
+            compare(side(base), side(new))
+    else:
+        assert verdict(base, new) == "same"
+
+
+@pytest.mark.parametrize("failed", ["base", "new"])
+def test_a_row_counts_as_measured_where_both_sides_have_a_number(failed):
+    good, bad = row(1.0, **QUIET), row(status="crashed", reason="it died")
+    whole = [row(1.0, size=32, **QUIET)]
+    base, new = ([bad if name == failed else good, *whole] for name in ("base", "new"))
+    assert compare(side(*base), side(*new)).measured == 1
+
+
+@pytest.mark.parametrize("wrong", ["base", "new"])
+def test_times_of_a_row_that_is_wrong_on_one_side_are_not_compared(wrong):
+    """Both are measured, and a step up says nothing of time either."""
+    worse = {"status": "inaccurate" if wrong == "new" else "diverged"}
+    better = {"status": "inaccurate"} if wrong == "base" else {}
+    base, new = (worse, better) if wrong == "base" else ({}, worse)
+    assert verdict(row(1.0, **QUIET | base), row(9.0, **QUIET | new)) in ("broken", "unflagged")
+    both = {"status": "inaccurate"}
+    (found,) = compare(side(row(1.0, **QUIET | both)), side(row(9.0, **QUIET | both))).changes
+    assert (found.verdict, found.ratio) == ("unflagged", None)
+    assert found.reason == "inaccurate in both"
+    if wrong == "base":  # nor is that a row to be advised about, though it is fixed
+        fixed = check(side(row(1.0, **QUIET | both)), side(row(9.0, **QUIET)))
+        assert (verdict_of(fixed), fixed.advice) == ("fixed", ())
+
+
+def elsewhere(*rows):
+    """The same on another machine, with the same releases of the libraries."""
+    facts = {"environments": {"f" * 12: FACTS["environments"]["e" * 12]}, "runs": {}}
+    return side(*(r | {"environment": "f" * 12} for r in rows), facts=facts)
+
+
+def test_across_machines_counts_are_not_compared_and_rounding_is_forgiven():
+    """4 u sqrt(κ) of float32 is 2.4e-5 here; on one machine a third of that is ten times base's."""
+    base = row(1.0, **QUIET | {"root": 1e-6, "condition": 1e4})
+    new = row(1.0, **QUIET | {"root": 1e-5, "condition": 1e4, "products": 2.0})
+    assert verdict(base, new | {"products": 1.0}) == "worse"
+    assert verdict(base, new | {"root_error": 1e-6}) == "worse"
+    (found,) = compare(side(base), elsewhere(new), across=["machine"]).changes
+    assert found.verdict == "same"
+    far = row(1.0, **QUIET | {"root": 3e-5, "condition": 1e4})
+    (found,) = compare(side(base), elsewhere(far), across=["machine"]).changes
+    assert found.verdict == "worse"
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy", "cupy"])
+def test_another_release_of_any_array_library_is_refused(library):
+    def with_version(x):
+        facts = {"environments": {"e" * 12: {"versions": {library: x}}}, "runs": {}}
+        return side(row(1.0, **QUIET), facts=facts)
+
+    assert str(check(with_version("2.1"), with_version("2.1+cpu")).outcome) == "pass"
+    with pytest.raises(NotComparable, match=f"{library} is 2.1 in base and 2.2 in new"):
+        check(with_version("2.1"), with_version("2.2"))
+
+
+def test_a_check_tells_time_from_what_has_no_noise():
+    slow = row(2.0, **QUIET)
+    limit = [parse("seconds:50%")]
+    only_slow = check(side(row(1.0, **QUIET)), side(slow), limit)
+    assert (verdict_of(only_slow), str(only_slow.outcome)) == ("slower", "regression")
+    also_worse = check(side(row(1.0, **QUIET)), side(slow | {"products": 2.0}), limit)
+    assert verdict_of(also_worse) == "worse"
+    down = check(side(row(1.0, **QUIET | {"status": "inaccurate"})),
+                 side(row(1.0, **QUIET | {"status": "diverged"})))  # fmt: skip
+    assert verdict_of(down) == "worse"
+    assert {t.gate: t.breached for t in down.tallies}["status"] == 1
+    assert check(side(row(1.0, **QUIET)), elsewhere(slow)).advice == ()
+    assert len(check(side(row(1.0, **QUIET)), side(slow)).advice) == 1
+
+
+def test_a_row_that_vanished_is_counted_by_the_gate_that_saw_it():
+    rows = row(1.0, **QUIET), row(1.0, size=32, **QUIET)
+    found = check(side(*rows), side(rows[0]))
+    (status,) = (t for t in found.tallies if t.gate == "status")
+    assert (str(found.outcome), status.rows, status.breached) == ("broken", 2, 1)

@@ -1,6 +1,7 @@
 """What a call does is counted in the running code, and is what its cost model says."""
 
 import ctypes
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 from matrices import ON_CPU, TORCH64, Cost, generous, spectrum, with_spectrum
 from test_clock import FakeCuda
 
-from mssbench import counts, roots
+from mssbench import counts, limits, roots
 from mssbench.clock import CaptureFailed
+from mssbench.records import Cell
 from mssbench.rotation import Rotation
 from mssbench.work import work
 
@@ -185,3 +187,57 @@ def test_what_waits_for_the_device_cannot_be_counted(cuda):
     with pytest.raises(CaptureFailed, match="operation not permitted"):
         counts.launches(lambda _: cuda.synchronize(), None)
     assert cuda.now == "default"
+
+
+CEILINGS = {"float64": 1e9, "bytes_per_second": 1e9, "calls_per_second": 1e6}
+WORKED = Cell("numpy", "eigh", "none", "sqrt", "wishart(ratio=4)", 10, 5, None, None, "", "float64",
+              "cpu", 0)  # fmt: skip
+
+
+def limited(phase="forward", function="sqrt", flops=1.0, certain=0.0, rounded=False, size=1e6):
+    known = {"flops": flops, "certain": certain, "rounded": rounded}
+    return limits.limit(replace(WORKED, function=function), phase, int(size), known, CEILINGS)
+
+
+def test_a_limit_is_the_longest_of_products_memory_and_one_launch():
+    assert limited(flops=5e6)[:2] == (5e-3, "compute")
+    arrays = {"forward": 2, "backward": 3, "step": 4}
+    for phase, count in arrays.items():
+        assert limited(phase)[:2] == (pytest.approx(count * 1e-3), "memory")
+    for phase, count in {"forward": 1, "backward": 2, "step": 2}.items():  # vectors weigh nothing
+        assert limited(phase, "isqrt_b")[:2] == (pytest.approx(count * 1e-3), "memory")
+    assert limited(size=1)[:2] == (1e-6, "launches")
+    # of what is certain: 3 products of 5 matrices of size 10, 2 n³ operations each
+    assert limited(certain=3.0).certain == pytest.approx(3 * 5 * 2e3 / 1e9)
+    assert limited(certain=3.0, rounded=True)[:2] == (None, "")
+    assert limited(flops=None) is None
+
+
+def test_half_of_what_is_certain_is_what_is_too_fast():
+    found = limited(certain=1e3)
+    assert found.exceeded_by(0.499 * found.certain)
+    assert not found.exceeded_by(0.501 * found.certain)
+
+
+def test_what_counts_as_the_same_error_is_within_a_factor_of_two():
+    def row(error, limit, **more):
+        return dict.fromkeys(limits._GROUP) | {
+            "phase": "forward", "status": "ok", "root_error": error, "limit_seconds": limit,
+            "seconds_median": 1.0, "gradient_error": None,
+        } | more  # fmt: skip
+
+    cheap, exact = row(2e-6, 0.1), row(1e-6, 0.4)
+    assert limits.problem_fractions([cheap, exact]) == [0.1, 0.1]
+    assert limits.problem_fractions([row(2.01e-6, 0.1), exact]) == [0.1, 0.4]
+    wrong = row(1e-6, 0.01, status="inaccurate")  # it has a fraction, and sets none
+    assert limits.problem_fractions([wrong, exact]) == [0.4, 0.4]
+    assert limits.problem_fractions([row(None, 0.1), exact]) == [None, 0.4]
+
+
+def test_drift_is_the_largest_change_against_the_first_time_either_way():
+    ceilings = [{"a": 100.0, "b": 10.0}, {"a": 80.0}, {"a": 90.0, "b": 10.5}]
+    assert limits.drift(ceilings) == pytest.approx(0.2)  # down and half up again
+    creeping = [{"a": 1.0}, {"a": 1.06}, {"a": 1.12}]
+    assert limits.drift(creeping) == pytest.approx(0.12)
+    assert limits.drift(ceilings[:1]) is None
+    assert limits.drift([]) is None

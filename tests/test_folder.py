@@ -598,3 +598,74 @@ def test_only_our_own_leftovers_are_cleared_away(tmp_path: Path) -> None:
         run.finish([row()])
     assert editors.exists()
     assert not ours.exists()
+
+
+def test_the_journal_stands_until_the_table_has_taken_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines are appended to the table without a sync: a machine that fails may lose them."""
+    from mssbench import folder
+
+    def fails(path: Path, data: bytes) -> None:
+        if path.name == TABLE:
+            raise Killed
+        files.replace(path, data)
+
+    with RunFolder(tmp_path) as run:
+        append(run, row(1), row(2))
+        monkeypatch.setattr(folder, "replace", fails)
+        with pytest.raises(Killed):
+            run.finish([row(1), row(2)])
+    monkeypatch.undo()
+    (tmp_path / TABLE).write_bytes(b"")
+    assert seeds(peek(tmp_path)) == ["1", "2"]
+    with RunFolder(tmp_path) as run:
+        run.finish(run.rows())
+    assert seeds(read_rows(tmp_path / TABLE)) == ["1", "2"]
+    assert not (tmp_path / JOURNAL).exists()
+    assert set(sample_counts(tmp_path).values()) == {2}
+
+
+def test_a_cell_is_in_the_journal_for_good_before_it_is_in_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, bool]] = []
+    add = files.Lines.add
+
+    def adds(lines: Any, data: bytes, *, durable: bool = False) -> None:
+        written.append(("journal" if data.startswith(b"{") else "table", durable))
+        add(lines, data, durable=durable)
+
+    with RunFolder(tmp_path) as run:
+        append(run, row(1))  # opens both
+        monkeypatch.setattr(files.Lines, "add", adds)
+        append(run, row(2))
+    assert written == [("journal", True), ("table", False)]
+
+
+def test_a_row_that_only_the_journal_has_stands_before_an_older_one_of_the_table(
+    tmp_path: Path,
+) -> None:
+    with RunFolder(tmp_path) as run:
+        append(run, row(1, status="crashed"))
+        run.finish([row(1, status="crashed")])
+    old = (tmp_path / TABLE).read_bytes()
+    with RunFolder(tmp_path) as run:
+        append(run, row(1))
+    (tmp_path / TABLE).write_bytes(old)  # its new line was lost with the power
+    assert [(r["seed"], r["status"]) for r in peek(tmp_path)] == [("1", "ok")]
+
+
+def test_a_line_of_the_journal_counts_once_it_has_its_end(tmp_path: Path) -> None:
+    """Without one the next writer cuts it off, whatever stands in it."""
+    with RunFolder(tmp_path) as run:
+        append(run, row(1))
+    with RunFolder(tmp_path) as run:
+        append(run, row(2))
+    (tmp_path / TABLE).unlink()
+    data = (tmp_path / JOURNAL).read_bytes()
+    (tmp_path / JOURNAL).write_bytes(data[:-1])
+    assert seeds(peek(tmp_path)) == ["1"]
+    with RunFolder(tmp_path) as run:
+        append(run, row(3))
+    assert sorted(seeds(peek(tmp_path))) == ["1", "3"]

@@ -189,3 +189,53 @@ def test_every_outcome_has_a_code_of_its_own_and_none_is_a_count():
     assert last_line(Outcome.REGRESSION, many) == (
         "mssbench: verdict=regression slower=256 worse=0 broken=0 gone=0 unclear=0 rows=256"
     )
+
+
+def test_one_step_down_among_measured_statuses_is_worse_and_no_step_up_is():
+    from_bad_to_worse = ["inaccurate", "implausible", "diverged", "nonfinite"]
+    assert {*from_bad_to_worse, "ok"} == {str(s) for s in MEASURED}
+    for i, was in enumerate(from_bad_to_worse):
+        for j, now in enumerate(from_bad_to_worse):
+            expected = None if i == j else Verdict.WORSE if j > i else Verdict.UNFLAGGED
+            assert by_status(was, now) is expected, (was, now)
+
+
+def test_on_one_machine_an_error_of_one_rounding_is_none_and_a_larger_one_is():
+    for precision, u in (("float64", 2.0**-53), ("float32", 2.0**-24), ("tf32", 2.0**-11)):
+        base = BASE | {"precision": precision, "root_error": 0.0}
+        assert broken(base | {"root_error": 0.99 * u}, base) == [], precision
+        assert broken(base | {"root_error": 1.01 * u}, base) == ["root_error"], precision
+
+
+@pytest.mark.parametrize("known", ["base", "new"])
+def test_the_larger_condition_of_two_rows_says_what_rounding_may_do(known):
+    """They are of one input, of which one table may know less."""
+    of_base, of_new = (1e4, 1.0) if known == "base" else (1.0, 1e4)
+    base = BASE | {"root_error": 1e-9, "condition": of_base}
+    most = 4 * 2.0**-24 * 1e4**0.5
+    new = base | {"condition": of_new}
+    assert broken(new | {"root_error": 0.99 * most}, base, same_machine=False) == []
+    assert broken(new | {"root_error": 1.01 * most}, base, same_machine=False) == ["root_error"]
+
+
+def test_rounding_takes_all_digits_at_most():
+    """Beyond κ = 1/u, 4 u √κ would grow on; it ends at 4 √u."""
+    base = BASE | {"root_error": 1e-9, "condition": 1e30}
+    most = 4 * 2.0**-12
+    assert broken(base | {"root_error": 0.99 * most}, base, same_machine=False) == []
+    assert broken(base | {"root_error": 1.01 * most}, base, same_machine=False) == ["root_error"]
+
+
+def test_a_count_is_exact_also_where_it_is_no_whole_number():
+    base = BASE | {"products": 11.0}
+    assert broken(base | {"products": 11.0 + 1 / 3}, base) == ["products"]
+    assert broken(base | {"products": 11.0}, base) == []
+
+
+def test_a_limit_in_percent_or_as_a_factor_is_met_to_the_last_digit():
+    for text in ("products:50%", "products:1.5x", "products: 50 %"):
+        assert broken(BASE | {"products": 16.5}, fail_on=[text]) == []
+        assert broken(BASE | {"products": 16.51}, fail_on=[text]) == ["products"]
+    assert rules.parse("products:1x").factor == rules.parse("products:0%").factor == 1.0
+    with pytest.raises(GateError, match="below 1x"):
+        rules.parse("products:0.999x")

@@ -149,3 +149,24 @@ def test_what_pytest_benchmark_times_is_of_the_wall(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("mssbench.held.held", of_a_gpu)
     row = pytest_plugin.bench(replace(TINY, forward="eigh"), Benchmark())
     assert row["clock"] == "wall"
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_what_writes_into_any_input_that_has_a_turn_is_not_held(register: Any, number: int) -> None:
+    from mssbench.measure import _rotations
+
+    def spoils_one(a: Any) -> Root:
+        found = root(a)
+        (rotation,) = _rotations.values()
+        if a is rotation.all[number].a:
+            a[-1, -1, 0] += 1e-13
+        return Root(sqrt=found)
+
+    register["forward"](
+        cite="mine, 2026", products=lambda: 1.0, libraries=("numpy",), yields=("sqrt",)
+    )(spoils_one)  # fmt: skip
+    cell = replace(TINY, forward="spoils_one")
+    each_once = Settings(Policy(warmup_seconds=60.0, max_samples=7))
+    with held(cell, each_once, verify=False) as (row, _, kept):
+        assert kept is None
+        assert "spoils_one wrote into its input" in row.reason

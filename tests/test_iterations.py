@@ -814,3 +814,31 @@ def test_the_cost_of_a_higher_order_is_counted(order):
     with Cost() as cost:
         method.call(a, frozenset(["isqrt"]), **parameters)
     assert cost.total == method.products(**parameters)
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("library", ["torch", "numpy"])
+def test_dust_is_nothing_and_what_is_no_dust_keeps_every_bit(library, precision):
+    """The limit is ε² / 2; a sum with ε would round all that is smaller than 1."""
+    if precision not in arrays.PRECISIONS[library]:
+        pytest.skip(f"{library} has no {precision}")
+    like = arrays.empty(library, "cpu", precision)
+    eps = arrays.epsilon(like)
+    rng = np.random.default_rng(0)
+    sizes = 10.0 ** rng.uniform(np.log10(eps**2) + 0.5, 0.5, (2, 8, 8))
+    kept = arrays.from_numpy(sizes * rng.choice([-1.0, 1.0], sizes.shape), like=like)
+    assert (arrays.dusted(kept) == kept).all()
+    odd = arrays.from_numpy(np.array([np.inf, -np.inf, np.nan, 1.0, eps**2]), like=like)
+    assert str(arrays.dusted(odd)) == str(odd)
+    dust = arrays.from_numpy(np.array([0.0, 0.49, -0.49, 1e-3]) * eps**2, like=like)
+    assert (arrays.dusted(dust) == 0).all()
+    assert arrays.dtype_name(arrays.dusted(dust)) == precision
+
+
+def test_dust_is_as_far_from_constant_as_anything_else():
+    """A recorded iteration of a diagonal matrix has zeros whose derivatives are none."""
+    a = torch.tensor([[1.0, 0.0], [1e-40, float("inf")]], dtype=torch.float64, requires_grad=True)
+    found = arrays.dusted(a)
+    assert found.tolist() == [[1.0, 0.0], [0.0, float("inf")]]
+    (slope,) = torch.autograd.grad(found.sum(), a)
+    assert slope.tolist() == [[1.0, 1.0], [1.0, 1.0]]

@@ -337,3 +337,93 @@ def test_a_fingerprint_survives_rounding_and_no_change_of_the_input() -> None:
     assert truth.fingerprint(rounded, g) == pytest.approx(mark, abs=1e-9)
     assert abs(truth.fingerprint(a[::-1].swapaxes(1, 2)[:, ::-1], g) - mark) > 1e-4
     assert abs(truth.fingerprint(a, -g) - mark) > 1e-4
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_method_that_writes_into_one_of_its_inputs_alone_is_found(
+    register: Any, number: int
+) -> None:
+    """Whichever of the eight that take turns it is; its own answer is right every time."""
+    right = methods.lookup("forward", "eigh").call
+    seen: list[int] = []
+
+    def spoils_one(a: Array, wanted: Wanted) -> Root:
+        root = right(a, wanted)
+        seen.extend([a.data_ptr()] * (a.data_ptr() not in seen))
+        # the input of the very first call is the one that has no turn; `fresh` is none of them
+        rotating = {x.a.data_ptr(): i for i, x in enumerate(_rotation().all)}
+        if rotating.get(a.data_ptr()) == number:
+            a[-1, -1, 0] += 1e-13
+        return root
+
+    register["forward"](cite="a test", products=lambda: 1.0)(spoils_one)
+    settings = Settings(Policy(min_seconds=0, min_samples=16, max_samples=16, warmup_seconds=0))
+    m = only(replace(CELL, forward="spoils_one"), settings)
+    assert len(seen) >= 8
+    assert (m.status, m.reason) == (Status.CRASHED, "Violation: spoils_one wrote into its input")
+
+
+def _rotation() -> Any:
+    """The inputs of the cell that is being measured."""
+    from mssbench.measure import _rotations
+
+    (found,) = _rotations.values()
+    return found
+
+
+def test_a_backward_that_writes_into_its_cotangent_is_found(register: Any) -> None:
+    right = methods.lookup("backward", "loewner").call
+
+    def spoils(root: Root, function: registry.Function, g: Array) -> Array:
+        s = right(root, function, g)
+        g[0, 0, 1] += 1e-13
+        return s
+
+    register["backward"](
+        cite="a test", products=lambda: 1.0, reads=("eigen",), symmetrizes=True
+    )(spoils)  # fmt: skip
+    for m in rows(replace(CELL, backward="spoils", library="numpy")):
+        assert m.status is Status.CRASHED
+        assert m.reason == "Violation: spoils wrote into its cotangent"
+
+
+TRUTH = truth.truth_of("sqrt", CELL.problem, 4, 2, 0, "float64")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(0.149, "ok"), (0.151, "inaccurate"), (1.049, "inaccurate"), (1.051, "diverged"),
+     (float("nan"), "diverged")],
+)  # fmt: skip
+@pytest.mark.parametrize("phase", ["forward", "step"])
+def test_what_the_reference_itself_may_be_off_by_is_not_held_against_a_method(
+    phase: str, error: float, status: str
+) -> None:
+    """With a reference known to 0.05, both limits, max_error of 0.1 and 1, lie 0.05 higher."""
+    values = {"root_error": 0.0, "gradient_error": 0.0, "nonfinite": 0, "reference_error": 0.05}
+    values["root_error" if phase == "forward" else "gradient_error"] = error
+    found, why = TRUTH.judge(phase, dict(values), 0.1)
+    assert str(found) == status
+    assert (f"error {error:.2g} exceeds" in why) is (status != "ok")
+    known = values | {"reference_error": 0.0}
+    assert TRUTH.judge(phase, known, 0.1)[0] is not Status.OK
+
+
+def test_the_worse_of_root_and_gradient_is_the_status_and_the_first_of_them_the_reason() -> None:
+    def judged(root: float, gradient: float, **more: Any) -> tuple[str, str]:
+        values = {"root_error": root, "gradient_error": gradient, "nonfinite": 0,
+                  "reference_error": 0.0} | more  # fmt: skip
+        status, why = TRUTH.judge("step", values, 0.1)
+        return str(status), why
+
+    assert judged(0.2, 0.3) == ("inaccurate", "root error 0.2 exceeds 0.1")
+    assert judged(0.2, 3.0) == ("diverged", "gradient error 3 exceeds 1")
+    assert judged(0.0, 0.3) == ("inaccurate", "gradient error 0.3 exceeds 0.1")
+    assert judged(0.1, 0.1) == ("ok", "")
+    lost = judged(9.0, 9.0, gradient_nonfinite=3)
+    assert lost == ("nonfinite", "3 matrices of the gradient have a nan or inf")
+    values = {"root_error": 9.0, "gradient_error": 9.0, "nonfinite": 1, "gradient_nonfinite": 2,
+              "reference_error": 0.0}  # fmt: skip
+    assert TRUTH.judge("step", values, 0.1)[1].startswith("1 matrices of the root")
+    assert values["nonfinite"] == 2  # of root and gradient the more
+    assert "gradient_nonfinite" not in values

@@ -93,3 +93,10 @@ def test_an_unstable_time_is_marked() -> None:
         "~1.00 ms",
         "2.00 ms",
     }
+
+
+def test_two_clocks_may_differ_by_a_twentieth_and_two_microseconds() -> None:
+    for whole in (1e-6, 1e-3):
+        most = 1.05 * whole + 2e-6
+        assert flagged(measured("wall", whole), measured("gpu", most - 1e-8)) == []
+        assert flagged(measured("wall", whole), measured("gpu", most + 1e-8)) == ["wall", "gpu"]

@@ -4,7 +4,11 @@ import random
 from dataclasses import replace
 from math import exp, log
 
+import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from scipy import stats
 
 from mssbench.judgement import Verdict
 from mssbench.noise import Noise
@@ -202,3 +206,176 @@ def test_the_interval_holds_the_effect_in_90_of_100():
         inside += low < 0.02 < high
     assert 860 < inside < 940
     assert exp(evidence([0.0, 0.0]).interval()[1]) == 1.0
+
+
+CHANCES = st.lists(st.floats(1e-4, 0.3), min_size=1, max_size=12)
+LIMIT = 1.1  # with a limit of its own a row's scatter decides nothing but the t test
+
+
+def of_chance(p):
+    """Evidence whose t test of nine fresh pairs, against a growth beyond LIMIT, has this p."""
+    shape = np.arange(CONFIRM_PAIRS) - (CONFIRM_PAIRS - 1) / 2
+    shape /= shape.std(ddof=1)
+    excess = 0.4  # of the mean and the median alike, as the shape is symmetric
+    scatter = excess * np.sqrt(CONFIRM_PAIRS) / stats.t.isf(p, CONFIRM_PAIRS - 1)
+    pairs = [float(x) for x in log(LIMIT) + excess + scatter * shape]
+    expected = stats.ttest_1samp(np.array(pairs) - log(LIMIT), 0.0, alternative="greater").pvalue
+    assert expected == pytest.approx(p, rel=1e-6)
+    return evidence([0.5] * 3, pairs, limit=LIMIT)
+
+
+def by_holm(chances, alpha):
+    """Holm (1979) by adjusted p values: the largest of (m - j + 1) p_j up to one's own place."""
+    order = np.argsort(chances)
+    adjusted = np.maximum.accumulate((len(chances) - np.arange(len(chances))) * chances[order])
+    return {int(i) for i, p in zip(order, adjusted, strict=True) if p <= alpha}
+
+
+@given(CHANCES)
+@example([0.016, 0.024, 0.049])  # all three by Holm; by Bonferroni the first alone
+@example([0.016, 0.026, 0.027])  # the second stops it, and the third is not asked any more
+@example([0.049])
+@example([0.051])
+def test_rows_are_slower_together_by_holms_rule(chances):
+    rows = {i: of_chance(p) for i, p in enumerate(chances)}
+    told = {i for i, v in verdicts(rows).items() if v is Verdict.SLOWER}
+    assert told == by_holm(np.array(chances), 0.05)
+
+
+@given(CHANCES)
+@example([0.03, 0.06, 0.099])  # all three by Benjamini and Hochberg; the first alone by Bonferroni
+@example([0.04, 0.06, 0.3])  # the second admits the first, which alone would be too likely
+@example([0.099])
+@example([0.101])
+def test_rows_are_worth_a_look_by_benjamini_and_hochbergs_rule(chances):
+    rows = {i: of_chance(p) for i, p in enumerate(chances)}
+    adjusted = stats.false_discovery_control(chances, method="bh")
+    assert worth_a_look(rows) == [int(i) for i in np.argsort(chances, kind="stable")
+                                  if adjusted[i] <= 0.1]  # fmt: skip
+
+
+NINE = np.arange(CONFIRM_PAIRS) - (CONFIRM_PAIRS - 1) / 2
+NINE = NINE / NINE.std(ddof=1)  # scatter 1, mean and median 0
+
+
+def nine(middle, scatter, **more):
+    """A row whose fresh pairs have this median, mean and scatter, and whose screen has none."""
+    sign = 1 if middle > 0 else -1
+    pairs = [float(x) for x in middle + scatter * NINE]
+    return evidence([sign * 0.5] * 3, pairs, **more)
+
+
+def own_scatter(scatter):
+    """Of three pairs that agree and nine that do not: 8 of 10 degrees of freedom are theirs."""
+    return scatter * np.sqrt(8 / 10)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_effect_must_exceed_its_scatter_by_a_fifth(sign):
+    told = Verdict.SLOWER if sign > 0 else Verdict.FASTER
+    least = 1.2 * own_scatter(0.1)
+    assert one(nine(sign * 1.01 * least, 0.1)) is told
+    assert one(nine(sign * 0.99 * least, 0.1)) is Verdict.UNCLEAR
+
+
+def test_four_usual_pairs_outweigh_what_three_of_a_row_say():
+    e = evidence([0.0, 0.03, -0.03], usual=0.06)
+    assert e.scatter == pytest.approx(np.sqrt((2 * 0.03**2 + 4 * 0.06**2) / (2 + 4)))
+
+
+@pytest.mark.parametrize(("device", "least"), [("cpu", 10e-6), ("cuda", 2e-6)])
+def test_a_sample_must_change_by_what_its_clock_resolves(device, least):
+    e = nine(log(1.1), 0.001, device=device)
+    assert one(replace(e, window=1.01 * least / 0.1)) is Verdict.SLOWER
+    assert one(replace(e, window=0.99 * least / 0.1)) is Verdict.UNCLEAR
+
+
+def test_what_the_screen_flags_is_more_than_three_percent_in_the_median():
+    assert evidence([log(1.0301)] * 3).flagged
+    assert evidence([-log(1.0301)] * 3).flagged
+    assert not evidence([log(1.0299)] * 3).flagged
+    assert not evidence([0.0, log(1.0299), 9.0]).flagged
+
+
+def test_the_interval_is_students_of_nine_tenths():
+    e = nine(0.2, 0.1)
+    expected = stats.t.interval(0.9, 8, loc=0.2, scale=0.1 / 3)
+    assert e.interval() == pytest.approx(expected)
+
+
+def test_a_row_is_the_same_where_its_whole_interval_is_within_three_percent():
+    half = stats.t.ppf(0.95, 8) * 0.001 / 3
+    for middle in (log(1.03) - half, -log(1.03) + half):
+        inside = evidence([0.5] * 3, [float(x) for x in 0.999 * middle + 0.001 * NINE])
+        outside = evidence([0.5] * 3, [float(x) for x in 1.001 * middle + 0.001 * NINE])
+        assert (inside.proven_same(), outside.proven_same()) == (True, False)
+    assert not evidence([-0.5] * 3, [-0.5] * 9).proven_same()
+    assert evidence(
+        [0.0] * 3, [float(x) for x in log(1.15) + 0.001 * NINE], limit=1.2
+    ).proven_same()
+    below = [float(x) for x in -log(1.15) + 0.001 * NINE]
+    assert not evidence([0.0] * 3, below, limit=1.2).proven_same()  # what is allowed is growth
+
+
+def test_fresh_pairs_alone_are_the_effect_and_both_stages_the_scatter():
+    e = evidence([0.5, 0.5, 0.5], [0.1, 0.2, 0.3])
+    assert e.effects == (0.1, 0.2, 0.3)
+    assert e.scatter == pytest.approx(np.sqrt(2 * 0.1**2 / 4))
+
+
+def test_one_far_pair_moves_the_mean_and_no_median():
+    """The median has to matter as well: one pair of nine proves nothing."""
+    calm = [0.02] * 4 + [0.021] * 4
+    e = evidence([0.05] * 3, [*calm, 0.5], usual=0.0)
+    assert one(e) is Verdict.UNCLEAR
+
+
+def test_noise_is_named_by_what_it_hides():
+    for scatter, word in (
+        (0.024, "quiet"),
+        (0.025, "noisy"),
+        (0.079, "noisy"),
+        (0.080, "unstable"),
+    ):
+        e = evidence([0.0], usual=scatter)
+        assert (str(e.noise), e.scatter) == (word, pytest.approx(scatter))
+    assert str(evidence([0.0], usual=0.0, disturbed=True).noise) == "noisy"
+    assert str(evidence([0.0], usual=0.09, disturbed=True).noise) == "unstable"
+    assert evidence([0.0], usual=0.0, disturbed=True).delta == pytest.approx(log(1.1))
+
+
+def test_nineteen_of_twenty_single_effects_are_below_the_floor():
+    rows = {i: evidence([0.001 * i] * 3) for i in range(100)}
+    assert null(rows).floor == pytest.approx(0.095)
+    assert null({}).floor == 0.0
+
+
+def test_the_bias_of_base_against_itself_may_be_what_scatter_makes_of_it():
+    def doubtful(bias, apart):
+        rows = {i: evidence([bias - apart, bias, bias + apart]) for i in range(8)}
+        return bool(null(rows).doubtful)
+
+    assert doubtful(0.0149, 0.0)
+    assert not doubtful(0.0147, 0.0)  # half of ln 1.03
+    usual = 0.018 / (1 - 2 / (9 * 2)) ** 1.5  # of χ² with 2 degrees of freedom, by its median
+    assert usual_scatter({1: evidence([-0.018, 0.0, 0.018])}) == pytest.approx(usual)
+    assert doubtful(0.91 * usual, 0.018)
+    assert not doubtful(0.89 * usual, 0.018)
+    assert doubtful(0.0297, 0.2)  # more than 3 % is one, whatever scatters
+
+
+def test_what_would_be_found_is_what_the_t_test_of_nine_finds_four_times_of_five():
+    """By the usual approximation of the power; of a limit nothing else asks for more."""
+    e = evidence([0.0, 0.05, -0.05], limit=1.5)
+    quantiles = stats.t.ppf(0.95, 8) + stats.t.ppf(0.8, 8)
+    assert detectable(e) == pytest.approx(1.5 * np.exp(quantiles * 0.05 / 3) - 1)
+
+
+def test_what_somebody_lets_grow_makes_nothing_faster():
+    """Of twenty rows a p of 0.004 is not enough by Holm's rule, with a limit or without one."""
+    faster = nine(-0.5, 3 * 0.5 / 3.5)
+    others = {i: nine(0.05, 1.0) for i in range(19)}
+    for limit in (None, 2.0):
+        rows = {"row": replace(faster, limit=limit)}
+        assert verdicts(rows)["row"] is Verdict.FASTER
+        assert verdicts(rows | others)["row"] is Verdict.UNCLEAR

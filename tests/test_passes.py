@@ -239,3 +239,63 @@ def test_a_finished_run_has_nothing_left_to_measure(tmp_path, suite, python):
     run(suite, path, python=python, watch=again.append)
     assert not again
     assert (path / "table.csv").read_bytes() == before
+
+
+def at_width(width):
+    """Samples of median 1 whose interquartile range is `width`."""
+    return [1 - width, 1 - width / 2, 1.0, 1 + width / 2, 1 + width]
+
+
+@pytest.mark.parametrize(
+    ("width", "spread", "expected"),
+    [(0.059, 0.0, "quiet"), (0.061, 0.0, "noisy"), (0.299, 0.0, "noisy"), (0.301, 0.0, "unstable"),
+     (0.0, 0.0299, "quiet"), (0.0, 0.0301, "noisy"), (0.0, 0.099, "noisy"),
+     (0.0, 0.101, "unstable"), (0.059, 0.0301, "noisy"), (0.061, 0.101, "unstable")],
+)  # fmt: skip
+def test_the_class_of_noise_changes_at_its_limits(width, spread, expected):
+    samples = at_width(width)
+    assert noise(samples, spread, ()) == expected
+    disturbed = "noisy" if expected == "quiet" else expected  # never calmer by it
+    for flag in ("clock_low", "loaded", "queue_gap", "shared_gpu", "throttled"):
+        assert noise(samples, spread, [flag]) == disturbed, flag
+    for flag in ("unwatched", "remeasured", "clock_order", "above_ceiling"):
+        assert noise(samples, spread, [flag]) == expected, flag
+
+
+def test_what_is_pooled_is_the_worst_of_errors_and_memory_and_the_mean_of_work():
+    first = measured(1.0, error=1e-7, peak_bytes=100.0, saved_bytes=None, gemms=2.0, flags="loaded",
+                     nonfinite=0, residual=3e-7)  # fmt: skip
+    second = measured(1.0, 1.0, error=2e-7, peak_bytes=50.0, saved_bytes=8.0, gemms=4.0, flags="",
+                      nonfinite=2, residual=1e-7)  # fmt: skip
+    row, samples = pool((first, [1.0]), (second, [1.0, 1.0]))
+    assert (row["root_error"], row["residual"], row["nonfinite"]) == (2e-7, 3e-7, 2)
+    assert (row["peak_bytes"], row["saved_bytes"]) == (100.0, None)
+    assert (row["gemms"], row["flags"], row["calls"]) == (3.0, "loaded", 2)
+    assert row["first_call_seconds"] == first["first_call_seconds"]  # of a process that was new
+    third, _ = pool((row, samples), (measured(1.0, gemms=9.0), [1.0]))
+    assert third["gemms"] == pytest.approx((2 + 4 + 9) / 3)  # each pass counts once
+    assert third["first_call_seconds"] == first["first_call_seconds"]
+
+
+def test_the_spread_of_three_passes_is_the_largest_and_the_interval_holds_all_medians():
+    rows = [(measured(*[x] * 9), [x] * 9) for x in (1.0, 1.3, 1.1)]
+    row, _ = pool(*rows)
+    assert row["spread"] == pytest.approx(0.3)
+    assert (row["seconds_low"], row["seconds_high"]) == (1.0, 1.3)
+    assert row["noise"] == Noise.UNSTABLE
+
+
+def test_the_usual_spread_is_of_each_clock_and_makes_rows_noisy():
+    def two(apart, clock):
+        row, samples = pool((measured(*[1.0] * 9), [1.0] * 9),
+                            (measured(*[1.0 + apart] * 9), [1.0 + apart] * 9))  # fmt: skip
+        return row | {"environment": "e", "clock": clock}, samples
+
+    wall, samples = two(0.0, "wall")
+    wide, _ = two(0.08, "gpu")
+    (found, _) = steadied([wall, wide], {place(wall): samples})
+    assert (found["seconds_high"], found["noise"]) == (1.0, "quiet")
+    wide = wide | {"clock": "wall", "phase": "step"}
+    (found, _) = steadied([wall, wide], {place(wall): samples})
+    assert found["seconds_high"] == pytest.approx(1 + 0.08 / 2)  # √(0.08² / 2 rows / 2 passes)
+    assert found["noise"] == "noisy"

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,12 +36,14 @@ from runs import (
     write_suite,
 )
 
-from mssbench import cli, environment, provenance
+from mssbench import cli, environment, methods, provenance
 from mssbench.commands.run import closing
 from mssbench.engines.local import Finished
 from mssbench.errors import NotInstalled, RunError
+from mssbench.folder import RunFolder
+from mssbench.records import Measurement, Status, Timing, clocks, uniform
 from mssbench.rows import ENVIRONMENT, JOURNAL, SAMPLES, SUITE, TABLE
-from mssbench.run import Summary, plan, run
+from mssbench.run import Summary, _passes, plan, run, worst_status
 from mssbench.signals import Takedown
 
 KINDS = "forward = ['numpy/eigh', 'numpy/svd', 'numpy/taylor']\nbackward = ['none', 'loewner']"
@@ -449,6 +453,7 @@ def test_what_was_not_installed_is_measured_once_it_is(
             raise NotInstalled("pip install torch")
 
     monkeypatch.setattr(environment, "check_library", check)
+    monkeypatch.setattr(environment, "installed", lambda: "one package more")
     wish(monkeypatch)
     summary = run(suite, out, python=python)
     assert (summary.kept, summary.statuses, summary.exit_code) == (1, {"ok": 1}, 0)
@@ -706,3 +711,149 @@ def test_a_full_disk_ends_a_run_with_a_word_and_no_loss(
 
 def test_nothing_is_left_running_even_by_a_test(locks: Path) -> None:
     assert relatives(locks) == []
+
+
+def test_a_machine_is_refused_for_rows_of_its_own_device_alone(
+    tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of another machine's GPU stand beside rows of this CPU: their times never compete."""
+    suite = load(write_suite(tmp_path, "forward = ['numpy/eigh', 'numpy/svd']"))
+    of_gpu = replace(suite.cells[0], library="torch", device="cuda")
+    rows = [
+        Measurement(of_gpu, "forward", *each, Status.OK, timing=Timing((1.0,), 1, 1.0)).row(
+            environment="e1e2e3", run_id="r", code_hash="c0de"
+        )
+        for each in clocks(of_gpu)
+    ]
+    with RunFolder(out) as folder:
+        folder.finish(rows)
+    assert run(suite, out, python=python).statuses == {"ok": 2}
+    assert sorted({r["environment"] for r in table(out)} - {"e1e2e3"}) != []
+    assert len(table(out)) == 2 + len(rows)
+    on_cpu = [r | {"device": "cpu", "cell_id": "another", "seed": 99} for r in rows]
+    with RunFolder(tmp_path / "other") as folder:
+        folder.finish(on_cpu)
+    with pytest.raises(RunError, match="another environment"):
+        run(suite, tmp_path / "other", python=python)
+
+
+def test_rows_that_are_due_to_be_measured_again_do_not_bind_to_their_machine(
+    tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = load(write_suite(tmp_path, "forward = ['numpy/eigh', 'numpy/svd']"))
+    wish(monkeypatch, cpu="Alpha")
+    run(suite, out, python=python)
+    wish(monkeypatch, cpu="Beta")
+    real = provenance.code_hash
+    with monkeypatch.context() as patch:  # of one of the two only: the other's row still binds
+        patch.setattr(provenance, "code_hash",
+                      lambda *m: "edited" if m[0].name == "svd" else real(*m))  # fmt: skip
+        with pytest.raises(RunError, match="another environment"):
+            run(suite, out, python=python)
+    assert run(suite, out, retry=["ok"], python=python).statuses == {"ok": 2}
+    facts = json.loads((out / ENVIRONMENT).read_text())["environments"]
+    (environment_now,) = {r["environment"] for r in table(out)}
+    assert facts[environment_now]["cpu"] == "Beta"
+
+
+@pytest.mark.parametrize("status", ["not_installed", "unavailable", "unsupported"])
+def test_what_a_call_itself_found_missing_is_not_asked_again_until_something_is_installed(
+    tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    """Method and library are here, but a compiler, say, or data of the problem is not."""
+    suite = load(write_suite(tmp_path, "forward = ['numpy/eigh', 'numpy/svd']"))
+    wish(monkeypatch, do={"svd": status})
+    assert run(suite, out, python=python).statuses == {"ok": 1, status: 1}
+    before = contents(out)
+    again = run(suite, out, python="/no/such/python")
+    assert "nothing left to measure: 2 cells" in closing(again).plain
+    assert (again.kept, contents(out)) == (2, before)
+    assert plan(suite, out) == []
+    monkeypatch.setattr(environment, "installed", lambda: "one package more")
+    due = [] if status == "unsupported" else ["svd"]
+    assert [c.forward for c in plan(suite, out)] == due
+    wish(monkeypatch)
+    assert run(suite, out, python=python).statuses == ({"ok": 1} if due else {})
+
+
+def test_what_is_installed_has_a_name_that_changes_with_any_package_or_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "absent"), ""])
+    monkeypatch.setattr(environment, "cuda_devices", tuple)
+    names = [environment.installed()]
+    assert environment.installed() == names[0]
+    (tmp_path / "module.py").touch()  # our own files come and go
+    assert environment.installed() == names[0]
+    (tmp_path / "some-1.0.dist-info").mkdir()
+    names.append(environment.installed())
+    (tmp_path / "some-1.0.dist-info").rename(tmp_path / "some-1.1.dist-info")
+    names.append(environment.installed())
+    monkeypatch.setattr(environment, "cuda_devices", lambda: (environment.Gpu("H200", "0"),))
+    names.append(environment.installed())
+    assert len({*names}) == 4
+
+
+@pytest.mark.parametrize(
+    ("statuses_now", "standing", "code"),
+    [({"ok": 1}, {}, 0), ({}, {"ok": 1}, 0), ({"inaccurate": 1}, {}, 0), ({"nonfinite": 1}, {}, 0),
+     ({"ok": 1, "unsupported": 9, "not_installed": 9, "unavailable": 9, "interrupted": 9}, {}, 0),
+     ({"ok": 9, "crashed": 1}, {}, 4), ({"ok": 9, "timeout": 1}, {}, 4),
+     ({"ok": 9, "oom": 1}, {}, 4), ({"ok": 1}, {"crashed": 1}, 4), ({"crashed": 1}, {"ok": 1}, 4),
+     ({"crashed": 9}, {}, 6), ({"unsupported": 9}, {}, 6), ({}, {}, 6)],
+)  # fmt: skip
+def test_the_exit_code_of_a_run_is_that_of_all_its_cells(
+    statuses_now: dict[str, int], standing: dict[str, int], code: int
+) -> None:
+    summary = Summary(Path(), 1, statuses=Counter(statuses_now), standing=Counter(standing))
+    assert summary.exit_code == code
+    summary.interrupted = True
+    assert summary.exit_code == 130
+
+
+def test_a_cell_is_measured_again_where_one_of_its_rows_asks_for_it(tmp_path: Path) -> None:
+    """Of a backward and a step, or of two clocks: the rows of a cell are made together."""
+    (cell,) = load(write_suite(tmp_path, "forward = 'numpy/eigh'\nbackward = 'loewner'")).cells
+    found = provenance.code_hash(
+        methods.lookup("forward", "eigh"), methods.lookup("backward", "loewner")
+    )
+
+    def passes(**of_step: Any) -> int:
+        rows = [
+            Measurement(cell, phase, "wall", "hot", Status.OK, timing=Timing((1.0,), 1, 1.0)).row(
+                code_hash=found, run_id="r"
+            )
+            | {"passes": 2}
+            for phase in ("backward", "step")
+        ]
+        rows[1] |= of_step
+        return _passes(cell, {cell.cell_id: rows}, ["inaccurate"], {"r"})
+
+    assert passes() == 2
+    assert passes(passes=1) == 1  # the fewest
+    assert passes(passes=5) == 2
+    assert passes(status="inaccurate") == 0  # asked for again
+    assert passes(code_hash="another") == 0
+    assert passes(phase="forward") == 0  # there is no step
+    assert passes(status="interrupted") == 0
+    assert passes(status="crashed", passes=None) == 2
+    assert worst_status([{"status": s} for s in ("ok", "crashed", "oom")]) == "crashed"
+    assert worst_status([{"status": "ok"}] * 2) == "ok"
+
+
+def test_a_backward_that_is_not_installed_is_not_tried_again_in_every_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cell,) = load(write_suite(tmp_path, "forward = 'numpy/eigh'\nbackward = 'loewner'")).cells
+    lookup = methods.lookup
+
+    def lacks(kind: Any, name: str) -> Any:
+        if kind == "backward":
+            raise NotInstalled("pip install it")
+        return lookup(kind, name)
+
+    rows = [m.row(run_id="r") for m in uniform(cell, Status.NOT_INSTALLED, "pip install it")]
+    with monkeypatch.context() as patch:
+        patch.setattr(methods, "lookup", lacks)
+        assert _passes(cell, {cell.cell_id: rows}, (), set()) > 1  # whatever else was installed
+    assert _passes(cell, {cell.cell_id: rows}, (), set()) == 0

@@ -47,3 +47,36 @@ def test_large_batches_have_three_inputs_at_least(monkeypatch):
     monkeypatch.setattr("mssbench.rotation._MOST_BYTES", 0)
     small = torch.zeros(2, 4, 4)
     assert len(Rotation(small, small, 0).all) == 3  # two that take turns, and the first
+
+
+@pytest.mark.parametrize("put", [np.asarray, torch.tensor], ids=["numpy", "torch"])
+def test_a_single_matrix_takes_its_turn_with_other_rows_each_time(put):
+    """There is no other place in the batch: only the order of its rows and columns can differ."""
+    a = with_spectrum(spectrum("condition_100", 8), batch=1)
+    rotation = Rotation(put(a), put(cotangent((1, 8, 8))), seed=3)
+    moved = [np.asarray(x.a) for x in rotation.all]
+    assert len({x.tobytes() for x in moved}) == 8
+    for x in moved[1:]:
+        assert sorted(x[0].diagonal()) == sorted(a[0].diagonal())
+        assert np.linalg.eigvalsh(x) == pytest.approx(np.linalg.eigvalsh(a), rel=1e-12)
+    assert len({np.asarray(x.g).tobytes() for x in rotation.all}) == 8
+
+
+@pytest.mark.parametrize("put", [np.array, torch.tensor], ids=["numpy", "torch"])
+@pytest.mark.parametrize("most_bytes", [0, 2**28], ids=["large", "small"])
+def test_a_number_that_was_written_into_any_of_the_inputs_is_noticed(put, most_bytes, monkeypatch):
+    """Of a large batch only the first is copied, and the others are moved back to be compared."""
+    monkeypatch.setattr("mssbench.rotation._MOST_BYTES", most_bytes)
+    rng = np.random.default_rng(0)
+    rotation = Rotation(put(rng.random((3, 4, 4))), put(rng.random((3, 4, 4))), seed=1)
+    assert len(rotation.all) == (8 if most_bytes else 3)
+    assert rotation.written() == ""
+    for x in rotation.all:
+        for array, name in ((x.a, "input"), (x.g, "cotangent")):
+            before = float(array[2, 1, 3])
+            array[2, 1, 3] = np.nextafter(before, 2)
+            assert rotation.written() == name
+            array[2, 1, 3] = np.nan
+            assert rotation.written() == name
+            array[2, 1, 3] = before
+            assert rotation.written() == ""

@@ -14,7 +14,8 @@ from mssbench import table
 from mssbench.errors import TableError
 from mssbench.expression import select, why_empty
 from mssbench.folder import RunFolder
-from mssbench.records import COLUMNS, SCHEMA
+from mssbench.records import COLUMNS, SCHEMA, SCHEMA_VERSION
+from mssbench.rows import refuse_newer
 
 KINDS = {"str": "str", "int": "Int64", "float": "float64", "bool": "boolean"}
 ODD = ['a, "b"\nc', "π ≤ ∛", "", "NA", "None", "nan", "=1+1", "'", "x" * 400, "\ttab", "\r\n"]
@@ -312,3 +313,10 @@ def test_the_file_is_plain_csv_with_the_columns_of_the_schema(tmp_path):
     run = write(tmp_path / "run", row(1e-3))
     with (run / "table.csv").open() as lines:
         assert next(csv.reader(lines)) == list(COLUMNS)
+
+
+def test_the_next_schema_is_refused_already(tmp_path):
+    refuse_newer(tmp_path, [1, SCHEMA_VERSION])
+    refuse_newer(tmp_path, [])
+    with pytest.raises(TableError, match=f"has schema {SCHEMA_VERSION + 1}"):
+        refuse_newer(tmp_path, [SCHEMA_VERSION + 1, 1])

@@ -32,6 +32,7 @@ from mssbench.suite import Suite
 
 _POLICY = Policy(warmup_seconds=0.02, passes=1)
 _LOOKED = 5  # rows that are named; --json has all
+_ONE = {"interpreter": "an interpreter", "revision": "a revision", "method": "a method"}
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ def contests(base: Contestant, new: Contestant) -> tuple[Contest, ...]:
     """The cells of both sides together: those of one id, or with two methods, of one place."""
     if (base.kind == "method") is not (new.kind == "method"):
         raise RunError(
-            f"--base is a {base.kind} and --new a {new.kind}: compare two methods, or two sides "
-            "that each run all of them."
+            f"--base is {_ONE[base.kind]} and --new {_ONE[new.kind]}: compare two methods, or two "
+            "sides that each run all of them."
         )
     if base.kind != "method":
         return ab.contests(base.cells, new.cells)

@@ -21,8 +21,7 @@ def inverse_newton(a: Array, *, iterations: int = 10, norm: Norm = "frobenius") 
 
     a: (..., n, n). Converges because the eigenvalues of M start in (0, 1.5], and Newton takes all
     of (0, 3): from |1 - ζ w| <= 1 where Newton–Schulz has 1 - w/c, so that small w start 3/2 as
-    large. 3 k - 3 products; no root, only the
-    inverse.
+    large. 3 k - 3 products; no root, only the inverse.
     """
     x, root_c = normalized(a, norm)
     z = inverse_iterate(1.5 * x, [taylor(3)] * iterations)
