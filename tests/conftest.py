@@ -3,12 +3,13 @@
 import gc
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest_plugins = ["phases"]
 
 # Quiet before torch is imported: the profiler that weighs memory logs every start to stderr.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -52,23 +53,17 @@ def no_github(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def built(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Path]:
-    """Where kernels are compiled for the emulation; beforehand, if many tests are to come."""
-    folder = tmp_path_factory.mktemp("kernels")
-    if request.session.testscollected < 100:
-        yield folder
-        return
-    from emulated import compiled
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where kernels are compiled for the emulation, each when it is first asked for.
 
-    from mssbench.kernels.variants import VARIANTS
-
-    with ThreadPoolExecutor(1) as pool:
-        for variant in VARIANTS:
-            pool.submit(compiled, variant, folder)
-        yield folder
-        pool.shutdown(cancel_futures=True)
+    One folder for all workers of a test run: `emulated.compiled` holds a lock for each kernel.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder = base / "kernels"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture
@@ -99,13 +94,14 @@ def register() -> Iterator[Any]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `gpu` are skipped, with the reason, where torch has no device."""
+    """Tests marked `gpu` are skipped where torch has no device, and else run one at a time."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
     import torch
 
-    if not torch.cuda.is_available():
-        skip = pytest.mark.skip(reason="no CUDA device")
-        for item in marked:
-            item.add_marker(skip)
+    mark = pytest.mark.skip(reason="no CUDA device")
+    if torch.cuda.is_available():
+        mark = pytest.mark.timing
+    for item in marked:
+        item.add_marker(mark)

@@ -85,16 +85,21 @@ def in_process(*arguments: object) -> int:
 # Killed.
 
 
-def test_ten_kills_in_a_row_lose_nothing(
-    tmp_path: Path, out: Path, locks: Path, python: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("kills", "seeds"), [(2, 40), pytest.param(10, 150, marks=pytest.mark.slow)]
+)
+def test_kills_in_a_row_lose_nothing(
+    tmp_path: Path, out: Path, locks: Path, python: str, monkeypatch: pytest.MonkeyPatch,
+    kills: int, seeds: int,
+) -> None:  # fmt: skip
     wish(monkeypatch, seconds=0.004)
-    suite = write_suite(tmp_path, KINDS, seeds=150)
+    suite = write_suite(tmp_path, KINDS, seeds=seeds)
+    cells = 9 * seeds
     seed = time.time_ns()
     moment = random.Random(seed)
     print(f"seed {seed}")
     before: dict[tuple[str, ...], tuple[str, str]] = {}
-    for _ in range(10):
+    for _ in range(kills):
         with started(suite, "--out", out, "--python", python) as process:
             enough = len(before) + 2
             assert until(lambda: len(measured(out)) >= enough or process.poll() is not None)  # noqa: B023
@@ -105,14 +110,14 @@ def test_ten_kills_in_a_row_lose_nothing(
         assert before.items() <= after.items(), "a row that was there is lost or measured again"
         assert len(after) > len(before)
         before = after
-    assert len(before) < 1350, "the suite is too short to be killed ten times"
+    assert len(before) < cells, "the suite is too short to be killed so often"
     done = finished(suite, "--out", out, "--python", python)
     assert done.returncode == 0, done.stderr
     assert before.items() <= times(out).items()
 
     run(load(suite), tmp_path / "calm", python=python)
     assert climate(table(out)) == climate(table(tmp_path / "calm"))
-    assert len({key(r) for r in table(out)}) == len(table(out)) == 1350
+    assert len({key(r) for r in table(out)}) == len(table(out)) == cells
     assert sample_counts(out) == due_samples(table(out))
     assert sorted(p.name for p in out.iterdir()) == [ENVIRONMENT, SAMPLES, SUITE, TABLE]
 
