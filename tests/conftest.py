@@ -53,13 +53,13 @@ def no_github(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
     """Where kernels are compiled for the emulation, each when it is first asked for.
 
     One folder for all workers of a test run: `emulated.compiled` holds a lock for each kernel.
     """
     base = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if hasattr(pytestconfig, "workerinput"):
         base = base.parent
     folder = base / "kernels"
     folder.mkdir(exist_ok=True)

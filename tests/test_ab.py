@@ -712,6 +712,7 @@ def test_two_revisions_of_a_checkout_are_compared_where_they_differ(
     assert not list((checkout / ".git" / "worktrees").glob("*"))  # nothing is left behind
 
 
+@pytest.mark.timing
 def test_two_methods_of_a_suite_are_compared_at_the_same_place(
     tmp_path: Path, capsys: Any, hasty: None
 ) -> None:

@@ -74,6 +74,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("factor", "outcome"), [(1.0, Outcome.PASSED), (1.1, Outcome.FAILED), (0.9, Outcome.FAILED)]
 )
+@pytest.mark.timing
 def test_a_clock_that_is_off_by_a_tenth_has_failed(
     short: None, monkeypatch: pytest.MonkeyPatch, factor: float, outcome: Outcome
 ) -> None:
@@ -84,6 +85,7 @@ def test_a_clock_that_is_off_by_a_tenth_has_failed(
     assert all(c.measured == pytest.approx(factor - 1, abs=0.03) for c in found)
 
 
+@pytest.mark.timing
 def test_an_oracle_divides_by_the_calls_of_a_sample(
     short: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
