@@ -66,11 +66,18 @@ def test_show_prints_the_table_in_full_into_a_pipe(small):
 
 
 @pytest.mark.parametrize("setting", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"COLUMNS": "80"}])
-def test_into_a_pipe_go_no_control_codes_and_no_blanks_at_the_ends(small, setting):
-    done = mssbench("show", small, **setting)
-    assert CONTROL.search(done.stdout) is None
-    assert not [line for line in done.stdout.splitlines() if line != line.rstrip()]
-    assert max(map(len, done.stdout.splitlines())) <= int(setting.get("COLUMNS", 110))
+def test_into_a_pipe_go_no_control_codes_and_no_blanks_at_the_ends(
+    small, setting, monkeypatch, capsys
+):
+    for name in ("COLUMNS", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in setting.items():
+        monkeypatch.setenv(name, value)
+    _, out, _ = called(capsys, "show", small)
+    assert out
+    assert CONTROL.search(out) is None
+    assert not [line for line in out.splitlines() if line != line.rstrip()]
+    assert max(map(len, out.splitlines())) <= int(setting.get("COLUMNS", 110))
 
 
 def test_json_has_the_numbers_of_the_table(small, capsys):
@@ -294,16 +301,20 @@ QUICK_COMMANDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", QUICK_COMMANDS)
-def test_what_measures_nothing_imports_no_torch(small, name):
-    arguments = [str(small) if a == "RUN" else a for a in QUICK_COMMANDS[name]]
+def test_what_measures_nothing_imports_no_torch(small):
+    """One process runs the commands in turn, and tells after which of them a package is there."""
+    commands = {
+        name: [str(small) if word == "RUN" else word for word in words]
+        for name, words in QUICK_COMMANDS.items()
+    }
     code = (
         "import sys; from mssbench import cli\n"
-        f"sys.argv = ['mssbench', *{arguments!r}]\n"
-        "try: cli.main()\n"
-        "except SystemExit as stop: assert not stop.code, stop.code\n"
-        "heavy = {'torch', 'cupy', 'jax', 'scipy', 'sklearn', 'skimage'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        f"for name, words in {commands!r}.items():\n"
+        "    sys.argv = ['mssbench', *words]\n"
+        "    try: cli.main()\n"
+        "    except SystemExit as stop: assert not stop.code, (name, stop.code)\n"
+        "    heavy = {'torch', 'cupy', 'jax', 'scipy', 'sklearn', 'skimage'} & set(sys.modules)\n"
+        "    assert not heavy, (name, heavy)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
