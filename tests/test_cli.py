@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from pace import of_call, of_process, too_slow
+from runs import stand_in
 from tables import CONTROL, called, mssbench, row, write
 from test_pivot import EIGH, NS, SMALL, SVD
 
@@ -460,7 +461,8 @@ def screen(text, columns):
 
 @pytest.mark.parametrize("columns", [60, 100])
 def test_progress_lives_on_a_terminal_and_leaves_no_trace(tmp_path, tiny, columns):
-    arguments = ["run", tiny, "--out", tmp_path / "run", "--effort", "smoke"]
+    python = stand_in(tmp_path, seconds=0.5)  # so long that the bar is drawn
+    arguments = ["run", tiny, "--out", tmp_path / "run", "--effort", "smoke", "--python", python]
     code, text = terminal(*arguments, columns=columns)
     assert code == 0, text
     assert "\x1b[?25l" in text

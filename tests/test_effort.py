@@ -141,7 +141,14 @@ KERNELS: dict[str, tuple[str, int, Call]] = {
 
 @pytest.mark.parametrize(
     ("name", "operands"),
-    [(name, o) for name in KERNELS for o in (None, "tf32x3") if name != "loewner" or o is None],
+    [
+        *((name, None) for name in KERNELS),
+        *((name, "tf32x3") for name in ("iterate", "lyapunov")),
+        *(
+            pytest.param(name, "tf32x3", marks=pytest.mark.slow)
+            for name in ("iterate-one", "iterate-9", "inverse")
+        ),
+    ],
 )
 def test_a_kernel_takes_the_products_that_it_announces(
     gpu: Emulation, name: str, operands: Any, monkeypatch: pytest.MonkeyPatch, built: Path
