@@ -70,6 +70,7 @@ class Phases:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.left_out: dict[str, None] = {}  # node ids in their order, each once
+        self.not_collected = False  # a file, by a worker
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -80,6 +81,9 @@ class Phases:
         output: dict[str, Any] = self.config.workeroutput  # type: ignore[attr-defined]
         output["timing"] = [item.nodeid for item in alone]
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self.not_collected |= report.failed
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         """A worker has ended and says which tests it has left out; all of them say the same."""
@@ -89,7 +93,8 @@ class Phases:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         done = yield
-        if self.left_out:
+        go_on = not self.not_collected or self.config.option.continue_on_collection_errors
+        if self.left_out and go_on:
             self._run_alone(session)
         return done
 
