@@ -50,6 +50,7 @@ markers =
     gate
 """
 IN_WORKERS = [("plain", "gw", "1")] * 4
+ALL_IN_ONE = [("timed", "ma", ""), *[("plain", "ma", "")] * 4]
 with_xdist = pytest.mark.skipif(find_spec("xdist") is None, reason="pytest-xdist is not installed")
 
 
@@ -64,12 +65,16 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ran(project: Path, *arguments: str, fails: str = "") -> tuple[int, str, list[tuple[str, ...]]]:
+def ran(
+    project: Path, *arguments: str, fails: str = "", xdist: bool = True
+) -> tuple[int, str, list[tuple[str, ...]]]:
     """Exit status, output, and of each test that ran its name, its process and its threads."""
     of_this_run = ("PYTEST_", "OMP_", "COV_")
     env = {k: v for k, v in os.environ.items() if not k.startswith(of_this_run)}
+    env |= {"FAILS": fails, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # which starts in half the time
+    plugins = ["-p", "xdist.plugin"] if xdist else []
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments], cwd=project, env=env | {"FAILS": fails},
+        [sys.executable, "-m", "pytest", *plugins, *arguments], cwd=project, env=env,
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     log = project / "log"
@@ -123,19 +128,23 @@ def test_a_selection_holds_in_both_phases(project: Path) -> None:
     assert notes == [("slow", "gw", "1"), ("gate", "ma", "")]
 
 
-@pytest.mark.parametrize(
-    "arguments", [("-n", "0"), ("-p", "no:xdist"), ("tests/test_it.py",), ("-s",)], ids=" ".join
-)
+@with_xdist
+@pytest.mark.parametrize("arguments", [("-n", "0"), ("tests/test_it.py",), ("-s",)], ids=" ".join)
 def test_one_process_runs_all_in_one_phase(project: Path, arguments: tuple[str, ...]) -> None:
-    if arguments == ("-n", "0") and find_spec("xdist") is None:
-        pytest.skip("pytest-xdist is not installed")
     code, out, notes = ran(project, *arguments)
     assert code == 0, out
-    assert notes == [("timed", "ma", ""), *[("plain", "ma", "")] * 4]
+    assert notes == ALL_IN_ONE
     assert "second phase" not in out
 
 
+def test_without_xdist_one_process_runs_all(project: Path) -> None:
+    code, out, notes = ran(project, xdist=False)
+    assert code == 0, out
+    assert notes == ALL_IN_ONE
+
+
 def test_a_test_that_is_named_runs_whatever_its_marks(project: Path) -> None:
-    code, out, notes = ran(project, "tests/test_it.py::test_gate", "tests/test_it.py::test_slow")
+    places = ["tests/test_it.py::test_gate", "tests/test_it.py::test_slow"]
+    code, out, notes = ran(project, *places, xdist=False)
     assert code == 0, out
     assert notes == [("gate", "ma", ""), ("slow", "ma", "")]
