@@ -149,7 +149,16 @@ def test_counts_of_other_releases_are_not_compared(tmp_path: Path, suite: Path) 
     assert found(suite, base, new).outcome is Outcome.PASS
 
 
-@pytest.mark.parametrize("deed", ["crashed", "exit", "raise", "hang", "hang_held"])
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "crashed",
+        "exit",
+        "hang",
+        pytest.param("raise", marks=pytest.mark.slow),
+        pytest.param("hang_held", marks=pytest.mark.slow),
+    ],
+)
 def test_an_arm_that_fails_is_broken_and_the_others_are_compared(
     tmp_path: Path, suite: Path, deed: str
 ) -> None:
@@ -505,8 +514,15 @@ def test_a_side_that_is_none_says_what_would_be(
     assert why in " ".join(err.split())
 
 
-@pytest.mark.parametrize("deed", ["ok", "hang_held"])
-@pytest.mark.parametrize("json_flag", [[], ["--json"]])
+@pytest.mark.parametrize(
+    ("deed", "json_flag"),
+    [
+        ("ok", []),
+        ("hang_held", ["--json"]),
+        pytest.param("ok", ["--json"], marks=pytest.mark.slow),
+        pytest.param("hang_held", [], marks=pytest.mark.slow),
+    ],
+)
 def test_stopped_in_the_middle_it_says_what_it_has_and_leaves_no_process(
     tmp_path: Path, suite: Path, deed: str, json_flag: list[str]
 ) -> None:
@@ -629,6 +645,7 @@ def test_odd_text_of_a_method_does_not_lose_the_comparison(
     assert "no ?, and left" in (tmp_path / "summary").read_text()
 
 
+@pytest.mark.gate
 def test_packages_that_round_otherwise_are_held_to_what_is_stable(
     tmp_path: Path, suite: Path
 ) -> None:

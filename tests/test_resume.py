@@ -122,6 +122,7 @@ def test_kills_in_a_row_lose_nothing(
     assert sorted(p.name for p in out.iterdir()) == [ENVIRONMENT, SAMPLES, SUITE, TABLE]
 
 
+@pytest.mark.slow
 def test_real_cells_survive_two_kills(tmp_path: Path, out: Path, locks: Path) -> None:
     methods = (
         "forward = ['torch/eigh', 'numpy/eigh']\nbackward = ['none', 'loewner']",
@@ -186,7 +187,9 @@ def killed_after(suite: object, out: Path, python: str, cells: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
+@pytest.mark.parametrize(
+    "twice", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["once", "twice"]
+)
 def test_a_signal_saves_what_was_measured_and_names_the_rest(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch,
     number: signal.Signals, twice: bool,
