@@ -117,7 +117,12 @@ def test_what_passed_is_not_repeated_and_tables_go_on(script: Script) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fails", "name"), [(what, name) for name, _, what in STEPS if "ncu" not in name]
+    ("fails", "name"),
+    [
+        pytest.param(what, name, marks=pytest.mark.slow if number % 4 else [])
+        for number, (name, _, what) in enumerate(STEPS)
+        if "ncu" not in name
+    ],
 )
 def test_a_step_that_fails_is_a_failure_and_costs_no_other_step(
     script: Script, fails: str, name: str

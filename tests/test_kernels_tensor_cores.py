@@ -10,6 +10,7 @@ from test_kernels import (
     BARRIERS,
     BOTH,
     LIMIT,
+    by_size,
     error,
     everything,
     missed,
@@ -37,7 +38,7 @@ HALF = 40  # rows: two tiles an edge, so that a warp needs what others write
 
 def given(family: str) -> Any:
     return pytest.mark.parametrize(
-        "variant", [v for v in WARPS if v.family == family], ids=lambda v: v.name
+        "variant", by_size([v for v in WARPS if v.family == family], quick=64)
     )
 
 
