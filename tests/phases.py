@@ -101,7 +101,7 @@ class Phases:
     def _run_alone(self, session: pytest.Session) -> None:
         reporter = self.config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None:
-            reporter.ensure_newline()
+            reporter.write_line("")  # what the workers wrote ends in the middle of a line
             reporter.section("second phase: tests marked timing, one at a time", sep="-")
 
         in_workers = session.testscollected
