@@ -483,13 +483,15 @@ def test_only_can_be_widened_and_narrowed(tmp_path: Path, out: Path, python: str
 def test_a_second_run_on_a_folder_is_refused_by_name(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wish(monkeypatch, seconds=1.0)
+    gate = tmp_path / "gate"
+    wish(monkeypatch, gate=gate)  # the first run lasts until the second one has been refused
     suite = write_suite(tmp_path, KINDS)
     with started(suite, "--out", out, "--python", python) as first:
         assert until(lambda: measured(out))
         second = finished(suite, "--out", out, "--python", python)
         assert second.returncode == 2
         assert f"is being written by another run, process {first.pid} (" in second.stderr
+        gate.touch()
         assert first.wait(120) == 0
     assert [r["status"] for r in table(out)] == ["ok"] * 9
 
