@@ -14,8 +14,8 @@ pytest_plugins = ["phases"]
 # Quiet before torch is imported: the profiler that weighs memory logs every start to stderr.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
-# Tables are as wide as into a pipe, whatever terminal the tests are started from. GNU readline, once
-# imported, sets both for the workers of pytest-xdist.
+# Tables are as wide as into a pipe, whatever terminal the tests are started from. GNU readline sets
+# both, once it is imported, for the workers of pytest-xdist.
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
 
