@@ -182,7 +182,15 @@ def test_every_barrier_of_the_source_is_tried() -> None:
     } == everywhere
 
 
-@pytest.mark.parametrize("family", BARRIERS)
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param("iterate", marks=pytest.mark.slow),  # compilers take long to instrument it
+        pytest.param("lyapunov", marks=pytest.mark.slow),
+        "jacobi",
+        "loewner",
+    ],
+)
 def test_nothing_that_c_leaves_undefined(gpu: Emulation, family: str, capfd: Any) -> None:
     """Misaligned vectors above all, which are an abort on a GPU and nothing on a CPU."""
     gpu.flags = ("-fsanitize=undefined",)

@@ -124,8 +124,10 @@ def test_tests_of_the_project_are_left_out_unless_named(tmp_path: Path, suite: P
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [(("--mssbench", "smok"), "Did you mean 'smoke'?"),
-     (("--mssbench", "smoke", "--mssbench-only", "siz > 3"), "Did you mean 'size'?"),
-     (("--mssbench", "smoke", "--mssbench-set", "precision=float23"), "Did you mean 'float32'?"),
+     pytest.param(("--mssbench", "smoke", "--mssbench-only", "siz > 3"), "Did you mean 'size'?",
+                  marks=pytest.mark.slow),
+     pytest.param(("--mssbench", "smoke", "--mssbench-set", "precision=float23"),
+                  "Did you mean 'float32'?", marks=pytest.mark.slow),
      (("--mssbench", "smoke", "-p", "no:benchmark"), "needs pytest-benchmark")],
 )  # fmt: skip
 def test_bad_input_is_a_usage_error_that_names_the_nearest(
