@@ -3,15 +3,21 @@
 import gc
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+pytest_plugins = ["phases"]
+
 # Quiet before torch is imported: the profiler that weighs memory logs every start to stderr.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+
+# Tables are as wide as into a pipe, whatever terminal the tests are started from. GNU readline sets
+# both, once it is imported, for the workers of pytest-xdist.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 with suppress(ImportError):  # a machine with a GPU runs its tests without hypothesis
     from hypothesis import settings
@@ -52,23 +58,17 @@ def no_github(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def built(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Path]:
-    """Where kernels are compiled for the emulation; beforehand, if many tests are to come."""
-    folder = tmp_path_factory.mktemp("kernels")
-    if request.session.testscollected < 100:
-        yield folder
-        return
-    from emulated import compiled
+def built(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
+    """Where kernels are compiled for the emulation, each when it is first asked for.
 
-    from mssbench.kernels.variants import VARIANTS
-
-    with ThreadPoolExecutor(1) as pool:
-        for variant in VARIANTS:
-            pool.submit(compiled, variant, folder)
-        yield folder
-        pool.shutdown(cancel_futures=True)
+    One folder for all workers of a test run: `emulated.compiled` holds a lock for each kernel.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if hasattr(pytestconfig, "workerinput"):
+        base = base.parent
+    folder = base / "kernels"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture
@@ -99,13 +99,14 @@ def register() -> Iterator[Any]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `gpu` are skipped, with the reason, where torch has no device."""
+    """Tests marked `gpu` are skipped where torch has no device, and else run one at a time."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
     import torch
 
-    if not torch.cuda.is_available():
-        skip = pytest.mark.skip(reason="no CUDA device")
-        for item in marked:
-            item.add_marker(skip)
+    mark = pytest.mark.skip(reason="no CUDA device")
+    if torch.cuda.is_available():
+        mark = pytest.mark.timing
+    for item in marked:
+        item.add_marker(mark)

@@ -1,12 +1,12 @@
 """The kernels' own source, compiled for a CPU: a driver that does what a GPU would be asked."""
 
 import ctypes
+import fcntl
 import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -39,19 +39,24 @@ def compiled(variant: Variant, folder: Path, *flags: str) -> Any:
         f"  EMULATED({variant.symbol}({passed}));\n}}\n"
     )
     library = folder / f"{variant.symbol}{''.join(flags)}.so".replace("=", "-")
-    if not library.exists():
-        made = library.with_suffix(f".{get_ident()}")  # whole at once, by whichever thread
-        cpp = made.with_suffix(".cpp")
-        cpp.write_text(text)
-        command = ["g++", "-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-I", HERE,
-                   "-Wno-unknown-pragmas", *flags, "-o", made, cpp]  # fmt: skip
-        # not a relative of the runs that are tested meanwhile, see runs.relatives
-        env = {k: v for k, v in os.environ.items() if k != "MSSBENCH_LOCKS"}
-        subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, env=env)
-        made.rename(library)
+    with library.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second finds what the first has compiled
+        if not library.exists():
+            _compile(text, library, flags)
     found = ctypes.CDLL(str(library))
     found.emulated_message.restype = ctypes.c_char_p
     return found
+
+
+def _compile(text: str, library: Path, flags: Sequence[str]) -> None:
+    made, cpp = library.with_suffix(".part"), library.with_suffix(".cpp")
+    cpp.write_text(text)
+    command = ["g++", "-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-I", HERE,
+               "-Wno-unknown-pragmas", *flags, "-o", made, cpp]  # fmt: skip
+    # not a relative of the runs that are tested meanwhile, see runs.relatives
+    env = {k: v for k, v in os.environ.items() if k != "MSSBENCH_LOCKS"}
+    subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, env=env)
+    made.rename(library)  # whole at once, should this process be killed
 
 
 @dataclass

@@ -275,6 +275,20 @@ def error(x, exact):
     return float(np.max(np.linalg.norm(x - exact, axis=(-2, -1)) / norm))
 
 
+def hold(checks, *given):
+    """Call every check, though one before it has failed; each failure says whose it is."""
+    failures = []
+    for check in checks:
+        try:
+            check(*given)
+        except Exception as failure:
+            failure.add_note(f"in {check.__name__}")
+            failures.append((check.__name__, failure))
+    if failures:
+        names = ", ".join(name for name, _ in failures)
+        raise ExceptionGroup(f"does not hold: {names}", [failure for _, failure in failures])
+
+
 class Cost(TorchDispatchMode):
     """Adds up batched products; an inverse or a solve is 8/3 n³ flop, that is 4/3 of one.
 

@@ -92,7 +92,9 @@ def stand_in(folder: Path, name: str = "stand_in", **wishes: Any) -> str:
 
 
 def wish(monkeypatch: Any, **wishes: Any) -> None:
-    """Tell later stand-ins: seconds (of a cell), log (file), cpu (fact), do {forward: deed}."""
+    """Tell later stand-ins: seconds (of a cell), gate (a file that the second cell waits for), log
+    (file), cpu (fact), do {forward: deed}.
+    """
     monkeypatch.setenv("STAND_IN", json.dumps(wishes, default=str))
 
 
@@ -101,6 +103,7 @@ def act_as_worker() -> None:
     from mssbench.sampling import Spent
 
     wishes = json.loads(os.environ.get("STAND_IN", "{}"))
+    begun: list[Any] = []
 
     def measure(cell: Any, _settings: Any, announce: Callable[[], None]) -> Any:
         deed = wishes.get("do", {}).get(cell.forward, "ok")
@@ -109,6 +112,9 @@ def act_as_worker() -> None:
         announce()
         _note(wishes, f"begin {os.getpid()}")
         time.sleep(wishes.get("seconds", 0.001))
+        begun.append(cell)
+        if len(begun) > 1 and (gate := wishes.get("gate")):  # the first cell passes without it
+            until(Path(gate).exists)
         measurements = _DEEDS.get(deed, lambda c: _rows(c, deed))(cell)
         _note(wishes, f"end {os.getpid()}")
         return SimpleNamespace(
@@ -371,13 +377,18 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "mssbench", "run", *map(str, arguments)]
 
 
+def _heed_signals() -> None:
+    """Undo in a child what it would inherit: `pytest &` ignores SIGINT, and `nohup` SIGHUP."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     """`mssbench run` in a process of its own, which is gone afterwards."""
     process = subprocess.Popen(
         command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # a test run in the background of a shell has it ignored, and so would its children
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=_heed_signals,
     )  # fmt: skip
     with process:
         try:

@@ -87,6 +87,7 @@ def test_a_slower_method_is_found_and_no_other_is(tmp_path: Path, suite: Path) -
     assert held == 3 * 12 + 9 * 6  # nine fresh pairs, of what was flagged alone
 
 
+@pytest.mark.gate
 def test_a_faster_method_passes(tmp_path: Path, suite: Path) -> None:
     base = stand_in(tmp_path)
     result = found(suite, base, stand_in(tmp_path, "fast", slower={"svd": 0.9}))
@@ -96,7 +97,10 @@ def test_a_faster_method_passes(tmp_path: Path, suite: Path) -> None:
 
 @pytest.mark.parametrize(
     ("values", "word"),
-    [({"root_error": 3e-6}, "root_error"), ({"products": 4.0}, "products")],
+    [
+        pytest.param({"root_error": 3e-6}, "root_error", marks=pytest.mark.gate),
+        pytest.param({"products": 4.0}, "products", marks=pytest.mark.gate),
+    ],
 )
 def test_a_worse_answer_is_a_regression_however_fast(
     tmp_path: Path, suite: Path, values: dict[str, float], word: str
@@ -109,6 +113,7 @@ def test_a_worse_answer_is_a_regression_however_fast(
     assert result.changes[0].ratio == pytest.approx(0.5, rel=0.05)  # its time is told as well
 
 
+@pytest.mark.gate
 def test_a_time_may_grow_by_what_somebody_allows(tmp_path: Path, suite: Path) -> None:
     base, new = stand_in(tmp_path), stand_in(tmp_path, "slow", slower={"svd": 1.15})
     limits = tuple(rules.of_words(["seconds:20%"]))
@@ -130,6 +135,7 @@ def test_limits_of_counts_and_errors_hold_in_ab_too(tmp_path: Path, suite: Path)
             found(suite, base, new, rules=tuple(rules.of_words([text])))
 
 
+@pytest.mark.gate
 def test_a_limit_of_another_time_loosens_nothing(tmp_path: Path, suite: Path) -> None:
     """As a suite may have one, which `check` heeds."""
     base, new = stand_in(tmp_path), stand_in(tmp_path, "slow", slower={"svd": 1.3})
@@ -144,7 +150,16 @@ def test_counts_of_other_releases_are_not_compared(tmp_path: Path, suite: Path) 
     assert found(suite, base, new).outcome is Outcome.PASS
 
 
-@pytest.mark.parametrize("deed", ["crashed", "exit", "raise", "hang", "hang_held"])
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "crashed",
+        "exit",
+        "hang",
+        pytest.param("raise", marks=pytest.mark.slow),
+        pytest.param("hang_held", marks=pytest.mark.slow),
+    ],
+)
 def test_an_arm_that_fails_is_broken_and_the_others_are_compared(
     tmp_path: Path, suite: Path, deed: str
 ) -> None:
@@ -330,6 +345,7 @@ def test_what_cannot_run_in_either_is_nothing_measured(tmp_path: Path, suite: Pa
     assert found(suite, python, python).outcome is Outcome.NOTHING_MEASURED
 
 
+@pytest.mark.gate
 def test_base_that_differs_from_itself_voids_what_is_no_more_than_that(
     tmp_path: Path, suite: Path
 ) -> None:
@@ -499,8 +515,15 @@ def test_a_side_that_is_none_says_what_would_be(
     assert why in " ".join(err.split())
 
 
-@pytest.mark.parametrize("deed", ["ok", "hang_held"])
-@pytest.mark.parametrize("json_flag", [[], ["--json"]])
+@pytest.mark.parametrize(
+    ("deed", "json_flag"),
+    [
+        ("ok", []),
+        ("hang_held", ["--json"]),
+        pytest.param("ok", ["--json"], marks=pytest.mark.slow),
+        pytest.param("hang_held", [], marks=pytest.mark.slow),
+    ],
+)
 def test_stopped_in_the_middle_it_says_what_it_has_and_leaves_no_process(
     tmp_path: Path, suite: Path, deed: str, json_flag: list[str]
 ) -> None:
@@ -539,6 +562,7 @@ def test_stopped_in_the_middle_it_says_what_it_has_and_leaves_no_process(
     assert until(lambda: not relatives(tmp_path / "locks"))
 
 
+@pytest.mark.gate
 def test_what_this_machine_cannot_tell_may_be_let_pass(
     tmp_path: Path, suite: Path, capsys: Any
 ) -> None:
@@ -559,7 +583,7 @@ def test_every_run_draws_its_own_order_and_says_which(
     seeds = []
     for more in ((), (), ("--seed", "7")):
         _, out, err = run(capsys, suite, python, python, "--only", "seed == 0", *more)
-        seeds.append(re.search(r"--seed (\w+)", err)[1])  # type: ignore[index]
+        seeds.append(re.search(r"--seed\s+(\w+)", err)[1])  # type: ignore[index]
         assert "file of every method" not in out  # a stand-in does not say what rounds its sums
     assert len({*seeds}) == 3
     assert seeds[2] == "7"
@@ -622,6 +646,7 @@ def test_odd_text_of_a_method_does_not_lose_the_comparison(
     assert "no ?, and left" in (tmp_path / "summary").read_text()
 
 
+@pytest.mark.gate
 def test_packages_that_round_otherwise_are_held_to_what_is_stable(
     tmp_path: Path, suite: Path
 ) -> None:
@@ -634,6 +659,7 @@ def test_packages_that_round_otherwise_are_held_to_what_is_stable(
     assert found(suite, base, other).outcome is Outcome.PASS
 
 
+@pytest.mark.gate
 def test_the_suite_may_set_limits_of_its_own(tmp_path: Path, suite: Path, capsys: Any) -> None:
     suite.write_text(suite.read_text() + '\n[check]\nfail_on = ["numpy/svd:seconds:50%"]\n')
     base, new = stand_in(tmp_path), stand_in(tmp_path, "slow", slower={"svd": 1.3})
@@ -694,6 +720,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "Plan", partial(Plan, screen_pairs=1, confirm_pairs=2))
 
 
+@pytest.mark.slow
 def test_two_revisions_of_a_checkout_are_compared_where_they_differ(
     checkout: Path, tmp_path: Path, capsys: Any, hasty: None, register: Any
 ) -> None:
@@ -713,6 +740,8 @@ def test_two_revisions_of_a_checkout_are_compared_where_they_differ(
     assert not list((checkout / ".git" / "worktrees").glob("*"))  # nothing is left behind
 
 
+@pytest.mark.timing
+@pytest.mark.slow
 def test_two_methods_of_a_suite_are_compared_at_the_same_place(
     tmp_path: Path, capsys: Any, hasty: None
 ) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from pace import of_call, of_process, too_slow
+from runs import stand_in
 from tables import CONTROL, called, mssbench, row, write
 from test_pivot import EIGH, NS, SMALL, SVD
 
@@ -66,11 +67,18 @@ def test_show_prints_the_table_in_full_into_a_pipe(small):
 
 
 @pytest.mark.parametrize("setting", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"COLUMNS": "80"}])
-def test_into_a_pipe_go_no_control_codes_and_no_blanks_at_the_ends(small, setting):
-    done = mssbench("show", small, **setting)
-    assert CONTROL.search(done.stdout) is None
-    assert not [line for line in done.stdout.splitlines() if line != line.rstrip()]
-    assert max(map(len, done.stdout.splitlines())) <= int(setting.get("COLUMNS", 110))
+def test_into_a_pipe_go_no_control_codes_and_no_blanks_at_the_ends(
+    small, setting, monkeypatch, capsys
+):
+    for name in ("COLUMNS", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in setting.items():
+        monkeypatch.setenv(name, value)
+    _, out, _ = called(capsys, "show", small)
+    assert out
+    assert CONTROL.search(out) is None
+    assert not [line for line in out.splitlines() if line != line.rstrip()]
+    assert max(map(len, out.splitlines())) <= int(setting.get("COLUMNS", 110))
 
 
 def test_json_has_the_numbers_of_the_table(small, capsys):
@@ -242,10 +250,12 @@ def large(tmp_path_factory):
     [["--where", "size == 64 and precision == 'float32'"], ["--where", "'1e3' in problem"], []],
     ids=["sixth", "tenth", "all"],
 )
+@pytest.mark.timing
 def test_a_table_of_100_000_rows_is_shown_in_two_seconds(large, flags):
     assert not too_slow(2.0, lambda: of_process("-m", "mssbench", "show", large, *flags))
 
 
+@pytest.mark.timing
 def test_the_time_of_show_does_not_grow_faster_than_the_table(large):
     from mssbench import pivot, table
 
@@ -292,16 +302,20 @@ QUICK_COMMANDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", QUICK_COMMANDS)
-def test_what_measures_nothing_imports_no_torch(small, name):
-    arguments = [str(small) if a == "RUN" else a for a in QUICK_COMMANDS[name]]
+def test_what_measures_nothing_imports_no_torch(small):
+    """One process runs the commands in turn, and tells after which of them a package is there."""
+    commands = {
+        name: [str(small) if word == "RUN" else word for word in words]
+        for name, words in QUICK_COMMANDS.items()
+    }
     code = (
         "import sys; from mssbench import cli\n"
-        f"sys.argv = ['mssbench', *{arguments!r}]\n"
-        "try: cli.main()\n"
-        "except SystemExit as stop: assert not stop.code, stop.code\n"
-        "heavy = {'torch', 'cupy', 'jax', 'scipy', 'sklearn', 'skimage'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        f"for name, words in {commands!r}.items():\n"
+        "    sys.argv = ['mssbench', *words]\n"
+        "    try: cli.main()\n"
+        "    except SystemExit as stop: assert not stop.code, (name, stop.code)\n"
+        "    heavy = {'torch', 'cupy', 'jax', 'scipy', 'sklearn', 'skimage'} & set(sys.modules)\n"
+        "    assert not heavy, (name, heavy)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -429,7 +443,8 @@ def screen(text, columns):
 
 @pytest.mark.parametrize("columns", [60, 100])
 def test_progress_lives_on_a_terminal_and_leaves_no_trace(tmp_path, tiny, columns):
-    arguments = ["run", tiny, "--out", tmp_path / "run", "--effort", "smoke"]
+    python = stand_in(tmp_path, seconds=0.5)  # so long that the bar is drawn
+    arguments = ["run", tiny, "--out", tmp_path / "run", "--effort", "smoke", "--python", python]
     code, text = terminal(*arguments, columns=columns)
     assert code == 0, text
     assert "\x1b[?25l" in text

@@ -141,14 +141,22 @@ KERNELS: dict[str, tuple[str, int, Call]] = {
 
 @pytest.mark.parametrize(
     ("name", "operands"),
-    [(name, o) for name in KERNELS for o in (None, "tf32x3") if name != "loewner" or o is None],
+    [
+        *((name, None) for name in KERNELS),
+        ("iterate", "tf32x3"),
+        *(
+            pytest.param(name, "tf32x3", marks=pytest.mark.slow)
+            for name in ("iterate-one", "iterate-9", "lyapunov", "inverse")
+        ),
+    ],
 )
 def test_a_kernel_takes_the_products_that_it_announces(
-    gpu: Emulation, name: str, operands: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    gpu: Emulation, name: str, operands: Any, monkeypatch: pytest.MonkeyPatch, built: Path
 ) -> None:
     """A triangle of E x E tiles has E more than half of them: two sizes tell what half is exact."""
     family, buffers, call = KERNELS[name]
-    gpu.folder = tmp_path
+    gpu.folder = built / "counting"  # the same kernels, with a counter in each
+    gpu.folder.mkdir(exist_ok=True)
     tile, sizes = (32, (32, 64)) if operands else (4, (16, 32))
     coarse, fine = (
         next(v for v in VARIANTS if (v.family, v.dtype, v.size, v.tile, v.buffers, v.operands)

@@ -424,19 +424,21 @@ def test_a_worker_killed_while_it_starts_gets_a_second_try(
     assert (tmp_path / "died").exists()
 
 
-def test_fifty_respawns_leak_no_descriptor(
-    setup: Setup, hasty: None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("respawns", "few"), [(15, 5), pytest.param(50, 15, marks=pytest.mark.slow)]
+)
+def test_respawns_leak_no_descriptor(
+    setup: Setup, hasty: None, monkeypatch: pytest.MonkeyPatch, respawns: int, few: int
 ) -> None:
     wish(monkeypatch, do={"svd": "exit"})
     counts, threads = [], []
-    for event in local.run(cells(*["svd"] * 50), setup):
+    for event in local.run(cells(*["svd"] * respawns), setup):
         if isinstance(event, Finished):
             counts.append(len(os.listdir("/proc/self/fd")))  # noqa: PTH208
             threads.append(threading.active_count())
-    assert len(counts) == 50
+    assert len(counts) == respawns
     # the next worker may be on its way while we count: the least of several is without it
-    # and a compiler that is started beside the tests has two or three of ours, now and then
-    assert min(counts[-15:]) <= min(counts[:15]) + 5
+    assert min(counts[-few:]) <= min(counts[:few]) + 5
     assert max(threads) == threads[0]
 
 
@@ -554,7 +556,12 @@ def test_a_stop_inside_a_cell_records_nothing_of_it(
     setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wish(monkeypatch, do={"svd": "hang"}, log=tmp_path / "log")
-    stopped = lambda: (tmp_path / "log").exists() and "end" in (tmp_path / "log").read_text()  # noqa: E731
+    log = tmp_path / "log"
+
+    def stopped() -> bool:
+        """In the second cell: the answer of the first has been read by then."""
+        return log.exists() and log.read_text().count("begin") > 1
+
     found = list(local.run(cells("eigh", "svd", "taylor"), setup, stopped))
     assert [e.cell.forward for e in found if isinstance(e, Finished)] == ["eigh"]
 

@@ -73,7 +73,15 @@ def only(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planner, "_planned", PLANNED)  # nothing is kept
 
 
-@pytest.mark.parametrize("variant", ITERATE, ids=lambda v: v.name)
+def by_size(variants: list[Variant], quick: int = SMALL) -> list[Any]:
+    """Parameters for all variants; those of larger matrices are marked slow."""
+    return [
+        pytest.param(v, id=v.name, marks=[] if v.size <= quick else pytest.mark.slow)
+        for v in variants
+    ]
+
+
+@pytest.mark.parametrize("variant", by_size(ITERATE))
 def test_both_roots_are_right(
     gpu: Emulation, variant: Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,7 +182,15 @@ def test_every_barrier_of_the_source_is_tried() -> None:
     } == everywhere
 
 
-@pytest.mark.parametrize("family", BARRIERS)
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param("iterate", marks=pytest.mark.slow),  # compilers take long to instrument it
+        pytest.param("lyapunov", marks=pytest.mark.slow),
+        "jacobi",
+        "loewner",
+    ],
+)
 def test_nothing_that_c_leaves_undefined(gpu: Emulation, family: str, capfd: Any) -> None:
     """Misaligned vectors above all, which are an abort on a GPU and nothing on a CPU."""
     gpu.flags = ("-fsanitize=undefined",)

@@ -15,13 +15,13 @@ from mssbench.kernels.variants import VARIANTS
 
 
 @pytest.fixture
-def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Emulation:
+def gpu(built: Path, monkeypatch: pytest.MonkeyPatch) -> Emulation:
     """Host arrays in the place of CuPy's; torch is as it is, on a CPU."""
     runtime = SimpleNamespace(deviceSynchronize=lambda: None)
     cupy = SimpleNamespace(
         asarray=np.asarray, zeros=np.zeros, cuda=SimpleNamespace(runtime=runtime)
     )
-    real, emulation = examine.importlib.import_module, Emulation(tmp_path)
+    real, emulation = examine.importlib.import_module, Emulation(built)
     monkeypatch.setattr(
         examine.importlib, "import_module", lambda name: cupy if name == "cupy" else real(name)
     )

@@ -1,7 +1,5 @@
 """The kernels as torch operators, with the emulation in place of a GPU."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from emulated import Emulation
@@ -16,16 +14,8 @@ FACTORS = schedule(0.1, 5, 3, (5, 5)).factors
 
 
 @pytest.fixture(autouse=True)
-def gpu(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Emulation:
-    emulation = Emulation(_folder(tmp_path_factory))
-    monkeypatch.setattr(fused, "driver_of", lambda _: emulation)
-    return emulation
-
-
-def _folder(factory: pytest.TempPathFactory) -> Path:
-    folder = factory.getbasetemp() / "operators"
-    folder.mkdir(exist_ok=True)
-    return folder
+def running(gpu: Emulation) -> None:
+    """Every test here has the emulation, also where it does not look at it."""
 
 
 def spd(b: int, n: int) -> torch.Tensor:

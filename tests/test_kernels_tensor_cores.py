@@ -10,6 +10,7 @@ from test_kernels import (
     BARRIERS,
     BOTH,
     LIMIT,
+    by_size,
     error,
     everything,
     missed,
@@ -37,7 +38,7 @@ HALF = 40  # rows: two tiles an edge, so that a warp needs what others write
 
 def given(family: str) -> Any:
     return pytest.mark.parametrize(
-        "variant", [v for v in WARPS if v.family == family], ids=lambda v: v.name
+        "variant", by_size([v for v in WARPS if v.family == family], quick=32)
     )
 
 
@@ -140,12 +141,14 @@ def test_no_order_of_the_threads_changes_a_bit(gpu: Emulation, family: str, oper
 @pytest.mark.parametrize(
     ("family", "name"), [(f, name) for f in ("iterate", "lyapunov") for name in BARRIERS[f]]
 )
+@pytest.mark.slow
 def test_no_barrier_is_one_too_many(gpu: Emulation, family: str, name: str) -> None:
     a = spd(1, HALF, 1e3, "float32")
     assert missed(gpu, name, lambda: everything(family, a, "tf32x3"))
 
 
 @pytest.mark.parametrize("family", ["iterate", "lyapunov"])
+@pytest.mark.slow
 def test_nothing_that_c_leaves_undefined(gpu: Emulation, family: str, capfd: Any) -> None:
     gpu.flags = ("-fsanitize=undefined",)
     for operands in UNIT:

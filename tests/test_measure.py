@@ -269,6 +269,7 @@ def test_the_timeout_starts_when_the_method_does() -> None:
     assert announced == ["now"]
 
 
+@pytest.mark.timing
 def test_a_product_of_the_same_shape_is_the_unit_of_work(register: Any) -> None:
     """One batched product costs about one gemm: the anchor is what it says."""
 

@@ -74,6 +74,7 @@ def test_one_file_is_enough(project: Path) -> None:
     check(project)
 
 
+@pytest.mark.slow
 def test_an_installed_package_needs_no_flag(installed: Path, tmp_path_factory) -> None:
     folder = tmp_path_factory.mktemp("elsewhere")  # where no file of the method lies
     (folder / "mine.toml").write_text(SUITE)

@@ -38,6 +38,7 @@ def require_whole(found):
 # the probes themselves
 
 
+@pytest.mark.timing
 def test_this_machine_is_probed_to_the_end_in_finite_numbers_and_left_as_it_was():
     before = torch.get_num_threads(), probes.threads()
     start = time.perf_counter()
@@ -56,6 +57,7 @@ def test_this_machine_is_probed_to_the_end_in_finite_numbers_and_left_as_it_was(
 
 
 @pytest.mark.parametrize(("library", "device"), SOLVERS)
+@pytest.mark.timing
 def test_a_solver_has_a_time_for_each_size(library, device):
     try:
         environment.check_library(library, device)

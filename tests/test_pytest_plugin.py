@@ -1,6 +1,7 @@
 """`pytest --mssbench`, run as a user of another project runs it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,9 @@ def test_absent(mssbench):
 
 def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    # in a worker of pytest-xdist, as this process may be one, benchmarks are disabled
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture
@@ -73,6 +76,7 @@ def test_cells_become_benchmarks_and_their_json_a_run(
     assert (run_code, "root_error" in out) == (0, True)
 
 
+@pytest.mark.slow
 def test_saved_benchmarks_are_compared_by_pytest_benchmark(tmp_path: Path, suite: Path) -> None:
     only = (
         "--mssbench-only",
@@ -120,8 +124,10 @@ def test_tests_of_the_project_are_left_out_unless_named(tmp_path: Path, suite: P
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [(("--mssbench", "smok"), "Did you mean 'smoke'?"),
-     (("--mssbench", "smoke", "--mssbench-only", "siz > 3"), "Did you mean 'size'?"),
-     (("--mssbench", "smoke", "--mssbench-set", "precision=float23"), "Did you mean 'float32'?"),
+     pytest.param(("--mssbench", "smoke", "--mssbench-only", "siz > 3"), "Did you mean 'size'?",
+                  marks=pytest.mark.slow),
+     pytest.param(("--mssbench", "smoke", "--mssbench-set", "precision=float23"),
+                  "Did you mean 'float32'?", marks=pytest.mark.slow),
      (("--mssbench", "smoke", "-p", "no:benchmark"), "needs pytest-benchmark")],
 )  # fmt: skip
 def test_bad_input_is_a_usage_error_that_names_the_nearest(

@@ -72,7 +72,9 @@ def loewner_matrix(w, function, k):
 
 
 @functions
-@pytest.mark.parametrize(("method", "k"), K.items(), ids=lambda x: str(x)[:40])
+@pytest.mark.parametrize(
+    ("method", "k"), K.items(), ids=lambda x: "k" if callable(x) else str(x)[:40]
+)
 def test_the_gradient_is_the_absolute_k_times_the_gap_of_the_roots(method, k, function):
     name, given = method
     w, v = np.array([4, 1, 1 / 4, 1 / 100]), rotation(4, seed=3)

@@ -89,16 +89,21 @@ def in_process(*arguments: object) -> int:
 # Killed.
 
 
-def test_ten_kills_in_a_row_lose_nothing(
-    tmp_path: Path, out: Path, locks: Path, python: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("kills", "seeds"), [(2, 40), pytest.param(10, 150, marks=pytest.mark.slow)]
+)
+def test_kills_in_a_row_lose_nothing(
+    tmp_path: Path, out: Path, locks: Path, python: str, monkeypatch: pytest.MonkeyPatch,
+    kills: int, seeds: int,
+) -> None:  # fmt: skip
     wish(monkeypatch, seconds=0.004)
-    suite = write_suite(tmp_path, KINDS, seeds=150)
+    suite = write_suite(tmp_path, KINDS, seeds=seeds)
+    cells = 9 * seeds
     seed = time.time_ns()
     moment = random.Random(seed)
     print(f"seed {seed}")
     before: dict[tuple[str, ...], tuple[str, str]] = {}
-    for _ in range(10):
+    for _ in range(kills):
         with started(suite, "--out", out, "--python", python) as process:
             enough = len(before) + 2
             assert until(lambda: len(measured(out)) >= enough or process.poll() is not None)  # noqa: B023
@@ -109,18 +114,19 @@ def test_ten_kills_in_a_row_lose_nothing(
         assert before.items() <= after.items(), "a row that was there is lost or measured again"
         assert len(after) > len(before)
         before = after
-    assert len(before) < 1350, "the suite is too short to be killed ten times"
+    assert len(before) < cells, "the suite is too short to be killed so often"
     done = finished(suite, "--out", out, "--python", python)
     assert done.returncode == 0, done.stderr
     assert before.items() <= times(out).items()
 
     run(load(suite), tmp_path / "calm", python=python)
     assert climate(table(out)) == climate(table(tmp_path / "calm"))
-    assert len({key(r) for r in table(out)}) == len(table(out)) == 1350
+    assert len({key(r) for r in table(out)}) == len(table(out)) == cells
     assert sample_counts(out) == due_samples(table(out))
     assert sorted(p.name for p in out.iterdir()) == [ENVIRONMENT, SAMPLES, SUITE, TABLE]
 
 
+@pytest.mark.slow
 def test_real_cells_survive_two_kills(tmp_path: Path, out: Path, locks: Path) -> None:
     methods = (
         "forward = ['torch/eigh', 'numpy/eigh']\nbackward = ['none', 'loewner']",
@@ -185,7 +191,9 @@ def killed_after(suite: object, out: Path, python: str, cells: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
+@pytest.mark.parametrize(
+    "twice", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["once", "twice"]
+)
 def test_a_signal_saves_what_was_measured_and_names_the_rest(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch,
     number: signal.Signals, twice: bool,
@@ -480,13 +488,15 @@ def test_only_can_be_widened_and_narrowed(tmp_path: Path, out: Path, python: str
 def test_a_second_run_on_a_folder_is_refused_by_name(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wish(monkeypatch, seconds=1.0)
+    gate = tmp_path / "gate"
+    wish(monkeypatch, gate=gate)  # the first run lasts until the second one has been refused
     suite = write_suite(tmp_path, KINDS)
     with started(suite, "--out", out, "--python", python) as first:
         assert until(lambda: measured(out))
         second = finished(suite, "--out", out, "--python", python)
         assert second.returncode == 2
         assert f"is being written by another run, process {first.pid} (" in second.stderr
+        gate.touch()
         assert first.wait(120) == 0
     assert [r["status"] for r in table(out)] == ["ok"] * 9
 

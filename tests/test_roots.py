@@ -54,7 +54,19 @@ def parameters(call):
 # ------------------------------------------------------------------------------------- gradients
 
 
-@pytest.mark.parametrize("call", [c for c in CALLS if c.exact], ids=str)
+def every_method_once(calls):
+    """Parameters for all calls: marked slow but for those that bring a method not seen before."""
+    seen, found = set(), []
+    for call in calls:
+        methods_of_call = {("forward", call.forward, call.function),
+                           ("backward", call.backward, call.function)}  # fmt: skip
+        marks = [pytest.mark.slow] if methods_of_call <= seen else []
+        seen |= methods_of_call
+        found.append(pytest.param(call, id=str(call), marks=marks))
+    return found
+
+
+@pytest.mark.parametrize("call", every_method_once([c for c in CALLS if c.exact]))
 def test_gradcheck_of_every_converged_pair(call):
     a = torch_matrices(n=3)
     root, given = ROOTS[call.function], parameters(call)

@@ -74,6 +74,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("factor", "outcome"), [(1.0, Outcome.PASSED), (1.1, Outcome.FAILED), (0.9, Outcome.FAILED)]
 )
+@pytest.mark.timing
 def test_a_clock_that_is_off_by_a_tenth_has_failed(
     short: None, monkeypatch: pytest.MonkeyPatch, factor: float, outcome: Outcome
 ) -> None:
@@ -84,6 +85,7 @@ def test_a_clock_that_is_off_by_a_tenth_has_failed(
     assert all(c.measured == pytest.approx(factor - 1, abs=0.03) for c in found)
 
 
+@pytest.mark.timing
 def test_an_oracle_divides_by_the_calls_of_a_sample(
     short: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,6 +365,8 @@ def test_an_unknown_or_missing_device_is_misuse(capsys: pytest.CaptureFixture[st
         assert err.startswith("mssbench: --device cuda: ")
 
 
+@pytest.mark.timing
+@pytest.mark.slow
 def test_here_and_now_the_harness_is_not_wrong(
     short: None, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Any
 ) -> None:

@@ -35,6 +35,7 @@ def spent_by(cells: list[Cell]) -> list[dict[str, float]]:
     return [s["spent"] for s in said if s["event"] == "done"]
 
 
+@pytest.mark.timing
 def test_own_cost_of_a_cell_is_at_most_5_ms() -> None:
     """The median of every third cell of the smoke suite, after every method has been used once.
 
@@ -58,10 +59,12 @@ def test_own_cost_is_all_that_is_not_accounted_for() -> None:
         assert s["own"] > 0
 
 
+@pytest.mark.timing
 def test_help_takes_less_than_04_s() -> None:
     assert not too_slow(0.4, lambda: of_process("-m", "mssbench", "--help"))
 
 
+@pytest.mark.timing
 def test_ten_thousand_cells_expand_in_half_a_second() -> None:
     overrides = ["size=4:128:+4", "seed=0:32:+1"]  # 32 sizes, 33 seeds
 
@@ -73,6 +76,7 @@ def test_ten_thousand_cells_expand_in_half_a_second() -> None:
     assert not too_slow(50e-6 * count, lambda: of_call(expand))
 
 
+@pytest.mark.timing
 def test_a_dry_run_of_ten_thousand_cells_takes_two_seconds() -> None:
     seeds = "seed=0:104:+1"
     command = ["run", "quick", "--dry-run", "--json", "--device", "cpu", "--set", seeds]
@@ -80,6 +84,7 @@ def test_a_dry_run_of_ten_thousand_cells_takes_two_seconds() -> None:
     assert not too_slow(2.0, lambda: of_process("-m", "mssbench", *command))
 
 
+@pytest.mark.timing
 def test_the_clock_itself_costs_less_than_two_microseconds_a_block() -> None:
     """The shortest block; and what a block takes with all that is around its window."""
     clock = HostClock()

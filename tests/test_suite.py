@@ -200,8 +200,18 @@ OVERRIDES = [
 ]
 
 
-@pytest.mark.parametrize("overrides", OVERRIDES, ids=str)
-@pytest.mark.parametrize("name", suite.shipped())
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        # with overrides two suites stand for all
+        pytest.param(
+            name, overrides, id=f"{name}-{overrides}",
+            marks=pytest.mark.slow if overrides and name not in ("quick", "smoke") else [],
+        )
+        for name in suite.shipped()
+        for overrides in OVERRIDES
+    ],
+)  # fmt: skip
 def test_dump_and_load_give_the_same_cells(tmp_path, name, overrides):
     options = {"auto": "cpu", "device": "cpu"}
     first = suite.load(suite.find(name), **options, overrides=overrides, effort="smoke")
