@@ -71,7 +71,7 @@ def _first_line(error: Exception) -> str:
 def facts() -> str:
     """What another machine would differ in."""
     torch = importlib.import_module("torch")
-    environment = importlib.import_module("mssbench.environment")
+    environment = importlib.import_module("mssbench.machine.facts")
     found = environment.describe()
     names = ", ".join(f"{gpu['name']} ({gpu['multiprocessors']} SMs)" for gpu in found["gpus"])
     versions = {name: found["versions"][name] or "none" for name in ("torch", "cupy", "triton")}

@@ -22,13 +22,15 @@ from typing import NamedTuple
 
 import torch
 
-from mssbench import anchors
-from mssbench.clock import CudaClock, HostClock
 from mssbench.errors import NotInstalled, Unsupported
-from mssbench.kernels import effort, examine, fused, planner
-from mssbench.kernels.variants import VARIANTS, Variant
-from mssbench.registry import Root
-from mssbench.schedules import taylor
+from mssbench.measure.instruments import ceilings
+from mssbench.measure.instruments.clocks import CudaClock, HostClock
+from mssbench.methods.kernels import driver, examine, fused, planner
+from mssbench.methods.kernels import effort as effort_
+from mssbench.methods.kernels import variants as variants_
+from mssbench.methods.kernels.variants import VARIANTS, Variant
+from mssbench.methods.method import Root
+from mssbench.methods.minimax import taylor
 
 BATCHES = (128, 1024, 8192)  # fewer than the device holds at once, about as many, and many more
 CALLS = 4  # launches between two events, which resolve half a microsecond
@@ -56,9 +58,9 @@ class _Ear:
     """Remembers the work of the last launch."""
 
     def __init__(self) -> None:
-        self.last: effort.Effort | None = None
+        self.last: effort_.Effort | None = None
 
-    def launched(self, effort: effort.Effort) -> None:
+    def launched(self, effort: effort_.Effort) -> None:
         self.last = effort
 
 
@@ -66,7 +68,7 @@ def race(
     variants: Sequence[Variant], batches: Sequence[int], device: str = "cuda"
 ) -> Iterator[Row]:
     """The rows of these kernels, one after another. Nothing that a kernel raises ends the race."""
-    ceiling = anchors.measure(device).get("float32")
+    ceiling = ceilings.measure(device).get("float32")
     for variant in variants:
         for batch in batches:
             yield _row(variant, batch, device, ceiling)
@@ -78,7 +80,7 @@ def _row(variant: Variant, batch: int, device: str, ceiling: float | None) -> Ro
         call = _call(variant, batch, device)
         row = row._replace(planned=_planned(variant, batch, device))
         with _only(variant), _listening() as ear:
-            seconds = anchors.fastest(_clock(device), call, CALLS)
+            seconds = ceilings.fastest(_clock(device), call, CALLS)
     except (NotInstalled, Unsupported) as refused:
         return row._replace(reason=str(refused))
     except Exception as error:  # one that fails must not hide the others
@@ -115,7 +117,7 @@ def _call(variant: Variant, batch: int, device: str) -> Callable[[], object]:
 
 def _planned(variant: Variant, batch: int, device: str) -> bool:
     """Whether the planner, left to itself, would launch this kernel for the same call."""
-    limits = fused.driver_of(torch.empty(1, 1, 1, device=device)).limits
+    limits = driver.driver_of(torch.empty(1, 1, 1, device=device)).limits
     terms = {"iterate": 2, "lyapunov": 3}.get(variant.family, 0)  # of the steps above
     with suppress(Unsupported):
         launch = planner.plan(
@@ -129,24 +131,24 @@ def _planned(variant: Variant, batch: int, device: str) -> bool:
 @contextmanager
 def _only(variant: Variant) -> Iterator[None]:
     """The planner knows no other kernel inside the block."""
-    before = planner.VARIANTS
-    planner.VARIANTS = (variant,)
+    before = variants_.VARIANTS
+    variants_.VARIANTS = (variant,)
     planner._planned.cache_clear()
     try:
         yield
     finally:
-        planner.VARIANTS = before
+        variants_.VARIANTS = before
         planner._planned.cache_clear()
 
 
 @contextmanager
 def _listening() -> Iterator[_Ear]:
     ear = _Ear()
-    effort.listeners.append(ear)
+    effort_.listeners.append(ear)
     try:
         yield ear
     finally:
-        effort.listeners.remove(ear)
+        effort_.listeners.remove(ear)
 
 
 def _clock(device: str) -> CudaClock | HostClock:

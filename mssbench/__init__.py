@@ -3,18 +3,38 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mssbench.roots import isqrtm as isqrtm
-    from mssbench.roots import sqrtm as sqrtm
-    from mssbench.table import load as load
+    from mssbench.methods.method import Root as Root
+    from mssbench.methods.norms import normalized as normalized
+    from mssbench.methods.registry import register_backward as register_backward
+    from mssbench.methods.registry import register_forward as register_forward
+    from mssbench.methods.sqrtm import isqrtm as isqrtm
+    from mssbench.methods.sqrtm import sqrtm as sqrtm
+    from mssbench.problems.registry import register_modifier as register_modifier
+    from mssbench.problems.registry import register_problem as register_problem
+    from mssbench.results.table import load as load
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "isqrtm", "load", "sqrtm"]
 
-_PUBLIC = {"sqrtm": "roots", "isqrtm": "roots", "load": "table"}
+# The module in which each public name is defined.
+_PUBLIC = {
+    "Root": "methods.method",
+    "isqrtm": "methods.sqrtm",
+    "load": "results.table",
+    "normalized": "methods.norms",
+    "register_backward": "methods.registry",
+    "register_forward": "methods.registry",
+    "register_modifier": "problems.registry",
+    "register_problem": "problems.registry",
+    "sqrtm": "methods.sqrtm",
+}
+__all__ = [
+    "__version__",
+    *_PUBLIC,
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Public names load their module only when used: reading a table must not import torch."""
+    """Load the module of a public name when it is first used: reading a table needs no torch."""
     if name not in _PUBLIC:
         raise AttributeError(f"module 'mssbench' has no attribute {name!r}")
     import importlib

@@ -1,5 +1,5 @@
 """`python -m mssbench`."""
 
-from mssbench.cli import main
+from mssbench.cli.main import main
 
 main()

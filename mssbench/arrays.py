@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 import numpy as np
 
 Array: TypeAlias = Any  # numpy.ndarray | cupy.ndarray | torch.Tensor
-
 LIBRARIES = ("torch", "numpy", "cupy")
 DEVICES = {"torch": ("cpu", "cuda"), "numpy": ("cpu",), "cupy": ("cuda",)}
 # A precision is storage and product rule together; tf32 stores float32.

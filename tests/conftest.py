@@ -76,7 +76,7 @@ def gpu(built: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Kernels run on the CPU, thread by thread."""
     from emulated import Emulation
 
-    from mssbench.kernels import fused
+    from mssbench.methods.kernels import fused
 
     emulation = Emulation(built)
     monkeypatch.setattr(fused, "driver_of", lambda _: emulation)
@@ -86,16 +86,16 @@ def gpu(built: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def register() -> Iterator[Any]:
     """Register methods for one test: decorators by kind."""
-    from mssbench import methods, registry, roots
+    from mssbench.methods import pair, registry
 
-    methods.load()
+    registry.load()
     before = {kind: dict(table) for kind, table in registry.TABLES.items()}
-    roots.forget()
+    pair.forget()
     yield {"forward": registry.register_forward, "backward": registry.register_backward}
     for kind, table in registry.TABLES.items():
         table.clear()
         table.update(before[kind])
-    roots.forget()
+    pair.forget()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mssbench.kernels.planner import LIMITS, Launch, Limits
-from mssbench.kernels.source import source
-from mssbench.kernels.variants import Variant
+from mssbench.methods.kernels.planner import LIMITS, Launch, Limits
+from mssbench.methods.kernels.source import source
+from mssbench.methods.kernels.variants import Variant
 
 HERE = Path(__file__).parent / "emulation"
 # Of each family: the parameters of its kernels, and how an entry passes them on.

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from matrices import error, exact_root, with_spectrum
 
-from mssbench.forward.fused_triton import fused_triton
-from mssbench.kernels import triton_roots
-from mssbench.schedules import plan, taylor
+from mssbench.methods.forward.fused_triton import fused_triton
+from mssbench.methods.kernels import triton_roots
+from mssbench.methods.minimax import plan, taylor
 
 BOTH = frozenset(("sqrt", "isqrt"))
 

@@ -9,8 +9,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mssbench import arrays, methods, registry, roots
+from mssbench import arrays
 from mssbench.errors import Unsupported
+from mssbench.methods import method as method_
+from mssbench.methods import pair as roots
+from mssbench.methods import registry
 
 UNIT = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}
 
@@ -63,7 +66,7 @@ BACKENDS = [
 TORCH64 = Backend("torch", "cpu", "float64")
 
 
-methods.load()
+registry.load()
 # Methods of one device, which say so when called on another.
 ONLY_ON = {m.name: m.devices[0] for t in registry.TABLES.values() for m in t.values() if m.devices}
 
@@ -94,7 +97,7 @@ class Call(NamedTuple):
 
     @property
     def methods(self):
-        return methods.lookup("forward", self.forward), methods.lookup("backward", self.backward)
+        return registry.lookup("forward", self.forward), registry.lookup("backward", self.backward)
 
     def runs_on(self, backend):
         """Whether both methods declare the backend."""
@@ -150,12 +153,12 @@ def _is_computed(call):
 
 
 def _calls():
-    methods.load()
+    registry.load()
     everything = [
         Call(forward, backward, function)
-        for forward in methods.known("forward")
-        for backward in methods.known("backward")
-        for function in registry.FUNCTIONS
+        for forward in registry.known("forward")
+        for backward in registry.known("backward")
+        for function in method_.FUNCTIONS
     ]
     return [c for c in everything if _is_computed(c)], [
         c for c in everything if not _is_computed(c)
@@ -187,9 +190,9 @@ def on_backends(precisions=tuple(UNIT), libraries=arrays.LIBRARIES, *, exact=Fal
     return pytest.mark.parametrize(("call", "backend"), runs)
 
 
-FORWARDS = list(methods.known("forward").values())
+FORWARDS = list(registry.known("forward").values())
 ON_CPU = [m for m in FORWARDS if ONLY_ON.get(m.name) != "cuda" and m.name not in ABSENT]
-BACKWARDS = list(methods.known("backward").values())
+BACKWARDS = list(registry.known("backward").values())
 BACKWARDS_ON_CPU = [m for m in BACKWARDS if ONLY_ON.get(m.name) != "cuda"]
 METHODS = FORWARDS + BACKWARDS
 # Truncated series converge where the spectrum is narrow; elsewhere they have laws of their own.

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from mssbench.records import KEY
-from mssbench.rows import JOURNAL, SAMPLES, TABLE, Row, read_journal, read_rows
+from mssbench.records.measurement import Row
+from mssbench.records.schema import KEY
+from mssbench.results.rows import JOURNAL, SAMPLES, TABLE, read_journal, read_rows
 
 if TYPE_CHECKING:
-    from mssbench.suite import Suite
+    from mssbench.suite.suite import Suite
 
 # Differ between two measurements of the same cell; every other column must not.
 WEATHER = (
@@ -68,7 +69,7 @@ device = "cpu"
 
 
 def load(path: Path, *overrides: str) -> "Suite":
-    from mssbench import suite as suites  # which imports numpy: a stand-in has no need of it
+    from mssbench.suite import suite as suites  # which imports numpy: a stand-in has no need of it
 
     return suites.load(path, auto="cpu", overrides=overrides)
 
@@ -99,8 +100,9 @@ def wish(monkeypatch: Any, **wishes: Any) -> None:
 
 
 def act_as_worker() -> None:
-    from mssbench import environment, worker
-    from mssbench.sampling import Spent
+    from mssbench.engines import worker
+    from mssbench.machine import facts
+    from mssbench.measure.instruments.sampling import Spent
 
     wishes = json.loads(os.environ.get("STAND_IN", "{}"))
     begun: list[Any] = []
@@ -127,9 +129,9 @@ def act_as_worker() -> None:
             os._exit(3)
         return {"float32": wishes.get("ceiling", 1e9)}
 
-    bench = ModuleType("mssbench.bench")
+    bench = ModuleType("mssbench.measure.bench")
     bench.Settings = SimpleNamespace  # type: ignore[attr-defined]
-    anchors = ModuleType("mssbench.anchors")
+    anchors = ModuleType("mssbench.measure.instruments.ceilings")
     anchors.measure = ceilings  # type: ignore[attr-defined]
 
     served: list[Any] = []
@@ -139,7 +141,7 @@ def act_as_worker() -> None:
         cell: Any, _settings: Any, announce: Callable[[], None], *, verify: bool
     ) -> Iterator[Any]:
         """Samples around a millisecond, times `slower`, with noise of the process."""
-        from mssbench.records import Measurement, Status
+        from mssbench.records.measurement import Measurement, Status
 
         deed = wishes.get("do", {}).get(cell.forward, "ok")
         served.append(cell)
@@ -177,17 +179,17 @@ def act_as_worker() -> None:
         yield (Measurement(cell, "forward", "wall", "hot", Status.OK, "", shown), 1e-3,
                SimpleNamespace(sample=sample))  # fmt: skip
 
-    arm = ModuleType("mssbench.held")
+    arm = ModuleType("mssbench.measure.on_demand")
     arm.held = held  # type: ignore[attr-defined]
-    fake = ModuleType("mssbench.measure")
+    fake = ModuleType("mssbench.measure.measure")
     fake.measure = measure  # type: ignore[attr-defined]
     sys.modules |= {
-        "mssbench.bench": bench,
-        "mssbench.measure": fake,
-        "mssbench.anchors": anchors,
-        "mssbench.held": arm,
+        "mssbench.measure.bench": bench,
+        "mssbench.measure.measure": fake,
+        "mssbench.measure.instruments.ceilings": anchors,
+        "mssbench.measure.on_demand": arm,
     }
-    environment.describe = lambda: {
+    facts.describe = lambda: {
         "cpu": wishes.get("cpu", "a stand-in"), "versions": wishes.get("versions", {}),
         "blas": wishes.get("blas"),
     }  # fmt: skip
@@ -211,20 +213,23 @@ def _note(wishes: Mapping[str, Any], text: str) -> None:
 
 def _hash(cell: Any) -> str:
     """As a real worker has it: of both methods; empty where one of them is not installed."""
-    from mssbench import methods, provenance
     from mssbench.errors import NotInstalled
+    from mssbench.measure import code_hash
+    from mssbench.methods import registry
 
     pair = [("forward", cell.forward), ("backward", cell.backward)]
     try:
-        found = [methods.lookup(kind, name) for kind, name in pair if name != "none"]
+        found = [registry.lookup(kind, name) for kind, name in pair if name != "none"]
     except NotInstalled:
         return ""
-    return provenance.code_hash(*found)
+    return code_hash.code_hash(*found)
 
 
 def _rows(cell: Any, status: str, samples: int = 3) -> Any:
     """Errors that follow from the cell alone, and seconds that never come twice."""
-    from mssbench.records import Measurement, Status, Timing, phases, uniform
+    from mssbench.records.cell import phases
+    from mssbench.records.measurement import Measurement, Status, uniform
+    from mssbench.records.timing import Timing
 
     if status != "ok":
         return uniform(cell, Status(status), f"asked for: {status}")
@@ -268,7 +273,7 @@ def _read_input(cell: Any) -> Any:
 
 
 def _speak_oddly(cell: Any) -> Any:
-    from mssbench.records import Status, uniform
+    from mssbench.records.measurement import Status, uniform
 
     return uniform(cell, Status.CRASHED, 'no \udcff, "he said",\nand left')
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from mssbench import table
-from mssbench.folder import RunFolder
-from mssbench.records import Cell, Measurement, Status, Timing
+from mssbench.records.cell import Cell
+from mssbench.records.measurement import Measurement, Status
+from mssbench.records.timing import Timing
+from mssbench.results import table
+from mssbench.results.folder import RunFolder
 
 CELL = {
     "library": "torch", "forward": "eigh", "backward": "none", "function": "sqrt",
@@ -72,11 +74,11 @@ def mssbench(*arguments, columns=None, **environment):
 
 def called(capsys, *arguments) -> tuple[int, str, str]:
     """The same in this process, which is faster: exit code, stdout, stderr."""
-    from mssbench import cli
+    from mssbench.cli import main
 
     before, sys.argv = sys.argv, ["mssbench", *map(str, arguments)]
     try:
-        cli.main()
+        main.main()
     except SystemExit as stop:
         code = stop.code or 0
     finally:

@@ -21,17 +21,21 @@ import pytest
 from runs import in_time, load, relatives, stand_in, until, write_suite
 from tables import CELL, called
 
-from mssbench import ab, gates, rules
-from mssbench.ab import Plan
-from mssbench.commands import ab as command
-from mssbench.effects import BASE, NEW, NULL, effect, evidence_of
-from mssbench.engines import local
-from mssbench.engines.duel import Arm, Contest, Duel, Taken
-from mssbench.engines.process import Setup, Slot
-from mssbench.environment import THREAD_SETTINGS
+from mssbench.ab import run as ab
+from mssbench.ab import verdicts as verdicts_
+from mssbench.ab.duel import Arm, Contest, Duel, Taken
+from mssbench.ab.effects import BASE, NEW, NULL, effect, evidence_of
+from mssbench.ab.run import Plan
+from mssbench.cli import ab as ab_
+from mssbench.compare import rows
+from mssbench.compare.verdict import Outcome
+from mssbench.engines import slots
+from mssbench.engines.process import Setup
+from mssbench.engines.slots import Slot
 from mssbench.errors import GateError
-from mssbench.judgement import Outcome
-from mssbench.records import Cell
+from mssbench.machine.devices import THREAD_SETTINGS
+from mssbench.records.cell import Cell
+from mssbench.suite import thresholds
 
 MARK = "    x, root_c = normalized(a, norm)"
 TWO = "forward = ['numpy/eigh', 'numpy/svd']"
@@ -43,7 +47,7 @@ def suite(tmp_path: Path) -> Path:
     return write_suite(tmp_path, TWO, seeds=6)
 
 
-def found(suite: Path, base: str, new: str, **more: Any) -> ab.Result:
+def found(suite: Path, base: str, new: str, **more: Any) -> verdicts_.Result:
     cells = load(suite).cells
     settings = {"policy": {}, "max_error": 0.1}
     arms = [Setup(settings, python=python, timeout_seconds=60, isolated=True)
@@ -51,7 +55,7 @@ def found(suite: Path, base: str, new: str, **more: Any) -> ab.Result:
     return ab.run(Plan(ab.contests(cells, cells), *arms, "cpu", **more))
 
 
-def verdicts(result: ab.Result, forward: str | None = None) -> set[str]:
+def verdicts(result: verdicts_.Result, forward: str | None = None) -> set[str]:
     return {str(c.verdict) for c in result.changes
             if forward is None or c.pair.row["forward"] == forward}  # fmt: skip
 
@@ -116,9 +120,9 @@ def test_a_worse_answer_is_a_regression_however_fast(
 @pytest.mark.gate
 def test_a_time_may_grow_by_what_somebody_allows(tmp_path: Path, suite: Path) -> None:
     base, new = stand_in(tmp_path), stand_in(tmp_path, "slow", slower={"svd": 1.15})
-    limits = tuple(rules.of_words(["seconds:20%"]))
+    limits = tuple(thresholds.of_words(["seconds:20%"]))
     assert found(suite, base, new, rules=limits).outcome is Outcome.PASS
-    limits = tuple(rules.of_words(["seconds:20%", "numpy/svd:seconds:10%"]))
+    limits = tuple(thresholds.of_words(["seconds:20%", "numpy/svd:seconds:10%"]))
     result = found(suite, base, new, rules=limits)
     assert result.outcome is Outcome.REGRESSION
     assert verdicts(result, "svd") == {"slower"}
@@ -126,13 +130,13 @@ def test_a_time_may_grow_by_what_somebody_allows(tmp_path: Path, suite: Path) ->
 
 def test_limits_of_counts_and_errors_hold_in_ab_too(tmp_path: Path, suite: Path) -> None:
     base, new = stand_in(tmp_path), stand_in(tmp_path, "more", values={"products": 4.0})
-    limits = tuple(rules.of_words(["products:50%"]))
+    limits = tuple(thresholds.of_words(["products:50%"]))
     assert found(suite, base, new, rules=limits).outcome is Outcome.PASS
     for text, why in (("torch/x:products:3x", "limits nothing"), ("launches:3x", "limits nothing"),
                       ("first_call_seconds:3x", "compares `seconds` alone"),
                       ("seconds:1%", "no less than 3 %")):  # fmt: skip
         with pytest.raises(GateError, match=f"'{text}'.*{why}"):
-            found(suite, base, new, rules=tuple(rules.of_words([text])))
+            found(suite, base, new, rules=tuple(thresholds.of_words([text])))
 
 
 @pytest.mark.gate
@@ -140,7 +144,7 @@ def test_a_limit_of_another_time_loosens_nothing(tmp_path: Path, suite: Path) ->
     """As a suite may have one, which `check` heeds."""
     base, new = stand_in(tmp_path), stand_in(tmp_path, "slow", slower={"svd": 1.3})
     document = {"check": {"fail_on": ["first_call_seconds:10x"]}}
-    result = found(suite, base, new, rules=tuple(rules.of_suite(document)))
+    result = found(suite, base, new, rules=tuple(thresholds.of_suite(document)))
     assert verdicts(result, "svd") == {"slower"}
 
 
@@ -221,13 +225,15 @@ class FakeDuel:
                     "code_hash": "c0de",
                 }
                 row |= dict.fromkeys(
-                    (*gates.ERRORS, *gates.COUNTS, "fingerprint"))  # fmt: skip
+                    (*rows.ERRORS, *rows.COUNTS, "fingerprint"))  # fmt: skip
                 times = (seconds,) * 5 if seconds else ()
                 taken[arm] = Taken(row, times, times, 1 if seconds else 0)
             yield contest.key, taken
 
 
-def faked(monkeypatch: pytest.MonkeyPatch, script: Any, cells: int = 20, **more: Any) -> ab.Result:
+def faked(
+    monkeypatch: pytest.MonkeyPatch, script: Any, cells: int = 20, **more: Any
+) -> verdicts_.Result:
     monkeypatch.setattr(ab, "Duel", FakeDuel)
     monkeypatch.setattr(FakeDuel, "script", staticmethod(script))
     FakeDuel.asked.clear()
@@ -289,7 +295,7 @@ def test_where_too_many_rows_are_unstable_the_run_says_so(monkeypatch: pytest.Mo
 def test_base_told_from_itself_is_a_doubt_that_only_twice_as_much_survives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def run_with(slow: float) -> ab.Result:
+    def run_with(slow: float) -> verdicts_.Result:
         by_arm = {BASE: 1.0, NULL: 1.2, NEW: slow}
         return faked(monkeypatch, lambda _pair, _key, arm: 1e-3 * by_arm[arm])
 
@@ -369,8 +375,8 @@ def test_another_input_is_not_comparable(tmp_path: Path, suite: Path) -> None:
 
 @pytest.mark.parametrize("name", ["smoke", "quick", "standard"])
 def test_a_shipped_suite_has_cells_of_one_device_to_compare(name: str) -> None:
-    from mssbench import suite as suites
-    from mssbench.commands.ab import _comparable
+    from mssbench.ab.sides import _comparable
+    from mssbench.suite import suite as suites
 
     chosen, left_out = _comparable(suites.load(suites.find(name), auto="cpu"))
     cells = chosen.cells
@@ -447,7 +453,7 @@ def test_whom_it_waits_for_is_said_once(
     tmp_path: Path, suite: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python = stand_in(tmp_path)
-    held = local.lock_device(local.slot_of("cpu"), lambda: False)
+    held = slots.lock_device(slots.slot_of("cpu"), lambda: False)
     assert held is not None
     asked = []
     patience = threading.Timer(60, os.close, [held])  # rather than wait for ever
@@ -465,9 +471,9 @@ def test_whom_it_waits_for_is_said_once(
             if len(asked) == 3:
                 free()
 
-        return local.lock_device(slot, stopped, wait)
+        return slots.lock_device(slot, stopped, wait)
 
-    monkeypatch.setattr("mssbench.engines.duel.lock_device", lock)
+    monkeypatch.setattr("mssbench.ab.duel.lock_device", lock)
     patience.start()
     try:
         code, _, told = run(capsys, suite, python, python, "--only", "seed == 0")
@@ -592,7 +598,7 @@ def test_every_run_draws_its_own_order_and_says_which(
 def test_a_small_limit_of_a_suite_counts_as_the_least_that_is_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    limits = tuple(rules.of_suite({"check": {"fail_on": ["torch/*:seconds:1%"]}}))
+    limits = tuple(thresholds.of_suite({"check": {"fail_on": ["torch/*:seconds:1%"]}}))
 
     def script(pair: str, key: str, arm: str) -> float:
         more = 0.05 if pair.startswith("screen") else 0.02  # flagged by chance
@@ -672,7 +678,7 @@ def test_the_suite_may_set_limits_of_its_own(tmp_path: Path, suite: Path, capsys
 
 
 ALSO = """
-from mssbench.registry import Root, register_forward
+from mssbench.methods.registry import Root, register_forward
 
 @register_forward(cite="mine, 2026", products=lambda: 1.0, libraries=("numpy",), yields=("sqrt",))
 def {name}(a) -> Root:
@@ -717,7 +723,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Real workers take seconds to start: fewer pairs of them."""
-    monkeypatch.setattr(command, "Plan", partial(Plan, screen_pairs=1, confirm_pairs=2))
+    monkeypatch.setattr(ab_, "Plan", partial(Plan, screen_pairs=1, confirm_pairs=2))
 
 
 @pytest.mark.slow
@@ -777,7 +783,7 @@ def test_where_base_differs_from_itself_the_nearer_end_of_an_interval_must_lie_b
     Where base is itself, both are confirmed; and the far end of both intervals is well beyond.
     """
 
-    def result(null: float, *, mirrored: bool) -> ab.Result:
+    def result(null: float, *, mirrored: bool) -> verdicts_.Result:
         def script(pair: str, _key: str, arm: str) -> float:
             swing = most if int(pair.split()[-1]) % 2 else least
             ratio = {BASE: 1.0, NULL: null, NEW: swing}[arm]
@@ -866,7 +872,7 @@ def test_where_no_time_may_be_trusted_nothing_is_worth_a_look(
     wobble = {"screen 1": 1.0, "screen 2": 1.0005, "screen 3": 0.9995}
     swing = {"screen 1": 1.0, "screen 2": 1.4, "screen 3": 0.7}
 
-    def result(unstable: int) -> ab.Result:
+    def result(unstable: int) -> verdicts_.Result:
         def script(pair: str, key: str, arm: str) -> float:
             if arm == NEW and int(key) < unstable:
                 return 1e-3 * swing.get(pair, 1.0)

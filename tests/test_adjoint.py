@@ -26,11 +26,12 @@ from matrices import (
 )
 
 import mssbench
-from mssbench import methods, roots, schedules
-from mssbench.bounds import NORMS, upper_bound
 from mssbench.errors import InputError, Unsupported
-from mssbench.memory import saved_for_backward
-from mssbench.registry import FUNCTIONS, Root
+from mssbench.measure.instruments.memory import saved_for_backward
+from mssbench.methods import minimax, registry
+from mssbench.methods import pair as roots
+from mssbench.methods.method import FUNCTIONS, Root
+from mssbench.methods.norms import NORMS, upper_bound
 
 functions = pytest.mark.parametrize("function", FUNCTIONS)
 norms = pytest.mark.parametrize("norm", NORMS)
@@ -61,7 +62,7 @@ def gradients(function, a, g, **parameters):
 
 def solve(backward, y, z, function, g, **given):
     """A Lyapunov solver on exact roots, outside torch."""
-    return methods.lookup("backward", backward).call(Root(sqrt=y, isqrt=z), function, g, **given)
+    return registry.lookup("backward", backward).call(Root(sqrt=y, isqrt=z), function, g, **given)
 
 
 def any_cotangent(shape):
@@ -106,11 +107,11 @@ def test_the_adjoint_is_right_for_iterates_that_are_not_symmetric(function, norm
     a = with_spectrum(spectrum("condition_100", 5), batch=2)
     a += 0.1 * np.random.default_rng(6).standard_normal(a.shape)
     g, leaf = any_cotangent(a.shape), torch.tensor(a, requires_grad=True)
-    forward = methods.lookup("forward", "newton_schulz").call
+    forward = registry.lookup("forward", "newton_schulz").call
     given = {"iterations": iterations, "norm": norm}
     getattr(forward(leaf, frozenset([function]), **given), function).backward(torch.tensor(g))
     root = forward(a, frozenset([function, "iterates"]), **given)
-    s = methods.lookup("backward", "newton_schulz_adjoint").call(root, function, g)
+    s = registry.lookup("backward", "newton_schulz_adjoint").call(root, function, g)
     assert error(s, symmetric(leaf.grad.numpy())) < 1e-12
 
 
@@ -167,7 +168,7 @@ def test_the_adjoint_keeps_each_iterate_once(function, iterations):
 
 @functions
 def test_the_plain_root_keeps_no_iterates(function):
-    forward = methods.lookup("forward", "newton_schulz")
+    forward = registry.lookup("forward", "newton_schulz")
     assert forward.call(np.eye(3), frozenset([function])).iterates == ()
 
 
@@ -217,7 +218,7 @@ def test_the_adjoint_needs_the_iterates():
 def test_no_backward_waits_for_the_device(function, method):
     # A tensor without data has nothing to wait for: whoever asks for a number is refused.
     a, w = torch.empty(2, 6, 6, device="meta"), torch.empty(2, 6, device="meta")
-    forward = methods.lookup("forward", "newton_schulz")
+    forward = registry.lookup("forward", "newton_schulz")
     iterates = forward.call(a, frozenset(["iterates"])).iterates
     root = Root(sqrt=a, isqrt=a, eigen=(w, a), iterates=iterates)
     s = method.call(root, function, a, **generous(method))
@@ -259,8 +260,8 @@ def test_the_minimax_iteration_multiplies_by_the_mean_of_its_scalar_map(function
     c = upper_bound(y @ y, "min_ws_minc").item() ** 0.5
     lower, steps = 0.05, {3: 5, 5: 3, 9: 2}[degree]
     p = np.sqrt(w) / c
-    for factor in schedules.plan(degree, steps, lower, finish, error=0, floor=0).factors:
-        p = schedules.evaluate(factor, p)
+    for factor in minimax.plan(degree, steps, lower, finish, error=0, floor=0).factors:
+        p = minimax.evaluate(factor, p)
     assert abs(1 - p).max() > 1e-8  # not converged, or the law would say nothing
     factor = (p[:, None] + p[None, :]) / 2
     given = {"degree": degree, "iterations": steps, "lower": lower, "finish": finish}

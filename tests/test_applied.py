@@ -9,11 +9,11 @@ from matrices import cotangent as matrix
 from matrices import exact_root, spectrum, with_spectrum
 from test_measure import CELL, FAST, rows
 
-from mssbench import roots
-from mssbench.applied import Applied
-from mssbench.records import Status
-from mssbench.rotation import Rotation
-from mssbench.vectors import cotangent, vectors
+from mssbench.measure.inputs import Rotation
+from mssbench.methods import pair as roots
+from mssbench.methods.pair import Applied
+from mssbench.problems.vectors import cotangent, vectors
+from mssbench.records.measurement import Status
 
 A = torch.tensor(with_spectrum(spectrum("condition_100", 5), batch=3))
 G = torch.tensor(matrix((3, 5, 5)))

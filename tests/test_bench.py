@@ -8,17 +8,24 @@ from typing import Any, cast
 import pytest
 from matrices import spectrum, with_spectrum
 
-from mssbench import anchors, arrays, bench, methods, roots
-from mssbench.bench import Bench, First, Phase, Settings
-from mssbench.calls import Calls, calls
-from mssbench.clock import MOST_QUEUED, CaptureFailed
+from mssbench import arrays
 from mssbench.errors import Unsupported
-from mssbench.measure import measure
-from mssbench.records import Cell, Measurement, Status, Timing
-from mssbench.registry import Root
-from mssbench.rotation import Rotation
-from mssbench.sampling import Policy, Spent
-from mssbench.truth import truth_of
+from mssbench.measure import bench
+from mssbench.measure.bench import Bench, First, Phase, Settings
+from mssbench.measure.inputs import Rotation
+from mssbench.measure.instruments import ceilings, gemm
+from mssbench.measure.instruments.clocks import MOST_QUEUED, CaptureFailed
+from mssbench.measure.instruments.sampling import Spent
+from mssbench.measure.measure import measure
+from mssbench.measure.phases import Calls, calls
+from mssbench.measure.verification import truth_of
+from mssbench.methods import pair as roots
+from mssbench.methods import registry
+from mssbench.methods.method import Root
+from mssbench.records.cell import Cell
+from mssbench.records.measurement import Measurement, Status
+from mssbench.records.policy import Policy
+from mssbench.records.timing import Timing
 
 CELL = Cell(
     library="torch", forward="newton_schulz", backward="none", function="sqrt",
@@ -36,12 +43,12 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> tuple[Bench, Phase]:
     pair = roots.pair("sqrt", "newton_schulz", None)
     truth = truth_of("sqrt", "wishart(ratio=4)", 4, 8, 0, "float64")
     found = Bench(replace(CELL, device="cuda"), pair, Rotation(a, a, 0), truth, FAST, Spent())
-    monkeypatch.setattr(anchors, "l2_bytes", lambda: 2**20)
+    monkeypatch.setattr(ceilings, "l2_bytes", lambda: 2**20)
     monkeypatch.setattr(Bench, "_waits_for_device", lambda *_: False)
     monkeypatch.setattr(Bench, "_device_seconds", lambda *_: 1e-3)
     for name in ("CudaClock", "GraphClock"):
         monkeypatch.setattr(bench, name, lambda *_, **__: "a clock")
-    monkeypatch.setattr(anchors, "flush", lambda: None)
+    monkeypatch.setattr(ceilings, "flush", lambda: None)
     return found, Phase("forward", calls(pair, "torch", "forward"), First(1e-3, {}), {})
 
 
@@ -53,7 +60,7 @@ def test_every_clock_times_what_it_can(on_gpu: Any) -> None:
 
 def test_what_exceeds_the_cache_is_never_hot(on_gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     on, phase = on_gpu
-    monkeypatch.setattr(anchors, "l2_bytes", lambda: 1000)
+    monkeypatch.setattr(ceilings, "l2_bytes", lambda: 1000)
     with pytest.raises(Unsupported, match=r"2\.00 KiB, more than the device's cache of 1000 B"):
         on._timer(phase, "gpu", "hot")
     assert on._timer(phase, "gpu", "cold") == "a clock"
@@ -262,7 +269,7 @@ def test_the_first_call_of_a_step_has_the_compilation_of_both(
         if not compiled:
             compiled.append(a)
             now[0] += 60
-        return cast("Root", methods.lookup("forward", "eigh").call(a, wanted))
+        return cast("Root", registry.lookup("forward", "eigh").call(a, wanted))
 
     cell = replace(CELL, forward="compiling", backward="loewner", iterations=None, options="")
     backward, step = measure(cell, FAST).measurements
@@ -276,22 +283,22 @@ def test_a_machine_without_memory_for_ceilings_measures_cells_all_the_same(
     def exhausted(*_: object, **__: object) -> None:
         raise RuntimeError("can't allocate memory")
 
-    monkeypatch.setattr(anchors, "_best", {})
-    monkeypatch.setattr(anchors, "_anchors", {})
-    monkeypatch.setattr(anchors, "_measured", exhausted)
-    monkeypatch.setattr(anchors, "_product_seconds", exhausted)
-    assert anchors.measure("cpu") == {}
+    monkeypatch.setattr(ceilings, "_best", {})
+    monkeypatch.setattr(gemm, "_anchors", {})
+    monkeypatch.setattr(ceilings, "_measured", exhausted)
+    monkeypatch.setattr(gemm, "_product_seconds", exhausted)
+    assert ceilings.measure("cpu") == {}
     (row,) = (m.row() for m in measure(CELL, FAST).measurements)
     assert row["status"] == "ok"
     assert row["gemms"] is row["limit_seconds"] is None
 
 
 def test_ceilings_take_a_part_of_the_memory_that_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anchors, "_best", {})
-    whole = anchors.measure("cpu")
+    monkeypatch.setattr(ceilings, "_best", {})
+    whole = ceilings.measure("cpu")
     assert whole.keys() == {"float32", "bytes_per_second", "calls_per_second"}
-    monkeypatch.setattr(anchors, "_free", lambda _: 2**20)
-    small = anchors.measure("cpu")
+    monkeypatch.setattr(ceilings, "_free", lambda _: 2**20)
+    small = ceilings.measure("cpu")
     assert small.keys() == whole.keys()
     assert 0 < small["float32"] < 10 * whole["float32"]
 
@@ -324,7 +331,7 @@ def test_memory_that_a_first_call_may_be_given_again_is_poisoned_before_each_pha
         happened.append(f"poison {tuple(a.shape)} {arrays.dtype_name(a)}")
         poison(a)
 
-    right = methods.lookup("forward", "eigh").call
+    right = registry.lookup("forward", "eigh").call
 
     @register["forward"](cite="a test, 2026", products=lambda: 1.0, yields=("sqrt", "eigen"))
     def noting(a: Any, wanted: Any) -> Root:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from matrices import UNIT, rotation, symmetric, with_spectrum
 
 from mssbench import arrays
-from mssbench.bounds import NORMS, normalized, power_of_four, products, upper_bound
+from mssbench.methods.norms import NORMS, normalized, power_of_four, products, upper_bound
 
 norms = pytest.mark.parametrize("norm", NORMS)
 TIGHT = ("wolkowicz_styan", "minc", "min_ws_minc")

@@ -10,11 +10,13 @@ from math import inf
 import pytest
 from tables import IDENTITY, called, frame, row, write
 
-from mssbench import claims, statements, suite
-from mssbench.claims import Verdict
-from mssbench.records import Status, uniform
-from mssbench.statements import POINT
-from mssbench.truth import CHECKED
+from mssbench.analysis import claims
+from mssbench.analysis.claims import Verdict
+from mssbench.measure.verification import CHECKED
+from mssbench.records.measurement import Status, uniform
+from mssbench.suite import claims as statements
+from mssbench.suite import suite
+from mssbench.suite.claims import POINT
 
 HOLDS, FAILS, UNMEASURED = Verdict
 SVD, NS = {"forward": "svd"}, {"forward": "newton_schulz", "iterations": 5}

@@ -18,8 +18,8 @@ from runs import stand_in
 from tables import CONTROL, called, mssbench, row, write
 from test_pivot import EIGH, NS, SMALL, SVD
 
-from mssbench.commands import run
-from mssbench.console import plain
+from mssbench.cli import run as run_
+from mssbench.console.terminal import plain
 
 TINY = """\
 name = "tiny"
@@ -257,12 +257,13 @@ def test_a_table_of_100_000_rows_is_shown_in_two_seconds(large, flags):
 
 @pytest.mark.timing
 def test_the_time_of_show_does_not_grow_faster_than_the_table(large):
-    from mssbench import pivot, table
+    from mssbench.analysis import blocks
+    from mssbench.results import table
 
     frame = table.load(large)
 
     def spend(part):
-        return of_call(lambda: pivot.blocks(part, ("method",), ("size", "problem")))
+        return of_call(lambda: blocks.blocks(part, ("method",), ("size", "problem")))
 
     spend(frame.head(1000))
     small, whole = (min(spend(part).cpu for _ in range(3)) for part in (frame[::10], frame))
@@ -273,7 +274,7 @@ def test_a_mistake_of_ours_has_an_exit_code_that_means_nothing_else(monkeypatch,
     def broken(*_):
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("mssbench.commands.show.show", broken)
+    monkeypatch.setattr("mssbench.cli.show.show", broken)
     code, out, err = called(capsys, "show", small)
     assert (code, out) == (70, "")
     assert "ZeroDivisionError: ours" in err
@@ -494,7 +495,7 @@ def test_a_run_on_a_gpu_ends_with_its_two_headline_clocks(tmp_path):
             for i, how in enumerate(both) for clock, cache in ways]  # fmt: skip
     rows += [row(None, device="cuda", clock="graph", status="unsupported", reason="it waits", **how)
              for how in both]  # fmt: skip
-    text = plain(run.tables(write(tmp_path / "run", *rows)))
+    text = plain(run_.tables(write(tmp_path / "run", *rows)))
     assert text.count("forward · sqrt") == 2
     assert "wall clock" in text
     assert "gpu clock · cold cache" in text
@@ -509,4 +510,4 @@ def test_readme_shows_what_the_command_prints_of_the_run_that_is_kept(monkeypatc
     text = (root / "README.md").read_text()
     shown = text.split("mssbench run quick\n```", 1)[1].split("```\n", 1)[1].split("```", 1)[0]
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert plain(run.tables(root / "results" / "cpu-2core-quick")).strip() == shown.strip()
+    assert plain(run_.tables(root / "results" / "cpu-2core-quick")).strip() == shown.strip()

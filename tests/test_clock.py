@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from mssbench.clock import CudaClock, GraphClock, HostClock, waits_for_device
 from mssbench.errors import Unsupported
+from mssbench.measure.instruments.clocks import CudaClock, GraphClock, HostClock, waits_for_device
 
 
 def test_the_host_clock_measures_a_known_duration() -> None:

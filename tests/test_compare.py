@@ -5,13 +5,14 @@ import json
 import pytest
 from tables import IDENTITY, called, frame, row, write
 
-from mssbench.commands import baseline
-from mssbench.compare import Side, compare
+from mssbench.compare.check import check
+from mssbench.compare.describe import compare
+from mssbench.compare.tables import Side
+from mssbench.compare.verdict import Verdict
 from mssbench.errors import NotComparable
-from mssbench.folder import RunFolder
-from mssbench.gate import check
-from mssbench.judgement import Verdict
-from mssbench.rules import parse
+from mssbench.results import baselines
+from mssbench.results.folder import RunFolder
+from mssbench.suite.thresholds import parse
 
 FACTS = {"environments": {"e" * 12: {"cpu": "here", "versions": {"torch": "2.13.0"}}}, "runs": {}}
 QUIET = {"noise": "quiet", "root": 1e-6, "fingerprint": 1.5, "products": 1.0, "passes": 2}
@@ -348,7 +349,7 @@ def test_a_baseline_is_saved_listed_shown_used_and_set_aside(pair, capsys, tmp_p
     code, out, _ = called(capsys, "baseline", "show", "tiny")
     assert "torch/eigh" in out
     called(capsys, "baseline", "save", base, "--keep", "0")
-    assert [b["name"] for b in baseline.known()] == ["tiny"]
+    assert [b["name"] for b in baselines.known()] == ["tiny"]
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,17 @@ import torch
 from matrices import cotangent, error, exact_gradient, exact_root, spectrum, with_spectrum
 
 import mssbench
-from mssbench import cores
 from mssbench.errors import InputError, Unsupported
+from mssbench.methods import parallel
 
 
 @pytest.fixture
 def three_threads(monkeypatch):
     """As on three cores, without telling torch: set_num_threads would change MKL for good."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    cores._pool.cache_clear()
+    parallel._pool.cache_clear()
     yield
-    cores._pool.cache_clear()
+    parallel._pool.cache_clear()
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 5, 7])
@@ -34,7 +34,7 @@ def test_every_matrix_is_worked_on_once_by_a_thread_of_ours(three_threads, batch
         names.add(threading.current_thread().name)
         return [2 * part, part.diagonal(0, -2, -1).sum(-1)]
 
-    cores.share(work, [x], [y, trace])
+    parallel.share(work, [x], [y, trace])
     assert sorted(seen) == x[:, 0, 0].tolist()
     assert torch.equal(y, 2 * x)
     assert torch.equal(trace, x.diagonal(0, -2, -1).sum(-1))
@@ -49,15 +49,15 @@ def test_the_parts_run_at_once_with_one_thread_each(three_threads):
         seen.append(torch.__config__.parallel_info().split("omp_get_max_threads() : ")[1][:2])
         return [part]
 
-    cores.share(work, [torch.ones(3, 1, 1)], [torch.ones(3, 1, 1)])
+    parallel.share(work, [torch.ones(3, 1, 1)], [torch.ones(3, 1, 1)])
     assert [x.strip() for x in seen] == ["1"] * 3
 
 
 def test_a_forked_child_has_threads_of_its_own(three_threads):
-    cores.share(lambda x: [x], [torch.ones(3, 1, 1)], [torch.ones(3, 1, 1)])
+    parallel.share(lambda x: [x], [torch.ones(3, 1, 1)], [torch.ones(3, 1, 1)])
     if (child := os.fork()) == 0:
         signal.alarm(20)
-        cores.share(lambda x: [x], [torch.ones(3, 1, 1)], [torch.ones(3, 1, 1)])
+        parallel.share(lambda x: [x], [torch.ones(3, 1, 1)], [torch.ones(3, 1, 1)])
         os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
@@ -67,18 +67,18 @@ def test_an_error_in_a_thread_is_an_error_of_the_call(three_threads):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        cores.share(work, [torch.ones(3, 1, 1)], [torch.ones(3, 1, 1)])
+        parallel.share(work, [torch.ones(3, 1, 1)], [torch.ones(3, 1, 1)])
 
 
 def test_how_many_share():
     a = torch.ones(2, 3, 4, 4)
-    assert cores.threads(a) == min(torch.get_num_threads(), 6)
-    assert cores.threads(a[0, 0]) == 1
-    assert cores.threads(a.requires_grad_()) == 1
+    assert parallel.threads(a) == min(torch.get_num_threads(), 6)
+    assert parallel.threads(a[0, 0]) == 1
+    assert parallel.threads(a.requires_grad_()) == 1
     with torch.no_grad():
-        assert cores.threads(a) == min(torch.get_num_threads(), 6)
+        assert parallel.threads(a) == min(torch.get_num_threads(), 6)
     with pytest.raises(Unsupported, match=r"^only the cores of a CPU share a batch.*meta"):
-        cores.threads(torch.empty(2, 2, 2, device="meta"))
+        parallel.threads(torch.empty(2, 2, 2, device="meta"))
 
 
 @pytest.mark.parametrize("function", ["sqrt", "isqrt"])

@@ -10,11 +10,14 @@ import torch
 from matrices import ON_CPU, TORCH64, Cost, generous, spectrum, with_spectrum
 from test_clock import FakeCuda
 
-from mssbench import counts, limits, roots
-from mssbench.clock import CaptureFailed
-from mssbench.records import Cell
-from mssbench.rotation import Rotation
-from mssbench.work import work
+from mssbench.measure import roofline
+from mssbench.measure.inputs import Rotation
+from mssbench.measure.instruments import counts
+from mssbench.measure.instruments.clocks import CaptureFailed
+from mssbench.measure.work import work
+from mssbench.methods import pair as roots
+from mssbench.records.cell import Cell
+from mssbench.run import finish
 
 ON_TORCH = [m for m in ON_CPU if "torch" in m.libraries]
 
@@ -196,7 +199,7 @@ WORKED = Cell("numpy", "eigh", "none", "sqrt", "wishart(ratio=4)", 10, 5, None, 
 
 def limited(phase="forward", function="sqrt", flops=1.0, certain=0.0, rounded=False, size=1e6):
     known = {"flops": flops, "certain": certain, "rounded": rounded}
-    return limits.limit(replace(WORKED, function=function), phase, int(size), known, CEILINGS)
+    return roofline.limit(replace(WORKED, function=function), phase, int(size), known, CEILINGS)
 
 
 def test_a_limit_is_the_longest_of_products_memory_and_one_launch():
@@ -221,23 +224,23 @@ def test_half_of_what_is_certain_is_what_is_too_fast():
 
 def test_what_counts_as_the_same_error_is_within_a_factor_of_two():
     def row(error, limit, **more):
-        return dict.fromkeys(limits._GROUP) | {
+        return dict.fromkeys(finish._GROUP) | {
             "phase": "forward", "status": "ok", "root_error": error, "limit_seconds": limit,
             "seconds_median": 1.0, "gradient_error": None,
         } | more  # fmt: skip
 
     cheap, exact = row(2e-6, 0.1), row(1e-6, 0.4)
-    assert limits.problem_fractions([cheap, exact]) == [0.1, 0.1]
-    assert limits.problem_fractions([row(2.01e-6, 0.1), exact]) == [0.1, 0.4]
+    assert finish.problem_fractions([cheap, exact]) == [0.1, 0.1]
+    assert finish.problem_fractions([row(2.01e-6, 0.1), exact]) == [0.1, 0.4]
     wrong = row(1e-6, 0.01, status="inaccurate")  # it has a fraction, and sets none
-    assert limits.problem_fractions([wrong, exact]) == [0.4, 0.4]
-    assert limits.problem_fractions([row(None, 0.1), exact]) == [None, 0.4]
+    assert finish.problem_fractions([wrong, exact]) == [0.4, 0.4]
+    assert finish.problem_fractions([row(None, 0.1), exact]) == [None, 0.4]
 
 
 def test_drift_is_the_largest_change_against_the_first_time_either_way():
     ceilings = [{"a": 100.0, "b": 10.0}, {"a": 80.0}, {"a": 90.0, "b": 10.5}]
-    assert limits.drift(ceilings) == pytest.approx(0.2)  # down and half up again
+    assert finish.drift(ceilings) == pytest.approx(0.2)  # down and half up again
     creeping = [{"a": 1.0}, {"a": 1.06}, {"a": 1.12}]
-    assert limits.drift(creeping) == pytest.approx(0.12)
-    assert limits.drift(ceilings[:1]) is None
-    assert limits.drift([]) is None
+    assert finish.drift(creeping) == pytest.approx(0.12)
+    assert finish.drift(ceilings[:1]) is None
+    assert finish.drift([]) is None

@@ -7,9 +7,13 @@ import sys
 import pytest
 from tables import CONTROL, called
 
-from mssbench import arrays, methods, problems, registry, suite
-from mssbench.commands import doctor, findings, listing
+from mssbench import arrays, problems
+from mssbench.cli import doctor, listing
 from mssbench.errors import NotInstalled, RegistryError
+from mssbench.machine import facts as environment
+from mssbench.machine import findings
+from mssbench.methods import registry
+from mssbench.suite import suite
 
 
 def listed(capsys, what):
@@ -20,7 +24,7 @@ def listed(capsys, what):
 
 def test_backends_are_every_forward_on_every_library(capsys):
     found = {r["backend"]: r for r in listed(capsys, "backends")}
-    forwards = methods.known("forward").values()
+    forwards = registry.known("forward").values()
     assert set(found) == {f"{library}/{m.name}" for m in forwards for library in m.libraries}
     one = found["torch/newton_schulz"]
     assert one["parameters"][0] == "iterations=5"
@@ -34,7 +38,7 @@ def test_a_backend_that_cannot_run_says_why(capsys, monkeypatch):
         if library != "numpy":
             raise NotInstalled(f"{library} is not installed: pip install {library}")
 
-    monkeypatch.setattr(listing.environment, "check_library", check)
+    monkeypatch.setattr(environment, "check_library", check)
     found = {r["backend"]: r["here"] for r in listed(capsys, "backends")}
     assert found["numpy/eigh"] == "cpu"
     assert found["torch/eigh"] == "torch is not installed: pip install torch"
@@ -44,7 +48,7 @@ def test_a_backend_that_cannot_run_says_why(capsys, monkeypatch):
 
 
 def test_a_method_of_one_device_runs_on_no_other(capsys, monkeypatch):
-    monkeypatch.setattr(listing.environment, "check_library", lambda library, device: None)
+    monkeypatch.setattr(environment, "check_library", lambda library, device: None)
     found = {r["backend"]: r["here"] for r in listed(capsys, "backends")}
     assert found["torch/eigh"] == "cpu, cuda"
     assert found["torch/jacobi"] == found["cupy/jacobi"] == "cuda"
@@ -53,16 +57,16 @@ def test_a_method_of_one_device_runs_on_no_other(capsys, monkeypatch):
 def test_for_people_a_method_is_said_once(capsys):
     _, text, _ = called(capsys, "list", "backends")
     names = [line.split()[0] for line in text.splitlines() if line[:2].strip()]
-    for method in methods.known("forward").values():
+    for method in registry.known("forward").values():
         assert text.count(f" {method.name} ") == 1, names
         assert text.count(method.summary[:40]) == 1
 
 
 def test_backwards_name_their_parameters_as_a_suite_spells_them(capsys):
     found = {r["backward"]: r for r in listed(capsys, "backwards")}
-    assert set(found) == set(methods.known("backward"))
+    assert set(found) == set(registry.known("backward"))
     for name, record in found.items():
-        known = methods.lookup("backward", name).parameters.values()
+        known = registry.lookup("backward", name).parameters.values()
         assert record["parameters"] == [f"backward_{p.describe()}" for p in known]
 
 
@@ -95,7 +99,7 @@ def test_every_optional_group_a_problem_needs_is_one_of_ours():
 
 def test_listing_problems_imports_none_of_their_packages():
     code = (
-        "import sys; from mssbench.commands import listing\n"
+        "import sys; from mssbench. import listing\n"
         "assert listing.listing('problems', [])\n"
         "assert not {'skimage', 'sklearn', 'torch', 'scipy'} & set(sys.modules)"
     )
@@ -107,7 +111,7 @@ def test_suites_have_their_cells_counted(capsys):
     found = {r["suite"]: r for r in listed(capsys, "suites")}
     assert set(found) == set(suite.shipped())
     for name, record in found.items():
-        auto = listing.environment.default_device()
+        auto = environment.default_device()
         assert record["cells"] == len(suite.load(suite.find(name), auto=auto).cells)
 
 
@@ -121,7 +125,7 @@ def test_an_unknown_list_names_the_nearest(capsys):
 def test_a_method_of_ones_own_is_listed(tmp_path, capsys):
     mine = tmp_path / "mine.py"
     mine.write_text(
-        "from mssbench.registry import Root, register_forward\n\n"
+        "from mssbench.methods.registry import Root, register_forward\n\n"
         "@register_forward(cite='me', products=lambda **_: 1.0, libraries=['numpy'])\n"
         "def mine_of_the_lists(a, *, depth: int = 3):\n"
         '    """A root of my own."""\n'

@@ -16,16 +16,19 @@ from emulated import Emulation
 from test_kernels import only
 from test_measure import CELL, FAST
 
-from mssbench import anchors, counts, registry, roots
 from mssbench.errors import Unsupported
-from mssbench.kernels import effort, fused, triton_roots
-from mssbench.kernels.variants import VARIANTS, Variant
-from mssbench.limits import limit
-from mssbench.measure import measure
-from mssbench.registry import Root, Wanted, register_backward, register_forward
-from mssbench.rotation import Input, Rotation
-from mssbench.schedules import Factor, taylor
-from mssbench.work import work
+from mssbench.measure.inputs import Input, Rotation
+from mssbench.measure.instruments import ceilings, counts
+from mssbench.measure.measure import measure
+from mssbench.measure.roofline import limit
+from mssbench.measure.work import work
+from mssbench.methods import pair as roots
+from mssbench.methods import registry
+from mssbench.methods.kernels import effort, fused, triton_roots
+from mssbench.methods.kernels.variants import VARIANTS, Variant
+from mssbench.methods.method import Root, Wanted
+from mssbench.methods.minimax import Factor, taylor
+from mssbench.methods.registry import register_backward, register_forward
 
 SQRT, ISQRT, BOTH = (frozenset(x) for x in (("sqrt",), ("isqrt",), ("sqrt", "isqrt")))
 THREE, FIVE, NINE = (taylor(degree) for degree in (3, 5, 9))
@@ -368,7 +371,7 @@ def test_the_limit_is_that_of_what_a_launch_does() -> None:
 
 
 def test_a_measured_row_of_a_kernel_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anchors, "best", lambda *_: CEILINGS | {"float64": 1e20})
+    monkeypatch.setattr(ceilings, "best", lambda *_: CEILINGS | {"float64": 1e20})
     cell = replace(CELL, forward="fused", backward="lyapunov_fused", iterations=4,
                    backward_iterations=6)  # fmt: skip
     for m in measure(cell, FAST).measurements:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from mssbench import environment
 from mssbench.errors import NotInstalled, Unavailable
+from mssbench.machine import devices
+from mssbench.machine import facts as environment
+from mssbench.records import facts as facts_
 
 
 class FakeDriver:
@@ -51,16 +53,16 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Any:
             return fake
 
         monkeypatch.setattr(ctypes, "CDLL", load)
-        environment.cuda_devices.cache_clear()
+        devices.cuda_devices.cache_clear()
 
     yield install
     monkeypatch.undo()
-    environment.cuda_devices.cache_clear()
+    devices.cuda_devices.cache_clear()
 
 
 def test_devices_are_those_of_the_driver(driver: Any) -> None:
     driver(FakeDriver(["NVIDIA A", "NVIDIA B"]))
-    found = environment.cuda_devices()
+    found = devices.cuda_devices()
     assert [gpu.name for gpu in found] == ["NVIDIA A", "NVIDIA B"]
     assert found[0].uuid != found[1].uuid
     assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
@@ -69,8 +71,8 @@ def test_devices_are_those_of_the_driver(driver: Any) -> None:
 @pytest.mark.parametrize("fake", [None, FakeDriver([]), FakeDriver(["x"], init=100)])
 def test_no_driver_or_device_is_no_error(driver: Any, fake: FakeDriver | None) -> None:
     driver(fake)
-    assert environment.cuda_devices() == ()
-    assert environment.default_device() == "cpu"
+    assert devices.cuda_devices() == ()
+    assert devices.default_device() == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -88,9 +90,9 @@ def test_torchs_build_is_read_from_its_version_file(
     (tmp_path / "version.py").write_text(text)
     spec = type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})
     monkeypatch.setattr(environment, "find_spec", lambda _: spec)
-    environment._torch_is_built_for_cuda.cache_clear()
-    assert environment._torch_is_built_for_cuda() is built
-    environment._torch_is_built_for_cuda.cache_clear()
+    devices._torch_is_built_for_cuda.cache_clear()
+    assert devices._torch_is_built_for_cuda() is built
+    devices._torch_is_built_for_cuda.cache_clear()
 
 
 def test_auto_means_cuda_only_if_torch_could_use_it(
@@ -98,33 +100,33 @@ def test_auto_means_cuda_only_if_torch_could_use_it(
 ) -> None:
     driver(FakeDriver(["NVIDIA A"]))
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    monkeypatch.setattr(environment, "_torch_is_built_for_cuda", lambda: True)
-    assert environment.default_device() == "cuda"
-    monkeypatch.setattr(environment, "_torch_is_built_for_cuda", lambda: False)
-    assert environment.default_device() == "cpu"
+    monkeypatch.setattr(devices, "_torch_is_built_for_cuda", lambda: True)
+    assert devices.default_device() == "cuda"
+    monkeypatch.setattr(devices, "_torch_is_built_for_cuda", lambda: False)
+    assert devices.default_device() == "cpu"
 
 
 def test_a_missing_library_names_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "find_spec", lambda _: None)
     with pytest.raises(NotInstalled, match=r"pip install 'mssbench\[cuda13\]'"):
-        environment.check_library("cupy", "cuda")
+        devices.check_library("cupy", "cuda")
     with pytest.raises(NotInstalled, match="pip install torch"):
-        environment.check_library("torch", "cpu")
+        devices.check_library("torch", "cpu")
 
 
 def test_a_missing_driver_is_unavailable(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     driver(None)
-    monkeypatch.setattr(environment, "_torch_is_built_for_cuda", lambda: True)
+    monkeypatch.setattr(devices, "_torch_is_built_for_cuda", lambda: True)
     with pytest.raises(Unavailable, match="no CUDA device"):
-        environment.check_library("torch", "cuda")
+        devices.check_library("torch", "cuda")
 
 
 def test_the_identity_leaves_the_weather_out() -> None:
     facts = environment.describe()
     same = facts | {"load": (9.0, 9.0, 9.0), "commit": "other", "memory_bytes": 1}
-    assert environment.identify(same) == environment.identify(facts)
+    assert facts_.identify(same) == facts_.identify(facts)
     for name in ("cpu", "versions", "torch_threads", "driver", "gpus"):
-        assert environment.identify(facts | {name: "other"}) != environment.identify(facts), name
+        assert facts_.identify(facts | {name: "other"}) != facts_.identify(facts), name
 
 
 def test_facts_say_nothing_about_who_or_where() -> None:

@@ -10,11 +10,11 @@ import pytest
 from tables import called, row, write
 
 import mssbench
-from mssbench import samples
-from mssbench.commands import export as command
+from mssbench.cli import export as command
 from mssbench.export import FORMATS
 from mssbench.export.pytest_benchmark import stats
-from mssbench.folder import RunFolder
+from mssbench.results import samples as samples_
+from mssbench.results.folder import RunFolder
 
 ROWS = (
     row(1e-3, spread=0.1, root=1e-6, products=3.0),
@@ -113,8 +113,8 @@ def test_pytest_benchmark_json_comes_back_as_the_same_table(run, tmp_path, capsy
     before, after = mssbench.load(run), mssbench.load(tmp_path / "back")
     timed = before[before["seconds_median"].notna()].sort_values("cell_id", kind="stable")
     assert after.equals(timed.reset_index(drop=True))
-    kept = {k: v for k, v in samples.read(run).items() if v}
-    assert samples.read(tmp_path / "back") == kept
+    kept = {k: v for k, v in samples_.read(run).items() if v}
+    assert samples_.read(tmp_path / "back") == kept
     assert len(kept) == 4
     code, out, _ = called(capsys, "compare", run, tmp_path / "back")
     assert code == 0
@@ -147,7 +147,7 @@ def test_of_a_run_without_samples_nothing_is_taken_for_samples(tmp_path, capsys)
     assert "max" in found["extra_info"]["mssbench_estimated"]
     called(capsys, "export", run, "--to", "pytest-benchmark", "--out", tmp_path / "b.json")
     called(capsys, "import", tmp_path / "b.json", "--out", tmp_path / "back")
-    assert not any(samples.read(tmp_path / "back").values())
+    assert not any(samples_.read(tmp_path / "back").values())
 
 
 def test_its_numbers_are_those_of_pytest_benchmark_itself():

@@ -26,20 +26,21 @@ from runs import (
     write_suite,
 )
 
-from mssbench import run as runs_module
-from mssbench.engines import local, process
-from mssbench.engines.local import Ceilings, Finished, Ready, Started
-from mssbench.engines.process import Answer, Setup, Slot, Worker
-from mssbench.environment import Gpu
+from mssbench.engines import local, process, slots
+from mssbench.engines.events import Ceilings, Finished, Ready, Started
+from mssbench.engines.process import Answer, Setup, Worker
+from mssbench.engines.slots import Slot
 from mssbench.errors import RunError
-from mssbench.records import Cell, Status
-from mssbench.rows import Row
+from mssbench.machine.devices import Gpu
+from mssbench.records.cell import Cell
+from mssbench.records.measurement import Row, Status
+from mssbench.run import run as runs_module
 
 # Methods that misbehave, as a user's own file may. FOLDER is where they leave notes for the test.
 METHODS = """
 import builtins, ctypes, os, pathlib, signal, subprocess, sys, time
 import numpy as np
-from mssbench.registry import Root, register_forward
+from mssbench.methods.registry import Root, register_forward
 
 FOLDER = pathlib.Path(os.environ["FAULTS"])
 
@@ -650,7 +651,7 @@ def test_any_user_may_share_the_lock_of_a_device(
     monkeypatch.setenv("MSSBENCH_LOCKS", str(tmp_path / "locks"))
     before = os.umask(umask)
     try:
-        fd = local._lock(Slot("cpu", "", (0,)), lambda _: False)
+        fd = slots._lock(Slot("cpu", "", (0,)), lambda _: False)
     finally:
         os.umask(before)
     assert fd is not None
@@ -665,35 +666,37 @@ def test_a_lock_that_cannot_be_made_is_refused_with_the_remedy(
     (tmp_path / "file").touch()
     monkeypatch.setenv("MSSBENCH_LOCKS", str(tmp_path / "file"))
     with pytest.raises(RunError, match="Set MSSBENCH_LOCKS to a folder"):
-        local._lock(Slot("cpu", "", (0,)), lambda _: False)
+        slots._lock(Slot("cpu", "", (0,)), lambda _: False)
 
 
 def test_gpus_of_two_models_never_share_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus = tuple(Gpu(name, f"id{i}") for i, name in enumerate(("H200", "T400", "H200")))
     monkeypatch.setattr(local, "cuda_devices", lambda: gpus)
-    monkeypatch.setattr(local, "_cores", lambda: (0, 1, 2, 3, 4))
+    monkeypatch.setattr(slots, "_cores", lambda: (0, 1, 2, 3, 4))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert local._gpu_slots() == [
+    assert slots._gpu_slots() == [
         Slot("cuda", "0", (0, 1), "id0"),
         Slot("cuda", "2", (2, 3), "id2"),
     ]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6,7")
-    assert [(s.gpu, s.lock) for s in local._gpu_slots()] == [("5", "gpu-id0"), ("7", "gpu-id2")]
+    assert [(s.gpu, s.lock) for s in slots._gpu_slots()] == [("5", "gpu-id0"), ("7", "gpu-id2")]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-a,MIG-b,MIG-c")
-    assert [(s.gpu, s.lock) for s in local._gpu_slots()] == [
+    assert [(s.gpu, s.lock) for s in slots._gpu_slots()] == [
         ("MIG-a", "gpu-MIG-a"),
         ("MIG-c", "gpu-MIG-c"),
     ]
 
 
 def test_cells_on_the_cpu_never_run_beside_those_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_gpu_slots", lambda: [Slot("cuda", "GPU-0", (0,))] * 2)
+    monkeypatch.setattr(slots, "_gpu_slots", lambda: [Slot("cuda", "GPU-0", (0,))] * 2)
     cpu, gpu = cells("a"), [Cell(**(vars(c) | {"device": "cuda"})) for c in cells("b", "c")]
     groups = [[slot.device for slot, _ in group] for group in local._groups([*gpu, *cpu])]
     assert groups == [["cpu"], ["cuda", "cuda"]]
 
 
-@pytest.mark.parametrize("module", ["mssbench.run", "mssbench.engines.local", "mssbench.worker"])
+@pytest.mark.parametrize(
+    "module", ["mssbench.run.run", "mssbench.engines.local", "mssbench.worker"]
+)
 def test_the_supervisor_imports_neither_torch_nor_pandas(module: str) -> None:
     code = f"import sys, {module}; print({{'torch', 'pandas', 'pyarrow'}} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -705,7 +708,7 @@ def test_the_supervisor_still_has_neither_while_it_measures(tmp_path: Path, setu
 import sys
 from pathlib import Path
 from runs import load
-from mssbench.run import run
+from mssbench.run.run import run
 
 found = []
 out = run(

@@ -188,11 +188,11 @@ def test_torch_stays_out_until_something_is_measured() -> None:
     """One process imports them in turn, and tells after which of them torch is there."""
     statements = (
         "import mssbench; mssbench.load",
-        "import mssbench.commands.show",
-        "import mssbench.commands.claims",
-        "import mssbench.commands.run",
-        "import mssbench.commands.listing as c; c.listing('backends', [])",
-        "import mssbench.cli",
+        "import mssbench.cli.show",
+        "import mssbench.cli.claims",
+        "import mssbench.cli.run",
+        "import mssbench.cli.listing as c; c.listing('backends', [])",
+        "import mssbench.cli.main",
         "import mssbench.worker",  # before its first line
     )
     check = "assert not {'torch', 'cupy'} & set(sys.modules), statement"
@@ -200,7 +200,9 @@ def test_torch_stays_out_until_something_is_measured() -> None:
 
 
 def test_a_run_starts_without_pandas() -> None:
-    assert "pandas" not in loaded_by("import mssbench.run, mssbench.engines.local, mssbench.suite")
+    assert "pandas" not in loaded_by(
+        "import mssbench.run.run, mssbench.engines.local, mssbench.suite.suite"
+    )
 
 
 def test_importing_mssbench_imports_nothing_heavy() -> None:

@@ -15,18 +15,19 @@ import pyarrow.parquet as pq
 import pytest
 from runs import due_samples, sample_counts
 
-from mssbench import files, locks, samples
-from mssbench.commands import show
 from mssbench.errors import RunError, TableError
-from mssbench.folder import RunFolder
-from mssbench.records import COLUMNS, Cell, Measurement, Status, Timing
-from mssbench.rows import (
+from mssbench.records.cell import Cell
+from mssbench.records.measurement import Measurement, Row, Status
+from mssbench.records.schema import COLUMNS
+from mssbench.records.timing import Timing
+from mssbench.results import files, locks, merge, samples
+from mssbench.results.folder import RunFolder
+from mssbench.results.rows import (
     ENVIRONMENT,
     JOURNAL,
     SAMPLES,
     SUITE,
     TABLE,
-    Row,
     peek,
     read_journal,
     read_rows,
@@ -455,7 +456,7 @@ def test_merged_samples_are_those_behind_the_merged_rows(tmp_path: Path, settle:
     )  # fmt: skip
     copy = tmp_path / "copy"
     shutil.copytree(two, copy)
-    show.merge([one, two, copy], tmp_path / "all", mixed=True)
+    merge.merge([one, two, copy], tmp_path / "all", mixed=True)
     first, _, third, fourth, fifth = (cell(s).cell_id for s in (1, 2, 3, 4, 5))
     # 2: the row that stands is the first run's crash, which has no samples
     assert kept_seconds(tmp_path / "all") == {first: [1.0]} | {
@@ -604,7 +605,7 @@ def test_the_journal_stands_until_the_table_has_taken_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lines are appended to the table without a sync: a machine that fails may lose them."""
-    from mssbench import folder
+    from mssbench.results import folder
 
     def fails(path: Path, data: bytes) -> None:
         if path.name == TABLE:

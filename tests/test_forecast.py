@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 from tables import called
 
-from mssbench import suite
-from mssbench.cost import estimate
-from mssbench.kernels.forecast import kernels
-from mssbench.kernels.planner import LIMITS
+from mssbench.methods.kernels.planner import LIMITS
+from mssbench.suite import suite
+from mssbench.suite.forecast import estimate, kernels
 
 GPU_SUITES = ("gpu_first", "gpu_large", "gpu_paper", "gpu_small")
 

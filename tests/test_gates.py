@@ -6,19 +6,20 @@ from collections import Counter
 import pytest
 from tables import row
 
-from mssbench import gates, rules
-from mssbench.compare import Pair, alone
+from mssbench.compare import rows
+from mssbench.compare.rows import Pair, alone
+from mssbench.compare.verdict import Outcome, Verdict, last_line, outcome
 from mssbench.errors import GateError
-from mssbench.judgement import Outcome, Verdict, last_line, outcome
-from mssbench.records import ABSENT, MEASURED, Status
+from mssbench.records.measurement import ABSENT, MEASURED, Status
+from mssbench.suite import thresholds
 
 BASE = row(1e-3, root=1e-6, residual=1e-6, products=11.0, operators=30, nonfinite=0,
            condition=1e4, saved_bytes=1024)  # fmt: skip
 
 
 def broken(new, base=BASE, same_machine=True, fail_on=(), method="torch/eigh"):
-    written = [rules.parse(text) for text in fail_on]
-    found = gates.breaches(base, new, method, written, same_machine=same_machine)
+    written = [thresholds.parse(text) for text in fail_on]
+    found = rows.breaches(base, new, method, written, same_machine=same_machine)
     return [b.column for b in found]
 
 
@@ -27,7 +28,7 @@ def test_the_same_row_breaches_nothing():
     assert broken(dict(BASE), same_machine=False) == []
 
 
-@pytest.mark.parametrize("column", gates.COUNTS)
+@pytest.mark.parametrize("column", rows.COUNTS)
 def test_one_more_of_anything_counted_is_a_breach_and_one_less_is_not(column):
     base = BASE | {column: 12}
     assert broken(base | {column: 13}, base) == [column]
@@ -39,7 +40,7 @@ def test_one_more_of_anything_counted_is_a_breach_and_one_less_is_not(column):
     )  # which no profiler may see there
 
 
-@pytest.mark.parametrize("column", gates.ERRORS)
+@pytest.mark.parametrize("column", rows.ERRORS)
 def test_an_error_may_double_and_no_more(column):
     base = BASE | {column: 1e-6}
     assert broken(base | {column: 1.9e-6}, base) == []
@@ -93,10 +94,10 @@ def test_time_fails_only_where_a_rule_asks_for_it():
 
 
 def test_a_breach_says_what_was_what_is_and_what_may_be():
-    (found,) = gates.breaches(BASE, BASE | {"root_error": 9e-6}, "m", (), same_machine=True)
+    (found,) = rows.breaches(BASE, BASE | {"root_error": 9e-6}, "m", (), same_machine=True)
     assert found.sentence == "root_error 1.00e-06 -> 9.00e-06, allowed 2.00e-06"
-    rule = rules.parse("seconds:50%")
-    (found,) = gates.breaches(BASE, BASE | {"seconds_q1": 2e-3}, "m", [rule], same_machine=True)
+    rule = thresholds.parse("seconds:50%")
+    (found,) = rows.breaches(BASE, BASE | {"seconds_q1": 2e-3}, "m", [rule], same_machine=True)
     assert found.sentence == "seconds_q1 1.00 ms -> 2.00 ms, allowed 1.50 ms by seconds:50%"
 
 
@@ -110,19 +111,19 @@ def test_a_breach_says_what_was_what_is_and_what_may_be():
 )  # fmt: skip
 def test_a_rule_that_cannot_be_read_says_why(text, why):
     with pytest.raises(GateError, match=re.escape(why)):
-        rules.parse(text)
+        thresholds.parse(text)
 
 
 def test_rules_of_a_suite_are_read_and_refused():
-    found = rules.of_suite({"check": {"fail_on": ["seconds:50%", "torch/*:products:0%"]}})
+    found = thresholds.of_suite({"check": {"fail_on": ["seconds:50%", "torch/*:products:0%"]}})
     assert [(r.column, r.factor, r.methods) for r in found] == [
         ("seconds_q1", 1.5, "*"), ("products", 1.0, "torch/*"),
     ]  # fmt: skip
-    assert rules.of_suite({}) == []
+    assert thresholds.of_suite({}) == []
     for wrong in ({"check": 3}, {"check": {"fail": []}}, {"check": {"fail_on": [3]}},
                   {"check": {"fail_on": ["x"]}}):  # fmt: skip
         with pytest.raises(GateError, match=r"^\[check\]"):
-            rules.of_suite(wrong)
+            thresholds.of_suite(wrong)
 
 
 def test_of_a_singular_matrix_rounding_may_take_half_of_the_digits():
@@ -135,7 +136,7 @@ def test_of_a_singular_matrix_rounding_may_take_half_of_the_digits():
 
 
 def by_status(was, now):
-    found = gates.by_status(BASE | {"status": was}, BASE | {"status": now})
+    found = rows.by_status(BASE | {"status": was}, BASE | {"status": now})
     return found and found[0]
 
 
@@ -236,6 +237,6 @@ def test_a_limit_in_percent_or_as_a_factor_is_met_to_the_last_digit():
     for text in ("products:50%", "products:1.5x", "products: 50 %"):
         assert broken(BASE | {"products": 16.5}, fail_on=[text]) == []
         assert broken(BASE | {"products": 16.51}, fail_on=[text]) == ["products"]
-    assert rules.parse("products:1x").factor == rules.parse("products:0%").factor == 1.0
+    assert thresholds.parse("products:1x").factor == thresholds.parse("products:0%").factor == 1.0
     with pytest.raises(GateError, match="below 1x"):
-        rules.parse("products:0.999x")
+        thresholds.parse("products:0.999x")

@@ -9,12 +9,12 @@ import pytest
 import yaml
 from tables import called, row, write
 
-from mssbench import github
-from mssbench.compare import Change, Pair
+from mssbench.ab.statistics import Null
+from mssbench.ab.verdicts import Result
+from mssbench.compare.rows import Change, Pair
+from mssbench.compare.verdict import Outcome, Verdict
 from mssbench.errors import NotComparable, TableError
-from mssbench.judgement import Outcome, Verdict
-from mssbench.outcomes import Result
-from mssbench.paired import Null
+from mssbench.export import github
 
 ROOT = Path(__file__).parent.parent
 EVIL = "x\n::error title=owned::y\rz, a:b%0A | `c` <script> [d](e)"

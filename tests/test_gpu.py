@@ -7,11 +7,13 @@ import pytest
 import torch
 from test_measure import CELL, FAST
 
-from mssbench import arrays, graphs, guard, memory, methods, roots
-from mssbench.bench import Settings
-from mssbench.clock import CudaClock, HostClock
-from mssbench.measure import measure
-from mssbench.records import Status
+from mssbench import arrays
+from mssbench.measure.bench import Settings
+from mssbench.measure.instruments import disturbance, memory
+from mssbench.measure.instruments.clocks import CudaClock, HostClock
+from mssbench.measure.measure import measure
+from mssbench.methods import cuda_graph, registry, sqrtm
+from mssbench.records.measurement import Status
 
 pytestmark = pytest.mark.gpu
 CUDA = replace(CELL, device="cuda", precision="float32")
@@ -75,7 +77,7 @@ def test_events_leave_the_launches_out() -> None:
 def test_a_cell_on_the_gpu_has_rows_on_every_clock(library: str, forward: str) -> None:
     if library == "cupy":
         pytest.importorskip("cupy")
-    method = methods.lookup("forward", forward)
+    method = registry.lookup("forward", forward)
     iterations = 12 if "iterations" in method.parameters else None
     cell = replace(CUDA, library=library, forward=forward, iterations=iterations)
     found = measure(replace(cell, backward="loewner"), FAST).measurements
@@ -110,7 +112,7 @@ def test_the_machine_is_watched_while_it_works() -> None:
     pytest.importorskip("pynvml")
     for _ in range(50):
         torch.cuda._sleep(1_000_000)
-    found = guard.read_gpu()
+    found = disturbance.read_gpu()
     assert found is not None
     assert found.clock > 100  # MHz; processes may be hidden from a container
 
@@ -148,8 +150,8 @@ def test_roots_are_the_same_on_cpu_and_gpu(forward: str) -> None:
     a = torch.randn(5, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     a = a @ a.mT + 16 * torch.eye(16)
     parameters = {"iterations": 15} if forward == "newton_schulz" else {}
-    here = roots.sqrtm(a, forward=forward, **parameters)
-    there = roots.sqrtm(a.cuda(), forward=forward, **parameters)
+    here = sqrtm.sqrtm(a, forward=forward, **parameters)
+    there = sqrtm.sqrtm(a.cuda(), forward=forward, **parameters)
     assert arrays.library(there) == "torch"
     assert (here - there.cpu()).abs().max() < 1e-12 * here.abs().max()
 
@@ -166,7 +168,7 @@ def covariances(b: int, n: int, dtype: torch.dtype = torch.float32, seed: int = 
 def graph_and_plain(
     a: torch.Tensor, function: str = "sqrt", **given: object
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    root = {"sqrt": roots.sqrtm, "isqrt": roots.isqrtm}[function]
+    root = {"sqrt": sqrtm.sqrtm, "isqrt": sqrtm.isqrtm}[function]
     return (
         root(a, forward="newton_schulz_graph", **given),
         root(a, forward="newton_schulz", **given),
@@ -215,7 +217,7 @@ def test_a_graph_reads_matrices_of_any_layout() -> None:
 def test_a_graph_captured_in_inference_mode_serves_outside_of_it_and_back() -> None:
     a = covariances(3, 24)
     with torch.inference_mode():
-        inside = roots.sqrtm(a.clone(), forward="newton_schulz_graph")
+        inside = sqrtm.sqrtm(a.clone(), forward="newton_schulz_graph")
     outside, plain = graph_and_plain(a)
     assert torch.allclose(outside, plain, rtol=1e-5, atol=1e-6)
     assert torch.allclose(inside.clone(), plain, rtol=1e-5, atol=1e-6)
@@ -225,7 +227,7 @@ def test_a_graph_has_the_gradient_of_an_implicit_backward() -> None:
     gradients = []
     for forward in ("newton_schulz_graph", "newton_schulz"):
         a = covariances(3, 16, torch.float64).requires_grad_()
-        roots.sqrtm(a, forward=forward, backward="loewner", iterations=20).square().sum().backward()
+        sqrtm.sqrtm(a, forward=forward, backward="loewner", iterations=20).square().sum().backward()
         assert a.grad is not None
         gradients.append(a.grad)
     assert torch.allclose(*gradients, rtol=1e-11, atol=1e-12)
@@ -233,7 +235,7 @@ def test_a_graph_has_the_gradient_of_an_implicit_backward() -> None:
 
 def test_replays_on_two_streams_at_once_do_not_mix() -> None:
     batches = [covariances(64, 64, seed=seed) for seed in range(2)]
-    plain = [roots.sqrtm(a, forward="newton_schulz") for a in batches]
+    plain = [sqrtm.sqrtm(a, forward="newton_schulz") for a in batches]
     streams = [torch.cuda.Stream() for _ in batches]
     torch.cuda.synchronize()
     found: list[list[torch.Tensor]] = [[], []]
@@ -241,7 +243,7 @@ def test_replays_on_two_streams_at_once_do_not_mix() -> None:
         for i, stream in enumerate(streams):
             with torch.cuda.stream(stream):
                 torch.cuda._sleep(10_000 * (i + 1))
-                found[i].append(roots.sqrtm(batches[i], forward="newton_schulz_graph"))
+                found[i].append(sqrtm.sqrtm(batches[i], forward="newton_schulz_graph"))
     torch.cuda.synchronize()
     for i, expected in enumerate(plain):
         for y in found[i]:
@@ -250,22 +252,22 @@ def test_replays_on_two_streams_at_once_do_not_mix() -> None:
 
 def test_more_graphs_than_are_kept_stay_right() -> None:
     for _ in range(2):
-        for n in range(2, 2 + graphs.KEPT + 4):
+        for n in range(2, 2 + cuda_graph.KEPT + 4):
             replayed, plain = graph_and_plain(covariances(2, n))
             assert torch.allclose(replayed, plain, rtol=1e-5, atol=1e-6)
-    assert len(graphs._graphs) == graphs.KEPT
+    assert len(cuda_graph._graphs) == cuda_graph.KEPT
 
 
 def test_a_graph_inside_another_capture_is_part_of_it() -> None:
     a = covariances(4, 16)
-    plain = roots.sqrtm(a, forward="newton_schulz")
+    plain = sqrtm.sqrtm(a, forward="newton_schulz")
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):
-        roots.sqrtm(a, forward="newton_schulz")
+        sqrtm.sqrtm(a, forward="newton_schulz")
     torch.cuda.current_stream().wait_stream(side)
     outer = torch.cuda.CUDAGraph()
     with torch.cuda.graph(outer, stream=side):
-        y = roots.sqrtm(a, forward="newton_schulz_graph")
+        y = sqrtm.sqrtm(a, forward="newton_schulz_graph")
     outer.replay()
     assert torch.allclose(y, plain, rtol=1e-5, atol=1e-6)
 
@@ -279,7 +281,7 @@ def test_a_graph_follows_the_product_rule_of_the_moment() -> None:
             replayed, plain = graph_and_plain(a, iterations=12)
             limit = 1e-5 if rule == "highest" else 1e-2
             assert (replayed - plain).abs().max() < limit * plain.abs().max()
-            exact = roots.sqrtm(a.double(), forward="eigh")
+            exact = sqrtm.sqrtm(a.double(), forward="eigh")
             wrong = ((replayed - exact).norm() / exact.norm()).item()
             assert (wrong < 1e-5) == (rule == "highest")
     finally:

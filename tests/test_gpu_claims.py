@@ -10,10 +10,15 @@ import torch
 from emulated import Emulation
 from tables import IDENTITY, frame
 
-from mssbench import claims, roots, statements, suite
-from mssbench.claims import Finding, Verdict
-from mssbench.kernels import fused
-from mssbench.records import Cell, Status, uniform
+from mssbench.analysis import claims
+from mssbench.analysis.claims import Finding, Verdict
+from mssbench.methods import sqrtm
+from mssbench.methods.kernels import fused as fused_
+from mssbench.records.cell import Cell
+from mssbench.records.measurement import Status, uniform
+from mssbench.results import labels
+from mssbench.suite import claims as statements
+from mssbench.suite import suite
 
 SUITES = ("gpu_first", "gpu_large", "gpu_paper", "gpu_small")
 TIMES = ("seconds_median", "seconds_low", "seconds_high")
@@ -54,7 +59,7 @@ def test_every_claim_is_decided_by_what_is_measured_first(name: str) -> None:
 def test_every_row_of_ours_meets_one_to_be_held_against(name: str) -> None:
     """A size or batch that the other side was not measured at would be left out unseen."""
     rows = [m.row(**IDENTITY) for c in loaded(name).cells for m in uniform(c, Status.OK, "")]
-    table = statements.with_labels(frame(*rows))
+    table = labels.with_labels(frame(*rows))
     for claim in statements.read(loaded(name).document["claim"]):
         left = claim.rows("left", table)
         if "right" in claim.conditions:
@@ -134,7 +139,7 @@ def test_the_same_schedule_gives_the_same_root_and_as_many_steps_of_its_gradient
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Far from converged, so that another schedule would show. The gradients scale Y otherwise."""
-    monkeypatch.setattr(fused, "driver_of", lambda _: Emulation(tmp_path))
+    monkeypatch.setattr(fused_, "driver_of", lambda _: Emulation(tmp_path))
     cells = {c.forward: c.parameters for c in first(loaded("gpu_small").cells)
              if c.backward in ("lyapunov_fused", "lyapunov_newton_schulz")
              and c.iterations in (0, 12)}  # fmt: skip
@@ -152,6 +157,6 @@ def root_and_gradient(forward: str, backward: str, parameters: Any) -> tuple[Any
     q = torch.linalg.qr(torch.randn(6, 6, generator=generator, dtype=torch.float64))[0]
     a = (q * torch.logspace(0, -7, 6, dtype=torch.float64)) @ q.mT
     a = ((a + a.mT) / 2)[None].requires_grad_()
-    y = roots.sqrtm(a, forward=forward, backward=backward, **parameters)
+    y = sqrtm.sqrtm(a, forward=forward, backward=backward, **parameters)
     y.sum().backward()
     return y.detach(), a.grad

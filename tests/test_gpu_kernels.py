@@ -17,15 +17,15 @@ from test_kernels import BOTH, error, only, spd, truth
 from test_measure import CELL, FAST
 
 from mssbench.errors import Unsupported
-from mssbench.forward.fused_tensor_cores import fused_tensor_cores
-from mssbench.forward.fused_triton import fused_triton
-from mssbench.kernels import driver, fused, operators, triton_roots
-from mssbench.kernels.factors import UNIT
-from mssbench.kernels.variants import VARIANTS, Variant
-from mssbench.measure import measure
-from mssbench.records import Status
-from mssbench.registry import FUNCTIONS, Root
-from mssbench.schedules import schedule, taylor
+from mssbench.measure.measure import measure
+from mssbench.methods.forward.fused_tensor_cores import fused_tensor_cores
+from mssbench.methods.forward.fused_triton import fused_triton
+from mssbench.methods.kernels import driver, fused, operators, triton_roots
+from mssbench.methods.kernels.factors import UNIT
+from mssbench.methods.kernels.variants import VARIANTS, Variant
+from mssbench.methods.method import FUNCTIONS, Root
+from mssbench.methods.minimax import schedule, taylor
+from mssbench.records.measurement import Status
 
 pytestmark = pytest.mark.gpu
 STEPS = (taylor(3),) * 14

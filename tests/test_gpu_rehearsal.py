@@ -9,7 +9,7 @@ import test_gpu_kernels as rehearsed
 import torch
 from emulated import Emulation
 
-from mssbench.kernels.variants import Variant
+from mssbench.methods.kernels.variants import Variant
 
 
 @pytest.fixture(autouse=True)

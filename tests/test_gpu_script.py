@@ -206,7 +206,13 @@ def test_a_suite_stops_before_its_limit_and_its_claims_follow(script: Script) ->
 def test_what_passed_is_not_repeated_and_a_table_in_part_goes_on(script: Script) -> None:
     script(SAYS="the time was over")
     assert script().returncode == 0
-    for what in ("-m pytest", "-m mssbench.kernels.examine", "compute-sanitizer", "ncu", "race"):
+    for what in (
+        "-m pytest",
+        "-m mssbench.methods.kernels.examine",
+        "compute-sanitizer",
+        "ncu",
+        "race",
+    ):
         assert not script.called(what), what
     for what in ("run gpu_small", "run gpu_large", "run standard"):
         assert script.called(what), what

@@ -5,19 +5,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from mssbench import guard
-from mssbench.guard import Reading, read_gpu, watched
+from mssbench.measure.instruments import disturbance
+from mssbench.measure.instruments.disturbance import Reading, read_gpu, watched
 
 
 @pytest.fixture(autouse=True)
 def forgetful(monkeypatch):
-    monkeypatch.setattr(guard._Highest, "clock", 0)
+    monkeypatch.setattr(disturbance._Highest, "clock", 0)
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
 
 
 def flags(monkeypatch, *readings, device="cuda"):
     left = iter(readings)
-    monkeypatch.setattr(guard, "read_gpu", lambda: next(left))
+    monkeypatch.setattr(disturbance, "read_gpu", lambda: next(left))
     with watched(device) as watch:
         for _ in readings:
             watch.look()
@@ -68,7 +68,7 @@ def test_reasons_are_read_from_the_bits_and_nothing_is_set(monkeypatch, bits, sl
         nvmlDeviceGetCurrentClocksEventReasons=lambda handle: bits,
         nvmlDeviceGetComputeRunningProcesses=lambda handle: ["ours"],
     )
-    monkeypatch.setattr(guard, "_nvml", lambda: (nvml, "a handle"))
+    monkeypatch.setattr(disturbance, "_nvml", lambda: (nvml, "a handle"))
     assert read_gpu() == Reading(1410, slowed, 1)
 
 
@@ -81,8 +81,8 @@ def test_one_question_that_is_refused_leaves_the_others_answered(monkeypatch):
         nvmlDeviceGetClockInfo=refuse,
         nvmlDeviceGetCurrentClocksEventReasons=lambda handle: 0x20,
     )  # and no word about processes
-    monkeypatch.setattr(guard, "_nvml", lambda: (nvml, "a handle"))
+    monkeypatch.setattr(disturbance, "_nvml", lambda: (nvml, "a handle"))
     assert read_gpu() == Reading(None, ("thermal",), None)
     assert flags(monkeypatch, read_gpu()) == ["throttled"]
-    monkeypatch.setattr(guard, "_nvml", lambda: None)
+    monkeypatch.setattr(disturbance, "_nvml", lambda: None)
     assert read_gpu() is None

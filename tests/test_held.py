@@ -12,12 +12,17 @@ import numpy as np
 import pytest
 from tables import CELL
 
-from mssbench import guard, pytest_plugin, registry, worker
-from mssbench.bench import Settings
-from mssbench.held import held
-from mssbench.records import Cell, Measurement, Status
-from mssbench.registry import Root, register_forward
-from mssbench.sampling import Policy
+from mssbench import pytest_plugin
+from mssbench.engines import worker
+from mssbench.measure.bench import Settings
+from mssbench.measure.instruments import disturbance
+from mssbench.measure.on_demand import held
+from mssbench.methods import registry
+from mssbench.methods.method import Root
+from mssbench.methods.registry import register_forward
+from mssbench.records.cell import Cell
+from mssbench.records.measurement import Measurement, Status
+from mssbench.records.policy import Policy
 
 TINY = replace(Cell(**CELL), library="numpy", size=4, batch=2, precision="float64",
                problem="wishart(ratio=4)")  # fmt: skip
@@ -87,7 +92,7 @@ def test_a_method_that_is_not_known_here_is_no_crash() -> None:
 def test_a_sample_says_what_disturbed_it(
     monkeypatch: pytest.MonkeyPatch, load: float, flags: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(guard.os, "getloadavg", lambda: (load, load, load))
+    monkeypatch.setattr(disturbance.os, "getloadavg", lambda: (load, load, load))
     with held(replace(TINY, forward="eigh"), SETTINGS, verify=False) as (_, _, kept):
         assert kept is not None
         assert kept.sample(1).flags == flags
@@ -146,14 +151,14 @@ def test_what_pytest_benchmark_times_is_of_the_wall(monkeypatch: pytest.MonkeyPa
             args, _ = setup()
             call(*args)
 
-    monkeypatch.setattr("mssbench.held.held", of_a_gpu)
+    monkeypatch.setattr("mssbench.measure.on_demand.held", of_a_gpu)
     row = pytest_plugin.bench(replace(TINY, forward="eigh"), Benchmark())
     assert row["clock"] == "wall"
 
 
 @pytest.mark.parametrize("number", range(1, 8))
 def test_what_writes_into_any_input_that_has_a_turn_is_not_held(register: Any, number: int) -> None:
-    from mssbench.measure import _rotations
+    from mssbench.measure.inputs import _rotations
 
     def spoils_one(a: Any) -> Root:
         found = root(a)

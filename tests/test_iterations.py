@@ -22,19 +22,20 @@ from matrices import (
 from test_methods import Cost
 
 import mssbench
-from mssbench import arrays, coupled, graphs, methods, roots, schedules
-from mssbench.bounds import NORMS, products, upper_bound
+from mssbench import arrays
 from mssbench.errors import InputError, Unsupported
-from mssbench.forward import prism, qdwh, scaled_cans
-from mssbench.forward.newton_schulz_graph import newton_schulz_graph
-from mssbench.schedules import evaluate, schedule, taylor
+from mssbench.methods import coupled, cuda_graph, minimax, pair, registry
+from mssbench.methods.forward import prism, qdwh, scaled_cans
+from mssbench.methods.forward.newton_schulz_graph import newton_schulz_graph
+from mssbench.methods.minimax import evaluate, schedule, taylor
+from mssbench.methods.norms import NORMS, products, upper_bound
 
 GOLDEN = np.array([4, 1, 1 / 4, 1 / 100])
 
 
 def root_of(a, forward, function="sqrt", **parameters):
     """The plain root of numpy or torch matrices."""
-    return roots.pair(function, forward, None, tuple(sorted(parameters.items())))(a)
+    return pair.pair(function, forward, None, tuple(sorted(parameters.items())))(a)
 
 
 def composed(factors, x):
@@ -118,7 +119,7 @@ def test_a_schedule_has_the_known_coefficients(name):
 @pytest.mark.parametrize("ends", [(1e-3, 1.0), (0.06, 1.0), (0.5, 1.5), (0.9, 1.1)], ids=str)
 def test_the_best_polynomial_errs_equally_with_alternating_signs(degree, ends):
     # One point more than it has coefficients: de la Vallée-Poussin then says that none is closer.
-    factor, level = schedules.best(*ends, degree)
+    factor, level = minimax.best(*ends, degree)
     x = sum(ends) / 2 - (ends[1] - ends[0]) / 2 * np.cos(np.linspace(0, np.pi, 100001))
     rest = 1 - evaluate(factor, x)
     turns = np.flatnonzero(np.diff(np.sign(rest))) + 1
@@ -132,13 +133,13 @@ def test_the_best_cubic_has_its_closed_form(ends):
     l, u = ends
     a = np.sqrt(3 / (u * u + l * u + l * l))
     b = 4 / (2 + l * u * (l + u) * a**3)
-    factor, _ = schedules.best(l, u, 3)
+    factor, _ = minimax.best(l, u, 3)
     assert factor == pytest.approx((1.5 * a * b, -0.5 * a**3 * b), rel=1e-12)
 
 
 @pytest.mark.parametrize("degree", [3, 5, 9])
 def test_a_narrow_interval_gets_the_taylor_polynomial_about_its_centre(degree):
-    factor, level = schedules.best(1 - 1e-7, 1 + 1e-7, degree)
+    factor, level = minimax.best(1 - 1e-7, 1 + 1e-7, degree)
     assert factor == pytest.approx(taylor(degree), rel=1e-12)
     assert level < 1e-13
 
@@ -171,14 +172,14 @@ def test_a_schedule_that_is_cut_short_is_refused():
 def test_a_planned_schedule_serves_the_widest_interval_that_meets_the_error(
     degree, steps, finish, wanted
 ):
-    made = schedules.plan(degree, steps, 0.0, finish, error=wanted, floor=0.0)
+    made = minimax.plan(degree, steps, 0.0, finish, error=wanted, floor=0.0)
     assert made.error <= wanted
     tail = (min(degree, 5),) * finish
-    lower = schedules.widest(degree, steps, tail, wanted)
-    assert schedules.schedule(lower, degree, steps, tail) == made
-    assert schedules.schedule(lower / 1.2, degree, steps, tail).error > wanted
-    floored = schedules.plan(degree, steps, 0.0, finish, error=wanted, floor=2 * lower)
-    assert floored == schedules.schedule(2 * lower, degree, steps, tail)
+    lower = minimax.widest(degree, steps, tail, wanted)
+    assert minimax.schedule(lower, degree, steps, tail) == made
+    assert minimax.schedule(lower / 1.2, degree, steps, tail).error > wanted
+    floored = minimax.plan(degree, steps, 0.0, finish, error=wanted, floor=2 * lower)
+    assert floored == minimax.schedule(2 * lower, degree, steps, tail)
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
@@ -246,7 +247,7 @@ FIXED = [
 
 @pytest.mark.parametrize(("forward", "parameters", "cost", "expected"), FIXED, ids=lambda x: str(x))
 def test_one_fixed_schedule_serves_many_spectra(forward, parameters, cost, expected, spectra):
-    method = methods.lookup("forward", forward)
+    method = registry.lookup("forward", forward)
     assert method.products(**method.complete(parameters)) == cost
     for (kind, a), known in zip(spectra.items(), expected, strict=True):
         w, v = np.linalg.eigh(a)
@@ -300,7 +301,7 @@ def test_scaled_cans_is_within_its_bounds():
     w = np.geomspace(1, 1.1e-6, 32)
     a = with_spectrum(w)  # √(w/c) from 1 to 0.001, but for the norm
     assert error(root_of(a, "scaled_cans", norm="power"), exact_root(a, "sqrt")) < 3.1e-5
-    assert methods.lookup("forward", "scaled_cans").products(norm="trace") == 27
+    assert registry.lookup("forward", "scaled_cans").products(norm="trace") == 27
 
 
 # --------------------------------------------------------------------------------- scalar laws
@@ -381,7 +382,7 @@ def test_a_root_is_its_scalar_map_of_the_eigenvalues(forward, given, count):
     a = symmetric((v * GOLDEN) @ v.T)
     c = upper_bound(a, "frobenius").item()
     z = inverse_map(forward, parameters)(GOLDEN / c) / np.sqrt(c)
-    method = methods.lookup("forward", forward)
+    method = registry.lookup("forward", forward)
     parameters["norm"] = "frobenius"
     x = a if "numpy" in method.libraries else torch.tensor(a)
     assert error(root_of(x, forward, "isqrt", **parameters), (v * z) @ v.T) < 1e-11
@@ -393,7 +394,7 @@ def test_a_root_is_its_scalar_map_of_the_eigenvalues(forward, given, count):
 def test_null_directions_of_a_root_stay_null_and_grow_by_the_slope_in_the_inverse(forward, given):
     parameters = {**given, "iterations": 4}
     a = np.diag([1.0, 0.5, 0.0])
-    x = a if "numpy" in methods.lookup("forward", forward).libraries else torch.tensor(a)
+    x = a if "numpy" in registry.lookup("forward", forward).libraries else torch.tensor(a)
     c = upper_bound(a, "frobenius").item()
     z = root_of(x, forward, "isqrt", norm="frobenius", **parameters)[2, 2]
     grown = inverse_map(forward, parameters)(np.array([1, 0.5, 0]) / c)[2]
@@ -682,10 +683,10 @@ def test_graphs_are_kept_by_what_they_compute_and_their_roots_are_copied(monkeyp
         return SimpleNamespace(replay=replay), given, root
 
     torch_like = SimpleNamespace(cuda=cuda, get_float32_matmul_precision=lambda: rule[0])
-    monkeypatch.setattr(graphs, "namespace", lambda a: torch_like)
-    monkeypatch.setattr(graphs, "_capture", capture)
-    monkeypatch.setattr(graphs, "_graphs", {})
-    monkeypatch.setattr(graphs, "_replayed", {})
+    monkeypatch.setattr(cuda_graph, "namespace", lambda a: torch_like)
+    monkeypatch.setattr(cuda_graph, "_capture", capture)
+    monkeypatch.setattr(cuda_graph, "_graphs", {})
+    monkeypatch.setattr(cuda_graph, "_replayed", {})
 
     def root(n, seed=0, **given):
         a = torch.tensor(with_spectrum(spectrum("near_one", n), 2, seed))
@@ -703,12 +704,12 @@ def test_graphs_are_kept_by_what_they_compute_and_their_roots_are_copied(monkeyp
     rule[0] = "high"
     root(4)
     assert captured == [((2, 4, 4), "highest")] * 2 + [((2, 4, 4), "high")]
-    for n in range(5, 5 + graphs.KEPT + 2):
+    for n in range(5, 5 + cuda_graph.KEPT + 2):
         root(n)
         root(4)  # used all the time, so it stays
     count = len(captured)
     assert captured.count(((2, 4, 4), "high")) == 1
-    assert len(graphs._graphs) == graphs.KEPT
+    assert len(cuda_graph._graphs) == cuda_graph.KEPT
     cuda.capturing = True
     root(3)  # part of another capture: nothing is kept
     assert len(captured) == count
@@ -719,7 +720,7 @@ def test_a_graph_is_refused_on_a_cpu_and_for_autograd(forward):
     with pytest.raises(InputError, match=rf"^{forward} replays a CUDA graph: torch on c"):
         mssbench.sqrtm(torch.eye(3), forward=forward)
     with pytest.raises(Unsupported, match=rf"autodiff .* {forward}"):
-        roots.pair("sqrt", forward, "autodiff")
+        pair.pair("sqrt", forward, "autodiff")
 
 
 @pytest.mark.parametrize("function", ["sqrt", "isqrt"])
@@ -798,7 +799,7 @@ def test_the_cost_of_a_norm_is_part_of_the_cost(method, norm):
     ids=str,
 )
 def test_an_exact_fit_of_prism_costs_the_powers_it_takes(parameters):
-    method = methods.lookup("forward", "prism")
+    method = registry.lookup("forward", "prism")
     parameters = method.complete({**parameters, "iterations": 5})
     a = TORCH64.put(with_spectrum(spectrum("near_one", 4)))
     with Cost() as cost:
@@ -808,7 +809,7 @@ def test_an_exact_fit_of_prism_costs_the_powers_it_takes(parameters):
 
 @pytest.mark.parametrize("order", [2, 3, 4, 5])
 def test_the_cost_of_a_higher_order_is_counted(order):
-    method = methods.lookup("forward", "inverse_newton_ho")
+    method = registry.lookup("forward", "inverse_newton_ho")
     parameters = method.complete({"order": order, "iterations": 5})
     a = TORCH64.put(with_spectrum(spectrum("near_one", 4)))
     with Cost() as cost:

@@ -8,12 +8,12 @@ import pytest
 from emulated import Emulation
 
 from mssbench.arrays import product_unit
-from mssbench.kernels import fused, planner
-from mssbench.kernels.factors import of_roots
-from mssbench.kernels.planner import LIMITS
-from mssbench.kernels.variants import VARIANTS, Operands, Variant
-from mssbench.registry import Root
-from mssbench.schedules import Factor, schedule, taylor
+from mssbench.methods.kernels import fused, planner
+from mssbench.methods.kernels.factors import of_roots
+from mssbench.methods.kernels.planner import LIMITS
+from mssbench.methods.kernels.variants import VARIANTS, Operands, Variant
+from mssbench.methods.method import Root
+from mssbench.methods.minimax import Factor, schedule, taylor
 
 BOTH = frozenset(("sqrt", "isqrt"))
 ITERATE = [v for v in VARIANTS if v.family == "iterate" and not v.operands]
@@ -169,7 +169,7 @@ def missed(gpu: Emulation, name: str, compute: Callable[[], bytes]) -> bool:
 def test_every_barrier_of_the_source_is_tried() -> None:
     import re
 
-    from mssbench.kernels.source import source
+    from mssbench.methods.kernels.source import source
 
     for family, names in BARRIERS.items():
         variant = next(v for v in VARIANTS if v.family == family)
@@ -270,7 +270,7 @@ def test_jacobi_keeps_the_digits_of_small_eigenvalues(gpu: Emulation) -> None:
 def test_the_gradient_in_the_eigenbasis(
     gpu: Emulation, variant: Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mssbench.backward.loewner import loewner
+    from mssbench.methods.backward.loewner import loewner
 
     only(variant, monkeypatch)
     n, dtype = variant.size - 3, variant.dtype

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from mssbench.kernels import resources
-from mssbench.kernels.planner import LIMITS
-from mssbench.kernels.variants import VARIANTS, Variant
+from mssbench.methods.kernels import resources
+from mssbench.methods.kernels.planner import LIMITS
+from mssbench.methods.kernels.variants import VARIANTS, Variant
 
 pytest.importorskip("cuda.core", reason="pip install cuda-core nvidia-cuda-nvrtc")
 # What each kernel takes: python -m mssbench.kernels.resources --json > kernel_resources.json

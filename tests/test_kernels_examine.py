@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from emulated import Emulation
 
-from mssbench.kernels import driver, examine, fused
-from mssbench.kernels.planner import LIMITS
-from mssbench.kernels.variants import VARIANTS
+from mssbench.methods.kernels import driver, examine, fused
+from mssbench.methods.kernels.planner import LIMITS
+from mssbench.methods.kernels.variants import VARIANTS
 
 
 @pytest.fixture

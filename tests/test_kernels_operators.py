@@ -5,10 +5,10 @@ import torch
 from emulated import Emulation
 
 from mssbench.errors import Unsupported
-from mssbench.kernels import fused, operators
-from mssbench.kernels.factors import UNIT, of_gradient
-from mssbench.registry import Root
-from mssbench.schedules import schedule
+from mssbench.methods.kernels import fused, operators
+from mssbench.methods.kernels.factors import UNIT, of_gradient
+from mssbench.methods.method import Root
+from mssbench.methods.minimax import schedule
 
 FACTORS = schedule(0.1, 5, 3, (5, 5)).factors
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from mssbench.errors import NotInstalled, Unsupported
-from mssbench.kernels import driver, fused
-from mssbench.kernels.factors import of_roots
-from mssbench.kernels.planner import LIMITS, Launch, blocks_at_once, plan
-from mssbench.kernels.source import source
-from mssbench.kernels.variants import VARIANTS, Variant
-from mssbench.registry import Root
-from mssbench.schedules import taylor
+from mssbench.methods.kernels import driver, fused
+from mssbench.methods.kernels.factors import of_roots
+from mssbench.methods.kernels.planner import LIMITS, Launch, blocks_at_once, plan
+from mssbench.methods.kernels.source import source
+from mssbench.methods.kernels.variants import VARIANTS, Variant
+from mssbench.methods.method import Root
+from mssbench.methods.minimax import taylor
 
 H200 = LIMITS["sm_90"]
 FAMILIES = ("iterate", "lyapunov", "jacobi", "loewner")

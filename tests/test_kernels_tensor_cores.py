@@ -23,12 +23,12 @@ from test_kernels import (
 
 import mssbench
 from mssbench.errors import Unsupported
-from mssbench.kernels import fused
-from mssbench.kernels.factors import UNIT, of_gradient, of_roots
-from mssbench.kernels.planner import LIMITS, plan
-from mssbench.kernels.variants import VARIANTS, Variant
-from mssbench.registry import Root
-from mssbench.schedules import taylor
+from mssbench.methods.kernels import fused
+from mssbench.methods.kernels.factors import UNIT, of_gradient, of_roots
+from mssbench.methods.kernels.planner import LIMITS, plan
+from mssbench.methods.kernels.variants import VARIANTS, Variant
+from mssbench.methods.method import Root
+from mssbench.methods.minimax import taylor
 
 WARPS = [v for v in VARIANTS if v.operands]
 # At condition 10, of a root and of a gradient: operands of 11 and 8 bits, and their honest error.
@@ -189,9 +189,9 @@ def test_what_they_do_not_serve_is_refused_with_the_reason() -> None:
 
 def test_the_methods_run_them(gpu: Emulation, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a user calls them, forward and backward."""
-    from mssbench import arguments
+    from mssbench.methods import sqrtm
 
-    monkeypatch.setattr(arguments, "check_takes", lambda *_: None)  # it is on a CPU
+    monkeypatch.setattr(sqrtm, "check_takes", lambda *_: None)  # it is on a CPU
     a = torch.from_numpy(spd(2, 20, 10.0, "float32")).requires_grad_()
     chosen = {"forward": "fused_tensor_cores", "backward": "lyapunov_tensor_cores"}
     y = mssbench.sqrtm(a, **chosen, backward_operands="tf32x3")  # type: ignore[arg-type]

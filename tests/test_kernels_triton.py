@@ -11,9 +11,9 @@ import torch
 
 import mssbench
 from mssbench.errors import InputError, Unsupported
-from mssbench.kernels import triton_roots
-from mssbench.kernels.triton_roots import SHAPES, Shape
-from mssbench.schedules import taylor
+from mssbench.methods.kernels import triton_roots
+from mssbench.methods.kernels.triton_roots import SHAPES, Shape
+from mssbench.methods.minimax import taylor
 
 pytest.importorskip("triton", reason="pip install triton")
 MOST_SHARED = 227 * 1024  # bytes of a block on sm_90
@@ -56,7 +56,7 @@ def test_what_else_it_promises(found: dict[str, Any]) -> None:
     [pytest.param(o, s, id=f"{o}-n{s.size}") for o, shapes in SHAPES.items() for s in shapes],
 )
 def test_nothing_spills_on_hopper(shape: Shape, square: bool, operands: str) -> None:
-    from mssbench.kernels.resources import compile_triton
+    from mssbench.methods.kernels.resources import compile_triton
 
     factors = ((taylor(5) if square else taylor(3)),) * 4
     taken = compile_triton(shape, factors, operands, 90)  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ def test_nothing_spills_on_hopper(shape: Shape, square: bool, operands: str) -> 
 
 @pytest.mark.parametrize("arch", [80, 100, 120])
 def test_it_compiles_for(arch: int) -> None:
-    from mssbench.kernels.resources import compile_triton
+    from mssbench.methods.kernels.resources import compile_triton
 
     shape = SHAPES["tf32x3"][-1]
     assert compile_triton(shape, (taylor(5),) * 4, "tf32x3", arch).spilled == 0

@@ -23,10 +23,12 @@ from matrices import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mssbench import arrays, methods, roots
-from mssbench.bounds import NORMS, normalized, upper_bound
-from mssbench.forward.pade import coefficients
-from mssbench.registry import Root
+from mssbench import arrays
+from mssbench.methods import pair as roots
+from mssbench.methods import registry
+from mssbench.methods.forward.pade import coefficients
+from mssbench.methods.method import Root
+from mssbench.methods.norms import NORMS, normalized, upper_bound
 
 GOLDEN = np.array([4, 1, 1 / 4, 1 / 100])
 PAPER_NORMS = ("trace", "frobenius", "wolkowicz_styan")
@@ -232,7 +234,7 @@ def test_golden_errors_of_the_recorded_gradient(row):
 @pytest.mark.parametrize(("count", "expected"), LYAPUNOV_ERRORS)
 def test_golden_errors_of_the_lyapunov_iteration_from_the_exact_root(count, expected):
     a, g = golden()
-    backward = methods.lookup("backward", "lyapunov_newton_schulz")
+    backward = registry.lookup("backward", "lyapunov_newton_schulz")
     s = backward.call(Root(sqrt=exact_root(a, "sqrt")), "sqrt", g, iterations=count)
     assert error(s, exact_gradient(a, g, "sqrt")) == pytest.approx(expected, rel=GOLDEN_RTOL)
     s = backward.call(Root(sqrt=exact_root(a, "sqrt")), "sqrt", g, iterations=15)
@@ -246,7 +248,7 @@ def test_the_lyapunov_iteration_multiplies_by_the_mean_of_its_scalar_map():
     a, g = golden()
     w, v = np.linalg.eigh(a)
     d, c = np.sqrt(w), np.linalg.norm(a) ** 0.5
-    backward = methods.lookup("backward", "lyapunov_newton_schulz")
+    backward = registry.lookup("backward", "lyapunov_newton_schulz")
     for k in (1, 3, 8):
         p, _ = newton_schulz_factor(d / c, k)
         factor = (p[:, None] + p[None, :]) / 2
@@ -284,7 +286,7 @@ def test_gradient_multipliers_of_null_directions():
     s = gradient_of(a, g, norm="wolkowicz_styan", iterations=k) / g
     assert s[2:, 2:] == pytest.approx(np.full((2, 2), 1.5**k / np.sqrt(c)), rel=1e-11)
     assert s[:2, 2] * np.array([1.0, 0.7]) == pytest.approx(1.0, rel=1e-6)
-    backward = methods.lookup("backward", "lyapunov_newton_schulz")
+    backward = registry.lookup("backward", "lyapunov_newton_schulz")
     y = exact_root_of_diagonal(a)
     r = np.linalg.norm(a) ** 0.5
     s = backward.call(Root(sqrt=y), "sqrt", g, iterations=k) / g
@@ -464,7 +466,7 @@ def test_loewner_gives_zero_where_its_divided_difference_is_infinite(function):
     w = torch.tensor([[0.0, 0.0, 1.0, 4.0]], dtype=torch.float64)
     v = torch.tensor(rotation(4))[None]
     g = torch.tensor(cotangent((1, 4, 4)))
-    s = methods.lookup("backward", "loewner").call(Root(eigen=(w, v)), function, g)
+    s = registry.lookup("backward", "loewner").call(Root(eigen=(w, v)), function, g)
     inside = v.mT @ s @ v
     assert torch.isfinite(s).all()
     null = (slice(None), slice(0, 2), slice(0, 2 if function == "sqrt" else 4))
@@ -485,7 +487,7 @@ def test_no_subnormal_number_slows_the_lyapunov_iteration():
                 counts.append(int(((out != 0) & (out.abs() < tiny)).sum()))
             return out
 
-    solve = methods.lookup("backward", "lyapunov_newton_schulz").call
+    solve = registry.lookup("backward", "lyapunov_newton_schulz").call
     with Watch():
         solve(Root(sqrt=y), "sqrt", torch.ones_like(y), iterations=20)
     assert sum(counts) == 0

@@ -7,14 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from mssbench import anchors, methods, problems, provenance, registry, truth
+from mssbench import problems
 from mssbench.arrays import Array
-from mssbench.bench import Settings
 from mssbench.errors import NotInstalled, Unavailable, Unsupported
-from mssbench.measure import classify, measure
-from mssbench.records import Cell, Measurement, Status
-from mssbench.registry import Root, Wanted
-from mssbench.sampling import Policy
+from mssbench.measure import code_hash, libraries, verification
+from mssbench.measure.admission import classify
+from mssbench.measure.bench import Settings
+from mssbench.measure.instruments import gemm
+from mssbench.measure.measure import measure
+from mssbench.methods import method, registry
+from mssbench.methods.method import Root, Wanted
+from mssbench.records.cell import Cell
+from mssbench.records.measurement import Measurement, Status
+from mssbench.records.policy import Policy
 
 CELL = Cell(
     library="torch",
@@ -48,7 +53,7 @@ def only(cell: Cell, settings: Settings = FAST) -> Measurement:
 
 def misbehaving(register: Any, spoil: Any) -> Cell:
     """A cell whose forward is eigh with its root passed through `spoil`."""
-    right = methods.lookup("forward", "eigh").call
+    right = registry.lookup("forward", "eigh").call
 
     def spoilt(a: Array, wanted: Wanted) -> Root:
         root = right(a, wanted)
@@ -150,9 +155,9 @@ def test_what_is_verified_is_the_output_of_the_last_timed_call(register: Any) ->
 
 
 def test_a_gradient_that_is_wrong_is_seen(register: Any) -> None:
-    right = methods.lookup("backward", "loewner").call
+    right = registry.lookup("backward", "loewner").call
 
-    def halved(root: Root, function: registry.Function, g: Array) -> Array:
+    def halved(root: Root, function: method.Function, g: Array) -> Array:
         return right(root, function, g) / 2
 
     register["backward"](cite="a test", products=lambda: 1.0, reads=("eigen",))(halved)
@@ -241,21 +246,21 @@ def test_a_batch_too_large_for_memory_is_oom(register: Any) -> None:
 
 
 def test_cupy_without_cupy_is_a_row_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mssbench import environment
+    from mssbench.machine import facts
 
-    found = environment.find_spec
-    monkeypatch.setattr(environment, "find_spec", lambda n: None if n == "cupy" else found(n))
+    found = facts.find_spec
+    monkeypatch.setattr(facts, "find_spec", lambda n: None if n == "cupy" else found(n))
     m = only(replace(CELL, library="cupy", device="cuda"))
     assert m.status is Status.NOT_INSTALLED
     assert "pip install 'mssbench[cuda13]'" in m.reason
 
 
 def test_cupy_without_a_driver_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mssbench import environment
+    from mssbench.machine import devices, facts
 
-    found = environment.find_spec
-    monkeypatch.setattr(environment, "find_spec", lambda n: True if n == "cupy" else found(n))
-    monkeypatch.setattr(environment, "cuda_devices", lambda: ())
+    found = facts.find_spec
+    monkeypatch.setattr(facts, "find_spec", lambda n: True if n == "cupy" else found(n))
+    monkeypatch.setattr(devices, "cuda_devices", lambda: ())
     m = only(replace(CELL, library="cupy", device="cuda"))
     assert m.status is Status.UNAVAILABLE
     assert "driver" in m.reason
@@ -281,7 +286,7 @@ def test_a_product_of_the_same_shape_is_the_unit_of_work(register: Any) -> None:
     cell = replace(CELL, forward="product", size=128, batch=32, precision="float32")
     found = []
     for _ in range(5):  # a loaded machine may disturb either
-        anchors._anchors.clear()
+        gemm._anchors.clear()
         found.append(rows(cell, settings)[0].row()["gemms"])
         if 0.6 < found[-1] < 1.8:
             return
@@ -297,23 +302,23 @@ def test_garbage_collection_is_on_again_afterwards() -> None:
 
 def test_tf32_is_never_left_on() -> None:
     before = torch.get_float32_matmul_precision()
-    with anchors.product_rule("tf32"):
+    with libraries.product_rule("tf32"):
         assert torch.get_float32_matmul_precision() == "high"
-    with anchors.product_rule("float32"):
+    with libraries.product_rule("float32"):
         assert torch.get_float32_matmul_precision() == "highest"
     assert torch.get_float32_matmul_precision() == before
 
 
 def test_the_code_hash_names_the_code_of_both_methods() -> None:
-    forward = methods.lookup("forward", "eigh")
-    loewner = methods.lookup("backward", "loewner")
+    forward = registry.lookup("forward", "eigh")
+    loewner = registry.lookup("backward", "loewner")
     hashes = {
-        provenance.code_hash(forward),
-        provenance.code_hash(forward, loewner),
-        provenance.code_hash(methods.lookup("forward", "svd"), loewner),
+        code_hash.code_hash(forward),
+        code_hash.code_hash(forward, loewner),
+        code_hash.code_hash(registry.lookup("forward", "svd"), loewner),
     }
     assert len(hashes) == 3
-    assert measure(CELL, FAST).code_hash == provenance.code_hash(forward)
+    assert measure(CELL, FAST).code_hash == code_hash.code_hash(forward)
 
 
 def test_the_condition_is_that_of_the_worst_matrix_and_the_input_has_a_fingerprint() -> None:
@@ -332,12 +337,12 @@ def test_the_condition_is_that_of_the_worst_matrix_and_the_input_has_a_fingerpri
 def test_a_fingerprint_survives_rounding_and_no_change_of_the_input() -> None:
     made = problems.make(CELL.problem, 8, 4, 0)
     a, g = np.array(made.master), np.array(made.cotangent)
-    mark = truth.fingerprint(a, g)
+    mark = verification.fingerprint(a, g)
     rng = np.random.default_rng(0)
     rounded = a * (1 + 1e-13 * rng.standard_normal(a.shape))
-    assert truth.fingerprint(rounded, g) == pytest.approx(mark, abs=1e-9)
-    assert abs(truth.fingerprint(a[::-1].swapaxes(1, 2)[:, ::-1], g) - mark) > 1e-4
-    assert abs(truth.fingerprint(a, -g) - mark) > 1e-4
+    assert verification.fingerprint(rounded, g) == pytest.approx(mark, abs=1e-9)
+    assert abs(verification.fingerprint(a[::-1].swapaxes(1, 2)[:, ::-1], g) - mark) > 1e-4
+    assert abs(verification.fingerprint(a, -g) - mark) > 1e-4
 
 
 @pytest.mark.parametrize("number", range(8))
@@ -345,7 +350,7 @@ def test_a_method_that_writes_into_one_of_its_inputs_alone_is_found(
     register: Any, number: int
 ) -> None:
     """Whichever of the eight that take turns it is; its own answer is right every time."""
-    right = methods.lookup("forward", "eigh").call
+    right = registry.lookup("forward", "eigh").call
     seen: list[int] = []
 
     def spoils_one(a: Array, wanted: Wanted) -> Root:
@@ -366,16 +371,16 @@ def test_a_method_that_writes_into_one_of_its_inputs_alone_is_found(
 
 def _rotation() -> Any:
     """The inputs of the cell that is being measured."""
-    from mssbench.measure import _rotations
+    from mssbench.measure.inputs import _rotations
 
     (found,) = _rotations.values()
     return found
 
 
 def test_a_backward_that_writes_into_its_cotangent_is_found(register: Any) -> None:
-    right = methods.lookup("backward", "loewner").call
+    right = registry.lookup("backward", "loewner").call
 
-    def spoils(root: Root, function: registry.Function, g: Array) -> Array:
+    def spoils(root: Root, function: method.Function, g: Array) -> Array:
         s = right(root, function, g)
         g[0, 0, 1] += 1e-13
         return s
@@ -388,7 +393,7 @@ def test_a_backward_that_writes_into_its_cotangent_is_found(register: Any) -> No
         assert m.reason == "Violation: spoils wrote into its cotangent"
 
 
-TRUTH = truth.truth_of("sqrt", CELL.problem, 4, 2, 0, "float64")
+TRUTH = verification.truth_of("sqrt", CELL.problem, 4, 2, 0, "float64")
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import pytest
 import torch
 from test_measure import CELL, rows
 
-from mssbench import measure, memory
-from mssbench.registry import Root
+from mssbench.measure import libraries, measure
+from mssbench.measure.instruments import memory
+from mssbench.methods.method import Root
 
 MIB = 2**20
 
@@ -139,7 +140,7 @@ class FakeAllocator:
 def cupy(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeCupy, FakeAllocator]:
     cupy, torchs = FakeCupy(), FakeAllocator()
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setattr(memory, "_allocators", [])
+    monkeypatch.setattr(libraries, "_allocators", [])
     cuda = {
         "init": torchs.init,
         "caching_allocator_alloc": torchs.take,
@@ -166,7 +167,7 @@ def test_cupy_is_weighed_in_torchs_memory_though_nobody_has_started_cuda(cupy: A
     assert peak.whole == 3 * MIB
     assert library.now == "its own pool"
     assert torchs.ready
-    first = memory._allocators[0]
+    first = libraries._allocators[0]
     with memory.peak("cupy", "cuda"):
         assert library.now == first.malloc, "one that is gone would take its arrays with it"
     with memory.peak("torch", "cuda"):
@@ -178,10 +179,10 @@ def test_cupy_is_timed_from_its_own_memory_on_torchs_stream(
 ) -> None:
     library, _ = cupy
     monkeypatch.setattr(measure, "check_library", lambda *_: None)
-    with measure.library("cupy"):
+    with libraries.library("cupy"):
         assert (library.now, library.streams, library.freed) == ("its own pool", [77], 0)
     assert library.freed == 1  # for torch to have
-    with pytest.raises(ZeroDivisionError), measure.library("cupy"):
+    with pytest.raises(ZeroDivisionError), libraries.library("cupy"):
         raise ZeroDivisionError
     assert library.freed == 2
 

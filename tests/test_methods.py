@@ -37,7 +37,7 @@ from matrices import (
 )
 
 from mssbench import arrays
-from mssbench.registry import FUNCTIONS, Root
+from mssbench.methods.method import FUNCTIONS, Root
 
 FULL = ("float64", "float32")
 implicit = pytest.mark.parametrize(

@@ -3,10 +3,13 @@
 import pytest
 from tables import CELL, frame, row
 
-from mssbench import claims, conclude
-from mssbench.noise import ABOVE_CEILING, MEANING, in_order
-from mssbench.pivot import blocks
-from mssbench.records import Cell, Measurement, Status, Timing
+from mssbench.analysis import claims, conclusions
+from mssbench.analysis.blocks import blocks
+from mssbench.measure.bench import in_order
+from mssbench.records.cell import Cell
+from mssbench.records.measurement import Measurement, Status
+from mssbench.records.noise import ABOVE_CEILING, MEANING
+from mssbench.records.timing import Timing
 
 CLAIM = {"claim": "c", "source": "s", "value": "seconds_median", "relation": "<"}
 FACTS = {"environments": {}, "runs": {}}
@@ -67,9 +70,9 @@ def test_what_is_too_fast_beside_other_work_keeps_its_time_and_cannot_win() -> N
 
 def test_a_tie_is_not_called_faster() -> None:
     rows = row(1.0, root=1e-6, noise="quiet"), row(0.99, forward="svd", root=1e-3)
-    (sentence,) = conclude.conclusions(frame(*rows))
+    (sentence,) = conclusions.conclusions(frame(*rows))
     assert "Faster" not in sentence
-    (sentence,) = conclude.conclusions(
+    (sentence,) = conclusions.conclusions(
         frame(row(1.0, root=1e-6), row(0.9, forward="svd", root=1e-3))
     )
     assert "Faster: torch/svd, 0.90x" in sentence
@@ -77,14 +80,14 @@ def test_a_tie_is_not_called_faster() -> None:
 
 def test_a_reader_is_told_what_the_times_are_worth() -> None:
     calm = frame(row(1.0, noise="quiet"))
-    assert conclude.steadiness(calm, FACTS) == []
+    assert conclusions.steadiness(calm, FACTS) == []
     shaken = frame(row(1.0, noise="unstable", flags="loaded"), row(1.0, forward="svd"))
-    unstable, loaded = conclude.steadiness(shaken, FACTS)
+    unstable, loaded = conclusions.steadiness(shaken, FACTS)
     assert unstable.startswith("~ unstable (1 of 2 rows)")
     assert loaded == f"loaded (1 of 2 rows): {MEANING['loaded']}."
     facts = FACTS | {"runs": {"r" * 12: {"drift": 0.21}}}
-    assert conclude.steadiness(calm, facts)[0].startswith("drift 21 %")
-    assert conclude.steadiness(calm, FACTS | {"runs": {"r" * 12: {"drift": 0.09}}}) == []
+    assert conclusions.steadiness(calm, facts)[0].startswith("drift 21 %")
+    assert conclusions.steadiness(calm, FACTS | {"runs": {"r" * 12: {"drift": 0.09}}}) == []
 
 
 def test_an_unstable_time_is_marked() -> None:

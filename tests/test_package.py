@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import mssbench
-from mssbench import suite
+from mssbench.suite import suite
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text() if (ROOT / "README.md").exists() else ""
@@ -85,7 +85,7 @@ def test_the_readme_says_the_commands_that_ci_runs() -> None:
 
 
 def test_the_readme_names_every_column_of_the_table() -> None:
-    from mssbench.records import SCHEMA
+    from mssbench.records.schema import SCHEMA
 
     for column in SCHEMA:
         assert f"`{column.name}`" in README, f"README has no column {column.name}"

@@ -10,9 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mssbench.judgement import Verdict
-from mssbench.noise import Noise
-from mssbench.paired import (
+from mssbench.ab.statistics import (
     CONFIRM_PAIRS,
     SCREEN_PAIRS,
     Evidence,
@@ -23,6 +21,8 @@ from mssbench.paired import (
     verdicts,
     worth_a_look,
 )
+from mssbench.compare.verdict import Verdict
+from mssbench.records.noise import Noise
 
 WINDOW = 2e-3
 

@@ -7,12 +7,14 @@ from math import exp, sqrt
 import pytest
 from runs import load, sample_counts, stand_in, table, wish, write_suite
 
-from mssbench.engines.local import Ceilings, Finished, Started
-from mssbench.noise import Noise, noise
-from mssbench.passes import place, pooled, shuffled, steadied
-from mssbench.records import Cell, Measurement, Status, Timing
-from mssbench.rows import typed
-from mssbench.run import run
+from mssbench.engines.events import Ceilings, Finished, Started
+from mssbench.records.cell import Cell
+from mssbench.records.measurement import Measurement, Status
+from mssbench.records.noise import Noise, noise
+from mssbench.records.timing import Timing
+from mssbench.results.rows import typed
+from mssbench.run.passes import place, pooled, shuffled, steadied
+from mssbench.run.run import run
 
 CELL = Cell(
     "numpy", "eigh", "none", "sqrt", "wishart(ratio=4)", 4, 2, None, None, "", "float64", "cpu", 0

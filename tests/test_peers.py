@@ -13,13 +13,18 @@ from matrices import cotangent, error, exact_gradient, exact_root, spectrum, wit
 from tables import called
 
 import mssbench
-from mssbench import environment, methods, problems, provenance, registry, suite
-from mssbench.bench import Settings
-from mssbench.commands import listing
+from mssbench import problems
+from mssbench.cli import listing
 from mssbench.errors import NotInstalled, RegistryError, Unsupported
-from mssbench.measure import measure
-from mssbench.records import Cell, Status
-from mssbench.sampling import Policy
+from mssbench.machine import facts
+from mssbench.measure import code_hash
+from mssbench.measure.bench import Settings
+from mssbench.measure.measure import measure
+from mssbench.methods import registry
+from mssbench.records.cell import Cell
+from mssbench.records.measurement import Status
+from mssbench.records.policy import Policy
+from mssbench.suite import suite
 
 # What our warnings-as-errors would stop in other people's modules: torch deprecates TorchScript,
 # which geoopt and linear_operator use; JAX deprecates how OTT asks for triangular solves.
@@ -65,7 +70,7 @@ def step(peer, problem, *, function="sqrt", backward="autodiff", precision="floa
 
 
 def functions(peer):
-    return methods.lookup("forward", peer).functions
+    return registry.lookup("forward", peer).functions
 
 
 # ------------------------------------------------------------------------------- right answers
@@ -92,7 +97,7 @@ def test_float64_is_computed_in_float64(peer):
 
 @peers()
 def test_a_peer_takes_a_batch_of_any_shape_and_leaves_it_alone(peer):
-    method = methods.lookup("forward", peer)
+    method = registry.lookup("forward", peer)
     x = with_spectrum(spectrum("near_one", 4), batch=6).astype(np.float32)
     for shape in ((6, 4, 4), (1, 4, 4), (2, 3, 4, 4)):
         for function in functions(peer):
@@ -192,9 +197,9 @@ def test_a_finiteness_check_raises_and_is_a_row(peer):
 
 def offer(monkeypatch, *points):
     """Entry points as if only these were installed; what they register is forgotten afterwards."""
-    group = "mssbench.forward"
+    group = "mssbench.methods.forward"
     found = EntryPoints(EntryPoint(name, value, group) for name, value in points)
-    monkeypatch.setattr(methods, "entry_points", lambda group: found.select(group=group))
+    monkeypatch.setattr(registry, "entry_points", lambda group: found.select(group=group))
     monkeypatch.setattr(registry, "FORWARD", table := dict(registry.FORWARD))
     monkeypatch.setitem(registry.TABLES, "forward", table)
     for name in PACKAGES:
@@ -208,7 +213,7 @@ def module(tmp_path, monkeypatch, name, text):
 
 
 GOOD = """
-from mssbench.registry import Root, register_forward
+from mssbench.methods.registry import Root, register_forward
 
 @register_forward(cite="a stranger, 2026", products=lambda: 1.0, libraries=["torch"])
 def {name}(a):
@@ -220,8 +225,8 @@ def {name}(a):
 @pytest.mark.parametrize(
     "statement",
     [
-        "import mssbench.roots",
-        "from mssbench.commands import listing as c; c.listing('backends', [])",
+        "import mssbench.methods.pair",
+        "from mssbench. import listing as c; c.listing('backends', [])",
         "from mssbench import suite; suite.load(suite.find('peers'), auto='cpu')",
         "from mssbench import roots; roots.pair('sqrt', 'eigh', 'loewner')",
     ],
@@ -234,12 +239,12 @@ def test_no_library_is_imported_before_its_root_is_taken(statement):
 
 
 def test_every_peer_is_listed_with_its_source_installed_or_not(capsys, monkeypatch):
-    monkeypatch.setattr(methods, "_is_installed", lambda package: package != "geoopt")
+    monkeypatch.setattr(registry, "_is_installed", lambda package: package != "geoopt")
     found = {r["backend"]: r for r in listing.listing("backends", [])}
     for name in PACKAGES:
         record = found[f"torch/{name}"]
         assert "tested: " in record["cite"]
-        assert "Known:" in methods.known("forward")[name].call.__doc__
+        assert "Known:" in registry.known("forward")[name].call.__doc__
         assert record["here"].startswith("cpu") or name == "geoopt"
     remedy = "forward 'geoopt' needs geoopt: pip install 'mssbench[peers]'"
     assert found["torch/geoopt"]["here"] == remedy
@@ -247,7 +252,7 @@ def test_every_peer_is_listed_with_its_source_installed_or_not(capsys, monkeypat
 
 
 def test_a_missing_library_is_a_row_with_its_install_line(monkeypatch):
-    monkeypatch.setattr(methods, "_is_installed", lambda package: package != "ot")
+    monkeypatch.setattr(registry, "_is_installed", lambda package: package != "ot")
     mssbench.roots._pair.cache_clear()
     found = step("pot", "identity")
     assert (found.status, found.reason) == (
@@ -259,25 +264,25 @@ def test_a_missing_library_is_a_row_with_its_install_line(monkeypatch):
 
 
 def test_a_library_of_another_version_is_a_row_with_its_install_line(monkeypatch):
-    method = replace(methods.lookup("forward", "eigh"), name="x", package="math.no_such_part")
+    method = replace(registry.lookup("forward", "eigh"), name="x", package="math.no_such_part")
     with pytest.raises(NotInstalled, match=r"cannot use the installed math.no_such_part: .*: pip"):
-        methods.import_package(method)
+        registry.import_package(method)
 
 
 def test_every_entry_point_carries_the_name_that_it_registers():
-    assert not methods.load_plugins("forward")
-    assert set(PACKAGES) <= methods.known("forward").keys()
+    assert not registry.load_plugins("forward")
+    assert set(PACKAGES) <= registry.known("forward").keys()
 
 
 def test_a_stranger_s_package_is_listed_and_named_in_sentences(tmp_path, monkeypatch):
     module(tmp_path, monkeypatch, "stranger", GOOD.format(name="my_root"))
     offer(monkeypatch, ("my_root", "stranger"))
     with pytest.raises(RegistryError, match="Did you mean 'my_root'"):
-        methods.lookup("forward", "my_roots")
+        registry.lookup("forward", "my_roots")
     assert "stranger" not in sys.modules
     found = {r["backend"]: r for r in listing.listing("backends", [])}
     assert found["torch/my_root"]["summary"] == "A stranger's root."
-    assert methods.lookup("forward", "my_root").cite == "a stranger, 2026"
+    assert registry.lookup("forward", "my_root").cite == "a stranger, 2026"
 
 
 @pytest.mark.parametrize(
@@ -313,15 +318,15 @@ def test_a_name_that_two_packages_offer_is_refused(monkeypatch):
     offer(monkeypatch, ("my_root", "one"), ("my_root", "two"))
     sentence = "forward 'my_root' is offered twice: by one and by two."
     with pytest.raises(RegistryError, match=sentence):
-        methods.lookup("forward", "my_root")
-    assert methods.load_plugins("forward") == {"my_root": sentence}
+        registry.lookup("forward", "my_root")
+    assert registry.load_plugins("forward") == {"my_root": sentence}
 
 
 @peers("geoopt")
 def test_another_version_of_a_peer_makes_its_rows_old(peer, monkeypatch):
-    method = methods.lookup("forward", peer)
-    before = provenance.code_hash.__wrapped__(method)
-    assert before == provenance.code_hash.__wrapped__(method)
-    monkeypatch.setattr(provenance, "version", lambda name: "0.0")
-    assert before != provenance.code_hash.__wrapped__(method)
-    assert environment.describe()["peers"][peer]
+    method = registry.lookup("forward", peer)
+    before = code_hash.code_hash.__wrapped__(method)
+    assert before == code_hash.code_hash.__wrapped__(method)
+    monkeypatch.setattr(code_hash, "version", lambda name: "0.0")
+    assert before != code_hash.code_hash.__wrapped__(method)
+    assert facts.describe()["peers"][peer]

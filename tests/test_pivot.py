@@ -9,10 +9,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 from tables import CONTROL, frame, row
 
-from mssbench import conclude, console, pivot
+from mssbench.analysis import blocks as pivot
+from mssbench.analysis import conclusions
+from mssbench.analysis.blocks import SPLIT, blocks
+from mssbench.console import blocks as console
+from mssbench.console import epilogue
 from mssbench.errors import TableError
-from mssbench.pivot import LABELS, SPLIT, blocks
-from mssbench.records import KEY
+from mssbench.records.schema import KEY
+from mssbench.results import labels
+from mssbench.results.labels import LABELS
 
 EIGH, SVD = {"forward": "eigh"}, {"forward": "svd"}
 NS = {"forward": "newton_schulz", "iterations": 5, "options": "norm=trace"}
@@ -81,7 +86,7 @@ forward · sqrt · float32 · batch 64 · cpu · wall clock
 
 def test_the_epilogue_is_printed_in_full():
     assert (
-        printed(console.epilogue(frame(*SMALL), FACTS))
+        printed(epilogue.epilogue(frame(*SMALL), FACTS))
         == """\
 
 forward, n = 64: fastest with a root error of at most 1e-06 is torch/svd, 50.0 ms (root error
@@ -95,7 +100,7 @@ measured on 2 x NVIDIA H200 (driver 580.1); AMD EPYC, 16 cores; torch 2.13.0, nu
 
 def test_rows_of_several_environments_are_named_and_warned_of():
     other = {**SMALL[0], "environment": "f" * 12, "size": 99}
-    text = printed(console.epilogue(frame(*SMALL, other), FACTS))
+    text = printed(epilogue.epilogue(frame(*SMALL, other), FACTS))
     assert "These rows are of several environments: their times do not compare." in text
     assert "environment eeeeeeeeeeee: 2 x NVIDIA H200" in text
     assert "environment ffffffffffff: an unknown machine" in text
@@ -119,18 +124,18 @@ def test_a_row_of_several_methods_has_the_numbers_of_the_best_that_is_ok():
 
 def test_nobody_wins_where_environments_are_mixed():
     other = {**SMALL[0], "environment": "f" * 12, "seed": 1}
-    assert conclude.conclusions(frame(*SMALL))
-    assert conclude.conclusions(frame(*SMALL, other)) == []
+    assert conclusions.conclusions(frame(*SMALL))
+    assert conclusions.conclusions(frame(*SMALL, other)) == []
 
 
 def test_facts_that_an_older_file_lacks_are_left_out():
     few = {"environments": {"e" * 12: {"cpu": "AMD EPYC"}}}
-    assert conclude.machines(frame(*SMALL), few) == ["measured on AMD EPYC"]
+    assert conclusions.machines(frame(*SMALL), few) == ["measured on AMD EPYC"]
 
 
 def test_rows_that_ran_nowhere_name_no_machine():
     nowhere = row(None, status="not_installed", identity={"environment": ""})
-    assert conclude.machines(frame(nowhere), FACTS) == []
+    assert conclusions.machines(frame(nowhere), FACTS) == []
 
 
 def test_at_80_columns_names_fold_and_numbers_do_not():
@@ -304,7 +309,7 @@ def test_a_table_without_any_number_shows_its_failures_as_words():
 def test_missing_steps_are_a_column_too():
     block = one(row(1e-3, **EIGH), row(2e-3, **NS), rows=["forward"], columns=["iterations"])
     assert block.columns == [(None,), (5,)]
-    assert pivot.spoken("iterations", None) == "k = -"
+    assert labels.spoken("iterations", None) == "k = -"
 
 
 @pytest.mark.parametrize(
@@ -327,7 +332,7 @@ def test_unfit_axes_are_refused(options, said):
 
 
 def concluded(*rows):
-    return conclude.conclusions(frame(*rows))
+    return conclusions.conclusions(frame(*rows))
 
 
 def test_the_fastest_at_a_stated_error_and_the_other_ends_of_the_trade():
@@ -422,7 +427,7 @@ def test_what_is_best_is_ok_and_no_ok_rival_is_faster(points):
                 assert not (a.best and not a.ok)
                 assert not (a.best and b.ok and b.value < a.value)
             assert sum(e.rows for e in here) == sum(n == column[0] for _, _, n, *_ in points)
-    conclude.conclusions(frame(*rows))
+    conclusions.conclusions(frame(*rows))
 
 
 def test_what_is_not_told_apart_from_the_best_is_best_too():
@@ -443,10 +448,10 @@ def test_failures_are_counted_by_cell_with_every_reason():
     rows = [row(None, status="crashed", reason=f"error {min(n, 3)}", seed=n, phase=p)
             for n in range(9) for p in ("backward", "step")]  # fmt: skip
     rows += [row(1.0, status="inaccurate", root=0.5, reason="0.5 > 0.1", **SVD)]
-    crashed, wrong = conclude.failures(frame(*rows))
+    crashed, wrong = conclusions.failures(frame(*rows))
     assert (crashed.cells, crashed.methods) == (9, 1)
     assert crashed.reasons == (("error 3", 6), ("error 0", 1), ("error 1", 1), ("error 2", 1))
     assert wrong == ("inaccurate", 1, 1, ())
-    text = printed(list(console.epilogue(frame(*rows), FACTS)))
+    text = printed(list(epilogue.epilogue(frame(*rows), FACTS)))
     assert "crashed: 9 cells\n  6 x error 3\n  1 x error 0\n  1 x error 1\n" in text
     assert "  1 x for 1 other reason (--json has all)" in text

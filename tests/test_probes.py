@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from mssbench import decompose, environment, probes
-from mssbench.commands import doctor, findings
-from mssbench.probes import Cliff, Convergence, Orthonormality, Pool, Threads
+from mssbench.cli import doctor
+from mssbench.machine import devices, eigensolvers, findings, probes, threads
+from mssbench.machine.eigensolvers import Cliff, Convergence, Orthonormality
+from mssbench.machine.threads import Pool, Threads
+from mssbench.methods import decomposition
 
 SOLVERS = [
     pytest.param(library, device, id=f"{library}-{device}")
@@ -40,7 +42,7 @@ def require_whole(found):
 
 @pytest.mark.timing
 def test_this_machine_is_probed_to_the_end_in_finite_numbers_and_left_as_it_was():
-    before = torch.get_num_threads(), probes.threads()
+    before = torch.get_num_threads(), threads.threads()
     start = time.perf_counter()
     found = probes.everything([("torch", "cpu"), ("numpy", "cpu")])
     assert time.perf_counter() - start < 30  # half a second where nobody else runs
@@ -51,7 +53,7 @@ def test_this_machine_is_probed_to_the_end_in_finite_numbers_and_left_as_it_was(
     assert json.loads(json.dumps(found.plain(), allow_nan=False))["threads"]["granted"] >= 1
     for record in (r for p in found.plain().values() if isinstance(p, list) for r in p):
         assert record["library"] in ("torch", "numpy")
-    assert (torch.get_num_threads(), probes.threads()) == before
+    assert (torch.get_num_threads(), threads.threads()) == before
     assert all(c.failed == 0 for c in found.convergence if c.precision == "float64")
     assert all(o.worst < o.bound for o in found.orthonormality)
 
@@ -60,13 +62,13 @@ def test_this_machine_is_probed_to_the_end_in_finite_numbers_and_left_as_it_was(
 @pytest.mark.timing
 def test_a_solver_has_a_time_for_each_size(library, device):
     try:
-        environment.check_library(library, device)
+        devices.check_library(library, device)
     except Exception as error:  # no such package or no such device
         pytest.skip(str(error))
-    found = probes.cliff(library, device, "float32")
+    found = eigensolvers.cliff(library, device, "float32")
     assert 0 < found.seconds_32 < 0.1
     assert 0 < found.seconds_33 < 0.1
-    assert probes.convergence(library, device, "float64").failed == 0
+    assert eigensolvers.convergence(library, device, "float64").failed == 0
 
 
 def slower(monkeypatch, library, n, factor):
@@ -86,12 +88,14 @@ def slower(monkeypatch, library, n, factor):
 
 @pytest.mark.parametrize("library", [torch, np])
 def test_a_solver_that_is_slower_from_33_on_is_seen(monkeypatch, library):
-    monkeypatch.setattr(probes, "_LONG", 0.02)
-    monkeypatch.setattr(probes, "_LONGER", 0.05)
+    monkeypatch.setattr(eigensolvers, "_LONG", 0.02)
+    monkeypatch.setattr(eigensolvers, "_LONGER", 0.05)
     name = library.__name__
-    assert probes.cliff(name, "cpu", "float64").ratio < 1.9  # it is 1.1 to 1.2, where it is calm
+    assert (
+        eigensolvers.cliff(name, "cpu", "float64").ratio < 1.9
+    )  # it is 1.1 to 1.2, where it is calm
     slower(monkeypatch, library, 33, 4)
-    assert probes.cliff(name, "cpu", "float64").ratio > 2.5
+    assert eigensolvers.cliff(name, "cpu", "float64").ratio > 2.5
 
 
 def test_a_cliff_is_looked_at_longer_and_the_fastest_round_counts(monkeypatch):
@@ -104,10 +108,10 @@ def test_a_cliff_is_looked_at_longer_and_the_fastest_round_counts(monkeypatch):
             return 1.0 if calls[32] == 5 else 2.0
         return 9.0 if calls[33] < 30 else 1.1
 
-    monkeypatch.setattr(probes, "_seconds", seconds)
-    monkeypatch.setattr(probes, "_LONG", 0.002)
-    monkeypatch.setattr(probes, "_LONGER", 60)
-    assert probes.cliff("numpy", "cpu", "float32").ratio == pytest.approx(1.1)
+    monkeypatch.setattr(eigensolvers, "_seconds", seconds)
+    monkeypatch.setattr(eigensolvers, "_LONG", 0.002)
+    monkeypatch.setattr(eigensolvers, "_LONGER", 60)
+    assert eigensolvers.cliff("numpy", "cpu", "float32").ratio == pytest.approx(1.1)
     assert calls == {32: 30, 33: 30}
 
 
@@ -137,7 +141,7 @@ def test_each_way_to_fail_is_counted_as_what_it_is(monkeypatch, library, kind, a
             raise library.linalg.LinAlgError("no") from None
 
     monkeypatch.setattr(library.linalg, "eigh", eigh)
-    found = probes.convergence(library.__name__, "cpu", "float32")
+    found = eigensolvers.convergence(library.__name__, "cpu", "float32")
     assert all(a.dtype == library.float32 and a.ndim == 2 for a in seen)
     assert (found.tried, len(seen)) == (25, 25)
     for way in ("raised", "nan", "wrong"):
@@ -147,17 +151,17 @@ def test_each_way_to_fail_is_counted_as_what_it_is(monkeypatch, library, kind, a
 
 def test_the_pinned_matrix_is_the_first_and_all_have_dead_channels(monkeypatch):
     seen = []
-    monkeypatch.setattr(probes, "_failure", lambda x, *_: seen.append(x))
-    probes.convergence("torch", "cpu", "float32")
+    monkeypatch.setattr(eigensolvers, "_failure", lambda x, *_: seen.append(x))
+    eigensolvers.convergence("torch", "cpu", "float32")
     assert [int((abs(x).sum(0) == 0).sum()) for x in seen] == [43] + 24 * [51]
     assert all((x.astype("float32") == x).all() for x in seen)
 
 
 def test_what_fails_here_in_float32_is_repaired_by_mssbench_and_by_the_remedy():
-    for x in [*probes._matrices("pinned(matrix=eigh_nonconv_64)", 64, 1),
-              *probes._matrices("dead_channels(frac=0.8)", 64, 24)]:  # fmt: skip
+    for x in [*eigensolvers._matrices("pinned(matrix=eigh_nonconv_64)", 64, 1),
+              *eigensolvers._matrices("dead_channels(frac=0.8)", 64, 24)]:  # fmt: skip
         a = torch.tensor(x, dtype=torch.float32)
-        for w, v in (decompose.eigh(a), torch.linalg.eigh(a.double())):
+        for w, v in (decomposition.eigh(a), torch.linalg.eigh(a.double())):
             w, v = w.double(), v.double()
             assert torch.linalg.norm((v * w) @ v.mT - a) < 1e-5 * torch.linalg.norm(a)
 
@@ -166,24 +170,24 @@ def test_what_fails_here_in_float32_is_repaired_by_mssbench_and_by_the_remedy():
 def test_vectors_that_are_not_orthonormal_are_seen(monkeypatch, library):
     real = library.linalg.eigh
     name = library.__name__
-    for precision in probes.PRECISIONS:
+    for precision in eigensolvers.PRECISIONS:
         for n in (16, 64):
-            found = probes.orthonormality(name, "cpu", precision, n)
+            found = eigensolvers.orthonormality(name, "cpu", precision, n)
             assert found.worst < found.bound / 10
     monkeypatch.setattr(library.linalg, "eigh", lambda a: (real(a)[0], real(a)[1] * 1.01))
-    assert probes.orthonormality(name, "cpu", "float64", 16).worst == pytest.approx(0.0201)
+    assert eigensolvers.orthonormality(name, "cpu", "float64", 16).worst == pytest.approx(0.0201)
     monkeypatch.setattr(library.linalg, "eigh", lambda a: (real(a)[0], real(a)[1] * nan))
-    assert probes.orthonormality(name, "cpu", "float64", 16).worst is None
+    assert eigensolvers.orthonormality(name, "cpu", "float64", 16).worst is None
 
     def raises(a):
         raise library.linalg.LinAlgError("no")
 
     monkeypatch.setattr(library.linalg, "eigh", raises)
-    assert probes.orthonormality(name, "cpu", "float64", 16).worst is None
+    assert eigensolvers.orthonormality(name, "cpu", "float64", 16).worst is None
 
 
 def test_the_tolerance_is_50_n_units_of_roundoff():
-    assert probes.tolerance(64, "float32") == 50 * 64 * 2.0**-24
+    assert eigensolvers.tolerance(64, "float32") == 50 * 64 * 2.0**-24
     assert Orthonormality("torch", "cpu", "float64", 16, None).bound == 50 * 16 * 2.0**-53
 
 
@@ -191,8 +195,8 @@ def test_a_probe_that_breaks_breaks_no_other(monkeypatch):
     def breaks(*_):
         raise RuntimeError("CUDA error: out of patience\nand more")
 
-    monkeypatch.setattr(probes, "convergence", breaks)
-    monkeypatch.setattr(probes, "_LONG", 0.01)
+    monkeypatch.setattr(eigensolvers, "convergence", breaks)
+    monkeypatch.setattr(eigensolvers, "_LONG", 0.01)
     found = probes.everything([("numpy", "cpu")])
     assert [len(found.cliff), len(found.convergence), len(found.orthonormality)] == [2, 0, 4]
     (one,) = found.broken
@@ -206,7 +210,7 @@ def test_threads_are_read_with_their_settings(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
-    found = probes.threads()
+    found = threads.threads()
     assert found.settings == {"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "1"}
     assert found.pools[0] == ("torch", "torch", torch.__file__, torch.get_num_threads())
     assert {p.kind for p in found.pools} >= {"torch", "blas"}
@@ -231,12 +235,12 @@ def test_the_quota_is_the_least_of_the_groups_around(tmp_path, files, own, cores
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{text}\n")
     (tmp_path / "own").write_text(f"{own}\n")
-    assert probes.quota(tmp_path / "root", tmp_path / "own") == cores
+    assert threads.quota(tmp_path / "root", tmp_path / "own") == cores
 
 
 def test_doctor_is_imported_without_torch():
     code = (
-        "import sys; from mssbench.commands import doctor\n"
+        "import sys; from mssbench. import doctor\n"
         "assert not {'torch', 'scipy', 'cupy'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -395,7 +399,7 @@ def test_the_judge_asks_every_probe_once_and_keeps_solvers_apart(monkeypatch):
     solvers = [("torch", "cpu"), ("numpy", "cpu")]
 
     def probed(worst, slow, raised, quota):
-        each = [(*s, p) for s in solvers for p in probes.PRECISIONS]
+        each = [(*s, p) for s in solvers for p in eigensolvers.PRECISIONS]
         return probes.Probed(
             QUIET._replace(quota=quota),
             tuple(Cliff(*e, 1.0, slow) for e in each),
@@ -432,5 +436,5 @@ def test_the_doctor_shows_what_was_probed_and_a_dash_where_it_broke():
 
 def test_probes_start_no_thread_that_stays():
     before = threading.active_count()
-    probes.convergence("torch", "cpu", "float64")
+    eigensolvers.convergence("torch", "cpu", "float64")
     assert threading.active_count() == before

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from mssbench import problems
 from mssbench.errors import NotInstalled, RegistryError, Unsupported
-from mssbench.problems import real, spectra, synthetic
-from mssbench.problems.catalogue import lookup, spell
+from mssbench.problems import real, registry, spectra, synthetic
+from mssbench.problems.registry import lookup, spell
 from mssbench.problems.rng import Streams
 
 # First 16 digits of the SHA-256 of three matrices of seed 0. A change here is a change of what
@@ -199,8 +199,8 @@ def test_a_registered_problem_is_made_and_its_promise_checked(monkeypatch):
         a[:, 0, 1] = entry
         return a
 
-    monkeypatch.setattr(problems.catalogue, "PROBLEMS", table := dict(problems.generators()))
-    monkeypatch.setitem(problems.catalogue._TABLES, "problem", table)
+    monkeypatch.setattr(registry, "PROBLEMS", table := dict(problems.generators()))
+    monkeypatch.setitem(registry._TABLES, "problem", table)
     problems.register_problem(cite="x")(lopsided)
     try:
         assert problems.make("lopsided(0)", 3, 2, 0).master.shape == (2, 3, 3)

@@ -13,17 +13,19 @@ import pytest
 from matrices import ABSENT, Call
 
 import mssbench
-from mssbench import methods, problems, provenance
-from mssbench.bench import Settings
+from mssbench import problems
 from mssbench.errors import Unsupported
-from mssbench.measure import measure
-from mssbench.records import Cell
-from mssbench.registry import Method
-from mssbench.sampling import Policy
+from mssbench.measure import code_hash
+from mssbench.measure.bench import Settings
+from mssbench.measure.measure import measure
+from mssbench.methods import registry
+from mssbench.methods.method import Method
+from mssbench.records.cell import Cell
+from mssbench.records.policy import Policy
 
-methods.load()
+registry.load()
 PACKAGE = Path(mssbench.__file__).parent
-METHODS = [*methods.known("forward").values(), *methods.known("backward").values()]
+METHODS = [*registry.known("forward").values(), *registry.known("backward").values()]
 FAST = Settings(Policy(min_seconds=0, min_samples=1, max_seconds=0.01, warmup_seconds=0, passes=1))
 WORKER = "mssbench.worker"
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda m: f"{m.kind}-{m.name}")
@@ -32,42 +34,42 @@ each_method = pytest.mark.parametrize("method", METHODS, ids=lambda m: f"{m.kind
 @pytest.fixture
 def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
     """Give a module another source for one test."""
-    read = provenance.read
-    parsed = provenance._module
+    read = code_hash.read
+    parsed = code_hash._module
     edited: dict[str, str] = {}
 
     def change(name: str, source: str) -> None:
         edited.clear()
         edited[name] = source
-        provenance.code_hash.cache_clear()
-        provenance._of_closure.cache_clear()
+        code_hash.code_hash.cache_clear()
+        code_hash._of_closure.cache_clear()
 
-    def module(name: str) -> provenance.Module:
+    def module(name: str) -> code_hash.Module:
         if name not in edited:
             return parsed(name)
-        monkeypatch.setattr(provenance, "read", lambda _: edited[name])
-        found: provenance.Module = parsed.__wrapped__(name)
-        monkeypatch.setattr(provenance, "read", read)
+        monkeypatch.setattr(code_hash, "read", lambda _: edited[name])
+        found: code_hash.Module = parsed.__wrapped__(name)
+        monkeypatch.setattr(code_hash, "read", read)
         return found
 
-    monkeypatch.setattr(provenance, "_module", module)
+    monkeypatch.setattr(code_hash, "_module", module)
     yield change
-    provenance.code_hash.cache_clear()
-    provenance._of_closure.cache_clear()
+    code_hash.code_hash.cache_clear()
+    code_hash._of_closure.cache_clear()
 
 
 def source(name: str) -> str:
-    file = provenance._file(name)
+    file = code_hash._file(name)
     assert file is not None
     return file.read_text()
 
 
 def modules_of(method: Method) -> set[str]:
-    return provenance.closure(WORKER) | provenance.closure(method.call.__module__)
+    return code_hash.closure(WORKER) | code_hash.closure(method.call.__module__)
 
 
 def files_of(names: set[str]) -> set[Path]:
-    return {file for name in names if (file := provenance._file(name))}
+    return {file for name in names if (file := code_hash._file(name))}
 
 
 # ------------------------------------------------------------- what runs is what is hashed
@@ -101,7 +103,7 @@ def cell_of(method: Method) -> Cell | None:
         else [(f, method.name) for f in forwards]
     )
     for forward, backward in pairs:
-        options = methods.lookup("forward", forward)
+        options = registry.lookup("forward", forward)
         function = options.functions[0]
         try:
             if backward != "none":
@@ -134,10 +136,10 @@ def test_whatever_runs_while_a_cell_is_measured_is_in_its_hash(method: Method) -
     measure(cell, FAST)  # what is loaded once is loaded now
     with Ran() as ran:
         result = measure(cell, FAST)
-    hashed = files_of(provenance.closure(WORKER))
+    hashed = files_of(code_hash.closure(WORKER))
     for name, kind in ((cell.forward, "forward"), (cell.backward, "backward")):
         if name != "none":
-            hashed |= files_of(modules_of(methods.lookup(kind, name)))  # type: ignore[arg-type]
+            hashed |= files_of(modules_of(registry.lookup(kind, name)))  # type: ignore[arg-type]
     assert len(ran.files) > 15, "the profile has seen too little"
     assert ran.files <= hashed
     assert result.code_hash
@@ -148,7 +150,7 @@ def test_the_generators_of_problems_are_in_every_hash(text: str) -> None:
     problems._make.cache_clear()
     with Ran() as ran:
         problems.make(text, 8, 2, 1234)
-    assert ran.files <= files_of(provenance.closure(WORKER))
+    assert ran.files <= files_of(code_hash.closure(WORKER))
 
 
 # ------------------------------------------------------------------- what changes the hash
@@ -158,22 +160,22 @@ def test_the_generators_of_problems_are_in_every_hash(text: str) -> None:
 def test_a_statement_more_in_any_module_behind_a_method_is_other_code(
     method: Method, edit: Callable[[str, str], None]
 ) -> None:
-    before = provenance.code_hash(method)
-    own = modules_of(method) - provenance.closure(WORKER)
+    before = code_hash.code_hash(method)
+    own = modules_of(method) - code_hash.closure(WORKER)
     assert method.call.__module__ in own
     for name in own:
         edit(name, source(name) + "\nanother = 1\n")
-        assert provenance.code_hash(method) != before, name
+        assert code_hash.code_hash(method) != before, name
 
 
-@pytest.mark.parametrize("name", sorted(provenance.closure(WORKER)))
+@pytest.mark.parametrize("name", sorted(code_hash.closure(WORKER)))
 def test_a_statement_more_in_any_module_of_measuring_is_other_code_of_all(
     name: str, edit: Callable[[str, str], None]
 ) -> None:
-    pair = methods.lookup("forward", "eigh"), methods.lookup("backward", "loewner")
-    before = provenance.code_hash(*pair)
+    pair = registry.lookup("forward", "eigh"), registry.lookup("backward", "loewner")
+    before = code_hash.code_hash(*pair)
     edit(name, source(name) + "\nanother = 1\n")
-    assert provenance.code_hash(*pair) != before
+    assert code_hash.code_hash(*pair) != before
 
 
 def test_modules_that_make_no_row_are_in_no_hash() -> None:
@@ -183,10 +185,10 @@ def test_modules_that_make_no_row_are_in_no_hash() -> None:
 
 
 def test_a_module_that_another_method_uses_is_none_of_this_one() -> None:
-    eigh, svd = (methods.lookup("forward", name) for name in ("eigh", "svd"))
-    assert "mssbench.forward.svd" not in modules_of(eigh)
-    assert "mssbench.forward.eigh" not in modules_of(svd) - provenance.closure(WORKER)
-    assert "mssbench.cores" in modules_of(methods.lookup("forward", "eigh_parallel"))
+    eigh, svd = (registry.lookup("forward", name) for name in ("eigh", "svd"))
+    assert "mssbench.methods.forward.svd" not in modules_of(eigh)
+    assert "mssbench.methods.forward.eigh" not in modules_of(svd) - code_hash.closure(WORKER)
+    assert "mssbench.methods.parallel" in modules_of(registry.lookup("forward", "eigh_parallel"))
 
 
 @pytest.mark.parametrize(
@@ -215,9 +217,9 @@ def test_another_meaning_is_another_module(
 def parsed(text: str) -> frozenset[bytes]:
     """The statements of a module with this source."""
     tree = ast.parse(text)
-    spelling = provenance._Spelling("mssbench")
+    spelling = code_hash._Spelling("mssbench")
     spelling.read_imports(tree)
-    words = (spelling.of(statement) for statement in provenance._without_docstring(tree.body))
+    words = (spelling.of(statement) for statement in code_hash._without_docstring(tree.body))
     return frozenset(text.encode() for text in words if text)
 
 
@@ -230,7 +232,7 @@ class _Undocumented(ast.NodeTransformer):
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
-            node.body = provenance._without_docstring(node.body) or [ast.Pass()]
+            node.body = code_hash._without_docstring(node.body) or [ast.Pass()]
             if len(node.body) % 2:
                 node.body.insert(0, ast.Expr(ast.Constant("Another docstring.")))
         return node
@@ -275,39 +277,39 @@ def test_the_version_of_a_release_is_no_code() -> None:
 def test_another_kernel_is_other_code(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sources = [provenance._file(m) for m in modules_of(methods.lookup("forward", name))]
+    sources = [code_hash._file(m) for m in modules_of(registry.lookup("forward", name))]
     folder = next(f.parent for f in sources if f and f.name == "source.py")
-    kernels = {provenance._file("mssbench.kernels.source"): tmp_path / "source.py"}
+    kernels = {code_hash._file("mssbench.methods.kernels.source"): tmp_path / "source.py"}
     for file in folder.glob("*.cuh"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    real = provenance._file
-    monkeypatch.setattr(provenance, "_file", lambda m: kernels.get(real(m), real(m)))
-    method = methods.lookup("forward", name)
+    real = code_hash._file
+    monkeypatch.setattr(code_hash, "_file", lambda m: kernels.get(real(m), real(m)))
+    method = registry.lookup("forward", name)
 
     before = _fresh_hash(method)
     assert before == _fresh_hash(method)
-    eigh = _fresh_hash(methods.lookup("forward", "eigh"))
+    eigh = _fresh_hash(registry.lookup("forward", "eigh"))
     (tmp_path / "common.cuh").write_text("// another")
     assert _fresh_hash(method) != before
-    assert _fresh_hash(methods.lookup("forward", "eigh")) == eigh
+    assert _fresh_hash(registry.lookup("forward", "eigh")) == eigh
 
 
 def _fresh_hash(method: Method) -> str:
-    provenance.code_hash.cache_clear()
-    provenance._of_closure.cache_clear()
-    return provenance.code_hash(method)
+    code_hash.code_hash.cache_clear()
+    code_hash._of_closure.cache_clear()
+    return code_hash.code_hash(method)
 
 
 def test_the_data_of_problems_is_in_every_hash() -> None:
-    beside = {m for m in provenance.closure(WORKER) if provenance._module(m).reads_beside}
+    beside = {m for m in code_hash.closure(WORKER) if code_hash._module(m).reads_beside}
     assert "mssbench.problems.real" in beside
     data = (PACKAGE / "problems" / "data" / "convfeat_64x49.npz").read_bytes()
-    digest = provenance.hashlib.sha256(data).digest()
-    assert digest in provenance._of_closure(WORKER)
+    digest = code_hash.hashlib.sha256(data).digest()
+    assert digest in code_hash._of_closure(WORKER)
 
 
 def test_the_suites_that_only_a_wheel_has_are_in_no_hash() -> None:
-    assert provenance._data_beside("mssbench.worker") == set()
+    assert code_hash._data_beside("mssbench.worker") == set()
 
 
 def test_files_beside_a_users_own_file_count_as_far_as_it_imports_them(
@@ -324,7 +326,7 @@ def test_files_beside_a_users_own_file_count_as_far_as_it_imports_them(
     monkeypatch.setitem(sys.modules, "mssbench_also_mine", module)
     spec.loader.exec_module(module)
     try:
-        assert provenance.closure("mssbench_also_mine") == {"mssbench_also_mine", "helper_of_mine"}
+        assert code_hash.closure("mssbench_also_mine") == {"mssbench_also_mine", "helper_of_mine"}
     finally:
         sys.modules.pop("helper_of_mine", None)
 
@@ -339,9 +341,9 @@ def test_the_modules_of_a_plug_in_package_count(
     (package / "core.py").write_text("from . import deep\nx = 1\n")
     (package / "deep.py").write_text("import numpy\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    provenance.forget()
-    assert provenance.closure("plugged_in.method") == {
+    code_hash.forget()
+    assert code_hash.closure("plugged_in.method") == {
         "mssbench", "mssbench.units", "plugged_in", "plugged_in.method", "plugged_in.core",
         "plugged_in.deep",
     }  # fmt: skip
-    provenance.forget()
+    code_hash.forget()

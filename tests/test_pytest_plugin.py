@@ -13,7 +13,7 @@ from tables import called
 import mssbench
 
 TEST = """
-from mssbench.registry import Root, register_forward
+from mssbench.methods.registry import Root, register_forward
 
 @register_forward(cite="mine, 2026", products=lambda: 1.0, libraries=("torch",), yields=("sqrt",))
 def mine(a) -> Root:

@@ -11,11 +11,11 @@ import pytest
 import torch
 from emulated import Emulation
 
-from mssbench import anchors
 from mssbench.errors import Unsupported
-from mssbench.kernels import effort, fused, planner
-from mssbench.kernels.planner import LIMITS
-from mssbench.kernels.variants import VARIANTS, Variant
+from mssbench.measure.instruments import ceilings
+from mssbench.methods.kernels import effort, fused, planner, variants
+from mssbench.methods.kernels.planner import LIMITS
+from mssbench.methods.kernels.variants import VARIANTS, Variant
 
 SMALLEST = r"_(iterate|lyapunov|jacobi|loewner)_f32_n8$"
 CEILING = 1e12
@@ -31,8 +31,8 @@ def race(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "race", module)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(anchors, "measure", lambda _: {"float32": CEILING})
-    monkeypatch.setattr(anchors, "fastest", once)
+    monkeypatch.setattr(ceilings, "measure", lambda _: {"float32": CEILING})
+    monkeypatch.setattr(ceilings, "fastest", once)
     return module
 
 
@@ -108,7 +108,7 @@ def test_one_that_does_not_run_hides_no_other_and_nothing_stays_changed(
     assert len(lines) == 5
     assert lines[2].endswith(said)
     assert lines[3].startswith("* mss_loewner")
-    assert planner.VARIANTS is VARIANTS
+    assert variants.VARIANTS is VARIANTS
     assert effort.listeners == listeners
     limits = gpu.limits
     assert planner.plan("jacobi", 8, 2, "float32", limits).variant is not None

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mssbench import exact as extended
-from mssbench import problems, reference
+from mssbench import problems
 from mssbench.errors import RegistryError, Unsupported
 from mssbench.problems import synthetic
+from mssbench.problems.reference import double_double as extended
+from mssbench.problems.reference import solve
 from mssbench.problems.rng import Streams
 
 CONDITIONS = ["1e2", "1e4", "1e6", "1e8", "1e10", "1e12"]
@@ -60,10 +61,10 @@ def residual(y, s, r):
 @pytest.mark.parametrize("size", [3, 16])
 def test_roots_and_gradients_are_right_to_the_last_bit(condition, size):
     a, g, known = exact(f"logspec({condition})", size)
-    ref = reference.solve(a[None])
+    ref = solve.solve(a[None])
     found = {"sqrt": (ref.sqrt, ref.error_sqrt), "isqrt": (ref.isqrt, ref.error_isqrt)}
     for function in ("sqrt", "isqrt"):
-        found[f"gradient of {function}"] = reference.gradient(ref, function, g[None])
+        found[f"gradient of {function}"] = solve.gradient(ref, function, g[None])
     for what, (x, bound) in found.items():
         true = error(x[0], known[what])
         assert true <= 1.2e-16, what  # half a unit in the last place of every entry
@@ -84,24 +85,24 @@ EXTREME = ["power(2)|scale(1e-30)|scale(1e-30)|scale(1e-30)", "power(2)|scale(1e
 )
 def test_bounds_hold_on_every_definite_problem(name, precision):
     a, g, known = exact(name, 8, precision)
-    ref = reference.solve(a[None])
+    ref = solve.solve(a[None])
     assert error(ref.sqrt[0], known["sqrt"]) <= ref.error_sqrt
     if ref.isqrt is None:
         assert ref.singular.all()
         return
     assert error(ref.isqrt[0], known["isqrt"]) <= ref.error_isqrt < 2e-16
     for function in ("sqrt", "isqrt"):
-        s, bound = reference.gradient(ref, function, g[None])
+        s, bound = solve.gradient(ref, function, g[None])
         assert error(s[0], known[f"gradient of {function}"]) <= bound < 2e-16
 
 
 def test_beyond_1e12_the_bound_still_holds():
     for condition in ("1e13", "2e13", "1e14"):
         a, g, known = exact(f"logspec({condition})", 8)
-        ref = reference.solve(a[None])
+        ref = solve.solve(a[None])
         assert error(ref.sqrt[0], known["sqrt"]) <= ref.error_sqrt
         if not ref.singular.any():
-            s, bound = reference.gradient(ref, "isqrt", g[None])
+            s, bound = solve.gradient(ref, "isqrt", g[None])
             assert error(s[0], known["gradient of isqrt"]) <= bound
 
 
@@ -110,7 +111,7 @@ def test_beyond_1e12_the_bound_still_holds():
 def test_an_exactly_known_root_is_met_to_the_last_bit(condition, size):
     p = problems.make(f"exact_root({condition})", size, 2, 0)
     y = synthetic.known_root(size, Streams(p.name, size, range(2), 0), float(condition))
-    ref = reference.solve(p.master, want_isqrt=False)
+    ref = solve.solve(p.master, want_isqrt=False)
     # An entry that is exactly zero among a hundred others has no last bit to compare.
     np.testing.assert_array_equal(ref.sqrt[y != 0], y[y != 0])
     assert np.abs(ref.sqrt[y == 0]).max(initial=0) < 1e-30
@@ -130,12 +131,12 @@ def test_plain_eigenvalues_would_not_be_good_enough():
 @pytest.mark.parametrize("name", ["wishart(2)", "logspec(1e6)"])
 def test_large_matrices_solve_their_equations(name):
     p = problems.make(name, 128, 2, 0)
-    ref = reference.solve(p.master)
+    ref = solve.solve(p.master)
     assert max(ref.error_sqrt, ref.error_isqrt) < 1.2e-16
     for a, y, z, g, s, t in zip(
         p.master, ref.sqrt, ref.isqrt, p.cotangent,
-        reference.gradient(ref, "sqrt", p.cotangent)[0],
-        reference.gradient(ref, "isqrt", p.cotangent)[0],
+        solve.gradient(ref, "sqrt", p.cotangent)[0],
+        solve.gradient(ref, "isqrt", p.cotangent)[0],
         strict=True,
     ):  # fmt: skip
         assert np.linalg.norm(y @ y - a) < 1e-14
@@ -148,18 +149,18 @@ def test_a_gradient_is_what_finite_differences_say():
     # They know nothing of Lyapunov equations, eigenbases or signs.
     p = problems.make("wishart(4)", 5, 1, 0)
     h = 1e-6 * problems.make("near_identity", 5, 1, 7).cotangent
-    ref = reference.solve(p.master)
-    above, below = reference.solve(p.master + h), reference.solve(p.master - h)
+    ref = solve.solve(p.master)
+    above, below = solve.solve(p.master + h), solve.solve(p.master - h)
     for function in ("sqrt", "isqrt"):
-        s, _ = reference.gradient(ref, function, p.cotangent)
+        s, _ = solve.gradient(ref, function, p.cotangent)
         rise = (getattr(above, function) - getattr(below, function)) / 2
         assert np.sum(p.cotangent * rise) == pytest.approx(np.sum(s * h), rel=1e-6)
 
 
 def test_the_gradient_does_not_depend_on_whether_the_inverse_was_asked_for():
     p = problems.make("logspec(1e6)", 8, 2, 0)
-    with_it = reference.gradient(reference.solve(p.master), "isqrt", p.cotangent)
-    without = reference.gradient(reference.solve(p.master, False), "isqrt", p.cotangent)
+    with_it = solve.gradient(solve.solve(p.master), "isqrt", p.cotangent)
+    without = solve.gradient(solve.solve(p.master, False), "isqrt", p.cotangent)
     np.testing.assert_array_equal(with_it[0], without[0])
     assert with_it[1] == without[1]
 
@@ -167,7 +168,7 @@ def test_the_gradient_does_not_depend_on_whether_the_inverse_was_asked_for():
 @pytest.mark.parametrize("function", ["sqrt", "isqrt"])
 def test_a_zero_cotangent_has_a_zero_gradient(function):
     p = problems.make("wishart(2)", 4, 1, 0)
-    s, bound = reference.gradient(reference.solve(p.master), function, np.zeros((1, 4, 4)))
+    s, bound = solve.gradient(solve.solve(p.master), function, np.zeros((1, 4, 4)))
     assert not s.any()
     assert bound < 2e-16
 
@@ -181,21 +182,21 @@ def test_a_zero_cotangent_has_a_zero_gradient(function):
 @given(st.integers(-300, 300), st.sampled_from(["logspec(1e8)", "wishart(0.5)", "dead_channels"]))
 def test_powers_of_four_scale_through_without_a_rounding(k, name):
     p = problems.make(name, 6, 2, 0)
-    plain, scaled = reference.solve(p.master), reference.solve(np.ldexp(p.master, 2 * k))
+    plain, scaled = solve.solve(p.master), solve.solve(np.ldexp(p.master, 2 * k))
     np.testing.assert_array_equal(scaled.sqrt, np.ldexp(plain.sqrt, k))
     np.testing.assert_array_equal(scaled.w, np.ldexp(plain.w, 2 * k))
     assert scaled.error_sqrt == plain.error_sqrt
     if plain.isqrt is not None:
         np.testing.assert_array_equal(scaled.isqrt, np.ldexp(plain.isqrt, -k))
         for function, power in (("sqrt", -k), ("isqrt", -3 * k)):
-            s, t = (reference.gradient(r, function, p.cotangent)[0] for r in (plain, scaled))
+            s, t = (solve.gradient(r, function, p.cotangent)[0] for r in (plain, scaled))
             np.testing.assert_array_equal(t, np.ldexp(s, power))
 
 
 def test_a_batch_gives_what_each_matrix_gives():
     names = ("logspec(1e12)", "wishart(0.5)", "identity", "dead_channels", "wishart(2)")
     a = np.concatenate([problems.make(name, 8, 2, 0).master for name in names])
-    together, apart = reference.solve(a), [reference.solve(one[None]) for one in a]
+    together, apart = solve.solve(a), [solve.solve(one[None]) for one in a]
     np.testing.assert_array_equal(together.singular, [bool(r.singular[0]) for r in apart])
     np.testing.assert_allclose(together.w, np.concatenate([r.w for r in apart]), atol=1e-15)
     np.testing.assert_allclose(together.sqrt, np.concatenate([r.sqrt for r in apart]), atol=1e-15)
@@ -203,22 +204,22 @@ def test_a_batch_gives_what_each_matrix_gives():
     assert together.isqrt is None  # some have none
     g = problems.make("identity", 8, len(a), 0).cotangent
     with pytest.raises(Unsupported, match="no gradient is defined: the matrix is singular"):
-        reference.gradient(together, "sqrt", g)
+        solve.gradient(together, "sqrt", g)
 
 
 def test_one_singular_matrix_leaves_the_batch_without_inverse_and_gradient():
     a = problems.make("wishart(2)|mixed_batch(singular, position=1)", 8, 3, 0).master
-    ref = reference.solve(a)
+    ref = solve.solve(a)
     assert ref.singular.tolist() == [False, True, False]
     assert ref.isqrt is None
     with pytest.raises(Unsupported, match="no gradient is defined: the matrix is singular"):
-        reference.gradient(ref, "sqrt", a)
+        solve.gradient(ref, "sqrt", a)
 
 
 def test_inputs_are_not_written_to():
     p = problems.make("dead_channels|mixed_batch(ill_conditioned)", 8, 3, 0)  # read-only arrays
     before = p.master.copy()
-    reference.solve(p.master)
+    solve.solve(p.master)
     np.testing.assert_array_equal(p.master, before)
 
 
@@ -231,7 +232,7 @@ def test_the_error_of_a_singular_root_is_bounded_and_not_absurd(name, precision)
     found = []
     for index in range(4 if precision == "float64" else 12):
         a, _, known = exact(name, 8, precision, index)
-        ref = reference.solve(a[None])
+        ref = solve.solve(a[None])
         if not ref.singular[0]:
             continue
         assert ref.isqrt is None
@@ -249,7 +250,7 @@ def test_nothing_about_a_null_space_is_certain_below_1e_8():
     # One null vector among many others hides behind the norm of the root.
     a = np.eye(100)
     a[0, 0] = 1e-18
-    ref = reference.solve(a[None])
+    ref = solve.solve(a[None])
     assert ref.singular[0]
     assert 1e-8 <= ref.error_sqrt < 2e-8
 
@@ -257,14 +258,14 @@ def test_nothing_about_a_null_space_is_certain_below_1e_8():
 def test_an_indefinite_matrix_has_the_root_of_its_positive_part():
     q, _ = np.linalg.qr(problems.make("near_identity", 4, 1, 3).cotangent[0])
     a = (q * [4.0, 1.0, 0.25, -2.0]) @ q.T
-    ref = reference.solve(((a + a.T) / 2)[None])
+    ref = solve.solve(((a + a.T) / 2)[None])
     np.testing.assert_allclose(ref.sqrt[0], (q * [2.0, 1.0, 0.5, 0.0]) @ q.T, atol=1e-14)
     np.testing.assert_allclose(ref.w[0], [-2, 0.25, 1, 4])
     assert ref.singular[0]
 
 
 def test_a_zero_matrix_has_exactly_a_zero_root():
-    ref = reference.solve(np.zeros((2, 3, 3)))
+    ref = solve.solve(np.zeros((2, 3, 3)))
     assert not ref.sqrt.any()
     assert not ref.w.any()
     assert ref.error_sqrt == 0
@@ -276,7 +277,7 @@ def test_dead_channels_leave_exact_zeros_around_a_certified_block():
     a, _, known = exact("dead_channels(0.5)", 16)
     live = a.any(axis=1)
     assert 0 < live.sum() < 16
-    ref = reference.solve(a[None])
+    ref = solve.solve(a[None])
     assert error(ref.sqrt[0], known["sqrt"]) <= ref.error_sqrt < 1.2e-16
     assert not ref.sqrt[0][~live].any()
     assert not ref.sqrt[0][:, ~live].any()
@@ -287,7 +288,7 @@ def test_dead_channels_leave_exact_zeros_around_a_certified_block():
 
 
 def test_the_matrix_that_breaks_float32_solvers_has_a_certain_root():
-    ref = reference.solve(problems.make("pinned", 64, 1, 0).master)
+    ref = solve.solve(problems.make("pinned", 64, 1, 0).master)
     assert ref.singular.all()
     assert ref.error_sqrt < 2e-7
 
@@ -297,20 +298,20 @@ def test_what_is_not_finite_is_refused(bad):
     a = np.eye(2)[None].copy()
     a[0, 0, 0] = bad
     with pytest.raises(Unsupported, match="the matrix has entries that are not finite"):
-        reference.solve(a)
+        solve.solve(a)
 
 
 def test_unknown_words_are_refused():
-    ref = reference.solve(np.eye(2)[None])
+    ref = solve.solve(np.eye(2)[None])
     with pytest.raises(RegistryError, match="Unknown function 'cbrt'"):
-        reference.gradient(ref, "cbrt", np.eye(2)[None])
+        solve.gradient(ref, "cbrt", np.eye(2)[None])
 
 
 def test_singular_means_within_the_noise_of_a_float64_decomposition():
     for smallest, expected in ((1e-12, False), (1e-14, True), (0.0, True), (-1e-3, True)):
         a = np.diag([1.0] + [0.5] * 14 + [smallest])
         a[14, 15] = a[15, 14] = 1e-20  # no zero row
-        assert reference.solve(a[None]).singular[0] == expected
+        assert solve.solve(a[None]).singular[0] == expected
 
 
 # Which matrices are checked
@@ -321,7 +322,7 @@ def test_the_worst_conditioned_matrix_is_always_checked(batch, count, bad):
     bad %= batch
     a = np.tile(np.diag([1.0, 0.5, 0.1]), (batch, 1, 1))
     a[bad, 2, 2] = 1e-9
-    chosen = reference.worst(a, count).tolist()
+    chosen = solve.worst(a, count).tolist()
     assert bad in chosen
     assert len(set(chosen)) == len(chosen) == min(count, batch)
     assert chosen == sorted(chosen)
@@ -334,7 +335,7 @@ def test_the_worst_conditioned_matrix_is_always_checked(batch, count, bad):
 
 def test_a_zero_matrix_does_not_stop_the_choice():
     a = np.stack([np.eye(3), np.zeros((3, 3)), np.eye(3)])
-    assert 1 in reference.worst(a, 2)
+    assert 1 in solve.worst(a, 2)
 
 
 # Products that do not round

@@ -22,13 +22,14 @@ from matrices import (
     with_spectrum,
 )
 
-from mssbench import methods, roots
 from mssbench.errors import InputError
-from mssbench.registry import FUNCTIONS, Root
+from mssbench.methods import pair as roots
+from mssbench.methods import registry
+from mssbench.methods.method import FUNCTIONS, Root
 
 functions = pytest.mark.parametrize("function", FUNCTIONS)
 EPS = UNIT["float64"]
-REMEDIES = sorted(name for name in methods.known("backward") if name.startswith("svd_"))
+REMEDIES = sorted(name for name in registry.known("backward") if name.startswith("svd_"))
 remedies = pytest.mark.parametrize("name", REMEDIES)
 FEW = {"svd_topn": {"tail": 2}}  # fifty, its default, is for larger matrices
 
@@ -172,7 +173,7 @@ def test_svd_newton_has_the_gradient_of_newton_schulz_and_the_root_of_svd(functi
 
 @pytest.mark.parametrize("k", [1, 2, 3, 10])
 def test_svd_newton_costs_what_it_declares(k):
-    method = methods.lookup("backward", "svd_newton")
+    method = registry.lookup("backward", "svd_newton")
     a = TORCH64.put(with_spectrum(spectrum("near_one", 4)))
     root = Root(eigen=tuple(torch.linalg.eigh(a)))
     with Cost() as cost:

@@ -36,15 +36,23 @@ from runs import (
     write_suite,
 )
 
-from mssbench import cli, environment, methods, provenance
-from mssbench.commands.run import closing
-from mssbench.engines.local import Finished
+from mssbench.cli import main
+from mssbench.console.summary import closing
+from mssbench.engines.events import Finished
 from mssbench.errors import NotInstalled, RunError
-from mssbench.folder import RunFolder
-from mssbench.records import Measurement, Status, Timing, clocks, uniform
-from mssbench.rows import ENVIRONMENT, JOURNAL, SAMPLES, SUITE, TABLE
-from mssbench.run import Summary, _passes, plan, run, worst_status
-from mssbench.signals import Takedown
+from mssbench.machine import devices
+from mssbench.machine import facts as environment
+from mssbench.measure import code_hash
+from mssbench.methods import registry
+from mssbench.records.cell import clocks
+from mssbench.records.measurement import Measurement, Status, uniform, worst_status
+from mssbench.records.summary import Summary
+from mssbench.records.timing import Timing
+from mssbench.results.folder import RunFolder
+from mssbench.results.rows import ENVIRONMENT, JOURNAL, SAMPLES, SUITE, TABLE
+from mssbench.run.resume import _passes, plan
+from mssbench.run.run import run
+from mssbench.run.signals import Takedown
 
 KINDS = "forward = ['numpy/eigh', 'numpy/svd', 'numpy/taylor']\nbackward = ['none', 'loewner']"
 
@@ -82,7 +90,7 @@ def in_process(*arguments: object) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["mssbench", "run", *map(str, arguments)])
         with pytest.raises(SystemExit) as left:
-            cli.main()
+            main.main()
     return int(left.value.code or 0)
 
 
@@ -183,7 +191,7 @@ def killed_after(suite: object, out: Path, python: str, cells: int) -> None:
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):  # noqa: PT012
-        patch.setattr("mssbench.run._Recorder.close", lambda *_: None)
+        patch.setattr("mssbench.run.recorder._Recorder.close", lambda *_: None)
         run(suite, out, python=python, watch=watch)  # type: ignore[arg-type]
 
 
@@ -225,7 +233,7 @@ def test_a_signal_saves_what_was_measured_and_names_the_rest(
 def ticking(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A clock of the run that goes on by a second with every cell; returned is what watches."""
     now = [0.0]
-    monkeypatch.setattr("mssbench.run.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("mssbench.run.run.time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def watch(event: Any) -> None:
         now[0] += isinstance(event, Finished)
@@ -322,7 +330,7 @@ def test_signals_are_given_back(tmp_path: Path, out: Path, python: str) -> None:
 def test_a_third_signal_ends_a_run_that_is_stuck(signals: int, code: int) -> None:
     script = (
         "import os, signal, sys\n"
-        "from mssbench.signals import Takedown\n"
+        "from mssbench.run.signals import Takedown\n"
         "with Takedown() as takedown:\n"
         f"    for _ in range({signals}): os.kill(os.getpid(), signal.SIGTERM)\n"
         "sys.exit(not takedown.asked())\n"
@@ -413,9 +421,9 @@ def test_other_code_is_measured_again(
     suite = load(write_suite(tmp_path, "forward = ['numpy/eigh', 'numpy/svd']"))
     run(suite, out, python=python)
     before = times(out)
-    real = provenance.code_hash
+    real = code_hash.code_hash
     monkeypatch.setattr(
-        provenance, "code_hash", lambda *m: "edited" if m[0].name == "svd" else real(*m)
+        code_hash, "code_hash", lambda *m: "edited" if m[0].name == "svd" else real(*m)
     )
     assert [c.forward for c in plan(suite, out)] == ["svd"]
     summary = run(suite, out, python=python)
@@ -435,7 +443,7 @@ def test_an_edited_methods_file_is_measured_again(
 ) -> None:
     file = tmp_path / "mine.py"
     text = (
-        "from mssbench.registry import Root, register_forward\n"
+        "from mssbench.methods.registry import Root, register_forward\n"
         "@register_forward(cite='none', products=lambda: 1.0)\n"
         f"def mine({arguments}):\n    return Root(a, a)\n"
     )
@@ -460,7 +468,7 @@ def test_what_was_not_installed_is_measured_once_it_is(
         if library == "torch":
             raise NotInstalled("pip install torch")
 
-    monkeypatch.setattr(environment, "check_library", check)
+    monkeypatch.setattr(devices, "check_library", check)
     monkeypatch.setattr(environment, "installed", lambda: "one package more")
     wish(monkeypatch)
     summary = run(suite, out, python=python)
@@ -678,7 +686,7 @@ def test_a_run_that_breaks_off_keeps_what_it_has(
     """A worker dies, and the next cannot start: exit code 2, but the rows are there."""
     monkeypatch.setattr("mssbench.engines.local.GRACE_SECONDS", 0.0)
     wish(monkeypatch, do={"svd": "exit"}, seconds=0.3)
-    monkeypatch.setattr("mssbench.passes.shuffled", lambda cells, *_: iter(cells))
+    monkeypatch.setattr("mssbench.run.passes.shuffled", lambda cells, *_: iter(cells))
     suite = load(write_suite(tmp_path, "forward = ['numpy/eigh', 'numpy/svd']"))
     breaking = Path(python)
 
@@ -754,9 +762,9 @@ def test_rows_that_are_due_to_be_measured_again_do_not_bind_to_their_machine(
     wish(monkeypatch, cpu="Alpha")
     run(suite, out, python=python)
     wish(monkeypatch, cpu="Beta")
-    real = provenance.code_hash
+    real = code_hash.code_hash
     with monkeypatch.context() as patch:  # of one of the two only: the other's row still binds
-        patch.setattr(provenance, "code_hash",
+        patch.setattr(code_hash, "code_hash",
                       lambda *m: "edited" if m[0].name == "svd" else real(*m))  # fmt: skip
         with pytest.raises(RunError, match="another environment"):
             run(suite, out, python=python)
@@ -790,7 +798,7 @@ def test_what_is_installed_has_a_name_that_changes_with_any_package_or_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "absent"), ""])
-    monkeypatch.setattr(environment, "cuda_devices", tuple)
+    monkeypatch.setattr(devices, "cuda_devices", tuple)
     names = [environment.installed()]
     assert environment.installed() == names[0]
     (tmp_path / "module.py").touch()  # our own files come and go
@@ -799,7 +807,7 @@ def test_what_is_installed_has_a_name_that_changes_with_any_package_or_device(
     names.append(environment.installed())
     (tmp_path / "some-1.0.dist-info").rename(tmp_path / "some-1.1.dist-info")
     names.append(environment.installed())
-    monkeypatch.setattr(environment, "cuda_devices", lambda: (environment.Gpu("H200", "0"),))
+    monkeypatch.setattr(devices, "cuda_devices", lambda: (devices.Gpu("H200", "0"),))
     names.append(environment.installed())
     assert len({*names}) == 4
 
@@ -824,8 +832,8 @@ def test_the_exit_code_of_a_run_is_that_of_all_its_cells(
 def test_a_cell_is_measured_again_where_one_of_its_rows_asks_for_it(tmp_path: Path) -> None:
     """Of a backward and a step, or of two clocks: the rows of a cell are made together."""
     (cell,) = load(write_suite(tmp_path, "forward = 'numpy/eigh'\nbackward = 'loewner'")).cells
-    found = provenance.code_hash(
-        methods.lookup("forward", "eigh"), methods.lookup("backward", "loewner")
+    found = code_hash.code_hash(
+        registry.lookup("forward", "eigh"), registry.lookup("backward", "loewner")
     )
 
     def passes(**of_step: Any) -> int:
@@ -855,7 +863,7 @@ def test_a_backward_that_is_not_installed_is_not_tried_again_in_every_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (cell,) = load(write_suite(tmp_path, "forward = 'numpy/eigh'\nbackward = 'loewner'")).cells
-    lookup = methods.lookup
+    lookup = registry.lookup
 
     def lacks(kind: Any, name: str) -> Any:
         if kind == "backward":
@@ -864,6 +872,6 @@ def test_a_backward_that_is_not_installed_is_not_tried_again_in_every_run(
 
     rows = [m.row(run_id="r") for m in uniform(cell, Status.NOT_INSTALLED, "pip install it")]
     with monkeypatch.context() as patch:
-        patch.setattr(methods, "lookup", lacks)
+        patch.setattr(registry, "lookup", lacks)
         assert _passes(cell, {cell.cell_id: rows}, (), set()) > 1  # whatever else was installed
     assert _passes(cell, {cell.cell_id: rows}, (), set()) == 0

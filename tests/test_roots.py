@@ -19,15 +19,9 @@ from matrices import (
 )
 
 import mssbench
-from mssbench import methods, roots
-from mssbench.bounds import NORMS
-from mssbench.errors import (
-    IndefiniteWarning,
-    InputError,
-    MssbenchError,
-    RegistryError,
-    Unsupported,
-)
+from mssbench.errors import IndefiniteWarning, InputError, MssbenchError, RegistryError, Unsupported
+from mssbench.methods import pair, registry
+from mssbench.methods.norms import NORMS
 
 
 def has_norm(call):
@@ -84,7 +78,7 @@ def test_gradcheck_of_every_converged_pair(call):
 )
 def test_gradcheck_of_a_truncated_method_includes_its_norm(forward, norm, function):
     a = torch_matrices(n=3, kind="condition_100")
-    steps = dict.fromkeys(counted(methods.lookup("forward", forward)), 3)
+    steps = dict.fromkeys(counted(registry.lookup("forward", forward)), 3)
 
     def truncated(a):
         return ROOTS[function](
@@ -304,13 +298,13 @@ def message(root, *args, **given):
 
 def test_an_unknown_word_is_answered_with_the_nearest_right_one():
     a = np.eye(2)
-    forwards = ", ".join(methods.names("forward"))
+    forwards = ", ".join(registry.names("forward"))
     assert message(mssbench.sqrtm, a, forward="eig") == (
         f"Unknown forward 'eig'. Did you mean 'eigh'? Known: {forwards}."
     )
     assert message(mssbench.sqrtm, a, backward="lowner") == (
         "Unknown backward 'lowner'. Did you mean 'loewner'? "
-        f"Known: {', '.join(methods.names('backward'))}."
+        f"Known: {', '.join(registry.names('backward'))}."
     )
     assert message(mssbench.sqrtm, a, forward="newton_schulz", iteration=3) == (
         "forward 'newton_schulz' takes no 'iteration'. Unknown parameter 'iteration'. "
@@ -515,15 +509,15 @@ def test_a_matrix_with_nan_spoils_its_own_root_only(forward, dtype):
 
 def test_pair_answers_the_harness_in_its_own_words():
     with pytest.raises(Unsupported, match=r"^taylor does not compute isqrt$"):
-        roots.pair("isqrt", "taylor", None)
+        pair.pair("isqrt", "taylor", None)
     with pytest.raises(RegistryError, match=r"^backward_iterations is given, but there is no bac"):
-        roots.pair("sqrt", "eigh", None, (("backward_iterations", 3),))
-    assert roots.pair("sqrt", "eigh", "loewner") is roots.pair("sqrt", "eigh", "loewner")
+        pair.pair("sqrt", "eigh", None, (("backward_iterations", 3),))
+    assert pair.pair("sqrt", "eigh", "loewner") is pair.pair("sqrt", "eigh", "loewner")
 
 
 def test_the_example_of_the_docstring():
     import doctest
 
-    results = doctest.testmod(roots)
+    results = doctest.testmod(pair)
     assert results.attempted > 0
     assert results.failed == 0

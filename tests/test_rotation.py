@@ -8,7 +8,7 @@ import torch
 from matrices import cotangent, error, exact_root, spectrum, with_spectrum
 
 import mssbench
-from mssbench.rotation import Rotation
+from mssbench.measure.inputs import Rotation
 
 
 @pytest.mark.parametrize("put", [np.asarray, torch.tensor], ids=["numpy", "torch"])
@@ -44,7 +44,7 @@ def test_the_order_is_the_same_for_every_method_and_no_input_comes_twice_running
 
 
 def test_large_batches_have_three_inputs_at_least(monkeypatch):
-    monkeypatch.setattr("mssbench.rotation._MOST_BYTES", 0)
+    monkeypatch.setattr("mssbench.measure.inputs._MOST_BYTES", 0)
     small = torch.zeros(2, 4, 4)
     assert len(Rotation(small, small, 0).all) == 3  # two that take turns, and the first
 
@@ -66,7 +66,7 @@ def test_a_single_matrix_takes_its_turn_with_other_rows_each_time(put):
 @pytest.mark.parametrize("most_bytes", [0, 2**28], ids=["large", "small"])
 def test_a_number_that_was_written_into_any_of_the_inputs_is_noticed(put, most_bytes, monkeypatch):
     """Of a large batch only the first is copied, and the others are moved back to be compared."""
-    monkeypatch.setattr("mssbench.rotation._MOST_BYTES", most_bytes)
+    monkeypatch.setattr("mssbench.measure.inputs._MOST_BYTES", most_bytes)
     rng = np.random.default_rng(0)
     rotation = Rotation(put(rng.random((3, 4, 4))), put(rng.random((3, 4, 4))), seed=1)
     assert len(rotation.all) == (8 if most_bytes else 3)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from mssbench.records import Stop, Timing, median_interval, quantile
-from mssbench.sampling import Policy, Spent, sample
+from mssbench.measure.instruments.sampling import Spent, sample
+from mssbench.records.policy import Policy
+from mssbench.records.timing import Stop, Timing, median_interval, quantile
 
 
 @dataclass

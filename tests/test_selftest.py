@@ -12,15 +12,14 @@ import pytest
 import torch
 from tables import CONTROL, called
 
-from mssbench import impostors, methods, races, registry, rivals, roots, selftest
-from mssbench.clock import HostClock
-from mssbench.commands import selftest as command
+from mssbench.cli import selftest as command
 from mssbench.errors import RegistryError
-from mssbench.impostors import DESERVED, IDENTICAL, SLOWER, status_check
-from mssbench.races import Span, slow_check, tie_check
-from mssbench.records import Measurement, Status
-from mssbench.sampling import Policy
-from mssbench.trust import (
+from mssbench.measure.instruments.clocks import HostClock
+from mssbench.methods import method, pair, registry
+from mssbench.records.measurement import Measurement, Status
+from mssbench.records.policy import Policy
+from mssbench.selftest import selftest, timers, twins, wrong_methods
+from mssbench.selftest.checks import (
     Check,
     Outcome,
     Report,
@@ -30,6 +29,8 @@ from mssbench.trust import (
     noise_floor,
     off,
 )
+from mssbench.selftest.twins import Span, slow_check, tie_check
+from mssbench.selftest.wrong_methods import DESERVED, IDENTICAL, SLOWER, status_check
 
 QUIET, NOISY, UNSTABLE = 0.01, 0.08, 0.5  # noise floors
 
@@ -60,9 +61,9 @@ class Steady:
         return self.factor * 1e-3 * len(prepared)
 
 
-def rival(factor: float, shortest: float = 0.0) -> rivals.Rival:
+def rival(factor: float, shortest: float = 0.0) -> timers.Rival:
     """Another timer, for which it does too; ours is off by a factor."""
-    return rivals.Rival("theirs", Steady(factor), lambda call, count: 1e-3, shortest)
+    return timers.Rival("theirs", Steady(factor), lambda call, count: 1e-3, shortest)
 
 
 @pytest.fixture
@@ -104,8 +105,8 @@ def test_an_oracle_divides_by_the_calls_of_a_sample(
 def test_another_timer_that_disagrees_has_failed(
     monkeypatch: pytest.MonkeyPatch, factor: float, outcome: Outcome
 ) -> None:
-    monkeypatch.setattr(rivals, "jobs", lambda _: [rivals.Job(lambda: None, 1e-3)])
-    monkeypatch.setattr(rivals, "here", lambda _: [rival(factor)])
+    monkeypatch.setattr(timers, "jobs", lambda _: [timers.Job(lambda: None, 1e-3)])
+    monkeypatch.setattr(timers, "here", lambda _: [rival(factor)])
     (found,) = selftest.others("cpu")
     assert found.check(QUIET).outcome is outcome, found
 
@@ -114,34 +115,34 @@ def test_the_timer_of_torch_gives_seconds_of_one_call() -> None:
     ends = []
 
     def call() -> None:
-        impostors.wait(time.perf_counter() + 1e-3)
+        wrong_methods.wait(time.perf_counter() + 1e-3)
         ends.append(time.perf_counter())
 
-    seconds = rivals._by_torch(call, 5)
+    seconds = timers._by_torch(call, 5)
     around = time.perf_counter() - ends[-6]  # from its last call that warms up
     assert 1e-3 <= seconds <= around / 5
 
 
 def test_only_calls_that_mean_the_same_to_both_are_compared() -> None:
     called = []
-    jobs = [rivals.Job(lambda: called.append("short"), 1e-4),
-            rivals.Job(lambda: called.append("long"), 1e-2)]  # fmt: skip
-    assert rivals.ratios(rival(1.0, shortest=1e-3), jobs) == [pytest.approx(1)]
+    jobs = [timers.Job(lambda: called.append("short"), 1e-4),
+            timers.Job(lambda: called.append("long"), 1e-2)]  # fmt: skip
+    assert timers.ratios(rival(1.0, shortest=1e-3), jobs) == [pytest.approx(1)]
     assert {*called} == {"long"}
 
 
 def test_jobs_span_the_calls_that_people_measure() -> None:
-    assert len(rivals._SECONDS) == 20
-    assert rivals._SECONDS[0] == pytest.approx(1e-4)
-    assert rivals._SECONDS[-1] == pytest.approx(0.1)
+    assert len(timers._SECONDS) == 20
+    assert timers._SECONDS[0] == pytest.approx(1e-4)
+    assert timers._SECONDS[-1] == pytest.approx(0.1)
 
 
 def test_parts_that_do_not_add_up_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recorded forward 1, backward 2, step 3: fine. A backward that does nothing: not."""
     turns = iter([1.0, 2.0, 3.0] * 18 + [1.0, 0.0, 3.0] * 18)
-    monkeypatch.setattr(rivals, "_sample", lambda *_: next(turns))
-    assert rivals.parts("eigh", "loewner", "cpu") == pytest.approx(0)
-    assert rivals.parts("eigh", "loewner", "cpu") == pytest.approx(-2 / 3)
+    monkeypatch.setattr(timers, "_sample", lambda *_: next(turns))
+    assert timers.parts("eigh", "loewner", "cpu") == pytest.approx(0)
+    assert timers.parts("eigh", "loewner", "cpu") == pytest.approx(-2 / 3)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,7 @@ def test_noise_excuses_as_much_as_it_is(miss: float, floor: float, outcome: Outc
     assert excused(miss, floor) is outcome
 
 
-def rounds(count: int = 12, *, noise: float = 0.001, **factors: float) -> list[races.Round]:
+def rounds(count: int = 12, *, noise: float = 0.001, **factors: float) -> list[twins.Round]:
     """Arms whose times are what they should be, or `factors`; every other round is off."""
     times = dict.fromkeys(IDENTICAL, 1.0) | {k: 1 + x for k, x in SLOWER.items()} | factors
     found = []
@@ -195,8 +196,8 @@ def rounds(count: int = 12, *, noise: float = 0.001, **factors: float) -> list[r
     return found
 
 
-def judged(found: list[races.Round]) -> list[Outcome]:
-    race = races.Races("cpu")
+def judged(found: list[twins.Round]) -> list[Outcome]:
+    race = twins.Races("cpu")
     race.rounds["wall"] = found
     return [check.outcome for check in race.checks()]
 
@@ -220,7 +221,7 @@ def test_a_slowdown_that_is_seen_as_less_than_half_is_not_seen() -> None:
 def test_a_noisy_machine_is_unclear() -> None:
     found = rounds(noise=0.2)
     assert judged(found)[0] is Outcome.UNCLEAR
-    race = races.Races("cpu")
+    race = twins.Races("cpu")
     race.rounds["wall"] = found
     assert race.floor == pytest.approx(log(1.2 / 0.8))
     assert floor_check(race.floor).outcome is Outcome.UNCLEAR
@@ -241,7 +242,7 @@ def test_the_floor_is_what_95_of_100_identical_pairs_stay_below() -> None:
 
 
 def measured(status: Status) -> Measurement:
-    return Measurement(impostors.cell("x", "cpu", 8, 4), "forward", "wall", "hot", status, "so")
+    return Measurement(wrong_methods.cell("x", "cpu", 8, 4), "forward", "wall", "hot", status, "so")
 
 
 @pytest.mark.parametrize("name", [n for n in DESERVED if n != "honest"])
@@ -266,37 +267,37 @@ def test_a_harness_that_calls_an_honest_method_wrong_has_failed() -> None:
 
 
 def test_a_judge_that_forgives_everything_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mssbench.truth.Truth.judge", lambda *_: (Status.OK, ""))
-    with impostors.registered("cpu"):
-        found = {c.name: c.outcome for c in impostors.caught("cpu")}
+    monkeypatch.setattr("mssbench.measure.verification.Truth.judge", lambda *_: (Status.OK, ""))
+    with wrong_methods.registered("cpu"):
+        found = {c.name: c.outcome for c in wrong_methods.caught("cpu")}
     failed = {name for name, outcome in found.items() if outcome is Outcome.FAILED}
     assert {"wrong", "skipped", "unwritten", "kept answer"} <= failed
     assert found["honest"] is Outcome.PASSED
 
 
-def tables() -> list[dict[str, registry.Method]]:
-    methods.load()
+def tables() -> list[dict[str, method.Method]]:
+    registry.load()
     return [dict(table) for table in registry.TABLES.values()]
 
 
 def test_the_registry_is_restored_whatever_happens() -> None:
     before = tables()
-    name = impostors.forward("wrong")
+    name = wrong_methods.forward("wrong")
 
     def spoil() -> None:
-        with impostors.registered("cpu"):
-            roots.pair("sqrt", name, None)  # is remembered
+        with wrong_methods.registered("cpu"):
+            pair.pair("sqrt", name, None)  # is remembered
             raise KeyError(name)
 
     with pytest.raises(KeyError):
         spoil()
     assert tables() == before
     with pytest.raises(RegistryError):
-        roots.pair("sqrt", name, None)
+        pair.pair("sqrt", name, None)
 
 
 def test_nothing_of_it_is_in_the_lists(capsys: pytest.CaptureFixture[str]) -> None:
-    with impostors.registered("cpu"):
+    with wrong_methods.registered("cpu"):
         pass
     _, text, _ = called(capsys, "list", "backends")
     assert "selftest" not in text
@@ -317,9 +318,9 @@ def test_a_slower_arm_is_as_much_slower_as_it_says(
         now[0] += float(a)
         return -a
 
-    monkeypatch.setattr(impostors, "time", SimpleNamespace(perf_counter=perf_counter))
-    monkeypatch.setattr(impostors, "_honest", work)
-    call = impostors._all("cpu")[arm]
+    monkeypatch.setattr(wrong_methods, "time", SimpleNamespace(perf_counter=perf_counter))
+    monkeypatch.setattr(wrong_methods, "_honest", work)
+    call = wrong_methods._all("cpu")[arm]
     for seconds in (10.0, 30.0):
         start = now[0]
         assert call(torch.tensor(seconds)) == -seconds
@@ -387,9 +388,9 @@ def test_here_and_now_the_harness_is_not_wrong(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(selftest, "examine", kept)
     monkeypatch.setattr(selftest, "_ROUNDS", 3)
-    monkeypatch.setattr(rivals, "_ROUNDS", 3)
-    monkeypatch.setattr(rivals, "_PARTS_BATCH", {"cpu": 4})
-    monkeypatch.setattr(rivals, "_SECONDS", [1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
+    monkeypatch.setattr(timers, "_ROUNDS", 3)
+    monkeypatch.setattr(timers, "_PARTS_BATCH", {"cpu": 4})
+    monkeypatch.setattr(timers, "_SECONDS", [1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
     failing = None
     for _ in range(3):
         code, text, err = called(capsys, "selftest", "--device", "cpu")

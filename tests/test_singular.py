@@ -6,9 +6,10 @@ import torch
 from matrices import cotangent, error, rotation, symmetric
 
 import mssbench
-from mssbench import problems, singular
-from mssbench.records import Status
-from mssbench.truth import truth_of
+from mssbench import problems
+from mssbench.measure.verification import truth_of
+from mssbench.problems.reference import singular
+from mssbench.records.measurement import Status
 
 UNIT = 2.0**-53
 

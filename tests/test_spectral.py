@@ -19,14 +19,17 @@ from matrices import (
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import mssbench
-from mssbench import arrays, decompose, methods, problems, registry, roots
-from mssbench.bench import Settings
+from mssbench import arrays, problems
 from mssbench.errors import InputError, Unsupported
-from mssbench.measure import measure
-from mssbench.records import Cell, Status
-from mssbench.sampling import Policy
+from mssbench.measure.bench import Settings
+from mssbench.measure.measure import measure
+from mssbench.methods import decomposition, method, registry
+from mssbench.methods import pair as roots
+from mssbench.records.cell import Cell
+from mssbench.records.measurement import Status
+from mssbench.records.policy import Policy
 
-functions = pytest.mark.parametrize("function", registry.FUNCTIONS)
+functions = pytest.mark.parametrize("function", method.FUNCTIONS)
 dtypes = pytest.mark.parametrize("dtype", ["float64", "float32"])
 
 
@@ -165,11 +168,11 @@ def test_batched_qr_is_as_good_as_lapack(n, dtype):
     for a, harder in ((easy, 1), (hard_matrices(n - n % 2), 1e4)):
         a = a.astype(dtype)
         seen = a.astype("float64")
-        for function in registry.FUNCTIONS:
+        for function in method.FUNCTIONS:
             limit = 40 * u if function == "sqrt" else 80 * u
             y = root_of(a, "batched_qr", function)
             assert error(y, exact_root(seen, function)) < limit * harder
-        root = methods.lookup("forward", "batched_qr").call(a, frozenset(["eigen"]))
+        root = registry.lookup("forward", "batched_qr").call(a, frozenset(["eigen"]))
         w, v = (x.astype("float64") for x in root.eigen)
         assert error((v * w[:, None]) @ v.swapaxes(-1, -2), seen) < 30 * u
         assert abs(v.swapaxes(-1, -2) @ v - np.eye(a.shape[-1])).max() < 30 * u
@@ -215,7 +218,7 @@ def test_deflation_in_the_middle_and_columns_whose_squares_vanish():
         b[:3, 3:] *= tiny
         b[3:, :3] *= tiny
         assert error(root_of(b, "batched_qr"), exact_root(b, "sqrt")) < 1e-14
-        v = methods.lookup("forward", "batched_qr").call(b, frozenset(["eigen"])).eigen[1]
+        v = registry.lookup("forward", "batched_qr").call(b, frozenset(["eigen"])).eigen[1]
         assert abs(v.T @ v - np.eye(6)).max() < 1e-14
     for tiny in (1e-18, 3e-23, 1e-25):
         c = (np.eye(4) + tiny * (1 - np.eye(4))).astype("float32")
@@ -243,7 +246,7 @@ def test_batched_qr_never_asks_the_device():
 
 def test_batched_qr_has_implicit_gradients_and_no_recorded_one():
     a, g = with_spectrum([1.0, 1.0, 0.5]), cotangent((3, 3, 3))
-    for function in registry.FUNCTIONS:
+    for function in method.FUNCTIONS:
         s = gradient_of(a, g, "batched_qr", "loewner", function)
         assert error(s, exact_gradient(a, g, function)) < 1e-13
     with pytest.raises(InputError, match=r"^autodiff finds no gradient in the steps of batched_qr"):
@@ -480,9 +483,9 @@ def _require_right_roots(a):
 
 
 def test_on_a_gpu_a_large_batch_is_taken_in_chunks_and_nothing_is_asked(monkeypatch):
-    monkeypatch.setattr(decompose, "_on_gpu", lambda a: True)
-    monkeypatch.setattr(decompose, "_MOST", 4)
-    monkeypatch.setattr(decompose, "_finite", None)  # to call it is an error
+    monkeypatch.setattr(decomposition, "_on_gpu", lambda a: True)
+    monkeypatch.setattr(decomposition, "_MOST", 4)
+    monkeypatch.setattr(decomposition, "_finite", None)  # to call it is an error
     n = 30
     a = torch.tensor(with_spectrum(np.linspace(1, 2, n), batch=10)).float().reshape(2, 5, n, n)
     exact = exact_root(a.double().numpy(), "sqrt")
@@ -490,12 +493,12 @@ def test_on_a_gpu_a_large_batch_is_taken_in_chunks_and_nothing_is_asked(monkeypa
     assert error(root_of(a, "eigh"), exact) < 1e-5
     assert [shape for _, shape in calls] == [(4, n, n), (4, n, n), (2, n, n)]
     assert error(root_of(a, "svd"), exact) < 1e-5
-    w, v = decompose.eigh(a)
+    w, v = decomposition.eigh(a)
     assert (w.shape, v.shape) == ((2, 5, n), (2, 5, n, n))
 
 
 def test_on_a_cpu_a_batch_stays_whole(monkeypatch):
-    monkeypatch.setattr(decompose, "_MOST", 4)
+    monkeypatch.setattr(decomposition, "_MOST", 4)
     calls = stubborn(monkeypatch, lambda a, real: None)
-    decompose.eigh(torch.eye(3).expand(10, 3, 3))
+    decomposition.eigh(torch.eye(3).expand(10, 3, 3))
     assert calls == [("float32", (10, 3, 3))]

@@ -11,11 +11,11 @@ import pytest
 from pace import Spent, of_call, of_process, too_slow
 from tables import mssbench
 
-from mssbench import suite
-from mssbench.clock import HostClock
-from mssbench.records import Cell
-from mssbench.sampling import Policy
-from mssbench.worker import serve
+from mssbench.engines.worker import serve
+from mssbench.measure.instruments.clocks import HostClock
+from mssbench.records.cell import Cell
+from mssbench.records.policy import Policy
+from mssbench.suite import suite
 
 SMOKE = suite.load(suite.find("smoke"), auto="cpu")
 CELLS = [c for c in SMOKE.cells if c.device == "cpu"]
@@ -110,13 +110,13 @@ def test_a_method_computes_its_coefficients_once_and_not_in_every_timed_call(
     from numpy import linalg
     from numpy.polynomial import Chebyshev, Polynomial
 
-    from mssbench import methods
+    from mssbench.methods import registry
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError(f"{name} does algebra of polynomials in a call")
 
     a = torch.eye(4).repeat(2, 1, 1)
-    method = methods.lookup("forward", name)
+    method = registry.lookup("forward", name)
     given = method.complete({})
     first = method.call(a, frozenset(["sqrt"]), **given)
     for kind in (Polynomial, Chebyshev):

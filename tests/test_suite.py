@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import CELL, called
 
-from mssbench import methods, suite, sweep
 from mssbench.errors import SuiteError
-from mssbench.records import CELL_KEY, Cell
+from mssbench.methods import registry
+from mssbench.records.cell import CELL_KEY, Cell
+from mssbench.suite import expand, suite
 
 GOOD = """\
 name = "mine"
@@ -116,7 +117,7 @@ def test_a_parameter_goes_to_the_methods_that_take_it(load):
 
 def test_a_parameter_that_is_not_given_has_its_default(load):
     (method,) = {c for c in cells(load, GOOD.replace("eigh", "newton_schulz")) if c.size == 4}
-    defaults = methods.lookup("forward", "newton_schulz").parameters
+    defaults = registry.lookup("forward", "newton_schulz").parameters
     assert method.parameters == {k: p.default for k, p in defaults.items()}
 
 
@@ -157,7 +158,7 @@ def test_an_exclusion_takes_the_cells_that_match_all_of_it(load, table, left):
 def test_devices_are_the_librarys_own_under_auto_and_as_named_otherwise(
     library, listed, auto, found
 ):
-    assert sweep._devices(library, listed, auto) == found
+    assert expand._devices(library, listed, auto) == found
 
 
 axes = st.fixed_dictionaries({
@@ -182,14 +183,14 @@ def test_expansion_is_the_product_without_duplicates(given_axes, iterations, nor
         "norm": norm,
     }
     document = {"name": "x", "axes": given_axes, "method": [method]}
-    found = sweep.expand(document, "cpu")
+    found = expand.expand(document, "cpu")
     count = math.prod(len(set(v)) for v in (*given_axes.values(), iterations, norm, names))
     assert len(found) == len(set(found)) == count == len({c.cell_id for c in found})
     assert {(c.library, c.size, c.iterations) for c in found} == {
         (name, n, k) for name in names for n in given_axes["size"] for k in iterations
     }
     again = suite.dump(document)
-    assert sweep.expand(tomllib.loads(again), "cpu") == found
+    assert expand.expand(tomllib.loads(again), "cpu") == found
 
 
 OVERRIDES = [
@@ -294,12 +295,12 @@ def size(text):
     return GOOD.replace("[4, 8]", text)
 
 
-FORWARDS = f"Known: {', '.join(methods.names('forward'))}."
-BACKWARDS = f"Known: {', '.join(methods.names('backward'))}."
+FORWARDS = f"Known: {', '.join(registry.names('forward'))}."
+BACKWARDS = f"Known: {', '.join(registry.names('backward'))}."
 EXCLUDABLE = {
     "backend", *CELL_KEY,
-    *(p for m in methods.known("forward").values() for p in m.parameters),
-    *(f"backward_{p}" for m in methods.known("backward").values() for p in m.parameters),
+    *(p for m in registry.known("forward").values() for p in m.parameters),
+    *(f"backward_{p}" for m in registry.known("backward").values() for p in m.parameters),
 }  # fmt: skip
 SHIPPED = ", ".join(sorted(suite.shipped()))
 REFUSED = {
@@ -516,15 +517,15 @@ def test_an_unknown_suite_names_the_nearest(capsys, name, said):
 
 @pytest.mark.parametrize("how", ["flag", "axis", "table", "override"])
 def test_a_device_that_is_named_and_not_there_is_refused(tmp_path, capsys, monkeypatch, how):
-    from mssbench import environment
     from mssbench.errors import NotInstalled, Unavailable
+    from mssbench.machine import devices
 
     def check(library, device):
         if device == "cuda":
             kind = Unavailable if library == "torch" else NotInstalled
             raise kind(f"{library} has no GPU")
 
-    monkeypatch.setattr(environment, "check_library", check)
+    monkeypatch.setattr(devices, "check_library", check)
     text = method('forward = ["torch/eigh", "cupy/eigh"]')
     text += 'device = ["cpu", "cuda"]\n' if how == "table" else ""
     text = text.replace("[axes]", '[axes]\ndevice = "cuda"') if how == "axis" else text
@@ -542,15 +543,15 @@ def test_a_device_that_is_named_and_not_there_is_refused(tmp_path, capsys, monke
 
 def test_cuda_for_one_library_is_enough(load, monkeypatch):
     """Cells of the others become rows that say what is missing."""
-    from mssbench import environment
-    from mssbench.commands.run import _refuse_missing_device
     from mssbench.errors import Unavailable
+    from mssbench.machine import devices
+    from mssbench.suite.select import _refuse_missing_device
 
     def check(library, device):
         if (library, device) == ("torch", "cuda"):
             raise Unavailable("this torch is built without CUDA")
 
-    monkeypatch.setattr(environment, "check_library", check)
+    monkeypatch.setattr(devices, "check_library", check)
     text = method('forward = ["torch/eigh", "cupy/eigh"]')
     _refuse_missing_device(load(text, device="cuda"))
 
@@ -567,7 +568,7 @@ def test_smoke_has_every_built_in_method():
     for kind in ("forward", "backward"):
         ours = {
             m.name
-            for m in methods.known(kind).values()
+            for m in registry.known(kind).values()
             if m.call.__module__.startswith(f"mssbench.{kind}.")
         }
         assert ours <= {getattr(c, kind) for c in cells}

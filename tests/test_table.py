@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import IDENTITY, frame, row, write
 
-from mssbench import table
 from mssbench.errors import TableError
-from mssbench.expression import select, why_empty
-from mssbench.folder import RunFolder
-from mssbench.records import COLUMNS, SCHEMA, SCHEMA_VERSION
-from mssbench.rows import refuse_newer
+from mssbench.records.schema import COLUMNS, SCHEMA, SCHEMA_VERSION
+from mssbench.results import merge, table
+from mssbench.results.conditions import select, why_empty
+from mssbench.results.folder import RunFolder
+from mssbench.results.rows import refuse_newer
 
 KINDS = {"str": "str", "int": "Int64", "float": "float64", "bool": "boolean"}
 ODD = ['a, "b"\nc', "π ≤ ∛", "", "NA", "None", "nan", "=1+1", "'", "x" * 400, "\ttab", "\r\n"]
@@ -281,26 +281,28 @@ def statuses(merged):
 
 
 def test_of_a_row_measured_twice_the_first_run_stands():
-    merged = table.merge([frame(row(1.0), row(2.0, seed=1)), frame(row(9.0), row(3.0, seed=2))])
+    merged = merge.merge_frames(
+        [frame(row(1.0), row(2.0, seed=1)), frame(row(9.0), row(3.0, seed=2))]
+    )
     assert statuses(merged) == [(0, "ok", 1.0), (1, "ok", 2.0), (2, "ok", 3.0)]
 
 
 def test_a_measured_row_stands_before_a_missing_one_and_that_before_an_interrupted_one():
     first = frame(row(None, status="interrupted"), row(None, status="not_installed", seed=1))
     second = frame(row(None, status="unavailable"), row(2.0, status="inaccurate", seed=1))
-    merged = table.merge([first, second])
+    merged = merge.merge_frames([first, second])
     assert [s for _, s, _ in statuses(merged)] == ["unavailable", "inaccurate"]
 
 
 def test_environments_are_not_mixed_unless_asked_for():
     other = frame(row(9.0, seed=1, identity=IDENTITY | {"environment": "f" * 12}))
     with pytest.raises(TableError) as caught:
-        table.merge([frame(row(1.0)), other])
+        merge.merge_frames([frame(row(1.0)), other])
     assert str(caught.value) == (
         "these runs were measured in 2 environments (eeeeeeeeeeee, ffffffffffff): their times do "
         "not compare. --mixed joins them anyway."
     )
-    assert len(table.merge([frame(row(1.0)), other], mixed=True)) == 2
+    assert len(merge.merge_frames([frame(row(1.0)), other], mixed=True)) == 2
 
 
 def test_records_are_plain_values():

@@ -9,14 +9,18 @@ import torch
 from matrices import cotangent, exact_root, spectrum, with_spectrum
 from test_measure import CELL, FAST, only, rows
 
-from mssbench import anchors, methods, registry
-from mssbench.bench import Settings
-from mssbench.clock import HostClock
-from mssbench.limits import drift, limit, problem_fractions
-from mssbench.passes import shuffled
-from mssbench.records import Status
-from mssbench.registry import Root, register_backward, register_forward
-from mssbench.sampling import Policy, sample
+from mssbench.measure.bench import Settings
+from mssbench.measure.instruments import ceilings
+from mssbench.measure.instruments.clocks import HostClock
+from mssbench.measure.instruments.sampling import sample
+from mssbench.measure.roofline import limit
+from mssbench.methods import registry
+from mssbench.methods.method import Root
+from mssbench.methods.registry import register_backward, register_forward
+from mssbench.records.measurement import Status
+from mssbench.records.policy import Policy
+from mssbench.run.finish import drift, problem_fractions
+from mssbench.run.passes import shuffled
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +37,7 @@ def forward(f):
 
 
 def right(a):
-    return methods.lookup("forward", "eigh").call(a, frozenset(["sqrt"])).sqrt
+    return registry.lookup("forward", "eigh").call(a, frozenset(["sqrt"])).sqrt
 
 
 def test_an_answer_kept_from_the_call_before_is_wrong():
@@ -81,7 +85,7 @@ def test_a_graph_that_is_kept_hides_the_work_of_its_first_backward():
         key = root.eigen[0].data_ptr()
         if key not in solved:
             solved.append(key)
-        return methods.lookup("backward", "loewner").call(root, function, g)
+        return registry.lookup("backward", "loewner").call(root, function, g)
 
     import mssbench
 
@@ -100,7 +104,7 @@ def test_a_graph_that_is_kept_hides_the_work_of_its_first_backward():
     @register_backward(cite="a trap, 2026", products=lambda: 4.0, reads=("eigen",), only=True)
     def counting(root, function, g):
         kept.append(root.eigen[0])
-        return methods.lookup("backward", "loewner").call(root, function, g)
+        return registry.lookup("backward", "loewner").call(root, function, g)
 
     counted = replace(CELL, backward="counting")
     timings = [m.timing for m in rows(counted, Settings(policy))]
@@ -129,7 +133,7 @@ def test_a_time_shorter_than_the_ceilings_allow_its_products_is_implausible(monk
     cell = replace(CELL, forward="minimax_hybrid", options="norm=trace schedule=9-9-ns5", size=32)
     assert only(cell, FAST).status is Status.OK
     slow = {"float64": 1.0, "bytes_per_second": 1e12, "calls_per_second": 1e9}
-    monkeypatch.setattr(anchors, "best", lambda *_: slow)
+    monkeypatch.setattr(ceilings, "best", lambda *_: slow)
     monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
     m = only(cell, FAST)
     assert m.status is Status.IMPLAUSIBLE
@@ -218,7 +222,7 @@ def test_a_memory_of_answers_by_address_is_implausible():
     @forward
     def remembering(a) -> Root:
         if a.data_ptr() not in known:
-            y = methods.lookup("forward", "newton_schulz").call(
+            y = registry.lookup("forward", "newton_schulz").call(
                 a, frozenset(["sqrt"]), iterations=20, norm="trace"
             )
             known[a.data_ptr()] = y.sqrt.clone()

@@ -6,62 +6,16 @@ side by side spoil each other's times; cells on GPUs start when the CPU's are do
 
 import os
 import queue
-import tempfile
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
 
-from mssbench.engines.process import Answer, Setup, Slot, Worker
-from mssbench.environment import cuda_devices
+from mssbench.engines.events import Ceilings, Event, Finished, Ready, Started, Waiting
+from mssbench.engines.process import Answer, Setup, Worker
+from mssbench.engines.slots import LISTEN_SECONDS, Slot, _cores, _gpu_slots, _lock
 from mssbench.errors import RunError
-from mssbench.locks import wait_for
-from mssbench.records import Cell, Status
+from mssbench.records.cell import Cell
 
 GRACE_SECONDS = 1.0  # after a death, how long a stop signal may still be on its way to us
-LISTEN_SECONDS = 0.2  # how long a stop may stay unnoticed here
-
-
-class Ready(NamedTuple):
-    """A worker has started: its device, the facts of its machine, and the hash that names them."""
-
-    device: str
-    facts: dict[str, Any]
-    environment: str
-
-
-class Waiting(NamedTuple):
-    """Another process measures on this device; we wait for it."""
-
-    device: str
-    holder: str
-
-
-class Started(NamedTuple):
-    """A cell is now on a worker."""
-
-    cell: Cell
-
-
-class Ceilings(NamedTuple):
-    """What a device can do at most, measured now, by names that have the device's in them."""
-
-    found: dict[str, float]
-
-
-class Finished(NamedTuple):
-    """A cell is done: rows from its worker, or the status and reason of its end without rows."""
-
-    cell: Cell
-    rows: list[dict[str, Any]]
-    samples: list[list[float]]
-    spent: dict[str, float]
-    status: Status | None = None
-    reason: str = ""
-
-
-Event = Ready | Waiting | Started | Ceilings | Finished
 Todo = queue.SimpleQueue[Cell]
 News = queue.SimpleQueue[Event | Exception | None]  # None: a slot has ended
 
@@ -102,54 +56,6 @@ def _queue(cells: Sequence[Cell]) -> Todo:
     for cell in cells:
         q.put(cell)
     return q
-
-
-def _cores() -> tuple[int, ...]:
-    return tuple(sorted(os.sched_getaffinity(0)))
-
-
-def _gpu_slots() -> list[Slot]:
-    """One slot per visible GPU of the first one's model: rows of two models must not mix."""
-    gpus = cuda_devices()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    spelt = [v for v in visible.split(",") if v] or [str(i) for i in range(len(gpus))]
-    # a slice of a GPU has a name of its own; an index is none: under cgroups every job has a GPU 0
-    same = [
-        (v, gpu.uuid if v.isdigit() else v)
-        for v, gpu in zip(spelt, gpus, strict=False)
-        if gpu.name == gpus[0].name
-    ]
-    cores = _cores()
-    share = max(1, len(cores) // max(1, len(same)))
-    return [
-        Slot("cuda", v, cores[i * share : (i + 1) * share] or cores[-1:], name)
-        for i, (v, name) in enumerate(same)
-    ]
-
-
-def slot_of(device: str) -> Slot:
-    """One core, or the first GPU: for processes that take turns. Raises RunError without a GPU."""
-    if device == "cpu":
-        return Slot("cpu", "", _cores()[-1:])
-    if gpus := _gpu_slots():
-        return gpus[0]
-    raise RunError("there is no CUDA device here. Choose --device cpu.")
-
-
-def lock_device(
-    slot: Slot, stopped: Callable[[], bool], waiting: Callable[[str], None] = lambda _: None
-) -> int | None:
-    """Hold the slot's device against every other run, when it is free; None if stopped before.
-
-    waiting: told who holds it, as often as that is asked.
-    """
-
-    def wait(holder: str) -> bool:
-        waiting(holder)
-        time.sleep(LISTEN_SECONDS)
-        return not stopped()
-
-    return _lock(slot, wait)
 
 
 def _serve_group(
@@ -285,24 +191,3 @@ def _finished(cell: Cell, answer: Answer) -> Finished:
         return Finished(cell, [], [], {}, answer.status, answer.reason)
     r = answer.reply
     return Finished(cell, r["rows"], r["samples"], r["spent"])
-
-
-def _lock(slot: Slot, wait: Callable[[str], bool]) -> int | None:
-    """Hold the slot's device: one file per device of this host, shared by every user's runs."""
-    folder = Path(
-        os.environ.get("MSSBENCH_LOCKS") or Path(tempfile.gettempdir()) / "mssbench-locks"
-    )
-    path = folder / slot.lock
-    try:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o1777)  # whatever our umask says: the others must get in
-        if not path.exists():  # a kernel may refuse O_CREAT on another user's file, even to open it
-            path.touch()
-            path.chmod(0o644)
-        return wait_for(path, wait)
-    except OSError as error:
-        raise RunError(
-            f"the lock of the device, {path}, cannot be taken: {error.strerror}. "
-            "Set MSSBENCH_LOCKS to a folder that every user of this machine can write to."
-        ) from None

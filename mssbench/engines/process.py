@@ -15,9 +15,12 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from mssbench.environment import THREAD_SETTINGS
+from mssbench.engines.events import PROTOCOL_VERSION
+from mssbench.engines.slots import Slot
 from mssbench.errors import RunError
-from mssbench.records import PROTOCOL_VERSION, Cell, Status
+from mssbench.machine.devices import THREAD_SETTINGS
+from mssbench.records.cell import Cell
+from mssbench.records.measurement import Status
 
 WORDS = 320  # characters of stderr in a reason: a table's cell has room for no more
 START_SECONDS = 180.0  # imports and the CUDA context: never counted against a cell
@@ -27,20 +30,6 @@ DYING_SECONDS = 10.0  # a core dump takes a while
 TICK_SECONDS = 0.2  # how long a stop or a silent death may stay unnoticed
 PRINTED_BYTES = 2**24  # of stderr that are kept: a method that prints must not fill the disk
 _PREPARING = "preparing the problem and its reference took over"
-
-
-class Slot(NamedTuple):
-    """A device and the cores its worker may use."""
-
-    device: str  # cpu | cuda
-    gpu: str  # as CUDA_VISIBLE_DEVICES spells it; empty for none
-    cores: tuple[int, ...]
-    uuid: str = ""  # of the GPU: the same in every process and container
-
-    @property
-    def lock(self) -> str:
-        """Names the device on this host."""
-        return f"gpu-{self.uuid}" if self.uuid else self.device
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ from importlib import import_module
 from typing import Any
 
 from mssbench.errors import TableError, unknown
-from mssbench.rows import Row
+from mssbench.records.measurement import Row
 
 Samples = Mapping[Any, list[float]]
-
 # The module of each format, which is imported when it is asked for.
 FORMATS = {
     "bencher": "bencher",
@@ -42,13 +41,3 @@ def export(what: Exported, to: str) -> str:
         raise TableError(f"--to: {unknown('format', to, FORMATS)}")
     text: Callable[[Exported], str] = import_module(f"mssbench.export.{FORMATS[to]}").text
     return text(what)
-
-
-def where(row: Row) -> str:
-    """`sqrt n=64 b=16 wishart(ratio=2) float32 cpu step wall`: a row but for its method."""
-    clock = f"{row['clock']}-{row['cache']}" if row["clock"] == "gpu" else row["clock"]
-    seed = f" seed={row['seed']}" if row["seed"] else ""
-    return (
-        f"{row['function']} n={row['size']} b={row['batch']} {row['problem']} {row['precision']} "
-        f"{row['device']} {row['phase']} {clock}{seed}"
-    )

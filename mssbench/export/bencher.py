@@ -3,9 +3,10 @@
 from math import isfinite
 from typing import Any
 
-from mssbench.export import Exported, where
-from mssbench.rows import Row
-from mssbench.strict_json import json_text
+from mssbench.export import Exported
+from mssbench.export.json_ import json_text
+from mssbench.records.measurement import Row
+from mssbench.results.labels import where
 
 _PLAIN = ("root_error", "gradient_error", "products", "operators", "launches", "saved_bytes",
           "peak_bytes")  # fmt: skip

@@ -1,7 +1,7 @@
 """The table itself, every column of the schema, as CSV."""
 
 from mssbench.export import Exported
-from mssbench.rows import as_csv, header
+from mssbench.results.rows import as_csv, header
 
 
 def text(what: Exported) -> str:

@@ -1,8 +1,11 @@
 """Rows and facts as one JSON document."""
 
+import json
+from math import isfinite
+from typing import Any
+
 from mssbench.export import Exported
-from mssbench.records import COLUMNS, SCHEMA_VERSION
-from mssbench.strict_json import json_text
+from mssbench.records.schema import COLUMNS, SCHEMA_VERSION
 
 
 def text(what: Exported) -> str:
@@ -14,3 +17,18 @@ def text(what: Exported) -> str:
         **what.facts,
     }
     return json_text(found)
+
+
+def json_text(what: Any, indent: int = 1) -> str:
+    """Strict JSON: null for the numbers that it has no word for."""
+    text = json.dumps(finite(what), indent=indent, allow_nan=False, ensure_ascii=False)
+    return f"{text}\n"
+
+
+def finite(what: Any) -> Any:
+    """The same, with None for what is infinite or no number."""
+    if isinstance(what, dict):
+        return {k: finite(v) for k, v in what.items()}
+    if isinstance(what, list | tuple):
+        return [finite(v) for v in what]
+    return None if isinstance(what, float) and not isfinite(what) else what

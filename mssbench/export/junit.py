@@ -3,9 +3,9 @@
 from collections import Counter
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from mssbench.export import Exported, where
-from mssbench.records import ABSENT, MEASURED, Status
-from mssbench.rows import Row
+from mssbench.export import Exported
+from mssbench.records.measurement import ABSENT, MEASURED, Row, Status
+from mssbench.results.labels import where
 
 _ILLEGAL = {c: None for c in range(32) if c not in (9, 10, 13)}  # that XML cannot hold
 

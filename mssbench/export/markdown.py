@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from mssbench import conclude, units
+from mssbench import units
+from mssbench.analysis import conclusions
+from mssbench.analysis.blocks import Block, Entry, blocks
 from mssbench.export import Exported
-from mssbench.pivot import Block, Entry, blocks, spoken
-from mssbench.table import typed
+from mssbench.results.labels import spoken
+from mssbench.results.table import typed
 
 
 def text(what: Exported) -> str:
@@ -18,11 +20,11 @@ def text(what: Exported) -> str:
     if len(measured):
         for block in blocks(measured[measured["phase"] != "backward"]):
             lines += [f"## {escaped(block.title)}", "", *_table(block), ""]
-        lines += [f"- {escaped(sentence)}" for sentence in conclude.conclusions(measured)]
-    for failure in conclude.failures(frame):
+        lines += [f"- {escaped(sentence)}" for sentence in conclusions.conclusions(measured)]
+    for failure in conclusions.failures(frame):
         why = f": {failure.reasons[0][0]}" if failure.reasons else ""
         lines.append(f"- {failure.status}: {units.count(failure.cells, 'cell')}{escaped(why)}")
-    lines += [f"- {escaped(sentence)}" for sentence in conclude.machines(frame, what.facts)]
+    lines += [f"- {escaped(sentence)}" for sentence in conclusions.machines(frame, what.facts)]
     return "\n".join(lines) + "\n"
 
 

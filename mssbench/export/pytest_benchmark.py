@@ -9,10 +9,11 @@ from math import isfinite
 from statistics import fmean, stdev
 from typing import Any
 
-from mssbench.export import Exported, where
-from mssbench.records import quantile
-from mssbench.rows import Row
-from mssbench.strict_json import json_text
+from mssbench.export import Exported
+from mssbench.export.json_ import json_text
+from mssbench.records.measurement import Row
+from mssbench.records.timing import quantile
+from mssbench.results.labels import where
 
 VERSION = "5.0.0"  # of pytest-benchmark, whose schema this is
 KEY = "mssbench"  # under which extra_info has a row

@@ -13,7 +13,7 @@ import numpy as np
 
 from mssbench.errors import RegistryError, Unsupported
 from mssbench.problems.casting import cast
-from mssbench.problems.catalogue import (
+from mssbench.problems.registry import (
     MODIFIERS,
     PROBLEMS,
     Bounds,

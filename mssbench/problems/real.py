@@ -18,19 +18,17 @@ from numpy.typing import NDArray
 
 from mssbench.errors import NotInstalled, Unsupported
 from mssbench.problems import spectra
-from mssbench.problems.catalogue import Bounds, register_problem
+from mssbench.problems.registry import Bounds, register_problem
 from mssbench.problems.rng import Floats, Streams
 
 _SKIMAGE = "van der Walt et al., scikit-image: image processing in Python, PeerJ 2014"
 _POOLING = "Li et al., Towards faster training of global covariance pooling networks, CVPR 2018"
-
 Image: TypeAlias = Literal[
     "astronaut", "brick", "camera", "cell", "chelsea", "china", "clock", "coffee", "coins",
     "flower", "grass", "gravel", "hubble_deep_field", "immunohistochemistry", "logo",
     "microaneurysms", "moon", "page", "retina", "rocket", "stereo_motorcycle", "text",
 ]  # fmt: skip
 Table: TypeAlias = Literal["breast_cancer", "wine"]
-
 # First 16 digits of the SHA-256 of "dtype shape " and the bytes.
 DIGESTS = {
     "astronaut": "d9135e776018b6cb",
@@ -61,7 +59,6 @@ DIGESTS = {
     "digits": "5beac2b2123177f3",
     "digits target": "b957d03399c4dddb",
 }
-
 _WIDTH = {"breast_cancer": 30, "wine": 13}
 _PACKAGES = {"skimage.data": "scikit-image", "sklearn.datasets": "scikit-learn"}
 _FACES, _FACE_SIDE = 100, 25  # of 200 images: the second half shows no faces

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
-
 # Twelve integers below 2^49 sum to less than 2^53, so the sum is exact as a float64.
 _SUMMANDS = 12
 _BITS = 49

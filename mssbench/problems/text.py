@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mssbench.errors import RegistryError, unknown
-from mssbench.problems.catalogue import Generator, Kind, Parameter, lookup, spell
+from mssbench.problems.registry import Generator, Kind, Parameter, lookup, spell
 
 
 class Call(NamedTuple):

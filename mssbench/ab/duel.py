@@ -1,0 +1,196 @@
+"""Arms side by side: a fresh process each, the same cells in both, sampled in random turn.
+
+One process computes at a time, on one core of its own kind, so arms disturb each other in nothing
+but what is left in the caches, and that by chance.
+"""
+
+import os
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, NamedTuple
+
+from mssbench.engines.process import Answer, Setup, Worker
+from mssbench.engines.slots import Slot, lock_device, slot_of
+from mssbench.errors import RunError
+from mssbench.records.cell import Cell
+from mssbench.records.measurement import Status, one_line, uniform
+
+_WINDOW = {"cpu": 2e-3, "cuda": 100e-6}  # seconds of a sample
+_MOST_CALLS = 10_000
+_ROUND_SECONDS = 0.2  # of all arms: above it fewer rounds will do
+_FEWEST = 7  # rounds
+
+
+class Arm(NamedTuple):
+    """A side: its name, and how its process is started."""
+
+    name: str
+    setup: Setup
+
+
+class Contest(NamedTuple):
+    """What is compared: a cell for each arm, by name. An arm without one does not take part."""
+
+    key: str
+    cells: Mapping[str, Cell]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one arm gave in one pair: its row, and samples of it, in seconds per call."""
+
+    row: dict[str, Any]
+    seconds: tuple[float, ...] = ()
+    cpu: tuple[float, ...] = ()
+    calls: int = 0
+    flags: frozenset[str] = frozenset()  # what disturbed them
+
+
+class Stopped(Exception):  # noqa: N818
+    """Somebody asked for the end."""
+
+
+class Duel:
+    """One process for each arm. A context manager: they end with it."""
+
+    def __init__(
+        self, arms: Sequence[Arm], device: str, rounds: int, seed: str,
+        stopped: Callable[[], bool] = lambda: False,
+        waiting: Callable[[str], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        self._arms = {arm.name: arm for arm in arms}
+        self._slot: Slot = slot_of(device)
+        self._rounds, self._stopped, self._waiting = rounds, stopped, waiting
+        self._rng = random.Random(seed)  # noqa: S311  (no secret)
+        self._workers: dict[str, Worker] = {}
+        self._met: dict[str, int] = {}  # contests that a worker has seen
+        self._excused = self._killed = False  # of a death in the present contest
+        self._lock: int | None = None
+        self.facts: dict[str, dict[str, Any]] = {}  # of the machine, by arm
+
+    def __enter__(self) -> "Duel":
+        self._lock = lock_device(self._slot, self._stopped, self._waiting)
+        if self._lock is None:
+            raise Stopped
+        try:
+            for name in self._arms:
+                self._spawn(name)
+            for name in self._arms:  # their imports went on side by side
+                self._await(name)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with ExitStack() as stack:  # each ends, whatever becomes of the others
+            if self._lock is not None:
+                stack.callback(os.close, self._lock)
+                self._lock = None
+            for worker in self._workers.values():
+                stack.callback(worker.close)
+            self._workers.clear()
+
+    def _spawn(self, name: str) -> None:
+        assert self._lock is not None
+        setup, arms = self._arms[name].setup, len(self._arms)
+        self._workers[name] = Worker(self._slot, setup, self._lock, self._stopped, arms)
+        self._met[name] = 0
+
+    def _await(self, name: str) -> None:
+        try:
+            self.facts[name], _ = self._workers[name].start()
+        except RunError:
+            if self._stopped():
+                raise Stopped from None
+            raise
+
+    def sweep(
+        self, contests: Sequence[Contest], *, verify: bool
+    ) -> Iterator[tuple[str, dict[str, Taken]]]:
+        """Every contest once, in random order. Raises Stopped as soon as that is asked for.
+
+        A death counts in a process that met nothing before, and a SIGKILL that was not ours only
+        if it comes twice: else another cell, or somebody on this machine, may be the cause of it.
+        """
+        for contest in self._rng.sample(contests, len(contests)):
+            kills = 0
+            while True:
+                self._excused = self._killed = False
+                taken = self._meet(contest, verify)
+                kills += self._killed
+                if not (self._excused or (self._killed and kills == 1)):
+                    break
+            yield contest.key, taken
+
+    def _meet(self, contest: Contest, verify: bool) -> dict[str, Taken]:
+        """An arm that fails drops out; what two others give is not spoiled by a third."""
+        cells = contest.cells
+        held = {
+            name: self._ask(name, cells[name], verify)
+            for name in self._rng.sample(list(cells), len(cells))
+        }
+        rows = {name: held[name]["row"] for name in cells}
+        warm = {name: held[name]["seconds"] for name in cells if held[name]["ready"]}
+        samples: dict[str, list[dict[str, Any]]] = {name: [] for name in warm}
+        calls, rounds = self._effort(next(iter(cells.values())).device, warm)
+        for _ in range(rounds):
+            if len(samples) < 2:
+                break
+            for name in self._rng.sample(list(samples), len(samples)):
+                if (why := self._sample(name, calls, samples[name])) is not None:
+                    rows[name] = rows[name] | {"status": str(why[0]), "reason": one_line(why[1])}
+                    del samples[name]
+        return {
+            name: Taken(
+                row,
+                tuple(s["seconds"] for s in samples.get(name, ())),
+                tuple(s["cpu"] for s in samples.get(name, ())),
+                calls,
+                frozenset(f for s in samples.get(name, ()) for f in s.get("flags") or ()),
+            )
+            for name, row in rows.items()
+        }
+
+    def _effort(self, device: str, warm: Mapping[str, float]) -> tuple[int, int]:
+        """Calls of a sample, the same for all arms; and rounds. warm: seconds of a call."""
+        fastest = max(min(warm.values(), default=0.0), 1e-9)
+        calls = min(max(1, ceil(_WINDOW[device] / fastest)), _MOST_CALLS)
+        total = calls * sum(warm.values())
+        return calls, self._rounds if total <= _ROUND_SECONDS else min(self._rounds, _FEWEST)
+
+    def _ask(self, name: str, cell: Cell, verify: bool) -> dict[str, Any]:
+        """The reply of one arm; a death is a row like any other, and costs a new process."""
+        self._met[name] += 1
+        answer = self._workers[name].hold(cell, verify=verify)
+        self._renew(name, answer)
+        if answer.reply is not None:
+            return answer.reply
+        row = uniform(cell, answer.status or Status.CRASHED, answer.reason)[-1].row()
+        return {"row": row, "seconds": 0.0, "ready": False}
+
+    def _sample(
+        self, name: str, calls: int, found: list[dict[str, Any]]
+    ) -> tuple[Status, str] | None:
+        answer = self._workers[name].sample(calls)
+        self._renew(name, answer)
+        if answer.reply is None:
+            return answer.status or Status.CRASHED, answer.reason
+        if answer.reply["seconds"] is None:
+            return Status.CRASHED, answer.reply["reason"]
+        found.append(answer.reply)
+        return None
+
+    def _renew(self, name: str, answer: Answer) -> None:
+        if self._stopped():
+            raise Stopped
+        if answer.lost:
+            fresh = self._met[name] <= 1
+            self._excused |= answer.died and not answer.killed and not fresh
+            self._killed |= answer.killed
+            self._workers.pop(name).close()
+            self._spawn(name)
+            self._await(name)

@@ -1,0 +1,162 @@
+"""What `--base` and `--new` of `ab` mean: an interpreter, a revision, or a method of the suite."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import mssbench
+from mssbench import units
+from mssbench.ab import effects, run
+from mssbench.ab.duel import Contest
+from mssbench.engines.process import Setup
+from mssbench.errors import RunError, nearest
+from mssbench.machine import devices as devices_
+from mssbench.records.cell import Cell
+from mssbench.results.labels import label
+from mssbench.suite.suite import Suite
+
+_ONE = {"interpreter": "an interpreter", "revision": "a revision", "method": "a method"}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """What one side was called, and what that means."""
+
+    kind: str  # interpreter | revision | method
+    name: str
+    setup: Setup
+    cells: tuple[Cell, ...]
+
+
+def _comparable(suite: Suite) -> tuple[Suite, list[str]]:
+    """With the cells of one device: of the GPU where there is one, else those that a CPU can run.
+
+    `auto` sends the cells of a library that knows no other device to a GPU that may not be here.
+    """
+    devices = {c.device for c in suite.cells}
+    device = devices_.default_device() if len(devices) > 1 else devices.pop()
+    cells = tuple(c for c in suite.cells if c.device == device)
+    if not cells:
+        raise RunError(f"suite {suite.name} has no cell for {device}. Choose --device.")
+    others = Counter(c.device for c in suite.cells if c.device != device)
+    left_out = [f"{units.count(n, 'cell')} for {name} left out: --device {name} compares them"
+                for name, n in sorted(others.items())]  # fmt: skip
+    return replace(suite, cells=cells), left_out
+
+
+def contests(base: Contestant, new: Contestant) -> tuple[Contest, ...]:
+    """The cells of both sides together: those of one id, or with two methods, of one place."""
+    if (base.kind == "method") is not (new.kind == "method"):
+        raise RunError(
+            f"--base is {_ONE[base.kind]} and --new {_ONE[new.kind]}: compare two methods, or two "
+            "sides that each run all of them."
+        )
+    if base.kind != "method":
+        return run.contests(base.cells, new.cells)
+    places = [{_place(c): c for c in s.cells} for s in (base, new)]
+    shared = [place for place in places[0] if place in places[1]]
+    if not shared:
+        raise RunError(f"{base.name} and {new.name} are never measured at the same place.")
+    return tuple(
+        Contest(places[1][p].cell_id, {effects.BASE: places[0][p], effects.NEW: places[1][p]})
+        for p in shared
+    )
+
+
+def _place(cell: Cell) -> Cell:
+    """The cell without its method; a forward alone is no step."""
+    step = "" if cell.backward == "none" else "step"
+    return replace(cell, library="", forward="", backward=step, iterations=None,
+                   backward_iterations=None, options="")  # fmt: skip
+
+
+@contextmanager
+def contestant(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Contestant]:
+    """What a name means: a method of the suite, an interpreter, or a revision, in this order.
+
+    A revision is checked out beside the checkout for as long as this lasts.
+    """
+    labels = {label(asdict(c)) for c in suite.cells}
+    if name in labels:
+        cells = tuple(c for c in suite.cells if label(asdict(c)) == name)
+        yield Contestant("method", name, _own(common), cells)
+    elif (found := _interpreter(name)) is not None:
+        # the Python of this process runs the mssbench of this process, be it installed or not
+        own = Path(found).absolute() == Path(sys.executable).absolute()
+        setup = _own(common) if own else common
+        yield Contestant("interpreter", name, replace(setup, python=found), suite.cells)
+    elif (commit := _commit(name)) is not None:
+        with _checkout(commit) as path:
+            setup = replace(common, path=str(path), also=_of_revision(common.also, path))
+            yield Contestant("revision", f"{name} ({commit[:12]})", setup, suite.cells)
+    else:
+        near = nearest(name, labels)
+        hint = f" Did you mean the method {near!r}?" if near else ""
+        raise RunError(
+            f"--{flag} {name}: no interpreter, no revision of the checkout here, and no method of "
+            f"suite {suite.name}.{hint} Name a Python that has mssbench, such as $(which python); "
+            "a commit, branch or tag; or a method as `mssbench show` writes it."
+        )
+
+
+def _interpreter(name: str) -> str | None:
+    """The program of that path; a bare word is one if it is no revision, or says python."""
+    if os.sep not in name and not name.startswith("python") and _commit(name) is not None:
+        return None
+    return shutil.which(name)
+
+
+def _own(common: Setup) -> Setup:
+    """The interpreter and the mssbench of this process."""
+    return replace(common, path=str(Path(mssbench.__file__).parent.parent))
+
+
+def _of_revision(also: Sequence[str], tree: Path) -> tuple[str, ...]:
+    """Files of a user's methods as that revision has them; one it has not yet is left out."""
+    top = Path(_git("rev-parse", "--show-toplevel") or "/nowhere")
+    files = (tree / Path(p).relative_to(top) if Path(p).is_relative_to(top) else Path(p)
+             for p in also)  # fmt: skip
+    return tuple(str(p) for p in files if p.is_file())
+
+
+def _commit(name: str) -> str | None:
+    """The commit that a name means in the checkout here."""
+    if name.startswith("-"):
+        return None
+    return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+
+
+def _git(*words: str) -> str | None:
+    """What git says here; None where it is not installed, or this is no checkout."""
+    try:
+        # a session of its own: Ctrl-C asks us to end, and must not leave half a tree
+        done = subprocess.run(
+            ["git", *words], capture_output=True, text=True, start_new_session=True
+        )
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+@contextmanager
+def _checkout(commit: str) -> Iterator[Path]:
+    """A working tree of its own with that commit. Raises RunError where mssbench is not in it."""
+    with tempfile.TemporaryDirectory(prefix="mssbench-ab-") as folder:
+        tree = Path(folder) / "tree"
+        add = ["git", "worktree", "add", "--detach", "--quiet", str(tree), commit]
+        done = subprocess.run(add, capture_output=True, text=True, start_new_session=True)
+        if done.returncode:
+            raise RunError(f"{commit[:12]} cannot be checked out: {done.stderr.strip()}.")
+        try:
+            if not (tree / "mssbench" / "worker.py").is_file():
+                raise RunError(f"{commit[:12]} has no mssbench at its top.")
+            yield tree
+        finally:
+            _git("worktree", "remove", "--force", str(tree))

@@ -1,0 +1,257 @@
+"""What pairs of processes say of a time: screen all rows, then confirm the few that stand out.
+
+The unit is the pair of processes, one of base and one of new, sampled in turn: samples inside one
+process repeat each other. Of each process the lower quartile counts, as other work on a machine
+makes times longer and never shorter; an effect is e = ln(q1 of new / q1 of base). The screen is a
+magnitude and no test: three pairs can reach no significance. What it flags is measured in nine
+fresh pairs, and is slower if their mean is (one-sided t, 5 % over all that were flagged by Holm's
+rule), if their median exceeds what the scatter of pairs allows, and if a sample changed by more
+than a clock's doubt.
+
+Of identical code a row whose pairs scatter by 5 % is called slower once in some thousand times, as
+simulations say; rules on stored times failed in 20 to 80 % of comparisons of 16 identical rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import exp, inf, log, sqrt
+from statistics import fmean, median, stdev
+
+from mssbench.compare.verdict import Verdict
+from mssbench.records.noise import DELTA, Noise
+
+SCREEN_PAIRS, CONFIRM_PAIRS, ROUNDS = 3, 9, 15
+NULL_SHARE, FEWEST_NULL = 0.1, 8  # of the cells, those in which base meets itself
+SCREEN = log(1.03)
+_ALPHA = 0.05
+_CHANCE = 0.1  # of a list that is worth a look
+_POWER = 0.8  # with which the detectable slowdown is found
+_FLOOR = {"cpu": 10e-6, "cuda": 2e-6}  # seconds that a sample must change by
+# What an effect must exceed, in scatters of a single pair. The median of nine is as far off by
+# chance once in a thousand times, whatever the t test of the same nine says. With five pairs it
+# would have to be 1.6, and 5 % were found in half of the rows whose pairs scatter by 3 %.
+_MARGIN = 1.2
+_OWN = 4  # pairs by which a row's own scatter outweighs the usual one: three know little of it
+_LEAST, _MOST = log(1 + DELTA[Noise.QUIET]), log(1 + DELTA[Noise.NOISY])
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is known of one row's time."""
+
+    screen: tuple[float, ...]  # effects of the first pairs
+    confirm: tuple[float, ...] = ()  # of the fresh ones, where it was flagged
+    window: float = inf  # seconds of a sample of base
+    device: str = "cpu"
+    limit: float | None = None  # the factor by which somebody lets it grow, for what scatter does
+    disturbed: bool = False  # by what was seen while it was sampled, see noise.DISTURBED
+    usual: float | None = None  # scatter of the rows of this run, see `together`
+
+    @property
+    def flagged(self) -> bool:
+        """Whether the screen sends it on."""
+        return abs(median(self.screen)) > SCREEN
+
+    @property
+    def slower(self) -> bool:
+        """Which way it was flagged."""
+        return median(self.screen) > 0
+
+    @property
+    def effects(self) -> tuple[float, ...]:
+        """Of every pair; only of the fresh ones where there are some, as flags are a choice."""
+        return self.confirm or self.screen
+
+    @property
+    def scatter(self) -> float | None:
+        """How far single pairs lie from each other: by its own, and by what is usual in this run.
+
+        In-process quartiles do not say it: half of the rows whose samples spread by a tenth have
+        pairs that agree within 2 %.
+        """
+        squares, free = _squares(self.screen)
+        more, free_more = _squares(self.confirm)
+        if self.usual is not None:
+            more, free_more = more + _OWN * self.usual**2, free_more + _OWN
+        free += free_more
+        return sqrt((squares + more) / free) if free else None  # of a single pair nothing is known
+
+    @property
+    def delta(self) -> float:
+        """The least effect that matters and is no chance; what somebody allows is about growth."""
+        if self.slower and self.limit is not None:
+            return log(self.limit)
+        return max(_MARGIN * (self.scatter or 0.0), _MOST if self.disturbed else _LEAST)
+
+    @property
+    def noise(self) -> Noise:
+        """The name of it."""
+        hidden = _MARGIN * (self.scatter or 0.0)
+        if hidden > _MOST:
+            return Noise.UNSTABLE
+        return Noise.NOISY if self.disturbed or hidden > _LEAST else Noise.QUIET
+
+    def interval(self) -> tuple[float, float]:
+        """Of the mean effect, 90 %."""
+        n = len(self.effects)
+        if n < 2:
+            return -inf, inf
+        half = _quantile(0.95, n - 1) * stdev(self.effects) / sqrt(n)
+        return fmean(self.effects) - half, fmean(self.effects) + half
+
+    def proven_same(self) -> bool:
+        """Whether the whole interval lies within 3 %, or upwards within what somebody allows."""
+        low, high = self.interval()
+        return low > -_LEAST and high < (_LEAST if self.limit is None else log(self.limit))
+
+    def excess(self) -> list[float]:
+        """The effects beyond what somebody allows, which is nothing as a rule."""
+        allowed = 0.0 if self.limit is None else log(self.limit)
+        return [x - allowed for x in self.effects]
+
+
+def _squares(effects: Sequence[float]) -> tuple[float, int]:
+    """The sum of the squared distances from their mean, and how many of them are free."""
+    middle = fmean(effects) if effects else 0.0
+    return sum((x - middle) ** 2 for x in effects), max(len(effects) - 1, 0)
+
+
+def together(rows: Mapping[str, Evidence]) -> dict[str, Evidence]:
+    """The rows of one run, each with the scatter that is usual there."""
+    usual = usual_scatter(rows)
+    return {key: replace(e, usual=usual) for key, e in rows.items()}
+
+
+def verdicts(rows: Mapping[str, Evidence]) -> dict[str, Verdict]:
+    """The verdict of each row, given all of them: Holm's rule is about how many were flagged."""
+    flagged = {k: e for k, e in rows.items() if e.flagged}
+    significant = _holm({k: _p_value(e) for k, e in flagged.items()})
+    found = {}
+    for key, e in rows.items():
+        if e.flagged and key in significant and _matters(e):
+            found[key] = Verdict.SLOWER if e.slower else Verdict.FASTER
+        elif e.proven_same():
+            found[key] = Verdict.SAME
+        elif e.flagged:
+            found[key] = Verdict.UNCLEAR
+        else:
+            found[key] = Verdict.UNFLAGGED
+    return found
+
+
+def _matters(e: Evidence) -> bool:
+    if not e.confirm:
+        return False
+    effect = median(e.confirm) * (1 if e.slower else -1)
+    changed = e.window * abs(exp(median(e.confirm)) - 1)
+    return effect > e.delta and changed > _FLOOR[e.device]
+
+
+def _p_value(e: Evidence) -> float:
+    """One-sided, of none in the direction that was flagged, or of no more than somebody allows.
+
+    1 where it was not confirmed.
+    """
+    if not e.confirm:
+        return 1.0
+    return _one_sided(e.excess() if e.slower else [-x for x in e.confirm])
+
+
+def _one_sided(effects: Sequence[float]) -> float:
+    """How likely a mean as large as theirs is by chance; 1 for fewer than two."""
+    n = len(effects)
+    if n < 2:
+        return 1.0
+    scatter = stdev(effects)
+    if scatter == 0:
+        return 0.0 if fmean(effects) > 0 else 1.0
+    from scipy.special import stdtr
+
+    return float(stdtr(n - 1, -fmean(effects) * sqrt(n) / scatter))
+
+
+def worth_a_look(rows: Mapping[str, Evidence]) -> list[str]:
+    """Rows of these that may be slower, surest first; advice, no verdict.
+
+    Benjamini and Hochberg's rule on one-sided t tests, of the fresh pairs where there are some:
+    what flagged a row does not speak for it a second time.
+    """
+    known = {k: _one_sided(e.excess()) for k, e in rows.items()}
+    ordered = sorted(known.items(), key=lambda item: item[1])
+    last = max((i for i, (_, p) in enumerate(ordered, 1) if p <= _CHANCE * i / len(ordered)),
+               default=0)  # fmt: skip
+    return [key for key, _ in ordered[:last]]
+
+
+def _holm(p_values: Mapping[str, float]) -> set[str]:
+    """Those that are significant together: the smallest against α / m, the next α / (m - 1) ..."""
+    found: set[str] = set()
+    for i, (key, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        if p > _ALPHA / (len(p_values) - i):
+            break
+        found.add(key)
+    return found
+
+
+def _quantile(p: float, df: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, p))
+
+
+def detectable(e: Evidence) -> float | None:
+    """The smallest slowdown that would be confirmed four times of five, 0.05 is 5 %.
+
+    None where nothing is known of the scatter.
+    """
+    if e.scatter is None:
+        return None
+    matters = max(_MARGIN * e.scatter, _LEAST) if e.limit is None else log(e.limit)
+    df = CONFIRM_PAIRS - 1
+    told = (_quantile(1 - _ALPHA, df) + _quantile(_POWER, df)) * e.scatter / sqrt(CONFIRM_PAIRS)
+    # the medians of three and of nine pairs have to pass as well, as simulations of all three say
+    allowed = 0.0 if e.limit is None else log(e.limit)
+    return exp(max(allowed + told, max(matters, SCREEN) + 0.8 * e.scatter)) - 1
+
+
+def usual_scatter(rows: Mapping[str, Evidence]) -> float | None:
+    """How far the pairs of one row lie apart, in the middle of the rows; of the screen alone.
+
+    None where no row has two. The middle of variances of few pairs is too low: by Wilson and
+    Hilferty's cube for χ².
+    """
+    found = sorted(
+        squares / (free * (1 - 2 / (9 * free)) ** 3)
+        for squares, free in (_squares(e.screen) for e in rows.values())
+        if free
+    )
+    return sqrt(median(found)) if found else None
+
+
+@dataclass(frozen=True)
+class Null:
+    """Base against base, by the same rule: what it finds there, it finds everywhere."""
+
+    confirmed: tuple[str, ...]  # rows that were called slower or faster than themselves
+    bias: float  # median over the rows of |median effect|
+    floor: float  # 95 % of single effects are smaller
+    scatter: float = 0.0  # the usual one of these rows
+
+    @property
+    def doubtful(self) -> str:
+        """Why no time of the run may be trusted; empty where nothing speaks against it."""
+        if self.confirmed:
+            return f"base was told from itself in {len(self.confirmed)} of its own rows"
+        # twice what scatter alone makes of three pairs, which the rule allows for everywhere
+        if self.bias > min(max(_LEAST / 2, 0.9 * self.scatter), _LEAST):
+            return f"base differs from itself by {100 * self.bias:.1f} % in the median"
+        return ""
+
+
+def null(rows: Mapping[str, Evidence]) -> Null:
+    """What the null arm came to."""
+    told = [k for k, v in verdicts(rows).items() if v in (Verdict.SLOWER, Verdict.FASTER)]
+    bias = median(abs(median(e.screen)) for e in rows.values()) if rows else 0.0
+    single = sorted(abs(x) for e in rows.values() for x in (*e.screen, *e.confirm))
+    floor = single[min(int(0.95 * len(single)), len(single) - 1)] if single else 0.0
+    return Null(tuple(told), bias, floor, usual_scatter(rows) or 0.0)

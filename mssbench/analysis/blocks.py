@@ -1,0 +1,312 @@
+"""A table of rows -> blocks people can read: one number a cell, best marked, nothing mixed.
+
+Times of different phase, clock, cache, device, precision, function or batch never share a block
+unless they were asked for as its rows or columns, and even then they are never ranked against each
+other: methods compete where everything but the method is equal. What else varies inside a number
+(problems, seeds) is named, and the number is the median time with the worst error. A row that
+stands for several methods has the numbers of the best of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+
+from mssbench import units
+from mssbench.errors import TableError, unknown
+from mssbench.records.measurement import Status
+from mssbench.records.noise import ABOVE_CEILING, SHOWN_DELTA, Noise
+from mssbench.records.schema import KEY, SCHEMA
+from mssbench.results.labels import LABELS, METHOD, PHASES, deltas, spoken, with_labels
+
+SPLIT = ("function", "precision", "device", "batch", "phase", "clock", "cache")
+_GROUP = {c.name: c.group for c in SCHEMA}
+_UNIT = {c.name: c.unit for c in SCHEMA}
+_FORMAT = {"s": units.seconds, "B": units.size}
+# Values of which a smaller one is not better, or not the method's doing.
+_UNRANKED = (
+    "samples", "calls", "passes", "spread", "checked", "nonfinite", "reference_error",
+    "limit_seconds", "limit_fraction", "problem_fraction",
+)  # fmt: skip
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of a block."""
+
+    value: float | None  # median over what is hidden; of errors and memory the worst
+    error: float | None  # worst over what is hidden
+    statuses: tuple[tuple[str, int], ...]  # of the rows behind it, without ok
+    rows: int
+    low: float | None = None  # 95 % interval of the median
+    high: float | None = None
+    points: tuple[int, int] = (1, 1)  # hidden problems and seeds: those here, those of its rivals
+    delta: float = 0.0  # below which a difference in time means nothing, by the noise of its rows
+    method: str = ""  # whose number it is, where its row stands for several
+    ratio: float | None = None  # to the best of its rivals
+    best: bool = False
+
+    @property
+    def unstable(self) -> bool:
+        """Whether a row behind it has samples so far apart that only much would be a difference."""
+        return self.delta >= SHOWN_DELTA[Noise.UNSTABLE]
+
+    @property
+    def ok(self) -> bool:
+        """Whether it may win: every row behind it is ok, and none of its rivals' is missing."""
+        return not self.statuses and self.points[0] == self.points[1]
+
+    def ties(self, other: "Entry") -> bool:
+        """Whether two times are not told apart: close for their noise, or overlapping."""
+        if self.value is None or other.value is None:
+            return False
+        small, large = sorted((self.value, other.value))
+        if large <= small * (1 + max(self.delta, other.delta)):
+            return True
+        if self.low is None or self.high is None or other.low is None or other.high is None:
+            return False
+        return self.low <= other.high and other.low <= self.high
+
+    @property
+    def words(self) -> str:
+        """What went wrong, as words: `inaccurate`, or `inaccurate 2/3` if not everywhere."""
+        parts = [s if n == self.rows else f"{s} {n}/{self.rows}" for s, n in self.statuses]
+        if self.points[0] < self.points[1]:
+            parts.append(f"partial {self.points[0]}/{self.points[1]}")
+        return ", ".join(parts)
+
+
+@dataclass
+class Block:
+    """Rows that may be compared with each other, and what they have in common."""
+
+    common: dict[str, Any]
+    value: str
+    error: str | None
+    columns: list[Key]
+    column_names: tuple[str, ...]
+    row_names: tuple[str, ...]
+    entries: dict[Key, dict[Key, Entry]] = field(default_factory=dict)
+    hidden: dict[str, int] = field(default_factory=dict)  # key column -> number of its values
+
+    @property
+    def title(self) -> str:
+        """`step · sqrt · float32 · batch 64 · cpu · wall clock`; of the device's, its cache too."""
+        order = ["phase", "function", "precision", "batch", "device", "clock"]
+        if self.common.get("clock") == "gpu":
+            order.append("cache")
+        return " · ".join(spoken(n, self.common[n]) for n in order if n in self.common)
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is a number anywhere."""
+        return any(e.value is not None for row in self.entries.values() for e in row.values())
+
+    def written(self, entry: Entry) -> str:
+        """`3.93 ms`; `~3.93 ms` of a time that is unstable."""
+        mark = "~" if entry.unstable and self.value == "seconds_median" else ""
+        return mark + self.text(entry.value)
+
+    def text(self, x: float | None) -> str:
+        """A value with its unit."""
+        if _GROUP[self.value] == "error" and _UNIT[self.value] == "1":
+            return units.error(x)
+        return _FORMAT.get(_UNIT[self.value], units.number)(x)
+
+
+def blocks(
+    frame: pd.DataFrame,
+    rows: Sequence[str] = ("method",),
+    columns: Sequence[str] = ("size",),
+    value: str = "seconds_median",
+) -> list[Block]:
+    """The blocks of a result table. Raises TableError for an unknown or unfit column."""
+    _check(rows, columns, value)
+    if frame.empty:
+        raise TableError("no row is left to show.")
+    frame = with_labels(frame)
+    doubted = frame["flags"].str.contains(ABOVE_CEILING, regex=False)
+    frame["status"] = frame["status"].mask(doubted, ABOVE_CEILING)  # it may not win
+    axes = (*rows, *columns)
+    split = [name for name in SPLIT if name not in axes]
+    shown = {*axes, *split, *(part for name in axes for part in LABELS.get(name, ()))}
+    hidden = [name for name in KEY if name not in shown]
+    inputs = [name for name in hidden if name not in METHOD]
+    frame = frame.assign(
+        _error=_errors(frame, value),
+        _point=frame.groupby(inputs, dropna=False).ngroup() if inputs else 0,
+    )
+    rivals = frame.groupby([*split, *(name for name in axes if _asked(name))], dropna=False)
+    frame = frame.assign(_points=rivals["_point"].transform("nunique"))
+    counts = frame.groupby(split, sort=False, dropna=False)[hidden].nunique(dropna=False)
+    found: dict[Key, Block] = {}
+    for key, names in zip(counts.index, counts.itertuples(index=False, name=None), strict=True):
+        common = dict(zip(split, _tuple(key), strict=True))
+        varying = {name: n for name, n in zip(hidden, names, strict=True) if n > 1}
+        error = _error_column(str(common.get("phase", "")), value)
+        found[_tuple(key)] = Block(
+            common, value, error, [], tuple(columns), tuple(rows), {}, varying
+        )
+    several = any(name in METHOD for name in hidden)
+    keys = [*split, *axes]
+    for key, entry in _best_of(frame, keys, value) if several else _entries(frame, keys, value):
+        block, rest = found[key[: len(split)]], key[len(split) :]
+        row, column = rest[: len(rows)], rest[len(rows) :]
+        block.entries.setdefault(row, {})[column] = entry
+    for block in found.values():
+        unique = {column for row in block.entries.values() for column in row}
+        block.columns = sorted(unique, key=_sortable)
+        _rank(block)
+        _sort_rows(block)
+    return sorted(found.values(), key=lambda b: _sortable((b.common.get("phase"),)))
+
+
+def _check(rows: Sequence[str], columns: Sequence[str], value: str) -> None:
+    for what, names in (("rows", rows), ("columns", columns)):
+        if not names:
+            raise TableError(f"--{what} is empty: name a key column, such as method or size.")
+        for name in names:
+            if name not in KEY and name not in LABELS:
+                raise TableError(f"--{what}: {unknown('column', name, {*KEY, *LABELS})}")
+    axes = (*rows, *columns)
+    if twice := [name for i, name in enumerate(axes) if name in axes[:i]]:
+        raise TableError(f"{twice[0]!r} is named twice in --rows and --columns.")
+    numeric = [
+        c.name for c in SCHEMA if c.kind in ("int", "float") and c.group not in ("key", "identity")
+    ]
+    if value not in numeric:
+        raise TableError(f"--value: {unknown('value', value, numeric)}")
+
+
+def is_median(value: str) -> bool:
+    """Whether a number stands for the middle of what it hides; of errors and memory, the worst."""
+    return _GROUP[value] in ("time", "work")
+
+
+def _error_column(phase: str, value: str) -> str | None:
+    """The error that belongs beside a value: of the root for a forward, else of the gradient."""
+    if _GROUP[value] not in ("time", "work", "memory"):
+        return None
+    return "root_error" if phase == "forward" else "gradient_error"
+
+
+def _errors(frame: pd.DataFrame, value: str) -> pd.Series:
+    if _error_column("", value) is None:
+        return pd.Series(float("nan"), index=frame.index)
+    return frame["root_error"].where(frame["phase"] == "forward", frame["gradient_error"])
+
+
+def _entries(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key, Entry]]:
+    """Every entry of every block at once: a groupby for each would take seconds."""
+    frame = frame.assign(_value=frame[value].astype("float64"), _delta=deltas(frame))
+    groups = frame.groupby(keys, sort=False, dropna=False)
+    middle = "median" if is_median(value) else "max"
+    found = groups.agg(
+        value=("_value", middle), error=("_error", "max"), rows=("_value", "size"),
+        low=("seconds_low", "median"), high=("seconds_high", "median"), delta=("_delta", "max"),
+        here=("_point", "nunique"), points=("_points", "max"),
+    )  # fmt: skip
+    bad: dict[Key, list[tuple[str, int]]] = {}
+    failed = frame[frame["status"] != Status.OK]
+    if len(failed):
+        counted = failed.groupby([*keys, "status"], sort=False, dropna=False).size()
+        for key, n in sorted(counted.items(), key=lambda item: (-item[1], item[0][-1])):
+            bad.setdefault(key[:-1], []).append((str(key[-1]), int(n)))
+    return [
+        (
+            _tuple(key),
+            Entry(
+                _some(middle_value), _some(error), tuple(bad.get(_tuple(key), ())), int(n),
+                _some(low), _some(high), (int(here), int(points)), float(delta),
+            ),
+        )
+        for key, (middle_value, error, n, low, high, delta, here, points) in zip(
+            found.index, found.itertuples(index=False, name=None), strict=True
+        )
+    ]  # fmt: skip
+
+
+def _best_of(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key, Entry]]:
+    """Of each row that stands for several methods the best one's entry: numbers of nobody mislead.
+
+    That is the smallest of those that are ok, or else of those that have a number.
+    """
+    found: dict[Key, Entry] = {}
+    for (*key, method), entry in _entries(frame, [*keys, "method"], value):
+        mine = replace(entry, method=method)
+        now = found.get(tuple(key))
+        found[tuple(key)] = mine if now is None else min(now, mine, key=_goodness)
+    return list(found.items())
+
+
+def _goodness(entry: Entry) -> tuple[bool, bool, float, str]:
+    return (not entry.ok, entry.value is None, entry.value or 0.0, entry.method)
+
+
+def _asked(name: str) -> bool:
+    """Whether an axis is part of the question; the rest are the methods that answer it."""
+    return name not in (*METHOD, *LABELS)
+
+
+def _tuple(key: Any) -> Key:
+    """One spelling of a group's key: missing numbers are None, so that equal keys are equal."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return tuple(None if not isinstance(x, str) and pd.isna(x) else x for x in parts)
+
+
+def _some(x: float) -> float | None:
+    return None if pd.isna(x) else float(x)
+
+
+def _rank(block: Block) -> None:
+    """Mark the best of each group of rivals, those that differ in their method alone, and its ties.
+
+    Smaller is better; only what is ok may be best, and be what ratios are taken to.
+    """
+    names = (*block.row_names, *block.column_names)
+    asked = [i for i, name in enumerate(names) if _asked(name)]
+    rivals: dict[Key, list[tuple[Key, Key]]] = {}
+    for row, entries in block.entries.items():
+        for column in entries:
+            where = (*row, *column)
+            rivals.setdefault(tuple(where[i] for i in asked), []).append((row, column))
+    for places in rivals.values():
+        able = [e for row, column in places if (e := block.entries[row][column]).ok]
+        values = [e.value for e in able if e.value is not None]
+        if len(places) < 2 or not values or block.value in _UNRANKED:
+            continue  # alone, nothing is best
+        best = min((e for e in able if e.value is not None), key=lambda e: e.value or 0.0)
+        timed = block.value == "seconds_median"  # of others no interval is known
+        for row, column in places:
+            e = block.entries[row][column]
+            if e.value is not None:
+                ratio = e.value / best.value if best.value else None
+                win = e.ok and (e.value == best.value or (timed and best.ties(e)))
+                block.entries[row][column] = replace(e, ratio=ratio, best=win)
+
+
+def _sort_rows(block: Block) -> None:
+    """By what is asked of the methods, then fastest first at the last column.
+
+    What may not win stands after what may.
+    """
+    last = block.columns[-1]
+    asked = [i for i, name in enumerate(block.row_names) if _asked(name)]
+
+    def place(row: Key) -> tuple[Any, ...]:
+        question = _sortable(tuple(row[i] for i in asked))
+        entry = block.entries[row].get(last)
+        if entry is None or entry.value is None:
+            return (question, 2, 0.0, _sortable(row))
+        return (question, 0 if entry.ok else 1, entry.value, _sortable(row))
+
+    block.entries = {row: block.entries[row] for row in sorted(block.entries, key=place)}
+
+
+def _sortable(key: Key) -> tuple[Any, ...]:
+    """Missing first, then numbers, then words; phases in their own order."""
+    places = {phase: i for i, phase in enumerate(PHASES)}
+    keys = (places.get(x, x) if isinstance(x, str) else x for x in key)
+    return tuple((x is not None, isinstance(x, str), x if x is not None else 0) for x in keys)

@@ -1,0 +1,241 @@
+"""What a source claims -> a verdict from the rows of a run.
+
+A claim compares two selections of rows (`left`, `right`), or one selection with a number, or one
+(`where`) with figures the source has published. It is decided where everything but the method is
+equal: at a *point*, which is the rest of a row's key. Seeds repeat a point: a method's figure there
+is its mean over them. Every row of one side meets every row of the other at the same point.
+
+A claim holds only where it was measured, and a method that failed cannot win:
+
+* ok, inaccurate       count; `at_error` leaves each side its fastest row that is accurate enough,
+                       and a side without one cannot win either
+* failed               infinitely bad for the side that should be smaller. For the other side an
+                       error is infinite if the root or gradient is; a time or a size is no figure
+* absent, interrupted  no figure
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf, isfinite
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from mssbench.records.measurement import Status
+from mssbench.records.noise import ABOVE_CEILING
+from mssbench.results.labels import METHOD, deltas, spoken, with_labels
+from mssbench.suite.claims import ERRORS, POINT, Claim, numbered, read
+
+_USABLE = (Status.OK, Status.INACCURATE)
+_WRONG = (Status.NONFINITE, Status.DIVERGED)
+_FAILED = (*_WRONG, Status.OOM, Status.TIMEOUT, Status.CRASHED)
+
+
+class Verdict(StrEnum):
+    """What became of a claim in a run."""
+
+    HOLDS = "holds"
+    FAILS = "does not hold here"
+    UNMEASURED = "not measured"
+
+
+class Side(NamedTuple):
+    """A method and its figure at a point; a number has no method."""
+
+    method: str | None
+    figure: float
+    error: float | None  # beside a figure that is no error itself
+    failed: str  # the status that made the figure infinite
+
+
+class Point(NamedTuple):
+    """Where two sides meet, or a side and a published figure."""
+
+    at: Mapping[str, Any]
+    left: Side
+    right: Side
+    ratio: float  # left / right
+    holds: bool
+    tied: bool = False  # two times that are not told apart
+
+
+class Published(NamedTuple):
+    """A published figure; of a comparison it is the ratio left / right."""
+
+    at: Mapping[str, Any]
+    figure: float
+    here: float | None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim, its verdict, and the points that decide it, worst first."""
+
+    claim: Claim
+    verdict: Verdict
+    points: Sequence[Point] = ()
+    median: float | None = None  # of the ratios
+    published: Sequence[Published] = ()
+    why: str = ""  # it is not measured
+
+
+def judge(tables: Any, frame: pd.DataFrame) -> list[Finding]:
+    """What became of each claim in a result table. Raises SuiteError naming table and key."""
+    frame, found = with_labels(frame), []
+    for number, claim in enumerate(read(tables), 1):
+        with numbered(number):
+            found.append(_judge(claim, frame))
+    return found
+
+
+def _judge(claim: Claim, frame: pd.DataFrame) -> Finding:
+    """The verdict on a claim, from rows with labels.
+
+    Raises TableError for a condition that the table cannot answer.
+    """
+    left = _side(claim, frame, "where" if claim.where else "left", wins=claim.left_wins)
+    if claim.where:
+        pairs = _with_entries(claim, left)
+    elif isinstance(claim.right, str):
+        right = _side(claim, frame, "right", wins=not claim.left_wins)
+        pairs = left.merge(right, on=claim.shared, suffixes=("", "_right"))
+    else:
+        pairs = left.assign(figure_right=float(claim.right))
+    pairs = _weighed(claim, pairs)
+    if pairs.empty:
+        return Finding(claim, Verdict.UNMEASURED, published=_published(claim, pairs),
+                       why=_why(claim, frame))  # fmt: skip
+    published = _published(claim, pairs)
+    decisive = pairs["margin"].max() if claim.over == "every" else pairs["margin"].median()
+    verdict = Verdict.HOLDS if _meets(claim, decisive) else Verdict.FAILS
+    why = ""
+    if claim.where and verdict is Verdict.HOLDS and any(p.here is None for p in published):
+        missing = sum(p.here is None for p in published)
+        verdict, why = Verdict.UNMEASURED, f"{missing} of {len(published)} figures have no row"
+    points = [_point(claim, row) for row in pairs.to_dict("records")]
+    return Finding(claim, verdict, points, float(pairs["ratio"].median()), published, why)
+
+
+def _side(claim: Claim, frame: pd.DataFrame, key: str, *, wins: bool) -> pd.DataFrame:
+    """The figures of one side: a row for every method at every point."""
+    rows = claim.rows(key, frame)
+    errors = claim.value in ERRORS
+    infinite = _FAILED if wins else _WRONG if errors else ()
+    doubted = rows["flags"].str.contains(ABOVE_CEILING, regex=False)
+    status = rows["status"].mask(doubted, str(Status.IMPLAUSIBLE))
+    failed = status.where(status.isin(infinite), "")
+    figure = rows[claim.value].where(status.isin(_USABLE)).mask(failed != "", inf)
+    error = rows["root_error"].where(rows["phase"] == "forward", rows["gradient_error"])
+    if claim.at_error is not None:  # where no gradient exists, none can be accurate
+        figure = figure.mask(error.isna() & (failed == ""))
+    timed = claim.value == "seconds_median"
+    low, high = (rows[f"seconds_{end}"] if timed else figure for end in ("low", "high"))
+    rows = rows.assign(
+        figure=figure, failed=failed, error=error, low=low, high=high, delta=deltas(rows)
+    )
+    side = (
+        rows[figure.notna()]
+        .groupby([*METHOD, *POINT], dropna=False, sort=False, as_index=False)
+        .agg(method=("method", "first"), figure=("figure", "mean"), error=("error", "max"),
+             failed=("failed", "max"), low=("low", "mean"), high=("high", "mean"),
+             delta=("delta", "max"))
+    )[[*POINT, "method", "figure", "error", "failed", "low", "high", "delta"]]  # fmt: skip
+    if claim.at_error is None:
+        return side
+    late = side["error"] > claim.at_error
+    side["figure"] = side["figure"].mask(late, inf if wins else float("nan"))
+    side["failed"] = side["failed"].mask(late & (side["failed"] == ""), "inaccurate")
+    return side.dropna(subset="figure").sort_values("figure").drop_duplicates(list(POINT))
+
+
+def _with_entries(claim: Claim, side: pd.DataFrame) -> pd.DataFrame:
+    """Every figure beside the published one it belongs to."""
+    entries = pd.DataFrame(claim.entries).rename(columns={"figure": "figure_right"})
+    on = [name for name in claim.published if name != "figure"]
+    return side.merge(entries, on=on) if on else side.merge(entries, how="cross")
+
+
+def _weighed(claim: Claim, pairs: pd.DataFrame) -> pd.DataFrame:
+    """The pairs with their ratio, and with their margin: below 1 the claim holds; worst first."""
+    left, right = pairs["figure"], pairs["figure_right"]
+    ratio = (left / right).mask(left == right, 1.0)
+    if claim.where:
+        margin = (ratio - 1).abs() / claim.within
+    else:
+        margin = ratio * claim.factor if claim.left_wins else claim.factor / ratio
+        margin = margin.mask((left if claim.left_wins else right) == inf, inf)
+        # two times whose intervals overlap are not told apart: neither is the faster
+        tied = _tied(claim, pairs) & (margin < 1) & (left != inf) & (right != inf)
+        margin = margin.mask(tied, 1.0)
+    pairs = pairs.assign(tied=False if claim.where else tied)
+    return pairs.assign(ratio=ratio, margin=margin).sort_values(
+        "margin", ascending=False, kind="stable"
+    )
+
+
+def _tied(claim: Claim, pairs: pd.DataFrame) -> pd.Series:
+    """Where a strict claim is about times that are close for their noise, or overlap."""
+    if (
+        claim.value != "seconds_median"
+        or claim.relation not in ("<", ">")
+        or "low_right" not in pairs
+    ):
+        return pd.Series(False, index=pairs.index)
+    ours, theirs = (claim.factor, 1.0) if claim.left_wins else (1.0, claim.factor)
+    left, right = ours * pairs["figure"], theirs * pairs["figure_right"]
+    hidden = 1 + pairs[["delta", "delta_right"]].max(axis=1)
+    overlap = (ours * pairs["low"] <= theirs * pairs["high_right"]) & (
+        theirs * pairs["low_right"] <= ours * pairs["high"]
+    )
+    return overlap | ((left <= right * hidden) & (right <= left * hidden))
+
+
+def _meets(claim: Claim, margin: float) -> bool:
+    return margin < 1 or (margin == 1 and claim.relation not in ("<", ">"))
+
+
+def _point(claim: Claim, row: Mapping[str, Any]) -> Point:
+    shown = claim.value not in ERRORS
+
+    def side(end: str) -> Side:
+        method, error = row.get(f"method{end}"), row.get(f"error{end}")
+        if method is not None:
+            method = " ".join([method, *(spoken(n, row[f"{n}{end}"]) for n in claim.apart)])
+        known = shown and error is not None and isfinite(error)
+        failed = row.get(f"failed{end}") or ""
+        return Side(method, float(row[f"figure{end}"]), error if known else None, failed)
+
+    at = {name: row[name] for name in claim.shared}
+    met = _meets(claim, row["margin"])
+    return Point(at, side(""), side("_right"), float(row["ratio"]), met, bool(row["tied"]))
+
+
+def _published(claim: Claim, pairs: pd.DataFrame) -> list[Published]:
+    """Each published figure, and the median of what was measured there."""
+    found = []
+    for entry in claim.entries:
+        at = {k: v for k, v in entry.items() if k != "figure"}
+        here = pairs[_at(pairs, at)]["figure" if claim.where else "ratio"]
+        found.append(Published(at, entry["figure"], float(here.median()) if len(here) else None))
+    return found
+
+
+def _at(frame: pd.DataFrame, at: Mapping[str, Any]) -> pd.Series:
+    """Which rows have these values."""
+    same = pd.Series(True, index=frame.index)
+    for name, value in at.items():
+        same &= frame[name] == value
+    return same
+
+
+def _why(claim: Claim, frame: pd.DataFrame) -> str:
+    """Which side has no figure, and how its rows ended."""
+    for key in claim.conditions:
+        wins = claim.left_wins == (key != "right")
+        if _side(claim, frame, key, wins=wins).empty:
+            counts = claim.rows(key, frame)["status"].value_counts()
+            ended = ", ".join(f"{n} {status}" for status, n in counts.items())
+            accurate = f" at an error of {claim.at_error:g}" if claim.at_error else ""
+            return f"{key} has no figure{accurate} ({ended or 'no row'})"
+    return "no published figure has a row" if claim.where else "no point has both sides"

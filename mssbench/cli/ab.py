@@ -1,0 +1,134 @@
+"""`mssbench ab`: two interpreters, two revisions of a checkout, or two methods, in turn."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from mssbench import units
+from mssbench.ab import effects, run
+from mssbench.ab.run import Plan, Progress
+from mssbench.ab.sides import _comparable, contestant, contests
+from mssbench.ab.verdicts import Result
+from mssbench.compare.rows import change_data
+from mssbench.compare.verdict import QUIET, last_line
+from mssbench.console import comparison
+from mssbench.engines.process import Setup
+from mssbench.records.policy import Policy
+from mssbench.results.labels import where
+from mssbench.run.signals import Takedown
+from mssbench.suite import thresholds
+from mssbench.suite.suite import Suite
+
+_POLICY = Policy(warmup_seconds=0.02, passes=1)
+_LOOKED = 5  # rows that are named; --json has all
+
+
+def compare(
+    suite: Suite, base: str, new: str, also: Sequence[Path], fail_on: Sequence[str], seed: str,
+    log: Console,
+) -> Result:  # fmt: skip
+    """The result; when interrupted, what there is of it by then.
+
+    Raises RunError for a side that is neither an interpreter with mssbench, nor a revision of the
+    checkout here, nor a method of the suite; and GateError for a limit that cannot be read.
+    """
+    suite, left_out = _comparable(suite)
+    limits = (*thresholds.of_suite(suite.document), *thresholds.of_words(fail_on))
+    device = suite.cells[0].device
+    settings = {"policy": asdict(_POLICY), "max_error": suite.measure["max_error"]}
+    common = Setup(
+        settings, tuple(str(p.resolve()) for p in also), suite.measure["timeout_seconds"],
+        isolated=True,
+    )  # fmt: skip
+    with Takedown() as takedown, ExitStack() as stack:
+        sides = [stack.enter_context(contestant(flag, name, suite, common))
+                 for flag, name in (("base", base), ("new", new))]  # fmt: skip
+        plan = Plan(contests(*sides), sides[0].setup, sides[1].setup, device, seed, limits)
+        log.print(Text(f"base: {sides[0].kind} {sides[0].name}; new: {sides[1].kind} "
+                       f"{sides[1].name}; {units.count(len(plan.contests), 'cell')}; "
+                       f"--seed {seed}"))  # fmt: skip
+        with log.status("starting") as status:
+            told: set[str] = set()
+
+            def watch(now: Progress) -> None:
+                if now.stage.startswith(run.WAITING) and now.stage not in told:
+                    told.add(now.stage)
+                    log.print(Text(now.stage))  # also where no status is shown
+                status.update(
+                    f"{now.stage}, pair {now.pair} of {now.pairs}, cell {now.done} of {now.of}"
+                )
+
+            found = run.run(plan, watch, takedown.asked)
+    return replace(found, remarks=(*left_out, *found.remarks))
+
+
+def tables(found: Result, display: str) -> Iterator[RenderableType]:
+    """The rows, the null arm, the doubts; the line for machines last."""
+    yield Text(_machines(found), "dim")
+    loud = [c for c in found.changes if display != "simple" or c.verdict not in QUIET]
+    yield from comparison.changes(loud, display)
+    yield from _look(found)
+    yield from _null(found)
+    for doubt in found.doubts:
+        yield Text(f"unclear: {doubt}", "yellow")
+    for remark in found.remarks:
+        yield Text(remark, "dim")
+    yield comparison.verdicts(found.verdicts)
+    yield Text(last_line(found.outcome, found.verdicts), no_wrap=True, overflow="ignore")
+
+
+def _look(found: Result) -> Iterator[RenderableType]:
+    """Slowdowns too small or too scattered to be confirmed."""
+    if not found.look:
+        return
+    named = [f"{c.pair.row['method']}, {where(c.pair.row)}: {units.ratio(c.ratio or 1.0)}"
+             for c in found.look]  # fmt: skip
+    more = [f"and {len(named) - _LOOKED} more"] if len(named) > _LOOKED else []
+    lines = ["worth a look, though nothing was confirmed:", *named[:_LOOKED], *more]
+    yield Text("\n  ".join(lines))
+
+
+def _null(found: Result) -> Iterator[RenderableType]:
+    if not found.null_rows:
+        return
+    rows = units.count(found.null_rows, "row")
+    least = sorted(c.detectable for c in found.changes if c.detectable is not None)
+    told = f"; a slowdown of {100 * least[len(least) // 2]:.0f} % shows here" if least else ""
+    yield Text(
+        f"base against itself, {rows}: {100 * found.null.bias:.1f} % apart in the median, "
+        f"{100 * found.null.floor:.1f} % in the worst of twenty{told}", "dim",
+    )  # fmt: skip
+
+
+def _machines(found: Result) -> str:
+    """`torch 2.11.0 -> 2.13.0`: in what the two sides differ as far as is known."""
+    base, new = (found.facts.get(name, {}) for name in (effects.BASE, effects.NEW))
+    then, now = ({k: side.get(k) for k in ("python", "commit")} | side.get("versions", {})
+                 for side in (base, new))  # fmt: skip
+    differ = [
+        f"{name} {then.get(name) or 'none'} -> {now.get(name) or 'none'}"
+        for name in sorted(then.keys() | now.keys())
+        if then.get(name) != now.get(name)
+    ]
+    return ", ".join(differ) or "both sides have the same versions"
+
+
+def data(found: Result, code: int) -> dict[str, Any]:
+    """All of it, for JSON. code: with which the process will exit."""
+    return {
+        "verdict": found.outcome,
+        "exit_code": code,
+        "verdicts": dict(found.verdicts),
+        "doubts": list(found.doubts),
+        "remarks": list(found.remarks),
+        "worth_a_look": [change_data(c) for c in found.look],
+        "null": {"rows": found.null_rows, "bias": found.null.bias, "floor": found.null.floor,
+                 "confirmed": list(found.null.confirmed)},
+        "facts": found.facts,
+        "rows": [change_data(c) for c in found.changes],
+    }  # fmt: skip

@@ -1,0 +1,112 @@
+"""`mssbench doctor`: what this machine is, what can run on it, and what to do about the rest."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from mssbench import arrays, units
+from mssbench.console import lists
+from mssbench.errors import NotInstalled, Unavailable
+from mssbench.machine import devices, findings, probes
+from mssbench.machine import facts as environment
+from mssbench.methods import registry
+from mssbench.records import facts as facts_
+
+_SENT_HERE = " (see `mssbench doctor`)"  # ends a reason that need not be read here
+
+
+def examine() -> dict[str, Any]:
+    """Facts, what can run, what probes measured, and findings with consequence and remedy."""
+    # what a worker gets, so that the environment has the name that a run's rows will carry
+    os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+    facts = environment.describe()
+    backends = [
+        _backend(library, device)
+        for library in arrays.LIBRARIES
+        for device in arrays.DEVICES[library]
+    ]
+    probed = probes.everything((b["library"], b["device"]) for b in backends if b["available"])
+    return {
+        "environment": facts_.identify(facts),
+        "facts": facts,
+        "backends": backends,
+        "probes": probed.plain(),
+        "findings": list(findings.judge(facts, backends, probed)),
+    }
+
+
+def _backend(library: str, device: str) -> dict[str, Any]:
+    forwards = [m.name for m in registry.known("forward").values() if library in m.libraries]
+    found = {"library": library, "device": device, "available": True, "reason": ""}
+    try:
+        devices.check_library(library, device)
+    except (NotInstalled, Unavailable) as error:
+        found |= {"available": False, "reason": str(error).removesuffix(_SENT_HERE)}
+    return found | {"forwards": forwards}
+
+
+def report(found: dict[str, Any]) -> Iterator[RenderableType]:
+    """The same for people."""
+    facts = found["facts"]
+    cores = facts["cores"]
+    lines = {
+        "cpu": f"{facts['cpu']}, {cores['granted']} cores granted of {cores['logical']}",
+        "memory": units.size(facts["memory_bytes"]),
+        "gpu": ", ".join(g["name"] for g in facts["gpus"]) or "none",
+        "driver": facts["driver"] or "none",
+        "cuda": facts["cuda"] or "none: this torch is a CPU build",
+        "system": facts["system"],
+        "python": facts["python"],
+        "versions": ", ".join(f"{k} {v}" for k, v in facts["versions"].items() if v),
+        "blas": ", ".join(f"{k}: {v}" for k, v in facts["blas"].items()),
+        "threads": ", ".join(_pools(found["probes"]["threads"])),
+        "float32 products": f"{facts['float32_matmul_precision']} (tf32 if a cell asks for it)",
+        "load": ", ".join(f"{x:.2f}" for x in facts["load"]),
+        "environment": found["environment"],
+    }
+    yield lists.listing("machine", [{"fact": k, "value": v} for k, v in lines.items()])
+    yield lists.listing("backends", [
+        {
+            "library": b["library"],
+            "device": b["device"],
+            "here": "yes" if b["available"] else b["reason"],
+            "forwards": len(b["forwards"]),
+        }
+        for b in found["backends"]
+    ])  # fmt: skip
+    yield Text("`mssbench list backends` names the forwards\n", style="dim")
+    yield lists.listing("probes", _probe_rows(found["probes"]))
+    if found["findings"]:
+        yield lists.remarks("findings", found["findings"])
+    else:
+        yield Text("No finding: measure away.", style="green")
+
+
+def _probe_rows(probed: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """One line for each `eigh`; a dash where a probe broke."""
+    found: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = {}
+    for kind in ("cliff", "convergence", "orthonormality"):
+        for p in probed[kind]:
+            solver = p["library"], p["device"], p["precision"]
+            found.setdefault(solver, {}).setdefault(kind, []).append(p)
+    for (library, device, precision), kinds in found.items():
+        times = kinds.get("cliff", [{}])[0]
+        dead = kinds.get("convergence", [])
+        worst = [o["worst"] for o in kinds.get("orthonormality", [{"worst": None}])]
+        yield {
+            "eigh": f"{library} on {device}, {precision}",
+            "n = 32": units.seconds(times.get("seconds_32")),
+            "n = 33": units.seconds(times.get("seconds_33")),
+            "dead channels": "".join(
+                f"{c['raised'] + c['nan'] + c['wrong']} of {c['tried']} failed" for c in dead
+            ) or "-",
+            "max |VᵀV - I|": "-" if None in worst else units.error(max(worst)),
+        }  # fmt: skip
+
+
+def _pools(threads: dict[str, Any]) -> Iterator[str]:
+    """Each with its number, once: torch 2, libgomp 2."""
+    yield from dict.fromkeys(f"{p['name']} {p['threads']}" for p in threads["pools"])

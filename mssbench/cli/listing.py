@@ -1,0 +1,150 @@
+"""`mssbench list`: what there is, where it comes from, and why something cannot run here."""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+
+from mssbench import arrays, problems
+from mssbench.console import lists
+from mssbench.errors import NotInstalled, RegistryError, Unavailable, unknown
+from mssbench.machine import devices as devices_
+from mssbench.methods import method as method_
+from mssbench.methods import registry
+from mssbench.suite import suite
+
+KINDS = ("backends", "backwards", "problems", "suites")
+
+
+def listing(what: str, also: Sequence[Path]) -> list[dict[str, Any]]:
+    """The records of one kind. Raises RegistryError for a kind that does not exist."""
+    if what not in KINDS:
+        raise RegistryError(unknown("list", what, KINDS))
+    for file in also:
+        registry.load_file(file)
+    return list({
+        "backends": _backends, "backwards": _backwards, "problems": _problems, "suites": _suites,
+    }[what]())  # fmt: skip
+
+
+def table(what: str, records: Sequence[dict[str, Any]]) -> list[RenderableType]:
+    """The same for people; a method that several libraries have is said once."""
+    if what == "backends":
+        records = _by_method(records)
+    return [(lists.listing if what == "suites" else lists.entries)(what, records)]
+
+
+def _by_method(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for record in records:
+        name = record["backend"].rpartition("/")[2]
+        known = {k: v for k, v in record.items() if k not in ("backend", "here", "precisions")}
+        method = found.setdefault(name, {"backward": name, **known})
+        able = record["here"].startswith(("cpu", "cuda"))
+        precisions = f" ({', '.join(record['precisions'])})" if able else ""
+        method[record["backend"]] = record["here"] + precisions
+    return [m | {"cite": m.pop("cite")} for m in found.values()]
+
+
+def _backends() -> Iterator[dict[str, Any]]:
+    failed = registry.load_plugins("forward")
+    for method in registry.known("forward").values():
+        for library in method.libraries:
+            yield {
+                "backend": f"{library}/{method.name}",
+                "summary": method.summary,
+                "functions": list(method.functions),
+                "precisions": [p for p in method.precisions if p in arrays.PRECISIONS[library]],
+                "parameters": [p.describe() for p in method.parameters.values()],
+                "inexact": method.inexact,
+                "sizes": list(method.sizes),
+                "here": registry.missing(method) or _here(library, method.devices),
+                "cite": method.cite,
+            }
+    for name, reason in failed.items():
+        yield {"backend": name, "summary": "A plugin that fails.", "here": reason, "cite": ""}
+
+
+def _backwards() -> Iterator[dict[str, Any]]:
+    failed = registry.load_plugins("backward")
+    for method in registry.known("backward").values():
+        yield {
+            "backward": method.name,
+            "summary": method.summary,
+            "libraries": list(method.libraries),
+            "precisions": list(method.precisions),
+            "parameters": [f"backward_{p.describe()}" for p in method.parameters.values()],
+            "inexact": method.inexact,
+            "pairs_with": _partners(method),
+            "cite": method.cite,
+        }
+    for name, reason in failed.items():
+        yield {"backward": name, "summary": "A plugin that fails.", "here": reason, "cite": ""}
+
+
+def _partners(backward: method_.Method) -> str:
+    """The forwards it pairs with, where that is not any."""
+    if not backward.only:
+        return ""
+    forwards = registry.known("forward").values()
+    return ", ".join(f.name for f in forwards if set(backward.fields) <= set(f.fields))
+
+
+def _problems() -> Iterator[dict[str, Any]]:
+    found = {"": problems.generators(), "PROBLEM|": problems.modifiers()}
+    for prefix, generator in [(p, g) for p, many in found.items() for g in many.values()]:
+        yield {
+            "problem": prefix + generator.name,
+            "summary": generator.summary,
+            "parameters": [p.describe() for p in generator.parameters.values()],
+            "sizes": generator.sizes,
+            "here": _missing(generator.package),
+            "cite": generator.cite,
+        }
+
+
+def _suites() -> Iterator[dict[str, Any]]:
+    auto = devices_.default_device()
+    for name, path in suite.shipped().items():
+        found = suite.load(path, auto=auto)
+        yield {"suite": name, "cells": len(found.cells), "description": found.description}
+
+
+def _here(library: str, devices: Collection[str] = ()) -> str:
+    """`cpu`, `cpu, cuda`, or why not. devices: those a method runs on, if not all."""
+    able, reasons = [], []
+    for device in arrays.DEVICES[library]:
+        if devices and device not in devices:
+            continue
+        try:
+            devices_.check_library(library, device)
+            able.append(device)
+        except (NotInstalled, Unavailable) as error:
+            reasons.append(str(error))
+    return ", ".join(able) or reasons[0]
+
+
+def _missing(extra: str | None) -> str:
+    """`yes`, or the pip line for an optional group of packages of which one is not installed."""
+    lacking = [name for name in _packages(extra) if not _installed(name)] if extra else []
+    if not lacking:
+        return "yes"
+    return f"needs {', '.join(lacking)}: pip install 'mssbench[{extra}]'"
+
+
+def _packages(extra: str | None) -> list[str]:
+    """The packages of an optional group, as mssbench's own metadata has them."""
+    marker = re.compile(rf"([\w.-]+).*; extra == ['\"]{extra}['\"]")
+    lines = metadata.requires("mssbench") or []
+    return [match[1] for line in lines if (match := marker.fullmatch(line))]
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,74 @@
+"""`mssbench selftest`: whether to trust times and statuses taken here. Writes no file."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mssbench import arrays, units
+from mssbench.errors import RunError, unknown
+from mssbench.machine import devices
+from mssbench.selftest.checks import Outcome, Report, detectable
+
+_STYLE = {
+    Outcome.PASSED: "green", Outcome.WARNING: "yellow", Outcome.UNCLEAR: "yellow",
+    Outcome.FAILED: "bold red",
+}  # fmt: skip
+
+
+def examine(device: str | None, log: Console) -> Report:
+    """The report of one device, the GPU where there is one; `log` hears what is done meanwhile.
+
+    Raises RunError where there is no such device.
+    """
+    if device is not None and device not in arrays.DEVICES["torch"]:
+        raise RunError(unknown("device", device, arrays.DEVICES["torch"]))
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler that weighs memory is chatty
+    from mssbench.selftest import selftest  # imports torch
+
+    return selftest.examine(device or devices.default_device(), _said(log))
+
+
+def _said(log: Console) -> Callable[[str], None]:
+    return lambda text: log.print(Text(f"selftest: {text}", "dim"))
+
+
+def data(report: Report) -> dict[str, Any]:
+    """All of it, for JSON."""
+    return {
+        "device": report.device,
+        "exit_code": report.exit_code,
+        "conclusion": report.conclusion,
+        "noise_floor": report.floor,
+        "smallest_slowdown": detectable(report.floor),
+        "seconds": report.seconds,
+        "checks": [asdict(check) for check in report.checks],
+    }
+
+
+def table(report: Report) -> Iterator[RenderableType]:
+    """A line per check, then what they come to."""
+    shown = Table(box=box.SIMPLE_HEAD)
+    for name in ("check", "measured", "limit", "verdict", "what it is"):
+        widest = {"check": 22, "limit": 12}.get(name)
+        shown.add_column(name, no_wrap=name == "verdict", overflow="fold", max_width=widest)
+    for check in report.checks:
+        measured, limit = _number(check.measured, "+"), _number(check.limit)
+        if not isinstance(check.limit, str):
+            limit = f"{check.sense} {limit}"
+        verdict = Text(check.outcome, _STYLE[check.outcome])
+        shown.add_row(Text(check.name), measured, limit, verdict, Text(check.sentence))
+    yield shown
+    yield Text(f"{report.device}, {units.duration(report.seconds)}", "dim")
+    style = {0: "green", 1: "bold red", 3: "yellow"}[report.exit_code]
+    yield Text(report.conclusion, style)
+
+
+def _number(x: float | str, sign: str = "") -> str:
+    """`+0.21 %`; a status as it is."""
+    return x if isinstance(x, str) else f"{100 * x:{sign}.2f} %"

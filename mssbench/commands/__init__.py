@@ -1,1 +1,0 @@
-"""One command, one file: what `cli` calls, and what it gets back to print."""

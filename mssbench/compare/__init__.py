@@ -1,0 +1,1 @@
+"""Two result tables: the verdict on each row, and what all of them come to."""

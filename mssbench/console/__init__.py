@@ -1,0 +1,1 @@
+"""What a terminal shows: rich tables, lists and progress. Nothing here prints by itself."""

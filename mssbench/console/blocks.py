@@ -1,0 +1,198 @@
+"""Blocks, lists and facts as rich renderables. Prints nothing itself."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from mssbench import units
+from mssbench.analysis import blocks as pivot
+from mssbench.analysis.blocks import Block, Entry, Key
+from mssbench.console.statuses import _STYLE
+from mssbench.results import labels as labels_
+from mssbench.results.labels import METHOD
+
+
+def result(
+    frame: pd.DataFrame, rows: Sequence[str], columns: Sequence[str], value: str
+) -> Iterator[RenderableType]:
+    """The tables of a run, then what varies inside their numbers."""
+    blocks = pivot.blocks(frame, rows, columns, value)
+    shown = [b for b in blocks if b.measured] or blocks
+    hidden: dict[str, int] = {}
+    for block in shown:
+        yield BlockTable(block)
+        for name, n in block.hidden.items():
+            hidden[name] = max(n, hidden.get(name, 0))
+    if empty := [b for b in blocks if not b.measured and b not in shown]:
+        yield Text(f"nothing was measured for {_apart(empty, shown)}", style="dim")
+    inputs = {name: n for name, n in hidden.items() if name not in METHOD}
+    if methods := {name: n for name, n in hidden.items() if name not in inputs}:
+        rows_apart = "" if "method" in rows else "; --rows method takes them apart"
+        yield Text(f"the best over {_counted(methods)}{rows_apart}", "dim")
+    if inputs:
+        middle = "medians" if pivot.is_median(value) else "worst values"
+        errors = " and worst errors" if shown[0].error else ""
+        apart = ",".join((*columns, next(iter(inputs))))
+        over = _counted(inputs)
+        yield Text(f"{middle}{errors} over {over}; --columns {apart} takes them apart", "dim")
+
+
+def _counted(names: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({n})" for name, n in names.items())
+
+
+def _apart(empty: Sequence[Block], shown: Sequence[Block]) -> str:
+    """What only the empty blocks have (`cuda`), or their titles where that is nothing."""
+    names = [name for name in pivot.SPLIT if name in empty[0].common]
+    seen = {(name, b.common[name]) for b in shown for name in names}
+    new = dict.fromkeys((n, b.common[n]) for n in names for b in empty)
+    words = [labels_.spoken(*pair) for pair in new if pair not in seen]
+    return ", ".join(words) or "; ".join(b.title for b in empty)
+
+
+class _Widths(NamedTuple):
+    """Of one column of a block: its title, its value with ratio, its error with words."""
+
+    title: str
+    value: int
+    ratio: int  # 0 where there is none
+    note: int  # 0 where no row has any
+    phrase: int  # its longest phrase: "inaccurate 2/3" below an error
+    least: int  # narrowest note in which no number and no word is cut
+
+
+class BlockTable:
+    """One block: a row per method, a column per size, best in bold, ratio to it in brackets.
+
+    A name that is too long is folded, a number never: columns that do not fit stand in a second
+    table below.
+    """
+
+    def __init__(self, block: Block) -> None:
+        self._block = block
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """As many tables as it takes to fit the width."""
+        block, width = self._block, options.max_width
+        columns = [(column, self._widths(column)) for column in block.columns]
+        labels = [
+            max(len(name), *(len(_label(row[i])) for row in block.entries))
+            for i, name in enumerate(block.row_names)
+        ]
+        room = width - 1 - max(_wide(w) for _, w in columns)
+        fair = max(min(room // len(labels) - 3, width // (4 * len(labels))), 6)
+        least = [min(n, max(fair, min(24, room // len(labels) - 3))) for n in labels]
+        while columns:
+            room = width - _spent(least)
+            take = 0
+            while take < len(columns) and (room := room - _wide(columns[take][1])) >= 0:
+                take += 1
+            part, columns = columns[: max(take, 1)], columns[max(take, 1) :]
+            yield Text(block.title, "bold")
+            yield self._table(part, _shared(labels, least, [w for _, w in part], width))
+
+    def _widths(self, column: Key) -> _Widths:
+        entries = [e for row in self._block.entries.values() if (e := row.get(column))]
+        title = "\n".join(map(labels_.spoken, self._block.column_names, column))
+        ratio = max((len(_ratio(e)) for e in entries), default=0)
+        value = max((len(self._block.written(e)) for e in entries), default=1)
+        notes = [_note(self._block, e).plain for e in entries]
+        if not any(notes):
+            return _Widths(title, value, ratio, 0, 0, 0)
+        notes.append(self._heading().replace(" ", "_"))  # it is not folded
+        phrases = [phrase.lstrip("0123456789e+-. ") for n in notes for phrase in n.split(", ")]
+        longest = [max(map(len, many)) for many in (notes, phrases, " ".join(notes).split())]
+        return _Widths(title, value, ratio, *longest)
+
+    def _heading(self) -> str:
+        names = {"root_error": "root error", "gradient_error": "grad error"}
+        return names.get(self._block.error or "", "")
+
+    def _table(self, part: Sequence[tuple[Key, _Widths]], widths: list[int]) -> Table:
+        block = self._block
+        table = Table(box=box.SIMPLE_HEAD)
+        spare = iter(widths)
+        for name in block.row_names:
+            table.add_column(Text(name), overflow="fold", width=next(spare))
+        for _, w in part:
+            table.add_column(Text(w.title), justify="right", overflow="fold", width=next(spare))
+            if w.note:
+                table.add_column(Text(self._heading()), overflow="fold", width=next(spare))
+        for row, entries in block.entries.items():
+            cells = [Text(_label(x)) for x in row]
+            for column, w in part:
+                entry = entries.get(column)
+                cells.append(_value(block, entry, w))
+                if w.note:
+                    cells.append(_note(block, entry) if entry else Text())
+            table.add_row(*cells)
+        return table
+
+
+def _spent(labels: Sequence[int]) -> int:
+    """The width of the columns at the left; each has a blank at both sides and a gap."""
+    return 1 + sum(n + 3 for n in labels)
+
+
+def _number_width(w: _Widths) -> int:
+    """Of value and ratio, with a title that may fold but not become a ribbon."""
+    title = max(map(len, w.title.split("\n")))
+    return max(w.value + (w.ratio + 1 if w.ratio else 0), min(title, 26))
+
+
+def _wide(w: _Widths) -> int:
+    return _number_width(w) + 3 + (w.least + 3 if w.note else 0)
+
+
+def _shared(
+    labels: Sequence[int], least: Sequence[int], part: Sequence[_Widths], width: int
+) -> list[int]:
+    """The width of every column: what each needs, then whole phrases, whole names, whole notes."""
+    spare = width - _spent(least) - sum(map(_wide, part))
+    names, notes = list(least), [w.least for w in part]
+
+    def grow(widths: list[int], wanted: Sequence[int]) -> None:
+        nonlocal spare
+        for i, want in enumerate(wanted):
+            more = max(min(want - widths[i], spare), 0)
+            widths[i] += more
+            spare -= more
+
+    grow(notes, [w.phrase for w in part])
+    grow(names, labels)
+    grow(notes, [w.note for w in part])
+    for w, note in zip(part, notes, strict=True):
+        names += [_number_width(w), note] if w.note else [_number_width(w)]
+    return names
+
+
+def _label(x: Any) -> str:
+    return "-" if x is None else str(x)
+
+
+def _ratio(entry: Entry) -> str:
+    return f"({units.ratio(entry.ratio)})" if entry.ratio is not None else ""
+
+
+def _value(block: Block, entry: Entry | None, w: _Widths) -> Text:
+    if entry is None:
+        return Text("")
+    ratio = f" {_ratio(entry):>{w.ratio}}" if w.ratio else ""
+    if entry.value is None:
+        return Text(f"-{ratio}", style="dim")
+    style = "bold green" if entry.best else "" if entry.ok else "dim"
+    return Text(f"{block.written(entry)}{ratio}", style=style)
+
+
+def _note(block: Block, entry: Entry) -> Text:
+    """The error beside a value, and the failures behind it as words."""
+    number = units.error(entry.error) if block.error and entry.error is not None else ""
+    if entry.ok:
+        return Text(number or ("-" if block.error else ""))
+    first = entry.words.split()[0].rstrip(",")
+    return Text(f"{number} {entry.words}".strip(), style=_STYLE.get(first, ""))

@@ -1,0 +1,42 @@
+"""What follows the tables of a run: conclusions, failures and the machine."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+from rich.console import RenderableType
+from rich.text import Text
+
+from mssbench import units
+from mssbench.analysis import conclusions
+from mssbench.console.statuses import _STYLE
+from mssbench.records.measurement import MEASURED
+
+_REASONS = 3  # of one status; the rest are counted
+
+
+def epilogue(frame: pd.DataFrame, facts: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Conclusions, then failures with their reasons, then what it was measured on."""
+    sentences = conclusions.conclusions(frame)
+    yield from map(Text, ["", *sentences] if sentences else [])
+    for failure in conclusions.failures(frame):
+        count = units.count(failure.cells, "cell")
+        of = f" of {failure.methods} methods" if failure.methods > 1 else ""
+        yield Text.assemble((failure.status, _STYLE.get(failure.status, "")), f": {count}{of}",
+                            ": timed, but cannot win" if failure.status in MEASURED else "",
+                            *_reasons(failure))  # fmt: skip
+    for sentence in (*conclusions.steadiness(frame, facts), *conclusions.machines(frame, facts)):
+        yield Text(sentence, style="dim")
+
+
+def _reasons(failure: conclusions.Failure) -> Iterator[str]:
+    """On the same line if there is one; else one under the other with their counts."""
+    first = failure.reasons[:_REASONS]
+    if len(failure.reasons) == 1:
+        yield f": {first[0][0]}"
+        return
+    for reason, cells in first:
+        yield f"\n  {cells} x {reason}"
+    if rest := failure.reasons[_REASONS:]:
+        others = units.count(len(rest), "other reason")
+        yield f"\n  {sum(n for _, n in rest)} x for {others} (--json has all)"

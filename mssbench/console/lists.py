@@ -1,0 +1,71 @@
+"""Lists of records as rich renderables."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+
+def listing(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
+    """Short dictionaries with the same keys as a table."""
+    table = Table(box=box.SIMPLE_HEAD)
+    records = list(records)
+    for i, (name, value) in enumerate(records[0].items() if records else ()):
+        number = isinstance(value, int)
+        table.add_column(
+            Text(name),
+            overflow="fold",
+            no_wrap=i == 0 or number,
+            justify="right" if number else "left",
+        )
+    for record in records:
+        table.add_row(*(Text(_words(v)) for v in record.values()))
+    return Group(Text(title, "bold"), table)
+
+
+def entries(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
+    """Long dictionaries: the first value beside the others, one under the other."""
+    table = Table(box=None, show_header=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    for record in records:
+        (_, name), *rest = record.items()
+        text = Text()
+        for key, value in rest:
+            if not (words := _words(value)):
+                continue
+            text.append("\n" if text else "")
+            if key not in ("summary", "description"):
+                text.append(f"{key}: ", style="dim")
+            text.append(words, style="dim" if key == "cite" else "")
+        text.append("\n")
+        table.add_row(Text(str(name)), text)
+    return Group(Text(title, "bold"), table)
+
+
+def remarks(title: str, records: Iterable[Mapping[str, str]]) -> Group:
+    """Dictionaries of sentences: the first in bold, numbered, the others named below it."""
+    parts: list[RenderableType] = [Text(title, "bold")]
+    for number, record in enumerate(records, 1):
+        (_, first), *rest = record.items()
+        table = Table(box=None, show_header=False)
+        table.add_column(no_wrap=True, justify="right")
+        table.add_column(overflow="fold")
+        table.add_row(Text(str(number)), Text(first, "bold"))
+        inner = Table(box=None, show_header=False, pad_edge=False)
+        inner.add_column(no_wrap=True, style="dim")
+        inner.add_column(overflow="fold")
+        for name, words in rest:
+            inner.add_row(Text(name), Text(words))
+        table.add_row("", inner)
+        parts += ["", table]
+    return Group(*parts)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

@@ -1,0 +1,22 @@
+"""The colour of each status, and counts of statuses as words."""
+
+from collections.abc import Mapping
+
+from rich.text import Text
+
+_STYLE = {
+    "ok": "green", "nonfinite": "red", "diverged": "red", "inaccurate": "yellow",
+    "oom": "red", "timeout": "red", "crashed": "bold red", "unsupported": "dim",
+    "not_installed": "dim", "unavailable": "dim", "interrupted": "magenta",
+    "partial": "magenta",
+}  # fmt: skip
+
+
+def status_words(counts: Mapping[str, int]) -> Text:
+    """`78 ok, 3 inaccurate, 24 not_installed`, each in its colour."""
+    parts = [(f"{n} {s}", _STYLE.get(str(s), "")) for s, n in counts.items() if n]
+    text = Text()
+    for i, part in enumerate(parts):
+        text.append(", " if i else "")
+        text.append(*part)
+    return text

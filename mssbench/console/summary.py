@@ -1,0 +1,51 @@
+"""The line that closes a run: cells by status, where the time went, how steady it was."""
+
+from rich.text import Text
+
+from mssbench import units
+from mssbench.console import statuses
+from mssbench.records.noise import DRIFTED, Noise
+from mssbench.records.summary import Summary
+
+
+def closing(summary: Summary) -> Text:
+    """Cells by status, where the time went, how steady the machine was, and the folder.
+
+    `102 cells: 78 ok, 24 not_installed · 41 s (samples 60 %, ...) · drift 2 %, 90 rows quiet, 6
+    noisy · results/quick`.
+    """
+    text = Text()
+    if summary.interrupted:
+        text.append(
+            "interrupted, what was measured is saved; the same command goes on. ", "magenta"
+        )
+    if summary.over:
+        text.append("the time was over; the same command goes on. ", "magenta")
+    if not summary.statuses.total():
+        cells = units.count(summary.cells, "cell")
+        return text + Text(f"nothing left to measure: {cells} in {summary.path}")
+    text.append(f"{units.count(summary.statuses.total(), 'cell')}: ")
+    text += statuses.status_words(summary.statuses)
+    parts = [
+        f"{what} {100 * spent / summary.seconds:.0f} %"
+        for what, spent in [*summary.spent.most_common(), ("own", summary.own)]
+        if spent / summary.seconds >= 0.005
+    ]
+    text.append(f" · {units.duration(summary.seconds)}")
+    text.append(f" ({', '.join(parts)})" if parts else "")
+    if steady := _steadiness(summary):
+        text.append(f" · {steady}")
+    text.append(f" · {summary.path}")
+    return text
+
+
+def _steadiness(summary: Summary) -> str:
+    """`drift 2 %, 90 rows quiet, 6 noisy`: how much of a difference means something in this run."""
+    parts = []
+    if summary.drift is not None:
+        much = " (the machine changed: compare times of this run with care)"
+        parts.append(f"drift {100 * summary.drift:.0f} %{much if summary.drift > DRIFTED else ''}")
+    counts = [(summary.noise[each], each) for each in Noise if summary.noise[each]]
+    for i, (n, each) in enumerate(counts):
+        parts.append(f"{n} {each}" if i else f"{units.count(n, 'row')} {each}")
+    return ", ".join(parts)

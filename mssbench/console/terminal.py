@@ -1,0 +1,25 @@
+"""The console for a terminal or a pipe."""
+
+import os
+from collections.abc import Iterable
+
+from rich.console import Console, RenderableType
+
+_PIPE_WIDTH = 110  # where there is no terminal to ask, and COLUMNS says nothing
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """As wide as the terminal, or as COLUMNS says, or 110 into a pipe, where nobody folds."""
+    console = Console(stderr=stderr, highlight=False, emoji=False)
+    if console.is_terminal or os.environ.get("COLUMNS", "").isdigit():
+        return console
+    return Console(stderr=stderr, highlight=False, emoji=False, width=_PIPE_WIDTH)
+
+
+def plain(parts: Iterable[RenderableType]) -> str:
+    """What is printed where there is no terminal: no control codes, no blanks at a line's end."""
+    console = make_console()
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())

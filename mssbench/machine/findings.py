@@ -1,0 +1,231 @@
+"""What the doctor makes of facts and probes: the case, what it does to results, what to type."""
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from mssbench import units
+from mssbench.machine.eigensolvers import Cliff, Convergence, Orthonormality
+from mssbench.machine.probes import Broken, Probed
+from mssbench.machine.threads import Pool, Threads
+
+Finding = dict[str, str]  # finding, consequence, remedy
+# (33/32)³ = 1.10, and the fastest rounds of a busy machine differ by up to a third.
+_STEEP = 1.5
+_GPU_BATCHES = (2, 12)  # the torch from which eigh on a GPU is batched above n = 32, #175403
+
+
+def judge(
+    facts: dict[str, Any], backends: Iterable[dict[str, Any]], probed: Probed
+) -> Iterator[Finding]:
+    """What will spoil or shorten a measurement here, and what will spoil the user's own results."""
+    yield from of_machine(facts)
+    yield from of_threads(probed.threads)
+    for _, same in groupby(probed.convergence, key=lambda c: (c.library, c.device)):
+        yield from of_convergence(list(same))
+    for _, group in groupby(probed.orthonormality, key=lambda o: (o.library, o.device)):
+        yield from of_orthonormality(list(group))
+    for _, pair in groupby(probed.cliff, key=lambda c: (c.library, c.device)):
+        yield from of_cliff(list(pair), facts["versions"])
+    yield from map(of_broken, probed.broken)
+    yield from of_backends(backends)
+    yield from of_locks()
+
+
+def of_machine(facts: dict[str, Any]) -> Iterator[Finding]:
+    """Of load, cores, clocks and defaults."""
+    cores, load = facts["cores"], facts["load"][0]
+    granted, physical = cores["granted"], cores["physical"]
+    if load > max(0.5, 0.25 * granted):
+        yield _finding(
+            f"load average {load:.1f} on {granted} cores: something else is running",
+            "times come out too long and differ from run to run; comparisons become unclear",
+            "wait for it, or stop it; `top` says what it is",
+        )
+    if physical and granted > physical:
+        yield _finding(
+            f"{granted} threads granted on {physical} physical cores",
+            "two threads share a core and its caches: times vary, and more threads gain little",
+            f"taskset -c 0-{physical - 1} mssbench run ...",
+        )
+    if facts["governor"] not in (None, "performance"):
+        yield _finding(
+            f"CPU governor is {facts['governor']}: the clock changes meanwhile",
+            "the same code takes longer on a core that was idle: the first cells look slow",
+            "sudo cpupower frequency-set -g performance",
+        )
+    if facts["gpus"] and facts["float32_matmul_precision"] != "highest":
+        yield _finding(
+            f"float32 products are {facts['float32_matmul_precision']} by default",
+            "your own program multiplies with 11 bits (tf32), which ends an iteration at errors of "
+            "1e-3; mssbench sets its own rule per cell",
+            'torch.set_float32_matmul_precision("highest") at the start of your program',
+        )
+
+
+def of_threads(found: Threads) -> Iterator[Finding]:
+    """Of more threads than cores, and of two OpenMP runtimes."""
+    cores = found.cores
+    limit = units.count(cores, "core")
+    limit += ", the container's quota" if cores < found.granted else ""
+    many = [f"{p.name} uses {p.threads} threads" for p in found.pools if p.threads > cores]
+    many += [f"{k}={v}" for k, v in found.settings.items() if v.isdigit() and int(v) > cores]
+    if many:
+        others = " ".join(name for name in found.settings if name != "OMP_NUM_THREADS")
+        yield _finding(
+            f"{', '.join(many)} on {limit}",
+            "threads wait for each other's turn: small batches take several times as long, and "
+            "times vary",
+            f"export OMP_NUM_THREADS={cores}" + (f"; unset {others}" if others else ""),
+        )
+    openmp = {p.path: p for p in found.pools if p.kind == "openmp"}
+    if len(openmp) > 1:
+        kinds, owned = {p.name for p in openmp.values()}, ", ".join(map(_owned, openmp.values()))
+        hang = "; libiomp beside libomp can also hang or crash"
+        yield _finding(
+            f"{len(openmp)} OpenMP runtimes in one process: {owned}",
+            "each has threads of its own, which spin on the cores that the other needs next"
+            + (hang if {"libiomp", "libomp"} <= kinds else ""),
+            "export OMP_WAIT_POLICY=PASSIVE KMP_BLOCKTIME=0; for good: install both packages from "
+            "one source (all by pip or all by conda)",
+        )
+
+
+def of_convergence(found: list[Convergence]) -> Iterator[Finding]:
+    """Of one solver: where float32 fails, and the way out that was seen to work."""
+    safe = not any(c.failed for c in found if c.precision == "float64")
+    for c in (c for c in found if c.failed):
+        name = f"{c.library}.linalg.eigh"
+        ways = {"raised an error": c.raised, "gave NaN": c.nan, "gave wrong eigenpairs": c.wrong}
+        said = ", ".join(f"{n} {way}" for way, n in ways.items() if n)
+        yield _finding(
+            f"{name} on {c.device} in {c.precision} failed on {c.failed} of {c.tried} covariances "
+            f"with dead channels: {said}",
+            f"in your own code one such matrix ends the whole batch, or NaN reaches the loss; "
+            f"{_retried(c)}",
+            _in_float64(c) if safe and c.precision == "float32" else _newer(c.library, c.device),
+        )
+
+
+def of_orthonormality(found: list[Orthonormality]) -> Iterator[Finding]:
+    """Of one solver: its worst case, if that is more than rounding."""
+    bad = [o for o in found if o.worst is None or o.worst > o.bound]
+    if not bad:
+        return
+    worst = max(bad, key=lambda o: float("inf") if o.worst is None else o.worst / o.bound)
+    where = f"{worst.library}.linalg.eigh on {worst.device} in {worst.precision}, n = {worst.size}"
+    limit = f"rounding explains {units.error(worst.bound)}"
+    yield _finding(
+        f"{where}: no finite eigenvectors of ordinary matrices"
+        if worst.worst is None
+        else f"{where}: eigenvectors are orthonormal to {units.error(worst.worst)} only; {limit}",
+        "every root and gradient made of eigenpairs on this device is wrong by as much, in your "
+        "own code too; mssbench marks its rows inaccurate or nonfinite",
+        _newer(worst.library, worst.device),
+    )
+
+
+def of_cliff(found: list[Cliff], versions: dict[str, str | None]) -> Iterator[Finding]:
+    """Of one solver: the precisions in which it changes to a slower way at n = 33."""
+    steep = [c for c in found if c.ratio > _STEEP]
+    if not steep:
+        return
+    library, device = steep[0].library, steep[0].device
+    said = ", ".join(
+        f"{units.ratio(c.ratio)} in {c.precision} "
+        f"({units.seconds(c.seconds_32)} to {units.seconds(c.seconds_33)} a matrix)"
+        for c in steep
+    )
+    old = (library, device) == ("torch", "cuda") and _release(versions["torch"]) < _GPU_BATCHES
+    compare = f"mssbench run quick --device {device} --set size=32,33 --out results/cliff"
+    yield _finding(
+        f"{library}.linalg.eigh on {device} takes more at n = 33 than at n = 32: {said}",
+        "the work explains 1.10x; above n = 32 methods with eigenpairs look slow because of this "
+        "solver, not because of the method, and your own code pays as well",
+        "pip install --upgrade 'torch>=2.12', which has a batched eigh for every size"
+        if old
+        else f"{compare}; above n = 32 take the fastest method that it shows without eigenpairs",
+    )
+
+
+def of_broken(found: Broken) -> Finding:
+    """Of a probe that did not end as one should."""
+    return _finding(
+        f"the {found.probe} probe of {found.library} on {found.device} ended with {found.error}",
+        f"cells of {found.library} on {found.device} with eigenpairs may end the same way",
+        f"mssbench run quick --effort smoke --device {found.device} --out results/smoke",
+    )
+
+
+def of_backends(backends: Iterable[dict[str, Any]]) -> Iterator[Finding]:
+    """Of each library that cannot run here; most reasons end in their remedy."""
+    for backend in backends:
+        if backend["available"]:
+            continue
+        reason = backend["reason"]
+        why, _, remedy = reason.partition(": ")
+        if not remedy.startswith(("pip install", "install")):
+            why = reason
+            remedy = "`nvidia-smi` says which CUDA its driver takes: install a build for that one"
+        if "CUDA device" in reason:
+            also = f", and there: {remedy}" if "not installed" in reason else ""
+            remedy = f"run where `nvidia-smi` lists a GPU (in Docker: docker run --gpus all){also}"
+        yield _finding(
+            f"{backend['library']} on {backend['device']} cannot run: {why}",
+            "its cells become rows without times, which give this as their reason",
+            remedy,
+        )
+
+
+def of_locks() -> Iterator[Finding]:
+    """Of a lock folder that is not everybody's."""
+    if "MSSBENCH_LOCKS" in os.environ:
+        yield _finding(
+            "MSSBENCH_LOCKS is set: runs with another folder may use the same device",
+            "two runs at once slow each other, and the times of neither hold",
+            "unset MSSBENCH_LOCKS",
+        )
+
+
+def _finding(finding: str, consequence: str, remedy: str) -> Finding:
+    return {"finding": finding, "consequence": consequence, "remedy": remedy}
+
+
+def _owned(pool: Pool) -> str:
+    """As in `libgomp of torch`: by the package whose folder the library is in."""
+    parts = Path(pool.path).parts
+    if "site-packages" not in parts:
+        return f"{pool.name} ({pool.path})"
+    package = parts[parts.index("site-packages") + 1].removesuffix(".libs")
+    return f"{pool.name} of {package}"
+
+
+def _retried(c: Convergence) -> str:
+    """What becomes of such a matrix in mssbench, see `decompose`."""
+    if c.precision == "float64":
+        return "mssbench has no wider precision to retry in, and its cells fail"
+    if c.wrong or (c.nan and c.device == "cuda"):
+        return "mssbench retries in float64 what raises an error, and marks the rest in its rows"
+    return "mssbench's eigh retries such a matrix in float64, so its rows are right but slower"
+
+
+def _in_float64(c: Convergence) -> str:
+    wide = "a.double()" if c.library == "torch" else 'a.astype("float64")'
+    return f"w, v = {c.library}.linalg.eigh({wide}), or mssbench.sqrtm(a), which retries by itself"
+
+
+def _newer(library: str, device: str) -> str:
+    if library == "torch" and device == "cuda":
+        return (
+            "PYTORCH_NO_CUDA_MEMORY_CACHING=1 mssbench doctor; if that cures it, it is "
+            "pytorch#192483: pip install --upgrade torch, for cuSOLVER 11.7.3.90 or later"
+        )
+    package = "cupy-cuda13x (or 12x)" if library == "cupy" else library
+    return f"pip install --upgrade {package}, then mssbench doctor again"
+
+
+def _release(version: str | None) -> tuple[int, ...]:
+    """(2, 11) of 2.11.0+cu130."""
+    return tuple(int(x) for x in (version or "0.0").split(".")[:2])

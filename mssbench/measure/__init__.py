@@ -1,0 +1,1 @@
+"""A cell becomes measurements: inputs, verification, timing, memory and counts."""

@@ -1,0 +1,407 @@
+"""One cell on the bench: its calls verified, weighed, counted, timed, and verified again.
+
+What is timed has been verified on the inputs that are timed, and the output of the last timed call
+is verified once more: a worse error there counts. Inputs rotate, so that an answer left over
+from the call before is a wrong one.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from math import inf
+from typing import Any, NamedTuple
+
+import torch
+
+from mssbench import arrays, units
+from mssbench.arrays import Array
+from mssbench.errors import Unsupported
+from mssbench.measure import roofline
+from mssbench.measure.admission import Violation, classify
+from mssbench.measure.inputs import Input, Rotation
+from mssbench.measure.instruments import ceilings, gemm
+from mssbench.measure.instruments.clocks import (
+    MOST_QUEUED,
+    CaptureFailed,
+    Clock,
+    CudaClock,
+    GraphClock,
+    HostClock,
+    synchronizer,
+    waits_for_device,
+)
+from mssbench.measure.instruments.counts import launches
+from mssbench.measure.instruments.disturbance import watched
+from mssbench.measure.instruments.sampling import Spent, sample
+from mssbench.measure.phases import Calls, calls
+from mssbench.measure.verification import Truth
+from mssbench.measure.work import work
+from mssbench.methods import pair as roots
+from mssbench.methods.pair import Applied
+from mssbench.records.cell import Cell, clocks, phases
+from mssbench.records.measurement import Measurement, Status
+from mssbench.records.noise import ABOVE_CEILING, DISTURBED, noise
+from mssbench.records.policy import Policy
+from mssbench.records.roundoff import stable_error
+from mssbench.records.timing import Timing
+
+_ROUNDING = 8.0  # times an error: what another order of the same matrices may do to it
+_MOST_PREPARED_BYTES = 2**28  # recorded forwards that may wait for their backward at once
+_SHORTEST_COLD = 20e-6  # seconds: events resolve half a microsecond, and a cold call stands alone
+_MOST_LATE = 0.05  # of a row's windows: more of them show in its quartiles
+_ATTEMPTS = 3  # at a row whose GPU slowed or was shared
+# By cell and forward, what this process has seen of them; an impostor may have taken a name.
+_known: dict[tuple[str, int], Mapping[str, Mapping[str, Any]]] = {}
+_launches: dict[tuple[str, int], Mapping[str, int | None]] = {}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run measures; one for all its cells."""
+
+    policy: Policy = field(default_factory=Policy)
+    max_error: float = 0.1  # a root or gradient without one right digit is `inaccurate`
+
+
+class Prepared(NamedTuple):
+    """What one call consumes, and which of the rotating inputs it is made of."""
+
+    input: Input
+    what: Any
+
+
+class First(NamedTuple):
+    """The very first call of a phase, verified."""
+
+    seconds: float
+    errors: Mapping[str, Any]
+
+
+class Taken(NamedTuple):
+    """The samples of a row, what disturbed them, and the last output with its input."""
+
+    timing: Timing
+    flags: list[str]
+    input: Input
+    output: Any
+    again: bool = False  # another attempt may be disturbed less
+
+
+class Phase(NamedTuple):
+    """A phase of a cell, ready to be timed on any clock."""
+
+    name: str
+    calls: Calls
+    first: First
+    work: Mapping[str, Any]  # columns of memory and counts
+
+
+@dataclass
+class Bench:
+    """A cell with its arrays, and the truth to hold against them."""
+
+    cell: Cell
+    pair: roots.Pair | Applied
+    rotation: Rotation
+    truth: Truth
+    settings: Settings
+    spent: Spent
+    spoilt: bool = False  # the process should measure no more
+    _waiting: dict[str, bool] = field(default_factory=dict)  # by phase
+
+    def run(self) -> tuple[Measurement, ...]:
+        """The rows of every phase. Raises Violation, and whatever the method raises."""
+        cell = self.cell
+        every = {phase: calls(self.pair, cell.library, phase) for phase in phases(cell)}
+        # the step comes first: what it loads and compiles is what a user waits for once
+        first = {phase: self._first(phase, every[phase]) for phase in reversed(every)}
+        known = self._work(max(f.seconds for f in first.values()))
+        found: list[Measurement] = []
+        for name in every:
+            phase = Phase(name, every[name], first[name], known[name])
+            found += in_order([self._row(phase, *each) for each in clocks(cell)])
+        return self._launched(found, every)
+
+    def verified(self, phase: str) -> tuple[Status, str, dict[str, Any]]:
+        """Status, reason and columns of one phase, called once and not timed."""
+        first = self._first(phase, calls(self.pair, self.cell.library, phase))
+        values = dict(first.errors)
+        status, reason = self.truth.judge(phase, values, self.settings.max_error)
+        values |= self._work(first.seconds)[phase]
+        values = {k: v for k, v in values.items() if v == v}  # a nan error is no number: null
+        return status, reason, values
+
+    def _work(self, seconds: float) -> Mapping[str, Mapping[str, Any]]:
+        """Memory and counts by phase: the same in every pass, so looked at in the first alone.
+
+        seconds: of the call itself, which warms up; what watches it is the harness's own.
+        """
+        cell, start = self.cell, time.perf_counter()
+        if self._key not in _known:
+            _known[self._key] = work(self.pair, cell.library, cell.device, self.rotation.fresh())
+            self.spent.warmup += min(time.perf_counter() - start, seconds)
+        return _known[self._key]
+
+    def _launched(
+        self, rows: Sequence[Measurement], every: Mapping[str, Calls]
+    ) -> tuple[Measurement, ...]:
+        """The rows with the number of kernels of a call, which is counted once all are timed."""
+        cell = self.cell
+        if cell.library != "torch" or cell.device != "cuda":
+            return tuple(rows)
+        if self._key not in _launches:
+            _launches[self._key] = self._kernels(every)
+        known = _launches[self._key]
+        return tuple(
+            replace(m, values={**(m.values or {}), "launches": known[m.phase]}) for m in rows
+        )
+
+    def _kernels(self, every: Mapping[str, Calls]) -> Mapping[str, int | None]:
+        """By phase, the kernels of a call; None where it cannot be captured as a CUDA graph.
+
+        That is where it waits for the device, and in a process whose allocator a failed capture has
+        harmed. A backward alone uses up the steps that were recorded for it and cannot be warmed up
+        for a capture: it launches what a step launches beyond its forward.
+        """
+        whole, unknown = [*every][-1], dict.fromkeys(every)
+        if self.spoilt:
+            return unknown
+        try:
+            waits = self._waits_for_device(whole, every[whole])
+            return unknown if waits else self._captured(whole, every)
+        except Exception as error:  # whatever it is, the rows have their times
+            self.spoilt |= isinstance(error, CaptureFailed)
+            return unknown
+
+    def _captured(self, whole: str, every: Mapping[str, Calls]) -> dict[str, int | None]:
+        x, step = self.rotation.fresh(), every[whole]
+        found = {whole: launches(step.call, step.prepare(x))}
+        if "backward" in every:
+            # what both prepare cancels out
+            prepared = launches(lambda x: step.call(step.prepare(x)), x)
+            found["backward"] = _beyond(prepared, launches(every["backward"].prepare, x))
+        return found
+
+    @property
+    def _key(self) -> tuple[str, int]:
+        return self.cell.cell_id, id(self.pair.forward.call)
+
+    def _first(self, phase: str, calls: Calls) -> First:
+        synchronize = synchronizer(self.cell.device)
+        x = self.rotation.first
+        arrays.poison(x.a)  # a block that is recycled holds no old answer
+        start = time.perf_counter()
+        prepared = calls.prepare(x)
+        synchronize()
+        middle = time.perf_counter()
+        output = calls.call(prepared)
+        synchronize()
+        end = time.perf_counter()
+        self.spent.warmup += end - start
+        return First(end - middle, self._verify(phase, output, x))
+
+    def _row(self, phase: Phase, clock: str, cache: str) -> Measurement:
+        try:
+            return self._timed(phase, clock, cache)
+        except Exception as error:  # this clock cannot time this phase; the caller's wait can be
+            if clock == "wall":
+                raise
+            self.spoilt |= isinstance(error, CaptureFailed)
+            status, why = classify(error)
+            return Measurement(self.cell, phase.name, clock, cache, status, why, phase.work)
+
+    def _timed(self, phase: Phase, clock: str, cache: str) -> Measurement:
+        cell, policy = self.cell, self.settings.policy
+        taken, attempts = self._sampled(phase, clock, cache), 1
+        while cell.device == "cuda" and taken.again and attempts < _ATTEMPTS:
+            taken, attempts = self._sampled(phase, clock, cache), attempts + 1
+        flags = [*taken.flags, *(["remeasured"] if attempts > 1 else [])]
+        timing = taken.timing
+        last = self._verify(phase.name, taken.output, taken.input)
+        values = {k: self._worse(k, x, last[k]) for k, x in phase.first.errors.items()}
+        status, reason = self.truth.judge(phase.name, values, self.settings.max_error)
+        median = timing.statistics()["seconds_median"]
+        limit = self._limit(phase)
+        if limit and limit.exceeded_by(median):  # or a ceiling was taken beside other work: again
+            ceilings.measure(cell.device, cell.precision)
+            limit = self._limit(phase)
+        if limit and limit.exceeded_by(median) and status is Status.OK:
+            if "loaded" in flags:
+                flags.append(ABOVE_CEILING)  # which of the two was disturbed is not known
+            else:
+                status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
+        unit = gemm.anchor_seconds(cell, clock, cache, policy, self.spent)
+        values |= {
+            **phase.work,
+            **(limit.columns(median) if limit else {}),
+            "gemms": median / unit if unit else None,
+            "flags": " ".join(flags),
+            "noise": noise(timing.samples, 0.0, flags),
+            "host_sync": self._waits(phase) if clock == "gpu" else None,
+        }
+        stated = {k: v for k, v in values.items() if v == v}  # a nan error is no number: null
+        return Measurement(cell, phase.name, clock, cache, status, reason, stated, timing)
+
+    def _sampled(self, phase: Phase, clock: str, cache: str) -> Taken:
+        """One attempt: the samples, what disturbed them, and the last output with its input."""
+        cell, calls = self.cell, phase.calls
+        timer = self._timer(phase, clock, cache)
+        turn = self.rotation.fitting(ceilings.l2_bytes()) if (clock, cache) == ("gpu", "hot") else 0
+        last: list[Any] = [None, None]
+
+        def prepare() -> Prepared:
+            x = self.rotation.next(turn)
+            return Prepared(x, calls.prepare(x))
+
+        def call(prepared: Prepared) -> None:
+            last[:] = prepared.input, calls.call(prepared.what)
+
+        most = _most_calls(phase, clock, cache)
+        with watched(cell.device) as watch:
+            watch.look_at_work()
+            timing = sample(
+                timer, prepare, call, self.settings.policy,
+                first_call=phase.first.seconds, most_calls=most, spent=self.spent,
+            )  # fmt: skip
+            watch.look_at_work()
+        if isinstance(timer, GraphClock):
+            last[:] = self.rotation.first, timer.output
+        late = timer.gaps(len(timing.samples)) if isinstance(timer, CudaClock) else 0.0
+        again = bool(DISTURBED & {*watch.flags}) or _MOST_LATE < late < 1.0
+        flags = [*watch.flags, *(["queue_gap"] if late > _MOST_LATE else [])]
+        return Taken(timing, flags, last[0], last[1], again)
+
+    def _worse(self, name: str, first: Any, last: Any) -> Any:
+        """The first verification, where the last is not worse by more than rounding; nan is worst.
+
+        The last call had its matrices in other places, and what is rounded there is another number:
+        the first alone is the same in every run. But what is wrong is wrong wherever it was found.
+        """
+        if first is None or first != first:
+            return first
+        most = _ROUNDING * first
+        if name in ("root_error", "residual", "gradient_error"):
+            cell, condition = self.cell, self.truth.condition
+            own = stable_error(name, cell.function, cell.precision, condition)
+            most = max(most, min(own, self.settings.max_error / 2))
+        return first if last <= most else last  # where it is nan no comparison with it holds
+
+    def _limit(self, phase: Phase) -> roofline.Limit | None:
+        cell = self.cell
+        best = ceilings.best(cell.device, cell.precision, self.spent)
+        return roofline.limit(cell, phase.name, self.rotation.first.a.nbytes, phase.work, best)
+
+    def _timer(self, phase: Phase, clock: str, cache: str) -> Clock:
+        """The clock, ready to time blocks. Raises Unsupported where it cannot."""
+        if clock == "wall":
+            return HostClock(synchronizer(self.cell.device))
+        waits, size = self._waits(phase), 2 * self.rotation.first.a.nbytes
+        if clock == "gpu" and cache == "hot":
+            if size > ceilings.l2_bytes():
+                raise Unsupported(
+                    f"in and out it has {units.size(size)}, more than the device's cache of "
+                    f"{units.size(ceilings.l2_bytes())}: every call is a cold one"
+                )
+            return CudaClock(torch.cuda, waits=waits)
+        if clock == "gpu":
+            if self._device_seconds(phase, waits) < _SHORTEST_COLD:
+                raise Unsupported("too short to be timed alone, as a cold call must be")
+            return CudaClock(torch.cuda, ceilings.flush(), waits)
+        if self.cell.library != "torch":
+            raise Unsupported(f"{self.cell.library} would not work on the stream that is captured")
+        if phase.name == "backward":
+            raise Unsupported("a recorded graph is used up by its backward: it cannot be replayed")
+        if waits:  # and a capture that fails harms the process
+            raise Unsupported("it waits for the device, which cannot be captured as a CUDA graph")
+        x = self.rotation.first
+        return GraphClock(torch.cuda, phase.calls.call, phase.calls.prepare(x))
+
+    def _waits(self, phase: Phase) -> bool:
+        """Whether a call waits for the device itself."""
+        return self._waits_for_device(phase.name, phase.calls)
+
+    def _waits_for_device(self, name: str, calls: Calls) -> bool:
+        """The same of a phase by its name. Asked once."""
+        if name not in self._waiting:
+            what = calls.prepare(self.rotation.first)
+            self._waiting[name] = waits_for_device(torch.cuda, calls.call, what)
+        return self._waiting[name]
+
+    def _device_seconds(self, phase: Phase, waits: bool) -> float:
+        """About how long a warm call keeps the device busy."""
+        clock, x = CudaClock(torch.cuda, waits=waits), self.rotation.first
+        blocks = [[phase.calls.prepare(x)] for _ in range(5)]
+        return min(clock.block(phase.calls.call, block) for block in blocks)
+
+    def _verify(self, phase: str, output: Any, x: Input) -> dict[str, Any]:
+        """The error columns of one output. Raises Violation for the wrong kind of array."""
+        if phase == "forward":
+            self._require_like_input("root", output)
+            return self.truth.root_errors(output, x.restore)
+        y, s = output
+        self._require_like_input("root", y)
+        self._require_like_input("gradient", s)
+        root = self.truth.root_errors(y, x.restore)
+        return root | self.truth.gradient_errors(s, x.restore)
+
+    def _require_like_input(self, name: str, x: Array) -> None:
+        a = self.rotation.first.a
+        if not isinstance(x, type(a)):
+            raise Violation(f"the {name} is a {type(x).__module__}.{type(x).__name__}")
+        due = tuple(a.shape)
+        if name == "root" and isinstance(self.pair, Applied):
+            due = (*due[:-1], 1)
+        if tuple(x.shape) != due:
+            raise Violation(f"the {name} has shape {tuple(x.shape)}, not {due}")
+        if x.dtype != a.dtype:
+            got, right = arrays.dtype_name(x), arrays.dtype_name(a)
+            raise Violation(f"the {name} has dtype {got}, not {right}")
+
+
+def _beyond(whole: int | None, part: int | None) -> int | None:
+    """Their difference, where both are known."""
+    return None if whole is None or part is None else whole - part
+
+
+def _most_calls(phase: Phase, clock: str, cache: str) -> int:
+    """How many calls a sample may have.
+
+    A cold call stands alone, a backward consumes a recorded forward each, and on a GPU's own clocks
+    all of a sample is queued before the device begins. A replay is one launch, whatever it holds.
+    """
+    if cache == "cold":
+        return 1
+    most = 10_000
+    if phase.name == "backward":
+        most = min(1000, _MOST_PREPARED_BYTES // max(phase.work["saved_bytes"] or 1, 1))
+    if clock != "wall":
+        each = (phase.work["operators"] or 1) if clock == "gpu" else 1
+        most = min(most, MOST_QUEUED // each)
+    return max(1, most)
+
+
+_ORDER, _ORDER_SECONDS = 0.05, 2e-6  # relative and absolute: what two clocks may differ by
+
+
+def in_order(rows: Sequence[Measurement]) -> list[Measurement]:
+    """The rows of one phase, with a flag where a clock shows more than one that includes it.
+
+    A replay cannot take longer than the device did, nor the device than its caller waited.
+    """
+    medians = {
+        m.clock: m.timing.statistics()["seconds_median"]
+        for m in rows
+        if m.cache == "hot" and m.timing is not None
+    }
+    wrong: set[str] = set()
+    for inner, outer in pairwise(("graph", "gpu", "wall")):
+        whole = medians.get(outer, inf)
+        if medians.get(inner, 0.0) > (1 + _ORDER) * whole + _ORDER_SECONDS:
+            wrong |= {inner, outer}
+    return [_flagged(m, "clock_order") if m.clock in wrong and m.timing else m for m in rows]
+
+
+def _flagged(row: Measurement, flag: str) -> Measurement:
+    values = dict(row.values or {})
+    return replace(row, values=values | {"flags": f"{values.get('flags') or ''} {flag}".strip()})

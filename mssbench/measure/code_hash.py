@@ -1,0 +1,297 @@
+"""The hash of the code behind a row. Rows of another hash are measured again, never trusted.
+
+A row is made by the methods of its pair and by everything that a worker process runs to measure
+them. The hash covers both: the modules that the methods' own modules and the worker import, and
+the modules that those import, and so on, inside mssbench and inside the package of a plug-in. This
+import closure is found in the source, without running it.
+
+Each module counts as a syntax tree without docstrings, comments and import lines, and the hash is
+taken over its top-level statements, sorted by their content. So it changes with every statement
+that could change a result, and it does not change when a file is reformatted, renamed or split.
+"""
+
+import ast
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from mssbench.methods.method import Method
+
+_PACKAGE = "mssbench"
+# All that measures a cell runs in a worker process, so its imports lead to all of it.
+_WORKER = f"{_PACKAGE}.worker"
+# Parts of a syntax tree that say nothing about what the code does.
+_SILENT = frozenset({"ctx", "kind", "type_comment"})
+# Names whose presence says that a module reads files that lie beside it.
+_READS_BESIDE = frozenset({"__file__", "files"})
+
+
+class Module(NamedTuple):
+    """What one module contributes."""
+
+    statements: frozenset[bytes]  # the hash of each top-level statement
+    imports: frozenset[str]  # names that may be modules, as `package.module`
+    reads_beside: bool  # whether it reads files of its own folder
+
+
+@cache
+def code_hash(*methods: Method) -> str:
+    """Return 12 hex digits over the code of the methods and of all that measures them."""
+    pieces = set(_of_closure(_WORKER))
+
+    for method in methods:
+        # A registry may have wrapped the function: what counts is the module that defines it.
+        function = inspect.unwrap(method.call)
+        pieces |= _of_closure(function.__module__)
+        if method.package:
+            pieces.add(_release(method.package.partition(".")[0]).encode())
+
+    return hashlib.sha256(b"".join(sorted(pieces))).hexdigest()[:12]
+
+
+def closure(name: str) -> set[str]:
+    """Return the names of all modules that the module `name` reaches by imports, itself included.
+
+    Modules of other packages are left out: the row's environment has their versions.
+    """
+    family = {_PACKAGE, name.partition(".")[0], *_neighbours(name)}
+    reached: set[str] = set()
+    waiting = [name]
+
+    while waiting:
+        module = waiting.pop()
+        if module in reached or module.partition(".")[0] not in family or _file(module) is None:
+            continue
+        reached.add(module)
+        waiting += _module(module).imports
+        # Importing a module runs the __init__ of each package that it lies in.
+        waiting += _parents(module)
+    return reached
+
+
+@cache
+def _of_closure(name: str) -> frozenset[bytes]:
+    """Return the hashes of all statements and data files behind a module."""
+    pieces: set[bytes] = set()
+    for module in closure(name):
+        pieces |= _module(module).statements
+        if _module(module).reads_beside:
+            pieces |= _data_beside(module)
+    return frozenset(pieces)
+
+
+def _neighbours(name: str) -> set[str]:
+    """Return the modules that lie beside a single file, which may import them by their name."""
+    file = _file(name)
+    if file is None or _folder(name.partition(".")[0]):
+        return set()
+    return {path.stem for path in file.parent.glob("*.py")}
+
+
+def _parents(module: str) -> Iterator[str]:
+    """Yield the packages around a module: `a.b` and `a` of `a.b.c`."""
+    while "." in module:
+        module = module.rpartition(".")[0]
+        yield module
+
+
+def _file(module: str) -> Path | None:
+    """Return the source file of a module, or None where there is no such module."""
+    top, *rest = module.split(".")
+    if not (folder := _folder(top)):
+        # It is a single file: perhaps of a user's own methods, which were loaded by their path.
+        path = getattr(sys.modules.get(module), "__file__", None)
+        return Path(path) if path and not rest and path.endswith(".py") else None
+
+    stem = folder.joinpath(*rest)
+    for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")):
+        if path.is_file():
+            return path
+    return None
+
+
+@cache
+def _folder(top: str) -> Path | None:
+    """Return the folder of a top-level package, or None for a single module."""
+    try:
+        spec = find_spec(top)
+    except ValueError:  # `__main__` has no spec
+        return None
+    places = (spec and spec.submodule_search_locations) or ()
+    return next((Path(place) for place in places), None)
+
+
+def read(file: Path) -> str:
+    """Return the source of a file."""
+    return file.read_text(encoding="utf-8")
+
+
+@cache
+def _module(name: str) -> Module:
+    """Parse one module."""
+    file = _file(name)
+    assert file is not None
+    tree = ast.parse(read(file))
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    spelling = _Spelling(package)
+    spelling.read_imports(tree)
+
+    statements = {
+        hashlib.sha256(text.encode()).digest()
+        for statement in _without_docstring(tree.body)
+        if (text := spelling.of(statement))
+    }
+    return Module(frozenset(statements), frozenset(spelling.imports), spelling.reads_beside)
+
+
+class _Spelling:
+    """Spells statements of one module as text: the same text for the same meaning.
+
+    `ast.dump` does not serve, as its text depends on the version of Python. Names that a module
+    has imported are spelled by their own name: `norms.trace` and `trace` are the same function.
+    """
+
+    def __init__(self, package: str) -> None:
+        self.imports: set[str] = set()
+        self.reads_beside = False
+        self._package = package
+        self._modules: set[str] = set()  # local names that stand for modules of this package
+        self._renamed: dict[str, str] = {}  # local name -> the name in the module it comes from
+
+    def read_imports(self, tree: ast.Module) -> None:
+        """Note what the module imports, also inside functions; what only types need is left out."""
+        waiting: list[ast.stmt] = list(tree.body)
+        while waiting:
+            statement = waiting.pop()
+            if isinstance(statement, ast.Import):
+                self.imports |= {alias.name for alias in statement.names}
+            elif isinstance(statement, ast.ImportFrom):
+                self._read_import_from(statement)
+            elif not _only_for_types(statement):
+                for field in ("body", "orelse", "finalbody"):
+                    waiting += getattr(statement, field, [])
+                for part in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
+                    waiting += part.body
+
+    def _read_import_from(self, statement: ast.ImportFrom) -> None:
+        source = statement.module or ""
+        if statement.level:
+            around = self._package.split(".")[: -(statement.level - 1) or None]
+            source = ".".join([*around, *filter(None, [source])])
+
+        self.imports.add(source)
+        for alias in statement.names:
+            whole, local = f"{source}.{alias.name}", alias.asname or alias.name
+            self.imports.add(whole)
+            if _file(whole) is not None:
+                self._modules.add(local)
+            elif local != alias.name:
+                self._renamed[local] = alias.name
+
+    def of(self, statement: ast.stmt) -> str:
+        """Return the text of a statement; it is empty for one that only imports or describes."""
+        if _only_for_types(statement) or _describes(statement):
+            return ""
+        words: list[str] = []
+        self._add(statement, words)
+        return " ".join(words)
+
+    def _add(self, node: ast.AST, words: list[str]) -> None:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            return
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") in self._modules:
+            words += ["Name", node.attr]
+            return
+        if isinstance(node, ast.Name):
+            self.reads_beside |= node.id in _READS_BESIDE
+            words += ["Name", self._renamed.get(node.id, node.id)]
+            return
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            self._note_module(node.value)
+
+        words.append(type(node).__name__)
+        for name, value in ast.iter_fields(node):
+            if name not in _SILENT:
+                self._add_field(node, name, value, words)
+        words.append(";")
+
+    def _add_field(self, node: ast.AST, name: str, value: object, words: list[str]) -> None:
+        if value is None or value == []:  # newer versions of Python add fields that are empty
+            return
+        words.append(name)
+        if isinstance(value, list):
+            if name == "body" and isinstance(
+                node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+            ):
+                value = _without_docstring(value)
+            for item in value:
+                if isinstance(item, ast.AST):
+                    self._add(item, words)
+                else:
+                    words.append(repr(item))
+            words.append(",")
+        elif isinstance(value, ast.AST):
+            self._add(value, words)
+        else:
+            words.append(repr(value))
+
+    def _note_module(self, text: str) -> None:
+        """Count a text that names a module of ours as an import of it."""
+        top, *rest = text.split(".")
+        if top == _PACKAGE and rest and all(part.isidentifier() for part in rest):
+            self.imports.add(text)
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Return the statements of a body, less the text that it begins with."""
+    first = getattr(body[0], "value", None) if body else None
+    described = isinstance(first, ast.Constant) and isinstance(first.value, str)
+    return body[1:] if described and isinstance(body[0], ast.Expr) else body
+
+
+def _only_for_types(statement: ast.stmt) -> bool:
+    """Whether a statement is `if TYPE_CHECKING:`, which never runs."""
+    test = getattr(statement, "test", None)
+    return isinstance(statement, ast.If) and getattr(test, "id", "") == "TYPE_CHECKING"
+
+
+def _describes(statement: ast.stmt) -> bool:
+    """Whether a statement sets `__all__` or `__version__`, which no result depends on."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return any(getattr(target, "id", "") in ("__all__", "__version__") for target in targets)
+
+
+def _data_beside(module: str) -> set[bytes]:
+    """Return the hashes of the files in a module's folder that are not Python's: kernels, data.
+
+    The top folder of mssbench is none of these: an installed wheel has its suites there, and a
+    checkout has not. Neither is the folder of a single file, which may be anybody's home.
+    """
+    file = _file(module)
+    assert file is not None
+    folder = _folder(module.partition(".")[0])
+    if folder is None or file.parent == _folder(_PACKAGE):
+        return set()
+    return {
+        hashlib.sha256(path.read_bytes()).digest()
+        for path in file.parent.rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc", ".typed")
+    }
+
+
+def _release(package: str) -> str:
+    """Return name and version of what provides a package: `POT 0.9.7` of `ot`."""
+    names = sorted(set(packages_distributions().get(package, ())))
+    return ", ".join(f"{name} {version(name)}" for name in names)
+
+
+def forget() -> None:
+    """Read every file again. For tests, which change sources while a process runs."""
+    for cached in (code_hash, _of_closure, _folder, _module):
+        cached.cache_clear()

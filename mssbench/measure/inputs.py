@@ -1,0 +1,145 @@
+"""Fresh inputs for every call, from one batch: the same matrices in other places.
+
+A permutation similarity, A -> P A Pᵀ, moves numbers and rounds none; a root, its gradient and the
+cotangent move with it. So every call gets an input that the call before had not, all of them have
+one truth, and a stale or a cached answer is a wrong one.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from mssbench import arrays, problems
+from mssbench.arrays import Array
+from mssbench.records.cell import Cell
+
+_MOST = 8  # inputs
+_MOST_BYTES = 2**28  # of all of them
+
+
+class Restore(Protocol):
+    """The way back."""
+
+    def __call__(self, x: Array, which: Sequence[int] | None = None) -> Array:
+        """The matrices `which` of the batch, or all: (b, n, n) -> (m, n, n)."""
+        ...
+
+
+class Input(NamedTuple):
+    """One of the rotating inputs."""
+
+    a: Array  # (b, n, n)
+    g: Array  # (b, n, n), the cotangent
+    restore: Restore  # what came of `a`, as if that had not been moved
+
+
+class Rotation:
+    """Inputs in turn; the same ones in the same order for every method.
+
+    a, g: (b, n, n), which are the first of them. That one is not in the turn: an answer kept from
+    the first call is then wrong for every later one.
+    """
+
+    def __init__(self, a: Array, g: Array, seed: int) -> None:
+        room = _MOST_BYTES // max(1, 2 * a.nbytes)
+        self._inputs = [Input(a, g, as_it_is)]
+        for number in range(1, max(3, min(_MOST, room))):
+            self._inputs.append(_moved(a, g, np.random.default_rng([seed, number])))
+        # to compare with: of large batches one copy alone, which the others are moved back to
+        kept = self._inputs if room >= len(self._inputs) else self._inputs[:1]
+        self._copies = [(arrays.copy(x.a), arrays.copy(x.g)) for x in kept]
+        self._next = 0
+
+    @property
+    def first(self) -> Input:
+        """The batch as the problem made it."""
+        return self._inputs[0]
+
+    @property
+    def all(self) -> tuple[Input, ...]:
+        """Every input, in order."""
+        return tuple(self._inputs)
+
+    def fresh(self) -> Input:
+        """The first in memory of its own: who remembers answers by address has none for it."""
+        a, g, restore = self._inputs[0]
+        return Input(arrays.copy(a), arrays.copy(g), restore)
+
+    def begin(self) -> None:
+        """From here on the order is that of a new one."""
+        self._next = 0
+
+    def next(self, among: int = 0) -> Input:
+        """The input whose turn it is; among so many of them, or all."""
+        turn = min(among or len(self._inputs), len(self._inputs) - 1)
+        self._next = self._next % turn + 1
+        return self._inputs[self._next]
+
+    def written(self) -> str:
+        """`input` or `cotangent` where one of them is no longer what it was; else empty."""
+        every = len(self._copies) == len(self._inputs)
+        for i, x in enumerate(self._inputs):
+            back = as_it_is if every else x.restore
+            for name, now, before in zip(
+                ("input", "cotangent"), (x.a, x.g), self._copies[i if every else 0], strict=True
+            ):
+                if not bool((back(now) == before).all()):
+                    return name
+        return ""
+
+    def fitting(self, cache: int) -> int:
+        """How many inputs, each with its output, a cache of so many bytes holds; one at least."""
+        return max(1, cache // max(1, 3 * int(self.first.a.nbytes)))
+
+
+def _moved(a: Array, g: Array, rng: np.random.Generator) -> Input:
+    b, n = a.shape[0], a.shape[-1]
+    batch, rows = rng.permutation(b), rng.permutation(n)
+    from_batch, from_rows = np.argsort(batch), np.argsort(rows)
+
+    def restore(x: Array, which: Sequence[int] | None = None) -> Array:
+        return _move(x, from_batch if which is None else from_batch[list(which)], from_rows)
+
+    return Input(_move(a, batch, rows), _move(g, batch, rows), restore)
+
+
+def _move(x: Array, batch: np.ndarray, rows: np.ndarray) -> Array:
+    moved = arrays.take(arrays.take(x, batch, 0), rows, 1)
+    return moved if x.shape[-1] == 1 else arrays.take(moved, rows, 2)  # (b, n, 1): vectors
+
+
+def as_it_is(x: Array, which: Sequence[int] | None = None) -> Array:
+    """The way back where nothing was moved."""
+    return x if which is None else arrays.take(x, np.array(which), 0)
+
+
+def inputs(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
+    """Matrices and cotangents, (b, n, n), cast to the precision and stored in float64."""
+    problem = problems.make(cell.problem, cell.size, cell.batch, cell.seed)
+    return (
+        problems.cast(problem.master, cell.precision),
+        problems.cast(problem.cotangent, cell.precision),
+    )
+
+
+_rotations: dict[tuple[Any, ...], Rotation] = {}  # of one group of cells, which share it
+
+
+def forget_inputs() -> None:
+    """Make the inputs of the next cell anew."""
+    _rotations.clear()
+
+
+def rotation_of(cell: Cell, a64: np.ndarray, g64: np.ndarray) -> Rotation:
+    """The inputs of a cell: those of the cell before it, where only the method differs."""
+    key = (
+        cell.library, cell.device, cell.precision, cell.problem, cell.size, cell.batch, cell.seed,
+    )  # fmt: skip
+    if key not in _rotations:
+        _rotations.clear()
+        like = arrays.empty(cell.library, cell.device, cell.precision)
+        a, g = arrays.from_numpy(a64, like=like), arrays.from_numpy(g64, like=like)
+        _rotations[key] = Rotation(a, g, cell.seed)
+    _rotations[key].begin()
+    return _rotations[key]

@@ -1,0 +1,1 @@
+"""Clocks, counters and watches. None of them knows what a cell is."""

@@ -1,0 +1,72 @@
+"""The unit of work: one batched product of a cell's shape."""
+
+import time
+from math import inf
+from typing import Any
+
+import torch
+
+from mssbench import arrays
+from mssbench.arrays import Array
+from mssbench.measure.instruments.ceilings import fastest, flush
+from mssbench.measure.instruments.clocks import (
+    MOST_QUEUED,
+    Clock,
+    CudaClock,
+    GraphClock,
+    HostClock,
+    synchronizer,
+)
+from mssbench.measure.instruments.sampling import Spent, nothing, sample
+from mssbench.records.cell import Cell
+from mssbench.records.policy import Policy
+
+_ANCHOR_LIFE = 30.0  # seconds after which the unit of work is measured again
+_anchors: dict[tuple[Any, ...], tuple[float, float]] = {}  # when, seconds
+
+
+def anchor_seconds(
+    cell: Cell, clock: str, cache: str, policy: Policy, spent: Spent
+) -> float | None:
+    """Seconds of one batched product of the cell's shape: the unit of the column `gemms`.
+
+    torch's, whatever the cell's library, so that libraries compare; by the same clock, and as cold.
+    Shared by the cells of one shape that are measured within half a minute. None where it cannot be
+    measured.
+    """
+    key = (cell.device, cell.precision, cell.size, cell.batch, clock, cache)
+    start = time.perf_counter()
+    when, seconds = _anchors.get(key, (-inf, 0.0))
+    if start - when < _ANCHOR_LIFE:
+        return seconds
+    try:
+        seconds = _product_seconds(cell, clock, cache, policy)
+    except Exception:
+        return None
+    finally:
+        spent.ceilings += time.perf_counter() - start
+    _anchors[key] = start, seconds
+    return seconds
+
+
+def _product_seconds(cell: Cell, clock: str, cache: str, policy: Policy) -> float:
+    dtype = getattr(torch, arrays.STORAGE[cell.precision])
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(cell.batch, cell.size, cell.size, generator=generator).to(cell.device, dtype)
+    out = torch.empty_like(x)
+
+    def product(_: Any) -> Array:
+        return torch.bmm(x, x, out=out)
+
+    with torch.inference_mode():
+        product(None)
+        synchronizer(cell.device)()
+        first = fastest(HostClock(synchronizer(cell.device)), lambda: product(None))
+        timer: Clock = HostClock(synchronizer(cell.device))
+        if clock == "gpu":
+            timer = CudaClock(torch.cuda, flush() if cache == "cold" else None, waits=False)
+        elif clock == "graph":
+            timer = GraphClock(torch.cuda, product, None)
+        most = 1 if cache == "cold" else 10_000 if clock == "wall" else MOST_QUEUED
+        timing = sample(timer, nothing, product, policy, first_call=first, most_calls=most)
+    return float(timing.statistics()["seconds_median"])

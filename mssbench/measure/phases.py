@@ -1,0 +1,89 @@
+"""What is called in each phase of a cell, and what must be built before it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+
+from mssbench.arrays import Array
+from mssbench.measure.inputs import Input
+from mssbench.methods import method
+from mssbench.methods import pair as roots
+from mssbench.methods.pair import Applied
+from mssbench.problems.vectors import vectors
+
+
+class Calls(NamedTuple):
+    """What is timed in one phase."""
+
+    prepare: Callable[[Input], Any]  # builds what one call consumes
+    call: Callable[[Any], Any]  # -> root, or (root, gradient)
+
+
+def calls(pair: roots.Pair | Applied, library: str, phase: str) -> Calls:
+    """Torch is measured as autograd runs it; the other libraries by calling the backward."""
+    if isinstance(pair, Applied):
+        return _applied(pair, phase)
+    if phase == "forward":
+        field = lambda x: pair.field(x.a)  # noqa: E731
+        return Calls(_same, torch.inference_mode()(field) if library == "torch" else field)
+    if library == "torch" and phase == "step":
+        return Calls(lambda x: (leaf(x.a), x.g), lambda p: replay(record(pair, p[0]), p[1]))
+    if library == "torch":
+        return Calls(lambda x: (record(pair, leaf(x.a)), x.g), lambda p: replay(*p))
+    if phase == "step":
+        return Calls(_same, lambda x: explicit(pair, pair.keep(x.a), x.g))
+    return Calls(lambda x: (pair.keep(x.a), x.g), lambda p: explicit(pair, *p))
+
+
+def _applied(pair: Applied, phase: str) -> Calls:
+    """The same of A^{-1/2} b, in torch."""
+    if phase == "forward":
+        return Calls(lambda x: (x.a, vectors(x.g)[0]), torch.inference_mode()(lambda p: pair(*p)))
+
+    def recorded(a: Array, b: Array) -> tuple[Array, Array]:
+        return a, pair(a, b)
+
+    def prepare(x: Input) -> tuple[Array, Array, Array]:
+        return (leaf(x.a), *vectors(x.g))
+
+    if phase == "step":
+        return Calls(prepare, lambda p: replay(recorded(*p[:2]), p[2]))
+
+    def record_first(x: Input) -> tuple[tuple[Array, Array], Array]:
+        a, b, h = prepare(x)
+        return recorded(a, b), h
+
+    return Calls(record_first, lambda p: replay(*p))
+
+
+def plain(pair: roots.Pair | Applied, x: Input) -> Array:
+    """What a forward computes, without any mode."""
+    return pair(x.a, vectors(x.g)[0]) if isinstance(pair, Applied) else pair.field(x.a)
+
+
+def _same(x: Input) -> Input:
+    """What a plain forward consumes: the input itself."""
+    return x
+
+
+def leaf(a: Array) -> Array:
+    """The same matrices as the root of a new graph."""
+    return a.detach().requires_grad_()
+
+
+def record(pair: roots.Pair, leaf: Array) -> tuple[Array, Array]:
+    """A fresh graph: (leaf, root)."""
+    return leaf, pair(leaf)
+
+
+def replay(graph: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    """(root, gradient) of a recorded graph, which is used up."""
+    leaf, y = graph
+    (s,) = torch.autograd.grad(y, leaf, g)
+    return y, s
+
+
+def explicit(pair: roots.Pair, root: method.Root, g: Array) -> tuple[Array, Array]:
+    """(root, gradient) where no graph exists: the backward is called by name."""
+    return getattr(root, pair.function), pair.gradient(root, g)

@@ -1,0 +1,202 @@
+"""What a cell's output is held against: certified roots and gradients of some of its matrices."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from mssbench import arrays, problems
+from mssbench.arrays import Array, namespace
+from mssbench.errors import Unsupported
+from mssbench.measure.inputs import Restore, as_it_is
+from mssbench.methods.method import Function
+from mssbench.problems.reference import singular, solve
+from mssbench.problems.reference.solve import Reference
+from mssbench.problems.vectors import cotangent, vectors
+from mssbench.records.cell import APPLIED
+from mssbench.records.measurement import Status
+from mssbench.records.roundoff import STORED
+
+# Matrices compared per batch, by size: enough to catch what depends on the index, few enough that
+# the reference of a large matrix does not outlast the measurement. The worst conditioned is in.
+CHECKED = ((32, 16), (64, 8), (128, 4), (10**9, 2))
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Certified answers for the checked matrices of one batch, and the judge of a method's own."""
+
+    function: str  # sqrt | isqrt | isqrt_b
+    indices: tuple[int, ...]  # m of the batch
+    a: np.ndarray  # (m, n, n), cast
+    reference: Reference
+    gradient: np.ndarray  # (m, n, n); of a singular A without the block between null directions
+    gradient_error: float
+    null: np.ndarray | None  # (m, n, n), projectors onto those directions; None where A has none
+    condition: float  # of the worst of `a`; nan where it is exactly singular
+    fingerprint: float  # see `fingerprint`
+    b: np.ndarray | None = None  # (m, n, 1), of isqrt_b
+
+    def root_errors(self, y: Array, pick: Restore = as_it_is) -> dict[str, Any]:
+        """Error columns of a root (b, n, n) on whatever device; pick: where its matrices are."""
+        picked = arrays.to_numpy(pick(y, self.indices))
+        exact, error = self._exact()
+        with np.errstate(all="ignore"):
+            return {
+                "root_error": relative(picked - exact, exact),
+                "root_mae": mean_entry(picked - exact),
+                "residual": self._residual(picked),
+                "asymmetry": self._asymmetry(picked),
+                "nonfinite": count_nonfinite(y),
+                "reference_error": error,
+                "condition": self.condition,
+                "checked": len(self.indices),
+                "fingerprint": self.fingerprint,
+            }
+
+    def gradient_errors(self, s: Array, pick: Restore = as_it_is) -> dict[str, Any]:
+        """Error columns of a gradient (b, n, n); they take the place of the root's where shared."""
+        picked = arrays.to_numpy(pick(s, self.indices))
+        if self.null is not None:
+            with np.errstate(all="ignore"):
+                picked = picked - self.null @ picked @ self.null
+        return {
+            "gradient_error": relative(picked - self.gradient, self.gradient),
+            "gradient_nonfinite": count_nonfinite(s),
+            "reference_error": self.gradient_error,
+        }
+
+    def judge(self, phase: str, values: dict[str, Any], max_error: float) -> tuple[Status, str]:
+        """The status these errors deserve, and why. Takes `gradient_nonfinite` out of `values`."""
+        gradient_nonfinite = values.pop("gradient_nonfinite", 0)
+        found = [("root", values["nonfinite"], values["root_error"])]
+        if phase != "forward":
+            found.append(("gradient", gradient_nonfinite, values["gradient_error"]))
+            values["nonfinite"] = max(values["nonfinite"], gradient_nonfinite)
+        for name, nonfinite, _ in found:
+            if nonfinite:
+                return Status.NONFINITE, f"{nonfinite} matrices of the {name} have a nan or inf"
+        doubt = values["reference_error"]  # what the truth itself does not know is not held against
+        for limit, status in ((1.0, Status.DIVERGED), (max_error, Status.INACCURATE)):
+            for name, _, error in found:
+                if not error <= limit + doubt:
+                    text = f"{name} error {error:.2g} exceeds {limit:g}"
+                    return status, text
+        if phase != "forward" and self.null is not None:
+            return Status.OK, "A is singular: compared without the block between null directions"
+        return Status.OK, ""
+
+    def _exact(self) -> tuple[np.ndarray, float]:
+        """What is right, (m, n, n) or (m, n, 1), and how far that may be off, relative."""
+        if self.function == "sqrt":
+            return self.reference.sqrt, self.reference.error_sqrt
+        z, error = self.reference.isqrt, self.reference.error_isqrt
+        assert z is not None
+        assert error is not None
+        if self.b is None:
+            return z, error
+        x = z @ self.b
+        norms = [np.linalg.norm(y, axis=(1, 2)) for y in (z, self.b, x)]
+        return x, float((error * norms[0] * norms[1] / norms[2]).max())
+
+    def _asymmetry(self, picked: np.ndarray) -> float:
+        if self.b is not None:
+            return float("nan")  # a vector has none
+        return relative(picked - picked.swapaxes(-1, -2), picked)
+
+    def _residual(self, picked: np.ndarray) -> float:
+        with np.errstate(all="ignore"):
+            if self.function == "sqrt":
+                return relative(picked @ picked - self.a, self.a)
+            if self.b is not None:  # xᵀ A x = bᵀ b
+                square = self.b.swapaxes(1, 2) @ self.b
+                return relative(picked.swapaxes(1, 2) @ self.a @ picked - square, square)
+            eye = np.broadcast_to(np.eye(self.a.shape[-1]), self.a.shape)
+            return relative(picked @ self.a @ picked - eye, eye)
+
+
+@lru_cache(maxsize=8)  # the cells of a suite come in groups that share one
+def truth_of(
+    function: str, problem: str, size: int, batch: int, seed: int, precision: str
+) -> Truth:
+    """The truth about the cast batch of a problem.
+
+    Raises Unsupported for an inverse root that does not exist, and what `problems.make` raises.
+    """
+    made = problems.make(problem, size, batch, seed)
+    a = problems.cast(made.master, precision)
+    count = next(most for largest, most in CHECKED if size <= largest)
+    indices = tuple(int(i) for i in solve.worst(a, min(count, batch)))
+    checked = a[list(indices)]
+    root: Function = "sqrt" if function == "sqrt" else "isqrt"
+    exact = solve.solve(checked, want_isqrt=root == "isqrt")
+    if root == "isqrt" and exact.singular.any():
+        indices = tuple(i for i, bad in zip(indices, exact.singular, strict=True) if not bad)
+        if not indices:
+            raise Unsupported("no inverse root exists: A is singular in this precision")
+        checked = a[list(indices)]
+        exact = solve.solve(checked)
+    g = problems.cast(made.cotangent[list(indices)], precision)
+    b = None
+    if function == APPLIED:
+        b, h = vectors(g)
+        g = cotangent(b, h)
+    s, error, null = _gradient(exact, root, checked, g, precision)
+    with np.errstate(all="ignore"):
+        worst = float(np.linalg.cond(checked).max())
+    condition = worst if np.isfinite(worst) else float("nan")
+    mark = fingerprint(made.master, made.cotangent)
+    return Truth(function, indices, checked, exact, s, error, null, condition, mark, b)
+
+
+def fingerprint(a: np.ndarray, g: np.ndarray) -> float:
+    """A number that tells one input from another, and not one machine's rounding from another's.
+
+    a, g: (b, n, n). The first and the last matrix of each, weighed by a wave over their entries.
+    """
+    total = 0.0
+    for x in (a[[0, -1]], g[[0, -1]]):
+        wave = np.cos(np.arange(x.size, dtype=np.float64)).reshape(x.shape)
+        total += float((x * wave).sum() / np.linalg.norm(x))
+    return total
+
+
+def _gradient(
+    exact: Reference, function: Function, a: np.ndarray, g: np.ndarray, precision: str
+) -> tuple[np.ndarray, float, np.ndarray | None]:
+    """Gradient, its error, and the null directions where it is not compared."""
+    lost = exact.singular
+    if not lost.any():
+        return *solve.gradient(exact, function, g), None
+    partial = singular.gradient(a[lost], g[lost], STORED[precision])
+    s, null, error = np.zeros_like(a), np.zeros_like(a), partial.error
+    s[lost], null[lost] = partial.gradient, partial.null
+    if not lost.all():
+        s[~lost], other = solve.gradient(solve.solve(a[~lost]), function, g[~lost])
+        error = max(error, other)
+    return s, error, null
+
+
+def relative(difference: np.ndarray, exact: np.ndarray) -> float:
+    """Worst relative Frobenius error over a batch; of a zero matrix, 0 if it was met exactly."""
+    with np.errstate(all="ignore"):
+        top = np.linalg.norm(difference, axis=(-2, -1))
+        bottom = np.linalg.norm(exact, axis=(-2, -1))
+        ratio = np.where(
+            bottom > 0, top / np.where(bottom > 0, bottom, 1), np.where(top > 0, np.inf, 0)
+        )
+    return float(ratio.max())
+
+
+def mean_entry(difference: np.ndarray) -> float:
+    """Mean absolute value of an entry, over a batch of matrices of one size."""
+    with np.errstate(all="ignore"):
+        return float(np.abs(difference).mean())
+
+
+def count_nonfinite(x: Array) -> int:
+    """How many matrices of a batch hold a nan or inf."""
+    xp = namespace(x)
+    finite = xp.isfinite(x).reshape(x.shape[0], -1)
+    return int(x.shape[0] - int(finite.all(-1).sum()))

@@ -1,0 +1,65 @@
+"""The work of one call, seen in the running code and never in a timed pass: bytes and counts."""
+
+from typing import Any
+
+import torch
+
+from mssbench.measure import phases
+from mssbench.measure.inputs import Input
+from mssbench.measure.instruments import counts, memory
+from mssbench.measure.instruments.counts import Counts
+from mssbench.measure.phases import explicit
+from mssbench.methods import pair as roots
+from mssbench.methods.pair import Applied
+
+Columns = dict[str, Any]
+
+
+def work(pair: roots.Pair | Applied, library: str, device: str, x: Input) -> dict[str, Columns]:
+    """The columns of memory and counts, by phase.
+
+    One call for all phases. Results stay alive until the watch has ended, as a caller would keep
+    them.
+    """
+    counting = counts.Watch(x.a) if library == "torch" else counts.Blind(x.a)
+    forward_only = pair.backward is None
+    methods = [m for m in (pair.forward, pair.backward) if m]
+    with memory.peak(library, device) as peak, counting as watch:
+        if forward_only:
+            with torch.no_grad():  # inference mode would hide the parts of a composed operation
+                kept: Any = phases.plain(pair, x)
+        elif library == "torch":
+            prepare, call = phases.calls(pair, library, "backward")
+            with memory.saved_for_backward() as saved:
+                recorded = prepare(x)
+            before = watch.counts(pair.forward)
+            peak.mark()
+            kept = call(recorded)
+        else:
+            assert isinstance(pair, roots.Pair)
+            root = pair.keep(x.a)
+            before = watch.counts(pair.forward)
+            peak.mark()
+            kept = explicit(pair, root, x.g)
+    del kept
+    after = watch.counts(*methods)
+    if forward_only:
+        return {"forward": {"peak_bytes": peak.whole, **after._asdict()}}
+    if library == "torch":
+        a, y = recorded[0]
+        bytes_ = saved.bytes(y, a)
+    else:
+        bytes_ = memory.root_bytes(root)
+    return {
+        "backward": {
+            "peak_bytes": peak.second,
+            "saved_bytes": bytes_,
+            **_difference(after, before)._asdict(),
+        },
+        "step": {"peak_bytes": peak.whole, "saved_bytes": bytes_, **after._asdict()},
+    }
+
+
+def _difference(after: Counts, before: Counts) -> Counts:
+    pairs = zip(after, before, strict=True)
+    return Counts._make(None if x is None or y is None else x - y for x, y in pairs)

@@ -1,0 +1,1 @@
+"""The mathematics: forward and backward methods, and the functions that call them."""

@@ -1,0 +1,64 @@
+"""The Lyapunov law, written once: what every implicit gradient solves.
+
+Differentiate Y Y = A:  dY Y + Y dY = dA. The adjoint of that linear map is itself, so with the
+symmetric cotangent G of Y the gradient S = dL/dA satisfies  Y S + S Y = G.
+For Z = Y^{-1}, dZ = -Z dY Z turns the cotangent G of Z into -Z G Z for Y. Hence one equation:
+
+    Y S + S Y = R      with R = G for the root Y = A^{1/2},   R = -Z G Z for Z = A^{-1/2}.
+
+(Z S + S Z = -Z² G Z² has the same solution and is worse conditioned.)
+"""
+
+import inspect
+from collections.abc import Callable, Collection
+from functools import wraps
+from typing import Any
+
+from mssbench import arrays
+from mssbench.arrays import Array
+from mssbench.errors import Unsupported
+from mssbench.methods.method import Function, Root
+from mssbench.methods.registry import register_backward
+
+
+def law(root: Root, function: Function, g: Array) -> tuple[Array, Array]:
+    """(Y, R) of the Lyapunov equation for the cotangent g of `function`.
+
+    Raises Unsupported where the forward could not give a root the equation needs.
+    """
+    y, z = root.sqrt, root.isqrt
+    if y is None or (function == "isqrt" and z is None):
+        raise Unsupported(
+            f"this forward does not yield the roots that the gradient of {function} needs"
+        )
+    return y, g if function == "sqrt" else -(z @ g @ z)
+
+
+def lyapunov_solver(
+    *,
+    cite: str,
+    products: Callable[..., float],
+    libraries: Collection[str] = arrays.LIBRARIES,
+    precisions: Collection[str] = tuple(arrays.STORAGE),
+) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
+    """Register `solve(y, r, *, <parameters>) -> s` with Y S + S Y = R as a backward.
+
+    y: (..., n, n), the root A^{1/2}; r: (..., n, n), symmetric.
+    """
+
+    def decorate(solve: Callable[..., Array]) -> Callable[..., Array]:
+        @wraps(solve)
+        def backward(root: Root, function: Function, g: Array, **parameters: Any) -> Array:
+            y, r = law(root, function, g)
+            return solve(y, r, **parameters)
+
+        backward.__signature__ = inspect.signature(solve)  # type: ignore[attr-defined]
+        register_backward(
+            cite=cite,
+            products=products,
+            libraries=libraries,
+            precisions=precisions,
+        )(backward)
+        return solve
+
+    return decorate

@@ -1,0 +1,55 @@
+"""Gradient in the eigenbasis, with the Loewner matrix of divided differences."""
+
+from mssbench.arrays import Array, namespace, transpose
+from mssbench.methods import decomposition
+from mssbench.methods.backward.implicit import law
+from mssbench.methods.method import LAPACK_PRECISIONS, Function, Root
+from mssbench.methods.registry import register_backward
+
+
+@register_backward(
+    cite="Daleckii & Krein (1965); Higham, Functions of Matrices, SIAM 2008, Theorem 3.11; "
+    "Vetter, IEEE Trans. Autom. Control 18 (1973)",
+    products=lambda: 4.0,
+    reads=("eigen",),
+    precisions=LAPACK_PRECISIONS,
+)
+def loewner(root: Root, function: Function, g: Array) -> Array:
+    """Exact in the eigenbasis: nothing is divided by w_i - w_j, so ties are harmless.
+
+    S = V (L ∘ (Vᵀ G V)) Vᵀ with d = √w and L_ij = 1 / (d_i + d_j) for the root,
+    L_ij = -1 / (d_i d_j (d_i + d_j)) for the inverse root.
+
+    g: (..., n, n), symmetric. Uses the forward's eigenpairs where it has them, else decomposes Y.
+    Where L is infinite, at null directions, it is given as 0.
+    """
+    if root.eigen is None:
+        y, g = law(root, function, g)  # now the equation of the plain root: L = 1 / (d_i + d_j)
+        xp = namespace(y)
+        # LAPACK gives up on a NaN, for the whole batch: a diverged root has a NaN gradient instead.
+        finite = xp.isfinite(xp.sum(y, axis=(-2, -1), keepdims=True))  # (..., 1, 1)
+        d, v = decomposition.eigh(xp.where(finite, y, 0.0))
+        d = xp.where(finite[..., 0], d.clip(0), xp.nan)
+        function = "sqrt"
+    else:
+        w, v = root.eigen
+        xp = namespace(w)
+        d = xp.sqrt(w)
+    # L is 0 where it would be infinite. That is decided on vectors: on matrices it costs more than
+    # the division itself.
+    if function == "sqrt":
+        null = xp.where(d == 0, xp.finfo(d.dtype).max, xp.zeros_like(d))  # its square is infinite
+        divisor = _column(d) + _row(d) + _column(null) * _row(null)
+    else:
+        d = xp.where(d == 0, xp.inf, d)
+        divisor = -(_column(d) * _row(d)) * (_column(d) + _row(d))
+    vt = transpose(v)
+    return v @ ((vt @ g @ v) / divisor) @ vt
+
+
+def _column(x: Array) -> Array:
+    return x[..., :, None]
+
+
+def _row(x: Array) -> Array:
+    return x[..., None, :]

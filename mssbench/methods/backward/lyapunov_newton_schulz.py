@@ -1,0 +1,36 @@
+"""Gradient by the Newton–Schulz iteration for the matrix sign of a block matrix."""
+
+from mssbench.arrays import Array, dusted, eye_like, frobenius_norm, namespace
+from mssbench.methods.backward.implicit import lyapunov_solver
+from mssbench.methods.norms import power_of_four
+
+
+@lyapunov_solver(
+    cite="Lin & Maji, Improved Bilinear Pooling with CNNs, BMVC 2017; "
+    "Song, Sebe & Wang, Fast Differentiable Matrix Square Root, ICLR 2022",
+    products=lambda iterations: 6.0 * max(iterations, 1) - 1,
+)
+def lyapunov_newton_schulz(y: Array, r: Array, *, iterations: int = 8) -> Array:
+    """Lyapunov solve by Newton–Schulz: six products a step, no decomposition.
+
+    B = Y / c, C = R / c;  k times: T = 3 I - B²,  C = (C T - B² C + B C B) / 2,  B = B T / 2;
+    S = C / 2.  c = ‖Y²‖_F^{1/2}, which is ‖A‖_F^{1/2} and never below the largest eigenvalue of Y.
+
+    y, r: (..., n, n), symmetric. Its own k sets its accuracy, however good the root is: the
+    gradient comes out times (P(b_i) + P(b_j)) / 2 with P the scalar iteration, b = d / c.
+    """
+    xp = namespace(y)
+    eye = eye_like(y)
+    p = power_of_four(y)  # first, so that the norm of Y² neither overflows nor vanishes
+    b, s = y / p, r / p
+    b2 = b @ b
+    c = xp.sqrt(frobenius_norm(b2))
+    c = xp.where(c > 0, c, 1.0)
+    b, b2, s = b / c, b2 / (c * c), s / c
+    for step in range(1, iterations + 1):
+        t = 3 * eye - b2
+        s = (s @ t - b2 @ s + b @ s @ b) / 2
+        if step < iterations:
+            b = dusted(b @ t / 2)
+            b2 = b @ b
+    return s / 2

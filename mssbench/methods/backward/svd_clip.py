@@ -1,0 +1,26 @@
+"""Gradient of the eigendecomposition with a least gap between eigenvalues."""
+
+from mssbench.arrays import Array
+from mssbench.methods.backward.spectral import gradient, remedy
+from mssbench.methods.method import Function, Root
+
+
+@remedy(
+    cite="Wang, Dang, Hu, Fua & Salzmann, Robust Differentiable SVD, IEEE TPAMI 44 (2022), "
+    "the clipped variant",
+    inexact="damped wherever two eigenvalues are closer than an absolute gap",
+)
+def svd_clip(
+    root: Root, function: Function, g: Array, *, gap: float = 0.01, smallest: float = 1e-5
+) -> Array:
+    """Derivative of the eigenvectors, K(p, q) = 1 / max(p - q, gap), eigenvalues >= smallest.
+
+    S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p >= q the eigenvalues i and j.
+
+    g: (..., n, n). Where p - q < gap, L is the true one times (p - q) / gap: 0 at a tie. Both
+    bounds are absolute: the gradient of a scaled matrix is not the scaled gradient.
+    """
+    assert root.eigen is not None
+    w, v = root.eigen
+    clipped = Root(eigen=(w.clip(smallest), v))
+    return gradient(clipped, function, g, lambda p, q: 1 / (p - q).clip(gap))

@@ -1,0 +1,32 @@
+"""Gradient of the Newton–Schulz iteration for a root by decomposition."""
+
+from mssbench.arrays import Array, transpose
+from mssbench.methods.backward.newton_schulz_adjoint import newton_schulz_adjoint
+from mssbench.methods.forward.newton_schulz import newton_schulz
+from mssbench.methods.method import LAPACK_PRECISIONS, Function, Root
+from mssbench.methods.norms import Norm
+from mssbench.methods.registry import register_backward
+
+
+@register_backward(
+    cite="Song, Sebe & Wang, Why Approximate Matrix Square Root Outperforms Accurate SVD in Global "
+    "Covariance Pooling?, ICCV 2021 (SVD-Newton)",
+    products=lambda iterations, **_: max(9.0 * iterations - 9, 3.0),
+    reads=("eigen",),
+    only=True,
+    precisions=LAPACK_PRECISIONS,
+)
+def svd_newton(
+    root: Root, function: Function, g: Array, *, iterations: int = 10, norm: Norm = "trace"
+) -> Array:
+    """Exact root, gradient of k steps of Newton–Schulz: its smoothness at its own k.
+
+    A = V diag(w) Vᵀ;  k steps from A / c forward and back, as newton_schulz_adjoint.
+
+    g: (..., n, n). Ties are harmless. Products for k > 1: 1 for A, 3 k - 4 forward, 6 k - 6 back.
+    """
+    assert root.eigen is not None
+    w, v = root.eigen
+    a = (v * w[..., None, :]) @ transpose(v)
+    steps = newton_schulz(a, frozenset(["iterates"]), iterations=iterations, norm=norm)
+    return newton_schulz_adjoint(steps, function, g)

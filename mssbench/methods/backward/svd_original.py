@@ -1,0 +1,20 @@
+"""Gradient of the eigendecomposition as it is, without a remedy."""
+
+from mssbench.arrays import Array
+from mssbench.methods.backward.spectral import gradient, remedy
+from mssbench.methods.method import Function, Root
+
+
+@remedy(
+    cite="Ionescu, Vantzos & Sminchisescu, Matrix Backpropagation, ICCV 2015; "
+    "Song, Sebe & Wang, ICCV 2021 (SVD-Original)"
+)
+def svd_original(root: Root, function: Function, g: Array) -> Array:
+    """Derivative of the eigenvectors, K(p, q) = 1 / (p - q): exact where no two eigenvalues tie.
+
+    S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p > q the eigenvalues i and j.
+
+    g: (..., n, n). At equal eigenvalues L is ∞ · 0 and the gradient NaN; at nearly equal ones the
+    rounding of Vᵀ G V comes divided by p - q.
+    """
+    return gradient(root, function, g, lambda p, q: 1 / (p - q))

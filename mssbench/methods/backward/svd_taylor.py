@@ -1,0 +1,29 @@
+"""Gradient of the eigendecomposition with a truncated geometric series."""
+
+from mssbench.arrays import Array, namespace
+from mssbench.methods.backward.spectral import gradient, remedy
+from mssbench.methods.method import Function, Root
+
+
+@remedy(
+    cite="Wang, Dang, Hu, Fua & Salzmann, Robust Differentiable SVD, IEEE TPAMI 44 (2022), K = 9; "
+    "Song, Sebe & Wang, ICCV 2021 (SVD-Taylor), K = 100",
+    inexact="a truncated series: L is off by (q / p)^(degree + 1), and all of it at a tie",
+)
+def svd_taylor(root: Root, function: Function, g: Array, *, degree: int = 9) -> Array:
+    """Derivative of the eigenvectors, K(p, q) = Σ_{i<=degree} (q / p)^i / p.
+
+    S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p >= q the eigenvalues i and j.
+
+    g: (..., n, n). The relative error of L_ij is (q / p)^(degree + 1), by which close eigenvalues
+    lose their gradient; |K| never exceeds (degree + 1) / p.
+    """
+
+    def k(p: Array, q: Array) -> Array:
+        r = q / p
+        series = namespace(r).ones_like(r)
+        for _ in range(degree):
+            series = 1 + r * series
+        return series / p
+
+    return gradient(root, function, g, k)

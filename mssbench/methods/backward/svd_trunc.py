@@ -1,0 +1,21 @@
+"""Gradient of the eigendecomposition with a limit of its largest factor."""
+
+from mssbench.arrays import Array
+from mssbench.methods.backward.spectral import gradient, remedy
+from mssbench.methods.method import Function, Root
+
+
+@remedy(
+    cite="Song, Sebe & Wang, Why Approximate Matrix Square Root Outperforms Accurate SVD in Global "
+    "Covariance Pooling?, ICCV 2021 (SVD-Trunc)",
+    inexact="K is cut at an absolute limit: ties lose their gradient, small matrices more",
+)
+def svd_trunc(root: Root, function: Function, g: Array, *, limit: float = 1e10) -> Array:
+    """Derivative of the eigenvectors, K(p, q) = min(1 / (p - q), limit).
+
+    S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p >= q the eigenvalues i and j.
+
+    g: (..., n, n). Where p - q < 1 / limit, L is the true one times (p - q) limit, 0 at a tie, and
+    the rounding of Vᵀ G V comes times the limit. An absolute one: it depends on the scale of A.
+    """
+    return gradient(root, function, g, lambda p, q: (1 / (p - q)).clip(None, limit))

@@ -1,0 +1,31 @@
+"""Square root by symmetric eigendecomposition."""
+
+from mssbench.arrays import Array, namespace, transpose
+from mssbench.methods import decomposition
+from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.registry import register_forward
+
+
+@register_forward(
+    cite="Higham, Functions of Matrices, SIAM 2008, §1.2; Li et al., MPN-COV, ICCV 2017",
+    products=lambda: 12.0,  # ~9–25 n³ for the decomposition, 2 n³ for the product
+    yields=("sqrt", "isqrt", "eigen"),
+    precisions=LAPACK_PRECISIONS,
+)
+def eigh(a: Array, wanted: Wanted) -> Root:
+    """Eigendecomposition: A = V diag(w) Vᵀ gives A^{±1/2} = V diag(w^{±1/2}) Vᵀ.
+
+    a: (..., n, n); only the lower triangle is read. Eigenvalues that rounding made negative
+    count as 0. Yields the eigenpairs, so a spectral backward costs no second decomposition. A
+    matrix on which float32 fails to converge is decomposed in float64.
+    """
+    xp = namespace(a)
+    w, v = decomposition.eigh(a)
+    w = w.clip(0)
+    d = xp.sqrt(w)[..., None, :]  # (..., 1, n)
+    vt = transpose(v)
+    return Root(
+        sqrt=(v * d) @ vt if "sqrt" in wanted else None,
+        isqrt=(v / d) @ vt if "isqrt" in wanted else None,
+        eigen=(w, v),
+    )

@@ -1,0 +1,43 @@
+"""Square root by the coupled iteration on tensor cores, all of it in one CUDA kernel."""
+
+from typing import Literal
+
+from mssbench.arrays import Array
+from mssbench.methods.kernels import factors
+from mssbench.methods.kernels import fused as kernels
+from mssbench.methods.kernels.variants import Norm, Operands
+from mssbench.methods.method import Root, Wanted
+from mssbench.methods.registry import register_forward
+
+
+@register_forward(
+    cite="this project: the kernel of fused; three products in tf32 for one, summed outside of the "
+    "tensor cores: Ootomo & Yokota, Int. J. High Perform. Comput. Appl. 36 (2022)",
+    products=factors.products,
+    libraries=("torch", "cupy"),
+    precisions=("float32",),
+    opaque=True,
+    launches=1,
+    devices=("cuda",),
+)
+def fused_tensor_cores(
+    a: Array,
+    wanted: Wanted,
+    *,
+    degree: Literal[3, 5, 9] = 5,
+    iterations: int = 4,
+    finish: int = 1,
+    norm: Norm = "min_ws_minc",
+    operands: Operands = "tf32x3",
+) -> Root:
+    """`fused` with its products on tensor cores: a tile of 32 x 32 is one warp's.
+
+    operands: tf32x3 keeps float32's digits by three products for one; tf32 has 11 bits, and
+    bfloat16 8: their error is what the table says, and a schedule is made for it.
+
+    a: (..., n, n) on a GPU of sm_80 or later, n <= 128; degree 9: with tf32x3 alone, n <= 96. With
+    `iterations` = 0 the `finish` steps are Newton–Schulz, of degree 3.
+    Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
+    """
+    chosen = factors.of_roots(degree, iterations, finish, factors.UNIT[operands], a.shape[-1])
+    return kernels.iterate(a, chosen, norm, wanted, operands)

@@ -1,0 +1,42 @@
+"""Square root by the coupled iteration on tensor cores, in one kernel in Triton."""
+
+from typing import Literal
+
+from mssbench.arrays import Array
+from mssbench.methods.kernels import factors, triton_roots
+from mssbench.methods.kernels.variants import Norm, Operands
+from mssbench.methods.method import Root, Wanted
+from mssbench.methods.registry import register_forward
+
+
+@register_forward(
+    cite="this project: the schedule of minimax; three products in tf32 for one in float32: Ootomo "
+    "& Yokota, Int. J. High Perform. Comput. Appl. 36 (2022)",
+    products=factors.products,
+    libraries=("torch",),
+    precisions=("float32",),
+    opaque=True,
+    launches=1,
+    devices=("cuda",),
+)
+def fused_triton(
+    a: Array,
+    wanted: Wanted,
+    *,
+    degree: Literal[3, 5] = 5,
+    iterations: int = 4,
+    finish: int = 1,
+    norm: Norm = "min_ws_minc",
+    operands: Operands = "tf32x3",
+) -> Root:
+    """One launch in Triton: products on tensor cores, Y, Z and T in registers.
+
+    operands: as of fused_tensor_cores, but tf32 is cut off and not rounded, which loses a bit.
+
+    a: (..., n, n), torch on cuda; n <= 32 with tf32x3, else 64. With `iterations` = 0 the `finish`
+    steps are Newton–Schulz, of degree 3. Raises Unsupported where the kernel does not serve, and
+    NotInstalled without Triton.
+    """
+    unit = factors.UNIT[operands] * (2 if operands == "tf32" else 1)
+    chosen = factors.of_roots(degree, iterations, finish, unit, a.shape[-1])
+    return triton_roots.iterate(a, chosen, norm, wanted, operands)

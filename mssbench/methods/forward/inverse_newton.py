@@ -1,0 +1,29 @@
+"""Inverse square root by the coupled inverse Newton iteration (Shampoo)."""
+
+from mssbench.arrays import Array
+from mssbench.methods.coupled import inverse_iterate, products
+from mssbench.methods.method import Root
+from mssbench.methods.minimax import taylor
+from mssbench.methods.norms import Norm, normalized
+from mssbench.methods.registry import register_forward
+
+
+@register_forward(
+    cite="Guo & Higham, A Schur–Newton method for the matrix p-th root, SIAM J. Matrix Anal. Appl. "
+    "28 (2006); Iannazzo, ibid.; Anil et al., Scalable Second Order Optimization (Shampoo), 2020",
+    products=lambda iterations, norm: products([taylor(3)] * iterations, norm),
+    yields=("isqrt",),
+)
+def inverse_newton(a: Array, *, iterations: int = 10, norm: Norm = "frobenius") -> Root:
+    """Newton for the inverse root X, coupled with M = X A X -> I: stable where one matrix is not.
+
+    ζ = 3 / (2 c), M = ζ A, X = √ζ I;  k times: T = (3 I - M) / 2,  X, M = X T, T² M;
+    A^{-1/2} = X.
+
+    a: (..., n, n). Converges because the eigenvalues of M start in (0, 1.5], and Newton takes all
+    of (0, 3): from |1 - ζ w| <= 1 where Newton–Schulz has 1 - w/c, so that small w start 3/2 as
+    large. 3 k - 3 products; no root, only the inverse.
+    """
+    x, root_c = normalized(a, norm)
+    z = inverse_iterate(1.5 * x, [taylor(3)] * iterations)
+    return Root(isqrt=1.5**0.5 * z / root_c)

@@ -1,0 +1,36 @@
+"""Inverse square root by the coupled inverse iteration of higher order (Shampoo)."""
+
+from typing import Literal
+
+from mssbench.arrays import Array
+from mssbench.methods.coupled import inverse_iterate, products
+from mssbench.methods.method import Root
+from mssbench.methods.minimax import Factor, taylor
+from mssbench.methods.norms import Norm, normalized
+from mssbench.methods.registry import register_forward
+
+
+def _factors(iterations: int, order: int) -> list[Factor]:
+    return [taylor(2 * order - 1)] * iterations
+
+
+@register_forward(
+    cite="Lakić, On the computation of the matrix k-th root, Z. Angew. Math. Mech. 78 (1998); "
+    "Shi et al., Distributed Shampoo, arXiv 2309.06497",
+    products=lambda iterations, order, norm: products(_factors(iterations, order), norm),
+    yields=("isqrt",),
+)
+def inverse_newton_ho(
+    a: Array, *, iterations: int = 8, order: Literal[2, 3, 4, 5] = 3, norm: Norm = "trace"
+) -> Root:
+    """The series of M^{-1/2} at I as the factor of every step: order 2 is Newton's, 3 is cubic.
+
+    M = A / c, X = I / √c;  k times: T = Σ_{i<order} b_i (I - M)^i,  X, M = X T, T² M;
+    b_i = Π_{j<=i} (2 j - 1) / (2 j);  A^{-1/2} = X.
+
+    a: (..., n, n), eigenvalues of M in (0, 1]. An eigenvalue far from 1 grows by (Σ b_i)² in a
+    step: 2.25, 3.52, 4.79, 6.06 for order 2 to 5, for 3, 4, 5 and 5 products. No root, only the
+    inverse.
+    """
+    x, root_c = normalized(a, norm)
+    return Root(isqrt=inverse_iterate(x, _factors(iterations, order)) / root_c)

@@ -1,0 +1,28 @@
+"""Square root by torch's own function for symmetric matrices."""
+
+from mssbench.arrays import Array, namespace
+from mssbench.errors import Unsupported
+from mssbench.methods.method import LAPACK_PRECISIONS, Root
+from mssbench.methods.registry import register_forward
+
+
+@register_forward(
+    cite="torch.linalg.matrix_sqrth, pytorch #187987, 2026",
+    products=lambda: 12.0,  # eigh and one product
+    yields=("sqrt",),
+    libraries=("torch",),
+    precisions=LAPACK_PRECISIONS,
+)
+def matrix_sqrth(a: Array) -> Root:
+    """The root of newer versions of torch: V diag(√w) Vᵀ, with a backward by divided differences.
+
+    a: (..., n, n), positive definite; only the lower triangle is read. The gradient is torch's own
+    in a pair with `autodiff`. Raises Unsupported where torch is too old to have the function.
+    """
+    torch = namespace(a)
+    if not hasattr(torch.linalg, "matrix_sqrth"):
+        raise Unsupported(
+            f"torch {torch.__version__} has no linalg.matrix_sqrth, which came after 2.13: "
+            "pip install --upgrade torch"
+        )
+    return Root(sqrt=torch.linalg.matrix_sqrth(a))

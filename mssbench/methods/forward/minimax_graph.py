@@ -1,0 +1,47 @@
+"""The coupled iteration with minimax factors captured once as a CUDA graph, and replayed."""
+
+from typing import Literal
+
+from mssbench.arrays import Array
+from mssbench.methods.coupled import products
+from mssbench.methods.cuda_graph import replayed
+from mssbench.methods.forward.minimax import minimax
+from mssbench.methods.method import Root, Wanted
+from mssbench.methods.minimax import taylor
+from mssbench.methods.norms import Norm
+from mssbench.methods.registry import register_forward
+
+
+@register_forward(
+    cite="Amsel et al., The Polar Express, arXiv 2505.16932; CUDA C++ Programming Guide (2025), "
+    "CUDA Graphs",
+    products=lambda degree, iterations, finish, norm, **_: products(
+        [taylor(degree)] * iterations + [taylor(min(degree, 5))] * finish, norm
+    ),
+    libraries=("torch",),
+    opaque=True,
+    launches=1,
+    devices=("cuda",),
+)
+def minimax_graph(
+    a: Array,
+    wanted: Wanted,
+    *,
+    degree: Literal[3, 5, 9] = 5,
+    iterations: int = 4,
+    lower: float = 0.0,
+    finish: int = 1,
+    norm: Norm = "min_ws_minc",
+) -> Root:
+    """`minimax` as one launch, for matrices too large for a block: n of 128 and more.
+
+    a: (..., n, n), torch on cuda. See graphs.py for what is kept and what waits.
+    Raises Unsupported on a CPU, and where `minimax` does.
+    """
+    given = {"degree": degree, "iterations": iterations, "lower": lower, "finish": finish,
+             "norm": norm}  # fmt: skip
+
+    def root(x: Array) -> Root:
+        return minimax(x, wanted, **given)
+
+    return replayed(root, ("minimax_graph", wanted, *given.values()), a)

@@ -1,0 +1,33 @@
+"""Square root by the coupled Newton–Schulz iteration."""
+
+from mssbench.arrays import Array
+from mssbench.methods.coupled import iterate, products
+from mssbench.methods.method import Root, Wanted
+from mssbench.methods.minimax import taylor
+from mssbench.methods.norms import Norm, normalized, slope
+from mssbench.methods.registry import register_forward
+
+
+@register_forward(
+    cite="Higham, Functions of Matrices, SIAM 2008, ch. 6; Lin & Maji, BMVC 2017 (frobenius); "
+    "Li et al., iSQRT-COV, CVPR 2018 (trace)",
+    products=lambda iterations, norm: products([taylor(3)] * iterations, norm),
+    yields=("sqrt", "isqrt", "iterates"),
+)
+def newton_schulz(
+    a: Array, wanted: Wanted, *, iterations: int = 5, norm: Norm = "frobenius"
+) -> Root:
+    """Coupled Newton–Schulz: batched products only, quadratic once it is close.
+
+    Y = A / c, Z = I;  k times: T = (3 I - Z Y) / 2,  Y, Z = Y T, T Z;  A^{1/2} = √c Y,
+    A^{-1/2} = Z / √c.
+
+    a: (..., n, n). Converges for every positive definite A because c >= the largest eigenvalue;
+    √(w/c) of an eigenvalue w grows by 1.5 per step until it is near 1: k ~ ln √(c/w) / ln 1.5 + 3.
+    3 k - 3 products for one root, 3 k - 2 for both. The iterates come with √c and the slope of c.
+    """
+    x, root_c = normalized(a, norm)  # root_c: (..., 1, 1)
+    root = iterate(x, root_c, [taylor(3)] * iterations, wanted)
+    if "iterates" not in wanted:
+        return root
+    return root._replace(iterates=(root_c, *slope(root_c, norm), *root.iterates))

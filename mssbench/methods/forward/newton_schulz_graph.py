@@ -1,0 +1,34 @@
+"""Newton–Schulz captured once as a CUDA graph, and replayed."""
+
+from mssbench.arrays import Array
+from mssbench.methods.coupled import products
+from mssbench.methods.cuda_graph import replayed
+from mssbench.methods.forward.newton_schulz import newton_schulz
+from mssbench.methods.method import Root, Wanted
+from mssbench.methods.minimax import taylor
+from mssbench.methods.norms import Norm
+from mssbench.methods.registry import register_forward
+
+
+@register_forward(
+    cite="Higham, Functions of Matrices, SIAM 2008, ch. 6; CUDA C++ Programming Guide (2025), "
+    "CUDA Graphs",
+    products=lambda iterations, norm: products([taylor(3)] * iterations, norm),
+    libraries=("torch",),
+    opaque=True,
+    launches=1,
+    devices=("cuda",),
+)
+def newton_schulz_graph(
+    a: Array, wanted: Wanted, *, iterations: int = 5, norm: Norm = "frobenius"
+) -> Root:
+    """Coupled Newton–Schulz as one launch: the kernels of `newton_schulz` without its calls.
+
+    a: (..., n, n), torch on cuda. See graphs.py for what is kept and what waits.
+    Raises Unsupported on a CPU.
+    """
+
+    def root(x: Array) -> Root:
+        return newton_schulz(x, wanted, iterations=iterations, norm=norm)
+
+    return replayed(root, ("newton_schulz_graph", wanted, iterations, norm), a)

@@ -1,0 +1,34 @@
+"""Square root by SciPy's Schur method."""
+
+import warnings
+
+from mssbench.arrays import Array, inverse, namespace
+from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.registry import register_forward
+
+
+@register_forward(
+    cite="Björck & Hammarling (1983); Deadman, Higham & Ralha, Blocked Schur Algorithms for "
+    "Computing the Matrix Square Root, 2013; scipy.linalg.sqrtm",
+    products=lambda: 14.0,  # 25 n³ flop for A = Q T Qᵀ, n³ / 3 for the root of T, 2 n³
+    libraries=("numpy",),
+    precisions=LAPACK_PRECISIONS,
+    package="scipy.linalg",
+)
+def schur(a: Array, wanted: Wanted) -> Root:
+    """SciPy's `sqrtm`: A = Q T Qᵀ with T triangular, U U = T column by column, Y = Q U Qᵀ.
+
+    a: (..., n, n), matrix by matrix on the CPU. SciPy knows nothing of symmetry: where rounding has
+    made an eigenvalue negative it answers with a complex root, of which the real part is kept, so
+    that it counts as 0. A^{-1/2} is the inverse of Y.
+    """
+    from scipy.linalg import LinAlgWarning, sqrtm
+
+    xp = namespace(a)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LinAlgWarning)  # a singular matrix is no mistake here
+        y = xp.stack([sqrtm(matrix).real for matrix in a.reshape(-1, *a.shape[-2:])])
+    y = y.astype(a.dtype).reshape(a.shape)
+    return Root(
+        sqrt=y if "sqrt" in wanted else None, isqrt=inverse(y) if "isqrt" in wanted else None
+    )

@@ -1,0 +1,42 @@
+"""Square root by singular value decomposition."""
+
+from typing import Literal
+
+from mssbench.arrays import Array, library, namespace, transpose
+from mssbench.errors import Unsupported
+from mssbench.methods import decomposition
+from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.registry import register_forward
+
+
+@register_forward(
+    cite="Ionescu, Vantzos & Sminchisescu, Matrix Backpropagation, ICCV 2015; "
+    "Song, Sebe & Wang, Why Approximate Matrix Square Root Outperforms Accurate SVD, ICCV 2021",
+    products=lambda **_: 20.0,
+    yields=("sqrt", "isqrt", "eigen"),
+    precisions=LAPACK_PRECISIONS,
+)
+def svd(
+    a: Array,
+    wanted: Wanted,
+    *,
+    driver: Literal["default", "gesvd", "gesvdj", "gesvda"] = "default",
+) -> Root:
+    """Singular value decomposition: A = U diag(s) Vᵀ with U = V for positive semidefinite A.
+
+    A^{±1/2} = U diag(s^{±1/2}) Uᵀ.
+
+    a: (..., n, n). An indefinite A counts as |A|: its roots are of |w|, not of 0, for a singular
+    value has no sign. A driver names a cuSOLVER routine and exists for torch on cuda only.
+    """
+    if driver != "default" and not (library(a) == "torch" and a.is_cuda):
+        raise Unsupported(f"driver {driver!r} is a cuSOLVER routine: torch on cuda only")
+    xp = namespace(a)
+    u, s, _ = decomposition.svd(a, None if driver == "default" else driver)
+    d = xp.sqrt(s)[..., None, :]  # (..., 1, n)
+    ut = transpose(u)
+    return Root(
+        sqrt=(u * d) @ ut if "sqrt" in wanted else None,
+        isqrt=(u / d) @ ut if "isqrt" in wanted else None,
+        eigen=(s, u),
+    )

@@ -1,0 +1,32 @@
+"""Square root by the truncated Taylor series (MTP)."""
+
+from mssbench.arrays import Array, eye_like
+from mssbench.methods import norms
+from mssbench.methods.method import Root
+from mssbench.methods.norms import Norm, normalized
+from mssbench.methods.registry import register_forward
+
+
+@register_forward(
+    cite="Song, Sebe & Wang, Fast Differentiable Matrix Square Root, ICLR 2022 (MTP)",
+    products=lambda degree, norm: max(degree - 1.0, 1.0) + norms.products(norm),
+    yields=("sqrt",),
+)
+def taylor(a: Array, *, degree: int = 10, norm: Norm = "frobenius") -> Root:
+    """Matrix Taylor polynomial of √(I - R), R = I - A / c: K - 1 products, no inverse root.
+
+    A^{1/2} ≈ √c Σ_{i<=K} t_i R^i with t_0 = 1, t_i = t_{i-1} (i - 3/2) / i.
+
+    a: (..., n, n). Exact where an eigenvalue equals the bound c; a null direction comes out as
+    √c C(2K, K) / 4^K.
+    """
+    x, root_c = normalized(a, norm)
+    eye = eye_like(a)
+    r = eye - x
+    t = 1.0
+    y, power = eye, None
+    for i in range(1, degree + 1):
+        t *= (i - 1.5) / i
+        power = r if power is None else power @ r
+        y = y + t * power
+    return Root(sqrt=y * root_c)

@@ -1,0 +1,138 @@
+"""Which kernel serves a batch on a device, or why none does. Pure Python.
+
+plan("iterate", n=24, batch=1000, dtype="float32", limits=LIMITS["sm_90"], terms=3)
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from mssbench.errors import Unsupported
+from mssbench.methods.kernels.variants import MOST_STEPS, TERMS, VARIANTS, Family, Operands, Variant
+
+_RESERVED = 1024  # bytes of shared memory that the driver takes of each block
+_MOST_MATRICES = 2**31 - 1  # an int of the kernels; a grid has no fewer blocks
+_WARP, _REGISTERS_AT_ONCE = 32, 256  # registers are given to a warp in such portions
+
+
+@dataclass(frozen=True, eq=False)  # asked for in every call, so known by identity
+class Limits:
+    """What a kind of GPU has, of which a launch may not ask more."""
+
+    shared_per_block: int  # bytes, with opt-in
+    shared_per_processor: int  # bytes
+    threads_per_processor: int
+    registers_per_processor: int
+    blocks_per_processor: int
+    processors: int = 1
+    tensor_cores: bool = True  # of tf32 and bfloat16: sm_80 and later
+
+
+def _kib(block: int, processor: int, threads: int, blocks: int, **more: bool) -> Limits:
+    return Limits(1024 * block, 1024 * processor, threads, 65536, blocks, **more)
+
+
+# CUDA C++ Programming Guide, Technical Specifications per Compute Capability; only a device
+# knows how many processors it has.
+LIMITS = {
+    "sm_75": _kib(64, 64, 1024, 16, tensor_cores=False),
+    "sm_80": _kib(163, 164, 2048, 32),
+    "sm_86": _kib(99, 100, 1536, 16),
+    "sm_90": _kib(227, 228, 2048, 32),
+    "sm_100": _kib(227, 228, 2048, 32),
+    "sm_120": _kib(99, 100, 1536, 24),
+}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel with its grid: blocks of `variant.threads` threads."""
+
+    variant: Variant
+    blocks: int
+
+    @property
+    def shared_bytes(self) -> int:
+        """Dynamic shared memory of a block."""
+        return self.variant.shared_bytes
+
+
+def plan(
+    family: Family,
+    n: int,
+    batch: int,
+    dtype: str,
+    limits: Limits,
+    *,
+    terms: int = 0,
+    steps: int = 1,
+    operands: Operands | None = None,
+) -> Launch:
+    """The launch for `batch` matrices of n rows. terms: the most of any factor of the schedule.
+
+    operands: of products on tensor cores; None: by fma.
+    Raises Unsupported with the reason where no variant serves: the size, the shared memory of the
+    device, or a batch or schedule that has more than a kernel holds.
+    """
+    if not 1 <= steps <= MOST_STEPS:
+        raise Unsupported(f"a kernel holds 1 to {MOST_STEPS} steps: the schedule has {steps}")
+    if terms and terms not in TERMS:
+        degree = 2 * terms - 1
+        raise Unsupported(f"kernels take factors of degree 3, 5 and 9: one has degree {degree}")
+    if family == "lyapunov" and terms > 3:
+        raise Unsupported("the gradient's kernel takes factors of degree 3 and 5")
+    if batch > _MOST_MATRICES:
+        raise Unsupported(f"a launch counts at most {_MOST_MATRICES} matrices, not {batch}")
+    if operands and not limits.tensor_cores:
+        raise Unsupported("this GPU has no tensor cores for tf32 and bfloat16")
+    return _planned(family, n, batch, dtype, limits, terms, operands)
+
+
+@lru_cache(maxsize=1024)  # a method asks in every call, which is timed
+def _planned(
+    family: Family, n: int, batch: int, dtype: str, limits: Limits, terms: int,
+    operands: Operands | None,
+) -> Launch:  # fmt: skip
+    asked = (family, dtype, operands)
+    known = [v for v in VARIANTS if (v.family, v.dtype, v.operands) == asked]
+    if not known:
+        able_to = "float32 on tensor cores" if operands else "float32 and float64"
+        raise Unsupported(f"kernels compute in {able_to}, not in {dtype}")
+    able = [v for v in known if v.buffers > 3 or terms < 5] if family == "iterate" else known
+    if not able:
+        raise Unsupported(f"kernels with {operands} take factors of degree 3 and 5")
+    large = [v for v in able if v.size >= n]
+    if not large:
+        most = max(v.size for v in able)
+        raise Unsupported(f"{family} in {dtype} fits a block's memory for n <= {most}: n is {n}")
+    fitting = [v for v in large if v.shared_bytes <= limits.shared_per_block]
+    if not fitting:
+        least = min(v.shared_bytes for v in large)
+        raise Unsupported(
+            f"n = {n} takes {least // 1024} KiB of shared memory a block, and this GPU has "
+            f"{limits.shared_per_block // 1024}"
+        )
+    size = min(v.size for v in fitting)
+    lean = min(v.buffers for v in fitting if v.size == size)
+    chosen = _for_batch([v for v in fitting if (v.size, v.buffers) == (size, lean)], batch, limits)
+    return Launch(chosen, -(-batch // chosen.per_block))
+
+
+def _for_batch(variants: list[Variant], batch: int, limits: Limits) -> Variant:
+    """The one with fewest matrices a block, unless there are enough to fill the device."""
+    ordered = sorted(variants, key=lambda v: v.per_block)
+    many = ordered[-1]
+    return many if batch >= 4 * many.per_block * limits.processors else ordered[0]
+
+
+def blocks_at_once(variant: Variant, registers: int, limits: Limits) -> int:
+    """How many blocks share a processor; registers: of one thread, as the compiler says."""
+    if variant.shared_bytes > limits.shared_per_block:
+        return 0
+    warps = -(-variant.threads // _WARP)
+    portion = -(-registers * _WARP // _REGISTERS_AT_ONCE) * _REGISTERS_AT_ONCE
+    return min(
+        limits.threads_per_processor // (warps * _WARP),
+        limits.registers_per_processor // (portion * warps),
+        limits.shared_per_processor // (variant.shared_bytes + _RESERVED),
+        limits.blocks_per_processor,
+    )

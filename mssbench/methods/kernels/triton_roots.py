@@ -1,0 +1,111 @@
+"""Roots by the Triton kernel of triton_iterate.py: on tensor cores, one launch for a batch.
+
+a and the roots: (..., n, n) in float32, torch on a GPU; n <= 32 with operands in tf32x3, else 64.
+"""
+
+import importlib
+import os
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from mssbench.arrays import Array, dtype_name, namespace
+from mssbench.errors import NotInstalled, Unsupported
+from mssbench.methods.kernels import effort
+from mssbench.methods.kernels.variants import Norm, Operands
+from mssbench.methods.method import Root, Wanted
+from mssbench.methods.minimax import Factor
+
+_MOST_TERMS = 3
+
+
+class Shape(NamedTuple):
+    """How a program computes matrices of up to `size` rows."""
+
+    size: int
+    warps: int
+
+
+# Found by compiling for sm_90: what needs no memory beside its registers. For three products in
+# tf32 n = 64 takes 88 bytes of it; n = 128 has no room for operands in a block's shared memory.
+_ROUNDED = (Shape(16, 1), Shape(32, 4), Shape(64, 8))
+SHAPES: dict[Operands, tuple[Shape, ...]] = {
+    "tf32x3": (Shape(16, 1), Shape(32, 2)), "tf32": _ROUNDED, "bfloat16": _ROUNDED,
+}  # fmt: skip
+
+
+def iterate(
+    a: Array, factors: Sequence[Factor], norm: Norm, wanted: Wanted, operands: Operands
+) -> Root:
+    """The coupled iteration by these factors, products with `operands` rounded so.
+
+    Raises Unsupported where the kernel does not serve, and NotInstalled without Triton.
+    """
+    torch = namespace(a)
+    shape = shape_for(int(a.shape[-1]), dtype_name(a), factors, operands)
+    if not (a.is_cuda or interpreted()):
+        raise Unsupported("a Triton kernel: the matrices are on a CPU")
+    flat = a.detach().reshape(-1, *a.shape[-2:]).contiguous()
+    sqrt, isqrt = (torch.empty_like(flat) if name in wanted else None for name in ("sqrt", "isqrt"))
+    if len(flat):
+        unused = flat  # never written: a pointer has to point somewhere
+        # Triton launches on the device of the moment
+        with torch.cuda.device(flat.device) if flat.is_cuda else nullcontext():
+            _module().iterate[(len(flat),)](
+                flat, unused if sqrt is None else sqrt, unused if isqrt is None else isqrt,
+                _coefficients(torch, tuple(factors), flat.device), flat.shape[-1],
+                **constants(shape, norm, operands, factors, wanted), num_warps=shape.warps,
+            )  # fmt: skip
+        if effort.listeners:
+            effort.announce("triton", flat, factors, (), rounded=True)
+    return Root(
+        sqrt=None if sqrt is None else sqrt.reshape(a.shape),
+        isqrt=None if isqrt is None else isqrt.reshape(a.shape),
+    )
+
+
+def shape_for(n: int, dtype: str, factors: Sequence[Factor], operands: Operands) -> Shape:
+    """The smallest that holds n rows. Raises Unsupported, with the reason, where none does."""
+    if dtype != "float32":
+        raise Unsupported(f"tensor cores here round float32, not {dtype}")
+    if max(map(len, factors)) > _MOST_TERMS:
+        raise Unsupported("this kernel takes factors of degree 3 and 5")
+    fitting = [s for s in SHAPES[operands] if s.size >= n]
+    if not fitting:
+        most = SHAPES[operands][-1].size
+        raise Unsupported(f"a program with {operands} holds matrices of n <= {most}: n is {n}")
+    return fitting[0]
+
+
+def constants(
+    shape: Shape, norm: Norm, operands: Operands, factors: Sequence[Factor], wanted: Wanted
+) -> dict[str, Any]:
+    """What the kernel is compiled for."""
+    return {
+        "N": shape.size, "NORM": norm, "OPERANDS": operands,
+        "INTERPRETED": interpreted(),
+        "STEPS": len(factors), "SQUARE": any(len(f) > 2 for f in factors),
+        "WANT_SQRT": "sqrt" in wanted, "WANT_ISQRT": "isqrt" in wanted,
+    }  # fmt: skip
+
+
+def interpreted() -> bool:
+    """Whether Triton runs kernels in Python, on a CPU, as its variable asks for."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def _module() -> Any:
+    try:
+        return importlib.import_module("mssbench.methods.kernels.triton_iterate")
+    except ImportError as error:
+        raise NotInstalled(
+            f"Triton, which comes with torch for CUDA: pip install triton ({error})"
+        ) from None
+
+
+@lru_cache(maxsize=256)
+def _coefficients(torch: Any, factors: tuple[Factor, ...], device: Any) -> Any:
+    """(steps, 3) on the device; kept, as a copy to it would break a capture."""
+    rows = [(*factor, 0.0, 0.0)[:_MOST_TERMS] for factor in factors]
+    return torch.tensor(rows, dtype=torch.float32, device=device)

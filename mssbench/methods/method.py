@@ -1,0 +1,141 @@
+"""A method as it is registered, and what may be asked of it.
+
+A *forward* computes a root; a *backward* turns the root's cotangent into the gradient. They meet
+only in `Root`, so any forward pairs with any backward.
+"""
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from mssbench.arrays import Array
+from mssbench.errors import RegistryError, unknown
+
+Kind: TypeAlias = Literal["forward", "backward"]
+Function: TypeAlias = Literal["sqrt", "isqrt"]
+Wanted: TypeAlias = frozenset[str]  # field names of Root
+FUNCTIONS: tuple[Function, ...] = ("sqrt", "isqrt")
+# Decompositions and solves exist in these two storages only, in every library.
+LAPACK_PRECISIONS = ("float64", "float32", "tf32")
+
+
+class Root(NamedTuple):
+    """What forwards and backwards meet in. A field that is not computed stays None."""
+
+    sqrt: Array | None = None  # (..., n, n)  Y = A^{1/2}
+    isqrt: Array | None = None  # (..., n, n)  Z = A^{-1/2}
+    eigen: tuple[Array, Array] | None = None  # (..., n), (..., n, n)  A = V diag(w) Vᵀ
+    iterates: tuple[Array, ...] = ()  # only for a backward that replays them
+
+
+class Parameter(NamedTuple):
+    """A keyword-only argument of a method: exactly what a suite may sweep."""
+
+    name: str
+    type: type
+    choices: tuple[Any, ...]  # empty: any value of the type
+    default: Any
+
+    def describe(self) -> str:
+        """`norm=frobenius (trace|frobenius|...)`."""
+        return f"{self.name}={self.default}" + (
+            f" ({'|'.join(map(str, self.choices))})" if self.choices else ""
+        )
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered forward or backward and what may be asked of it."""
+
+    kind: Kind
+    name: str
+    call: Callable[..., Any]
+    cite: str
+    libraries: tuple[str, ...]
+    precisions: tuple[str, ...]
+    products: Callable[..., float]  # (**parameters) -> cost in batched products, an estimate
+    fields: tuple[str, ...]  # of Root: what a forward yields; what a backward reads if it can
+    recorded: bool = False  # backward: autograd records the forward; nothing is saved by us
+    inexact: str = ""  # why no choice of its parameters makes it exact; "": some do
+    sizes: tuple[int, ...] = ()  # forward: the n it takes; (): any
+    only: bool = False  # backward: pairs only with forwards that yield what it reads
+    package: str = ""  # what a plugin imports beside torch and numpy, once a pair is built with it
+    opaque: bool = False  # forward: autograd would not find its gradient; the implicit ones do
+    apply: Callable[[Array, Array], Array] | None = None  # forward: A^{-1/2} b by itself
+    symmetrizes: bool = False  # backward: it takes any cotangent, and its symmetric part itself
+    launches: int = 0  # of a call on a GPU; 0: as many as it has products, and more
+    devices: tuple[str, ...] = ()  # on which it runs; (): on any
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """Name to parameter, in the order of the signature."""
+        hints = typing.get_type_hints(self.call)
+        return {
+            p.name: _parameter(self, p, hints.get(p.name))
+            for p in inspect.signature(self.call).parameters.values()
+            if p.kind is p.KEYWORD_ONLY
+        }
+
+    @property
+    def functions(self) -> tuple[Function, ...]:
+        """The roots it computes; a backward serves both."""
+        return tuple(f for f in FUNCTIONS if self.kind == "backward" or f in self.fields)
+
+    @property
+    def replays(self) -> bool:
+        """Whether a backward goes back through the forward's steps, at about twice their cost."""
+        return self.kind == "backward" and (self.recorded or "iterates" in self.fields)
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return (inspect.getdoc(self.call) or "").partition("\n")[0]
+
+    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """`given` checked, with defaults filled in. Raises RegistryError with the nearest word."""
+        for name in given:
+            if name not in self.parameters:
+                raise RegistryError(self._takes_no(name))
+        return {
+            name: self.check(name, given[name]) if name in given else p.default
+            for name, p in self.parameters.items()
+        }
+
+    def check(self, name: str, value: Any) -> Any:
+        """The value as the parameter's type. Raises RegistryError where it is not one."""
+        p = self.parameters[name]
+        if p.choices:
+            if type(value) is not p.type or value not in p.choices:
+                words = [str(choice) for choice in p.choices]
+                raise RegistryError(unknown(f"{name} of {self.name}", value, words))
+            return value
+        if p.type is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not p.type:
+            raise RegistryError(
+                f"{self.kind} {self.name!r}: {name} = {value!r} is not {_a(p.type)}."
+            )
+        if isinstance(value, int) and value < 0:
+            raise RegistryError(f"{self.kind} {self.name!r}: {name} = {value} is negative.")
+        return value
+
+    def _takes_no(self, name: str) -> str:
+        who = f"{self.kind} {self.name!r} takes no {name!r}"
+        if not self.parameters:
+            return f"{who}: it has no parameters."
+        return f"{who}. {unknown('parameter', name, self.parameters)}"
+
+
+def _parameter(method: Method, p: inspect.Parameter, hint: Any) -> Parameter:
+    if p.default is p.empty:
+        raise RegistryError(f"{method.kind} {method.name!r}: parameter {p.name!r} needs a default.")
+    choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    return Parameter(p.name, type(p.default), choices, p.default)
+
+
+def _a(kind: type) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    return names.get(kind, kind.__name__)

@@ -1,0 +1,212 @@
+"""A^{-1/2} b for one vector b a matrix: the row kind `isqrt_b`, which is not a root.
+
+Sampling and whitening need no more than this, and methods made for it never form the inverse root.
+Any other forward multiplies its own by b, so that they can be compared.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd.function import once_differentiable
+
+from mssbench import arrays
+from mssbench.arrays import Array, symmetrize
+from mssbench.errors import InputError, RegistryError, Unsupported
+from mssbench.methods import method, registry
+from mssbench.methods.method import Function, Method, Root
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A forward with a backward and their parameters, ready to be called on a batch."""
+
+    function: Function
+    forward: Method
+    backward: Method | None  # None: no gradient is recorded
+    forward_parameters: tuple[tuple[str, Any], ...]
+    backward_parameters: tuple[tuple[str, Any], ...]
+    saved: tuple[str, ...]  # fields of Root that the backward needs kept
+
+    def __call__(self, a: Array) -> Array:
+        """The root of a: (..., n, n), differentiable where `a` asks for a gradient."""
+        if self.backward is None or not self.records(a):
+            return self.field(a)
+        if self.backward.recorded:
+            return self.backward.call(self.field, a)
+        return _ImplicitRoot.apply(a, self)  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def records(a: Array) -> bool:
+        """Whether torch records a gradient for the root of a."""
+        return arrays.library(a) == "torch" and a.requires_grad and torch.is_grad_enabled()
+
+    def field(self, a: Array) -> Array:
+        """The root itself, by the plain forward."""
+        return getattr(self.root(a, frozenset((self.function,))), self.function)
+
+    def root(self, a: Array, wanted: method.Wanted) -> Root:
+        """Everything the forward yields of what is wanted."""
+        with _quiet(a):
+            return self.forward.call(a, wanted, **dict(self.forward_parameters))  # type: ignore[no-any-return]
+
+    def keep(self, a: Array) -> Root:
+        """The root with the fields its backward reads, and no others: what is to be remembered."""
+        names = (self.function, *self.saved)
+        root = self.root(a, frozenset(names))
+        return Root(**{name: getattr(root, name) for name in names})
+
+    def gradient(self, root: Root, g: Array) -> Array:
+        """dL/dA, (..., n, n), from what `keep` gave and the cotangent g of the root."""
+        assert self.backward is not None
+        with _quiet(g):
+            g = g if self.backward.symmetrizes else symmetrize(g)
+            return self.backward.call(root, self.function, g, **dict(self.backward_parameters))
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A pair for the inverse root, and what it makes of a vector."""
+
+    pair: Pair
+
+    @property
+    def forward(self) -> Method:
+        """The method that computes it."""
+        return self.pair.forward
+
+    @property
+    def backward(self) -> Method | None:
+        """The method of its gradient."""
+        return self.pair.backward
+
+    def __call__(self, a: Array, b: Array) -> Array:
+        """A^{-1/2} b: (..., n, n), (..., n, 1) -> (..., n, 1), differentiable in `a`."""
+        own = self.forward.apply
+        if own is not None and (self.backward is None or self.backward.recorded):
+            return own(a, b)
+        return self.pair(a) @ b
+
+
+def pair(
+    function: Function,
+    forward: str,
+    backward: str | None,
+    parameters: tuple[tuple[str, Any], ...] = (),
+) -> Pair:
+    """Look a pair up, check its parameters, fill in their defaults.
+
+    Raises RegistryError for an unknown name or parameter, NotInstalled for a plugin whose package
+    is missing, Unsupported for a forward that does not compute the root asked for.
+    """
+    # The types belong to the key, for 1 == 1.0 == True; a list cannot be one, and is refused.
+    kinds = tuple(type(value) for _, value in parameters)
+    look_up = _pair if all(kind.__hash__ for kind in kinds) else _pair.__wrapped__
+    return look_up(function, forward, backward, parameters, kinds)
+
+
+def forget() -> None:
+    """Look every pair up again: the registry has lost or changed a method."""
+    _pair.cache_clear()
+
+
+@lru_cache(maxsize=256)
+def _pair(
+    function: Function,
+    forward: str,
+    backward: str | None,
+    parameters: tuple[tuple[str, Any], ...],
+    kinds: tuple[type, ...],
+) -> Pair:
+    del kinds
+    f = registry.lookup("forward", forward)
+    b = None if backward is None else registry.lookup("backward", backward)
+    if function not in f.functions:
+        raise Unsupported(f"{f.name} does not compute {function}")
+    mine = {k: v for k, v in parameters if not k.startswith("backward_")}
+    theirs = {k.removeprefix("backward_"): v for k, v in parameters if k.startswith("backward_")}
+    if theirs and b is None:
+        raise RegistryError(f"backward_{next(iter(theirs))} is given, but there is no backward.")
+    if b is not None and b.recorded and f.opaque:
+        raise Unsupported(f"{b.name} finds no gradient in the steps of {f.name}; loewner does")
+    saved: tuple[str, ...] = ()
+    if b is not None and not b.recorded:
+        saved = _saved(f, b, function)
+    registry.import_package(f)  # now, that the first call is not charged with it
+    return Pair(
+        function,
+        f,
+        b,
+        tuple(f.complete(mine).items()),
+        tuple(b.complete(theirs).items()) if b else (),
+        saved,
+    )
+
+
+def _saved(forward: Method, backward: Method, function: Function) -> tuple[str, ...]:
+    """The fields a backward will find: those it reads, else the roots of the Lyapunov equation."""
+    if backward.fields and set(backward.fields) <= set(forward.fields):
+        return backward.fields
+    if backward.only:
+        raise Unsupported(
+            f"{forward.name} does not yield {' and '.join(backward.fields)}, "
+            f"which {backward.name} needs"
+        )
+    needed = ("sqrt",) if function == "sqrt" else ("sqrt", "isqrt")
+    if not set(needed) <= set(forward.fields):
+        raise Unsupported(
+            f"{forward.name} does not yield what {backward.name} needs for {function}"
+        )
+    return needed
+
+
+class _ImplicitRoot(torch.autograd.Function):
+    """A root whose gradient comes from its Lyapunov equation, not from its operations."""
+
+    @staticmethod
+    def forward(ctx: Any, a: torch.Tensor, chosen: Pair) -> torch.Tensor:
+        root = chosen.keep(a)
+        tensors, rebuild = _flatten(root, chosen.saved)
+        ctx.save_for_backward(*tensors)
+        ctx.rebuild, ctx.pair = rebuild, chosen
+        return getattr(root, chosen.function)  # type: ignore[no-any-return]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None]:
+        try:
+            return ctx.pair.gradient(ctx.rebuild(ctx.saved_tensors), g), None
+        except Unsupported as answer:  # what only the size or the parameters together can tell
+            raise InputError(f"{answer}.") from None
+
+
+def _flatten(
+    root: Root, fields: tuple[str, ...]
+) -> tuple[list[torch.Tensor], Callable[[tuple[torch.Tensor, ...]], Root]]:
+    """The saved fields as a flat list for autograd, and the way back."""
+    tensors: list[torch.Tensor] = []
+    layout: list[tuple[str, int]] = []
+    for name in fields:
+        value = getattr(root, name)
+        parts = value if isinstance(value, tuple) else (value,)
+        tensors += parts
+        layout.append((name, len(parts)))
+    return tensors, partial(_rebuild, tuple(layout))
+
+
+def _rebuild(layout: tuple[tuple[str, int], ...], tensors: tuple[torch.Tensor, ...]) -> Root:
+    values: dict[str, Any] = {}
+    rest = iter(tensors)
+    for name, count in layout:
+        parts = tuple(next(rest) for _ in range(count))
+        values[name] = parts if name in ("eigen", "iterates") else parts[0]
+    return Root(**values)
+
+
+def _quiet(a: Array) -> AbstractContextManager[Any]:
+    """Numpy warns where the others return inf or nan; the harness reports those as a status."""
+    return np.errstate(all="ignore") if arrays.library(a) == "numpy" else nullcontext()

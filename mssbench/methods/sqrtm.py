@@ -1,0 +1,173 @@
+"""What may be handed to a root, and the words for what may not. All of these raise InputError."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from mssbench import arrays
+from mssbench.arrays import Array
+from mssbench.errors import IndefiniteWarning, InputError, RegistryError, Unsupported
+from mssbench.methods.method import Function, Method
+from mssbench.methods.pair import pair
+
+
+def check_matrix(a: Array) -> None:
+    """Whether `a` is an array of square floating-point matrices."""
+    name = type(a).__module__.partition(".")[0]
+    if name not in arrays.LIBRARIES or isinstance(a, np.matrix):
+        raise InputError(f"expected a torch, numpy or cupy array, got {type(a).__name__}.")
+    if getattr(a, "is_sparse", False) or str(getattr(a, "layout", "")).startswith("torch.sparse"):
+        raise InputError("expected dense matrices, got a sparse tensor: take a.to_dense().")
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        raise InputError(f"expected square matrices (..., n, n), got shape {tuple(a.shape)}.")
+    if arrays.dtype_name(a) not in arrays.STORAGE.values():
+        how = "If it is real, take a.real." if "complex" in arrays.dtype_name(a) else _convert(a)
+        raise InputError(f"expected floating-point matrices, got {arrays.dtype_name(a)}. {how}")
+
+
+def check_takes(method: Method, a: Array) -> None:
+    """Whether the method computes with arrays like `a`."""
+    library, dtype = arrays.library(a), arrays.dtype_name(a)
+    if library not in method.libraries:
+        raise InputError(
+            f"{method.kind} {method.name!r} takes {' or '.join(method.libraries)} arrays, "
+            f"not {library}."
+        )
+    known = [p for p in arrays.PRECISIONS[library] if p in method.precisions]
+    if dtype not in known:
+        known = [p for p in known if p in arrays.STORAGE.values()]
+        raise InputError(
+            f"{method.kind} {method.name!r} takes {' or '.join(known)} {library} arrays, "
+            f"not {dtype}. {_convert(a)}"
+        )
+    if method.sizes and a.shape[-1] not in method.sizes:
+        sizes = " or ".join(map(str, method.sizes))
+        raise InputError(f"{method.kind} {method.name!r} takes size {sizes}, not {a.shape[-1]}.")
+
+
+def _convert(a: Array) -> str:
+    how = "a.double()" if arrays.library(a) == "torch" else 'a.astype("float64")'
+    return f"Convert first, for example {how}."
+
+
+def check_values(a: Array, function: Function) -> None:
+    """Whether each matrix is finite and symmetric; warns of those that are indefinite.
+
+    a: (..., n, n). Rounding is let pass: an asymmetry or a negative eigenvalue of up to n eps |A|,
+    |A| the Frobenius norm. On the host and in float64, whatever the scale and device of `a`.
+    """
+    n = a.shape[-1]
+    if 0 in a.shape:
+        return
+    batch = arrays.to_numpy(a).reshape(-1, n, n)
+    _refuse(~np.isfinite(batch).all((1, 2)), a, "has entries that are not finite")
+    scale = np.abs(batch).max((1, 2))
+    batch = batch / np.where(scale > 0, scale, 1)[:, None, None]
+    rounding = n * arrays.epsilon(a) * np.linalg.norm(batch, axis=(1, 2))
+    skew = np.linalg.norm(batch - batch.swapaxes(1, 2), axis=(1, 2))
+    wrong = skew > rounding
+    _refuse(
+        wrong,
+        a,
+        f"is not symmetric: |A - Aᵀ| = {skew[wrong.argmax()]:.0e} of its largest entry. "
+        "If it should be, take its symmetric part, (A + Aᵀ) / 2",
+    )
+    lowest = np.linalg.eigvalsh(batch)[:, 0]
+    if indefinite := int((lowest < -rounding).sum()):
+        effect = (
+            "these count as 0 where eigenvalues are taken, as |w| for svd, and iterations diverge"
+            if function == "sqrt"
+            else "they have no inverse root, and what comes out is not finite or means nothing"
+        )
+        warnings.warn(
+            f"{indefinite} of {len(batch)} matrices have negative eigenvalues, down to "
+            f"{(lowest * scale).min():.2g}: {effect}.",
+            IndefiniteWarning,
+            stacklevel=4,
+        )
+
+
+def _refuse(wrong: np.ndarray, a: Array, why: str) -> None:
+    if not wrong.any():
+        return
+    first = ", ".join(map(str, np.unravel_index(int(wrong.argmax()), a.shape[:-2] or (1,))))
+    which = f"matrix [{first}]" if a.ndim > 2 else "the matrix"
+    others = int(wrong.sum()) - 1
+    raise InputError(f"{which}{f' (and {others} more)' if others else ''} {why}.")
+
+
+def sqrtm(
+    a: Array,
+    *,
+    forward: str = "eigh",
+    backward: str = "loewner",
+    check: bool = False,
+    **parameters: Any,
+) -> Array:
+    """Principal square root A^{1/2} of each symmetric positive semidefinite matrix of a batch.
+
+    a: (..., n, n), torch, numpy or cupy; symmetric; any number of batch dimensions.
+    forward, backward: names from `mssbench list`; the library is that of `a`. Gradients exist for
+    torch. parameters: those of the forward as they are, those of the backward after `backward_`,
+    for example `iterations=10, norm="trace", backward_iterations=8`.
+    check: look at the values too: a matrix that is not finite or not symmetric is an InputError,
+    and IndefiniteWarning counts those with negative eigenvalues, which count as 0 in a spectral
+    method. Costs more than most roots. Without it, a matrix with NaN has a root of NaN, which
+    disturbs no other of its batch.
+
+    Returns the root, (..., n, n), with the library, dtype and device of `a`. Its gradient is
+    symmetric, dL = <S, dA>. Raises InputError (a ValueError) for a matrix that is not square, a
+    dtype or root that the method does not compute, or an unknown name or parameter, with the
+    nearest right word.
+
+    >>> import torch, mssbench
+    >>> a = torch.eye(3, dtype=torch.float64) * 4
+    >>> y = mssbench.sqrtm(a, forward="newton_schulz", iterations=12)
+    >>> torch.allclose(y, 2 * torch.eye(3, dtype=torch.float64))
+    True
+    """
+    return _root("sqrt", a, forward, backward, check, parameters)
+
+
+def isqrtm(
+    a: Array,
+    *,
+    forward: str = "eigh",
+    backward: str = "loewner",
+    check: bool = False,
+    **parameters: Any,
+) -> Array:
+    """Inverse principal square root A^{-1/2} of each symmetric positive definite matrix.
+
+    Arguments, return value and errors are those of `sqrtm`.
+    """
+    return _root("isqrt", a, forward, backward, check, parameters)
+
+
+def _root(
+    function: Function,
+    a: Array,
+    forward: str,
+    backward: str,
+    check: bool,
+    parameters: dict[str, Any],
+) -> Array:
+    check_matrix(a)
+    try:
+        chosen = pair(function, forward, backward, tuple(sorted(parameters.items())))
+    except RegistryError as error:
+        raise InputError(str(error)) from None
+    except Unsupported as answer:
+        raise InputError(f"{answer}.") from None
+    check_takes(chosen.forward, a)
+    if chosen.backward is not None and chosen.records(a):
+        check_takes(chosen.backward, a)
+    if check:
+        check_values(a, function)
+    if 0 in a.shape:
+        return a * 1  # no matrix, or matrices without entries: nothing to take a root of
+    try:
+        return chosen(a)
+    except Unsupported as answer:  # what only the matrix or the parameters together can tell
+        raise InputError(f"{answer}.") from None

@@ -1,0 +1,1 @@
+"""The verified answer to a problem. It knows no method."""

@@ -1,0 +1,90 @@
+"""Matrices as unevaluated sums hi + lo of two float64 matrices, with products to about 100 bits.
+
+The products come from float64 matrix products that do not round: entries are cut into slices of so
+few bits that products and sums of a whole row are integers below 2^53. Such products have the same
+bits in every BLAS, on every machine and in any order of summation.
+
+Ozaki, Ogita, Oishi, Rump: Error-free transformations of matrix multiplication by using fast
+routines of matrix multiplication and its applications, Numerical Algorithms 2012.
+"""
+
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+_SLICES = 5  # of 21 to 27 bits each: more than the 106 bits of hi + lo
+
+
+class Pair(NamedTuple):
+    """The unevaluated sum hi + lo, each (m, n, n); |lo| is at most half a unit of hi."""
+
+    hi: Floats
+    lo: Floats
+
+
+def _two_sum(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Sum and its error, s + e = x + y exactly (Knuth, The Art of Computer Programming)."""
+    s = x + y
+    t = s - x
+    return s, (x - (s - t)) + (y - t)
+
+
+def plus(x: Pair, e: Floats) -> Pair:
+    """X + E."""
+    hi, rest = _two_sum(x.hi, e)
+    return Pair(*_two_sum(hi, rest + x.lo))
+
+
+def symmetric(x: Pair) -> Pair:
+    """(X + Xᵀ) / 2."""
+    hi, rest = _two_sum(x.hi, x.hi.swapaxes(1, 2))
+    hi, lo = _two_sum(hi, rest + (x.lo + x.lo.swapaxes(1, 2)))
+    return Pair(hi / 2, lo / 2)
+
+
+def _slices(x: Pair) -> list[Floats]:
+    """Matrices that add up to hi + lo, each a multiple of one unit per matrix with few bits.
+
+    Slice i has units 2^-(bits i) of the largest entry and at most 2^(bits - 1) of them, so a sum of
+    n products of two slices is below 2^53 units: n 2^(2 bits - 2) <= 2^53.
+    """
+    n = x.hi.shape[-1]
+    bits = (55 - (n - 1).bit_length()) // 2
+    _, exponent = np.frexp(np.abs(x.hi).max(axis=(1, 2), keepdims=True))
+    hi, lo = x
+    slices = []
+    for i in range(1, _SLICES + 1):
+        shift = exponent - (i * bits - 1)
+        part = np.ldexp(np.rint(np.ldexp(hi, -shift)), shift)
+        slices.append(part)
+        hi, lo = _two_sum(hi - part, lo)  # the difference is exact
+    return slices
+
+
+def product(x: Pair, y: Pair) -> Pair:
+    """X Y to about 100 bits of |X| |Y|."""
+    return _sum_of_products(np.zeros_like(x.hi), _slices(x), _slices(y), 1.0)
+
+
+def minus_square(a: Floats, y: Pair) -> Pair:
+    """A - Y Y to about 100 bits of |Y|²; Y is symmetric."""
+    slices = _slices(y)
+    return _sum_of_products(a, slices, slices, -1.0)
+
+
+def _sum_of_products(s: Floats, xs: list[Floats], ys: list[Floats], sign: float) -> Pair:
+    """S + sign X Y, the largest products first, those below the last slice left out."""
+    hi, lo = s, np.zeros_like(s)
+    for order in range(_SLICES):
+        for i in range(order + 1):
+            hi, e = _two_sum(hi, sign * (xs[i] @ ys[order - i]))
+            lo = lo + e
+    return Pair(*_two_sum(hi, lo))
+
+
+def norm(x: Floats) -> Floats:
+    """(m, n, n) -> (m,), Frobenius."""
+    found: Floats = np.linalg.norm(x, axis=(1, 2))
+    return found

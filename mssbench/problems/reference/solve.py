@@ -1,0 +1,285 @@
+"""Roots and gradients that can judge a float64 method, each with a bound on its own error.
+
+A float64 eigendecomposition cannot be the judge: at condition 1e12 its root errs by 1e-11 and
+the gradient made from it by 1e-5. It is only the start here. With A = V diag(w) Vᵀ and d = sqrt(w),
+one Lyapunov solve in the eigenbasis corrects everything, if the residual is much more accurate:
+
+    root           R = A - Y Y              Y <- Y + E,  Y E + E Y = R
+    inverse root   R = I - Y Z              Z <- Z + Z R
+    gradient       R = R0 - Y S - S Y       S <- S + E,  Y E + E Y = R
+                   R0 = G for the root, -Z G Z for the inverse root
+    E = V (VᵀRV / (d_i + d_j)) Vᵀ
+
+Each corrected matrix is the unevaluated sum of two float64 matrices, `hi + lo`, and residuals have
+about 100 bits (exact.py), so the bits of a reference do not depend on the machine.
+
+Higham, Functions of Matrices, SIAM 2008.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mssbench.errors import RegistryError, Unsupported, unknown
+from mssbench.problems.reference.double_double import (
+    Floats,
+    Pair,
+    minus_square,
+    norm,
+    plus,
+    product,
+    symmetric,
+)
+
+Bools: TypeAlias = NDArray[np.bool_]
+EPS = 2.0**-52
+_TINY = 2.0**-1022
+_STEPS = 8  # two or three are the rule; what still moves then has failed
+_ROUNDED = 2.0**-53  # relative error of hi alone, the nearest float64 to each entry
+_ENOUGH = 2.0**-95  # smaller corrections are below the resolution of hi + lo
+_SAFETY = 4.0  # on estimates that hold to first order; the largest factor seen was 1.9
+_NULL_FLOOR = 1e-8  # the root of the noise between null vectors, sqrt(EPS), whatever is measured
+
+
+class _Certified(NamedTuple):
+    """The root of positive definite matrices, to about 25 digits. A = 4^k B, and Y Y = B."""
+
+    k: NDArray[np.int64]  # (m, 1, 1); the largest entry of B is in [1/4, 1)
+    v: Floats  # (m, n, n), eigenvectors in float64
+    d: Floats  # (m, n), eigenvalues of Y in float64, ascending
+    y: Pair
+    error: Floats  # (m,), relative, of y
+
+    @property
+    def condition(self) -> Floats:
+        """(m,): |Y|_F / d_min, by which an error of Y grows in its inverse and in gradients."""
+        return norm(self.y.hi) / self.d[:, 0]
+
+
+class _Inverse(NamedTuple):
+    z: Pair  # Z Y = I
+    error: Floats  # (m,), relative, of z
+
+
+class _Roots(NamedTuple):
+    """What is known of m matrices without zero rows."""
+
+    y: Floats  # (m, n, n)
+    w: Floats  # (m, n), ascending
+    error: Floats  # (m,)
+    singular: Bools  # (m,)
+    certified: _Certified | None  # None if one is singular
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Roots of m matrices, the bounds on their errors, and what a gradient needs."""
+
+    sqrt: Floats  # (m, n, n), the root of the positive semidefinite part of A
+    isqrt: Floats | None  # (m, n, n); None if not asked for, or if any of the m is singular
+    error_sqrt: float  # bounds the worst relative Frobenius error of sqrt
+    error_isqrt: float  # the same for isqrt; nan where that is None
+    w: Floats  # (m, n), eigenvalues of A as float64 sees them, ascending
+    singular: Bools  # (m,): not certainly positive definite, so without inverse and gradient
+    _certified: _Certified | None = None
+    _inverse: _Inverse | None = None
+
+
+def solve(a: Floats, want_isqrt: bool = True) -> Reference:
+    """The certified reference of the float64 matrices a: (m, n, n), symmetric.
+
+    Zero rows are set aside first, which leaves exact zeros in the root. A positive definite rest is
+    corrected to the last bit. A singular or indefinite one cannot be: the root has no derivative
+    there. It gets the root of its positive semidefinite part from a plain eigendecomposition, with
+    an error that in float64 is about 1e-8, the square root of the noise in its null space.
+
+    Raises Unsupported for a matrix with a nan or inf.
+    """
+    if not np.isfinite(a).all():
+        raise Unsupported("no reference: the matrix has entries that are not finite")
+    live: Bools = (a != 0).any(axis=-1)  # (m, n)
+    if live.all():
+        found = _roots(a)
+    else:
+        parts = [_roots_of_live(one, rows) for one, rows in zip(a, live, strict=True)]
+        y, w, error, singular = (np.concatenate(column) for column in zip(*parts, strict=True))
+        found = _Roots(y, w, error, singular, None)
+    certified, inverse, isqrt, error_isqrt = found.certified, None, None, float("nan")
+    if want_isqrt and certified is not None:
+        inverse = _invert(certified)
+        isqrt = np.ldexp(inverse.z.hi, -certified.k)
+        error_isqrt = float((_ROUNDED + inverse.error).max())
+    return Reference(
+        found.y, isqrt, float(found.error.max()), error_isqrt, found.w, found.singular,
+        certified, inverse,
+    )  # fmt: skip
+
+
+def gradient(reference: Reference, function: str, g: Floats) -> tuple[Floats, float]:
+    """(s, error): the gradient dL/dA and a bound on its worst relative Frobenius error.
+
+    function: "sqrt" or "isqrt". g: (m, n, n), symmetric, the cotangent. s: (m, n, n), symmetric.
+
+    Raises Unsupported if any of the m matrices is singular: no gradient is defined there.
+    """
+    if function not in ("sqrt", "isqrt"):
+        raise RegistryError(unknown("function", function, ("sqrt", "isqrt")))
+    c = reference._certified
+    if c is None:
+        raise Unsupported("no gradient is defined: the matrix is singular")
+    g_pair = Pair(g, np.zeros_like(g))
+    if function == "sqrt":
+        s, error = _lyapunov(c, g_pair)
+        return np.ldexp(s.hi, -c.k), float((_ROUNDED + error).max())
+    z, z_error = reference._inverse or _invert(c)
+    zgz = symmetric(product(product(z, g_pair), z))
+    s, error = _lyapunov(c, Pair(-zgz.hi, -zgz.lo))
+    # Z enters R twice, and the equation divides by 2 d_min at worst. |Z|_2 = 1 / d_min.
+    d_min = c.d[:, 0]
+    r_error = 2 * z_error * norm(z.hi) * norm(g) / d_min
+    error = error + r_error / (2 * d_min * np.maximum(norm(s.hi), _TINY))
+    return np.ldexp(s.hi, -3 * c.k), float((_ROUNDED + error).max())
+
+
+def worst(a: Floats, count: int) -> NDArray[np.int64]:
+    """Ascending indices of `count` of the b matrices in a: (b, n, n), those worth checking.
+
+    The worst conditioned is always among them, then the first, then others spread evenly.
+    """
+    b = len(a)
+    if count >= b:
+        return np.arange(b)
+    w = np.linalg.eigvalsh(a)
+    chosen = {int(np.argmin(w[:, 0] / np.maximum(w[:, -1], _TINY)))}
+    for i in (*np.linspace(0, b - 1, max(count - 1, 1)).astype(int), *range(b)):
+        if len(chosen) < count:
+            chosen.add(int(i))
+    return np.array(sorted(chosen))
+
+
+# Roots
+
+
+def _roots_of_live(a: Floats, live: Bools) -> tuple[Floats, Floats, Floats, Bools]:
+    """y, w, error and singular, each with a leading axis of 1. a: (n, n). live: (n,)."""
+    rows = np.flatnonzero(live)
+    if len(rows) == len(a):
+        return _roots(a[None])[:4]
+    y, w = np.zeros((1, *a.shape)), np.zeros((1, len(a)))
+    if not len(rows):
+        return y, w, np.zeros(1), np.ones(1, dtype=np.bool_)
+    block = np.ix_(rows, rows)
+    found = _roots(a[block][None])
+    y[0][block] = found.y[0]
+    w[0, : len(rows)] = found.w[0]
+    return y, np.sort(w), found.error, np.ones(1, dtype=np.bool_)
+
+
+def _roots(a: Floats) -> _Roots:
+    """a: (m, n, n) without zero rows."""
+    _, exponent = np.frexp(np.abs(a).max(axis=(1, 2), keepdims=True))
+    k = (exponent.astype(np.int64) + 1) // 2
+    b = np.ldexp(a, -2 * k)
+    w, v = np.linalg.eigh(b)
+    singular = w[:, 0] <= 8 * a.shape[-1] * EPS * w[:, -1]
+    y, error, certified = np.empty_like(a), np.empty(len(a)), None
+    sure = np.flatnonzero(~singular)
+    if len(sure):
+        certified = _correct(b[sure], np.sqrt(w[sure]), v[sure], k[sure])
+        y[sure], error[sure] = certified.y.hi, _ROUNDED + certified.error
+        singular[sure[certified.error > EPS]] = True  # no convergence: nothing is certain
+    if singular.any():
+        y[singular], error[singular] = _clipped(b[singular], w[singular], v[singular])
+        certified = None
+    return _Roots(np.ldexp(y, k), np.ldexp(w, 2 * k[:, :, 0]), error, singular, certified)
+
+
+def _correct(a: Floats, d: Floats, v: Floats, k: NDArray[np.int64]) -> _Certified:
+    """Newton's correction of V diag(d) Vᵀ until it stands still."""
+    y = symmetric(Pair((v * d[:, None, :]) @ v.swapaxes(1, 2), np.zeros_like(a)))
+
+    def step(y: Pair) -> Floats:
+        r = minus_square(a, y)
+        return _solve_in_eigenbasis(v, d, r.hi + r.lo)
+
+    return _Certified(k, v, d, *_refine(y, step))
+
+
+def _invert(c: _Certified) -> _Inverse:
+    """Z from V diag(1/d) Vᵀ, corrected until it stands still."""
+    start = (c.v / c.d[:, None, :]) @ c.v.swapaxes(1, 2)
+    eye = np.broadcast_to(np.eye(start.shape[-1]), start.shape)
+
+    def step(z: Pair) -> Floats:
+        yz = product(c.y, z)
+        return z.hi @ ((eye - yz.hi) - yz.lo)
+
+    z, error = _refine(symmetric(Pair(start, np.zeros_like(start))), step)
+    return _Inverse(z, error + c.condition * c.error)
+
+
+def _lyapunov(c: _Certified, r: Pair) -> tuple[Pair, Floats]:
+    """S with Y S + S Y = R, and its relative error, R taken as exact."""
+
+    def step(s: Pair) -> Floats:
+        p = product(c.y, s)
+        left = plus(plus(r, -p.hi), -p.hi.swapaxes(1, 2))
+        return _solve_in_eigenbasis(c.v, c.d, left.hi + (left.lo - (p.lo + p.lo.swapaxes(1, 2))))
+
+    start = _solve_in_eigenbasis(c.v, c.d, r.hi)
+    s, error = _refine(symmetric(Pair(start, np.zeros_like(start))), step)
+    return s, error + c.condition * c.error
+
+
+def _clipped(a: Floats, w: Floats, v: Floats) -> tuple[Floats, Floats]:
+    """The root of the positive semidefinite part, (m, n, n), and its relative error, (m,).
+
+    The eigendecomposition is exact for a matrix that differs by N = VᵀAV - diag(w), which reaches
+    the root through divided differences of at most about 1 / (sqrt|w_i| + sqrt|w_j|). That is the
+    estimate, to first order and hence with a safety factor, except between null vectors, where the
+    eigenvalues are noise themselves. There the error is at most the root of |N| in every unitarily
+    invariant norm (Ando, Comparison of norms |||f(A) - f(B)||| and |||f(|A - B|)|||, Math. Z.
+    1988), and of k by k noise that is (sqrt(k) |N|_F)^(1/2) in the Frobenius norm.
+    """
+    n = a.shape[-1]
+    d = np.sqrt(np.maximum(w, 0))
+    y = (v * d[:, None, :]) @ v.swapaxes(1, 2)
+    noise = v.swapaxes(1, 2) @ a @ v
+    noise[:, range(n), range(n)] -= w
+    size = np.maximum(norm(noise), EPS * norm(a))
+    root = np.sqrt(np.maximum(np.abs(w), size[:, None]))
+    first_order = norm(noise / (root[:, :, None] + root[:, None, :]))
+    null = np.count_nonzero(np.abs(w) <= size[:, None], axis=1)
+    among_null = np.sqrt(np.sqrt(null) * size)
+    error = np.hypot(_SAFETY * first_order, among_null) / np.maximum(norm(y), _TINY)
+    error += 2 * EPS * np.sqrt(n)  # rounding in V diag(d) Vᵀ
+    error = np.where(null > 0, np.maximum(error, _NULL_FLOOR), error)
+    return (y + y.swapaxes(1, 2)) / 2, error
+
+
+def _refine(x: Pair, step: Callable[[Pair], Floats]) -> tuple[Pair, Floats]:
+    """Repeat x <- x + step(x) until the steps stop shrinking; then the error is about the last one.
+
+    Returns x and its relative error, (m,), which the last step times `_SAFETY` bounds: the steps
+    either shrink by more than four each, or are the noise that is left.
+    """
+    last = np.full(len(x.hi), np.inf)
+    for _ in range(_STEPS):
+        e = step(x)
+        e = (e + e.swapaxes(1, 2)) / 2
+        size = norm(e) / np.maximum(norm(x.hi), _TINY)
+        x = plus(x, e)
+        done = (size <= _ENOUGH) | (size > last / 4)
+        last = size
+        if done.all():
+            break
+    return x, _SAFETY * np.maximum(last, _ENOUGH)
+
+
+def _solve_in_eigenbasis(v: Floats, d: Floats, r: Floats) -> Floats:
+    """E with Y E + E Y = R, Y = V diag(d) Vᵀ, to float64 accuracy."""
+    vt = v.swapaxes(1, 2)
+    return v @ ((vt @ r @ v) / (d[:, :, None] + d[:, None, :])) @ vt

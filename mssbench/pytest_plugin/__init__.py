@@ -1,0 +1,149 @@
+"""pytest: the cells of a suite as benchmarks, and a fixture for methods of your own.
+
+    pytest --mssbench smoke --benchmark-json smoke.json
+    pytest --mssbench quick --mssbench-only "size == 16" --benchmark-autosave
+
+Errors, counts and status stand in `extra_info`; `mssbench import` makes a run of the JSON. Nothing
+heavy is imported before it is asked for, as pytest loads this wherever mssbench is installed.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_CELLS = Path(__file__).with_name("cells.py")
+_facts: dict[str, Any] = {}  # of this process, once it has measured
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Three options, in a group of their own."""
+    group = parser.getgroup("mssbench", "matrix square roots")
+    group.addoption("--mssbench", metavar="SUITE", help="benchmark the cells of a suite")
+    group.addoption("--mssbench-only", metavar="EXPR", help="only cells for which this holds")
+    group.addoption(
+        "--mssbench-set", metavar="KEY=V,V", action="append", default=[],
+        help="replace an axis or a parameter; repeatable",
+    )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Collect the suite's cells: alone, where no path was named."""
+    if not config.getoption("--mssbench"):
+        return
+    if not config.pluginmanager.hasplugin("benchmark"):
+        raise pytest.UsageError("--mssbench needs pytest-benchmark: pip install pytest-benchmark")
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args[:] = []
+    config.args.append(str(_CELLS))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test for each cell."""
+    if "mssbench_cell" in metafunc.fixturenames:
+        cells = _chosen(metafunc.config)
+        metafunc.parametrize("mssbench_cell", cells, ids=[str(c) for c in cells])
+
+
+def _chosen(config: pytest.Config) -> list[Any]:
+    from mssbench.errors import MssbenchError
+    from mssbench.suite.select import choose
+
+    suite = config.getoption("--mssbench")
+    try:
+        overrides, only = config.getoption("--mssbench-set"), config.getoption("--mssbench-only")
+        return list(choose(suite, overrides, only, None, None, []).cells)
+    except MssbenchError as error:
+        raise pytest.UsageError(f"--mssbench {suite}: {error}") from None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: Any) -> None:
+    """The facts that the rows' `environment` refers to."""
+    del config
+    if _facts:
+        from mssbench.export.pytest_benchmark import FACTS
+
+        machine_info[FACTS] = {"environments": dict(_facts), "runs": {}}
+
+
+@pytest.fixture
+def mssbench(benchmark: Any) -> Callable[..., dict[str, Any]]:
+    """Benchmark one pair, a registered method of yours among them; its row, with the errors.
+
+    mssbench("torch/my_root", "loewner", size=64, batch=16, problem="logspec(condition=1e4)",
+    iterations=5): other axes and parameters are those of a suite. Skips what cannot run here, and
+    fails what is wrong, unless `wrong=True` says that its errors are for the test to judge.
+    """
+
+    def measured(
+        forward: str, backward: str = "none", *, wrong: bool = False, **given: Any
+    ) -> dict[str, Any]:
+        return bench(_cell(forward, backward, given), benchmark, wrong=wrong)
+
+    return measured
+
+
+def _cell(forward: str, backward: str, given: dict[str, Any]) -> Any:
+    from mssbench.suite import expand
+
+    axes = {"size": 32, "batch": 16, "device": "cpu"} | {
+        k: given.pop(k) for k in list(given) if k in expand.AXES
+    }
+    method = {"forward": forward, "backward": backward} | given
+    cells = expand.expand({"axes": axes, "method": [method]}, "cpu")
+    if len(cells) != 1:
+        raise pytest.UsageError(f"{forward}: one value for each axis and parameter, please.")
+    return cells[0]
+
+
+def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
+    """Verify a cell and have it timed by pytest-benchmark; its row.
+
+    Skips what does not exist here, and fails what raises or is wrong; but a method that is declared
+    inexact may be wrong, and any may if that is for the caller to judge.
+    """
+    from mssbench.export.pytest_benchmark import KEY, strict
+    from mssbench.measure.bench import Settings
+    from mssbench.measure.on_demand import held
+    from mssbench.methods import registry
+    from mssbench.records.measurement import ABSENT, Status
+    from mssbench.records.policy import Policy
+    from mssbench.records.timing import Timing
+    from mssbench.results.labels import label, where
+
+    with held(cell, Settings(Policy(warmup_seconds=0.01)), verify=True) as (found, seconds, kept):
+        if found.status in ABSENT:
+            pytest.skip(found.reason)
+        if kept is None:
+            pytest.fail(f"{found.status}: {found.reason}", pytrace=False)
+        # timed by pytest-benchmark, and that is by the wall
+        row = replace(found, clock="wall").row(environment=_environment())
+        benchmark.name, benchmark.group = label(row), where(row)
+        benchmark.fullname = f"mssbench::{benchmark.name} {benchmark.group}"
+        rounds = max(5, min(1000, round(0.1 / max(seconds, 1e-6))))
+        benchmark.pedantic(kept.call, setup=lambda: ((kept.prepare(),), {}), rounds=rounds)
+    if benchmark.stats is not None:  # --benchmark-disable: once, untimed
+        data = tuple(benchmark.stats.stats.data)
+        # its first call was one of many while it warmed up: nobody timed that
+        row |= Timing(data, 1, seconds).statistics() | {"noise": "", "first_call_seconds": None}
+    benchmark.extra_info[KEY] = strict(row)
+    if found.status is not Status.OK and not wrong:
+        kinds = [("forward", cell.forward), ("backward", cell.backward)]
+        used = [registry.lookup(k, name) for k, name in kinds if name != "none"]  # type: ignore[arg-type]
+        if any(method.inexact for method in used):
+            pytest.xfail(f"{found.status}: {found.reason}")
+        pytest.fail(f"{found.status}: {found.reason}", pytrace=False)
+    return row
+
+
+def _environment() -> str:
+    from mssbench.machine import facts as environment
+    from mssbench.records import facts as facts_
+
+    if not _facts:
+        facts = environment.describe()
+        _facts[facts_.identify(facts)] = facts
+    return next(iter(_facts))

@@ -1,0 +1,1 @@
+"""The words on disk and between processes: cells, measurements and columns."""

@@ -1,0 +1,88 @@
+"""One point of a sweep, and its parameters as text."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any
+
+APPLIED = "isqrt_b"  # A^{-1/2} b for one vector a matrix: a cell's function beside the roots
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the sweep. With phase, clock and cache, its fields are the key of a row."""
+
+    library: str  # torch | numpy | cupy
+    forward: str
+    backward: str  # none: the forward is timed; else backward and step are
+    function: str  # sqrt | isqrt | isqrt_b
+    problem: str  # canonical, with every parameter
+    size: int  # n of (batch, n, n)
+    batch: int
+    iterations: int | None  # None: a direct method
+    backward_iterations: int | None
+    options: str  # every other parameter, `norm=trace backward_norm=...`, in order
+    precision: str
+    device: str  # cpu | cuda
+    seed: int
+
+    @cached_property
+    def cell_id(self) -> str:
+        """16 hex digits that name this cell, the same in every run and on every machine."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def backend(self) -> str:
+        """`torch/eigh`."""
+        return f"{self.library}/{self.forward}"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Parameters of the pair, those of the backward after `backward_`."""
+        given = {"iterations": self.iterations, "backward_iterations": self.backward_iterations}
+        return {k: v for k, v in given.items() if v is not None} | parse_options(self.options)
+
+    def __str__(self) -> str:
+        steps = f" k={self.iterations}" if self.iterations is not None else ""
+        pair = self.backend if self.backward == "none" else f"{self.backend} + {self.backward}"
+        return (
+            f"{pair}{steps} {self.function} n={self.size} b={self.batch} "
+            f"{self.precision} {self.device} {self.problem}"
+        )
+
+
+def format_options(options: Mapping[str, Any]) -> str:
+    """`degree=5 norm=trace`: sorted, numbers as JSON writes them."""
+    return " ".join(
+        f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in sorted(options.items())
+    )
+
+
+def parse_options(text: str) -> dict[str, Any]:
+    """The inverse of `format_options`."""
+    return {k: _value(v) for k, v in (word.split("=", 1) for word in text.split())}
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+CELL_KEY: tuple[str, ...] = tuple(f.name for f in fields(Cell))
+
+
+def phases(cell: Cell) -> tuple[str, ...]:
+    """A cell with a backward times it alone and with its forward; else the plain forward."""
+    return ("forward",) if cell.backward == "none" else ("backward", "step")
+
+
+def clocks(cell: Cell) -> tuple[tuple[str, str], ...]:
+    """Clock and cache state of each row of a phase; on a GPU the device's own clocks as well."""
+    if cell.device == "cuda":
+        return (("wall", "hot"), ("gpu", "cold"), ("gpu", "hot"), ("graph", "hot"))
+    return (("wall", "hot"),)

@@ -1,0 +1,81 @@
+"""The columns of a result table: name, group, type, unit and meaning."""
+
+from typing import NamedTuple
+
+
+class Column(NamedTuple):
+    """One column of the table: the group it belongs to, its type, its unit and its meaning."""
+
+    name: str
+    group: str  # key | outcome | time | work | memory | error | identity
+    kind: str  # str | int | float | bool
+    unit: str
+    meaning: str
+
+
+# History of the schema: 1, the first; 2, root_mae; 3, passes, noise, counts, limits; 4, what tells
+# whether two runs had the same input, and how far its rounding may carry.
+SCHEMA_VERSION = 4
+SCHEMA: tuple[Column, ...] = (
+    Column("library", "key", "str", "", "array library"),
+    Column("forward", "key", "str", "", "method that computes the root"),
+    Column("backward", "key", "str", "", "method that computes the gradient, or none"),
+    Column("function", "key", "str", "", "sqrt, isqrt, or isqrt_b: A^{-1/2} b of one vector"),
+    Column("problem", "key", "str", "", "generator of the matrices with its parameters"),
+    Column("size", "key", "int", "", "n of (batch, n, n)"),
+    Column("batch", "key", "int", "", "matrices in the batch"),
+    Column("iterations", "key", "int", "", "steps of the forward; null for a direct method"),
+    Column("backward_iterations", "key", "int", "", "steps of the backward; null if direct"),
+    Column("options", "key", "str", "", "every other parameter of the pair"),
+    Column("precision", "key", "str", "", "storage and product rule"),
+    Column("device", "key", "str", "", "cpu or cuda"),
+    Column("seed", "key", "int", "", "of the problem"),
+    Column("phase", "key", "str", "", "forward, backward, or step (both)"),
+    Column("clock", "key", "str", "", "wall (what a caller waits), gpu (device) or graph (replay)"),
+    Column("cache", "key", "str", "", "cold: emptied before each sample; hot: left as it is"),
+    Column("status", "outcome", "str", "", "how it ended"),
+    Column("reason", "outcome", "str", "", "why, or what to do"),
+    Column("seconds_min", "time", "float", "s", "fastest sample, per call"),
+    Column("seconds_q1", "time", "float", "s", "lower quartile"),
+    Column("seconds_median", "time", "float", "s", "median"),
+    Column("seconds_q3", "time", "float", "s", "upper quartile"),
+    Column("seconds_low", "time", "float", "s", "95 % interval of the median, lower end"),
+    Column("seconds_high", "time", "float", "s", "95 % interval of the median, upper end"),
+    Column("samples", "time", "int", "", "number of samples"),
+    Column("calls", "time", "int", "", "calls inside one sample"),
+    Column("stop", "time", "str", "", "why sampling ended: precision, max_seconds, max_samples"),
+    Column("passes", "time", "int", "", "passes over the suite whose samples are pooled here"),
+    Column("spread", "time", "float", "1", "how far apart the medians of the passes lie"),
+    Column("noise", "time", "str", "", "quiet, noisy or unstable: what difference would show"),
+    Column("host_sync", "time", "bool", "", "the call itself waits for the device"),
+    Column("flags", "time", "str", "", "what may have disturbed it: loaded, throttled, ..."),
+    Column("first_call_seconds", "time", "float", "s", "the very first call"),
+    Column("gemms", "work", "float", "1", "median in batched products of the same shape"),
+    Column("products", "work", "float", "1", "batched products of n x n matrices in one call"),
+    Column("operators", "work", "int", "", "array operations of one call"),
+    Column("launches", "work", "int", "", "kernels of one call, if it can be captured as a graph"),
+    Column("flops", "work", "float", "1", "floating-point operations of its products"),
+    Column("limit_seconds", "work", "float", "s", "what this machine's ceilings allow that work"),
+    Column("limit_fraction", "work", "float", "1", "limit_seconds / seconds_median"),
+    Column("problem_fraction", "work", "float", "1", "lowest limit at that error / seconds_median"),
+    Column("bound", "work", "str", "", "what limits: compute, memory or launches"),
+    Column("peak_bytes", "memory", "float", "B", "largest extra memory during one call"),
+    Column("saved_bytes", "memory", "float", "B", "kept from forward to backward, root included"),
+    Column("root_error", "error", "float", "1", "||Y - Y*|| / ||Y*||, Frobenius, worst checked"),
+    Column("root_mae", "error", "float", "1", "mean |Y - Y*| of an entry, mean over the checked"),
+    Column("residual", "error", "float", "1", "||Y Y - A|| / ||A|| or ||Z A Z - I|| / ||I||"),
+    Column("gradient_error", "error", "float", "1", "||S - S*|| / ||S*||, worst checked"),
+    Column("asymmetry", "error", "float", "1", "||Y - Yt|| / ||Y||, worst checked"),
+    Column("nonfinite", "error", "int", "", "matrices of the batch with a nan or inf"),
+    Column("reference_error", "error", "float", "1", "how far the reference itself may be off"),
+    Column("condition", "error", "float", "1", "of the matrix A, worst checked"),
+    Column("checked", "error", "int", "", "matrices compared with the reference"),
+    Column("fingerprint", "identity", "float", "1", "of the input; the same on every machine"),
+    Column("cell_id", "identity", "str", "", "names the cell, the same everywhere"),
+    Column("code_hash", "identity", "str", "", "of the code that was measured"),
+    Column("environment", "identity", "str", "", "key into environment.json"),
+    Column("run_id", "identity", "str", "", "the run that measured it"),
+    Column("schema", "identity", "int", "", "version of these columns"),
+)
+COLUMNS: tuple[str, ...] = tuple(c.name for c in SCHEMA)
+KEY: tuple[str, ...] = tuple(c.name for c in SCHEMA if c.group == "key")

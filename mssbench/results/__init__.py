@@ -1,0 +1,1 @@
+"""A run on disk, `results/<run>/`: rows, samples, facts and suite, read and written."""

@@ -1,0 +1,229 @@
+"""A run's folder on disk: one writer, rows flushed as they are made, none lost, none twice.
+
+    table.csv          tidy rows, appended cell by cell, put in suite order at the end
+    samples.parquet    raw seconds, written at the end from the journal
+    environment.json   facts of the machines that measured, by the hash the rows carry
+    suite.toml         the suite as it was run, overrides applied
+    journal.jsonl      while a run is going on: a finished cell a line, the truth until the end
+
+A killed run leaves its journal; the next run, or `mssbench merge`, settles it into the other files.
+This module needs neither torch nor pandas, so a run starts at once.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mssbench.errors import RunError
+from mssbench.records.measurement import Row
+from mssbench.results.files import Lines, replace
+from mssbench.results.locks import hold, holder
+from mssbench.results.rows import (
+    ENVIRONMENT,
+    JOURNAL,
+    SAMPLES,
+    SUITE,
+    TABLE,
+    as_csv,
+    header,
+    peek,
+    read_facts,
+    read_journal,
+    read_rows,
+    read_suite,
+)
+
+_OURS = (TABLE, JOURNAL, SAMPLES, ENVIRONMENT, SUITE)  # rows go first where all must go
+_LOCK = ".lock"  # only where a folder itself cannot be locked
+
+
+class RunFolder:
+    """The one writer of a run's folder. Use as a context manager: it holds the folder's lock.
+
+    Opening writes nothing, so a run that fails before its first row leaves the folder as it was;
+    with `fresh` the old files are not seen, and go when the first new one is written.
+    Raises RunError if another run writes to the folder, if it holds something that is no run, or
+    if it cannot be written.
+    """
+
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+        self.path = path
+        _refuse_foreign(path)
+        self._made = not path.exists()
+        with self._writing():
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(path)
+        self._hidden = fresh
+        self._begun = False
+        self._journal: Lines | None = None
+        self._table: Lines | None = None
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close_files()
+        if self._made:
+            with suppress(OSError):  # it is not empty, as it should be
+                self.path.rmdir()
+        os.close(self._lock)
+
+    @property
+    def spares_old(self) -> bool:
+        """Whether an old run still stands here that the first write will replace."""
+        return self._hidden and any((self.path / name).exists() for name in _OURS)
+
+    def rows(self) -> list[Row]:
+        """Every row measured so far, as text."""
+        return [] if self._hidden else peek(self.path)
+
+    def samples(self) -> dict[tuple[str, str, str, str], list[float]]:
+        """Seconds behind every row measured so far, by cell_id, phase, clock and cache."""
+        from mssbench.results.samples import (
+            read,  # pyarrow: only where there is something to go on with
+        )
+
+        return {} if self._hidden else read(self.path)
+
+    def append(self, rows: Sequence[Row], samples: Sequence[Sequence[float]]) -> None:
+        """One finished cell, on disk when this returns: first the journal, then the table."""
+        self._begin()
+        entry = {"rows": list(rows), "samples": [list(s) for s in samples]}
+        with self._writing():
+            if self._journal is None:
+                self._journal = Lines(self.path / JOURNAL)
+            if self._table is None:
+                self._table = _open_table(self.path / TABLE)
+            self._journal.add(json.dumps(entry).encode() + b"\n", durable=True)
+            self._table.add(as_csv(rows))
+
+    def finish(self, rows: Iterable[Row]) -> None:
+        """Replace the table by these rows, in this order, settle the samples, drop the journal.
+
+        In this order: killed or out of space between any two steps, the journal still has it all.
+        """
+        rows = list(rows)  # they may come from the very files replaced below
+        self._begin()
+        self._close_files()
+        journal = self.path / JOURNAL
+        with self._writing():
+            if journal.exists() and journal.stat().st_size:
+                from mssbench.results.samples import (
+                    settle,  # pyarrow: only when there is something to do
+                )
+
+                settle(self.path, read_journal(journal))
+            replace(self.path / TABLE, header() + as_csv(rows))
+            journal.unlink(missing_ok=True)
+
+    def write_suite(self, text: str) -> None:
+        """Keep the suite as it was run."""
+        self._begin()
+        with self._writing():
+            replace(self.path / SUITE, text.encode())
+
+    def facts(self) -> dict[str, Any]:
+        """{"environments": facts by hash, "runs": by run_id} of all that was measured here."""
+        return {"environments": {}, "runs": {}} if self._hidden else read_facts(self.path)
+
+    def write_facts(self, facts: Mapping[str, Any]) -> None:
+        """Keep what the rows' `environment` and `run_id` refer to."""
+        self._begin()
+        text = json.dumps(facts, indent=2, sort_keys=True) + "\n"
+        with self._writing():
+            replace(self.path / ENVIRONMENT, text.encode())
+
+    def suite(self) -> dict[str, Any] | None:
+        """The suite this folder was measured with, if it was."""
+        return None if self._hidden else read_suite(self.path)
+
+    def _begin(self) -> None:
+        """Before the first write: away with what it replaces and what a killed writer half did."""
+        if self._begun:
+            return
+        self._begun = True
+        with self._writing():
+            if self._hidden:
+                for name in _OURS:
+                    (self.path / name).unlink(missing_ok=True)
+            for path in filter(_is_temporary, list(self.path.iterdir())):
+                path.unlink()
+        self._hidden = False
+
+    def _close_files(self) -> None:
+        for lines in (self._journal, self._table):
+            if lines is not None:
+                lines.close()
+        self._journal = self._table = None
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"{self.path} cannot be written: {error.strerror or error}. "
+                "What was there before is safe: make room, or choose another --out, and run again."
+            ) from error
+
+
+def _refuse_foreign(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path} is a file. A run needs a folder: choose another --out.")
+    if not path.is_dir():
+        return
+    others = [p.name for p in path.iterdir() if p.name != _LOCK and not _is_temporary(p)]
+    if others and not _is_run(path):
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise RunError(
+            f"{path} holds something else ({min(others)!r}{more}) and no run. "
+            "Nothing was written: choose another --out."
+        )
+    read_rows(path / TABLE)
+
+
+def _is_run(path: Path) -> bool:
+    """Whether something measured here. A suite.toml alone is more likely its author's."""
+    return (path / TABLE).exists() or (path / JOURNAL).exists() or _has_facts(path)
+
+
+def _has_facts(path: Path) -> bool:
+    try:
+        return bool(read_facts(path)["environments"])
+    except RunError:  # somebody else's environment.json
+        return False
+
+
+def _is_temporary(path: Path) -> bool:
+    """What `replace` leaves behind when it is killed."""
+    return any(re.fullmatch(rf"\.{re.escape(name)}\.\d+", path.name) for name in _OURS)
+
+
+def _lock(path: Path) -> int:
+    """Hold the folder itself against other runs: no file is left behind."""
+    try:
+        fd, ours = hold(path)
+    except OSError:  # NFS locks only what is open for writing
+        (path / _LOCK).touch()
+        fd, ours = hold(path / _LOCK, os.O_RDWR)
+    if not ours:
+        who = holder(fd)
+        os.close(fd)
+        raise RunError(
+            f"{path} is being written by another run, {who}. Wait for it, or choose another --out."
+        )
+    return fd
+
+
+def _open_table(path: Path) -> Lines:
+    """For appending under today's columns."""
+    if path.exists() and not path.read_bytes().startswith(header()):
+        replace(path, header() + as_csv(read_rows(path)))
+    lines = Lines(path)
+    if not lines.size:
+        lines.add(header())
+    return lines

@@ -1,0 +1,76 @@
+"""What people call a method: its library, pair and parameters, as one word or a short line."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from mssbench.records.cell import parse_options
+from mssbench.records.measurement import Row
+from mssbench.records.noise import SHOWN_DELTA
+
+METHOD = ("library", "forward", "backward", "iterations", "backward_iterations", "options")
+# What each label says already, so that it is not hidden behind it.
+LABELS = {"backend": METHOD[:2], "pair": METHOD[:3], "method": METHOD}
+
+
+def with_labels(frame: pd.DataFrame) -> pd.DataFrame:
+    """Adds `backend` (torch/eigh), `pair` (with its backward) and `method` (with parameters)."""
+    if set(LABELS) <= set(frame.columns):
+        return frame
+    chosen = frame[list(METHOD)]
+    kinds = chosen.drop_duplicates()
+    labels = [_labels(*key) for key in kinds.itertuples(index=False, name=None)]
+    named = kinds.assign(**{k: [each[i] for each in labels] for i, k in enumerate(LABELS)})
+    merged = chosen.merge(named, on=list(METHOD), how="left")
+    return frame.assign(**{name: merged[name].to_numpy() for name in LABELS})
+
+
+def label(row: Mapping[str, Any]) -> str:
+    """The `method` of one row."""
+    return _labels(*(row[name] for name in METHOD))[-1]
+
+
+def _labels(
+    library: str, forward: str, backward: str, k: Any, k_backward: Any, options: str
+) -> tuple[str, str, str]:
+    """`torch/pade`, `torch/pade + loewner`, `torch/pade degree=5 trace + loewner`."""
+    backend = f"{library}/{forward}"
+    mine = [] if pd.isna(k) else [f"k={k}"]
+    theirs = [] if pd.isna(k_backward) else [f"k={k_backward}"]
+    for name, v in parse_options(options).items():
+        if v != "default":  # a word alone says what it is; a number needs its name
+            word = v if isinstance(v, str) else f"{name.removeprefix('backward_')}={v}"
+            (theirs if name.startswith("backward_") else mine).append(word)
+    first = " ".join([backend, *mine])
+    if backward == "none":
+        return backend, backend, first
+    return backend, f"{backend} + {backward}", f"{first} + {' '.join([backward, *theirs])}"
+
+
+def where(row: Row) -> str:
+    """`sqrt n=64 b=16 wishart(ratio=2) float32 cpu step wall`: a row but for its method."""
+    clock = f"{row['clock']}-{row['cache']}" if row["clock"] == "gpu" else row["clock"]
+    seed = f" seed={row['seed']}" if row["seed"] else ""
+    return (
+        f"{row['function']} n={row['size']} b={row['batch']} {row['problem']} {row['precision']} "
+        f"{row['device']} {row['phase']} {clock}{seed}"
+    )
+
+
+PHASES = ("forward", "backward", "step")  # in the order they are shown
+
+
+def spoken(name: str, x: Any) -> str:
+    """A value that says what it is: `float32`, `batch 64`, `wall clock`, `n = 16`, `k = 5`."""
+    if name in ("clock", "cache"):
+        return f"{x} {name}"
+    if name == "batch":
+        return f"batch {'-' if x is None else x}"
+    short = {"size": "n", "iterations": "k"}.get(name, name)
+    return x if isinstance(x, str) else f"{short} = {'-' if x is None else x}"
+
+
+def deltas(frame: pd.DataFrame) -> pd.Series:
+    """Of each row, the relative difference in time that its noise hides; 0 where none is known."""
+    return frame["noise"].astype(object).map(SHOWN_DELTA).astype("float64").fillna(0.0)

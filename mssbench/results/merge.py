@@ -1,0 +1,78 @@
+"""Several runs joined into one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mssbench.errors import RunError, TableError
+from mssbench.records.measurement import ABSENT, Status
+from mssbench.records.schema import KEY
+from mssbench.results import samples, table
+from mssbench.results.folder import RunFolder
+from mssbench.results.rows import SUITE, read_facts
+
+
+def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, Any]:
+    """Join runs into `out`; of a single one, settle its journal in place.
+
+    Raises TableError where their environments differ, RunError where `out` is missing or taken.
+    """
+    if out is None and len(runs) > 1:
+        raise RunError("several runs need a folder to be joined in: --out FOLDER.")
+    if out is not None and out.exists() and (out.is_file() or any(out.iterdir())):
+        raise RunError(f"{out} is not an empty folder. Nothing was written: choose another --out.")
+    runs = [run.parent if run.is_file() else run for run in runs]
+    if out is None:  # locked before it is read: a run that is still writing would lose rows
+        with RunFolder(runs[0]) as folder:
+            whole = merge_frames([table.load(runs[0])], mixed=mixed)
+            folder.finish(table.records(whole))
+    else:
+        whole = merge_frames([table.load(run) for run in runs], mixed=mixed)
+        with RunFolder(out) as folder:
+            rows = table.records(whole)
+            join_sidecars(folder, runs)
+            samples.join(folder.path, runs, rows)
+            folder.finish(rows)
+    return {
+        "rows": len(whole),
+        "cells": int(whole["cell_id"].nunique()),
+        "runs": len(runs),
+        "path": str(out or runs[0]),
+    }
+
+
+def join_sidecars(folder: RunFolder, runs: Sequence[Path]) -> None:
+    """Write the facts of all runs, and the suite of the first that has one."""
+    facts = folder.facts()
+    for run in runs:
+        theirs = read_facts(run)
+        for group in facts:
+            facts[group] |= theirs[group]
+        if (run / SUITE).is_file() and folder.suite() is None:
+            folder.write_suite((run / SUITE).read_text())
+    folder.write_facts(facts)
+
+
+# What says more about a cell comes first: measured or failed, then absent, then not reached.
+_SAYS_LESS = {str(s): 1 for s in ABSENT} | {str(Status.INTERRUPTED): 2}
+
+
+def merge_frames(frames: Sequence[pd.DataFrame], *, mixed: bool = False) -> pd.DataFrame:
+    """One table of several runs; of a row measured twice the first stands.
+
+    A row that was measured stands before one whose method was missing, and that before one whose
+    run was stopped. Raises TableError if they were measured in different environments, unless
+    `mixed`: times of two machines in one table compare machines, not methods.
+    """
+    whole = pd.concat(frames, ignore_index=True)
+    environments = sorted(e for e in whole["environment"].unique() if e)
+    if len(environments) > 1 and not mixed:
+        raise TableError(
+            f"these runs were measured in {len(environments)} environments "
+            f"({', '.join(environments)}): their times do not compare. --mixed joins them anyway."
+        )
+    rank = whole["status"].map(_SAYS_LESS).fillna(0)
+    ordered = whole.loc[rank.sort_values(kind="stable").index]
+    return ordered.drop_duplicates(list(KEY), keep="first").sort_index(ignore_index=True)

@@ -1,0 +1,54 @@
+"""What can be said of rows only once all of them are known."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mssbench.records.measurement import Row, Status
+
+_GROUP = ("function", "problem", "size", "batch", "precision", "device", "seed", "phase")
+
+
+def problem_fractions(rows: Sequence[Row]) -> list[float | None]:
+    """The column `problem_fraction` of these rows.
+
+    It is the lowest limit among the rows of at most twice the error, over a row's own time. An
+    error is an estimate: within a factor of two it is the same.
+    """
+    groups: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
+    for row in rows:
+        if row["status"] == Status.OK and _error(row) is not None and row["limit_seconds"]:
+            found = groups.setdefault(tuple(row[k] for k in _GROUP), [])
+            found.append((_error(row) or 0.0, row["limit_seconds"]))
+    return [_fraction(row, groups) for row in rows]
+
+
+def _fraction(
+    row: Row, groups: Mapping[tuple[Any, ...], list[tuple[float, float]]]
+) -> float | None:
+    error = _error(row)
+    if error is None or not row["seconds_median"]:
+        return None
+    equal = groups.get(tuple(row[k] for k in _GROUP), ())
+    limits = [seconds for other, seconds in equal if other <= 2 * error]
+    return min(limits) / row["seconds_median"] if limits else None
+
+
+def _error(row: Row) -> float | None:
+    found: float | None = row["root_error" if row["phase"] == "forward" else "gradient_error"]
+    return found
+
+
+def drift(ceilings: Sequence[Mapping[str, float]]) -> float | None:
+    """The largest relative change of a ceiling against the first time it was measured.
+
+    ceilings: in the order of time, each device's under a name of its own. None where none was
+    measured twice.
+    """
+    first: dict[str, float] = {}
+    changes = []
+    for found in ceilings:
+        for name, value in found.items():
+            if name in first:
+                changes.append(abs(value / first[name] - 1))
+            first.setdefault(name, value)
+    return max(changes, default=None)

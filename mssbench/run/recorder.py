@@ -1,0 +1,171 @@
+"""Events of an engine become rows on disk."""
+
+import os
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from mssbench.engines import events
+from mssbench.engines.events import Ceilings, Finished, Ready
+from mssbench.errors import RunError
+from mssbench.machine import facts
+from mssbench.records.cell import Cell
+from mssbench.records.facts import difference
+from mssbench.records.measurement import MEASURED, Row, Status, uniform, worst_status
+from mssbench.records.summary import MEASURING, Summary
+from mssbench.results.folder import RunFolder
+from mssbench.results.rows import typed
+from mssbench.run import finish, passes
+from mssbench.run.resume import _as_now, _code_hash, _complete, _passes
+from mssbench.suite import suite as suites
+from mssbench.suite.suite import Suite
+
+
+class _Recorder:
+    """Turns events into rows on disk.
+
+    have: the passes that the cells to be measured have behind them, 0 for most.
+    """
+
+    def __init__(
+        self, folder: RunFolder, suite: Suite, rows: dict[str, list[Row]], have: dict[str, int]
+    ) -> None:
+        self._folder, self._suite, self._rows, self._have = folder, suite, rows, have
+        self._samples: dict[str, passes.Samples] = {}
+        if any(have.values()):
+            self._recall()
+        self._ceilings: list[dict[str, float]] = []  # in the order of time
+        self.run_id = uuid.uuid4().hex[:12]
+        self._facts = folder.facts()
+        self._environment: dict[str, str] = {}  # of the latest worker, by device; empty: none yet
+        self._load = os.getloadavg()
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def _recall(self) -> None:
+        """The rows and samples of earlier passes, as numbers, to be pooled with those to come."""
+        found = self._folder.samples()
+        for cell_id, number in self._have.items():
+            if number:
+                rows = self._rows[cell_id] = [typed(row) for row in self._rows[cell_id]]
+                self._samples[cell_id] = [
+                    found.get((cell_id, r["phase"], r["clock"], r["cache"]), []) for r in rows
+                ]
+
+    def is_over(self, cell: Cell) -> bool:
+        """Whether an earlier pass has shown that another is of no use."""
+        rows = self._rows.get(cell.cell_id, [])
+        return cell.cell_id in self._samples and not any(r["status"] in MEASURED for r in rows)
+
+    def __call__(self, event: events.Event, summary: Summary) -> None:
+        if isinstance(event, Ready):
+            self._meet(event)
+        elif isinstance(event, Ceilings) and event.found:
+            self._ceilings.append(event.found)
+        elif isinstance(event, Finished):
+            self._keep(event, summary)
+
+    def _meet(self, ready: Ready) -> None:
+        """Refuse to add the times of one machine to those of another."""
+        before = {
+            row["environment"]
+            for cell_id, rows in self._rows.items()
+            for row in rows
+            if self._have.get(cell_id, 1)
+            and row["status"] in MEASURED
+            and row["device"] == ready.device
+        } - {""}
+        if before and ready.environment not in before:
+            known = self._facts["environments"].get(min(before))
+            raise RunError(
+                f"{self._folder.path} was measured in another environment "
+                f"({difference(known, ready.facts)}): its times would not compare. "
+                "Choose another --out, or --fresh to measure all of it again."
+            )
+        self._environment[ready.device] = ready.environment
+        if ready.environment not in self._facts["environments"]:
+            first = not self._facts["environments"]
+            self._facts["environments"][ready.environment] = ready.facts
+            self._folder.write_facts(self._facts)
+            if first:
+                self._folder.write_suite(suites.dump(self._suite.document))
+
+    def _keep(self, event: Finished, summary: Summary) -> None:
+        cell = event.cell
+        rows, samples = event.rows, event.samples
+        if event.status is not None:
+            rows = [
+                m.row(code_hash=_code_hash(cell)) for m in uniform(cell, event.status, event.reason)
+            ]
+            samples = [[] for _ in rows]
+        found = self._environment.get(cell.device) or next(iter(self._environment.values()), "")
+        identity = {"environment": found, "run_id": self.run_id}
+        rows = [row | identity for row in rows]
+        if before := self._samples.get(cell.cell_id):
+            rows, samples = passes.pooled(self._rows[cell.cell_id], before, rows, samples)
+        self._folder.append(rows, samples)
+        self._rows[cell.cell_id], self._samples[cell.cell_id] = rows, samples
+        summary.spent.update({k: event.spent.get(k, 0.0) for k in MEASURING})
+
+    def close(self, todo: Sequence[Cell], summary: Summary) -> None:
+        """Every requested cell gets rows; the table is put in order.
+
+        A run that failed before it had a worker leaves the folder as it was, and so does one that
+        was stopped before it replaced anything.
+        """
+        if todo and not self._environment:
+            if not (summary.interrupted or summary.over) or self._folder.spares_old:
+                return
+            self._folder.write_suite(suites.dump(self._suite.document))
+        due = self._suite.policy.passes
+        as_now = _as_now(self._facts) | {self.run_id}
+        summary.over &= any(_passes(c, self._rows, (), as_now) < due for c in todo)
+        missing = [c for c in todo if not _complete(c, self._rows.get(c.cell_id, []))]
+        measured = [self._rows[c.cell_id] for c in todo if c.cell_id in self._samples]
+        summary.statuses.update(map(worst_status, measured))
+        summary.drift = finish.drift(self._ceilings)
+        if missing and not summary.interrupted:
+            summary.statuses[Status.INTERRUPTED] += len(missing)
+        for cell in missing:
+            reason = (
+                f"the {'time was over' if summary.over else 'run was stopped'} before this cell"
+            )
+            self._rows[cell.cell_id] = [m.row() for m in uniform(cell, Status.INTERRUPTED, reason)]
+        if summary.statuses.total():
+            self._facts["runs"][self.run_id] = {
+                "started": self._started,
+                "suite": self._suite.name,
+                "document": dict(self._suite.document),
+                "only": self._suite.narrowed,
+                "cells": sum(summary.statuses.values()),
+                "seconds": round(summary.seconds, 3),
+                "spent_seconds": {k: round(v, 3) for k, v in summary.spent.items()}
+                | {"own": round(summary.own, 3)},
+                "ceilings": self._ceilings,
+                "drift": summary.drift,
+                "installed": facts.installed(),
+                "load_start": self._load,
+                "load_end": os.getloadavg(),
+            }
+            self._folder.write_facts(self._facts)
+        self._folder.write_suite(suites.dump(self._suite.document))  # its claims may be new
+        order = {c.cell_id: i for i, c in enumerate(self._suite.cells)}
+        last = len(order)
+        cells = sorted(self._rows, key=lambda cell_id: order.get(cell_id, last))
+        rows = [row for cell_id in cells for row in self._rows[cell_id]]
+        known = {
+            passes.place(row): samples
+            for cell_id, each in self._samples.items()
+            for row, samples in zip(self._rows[cell_id], each, strict=True)
+        }
+        numbers = [typed(row) for row in rows]
+        steadied = passes.steadied(numbers, known)
+        summary.noise.update(
+            (row | new)["noise"]
+            for row, new in zip(numbers, steadied, strict=True)
+            if row["noise"] and passes.place(row) in known
+        )
+        fractions = finish.problem_fractions(numbers)
+        self._folder.finish(
+            row | new | {"problem_fraction": x}
+            for row, new, x in zip(rows, steadied, fractions, strict=True)
+        )

@@ -1,0 +1,116 @@
+"""What an earlier run has left to be measured."""
+
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+from mssbench.errors import NotInstalled, RunError, Unavailable
+from mssbench.machine import devices
+from mssbench.machine import facts as environment
+from mssbench.measure import code_hash
+from mssbench.methods import registry
+from mssbench.records.cell import Cell, clocks, phases
+from mssbench.records.measurement import ABSENT, MEASURED, Row, Status
+from mssbench.results.folder import RunFolder
+from mssbench.results.rows import peek, read_facts
+from mssbench.suite import suite as suites
+from mssbench.suite.suite import Suite
+
+_ENOUGH = 10**9  # passes: of a cell that has nothing to be measured
+
+
+def plan(suite: Suite, path: Path, retry: Sequence[str] = ()) -> list[Cell]:
+    """The cells of the suite that `path` has no valid rows for. Reads only."""
+    done = _done(_by_cell(peek(path)), suite, retry, _as_now(read_facts(path)))
+    return [c for c in suite.cells if c.cell_id not in done]
+
+
+def _by_cell(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by cell_id."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["cell_id"], []).append(row)
+    return found
+
+
+def _done(
+    rows: dict[str, list[Row]], suite: Suite, retry: Sequence[str], as_now: Set[str]
+) -> set[str]:
+    """Cells whose rows are whole, made by today's code, and not asked for again."""
+    due = suite.policy.passes
+    return {c.cell_id for c in suite.cells if _passes(c, rows, retry, as_now) >= due}
+
+
+def _as_now(facts: Mapping[str, Any]) -> set[str]:
+    """The runs in which the same was installed as is now. A run that was killed does not say."""
+    now = environment.installed()
+    return {run_id for run_id, run in facts["runs"].items() if run.get("installed") == now}
+
+
+def _passes(
+    cell: Cell, rows: Mapping[str, Sequence[Row]], retry: Sequence[str], as_now: Set[str]
+) -> int:
+    """How many passes of a cell stand. What could not be measured once needs no second try."""
+    found = rows.get(cell.cell_id, [])
+    whole = _complete(cell, found) and all(r["code_hash"] == _code_hash(cell) for r in found)
+    if not whole or any(r["status"] in retry for r in found):
+        return 0
+    if _now_possible(cell, found, as_now):
+        return 0
+    counts = [int(r["passes"] or 1) for r in found if r["status"] in MEASURED]
+    return min(counts, default=_ENOUGH)
+
+
+def _complete(cell: Cell, rows: Sequence[Row]) -> bool:
+    due = {(phase, *each) for phase in phases(cell) for each in clocks(cell)}
+    have = {(r["phase"], r["clock"], r["cache"]) for r in rows if r["status"] != Status.INTERRUPTED}
+    return due <= have
+
+
+def _now_possible(cell: Cell, rows: Sequence[Row], as_now: Set[str]) -> bool:
+    """Whether what was missing on this machine may have been installed since.
+
+    Not where nothing was. What a call itself found to be missing, as a compiler or the data of a
+    problem, cannot be looked up here, and would be tried again in every run.
+    """
+    absent = [r for r in rows if r["status"] in ABSENT - {Status.UNSUPPORTED}]
+    if all(r["run_id"] in as_now for r in absent):
+        return False
+    try:
+        registry.lookup("forward", cell.forward)
+        if cell.backward != "none":
+            registry.lookup("backward", cell.backward)
+        devices.check_library(cell.library, cell.device)
+    except (NotInstalled, Unavailable):
+        return False
+    return True
+
+
+def _code_hash(cell: Cell) -> str:
+    try:
+        forward = registry.lookup("forward", cell.forward)
+        if cell.backward == "none":
+            return code_hash.code_hash(forward)
+        return code_hash.code_hash(forward, registry.lookup("backward", cell.backward))
+    except NotInstalled:
+        return ""
+
+
+def _refuse_other_suite(folder: RunFolder, suite: Suite) -> None:
+    before = folder.suite()
+    if before is None:
+        return
+    if before.get("name") != suite.name:
+        raise RunError(
+            f"{folder.path} holds a run of suite {before.get('name')!r}, not {suite.name!r}. "
+            "Choose another --out, or --fresh to replace it."
+        )
+    then = suites.MEASURE | before.get("measure", {})
+    now = suites.MEASURE | suite.document.get("measure", {})
+    # how long to wait for a cell is no part of how its times are taken
+    compared = {*then, *now} - {"timeout_seconds"}
+    if changed := sorted(k for k in compared if then.get(k) != now.get(k)):
+        raise RunError(
+            f"{folder.path} was measured with another [measure] ({', '.join(changed)}). "
+            "Choose another --out, or --fresh to measure all of it again."
+        )

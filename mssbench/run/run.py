@@ -1,0 +1,93 @@
+"""Suite + engine -> results/<run>/. Resumes what is missing; whatever happens, rows remain."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from mssbench.engines import events as events_
+from mssbench.engines import local
+from mssbench.engines.process import Setup
+from mssbench.records.cell import Cell
+from mssbench.records.measurement import worst_status
+from mssbench.records.summary import Summary
+from mssbench.results.folder import RunFolder
+from mssbench.run import passes
+from mssbench.run.recorder import _Recorder
+from mssbench.run.resume import _as_now, _by_cell, _done, _passes, _refuse_other_suite
+from mssbench.run.signals import Takedown
+from mssbench.suite.suite import Suite
+
+Watch = Callable[[events_.Event], None]
+
+
+def run(
+    suite: Suite,
+    path: Path,
+    *,
+    fresh: bool = False,
+    retry: Sequence[str] = (),
+    also: Sequence[Path] = (),
+    python: str | None = None,
+    seconds: float | None = None,
+    watch: Watch = lambda _: None,
+    begin: Callable[[Sequence[Cell]], None] = lambda _: None,
+) -> Summary:
+    """Measure what is missing of a suite into the folder `path`.
+
+    retry: statuses whose rows are measured again. begin(todo) and watch(event) report. seconds:
+    after which it ends like an interrupted one, with what the suite names first measured by then.
+    Ctrl-C and SIGTERM end the run early: what was measured is saved and the rest is `interrupted`.
+    Raises RunError if the folder is taken, holds something else or another suite, or was measured
+    on another machine; or if no worker starts.
+    """
+    summary, start = Summary(path, len(suite.cells)), time.monotonic()
+
+    def over() -> bool:
+        return seconds is not None and time.monotonic() - start > seconds
+
+    with RunFolder(path, fresh=fresh) as folder, Takedown() as takedown:
+        _refuse_other_suite(folder, suite)
+        rows = _by_cell(folder.rows())
+        as_now = _as_now(folder.facts())
+        done = _done(rows, suite, retry, as_now)
+        todo = [c for c in suite.cells if c.cell_id not in done]
+        have = {c.cell_id: _passes(c, rows, retry, as_now) for c in todo}
+        summary.kept = len(suite.cells) - len(todo)
+        summary.standing.update(worst_status(rows[cell_id]) for cell_id in done)
+        begin(todo)
+        record = _Recorder(folder, suite, rows, have)
+        setup = _setup(suite, also, python)
+        try:
+            queue = list(_queue(todo, have, suite.policy.passes, record.run_id))
+            running = local.run(
+                queue, setup, lambda: takedown.asked() or over(), skip=record.is_over
+            )
+            with closing(running) as events:
+                for event in events:
+                    record(event, summary)
+                    watch(event)
+            summary.interrupted = takedown.asked()
+            summary.over = over() and not summary.interrupted
+        except KeyboardInterrupt:
+            summary.interrupted = True
+        finally:
+            summary.seconds = time.monotonic() - start
+            record.close(todo, summary)
+    return summary
+
+
+def _setup(suite: Suite, also: Sequence[Path], python: str | None) -> Setup:
+    settings = {
+        "policy": dataclasses.asdict(suite.policy.part()),
+        "max_error": suite.measure["max_error"],
+    }
+    setup = Setup(settings, tuple(str(p.resolve()) for p in also), suite.measure["timeout_seconds"])
+    return setup if python is None else dataclasses.replace(setup, python=python)
+
+
+def _queue(todo: Sequence[Cell], have: Mapping[str, int], count: int, seed: str) -> Iterator[Cell]:
+    """What is to be measured, pass after pass."""
+    for number in range(1, count + 1):
+        yield from (c for c in passes.shuffled(todo, seed, number) if have[c.cell_id] < number)

@@ -1,0 +1,1 @@
+"""A TOML file becomes cells, and a forecast of what they will cost."""

@@ -1,0 +1,205 @@
+"""The [[claim]] tables of a suite -> checked claims. What could not be decided is refused here."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from math import inf
+from typing import Any
+
+import pandas as pd
+
+from mssbench.errors import RegistryError, SuiteError, TableError, unknown
+from mssbench.records.cell import Cell
+from mssbench.records.measurement import Status, uniform
+from mssbench.records.schema import KEY, SCHEMA
+from mssbench.results.conditions import compared, select
+from mssbench.results.labels import METHOD, PHASES, with_labels
+from mssbench.suite.ranges import as_list
+
+VALUES = tuple(c.name for c in SCHEMA if c.kind == "float")
+ERRORS = tuple(c.name for c in SCHEMA if c.group == "error")
+POINT = tuple(name for name in KEY if name not in (*METHOD, "seed"))
+_RELATIONS = ("<", "<=", ">", ">=")
+_OVER = ("every", "median")
+_NAMES = ("library", "forward", "backward", "backend", "pair")  # those of the suite's methods
+_CLOSED = {
+    "device": ("cpu", "cuda"), "phase": PHASES, "clock": ("wall", "gpu", "graph"),
+    "cache": ("cold", "hot"),
+}  # fmt: skip
+Axis = Callable[[str, Any], list[Any]]  # (name, value) -> the values as cells have them
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A checked [[claim]]. Its fields are the keys of the table."""
+
+    claim: str  # a sentence
+    source: str
+    value: str  # the column that is compared
+    left: str = ""  # condition over the key columns
+    relation: str = ""
+    right: str | float = ""  # condition, or a number
+    factor: float = 1.0  # left * factor < right; left > right * factor
+    over: str = "every"  # every point, or the median of their ratios
+    at_error: float | None = None  # of the root in a forward, else of the gradient
+    apart: Sequence[str] = ()  # columns of the point in which the sides differ on purpose
+    where: str = ""  # condition, instead of left
+    published: Mapping[str, Any] = field(default_factory=dict)  # column -> values, figure -> values
+    within: float | None = None  # relative distance from the published figure
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """The published figures: values of columns, and the figure there."""
+        lists = [as_list(v) for v in self.published.values()]
+        return [dict(zip(self.published, each, strict=True)) for each in zip(*lists, strict=True)]
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """Its conditions over key columns, by key."""
+        given = {key: getattr(self, key) for key in ("where", "left", "right")}
+        return {key: text for key, text in given.items() if isinstance(text, str) and text}
+
+    @property
+    def left_wins(self) -> bool:
+        """Whether the left side is the one that should be smaller."""
+        return not self.relation.startswith(">")
+
+    @property
+    def shared(self) -> list[str]:
+        """The columns in which both sides agree where they meet."""
+        return [name for name in POINT if name not in self.apart]
+
+    def rows(self, key: str, frame: pd.DataFrame) -> pd.DataFrame:
+        """Those that a condition selects. Raises TableError naming its key."""
+        try:
+            return select(frame, getattr(self, key))
+        except TableError as error:
+            raise TableError(f"{key} {error}") from None
+
+
+_KEYS = tuple(f.name for f in fields(Claim))
+
+
+def read(tables: Any) -> list[Claim]:
+    """The [[claim]] tables of a suite, checked. Raises SuiteError naming table and key."""
+    if not isinstance(tables, list):
+        raise SuiteError("'claim' is a list of tables: write [[claim]].")
+    found = []
+    for number, table in enumerate(tables, 1):
+        with numbered(number):
+            found.append(_read(table))
+    return found
+
+
+def check(tables: Any, cells: Iterable[Cell], axis: Axis) -> None:
+    """Raise SuiteError for a claim with a word that no row of a suite could have.
+
+    cells: of the suite. Which values it has of an axis does not matter: an override may take them
+    away.
+    """
+    rows = [m.row() for cell in cells for m in uniform(cell, Status.INTERRUPTED, "")]
+    steps = dict.fromkeys(("iterations", "backward_iterations"), "Int64")
+    planned = with_labels(pd.DataFrame(rows, columns=list(KEY)).astype(steps))
+    for number, claim in enumerate(read(tables), 1):
+        with numbered(number):
+            _check_rows(claim, planned, axis)
+
+
+@contextmanager
+def numbered(number: int) -> Iterator[None]:
+    """Name the table that an error comes from."""
+    try:
+        yield
+    except (SuiteError, TableError, RegistryError) as error:
+        raise SuiteError(f"[[claim]] {number}: {error}") from None
+
+
+def _check_rows(claim: Claim, planned: pd.DataFrame, axis: Axis) -> None:
+    chosen = {}
+    for key, text in claim.conditions.items():
+        chosen[key] = claim.rows(key, planned)
+        for column, value in compared(text):
+            _check_value(column, value, planned, axis)
+    for column, values in claim.published.items():
+        for value in as_list(values) if column != "figure" else ():
+            _check_value(column, value, planned, axis)
+    if (
+        all(len(rows) for rows in chosen.values())
+        and "right" in chosen
+        and chosen["left"].merge(chosen["right"], on=claim.shared).empty
+    ):
+        raise SuiteError(
+            "left and right share no point. Name the columns in which they differ: apart = [...]."
+        )
+
+
+def _check_value(column: str, value: Any, planned: pd.DataFrame, axis: Axis) -> None:
+    """A misspelt word would leave the claim unmeasured, without a sound."""
+    if column in _NAMES or column in _CLOSED:
+        known = _CLOSED.get(column) or planned[column].unique().tolist()
+        _check_words(column, [value], known)
+    elif column in (*POINT, "seed") and (spelled := axis(column, value)) != [value]:
+        raise SuiteError(f"{column} {value!r} is {spelled[0]!r} in a table.")
+
+
+def _read(table: Any) -> Claim:
+    if not isinstance(table, dict):
+        raise SuiteError("it is no table: write [[claim]].")
+    for key in table:
+        if key not in _KEYS:
+            raise SuiteError(unknown("key", key, _KEYS))
+    figures = "where" in table
+    needed = ("published", "within") if figures else ("left", "relation", "right")
+    for key in ("claim", "source", "value", *needed):
+        if key not in table:
+            raise SuiteError(
+                f"no {key!r}. A claim has claim, source, value, and either left, relation, right "
+                "or where, published, within."
+            )
+    alien = ("left", "relation", "right", "factor", "at_error", "apart") if figures else ("within",)
+    for key in alien:
+        if key in table:
+            raise SuiteError(f"{key!r} does not go with {'where' if figures else 'left'!r}.")
+    for key in ("claim", "source", "value", "left", "relation", "where", "over"):
+        if key in table and (not isinstance(table[key], str) or not table[key].strip()):
+            raise SuiteError(f"{key} = {table[key]!r} is not a text.")
+    _check_words("value", [table["value"]], VALUES)
+    _check_words("relation", [table.get("relation", "<")], _RELATIONS)
+    _check_words("over", [table.get("over", "every")], _OVER)
+    _check_words("column", as_list(table.get("apart", [])), POINT, "apart: ")
+    if not isinstance(table.get("right", 1.0), str):
+        _check_number("right", table.get("right", 1.0), "a condition or a number above 0")
+    elif not table["right"].strip():
+        raise SuiteError(f"right = {table['right']!r} is not a text.")
+    for key in ("factor", "at_error", "within"):
+        _check_number(key, table.get(key, 1.0))
+    if "at_error" in table and table["value"] in ERRORS:
+        raise SuiteError(
+            f"at_error is for a time or a size; {table['value']!r} is itself an error."
+        )
+    _check_published(table.get("published", {"figure": 1.0}))
+    return Claim(**{**table, "apart": as_list(table.get("apart", []))})
+
+
+def _check_words(what: str, words: Sequence[Any], known: Sequence[str], where: str = "") -> None:
+    for word in words:
+        if word not in known:
+            raise SuiteError(where + unknown(what, word, known))
+
+
+def _check_number(key: str, value: Any, kind: str = "a number above 0") -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value < inf:
+        raise SuiteError(f"{key} = {value!r} is not {kind}.")
+
+
+def _check_published(published: Any) -> None:
+    if not isinstance(published, dict) or "figure" not in published:
+        raise SuiteError("published is a table with 'figure': {size = [16, 32], figure = [1, 2]}.")
+    _check_words("column", list(published), ("figure", *POINT), "published: ")
+    for figure in as_list(published["figure"]):
+        _check_number("published figure", figure)
+    lengths = {name: len(as_list(values)) for name, values in published.items()}
+    for name, length in lengths.items():
+        if length != lengths["figure"] or not length:
+            raise SuiteError(f"published: {lengths['figure']} of figure, but {length} of {name}.")

@@ -1,0 +1,163 @@
+"""What a cell will cost, roughly, before it runs: for `--dry-run`, not for verdicts.
+
+What it could have cost at this machine's ceilings is computed in measure/roofline.py, from its
+own counted work.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from mssbench.arrays import STORAGE
+from mssbench.errors import NotInstalled, Unsupported
+from mssbench.methods import registry
+from mssbench.methods.kernels.planner import LIMITS, Launch, Limits, plan
+from mssbench.methods.kernels.variants import Family
+from mssbench.methods.method import Method
+from mssbench.records.cell import Cell, clocks, phases
+from mssbench.records.policy import Policy
+from mssbench.suite.suite import Suite
+
+_FAMILIES: dict[str, Family] = {
+    "fused": "iterate", "fused_tensor_cores": "iterate", "jacobi": "jacobi",
+    "lyapunov_fused": "lyapunov", "lyapunov_tensor_cores": "lyapunov", "loewner_fused": "loewner",
+}  # fmt: skip
+_PROCESSORS = 132  # of a H100 or H200
+
+
+def kernels(cells: Iterable[Cell], arch: str = "sm_90") -> list[dict[str, Any]]:
+    """A row for each kernel or refusal: who asks for it, and for how many matrices at most."""
+    limits = replace(LIMITS[arch], processors=_PROCESSORS)
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for cell in cells:
+        for method, family, parameters in _kernels(cell):
+            row = _row(cell, method, family, parameters, limits)
+            kept = found.setdefault((method, str(row["kernel"])), row)
+            kept["n"] = sorted({*kept["n"], *row["n"]})
+            kept["blocks"] = max(kept["blocks"], row["blocks"])
+    return list(found.values())
+
+
+def _kernels(cell: Cell) -> Iterator[tuple[str, Family, dict[str, Any]]]:
+    """Method, family and parameters of each kernel of a pair."""
+    for name, prefix in ((cell.forward, ""), (cell.backward, "backward_")):
+        if name in _FAMILIES:
+            given = {k.removeprefix(prefix): v for k, v in cell.parameters.items()
+                     if k.startswith("backward_") == bool(prefix)}  # fmt: skip
+            yield name, _FAMILIES[name], given
+
+
+def _row(
+    cell: Cell, method: str, family: Family, given: dict[str, Any], limits: Limits
+) -> dict[str, Any]:
+    degree = given.get("degree", 0) if given.get("iterations") or family == "lyapunov" else 3
+    terms = (degree + 1) // 2 if family in ("iterate", "lyapunov") else 0
+    steps = max((given.get("iterations") or 0) + given.get("finish", 0), 1)
+    row = {"method": method, "n": [cell.size], "threads": 0, "shared_bytes": 0, "blocks": 0}
+    try:
+        launch: Launch = plan(
+            family,
+            cell.size,
+            cell.batch,
+            STORAGE[cell.precision],
+            limits,
+            terms=terms,
+            steps=steps,
+            operands=given.get("operands"),
+        )
+    except Unsupported as error:
+        return row | {"kernel": f"none: {error}"}
+    return row | {
+        "kernel": launch.variant.symbol, "threads": launch.variant.threads,
+        "shared_bytes": launch.shared_bytes, "blocks": launch.blocks,
+    }  # fmt: skip
+
+
+# Batched products per second of wall time are known only once measured; these are the order of
+# magnitude of one desktop core group and of one data-centre GPU, in flop/s, and of one call.
+_FLOPS = {"cpu": 3e10, "cuda": 1e13}
+_CALL_SECONDS = {"cpu": 5e-6, "cuda": 1e-5}
+_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+
+
+class Estimate(NamedTuple):
+    """Seconds of wall time and bytes of memory on the device, for one cell."""
+
+    seconds: float
+    bytes: float
+
+
+def estimate(cell: Cell, policy: Policy) -> Estimate:
+    """The measurement of one cell: its phases, clocks, warm-up and reference."""
+    n, b = cell.size, cell.batch
+    work = _work(cell)
+    call = work.products * 2.0 * n**3 * b / _FLOPS[cell.device]
+    call += work.launches * _CALL_SECONDS[cell.device]
+    timed = max(policy.min_seconds, call * policy.min_samples)  # of all passes
+    timed = min(timed, max(policy.max_seconds, policy.few * call))
+    rows = len(phases(cell)) * len(clocks(cell))
+    reference = 2e-3 + 2e-9 * n**3 * min(b, 8)  # shared by a group, so this is an upper estimate
+    warming = policy.passes * (policy.warmup_seconds + 3 * call)
+    seconds = rows * (timed + warming) + reference
+    kept = 3 * (cell.iterations or 2) + 6 if cell.backward != "none" else 8
+    return Estimate(seconds, float(kept * b * n * n * _BYTES[STORAGE[cell.precision]]))
+
+
+class _Work(NamedTuple):
+    """Of one call of a pair."""
+
+    products: float
+    launches: float
+
+
+def _work(cell: Cell) -> _Work:
+    """What the methods say of themselves; 1 where one is not here to ask."""
+    given: dict[bool, dict[str, Any]] = {False: {}, True: {}}  # of the forward, of the backward
+    for key, value in cell.parameters.items():
+        given[key.startswith("backward_")][key.removeprefix("backward_")] = value
+    try:
+        forward = registry.lookup("forward", cell.forward)
+        found = _of(forward, forward.products(**given[False]))
+        if cell.backward == "none":
+            return found
+        backward = registry.lookup("backward", cell.backward)
+        more = 2 * found.products if backward.replays else backward.products(**given[True])
+        back = _of(backward, more)
+        return _Work(found.products + back.products, found.launches + back.launches)
+    except NotInstalled:
+        return _Work(1.0, 1.0)
+
+
+def _of(method: Method, products: float) -> _Work:
+    return _Work(products, method.launches or products)
+
+
+# Starting a worker (imports, and the first use of each library) takes about this long.
+_START_SECONDS = 5.0
+_ASSUMED = "sm_90"  # the GPU of a forecast: H100, H200
+
+
+def forecast_data(chosen: Suite) -> dict[str, Any]:
+    """The same as data."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    cells: Counter[str] = Counter()
+    most: dict[str, float] = {}
+    for cell in chosen.cells:
+        pair = cell.backend if cell.backward == "none" else f"{cell.backend} + {cell.backward}"
+        cost = estimate(cell, chosen.policy)
+        cells[pair] += 1
+        seconds[pair] += cost.seconds
+        most[pair] = max(most.get(pair, 0.0), cost.bytes)
+    return {
+        "suite": chosen.name,
+        "cells": len(chosen.cells),
+        "seconds": round(_START_SECONDS + sum(seconds.values()), 1),
+        "bytes": max(most.values()),
+        "devices": sorted({c.device for c in chosen.cells}),
+        "methods": [
+            {"method": p, "cells": n, "seconds": round(seconds[p], 1), "bytes": most[p]}
+            for p, n in sorted(cells.items())
+        ],
+        "kernels": kernels((c for c in chosen.cells if c.device == "cuda"), _ASSUMED),
+    }

@@ -1,0 +1,263 @@
+"""Suite file -> checked suite. What could not run or would mean nothing is refused here."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from mssbench.errors import GateError, RegistryError, SuiteError, unknown
+from mssbench.records.cell import Cell
+from mssbench.records.policy import Policy
+from mssbench.suite import expand, thresholds
+from mssbench.suite.expand import AXES, check_word
+
+_POLICY = tuple(f.name for f in fields(Policy))
+MEASURE: dict[str, Any] = {
+    **{name: getattr(Policy(), name) for name in _POLICY},
+    "timeout_seconds": 60.0,  # of a method in one cell; problem and reference do not count
+    "max_error": 0.1,  # a root or gradient without one right digit is `inaccurate`
+}
+_EFFORT = ("min_seconds", "min_samples", "max_seconds", "warmup_seconds", "interval", "passes")
+EFFORTS: dict[str, dict[str, Any]] = {
+    name: dict(zip(_EFFORT, values, strict=True))
+    for name, values in {
+        "smoke": (0.0, 3, 0.2, 0.0, 1.0, 1),
+        "quick": (0.05, 10, 0.5, 0.01, 0.05, 2),
+        "standard": (0.2, 20, 2.0, 0.05, 0.02, 2),
+        "rigorous": (1.0, 50, 20.0, 0.2, 0.01, 3),
+    }.items()
+}
+_DELETE, _ESCAPED = "\x7f", "\\u007f"  # the one character JSON leaves raw and TOML forbids so
+_TOP = ("name", "description", "axes", "method", "exclude", "measure", "check", "claim")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A checked suite: its cells in the order they will run, and how they are measured."""
+
+    name: str
+    description: str
+    document: Mapping[str, Any]  # effective: overrides and effort applied
+    cells: tuple[Cell, ...]
+    measure: Mapping[str, Any]  # every key of MEASURE
+    narrowed: str = ""  # by this condition on its cells
+
+    @property
+    def policy(self) -> Policy:
+        """When a timing is enough."""
+        return Policy(**{name: self.measure[name] for name in _POLICY})
+
+    def only(self, cells: Iterable[Cell], condition: str = "") -> "Suite":
+        """The same suite with a part of its cells, those for which a condition holds."""
+        return replace(self, cells=tuple(cells), narrowed=condition)
+
+
+def shipped() -> dict[str, Path]:
+    """Name to file of the suites that come with mssbench, in a checkout or an installed wheel."""
+    package = Path(str(files("mssbench")))
+    for folder in (package / "suites", package.parent / "suites"):
+        if folder.is_dir():
+            return {p.stem: p for p in sorted(folder.glob("*.toml"))}
+    return {}
+
+
+def find(name: str) -> Path:
+    """The file of a suite: a path, or the name of a shipped one. Raises SuiteError."""
+    path = Path(name)
+    if path.suffix == ".toml" or "/" in name:
+        if path.is_file():
+            return path
+        raise SuiteError(f"there is no suite file {name!r}. Shipped: {', '.join(shipped())}.")
+    if name not in shipped():
+        raise SuiteError(unknown("suite", name, shipped()))
+    return shipped()[name]
+
+
+def load(
+    path: Path,
+    *,
+    auto: str,
+    device: str | None = None,
+    overrides: Sequence[str] = (),
+    effort: str | None = None,
+) -> Suite:
+    """Read, override, check and expand a suite.
+
+    auto: the device that `device = "auto"` means here. device: replaces the axis, if given.
+    overrides: `KEY=VALUE,VALUE` each, of an axis, a method's parameter or a [measure] key.
+    effort: a name of EFFORTS, which replaces those keys of [measure].
+    Raises SuiteError with file, key and the nearest right word.
+    """
+    document = _read(path)
+    with _blaming(str(path)):
+        _check_shape(document)
+        _measure(document)
+        thresholds.of_suite(document)
+        _check_claims(document)
+    if effort is not None:
+        check_word("effort", effort, EFFORTS, "--effort: ")
+        document["measure"] = document.get("measure", {}) | EFFORTS[effort]
+    for override in overrides:
+        with _blaming(f"--set {override}"):
+            _override(document, override)
+    if device is not None:
+        with _blaming(f"--device {device}"):
+            expand.check_axis("device", device)
+        _replace_axis(document, "device", device)
+    with _blaming(str(path)):
+        measure = _measure(document)
+        cells = tuple(expand.expand(document, auto))
+        if not cells:
+            raise SuiteError("no cell is left: [[exclude]] takes every one.")
+    return Suite(document["name"], document.get("description", ""), document, cells, measure)
+
+
+@contextmanager
+def _blaming(source: str) -> Iterator[None]:
+    """Name the file or the flag that an error comes from."""
+    try:
+        yield
+    except (SuiteError, RegistryError, GateError) as error:
+        raise SuiteError(f"{source}: {error}") from None
+
+
+def dump(document: Mapping[str, Any]) -> str:
+    """A suite document as TOML."""
+    top = {k: document[k] for k in ("name", "description") if k in document}
+    lines = _assignments(top)
+    for name in ("axes", "measure", "check"):
+        if name in document:
+            lines += ["", f"[{name}]", *_assignments(document[name])]
+    for name in ("method", "exclude", "claim"):
+        for table in document.get(name, []):
+            lines += ["", f"[[{name}]]", *_assignments(table)]
+    return "\n".join(lines) + "\n"
+
+
+def _assignments(table: Mapping[str, Any]) -> list[str]:
+    return [f"{k} = {_spelled(v)}" for k, v in table.items()]
+
+
+def _spelled(value: Any) -> str:
+    """Scalars and lists, which TOML spells like JSON, or an inline table of them."""
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(_assignments(value))} }}"
+    return json.dumps(value, ensure_ascii=False).replace(_DELETE, _ESCAPED)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:  # its message has line and column
+        raise SuiteError(f"{path}: not valid TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError(f"{path}: cannot be read: {error}") from None
+    return document
+
+
+def _check_shape(document: dict[str, Any]) -> None:
+    for key in document:
+        check_word("key", key, _TOP)
+    for key in ("name", "axes", "method"):
+        if key not in document:
+            raise SuiteError(f"no {key!r}. A suite has a name, [axes], and one [[method]] or more.")
+    name = document["name"]
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+        raise SuiteError(f"name = {name!r} is not a word of letters, digits, _, - and .")
+    if not isinstance(description := document.get("description", ""), str):
+        raise SuiteError(f"description = {description!r} is not a text.")
+    for key in ("axes", "measure"):
+        if not isinstance(document.get(key, {}), dict):
+            raise SuiteError(f"{key!r} is a table: write [{key}].")
+    for key in ("method", "exclude", "claim"):
+        tables = document.get(key, [])
+        if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+            raise SuiteError(f"{key!r} is a list of tables: write [[{key}]].")
+    for key in document["axes"]:
+        check_word("axis", key, AXES, "[axes] ")
+    axes = document["axes"].items()
+    for key, value in [*axes, *(pair for m in document["method"] for pair in m.items())]:
+        if isinstance(value, dict):
+            raise SuiteError(f"{key!r} is a table: write one value or a list of them.")
+    if not document["method"]:
+        raise SuiteError("no [[method]]: there is nothing to measure.")
+    for key in ("size", "batch"):
+        if key not in document["axes"] and any(key not in m for m in document["method"]):
+            raise SuiteError(f"[axes] has no {key!r}.")
+
+
+def _measure(document: Mapping[str, Any]) -> dict[str, Any]:
+    given = document.get("measure", {})
+    for key, value in given.items():
+        check_word("key", key, MEASURE, "[measure] ")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 <= value < float("inf"):
+            raise SuiteError(f"[measure] {key} = {value!r} is not a number of 0 or more.")
+        if isinstance(MEASURE[key], int) and (not isinstance(value, int) or value < 1):
+            raise SuiteError(f"[measure] {key} = {value!r} is not a whole number of 1 or more.")
+    if given.get("timeout_seconds") == 0:
+        raise SuiteError("[measure] timeout_seconds = 0 leaves no time for any cell.")
+    return {**MEASURE, **given}
+
+
+def _check_claims(document: Mapping[str, Any]) -> None:
+    """What is claimed must be about rows the suite could have, on whatever machine."""
+    if tables := document.get("claim"):
+        from mssbench.suite import claims  # it needs pandas, half the time of a dry run
+
+        cells = {cell for auto in ("cpu", "cuda") for cell in expand.expand(document, auto)}
+        claims.check(tables, cells, expand.check_axis)
+
+
+def _override(document: dict[str, Any], text: str) -> None:
+    key, equals, value = text.partition("=")
+    key, parts = key.strip(), _split(value)
+    if not equals or not all(parts):
+        raise SuiteError("write KEY=VALUE or KEY=VALUE,VALUE.")
+    values = [_scalar(v) for v in parts]
+    takers = [m for m in document["method"] if key in expand.parameters(m)]
+    if key in AXES:
+        expand.check_axis(key, values)
+        _replace_axis(document, key, values)
+    elif key in MEASURE:
+        if len(values) != 1:
+            raise SuiteError(f"{key} takes one value.")
+        _measure({"measure": {key: values[0]}})
+        document["measure"] = document.get("measure", {}) | {key: values[0]}
+    elif takers:
+        expand.check_override(document, key, values)
+        for method in takers:
+            method[key] = values
+    elif key in ("forward", "backward", "backend", "library"):
+        key = "backend" if "/" in value else key
+        raise SuiteError(f"methods are chosen by --only \"{key} == '{value.strip()}'\".")
+    else:
+        known = {p for m in document["method"] for p in expand.parameters(m)}
+        raise SuiteError(unknown("key", key, {*AXES, *MEASURE, *known}))
+
+
+def _replace_axis(document: dict[str, Any], key: str, values: Any) -> None:
+    """An override holds for every table, also for one with values of its own."""
+    document["axes"][key] = values
+    for method in document["method"]:
+        method.pop(key, None)
+
+
+def _split(text: str) -> list[str]:
+    """At commas, but not inside parentheses: `logspec(condition=1e6),convfeat` is two."""
+    return [part.strip() for part in re.split(r",(?![^(]*\))", text)]
+
+
+def _scalar(text: str) -> Any:
+    if re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", text):  # not 1_000, nan or infinity
+        for kind in (int, float):
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+    return {"true": True, "false": False}.get(text, text)
