@@ -88,13 +88,9 @@ def register() -> Iterator[Any]:
     """Register methods for one test: decorators by kind."""
     from mssbench.methods import pair, registry
 
-    registry.load()
-    before = {kind: dict(table) for kind, table in registry.TABLES.items()}
-    pair.forget()
-    yield {"forward": registry.register_forward, "backward": registry.register_backward}
-    for kind, table in registry.TABLES.items():
-        table.clear()
-        table.update(before[kind])
+    with registry.temporarily():
+        pair.forget()
+        yield {"forward": registry.register_forward, "backward": registry.register_backward}
     pair.forget()
 
 

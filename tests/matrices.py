@@ -68,7 +68,12 @@ TORCH64 = Backend("torch", "cpu", "float64")
 
 registry.load()
 # Methods of one device, which say so when called on another.
-ONLY_ON = {m.name: m.devices[0] for t in registry.TABLES.values() for m in t.values() if m.devices}
+ONLY_ON = {
+    m.name: m.devices[0]
+    for known in registry.REGISTRIES.values()
+    for m in known.known().values()
+    if m.devices
+}
 
 
 # Forwards that are functions of a newer torch, which say so when called with an older one.

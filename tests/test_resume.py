@@ -191,7 +191,7 @@ def killed_after(suite: object, out: Path, python: str, cells: int) -> None:
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):  # noqa: PT012
-        patch.setattr("mssbench.run.recorder._Recorder.close", lambda *_: None)
+        patch.setattr("mssbench.run.recorder.Recorder.close", lambda *_: None)
         run(suite, out, python=python, watch=watch)  # type: ignore[arg-type]
 
 

@@ -298,13 +298,13 @@ def message(root, *args, **given):
 
 def test_an_unknown_word_is_answered_with_the_nearest_right_one():
     a = np.eye(2)
-    forwards = ", ".join(registry.names("forward"))
+    forwards = ", ".join(registry.REGISTRIES["forward"].names())
     assert message(mssbench.sqrtm, a, forward="eig") == (
         f"Unknown forward 'eig'. Did you mean 'eigh'? Known: {forwards}."
     )
     assert message(mssbench.sqrtm, a, backward="lowner") == (
         "Unknown backward 'lowner'. Did you mean 'loewner'? "
-        f"Known: {', '.join(registry.names('backward'))}."
+        f"Known: {', '.join(registry.REGISTRIES['backward'].names())}."
     )
     assert message(mssbench.sqrtm, a, forward="newton_schulz", iteration=3) == (
         "forward 'newton_schulz' takes no 'iteration'. Unknown parameter 'iteration'. "

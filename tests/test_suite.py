@@ -295,8 +295,8 @@ def size(text):
     return GOOD.replace("[4, 8]", text)
 
 
-FORWARDS = f"Known: {', '.join(registry.names('forward'))}."
-BACKWARDS = f"Known: {', '.join(registry.names('backward'))}."
+FORWARDS = f"Known: {', '.join(registry.REGISTRIES['forward'].names())}."
+BACKWARDS = f"Known: {', '.join(registry.REGISTRIES['backward'].names())}."
 EXCLUDABLE = {
     "backend", *CELL_KEY,
     *(p for m in registry.known("forward").values() for p in m.parameters),

@@ -14,6 +14,7 @@ from mssbench.errors import NotInstalled, RegistryError, Unavailable, unknown
 from mssbench.machine import devices as devices_
 from mssbench.methods import method as method_
 from mssbench.methods import registry
+from mssbench.registries import load_file
 from mssbench.suite import suite
 
 KINDS = ("backends", "backwards", "problems", "suites")
@@ -24,7 +25,7 @@ def listing(what: str, also: Sequence[Path]) -> list[dict[str, Any]]:
     if what not in KINDS:
         raise RegistryError(unknown("list", what, KINDS))
     for file in also:
-        registry.load_file(file)
+        load_file(file)
     return list({
         "backends": _backends, "backwards": _backwards, "problems": _problems, "suites": _suites,
     }[what]())  # fmt: skip
@@ -50,7 +51,7 @@ def _by_method(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _backends() -> Iterator[dict[str, Any]]:
-    failed = registry.load_plugins("forward")
+    failed = registry.REGISTRIES["forward"].load_plugins()
     for method in registry.known("forward").values():
         for library in method.libraries:
             yield {
@@ -69,7 +70,7 @@ def _backends() -> Iterator[dict[str, Any]]:
 
 
 def _backwards() -> Iterator[dict[str, Any]]:
-    failed = registry.load_plugins("backward")
+    failed = registry.REGISTRIES["backward"].load_plugins()
     for method in registry.known("backward").values():
         yield {
             "backward": method.name,
@@ -94,16 +95,26 @@ def _partners(backward: method_.Method) -> str:
 
 
 def _problems() -> Iterator[dict[str, Any]]:
-    found = {"": problems.generators(), "PROBLEM|": problems.modifiers()}
-    for prefix, generator in [(p, g) for p, many in found.items() for g in many.values()]:
-        yield {
-            "problem": prefix + generator.name,
-            "summary": generator.summary,
-            "parameters": [p.describe() for p in generator.parameters.values()],
-            "sizes": generator.sizes,
-            "here": _missing(generator.package),
-            "cite": generator.cite,
-        }
+    prefixes = {"problem": "", "modifier": "PROBLEM|"}
+    for kind, registry_of_kind in problems.REGISTRIES.items():
+        prefix = prefixes[kind]
+        failed = registry_of_kind.load_plugins()
+        for generator in registry_of_kind.known().values():
+            yield {
+                "problem": prefix + generator.name,
+                "summary": generator.summary,
+                "parameters": [p.describe() for p in generator.parameters.values()],
+                "sizes": generator.sizes,
+                "here": _missing(generator.package),
+                "cite": generator.cite,
+            }
+        for name, reason in failed.items():
+            yield {
+                "problem": prefix + name,
+                "summary": "A plugin that fails.",
+                "here": reason,
+                "cite": "",
+            }
 
 
 def _suites() -> Iterator[dict[str, Any]]:

@@ -117,10 +117,10 @@ def serve(
     from mssbench.machine import facts as environment
     from mssbench.measure.bench import Settings
     from mssbench.measure.measure import measure
-    from mssbench.methods import registry
     from mssbench.records import facts as facts_
     from mssbench.records.cell import Cell
     from mssbench.records.policy import Policy
+    from mssbench.registries import load_file
 
     imported()
 
@@ -130,7 +130,7 @@ def serve(
 
     setup = json.loads(requests.readline())
     for path in setup["also"]:
-        registry.load_file(Path(path))
+        load_file(Path(path))
     policy = Policy(**setup["settings"].pop("policy"))
     settings = Settings(policy=policy, **setup["settings"])
     facts = environment.describe()

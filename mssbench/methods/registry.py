@@ -4,25 +4,35 @@ A *forward* computes a root; a *backward* turns the root's cotangent into the gr
 only in `Root`, so any forward pairs with any backward.
 """
 
-import hashlib
 import importlib.util
 import inspect
 import pkgutil
-import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from typing import Any
 
 from mssbench import arrays
 from mssbench.arrays import Array
-from mssbench.errors import NotInstalled, RegistryError, unknown
+from mssbench.errors import NotInstalled
 from mssbench.methods.method import FUNCTIONS, Kind, Method, Root, Wanted
+from mssbench.registries import Registry
 
-FORWARD: dict[str, Method] = {}
-BACKWARD: dict[str, Method] = {}
-TABLES: dict[str, dict[str, Method]] = {"forward": FORWARD, "backward": BACKWARD}
+
+@cache
+def load() -> None:
+    """Import every built-in method, once. They import no array library, so this is cheap."""
+    for package in ("forward", "backward"):
+        folder = str(Path(__file__).parent / package)
+        for module in pkgutil.iter_modules([folder]):
+            importlib.import_module(f"mssbench.methods.{package}.{module.name}")
+
+
+REGISTRIES: dict[Kind, Registry[Method]] = {
+    "forward": Registry("forward", load),
+    "backward": Registry("backward", load),
+}
 
 
 def register_forward(
@@ -58,7 +68,7 @@ def register_forward(
 
     def decorate(call: Callable[..., Root]) -> Callable[..., Root]:
         takes_wanted = "wanted" in inspect.signature(call).parameters
-        _add(
+        REGISTRIES["forward"].add(
             Method(
                 "forward",
                 call.__name__,
@@ -111,7 +121,7 @@ def register_backward(
     """
 
     def decorate(call: Callable[..., Array]) -> Callable[..., Array]:
-        _add(
+        REGISTRIES["backward"].add(
             Method(
                 "backward",
                 call.__name__,
@@ -134,16 +144,6 @@ def register_backward(
     return decorate
 
 
-def _add(method: Method) -> None:
-    table, name = TABLES[method.kind], method.name
-    if name in table and table[name].call.__module__ != method.call.__module__:
-        first, second = table[name].call.__module__, method.call.__module__
-        raise RegistryError(
-            f"{method.kind} {name!r} is registered twice: by {first} and by {second}."
-        )
-    table[name] = method
-
-
 def _ignore_wanted(call: Callable[..., Root]) -> Callable[..., Root]:
     def uniform(a: Array, wanted: Wanted, **parameters: Any) -> Root:
         del wanted
@@ -156,44 +156,28 @@ def _ignore_wanted(call: Callable[..., Root]) -> Callable[..., Root]:
     return uniform
 
 
-@cache
-def load() -> None:
-    """Import every built-in method, once. They import no array library, so this is cheap."""
-    for package in ("forward", "backward"):
-        path = str(Path(__file__).parent / package)
-        for module in pkgutil.iter_modules([path]):
-            importlib.import_module(f"mssbench.methods.{package}.{module.name}")
-
-
-def load_file(path: Path) -> None:
-    """Run a file of a user's own methods (`--also`), once. Raises RegistryError if it fails."""
-    name = f"mssbench_also_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
-    if name in sys.modules:
-        return
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise RegistryError(f"--also {path}: there is no such Python file.")
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise RegistryError(f"--also {path}: {type(error).__name__}: {error}") from error
-
-
 def lookup(kind: Kind, name: str) -> Method:
-    """The method called `name`, importing the plugin that owns it only now.
+    """Return the method called `name`, importing the plug-in that offers it only now.
 
-    An entry point carries the method's own name, so a suite that does not ask for a plugin never
-    imports it. Raises RegistryError for an unknown name, NotInstalled for a missing package.
+    Raises RegistryError for an unknown name, and NotInstalled for a plug-in that cannot be
+    imported or a method whose package is missing.
     """
-    load()
-    table = TABLES[kind]
-    if name not in table:
-        _load_plugin(kind, name)
-    if reason := missing(table[name]):
+    method = REGISTRIES[kind].lookup(name)
+    if reason := missing(method):
         raise NotInstalled(reason)
-    return table[name]
+    return method
+
+
+def known(kind: Kind) -> dict[str, Method]:
+    """Return every method registered so far: built in, from `--also`, and plug-ins asked for."""
+    return REGISTRIES[kind].known()
+
+
+@contextmanager
+def temporarily() -> Iterator[None]:
+    """Forget at the end of the block the methods that were registered inside it."""
+    with REGISTRIES["forward"].temporarily(), REGISTRIES["backward"].temporarily():
+        yield
 
 
 def missing(method: Method) -> str:
@@ -213,53 +197,6 @@ def import_package(method: Method) -> None:
     except ImportError as error:
         who = f"{method.kind} {method.name!r} cannot use the installed {method.package}"
         raise NotInstalled(f"{who}: {error}: {_install_line(method)}") from error
-
-
-def known(kind: Kind) -> dict[str, Method]:
-    """Every method registered so far: built in, from `--also`, and the plugins that were named."""
-    load()
-    return dict(sorted(TABLES[kind].items()))
-
-
-def load_plugins(kind: Kind) -> dict[str, str]:
-    """Import every plugin, to list it beside the rest. Returns those that fail: name to reason."""
-    load()
-    failed = {}
-    for name in sorted(_plugins(kind).names):
-        try:
-            _load_plugin(kind, name)
-        except (NotInstalled, RegistryError) as error:
-            failed[name] = str(error)
-    return failed
-
-
-def names(kind: Kind) -> list[str]:
-    """Every name that `lookup` knows. Imports no plugin."""
-    load()
-    return sorted({*TABLES[kind], *_plugins(kind).names})
-
-
-def _plugins(kind: Kind) -> EntryPoints:
-    return entry_points(group=f"mssbench.{kind}")
-
-
-def _load_plugin(kind: Kind, name: str) -> None:
-    """Import the plugin that offers `name`. Whatever is wrong with it is said, with its package."""
-    found = _plugins(kind).select(name=name)
-    if not found:
-        raise RegistryError(unknown(kind, name, names(kind)))
-    owners = [f"{p.dist.name} {p.dist.version}" if p.dist else p.value for p in found]
-    if len(owners) > 1:
-        raise RegistryError(f"{kind} {name!r} is offered twice: by {' and by '.join(owners)}.")
-    (plugin,), who = found, f"{kind} {name!r} of {owners[0]}"
-    try:
-        plugin.load()
-    except ModuleNotFoundError as error:
-        raise NotInstalled(f"{who} needs {error.name}: pip install {error.name}") from error
-    except Exception as error:  # a stranger's module may fail in any way, and is a row like others
-        raise NotInstalled(f"{who} cannot be imported: {type(error).__name__}: {error}") from error
-    if name not in TABLES[kind]:
-        raise NotInstalled(f"{who} registers no such {kind}: entry point and function must agree")
 
 
 @cache

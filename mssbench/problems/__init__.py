@@ -11,15 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mssbench.errors import RegistryError, Unsupported
+from mssbench.errors import NotInstalled, RegistryError, Unsupported
 from mssbench.problems.casting import cast
 from mssbench.problems.registry import (
-    MODIFIERS,
-    PROBLEMS,
+    REGISTRIES,
     Bounds,
     Generator,
     Parameter,
-    load,
     register_modifier,
     register_problem,
 )
@@ -28,7 +26,7 @@ from mssbench.problems.spectra import sequential_sum
 from mssbench.problems.text import parse
 
 __all__ = [
-    "MODIFIERS", "PROBLEMS", "Bounds", "Generator", "Parameter", "Problem", "Streams",
+    "REGISTRIES", "Bounds", "Generator", "Parameter", "Problem", "Streams",
     "canonical", "cast", "check_size", "generators", "make", "modifiers", "register_modifier",
     "register_problem",
 ]  # fmt: skip
@@ -47,23 +45,26 @@ class Problem(NamedTuple):
 
 
 def generators() -> dict[str, Generator]:
-    """Every registered problem, by name."""
-    load()
-    return dict(sorted(PROBLEMS.items()))
+    """Return every problem registered so far, by name."""
+    return REGISTRIES["problem"].known()
 
 
 def modifiers() -> dict[str, Generator]:
-    """Every registered modifier, by name."""
-    load()
-    return dict(sorted(MODIFIERS.items()))
+    """Return every modifier registered so far, by name."""
+    return REGISTRIES["modifier"].known()
 
 
 def canonical(text: str) -> str:
-    """The one spelling of a problem, with every parameter: `wishart(ratio=0.766)`.
+    """Return the one spelling of a problem, with every parameter: `wishart(ratio=0.766)`.
 
+    A problem of a plug-in that cannot be imported keeps the spelling it has, as its parameters are
+    not known; its cells become rows that say why.
     Raises RegistryError for an unknown name or parameter, a value out of range, malformed text.
     """
-    return "|".join(call.spelling() for call in parse(text))
+    try:
+        return "|".join(call.spelling() for call in parse(text))
+    except NotInstalled:
+        return text.strip()
 
 
 def check_size(text: str, size: int) -> str | None:

@@ -10,11 +10,11 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from importlib.metadata import entry_points
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from mssbench.errors import NotInstalled, RegistryError, unknown
+from mssbench.errors import RegistryError
 from mssbench.problems.rng import Floats
+from mssbench.registries import Registry
 
 Kind: TypeAlias = Literal["problem", "modifier"]
 Fits: TypeAlias = Callable[..., str | None]
@@ -91,9 +91,22 @@ class Generator:
         return Parameter(p.name, type(p.default), choices, p.default, bounds)
 
 
-PROBLEMS: dict[str, Generator] = {}
-MODIFIERS: dict[str, Generator] = {}
-_TABLES: dict[Kind, dict[str, Generator]] = {"problem": PROBLEMS, "modifier": MODIFIERS}
+@cache
+def load() -> None:
+    """Import the built-in generators, once. None of them imports an optional package here."""
+    # Whole names: the code hash finds in them what a problem is made of.
+    for module in (
+        "mssbench.problems.synthetic",
+        "mssbench.problems.real",
+        "mssbench.problems.changes",
+    ):
+        importlib.import_module(module)
+
+
+REGISTRIES: dict[Kind, Registry[Generator]] = {
+    "problem": Registry("problem", load),
+    "modifier": Registry("modifier", load),
+}
 Register: TypeAlias = Callable[[Callable[..., Floats]], Callable[..., Floats]]
 
 
@@ -149,11 +162,8 @@ def _add(
     fits: Fits | None,
     bounds: Mapping[str, Bounds] | None,
 ) -> None:
-    name, table = call.__name__, _TABLES[kind]
-    if name in table and table[name].call.__module__ != call.__module__:
-        first, second = table[name].call.__module__, call.__module__
-        raise RegistryError(f"{kind} {name!r} is registered twice: by {first} and by {second}.")
-    table[name] = Generator(kind, name, call, cite, package, sizes, fits, bounds or {})
+    name = call.__name__
+    REGISTRIES[kind].add(Generator(kind, name, call, cite, package, sizes, fits, bounds or {}))
 
 
 def _only(name: str, size: int) -> Fits:
@@ -170,40 +180,18 @@ def _up_to(name: str, size: int) -> Fits:
     return fits
 
 
-@cache
-def load() -> None:
-    """Import the built-in generators, once. None of them imports an optional package here."""
-    # Whole names: the code hash finds in them what a problem is made of.
-    for module in (
-        "mssbench.problems.synthetic",
-        "mssbench.problems.real",
-        "mssbench.problems.changes",
-    ):
-        importlib.import_module(module)
-
-
 def lookup(kind: Kind, name: str) -> Generator:
-    """The generator called `name`, importing the plugin that owns it only now.
+    """Return the generator called `name`, importing the plug-in that offers it only now.
 
-    Raises RegistryError for an unknown name, NotInstalled for a plugin's missing package.
+    Raises RegistryError for an unknown name, and NotInstalled for a plug-in that cannot be
+    imported, whatever is wrong with it.
     """
-    load()
-    table = _TABLES[kind]
-    if name in table:
-        return table[name]
-    plugins = entry_points(group=f"mssbench.{kind}")
-    for plugin in plugins.select(name=name):
-        try:
-            plugin.load()
-        except ImportError as error:
-            raise NotInstalled(
-                f"{kind} {name!r} needs {error.name}: pip install {error.name}"
-            ) from error
-    if name not in table and kind == "problem" and name in MODIFIERS:
-        raise RegistryError(f"{name!r} is a modifier: write problem|{name}(...).")
-    if name not in table:
-        raise RegistryError(unknown(kind, name, {*table, *plugins.names}))
-    return table[name]
+    try:
+        return REGISTRIES[kind].lookup(name)
+    except RegistryError:
+        if kind == "problem" and name in REGISTRIES["modifier"].known():
+            raise RegistryError(f"{name!r} is a modifier: write problem|{name}(...).") from None
+        raise
 
 
 def spell(value: Any) -> str:

@@ -1,155 +1,274 @@
-"""Conditions over columns, as `--where` and `--only` take them: read with `ast`, never executed."""
+"""Conditions over columns, as `--where`, `--only` and claims have them.
+
+    size > 32 and backward == 'none'
+
+A condition is read with `ast` and turned into a function of one row; no text of a user is ever
+executed. It holds comparisons, `and`, `or`, `not` and arithmetic; `in` tests a list, or a part of
+a text: `'logspec' in problem`. A missing value equals `None` and nothing else. Names are columns
+and nothing else: a condition cannot call anything, so it can only read.
+"""
 
 import ast
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
-
-import pandas as pd
+from math import copysign, inf, nan
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from mssbench.errors import TableError, unknown
 
-_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
-    ast.Gt: operator.gt, ast.GtE: operator.ge,
-}  # fmt: skip
-_COMPUTE: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
-}  # fmt: skip
+if TYPE_CHECKING:
+    import pandas as pd
+
+Holds: TypeAlias = Callable[[Mapping[str, Any]], bool]  # whether a condition holds for a row
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
 
 
-def select(frame: pd.DataFrame, expression: str) -> pd.DataFrame:
-    """The rows for which an expression over the columns holds: `size > 32 and backward == 'none'`.
+class _Value(NamedTuple):
+    """A number or a text inside a condition."""
 
-    Comparisons, and, or, not, arithmetic; `in` a list, or of a text: `'logspec' in problem`. What
-    is missing equals `None` and nothing else. Names are columns and nothing else: an expression
-    cannot call, so it can only read. Raises TableError with the nearest column, or what is wrong.
+    of: Callable[[Mapping[str, Any]], Any]  # its value in a row; None where that is missing
+    name: str  # how messages call it
+    is_text: bool
+    is_column: bool = False  # whether it depends on the row
+    is_none: bool = False
+
+
+def read(condition: str, columns: Mapping[str, bool]) -> Holds:
+    """Check a condition and return the function that decides it for a row.
+
+    columns: the name of each column, and whether it holds text. Missing values are None in a row.
+    Raises TableError with the nearest column, or with what is wrong.
     """
-    where = repr(expression)
+    quoted = repr(condition)
     try:
-        tree = ast.parse(expression.strip(), mode="eval")
-        chosen = _condition(_evaluate(tree.body, frame))
+        tree = ast.parse(condition.strip(), mode="eval")
+        return _condition(tree.body, columns)
     except SyntaxError as error:
-        raise TableError(f"{where} is not an expression: {error.msg}.") from None
+        raise TableError(f"{quoted} is not an expression: {error.msg}.") from None
     except (RecursionError, MemoryError, OverflowError, ValueError) as error:
-        raise TableError(f"{where} cannot be evaluated: {error or type(error).__name__}.") from None
+        reason = error or type(error).__name__
+        raise TableError(f"{quoted} cannot be evaluated: {reason}.") from None
     except TableError as error:
-        raise TableError(f"{where}: {error}") from None
-    return frame[chosen]
+        raise TableError(f"{quoted}: {error}") from None
 
 
-def _evaluate(node: ast.expr, frame: pd.DataFrame) -> Any:
-    """A column, a number, a text, a list of constants, or a column of truth values."""
+def select(frame: "pd.DataFrame", condition: str) -> "pd.DataFrame":
+    """Return the rows of a table for which a condition holds. Raises TableError, see `read`."""
+    columns = {str(name): _holds_text(dtype) for name, dtype in frame.dtypes.items()}
+    holds = read(condition, columns)
+
+    used = [name for name in _names(condition) if name in columns]
+    values = [_plain(frame[name]) for name in used]
+    rows = zip(*values, strict=True) if used else ((),) * len(frame)
+    return frame[[holds(dict(zip(used, row, strict=True))) for row in rows]]
+
+
+def rows_that_hold(
+    rows: Sequence[Mapping[str, Any]], condition: str, columns: Mapping[str, bool]
+) -> list[Mapping[str, Any]]:
+    """Return the rows, given as mappings, for which a condition holds. Raises TableError."""
+    holds = read(condition, columns)
+    return [row for row in rows if holds(row)]
+
+
+def _holds_text(dtype: Any) -> bool:
+    return str(dtype).startswith(("object", "str"))
+
+
+def _plain(column: "pd.Series") -> list[Any]:
+    """Return the values of a column with None where one is missing."""
+    return list(column.astype(object).where(column.notna(), None))
+
+
+def _names(condition: str) -> list[str]:
+    nodes = ast.walk(ast.parse(condition.strip(), mode="eval"))
+    return sorted({node.id for node in nodes if isinstance(node, ast.Name)})
+
+
+# Conditions
+
+
+def _condition(node: ast.expr, columns: Mapping[str, bool]) -> Holds:
+    """Return the function of a node that is true or false. Raises TableError for any other."""
+    match node:
+        case ast.BoolOp(op, parts):
+            conditions = [_condition(part, columns) for part in parts]
+            if isinstance(op, ast.And):
+                return lambda row: all(holds(row) for holds in conditions)
+            return lambda row: any(holds(row) for holds in conditions)
+        case ast.UnaryOp(ast.Not(), operand):
+            inner = _condition(operand, columns)
+            return lambda row: not inner(row)
+        case ast.Compare(left, ops, rights):
+            values = [_operand(each, columns) for each in (left, *rights)]
+            links = [_comparison(op, *two) for op, two in zip(ops, pairwise(values), strict=True)]
+            return links[0] if len(links) == 1 else lambda row: all(holds(row) for holds in links)
+
+    value = _operand(node, columns)
+    raise TableError(f"{_called(value)} is no condition: compare it with something.")
+
+
+def _comparison(op: ast.cmpop, a: "_Operand", b: "_Operand") -> Holds:
+    """Return the function of one comparison."""
+    if isinstance(op, ast.In | ast.NotIn):
+        inside = _membership(a, b)
+        return inside if isinstance(op, ast.In) else lambda row: not inside(row)
+    if type(op) not in _COMPARE:
+        raise TableError("`is` is not allowed. Write == or !=.")
+
+    equality = isinstance(op, ast.Eq | ast.NotEq)
+    if equality and (_is_none(a) or _is_none(b)):
+        return _missing(b if _is_none(a) else a, wanted=isinstance(op, ast.Eq))
+    if isinstance(a, list) or isinstance(b, list):
+        raise TableError("a list is compared by `in` only.")
+    if a.is_none or b.is_none or a.is_text != b.is_text:
+        raise TableError(f"{_called(a)} and {_called(b)} do not compare.")
+    if not (a.is_column or b.is_column):
+        raise TableError("a comparison needs a column on one side.")
+
+    compare, if_missing = _COMPARE[type(op)], isinstance(op, ast.NotEq)
+
+    def holds(row: Mapping[str, Any]) -> bool:
+        x, y = a.of(row), b.of(row)
+        return if_missing if x is None or y is None else bool(compare(x, y))
+
+    return holds
+
+
+def _missing(value: "_Operand", *, wanted: bool) -> Holds:
+    """Return the function of `column == None`, or of `column != None`."""
+    column = _column(value)
+    if column.is_text:  # a word that is missing is empty
+        return lambda row: (column.of(row) in (None, "")) is wanted
+    return lambda row: (column.of(row) is None) is wanted
+
+
+def _membership(a: "_Operand", b: "_Operand") -> Holds:
+    """Return the function of `column in [value, ...]`, or of `'part' in column`."""
+    if isinstance(b, list):
+        column = _column(a)
+        for item in b:
+            if not item.is_none and item.is_text != column.is_text:
+                raise TableError(f"{_called(column)} and {_called(item)} do not compare.")
+        known = [item.of({}) for item in b if not item.is_none]
+        return lambda row: column.of(row) in known
+
+    if not isinstance(a, list) and a.is_text and not a.is_column and b.is_column and b.is_text:
+        part = a.of({})
+        return lambda row: part in (b.of(row) or "")
+    raise TableError("write COLUMN in [VALUE, VALUE], or 'part' in COLUMN.")
+
+
+# Values
+
+_Operand: TypeAlias = _Value | list[_Value]
+
+
+def _operand(node: ast.expr, columns: Mapping[str, bool]) -> _Operand:
+    """Return the value of a node, or the list of values. Raises TableError for any other."""
     match node:
         case ast.Name(name):
-            if name not in frame:
-                raise TableError(unknown("column", name, frame.columns))
-            return frame[name]
+            if name not in columns:
+                raise TableError(unknown("column", name, columns))
+            kind = "text" if columns[name] else "number"
+            called = f"column {name!r} (a {kind})"
+            return _Value(operator.itemgetter(name), called, columns[name], is_column=True)
         case ast.Constant(value) if value is None or isinstance(value, str | int | float):
-            return value
+            is_none = value is None
+            return _Value(lambda _: value, repr(value), isinstance(value, str), is_none=is_none)
         case ast.List(items) | ast.Tuple(items):
-            return [_constant(_evaluate(each, frame)) for each in items]
-        case ast.BoolOp(op, parts):
-            first, *others = (_condition(_evaluate(each, frame)) for each in parts)
-            for each in others:
-                first = first & each if isinstance(op, ast.And) else first | each
-            return first
-        case ast.UnaryOp(ast.Not(), operand):
-            return ~_condition(_evaluate(operand, frame))
+            return [_constant(_operand(item, columns)) for item in items]
         case ast.UnaryOp(ast.USub(), operand):
-            return -_number(_evaluate(operand, frame))
+            x = _number(_operand(operand, columns))
+            return x._replace(of=lambda row: _computed(operator.neg, x.of(row)))
         case ast.BinOp(left, op, right) if type(op) in _COMPUTE:
-            a, b = _number(_evaluate(left, frame)), _number(_evaluate(right, frame))
-            try:
-                return _COMPUTE[type(op)](a, b)
-            except ZeroDivisionError:
-                raise TableError("it divides by zero.") from None
-        case ast.Compare(left, ops, rights):
-            values = [_evaluate(each, frame) for each in (left, *rights)]
-            links = zip(ops, pairwise(values), strict=True)
-            first, *others = (_compare(op, a, b) for op, (a, b) in links)
-            for each in others:
-                first = first & each
-            return first
+            return _arithmetic(
+                _COMPUTE[type(op)],
+                _number(_operand(left, columns)),
+                _number(_operand(right, columns)),
+            )
+        case ast.BoolOp() | ast.Compare() | ast.UnaryOp(ast.Not()):
+            _condition(node, columns)  # its own mistakes come first
+            raise TableError("a condition is neither a number nor a text.")
     raise TableError(
         f"{type(node).__name__} is not allowed. "
         "Write comparisons of columns, joined by and, or, not."
     )
 
 
-def _compare(op: ast.cmpop, a: Any, b: Any) -> pd.Series:
-    """A column of truth values without gaps."""
-    if isinstance(op, ast.In | ast.NotIn):
-        found = _within(a, b)
-        return ~found if isinstance(op, ast.NotIn) else found
-    if type(op) not in _COMPARE:
-        raise TableError("`is` is not allowed. Write == or !=.")
-    equality = isinstance(op, ast.Eq | ast.NotEq)
-    if equality and (a is None or b is None):
-        column = _column(b if a is None else a)
-        missing = (column == "") if _is_text(column) else column.isna()
-        return missing if isinstance(op, ast.Eq) else ~missing
-    if isinstance(a, list) or isinstance(b, list):
-        raise TableError("a list is compared by `in` only.")
-    if a is None or b is None or _is_text(a) != _is_text(b):
-        raise TableError(f"{_called(a)} and {_called(b)} do not compare.")
-    result = _COMPARE[type(op)](a, b)
-    if not isinstance(result, pd.Series):
-        raise TableError("a comparison needs a column on one side.")
-    return result.fillna(isinstance(op, ast.NotEq)).astype(bool)
+def _arithmetic(compute: Callable[[Any, Any], Any], a: _Value, b: _Value) -> _Value:
+    if not (a.is_column or b.is_column):
+        try:
+            result = compute(a.of({}), b.of({}))
+        except ZeroDivisionError:
+            raise TableError("it divides by zero.") from None
+        return _Value(lambda _: result, repr(result), is_text=False)
+
+    def of(row: Mapping[str, Any]) -> Any:
+        return _computed(compute, a.of(row), b.of(row))
+
+    names = {value.name for value in (a, b) if value.is_column}
+    return _Value(of, names.pop() if len(names) == 1 else "a column", False, is_column=True)
 
 
-def _within(a: Any, b: Any) -> pd.Series:
-    if isinstance(b, list):
-        column = _column(a)
-        for each in b:
-            if each is not None and _is_text(each) != _is_text(column):
-                raise TableError(f"{_called(column)} and {_called(each)} do not compare.")
-        return column.isin(b).fillna(False).astype(bool)
-    if isinstance(a, str) and isinstance(b, pd.Series) and _is_text(b):
-        return b.str.contains(a, regex=False).fillna(False).astype(bool)
-    raise TableError("write COLUMN in [VALUE, VALUE], or 'part' in COLUMN.")
+def _computed(compute: Callable[..., Any], *values: Any) -> Any:
+    """Return the result of one operation on the values of a row; None where one is missing."""
+    if None in values:
+        return None
+    try:
+        return compute(*values)
+    except ZeroDivisionError:  # as floating-point numbers have it
+        return copysign(inf, values[0]) if values[0] else nan
 
 
-def _column(x: Any) -> pd.Series:
-    if not isinstance(x, pd.Series):
+_COMPUTE: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+def _is_none(x: _Operand) -> bool:
+    return not isinstance(x, list) and x.is_none
+
+
+def _column(x: _Operand) -> _Value:
+    if isinstance(x, list) or not x.is_column:
         raise TableError("a comparison needs a column on one side.")
     return x
 
 
-def _condition(x: Any) -> pd.Series:
-    if not isinstance(x, pd.Series) or x.dtype != bool:
-        raise TableError(f"{_called(x)} is no condition: compare it with something.")
-    return x
-
-
-def _constant(x: Any) -> Any:
-    if isinstance(x, pd.Series | list):
+def _constant(x: _Operand) -> _Value:
+    if isinstance(x, list) or x.is_column:
         raise TableError("a list holds numbers and texts only.")
     return x
 
 
-def _number(x: Any) -> Any:
-    if x is None or isinstance(x, list) or _is_text(x):
+def _number(x: _Operand) -> _Value:
+    if isinstance(x, list) or x.is_none or x.is_text:
         raise TableError(f"{_called(x)} is not a number.")
     return x
 
 
-def _is_text(x: Any) -> bool:
-    return isinstance(x, str) or (isinstance(x, pd.Series) and pd.api.types.is_string_dtype(x))
+def _called(x: _Operand) -> str:
+    return "a list" if isinstance(x, list) else x.name
 
 
-def _called(x: Any) -> str:
-    if isinstance(x, pd.Series):
-        kind = "text" if _is_text(x) else "number"
-        return f"column {x.name!r} (a {kind})" if x.name else "a column"
-    return "a list" if isinstance(x, list) else repr(x)
+# What a condition compares
 
 
-def compared(expression: str) -> Iterator[tuple[str, Any]]:
-    """(column, constant) of every `column == constant` and `column in [constant, ...]`."""
-    for node in ast.walk(ast.parse(expression.strip(), mode="eval")):
+def compared(condition: str) -> Iterator[tuple[str, Any]]:
+    """Yield (column, constant) of every `column == constant` and `column in [constant, ...]`."""
+    for node in ast.walk(ast.parse(condition.strip(), mode="eval")):
         match node:
             case ast.Compare(ast.Name(name), [ast.Eq() | ast.NotEq()], [ast.Constant(value)]):
                 yield name, value
@@ -157,9 +276,12 @@ def compared(expression: str) -> Iterator[tuple[str, Any]]:
                 yield from ((name, each.value) for each in many.elts if hasattr(each, "value"))
 
 
-def why_empty(frame: pd.DataFrame, expression: str) -> str:
-    """For an expression that leaves no row: the text it compares that no row has, if any."""
-    for name, word in compared(expression):
-        if isinstance(word, str) and word not in (values := frame[name].unique().tolist()):
+def why_empty(rows: "pd.DataFrame | Sequence[Mapping[str, Any]]", condition: str) -> str:
+    """Return a hint for a condition that no row meets: a text it compares that no row has."""
+    for name, word in compared(condition):
+        if not isinstance(word, str):
+            continue
+        values = {row[name] for row in rows} if isinstance(rows, Sequence) else set(rows[name])
+        if word not in values:
             return " " + unknown(name, word, values)
     return ""

@@ -1,26 +1,28 @@
 """What people call a method: its library, pair and parameters, as one word or a short line."""
 
 from collections.abc import Mapping
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mssbench.records.cell import parse_options
 from mssbench.records.measurement import Row
 from mssbench.records.noise import SHOWN_DELTA
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 METHOD = ("library", "forward", "backward", "iterations", "backward_iterations", "options")
 # What each label says already, so that it is not hidden behind it.
 LABELS = {"backend": METHOD[:2], "pair": METHOD[:3], "method": METHOD}
 
 
-def with_labels(frame: pd.DataFrame) -> pd.DataFrame:
+def with_labels(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Adds `backend` (torch/eigh), `pair` (with its backward) and `method` (with parameters)."""
     if set(LABELS) <= set(frame.columns):
         return frame
     chosen = frame[list(METHOD)]
     kinds = chosen.drop_duplicates()
-    labels = [_labels(*key) for key in kinds.itertuples(index=False, name=None)]
+    plain = kinds.astype(object).where(kinds.notna(), None)
+    labels = [_labels(*key) for key in plain.itertuples(index=False, name=None)]
     named = kinds.assign(**{k: [each[i] for each in labels] for i, k in enumerate(LABELS)})
     merged = chosen.merge(named, on=list(METHOD), how="left")
     return frame.assign(**{name: merged[name].to_numpy() for name in LABELS})
@@ -28,7 +30,12 @@ def with_labels(frame: pd.DataFrame) -> pd.DataFrame:
 
 def label(row: Mapping[str, Any]) -> str:
     """The `method` of one row."""
-    return _labels(*(row[name] for name in METHOD))[-1]
+    return labels(row)["method"]
+
+
+def labels(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the `backend`, `pair` and `method` of one row."""
+    return dict(zip(LABELS, _labels(*(row[name] for name in METHOD)), strict=True))
 
 
 def _labels(
@@ -36,8 +43,8 @@ def _labels(
 ) -> tuple[str, str, str]:
     """`torch/pade`, `torch/pade + loewner`, `torch/pade degree=5 trace + loewner`."""
     backend = f"{library}/{forward}"
-    mine = [] if pd.isna(k) else [f"k={k}"]
-    theirs = [] if pd.isna(k_backward) else [f"k={k_backward}"]
+    mine = [] if k is None else [f"k={k}"]
+    theirs = [] if k_backward is None else [f"k={k_backward}"]
     for name, v in parse_options(options).items():
         if v != "default":  # a word alone says what it is; a number needs its name
             word = v if isinstance(v, str) else f"{name.removeprefix('backward_')}={v}"
@@ -71,6 +78,6 @@ def spoken(name: str, x: Any) -> str:
     return x if isinstance(x, str) else f"{short} = {'-' if x is None else x}"
 
 
-def deltas(frame: pd.DataFrame) -> pd.Series:
+def deltas(frame: "pd.DataFrame") -> "pd.Series":
     """Of each row, the relative difference in time that its noise hides; 0 where none is known."""
     return frame["noise"].astype(object).map(SHOWN_DELTA).astype("float64").fillna(0.0)

@@ -1,11 +1,48 @@
 """What can be said of rows only once all of them are known."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mssbench.records.measurement import Row, Status
+from mssbench.results.rows import typed
+from mssbench.run import passes
 
+# Rows that solve one problem: the least work that one of them needs is a limit for the others.
 _GROUP = ("function", "problem", "size", "batch", "precision", "device", "seed", "phase")
+
+
+class Settled(NamedTuple):
+    """The rows of a run as they will stand in its table, and what all of them together say."""
+
+    rows: list[Row]
+    noise: Counter[str]  # classes of the rows that were measured
+    drift: float | None  # see `drift`
+
+
+def finish(
+    rows: Sequence[Row],
+    samples: Mapping[passes.Place, Sequence[float]],
+    ceilings: Sequence[Mapping[str, float]],
+) -> Settled:
+    """Complete the rows of a run with what depends on all of them.
+
+    rows: in the order of the table; numbers may be texts, as a table has them. samples: raw
+    seconds, by `passes.place`, of the rows that were measured. ceilings: in the order of time, see
+    `drift`. Nothing is read or written, so shards of a run can be settled together.
+    """
+    numbers = [typed(row) for row in rows]
+    steadied = passes.steadied(numbers, samples)
+    fractions = problem_fractions(numbers)
+
+    settled = [
+        row | new | {"problem_fraction": fraction}
+        for row, new, fraction in zip(rows, steadied, fractions, strict=True)
+    ]
+    noise = Counter(
+        row["noise"] for row in settled if row["noise"] and passes.place(row) in samples
+    )
+    return Settled(settled, noise, drift(ceilings))
 
 
 def problem_fractions(rows: Sequence[Row]) -> list[float | None]:

@@ -5,23 +5,23 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from mssbench.engines import events
-from mssbench.engines.events import Ceilings, Finished, Ready
+from mssbench.engines.events import Ceilings, Event, Finished, Ready
 from mssbench.errors import RunError
-from mssbench.machine import facts
+from mssbench.machine.facts import installed
 from mssbench.records.cell import Cell
 from mssbench.records.facts import difference
 from mssbench.records.measurement import MEASURED, Row, Status, uniform, worst_status
 from mssbench.records.summary import MEASURING, Summary
 from mssbench.results.folder import RunFolder
 from mssbench.results.rows import typed
-from mssbench.run import finish, passes
-from mssbench.run.resume import _as_now, _code_hash, _complete, _passes
+from mssbench.run import passes
+from mssbench.run.finish import finish
+from mssbench.run.resume import complete, known_code_hash, passes_behind, runs_as_now
 from mssbench.suite import suite as suites
 from mssbench.suite.suite import Suite
 
 
-class _Recorder:
+class Recorder:
     """Turns events into rows on disk.
 
     have: the passes that the cells to be measured have behind them, 0 for most.
@@ -56,7 +56,8 @@ class _Recorder:
         rows = self._rows.get(cell.cell_id, [])
         return cell.cell_id in self._samples and not any(r["status"] in MEASURED for r in rows)
 
-    def __call__(self, event: events.Event, summary: Summary) -> None:
+    def __call__(self, event: Event, summary: Summary) -> None:
+        """Keep what an event brings, on disk where it has rows."""
         if isinstance(event, Ready):
             self._meet(event)
         elif isinstance(event, Ceilings) and event.found:
@@ -87,14 +88,15 @@ class _Recorder:
             self._facts["environments"][ready.environment] = ready.facts
             self._folder.write_facts(self._facts)
             if first:
-                self._folder.write_suite(suites.dump(self._suite.document))
+                self._write_suite()
 
     def _keep(self, event: Finished, summary: Summary) -> None:
         cell = event.cell
         rows, samples = event.rows, event.samples
         if event.status is not None:
             rows = [
-                m.row(code_hash=_code_hash(cell)) for m in uniform(cell, event.status, event.reason)
+                m.row(code_hash=known_code_hash(cell))
+                for m in uniform(cell, event.status, event.reason)
             ]
             samples = [[] for _ in rows]
         found = self._environment.get(cell.device) or next(iter(self._environment.values()), "")
@@ -107,7 +109,7 @@ class _Recorder:
         summary.spent.update({k: event.spent.get(k, 0.0) for k in MEASURING})
 
     def close(self, todo: Sequence[Cell], summary: Summary) -> None:
-        """Every requested cell gets rows; the table is put in order.
+        """Give every requested cell its rows, and put the table in order.
 
         A run that failed before it had a worker leaves the folder as it was, and so does one that
         was stopped before it replaced anything.
@@ -115,57 +117,68 @@ class _Recorder:
         if todo and not self._environment:
             if not (summary.interrupted or summary.over) or self._folder.spares_old:
                 return
-            self._folder.write_suite(suites.dump(self._suite.document))
+            self._write_suite()
+
+        self._count(todo, summary)
+        self._mark_interrupted(todo, summary)
+        settled = finish(self._rows_in_order(), self._samples_by_place(), self._ceilings)
+        summary.drift = settled.drift
+        summary.noise.update(settled.noise)
+
+        if summary.statuses.total():
+            self._write_run(summary)
+        self._write_suite()  # its claims may be new
+        self._folder.finish(settled.rows)
+
+    def _count(self, todo: Sequence[Cell], summary: Summary) -> None:
+        """Count the cells that were measured by their status."""
         due = self._suite.policy.passes
-        as_now = _as_now(self._facts) | {self.run_id}
-        summary.over &= any(_passes(c, self._rows, (), as_now) < due for c in todo)
-        missing = [c for c in todo if not _complete(c, self._rows.get(c.cell_id, []))]
+        as_now = runs_as_now(self._facts) | {self.run_id}
+        summary.over &= any(passes_behind(cell, self._rows, (), as_now) < due for cell in todo)
         measured = [self._rows[c.cell_id] for c in todo if c.cell_id in self._samples]
         summary.statuses.update(map(worst_status, measured))
-        summary.drift = finish.drift(self._ceilings)
+
+    def _mark_interrupted(self, todo: Sequence[Cell], summary: Summary) -> None:
+        """Give rows to the cells that were not reached."""
+        missing = [cell for cell in todo if not complete(cell, self._rows.get(cell.cell_id, []))]
         if missing and not summary.interrupted:
             summary.statuses[Status.INTERRUPTED] += len(missing)
+        reason = f"the {'time was over' if summary.over else 'run was stopped'} before this cell"
         for cell in missing:
-            reason = (
-                f"the {'time was over' if summary.over else 'run was stopped'} before this cell"
-            )
             self._rows[cell.cell_id] = [m.row() for m in uniform(cell, Status.INTERRUPTED, reason)]
-        if summary.statuses.total():
-            self._facts["runs"][self.run_id] = {
-                "started": self._started,
-                "suite": self._suite.name,
-                "document": dict(self._suite.document),
-                "only": self._suite.narrowed,
-                "cells": sum(summary.statuses.values()),
-                "seconds": round(summary.seconds, 3),
-                "spent_seconds": {k: round(v, 3) for k, v in summary.spent.items()}
-                | {"own": round(summary.own, 3)},
-                "ceilings": self._ceilings,
-                "drift": summary.drift,
-                "installed": facts.installed(),
-                "load_start": self._load,
-                "load_end": os.getloadavg(),
-            }
-            self._folder.write_facts(self._facts)
-        self._folder.write_suite(suites.dump(self._suite.document))  # its claims may be new
-        order = {c.cell_id: i for i, c in enumerate(self._suite.cells)}
-        last = len(order)
-        cells = sorted(self._rows, key=lambda cell_id: order.get(cell_id, last))
-        rows = [row for cell_id in cells for row in self._rows[cell_id]]
-        known = {
+
+    def _rows_in_order(self) -> list[Row]:
+        """All rows, in the order in which the suite has their cells; others come last."""
+        order = {cell.cell_id: i for i, cell in enumerate(self._suite.cells)}
+        ids = sorted(self._rows, key=lambda cell_id: order.get(cell_id, len(order)))
+        return [row for cell_id in ids for row in self._rows[cell_id]]
+
+    def _samples_by_place(self) -> dict[passes.Place, Sequence[float]]:
+        """The raw seconds behind each row that this run has measured or pooled."""
+        return {
             passes.place(row): samples
-            for cell_id, each in self._samples.items()
-            for row, samples in zip(self._rows[cell_id], each, strict=True)
+            for cell_id, of_cell in self._samples.items()
+            for row, samples in zip(self._rows[cell_id], of_cell, strict=True)
         }
-        numbers = [typed(row) for row in rows]
-        steadied = passes.steadied(numbers, known)
-        summary.noise.update(
-            (row | new)["noise"]
-            for row, new in zip(numbers, steadied, strict=True)
-            if row["noise"] and passes.place(row) in known
-        )
-        fractions = finish.problem_fractions(numbers)
-        self._folder.finish(
-            row | new | {"problem_fraction": x}
-            for row, new, x in zip(rows, steadied, fractions, strict=True)
-        )
+
+    def _write_run(self, summary: Summary) -> None:
+        """Keep what is known of this run beside the facts of its machine."""
+        spent = {name: round(seconds, 3) for name, seconds in summary.spent.items()}
+        self._facts["runs"][self.run_id] = {
+            "started": self._started,
+            "suite": self._suite.name,
+            "document": dict(self._suite.document),
+            "only": self._suite.narrowed,
+            "cells": sum(summary.statuses.values()),
+            "seconds": round(summary.seconds, 3),
+            "spent_seconds": spent | {"own": round(summary.own, 3)},
+            "ceilings": self._ceilings,
+            "drift": summary.drift,
+            "installed": installed(),
+            "load_start": self._load,
+            "load_end": os.getloadavg(),
+        }
+        self._folder.write_facts(self._facts)
+
+    def _write_suite(self) -> None:
+        self._folder.write_suite(suites.dump(self._suite.document))

@@ -21,11 +21,11 @@ _ENOUGH = 10**9  # passes: of a cell that has nothing to be measured
 
 def plan(suite: Suite, path: Path, retry: Sequence[str] = ()) -> list[Cell]:
     """The cells of the suite that `path` has no valid rows for. Reads only."""
-    done = _done(_by_cell(peek(path)), suite, retry, _as_now(read_facts(path)))
+    done = done_cells(by_cell(peek(path)), suite, retry, runs_as_now(read_facts(path)))
     return [c for c in suite.cells if c.cell_id not in done]
 
 
-def _by_cell(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def by_cell(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Rows by cell_id."""
     found: dict[str, list[Row]] = {}
     for row in rows:
@@ -33,26 +33,26 @@ def _by_cell(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def _done(
+def done_cells(
     rows: dict[str, list[Row]], suite: Suite, retry: Sequence[str], as_now: Set[str]
 ) -> set[str]:
     """Cells whose rows are whole, made by today's code, and not asked for again."""
     due = suite.policy.passes
-    return {c.cell_id for c in suite.cells if _passes(c, rows, retry, as_now) >= due}
+    return {c.cell_id for c in suite.cells if passes_behind(c, rows, retry, as_now) >= due}
 
 
-def _as_now(facts: Mapping[str, Any]) -> set[str]:
+def runs_as_now(facts: Mapping[str, Any]) -> set[str]:
     """The runs in which the same was installed as is now. A run that was killed does not say."""
     now = environment.installed()
     return {run_id for run_id, run in facts["runs"].items() if run.get("installed") == now}
 
 
-def _passes(
+def passes_behind(
     cell: Cell, rows: Mapping[str, Sequence[Row]], retry: Sequence[str], as_now: Set[str]
 ) -> int:
     """How many passes of a cell stand. What could not be measured once needs no second try."""
     found = rows.get(cell.cell_id, [])
-    whole = _complete(cell, found) and all(r["code_hash"] == _code_hash(cell) for r in found)
+    whole = complete(cell, found) and all(r["code_hash"] == known_code_hash(cell) for r in found)
     if not whole or any(r["status"] in retry for r in found):
         return 0
     if _now_possible(cell, found, as_now):
@@ -61,7 +61,8 @@ def _passes(
     return min(counts, default=_ENOUGH)
 
 
-def _complete(cell: Cell, rows: Sequence[Row]) -> bool:
+def complete(cell: Cell, rows: Sequence[Row]) -> bool:
+    """Whether every phase of a cell has a row on every clock."""
     due = {(phase, *each) for phase in phases(cell) for each in clocks(cell)}
     have = {(r["phase"], r["clock"], r["cache"]) for r in rows if r["status"] != Status.INTERRUPTED}
     return due <= have
@@ -86,7 +87,8 @@ def _now_possible(cell: Cell, rows: Sequence[Row], as_now: Set[str]) -> bool:
     return True
 
 
-def _code_hash(cell: Cell) -> str:
+def known_code_hash(cell: Cell) -> str:
+    """Return the hash of the code behind a cell; empty where a method is not installed."""
     try:
         forward = registry.lookup("forward", cell.forward)
         if cell.backward == "none":
@@ -96,7 +98,8 @@ def _code_hash(cell: Cell) -> str:
         return ""
 
 
-def _refuse_other_suite(folder: RunFolder, suite: Suite) -> None:
+def refuse_other_suite(folder: RunFolder, suite: Suite) -> None:
+    """Raise RunError where a folder holds another suite, or was measured in another way."""
     before = folder.suite()
     if before is None:
         return

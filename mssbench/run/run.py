@@ -6,20 +6,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from mssbench.engines import events as events_
 from mssbench.engines import local
+from mssbench.engines.events import Event
 from mssbench.engines.process import Setup
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import worst_status
 from mssbench.records.summary import Summary
 from mssbench.results.folder import RunFolder
 from mssbench.run import passes
-from mssbench.run.recorder import _Recorder
-from mssbench.run.resume import _as_now, _by_cell, _done, _passes, _refuse_other_suite
+from mssbench.run.recorder import Recorder
+from mssbench.run.resume import (
+    by_cell,
+    done_cells,
+    passes_behind,
+    refuse_other_suite,
+    runs_as_now,
+)
 from mssbench.run.signals import Takedown
 from mssbench.suite.suite import Suite
 
-Watch = Callable[[events_.Event], None]
+Watch = Callable[[Event], None]
 
 
 def run(
@@ -48,16 +54,16 @@ def run(
         return seconds is not None and time.monotonic() - start > seconds
 
     with RunFolder(path, fresh=fresh) as folder, Takedown() as takedown:
-        _refuse_other_suite(folder, suite)
-        rows = _by_cell(folder.rows())
-        as_now = _as_now(folder.facts())
-        done = _done(rows, suite, retry, as_now)
+        refuse_other_suite(folder, suite)
+        rows = by_cell(folder.rows())
+        as_now = runs_as_now(folder.facts())
+        done = done_cells(rows, suite, retry, as_now)
         todo = [c for c in suite.cells if c.cell_id not in done]
-        have = {c.cell_id: _passes(c, rows, retry, as_now) for c in todo}
+        have = {c.cell_id: passes_behind(c, rows, retry, as_now) for c in todo}
         summary.kept = len(suite.cells) - len(todo)
         summary.standing.update(worst_status(rows[cell_id]) for cell_id in done)
         begin(todo)
-        record = _Recorder(folder, suite, rows, have)
+        record = Recorder(folder, suite, rows, have)
         setup = _setup(suite, also, python)
         try:
             queue = list(_queue(todo, have, suite.policy.passes, record.run_id))

@@ -94,17 +94,13 @@ def status_check(name: str, found: Measurement) -> Check:
 @contextmanager
 def registered(device: str) -> Iterator[None]:
     """Every method of this file, inside the block. Then the registry is what it was before."""
-    registry.load()
-    before = {kind: dict(table) for kind, table in registry.TABLES.items()}
-    try:
-        for name, call in _all(device).items():
-            _register(name, call)
-        yield
-    finally:
-        for kind, table in registry.TABLES.items():
-            table.clear()
-            table.update(before[kind])
-        pair.forget()
+    with registry.temporarily():
+        try:
+            for name, call in _all(device).items():
+                _register(name, call)
+            yield
+        finally:
+            pair.forget()
 
 
 def _register(name: str, call: Roots) -> None:

@@ -4,17 +4,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from math import inf
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mssbench.errors import RegistryError, SuiteError, TableError, unknown
 from mssbench.records.cell import Cell
-from mssbench.records.measurement import Status, uniform
+from mssbench.records.measurement import Row, Status, uniform
 from mssbench.records.schema import KEY, SCHEMA
-from mssbench.results.conditions import compared, select
-from mssbench.results.labels import METHOD, PHASES, with_labels
+from mssbench.results.conditions import compared, rows_that_hold, select
+from mssbench.results.labels import LABELS, METHOD, PHASES, labels
 from mssbench.suite.ranges import as_list
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VALUES = tuple(c.name for c in SCHEMA if c.kind == "float")
 ERRORS = tuple(c.name for c in SCHEMA if c.group == "error")
@@ -26,7 +27,18 @@ _CLOSED = {
     "device": ("cpu", "cuda"), "phase": PHASES, "clock": ("wall", "gpu", "graph"),
     "cache": ("cold", "hot"),
 }  # fmt: skip
+# The columns that a row has before it is measured, and whether each holds text.
+_PLANNED = {c.name: c.kind == "str" for c in SCHEMA if c.name in KEY} | dict.fromkeys(LABELS, True)
 Axis = Callable[[str, Any], list[Any]]  # (name, value) -> the values as cells have them
+
+
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Name the key of a claim that an error comes from."""
+    try:
+        yield
+    except TableError as error:
+        raise TableError(f"{key} {error}") from None
 
 
 @dataclass(frozen=True)
@@ -69,12 +81,10 @@ class Claim:
         """The columns in which both sides agree where they meet."""
         return [name for name in POINT if name not in self.apart]
 
-    def rows(self, key: str, frame: pd.DataFrame) -> pd.DataFrame:
-        """Those that a condition selects. Raises TableError naming its key."""
-        try:
+    def rows(self, key: str, frame: "pd.DataFrame") -> "pd.DataFrame":
+        """Return the rows that a condition selects. Raises TableError naming its key."""
+        with _named(key):
             return select(frame, getattr(self, key))
-        except TableError as error:
-            raise TableError(f"{key} {error}") from None
 
 
 _KEYS = tuple(f.name for f in fields(Claim))
@@ -97,9 +107,11 @@ def check(tables: Any, cells: Iterable[Cell], axis: Axis) -> None:
     cells: of the suite. Which values it has of an axis does not matter: an override may take them
     away.
     """
-    rows = [m.row() for cell in cells for m in uniform(cell, Status.INTERRUPTED, "")]
-    steps = dict.fromkeys(("iterations", "backward_iterations"), "Int64")
-    planned = with_labels(pd.DataFrame(rows, columns=list(KEY)).astype(steps))
+    planned = [
+        {name: row[name] for name in KEY} | labels(row)
+        for cell in cells
+        for row in (m.row() for m in uniform(cell, Status.INTERRUPTED, ""))
+    ]
     for number, claim in enumerate(read(tables), 1):
         with numbered(number):
             _check_rows(claim, planned, axis)
@@ -114,29 +126,33 @@ def numbered(number: int) -> Iterator[None]:
         raise SuiteError(f"[[claim]] {number}: {error}") from None
 
 
-def _check_rows(claim: Claim, planned: pd.DataFrame, axis: Axis) -> None:
-    chosen = {}
+def _check_rows(claim: Claim, planned: Sequence[Row], axis: Axis) -> None:
+    chosen: dict[str, list[Mapping[str, Any]]] = {}
     for key, text in claim.conditions.items():
-        chosen[key] = claim.rows(key, planned)
+        with _named(key):
+            chosen[key] = rows_that_hold(planned, text, _PLANNED)
         for column, value in compared(text):
             _check_value(column, value, planned, axis)
     for column, values in claim.published.items():
         for value in as_list(values) if column != "figure" else ():
             _check_value(column, value, planned, axis)
-    if (
-        all(len(rows) for rows in chosen.values())
-        and "right" in chosen
-        and chosen["left"].merge(chosen["right"], on=claim.shared).empty
-    ):
-        raise SuiteError(
-            "left and right share no point. Name the columns in which they differ: apart = [...]."
+
+    if "right" in chosen and all(chosen.values()):
+        left, right = (
+            {tuple(row[name] for name in claim.shared) for row in chosen[key]}
+            for key in ("left", "right")
         )
+        if not left & right:
+            raise SuiteError(
+                "left and right share no point. Name the columns in which they differ: "
+                "apart = [...]."
+            )
 
 
-def _check_value(column: str, value: Any, planned: pd.DataFrame, axis: Axis) -> None:
+def _check_value(column: str, value: Any, planned: Sequence[Row], axis: Axis) -> None:
     """A misspelt word would leave the claim unmeasured, without a sound."""
     if column in _NAMES or column in _CLOSED:
-        known = _CLOSED.get(column) or planned[column].unique().tolist()
+        known = _CLOSED.get(column) or sorted({row[column] for row in planned})
         _check_words(column, [value], known)
     elif column in (*POINT, "seed") and (spelled := axis(column, value)) != [value]:
         raise SuiteError(f"{column} {value!r} is {spelled[0]!r} in a table.")

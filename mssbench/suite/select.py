@@ -5,11 +5,19 @@ from pathlib import Path
 
 from mssbench.errors import NotInstalled, RunError, SuiteError, TableError, Unavailable
 from mssbench.machine import devices
-from mssbench.methods import registry
 from mssbench.records.cell import CELL_KEY
+from mssbench.records.schema import SCHEMA
+from mssbench.registries import load_file
+from mssbench.results.conditions import read, why_empty
+from mssbench.results.labels import LABELS, labels
 from mssbench.suite import suite as suites
 from mssbench.suite.ranges import as_list
 from mssbench.suite.suite import Suite
+
+# The columns of a cell, and whether each holds text.
+_COLUMNS = {c.name: c.kind == "str" for c in SCHEMA if c.name in CELL_KEY} | dict.fromkeys(
+    LABELS, True
+)
 
 
 def choose(
@@ -27,7 +35,7 @@ def choose(
     elsewhere: it need not be there.
     """
     for file in also:
-        registry.load_file(file)
+        load_file(file)
     chosen = suites.load(
         suites.find(name),
         auto=devices.default_device(),
@@ -43,22 +51,18 @@ def choose(
 
 
 def _narrow(chosen: Suite, only: str) -> Suite:
-    import pandas as pd  # half the time of a dry run, and only this needs it
-
-    from mssbench.results.conditions import select, why_empty
-    from mssbench.results.labels import with_labels
-
-    frame = pd.DataFrame([{k: getattr(c, k) for k in CELL_KEY} for c in chosen.cells])
-    steps = ["iterations", "backward_iterations"]
-    frame = with_labels(frame.astype(dict.fromkeys(steps, "Int64")))
+    """The cells of a suite for which a condition holds. Raises SuiteError where none is left."""
+    rows = [(row := {k: getattr(c, k) for k in CELL_KEY}) | labels(row) for c in chosen.cells]
     try:
-        kept = select(frame, only).index
+        holds = read(only, _COLUMNS)
     except TableError as error:
         raise SuiteError(f"--only {error}") from None
-    if not len(kept):
-        hint = why_empty(frame, only)
-        raise SuiteError(f"--only {only!r} leaves none of the {len(frame)} cells.{hint}")
-    return chosen.only((chosen.cells[i] for i in kept), only)
+
+    kept = [cell for cell, row in zip(chosen.cells, rows, strict=True) if holds(row)]
+    if not kept:
+        hint = why_empty(rows, only)
+        raise SuiteError(f"--only {only!r} leaves none of the {len(rows)} cells.{hint}")
+    return chosen.only(kept, only)
 
 
 def _refuse_missing_device(chosen: Suite) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from mssbench.errors import GateError, RegistryError, SuiteError, unknown
 from mssbench.records.cell import Cell
 from mssbench.records.policy import Policy
-from mssbench.suite import expand, thresholds
+from mssbench.suite import claims, expand, thresholds
 from mssbench.suite.expand import AXES, check_word
 
 _POLICY = tuple(f.name for f in fields(Policy))
@@ -208,8 +208,6 @@ def _measure(document: Mapping[str, Any]) -> dict[str, Any]:
 def _check_claims(document: Mapping[str, Any]) -> None:
     """What is claimed must be about rows the suite could have, on whatever machine."""
     if tables := document.get("claim"):
-        from mssbench.suite import claims  # it needs pandas, half the time of a dry run
-
         cells = {cell for auto in ("cpu", "cuda") for cell in expand.expand(document, auto)}
         claims.check(tables, cells, expand.check_axis)
 

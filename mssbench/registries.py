@@ -1,0 +1,151 @@
+"""Things by name: built into mssbench, registered by a user's file, or offered by a plug-in.
+
+A plug-in is an installed package with an entry point in the group `mssbench.<kind>`. The entry
+point has the name of the thing, so that a package is imported only when a suite, a call or a list
+asks for that name.
+"""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import EntryPoints, entry_points
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from mssbench.errors import NotInstalled, RegistryError, unknown
+
+
+class Named(Protocol):
+    """What a registry holds: something with a name, and the function behind it."""
+
+    @property
+    def name(self) -> str:
+        """The name under which it is registered."""
+        ...
+
+    @property
+    def call(self) -> Callable[..., object]:
+        """The function that a decorator has registered."""
+        ...
+
+
+Thing = TypeVar("Thing", bound=Named)
+
+
+class Registry(Generic[Thing]):
+    """The things of one kind.
+
+    kind: how messages call one of them; plug-ins offer theirs in the group `mssbench.<kind>`.
+    load_built_in: imports the modules of mssbench that register things of this kind. It is called
+    before each look-up and must be cheap when it is called again.
+    """
+
+    def __init__(self, kind: str, load_built_in: Callable[[], None]) -> None:
+        self.kind = kind
+        self._load_built_in = load_built_in
+        self._things: dict[str, Thing] = {}
+
+    def add(self, thing: Thing) -> None:
+        """Register a thing. Raises RegistryError if another module has taken its name."""
+        taken = self._things.get(thing.name)
+        if taken is not None and taken.call.__module__ != thing.call.__module__:
+            first, second = taken.call.__module__, thing.call.__module__
+            raise RegistryError(
+                f"{self.kind} {thing.name!r} is registered twice: by {first} and by {second}."
+            )
+        self._things[thing.name] = thing
+
+    def lookup(self, name: str) -> Thing:
+        """Return the thing called `name`, importing the plug-in that offers it only now.
+
+        Raises RegistryError for an unknown name and for one that two packages offer, and
+        NotInstalled for a plug-in that cannot be imported, whatever is wrong with it.
+        """
+        self._load_built_in()
+        if name not in self._things:
+            self._load_plugin(name)
+        return self._things[name]
+
+    def known(self) -> dict[str, Thing]:
+        """Return all that is registered so far: built in, from files, and plug-ins asked for."""
+        self._load_built_in()
+        return dict(sorted(self._things.items()))
+
+    def names(self) -> list[str]:
+        """Return every name that `lookup` knows. No plug-in is imported."""
+        self._load_built_in()
+        return sorted({*self._things, *self._plugins().names})
+
+    def load_plugins(self) -> dict[str, str]:
+        """Import every plug-in, to list all of them. Returns the reasons of those that fail."""
+        self._load_built_in()
+        failures = {}
+        for name in sorted(self._plugins().names):
+            try:
+                self._load_plugin(name)
+            except (NotInstalled, RegistryError) as error:
+                failures[name] = str(error)
+        return failures
+
+    @contextmanager
+    def temporarily(self) -> Iterator[None]:
+        """Forget at the end of the block what was registered inside it."""
+        self._load_built_in()
+        before = dict(self._things)
+        try:
+            yield
+        finally:
+            self._things.clear()
+            self._things.update(before)
+
+    def _plugins(self) -> EntryPoints:
+        return entry_points(group=f"mssbench.{self.kind}")
+
+    def _load_plugin(self, name: str) -> None:
+        """Import the plug-in that offers `name`; an error names the package it comes from."""
+        offers = self._plugins().select(name=name)
+        if not offers:
+            raise RegistryError(unknown(self.kind, name, self.names()))
+
+        owners = [f"{p.dist.name} {p.dist.version}" if p.dist else p.value for p in offers]
+        if len(owners) > 1:
+            raise RegistryError(
+                f"{self.kind} {name!r} is offered twice: by {' and by '.join(owners)}."
+            )
+
+        (plugin,), who = offers, f"{self.kind} {name!r} of {owners[0]}"
+        try:
+            plugin.load()
+        except ModuleNotFoundError as error:
+            raise NotInstalled(f"{who} needs {error.name}: pip install {error.name}") from error
+        except Exception as error:  # the module of a stranger may fail in any way
+            reason = f"{type(error).__name__}: {error}"
+            raise NotInstalled(f"{who} cannot be imported: {reason}") from error
+        if name not in self._things:
+            raise NotInstalled(
+                f"{who} registers no such {self.kind}: entry point and function must agree"
+            )
+
+
+def load_file(path: Path) -> None:
+    """Run a file of a user's own methods or problems (`--also`), once in a process.
+
+    Raises RegistryError if there is no such file, or if it fails.
+    """
+    # The name follows from the path, so that two files of one name are two modules.
+    name = f"mssbench_also_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return
+
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise RegistryError(f"--also {path}: there is no such Python file.")
+
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise RegistryError(f"--also {path}: {type(error).__name__}: {error}") from error
