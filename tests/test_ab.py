@@ -22,12 +22,12 @@ from runs import in_time, load, relatives, stand_in, until, write_suite
 from tables import CELL, called
 
 from mssbench.ab import run as ab
-from mssbench.ab import verdicts as verdicts_
 from mssbench.ab.duel import Arm, Contest, Duel, Taken
 from mssbench.ab.effects import BASE, NEW, NULL, effect, evidence_of
 from mssbench.ab.run import Plan
 from mssbench.cli import ab as ab_
 from mssbench.compare import rows
+from mssbench.compare.judgement import Judged
 from mssbench.compare.verdict import Outcome
 from mssbench.engines import slots
 from mssbench.engines.process import Setup
@@ -47,7 +47,7 @@ def suite(tmp_path: Path) -> Path:
     return write_suite(tmp_path, TWO, seeds=6)
 
 
-def found(suite: Path, base: str, new: str, **more: Any) -> verdicts_.Result:
+def found(suite: Path, base: str, new: str, **more: Any) -> Judged:
     cells = load(suite).cells
     settings = {"policy": {}, "max_error": 0.1}
     arms = [Setup(settings, python=python, timeout_seconds=60, isolated=True)
@@ -55,17 +55,17 @@ def found(suite: Path, base: str, new: str, **more: Any) -> verdicts_.Result:
     return ab.run(Plan(ab.contests(cells, cells), *arms, "cpu", **more))
 
 
-def verdicts(result: verdicts_.Result, forward: str | None = None) -> set[str]:
-    return {str(c.verdict) for c in result.changes
+def verdicts(result: Judged, forward: str | None = None) -> set[str]:
+    return {str(c.verdict) for c in result.judgements
             if forward is None or c.pair.row["forward"] == forward}  # fmt: skip
 
 
 def test_identical_arms_pass(tmp_path: Path, suite: Path) -> None:
     python = stand_in(tmp_path, process=0.003, log=str(tmp_path / "log"))
     result = found(suite, python, python)
-    assert result.outcome is Outcome.PASS, result.changes
+    assert result.outcome is Outcome.PASS, result.judgements
     assert verdicts(result) <= {"same", "unflagged"}
-    assert result.null_rows == 8
+    assert result.null.rows == 8
     assert result.null.floor < 0.02
     lines = in_time(tmp_path / "log")
     workers = {pid for _, word, pid, *_ in lines if word == "hold"}
@@ -83,7 +83,7 @@ def test_a_slower_method_is_found_and_no_other_is(tmp_path: Path, suite: Path) -
     assert result.outcome is Outcome.REGRESSION
     assert verdicts(result, "svd") == {"slower"}
     assert "slower" not in verdicts(result, "eigh")
-    slow = next(c for c in result.changes if c.verdict == "slower")
+    slow = next(c for c in result.judgements if c.verdict == "slower")
     assert slow.ratio == pytest.approx(1.06, rel=0.02)
     assert slow.low < slow.ratio < slow.high
     assert 0.029 < slow.detectable < 0.06
@@ -113,8 +113,8 @@ def test_a_worse_answer_is_a_regression_however_fast(
     result = found(suite, stand_in(tmp_path), new)
     assert result.outcome is Outcome.REGRESSION
     assert verdicts(result) == {"worse"}
-    assert word in result.changes[0].reason
-    assert result.changes[0].ratio == pytest.approx(0.5, rel=0.05)  # its time is told as well
+    assert word in result.judgements[0].reason
+    assert result.judgements[0].ratio == pytest.approx(0.5, rel=0.05)  # its time is told as well
 
 
 @pytest.mark.gate
@@ -231,9 +231,7 @@ class FakeDuel:
             yield contest.key, taken
 
 
-def faked(
-    monkeypatch: pytest.MonkeyPatch, script: Any, cells: int = 20, **more: Any
-) -> verdicts_.Result:
+def faked(monkeypatch: pytest.MonkeyPatch, script: Any, cells: int = 20, **more: Any) -> Judged:
     monkeypatch.setattr(ab, "Duel", FakeDuel)
     monkeypatch.setattr(FakeDuel, "script", staticmethod(script))
     FakeDuel.asked.clear()
@@ -247,7 +245,7 @@ def test_where_only_the_null_arm_fails_the_row_is_compared_all_the_same(
 ) -> None:
     result = faked(monkeypatch, lambda _pair, _key, arm: None if arm == NULL else 1e-3)
     assert verdicts(result) == {"unflagged"}
-    assert result.null_rows == 0
+    assert result.null.rows == 0
     assert result.outcome is Outcome.UNCLEAR  # base was held against itself nowhere
     slow = {NULL: None, BASE: 1e-3, NEW: 3e-3}
     result = faked(monkeypatch, lambda _pair, _key, arm: slow[arm])
@@ -263,7 +261,7 @@ def test_a_base_that_fails_later_proves_nothing_of_new(monkeypatch: pytest.Monke
         return 1.3e-3 if (key, arm) == ("7", NEW) else 1e-3
 
     result = faked(monkeypatch, script)
-    row = next(c for c in result.changes if c.pair.row["seed"] == 7)
+    row = next(c for c in result.judgements if c.pair.row["seed"] == 7)
     assert (row.verdict, row.reason) == ("unclear", "base failed in a later pair: it failed")
     assert result.outcome is Outcome.UNCLEAR
 
@@ -276,7 +274,7 @@ def test_the_same_files_on_the_same_libraries_are_said(monkeypatch: pytest.Monke
         monkeypatch.setattr(FakeDuel, "facts", {BASE: facts, NEW: facts | other})
         result = faked(monkeypatch, lambda *_: 1e-3)
         assert (remark in result.remarks) is said
-        hashes = {c.pair.row["code_hash"] for c in result.changes}
+        hashes = {c.pair.row["code_hash"] for c in result.judgements}
         assert all(hashes)
 
 
@@ -295,7 +293,7 @@ def test_where_too_many_rows_are_unstable_the_run_says_so(monkeypatch: pytest.Mo
 def test_base_told_from_itself_is_a_doubt_that_only_twice_as_much_survives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def run_with(slow: float) -> verdicts_.Result:
+    def run_with(slow: float) -> Judged:
         by_arm = {BASE: 1.0, NULL: 1.2, NEW: slow}
         return faked(monkeypatch, lambda _pair, _key, arm: 1e-3 * by_arm[arm])
 
@@ -310,7 +308,7 @@ def test_for_a_row_that_cannot_run_another_is_held_against_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     result = faked(monkeypatch, lambda _pair, key, _arm: 1e-3 if int(key) % 2 else None)
-    assert result.null_rows == 8
+    assert result.null.rows == 8
     nulls = {pair: {k for p, k, arms in FakeDuel.asked if NULL in arms and p == pair}
              for pair, _, _ in FakeDuel.asked}  # fmt: skip
     assert len(nulls["screen 1"]) == len(nulls["screen 2"]) == 8
@@ -343,7 +341,7 @@ def test_what_is_slower_a_little_everywhere_is_worth_a_look_and_no_failure(
 
     result = faked(monkeypatch, lambda p, k, a: script(p, k, a) * (1.0001 if a == BASE else 1))
     assert result.outcome is Outcome.PASS
-    assert [c.pair.row["seed"] for c in result.look] == [7]
+    assert [c.pair.row["seed"] for c in result.worth_a_look] == [7]
 
 
 def test_what_cannot_run_in_either_is_nothing_measured(tmp_path: Path, suite: Path) -> None:

@@ -6,8 +6,8 @@ import pytest
 from tables import IDENTITY, called, frame, row, write
 
 from mssbench.compare.check import check
-from mssbench.compare.describe import compare
-from mssbench.compare.tables import Side
+from mssbench.compare.describe import compare, geometric_means
+from mssbench.compare.tables import StoredRun
 from mssbench.compare.verdict import Verdict
 from mssbench.errors import NotComparable
 from mssbench.results import baselines
@@ -19,11 +19,11 @@ QUIET = {"noise": "quiet", "root": 1e-6, "fingerprint": 1.5, "products": 1.0, "p
 
 
 def side(*rows, facts=FACTS):
-    return Side(frame(*rows), facts)
+    return StoredRun(frame(*rows), facts)
 
 
 def verdict(base, new, **more):
-    (found,) = compare(side(base), side(new), **more).changes
+    (found,) = compare(side(base), side(new), **more).judgements
     return found.verdict
 
 
@@ -49,7 +49,7 @@ def test_what_noise_hides_is_not_told():
 
 def test_the_detectable_slowdown_is_one_that_is_told_and_less_is_not():
     base = row(1.0, spread=0.04, **QUIET)
-    (found,) = compare(side(base), side(row(1.0, spread=0.04, **QUIET))).changes
+    (found,) = compare(side(base), side(row(1.0, spread=0.04, **QUIET))).judgements
     assert found.verdict == "unflagged"
     least = 1 + found.detectable
     assert verdict(base, row(least * 1.001, spread=0.04, **QUIET)) == "slower"
@@ -62,7 +62,7 @@ def test_one_pass_confirms_nothing():
 
 def test_a_machine_that_drifted_confirms_nothing():
     drifted = FACTS | {"runs": {"r" * 12: {"drift": 0.2}}}
-    found = compare(side(row(1.0, **QUIET)), side(row(2.0, **QUIET), facts=drifted)).changes[0]
+    found = compare(side(row(1.0, **QUIET)), side(row(2.0, **QUIET), facts=drifted)).judgements[0]
     assert found.verdict == "unclear"
     assert "changed by 20 %" in found.reason
     assert "mssbench ab" in found.advice
@@ -78,10 +78,9 @@ def test_statuses_and_missing_rows_have_verdicts():
     bad = row(status="crashed", reason="it died", size=32)
     new = side(row(1.0, **QUIET), bad, row(1.0, size=128, **QUIET))
     found = compare(base, new)
-    by_size = {c.pair.row["size"]: str(c.verdict) for c in found.changes}
+    by_size = {c.pair.row["size"]: str(c.verdict) for c in found.judgements}
     assert by_size == {16: "same", 32: "broken", 64: "gone", 128: "added"}
-    assert found.measured == 1
-    assert "it died" in next(c.reason for c in found.changes if c.verdict == "broken")
+    assert "it died" in next(c.reason for c in found.judgements if c.verdict == "broken")
 
 
 def test_a_geometric_mean_is_of_matched_rows_that_are_ok_on_both_sides():
@@ -89,8 +88,8 @@ def test_a_geometric_mean_is_of_matched_rows_that_are_ok_on_both_sides():
     base = side(row(1.0, **QUIET), row(1.0, size=32, **QUIET), row(1.0, size=64, **QUIET | wrong))
     new = side(row(2.0, **QUIET), row(0.5, size=32, **QUIET), row(9.0, size=64, **QUIET | wrong),
                row(9.0, size=99, **QUIET))  # fmt: skip
-    means = compare(base, new).means(["phase"])
-    assert means == {("forward",): (pytest.approx(1.0), 2)}
+    (mean,) = geometric_means(compare(base, new).judgements, ["phase"])
+    assert mean == ((("phase", "forward"),), pytest.approx(1.0), 2)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 from tables import row
 
 from mssbench.compare import rows
-from mssbench.compare.rows import Pair, alone
+from mssbench.compare.judge import Terms, judge
+from mssbench.compare.judgement import RowPair
 from mssbench.compare.verdict import Outcome, Verdict, last_line, outcome
 from mssbench.errors import GateError
 from mssbench.records.measurement import ABSENT, MEASURED, Status
@@ -162,7 +163,7 @@ def test_statuses_decide_before_numbers_do():
 @pytest.mark.parametrize("status", Status)
 def test_a_row_that_is_new_is_added_unless_it_was_tried_and_failed(status):
     new = BASE | {"status": status, "method": "torch/eigh"}
-    verdict = alone(Pair(None, new)).verdict
+    verdict = judge(RowPair(None, new), Terms(same_machine=True, counts=True), None).verdict
     tried = {"crashed", "timeout", "oom"}
     assert (verdict is Verdict.BROKEN) is (status in tried), status
 

@@ -9,9 +9,7 @@ import pytest
 import yaml
 from tables import called, row, write
 
-from mssbench.ab.statistics import Null
-from mssbench.ab.verdicts import Result
-from mssbench.compare.rows import Change, Pair
+from mssbench.compare.judgement import Judged, Judgement, RowPair
 from mssbench.compare.verdict import Outcome, Verdict
 from mssbench.errors import NotComparable, TableError
 from mssbench.export import github
@@ -20,13 +18,13 @@ ROOT = Path(__file__).parent.parent
 EVIL = "x\n::error title=owned::y\rz, a:b%0A | `c` <script> [d](e)"
 
 
-def change(verdict: Verdict = Verdict.SLOWER, reason: str = "why") -> Change:
+def change(verdict: Verdict = Verdict.SLOWER, reason: str = "why") -> Judgement:
     a = row(1e-3) | {"method": "torch/eigh"}
-    return Change(Pair(a, a | {"seconds_median": 2e-3}), verdict, reason, ratio=2.0)
+    return Judgement(RowPair(a, a | {"seconds_median": 2e-3}), verdict, reason, ratio=2.0)
 
 
-def found(outcome: Outcome, *changes: Change, remarks: tuple[str, ...] = ()) -> Result:
-    return Result(changes, Null((), 0.0, 0.0), 0, (), outcome, remarks=remarks)
+def found(outcome: Outcome, *judgements: Judgement, **more: tuple[str, ...]) -> Judged:
+    return Judged(judgements, outcome, **more)  # type: ignore[arg-type]
 
 
 def test_an_annotation_is_one_line_whatever_it_says() -> None:
@@ -52,8 +50,9 @@ def test_an_output_ends_where_it_should(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("GITHUB_OUTPUT", str(output))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
     bad = [change(reason=f"mssbench_\nverdict=pass\n{EVIL}")]
-    comparison = found(Outcome.REGRESSION, *bad, remarks=(f"not compared: {EVIL}",))
-    lines = github.report("mssbench ab", comparison, 1, ["base differs from itself"])
+    comparison = found(Outcome.REGRESSION, *bad, remarks=(f"not compared: {EVIL}",),
+                       doubts=("base differs from itself",))  # fmt: skip
+    lines = github.report("mssbench ab", comparison, 1)
     assert lines[-1] == "::warning title=mssbench ab%3A regression::base differs from itself"
     told = parsed(output.read_text())
     assert told["verdict"] == "regression"

@@ -15,6 +15,7 @@ from mssbench.ab.statistics import (
     SCREEN_PAIRS,
     Evidence,
     detectable,
+    doubt_of,
     null,
     together,
     usual_scatter,
@@ -182,20 +183,20 @@ def test_the_detectable_slowdown_is_found_four_times_of_five():
 
 def test_base_that_differs_from_itself_makes_every_verdict_doubtful():
     calm = {i: evidence([0.001, -0.002, 0.003]) for i in range(8)}
-    assert null(calm).doubtful == ""
+    assert doubt_of(null(calm)) == ""
     assert null(calm).floor == pytest.approx(0.003)
-    assert "1 of its own rows" in null(calm | {8: SLOWER}).doubtful
+    assert "1 of its own rows" in doubt_of(null(calm | {8: SLOWER}))
     biased = {i: evidence([0.02, 0.02, 0.02]) for i in range(8)}
-    assert "differs from itself by 2.0 % in the median" in null(biased).doubtful
+    assert "differs from itself by 2.0 % in the median" in doubt_of(null(biased))
     rough = {i: evidence([0.0, 0.02, 0.045]) for i in range(8)}
-    assert null(rough).doubtful == ""  # as far as such pairs scatter
+    assert doubt_of(null(rough)) == ""  # as far as such pairs scatter
     far = {i: evidence([0.02, 0.04, 0.065]) for i in range(8)}
-    assert "differs from itself by 4.0 % in the median" in null(far).doubtful
+    assert "differs from itself by 4.0 % in the median" in doubt_of(null(far))
     wild = {i: evidence([-0.02, 0.04, 0.1]) for i in range(8)}
-    assert "differs from itself by 4.0 % in the median" in null(wild).doubtful  # whatever scatters
+    assert "differs from itself by 4.0 % in the median" in doubt_of(null(wild))  # whatever scatters
     flagged = calm | {8: evidence([0.05] * 3, [0.0, 0.01, -0.01, 0.0, 0.0])}
-    assert null(flagged).doubtful == ""  # a flag alone is what the screen is there for
-    assert null({}).doubtful == ""
+    assert doubt_of(null(flagged)) == ""  # a flag alone is what the screen is there for
+    assert doubt_of(null({})) == ""
 
 
 def test_the_interval_holds_the_effect_in_90_of_100():

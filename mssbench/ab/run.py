@@ -1,12 +1,13 @@
 """`ab`: whether new is slower than base, from pairs of processes that are sampled in turn.
 
-Three pairs screen every row; what stands out is confirmed in nine fresh ones. Who starts first
-alternates. A third process runs base again for some rows: what the rule finds there, it would find
-everywhere. See paired.py for the rule, and outcomes.py for what becomes of a row.
+Three pairs screen every row, and the rows that stand out are measured again in nine fresh pairs.
+The sides take turns in starting first. For some rows a third process runs base again, the null arm:
+a difference that the rule finds between base and itself may appear in any row. The rule is in
+`statistics`, and the judgement on a row in `verdicts`.
 
 Each arm runs the mssbench of its own interpreter or revision, harness and methods alike. A machine
-that slows while this goes on slows both arms of a pair: that is no doubt here, as the null arm sees
-what is left of it.
+that slows down slows both arms of a pair. This raises no doubt, because the null arm shows what is
+left of it.
 """
 
 import random
@@ -18,7 +19,8 @@ from typing import Any
 from mssbench.ab import statistics
 from mssbench.ab.duel import Arm, Contest, Duel, Stopped
 from mssbench.ab.effects import BASE, NEW, NULL
-from mssbench.ab.verdicts import INTERRUPTED, Notes, Result, conclude
+from mssbench.ab.verdicts import INTERRUPTED, Notes, conclude
+from mssbench.compare.judgement import Judged
 from mssbench.engines.process import Setup
 from mssbench.errors import GateError, RunError
 from mssbench.records.cell import Cell
@@ -31,7 +33,7 @@ WAITING = "waiting for the device, held by "  # a stage, with who that is
 class Plan:
     """What is compared, how the sides are started, and how often."""
 
-    contests: tuple[Contest, ...]  # of base and new
+    contests: tuple[Contest, ...]  # the cells of base and new
     base: Setup
     new: Setup
     device: str
@@ -54,9 +56,10 @@ class Progress:
 
 
 def run(
-    plan: Plan, watch: Callable[[Progress], None] = lambda _: None,
+    plan: Plan,
+    watch: Callable[[Progress], None] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
-) -> Result:  # fmt: skip
+) -> Judged:
     """Compare; when told to stop, what there is by then.
 
     Raises GateError for a rule that limits nothing, and RunError where an arm does not start.
@@ -177,4 +180,4 @@ def contests(base: Sequence[Cell], new: Sequence[Cell]) -> tuple[Contest, ...]:
     return tuple(Contest(key, cells) for key, cells in found.items())
 
 
-__all__ = ["BASE", "NEW", "Plan", "Progress", "Result", "contests", "run"]
+__all__ = ["BASE", "NEW", "Plan", "Progress", "contests", "run"]

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from math import exp, inf, log, sqrt
 from statistics import fmean, median, stdev
 
-from mssbench.compare.verdict import Verdict
+from mssbench.compare.judgement import SelfComparison
+from mssbench.compare.verdict import BY_TIME, Verdict
 from mssbench.records.noise import DELTA, Noise
 
 SCREEN_PAIRS, CONFIRM_PAIRS, ROUNDS = 3, 9, 15
@@ -228,30 +229,22 @@ def usual_scatter(rows: Mapping[str, Evidence]) -> float | None:
     return sqrt(median(found)) if found else None
 
 
-@dataclass(frozen=True)
-class Null:
-    """Base against base, by the same rule: what it finds there, it finds everywhere."""
-
-    confirmed: tuple[str, ...]  # rows that were called slower or faster than themselves
-    bias: float  # median over the rows of |median effect|
-    floor: float  # 95 % of single effects are smaller
-    scatter: float = 0.0  # the usual one of these rows
-
-    @property
-    def doubtful(self) -> str:
-        """Why no time of the run may be trusted; empty where nothing speaks against it."""
-        if self.confirmed:
-            return f"base was told from itself in {len(self.confirmed)} of its own rows"
-        # twice what scatter alone makes of three pairs, which the rule allows for everywhere
-        if self.bias > min(max(_LEAST / 2, 0.9 * self.scatter), _LEAST):
-            return f"base differs from itself by {100 * self.bias:.1f} % in the median"
-        return ""
-
-
-def null(rows: Mapping[str, Evidence]) -> Null:
-    """What the null arm came to."""
-    told = [k for k, v in verdicts(rows).items() if v in (Verdict.SLOWER, Verdict.FASTER)]
+def null(rows: Mapping[str, Evidence]) -> SelfComparison:
+    """What the rule finds in the null arm, where base is compared with base."""
+    confirmed = [key for key, verdict in verdicts(rows).items() if verdict in BY_TIME]
     bias = median(abs(median(e.screen)) for e in rows.values()) if rows else 0.0
+
     single = sorted(abs(x) for e in rows.values() for x in (*e.screen, *e.confirm))
     floor = single[min(int(0.95 * len(single)), len(single) - 1)] if single else 0.0
-    return Null(tuple(told), bias, floor, usual_scatter(rows) or 0.0)
+    return SelfComparison(len(rows), tuple(confirmed), bias, floor, usual_scatter(rows) or 0.0)
+
+
+def doubt_of(null: SelfComparison) -> str:
+    """Why no time of the run may be trusted; empty where the null arm shows nothing unusual."""
+    if null.confirmed:
+        return f"base was told from itself in {len(null.confirmed)} of its own rows"
+
+    # Twice the bias that scatter alone gives three pairs, for which the rule allows everywhere.
+    if null.bias > min(max(_LEAST / 2, 0.9 * null.scatter), _LEAST):
+        return f"base differs from itself by {100 * null.bias:.1f} % in the median"
+    return ""

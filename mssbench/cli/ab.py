@@ -13,8 +13,7 @@ from mssbench import units
 from mssbench.ab import effects, run
 from mssbench.ab.run import Plan, Progress
 from mssbench.ab.sides import _comparable, contestant, contests
-from mssbench.ab.verdicts import Result
-from mssbench.compare.rows import change_data
+from mssbench.compare.judgement import Judged, judgement_data
 from mssbench.compare.verdict import QUIET, last_line
 from mssbench.console import comparison
 from mssbench.engines.process import Setup
@@ -31,7 +30,7 @@ _LOOKED = 5  # rows that are named; --json has all
 def compare(
     suite: Suite, base: str, new: str, also: Sequence[Path], fail_on: Sequence[str], seed: str,
     log: Console,
-) -> Result:  # fmt: skip
+) -> Judged:  # fmt: skip
     """The result; when interrupted, what there is of it by then.
 
     Raises RunError for a side that is neither an interpreter with mssbench, nor a revision of the
@@ -67,11 +66,11 @@ def compare(
     return replace(found, remarks=(*left_out, *found.remarks))
 
 
-def tables(found: Result, display: str) -> Iterator[RenderableType]:
+def tables(found: Judged, display: str) -> Iterator[RenderableType]:
     """The rows, the null arm, the doubts; the line for machines last."""
     yield Text(_machines(found), "dim")
-    loud = [c for c in found.changes if display != "simple" or c.verdict not in QUIET]
-    yield from comparison.changes(loud, display)
+    loud = [c for c in found.judgements if display != "simple" or c.verdict not in QUIET]
+    yield from comparison.judgements(loud, display)
     yield from _look(found)
     yield from _null(found)
     for doubt in found.doubts:
@@ -82,22 +81,22 @@ def tables(found: Result, display: str) -> Iterator[RenderableType]:
     yield Text(last_line(found.outcome, found.verdicts), no_wrap=True, overflow="ignore")
 
 
-def _look(found: Result) -> Iterator[RenderableType]:
+def _look(found: Judged) -> Iterator[RenderableType]:
     """Slowdowns too small or too scattered to be confirmed."""
-    if not found.look:
+    if not found.worth_a_look:
         return
     named = [f"{c.pair.row['method']}, {where(c.pair.row)}: {units.ratio(c.ratio or 1.0)}"
-             for c in found.look]  # fmt: skip
+             for c in found.worth_a_look]  # fmt: skip
     more = [f"and {len(named) - _LOOKED} more"] if len(named) > _LOOKED else []
     lines = ["worth a look, though nothing was confirmed:", *named[:_LOOKED], *more]
     yield Text("\n  ".join(lines))
 
 
-def _null(found: Result) -> Iterator[RenderableType]:
-    if not found.null_rows:
+def _null(found: Judged) -> Iterator[RenderableType]:
+    if not found.null.rows:
         return
-    rows = units.count(found.null_rows, "row")
-    least = sorted(c.detectable for c in found.changes if c.detectable is not None)
+    rows = units.count(found.null.rows, "row")
+    least = sorted(c.detectable for c in found.judgements if c.detectable is not None)
     told = f"; a slowdown of {100 * least[len(least) // 2]:.0f} % shows here" if least else ""
     yield Text(
         f"base against itself, {rows}: {100 * found.null.bias:.1f} % apart in the median, "
@@ -105,7 +104,7 @@ def _null(found: Result) -> Iterator[RenderableType]:
     )  # fmt: skip
 
 
-def _machines(found: Result) -> str:
+def _machines(found: Judged) -> str:
     """`torch 2.11.0 -> 2.13.0`: in what the two sides differ as far as is known."""
     base, new = (found.facts.get(name, {}) for name in (effects.BASE, effects.NEW))
     then, now = ({k: side.get(k) for k in ("python", "commit")} | side.get("versions", {})
@@ -118,7 +117,7 @@ def _machines(found: Result) -> str:
     return ", ".join(differ) or "both sides have the same versions"
 
 
-def data(found: Result, code: int) -> dict[str, Any]:
+def data(found: Judged, code: int) -> dict[str, Any]:
     """All of it, for JSON. code: with which the process will exit."""
     return {
         "verdict": found.outcome,
@@ -126,9 +125,9 @@ def data(found: Result, code: int) -> dict[str, Any]:
         "verdicts": dict(found.verdicts),
         "doubts": list(found.doubts),
         "remarks": list(found.remarks),
-        "worth_a_look": [change_data(c) for c in found.look],
-        "null": {"rows": found.null_rows, "bias": found.null.bias, "floor": found.null.floor,
+        "worth_a_look": [judgement_data(c) for c in found.worth_a_look],
+        "null": {"rows": found.null.rows, "bias": found.null.bias, "floor": found.null.floor,
                  "confirmed": list(found.null.confirmed)},
         "facts": found.facts,
-        "rows": [change_data(c) for c in found.changes],
+        "rows": [judgement_data(c) for c in found.judgements],
     }  # fmt: skip

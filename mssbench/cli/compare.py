@@ -1,19 +1,17 @@
 """`mssbench compare` and `mssbench check`: two tables. The read wing; needs no torch."""
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from mssbench.compare import check
-from mssbench.compare.check import Judged
-from mssbench.compare.describe import Comparison, compare
-from mssbench.compare.rows import Change, change_data
+from mssbench.compare.describe import compare
+from mssbench.compare.judgement import Judged, judgement_data
 from mssbench.compare.tables import side
-from mssbench.compare.verdict import Outcome, last_line, outcome
+from mssbench.compare.verdict import Outcome, last_line
 from mssbench.console import comparison as differences
 from mssbench.errors import TableError, unknown
 from mssbench.records.schema import KEY
@@ -22,40 +20,14 @@ from mssbench.results.rows import read_suite
 from mssbench.suite import thresholds
 
 
-class Compared(NamedTuple):
-    """Both sides and what became of their rows."""
-
-    comparison: Comparison
-    outcome: Outcome
-    by: tuple[str, ...]
-
-    @property
-    def changes(self) -> tuple[Change, ...]:
-        """Of every row."""
-        return self.comparison.changes
-
-    @property
-    def verdicts(self) -> Counter[str]:
-        """How many rows of each."""
-        return self.comparison.verdicts
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """None: the table says all."""
-        return ()
-
-
 def compared(
     base: Path, new: Path, across: Collection[str], by: Sequence[str], only: str | None
-) -> Compared:
+) -> Judged:
     """Compare two runs. Raises NotComparable and TableError, see compare.compare."""
     for name in by:
         if name not in KEY:
             raise TableError(f"--by: {unknown('column', name, KEY)}")
-    found = compare(side(base, only), side(new, only), across)
-    # it describes and judges nothing: only that there was nothing to describe is a failure
-    seen = outcome({}, found.measured)
-    return Compared(found, seen, tuple(by))
+    return compare(side(base, only), side(new, only), across, by)
 
 
 def checked(
@@ -70,15 +42,15 @@ def checked(
     return check.check(side(baselines.find(baseline), only), side(run, only), limits, across)
 
 
-def compared_tables(found: Compared, display: str) -> Iterator[RenderableType]:
+def compared_tables(found: Judged, display: str) -> Iterator[RenderableType]:
     """A comparison for people, with the line for machines last."""
-    yield from differences.comparison(found.comparison, display, found.by)
-    yield _last(found.outcome, found.comparison.verdicts)
+    yield from differences.comparison(found, display)
+    yield _last(found.outcome, found.verdicts)
 
 
 def checked_tables(found: Judged, display: str) -> Iterator[RenderableType]:
     """A check for people, with the line for machines last."""
-    yield from differences.judged(found, display)
+    yield from differences.checked(found, display)
     yield _last(found.outcome, found.verdicts)
 
 
@@ -86,19 +58,16 @@ def _last(found: Outcome, verdicts: Any) -> Text:
     return Text(last_line(found, verdicts), no_wrap=True, overflow="ignore")
 
 
-def compared_data(found: Compared, code: int) -> dict[str, Any]:
+def compared_data(found: Judged, code: int) -> dict[str, Any]:
     """The same for JSON. code: with which the process will exit."""
-    means = found.comparison.means(["phase", "clock", "cache", *found.by])
-    names = ("phase", "clock", "cache", *found.by)
     return {
         "verdict": found.outcome,
         "exit_code": code,
-        "verdicts": dict(found.comparison.verdicts),
+        "verdicts": dict(found.verdicts),
         "geometric_means": [
-            dict(zip(names, key, strict=True)) | {"ratio": mean, "rows": count}
-            for key, (mean, count) in means.items()
+            dict(mean.at) | {"ratio": mean.ratio, "rows": mean.rows} for mean in found.means
         ],
-        "rows": [change_data(c) for c in found.comparison.changes],
+        "rows": [judgement_data(judgement) for judgement in found.judgements],
     }
 
 
@@ -110,6 +79,6 @@ def checked_data(found: Judged, code: int) -> dict[str, Any]:
         "verdicts": dict(found.verdicts),
         "gates": [t._asdict() for t in found.tallies],
         "remarks": list(found.remarks),
-        "rows": [change_data(c) for c in found.changes],
-        "advice": [change_data(c) for c in found.advice],
+        "rows": [judgement_data(judgement) for judgement in found.judgements],
+        "advice": [judgement_data(judgement) for judgement in found.advice],
     }

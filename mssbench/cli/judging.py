@@ -140,9 +140,8 @@ def ab(
         chosen = select.choose(suite, set_, only, None, device, also)
         log, drawn = make_console(stderr=True), seed if seed is not None else secrets.token_hex(4)
         found = ab_.compare(chosen, base, new, also, fail_on, drawn, log)
-        excused = found.outcome is Outcome.UNCLEAR and inconclusive is Inconclusive.PASS
-        code = 0 if excused else found.outcome.exit_code
-        tell(found, code, found.doubts)
+        code = found.outcome.code(unclear_passes=inconclusive is Inconclusive.PASS)
+        tell(found, code)
     _end(ab_.data(found, code) if as_json else ab_.tables(found, display), code)
 
 

@@ -1,6 +1,7 @@
-"""Verdicts: of a row, of a whole comparison, and the exit code that says it to a shell.
+"""The verdict on one row, the outcome of a whole comparison, and the exit code of that outcome.
 
-A closed set of words. Silence is not `same`, and what was not measured is not a pass.
+Both are closed sets of words. A row against which nothing was found is `unflagged`, and `same` only
+where a difference was excluded; a comparison in which nothing was measured does not pass.
 """
 
 from collections import Counter
@@ -9,23 +10,23 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """What became of a row between base and new."""
+    """What a comparison says about one row of base and new."""
 
-    SAME = "same"  # proven: the interval of the difference lies within what would matter
-    UNFLAGGED = "unflagged"  # nothing speaks against it, and nothing proves it
+    SAME = "same"  # the whole interval of the difference lies within what would matter
+    UNFLAGGED = "unflagged"  # no difference was found, and none was excluded
     FASTER = "faster"
     SLOWER = "slower"
     WORSE = "worse"  # a larger error, more work or more memory
     BROKEN = "broken"  # ok or absent in base, and failed in new
-    FIXED = "fixed"  # the other way round
-    GONE = "gone"  # in base alone
-    ADDED = "added"  # measured in new alone
-    UNCLEAR = "unclear"  # flagged, then neither confirmed nor excluded
-    INCOMPARABLE = "incomparable"  # other inputs, other code or another machine
+    FIXED = "fixed"  # failed in base, and ok in new
+    GONE = "gone"  # only base has the row
+    ADDED = "added"  # only new has measured the row
+    UNCLEAR = "unclear"  # a difference was flagged, then neither confirmed nor excluded
+    INCOMPARABLE = "incomparable"  # base and new were given different inputs
 
 
 class Outcome(StrEnum):
-    """What a comparison comes to."""
+    """What a whole comparison comes to."""
 
     PASS = "pass"  # noqa: S105  (a word, not a secret)
     REGRESSION = "regression"
@@ -37,8 +38,15 @@ class Outcome(StrEnum):
 
     @property
     def exit_code(self) -> int:
-        """A word for the shell. 2, misuse, is an error and never an outcome."""
+        """The exit code of the process. Code 2, misuse, is an error and never an outcome."""
         return _EXIT_CODES[self]
+
+    def code(self, *, unclear_passes: bool) -> int:
+        """The exit code where the caller may accept an unclear outcome as a pass."""
+        if unclear_passes and self is Outcome.UNCLEAR:
+            return Outcome.PASS.exit_code
+
+        return self.exit_code
 
 
 _EXIT_CODES = {
@@ -48,37 +56,59 @@ _EXIT_CODES = {
     Outcome.BROKEN: 4,
     Outcome.INCOMPARABLE: 5,
     Outcome.NOTHING_MEASURED: 6,
-    Outcome.INTERRUPTED: 130,
+    Outcome.INTERRUPTED: 130,  # 128 + SIGINT, as shells report an interrupted process
 }
-# What nobody needs to act on.
+# Verdicts that ask for no action.
 QUIET = (Verdict.SAME, Verdict.UNFLAGGED)
 BY_TIME = (Verdict.SLOWER, Verdict.FASTER)
+# Verdicts that the last line counts, also where there are none: scripts read it.
 _COUNTED = (Verdict.SLOWER, Verdict.WORSE, Verdict.BROKEN, Verdict.GONE, Verdict.UNCLEAR)
 
 
-def outcome(verdicts: Mapping[str, int], measured: int, *, doubtful: bool = False) -> Outcome:
-    """What these verdicts come to; of several reasons the one that makes the others doubtful.
+def outcome(
+    verdicts: Mapping[str, int],
+    measured: int,
+    *,
+    doubtful: bool = False,
+    incomplete: bool = False,
+    interrupted: bool = False,
+) -> Outcome:
+    """What the verdicts of all rows come to: the first reason that applies, most serious first.
 
-    measured: rows of which a number was compared. doubtful: whether the machine or the comparison
-    itself was seen to be off; a row that is unclear is not.
+    verdicts: how many rows have each verdict. A comparison that only describes passes none, so that
+    nothing but "nothing was measured" can speak against it.
+    measured: number of rows of which some number was compared.
+    doubtful: whether the machine or the comparison itself was seen to be off. A row that is
+    unclear does not make the comparison doubtful.
+    incomplete: whether the comparison ended early by an error. It cannot pass then, because the
+    rows that were left out may be what ended it.
+    interrupted: whether somebody stopped the comparison.
     """
 
     def any_is(*words: Verdict) -> bool:
         return any(verdicts.get(word) for word in words)
 
+    if interrupted:
+        return Outcome.INTERRUPTED
+
+    # What prevents a comparison comes before what it found.
     if any_is(Verdict.INCOMPARABLE):
         return Outcome.INCOMPARABLE
     if not measured:
         return Outcome.NOTHING_MEASURED
+
     if any_is(Verdict.BROKEN, Verdict.GONE):
         return Outcome.BROKEN
     if any_is(Verdict.SLOWER, Verdict.WORSE):
         return Outcome.REGRESSION
+
+    if incomplete:
+        return Outcome.BROKEN
     return Outcome.UNCLEAR if doubtful else Outcome.PASS
 
 
-def last_line(found: Outcome, verdicts: Mapping[str, int]) -> str:
-    """`mssbench: verdict=regression slower=2 worse=0 ... rows=96`, for machines to read."""
+def last_line(came_to: Outcome, verdicts: Mapping[str, int]) -> str:
+    """The line that scripts read: `mssbench: verdict=regression slower=2 worse=0 ... rows=96`."""
     counts = Counter(verdicts)
-    told = " ".join(f"{v}={counts[v]}" for v in _COUNTED)
-    return f"mssbench: verdict={found} {told} rows={counts.total()}"
+    listed = " ".join(f"{verdict}={counts[verdict]}" for verdict in _COUNTED)
+    return f"mssbench: verdict={came_to} {listed} rows={counts.total()}"

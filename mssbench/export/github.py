@@ -1,67 +1,52 @@
-"""What GitHub shows of a verdict: the step's summary, annotations, and outputs for later steps.
+"""What GitHub shows of a comparison: the step's summary, annotations, and outputs for later steps.
 
-Texts of methods and reasons come from anywhere. In an annotation a line break would end it and a
-second command could follow; in an output so would a known delimiter: both are escaped.
+The texts of methods and reasons are not trusted. A line break would end an annotation, and a second
+command could follow; a known delimiter would do the same in an output. Both are escaped.
 """
 
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from mssbench import units
-from mssbench.compare.rows import Change
+from mssbench.compare.judgement import Judged, Judgement
 from mssbench.compare.verdict import QUIET, Outcome, Verdict
 from mssbench.errors import MssbenchError, NotComparable
 from mssbench.export.markdown import escaped, row_of
 from mssbench.results.labels import where
 
-
-class Found(Protocol):
-    """What a comparison of any kind came to."""
-
-    @property
-    def outcome(self) -> Outcome:
-        """The verdict of all of it."""
-
-    @property
-    def verdicts(self) -> Mapping[str, int]:
-        """How many rows of each."""
-
-    @property
-    def changes(self) -> Sequence[Change]:
-        """Of every row."""
-
-    @property
-    def remarks(self) -> Sequence[str]:
-        """What was not compared, and what else a reader should know."""
-
-
+# The level of the annotation for a verdict, most urgent first.
 _LEVEL = {
-    Verdict.BROKEN: "error", Verdict.GONE: "error", Verdict.WORSE: "error",
-    Verdict.SLOWER: "error", Verdict.UNCLEAR: "warning", Verdict.INCOMPARABLE: "warning",
-}  # fmt: skip
-_MOST = 10  # annotations: GitHub shows no more of a step
-_MOST_ROWS = 200  # of the summary, which may have a MiB
+    Verdict.BROKEN: "error",
+    Verdict.GONE: "error",
+    Verdict.WORSE: "error",
+    Verdict.SLOWER: "error",
+    Verdict.UNCLEAR: "warning",
+    Verdict.INCOMPARABLE: "warning",
+}
+_MOST = 10  # annotations: GitHub shows no more for one step
+_MOST_ROWS = 200  # in the summary, which GitHub limits to one MiB
 
 
-def annotations(title: str, changes: Sequence[Change]) -> Iterator[str]:
-    """`::error title=...::message` lines for what failed, most urgent first."""
-    loud = sorted((c for c in changes if c.verdict in _LEVEL), key=_urgency)
-    for c in loud[:_MOST]:
-        name = _property(f"{title}: {c.verdict}")
-        yield f"::{_LEVEL[c.verdict]} title={name}::{_message(_sentence(c))}"
+def annotations(title: str, judgements: Sequence[Judgement]) -> Iterator[str]:
+    """`::error title=...::message` lines for the rows that failed, most urgent first."""
+    loud = sorted((each for each in judgements if each.verdict in _LEVEL), key=_urgency)
+    for each in loud[:_MOST]:
+        name = _property(f"{title}: {each.verdict}")
+        yield f"::{_LEVEL[each.verdict]} title={name}::{_message(_sentence(each))}"
+
     if len(loud) > _MOST:
         yield f"::warning title={_property(title)}::and {len(loud) - _MOST} more rows"
 
 
-def _urgency(c: Change) -> int:
-    return list(_LEVEL).index(c.verdict)
+def _urgency(judgement: Judgement) -> int:
+    return list(_LEVEL).index(judgement.verdict)
 
 
-def _sentence(c: Change) -> str:
-    return f"{c.pair.row['method']}, {where(c.pair.row)}: {c.reason}"
+def _sentence(judgement: Judgement) -> str:
+    row = judgement.pair.row
+    return f"{row['method']}, {where(row)}: {judgement.reason}"
 
 
 def _message(text: str) -> str:
@@ -72,45 +57,50 @@ def _property(text: str) -> str:
     return _message(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def summary(title: str, found: Found, doubts: Sequence[str] = ()) -> str:
-    """Markdown: the verdict, how many rows of each, and a table of those that changed."""
-    counts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(found.verdicts.items()))
-    lines = [f"### {escaped(title)}: {found.outcome}", "", counts or "no row", ""]
-    for remark in (*doubts, *found.remarks):
+def summary(title: str, judged: Judged) -> str:
+    """Markdown: the outcome, how many rows have each verdict, and a table of those that changed."""
+    counts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(judged.verdicts.items()))
+    lines = [f"### {escaped(title)}: {judged.outcome}", "", counts or "no row", ""]
+    for remark in (*judged.doubts, *judged.remarks):
         lines += [escaped(remark), ""]
-    loud = [c for c in found.changes if c.verdict not in QUIET]
+
+    loud = [each for each in judged.judgements if each.verdict not in QUIET]
     if loud:
-        lines += [row_of(["verdict", "method", "where", "base", "new", "ratio", "why"]),
-                  row_of(["---"] * 7)]  # fmt: skip
-    for c in loud[:_MOST_ROWS]:
-        base, new = map(units.seconds, c.seconds)
-        ratio = units.ratio(c.ratio) if c.ratio is not None else "-"
-        row = c.pair.row
-        lines.append(
-            row_of([str(c.verdict), row["method"], where(row), base, new, ratio, c.reason])
-        )
+        head = ["verdict", "method", "where", "base", "new", "ratio", "why"]
+        lines += [row_of(head), row_of(["---"] * len(head))]
+    lines += [_summary_row(each) for each in loud[:_MOST_ROWS]]
+
     if len(loud) > _MOST_ROWS:
         lines += ["", f"and {units.count(len(loud) - _MOST_ROWS, 'more row')}"]
     return "\n".join(lines) + "\n"
 
 
-def report(title: str, found: Found, code: int, doubts: Sequence[str] = ()) -> list[str]:
-    """Write summary and outputs where GitHub asks for them; the annotations, to be printed.
+def _summary_row(judgement: Judgement) -> str:
+    row = judgement.pair.row
+    base, new = map(units.seconds, judgement.seconds)
+    ratio = units.ratio(judgement.ratio) if judgement.ratio is not None else "-"
+    verdict = str(judgement.verdict)
+    return row_of([verdict, row["method"], where(row), base, new, ratio, judgement.reason])
 
-    code: of the process. doubts: why times of it may not be trusted.
 
-    Outside of GitHub nothing is written, and the annotations are all there is.
+def report(title: str, judged: Judged, code: int) -> list[str]:
+    """Write summary and outputs where GitHub asks for them; return the annotations to be printed.
+
+    code: the exit code of the process. Outside of GitHub nothing is written.
     """
-    values = {"verdict": str(found.outcome), "exit_code": str(code)}
-    values |= {str(v): str(found.verdicts.get(v, 0)) for v in Verdict}
-    values["reasons"] = "\n".join(_sentence(c) for c in found.changes if c.verdict in _LEVEL)
-    _write(summary(title, found, doubts), values)
-    head = f"::warning title={_property(f'{title}: {found.outcome}')}::"
-    return [*annotations(title, found.changes), *(head + _message(doubt) for doubt in doubts)]
+    failed = [each for each in judged.judgements if each.verdict in _LEVEL]
+    values = {"verdict": str(judged.outcome), "exit_code": str(code)}
+    values |= {str(verdict): str(judged.verdicts.get(verdict, 0)) for verdict in Verdict}
+    values["reasons"] = "\n".join(map(_sentence, failed))
+    _write(summary(title, judged), values)
+
+    head = f"::warning title={_property(f'{title}: {judged.outcome}')}::"
+    doubts = [head + _message(doubt) for doubt in judged.doubts]
+    return [*annotations(title, judged.judgements), *doubts]
 
 
 def refused(title: str, error: MssbenchError) -> list[str]:
-    """The same where nothing was compared, and why."""
+    """The same where an error prevented the comparison."""
     verdict = str(Outcome.INCOMPARABLE) if isinstance(error, NotComparable) else "misuse"
     values = {"verdict": verdict, "exit_code": str(error.exit_code), "reasons": str(error)}
     _write(f"### {escaped(title)}: {verdict}\n\n{escaped(str(error))}\n", values)

@@ -1,0 +1,161 @@
+"""The judgement on one row of base and new: one ladder for `compare`, `check` and `ab`.
+
+The first step that has something to say decides:
+
+1. the row is missing on one side;
+2. base failed after it had given an answer, so that its status says nothing about new;
+3. the status changed, or is one without numbers on both sides;
+4. the inputs differ, and the caller does not want their numbers compared;
+5. an error, a count, or a time with a limit set by a person is larger than allowed;
+6. the times differ, or are shown to be equal.
+
+What `compare`, `check` and `ab` do differently lies in the `Terms`, and in the function that gives
+a verdict on times.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import inf, isfinite, log
+
+from mssbench.compare.judgement import Judgement, RowPair
+from mssbench.compare.rows import breaches, by_status, columns_to_compare, failed, other_input
+from mssbench.compare.verdict import BY_TIME, Verdict
+from mssbench.records.measurement import Row, Status
+from mssbench.suite.thresholds import TIMES, Rule
+
+# Gives the verdict that times alone allow, for a pair of measured rows.
+TimeSource = Callable[[RowPair], Judgement]
+CALM = "stop what else is running, and compare again"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On what terms the rows of base and new are compared."""
+
+    same_machine: bool  # the same code rounds in the same way on both sides
+    counts: bool  # both sides have the same releases of the libraries, so that counts compare
+    rules: tuple[Rule, ...] = ()  # limits set by people
+    # The verdict on rows with different inputs; None compares their numbers all the same.
+    other_input: Verdict | None = None
+    when_gone: str = ""  # advice for a row that new does not have
+    base_failed: str = ""  # why base failed in a later pair of processes
+    doubt: str = ""  # why no time may be trusted
+    # Of the logarithm of a ratio: beyond it a difference in time is believed despite the doubt.
+    beyond: float = inf
+
+
+_OTHER_INPUT = {
+    Verdict.UNFLAGGED: "another input: only its status was compared",
+    Verdict.INCOMPARABLE: "base and new were given other inputs",
+}
+
+
+def judge(pair: RowPair, terms: Terms, times: TimeSource | None) -> Judgement:
+    """The judgement on one pair of rows.
+
+    times: gives the verdict on the times of both rows; None where times do not decide.
+    """
+    base, new = pair
+    if base is None or new is None:
+        return _missing(pair, terms)
+
+    if terms.base_failed:
+        reason = f"base failed in a later pair: {terms.base_failed}"
+        return Judgement(pair, Verdict.UNCLEAR, reason, CALM)
+
+    if (decided := by_status(base, new)) is not None:
+        verdict, reason = decided
+        worse = verdict in (Verdict.BROKEN, Verdict.WORSE)
+        breached = ("status",) if worse else ()
+        return Judgement(pair, verdict, reason, compared=("status",), breached=breached)
+
+    # An error on one input says nothing about the error on another.
+    if terms.other_input is not None and other_input(pair):
+        reason = _OTHER_INPUT[terms.other_input]
+        return Judgement(pair, terms.other_input, reason, compared=("status",))
+
+    return _by_numbers(pair, base, new, terms, times)
+
+
+def _missing(pair: RowPair, terms: Terms) -> Judgement:
+    """The judgement on a row that only one side has."""
+    status_only = ("status",)
+    if pair.new is None:
+        return Judgement(
+            pair,
+            Verdict.GONE,
+            "not in new",
+            terms.when_gone,
+            compared=status_only,
+            breached=status_only,
+        )
+
+    status = Status(pair.new["status"])
+    if failed(status):
+        reason = f"not in base, {status}: {pair.new['reason']}"
+        return Judgement(pair, Verdict.BROKEN, reason, compared=status_only, breached=status_only)
+    return Judgement(pair, Verdict.ADDED, "not in base")
+
+
+def _by_numbers(
+    pair: RowPair, base: Row, new: Row, terms: Terms, times: TimeSource | None
+) -> Judgement:
+    """The judgement on two measured rows: by errors and counts first, and then by times."""
+    # Another method does other work with other rounding, and neither makes it worse.
+    same_method = base["method"] == new["method"]
+    same_machine = terms.same_machine and same_method
+    counts = terms.counts and same_method
+
+    compared = columns_to_compare(base, new["method"], terms.rules, counts=counts)
+    larger = list(
+        breaches(base, new, new["method"], terms.rules, same_machine=same_machine, counts=counts)
+    )
+
+    # The ratio and its interval are reported whatever decides.
+    if times is not None:
+        timed = _with_doubt(times(pair), terms)
+    elif larger:
+        timed = Judgement(pair, Verdict.UNFLAGGED, "", ratio=_ratio(base, new))
+    else:
+        timed = Judgement(pair, Verdict.UNFLAGGED, "")
+    timed = replace(timed, compared=("status", *compared))
+
+    if not larger:
+        return timed
+
+    by_time_alone = all(breach.column in TIMES for breach in larger)
+    return replace(
+        timed,
+        verdict=Verdict.SLOWER if by_time_alone else Verdict.WORSE,
+        reason="; ".join(breach.sentence for breach in larger),
+        advice="",
+        breached=tuple(breach.column for breach in larger),
+    )
+
+
+def _with_doubt(timed: Judgement, terms: Terms) -> Judgement:
+    """The verdict on times, weakened where the times of the whole run are in doubt."""
+    if not terms.doubt:
+        return timed
+
+    reason = f"{timed.reason}, but {terms.doubt}"
+    if timed.verdict is Verdict.SAME:
+        return replace(timed, verdict=Verdict.UNFLAGGED, reason=reason)
+    if timed.verdict not in BY_TIME:
+        return timed
+
+    # A difference stands if its whole interval exceeds what base shows against itself.
+    ends = [abs(log(end)) for end in (timed.low, timed.high) if end is not None]
+    if len(ends) == 2 and min(ends) > terms.beyond:
+        return timed
+    return replace(timed, verdict=Verdict.UNCLEAR, reason=reason, advice=CALM)
+
+
+def _ratio(base: Row, new: Row) -> float | None:
+    """The ratio of the median times, where both are known."""
+    before, now = base["seconds_median"], new["seconds_median"]
+    if before is None or now is None:
+        return None
+
+    ratio = float(now / before)
+    return ratio if isfinite(ratio) else None
