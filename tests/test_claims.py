@@ -11,14 +11,14 @@ import pytest
 from tables import IDENTITY, called, frame, row, write
 
 from mssbench.analysis import claims
-from mssbench.analysis.claims import Verdict
+from mssbench.analysis.claims import ClaimVerdict
 from mssbench.measure.verification import CHECKED
 from mssbench.records.measurement import Status, uniform
 from mssbench.suite import claims as statements
 from mssbench.suite import suite
 from mssbench.suite.claims import POINT
 
-HOLDS, FAILS, UNMEASURED = Verdict
+HOLDS, FAILS, UNMEASURED = ClaimVerdict
 SVD, NS = {"forward": "svd"}, {"forward": "newton_schulz", "iterations": 5}
 FASTER = {
     "claim": "It is faster.",
@@ -40,7 +40,7 @@ SERIES = {
 
 
 def judged(table, *rows):
-    (found,) = claims.judge([table], frame(*rows))
+    (found,) = claims.judge_claims([table], frame(*rows))
     return found
 
 
@@ -742,7 +742,7 @@ def test_a_paper_s_claims_are_sentences_that_its_own_cells_can_decide(name):
     measured = dict.fromkeys(statements.VALUES, 1e-9)
     rows = [replace(m, values=measured).row(**IDENTITY)
             for cell in loaded.cells for m in uniform(cell, Status.OK, "")]  # fmt: skip
-    for finding in claims.judge(table, frame(*rows)):
+    for finding in claims.judge_claims(table, frame(*rows)):
         assert finding.points, finding.claim.claim
         assert None not in [p.here for p in finding.published], finding.claim.claim
 

@@ -11,7 +11,7 @@ from emulated import Emulation
 from tables import IDENTITY, frame
 
 from mssbench.analysis import claims
-from mssbench.analysis.claims import Finding, Verdict
+from mssbench.analysis.claims import ClaimVerdict, Finding
 from mssbench.methods import sqrtm
 from mssbench.methods.kernels import fused as fused_
 from mssbench.records.cell import Cell
@@ -43,7 +43,7 @@ def judged(name: str, cells: Any, seconds: Any = lambda _: 1e-9) -> list[Finding
         measured = dict.fromkeys(statements.VALUES, 1e-9) | dict.fromkeys(TIMES, seconds(cell))
         rows += [replace(m, values=measured).row(**IDENTITY)
                  for m in uniform(cell, Status.OK, "")]  # fmt: skip
-    return claims.judge(loaded(name).document["claim"], frame(*rows))
+    return claims.judge_claims(loaded(name).document["claim"], frame(*rows))
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -52,7 +52,7 @@ def test_every_claim_is_decided_by_what_is_measured_first(name: str) -> None:
     few = first(chosen)
     assert tuple(few) == chosen[: len(few)], "what decides is measured before anything else"
     for found in judged(name, few):
-        assert found.verdict is not Verdict.UNMEASURED, (found.claim.claim, found.why)
+        assert found.verdict is not ClaimVerdict.UNMEASURED, (found.claim.claim, found.why)
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -90,8 +90,8 @@ def test_a_claim_of_time_holds_for_who_is_faster_by_far_and_not_for_who_ties(nam
     few = first(loaded(name).cells)
     for found, tied in zip(judged(name, few, rank), judged(name, few), strict=True):
         if found.claim.value == "seconds_median":
-            assert found.verdict is Verdict.HOLDS, found.claim.claim
-            assert tied.verdict is Verdict.FAILS, found.claim.claim
+            assert found.verdict is ClaimVerdict.HOLDS, found.claim.claim
+            assert tied.verdict is ClaimVerdict.FAILS, found.claim.claim
 
 
 def rank(cell: Cell) -> float:

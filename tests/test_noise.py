@@ -53,8 +53,8 @@ def test_what_the_noise_hides_is_a_tie(noise: str, slower: float, tied: bool) ->
     rows = row(1.0), row(slower, forward="svd", noise=noise)
     assert best(*rows) == ({"torch/eigh", "torch/svd"} if tied else {"torch/eigh"})
     claim = CLAIM | {"left": "forward == 'eigh'", "right": "forward == 'svd'"}
-    (found,) = claims.judge([claim], frame(*rows))
-    assert (found.verdict == claims.Verdict.HOLDS) is not tied
+    (found,) = claims.judge_claims([claim], frame(*rows))
+    assert (found.verdict == claims.ClaimVerdict.HOLDS) is not tied
 
 
 def test_what_is_too_fast_beside_other_work_keeps_its_time_and_cannot_win() -> None:
@@ -64,8 +64,8 @@ def test_what_is_too_fast_beside_other_work_keeps_its_time_and_cannot_win() -> N
     (entry,) = block.entries["torch/svd",].values()
     assert (entry.value, entry.ok, entry.words) == (0.1, False, ABOVE_CEILING)
     claim = CLAIM | {"left": "forward == 'svd'", "right": "forward == 'eigh'"}
-    (found,) = claims.judge([claim], frame(*rows))
-    assert found.verdict != claims.Verdict.HOLDS
+    (found,) = claims.judge_claims([claim], frame(*rows))
+    assert found.verdict != claims.ClaimVerdict.HOLDS
 
 
 def test_a_tie_is_not_called_faster() -> None:

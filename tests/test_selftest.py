@@ -21,7 +21,7 @@ from mssbench.records.policy import Policy
 from mssbench.selftest import selftest, timers, twins, wrong_methods
 from mssbench.selftest.checks import (
     Check,
-    Outcome,
+    CheckOutcome,
     Report,
     detectable,
     excused,
@@ -73,11 +73,12 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("factor", "outcome"), [(1.0, Outcome.PASSED), (1.1, Outcome.FAILED), (0.9, Outcome.FAILED)]
+    ("factor", "outcome"),
+    [(1.0, CheckOutcome.PASSED), (1.1, CheckOutcome.FAILED), (0.9, CheckOutcome.FAILED)],
 )
 @pytest.mark.timing
 def test_a_clock_that_is_off_by_a_tenth_has_failed(
-    short: None, monkeypatch: pytest.MonkeyPatch, factor: float, outcome: Outcome
+    short: None, monkeypatch: pytest.MonkeyPatch, factor: float, outcome: CheckOutcome
 ) -> None:
     monkeypatch.setattr(selftest, "HostClock", lambda _: Biased(factor))
     found = [each.check(QUIET) for each in selftest.oracles("cpu")]
@@ -101,9 +102,11 @@ def test_an_oracle_divides_by_the_calls_of_a_sample(
     assert calls[-1] > 1  # they are short
 
 
-@pytest.mark.parametrize(("factor", "outcome"), [(1.0, Outcome.PASSED), (1.1, Outcome.FAILED)])
+@pytest.mark.parametrize(
+    ("factor", "outcome"), [(1.0, CheckOutcome.PASSED), (1.1, CheckOutcome.FAILED)]
+)
 def test_another_timer_that_disagrees_has_failed(
-    monkeypatch: pytest.MonkeyPatch, factor: float, outcome: Outcome
+    monkeypatch: pytest.MonkeyPatch, factor: float, outcome: CheckOutcome
 ) -> None:
     monkeypatch.setattr(timers, "jobs", lambda _: [timers.Job(lambda: None, 1e-3)])
     monkeypatch.setattr(timers, "here", lambda _: [rival(factor)])
@@ -148,14 +151,14 @@ def test_parts_that_do_not_add_up_are_seen(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("error", "floor", "outcome"),
     [
-        (0.09, QUIET, Outcome.PASSED),
-        (-0.2, QUIET, Outcome.WARNING),
-        (0.9, NOISY, Outcome.WARNING),
-        (-0.67, QUIET, Outcome.FAILED),
+        (0.09, QUIET, CheckOutcome.PASSED),
+        (-0.2, QUIET, CheckOutcome.WARNING),
+        (0.9, NOISY, CheckOutcome.WARNING),
+        (-0.67, QUIET, CheckOutcome.FAILED),
     ],
 )
 def test_parts_are_a_warning_before_they_are_a_failure(
-    error: float, floor: float, outcome: Outcome
+    error: float, floor: float, outcome: CheckOutcome
 ) -> None:
     assert off("parts", error, 0.1, floor, "", lenient=True).outcome is outcome
 
@@ -172,14 +175,14 @@ def test_what_is_beyond_its_limit_is_tried_twice_more() -> None:
 @pytest.mark.parametrize(
     ("miss", "floor", "outcome"),
     [
-        (-0.01, UNSTABLE, Outcome.PASSED),
-        (0.02, QUIET, Outcome.FAILED),
-        (0.005, QUIET, Outcome.FAILED),  # on a quiet machine nothing is excused
-        (0.02, NOISY, Outcome.UNCLEAR),
-        (0.2, NOISY, Outcome.FAILED),
+        (-0.01, UNSTABLE, CheckOutcome.PASSED),
+        (0.02, QUIET, CheckOutcome.FAILED),
+        (0.005, QUIET, CheckOutcome.FAILED),  # on a quiet machine nothing is excused
+        (0.02, NOISY, CheckOutcome.UNCLEAR),
+        (0.2, NOISY, CheckOutcome.FAILED),
     ],
 )
-def test_noise_excuses_as_much_as_it_is(miss: float, floor: float, outcome: Outcome) -> None:
+def test_noise_excuses_as_much_as_it_is(miss: float, floor: float, outcome: CheckOutcome) -> None:
     assert excused(miss, floor) is outcome
 
 
@@ -196,42 +199,42 @@ def rounds(count: int = 12, *, noise: float = 0.001, **factors: float) -> list[t
     return found
 
 
-def judged(found: list[twins.Round]) -> list[Outcome]:
+def judged(found: list[twins.Round]) -> list[CheckOutcome]:
     race = twins.Races("cpu")
     race.rounds["wall"] = found
     return [check.outcome for check in race.checks()]
 
 
 def test_identical_arms_tie_and_slower_ones_are_seen() -> None:
-    assert judged(rounds()) == [Outcome.PASSED] * 3
+    assert judged(rounds()) == [CheckOutcome.PASSED] * 3
 
 
 def test_a_slowdown_that_is_not_seen_has_failed_on_a_quiet_machine_only() -> None:
     missed = rounds(slower_by_6=1.0, slower_by_20=1.0)
-    assert judged(missed) == [Outcome.PASSED, Outcome.FAILED, Outcome.FAILED]
-    assert slow_check("slower_by_6", "", missed, NOISY).outcome is Outcome.UNCLEAR
-    assert slow_check("slower_by_20", "", missed, NOISY).outcome is Outcome.FAILED
-    assert slow_check("slower_by_20", "", missed, UNSTABLE).outcome is Outcome.UNCLEAR
+    assert judged(missed) == [CheckOutcome.PASSED, CheckOutcome.FAILED, CheckOutcome.FAILED]
+    assert slow_check("slower_by_6", "", missed, NOISY).outcome is CheckOutcome.UNCLEAR
+    assert slow_check("slower_by_20", "", missed, NOISY).outcome is CheckOutcome.FAILED
+    assert slow_check("slower_by_20", "", missed, UNSTABLE).outcome is CheckOutcome.UNCLEAR
 
 
 def test_a_slowdown_that_is_seen_as_less_than_half_is_not_seen() -> None:
-    assert judged(rounds(slower_by_20=1.08))[2] is Outcome.FAILED
+    assert judged(rounds(slower_by_20=1.08))[2] is CheckOutcome.FAILED
 
 
 def test_a_noisy_machine_is_unclear() -> None:
     found = rounds(noise=0.2)
-    assert judged(found)[0] is Outcome.UNCLEAR
+    assert judged(found)[0] is CheckOutcome.UNCLEAR
     race = twins.Races("cpu")
     race.rounds["wall"] = found
     assert race.floor == pytest.approx(log(1.2 / 0.8))
-    assert floor_check(race.floor).outcome is Outcome.UNCLEAR
-    assert floor_check(QUIET).outcome is Outcome.PASSED
+    assert floor_check(race.floor).outcome is CheckOutcome.UNCLEAR
+    assert floor_check(QUIET).outcome is CheckOutcome.PASSED
 
 
 def test_a_harness_that_favours_one_of_two_identical_arms_has_failed_on_any_machine() -> None:
     biased = rounds(twin=1.1, noise=0.01)
-    assert tie_check("", biased, QUIET).outcome is Outcome.FAILED
-    assert tie_check("", biased, UNSTABLE).outcome is Outcome.FAILED
+    assert tie_check("", biased, QUIET).outcome is CheckOutcome.FAILED
+    assert tie_check("", biased, UNSTABLE).outcome is CheckOutcome.FAILED
 
 
 def test_the_floor_is_what_95_of_100_identical_pairs_stay_below() -> None:
@@ -248,21 +251,21 @@ def measured(status: Status) -> Measurement:
 @pytest.mark.parametrize("name", [n for n in DESERVED if n != "honest"])
 def test_a_harness_that_misses_an_impostor_has_failed(name: str) -> None:
     missed = status_check(name, measured(Status.OK))
-    assert (missed.outcome, missed.measured) == (Outcome.FAILED, "ok")
+    assert (missed.outcome, missed.measured) == (CheckOutcome.FAILED, "ok")
     for status in DESERVED[name]:
-        assert status_check(name, measured(status)).outcome is Outcome.PASSED
+        assert status_check(name, measured(status)).outcome is CheckOutcome.PASSED
 
 
 def test_what_is_too_fast_on_a_busy_machine_was_seen_and_is_unclear() -> None:
     found = replace(measured(Status.OK), values={"flags": "loaded above_ceiling"})
-    assert status_check("skipped_when_timed", found).outcome is Outcome.UNCLEAR
-    assert status_check("honest", found).outcome is Outcome.PASSED
-    assert status_check("wrong", found).outcome is Outcome.FAILED
+    assert status_check("skipped_when_timed", found).outcome is CheckOutcome.UNCLEAR
+    assert status_check("honest", found).outcome is CheckOutcome.PASSED
+    assert status_check("wrong", found).outcome is CheckOutcome.FAILED
 
 
 def test_a_harness_that_calls_an_honest_method_wrong_has_failed() -> None:
     found = status_check("honest", measured(Status.INACCURATE))
-    assert found.outcome is Outcome.FAILED
+    assert found.outcome is CheckOutcome.FAILED
     assert found.sentence.endswith(": so")
 
 
@@ -270,9 +273,9 @@ def test_a_judge_that_forgives_everything_is_found_out(monkeypatch: pytest.Monke
     monkeypatch.setattr("mssbench.measure.verification.Truth.judge", lambda *_: (Status.OK, ""))
     with wrong_methods.registered("cpu"):
         found = {c.name: c.outcome for c in wrong_methods.caught("cpu")}
-    failed = {name for name, outcome in found.items() if outcome is Outcome.FAILED}
+    failed = {name for name, outcome in found.items() if outcome is CheckOutcome.FAILED}
     assert {"wrong", "skipped", "unwritten", "kept answer"} <= failed
-    assert found["honest"] is Outcome.PASSED
+    assert found["honest"] is CheckOutcome.PASSED
 
 
 def tables() -> list[dict[str, method.Method]]:
@@ -327,7 +330,7 @@ def test_a_slower_arm_is_as_much_slower_as_it_says(
         assert (now[0] - start) / seconds == pytest.approx(1 + share, abs=1e-3)
 
 
-def report(*outcomes: Outcome, floor: float = QUIET) -> Report:
+def report(*outcomes: CheckOutcome, floor: float = QUIET) -> Report:
     checks = tuple(Check(f"check {i}", o, 0.1, "ok", "why") for i, o in enumerate(outcomes))
     return Report("cpu", checks, floor, 61.0)
 
@@ -335,13 +338,21 @@ def report(*outcomes: Outcome, floor: float = QUIET) -> Report:
 @pytest.mark.parametrize(
     ("outcomes", "code", "words"),
     [
-        ([Outcome.PASSED, Outcome.WARNING], 0, "Trust it: 2 checks"),
-        ([Outcome.PASSED, Outcome.UNCLEAR], 3, "Unclear: check 1; the machine is too noisy now"),
-        ([Outcome.UNCLEAR, Outcome.FAILED], 1, "Do not trust times or statuses taken here"),
+        ([CheckOutcome.PASSED, CheckOutcome.WARNING], 0, "Trust it: 2 checks"),
+        (
+            [CheckOutcome.PASSED, CheckOutcome.UNCLEAR],
+            3,
+            "Unclear: check 1; the machine is too noisy now",
+        ),
+        (
+            [CheckOutcome.UNCLEAR, CheckOutcome.FAILED],
+            1,
+            "Do not trust times or statuses taken here",
+        ),
     ],
 )
 def test_the_exit_code_says_whether_to_trust(
-    outcomes: list[Outcome], code: int, words: str, monkeypatch: Any, capsys: Any
+    outcomes: list[CheckOutcome], code: int, words: str, monkeypatch: Any, capsys: Any
 ) -> None:
     monkeypatch.setattr(selftest, "examine", lambda *_: report(*outcomes))
     got, text, _ = called(capsys, "selftest", "--device", "cpu")
@@ -394,7 +405,7 @@ def test_here_and_now_the_harness_is_not_wrong(
     failing = None
     for _ in range(3):
         code, text, err = called(capsys, "selftest", "--device", "cpu")
-        failed = {c.name: c for c in reports[-1].checks if c.outcome is Outcome.FAILED}
+        failed = {c.name: c for c in reports[-1].checks if c.outcome is CheckOutcome.FAILED}
         assert code == (1 if failed else 3 if "Unclear: " in text else 0), text
         assert not {name for name in failed if not compares_times(name)}, text
         failing = {*failed} if failing is None else failing & {*failed}

@@ -1,17 +1,19 @@
-"""What a source claims -> a verdict from the rows of a run.
+"""The verdict on what a source claims, from the rows of a run.
 
-A claim compares two selections of rows (`left`, `right`), or one selection with a number, or one
-(`where`) with figures the source has published. It is decided where everything but the method is
-equal: at a *point*, which is the rest of a row's key. Seeds repeat a point: a method's figure there
-is its mean over them. Every row of one side meets every row of the other at the same point.
+A claim compares two selections of rows (`left`, `right`), one selection with a number, or one
+selection (`where`) with figures that the source has published. It is decided at *points*, where
+everything but the method is equal: a point is the key of a row without the method and the seed. The
+figure of a method at a point is its mean over the seeds, and every row of one side is compared with
+every row of the other side at the same point.
 
 A claim holds only where it was measured, and a method that failed cannot win:
 
-* ok, inaccurate       count; `at_error` leaves each side its fastest row that is accurate enough,
-                       and a side without one cannot win either
-* failed               infinitely bad for the side that should be smaller. For the other side an
-                       error is infinite if the root or gradient is; a time or a size is no figure
-* absent, interrupted  no figure
+* ok, inaccurate       The row has a figure. With `at_error` each side has only its fastest row that
+                       is accurate enough, and a side without such a row cannot win.
+* failed               The figure is infinite for the side that should be smaller. For the other
+                       side an error is infinite if the root or gradient is not finite or diverged;
+                       there is no figure for a time or a size.
+* absent, interrupted  The row has no figure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,15 +34,15 @@ _WRONG = (Status.NONFINITE, Status.DIVERGED)
 _FAILED = (*_WRONG, Status.OOM, Status.TIMEOUT, Status.CRASHED)
 
 
-class Verdict(StrEnum):
-    """What became of a claim in a run."""
+class ClaimVerdict(StrEnum):
+    """Whether a claim holds in a run."""
 
     HOLDS = "holds"
     FAILS = "does not hold here"
     UNMEASURED = "not measured"
 
 
-class Side(NamedTuple):
+class ClaimSide(NamedTuple):
     """A method and its figure at a point; a number has no method."""
 
     method: str | None
@@ -53,8 +55,8 @@ class Point(NamedTuple):
     """Where two sides meet, or a side and a published figure."""
 
     at: Mapping[str, Any]
-    left: Side
-    right: Side
+    left: ClaimSide
+    right: ClaimSide
     ratio: float  # left / right
     holds: bool
     tied: bool = False  # two times that are not told apart
@@ -73,23 +75,23 @@ class Finding:
     """A claim, its verdict, and the points that decide it, worst first."""
 
     claim: Claim
-    verdict: Verdict
+    verdict: ClaimVerdict
     points: Sequence[Point] = ()
     median: float | None = None  # of the ratios
     published: Sequence[Published] = ()
     why: str = ""  # it is not measured
 
 
-def judge(tables: Any, frame: pd.DataFrame) -> list[Finding]:
-    """What became of each claim in a result table. Raises SuiteError naming table and key."""
-    frame, found = with_labels(frame), []
+def judge_claims(tables: Any, frame: pd.DataFrame) -> list[Finding]:
+    """The verdict on each claim, from a result table. Raises SuiteError naming table and key."""
+    frame, findings = with_labels(frame), []
     for number, claim in enumerate(read(tables), 1):
         with numbered(number):
-            found.append(_judge(claim, frame))
-    return found
+            findings.append(_finding(claim, frame))
+    return findings
 
 
-def _judge(claim: Claim, frame: pd.DataFrame) -> Finding:
+def _finding(claim: Claim, frame: pd.DataFrame) -> Finding:
     """The verdict on a claim, from rows with labels.
 
     Raises TableError for a condition that the table cannot answer.
@@ -104,15 +106,20 @@ def _judge(claim: Claim, frame: pd.DataFrame) -> Finding:
         pairs = left.assign(figure_right=float(claim.right))
     pairs = _weighed(claim, pairs)
     if pairs.empty:
-        return Finding(claim, Verdict.UNMEASURED, published=_published(claim, pairs),
-                       why=_why(claim, frame))  # fmt: skip
+        return Finding(
+            claim,
+            ClaimVerdict.UNMEASURED,
+            published=_published(claim, pairs),
+            why=_why(claim, frame),
+        )
+
     published = _published(claim, pairs)
     decisive = pairs["margin"].max() if claim.over == "every" else pairs["margin"].median()
-    verdict = Verdict.HOLDS if _meets(claim, decisive) else Verdict.FAILS
+    verdict = ClaimVerdict.HOLDS if _meets(claim, decisive) else ClaimVerdict.FAILS
     why = ""
-    if claim.where and verdict is Verdict.HOLDS and any(p.here is None for p in published):
+    if claim.where and verdict is ClaimVerdict.HOLDS and any(p.here is None for p in published):
         missing = sum(p.here is None for p in published)
-        verdict, why = Verdict.UNMEASURED, f"{missing} of {len(published)} figures have no row"
+        verdict, why = ClaimVerdict.UNMEASURED, f"{missing} of {len(published)} figures have no row"
     points = [_point(claim, row) for row in pairs.to_dict("records")]
     return Finding(claim, verdict, points, float(pairs["ratio"].median()), published, why)
 
@@ -137,10 +144,16 @@ def _side(claim: Claim, frame: pd.DataFrame, key: str, *, wins: bool) -> pd.Data
     side = (
         rows[figure.notna()]
         .groupby([*METHOD, *POINT], dropna=False, sort=False, as_index=False)
-        .agg(method=("method", "first"), figure=("figure", "mean"), error=("error", "max"),
-             failed=("failed", "max"), low=("low", "mean"), high=("high", "mean"),
-             delta=("delta", "max"))
-    )[[*POINT, "method", "figure", "error", "failed", "low", "high", "delta"]]  # fmt: skip
+        .agg(
+            method=("method", "first"),
+            figure=("figure", "mean"),
+            error=("error", "max"),
+            failed=("failed", "max"),
+            low=("low", "mean"),
+            high=("high", "mean"),
+            delta=("delta", "max"),
+        )
+    )[[*POINT, "method", "figure", "error", "failed", "low", "high", "delta"]]
     if claim.at_error is None:
         return side
     late = side["error"] > claim.at_error
@@ -198,13 +211,13 @@ def _meets(claim: Claim, margin: float) -> bool:
 def _point(claim: Claim, row: Mapping[str, Any]) -> Point:
     shown = claim.value not in ERRORS
 
-    def side(end: str) -> Side:
+    def side(end: str) -> ClaimSide:
         method, error = row.get(f"method{end}"), row.get(f"error{end}")
         if method is not None:
             method = " ".join([method, *(spoken(n, row[f"{n}{end}"]) for n in claim.apart)])
         known = shown and error is not None and isfinite(error)
         failed = row.get(f"failed{end}") or ""
-        return Side(method, float(row[f"figure{end}"]), error if known else None, failed)
+        return ClaimSide(method, float(row[f"figure{end}"]), error if known else None, failed)
 
     at = {name: row[name] for name in claim.shared}
     met = _meets(claim, row["margin"])

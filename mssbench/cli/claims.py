@@ -35,7 +35,7 @@ def examine(path: Path) -> list[Finding]:
             f"paper_isqrt_2018`, or write a [[claim]] into {file}."
         )
     try:
-        return claims.judge(tables, frame)
+        return claims.judge_claims(tables, frame)
     except SuiteError as error:
         raise SuiteError(f"{file}: {error}") from None
 

@@ -13,12 +13,14 @@ from rich.text import Text
 from mssbench import arrays, units
 from mssbench.errors import RunError, unknown
 from mssbench.machine import devices
-from mssbench.selftest.checks import Outcome, Report, detectable
+from mssbench.selftest.checks import CheckOutcome, Report, detectable
 
 _STYLE = {
-    Outcome.PASSED: "green", Outcome.WARNING: "yellow", Outcome.UNCLEAR: "yellow",
-    Outcome.FAILED: "bold red",
-}  # fmt: skip
+    CheckOutcome.PASSED: "green",
+    CheckOutcome.WARNING: "yellow",
+    CheckOutcome.UNCLEAR: "yellow",
+    CheckOutcome.FAILED: "bold red",
+}
 
 
 def examine(device: str | None, log: Console) -> Report:

@@ -8,12 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from mssbench import units
-from mssbench.analysis.claims import Finding, Point, Side, Verdict
+from mssbench.analysis.claims import ClaimSide, ClaimVerdict, Finding, Point
 from mssbench.records.schema import SCHEMA
 from mssbench.results.labels import spoken
 from mssbench.suite.claims import Claim
 
-_STYLE = {Verdict.HOLDS: "green", Verdict.FAILS: "yellow", Verdict.UNMEASURED: "dim"}
+_STYLE = {ClaimVerdict.HOLDS: "green", ClaimVerdict.FAILS: "yellow", ClaimVerdict.UNMEASURED: "dim"}
 _FORMAT = {c.name: {"s": units.seconds, "B": units.size}.get(c.unit, units.number) for c in SCHEMA}
 _POINTS = 3  # of one claim, worst first; the rest are counted
 
@@ -87,7 +87,7 @@ def _compared(claim: Claim, point: Point) -> str:
     return f"{'' if failed else f'{_ratio(point.ratio)}, '}{left} against {right}{tied}"
 
 
-def _side(claim: Claim, side: Side) -> str:
+def _side(claim: Claim, side: ClaimSide) -> str:
     """`torch/eigh 3.93 ms (error 2e-01)`; what it failed with instead of a figure."""
     method = f"{side.method} " if side.method is not None else ""
     error = f" (error {units.error(side.error)})" if side.error is not None else ""

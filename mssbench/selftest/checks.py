@@ -12,7 +12,7 @@ from mssbench.records.timing import quantile
 _QUIET = DELTA[Noise.QUIET]
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     """How a check ended. Only the last two speak against a run here and now."""
 
     PASSED = "passed"
@@ -26,7 +26,7 @@ class Check:
     """One thing that was looked at. Numbers are fractions: 0.01 is 1 %; words are statuses."""
 
     name: str
-    outcome: Outcome
+    outcome: CheckOutcome
     measured: float | str
     limit: float | str  # what it may be at most
     sentence: str
@@ -46,13 +46,15 @@ class Report:
     def exit_code(self) -> int:
         """1 where a check failed, else 3 where one is unclear, else 0."""
         outcomes = {check.outcome for check in self.checks}
-        return 1 if Outcome.FAILED in outcomes else 3 if Outcome.UNCLEAR in outcomes else 0
+        return (
+            1 if CheckOutcome.FAILED in outcomes else 3 if CheckOutcome.UNCLEAR in outcomes else 0
+        )
 
     @property
     def conclusion(self) -> str:
         """What to do, in words."""
-        failed = [c.name for c in self.checks if c.outcome is Outcome.FAILED]
-        unclear = [c.name for c in self.checks if c.outcome is Outcome.UNCLEAR]
+        failed = [c.name for c in self.checks if c.outcome is CheckOutcome.FAILED]
+        unclear = [c.name for c in self.checks if c.outcome is CheckOutcome.UNCLEAR]
         smallest = _percent(detectable(self.floor))
         if failed:
             return (
@@ -87,14 +89,14 @@ def detectable(floor: float) -> float:
     return exp(2 * floor) - 1
 
 
-def excused(miss: float, floor: float) -> Outcome:
+def excused(miss: float, floor: float) -> CheckOutcome:
     """The outcome of a time that is beyond its limit by `miss`, relative; negative is within.
 
     Nothing excuses a harness on a quiet machine. On another, noise explains as much as it is.
     """
     if miss <= 0:
-        return Outcome.PASSED
-    return Outcome.UNCLEAR if floor > _QUIET and miss <= floor else Outcome.FAILED
+        return CheckOutcome.PASSED
+    return CheckOutcome.UNCLEAR if floor > _QUIET and miss <= floor else CheckOutcome.FAILED
 
 
 def off(
@@ -105,8 +107,12 @@ def off(
     lenient: up to three times the limit, or on a noisy machine, it is a warning and no more.
     """
     outcome = excused(abs(error) - limit, floor)
-    if lenient and outcome is not Outcome.PASSED and (abs(error) <= 3 * limit or floor > _QUIET):
-        outcome = Outcome.WARNING
+    if (
+        lenient
+        and outcome is not CheckOutcome.PASSED
+        and (abs(error) <= 3 * limit or floor > _QUIET)
+    ):
+        outcome = CheckOutcome.WARNING
     return Check(name, outcome, error, limit, sentence, "±")
 
 
@@ -115,7 +121,7 @@ def floor_check(floor: float) -> Check:
     limit = DELTA[Noise.NOISY]
     return Check(
         "noise floor",
-        Outcome.PASSED if floor <= limit else Outcome.UNCLEAR,
+        CheckOutcome.PASSED if floor <= limit else CheckOutcome.UNCLEAR,
         floor,
         limit,
         "95 % of comparisons of identical code differ by less; the smallest slowdown that one "

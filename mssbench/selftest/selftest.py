@@ -29,7 +29,7 @@ from mssbench.measure.instruments.clocks import (
 from mssbench.measure.instruments.sampling import nothing, sample
 from mssbench.records.policy import Policy
 from mssbench.selftest import timers, wrong_methods
-from mssbench.selftest.checks import Check, Outcome, Report, floor_check, off
+from mssbench.selftest.checks import Check, CheckOutcome, Report, floor_check, off
 from mssbench.selftest.twins import Races
 
 _TRIES = 3  # of what is beyond its limit
@@ -79,7 +79,7 @@ def examine(device: str, announce: Callable[[str], None] = lambda _: None) -> Re
         announce("identical and slower methods again")
         races.run(_ROUNDS)
         for _ in range(_TRIES - 1):
-            if all(check.outcome is Outcome.PASSED for check in races.checks()):
+            if all(check.outcome is CheckOutcome.PASSED for check in races.checks()):
                 break
             races.run(_ROUNDS)
     floor = races.floor

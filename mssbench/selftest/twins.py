@@ -16,7 +16,7 @@ from mssbench.records.cell import Cell
 from mssbench.records.noise import DELTA, Noise
 from mssbench.records.policy import Policy
 from mssbench.selftest import wrong_methods
-from mssbench.selftest.checks import Check, Outcome, detectable, noise_floor
+from mssbench.selftest.checks import Check, CheckOutcome, detectable, noise_floor
 
 _REPORTED = DELTA[Noise.QUIET]  # a difference below this is one that nobody would report
 _SETTINGS = Settings(Policy(min_seconds=0.08, max_seconds=0.5, warmup_seconds=0.01, interval=1))
@@ -83,11 +83,11 @@ def tie_check(name: str, rounds: Sequence[Round], floor: float) -> Check:
     bias = median(logs)
     scatter = median(abs(x - bias) for x in logs)
     if abs(bias) > max(_REPORTED, 3 * scatter):
-        outcome = Outcome.FAILED  # noise has no favourite
+        outcome = CheckOutcome.FAILED  # noise has no favourite
     elif 2 * ties > len(pairs):
-        outcome = Outcome.PASSED
+        outcome = CheckOutcome.PASSED
     else:
-        outcome = Outcome.UNCLEAR if floor > _REPORTED else Outcome.FAILED
+        outcome = CheckOutcome.UNCLEAR if floor > _REPORTED else CheckOutcome.FAILED
     said = f"one method under two names ties in {ties} of {len(pairs)} rounds"
     return Check(name, outcome, exp(bias) - 1, _REPORTED, said, "±")
 
@@ -98,9 +98,9 @@ def slow_check(arm: str, where: str, rounds: Sequence[Round], floor: float) -> C
     seen = sum(told_slower(r[_ONE], r[arm]) for r in rounds)
     slower = median(r[arm].q1 / r[_ONE].q1 for r in rounds) - 1
     if 2 * seen > len(rounds) and slower >= share / 2:
-        outcome = Outcome.PASSED
+        outcome = CheckOutcome.PASSED
     else:
-        outcome = Outcome.UNCLEAR if share <= detectable(floor) else Outcome.FAILED
+        outcome = CheckOutcome.UNCLEAR if share <= detectable(floor) else CheckOutcome.FAILED
     name, said = (
         f"{100 * share:g} % slower{where}",
         f"told slower in {seen} of {len(rounds)} rounds",

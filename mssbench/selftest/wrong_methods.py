@@ -24,7 +24,7 @@ from mssbench.records.cell import Cell
 from mssbench.records.measurement import Measurement, Status
 from mssbench.records.noise import ABOVE_CEILING
 from mssbench.records.policy import Policy
-from mssbench.selftest.checks import Check, Outcome
+from mssbench.selftest.checks import Check, CheckOutcome
 
 Roots = Callable[[Array], Array]  # (b, n, n) -> (b, n, n)
 _STEPS = 12
@@ -82,11 +82,11 @@ def status_check(name: str, found: Measurement) -> Check:
     """Whether a status is one that its method deserves. Noise excuses nothing but a doubt."""
     deserved = DESERVED[name]
     right = found.status in deserved
-    outcome = Outcome.PASSED if right else Outcome.FAILED
+    outcome = CheckOutcome.PASSED if right else CheckOutcome.FAILED
     why = f": {found.reason}" if found.reason and not right else ""
     doubted = ABOVE_CEILING in str((found.values or {}).get("flags"))
     if Status.IMPLAUSIBLE in deserved and doubted:  # it was seen, and may not win
-        outcome, why = Outcome.UNCLEAR, ": too fast, but other work was running"
+        outcome, why = CheckOutcome.UNCLEAR, ": too fast, but other work was running"
     limit = " or ".join(sorted(deserved))
     return Check(name.replace("_", " "), outcome, str(found.status), limit, MEANING[name] + why)
 
