@@ -22,7 +22,7 @@ from runs import in_time, load, relatives, stand_in, until, write_suite
 from tables import CELL, called
 
 from mssbench.ab import run as ab
-from mssbench.ab.duel import Arm, Contest, Duel, Taken
+from mssbench.ab.duel import Arm, ArmSamples, Contest, Duel
 from mssbench.ab.effects import BASE, NEW, NULL, effect, evidence_of
 from mssbench.ab.run import Plan
 from mssbench.cli import ab as ab_
@@ -227,7 +227,7 @@ class FakeDuel:
                 row |= dict.fromkeys(
                     (*rows.ERRORS, *rows.COUNTS, "fingerprint"))  # fmt: skip
                 times = (seconds,) * 5 if seconds else ()
-                taken[arm] = Taken(row, times, times, 1 if seconds else 0)
+                taken[arm] = ArmSamples(row, times, times, 1 if seconds else 0)
             yield contest.key, taken
 
 
@@ -384,14 +384,14 @@ def test_a_shipped_suite_has_cells_of_one_device_to_compare(name: str) -> None:
     assert "cupy" not in {c.library for c in cells}  # which would be sent to a GPU
 
 
-def taken(seconds: float, share: float) -> Taken:
-    return Taken({}, (seconds,) * 5, (seconds * share,) * 5, 1)
+def taken(seconds: float, share: float) -> ArmSamples:
+    return ArmSamples({}, (seconds,) * 5, (seconds * share,) * 5, 1)
 
 
 def test_where_a_core_was_taken_the_time_of_the_processor_counts() -> None:
-    disturbed = Taken({}, (2e-3,) * 5, (1.5e-3,) * 5, 1)
-    also = Taken({}, (2e-3,) * 5, (1.5e-3,) * 5, 1)
-    assert effect(Taken({}, (3e-3,) * 5, (2.25e-3,) * 5, 1), also, "cpu") == pytest.approx(
+    disturbed = ArmSamples({}, (2e-3,) * 5, (1.5e-3,) * 5, 1)
+    also = ArmSamples({}, (2e-3,) * 5, (1.5e-3,) * 5, 1)
+    assert effect(ArmSamples({}, (3e-3,) * 5, (2.25e-3,) * 5, 1), also, "cpu") == pytest.approx(
         -0.405, abs=1e-3
     )
     assert effect(also, disturbed, "cpu") == pytest.approx(0.0)

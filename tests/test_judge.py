@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tables import CELL, frame, row
 
-from mssbench.ab.duel import Contest, Taken
+from mssbench.ab.duel import ArmSamples, Contest
 from mssbench.ab.effects import BASE, NEW
 from mssbench.ab.verdicts import INTERRUPTED, Notes, conclude
 from mssbench.compare.check import check
@@ -187,10 +187,10 @@ def stored(judged_row: dict[str, Any] | None) -> StoredRun:
 def by_ab(base: dict[str, Any] | None, new: dict[str, Any] | None, ended: str = "") -> Judged:
     arms = {name: each for name, each in ((BASE, base), (NEW, new)) if each is not None}
     cells = dict.fromkeys(arms, Cell(**CELL))
-    taken = {
-        name: Taken(each, *(((1.0,) * 5,) * 2 if each["seconds_median"] else ((), ())), calls=1)
-        for name, each in arms.items()
-    }
+    taken = {}
+    for name, each in arms.items():
+        times = (1.0,) * 5 if each["seconds_median"] else ()
+        taken[name] = ArmSamples(each, times, times, calls=1)
     notes = Notes(Contest("0", cells), screen=[taken] * 3)
     return conclude({"0": notes}, {BASE: ARM, NEW: ARM}, ended)
 

@@ -1,7 +1,7 @@
-"""Arms side by side: a fresh process each, the same cells in both, sampled in random turn.
+"""Arms side by side: a fresh process each, with the same cells, sampled in random order.
 
-One process computes at a time, on one core of its own kind, so arms disturb each other in nothing
-but what is left in the caches, and that by chance.
+Only one process computes at a time, and all of them share one slot of the device. The arms disturb
+each other by nothing but the contents of the caches, and the random order spreads this evenly.
 """
 
 import os
@@ -18,10 +18,11 @@ from mssbench.errors import RunError
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status, one_line, uniform
 
-_WINDOW = {"cpu": 2e-3, "cuda": 100e-6}  # seconds of a sample
-_MOST_CALLS = 10_000
-_ROUND_SECONDS = 0.2  # of all arms: above it fewer rounds will do
-_FEWEST = 7  # rounds
+# Seconds that a sample lasts at least: far longer than the resolution of the device's clock.
+_WINDOW = {"cpu": 2e-3, "cuda": 100e-6}
+_MOST_CALLS = 10_000  # of a sample, so that a call that takes no time still ends
+_ROUND_SECONDS = 0.2  # of a round of all arms; where it lasts longer, fewer rounds are taken
+_FEWEST = 7  # rounds that are taken however long they last
 
 
 class Arm(NamedTuple):
@@ -39,14 +40,14 @@ class Contest(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What one arm gave in one pair: its row, and samples of it, in seconds per call."""
+class ArmSamples:
+    """The row of one arm in one pair of processes, with its samples in seconds per call."""
 
     row: dict[str, Any]
     seconds: tuple[float, ...] = ()
     cpu: tuple[float, ...] = ()
     calls: int = 0
-    flags: frozenset[str] = frozenset()  # what disturbed them
+    flags: frozenset[str] = frozenset()  # what disturbed the samples
 
 
 class Stopped(Exception):  # noqa: N818
@@ -57,10 +58,14 @@ class Duel:
     """One process for each arm. A context manager: they end with it."""
 
     def __init__(
-        self, arms: Sequence[Arm], device: str, rounds: int, seed: str,
+        self,
+        arms: Sequence[Arm],
+        device: str,
+        rounds: int,
+        seed: str,
         stopped: Callable[[], bool] = lambda: False,
         waiting: Callable[[str], None] = lambda _: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._arms = {arm.name: arm for arm in arms}
         self._slot: Slot = slot_of(device)
         self._rounds, self._stopped, self._waiting = rounds, stopped, waiting
@@ -110,7 +115,7 @@ class Duel:
 
     def sweep(
         self, contests: Sequence[Contest], *, verify: bool
-    ) -> Iterator[tuple[str, dict[str, Taken]]]:
+    ) -> Iterator[tuple[str, dict[str, ArmSamples]]]:
         """Every contest once, in random order. Raises Stopped as soon as that is asked for.
 
         A death counts in a process that met nothing before, and a SIGKILL that was not ours only
@@ -126,7 +131,7 @@ class Duel:
                     break
             yield contest.key, taken
 
-    def _meet(self, contest: Contest, verify: bool) -> dict[str, Taken]:
+    def _meet(self, contest: Contest, verify: bool) -> dict[str, ArmSamples]:
         """An arm that fails drops out; what two others give is not spoiled by a third."""
         cells = contest.cells
         held = {
@@ -145,7 +150,7 @@ class Duel:
                     rows[name] = rows[name] | {"status": str(why[0]), "reason": one_line(why[1])}
                     del samples[name]
         return {
-            name: Taken(
+            name: ArmSamples(
                 row,
                 tuple(s["seconds"] for s in samples.get(name, ())),
                 tuple(s["cpu"] for s in samples.get(name, ())),

@@ -1,4 +1,4 @@
-"""What `--base` and `--new` of `ab` mean: an interpreter, a revision, or a method of the suite."""
+"""The meaning of `--base` and `--new`: an interpreter, a revision, or a method of the suite."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ _ONE = {"interpreter": "an interpreter", "revision": "a revision", "method": "a 
 
 @dataclass(frozen=True)
 class Contestant:
-    """What one side was called, and what that means."""
+    """One side as the user named it, and the interpreter and cells that this means."""
 
     kind: str  # interpreter | revision | method
     name: str
@@ -46,8 +46,10 @@ def _comparable(suite: Suite) -> tuple[Suite, list[str]]:
     if not cells:
         raise RunError(f"suite {suite.name} has no cell for {device}. Choose --device.")
     others = Counter(c.device for c in suite.cells if c.device != device)
-    left_out = [f"{units.count(n, 'cell')} for {name} left out: --device {name} compares them"
-                for name, n in sorted(others.items())]  # fmt: skip
+    left_out = [
+        f"{units.count(n, 'cell')} for {name} left out: --device {name} compares them"
+        for name, n in sorted(others.items())
+    ]
     return replace(suite, cells=cells), left_out
 
 
@@ -71,10 +73,17 @@ def contests(base: Contestant, new: Contestant) -> tuple[Contest, ...]:
 
 
 def _place(cell: Cell) -> Cell:
-    """The cell without its method; a forward alone is no step."""
+    """The cell without its method; whether it has a backward pass remains."""
     step = "" if cell.backward == "none" else "step"
-    return replace(cell, library="", forward="", backward=step, iterations=None,
-                   backward_iterations=None, options="")  # fmt: skip
+    return replace(
+        cell,
+        library="",
+        forward="",
+        backward=step,
+        iterations=None,
+        backward_iterations=None,
+        options="",
+    )
 
 
 @contextmanager
@@ -121,9 +130,9 @@ def _own(common: Setup) -> Setup:
 def _of_revision(also: Sequence[str], tree: Path) -> tuple[str, ...]:
     """Files of a user's methods as that revision has them; one it has not yet is left out."""
     top = Path(_git("rev-parse", "--show-toplevel") or "/nowhere")
-    files = (tree / Path(p).relative_to(top) if Path(p).is_relative_to(top) else Path(p)
-             for p in also)  # fmt: skip
-    return tuple(str(p) for p in files if p.is_file())
+    paths = [Path(name) for name in also]
+    files = [tree / path.relative_to(top) if path.is_relative_to(top) else path for path in paths]
+    return tuple(str(path) for path in files if path.is_file())
 
 
 def _commit(name: str) -> str | None:

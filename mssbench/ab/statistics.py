@@ -1,15 +1,20 @@
-"""What pairs of processes say of a time: screen all rows, then confirm the few that stand out.
+"""The verdict on the time of each row, from pairs of processes.
 
-The unit is the pair of processes, one of base and one of new, sampled in turn: samples inside one
-process repeat each other. Of each process the lower quartile counts, as other work on a machine
-makes times longer and never shorter; an effect is e = ln(q1 of new / q1 of base). The screen is a
-magnitude and no test: three pairs can reach no significance. What it flags is measured in nine
-fresh pairs, and is slower if their mean is (one-sided t, 5 % over all that were flagged by Holm's
-rule), if their median exceeds what the scatter of pairs allows, and if a sample changed by more
-than a clock's doubt.
+All rows are screened, and the few that stand out are confirmed. The statistical unit is the pair of
+processes, one of base and one of new, sampled in turn, because samples inside one process are not
+independent. Each process counts with its lower quartile, as other work on a machine makes times
+longer and never shorter; the effect of a pair is e = ln(q1 of new / q1 of base).
 
-Of identical code a row whose pairs scatter by 5 % is called slower once in some thousand times, as
-simulations say; rules on stored times failed in 20 to 80 % of comparisons of 16 identical rows.
+The screen compares a magnitude and is no test: three pairs cannot reach significance. A row that it
+flags is measured in nine fresh pairs. The row is slower if all of these hold:
+
+* the mean of the fresh pairs is significantly larger (one-sided t test, 5 % over all flagged rows
+  by Holm's rule);
+* their median exceeds what the scatter of pairs allows;
+* a sample changed by more than the uncertainty of a clock.
+
+In simulations of identical code, a row whose pairs scatter by 5 % is called slower once in some
+thousand times. Rules on stored times failed in 20 to 80 % of comparisons of 16 identical rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,28 +30,29 @@ SCREEN_PAIRS, CONFIRM_PAIRS, ROUNDS = 3, 9, 15
 NULL_SHARE, FEWEST_NULL = 0.1, 8  # of the cells, those in which base meets itself
 SCREEN = log(1.03)
 _ALPHA = 0.05
-_CHANCE = 0.1  # of a list that is worth a look
-_POWER = 0.8  # with which the detectable slowdown is found
-_FLOOR = {"cpu": 10e-6, "cuda": 2e-6}  # seconds that a sample must change by
-# What an effect must exceed, in scatters of a single pair. The median of nine is as far off by
-# chance once in a thousand times, whatever the t test of the same nine says. With five pairs it
-# would have to be 1.6, and 5 % were found in half of the rows whose pairs scatter by 3 %.
+_CHANCE = 0.1  # false discovery rate of the list of rows that are worth a look
+_POWER = 0.8  # the probability with which the detectable slowdown is found
+_FLOOR = {"cpu": 10e-6, "cuda": 2e-6}  # seconds by which a sample must change: a clock's doubt
+# What an effect must exceed, in units of the scatter of a single pair. By chance the median of nine
+# pairs is as far off once in a thousand times, whatever the t test of the same nine pairs says.
+# With five pairs the margin would have to be 1.6, and a slowdown of 5 % was then found in only half
+# of the rows whose pairs scatter by 3 %.
 _MARGIN = 1.2
-_OWN = 4  # pairs by which a row's own scatter outweighs the usual one: three know little of it
+_OWN = 4  # weight of the usual scatter, in pairs: three pairs of a row tell little about its own
 _LEAST, _MOST = log(1 + DELTA[Noise.QUIET]), log(1 + DELTA[Noise.NOISY])
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is known of one row's time."""
+    """All that is known about the time of one row."""
 
     screen: tuple[float, ...]  # effects of the first pairs
-    confirm: tuple[float, ...] = ()  # of the fresh ones, where it was flagged
+    confirm: tuple[float, ...] = ()  # effects of the fresh pairs, where the row was flagged
     window: float = inf  # seconds of a sample of base
     device: str = "cpu"
-    limit: float | None = None  # the factor by which somebody lets it grow, for what scatter does
-    disturbed: bool = False  # by what was seen while it was sampled, see noise.DISTURBED
-    usual: float | None = None  # scatter of the rows of this run, see `together`
+    limit: float | None = None  # the factor by which a person lets the time grow
+    disturbed: bool = False  # whether other work was seen while it was sampled, noise.DISTURBED
+    usual: float | None = None  # the usual scatter of the rows of this run, see `together`
 
     @property
     def flagged(self) -> bool:
@@ -118,15 +124,16 @@ def _squares(effects: Sequence[float]) -> tuple[float, int]:
 
 
 def together(rows: Mapping[str, Evidence]) -> dict[str, Evidence]:
-    """The rows of one run, each with the scatter that is usual there."""
+    """The rows of one run, each with the usual scatter of this run."""
     usual = usual_scatter(rows)
     return {key: replace(e, usual=usual) for key, e in rows.items()}
 
 
 def verdicts(rows: Mapping[str, Evidence]) -> dict[str, Verdict]:
-    """The verdict of each row, given all of them: Holm's rule is about how many were flagged."""
+    """The verdict on each row; Holm's rule needs all of them, to know how many were flagged."""
     flagged = {k: e for k, e in rows.items() if e.flagged}
     significant = _holm({k: _p_value(e) for k, e in flagged.items()})
+
     found = {}
     for key, e in rows.items():
         if e.flagged and key in significant and _matters(e):
@@ -149,9 +156,10 @@ def _matters(e: Evidence) -> bool:
 
 
 def _p_value(e: Evidence) -> float:
-    """One-sided, of none in the direction that was flagged, or of no more than somebody allows.
+    """The p-value of the one-sided t test on the fresh pairs; 1 where there are none.
 
-    1 where it was not confirmed.
+    The null hypothesis is that the row has no effect in the direction that was flagged, or, where a
+    person has set a limit, no effect beyond this limit.
     """
     if not e.confirm:
         return 1.0
@@ -159,10 +167,11 @@ def _p_value(e: Evidence) -> float:
 
 
 def _one_sided(effects: Sequence[float]) -> float:
-    """How likely a mean as large as theirs is by chance; 1 for fewer than two."""
+    """The p-value of the t test that the mean of the effects is positive; 1 for fewer than two."""
     n = len(effects)
     if n < 2:
         return 1.0
+
     scatter = stdev(effects)
     if scatter == 0:
         return 0.0 if fmean(effects) > 0 else 1.0
@@ -172,29 +181,34 @@ def _one_sided(effects: Sequence[float]) -> float:
 
 
 def worth_a_look(rows: Mapping[str, Evidence]) -> list[str]:
-    """Rows of these that may be slower, surest first; advice, no verdict.
+    """The rows that may be slower, smallest p-value first. This is advice and no verdict.
 
-    Benjamini and Hochberg's rule on one-sided t tests, of the fresh pairs where there are some:
-    what flagged a row does not speak for it a second time.
+    Benjamini and Hochberg's rule is applied to one-sided t tests. Where a row has fresh pairs, only
+    these count, because the pairs of the screen were the reason to measure it again.
     """
     known = {k: _one_sided(e.excess()) for k, e in rows.items()}
     ordered = sorted(known.items(), key=lambda item: item[1])
-    last = max((i for i, (_, p) in enumerate(ordered, 1) if p <= _CHANCE * i / len(ordered)),
-               default=0)  # fmt: skip
+
+    likely = (i for i, (_, p) in enumerate(ordered, 1) if p <= _CHANCE * i / len(ordered))
+    last = max(likely, default=0)
     return [key for key, _ in ordered[:last]]
 
 
 def _holm(p_values: Mapping[str, float]) -> set[str]:
-    """Those that are significant together: the smallest against α / m, the next α / (m - 1) ..."""
-    found: set[str] = set()
+    """The rows that are significant together, by Holm's rule.
+
+    The smallest p-value is compared with α / m, the next with α / (m - 1), and so on.
+    """
+    significant: set[str] = set()
     for i, (key, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
         if p > _ALPHA / (len(p_values) - i):
             break
-        found.add(key)
-    return found
+        significant.add(key)
+    return significant
 
 
 def _quantile(p: float, df: int) -> float:
+    """A quantile of Student's t distribution."""
     from scipy.special import stdtrit
 
     return float(stdtrit(df, p))
@@ -203,30 +217,33 @@ def _quantile(p: float, df: int) -> float:
 def detectable(e: Evidence) -> float | None:
     """The smallest slowdown that would be confirmed four times of five, 0.05 is 5 %.
 
-    None where nothing is known of the scatter.
+    None where the scatter is not known.
     """
     if e.scatter is None:
         return None
+
     matters = max(_MARGIN * e.scatter, _LEAST) if e.limit is None else log(e.limit)
     df = CONFIRM_PAIRS - 1
     told = (_quantile(1 - _ALPHA, df) + _quantile(_POWER, df)) * e.scatter / sqrt(CONFIRM_PAIRS)
-    # the medians of three and of nine pairs have to pass as well, as simulations of all three say
+
+    # The medians of three and of nine pairs have to pass as well; 0.8 is from simulations of all
+    # three conditions.
     allowed = 0.0 if e.limit is None else log(e.limit)
     return exp(max(allowed + told, max(matters, SCREEN) + 0.8 * e.scatter)) - 1
 
 
 def usual_scatter(rows: Mapping[str, Evidence]) -> float | None:
-    """How far the pairs of one row lie apart, in the middle of the rows; of the screen alone.
+    """The median over the rows of the scatter of one row's pairs, from the screen alone.
 
-    None where no row has two. The middle of variances of few pairs is too low: by Wilson and
-    Hilferty's cube for χ².
+    None where no row has two pairs. The median of variances of few pairs is too low, which is
+    corrected by the cube of Wilson and Hilferty's approximation of χ².
     """
-    found = sorted(
+    variances = sorted(
         squares / (free * (1 - 2 / (9 * free)) ** 3)
         for squares, free in (_squares(e.screen) for e in rows.values())
         if free
     )
-    return sqrt(median(found)) if found else None
+    return sqrt(median(variances)) if variances else None
 
 
 def null(rows: Mapping[str, Evidence]) -> SelfComparison:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mssbench.ab import statistics
 from mssbench.ab.duel import Contest
-from mssbench.ab.effects import BASE, NEW, NULL, Taking, evidence_of, timed
+from mssbench.ab.effects import BASE, NEW, NULL, PairSamples, evidence_of, timed
 from mssbench.ab.statistics import Evidence
 from mssbench.compare.judge import CALM, Terms, judge
 from mssbench.compare.judgement import Judged, Judgement, RowPair, SelfComparison, count_verdicts
@@ -33,11 +33,11 @@ class Notes:
 
     contest: Contest
     rules: tuple[Rule, ...] = ()  # limits that people set, for all rows
-    screen: list[Taking] = field(default_factory=list)
-    confirm: list[Taking] = field(default_factory=list)
+    screen: list[PairSamples] = field(default_factory=list)
+    confirm: list[PairSamples] = field(default_factory=list)
 
     @property
-    def every(self) -> list[Taking]:
+    def every(self) -> list[PairSamples]:
         """The pairs of both stages."""
         return [*self.screen, *self.confirm]
 
