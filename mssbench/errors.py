@@ -16,12 +16,26 @@
 
 import difflib
 from collections.abc import Iterable
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit codes of the command line. A code means the same in every command."""
+
+    PASS = 0
+    FAILED = 1  # a regression, or a check of the harness that failed
+    MISUSE = 2
+    UNCLEAR = 3
+    BROKEN = 4  # rows broke, or are gone
+    INCOMPARABLE = 5
+    NOTHING_MEASURED = 6
+    INTERRUPTED = 130  # 128 + SIGINT, as shells report an interrupted process
 
 
 class MssbenchError(Exception):
     """Base class. The command line prints the message and exits with `exit_code`."""
 
-    exit_code = 2
+    exit_code = ExitCode.MISUSE
 
 
 class SuiteError(MssbenchError):
@@ -47,7 +61,7 @@ class GateError(MssbenchError):
 class NotComparable(MssbenchError):  # noqa: N818
     """Two tables say nothing about each other: other code, inputs or machines, or no common row."""
 
-    exit_code = 5
+    exit_code = ExitCode.INCOMPARABLE
 
 
 class InputError(MssbenchError, ValueError):

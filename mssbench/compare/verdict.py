@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
 
+from mssbench.errors import ExitCode
+
 
 class Verdict(StrEnum):
     """What a comparison says about one row of base and new."""
@@ -37,26 +39,26 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
 
     @property
-    def exit_code(self) -> int:
+    def exit_code(self) -> ExitCode:
         """The exit code of the process. Code 2, misuse, is an error and never an outcome."""
         return _EXIT_CODES[self]
 
-    def code(self, *, unclear_passes: bool) -> int:
+    def code(self, *, unclear_passes: bool) -> ExitCode:
         """The exit code where the caller may accept an unclear outcome as a pass."""
         if unclear_passes and self is Outcome.UNCLEAR:
-            return Outcome.PASS.exit_code
+            return ExitCode.PASS
 
         return self.exit_code
 
 
 _EXIT_CODES = {
-    Outcome.PASS: 0,
-    Outcome.REGRESSION: 1,
-    Outcome.UNCLEAR: 3,
-    Outcome.BROKEN: 4,
-    Outcome.INCOMPARABLE: 5,
-    Outcome.NOTHING_MEASURED: 6,
-    Outcome.INTERRUPTED: 130,  # 128 + SIGINT, as shells report an interrupted process
+    Outcome.PASS: ExitCode.PASS,
+    Outcome.REGRESSION: ExitCode.FAILED,
+    Outcome.UNCLEAR: ExitCode.UNCLEAR,
+    Outcome.BROKEN: ExitCode.BROKEN,
+    Outcome.INCOMPARABLE: ExitCode.INCOMPARABLE,
+    Outcome.NOTHING_MEASURED: ExitCode.NOTHING_MEASURED,
+    Outcome.INTERRUPTED: ExitCode.INTERRUPTED,
 }
 # Verdicts that ask for no action.
 QUIET = (Verdict.SAME, Verdict.UNFLAGGED)

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mssbench.errors import ExitCode
 from mssbench.records.measurement import MEASURED, Status
 
 
@@ -29,17 +30,20 @@ class Summary:
         return max(0.0, self.seconds - self.spent.total())  # several GPUs spend at once
 
     @property
-    def exit_code(self) -> int:
-        """0 fine, 4 a cell broke that should have run, 6 nothing measured, 130 interrupted.
+    def exit_code(self) -> ExitCode:
+        """Whether all cells that should have run were measured, those of an earlier run included.
 
-        Of all cells: a failure stays one when a later run keeps its row.
+        A failure that an earlier run has kept still counts.
         """
         if self.interrupted:
-            return 130
-        found = self.statuses + self.standing
-        if not any(found[s] for s in MEASURED):
-            return 6
-        return 4 if any(found[s] for s in BROKEN) else 0
+            return ExitCode.INTERRUPTED
+
+        statuses = self.statuses + self.standing
+        if not any(statuses[status] for status in MEASURED):
+            return ExitCode.NOTHING_MEASURED
+        if any(statuses[status] for status in BROKEN):
+            return ExitCode.BROKEN
+        return ExitCode.PASS
 
 
 MEASURING = ("problem", "reference", "warmup", "samples")  # what a cell's wall time is for

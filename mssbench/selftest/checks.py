@@ -1,4 +1,4 @@
-"""Whether to trust the harness here: checks, what noise excuses, and what they come to together."""
+"""Whether the harness can be trusted here: its checks, what noise excuses, and the conclusion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from enum import StrEnum
 from math import exp, log
 
 from mssbench import units
+from mssbench.errors import ExitCode
 from mssbench.records.noise import DELTA, Noise
 from mssbench.records.timing import quantile
 
@@ -13,17 +14,17 @@ _QUIET = DELTA[Noise.QUIET]
 
 
 class CheckOutcome(StrEnum):
-    """How a check ended. Only the last two speak against a run here and now."""
+    """How a check ended. Only the last two speak against a run on this machine now."""
 
     PASSED = "passed"
-    WARNING = "warning"  # beyond the limit, for reasons that are no fault of the harness
-    UNCLEAR = "unclear"  # beyond it, and the machine was so noisy that this says nothing
-    FAILED = "failed"  # beyond it, whatever the noise: the harness is wrong here
+    WARNING = "warning"  # beyond the limit, for reasons outside of the harness
+    UNCLEAR = "unclear"  # beyond the limit on a machine too noisy to tell
+    FAILED = "failed"  # beyond the limit by more than noise: the harness is wrong
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at. Numbers are fractions: 0.01 is 1 %; words are statuses."""
+    """One property that was checked. Numbers are fractions, 0.01 is 1 %; words are statuses."""
 
     name: str
     outcome: CheckOutcome
@@ -35,20 +36,22 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """All checks of one device, and what they come to."""
+    """All checks of one device, with the conclusion."""
 
     device: str
     checks: tuple[Check, ...]
     floor: float  # see noise_floor
-    seconds: float  # that it took
+    seconds: float  # how long the checks took
 
     @property
-    def exit_code(self) -> int:
-        """1 where a check failed, else 3 where one is unclear, else 0."""
+    def exit_code(self) -> ExitCode:
+        """The exit code of the check that ended worst; a warning does not count."""
         outcomes = {check.outcome for check in self.checks}
-        return (
-            1 if CheckOutcome.FAILED in outcomes else 3 if CheckOutcome.UNCLEAR in outcomes else 0
-        )
+        if CheckOutcome.FAILED in outcomes:
+            return ExitCode.FAILED
+        if CheckOutcome.UNCLEAR in outcomes:
+            return ExitCode.UNCLEAR
+        return ExitCode.PASS
 
     @property
     def conclusion(self) -> str:
