@@ -11,16 +11,15 @@ from typing import Any
 
 import pandas as pd
 
-from mssbench import units
+from mssbench import results, units
 from mssbench.compare.judgement import RowPair
 from mssbench.compare.rows import other_input
 from mssbench.errors import NotComparable, TableError, unknown
 from mssbench.records.facts import LIBRARIES, Facts, difference, releases
 from mssbench.records.measurement import MEASURED, Row
 from mssbench.records.schema import KEY
-from mssbench.results import conditions, table
+from mssbench.results import conditions
 from mssbench.results.labels import with_labels
-from mssbench.results.rows import read_facts
 from mssbench.results.table import records
 
 # The words of `--across`: in what two runs may differ where the user says so.
@@ -168,16 +167,12 @@ def _first(pairs: Sequence[RowPair]) -> str:
 
 def side(path: Path, only: str | None = None) -> StoredRun:
     """A stored run, or the part of it for which `only` holds."""
-    frame = table.load(path)
+    run = results.open(path)
+    frame = run.frame
 
     if only is not None:
         labelled = with_labels(frame)
-        try:
-            frame = frame.loc[conditions.select(labelled, only).index]
-        except TableError as error:
-            raise TableError(f"--only {error}") from None
-        if frame.empty:
-            hint = conditions.why_empty(labelled, only)
-            raise TableError(f"--only {only!r} leaves no row of {path}.{hint}")
+        kept = conditions.chosen(labelled, only, "--only", none=f"no row of {path}")
+        frame = frame.loc[kept.index]
 
-    return StoredRun(frame, read_facts(path.parent if path.is_file() else path))
+    return StoredRun(frame, run.facts)

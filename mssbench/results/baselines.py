@@ -17,7 +17,8 @@ from mssbench.records.measurement import MEASURED, Status
 from mssbench.results import table as tables
 from mssbench.results.folder import RunFolder
 from mssbench.results.merge import join_sidecars
-from mssbench.results.rows import TABLE, read_facts, read_suite
+from mssbench.results.rows import TABLE, folder_of
+from mssbench.results.run import Run
 
 FOLDER = Path("results/baselines")
 
@@ -28,9 +29,11 @@ def save(run: Path, name: str | None, keep: int) -> dict[str, Any]:
     Raises RunError for a name that is no word, and for a run in which nothing was measured or that
     was stopped: whatever is held against it would pass.
     """
-    run = run.parent if run.is_file() else run
-    frame = tables.load(run)
-    name = name or str((read_suite(run) or {}).get("name", ""))
+    run = folder_of(run)
+    source = Run(run)
+    frame = source.frame
+
+    name = name or str(source.suite.get("name", ""))
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise RunError(f"--name: {name!r} is not a word of letters, digits, _, - and .")
     if not frame["status"].isin(MEASURED).any():
@@ -88,7 +91,8 @@ def known() -> list[dict[str, Any]]:
     found = []
     for path in sorted(FOLDER.glob(f"*/{TABLE}"), key=lambda p: _place(p.parent.name)):
         folder = path.parent
-        frame, facts = tables.load(folder), read_facts(folder)
+        run = Run(folder)
+        frame, facts = run.frame, run.facts
         runs = [facts["runs"].get(r, {}) for r in frame["run_id"].unique() if r]
         machines = [facts["environments"].get(e) for e in frame["environment"].unique() if e]
         found.append({

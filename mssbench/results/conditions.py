@@ -41,13 +41,14 @@ class _Value(NamedTuple):
     is_none: bool = False
 
 
-def read(condition: str, columns: Mapping[str, bool]) -> Holds:
+def read(condition: str, columns: Mapping[str, bool], source: str = "") -> Holds:
     """Check a condition and return the function that decides it for a row.
 
     columns: the name of each column, and whether it holds text. Missing values are None in a row.
-    Raises TableError with the nearest column, or with what is wrong.
+    source: the option or key that the condition comes from. It begins each message.
+    Raises TableError that names the nearest column, or says what is wrong.
     """
-    quoted = repr(condition)
+    quoted = f"{source} {condition!r}".lstrip()
     try:
         tree = ast.parse(condition.strip(), mode="eval")
         return _condition(tree.body, columns)
@@ -60,10 +61,29 @@ def read(condition: str, columns: Mapping[str, bool]) -> Holds:
         raise TableError(f"{quoted}: {error}") from None
 
 
-def select(frame: "pd.DataFrame", condition: str) -> "pd.DataFrame":
+def chosen(
+    frame: "pd.DataFrame", condition: str, flag: str, *, none: str | None = None
+) -> "pd.DataFrame":
+    """Return the rows that a user selects with an option. At least one row must be left.
+
+    frame: the rows, with labels where the condition may name them. flag: the option that it comes
+    from, such as `--where`; it begins each message. none: what the message says is left; "none of
+    the 12 rows" by default.
+
+    Raises TableError for a condition that cannot be evaluated, and for an empty selection. The
+    latter message names the nearest value where a text in the condition occurs in no row.
+    """
+    kept = select(frame, condition, flag)
+    if kept.empty:
+        none = none or f"none of the {len(frame)} rows"
+        raise TableError(f"{flag} {condition!r} leaves {none}.{why_empty(frame, condition)}")
+    return kept
+
+
+def select(frame: "pd.DataFrame", condition: str, source: str = "") -> "pd.DataFrame":
     """Return the rows of a table for which a condition holds. Raises TableError, see `read`."""
     columns = {str(name): _holds_text(dtype) for name, dtype in frame.dtypes.items()}
-    holds = read(condition, columns)
+    holds = read(condition, columns, source)
 
     used = [name for name in _names(condition) if name in columns]
     values = [_plain(frame[name]) for name in used]
@@ -72,10 +92,13 @@ def select(frame: "pd.DataFrame", condition: str) -> "pd.DataFrame":
 
 
 def rows_that_hold(
-    rows: Sequence[Mapping[str, Any]], condition: str, columns: Mapping[str, bool]
+    rows: Sequence[Mapping[str, Any]],
+    condition: str,
+    columns: Mapping[str, bool],
+    source: str = "",
 ) -> list[Mapping[str, Any]]:
     """Return the rows, given as mappings, for which a condition holds. Raises TableError."""
-    holds = read(condition, columns)
+    holds = read(condition, columns, source)
     return [row for row in rows if holds(row)]
 
 

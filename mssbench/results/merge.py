@@ -11,7 +11,7 @@ from mssbench.records.measurement import ABSENT, Status
 from mssbench.records.schema import KEY
 from mssbench.results import samples, table
 from mssbench.results.folder import RunFolder
-from mssbench.results.rows import SUITE, read_facts
+from mssbench.results.rows import SUITE, folder_of, read_facts
 
 
 def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
         raise RunError("several runs need a folder to be joined in: --out FOLDER.")
     if out is not None and out.exists() and (out.is_file() or any(out.iterdir())):
         raise RunError(f"{out} is not an empty folder. Nothing was written: choose another --out.")
-    runs = [run.parent if run.is_file() else run for run in runs]
+    runs = [folder_of(run) for run in runs]
     if out is None:  # locked before it is read: a run that is still writing would lose rows
         with RunFolder(runs[0]) as folder:
             whole = merge_frames([table.load(runs[0])], mixed=mixed)

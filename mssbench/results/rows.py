@@ -17,6 +17,11 @@ ENVIRONMENT, SUITE = "environment.json", "suite.toml"
 JOURNAL = "journal.jsonl"
 
 
+def folder_of(path: Path) -> Path:
+    """The folder of a run that is named by its folder, or by its table.csv."""
+    return path.parent if path.is_file() else path
+
+
 def peek(path: Path) -> list[Row]:
     """Every row measured so far in a folder, as text: the table's, then what only its journal has.
 

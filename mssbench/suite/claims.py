@@ -32,15 +32,6 @@ _PLANNED = {c.name: c.kind == "str" for c in SCHEMA if c.name in KEY} | dict.fro
 Axis = Callable[[str, Any], list[Any]]  # (name, value) -> the values as cells have them
 
 
-@contextmanager
-def _named(key: str) -> Iterator[None]:
-    """Name the key of a claim that an error comes from."""
-    try:
-        yield
-    except TableError as error:
-        raise TableError(f"{key} {error}") from None
-
-
 @dataclass(frozen=True)
 class Claim:
     """A checked [[claim]]. Its fields are the keys of the table."""
@@ -82,9 +73,8 @@ class Claim:
         return [name for name in POINT if name not in self.apart]
 
     def rows(self, key: str, frame: "pd.DataFrame") -> "pd.DataFrame":
-        """Return the rows that a condition selects. Raises TableError naming its key."""
-        with _named(key):
-            return select(frame, getattr(self, key))
+        """The rows that the condition under `key` selects. Raises TableError naming the key."""
+        return select(frame, getattr(self, key), key)
 
 
 _KEYS = tuple(f.name for f in fields(Claim))
@@ -129,8 +119,7 @@ def numbered(number: int) -> Iterator[None]:
 def _check_rows(claim: Claim, planned: Sequence[Row], axis: Axis) -> None:
     chosen: dict[str, list[Mapping[str, Any]]] = {}
     for key, text in claim.conditions.items():
-        with _named(key):
-            chosen[key] = rows_that_hold(planned, text, _PLANNED)
+        chosen[key] = rows_that_hold(planned, text, _PLANNED, key)
         for column, value in compared(text):
             _check_value(column, value, planned, axis)
     for column, values in claim.published.items():

@@ -54,9 +54,9 @@ def _narrow(chosen: Suite, only: str) -> Suite:
     """The cells of a suite for which a condition holds. Raises SuiteError where none is left."""
     rows = [(row := {k: getattr(c, k) for k in CELL_KEY}) | labels(row) for c in chosen.cells]
     try:
-        holds = read(only, _COLUMNS)
+        holds = read(only, _COLUMNS, "--only")
     except TableError as error:
-        raise SuiteError(f"--only {error}") from None
+        raise SuiteError(str(error)) from None
 
     kept = [cell for cell, row in zip(chosen.cells, rows, strict=True) if holds(row)]
     if not kept:

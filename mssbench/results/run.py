@@ -1,0 +1,46 @@
+"""One run as its readers need it: the table, the facts beside it, and the suite it came from."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mssbench.results import table
+from mssbench.results.rows import folder_of, read_facts, read_suite
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk. Each part is read when it is first used, and then kept.
+
+    path: the run's folder, or the table.csv in it.
+    """
+
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run, also where its table was named."""
+        return folder_of(self.path)
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.folder.resolve().name
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows with typed columns, see table.load. Raises TableError where there are none."""
+        return table.load(self.path)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What the rows were measured on, see rows.read_facts. Raises RunError where damaged."""
+        return read_facts(self.folder)
+
+    @cached_property
+    def suite(self) -> dict[str, Any]:
+        """The document of the suite; empty where the file is missing or cannot be parsed."""
+        return read_suite(self.folder) or {}
