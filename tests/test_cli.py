@@ -310,10 +310,10 @@ def test_what_measures_nothing_imports_no_torch(small):
         for name, words in QUICK_COMMANDS.items()
     }
     code = (
-        "import sys; from mssbench import cli\n"
+        "import sys; from mssbench.cli import main\n"
         f"for name, words in {commands!r}.items():\n"
         "    sys.argv = ['mssbench', *words]\n"
-        "    try: cli.main()\n"
+        "    try: main.main()\n"
         "    except SystemExit as stop: assert not stop.code, (name, stop.code)\n"
         "    heavy = {'torch', 'cupy', 'jax', 'scipy', 'sklearn', 'skimage'} & set(sys.modules)\n"
         "    assert not heavy, (name, heavy)"

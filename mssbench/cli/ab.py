@@ -1,11 +1,14 @@
 """`mssbench ab`: two interpreters, two revisions of a checkout, or two methods, in turn."""
 
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
@@ -13,24 +16,77 @@ from mssbench import units
 from mssbench.ab import effects, run
 from mssbench.ab.run import Plan, Progress
 from mssbench.ab.sides import _comparable, contestant, contests
+from mssbench.cli.judging import closing, end, judging
+from mssbench.cli.options import Also, Device, Display, FailOn, GitHub, Json, OnlyCells, Set, Suite
 from mssbench.compare.judgement import Judged, judgement_data
-from mssbench.compare.verdict import QUIET, last_line
+from mssbench.compare.verdict import QUIET
 from mssbench.console import comparison
+from mssbench.console.comparison import check_display
+from mssbench.console.terminal import make_console
 from mssbench.engines.process import Setup
 from mssbench.records.policy import Policy
 from mssbench.results.labels import where
 from mssbench.run.signals import Takedown
-from mssbench.suite import thresholds
-from mssbench.suite.suite import Suite
+from mssbench.suite import select, thresholds
+from mssbench.suite.suite import Suite as ChosenSuite
 
 _POLICY = Policy(warmup_seconds=0.02, passes=1)
 _LOOKED = 5  # rows that are named; --json has all
 
 
+class Inconclusive(StrEnum):
+    """What the exit code says where an ab comparison is unclear."""
+
+    PASS = "pass"  # noqa: S105  (a word, not a secret)
+    FAIL = "fail"
+
+
+def command(
+    suite: Suite,
+    base: Annotated[
+        str, typer.Option(help="A Python that has mssbench, a revision, or a method of the suite.")
+    ],
+    new: Annotated[str, typer.Option(help="The same, for the other side.")],
+    set_: Set = [],  # noqa: B006
+    only: OnlyCells = None,
+    device: Device = None,
+    also: Also = [],  # noqa: B006
+    fail_on: FailOn = [],  # noqa: B006
+    seed: Annotated[
+        str | None, typer.Option(help="Of every random order. [default: another each time]")
+    ] = None,
+    inconclusive: Annotated[
+        Inconclusive, typer.Option(help="What it is when this machine cannot tell.")
+    ] = Inconclusive.FAIL,
+    display: Display = "simple",
+    github: GitHub = False,
+    as_json: Json = False,
+) -> None:
+    """Say whether NEW is slower than BASE, from pairs of processes sampled in turn.
+
+    The gate for time: screens all cells, confirms what stands out in fresh pairs, and compares base
+    with itself. Exit code: 0 pass, 1 regression, 2 misuse, 3 unclear, 4 cells are broken or gone,
+    5 other inputs, 6 nothing was measured, 130 interrupted.
+    """
+    check_display(display)
+    with judging("mssbench ab", told=github, as_json=as_json) as tell:
+        chosen = select.choose(suite, set_, only, None, device, also)
+        drawn = seed if seed is not None else secrets.token_hex(4)
+        found = compare(chosen, base, new, also, fail_on, drawn, make_console(stderr=True))
+        code = found.outcome.code(unclear_passes=inconclusive is Inconclusive.PASS)
+        tell(found, code)
+    end(data(found, code) if as_json else tables(found, display), code)
+
+
 def compare(
-    suite: Suite, base: str, new: str, also: Sequence[Path], fail_on: Sequence[str], seed: str,
+    suite: ChosenSuite,
+    base: str,
+    new: str,
+    also: Sequence[Path],
+    fail_on: Sequence[str],
+    seed: str,
     log: Console,
-) -> Judged:  # fmt: skip
+) -> Judged:
     """The result; when interrupted, what there is of it by then.
 
     Raises RunError for a side that is neither an interpreter with mssbench, nor a revision of the
@@ -78,7 +134,7 @@ def tables(found: Judged, display: str) -> Iterator[RenderableType]:
     for remark in found.remarks:
         yield Text(remark, "dim")
     yield comparison.verdicts(found.verdicts)
-    yield Text(last_line(found.outcome, found.verdicts), no_wrap=True, overflow="ignore")
+    yield closing(found.outcome, found.verdicts)
 
 
 def _look(found: Judged) -> Iterator[RenderableType]:

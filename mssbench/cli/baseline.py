@@ -5,14 +5,51 @@ results/baselines/NAME@DATE/     those before it, as many as are to be kept
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import RenderableType
 from rich.text import Text
 
 from mssbench import units
+from mssbench.cli.options import Json, Run
+from mssbench.cli.output import output
+from mssbench.cli.show import show, show_data
 from mssbench.console import lists
+from mssbench.results import baselines
 from mssbench.results.baselines import FOLDER
+
+command = typer.Typer(
+    help="Keep runs that others are held against.", no_args_is_help=True, add_completion=False
+)
+
+
+@command.command("save")
+def save_baseline(
+    run: Run,
+    name: Annotated[str | None, typer.Option(help="[default: the name of its suite]")] = None,
+    keep: Annotated[int, typer.Option(min=0, help="Older ones of that name to keep.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Keep a run as a baseline under results/baselines; its raw samples are left out."""
+    summary = baselines.save(run, name, keep)
+    output(summary if as_json else [saved(summary)])
+
+
+@command.command("list")
+def list_baselines(as_json: Json = False) -> None:
+    """List the baselines that there are, the newest of each name first."""
+    records = baselines.known()
+    output(records if as_json else table(records))
+
+
+@command.command("show")
+def show_baseline(
+    name: Annotated[str, typer.Argument(help="Of a baseline.")], as_json: Json = False
+) -> None:
+    """Show a baseline as `show` does a run."""
+    shown = show_data if as_json else show
+    output(shown(baselines.find(name), ["method"], ["size"], "seconds_median", None))
 
 
 def table(found: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:

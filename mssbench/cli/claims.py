@@ -8,32 +8,44 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
+from mssbench import results
 from mssbench.analysis import claims, conclusions
 from mssbench.analysis.claims import Finding
+from mssbench.cli.options import Json, Run
+from mssbench.cli.output import output
 from mssbench.console.claims import verdicts
 from mssbench.errors import RunError, SuiteError
 from mssbench.results import table
-from mssbench.results.rows import SUITE, read_facts
+from mssbench.results.rows import SUITE
+from mssbench.results.run import Run as Opened
 
 
-def examine(path: Path) -> list[Finding]:
+def command(
+    run: Run,
+    as_json: Json = False,
+) -> None:
+    """Say of each claim of RUN's suite whether it holds here, and what decides it."""
+    output(data(run) if as_json else report(run))
+
+
+def examine(run: Opened) -> list[Finding]:
     """The verdict on every claim of a run, from its own rows.
 
     Raises TableError where there is no run, RunError where its suite cannot be read or claims
     nothing, SuiteError for a claim that is malformed.
     """
-    frame = table.load(path)
-    folder = _folder(path)
-    file = folder / SUITE
+    frame = run.frame
+    file = run.folder / SUITE
     try:
         tables = tomllib.loads(file.read_text("utf-8")).get("claim", [])
     except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read: {error}. Its claims are not known.") from None
     if not tables:
         raise RunError(
-            f"{folder} makes no claim. Run a suite that does, such as `mssbench run "
+            f"{run.folder} makes no claim. Run a suite that does, such as `mssbench run "
             f"paper_isqrt_2018`, or write a [[claim]] into {file}."
         )
+
     try:
         return claims.judge_claims(tables, frame)
     except SuiteError as error:
@@ -42,18 +54,15 @@ def examine(path: Path) -> list[Finding]:
 
 def report(path: Path) -> Iterator[RenderableType]:
     """Each claim, its verdict, and what decides it; then what it was measured on."""
-    yield verdicts(examine(path))
-    for sentence in conclusions.machines(table.load(path), read_facts(_folder(path))):
+    run = results.open(path)
+    yield verdicts(examine(run))
+    for sentence in conclusions.machines(run.frame, run.facts):
         yield Text(sentence, style="dim")
 
 
 def data(path: Path) -> list[dict[str, Any]]:
     """The same with every point."""
-    return [_record(finding) for finding in examine(path)]
-
-
-def _folder(path: Path) -> Path:
-    return path.parent if path.is_file() else path
+    return [_record(finding) for finding in examine(results.open(path))]
 
 
 def _record(found: Finding) -> dict[str, Any]:

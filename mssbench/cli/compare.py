@@ -1,23 +1,44 @@
-"""`mssbench compare` and `mssbench check`: two tables. The read wing; needs no torch."""
+"""`mssbench compare`: two tables, row by row. Needs no torch."""
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import RenderableType
-from rich.text import Text
 
-from mssbench.compare import check
+from mssbench.cli.judging import closing, end, judging
+from mssbench.cli.options import Across, Display, GitHub, Json, OnlyRows, words
 from mssbench.compare.describe import compare
 from mssbench.compare.judgement import Judged, judgement_data
 from mssbench.compare.tables import side
-from mssbench.compare.verdict import Outcome, last_line
 from mssbench.console import comparison as differences
+from mssbench.console.comparison import check_display
 from mssbench.errors import TableError, unknown
 from mssbench.records.schema import KEY
-from mssbench.results import baselines
-from mssbench.results.rows import read_suite
-from mssbench.suite import thresholds
+
+
+def command(
+    base: Annotated[Path, typer.Argument(metavar="BASE", help="Folder of a run.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Folder of another run.")],
+    by: Annotated[str, typer.Option(help="Key columns of which means are taken.")] = "",
+    only: OnlyRows = None,
+    across: Across = "",
+    display: Display = "simple",
+    github: GitHub = False,
+    as_json: Json = False,
+) -> None:
+    """Say of every row of two runs what became of it, from intervals and never from points alone.
+
+    It describes: of two runs minutes or months apart no verdict on time is final, see `ab`. Exit
+    code: 0 fine, 2 misuse, 5 not comparable, 6 nothing was measured on both sides.
+    """
+    check_display(display)
+    with judging("mssbench compare", told=github, as_json=as_json) as tell:
+        found = compared(base, new, words(across), words(by), only)
+        code = found.outcome.exit_code
+        tell(found, code)
+    end(data(found, code) if as_json else tables(found, display), code)
 
 
 def compared(
@@ -30,35 +51,13 @@ def compared(
     return compare(side(base, only), side(new, only), across, by)
 
 
-def checked(
-    run: Path, baseline: str, fail_on: Sequence[str], across: Collection[str], only: str | None
-) -> Judged:
-    """Hold a run against a baseline, by the gates, the suite's [check] and then `fail_on`.
-
-    Raises GateError for a rule that cannot be read, and what gate.check raises.
-    """
-    folder = run.parent if run.is_file() else run
-    limits = [*thresholds.of_suite(read_suite(folder) or {}), *thresholds.of_words(fail_on)]
-    return check.check(side(baselines.find(baseline), only), side(run, only), limits, across)
-
-
-def compared_tables(found: Judged, display: str) -> Iterator[RenderableType]:
+def tables(found: Judged, display: str) -> Iterator[RenderableType]:
     """A comparison for people, with the line for machines last."""
     yield from differences.comparison(found, display)
-    yield _last(found.outcome, found.verdicts)
+    yield closing(found.outcome, found.verdicts)
 
 
-def checked_tables(found: Judged, display: str) -> Iterator[RenderableType]:
-    """A check for people, with the line for machines last."""
-    yield from differences.checked(found, display)
-    yield _last(found.outcome, found.verdicts)
-
-
-def _last(found: Outcome, verdicts: Any) -> Text:
-    return Text(last_line(found, verdicts), no_wrap=True, overflow="ignore")
-
-
-def compared_data(found: Judged, code: int) -> dict[str, Any]:
+def data(found: Judged, code: int) -> dict[str, Any]:
     """The same for JSON. code: with which the process will exit."""
     return {
         "verdict": found.outcome,
@@ -68,17 +67,4 @@ def compared_data(found: Judged, code: int) -> dict[str, Any]:
             dict(mean.at) | {"ratio": mean.ratio, "rows": mean.rows} for mean in found.means
         ],
         "rows": [judgement_data(judgement) for judgement in found.judgements],
-    }
-
-
-def checked_data(found: Judged, code: int) -> dict[str, Any]:
-    """The same for JSON. code: with which the process will exit."""
-    return {
-        "verdict": found.outcome,
-        "exit_code": code,
-        "verdicts": dict(found.verdicts),
-        "gates": [t._asdict() for t in found.tallies],
-        "remarks": list(found.remarks),
-        "rows": [judgement_data(judgement) for judgement in found.judgements],
-        "advice": [judgement_data(judgement) for judgement in found.advice],
     }

@@ -8,6 +8,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mssbench import arrays, units
+from mssbench.cli.options import Json
+from mssbench.cli.output import output
 from mssbench.console import lists
 from mssbench.errors import NotInstalled, Unavailable
 from mssbench.machine import devices, findings, probes
@@ -16,6 +18,12 @@ from mssbench.methods import registry
 from mssbench.records import facts as facts_
 
 _SENT_HERE = " (see `mssbench doctor`)"  # ends a reason that need not be read here
+
+
+def command(as_json: Json = False) -> None:
+    """Say what can run on this machine, what will spoil its results, and what to do about it."""
+    found = examine()
+    output(found if as_json else report(found))
 
 
 def examine() -> dict[str, Any]:

@@ -1,78 +1,48 @@
-"""`mssbench export` and `mssbench import`: a run in the formats of others, and back."""
+"""`mssbench export`: a run in the format of another tool. Needs no torch."""
 
-import json
-from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-import pandas as pd
+import typer
 from rich.text import Text
 
-from mssbench import units
+from mssbench import results, units
+from mssbench.cli.options import OnlyRows, Run
+from mssbench.cli.output import output, write
 from mssbench.compare.tables import side
-from mssbench.errors import RunError, TableError
-from mssbench.export import Exported, export, pytest_benchmark
-from mssbench.records.measurement import Row
-from mssbench.records.schema import KEY
-from mssbench.results import samples
-from mssbench.results import table as tables
+from mssbench.errors import RunError
+from mssbench.export import Exported, export
+from mssbench.results import samples, table
 from mssbench.results.files import replace
-from mssbench.results.folder import RunFolder
 from mssbench.results.labels import with_labels
-from mssbench.results.rows import refuse_newer
 
 
-def exported(run: Path, to: str, only: str | None) -> str:
-    """A run, or those of its rows for which `only` holds, as text in a format of export.FORMATS."""
-    found = side(run, only)
-    folder = run.parent if run.is_file() else run
-    rows = tables.records(with_labels(found.frame))
-    return export(Exported(folder.resolve().name, rows, found.facts, samples.read(folder)), to)
+def command(
+    run: Run,
+    to: Annotated[str, typer.Option(help="markdown, json, csv, junit, pytest-benchmark, ...")],
+    out: Annotated[Path | None, typer.Option(help="File. [default: stdout]")] = None,
+    only: OnlyRows = None,
+) -> None:
+    """Write a run in the format of another tool."""
+    text = exported(run, to, only)
+    if out is None:
+        write(text)
+    else:
+        output([saved(text, out)])
 
 
-def write(text: str, out: Path) -> Text:
-    """Into a file, whole or not at all; a line about it."""
+def exported(path: Path, to: str, only: str | None) -> str:
+    """A run, or the rows of it for which `only` holds, as text in a format of export.FORMATS."""
+    selected = side(path, only)
+    rows = table.records(with_labels(selected.frame))
+    run = results.open(path)
+    return export(Exported(run.name, rows, selected.facts, samples.read(run.folder)), to)
+
+
+def saved(text: str, out: Path) -> Text:
+    """Write a text into a file, whole or not at all; a line about it."""
     try:
         replace(out, text.encode())
     except OSError as error:
         raise RunError(f"{out} cannot be written: {error.strerror or error}.") from None
     return Text(f"{units.size(len(text.encode()))} in {out}")
-
-
-def imported(file: Path, out: Path) -> Text:
-    """The cells of a pytest-benchmark JSON as a run, in a folder that must be new.
-
-    Raises TableError for a file of another kind, and for one without a cell of ours.
-    """
-    if out.exists() and (out.is_file() or any(out.iterdir())):
-        raise RunError(f"{out} is not an empty folder. Nothing was written: choose another --out.")
-    try:
-        document: Any = json.loads(file.read_text("utf-8"))
-        found, facts, seconds = pytest_benchmark.rows(document)
-        rows = sorted(map(_typed, found), key=lambda row: row["cell_id"])
-        refuse_newer(file, (row["schema"] for row in rows if row["schema"]))
-    except (OSError, UnicodeDecodeError) as error:
-        raise TableError(f"{file} cannot be read: {error}.") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TableError(f"{file} is not a pytest-benchmark JSON: {error!r}.") from None
-    if not rows:
-        raise TableError(
-            f"{file} has no cell of mssbench. Write one with `pytest --mssbench SUITE "
-            "--benchmark-json FILE`, or with `mssbench export RUN --to pytest-benchmark`."
-        )
-    with RunFolder(out) as folder:
-        folder.write_facts(facts)
-        for _, group in groupby(rows, key=lambda row: row["cell_id"]):
-            cell = list(group)
-            places = [tuple(row[k] for k in samples.KEY) for row in cell]
-            folder.append(cell, [seconds.get(place, []) for place in places])
-        folder.finish(rows)
-    return Text(f"{units.count(len(rows), 'row')} in {out}")
-
-
-def _typed(row: Row) -> Row:
-    """The columns of a row. Raises KeyError where one of its key is missing."""
-    missing = [name for name in (*KEY, "cell_id", "status") if name not in row]
-    if missing:
-        raise KeyError(missing[0])
-    return tables.records(tables.typed(pd.DataFrame([row])))[0]

@@ -4,20 +4,33 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import RenderableType
 
 from mssbench import arrays, problems
+from mssbench.cli.options import Also, Json
+from mssbench.cli.output import output
 from mssbench.console import lists
 from mssbench.errors import NotInstalled, RegistryError, Unavailable, unknown
 from mssbench.machine import devices as devices_
-from mssbench.methods import method as method_
 from mssbench.methods import registry
+from mssbench.methods.method import Method
 from mssbench.registries import load_file
 from mssbench.suite import suite
 
 KINDS = ("backends", "backwards", "problems", "suites")
+
+
+def command(
+    what: Annotated[str, typer.Argument(help="backends, backwards, problems or suites.")],
+    also: Also = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """List what there is, with citation, parameters, and why something is unavailable here."""
+    records = listing(what, also)
+    output(records if as_json else table(what, records))
 
 
 def listing(what: str, also: Sequence[Path]) -> list[dict[str, Any]]:
@@ -26,9 +39,14 @@ def listing(what: str, also: Sequence[Path]) -> list[dict[str, Any]]:
         raise RegistryError(unknown("list", what, KINDS))
     for file in also:
         load_file(file)
-    return list({
-        "backends": _backends, "backwards": _backwards, "problems": _problems, "suites": _suites,
-    }[what]())  # fmt: skip
+
+    of_kind = {
+        "backends": _backends,
+        "backwards": _backwards,
+        "problems": _problems,
+        "suites": _suites,
+    }
+    return list(of_kind[what]())
 
 
 def table(what: str, records: Sequence[dict[str, Any]]) -> list[RenderableType]:
@@ -86,7 +104,7 @@ def _backwards() -> Iterator[dict[str, Any]]:
         yield {"backward": name, "summary": "A plugin that fails.", "here": reason, "cite": ""}
 
 
-def _partners(backward: method_.Method) -> str:
+def _partners(backward: Method) -> str:
     """The forwards it pairs with, where that is not any."""
     if not backward.only:
         return ""
@@ -96,12 +114,11 @@ def _partners(backward: method_.Method) -> str:
 
 def _problems() -> Iterator[dict[str, Any]]:
     prefixes = {"problem": "", "modifier": "PROBLEM|"}
-    for kind, registry_of_kind in problems.REGISTRIES.items():
-        prefix = prefixes[kind]
-        failed = registry_of_kind.load_plugins()
-        for generator in registry_of_kind.known().values():
+    for kind, generators in problems.REGISTRIES.items():
+        failed = generators.load_plugins()
+        for generator in generators.known().values():
             yield {
-                "problem": prefix + generator.name,
+                "problem": prefixes[kind] + generator.name,
                 "summary": generator.summary,
                 "parameters": [p.describe() for p in generator.parameters.values()],
                 "sizes": generator.sizes,
@@ -110,7 +127,7 @@ def _problems() -> Iterator[dict[str, Any]]:
             }
         for name, reason in failed.items():
             yield {
-                "problem": prefix + name,
+                "problem": prefixes[kind] + name,
                 "summary": "A plugin that fails.",
                 "here": reason,
                 "cite": "",

@@ -1,19 +1,100 @@
-"""The command line: parse, call, print, exit. With cli_gate.py, the only one that exits."""
+"""The command line: the table of commands, and what becomes of the errors that they raise."""
 
 import sys
 import traceback
-from pathlib import Path
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from mssbench import __version__
-from mssbench.cli import judging
-from mssbench.cli.options import Also, Device, Json, OnlyCells, Run, Set, Suite, words
-from mssbench.cli.output import output
 from mssbench.errors import MssbenchError, NotComparable
 
+# Name of a command -> its module in mssbench.cli, and the line that `mssbench --help` has on it.
+# The line repeats the first sentence of the command's docstring, so that no module is imported
+# before its command is invoked.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run", "Measure what is missing of SUITE, then show the table."),
+    "show": ("show", "Show a run: best in bold, ratio to it in brackets, error beside time."),
+    "claims": (
+        "claims",
+        "Say of each claim of RUN's suite whether it holds here, and what decides it.",
+    ),
+    "list": (
+        "listing",
+        "List what there is, with citation, parameters, and why something is unavailable here.",
+    ),
+    "doctor": (
+        "doctor",
+        "Say what can run on this machine, what will spoil its results, and what to do about it.",
+    ),
+    "selftest": (
+        "selftest",
+        "Hold the harness against known times, other timers, and methods made slow or wrong.",
+    ),
+    "merge": (
+        "merge",
+        "Join runs into one table; of one RUN, settle what a killed run left behind.",
+    ),
+    "compare": (
+        "compare",
+        "Say of every row of two runs what became of it, from intervals and never from points "
+        "alone.",
+    ),
+    "check": (
+        "check",
+        "Hold a run against a baseline: status, errors and counts decide, and time only if asked "
+        "to.",
+    ),
+    "ab": (
+        "ab",
+        "Say whether NEW is slower than BASE, from pairs of processes sampled in turn.",
+    ),
+    "export": ("export", "Write a run in the format of another tool."),
+    "import": (
+        "import_",
+        "Make a run of what `pytest --mssbench` or `export --to pytest-benchmark` wrote.",
+    ),
+    "baseline": ("baseline", "Keep runs that others are held against."),
+}
+_UNFORESEEN = 70  # EX_SOFTWARE
+
+
+def load(name: str) -> Any:
+    """The click command of a name in COMMANDS, from its module.
+
+    The module's `command` is a function, or a typer.Typer with commands of its own.
+    """
+    module, _ = COMMANDS[name]
+    found = import_module(f"mssbench.cli.{module}").command
+    if isinstance(found, typer.Typer):
+        group = found
+    else:
+        group = typer.Typer(add_completion=False)
+        group.command()(found)
+
+    command = typer.main.get_command(group)
+    command.name = name
+    return command
+
+
+class LazyGroup(TyperGroup):
+    """A group that lists commands from COMMANDS, and imports the one that is invoked."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (_, line) in COMMANDS.items():
+            self.commands[name] = TyperCommand(name, help=line)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command itself in place of its entry in the list; a usage error for no command."""
+        name, entry, rest = super().resolve_command(ctx, args)
+        return name, entry if name is None else load(name), rest
+
+
 app = typer.Typer(
+    cls=LazyGroup,
     help="Which differentiable batched matrix square root is faster, and how wrong is each one?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -36,168 +117,12 @@ def _root(
     """Options that stand before any command."""
 
 
-@app.command()
-def run(
-    suite: Suite,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the run. [default: results/SUITE]")
-    ] = None,
-    set_: Set = [],  # noqa: B006
-    only: OnlyCells = None,
-    effort: Annotated[
-        str | None, typer.Option(help="How long to sample: smoke, quick, standard or rigorous.")
-    ] = None,
-    device: Device = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Measure everything again.")] = False,
-    retry: Annotated[
-        str,
-        typer.Option(
-            metavar="STATUS,..", help="Measure cells again that ended so: timeout,crashed."
-        ),
-    ] = "",
-    minutes: Annotated[
-        float | None,
-        typer.Option(
-            min=0.01,
-            help="Stop after this time; values that an axis names first are measured first.",
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count the cells, estimate time and memory, and stop.")
-    ] = False,
-    also: Also = [],  # noqa: B006
-    python: Annotated[
-        str | None, typer.Option(help="Interpreter for the workers; it needs mssbench.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Measure what is missing of SUITE, then show the table.
-
-    Running again resumes. Exit code: 0 fine, 2 misuse, 4 a cell crashed, overstayed or ran out of
-    memory, 6 nothing could be measured, 130 interrupted (what was measured is saved).
-    """
-    from mssbench.cli import run as command
-    from mssbench.console.terminal import make_console
-    from mssbench.suite import forecast, select
-
-    chosen = select.choose(suite, set_, only, effort, device, also, elsewhere=dry_run)
-    if dry_run:
-        output(forecast.forecast_data(chosen) if as_json else command.forecast(chosen))
-        return
-    path, again = out or Path("results") / chosen.name, command.retried(retry)
-    summary = command.measure(
-        chosen,
-        path,
-        fresh=fresh,
-        retry=again,
-        also=also,
-        python=python,
-        minutes=minutes,
-        log=make_console(stderr=True),
-    )
-    output(command.data(path) if as_json else command.tables(path))
-    raise typer.Exit(summary.exit_code)
-
-
-@app.command()
-def show(
-    run: Run,
-    rows: Annotated[
-        str, typer.Option(help="Key columns, `method`, `pair` or `backend`.")
-    ] = "method",
-    columns: Annotated[str, typer.Option(help="Key columns.")] = "size",
-    value: Annotated[str, typer.Option(help="The column that is shown.")] = "seconds_median",
-    where: Annotated[
-        str | None, typer.Option(metavar="EXPR", help="Only rows for which this holds.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Show a run: best in bold, ratio to it in brackets, error beside time."""
-    from mssbench.cli import show as command
-
-    shown = command.show_data if as_json else command.show
-    output(shown(run, words(rows), words(columns), value, where))
-
-
-@app.command()
-def claims(
-    run: Run,
-    as_json: Json = False,
-) -> None:
-    """Say of each claim of RUN's suite whether it holds here, and what decides it."""
-    from mssbench.cli import claims as command
-
-    output(command.data(run) if as_json else command.report(run))
-
-
-@app.command("list")
-def list_(
-    what: Annotated[str, typer.Argument(help="backends, backwards, problems or suites.")],
-    also: Also = [],  # noqa: B006
-    as_json: Json = False,
-) -> None:
-    """List what there is, with citation, parameters, and why something is unavailable here."""
-    from mssbench.cli import listing as command
-
-    found = command.listing(what, also)
-    output(found if as_json else command.table(what, found))
-
-
-@app.command()
-def doctor(as_json: Json = False) -> None:
-    """Say what can run on this machine, what will spoil its results, and what to do about it."""
-    from mssbench.cli import doctor as command
-
-    found = command.examine()
-    output(found if as_json else command.report(found))
-
-
-@app.command()
-def selftest(
-    device: Annotated[str | None, typer.Option(help="cpu or cuda. [default: what is here]")] = None,
-    as_json: Json = False,
-) -> None:
-    """Hold the harness against known times, other timers, and methods made slow or wrong.
-
-    Takes about a minute and writes nothing. Exit code: 0 trust it, 1 the harness is wrong here,
-    2 misuse, 3 unclear, because the machine is too noisy now.
-    """
-    from mssbench.cli import selftest as command
-    from mssbench.console.terminal import make_console
-
-    report = command.examine(device, make_console(stderr=True))
-    output(command.data(report) if as_json else command.table(report))
-    raise typer.Exit(report.exit_code)
-
-
-@app.command()
-def merge(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the merged run; not needed for a single RUN.")
-    ] = None,
-    mixed: Annotated[
-        bool, typer.Option("--mixed", help="Join runs of different machines or versions.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Join runs into one table; of one RUN, settle what a killed run left behind."""
-    from mssbench.cli import show as command
-    from mssbench.results import merge as merge_
-
-    found = merge_.merge(runs, out, mixed=mixed)
-    output(found if as_json else [command.merged(found)])
-
-
-judging.register(app)
-_UNFORESEEN = 70  # EX_SOFTWARE
-
-
 def main() -> None:
-    """Entry point. A MssbenchError is one line on stderr and its exit code, mostly 2.
+    """Entry point of the command line.
 
-    What nobody foresaw ends with its traceback and a code of its own: Python's 1 would be taken for
-    a regression.
+    A MssbenchError is printed as one line on stderr, and the process exits with its code, which is
+    2 for most. Any other exception is printed with its traceback, and the process exits with a code
+    of its own: Python's 1 would be taken for a regression.
     """
     try:
         app()

@@ -2,30 +2,96 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from mssbench import units
+from mssbench import results, units
+from mssbench.cli.options import Also, Device, Json, OnlyCells, Set, Suite, words
+from mssbench.cli.output import output
 from mssbench.console import blocks as shapes
 from mssbench.console import epilogue, lists
 from mssbench.console.progress import RunProgress
 from mssbench.console.summary import closing
+from mssbench.console.terminal import make_console
 from mssbench.errors import SuiteError, unknown
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status
 from mssbench.records.summary import Summary
-from mssbench.results.rows import read_facts
+from mssbench.results import table
 from mssbench.run.run import run as run_suite
+from mssbench.suite import select
 from mssbench.suite.forecast import _ASSUMED, _START_SECONDS, estimate, forecast_data
-from mssbench.suite.suite import Suite
+from mssbench.suite.suite import Suite as ChosenSuite
 
 
-def forecast(chosen: Suite) -> list[RenderableType]:
+def command(
+    suite: Suite,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run. [default: results/SUITE]")
+    ] = None,
+    set_: Set = [],  # noqa: B006
+    only: OnlyCells = None,
+    effort: Annotated[
+        str | None, typer.Option(help="How long to sample: smoke, quick, standard or rigorous.")
+    ] = None,
+    device: Device = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure everything again.")] = False,
+    retry: Annotated[
+        str,
+        typer.Option(
+            metavar="STATUS,..", help="Measure cells again that ended so: timeout,crashed."
+        ),
+    ] = "",
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            help="Stop after this time; values that an axis names first are measured first.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count the cells, estimate time and memory, and stop.")
+    ] = False,
+    also: Also = [],  # noqa: B006
+    python: Annotated[
+        str | None, typer.Option(help="Interpreter for the workers; it needs mssbench.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure what is missing of SUITE, then show the table.
+
+    Running again resumes. Exit code: 0 fine, 2 misuse, 4 a cell crashed, overstayed or ran out of
+    memory, 6 nothing could be measured, 130 interrupted (what was measured is saved).
+    """
+    chosen = select.choose(suite, set_, only, effort, device, also, elsewhere=dry_run)
+    if dry_run:
+        output(forecast_data(chosen) if as_json else forecast(chosen))
+        return
+
+    path = out or Path("results") / chosen.name
+    again = retried(retry)
+    summary = measure(
+        chosen,
+        path,
+        fresh=fresh,
+        retry=again,
+        also=also,
+        python=python,
+        minutes=minutes,
+        log=make_console(stderr=True),
+    )
+
+    output(data(path) if as_json else tables(path))
+    raise typer.Exit(summary.exit_code)
+
+
+def forecast(chosen: ChosenSuite) -> list[RenderableType]:
     """The cells of a suite by method, with estimated time and memory."""
     data = forecast_data(chosen)
-    table = lists.listing(
+    methods = lists.listing(
         f"{chosen.name}, not run",
         [
             {
@@ -42,7 +108,7 @@ def forecast(chosen: Suite) -> list[RenderableType]:
         f"up to {units.size(data['bytes'])} on {', '.join(data['devices'])}; "
         "estimated from operation counts, nothing was run"
     )
-    return [table, *_kernels(data["kernels"]), Text(total, style="dim")]
+    return [methods, *_kernels(data["kernels"]), Text(total, style="dim")]
 
 
 def _kernels(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
@@ -69,16 +135,16 @@ def _kernels(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
 
 def retried(text: str) -> list[str]:
     """The statuses of --retry. Raises SuiteError for a word that is none."""
-    words = [w.strip() for w in text.split(",") if w.strip()]
+    chosen = words(text)
     known = [str(s) for s in Status]
-    for word in words:
+    for word in chosen:
         if word not in known:
             raise SuiteError(f"--retry: {unknown('status', word, known)}")
-    return words
+    return chosen
 
 
 def measure(
-    chosen: Suite,
+    chosen: ChosenSuite,
     path: Path,
     *,
     fresh: bool,
@@ -121,20 +187,18 @@ def tables(path: Path) -> Iterator[RenderableType]:
 
     On a GPU what a caller waits and what a cold device takes; `show` has the other clocks.
     """
-    from mssbench.results import table as table_
-
-    frame = table_.load(path)
+    run = results.open(path)
+    frame = run.frame
     rest = (frame["clock"] == "graph") | ((frame["clock"] == "gpu") & (frame["cache"] == "hot"))
     frame = frame[~rest]
+
     measured = frame[frame["seconds_median"].notna()]
     if len(measured):
         shown = measured[measured["phase"] != "backward"]
         yield from shapes.result(shown, ("method",), ("size",), "seconds_median")
-    yield from epilogue.epilogue(frame, read_facts(path))
+    yield from epilogue.epilogue(frame, run.facts)
 
 
 def data(path: Path) -> list[dict[str, Any]]:
     """The same as rows for JSON."""
-    from mssbench.results import table as table_
-
-    return table_.records(table_.load(path))
+    return table.records(results.open(path).frame)

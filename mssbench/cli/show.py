@@ -1,47 +1,64 @@
-"""`mssbench show` and `mssbench merge`: the read wing. Needs no torch."""
+"""`mssbench show`: the tables of a run. Needs no torch."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+import typer
 from rich.console import RenderableType
-from rich.text import Text
 
+from mssbench import results
 from mssbench.analysis import blocks, conclusions
+from mssbench.cli.options import Json, Run, words
+from mssbench.cli.output import output
 from mssbench.console import blocks as shapes
 from mssbench.console import epilogue
 from mssbench.errors import TableError
-from mssbench.results import table
-from mssbench.results.conditions import select, why_empty
+from mssbench.results import conditions, table
 from mssbench.results.labels import with_labels
-from mssbench.results.rows import read_facts
+from mssbench.results.run import Run as Opened
+
+
+def command(
+    run: Run,
+    rows: Annotated[
+        str, typer.Option(help="Key columns, `method`, `pair` or `backend`.")
+    ] = "method",
+    columns: Annotated[str, typer.Option(help="Key columns.")] = "size",
+    value: Annotated[str, typer.Option(help="The column that is shown.")] = "seconds_median",
+    where: Annotated[
+        str | None, typer.Option(metavar="EXPR", help="Only rows for which this holds.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a run: best in bold, ratio to it in brackets, error beside time."""
+    shown = show_data if as_json else show
+    output(shown(run, words(rows), words(columns), value, where))
 
 
 def show(
     path: Path, rows: Sequence[str], columns: Sequence[str], value: str, where: str | None
 ) -> Iterator[RenderableType]:
     """The tables of a run, as asked for; then what they come to."""
-    frame = _chosen(path, where)
+    run = results.open(path)
+    frame = _chosen(run, where)
     yield from shapes.result(frame, rows, columns, value)
-    yield from epilogue.epilogue(frame, _facts(path))
+    yield from epilogue.epilogue(frame, run.facts)
 
 
 def show_data(
     path: Path, rows: Sequence[str], columns: Sequence[str], value: str, where: str | None
 ) -> dict[str, Any]:
     """The same blocks, conclusions and failures as data."""
-    frame = _chosen(path, where)
+    run = results.open(path)
+    frame = _chosen(run, where)
     return {
         "blocks": [_block(block) for block in blocks.blocks(frame, rows, columns, value)],
         "conclusions": conclusions.conclusions(frame),
         "failures": conclusions.as_data(conclusions.failures(frame)),
-        "environments": _facts(path)["environments"],
+        "environments": run.facts["environments"],
     }
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    return read_facts(path.parent if path.is_file() else path)
 
 
 def _block(block: blocks.Block) -> dict[str, Any]:
@@ -66,23 +83,11 @@ def _block(block: blocks.Block) -> dict[str, Any]:
     return common | {"hidden": block.hidden, "entries": plain}
 
 
-def _chosen(path: Path, where: str | None) -> pd.DataFrame:
-    frame = table.load(path)
-    if where is None:
-        if frame.empty:
-            raise TableError(f"{path} has no row yet.")
-        return with_labels(frame)
-    labelled = with_labels(frame)
-    try:
-        chosen = select(labelled, where)
-    except TableError as error:
-        raise TableError(f"--where {error}") from None
-    if chosen.empty:
-        hint = why_empty(labelled, where)
-        raise TableError(f"--where {where!r} leaves none of the {len(frame)} rows.{hint}")
-    return chosen
-
-
-def merged(summary: dict[str, Any]) -> Text:
-    """One line about a merge."""
-    return Text(f"{summary['rows']} rows of {summary['cells']} cells in {summary['path']}")
+def _chosen(run: Opened, where: str | None) -> pd.DataFrame:
+    """The rows that are shown, with their labels. Raises TableError where there is none."""
+    labelled = with_labels(run.frame)
+    if where is not None:
+        return conditions.chosen(labelled, where, "--where")
+    if labelled.empty:
+        raise TableError(f"{run.path} has no row yet.")
+    return labelled

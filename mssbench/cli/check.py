@@ -1,0 +1,73 @@
+"""`mssbench check`: a run against a baseline. Needs no torch."""
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from mssbench import results
+from mssbench.cli.judging import closing, end, judging
+from mssbench.cli.options import Across, Display, FailOn, GitHub, Json, OnlyRows, Run, words
+from mssbench.compare import check
+from mssbench.compare.judgement import Judged, judgement_data
+from mssbench.compare.tables import side
+from mssbench.console import comparison as differences
+from mssbench.console.comparison import check_display
+from mssbench.results import baselines
+from mssbench.suite import thresholds
+
+
+def command(
+    run: Run,
+    baseline: Annotated[str, typer.Option(help="A saved baseline, or the folder of a run.")],
+    fail_on: FailOn = [],  # noqa: B006
+    only: OnlyRows = None,
+    across: Across = "",
+    display: Display = "simple",
+    github: GitHub = False,
+    as_json: Json = False,
+) -> None:
+    """Hold a run against a baseline: status, errors and counts decide, and time only if asked to.
+
+    Exit code: 0 pass, 1 regression, 2 misuse, 4 rows are broken or gone, 5 not comparable,
+    6 nothing was measured.
+    """
+    check_display(display)
+    with judging("mssbench check", told=github, as_json=as_json) as tell:
+        found = checked(run, baseline, fail_on, words(across), only)
+        code = found.outcome.exit_code
+        tell(found, code)
+    end(data(found, code) if as_json else tables(found, display), code)
+
+
+def checked(
+    run: Path, baseline: str, fail_on: Sequence[str], across: Collection[str], only: str | None
+) -> Judged:
+    """Hold a run against a baseline, by the gates, the suite's [check] and then `fail_on`.
+
+    Raises GateError for a rule that cannot be read, and what gate.check raises.
+    """
+    suite = results.open(run).suite
+    limits = [*thresholds.of_suite(suite), *thresholds.of_words(fail_on)]
+    return check.check(side(baselines.find(baseline), only), side(run, only), limits, across)
+
+
+def tables(found: Judged, display: str) -> Iterator[RenderableType]:
+    """A check for people, with the line for machines last."""
+    yield from differences.checked(found, display)
+    yield closing(found.outcome, found.verdicts)
+
+
+def data(found: Judged, code: int) -> dict[str, Any]:
+    """The same for JSON. code: with which the process will exit."""
+    return {
+        "verdict": found.outcome,
+        "exit_code": code,
+        "verdicts": dict(found.verdicts),
+        "gates": [t._asdict() for t in found.tallies],
+        "remarks": list(found.remarks),
+        "rows": [judgement_data(judgement) for judgement in found.judgements],
+        "advice": [judgement_data(judgement) for judgement in found.advice],
+    }

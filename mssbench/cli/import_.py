@@ -1,0 +1,68 @@
+"""`mssbench import`: a run from a JSON of pytest-benchmark. Needs no torch."""
+
+import json
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from rich.text import Text
+
+from mssbench import units
+from mssbench.cli.output import output
+from mssbench.errors import RunError, TableError
+from mssbench.export import pytest_benchmark
+from mssbench.records.measurement import Row
+from mssbench.records.schema import KEY
+from mssbench.results import samples
+from mssbench.results import table as tables
+from mssbench.results.folder import RunFolder
+from mssbench.results.rows import refuse_newer
+
+
+def command(
+    file: Annotated[Path, typer.Argument(help="A JSON of pytest-benchmark.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run to be made.")],
+) -> None:
+    """Make a run of what `pytest --mssbench` or `export --to pytest-benchmark` wrote."""
+    output([imported(file, out)])
+
+
+def imported(file: Path, out: Path) -> Text:
+    """The cells of a pytest-benchmark JSON as a run, in a folder that must be new.
+
+    Raises TableError for a file of another kind, and for one without a cell of ours.
+    """
+    if out.exists() and (out.is_file() or any(out.iterdir())):
+        raise RunError(f"{out} is not an empty folder. Nothing was written: choose another --out.")
+    try:
+        document: Any = json.loads(file.read_text("utf-8"))
+        found, facts, seconds = pytest_benchmark.rows(document)
+        rows = sorted(map(_typed, found), key=lambda row: row["cell_id"])
+        refuse_newer(file, (row["schema"] for row in rows if row["schema"]))
+    except (OSError, UnicodeDecodeError) as error:
+        raise TableError(f"{file} cannot be read: {error}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TableError(f"{file} is not a pytest-benchmark JSON: {error!r}.") from None
+    if not rows:
+        raise TableError(
+            f"{file} has no cell of mssbench. Write one with `pytest --mssbench SUITE "
+            "--benchmark-json FILE`, or with `mssbench export RUN --to pytest-benchmark`."
+        )
+    with RunFolder(out) as folder:
+        folder.write_facts(facts)
+        for _, group in groupby(rows, key=lambda row: row["cell_id"]):
+            cell = list(group)
+            places = [tuple(row[k] for k in samples.KEY) for row in cell]
+            folder.append(cell, [seconds.get(place, []) for place in places])
+        folder.finish(rows)
+    return Text(f"{units.count(len(rows), 'row')} in {out}")
+
+
+def _typed(row: Row) -> Row:
+    """The columns of a row. Raises KeyError where one of its key is missing."""
+    missing = [name for name in (*KEY, "cell_id", "status") if name not in row]
+    if missing:
+        raise KeyError(missing[0])
+    return tables.records(tables.typed(pd.DataFrame([row])))[0]

@@ -1,0 +1,31 @@
+"""`mssbench merge`: several runs as one table. Needs no torch."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from mssbench.cli.options import Json
+from mssbench.cli.output import output
+from mssbench.results import merge
+
+
+def command(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the merged run; not needed for a single RUN.")
+    ] = None,
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="Join runs of different machines or versions.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Join runs into one table; of one RUN, settle what a killed run left behind."""
+    summary = merge.merge(runs, out, mixed=mixed)
+    output(summary if as_json else [merged(summary)])
+
+
+def merged(summary: dict[str, Any]) -> Text:
+    """One line about a merge."""
+    return Text(f"{summary['rows']} rows of {summary['cells']} cells in {summary['path']}")
