@@ -1,5 +1,6 @@
 """How numbers are written for people. Tables on disk keep plain SI values."""
 
+from collections.abc import Callable, Mapping
 from math import floor, isfinite, log10
 
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
@@ -70,3 +71,12 @@ def number(x: float | None) -> str:
 def count(n: int, noun: str) -> str:
     """`1 cell`, `2 cells`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+# By the names under which the columns of a table ask for them, see records/schema.py.
+WRITERS: Mapping[str, Callable[[float | None], str]] = {
+    "seconds": seconds,
+    "size": size,
+    "error": error,
+    "number": number,
+}

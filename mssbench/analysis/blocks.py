@@ -13,22 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from mssbench import units
 from mssbench.errors import TableError, unknown
-from mssbench.records.measurement import Status
-from mssbench.records.noise import ABOVE_CEILING, SHOWN_DELTA, Noise
-from mssbench.records.schema import KEY, SCHEMA
-from mssbench.results.labels import LABELS, METHOD, PHASES, deltas, spoken, with_labels
+from mssbench.records.noise import SHOWN_DELTA, Noise
+from mssbench.records.schema import BY_NAME, KEY, SCHEMA, SMALLER, error_column
+from mssbench.results.labels import LABELS, METHOD, PHASES, deltas, spoken, with_outcomes
 
 SPLIT = ("function", "precision", "device", "batch", "phase", "clock", "cache")
-_GROUP = {c.name: c.group for c in SCHEMA}
-_UNIT = {c.name: c.unit for c in SCHEMA}
-_FORMAT = {"s": units.seconds, "B": units.size}
-# Values of which a smaller one is not better, or not the method's doing.
-_UNRANKED = (
-    "samples", "calls", "passes", "spread", "checked", "nonfinite", "reference_error",
-    "limit_seconds", "limit_fraction", "problem_fraction",
-)  # fmt: skip
 Key = tuple[Any, ...]
 
 
@@ -111,9 +101,7 @@ class Block:
 
     def text(self, x: float | None) -> str:
         """A value with its unit."""
-        if _GROUP[self.value] == "error" and _UNIT[self.value] == "1":
-            return units.error(x)
-        return _FORMAT.get(_UNIT[self.value], units.number)(x)
+        return BY_NAME[self.value].text(x)
 
 
 def blocks(
@@ -126,18 +114,17 @@ def blocks(
     _check(rows, columns, value)
     if frame.empty:
         raise TableError("no row is left to show.")
-    frame = with_labels(frame)
-    doubted = frame["flags"].str.contains(ABOVE_CEILING, regex=False)
-    frame["status"] = frame["status"].mask(doubted, ABOVE_CEILING)  # it may not win
+
+    frame = with_outcomes(frame)
+    if BY_NAME[value].group == "error":  # no error stands beside an error
+        frame["error"] = float("nan")
+
     axes = (*rows, *columns)
     split = [name for name in SPLIT if name not in axes]
     shown = {*axes, *split, *(part for name in axes for part in LABELS.get(name, ()))}
     hidden = [name for name in KEY if name not in shown]
     inputs = [name for name in hidden if name not in METHOD]
-    frame = frame.assign(
-        _error=_errors(frame, value),
-        _point=frame.groupby(inputs, dropna=False).ngroup() if inputs else 0,
-    )
+    frame["_point"] = frame.groupby(inputs, dropna=False).ngroup() if inputs else 0
     rivals = frame.groupby([*split, *(name for name in axes if _asked(name))], dropna=False)
     frame = frame.assign(_points=rivals["_point"].transform("nunique"))
     counts = frame.groupby(split, sort=False, dropna=False)[hidden].nunique(dropna=False)
@@ -180,38 +167,25 @@ def _check(rows: Sequence[str], columns: Sequence[str], value: str) -> None:
         raise TableError(f"--value: {unknown('value', value, numeric)}")
 
 
-def is_median(value: str) -> bool:
-    """Whether a number stands for the middle of what it hides; of errors and memory, the worst."""
-    return _GROUP[value] in ("time", "work")
-
-
 def _error_column(phase: str, value: str) -> str | None:
-    """The error that belongs beside a value: of the root for a forward, else of the gradient."""
-    if _GROUP[value] not in ("time", "work", "memory"):
-        return None
-    return "root_error" if phase == "forward" else "gradient_error"
-
-
-def _errors(frame: pd.DataFrame, value: str) -> pd.Series:
-    if _error_column("", value) is None:
-        return pd.Series(float("nan"), index=frame.index)
-    return frame["root_error"].where(frame["phase"] == "forward", frame["gradient_error"])
+    """The column of the error that belongs beside a value, where that is no error itself."""
+    return None if BY_NAME[value].group == "error" else error_column(phase)
 
 
 def _entries(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key, Entry]]:
     """Every entry of every block at once: a groupby for each would take seconds."""
     frame = frame.assign(_value=frame[value].astype("float64"), _delta=deltas(frame))
     groups = frame.groupby(keys, sort=False, dropna=False)
-    middle = "median" if is_median(value) else "max"
+    middle = "median" if BY_NAME[value].pooled == "median" else "max"
     found = groups.agg(
-        value=("_value", middle), error=("_error", "max"), rows=("_value", "size"),
+        value=("_value", middle), error=("error", "max"), rows=("_value", "size"),
         low=("seconds_low", "median"), high=("seconds_high", "median"), delta=("_delta", "max"),
         here=("_point", "nunique"), points=("_points", "max"),
     )  # fmt: skip
     bad: dict[Key, list[tuple[str, int]]] = {}
-    failed = frame[frame["status"] != Status.OK]
+    failed = frame[~frame["usable"]]
     if len(failed):
-        counted = failed.groupby([*keys, "status"], sort=False, dropna=False).size()
+        counted = failed.groupby([*keys, "ended"], sort=False, dropna=False).size()
         for key, n in sorted(counted.items(), key=lambda item: (-item[1], item[0][-1])):
             bad.setdefault(key[:-1], []).append((str(key[-1]), int(n)))
     return [
@@ -275,8 +249,8 @@ def _rank(block: Block) -> None:
     for places in rivals.values():
         able = [e for row, column in places if (e := block.entries[row][column]).ok]
         values = [e.value for e in able if e.value is not None]
-        if len(places) < 2 or not values or block.value in _UNRANKED:
-            continue  # alone, nothing is best
+        if len(places) < 2 or not values or BY_NAME[block.value].better != SMALLER:
+            continue  # alone, nothing is best; and blocks rank what is better where it is smaller
         best = min((e for e in able if e.value is not None), key=lambda e: e.value or 0.0)
         timed = block.value == "seconds_median"  # of others no interval is known
         for row, column in places:

@@ -25,8 +25,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mssbench.records.measurement import Status
-from mssbench.records.noise import ABOVE_CEILING
-from mssbench.results.labels import METHOD, deltas, spoken, with_labels
+from mssbench.results.labels import METHOD, deltas, spoken, with_labels, with_outcomes
 from mssbench.suite.claims import ERRORS, POINT, Claim, numbered, read
 
 _USABLE = (Status.OK, Status.INACCURATE)
@@ -126,21 +125,17 @@ def _finding(claim: Claim, frame: pd.DataFrame) -> Finding:
 
 def _side(claim: Claim, frame: pd.DataFrame, key: str, *, wins: bool) -> pd.DataFrame:
     """The figures of one side: a row for every method at every point."""
-    rows = claim.rows(key, frame)
+    rows = with_outcomes(claim.rows(key, frame))
     errors = claim.value in ERRORS
     infinite = _FAILED if wins else _WRONG if errors else ()
-    doubted = rows["flags"].str.contains(ABOVE_CEILING, regex=False)
-    status = rows["status"].mask(doubted, str(Status.IMPLAUSIBLE))
+    status, error = rows["ended"], rows["error"]
     failed = status.where(status.isin(infinite), "")
     figure = rows[claim.value].where(status.isin(_USABLE)).mask(failed != "", inf)
-    error = rows["root_error"].where(rows["phase"] == "forward", rows["gradient_error"])
     if claim.at_error is not None:  # where no gradient exists, none can be accurate
         figure = figure.mask(error.isna() & (failed == ""))
     timed = claim.value == "seconds_median"
     low, high = (rows[f"seconds_{end}"] if timed else figure for end in ("low", "high"))
-    rows = rows.assign(
-        figure=figure, failed=failed, error=error, low=low, high=high, delta=deltas(rows)
-    )
+    rows = rows.assign(figure=figure, failed=failed, low=low, high=high, delta=deltas(rows))
     side = (
         rows[figure.notna()]
         .groupby([*METHOD, *POINT], dropna=False, sort=False, as_index=False)

@@ -16,7 +16,7 @@ from mssbench.console import blocks as shapes
 from mssbench.console import epilogue
 from mssbench.errors import TableError
 from mssbench.results import conditions, table
-from mssbench.results.labels import with_labels
+from mssbench.results.labels import counted, with_labels
 from mssbench.results.run import Run as Opened
 
 
@@ -44,7 +44,7 @@ def show(
     run = results.open(path)
     frame = _chosen(run, where)
     yield from shapes.result(frame, rows, columns, value)
-    yield from epilogue.epilogue(frame, run.facts)
+    yield from epilogue.epilogue(_counted(frame), run.facts)
 
 
 def show_data(
@@ -56,7 +56,7 @@ def show_data(
     return {
         "blocks": [_block(block) for block in blocks.blocks(frame, rows, columns, value)],
         "conclusions": conclusions.conclusions(frame),
-        "failures": conclusions.as_data(conclusions.failures(frame)),
+        "failures": conclusions.as_data(conclusions.failures(_counted(frame))),
         "environments": run.facts["environments"],
     }
 
@@ -81,6 +81,11 @@ def _block(block: blocks.Block) -> dict[str, Any]:
     common = {k: table.plain(v) for k, v in block.common.items()}
     plain = [{k: table.plain(v) for k, v in entry.items()} for entry in entries]
     return common | {"hidden": block.hidden, "entries": plain}
+
+
+def _counted(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a time above its ceiling among the failures, as it cannot win."""
+    return frame.assign(status=counted(frame))
 
 
 def _chosen(run: Opened, where: str | None) -> pd.DataFrame:

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from mssbench import units
 from mssbench.compare.judgement import RowPair
 from mssbench.compare.verdict import Verdict
 from mssbench.records.measurement import ABSENT, MEASURED, Row, Status
 from mssbench.records.roundoff import ROUNDOFF, stable_error
-from mssbench.records.schema import SCHEMA
+from mssbench.records.schema import BY_NAME
 from mssbench.suite.thresholds import Rule, chosen
 
 ERRORS = ("root_error", "residual", "gradient_error")
@@ -29,7 +28,6 @@ _CONDITION_SINCE = 4  # the version of the schema that introduced the column `co
 _DOUBLE = 2.0  # the factor by which an error may grow: only its magnitude can be reproduced
 # A fingerprint moves by less than this through rounding, and by more with another input.
 _SAME_INPUT = 1e-6
-_UNIT = {column.name: column.unit for column in SCHEMA}
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,9 @@ class Breach:
 
 def _writer(column: str) -> Callable[[Any], str]:
     """The function that writes a number of a column."""
-    if _UNIT[column] == "s":
-        return units.seconds
-    if column in ("root_error", "residual", "gradient_error", "asymmetry", "root_mae"):
+    if BY_NAME[column].written == "error":
         return lambda x: f"{x:.2e}"
-    return units.size if _UNIT[column] == "B" else units.number
+    return BY_NAME[column].text
 
 
 def other_input(pair: RowPair) -> bool:

@@ -13,6 +13,7 @@ from mssbench import units
 from mssbench.analysis import blocks as pivot
 from mssbench.analysis.blocks import Block, Entry, Key
 from mssbench.console.statuses import _STYLE
+from mssbench.records.schema import BY_NAME
 from mssbench.results import labels as labels_
 from mssbench.results.labels import METHOD
 
@@ -35,7 +36,7 @@ def result(
         rows_apart = "" if "method" in rows else "; --rows method takes them apart"
         yield Text(f"the best over {_counted(methods)}{rows_apart}", "dim")
     if inputs:
-        middle = "medians" if pivot.is_median(value) else "worst values"
+        middle = "medians" if BY_NAME[value].pooled == "median" else "worst values"
         errors = " and worst errors" if shown[0].error else ""
         apart = ",".join((*columns, next(iter(inputs))))
         over = _counted(inputs)

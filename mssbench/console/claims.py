@@ -9,12 +9,11 @@ from rich.text import Text
 
 from mssbench import units
 from mssbench.analysis.claims import ClaimSide, ClaimVerdict, Finding, Point
-from mssbench.records.schema import SCHEMA
+from mssbench.records.schema import BY_NAME
 from mssbench.results.labels import spoken
 from mssbench.suite.claims import Claim
 
 _STYLE = {ClaimVerdict.HOLDS: "green", ClaimVerdict.FAILS: "yellow", ClaimVerdict.UNMEASURED: "dim"}
-_FORMAT = {c.name: {"s": units.seconds, "B": units.size}.get(c.unit, units.number) for c in SCHEMA}
 _POINTS = 3  # of one claim, worst first; the rest are counted
 
 
@@ -70,7 +69,7 @@ def _rule(found: Finding) -> str:
     if claim.within is not None:
         return f"{claim.value}: within {100 * claim.within:g} % of the published figure {at}"
     left, right = _sides(claim)
-    right = right if isinstance(claim.right, str) else _FORMAT[claim.value](claim.right)
+    right = right if isinstance(claim.right, str) else BY_NAME[claim.value].figure(claim.right)
     rule = f"{claim.value}: {left} {claim.relation} {right}"
     middle = f"{_ratio(found.median)} in the median"
     return f"{rule}, {middle}; {at}" if claim.over == "median" else f"{rule} {at}, {middle}"
@@ -91,7 +90,7 @@ def _side(claim: Claim, side: ClaimSide) -> str:
     """`torch/eigh 3.93 ms (error 2e-01)`; what it failed with instead of a figure."""
     method = f"{side.method} " if side.method is not None else ""
     error = f" (error {units.error(side.error)})" if side.error is not None else ""
-    return f"{method}{side.failed or _FORMAT[claim.value](side.figure)}{error}"
+    return f"{method}{side.failed or BY_NAME[claim.value].figure(side.figure)}{error}"
 
 
 def _ratio(x: float | None) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from mssbench.export import Exported
 from mssbench.export.json_ import json_text
 from mssbench.records.measurement import Row
+from mssbench.records.schema import error_column
 from mssbench.results.labels import where
 
 
@@ -21,7 +22,7 @@ def _entries(row: Row) -> list[dict[str, Any]]:
         "name": name, "unit": "us", "value": 1e6 * row["seconds_median"],
         "range": f"± {1e6 * half:.3g}", "extra": f"{row['samples']} samples, {row['status']}",
     }]  # fmt: skip
-    error = "root_error" if row["phase"] == "forward" else "gradient_error"
+    error = error_column(row["phase"])
     if row[error] is not None and isfinite(row[error]):
         found.append({"name": f"{name} · {error}", "unit": "1", "value": row[error]})
     return found

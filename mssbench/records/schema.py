@@ -2,15 +2,78 @@
 
 from typing import NamedTuple
 
+from mssbench import units
+
+SMALLER, LARGER = "smaller", "larger"  # the values of Column.better
+# The columns by which methods can be ranked. Of the others some describe the measurement (samples,
+# spread), and some are not the method's doing (limit_seconds) or are reached by needless work too
+# (limit_fraction). The condition is that of the problem, so that methods on one problem tie.
+_BETTER = {
+    "seconds_min": SMALLER,
+    "seconds_q1": SMALLER,
+    "seconds_median": SMALLER,
+    "seconds_q3": SMALLER,
+    "seconds_low": SMALLER,
+    "seconds_high": SMALLER,
+    "first_call_seconds": SMALLER,
+    "gemms": SMALLER,
+    "products": SMALLER,
+    "operators": SMALLER,
+    "launches": SMALLER,
+    "flops": SMALLER,
+    "problem_fraction": LARGER,
+    "peak_bytes": SMALLER,
+    "saved_bytes": SMALLER,
+    "root_error": SMALLER,
+    "root_mae": SMALLER,
+    "residual": SMALLER,
+    "gradient_error": SMALLER,
+    "asymmetry": SMALLER,
+    "condition": SMALLER,
+}
+
 
 class Column(NamedTuple):
-    """One column of the table: the group it belongs to, its type, its unit and its meaning."""
+    """One column of the table: the group it belongs to, its type, its unit and its meaning.
+
+    How a value is written, which of two values is better, and what stands for several of them are
+    answered here, once for all readers.
+    """
 
     name: str
     group: str  # key | outcome | time | work | memory | error | identity
     kind: str  # str | int | float | bool
     unit: str
     meaning: str
+
+    @property
+    def better(self) -> str:
+        """Which of two values speaks for a method, SMALLER or LARGER; empty where neither does."""
+        return _BETTER.get(self.name, "")
+
+    @property
+    def written(self) -> str:
+        """The writer of its values, a key of units.WRITERS."""
+        if self.group == "error" and self.unit == "1":
+            return "error"
+        return {"s": "seconds", "B": "size"}.get(self.unit, "number")
+
+    @property
+    def pooled(self) -> str:
+        """What stands for the values of several rows: their `median`, or the `worst` of them.
+
+        Empty for a column whose values are not pooled.
+        """
+        words = {"time": "median", "work": "median", "memory": "worst", "error": "worst"}
+        return words.get(self.group, "")
+
+    def text(self, x: float | None) -> str:
+        """A value for people, with its unit. An error has one digit, as it is an estimate."""
+        return units.WRITERS[self.written](x)
+
+    def figure(self, x: float | None) -> str:
+        """A value that is compared with another one: as `text`, but an error has three digits."""
+        return units.number(x) if self.written == "error" else self.text(x)
 
 
 # History of the schema: 1, the first; 2, root_mae; 3, passes, noise, counts, limits; 4, what tells
@@ -79,3 +142,9 @@ SCHEMA: tuple[Column, ...] = (
 )
 COLUMNS: tuple[str, ...] = tuple(c.name for c in SCHEMA)
 KEY: tuple[str, ...] = tuple(c.name for c in SCHEMA if c.group == "key")
+BY_NAME: dict[str, Column] = {c.name: c for c in SCHEMA}
+
+
+def error_column(phase: str) -> str:
+    """The error of what a phase computes: of the root in a forward, else of the gradient."""
+    return "root_error" if phase == "forward" else "gradient_error"

@@ -1,11 +1,15 @@
-"""What people call a method: its library, pair and parameters, as one word or a short line."""
+"""What is said of rows: what people call a method, and what a row counts for.
+
+A method is called by its library, pair and parameters, as one word or a short line.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mssbench.records.cell import parse_options
-from mssbench.records.measurement import Row
-from mssbench.records.noise import SHOWN_DELTA
+from mssbench.records.measurement import Row, Status
+from mssbench.records.noise import ABOVE_CEILING, SHOWN_DELTA
+from mssbench.records.schema import error_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +30,25 @@ def with_labels(frame: "pd.DataFrame") -> "pd.DataFrame":
     named = kinds.assign(**{k: [each[i] for each in labels] for i, k in enumerate(LABELS)})
     merged = chosen.merge(named, on=list(METHOD), how="left")
     return frame.assign(**{name: merged[name].to_numpy() for name in LABELS})
+
+
+def with_outcomes(frame: pd.DataFrame) -> pd.DataFrame:
+    """Adds what a row counts for, beside its labels.
+
+    * `ended`: the status, or `above_ceiling` for a time that cannot be and is not trusted
+    * `usable`: whether the row may win a comparison
+    * `error`: of what its phase computes, the root in a forward and else the gradient
+    """
+    forward = frame["phase"] == "forward"
+    error = frame[error_column("forward")].where(forward, frame[error_column("step")])
+    ended = counted(frame)
+    return with_labels(frame).assign(ended=ended, usable=ended == Status.OK, error=error)
+
+
+def counted(frame: pd.DataFrame) -> pd.Series:
+    """The status that each row counts for, see `ended` of with_outcomes."""
+    doubted = frame["flags"].str.contains(ABOVE_CEILING, regex=False)
+    return frame["status"].mask(doubted, ABOVE_CEILING)
 
 
 def label(row: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mssbench.records.measurement import Row, Status
+from mssbench.records.schema import error_column
 from mssbench.results.rows import typed
 from mssbench.run import passes
 
@@ -71,8 +72,8 @@ def _fraction(
 
 
 def _error(row: Row) -> float | None:
-    found: float | None = row["root_error" if row["phase"] == "forward" else "gradient_error"]
-    return found
+    error: float | None = row[error_column(row["phase"])]
+    return error
 
 
 def drift(ceilings: Sequence[Mapping[str, float]]) -> float | None:

@@ -22,7 +22,7 @@ from mssbench.records.timing import Stop, Timing
 Samples = Sequence[Sequence[float]]
 Place = tuple[str, ...]  # cell_id, phase, clock, cache
 # Errors and the like: of several passes the worst counts.
-_WORST = tuple(c.name for c in SCHEMA if c.group in ("error", "memory"))
+_WORST = tuple(c.name for c in SCHEMA if c.pooled == "worst")
 _MEAN = ("gemms",)
 _KEY = ("phase", "clock", "cache")
 
