@@ -32,7 +32,7 @@ def with_labels(frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame.assign(**{name: merged[name].to_numpy() for name in LABELS})
 
 
-def with_outcomes(frame: pd.DataFrame) -> pd.DataFrame:
+def with_outcomes(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Adds what a row counts for, beside its labels.
 
     * `ended`: the status, or `above_ceiling` for a time that cannot be and is not trusted
@@ -45,7 +45,7 @@ def with_outcomes(frame: pd.DataFrame) -> pd.DataFrame:
     return with_labels(frame).assign(ended=ended, usable=ended == Status.OK, error=error)
 
 
-def counted(frame: pd.DataFrame) -> pd.Series:
+def counted(frame: "pd.DataFrame") -> "pd.Series":
     """The status that each row counts for, see `ended` of with_outcomes."""
     doubted = frame["flags"].str.contains(ABOVE_CEILING, regex=False)
     return frame["status"].mask(doubted, ABOVE_CEILING)
