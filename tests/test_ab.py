@@ -781,7 +781,7 @@ def test_where_base_differs_from_itself_the_nearer_end_of_an_interval_must_lie_b
     Where base is itself, both are confirmed; and the far end of both intervals is well beyond.
     """
 
-    def result(null: float, *, mirrored: bool) -> verdicts_.Result:
+    def result(null: float, *, mirrored: bool) -> Judged:
         def script(pair: str, _key: str, arm: str) -> float:
             swing = most if int(pair.split()[-1]) % 2 else least
             ratio = {BASE: 1.0, NULL: null, NEW: swing}[arm]
@@ -822,22 +822,22 @@ def test_whose_time_counts_changes_where_a_core_was_taken_and_from_both_alike() 
 
 def test_an_effect_is_of_the_lower_quartiles() -> None:
     """Other work makes times longer: the upper half says nothing."""
-    base = Taken({}, (1.0, 1.0, 1.0, 9.0, 9.0), (1.0, 1.0, 1.0, 9.0, 9.0), 1)
-    new = Taken({}, (1.1, 1.1, 50.0, 50.0, 50.0), (1.1, 1.1, 50.0, 50.0, 50.0), 1)
+    base = ArmSamples({}, (1.0, 1.0, 1.0, 9.0, 9.0), (1.0, 1.0, 1.0, 9.0, 9.0), 1)
+    new = ArmSamples({}, (1.1, 1.1, 50.0, 50.0, 50.0), (1.1, 1.1, 50.0, 50.0, 50.0), 1)
     assert effect(base, new, "cpu") == pytest.approx(math.log(1.1))
-    lost = [Taken({}, t.seconds, tuple(0.8 * x for x in t.seconds), 1) for t in (base, new)]
+    lost = [ArmSamples({}, t.seconds, tuple(0.8 * x for x in t.seconds), 1) for t in (base, new)]
     assert effect(*lost, "cpu") == pytest.approx(math.log(1.1))
 
 
 def test_the_window_of_a_row_is_a_sample_of_base_with_all_its_calls() -> None:
-    base = Taken({}, (1e-3, 1e-3, 9e-3), (1e-3, 1e-3, 9e-3), 7)
+    base = ArmSamples({}, (1e-3, 1e-3, 9e-3), (1e-3, 1e-3, 9e-3), 7)
     pair = {BASE: base, NEW: replace(base, seconds=(5e-3,) * 3, cpu=(5e-3,) * 3)}
     found = evidence_of([pair] * 3, [pair], NEW, "cpu")
     assert found is not None
     assert found.window == pytest.approx(7e-3)
     assert len(found.screen) == 3
     assert len(found.confirm) == 1
-    assert evidence_of([pair], [pair, {BASE: base, NEW: Taken({})}], NEW, "cpu") is None
+    assert evidence_of([pair], [pair, {BASE: base, NEW: ArmSamples({})}], NEW, "cpu") is None
 
 
 def test_a_sample_is_as_long_as_the_faster_arm_needs_and_slow_ones_have_fewer_rounds() -> None:
@@ -870,7 +870,7 @@ def test_where_no_time_may_be_trusted_nothing_is_worth_a_look(
     wobble = {"screen 1": 1.0, "screen 2": 1.0005, "screen 3": 0.9995}
     swing = {"screen 1": 1.0, "screen 2": 1.4, "screen 3": 0.7}
 
-    def result(unstable: int) -> verdicts_.Result:
+    def result(unstable: int) -> Judged:
         def script(pair: str, key: str, arm: str) -> float:
             if arm == NEW and int(key) < unstable:
                 return 1e-3 * swing.get(pair, 1.0)
