@@ -177,29 +177,42 @@ def _entries(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key
     frame = frame.assign(_value=frame[value].astype("float64"), _delta=deltas(frame))
     groups = frame.groupby(keys, sort=False, dropna=False)
     middle = "median" if BY_NAME[value].pooled == "median" else "max"
-    found = groups.agg(
-        value=("_value", middle), error=("error", "max"), rows=("_value", "size"),
-        low=("seconds_low", "median"), high=("seconds_high", "median"), delta=("_delta", "max"),
-        here=("_point", "nunique"), points=("_points", "max"),
-    )  # fmt: skip
+    pooled = groups.agg(
+        value=("_value", middle),
+        error=("error", "max"),
+        rows=("_value", "size"),
+        low=("seconds_low", "median"),
+        high=("seconds_high", "median"),
+        delta=("_delta", "max"),
+        here=("_point", "nunique"),
+        points=("_points", "max"),
+    )
+
     bad: dict[Key, list[tuple[str, int]]] = {}
     failed = frame[~frame["usable"]]
     if len(failed):
         counted = failed.groupby([*keys, "ended"], sort=False, dropna=False).size()
         for key, n in sorted(counted.items(), key=lambda item: (-item[1], item[0][-1])):
             bad.setdefault(key[:-1], []).append((str(key[-1]), int(n)))
-    return [
-        (
-            _tuple(key),
-            Entry(
-                _some(middle_value), _some(error), tuple(bad.get(_tuple(key), ())), int(n),
-                _some(low), _some(high), (int(here), int(points)), float(delta),
-            ),
+
+    entries = []
+    for pooled_key, row in zip(
+        pooled.index, pooled.itertuples(index=False, name=None), strict=True
+    ):
+        key = _tuple(pooled_key)
+        value_, error, n, low, high, delta, here, points = row
+        entry = Entry(
+            _some(value_),
+            _some(error),
+            tuple(bad.get(key, ())),
+            int(n),
+            _some(low),
+            _some(high),
+            (int(here), int(points)),
+            float(delta),
         )
-        for key, (middle_value, error, n, low, high, delta, here, points) in zip(
-            found.index, found.itertuples(index=False, name=None), strict=True
-        )
-    ]  # fmt: skip
+        entries.append((key, entry))
+    return entries
 
 
 def _best_of(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key, Entry]]:

@@ -72,10 +72,11 @@ def command(
     with judging("mssbench ab", told=github, as_json=as_json) as tell:
         chosen = select.choose(suite, set_, only, None, device, also)
         drawn = seed if seed is not None else secrets.token_hex(4)
-        found = compare(chosen, base, new, also, fail_on, drawn, make_console(stderr=True))
-        code = found.outcome.code(unclear_passes=inconclusive is Inconclusive.PASS)
-        tell(found, code)
-    end(data(found, code) if as_json else tables(found, display), code)
+        result = compare(chosen, base, new, also, fail_on, drawn, make_console(stderr=True))
+        code = result.outcome.code(unclear_passes=inconclusive is Inconclusive.PASS)
+        tell(result, code)
+
+    end(data(result, code) if as_json else tables(result, display), code)
 
 
 def compare(
@@ -87,7 +88,7 @@ def compare(
     seed: str,
     log: Console,
 ) -> Judged:
-    """The result; when interrupted, what there is of it by then.
+    """Compare two sides on the cells of a suite. An interrupted comparison has a result as well.
 
     Raises RunError for a side that is neither an interpreter with mssbench, nor a revision of the
     checkout here, nor a method of the suite; and GateError for a limit that cannot be read.
@@ -96,17 +97,23 @@ def compare(
     limits = (*thresholds.of_suite(suite.document), *thresholds.of_words(fail_on))
     device = suite.cells[0].device
     settings = {"policy": asdict(_POLICY), "max_error": suite.measure["max_error"]}
-    common = Setup(
-        settings, tuple(str(p.resolve()) for p in also), suite.measure["timeout_seconds"],
-        isolated=True,
-    )  # fmt: skip
+    files = tuple(str(path.resolve()) for path in also)
+    common = Setup(settings, files, suite.measure["timeout_seconds"], isolated=True)
+
     with Takedown() as takedown, ExitStack() as stack:
-        sides = [stack.enter_context(contestant(flag, name, suite, common))
-                 for flag, name in (("base", base), ("new", new))]  # fmt: skip
-        plan = Plan(contests(*sides), sides[0].setup, sides[1].setup, device, seed, limits)
-        log.print(Text(f"base: {sides[0].kind} {sides[0].name}; new: {sides[1].kind} "
-                       f"{sides[1].name}; {units.count(len(plan.contests), 'cell')}; "
-                       f"--seed {seed}"))  # fmt: skip
+        ours, theirs = (
+            stack.enter_context(contestant(flag, name, suite, common))
+            for flag, name in (("base", base), ("new", new))
+        )
+        plan = Plan(contests(ours, theirs), ours.setup, theirs.setup, device, seed, limits)
+        cells = units.count(len(plan.contests), "cell")
+        log.print(
+            Text(
+                f"base: {ours.kind} {ours.name}; new: {theirs.kind} {theirs.name}; {cells}; "
+                f"--seed {seed}"
+            )
+        )
+
         with log.status("starting") as status:
             told: set[str] = set()
 
@@ -118,53 +125,59 @@ def compare(
                     f"{now.stage}, pair {now.pair} of {now.pairs}, cell {now.done} of {now.of}"
                 )
 
-            found = run.run(plan, watch, takedown.asked)
-    return replace(found, remarks=(*left_out, *found.remarks))
+            result = run.run(plan, watch, takedown.asked)
+
+    return replace(result, remarks=(*left_out, *result.remarks))
 
 
-def tables(found: Judged, display: str) -> Iterator[RenderableType]:
+def tables(result: Judged, display: str) -> Iterator[RenderableType]:
     """The rows, the null arm, the doubts; the line for machines last."""
-    yield Text(_machines(found), "dim")
-    loud = [c for c in found.judgements if display != "simple" or c.verdict not in QUIET]
+    yield Text(_machines(result), "dim")
+    loud = [c for c in result.judgements if display != "simple" or c.verdict not in QUIET]
     yield from comparison.judgements(loud, display)
-    yield from _look(found)
-    yield from _null(found)
-    for doubt in found.doubts:
+    yield from _look(result)
+    yield from _null(result)
+    for doubt in result.doubts:
         yield Text(f"unclear: {doubt}", "yellow")
-    for remark in found.remarks:
+    for remark in result.remarks:
         yield Text(remark, "dim")
-    yield comparison.verdicts(found.verdicts)
-    yield closing(found.outcome, found.verdicts)
+    yield comparison.verdicts(result.verdicts)
+    yield closing(result.outcome, result.verdicts)
 
 
-def _look(found: Judged) -> Iterator[RenderableType]:
+def _look(result: Judged) -> Iterator[RenderableType]:
     """Slowdowns too small or too scattered to be confirmed."""
-    if not found.worth_a_look:
+    if not result.worth_a_look:
         return
-    named = [f"{c.pair.row['method']}, {where(c.pair.row)}: {units.ratio(c.ratio or 1.0)}"
-             for c in found.worth_a_look]  # fmt: skip
+    named = [
+        f"{c.pair.row['method']}, {where(c.pair.row)}: {units.ratio(c.ratio or 1.0)}"
+        for c in result.worth_a_look
+    ]
     more = [f"and {len(named) - _LOOKED} more"] if len(named) > _LOOKED else []
     lines = ["worth a look, though nothing was confirmed:", *named[:_LOOKED], *more]
     yield Text("\n  ".join(lines))
 
 
-def _null(found: Judged) -> Iterator[RenderableType]:
-    if not found.null.rows:
+def _null(result: Judged) -> Iterator[RenderableType]:
+    if not result.null.rows:
         return
-    rows = units.count(found.null.rows, "row")
-    least = sorted(c.detectable for c in found.judgements if c.detectable is not None)
+    rows = units.count(result.null.rows, "row")
+    least = sorted(c.detectable for c in result.judgements if c.detectable is not None)
     told = f"; a slowdown of {100 * least[len(least) // 2]:.0f} % shows here" if least else ""
     yield Text(
-        f"base against itself, {rows}: {100 * found.null.bias:.1f} % apart in the median, "
-        f"{100 * found.null.floor:.1f} % in the worst of twenty{told}", "dim",
-    )  # fmt: skip
+        f"base against itself, {rows}: {100 * result.null.bias:.1f} % apart in the median, "
+        f"{100 * result.null.floor:.1f} % in the worst of twenty{told}",
+        "dim",
+    )
 
 
-def _machines(found: Judged) -> str:
-    """`torch 2.11.0 -> 2.13.0`: in what the two sides differ as far as is known."""
-    base, new = (found.facts.get(name, {}) for name in (effects.BASE, effects.NEW))
-    then, now = ({k: side.get(k) for k in ("python", "commit")} | side.get("versions", {})
-                 for side in (base, new))  # fmt: skip
+def _machines(result: Judged) -> str:
+    """`torch 2.11.0 -> 2.13.0`: the known differences between the versions of the two sides."""
+    base, new = (result.facts.get(name, {}) for name in (effects.BASE, effects.NEW))
+    then, now = (
+        {k: side.get(k) for k in ("python", "commit")} | side.get("versions", {})
+        for side in (base, new)
+    )
     differ = [
         f"{name} {then.get(name) or 'none'} -> {now.get(name) or 'none'}"
         for name in sorted(then.keys() | now.keys())
@@ -173,17 +186,21 @@ def _machines(found: Judged) -> str:
     return ", ".join(differ) or "both sides have the same versions"
 
 
-def data(found: Judged, code: int) -> dict[str, Any]:
-    """All of it, for JSON. code: with which the process will exit."""
+def data(result: Judged, code: int) -> dict[str, Any]:
+    """The whole result, for JSON. code: the exit code of the process."""
     return {
-        "verdict": found.outcome,
+        "verdict": result.outcome,
         "exit_code": code,
-        "verdicts": dict(found.verdicts),
-        "doubts": list(found.doubts),
-        "remarks": list(found.remarks),
-        "worth_a_look": [judgement_data(c) for c in found.worth_a_look],
-        "null": {"rows": found.null.rows, "bias": found.null.bias, "floor": found.null.floor,
-                 "confirmed": list(found.null.confirmed)},
-        "facts": found.facts,
-        "rows": [judgement_data(c) for c in found.judgements],
-    }  # fmt: skip
+        "verdicts": dict(result.verdicts),
+        "doubts": list(result.doubts),
+        "remarks": list(result.remarks),
+        "worth_a_look": [judgement_data(c) for c in result.worth_a_look],
+        "null": {
+            "rows": result.null.rows,
+            "bias": result.null.bias,
+            "floor": result.null.floor,
+            "confirmed": list(result.null.confirmed),
+        },
+        "facts": result.facts,
+        "rows": [judgement_data(c) for c in result.judgements],
+    }

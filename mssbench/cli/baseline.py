@@ -1,4 +1,4 @@
-"""`mssbench baseline`: runs that others are held against, under results/baselines.
+"""`mssbench baseline`: runs that others are compared with, under results/baselines.
 
 results/baselines/NAME/          the newest: table.csv, environment.json, suite.toml
 results/baselines/NAME@DATE/     those before it, as many as are to be kept
@@ -52,18 +52,18 @@ def show_baseline(
     output(shown(baselines.find(name), ["method"], ["size"], "seconds_median", None))
 
 
-def table(found: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:
-    """The list for people."""
-    if not found:
+def table(records: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:
+    """The list of baselines for people."""
+    if not records:
         yield Text(f"no baseline in {FOLDER}; `mssbench baseline save RUN` makes a run one")
         return
-    yield lists.listing(f"baselines in {FOLDER}", found)
+    yield lists.listing(f"baselines in {FOLDER}", records)
 
 
-def saved(found: dict[str, Any]) -> Text:
+def saved(summary: dict[str, Any]) -> Text:
     """One line about what was saved, and how to use it."""
-    dropped = f", dropped {', '.join(found['dropped'])}" if found["dropped"] else ""
+    dropped = f", dropped {', '.join(summary['dropped'])}" if summary["dropped"] else ""
     return Text(
-        f"{units.count(found['rows'], 'row')} in {found['path']}{dropped}; "
-        f"`mssbench check RUN --baseline {found['name']}` holds a run against it"
+        f"{units.count(summary['rows'], 'row')} in {summary['path']}{dropped}; "
+        f"`mssbench check RUN --baseline {summary['name']}` holds a run against it"
     )

@@ -36,38 +36,39 @@ def command(
     """
     check_display(display)
     with judging("mssbench check", told=github, as_json=as_json) as tell:
-        found = checked(run, baseline, fail_on, words(across), only)
-        code = found.outcome.exit_code
-        tell(found, code)
-    end(data(found, code) if as_json else tables(found, display), code)
+        result = checked(run, baseline, fail_on, words(across), only)
+        code = result.outcome.exit_code
+        tell(result, code)
+
+    end(data(result, code) if as_json else tables(result, display), code)
 
 
 def checked(
     run: Path, baseline: str, fail_on: Sequence[str], across: Collection[str], only: str | None
 ) -> Judged:
-    """Hold a run against a baseline, by the gates, the suite's [check] and then `fail_on`.
+    """Compare a run with a baseline, by the gates, the suite's [check] and then `fail_on`.
 
-    Raises GateError for a rule that cannot be read, and what gate.check raises.
+    Raises GateError for a rule that cannot be read, and what check.check raises.
     """
     suite = results.open(run).suite
     limits = [*thresholds.of_suite(suite), *thresholds.of_words(fail_on)]
     return check.check(side(baselines.find(baseline), only), side(run, only), limits, across)
 
 
-def tables(found: Judged, display: str) -> Iterator[RenderableType]:
+def tables(result: Judged, display: str) -> Iterator[RenderableType]:
     """A check for people, with the line for machines last."""
-    yield from differences.checked(found, display)
-    yield closing(found.outcome, found.verdicts)
+    yield from differences.checked(result, display)
+    yield closing(result.outcome, result.verdicts)
 
 
-def data(found: Judged, code: int) -> dict[str, Any]:
-    """The same for JSON. code: with which the process will exit."""
+def data(result: Judged, code: int) -> dict[str, Any]:
+    """The same for JSON. code: the exit code of the process."""
     return {
-        "verdict": found.outcome,
+        "verdict": result.outcome,
         "exit_code": code,
-        "verdicts": dict(found.verdicts),
-        "gates": [t._asdict() for t in found.tallies],
-        "remarks": list(found.remarks),
-        "rows": [judgement_data(judgement) for judgement in found.judgements],
-        "advice": [judgement_data(judgement) for judgement in found.advice],
+        "verdicts": dict(result.verdicts),
+        "gates": [t._asdict() for t in result.tallies],
+        "remarks": list(result.remarks),
+        "rows": [judgement_data(judgement) for judgement in result.judgements],
+        "advice": [judgement_data(judgement) for judgement in result.advice],
     }

@@ -36,6 +36,7 @@ def examine(run: Opened) -> list[Finding]:
     """
     frame = run.frame
     file = run.folder / SUITE
+
     try:
         tables = tomllib.loads(file.read_text("utf-8")).get("claim", [])
     except (OSError, ValueError) as error:
@@ -61,27 +62,31 @@ def report(path: Path) -> Iterator[RenderableType]:
 
 
 def data(path: Path) -> list[dict[str, Any]]:
-    """The same with every point."""
+    """The findings for JSON, with every point."""
     return [_record(finding) for finding in examine(results.open(path))]
 
 
-def _record(found: Finding) -> dict[str, Any]:
-    claim = found.claim
+def _record(finding: Finding) -> dict[str, Any]:
+    claim = finding.claim
     return {
         "claim": claim.claim,
         "source": claim.source,
-        "verdict": str(found.verdict),
-        "why": found.why,
+        "verdict": str(finding.verdict),
+        "why": finding.why,
         "value": claim.value,
         "over": claim.over,
-        "comparisons": len(found.points),
-        "holds_in": sum(p.holds for p in found.points),
-        "median_ratio": found.median,
-        "published": [{**p.at, "figure": p.figure, "here": p.here} for p in found.published],
+        "comparisons": len(finding.points),
+        "holds_in": sum(p.holds for p in finding.points),
+        "median_ratio": finding.median,
+        "published": [{**p.at, "figure": p.figure, "here": p.here} for p in finding.published],
         "deciding": [
-            {k: table.plain(v) for k, v in p.at.items()}
-            | {"left": p.left._asdict(), "right": p.right._asdict(), "ratio": p.ratio,
-               "holds": p.holds}
-            for p in found.points
+            {
+                **{k: table.plain(v) for k, v in p.at.items()},
+                "left": p.left._asdict(),
+                "right": p.right._asdict(),
+                "ratio": p.ratio,
+                "holds": p.holds,
+            }
+            for p in finding.points
         ],
-    }  # fmt: skip
+    }

@@ -35,36 +35,41 @@ def command(
     """
     check_display(display)
     with judging("mssbench compare", told=github, as_json=as_json) as tell:
-        found = compared(base, new, words(across), words(by), only)
-        code = found.outcome.exit_code
-        tell(found, code)
-    end(data(found, code) if as_json else tables(found, display), code)
+        result = compared(base, new, words(across), words(by), only)
+        code = result.outcome.exit_code
+        tell(result, code)
+
+    end(data(result, code) if as_json else tables(result, display), code)
 
 
 def compared(
     base: Path, new: Path, across: Collection[str], by: Sequence[str], only: str | None
 ) -> Judged:
-    """Compare two runs. Raises NotComparable and TableError, see compare.compare."""
+    """Compare two runs row by row.
+
+    Raises TableError for a column of `by` that is no key, and what compare.compare raises.
+    """
     for name in by:
         if name not in KEY:
             raise TableError(f"--by: {unknown('column', name, KEY)}")
+
     return compare(side(base, only), side(new, only), across, by)
 
 
-def tables(found: Judged, display: str) -> Iterator[RenderableType]:
+def tables(result: Judged, display: str) -> Iterator[RenderableType]:
     """A comparison for people, with the line for machines last."""
-    yield from differences.comparison(found, display)
-    yield closing(found.outcome, found.verdicts)
+    yield from differences.comparison(result, display)
+    yield closing(result.outcome, result.verdicts)
 
 
-def data(found: Judged, code: int) -> dict[str, Any]:
-    """The same for JSON. code: with which the process will exit."""
+def data(result: Judged, code: int) -> dict[str, Any]:
+    """The same for JSON. code: the exit code of the process."""
     return {
-        "verdict": found.outcome,
+        "verdict": result.outcome,
         "exit_code": code,
-        "verdicts": dict(found.verdicts),
+        "verdicts": dict(result.verdicts),
         "geometric_means": [
-            dict(mean.at) | {"ratio": mean.ratio, "rows": mean.rows} for mean in found.means
+            dict(mean.at) | {"ratio": mean.ratio, "rows": mean.rows} for mean in result.means
         ],
-        "rows": [judgement_data(judgement) for judgement in found.judgements],
+        "rows": [judgement_data(judgement) for judgement in result.judgements],
     }

@@ -22,8 +22,8 @@ _SENT_HERE = " (see `mssbench doctor`)"  # ends a reason that need not be read h
 
 def command(as_json: Json = False) -> None:
     """Say what can run on this machine, what will spoil its results, and what to do about it."""
-    found = examine()
-    output(found if as_json else report(found))
+    examined = examine()
+    output(examined if as_json else report(examined))
 
 
 def examine() -> dict[str, Any]:
@@ -48,17 +48,17 @@ def examine() -> dict[str, Any]:
 
 def _backend(library: str, device: str) -> dict[str, Any]:
     forwards = [m.name for m in registry.known("forward").values() if library in m.libraries]
-    found = {"library": library, "device": device, "available": True, "reason": ""}
+    backend = {"library": library, "device": device, "available": True, "reason": ""}
     try:
         devices.check_library(library, device)
     except (NotInstalled, Unavailable) as error:
-        found |= {"available": False, "reason": str(error).removesuffix(_SENT_HERE)}
-    return found | {"forwards": forwards}
+        backend |= {"available": False, "reason": str(error).removesuffix(_SENT_HERE)}
+    return backend | {"forwards": forwards}
 
 
-def report(found: dict[str, Any]) -> Iterator[RenderableType]:
+def report(examined: dict[str, Any]) -> Iterator[RenderableType]:
     """The same for people."""
-    facts = found["facts"]
+    facts = examined["facts"]
     cores = facts["cores"]
     lines = {
         "cpu": f"{facts['cpu']}, {cores['granted']} cores granted of {cores['logical']}",
@@ -70,51 +70,52 @@ def report(found: dict[str, Any]) -> Iterator[RenderableType]:
         "python": facts["python"],
         "versions": ", ".join(f"{k} {v}" for k, v in facts["versions"].items() if v),
         "blas": ", ".join(f"{k}: {v}" for k, v in facts["blas"].items()),
-        "threads": ", ".join(_pools(found["probes"]["threads"])),
+        "threads": ", ".join(_pools(examined["probes"]["threads"])),
         "float32 products": f"{facts['float32_matmul_precision']} (tf32 if a cell asks for it)",
         "load": ", ".join(f"{x:.2f}" for x in facts["load"]),
-        "environment": found["environment"],
+        "environment": examined["environment"],
     }
     yield lists.listing("machine", [{"fact": k, "value": v} for k, v in lines.items()])
-    yield lists.listing("backends", [
+
+    backends = [
         {
             "library": b["library"],
             "device": b["device"],
             "here": "yes" if b["available"] else b["reason"],
             "forwards": len(b["forwards"]),
         }
-        for b in found["backends"]
-    ])  # fmt: skip
+        for b in examined["backends"]
+    ]
+    yield lists.listing("backends", backends)
     yield Text("`mssbench list backends` names the forwards\n", style="dim")
-    yield lists.listing("probes", _probe_rows(found["probes"]))
-    if found["findings"]:
-        yield lists.remarks("findings", found["findings"])
+    yield lists.listing("probes", _probe_rows(examined["probes"]))
+    if examined["findings"]:
+        yield lists.remarks("findings", examined["findings"])
     else:
         yield Text("No finding: measure away.", style="green")
 
 
 def _probe_rows(probed: dict[str, Any]) -> Iterator[dict[str, str]]:
     """One line for each `eigh`; a dash where a probe broke."""
-    found: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = {}
+    by_solver: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = {}
     for kind in ("cliff", "convergence", "orthonormality"):
         for p in probed[kind]:
             solver = p["library"], p["device"], p["precision"]
-            found.setdefault(solver, {}).setdefault(kind, []).append(p)
-    for (library, device, precision), kinds in found.items():
+            by_solver.setdefault(solver, {}).setdefault(kind, []).append(p)
+    for (library, device, precision), kinds in by_solver.items():
         times = kinds.get("cliff", [{}])[0]
         dead = kinds.get("convergence", [])
+        failures = (f"{c['raised'] + c['nan'] + c['wrong']} of {c['tried']} failed" for c in dead)
         worst = [o["worst"] for o in kinds.get("orthonormality", [{"worst": None}])]
         yield {
             "eigh": f"{library} on {device}, {precision}",
             "n = 32": units.seconds(times.get("seconds_32")),
             "n = 33": units.seconds(times.get("seconds_33")),
-            "dead channels": "".join(
-                f"{c['raised'] + c['nan'] + c['wrong']} of {c['tried']} failed" for c in dead
-            ) or "-",
+            "dead channels": "".join(failures) or "-",
             "max |VᵀV - I|": "-" if None in worst else units.error(max(worst)),
-        }  # fmt: skip
+        }
 
 
 def _pools(threads: dict[str, Any]) -> Iterator[str]:
-    """Each with its number, once: torch 2, libgomp 2."""
+    """Each thread pool once, with its number of threads: torch 2, libgomp 2."""
     yield from dict.fromkeys(f"{p['name']} {p['threads']}" for p in threads["pools"])

@@ -38,8 +38,8 @@ def imported(file: Path, out: Path) -> Text:
         raise RunError(f"{out} is not an empty folder. Nothing was written: choose another --out.")
     try:
         document: Any = json.loads(file.read_text("utf-8"))
-        found, facts, seconds = pytest_benchmark.rows(document)
-        rows = sorted(map(_typed, found), key=lambda row: row["cell_id"])
+        read, facts, seconds = pytest_benchmark.rows(document)
+        rows = sorted(map(_typed, read), key=lambda row: row["cell_id"])
         refuse_newer(file, (row["schema"] for row in rows if row["schema"]))
     except (OSError, UnicodeDecodeError) as error:
         raise TableError(f"{file} cannot be read: {error}.") from None
@@ -50,6 +50,7 @@ def imported(file: Path, out: Path) -> Text:
             f"{file} has no cell of mssbench. Write one with `pytest --mssbench SUITE "
             "--benchmark-json FILE`, or with `mssbench export RUN --to pytest-benchmark`."
         )
+
     with RunFolder(out) as folder:
         folder.write_facts(facts)
         for _, group in groupby(rows, key=lambda row: row["cell_id"]):
@@ -61,7 +62,7 @@ def imported(file: Path, out: Path) -> Text:
 
 
 def _typed(row: Row) -> Row:
-    """The columns of a row. Raises KeyError where one of its key is missing."""
+    """A row with typed columns. Raises KeyError where a column of its key is missing."""
     missing = [name for name in (*KEY, "cell_id", "status") if name not in row]
     if missing:
         raise KeyError(missing[0])

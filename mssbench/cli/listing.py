@@ -57,15 +57,15 @@ def table(what: str, records: Sequence[dict[str, Any]]) -> list[RenderableType]:
 
 
 def _by_method(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    methods: dict[str, dict[str, Any]] = {}
     for record in records:
         name = record["backend"].rpartition("/")[2]
         known = {k: v for k, v in record.items() if k not in ("backend", "here", "precisions")}
-        method = found.setdefault(name, {"backward": name, **known})
+        method = methods.setdefault(name, {"backward": name, **known})
         able = record["here"].startswith(("cpu", "cuda"))
         precisions = f" ({', '.join(record['precisions'])})" if able else ""
         method[record["backend"]] = record["here"] + precisions
-    return [m | {"cite": m.pop("cite")} for m in found.values()]
+    return [m | {"cite": m.pop("cite")} for m in methods.values()]
 
 
 def _backends() -> Iterator[dict[str, Any]]:
@@ -137,8 +137,8 @@ def _problems() -> Iterator[dict[str, Any]]:
 def _suites() -> Iterator[dict[str, Any]]:
     auto = devices_.default_device()
     for name, path in suite.shipped().items():
-        found = suite.load(path, auto=auto)
-        yield {"suite": name, "cells": len(found.cells), "description": found.description}
+        loaded = suite.load(path, auto=auto)
+        yield {"suite": name, "cells": len(loaded.cells), "description": loaded.description}
 
 
 def _here(library: str, devices: Collection[str] = ()) -> str:

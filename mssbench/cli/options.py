@@ -1,4 +1,4 @@
-"""What commands of the command line take alike."""
+"""Arguments and options that several commands take, and how their texts are split."""
 
 from pathlib import Path
 from typing import Annotated
@@ -35,5 +35,5 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 def words(text: str) -> list[str]:
-    """`a, b` as a list."""
+    """The words of a text that commas separate, as a list."""
     return [w.strip() for w in text.split(",") if w.strip()]

@@ -1,4 +1,4 @@
-"""What commands return, on stdout: JSON, rich tables on a terminal, plain ones in a pipe."""
+"""Results on stdout: as JSON, as rich tables on a terminal, or as plain tables in a pipe."""
 
 import os
 import sys
@@ -27,7 +27,7 @@ def _renderable(what: Any) -> bool:
 
 
 def write(text: str) -> None:
-    """To stdout, whose reader may have seen enough: nothing is wrong then, and nothing is said."""
+    """Write a text to stdout. A reader that has closed the pipe is no error."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -42,7 +42,7 @@ def command(
 
 
 def examine(device: str | None, log: Console) -> Report:
-    """The report of one device, the GPU where there is one; `log` hears what is done meanwhile.
+    """The report on one device, by default the GPU where there is one; progress goes to `log`.
 
     Raises RunError where there is no such device.
     """
@@ -59,7 +59,7 @@ def _said(log: Console) -> Callable[[str], None]:
 
 
 def data(report: Report) -> dict[str, Any]:
-    """All of it, for JSON."""
+    """The whole report, for JSON."""
     return {
         "device": report.device,
         "exit_code": report.exit_code,
@@ -72,7 +72,7 @@ def data(report: Report) -> dict[str, Any]:
 
 
 def table(report: Report) -> Iterator[RenderableType]:
-    """A line per check, then what they come to."""
+    """A line for each check, then the conclusion."""
     shown = Table(box=box.SIMPLE_HEAD)
     for name in ("check", "measured", "limit", "verdict", "what it is"):
         widest = {"check": 22, "limit": 12}.get(name)

@@ -18,11 +18,14 @@ def text(what: Exported) -> str:
 def _entries(row: Row) -> list[dict[str, Any]]:
     name = f"{row['method']} · {where(row)}"
     half = (row["seconds_high"] - row["seconds_low"]) / 2
-    found = [{
-        "name": name, "unit": "us", "value": 1e6 * row["seconds_median"],
-        "range": f"± {1e6 * half:.3g}", "extra": f"{row['samples']} samples, {row['status']}",
-    }]  # fmt: skip
+    time = {
+        "name": name,
+        "unit": "us",
+        "value": 1e6 * row["seconds_median"],
+        "range": f"± {1e6 * half:.3g}",
+        "extra": f"{row['samples']} samples, {row['status']}",
+    }
     error = error_column(row["phase"])
-    if row[error] is not None and isfinite(row[error]):
-        found.append({"name": f"{name} · {error}", "unit": "1", "value": row[error]})
-    return found
+    if row[error] is None or not isfinite(row[error]):
+        return [time]
+    return [time, {"name": f"{name} · {error}", "unit": "1", "value": row[error]}]

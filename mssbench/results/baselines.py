@@ -24,10 +24,10 @@ FOLDER = Path("results/baselines")
 
 
 def save(run: Path, name: str | None, keep: int) -> dict[str, Any]:
-    """Make a run the newest baseline of a name, that of its suite unless one is given.
+    """Make a run the newest baseline of a name, by default that of its suite.
 
     Raises RunError for a name that is no word, and for a run in which nothing was measured or that
-    was stopped: whatever is held against it would pass.
+    was stopped: any run that is compared with such a baseline would pass.
     """
     run = folder_of(run)
     source = Run(run)
@@ -52,8 +52,13 @@ def save(run: Path, name: str | None, keep: int) -> dict[str, Any]:
     dropped = _older(name)[keep:]
     for path in dropped:
         shutil.rmtree(path)
-    return {"name": name, "path": str(target), "rows": len(frame), "run": str(run),
-            "dropped": [p.name for p in dropped]}  # fmt: skip
+    return {
+        "name": name,
+        "path": str(target),
+        "rows": len(frame),
+        "run": str(run),
+        "dropped": [p.name for p in dropped],
+    }
 
 
 def _set_aside(target: Path) -> None:
@@ -88,21 +93,23 @@ def find(name: str) -> Path:
 
 def known() -> list[dict[str, Any]]:
     """Every baseline: when it was measured, of what, and on which machine."""
-    found = []
+    records = []
     for path in sorted(FOLDER.glob(f"*/{TABLE}"), key=lambda p: _place(p.parent.name)):
         folder = path.parent
         run = Run(folder)
         frame, facts = run.frame, run.facts
         runs = [facts["runs"].get(r, {}) for r in frame["run_id"].unique() if r]
         machines = [facts["environments"].get(e) for e in frame["environment"].unique() if e]
-        found.append({
-            "name": folder.name,
-            "cells": int(frame["cell_id"].nunique()),
-            "measured": max((r.get("started", "") for r in runs), default=""),
-            "commit": ", ".join(sorted({m.get("commit") or "" for m in machines if m})),
-            "machine": "; ".join(machine(m, "") for m in machines),
-        })  # fmt: skip
-    return found
+        records.append(
+            {
+                "name": folder.name,
+                "cells": int(frame["cell_id"].nunique()),
+                "measured": max((r.get("started", "") for r in runs), default=""),
+                "commit": ", ".join(sorted({m.get("commit") or "" for m in machines if m})),
+                "machine": "; ".join(machine(m, "") for m in machines),
+            }
+        )
+    return records
 
 
 def _place(name: str) -> tuple[str, bool, list[int]]:
