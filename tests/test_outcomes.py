@@ -136,6 +136,13 @@ def test_a_claim_counts_no_time_above_its_ceiling():
     assert doubted.verdict is Verdict.UNMEASURED
 
 
+@pytest.mark.parametrize(("value", "error"), [("seconds_median", 1e-6), ("residual", None)])
+def test_no_error_stands_beside_an_error(value, error):
+    (block,) = blocks(frame(row(1e-3, root=1e-6, residual=1e-5)), value=value)
+    (entry,) = block.entries.values()
+    assert (entry[(16,)].error, block.error) == (error, error and "root_error")
+
+
 def test_the_schema_loads_no_pandas():
     code = "import sys, mssbench.records.schema; assert 'pandas' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
