@@ -794,7 +794,7 @@ def test_where_base_differs_from_itself_the_nearer_end_of_an_interval_must_lie_b
         doubted = result(1.2, mirrored=mirrored)
         assert "base was told from itself" in doubted.doubts[0]
         assert verdicts(doubted) == {verdict.replace("slower", word)}
-        for change in doubted.changes:
+        for change in doubted.judgements:
             assert change.low is not None
             assert change.high is not None
             near, far = sorted((abs(math.log(change.low)), abs(math.log(change.high))))
@@ -878,6 +878,6 @@ def test_where_no_time_may_be_trusted_nothing_is_worth_a_look(
 
         return faked(monkeypatch, lambda p, k, a: script(p, k, a) * (1.0001 if a == BASE else 1))
 
-    assert [c.pair.row["seed"] for c in result(0).look] == [19]
+    assert [c.pair.row["seed"] for c in result(0).worth_a_look] == [19]
     assert result(6).doubts
-    assert result(6).look == ()
+    assert result(6).worth_a_look == ()

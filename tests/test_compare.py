@@ -7,7 +7,7 @@ from tables import IDENTITY, called, frame, row, write
 
 from mssbench.compare.check import check
 from mssbench.compare.describe import compare, geometric_means
-from mssbench.compare.tables import StoredRun
+from mssbench.compare.tables import StoredRun, both_measured, matched
 from mssbench.compare.verdict import Verdict
 from mssbench.errors import NotComparable
 from mssbench.results import baselines
@@ -420,7 +420,7 @@ def test_a_machine_that_drifted_during_either_run_confirms_no_time(command, drif
         sides = [side(rows[name], facts=facts_of_drifted if name == drifted else steady)
                  for name in ("base", "new")]  # fmt: skip
         found = command(*sides)
-        changes = found.changes if command is compare else found.advice
+        changes = found.judgements if command is compare else found.advice
         return [str(c.verdict) for c in changes]
 
     assert told(steady) == ["slower"]
@@ -454,7 +454,7 @@ def test_check_and_compare_let_an_error_double_and_no_more(column, keyword, fact
 
 
 def verdict_of(found):
-    (change,) = found.changes
+    (change,) = found.judgements
     return str(change.verdict)
 
 
@@ -487,7 +487,7 @@ def test_a_row_counts_as_measured_where_both_sides_have_a_number(failed):
     good, bad = row(1.0, **QUIET), row(status="crashed", reason="it died")
     whole = [row(1.0, size=32, **QUIET)]
     base, new = ([bad if name == failed else good, *whole] for name in ("base", "new"))
-    assert compare(side(*base), side(*new)).measured == 1
+    assert sum(map(both_measured, matched(side(*base), side(*new)))) == 1
 
 
 @pytest.mark.parametrize("wrong", ["base", "new"])
@@ -498,7 +498,7 @@ def test_times_of_a_row_that_is_wrong_on_one_side_are_not_compared(wrong):
     base, new = (worse, better) if wrong == "base" else ({}, worse)
     assert verdict(row(1.0, **QUIET | base), row(9.0, **QUIET | new)) in ("broken", "unflagged")
     both = {"status": "inaccurate"}
-    (found,) = compare(side(row(1.0, **QUIET | both)), side(row(9.0, **QUIET | both))).changes
+    (found,) = compare(side(row(1.0, **QUIET | both)), side(row(9.0, **QUIET | both))).judgements
     assert (found.verdict, found.ratio) == ("unflagged", None)
     assert found.reason == "inaccurate in both"
     if wrong == "base":  # nor is that a row to be advised about, though it is fixed
@@ -518,10 +518,10 @@ def test_across_machines_counts_are_not_compared_and_rounding_is_forgiven():
     new = row(1.0, **QUIET | {"root": 1e-5, "condition": 1e4, "products": 2.0})
     assert verdict(base, new | {"products": 1.0}) == "worse"
     assert verdict(base, new | {"root_error": 1e-6}) == "worse"
-    (found,) = compare(side(base), elsewhere(new), across=["machine"]).changes
+    (found,) = compare(side(base), elsewhere(new), across=["machine"]).judgements
     assert found.verdict == "same"
     far = row(1.0, **QUIET | {"root": 3e-5, "condition": 1e4})
-    (found,) = compare(side(base), elsewhere(far), across=["machine"]).changes
+    (found,) = compare(side(base), elsewhere(far), across=["machine"]).judgements
     assert found.verdict == "worse"
 
 

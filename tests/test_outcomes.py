@@ -123,17 +123,17 @@ def test_show_lists_what_is_above_its_ceiling_among_the_failures(tmp_path, capsy
 
 
 def test_a_claim_counts_no_time_above_its_ceiling():
-    from mssbench.analysis.claims import Verdict, judge
+    from mssbench.analysis.claims import ClaimVerdict, judge_claims
 
     claim = {
         "claim": "svd is faster", "source": "here", "value": "seconds_median",
         "left": "forward == 'svd'", "relation": "<", "right": "forward == 'eigh'",
     }  # fmt: skip
     slow, fast = row(1e-3, root=1e-7), {"forward": "svd", "root": 1e-7}
-    (holds,) = judge([claim], frame(slow, row(1e-5, **fast)))
-    assert holds.verdict is Verdict.HOLDS
-    (doubted,) = judge([claim], frame(slow, row(1e-5, flags=DOUBTED, **fast)))
-    assert doubted.verdict is Verdict.UNMEASURED
+    (holds,) = judge_claims([claim], frame(slow, row(1e-5, **fast)))
+    assert holds.verdict is ClaimVerdict.HOLDS
+    (doubted,) = judge_claims([claim], frame(slow, row(1e-5, flags=DOUBTED, **fast)))
+    assert doubted.verdict is ClaimVerdict.UNMEASURED
 
 
 @pytest.mark.parametrize(("value", "error"), [("seconds_median", 1e-6), ("residual", None)])

@@ -354,7 +354,7 @@ def test_nineteen_of_twenty_single_effects_are_below_the_floor():
 def test_the_bias_of_base_against_itself_may_be_what_scatter_makes_of_it():
     def doubtful(bias, apart):
         rows = {i: evidence([bias - apart, bias, bias + apart]) for i in range(8)}
-        return bool(null(rows).doubtful)
+        return bool(doubt_of(null(rows)))
 
     assert doubtful(0.0149, 0.0)
     assert not doubtful(0.0147, 0.0)  # half of ln 1.03

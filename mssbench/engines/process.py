@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
@@ -75,21 +76,19 @@ class Worker:
         self.served = 0
         self.killed = False  # by a SIGKILL that was not ours, before it was ready
         self._setup, self._stopped, self._device = setup, stopped, slot.device
+        self._cores = slot.cores
         self._rest = b""  # read, but not a whole line yet
         self._noise = b""  # the last line that was no message of ours
         self._since = 0  # where in its stderr the present cell begins
         env = os.environ | {
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "CUDA_VISIBLE_DEVICES": slot.gpu,
-            "MSSBENCH_CORES": ",".join(map(str, slot.cores)),
-            "MSSBENCH_ARMS": str(arms),
             "PYTHONUNBUFFERED": "1",
         }
         env.setdefault("OMP_NUM_THREADS", str(len(slot.cores)))
         if setup.isolated:  # an arm has its own packages, and the threads that its core allows
             env |= dict.fromkeys(THREAD_SETTINGS, str(len(slot.cores)))
             env.pop("PYTHONPATH", None)
-            env["MSSBENCH_BIND"] = "after imports"  # arms share a core, and start side by side
         if setup.path:
             env["PYTHONPATH"] = setup.path
         self._errors = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  (closed with the worker)
@@ -110,13 +109,27 @@ class Worker:
                 f"{setup.python} cannot be started: {error.strerror}. "
                 "Name a Python interpreter that has mssbench."
             ) from None
+        if not setup.isolated:
+            self._bind()
+        # An arm imports while others start. It is told at once, or it would wait for its turn.
+        self._send({"settings": setup.settings, "also": setup.also, "arms": arms})
+
+    def _bind(self) -> None:
+        """Keep the process to the cores of its slot, with whatever threads it has by now."""
+        bound: set[str] = set()
+        tasks = Path(f"/proc/{self._process.pid}/task")
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            while new := {thread.name for thread in tasks.iterdir()} - bound:
+                for thread in new:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.sched_setaffinity(int(thread), self._cores)
+                bound |= new
 
     def start(self) -> tuple[dict[str, Any], str]:
         """Wait for its first word: its facts and the hash that names them.
 
         Raises RunError, with its last words, if it has none.
         """
-        self._send({"settings": self._setup.settings, "also": self._setup.also})
         line = self._read(START_SECONDS)
         if not line:
             code = self.kill()
@@ -131,6 +144,8 @@ class Worker:
                 f"{self._setup.python} has an mssbench that speaks protocol {line.get('protocol')},"
                 f" this one speaks {PROTOCOL_VERSION}: install versions that match."
             )
+        if self._setup.isolated:  # arms share a core, and have imported side by side on several
+            self._bind()
         return line["facts"], line["environment"]
 
     def ceilings(self, device: str) -> dict[str, float] | None:

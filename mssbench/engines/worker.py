@@ -2,8 +2,8 @@
 
     python -m mssbench.worker PARENT_PID
 
-Supervisor to worker: first the set-up {"settings", "also"}, then a request a line. Worker to
-supervisor: {"event": "ready", ...} once, then answers.
+Supervisor to worker: first the set-up {"settings", "also", "arms"}, then a request a line. Worker
+to supervisor: {"event": "ready", ...} once, then answers.
 
     {"cell"}              measuring, when the method is about to run; then done: rows, samples,
                           spent, and `lost` where this process must be replaced
@@ -13,9 +13,8 @@ supervisor: {"event": "ready", ...} once, then answers.
     {"sample": count}     sample: seconds and processor seconds per call of what is held
 
 The order of the first lines matters, and heavy imports wait inside functions for it: a worker whose
-supervisor died goes too, cores are bound before anything counts them (after the imports in an arm
-of `ab`, of which several start at once, and which is told how many threads it has), and nothing
-that a library prints or reads can end up between requests and replies.
+supervisor died ends too, and nothing that a library prints or reads can end up between requests and
+replies. The supervisor binds the process to its cores, see process.py.
 """
 
 import ctypes
@@ -25,37 +24,28 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
+
+if TYPE_CHECKING:
+    from mssbench.measure.measure import Result
+    from mssbench.measure.on_demand import Held
+    from mssbench.records.cell import Cell
+    from mssbench.records.measurement import Measurement
 
 
 def main() -> None:
     """Announce what this machine is, then measure cells until the pipe closes."""
     _leave_with_parent(int(sys.argv[1]))
-    later = os.environ.get("MSSBENCH_BIND") == "after imports"
-    if not later:
-        _bind()
     requests, replies = _private_channels()
     reopen = _outputs()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
     faulthandler.enable(all_threads=False)  # a segfault says which line of a method it was in
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler that weighs memory is chatty
-    serve(requests, replies, _bind if later else lambda: None, reopen)
-
-
-def _bind() -> None:
-    """Keep to the cores that the supervisor gave, with whatever threads there are by now."""
-    if not (cores := os.environ.get("MSSBENCH_CORES")):
-        return
-    bound: set[str] = set()
-    while new := {thread.name for thread in Path("/proc/self/task").iterdir()} - bound:
-        for thread in new:
-            with suppress(ProcessLookupError):  # it has ended
-                os.sched_setaffinity(int(thread), {int(c) for c in cores.split(",")})
-        bound |= new
+    serve(requests, replies, TorchInstruments, reopen)
 
 
 def _leave_with_parent(parent: int) -> None:
@@ -103,26 +93,82 @@ def _outputs() -> Callable[[], None]:
     return reopen
 
 
+class Instruments(Protocol):
+    """What a worker measures with. Tests of engines have some that need no torch."""
+
+    def describe(self) -> dict[str, Any]:
+        """The facts of this machine."""
+        ...
+
+    def ceilings(self, device: str) -> dict[str, float]:
+        """What the device can do at most, measured now."""
+        ...
+
+    def measure(self, cell: "Cell", announce: Callable[[], None]) -> "Result":
+        """Measure a cell, see measure.measure."""
+        ...
+
+    def held(
+        self, cell: "Cell", announce: Callable[[], None], *, verify: bool
+    ) -> AbstractContextManager[tuple["Measurement", float, "Held | None"]]:
+        """Keep a cell ready to be sampled, see measure.on_demand."""
+        ...
+
+
+class TorchInstruments:
+    """The instruments of a real worker, with the session that lasts as long as its process.
+
+    setup: the first line of the supervisor.
+    """
+
+    def __init__(self, setup: Mapping[str, Any]) -> None:
+        from mssbench.measure.session import Session, Settings
+        from mssbench.records.policy import Policy
+
+        given = dict(setup["settings"])
+        policy = Policy(**given.pop("policy"))
+        # A supervisor of an older revision does not say how many arms there are.
+        self._session = Session(Settings(policy=policy, **given), setup.get("arms", 1))
+
+    def describe(self) -> dict[str, Any]:
+        """The facts of this machine."""
+        from mssbench.machine.facts import describe
+
+        return describe()
+
+    def ceilings(self, device: str) -> dict[str, float]:
+        """What the device can do at most, measured now."""
+        return self._session.ceilings.measure(device)
+
+    def measure(self, cell: "Cell", announce: Callable[[], None]) -> "Result":
+        """Measure a cell, see measure.measure."""
+        from mssbench.measure.measure import measure
+
+        return measure(cell, self._session, announce)
+
+    def held(
+        self, cell: "Cell", announce: Callable[[], None], *, verify: bool
+    ) -> AbstractContextManager[tuple["Measurement", float, "Held | None"]]:
+        """Keep a cell ready to be sampled, see measure.on_demand."""
+        from mssbench.measure.on_demand import held
+
+        return held(cell, self._session, announce, verify=verify)
+
+
 def serve(
     requests: TextIO,
     replies: TextIO,
-    imported: Callable[[], None] = lambda: None,
+    instruments: Callable[[Mapping[str, Any]], Instruments],
     before: Callable[[], None] = lambda: None,
 ) -> None:
     """Answer each line of `requests`, until it ends. The first must be the set-up.
 
-    imported: called once the heavy imports are done. before: called before each request.
+    instruments: makes what measures, given the set-up. before: called before each request.
     """
     from mssbench.engines.events import PROTOCOL_VERSION
-    from mssbench.machine import facts as environment
-    from mssbench.measure.bench import Settings
-    from mssbench.measure.measure import measure
-    from mssbench.records import facts as facts_
     from mssbench.records.cell import Cell
-    from mssbench.records.policy import Policy
+    from mssbench.records.facts import identify
     from mssbench.registries import load_file
-
-    imported()
 
     def say(event: str, **facts: Any) -> None:
         replies.write(json.dumps({"event": event, **facts}) + "\n")
@@ -131,61 +177,59 @@ def serve(
     setup = json.loads(requests.readline())
     for path in setup["also"]:
         load_file(Path(path))
-    policy = Policy(**setup["settings"].pop("policy"))
-    settings = Settings(policy=policy, **setup["settings"])
-    facts = environment.describe()
+    chosen = instruments(setup)
+    facts = chosen.describe()
     gc.collect()
     gc.freeze()  # what imports left behind is never garbage: collections stay short from here on
-    say("ready", protocol=PROTOCOL_VERSION, facts=facts, environment=facts_.identify(facts))
-    met, keep = set(), _Keep()
+    say("ready", protocol=PROTOCOL_VERSION, facts=facts, environment=identify(facts))
+
+    met, keep = set(), _Keep(chosen)
     for line in requests:
         before()
         request = json.loads(line)
         if device := request.get("ceilings"):
-            from mssbench.measure.instruments import ceilings
-
-            say("ceilings", found=ceilings.measure(device))
-            continue
-        if "sample" in request:
+            say("ceilings", found=chosen.ceilings(device))
+        elif "sample" in request:
             sample = keep.sample(request["sample"])
             say("sample", **sample, lost=bool(sample["reason"]) and _context_lost(keep.device))
-            continue
-        if "hold" in request:
+        elif "hold" in request:
             cell = Cell(**request["hold"])
-            found = keep.hold(cell, settings, lambda: say("measuring"), verify=request["verify"])
+            answer = keep.hold(cell, lambda: say("measuring"), verify=request["verify"])
             # asking empties the allocator's cache, which the first samples would have to fill
-            say("held", **found, lost=not found["ready"] and _context_lost(cell.device))
-            continue
-        cell = Cell(**request["cell"])
-        result = measure(cell, settings, lambda: say("measuring"))
-        rows = [m.row(code_hash=result.code_hash) for m in result.measurements]
-        samples = [list(m.timing.samples) if m.timing else [] for m in result.measurements]
-        spent = asdict(result.spent) | {"own": result.spent.own}
-        lost = result.lost or _context_lost(cell.device)
-        say("done", rows=rows, samples=samples, spent=spent, lost=lost)
-        if (pair := (cell.library, cell.forward, cell.backward)) not in met:
-            met.add(pair)  # it has imported and compiled what it needs: not garbage either
-            gc.collect()
-            gc.freeze()
+            say("held", **answer, lost=not answer["ready"] and _context_lost(cell.device))
+        else:
+            cell = Cell(**request["cell"])
+            result = chosen.measure(cell, lambda: say("measuring"))
+            say("done", **_as_reply(result), lost=result.lost or _context_lost(cell.device))
+            if (pair := (cell.library, cell.forward, cell.backward)) not in met:
+                met.add(pair)  # it has imported and compiled what it needs: not garbage either
+                gc.collect()
+                gc.freeze()
+
+
+def _as_reply(result: "Result") -> dict[str, Any]:
+    """The rows of a cell, their samples and where its time went, as JSON has them."""
+    return {
+        "rows": [m.row(code_hash=result.code_hash) for m in result.measurements],
+        "samples": [list(m.timing.samples) if m.timing else [] for m in result.measurements],
+        "spent": asdict(result.spent) | {"own": result.spent.own},
+    }
 
 
 class _Keep:
     """The cell that is held at present."""
 
-    def __init__(self) -> None:
+    def __init__(self, instruments: Instruments) -> None:
         self.device = "cpu"
+        self._instruments = instruments
         self._stack, self._held = ExitStack(), cast("Any", None)
 
-    def hold(
-        self, cell: Any, settings: Any, announce: Callable[[], None], *, verify: bool
-    ) -> dict[str, Any]:
+    def hold(self, cell: "Cell", announce: Callable[[], None], *, verify: bool) -> dict[str, Any]:
         """Let go of the last one; what is said of the next."""
-        from mssbench.measure.on_demand import held
-
         self._stack.close()
         self.device = cell.device
         row, seconds, self._held = self._stack.enter_context(
-            held(cell, settings, announce, verify=verify)
+            self._instruments.held(cell, announce, verify=verify)
         )
         return {"row": row.row(), "seconds": seconds, "ready": self._held is not None}
 

@@ -4,7 +4,7 @@ from mssbench import arrays, problems
 from mssbench.errors import InputError, NotInstalled, RegistryError, Unavailable, Unsupported
 from mssbench.machine.devices import check_library
 from mssbench.measure.inputs import Rotation
-from mssbench.methods import pair, registry
+from mssbench.methods import pair
 from mssbench.methods.method import Method
 from mssbench.methods.pair import Applied, Pair
 from mssbench.records.cell import APPLIED, Cell
@@ -31,14 +31,6 @@ def classify(error: BaseException) -> tuple[Status, str]:
 
 class Violation(Exception):  # noqa: N818
     """A method broke its contract: wrong shape, type or library, or it wrote into its input."""
-
-
-def methods_of(cell: Cell) -> tuple[Method, Method | None]:
-    """Forward and backward. Raises NotInstalled where the package of one is missing."""
-    forward = registry.lookup("forward", cell.forward)
-    if cell.backward == "none":
-        return forward, None
-    return forward, registry.lookup("backward", cell.backward)
 
 
 def refuse(cell: Cell, forward: Method, backward: Method | None) -> None:

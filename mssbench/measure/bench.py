@@ -7,7 +7,7 @@ from the call before is a wrong one.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 from math import inf
 from typing import Any, NamedTuple
@@ -19,8 +19,8 @@ from mssbench.arrays import Array
 from mssbench.errors import Unsupported
 from mssbench.measure import roofline
 from mssbench.measure.admission import Violation, classify
-from mssbench.measure.inputs import Input, Rotation
-from mssbench.measure.instruments import ceilings, gemm
+from mssbench.measure.inputs import Input
+from mssbench.measure.instruments.ceilings import flush, l2_bytes
 from mssbench.measure.instruments.clocks import (
     MOST_QUEUED,
     CaptureFailed,
@@ -32,17 +32,15 @@ from mssbench.measure.instruments.clocks import (
     waits_for_device,
 )
 from mssbench.measure.instruments.counts import launches
-from mssbench.measure.instruments.disturbance import watched
 from mssbench.measure.instruments.sampling import Spent, sample
 from mssbench.measure.phases import Calls, calls
-from mssbench.measure.verification import Truth
+from mssbench.measure.prepared import Prepared
+from mssbench.measure.session import Place, Session
 from mssbench.measure.work import work
-from mssbench.methods import pair as roots
 from mssbench.methods.pair import Applied
-from mssbench.records.cell import Cell, clocks, phases
+from mssbench.records.cell import clocks, phases
 from mssbench.records.measurement import Measurement, Status
 from mssbench.records.noise import ABOVE_CEILING, DISTURBED, noise
-from mssbench.records.policy import Policy
 from mssbench.records.roundoff import stable_error
 from mssbench.records.timing import Timing
 
@@ -51,20 +49,9 @@ _MOST_PREPARED_BYTES = 2**28  # recorded forwards that may wait for their backwa
 _SHORTEST_COLD = 20e-6  # seconds: events resolve half a microsecond, and a cold call stands alone
 _MOST_LATE = 0.05  # of a row's windows: more of them show in its quartiles
 _ATTEMPTS = 3  # at a row whose GPU slowed or was shared
-# By cell and forward, what this process has seen of them; an impostor may have taken a name.
-_known: dict[tuple[str, int], Mapping[str, Mapping[str, Any]]] = {}
-_launches: dict[tuple[str, int], Mapping[str, int | None]] = {}
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How a run measures; one for all its cells."""
-
-    policy: Policy = field(default_factory=Policy)
-    max_error: float = 0.1  # a root or gradient without one right digit is `inaccurate`
-
-
-class Prepared(NamedTuple):
+class CallInput(NamedTuple):
     """What one call consumes, and which of the rotating inputs it is made of."""
 
     input: Input
@@ -97,18 +84,19 @@ class Phase(NamedTuple):
     work: Mapping[str, Any]  # columns of memory and counts
 
 
-@dataclass
 class Bench:
-    """A cell with its arrays, and the truth to hold against them."""
+    """A cell that was made ready, in a session, with the truth that its outputs are compared with.
 
-    cell: Cell
-    pair: roots.Pair | Applied
-    rotation: Rotation
-    truth: Truth
-    settings: Settings
-    spent: Spent
-    spoilt: bool = False  # the process should measure no more
-    _waiting: dict[str, bool] = field(default_factory=dict)  # by phase
+    spent: is told where the time goes.
+    """
+
+    def __init__(self, ready: Prepared, session: Session, spent: Spent) -> None:
+        assert ready.truth is not None, "a cell is not timed without the truth"
+        self.cell, self.pair, self.rotation = ready.cell, ready.pair, ready.rotation
+        self.truth, self.spent = ready.truth, spent
+        self.spoilt = False  # whether this process should measure no more
+        self._session, self._settings = session, session.settings
+        self._waiting: dict[str, bool] = {}  # by phase, whether a call waits for the device
 
     def run(self) -> tuple[Measurement, ...]:
         """The rows of every phase. Raises Violation, and whatever the method raises."""
@@ -127,7 +115,7 @@ class Bench:
         """Status, reason and columns of one phase, called once and not timed."""
         first = self._first(phase, calls(self.pair, self.cell.library, phase))
         values = dict(first.errors)
-        status, reason = self.truth.judge(phase, values, self.settings.max_error)
+        status, reason = self.truth.judge(phase, values, self._settings.max_error)
         values |= self._work(first.seconds)[phase]
         values = {k: v for k, v in values.items() if v == v}  # a nan error is no number: null
         return status, reason, values
@@ -138,10 +126,11 @@ class Bench:
         seconds: of the call itself, which warms up; what watches it is the harness's own.
         """
         cell, start = self.cell, time.perf_counter()
-        if self._key not in _known:
-            _known[self._key] = work(self.pair, cell.library, cell.device, self.rotation.fresh())
+        known = self._session.work
+        if self._key not in known:
+            known[self._key] = work(self.pair, cell.library, cell.device, self.rotation.fresh())
             self.spent.warmup += min(time.perf_counter() - start, seconds)
-        return _known[self._key]
+        return known[self._key]
 
     def _launched(
         self, rows: Sequence[Measurement], every: Mapping[str, Calls]
@@ -150,9 +139,9 @@ class Bench:
         cell = self.cell
         if cell.library != "torch" or cell.device != "cuda":
             return tuple(rows)
-        if self._key not in _launches:
-            _launches[self._key] = self._kernels(every)
-        known = _launches[self._key]
+        if self._key not in self._session.launches:
+            self._session.launches[self._key] = self._kernels(every)
+        known = self._session.launches[self._key]
         return tuple(
             replace(m, values={**(m.values or {}), "launches": known[m.phase]}) for m in rows
         )
@@ -184,7 +173,7 @@ class Bench:
         return found
 
     @property
-    def _key(self) -> tuple[str, int]:
+    def _key(self) -> Place:
         return self.cell.cell_id, id(self.pair.forward.call)
 
     def _first(self, phase: str, calls: Calls) -> First:
@@ -212,7 +201,7 @@ class Bench:
             return Measurement(self.cell, phase.name, clock, cache, status, why, phase.work)
 
     def _timed(self, phase: Phase, clock: str, cache: str) -> Measurement:
-        cell, policy = self.cell, self.settings.policy
+        cell, policy = self.cell, self._settings.policy
         taken, attempts = self._sampled(phase, clock, cache), 1
         while cell.device == "cuda" and taken.again and attempts < _ATTEMPTS:
             taken, attempts = self._sampled(phase, clock, cache), attempts + 1
@@ -220,18 +209,18 @@ class Bench:
         timing = taken.timing
         last = self._verify(phase.name, taken.output, taken.input)
         values = {k: self._worse(k, x, last[k]) for k, x in phase.first.errors.items()}
-        status, reason = self.truth.judge(phase.name, values, self.settings.max_error)
+        status, reason = self.truth.judge(phase.name, values, self._settings.max_error)
         median = timing.statistics()["seconds_median"]
         limit = self._limit(phase)
         if limit and limit.exceeded_by(median):  # or a ceiling was taken beside other work: again
-            ceilings.measure(cell.device, cell.precision)
+            self._session.ceilings.measure(cell.device, cell.precision)
             limit = self._limit(phase)
         if limit and limit.exceeded_by(median) and status is Status.OK:
             if "loaded" in flags:
                 flags.append(ABOVE_CEILING)  # which of the two was disturbed is not known
             else:
                 status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
-        unit = gemm.anchor_seconds(cell, clock, cache, policy, self.spent)
+        unit = self._session.products.seconds(cell, clock, cache, policy, self.spent)
         values |= {
             **phase.work,
             **(limit.columns(median) if limit else {}),
@@ -247,21 +236,21 @@ class Bench:
         """One attempt: the samples, what disturbed them, and the last output with its input."""
         cell, calls = self.cell, phase.calls
         timer = self._timer(phase, clock, cache)
-        turn = self.rotation.fitting(ceilings.l2_bytes()) if (clock, cache) == ("gpu", "hot") else 0
+        turn = self.rotation.fitting(l2_bytes()) if (clock, cache) == ("gpu", "hot") else 0
         last: list[Any] = [None, None]
 
-        def prepare() -> Prepared:
+        def prepare() -> CallInput:
             x = self.rotation.next(turn)
-            return Prepared(x, calls.prepare(x))
+            return CallInput(x, calls.prepare(x))
 
-        def call(prepared: Prepared) -> None:
+        def call(prepared: CallInput) -> None:
             last[:] = prepared.input, calls.call(prepared.what)
 
         most = _most_calls(phase, clock, cache)
-        with watched(cell.device) as watch:
+        with self._session.watchman.watched(cell.device) as watch:
             watch.look_at_work()
             timing = sample(
-                timer, prepare, call, self.settings.policy,
+                timer, prepare, call, self._settings.policy,
                 first_call=phase.first.seconds, most_calls=most, spent=self.spent,
             )  # fmt: skip
             watch.look_at_work()
@@ -284,12 +273,12 @@ class Bench:
         if name in ("root_error", "residual", "gradient_error"):
             cell, condition = self.cell, self.truth.condition
             own = stable_error(name, cell.function, cell.precision, condition)
-            most = max(most, min(own, self.settings.max_error / 2))
+            most = max(most, min(own, self._settings.max_error / 2))
         return first if last <= most else last  # where it is nan no comparison with it holds
 
     def _limit(self, phase: Phase) -> roofline.Limit | None:
         cell = self.cell
-        best = ceilings.best(cell.device, cell.precision, self.spent)
+        best = self._session.ceilings.best(cell.device, cell.precision, self.spent)
         return roofline.limit(cell, phase.name, self.rotation.first.a.nbytes, phase.work, best)
 
     def _timer(self, phase: Phase, clock: str, cache: str) -> Clock:
@@ -298,16 +287,16 @@ class Bench:
             return HostClock(synchronizer(self.cell.device))
         waits, size = self._waits(phase), 2 * self.rotation.first.a.nbytes
         if clock == "gpu" and cache == "hot":
-            if size > ceilings.l2_bytes():
+            if size > l2_bytes():
                 raise Unsupported(
                     f"in and out it has {units.size(size)}, more than the device's cache of "
-                    f"{units.size(ceilings.l2_bytes())}: every call is a cold one"
+                    f"{units.size(l2_bytes())}: every call is a cold one"
                 )
             return CudaClock(torch.cuda, waits=waits)
         if clock == "gpu":
             if self._device_seconds(phase, waits) < _SHORTEST_COLD:
                 raise Unsupported("too short to be timed alone, as a cold call must be")
-            return CudaClock(torch.cuda, ceilings.flush(), waits)
+            return CudaClock(torch.cuda, flush(), waits)
         if self.cell.library != "torch":
             raise Unsupported(f"{self.cell.library} would not work on the stream that is captured")
         if phase.name == "backward":

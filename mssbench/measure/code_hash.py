@@ -21,7 +21,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from mssbench.methods.method import Method
+from mssbench import problems
+from mssbench.methods.registry import methods_of
+from mssbench.records.cell import Cell
 
 _PACKAGE = "mssbench"
 # All that measures a cell runs in a worker process, so its imports lead to all of it.
@@ -40,18 +42,29 @@ class Module(NamedTuple):
     reads_beside: bool  # whether it reads files of its own folder
 
 
+def code_hash(cell: Cell) -> str:
+    """Return 12 hex digits over the code of a cell's methods and problem, and of its measuring.
+
+    Raises NotInstalled where a method or the problem is one of a plug-in that is missing.
+    """
+    methods = [method for method in methods_of(cell.forward, cell.backward) if method is not None]
+    functions = [method.call for method in methods] + problems.functions_of(cell.problem)
+    # A registry may have wrapped a function: what counts is the module that defines it.
+    modules = frozenset(inspect.unwrap(function).__module__ for function in functions)
+    packages = frozenset(method.package.partition(".")[0] for method in methods) - {""}
+    return hash_of(modules, packages)
+
+
 @cache
-def code_hash(*methods: Method) -> str:
-    """Return 12 hex digits over the code of the methods and of all that measures them."""
+def hash_of(modules: frozenset[str], packages: frozenset[str] = frozenset()) -> str:
+    """Return 12 hex digits over the code of modules and of all that measures.
+
+    packages: whose releases count as well, as their code is not read.
+    """
     pieces = set(_of_closure(_WORKER))
-
-    for method in methods:
-        # A registry may have wrapped the function: what counts is the module that defines it.
-        function = inspect.unwrap(method.call)
-        pieces |= _of_closure(function.__module__)
-        if method.package:
-            pieces.add(_release(method.package.partition(".")[0]).encode())
-
+    for module in modules:
+        pieces |= _of_closure(module)
+    pieces |= {_release(package).encode() for package in packages}
     return hashlib.sha256(b"".join(sorted(pieces))).hexdigest()[:12]
 
 
@@ -293,5 +306,5 @@ def _release(package: str) -> str:
 
 def forget() -> None:
     """Read every file again. For tests, which change sources while a process runs."""
-    for cached in (code_hash, _of_closure, _folder, _module):
+    for cached in (hash_of, _of_closure, _folder, _module):
         cached.cache_clear()

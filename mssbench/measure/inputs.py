@@ -6,13 +6,12 @@ one truth, and a stale or a cached answer is a wrong one.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from mssbench import arrays, problems
+from mssbench import arrays
 from mssbench.arrays import Array
-from mssbench.records.cell import Cell
 
 _MOST = 8  # inputs
 _MOST_BYTES = 2**28  # of all of them
@@ -112,34 +111,3 @@ def _move(x: Array, batch: np.ndarray, rows: np.ndarray) -> Array:
 def as_it_is(x: Array, which: Sequence[int] | None = None) -> Array:
     """The way back where nothing was moved."""
     return x if which is None else arrays.take(x, np.array(which), 0)
-
-
-def inputs(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices and cotangents, (b, n, n), cast to the precision and stored in float64."""
-    problem = problems.make(cell.problem, cell.size, cell.batch, cell.seed)
-    return (
-        problems.cast(problem.master, cell.precision),
-        problems.cast(problem.cotangent, cell.precision),
-    )
-
-
-_rotations: dict[tuple[Any, ...], Rotation] = {}  # of one group of cells, which share it
-
-
-def forget_inputs() -> None:
-    """Make the inputs of the next cell anew."""
-    _rotations.clear()
-
-
-def rotation_of(cell: Cell, a64: np.ndarray, g64: np.ndarray) -> Rotation:
-    """The inputs of a cell: those of the cell before it, where only the method differs."""
-    key = (
-        cell.library, cell.device, cell.precision, cell.problem, cell.size, cell.batch, cell.seed,
-    )  # fmt: skip
-    if key not in _rotations:
-        _rotations.clear()
-        like = arrays.empty(cell.library, cell.device, cell.precision)
-        a, g = arrays.from_numpy(a64, like=like), arrays.from_numpy(g64, like=like)
-        _rotations[key] = Rotation(a, g, cell.seed)
-    _rotations[key].begin()
-    return _rotations[key]

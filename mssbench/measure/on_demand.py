@@ -3,15 +3,15 @@
 import gc
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import torch
 
-from mssbench.measure.admission import classify, methods_of, pair_of, refuse, refuse_written
-from mssbench.measure.bench import Bench, Settings
+from mssbench.measure.admission import classify, refuse_written
+from mssbench.measure.bench import Bench
 from mssbench.measure.code_hash import code_hash
-from mssbench.measure.inputs import Rotation, forget_inputs, inputs, rotation_of
+from mssbench.measure.inputs import Rotation
 from mssbench.measure.instruments.clocks import (
     Clock,
     CudaClock,
@@ -19,11 +19,11 @@ from mssbench.measure.instruments.clocks import (
     synchronizer,
     waits_for_device,
 )
-from mssbench.measure.instruments.disturbance import watched
+from mssbench.measure.instruments.disturbance import Watchman
 from mssbench.measure.instruments.sampling import Spent, warm
-from mssbench.measure.libraries import library, product_rule
 from mssbench.measure.phases import Calls, calls
-from mssbench.measure.verification import Truth, truth_of
+from mssbench.measure.prepared import prepared
+from mssbench.measure.session import Session, Settings
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Measurement, Status
 
@@ -39,10 +39,12 @@ class Sample(NamedTuple):
 class Held:
     """Takes samples of a cell's forward, or of its step where it has a backward."""
 
-    def __init__(self, what: Calls, rotation: Rotation, clock: Clock, device: str) -> None:
+    def __init__(
+        self, what: Calls, rotation: Rotation, clock: Clock, device: str, watchman: Watchman
+    ) -> None:
         self._what, self._rotation, self._clock, self._device = what, rotation, clock, device
-        self._synchronize = synchronizer(device)
-        with watched(device) as watch:  # once: to read a GPU takes as long as a sample
+        self._synchronize, self._watchman = synchronizer(device), watchman
+        with watchman.watched(device) as watch:  # once: to read a GPU takes as long as a sample
             watch.look_at_work()
         self._flags = watch.flags
 
@@ -58,7 +60,7 @@ class Held:
     def sample(self, count: int) -> Sample:
         """One sample of so many calls."""
         prepared = [self.prepare() for _ in range(count)]
-        with watched(self._device) as watch:
+        with self._watchman.watched(self._device) as watch:
             busy = time.process_time()
             seconds = self._clock.block(self._what.call, prepared)
             busy = time.process_time() - busy
@@ -78,50 +80,38 @@ def clock(cell: Cell) -> str:
 
 @contextmanager
 def held(
-    cell: Cell, settings: Settings, announce: Callable[[], None] = lambda: None, *, verify: bool
+    cell: Cell, session: Session, announce: Callable[[], None] = lambda: None, *, verify: bool
 ) -> Iterator[tuple[Measurement, float, Held | None]]:
     """The row of a cell, verified if asked; seconds of a warm call; and what takes samples of it.
 
-    announce: called when the method is about to run. Whatever it does becomes the row; it is held
-    where that has no failure.
+    announce: called when the method is about to run. Whatever the method does becomes the row; the
+    cell is held where that is no failure.
     """
-    try:
-        forward, backward = methods_of(cell)
-        refuse(cell, forward, backward)
-        pair = pair_of(cell)
-        rotation = rotation_of(cell, *inputs(cell))
-    except Exception as error:
-        yield _row(cell, *classify(error)), 0.0, None
-        return
-    with library(cell.library), product_rule(cell.precision):
+    with ExitStack() as stack:
         try:
-            values: dict[str, Any] = {}
-            status, reason = Status.OK, ""
-            truth = _truth(cell) if verify else None
+            ready = stack.enter_context(prepared(cell, session, verify=verify))
             announce()
-            if truth is not None:
-                bench = Bench(cell, pair, rotation, truth, settings, Spent())
-                status, reason, values = bench.verified(phase(cell))
-            what = calls(pair, cell.library, phase(cell))
-            timer = _timer(cell, what, rotation)
-            found = Held(what, rotation, timer, cell.device)
-            seconds = _warm(found, settings)
-            refuse_written(cell, rotation)
+            status, reason, values = Status.OK, "", dict[str, Any]()
+            if verify:
+                status, reason, values = Bench(ready, session, Spent()).verified(phase(cell))
+
+            what = calls(ready.pair, cell.library, phase(cell))
+            timer = _timer(cell, what, ready.rotation)
+            taker = Held(what, ready.rotation, timer, cell.device, session.watchman)
+            seconds = _warm(taker, session.settings)
+            refuse_written(cell, ready.rotation)
+            values |= {"code_hash": code_hash(cell)}
         except Exception as error:
-            forget_inputs()  # nobody knows what became of them
+            session.forget_inputs()
             yield _row(cell, *classify(error)), 0.0, None
             return
+
         gc.collect()
         gc.disable()
         try:
-            hashed = code_hash(forward, *([backward] if backward else []))
-            yield _row(cell, status, reason, values | {"code_hash": hashed}), seconds, found
+            yield _row(cell, status, reason, values), seconds, taker
         finally:
             gc.enable()
-
-
-def _truth(cell: Cell) -> Truth:
-    return truth_of(cell.function, cell.problem, cell.size, cell.batch, cell.seed, cell.precision)
 
 
 def _row(cell: Cell, status: Status, reason: str, values: dict[str, Any] | None = None) -> Any:

@@ -1,12 +1,11 @@
 """What a cell's output is held against: certified roots and gradients of some of its matrices."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from mssbench import arrays, problems
+from mssbench import arrays
 from mssbench.arrays import Array, namespace
 from mssbench.errors import Unsupported
 from mssbench.measure.inputs import Restore, as_it_is
@@ -116,18 +115,17 @@ class Truth:
             return relative(picked @ self.a @ picked - eye, eye)
 
 
-@lru_cache(maxsize=8)  # the cells of a suite come in groups that share one
 def truth_of(
-    function: str, problem: str, size: int, batch: int, seed: int, precision: str
+    function: str, a: np.ndarray, g: np.ndarray, precision: str, fingerprint: float
 ) -> Truth:
-    """The truth about the cast batch of a problem.
+    """The truth about a batch: roots and gradients of some of its matrices.
 
-    Raises Unsupported for an inverse root that does not exist, and what `problems.make` raises.
+    a, g: (b, n, n), matrices and cotangents, cast to the precision and stored in float64.
+    fingerprint: of the input before it was cast, see `fingerprint`.
+    Raises Unsupported for an inverse root that does not exist.
     """
-    made = problems.make(problem, size, batch, seed)
-    a = problems.cast(made.master, precision)
-    count = next(most for largest, most in CHECKED if size <= largest)
-    indices = tuple(int(i) for i in solve.worst(a, min(count, batch)))
+    count = next(most for largest, most in CHECKED if a.shape[-1] <= largest)
+    indices = tuple(int(i) for i in solve.worst(a, min(count, len(a))))
     checked = a[list(indices)]
     root: Function = "sqrt" if function == "sqrt" else "isqrt"
     exact = solve.solve(checked, want_isqrt=root == "isqrt")
@@ -137,7 +135,7 @@ def truth_of(
             raise Unsupported("no inverse root exists: A is singular in this precision")
         checked = a[list(indices)]
         exact = solve.solve(checked)
-    g = problems.cast(made.cotangent[list(indices)], precision)
+    g = g[list(indices)]
     b = None
     if function == APPLIED:
         b, h = vectors(g)
@@ -146,8 +144,7 @@ def truth_of(
     with np.errstate(all="ignore"):
         worst = float(np.linalg.cond(checked).max())
     condition = worst if np.isfinite(worst) else float("nan")
-    mark = fingerprint(made.master, made.cotangent)
-    return Truth(function, indices, checked, exact, s, error, null, condition, mark, b)
+    return Truth(function, indices, checked, exact, s, error, null, condition, fingerprint, b)
 
 
 def fingerprint(a: np.ndarray, g: np.ndarray) -> float:

@@ -168,6 +168,15 @@ def lookup(kind: Kind, name: str) -> Method:
     return method
 
 
+def methods_of(forward: str, backward: str) -> tuple[Method, Method | None]:
+    """Return the two methods of a pair; the second is None where `backward` is "none".
+
+    Raises what `lookup` raises.
+    """
+    first = lookup("forward", forward)
+    return first, None if backward == "none" else lookup("backward", backward)
+
+
 def known(kind: Kind) -> dict[str, Method]:
     """Return every method registered so far: built in, from `--also`, and plug-ins asked for."""
     return REGISTRIES[kind].known()

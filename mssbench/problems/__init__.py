@@ -6,6 +6,7 @@ a method solves is the cast one.
 """
 
 import hashlib
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -27,8 +28,8 @@ from mssbench.problems.text import parse
 
 __all__ = [
     "REGISTRIES", "Bounds", "Generator", "Parameter", "Problem", "Streams",
-    "canonical", "cast", "check_size", "generators", "make", "modifiers", "register_modifier",
-    "register_problem",
+    "canonical", "cast", "check_size", "functions_of", "generators", "make", "modifiers",
+    "register_modifier", "register_problem",
 ]  # fmt: skip
 
 
@@ -73,6 +74,14 @@ def check_size(text: str, size: int) -> str | None:
         return f"size {size} is not at least 1"
     base = parse(text)[0]
     return base.generator.check_size(size, base.given)
+
+
+def functions_of(text: str) -> list[Callable[..., Floats]]:
+    """Return the functions that a problem is made by: its generator, then its modifiers.
+
+    Raises NotInstalled for those of a plug-in that cannot be imported.
+    """
+    return [call.generator.call for call in parse(text)]
 
 
 def make(text: str, size: int, batch: int, seed: int) -> Problem:

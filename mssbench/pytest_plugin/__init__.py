@@ -106,15 +106,16 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
     inexact may be wrong, and any may if that is for the caller to judge.
     """
     from mssbench.export.pytest_benchmark import KEY, strict
-    from mssbench.measure.bench import Settings
     from mssbench.measure.on_demand import held
+    from mssbench.measure.session import Session, Settings
     from mssbench.methods import registry
     from mssbench.records.measurement import ABSENT, Status
     from mssbench.records.policy import Policy
     from mssbench.records.timing import Timing
     from mssbench.results.labels import label, where
 
-    with held(cell, Settings(Policy(warmup_seconds=0.01)), verify=True) as (found, seconds, kept):
+    session = Session(Settings(Policy(warmup_seconds=0.01)))
+    with held(cell, session, verify=True) as (found, seconds, kept):
         if found.status in ABSENT:
             pytest.skip(found.reason)
         if kept is None:

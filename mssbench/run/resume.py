@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+from mssbench import problems
 from mssbench.errors import NotInstalled, RunError, Unavailable
 from mssbench.machine import devices
 from mssbench.machine import facts as environment
@@ -52,8 +53,10 @@ def passes_behind(
 ) -> int:
     """How many passes of a cell stand. What could not be measured once needs no second try."""
     found = rows.get(cell.cell_id, [])
-    whole = complete(cell, found) and all(r["code_hash"] == known_code_hash(cell) for r in found)
-    if not whole or any(r["status"] in retry for r in found):
+    if not complete(cell, found):
+        return 0
+    hashed = known_code_hash(cell)
+    if any(r["code_hash"] != hashed for r in found) or any(r["status"] in retry for r in found):
         return 0
     if _now_possible(cell, found, as_now):
         return 0
@@ -81,6 +84,7 @@ def _now_possible(cell: Cell, rows: Sequence[Row], as_now: Set[str]) -> bool:
         registry.lookup("forward", cell.forward)
         if cell.backward != "none":
             registry.lookup("backward", cell.backward)
+        problems.check_size(cell.problem, cell.size)
         devices.check_library(cell.library, cell.device)
     except (NotInstalled, Unavailable):
         return False
@@ -88,12 +92,9 @@ def _now_possible(cell: Cell, rows: Sequence[Row], as_now: Set[str]) -> bool:
 
 
 def known_code_hash(cell: Cell) -> str:
-    """Return the hash of the code behind a cell; empty where a method is not installed."""
+    """Return the hash of the code behind a cell; empty where something of it is not installed."""
     try:
-        forward = registry.lookup("forward", cell.forward)
-        if cell.backward == "none":
-            return code_hash.code_hash(forward)
-        return code_hash.code_hash(forward, registry.lookup("backward", cell.backward))
+        return code_hash.code_hash(cell)
     except NotInstalled:
         return ""
 

@@ -10,8 +10,8 @@ from statistics import median
 from typing import NamedTuple
 
 from mssbench.errors import RunError
-from mssbench.measure.bench import Settings
 from mssbench.measure.measure import measure
+from mssbench.measure.session import Session, Settings
 from mssbench.records.cell import Cell
 from mssbench.records.noise import DELTA, Noise
 from mssbench.records.policy import Policy
@@ -42,6 +42,7 @@ class Races:
         self.rounds: dict[str, list[Round]] = {}
         self._cell = wrong_methods.cell(_ONE, device, _SIZE, _BATCH[device])
         self._turn = 0
+        self._session = Session(_SETTINGS)
 
     def run(self, count: int) -> None:
         """So many rounds more. Raises RunError where an arm cannot be measured."""
@@ -49,7 +50,7 @@ class Races:
         for _ in range(count):
             self._turn = (self._turn + 1) % len(arms)
             order = (*arms[self._turn :], *arms[: self._turn])
-            found = {arm: _spans(self._cell, arm) for arm in order}
+            found = {arm: _spans(self._cell, arm, self._session) for arm in order}
             for clock in found[_ONE]:
                 each = {arm: spans[clock] for arm, spans in found.items()}
                 self.rounds.setdefault(clock, []).append(each)
@@ -114,10 +115,10 @@ def _null_ratios(rounds: Sequence[Round]) -> list[float]:
     return [r[x].q1 / r[y].q1 for r in rounds for x, y in pairs]
 
 
-def _spans(cell: Cell, arm: str) -> dict[str, Span]:
+def _spans(cell: Cell, arm: str, session: Session) -> dict[str, Span]:
     """By clock, the time of an arm whose cache is as its last call left it."""
     found = {}
-    for row in measure(replace(cell, forward=wrong_methods.forward(arm)), _SETTINGS).measurements:
+    for row in measure(replace(cell, forward=wrong_methods.forward(arm)), session).measurements:
         if row.cache != "hot" or row.clock == "graph":
             continue
         if row.timing is None:

@@ -14,9 +14,9 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from mssbench import problems
 from mssbench.arrays import Array
-from mssbench.measure.bench import Settings
 from mssbench.measure.instruments.clocks import CudaClock, spin
 from mssbench.measure.measure import measure
+from mssbench.measure.session import Session, Settings
 from mssbench.methods import pair, registry
 from mssbench.methods.method import Root
 from mssbench.methods.registry import register_forward
@@ -73,8 +73,9 @@ def cell(name: str, device: str, size: int, batch: int) -> Cell:
 
 def caught(device: str) -> Iterator[Check]:
     """Each impostor against the status it deserves."""
+    session = Session(_SETTINGS)
     for name in DESERVED:
-        (found, *_) = measure(cell(name, device, 64, _BATCH[device]), _SETTINGS).measurements
+        (found, *_) = measure(cell(name, device, 64, _BATCH[device]), session).measurements
         yield status_check(name, found)
 
 

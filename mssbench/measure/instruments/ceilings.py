@@ -5,7 +5,7 @@ asked. What cannot be measured, for want of memory, is not known; no cell fails 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import psutil
@@ -22,39 +22,43 @@ _REPEATS = 5
 _SIZE = {"cpu": 512, "cuda": 8192}  # of the product
 _BYTES = {"cpu": 2**26, "cuda": 2**31}  # of the copy
 _SHARE = 8  # of the memory that is free, one array may take this part
-Ceilings = dict[str, float]
-_best: dict[str, Ceilings] = {}  # by device: the highest that this process has seen
 
 
-def best(device: str, precision: str, spent: Spent) -> Ceilings:
-    """The highest seen so far in this process; measured if none was. Empty where that failed."""
-    if precision not in _best.get(device, {}):
-        start = time.perf_counter()
-        measure(device, precision)
-        spent.ceilings += time.perf_counter() - start
-    return _best.get(device, {})
+class Ceilings:
+    """The highest that this process has seen of each device, by the names that `measure` gives."""
+
+    def __init__(self) -> None:
+        self._best: dict[str, dict[str, float]] = {}
+
+    def best(self, device: str, precision: str, spent: Spent) -> Mapping[str, float]:
+        """The highest seen so far; measured now if nothing was. Empty where that failed."""
+        if precision not in self._best.get(device, {}):
+            start = time.perf_counter()
+            self.measure(device, precision)
+            spent.ceilings += time.perf_counter() - start
+        return self._best.get(device, {})
+
+    def measure(self, device: str, precision: str = "float32") -> dict[str, float]:
+        """Each ceiling by its name, measured now. Empty where there is no memory for that.
+
+        `bytes_per_second` of a copy, read and written; `calls_per_second` of an operation on one
+        number; and, under the precision's name, flop/s of one large product.
+        """
+        try:
+            measured = _measured(device, precision)
+        except Exception:  # out of memory by one of its many names, or a device that is gone
+            return {}
+        finally:
+            if device == "cuda":
+                torch.cuda.empty_cache()  # what this took is for the methods to have
+
+        known = self._best.setdefault(device, {})
+        for name, value in measured.items():
+            known[name] = max(value, known.get(name, 0.0))
+        return measured
 
 
-def measure(device: str, precision: str = "float32") -> Ceilings:
-    """Each ceiling by its name, measured now. Empty where there is no memory for that.
-
-    `bytes_per_second` of a copy, read and written; `calls_per_second` of an operation on one
-    number; and, under the precision's name, flop/s of one large product.
-    """
-    try:
-        found = _measured(device, precision)
-    except Exception:  # out of memory by one of its many names, or a device that is gone
-        return {}
-    finally:
-        if device == "cuda":
-            torch.cuda.empty_cache()  # what this took is for the methods to have
-    known = _best.setdefault(device, {})
-    for name, value in found.items():
-        known[name] = max(value, known.get(name, 0.0))
-    return found
-
-
-def _measured(device: str, precision: str) -> Ceilings:
+def _measured(device: str, precision: str) -> dict[str, float]:
     clock = _clock(device)
     dtype = getattr(torch, arrays.STORAGE[precision])
     room = _free(device) // _SHARE

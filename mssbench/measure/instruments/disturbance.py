@@ -34,9 +34,10 @@ class Reading(NamedTuple):
 class Watch:
     """Flags of the block, once it has ended. `look` reads the GPU, while work is queued."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, watchman: "Watchman") -> None:
         self.flags: list[str] = []
         self._device = device
+        self._watchman = watchman
         self._readings: list[Reading] = []
 
     def look_at_work(self) -> None:
@@ -56,34 +57,39 @@ class Watch:
         if self._device == "cpu" and os.getloadavg()[0] > (os.cpu_count() or 1) + 0.5:
             self.flags.append("loaded")
         for clock, slowed, processes in self._readings:
-            if clock is not None:
-                _Highest.clock = max(_Highest.clock, clock)
+            highest = self._watchman.highest(clock)
             found = {
-                "clock_low": clock is not None and clock < _LOW * _Highest.clock,
+                "clock_low": clock is not None and clock < _LOW * highest,
                 "throttled": bool(slowed),
-                "shared_gpu": (processes or 0) > _ours(),
+                "shared_gpu": (processes or 0) > self._watchman.arms,
                 "unwatched": clock is None and slowed is None and processes is None,
             }
             self.flags += [k for k, v in found.items() if v and k not in self.flags]
 
 
-def _ours() -> int:
-    """Processes of this comparison on the GPU: this one, and the other arms of an `ab`."""
-    return int(os.environ.get("MSSBENCH_ARMS") or 1)
+class Watchman:
+    """Watches blocks of code, and remembers the highest clock that the GPU had under load.
 
+    arms: how many processes of this comparison are on the GPU: this one, and other arms of `ab`.
+    """
 
-class _Highest:
-    clock = 0
+    def __init__(self, arms: int = 1) -> None:
+        self.arms = arms
+        self._highest = 0
 
+    def highest(self, clock: int | None) -> int:
+        """Note a clock in MHz, and return the highest that was ever noted."""
+        self._highest = max(self._highest, clock or 0)
+        return self._highest
 
-@contextmanager
-def watched(device: str) -> Iterator[Watch]:
-    """Watch the block."""
-    watch = Watch(device)
-    try:
-        yield watch
-    finally:
-        watch.end()
+    @contextmanager
+    def watched(self, device: str) -> Iterator[Watch]:
+        """Watch the block."""
+        watch = Watch(device, self)
+        try:
+            yield watch
+        finally:
+            watch.end()
 
 
 def read_gpu() -> Reading | None:

@@ -21,32 +21,37 @@ from mssbench.measure.instruments.sampling import Spent, nothing, sample
 from mssbench.records.cell import Cell
 from mssbench.records.policy import Policy
 
-_ANCHOR_LIFE = 30.0  # seconds after which the unit of work is measured again
-_anchors: dict[tuple[Any, ...], tuple[float, float]] = {}  # when, seconds
+_LIFE = 30.0  # seconds after which it is measured again, as machines change within minutes
 
 
-def anchor_seconds(
-    cell: Cell, clock: str, cache: str, policy: Policy, spent: Spent
-) -> float | None:
-    """Seconds of one batched product of the cell's shape: the unit of the column `gemms`.
+class ProductTimes:
+    """Seconds of one batched product of a shape: the unit of the column `gemms`.
 
-    torch's, whatever the cell's library, so that libraries compare; by the same clock, and as cold.
-    Shared by the cells of one shape that are measured within half a minute. None where it cannot be
-    measured.
+    torch's, whatever the library of a cell, so that libraries compare; by the same clock, and as
+    cold. Cells of one shape that are measured within half a minute share one measurement.
     """
-    key = (cell.device, cell.precision, cell.size, cell.batch, clock, cache)
-    start = time.perf_counter()
-    when, seconds = _anchors.get(key, (-inf, 0.0))
-    if start - when < _ANCHOR_LIFE:
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], tuple[float, float]] = {}  # when, seconds
+
+    def seconds(
+        self, cell: Cell, clock: str, cache: str, policy: Policy, spent: Spent
+    ) -> float | None:
+        """Seconds of a product of the cell's shape. None where that cannot be measured."""
+        key = (cell.device, cell.precision, cell.size, cell.batch, clock, cache)
+        start = time.perf_counter()
+        when, seconds = self._known.get(key, (-inf, 0.0))
+        if start - when < _LIFE:
+            return seconds
+
+        try:
+            seconds = _product_seconds(cell, clock, cache, policy)
+        except Exception:
+            return None
+        finally:
+            spent.ceilings += time.perf_counter() - start
+        self._known[key] = start, seconds
         return seconds
-    try:
-        seconds = _product_seconds(cell, clock, cache, policy)
-    except Exception:
-        return None
-    finally:
-        spent.ceilings += time.perf_counter() - start
-    _anchors[key] = start, seconds
-    return seconds
 
 
 def _product_seconds(cell: Cell, clock: str, cache: str, policy: Policy) -> float:

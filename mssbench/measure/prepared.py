@@ -1,0 +1,102 @@
+"""A cell made ready to be called: admitted, with its pair, its inputs and the verified answer."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeAlias
+
+from mssbench import arrays, problems
+from mssbench.measure.admission import pair_of, refuse
+from mssbench.measure.inputs import Rotation
+from mssbench.measure.instruments.sampling import Spent
+from mssbench.measure.libraries import library, product_rule
+from mssbench.measure.session import Session
+from mssbench.measure.verification import Truth, fingerprint, truth_of
+from mssbench.methods.pair import Applied, Pair
+from mssbench.methods.registry import methods_of
+from mssbench.records.cell import Cell
+
+Key: TypeAlias = tuple[Any, ...]
+
+
+class Prepared(NamedTuple):
+    """What a cell is measured with."""
+
+    cell: Cell
+    pair: Pair | Applied
+    rotation: Rotation
+    truth: Truth | None  # None where nobody has asked for it
+
+
+class Batch:
+    """The matrices of one problem in one precision, which several cells share.
+
+    Raises what `problems.make` raises.
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        self.key = key_of(cell)
+        problem = problems.make(cell.problem, cell.size, cell.batch, cell.seed)
+        self._a = problems.cast(problem.master, cell.precision)  # (b, n, n), stored in float64
+        self._g = problems.cast(problem.cotangent, cell.precision)
+        self._precision = cell.precision
+        self._mark = fingerprint(problem.master, problem.cotangent)
+        self._rotations: dict[tuple[str, str], Rotation] = {}
+        self._truths: dict[str, Truth] = {}
+
+    def rotation(self, cell: Cell) -> Rotation:
+        """The inputs on the library and device of a cell, in the order of a first cell."""
+        place = (cell.library, cell.device)
+        if place not in self._rotations:
+            like = arrays.empty(cell.library, cell.device, cell.precision)
+            a, g = arrays.from_numpy(self._a, like=like), arrays.from_numpy(self._g, like=like)
+            self._rotations[place] = Rotation(a, g, cell.seed)
+        self._rotations[place].begin()
+        return self._rotations[place]
+
+    def truth(self, function: str) -> Truth:
+        """The verified root and gradient of a function, see `truth_of`."""
+        if function not in self._truths:
+            self._truths[function] = truth_of(
+                function, self._a, self._g, self._precision, self._mark
+            )
+        return self._truths[function]
+
+
+def key_of(cell: Cell) -> Key:
+    """What cells have in common that share a batch."""
+    return (cell.problem, cell.size, cell.batch, cell.seed, cell.precision)
+
+
+@contextmanager
+def prepared(
+    cell: Cell, session: Session, spent: Spent | None = None, *, verify: bool = True
+) -> Iterator[Prepared]:
+    """Admit a cell, build what it needs, and set its library up for as long as the block lasts.
+
+    spent: is told how long problem and reference took. verify: whether the truth is needed.
+    Raises Unsupported, NotInstalled, Unavailable and RegistryError for a cell that cannot be.
+    """
+    spent = spent if spent is not None else Spent()
+    forward, backward = methods_of(cell.forward, cell.backward)
+    refuse(cell, forward, backward)
+    pair = pair_of(cell)
+
+    start = time.perf_counter()
+    if session.batch is None or session.batch.key != key_of(cell):
+        session.batch = None  # its memory is free before the next takes some
+        session.batch = Batch(cell)
+    batch = session.batch
+    middle = time.perf_counter()
+    truth = batch.truth(cell.function) if verify else None
+    spent.problem, spent.reference = middle - start, time.perf_counter() - middle
+
+    with library(cell.library), product_rule(cell.precision):
+        start = time.perf_counter()
+        rotation = batch.rotation(cell)
+        spent.problem += time.perf_counter() - start
+        try:
+            yield Prepared(cell, pair, rotation, truth)
+        except BaseException:
+            session.forget_inputs()
+            raise

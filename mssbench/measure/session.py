@@ -1,0 +1,49 @@
+"""What a process that measures remembers from one cell to the next."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mssbench.measure.instruments.ceilings import Ceilings
+from mssbench.measure.instruments.disturbance import Watchman
+from mssbench.measure.instruments.gemm import ProductTimes
+from mssbench.records.policy import Policy
+
+if TYPE_CHECKING:
+    from mssbench.measure.prepared import Batch
+
+# A cell with its forward: a test of the harness may give the name of one method to another.
+Place: TypeAlias = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run measures; the same for all its cells."""
+
+    policy: Policy = field(default_factory=Policy)
+    max_error: float = 0.1  # a root or gradient without one right digit is `inaccurate`
+
+
+@dataclass
+class Session:
+    """One for each worker, made when it starts and handed to everything that measures.
+
+    settings: how the run measures. arms: how many processes take turns on the device, this one
+    among them; NVML counts all of them as users of the GPU.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    arms: int = 1
+    ceilings: Ceilings = field(default_factory=Ceilings)
+    products: ProductTimes = field(default_factory=ProductTimes)
+    # Memory and counts of a call by phase, and its kernels: the same in every pass over a suite.
+    work: dict[Place, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    launches: dict[Place, Mapping[str, int | None]] = field(default_factory=dict)
+    batch: "Batch | None" = None  # of the latest cell: those after it often have the same
+
+    def __post_init__(self) -> None:
+        self.watchman = Watchman(self.arms)
+
+    def forget_inputs(self) -> None:
+        """Make the inputs of the next cell anew, as nobody knows what became of these."""
+        self.batch = None
