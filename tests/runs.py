@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -101,13 +101,12 @@ def wish(monkeypatch: Any, **wishes: Any) -> None:
 
 def act_as_worker() -> None:
     from mssbench.engines import worker
-    from mssbench.machine import facts
     from mssbench.measure.instruments.sampling import Spent
 
     wishes = json.loads(os.environ.get("STAND_IN", "{}"))
     begun: list[Any] = []
 
-    def measure(cell: Any, _settings: Any, announce: Callable[[], None]) -> Any:
+    def measure(cell: Any, announce: Callable[[], None]) -> Any:
         deed = wishes.get("do", {}).get(cell.forward, "ok")
         if deed == "hang_before":
             time.sleep(600)
@@ -129,17 +128,10 @@ def act_as_worker() -> None:
             os._exit(3)
         return {"float32": wishes.get("ceiling", 1e9)}
 
-    bench = ModuleType("mssbench.measure.bench")
-    bench.Settings = SimpleNamespace  # type: ignore[attr-defined]
-    anchors = ModuleType("mssbench.measure.instruments.ceilings")
-    anchors.measure = ceilings  # type: ignore[attr-defined]
-
     served: list[Any] = []
 
     @contextmanager
-    def held(
-        cell: Any, _settings: Any, announce: Callable[[], None], *, verify: bool
-    ) -> Iterator[Any]:
+    def held(cell: Any, announce: Callable[[], None], *, verify: bool) -> Iterator[Any]:
         """Samples around a millisecond, times `slower`, with noise of the process."""
         from mssbench.records.measurement import Measurement, Status
 
@@ -179,20 +171,19 @@ def act_as_worker() -> None:
         yield (Measurement(cell, "forward", "wall", "hot", Status.OK, "", shown), 1e-3,
                SimpleNamespace(sample=sample))  # fmt: skip
 
-    arm = ModuleType("mssbench.measure.on_demand")
-    arm.held = held  # type: ignore[attr-defined]
-    fake = ModuleType("mssbench.measure.measure")
-    fake.measure = measure  # type: ignore[attr-defined]
-    sys.modules |= {
-        "mssbench.measure.bench": bench,
-        "mssbench.measure.measure": fake,
-        "mssbench.measure.instruments.ceilings": anchors,
-        "mssbench.measure.on_demand": arm,
-    }
-    facts.describe = lambda: {
-        "cpu": wishes.get("cpu", "a stand-in"), "versions": wishes.get("versions", {}),
-        "blas": wishes.get("blas"),
-    }  # fmt: skip
+    class StandIn:
+        """Instruments that need no torch."""
+
+        def __init__(self, _setup: Any) -> None:
+            self.measure, self.ceilings, self.held = measure, ceilings, held
+
+        def describe(self) -> dict[str, Any]:
+            return {
+                "cpu": wishes.get("cpu", "a stand-in"),
+                "versions": wishes.get("versions", {}),
+                "blas": wishes.get("blas"),
+            }
+
     if "hang_at_start" in wishes:
         _note(wishes, f"begin {os.getpid()}")
         time.sleep(600)
@@ -202,7 +193,7 @@ def act_as_worker() -> None:
     print(wishes.get("greeting", ""))  # noise on the channel, before the worker can guard it
     sys.stdout.flush()
     print("a warning that some import gave", file=sys.stderr)
-    worker.main()
+    worker.main(StandIn)
 
 
 def _note(wishes: Mapping[str, Any], text: str) -> None:
@@ -212,17 +203,14 @@ def _note(wishes: Mapping[str, Any], text: str) -> None:
 
 
 def _hash(cell: Any) -> str:
-    """As a real worker has it: of both methods; empty where one of them is not installed."""
+    """As a real worker has it; empty where something of the cell is not installed."""
     from mssbench.errors import NotInstalled
-    from mssbench.measure import code_hash
-    from mssbench.methods import registry
+    from mssbench.measure.code_hash import code_hash
 
-    pair = [("forward", cell.forward), ("backward", cell.backward)]
     try:
-        found = [registry.lookup(kind, name) for kind, name in pair if name != "none"]
+        return code_hash(cell)
     except NotInstalled:
         return ""
-    return code_hash.code_hash(*found)
 
 
 def _rows(cell: Any, status: str, samples: int = 3) -> Any:

@@ -7,18 +7,20 @@ from typing import Any, cast
 
 import pytest
 from matrices import spectrum, with_spectrum
+from truths import truth_of
 
 from mssbench import arrays
 from mssbench.errors import Unsupported
 from mssbench.measure import bench
-from mssbench.measure.bench import Bench, First, Phase, Settings
+from mssbench.measure.bench import Bench, First, Phase
 from mssbench.measure.inputs import Rotation
 from mssbench.measure.instruments import ceilings, gemm
 from mssbench.measure.instruments.clocks import MOST_QUEUED, CaptureFailed
 from mssbench.measure.instruments.sampling import Spent
 from mssbench.measure.measure import measure
 from mssbench.measure.phases import Calls, calls
-from mssbench.measure.verification import truth_of
+from mssbench.measure.prepared import Prepared
+from mssbench.measure.session import Session, Settings
 from mssbench.methods import pair as roots
 from mssbench.methods import registry
 from mssbench.methods.method import Root
@@ -32,7 +34,7 @@ CELL = Cell(
     problem="wishart(ratio=4)", size=4, batch=8, iterations=8, backward_iterations=None,
     options="norm=frobenius", precision="float64", device="cpu", seed=0,
 )  # fmt: skip
-FAST = Settings(Policy(min_seconds=0, min_samples=1, max_seconds=0.05, warmup_seconds=0))
+FAST = Session(Settings(Policy(min_seconds=0, min_samples=1, max_seconds=0.05, warmup_seconds=0)))
 
 
 @pytest.fixture
@@ -41,14 +43,15 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> tuple[Bench, Phase]:
     torch = pytest.importorskip("torch")
     a = torch.tensor(with_spectrum(spectrum("near_one", 4), batch=8))
     pair = roots.pair("sqrt", "newton_schulz", None)
-    truth = truth_of("sqrt", "wishart(ratio=4)", 4, 8, 0, "float64")
-    found = Bench(replace(CELL, device="cuda"), pair, Rotation(a, a, 0), truth, FAST, Spent())
-    monkeypatch.setattr(ceilings, "l2_bytes", lambda: 2**20)
+    truth = truth_of("sqrt", "wishart(ratio=4)", 4, 8, "float64")
+    ready = Prepared(replace(CELL, device="cuda"), pair, Rotation(a, a, 0), truth)
+    found = Bench(ready, Session(FAST.settings), Spent())
+    monkeypatch.setattr(bench, "l2_bytes", lambda: 2**20)
     monkeypatch.setattr(Bench, "_waits_for_device", lambda *_: False)
     monkeypatch.setattr(Bench, "_device_seconds", lambda *_: 1e-3)
     for name in ("CudaClock", "GraphClock"):
         monkeypatch.setattr(bench, name, lambda *_, **__: "a clock")
-    monkeypatch.setattr(ceilings, "flush", lambda: None)
+    monkeypatch.setattr(bench, "flush", lambda: None)
     return found, Phase("forward", calls(pair, "torch", "forward"), First(1e-3, {}), {})
 
 
@@ -165,10 +168,9 @@ def test_a_row_is_measured_again_where_that_may_help(
     watch = SimpleNamespace(flags=flags, look_at_work=lambda: None)
     monkeypatch.setattr(bench, "CudaClock", LateClock)
     monkeypatch.setattr(bench, "GraphClock", NotImplementedError)  # any other type
-    monkeypatch.setattr(bench, "watched", lambda _: nullcontext(watch))
+    monkeypatch.setattr(on._session.watchman, "watched", lambda _: nullcontext(watch))
+    monkeypatch.setattr(on._session.products, "seconds", lambda *_: None)
     monkeypatch.setattr(bench, "sample", sampled)
-    monkeypatch.setattr(bench, "anchors", SimpleNamespace(
-        l2_bytes=lambda: 2**20, anchor_seconds=lambda *_: None, best=lambda *_: {}))  # fmt: skip
     monkeypatch.setattr(Bench, "_timer", lambda *_: clock)
     monkeypatch.setattr(Bench, "_verify", lambda *_: errors)
     monkeypatch.setattr(Bench, "_limit", lambda *_: None)
@@ -212,7 +214,6 @@ class Chain:
 def chain(monkeypatch: pytest.MonkeyPatch) -> Chain:
     found = Chain()
     monkeypatch.setattr(bench, "launches", lambda *given: found.counted(*given))
-    monkeypatch.setattr(bench, "_launches", {})
     return found
 
 
@@ -283,22 +284,21 @@ def test_a_machine_without_memory_for_ceilings_measures_cells_all_the_same(
     def exhausted(*_: object, **__: object) -> None:
         raise RuntimeError("can't allocate memory")
 
-    monkeypatch.setattr(ceilings, "_best", {})
-    monkeypatch.setattr(gemm, "_anchors", {})
     monkeypatch.setattr(ceilings, "_measured", exhausted)
     monkeypatch.setattr(gemm, "_product_seconds", exhausted)
-    assert ceilings.measure("cpu") == {}
-    (row,) = (m.row() for m in measure(CELL, FAST).measurements)
+    session = Session(FAST.settings)
+    assert session.ceilings.measure("cpu") == {}
+    (row,) = (m.row() for m in measure(CELL, session).measurements)
     assert row["status"] == "ok"
     assert row["gemms"] is row["limit_seconds"] is None
 
 
 def test_ceilings_take_a_part_of_the_memory_that_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ceilings, "_best", {})
-    whole = ceilings.measure("cpu")
+    known = ceilings.Ceilings()
+    whole = known.measure("cpu")
     assert whole.keys() == {"float32", "bytes_per_second", "calls_per_second"}
     monkeypatch.setattr(ceilings, "_free", lambda _: 2**20)
-    small = ceilings.measure("cpu")
+    small = known.measure("cpu")
     assert small.keys() == whole.keys()
     assert 0 < small["float32"] < 10 * whole["float32"]
 
@@ -313,7 +313,7 @@ def test_the_error_of_a_singular_matrix_is_that_of_the_first_call() -> None:
     found = set()
     for count in range(1, 8):  # as many as inputs take turns
         policy = Policy(min_seconds=0, min_samples=count, max_samples=count, warmup_seconds=0)
-        rows = [m.row() for m in measure(cell, Settings(policy)).measurements]
+        rows = [m.row() for m in measure(cell, Session(Settings(policy))).measurements]
         assert {row["condition"] for row in rows} == {None}
         found |= {(row["phase"], row["root_error"], row["gradient_error"]) for row in rows}
     assert len(found) == 2  # backward and step
@@ -390,5 +390,5 @@ def test_a_last_output_counts_where_it_is_worse_by_more_than_rounding(on_gpu: An
 def test_as_many_matrices_are_checked_as_their_size_allows(
     size: int, batch: int, count: int
 ) -> None:
-    found = truth_of("sqrt", "identity", size, batch, 0, "float64")
+    found = truth_of("sqrt", "identity", size, batch, "float64")
     assert len({*found.indices}) == len(found.a) == len(found.gradient) == count

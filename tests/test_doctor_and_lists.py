@@ -131,12 +131,10 @@ def test_a_method_of_ones_own_is_listed(tmp_path, capsys):
         '    """A root of my own."""\n'
         "    return Root(a, a)\n"
     )
-    try:
+    with registry.temporarily():
         _, text, _ = called(capsys, "list", "backends", "--also", mine, "--json")
         (one,) = [r for r in json.loads(text) if r["backend"] == "numpy/mine_of_the_lists"]
         assert (one["summary"], one["parameters"]) == ("A root of my own.", ["depth=3"])
-    finally:
-        registry.FORWARD.pop("mine_of_the_lists", None)
 
 
 @pytest.mark.parametrize("what", listing.KINDS)

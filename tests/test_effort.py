@@ -320,23 +320,21 @@ def test_a_pair_of_kernels_is_counted_phase_by_phase(library: str) -> None:
 @pytest.fixture
 def mixed() -> Iterator[None]:
     """Methods that launch a kernel, and do something beside."""
+    with registry.temporarily():
 
-    @register_forward(cite="a test", products=lambda: 1.0, libraries=("numpy",))
-    def undeclared(a: Any, wanted: Wanted) -> Root:
-        return fused.iterate(a @ a, (THREE,) * 3, "trace", wanted)
+        @register_forward(cite="a test", products=lambda: 1.0, libraries=("numpy",))
+        def undeclared(a: Any, wanted: Wanted) -> Root:
+            return fused.iterate(a @ a, (THREE,) * 3, "trace", wanted)
 
-    @register_forward(cite="a test", products=lambda: 1.0, libraries=("numpy",), launches=2)
-    def declared(a: Any, wanted: Wanted) -> Root:
-        return fused.iterate(a @ a, (THREE,) * 3, "trace", wanted)
+        @register_forward(cite="a test", products=lambda: 1.0, libraries=("numpy",), launches=2)
+        def declared(a: Any, wanted: Wanted) -> Root:
+            return fused.iterate(a @ a, (THREE,) * 3, "trace", wanted)
 
-    @register_backward(cite="a test", products=lambda: 1.0, launches=1)
-    def unsymmetric(root: Root, function: Any, g: Any) -> Any:
-        return fused.lyapunov(root, function, g, (THREE,) * 3)
+        @register_backward(cite="a test", products=lambda: 1.0, launches=1)
+        def unsymmetric(root: Root, function: Any, g: Any) -> Any:
+            return fused.lyapunov(root, function, g, (THREE,) * 3)
 
-    yield
-    for name in ("undeclared", "declared"):
-        del registry.FORWARD[name]
-    del registry.BACKWARD["unsymmetric"]
+        yield
     roots.forget()
 
 

@@ -8,10 +8,10 @@ import torch
 from test_measure import CELL, FAST
 
 from mssbench import arrays
-from mssbench.measure.bench import Settings
 from mssbench.measure.instruments import disturbance, memory
 from mssbench.measure.instruments.clocks import CudaClock, HostClock
 from mssbench.measure.measure import measure
+from mssbench.measure.session import Session, Settings
 from mssbench.methods import cuda_graph, registry, sqrtm
 from mssbench.records.measurement import Status
 
@@ -98,13 +98,13 @@ def test_a_cell_on_the_gpu_has_rows_on_every_clock(library: str, forward: str) -
 
 def test_what_can_be_captured_is_and_what_waits_says_so() -> None:
     chain = replace(CUDA, forward="newton_schulz", iterations=10, size=16, batch=64)
-    rows = {(m.clock, m.cache): m.row() for m in measure(chain, Settings()).measurements}
+    rows = {(m.clock, m.cache): m.row() for m in measure(chain, Session(Settings())).measurements}
     graph, wall = rows["graph", "hot"], rows["wall", "hot"]
     assert graph["status"] == "ok", graph["reason"]
     assert graph["seconds_median"] < wall["seconds_median"]  # thirty launches are gone
     assert rows["gpu", "hot"]["seconds_median"] <= 1.1 * rows["gpu", "cold"]["seconds_median"]
     assert rows["gpu", "hot"]["host_sync"] is False
-    checked = {(m.clock, m.cache): m.row() for m in measure(CUDA, Settings()).measurements}
+    checked = {(m.clock, m.cache): m.row() for m in measure(CUDA, Session(Settings())).measurements}
     assert checked["gpu", "hot"]["host_sync"] is True  # a checked decomposition waits
 
 
@@ -118,7 +118,7 @@ def test_the_machine_is_watched_while_it_works() -> None:
 
 
 def test_the_gpu_clock_is_not_slower_than_the_wall() -> None:
-    settings = Settings()
+    settings = Session(Settings())
     cell = replace(CUDA, forward="newton_schulz", iterations=10, size=64, batch=256)
     wall, _, gpu, _ = measure(cell, settings).measurements
     assert gpu.row()["seconds_median"] <= 1.1 * wall.row()["seconds_median"] + 5e-6

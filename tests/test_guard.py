@@ -6,19 +6,24 @@ from types import SimpleNamespace
 import pytest
 
 from mssbench.measure.instruments import disturbance
-from mssbench.measure.instruments.disturbance import Reading, read_gpu, watched
+from mssbench.measure.instruments.disturbance import Reading, Watchman, read_gpu
 
 
 @pytest.fixture(autouse=True)
 def forgetful(monkeypatch):
-    monkeypatch.setattr(disturbance._Highest, "clock", 0)
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
 
 
-def flags(monkeypatch, *readings, device="cuda"):
+@pytest.fixture
+def watchman():
+    return Watchman()
+
+
+def flags(monkeypatch, *readings, device="cuda", by=None):
+    """The flags of a block, by a watchman of its own or by one that has seen others."""
     left = iter(readings)
     monkeypatch.setattr(disturbance, "read_gpu", lambda: next(left))
-    with watched(device) as watch:
+    with (by or Watchman()).watched(device) as watch:
         for _ in readings:
             watch.look()
     return watch.flags
@@ -42,18 +47,19 @@ def test_other_work_on_the_cores_is_a_flag(monkeypatch):
     assert flags(monkeypatch, CALM, device="cuda") == []  # a GPU has its own clock
 
 
-def test_a_clock_is_low_against_the_highest_of_this_process(monkeypatch):
-    assert flags(monkeypatch, CALM) == []
-    assert flags(monkeypatch, Reading(1800, (), 1)) == []
-    assert flags(monkeypatch, Reading(1700, (), 1)) == ["clock_low"]
+def test_a_clock_is_low_against_the_highest_of_this_process(monkeypatch, watchman):
+    assert flags(monkeypatch, CALM, by=watchman) == []
+    assert flags(monkeypatch, Reading(1800, (), 1), by=watchman) == []
+    assert flags(monkeypatch, Reading(1700, (), 1), by=watchman) == ["clock_low"]
+    assert flags(monkeypatch, Reading(1700, (), 1)) == []  # another process has seen no other
 
 
 def test_a_throttled_or_shared_gpu_is_a_flag(monkeypatch):
     assert flags(monkeypatch, Reading(1980, ("thermal",), 1), CALM) == ["throttled"]
     assert flags(monkeypatch, Reading(1980, (), 2)) == ["shared_gpu"]
-    monkeypatch.setenv("MSSBENCH_ARMS", "3")  # of a comparison, which take turns
-    assert flags(monkeypatch, Reading(1980, (), 3)) == []
-    assert flags(monkeypatch, Reading(1980, (), 4)) == ["shared_gpu"]
+    arms = Watchman(arms=3)  # of a comparison, which take turns
+    assert flags(monkeypatch, Reading(1980, (), 3), by=arms) == []
+    assert flags(monkeypatch, Reading(1980, (), 4), by=arms) == ["shared_gpu"]
 
 
 @pytest.mark.parametrize(

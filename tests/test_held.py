@@ -14,9 +14,9 @@ from tables import CELL
 
 from mssbench import pytest_plugin
 from mssbench.engines import worker
-from mssbench.measure.bench import Settings
 from mssbench.measure.instruments import disturbance
 from mssbench.measure.on_demand import held
+from mssbench.measure.session import Session, Settings
 from mssbench.methods import registry
 from mssbench.methods.method import Root
 from mssbench.methods.registry import register_forward
@@ -26,18 +26,17 @@ from mssbench.records.policy import Policy
 
 TINY = replace(Cell(**CELL), library="numpy", size=4, batch=2, precision="float64",
                problem="wishart(ratio=4)")  # fmt: skip
-SETTINGS = Settings(Policy(warmup_seconds=0.0))
+SETTINGS = Session(Settings(Policy(warmup_seconds=0.0)))
 
 
 @contextmanager
 def registered(method: Any) -> Iterator[Cell]:
-    table = registry.TABLES["forward"]
-    register_forward(cite="mine, 2026", products=lambda: 1.0, libraries=("numpy",),
-                     yields=("sqrt",))(method)  # fmt: skip
-    try:
+    register = register_forward(
+        cite="mine, 2026", products=lambda: 1.0, libraries=("numpy",), yields=("sqrt",)
+    )
+    with registry.temporarily():
+        register(method)
         yield replace(TINY, forward=method.__name__)
-    finally:
-        del table[method.__name__]
 
 
 def root(a: Any) -> Any:
@@ -171,7 +170,7 @@ def test_what_writes_into_any_input_that_has_a_turn_is_not_held(register: Any, n
         cite="mine, 2026", products=lambda: 1.0, libraries=("numpy",), yields=("sqrt",)
     )(spoils_one)  # fmt: skip
     cell = replace(TINY, forward="spoils_one")
-    each_once = Settings(Policy(warmup_seconds=60.0, max_samples=7))
+    each_once = Session(Settings(Policy(warmup_seconds=60.0, max_samples=7)))
     with held(cell, each_once, verify=False) as (row, _, kept):
         assert kept is None
         assert "spoils_one wrote into its input" in row.reason

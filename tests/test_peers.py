@@ -13,13 +13,13 @@ from matrices import cotangent, error, exact_gradient, exact_root, spectrum, wit
 from tables import called
 
 import mssbench
-from mssbench import problems
+from mssbench import problems, registries
 from mssbench.cli import listing
 from mssbench.errors import NotInstalled, RegistryError, Unsupported
 from mssbench.machine import facts
 from mssbench.measure import code_hash
-from mssbench.measure.bench import Settings
 from mssbench.measure.measure import measure
+from mssbench.measure.session import Session, Settings
 from mssbench.methods import registry
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status
@@ -38,8 +38,8 @@ PACKAGES = {
     "pyriemann": "pyriemann", "spd_learn": "spd_learn",
 }  # fmt: skip
 LIBRARIES = {"geoopt", "jax", "linear_operator", "ot", "ott", "pyriemann", "spd_learn"}
-FAST = Settings(
-    Policy(min_seconds=0, min_samples=2, max_seconds=0.05, warmup_seconds=0, interval=1)
+FAST = Session(
+    Settings(Policy(min_seconds=0, min_samples=2, max_seconds=0.05, warmup_seconds=0, interval=1))
 )
 
 
@@ -195,15 +195,20 @@ def test_a_finiteness_check_raises_and_is_a_row(peer):
 # --------------------------------------------------------- reached by name, and missing politely
 
 
-def offer(monkeypatch, *points):
+@pytest.fixture
+def offer(monkeypatch):
     """Entry points as if only these were installed; what they register is forgotten afterwards."""
-    group = "mssbench.methods.forward"
-    found = EntryPoints(EntryPoint(name, value, group) for name, value in points)
-    monkeypatch.setattr(registry, "entry_points", lambda group: found.select(group=group))
-    monkeypatch.setattr(registry, "FORWARD", table := dict(registry.FORWARD))
-    monkeypatch.setitem(registry.TABLES, "forward", table)
-    for name in PACKAGES:
-        table.pop(name, None)
+    with registry.temporarily():
+        things = registry.REGISTRIES["forward"]._things
+        for name in PACKAGES:
+            things.pop(name, None)
+
+        def offer(*points):
+            group = "mssbench.forward"
+            found = EntryPoints(EntryPoint(name, value, group) for name, value in points)
+            monkeypatch.setattr(registries, "entry_points", lambda group: found.select(group=group))
+
+        yield offer
 
 
 def module(tmp_path, monkeypatch, name, text):
@@ -270,13 +275,13 @@ def test_a_library_of_another_version_is_a_row_with_its_install_line(monkeypatch
 
 
 def test_every_entry_point_carries_the_name_that_it_registers():
-    assert not registry.load_plugins("forward")
+    assert not registry.REGISTRIES["forward"].load_plugins()
     assert set(PACKAGES) <= registry.known("forward").keys()
 
 
-def test_a_stranger_s_package_is_listed_and_named_in_sentences(tmp_path, monkeypatch):
+def test_a_stranger_s_package_is_listed_and_named_in_sentences(tmp_path, monkeypatch, offer):
     module(tmp_path, monkeypatch, "stranger", GOOD.format(name="my_root"))
-    offer(monkeypatch, ("my_root", "stranger"))
+    offer(("my_root", "stranger"))
     with pytest.raises(RegistryError, match="Did you mean 'my_root'"):
         registry.lookup("forward", "my_roots")
     assert "stranger" not in sys.modules
@@ -297,11 +302,11 @@ def test_a_stranger_s_package_is_listed_and_named_in_sentences(tmp_path, monkeyp
     ids=["raises", "lacks-a-package", "is-no-python", "is-empty", "takes-our-name"],
 )
 def test_a_plugin_that_fails_is_named_and_harms_no_other(
-    text, reason, tmp_path, monkeypatch, capsys
+    text, reason, tmp_path, monkeypatch, capsys, offer
 ):
     module(tmp_path, monkeypatch, "broken", text)
     module(tmp_path, monkeypatch, "stranger", GOOD.format(name="my_root"))
-    offer(monkeypatch, ("my_broken", "broken"), ("my_root", "stranger"))
+    offer(("my_broken", "broken"), ("my_root", "stranger"))
     found = {r["backend"]: r for r in listing.listing("backends", [])}
     assert reason in found["my_broken"]["here"]
     assert {"torch/eigh", "torch/my_root"} <= found.keys()
@@ -314,19 +319,20 @@ def test_a_plugin_that_fails_is_named_and_harms_no_other(
     assert step("eigh", "identity", backward="loewner").status is Status.OK
 
 
-def test_a_name_that_two_packages_offer_is_refused(monkeypatch):
-    offer(monkeypatch, ("my_root", "one"), ("my_root", "two"))
+def test_a_name_that_two_packages_offer_is_refused(offer):
+    offer(("my_root", "one"), ("my_root", "two"))
     sentence = "forward 'my_root' is offered twice: by one and by two."
     with pytest.raises(RegistryError, match=sentence):
         registry.lookup("forward", "my_root")
-    assert registry.load_plugins("forward") == {"my_root": sentence}
+    assert registry.REGISTRIES["forward"].load_plugins() == {"my_root": sentence}
 
 
 @peers("geoopt")
 def test_another_version_of_a_peer_makes_its_rows_old(peer, monkeypatch):
     method = registry.lookup("forward", peer)
-    before = code_hash.code_hash.__wrapped__(method)
-    assert before == code_hash.code_hash.__wrapped__(method)
+    behind = frozenset([method.call.__module__]), frozenset([method.package.partition(".")[0]])
+    before = code_hash.hash_of.__wrapped__(*behind)
+    assert before == code_hash.hash_of.__wrapped__(*behind)
     monkeypatch.setattr(code_hash, "version", lambda name: "0.0")
-    assert before != code_hash.code_hash.__wrapped__(method)
+    assert before != code_hash.hash_of.__wrapped__(*behind)
     assert facts.describe()["peers"][peer]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mssbench import problems
 from mssbench.errors import NotInstalled, RegistryError, Unsupported
-from mssbench.problems import real, registry, spectra, synthetic
+from mssbench.problems import real, spectra, synthetic
 from mssbench.problems.registry import lookup, spell
 from mssbench.problems.rng import Streams
 
@@ -199,17 +199,14 @@ def test_a_registered_problem_is_made_and_its_promise_checked(monkeypatch):
         a[:, 0, 1] = entry
         return a
 
-    monkeypatch.setattr(registry, "PROBLEMS", table := dict(problems.generators()))
-    monkeypatch.setitem(registry._TABLES, "problem", table)
-    problems.register_problem(cite="x")(lopsided)
-    try:
+    with problems.REGISTRIES["problem"].temporarily():
+        problems.register_problem(cite="x")(lopsided)
         assert problems.make("lopsided(0)", 3, 2, 0).master.shape == (2, 3, 3)
         with pytest.raises(RegistryError, match="not finite and symmetric"):
             problems.make("lopsided", 3, 2, 0)
         with pytest.raises(RegistryError, match="not finite and symmetric"):
             problems.make("lopsided|scale(1e30)|scale(1e30)|scale(1e-30)", 3, 2, 0)
-    finally:
-        problems.parse.cache_clear()
+    problems.parse.cache_clear()
 
 
 # Sizes

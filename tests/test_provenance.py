@@ -16,8 +16,8 @@ import mssbench
 from mssbench import problems
 from mssbench.errors import Unsupported
 from mssbench.measure import code_hash
-from mssbench.measure.bench import Settings
 from mssbench.measure.measure import measure
+from mssbench.measure.session import Session, Settings
 from mssbench.methods import registry
 from mssbench.methods.method import Method
 from mssbench.records.cell import Cell
@@ -26,7 +26,9 @@ from mssbench.records.policy import Policy
 registry.load()
 PACKAGE = Path(mssbench.__file__).parent
 METHODS = [*registry.known("forward").values(), *registry.known("backward").values()]
-FAST = Settings(Policy(min_seconds=0, min_samples=1, max_seconds=0.01, warmup_seconds=0, passes=1))
+FAST = Session(
+    Settings(Policy(min_seconds=0, min_samples=1, max_seconds=0.01, warmup_seconds=0, passes=1))
+)
 WORKER = "mssbench.worker"
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda m: f"{m.kind}-{m.name}")
 
@@ -41,7 +43,7 @@ def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]
     def change(name: str, source: str) -> None:
         edited.clear()
         edited[name] = source
-        code_hash.code_hash.cache_clear()
+        code_hash.hash_of.cache_clear()
         code_hash._of_closure.cache_clear()
 
     def module(name: str) -> code_hash.Module:
@@ -54,7 +56,7 @@ def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]
 
     monkeypatch.setattr(code_hash, "_module", module)
     yield change
-    code_hash.code_hash.cache_clear()
+    code_hash.hash_of.cache_clear()
     code_hash._of_closure.cache_clear()
 
 
@@ -62,6 +64,10 @@ def source(name: str) -> str:
     file = code_hash._file(name)
     assert file is not None
     return file.read_text()
+
+
+def hash_of(*methods: Method) -> str:
+    return code_hash.hash_of(frozenset(method.call.__module__ for method in methods))
 
 
 def modules_of(method: Method) -> set[str]:
@@ -160,12 +166,12 @@ def test_the_generators_of_problems_are_in_every_hash(text: str) -> None:
 def test_a_statement_more_in_any_module_behind_a_method_is_other_code(
     method: Method, edit: Callable[[str, str], None]
 ) -> None:
-    before = code_hash.code_hash(method)
+    before = hash_of(method)
     own = modules_of(method) - code_hash.closure(WORKER)
     assert method.call.__module__ in own
     for name in own:
         edit(name, source(name) + "\nanother = 1\n")
-        assert code_hash.code_hash(method) != before, name
+        assert hash_of(method) != before, name
 
 
 @pytest.mark.parametrize("name", sorted(code_hash.closure(WORKER)))
@@ -173,9 +179,9 @@ def test_a_statement_more_in_any_module_of_measuring_is_other_code_of_all(
     name: str, edit: Callable[[str, str], None]
 ) -> None:
     pair = registry.lookup("forward", "eigh"), registry.lookup("backward", "loewner")
-    before = code_hash.code_hash(*pair)
+    before = hash_of(*pair)
     edit(name, source(name) + "\nanother = 1\n")
-    assert code_hash.code_hash(*pair) != before
+    assert hash_of(*pair) != before
 
 
 def test_modules_that_make_no_row_are_in_no_hash() -> None:
@@ -295,9 +301,9 @@ def test_another_kernel_is_other_code(
 
 
 def _fresh_hash(method: Method) -> str:
-    code_hash.code_hash.cache_clear()
+    code_hash.hash_of.cache_clear()
     code_hash._of_closure.cache_clear()
-    return code_hash.code_hash(method)
+    return hash_of(method)
 
 
 def test_the_data_of_problems_is_in_every_hash() -> None:

@@ -50,7 +50,7 @@ from mssbench.records.summary import Summary
 from mssbench.records.timing import Timing
 from mssbench.results.folder import RunFolder
 from mssbench.results.rows import ENVIRONMENT, JOURNAL, SAMPLES, SUITE, TABLE
-from mssbench.run.resume import _passes, plan
+from mssbench.run.resume import passes_behind, plan
 from mssbench.run.run import run
 from mssbench.run.signals import Takedown
 
@@ -423,7 +423,7 @@ def test_other_code_is_measured_again(
     before = times(out)
     real = code_hash.code_hash
     monkeypatch.setattr(
-        code_hash, "code_hash", lambda *m: "edited" if m[0].name == "svd" else real(*m)
+        code_hash, "code_hash", lambda cell: "edited" if cell.forward == "svd" else real(cell)
     )
     assert [c.forward for c in plan(suite, out)] == ["svd"]
     summary = run(suite, out, python=python)
@@ -765,7 +765,7 @@ def test_rows_that_are_due_to_be_measured_again_do_not_bind_to_their_machine(
     real = code_hash.code_hash
     with monkeypatch.context() as patch:  # of one of the two only: the other's row still binds
         patch.setattr(code_hash, "code_hash",
-                      lambda *m: "edited" if m[0].name == "svd" else real(*m))  # fmt: skip
+                      lambda cell: "edited" if cell.forward == "svd" else real(cell))  # fmt: skip
         with pytest.raises(RunError, match="another environment"):
             run(suite, out, python=python)
     assert run(suite, out, retry=["ok"], python=python).statuses == {"ok": 2}
@@ -832,9 +832,7 @@ def test_the_exit_code_of_a_run_is_that_of_all_its_cells(
 def test_a_cell_is_measured_again_where_one_of_its_rows_asks_for_it(tmp_path: Path) -> None:
     """Of a backward and a step, or of two clocks: the rows of a cell are made together."""
     (cell,) = load(write_suite(tmp_path, "forward = 'numpy/eigh'\nbackward = 'loewner'")).cells
-    found = code_hash.code_hash(
-        registry.lookup("forward", "eigh"), registry.lookup("backward", "loewner")
-    )
+    found = code_hash.code_hash(cell)
 
     def passes(**of_step: Any) -> int:
         rows = [
@@ -845,7 +843,7 @@ def test_a_cell_is_measured_again_where_one_of_its_rows_asks_for_it(tmp_path: Pa
             for phase in ("backward", "step")
         ]
         rows[1] |= of_step
-        return _passes(cell, {cell.cell_id: rows}, ["inaccurate"], {"r"})
+        return passes_behind(cell, {cell.cell_id: rows}, ["inaccurate"], {"r"})
 
     assert passes() == 2
     assert passes(passes=1) == 1  # the fewest
@@ -873,5 +871,7 @@ def test_a_backward_that_is_not_installed_is_not_tried_again_in_every_run(
     rows = [m.row(run_id="r") for m in uniform(cell, Status.NOT_INSTALLED, "pip install it")]
     with monkeypatch.context() as patch:
         patch.setattr(registry, "lookup", lacks)
-        assert _passes(cell, {cell.cell_id: rows}, (), set()) > 1  # whatever else was installed
-    assert _passes(cell, {cell.cell_id: rows}, (), set()) == 0
+        assert (
+            passes_behind(cell, {cell.cell_id: rows}, (), set()) > 1
+        )  # whatever else was installed
+    assert passes_behind(cell, {cell.cell_id: rows}, (), set()) == 0

@@ -279,8 +279,7 @@ def test_a_judge_that_forgives_everything_is_found_out(monkeypatch: pytest.Monke
 
 
 def tables() -> list[dict[str, method.Method]]:
-    registry.load()
-    return [dict(table) for table in registry.TABLES.values()]
+    return [of_kind.known() for of_kind in registry.REGISTRIES.values()]
 
 
 def test_the_registry_is_restored_whatever_happens() -> None:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from matrices import cotangent, error, rotation, symmetric
+from truths import truth_of
 
 import mssbench
 from mssbench import problems
-from mssbench.measure.verification import truth_of
 from mssbench.problems.reference import singular
 from mssbench.records.measurement import Status
 
@@ -52,7 +52,7 @@ def test_what_rounding_can_move_is_stated():
     [("wishart(ratio=0.5)", 16), ("wishart(ratio=4)|mixed_batch(bad=singular)", 8)],
 )
 def test_a_gradient_of_a_singular_matrix_is_judged(problem, size):
-    truth = truth_of("sqrt", problem, size, 16, 0, "float64")
+    truth = truth_of("sqrt", problem, size, 16, "float64")
     made = problems.make(problem, size, 16, 0)
     a = torch.tensor(made.master, requires_grad=True)
     y = mssbench.sqrtm(a, forward="newton_schulz", iterations=12, backward="autodiff")
@@ -66,6 +66,6 @@ def test_a_gradient_of_a_singular_matrix_is_judged(problem, size):
 
 def test_an_inverse_root_is_compared_where_it_exists():
     problem = "wishart(ratio=4)|mixed_batch(bad=singular)"
-    truth = truth_of("isqrt", problem, 8, 4, 0, "float64")
+    truth = truth_of("isqrt", problem, 8, 4, "float64")
     assert len(truth.indices) == 3
     assert not truth.reference.singular.any()

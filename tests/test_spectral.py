@@ -21,8 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import mssbench
 from mssbench import arrays, problems
 from mssbench.errors import InputError, Unsupported
-from mssbench.measure.bench import Settings
 from mssbench.measure.measure import measure
+from mssbench.measure.session import Session, Settings
 from mssbench.methods import decomposition, method, registry
 from mssbench.methods import pair as roots
 from mssbench.records.cell import Cell
@@ -293,7 +293,7 @@ class TestMatrixSqrth:
             problem=problems.canonical("wishart"), size=4, batch=2, iterations=None,
             backward_iterations=None, options="", precision="float64", device="cpu", seed=0,
         )  # fmt: skip
-        for row in measure(cell, Settings(Policy(max_seconds=0.05))).measurements:
+        for row in measure(cell, Session(Settings(Policy(max_seconds=0.05)))).measurements:
             assert row.status is Status.UNSUPPORTED
             assert row.reason.endswith("pip install --upgrade torch")
 

@@ -9,11 +9,11 @@ import torch
 from matrices import cotangent, exact_root, spectrum, with_spectrum
 from test_measure import CELL, FAST, only, rows
 
-from mssbench.measure.bench import Settings
 from mssbench.measure.instruments import ceilings
 from mssbench.measure.instruments.clocks import HostClock
 from mssbench.measure.instruments.sampling import sample
 from mssbench.measure.roofline import limit
+from mssbench.measure.session import Session, Settings
 from mssbench.methods import registry
 from mssbench.methods.method import Root
 from mssbench.methods.registry import register_backward, register_forward
@@ -25,11 +25,8 @@ from mssbench.run.passes import shuffled
 
 @pytest.fixture(autouse=True)
 def restored():
-    before = dict(registry.FORWARD), dict(registry.BACKWARD)
-    yield
-    for table, old in zip((registry.FORWARD, registry.BACKWARD), before, strict=True):
-        table.clear()
-        table.update(old)
+    with registry.temporarily():
+        yield
 
 
 def forward(f):
@@ -97,7 +94,7 @@ def test_a_graph_that_is_kept_hides_the_work_of_its_first_backward():
     solved.clear()
     cell = replace(CELL, backward="remembering")
     policy = Policy(min_seconds=0, min_samples=5, max_seconds=1, warmup_seconds=0, block_seconds=0)
-    found = rows(cell, Settings(policy))
+    found = rows(cell, Session(Settings(policy)))
     assert {m.status for m in found} == {Status.OK}
     kept = []  # so that no address comes twice
 
@@ -107,7 +104,7 @@ def test_a_graph_that_is_kept_hides_the_work_of_its_first_backward():
         return registry.lookup("backward", "loewner").call(root, function, g)
 
     counted = replace(CELL, backward="counting")
-    timings = [m.timing for m in rows(counted, Settings(policy))]
+    timings = [m.timing for m in rows(counted, Session(Settings(policy)))]
     assert len(kept) >= sum(t.calls * len(t.samples) for t in timings)
     assert len({w.data_ptr() for w in kept}) == len(kept)  # every backward had a forward of its own
 
@@ -230,7 +227,7 @@ def test_a_memory_of_answers_by_address_is_implausible():
 
     # samples enough that most of them come after every input was seen once, whatever a call takes
     often = Policy(min_seconds=0, min_samples=40, max_seconds=60, warmup_seconds=0, interval=1)
-    (m,) = rows(replace(CELL, forward="remembering", size=64, batch=16), Settings(often))
+    (m,) = rows(replace(CELL, forward="remembering", size=64, batch=16), Session(Settings(often)))
     assert m.status is Status.IMPLAUSIBLE or "above_ceiling" in m.row()["flags"]
 
 

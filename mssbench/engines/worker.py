@@ -37,15 +37,18 @@ if TYPE_CHECKING:
     from mssbench.records.measurement import Measurement
 
 
-def main() -> None:
-    """Announce what this machine is, then measure cells until the pipe closes."""
+def main(instruments: "Callable[[Mapping[str, Any]], Instruments] | None" = None) -> None:
+    """Announce what this machine is, then measure cells until the pipe closes.
+
+    instruments: makes what measures, see `serve`; real ones by default.
+    """
     _leave_with_parent(int(sys.argv[1]))
     requests, replies = _private_channels()
     reopen = _outputs()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
     faulthandler.enable(all_threads=False)  # a segfault says which line of a method it was in
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler that weighs memory is chatty
-    serve(requests, replies, TorchInstruments, reopen)
+    serve(requests, replies, instruments or TorchInstruments, reopen)
 
 
 def _leave_with_parent(parent: int) -> None:
