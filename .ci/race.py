@@ -68,7 +68,7 @@ def race(
     variants: Sequence[Variant], batches: Sequence[int], device: str = "cuda"
 ) -> Iterator[Row]:
     """The rows of these kernels, one after another. Nothing that a kernel raises ends the race."""
-    ceiling = ceilings.measure(device).get("float32")
+    ceiling = ceilings.Ceilings().measure(device).get("float32")
     for variant in variants:
         for batch in batches:
             yield _row(variant, batch, device, ceiling)

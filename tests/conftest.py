@@ -76,10 +76,11 @@ def gpu(built: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Kernels run on the CPU, thread by thread."""
     from emulated import Emulation
 
-    from mssbench.methods.kernels import fused
+    from mssbench.methods.kernels import driver, fused
 
     emulation = Emulation(built)
-    monkeypatch.setattr(fused, "driver_of", lambda _: emulation)
+    for module in (driver, fused):
+        monkeypatch.setattr(module, "driver_of", lambda _: emulation)
     return emulation
 
 

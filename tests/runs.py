@@ -203,13 +203,13 @@ def _note(wishes: Mapping[str, Any], text: str) -> None:
 
 
 def _hash(cell: Any) -> str:
-    """As a real worker has it; empty where something of the cell is not installed."""
-    from mssbench.errors import NotInstalled
+    """As a real worker has it; empty where something of the cell is unknown or not installed."""
+    from mssbench.errors import NotInstalled, RegistryError
     from mssbench.measure.code_hash import code_hash
 
     try:
         return code_hash(cell)
-    except NotInstalled:
+    except (NotInstalled, RegistryError):
         return ""
 
 

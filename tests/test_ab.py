@@ -706,7 +706,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git("add", "-A")
     git("commit", "-qm", "one")
     git("tag", "before")
-    file = here / "mssbench" / "forward" / "newton_schulz.py"
+    file = here / "mssbench" / "methods" / "forward" / "newton_schulz.py"
     text = file.read_text()
     assert text.count(MARK) == 1
     file.write_text(text.replace(MARK, f"    a @ a  # for nothing\n{MARK}"))

@@ -63,7 +63,7 @@ def test_every_clock_times_what_it_can(on_gpu: Any) -> None:
 
 def test_what_exceeds_the_cache_is_never_hot(on_gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     on, phase = on_gpu
-    monkeypatch.setattr(ceilings, "l2_bytes", lambda: 1000)
+    monkeypatch.setattr(bench, "l2_bytes", lambda: 1000)
     with pytest.raises(Unsupported, match=r"2\.00 KiB, more than the device's cache of 1000 B"):
         on._timer(phase, "gpu", "hot")
     assert on._timer(phase, "gpu", "cold") == "a clock"
@@ -375,11 +375,11 @@ def test_a_last_output_counts_where_it_is_worse_by_more_than_rounding(on_gpu: An
     assert on._worse("root_mae", None, 1.0) is None
     assert on._worse("root_mae", nan, 1.0) is nan  # nothing is worse
     own = 4 * 2.0**-53 * on.truth.condition**0.5
-    assert 0 < own < on.settings.max_error / 2
+    assert 0 < own < on._settings.max_error / 2
     assert on._worse("root_error", 0.0, 0.99 * own) == 0.0
     assert on._worse("root_error", 0.0, 1.01 * own) == 1.01 * own
     on.truth = replace(on.truth, condition=float("nan"))  # a singular one
-    on.settings = replace(on.settings, max_error=1e-9)
+    on._settings = replace(on._settings, max_error=1e-9)
     assert on._worse("root_error", 0.0, 0.49e-9) == 0.0
     assert on._worse("root_error", 0.0, 0.51e-9) == 0.51e-9
 

@@ -10,8 +10,7 @@ from tables import CONTROL, called
 from mssbench import arrays, problems
 from mssbench.cli import doctor, listing
 from mssbench.errors import NotInstalled, RegistryError
-from mssbench.machine import facts as environment
-from mssbench.machine import findings
+from mssbench.machine import devices, findings
 from mssbench.methods import registry
 from mssbench.suite import suite
 
@@ -38,7 +37,7 @@ def test_a_backend_that_cannot_run_says_why(capsys, monkeypatch):
         if library != "numpy":
             raise NotInstalled(f"{library} is not installed: pip install {library}")
 
-    monkeypatch.setattr(environment, "check_library", check)
+    monkeypatch.setattr(devices, "check_library", check)
     found = {r["backend"]: r["here"] for r in listed(capsys, "backends")}
     assert found["numpy/eigh"] == "cpu"
     assert found["torch/eigh"] == "torch is not installed: pip install torch"
@@ -48,7 +47,7 @@ def test_a_backend_that_cannot_run_says_why(capsys, monkeypatch):
 
 
 def test_a_method_of_one_device_runs_on_no_other(capsys, monkeypatch):
-    monkeypatch.setattr(environment, "check_library", lambda library, device: None)
+    monkeypatch.setattr(devices, "check_library", lambda library, device: None)
     found = {r["backend"]: r["here"] for r in listed(capsys, "backends")}
     assert found["torch/eigh"] == "cpu, cuda"
     assert found["torch/jacobi"] == found["cupy/jacobi"] == "cuda"
@@ -99,7 +98,7 @@ def test_every_optional_group_a_problem_needs_is_one_of_ours():
 
 def test_listing_problems_imports_none_of_their_packages():
     code = (
-        "import sys; from mssbench. import listing\n"
+        "import sys; from mssbench.cli import listing\n"
         "assert listing.listing('problems', [])\n"
         "assert not {'skimage', 'sklearn', 'torch', 'scipy'} & set(sys.modules)"
     )
@@ -111,7 +110,7 @@ def test_suites_have_their_cells_counted(capsys):
     found = {r["suite"]: r for r in listed(capsys, "suites")}
     assert set(found) == set(suite.shipped())
     for name, record in found.items():
-        auto = environment.default_device()
+        auto = devices.default_device()
         assert record["cells"] == len(suite.load(suite.find(name), auto=auto).cells)
 
 

@@ -369,7 +369,7 @@ def test_the_limit_is_that_of_what_a_launch_does() -> None:
 
 
 def test_a_measured_row_of_a_kernel_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ceilings, "best", lambda *_: CEILINGS | {"float64": 1e20})
+    monkeypatch.setattr(ceilings.Ceilings, "best", lambda *_: CEILINGS | {"float64": 1e20})
     cell = replace(CELL, forward="fused", backward="lyapunov_fused", iterations=4,
                    backward_iterations=6)  # fmt: skip
     for m in measure(cell, FAST).measurements:

@@ -89,7 +89,7 @@ def test_torchs_build_is_read_from_its_version_file(
 ) -> None:
     (tmp_path / "version.py").write_text(text)
     spec = type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})
-    monkeypatch.setattr(environment, "find_spec", lambda _: spec)
+    monkeypatch.setattr(devices, "find_spec", lambda _: spec)
     devices._torch_is_built_for_cuda.cache_clear()
     assert devices._torch_is_built_for_cuda() is built
     devices._torch_is_built_for_cuda.cache_clear()
@@ -107,7 +107,7 @@ def test_auto_means_cuda_only_if_torch_could_use_it(
 
 
 def test_a_missing_library_names_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "find_spec", lambda _: None)
+    monkeypatch.setattr(devices, "find_spec", lambda _: None)
     with pytest.raises(NotInstalled, match=r"pip install 'mssbench\[cuda13\]'"):
         devices.check_library("cupy", "cuda")
     with pytest.raises(NotInstalled, match="pip install torch"):
@@ -168,7 +168,8 @@ def test_where_no_repository_is_the_commit_is_the_one_that_is_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: str, commit: str | None
 ) -> None:
     (tmp_path / "mssbench").mkdir()
-    monkeypatch.setattr(environment, "__file__", str(tmp_path / "mssbench" / "environment.py"))
+    file = tmp_path / "mssbench" / "machine" / "facts.py"
+    monkeypatch.setattr(environment, "__file__", str(file))
     monkeypatch.setenv("MSSBENCH_COMMIT", told)
     assert environment._commit() == commit
     (tmp_path / ".git").write_text("gitdir: nowhere")  # of a repository that did not come along
@@ -184,7 +185,8 @@ def test_what_a_repository_says_of_its_commit_is_what_counts(
     for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
         subprocess.run([*git, *command], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    monkeypatch.setattr(environment, "__file__", str(tmp_path / "mssbench" / "environment.py"))
+    file = tmp_path / "mssbench" / "machine" / "facts.py"
+    monkeypatch.setattr(environment, "__file__", str(file))
     monkeypatch.setenv("MSSBENCH_COMMIT", HASH)
     assert environment._commit() == head.stdout[:12]
     (tmp_path / "mssbench" / "a.py").write_text("x = 1")

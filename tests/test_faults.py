@@ -651,7 +651,7 @@ def test_any_user_may_share_the_lock_of_a_device(
     monkeypatch.setenv("MSSBENCH_LOCKS", str(tmp_path / "locks"))
     before = os.umask(umask)
     try:
-        fd = slots._lock(Slot("cpu", "", (0,)), lambda _: False)
+        fd = slots.lock_slot(Slot("cpu", "", (0,)), lambda _: False)
     finally:
         os.umask(before)
     assert fd is not None
@@ -666,29 +666,29 @@ def test_a_lock_that_cannot_be_made_is_refused_with_the_remedy(
     (tmp_path / "file").touch()
     monkeypatch.setenv("MSSBENCH_LOCKS", str(tmp_path / "file"))
     with pytest.raises(RunError, match="Set MSSBENCH_LOCKS to a folder"):
-        slots._lock(Slot("cpu", "", (0,)), lambda _: False)
+        slots.lock_slot(Slot("cpu", "", (0,)), lambda _: False)
 
 
 def test_gpus_of_two_models_never_share_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus = tuple(Gpu(name, f"id{i}") for i, name in enumerate(("H200", "T400", "H200")))
-    monkeypatch.setattr(local, "cuda_devices", lambda: gpus)
-    monkeypatch.setattr(slots, "_cores", lambda: (0, 1, 2, 3, 4))
+    monkeypatch.setattr(slots, "cuda_devices", lambda: gpus)
+    monkeypatch.setattr(slots, "usable_cores", lambda: (0, 1, 2, 3, 4))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert slots._gpu_slots() == [
+    assert slots.gpu_slots() == [
         Slot("cuda", "0", (0, 1), "id0"),
         Slot("cuda", "2", (2, 3), "id2"),
     ]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6,7")
-    assert [(s.gpu, s.lock) for s in slots._gpu_slots()] == [("5", "gpu-id0"), ("7", "gpu-id2")]
+    assert [(s.gpu, s.lock) for s in slots.gpu_slots()] == [("5", "gpu-id0"), ("7", "gpu-id2")]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-a,MIG-b,MIG-c")
-    assert [(s.gpu, s.lock) for s in slots._gpu_slots()] == [
+    assert [(s.gpu, s.lock) for s in slots.gpu_slots()] == [
         ("MIG-a", "gpu-MIG-a"),
         ("MIG-c", "gpu-MIG-c"),
     ]
 
 
 def test_cells_on_the_cpu_never_run_beside_those_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots, "_gpu_slots", lambda: [Slot("cuda", "GPU-0", (0,))] * 2)
+    monkeypatch.setattr(local, "gpu_slots", lambda: [Slot("cuda", "GPU-0", (0,))] * 2)
     cpu, gpu = cells("a"), [Cell(**(vars(c) | {"device": "cuda"})) for c in cells("b", "c")]
     groups = [[slot.device for slot, _ in group] for group in local._groups([*gpu, *cpu])]
     assert groups == [["cpu"], ["cuda", "cuda"]]

@@ -98,10 +98,10 @@ def test_a_sample_says_what_disturbed_it(
 
 
 def served(*requests: dict[str, Any]) -> list[dict[str, Any]]:
-    setup = {"settings": {"policy": asdict(SETTINGS.policy), "max_error": 0.1}, "also": []}
+    setup = {"settings": {"policy": asdict(SETTINGS.settings.policy), "max_error": 0.1}, "also": []}
     replies = io.StringIO()
     lines = io.StringIO("".join(json.dumps(r) + "\n" for r in (setup, *requests)))
-    worker.serve(lines, replies)
+    worker.serve(lines, replies, worker.TorchInstruments)
     return [json.loads(line) for line in replies.getvalue().splitlines()][1:]
 
 
@@ -157,11 +157,9 @@ def test_what_pytest_benchmark_times_is_of_the_wall(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("number", range(1, 8))
 def test_what_writes_into_any_input_that_has_a_turn_is_not_held(register: Any, number: int) -> None:
-    from mssbench.measure.inputs import _rotations
-
     def spoils_one(a: Any) -> Root:
         found = root(a)
-        (rotation,) = _rotations.values()
+        (rotation,) = each_once.batch._rotations.values()
         if a is rotation.all[number].a:
             a[-1, -1, 0] += 1e-13
         return Root(sqrt=found)

@@ -187,7 +187,7 @@ def test_every_barrier_of_the_source_is_tried() -> None:
     [
         pytest.param("iterate", marks=pytest.mark.slow),  # compilers take long to instrument it
         pytest.param("lyapunov", marks=pytest.mark.slow),
-        "jacobi",
+        pytest.param("jacobi", marks=pytest.mark.slow),
         "loewner",
     ],
 )
@@ -218,9 +218,8 @@ def test_the_gradient_solves_its_equation(gpu: Emulation, dtype: str, n: int) ->
 
 
 @pytest.mark.parametrize(
-    "variant", [v for v in VARIANTS if v.family == "lyapunov" and not v.operands],
-    ids=lambda v: v.name,
-)  # fmt: skip
+    "variant", by_size([v for v in VARIANTS if v.family == "lyapunov" and not v.operands], quick=48)
+)
 def test_every_size_of_the_gradient(
     gpu: Emulation, variant: Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,8 +231,7 @@ def test_every_size_of_the_gradient(
     assert error(y @ s + s @ y, g) < (2e-6 if dtype == "float32" else 4e-15)
 
 
-@pytest.mark.parametrize("variant", [v for v in VARIANTS if v.family == "jacobi"],
-                         ids=lambda v: v.name)  # fmt: skip
+@pytest.mark.parametrize("variant", by_size([v for v in VARIANTS if v.family == "jacobi"]))
 def test_jacobi_is_exact_at_every_condition(
     gpu: Emulation, variant: Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:

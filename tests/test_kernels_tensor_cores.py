@@ -129,7 +129,10 @@ def test_a_schedule_is_made_for_what_its_operands_round(
 
 
 @pytest.mark.parametrize("family", ["iterate", "lyapunov"])
-@pytest.mark.parametrize("operands", UNIT)
+@pytest.mark.parametrize(
+    "operands",
+    [pytest.param(o, marks=[] if o == "tf32x3" else pytest.mark.slow) for o in UNIT],
+)
 def test_no_order_of_the_threads_changes_a_bit(gpu: Emulation, family: str, operands: Any) -> None:
     a = spd(2, HALF, 100.0, "float32")
     first = everything(family, a, operands)

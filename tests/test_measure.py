@@ -246,20 +246,20 @@ def test_a_batch_too_large_for_memory_is_oom(register: Any) -> None:
 
 
 def test_cupy_without_cupy_is_a_row_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mssbench.machine import facts
+    from mssbench.machine import devices
 
-    found = facts.find_spec
-    monkeypatch.setattr(facts, "find_spec", lambda n: None if n == "cupy" else found(n))
+    found = devices.find_spec
+    monkeypatch.setattr(devices, "find_spec", lambda n: None if n == "cupy" else found(n))
     m = only(replace(CELL, library="cupy", device="cuda"))
     assert m.status is Status.NOT_INSTALLED
     assert "pip install 'mssbench[cuda13]'" in m.reason
 
 
 def test_cupy_without_a_driver_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mssbench.machine import devices, facts
+    from mssbench.machine import devices
 
-    found = facts.find_spec
-    monkeypatch.setattr(facts, "find_spec", lambda n: True if n == "cupy" else found(n))
+    found = devices.find_spec
+    monkeypatch.setattr(devices, "find_spec", lambda n: True if n == "cupy" else found(n))
     monkeypatch.setattr(devices, "cuda_devices", lambda: ())
     m = only(replace(CELL, library="cupy", device="cuda"))
     assert m.status is Status.UNAVAILABLE
@@ -354,7 +354,7 @@ def test_a_method_that_writes_into_one_of_its_inputs_alone_is_found(
         root = right(a, wanted)
         seen.extend([a.data_ptr()] * (a.data_ptr() not in seen))
         # the input of the very first call is the one that has no turn; `fresh` is none of them
-        rotating = {x.a.data_ptr(): i for i, x in enumerate(_rotation().all)}
+        rotating = {x.a.data_ptr(): i for i, x in enumerate(rotation_of(settings).all)}
         if rotating.get(a.data_ptr()) == number:
             a[-1, -1, 0] += 1e-13
         return root
@@ -368,11 +368,9 @@ def test_a_method_that_writes_into_one_of_its_inputs_alone_is_found(
     assert (m.status, m.reason) == (Status.CRASHED, "Violation: spoils_one wrote into its input")
 
 
-def _rotation() -> Any:
+def rotation_of(session: Session) -> Any:
     """The inputs of the cell that is being measured."""
-    from mssbench.measure.inputs import _rotations
-
-    (found,) = _rotations.values()
+    (found,) = session.batch._rotations.values()
     return found
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from test_measure import CELL, rows
 
-from mssbench.measure import libraries, measure
+from mssbench.measure import libraries
 from mssbench.measure.instruments import memory
 from mssbench.methods.method import Root
 
@@ -178,7 +178,7 @@ def test_cupy_is_timed_from_its_own_memory_on_torchs_stream(
     cupy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library, _ = cupy
-    monkeypatch.setattr(measure, "check_library", lambda *_: None)
+    monkeypatch.setattr(libraries, "check_library", lambda *_: None)
     with libraries.library("cupy"):
         assert (library.now, library.streams, library.freed) == ("its own pool", [77], 0)
     assert library.freed == 1  # for torch to have

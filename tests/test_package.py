@@ -37,12 +37,14 @@ def test_the_wheel_has_suites_data_and_types(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    kernels = {f"mssbench/kernels/{f.name}" for f in (ROOT / "mssbench/kernels").glob("*.cuh")}
+    folder = "mssbench/methods/kernels"
+    kernels = {f"{folder}/{f.name}" for f in (ROOT / folder).glob("*.cuh")}
     assert len(kernels) == 7
     assert kernels < names
     for name in suite.shipped():
         assert f"mssbench/suites/{name}.toml" in names
-    for name in ("py.typed", "problems/data/convfeat_64x49.npz", "forward/eigh.py", "worker.py"):
+    data = ("py.typed", "problems/data/convfeat_64x49.npz", "methods/forward/eigh.py", "worker.py")
+    for name in data:
         assert f"mssbench/{name}" in names
     assert not [n for n in names if n.startswith(("tests/", "results/"))]
 

@@ -20,7 +20,7 @@ from mssbench.machine import facts
 from mssbench.measure import code_hash
 from mssbench.measure.measure import measure
 from mssbench.measure.session import Session, Settings
-from mssbench.methods import registry
+from mssbench.methods import pair, registry
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status
 from mssbench.records.policy import Policy
@@ -182,7 +182,7 @@ def test_ott_keeps_three_digits_of_the_gradient_at_condition_1e6(peer):
 def test_contour_integral_quadrature_is_inaccurate_from_condition_1e4_on(peer):
     assert step(peer, "logspec(condition=1e4)", function="isqrt").status is Status.INACCURATE
     with pytest.raises(Unsupported, match="linear_operator_ciq does not compute sqrt"):
-        mssbench.roots.pair("sqrt", peer, "autodiff")
+        pair.pair("sqrt", peer, "autodiff")
 
 
 @peers("pyriemann")
@@ -231,9 +231,9 @@ def {name}(a):
     "statement",
     [
         "import mssbench.methods.pair",
-        "from mssbench. import listing as c; c.listing('backends', [])",
-        "from mssbench import suite; suite.load(suite.find('peers'), auto='cpu')",
-        "from mssbench import roots; roots.pair('sqrt', 'eigh', 'loewner')",
+        "from mssbench.cli import listing as c; c.listing('backends', [])",
+        "from mssbench.suite import suite; suite.load(suite.find('peers'), auto='cpu')",
+        "from mssbench.methods import pair as roots; roots.pair('sqrt', 'eigh', 'loewner')",
     ],
     ids=["import", "list", "suite", "pair"],
 )
@@ -258,7 +258,7 @@ def test_every_peer_is_listed_with_its_source_installed_or_not(capsys, monkeypat
 
 def test_a_missing_library_is_a_row_with_its_install_line(monkeypatch):
     monkeypatch.setattr(registry, "_is_installed", lambda package: package != "ot")
-    mssbench.roots._pair.cache_clear()
+    pair._pair.cache_clear()
     found = step("pot", "identity")
     assert (found.status, found.reason) == (
         Status.NOT_INSTALLED, "forward 'pot' needs ot: pip install 'mssbench[peers]'",

@@ -195,7 +195,7 @@ def test_a_probe_that_breaks_breaks_no_other(monkeypatch):
     def breaks(*_):
         raise RuntimeError("CUDA error: out of patience\nand more")
 
-    monkeypatch.setattr(eigensolvers, "convergence", breaks)
+    monkeypatch.setattr(probes, "convergence", breaks)
     monkeypatch.setattr(eigensolvers, "_LONG", 0.01)
     found = probes.everything([("numpy", "cpu")])
     assert [len(found.cliff), len(found.convergence), len(found.orthonormality)] == [2, 0, 4]
@@ -240,7 +240,7 @@ def test_the_quota_is_the_least_of_the_groups_around(tmp_path, files, own, cores
 
 def test_doctor_is_imported_without_torch():
     code = (
-        "import sys; from mssbench. import doctor\n"
+        "import sys; from mssbench.cli import doctor\n"
         "assert not {'torch', 'scipy', 'cupy'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

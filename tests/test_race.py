@@ -13,7 +13,7 @@ from emulated import Emulation
 
 from mssbench.errors import Unsupported
 from mssbench.measure.instruments import ceilings
-from mssbench.methods.kernels import effort, fused, planner, variants
+from mssbench.methods.kernels import driver, effort, fused, planner, variants
 from mssbench.methods.kernels.planner import LIMITS
 from mssbench.methods.kernels.variants import VARIANTS, Variant
 
@@ -31,7 +31,7 @@ def race(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "race", module)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(ceilings, "measure", lambda _: {"float32": CEILING})
+    monkeypatch.setattr(ceilings.Ceilings, "measure", lambda *_: {"float32": CEILING})
     monkeypatch.setattr(ceilings, "fastest", once)
     return module
 
@@ -79,7 +79,8 @@ def test_a_kernel_that_the_planner_would_not_take_is_launched_all_the_same(
         def launch(self, launch: Any, *_: Any) -> None:
             launched.append(launch.variant.symbol)
 
-    monkeypatch.setattr(fused, "driver_of", lambda _: Driver())
+    for module in (driver, fused):
+        monkeypatch.setattr(module, "driver_of", lambda _: Driver())
     both = named("iterate_f32_n64", "iterate_f32_n64r8")
     rows = list(race.race(both, [4, 4096], "cpu"))
     assert launched == ["mss_iterate_f32_n64"] * 2 + ["mss_iterate_f32_n64r8"] * 2

@@ -452,7 +452,7 @@ def test_an_edited_methods_file_is_measured_again(
     file.write_text(text)
     assert finished(*command).returncode == 0
     before = times(out)
-    file.write_text(text + "# edited\n")
+    file.write_text(text.replace("Root(a, a)", "Root(a, a.copy())"))
     assert finished(*command).returncode == 0
     assert [k[1] for k, t in times(out).items() if before[k] != t] == ["mine"]
 
@@ -798,7 +798,7 @@ def test_what_is_installed_has_a_name_that_changes_with_any_package_or_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "absent"), ""])
-    monkeypatch.setattr(devices, "cuda_devices", tuple)
+    monkeypatch.setattr(environment, "cuda_devices", tuple)
     names = [environment.installed()]
     assert environment.installed() == names[0]
     (tmp_path / "module.py").touch()  # our own files come and go
@@ -807,7 +807,7 @@ def test_what_is_installed_has_a_name_that_changes_with_any_package_or_device(
     names.append(environment.installed())
     (tmp_path / "some-1.0.dist-info").rename(tmp_path / "some-1.1.dist-info")
     names.append(environment.installed())
-    monkeypatch.setattr(devices, "cuda_devices", lambda: (devices.Gpu("H200", "0"),))
+    monkeypatch.setattr(environment, "cuda_devices", lambda: (devices.Gpu("H200", "0"),))
     names.append(environment.installed())
     assert len({*names}) == 4
 

@@ -11,7 +11,7 @@ import pytest
 from pace import Spent, of_call, of_process, too_slow
 from tables import mssbench
 
-from mssbench.engines.worker import serve
+from mssbench.engines.worker import TorchInstruments, serve
 from mssbench.measure.instruments.clocks import HostClock
 from mssbench.records.cell import Cell
 from mssbench.records.policy import Policy
@@ -30,7 +30,7 @@ def spent_by(cells: list[Cell]) -> list[dict[str, float]]:
         *(json.dumps({"cell": asdict(c)}) for c in cells),
     ]
     replies = io.StringIO()
-    serve(io.StringIO("\n".join(lines) + "\n"), replies)
+    serve(io.StringIO("\n".join(lines) + "\n"), replies, TorchInstruments)
     said = [json.loads(line) for line in replies.getvalue().splitlines()]
     return [s["spent"] for s in said if s["event"] == "done"]
 

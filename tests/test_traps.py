@@ -130,7 +130,7 @@ def test_a_time_shorter_than_the_ceilings_allow_its_products_is_implausible(monk
     cell = replace(CELL, forward="minimax_hybrid", options="norm=trace schedule=9-9-ns5", size=32)
     assert only(cell, FAST).status is Status.OK
     slow = {"float64": 1.0, "bytes_per_second": 1e12, "calls_per_second": 1e9}
-    monkeypatch.setattr(ceilings, "best", lambda *_: slow)
+    monkeypatch.setattr(ceilings.Ceilings, "best", lambda *_: slow)
     monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
     m = only(cell, FAST)
     assert m.status is Status.IMPLAUSIBLE

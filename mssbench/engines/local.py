@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 
 from mssbench.engines.events import Ceilings, Event, Finished, Ready, Started, Waiting
 from mssbench.engines.process import Answer, Setup, Worker
-from mssbench.engines.slots import LISTEN_SECONDS, Slot, _cores, _gpu_slots, _lock
+from mssbench.engines.slots import LISTEN_SECONDS, Slot, gpu_slots, lock_slot, usable_cores
 from mssbench.errors import RunError
 from mssbench.records.cell import Cell
 
@@ -41,11 +41,11 @@ def run(
 
 def _groups(cells: Sequence[Cell]) -> Iterator[list[tuple[Slot, Todo]]]:
     """Slots that may work side by side, each with its queue: the CPU alone, then all GPUs."""
-    gpus = _gpu_slots()
+    gpus = gpu_slots()
     on_cpu = [c for c in cells if c.device == "cpu" or not gpus]
     on_gpu = [c for c in cells if c.device != "cpu" and gpus]
     if on_cpu:
-        yield [(Slot("cpu", "", _cores()), _queue(on_cpu))]
+        yield [(Slot("cpu", "", usable_cores()), _queue(on_cpu))]
     if on_gpu:
         shared = _queue(on_gpu)  # a free GPU takes the next cell
         yield [(slot, shared) for slot in gpus]
@@ -113,7 +113,7 @@ def _serve_slot(
         return not stop.wait(0.5)
 
     try:
-        held = _lock(slot, wait)
+        held = lock_slot(slot, wait)
         while held is not None and not stop.is_set():
             try:
                 cell = todo.get_nowait()

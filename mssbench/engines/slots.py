@@ -14,7 +14,8 @@ from mssbench.results.locks import wait_for
 LISTEN_SECONDS = 0.2  # how long a stop may stay unnoticed here
 
 
-def _cores() -> tuple[int, ...]:
+def usable_cores() -> tuple[int, ...]:
+    """The cores that this process may run on, in order."""
     return tuple(sorted(os.sched_getaffinity(0)))
 
 
@@ -32,7 +33,7 @@ class Slot(NamedTuple):
         return f"gpu-{self.uuid}" if self.uuid else self.device
 
 
-def _gpu_slots() -> list[Slot]:
+def gpu_slots() -> list[Slot]:
     """One slot per visible GPU of the first one's model: rows of two models must not mix."""
     gpus = cuda_devices()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -43,7 +44,7 @@ def _gpu_slots() -> list[Slot]:
         for v, gpu in zip(spelt, gpus, strict=False)
         if gpu.name == gpus[0].name
     ]
-    cores = _cores()
+    cores = usable_cores()
     share = max(1, len(cores) // max(1, len(same)))
     return [
         Slot("cuda", v, cores[i * share : (i + 1) * share] or cores[-1:], name)
@@ -54,8 +55,8 @@ def _gpu_slots() -> list[Slot]:
 def slot_of(device: str) -> Slot:
     """One core, or the first GPU: for processes that take turns. Raises RunError without a GPU."""
     if device == "cpu":
-        return Slot("cpu", "", _cores()[-1:])
-    if gpus := _gpu_slots():
+        return Slot("cpu", "", usable_cores()[-1:])
+    if gpus := gpu_slots():
         return gpus[0]
     raise RunError("there is no CUDA device here. Choose --device cpu.")
 
@@ -73,10 +74,10 @@ def lock_device(
         time.sleep(LISTEN_SECONDS)
         return not stopped()
 
-    return _lock(slot, wait)
+    return lock_slot(slot, wait)
 
 
-def _lock(slot: Slot, wait: Callable[[str], bool]) -> int | None:
+def lock_slot(slot: Slot, wait: Callable[[str], bool]) -> int | None:
     """Hold the slot's device: one file per device of this host, shared by every user's runs."""
     folder = Path(
         os.environ.get("MSSBENCH_LOCKS") or Path(tempfile.gettempdir()) / "mssbench-locks"

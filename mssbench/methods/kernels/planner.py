@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mssbench.errors import Unsupported
-from mssbench.methods.kernels.variants import MOST_STEPS, TERMS, VARIANTS, Family, Operands, Variant
+from mssbench.methods.kernels import variants as catalogue
+from mssbench.methods.kernels.variants import MOST_STEPS, TERMS, Family, Operands, Variant
 
 _RESERVED = 1024  # bytes of shared memory that the driver takes of each block
 _MOST_MATRICES = 2**31 - 1  # an int of the kernels; a grid has no fewer blocks
@@ -93,7 +94,7 @@ def _planned(
     operands: Operands | None,
 ) -> Launch:  # fmt: skip
     asked = (family, dtype, operands)
-    known = [v for v in VARIANTS if (v.family, v.dtype, v.operands) == asked]
+    known = [v for v in catalogue.VARIANTS if (v.family, v.dtype, v.operands) == asked]
     if not known:
         able_to = "float32 on tensor cores" if operands else "float32 and float64"
         raise Unsupported(f"kernels compute in {able_to}, not in {dtype}")
