@@ -9,6 +9,7 @@ from emulated import Emulation
 
 from mssbench.arrays import product_unit
 from mssbench.methods.kernels import fused, planner
+from mssbench.methods.kernels import variants as catalogue
 from mssbench.methods.kernels.factors import of_roots
 from mssbench.methods.kernels.planner import LIMITS
 from mssbench.methods.kernels.variants import VARIANTS, Operands, Variant
@@ -69,7 +70,7 @@ def planned(dtype: str, n: int, condition: float) -> tuple[Factor, ...]:
 
 def only(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the planner no other choice."""
-    monkeypatch.setattr(planner, "VARIANTS", (variant,))
+    monkeypatch.setattr(catalogue, "VARIANTS", (variant,))
     monkeypatch.setattr(planner, "_planned", PLANNED)  # nothing is kept
 
 
