@@ -118,9 +118,10 @@ class Registry(Generic[Thing]):
         (plugin,), who = offers, f"{self.kind} {name!r} of {owners[0]}"
         try:
             plugin.load()
-        except ModuleNotFoundError as error:
-            raise NotInstalled(f"{who} needs {error.name}: pip install {error.name}") from error
         except Exception as error:  # the module of a stranger may fail in any way
+            if isinstance(error, ModuleNotFoundError) and error.name:
+                package = error.name.partition(".")[0]
+                raise NotInstalled(f"{who} needs {package}: pip install {package}") from error
             reason = f"{type(error).__name__}: {error}"
             raise NotInstalled(f"{who} cannot be imported: {reason}") from error
         if name not in self._things:

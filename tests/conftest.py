@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ["phases"]
+pytest_plugins = ["helpers.phases"]
 
 # Quiet before torch is imported: the profiler that weighs memory logs every start to stderr.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -74,7 +74,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config)
 @pytest.fixture
 def gpu(built: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Kernels run on the CPU, thread by thread."""
-    from emulated import Emulation
+    from helpers.emulated import Emulation
 
     from mssbench.methods.kernels import driver, fused
 

@@ -17,7 +17,7 @@ from mssbench.ab import effects, run
 from mssbench.ab.duel import Contest
 from mssbench.engines.process import Setup
 from mssbench.errors import RunError, nearest
-from mssbench.machine import devices as devices_
+from mssbench.machine import devices
 from mssbench.records.cell import Cell
 from mssbench.results.labels import label
 from mssbench.suite.suite import Suite
@@ -35,13 +35,13 @@ class Contestant:
     cells: tuple[Cell, ...]
 
 
-def _comparable(suite: Suite) -> tuple[Suite, list[str]]:
+def comparable(suite: Suite) -> tuple[Suite, list[str]]:
     """With the cells of one device: of the GPU where there is one, else those that a CPU can run.
 
     `auto` sends the cells of a library that knows no other device to a GPU that may not be here.
     """
-    devices = {c.device for c in suite.cells}
-    device = devices_.default_device() if len(devices) > 1 else devices.pop()
+    named = {c.device for c in suite.cells}
+    device = devices.default_device() if len(named) > 1 else named.pop()
     cells = tuple(c for c in suite.cells if c.device == device)
     if not cells:
         raise RunError(f"suite {suite.name} has no cell for {device}. Choose --device.")

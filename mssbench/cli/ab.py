@@ -15,7 +15,7 @@ from rich.text import Text
 from mssbench import units
 from mssbench.ab import effects, run
 from mssbench.ab.run import Plan, Progress
-from mssbench.ab.sides import _comparable, contestant, contests
+from mssbench.ab.sides import comparable, contestant, contests
 from mssbench.cli.judging import closing, end, judging
 from mssbench.cli.options import Also, Device, Display, FailOn, GitHub, Json, OnlyCells, Set, Suite
 from mssbench.compare.judgement import Judged, judgement_data
@@ -53,10 +53,12 @@ def command(
     also: Also = [],  # noqa: B006
     fail_on: FailOn = [],  # noqa: B006
     seed: Annotated[
-        str | None, typer.Option(help="Of every random order. [default: another each time]")
+        str | None,
+        typer.Option(help="Seed of the sampling order, printed so that a run can be repeated."),
     ] = None,
     inconclusive: Annotated[
-        Inconclusive, typer.Option(help="What it is when this machine cannot tell.")
+        Inconclusive,
+        typer.Option(help="How to exit when the outcome is unclear: with code 0 or 3."),
     ] = Inconclusive.FAIL,
     display: Display = "simple",
     github: GitHub = False,
@@ -64,8 +66,8 @@ def command(
 ) -> None:
     """Say whether NEW is slower than BASE, from pairs of processes sampled in turn.
 
-    The gate for time: screens all cells, confirms what stands out in fresh pairs, and compares base
-    with itself. Exit code: 0 pass, 1 regression, 2 misuse, 3 unclear, 4 cells are broken or gone,
+    Screens all cells, measures those that stand out again in fresh pairs, and compares base with
+    itself. Exit code: 0 pass, 1 regression, 2 misuse, 3 unclear, 4 cells are broken or gone,
     5 other inputs, 6 nothing was measured, 130 interrupted.
     """
     check_display(display)
@@ -93,7 +95,7 @@ def compare(
     Raises RunError for a side that is neither an interpreter with mssbench, nor a revision of the
     checkout here, nor a method of the suite; and GateError for a limit that cannot be read.
     """
-    suite, left_out = _comparable(suite)
+    suite, left_out = comparable(suite)
     limits = (*thresholds.of_suite(suite.document), *thresholds.of_words(fail_on))
     device = suite.cells[0].device
     settings = {"policy": asdict(_POLICY), "max_error": suite.measure["max_error"]}
@@ -131,7 +133,7 @@ def compare(
 
 
 def tables(result: Judged, display: str) -> Iterator[RenderableType]:
-    """The rows, the null arm, the doubts; the line for machines last."""
+    """Yield the judgements, base against itself, and the doubts; the last line is for scripts."""
     yield Text(_machines(result), "dim")
     loud = [c for c in result.judgements if display != "simple" or c.verdict not in QUIET]
     yield from comparison.judgements(loud, display)

@@ -20,7 +20,9 @@ from mssbench.results import baselines
 from mssbench.results.baselines import FOLDER
 
 command = typer.Typer(
-    help="Keep runs that others are held against.", no_args_is_help=True, add_completion=False
+    help="Keep runs as baselines, to compare others with.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 
 
@@ -28,7 +30,7 @@ command = typer.Typer(
 def save_baseline(
     run: Run,
     name: Annotated[str | None, typer.Option(help="[default: the name of its suite]")] = None,
-    keep: Annotated[int, typer.Option(min=0, help="Older ones of that name to keep.")] = 3,
+    keep: Annotated[int, typer.Option(min=0, help="How many older ones of that name to keep.")] = 3,
     as_json: Json = False,
 ) -> None:
     """Keep a run as a baseline under results/baselines; its raw samples are left out."""
@@ -38,14 +40,14 @@ def save_baseline(
 
 @command.command("list")
 def list_baselines(as_json: Json = False) -> None:
-    """List the baselines that there are, the newest of each name first."""
+    """List all baselines, the newest of each name first."""
     records = baselines.known()
     output(records if as_json else table(records))
 
 
 @command.command("show")
 def show_baseline(
-    name: Annotated[str, typer.Argument(help="Of a baseline.")], as_json: Json = False
+    name: Annotated[str, typer.Argument(help="Name of a baseline.")], as_json: Json = False
 ) -> None:
     """Show a baseline as `show` does a run."""
     shown = show_data if as_json else show
@@ -53,7 +55,7 @@ def show_baseline(
 
 
 def table(records: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:
-    """The list of baselines for people."""
+    """Yield the list of baselines as a table."""
     if not records:
         yield Text(f"no baseline in {FOLDER}; `mssbench baseline save RUN` makes a run one")
         return
@@ -65,5 +67,5 @@ def saved(summary: dict[str, Any]) -> Text:
     dropped = f", dropped {', '.join(summary['dropped'])}" if summary["dropped"] else ""
     return Text(
         f"{units.count(summary['rows'], 'row')} in {summary['path']}{dropped}; "
-        f"`mssbench check RUN --baseline {summary['name']}` holds a run against it"
+        f"`mssbench check RUN --baseline {summary['name']}` compares a run with it"
     )

@@ -13,7 +13,7 @@ from mssbench.cli.options import Across, Display, FailOn, GitHub, Json, OnlyRows
 from mssbench.compare import check
 from mssbench.compare.judgement import Judged, judgement_data
 from mssbench.compare.tables import side
-from mssbench.console import comparison as differences
+from mssbench.console import comparison
 from mssbench.console.comparison import check_display
 from mssbench.results import baselines
 from mssbench.suite import thresholds
@@ -29,7 +29,7 @@ def command(
     github: GitHub = False,
     as_json: Json = False,
 ) -> None:
-    """Hold a run against a baseline: status, errors and counts decide, and time only if asked to.
+    """Compare a run with a baseline by status, errors and counts, and by time where a limit is set.
 
     Exit code: 0 pass, 1 regression, 2 misuse, 4 rows are broken or gone, 5 not comparable,
     6 nothing was measured.
@@ -56,13 +56,13 @@ def checked(
 
 
 def tables(result: Judged, display: str) -> Iterator[RenderableType]:
-    """A check for people, with the line for machines last."""
-    yield from differences.checked(result, display)
+    """Yield the tables of a check; the last line is for scripts."""
+    yield from comparison.checked(result, display)
     yield closing(result.outcome, result.verdicts)
 
 
 def data(result: Judged, code: int) -> dict[str, Any]:
-    """The same for JSON. code: the exit code of the process."""
+    """Return the result for JSON. code: the exit code of the process."""
     return {
         "verdict": result.outcome,
         "exit_code": code,

@@ -24,7 +24,7 @@ def command(
     run: Run,
     as_json: Json = False,
 ) -> None:
-    """Say of each claim of RUN's suite whether it holds here, and what decides it."""
+    """Report for each claim of RUN's suite whether it holds here, and what decides it."""
     output(data(run) if as_json else report(run))
 
 

@@ -12,7 +12,7 @@ from mssbench.cli.options import Across, Display, GitHub, Json, OnlyRows, words
 from mssbench.compare.describe import compare
 from mssbench.compare.judgement import Judged, judgement_data
 from mssbench.compare.tables import side
-from mssbench.console import comparison as differences
+from mssbench.console import comparison
 from mssbench.console.comparison import check_display
 from mssbench.errors import TableError, unknown
 from mssbench.records.schema import KEY
@@ -21,17 +21,18 @@ from mssbench.records.schema import KEY
 def command(
     base: Annotated[Path, typer.Argument(metavar="BASE", help="Folder of a run.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Folder of another run.")],
-    by: Annotated[str, typer.Option(help="Key columns of which means are taken.")] = "",
+    by: Annotated[str, typer.Option(help="Key columns by which means are grouped.")] = "",
     only: OnlyRows = None,
     across: Across = "",
     display: Display = "simple",
     github: GitHub = False,
     as_json: Json = False,
 ) -> None:
-    """Say of every row of two runs what became of it, from intervals and never from points alone.
+    """Compare two runs row by row.
 
-    It describes: of two runs minutes or months apart no verdict on time is final, see `ab`. Exit
-    code: 0 fine, 2 misuse, 5 not comparable, 6 nothing was measured on both sides.
+    A difference in time is reported only where the intervals of both medians do not overlap. It
+    describes two runs and never fails them: `ab` decides whether a time has changed. Exit code:
+    0 fine, 2 misuse, 5 not comparable, 6 nothing was measured on both sides.
     """
     check_display(display)
     with judging("mssbench compare", told=github, as_json=as_json) as tell:
@@ -47,7 +48,7 @@ def compared(
 ) -> Judged:
     """Compare two runs row by row.
 
-    Raises TableError for a column of `by` that is no key, and what compare.compare raises.
+    Raises TableError for a column of `by` that is no key, and what describe.compare raises.
     """
     for name in by:
         if name not in KEY:
@@ -57,13 +58,13 @@ def compared(
 
 
 def tables(result: Judged, display: str) -> Iterator[RenderableType]:
-    """A comparison for people, with the line for machines last."""
-    yield from differences.comparison(result, display)
+    """Yield the tables of a comparison; the last line is for scripts."""
+    yield from comparison.comparison(result, display)
     yield closing(result.outcome, result.verdicts)
 
 
 def data(result: Judged, code: int) -> dict[str, Any]:
-    """The same for JSON. code: the exit code of the process."""
+    """Return the result for JSON. code: the exit code of the process."""
     return {
         "verdict": result.outcome,
         "exit_code": code,

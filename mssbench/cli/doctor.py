@@ -13,24 +13,24 @@ from mssbench.cli.output import output
 from mssbench.console import lists
 from mssbench.errors import NotInstalled, Unavailable
 from mssbench.machine import devices, findings, probes
-from mssbench.machine import facts as environment
+from mssbench.machine.facts import describe
 from mssbench.methods import registry
-from mssbench.records import facts as facts_
+from mssbench.records.facts import identify
 
 _SENT_HERE = " (see `mssbench doctor`)"  # ends a reason that need not be read here
 
 
 def command(as_json: Json = False) -> None:
-    """Say what can run on this machine, what will spoil its results, and what to do about it."""
+    """Report what can run on this machine, what will spoil its results, and how to fix that."""
     examined = examine()
     output(examined if as_json else report(examined))
 
 
 def examine() -> dict[str, Any]:
     """Facts, what can run, what probes measured, and findings with consequence and remedy."""
-    # what a worker gets, so that the environment has the name that a run's rows will carry
+    # Workers get this setting too, so that the hash below is the one in the rows of a run.
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
-    facts = environment.describe()
+    facts = describe()
     backends = [
         _backend(library, device)
         for library in arrays.LIBRARIES
@@ -38,7 +38,7 @@ def examine() -> dict[str, Any]:
     ]
     probed = probes.everything((b["library"], b["device"]) for b in backends if b["available"])
     return {
-        "environment": facts_.identify(facts),
+        "environment": identify(facts),
         "facts": facts,
         "backends": backends,
         "probes": probed.plain(),
@@ -57,7 +57,7 @@ def _backend(library: str, device: str) -> dict[str, Any]:
 
 
 def report(examined: dict[str, Any]) -> Iterator[RenderableType]:
-    """The same for people."""
+    """Yield the examination as tables."""
     facts = examined["facts"]
     cores = facts["cores"]
     lines = {

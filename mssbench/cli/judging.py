@@ -53,5 +53,5 @@ def end(what: Any, code: int) -> NoReturn:
 
 
 def closing(outcome: Outcome, verdicts: Mapping[str, int]) -> Text:
-    """The line for machines, which is never folded."""
+    """Return the last line, which scripts read. It is never folded."""
     return Text(last_line(outcome, verdicts), no_wrap=True, overflow="ignore")

@@ -14,7 +14,7 @@ from mssbench.cli.options import Also, Json
 from mssbench.cli.output import output
 from mssbench.console import lists
 from mssbench.errors import NotInstalled, RegistryError, Unavailable, unknown
-from mssbench.machine import devices as devices_
+from mssbench.machine import devices
 from mssbench.methods import registry
 from mssbench.methods.method import Method
 from mssbench.registries import load_file
@@ -50,7 +50,7 @@ def listing(what: str, also: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def table(what: str, records: Sequence[dict[str, Any]]) -> list[RenderableType]:
-    """The same for people; a method that several libraries have is said once."""
+    """Return the records as a table; a method that several libraries have is listed once."""
     if what == "backends":
         records = _by_method(records)
     return [(lists.listing if what == "suites" else lists.entries)(what, records)]
@@ -135,20 +135,20 @@ def _problems() -> Iterator[dict[str, Any]]:
 
 
 def _suites() -> Iterator[dict[str, Any]]:
-    auto = devices_.default_device()
+    auto = devices.default_device()
     for name, path in suite.shipped().items():
         loaded = suite.load(path, auto=auto)
         yield {"suite": name, "cells": len(loaded.cells), "description": loaded.description}
 
 
-def _here(library: str, devices: Collection[str] = ()) -> str:
-    """`cpu`, `cpu, cuda`, or why not. devices: those a method runs on, if not all."""
+def _here(library: str, allowed: Collection[str] = ()) -> str:
+    """`cpu`, `cpu, cuda`, or why not. allowed: the devices a method runs on; empty: all."""
     able, reasons = [], []
     for device in arrays.DEVICES[library]:
-        if devices and device not in devices:
+        if allowed and device not in allowed:
             continue
         try:
-            devices_.check_library(library, device)
+            devices.check_library(library, device)
             able.append(device)
         except (NotInstalled, Unavailable) as error:
             reasons.append(str(error))

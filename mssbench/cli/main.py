@@ -19,7 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("show", "Show a run: best in bold, ratio to it in brackets, error beside time."),
     "claims": (
         "claims",
-        "Say of each claim of RUN's suite whether it holds here, and what decides it.",
+        "Report for each claim of RUN's suite whether it holds here, and what decides it.",
     ),
     "list": (
         "listing",
@@ -27,25 +27,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "doctor": (
         "doctor",
-        "Say what can run on this machine, what will spoil its results, and what to do about it.",
+        "Report what can run on this machine, what will spoil its results, and how to fix that.",
     ),
     "selftest": (
         "selftest",
-        "Hold the harness against known times, other timers, and methods made slow or wrong.",
+        "Test the harness with known times, other timers, and methods made slow or wrong.",
     ),
     "merge": (
         "merge",
-        "Join runs into one table; of one RUN, settle what a killed run left behind.",
+        "Join runs into one table, or complete the files of one RUN that was killed.",
     ),
-    "compare": (
-        "compare",
-        "Say of every row of two runs what became of it, from intervals and never from points "
-        "alone.",
-    ),
+    "compare": ("compare", "Compare two runs row by row."),
     "check": (
         "check",
-        "Hold a run against a baseline: status, errors and counts decide, and time only if asked "
-        "to.",
+        "Compare a run with a baseline by status, errors and counts, and by time where a limit is "
+        "set.",
     ),
     "ab": (
         "ab",
@@ -56,7 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "import_",
         "Make a run of what `pytest --mssbench` or `export --to pytest-benchmark` wrote.",
     ),
-    "baseline": ("baseline", "Keep runs that others are held against."),
+    "baseline": ("baseline", "Keep runs as baselines, to compare others with."),
 }
 _UNFORESEEN = 70  # EX_SOFTWARE
 

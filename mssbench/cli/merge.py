@@ -21,7 +21,7 @@ def command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Join runs into one table; of one RUN, settle what a killed run left behind."""
+    """Join runs into one table, or complete the files of one RUN that was killed."""
     summary = merge.merge(runs, out, mixed=mixed)
     output(summary if as_json else [merged(summary)])
 

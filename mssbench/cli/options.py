@@ -25,7 +25,7 @@ FailOn = Annotated[
     typer.Option(metavar="[METHODS:]COLUMN:LIMIT", help="seconds:50%, gradient_error:3x, ..."),
 ]
 Across = Annotated[
-    str, typer.Option(metavar="WORD,..", help="Compare what differs in: code, machine, ...")
+    str, typer.Option(metavar="WORD,..", help="Allow differences in: code, machine, ...")
 ]
 Display = Annotated[str, typer.Option(help="simple, intervals or explain.")]
 GitHub = Annotated[

@@ -11,7 +11,7 @@ from rich.text import Text
 from mssbench import results, units
 from mssbench.cli.options import Also, Device, Json, OnlyCells, Set, Suite, words
 from mssbench.cli.output import output
-from mssbench.console import blocks as shapes
+from mssbench.console import blocks as console_blocks
 from mssbench.console import epilogue, lists
 from mssbench.console.progress import RunProgress
 from mssbench.console.summary import closing
@@ -23,7 +23,7 @@ from mssbench.records.summary import Summary
 from mssbench.results import table
 from mssbench.run.run import run as run_suite
 from mssbench.suite import select
-from mssbench.suite.forecast import _ASSUMED, _START_SECONDS, estimate, forecast_data
+from mssbench.suite.forecast import ASSUMED, START_SECONDS, estimate, forecast_data
 from mssbench.suite.suite import Suite as ChosenSuite
 
 
@@ -42,14 +42,15 @@ def command(
     retry: Annotated[
         str,
         typer.Option(
-            metavar="STATUS,..", help="Measure cells again that ended so: timeout,crashed."
+            metavar="STATUS,..",
+            help="Measure again the cells with these statuses, e.g. timeout,crashed.",
         ),
     ] = "",
     minutes: Annotated[
         float | None,
         typer.Option(
             min=0.01,
-            help="Stop after this time; values that an axis names first are measured first.",
+            help="Stop after this time. The first values of each axis are measured first.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -116,7 +117,7 @@ def _kernels(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
     refused = [row for row in rows if not row["blocks"]]
     if rows := [row for row in rows if row["blocks"]]:
         yield lists.listing(
-            f"kernels on {_ASSUMED}",
+            f"kernels on {ASSUMED}",
             [
                 {
                     "kernel": row["kernel"],
@@ -159,7 +160,7 @@ def measure(
     def begin(todo: Sequence[Cell]) -> None:
         """Say what will be done, once it is known that it can be."""
         if todo:
-            seconds = sum((estimate(c, chosen.policy).seconds for c in todo), _START_SECONDS)
+            seconds = sum((estimate(c, chosen.policy).seconds for c in todo), START_SECONDS)
             log.print(
                 f"[bold]{chosen.name}[/]: {len(todo)} of {units.count(len(chosen.cells), 'cell')} "
                 f"to measure, about {units.duration(seconds)}"
@@ -183,9 +184,9 @@ def measure(
 
 
 def tables(path: Path) -> Iterator[RenderableType]:
-    """What a finished run shows: forward and step, conclusions, failures.
+    """Yield the tables of a finished run: forward and step, conclusions, failures.
 
-    On a GPU what a caller waits and what a cold device takes; `show` has the other clocks.
+    On a GPU they have the wall clock and the cold `gpu` clock; `show` has the other clocks.
     """
     run = results.open(path)
     frame = run.frame
@@ -195,10 +196,10 @@ def tables(path: Path) -> Iterator[RenderableType]:
     measured = frame[frame["seconds_median"].notna()]
     if len(measured):
         shown = measured[measured["phase"] != "backward"]
-        yield from shapes.result(shown, ("method",), ("size",), "seconds_median")
+        yield from console_blocks.result(shown, ("method",), ("size",), "seconds_median")
     yield from epilogue.epilogue(frame, run.facts)
 
 
 def data(path: Path) -> list[dict[str, Any]]:
-    """The same as rows for JSON."""
+    """Return the rows for JSON."""
     return table.records(results.open(path).frame)

@@ -31,7 +31,7 @@ def command(
     device: Annotated[str | None, typer.Option(help="cpu or cuda. [default: what is here]")] = None,
     as_json: Json = False,
 ) -> None:
-    """Hold the harness against known times, other timers, and methods made slow or wrong.
+    """Test the harness with known times, other timers, and methods made slow or wrong.
 
     Takes about a minute and writes nothing. Exit code: 0 trust it, 1 the harness is wrong here,
     2 misuse, 3 unclear, because the machine is too noisy now.

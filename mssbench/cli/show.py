@@ -12,7 +12,7 @@ from mssbench import results
 from mssbench.analysis import blocks, conclusions
 from mssbench.cli.options import Json, Run, words
 from mssbench.cli.output import output
-from mssbench.console import blocks as shapes
+from mssbench.console import blocks as console_blocks
 from mssbench.console import epilogue
 from mssbench.errors import TableError
 from mssbench.results import conditions, table
@@ -40,17 +40,17 @@ def command(
 def show(
     path: Path, rows: Sequence[str], columns: Sequence[str], value: str, where: str | None
 ) -> Iterator[RenderableType]:
-    """The tables of a run, as asked for; then what they come to."""
+    """Yield the tables of a run, then the conclusions from them."""
     run = results.open(path)
     frame = _chosen(run, where)
-    yield from shapes.result(frame, rows, columns, value)
+    yield from console_blocks.result(frame, rows, columns, value)
     yield from epilogue.epilogue(_counted(frame), run.facts)
 
 
 def show_data(
     path: Path, rows: Sequence[str], columns: Sequence[str], value: str, where: str | None
 ) -> dict[str, Any]:
-    """The same blocks, conclusions and failures as data."""
+    """Return the blocks, conclusions and failures for JSON."""
     run = results.open(path)
     frame = _chosen(run, where)
     return {

@@ -1,4 +1,4 @@
-"""The verdict that the stored times of two rows allow, from intervals and never from points."""
+"""The verdict that the stored times of two rows allow. It rests on intervals, not on medians."""
 
 from dataclasses import dataclass, replace
 
@@ -43,7 +43,7 @@ class StoredTimes:
         if 1 / (1 + delta) <= ratio <= 1 + delta:
             if 1 / (1 + delta) <= low and high <= 1 + delta:
                 return replace(judgement, verdict=Verdict.SAME, reason=f"within {limit}, all of it")
-            told = f"a slowdown of {100 * detectable:.0f} % would have been told"
+            told = f"a slowdown of {100 * detectable:.0f} % would have been found"
             return replace(judgement, reason=f"within {limit}, its interval is not; {told}")
 
         word = f"{units.ratio(max(ratio, 1 / ratio))} {'slower' if ratio > 1 else 'faster'}"
@@ -63,7 +63,7 @@ class StoredTimes:
         if Noise.UNSTABLE in (base["noise"], new["noise"]):
             return "unstable", "stop what else is running, and measure again"
         if min(base["passes"] or 1, new["passes"] or 1) < _FEWEST_PASSES:
-            return "measured in one pass, which nothing was held against", _AB
+            return "measured in one pass, so that its repeatability is unknown", _AB
         if self.drift > DRIFTED:
             return f"the machine itself changed by {100 * self.drift:.0f} % during a run", _AB
         return None

@@ -77,8 +77,8 @@ def outcome(
 ) -> Outcome:
     """What the verdicts of all rows come to: the first reason that applies, most serious first.
 
-    verdicts: how many rows have each verdict. A comparison that only describes passes none, so that
-    nothing but "nothing was measured" can speak against it.
+    verdicts: how many rows have each verdict. `compare` only describes and gives an empty mapping,
+    so that its outcome is "pass" or "nothing measured".
     measured: number of rows of which some number was compared.
     doubtful: whether the machine or the comparison itself was seen to be off. A row that is
     unclear does not make the comparison doubtful.

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mssbench import units
-from mssbench.analysis import blocks as pivot
+from mssbench.analysis import blocks as analysis
 from mssbench.analysis.blocks import Block, Entry, Key
-from mssbench.console.statuses import _STYLE
+from mssbench.console.statuses import STYLE
 from mssbench.records.schema import BY_NAME
 from mssbench.results import labels as labels_
 from mssbench.results.labels import METHOD
@@ -22,7 +22,7 @@ def result(
     frame: pd.DataFrame, rows: Sequence[str], columns: Sequence[str], value: str
 ) -> Iterator[RenderableType]:
     """The tables of a run, then what varies inside their numbers."""
-    blocks = pivot.blocks(frame, rows, columns, value)
+    blocks = analysis.blocks(frame, rows, columns, value)
     shown = [b for b in blocks if b.measured] or blocks
     hidden: dict[str, int] = {}
     for block in shown:
@@ -49,7 +49,7 @@ def _counted(names: Mapping[str, int]) -> str:
 
 def _apart(empty: Sequence[Block], shown: Sequence[Block]) -> str:
     """What only the empty blocks have (`cuda`), or their titles where that is nothing."""
-    names = [name for name in pivot.SPLIT if name in empty[0].common]
+    names = [name for name in analysis.SPLIT if name in empty[0].common]
     seen = {(name, b.common[name]) for b in shown for name in names}
     new = dict.fromkeys((n, b.common[n]) for n in names for b in empty)
     words = [labels_.spoken(*pair) for pair in new if pair not in seen]
@@ -196,4 +196,4 @@ def _note(block: Block, entry: Entry) -> Text:
     if entry.ok:
         return Text(number or ("-" if block.error else ""))
     first = entry.words.split()[0].rstrip(",")
-    return Text(f"{number} {entry.words}".strip(), style=_STYLE.get(first, ""))
+    return Text(f"{number} {entry.words}".strip(), style=STYLE.get(first, ""))

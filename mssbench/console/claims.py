@@ -13,7 +13,7 @@ from mssbench.records.schema import BY_NAME
 from mssbench.results.labels import spoken
 from mssbench.suite.claims import Claim
 
-_STYLE = {ClaimVerdict.HOLDS: "green", ClaimVerdict.FAILS: "yellow", ClaimVerdict.UNMEASURED: "dim"}
+STYLE = {ClaimVerdict.HOLDS: "green", ClaimVerdict.FAILS: "yellow", ClaimVerdict.UNMEASURED: "dim"}
 _POINTS = 3  # of one claim, worst first; the rest are counted
 
 
@@ -25,7 +25,7 @@ def verdicts(found: Iterable[Finding]) -> Table:
     for each in found:
         text = Text.assemble((each.claim.claim, "bold"), "\n", (each.claim.source, "dim"), "\n")
         text.append("".join(f"{line}\n" for line in _lines(each)))
-        table.add_row(Text(each.verdict, _STYLE[each.verdict]), text)
+        table.add_row(Text(each.verdict, STYLE[each.verdict]), text)
     return table
 
 

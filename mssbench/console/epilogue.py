@@ -9,7 +9,7 @@ from rich.text import Text
 
 from mssbench import units
 from mssbench.analysis import conclusions
-from mssbench.console.statuses import _STYLE
+from mssbench.console.statuses import STYLE
 from mssbench.records.measurement import MEASURED
 
 _REASONS = 3  # of one status; the rest are counted
@@ -22,7 +22,7 @@ def epilogue(frame: pd.DataFrame, facts: Mapping[str, Any]) -> Iterator[Renderab
     for failure in conclusions.failures(frame):
         count = units.count(failure.cells, "cell")
         of = f" of {failure.methods} methods" if failure.methods > 1 else ""
-        yield Text.assemble((failure.status, _STYLE.get(failure.status, "")), f": {count}{of}",
+        yield Text.assemble((failure.status, STYLE.get(failure.status, "")), f": {count}{of}",
                             ": timed, but cannot win" if failure.status in MEASURED else "",
                             *_reasons(failure))  # fmt: skip
     for sentence in (*conclusions.steadiness(frame, facts), *conclusions.machines(frame, facts)):

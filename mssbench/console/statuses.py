@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from rich.text import Text
 
-_STYLE = {
+STYLE = {
     "ok": "green", "nonfinite": "red", "diverged": "red", "inaccurate": "yellow",
     "oom": "red", "timeout": "red", "crashed": "bold red", "unsupported": "dim",
     "not_installed": "dim", "unavailable": "dim", "interrupted": "magenta",
@@ -14,7 +14,7 @@ _STYLE = {
 
 def status_words(counts: Mapping[str, int]) -> Text:
     """`78 ok, 3 inaccurate, 24 not_installed`, each in its colour."""
-    parts = [(f"{n} {s}", _STYLE.get(str(s), "")) for s, n in counts.items() if n]
+    parts = [(f"{n} {s}", STYLE.get(str(s), "")) for s, n in counts.items() if n]
     text = Text()
     for i, part in enumerate(parts):
         text.append(", " if i else "")

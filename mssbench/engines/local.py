@@ -103,7 +103,7 @@ def _serve_slot(
     news: News,
     stop: threading.Event,
 ) -> None:
-    """One thread, one slot. It outlives its workers: the kernel ends them with their *thread*."""
+    """Serve one slot. This thread outlives its workers: the kernel kills them when it ends."""
     worker: Worker | None = None
     half, looks = todo.qsize() // 2, 0
     held: int | None = None
@@ -130,8 +130,8 @@ def _serve_slot(
                 if answer.lost:
                     worker.close()
                     worker = None
-                # taken down from outside, perhaps the worker before us: not the cell's fault, so
-                # nothing is recorded but what is beyond doubt
+                # The run is being stopped, and the signal may have reached the worker before us:
+                # that is not the cell's fault, so only a complete result is recorded.
                 if (stop.is_set() or (answer.died and stop.wait(GRACE_SECONDS))) and not answer.ok:
                     return
                 # a death counts in a fresh worker only: another cell may have left the cause; and
@@ -161,7 +161,7 @@ def _serve_slot(
 
 
 def _look(slot: Slot, worker: Worker, news: News) -> Worker | None:
-    """Have the ceilings measured. A worker that did not survive it is none any more."""
+    """Have the ceilings measured. Returns None if the worker did not survive that."""
     found = worker.ceilings(slot.device)
     if found is None:
         worker.close()

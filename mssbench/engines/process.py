@@ -1,4 +1,4 @@
-"""A worker as its supervisor sees it: started, asked for cells, killed; each end has a reason."""
+"""The supervisor's side of a worker: start it, send it cells, kill it, and say why it ended."""
 
 import contextlib
 import json
@@ -11,13 +11,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
 
 from mssbench.engines.events import PROTOCOL_VERSION
-from mssbench.engines.slots import Slot
+from mssbench.engines.slots import Slot, keep_to
 from mssbench.errors import RunError
 from mssbench.machine.devices import THREAD_SETTINGS
 from mssbench.records.cell import Cell
@@ -42,7 +41,7 @@ class Setup:
     timeout_seconds: float = 60.0
     python: str = sys.executable
     path: str = ""  # a checkout whose mssbench it must take, before any that is installed
-    isolated: bool = False  # whether the present folder is none of its business
+    isolated: bool = False  # whether it must not import from the current folder
 
 
 class Answer(NamedTuple):
@@ -76,7 +75,6 @@ class Worker:
         self.served = 0
         self.killed = False  # by a SIGKILL that was not ours, before it was ready
         self._setup, self._stopped, self._device = setup, stopped, slot.device
-        self._cores = slot.cores
         self._rest = b""  # read, but not a whole line yet
         self._noise = b""  # the last line that was no message of ours
         self._since = 0  # where in its stderr the present cell begins
@@ -84,6 +82,7 @@ class Worker:
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "CUDA_VISIBLE_DEVICES": slot.gpu,
             "PYTHONUNBUFFERED": "1",
+            **_for_older_workers(slot, arms, setup),
         }
         env.setdefault("OMP_NUM_THREADS", str(len(slot.cores)))
         if setup.isolated:  # an arm has its own packages, and the threads that its core allows
@@ -110,20 +109,11 @@ class Worker:
                 "Name a Python interpreter that has mssbench."
             ) from None
         if not setup.isolated:
-            self._bind()
-        # An arm imports while others start. It is told at once, or it would wait for its turn.
-        self._send({"settings": setup.settings, "also": setup.also, "arms": arms})
-
-    def _bind(self) -> None:
-        """Keep the process to the cores of its slot, with whatever threads it has by now."""
-        bound: set[str] = set()
-        tasks = Path(f"/proc/{self._process.pid}/task")
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
-            while new := {thread.name for thread in tasks.iterdir()} - bound:
-                for thread in new:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.sched_setaffinity(int(thread), self._cores)
-                bound |= new
+            keep_to(self._process.pid, slot.cores)
+        # An arm imports on several cores, while others start, and keeps to its own from then on,
+        # which its facts tell. It is told at once, or it would wait for its turn.
+        cores = list(slot.cores) if setup.isolated else None
+        self._send({"settings": setup.settings, "also": setup.also, "arms": arms, "cores": cores})
 
     def start(self) -> tuple[dict[str, Any], str]:
         """Wait for its first word: its facts and the hash that names them.
@@ -144,8 +134,6 @@ class Worker:
                 f"{self._setup.python} has an mssbench that speaks protocol {line.get('protocol')},"
                 f" this one speaks {PROTOCOL_VERSION}: install versions that match."
             )
-        if self._setup.isolated:  # arms share a core, and have imported side by side on several
-            self._bind()
         return line["facts"], line["environment"]
 
     def ceilings(self, device: str) -> dict[str, float] | None:
@@ -167,7 +155,7 @@ class Worker:
         return self._asked({"sample": count}, self._setup.timeout_seconds, "killed after")
 
     def _asked(self, request: dict[str, Any], limit: float, what: str) -> Answer:
-        """The answer to a request within so many seconds; what: in words, what took longer."""
+        """Send a request; the answer. limit: in seconds; what: a timeout's words before it."""
         self.served += 1
         self._since = self._printed()
         self._send(request)
@@ -314,3 +302,12 @@ def _how(code: int) -> str:
         name = "unknown"
     often = ", twice; the kernel sends it when memory runs out" if -code == signal.SIGKILL else ""
     return f"signal {-code} ({name}{often})"
+
+
+def _for_older_workers(slot: Slot, arms: int, setup: Setup) -> dict[str, str]:
+    """What a worker is told in its environment where it reads no more of the first line.
+
+    `ab` starts the workers of older revisions too; those of this one read none of it.
+    """
+    told = {"MSSBENCH_CORES": ",".join(map(str, slot.cores)), "MSSBENCH_ARMS": str(arms)}
+    return told | ({"MSSBENCH_BIND": "after imports"} if setup.isolated else {})

@@ -3,7 +3,8 @@
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,18 @@ class Slot(NamedTuple):
     def lock(self) -> str:
         """Names the device on this host."""
         return f"gpu-{self.uuid}" if self.uuid else self.device
+
+
+def keep_to(process: int, cores: Iterable[int]) -> None:
+    """Bind a process to these cores, with whatever threads it has by now."""
+    bound: set[str] = set()
+    threads = Path(f"/proc/{process}/task")
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+        while new := {thread.name for thread in threads.iterdir()} - bound:
+            for thread in new:
+                with suppress(ProcessLookupError):
+                    os.sched_setaffinity(int(thread), cores)
+            bound |= new
 
 
 def gpu_slots() -> list[Slot]:

@@ -169,6 +169,7 @@ def serve(
     instruments: makes what measures, given the set-up. before: called before each request.
     """
     from mssbench.engines.events import PROTOCOL_VERSION
+    from mssbench.engines.slots import keep_to
     from mssbench.records.cell import Cell
     from mssbench.records.facts import identify
     from mssbench.registries import load_file
@@ -181,6 +182,8 @@ def serve(
     for path in setup["also"]:
         load_file(Path(path))
     chosen = instruments(setup)
+    if cores := setup.get("cores"):
+        keep_to(os.getpid(), cores)
     facts = chosen.describe()
     gc.collect()
     gc.freeze()  # what imports left behind is never garbage: collections stay short from here on

@@ -86,7 +86,7 @@ def _torch_is_built_for_cuda() -> bool:
     spec = find_spec("torch")
     if spec is None or not spec.submodule_search_locations:
         return False
-    text = _read(f"{spec.submodule_search_locations[0]}/version.py") or ""
+    text = text_of(f"{spec.submodule_search_locations[0]}/version.py") or ""
     return re.search(r"^cuda\b[^=\n]*= *['\"]", text, re.MULTILINE) is not None
 
 
@@ -99,7 +99,7 @@ def default_device() -> str:
     return "cuda"
 
 
-def _read(path: str) -> str | None:
+def text_of(path: str) -> str | None:
     try:
         return Path(path).read_text().strip()
     except OSError:

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from mssbench.machine.devices import THREAD_SETTINGS, _read, cuda_devices
+from mssbench.machine.devices import THREAD_SETTINGS, cuda_devices, text_of
 
 PACKAGES = ("mssbench", "torch", "numpy", "scipy", "pandas", "pyarrow", "cupy", "triton")
 # Not in IDENTITY: a peer changes no rows but its own, and their code hash knows its version.
@@ -64,7 +64,7 @@ def describe() -> dict[str, Any]:
         },
         "memory_bytes": memory.total,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "governor": text_of("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "python": platform.python_version(),
         "versions": {name: package_version(name) for name in PACKAGES},
         "peers": {name: v for name in PEERS if (v := package_version(name))},
@@ -111,12 +111,12 @@ def _driver_version() -> str | None:
         pynvml.nvmlInit()
         text = pynvml.nvmlSystemGetDriverVersion()
     except Exception:  # NVML is a courtesy: without it the fact is simply unknown
-        return _read("/sys/module/nvidia/version")
+        return text_of("/sys/module/nvidia/version")
     return text.decode() if isinstance(text, bytes) else str(text)
 
 
 def _cpu_model() -> str:
-    for line in (_read("/proc/cpuinfo") or "").splitlines():
+    for line in (text_of("/proc/cpuinfo") or "").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

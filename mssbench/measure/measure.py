@@ -41,9 +41,11 @@ def measure(cell: Cell, session: Session, announce: Callable[[], None] = lambda:
         with prepared(cell, session, spent) as ready:
             announce()
             bench = Bench(ready, session, spent)
-            measurements = bench.run()
-            refuse_written(cell, ready.rotation)
-            lost = bench.spoilt
+            try:
+                measurements = bench.run()
+                refuse_written(cell, ready.rotation)
+            finally:
+                lost = bench.spoilt
     except Exception as error:  # a method that raises is a result, not the end of the run
         measurements = uniform(cell, *classify(error))
 

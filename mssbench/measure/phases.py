@@ -8,8 +8,7 @@ import torch
 from mssbench.arrays import Array
 from mssbench.measure.inputs import Input
 from mssbench.methods import method
-from mssbench.methods import pair as roots
-from mssbench.methods.pair import Applied
+from mssbench.methods.pair import Applied, Pair
 from mssbench.problems.vectors import vectors
 
 
@@ -20,7 +19,7 @@ class Calls(NamedTuple):
     call: Callable[[Any], Any]  # -> root, or (root, gradient)
 
 
-def calls(pair: roots.Pair | Applied, library: str, phase: str) -> Calls:
+def calls(pair: Pair | Applied, library: str, phase: str) -> Calls:
     """Torch is measured as autograd runs it; the other libraries by calling the backward."""
     if isinstance(pair, Applied):
         return _applied(pair, phase)
@@ -57,7 +56,7 @@ def _applied(pair: Applied, phase: str) -> Calls:
     return Calls(record_first, lambda p: replay(*p))
 
 
-def plain(pair: roots.Pair | Applied, x: Input) -> Array:
+def plain(pair: Pair | Applied, x: Input) -> Array:
     """What a forward computes, without any mode."""
     return pair(x.a, vectors(x.g)[0]) if isinstance(pair, Applied) else pair.field(x.a)
 
@@ -72,7 +71,7 @@ def leaf(a: Array) -> Array:
     return a.detach().requires_grad_()
 
 
-def record(pair: roots.Pair, leaf: Array) -> tuple[Array, Array]:
+def record(pair: Pair, leaf: Array) -> tuple[Array, Array]:
     """A fresh graph: (leaf, root)."""
     return leaf, pair(leaf)
 
@@ -84,6 +83,6 @@ def replay(graph: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     return y, s
 
 
-def explicit(pair: roots.Pair, root: method.Root, g: Array) -> tuple[Array, Array]:
+def explicit(pair: Pair, root: method.Root, g: Array) -> tuple[Array, Array]:
     """(root, gradient) where no graph exists: the backward is called by name."""
     return getattr(root, pair.function), pair.gradient(root, g)

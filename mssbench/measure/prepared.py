@@ -41,18 +41,26 @@ class Batch:
         self._g = problems.cast(problem.cotangent, cell.precision)
         self._precision = cell.precision
         self._mark = fingerprint(problem.master, problem.cotangent)
-        self._rotations: dict[tuple[str, str], Rotation] = {}
+        self._place: tuple[str, str] | None = None  # library and device of the inputs
+        self._rotation: Rotation | None = None
         self._truths: dict[str, Truth] = {}
 
     def rotation(self, cell: Cell) -> Rotation:
         """The inputs on the library and device of a cell, in the order of a first cell."""
         place = (cell.library, cell.device)
-        if place not in self._rotations:
+        if self._place != place or self._rotation is None:
+            self.forget_inputs()  # their memory is free before those of another library take some
             like = arrays.empty(cell.library, cell.device, cell.precision)
-            a, g = arrays.from_numpy(self._a, like=like), arrays.from_numpy(self._g, like=like)
-            self._rotations[place] = Rotation(a, g, cell.seed)
-        self._rotations[place].begin()
-        return self._rotations[place]
+            # copies, so that a method that writes into its input does not reach the originals
+            a = arrays.from_numpy(self._a.copy(), like=like)
+            g = arrays.from_numpy(self._g.copy(), like=like)
+            self._place, self._rotation = place, Rotation(a, g, cell.seed)
+        self._rotation.begin()
+        return self._rotation
+
+    def forget_inputs(self) -> None:
+        """Drop the inputs, but neither the matrices they are made from nor the verified answers."""
+        self._rotation = None
 
     def truth(self, function: str) -> Truth:
         """The verified root and gradient of a function, see `truth_of`."""
@@ -75,7 +83,7 @@ def prepared(
     """Admit a cell, build what it needs, and set its library up for as long as the block lasts.
 
     spent: is told how long problem and reference took. verify: whether the truth is needed.
-    Raises Unsupported, NotInstalled, Unavailable and RegistryError for a cell that cannot be.
+    Raises Unsupported, NotInstalled, Unavailable or RegistryError if a cell cannot be measured.
     """
     spent = spent if spent is not None else Spent()
     forward, backward = methods_of(cell.forward, cell.backward)

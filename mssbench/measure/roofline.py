@@ -53,7 +53,7 @@ def limit(
     """The limit of one phase of a method; None where its work or the machine is not known.
 
     batch_bytes: of (b, n, n); known: `flops` of one call, and of its products those that are
-    `certain` and `rounded`, see counts.py; ceilings: see anchors.measure.
+    `certain` and `rounded`, see counts.py; ceilings: see Ceilings.measure.
     """
     if not known["flops"] or not {cell.precision, "bytes_per_second"} <= ceilings.keys():
         return None

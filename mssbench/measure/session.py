@@ -12,7 +12,7 @@ from mssbench.records.policy import Policy
 if TYPE_CHECKING:
     from mssbench.measure.prepared import Batch
 
-# A cell with its forward: a test of the harness may give the name of one method to another.
+# cell_id, and id() of the forward: tests of the harness register others under a known name.
 Place: TypeAlias = tuple[str, int]
 
 
@@ -45,5 +45,6 @@ class Session:
         self.watchman = Watchman(self.arms)
 
     def forget_inputs(self) -> None:
-        """Make the inputs of the next cell anew, as nobody knows what became of these."""
-        self.batch = None
+        """Drop the inputs, so that the next cell makes new ones: these may have been changed."""
+        if self.batch is not None:
+            self.batch.forget_inputs()

@@ -9,13 +9,12 @@ from mssbench.measure.inputs import Input
 from mssbench.measure.instruments import counts, memory
 from mssbench.measure.instruments.counts import Counts
 from mssbench.measure.phases import explicit
-from mssbench.methods import pair as roots
-from mssbench.methods.pair import Applied
+from mssbench.methods.pair import Applied, Pair
 
 Columns = dict[str, Any]
 
 
-def work(pair: roots.Pair | Applied, library: str, device: str, x: Input) -> dict[str, Columns]:
+def work(pair: Pair | Applied, library: str, device: str, x: Input) -> dict[str, Columns]:
     """The columns of memory and counts, by phase.
 
     One call for all phases. Results stay alive until the watch has ended, as a caller would keep
@@ -36,7 +35,7 @@ def work(pair: roots.Pair | Applied, library: str, device: str, x: Input) -> dic
             peak.mark()
             kept = call(recorded)
         else:
-            assert isinstance(pair, roots.Pair)
+            assert isinstance(pair, Pair)
             root = pair.keep(x.a)
             before = watch.counts(pair.forward)
             peak.mark()

@@ -1,7 +1,8 @@
-"""A^{-1/2} b for one vector b a matrix: the row kind `isqrt_b`, which is not a root.
+"""A forward with a backward as one differentiable function, and that function applied to a vector.
 
-Sampling and whitening need no more than this, and methods made for it never form the inverse root.
-Any other forward multiplies its own by b, so that they can be compared.
+The row kind `isqrt_b` is A^{-1/2} b for one vector b a matrix. Sampling and whitening need no more,
+and a method made for it never forms the inverse root; any other forward multiplies its own by b, so
+that they can be compared.
 """
 
 from collections.abc import Callable

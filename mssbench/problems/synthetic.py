@@ -11,7 +11,6 @@ from mssbench.problems.registry import Bounds, register_problem
 from mssbench.problems.rng import Floats, Streams
 from mssbench.problems.spectra import rotate
 
-_POSITIVE = Bounds(0.0, open=True)
 _FRACTION = Bounds(0.0, 1.0)
 _CONDITION = Bounds(1.0, 1e15)  # beyond, the rounding of the rotation decides the small end
 _HIGHAM = "Higham, Functions of Matrices, SIAM 2008"

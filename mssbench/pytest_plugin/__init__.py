@@ -9,6 +9,7 @@ heavy is imported before it is asked for, as pytest loads this wherever mssbench
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -107,15 +108,12 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
     """
     from mssbench.export.pytest_benchmark import KEY, strict
     from mssbench.measure.on_demand import held
-    from mssbench.measure.session import Session, Settings
     from mssbench.methods import registry
     from mssbench.records.measurement import ABSENT, Status
-    from mssbench.records.policy import Policy
     from mssbench.records.timing import Timing
     from mssbench.results.labels import label, where
 
-    session = Session(Settings(Policy(warmup_seconds=0.01)))
-    with held(cell, session, verify=True) as (found, seconds, kept):
+    with held(cell, _session(), verify=True) as (found, seconds, kept):
         if found.status in ABSENT:
             pytest.skip(found.reason)
         if kept is None:
@@ -140,11 +138,20 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
     return row
 
 
+@cache
+def _session() -> Any:
+    """One for all tests of this process, as a worker has one: they share inputs and references."""
+    from mssbench.measure.session import Session, Settings
+    from mssbench.records.policy import Policy
+
+    return Session(Settings(Policy(warmup_seconds=0.01)))
+
+
 def _environment() -> str:
-    from mssbench.machine import facts as environment
-    from mssbench.records import facts as facts_
+    from mssbench.machine.facts import describe
+    from mssbench.records.facts import identify
 
     if not _facts:
-        facts = environment.describe()
-        _facts[facts_.identify(facts)] = facts
+        facts = describe()
+        _facts[identify(facts)] = facts
     return next(iter(_facts))

@@ -37,7 +37,7 @@ def save(run: Path, name: str | None, keep: int) -> dict[str, Any]:
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise RunError(f"--name: {name!r} is not a word of letters, digits, _, - and .")
     if not frame["status"].isin(MEASURED).any():
-        raise RunError(f"{run} has no measured row: nothing could be held against it.")
+        raise RunError(f"{run} has no measured row: nothing could be compared with it.")
     if stopped := int((frame["status"] == Status.INTERRUPTED).sum()):
         raise RunError(
             f"{run} was stopped before {units.count(stopped, 'row')}: run it to its end first."

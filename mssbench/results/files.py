@@ -1,4 +1,4 @@
-"""Files that are whole whatever happens: to the writer, to the disk, to the machine's power."""
+"""Writes files that stay whole if the writer is killed, the disk is full, or power is lost."""
 
 import mmap
 import os
@@ -21,7 +21,7 @@ class Lines:
                 self.size = whole
 
     def add(self, data: bytes, *, durable: bool = False) -> None:
-        """Append. Where the disk is full, what did fit is taken back."""
+        """Append `data`. If the disk is full, the part that was written is removed again."""
         try:
             left = data
             while left:

@@ -104,7 +104,7 @@ class RunFolder:
     def finish(self, rows: Iterable[Row]) -> None:
         """Replace the table by these rows, in this order, settle the samples, drop the journal.
 
-        In this order: killed or out of space between any two steps, the journal still has it all.
+        The order matters: if it is killed between any two steps, the journal still has every row.
         """
         rows = list(rows)  # they may come from the very files replaced below
         self._begin()
@@ -142,7 +142,7 @@ class RunFolder:
         return None if self._hidden else read_suite(self.path)
 
     def _begin(self) -> None:
-        """Before the first write: away with what it replaces and what a killed writer half did."""
+        """Before the first write, delete what it replaces and what a killed writer left behind."""
         if self._begun:
             return
         self._begun = True

@@ -1,4 +1,4 @@
-"""What is said of rows: what people call a method, and what a row counts for.
+"""Labels of rows: the name of a method, and the status that a row counts for.
 
 A method is called by its library, pair and parameters, as one word or a short line.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METHOD = ("library", "forward", "backward", "iterations", "backward_iterations", "options")
-# What each label says already, so that it is not hidden behind it.
+# The columns that each label contains; tables do not list them as hidden beside it.
 LABELS = {"backend": METHOD[:2], "pair": METHOD[:3], "method": METHOD}
 
 
@@ -79,7 +79,7 @@ def _labels(
 
 
 def where(row: Row) -> str:
-    """`sqrt n=64 b=16 wishart(ratio=2) float32 cpu step wall`: a row but for its method."""
+    """`sqrt n=64 b=16 wishart(ratio=2) float32 cpu step wall`: a row's key without its method."""
     clock = f"{row['clock']}-{row['cache']}" if row["clock"] == "gpu" else row["clock"]
     seed = f" seed={row['seed']}" if row["seed"] else ""
     return (

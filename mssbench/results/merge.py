@@ -51,7 +51,7 @@ def join_sidecars(folder: RunFolder, runs: Sequence[Path]) -> None:
         for group in facts:
             facts[group] |= theirs[group]
         if (run / SUITE).is_file() and folder.suite() is None:
-            folder.write_suite((run / SUITE).read_text())
+            folder.write_suite((run / SUITE).read_text(encoding="utf-8"))
     folder.write_facts(facts)
 
 

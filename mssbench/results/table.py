@@ -56,7 +56,7 @@ def _beside(folder: Path, most: int = 5) -> str:
 
 
 def _read(file: Path) -> pd.DataFrame:
-    """Arrow reads a hundred thousand rows in a blink, and every float to the last bit."""
+    """Read a table with Arrow, which is fast and reads every float exactly."""
     known = [name for name in _header(file) if name in _KIND]
     convert = arrow_csv.ConvertOptions(
         column_types={name: _ARROW[_KIND[name]] for name in known},
@@ -91,7 +91,7 @@ def _header(file: Path) -> list[str]:
 def _whole_rows(file: Path) -> bytes:
     """The bytes of the file; while it is written, those up to the last line break.
 
-    What a kill has torn behind it stands in the journal, whole.
+    A row that was torn when its writer was killed is whole in the journal.
     """
     data = file.read_bytes()
     return data[: data.rfind(b"\n") + 1] if file.with_name(JOURNAL).exists() else data

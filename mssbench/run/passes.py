@@ -1,4 +1,4 @@
-"""Several passes over a suite, as one row: samples pooled, errors the worst, and how far apart.
+"""Combines the passes over a suite into one row each: pooled samples, worst errors, spread.
 
 Between two passes lie minutes, in which a machine changes more than between two samples. So the
 interval of a pooled median reaches at least from one pass's median to the other's, and as far as

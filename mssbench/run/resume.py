@@ -7,7 +7,7 @@ from typing import Any
 from mssbench import problems
 from mssbench.errors import NotInstalled, RunError, Unavailable
 from mssbench.machine import devices
-from mssbench.machine import facts as environment
+from mssbench.machine import facts as machine_facts
 from mssbench.measure import code_hash
 from mssbench.methods import registry
 from mssbench.records.cell import Cell, clocks, phases
@@ -44,14 +44,14 @@ def done_cells(
 
 def runs_as_now(facts: Mapping[str, Any]) -> set[str]:
     """The runs in which the same was installed as is now. A run that was killed does not say."""
-    now = environment.installed()
+    now = machine_facts.installed()
     return {run_id for run_id, run in facts["runs"].items() if run.get("installed") == now}
 
 
 def passes_behind(
     cell: Cell, rows: Mapping[str, Sequence[Row]], retry: Sequence[str], as_now: Set[str]
 ) -> int:
-    """How many passes of a cell stand. What could not be measured once needs no second try."""
+    """Return how many valid passes a cell has. One that could not be measured needs no more."""
     found = rows.get(cell.cell_id, [])
     if not complete(cell, found):
         return 0
@@ -74,8 +74,8 @@ def complete(cell: Cell, rows: Sequence[Row]) -> bool:
 def _now_possible(cell: Cell, rows: Sequence[Row], as_now: Set[str]) -> bool:
     """Whether what was missing on this machine may have been installed since.
 
-    Not where nothing was. What a call itself found to be missing, as a compiler or the data of a
-    problem, cannot be looked up here, and would be tried again in every run.
+    False where nothing was missing. What a call itself found to be missing, such as a compiler or
+    the data of a problem, cannot be looked up here, and would be tried again in every run.
     """
     absent = [r for r in rows if r["status"] in ABSENT - {Status.UNSUPPORTED}]
     if all(r["run_id"] in as_now for r in absent):

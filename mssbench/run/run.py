@@ -42,8 +42,8 @@ def run(
 ) -> Summary:
     """Measure what is missing of a suite into the folder `path`.
 
-    retry: statuses whose rows are measured again. begin(todo) and watch(event) report. seconds:
-    after which it ends like an interrupted one, with what the suite names first measured by then.
+    retry: statuses whose rows are measured again. begin(todo) and watch(event) report progress.
+    seconds: after this time it ends like an interrupted run. Cells are measured in suite order.
     Ctrl-C and SIGTERM end the run early: what was measured is saved and the rest is `interrupted`.
     Raises RunError if the folder is taken, holds something else or another suite, or was measured
     on another machine; or if no worker starts.

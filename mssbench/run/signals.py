@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a lost terminal ask a run to end; they do not tear it apart."""
+"""Ctrl-C, SIGTERM and a lost terminal end a run in good order, with its files complete."""
 
 import os
 import signal

@@ -47,7 +47,7 @@ class Measured(NamedTuple):
     error: float
     limit: float
     sentence: str
-    lenient: bool = False  # see trust.off
+    lenient: bool = False  # see checks.off
 
     def check(self, floor: float) -> Check:
         """Once it is known how noisy the machine was."""

@@ -17,7 +17,7 @@ from mssbench.measure.instruments.ceilings import fastest, flush
 from mssbench.measure.instruments.clocks import Clock, CudaClock, HostClock, synchronizer
 from mssbench.measure.instruments.sampling import nothing, sample
 from mssbench.measure.phases import Calls, calls, leaf, record
-from mssbench.methods import pair as roots
+from mssbench.methods import pair as pairs
 from mssbench.records.policy import Policy
 
 Call = Callable[[], object]
@@ -122,7 +122,7 @@ def _product(x: Input) -> Call:
 
 
 def _phase(forward: str, backward: str | None, phase: str, x: Input) -> Call:
-    what = calls(roots.pair("sqrt", forward, backward), "torch", phase)
+    what = calls(pairs.pair("sqrt", forward, backward), "torch", phase)
     return lambda: what.call(what.prepare(x))
 
 
@@ -144,7 +144,7 @@ def ratios(rival: Rival, jobs: Sequence[Job]) -> list[float]:
 
 def parts(forward: str, backward: str, device: str) -> float:
     """Recorded forward plus backward, each timed alone, over the step; less one."""
-    pair, x = roots.pair("sqrt", forward, backward), batch(_PARTS_BATCH[device], 64, device)
+    pair, x = pairs.pair("sqrt", forward, backward), batch(_PARTS_BATCH[device], 64, device)
     # the host would wait for the device once for a step, and twice for its parts
     clock: Clock = CudaClock(torch.cuda) if device == "cuda" else HostClock()
     every = [Calls(lambda x: leaf(x.a), lambda a: record(pair, a)),

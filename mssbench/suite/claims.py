@@ -1,4 +1,4 @@
-"""The [[claim]] tables of a suite -> checked claims. What could not be decided is refused here."""
+"""Reads and checks the [[claim]] tables of a suite. Refuses claims that no row could decide."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -139,7 +139,7 @@ def _check_rows(claim: Claim, planned: Sequence[Row], axis: Axis) -> None:
 
 
 def _check_value(column: str, value: Any, planned: Sequence[Row], axis: Axis) -> None:
-    """A misspelt word would leave the claim unmeasured, without a sound."""
+    """Refuse a misspelt word, which would silently leave the claim unmeasured."""
     if column in _NAMES or column in _CLOSED:
         known = _CLOSED.get(column) or sorted({row[column] for row in planned})
         _check_words(column, [value], known)

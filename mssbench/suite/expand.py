@@ -286,7 +286,7 @@ def _check_for_any(takers: Sequence[method_.Method], name: str, value: Any) -> N
 
 
 def _check_excluded(key: str, value: Any) -> None:
-    """A misspelt word would exclude nothing, without a sound."""
+    """Refuse a misspelt word, which would silently exclude nothing."""
     if key == "device" and value == "auto":
         raise SuiteError("device = 'auto' is no device of a cell: name cpu or cuda.")
     if key == "library":

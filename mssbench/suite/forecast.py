@@ -112,7 +112,7 @@ class _Work(NamedTuple):
 
 
 def _work(cell: Cell) -> _Work:
-    """What the methods say of themselves; 1 where one is not here to ask."""
+    """The work that the methods declare; 1 where one of them is not installed."""
     given: dict[bool, dict[str, Any]] = {False: {}, True: {}}  # of the forward, of the backward
     for key, value in cell.parameters.items():
         given[key.startswith("backward_")][key.removeprefix("backward_")] = value
@@ -134,12 +134,12 @@ def _of(method: Method, products: float) -> _Work:
 
 
 # Starting a worker (imports, and the first use of each library) takes about this long.
-_START_SECONDS = 5.0
-_ASSUMED = "sm_90"  # the GPU of a forecast: H100, H200
+START_SECONDS = 5.0
+ASSUMED = "sm_90"  # the GPU of a forecast: H100, H200
 
 
 def forecast_data(chosen: Suite) -> dict[str, Any]:
-    """The same as data."""
+    """Return the cells of a suite by method, with estimated time and memory, for JSON."""
     seconds: defaultdict[str, float] = defaultdict(float)
     cells: Counter[str] = Counter()
     most: dict[str, float] = {}
@@ -152,12 +152,12 @@ def forecast_data(chosen: Suite) -> dict[str, Any]:
     return {
         "suite": chosen.name,
         "cells": len(chosen.cells),
-        "seconds": round(_START_SECONDS + sum(seconds.values()), 1),
+        "seconds": round(START_SECONDS + sum(seconds.values()), 1),
         "bytes": max(most.values()),
         "devices": sorted({c.device for c in chosen.cells}),
         "methods": [
             {"method": p, "cells": n, "seconds": round(seconds[p], 1), "bytes": most[p]}
             for p, n in sorted(cells.items())
         ],
-        "kernels": kernels((c for c in chosen.cells if c.device == "cuda"), _ASSUMED),
+        "kernels": kernels((c for c in chosen.cells if c.device == "cuda"), ASSUMED),
     }

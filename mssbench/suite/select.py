@@ -32,7 +32,7 @@ def choose(
 ) -> Suite:
     """The suite as asked for. Raises SuiteError, or RunError for a device that is not there.
 
-    elsewhere: it need not be there.
+    elsewhere: whether the device may be missing, as nothing is measured here.
     """
     for file in also:
         load_file(file)
@@ -66,7 +66,7 @@ def _narrow(chosen: Suite, only: str) -> Suite:
 
 
 def _refuse_missing_device(chosen: Suite) -> None:
-    """CUDA that the suite or the user names must be there for one library; `auto` asks for less."""
+    """Raise RunError where the suite or the user names CUDA and none of its libraries has it."""
     document = chosen.document
     named = [document["axes"].get("device"), *(m.get("device") for m in document["method"])]
     libraries = dict.fromkeys(c.library for c in chosen.cells if c.device == "cuda")

@@ -206,7 +206,7 @@ def _measure(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_claims(document: Mapping[str, Any]) -> None:
-    """What is claimed must be about rows the suite could have, on whatever machine."""
+    """Check that the claims are about rows that the suite could have on some machine."""
     if tables := document.get("claim"):
         cells = {cell for auto in ("cpu", "cuda") for cell in expand.expand(document, auto)}
         claims.check(tables, cells, expand.check_axis)

@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("suite", "measure"),
     ("engines", "analysis", "compare", "selftest"),
     ("run", "ab", "console", "export"),
-    ("cli", "pytest_plugin"),
+    ("cli", "pytest_plugin", "testing"),
 )
 # `errors` is below all others of its floor: it imports nothing of ours.
 GROUND = "errors"

@@ -35,7 +35,7 @@ def minimax_graph(
 ) -> Root:
     """`minimax` as one launch, for matrices too large for a block: n of 128 and more.
 
-    a: (..., n, n), torch on cuda. See graphs.py for what is kept and what waits.
+    a: (..., n, n), torch on cuda. See cuda_graph.py for what is kept and what waits.
     Raises Unsupported on a CPU, and where `minimax` does.
     """
     given = {"degree": degree, "iterations": iterations, "lower": lower, "finish": finish,

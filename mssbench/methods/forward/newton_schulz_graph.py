@@ -24,7 +24,7 @@ def newton_schulz_graph(
 ) -> Root:
     """Coupled Newton–Schulz as one launch: the kernels of `newton_schulz` without its calls.
 
-    a: (..., n, n), torch on cuda. See graphs.py for what is kept and what waits.
+    a: (..., n, n), torch on cuda. See cuda_graph.py for what is kept and what waits.
     Raises Unsupported on a CPU.
     """
 

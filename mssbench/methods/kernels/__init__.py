@@ -8,7 +8,6 @@ fused.py     roots and gradients of torch and CuPy arrays by these kernels
 factors.py   the steps they take, for what their products round to
 driver.py    CuPy: compiles, and launches on the stream of the array's own library
 effort.py    the work of a launch, told to whoever counts
-forecast.py  what the kernels of a suite would take
 resources.py what the compiler says they take
 examine.py   what they take as loaded on a GPU, and one launch of each, for tools that watch
 triton_roots.py, triton_iterate.py  the iteration on tensor cores once more, in Triton

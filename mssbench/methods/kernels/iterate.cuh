@@ -3,7 +3,7 @@
 //
 //   Y = A / c, Z = I;  for each factor h:  T = h(Z Y),  Y, Z = Y T, T Z;   √c Y, Z / √c
 //
-// (Higham, Functions of Matrices, SIAM 2008, ch. 6; the schedules are those of schedules.py.) Y and Z
+// (Higham, Functions of Matrices, SIAM 2008, ch. 6; the schedules are those of minimax.py.) Y and Z
 // are kept symmetric to the last bit: of each the upper triangle is computed and mirrored, which saves
 // a third of the products. T and the powers in it are computed in full: mirrored as well, errors grow
 // in every step from condition 34 on, and within minimax factors at once.

@@ -1,6 +1,6 @@
 // The gradient of a root from the root alone, in one launch: Y S + S Y = R for every matrix, by the
 // sign iteration of the block matrix [[B, C], [0, -B]] (Lin & Maji, BMVC 2017), with the factors of
-// schedules.py: B = Y / c, C = R / c;  for each factor h with H, K the diagonal and corner of h(M²):
+// minimax.py: B = Y / c, C = R / c;  for each factor h with H, K the diagonal and corner of h(M²):
 // C = sym(B K + C H),  B = B H;  S = C / 2.  M² = [[B², D], [0, B²]] with D = B C - C B.
 //
 // For the inverse root Z = Y^{-1}, dZ = -Z dY Z, so R = -Z G Z. B, C, B² and H are symmetric and D and

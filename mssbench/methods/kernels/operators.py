@@ -28,7 +28,7 @@ def roots(
 ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """(A^{1/2}, A^{-1/2}) of a: (..., n, n) on a GPU, differentiable, in one launch each way.
 
-    factors: as schedules.py makes them. operands: of products on tensor cores; None: by ordinary
+    factors: as minimax.py makes them. operands: of products on tensor cores; None: by ordinary
     cores, in the dtype of `a`. Raises Unsupported where no kernel serves.
     """
     coefficients, terms = flattened(factors)

@@ -32,7 +32,7 @@ def product(x, y, OPERANDS: tl.constexpr, INTERPRETED: tl.constexpr):
 
 @triton.jit
 def upper_bound(a, i, j, n, NORM: tl.constexpr):
-    """Of the largest eigenvalue, as bounds.py has it; a is zero beyond n."""
+    """Of the largest eigenvalue, as norms.py has it; a is zero beyond n."""
     trace = tl.sum(tl.sum(tl.where(i == j, a, 0.0), axis=1), axis=0)
     if NORM == "trace":
         return trace

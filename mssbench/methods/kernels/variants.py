@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 
 Family: TypeAlias = Literal["iterate", "lyapunov", "jacobi", "loewner"]
 Operands: TypeAlias = Literal["tf32x3", "tf32", "bfloat16"]  # of products on tensor cores
-Norm: TypeAlias = Literal["trace", "frobenius", "min_ws_minc"]  # which bound, see bounds.py
+Norm: TypeAlias = Literal["trace", "frobenius", "min_ws_minc"]  # which bound, see norms.py
 BYTES = {"float32": 4, "float64": 8}
 MOST_STEPS, MOST_TERMS = 32, 5  # of a schedule: MSS_MOST_STEPS, MSS_MOST_TERMS
 TERMS = (2, 3, 5)  # of a factor

@@ -11,7 +11,7 @@ one Lyapunov solve in the eigenbasis corrects everything, if the residual is muc
     E = V (VᵀRV / (d_i + d_j)) Vᵀ
 
 Each corrected matrix is the unevaluated sum of two float64 matrices, `hi + lo`, and residuals have
-about 100 bits (exact.py), so the bits of a reference do not depend on the machine.
+about 100 bits (double_double.py), so the bits of a reference do not depend on the machine.
 
 Higham, Functions of Matrices, SIAM 2008.
 """

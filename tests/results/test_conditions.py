@@ -1,0 +1,62 @@
+"""`conditions.chosen`: the rows that an option leaves, and what a user is told otherwise."""
+
+import pytest
+from helpers.tables import called, frame, row, write
+
+from mssbench.errors import SuiteError, TableError
+from mssbench.results import conditions
+from mssbench.results.labels import with_labels
+from mssbench.suite import select
+
+ROWS = with_labels(frame(row(1e-3), row(2e-3, size=32), row(3e-3, size=32, forward="svd")))
+
+
+def test_chosen_keeps_the_rows_with_their_index():
+    assert conditions.chosen(ROWS, "size == 32", "--where").index.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("size = 3", "--where 'size = 3' is not an expression: "),
+        ("siz == 3", "--where 'siz == 3': Unknown column 'siz'. Did you mean 'size'?"),
+        ("size == 3", "--where 'size == 3' leaves none of the 3 rows."),
+        (
+            "forward == 'eig'",
+            "--where \"forward == 'eig'\" leaves none of the 3 rows. Unknown forward 'eig'. "
+            "Did you mean 'eigh'? Known: eigh, svd.",
+        ),
+    ],
+)
+def test_messages_begin_with_the_option(expression, message):
+    with pytest.raises(TableError) as caught:
+        conditions.chosen(ROWS, expression, "--where")
+    assert str(caught.value).startswith(message)
+
+
+def test_a_reader_says_what_an_empty_selection_leaves():
+    with pytest.raises(TableError) as caught:
+        conditions.chosen(ROWS, "size == 3", "--only", none="no row of here")
+    assert str(caught.value) == "--only 'size == 3' leaves no row of here."
+
+
+def test_a_hint_names_no_value_that_a_row_has():
+    with pytest.raises(TableError) as caught:
+        conditions.chosen(ROWS, "forward == 'svd' and size == 16", "--where")
+    assert str(caught.value).endswith("leaves none of the 3 rows.")
+
+
+def test_select_may_leave_nothing_and_names_no_source_by_itself():
+    assert conditions.select(ROWS, "size == 3").empty
+    with pytest.raises(TableError, match=r"^'size' is no condition|^'size': column"):
+        conditions.select(ROWS, "size")
+
+
+def test_every_reader_tells_it_in_its_words(tmp_path, capsys):
+    run = write(tmp_path / "run", row(1e-3))
+    shown = called(capsys, "show", run, "--where", "size == 3")
+    assert shown == (2, "", "mssbench: --where 'size == 3' leaves none of the 1 rows.\n")
+    exported = called(capsys, "export", run, "--to", "csv", "--only", "size == 3")
+    assert exported == (2, "", f"mssbench: --only 'size == 3' leaves no row of {run}.\n")
+    with pytest.raises(SuiteError, match=r"^--only 'size == 99' leaves none of the \d+ cells\.$"):
+        select.choose("smoke", [], "size == 99", None, "cpu", [])

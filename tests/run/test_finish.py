@@ -1,0 +1,63 @@
+"""What is said of the rows of a run once all of them are known: a pure function."""
+
+import copy
+
+import pytest
+from helpers.tables import row
+
+from mssbench.run import passes
+from mssbench.run.finish import drift, finish
+
+
+def limited(seconds: float, limit: float, **more):
+    return row(seconds, **more) | {"limit_seconds": limit}
+
+
+def test_nothing_that_is_given_is_changed_and_every_row_comes_back_in_order():
+    rows = [row(2.0, forward="svd", root=1e-6), row(1.0, root=1e-6), row(status="crashed", seed=1)]
+    before = copy.deepcopy(rows)
+    settled = finish(rows, {}, [])
+    assert rows == before
+    assert [r["forward"] for r in settled.rows] == ["svd", "eigh", "eigh"]
+    assert settled.drift is None
+
+
+def test_a_row_is_compared_with_the_least_work_that_reaches_its_error():
+    rows = [
+        limited(4.0, 2.0, root=1e-6),
+        limited(8.0, 1.0, root=1.9e-6, forward="svd"),  # as accurate, within a factor of two
+        limited(8.0, 0.1, root=1e-2, forward="taylor", iterations=1),  # cheaper, and less accurate
+    ]
+    fractions = [r["problem_fraction"] for r in finish(rows, {}, []).rows]
+    assert fractions == pytest.approx([1.0 / 4, 1.0 / 8, 0.1 / 8])
+
+
+def test_texts_of_a_table_count_as_the_numbers_that_they_are():
+    rows = [limited(4.0, 2.0, root=1e-6)]
+    texts = [{k: "" if v is None else str(v) for k, v in r.items()} for r in rows]
+    assert (
+        finish(texts, {}, []).rows[0]["problem_fraction"]
+        == finish(rows, {}, []).rows[0]["problem_fraction"]
+    )
+
+
+def test_the_noise_of_rows_that_were_measured_is_counted():
+    kinds = ("quiet", "noisy", "quiet")
+    quiet, noisy, old = (row(1.0, seed=i, noise=n) for i, n in enumerate(kinds))
+    measured = {passes.place(r): [1.0, 1.0] for r in (quiet, noisy)}
+    assert finish([quiet, noisy, old], measured, []).noise == {"quiet": 1, "noisy": 1}
+
+
+@pytest.mark.parametrize(
+    ("ceilings", "expected"),
+    [
+        ([], None),
+        ([{"cpu float32": 10.0}], None),
+        ([{"cpu float32": 10.0}, {"cpu float32": 9.0}], 0.1),
+        ([{"cpu float32": 10.0}, {"cpu float32": 12.0}, {"cpu float32": 10.0}], 0.2),
+        ([{"gpu-1 float32": 10.0}, {"gpu-2 float32": 5.0}], None),  # another device is no drift
+    ],
+)
+def test_drift_is_the_largest_change_of_a_ceiling_since_it_was_first_measured(ceilings, expected):
+    assert drift(ceilings) == (None if expected is None else pytest.approx(expected))
+    assert finish([], {}, ceilings).drift == drift(ceilings)
