@@ -100,6 +100,7 @@ def default_device() -> str:
 
 
 def text_of(path: str) -> str | None:
+    """The text of a small file without the space around it; None where it cannot be read."""
     try:
         return Path(path).read_text().strip()
     except OSError:

@@ -14,6 +14,6 @@ In a test file of a package that brings a method:
 The tests of mssbench call the same functions for every pair of its own methods.
 """
 
-from mssbench.testing.contracts import Case, contracts, declaration, name, of_a_pair
+from mssbench.testing.contract import Case, contracts, declaration, name, of_a_pair
 
 __all__ = ["Case", "contracts", "declaration", "name", "of_a_pair"]

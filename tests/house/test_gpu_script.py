@@ -37,7 +37,7 @@ if [[ "$name" = ncu && "$*" =~ --export\ ([^ ]+) ]]; then
     head -c "${PROFILE:-10}" /dev/urandom >"${BASH_REMATCH[1]}.ncu-rep"
 fi
 """
-KERNEL_TESTS = "tests/test_gpu_kernels.py"
+KERNEL_TESTS = "tests/gpu/test_kernels.py"
 # name of a step, its limit in seconds, and what it calls: those of the first call, of a second
 # one, and of whoever has more time
 FIRST = [
@@ -53,7 +53,7 @@ FIRST = [
 ]
 SECOND = [
     ("gpu_large", 105, "run gpu_large"),
-    ("tests/test_gpu.py", 60, "pytest .* tests/test_gpu.py"),
+    ("tests/gpu/test_gpu.py", 60, "pytest .* tests/gpu/test_gpu.py"),
     ("doctor", 20, "mssbench doctor"),
 ]
 REST = [
@@ -165,7 +165,7 @@ def test_tests_run_in_eight_processes_the_quick_ones_first(script: Script) -> No
     slow = "bits_of_the_emulation or tensor_cores_give"
     assert f"-n 8 -k not ({slow}) {KERNEL_TESTS}" in quick
     assert f"-n 8 -k {slow} {KERNEL_TESTS}" in bits
-    assert others.endswith("-n 8 tests/test_gpu.py")
+    assert others.endswith("-n 8 tests/gpu/test_gpu.py")
     source = (CI.parent / KERNEL_TESTS).read_text()
     for name in slow.split(" or "):
         assert f"{name}" in source, "a test of another name is a quick one"
@@ -183,7 +183,7 @@ def test_what_the_machine_lacks_is_said_and_costs_only_what_needs_it(
     script: Script, lacks: str, said: str, left_out: list[str]
 ) -> None:
     assert script(LACKS=lacks).returncode == 0
-    affected = "race f32" if lacks == "cupy" else "tests/test_gpu.py"
+    affected = "race f32" if lacks == "cupy" else "tests/gpu/test_gpu.py"
     assert script.summary()[affected] == said
     assert not [what for what in left_out if script.called(what)]
     assert not script.called("-n 8") or lacks == "cupy"
@@ -218,7 +218,7 @@ def test_what_passed_is_not_repeated_and_a_table_in_part_goes_on(script: Script)
     for what in ("run gpu_small", "run gpu_large", "run standard"):
         assert script.called(what), what
     found = script.summary()
-    assert found["tests/test_gpu.py"] == found["racecheck"] == "passed: before"
+    assert found["tests/gpu/test_gpu.py"] == found["racecheck"] == "passed: before"
     assert script().returncode == 0
     assert not script.called(" run ")  # it was complete
 
@@ -244,7 +244,7 @@ def test_what_no_call_has_begun_comes_first(script: Script) -> None:
 
 
 # One step of each function of the script.
-OF_EACH_KIND = ("kernels", "gpu_small", "race f32", "memcheck", "tests/test_gpu.py", "doctor")
+OF_EACH_KIND = ("kernels", "gpu_small", "race f32", "memcheck", "tests/gpu/test_gpu.py", "doctor")
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_another_machine_has_a_folder_of_its_own(script: Script) -> None:
     run = next(call for call in script.calls if " run gpu_small " in call)
     folder = Path(run.split("--out ")[1].split()[0]).parent
     assert folder.parent == script.folder
-    assert script.summary(folder)["tests/test_gpu.py"] == "passed"
+    assert script.summary(folder)["tests/gpu/test_gpu.py"] == "passed"
     assert f"{folder.name}/gpu_small/table.csv" in script.packed()
     script()
     assert not script.called("-m pytest")

@@ -28,8 +28,8 @@ from helpers.matrices import (
 
 from mssbench import arrays
 from mssbench.methods.method import FUNCTIONS, Root
-from mssbench.testing import contracts
-from mssbench.testing.contracts import counted
+from mssbench.testing import contract
+from mssbench.testing.contract import counted
 from mssbench.testing.matrices import (
     UNIT,
     cotangent,
@@ -141,21 +141,19 @@ def test_a_pair_keeps_its_contract(call, backend):
     """Every property of `mssbench.testing`, of one pair on one backend, with its own limits."""
     backend.require()
     case = case_of(call, backend)
-    checks = [contracts.results_are_arrays_like_the_input]
+    checks = [contract.results_are_arrays_like_the_input]
     if call.exact:
-        checks.append(contracts.root_and_gradient_are_exact)
+        checks.append(contract.root_and_gradient_are_exact)
     if backend.precision in FULL:
         checks += [
-            contracts.inputs_are_not_written_to,
-            contracts.a_batch_of_one_is_an_element_of_a_batch,
-            contracts.a_zero_matrix_leaves_its_neighbours_untouched,
+            contract.inputs_are_not_written_to,
+            contract.a_batch_of_one_is_an_element_of_a_batch,
+            contract.a_zero_matrix_leaves_its_neighbours_untouched,
         ]
         if call.exact:
-            checks.append(
-                partial(contracts.a_scaled_matrix_has_a_scaled_root, scales=_scales(call))
-            )
+            checks.append(partial(contract.a_scaled_matrix_has_a_scaled_root, scales=_scales(call)))
     if backend == TORCH64 and call.forward not in DEPENDS_ON_BASIS:
-        checks.append(contracts.a_rotated_matrix_has_a_rotated_root)
+        checks.append(contract.a_rotated_matrix_has_a_rotated_root)
     hold(checks, case)
 
 
@@ -179,7 +177,7 @@ def case_of(call, backend, kind="near_one"):
     reads_eigen = call.backward == "autodiff" or "eigen" in call.methods[1].fields
     if call.forward in DECOMPOSITIONS and reads_eigen:
         alone *= 30  # 1 / gap magnifies what the library's batched routine rounds differently
-    return contracts.Case(
+    return contract.Case(
         call.pair(), call.pair(**_unconverged(call)), *backend, root_limit, gradient_limit, alone,
         turned=1e-6 if call.forward in SINGULAR else 1e-11,
     )  # fmt: skip
@@ -202,7 +200,7 @@ def _unconverged(call):
 
 def root_and_gradient_are_exact_at_condition_100(call, backend):
     x = with_spectrum(spectrum("condition_100", call.fit(6)))
-    contracts.agrees(case_of(call, backend, "condition_100"), x)
+    contract.agrees(case_of(call, backend, "condition_100"), x)
 
 
 def rotated_clusters_have_right_gradients(call, backend):
@@ -266,7 +264,7 @@ def test_a_pair_is_refused_only_where_the_forward_lacks_what_it_takes():
 @methods
 def test_a_method_declares_itself(method):
     """Its source, the shapes, its parameters and its cost."""
-    hold(contracts.declaration(), method)
+    hold(contract.declaration(), method)
 
 
 def test_one_parameter_name_has_one_type_in_all_methods():

@@ -11,7 +11,7 @@ import mssbench
 from mssbench.errors import IndefiniteWarning, InputError, MssbenchError, RegistryError, Unsupported
 from mssbench.methods import pair, registry
 from mssbench.methods.norms import NORMS
-from mssbench.testing.contracts import counted
+from mssbench.testing.contract import counted
 from mssbench.testing.matrices import (
     cotangent,
     error,

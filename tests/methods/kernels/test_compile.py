@@ -11,7 +11,7 @@ from mssbench.methods.kernels.planner import LIMITS
 from mssbench.methods.kernels.variants import VARIANTS, Variant
 
 pytest.importorskip("cuda.core", reason="pip install cuda-core nvidia-cuda-nvrtc")
-# What each kernel takes: python -m mssbench.methods.kernels.resources --json > kernel_resources.json
+# What each kernel takes, by `python -m mssbench.methods.kernels.resources --json`.
 KNOWN = json.loads((Path(__file__).parent / "kernel_resources.json").read_text())
 OTHERS = ("sm_80", "sm_100", "sm_120")
 MOST_SPILLED = 64  # bytes, elsewhere than on Hopper: bounds of a launch are chosen for that

@@ -8,7 +8,7 @@ import pytest
 from mssbench import arrays, testing
 from mssbench.errors import RegistryError, Unsupported
 from mssbench.methods.method import Root
-from mssbench.testing.contracts import cites, documents, has_a_finite_cost
+from mssbench.testing.contract import cites, documents, has_a_finite_cost
 
 CITE = "A. Stranger, Roots of the tests, 2026"
 
