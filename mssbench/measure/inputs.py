@@ -83,7 +83,7 @@ class Rotation:
             for name, now, before in zip(
                 ("input", "cotangent"), (x.a, x.g), self._copies[i if every else 0], strict=True
             ):
-                if not bool((back(now) == before).all()):
+                if not arrays.equal(back(now), before):
                     return name
         return ""
 

@@ -194,6 +194,6 @@ def mean_entry(difference: np.ndarray) -> float:
 
 def count_nonfinite(x: Array) -> int:
     """How many matrices of a batch hold a nan or inf."""
-    xp = namespace(x)
-    finite = xp.isfinite(x).reshape(x.shape[0], -1)
+    x = arrays.on_host(x)
+    finite = namespace(x).isfinite(x).reshape(x.shape[0], -1)
     return int(x.shape[0] - int(finite.all(-1).sum()))

@@ -133,6 +133,15 @@ class Watch(TorchDispatchMode):
     its size counts k / b.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Let torch leave `__torch_dispatch__` as it is.
+
+        It would hide the function from its compiler, and import that before the first call: for
+        over a second, in a process that compiles nothing.
+        """
+        return False
+
     def __init__(self, like: Array) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._sum = _Sum(like)
