@@ -20,9 +20,9 @@ def inverse_newton(a: Array, *, iterations: int = 10, norm: Norm = "frobenius") 
     ζ = 3 / (2 c), M = ζ A, X = √ζ I;  k times: T = (3 I - M) / 2,  X, M = X T, T² M;
     A^{-1/2} = X.
 
-    a: (..., n, n). Converges because the eigenvalues of M start in (0, 1.5], and Newton takes all
-    of (0, 3): from |1 - ζ w| <= 1 where Newton–Schulz has 1 - w/c, so that small w start 3/2 as
-    large. 3 k - 3 products; no root, only the inverse.
+    a: (..., n, n). The eigenvalues of M start in (0, 1.5], and Newton converges on all of (0, 3).
+    They start 3/2 as large as those of Newton–Schulz, so that a small one needs fewer steps. It
+    takes 3 k - 3 products, and gives no square root, only its inverse.
     """
     x, root_c = normalized(a, norm)
     z = inverse_iterate(1.5 * x, [taylor(3)] * iterations)
