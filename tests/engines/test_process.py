@@ -1,7 +1,10 @@
 """How long a worker is waited for, with its pipe in our hands."""
 
 import itertools
+import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -69,3 +72,25 @@ def test_a_worker_that_only_makes_noise_is_out_of_time(line: tuple[Worker, int])
         quiet.set()
         while shouting.is_alive():  # perhaps in a write that somebody must make room for
             worker._read(0.0)
+
+
+TOLD = """
+import io, json, os, sys
+from types import SimpleNamespace
+from mssbench.engines.worker import serve
+
+def instruments(setup):
+    return SimpleNamespace(describe=lambda: {"cores": sorted(os.sched_getaffinity(0))})
+
+setup = {"also": [], "cores": json.loads(sys.argv[1])}
+serve(io.StringIO(json.dumps(setup)), sys.stdout, instruments)
+"""
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_facts_tell_of_the_cores_that_a_worker_is_told_to_keep_to(bound: bool) -> None:
+    every = sorted(os.sched_getaffinity(0))
+    cores = every[-1:] if bound else None
+    command = [sys.executable, "-c", TOLD, json.dumps(cores)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["facts"]["cores"] == (cores or every)

@@ -371,7 +371,7 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "mssbench", "run", *map(str, arguments)]
 
 
-def _heed_signals() -> None:
+def heed_signals() -> None:
     """Undo in a child what it would inherit: `pytest &` ignores SIGINT, and `nohup` SIGHUP."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -382,7 +382,7 @@ def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     """`mssbench run` in a process of its own, which is gone afterwards."""
     process = subprocess.Popen(
         command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=_heed_signals,
+        preexec_fn=heed_signals,
     )  # fmt: skip
     with process:
         try:

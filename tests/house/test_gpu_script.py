@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from helpers.root import ROOT
+from helpers.runs import heed_signals
 
 CI = ROOT / ".ci"
 STUB = r"""#!/bin/bash
@@ -93,6 +94,7 @@ class Script:
         return subprocess.Popen(
             ["bash", self.ci / "gpu", *(arguments or (self.folder, "--minutes", "60"))],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=settings,
+            preexec_fn=heed_signals,
         )  # fmt: skip
 
     def __call__(self, *arguments: Any, **environment: str) -> Any:

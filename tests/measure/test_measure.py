@@ -14,6 +14,7 @@ from mssbench.arrays import Array
 from mssbench.errors import NotInstalled, Unavailable, Unsupported
 from mssbench.measure import code_hash, libraries, verification
 from mssbench.measure.admission import classify
+from mssbench.measure.bench import Bench
 from mssbench.measure.measure import measure
 from mssbench.measure.session import Session, Settings
 from mssbench.methods import method, registry
@@ -401,3 +402,17 @@ def test_the_worse_of_root_and_gradient_is_the_status_and_the_first_of_them_the_
     assert TRUTH.judge("step", values, 0.1)[1].startswith("1 matrices of the root")
     assert values["nonfinite"] == 2  # of root and gradient the more
     assert "gradient_nonfinite" not in values
+
+
+def test_a_process_that_a_capture_has_harmed_is_lost_whatever_is_raised_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def harms(bench: Any) -> Any:
+        bench.spoilt = True
+        raise ZeroDivisionError
+
+    assert not measure(CELL, FAST).lost
+    monkeypatch.setattr(Bench, "run", harms)
+    found = measure(CELL, FAST)
+    assert found.lost
+    assert {m.status for m in found.measurements} == {Status.CRASHED}

@@ -1,6 +1,8 @@
 """What a call does is counted in the running code, and is what its cost model says."""
 
 import ctypes
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -245,3 +247,17 @@ def test_drift_is_the_largest_change_against_the_first_time_either_way():
     assert finish.drift(creeping) == pytest.approx(0.12)
     assert finish.drift(ceilings[:1]) is None
     assert finish.drift([]) is None
+
+
+def test_counting_does_not_import_the_compiler_of_torch() -> None:
+    """It takes over a second, in every worker."""
+    code = """
+import sys, torch
+from mssbench.measure.instruments.counts import Watch
+a = torch.eye(3)[None]
+with Watch(a) as watch:
+    a @ a
+assert watch.counts().products == 1
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

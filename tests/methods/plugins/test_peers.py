@@ -302,11 +302,21 @@ def test_a_stranger_s_package_is_listed_and_named_in_sentences(tmp_path, monkeyp
     [
         ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero"),
         ("import no_such", "needs no_such: pip install no_such"),
+        ("import no_such.part", "needs no_such: pip install no_such"),
+        ("raise ModuleNotFoundError", "cannot be imported: ModuleNotFoundError: "),
         ("def f(:", "cannot be imported: SyntaxError: "),
         ("", "registers no such forward: entry point and function must agree"),
         (GOOD.format(name="eigh"), "RegistryError: forward 'eigh' is registered twice"),
     ],
-    ids=["raises", "lacks-a-package", "is-no-python", "is-empty", "takes-our-name"],
+    ids=[
+        "raises",
+        "lacks-a-package",
+        "lacks-a-part",
+        "lacks-nothing-named",
+        "is-no-python",
+        "is-empty",
+        "takes-our-name",
+    ],
 )
 def test_a_plugin_that_fails_is_named_and_harms_no_other(
     text, reason, tmp_path, monkeypatch, capsys, offer
