@@ -52,8 +52,7 @@ class Batch:
             self.forget_inputs()  # their memory is free before those of another library take some
             like = arrays.empty(cell.library, cell.device, cell.precision)
             # copies, so that a method that writes into its input does not reach the originals
-            a = arrays.from_numpy(self._a.copy(), like=like)
-            g = arrays.from_numpy(self._g.copy(), like=like)
+            a, g = arrays.from_numpy(self._a, like=like), arrays.from_numpy(self._g, like=like)
             self._place, self._rotation = place, Rotation(a, g, cell.seed)
         self._rotation.begin()
         return self._rotation

@@ -302,7 +302,7 @@ def test_a_stranger_s_package_is_listed_and_named_in_sentences(tmp_path, monkeyp
     [
         ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero"),
         ("import no_such", "needs no_such: pip install no_such"),
-        ("import no_such.part", "needs no_such: pip install no_such"),
+        ("import numpy.no_such", "needs numpy: pip install numpy"),
         ("raise ModuleNotFoundError", "cannot be imported: ModuleNotFoundError: "),
         ("def f(:", "cannot be imported: SyntaxError: "),
         ("", "registers no such forward: entry point and function must agree"),
