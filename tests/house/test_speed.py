@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import statistics
+import subprocess
+import sys
 from dataclasses import asdict
 from math import inf
 from typing import Any
@@ -22,17 +25,31 @@ CELLS = [c for c in SMOKE.cells if c.device == "cpu"]
 POLICY = Policy(min_seconds=0, min_samples=3, max_seconds=0.01, warmup_seconds=0, interval=1)
 
 
+def lines_for(cells: list[Cell]) -> str:
+    """What a supervisor says to have these cells measured."""
+    setup = {"settings": {"policy": asdict(POLICY), "max_error": 0.1}, "also": []}
+    lines = [json.dumps(setup), *(json.dumps({"cell": asdict(c)}) for c in cells)]
+    return "\n".join(lines) + "\n"
+
+
+def spent_of(replies: str) -> list[dict[str, float]]:
+    said = [json.loads(line) for line in replies.splitlines()]
+    return [s["spent"] for s in said if s["event"] == "done"]
+
+
 def spent_by(cells: list[Cell]) -> list[dict[str, float]]:
     """Where a worker's time went, cell by cell."""
-    setup = {"settings": {"policy": asdict(POLICY), "max_error": 0.1}, "also": []}
-    lines = [
-        json.dumps(setup),
-        *(json.dumps({"cell": asdict(c)}) for c in cells),
-    ]
     replies = io.StringIO()
-    serve(io.StringIO("\n".join(lines) + "\n"), replies, TorchInstruments)
-    said = [json.loads(line) for line in replies.getvalue().splitlines()]
-    return [s["spent"] for s in said if s["event"] == "done"]
+    serve(io.StringIO(lines_for(cells)), replies, TorchInstruments)
+    return spent_of(replies.getvalue())
+
+
+def spent_by_a_worker(cells: list[Cell]) -> list[dict[str, float]]:
+    """The same in a process of its own, which has not thousands of tests in its memory."""
+    command = [sys.executable, "-m", "mssbench.worker", str(os.getpid())]
+    done = subprocess.run(command, input=lines_for(cells), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return spent_of(done.stdout)
 
 
 @pytest.mark.timing
@@ -42,11 +59,11 @@ def test_own_cost_of_a_cell_is_at_most_5_ms() -> None:
     Of each cell the cheapest time counts: a busy machine can only make it dearer.
     """
     cells = CELLS[::3]
-    spent_by(cells)
     own = [inf] * len(cells)
 
     def spend() -> Spent:
-        own[:] = [min(x, s["own"]) for x, s in zip(own, spent_by(cells), strict=True)]
+        again = spent_by_a_worker([*cells, *cells])[len(cells) :]
+        own[:] = [min(x, s["own"]) for x, s in zip(own, again, strict=True)]
         return Spent(*[statistics.median(own)] * 2)
 
     assert not too_slow(5e-3, spend)
