@@ -75,6 +75,7 @@ def pair_of(cell: Cell) -> Pair | Applied:
 
 def refuse_written(cell: Cell, rotation: Rotation) -> None:
     """Raise Violation for a method that wrote into one of the rotating inputs."""
-    if what := rotation.written():
+    gradients = cell.backward != "none" or cell.function == APPLIED  # which are given cotangents
+    if what := rotation.written(cotangents=gradients):
         who = cell.forward if what == "input" or cell.backward == "none" else cell.backward
         raise Violation(f"{who} wrote into its {what}")

@@ -1,6 +1,7 @@
 """What a cell's output is held against: certified roots and gradients of some of its matrices."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,11 +41,12 @@ class Truth:
     def root_errors(self, y: Array, pick: Restore = as_it_is) -> dict[str, Any]:
         """Error columns of a root (b, n, n) on whatever device; pick: where its matrices are."""
         picked = arrays.to_numpy(pick(y, self.indices))
-        exact, error = self._exact()
+        exact, error = self._exact
         with np.errstate(all="ignore"):
+            wrong = picked - exact
             return {
-                "root_error": relative(picked - exact, exact),
-                "root_mae": mean_entry(picked - exact),
+                "root_error": _worst_ratio(frobenius(wrong), self._exact_norms),
+                "root_mae": mean_entry(wrong),
                 "residual": self._residual(picked),
                 "asymmetry": self._asymmetry(picked),
                 "nonfinite": count_nonfinite(y),
@@ -57,11 +59,12 @@ class Truth:
     def gradient_errors(self, s: Array, pick: Restore = as_it_is) -> dict[str, Any]:
         """Error columns of a gradient (b, n, n); they take the place of the root's where shared."""
         picked = arrays.to_numpy(pick(s, self.indices))
-        if self.null is not None:
-            with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):
+            if self.null is not None:
                 picked = picked - self.null @ picked @ self.null
+            wrong = frobenius(picked - self.gradient)
         return {
-            "gradient_error": relative(picked - self.gradient, self.gradient),
+            "gradient_error": _worst_ratio(wrong, self._gradient_norms),
             "gradient_nonfinite": count_nonfinite(s),
             "reference_error": self.gradient_error,
         }
@@ -86,6 +89,7 @@ class Truth:
             return Status.OK, "A is singular: compared without the block between null directions"
         return Status.OK, ""
 
+    @cached_property
     def _exact(self) -> tuple[np.ndarray, float]:
         """What is right, (m, n, n) or (m, n, 1), and how far that may be off, relative."""
         if self.function == "sqrt":
@@ -96,8 +100,22 @@ class Truth:
         if self.b is None:
             return z, error
         x = z @ self.b
-        norms = [np.linalg.norm(y, axis=(1, 2)) for y in (z, self.b, x)]
+        norms = [frobenius(y) for y in (z, self.b, x)]
         return x, float((error * norms[0] * norms[1] / norms[2]).max())
+
+    # Each of the three below is divided by in every verification, and is the same in all of them.
+
+    @cached_property
+    def _exact_norms(self) -> np.ndarray:
+        return frobenius(self._exact[0])
+
+    @cached_property
+    def _gradient_norms(self) -> np.ndarray:
+        return frobenius(self.gradient)
+
+    @cached_property
+    def _input_norms(self) -> np.ndarray:
+        return frobenius(self.a)
 
     def _asymmetry(self, picked: np.ndarray) -> float:
         if self.b is not None:
@@ -107,7 +125,7 @@ class Truth:
     def _residual(self, picked: np.ndarray) -> float:
         with np.errstate(all="ignore"):
             if self.function == "sqrt":
-                return relative(picked @ picked - self.a, self.a)
+                return _worst_ratio(frobenius(picked @ picked - self.a), self._input_norms)
             if self.b is not None:  # xᵀ A x = bᵀ b
                 square = self.b.swapaxes(1, 2) @ self.b
                 return relative(picked.swapaxes(1, 2) @ self.a @ picked - square, square)
@@ -175,14 +193,22 @@ def _gradient(
     return s, error, null
 
 
+def frobenius(x: np.ndarray) -> np.ndarray:
+    """The Frobenius norm of each matrix, (m, n, k) -> (m,): twice as fast as numpy's own."""
+    norms: np.ndarray = np.sqrt(np.einsum("mij,mij->m", x, x))
+    return norms
+
+
 def relative(difference: np.ndarray, exact: np.ndarray) -> float:
     """Worst relative Frobenius error over a batch; of a zero matrix, 0 if it was met exactly."""
     with np.errstate(all="ignore"):
-        top = np.linalg.norm(difference, axis=(-2, -1))
-        bottom = np.linalg.norm(exact, axis=(-2, -1))
-        ratio = np.where(
-            bottom > 0, top / np.where(bottom > 0, bottom, 1), np.where(top > 0, np.inf, 0)
-        )
+        return _worst_ratio(frobenius(difference), frobenius(exact))
+
+
+def _worst_ratio(top: np.ndarray, bottom: np.ndarray) -> float:
+    """The largest ratio of two norms, both (m,); 0 / 0 is 0. NaN where one of them is NaN."""
+    with np.errstate(all="ignore"):
+        ratio = np.where(bottom == 0, np.where(top == 0, 0.0, top * np.inf), top / bottom)
     return float(ratio.max())
 
 
