@@ -19,7 +19,7 @@ def output(what: Any) -> None:
         write(plain(what))
         return
     for part in what:
-        console.print(part)
+        console.print(part, crop=False)  # a command that will be copied stays whole
 
 
 def _renderable(what: Any) -> bool:

@@ -11,20 +11,23 @@ from rich.text import Text
 from mssbench import results, units
 from mssbench.cli.options import Also, Device, Json, OnlyCells, Set, Suite, words
 from mssbench.cli.output import output
-from mssbench.console import blocks as console_blocks
 from mssbench.console import epilogue, lists
+from mssbench.console.decision import Decision
 from mssbench.console.progress import RunProgress
 from mssbench.console.summary import closing
 from mssbench.console.terminal import make_console
 from mssbench.errors import SuiteError, unknown
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status
-from mssbench.records.summary import Summary
+from mssbench.records.summary import BROKEN, Summary
 from mssbench.results import table
 from mssbench.run.run import run as run_suite
 from mssbench.suite import select
 from mssbench.suite.forecast import ASSUMED, START_SECONDS, estimate, forecast_data
 from mssbench.suite.suite import Suite as ChosenSuite
+
+# The first table has a mark for a wrong error; of these statuses a reader needs the reason.
+_WORTH_A_LINE = (*BROKEN, Status.IMPLAUSIBLE, Status.INTERRUPTED)
 
 
 def command(
@@ -50,7 +53,8 @@ def command(
         float | None,
         typer.Option(
             min=0.01,
-            help="Stop after this time. The first values of each axis are measured first.",
+            help="Stop after this time, in place of the suite's own limit. Every cell is measured "
+            "once before any is measured again, in the order of the suite.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -81,7 +85,7 @@ def command(
         retry=again,
         also=also,
         python=python,
-        minutes=minutes,
+        minutes=minutes if minutes is not None else chosen.minutes,
         log=make_console(stderr=True),
     )
 
@@ -184,20 +188,26 @@ def measure(
 
 
 def tables(path: Path) -> Iterator[RenderableType]:
-    """Yield the tables of a finished run: forward and step, conclusions, failures.
-
-    On a GPU they have the wall clock and the cold `gpu` clock; `show` has the other clocks.
-    """
+    """Yield what a finished run decides, and what went wrong in it. `show` has all of its rows."""
     run = results.open(path)
-    frame = run.frame
-    rest = (frame["clock"] == "graph") | ((frame["clock"] == "gpu") & (frame["cache"] == "hot"))
-    frame = frame[~rest]
+    view = Decision(run.frame, run.facts, _next_commands(path, run.facts))
+    if view.possible:
+        yield from epilogue.failures(run.frame, _WORTH_A_LINE)
+        yield view
+    else:
+        yield from epilogue.epilogue(run.frame, run.facts)
 
-    measured = frame[frame["seconds_median"].notna()]
-    if len(measured):
-        shown = measured[measured["phase"] != "backward"]
-        yield from console_blocks.result(shown, ("method",), ("size",), "seconds_median")
-    yield from epilogue.epilogue(frame, run.facts)
+
+def _next_commands(path: Path, facts: Mapping[str, Any]) -> list[str]:
+    """What a reader of the first table may want next, each with the command for it."""
+    suites = [run.get("suite") for run in facts.get("runs", {}).values()]
+    suite = suites[-1] if suites else path.name
+    here = Path.cwd()
+    shown = path.relative_to(here) if path.is_relative_to(here) else path
+    return [
+        f"your size   mssbench run {suite} --set size=256 --set batch=16 --out results/mine",
+        f"every row   mssbench show {shown}",
+    ]
 
 
 def data(path: Path) -> list[dict[str, Any]]:

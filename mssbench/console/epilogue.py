@@ -1,6 +1,6 @@
 """What follows the tables of a run: conclusions, failures and the machine."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -19,14 +19,23 @@ def epilogue(frame: pd.DataFrame, facts: Mapping[str, Any]) -> Iterator[Renderab
     """Conclusions, then failures with their reasons, then what it was measured on."""
     sentences = conclusions.conclusions(frame)
     yield from map(Text, ["", *sentences] if sentences else [])
+    yield from failures(frame)
+    for sentence in (*conclusions.steadiness(frame, facts), *conclusions.machines(frame, facts)):
+        yield Text(sentence, style="dim")
+
+
+def failures(
+    frame: pd.DataFrame, statuses: Collection[str] | None = None
+) -> Iterator[RenderableType]:
+    """Yield a line for each status but ok, with its reasons. statuses: those that are wanted."""
     for failure in conclusions.failures(frame):
+        if statuses is not None and failure.status not in statuses:
+            continue
         count = units.count(failure.cells, "cell")
         of = f" of {failure.methods} methods" if failure.methods > 1 else ""
         yield Text.assemble((failure.status, STYLE.get(failure.status, "")), f": {count}{of}",
                             ": timed, but cannot win" if failure.status in MEASURED else "",
                             *_reasons(failure))  # fmt: skip
-    for sentence in (*conclusions.steadiness(frame, facts), *conclusions.machines(frame, facts)):
-        yield Text(sentence, style="dim")
 
 
 def _reasons(failure: conclusions.Failure) -> Iterator[str]:

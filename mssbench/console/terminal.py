@@ -21,5 +21,5 @@ def plain(parts: Iterable[RenderableType]) -> str:
     console = make_console()
     with console.capture() as captured:
         for part in parts:
-            console.print(part)
+            console.print(part, crop=False)  # a command that will be copied stays whole
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())

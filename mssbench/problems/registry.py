@@ -63,6 +63,7 @@ class Generator:
     sizes: str  # in words: "any", "30 or 13"
     fits: Fits | None  # (n, **parameters) -> why there is no such size, or None
     bounds: Mapping[str, Bounds] = field(repr=False)
+    repeated: bool = False  # eigenvalues repeat, exactly or up to noise
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
@@ -119,6 +120,7 @@ def register_problem(
     max_size: int | None = None,
     fits: Fits | None = None,
     sizes: str | None = None,
+    repeated: bool = False,
 ) -> Register:
     """Register `f(n, rng, *, <parameters>) -> (b, n, n)` under its own name.
 
@@ -128,7 +130,8 @@ def register_problem(
 
     cite: the source. extra: the optional group of packages it needs. bounds: of the numbers.
     fixed_size, max_size: the sizes there are; fits: (n, **parameters) -> the reason why a size
-    does not exist, for any other rule; sizes: that rule in words.
+    does not exist, for any other rule; sizes: that rule in words. repeated: whether eigenvalues
+    repeat, on which gradients fail that divide by their differences.
     """
 
     def decorate(call: Callable[..., Floats]) -> Callable[..., Floats]:
@@ -137,7 +140,7 @@ def register_problem(
             rule, words = _only(call.__name__, fixed_size), f"{fixed_size} only"
         elif max_size is not None:
             rule, words = _up_to(call.__name__, max_size), f"up to {max_size}"
-        _add("problem", call, cite, extra, words or "any", rule, bounds)
+        _add("problem", call, cite, extra, words or "any", rule, bounds, repeated)
         return call
 
     return decorate
@@ -161,9 +164,11 @@ def _add(
     sizes: str,
     fits: Fits | None,
     bounds: Mapping[str, Bounds] | None,
+    repeated: bool = False,
 ) -> None:
     name = call.__name__
-    REGISTRIES[kind].add(Generator(kind, name, call, cite, package, sizes, fits, bounds or {}))
+    generator = Generator(kind, name, call, cite, package, sizes, fits, bounds or {}, repeated)
+    REGISTRIES[kind].add(generator)
 
 
 def _only(name: str, size: int) -> Fits:

@@ -56,6 +56,7 @@ def _clusters_fit(n: int, m: int, **_: float) -> str | None:
     bounds={"m": Bounds(1), "gap": Bounds(0.0, 0.1), "condition": _CONDITION},
     fits=_clusters_fit,
     sizes="at least m",
+    repeated=True,
 )
 def clusters(
     n: int, rng: Streams, *, m: int = 4, gap: float = 0.0, condition: float = 1e2
@@ -68,7 +69,7 @@ def clusters(
     return rotate(spectra.clustered(n, m, gap, condition), rng)
 
 
-@register_problem(cite=_HIGHAM)
+@register_problem(cite=_HIGHAM, repeated=True)
 def identity(n: int, rng: Streams) -> Floats:
     """The identity: every gap is exactly zero, and no normalisation by the trace is harmless.
 
@@ -77,7 +78,7 @@ def identity(n: int, rng: Streams) -> Floats:
     return np.tile(np.eye(n), (len(rng), 1, 1))
 
 
-@register_problem(cite=_HIGHAM, bounds={"eps": Bounds(0.0, 1e-3, open=True)})
+@register_problem(cite=_HIGHAM, bounds={"eps": Bounds(0.0, 1e-3, open=True)}, repeated=True)
 def near_identity(n: int, rng: Streams, *, eps: float = 1e-6) -> Floats:
     """The identity with noise: every gap is noise.
 
@@ -120,7 +121,7 @@ def rankdef(n: int, rng: Streams, *, rank: float = 0.5, condition: float = 1e2) 
 
 
 @register_problem(cite="Johnstone, On the distribution of the largest eigenvalue, Annals of "
-                  "Statistics 2001", bounds={"top": Bounds(10.0, 1e12)})  # fmt: skip
+                  "Statistics 2001", bounds={"top": Bounds(10.0, 1e12)}, repeated=True)  # fmt: skip
 def spiked(n: int, rng: Streams, *, top: float = 100.0) -> Floats:
     """A few large eigenvalues over one huge tie.
 

@@ -47,8 +47,10 @@ def _grouped(cells: Sequence[Cell]) -> list[Cell]:
     """Those that share matrices together, as problem and reference are built once for each group.
 
     Values come in the order in which the suite names them: what it names first is measured first.
+    All problems of one size come before the next size, so that a run that is out of time has
+    compared methods on every kind of matrix.
     """
-    fields = ("device", "precision", "problem", "seed", "size", "function", "batch")
+    fields = ("device", "precision", "size", "problem", "seed", "function", "batch")
     ranks = [{v: i for i, v in enumerate(dict.fromkeys(getattr(c, f) for c in cells))}
              for f in fields]  # fmt: skip
     return sorted(

@@ -21,6 +21,7 @@ MEASURE: dict[str, Any] = {
     **{name: getattr(Policy(), name) for name in _POLICY},
     "timeout_seconds": 60.0,  # of a method in one cell; problem and reference do not count
     "max_error": 0.1,  # a root or gradient without one right digit is `inaccurate`
+    "minutes": 0.0,  # after which a run ends, with fewer passes or samples; 0: when all is measured
 }
 _EFFORT = ("min_seconds", "min_samples", "max_seconds", "warmup_seconds", "interval", "passes")
 EFFORTS: dict[str, dict[str, Any]] = {
@@ -51,6 +52,11 @@ class Suite:
     def policy(self) -> Policy:
         """When a timing is enough."""
         return Policy(**{name: self.measure[name] for name in _POLICY})
+
+    @property
+    def minutes(self) -> float | None:
+        """How long a run may take; None: until everything is measured."""
+        return self.measure["minutes"] or None
 
     def only(self, cells: Iterable[Cell], condition: str = "") -> "Suite":
         """The same suite with a part of its cells, those for which a condition holds."""

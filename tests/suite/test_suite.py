@@ -395,7 +395,7 @@ REFUSED = {
         "[[method]] 1: its product has 8,000,000 cells; at most 1,000,000 can be swept."),
     "measure key": (GOOD + "[measure]\nmin_second = 1\n",
         "[measure] Unknown key 'min_second'. Did you mean 'min_seconds'? Known: block_seconds, "
-        "interval, max_error, max_samples, max_seconds, min_samples, min_seconds, passes, "
+        "interval, max_error, max_samples, max_seconds, min_samples, min_seconds, minutes, passes, "
         "timeout_seconds, "
         "warmup_seconds."),
     **{f"measure {x}": (GOOD + f"[measure]\nmin_seconds = {x}\n",
@@ -453,7 +453,7 @@ def test_a_bad_suite_is_refused_with_file_key_and_the_nearest_word(tmp_path, cap
 
 
 KEYS = ("Known: batch, block_seconds, device, function, interval, max_error, max_samples, "
-        "max_seconds, min_samples, min_seconds, passes, precision, problem, seed, size, "
+        "max_seconds, min_samples, min_seconds, minutes, passes, precision, problem, seed, size, "
         "timeout_seconds, "
         "warmup_seconds.")  # fmt: skip
 FLAGS = {

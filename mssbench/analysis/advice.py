@@ -1,0 +1,178 @@
+"""The sentences below the first table: what to use, when something else, and how sure that is."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from mssbench import units
+from mssbench.analysis import decision, kinds
+from mssbench.analysis.decision import DOUBTFUL, Board, Line
+from mssbench.analysis.naming import call_text
+from mssbench.analysis.trust import Trust
+
+_MOST_PLACES = 8  # of other sizes and phases; `mssbench show` has all of them
+_WORDS = {
+    kinds.EASY: "easy",
+    kinds.HARD: "hard",
+    kinds.SINGULAR: "singular",
+    kinds.REPEATED: "repeated",
+}
+
+
+class Sentence(NamedTuple):
+    """A sentence, or a line of code, with the style it is printed in."""
+
+    text: str
+    style: str = ""
+    code: bool = False
+
+
+def warning(believed: Trust) -> str:
+    """Why no method is called fastest, and what to do about it."""
+    return (
+        f"The machine {believed.why_not}. Its times do not compare, and no method is called "
+        "fastest; errors are not affected.\n`top` shows what runs. When it has ended, measure "
+        "again with --fresh.\n"
+    )
+
+
+def sentences(board: Board, best: Line | None, believed: Trust) -> Iterator[Sentence]:
+    """What follows from a board, best first. best: the recommended line, if there is one."""
+    if believed.comparable:
+        yield from _recommendation(board, best, believed.drift)
+    yield Sentence(_how_sure(board, believed))
+    for kind in board.kinds.values():
+        if kind.doubt > DOUBTFUL:
+            yield Sentence(
+                f"{kind.name}: the reference itself may be off by {100 * kind.doubt:.0f} %, so "
+                "these matrices rank no method.",
+                "dim",
+            )
+    for reason, methods in board.absent.items():
+        yield Sentence(f"Not timed: {units.count(methods, 'method')}, {reason}.", "dim")
+
+
+def _recommendation(board: Board, best: Line | None, drift: float) -> Iterator[Sentence]:
+    if best is None:
+        yield from _no_recommendation(board)
+        return
+
+    yield Sentence(f"Use {best.name}: {_why(board, best, drift)}.", "bold green")
+    if call := call_text(best.row):
+        yield Sentence(call, "bold", code=True)
+
+    if kinds.EASY in board.deciding and len(board.deciding) > 1:
+        if other := decision.easy_alternative(board, best, drift):
+            error = other.marks[kinds.EASY].error
+            faster = decision.ratio(best, other)
+            yield Sentence(
+                f"If all your matrices are well conditioned, {other.name} is {faster:.1f} times "
+                f"as fast (error {units.error(error)}):"
+            )
+            yield Sentence(call_text(other.row), code=True)
+        else:
+            yield Sentence(
+                "If all your matrices are well conditioned: the same. Nothing that is accurate on "
+                "them is clearly faster."
+            )
+    for line in board.lines:
+        if line.paper == "iSQRT-COV" and not board.right(line) and board.phase == "step":
+            yield Sentence(
+                f"{line.paper} ({line.name}) {_pace(line, best, drift)} and its gradient has no "
+                "right digit. Networks have been trained with it nevertheless."
+            )
+
+
+def _no_recommendation(board: Board) -> Iterator[Sentence]:
+    if not board.deciding:
+        yield Sentence("No reference is exact enough to say which method is right.", "bold yellow")
+        return
+    yield Sentence(
+        "No method is right on every kind of matrix. Choose by the column of matrices like yours, "
+        "or measure in float64: --set precision=float64",
+        "bold yellow",
+    )
+
+
+def _why(board: Board, best: Line, drift: float) -> str:
+    right = decision.right_lines(board)
+    if len(board.deciding) == 1:
+        everywhere = f"on these {_WORDS[board.deciding[0]]} matrices"
+    else:
+        everywhere = "on every kind of matrix"
+    if len(right) == 1:
+        return f"the only method that is right {everywhere}"
+    others = [line for line in right if line is not best]
+    close = [line for line in others if decision.tied(line, best, drift)]
+    if close:
+        accuracy = (
+            "more accurate" if board.worst(close[0]) > 2 * board.worst(best) else "as accurate"
+        )
+        return f"right {everywhere}, as fast as {close[0].name} and {accuracy}"
+    faster = decision.ratio(others[0], best)
+    return f"of {len(right)} that are right {everywhere}, the fastest by {faster:.1f}x"
+
+
+def _pace(line: Line, best: Line, drift: float) -> str:
+    if decision.tied(line, best, drift):
+        return "is no faster here,"
+    times = decision.ratio(line, best)
+    return (
+        f"takes {times:.1f}x as long here," if times > 1 else f"takes {times:.2f}x the time here,"
+    )
+
+
+def _how_sure(board: Board, believed: Trust) -> str:
+    unsure = sum(line.unsure for line in board.lines)
+    if believed.comparable:
+        usual = max(0.1, believed.drift)
+        beside = " (1.3x beside a ~)" if unsure else ""
+        limit = f"below {1 + usual:.2g}x{beside} is a tie"
+    else:
+        limit = "no two times can be compared"
+    facts = [f"{unsure} of {units.count(len(board.lines), 'time')} vary by more than 30 %"]
+    if believed.measured_drift is not None:
+        facts.append(f"the machine's speed drifted by {100 * believed.drift:.0f} %")
+    return f"How sure: {limit}; {', '.join(facts)}."
+
+
+def elsewhere(boards: Sequence[Board], shown: Board, drift: float) -> Iterator[str]:
+    """One line for each other size, batch or phase: what is right there, from fast to accurate."""
+    others = [board for board in boards if board is not shown]
+    for board in others[:_MOST_PLACES]:
+        phase = "With gradient" if board.phase == "step" else "Forward alone"
+        clock = "" if board.clock == decision.WALL else ", on the GPU's own clock"
+        yield f"{phase}, {_place(board, shown)}{clock}: {_ends(board, drift)}"
+    if len(others) > _MOST_PLACES:
+        yield f"... and {len(others) - _MOST_PLACES} more places: mssbench show"
+
+
+def _place(board: Board, shown: Board) -> str:
+    """Size and batch, and whatever else differs from the board that is shown."""
+    named = [f"n = {board.place['size']}", f"batch {board.place['batch']}"]
+    named += [
+        str(board.place[k]) for k in ("function", "precision", "device")
+        if board.place[k] != shown.place[k]
+    ]  # fmt: skip
+    return ", ".join(named)
+
+
+def _ends(board: Board, drift: float) -> str:
+    lines = list(decision.front(board))[:3]
+    if not lines:
+        return "nothing is right on every kind of matrix"
+    parts = [f"{line.name} {units.seconds(line.seconds)} ({units.error(board.worst(line))})"
+             for line in lines]  # fmt: skip
+    rest = [line for line in board.lines if line.callable and line not in lines]
+    faster = [line for line in rest if board.right(line) and decision.ratio(line, lines[0]) < 1
+              and not decision.tied(line, lines[0], drift)]  # fmt: skip
+    if faster:
+        on = spoken(board.right(faster[0]))
+        parts.append(f"{faster[0].name} {units.seconds(faster[0].seconds)}, right on {on} only")
+    return ", ".join(parts)
+
+
+def spoken(names: Sequence[str]) -> str:
+    """`easy and hard matrices`."""
+    words = [_WORDS.get(name, name) for name in names]
+    head = ", ".join(words[:-1])
+    return f"{head} and {words[-1]} matrices" if head else f"{words[-1]} matrices"

@@ -1,0 +1,96 @@
+"""Kinds of matrices: what makes a method right on one problem and wrong on another.
+
+A problem's name says little: `convfeat` has a condition of 6e2 at n = 16 and of 1e11 at n = 64. So
+problems are sorted by the condition that was measured, and by whether their eigenvalues repeat.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from mssbench.errors import MssbenchError
+from mssbench.problems.text import parse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EASY, HARD, SINGULAR, REPEATED = "easy", "hard", "singular", "repeated"
+ORDER = (EASY, HARD, SINGULAR, REPEATED)
+# Below this condition an iteration of five to ten steps converges; the errors of all methods that
+# are compared here begin to differ by orders of magnitude beyond it.
+_EASY_CONDITION = 1e3
+# Where 1 / condition is below the spacing of the numbers, rounding hides the smallest eigenvalues.
+# Methods for shorter precisions multiply in them, but their matrices are judged as of float32.
+_SINGULAR_CONDITION = {"float64": 2.0**52}
+_SINGULAR_IN_FLOAT32 = 2.0**23
+
+
+class Kind(NamedTuple):
+    """The problems of one kind at one place of a table."""
+
+    name: str
+    problems: tuple[str, ...]
+    condition: float | None  # the largest that was measured; None where a matrix is singular
+    # to working precision, which gives the condition no digit
+    doubt: float  # the largest error that the reference itself may have, of the phase looked at
+
+    @property
+    def heading(self) -> str:
+        """The condition, as the head of a column has it: `κ 42`, `κ 1e6`, or nothing."""
+        if self.condition is None:
+            return ""
+        if self.condition < 1e3:
+            return f"κ {self.condition:.0f}"
+        digits, _, exponent = f"{self.condition:.0e}".partition("e")
+        return f"κ {digits}e{int(exponent)}"
+
+
+def kind_of(problem: str, condition: float, precision: str) -> str:
+    """One of ORDER. condition: as measured; NaN where a matrix is exactly singular."""
+    if _repeats(problem):
+        return REPEATED
+    if not condition < _SINGULAR_CONDITION.get(precision, _SINGULAR_IN_FLOAT32):
+        return SINGULAR
+    return HARD if condition > _EASY_CONDITION else EASY
+
+
+def kinds(rows: "pd.DataFrame") -> dict[str, Kind]:
+    """Sort the problems of some rows, all of one size, precision and phase, into kinds.
+
+    Returns the kinds by name, in ORDER. Only measured rows know a condition: a problem without
+    one is left out.
+    """
+    measured = rows[rows["seconds_median"].notna()]
+    members: dict[str, list[str]] = {}
+    conditions: dict[str, list[float]] = {}
+    doubts: dict[str, list[float]] = {}
+    for problem, part in measured.groupby("problem", sort=False):
+        condition = float(part["condition"].max())  # NaN only where no row has a number
+        name = kind_of(str(problem), condition, str(part["precision"].iloc[0]))
+        members.setdefault(name, []).append(str(problem))
+        conditions.setdefault(name, []).append(condition)
+        doubts.setdefault(name, []).append(float(part["reference_error"].fillna(0.0).max()))
+
+    found: dict[str, Kind] = {}
+    for name in ORDER:
+        if name in members:
+            known = [x for x in conditions[name] if x == x]
+            largest = max(known) if len(known) == len(conditions[name]) else None
+            condition_shown = None if name == SINGULAR else largest
+            found[name] = Kind(name, tuple(members[name]), condition_shown, max(doubts[name]))
+    return found
+
+
+def by_problem(found: Mapping[str, Kind]) -> dict[str, str]:
+    """The name of the kind of each problem."""
+    return {problem: kind.name for kind in found.values() for problem in kind.problems}
+
+
+def _repeats(problem: str) -> bool:
+    """Whether the generator of a problem declares that its eigenvalues repeat.
+
+    A problem of a plug-in that is not installed here declares nothing.
+    """
+    try:
+        return parse(problem)[0].generator.repeated
+    except MssbenchError:
+        return False

@@ -1,0 +1,65 @@
+"""Whether the times of a run can be compared at all: other work, and a machine that changed."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mssbench.records.noise import DISTURBED, MEANING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Runnable processes for each core at the start of a run. A shell and a monitor make less than one;
+# beyond this somebody else's work takes turns with what is measured.
+_BUSY_LOAD = 1.5
+# Of the rows. A neighbour that comes and goes within a run disturbs fewer.
+_MOST_DISTURBED = 0.3
+# Of a ceiling, relative, between the start of a run and its end. A machine whose speed changes by
+# half ranks methods by when they were measured.
+_MOST_DRIFT = 0.5
+
+
+class Trust(NamedTuple):
+    """What is known of a machine while a table was measured on it."""
+
+    load: float | None  # runnable processes when the run began
+    cores: int | None
+    measured_drift: float | None  # relative change of the machine's ceilings during the run
+    why_not: str  # why times do not compare, as the end of "The machine ..."; empty if they do
+
+    @property
+    def drift(self) -> float:
+        """The change that is known of: 0 where the ceilings were measured only once."""
+        return self.measured_drift or 0.0
+
+    @property
+    def comparable(self) -> bool:
+        """Whether a method may be called faster than another."""
+        return not self.why_not
+
+
+def trust(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> Trust:
+    """Look at the flags of timed rows, and at what their runs noted about the machine."""
+    timed = frame[frame["seconds_median"].notna()]
+    runs = [facts.get("runs", {}).get(run_id, {}) for run_id in timed["run_id"].unique()]
+    environments = [facts.get("environments", {}).get(e, {}) for e in timed["environment"].unique()]
+    loads = [run["load_start"][0] for run in runs if run.get("load_start")]
+    cores = [e["cores"]["granted"] for e in environments if e.get("cores", {}).get("granted")]
+    drift = max((run["drift"] for run in runs if run.get("drift") is not None), default=None)
+    load, granted = max(loads, default=None), min(cores, default=None)
+    return Trust(load, granted, drift, _why_not(load, granted, drift, timed))
+
+
+def _why_not(
+    load: float | None, cores: int | None, drift: float | None, timed: "pd.DataFrame"
+) -> str:
+    if load is not None and cores is not None and load > _BUSY_LOAD * cores:
+        return f"was busy when the run began: load {load:.1f} on {cores} cores"
+    counts = Counter(flag for text in timed["flags"] for flag in set(text.split()) & DISTURBED)
+    for flag, rows in counts.most_common(1):
+        if rows > _MOST_DISTURBED * len(timed):
+            share = 100 * rows / len(timed)
+            return f"was disturbed in {share:.0f} % of the measurements: {MEANING[flag]}"
+    if drift is not None and drift > _MOST_DRIFT:
+        return f"changed its speed by {100 * drift:.0f} % during the run"
+    return ""

@@ -1,0 +1,347 @@
+"""Which method is recommended, from tables made by hand, where the right answer is known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from helpers.tables import frame, row
+
+import mssbench
+from mssbench import problems
+from mssbench.analysis import advice, decision, kinds
+from mssbench.analysis.decision import Board, Line, boards, choose, main_board
+from mssbench.analysis.kinds import kind_of
+from mssbench.analysis.naming import call_text, paper_name, short_names
+from mssbench.analysis.trust import Trust, trust
+from mssbench.methods import registry
+
+EASY, HARD, SINGULAR = "wishart(ratio=2)", "logspec(condition=1e6)", "convfeat"
+CONDITION = {EASY: 40.0, HARD: 1e6, SINGULAR: None}
+QUIET = Trust(0.3, 2, 0.0, "")
+
+
+def method(forward, seconds, errors, *, status=None, noise="quiet", size=64, **more):
+    """The step rows of one method, one for each problem of `errors`."""
+    status = status or {}
+    found = []
+    for problem, error in errors.items():
+        ended = status.get(problem, "ok")
+        time = seconds[problem] if isinstance(seconds, dict) else seconds
+        found.append(
+            row(
+                time, status=ended, phase="step", forward=forward, problem=problem, size=size,
+                gradient=error, root=1e-6, condition=CONDITION[problem], noise=noise,
+                backward=more.get("backward", "loewner"),
+                **{k: v for k, v in more.items() if k != "backward"},
+            )
+        )  # fmt: skip
+    return found
+
+
+def only_board(*methods) -> Board:
+    (board,) = boards(frame(*(each for rows in methods for each in rows)))
+    return board
+
+
+def by_name(board: Board) -> dict[str, Line]:
+    return {line.name.split(" +")[0]: line for line in board.lines}
+
+
+# Kinds
+
+
+@pytest.mark.parametrize(
+    ("problem", "condition", "precision", "kind"),
+    [
+        (EASY, 40.0, "float32", kinds.EASY),
+        (EASY, 1000.0, "float32", kinds.EASY),
+        (EASY, 1001.0, "float32", kinds.HARD),
+        (SINGULAR, 600.0, "float32", kinds.EASY),  # convfeat at n = 16
+        (SINGULAR, 2e4, "float32", kinds.HARD),  # at n = 32
+        (SINGULAR, 1e11, "float32", kinds.SINGULAR),  # at n = 64
+        (SINGULAR, 1e11, "float64", kinds.HARD),
+        (EASY, math.nan, "float32", kinds.SINGULAR),
+        (EASY, math.nan, "float64", kinds.SINGULAR),
+        ("identity", 1.0, "float32", kinds.REPEATED),
+        ("clusters(m=4)|scale(factor=10)", 100.0, "float32", kinds.REPEATED),
+        ("of_no_plugin_here", 40.0, "float32", kinds.EASY),
+    ],
+)
+def test_a_kind_is_what_was_measured_and_no_name(problem, condition, precision, kind):
+    assert kind_of(problem, condition, precision) == kind
+
+
+@pytest.mark.parametrize("name", sorted(problems.generators()))
+def test_a_problem_declares_that_its_eigenvalues_repeat_if_and_only_if_they_do(name):
+    """The declaration, against gaps between the eigenvalues of its matrices that are not null."""
+    declared = problems.generators()[name].repeated
+    sizes = [n for n in (16, 64, 30, 13) if problems.check_size(name, n) is None]
+    w = np.linalg.eigvalsh(problems.make(name, sizes[0], 2, 0).master)
+    live = w[:, :-1] > 1e-9 * w[:, -1:]
+    gaps = np.diff(w, axis=1)[live] / w[:, 1:][live]
+    assert bool(np.median(gaps) < 1e-5) is declared
+
+
+# Time, ties and the choice
+
+
+def test_time_is_the_geometric_mean_so_that_ratios_are_quotients_of_the_times_shown():
+    board = only_board(
+        method("eigh", {EASY: 1.0, HARD: 4.0}, {EASY: 1e-6, HARD: 1e-2}),
+        method("svd", {EASY: 2.0, HARD: 32.0}, {EASY: 1e-6, HARD: 1e-2}),
+    )
+    lines = by_name(board)
+    assert lines["eigh"].seconds == pytest.approx(2.0)
+    assert lines["svd"].seconds == pytest.approx(8.0)
+    assert decision.ratio(lines["svd"], lines["eigh"]) == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+    ("other", "noise", "drift", "tie"),
+    [
+        ({EASY: 1.09, HARD: 1.09}, "quiet", 0.0, True),
+        ({EASY: 1.11, HARD: 1.11}, "quiet", 0.0, False),
+        ({EASY: 1.11, HARD: 1.11}, "quiet", 0.2, True),  # the machine itself changed by more
+        ({EASY: 1.25, HARD: 1.25}, "unstable", 0.0, True),
+        ({EASY: 1.35, HARD: 1.35}, "unstable", 0.0, False),
+        ({EASY: 2.0, HARD: 0.9}, "quiet", 0.0, True),  # not slower on every problem
+    ],
+)
+def test_two_times_are_told_apart_by_more_than_noise_and_on_every_problem(other, noise, drift, tie):
+    board = only_board(
+        method("eigh", 1.0, {EASY: 1e-6, HARD: 1e-2}),
+        method("svd", other, {EASY: 1e-6, HARD: 1e-2}, noise=noise),
+    )
+    lines = by_name(board)
+    assert decision.tied(lines["svd"], lines["eigh"], drift) is tie
+    assert decision.tied(lines["eigh"], lines["svd"], drift) is tie
+
+
+def test_the_fastest_that_is_right_on_every_kind_is_recommended():
+    board = only_board(
+        method("newton_schulz", 1.0, {EASY: 1e-6, HARD: 0.9}, status={HARD: "inaccurate"}),
+        method("svd", 5.0, {EASY: 1e-6, HARD: 1e-2}),
+        method("eigh", 2.0, {EASY: 1e-6, HARD: 2e-2}),
+    )
+    best = choose(board, 0.0)
+    assert best is by_name(board)["eigh"]
+    assert board.right(by_name(board)["newton_schulz"]) == (kinds.EASY,)
+
+
+@pytest.mark.parametrize(("error", "chosen"), [(1e-4, "svd"), (3e-3, "eigh")])
+def test_of_two_equally_fast_the_one_with_a_digit_more_is_recommended(error, chosen):
+    board = only_board(
+        method("eigh", 1.0, {EASY: 1e-6, HARD: 2e-2}),
+        method("svd", 1.05, {EASY: 1e-6, HARD: error}),
+    )
+    assert choose(board, 0.0) is by_name(board)[chosen]
+
+
+def test_a_method_that_was_not_measured_on_every_kind_is_not_recommended():
+    board = only_board(
+        method("minimax", 1.0, {EASY: 1e-6}),
+        method("eigh", 2.0, {EASY: 1e-6, HARD: 2e-2}),
+    )
+    assert choose(board, 0.0) is by_name(board)["eigh"]
+
+
+@pytest.mark.parametrize("how", ["crashed", "timeout", "oom"])
+def test_a_method_that_broke_on_one_problem_is_not_recommended(how):
+    broken = method("minimax", 1.0, {EASY: 1e-6})
+    broken += [row(None, status=how, reason="it broke", phase="step", forward="minimax",
+                   backward="loewner", problem=HARD, size=64)]  # fmt: skip
+    board = only_board(broken, method("eigh", 2.0, {EASY: 1e-6, HARD: 2e-2}))
+    assert choose(board, 0.0) is by_name(board)["eigh"]
+    assert by_name(board)["minimax"].marks[kinds.HARD].word == how
+
+
+def test_arrays_of_another_library_do_not_compete():
+    board = only_board(
+        method("eigh", 1.0, {EASY: 1e-6}, library="numpy"), method("svd", 2.0, {EASY: 1e-6})
+    )
+    best = choose(board, 0.0)
+    assert best is not None
+    assert best.row["library"] == "torch"
+    assert next(line.name for line in board.lines) == "numpy/eigh + loewner"
+
+
+def test_a_reference_that_is_itself_in_doubt_ranks_nobody_but_nan_stays_wrong():
+    doubtful = {"reference_error": 0.3}
+    board = only_board(
+        method("svd", 1.0, {EASY: 1e-6}),
+        method("eigh", 2.0, {EASY: 1e-6}),
+        [row(1.0, status="nonfinite", phase="step", forward="svd", backward="loewner", size=64,
+             problem=SINGULAR, noise="quiet", **doubtful),
+         row(2.0, phase="step", forward="eigh", backward="loewner", size=64, problem=SINGULAR,
+             gradient=0.5, noise="quiet", **doubtful)],
+    )  # fmt: skip
+    assert board.deciding == [kinds.EASY]
+    assert choose(board, 0.0) is by_name(board)["eigh"]
+    told = [s.text for s in advice.sentences(board, choose(board, 0.0), QUIET)]
+    assert any("may be off by 30 %" in text for text in told)
+
+
+def test_where_no_method_is_right_on_every_kind_none_is_recommended():
+    board = only_board(
+        method("eigh", 1.0, {EASY: 0.5, HARD: 0.9}, status={EASY: "inaccurate", HARD: "diverged"}),
+        method("svd", 2.0, {EASY: 1e-3, HARD: 0.9}, status={HARD: "inaccurate"}),
+    )
+    assert choose(board, 0.0) is None
+    told = [s.text for s in advice.sentences(board, None, QUIET)]
+    assert "No method is right on every kind of matrix" in told[0]
+
+
+def test_one_method_leaves_nothing_to_decide():
+    rows = frame(*method("eigh", 1.0, {EASY: 1e-6}))
+    assert main_board(boards(rows)) is None
+
+
+def test_the_first_table_is_the_step_with_most_methods():
+    rows = [
+        *method("eigh", 1.0, {EASY: 1e-6}), *method("svd", 2.0, {EASY: 1e-6}),
+        *method("newton_schulz", 3.0, {EASY: 1e-6}),
+        *method("eigh", 9.0, {EASY: 1e-6}, size=256), *method("svd", 9.0, {EASY: 1e-6}, size=256),
+    ]  # fmt: skip
+    board = main_board(boards(frame(*rows)))
+    assert board is not None
+    assert (board.place["size"], len(board.lines)) == (64, 3)
+
+
+def test_a_method_for_easy_matrices_is_named_only_if_it_is_clearly_faster_and_accurate():
+    def told(seconds, error):
+        board = only_board(
+            method("eigh", 1.0, {EASY: 1e-6, HARD: 2e-2}),
+            method("minimax", seconds, {EASY: error, HARD: 0.9}, status={HARD: "inaccurate"}),
+        )
+        best = choose(board, 0.0)
+        assert best is not None
+        return decision.easy_alternative(board, best, 0.0)
+
+    found = told(0.5, 1e-6)
+    assert found is not None
+    assert found.name == "minimax + loewner"
+    assert told(0.95, 1e-6) is None
+    assert told(0.5, 5e-2) is None
+
+
+def test_the_front_of_another_place_goes_from_fast_to_accurate():
+    board = only_board(
+        method("taylor", 1.0, {EASY: 5e-2}), method("pade", 2.0, {EASY: 4e-2}),
+        method("eigh", 3.0, {EASY: 1e-6}), method("svd", 4.0, {EASY: 1e-6}),
+    )  # fmt: skip
+    assert [line.name for line in decision.front(board)] == ["taylor + loewner", "eigh + loewner"]
+
+
+# Names and calls
+
+
+def test_names_are_as_short_as_keeps_methods_apart():
+    plain = {"library": "torch", "iterations": None, "backward_iterations": None, "options": ""}
+    rows = [
+        {**plain, "forward": "eigh", "backward": "loewner"},
+        {**plain, "forward": "newton_schulz", "backward": "autodiff", "iterations": 5},
+        {**plain, "forward": "newton_schulz", "backward": "lyapunov_newton_schulz",
+         "iterations": 12, "backward_iterations": 12},
+        {**plain, "forward": "pade", "backward": "none", "options": "degree=5"},
+        {**plain, "forward": "pade", "backward": "none", "options": "degree=9 norm=trace"},
+    ]  # fmt: skip
+    assert short_names(rows) == [
+        "eigh + loewner", "newton_schulz 5 + autodiff", "newton_schulz 12 + lyapunov",
+        "pade degree=5", "pade degree=9 trace",
+    ]  # fmt: skip
+
+
+def test_only_the_papers_own_settings_have_the_papers_name():
+    base = {"forward": "newton_schulz", "backward": "autodiff"}
+    named = [paper_name(base | {"iterations": k, "options": f"norm={norm}"})
+             for k, norm in ((5, "trace"), (10, "trace"), (5, "frobenius"))]  # fmt: skip
+    assert named == ["iSQRT-COV", "", ""]
+
+
+@pytest.mark.parametrize(
+    "name", ["cpu-2core-quick", "cpu-2core-standard", "cpu-2core-paper_svd_2021"]
+)
+def test_a_call_as_it_is_printed_computes_what_was_measured(name, pytestconfig):
+    """Each distinct call is run, and has the error of its row within what another input changes."""
+    rows = mssbench.load(pytestconfig.rootpath / "results" / name)
+    a = torch.eye(6, dtype=torch.float64) + 0.1
+    known = set()
+    for board in boards(rows):
+        for line in board.lines:
+            known.add(call_text(line.row))
+    assert len(known) > 3
+    for text in known - {""}:
+        scope = {"mssbench": mssbench, "a": a.clone()}
+        exec(text, scope)
+        assert scope["y"].shape == (6, 6)
+
+
+def test_a_call_leaves_out_defaults_and_nothing_else():
+    default = registry.lookup("forward", "newton_schulz").parameters["iterations"].default
+    row_ = {"library": "torch", "function": "isqrt", "forward": "newton_schulz",
+            "backward": "none", "backward_iterations": None, "options": "norm=trace"}  # fmt: skip
+    usual = call_text(row_ | {"iterations": default})
+    assert usual == 'y = mssbench.isqrtm(a, forward="newton_schulz", norm="trace")'
+    assert f"iterations={default + 1}" in call_text(row_ | {"iterations": default + 1})
+    assert call_text(row_ | {"library": "numpy", "iterations": 3}) == ""
+    assert call_text(row_ | {"function": "isqrt_b", "iterations": 3}) == ""
+
+
+# Whether times compare
+
+
+def facts(load=0.3, drift=0.05):
+    return {
+        "runs": {"r" * 12: {"load_start": [load, 1.0, 1.0], "drift": drift, "suite": "quick"}},
+        "environments": {"e" * 12: {"cores": {"granted": 2}}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("load", "drift", "flags", "why"),
+    [
+        (0.3, 0.05, [""] * 10, ""),
+        (2.9, 0.4, ["loaded"] * 3 + [""] * 7, ""),
+        (3.1, 0.05, [""] * 10, "was busy when the run began: load 3.1 on 2 cores"),
+        (0.3, 0.6, [""] * 10, "changed its speed by 60 % during the run"),
+        (0.3, 32.0, [""] * 10, "changed its speed by 3200 % during the run"),
+        (0.3, 0.0, ["loaded"] * 4 + [""] * 6, "was disturbed in 40 % of the measurements: more was "
+         "running than the machine has cores"),
+        (0.3, 0.0, ["shared_gpu x"] * 4 + [""] * 6, "was disturbed in 40 % of the measurements: "
+         "another process computed on the GPU"),
+    ],
+)  # fmt: skip
+def test_a_busy_or_changing_machine_compares_no_times(load, drift, flags, why):
+    rows = frame(*(row(1.0, flags=flag, batch=i + 1) for i, flag in enumerate(flags)))
+    found = trust(rows, facts(load, drift))
+    assert found.why_not == why
+    assert found.comparable is (not why)
+    assert (found.load, found.cores, found.drift) == (load, 2, drift)
+
+
+def test_an_old_run_that_noted_nothing_of_its_machine_is_believed():
+    rows = frame(row(1.0))
+    found = trust(rows, {"environments": {}})
+    assert (found.comparable, found.load, found.drift) == (True, None, 0.0)
+    assert found.measured_drift is None
+
+
+def test_a_cell_that_was_not_reached_is_no_failure_but_nothing_is_known_of_it():
+    late = [
+        row(
+            None,
+            status="interrupted",
+            reason="the time was over before this cell",
+            phase="step",
+            forward="minimax",
+            backward="loewner",
+            problem=HARD,
+            size=64,
+        )
+    ]
+    board = only_board(
+        method("minimax", 1.0, {EASY: 1e-6}) + late, method("eigh", 2.0, {EASY: 1e-6, HARD: 2e-2})
+    )
+    assert kinds.HARD not in by_name(board)["minimax"].marks
+    assert choose(board, 0.0) is by_name(board)["eigh"]

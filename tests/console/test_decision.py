@@ -1,0 +1,134 @@
+"""The first table as it is printed: on any width, without Unicode, and on a busy machine."""
+
+import io
+
+import pytest
+from helpers.tables import frame, row
+from rich.console import Console
+
+from mssbench.console.decision import Decision
+
+EASY, HARD = "wishart(ratio=2)", "logspec(condition=1e6)"
+METHODS = {
+    # forward, backward, iterations, options: seconds, error on the easy and the hard problem
+    ("eigh", "loewner", None, ""): (11.8e-3, 1e-6, 5e-2),
+    ("svd", "autodiff", None, ""): (21.7e-3, 5e-6, 9e-2),
+    ("minimax_hybrid", "autodiff", None, ""): (11.3e-3, 8e-6, 0.8),
+    ("newton_schulz", "autodiff", 5, "norm=trace"): (10.9e-3, 0.2, 0.98),
+}
+COMMANDS = ["every row  mssbench show results/quick"]
+
+
+def facts(load=0.3, drift=0.05):
+    run = {"load_start": [load, 1.0, 1.0], "drift": drift, "suite": "quick", "seconds": 39.0}
+    machine = {"cpu": "Intel(R) Xeon(R) Processor", "cores": {"granted": 2},
+               "versions": {"torch": "2.13.0"}}  # fmt: skip
+    return {"runs": {"r" * 12: run}, "environments": {"e" * 12: machine}}
+
+
+def rows():
+    for (forward, backward, k, options), (seconds, easy, hard) in METHODS.items():
+        for problem, condition, error in ((EASY, 42.0, easy), (HARD, 1e6, hard)):
+            yield row(
+                seconds, status="ok" if error <= 0.1 else "inaccurate", phase="step",
+                forward=forward, backward=backward, iterations=k, options=options, size=64,
+                problem=problem, condition=condition, gradient=error, noise="quiet",
+            )  # fmt: skip
+    yield row(None, status="unsupported", reason="cupy does not run on cpu", phase="step",
+              library="cupy", backward="loewner", size=64)  # fmt: skip
+
+
+def printed(width=110, encoding="utf-8", **about):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+    paper = Console(file=stream, width=width, highlight=False, emoji=False)
+    paper.print(Decision(frame(*rows()), facts(**about), COMMANDS), crop=False)
+    text = stream.buffer.getvalue().decode(encoding)
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+@pytest.mark.parametrize("width", [80, 110, 160])
+def test_no_line_is_wider_than_the_terminal_and_every_method_has_one(width):
+    text = printed(width)
+    assert max(map(len, text.splitlines())) <= width
+    lines = text.splitlines()
+    for name, ratio in (
+        ("eigh + loewner", "1.0x"),
+        ("svd + autodiff", "1.8x"),
+        ("minimax_hybrid + autodiff", "="),
+        ("newton_schulz + autodiff", "="),
+    ):
+        (line,) = [x for x in lines if x.lstrip("● ").startswith(name) and " ms " in x]
+        assert f" {ratio} " in line, line
+    assert ("█" in text) is (width > 80)
+    table = text.split("\n\n")[1]
+    assert ("(iSQRT-COV)" in table) is (width >= 100)
+
+
+def test_the_groups_stand_in_the_order_of_what_they_are_right_on():
+    lines = [line.strip() for line in printed().splitlines()]
+    titles = ["right everywhere", "right on easy matrices only", "no right digit"]
+    places = [lines.index(title) for title in titles]
+    assert places == sorted(places)
+    group = [
+        next(i for i, line in enumerate(lines) if line.startswith(name))
+        for name in ("●  eigh", "svd", "minimax_hybrid", "newton_schulz")
+    ]
+    assert places[0] < group[0] < group[1] < places[1] < group[2] < places[2] < group[3]
+
+
+def test_what_to_use_is_a_call_that_is_never_wrapped():
+    call = '    y = mssbench.sqrtm(a, forward="eigh", backward="loewner")'
+    for width in (40, 110):
+        assert call in printed(width).splitlines()
+    text = " ".join(printed().split())
+    assert "Use eigh + loewner: of 2 that are right on every kind of matrix, the fastest by" in text
+    assert "iSQRT-COV (newton_schulz + autodiff) is no faster here" in text
+    assert "Not timed: 1 method, cupy does not run on cpu." in text
+    assert "Next: every row mssbench show results/quick" in text
+
+
+def test_without_unicode_it_is_plain_ascii():
+    text = printed(encoding="ascii")
+    assert text.isascii()
+    assert "*  eigh + loewner" in text
+    assert "x 0.8" in text
+    assert "####" in text
+
+
+@pytest.mark.parametrize(
+    ("about", "why"),
+    [
+        ({"load": 9.3}, "The machine was busy when the run began: load 9.3 on 2 cores."),
+        ({"drift": 31.97}, "The machine changed its speed by 3197 % during the run."),
+    ],
+)
+def test_on_a_busy_machine_that_is_said_first_and_nothing_is_called_fastest(about, why):
+    text = printed(**about)
+    assert text.startswith(why)
+    assert "measure again with --fresh" in text.replace("\n  ", " ")
+    body = text.split("\n\n", 1)[1]
+    for word in ("●", "fastest by", "sqrtm(", "1.8x", "=  "):
+        assert word not in body, word
+    assert body.count(" ?") == len(METHODS)
+    assert "✗ 0.8" in text  # what is wrong stays wrong
+
+
+def test_a_nan_on_a_kind_that_ranks_nobody_is_still_not_right_everywhere():
+    """Nobody knows the right answer on the third kind, but it is a number."""
+    common = {"phase": "step", "size": 64, "problem": "convfeat", "noise": "quiet",
+              "reference_error": 0.3}  # fmt: skip
+    more = [
+        row(11.8e-3, forward="eigh", backward="loewner", gradient=0.2, **common),
+        row(21.7e-3, status="nonfinite", forward="svd", backward="autodiff", **common),
+    ]
+    stream = io.StringIO()
+    paper = Console(file=stream, width=110, highlight=False, emoji=False)
+    paper.print(Decision(frame(*rows(), *more), facts(), COMMANDS), crop=False)
+    lines = [line.strip() for line in stream.getvalue().splitlines()]
+    title = lines.index("right on easy and hard matrices only")
+    assert lines[title + 1].startswith("svd + autodiff")
+    assert lines[title + 1].endswith("✗ nan")
+    assert lines[lines.index("right everywhere") + 1].endswith("?")
+    assert any(
+        line.startswith("Use eigh + loewner: the only method that is right") for line in lines
+    )
