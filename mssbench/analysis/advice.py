@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from mssbench import units
 from mssbench.analysis import decision, kinds
-from mssbench.analysis.decision import DOUBTFUL, Board, Line
+from mssbench.analysis.decision import Board, Line
+from mssbench.analysis.kinds import DOUBTFUL
 from mssbench.analysis.naming import call_text
 from mssbench.analysis.trust import Trust
 
@@ -26,12 +27,15 @@ class Sentence(NamedTuple):
     code: bool = False
 
 
-def warning(believed: Trust) -> str:
-    """Why no method is called fastest, and what to do about it."""
+def warning(believed: Trust, again: str) -> str:
+    """Why no method is called fastest, and what to do about it.
+
+    again: the option that measures the rows once more.
+    """
     return (
         f"The machine {believed.why_not}. Its times do not compare, and no method is called "
         "fastest; errors are not affected.\n`top` shows what runs. When it has ended, measure "
-        "again with --fresh.\n"
+        f"again with {again}.\n"
     )
 
 
@@ -46,6 +50,10 @@ def sentences(board: Board, best: Line | None, believed: Trust) -> Iterator[Sent
                 f"{kind.name}: the reference itself may be off by {100 * kind.doubt:.0f} %, so "
                 "these matrices rank no method.",
                 "dim",
+            )
+        for problem in kind.left_out:
+            yield Sentence(
+                f"{problem}: left out, as the reference itself is in doubt there.", "dim"
             )
     for reason, methods in board.absent.items():
         yield Sentence(f"Not timed: {units.count(methods, 'method')}, {reason}.", "dim")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mssbench.analysis import kinds
-from mssbench.analysis.kinds import Kind
+from mssbench.analysis.kinds import DOUBTFUL, Kind
 from mssbench.analysis.naming import paper_name, short_names
 from mssbench.records.measurement import Row, Status
 from mssbench.records.noise import Noise
@@ -30,8 +30,16 @@ _EVERYWHERE = 0.03
 # Of tied methods a more accurate one is preferred if its error is smaller by this factor: errors
 # are estimates, and less than an order of magnitude changes with the matrices.
 _MORE_ACCURATE = 10.0
-# A reference that may be off by this much cannot tell a right digit from a wrong one.
-DOUBTFUL = 0.1
+
+
+class Bounds(NamedTuple):
+    """The largest errors that count as right, beside what every row has to fulfil to be ok."""
+
+    root: float = float("inf")
+    gradient: float = float("inf")
+
+
+_NO_BOUNDS = Bounds()
 
 
 class Mark(NamedTuple):
@@ -74,6 +82,7 @@ class Board:
     kinds: dict[str, Kind]
     lines: list[Line]
     absent: dict[str, int] = field(default_factory=dict)  # why methods were not timed -> methods
+    bounds: Bounds = _NO_BOUNDS
 
     @property
     def deciding(self) -> list[str]:
@@ -100,18 +109,21 @@ class Board:
         return max(line.marks[kind].error or 0.0 for kind in self.deciding)
 
 
-def boards(frame: pd.DataFrame) -> list[Board]:
+def boards(frame: pd.DataFrame, bounds: Bounds = _NO_BOUNDS) -> list[Board]:
     """Every board of a table, in the order of its rows. Boards without a time are left out.
 
-    A GPU has two: of the caller's clock, and of its own with an emptied cache. Its other clocks
-    explain these two.
+    bounds: of the errors that count as right. A GPU has two boards for each place: of the caller's
+    clock, and of its own with an emptied cache. Its other clocks explain these two.
     """
     clock = (frame["clock"] == WALL) | ((frame["clock"] == "gpu") & (frame["cache"] == "cold"))
     rows = with_outcomes(frame[clock & (frame["phase"] != "backward")])
+    rows["usable"] &= ~(rows["root_error"] > bounds.root)  # what is not known exceeds nothing
+    rows["usable"] &= ~(rows["gradient_error"] > bounds.gradient)
     found = []
     for key, part in rows.groupby([*PLACE, "phase", "clock"], sort=False, dropna=False):
         *place, phase, name = key
         board = _board(dict(zip(PLACE, place, strict=True)), str(phase), str(name), part)
+        board.bounds = bounds
         if board.lines:
             found.append(board)
     return found
@@ -153,7 +165,8 @@ def _line(own: pd.DataFrame, timed: pd.DataFrame, kind_of: Mapping[str, str]) ->
         if (part["ended"] == Status.INTERRUPTED).any():
             continue  # nothing is known of a cell that was not reached
         wrong = part[~part["usable"]]
-        word = _word(str(wrong["ended"].iloc[0])) if len(wrong) else ""
+        broken = wrong[wrong["ended"] != Status.OK]
+        word = _word(str(broken["ended"].iloc[0])) if len(broken) else ""
         marks[str(name)] = Mark(
             right=wrong.empty,
             error=float(errors.max()) if len(errors) and word in ("", "inaccurate") else None,

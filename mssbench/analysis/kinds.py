@@ -24,6 +24,10 @@ _SINGULAR_CONDITION = {"float64": 2.0**52}
 _SINGULAR_IN_FLOAT32 = 2.0**23
 
 
+# A reference that may be off by this much cannot tell a right digit from a wrong one.
+DOUBTFUL = 0.1
+
+
 class Kind(NamedTuple):
     """The problems of one kind at one place of a table."""
 
@@ -32,6 +36,9 @@ class Kind(NamedTuple):
     condition: float | None  # the largest that was measured; None where a matrix is singular
     # to working precision, which gives the condition no digit
     doubt: float  # the largest error that the reference itself may have, of the phase looked at
+    left_out: tuple[
+        str, ...
+    ] = ()  # problems of the kind whose reference is in doubt, unlike others
 
     @property
     def heading(self) -> str:
@@ -59,25 +66,29 @@ def kinds(rows: "pd.DataFrame") -> dict[str, Kind]:
     Returns the kinds by name, in ORDER. Only measured rows know a condition: a problem without
     one is left out.
     """
-    measured = rows[rows["seconds_median"].notna()]
+    known = conditions(rows)
+    doubts = rows.groupby("problem")["reference_error"].max().fillna(0.0)
     members: dict[str, list[str]] = {}
-    conditions: dict[str, list[float]] = {}
-    doubts: dict[str, list[float]] = {}
-    for problem, part in measured.groupby("problem", sort=False):
-        condition = float(part["condition"].max())  # NaN only where no row has a number
-        name = kind_of(str(problem), condition, str(part["precision"].iloc[0]))
-        members.setdefault(name, []).append(str(problem))
-        conditions.setdefault(name, []).append(condition)
-        doubts.setdefault(name, []).append(float(part["reference_error"].fillna(0.0).max()))
+    for problem, condition in known.items():
+        precision = str(rows["precision"].iloc[0])
+        members.setdefault(kind_of(problem, condition, precision), []).append(problem)
 
-    found: dict[str, Kind] = {}
-    for name in ORDER:
-        if name in members:
-            known = [x for x in conditions[name] if x == x]
-            largest = max(known) if len(known) == len(conditions[name]) else None
-            condition_shown = None if name == SINGULAR else largest
-            found[name] = Kind(name, tuple(members[name]), condition_shown, max(doubts[name]))
+    found = {}
+    for name in (each for each in ORDER if each in members):
+        sure = [problem for problem in members[name] if doubts[problem] <= DOUBTFUL]
+        counted = sure or members[name]
+        largest = None if name == SINGULAR else max(known[problem] for problem in counted)
+        doubt = max(float(doubts[problem]) for problem in counted)
+        left_out = tuple(problem for problem in members[name] if problem not in counted)
+        found[name] = Kind(name, tuple(counted), largest, doubt, left_out)
     return found
+
+
+def conditions(rows: "pd.DataFrame") -> dict[str, float]:
+    """The condition of each measured problem of some rows; NaN of one that is exactly singular."""
+    measured = rows[rows["seconds_median"].notna()]
+    largest = measured.groupby("problem", sort=False)["condition"].max()
+    return {str(problem): float(condition) for problem, condition in largest.items()}
 
 
 def by_problem(found: Mapping[str, Kind]) -> dict[str, str]:

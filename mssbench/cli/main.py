@@ -16,6 +16,10 @@ from mssbench.errors import MssbenchError, NotComparable
 # before its command is invoked.
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Measure what is missing of SUITE, then show the table."),
+    "recommend": (
+        "recommend",
+        "Say which method to use for a size, batch and error, with the rows that prove it.",
+    ),
     "show": ("show", "Show a run: best in bold, ratio to it in brackets, error beside time."),
     "claims": (
         "claims",

@@ -190,7 +190,7 @@ def measure(
 def tables(path: Path) -> Iterator[RenderableType]:
     """Yield what a finished run decides, and what went wrong in it. `show` has all of its rows."""
     run = results.open(path)
-    view = Decision(run.frame, run.facts, _next_commands(path, run.facts))
+    view = Decision(run.frame, run.facts, _next_commands(path))
     if view.possible:
         yield from epilogue.failures(run.frame, _WORTH_A_LINE)
         yield view
@@ -198,14 +198,12 @@ def tables(path: Path) -> Iterator[RenderableType]:
         yield from epilogue.epilogue(run.frame, run.facts)
 
 
-def _next_commands(path: Path, facts: Mapping[str, Any]) -> list[str]:
+def _next_commands(path: Path) -> list[str]:
     """What a reader of the first table may want next, each with the command for it."""
-    suites = [run.get("suite") for run in facts.get("runs", {}).values()]
-    suite = suites[-1] if suites else path.name
     here = Path.cwd()
     shown = path.relative_to(here) if path.is_relative_to(here) else path
     return [
-        f"your size   mssbench run {suite} --set size=256 --set batch=16 --out results/mine",
+        "your size   mssbench recommend --size 256 --batch 64 --gradient --measure",
         f"every row   mssbench show {shown}",
     ]
 

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from mssbench import units
 from mssbench.analysis import advice, decision
-from mssbench.analysis.decision import DOUBTFUL, Board, Line
+from mssbench.analysis.decision import Board, Bounds, Line
+from mssbench.analysis.kinds import DOUBTFUL
 from mssbench.analysis.trust import Trust, trust
 from mssbench.records.facts import machine
 
@@ -21,13 +22,26 @@ _WIDEST_BAR, _SHORTEST_BAR = 20, 6  # characters
 _WIDE_ENOUGH_FOR_PAPERS = 100  # columns: the papers' names stand beside ours from here on
 _MOST_SETS = 2  # of kinds that have a group of their own; else "some matrices" stands for all
 _EXACT = 1e-3  # errors below it are green
+_NO_BOUNDS = Bounds()
 
 
 class Decision:
-    """What rich prints: as wide as there is room, in ASCII where there is nothing else."""
+    """What rich prints: as wide as there is room, in ASCII where there is nothing else.
 
-    def __init__(self, frame: pd.DataFrame, facts: Mapping[str, Any], commands: Sequence[str]):
-        self._boards = decision.boards(frame)
+    frame, facts: of a run. commands: what the reader may want next. bounds: of errors that count as
+    right, beside the suite's own limit. again: the option that measures the rows once more.
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        facts: Mapping[str, Any],
+        commands: Sequence[str],
+        bounds: Bounds = _NO_BOUNDS,
+        again: str = "--fresh",
+    ) -> None:
+        self._again = again
+        self._boards = decision.boards(frame, bounds)
         self._board = decision.main_board(self._boards)
         self._trust = trust(frame, facts)
         self._heading = _heading(frame, facts, self._trust)
@@ -51,7 +65,7 @@ class Decision:
         best = decision.choose(board, believed.drift) if believed.comparable else None
 
         if not believed.comparable:
-            yield from _wrapped(advice.warning(believed), width, "bold yellow")
+            yield from _wrapped(advice.warning(believed, self._again), width, "bold yellow")
         yield from _wrapped(self._heading, width, "dim")
         yield Text(f"\n{_title(board)}", style="bold")
         yield _Rows(board, best, believed, ascii_only).table(width)

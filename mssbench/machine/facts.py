@@ -11,6 +11,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,21 @@ def installed() -> str:
     }
     text = json.dumps([sorted(found), cuda_devices()])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def is_this_machine(facts: Mapping[str, Any]) -> bool:
+    """Whether facts from beside a table describe this machine, as far as torch is not needed.
+
+    The processor, the cores that may be used, the GPUs and the version of torch must agree. A run
+    compares more than these, see records.facts.IDENTITY, but importing torch takes a second.
+    """
+    gpus = [gpu["name"] for gpu in facts.get("gpus", ())]
+    return bool(
+        facts.get("cpu") == _cpu_model()
+        and facts.get("cores", {}).get("granted") == len(os.sched_getaffinity(0))
+        and facts.get("versions", {}).get("torch") == package_version("torch")
+        and gpus == [gpu.name for gpu in cuda_devices()]
+    )
 
 
 def describe() -> dict[str, Any]:

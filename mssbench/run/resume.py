@@ -111,8 +111,8 @@ def refuse_other_suite(folder: RunFolder, suite: Suite) -> None:
         )
     then = suites.MEASURE | before.get("measure", {})
     now = suites.MEASURE | suite.document.get("measure", {})
-    # how long to wait for a cell is no part of how its times are taken
-    compared = {*then, *now} - {"timeout_seconds"}
+    # how long to wait for a cell or for a run is no part of how times are taken
+    compared = {*then, *now} - {"timeout_seconds", "minutes"}
     if changed := sorted(k for k in compared if then.get(k) != now.get(k)):
         raise RunError(
             f"{folder.path} was measured with another [measure] ({', '.join(changed)}). "

@@ -1,0 +1,244 @@
+"""`mssbench recommend`: which method to use at one size and batch, from rows that prove it."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from mssbench import results, units
+from mssbench.analysis import decision, recommend
+from mssbench.analysis.decision import Bounds, Line
+from mssbench.analysis.naming import call_text
+from mssbench.analysis.recommend import Candidate, Proof, Question
+from mssbench.analysis.trust import trust
+from mssbench.cli.options import Json
+from mssbench.cli.output import output
+from mssbench.cli.screening import measured
+from mssbench.console.decision import Decision
+from mssbench.errors import ExitCode, RunError, SuiteError
+from mssbench.machine import devices
+from mssbench.machine.facts import is_this_machine
+from mssbench.results.run import Run
+from mssbench.suite.expand import check_axis
+
+_RESULTS = Path("results")
+_SCHEMA = 1  # of the JSON; it changes when a key changes its meaning or goes
+_MOST_CANDIDATES = 8  # that are listed
+
+
+def command(
+    size: Annotated[int, typer.Option(help="n of your n x n matrices.")],
+    batch: Annotated[int, typer.Option(help="Matrices in a batch.")],
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[RUN]...", help="Runs to look at; else all of this machine."),
+    ] = None,
+    precision: Annotated[str, typer.Option(help="float64, float32, tf32, bfloat16 or float16.")] = (
+        "float32"
+    ),
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; else cuda where it is.")] = None,
+    function: Annotated[str, typer.Option(help="sqrt or isqrt.")] = "sqrt",
+    gradient: Annotated[
+        bool, typer.Option("--gradient", help="A training step: the root and its gradient.")
+    ] = False,
+    max_error: Annotated[
+        float | None, typer.Option(min=0.0, help="Largest relative error of the root.")
+    ] = None,
+    max_gradient_error: Annotated[
+        float | None, typer.Option(min=0.0, help="Largest relative error of the gradient.")
+    ] = None,
+    condition: Annotated[
+        float | None, typer.Option(min=1.0, help="Condition number of your matrices.")
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="Their rank, where it is below their size.")
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure what is not known, in a minute or two.")
+    ] = False,
+    python: Annotated[
+        bool, typer.Option("--python", help="Print the call alone, to be pasted.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say which method to use for a size, batch and error, with the rows that prove it.
+
+    Only rows of exactly this size and batch are an answer. Without such rows the command names the
+    methods that did well nearby, and ends with code 6; --measure measures those that can win.
+
+    Example: mssbench recommend --size 256 --batch 64 --gradient --measure
+    """
+    question = asked(
+        size, batch, precision, device, function, gradient, max_error, max_gradient_error,
+        condition, rank,
+    )  # fmt: skip
+    opened = [results.open(path) for path in runs] if runs else list(of_this_machine())
+    found = recommend.proof(opened, question)
+    if measure and (found is None or not trust(found.rows, found.run.facts).comparable):
+        run = measured(question, fresh=found is not None)
+        found = recommend.proof([run], question)
+
+    nearby = [] if found else recommend.shortlist(opened, question)
+    if as_json:
+        output(data(question, found, nearby))
+    elif python and found:
+        output([Text(_best_call(found), no_wrap=True, overflow="ignore")])
+    else:
+        output(answer(found) if found else unanswered(question, nearby, len(opened)))
+    raise typer.Exit(ExitCode.PASS if found and _best(found) else ExitCode.NOTHING_MEASURED)
+
+
+def asked(
+    size: int, batch: int, precision: str, device: str | None, function: str, gradient: bool,
+    max_error: float | None, max_gradient_error: float | None,
+    condition: float | None, rank: int | None,
+) -> Question:  # fmt: skip
+    """The question, checked. Raises SuiteError naming the option and the nearest right word."""
+    chosen = device or devices.default_device()
+    for name, value in (("size", size), ("batch", batch), ("precision", precision),
+                        ("device", chosen), ("function", function)):  # fmt: skip
+        try:
+            check_axis(name, value)
+        except SuiteError as error:
+            raise SuiteError(f"--{name}: {error}") from None
+    if rank is not None and rank > size:
+        raise SuiteError(f"--rank {rank} exceeds --size {size}.")
+    if max_gradient_error is not None and not gradient:
+        raise SuiteError("--max-gradient-error needs --gradient.")
+    unbounded = float("inf")
+    bounds = Bounds(
+        unbounded if max_error is None else max_error,
+        unbounded if max_gradient_error is None else max_gradient_error,
+    )
+    return Question(
+        size, batch, precision, chosen, function, gradient, bounds, condition, rank
+    )  # fmt: skip
+
+
+def of_this_machine() -> Iterator[Run]:
+    """Yield the runs under results/ that were measured on this machine."""
+    for table in sorted(_RESULTS.glob("*/table.csv")):
+        run = results.open(table.parent)
+        try:
+            known = run.facts["environments"].values()
+        except RunError:  # damaged: another run may answer
+            continue
+        if any(is_this_machine(facts) for facts in known):
+            yield run
+
+
+def answer(found: Proof) -> Iterator[RenderableType]:
+    """Yield the table of the place that was asked for, and where its rows are."""
+    folder = found.run.path
+    yield Decision(found.rows, found.run.facts, [f"all rows  mssbench show {folder}"],
+                   found.board.bounds, again="--measure")  # fmt: skip
+    rows = units.count(len(found.rows), "row")
+    yield Text(f"This rests on {rows} of {folder}.", style="dim")
+
+
+def unanswered(
+    question: Question, nearby: Sequence[Candidate], runs: int
+) -> Iterator[RenderableType]:
+    """Yield what is not known, what did well nearby, and the command that measures it."""
+    yield Text(f"Not measured: {_spoken(question)}.", style="bold")
+    yield Text(f"{units.count(runs, 'run')} of this machine looked at, under {_RESULTS}/.", "dim")
+    if nearby:
+        yield Text("\nNearby these are right, and may be fastest:")
+        for line, size, batch in nearby[:_MOST_CANDIDATES]:
+            yield Text(
+                f"  {line.name}  ({units.seconds(line.seconds)} at n = {size}, batch {batch})"
+            )
+        yield Text("Times and errors between two sizes cannot be told from their neighbours.")
+    yield Text("\nTo measure all that can win, in a minute or two:")
+    yield Text(f"    {_command(question)} --measure", style="bold", no_wrap=True, overflow="ignore")
+
+
+def _spoken(question: Question) -> str:
+    gradient = " with gradient" if question.gradient else ""
+    words = [f"{question.function}{gradient}", f"n = {question.size}", f"batch {question.batch}",
+             question.precision, question.device]  # fmt: skip
+    if question.condition is not None:
+        words.append(f"condition {question.condition:g}")
+    if question.rank is not None:
+        words.append(f"rank {question.rank}")
+    return ", ".join(words)
+
+
+def _command(question: Question) -> str:
+    """The command line that asks this question."""
+    words = ["mssbench", "recommend", "--size", f"{question.size}", "--batch", f"{question.batch}"]
+    usual = Question(question.size, question.batch, device=devices.default_device())
+    for name in ("precision", "device", "function"):
+        if getattr(question, name) != getattr(usual, name):
+            words += [f"--{name}", getattr(question, name)]
+    if question.gradient:
+        words.append("--gradient")
+    bounds = {"--max-error": question.bounds.root, "--max-gradient-error": question.bounds.gradient}
+    for option, bound in bounds.items():
+        if bound != float("inf"):
+            words += [option, f"{bound:g}"]
+    if question.condition is not None:
+        words += ["--condition", f"{question.condition:g}"]
+    if question.rank is not None:
+        words += ["--rank", f"{question.rank}"]
+    return shlex.join(words)
+
+
+def _best(found: Proof) -> Line | None:
+    believed = trust(found.rows, found.run.facts)
+    return decision.choose(found.board, believed.drift) if believed.comparable else None
+
+
+def _best_call(found: Proof) -> str:
+    best = _best(found)
+    return call_text(best.row) if best else "# no method can be recommended from these rows"
+
+
+def data(question: Question, found: Proof | None, nearby: Sequence[Candidate]) -> dict[str, Any]:
+    """Return the answer for JSON: methods with the rows that prove them, or what is nearby."""
+    asked_for = question._asdict() | {
+        name: None if bound == float("inf") else bound
+        for name, bound in zip(("max_error", "max_gradient_error"), question.bounds, strict=True)
+    }
+    del asked_for["bounds"]
+    best = _best(found) if found else None
+    return {
+        "schema": _SCHEMA,
+        "question": asked_for,
+        "measured": found is not None,
+        "run": str(found.run.path) if found else None,
+        "recommended": best.name if best else None,
+        "methods": [_method(found, line) for line in found.board.lines] if found else [],
+        "nearby": [
+            {"method": line.name, "call": call_text(line.row), "seconds": line.seconds,
+             "size": size, "batch": batch}
+            for line, size, batch in nearby
+        ],
+        "to_measure": f"{_command(question)} --measure",
+    }  # fmt: skip
+
+
+def _method(found: Proof, line: Line) -> dict[str, Any]:
+    own = found.rows[
+        (found.rows["forward"] == line.row["forward"])
+        & (found.rows["backward"] == line.row["backward"])
+        & (found.rows["options"] == line.row["options"])
+        & (found.rows["library"] == line.row["library"])
+    ]
+    for name in ("iterations", "backward_iterations"):
+        value = line.row[name]
+        own = own[own[name].isna() if value is None else own[name] == value]
+    return {
+        "method": line.name,
+        "call": call_text(line.row),
+        "seconds": line.seconds,
+        "unsure": line.unsure,
+        "right": list(found.board.right(line)),
+        "right_everywhere": found.board.right_everywhere(line),
+        "errors": {kind: mark.error for kind, mark in line.marks.items()},
+        "cells": sorted(own["cell_id"].unique()),
+    }

@@ -1,0 +1,122 @@
+"""Measures what `recommend` does not know: all candidates roughly, then those that can win well."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from mssbench import results, units
+from mssbench.analysis import decision
+from mssbench.analysis.decision import Board, Line
+from mssbench.analysis.recommend import Question
+from mssbench.cli.run import measure
+from mssbench.console.terminal import make_console
+from mssbench.errors import RunError
+from mssbench.records.cell import Cell
+from mssbench.results.labels import METHOD
+from mssbench.results.run import Run
+from mssbench.suite import select
+from mssbench.suite.suite import Suite
+
+_SUITE = "recommend"
+# A screened batch is so small that one call takes milliseconds, and has so many matrices that two
+# cores have work. Errors do not depend on the batch, and times grow with it for all methods alike.
+_SCREENED_ENTRIES, _FEWEST = 2**16, 2
+# A method that takes this many times as long as the fastest right one in a rough measurement at a
+# smaller batch will not be the fastest at the one asked for.
+_CAN_WIN = 2.0
+_MOST_FINALISTS = 5
+_PROBLEMS = ("wishart(ratio=2)", "logspec(condition=1e6)", "wishart(ratio=0.766)")
+
+
+def measured(question: Question, *, fresh: bool) -> Run:
+    """Measure the candidates for a question, and return the run with those that can win.
+
+    fresh: whether rows of an earlier time are measured again. Raises RunError where no two
+    candidates can be measured here.
+    """
+    log = make_console(stderr=True)
+    few = min(question.batch, max(_FEWEST, _SCREENED_ENTRIES // question.size**2))
+    candidates = _candidates(question, few, effort="smoke")
+    log.print(
+        f"1 of 2: {units.count(len({_method(c) for c in candidates.cells}), 'candidate')}, "
+        f"one rough look at each, batch {few}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        # All candidates are looked at, however long that takes: one that is left out could win.
+        screened = _run(candidates, Path(folder) / "screened", minutes=None)
+        board = decision.main_board(decision.boards(screened.frame, question.bounds))
+        if board is None:
+            raise RunError(f"no two candidates can be measured here: {_why(screened)}")
+        kept = finalists(board)
+
+    log.print(
+        f"2 of 2: {units.count(len(kept), 'method')} can win: {', '.join(x.name for x in kept)}"
+    )
+    final = _candidates(question, question.batch, effort=None)
+    wanted = {tuple(line.row[name] for name in METHOD) for line in kept}
+    final = final.only(
+        [cell for cell in final.cells if _method(cell) in wanted], "those that can win"
+    )
+    return _run(final, _folder(question), minutes=final.minutes, fresh=fresh)
+
+
+def finalists(board: Board) -> list[Line]:
+    """The lines of a rough board that can be the fastest right ones, fastest first.
+
+    Where none is right everywhere, those that are right on most kinds, so that the answer shows it.
+    """
+    own = [line for line in board.lines if line.callable]
+    right = decision.right_lines(board)
+    if not right:
+        return sorted(own, key=lambda line: -len(board.right(line)))[:_MOST_FINALISTS]
+    near = [line for line in right if line.seconds <= _CAN_WIN * right[0].seconds]
+    return near[:_MOST_FINALISTS] if len(near) > 1 else right[:2]
+
+
+def _candidates(question: Question, batch: int, effort: str | None) -> Suite:
+    """The suite of all candidates at a batch, on the kinds of matrix that are asked about."""
+    overrides = [
+        f"size={question.size}", f"batch={batch}", f"precision={question.precision}",
+        f"function={question.function}", f"problem={','.join(_problems(question))}",
+    ]  # fmt: skip
+    wanted = "backward != 'none'" if question.gradient else "backward == 'none'"
+    return select.choose(_SUITE, overrides, wanted, effort, question.device, [])
+
+
+def _problems(question: Question) -> Sequence[str]:
+    if question.rank is not None and question.rank < question.size:
+        return [f"wishart(ratio={question.rank / question.size:.6g})"]
+    if question.condition is not None:
+        return [f"logspec(condition={question.condition:g})"]
+    return _PROBLEMS
+
+
+def _run(chosen: Suite, path: Path, *, minutes: float | None, fresh: bool = False) -> Run:
+    summary = measure(
+        chosen, path, fresh=fresh, retry=[], also=[], python=None, minutes=minutes,
+        log=make_console(stderr=True),
+    )  # fmt: skip
+    if summary.interrupted:
+        raise typer.Exit(summary.exit_code)
+    return results.open(path)
+
+
+def _folder(question: Question) -> Path:
+    words = [_SUITE, question.function, question.phase, f"n{question.size}", f"b{question.batch}",
+             question.precision]  # fmt: skip
+    if question.condition is not None:
+        words.append(f"k{question.condition:g}")
+    if question.rank is not None:
+        words.append(f"r{question.rank}")
+    return Path("results") / "-".join(words)
+
+
+def _method(cell: Cell) -> tuple[object, ...]:
+    return tuple(getattr(cell, name) for name in METHOD)
+
+
+def _why(run: Run) -> str:
+    reasons = [reason for reason in run.frame["reason"].unique() if reason]
+    return "; ".join(reasons[:3]) or "no row has a time"

@@ -1,0 +1,180 @@
+"""`mssbench recommend` as it is typed: an answer, no answer, and a question that makes no sense."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from helpers.tables import called, frame, row, write
+
+from mssbench.analysis import decision
+from mssbench.analysis.decision import boards
+from mssbench.analysis.recommend import Question
+from mssbench.cli import recommend as command
+from mssbench.cli import screening
+from mssbench.results import table
+
+EASY, HARD = "wishart(ratio=2)", "logspec(condition=1e6)"
+
+
+def rows(size=64, batch=16):
+    for forward, seconds, error in (("eigh", 2.0, 1e-6), ("svd", 5.0, 1e-6), ("pade", 1.0, 0.5)):
+        for problem, condition in ((EASY, 40.0), (HARD, 1e6)):
+            yield row(
+                seconds, status="ok" if error < 0.1 else "inaccurate", phase="step",
+                forward=forward, backward="loewner", problem=problem, condition=condition,
+                gradient=error, root=1e-6, size=size, batch=batch, noise="quiet",
+            )  # fmt: skip
+
+
+@pytest.fixture
+def measured(tmp_path):
+    return write(tmp_path / "mine", *rows())
+
+
+ASK = ("recommend", "--size", 64, "--batch", 16, "--gradient")
+
+
+def test_rows_of_exactly_this_place_are_the_answer(capsys, measured):
+    code, out, _ = called(capsys, *ASK, measured)
+    assert code == 0
+    assert "Use eigh + loewner: of 2 that are right on every kind of matrix" in out
+    assert 'y = mssbench.sqrtm(a, forward="eigh", backward="loewner")' in out
+    assert f"This rests on 6 rows of {measured}." in " ".join(out.split())
+
+
+def test_python_prints_the_call_alone(capsys, measured):
+    code, out, _ = called(capsys, *ASK, measured, "--python")
+    assert (code, out) == (0, 'y = mssbench.sqrtm(a, forward="eigh", backward="loewner")\n')
+
+
+def test_json_has_the_methods_with_the_cells_that_prove_them(capsys, measured):
+    code, out, _ = called(capsys, *ASK, measured, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["schema"], found["measured"], found["recommended"]) == (1, True, "eigh + loewner")
+    assert found["question"]["size"] == 64
+    assert found["question"]["max_gradient_error"] is None
+    known = table.load(measured)
+    for method in found["methods"]:
+        forward = method["method"].partition(" ")[0]
+        assert set(method["cells"]) == set(known[known["forward"] == forward]["cell_id"])
+    assert [m["right_everywhere"] for m in found["methods"]] == [False, True, True]
+
+
+def test_what_was_not_measured_is_no_answer_but_a_command(capsys, measured):
+    words = ("--gradient", "--max-gradient-error", "1e-3", "--condition", "1e5")
+    code, out, _ = called(capsys, "recommend", "--size", 48, "--batch", 16, *words, measured)
+    assert code == 6
+    assert out.startswith("Not measured: sqrt with gradient, n = 48, batch 16, float32, cpu")
+    assert "eigh + loewner  (2.00 s at n = 64, batch 16)" in out
+    line = "    mssbench recommend --size 48 --batch 16 --gradient --max-gradient-error 0.001"
+    assert f"{line} --condition 100000 --measure" in out
+
+
+def test_runs_of_another_machine_are_not_looked_at_by_default(capsys, measured, monkeypatch):
+    (measured.parent / "results").mkdir()
+    measured.rename(measured.parent / "results" / "mine")
+    monkeypatch.chdir(measured.parent)
+    monkeypatch.setattr(command, "is_this_machine", lambda _: False)
+    code, out, _ = called(capsys, *ASK)
+    assert code == 6
+    assert "0 runs of this machine looked at" in out
+
+
+def test_a_bound_that_nothing_meets_is_said(capsys, measured):
+    code, out, _ = called(capsys, *ASK, "--max-gradient-error", "1e-9", measured)
+    assert code == 6
+    assert "No method is right on every kind of matrix" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--precision", "float23"], "--precision: Unknown precision 'float23'. Did you mean"),
+        (["--device", "cuba"], "--device: Unknown device 'cuba'. Did you mean 'cuda'?"),
+        (["--function", "sqr"], "--function: Unknown function 'sqr'. Did you mean 'sqrt'?"),
+        (["--rank", "65"], "--rank 65 exceeds --size 64."),
+        (["--size", "0"], "--size: size = 0 is not"),
+        (["--max-gradient-error", "1e-3"], "--max-gradient-error needs --gradient."),
+    ],
+)
+def test_a_question_without_sense_is_refused_by_the_option(capsys, measured, words, said):
+    code, out, err = called(capsys, "recommend", "--size", 64, "--batch", 16, measured, *words)
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+# What --measure does
+
+
+def test_the_finalists_are_right_and_near_the_fastest_right_one():
+    made = [
+        row(seconds, status="ok" if error < 0.1 else "inaccurate", phase="step", forward=forward,
+            backward="loewner", problem=EASY, condition=40.0, gradient=error, root=1e-6, size=64,
+            library=library, noise="quiet")
+        for forward, seconds, error, library in (
+            ("taylor", 0.5, 0.9, "torch"), ("eigh", 1.0, 1e-6, "torch"),
+            ("svd", 1.9, 1e-6, "torch"), ("pade", 2.1, 1e-6, "torch"), ("eigh", 0.1, 1e-6, "numpy"),
+        )
+    ]  # fmt: skip
+    (board,) = boards(frame(*made))
+    assert [line.row["forward"] for line in screening.finalists(board)] == ["eigh", "svd"]
+    (alone,) = boards(frame(*(r for r in made if r["forward"] in ("eigh", "pade", "taylor"))))
+    assert [line.row["forward"] for line in screening.finalists(alone)] == ["eigh", "pade"]
+    (wrong,) = boards(frame(*(r | {"status": "inaccurate"} for r in made)))
+    assert len(screening.finalists(wrong)) == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "problems"),
+    [
+        ({}, [EASY, HARD, "wishart(ratio=0.766)"]),
+        ({"condition": 1e4}, ["logspec(condition=10000)"]),
+        ({"rank": 64}, ["wishart(ratio=0.25)"]),
+        ({"rank": 256}, [EASY, HARD, "wishart(ratio=0.766)"]),
+    ],
+)
+def test_what_is_measured_is_what_was_asked_for(tmp_path, monkeypatch, asked, problems):
+    """Both suites, without measuring: a rough look at a small batch, then the batch asked for."""
+    seen = []
+
+    def fake(chosen, path, *, minutes, fresh=False):
+        seen.append(SimpleNamespace(cells=chosen.cells, minutes=minutes, fresh=fresh, path=path,
+                                    passes=chosen.policy.passes))  # fmt: skip
+        made = [
+            row(1.0 + len(cell.forward), phase="step", gradient=1e-6, root=1e-6, condition=40.0,
+                noise="quiet", **{k: getattr(cell, k) for k in (
+                    "library", "forward", "backward", "function", "problem", "size", "batch",
+                    "iterations", "backward_iterations", "options", "precision", "device")})
+            for cell in chosen.cells
+        ]  # fmt: skip
+        return SimpleNamespace(frame=frame(*made), path=path)
+
+    monkeypatch.setattr(screening, "_run", fake)
+    question = Question(256, 64, "float64", "cpu", gradient=True, **asked)
+    screening.measured(question, fresh=True)
+    rough, final = seen
+    for each, batch in ((rough, 2), (final, 64)):
+        cells = each.cells
+        assert {c.problem for c in cells} == set(problems)
+        assert {(c.size, c.batch, c.precision, c.device) for c in cells} == {
+            (256, batch, "float64", "cpu")
+        }
+        assert "none" not in {c.backward for c in cells}
+    assert (rough.minutes, rough.passes, rough.fresh) == (None, 1, False)
+    assert (final.minutes, final.passes, final.fresh) == (1, 2, True)
+    assert len({(c.forward, c.backward, c.iterations) for c in final.cells}) <= 5
+    assert len(final.cells) < len(rough.cells) / 2
+    assert decision.WALL == "wall"
+
+
+@pytest.mark.slow
+def test_measuring_answers_a_question_for_real(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("recommend", "--size", 4, "--batch", 2, "--device", "cpu", "--precision", "float64")
+    code, out, err = called(capsys, *words, "--measure")
+    assert code in (0, 6), err  # 6: on a busy machine no method is called fastest
+    assert "1 of 2: " in err
+    assert "2 of 2: " in err
+    assert ("Use " in out) is (code == 0)
+    assert len(list(tmp_path.glob("results/recommend-sqrt-forward-n4-b2-float64/table.csv"))) == 1
