@@ -55,4 +55,5 @@ def noise(samples: Sequence[float], spread: float, flags: Collection[str]) -> No
     return Noise.UNSTABLE
 
 
+SPOILT = 0.50  # of the same: half of it went to something else, and no two times compare
 DRIFTED = 0.10  # of a ceiling between the start and the end of a run: its times compare badly
