@@ -153,8 +153,9 @@ def _entries(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key
         delta=("_delta", "max"),
         here=("_point", "nunique"),
         points=("_points", "max"),
-        problems=("problem", "nunique"),
     )
+    problems = groups["problem"].nunique() if frame["_points"].max() > 1 else pooled["here"]
+    pooled = pooled.assign(problems=problems)
 
     bad: dict[Key, list[tuple[str, int]]] = {}
     failed = frame[~frame["usable"]]

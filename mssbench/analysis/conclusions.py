@@ -42,24 +42,22 @@ def conclusions(frame: pd.DataFrame, facts: Mapping[str, Any] | None = None) -> 
     found = [b for b in blocks(frame) if b.measured and b.common["phase"] != "backward"]
     varying = [n for n in SPLIT if len({b.common[n] for b in found}) > 1]
 
+    timed = frame[frame["seconds_median"].notna()].groupby(list(SPLIT), sort=False)
     sentences, spoilt = [], False
     for block in found:
-        why = _spoilt(frame, block, facts or {})
+        why = _spoilt(timed.get_group(tuple(block.common[n] for n in SPLIT)), facts or {})
         spoilt |= bool(why)
         said = f"{_conclusion(block, why)}{_unranked(block)}"
         sentences.append(f"{_where(block, varying)}: {said}")
     return [*sentences, *([_REMEDY] if spoilt else [])]
 
 
-def _spoilt(frame: pd.DataFrame, block: Block, facts: Mapping[str, Any]) -> str:
-    """Why the times of a block rank nothing; empty where they do."""
-    for name, value in block.common.items():
-        frame = frame[frame[name] == value]
-    timed = frame[frame["seconds_median"].notna()]
-
+def _spoilt(timed: pd.DataFrame, facts: Mapping[str, Any]) -> str:
+    """Why the times of a block's rows rank nothing; empty where they do."""
     if (change := _drift(timed, facts)) > SPOILT:
         return f"what the machine can do changed by {100 * change:.0f} % during the run"
-    disturbed = sum(bool({*_OTHER_WORK} & {*text.split()}) for text in timed["flags"])
+    kinds = timed["flags"].value_counts().items()
+    disturbed = sum(n for text, n in kinds if {*_OTHER_WORK} & {*str(text).split()})
     if 2 * disturbed > len(timed):
         return f"other work ran beside {disturbed} of {units.count(len(timed), 'row')}"
     return ""
