@@ -5,7 +5,7 @@ What a call itself finds to be missing, such as a compiler, shows only when the 
 
 from mssbench import arrays, problems
 from mssbench.errors import NotInstalled, RegistryError, Unavailable, Unsupported
-from mssbench.machine.devices import check_library
+from mssbench.machine import devices
 from mssbench.methods.method import Method
 from mssbench.methods.registry import methods_of
 from mssbench.records.cell import APPLIED, Cell
@@ -37,7 +37,7 @@ def refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
         raise Unsupported(f"{APPLIED} is measured as autograd runs it: torch only")
     if reason := problems.check_size(cell.problem, cell.size):
         raise Unsupported(reason)
-    check_library(library, cell.device)
+    devices.check_library(library, cell.device)
 
 
 def absent(cell: Cell) -> tuple[Status, str] | None:
