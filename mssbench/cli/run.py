@@ -30,7 +30,7 @@ from mssbench.suite.suite import Suite as ChosenSuite
 def command(
     suite: Suite,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run. [default: results/SUITE]")
+        Path | None, typer.Option(help="Folder of the run.", show_default="results/SUITE")
     ] = None,
     set_: Set = [],  # noqa: B006
     only: OnlyCells = None,

@@ -14,6 +14,7 @@ from mssbench.machine.possible import absent
 from mssbench.measure.measure import measure
 from mssbench.measure.session import Session, Settings
 from mssbench.records.summary import Summary
+from mssbench.suite.forecast import seconds_here
 from mssbench.suite.suite import find, load
 
 NO_GPU = "no CUDA device: the NVIDIA driver shows none"
@@ -95,3 +96,13 @@ def test_nothing_is_left_only_where_something_was_measured() -> None:
 def test_a_run_that_was_stopped_at_once_has_all_of_it_left() -> None:
     text = said(cells=3, kept=1, standing={"ok": 1}, interrupted=True)
     assert text.endswith("nothing was measured: 2 of 3 cells are left in run")
+
+
+def test_a_run_that_begins_promises_no_time_for_what_is_not_here(no_gpu) -> None:
+    overrides = ["size=16", "batch=2", "device=cpu,cuda"]
+    chosen = load(find("quick"), auto="cpu", overrides=overrides)
+    here = [cell for cell in chosen.cells if cell.device == "cpu"]
+    assert len(here) < len(chosen.cells)
+    assert seconds_here(chosen.cells, chosen.policy) == seconds_here(here, chosen.policy) > 0
+    there = [cell for cell in chosen.cells if cell.device == "cuda"]
+    assert seconds_here(there, chosen.policy) == 0.0
