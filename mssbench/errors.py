@@ -84,9 +84,30 @@ class IndefiniteWarning(UserWarning):
     """Matrices handed to a root function with `check=True` have negative eigenvalues."""
 
 
+# Words that are said elsewhere for one of ours; by their letters they resemble another or none.
+_SYNONYMS = {
+    "double": "float64",
+    "fp64": "float64",
+    "f64": "float64",
+    "single": "float32",
+    "fp32": "float32",
+    "f32": "float32",
+    "half": "float16",
+    "fp16": "float16",
+    "f16": "float16",
+    "bf16": "bfloat16",
+    "gpu": "cuda",
+    "time": "seconds_median",
+    "seconds": "seconds_median",
+}
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known word closest to `name`, or None where nothing is close."""
-    near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.5)
+    """The known word that means `name` or is closest to it, or None where nothing is close."""
+    known = sorted(known)
+    if (meant := _SYNONYMS.get(name.lower())) in known:
+        return meant
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     return near[0] if near else None
 
 

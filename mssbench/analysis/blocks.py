@@ -5,6 +5,9 @@ unless they were asked for as its rows or columns, and even then they are never 
 other: methods compete where everything but the method is equal. What else varies inside a number
 (problems, seeds) is named, and the number is the median time with the worst error. A row that
 stands for several methods has the numbers of the best of them.
+
+An input on which no method could be compared, as it has no matrices of this size, say, is no fault
+of any method: it is left out where there are others, and the block says so.
 """
 
 from collections.abc import Sequence
@@ -13,59 +16,13 @@ from typing import Any
 
 import pandas as pd
 
+from mssbench.analysis.entry import Entry
+from mssbench.analysis.left_out import Key, LeftOut, comparable, sentences
 from mssbench.errors import TableError, unknown
-from mssbench.records.noise import SHOWN_DELTA, Noise
 from mssbench.records.schema import BY_NAME, KEY, SCHEMA, SMALLER, error_column
 from mssbench.results.labels import LABELS, METHOD, PHASES, deltas, spoken, with_outcomes
 
 SPLIT = ("function", "precision", "device", "batch", "phase", "clock", "cache")
-Key = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One cell of a block."""
-
-    value: float | None  # median over what is hidden; of errors and memory the worst
-    error: float | None  # worst over what is hidden
-    statuses: tuple[tuple[str, int], ...]  # of the rows behind it, without ok
-    rows: int
-    low: float | None = None  # 95 % interval of the median
-    high: float | None = None
-    points: tuple[int, int] = (1, 1)  # hidden problems and seeds: those here, those of its rivals
-    delta: float = 0.0  # below which a difference in time means nothing, by the noise of its rows
-    method: str = ""  # whose number it is, where its row stands for several
-    ratio: float | None = None  # to the best of its rivals
-    best: bool = False
-
-    @property
-    def unstable(self) -> bool:
-        """Whether a row behind it has samples so far apart that only much would be a difference."""
-        return self.delta >= SHOWN_DELTA[Noise.UNSTABLE]
-
-    @property
-    def ok(self) -> bool:
-        """Whether it may win: every row behind it is ok, and none of its rivals' is missing."""
-        return not self.statuses and self.points[0] == self.points[1]
-
-    def ties(self, other: "Entry") -> bool:
-        """Whether two times are not told apart: close for their noise, or overlapping."""
-        if self.value is None or other.value is None:
-            return False
-        small, large = sorted((self.value, other.value))
-        if large <= small * (1 + max(self.delta, other.delta)):
-            return True
-        if self.low is None or self.high is None or other.low is None or other.high is None:
-            return False
-        return self.low <= other.high and other.low <= self.high
-
-    @property
-    def words(self) -> str:
-        """What went wrong, as words: `inaccurate`, or `inaccurate 2/3` if not everywhere."""
-        parts = [s if n == self.rows else f"{s} {n}/{self.rows}" for s, n in self.statuses]
-        if self.points[0] < self.points[1]:
-            parts.append(f"partial {self.points[0]}/{self.points[1]}")
-        return ", ".join(parts)
 
 
 @dataclass
@@ -80,6 +37,7 @@ class Block:
     row_names: tuple[str, ...]
     entries: dict[Key, dict[Key, Entry]] = field(default_factory=dict)
     hidden: dict[str, int] = field(default_factory=dict)  # key column -> number of its values
+    left_out: list[LeftOut] = field(default_factory=list)
 
     @property
     def title(self) -> str:
@@ -93,6 +51,10 @@ class Block:
     def measured(self) -> bool:
         """Whether there is a number anywhere."""
         return any(e.value is not None for row in self.entries.values() for e in row.values())
+
+    def omissions(self) -> list[str]:
+        """The problems that are in none of its numbers, in sentences."""
+        return list(sentences(self.left_out, self.column_names))
 
     def written(self, entry: Entry) -> str:
         """`3.93 ms`; `~3.93 ms` of a time that is unstable."""
@@ -125,7 +87,9 @@ def blocks(
     hidden = [name for name in KEY if name not in shown]
     inputs = [name for name in hidden if name not in METHOD]
     frame["_point"] = frame.groupby(inputs, dropna=False).ngroup() if inputs else 0
-    rivals = frame.groupby([*split, *(name for name in axes if _asked(name))], dropna=False)
+    competition = [*split, *(name for name in axes if _asked(name))]
+    frame, left_out = comparable(frame, competition)
+    rivals = frame.groupby(competition, dropna=False)
     frame = frame.assign(_points=rivals["_point"].transform("nunique"))
     counts = frame.groupby(split, sort=False, dropna=False)[hidden].nunique(dropna=False)
     found: dict[Key, Block] = {}
@@ -136,6 +100,9 @@ def blocks(
         found[_tuple(key)] = Block(
             common, value, error, [], tuple(columns), tuple(rows), {}, varying
         )
+    for row in left_out.to_dict("records"):
+        key, column = (_tuple(tuple(row[name] for name in names)) for names in (split, columns))
+        found[key].left_out.append(LeftOut(column, row["problem"], row["ended"]))
     several = any(name in METHOD for name in hidden)
     keys = [*split, *axes]
     for key, entry in _best_of(frame, keys, value) if several else _entries(frame, keys, value):
@@ -187,6 +154,8 @@ def _entries(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key
         here=("_point", "nunique"),
         points=("_points", "max"),
     )
+    problems = groups["problem"].nunique() if frame["_points"].max() > 1 else pooled["here"]
+    pooled = pooled.assign(problems=problems)
 
     bad: dict[Key, list[tuple[str, int]]] = {}
     failed = frame[~frame["usable"]]
@@ -200,7 +169,7 @@ def _entries(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key
         pooled.index, pooled.itertuples(index=False, name=None), strict=True
     ):
         key = _tuple(pooled_key)
-        value_, error, n, low, high, delta, here, points = row
+        value_, error, n, low, high, delta, here, points, problems = row
         entry = Entry(
             _some(value_),
             _some(error),
@@ -210,6 +179,7 @@ def _entries(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key
             _some(high),
             (int(here), int(points)),
             float(delta),
+            problems=int(problems),
         )
         entries.append((key, entry))
     return entries

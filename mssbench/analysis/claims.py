@@ -14,6 +14,7 @@ A claim holds only where it was measured, and a method that failed cannot win:
                        side an error is infinite if the root or gradient is not finite or diverged;
                        there is no figure for a time or a size.
 * absent, interrupted  The row has no figure.
+* unverified           The row has no figure: its reference is not known to the limit of errors.
 """
 
 from collections.abc import Mapping, Sequence

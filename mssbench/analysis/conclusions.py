@@ -7,12 +7,18 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mssbench import units
-from mssbench.analysis.blocks import SPLIT, Block, Entry, blocks
+from mssbench.analysis.blocks import SPLIT, Block, blocks
+from mssbench.analysis.entry import Entry
+from mssbench.analysis.trust import trust
 from mssbench.records.facts import machine
 from mssbench.records.measurement import MEASURED, Status
-from mssbench.records.noise import DRIFTED, MEANING, SHOWN_DELTA, Noise
+from mssbench.records.noise import DRIFTED, MEANING, SHOWN_DELTA, UNVERIFIED, Noise
 from mssbench.results.labels import spoken, with_labels
 
+_REMEDY = (
+    "No method is called fastest where the times mean so little: stop what `top` shows beside this "
+    "run, and measure again with --fresh."
+)
 # Errors at which people draw a line; a conclusion takes the strictest that half the methods meet.
 _LIMITS = (1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
@@ -26,34 +32,65 @@ class Failure(NamedTuple):
     reasons: tuple[tuple[str, int], ...]  # reason, cells; most frequent first
 
 
-def conclusions(frame: pd.DataFrame) -> list[str]:
-    """A sentence or two per measured forward and step block, at its largest size."""
+def conclusions(frame: pd.DataFrame, facts: Mapping[str, Any] | None = None) -> list[str]:
+    """A sentence or two per measured forward and step block, at the largest size that was tried.
+
+    facts: those of the run, which tell how much the machine changed meanwhile.
+    """
     if len({e for e in frame["environment"].unique() if e}) > 1:
         return []  # their times do not compare; what was measured on says so
     found = [b for b in blocks(frame) if b.measured and b.common["phase"] != "backward"]
     varying = [n for n in SPLIT if len({b.common[n] for b in found}) > 1]
-    return [f"{_where(block, varying)}: {_conclusion(block)}" for block in found]
+
+    timed = frame[frame["seconds_median"].notna()].groupby(list(SPLIT), sort=False)
+    sentences, spoilt = [], False
+    for block in found:
+        why = _spoilt(timed.get_group(tuple(block.common[n] for n in SPLIT)), facts or {})
+        spoilt |= bool(why)
+        said = f"{_conclusion(block, why)}{_unranked(block)}"
+        sentences.append(f"{_where(block, varying)}: {said}")
+    return [*sentences, *([_REMEDY] if spoilt else [])]
+
+
+def _spoilt(timed: pd.DataFrame, facts: Mapping[str, Any]) -> str:
+    """Why the times of a block's rows rank nothing; empty where they do."""
+    believed = trust(timed, facts)
+    return "" if believed.comparable else f"the machine {believed.why_not}"
+
+
+def _drift(timed: pd.DataFrame, facts: Mapping[str, Any]) -> float:
+    """The largest drift of the runs that measured these rows; 0 where none is known."""
+    runs = [facts.get("runs", {}).get(run_id, {}) for run_id in timed["run_id"].unique()]
+    return max((run["drift"] for run in runs if run.get("drift") is not None), default=0.0)
+
+
+def _last_tried(block: Block) -> tuple[Any, ...]:
+    """The largest size at which anything was measured, or failed in the attempt."""
+    entries = block.entries.values()
+    return [c for c in block.columns if any(c in row and row[c].tried for row in entries)][-1]
 
 
 def _where(block: Block, varying: Sequence[str]) -> str:
     """`step, float32, n = 64`: the phase, and whatever tells this block from the others."""
     names = ("phase", *(n for n in varying if n != "phase"))
     named = [spoken(n, block.common[n]) for n in names]
-    return ", ".join([*named, spoken("size", block.columns[-1][0])])
+    return ", ".join([*named, spoken("size", _last_tried(block)[0])])
 
 
-def _conclusion(block: Block) -> str:
-    column = block.columns[-1]
+def _conclusion(block: Block, spoilt: str) -> str:
+    column = _last_tried(block)
     here = {str(row[0]): e[column] for row, e in block.entries.items() if column in e}
     able = {k: e for k, e in here.items() if e.ok and e.value is not None}
     if not able:
-        return f"no method is ok{_everywhere(block)}."
+        return _none(block, here)
     if len(here) == 1:
         ((name, only),) = able.items()
         return f"{name} takes {_cost(block, only)}; no other method was measured."
     if len(able) == 1:
         ((name, only),) = able.items()
         return f"only {name} is ok{_everywhere(block)}: {_cost(block, only)}."
+    if spoilt:
+        return f"{units.count(len(able), 'method')} are ok, and not ranked: {spoilt}."
     known = {k: e for k, e in able.items() if e.error is not None}
     if not known:
         name, best = min(able.items(), key=_by_time)
@@ -66,6 +103,22 @@ def _conclusion(block: Block) -> str:
     )
     text = f"fastest{kind} is {_with_ties(name, best, within)}, {_cost(block, best)}."
     return f"{text}{_other_ends(name, best, able)}"
+
+
+def _none(block: Block, here: Mapping[str, Entry]) -> str:
+    """Why no method can win."""
+    if any(status == UNVERIFIED for e in here.values() for status, _ in e.statuses):
+        return f"no method is ranked: {MEANING[UNVERIFIED].partition(':')[0]}."
+    return f"no method is ok{_everywhere(block)}."
+
+
+def _unranked(block: Block) -> str:
+    """The problems whose own reference is not known well enough."""
+    here = [x for x in block.left_out if x.column == _last_tried(block) and x.ended == UNVERIFIED]
+    if not here:
+        return ""
+    problems = ", ".join(dict.fromkeys(x.problem for x in here))
+    return f" On {problems} no method is ranked: {MEANING[UNVERIFIED].partition(':')[0]}."
 
 
 def _limit(errors: Sequence[float]) -> float | None:
@@ -91,7 +144,7 @@ def _cost(block: Block, entry: Entry) -> str:
     """`5.85 ms (root error 2e-04, worst of 3 problems)`."""
     if entry.error is None:
         return f"{block.text(entry.value)} ({_kind(block)} error unknown)"
-    n = block.hidden.get("problem", 1)
+    n = entry.problems if "problem" in block.hidden else 1
     worst = f", worst of {n} problems" if n > 1 else ""
     return f"{block.text(entry.value)} ({_kind(block)} error {units.error(entry.error)}{worst})"
 
@@ -161,11 +214,9 @@ def steadiness(frame: pd.DataFrame, facts: Mapping[str, Any]) -> list[str]:
         f"{flag} ({n} of {units.count(len(timed), 'row')}): {MEANING.get(flag, 'not known here')}."
         for flag, n in sorted(flags.items())
     ]
-    runs = [facts.get("runs", {}).get(run_id, {}) for run_id in timed["run_id"].unique()]
-    drifts = [run["drift"] for run in runs if run.get("drift") is not None]
-    if max(drifts, default=0.0) > DRIFTED:
+    if (drift := _drift(timed, facts)) > DRIFTED:
         found.append(
-            f"drift {100 * max(drifts):.0f} %: what this machine can do at most changed by that "
+            f"drift {100 * drift:.0f} %: what this machine can do at most changed by that "
             "from the start of the run to its end. Compare these times with care."
         )
     return found

@@ -16,7 +16,7 @@ from mssbench.analysis import kinds
 from mssbench.analysis.kinds import DOUBTFUL, Kind
 from mssbench.analysis.naming import paper_name, short_names
 from mssbench.records.measurement import Row, Status
-from mssbench.records.noise import Noise
+from mssbench.records.noise import UNVERIFIED, Noise
 from mssbench.results.labels import METHOD, with_outcomes
 
 # A board's rows agree in these, and in phase and clock.
@@ -165,7 +165,7 @@ def _line(own: pd.DataFrame, timed: pd.DataFrame, kind_of: Mapping[str, str]) ->
         if (part["ended"] == Status.INTERRUPTED).any():
             continue  # nothing is known of a cell that was not reached
         wrong = part[~part["usable"]]
-        broken = wrong[wrong["ended"] != Status.OK]
+        broken = wrong[~wrong["ended"].isin([Status.OK, UNVERIFIED])]
         word = _word(str(broken["ended"].iloc[0])) if len(broken) else ""
         marks[str(name)] = Mark(
             right=wrong.empty,

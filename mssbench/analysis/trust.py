@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mssbench.records.noise import DISTURBED, MEANING
+from mssbench.records.noise import DISTURBED, MEANING, SPOILT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 # beyond this somebody else's work takes turns with what is measured.
 _BUSY_LOAD = 1.5
 # Of the rows. A neighbour that comes and goes within a run disturbs fewer.
-_MOST_DISTURBED = 0.3
-# Of a ceiling, relative, between the start of a run and its end. A machine whose speed changes by
-# half ranks methods by when they were measured.
-_MOST_DRIFT = 0.5
+_MOST_DISTURBED = 0.5
+# Flags of somebody else's work, or of a device that slowed down. A queue gap is no such flag: it is
+# the method's own, of more launches than a driver queues.
+_SPOILING = DISTURBED - {"queue_gap"}
 
 
 class Trust(NamedTuple):
@@ -55,11 +55,11 @@ def _why_not(
 ) -> str:
     if load is not None and cores is not None and load > _BUSY_LOAD * cores:
         return f"was busy when the run began: load {load:.1f} on {cores} cores"
-    counts = Counter(flag for text in timed["flags"] for flag in set(text.split()) & DISTURBED)
+    counts = Counter(flag for text in timed["flags"] for flag in set(text.split()) & _SPOILING)
     for flag, rows in counts.most_common(1):
         if rows > _MOST_DISTURBED * len(timed):
             share = 100 * rows / len(timed)
             return f"was disturbed in {share:.0f} % of the measurements: {MEANING[flag]}"
-    if drift is not None and drift > _MOST_DRIFT:
+    if drift is not None and drift > SPOILT:
         return f"changed its speed by {100 * drift:.0f} % during the run"
     return ""

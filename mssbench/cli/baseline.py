@@ -29,7 +29,9 @@ command = typer.Typer(
 @command.command("save")
 def save_baseline(
     run: Run,
-    name: Annotated[str | None, typer.Option(help="[default: the name of its suite]")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the baseline.", show_default="the name of its suite")
+    ] = None,
     keep: Annotated[int, typer.Option(min=0, help="How many older ones of that name to keep.")] = 3,
     as_json: Json = False,
 ) -> None:

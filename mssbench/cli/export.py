@@ -20,7 +20,7 @@ from mssbench.results.labels import with_labels
 def command(
     run: Run,
     to: Annotated[str, typer.Option(help="markdown, json, csv, junit, pytest-benchmark, ...")],
-    out: Annotated[Path | None, typer.Option(help="File. [default: stdout]")] = None,
+    out: Annotated[Path | None, typer.Option(help="File.", show_default="stdout")] = None,
     only: OnlyRows = None,
 ) -> None:
     """Write a run in the format of another tool."""

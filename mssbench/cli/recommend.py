@@ -17,13 +17,16 @@ from mssbench.analysis.recommend import Candidate, Proof, Question
 from mssbench.analysis.trust import trust
 from mssbench.cli.options import Json
 from mssbench.cli.output import output
-from mssbench.cli.screening import measured
+from mssbench.cli.run import measure as measure_suite
 from mssbench.console.decision import Decision
+from mssbench.console.terminal import make_console
 from mssbench.errors import ExitCode, RunError, SuiteError
 from mssbench.machine import devices
 from mssbench.machine.facts import is_this_machine
 from mssbench.results.run import Run
+from mssbench.run.screening import measured
 from mssbench.suite.expand import check_axis
+from mssbench.suite.suite import Suite
 
 _RESULTS = Path("results")
 _SCHEMA = 1  # of the JSON; it changes when a key changes its meaning or goes
@@ -79,7 +82,8 @@ def command(
     opened = [results.open(path) for path in runs] if runs else list(of_this_machine())
     found = recommend.proof(opened, question)
     if measure and (found is None or not trust(found.rows, found.run.facts).comparable):
-        run = measured(question, fresh=found is not None)
+        log = make_console(stderr=True)
+        run = measured(question, _measure, log.print, fresh=found is not None)
         found = recommend.proof([run], question)
 
     nearby = [] if found else recommend.shortlist(opened, question)
@@ -90,6 +94,16 @@ def command(
     else:
         output(answer(found) if found else unanswered(question, nearby, len(opened)))
     raise typer.Exit(ExitCode.PASS if found and _best(found) else ExitCode.NOTHING_MEASURED)
+
+
+def _measure(chosen: Suite, path: Path, *, minutes: float | None, fresh: bool) -> None:
+    """Run a suite with progress on stderr; an interrupted one ends the command."""
+    summary = measure_suite(
+        chosen, path, fresh=fresh, retry=[], also=[], python=None, minutes=minutes,
+        log=make_console(stderr=True),
+    )  # fmt: skip
+    if summary.interrupted:
+        raise typer.Exit(summary.exit_code)
 
 
 def asked(

@@ -23,7 +23,7 @@ from mssbench.records.summary import BROKEN, Summary
 from mssbench.results import table
 from mssbench.run.run import run as run_suite
 from mssbench.suite import select
-from mssbench.suite.forecast import ASSUMED, START_SECONDS, estimate, forecast_data
+from mssbench.suite.forecast import ASSUMED, forecast_data, seconds_here
 from mssbench.suite.suite import Suite as ChosenSuite
 
 # The first table has a mark for a wrong error; of these statuses a reader needs the reason.
@@ -33,7 +33,7 @@ _WORTH_A_LINE = (*BROKEN, Status.IMPLAUSIBLE, Status.INTERRUPTED)
 def command(
     suite: Suite,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run. [default: results/SUITE]")
+        Path | None, typer.Option(help="Folder of the run.", show_default="results/SUITE")
     ] = None,
     set_: Set = [],  # noqa: B006
     only: OnlyCells = None,
@@ -102,18 +102,32 @@ def forecast(chosen: ChosenSuite) -> list[RenderableType]:
             {
                 "method": m["method"],
                 "cells": m["cells"],
-                "time": f"~{units.duration(m['seconds'])}",
+                "time": f"~{units.duration(m['seconds'])}" if m["here"] else "-",
                 "memory": f"~{units.size(m['bytes'])}",
             }
             for m in data["methods"]
         ],
     )
+    here = (
+        f"about {units.duration(data['seconds'])} in all"
+        if data["seconds"]
+        else "none of which can be measured here"
+    )
     total = (
-        f"{units.count(data['cells'], 'cell')}, about {units.duration(data['seconds'])} in all, "
+        f"{units.count(data['cells'], 'cell')}, {here}, "
         f"up to {units.size(data['bytes'])} on {', '.join(data['devices'])}; "
         "estimated from operation counts, nothing was run"
     )
-    return [methods, *_kernels(data["kernels"]), Text(total, style="dim")]
+    absent = [Text(_absence(each), "yellow") for each in data["absent"]]
+    return [methods, *_kernels(data["kernels"]), *absent, Text(total, style="dim")]
+
+
+def _absence(data: Mapping[str, Any]) -> str:
+    """`96 cells will be rows unavailable: no CUDA device. Where they can run they take 2 min.`."""
+    rows = f"{units.count(data['cells'], 'cell')} will be rows {data['status']}: {data['reason']}."
+    if data["status"] == Status.UNSUPPORTED:
+        return rows
+    return f"{rows} Where they can run they take about {units.duration(data['seconds'])}."
 
 
 def _kernels(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
@@ -164,10 +178,11 @@ def measure(
     def begin(todo: Sequence[Cell]) -> None:
         """Say what will be done, once it is known that it can be."""
         if todo:
-            seconds = sum((estimate(c, chosen.policy).seconds for c in todo), START_SECONDS)
+            seconds = seconds_here(todo, chosen.policy)
+            time = f"about {units.duration(seconds)}" if seconds else "none of which can be here"
             log.print(
                 f"[bold]{chosen.name}[/]: {len(todo)} of {units.count(len(chosen.cells), 'cell')} "
-                f"to measure, about {units.duration(seconds)}"
+                f"to measure, {time}"
             )
         progress.begin(len(todo) * chosen.policy.passes)
 

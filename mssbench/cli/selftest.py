@@ -28,7 +28,9 @@ _STYLE = {
 
 
 def command(
-    device: Annotated[str | None, typer.Option(help="cpu or cuda. [default: what is here]")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda.", show_default="what is here")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Test the harness with known times, other timers, and methods made slow or wrong.

@@ -55,7 +55,7 @@ def show_data(
     frame = _chosen(run, where)
     return {
         "blocks": [_block(block) for block in blocks.blocks(frame, rows, columns, value)],
-        "conclusions": conclusions.conclusions(frame),
+        "conclusions": conclusions.conclusions(frame, run.facts),
         "failures": conclusions.as_data(conclusions.failures(_counted(frame))),
         "environments": run.facts["environments"],
     }
@@ -80,7 +80,11 @@ def _block(block: blocks.Block) -> dict[str, Any]:
     ]
     common = {k: table.plain(v) for k, v in block.common.items()}
     plain = [{k: table.plain(v) for k, v in entry.items()} for entry in entries]
-    return common | {"hidden": block.hidden, "entries": plain}
+    return common | {
+        "hidden": block.hidden,
+        "left_out": block.omissions(),
+        "entries": plain,
+    }
 
 
 def _counted(frame: pd.DataFrame) -> pd.DataFrame:

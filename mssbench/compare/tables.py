@@ -15,7 +15,7 @@ from mssbench import results, units
 from mssbench.compare.judgement import RowPair
 from mssbench.compare.rows import other_input
 from mssbench.errors import NotComparable, TableError, unknown
-from mssbench.records.facts import LIBRARIES, Facts, difference, releases
+from mssbench.records.facts import LIBRARIES, Facts, canonical, difference, releases
 from mssbench.records.measurement import MEASURED, Row
 from mssbench.records.schema import KEY
 from mssbench.results import conditions
@@ -35,10 +35,11 @@ class StoredRun:
     facts: Facts
 
     def environments(self) -> dict[str, Any]:
-        """The facts of the machines that measured, by hash; None where they were lost."""
+        """The facts of the machines that measured, by name; None where they were lost."""
         measured = self.frame[self.frame["status"].isin(MEASURED)]
         known = self.facts["environments"]
-        return {e: known.get(e) for e in sorted(measured["environment"].unique())}
+        hashes = sorted(measured["environment"].unique())
+        return {canonical(e, known.get(e)): known.get(e) for e in hashes}
 
     def drift(self) -> float:
         """How much the machine changed during the runs of the table; 0 where this is not known."""

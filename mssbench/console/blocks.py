@@ -11,7 +11,9 @@ from rich.text import Text
 
 from mssbench import units
 from mssbench.analysis import blocks as analysis
-from mssbench.analysis.blocks import Block, Entry, Key
+from mssbench.analysis.blocks import Block
+from mssbench.analysis.entry import Entry
+from mssbench.analysis.left_out import Key
 from mssbench.console.statuses import STYLE
 from mssbench.records.schema import BY_NAME
 from mssbench.results import labels as labels_
@@ -29,6 +31,8 @@ def result(
         yield BlockTable(block)
         for name, n in block.hidden.items():
             hidden[name] = max(n, hidden.get(name, 0))
+    for sentence in dict.fromkeys(s for block in shown for s in block.omissions()):
+        yield Text(sentence, style="dim")
     if empty := [b for b in blocks if not b.measured and b not in shown]:
         yield Text(f"nothing was measured for {_apart(empty, shown)}", style="dim")
     inputs = {name: n for name, n in hidden.items() if name not in METHOD}

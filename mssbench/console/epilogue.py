@@ -17,7 +17,7 @@ _REASONS = 3  # of one status; the rest are counted
 
 def epilogue(frame: pd.DataFrame, facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Conclusions, then failures with their reasons, then what it was measured on."""
-    sentences = conclusions.conclusions(frame)
+    sentences = conclusions.conclusions(frame, facts)
     yield from map(Text, ["", *sentences] if sentences else [])
     yield from failures(frame)
     for sentence in (*conclusions.steadiness(frame, facts), *conclusions.machines(frame, facts)):

@@ -8,7 +8,7 @@ STYLE = {
     "ok": "green", "nonfinite": "red", "diverged": "red", "inaccurate": "yellow",
     "oom": "red", "timeout": "red", "crashed": "bold red", "unsupported": "dim",
     "not_installed": "dim", "unavailable": "dim", "interrupted": "magenta",
-    "partial": "magenta",
+    "partial": "magenta", "unverified": "yellow",
 }  # fmt: skip
 
 

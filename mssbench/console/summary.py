@@ -4,6 +4,7 @@ from rich.text import Text
 
 from mssbench import units
 from mssbench.console import statuses
+from mssbench.records.measurement import ABSENT, MEASURED, Status
 from mssbench.records.noise import DRIFTED, Noise
 from mssbench.records.summary import Summary
 
@@ -22,8 +23,7 @@ def closing(summary: Summary) -> Text:
     if summary.over:
         text.append("the time was over; the same command goes on. ", "magenta")
     if not summary.statuses.total():
-        cells = units.count(summary.cells, "cell")
-        return text + Text(f"nothing left to measure: {cells} in {summary.path}")
+        return text + _idle(summary)
     text.append(f"{units.count(summary.statuses.total(), 'cell')}: ")
     text += statuses.status_words(summary.statuses)
     parts = [
@@ -37,6 +37,21 @@ def closing(summary: Summary) -> Text:
         text.append(f" · {steady}")
     text.append(f" · {summary.path}")
     return text
+
+
+def _idle(summary: Summary) -> Text:
+    """What a run that measured nothing says: whether that is because all of it was measured."""
+    cells = units.count(summary.cells, "cell")
+    standing, where = statuses.status_words(summary.standing), f" in {summary.path}"
+    if (left := summary.cells - summary.kept) > 0:
+        return Text(f"nothing was measured: {left} of {cells} are left{where}")
+
+    if not any(summary.standing[status] for status in MEASURED):
+        here = "" if set(+summary.standing) - ABSENT else ", none of which can be measured here"
+        return Text(f"nothing was measured: {cells} (") + standing + Text(f"){where}{here}")
+    if set(+summary.standing) == {Status.OK}:
+        return Text(f"nothing left to measure: {cells}{where}")
+    return Text(f"nothing left to measure: {cells} (") + standing + Text(f"){where}")
 
 
 def _steadiness(summary: Summary) -> str:

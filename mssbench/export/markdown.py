@@ -6,7 +6,8 @@ import pandas as pd
 
 from mssbench import units
 from mssbench.analysis import conclusions
-from mssbench.analysis.blocks import Block, Entry, blocks
+from mssbench.analysis.blocks import Block, blocks
+from mssbench.analysis.entry import Entry
 from mssbench.export import Exported
 from mssbench.results.labels import spoken
 from mssbench.results.table import typed
@@ -20,7 +21,10 @@ def text(what: Exported) -> str:
     if len(measured):
         for block in blocks(measured[measured["phase"] != "backward"]):
             lines += [f"## {escaped(block.title)}", "", *_table(block), ""]
-        lines += [f"- {escaped(sentence)}" for sentence in conclusions.conclusions(measured)]
+            lines += [line for words in block.omissions() for line in (escaped(words), "")]
+        lines += [
+            f"- {escaped(sentence)}" for sentence in conclusions.conclusions(measured, what.facts)
+        ]
     for failure in conclusions.failures(frame):
         why = f": {failure.reasons[0][0]}" if failure.reasons else ""
         lines.append(f"- {failure.status}: {units.count(failure.cells, 'cell')}{escaped(why)}")

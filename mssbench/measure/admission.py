@@ -1,11 +1,8 @@
-"""Which cells can be measured here, and the status of those that cannot."""
+"""The status of a cell whose method raised, and what is called of one that can be measured."""
 
-from mssbench import arrays, problems
 from mssbench.errors import InputError, NotInstalled, RegistryError, Unavailable, Unsupported
-from mssbench.machine.devices import check_library
 from mssbench.measure.inputs import Rotation
 from mssbench.methods import pair
-from mssbench.methods.method import Method
 from mssbench.methods.pair import Applied, Pair
 from mssbench.records.cell import APPLIED, Cell
 from mssbench.records.measurement import Status
@@ -31,34 +28,6 @@ def classify(error: BaseException) -> tuple[Status, str]:
 
 class Violation(Exception):  # noqa: N818
     """A method broke its contract: wrong shape, type or library, or it wrote into its input."""
-
-
-def refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
-    """Raise for what cannot be, before anything is built for it.
-
-    Unsupported where it does not exist, NotInstalled or Unavailable where it could elsewhere.
-    """
-    library, precision = cell.library, cell.precision
-    if cell.device not in arrays.DEVICES[library]:
-        raise Unsupported(f"{library} does not run on {cell.device}")
-    if precision not in arrays.PRECISIONS[library]:
-        raise Unsupported(f"{library} has no {precision}")
-    if precision == "tf32" and cell.device != "cuda":
-        raise Unsupported("tf32 is a product rule of CUDA tensor cores")
-    for method in filter(None, (forward, backward)):
-        if library not in method.libraries:
-            raise Unsupported(f"{method.name} has no {library} version")
-        if precision not in method.precisions:
-            raise Unsupported(f"{method.name} does not exist in {precision}")
-        if method.sizes and cell.size not in method.sizes:
-            raise Unsupported(
-                f"{method.name} takes size {' or '.join(map(str, method.sizes))} only"
-            )
-    if cell.function == APPLIED and library != "torch":
-        raise Unsupported(f"{APPLIED} is measured as autograd runs it: torch only")
-    if reason := problems.check_size(cell.problem, cell.size):
-        raise Unsupported(reason)
-    check_library(library, cell.device)
 
 
 def pair_of(cell: Cell) -> Pair | Applied:

@@ -40,7 +40,7 @@ from mssbench.measure.work import work
 from mssbench.methods.pair import Applied
 from mssbench.records.cell import clocks, phases
 from mssbench.records.measurement import Measurement, Status
-from mssbench.records.noise import ABOVE_CEILING, DISTURBED, noise
+from mssbench.records.noise import ABOVE_CEILING, DISTURBED, UNVERIFIED, noise
 from mssbench.records.roundoff import stable_error
 from mssbench.records.timing import Timing
 
@@ -209,7 +209,10 @@ class Bench:
         timing = taken.timing
         last = self._verify(phase.name, taken.output, taken.input)
         values = {k: self._worse(k, x, last[k]) for k, x in phase.first.errors.items()}
-        status, reason = self.truth.judge(phase.name, values, self._settings.max_error)
+        max_error = self._settings.max_error
+        status, reason = self.truth.judge(phase.name, values, max_error)
+        if not self.truth.can_judge(phase.name, max_error):
+            flags.append(UNVERIFIED)
         median = timing.statistics()["seconds_median"]
         limit = self._limit(phase)
         if limit and limit.exceeded_by(median):  # or a ceiling was taken beside other work: again

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 from mssbench import arrays, problems
-from mssbench.measure.admission import pair_of, refuse
+from mssbench.machine.possible import refuse
+from mssbench.measure.admission import pair_of
 from mssbench.measure.inputs import Rotation
 from mssbench.measure.instruments.sampling import Spent
 from mssbench.measure.libraries import library, product_rule

@@ -70,7 +70,11 @@ class Truth:
         }
 
     def judge(self, phase: str, values: dict[str, Any], max_error: float) -> tuple[Status, str]:
-        """The status these errors deserve, and why. Takes `gradient_nonfinite` out of `values`."""
+        """The status these errors deserve, and why. Takes `gradient_nonfinite` out of `values`.
+
+        What the reference itself does not know of a root or of a gradient raises the limit of that
+        one alone.
+        """
         gradient_nonfinite = values.pop("gradient_nonfinite", 0)
         found = [("root", values["nonfinite"], values["root_error"])]
         if phase != "forward":
@@ -79,15 +83,28 @@ class Truth:
         for name, nonfinite, _ in found:
             if nonfinite:
                 return Status.NONFINITE, f"{nonfinite} matrices of the {name} have a nan or inf"
-        doubt = values["reference_error"]  # what the truth itself does not know is not held against
+
+        doubts = self._doubts(phase)
         for limit, status in ((1.0, Status.DIVERGED), (max_error, Status.INACCURATE)):
             for name, _, error in found:
-                if not error <= limit + doubt:
+                if not error <= limit + doubts[name]:
                     text = f"{name} error {error:.2g} exceeds {limit:g}"
                     return status, text
         if phase != "forward" and self.null is not None:
             return Status.OK, "A is singular: compared without the block between null directions"
         return Status.OK, ""
+
+    def can_judge(self, phase: str, max_error: float) -> bool:
+        """Whether the reference is known to within the limit that methods are held to.
+
+        Where it is not, an error says too little for one method to be ranked above another.
+        """
+        return max(self._doubts(phase).values()) <= max_error
+
+    def _doubts(self, phase: str) -> dict[str, float]:
+        """How far the reference may be off in each of what a phase computes, relative."""
+        root = {"root": self._exact[1]}
+        return root if phase == "forward" else root | {"gradient": self.gradient_error}
 
     @cached_property
     def _exact(self) -> tuple[np.ndarray, float]:

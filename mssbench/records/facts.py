@@ -44,17 +44,53 @@ IDENTITY = (
 )  # fmt: skip
 
 
-def identify(facts: dict[str, Any]) -> str:
-    """12 hex digits over the facts that make two measurements comparable."""
+# Packages that are no part of a call: they read and write tables. What our own code does is told by
+# the code hash of each row.
+_NOT_TIMED = ("mssbench", "pandas", "pyarrow")
+
+
+def comparable(facts: Facts) -> dict[str, Any]:
+    """Of the facts of a machine those that must agree where times are compared.
+
+    A package that is not installed is as one that an older table does not name.
+    """
     chosen = {name: facts.get(name) for name in IDENTITY}
-    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:12]
+    return {name: _stated(x) if isinstance(x, Mapping) else x for name, x in chosen.items()}
 
 
-def difference(before: dict[str, Any] | None, now: dict[str, Any] | None) -> str:
+def _stated(versions: Facts) -> dict[str, Any]:
+    return {k: v for k, v in versions.items() if k not in _NOT_TIMED and v is not None}
+
+
+def identify(facts: Facts) -> str:
+    """12 hex digits over the facts that make two measurements comparable."""
+    text = json.dumps(comparable(facts), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def canonical(environment: str, facts: Facts | None) -> str:
+    """The name that an environment has today; the one that a table gives it where it has no facts.
+
+    Which facts name an environment has changed and may change again. Two tables of one machine
+    then have different names for it, and only the facts themselves tell that it is the same one.
+    """
+    return identify(facts) if facts else environment
+
+
+def difference(before: Facts | None, now: Facts | None) -> str:
     """The first fact in which two machines differ, in words."""
     if before is None or now is None:
         return "the facts of one are not known"
+    then, today = comparable(before), comparable(now)
     for name in IDENTITY:
-        if before.get(name) != now.get(name):
-            return f"{name}: {before.get(name)} then, {now.get(name)} now"
+        if then[name] != today[name]:
+            return f"{name}: {_apart(then[name], today[name])}"
     return "though no fact that is known differs"
+
+
+def _apart(then: Any, now: Any) -> str:
+    """`Alpha then, Beta now`; of a dictionary only its first entry that differs, with its name."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        name = next(k for k in sorted({*then, *now}) if then.get(k) != now.get(k))
+        return f"{name} {then.get(name)} then, {now.get(name)} now"
+    return f"{then} then, {now} now"

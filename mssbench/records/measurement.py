@@ -34,6 +34,9 @@ MEASURED = frozenset(
 # Nothing ran, nor could it: the machine or the method lacks what the cell needs.
 ABSENT = frozenset({Status.UNSUPPORTED, Status.NOT_INSTALLED, Status.UNAVAILABLE})
 
+# Nothing was tried: it says nothing of the method on these matrices.
+UNTRIED = ABSENT | {Status.INTERRUPTED}
+
 
 @dataclass(frozen=True)
 class Measurement:

@@ -8,6 +8,7 @@ from mssbench.records.timing import quantile
 # Flags that say that something else used the machine, or that the machine changed its speed.
 DISTURBED = frozenset({"clock_low", "loaded", "queue_gap", "shared_gpu", "throttled"})
 ABOVE_CEILING = "above_ceiling"  # faster than can be, on a machine that was busy
+UNVERIFIED = "unverified"  # of an input whose reference is not known well enough to judge a method
 MEANING = {
     "clock_low": "the GPU's clock was below 0.9 of its highest under load",
     "loaded": "more was running than the machine has cores",
@@ -19,6 +20,8 @@ MEANING = {
     "remeasured": "taken again, because of what disturbed an attempt before",
     "clock_order": "a device took longer than its caller waited, or a replay than the calls",
     ABOVE_CEILING: "faster than the machine's ceilings allow, but other work ran: cannot win",
+    UNVERIFIED: "the error of the reference itself exceeds the limit of errors: no method is "
+    "ranked on these matrices",
 }
 
 
@@ -52,4 +55,5 @@ def noise(samples: Sequence[float], spread: float, flags: Collection[str]) -> No
     return Noise.UNSTABLE
 
 
+SPOILT = 0.50  # of the same: half of it went to something else, and no two times compare
 DRIFTED = 0.10  # of a ceiling between the start and the end of a run: its times compare badly

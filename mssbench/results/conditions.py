@@ -10,6 +10,7 @@ and nothing else: a condition cannot call anything, so it can only read.
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import copysign, inf, nan
@@ -29,6 +30,15 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
+
+
+_SINGLE = re.compile(r"(?<![=!<>])=(?!=)")
+# Values of text columns that are easily written without quotes.
+_WORDS = frozenset({
+    "forward", "backward", "step", "wall", "gpu", "graph", "cold", "hot", "cpu", "cuda", "none",
+    "sqrt", "isqrt", "float64", "float32", "tf32", "bfloat16", "float16", "torch", "numpy", "cupy",
+    "ok", "quiet", "noisy", "unstable",
+})  # fmt: skip
 
 
 class _Value(NamedTuple):
@@ -53,12 +63,22 @@ def read(condition: str, columns: Mapping[str, bool], source: str = "") -> Holds
         tree = ast.parse(condition.strip(), mode="eval")
         return _condition(tree.body, columns)
     except SyntaxError as error:
-        raise TableError(f"{quoted} is not an expression: {error.msg}.") from None
+        what = "write == to compare" if _assigns(condition) else error.msg
+        raise TableError(f"{quoted} is not an expression: {what}.") from None
     except (RecursionError, MemoryError, OverflowError, ValueError) as error:
         reason = error or type(error).__name__
         raise TableError(f"{quoted} cannot be evaluated: {reason}.") from None
     except TableError as error:
         raise TableError(f"{quoted}: {error}") from None
+
+
+def _assigns(condition: str) -> bool:
+    """Whether one = stands where two are meant: the text is Python once it is doubled."""
+    try:
+        ast.parse(_SINGLE.sub("==", condition.strip()), mode="eval")
+    except (SyntaxError, ValueError):
+        return False
+    return _SINGLE.search(condition) is not None
 
 
 def chosen(
@@ -200,6 +220,8 @@ def _operand(node: ast.expr, columns: Mapping[str, bool]) -> _Operand:
     match node:
         case ast.Name(name):
             if name not in columns:
+                if name.lower() in _WORDS:
+                    raise TableError(f"{name} is no column but a text: quote it, '{name}'.")
                 raise TableError(unknown("column", name, columns))
             kind = "text" if columns[name] else "number"
             called = f"column {name!r} (a {kind})"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mssbench.records.cell import parse_options
 from mssbench.records.measurement import Row, Status
-from mssbench.records.noise import ABOVE_CEILING, SHOWN_DELTA
+from mssbench.records.noise import ABOVE_CEILING, SHOWN_DELTA, UNVERIFIED
 from mssbench.records.schema import error_column
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def with_labels(frame: "pd.DataFrame") -> "pd.DataFrame":
 def with_outcomes(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Adds what a row counts for, beside its labels.
 
-    * `ended`: the status, or `above_ceiling` for a time that cannot be and is not trusted
+    * `ended`: the status, or `above_ceiling` for a time that cannot be and is not trusted, or
+      `unverified` for what seems right, but was compared with a reference that is not known
     * `usable`: whether the row may win a comparison
     * `error`: of what its phase computes, the root in a forward and else the gradient
     """
@@ -47,8 +48,17 @@ def with_outcomes(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 def counted(frame: "pd.DataFrame") -> "pd.Series":
     """The status that each row counts for, see `ended` of with_outcomes."""
-    doubted = frame["flags"].str.contains(ABOVE_CEILING, regex=False)
-    return frame["status"].mask(doubted, ABOVE_CEILING)
+    flags, status = frame["flags"], frame["status"]
+    kinds = [str(text) for text in flags.unique()]  # few, of however many rows
+    doubted = flags.isin([text for text in kinds if ABOVE_CEILING in text.split()])
+    unknown = flags.isin([text for text in kinds if UNVERIFIED in text.split()])
+    return status.mask(unknown & (status == Status.OK), UNVERIFIED).mask(doubted, ABOVE_CEILING)
+
+
+def counts_as_ok(row: Row) -> bool:
+    """Whether `counted` of this one row is ok."""
+    flags = (row["flags"] or "").split()
+    return bool(row["status"] == Status.OK and not {ABOVE_CEILING, UNVERIFIED} & {*flags})
 
 
 def label(row: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from mssbench.errors import RunError, TableError
+from mssbench.records.facts import canonical
 from mssbench.records.measurement import ABSENT, Status
 from mssbench.records.schema import KEY
 from mssbench.results import samples, table
@@ -26,10 +27,10 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
     runs = [folder_of(run) for run in runs]
     if out is None:  # locked before it is read: a run that is still writing would lose rows
         with RunFolder(runs[0]) as folder:
-            whole = merge_frames([table.load(runs[0])], mixed=mixed)
+            whole = merge_frames(_frames(runs), mixed=mixed)
             folder.finish(table.records(whole))
     else:
-        whole = merge_frames([table.load(run) for run in runs], mixed=mixed)
+        whole = merge_frames(_frames(runs), mixed=mixed)
         with RunFolder(out) as folder:
             rows = table.records(whole)
             join_sidecars(folder, runs)
@@ -41,6 +42,17 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
         "runs": len(runs),
         "path": str(out or runs[0]),
     }
+
+
+def _frames(runs: Sequence[Path]) -> list[pd.DataFrame]:
+    """The tables of the runs, in which one machine has one name: the one it was met under first."""
+    frames, names = [], dict[str, str]()
+    for run in runs:
+        frame, known = table.load(run), read_facts(run)["environments"]
+        here = {e: canonical(e, known.get(e)) for e in frame["environment"].unique() if e}
+        today = {e: names.setdefault(name, e) for e, name in here.items()}
+        frames.append(frame.assign(environment=frame["environment"].replace(today)))
+    return frames
 
 
 def join_sidecars(folder: RunFolder, runs: Sequence[Path]) -> None:

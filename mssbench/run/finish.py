@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mssbench.records.measurement import Row, Status
+from mssbench.records.measurement import Row
 from mssbench.records.schema import error_column
+from mssbench.results.labels import counts_as_ok
 from mssbench.results.rows import typed
 from mssbench.run import passes
 
@@ -54,7 +55,7 @@ def problem_fractions(rows: Sequence[Row]) -> list[float | None]:
     """
     groups: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
     for row in rows:
-        if row["status"] == Status.OK and _error(row) is not None and row["limit_seconds"]:
+        if counts_as_ok(row) and _error(row) is not None and row["limit_seconds"]:
             found = groups.setdefault(tuple(row[k] for k in _GROUP), [])
             found.append((_error(row) or 0.0, row["limit_seconds"]))
     return [_fraction(row, groups) for row in rows]

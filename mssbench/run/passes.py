@@ -2,16 +2,16 @@
 
 Between two passes lie minutes, in which a machine changes more than between two samples. So the
 interval of a pooled median reaches at least from one pass's median to the other's, and as far as
-the passes of the whole run usually differ: two that agree may do so by chance. What lies inside it
-is a tie wherever times are compared.
+passes of this run usually lie from the truth: two that agree may do so by chance. Times whose
+intervals overlap are a tie wherever times are compared.
 """
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from math import sqrt
-from statistics import fmean
-from typing import Any
+from math import exp, expm1, log1p, sqrt
+from statistics import NormalDist, median
+from typing import Any, NamedTuple
 
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import MEASURED, Row
@@ -25,6 +25,12 @@ Place = tuple[str, ...]  # cell_id, phase, clock, cache
 _WORST = tuple(c.name for c in SCHEMA if c.pooled == "worst")
 _MEAN = ("gemms",)
 _KEY = ("phase", "clock", "cache")
+
+_TWO_SIDED = NormalDist().inv_cdf(0.975)  # an interval of 95 %
+_MEDIAN_OF_TWO = NormalDist().inv_cdf(0.75) * sqrt(2)  # of |x - y| for x, y from N(0, 1): 0.954
+# A deviation that n rows tell is itself uncertain, and intervals of few rows would be too narrow.
+# With 1 + 2/n they cover as often as they say from four rows on (simulated, tests/run/test_passes).
+_FEW = 2.0
 
 
 def shuffled(cells: Sequence[Cell], seed: str, number: int) -> Iterator[Cell]:
@@ -99,19 +105,45 @@ def _pooled(old: Row, others: Sequence[float], new: Row, own: Sequence[float]) -
 def steadied(rows: Sequence[Row], samples: Mapping[Place, Sequence[float]]) -> list[Row]:
     """What the passes of a run say of each row: an interval, and a class of noise; or nothing.
 
-    samples: by `place`; a row without keeps the class that it has. Over all rows, the differences
-    of two passes tell the deviation σ of one, which is their root mean square / √2. An interval
-    reaches σ to both sides: the means of two passes and of another two differ by less than 2 σ in
-    95 %, and then their intervals overlap.
+    samples: by `place`; a row without keeps the class that it has.
+
+    Let σ be the standard deviation of a pass, of the logarithm of its median. Two passes differ by
+    N(0, 2 σ²), whose absolute value has the median Φ⁻¹(3/4) √2 σ = 0.954 σ. So the median of the
+    differences over all rows, divided by 0.954, estimates σ, and rows that were disturbed do not
+    move it as long as they are fewer than half. Of more than two passes the largest difference is
+    known, which makes the estimate too large and never too small.
+
+    A row's own difference d estimates its own σ as d/√2. The larger of the two counts: a row that
+    was disturbed stays wide, and two passes that agree by chance do not make a row steady. The
+    median of P passes has the deviation σ/√P, so that its interval reaches 1.96 σ/√P to both sides.
     """
     apart: dict[tuple[Any, ...], list[float]] = {}
     for row in rows:
         if _several(row):
-            apart.setdefault(_machine(row), []).append(row["spread"])
-    usual = {m: sqrt(fmean(s * s for s in spreads) / 2) for m, spreads in apart.items()}
+            apart.setdefault(_machine(row), []).append(log1p(row["spread"]))
+
+    usual = {machine: Usual.of(differences) for machine, differences in apart.items()}
     return [
         _wider(r, usual[_machine(r)], samples.get(place(r))) if _several(r) else {} for r in rows
     ]
+
+
+class Usual(NamedTuple):
+    """How far a pass usually is from the truth on one machine, as a deviation of the logarithm."""
+
+    deviation: float
+    rows: int
+
+    @classmethod
+    def of(cls, differences: Sequence[float]) -> "Usual":
+        """The deviation that the logarithmic differences of two passes tell, see `steadied`."""
+        return cls(median(differences) / _MEDIAN_OF_TWO, len(differences))
+
+    def reach(self, spread: float, passes: int) -> float:
+        """How far an interval reaches to both sides of a median of `passes`, as a logarithm."""
+        own = log1p(spread) / sqrt(2)
+        from_few = self.deviation * (1 + _FEW / self.rows)
+        return _TWO_SIDED * max(from_few, own) / sqrt(passes)
 
 
 def place(row: Row) -> Place:
@@ -127,14 +159,14 @@ def _machine(row: Row) -> tuple[Any, ...]:
     return (row["environment"], row["device"], row["clock"])
 
 
-def _wider(row: Row, usual: float, samples: Sequence[float] | None) -> Row:
-    middle = row["seconds_median"]
+def _wider(row: Row, usual: Usual, samples: Sequence[float] | None) -> Row:
+    middle, factor = row["seconds_median"], exp(usual.reach(row["spread"], row["passes"]))
     wider: Row = {
-        "seconds_low": min(row["seconds_low"], middle / (1 + usual)),
-        "seconds_high": max(row["seconds_high"], middle * (1 + usual)),
+        "seconds_low": min(row["seconds_low"], middle / factor),
+        "seconds_high": max(row["seconds_high"], middle * factor),
     }
     if samples:
-        spread = max(row["spread"], usual)
+        spread = max(row["spread"], expm1(usual.deviation))
         wider["noise"] = noise(samples, spread, (row["flags"] or "").split())
     return wider
 

@@ -9,7 +9,7 @@ from mssbench.engines.events import Ceilings, Event, Finished, Ready
 from mssbench.errors import RunError
 from mssbench.machine.facts import installed
 from mssbench.records.cell import Cell
-from mssbench.records.facts import difference
+from mssbench.records.facts import canonical, difference
 from mssbench.records.measurement import MEASURED, Row, Status, uniform, worst_status
 from mssbench.records.summary import MEASURING, Summary
 from mssbench.results.folder import RunFolder
@@ -66,7 +66,10 @@ class Recorder:
             self._keep(event, summary)
 
     def _meet(self, ready: Ready) -> None:
-        """Refuse to add the times of one machine to those of another."""
+        """Refuse to add the times of one machine to those of another.
+
+        A machine that is the same keeps the name that the table has for it.
+        """
         before = {
             row["environment"]
             for cell_id, rows in self._rows.items()
@@ -75,17 +78,20 @@ class Recorder:
             and row["status"] in MEASURED
             and row["device"] == ready.device
         } - {""}
-        if before and ready.environment not in before:
-            known = self._facts["environments"].get(min(before))
+        environments = self._facts["environments"]
+        names = {canonical(e, environments.get(e)): e for e in sorted(before)}
+        here = names.get(canonical(ready.environment, ready.facts))
+        if before and here is None:
+            known = environments.get(min(before))
             raise RunError(
                 f"{self._folder.path} was measured in another environment "
                 f"({difference(known, ready.facts)}): its times would not compare. "
                 "Choose another --out, or --fresh to measure all of it again."
             )
-        self._environment[ready.device] = ready.environment
-        if ready.environment not in self._facts["environments"]:
-            first = not self._facts["environments"]
-            self._facts["environments"][ready.environment] = ready.facts
+        name = self._environment[ready.device] = here or ready.environment
+        if name not in environments:
+            first = not environments
+            environments[name] = ready.facts
             self._folder.write_facts(self._facts)
             if first:
                 self._write_suite()

@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from mssbench import problems
-from mssbench.errors import NotInstalled, RunError, Unavailable
-from mssbench.machine import devices
+from mssbench.errors import NotInstalled, RunError
 from mssbench.machine import facts as machine_facts
+from mssbench.machine.possible import absent
 from mssbench.measure import code_hash
-from mssbench.methods import registry
 from mssbench.records.cell import Cell, clocks, phases
 from mssbench.records.measurement import ABSENT, MEASURED, Row, Status
 from mssbench.results.folder import RunFolder
@@ -77,18 +75,11 @@ def _now_possible(cell: Cell, rows: Sequence[Row], as_now: Set[str]) -> bool:
     False where nothing was missing. What a call itself found to be missing, such as a compiler or
     the data of a problem, cannot be looked up here, and would be tried again in every run.
     """
-    absent = [r for r in rows if r["status"] in ABSENT - {Status.UNSUPPORTED}]
-    if all(r["run_id"] in as_now for r in absent):
+    missing = [r for r in rows if r["status"] in ABSENT - {Status.UNSUPPORTED}]
+    if all(r["run_id"] in as_now for r in missing):
         return False
-    try:
-        registry.lookup("forward", cell.forward)
-        if cell.backward != "none":
-            registry.lookup("backward", cell.backward)
-        problems.check_size(cell.problem, cell.size)
-        devices.check_library(cell.library, cell.device)
-    except (NotInstalled, Unavailable):
-        return False
-    return True
+    found = absent(cell)
+    return found is None or found[0] is Status.UNSUPPORTED
 
 
 def known_code_hash(cell: Cell) -> str:

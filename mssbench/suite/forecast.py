@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from mssbench.arrays import STORAGE
 from mssbench.errors import NotInstalled, Unsupported
+from mssbench.machine.possible import absent
 from mssbench.methods import registry
 from mssbench.methods.kernels.planner import LIMITS, Launch, Limits, plan
 from mssbench.methods.kernels.variants import Family
@@ -138,26 +139,53 @@ START_SECONDS = 5.0
 ASSUMED = "sm_90"  # the GPU of a forecast: H100, H200
 
 
+def seconds_here(cells: Iterable[Cell], policy: Policy) -> float:
+    """How long these cells take on this machine: what it lacks something for takes no time."""
+    costs = [estimate(c, policy).seconds for c in cells if absent(c) is None]
+    return sum(costs, START_SECONDS) if costs else 0.0
+
+
 def forecast_data(chosen: Suite) -> dict[str, Any]:
-    """Return the cells of a suite by method, with estimated time and memory, for JSON."""
+    """Return the cells of a suite by method, with estimated time and memory, for JSON.
+
+    Times are of the cells that can be measured here. The others stand under `absent`, by the status
+    that their rows would have, with the time they would take where they can be measured.
+    """
     seconds: defaultdict[str, float] = defaultdict(float)
     cells: Counter[str] = Counter()
     most: dict[str, float] = {}
+    here: Counter[str] = Counter()  # of the cells, those that can be measured on this machine
+    elsewhere: dict[tuple[str, str], list[float]] = {}
     for cell in chosen.cells:
         pair = cell.backend if cell.backward == "none" else f"{cell.backend} + {cell.backward}"
         cost = estimate(cell, chosen.policy)
         cells[pair] += 1
-        seconds[pair] += cost.seconds
+        if missing := absent(cell):
+            status, reason = missing
+            elsewhere.setdefault((str(status), reason), []).append(cost.seconds)
+        else:
+            seconds[pair] += cost.seconds
+            here[pair] += 1
         most[pair] = max(most.get(pair, 0.0), cost.bytes)
     return {
         "suite": chosen.name,
         "cells": len(chosen.cells),
-        "seconds": round(START_SECONDS + sum(seconds.values()), 1),
+        "seconds": round(START_SECONDS + sum(seconds.values()), 1) if here else 0.0,
         "bytes": max(most.values()),
         "devices": sorted({c.device for c in chosen.cells}),
         "methods": [
-            {"method": p, "cells": n, "seconds": round(seconds[p], 1), "bytes": most[p]}
+            {
+                "method": p,
+                "cells": n,
+                "here": here[p],
+                "seconds": round(seconds[p], 1),
+                "bytes": most[p],
+            }
             for p, n in sorted(cells.items())
+        ],
+        "absent": [
+            {"status": status, "reason": why, "cells": len(costs), "seconds": round(sum(costs), 1)}
+            for (status, why), costs in elsewhere.items()
         ],
         "kernels": kernels((c for c in chosen.cells if c.device == "cuda"), ASSUMED),
     }

@@ -302,13 +302,14 @@ def facts(load=0.3, drift=0.05):
     ("load", "drift", "flags", "why"),
     [
         (0.3, 0.05, [""] * 10, ""),
-        (2.9, 0.4, ["loaded"] * 3 + [""] * 7, ""),
+        (2.9, 0.4, ["loaded"] * 5 + [""] * 5, ""),
+        (2.9, 0.4, ["queue_gap"] * 10, ""),  # the method's own doing
         (3.1, 0.05, [""] * 10, "was busy when the run began: load 3.1 on 2 cores"),
         (0.3, 0.6, [""] * 10, "changed its speed by 60 % during the run"),
         (0.3, 32.0, [""] * 10, "changed its speed by 3200 % during the run"),
-        (0.3, 0.0, ["loaded"] * 4 + [""] * 6, "was disturbed in 40 % of the measurements: more was "
+        (0.3, 0.0, ["loaded"] * 6 + [""] * 4, "was disturbed in 60 % of the measurements: more was "
          "running than the machine has cores"),
-        (0.3, 0.0, ["shared_gpu x"] * 4 + [""] * 6, "was disturbed in 40 % of the measurements: "
+        (0.3, 0.0, ["shared_gpu x"] * 6 + [""] * 4, "was disturbed in 60 % of the measurements: "
          "another process computed on the GPU"),
     ],
 )  # fmt: skip

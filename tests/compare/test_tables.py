@@ -14,7 +14,8 @@ from mssbench.results import baselines
 from mssbench.results.folder import RunFolder
 from mssbench.suite.thresholds import parse
 
-FACTS = {"environments": {"e" * 12: {"cpu": "here", "versions": {"torch": "2.13.0"}}}, "runs": {}}
+HERE = {"cpu": "here", "versions": {"torch": "2.13.0"}}
+FACTS = {"environments": {"e" * 12: HERE}, "runs": {}}
 QUIET = {"noise": "quiet", "root": 1e-6, "fingerprint": 1.5, "products": 1.0, "passes": 2}
 
 
@@ -214,9 +215,7 @@ def test_a_limit_on_time_is_refused_on_another_machine(pair, capsys, tmp_path):
     base, _ = pair
     identity = IDENTITY | {"environment": "f" * 12}
     with RunFolder(tmp_path / "there") as folder:
-        folder.write_facts(
-            {"environments": {"f" * 12: FACTS["environments"]["e" * 12]}, "runs": {}}
-        )
+        folder.write_facts({"environments": {"f" * 12: HERE | {"cpu": "there"}}, "runs": {}})
         folder.finish([row(9.0, size=n, identity=identity, **QUIET) for n in (16, 32, 64)])
     there = tmp_path / "there"
     assert called(capsys, "check", there, "--baseline", base)[0] == 0
@@ -508,8 +507,21 @@ def test_times_of_a_row_that_is_wrong_on_one_side_are_not_compared(wrong):
 
 def elsewhere(*rows):
     """The same on another machine, with the same releases of the libraries."""
-    facts = {"environments": {"f" * 12: FACTS["environments"]["e" * 12]}, "runs": {}}
+    facts = {"environments": {"f" * 12: HERE | {"cpu": "there"}}, "runs": {}}
     return side(*(r | {"environment": "f" * 12} for r in rows), facts=facts)
+
+
+def test_a_machine_that_two_releases_name_differently_is_one_machine():
+    """Its facts say so: the name is a hash of those that a release takes to be telling."""
+    same = {"environments": {"f" * 12: HERE | {"load": 3.0}}, "runs": {}}
+    base, slow = row(1.0, **QUIET), row(2.0, **QUIET)
+    here, renamed = side(base), side(slow | {"environment": "f" * 12}, facts=same)
+    (found,) = compare(here, renamed).judgements  # nothing is said to be across machines
+    assert found.verdict == "slower"
+    assert len(check(here, renamed).advice) == 1
+    lost = side(slow | {"environment": "f" * 12}, facts={"environments": {}, "runs": {}})
+    with pytest.raises(NotComparable, match="the facts of one are not known"):
+        compare(here, lost)
 
 
 def test_across_machines_counts_are_not_compared_and_rounding_is_forgiven():

@@ -129,6 +129,35 @@ def test_the_identity_leaves_the_weather_out() -> None:
         assert facts_.identify(facts | {name: "other"}) != facts_.identify(facts), name
 
 
+HERE = {
+    "cpu": "Alpha",
+    "versions": {"torch": "2.12", "pandas": "3.0", "mssbench": "0.1", "triton": None},
+    "threads": {"OMP_NUM_THREADS": "2"},
+}
+
+
+@pytest.mark.parametrize(
+    "versions",
+    [
+        {"torch": "2.12", "pandas": "3.1", "mssbench": "0.2", "triton": None},
+        {"torch": "2.12", "pyarrow": "9"},  # an older table, which does not name triton
+    ],
+)
+def test_what_no_call_is_made_of_makes_no_other_environment(versions: dict[str, Any]) -> None:
+    now = HERE | {"versions": versions}
+    assert facts_.identify(now) == facts_.identify(HERE)
+    assert facts_.difference(HERE, now) == "though no fact that is known differs"
+
+
+def test_the_difference_of_two_machines_names_the_entry() -> None:
+    now = HERE | {"versions": HERE["versions"] | {"torch": "2.13"}}
+    assert facts_.identify(now) != facts_.identify(HERE)
+    assert facts_.difference(HERE, now) == "versions: torch 2.12 then, 2.13 now"
+    now = HERE | {"versions": HERE["versions"] | {"triton": "3.7"}}
+    assert facts_.difference(HERE, now) == "versions: triton None then, 3.7 now"
+    assert facts_.difference(HERE, HERE | {"cpu": "Beta"}) == "cpu: Alpha then, Beta now"
+
+
 def test_facts_say_nothing_about_who_or_where() -> None:
     text = repr(environment.describe())
     for private in (os.uname().nodename, str(Path.home()), str(Path.cwd())):

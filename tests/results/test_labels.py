@@ -10,9 +10,9 @@ from helpers.tables import called, frame, row, write
 from mssbench.analysis.blocks import blocks
 from mssbench.cli import run as run_
 from mssbench.console.terminal import plain
-from mssbench.records.noise import ABOVE_CEILING
+from mssbench.records.noise import ABOVE_CEILING, UNVERIFIED
 from mssbench.records.schema import BY_NAME, SCHEMA, error_column
-from mssbench.results.labels import counted, with_labels, with_outcomes
+from mssbench.results.labels import counted, counts_as_ok, with_labels, with_outcomes
 from mssbench.suite.thresholds import LIMITED, SECONDS
 
 DOUBTED = f"loaded {ABOVE_CEILING}"
@@ -90,11 +90,16 @@ def test_the_error_of_a_row_is_that_of_what_its_phase_computes():
         ("inaccurate", "", "inaccurate", False),
         ("inaccurate", DOUBTED, ABOVE_CEILING, False),
         ("oom", "", "oom", False),
+        ("ok", UNVERIFIED, UNVERIFIED, False),
+        ("ok", f"loaded {UNVERIFIED}", UNVERIFIED, False),
+        ("inaccurate", UNVERIFIED, "inaccurate", False),
+        ("ok", f"{DOUBTED} {UNVERIFIED}", ABOVE_CEILING, False),
     ],
 )
 def test_usable_is_what_is_ok_and_not_above_its_ceiling(status, flags, ended, usable):
     (found,) = with_outcomes(frame(row(1e-3, status=status, flags=flags))).to_dict("records")
     assert (found["ended"], found["usable"]) == (ended, usable)
+    assert counts_as_ok(row(1e-3, status=status, flags=flags)) is usable
 
 
 def test_outcomes_stand_beside_labels_and_leave_the_table_as_it_was():

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 import pytest
-from helpers.tables import IDENTITY, frame, row, write
+from helpers.tables import IDENTITY, called, frame, row, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -322,3 +322,20 @@ def test_the_next_schema_is_refused_already(tmp_path):
     refuse_newer(tmp_path, [])
     with pytest.raises(TableError, match=f"has schema {SCHEMA_VERSION + 1}"):
         refuse_newer(tmp_path, [SCHEMA_VERSION + 1, 1])
+
+
+@pytest.mark.parametrize(("cpu", "joined"), [("here", True), ("there", False)])
+def test_runs_of_one_machine_are_joined_under_one_name(tmp_path, capsys, cpu, joined):
+    """Two releases may call one machine by two hashes; its facts tell that it is one."""
+    names = {"a" * 12: "here", "b" * 12: cpu}
+    for size, (name, what) in zip((16, 32), names.items(), strict=True):
+        run = write(tmp_path / name, row(1.0, size=size, identity=IDENTITY | {"environment": name}))
+        facts = {"environments": {name: {"cpu": what, "load": size}}, "runs": {}}
+        (run / "environment.json").write_text(json.dumps(facts))
+    code, _, err = called(
+        capsys, "merge", *(tmp_path / name for name in names), "--out", tmp_path / "out"
+    )
+    assert (code == 0) is joined
+    assert ("2 environments" in err) is not joined
+    if joined:
+        assert set(table.load(tmp_path / "out")["environment"]) == {"a" * 12}

@@ -61,3 +61,12 @@ def test_the_noise_of_rows_that_were_measured_is_counted():
 def test_drift_is_the_largest_change_of_a_ceiling_since_it_was_first_measured(ceilings, expected):
     assert drift(ceilings) == (None if expected is None else pytest.approx(expected))
     assert finish([], {}, ceilings).drift == drift(ceilings)
+
+
+@pytest.mark.parametrize("flags", ["unverified", "loaded above_ceiling"])
+def test_a_row_that_cannot_win_sets_no_limit_for_others(flags):
+    rows = [
+        limited(4.0, 2.0, root=1e-6, flags=""),
+        limited(8.0, 0.1, root=1e-6, forward="svd", flags=flags),
+    ]
+    assert finish(rows, {}, []).rows[0]["problem_fraction"] == pytest.approx(2.0 / 4)

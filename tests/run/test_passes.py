@@ -1,8 +1,6 @@
 """Several passes over a suite become one row; a run that broke off between them goes on there."""
 
-import random
 from collections import Counter
-from math import exp, sqrt
 
 import pytest
 from helpers.runs import load, sample_counts, stand_in, table, wish, write_suite
@@ -13,7 +11,7 @@ from mssbench.records.measurement import Measurement, Status
 from mssbench.records.noise import Noise, noise
 from mssbench.records.timing import Timing
 from mssbench.results.rows import typed
-from mssbench.run.passes import place, pooled, shuffled, steadied
+from mssbench.run.passes import pooled, shuffled
 from mssbench.run.run import run
 
 CELL = Cell(
@@ -59,46 +57,6 @@ def test_the_worst_error_and_the_first_failure_count():
         assert row["reason"] == "root error 0.3"
     unknown, _ = pool((measured(1.0), [1.0]), (measured(1.0, root_error=None), [1.0]))
     assert unknown["root_error"] is None
-
-
-def test_two_passes_that_agree_by_chance_are_no_steadier_than_the_run():
-    def two(first, second):
-        row, samples = pool(
-            (measured(*[first] * 9), [first] * 9), (measured(*[second] * 9), [second] * 9)
-        )
-        return row | {"environment": "e"}, samples
-
-    lucky, samples = two(1.0, 1.0)
-    others = [two(1.0, 1.0 + apart)[0] for apart in (0.08, 0.08, 0.08)]
-    assert (lucky["noise"], lucky["seconds_low"]) == ("quiet", 1.0)
-    found, *_ = steadied([lucky, *others], {place(lucky): samples})
-    usual = sqrt(3 * 0.08**2 / 4 / 2)
-    assert found.keys() == {"seconds_low", "seconds_high", "noise"}
-    assert (found["seconds_low"], found["seconds_high"]) == pytest.approx(
-        (1 / (1 + usual), 1 + usual)
-    )
-    assert found["noise"] == "noisy"
-    elsewhere = lucky | {"environment": "f"}
-    assert steadied([*others, elsewhere], {})[-1]["seconds_high"] == 1.0  # another machine
-    once = measured(1.0) | {"environment": "e"}
-    assert steadied([*others, once], {})[-1] == {}  # one pass says nothing of another
-
-
-def test_two_runs_overlap_in_95_of_100_rows_whatever_the_spread_of_the_machine():
-    rng = random.Random(0)
-
-    def run_of(size):
-        rows = []
-        for _ in range(size):
-            one, other = (1.0 * exp(rng.gauss(0, 0.07)) for _ in range(2))
-            row, _ = pool((measured(*[one] * 9), [one] * 9), (measured(*[other] * 9), [other] * 9))
-            rows.append(row | {"environment": "e"})
-        return steadied(rows, {})
-
-    pairs = list(zip(run_of(1500), run_of(1500), strict=True))
-    overlap = [a["seconds_low"] <= b["seconds_high"] and b["seconds_low"] <= a["seconds_high"]
-               for a, b in pairs]  # fmt: skip
-    assert 0.94 < sum(overlap) / len(overlap) < 0.99
 
 
 def test_a_pass_that_was_not_measured_stands_alone():
@@ -285,19 +243,3 @@ def test_the_spread_of_three_passes_is_the_largest_and_the_interval_holds_all_me
     assert row["spread"] == pytest.approx(0.3)
     assert (row["seconds_low"], row["seconds_high"]) == (1.0, 1.3)
     assert row["noise"] == Noise.UNSTABLE
-
-
-def test_the_usual_spread_is_of_each_clock_and_makes_rows_noisy():
-    def two(apart, clock):
-        row, samples = pool((measured(*[1.0] * 9), [1.0] * 9),
-                            (measured(*[1.0 + apart] * 9), [1.0 + apart] * 9))  # fmt: skip
-        return row | {"environment": "e", "clock": clock}, samples
-
-    wall, samples = two(0.0, "wall")
-    wide, _ = two(0.08, "gpu")
-    (found, _) = steadied([wall, wide], {place(wall): samples})
-    assert (found["seconds_high"], found["noise"]) == (1.0, "quiet")
-    wide = wide | {"clock": "wall", "phase": "step"}
-    (found, _) = steadied([wall, wide], {place(wall): samples})
-    assert found["seconds_high"] == pytest.approx(1 + 0.08 / 2)  # √(0.08² / 2 rows / 2 passes)
-    assert found["noise"] == "noisy"

@@ -629,6 +629,40 @@ def test_a_part_of_a_suite_is_no_way_round_that(
     assert [(r["only"], r["document"]["name"]) for r in runs.values()] == [("first", suite.name)]
 
 
+def renamed(out: Path, name: str, **facts: Any) -> None:
+    """Give the environment of a run another name, as another release would, and other facts."""
+    known = json.loads((out / ENVIRONMENT).read_text())
+    (old,) = known["environments"]
+    known["environments"] = {name: known["environments"][old] | facts}
+    (out / ENVIRONMENT).write_text(json.dumps(known))
+    text = (out / "table.csv").read_text()
+    assert old in text
+    (out / "table.csv").write_text(text.replace(old, name))
+
+
+def test_the_same_machine_under_an_older_name_is_no_other_environment(
+    tmp_path: Path, out: Path, python: str
+) -> None:
+    """Which facts name an environment changes from release to release; what they say does not."""
+    suite = load(write_suite(tmp_path, KINDS))
+    run(suite.only(suite.cells[:3], "first"), out, python=python)
+    versions = json.loads((out / ENVIRONMENT).read_text())["environments"].popitem()[1]["versions"]
+    renamed(out, "0123456789ab", versions=versions | {"pandas": "0.1", "mssbench": "0.0.1"})
+    assert run(suite, out, python=python).kept == 3
+    assert {r["environment"] for r in table(out)} == {"0123456789ab"}  # one machine, one name
+    assert [*json.loads((out / ENVIRONMENT).read_text())["environments"]] == ["0123456789ab"]
+
+
+def test_an_older_name_of_another_machine_is_refused_as_ever(
+    tmp_path: Path, out: Path, python: str
+) -> None:
+    suite = load(write_suite(tmp_path, KINDS))
+    run(suite.only(suite.cells[:3], "first"), out, python=python)
+    renamed(out, "0123456789ab", cpu="Alpha")
+    with pytest.raises(RunError, match=r"another environment \(cpu: Alpha then, "):
+        run(suite, out, python=python)
+
+
 def test_a_cell_that_ran_out_of_time_may_have_more(tmp_path: Path, out: Path, python: str) -> None:
     suite = write_suite(tmp_path)
     run(load(suite), out, python=python)

@@ -369,7 +369,7 @@ def test_the_exit_code_says_whether_to_trust(
 def test_an_unknown_or_missing_device_is_misuse(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = called(capsys, "selftest", "--device", "gpu")
     assert code == 2
-    assert err == "mssbench: Unknown device 'gpu'. Did you mean 'cpu'? Known: cpu, cuda.\n"
+    assert err == "mssbench: Unknown device 'gpu'. Did you mean 'cuda'? Known: cpu, cuda.\n"
     if not torch.cuda.is_available():
         code, _, err = called(capsys, "selftest", "--device", "cuda")
         assert code == 2

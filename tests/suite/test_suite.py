@@ -358,8 +358,8 @@ REFUSED = {
         "[[method]] 1: forward 'newton_schulz': iterations = -1 is negative."),
     "problem": (GOOD + 'problem = "wishar"\n',
         "[[method]] 1: Unknown problem 'wishar'. Did you mean 'wishart'? Known: "),
-    "precision": (GOOD + 'precision = "single"\n',
-        "[[method]] 1: Unknown precision 'single'. Known: bfloat16, float16, float32, float64, "
+    "precision": (GOOD + 'precision = "exact"\n',
+        "[[method]] 1: Unknown precision 'exact'. Known: bfloat16, float16, float32, float64, "
         "tf32."),
     "precision with a near one": (GOOD + 'precision = "float23"\n',
         "[[method]] 1: Unknown precision 'float23'. Did you mean 'float32'? Known: bfloat16, "
@@ -368,7 +368,7 @@ REFUSED = {
         "[[method]] 1: Unknown function 'sqrtm'. Did you mean 'sqrt'? "
         "Known: isqrt, isqrt_b, sqrt."),
     "device": (GOOD + 'device = "gpu"\n',
-        "[[method]] 1: Unknown device 'gpu'. Did you mean 'cpu'? Known: auto, cpu, cuda."),
+        "[[method]] 1: Unknown device 'gpu'. Did you mean 'cuda'? Known: auto, cpu, cuda."),
     **{f"size {x}": (size(x), f"[axes] size = {said} is not a whole number of 1 or more.")
        for x, said in {"0": "0", "-3": "-3", '"many"': "'many'", "true": "True", "2.5": "2.5",
                        "[4, 0]": "0", "[[4]]": "[4]", "2020-01-01": "datetime.date(2020, 1, 1)",
@@ -474,7 +474,7 @@ FLAGS = {
         "\"backend == 'torch/svd'\".",
     ("--effort", "fast"): "--effort: Unknown effort 'fast'. Known: quick, rigorous, smoke, "
         "standard.",
-    ("--device", "gpu"): "--device gpu: Unknown device 'gpu'. Did you mean 'cpu'? Known: auto, "
+    ("--device", "gpu"): "--device gpu: Unknown device 'gpu'. Did you mean 'cuda'? Known: auto, "
         "cpu, cuda.",
     ("--only", "siz > 3"): "--only 'siz > 3': Unknown column 'siz'. Did you mean 'size'? Known: "
         "backend, backward, backward_iterations, batch, device, forward, function, iterations, "

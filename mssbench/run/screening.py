@@ -1,23 +1,29 @@
 """Measures what `recommend` does not know: all candidates roughly, then those that can win well."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import typer
+from typing import Protocol
 
 from mssbench import results, units
 from mssbench.analysis import decision
 from mssbench.analysis.decision import Board, Line
 from mssbench.analysis.recommend import Question
-from mssbench.cli.run import measure
-from mssbench.console.terminal import make_console
 from mssbench.errors import RunError
 from mssbench.records.cell import Cell
 from mssbench.results.labels import METHOD
 from mssbench.results.run import Run
 from mssbench.suite import select
 from mssbench.suite.suite import Suite
+
+
+class Measure(Protocol):
+    """What runs a suite into a folder."""
+
+    def __call__(self, chosen: Suite, path: Path, *, minutes: float | None, fresh: bool) -> object:
+        """Run it. minutes: after which it ends; None: when all is measured."""
+        ...
+
 
 _SUITE = "recommend"
 # A screened batch is so small that one call takes milliseconds, and has so many matrices that two
@@ -30,36 +36,40 @@ _MOST_FINALISTS = 5
 _PROBLEMS = ("wishart(ratio=2)", "logspec(condition=1e6)", "wishart(ratio=0.766)")
 
 
-def measured(question: Question, *, fresh: bool) -> Run:
+def measured(
+    question: Question, measure: Measure, say: Callable[[str], None], *, fresh: bool
+) -> Run:
     """Measure the candidates for a question, and return the run with those that can win.
 
-    fresh: whether rows of an earlier time are measured again. Raises RunError where no two
-    candidates can be measured here.
+    say: is told what will be done next. fresh: whether rows of an earlier time are measured again.
+    Raises RunError where no two candidates can be measured here.
     """
-    log = make_console(stderr=True)
     few = min(question.batch, max(_FEWEST, _SCREENED_ENTRIES // question.size**2))
     candidates = _candidates(question, few, effort="smoke")
-    log.print(
+    say(
         f"1 of 2: {units.count(len({_method(c) for c in candidates.cells}), 'candidate')}, "
         f"one rough look at each, batch {few}"
     )
     with tempfile.TemporaryDirectory() as folder:
         # All candidates are looked at, however long that takes: one that is left out could win.
-        screened = _run(candidates, Path(folder) / "screened", minutes=None)
+        rough = Path(folder) / "screened"
+        measure(candidates, rough, minutes=None, fresh=False)
+        screened = results.open(rough)
         board = decision.main_board(decision.boards(screened.frame, question.bounds))
         if board is None:
             raise RunError(f"no two candidates can be measured here: {_why(screened)}")
         kept = finalists(board)
 
-    log.print(
-        f"2 of 2: {units.count(len(kept), 'method')} can win: {', '.join(x.name for x in kept)}"
-    )
+    names = ", ".join(line.name for line in kept)
+    say(f"2 of 2: {units.count(len(kept), 'method')} can win: {names}")
     final = _candidates(question, question.batch, effort=None)
     wanted = {tuple(line.row[name] for name in METHOD) for line in kept}
     final = final.only(
         [cell for cell in final.cells if _method(cell) in wanted], "those that can win"
     )
-    return _run(final, _folder(question), minutes=final.minutes, fresh=fresh)
+    folder_of_answer = _folder(question)
+    measure(final, folder_of_answer, minutes=final.minutes, fresh=fresh)
+    return results.open(folder_of_answer)
 
 
 def finalists(board: Board) -> list[Line]:
@@ -91,16 +101,6 @@ def _problems(question: Question) -> Sequence[str]:
     if question.condition is not None:
         return [f"logspec(condition={question.condition:g})"]
     return _PROBLEMS
-
-
-def _run(chosen: Suite, path: Path, *, minutes: float | None, fresh: bool = False) -> Run:
-    summary = measure(
-        chosen, path, fresh=fresh, retry=[], also=[], python=None, minutes=minutes,
-        log=make_console(stderr=True),
-    )  # fmt: skip
-    if summary.interrupted:
-        raise typer.Exit(summary.exit_code)
-    return results.open(path)
 
 
 def _folder(question: Question) -> Path:
