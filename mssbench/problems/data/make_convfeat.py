@@ -1,4 +1,4 @@
-"""How `data/convfeat_64x49.npz` was made: `python -m mssbench.problems.capture [FILE]`.
+"""How `convfeat_64x49.npz` was made: `python -m mssbench.problems.data.make_convfeat [FILE]`.
 
 Features of a random network with three 3 by 3 convolutions on 32 crops of real images. Torch does
 not promise the same bits on two machines, so the features are stored and not computed again; this
@@ -55,7 +55,7 @@ def features() -> NDArray[np.float32]:
 
 def main() -> None:
     """Write the file, by default in place of the one that is shipped."""
-    default = Path(__file__).parent / "data" / "convfeat_64x49.npz"
+    default = Path(__file__).parent / "convfeat_64x49.npz"
     np.savez_compressed(Path(sys.argv[1]) if len(sys.argv) > 1 else default, features=features())
 
 
