@@ -104,7 +104,9 @@ def _symmetric(who: str, a: Floats, dtype: str, *, guessed: bool) -> tuple[Float
 
     if (wrong := asymmetry > limit).any():
         first = int(wrong.argmax())
-        hint = "If these are features, say so by kind=features." if guessed else "Symmetrise it."
+        hint = "Symmetrise it."
+        if guessed:
+            hint = "If these are features, say so by kind=features, or --kind features."
         raise RegistryError(
             f"{who}: matrix {first} is not symmetric: entries that should be equal differ by "
             f"{asymmetry[first]:.1e} of the largest; rounding explains {limit:.0e}. {hint}"
@@ -147,17 +149,15 @@ def summary(found: Loaded, w: Floats, batches: tuple[int, ...]) -> str:
     count, n = w.shape
     # Below this share of the largest, an eigenvalue is what rounding leaves of a zero.
     least = math.sqrt(n) * _SPACING.get(found.dtype, _SPACING["float64"])
-    live = w > least * w[:, -1:]
-    rank = live.sum(axis=1)
+    rank = (w > least * w[:, -1:]).sum(axis=1)
 
     noun = "matrix" if count == 1 else "matrices"
     facts = [f"{count} {noun} of {n} × {n}", found.dtype]
     if found.samples:
         facts.insert(1, f"covariance of {found.samples} samples each")
-    if rank.all():
-        smallest = np.where(live, w, np.inf).min(axis=1)
+    if (rank == n).all():  # a singular matrix has none
         middle = "" if count == 1 else " (median)"
-        facts.append(f"condition about {_about(np.median(w[:, -1] / smallest))}{middle}")
+        facts.append(f"condition about {_about(np.median(w[:, -1] / w[:, 0]))}{middle}")
     low, high = rank.min(), rank.max()
     facts.append(f"rank {low}" if low == high else f"rank {low} to {high}")
     if found.cotangent is not None:

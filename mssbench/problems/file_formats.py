@@ -37,10 +37,15 @@ def _blaming(path: str) -> Iterator[None]:
     """Turn whatever a reader raises into one line that names the file."""
     try:
         yield
-    except (NotInstalled, RegistryError, MemoryError):
+    except (RegistryError, MemoryError):
         raise
+    except NotInstalled as error:
+        raise NotInstalled(f"{path}: {error}") from error
     except Exception as error:  # each library has errors of its own
         line = str(error).strip().partition("\n")[0] or type(error).__name__
+        # NumPy and torch tell how to load a pickle all the same, which nobody should.
+        if "pickl" in f"{type(error).__name__} {line}":
+            line = "it is damaged, or holds pickled objects, which are never loaded."
         raise RegistryError(f"{path}: cannot be read: {line}") from None
 
 
@@ -79,7 +84,9 @@ def _chosen(path: str, arrays: Arrays, key: str) -> str:
         if name in names:
             return name
     listed = ", ".join(sorted(names))
-    raise RegistryError(f"{path} holds {len(names)} arrays: {listed}. Choose one by key=NAME.")
+    raise RegistryError(
+        f"{path} holds {len(names)} arrays: {listed}. Choose one by key=NAME, or --key NAME."
+    )
 
 
 def _lazily(values: Mapping[str, Any]) -> Arrays:
@@ -99,14 +106,14 @@ def _plain(values: Any) -> Stored:
 def _npy(data: bytes) -> Arrays:
     array = np.load(io.BytesIO(data), allow_pickle=False)
     if not isinstance(array, np.ndarray):
-        raise RegistryError("it is an .npz file: give it that ending")
+        raise ValueError("it is an .npz file: give it that ending")
     return {"": lambda: _plain(array)}
 
 
 def _npz(data: bytes) -> Arrays:
     archive = np.load(io.BytesIO(data), allow_pickle=False)
     if isinstance(archive, np.ndarray):
-        raise RegistryError("it is an .npy file: give it that ending")
+        raise ValueError("it is an .npy file: give it that ending")
     return _lazily(archive)
 
 
@@ -116,7 +123,7 @@ def _csv(data: bytes) -> Arrays:
     if lines and not all(map(_is_number, lines[0].split(","))):
         lines = lines[1:]
     if not any(line.strip() for line in lines):
-        raise RegistryError("it has no line of numbers")
+        raise ValueError("it has no line of numbers")
     array = np.loadtxt(lines, delimiter=",", ndmin=2, comments=None)
     return {"": lambda: _plain(array)}
 
@@ -131,17 +138,9 @@ def _is_number(text: str) -> bool:
 
 def _pt(data: bytes) -> Arrays:
     """A tensor, or a dictionary of tensors, whose keys a dot joins where they are nested."""
-    import pickle
-
     import torch
 
-    try:
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise RegistryError(
-            "it holds other objects than tensors, and these are never unpickled. "
-            "Save the tensors alone"
-        ) from None
+    content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     found = dict(_tensors("", content))
 
     def one(name: str) -> Callable[[], Stored]:
@@ -192,7 +191,7 @@ def _safetensors(data: bytes) -> Arrays:
 
 def _of_view(view: Mapping[str, Any]) -> Stored:
     if view["dtype"] not in _SAFE:
-        raise RegistryError(unknown("type", view["dtype"], _SAFE))
+        raise ValueError(unknown("type", view["dtype"], _SAFE))
     dtype = _SAFE[view["dtype"]]
     if dtype == "bfloat16":  # the upper half of a float32
         halves = np.frombuffer(view["data"], dtype="<u2").astype(np.uint32)
@@ -244,9 +243,7 @@ def _datasets(data: bytes) -> dict[str, Any]:
 
 
 def _missing(package: str, error: ImportError) -> NotInstalled:
-    return NotInstalled(
-        f"reading this file needs {package}: pip install 'mssbench[files]' ({error})"
-    )
+    return NotInstalled(f"reading it needs {package}: pip install 'mssbench[files]' ({error})")
 
 
 READERS: dict[str, Callable[[bytes], Arrays]] = {

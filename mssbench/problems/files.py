@@ -163,10 +163,11 @@ def _taken(stored: Floats, rng: Streams) -> Floats:
 
 def _describe(batches: tuple[int, ...], path: str, key: str, kind: FileKind, digest: str) -> str:
     try:
+        digest = digest or digest_of(path)
         found = load(path, key, kind, digest)
         w = eigenvalues(path, key, kind, digest)
     except (RegistryError, Unsupported, NotInstalled) as error:
-        return f"{path}: {error}"
+        return str(error)
     return f"{path}: {summary(found, w, batches)}"
 
 

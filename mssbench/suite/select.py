@@ -76,7 +76,7 @@ def own_matrices(path: Path | None, key: str | None, kind: str | None) -> OwnMat
     try:
         problem, size, count = problem_of(str(path), key or "", kind or "auto")  # type: ignore[arg-type]
     except (RegistryError, NotInstalled) as error:
-        raise SuiteError(f"--matrices {path}: {error}") from None
+        raise SuiteError(f"--matrices: {error}") from None
     return OwnMatrices(path.stem, problem, size, count)
 
 
