@@ -1,6 +1,7 @@
 """`run --matrices FILE`: a suite on matrices of one's own, from the command line."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +136,7 @@ def test_a_key_and_a_kind_say_how_a_file_is_read(capsys) -> None:
 def test_a_mistake_is_one_line_and_exit_code_2(
     capsys, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "h5py", None)
+    monkeypatch.setitem(sys.modules, "h5py", None)
     np.savez("two.npz", first=np.eye(2), second=np.eye(3))
     np.save("bad.npy", np.stack([np.eye(2), -np.eye(2)]))
     Path("x.h5").write_bytes(b"anything")
