@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.own_files import RNG, A, covariances, made, refusal, symmetric
+from helpers.own_files import RNG, A, covariances, made, refusal
 
 from mssbench import problems
 from mssbench.errors import NotInstalled
@@ -111,6 +111,11 @@ def test_a_csv_may_have_a_header_and_is_samples_by_variables() -> None:
     np.testing.assert_allclose(made("file(path=x.csv)", batch=1).master[0], expected, atol=1e-14)
 
 
+def test_a_byte_order_mark_takes_no_row_of_a_csv_without_a_header() -> None:
+    Path("x.csv").write_text("\ufeff1,0\n0,2\n", encoding="utf-8")
+    np.testing.assert_array_equal(made("file(path=x.csv)", 2, 1).master[0], np.diag([1.0, 2.0]))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -130,17 +135,22 @@ def test_matlab_s_pages_stand_last(folder: Path) -> None:
     np.testing.assert_array_equal(made("file(path=x.mat)").master, A)
 
 
-def test_matlab_7_3_is_hdf5_with_its_axes_reversed() -> None:
+def write_matlab_7_3(path: Path, cov: np.ndarray) -> None:
+    """As MATLAB does: HDF5 behind a header of 512 bytes, with the axes of the array reversed."""
     h5py = pytest.importorskip("h5py", reason="h5py is in mssbench[files] and [test]")
-    pages = np.moveaxis(A.copy(), 0, 2)
-    pages[0, 1] += 1e-9  # so that a wrong order of the axes shows
-    with h5py.File("x.mat", "w", userblock_size=512) as file:
-        file["cov"] = pages.T
-    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512)
-    with Path("x.mat").open("r+b") as file:
-        file.write(header)
-    expected = symmetric(np.moveaxis(pages, 2, 0))
-    np.testing.assert_array_equal(made("file(path=x.mat)").master, expected)
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["cov"] = cov.T
+    with path.open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512))
+
+
+def test_matlab_7_3_is_hdf5_with_its_axes_reversed(folder: Path) -> None:
+    write_matlab_7_3(folder / "x.mat", np.moveaxis(A, 0, 2))
+    np.testing.assert_array_equal(made("file(path=x.mat)").master, A)
+    x = RNG.normal(size=(3, 4, 9))
+    write_matlab_7_3(folder / "x.mat", x)
+    expected = np.stack([np.cov(each, bias=True) for each in x])
+    np.testing.assert_allclose(made("file(path=x.mat)").master, expected, atol=1e-14)
 
 
 def test_a_tensor_alone_and_nested_dictionaries_are_read() -> None:
