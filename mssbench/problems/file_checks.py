@@ -1,9 +1,10 @@
 """Whether the array of a file is matrices that have a root, and what to say of them."""
 
 import math
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mssbench.errors import RegistryError
 from mssbench.problems import spectra
@@ -16,6 +17,8 @@ Kinds: TypeAlias = Literal["matrices", "features"]
 _SPACING = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 # A float64 file may hold what was computed in float32, where sums round a few times.
 _LEAST_ROUNDING = 4 * _SPACING["float32"]
+_PART_BYTES = 1 << 26  # of matrices that are factorised at once
+_EIGENVALUE_COST = 20_000_000_000  # in n³ for each matrix: some seconds, and all of 64 by 64
 _ROUNDINGS = 4  # by which two entries may differ that should be equal
 
 
@@ -132,21 +135,43 @@ def _rounding(dtype: str) -> float:
     return max(_SPACING.get(dtype, 0.0), _LEAST_ROUNDING)
 
 
-def refuse_indefinite(path: str, w: Floats, dtype: str) -> None:
-    """Raise RegistryError for a matrix that is indefinite beyond rounding; w: (b, n), ascending."""
-    limit = math.sqrt(w.shape[1]) * _rounding(dtype) * np.abs(w).max(axis=1)
+def refuse_indefinite(path: str, a: Floats, dtype: str) -> None:
+    """Raise RegistryError for a matrix that is indefinite beyond rounding; a: (b, n, n).
+
+    A Cholesky factorisation that succeeds proves that a matrix is not, in a fraction of the time
+    that eigenvalues take; these decide where it fails.
+    """
+    n = a.shape[-1]
+    share = math.sqrt(n) * _rounding(dtype)  # of the largest eigenvalue
+    step = max(1, _PART_BYTES // (8 * n * n))
+
+    for start in range(0, len(a), step):
+        part = a[start : start + step]
+        # No diagonal entry is larger than the largest eigenvalue, so the shift is within bounds.
+        shift = share * np.abs(np.diagonal(part, axis1=1, axis2=2)).max(axis=1)
+        try:
+            np.linalg.cholesky(part + shift[:, None, None] * np.eye(n))
+        except np.linalg.LinAlgError:
+            _refuse_negative(path, start, np.linalg.eigvalsh(part), share)
+
+
+def _refuse_negative(path: str, start: int, w: NDArray[Any], share: float) -> None:
+    """The same from eigenvalues; w: (c, n), ascending, of the matrices from `start` on."""
+    limit = share * np.abs(w).max(axis=1)
     if (wrong := w[:, 0] < -limit).any():
         first = int(wrong.argmax())
         raise RegistryError(
-            f"{path}: matrix {first} is indefinite: its eigenvalues go from {w[first, 0]:.3g} to "
-            f"{w[first, -1]:.3g}, and rounding explains {-limit[first]:.0e}. A square root needs "
-            "eigenvalues of 0 or more."
+            f"{path}: matrix {start + first} is indefinite: its eigenvalues go from "
+            f"{w[first, 0]:.3g} to {w[first, -1]:.3g}, and rounding explains {-limit[first]:.0e}. "
+            "A square root needs eigenvalues of 0 or more."
         )
 
 
-def summary(found: Loaded, w: Floats, batches: tuple[int, ...]) -> str:
+def summary(found: Loaded, batches: tuple[int, ...]) -> str:
     """`128 matrices of 64 × 64, float32, condition about 3e4 (median), rank 64; ...`."""
-    count, n = w.shape
+    count, n, _ = found.matrices.shape
+    looked_at = np.linspace(0, count - 1, min(count, max(1, _EIGENVALUE_COST // n**3)), dtype=int)
+    w = np.linalg.eigvalsh(found.matrices[looked_at])  # (c, n), ascending
     # Below this share of the largest, an eigenvalue is what rounding leaves of a zero.
     least = math.sqrt(n) * _SPACING.get(found.dtype, _SPACING["float64"])
     rank = (w > least * w[:, -1:]).sum(axis=1)
@@ -156,7 +181,8 @@ def summary(found: Loaded, w: Floats, batches: tuple[int, ...]) -> str:
     if found.samples:
         facts.insert(1, f"covariance of {found.samples} samples each")
     if (rank == n).all():  # a singular matrix has none
-        middle = "" if count == 1 else " (median)"
+        some = f" of {len(w)}" if len(w) < count else ""
+        middle = "" if count == 1 else f" (median{some})"
         facts.append(f"condition about {_about(np.median(w[:, -1] / w[:, 0]))}{middle}")
     low, high = rank.min(), rank.max()
     facts.append(f"rank {low}" if low == high else f"rank {low} to {high}")

@@ -15,8 +15,6 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
-
 from mssbench.errors import NotInstalled, RegistryError, Unsupported
 from mssbench.problems.file_checks import FileKind, Loaded, checked, refuse_indefinite, summary
 from mssbench.problems.file_formats import read
@@ -91,13 +89,10 @@ def _loaded(path: str, key: str, kind: FileKind, digest: str) -> Loaded:
     return checked(path, name, stored, cotangent, kind)
 
 
-@lru_cache(maxsize=8)
-def eigenvalues(path: str, key: str, kind: FileKind, digest: str) -> Floats:
-    """(b, n), ascending. Raises RegistryError for a matrix that is indefinite beyond rounding."""
+@lru_cache(maxsize=64)
+def _check_definite(path: str, key: str, kind: FileKind, digest: str) -> None:
     found = load(path, key, kind, digest)
-    w = np.asarray(np.linalg.eigvalsh(found.matrices), dtype=np.float64)
-    refuse_indefinite(path, w, found.dtype)
-    return w
+    refuse_indefinite(path, found.matrices, found.dtype)
 
 
 def problem_of(path: str, key: str = "", kind: FileKind = "auto") -> tuple[str, int, int]:
@@ -136,7 +131,7 @@ def _complete(path: str, key: str, kind: FileKind, digest: str) -> dict[str, Any
     except NotInstalled:  # the cells become rows that say so
         return given
     if not digest:
-        eigenvalues(path, found.key, found.kind, given["digest"])
+        _check_definite(path, found.key, found.kind, given["digest"])
     return given | {"key": found.key, "kind": found.kind}
 
 
@@ -163,12 +158,10 @@ def _taken(stored: Floats, rng: Streams) -> Floats:
 
 def _describe(batches: tuple[int, ...], path: str, key: str, kind: FileKind, digest: str) -> str:
     try:
-        digest = digest or digest_of(path)
         found = load(path, key, kind, digest)
-        w = eigenvalues(path, key, kind, digest)
     except (RegistryError, Unsupported, NotInstalled) as error:
         return str(error)
-    return f"{path}: {summary(found, w, batches)}"
+    return f"{path}: {summary(found, batches)}"
 
 
 @register_problem(

@@ -9,6 +9,7 @@ import torch
 from helpers.own_files import RNG, A, made, refusal, symmetric
 
 from mssbench import problems
+from mssbench.problems import file_checks
 
 
 @pytest.fixture(autouse=True)
@@ -178,6 +179,38 @@ def test_an_indefinite_matrix_is_refused_with_its_eigenvalues() -> None:
     )
     np.save("x.npy", -A)
     assert refusal("file(path=x.npy)").startswith("x.npy: matrix 0 is indefinite")
+
+
+def test_the_indefinite_matrix_is_found_in_any_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_checks, "_PART_BYTES", 2 * 8 * 16)
+    a = np.tile(np.eye(4), (7, 1, 1))
+    a[5] = np.diag([1.0, 1, 1, -0.1])
+    np.save("x.npy", a)
+    assert refusal("file(path=x.npy)").startswith("x.npy: matrix 5 is indefinite: its eigenvalues")
+
+
+@pytest.mark.parametrize("far", [0.5, 2.0])
+def test_eigenvalues_decide_how_negative_is_too_negative(far: float) -> None:
+    """The bound is a share of the largest eigenvalue, which no diagonal entry shows."""
+    n, least = 4, 2.0 * 4 * 2.0**-23  # √n roundings of 4 float32 units each
+    v = np.full((n, 1), 0.5)
+    a = v @ v.T  # largest eigenvalue 1, diagonal 1/4
+    w = np.array([[0.5], [-0.5], [0.5], [-0.5]])
+    np.save("x.npy", a - far * least * (w @ w.T))
+    if far < 1:
+        assert made("file(path=x.npy)", batch=1).master.shape == (1, 4, 4)
+    else:
+        assert "matrix 0 is indefinite" in refusal("file(path=x.npy)")
+
+
+def test_large_files_have_some_of_their_eigenvalues_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(file_checks, "_EIGENVALUE_COST", 3 * 4**3)
+    np.save("x.npy", np.arange(1, 6)[:, None, None] * np.diag([1.0, 2, 3, 4]))
+    assert problems.describe("file(path=x.npy)", [5]) == (
+        "x.npy: 5 matrices of 4 × 4, float64, condition about 4 (median of 3), rank 4"
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
