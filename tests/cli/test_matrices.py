@@ -67,6 +67,17 @@ def test_a_suite_may_name_a_file_and_says_what_it_reads(capsys) -> None:
     assert err.startswith("cov.npy: 5 matrices of 6 × 6")
 
 
+def test_a_file_that_has_changed_is_a_row_that_says_so(capsys) -> None:
+    problem = "file(path=cov.npy, kind=matrices, digest=0123456789abcdef)"
+    arguments = ("--set", f"problem={problem}", "--set", "size=6", "--only", "backward == 'none'")
+    code, _, err = called(capsys, "run", "tiny.toml", *arguments)
+    assert code == 6  # nothing could be measured
+    assert "cov.npy has changed: its digest is " in err
+    (row,) = read_rows(Path("results/tiny/table.csv"))
+    assert (row["status"], row["problem"]) == ("unsupported", problem)
+    assert row["reason"].startswith("cov.npy has changed: its digest is ")
+
+
 def planned(capsys, *arguments: str) -> tuple[int, str, int]:
     """Exit code, stderr and number of cells of a dry run."""
     code, out, err = called(capsys, "run", "tiny.toml", "--dry-run", "--json", *arguments)
