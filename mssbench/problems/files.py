@@ -10,14 +10,15 @@ stays as it was given, so that a suite and its rows mean the same in another per
 
 import hashlib
 import re
+import stat
 import time
 from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
-from mssbench.errors import NotInstalled, RegistryError, Unsupported
+from mssbench.errors import NotInstalled, RegistryError, Unsupported, nearest
 from mssbench.problems.file_checks import FileKind, Loaded, checked, refuse_indefinite, summary
-from mssbench.problems.file_formats import read
+from mssbench.problems.file_formats import READERS, read
 from mssbench.problems.registry import Outside, register_problem
 from mssbench.problems.rng import Floats, Streams
 from mssbench.problems.text import quoted
@@ -33,6 +34,8 @@ def digest_of(path: str) -> str:
         state = Path(path).stat()
     except OSError as error:
         raise _unreadable(path, error) from None
+    if not stat.S_ISREG(state.st_mode):  # a pipe or /dev/zero would never end
+        raise RegistryError(f"{path}: cannot be read: it is no regular file.")
     stamp = (state.st_mtime_ns, state.st_size, state.st_ino)
     young = time.time_ns() - state.st_mtime_ns < _SETTLED_NS
     return _digest.__wrapped__(path, stamp) if young else _digest(path, stamp)
@@ -56,9 +59,14 @@ def _bytes(path: str) -> bytes:
 
 
 def _unreadable(path: str, error: OSError) -> RegistryError:
-    if isinstance(error, FileNotFoundError):
-        return RegistryError(f"there is no file {path!r} in {Path.cwd()}.")
-    return RegistryError(f"{path}: cannot be read: {error.strerror or error}.")
+    if not isinstance(error, FileNotFoundError):
+        return RegistryError(f"{path}: cannot be read: {error.strerror or error}.")
+    where = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
+    folder = Path(path).parent
+    beside = [p.name for p in folder.iterdir() if p.suffix in READERS] if folder.is_dir() else []
+    near = nearest(Path(path).name, beside)
+    hint = f" Did you mean {near!r}?" if near else ""
+    return RegistryError(f"there is no file {path!r}{where}.{hint}")
 
 
 def load(path: str, key: str, kind: FileKind, digest: str) -> Loaded:
@@ -124,10 +132,10 @@ def _complete(path: str, key: str, kind: FileKind, digest: str) -> dict[str, Any
     try:
         given["digest"] = digest or digest_of(path)
         found = load(path, key, kind, given["digest"])
-    except (RegistryError, Unsupported):
+    except (RegistryError, Unsupported) as error:
         if digest:
             return given
-        raise
+        raise RegistryError(str(error)) from None  # Unsupported: it changes while it is read
     except NotInstalled:  # the cells become rows that say so
         return given
     if not digest:

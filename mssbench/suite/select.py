@@ -12,6 +12,7 @@ from mssbench.errors import (
     SuiteError,
     TableError,
     Unavailable,
+    Unsupported,
 )
 from mssbench.machine import devices
 from mssbench.problems.file_checks import Kinds
@@ -75,7 +76,7 @@ def own_matrices(path: Path | None, key: str | None, kind: str | None) -> OwnMat
         check_word("kind", kind, get_args(Kinds), "--kind: ")
     try:
         problem, size, count = problem_of(str(path), key or "", kind or "auto")  # type: ignore[arg-type]
-    except (RegistryError, NotInstalled) as error:
+    except (RegistryError, NotInstalled, Unsupported) as error:
         raise SuiteError(f"--matrices: {error}") from None
     return OwnMatrices(path.stem, problem, size, count)
 

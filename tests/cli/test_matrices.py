@@ -125,6 +125,7 @@ def test_a_key_and_a_kind_say_how_a_file_is_read(capsys) -> None:
     ("arguments", "words"),
     [
         (["--matrices", "cov.npz"], "--matrices: there is no file 'cov.npz' in "),
+        (["--matrices", "cob.npy"], "--matrices: there is no file 'cob.npy' in "),
         (["--matrices", "cov.txt"], "--matrices: there is no file 'cov.txt' in "),
         (["--matrices", "tiny.toml"], "--matrices: tiny.toml: Unknown ending '.toml'."),
         (["--matrices", "two.npz"],

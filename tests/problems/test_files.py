@@ -127,9 +127,32 @@ def test_a_cell_whose_file_is_gone_keeps_its_name_and_says_so(folder: Path) -> N
     assert problems.describe(text, [1]) == f"there is no file 'x.npy' in {folder}."
 
 
-def test_a_folder_is_no_file() -> None:
-    Path("x.npy").mkdir()
-    assert refusal("file(path=x.npy)") == "x.npy: cannot be read: Is a directory."
+def test_folders_pipes_and_devices_are_refused_and_not_read(folder: Path) -> None:
+    (folder / "folder.npy").mkdir()
+    os.mkfifo("pipe.npy")
+    Path("zero.npy").symlink_to("/dev/zero")
+    for name in ("folder.npy", "pipe.npy", "zero.npy"):
+        words = f"{name}: cannot be read: it is no regular file."
+        assert refusal(f"file(path={name})") == words
+    assert refusal("file(path=gone/x.npy)").startswith("there is no file 'gone/x.npy' in ")
+
+
+def test_a_missing_file_names_the_nearest_one_beside_it(folder: Path) -> None:
+    np.save("cov.npy", A)
+    Path("cob.txt").touch()
+    words = f"there is no file 'cob.npy' in {folder}. Did you mean 'cov.npy'?"
+    assert refusal("file(path=cob.npy)") == words
+    words = f"there is no file '{folder}/cob.npy'. Did you mean 'cov.npy'?"
+    assert refusal(f"file(path={folder}/cob.npy)") == words
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    np.save("x.npy", A)
+    digests = iter("0123456789")
+    monkeypatch.setattr(files, "_hash", lambda data: next(digests) * 16)
+    assert refusal("file(path=x.npy)").startswith("x.npy has changed: its digest is 1")
 
 
 @pytest.mark.parametrize(
