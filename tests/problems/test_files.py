@@ -139,7 +139,7 @@ def test_folders_pipes_and_devices_are_refused_and_not_read(folder: Path) -> Non
 
 def test_a_missing_file_names_the_nearest_one_beside_it(folder: Path) -> None:
     np.save("cov.npy", A)
-    Path("cob.txt").touch()
+    Path("cob.npyx").touch()  # of no format that is read
     words = f"there is no file 'cob.npy' in {folder}. Did you mean 'cov.npy'?"
     assert refusal("file(path=cob.npy)") == words
     words = f"there is no file '{folder}/cob.npy'. Did you mean 'cov.npy'?"
