@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from mssbench.methods.registry import register_forward as register_forward
     from mssbench.methods.sqrtm import isqrtm as isqrtm
     from mssbench.methods.sqrtm import sqrtm as sqrtm
+    from mssbench.problems.capture import capture as capture
     from mssbench.problems.registry import register_modifier as register_modifier
     from mssbench.problems.registry import register_problem as register_problem
     from mssbench.results.table import load as load
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 # The module in which each public name is defined.
 _PUBLIC = {
     "Root": "methods.method",
+    "capture": "problems.capture",
     "isqrtm": "methods.sqrtm",
     "load": "results.table",
     "normalized": "methods.norms",

@@ -17,7 +17,20 @@ from mssbench.ab import effects, run
 from mssbench.ab.run import Plan, Progress
 from mssbench.ab.sides import comparable, contestant, contests
 from mssbench.cli.judging import closing, end, judging
-from mssbench.cli.options import Also, Device, Display, FailOn, GitHub, Json, OnlyCells, Set, Suite
+from mssbench.cli.options import (
+    Also,
+    Device,
+    Display,
+    FailOn,
+    GitHub,
+    Json,
+    Key,
+    KindOfMatrices,
+    Matrices,
+    OnlyCells,
+    Set,
+    Suite,
+)
 from mssbench.compare.judgement import Judged, judgement_data
 from mssbench.compare.verdict import QUIET
 from mssbench.console import comparison
@@ -49,6 +62,9 @@ def command(
     new: Annotated[str, typer.Option(help="The same, for the other side.")],
     set_: Set = [],  # noqa: B006
     only: OnlyCells = None,
+    matrices: Matrices = None,
+    key: Key = None,
+    kind: KindOfMatrices = None,
     device: Device = None,
     also: Also = [],  # noqa: B006
     fail_on: FailOn = [],  # noqa: B006
@@ -72,7 +88,8 @@ def command(
     """
     check_display(display)
     with judging("mssbench ab", told=github, as_json=as_json) as tell:
-        chosen = select.choose(suite, set_, only, None, device, also)
+        own = select.own_matrices(matrices, key, kind)
+        chosen = select.choose(suite, set_, only, None, device, also, own=own)
         drawn = seed if seed is not None else secrets.token_hex(4)
         result = compare(chosen, base, new, also, fail_on, drawn, make_console(stderr=True))
         code = result.outcome.code(unclear_passes=inconclusive is Inconclusive.PASS)

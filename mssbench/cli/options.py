@@ -19,6 +19,24 @@ OnlyRows = Annotated[
     str | None, typer.Option("--only", metavar="EXPR", help="Only rows for which this holds.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda, for every cell.")]
+Matrices = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Measure matrices of your own: .npy, .npz, .pt, .safetensors, .mat, .csv or .h5.",
+    ),
+]
+Key = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The array of --matrices, if it has several.")
+]
+KindOfMatrices = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        help="What --matrices holds: matrices, or features whose covariance is taken.",
+    ),
+]
 Also = Annotated[list[Path], typer.Option(help="Python file with methods of your own; repeatable.")]
 FailOn = Annotated[
     list[str],

@@ -9,7 +9,18 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from mssbench import results, units
-from mssbench.cli.options import Also, Device, Json, OnlyCells, Set, Suite, words
+from mssbench.cli.options import (
+    Also,
+    Device,
+    Json,
+    Key,
+    KindOfMatrices,
+    Matrices,
+    OnlyCells,
+    Set,
+    Suite,
+    words,
+)
 from mssbench.cli.output import output
 from mssbench.console import epilogue, lists
 from mssbench.console.decision import Decision
@@ -37,6 +48,9 @@ def command(
     ] = None,
     set_: Set = [],  # noqa: B006
     only: OnlyCells = None,
+    matrices: Matrices = None,
+    key: Key = None,
+    kind: KindOfMatrices = None,
     effort: Annotated[
         str | None, typer.Option(help="How long to sample: smoke, quick, standard or rigorous.")
     ] = None,
@@ -71,7 +85,11 @@ def command(
     Running again resumes. Exit code: 0 fine, 2 misuse, 4 a cell crashed, overstayed or ran out of
     memory, 6 nothing could be measured, 130 interrupted (what was measured is saved).
     """
-    chosen = select.choose(suite, set_, only, effort, device, also, elsewhere=dry_run)
+    own = select.own_matrices(matrices, key, kind)
+    chosen = select.choose(suite, set_, only, effort, device, also, own=own, elsewhere=dry_run)
+    log = make_console(stderr=True)
+    for line in select.read_from_outside(chosen):
+        log.print(Text(line), soft_wrap=True)
     if dry_run:
         output(forecast_data(chosen) if as_json else forecast(chosen))
         return
@@ -86,7 +104,7 @@ def command(
         also=also,
         python=python,
         minutes=minutes if minutes is not None else chosen.minutes,
-        log=make_console(stderr=True),
+        log=log,
     )
 
     output(data(path) if as_json else tables(path))

@@ -6,7 +6,7 @@ a method solves is the cast one.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -24,12 +24,12 @@ from mssbench.problems.registry import (
 )
 from mssbench.problems.rng import Floats, Streams
 from mssbench.problems.spectra import sequential_sum
-from mssbench.problems.text import parse
+from mssbench.problems.text import Call, parse
 
 __all__ = [
     "REGISTRIES", "Bounds", "Generator", "Parameter", "Problem", "Streams",
-    "canonical", "cast", "check_size", "functions_of", "generators", "make", "modifiers",
-    "register_modifier", "register_problem",
+    "canonical", "cast", "check_size", "describe", "functions_of", "generators", "make",
+    "modifiers", "register_modifier", "register_problem",
 ]  # fmt: skip
 
 
@@ -58,14 +58,16 @@ def modifiers() -> dict[str, Generator]:
 def canonical(text: str) -> str:
     """Return the one spelling of a problem, with every parameter: `wishart(ratio=0.766)`.
 
+    That of a file has a digest of its contents, which is filled in where the text has none.
     A problem of a plug-in that cannot be imported keeps the spelling it has, as its parameters are
     not known; its cells become rows that say why.
     Raises RegistryError for an unknown name or parameter, a value out of range, malformed text.
     """
     try:
-        return "|".join(call.spelling() for call in parse(text))
+        calls = [call._replace(given=call.generator.complete(call.given)) for call in parse(text)]
     except NotInstalled:
         return text.strip()
+    return "|".join(call.spelling() for call in calls)
 
 
 def check_size(text: str, size: int) -> str | None:
@@ -74,6 +76,16 @@ def check_size(text: str, size: int) -> str | None:
         return f"size {size} is not at least 1"
     base = parse(text)[0]
     return base.generator.check_size(size, base.given)
+
+
+def describe(text: str, batches: Iterable[int]) -> str | None:
+    """What was read for a problem whose matrices come from outside; None for any other.
+
+    batches: the batch sizes it is used with, which may be more than there are matrices.
+    """
+    base = parse(text)[0]
+    outside = base.generator.outside
+    return outside.describe(tuple(batches), **base.given) if outside else None
 
 
 def functions_of(text: str) -> list[Callable[..., Floats]]:
@@ -106,19 +118,26 @@ def _make(name: str, size: int, batch: int, seed: int) -> Problem:
         rng = Streams(drawn, size, range(batch), seed)
         master = change.generator.call(master, rng, **change.given)
     master = _checked(name, master, (batch, size, size))
-    streams = Streams(f"cotangent of {base.spelling()}", size, range(batch), seed)
-    cotangent = _cotangent(streams, size)
+    cotangent = _cotangent(base, size, batch, seed)
     master.flags.writeable = cotangent.flags.writeable = False
     digest = hashlib.sha256(master.astype("<f8", copy=False).tobytes()).hexdigest()[:16]
     return Problem(name, size, batch, seed, master, cotangent, digest)
 
 
-def _cotangent(rng: Streams, n: int) -> Floats:
-    """(b, n, n): (E + Eᵀ) / 2 of normals, divided by its Frobenius norm."""
-    e = rng.normal(n, n)
+def _cotangent(base: Call, n: int, batch: int, seed: int) -> Floats:
+    """(b, n, n): (E + Eᵀ) / 2, divided by its Frobenius norm.
+
+    E: the cotangents that come with the matrices, if any do, else normals.
+    """
+    rng = Streams(f"cotangent of {base.spelling()}", n, range(batch), seed)
+    outside = base.generator.outside
+    e = outside.cotangent(n, rng, **base.given) if outside else None
+    if e is None:
+        e = rng.normal(n, n)
     g = (e + e.swapaxes(1, 2)) / 2
     norm = np.sqrt(sequential_sum((g * g).reshape(len(g), -1)))
-    return g / norm[:, None, None]
+    cotangent: Floats = g / norm[:, None, None]
+    return cotangent
 
 
 def _checked(name: str, master: Floats, shape: tuple[int, int, int]) -> Floats:

@@ -36,6 +36,19 @@ class Bounds(NamedTuple):
         return None
 
 
+class Outside(NamedTuple):
+    """What a problem needs besides its generator if its matrices come from outside, as a file's do.
+
+    complete(**parameters) -> all parameters, with those filled in that name what is there now.
+    cotangent(n, rng, **parameters) -> (b, n, n), or None where the source has no cotangents.
+    describe(batches, **parameters) -> what was read, as one line for the user.
+    """
+
+    complete: Callable[..., dict[str, Any]]
+    cotangent: Callable[..., Floats | None]
+    describe: Callable[..., str]
+
+
 class Parameter(NamedTuple):
     """A keyword-only argument of a generator: what a problem text may set."""
 
@@ -44,6 +57,11 @@ class Parameter(NamedTuple):
     choices: tuple[str, ...]  # empty: any value of the type within the bounds
     default: Any
     bounds: Bounds
+
+    @property
+    def is_free_text(self) -> bool:
+        """Whether any text is a value, such as the path of a file."""
+        return self.type is str and not self.choices
 
     def describe(self) -> str:
         """`ratio=0.766`, `image=grass (brick|grass|...)`."""
@@ -64,6 +82,7 @@ class Generator:
     fits: Fits | None  # (n, **parameters) -> why there is no such size, or None
     bounds: Mapping[str, Bounds] = field(repr=False)
     repeated: bool = False  # eigenvalues repeat, exactly or up to noise
+    outside: Outside | None = None
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
@@ -84,6 +103,10 @@ class Generator:
         """Why there is no n by n matrix with these parameters; None if there is."""
         return self.fits(n, **given) if self.fits else None
 
+    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters, with those filled in that depend on what is outside now."""
+        return self.outside.complete(**given) if self.outside else dict(given)
+
     def _parameter(self, p: inspect.Parameter, hint: Any) -> Parameter:
         if p.default is p.empty:
             raise RegistryError(f"{self.kind} {self.name!r}: parameter {p.name!r} needs a default.")
@@ -100,6 +123,7 @@ def load() -> None:
         "mssbench.problems.synthetic",
         "mssbench.problems.real",
         "mssbench.problems.changes",
+        "mssbench.problems.files",
     ):
         importlib.import_module(module)
 
@@ -121,6 +145,7 @@ def register_problem(
     fits: Fits | None = None,
     sizes: str | None = None,
     repeated: bool = False,
+    outside: Outside | None = None,
 ) -> Register:
     """Register `f(n, rng, *, <parameters>) -> (b, n, n)` under its own name.
 
@@ -131,7 +156,8 @@ def register_problem(
     cite: the source. extra: the optional group of packages it needs. bounds: of the numbers.
     fixed_size, max_size: the sizes there are; fits: (n, **parameters) -> the reason why a size
     does not exist, for any other rule; sizes: that rule in words. repeated: whether eigenvalues
-    repeat, on which gradients fail that divide by their differences.
+    repeat, on which gradients fail that divide by their differences. outside: for matrices that
+    are read and not generated.
     """
 
     def decorate(call: Callable[..., Floats]) -> Callable[..., Floats]:
@@ -140,7 +166,7 @@ def register_problem(
             rule, words = _only(call.__name__, fixed_size), f"{fixed_size} only"
         elif max_size is not None:
             rule, words = _up_to(call.__name__, max_size), f"up to {max_size}"
-        _add("problem", call, cite, extra, words or "any", rule, bounds, repeated)
+        _add("problem", call, cite, extra, words or "any", rule, bounds, repeated, outside)
         return call
 
     return decorate
@@ -165,9 +191,10 @@ def _add(
     fits: Fits | None,
     bounds: Mapping[str, Bounds] | None,
     repeated: bool = False,
+    outside: Outside | None = None,
 ) -> None:
-    name = call.__name__
-    generator = Generator(kind, name, call, cite, package, sizes, fits, bounds or {}, repeated)
+    name, bounds = call.__name__, bounds or {}
+    generator = Generator(kind, name, call, cite, package, sizes, fits, bounds, repeated, outside)
     REGISTRIES[kind].add(generator)
 
 

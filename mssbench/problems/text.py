@@ -3,11 +3,14 @@
     wishart(ratio=0.766)                        a generator with its parameters
     logspec(condition=1e6)|scale(factor=1e-6)   the same matrices, changed by a modifier
 
-Nothing is evaluated: a value is a number, true, false or one of a parameter's words.
+    file(path=my cov %28new%29.npy)             a free text, see `quoted`
+
+Nothing is evaluated: a value is a number, true, false, one of a parameter's words or a free text.
 """
 
 import math
 import re
+import urllib.parse
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -23,9 +26,24 @@ class Call(NamedTuple):
     given: dict[str, Any]
 
     def spelling(self) -> str:
-        """`wishart(ratio=0.766)`, `identity`."""
-        given = ", ".join(f"{name}={spell(value)}" for name, value in self.given.items())
+        """`wishart(ratio=0.766)`, `identity`. A free text that is empty is left out."""
+        parameters = self.generator.parameters
+        given = ", ".join(
+            f"{name}={quoted(value) if parameters[name].is_free_text else spell(value)}"
+            for name, value in self.given.items()
+            if not (parameters[name].is_free_text and value == "")
+        )
         return f"{self.generator.name}({given})" if given else self.generator.name
+
+
+# What would end a value: `_TERM`, `parse` and `--set` split at these. A percent sign is one of them
+# as the others are written with it.
+_SPECIAL = re.compile(r"[%()|,='\"\x00-\x1f\x7f]|^\s|\s$")
+
+
+def quoted(text: str) -> str:
+    """A free text as a problem text has it: `(` as %28, as in a URL, and so on."""
+    return _SPECIAL.sub(lambda match: urllib.parse.quote(match[0], safe=""), text)
 
 
 _TERM = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\))?\s*", re.ASCII)
@@ -80,6 +98,8 @@ def _value(generator: Generator, p: Parameter, text: str) -> Any:
         if text not in p.choices:
             raise RegistryError(unknown(f"{p.name} of {generator.name}", text, p.choices))
         return text
+    if p.is_free_text:
+        return urllib.parse.unquote(text)
     value = _READ[p.type](text)
     if value is None:
         raise RegistryError(f"{who}{text!r} is not {_MEANING[p.type]}.")

@@ -1,18 +1,31 @@
 """The suite that a command line asks for: named, overridden, narrowed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
-from mssbench.errors import NotInstalled, RunError, SuiteError, TableError, Unavailable
+from mssbench import problems
+from mssbench.errors import (
+    NotInstalled,
+    RegistryError,
+    RunError,
+    SuiteError,
+    TableError,
+    Unavailable,
+    Unsupported,
+)
 from mssbench.machine import devices
+from mssbench.problems.file_checks import Kinds
+from mssbench.problems.files import problem_of
 from mssbench.records.cell import CELL_KEY
 from mssbench.records.schema import SCHEMA
 from mssbench.registries import load_file
 from mssbench.results.conditions import read, why_empty
 from mssbench.results.labels import LABELS, labels
 from mssbench.suite import suite as suites
+from mssbench.suite.expand import check_word
 from mssbench.suite.ranges import as_list
-from mssbench.suite.suite import Suite
+from mssbench.suite.suite import OwnMatrices, Suite
 
 # The columns of a cell, and whether each holds text.
 _COLUMNS = {c.name: c.kind == "str" for c in SCHEMA if c.name in CELL_KEY} | dict.fromkeys(
@@ -28,10 +41,12 @@ def choose(
     device: str | None,
     also: Sequence[Path],
     *,
+    own: OwnMatrices | None = None,
     elsewhere: bool = False,
 ) -> Suite:
     """The suite as asked for. Raises SuiteError, or RunError for a device that is not there.
 
+    own: matrices that take the place of the suite's, see `own_matrices`.
     elsewhere: whether the device may be missing, as nothing is measured here.
     """
     for file in also:
@@ -42,12 +57,42 @@ def choose(
         device=device,
         overrides=overrides,
         effort=effort,
+        own=own,
     )
     if only is not None:
         chosen = _narrow(chosen, only)
     if not elsewhere:
         _refuse_missing_device(chosen)
     return chosen
+
+
+def own_matrices(path: Path | None, key: str | None, kind: str | None) -> OwnMatrices | None:
+    """The matrices of `--matrices`; None where it is not given. Raises SuiteError."""
+    if path is None:
+        if given := "--key" if key else "--kind" if kind else "":
+            raise SuiteError(f"{given} says how a file is read: name it by --matrices FILE.")
+        return None
+    if kind is not None:
+        check_word("kind", kind, get_args(Kinds), "--kind: ")
+    try:
+        problem, size, count = problem_of(str(path), key or "", kind or "auto")  # type: ignore[arg-type]
+    except (RegistryError, NotInstalled, Unsupported) as error:
+        raise SuiteError(f"--matrices: {error}") from None
+    return OwnMatrices(path.stem, problem, size, count)
+
+
+def read_from_outside(chosen: Suite) -> Iterator[str]:
+    """Yield a line on every file that the matrices of a suite come from: what was read from it."""
+    batches: dict[str, set[int]] = {}
+    for cell in chosen.cells:
+        batches.setdefault(cell.problem, set()).add(cell.batch)
+    for text, sizes in batches.items():
+        try:
+            line = problems.describe(text, sizes)
+        except NotInstalled:  # a plug-in's problem: its cells become rows that say so
+            continue
+        if line:
+            yield line
 
 
 def _narrow(chosen: Suite, only: str) -> Suite:

@@ -38,6 +38,16 @@ _TOP = ("name", "description", "axes", "method", "exclude", "measure", "check", 
 
 
 @dataclass(frozen=True)
+class OwnMatrices:
+    """Matrices of the user's, which take the place of a suite's problems, sizes and batches."""
+
+    name: str  # the file's, without folder and ending
+    problem: str  # canonical
+    size: int
+    batch: int  # how many there are
+
+
+@dataclass(frozen=True)
 class Suite:
     """A checked suite: its cells in the order they will run, and how they are measured."""
 
@@ -91,12 +101,14 @@ def load(
     device: str | None = None,
     overrides: Sequence[str] = (),
     effort: str | None = None,
+    own: OwnMatrices | None = None,
 ) -> Suite:
     """Read, override, check and expand a suite.
 
     auto: the device that `device = "auto"` means here. device: replaces the axis, if given.
     overrides: `KEY=VALUE,VALUE` each, of an axis, a method's parameter or a [measure] key.
-    effort: a name of EFFORTS, which replaces those keys of [measure].
+    effort: a name of EFFORTS, which replaces those keys of [measure]. own: replaces problem, size
+    and batch; an override may still choose another batch.
     Raises SuiteError with file, key and the nearest right word.
     """
     document = _read(path)
@@ -108,6 +120,8 @@ def load(
     if effort is not None:
         check_word("effort", effort, EFFORTS, "--effort: ")
         document["measure"] = document.get("measure", {}) | EFFORTS[effort]
+    if own is not None:
+        _replace_matrices(document, own, overrides)
     for override in overrides:
         with _blaming(f"--set {override}"):
             _override(document, override)
@@ -216,6 +230,16 @@ def _check_claims(document: Mapping[str, Any]) -> None:
     if tables := document.get("claim"):
         cells = {cell for auto in ("cpu", "cuda") for cell in expand.expand(document, auto)}
         claims.check(tables, cells, expand.check_axis)
+
+
+def _replace_matrices(document: dict[str, Any], own: OwnMatrices, overrides: Sequence[str]) -> None:
+    """The suite on other matrices. It has a name of its own, and so a folder of its own."""
+    for override in overrides:
+        if (key := override.partition("=")[0].strip()) in ("problem", "size"):
+            raise SuiteError(f"--set {override}: --matrices has a {key} of its own. Leave out one.")
+    document["name"] += "-" + re.sub(r"[^\w.-]", "_", own.name)
+    for axis in ("problem", "size", "batch"):
+        _replace_axis(document, axis, getattr(own, axis))
 
 
 def _override(document: dict[str, Any], text: str) -> None:

@@ -78,7 +78,8 @@ def test_problems_are_the_generators_and_the_modifiers(capsys):
     for name, record in found.items():
         assert record["cite"], name
         assert record["summary"], name
-        problems.canonical(name.replace("PROBLEM", "identity"))
+        if name != "file":  # which needs a path
+            problems.canonical(name.replace("PROBLEM", "identity"))
 
 
 def test_a_problem_says_how_to_get_its_package(monkeypatch):

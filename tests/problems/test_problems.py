@@ -171,7 +171,9 @@ def test_every_generator_says_what_it_is():
         for parameter in generator.parameters.values():
             assert parameter.describe().startswith(f"{parameter.name}=")
             assert parameter.type in (int, float, bool, str)
-            assert parameter.type is not str or parameter.default in parameter.choices
+            assert parameter.is_free_text or (
+                parameter.type is not str or parameter.default in parameter.choices
+            )
 
 
 def test_names_are_read_without_any_optional_package():
@@ -286,7 +288,8 @@ def test_real_masters_are_what_they_always_were(key, digest):
 
 def test_every_problem_is_pinned():
     pinned = {lookup("problem", name.partition("(")[0]).name for name, _ in [*PINNED, *PINNED_REAL]}
-    assert pinned == set(problems.generators())
+    outside = {"file"}  # what it gives is somebody's own, see test_files.py
+    assert pinned == set(problems.generators()) - outside
 
 
 @pytest.mark.parametrize(

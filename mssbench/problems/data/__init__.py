@@ -1,0 +1,1 @@
+"""Stored matrices and features, and the script that made the features."""
