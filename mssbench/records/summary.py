@@ -19,7 +19,7 @@ class Summary:
     statuses: Counter[str] = field(default_factory=Counter)  # of the cells of this run
     spent: Counter[str] = field(default_factory=Counter)  # seconds, by what in MEASURING
     seconds: float = 0.0
-    drift: float | None = None  # of the machine's ceilings, largest change since the first
+    drift: float | None = None  # of the machine's ceilings, see run.finish.drift
     noise: Counter[str] = field(default_factory=Counter)  # classes of the rows
     interrupted: bool = False
     over: bool = False  # its time, before all was measured

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import exp, log
+from statistics import median
 from typing import Any, NamedTuple
 
 from mssbench.records.measurement import Row
@@ -78,16 +80,22 @@ def _error(row: Row) -> float | None:
 
 
 def drift(ceilings: Sequence[Mapping[str, float]]) -> float | None:
-    """The largest relative change of a ceiling against the first time it was measured.
+    """How much a machine changed during a run: 0.5 where its speed went up or down by half.
 
-    ceilings: in the order of time, each device's under a name of its own. None where none was
-    measured twice.
+    Each ceiling is compared with the first time it was measured. The change at one time is the
+    median over the ceilings of a device, since a single one is easily disturbed for the few
+    milliseconds that it takes; the drift is the largest change at any time.
+
+    ceilings: in the order of time, `DEVICE NAME` to a rate. None where none was measured twice.
     """
     first: dict[str, float] = {}
     changes = []
     for found in ceilings:
+        by_device: dict[str, list[float]] = {}
         for name, value in found.items():
             if name in first:
-                changes.append(abs(value / first[name] - 1))
+                device = name.rpartition(" ")[0]
+                by_device.setdefault(device, []).append(abs(log(value / first[name])))
             first.setdefault(name, value)
+        changes += [exp(median(logs)) - 1 for logs in by_device.values()]
     return max(changes, default=None)

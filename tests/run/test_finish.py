@@ -53,12 +53,35 @@ def test_the_noise_of_rows_that_were_measured_is_counted():
     [
         ([], None),
         ([{"cpu float32": 10.0}], None),
-        ([{"cpu float32": 10.0}, {"cpu float32": 9.0}], 0.1),
+        ([{"cpu float32": 10.0}, {"cpu float32": 9.0}], 1 / 9),  # as 9 to 10: up or down is one
+        ([{"cpu float32": 30.0}, {"cpu float32": 1.0}], 29.0),
         ([{"cpu float32": 10.0}, {"cpu float32": 12.0}, {"cpu float32": 10.0}], 0.2),
         ([{"gpu-1 float32": 10.0}, {"gpu-2 float32": 5.0}], None),  # another device is no drift
+        # one of three that was disturbed says nothing of the machine, but two do
+        (
+            [
+                {"cpu a": 1.0, "cpu b": 1.0, "cpu c": 1.0},
+                {"cpu a": 9.0, "cpu b": 1.2, "cpu c": 1.1},
+            ],
+            0.2,
+        ),
+        (
+            [
+                {"cpu a": 1.0, "cpu b": 1.0, "cpu c": 1.0},
+                {"cpu a": 9.0, "cpu b": 8.0, "cpu c": 1.1},
+            ],
+            7.0,
+        ),
+        (
+            [
+                {"gpu-1 a": 1.0, "gpu-1 b": 1.0, "gpu-2 a": 1.0},
+                {"gpu-1 a": 1.1, "gpu-1 b": 1.1, "gpu-2 a": 3.0},
+            ],
+            2.0,
+        ),
     ],
 )
-def test_drift_is_the_largest_change_of_a_ceiling_since_it_was_first_measured(ceilings, expected):
+def test_drift_is_the_largest_change_of_a_device_since_it_was_first_measured(ceilings, expected):
     assert drift(ceilings) == (None if expected is None else pytest.approx(expected))
     assert finish([], {}, ceilings).drift == drift(ceilings)
 
