@@ -20,7 +20,7 @@ from mssbench.records.facts import machine
 _ASCII = str.maketrans({"●": "*", "✗": "x", "█": "#", "·": "|", "κ": "cond", "×": "x", "–": "-"})
 _WIDEST_BAR, _SHORTEST_BAR = 20, 6  # characters
 _WIDE_ENOUGH_FOR_PAPERS = 100  # columns: the papers' names stand beside ours from here on
-_MOST_SETS = 2  # of kinds that have a group of their own; else "some matrices" stands for all
+_MOST_SETS = 3  # of kinds that have a group of their own; else "some matrices" stands for all
 _EXACT = 1e-3  # errors below it are green
 _NO_BOUNDS = Bounds()
 
