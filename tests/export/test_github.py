@@ -192,11 +192,11 @@ def test_the_workflow_installs_each_side_with_the_constraints(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_the_recipe_for_gitlab_works_as_it_stands_in_the_readme(tmp_path: Path) -> None:
+def test_the_recipe_for_gitlab_works_as_it_stands_in_the_docs(tmp_path: Path) -> None:
     """All but its installation, with a small run in the place of smoke."""
     from helpers.runs import write_suite
 
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs" / "gates.md").read_text()
     job = yaml.safe_load(text.partition("On GitLab:")[2].split("```yaml")[1].split("```")[0])
     install, *script = job["mssbench"]["script"]
     assert install == "pip install mssbench"

@@ -1,5 +1,6 @@
 """What a user gets: the wheel, its suites and data, the README's commands, the public names."""
 
+import html
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import mssbench
 from mssbench.suite import suite
 
 README = (ROOT / "README.md").read_text() if (ROOT / "README.md").exists() else ""
+DOCS = {path.stem: path.read_text() for path in (ROOT / "docs").glob("*.md")}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -86,17 +88,39 @@ def test_the_readme_says_the_commands_that_ci_runs() -> None:
     assert "pytest" in commands["test"]
 
 
-def test_the_readme_names_every_column_of_the_table() -> None:
+def test_the_page_on_the_table_names_every_column() -> None:
     from mssbench.records.schema import SCHEMA
 
     for column in SCHEMA:
-        assert f"`{column.name}`" in README, f"README has no column {column.name}"
+        assert f"`{column.name}`" in DOCS["table"], f"docs/table.md has no column {column.name}"
 
 
-def test_the_readme_names_every_suite() -> None:
+def test_the_page_on_suites_names_every_suite() -> None:
     for name in suite.shipped():
         family = "paper_*" if name.startswith("paper_") else name
-        assert f"`{family}`" in README, f"README has no suite {name}"
+        assert f"`{family}`" in DOCS["running"], f"docs/running.md has no suite {name}"
+
+
+def test_the_readme_is_short_and_its_picture_is_of_the_same_run() -> None:
+    """The picture is wider, so that its bars are longer; what a line ends with is the same."""
+    assert len(README.splitlines()) <= 120
+    picture = (ROOT / "docs" / "quick.svg").read_text()
+    letters = html.unescape(re.sub(r"<[^>]+>", "", picture)).replace("\xa0", " ")
+    text = README.partition("mssbench run quick\n```\n\n```\n")[2].partition("```")[0]
+
+    lines = [line for line in text.splitlines() if "sqrtm(" in line or re.search(r" [mu]s  ", line)]
+    assert len(lines) > 3
+    for line in lines:
+        for word in line.split():
+            if "█" not in word:
+                assert word in letters, line
+
+
+def test_the_picture_fetches_nothing() -> None:
+    picture = (ROOT / "docs" / "quick.svg").read_text()
+    hosts = set(re.findall(r"https?://[\w.]+", picture))
+    assert hosts <= {"http://www.w3.org", "https://www.textualize.io"}
+    assert "url(http" not in picture
 
 
 def readme_code(language: str, first_words: str) -> str:
@@ -113,5 +137,6 @@ def test_the_readme_s_own_code_runs() -> None:
 
 
 def test_the_readme_links_to_nothing_that_is_gone() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+    for folder, text in [(ROOT, README), *((ROOT / "docs", text) for text in DOCS.values())]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+            assert (folder / target).exists(), target
