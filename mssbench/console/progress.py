@@ -1,44 +1,66 @@
-"""Live progress of a run on stderr; silent where stderr is no terminal."""
+"""Signs of life of a run on stderr: a bar in a terminal, a line every ten seconds elsewhere."""
 
+import threading
+import time
 from collections import Counter
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column
+from rich.text import Text
 
+from mssbench import units
 from mssbench.console.statuses import status_words
 from mssbench.engines.events import Event, Finished, Started, Waiting
 from mssbench.records.measurement import worst_status
 
+# In a log a line this often tells a slow run from a hung one, and an hour still fits a few screens.
+LINE_SECONDS = 10.0
+# A cell that has run for longer shows for how long, so that a bar that stands still is explained.
+_LONG = 2.0
+
 
 class RunProgress:
-    """Current cell, done of total, time left, counts by status. A context manager."""
+    """Current cell, done of total, time left, counts by status. A context manager.
 
-    def __init__(self, console: Console) -> None:
+    line_seconds: how often a line is printed where there is no terminal.
+    """
+
+    def __init__(self, console: Console, line_seconds: float = LINE_SECONDS) -> None:
         self._console = console
         self._statuses: dict[str, str] = {}  # by cell, in its latest pass
         self._waiting = ""
+        self._cell, self._begun = "", time.monotonic()
+        self._done, self._total = 0, 0
+        self._started = time.monotonic()
+        self._ended = threading.Event()
+        self._lines = threading.Thread(target=self._print_lines, args=(line_seconds,), daemon=True)
         self._progress = Progress(
             TextColumn("{task.fields[counts]}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
-            TextColumn(
-                "{task.fields[cell]}",
-                style="dim",
-                markup=False,
-                table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
-            ),
+            _CellColumn(self),
             expand=True,
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("", total=None, counts="starting", cell="")
+        self._task = self._progress.add_task("", total=None, counts="starting")
 
     def __enter__(self) -> "RunProgress":
         self._progress.start()
+        if not self._console.is_terminal:
+            self._lines.start()
         return self
 
     def __exit__(
@@ -47,10 +69,14 @@ class RunProgress:
         _error: BaseException | None,
         _tb: TracebackType | None,
     ) -> None:
+        self._ended.set()
+        if self._lines.ident is not None:
+            self._lines.join()
         self._progress.stop()
 
     def begin(self, todo: int) -> None:
         """How many measurements there will be: cells times passes."""
+        self._total = todo
         self._progress.update(self._task, total=todo)
 
     def __call__(self, event: Event) -> None:
@@ -61,9 +87,37 @@ class RunProgress:
                 f"waiting for {event.holder}, which measures on this {event.device}"
             )
         elif isinstance(event, Started):
-            self._progress.update(self._task, cell=str(event.cell))
+            self._cell, self._begun = str(event.cell), time.monotonic()
         elif isinstance(event, Finished):
             status = str(event.status or worst_status(event.rows))
             self._statuses[event.cell.cell_id] = status
+            self._done += 1
             words = status_words(Counter(self._statuses.values())).markup
             self._progress.update(self._task, advance=1, counts=words)
+
+    def now(self) -> str:
+        """The cell that is being measured, and for how long if that is long."""
+        seconds = time.monotonic() - self._begun
+        return f"{self._cell} ({units.duration(seconds)})" if seconds > _LONG else self._cell
+
+    def _print_lines(self, every: float) -> None:
+        while not self._ended.wait(every):
+            if self._total:
+                passed = units.duration(time.monotonic() - self._started)
+                self._console.print(
+                    f"{passed}: {self._done} of {self._total} measurements; now {self.now()}",
+                    markup=False,
+                    soft_wrap=True,
+                )
+
+
+class _CellColumn(ProgressColumn):
+    """The cell that is being measured, drawn again several times a second."""
+
+    def __init__(self, run: RunProgress) -> None:
+        super().__init__(table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+        self._run = run
+
+    def render(self, task: Task) -> Text:  # noqa: ARG002  (the signature is that of rich)
+        """What is measured now."""
+        return Text(self._run.now(), style="dim")

@@ -1,0 +1,64 @@
+"""Signs of life where nobody watches a bar: lines in a log, never silent for long, and no more."""
+
+import io
+import time
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from mssbench.console.progress import LINE_SECONDS, RunProgress
+from mssbench.engines.events import Finished, Started
+from mssbench.records.cell import Cell
+
+CELL = Cell(
+    library="torch", forward="eigh", backward="none", function="sqrt", problem="identity", size=4,
+    batch=2, iterations=None, backward_iterations=None, options="", precision="float64",
+    device="cpu", seed=0,
+)  # fmt: skip
+
+
+def log() -> tuple[Console, io.StringIO]:
+    stream = io.StringIO()
+    return Console(file=stream, width=200, highlight=False), stream
+
+
+def until(stream: io.StringIO, words: str) -> str:
+    """What was printed, once it has these words; at most for ten seconds."""
+    limit = time.monotonic() + 10
+    while words not in stream.getvalue():
+        assert time.monotonic() < limit, stream.getvalue()
+        time.sleep(0.01)
+    return stream.getvalue()
+
+
+def test_a_log_has_a_line_again_and_again_with_the_cell_that_runs():
+    console, stream = log()
+    with RunProgress(console, line_seconds=0.02) as progress:
+        progress.begin(6)
+        progress(Started(CELL))
+        until(stream, "0 of 6 measurements; now torch/eigh")
+        progress(Finished(CELL, [], [], {}, status="crashed", reason="it did"))
+        until(stream, "1 of 6 measurements")
+    after = stream.getvalue()
+    time.sleep(0.1)
+    assert stream.getvalue() == after  # nothing once the run has ended
+
+
+def test_a_short_run_prints_nothing():
+    console, stream = log()
+    with RunProgress(console) as progress:
+        progress.begin(1)
+        progress(Started(CELL))
+    assert stream.getvalue() == ""
+    assert LINE_SECONDS == 10.0  # the longest that a run may be silent
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0.0, ""), (1.9, ""), (61.0, " (1 min 01 s)")])
+def test_a_cell_that_takes_long_says_for_how_long(monkeypatch, seconds, shown):
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr("mssbench.console.progress.time.monotonic", lambda: clock.now)
+    progress = RunProgress(log()[0])
+    progress(Started(CELL))
+    clock.now += seconds
+    assert progress.now() == f"{CELL}{shown}"
