@@ -29,6 +29,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "listing",
         "List what there is, with citation, parameters, and why something is unavailable here.",
     ),
+    "new": ("new", "Write a file with a method that works, to be changed into your own."),
+    "test": (
+        "test",
+        "Test the methods of a file: shapes, types, batches, exact roots and gradients.",
+    ),
     "doctor": (
         "doctor",
         "Report what can run on this machine, what will spoil its results, and how to fix that.",

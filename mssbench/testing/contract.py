@@ -181,8 +181,13 @@ def agrees(case: Case, x: np.ndarray) -> None:
     seen, g64 = arrays.to_numpy(a), arrays.to_numpy(g)  # the matrix after rounding, exactly
     root, gradient = root_and_gradient(case.pair, a, g)
     function = case.pair.function
-    assert error(root, exact_root(seen, function)) < case.root_limit
-    assert error(gradient, exact_gradient(seen, g64, function)) < case.gradient_limit
+    within("root", error(root, exact_root(seen, function)), case.root_limit)
+    within("gradient", error(gradient, exact_gradient(seen, g64, function)), case.gradient_limit)
+
+
+def within(what: str, found: float, limit: float) -> None:
+    """Whether an error is below its limit; a NaN is not."""
+    assert found < limit, f"the {what} is wrong by {found:.0e}; rounding explains {limit:.0e}"
 
 
 def inputs_are_not_written_to(case: Case) -> None:
@@ -194,7 +199,8 @@ def inputs_are_not_written_to(case: Case) -> None:
         g.setflags(write=False)
     before = arrays.to_numpy(a).tobytes(), arrays.to_numpy(g).tobytes()
     root_and_gradient(case.pair, a, g)
-    assert (arrays.to_numpy(a).tobytes(), arrays.to_numpy(g).tobytes()) == before
+    after = arrays.to_numpy(a).tobytes(), arrays.to_numpy(g).tobytes()
+    assert after == before, "A or the cotangent was written to"
 
 
 def a_batch_of_one_is_an_element_of_a_batch(case: Case) -> None:
@@ -206,7 +212,10 @@ def a_batch_of_one_is_an_element_of_a_batch(case: Case) -> None:
     for i in (0, 31, 63):
         single = root_and_gradient(case.few, a[i : i + 1], g[i : i + 1])
         for one, many in zip(single, whole, strict=True):
-            assert error(one, many[i : i + 1]) <= case.alone
+            apart = error(one, many[i : i + 1])
+            assert apart <= case.alone, (
+                f"matrix {i} alone differs from itself in a batch: {apart:.0e}"
+            )
 
 
 def a_scaled_matrix_has_a_scaled_root(
@@ -219,8 +228,8 @@ def a_scaled_matrix_has_a_scaled_root(
     seen, function = arrays.to_numpy(a), case.pair.function
     exact = exact_gradient(seen, arrays.to_numpy(g), function)
     root, gradient = root_and_gradient(case.pair, a, g)
-    assert error(root, exact_root(seen, function)) < case.root_limit
-    assert error(gradient, exact) < case.gradient_limit
+    within("root", error(root, exact_root(seen, function)), case.root_limit)
+    within("gradient", error(gradient, exact), case.gradient_limit)
 
 
 def a_rotated_matrix_has_a_rotated_root(case: Case) -> None:
@@ -231,7 +240,7 @@ def a_rotated_matrix_has_a_rotated_root(case: Case) -> None:
     plain = root_and_gradient(case.few, case.put(a), case.put(g))
     turned = root_and_gradient(case.few, case.put(q @ a @ q.T), case.put(q @ g @ q.T))
     for x, y in zip(plain, turned, strict=True):
-        assert error(y, q @ arrays.to_numpy(x) @ q.T) < case.turned
+        within("rotated result", error(y, q @ arrays.to_numpy(x) @ q.T), case.turned)
 
 
 def a_zero_matrix_leaves_its_neighbours_untouched(case: Case) -> None:

@@ -19,9 +19,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("records", "methods", "problems"),
     ("machine", "results"),
     ("suite", "measure"),
-    ("engines", "analysis", "compare", "selftest"),
+    ("engines", "analysis", "compare", "selftest", "testing"),
     ("run", "ab", "console", "export"),
-    ("cli", "pytest_plugin", "testing"),
+    ("cli", "pytest_plugin"),
 )
 # `errors` is below all others of its floor: it imports nothing of ours.
 GROUND = "errors"

@@ -1,0 +1,73 @@
+"""`mssbench new`: a file with a method that works, to be changed into your own."""
+
+import keyword
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from mssbench.cli.output import output
+from mssbench.errors import RegistryError, RunError
+from mssbench.methods import registry
+from mssbench.results.files import replace
+
+_METHOD = '''"""A root of symmetric positive definite matrices: {name}."""
+
+from mssbench import Root, normalized, register_forward
+from mssbench.arrays import eye_like
+
+
+@register_forward(
+    cite="N. J. Higham, Functions of Matrices, SIAM 2008",  # your source, with a year
+    products=lambda iterations: 4.0 * iterations,  # the cost, in products of n x n matrices
+    yields=("sqrt", "isqrt"),  # what the Root below has; ("sqrt",) is enough
+)
+def {name}(a, *, iterations: int = 12) -> Root:
+    """The coupled Newton-Schulz iteration, as an example: replace it by your method.
+
+    a: (..., n, n), symmetric positive definite; numpy, cupy or torch, whatever it is. Parameters
+    stand after the star, with a default: a suite may sweep them.
+    """
+    x, scale = normalized(a, "frobenius")  # eigenvalues in (0, 1], and the root's factor
+    eye = eye_like(a)
+    y, z = x, eye + 0 * x
+    for _ in range(iterations):
+        step = (3 * eye - z @ y) / 2
+        y, z = y @ step, step @ z
+    return Root(sqrt=y * scale, isqrt=z / scale)
+'''
+
+
+def command(
+    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="The file to write.")],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the method; else that of the file.")
+    ] = None,
+) -> None:
+    """Write a file with a method that works, to be changed into your own.
+
+    Example: mssbench new my_root.py && mssbench test my_root.py
+    """
+    chosen = name or file.stem
+    check(file, chosen)
+    replace(file, _METHOD.format(name=chosen).encode())
+    output([
+        Text(f"{file} has a method {chosen!r} that works. Change it, and ask after each change:"),
+        Text(f"    mssbench test {file}", style="bold", no_wrap=True, overflow="ignore"),
+        Text("docs/methods.md says how to measure it beside others, and how to make a package."),
+    ])  # fmt: skip
+
+
+def check(file: Path, name: str) -> None:
+    """Raise RunError or RegistryError where the file or the name cannot be used."""
+    if file.suffix != ".py":
+        raise RunError(f"{file} is no Python file: write {file.with_suffix('.py')}.")
+    if file.exists():
+        raise RunError(f"{file} exists, and is left as it is. Choose another name.")
+    if not file.parent.is_dir():
+        raise RunError(f"there is no folder {file.parent}.")
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise RegistryError(f"{name!r} cannot be the name of a function: give one with --name.")
+    if name in registry.known("forward"):
+        raise RegistryError(f"mssbench has a method {name!r} already: give another with --name.")

@@ -1,0 +1,143 @@
+"""`mssbench test`: whether the methods of a file keep the contract that every method must keep."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from mssbench import arrays, testing
+from mssbench.cli.options import Json
+from mssbench.cli.output import output
+from mssbench.console import lists
+from mssbench.errors import ExitCode, RegistryError, Unsupported
+from mssbench.methods import registry
+from mssbench.methods.method import Function, Method
+from mssbench.registries import load_file
+
+_REMEDY = (
+    "An exact method must be exact: give it enough steps with --set, or declare what it is with "
+    "`inexact=` where it is registered."
+)
+
+
+class Checked(NamedTuple):
+    """One property of one method, and why it does not hold; empty where it does."""
+
+    method: str
+    library: str
+    function: str
+    contract: str
+    failure: str
+
+
+def command(
+    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="File with your methods.")],
+    set_: Annotated[
+        list[str],
+        typer.Option("--set", metavar="NAME=VALUE", help="A parameter, e.g. iterations=60."),
+    ] = [],  # noqa: B006
+    precision: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
+    as_json: Json = False,
+) -> None:
+    """Test the methods of a file: shapes, types, batches, exact roots and gradients.
+
+    Exit code: 0 all properties hold, 1 some do not, 2 the file cannot be read or has no method.
+
+    Example: mssbench test my_root.py --set iterations=60
+    """
+    found = list(checked(methods_in(file), parameters(set_), precision))
+    output([c._asdict() for c in found] if as_json else report(file, found))
+    raise typer.Exit(ExitCode.FAILED if any(c.failure for c in found) else ExitCode.PASS)
+
+
+def methods_in(file: Path) -> list[Method]:
+    """The methods that a file registers. Raises RegistryError where there is none."""
+    if not file.is_file():
+        raise RegistryError(f"there is no file {file}. `mssbench new {file}` writes one.")
+    before = {kind: set(registry.known(kind)) for kind in registry.REGISTRIES}
+    load_file(file)
+    found = [
+        method
+        for kind in registry.REGISTRIES
+        for name, method in registry.known(kind).items()
+        if name not in before[kind]
+    ]
+    if not found:
+        raise RegistryError(
+            f"{file} registers no method. `mssbench new FILE.py` writes a file that does."
+        )
+    return found
+
+
+def parameters(texts: Sequence[str]) -> dict[str, Any]:
+    """The parameters of --set. Raises RegistryError for a text that is no NAME=VALUE."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise RegistryError(f"--set {text}: write NAME=VALUE, for example iterations=60.")
+        found[name.strip()] = _number(value.strip())
+    return found
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text, text)
+
+
+def checked(
+    methods: Sequence[Method], given: Mapping[str, Any], precision: str
+) -> Iterator[Checked]:
+    """Every property of each method, with each library and function it has on a CPU."""
+    for method in methods:
+        for library in (each for each in method.libraries if "cpu" in arrays.DEVICES[each]):
+            for function in method.functions:
+                yield from _of_pair(method, library, function, given, precision)
+
+
+def _of_pair(
+    method: Method, library: str, function: Function, given: Mapping[str, Any], precision: str
+) -> Iterator[Checked]:
+    names = {method.kind: method.name}
+    try:
+        contracts = testing.contracts(
+            **names, function=function, library=library, precision=precision, **given
+        )
+    except Unsupported:  # this pair does not compute this function
+        return
+    for contract in contracts:
+        failure = ""
+        try:
+            contract()
+        except AssertionError as error:
+            failure = str(error).partition("\n")[0] or "does not hold"
+        except Exception as error:  # a method may raise anything
+            failure = f"{type(error).__name__}: {error}".partition("\n")[0]
+        yield Checked(method.name, library, function, testing.name(contract), failure)
+
+
+def report(file: Path, found: Sequence[Checked]) -> Iterator[RenderableType]:
+    """Yield what does not hold, and a count of what does."""
+    broken = [c for c in found if c.failure]
+    if broken:
+        yield lists.listing(
+            "does not hold",
+            [
+                {"method": c.method, "library": c.library, "function": c.function,
+                 "property": c.contract.replace("_", " "), "why": c.failure}
+                for c in broken
+            ],
+        )  # fmt: skip
+    names = ", ".join(dict.fromkeys(c.method for c in found))
+    held = len(found) - len(broken)
+    yield Text(f"{file}: {held} of {len(found)} properties of {names} hold.",
+               style="bold red" if broken else "bold green")  # fmt: skip
+    if any("exact" in c.contract or "scaled" in c.contract for c in broken):
+        yield Text(_REMEDY)
