@@ -21,7 +21,10 @@ class Restore(Protocol):
     """The way back."""
 
     def __call__(self, x: Array, which: Sequence[int] | None = None) -> Array:
-        """The matrices `which` of the batch, or all: (b, n, n) -> (m, n, n)."""
+        """The matrices `which` of the batch, or all: (b, n, n) -> (m, n, n).
+
+        What lies in the memory of the CPU comes back as a numpy array, where numpy has its type.
+        """
         ...
 
 

@@ -40,17 +40,20 @@ def expand(document: Mapping[str, Any], device: str) -> list[Cell]:
     # after the methods: what a plugin takes is known once it has been named
     excluded = [exclusion(e, i) for i, e in enumerate(document.get("exclude", []), 1)]
     cells = [c for c in found if not any(_matches(c, e) for e in excluded)]
-    return _grouped(cells)
+    return _grouped(cells, list(document["axes"]))
 
 
-def _grouped(cells: Sequence[Cell]) -> list[Cell]:
+def _grouped(cells: Sequence[Cell], axes: Sequence[str]) -> list[Cell]:
     """Those that share matrices together, as problem and reference are built once for each group.
 
-    Values come in the order in which the suite names them: what it names first is measured first.
-    All problems of one size come before the next size, so that a run that is out of time has
-    compared methods on every kind of matrix.
+    axes: their names in the order of the suite. Values come in the order in which the suite names
+    them: what it names first is measured first. A suite that names its sizes before its problems has
+    all problems of one size measured before the next size; then a run that is out of time has
+    compared methods on every kind of matrix. Else all sizes of one problem come first.
     """
-    fields = ("device", "precision", "size", "problem", "seed", "function", "batch")
+    sizes_first = "size" in axes and axes.index("size") < [*axes, "problem"].index("problem")
+    places = ("size", "problem", "seed") if sizes_first else ("problem", "seed", "size")
+    fields = ("device", "precision", *places, "function", "batch")
     ranks = [{v: i for i, v in enumerate(dict.fromkeys(getattr(c, f) for c in cells))}
              for f in fields]  # fmt: skip
     return sorted(

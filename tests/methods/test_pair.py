@@ -54,8 +54,8 @@ def test_vectors_move_with_their_matrices():
     b, h = vectors(G)
     for x in Rotation(A, G, 1).all:
         moved = vectors(x.g)
-        assert torch.allclose(x.restore(moved[0]), b)
-        assert torch.equal(x.restore(moved[1]), h)
+        assert torch.allclose(torch.as_tensor(x.restore(moved[0])), b)
+        assert torch.equal(torch.as_tensor(x.restore(moved[1])), h)
 
 
 def test_a_method_s_own_product_is_used_where_its_own_gradient_is():

@@ -229,7 +229,7 @@ def test_what_counts_as_the_same_error_is_within_a_factor_of_two():
     def row(error, limit, **more):
         return dict.fromkeys(finish._GROUP) | {
             "phase": "forward", "status": "ok", "root_error": error, "limit_seconds": limit,
-            "seconds_median": 1.0, "gradient_error": None,
+            "seconds_median": 1.0, "gradient_error": None, "flags": "",
         } | more  # fmt: skip
 
     cheap, exact = row(2e-6, 0.1), row(1e-6, 0.4)
@@ -238,15 +238,6 @@ def test_what_counts_as_the_same_error_is_within_a_factor_of_two():
     wrong = row(1e-6, 0.01, status="inaccurate")  # it has a fraction, and sets none
     assert finish.problem_fractions([wrong, exact]) == [0.4, 0.4]
     assert finish.problem_fractions([row(None, 0.1), exact]) == [None, 0.4]
-
-
-def test_drift_is_the_largest_change_against_the_first_time_either_way():
-    ceilings = [{"a": 100.0, "b": 10.0}, {"a": 80.0}, {"a": 90.0, "b": 10.5}]
-    assert finish.drift(ceilings) == pytest.approx(0.2)  # down and half up again
-    creeping = [{"a": 1.0}, {"a": 1.06}, {"a": 1.12}]
-    assert finish.drift(creeping) == pytest.approx(0.12)
-    assert finish.drift(ceilings[:1]) is None
-    assert finish.drift([]) is None
 
 
 def test_counting_does_not_import_the_compiler_of_torch() -> None:
