@@ -47,8 +47,8 @@ def _grouped(cells: Sequence[Cell], axes: Sequence[str]) -> list[Cell]:
     """Those that share matrices together, as problem and reference are built once for each group.
 
     axes: their names in the order of the suite. Values come in the order in which the suite names
-    them: what it names first is measured first. A suite that names its sizes before its problems has
-    all problems of one size measured before the next size; then a run that is out of time has
+    them: what it names first is measured first. A suite that names its sizes before its problems
+    has all problems of one size measured before the next size; then a run that is out of time has
     compared methods on every kind of matrix. Else all sizes of one problem come first.
     """
     sizes_first = "size" in axes and axes.index("size") < [*axes, "problem"].index("problem")

@@ -233,6 +233,7 @@ def test_time_that_is_left_goes_to_the_tables_that_were_not_done(script: Script)
     assert again[0][1] > 3000  # all that is left of an hour
 
 
+@pytest.mark.slow
 def test_what_no_call_has_begun_comes_first(script: Script) -> None:
     """A second call goes on with the second half, and only then with tables of the first."""
     script(SAYS="the time was over", FAIL="run gpu_large|test_gpu.py|doctor", CODE="124")
@@ -293,6 +294,7 @@ def test_without_a_gpu_nothing_is_begun_and_the_exit_status_says_misuse(script: 
     assert not script.archive.exists()
 
 
+@pytest.mark.slow
 def test_another_machine_has_a_folder_of_its_own(script: Script) -> None:
     script()
     assert script(MACHINE="of another kind").returncode == 0
@@ -306,6 +308,7 @@ def test_another_machine_has_a_folder_of_its_own(script: Script) -> None:
     assert not script.called("-m pytest")
 
 
+@pytest.mark.slow
 def test_on_a_machine_that_has_compiled_nothing_the_kernels_are_compiled_again(
     script: Script, tmp_path: Path
 ) -> None:
@@ -387,6 +390,7 @@ def test_where_only_one_folder_comes_back_the_archive_is_in_it(
     assert not script.archive.exists()
 
 
+@pytest.mark.slow
 def test_profiles_go_in_as_far_as_they_fit(script: Script) -> None:
     done = script(PROFILE=str(9 * 2**20))
     assert script.archive.stat().st_size <= 16 * 2**20
