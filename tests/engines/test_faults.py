@@ -226,7 +226,6 @@ def kill_victim(note: Path) -> None:
         os.kill(int(note.read_text()), signal.SIGKILL)
 
 
-@pytest.mark.slow
 def test_every_one_of_sixty_cells_has_its_rows(outcome: Outcome) -> None:
     rows = outcome.rows
     assert len({r["cell_id"] for r in rows}) == len(FATES) + HEALTHY == 60, outcome.stderr
