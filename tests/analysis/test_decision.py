@@ -208,6 +208,34 @@ def test_the_first_table_is_the_step_with_most_methods():
     assert (board.place["size"], len(board.lines)) == (64, 3)
 
 
+def test_a_training_step_comes_before_a_forward_with_more_methods():
+    alone = [row(1.0 + i, forward=name, size=64, problem=EASY, condition=40.0, root=1e-6)
+             for i, name in enumerate(("eigh", "svd", "pade", "taylor"))]  # fmt: skip
+    steps = [*method("eigh", 1.0, {EASY: 1e-6}), *method("svd", 2.0, {EASY: 1e-6})]
+    board = main_board(boards(frame(*alone, *steps)))
+    assert board is not None
+    assert board.phase == "step"
+    forward = main_board(boards(frame(*alone)))
+    assert forward is not None
+    assert forward.phase == "forward"
+
+
+def test_one_problem_whose_reference_is_in_doubt_does_not_spoil_its_kind():
+    def step(forward, problem, error, doubt):
+        return row(1.0, phase="step", forward=forward, backward="loewner", size=64, noise="quiet",
+                   problem=problem, gradient=error, reference_error=doubt)  # fmt: skip
+
+    sure = [step(name, "wishart(ratio=0.5)", 1e-3, 1e-9) for name in ("eigh", "svd")]
+    doubted = [step(name, SINGULAR, 0.9, 0.5) for name in ("eigh", "svd")]
+    (board,) = boards(frame(*sure, *doubted))
+    kind = board.kinds[kinds.SINGULAR]
+    assert (kind.problems, kind.left_out) == (("wishart(ratio=0.5)",), (SINGULAR,))
+    assert board.deciding == [kinds.SINGULAR]
+    assert by_name(board)["eigh"].marks[kinds.SINGULAR].error == 1e-3
+    told = [s.text for s in advice.sentences(board, None, QUIET)]
+    assert f"{SINGULAR}: left out, as the reference itself is in doubt there." in told
+
+
 def test_a_method_for_easy_matrices_is_named_only_if_it_is_clearly_faster_and_accurate():
     def told(seconds, error):
         board = only_board(
