@@ -1,7 +1,9 @@
 """The command line: the table of commands, and what becomes of the errors that they raise."""
 
+import inspect
 import sys
 import traceback
+from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -77,11 +79,17 @@ def load(name: str) -> Any:
         group = found
     else:
         group = typer.Typer(add_completion=False)
-        group.command()(found)
+        group.command(help=_reflowed(found))(found)
 
     command = typer.main.get_command(group)
     command.name = name
     return command
+
+
+def _reflowed(function: Callable[..., Any]) -> str:
+    """The docstring with one line a paragraph: the terminal is narrower than our files are."""
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 class LazyGroup(TyperGroup):

@@ -38,7 +38,7 @@ def command(
     batch: Annotated[int, typer.Option(help="Matrices in a batch.")],
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[RUN]...", help="Runs to look at; else all of this machine."),
+        typer.Argument(metavar="RUN", help="Runs to look at; else all of this machine."),
     ] = None,
     precision: Annotated[str, typer.Option(help="float64, float32, tf32, bfloat16 or float16.")] = (
         "float32"

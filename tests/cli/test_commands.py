@@ -123,3 +123,12 @@ def test_the_app_runs_in_a_test_runner(tmp_path, monkeypatch) -> None:
 
 def test_help_takes_at_most_03_s() -> None:
     assert not too_slow(0.3, lambda: of_process("-m", "mssbench", "--help"))
+
+
+def test_a_paragraph_of_a_help_is_as_wide_as_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    _, out, _ = called(capsys, "run", "--help")
+    (line,) = [line for line in out.splitlines() if "Running again resumes." in line]
+    assert line.strip().endswith("(what was measured is saved).")
