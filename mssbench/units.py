@@ -73,6 +73,19 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
+# What stands for a character where the terminal or the pipe has ASCII only.
+ASCII = str.maketrans(
+    {"●": "*", "✗": "x", "█": "#", "·": "|", "κ": "cond", "×": "x", "–": "-", "—": "-", "…": "...",
+     "≤": "<=", "²": "^2", "µ": "u", "σ": "sigma", "ε": "eps", "é": "e", "━": "-", "─": "-",
+     "‖": "|", "→": "->"}
+)  # fmt: skip
+
+
+def ascii_only(text: str) -> str:
+    """The same text in ASCII; a question mark for a character that has no other."""
+    return text.translate(ASCII).encode("ascii", "replace").decode()
+
+
 # By the names under which the columns of a table ask for them, see records/schema.py.
 WRITERS: Mapping[str, Callable[[float | None], str]] = {
     "seconds": seconds,

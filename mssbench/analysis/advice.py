@@ -43,6 +43,10 @@ def sentences(board: Board, best: Line | None, believed: Trust) -> Iterator[Sent
     """What follows from a board, best first. best: the recommended line, if there is one."""
     if believed.comparable:
         yield from _recommendation(board, best, believed.drift)
+    elif right := [line.name for line in decision.right_lines(board)]:
+        yield Sentence(
+            f"Right everywhere: {', '.join(right)}. Which is faster is not known.", "bold"
+        )
     yield Sentence(_how_sure(board, believed))
     for kind in board.kinds.values():
         if kind.doubt > DOUBTFUL:
@@ -112,10 +116,9 @@ def _why(board: Board, best: Line, drift: float) -> str:
     others = [line for line in right if line is not best]
     close = [line for line in others if decision.tied(line, best, drift)]
     if close:
-        accuracy = (
-            "more accurate" if board.worst(close[0]) > 2 * board.worst(best) else "as accurate"
-        )
-        return f"right {everywhere}, as fast as {close[0].name} and {accuracy}"
+        errors = board.worst(best), board.worst(close[0])
+        finer = " and more accurate" if 2 * errors[0] < errors[1] else ""
+        return f"right {everywhere}, as fast as {close[0].name}{finer}"
     faster = decision.ratio(others[0], best)
     return f"of {len(right)} that are right {everywhere}, the fastest by {faster:.1f}x"
 
@@ -132,8 +135,8 @@ def _pace(line: Line, best: Line, drift: float) -> str:
 def _how_sure(board: Board, believed: Trust) -> str:
     unsure = sum(line.unsure for line in board.lines)
     if believed.comparable:
-        usual = max(0.1, believed.drift)
-        beside = " (1.3x beside a ~)" if unsure else ""
+        usual, wider = (decision.tie_limit(believed.drift, unsure=x) for x in (False, True))
+        beside = f" ({1 + wider:.2g}x beside a ~)" if unsure and wider > usual else ""
         limit = f"below {1 + usual:.2g}x{beside} is a tie"
     else:
         limit = "no two times can be compared"

@@ -15,8 +15,8 @@ import pandas as pd
 from mssbench.analysis import kinds
 from mssbench.analysis.kinds import DOUBTFUL, Kind
 from mssbench.analysis.naming import paper_name, short_names
-from mssbench.records.measurement import Row, Status
-from mssbench.records.noise import UNVERIFIED, Noise
+from mssbench.records.measurement import MEASURED, Row, Status
+from mssbench.records.noise import ABOVE_CEILING, UNVERIFIED, Noise
 from mssbench.results.labels import METHOD, with_outcomes
 
 # A board's rows agree in these, and in phase and clock.
@@ -86,8 +86,21 @@ class Board:
 
     @property
     def deciding(self) -> list[str]:
-        """The kinds that methods are ranked by: those whose right answer is known well enough."""
-        return [name for name, kind in self.kinds.items() if kind.doubt <= DOUBTFUL]
+        """The kinds that methods are ranked by.
+
+        Their right answer is known well enough, and half of the methods or more were measured on
+        them: a run that was stopped may have reached a kind with one method only.
+        """
+        return [
+            name
+            for name, kind in self.kinds.items()
+            if kind.doubt <= DOUBTFUL
+            and 2 * sum(name in line.marks for line in self.lines) >= len(self.lines)
+        ]
+
+    def unknown(self, line: Line) -> bool:
+        """Whether a line was not measured on one of the kinds that decide."""
+        return any(kind not in line.marks for kind in self.deciding)
 
     def right(self, line: Line) -> tuple[str, ...]:
         """The kinds on which a line is right, of those that decide."""
@@ -141,7 +154,6 @@ def main_board(found: Sequence[Board]) -> Board | None:
 
 def _board(place: dict[str, Any], phase: str, clock: str, rows: pd.DataFrame) -> Board:
     sorted_kinds = kinds.kinds(rows)
-    kind_of = kinds.by_problem(sorted_kinds)
     lines, absent = [], dict[str, int]()
     for _, own in rows.groupby(list(METHOD), sort=False, dropna=False):
         timed = own[own["seconds_median"].notna()]
@@ -149,7 +161,7 @@ def _board(place: dict[str, Any], phase: str, clock: str, rows: pd.DataFrame) ->
             reason = str(own["reason"].iloc[0]) or str(own["status"].iloc[0])
             absent[reason] = absent.get(reason, 0) + 1
         else:
-            lines.append(_line(own, timed, kind_of))
+            lines.append(_line(own, timed, sorted_kinds))
 
     lines.sort(key=lambda line: line.seconds)
     for line, name in zip(lines, short_names([line.row for line in lines]), strict=True):
@@ -157,26 +169,36 @@ def _board(place: dict[str, Any], phase: str, clock: str, rows: pd.DataFrame) ->
     return Board(place, phase, clock, sorted_kinds, lines, absent)
 
 
-def _line(own: pd.DataFrame, timed: pd.DataFrame, kind_of: Mapping[str, str]) -> Line:
-    marks = {}
+def _line(own: pd.DataFrame, timed: pd.DataFrame, sorted_kinds: Mapping[str, Kind]) -> Line:
+    """The line of a method. own: its rows at one place; timed: those of them that have a time."""
+    kind_of = kinds.by_problem(sorted_kinds)
     known = own.assign(kind=own["problem"].map(kind_of)).dropna(subset=["kind"])
-    for name, part in known.groupby("kind", sort=False):
-        errors = part["error"].dropna()
-        if (part["ended"] == Status.INTERRUPTED).any():
-            continue  # nothing is known of a cell that was not reached
-        wrong = part[~part["usable"]]
-        broken = wrong[~wrong["ended"].isin([Status.OK, UNVERIFIED])]
-        word = _word(str(broken["ended"].iloc[0])) if len(broken) else ""
-        marks[str(name)] = Mark(
-            right=wrong.empty,
-            error=float(errors.max()) if len(errors) and word in ("", "inaccurate") else None,
-            word="" if word == "inaccurate" and len(errors) else word,
-        )
+    marks = {
+        str(name): _mark(part, sorted_kinds[str(name)])
+        for name, part in known.groupby("kind", sort=False)
+        if not (part["ended"] == Status.INTERRUPTED).any()  # of such a cell nothing is known
+    }
     first = own.iloc[0]
     row = {name: _plain(first[name]) for name in (*METHOD, "function")}
     times = timed.set_index(["problem", "seed"])["seconds_median"]
     unsure = bool((timed["noise"] == Noise.UNSTABLE).mean() > 0.5)
     return Line(row, times, marks, unsure)
+
+
+def _mark(rows: pd.DataFrame, kind: Kind) -> Mark:
+    """How a method did on one kind of matrix. rows: its own, of all problems of the kind."""
+    counted = rows[rows["problem"].isin(kind.problems)]
+    errors, wrong = counted["error"].dropna(), counted[~counted["usable"]]
+    # A NaN or a crash is wrong also where the reference is in doubt.
+    gave_numbers = (*MEASURED, UNVERIFIED, ABOVE_CEILING)
+    failed = rows[(rows["ended"] == Status.NONFINITE) | ~rows["ended"].isin(gave_numbers)]
+    broken = pd.concat([failed, wrong[~wrong["ended"].isin([Status.OK, UNVERIFIED])]])
+    word = _word(str(broken["ended"].iloc[0])) if len(broken) else ""
+    return Mark(
+        right=wrong.empty and failed.empty,
+        error=float(errors.max()) if len(errors) and word in ("", "inaccurate") else None,
+        word="" if word == "inaccurate" and len(errors) else word,
+    )
 
 
 def _word(status: str) -> str:
@@ -200,6 +222,11 @@ def ratio(one: Line, other: Line) -> float:
     return _geometric_mean((one.times / other.times).dropna())
 
 
+def tie_limit(drift: float, *, unsure: bool) -> float:
+    """The relative difference in time below which two methods tie."""
+    return max(_TIE_IF_UNSURE if unsure else _TIE, drift)
+
+
 def tied(one: Line, other: Line, drift: float) -> bool:
     """Whether two times are not told apart.
 
@@ -210,9 +237,9 @@ def tied(one: Line, other: Line, drift: float) -> bool:
     if each.empty:
         return True
     same_sign = bool((each > 1 + _EVERYWHERE).all() or (each < 1 / (1 + _EVERYWHERE)).all())
-    usual = _TIE_IF_UNSURE if one.unsure or other.unsure else _TIE
+    limit = tie_limit(drift, unsure=one.unsure or other.unsure)
     middle = _geometric_mean(each)
-    return not same_sign or max(middle, 1 / middle) < 1 + max(usual, drift)
+    return not same_sign or max(middle, 1 / middle) < 1 + limit
 
 
 def choose(board: Board, drift: float) -> Line | None:
@@ -247,7 +274,7 @@ def easy_alternative(board: Board, best: Line, drift: float) -> Line | None:
 
 
 def front(board: Board) -> Iterator[Line]:
-    """The lines that are right everywhere, each more accurate than every faster one by half."""
+    """The lines that are right everywhere and have at most half the error of every faster one."""
     least = float("inf")
     for line in right_lines(board):
         if board.worst(line) < least / 2:

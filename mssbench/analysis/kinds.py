@@ -92,8 +92,12 @@ def conditions(rows: "pd.DataFrame") -> dict[str, float]:
 
 
 def by_problem(found: Mapping[str, Kind]) -> dict[str, str]:
-    """The name of the kind of each problem."""
-    return {problem: kind.name for kind in found.values() for problem in kind.problems}
+    """The name of the kind of each problem, those that are left out included."""
+    return {
+        problem: kind.name
+        for kind in found.values()
+        for problem in (*kind.problems, *kind.left_out)
+    }
 
 
 def _repeats(problem: str) -> bool:

@@ -27,6 +27,9 @@ _AS_HARD = 0.9  # of the condition asked for: conditions of random matrices vary
 _ERROR_LENIENCE, _TIME_LENIENCE = 3.0, 1.5
 
 
+_FILE = "file("  # the problem of somebody's own matrices, which say nothing of others
+
+
 class Question(NamedTuple):
     """What somebody wants to compute, and how well."""
 
@@ -66,29 +69,47 @@ class Candidate(NamedTuple):
 def proof(runs: Sequence[Run], question: Question) -> Proof | None:
     """The run that answers a question best; None if none does.
 
-    A run answers where it compares two methods or more on problems like those asked for. One whose
-    times compare is better than one of a busy machine, then one of more methods, then a later one.
+    A run answers where it compares two methods or more on problems like those asked for, see
+    `covers`. Of several the best one has times that compare, then most times that are not unstable,
+    then most kinds of matrix, then most methods, and then it is the latest.
     """
-    found: list[tuple[bool, int, str, Proof]] = []
+    found: list[tuple[tuple[bool, bool, int, int, str], Proof]] = []
     for run in runs:
         rows = relevant(_matching(run.frame, question, exactly=True), question)
         if rows is None:
             continue
         board = decision.main_board(decision.boards(rows, question.bounds))
-        if board is not None:
+        if board is not None and covers(board, question):
             started = max((r.get("started", "") for r in run.facts["runs"].values()), default="")
-            believed = trust(rows, run.facts).comparable
-            found.append((believed, len(board.lines), started, Proof(run, rows, board)))
-    return max(found, key=lambda item: item[:3])[3] if found else None
+            steady = 2 * sum(line.unsure for line in board.lines) <= len(board.lines)
+            rank = (trust(rows, run.facts).comparable, steady, len(board.deciding),
+                    len(board.lines), started)  # fmt: skip
+            found.append((rank, Proof(run, rows, board)))
+    return max(found, key=lambda item: item[0])[1] if found else None
+
+
+def covers(board: Board, question: Question) -> bool:
+    """Whether a board was measured on enough kinds of matrix to answer a question.
+
+    Where nothing is known of the matrices, easy and hard ones must both be there: on easy ones
+    alone nearly every method is right.
+    """
+    if question.rank is not None or question.condition is not None:
+        return bool(board.deciding)
+    return {kinds.EASY, kinds.HARD} <= {*board.deciding}
 
 
 def shortlist(runs: Sequence[Run], question: Question) -> list[Candidate]:
-    """What did well at the nearest smaller and larger size that was measured, fastest first."""
+    """What did well at the nearest smaller size that was measured, and then at the nearest larger.
+
+    Those of one size are listed from the fastest on.
+    """
     boards = [
         board
         for run in runs
         if (rows := relevant(_matching(run.frame, question, exactly=False), question)) is not None
         for board in decision.boards(rows)
+        if covers(board, question)
     ]
     found: dict[str, Candidate] = {}
     for board in _neighbours(boards, question):
@@ -105,6 +126,7 @@ def relevant(rows: pd.DataFrame, question: Question) -> pd.DataFrame | None:
     covered by the next harder problem that was measured, and by all easier ones. Without either
     word every problem counts, as nothing is known of the matrices.
     """
+    rows = rows[~rows["problem"].str.startswith(_FILE)]
     if rows.empty:
         return None
     if question.rank is None and question.condition is None:

@@ -1,5 +1,6 @@
 """Whether the times of a run can be compared at all: other work, and a machine that changed."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -48,6 +49,12 @@ def trust(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> Trust:
     drift = max((run["drift"] for run in runs if run.get("drift") is not None), default=None)
     load, granted = max(loads, default=None), min(cores, default=None)
     return Trust(load, granted, drift, _why_not(load, granted, drift, timed))
+
+
+def busy_now() -> str:
+    """The load of this machine at present where it is too much to measure; else empty."""
+    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    return f"load {load:.1f} on {cores} cores" if load > _BUSY_LOAD * cores else ""
 
 
 def _why_not(

@@ -1,16 +1,18 @@
 """The command line: the table of commands, and what becomes of the errors that they raise."""
 
+import codecs
 import inspect
 import sys
 import traceback
 from collections.abc import Callable
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from mssbench import __version__
+from mssbench import __version__, units
 from mssbench.errors import MssbenchError, NotComparable
 
 # Name of a command -> its module in mssbench.cli, and the line that `mssbench --help` has on it.
@@ -130,6 +132,21 @@ def _root(
     """Options that stand before any command."""
 
 
+def _accept_ascii() -> None:
+    """Write what an encoding lacks in ASCII, where output would else end in a traceback."""
+    codecs.register_error("mssbench", _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="mssbench")
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """The handler of an encoding error: what to write instead, and where to go on."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return units.ascii_only(error.object[error.start : error.end]), error.end
+
+
 def main() -> None:
     """Entry point of the command line.
 
@@ -137,6 +154,7 @@ def main() -> None:
     2 for most. Any other exception is printed with its traceback, and the process exits with a code
     of its own: Python's 1 would be taken for a regression.
     """
+    _accept_ascii()
     try:
         app()
     except MssbenchError as error:

@@ -92,7 +92,13 @@ def command(
     elif python and found:
         output([Text(_best_call(found), no_wrap=True, overflow="ignore")])
     else:
-        output(answer(found) if found else unanswered(question, nearby, len(opened)))
+        parts = answer(found) if found else unanswered(question, nearby, len(opened), bool(runs))
+        if python:
+            log = make_console(stderr=True)
+            for part in parts:
+                log.print(part)
+        else:
+            output(parts)
     raise typer.Exit(ExitCode.PASS if found and _best(found) else ExitCode.NOTHING_MEASURED)
 
 
@@ -121,6 +127,8 @@ def asked(
             raise SuiteError(f"--{name}: {error}") from None
     if rank is not None and rank > size:
         raise SuiteError(f"--rank {rank} exceeds --size {size}.")
+    if rank is not None and rank < size and condition is not None:
+        raise SuiteError("--rank below --size means singular matrices, which have no --condition.")
     if max_gradient_error is not None and not gradient:
         raise SuiteError("--max-gradient-error needs --gradient.")
     unbounded = float("inf")
@@ -155,18 +163,21 @@ def answer(found: Proof) -> Iterator[RenderableType]:
 
 
 def unanswered(
-    question: Question, nearby: Sequence[Candidate], runs: int
+    question: Question, nearby: Sequence[Candidate], runs: int, named: bool
 ) -> Iterator[RenderableType]:
     """Yield what is not known, what did well nearby, and the command that measures it."""
     yield Text(f"Not measured: {_spoken(question)}.", style="bold")
-    yield Text(f"{units.count(runs, 'run')} of this machine looked at, under {_RESULTS}/.", "dim")
+    of = "" if named else f" of this machine, under {_RESULTS}/,"
+    yield Text(f"Looked at {units.count(runs, 'run')}{of} without such rows.", "dim")
     if nearby:
-        yield Text("\nNearby these are right, and may be fastest:")
+        yield Text(
+            "\nAt the nearest sizes that were measured these are right on every kind, and fast:"
+        )
         for line, size, batch in nearby[:_MOST_CANDIDATES]:
             yield Text(
                 f"  {line.name}  ({units.seconds(line.seconds)} at n = {size}, batch {batch})"
             )
-        yield Text("Times and errors between two sizes cannot be told from their neighbours.")
+        yield Text("Which is best at another size has to be measured there.")
     yield Text("\nTo measure all that can win, in a minute or two:")
     yield Text(f"    {_command(question)} --measure", style="bold", no_wrap=True, overflow="ignore")
 

@@ -9,6 +9,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from mssbench import results, units
+from mssbench.analysis.trust import busy_now
 from mssbench.cli.options import (
     Also,
     Device,
@@ -202,6 +203,8 @@ def measure(
                 f"[bold]{chosen.name}[/]: {len(todo)} of {units.count(len(chosen.cells), 'cell')} "
                 f"to measure, {time}"
             )
+            if why := busy_now():
+                log.print(f"This machine is busy: {why}. Times will not compare.", style="yellow")
         progress.begin(len(todo) * chosen.policy.passes)
 
     with RunProgress(log) as progress:
@@ -236,7 +239,7 @@ def _next_commands(path: Path) -> list[str]:
     here = Path.cwd()
     shown = path.relative_to(here) if path.is_relative_to(here) else path
     return [
-        "your size   mssbench recommend --size 256 --batch 64 --gradient --measure",
+        "your size   mssbench recommend --size N --batch B --gradient --measure",
         f"every row   mssbench show {shown}",
     ]
 

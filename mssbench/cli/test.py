@@ -49,6 +49,11 @@ def command(
     Example: mssbench test my_root.py --set iterations=60
     """
     found = list(checked(methods_in(file), parameters(set_), precision))
+    if not found:
+        raise RegistryError(
+            f"no property of {file} could be tested: its methods take no arrays on a CPU, or "
+            "compute no root that their default partners know."
+        )
     output([c._asdict() for c in found] if as_json else report(file, found))
     raise typer.Exit(ExitCode.FAILED if any(c.failure for c in found) else ExitCode.PASS)
 

@@ -16,8 +16,6 @@ from mssbench.analysis.kinds import DOUBTFUL
 from mssbench.analysis.trust import Trust, trust
 from mssbench.records.facts import machine
 
-# Where a terminal or a pipe has no Unicode.
-_ASCII = str.maketrans({"●": "*", "✗": "x", "█": "#", "·": "|", "κ": "cond", "×": "x", "–": "-"})
 _WIDEST_BAR, _SHORTEST_BAR = 20, 6  # characters
 _WIDE_ENOUGH_FOR_PAPERS = 100  # columns: the papers' names stand beside ours from here on
 _MOST_SETS = 3  # of kinds that have a group of their own; else "some matrices" stands for all
@@ -69,7 +67,7 @@ class Decision:
         yield from _wrapped(self._heading, width, "dim")
         yield Text(f"\n{_title(board)}", style="bold")
         yield _Rows(board, best, believed, ascii_only).table(width)
-        yield from _wrapped(_legend(board), width, "dim")
+        yield from _wrapped(_legend(board, believed), width, "dim")
         yield Text()
 
         for sentence in advice.sentences(board, best, believed):
@@ -159,7 +157,7 @@ def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:
 
 def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
     """Title, colour and lines of each group: those right on most kinds first."""
-    own = [line for line in board.lines if line.callable]
+    own = [line for line in board.lines if line.callable and not board.unknown(line)]
     everywhere = [line for line in own if board.right_everywhere(line)]
     if everywhere:
         yield "right everywhere", "green", everywhere
@@ -178,6 +176,8 @@ def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
 
     if nowhere := [line for line in own if not board.right(line)]:
         yield "no right digit", "red", nowhere
+    if unknown := [line for line in board.lines if line.callable and board.unknown(line)]:
+        yield "not measured on every kind", "dim", unknown
     if foreign := [line for line in board.lines if not line.callable]:
         yield "takes no torch tensors", "blue", foreign
 
@@ -185,7 +185,7 @@ def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
 def _ascii(text: Text) -> Text:
     """The same text for a terminal without Unicode."""
     return Text(
-        text.plain.translate(_ASCII), text.style, no_wrap=text.no_wrap, overflow=text.overflow
+        units.ascii_only(text.plain), text.style, no_wrap=text.no_wrap, overflow=text.overflow
     )
 
 
@@ -217,9 +217,10 @@ def _title(board: Board) -> str:
     )
 
 
-def _legend(board: Board) -> str:
+def _legend(board: Board, believed: Trust) -> str:
     what = "gradient" if board.phase == "step" else "root"
-    words = [f"errors are the {what}'s, the worst of each kind", "✗ no right digit", "= a tie"]
+    words = [f"errors are the {what}'s, the worst of each kind", "✗ above 0.1: no right digit"]
+    words.append("= a tie" if believed.comparable else "? times do not compare")
     if any(line.unsure for line in board.lines):
         words.append("~ varies by more than 30 %")
     if any(kind.doubt > DOUBTFUL for kind in board.kinds.values()):

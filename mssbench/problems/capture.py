@@ -33,6 +33,8 @@ class Capture:
             return
         features = self._spread(x.detach())[:room].double()  # (b, n, M)
         n, samples = features.shape[1:]
+        if samples < 2 and x.ndim == 2:
+            return  # the rest of a data set: a batch of one, which is one sample
         if samples < 2:
             raise InputError(f"capture: one sample of {n} channels has no covariance.")
         if self._matrices and n != self._matrices[0].shape[-1]:

@@ -41,7 +41,7 @@ def measured(
 ) -> Run:
     """Measure the candidates for a question, and return the run with those that can win.
 
-    say: is told what will be done next. fresh: whether rows of an earlier time are measured again.
+    say: prints what comes next. fresh: whether rows of an earlier time are measured again.
     Raises RunError where no two candidates can be measured here.
     """
     few = min(question.batch, max(_FEWEST, _SCREENED_ENTRIES // question.size**2))
@@ -82,7 +82,11 @@ def finalists(board: Board) -> list[Line]:
     if not right:
         return sorted(own, key=lambda line: -len(board.right(line)))[:_MOST_FINALISTS]
     near = [line for line in right if line.seconds <= _CAN_WIN * right[0].seconds]
-    return near[:_MOST_FINALISTS] if len(near) > 1 else right[:2]
+    if len(near) > 1:
+        return near[:_MOST_FINALISTS]
+    # The answer shows what the only right method is compared with.
+    others = sorted((x for x in own if x not in near), key=lambda x: -len(board.right(x)))
+    return [*near, *(right[1:2] or others[:1])]
 
 
 def _candidates(question: Question, batch: int, effort: str | None) -> Suite:
@@ -105,7 +109,7 @@ def _problems(question: Question) -> Sequence[str]:
 
 def _folder(question: Question) -> Path:
     words = [_SUITE, question.function, question.phase, f"n{question.size}", f"b{question.batch}",
-             question.precision]  # fmt: skip
+             question.precision, question.device]  # fmt: skip
     if question.condition is not None:
         words.append(f"k{question.condition:g}")
     if question.rank is not None:

@@ -182,6 +182,34 @@ def test_a_reference_that_is_itself_in_doubt_ranks_nobody_but_nan_stays_wrong():
     assert any("may be off by 30 %" in text for text in told)
 
 
+def test_a_nan_on_a_problem_that_is_left_out_is_wrong_all_the_same():
+    def step(forward, problem, doubt, **more):
+        return row(1.0, phase="step", forward=forward, backward="loewner", size=64, noise="quiet",
+                   problem=problem, reference_error=doubt, **more)  # fmt: skip
+
+    sure = [step(name, "wishart(ratio=0.5)", 1e-9, gradient=1e-3) for name in ("eigh", "svd")]
+    doubted = [step("eigh", SINGULAR, 0.5, gradient=0.4),
+               step("svd", SINGULAR, 0.5, status="nonfinite")]  # fmt: skip
+    (board,) = boards(frame(*sure, *doubted))
+    assert by_name(board)["svd"].marks[kinds.SINGULAR].word == "nan"
+    assert not board.right_everywhere(by_name(board)["svd"])
+    assert choose(board, 0.0) is by_name(board)["eigh"]
+
+
+def test_a_kind_that_one_of_many_methods_reached_decides_nothing():
+    """A run that was stopped: all but one method have no row of hard matrices."""
+    late = {"status": "interrupted", "reason": "the time was over before this cell"}
+    names = ("eigh", "svd", "minimax")
+    board = only_board(
+        method("newton_schulz", 1.0, {EASY: 1e-3, HARD: 0.9}, status={HARD: "inaccurate"}),
+        *(method(name, 2.0 + i, {EASY: 1e-6}) for i, name in enumerate(names)),
+        [row(None, phase="step", forward=name, backward="loewner", problem=HARD, size=64, **late)
+         for name in names],
+    )  # fmt: skip
+    assert board.deciding == [kinds.EASY]
+    assert choose(board, 0.0) is not None
+
+
 def test_where_no_method_is_right_on_every_kind_none_is_recommended():
     board = only_board(
         method("eigh", 1.0, {EASY: 0.5, HARD: 0.9}, status={EASY: "inaccurate", HARD: "diverged"}),
@@ -291,7 +319,7 @@ def test_only_the_papers_own_settings_have_the_papers_name():
     "name", ["cpu-2core-quick", "cpu-2core-standard", "cpu-2core-paper_svd_2021"]
 )
 def test_a_call_as_it_is_printed_computes_what_was_measured(name, pytestconfig):
-    """Each distinct call is run, and has the error of its row within what another input changes."""
+    """Each distinct call is run; that it has the row's own parameters is a test of its own."""
     rows = mssbench.load(pytestconfig.rootpath / "results" / name)
     a = torch.eye(6, dtype=torch.float64) + 0.1
     known = set()

@@ -3,7 +3,7 @@
 import pytest
 from helpers.tables import frame, row
 
-from mssbench.analysis import decision, recommend
+from mssbench.analysis import decision
 from mssbench.analysis.decision import Bounds
 from mssbench.analysis.recommend import Question, proof, relevant, shortlist
 
@@ -26,7 +26,7 @@ class FakeRun:
         }
 
 
-def rows(forward, seconds, gradient=1e-6, *, problems=(EASY,), size=64, batch=16, **more):
+def rows(forward, seconds, gradient=1e-6, *, problems=(EASY, HARDEST), size=64, batch=16, **more):
     errors = gradient if isinstance(gradient, dict) else dict.fromkeys(problems, gradient)
     return [
         row(seconds, phase="step", forward=forward, backward="loewner", problem=problem, size=size,
@@ -139,4 +139,32 @@ def test_the_nearest_batch_stands_for_a_size():
     ])  # fmt: skip
     found = {(c.line.row["forward"], c.batch) for c in shortlist([run], ASKED)}
     assert found == {("eigh", 8)}
-    assert recommend._TIME_LENIENCE == 1.5
+
+
+def test_easy_matrices_alone_answer_nothing_where_nothing_is_known_of_them():
+    """Nearly every method is right on them: pade would be recommended to everybody."""
+    easy = FakeRun([*rows("pade", 1.0, problems=(EASY,)), *rows("eigh", 2.0, problems=(EASY,))])
+    assert proof([easy], ASKED) is None
+    assert shortlist([easy], ASKED._replace(size=65)) == []
+    known = proof([easy], ASKED._replace(condition=30.0))
+    assert known is not None
+    assert best(known) == "pade"
+
+
+def test_matrices_of_a_file_say_nothing_of_others():
+    mine = "file(path=cov.npy, key=, kind=matrices, digest=0123456789abcdef)"
+    own = FakeRun([
+        row(1.0, phase="step", forward=name, backward="loewner", problem=mine, size=64, batch=16,
+            gradient=1e-6, root=1e-7, condition=40.0, noise="quiet")
+        for name in ("eigh", "svd")
+    ])  # fmt: skip
+    assert proof([own], ASKED._replace(condition=30.0)) is None
+
+
+def test_of_two_runs_the_one_on_more_kinds_of_matrix_answers():
+    many = FakeRun([*rows("pade", 1.0), *rows("eigh", 2.0), *rows("svd", 3.0)], "2026-09-09")
+    kinds = (EASY, HARDEST, SINGULAR)
+    all_kinds = FakeRun([*rows("eigh", 1.0, problems=kinds), *rows("svd", 2.0, problems=kinds)])
+    found = proof([many, all_kinds], ASKED)
+    assert found is not None
+    assert found.run is all_kinds

@@ -73,7 +73,7 @@ def test_runs_of_another_machine_are_not_looked_at_by_default(capsys, measured, 
     monkeypatch.setattr(command, "is_this_machine", lambda _: False)
     code, out, _ = called(capsys, *ASK)
     assert code == 6
-    assert "0 runs of this machine looked at" in out
+    assert "Looked at 0 runs of this machine, under results/" in out
 
 
 def test_a_bound_that_nothing_meets_is_said(capsys, measured):

@@ -26,6 +26,8 @@ def test_the_finalists_are_right_and_near_the_fastest_right_one():
     assert [line.row["forward"] for line in screening.finalists(board)] == ["eigh", "svd"]
     (alone,) = boards(frame(*(r for r in made if r["forward"] in ("eigh", "pade", "taylor"))))
     assert [line.row["forward"] for line in screening.finalists(alone)] == ["eigh", "pade"]
+    (only,) = boards(frame(*(r for r in made if r["forward"] in ("eigh", "taylor"))))
+    assert [line.row["forward"] for line in screening.finalists(only)] == ["eigh", "taylor"]
     (wrong,) = boards(frame(*(r | {"status": "inaccurate"} for r in made)))
     assert len(screening.finalists(wrong)) == 4
 
