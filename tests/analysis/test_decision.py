@@ -13,7 +13,7 @@ from mssbench.analysis import advice, decision, kinds
 from mssbench.analysis.decision import Board, Line, boards, choose, main_board
 from mssbench.analysis.kinds import kind_of
 from mssbench.analysis.naming import call_text, paper_name, short_names
-from mssbench.analysis.trust import Trust, trust
+from mssbench.analysis.trust import Trust, busy_now, trust
 from mssbench.methods import registry
 
 EASY, HARD, SINGULAR = "wishart(ratio=2)", "logspec(condition=1e6)", "convfeat"
@@ -402,3 +402,10 @@ def test_a_cell_that_was_not_reached_is_no_failure_but_nothing_is_known_of_it():
     )
     assert kinds.HARD not in by_name(board)["minimax"].marks
     assert choose(board, 0.0) is by_name(board)["eigh"]
+
+
+@pytest.mark.parametrize(("load", "busy"), [(0.2, False), (3.0, False), (3.1, True)])
+def test_a_busy_machine_is_known_before_anything_is_measured(monkeypatch, load, busy):
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 9.0, 9.0))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    assert busy_now() == (f"load {load} on 2 cores" if busy else "")

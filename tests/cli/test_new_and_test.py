@@ -104,3 +104,13 @@ def test_a_parameter_without_a_value_is_refused(capsys, file, text):
     code, _, err = called(capsys, "test", file, "--set", text)
     assert code == 2
     assert "write NAME=VALUE" in err
+
+
+def test_a_file_whose_properties_cannot_be_tested_here_is_no_success(capsys, file):
+    text = file.read_text()
+    file.write_text(
+        text.replace('yields=("sqrt", "isqrt")', 'libraries=("cupy",), yields=("sqrt",)')
+    )
+    code, out, err = called(capsys, "test", file)
+    assert (code, out) == (2, "")
+    assert "could be tested" in err

@@ -42,6 +42,13 @@ def test_python_prints_the_call_alone(capsys, measured):
     assert (code, out) == (0, 'y = mssbench.sqrtm(a, forward="eigh", backward="loewner")\n')
 
 
+def test_python_without_an_answer_prints_no_line_that_could_be_pasted(capsys, measured):
+    words = ("recommend", "--size", 48, "--batch", 16, "--gradient", measured, "--python")
+    code, out, err = called(capsys, *words)
+    assert (code, out) == (6, "")
+    assert "Not measured" in err
+
+
 def test_json_has_the_methods_with_the_cells_that_prove_them(capsys, measured):
     code, out, _ = called(capsys, *ASK, measured, "--json")
     found = json.loads(out)
@@ -91,6 +98,7 @@ def test_a_bound_that_nothing_meets_is_said(capsys, measured):
         (["--rank", "65"], "--rank 65 exceeds --size 64."),
         (["--size", "0"], "--size: size = 0 is not"),
         (["--max-gradient-error", "1e-3"], "--max-gradient-error needs --gradient."),
+        (["--rank", "9", "--condition", "1e3"], "singular matrices, which have no --condition"),
     ],
 )
 def test_a_question_without_sense_is_refused_by_the_option(capsys, measured, words, said):
