@@ -5,6 +5,7 @@ import json
 import pytest
 from helpers.tables import called, row, write
 
+from mssbench import results
 from mssbench.cli import recommend as command
 from mssbench.results import table
 
@@ -105,6 +106,29 @@ def test_a_question_without_sense_is_refused_by_the_option(capsys, measured, wor
     code, out, err = called(capsys, "recommend", "--size", 64, "--batch", 16, measured, *words)
     assert (code, out) == (2, "")
     assert said in err
+
+
+@pytest.mark.parametrize(
+    ("size", "busy", "calls"), [(64, False, []), (64, True, [True]), (48, False, [False])]
+)
+def test_only_what_is_not_known_or_not_believed_is_measured(
+    capsys, measured, monkeypatch, size, busy, calls
+):
+    """A proof on a quiet machine is an answer; one of a busy machine is measured afresh."""
+    seen = []
+
+    def fake(question, measure, say, *, fresh):
+        seen.append(fresh)
+        return results.open(measured)
+
+    monkeypatch.setattr(command, "measured", fake)
+    if busy:
+        path = measured / "environment.json"
+        facts = {"environments": {"e" * 12: {"cores": {"granted": 2}}},
+                 "runs": {"r" * 12: {"load_start": [9.0, 9.0, 9.0]}}}  # fmt: skip
+        path.write_text(json.dumps(facts))
+    called(capsys, "recommend", "--size", size, "--batch", 16, "--gradient", measured, "--measure")
+    assert seen == calls
 
 
 @pytest.mark.slow
