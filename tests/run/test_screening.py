@@ -24,6 +24,8 @@ def test_the_finalists_are_right_and_near_the_fastest_right_one():
     ]  # fmt: skip
     (board,) = boards(frame(*made))
     assert [line.row["forward"] for line in screening.finalists(board)] == ["eigh", "svd"]
+    busy = screening.finalists(board, believed=False)
+    assert [line.row["forward"] for line in busy] == ["eigh", "svd", "pade"]
     (alone,) = boards(frame(*(r for r in made if r["forward"] in ("eigh", "pade", "taylor"))))
     assert [line.row["forward"] for line in screening.finalists(alone)] == ["eigh", "pade"]
     (only,) = boards(frame(*(r for r in made if r["forward"] in ("eigh", "taylor"))))
@@ -57,7 +59,7 @@ def test_what_is_measured_is_what_was_asked_for(monkeypatch, asked, problems):
                     "iterations", "backward_iterations", "options", "precision", "device")})
             for cell in chosen.cells
         ]  # fmt: skip
-        tables[path] = SimpleNamespace(frame=frame(*made), path=path)
+        tables[path] = SimpleNamespace(frame=frame(*made), path=path, facts={})
 
     monkeypatch.setattr(screening.results, "open", tables.__getitem__)
     said = []
