@@ -11,6 +11,7 @@ from mssbench import arrays, units
 from mssbench.cli.options import Json
 from mssbench.cli.output import output
 from mssbench.console import lists
+from mssbench.console.terminal import waiting
 from mssbench.errors import NotInstalled, Unavailable
 from mssbench.machine import devices, findings, probes
 from mssbench.machine.facts import describe
@@ -22,7 +23,8 @@ _SENT_HERE = " (see `mssbench doctor`)"  # ends a reason that need not be read h
 
 def command(as_json: Json = False) -> None:
     """Report what can run on this machine, what will spoil its results, and how to fix that."""
-    examined = examine()
+    with waiting("examining this machine"):
+        examined = examine()
     output(examined if as_json else report(examined))
 
 

@@ -13,6 +13,7 @@ from mssbench import arrays, problems
 from mssbench.cli.options import Also, Json
 from mssbench.cli.output import output
 from mssbench.console import lists
+from mssbench.console.terminal import waiting
 from mssbench.errors import NotInstalled, RegistryError, Unavailable, unknown
 from mssbench.machine import devices
 from mssbench.methods import registry
@@ -29,7 +30,8 @@ def command(
     as_json: Json = False,
 ) -> None:
     """List what there is, with citation, parameters, and why something is unavailable here."""
-    records = listing(what, also)
+    with waiting(f"looking for {what}"):
+        records = listing(what, also)
     output(records if as_json else table(what, records))
 
 

@@ -1,7 +1,8 @@
 """The console for a terminal or a pipe."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
 
@@ -14,6 +15,17 @@ def make_console(*, stderr: bool = False) -> Console:
     if console.is_terminal or os.environ.get("COLUMNS", "").isdigit():
         return console
     return Console(stderr=stderr, highlight=False, emoji=False, width=_PIPE_WIDTH)
+
+
+@contextmanager
+def waiting(words: str) -> Iterator[None]:
+    """Show on stderr that something is being done, while the block lasts and in a terminal only."""
+    console = make_console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(words):
+        yield
 
 
 def plain(parts: Iterable[RenderableType]) -> str:

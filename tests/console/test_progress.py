@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from mssbench.console.progress import LINE_SECONDS, RunProgress
+from mssbench.console.terminal import waiting
 from mssbench.engines.events import Finished, Started
 from mssbench.records.cell import Cell
 
@@ -62,3 +63,17 @@ def test_a_cell_that_takes_long_says_for_how_long(monkeypatch, seconds, shown):
     progress(Started(CELL))
     clock.now += seconds
     assert progress.now() == f"{CELL}{shown}"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_waiting_shows_only_in_a_terminal_and_leaves_nothing(monkeypatch, terminal):
+    stream = io.StringIO()
+    monkeypatch.setattr(
+        "mssbench.console.terminal.make_console",
+        lambda stderr: Console(file=stream, force_terminal=terminal, width=80),
+    )
+    with waiting("examining this machine"):
+        pass
+    assert ("examining" in stream.getvalue()) is terminal
+    if terminal:
+        assert stream.getvalue().endswith("\x1b[2K")  # its line is erased
