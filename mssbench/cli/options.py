@@ -5,7 +5,34 @@ from typing import Annotated
 
 import typer
 
-Suite = Annotated[str, typer.Argument(help="A shipped suite (`mssbench list suites`) or a file.")]
+
+def suites(incomplete: str) -> list[str]:
+    """The shipped suites that begin so, for the completion of a shell."""
+    from mssbench.suite.suite import shipped  # a shell completes in a process of its own
+
+    return [name for name in shipped() if name.startswith(incomplete)]
+
+
+def columns(incomplete: str) -> list[str]:
+    """The columns of a table that begin so, for the completion of a shell."""
+    from mssbench.records.schema import COLUMNS
+
+    return [name for name in COLUMNS if name.startswith(incomplete)]
+
+
+def statuses(incomplete: str) -> list[str]:
+    """The statuses of a row that begin so, for the completion of a shell."""
+    from mssbench.records.measurement import Status
+
+    return [str(status) for status in Status if status.startswith(incomplete)]
+
+
+Suite = Annotated[
+    str,
+    typer.Argument(
+        help="A shipped suite (`mssbench list suites`) or a file.", autocompletion=suites
+    ),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or its table.csv.")]
 Set = Annotated[
     list[str],

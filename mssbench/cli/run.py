@@ -20,6 +20,7 @@ from mssbench.cli.options import (
     OnlyCells,
     Set,
     Suite,
+    statuses,
     words,
 )
 from mssbench.cli.output import output
@@ -61,6 +62,7 @@ def command(
         str,
         typer.Option(
             metavar="STATUS,..",
+            autocompletion=statuses,
             help="Measure again the cells with these statuses, e.g. timeout,crashed.",
         ),
     ] = "",

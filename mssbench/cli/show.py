@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from mssbench import results
 from mssbench.analysis import blocks, conclusions
-from mssbench.cli.options import Json, Run, words
+from mssbench.cli.options import Json, Run, columns, words
 from mssbench.cli.output import output
 from mssbench.console import blocks as console_blocks
 from mssbench.console import epilogue
@@ -26,7 +26,9 @@ def command(
         str, typer.Option(help="Key columns, `method`, `pair` or `backend`.")
     ] = "method",
     columns: Annotated[str, typer.Option(help="Key columns.")] = "size",
-    value: Annotated[str, typer.Option(help="The column that is shown.")] = "seconds_median",
+    value: Annotated[
+        str, typer.Option(help="The column that is shown.", autocompletion=columns)
+    ] = "seconds_median",
     where: Annotated[
         str | None, typer.Option(metavar="EXPR", help="Only rows for which this holds.")
     ] = None,
