@@ -176,3 +176,12 @@ def test_channels_and_kept_features_must_agree() -> None:
         captured(layer, "x.npz", *other_positions, features=True)
     captured(layer, "x.npz", *other_positions)
     assert len(np.load("x.npz")["matrices"]) == 4
+
+
+def test_a_last_batch_of_one_sample_loses_nothing_of_the_others(tmp_path: Path) -> None:
+    """The rest of a data set: of (b, n) the batch is the samples, and one has no covariance."""
+    layer = torch.nn.Linear(3, 4)
+    with mssbench.capture(layer, tmp_path / "cov.npy"):
+        for samples in (8, 8, 1):
+            layer(torch.randn(samples, 3))
+    assert np.load(tmp_path / "cov.npy").shape == (2, 4, 4)
