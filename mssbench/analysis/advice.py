@@ -41,7 +41,9 @@ def warning(believed: Trust, again: str) -> str:
 
 def sentences(board: Board, best: Line | None, believed: Trust) -> Iterator[Sentence]:
     """What follows from a board, best first. best: the recommended line, if there is one."""
-    if believed.comparable:
+    if board.unreached:
+        yield from _no_recommendation(board)
+    elif believed.comparable:
         yield from _recommendation(board, best, believed.drift)
     elif right := [line.name for line in decision.right_lines(board)]:
         yield Sentence(
@@ -87,7 +89,9 @@ def _recommendation(board: Board, best: Line | None, drift: float) -> Iterator[S
                 "them is clearly faster."
             )
     for line in board.lines:
-        if line.paper == "iSQRT-COV" and not board.right(line) and board.phase == "step":
+        errors = [line.marks[kind].error for kind in board.deciding if kind in line.marks]
+        no_digit = all(error is not None and error > decision.DIGIT for error in errors)
+        if line.paper == "iSQRT-COV" and no_digit and errors and board.phase == "step":
             yield Sentence(
                 f"{line.paper} ({line.name}) {_pace(line, best, drift)} and its gradient has no "
                 "right digit. Networks have been trained with it nevertheless."
@@ -95,6 +99,14 @@ def _recommendation(board: Board, best: Line | None, drift: float) -> Iterator[S
 
 
 def _no_recommendation(board: Board) -> Iterator[Sentence]:
+    if board.unreached:
+        cells = units.count(board.unreached, "cell")
+        yield Sentence(
+            f"This run is not complete: {cells} of this table were not reached, so no method is "
+            "recommended. The same command goes on where it stopped.",
+            "bold yellow",
+        )
+        return
     if not board.deciding:
         yield Sentence("No reference is exact enough to say which method is right.", "bold yellow")
         return
@@ -168,6 +180,8 @@ def _place(board: Board, shown: Board) -> str:
 
 
 def _ends(board: Board, drift: float) -> str:
+    if board.unreached:
+        return f"{units.count(board.unreached, 'cell')} not reached"
     lines = list(decision.front(board))[:3]
     if not lines:
         return "nothing is right on every kind of matrix"

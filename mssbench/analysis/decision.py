@@ -40,6 +40,7 @@ class Bounds(NamedTuple):
 
 
 _NO_BOUNDS = Bounds()
+DIGIT = 0.1  # a larger relative error leaves no digit right
 
 
 class Mark(NamedTuple):
@@ -82,7 +83,9 @@ class Board:
     kinds: dict[str, Kind]
     lines: list[Line]
     absent: dict[str, int] = field(default_factory=dict)  # why methods were not timed -> methods
+    unreached: int = 0  # cells that a run which was stopped has not come to
     bounds: Bounds = _NO_BOUNDS
+    max_error: float = DIGIT  # of the run, see `boards`
 
     @property
     def deciding(self) -> list[str]:
@@ -97,6 +100,12 @@ class Board:
             if kind.doubt <= DOUBTFUL
             and 2 * sum(name in line.marks for line in self.lines) >= len(self.lines)
         ]
+
+    @property
+    def limit(self) -> float:
+        """The largest error, of the gradient or of a root alone, that counts as right."""
+        bound = self.bounds.gradient if self.phase == "step" else self.bounds.root
+        return min(bound, self.max_error)
 
     def unknown(self, line: Line) -> bool:
         """Whether a line was not measured on one of the kinds that decide."""
@@ -122,10 +131,13 @@ class Board:
         return max(line.marks[kind].error or 0.0 for kind in self.deciding)
 
 
-def boards(frame: pd.DataFrame, bounds: Bounds = _NO_BOUNDS) -> list[Board]:
+def boards(
+    frame: pd.DataFrame, bounds: Bounds = _NO_BOUNDS, max_error: float = DIGIT
+) -> list[Board]:
     """Every board of a table, in the order of its rows. Boards without a time are left out.
 
-    bounds: of the errors that count as right. A GPU has two boards for each place: of the caller's
+    bounds: of the errors that count as right. max_error: the limit by which the run called a row
+    inaccurate. A GPU has two boards for each place: of the caller's
     clock, and of its own with an emptied cache. Its other clocks explain these two.
     """
     clock = (frame["clock"] == WALL) | ((frame["clock"] == "gpu") & (frame["cache"] == "cold"))
@@ -136,7 +148,7 @@ def boards(frame: pd.DataFrame, bounds: Bounds = _NO_BOUNDS) -> list[Board]:
     for key, part in rows.groupby([*PLACE, "phase", "clock"], sort=False, dropna=False):
         *place, phase, name = key
         board = _board(dict(zip(PLACE, place, strict=True)), str(phase), str(name), part)
-        board.bounds = bounds
+        board.bounds, board.max_error = bounds, max_error
         if board.lines:
             found.append(board)
     return found
@@ -166,7 +178,8 @@ def _board(place: dict[str, Any], phase: str, clock: str, rows: pd.DataFrame) ->
     lines.sort(key=lambda line: line.seconds)
     for line, name in zip(lines, short_names([line.row for line in lines]), strict=True):
         line.name, line.paper = name, paper_name(line.row)
-    return Board(place, phase, clock, sorted_kinds, lines, absent)
+    late = rows[rows["ended"] == Status.INTERRUPTED]
+    return Board(place, phase, clock, sorted_kinds, lines, absent, late["cell_id"].nunique())
 
 
 def _line(own: pd.DataFrame, timed: pd.DataFrame, sorted_kinds: Mapping[str, Kind]) -> Line:
@@ -243,9 +256,13 @@ def tied(one: Line, other: Line, drift: float) -> bool:
 
 
 def choose(board: Board, drift: float) -> Line | None:
-    """The line to recommend; None where no method is right on every kind of matrix."""
+    """The line to recommend; None where no method is right on every kind of matrix.
+
+    None as well while cells are missing: what is right on the kinds that were reached may be wrong
+    on the others.
+    """
     candidates = right_lines(board)
-    if not candidates:
+    if not candidates or board.unreached:
         return None
     fastest = candidates[0]
     close = [line for line in candidates if line is fastest or tied(line, fastest, drift)]

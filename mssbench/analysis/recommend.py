@@ -44,6 +44,11 @@ class Question(NamedTuple):
     rank: int | None = None  # of the matrices, below their size; None: full, or not known
 
     @property
+    def singular(self) -> bool:
+        """Whether the matrices have a rank below their size."""
+        return self.rank is not None and self.rank < self.size
+
+    @property
     def phase(self) -> str:
         """The phase whose rows answer it."""
         return "step" if self.gradient else "forward"
@@ -144,7 +149,7 @@ def _wanted(place: pd.DataFrame, question: Question) -> list[str]:
     known = kinds.conditions(place)
     kind_of = {p: kinds.kind_of(p, c, question.precision) for p, c in known.items()}
     singular = [p for p, kind in kind_of.items() if kind == kinds.SINGULAR]
-    if question.rank is not None and question.rank < question.size:
+    if question.singular:
         return singular
     if question.condition is None:
         return list(known)

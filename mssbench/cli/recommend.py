@@ -81,9 +81,10 @@ def command(
     )  # fmt: skip
     opened = [results.open(path) for path in runs] if runs else list(of_this_machine())
     found = recommend.proof(opened, question)
-    if measure and (found is None or not trust(found.rows, found.run.facts).comparable):
+    doubted = found is not None and not trust(found.rows, found.run.facts).comparable
+    if measure and (found is None or found.board.unreached or doubted):
         log = make_console(stderr=True)
-        run = measured(question, _measure, log.print, fresh=found is not None)
+        run = measured(question, _measure, log.print, fresh=doubted)
         found = recommend.proof([run], question)
 
     nearby = [] if found else recommend.shortlist(opened, question)

@@ -16,6 +16,7 @@ from mssbench.errors import ExitCode, RegistryError, Unsupported
 from mssbench.methods import registry
 from mssbench.methods.method import Function, Method
 from mssbench.registries import load_file
+from mssbench.suite.suite import scalar
 
 _REMEDY = (
     "An exact method must be exact: give it enough steps with --set, or declare what it is with "
@@ -84,17 +85,8 @@ def parameters(texts: Sequence[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise RegistryError(f"--set {text}: write NAME=VALUE, for example iterations=60.")
-        found[name.strip()] = _number(value.strip())
+        found[name.strip()] = scalar(value.strip())
     return found
-
-
-def _number(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(text, text)
 
 
 def checked(

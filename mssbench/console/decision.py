@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mssbench import units
 from mssbench.analysis import advice, decision
-from mssbench.analysis.decision import Board, Bounds, Line
+from mssbench.analysis.decision import DIGIT, Board, Bounds, Line
 from mssbench.analysis.kinds import DOUBTFUL
 from mssbench.analysis.trust import Trust, trust
 from mssbench.records.facts import machine
@@ -39,7 +39,7 @@ class Decision:
         again: str = "--fresh",
     ) -> None:
         self._again = again
-        self._boards = decision.boards(frame, bounds)
+        self._boards = decision.boards(frame, bounds, _max_error(frame, facts))
         self._board = decision.main_board(self._boards)
         self._trust = trust(frame, facts)
         self._heading = _heading(frame, facts, self._trust)
@@ -160,7 +160,8 @@ def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
     own = [line for line in board.lines if line.callable and not board.unknown(line)]
     everywhere = [line for line in own if board.right_everywhere(line)]
     if everywhere:
-        yield "right everywhere", "green", everywhere
+        title = "right where it was measured" if board.unreached else "right everywhere"
+        yield title, "green", everywhere
 
     some: dict[tuple[str, ...], list[Line]] = {}
     for line in own:
@@ -175,7 +176,8 @@ def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
             yield f"right on {advice.spoken(right)} only", "yellow", lines
 
     if nowhere := [line for line in own if not board.right(line)]:
-        yield "no right digit", "red", nowhere
+        title = "no right digit" if board.limit == DIGIT else "right on no kind"
+        yield title, "red", nowhere
     if unknown := [line for line in board.lines if line.callable and board.unknown(line)]:
         yield "not measured on every kind", "dim", unknown
     if foreign := [line for line in board.lines if not line.callable]:
@@ -207,6 +209,13 @@ def _heading(frame: pd.DataFrame, facts: Mapping[str, Any], believed: Trust) -> 
     return " · ".join(filter(None, [run.get("suite", ""), plain, load, took]))
 
 
+def _max_error(frame: pd.DataFrame, facts: Mapping[str, Any]) -> float:
+    """The error from which on the run called a row inaccurate."""
+    runs = [facts.get("runs", {}).get(run_id, {}) for run_id in frame["run_id"].unique()]
+    given = [run.get("document", {}).get("measure", {}).get("max_error", DIGIT) for run in runs]
+    return float(min(given, default=DIGIT))
+
+
 def _title(board: Board) -> str:
     phase = "With gradient" if board.phase == "step" else "Forward alone"
     place = board.place
@@ -219,13 +228,20 @@ def _title(board: Board) -> str:
 
 def _legend(board: Board, believed: Trust) -> str:
     what = "gradient" if board.phase == "step" else "root"
-    words = [f"errors are the {what}'s, the worst of each kind", "✗ above 0.1: no right digit"]
+    words = [f"errors are the {what}'s, the worst of each kind", f"✗ {_wrong(board)}"]
     words.append("= a tie" if believed.comparable else "? times do not compare")
     if any(line.unsure for line in board.lines):
         words.append("~ varies by more than 30 %")
     if any(kind.doubt > DOUBTFUL for kind in board.kinds.values()):
         words.append("? no reference is exact enough to say")
     return " · ".join(words)
+
+
+def _wrong(board: Board) -> str:
+    """What a cross beside an error stands for."""
+    if board.limit == DIGIT:
+        return f"above {DIGIT:g}: no right digit"
+    return f"above {board.limit:g}"
 
 
 def _sentence(sentence: advice.Sentence, width: int) -> Iterator[Text]:

@@ -29,7 +29,7 @@ _KEY = ("phase", "clock", "cache")
 _TWO_SIDED = NormalDist().inv_cdf(0.975)  # an interval of 95 %
 _MEDIAN_OF_TWO = NormalDist().inv_cdf(0.75) * sqrt(2)  # of |x - y| for x, y from N(0, 1): 0.954
 # A deviation that n rows tell is itself uncertain, and intervals of few rows would be too narrow.
-# With 1 + 2/n they cover as often as they say from four rows on (simulated, tests/run/test_passes).
+# With 1 + 2/n they cover as often as they say from four rows on: tests/run/test_intervals.py.
 _FEW = 2.0
 
 

@@ -103,7 +103,7 @@ def _candidates(question: Question, batch: int, effort: str | None) -> Suite:
 
 
 def _problems(question: Question) -> Sequence[str]:
-    if question.rank is not None and question.rank < question.size:
+    if question.singular and question.rank is not None:
         return [f"wishart(ratio={question.rank / question.size:.6g})"]
     if question.condition is not None:
         return [f"logspec(condition={question.condition:g})"]

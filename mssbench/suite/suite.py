@@ -247,7 +247,7 @@ def _override(document: dict[str, Any], text: str) -> None:
     key, parts = key.strip(), _split(value)
     if not equals or not all(parts):
         raise SuiteError("write KEY=VALUE or KEY=VALUE,VALUE.")
-    values = [_scalar(v) for v in parts]
+    values = [scalar(v) for v in parts]
     takers = [m for m in document["method"] if key in expand.parameters(m)]
     if key in AXES:
         expand.check_axis(key, values)
@@ -281,7 +281,8 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in re.split(r",(?![^(]*\))", text)]
 
 
-def _scalar(text: str) -> Any:
+def scalar(text: str) -> Any:
+    """The value of a parameter as it was typed: a number, true, false, or a word."""
     if re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", text):  # not 1_000, nan or infinity
         for kind in (int, float):
             try:

@@ -207,7 +207,8 @@ def test_a_kind_that_one_of_many_methods_reached_decides_nothing():
          for name in names],
     )  # fmt: skip
     assert board.deciding == [kinds.EASY]
-    assert choose(board, 0.0) is not None
+    assert board.unreached == 3
+    assert choose(board, 0.0) is None  # minimax is right on easy matrices, and nobody knows more
 
 
 def test_where_no_method_is_right_on_every_kind_none_is_recommended():
@@ -401,7 +402,18 @@ def test_a_cell_that_was_not_reached_is_no_failure_but_nothing_is_known_of_it():
         method("minimax", 1.0, {EASY: 1e-6}) + late, method("eigh", 2.0, {EASY: 1e-6, HARD: 2e-2})
     )
     assert kinds.HARD not in by_name(board)["minimax"].marks
-    assert choose(board, 0.0) is by_name(board)["eigh"]
+    assert board.unreached == 1
+    assert decision.right_lines(board) == [by_name(board)["eigh"]]
+    assert choose(board, 0.0) is None
+    told = [s.text for s in advice.sentences(board, None, QUIET)]
+    assert told[0].startswith("This run is not complete: 1 cell of this table")
+    busy = [s.text for s in advice.sentences(board, None, QUIET._replace(why_not="was busy"))]
+    assert busy[0] == told[0]
+    assert not any("everywhere" in text for text in busy)
+    other = only_board(*(method(name, 1.0, {EASY: 1e-6}, size=32) for name in ("eigh", "svd")))
+    assert list(advice.elsewhere([board, other], other, 0.0)) == [
+        "With gradient, n = 64, batch 64: 1 cell not reached"
+    ]
 
 
 @pytest.mark.parametrize(("load", "busy"), [(0.2, False), (3.0, False), (3.1, True)])

@@ -109,12 +109,18 @@ def test_a_question_without_sense_is_refused_by_the_option(capsys, measured, wor
 
 
 @pytest.mark.parametrize(
-    ("size", "busy", "calls"), [(64, False, []), (64, True, [True]), (48, False, [False])]
+    ("size", "busy", "late", "calls"),
+    [
+        (64, False, False, []),
+        (64, True, False, [True]),
+        (48, False, False, [False]),
+        (64, False, True, [False]),
+    ],
 )
 def test_only_what_is_not_known_or_not_believed_is_measured(
-    capsys, measured, monkeypatch, size, busy, calls
+    capsys, measured, monkeypatch, size, busy, late, calls
 ):
-    """A proof on a quiet machine is an answer; one of a busy machine is measured afresh."""
+    """A complete proof on a quiet machine is an answer; one of a busy machine is taken afresh."""
     seen = []
 
     def fake(question, measure, say, *, fresh):
@@ -122,6 +128,10 @@ def test_only_what_is_not_known_or_not_believed_is_measured(
         return results.open(measured)
 
     monkeypatch.setattr(command, "measured", fake)
+    if late:
+        more = row(None, status="interrupted", phase="step", forward="jacobi", backward="loewner",
+                   problem=EASY, size=size, batch=16)  # fmt: skip
+        write(measured, *rows(), more)
     if busy:
         path = measured / "environment.json"
         facts = {"environments": {"e" * 12: {"cores": {"granted": 2}}},

@@ -6,6 +6,7 @@ import pytest
 from helpers.tables import frame, row
 from rich.console import Console
 
+from mssbench.analysis.decision import Bounds
 from mssbench.console.decision import Decision
 
 EASY, HARD = "wishart(ratio=2)", "logspec(condition=1e6)"
@@ -133,3 +134,25 @@ def test_a_nan_on_a_kind_that_ranks_nobody_is_still_not_right_everywhere():
     assert any(
         line.startswith("Use eigh + loewner: the only method that is right") for line in lines
     )
+
+
+@pytest.mark.parametrize(
+    ("bounds", "document", "cross", "title"),
+    [
+        (Bounds(), {}, "✗ above 0.1: no right digit", "no right digit"),
+        (Bounds(gradient=1e-9), {}, "✗ above 1e-09", "right on no kind"),
+        (Bounds(root=1e-3), {}, "✗ above 0.1: no right digit", "no right digit"),
+        (Bounds(), {"measure": {"max_error": 0.01}}, "✗ above 0.01", "right on no kind"),
+    ],
+)
+def test_a_cross_stands_for_the_limit_that_was_used(bounds, document, cross, title):
+    about = facts()
+    about["runs"]["r" * 12]["document"] = document
+    stream = io.StringIO()
+    paper = Console(file=stream, width=160, highlight=False, emoji=False)
+    paper.print(Decision(frame(*rows()), about, COMMANDS, bounds), crop=False)
+    text = stream.getvalue()
+    assert f"{cross} ·" in text
+    assert title in [line.strip() for line in text.splitlines()]
+    # what has a digit is never said to have none
+    assert ("its gradient has no right digit" in text) is (bounds.gradient != 1e-9)
