@@ -150,8 +150,20 @@ def on_host(a: Array) -> Array:
 
 
 def equal(a: Array, b: Array) -> bool:
-    """Whether two arrays of one library hold the same numbers; a NaN equals nothing."""
-    return bool((on_host(a) == on_host(b)).all())
+    """Whether two arrays of one shape, library and precision hold the same bits."""
+    return bool((_bits(on_host(a)) == _bits(on_host(b))).all())
+
+
+def _bits(a: Array) -> Array:
+    """The same memory as whole numbers, which are compared without regard to what they mean.
+
+    Eight bytes at a time where that is possible: it takes half the time of comparing float32.
+    """
+    xp = namespace(a)
+    if library(a) == "torch":
+        return a.view(getattr(xp, f"int{8 * a.element_size()}"))
+    flat = xp.ascontiguousarray(a).reshape(-1)
+    return flat.view("u8" if flat.nbytes % 8 == 0 else f"u{flat.itemsize}")
 
 
 def poison(a: Array) -> None:

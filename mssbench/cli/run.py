@@ -134,6 +134,8 @@ def forecast(chosen: ChosenSuite) -> list[RenderableType]:
         if data["seconds"]
         else "none of which can be measured here"
     )
+    if chosen.minutes is not None and data["seconds"] > 60 * chosen.minutes:
+        here += f" (the suite's limit is {units.duration(60 * chosen.minutes)}: fewer samples then)"
     total = (
         f"{units.count(data['cells'], 'cell')}, {here}, "
         f"up to {units.size(data['bytes'])} on {', '.join(data['devices'])}; "
@@ -201,6 +203,8 @@ def measure(
         if todo:
             seconds = seconds_here(todo, chosen.policy)
             time = f"about {units.duration(seconds)}" if seconds else "none of which can be here"
+            if minutes is not None and seconds > 60 * minutes:
+                time = f"in {units.duration(60 * minutes)} at most, with fewer samples for that"
             log.print(
                 f"[bold]{chosen.name}[/]: {len(todo)} of {units.count(len(chosen.cells), 'cell')} "
                 f"to measure, {time}"

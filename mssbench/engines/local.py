@@ -8,6 +8,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
+from math import ceil
 
 from mssbench.engines.events import Ceilings, Event, Finished, Ready, Started, Waiting
 from mssbench.engines.process import Answer, Setup, Worker
@@ -18,6 +19,7 @@ from mssbench.records.cell import Cell
 GRACE_SECONDS = 1.0  # after a death, how long a stop signal may still be on its way to us
 Todo = queue.SimpleQueue[Cell]
 News = queue.SimpleQueue[Event | Exception | None]  # None: a slot has ended
+Share = Callable[[Cell, int], float]  # of the policy's time for a cell, given how many are left
 
 
 def run(
@@ -25,18 +27,23 @@ def run(
     setup: Setup,
     stopped: Callable[[], bool] = lambda: False,
     skip: Callable[[Cell], bool] = lambda _: False,
+    share: Share = lambda _, __: 1.0,
 ) -> Generator[Event, None, None]:
     """Measure every cell, yielding what happens. A cell may be asked for several times.
 
     skip: asked before a cell is measured; what it is true for is left out.
-
+    share: asked before a cell is measured, and told how many its worker has yet to measure with
+    it; the part of the policy's time that this one may take, between 0 and 1.
     stopped: asked several times a second; once it is true workers are killed, and what they had
     answered by then is still yielded. Closing the iterator stops them too.
     Raises RunError if a worker cannot start: then no cell can.
     """
-    for group in _groups(cells):
-        if not stopped():
-            yield from _serve_group(group, setup, stopped, skip)
+    groups = list(_groups(cells))
+    for number, group in enumerate(groups):
+        if stopped():
+            break
+        later = sum(_turns(g) for g in groups[number + 1 :])
+        yield from _serve_group(group, setup, stopped, skip, _share_of(share, group, later))
 
 
 def _groups(cells: Sequence[Cell]) -> Iterator[list[tuple[Slot, Todo]]]:
@@ -58,17 +65,31 @@ def _queue(cells: Sequence[Cell]) -> Todo:
     return q
 
 
+def _turns(group: list[tuple[Slot, Todo]]) -> int:
+    """How many cells each slot of a group has yet to measure, if they take as long as each other.
+
+    The slots of a group take their cells from one queue.
+    """
+    return ceil(group[0][1].qsize() / len(group))
+
+
+def _share_of(share: Share, group: list[tuple[Slot, Todo]], later: int) -> Callable[[Cell], float]:
+    """The share of a cell of this group, which has been taken from its queue already."""
+    return lambda cell: share(cell, 1 + _turns(group) + later)
+
+
 def _serve_group(
     group: list[tuple[Slot, Todo]],
     setup: Setup,
     stopped: Callable[[], bool],
     skip: Callable[[Cell], bool],
+    share: Callable[[Cell], float],
 ) -> Iterator[Event]:
     stop = threading.Event()
     news: News = queue.SimpleQueue()
     threads = [
         threading.Thread(
-            target=_serve_slot, args=(slot, todo, setup, skip, news, stop), daemon=True
+            target=_serve_slot, args=(slot, todo, setup, skip, share, news, stop), daemon=True
         )
         for slot, todo in group
     ]
@@ -100,6 +121,7 @@ def _serve_slot(
     todo: Todo,
     setup: Setup,
     skip: Callable[[Cell], bool],
+    share: Callable[[Cell], float],
     news: News,
     stop: threading.Event,
 ) -> None:
@@ -126,7 +148,7 @@ def _serve_slot(
             while True:
                 worker = worker or _start(slot, setup, held, stop, news)
                 fresh = worker.served == 0
-                answer = worker.ask(cell)
+                answer = worker.ask(cell, share(cell))
                 if answer.lost:
                     worker.close()
                     worker = None

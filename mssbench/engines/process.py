@@ -142,9 +142,13 @@ class Worker:
         line = self._read(CEILINGS_SECONDS)
         return line["found"] if line and line["event"] == "ceilings" else None
 
-    def ask(self, cell: Cell) -> Answer:
-        """Have one cell measured; whatever happens to the process becomes an answer."""
-        return self._asked({"cell": asdict(cell)}, PREPARE_SECONDS, _PREPARING)
+    def ask(self, cell: Cell, share: float = 1.0) -> Answer:
+        """Have one cell measured; whatever happens to the process becomes an answer.
+
+        share: of the time that the policy gives its samples, between 0 and 1.
+        """
+        request = {"cell": asdict(cell), "share": share}
+        return self._asked(request, PREPARE_SECONDS, _PREPARING)
 
     def hold(self, cell: Cell, *, verify: bool) -> Answer:
         """Have a cell made ready to be sampled, its first output verified if asked."""

@@ -5,8 +5,9 @@
 Supervisor to worker: first the set-up {"settings", "also", "arms"}, then a request a line. Worker
 to supervisor: {"event": "ready", ...} once, then answers.
 
-    {"cell"}              measuring, when the method is about to run; then done: rows, samples,
-                          spent, and `lost` where this process must be replaced
+    {"cell", "share"}     measuring, when the method is about to run; then done: rows, samples,
+                          spent, and `lost` where this process must be replaced. share: of the
+                          policy's time, all of it by default
     {"ceilings": device}  ceilings: what the machine can do at most
     {"hold": cell}        measuring, as above; then held: its row, and seconds of a call; it stays
                           ready until the next
@@ -107,8 +108,8 @@ class Instruments(Protocol):
         """What the device can do at most, measured now."""
         ...
 
-    def measure(self, cell: "Cell", announce: Callable[[], None]) -> "Result":
-        """Measure a cell, see measure.measure."""
+    def measure(self, cell: "Cell", announce: Callable[[], None], share: float) -> "Result":
+        """Measure a cell in a part of the policy's time, see measure.measure."""
         ...
 
     def held(
@@ -143,11 +144,11 @@ class TorchInstruments:
         """What the device can do at most, measured now."""
         return self._session.ceilings.measure(device)
 
-    def measure(self, cell: "Cell", announce: Callable[[], None]) -> "Result":
-        """Measure a cell, see measure.measure."""
+    def measure(self, cell: "Cell", announce: Callable[[], None], share: float) -> "Result":
+        """Measure a cell in a part of the policy's time, see measure.measure."""
         from mssbench.measure.measure import measure
 
-        return measure(cell, self._session, announce)
+        return measure(cell, self._session, announce, share)
 
     def held(
         self, cell: "Cell", announce: Callable[[], None], *, verify: bool
@@ -205,7 +206,8 @@ def serve(
             say("held", **answer, lost=not answer["ready"] and _context_lost(cell.device))
         else:
             cell = Cell(**request["cell"])
-            result = chosen.measure(cell, lambda: say("measuring"))
+            share = request.get("share", 1.0)  # of the policy's time
+            result = chosen.measure(cell, lambda: say("measuring"), share)
             say("done", **_as_reply(result), lost=result.lost or _context_lost(cell.device))
             if (pair := (cell.library, cell.forward, cell.backward)) not in met:
                 met.add(pair)  # it has imported and compiled what it needs: not garbage either

@@ -87,15 +87,16 @@ class Phase(NamedTuple):
 class Bench:
     """A cell that was made ready, in a session, with the truth that its outputs are compared with.
 
-    spent: is told where the time goes.
+    spent: is told where the time goes. share: of the policy's time, between 0 and 1.
     """
 
-    def __init__(self, ready: Prepared, session: Session, spent: Spent) -> None:
+    def __init__(self, ready: Prepared, session: Session, spent: Spent, share: float = 1.0) -> None:
         assert ready.truth is not None, "a cell is not timed without the truth"
         self.cell, self.pair, self.rotation = ready.cell, ready.pair, ready.rotation
         self.truth, self.spent = ready.truth, spent
         self.spoilt = False  # whether this process should measure no more
         self._session, self._settings = session, session.settings
+        self._policy = session.settings.policy.within(share)
         self._waiting: dict[str, bool] = {}  # by phase, whether a call waits for the device
 
     def run(self) -> tuple[Measurement, ...]:
@@ -201,7 +202,7 @@ class Bench:
             return Measurement(self.cell, phase.name, clock, cache, status, why, phase.work)
 
     def _timed(self, phase: Phase, clock: str, cache: str) -> Measurement:
-        cell, policy = self.cell, self._settings.policy
+        cell = self.cell
         taken, attempts = self._sampled(phase, clock, cache), 1
         while cell.device == "cuda" and taken.again and attempts < _ATTEMPTS:
             taken, attempts = self._sampled(phase, clock, cache), attempts + 1
@@ -223,7 +224,7 @@ class Bench:
                 flags.append(ABOVE_CEILING)  # which of the two was disturbed is not known
             else:
                 status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
-        unit = self._session.products.seconds(cell, clock, cache, policy, self.spent)
+        unit = self._session.products.seconds(cell, clock, cache, self._policy, self.spent)
         values |= {
             **phase.work,
             **(limit.columns(median) if limit else {}),
@@ -253,7 +254,7 @@ class Bench:
         with self._session.watchman.watched(cell.device) as watch:
             watch.look_at_work()
             timing = sample(
-                timer, prepare, call, self._settings.policy,
+                timer, prepare, call, self._policy,
                 first_call=phase.first.seconds, most_calls=most, spent=self.spent,
             )  # fmt: skip
             watch.look_at_work()

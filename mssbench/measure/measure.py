@@ -27,11 +27,17 @@ class Result:
     lost: bool = False  # this process should measure no more
 
 
-def measure(cell: Cell, session: Session, announce: Callable[[], None] = lambda: None) -> Result:
+def measure(
+    cell: Cell,
+    session: Session,
+    announce: Callable[[], None] = lambda: None,
+    share: float = 1.0,
+) -> Result:
     """Measure every phase of a cell on every clock.
 
     announce: called when problem and reference stand and the method is about to run. A timeout
     starts there, since what comes before is not the method's doing.
+    share: of the time that the policy gives the samples, between 0 and 1.
     """
     spent, lost, start = Spent(), False, time.perf_counter()
     hashed = ""  # stays empty where a method is not installed
@@ -40,7 +46,7 @@ def measure(cell: Cell, session: Session, announce: Callable[[], None] = lambda:
         hashed = code_hash(cell)
         with prepared(cell, session, spent) as ready:
             announce()
-            bench = Bench(ready, session, spent)
+            bench = Bench(ready, session, spent, share)
             try:
                 measurements = bench.run()
                 refuse_written(cell, ready.rotation)

@@ -1,10 +1,11 @@
 """What a cell's output is held against: certified roots and gradients of some of its matrices."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
+import torch
 
 from mssbench import arrays
 from mssbench.arrays import Array, namespace
@@ -21,6 +22,8 @@ from mssbench.records.roundoff import STORED
 # Matrices compared per batch, by size: enough to catch what depends on the index, few enough that
 # the reference of a large matrix does not outlast the measurement. The worst conditioned is in.
 CHECKED = ((32, 16), (64, 8), (128, 4), (10**9, 2))
+
+_SMALL = 64  # the largest matrices that numpy's BLAS multiplies in one thread
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Truth:
         picked = arrays.to_numpy(pick(s, self.indices))
         with np.errstate(all="ignore"):
             if self.null is not None:
-                picked = picked - self.null @ picked @ self.null
+                picked = picked - product(self.null, picked, self.null)
             wrong = frobenius(picked - self.gradient)
         return {
             "gradient_error": _worst_ratio(wrong, self._gradient_norms),
@@ -142,12 +145,12 @@ class Truth:
     def _residual(self, picked: np.ndarray) -> float:
         with np.errstate(all="ignore"):
             if self.function == "sqrt":
-                return _worst_ratio(frobenius(picked @ picked - self.a), self._input_norms)
+                return _worst_ratio(frobenius(product(picked, picked) - self.a), self._input_norms)
             if self.b is not None:  # xᵀ A x = bᵀ b
                 square = self.b.swapaxes(1, 2) @ self.b
-                return relative(picked.swapaxes(1, 2) @ self.a @ picked - square, square)
+                return relative(product(picked.swapaxes(1, 2), self.a, picked) - square, square)
             eye = np.broadcast_to(np.eye(self.a.shape[-1]), self.a.shape)
-            return relative(picked @ self.a @ picked - eye, eye)
+            return relative(product(picked, self.a, picked) - eye, eye)
 
 
 def truth_of(
@@ -208,6 +211,17 @@ def _gradient(
         s[~lost], other = solve.gradient(solve.solve(a[~lost]), function, g[~lost])
         error = max(error, other)
     return s, error, null
+
+
+def product(*factors: np.ndarray) -> np.ndarray:
+    """The product of batches of matrices in float64, large ones computed by torch.
+
+    The threads of torch wait actively for some time after a method's last operation. Those of
+    numpy's own BLAS would compete with them for the cores: it took five times as long at n = 256.
+    """
+    if factors[0].shape[-1] <= _SMALL:
+        return reduce(np.matmul, factors)
+    return reduce(torch.matmul, [torch.from_numpy(x) for x in factors]).numpy()
 
 
 def frobenius(x: np.ndarray) -> np.ndarray:

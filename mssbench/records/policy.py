@@ -35,6 +35,18 @@ class Policy:
             interval=self.interval * self.passes**0.5,
         )
 
+    def within(self, share: float) -> "Policy":
+        """The same in a part of its time, between 0 and 1, for a run that would not end in time.
+
+        The numbers of samples stay: what cannot take so many in that time stops at `few` of them.
+        """
+        return replace(
+            self,
+            min_seconds=self.min_seconds * share,
+            max_seconds=self.max_seconds * share,
+            warmup_seconds=self.warmup_seconds * share,
+        )
+
     def stop(
         self, ordered: Sequence[float], timed: float, wall: float, calls: int = 1
     ) -> Stop | None:

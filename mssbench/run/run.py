@@ -7,13 +7,14 @@ from contextlib import closing
 from pathlib import Path
 
 from mssbench.engines import local
-from mssbench.engines.events import Event
+from mssbench.engines.events import Event, Finished
 from mssbench.engines.process import Setup
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import worst_status
 from mssbench.records.summary import Summary
 from mssbench.results.folder import RunFolder
 from mssbench.run import passes
+from mssbench.run.pace import Pace
 from mssbench.run.recorder import Recorder
 from mssbench.run.resume import (
     by_cell,
@@ -43,7 +44,8 @@ def run(
     """Measure what is missing of a suite into the folder `path`.
 
     retry: statuses whose rows are measured again. begin(todo) and watch(event) report progress.
-    seconds: after this time it ends like an interrupted run. Cells are measured in suite order.
+    seconds: after this time it ends like an interrupted run. Before it comes to that, cells take
+    fewer samples. Cells are measured in suite order.
     Ctrl-C and SIGTERM end the run early: what was measured is saved and the rest is `interrupted`.
     Raises RunError if the folder is taken, holds something else or another suite, or was measured
     on another machine; or if no worker starts.
@@ -65,14 +67,21 @@ def run(
         begin(todo)
         record = Recorder(folder, suite, rows, have)
         setup = _setup(suite, also, python)
+        pace = Pace(seconds, start, time.monotonic)
         try:
             queue = list(_queue(todo, have, suite.policy.passes, record.run_id))
             running = local.run(
-                queue, setup, lambda: takedown.asked() or over(), skip=record.is_over
+                queue,
+                setup,
+                lambda: takedown.asked() or over(),
+                skip=record.is_over,
+                share=pace.share,
             )
             with closing(running) as events:
                 for event in events:
                     record(event, summary)
+                    if isinstance(event, Finished):
+                        pace.learn(event)
                     watch(event)
             summary.interrupted = takedown.asked()
             summary.over = over() and not summary.interrupted

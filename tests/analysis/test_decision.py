@@ -317,7 +317,12 @@ def test_only_the_papers_own_settings_have_the_papers_name():
 
 
 @pytest.mark.parametrize(
-    "name", ["cpu-2core-quick", "cpu-2core-standard", "cpu-2core-paper_svd_2021"]
+    "name",
+    [
+        "cpu-2core-quick",
+        pytest.param("cpu-2core-standard", marks=pytest.mark.slow),
+        "cpu-2core-paper_svd_2021",
+    ],
 )
 def test_a_call_as_it_is_printed_computes_what_was_measured(name, pytestconfig):
     """Each distinct call is run; that it has the row's own parameters is a test of its own."""

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -490,7 +491,7 @@ class Actor:
     def start(self) -> tuple[dict[str, Any], str]:
         return {}, "here"
 
-    def ask(self, cell: Cell) -> Answer:
+    def ask(self, cell: Cell, share: float) -> Answer:
         self.served += 1
         return answer(self.script[cell.forward].pop(0))
 
@@ -591,6 +592,27 @@ def test_a_worker_taken_down_just_before_us_is_not_blamed(
     assert [type(e) for e in found] == [Started, Ready]
 
 
+def test_a_cell_is_told_how_many_its_worker_has_yet_to_measure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hasty: None
+) -> None:
+    """In all groups: two GPUs share five cells, three turns, which come after those of the CPU."""
+    told: dict[str, list[int]] = {"cpu": [], "cuda": []}
+
+    class Told(Actor):
+        def ask(self, cell: Cell, share: float) -> Answer:
+            told[cell.device].append(round(1 / share))
+            return answer("ok")
+
+    monkeypatch.setenv("MSSBENCH_LOCKS", str(tmp_path))
+    monkeypatch.setattr(local, "Worker", Told)
+    monkeypatch.setattr(local, "gpu_slots", lambda: [Slot("cuda", f"{i}", (0,)) for i in (0, 1)])
+    on_gpu = [replace(c, device="cuda") for c in cells("c", "d", "e", "f", "g")]
+    list(local.run([*cells("a", "b"), *on_gpu], Setup({}), share=lambda _, left: 1 / left))
+    assert told["cpu"] == [5, 4]
+    assert len(told["cuda"]) == 5
+    assert (max(told["cuda"]), min(told["cuda"])) == (3, 1)
+
+
 def test_what_was_answered_before_a_stop_is_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -601,7 +623,7 @@ def test_what_was_answered_before_a_stop_is_kept(
             super().__init__()
             self.stopped = given[3]
 
-        def ask(self, cell: Cell) -> Answer:
+        def ask(self, cell: Cell, share: float) -> Answer:
             asked.set()
             assert until(self.stopped)
             return answer("ok")
@@ -616,7 +638,7 @@ def test_an_unforeseen_error_of_the_engine_reaches_the_caller(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hasty: None
 ) -> None:
     class Broken(Actor):
-        def ask(self, cell: Cell) -> Answer:
+        def ask(self, cell: Cell, share: float) -> Answer:
             raise ZeroDivisionError
 
     monkeypatch.setenv("MSSBENCH_LOCKS", str(tmp_path))

@@ -146,6 +146,7 @@ def run_step(
     return subprocess.run(command, cwd=folder, env=env, text=True, capture_output=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_the_action_runs_a_suite_and_checks_it(tmp_path: Path) -> None:
     from helpers.runs import write_suite
 

@@ -20,7 +20,12 @@ from mssbench.results import labels
 from mssbench.suite import claims as statements
 from mssbench.suite import suite
 
-SUITES = ("gpu_first", "gpu_large", "gpu_paper", "gpu_small")
+SUITES = (
+    "gpu_first",
+    "gpu_large",
+    "gpu_paper",
+    pytest.param("gpu_small", marks=pytest.mark.slow),  # of many cells
+)
 TIMES = ("seconds_median", "seconds_low", "seconds_high")
 # A run of some minutes gets no further than this; see the order of the axes in the suites.
 FIRST = {"problem": "logspec(condition=10000)", "precision": "float32"}

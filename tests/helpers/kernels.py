@@ -66,11 +66,15 @@ SMALL = 32  # a larger one takes seconds, so it is tried less often
 
 
 def by_size(variants: list[Variant], quick: int = SMALL) -> list[Any]:
-    """Parameters for all variants; those of larger matrices are marked slow."""
+    """Parameters for all variants; those of larger matrices, or float64 beyond 8, are slow."""
     return [
-        pytest.param(v, id=v.name, marks=[] if v.size <= quick else pytest.mark.slow)
+        pytest.param(v, id=v.name, marks=[] if _is_quick(v, quick) else pytest.mark.slow)
         for v in variants
     ]
+
+
+def _is_quick(variant: Variant, largest: int) -> bool:
+    return variant.size <= (largest if variant.dtype == "float32" else 8)
 
 
 def everything(family: str, a: np.ndarray, operands: Operands | None = None) -> bytes:

@@ -94,8 +94,8 @@ def stand_in(folder: Path, name: str = "stand_in", **wishes: Any) -> str:
 
 
 def wish(monkeypatch: Any, **wishes: Any) -> None:
-    """Tell later stand-ins: seconds (of a cell), gate (a file that the second cell waits for), log
-    (file), cpu (fact), do {forward: deed}.
+    """Tell later stand-ins: seconds (of a cell at full share), gate (a file that the second cell
+    waits for), log (file), cpu (fact), do {forward: deed}.
     """
     monkeypatch.setenv("STAND_IN", json.dumps(wishes, default=str))
 
@@ -107,20 +107,24 @@ def act_as_worker() -> None:
     wishes = json.loads(os.environ.get("STAND_IN", "{}"))
     begun: list[Any] = []
 
-    def measure(cell: Any, announce: Callable[[], None]) -> Any:
+    def measure(cell: Any, announce: Callable[[], None], share: float) -> Any:
         deed = wishes.get("do", {}).get(cell.forward, "ok")
         if deed == "hang_before":
             time.sleep(600)
         announce()
         _note(wishes, f"begin {os.getpid()}")
-        time.sleep(wishes.get("seconds", 0.001))
+        slept = share * wishes.get("seconds", 0.001)
+        time.sleep(slept)
         begun.append(cell)
         if len(begun) > 1 and (gate := wishes.get("gate")):  # the first cell passes without it
             until(Path(gate).exists)
         measurements = _DEEDS.get(deed, lambda c: _rows(c, deed))(cell)
         _note(wishes, f"end {os.getpid()}")
         return SimpleNamespace(
-            measurements=measurements, code_hash=_hash(cell), spent=Spent(), lost=deed == "lost"
+            measurements=measurements,
+            code_hash=_hash(cell),
+            spent=Spent(samples=slept, total=slept),
+            lost=deed == "lost",
         )
 
     def ceilings(device: str) -> dict[str, float]:

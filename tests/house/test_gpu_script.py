@@ -161,6 +161,7 @@ def test_the_headline_stands_after_four_minutes_and_a_call_ends_within_ten() -> 
     assert sum(limit for _, limit, _ in SECOND) <= 200
 
 
+@pytest.mark.slow
 def test_tests_run_in_eight_processes_the_quick_ones_first(script: Script) -> None:
     script()
     quick, bits, others = [call for call in script.calls if "-m pytest" in call]
@@ -181,6 +182,7 @@ def test_tests_run_in_eight_processes_the_quick_ones_first(script: Script) -> No
         ("cupy", "not here: no CuPy, which launches the kernels", ["examine", "race.py", "ncu "]),
     ],
 )
+@pytest.mark.slow
 def test_what_the_machine_lacks_is_said_and_costs_only_what_needs_it(
     script: Script, lacks: str, said: str, left_out: list[str]
 ) -> None:
@@ -192,6 +194,7 @@ def test_what_the_machine_lacks_is_said_and_costs_only_what_needs_it(
     assert script.summary()["gpu_first"].startswith("passed")
 
 
+@pytest.mark.slow
 def test_a_suite_stops_before_its_limit_and_its_claims_follow(script: Script) -> None:
     done = script(script.folder, "--minutes", "9.5", SAYS="the time was over; go on.")
     run = next(call for call in script.calls if " run gpu_small " in call)
@@ -206,6 +209,7 @@ def test_a_suite_stops_before_its_limit_and_its_claims_follow(script: Script) ->
     assert "2 holds, 1 not measured" in done.stdout.partition("== summary")[2]
 
 
+@pytest.mark.slow
 def test_what_passed_is_not_repeated_and_a_table_in_part_goes_on(script: Script) -> None:
     script(SAYS="the time was over")
     assert script().returncode == 0
@@ -225,6 +229,7 @@ def test_what_passed_is_not_repeated_and_a_table_in_part_goes_on(script: Script)
     assert not script.called(" run ")  # it was complete
 
 
+@pytest.mark.slow
 def test_time_that_is_left_goes_to_the_tables_that_were_not_done(script: Script) -> None:
     done = script(SAYS="the time was over")
     again = limits(done.stdout)[len(STEPS) :]
@@ -253,6 +258,7 @@ OF_EACH_KIND = ("kernels", "gpu_small", "race f32", "memcheck", "tests/gpu/test_
 @pytest.mark.parametrize(
     ("fails", "name"), [(what, name) for name, _, what in STEPS if name in OF_EACH_KIND]
 )
+@pytest.mark.slow
 def test_a_step_that_fails_is_a_failure_and_costs_no_other_step(
     script: Script, fails: str, name: str
 ) -> None:
@@ -268,6 +274,7 @@ def test_a_step_that_fails_is_a_failure_and_costs_no_other_step(
 
 
 @pytest.mark.parametrize("tool", ["compute-sanitizer", "ncu"])
+@pytest.mark.slow
 def test_a_tool_that_the_machine_refuses_is_no_failure_and_said(script: Script, tool: str) -> None:
     done = script(FAIL=f"^{tool} ", SAYS="Device not supported")
     assert done.returncode == 0
@@ -331,6 +338,7 @@ def test_a_call_it_does_not_understand_is_misuse(script: Script, arguments: list
     assert done.stderr.startswith("usage: .ci/gpu FOLDER [--minutes 9.5] [--from ARCHIVE.tgz]")
 
 
+@pytest.mark.slow
 def test_the_commit_goes_to_every_worker(script: Script) -> None:
     git = ["git", "-C", str(CI.parent), "rev-parse", "HEAD"]
     head = subprocess.run(git, capture_output=True, text=True)
@@ -343,6 +351,7 @@ def test_the_commit_goes_to_every_worker(script: Script) -> None:
     ("file", "variable", "commit"),
     [("abc", None, "abc"), ("abc", "def", "def"), (None, "def", "def"), (None, None, "")],
 )
+@pytest.mark.slow
 def test_where_no_repository_came_along_the_commit_is_the_one_it_is_told(
     script: Script, tmp_path: Path, file: str | None, variable: str | None, commit: str
 ) -> None:
@@ -435,6 +444,7 @@ def test_a_script_that_is_killed_leaves_the_archive_of_the_step_before(script: S
     assert {"gpu_first/table.csv", "summary.txt"} <= script.packed()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_its_archive_on_another_day(script: Script, tmp_path: Path) -> None:
     script(script.folder, "--minutes", "60", SAYS="the time was over")
     before = script.archive.rename(tmp_path / "carried.tgz")
@@ -447,6 +457,7 @@ def test_a_run_goes_on_from_its_archive_on_another_day(script: Script, tmp_path:
     assert "gpu_first/table.csv" in script.packed()
 
 
+@pytest.mark.slow
 def test_results_that_are_there_are_not_overwritten_by_an_archive(
     script: Script, tmp_path: Path
 ) -> None:
@@ -458,6 +469,7 @@ def test_results_that_are_there_are_not_overwritten_by_an_archive(
     assert (script.folder / "gpu_first" / "table.csv").read_text() == "newer"
 
 
+@pytest.mark.slow
 def test_what_is_no_whole_archive_becomes_no_folder_of_results(
     script: Script, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import mssbench
+from mssbench import arrays
 from mssbench.measure.inputs import Rotation
 from mssbench.testing.matrices import cotangent, error, exact_root, spectrum, with_spectrum
 
@@ -80,3 +81,20 @@ def test_a_number_that_was_written_into_any_of_the_inputs_is_noticed(put, most_b
             assert rotation.written() == name
             array[2, 1, 3] = before
             assert rotation.written() == ""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(2, 4, 4), (1, 3, 3), (3, 5, 5)])
+def test_arrays_are_equal_where_they_have_the_same_bits(dtype, shape):
+    """A NaN that was there before is no change; one bit of any entry is, and so is a minus zero."""
+    a = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    a[0, 0, 0], a[0, 1, 1] = np.nan, 0.0
+    for make in (np.copy, torch.tensor, lambda x: torch.tensor(x.swapaxes(1, 2)).mT):
+        assert arrays.equal(make(a), make(a))
+        for place in np.ndindex(shape):
+            b = a.copy()
+            b[place] = np.nextafter(b[place], np.inf) if b[place] == b[place] else 1.0
+            assert not arrays.equal(make(a), make(b))
+        b = a.copy()
+        b[0, 1, 1] = -0.0
+        assert not arrays.equal(make(a), make(b))

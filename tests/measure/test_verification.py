@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers.truths import truth_of
 
-from mssbench.measure.verification import relative
+from mssbench.measure.verification import product, relative
 
 TRUTH = truth_of("sqrt", "wishart(ratio=2)", 5, 3, "float64")
 
@@ -21,6 +21,15 @@ def _root_with_noise() -> tuple[np.ndarray, np.ndarray]:
     right = np.empty((3, 5, 5))
     right[list(TRUTH.indices)] = TRUTH.reference.sqrt
     return right + 0.01 * np.random.default_rng(0).standard_normal(right.shape), right
+
+
+@pytest.mark.parametrize("n", [7, 64, 65, 96])
+def test_a_product_is_that_of_its_entries_in_whichever_library_it_is_taken(n: int) -> None:
+    x, y, z = np.random.default_rng(n).standard_normal((3, 2, n, n))
+    due = np.einsum("mij,mjk,mkl->mil", x, y, z)
+    found = product(x, y.swapaxes(1, 2).copy().swapaxes(1, 2), z)
+    assert isinstance(found, np.ndarray)
+    assert found == pytest.approx(due, rel=1e-12, abs=1e-11)
 
 
 def test_every_error_of_a_root_is_the_worst_of_its_matrices() -> None:

@@ -198,7 +198,10 @@ def killed_after(suite: object, out: Path, python: str, cells: int) -> None:
 # Stopped.
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize(
     "twice", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["once", "twice"]
 )
@@ -239,6 +242,20 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> Any:
         now[0] += isinstance(event, Finished)
 
     return watch
+
+
+def test_cells_take_less_time_each_before_one_is_left_out(
+    tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """36 measurements of 0.2 s would take twice the limit; and without one they take all of it."""
+    wish(monkeypatch, seconds=0.2)
+    suite = load(write_suite(tmp_path, KINDS, seeds=3, passes=2))
+    begun = time.monotonic()
+    summary = run(suite, out, python=python, seconds=3.6)
+    taken = time.monotonic() - begun
+    assert (summary.over, summary.statuses["ok"]) == (False, len(suite.cells))
+    assert 2 * len(suite.cells) * 0.2 > 1.9 * 3.6
+    assert taken < 5
 
 
 @pytest.mark.parametrize("passes", [1, 2])

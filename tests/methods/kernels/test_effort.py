@@ -140,16 +140,20 @@ KERNELS: dict[str, tuple[str, int, Call]] = {
     "inverse": ("lyapunov", 0, lambda a, o: fused.lyapunov(Root(a, a), "isqrt", a, (FIVE,) * 2, o)),
     "loewner": ("loewner", 0, lambda a, _: fused.loewner((a[..., 0], a), "sqrt", a)),
 }
+QUICK = ("iterate-one", "inverse", "loewner")  # one of each family; the others are marked slow
 
 
 @pytest.mark.parametrize(
     ("name", "operands"),
     [
-        *((name, None) for name in KERNELS),
-        ("iterate", "tf32x3"),
+        *(
+            pytest.param(name, None, marks=[] if name in QUICK else pytest.mark.slow)
+            for name in KERNELS
+        ),
         *(
             pytest.param(name, "tf32x3", marks=pytest.mark.slow)
-            for name in ("iterate-one", "iterate-9", "lyapunov", "inverse")
+            for name in KERNELS
+            if name != "loewner"
         ),
     ],
 )

@@ -133,6 +133,7 @@ def test_a_schedule_is_made_for_what_its_operands_round(
     "operands",
     [pytest.param(o, marks=[] if o == "tf32x3" else pytest.mark.slow) for o in UNIT],
 )
+@pytest.mark.slow
 def test_no_order_of_the_threads_changes_a_bit(gpu: Emulation, family: str, operands: Any) -> None:
     a = spd(2, HALF, 100.0, "float32")
     first = everything(family, a, operands)
