@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from mssbench.methods.norms import normalized as normalized
     from mssbench.methods.registry import register_backward as register_backward
     from mssbench.methods.registry import register_forward as register_forward
+    from mssbench.methods.sqrtm import chosen as chosen
     from mssbench.methods.sqrtm import isqrtm as isqrtm
     from mssbench.methods.sqrtm import sqrtm as sqrtm
     from mssbench.problems.capture import capture as capture
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Root": "methods.method",
     "capture": "problems.capture",
+    "chosen": "methods.sqrtm",
     "isqrtm": "methods.sqrtm",
     "load": "results.table",
     "normalized": "methods.norms",

@@ -90,11 +90,11 @@ def call_text(row: Row) -> str:
     named = {"forward": row["forward"]}
     if row["backward"] != "none":
         named["backward"] = row["backward"]
-    arguments = ", ".join(f"{k}={json.dumps(v)}" for k, v in (named | _unusual(row)).items())
+    arguments = ", ".join(f"{k}={json.dumps(v)}" for k, v in (named | parameters_of(row)).items())
     return f"y = mssbench.{_FUNCTIONS[row['function']]}(a, {arguments})"
 
 
-def _unusual(row: Row) -> dict[str, Any]:
+def parameters_of(row: Row) -> dict[str, Any]:
     """The parameters of a pair that are not the defaults of its methods."""
     given = {k: row[k] for k in ("iterations", "backward_iterations") if row[k] is not None}
     given |= {k: v for k, v in parse_options(row["options"]).items() if v != "default"}

@@ -18,11 +18,13 @@ from mssbench.analysis.trust import trust
 from mssbench.cli.options import Json
 from mssbench.cli.output import output
 from mssbench.cli.run import measure as measure_suite
+from mssbench.cli.saving import saved
 from mssbench.console.decision import Decision
 from mssbench.console.terminal import make_console
 from mssbench.errors import ExitCode, RunError, SuiteError
 from mssbench.machine import devices
 from mssbench.machine.facts import is_this_machine
+from mssbench.methods.auto import users_table
 from mssbench.results.run import Run
 from mssbench.run.screening import measured
 from mssbench.suite.expand import check_axis
@@ -34,8 +36,8 @@ _MOST_CANDIDATES = 8  # that are listed
 
 
 def command(
-    size: Annotated[int, typer.Option(help="n of your n x n matrices.")],
-    batch: Annotated[int, typer.Option(help="Matrices in a batch.")],
+    size: Annotated[int | None, typer.Option(help="n of your n x n matrices.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Matrices in a batch.")] = None,
     runs: Annotated[
         list[Path] | None,
         typer.Argument(metavar="RUN", help="Runs to look at; else all of this machine."),
@@ -66,6 +68,16 @@ def command(
     python: Annotated[
         bool, typer.Option("--python", help="Print the call alone, to be pasted.")
     ] = False,
+    save: Annotated[
+        bool,
+        typer.Option(
+            "--save", help="Save what the runs say of every size for sqrtm(a, forward='auto')."
+        ),
+    ] = False,
+    save_as: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The same into this file, such as a shared one."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Say which method to use for a size, batch and error, with the rows that prove it.
@@ -75,11 +87,21 @@ def command(
 
     Example: mssbench recommend --size 256 --batch 64 --gradient --measure
     """
+    if save or save_as:
+        if size is not None or batch is not None:
+            raise SuiteError("--save takes every size of the runs: leave --size and --batch out.")
+        output(saved(_opened(runs), save_as or users_table()))
+        return
+    if size is None or batch is None:
+        raise SuiteError(
+            "--size and --batch say what to recommend a method for, as in "
+            "`mssbench recommend --size 256 --batch 64`."
+        )
     question = asked(
         size, batch, precision, device, function, gradient, max_error, max_gradient_error,
         condition, rank,
     )  # fmt: skip
-    opened = [results.open(path) for path in runs] if runs else list(of_this_machine())
+    opened = _opened(runs)
     found = recommend.proof(opened, question)
     doubted = found is not None and not trust(found.rows, found.run.facts).comparable
     if measure and (found is None or found.board.unreached or doubted):
@@ -101,6 +123,10 @@ def command(
         else:
             output(parts)
     raise typer.Exit(ExitCode.PASS if found and _best(found) else ExitCode.NOTHING_MEASURED)
+
+
+def _opened(paths: Sequence[Path] | None) -> list[Run]:
+    return [results.open(path) for path in paths] if paths else list(of_this_machine())
 
 
 def _measure(chosen: Suite, path: Path, *, minutes: float | None, fresh: bool) -> None:

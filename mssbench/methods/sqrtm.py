@@ -1,5 +1,6 @@
 """What may be handed to a root, and the words for what may not. All of these raise InputError."""
 
+import math
 import warnings
 from typing import Any
 
@@ -8,8 +9,12 @@ import numpy as np
 from mssbench import arrays
 from mssbench.arrays import Array
 from mssbench.errors import IndefiniteWarning, InputError, RegistryError, Unsupported
+from mssbench.methods import auto
+from mssbench.methods.auto import Choice, Place
 from mssbench.methods.method import Function, Method
-from mssbench.methods.pair import pair
+from mssbench.methods.pair import Pair, pair
+
+AUTO = "auto"  # as a forward: the pair that was measured to be best
 
 
 def check_matrix(a: Array) -> None:
@@ -101,7 +106,7 @@ def sqrtm(
     a: Array,
     *,
     forward: str = "eigh",
-    backward: str = "loewner",
+    backward: str | None = None,
     check: bool = False,
     **parameters: Any,
 ) -> Array:
@@ -109,7 +114,10 @@ def sqrtm(
 
     a: (..., n, n), torch, numpy or cupy; symmetric; any number of batch dimensions.
     forward, backward: names from `mssbench list`; the library is that of `a`. Gradients exist for
-    torch. parameters: those of the forward as they are, those of the backward after `backward_`,
+    torch, by the backward `loewner` where none is named. With forward="auto" both are chosen: the
+    pair that was measured to be fastest near this size and batch, and about as accurate as the
+    default pair, see `chosen`.
+    parameters: those of the forward as they are, those of the backward after `backward_`,
     for example `iterations=10, norm="trace", backward_iterations=8`.
     check: look at the values too: a matrix that is not finite or not symmetric is an InputError,
     and IndefiniteWarning counts those with negative eigenvalues, which count as 0 in a spectral
@@ -134,7 +142,7 @@ def isqrtm(
     a: Array,
     *,
     forward: str = "eigh",
-    backward: str = "loewner",
+    backward: str | None = None,
     check: bool = False,
     **parameters: Any,
 ) -> Array:
@@ -145,17 +153,52 @@ def isqrtm(
     return _root("isqrt", a, forward, backward, check, parameters)
 
 
+def chosen(a: Array, function: Function = "sqrt") -> Choice:
+    """What forward="auto" stands for, for a batch like `a`: (..., n, n).
+
+    Returns the names of the pair, its parameters, and `why`: where and when it was measured. A pair
+    is taken from the answers of `mssbench recommend --save` on this machine, else from those that
+    come with the package. A place was measured if its device, function and precision are the same,
+    its size differs by a factor of 2 at most, and its batch by 8. Elsewhere, and for what is no
+    torch tensor, it is eigh + loewner.
+    Raises InputError for what is no batch of square matrices, or a table that cannot be read.
+    """
+    check_matrix(a)
+    if arrays.library(a) != "torch":
+        return Choice(*auto.DEFAULT, {}, "the default pair: what was measured is torch's")
+    recorded = Pair.records(a)
+    batch = max(1, math.prod(a.shape[:-2]))
+    size = max(1, a.shape[-1])
+    precision = arrays.dtype_name(a)
+    return auto.choice(Place(a.device.type, function, recorded, precision, size, batch))
+
+
+def _chosen_pair(
+    function: Function, a: Array, backward: str | None, parameters: dict[str, Any]
+) -> tuple[str, str, dict[str, Any]]:
+    """The pair and parameters of "auto", which leaves nothing to be named beside it."""
+    named = ["backward"] if backward is not None else sorted(parameters)
+    if named:
+        raise InputError(
+            f'forward="auto" chooses the whole pair: leave {named[0]} out, or name the forward.'
+        )
+    found = chosen(a, function)
+    return found.forward, found.backward, dict(found.parameters)
+
+
 def _root(
     function: Function,
     a: Array,
     forward: str,
-    backward: str,
+    backward: str | None,
     check: bool,
     parameters: dict[str, Any],
 ) -> Array:
     check_matrix(a)
+    if forward == AUTO:
+        forward, backward, parameters = _chosen_pair(function, a, backward, parameters)
     try:
-        chosen = pair(function, forward, backward, tuple(sorted(parameters.items())))
+        chosen = pair(function, forward, backward or "loewner", tuple(sorted(parameters.items())))
     except RegistryError as error:
         raise InputError(str(error)) from None
     except Unsupported as answer:

@@ -152,3 +152,32 @@ def test_measuring_answers_a_question_for_real(capsys, tmp_path, monkeypatch):
     assert ("Use " in out) is (code == 0)
     folder = tmp_path / "results" / "recommend-sqrt-forward-n4-b2-float64-cpu"
     assert (folder / "table.csv").exists()
+
+
+def test_save_writes_the_table_of_auto_and_says_what_is_in_it(capsys, measured, tmp_path):
+    file = tmp_path / "auto.json"
+    code, out, _ = called(capsys, "recommend", measured, "--save-as", file)
+    words = " ".join(out.split())
+    assert code == 0
+    assert f"1 place (sizes, batches, precisions) from 1 run in {file}." in words
+    assert "eigh + loewner is the answer for 1 of them, a clearly faster pair for 0." in words
+    (entry,) = json.loads(file.read_text())["choices"]
+    assert (entry["forward"], entry["size"], entry["batch"]) == ("eigh", 64, 16)
+
+
+def test_save_without_an_answer_leaves_the_file_as_it_is(capsys, tmp_path):
+    run = write(tmp_path / "one", *(r for r in rows() if r["forward"] == "eigh"))
+    file = tmp_path / "auto.json"
+    file.write_text("mine")
+    code, _, err = called(capsys, "recommend", run, "--save-as", file)
+    assert code == 2
+    assert "nothing is saved" in err
+    assert "mssbench run quick" in err
+    assert file.read_text() == "mine"
+
+
+def test_save_takes_no_size_and_a_question_needs_one(capsys, measured):
+    code, _, err = called(capsys, "recommend", measured, "--save", "--size", 64)
+    assert (code, "leave --size and --batch out" in err) == (2, True)
+    code, _, err = called(capsys, "recommend", measured, "--batch", 64)
+    assert (code, "mssbench recommend --size 256 --batch 64" in " ".join(err.split())) == (2, True)

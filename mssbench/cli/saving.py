@@ -1,0 +1,46 @@
+"""`mssbench recommend --save`: the table of `sqrtm(a, forward="auto")` from measured runs."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from mssbench import units
+from mssbench.analysis import auto_table
+from mssbench.errors import RunError
+from mssbench.methods.auto import DEFAULT, users_table
+from mssbench.results.run import Run
+
+
+def saved(runs: Sequence[Run], file: Path) -> Iterator[RenderableType]:
+    """Write the answers of some runs into a file, and say what is in it.
+
+    Raises RunError where the runs have no answer: then the file stays as it is.
+    """
+    found = auto_table.answers(runs)
+    if not found.choices:
+        raise RunError(
+            f"nothing is saved: {units.count(len(runs), 'run')} of this machine, and none compares "
+            "eigh + loewner with another pair on easy and hard matrices. Measure some first, for "
+            "example with `mssbench run quick`."
+        )
+    auto_table.write(file, found)
+
+    default = " + ".join(DEFAULT)
+    others = sum(entry["forward"] != DEFAULT[0] for entry in found.choices)
+    yield Text(
+        f"{units.count(len(found.choices), 'place')} (sizes, batches, precisions) from "
+        f"{units.count(len(runs), 'run')} in {file}. {default} is the answer for "
+        f"{len(found.choices) - others} of them, a clearly faster pair for {others}."
+    )
+    if found.unanswered:
+        yield Text(
+            f"Left out: {found.unanswered} more, where {default} was not compared with another "
+            "pair, or where times do not compare.",
+            style="dim",
+        )
+    how = (
+        "uses" if file == users_table() else f"uses it where MSSBENCH_AUTO={file} is set: it takes"
+    )
+    yield Text(f'mssbench.sqrtm(a, forward="auto") {how} these pairs.')
