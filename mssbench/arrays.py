@@ -34,17 +34,32 @@ PRECISIONS = {
 
 def namespace(a: Array) -> ModuleType:
     """The array library `a` belongs to."""
-    return sys.modules[type(a).__module__.partition(".")[0]]
+    return sys.modules[library_of(type(a))]
+
+
+_LIBRARY_OF: dict[type, str] = {}  # what `library_of` has found, as it is asked in every call
+
+
+def library_of(kind: type) -> str:
+    """The library whose array a type is, or is made from: `torch` for a subclass of Tensor.
+
+    Empty for a type that is no array of ours.
+    """
+    if kind not in _LIBRARY_OF:
+        names = (base.__module__.partition(".")[0] for base in kind.__mro__)
+        _LIBRARY_OF[kind] = next((name for name in names if name in LIBRARIES), "")
+    return _LIBRARY_OF[kind]
 
 
 def library(a: Array) -> str:
     """`numpy`, `cupy` or `torch`."""
-    return namespace(a).__name__
+    return library_of(type(a))
 
 
 def transpose(a: Array) -> Array:
     """(..., m, n) -> (..., n, m), a view."""
-    return namespace(a).swapaxes(a, -1, -2)
+    # torch differentiates many cotangents at once, and has a rule for this of its two spellings
+    return a.transpose(-1, -2) if library(a) == "torch" else a.swapaxes(-1, -2)
 
 
 def symmetrize(a: Array) -> Array:
@@ -147,6 +162,15 @@ def on_host(a: Array) -> Array:
     if library(a) != "torch" or a.device.type != "cpu" or dtype_name(a) == "bfloat16":
         return a
     return a.detach().numpy()
+
+
+def is_mapped(a: Array) -> bool:
+    """Whether `a` stands for many arrays inside torch.func.vmap: no number can be read from it."""
+    if library(a) != "torch":
+        return False
+    asked = namespace(a)._C._functorch  # neither question has a public name
+    names = ("is_batchedtensor", "is_legacy_batchedtensor")
+    return any(getattr(asked, name)(a) for name in names if hasattr(asked, name))
 
 
 def equal(a: Array, b: Array) -> bool:

@@ -66,6 +66,7 @@ class Method:
     opaque: bool = False  # forward: autograd would not find its gradient; the implicit ones do
     apply: Callable[[Array, Array], Array] | None = None  # forward: A^{-1/2} b by itself
     symmetrizes: bool = False  # backward: it takes any cotangent, and its symmetric part itself
+    solves: bool = False  # backward: of A^{1/2} it is S with Y S + S Y = G, for whatever G
     launches: int = 0  # of a call on a GPU; 0: as many as it has products, and more
     devices: tuple[str, ...] = ()  # on which it runs; (): on any
 

@@ -5,20 +5,18 @@ and a method made for it never forms the inverse root; any other forward multipl
 that they can be compared.
 """
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
 
 from mssbench import arrays
 from mssbench.arrays import Array, symmetrize
-from mssbench.errors import InputError, RegistryError, Unsupported
-from mssbench.methods import method, registry
+from mssbench.errors import RegistryError, Unsupported
+from mssbench.methods import differentiable, method, registry
 from mssbench.methods.method import Function, Method, Root
 
 
@@ -35,11 +33,19 @@ class Pair:
 
     def __call__(self, a: Array) -> Array:
         """The root of a: (..., n, n), differentiable where `a` asks for a gradient."""
-        if self.backward is None or not self.records(a):
-            return self.field(a)
-        if self.backward.recorded:
-            return self.backward.call(self.field, a)
-        return _ImplicitRoot.apply(a, self)  # type: ignore[no-untyped-call]
+        with _without_autocast(a):
+            if self.backward is None or not self.is_differentiated(a):
+                return self.field(a)
+            if self.backward.recorded:
+                return self.backward.call(self.field, a)
+            return differentiable.root(a, self)
+
+    @staticmethod
+    def is_differentiated(a: Array) -> bool:
+        """Whether a derivative of the root of a may be asked for."""
+        if arrays.library(a) != "torch":
+            return False
+        return Pair.records(a) or differentiable.is_transformed()
 
     @staticmethod
     def records(a: Array) -> bool:
@@ -66,7 +72,16 @@ class Pair:
         assert self.backward is not None
         with _quiet(g):
             g = g if self.backward.symmetrizes else symmetrize(g)
-            return self.backward.call(root, self.function, g, **dict(self.backward_parameters))
+            return self._solved(root, self.function, g)
+
+    def solution(self, root: Root, r: Array) -> Array:
+        """S with Y S + S Y = R for symmetric R, (..., n, n): the gradient of A^{1/2} for R."""
+        return self._solved(root, "sqrt", r)
+
+    def _solved(self, root: Root, function: Function, g: Array) -> Array:
+        assert self.backward is not None
+        with _without_autocast(g):
+            return self.backward.call(root, function, g, **dict(self.backward_parameters))
 
 
 @dataclass(frozen=True)
@@ -165,49 +180,20 @@ def _saved(forward: Method, backward: Method, function: Function) -> tuple[str, 
     return needed
 
 
-class _ImplicitRoot(torch.autograd.Function):
-    """A root whose gradient comes from its Lyapunov equation, not from its operations."""
-
-    @staticmethod
-    def forward(ctx: Any, a: torch.Tensor, chosen: Pair) -> torch.Tensor:
-        root = chosen.keep(a)
-        tensors, rebuild = _flatten(root, chosen.saved)
-        ctx.save_for_backward(*tensors)
-        ctx.rebuild, ctx.pair = rebuild, chosen
-        return getattr(root, chosen.function)  # type: ignore[no-any-return]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None]:
-        try:
-            return ctx.pair.gradient(ctx.rebuild(ctx.saved_tensors), g), None
-        except Unsupported as answer:  # what only the size or the parameters together can tell
-            raise InputError(f"{answer}.") from None
-
-
-def _flatten(
-    root: Root, fields: tuple[str, ...]
-) -> tuple[list[torch.Tensor], Callable[[tuple[torch.Tensor, ...]], Root]]:
-    """The saved fields as a flat list for autograd, and the way back."""
-    tensors: list[torch.Tensor] = []
-    layout: list[tuple[str, int]] = []
-    for name in fields:
-        value = getattr(root, name)
-        parts = value if isinstance(value, tuple) else (value,)
-        tensors += parts
-        layout.append((name, len(parts)))
-    return tensors, partial(_rebuild, tuple(layout))
-
-
-def _rebuild(layout: tuple[tuple[str, int], ...], tensors: tuple[torch.Tensor, ...]) -> Root:
-    values: dict[str, Any] = {}
-    rest = iter(tensors)
-    for name, count in layout:
-        parts = tuple(next(rest) for _ in range(count))
-        values[name] = parts if name in ("eigen", "iterates") else parts[0]
-    return Root(**values)
-
-
 def _quiet(a: Array) -> AbstractContextManager[Any]:
     """Numpy warns where the others return inf or nan; the harness reports those as a status."""
     return np.errstate(all="ignore") if arrays.library(a) == "numpy" else nullcontext()
+
+
+def _without_autocast(a: Array) -> AbstractContextManager[Any]:
+    """No autocast where it is on: a method computes in the precision of its input.
+
+    Autocast would take products in half precision and leave the rest in float32, and the root of
+    float32 matrices would have two digits or none.
+    """
+    if arrays.library(a) != "torch":
+        return nullcontext()
+    device = a.device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return nullcontext()
+    return torch.autocast(device, enabled=False)

@@ -14,22 +14,26 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-from mssbench.arrays import Array, namespace
+from mssbench.arrays import Array, is_mapped, namespace
 from mssbench.errors import Unsupported
 
 
 def threads(a: Array) -> int:
     """How many may share the batch of `a`, a torch tensor: 1 where it is not to be shared.
 
-    a: (..., n, n). Autograd, or whoever counts operations, would not see what another thread does.
+    a: (..., n, n). Autograd in either mode, transforms of torch.func, and whoever counts operations
+    would not see what another thread does.
     Raises Unsupported on another device than a CPU.
     """
     from torch.utils._python_dispatch import _get_current_dispatch_mode  # torch is there: a is its
 
+    from mssbench.methods.differentiable import is_transformed
+
     torch = namespace(a)
     if a.device.type != "cpu":
         raise Unsupported(f"only the cores of a CPU share a batch, and this one is on {a.device}")
-    if (torch.is_grad_enabled() and a.requires_grad) or _get_current_dispatch_mode() is not None:
+    recorded = torch.is_grad_enabled() and a.requires_grad
+    if recorded or is_transformed() or is_mapped(a) or _get_current_dispatch_mode() is not None:
         return 1
     return min(torch.get_num_threads(), a.shape[:-2].numel())  # type: ignore[no-any-return]
 

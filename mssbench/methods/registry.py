@@ -103,6 +103,7 @@ def register_backward(
     precisions: Collection[str] = tuple(arrays.STORAGE),
     inexact: str = "",
     symmetrizes: bool = False,
+    solves: bool = False,
     launches: int = 0,
     devices: Collection[str] = (),
 ) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
@@ -117,6 +118,8 @@ def register_backward(
     recorded: register `f(forward, a) -> root` instead; autograd differentiates what it does.
     inexact: why no choice of its parameters makes it exact, where none does.
     symmetrizes: g is handed to it as it came, and its symmetric part is taken inside.
+    solves: for the root A^{1/2} it returns S with Y S + S Y = G, whatever symmetric G is. Second
+    derivatives and forward mode are made of such solutions; without it they are refused.
     launches, devices: as of a forward.
     """
 
@@ -135,6 +138,7 @@ def register_backward(
                 inexact=inexact,
                 only=only,
                 symmetrizes=symmetrizes,
+                solves=solves,
                 launches=launches,
                 devices=tuple(devices),
             )

@@ -11,6 +11,7 @@ from mssbench.arrays import Array
 from mssbench.errors import IndefiniteWarning, InputError, RegistryError, Unsupported
 from mssbench.methods import auto
 from mssbench.methods.auto import Choice, Place
+from mssbench.methods.decomposition import NULL
 from mssbench.methods.method import Function, Method
 from mssbench.methods.pair import Pair, pair
 
@@ -19,9 +20,13 @@ AUTO = "auto"  # as a forward: the pair that was measured to be best
 
 def check_matrix(a: Array) -> None:
     """Whether `a` is an array of square floating-point matrices."""
-    name = type(a).__module__.partition(".")[0]
-    if name not in arrays.LIBRARIES or isinstance(a, np.matrix):
+    if not arrays.library_of(type(a)) or not hasattr(a, "ndim") or isinstance(a, np.matrix):
         raise InputError(f"expected a torch, numpy or cupy array, got {type(a).__name__}.")
+    if isinstance(a, np.ma.MaskedArray):
+        raise InputError(
+            "expected an array without a mask: a root takes every entry of a matrix. "
+            "Fill what is masked first, for example with a.filled(0)."
+        )
     if getattr(a, "is_sparse", False) or str(getattr(a, "layout", "")).startswith("torch.sparse"):
         raise InputError("expected dense matrices, got a sparse tensor: take a.to_dense().")
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
@@ -60,7 +65,8 @@ def check_values(a: Array, function: Function) -> None:
     """Whether each matrix is finite and symmetric; warns of those that are indefinite.
 
     a: (..., n, n). Rounding is let pass: an asymmetry or a negative eigenvalue of up to n eps |A|,
-    |A| the Frobenius norm. On the host and in float64, whatever the scale and device of `a`.
+    |A| the Frobenius norm. For the inverse root every eigenvalue must exceed 4 eps times the
+    largest one. On the host and in float64, whatever the scale and device of `a`.
     """
     n = a.shape[-1]
     if 0 in a.shape:
@@ -78,16 +84,22 @@ def check_values(a: Array, function: Function) -> None:
         f"is not symmetric: |A - Aᵀ| = {skew[wrong.argmax()]:.0e} of its largest entry. "
         "If it should be, take its symmetric part, (A + Aᵀ) / 2",
     )
-    lowest = np.linalg.eigvalsh(batch)[:, 0]
-    if indefinite := int((lowest < -rounding).sum()):
-        effect = (
-            "these count as 0 where eigenvalues are taken, as |w| for svd, and iterations diverge"
-            if function == "sqrt"
-            else "they have no inverse root, and what comes out is not finite or means nothing"
+    w = np.linalg.eigvalsh(batch)  # (b, n), ascending
+    lowest = w[:, 0]
+    if function == "isqrt":
+        _refuse(
+            (singular := lowest <= NULL * arrays.epsilon(a) * w[:, -1]),
+            a,
+            "has no inverse root: it is singular in this precision, with a smallest eigenvalue of "
+            f"{(lowest * scale)[singular.argmax()]:.2g} beside a largest of "
+            f"{(w[:, -1] * scale)[singular.argmax()]:.2g}. Add a ridge, for example "
+            "A + 1e-4 * trace(A) / n * I",
         )
+    if indefinite := int((lowest < -rounding).sum()):
         warnings.warn(
             f"{indefinite} of {len(batch)} matrices have negative eigenvalues, down to "
-            f"{(lowest * scale).min():.2g}: {effect}.",
+            f"{(lowest * scale).min():.2g}: these count as 0 where eigenvalues are taken, as |w| "
+            "for svd, and iterations diverge.",
             IndefiniteWarning,
             stacklevel=4,
         )
@@ -120,9 +132,9 @@ def sqrtm(
     parameters: those of the forward as they are, those of the backward after `backward_`,
     for example `iterations=10, norm="trace", backward_iterations=8`.
     check: look at the values too: a matrix that is not finite or not symmetric is an InputError,
-    and IndefiniteWarning counts those with negative eigenvalues, which count as 0 in a spectral
-    method. Costs more than most roots. Without it, a matrix with NaN has a root of NaN, which
-    disturbs no other of its batch.
+    and so is a singular one for the inverse root. IndefiniteWarning counts those with negative
+    eigenvalues, which count as 0 in a spectral method. Costs more than most roots. Without it, a
+    matrix with NaN has a root of NaN, which disturbs no other of its batch.
 
     Returns the root, (..., n, n), with the library, dtype and device of `a`. Its gradient is
     symmetric, dL = <S, dA>. Raises InputError (a ValueError) for a matrix that is not square, a

@@ -58,6 +58,7 @@ def lyapunov_solver(
             products=products,
             libraries=libraries,
             precisions=precisions,
+            solves=True,
         )(backward)
         return solve
 

@@ -13,6 +13,7 @@ from mssbench.methods.registry import register_backward
     products=lambda: 4.0,
     reads=("eigen",),
     precisions=LAPACK_PRECISIONS,
+    solves=True,
 )
 def loewner(root: Root, function: Function, g: Array) -> Array:
     """Exact in the eigenbasis: nothing is divided by w_i - w_j, so ties are harmless.
@@ -21,7 +22,9 @@ def loewner(root: Root, function: Function, g: Array) -> Array:
     L_ij = -1 / (d_i d_j (d_i + d_j)) for the inverse root.
 
     g: (..., n, n), symmetric. Uses the forward's eigenpairs where it has them, else decomposes Y.
-    Where L is infinite, at null directions, it is given as 0.
+    For the root of a singular A, eigenvalues of A up to 4 ε times the largest one count as 0, and
+    those of Y up to 2 √ε times. L is given as 0 between two null directions, where it is infinite:
+    the gradient that features of A see has no such part.
     """
     if root.eigen is None:
         y, g = law(root, function, g)  # now the equation of the plain root: L = 1 / (d_i + d_j)
@@ -29,22 +32,24 @@ def loewner(root: Root, function: Function, g: Array) -> Array:
         # LAPACK gives up on a NaN, for the whole batch: a diverged root has a NaN gradient instead.
         finite = xp.isfinite(xp.sum(y, axis=(-2, -1), keepdims=True))  # (..., 1, 1)
         d, v = decomposition.eigh(xp.where(finite, y, 0.0))
-        d = xp.where(finite[..., 0], d.clip(0), xp.nan)
+        d = decomposition.root_without_null(d) if function == "sqrt" else d.clip(0)
+        d = xp.where(finite[..., 0], d, xp.nan)
         function = "sqrt"
     else:
         w, v = root.eigen
         xp = namespace(w)
-        d = xp.sqrt(w)
+        d = xp.sqrt(decomposition.without_null(w) if function == "sqrt" else w)
     # L is 0 where it would be infinite. That is decided on vectors: on matrices it costs more than
     # the division itself.
     if function == "sqrt":
         null = xp.where(d == 0, xp.finfo(d.dtype).max, xp.zeros_like(d))  # its square is infinite
         divisor = _column(d) + _row(d) + _column(null) * _row(null)
+        inner = v
     else:
+        # 1 / (d_i d_j) is taken into V: the product of three d leaves the range of float32 at 1e26
         d = xp.where(d == 0, xp.inf, d)
-        divisor = -(_column(d) * _row(d)) * (_column(d) + _row(d))
-    vt = transpose(v)
-    return v @ ((vt @ g @ v) / divisor) @ vt
+        inner, divisor = v / _row(d), -(_column(d) + _row(d))
+    return v @ ((transpose(inner) @ g @ inner) / divisor) @ transpose(v)
 
 
 def _column(x: Array) -> Array:

@@ -16,6 +16,7 @@ from mssbench.methods.registry import register_backward
     symmetrizes=True,
     launches=1,
     devices=("cuda",),
+    solves=True,
 )
 def loewner_fused(root: Root, function: Function, g: Array) -> Array:
     """What `loewner` computes, its four products and the division between in shared memory.

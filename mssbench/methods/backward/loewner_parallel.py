@@ -15,6 +15,7 @@ from mssbench.methods.registry import register_backward
     symmetrizes=True,  # a pass of torch's own threads before ours would have them spin beside ours
     libraries=("torch",),
     precisions=LAPACK_PRECISIONS,
+    solves=True,
 )
 def loewner_parallel(root: Root, function: Function, g: Array) -> Array:
     """What `loewner` computes, one thread per part of the batch: for a step with `eigh_parallel`.

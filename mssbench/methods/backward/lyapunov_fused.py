@@ -15,6 +15,7 @@ from mssbench.methods.registry import register_backward
     libraries=("torch", "cupy"),
     precisions=("float64", "float32"),
     symmetrizes=True,
+    solves=True,
     launches=1,
     devices=("cuda",),
 )

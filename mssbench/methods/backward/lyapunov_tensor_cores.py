@@ -17,6 +17,7 @@ from mssbench.methods.registry import register_backward
     libraries=("torch", "cupy"),
     precisions=("float32",),
     symmetrizes=True,
+    solves=True,
     launches=1,
     devices=("cuda",),
 )

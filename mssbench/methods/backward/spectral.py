@@ -10,14 +10,16 @@ larger and q the smaller of w_i and w_j, and L_ii = f'(w_i): 0 at a tie where K 
 is the first form, as published, since what K makes of rounding is the question. f is √w for the
 root, 1/√w for its inverse.
 
-Eigenvalues are at least ε, the spacing of the dtype, times the largest one. The published codes
-take ε itself, by which a scaled matrix would not have a scaled gradient.
+K takes eigenvalues of at least 4 ε times the largest one, ε the spacing of the dtype at 1. Smaller
+ones are rounding errors of zeros, and their f and f' are 0 in the gradient of the root. The
+published codes take ε itself, by which a scaled matrix would not have a scaled gradient.
 """
 
 from collections.abc import Callable
 from functools import partial
 
 from mssbench.arrays import Array, amax, epsilon, eye_like, namespace, symmetrize, transpose
+from mssbench.methods.decomposition import NULL
 from mssbench.methods.method import LAPACK_PRECISIONS, Function, Root
 from mssbench.methods.registry import register_backward
 
@@ -44,23 +46,26 @@ def gradient(root: Root, function: Function, g: Array, k: Callable[[Array, Array
     p, q = xp.maximum(wi, wj), xp.minimum(wi, wj) * (1 - eye)
     antisymmetric = k(p, q) * xp.sign(wj - wi)  # F
     vt = transpose(v)
-    factor = xp.where(eye == 1, slope[..., None], 2 * antisymmetric * f[..., None, :])
-    return v @ symmetrize(factor * (vt @ g @ v)) @ vt
+    factor = xp.where(eye == 1, slope[..., None], 2 * antisymmetric)
+    # f is taken into V: with K, or with f'/f, its product leaves the range of float32 at 1e26
+    return v @ symmetrize(factor * (vt @ g @ (v * f[..., None, :]))) @ vt
 
 
 def eigenpairs(root: Root) -> tuple[Array, Array]:
-    """(w, V) with w at least ε times the largest: (..., n), (..., n, n)."""
+    """(w, V) with w at least 4 ε times the largest: (..., n), (..., n, n)."""
     assert root.eigen is not None
     w, v = root.eigen
     return namespace(w).maximum(w, floor(w)), v
 
 
 def floor(w: Array) -> Array:
-    """ε times the largest eigenvalue, (..., 1)."""
-    return epsilon(w) * amax(w, -1)
+    """4 ε times the largest eigenvalue, (..., 1), as `decomposition.without_null` has it."""
+    return NULL * epsilon(w) * amax(w, -1)
 
 
 def values(function: Function, w: Array) -> tuple[Array, Array]:
-    """f(w) and f'(w), (..., n)."""
-    d = namespace(w).sqrt(w)
-    return (d, 0.5 / d) if function == "sqrt" else (1 / d, -0.5 / (w * d))
+    """f(w) and f'(w) / f(w), (..., n), of eigenvalues from `eigenpairs`."""
+    xp = namespace(w)
+    if function == "isqrt":
+        return 1 / xp.sqrt(w), -0.5 / w
+    return xp.where(w <= floor(w), 0.0, xp.sqrt(w)), 0.5 / w

@@ -41,4 +41,4 @@ def svd_power_iteration(root: Root, function: Function, g: Array, *, iterations:
     for _ in range(iterations):
         term = deflate(vt @ (a @ term))
         x = x + term
-    return symmetrize((x + v * (diagonal(gt) * slope)[..., None, :]) @ vt)
+    return symmetrize((x + v * (diagonal(gt) * f * slope)[..., None, :]) @ vt)

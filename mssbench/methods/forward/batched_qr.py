@@ -2,6 +2,7 @@
 
 from mssbench import arrays
 from mssbench.arrays import Array, amax, epsilon, eye_like, namespace, take_along, transpose
+from mssbench.methods import decomposition
 from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
 from mssbench.methods.norms import power_of_four
 from mssbench.methods.registry import register_forward
@@ -35,7 +36,8 @@ def batched_qr(a: Array, wanted: Wanted, *, sweeps: int = 0) -> Root:
     v = [q[..., i] for i in range(len(d))]  # columns, (..., n)
     for _ in range((sweeps or 3 * len(d) + 3) if len(e) else 0):
         d, e, v = _sweep(d, e, v)
-    w = xp.moveaxis(d, 0, -1).clip(0)
+    w = xp.moveaxis(d, 0, -1)
+    w = w.clip(0) if "isqrt" in wanted else decomposition.without_null(w)
     order = xp.argsort(w, -1)
     w, q = take_along(w, order), take_along(xp.stack(v, -1), order[..., None, :])
     s, qt, root_p = xp.sqrt(w)[..., None, :], transpose(q), xp.sqrt(p)

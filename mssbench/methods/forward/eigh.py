@@ -15,13 +15,14 @@ from mssbench.methods.registry import register_forward
 def eigh(a: Array, wanted: Wanted) -> Root:
     """Eigendecomposition: A = V diag(w) Vᵀ gives A^{±1/2} = V diag(w^{±1/2}) Vᵀ.
 
-    a: (..., n, n); only the lower triangle is read. Eigenvalues that rounding made negative
-    count as 0. Yields the eigenpairs, so a spectral backward costs no second decomposition. A
-    matrix on which float32 fails to converge is decomposed in float64.
+    a: (..., n, n); only the lower triangle is read. Negative eigenvalues count as 0, and for the
+    root alone so do those up to 4 ε times the largest one, which are rounding errors of a singular
+    A. Yields the eigenpairs, so a spectral backward costs no second decomposition. A matrix on
+    which float32 fails to converge is decomposed in float64.
     """
     xp = namespace(a)
     w, v = decomposition.eigh(a)
-    w = w.clip(0)
+    w = w.clip(0) if "isqrt" in wanted else decomposition.without_null(w)
     d = xp.sqrt(w)[..., None, :]  # (..., 1, n)
     vt = transpose(v)
     return Root(

@@ -6,6 +6,7 @@ from mssbench.arrays import Array, library, namespace, transpose
 from mssbench.errors import Unsupported
 from mssbench.methods import decomposition
 from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.norms import power_of_four
 from mssbench.methods.registry import register_forward
 
 
@@ -27,12 +28,18 @@ def svd(
     A^{±1/2} = U diag(s^{±1/2}) Uᵀ.
 
     a: (..., n, n). An indefinite A counts as |A|: its roots are of |w|, not of 0, for a singular
-    value has no sign. A driver names a cuSOLVER routine and exists for torch on cuda only.
+    value has no sign. For the root alone, singular values up to 4 ε times the largest one count as
+    0: they are rounding errors of a singular A. A driver names a cuSOLVER routine and exists for
+    torch on cuda only.
     """
     if driver != "default" and not (library(a) == "torch" and a.is_cuda):
         raise Unsupported(f"driver {driver!r} is a cuSOLVER routine: torch on cuda only")
     xp = namespace(a)
-    u, s, _ = decomposition.svd(a, None if driver == "default" else driver)
+    # torch's derivative of a decomposition squares s, which leaves the range of float32 at 1e26
+    p = power_of_four(a)
+    u, s, _ = decomposition.svd(a / p, None if driver == "default" else driver)
+    s = s * p[..., 0]
+    s = s if "isqrt" in wanted else decomposition.without_null(s)
     d = xp.sqrt(s)[..., None, :]  # (..., 1, n)
     ut = transpose(u)
     return Root(

@@ -154,6 +154,7 @@ def test_the_adjoint_keeps_each_iterate_once(function, iterations):
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
         pair(a)
+    kept = [x for x in kept if any(x.stride())]  # without the link to `a`, which has no numbers
     matrices = [x for x in kept if x.shape == a.shape]
     assert len(matrices) == len({x.data_ptr() for x in matrices}) == max(3 * iterations - 2, 2)
     assert [x.numel() for x in kept if x.shape != a.shape] == 3 * [2]  # √c and the slope of c

@@ -1,0 +1,307 @@
+"""A root with its gradient as one operation of torch, which can be differentiated again.
+
+Let Y S + S Y = R define S as a function of A = Y² and R. That map is symmetric in R, so that with a
+cotangent H of S and T the solution for H in place of R,
+
+    dL/dR = T    and    dL/dA = -S',  where S' is the solution for  T S + S T.
+
+The second follows from Y dS + dS Y = dR - dY S - S dY and from the law of the root itself. Each
+derivative is a solution of the same equation. One operation, `_Solution`, therefore has derivatives
+of every order, and the gradient of a root is written with it:
+
+    sqrt:   dL/dA is the solution for G.          dY, of a direction dA, is the solution for dA.
+    isqrt:  dL/dA is the solution for -Z G Z.     dZ = -Z dY Z.
+
+Source: Higham, Functions of Matrices, SIAM 2008, §3.1 and §6.1; the second derivative by the same
+solver is this project's.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mssbench.arrays import symmetrize, transpose
+from mssbench.errors import InputError, Unsupported
+from mssbench.methods.method import Root
+
+if TYPE_CHECKING:
+    from mssbench.methods.pair import Pair
+
+Tensor = torch.Tensor
+# Whether one of torch.func's transforms is at work. It has no public name; without it none is.
+_transforms_active: Callable[[], bool] = getattr(
+    torch._C, "_are_functorch_transforms_active", lambda: False
+)
+
+
+def is_transformed() -> bool:
+    """Whether torch.func or forward-mode differentiation is at work, which no tensor says."""
+    return _transforms_active() or torch.autograd.forward_ad._current_level >= 0
+
+
+def root(a: Tensor, chosen: "Pair") -> Tensor:
+    """The root of a: (..., n, n), with the gradient that the pair gives it."""
+    operation = _TransformedRoot if _transforms_active() else _Root
+    found: tuple[Tensor, ...] = operation.apply(a, chosen)  # type: ignore[no-untyped-call]
+    return found[0]
+
+
+def _computed(a: Tensor, chosen: "Pair") -> tuple[Tensor, ...]:
+    """The root, a link to `a`, then what the derivatives of the root need beside it.
+
+    The link has the shape of `a`, and its numbers are never read. To autograd it is `a` itself:
+    second derivatives reach `a` through it, and yet the memory of `a` is free when its owner is
+    done with it. Forward mode asks of a link that it has memory of its own.
+    """
+    kept = chosen.keep(a)
+    y: Tensor = getattr(kept, chosen.function)
+    rest = [x for name in _others(chosen) for x in _parts(getattr(kept, name))]
+    link = a.clone() if is_transformed() else y.new_empty(1).expand(a.shape)
+    return y, link, *rest
+
+
+def _others(chosen: "Pair") -> list[str]:
+    return [name for name in chosen.saved if name != chosen.function]
+
+
+def _parts(field: Any) -> Sequence[Tensor]:
+    return field if isinstance(field, tuple) else (field,)
+
+
+def _rebuilt(chosen: "Pair", kept: Sequence[Tensor]) -> Root:
+    """What the pair keeps, from what was remembered; only `iterates` has a number of its own."""
+    left = list(kept)
+    values: dict[str, Any] = {}
+    if chosen.function in chosen.saved:
+        values[chosen.function] = left.pop(0)
+    for name in _others(chosen):
+        count = {"eigen": 2, "iterates": len(left)}.get(name, 1)
+        parts, left = tuple(left[:count]), left[count:]
+        values[name] = parts if name in ("eigen", "iterates") else parts[0]
+    return Root(**values)
+
+
+def _remember(ctx: Any, chosen: "Pair", found: tuple[Tensor, ...]) -> None:
+    """Keep the link and what `_rebuilt` takes: the root only where it is read.
+
+    Whoever changes another root in place changes nothing that a gradient is made of.
+    """
+    y, link, *rest = found
+    kept = [y, *rest] if chosen.function in chosen.saved else rest
+    ctx.mark_non_differentiable(*rest)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(link, *kept)
+    ctx.save_for_forward(link, *kept)
+    ctx.chosen, ctx.count = chosen, len(found)
+
+
+def _gradient(ctx: Any, g: Tensor | None, of_link: Tensor | None) -> Tensor | None:
+    """dL/dA from the cotangents of the root and of the link, each None where it is zero."""
+    if g is None:
+        return of_link
+    link, *kept = ctx.saved_tensors
+    try:
+        s = _gradient_of(link, ctx.chosen, kept, g)
+    except Unsupported as answer:  # what only the size or the parameters together can tell
+        raise InputError(f"{answer}.") from None
+    return s if of_link is None else s + of_link
+
+
+def _gradient_of(link: Tensor, chosen: "Pair", kept: Sequence[Tensor], g: Tensor) -> Tensor:
+    if not torch.is_grad_enabled():  # nobody will differentiate what is returned
+        s: Tensor = chosen.gradient(_rebuilt(chosen, kept), g)
+        return s
+    kept = [x.detach() for x in kept]  # they depend on `a`, which the formulas below account for
+    if not _solves(chosen):
+        s = chosen.gradient(_rebuilt(chosen, kept), g.detach())
+        return _Once.apply(s, link, g, chosen)  # type: ignore[no-untyped-call,no-any-return]
+    r = symmetrize(g)
+    if chosen.function == "isqrt":
+        z = _Inverse.apply(link, chosen, *kept)  # type: ignore[no-untyped-call]
+        r = -(z @ r @ z)
+    return _solution(link, r, chosen, kept)
+
+
+def _tangent_of(link: Tensor, chosen: "Pair", kept: Sequence[Tensor], direction: Tensor) -> Tensor:
+    """The change of the root in a direction of `a`."""
+    if not _solves(chosen):
+        raise InputError(_has_no(chosen, "derivative in forward mode"))
+    kept = [x.detach() for x in kept]
+    dy = _solution(link, symmetrize(direction), chosen, kept)
+    if chosen.function == "sqrt":
+        return dy
+    z: Tensor = _Inverse.apply(link, chosen, *kept)  # type: ignore[no-untyped-call]
+    return -(z @ dy @ z)
+
+
+class _Root(torch.autograd.Function):
+    """Inputs: a and the pair. Outputs: those of `_computed`."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, chosen: "Pair") -> tuple[Tensor, ...]:
+        found = _computed(a, chosen)
+        _remember(ctx, chosen, found)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor | None, of_link: Tensor | None, *_: Any) -> Any:
+        return _gradient(ctx, g, of_link), None
+
+    @staticmethod
+    def jvp(ctx: Any, direction: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        link, *kept = ctx.saved_tensors
+        dy = _tangent_of(link, ctx.chosen, kept, direction)
+        return dy, direction, *[None] * (ctx.count - 2)
+
+
+class _TransformedRoot(torch.autograd.Function):
+    """The same in the form that torch.func asks for, which costs a call some 15 us more."""
+
+    @staticmethod
+    def forward(a: Tensor, chosen: "Pair") -> tuple[Tensor, ...]:
+        return _computed(a, chosen)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        _remember(ctx, inputs[1], output)
+
+    backward = _Root.backward
+    jvp = _Root.jvp
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
+        found = _TransformedRoot.apply(*_batched(info, in_dims, inputs))  # type: ignore[no-untyped-call]
+        return found, (0,) * len(found)
+
+
+class _Inverse(torch.autograd.Function):
+    """Z = A^{-1/2} again, as a function of `a`. Inputs: a link to it, the pair, what it keeps."""
+
+    @staticmethod
+    def forward(link: Tensor, chosen: "Pair", *kept: Tensor) -> Tensor:
+        del link
+        root = _rebuilt(chosen, kept)
+        if root.isqrt is not None:
+            return root.isqrt.clone()  # type: ignore[no-any-return]
+        assert root.eigen is not None, "a pair that solves for isqrt keeps one of the two"
+        w, v = root.eigen
+        z: Tensor = (v / w.sqrt()[..., None, :]) @ transpose(v)
+        return z
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        del output
+        link, chosen, *kept = inputs
+        ctx.save_for_backward(link, *kept)
+        ctx.save_for_forward(link, *kept)
+        ctx.chosen, ctx.count = chosen, len(inputs)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        link, *kept = ctx.saved_tensors
+        return _gradient_of(link, ctx.chosen, kept, g), *[None] * (ctx.count - 1)
+
+    @staticmethod
+    def jvp(ctx: Any, direction: Tensor, *_: Any) -> Tensor:
+        link, *kept = ctx.saved_tensors
+        return _tangent_of(link, ctx.chosen, kept, direction)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
+        return _Inverse.apply(*_batched(info, in_dims, inputs)), 0  # type: ignore[no-untyped-call]
+
+
+def _solution(link: Tensor, r: Tensor, chosen: "Pair", kept: Sequence[Tensor]) -> Tensor:
+    """S as a function of `a`, by its link, and of r."""
+    found: Tensor = _Solution.apply(link, r, chosen, *kept)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Solution(torch.autograd.Function):
+    """S with Y S + S Y = R. Inputs: a link to a = Y², r, the pair, and what it keeps."""
+
+    @staticmethod
+    def forward(link: Tensor, r: Tensor, chosen: "Pair", *kept: Tensor) -> Tensor:
+        del link
+        s: Tensor = chosen.solution(_rebuilt(chosen, kept), r)
+        return s
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        link, _, chosen, *kept = inputs
+        ctx.save_for_backward(link, output, *kept)
+        ctx.save_for_forward(link, output, *kept)
+        ctx.chosen, ctx.count = chosen, len(inputs)
+
+    @staticmethod
+    def backward(ctx: Any, h: Tensor) -> tuple[Tensor | None, ...]:
+        link, s, *kept = ctx.saved_tensors
+        t = _solution(link, symmetrize(h), ctx.chosen, kept)
+        of_a = None
+        if ctx.needs_input_grad[0]:
+            of_a = -_solution(link, t @ s + s @ t, ctx.chosen, kept)
+        return of_a, t, *[None] * (ctx.count - 2)
+
+    @staticmethod
+    def jvp(ctx: Any, of_a: Tensor | None, of_r: Tensor | None, *_: Any) -> Tensor:
+        link, s, *kept = ctx.saved_tensors
+        r = torch.zeros_like(s) if of_r is None else symmetrize(of_r)
+        if of_a is not None:
+            dy = _solution(link, symmetrize(of_a), ctx.chosen, kept)
+            r = r - dy @ s - s @ dy
+        return _solution(link, r, ctx.chosen, kept)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
+        return _Solution.apply(*_batched(info, in_dims, inputs)), 0  # type: ignore[no-untyped-call]
+
+
+def _batched(info: Any, in_dims: tuple[Any, ...], inputs: Sequence[Any]) -> list[Any]:
+    """The inputs of a mapped operation with the mapped dimension first, also where one had none."""
+
+    def batched(x: Any, dim: int | None) -> Any:
+        if not isinstance(x, Tensor):
+            return x
+        return x.movedim(dim, 0) if dim is not None else x.expand(info.batch_size, *x.shape)
+
+    return [batched(x, dim) for x, dim in zip(inputs, in_dims, strict=True)]
+
+
+class _Once(torch.autograd.Function):
+    """A gradient as it is, which refuses to be differentiated. Inputs: S, then what it is of."""
+
+    @staticmethod
+    def forward(s: Tensor, link: Tensor, g: Tensor, chosen: "Pair") -> Tensor:
+        del link, g, chosen
+        return s.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        del output
+        ctx.chosen = inputs[-1]
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> Any:
+        raise InputError(_has_no(ctx.chosen, "second derivative"))
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> Any:
+        raise InputError(_has_no(ctx.chosen, "second derivative"))
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
+        return _Once.apply(*_batched(info, in_dims, inputs)), 0  # type: ignore[no-untyped-call]
+
+
+def _solves(chosen: "Pair") -> bool:
+    return chosen.backward is not None and chosen.backward.solves
+
+
+def _has_no(chosen: "Pair", what: str) -> str:
+    name = chosen.backward.name if chosen.backward else "none"
+    return (
+        f"{chosen.forward.name} + {name} has no {what}: {name} does not solve the equation of the "
+        'gradient for any right-hand side. Take backward="loewner", or backward="autodiff" for '
+        "the derivative of the forward's own operations."
+    )
