@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from mssbench import results
 from mssbench.analysis import blocks, conclusions
 from mssbench.cli.options import Json, Run, columns, words
-from mssbench.cli.output import output
+from mssbench.cli.output import output, output_json
 from mssbench.console import blocks as console_blocks
 from mssbench.console import epilogue
 from mssbench.errors import TableError
@@ -35,8 +35,11 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Show a run: best in bold, ratio to it in brackets, error beside time."""
-    shown = show_data if as_json else show
-    output(shown(run, words(rows), words(columns), value, where))
+    asked = (run, words(rows), words(columns), value, where)
+    if as_json:
+        output_json("show", show_data(*asked))
+    else:
+        output(show(*asked))
 
 
 def show(

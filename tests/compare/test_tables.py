@@ -339,7 +339,7 @@ def test_a_baseline_is_saved_listed_shown_used_and_set_aside(pair, capsys, tmp_p
     assert called(capsys, "baseline", "save", new)[0] == 0
     assert called(capsys, "check", new, "--baseline", "tiny", "--fail-on", "seconds:50%")[0] == 0
     code, out, _ = called(capsys, "baseline", "list", "--json")
-    names = [b["name"] for b in json.loads(out)]
+    names = [b["name"] for b in json.loads(out)["rows"]]
     assert names[0] == "tiny"
     assert len(names) == 2
     assert names[1].startswith("tiny@20")
