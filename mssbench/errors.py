@@ -59,7 +59,7 @@ class GateError(MssbenchError):
 
 
 class NotComparable(MssbenchError):  # noqa: N818
-    """Two tables say nothing about each other: other code, inputs or machines, or no common row."""
+    """Two tables say nothing about each other: other inputs or machines, or no common row."""
 
     exit_code = ExitCode.INCOMPARABLE
 

@@ -32,7 +32,8 @@ def command(
     """Compare two runs row by row.
 
     A difference in time is reported only where the intervals of both medians do not overlap. It
-    describes two runs and never fails them: `ab` decides whether a time has changed. Exit code:
+    describes two runs and never fails them: `ab` decides whether a time has changed. Where the code
+    differs it says so; other inputs and other machines do not compare. Exit code:
     0 fine, 2 misuse, 5 not comparable, 6 nothing was measured on both sides.
     """
     check_display(display)
@@ -74,6 +75,7 @@ def data(result: Judged, code: int) -> dict[str, Any]:
         "verdict": result.outcome,
         "exit_code": code,
         "verdicts": dict(result.verdicts),
+        "remarks": list(result.remarks),
         "geometric_means": [
             dict(mean.at) | {"ratio": mean.ratio, "rows": mean.rows} for mean in result.means
         ],
