@@ -39,6 +39,12 @@ def test_parameters_are_named_where_they_tell_methods_apart(tmp_path):
     ) == ["pade 5", "pade 7", "torch/svd + none driver=default", "svd gesvd", "torch/svd + none"]
 
 
+def test_a_name_in_full_is_none_that_another_method_has_already(tmp_path):
+    options = ("x=1", "x=1 y=default", "backward_x=1")
+    mine = [row(1.0, library="numpy", backward="loewner", options=each) for each in options]
+    assert names(tmp_path, *mine) == [f"numpy/eigh + loewner {each}" for each in options]
+
+
 def test_the_other_columns_are_those_of_the_file_in_their_order(tmp_path):
     run = write(tmp_path / "run", row(1.0), row(None, status="oom", size=32))
     found = mssbench.load(run)
