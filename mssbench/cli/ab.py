@@ -91,8 +91,11 @@ def command(
     with judging("ab", told=github, as_json=as_json) as tell:
         own = select.own_matrices(matrices, key, kind)
         chosen = select.choose(suite, set_, only, None, device, also, own=own)
+        log = make_console(stderr=True)
+        for line in select.read_from_outside(chosen):
+            log.print(Text(line), soft_wrap=True)
         drawn = seed if seed is not None else secrets.token_hex(4)
-        result = compare(chosen, base, new, also, fail_on, drawn, make_console(stderr=True))
+        result = compare(chosen, base, new, also, fail_on, drawn, log)
         code = result.outcome.code(unclear_passes=inconclusive is Inconclusive.PASS)
         tell(result, code)
 
