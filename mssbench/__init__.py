@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mssbench.analysis.table import load as load
     from mssbench.methods.method import Root as Root
     from mssbench.methods.norms import normalized as normalized
     from mssbench.methods.registry import register_backward as register_backward
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from mssbench.problems.capture import capture as capture
     from mssbench.problems.registry import register_modifier as register_modifier
     from mssbench.problems.registry import register_problem as register_problem
-    from mssbench.results.table import load as load
 
 __version__ = "0.1.0"
 
@@ -23,7 +23,7 @@ _PUBLIC = {
     "capture": "problems.capture",
     "chosen": "methods.sqrtm",
     "isqrtm": "methods.sqrtm",
-    "load": "results.table",
+    "load": "analysis.table",
     "normalized": "methods.norms",
     "register_backward": "methods.registry",
     "register_forward": "methods.registry",

@@ -4,7 +4,8 @@
   + SuiteError          a suite or an override asks for something that does not exist
   + TableError          a result table cannot be read, or two cannot be joined
   + RunError            a run cannot start: its folder is taken, its device is not there
-  + RegistryError       a method or problem is unknown, or two claim one name
+  + RegistryError       a method or problem is wrong, or two claim one name
+    - UnknownName       nobody has registered a method or problem of that name
   + GateError           a limit for `check` or `ab` cannot be read, or limits nothing
   + NotComparable       two tables that say nothing about each other: exit code 5
   + InputError          a matrix handed to `sqrtm` or `isqrtm` has the wrong shape or type
@@ -51,7 +52,11 @@ class RunError(MssbenchError):
 
 
 class RegistryError(MssbenchError):
-    """A method or problem is unknown, or two claim one name."""
+    """A method or problem is wrong or unknown, or two claim one name."""
+
+
+class UnknownName(RegistryError):  # noqa: N818
+    """Nobody has registered a method or problem of that name."""
 
 
 class GateError(MssbenchError):
@@ -59,7 +64,7 @@ class GateError(MssbenchError):
 
 
 class NotComparable(MssbenchError):  # noqa: N818
-    """Two tables say nothing about each other: other code, inputs or machines, or no common row."""
+    """Two tables say nothing about each other: other inputs or machines, or no common row."""
 
     exit_code = ExitCode.INCOMPARABLE
 

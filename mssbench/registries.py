@@ -14,7 +14,7 @@ from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from mssbench.errors import NotInstalled, RegistryError, unknown
+from mssbench.errors import NotInstalled, RegistryError, UnknownName, unknown
 
 
 class Named(Protocol):
@@ -60,8 +60,8 @@ class Registry(Generic[Thing]):
     def lookup(self, name: str) -> Thing:
         """Return the thing called `name`, importing the plug-in that offers it only now.
 
-        Raises RegistryError for an unknown name and for one that two packages offer, and
-        NotInstalled for a plug-in that cannot be imported, whatever is wrong with it.
+        Raises UnknownName, RegistryError for a name that two packages offer, and NotInstalled for a
+        plug-in that cannot be imported, whatever is wrong with it.
         """
         self._load_built_in()
         if name not in self._things:
@@ -107,7 +107,7 @@ class Registry(Generic[Thing]):
         """Import the plug-in that offers `name`; an error names the package it comes from."""
         offers = self._plugins().select(name=name)
         if not offers:
-            raise RegistryError(unknown(self.kind, name, self.names()))
+            raise UnknownName(unknown(self.kind, name, self.names()))
 
         owners = [f"{p.dist.name} {p.dist.version}" if p.dist else p.value for p in offers]
         if len(owners) > 1:

@@ -111,7 +111,8 @@ def contestant(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Co
         raise RunError(
             f"--{flag} {name}: no interpreter, no revision of the checkout here, and no method of "
             f"suite {suite.name}.{hint} Name a Python that has mssbench, such as $(which python); "
-            "a commit, branch or tag; or a method as `mssbench show` writes it."
+            "a commit, branch or tag; or a method as `mssbench show` writes it. "
+            "One of your own has to be in the suite; name its file by --also FILE.py."
         )
 
 

@@ -31,7 +31,7 @@ def short_names(rows: Sequence[Row]) -> list[str]:
 
     rows: one of each method, with the key columns; a missing number is None. The steps of a forward
     are named where another row has other steps of it, and further parameters only where two methods
-    would share a name.
+    would share a name. No two of the names are equal.
     """
     backwards = {str(row["backward"]) for row in rows}
     steps: dict[str, set[int | None]] = {}
@@ -43,10 +43,16 @@ def short_names(rows: Sequence[Row]) -> list[str]:
         _pair_name(row, backwards, _steps(row) if named else "")
         for row, named in zip(rows, several, strict=True)
     ]
-    return [
+    names = [
         _with_parameters(row, backwards) if names.count(name) > 1 else name
         for row, name in zip(rows, names, strict=True)
     ]
+    # Words alone may be equal still: `default` is left out, and two parameters may have one value.
+    names = [
+        _in_full(row) if names.count(name) > 1 else name
+        for row, name in zip(rows, names, strict=True)
+    ]
+    return names if len({*names}) == len(names) else [_in_full(row) for row in rows]
 
 
 def _steps(row: Row) -> str:
@@ -77,6 +83,13 @@ def _with_parameters(row: Row, backwards: set[str]) -> str:
             word = value if isinstance(value, str) else f"{name.removeprefix('backward_')}={value}"
             (theirs if name.startswith("backward_") else own).append(word)
     return _pair_name(row, backwards, " ".join(filter(None, own)), " ".join(theirs))
+
+
+def _in_full(row: Row) -> str:
+    """Everything that tells one method from all others, as its columns have it."""
+    pair = f"{row['library']}/{row['forward']} + {row['backward']}"
+    steps = [f"{k}={row[k]}" for k in ("iterations", "backward_iterations") if row[k] is not None]
+    return " ".join(filter(None, [pair, *steps, row["options"]]))
 
 
 def call_text(row: Row) -> str:

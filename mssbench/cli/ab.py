@@ -16,7 +16,7 @@ from mssbench import units
 from mssbench.ab import effects, run
 from mssbench.ab.run import Plan, Progress
 from mssbench.ab.sides import comparable, contestant, contests
-from mssbench.cli.judging import closing, end, judging
+from mssbench.cli.judging import closing, judging
 from mssbench.cli.options import (
     Also,
     Device,
@@ -31,6 +31,7 @@ from mssbench.cli.options import (
     Set,
     Suite,
 )
+from mssbench.cli.output import output, output_json
 from mssbench.compare.judgement import Judged, judgement_data
 from mssbench.compare.verdict import QUIET
 from mssbench.console import comparison
@@ -87,15 +88,22 @@ def command(
     5 other inputs, 6 nothing was measured, 130 interrupted.
     """
     check_display(display)
-    with judging("mssbench ab", told=github, as_json=as_json) as tell:
+    with judging("ab", told=github, as_json=as_json) as tell:
         own = select.own_matrices(matrices, key, kind)
         chosen = select.choose(suite, set_, only, None, device, also, own=own)
+        log = make_console(stderr=True)
+        for line in select.read_from_outside(chosen):
+            log.print(Text(line), soft_wrap=True)
         drawn = seed if seed is not None else secrets.token_hex(4)
-        result = compare(chosen, base, new, also, fail_on, drawn, make_console(stderr=True))
+        result = compare(chosen, base, new, also, fail_on, drawn, log)
         code = result.outcome.code(unclear_passes=inconclusive is Inconclusive.PASS)
         tell(result, code)
 
-    end(data(result, code) if as_json else tables(result, display), code)
+    if as_json:
+        output_json("ab", data(result, code))
+    else:
+        output(tables(result, display))
+    raise typer.Exit(code)
 
 
 def compare(

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mssbench import units
 from mssbench.cli.options import Json, Run
-from mssbench.cli.output import output
+from mssbench.cli.output import output, output_json
 from mssbench.cli.show import show, show_data
 from mssbench.console import lists
 from mssbench.results import baselines
@@ -37,14 +37,20 @@ def save_baseline(
 ) -> None:
     """Keep a run as a baseline under results/baselines; its raw samples are left out."""
     summary = baselines.save(run, name, keep)
-    output(summary if as_json else [saved(summary)])
+    if as_json:
+        output_json("baseline save", summary)
+    else:
+        output([saved(summary)])
 
 
 @command.command("list")
 def list_baselines(as_json: Json = False) -> None:
     """List all baselines, the newest of each name first."""
     records = baselines.known()
-    output(records if as_json else table(records))
+    if as_json:
+        output_json("baseline list", {"rows": records})
+    else:
+        output(table(records))
 
 
 @command.command("show")
@@ -52,8 +58,11 @@ def show_baseline(
     name: Annotated[str, typer.Argument(help="Name of a baseline.")], as_json: Json = False
 ) -> None:
     """Show a baseline as `show` does a run."""
-    shown = show_data if as_json else show
-    output(shown(baselines.find(name), ["method"], ["size"], "seconds_median", None))
+    asked = (baselines.find(name), ["method"], ["size"], "seconds_median", None)
+    if as_json:
+        output_json("baseline show", show_data(*asked))
+    else:
+        output(show(*asked))
 
 
 def table(records: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:
@@ -68,6 +77,6 @@ def saved(summary: dict[str, Any]) -> Text:
     """One line about what was saved, and how to use it."""
     dropped = f", dropped {', '.join(summary['dropped'])}" if summary["dropped"] else ""
     return Text(
-        f"{units.count(summary['rows'], 'row')} in {summary['path']}{dropped}; "
+        f"{units.count(summary['counts']['rows'], 'row')} in {summary['path']}{dropped}; "
         f"`mssbench check RUN --baseline {summary['name']}` compares a run with it"
     )

@@ -8,8 +8,9 @@ import typer
 from rich.console import RenderableType
 
 from mssbench import results
-from mssbench.cli.judging import closing, end, judging
+from mssbench.cli.judging import closing, judging
 from mssbench.cli.options import Across, Display, FailOn, GitHub, Json, OnlyRows, Run, words
+from mssbench.cli.output import output, output_json
 from mssbench.compare import check
 from mssbench.compare.judgement import Judged, judgement_data
 from mssbench.compare.tables import side
@@ -35,12 +36,16 @@ def command(
     6 nothing was measured.
     """
     check_display(display)
-    with judging("mssbench check", told=github, as_json=as_json) as tell:
+    with judging("check", told=github, as_json=as_json) as tell:
         result = checked(run, baseline, fail_on, words(across), only)
         code = result.outcome.exit_code
         tell(result, code)
 
-    end(data(result, code) if as_json else tables(result, display), code)
+    if as_json:
+        output_json("check", data(result, code))
+    else:
+        output(tables(result, display))
+    raise typer.Exit(code)
 
 
 def checked(

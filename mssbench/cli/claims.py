@@ -12,7 +12,7 @@ from mssbench import results
 from mssbench.analysis import claims, conclusions
 from mssbench.analysis.claims import Finding
 from mssbench.cli.options import Json, Run
-from mssbench.cli.output import output
+from mssbench.cli.output import output, output_json
 from mssbench.console.claims import verdicts
 from mssbench.errors import RunError, SuiteError
 from mssbench.results import table
@@ -25,7 +25,10 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Report for each claim of RUN's suite whether it holds here, and what decides it."""
-    output(data(run) if as_json else report(run))
+    if as_json:
+        output_json("claims", {"rows": data(run)})
+    else:
+        output(report(run))
 
 
 def examine(run: Opened) -> list[Finding]:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import RenderableType
 
-from mssbench.cli.judging import closing, end, judging
+from mssbench.cli.judging import closing, judging
 from mssbench.cli.options import Across, Display, GitHub, Json, OnlyRows, words
+from mssbench.cli.output import output, output_json
 from mssbench.compare.describe import compare
 from mssbench.compare.judgement import Judged, judgement_data
 from mssbench.compare.tables import side
@@ -31,16 +32,21 @@ def command(
     """Compare two runs row by row.
 
     A difference in time is reported only where the intervals of both medians do not overlap. It
-    describes two runs and never fails them: `ab` decides whether a time has changed. Exit code:
+    describes two runs and never fails them: `ab` decides whether a time has changed. Where the code
+    differs it says so; other inputs and other machines do not compare. Exit code:
     0 fine, 2 misuse, 5 not comparable, 6 nothing was measured on both sides.
     """
     check_display(display)
-    with judging("mssbench compare", told=github, as_json=as_json) as tell:
+    with judging("compare", told=github, as_json=as_json) as tell:
         result = compared(base, new, words(across), words(by), only)
         code = result.outcome.exit_code
         tell(result, code)
 
-    end(data(result, code) if as_json else tables(result, display), code)
+    if as_json:
+        output_json("compare", data(result, code))
+    else:
+        output(tables(result, display))
+    raise typer.Exit(code)
 
 
 def compared(
@@ -69,6 +75,7 @@ def data(result: Judged, code: int) -> dict[str, Any]:
         "verdict": result.outcome,
         "exit_code": code,
         "verdicts": dict(result.verdicts),
+        "remarks": list(result.remarks),
         "geometric_means": [
             dict(mean.at) | {"ratio": mean.ratio, "rows": mean.rows} for mean in result.means
         ],

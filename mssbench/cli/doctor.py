@@ -9,7 +9,7 @@ from rich.text import Text
 
 from mssbench import arrays, units
 from mssbench.cli.options import Json
-from mssbench.cli.output import output
+from mssbench.cli.output import output, output_json
 from mssbench.console import lists
 from mssbench.console.terminal import waiting
 from mssbench.errors import NotInstalled, Unavailable
@@ -25,7 +25,10 @@ def command(as_json: Json = False) -> None:
     """Report what can run on this machine, what will spoil its results, and how to fix that."""
     with waiting("examining this machine"):
         examined = examine()
-    output(examined if as_json else report(examined))
+    if as_json:
+        output_json("doctor", examined)
+    else:
+        output(report(examined))
 
 
 def examine() -> dict[str, Any]:

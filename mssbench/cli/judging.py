@@ -2,27 +2,28 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import typer
 from rich.text import Text
 
-from mssbench.cli.output import output
+from mssbench.cli.output import output_json
 from mssbench.compare.verdict import Outcome, last_line
 from mssbench.errors import MssbenchError, NotComparable
 from mssbench.export import github as github_
 
 
 @contextmanager
-def judging(title: str, *, told: bool, as_json: bool) -> Iterator[Callable[..., None]]:
+def judging(command: str, *, told: bool, as_json: bool) -> Iterator[Callable[..., None]]:
     """Report the result of a comparison to GitHub, or the error that prevented it.
 
     The block is given a function that takes the result, the exit code, and further arguments of
     github.report.
 
-    title: the command, as a heading. told: whether GitHub is told at all, `--github`. as_json:
-    whether stdout is JSON; then tables that do not compare are reported as JSON there as well.
+    command: its name. told: whether GitHub is told at all, `--github`. as_json: whether stdout is
+    JSON; then tables that do not compare are reported as JSON there as well.
     """
+    title = f"mssbench {command}"
 
     def say(lines: Iterable[str]) -> None:
         # GitHub reads annotations from either stream, and stdout may be JSON
@@ -43,13 +44,8 @@ def judging(title: str, *, told: bool, as_json: bool) -> Iterator[Callable[..., 
 
         typer.echo(f"mssbench: {error}", err=True)
         verdict = {"verdict": Outcome.INCOMPARABLE, "exit_code": error.exit_code}
-        end(verdict | {"reason": str(error)}, error.exit_code)
-
-
-def end(what: Any, code: int) -> NoReturn:
-    """Print a result, then exit with a code."""
-    output(what)
-    raise typer.Exit(code)
+        output_json(command, verdict | {"reason": str(error)})
+        raise typer.Exit(error.exit_code) from None
 
 
 def closing(outcome: Outcome, verdicts: Mapping[str, int]) -> Text:

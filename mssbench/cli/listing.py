@@ -11,7 +11,7 @@ from rich.console import RenderableType
 
 from mssbench import arrays, problems
 from mssbench.cli.options import Also, Json
-from mssbench.cli.output import output
+from mssbench.cli.output import output, output_json
 from mssbench.console import lists
 from mssbench.console.terminal import waiting
 from mssbench.errors import NotInstalled, RegistryError, Unavailable, unknown
@@ -32,7 +32,10 @@ def command(
     """List what there is, with citation, parameters, and why something is unavailable here."""
     with waiting(f"looking for {what}"):
         records = listing(what, also)
-    output(records if as_json else table(what, records))
+    if as_json:
+        output_json(f"list {what}", {"rows": records})
+    else:
+        output(table(what, records))
 
 
 def listing(what: str, also: Sequence[Path]) -> list[dict[str, Any]]:

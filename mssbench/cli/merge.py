@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from mssbench.cli.options import Json
-from mssbench.cli.output import output
+from mssbench.cli.output import output, output_json
 from mssbench.results import merge
 
 
@@ -23,9 +23,13 @@ def command(
 ) -> None:
     """Join runs into one table, or complete the files of one RUN that was killed."""
     summary = merge.merge(runs, out, mixed=mixed)
-    output(summary if as_json else [merged(summary)])
+    if as_json:
+        output_json("merge", summary)
+    else:
+        output([merged(summary)])
 
 
 def merged(summary: dict[str, Any]) -> Text:
     """One line about a merge."""
-    return Text(f"{summary['rows']} rows of {summary['cells']} cells in {summary['path']}")
+    counts = summary["counts"]
+    return Text(f"{counts['rows']} rows of {counts['cells']} cells in {summary['path']}")

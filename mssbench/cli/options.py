@@ -70,7 +70,7 @@ FailOn = Annotated[
     typer.Option(metavar="[METHODS:]COLUMN:LIMIT", help="seconds:50%, gradient_error:3x, ..."),
 ]
 Across = Annotated[
-    str, typer.Option(metavar="WORD,..", help="Allow differences in: code, machine, ...")
+    str, typer.Option(metavar="WORD,..", help="Allow differences in: machine, problem, versions.")
 ]
 Display = Annotated[str, typer.Option(help="simple, intervals or explain.")]
 GitHub = Annotated[

@@ -2,28 +2,43 @@
 
 import os
 import sys
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from mssbench.export.json_ import json_text
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
-def output(what: Any) -> None:
-    """Data as JSON, or renderables, to stdout."""
-    if isinstance(what, dict | list) and not _renderable(what):
-        write(json_text(what, indent=2))
-        return
+# Of what `--json` prints, for all commands together: it changes when a key of any of them goes, or
+# changes its meaning. A new key does not change it.
+JSON_SCHEMA = 1
+
+
+def output(parts: "Iterable[RenderableType]") -> None:
+    """Print what people read to stdout."""
     from mssbench.console.terminal import make_console, plain
 
     console = make_console()
     if not console.is_terminal:
-        write(plain(what))
+        write(plain(parts))
         return
-    for part in what:
+    for part in parts:
         console.print(part, crop=False)  # a command that will be copied stays whole
 
 
-def _renderable(what: Any) -> bool:
-    return isinstance(what, list) and bool(what) and not isinstance(what[0], dict)
+def output_json(command: str, found: Mapping[str, Any]) -> None:
+    """Print the answer of a command to `--json` on stdout, in the shape that all of them share.
+
+    It is one object: `schema`, `command`, then the keys of the command itself.
+
+    command: as a user writes it, with the words that choose what it answers: `list backends`.
+    found: the keys of that command. Where its answer is a list, that is the one under `rows`.
+    """
+    envelope = {"schema": JSON_SCHEMA, "command": command}
+    taken = envelope.keys() & found.keys()
+    assert not taken, f"{command} has keys of its own that the envelope has: {taken}"
+    write(json_text(envelope | dict(found), indent=2))
 
 
 def write(text: str) -> None:

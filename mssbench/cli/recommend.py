@@ -16,7 +16,7 @@ from mssbench.analysis.naming import call_text
 from mssbench.analysis.recommend import Candidate, Proof, Question
 from mssbench.analysis.trust import trust
 from mssbench.cli.options import Json
-from mssbench.cli.output import output
+from mssbench.cli.output import output, output_json
 from mssbench.cli.run import measure as measure_suite
 from mssbench.cli.saving import saved
 from mssbench.console.decision import Decision
@@ -31,7 +31,6 @@ from mssbench.suite.expand import check_axis
 from mssbench.suite.suite import Suite
 
 _RESULTS = Path("results")
-_SCHEMA = 1  # of the JSON; it changes when a key changes its meaning or goes
 _MOST_CANDIDATES = 8  # that are listed
 
 
@@ -111,7 +110,7 @@ def command(
 
     nearby = [] if found else recommend.shortlist(opened, question)
     if as_json:
-        output(data(question, found, nearby))
+        output_json("recommend", data(question, found, nearby))
     elif python and found:
         output([Text(_best_call(found), no_wrap=True, overflow="ignore")])
     else:
@@ -259,7 +258,6 @@ def data(question: Question, found: Proof | None, nearby: Sequence[Candidate]) -
     del asked_for["bounds"]
     best = _best(found) if found else None
     return {
-        "schema": _SCHEMA,
         "question": asked_for,
         "measured": found is not None,
         "run": str(found.run.path) if found else None,

@@ -23,7 +23,7 @@ from mssbench.cli.options import (
     statuses,
     words,
 )
-from mssbench.cli.output import output
+from mssbench.cli.output import output, output_json
 from mssbench.console import epilogue, lists
 from mssbench.console.decision import Decision
 from mssbench.console.progress import RunProgress
@@ -94,7 +94,10 @@ def command(
     for line in select.read_from_outside(chosen):
         log.print(Text(line), soft_wrap=True)
     if dry_run:
-        output(forecast_data(chosen) if as_json else forecast(chosen))
+        if as_json:
+            output_json("run --dry-run", forecast_data(chosen))
+        else:
+            output(forecast(chosen))
         return
 
     path = out or Path("results") / chosen.name
@@ -110,7 +113,10 @@ def command(
         log=log,
     )
 
-    output(data(path) if as_json else tables(path))
+    if as_json:
+        output_json("run", {"rows": data(path)})
+    else:
+        output(tables(path))
     raise typer.Exit(summary.exit_code)
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mssbench import arrays, units
 from mssbench.cli.options import Json
-from mssbench.cli.output import output
+from mssbench.cli.output import output, output_json
 from mssbench.console.terminal import make_console
 from mssbench.errors import RunError, unknown
 from mssbench.machine import devices
@@ -39,7 +39,10 @@ def command(
     2 misuse, 3 unclear, because the machine is too noisy now.
     """
     report = examine(device, make_console(stderr=True))
-    output(data(report) if as_json else table(report))
+    if as_json:
+        output_json("selftest", data(report))
+    else:
+        output(table(report))
     raise typer.Exit(report.exit_code)
 
 

@@ -1,5 +1,6 @@
 """`mssbench show`: the tables of a run. Needs no torch."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,16 +8,21 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 from rich.console import RenderableType
+from rich.text import Text
 
-from mssbench import results
+from mssbench import results, units
 from mssbench.analysis import blocks, conclusions
 from mssbench.cli.options import Json, Run, columns, words
-from mssbench.cli.output import output
+from mssbench.cli.output import output, output_json
 from mssbench.console import blocks as console_blocks
 from mssbench.console import epilogue
-from mssbench.errors import TableError
+from mssbench.console.live import redraw
+from mssbench.console.terminal import make_console
+from mssbench.errors import ExitCode, RunError, TableError
 from mssbench.results import conditions, table
+from mssbench.results.folder import is_going_on
 from mssbench.results.labels import counted, with_labels
+from mssbench.results.rows import TABLE, folder_of
 from mssbench.results.run import Run as Opened
 
 
@@ -32,11 +38,22 @@ def command(
     where: Annotated[
         str | None, typer.Option(metavar="EXPR", help="Only rows for which this holds.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Draw it again until the run that measures it ends.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="How often --watch draws.")
+    ] = 2.0,
     as_json: Json = False,
 ) -> None:
     """Show a run: best in bold, ratio to it in brackets, error beside time."""
-    shown = show_data if as_json else show
-    output(shown(run, words(rows), words(columns), value, where))
+    asked = (run, words(rows), words(columns), value, where)
+    if watch:
+        _watch(*asked, every=every, as_json=as_json)
+    if as_json:
+        output_json("show", show_data(*asked))
+    else:
+        output(show(*asked))
 
 
 def show(
@@ -44,7 +61,54 @@ def show(
 ) -> Iterator[RenderableType]:
     """Yield the tables of a run, then the conclusions from them."""
     run = results.open(path)
-    frame = _chosen(run, where)
+    yield from _tables(run, _chosen(run, where), rows, columns, value)
+
+
+def so_far(
+    path: Path, rows: Sequence[str], columns: Sequence[str], value: str, where: str | None
+) -> Iterator[RenderableType]:
+    """Yield the same of a run that goes on, which may have no row yet."""
+    run = results.open(path)
+    if not (run.folder / TABLE).exists():
+        yield Text("no row yet", "dim")
+        return
+
+    frame = with_labels(run.frame)
+    measured = units.count(len(frame), "row")
+    if where is not None:
+        frame = conditions.select(frame, where, "--where")
+    if frame.empty:
+        yield Text(f"{measured} so far, none to be shown", "dim")
+        return
+    yield Text(f"{measured} so far", "dim")
+    yield from _tables(run, frame, rows, columns, value)
+
+
+def _watch(
+    path: Path, rows: Sequence[str], columns: Sequence[str], value: str, where: str | None,
+    *, every: float, as_json: bool,
+) -> None:  # fmt: skip
+    """Draw a run again and again until it ends; then its tables are printed as those of any run.
+
+    Ctrl-C prints them as well, and ends the command. Raises RunError where nothing can be drawn.
+    """
+    if as_json:
+        raise RunError("--watch draws tables, again and again: leave out --json.")
+    console = make_console()
+    if not sys.stdout.isatty() or console.is_dumb_terminal:
+        raise RunError("--watch needs a terminal to draw on, and stdout is none: leave it out.")
+
+    asked = (path, rows, columns, value, where)
+    try:
+        redraw(lambda: so_far(*asked), lambda: is_going_on(folder_of(path)), console, every)
+    except KeyboardInterrupt:
+        output(so_far(*asked))
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _tables(
+    run: Opened, frame: pd.DataFrame, rows: Sequence[str], columns: Sequence[str], value: str
+) -> Iterator[RenderableType]:
     yield from console_blocks.result(frame, rows, columns, value)
     yield from epilogue.epilogue(_counted(frame), run.facts)
 

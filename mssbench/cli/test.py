@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mssbench import arrays, testing
 from mssbench.cli.options import Json
-from mssbench.cli.output import output
+from mssbench.cli.output import output, output_json
 from mssbench.console import lists
 from mssbench.errors import ExitCode, RegistryError, Unsupported
 from mssbench.methods import registry
@@ -55,7 +55,10 @@ def command(
             f"no property of {file} could be tested: its methods take no arrays on a CPU, or "
             "compute no root that their default partners know."
         )
-    output([c._asdict() for c in found] if as_json else report(file, found))
+    if as_json:
+        output_json("test", {"rows": [c._asdict() for c in found]})
+    else:
+        output(report(file, found))
     raise typer.Exit(ExitCode.FAILED if any(c.failure for c in found) else ExitCode.PASS)
 
 

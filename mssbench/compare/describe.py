@@ -10,6 +10,7 @@ from mssbench.compare.tables import (
     WHEN_GONE,
     StoredRun,
     both_measured,
+    changed_code,
     matched,
     refuse,
     same_machine,
@@ -24,14 +25,14 @@ _APART = ("phase", "clock", "cache")
 def compare(
     base: StoredRun, new: StoredRun, across: Collection[str] = (), by: Sequence[str] = ()
 ) -> Judged:
-    """The judgement on every row of both tables.
+    """The judgement on every row of both tables, and a remark where the code differs.
 
     across: in what the tables may differ, of ACROSS.
     by: the columns by which geometric means are taken, beside the phase and the clock.
     Raises NotComparable where the tables differ in something else, or have no row in common.
     """
     pairs = matched(base, new)
-    refuse(pairs, base, new, across, what=("machine", "code", "problem"))
+    refuse(pairs, base, new, across, what=("machine", "problem"))
 
     same = same_machine(base, new)
     terms = Terms(same_machine=same, counts=same, when_gone=WHEN_GONE)
@@ -43,6 +44,7 @@ def compare(
     return Judged(
         judgements,
         outcome({}, measured),
+        tuple(filter(None, [changed_code(pairs)])),
         means=tuple(geometric_means(judgements, (*_APART, *by))),
     )
 

@@ -23,7 +23,8 @@ from mssbench.results.labels import with_labels
 from mssbench.results.table import records
 
 # The words of `--across`: in what two runs may differ where the user says so.
-ACROSS = ("code", "machine", "problem", "versions")
+ACROSS = ("machine", "problem", "versions")
+_NAMED = 5  # methods that a sentence names
 WHEN_GONE = "measure it, or save a new baseline"  # advice for a row that only base has
 
 
@@ -130,17 +131,6 @@ def _other_versions(_: Sequence[RowPair], base: StoredRun, new: StoredRun) -> st
     return ""
 
 
-def _other_code(pairs: Sequence[RowPair], _base: StoredRun, _new: StoredRun) -> str:
-    differ = [
-        pair
-        for pair in pairs
-        if both_measured(pair) and pair.base["code_hash"] != pair.new["code_hash"]  # type: ignore[index]
-    ]
-    if not differ:
-        return ""
-    return f"the code of {units.count(len(differ), 'row')} has changed, {_first(differ)}"
-
-
 def _other_problem(pairs: Sequence[RowPair], _base: StoredRun, _new: StoredRun) -> str:
     differ = [pair for pair in pairs if both_measured(pair) and other_input(pair)]
     if not differ:
@@ -151,9 +141,30 @@ def _other_problem(pairs: Sequence[RowPair], _base: StoredRun, _new: StoredRun) 
 _DIFFERS: dict[str, Callable[[Sequence[RowPair], StoredRun, StoredRun], str]] = {
     "machine": _other_machine,
     "versions": _other_versions,
-    "code": _other_code,
     "problem": _other_problem,
 }
+
+
+def changed_code(pairs: Sequence[RowPair]) -> str:
+    """Which methods have other code in new than in base, as a sentence; empty where none has.
+
+    Other code is what people compare two runs for, so that it is told and never refused.
+    """
+    measured = [pair for pair in pairs if both_measured(pair)]
+    differ = [pair.row["method"] for pair in measured if _has_other_code(pair)]
+    if not differ:
+        return ""
+
+    methods = list(dict.fromkeys(differ))
+    more = f" and {len(methods) - _NAMED} more" if len(methods) > _NAMED else ""
+    rows = units.count(len(measured), "row")
+    return f"the code of {len(differ)} of {rows} differs: {', '.join(methods[:_NAMED])}{more}"
+
+
+def _has_other_code(pair: RowPair) -> bool:
+    """Whether both code hashes are known, and differ."""
+    hashes = {(row or {}).get("code_hash") for row in pair}
+    return len(hashes) == 2 and all(hashes)
 
 
 def both_measured(pair: RowPair) -> bool:

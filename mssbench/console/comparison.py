@@ -50,6 +50,8 @@ def comparison(judged: Judged, display: str) -> Iterator[RenderableType]:
     yield from judgements(shown, display)
 
     yield from map(_mean, judged.means)
+    for remark in judged.remarks:
+        yield Text(remark, "dim")
     yield verdicts(judged.verdicts)
 
 

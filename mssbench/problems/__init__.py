@@ -28,8 +28,8 @@ from mssbench.problems.text import Call, parse
 
 __all__ = [
     "REGISTRIES", "Bounds", "Generator", "Parameter", "Problem", "Streams",
-    "canonical", "cast", "check_size", "describe", "functions_of", "generators", "make",
-    "modifiers", "register_modifier", "register_problem",
+    "canonical", "cast", "check_size", "describe", "functions_of", "generators",
+    "lacked_its_source", "make", "modifiers", "register_modifier", "register_problem",
 ]  # fmt: skip
 
 
@@ -86,6 +86,16 @@ def describe(text: str, batches: Iterable[int]) -> str | None:
     base = parse(text)[0]
     outside = base.generator.outside
     return outside.describe(tuple(batches), **base.given) if outside else None
+
+
+def lacked_its_source(text: str, reason: str) -> bool:
+    """Whether a problem was refused because what its matrices come from was gone or had changed.
+
+    reason: that of the rows. False for a problem whose matrices do not come from outside.
+    """
+    base = parse(text)[0]
+    outside = base.generator.outside
+    return outside is not None and outside.lacked(reason, **base.given)
 
 
 def functions_of(text: str) -> list[Callable[..., Floats]]:

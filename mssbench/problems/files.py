@@ -26,6 +26,10 @@ from mssbench.problems.text import quoted
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 # The clock of a file system may be this coarse: a younger file could change without showing it.
 _SETTLED_NS = 2_000_000_000
+# How the reasons begin why a file cannot be used that may be put right again.
+_NO_FILE = "there is no file {!r}"
+_UNREADABLE = "{}: cannot be read:"
+_CHANGED = "{} has changed:"
 
 
 def digest_of(path: str) -> str:
@@ -35,7 +39,7 @@ def digest_of(path: str) -> str:
     except OSError as error:
         raise _unreadable(path, error) from None
     if not stat.S_ISREG(state.st_mode):  # a pipe or /dev/zero would never end
-        raise RegistryError(f"{path}: cannot be read: it is no regular file.")
+        raise RegistryError(f"{_UNREADABLE.format(path)} it is no regular file.")
     stamp = (state.st_mtime_ns, state.st_size, state.st_ino)
     young = time.time_ns() - state.st_mtime_ns < _SETTLED_NS
     return _digest.__wrapped__(path, stamp) if young else _digest(path, stamp)
@@ -60,13 +64,13 @@ def _bytes(path: str) -> bytes:
 
 def _unreadable(path: str, error: OSError) -> RegistryError:
     if not isinstance(error, FileNotFoundError):
-        return RegistryError(f"{path}: cannot be read: {error.strerror or error}.")
+        return RegistryError(f"{_UNREADABLE.format(path)} {error.strerror or error}.")
     where = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
     folder = Path(path).parent
     beside = [p.name for p in folder.iterdir() if p.suffix in READERS] if folder.is_dir() else []
     near = nearest(Path(path).name, beside)
     hint = f" Did you mean {near!r}?" if near else ""
-    return RegistryError(f"there is no file {path!r}{where}.{hint}")
+    return RegistryError(f"{_NO_FILE.format(path)}{where}.{hint}")
 
 
 def load(path: str, key: str, kind: FileKind, digest: str) -> Loaded:
@@ -83,8 +87,8 @@ def load(path: str, key: str, kind: FileKind, digest: str) -> Loaded:
 
 def _changed(path: str, digest: str, now: str) -> Unsupported:
     return Unsupported(
-        f"{path} has changed: its digest is {now}, not {digest}. Without a digest, its matrices "
-        "of now are measured"
+        f"{_CHANGED.format(path)} its digest is {now}, not {digest}. "
+        "Without a digest, its matrices of now are measured"
     )
 
 
@@ -172,11 +176,18 @@ def _describe(batches: tuple[int, ...], path: str, key: str, kind: FileKind, dig
     return f"{path}: {summary(found, batches)}"
 
 
+def _lacked(reason: str, path: str, key: str, kind: FileKind, digest: str) -> bool:
+    """Whether the reason of a row, on one line, is that of a file that is not the right one."""
+    del key, kind, digest
+    starts = (_NO_FILE.format(path), _UNREADABLE.format(path), _CHANGED.format(path))
+    return reason.startswith(tuple(" ".join(start.split()) for start in starts))
+
+
 @register_problem(
     cite="a file of your own",
     fits=_fits,
     sizes="that of the file",
-    outside=Outside(_complete, _given_cotangent, _describe),
+    outside=Outside(_complete, _given_cotangent, _describe, _lacked),
 )
 def file(
     n: int,

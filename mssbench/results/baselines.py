@@ -55,7 +55,7 @@ def save(run: Path, name: str | None, keep: int) -> dict[str, Any]:
     return {
         "name": name,
         "path": str(target),
-        "rows": len(frame),
+        "counts": {"rows": len(frame)},
         "run": str(run),
         "dropped": [p.name for p in dropped],
     }

@@ -21,7 +21,7 @@ from typing import Any
 from mssbench.errors import RunError
 from mssbench.records.measurement import Row
 from mssbench.results.files import Lines, replace
-from mssbench.results.locks import hold, holder
+from mssbench.results.locks import held, hold, holder
 from mssbench.results.rows import (
     ENVIRONMENT,
     JOURNAL,
@@ -169,6 +169,20 @@ class RunFolder:
                 f"{self.path} cannot be written: {error.strerror or error}. "
                 "What was there before is safe: make room, or choose another --out, and run again."
             ) from error
+
+
+def is_going_on(path: Path) -> bool:
+    """Whether a run may be writing to a folder, as far as its files tell. Takes no lock.
+
+    A journal is there from the first row of a run to its end; that of a run that was killed stays,
+    and looks like that of one that goes on. Before its first row a run holds the lock, which not
+    every kernel tells, and a new one has a folder without a table.
+    """
+    if (path / JOURNAL).exists() or held(path) or held(path / _LOCK):
+        return True
+    if not path.is_dir() or (path / TABLE).exists():
+        return False
+    return all(each.name in (*_OURS, _LOCK) or _is_temporary(each) for each in path.iterdir())
 
 
 def _refuse_foreign(path: Path) -> None:

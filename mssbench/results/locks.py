@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -39,23 +39,26 @@ def wait_for(path: Path, wait: Callable[[str], bool]) -> int | None:
             return None
 
 
+def held(path: Path) -> bool:
+    """Whether the kernel says that somebody holds the lock of a file or folder.
+
+    The lock itself is not touched, so that nobody who wants it now is refused. False where the
+    kernel tells nothing.
+    """
+    try:
+        inode = path.stat().st_ino
+    except OSError:
+        return False
+    return any(_entries(inode))
+
+
 def holder(fd: int) -> str:
     """Who holds the lock on this open file: `process 4242 (python)`, as far as the kernel tells.
 
     The kernel names the process that took the lock. A worker may hold it still when that one is
     gone; then it is named as such.
     """
-    inode = str(os.fstat(fd).st_ino)
-    try:
-        lines = Path("/proc/locks").read_text().splitlines()
-    except OSError:
-        return "another process"
-    for line in lines:
-        words = line.split()  # 1: FLOCK ADVISORY WRITE pid major:minor:inode start end
-        # the numbers of the device are not compared: some file systems show others here than stat
-        if "FLOCK" not in words or words[-3].rpartition(":")[2] != inode:
-            continue
-        pid = int(words[-4])
+    for pid in _entries(os.fstat(fd).st_ino):
         if pid <= 0:  # it lives in another container
             break
         try:
@@ -65,3 +68,16 @@ def holder(fd: int) -> str:
         except psutil.Error:
             return f"process {pid}"
     return "another process"
+
+
+def _entries(inode: int) -> Iterator[int]:
+    """The process of each lock on this inode that the kernel lists, and of each that waits."""
+    try:
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        words = line.split()  # 1: FLOCK ADVISORY WRITE pid major:minor:inode start end
+        # the numbers of the device are not compared: some file systems show others here than stat
+        if "FLOCK" in words and words[-3].rpartition(":")[2] == str(inode):
+            yield int(words[-4])

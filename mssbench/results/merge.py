@@ -37,10 +37,12 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
             samples.join(folder.path, runs, rows)
             folder.finish(rows)
     return {
-        "rows": len(whole),
-        "cells": int(whole["cell_id"].nunique()),
-        "runs": len(runs),
         "path": str(out or runs[0]),
+        "counts": {
+            "rows": len(whole),
+            "cells": int(whole["cell_id"].nunique()),
+            "runs": len(runs),
+        },
     }
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from mssbench.errors import NotInstalled, RunError
+from mssbench import problems
+from mssbench.errors import NotInstalled, RegistryError, RunError
 from mssbench.machine import facts as machine_facts
 from mssbench.machine.possible import absent
 from mssbench.measure import code_hash
@@ -56,7 +57,7 @@ def passes_behind(
     hashed = known_code_hash(cell)
     if any(r["code_hash"] != hashed for r in found) or any(r["status"] in retry for r in found):
         return 0
-    if _now_possible(cell, found, as_now):
+    if _now_possible(cell, found, as_now) or _source_is_back(cell, found):
         return 0
     counts = [int(r["passes"] or 1) for r in found if r["status"] in MEASURED]
     return min(counts, default=_ENOUGH)
@@ -80,6 +81,17 @@ def _now_possible(cell: Cell, rows: Sequence[Row], as_now: Set[str]) -> bool:
         return False
     found = absent(cell)
     return found is None or found[0] is Status.UNSUPPORTED
+
+
+def _source_is_back(cell: Cell, rows: Sequence[Row]) -> bool:
+    """Whether the file of a cell's matrices was not the one that its digest names, and now is."""
+    reasons = {r["reason"] for r in rows if r["status"] == Status.UNSUPPORTED}
+    try:
+        if not any(problems.lacked_its_source(cell.problem, reason) for reason in reasons):
+            return False
+        return problems.check_size(cell.problem, cell.size) is None
+    except (NotInstalled, RegistryError):  # the problem of a plug-in or a file that is not here
+        return False
 
 
 def known_code_hash(cell: Cell) -> str:

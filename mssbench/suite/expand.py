@@ -6,7 +6,14 @@ from functools import cache
 from typing import Any, cast
 
 from mssbench import arrays, problems
-from mssbench.errors import MssbenchError, NotInstalled, RegistryError, SuiteError, unknown
+from mssbench.errors import (
+    MssbenchError,
+    NotInstalled,
+    RegistryError,
+    SuiteError,
+    UnknownName,
+    unknown,
+)
 from mssbench.methods import method as method_
 from mssbench.methods import registry
 from mssbench.records.cell import APPLIED, CELL_KEY, Cell, format_options
@@ -20,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "device": "auto",
     "seed": 0,
 }
+_OWN = "If it is your own, name its file: --also FILE.py."
 _PREFIX = "backward_"  # a backward's parameters stand beside the forward's under this prefix
 Values = dict[str, list[Any]]
 
@@ -36,7 +44,7 @@ def expand(document: Mapping[str, Any], device: str) -> list[Cell]:
         try:
             found |= dict.fromkeys(_expand_method(document["axes"], method, device))
         except (SuiteError, RegistryError) as error:
-            raise SuiteError(f"[[method]] {number}: {error}") from None
+            raise located(f"[[method]] {number}: ", error) from None
     # after the methods: what a plugin takes is known once it has been named
     excluded = [exclusion(e, i) for i, e in enumerate(document.get("exclude", []), 1)]
     cells = [c for c in found if not any(_matches(c, e) for e in excluded)]
@@ -66,7 +74,13 @@ def _check_named_axis(axis: str, value: Any) -> None:
         check_axis(axis, value)
     except (SuiteError, RegistryError) as error:
         where = "[axes] " if str(error).startswith(axis) else f"[axes] {axis}: "
-        raise SuiteError(f"{where}{error}") from None
+        raise located(where, error) from None
+
+
+def located(where: str, error: MssbenchError) -> SuiteError:
+    """The error with its place in the suite; for an unknown name also where it may be found."""
+    own = f" {_OWN}" if isinstance(error, UnknownName) else ""
+    return SuiteError(f"{where}{error}{own}")
 
 
 def check_word(what: str, word: str, known: Iterable[str], where: str = "") -> None:
@@ -128,7 +142,7 @@ def check_backend(text: str) -> tuple[str, str]:
     if not slash:
         forwards = registry.known("forward").values()
         known = [f"{each}/{m.name}" for m in forwards for each in m.libraries]
-        raise SuiteError(unknown("backend", text, known))
+        raise UnknownName(unknown("backend", text, known))
     check_word("library", library, arrays.LIBRARIES)
     try:
         able = registry.lookup("forward", forward).libraries
@@ -268,7 +282,7 @@ def exclusion(table: Mapping[str, Any], number: int) -> Values:
                 if key in takers:
                     _check_for_any(takers[key], key.removeprefix(_PREFIX), each)
         except MssbenchError as error:
-            raise SuiteError(where + str(error)) from None
+            raise located(where, error) from None
         if not checked[key]:
             raise SuiteError(f"{where}{key} is empty and would exclude nothing.")
     if not checked:

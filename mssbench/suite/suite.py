@@ -143,7 +143,7 @@ def _blaming(source: str) -> Iterator[None]:
     try:
         yield
     except (SuiteError, RegistryError, GateError) as error:
-        raise SuiteError(f"{source}: {error}") from None
+        raise expand.located(f"{source}: ", error) from None
 
 
 def dump(document: Mapping[str, Any]) -> str:

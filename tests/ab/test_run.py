@@ -505,6 +505,8 @@ def test_the_command_says_what_it_compared_and_ends_with_the_line(
     ("base", "new", "why"),
     [("nowhere/python", "{ok}", "--base nowhere/python: no interpreter, no revision"),
      ("numpy/eig", "{ok}", "Did you mean the method 'numpy/eigh'?"),
+     ("{ok}", "numpy/mine", "One of your own has to be in the suite; name its file by --also "
+      "FILE.py."),
      ("{ok}", "{bare}", "ended before its first cell"),
      ("numpy/eigh", "{ok}", "--base is a method and --new an interpreter: compare two methods")],
 )  # fmt: skip

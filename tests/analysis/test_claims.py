@@ -517,7 +517,7 @@ def test_the_rule_is_printed_as_it_was_written(tmp_path, capsys, monkeypatch, ke
 
 def test_json_has_every_point_of_every_claim(run, capsys):
     code, text, err = called(capsys, "claims", run, "--json")
-    found = json.loads(text)
+    found = json.loads(text)["rows"]
     assert (code, err) == (0, "")
     assert [f["verdict"] for f in found] == [HOLDS, FAILS, FAILS, UNMEASURED, HOLDS]
     first, second, third, fourth, _ = found
@@ -769,5 +769,7 @@ def test_a_new_claim_is_judged_on_old_rows(tmp_path, capsys):
     for limit in ("1e-30", "0.1"):
         path.write_text(f"{small}[[claim]]\n{claim}right = {limit}\n")
         assert called(capsys, *arguments)[0] == 0
-        verdicts += [f["verdict"] for f in json.loads(called(capsys, "claims", run, "--json")[1])]
+        verdicts += [
+            f["verdict"] for f in json.loads(called(capsys, "claims", run, "--json")[1])["rows"]
+        ]
     assert verdicts == [FAILS, HOLDS]

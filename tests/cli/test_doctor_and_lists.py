@@ -18,7 +18,7 @@ from mssbench.suite import suite
 def listed(capsys, what):
     code, text, err = called(capsys, "list", what, "--json")
     assert (code, err) == (0, "")
-    return json.loads(text)
+    return json.loads(text)["rows"]
 
 
 def test_backends_are_every_forward_on_every_library(capsys):
@@ -133,7 +133,7 @@ def test_a_method_of_ones_own_is_listed(tmp_path, capsys):
     )
     with registry.temporarily():
         _, text, _ = called(capsys, "list", "backends", "--also", mine, "--json")
-        (one,) = [r for r in json.loads(text) if r["backend"] == "numpy/mine_of_the_lists"]
+        (one,) = [r for r in json.loads(text)["rows"] if r["backend"] == "numpy/mine_of_the_lists"]
         assert (one["summary"], one["parameters"]) == ("A root of my own.", ["depth=3"])
 
 

@@ -1,5 +1,6 @@
 """`run --matrices FILE`: a suite on matrices of one's own, from the command line."""
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 from helpers.runs import write_suite
 from helpers.tables import called
 
+from mssbench.cli import ab
+from mssbench.compare.judgement import Judged
+from mssbench.compare.verdict import Outcome
 from mssbench.results.rows import read_rows
 
 RNG = np.random.default_rng(3)
@@ -76,6 +80,41 @@ def test_a_file_that_has_changed_is_a_row_that_says_so(capsys) -> None:
     (row,) = read_rows(Path("results/tiny/table.csv"))
     assert (row["status"], row["problem"]) == ("unsupported", problem)
     assert row["reason"].startswith("cov.npy has changed: its digest is ")
+
+
+@pytest.mark.parametrize("deed", ["changed", "removed"])
+def test_a_file_that_is_the_right_one_again_is_measured_again(capsys, deed: str) -> None:
+    def run() -> tuple[int, str, list[dict[str, str]]]:
+        code, _, err = called(capsys, "run", "tiny.toml", *arguments)
+        return code, err, read_rows(Path("results/tiny/table.csv"))
+
+    right = Path("cov.npy").read_bytes()
+    digest = hashlib.sha256(right).hexdigest()[:16]
+    problem = f"file(path=cov.npy, kind=matrices, digest={digest})"
+    arguments = ("--set", f"problem={problem}", "--set", "size=6", "--only", "backward == 'none'")
+    if deed == "changed":
+        np.save("cov.npy", np.load("cov.npy") * 2)
+    else:
+        Path("cov.npy").unlink()
+    code, _, (row,) = run()
+    assert (code, row["status"]) == (6, "unsupported")
+    assert run()[2] == [row]  # it is no other now, and was not tried: its run is the first one
+
+    Path("cov.npy").write_bytes(right)
+    code, _, (row,) = run()
+    assert (code, row["status"], row["problem"]) == (0, "ok", problem)
+    assert "nothing left to measure" in run()[1]
+
+
+def test_what_a_method_itself_cannot_do_with_a_file_is_not_tried_again(capsys) -> None:
+    path = Path("tiny.toml")  # closed_form takes size 2 only
+    path.write_text(path.read_text().replace("numpy/eigh", "numpy/closed_form"))
+    arguments = ("--matrices", "cov.npy", "--only", "backward == 'none'")
+    code, _, _ = called(capsys, "run", "tiny.toml", *arguments)
+    (row,) = read_rows(Path("results/tiny-cov/table.csv"))
+    assert (code, row["status"]) == (6, "unsupported")
+    called(capsys, "run", "tiny.toml", *arguments)
+    assert read_rows(Path("results/tiny-cov/table.csv")) == [row]  # with the id of the first run
 
 
 def planned(capsys, *arguments: str) -> tuple[int, str, int]:
@@ -162,3 +201,12 @@ def test_ab_takes_matrices_too(capsys) -> None:
     arguments = ("--base", "numpy/eigh", "--new", "numpy/svd", "--matrices", "gone.npy")
     code, _, err = called(capsys, "ab", "tiny.toml", *arguments)
     assert (code, "there is no file 'gone.npy'" in err) == (2, True)
+
+
+def test_ab_says_what_it_has_read_of_them(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ab, "compare", lambda *_: Judged((), Outcome.PASS))
+    arguments = ("--base", "x", "--new", "y", "--matrices", "cov.npy")
+    code, out, err = called(capsys, "ab", "tiny.toml", *arguments, "--json")
+    assert (code, json.loads(out)["verdict"]) == (0, "pass")
+    assert err.startswith("cov.npy: 5 matrices of 6 × 6, float64, condition about ")
+    assert called(capsys, "ab", "tiny.toml", "--base", "x", "--new", "y")[2] == ""

@@ -95,14 +95,48 @@ def test_a_geometric_mean_is_of_matched_rows_that_are_ok_on_both_sides():
 
 @pytest.mark.parametrize(
     ("word", "change"),
-    [("machine", {"environment": "f" * 12}), ("code", {"code_hash": "0ther"}),
-     ("problem", {"fingerprint": 1.6})],
+    [("machine", {"environment": "f" * 12}), ("problem", {"fingerprint": 1.6})],
 )  # fmt: skip
 def test_what_says_nothing_of_each_other_is_refused_unless_told(word, change):
     base, new = row(1.0, **QUIET), row(1.0, **QUIET) | change
     with pytest.raises(NotComparable, match=f"--across {word}"):
         compare(side(base), side(new))
     assert verdict(base, new, across=[word]) in (Verdict.SAME, Verdict.UNFLAGGED)
+
+
+def test_other_code_is_compared_by_times_and_errors_and_said(tmp_path, capsys):
+    other = {"code_hash": "0ther"}
+    svd = QUIET | {"forward": "svd"}
+    base = save(tmp_path / "base", row(1.0, **QUIET), row(1.0, size=32, **QUIET), row(1.0, **svd))
+    new = save(tmp_path / "new", row(2.0, **QUIET) | other,
+               row(1.0, size=32, **QUIET | {"root": 1e-3}) | other, row(1.0, **svd))  # fmt: skip
+    code, out, _ = called(capsys, "compare", base, new)
+    assert (code, last(out)[:22]) == (0, "mssbench: verdict=pass")
+    assert "the code of 2 of 3 rows differs: torch/eigh\n" in out
+    _, out, _ = called(capsys, "compare", base, new, "--json")
+    found = json.loads(out)
+    verdicts = {(r["forward"], r["size"]): r["verdict"] for r in found["rows"]}
+    assert verdicts == {("eigh", 16): "slower", ("eigh", 32): "worse", ("svd", 16): "same"}
+    assert found["remarks"] == ["the code of 2 of 3 rows differs: torch/eigh"]
+
+
+def test_of_other_code_only_a_few_methods_are_named_and_unknown_code_is_not_other():
+    base, new = (
+        [row(1.0, **QUIET | {"forward": f"mine_{i}"}) | {"code_hash": code} for i in range(7)]
+        for code in ("0ne", "0ther")
+    )
+    (remark,) = compare(side(*base), side(*new)).remarks
+    assert remark.startswith("the code of 7 of 7 rows differs: torch/mine_0, ")
+    assert remark.endswith("torch/mine_4 and 2 more")
+    older = [each | {"code_hash": ""} for each in base]
+    assert compare(side(*older), side(*new)).remarks == ()
+    assert compare(side(*base), side(*base)).remarks == ()
+
+
+def test_other_code_with_another_input_is_refused_all_the_same():
+    change = {"code_hash": "0ther", "fingerprint": 1.6}
+    with pytest.raises(NotComparable, match="input of 1 row"):
+        compare(side(row(1.0, **QUIET)), side(row(1.0, **QUIET) | change))
 
 
 def test_rounding_of_another_machine_is_the_same_input():
@@ -291,7 +325,7 @@ def test_other_releases_make_counts_incomparable(pair, capsys, tmp_path):
      (("check", "nowhere", "--baseline", "base"), 2, "there is no run in nowhere"),
      (("check", "new", "--baseline", "base", "--fail-on", "second:3x"), 2,
       "Did you mean 'seconds'"),
-     (("check", "new", "--baseline", "base", "--across", "cod"), 2, "Did you mean 'code'"),
+     (("check", "new", "--baseline", "base", "--across", "machin"), 2, "Did you mean 'machine'"),
      (("compare", "base", "new", "--display", "all"), 2, "Unknown display 'all'"),
      (("compare", "base", "new", "--by", "siz"), 2, "Did you mean 'size'"),
      (("compare", "base", "new", "--only", "size > 99"), 2, "leaves no row of base"),
@@ -339,7 +373,7 @@ def test_a_baseline_is_saved_listed_shown_used_and_set_aside(pair, capsys, tmp_p
     assert called(capsys, "baseline", "save", new)[0] == 0
     assert called(capsys, "check", new, "--baseline", "tiny", "--fail-on", "seconds:50%")[0] == 0
     code, out, _ = called(capsys, "baseline", "list", "--json")
-    names = [b["name"] for b in json.loads(out)]
+    names = [b["name"] for b in json.loads(out)["rows"]]
     assert names[0] == "tiny"
     assert len(names) == 2
     assert names[1].startswith("tiny@20")

@@ -21,7 +21,7 @@ from mssbench.records.measurement import Measurement, Row, Status
 from mssbench.records.schema import COLUMNS
 from mssbench.records.timing import Timing
 from mssbench.results import files, locks, merge, samples
-from mssbench.results.folder import RunFolder
+from mssbench.results.folder import RunFolder, is_going_on
 from mssbench.results.rows import (
     ENVIRONMENT,
     JOURNAL,
@@ -535,6 +535,37 @@ def test_a_holder_in_another_container_has_no_number(
     monkeypatch.setattr(Path, "read_text", lambda _: line)
     assert locks.holder(fd) == "another process"
     os.close(fd)
+
+
+def test_a_run_goes_on_from_its_first_row_to_its_end_and_is_not_touched_by_who_asks(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "run"
+    assert not is_going_on(path)
+    with RunFolder(path) as folder:
+        assert is_going_on(path)  # no row yet
+        folder.append([row(1.0)], [[1.0]])
+        assert is_going_on(path)
+        folder.finish([row(1.0)])
+    assert not is_going_on(path)
+    (tmp_path / "notes.txt").touch()
+    assert not is_going_on(tmp_path)  # a folder without a table, and no run's
+    with RunFolder(path) as folder:  # it was not locked by anybody who asked
+        folder.append([row(2.0)], [[2.0]])
+    assert is_going_on(path)  # killed: its journal is there
+
+
+def test_a_run_that_goes_on_with_old_rows_is_known_by_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunFolder(tmp_path / "run") as folder:
+        folder.finish([row(1.0)])
+    inode = (tmp_path / "run").stat().st_ino
+    line = f"1: FLOCK  ADVISORY  WRITE 42 08:01:{inode} 0 EOF\n"
+    monkeypatch.setattr(Path, "read_text", lambda _: line)
+    assert is_going_on(tmp_path / "run")
+    monkeypatch.setattr(Path, "read_text", lambda _: line.replace(f":{inode} ", ":1 "))
+    assert not is_going_on(tmp_path / "run")
 
 
 def test_appending_threads_do_not_share_a_folder(tmp_path: Path) -> None:

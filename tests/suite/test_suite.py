@@ -295,8 +295,9 @@ def size(text):
     return GOOD.replace("[4, 8]", text)
 
 
-FORWARDS = f"Known: {', '.join(registry.REGISTRIES['forward'].names())}."
-BACKWARDS = f"Known: {', '.join(registry.REGISTRIES['backward'].names())}."
+OWN = "If it is your own, name its file: --also FILE.py."
+FORWARDS = f"Known: {', '.join(registry.REGISTRIES['forward'].names())}. {OWN}"
+BACKWARDS = f"Known: {', '.join(registry.REGISTRIES['backward'].names())}. {OWN}"
 EXCLUDABLE = {
     "backend", *CELL_KEY,
     *(p for m in registry.known("forward").values() for p in m.parameters),

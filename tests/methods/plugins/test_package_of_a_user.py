@@ -81,7 +81,7 @@ def test_an_installed_package_needs_no_flag(installed: Path, tmp_path_factory) -
     install, listing, measuring = (command.split() for command in INSTALLED.split(" && "))
     assert install == ["pip", "install", "."]
     listed = run(folder, *listing, "--json", path=str(installed))
-    found = {r["backend"]: r for r in json.loads(listed.stdout)}
+    found = {r["backend"]: r for r in json.loads(listed.stdout)["rows"]}
     for library in ("torch", "numpy", "cupy"):
         assert found[f"{library}/visser"]["parameters"] == ["iterations=20"]
     done = run(folder, *measuring, *SMALL, path=str(installed))
