@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any, NamedTuple
 
 _JOB = ("-c", "import pandas")
@@ -52,6 +53,26 @@ def of_call(call: Callable[[], Any]) -> Spent:
     start = Spent(time.perf_counter(), time.thread_time())
     call()
     return Spent(time.perf_counter() - start.wall, time.thread_time() - start.cpu)
+
+
+def slowness() -> float:
+    """How many times longer than usual the fixed job takes just now; at least 1.
+
+    For what takes minutes and cannot be tried again, as `too_slow` would.
+    """
+    return max(1.0, median(of_process(*_JOB).wall for _ in range(_TRIES)) / _USUAL)
+
+
+def busy() -> bool:
+    """Whether more is running than one run of ours, which keeps all cores at work, explains."""
+    return os.getloadavg()[0] > 1.25 * len(os.sched_getaffinity(0))
+
+
+def until_quiet(patience: float = 120.0) -> None:
+    """Wait until a good part of the cores is idle, or for `patience` seconds."""
+    end = time.monotonic() + patience
+    while os.getloadavg()[0] > 0.7 * len(os.sched_getaffinity(0)) and time.monotonic() < end:
+        time.sleep(2)
 
 
 def too_slow(limit: float, spend: Callable[[], Spent]) -> list[Spent]:
