@@ -30,15 +30,15 @@ def svd(a: Array, driver: str | None = None) -> Parts:
     return _in_chunks(partial(arrays.svd, driver=driver), a)
 
 
-def without_null(w: Array) -> Array:
+def without_null(w: Array, largest: Array | None = None) -> Array:
     """Eigenvalues w of A, (..., n), with 0 for each that is the rounding error of a zero.
 
-    Negative ones are 0 as well, and a NaN stays. Where A is singular, as the covariance of fewer
+    largest: the largest of each matrix, (..., 1), where the caller knows which it is. Negative ones are 0 as well, and a NaN stays. Where A is singular, as the covariance of fewer
     samples than dimensions is, the gradient of its root divides by sums of these roots: what
     rounding leaves of a zero would make the most part of it.
     """
-    limit = (NULL * arrays.epsilon(w)) * arrays.amax(w, -1)
-    return namespace(w).where(w <= limit, 0.0, w)
+    largest = arrays.amax(w, -1) if largest is None else largest
+    return namespace(w).where(w <= (NULL * arrays.epsilon(w)) * largest, 0.0, w)
 
 
 def root_without_null(d: Array) -> Array:

@@ -22,7 +22,7 @@ def eigh(a: Array, wanted: Wanted) -> Root:
     """
     xp = namespace(a)
     w, v = decomposition.eigh(a)
-    w = w.clip(0) if "isqrt" in wanted else decomposition.without_null(w)
+    w = w.clip(0) if "isqrt" in wanted else decomposition.without_null(w, w[..., -1:])
     d = xp.sqrt(w)[..., None, :]  # (..., 1, n)
     vt = transpose(v)
     return Root(

@@ -39,7 +39,7 @@ def svd(
     p = power_of_four(a)
     u, s, _ = decomposition.svd(a / p, None if driver == "default" else driver)
     s = s * p[..., 0]
-    s = s if "isqrt" in wanted else decomposition.without_null(s)
+    s = s if "isqrt" in wanted else decomposition.without_null(s, s[..., :1])
     d = xp.sqrt(s)[..., None, :]  # (..., 1, n)
     ut = transpose(u)
     return Root(
