@@ -33,7 +33,9 @@ def svd(a: Array, driver: str | None = None) -> Parts:
 def without_null(w: Array, largest: Array | None = None) -> Array:
     """Eigenvalues w of A, (..., n), with 0 for each that is the rounding error of a zero.
 
-    largest: the largest of each matrix, (..., 1), where the caller knows which it is. Negative ones are 0 as well, and a NaN stays. Where A is singular, as the covariance of fewer
+    largest: the largest of each matrix, (..., 1), where the caller knows which one it is.
+
+    Negative ones are 0 as well, and a NaN stays. Where A is singular, as the covariance of fewer
     samples than dimensions is, the gradient of its root divides by sums of these roots: what
     rounding leaves of a zero would make the most part of it.
     """

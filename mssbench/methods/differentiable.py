@@ -88,12 +88,12 @@ def _remember(ctx: Any, chosen: "Pair", found: tuple[Tensor, ...]) -> None:
     Whoever changes another root in place changes nothing that a gradient is made of.
     """
     y, link, *rest = found
-    kept = [y, *rest] if chosen.function in chosen.saved else rest
-    ctx.mark_non_differentiable(*rest)
+    kept = (link, y, *rest) if chosen.function in chosen.saved else (link, *rest)
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(link, *kept)
-    ctx.save_for_forward(link, *kept)
-    ctx.chosen, ctx.count = chosen, len(found)
+    ctx.save_for_backward(*kept)
+    if is_transformed():
+        ctx.save_for_forward(*kept)
+    ctx.chosen = chosen
 
 
 def _gradient(ctx: Any, g: Tensor | None, of_link: Tensor | None) -> Tensor | None:
@@ -136,13 +136,13 @@ def _tangent_of(link: Tensor, chosen: "Pair", kept: Sequence[Tensor], direction:
 
 
 class _Root(torch.autograd.Function):
-    """Inputs: a and the pair. Outputs: those of `_computed`."""
+    """Inputs: a and the pair. Outputs: the root and the link."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, chosen: "Pair") -> tuple[Tensor, ...]:
         found = _computed(a, chosen)
         _remember(ctx, chosen, found)
-        return found
+        return found[:2]
 
     @staticmethod
     def backward(ctx: Any, g: Tensor | None, of_link: Tensor | None, *_: Any) -> Any:
@@ -151,12 +151,14 @@ class _Root(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, direction: Tensor, _: Any) -> tuple[Tensor | None, ...]:
         link, *kept = ctx.saved_tensors
-        dy = _tangent_of(link, ctx.chosen, kept, direction)
-        return dy, direction, *[None] * (ctx.count - 2)
+        return _tangent_of(link, ctx.chosen, kept, direction), direction
 
 
 class _TransformedRoot(torch.autograd.Function):
-    """The same in the form that torch.func asks for, which costs a call some 15 us more."""
+    """The same in the form that torch.func asks for, which costs a call some 15 us more.
+
+    Its outputs are all that `_computed` returns, as nothing else may be kept there.
+    """
 
     @staticmethod
     def forward(a: Tensor, chosen: "Pair") -> tuple[Tensor, ...]:
@@ -165,9 +167,14 @@ class _TransformedRoot(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         _remember(ctx, inputs[1], output)
+        ctx.mark_non_differentiable(*output[2:])
+        ctx.count = len(output)
 
     backward = _Root.backward
-    jvp = _Root.jvp
+
+    @staticmethod
+    def jvp(ctx: Any, direction: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        return *_Root.jvp(ctx, direction, _), *[None] * (ctx.count - 2)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
