@@ -347,13 +347,17 @@ def test_a_run_into_pipes_is_quiet_and_ends_with_its_table(measured):
     folder, done = measured
     assert done.returncode == 0, done.stderr
     assert CONTROL.search(done.stdout + done.stderr) is None
-    first, last = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
+    # a machine that is busy is said to be, whoever makes it so
+    said = [
+        line for line in done.stderr.splitlines() if not line.startswith("This machine is busy")
+    ]
+    first, last = said[0], said[-1]
     assert re.fullmatch(r"tiny: 1 of 1 cell to measure, about \d+ s", first)
     assert re.fullmatch(
         rf"1 cell: 1 ok · \d+ s( \(.*\))? · (drift \d+ %( \(.*\))?, )?1 row \w+ · {folder}/run",
         last,
     )
-    assert len(done.stderr.splitlines()) == 2
+    assert len(said) == 2
     assert "forward: torch/eigh takes" in done.stdout or "no other method was" in done.stdout
 
 
