@@ -99,6 +99,7 @@ def test_what_is_written_is_what_is_read(tmp_path, monkeypatch):
     assert (found.forward, found.backward) == ("newton_schulz", "loewner")
 
 
+@pytest.mark.slow
 def test_the_shipped_table_is_that_of_the_committed_runs(pytestconfig):
     """`.ci/renew` writes it with the runs; a table that was edited by hand is found here."""
     folders = sorted((pytestconfig.rootpath / "results").glob("*/table.csv"))

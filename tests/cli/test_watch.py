@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from helpers.runs import heed_signals
 from helpers.tables import called, row, write
 
 from mssbench.cli import show
@@ -28,7 +29,7 @@ class Watcher:
         settings = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "CI")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mssbench", "show", *map(str, arguments)],
-            stdin=child, stdout=child, stderr=child,
+            stdin=child, stdout=child, stderr=child, preexec_fn=heed_signals,
             env=settings | {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"},
         )  # fmt: skip
         os.close(child)
