@@ -93,6 +93,11 @@ def test_the_nearest_place_counts_and_size_more_than_batch(save):
     }  # fmt: skip
 
 
+def test_a_difference_in_size_counts_twice_as_much_as_one_in_batch(save):
+    save(entry(64, 32, "newton_schulz"), entry(90, 48, "minimax"))
+    assert auto.choice(auto.Place("cpu", "sqrt", True, "float64", 90, 32)).forward == "minimax"
+
+
 def test_a_users_own_answers_come_before_the_shipped_ones(save):
     save(entry(forward="minimax"), name="shipped.json")
     place = auto.Place("cpu", "sqrt", True, "float64", 64, 16)

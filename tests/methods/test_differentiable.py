@@ -122,6 +122,35 @@ def test_the_hessian_of_the_trace_is_that_of_the_closed_form():
         assert torch.allclose(found, due, rtol=1e-6, atol=1e-8), backward
 
 
+@pytest.mark.parametrize("function", ROOTS)
+@pytest.mark.parametrize("backward", SOLVERS)
+def test_forward_over_reverse_is_reverse_over_reverse(backward, function):
+    a = matrices(batch=1)[0].detach()
+
+    def loss(x):
+        more = {"backward_iterations": 20} if backward == "lyapunov_newton_schulz" else {}
+        return ROOTS[function](symmetric(x), backward=backward, **more).square().sum()
+
+    due = torch.autograd.functional.hessian(loss, a)
+    forward_over_reverse = torch.func.jacfwd(torch.func.grad(loss))
+    reverse_over_forward = torch.func.jacrev(torch.func.jacfwd(loss))
+    for mixed in (forward_over_reverse, reverse_over_forward, torch.func.hessian(loss)):
+        assert torch.allclose(mixed(a), due, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("function", ROOTS)
+def test_a_gradient_penalty_beside_its_loss_is_differentiated_whole(function):
+    """The root is read again after its gradient, which itself depends on the root."""
+
+    def penalised(x):
+        y = ROOTS[function](x)
+        (s,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+        return y.pow(3).sum() + s.square().sum()
+
+    a = matrices(batch=1)
+    assert gradcheck(lambda x: penalised(symmetric(x)), a)
+
+
 def test_third_derivatives_are_right_too():
     a = matrices(batch=1)[0].detach().requires_grad_()
 
