@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import RenderableType
@@ -24,7 +24,8 @@ from mssbench.console.terminal import make_console
 from mssbench.errors import ExitCode, RunError, SuiteError
 from mssbench.machine import devices
 from mssbench.machine.facts import is_this_machine
-from mssbench.methods.auto import users_table
+from mssbench.methods.auto import Place, choice, users_table
+from mssbench.methods.method import Function
 from mssbench.results.run import Run
 from mssbench.run.screening import measured
 from mssbench.suite.expand import check_axis
@@ -204,8 +205,18 @@ def unanswered(
                 f"  {line.name}  ({units.seconds(line.seconds)} at n = {size}, batch {batch})"
             )
         yield Text("Which is best at another size has to be measured there.")
+    yield from _elsewhere(question)
     yield Text("\nTo measure all that can win, in a minute or two:")
     yield Text(f"    {_command(question)} --measure", style="bold", no_wrap=True, overflow="ignore")
+
+
+def _elsewhere(question: Question) -> Iterator[RenderableType]:
+    """Yield what the saved or the shipped table of `forward="auto"` has near this place."""
+    place = Place(question.device, cast("Function", question.function), question.gradient,
+                  question.precision, question.size, question.batch)  # fmt: skip
+    found = choice(place)
+    if found.measured:
+        yield Text(f"\nElsewhere {found.forward} + {found.backward} was {found.why}.")
 
 
 def _spoken(question: Question) -> str:

@@ -32,6 +32,7 @@ class Choice(NamedTuple):
     backward: str
     parameters: Mapping[str, Any]
     why: str  # where and when it was measured, or why the default pair is taken
+    measured: bool = False  # whether it was, near the place that was asked about
 
 
 class Place(NamedTuple):
@@ -66,7 +67,7 @@ def choice(place: Place) -> Choice:
         near = [entry for entry in _entries(path) if _fits(entry, place)]
         if near:
             best = min(near, key=lambda entry: _distance(entry, place))
-            return Choice(best["forward"], best["backward"], best["parameters"], _words(best))
+            return Choice(best["forward"], best["backward"], best["parameters"], _words(best), True)
     return Choice(*DEFAULT, {}, "the default pair: nothing near this size and batch was measured")
 
 

@@ -181,3 +181,18 @@ def test_save_takes_no_size_and_a_question_needs_one(capsys, measured):
     assert (code, "leave --size and --batch out" in err) == (2, True)
     code, _, err = called(capsys, "recommend", measured, "--batch", 64)
     assert (code, "mssbench recommend --size 256 --batch 64" in " ".join(err.split())) == (2, True)
+
+
+def test_without_rows_it_says_what_the_shipped_table_has_nearby(capsys, measured, monkeypatch):
+    from mssbench.methods import auto
+
+    monkeypatch.setenv("MSSBENCH_AUTO", "/nowhere/auto.json")
+    auto.forget()
+    near = ("recommend", "--size", 70, "--batch", 60, "--gradient", "--device", "cpu", measured)
+    code, out, _ = called(capsys, *near)
+    assert code == 6
+    assert "Elsewhere eigh + loewner was the fastest that is right" in " ".join(out.split())
+    assert "in cpu-2core-quick on" in " ".join(out.split())
+    code, out, _ = called(capsys, "recommend", "--size", 1000, "--batch", 60, measured)
+    auto.forget()
+    assert (code, "Elsewhere" in out) == (6, False)
