@@ -8,11 +8,11 @@ import numpy as np
 
 from mssbench import arrays
 from mssbench.arrays import Array
-from mssbench.errors import IndefiniteWarning, InputError, RegistryError, Unsupported
+from mssbench.errors import IndefiniteWarning, InputError, RegistryError, Unsupported, unknown
 from mssbench.methods import auto
 from mssbench.methods.auto import Choice, Place
 from mssbench.methods.decomposition import NULL
-from mssbench.methods.method import Function, Method
+from mssbench.methods.method import FUNCTIONS, Function, Method
 from mssbench.methods.pair import Pair, pair
 
 AUTO = "auto"  # as a forward: the pair that was measured to be best
@@ -71,6 +71,8 @@ def check_values(a: Array, function: Function) -> None:
     n = a.shape[-1]
     if 0 in a.shape:
         return
+    if arrays.is_mapped(a):
+        raise InputError("check=True reads values, which vmap hides: check the batch before it.")
     batch = arrays.to_numpy(a).reshape(-1, n, n)
     _refuse(~np.isfinite(batch).all((1, 2)), a, "has entries that are not finite")
     scale = np.abs(batch).max((1, 2))
@@ -172,17 +174,19 @@ def chosen(a: Array, function: Function = "sqrt") -> Choice:
     is taken from the answers of `mssbench recommend --save` on this machine, else from those that
     come with the package. A place was measured if its device, function and precision are the same,
     its size differs by a factor of 2 at most, and its batch by 8. Elsewhere, and for what is no
-    torch tensor, it is eigh + loewner.
+    torch tensor, it is eigh + loewner. Inside torch.func.vmap the batch is that of one call.
     Raises InputError for what is no batch of square matrices, or a table that cannot be read.
     """
     check_matrix(a)
+    if function not in FUNCTIONS:
+        raise InputError(unknown("function", function, FUNCTIONS))
     if arrays.library(a) != "torch":
         return Choice(*auto.DEFAULT, {}, "the default pair: what was measured is torch's")
-    recorded = Pair.records(a)
+    gradient = Pair.is_differentiated(a)
     batch = max(1, math.prod(a.shape[:-2]))
     size = max(1, a.shape[-1])
     precision = arrays.dtype_name(a)
-    return auto.choice(Place(a.device.type, function, recorded, precision, size, batch))
+    return auto.choice(Place(a.device.type, function, gradient, precision, size, batch))
 
 
 def _chosen_pair(
@@ -210,7 +214,10 @@ def _root(
     if forward == AUTO:
         forward, backward, parameters = _chosen_pair(function, a, backward, parameters)
     try:
-        chosen = pair(function, forward, backward or "loewner", tuple(sorted(parameters.items())))
+        named = any(name.startswith("backward_") for name in parameters)
+        if backward is None and (named or Pair.is_differentiated(a)):
+            backward = "loewner"
+        chosen = pair(function, forward, backward, tuple(sorted(parameters.items())))
     except RegistryError as error:
         raise InputError(str(error)) from None
     except Unsupported as answer:

@@ -168,3 +168,21 @@ def test_the_place_of_the_users_table(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert auto.users_table() == tmp_path / ".local" / "share" / "mssbench" / "auto.json"
+
+
+def test_in_forward_mode_it_is_the_pair_for_a_gradient(save):
+    save(entry(size=8, batch=4), entry(size=8, batch=4, gradient=False, forward="minimax"))
+    a, seen = matrices(8, 4).detach(), []
+
+    def root(x):
+        seen.append(mssbench.chosen(x).forward)
+        return mssbench.sqrtm(x)
+
+    torch.func.jvp(root, (a,), (a,))
+    root(a)
+    assert seen == ["newton_schulz", "minimax"]
+
+
+def test_a_function_that_does_not_exist_is_refused(save):
+    with pytest.raises(InputError, match="cbrt"):
+        mssbench.chosen(matrices(3, 2), "cbrt")

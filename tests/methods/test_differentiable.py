@@ -292,3 +292,18 @@ def test_a_masked_array_is_refused_with_the_remedy():
     a = np.ma.masked_array(np.eye(3), mask=np.eye(3) == 0)
     with pytest.raises(InputError, match=r"without a mask.*filled\(0\)"):
         mssbench.sqrtm(a)
+
+
+def test_a_check_of_values_that_vmap_hides_is_refused_with_the_remedy():
+    with pytest.raises(InputError, match="check the batch before it"):
+        torch.func.vmap(lambda x: mssbench.sqrtm(x, check=True))(matrices().detach())
+
+
+def test_where_no_gradient_is_asked_for_no_backward_is_needed():
+    """inverse_newton yields no root that loewner could take its equation from."""
+    due = np.eye(3) / 2
+    assert mssbench.isqrtm(4 * np.eye(3), forward="inverse_newton") == pytest.approx(due)
+    found = mssbench.isqrtm(torch.tensor(4 * np.eye(3)), forward="inverse_newton")
+    assert found.numpy() == pytest.approx(due)
+    with pytest.raises(InputError, match="inverse_newton does not yield"):
+        mssbench.isqrtm(matrices(), forward="inverse_newton")
