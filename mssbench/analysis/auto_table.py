@@ -5,7 +5,6 @@ much less accurate. What `recommend` would name may be less accurate, as its rea
 """
 
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -19,6 +18,7 @@ from mssbench.analysis.trust import trust
 from mssbench.methods import registry
 from mssbench.methods.auto import DEFAULT, SCHEMA
 from mssbench.records.cell import APPLIED
+from mssbench.results import files
 from mssbench.results.run import Run
 
 # A pair may have this many times the error of the default pair on each kind of matrix, and any
@@ -46,17 +46,16 @@ def answers(runs: Sequence[Run]) -> Answers:
 
 
 def write(path: Path, found: Answers) -> None:
-    """Put the answers where `forward="auto"` finds them; a reader sees the old or the new table."""
+    """Put the answers where `forward="auto"` finds them; a reader sees the old or the new table.
+
+    Raises OSError where the file cannot be written.
+    """
     text = json.dumps(
         {"schema": SCHEMA, "written_by": f"mssbench {__version__}", "choices": found.choices},
         indent=1,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        file.write(f"{text}\n")
-    written = Path(file.name)
-    written.chmod(0o644)  # readable by all, as the file would be that is replaced
-    written.replace(path)
+    files.replace(path, f"{text}\n".encode())
 
 
 def _questions(runs: Sequence[Run]) -> Iterator[Question]:

@@ -16,7 +16,8 @@ from mssbench.results.run import Run
 def saved(runs: Sequence[Run], file: Path) -> Iterator[RenderableType]:
     """Write the answers of some runs into a file, and say what is in it.
 
-    Raises RunError where the runs have no answer: then the file stays as it is.
+    Raises RunError where the runs have no answer, or where the file cannot be written. An old file
+    then stays as it is.
     """
     found = auto_table.answers(runs)
     if not found.choices:
@@ -25,7 +26,13 @@ def saved(runs: Sequence[Run], file: Path) -> Iterator[RenderableType]:
             "eigh + loewner with another pair on easy and hard matrices. Measure some first, for "
             "example with `mssbench run quick`."
         )
-    auto_table.write(file, found)
+    try:
+        auto_table.write(file, found)
+    except OSError as error:
+        raise RunError(
+            f"{file} cannot be written: {error.strerror}: {error.filename}. "
+            "Name another file with --save-as."
+        ) from None
 
     default = " + ".join(DEFAULT)
     others = sum(entry["forward"] != DEFAULT[0] for entry in found.choices)
@@ -40,7 +47,8 @@ def saved(runs: Sequence[Run], file: Path) -> Iterator[RenderableType]:
             "pair, or where times do not compare.",
             style="dim",
         )
-    how = (
-        "uses" if file == users_table() else f"uses it where MSSBENCH_AUTO={file} is set: it takes"
-    )
-    yield Text(f'mssbench.sqrtm(a, forward="auto") {how} these pairs.')
+    call = 'mssbench.sqrtm(a, forward="auto")'
+    if file == users_table():
+        yield Text(f"{call} uses these pairs from now on.")
+    else:
+        yield Text(f"{call} uses these pairs where MSSBENCH_AUTO={file} is set.")

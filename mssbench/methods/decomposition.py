@@ -44,7 +44,10 @@ def without_null(w: Array, largest: Array | None = None) -> Array:
 
 
 def root_without_null(d: Array) -> Array:
-    """The same of eigenvalues d of a root A^{1/2} that was computed without those of A."""
+    """Eigenvalues d of a root A^{1/2}, (..., n), with 0 for each whose square is such an error.
+
+    For roots of iterations, which know no eigenvalues of A.
+    """
     limit = (NULL * arrays.epsilon(d)) ** 0.5 * arrays.amax(d, -1)
     return namespace(d).where(d <= limit, 0.0, d)
 

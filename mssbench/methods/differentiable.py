@@ -36,7 +36,7 @@ _transforms_active: Callable[[], bool] = getattr(
 
 
 def is_transformed() -> bool:
-    """Whether torch.func or forward-mode differentiation is at work, which no tensor says."""
+    """Whether torch.func or forward mode is active, in which a tensor need not require a gradient."""
     return _transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
@@ -52,7 +52,7 @@ def _computed(a: Tensor, chosen: "Pair") -> tuple[Tensor, ...]:
 
     The link has the shape of `a`, and its numbers are never read. To autograd it is `a` itself:
     second derivatives reach `a` through it, and yet the memory of `a` is free when its owner is
-    done with it. Forward mode asks of a link that it has memory of its own.
+    done with it. In forward mode torch requires an output with memory of its own.
     """
     kept = chosen.keep(a)
     y: Tensor = getattr(kept, chosen.function)
@@ -85,7 +85,7 @@ def _rebuilt(chosen: "Pair", kept: Sequence[Tensor]) -> Root:
 def _remember(ctx: Any, chosen: "Pair", found: tuple[Tensor, ...]) -> None:
     """Keep the link and what `_rebuilt` takes: the root only where it is read.
 
-    Whoever changes another root in place changes nothing that a gradient is made of.
+    A root that is not kept may be changed in place: no gradient is made of it.
     """
     y, link, *rest = found
     kept = (link, y, *rest) if chosen.function in chosen.saved else (link, *rest)

@@ -191,7 +191,7 @@ def chosen(a: Array, function: Function = "sqrt") -> Choice:
 
 def _chosen_pair(
     function: Function, a: Array, backward: str | None, parameters: dict[str, Any]
-) -> tuple[str, str, dict[str, Any]]:
+) -> tuple[str, str | None, dict[str, Any]]:
     """The pair and parameters of "auto", which leaves nothing to be named beside it."""
     named = ["backward"] if backward is not None else sorted(parameters)
     if named:
@@ -199,7 +199,9 @@ def _chosen_pair(
             f'forward="auto" chooses the whole pair: leave {named[0]} out, or name the forward.'
         )
     found = chosen(a, function)
-    return found.forward, found.backward, dict(found.parameters)
+    # Without a derivative no backward is needed, and the forward may pair with none that is named.
+    backward = found.backward if Pair.is_differentiated(a) else None
+    return found.forward, backward, dict(found.parameters)
 
 
 def _root(

@@ -45,7 +45,7 @@ class Pace:
         return found
 
     def learn(self, done: Finished) -> None:
-        """Take a cell into account. One that was refused took no time, as others like it will."""
+        """Take a cell into account, also one that was refused: others like it will take no time."""
         scaled = done.spent.get("samples", 0.0) + done.spent.get("warmup", 0.0)
         self._fixed += max(0.0, done.spent.get("total", 0.0) - scaled)
         self._scaled += scaled / self._shares.get(done.cell.cell_id, 1.0)

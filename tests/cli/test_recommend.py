@@ -196,3 +196,12 @@ def test_without_rows_it_says_what_the_shipped_table_has_nearby(capsys, measured
     code, out, _ = called(capsys, "recommend", "--size", 1000, "--batch", 60, measured)
     auto.forget()
     assert (code, "Elsewhere" in out) == (6, False)
+
+
+def test_a_file_that_cannot_be_written_is_named_with_the_remedy(capsys, measured, tmp_path):
+    (tmp_path / "file").write_text("")
+    for file in (tmp_path / "file" / "auto.json", tmp_path):
+        code, _, err = called(capsys, "recommend", measured, "--save-as", file)
+        assert code == 2
+        assert f"{file} cannot be written: " in err
+        assert "Name another file with --save-as." in " ".join(err.split())

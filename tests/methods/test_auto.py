@@ -186,3 +186,12 @@ def test_in_forward_mode_it_is_the_pair_for_a_gradient(save):
 def test_a_function_that_does_not_exist_is_refused(save):
     with pytest.raises(InputError, match="cbrt"):
         mssbench.chosen(matrices(3, 2), "cbrt")
+
+
+def test_without_a_gradient_a_forward_that_pairs_with_no_loewner_can_be_chosen(save):
+    save(entry(size=8, batch=4, function="isqrt", gradient=False, forward="inverse_newton",
+               parameters={}))  # fmt: skip
+    a = matrices(8, 4, gradient=False)
+    assert mssbench.chosen(a, "isqrt").forward == "inverse_newton"
+    assert torch.equal(mssbench.isqrtm(a, forward="auto"),
+                       mssbench.isqrtm(a, forward="inverse_newton"))  # fmt: skip

@@ -23,8 +23,8 @@ def loewner(root: Root, function: Function, g: Array) -> Array:
 
     g: (..., n, n), symmetric. Uses the forward's eigenpairs where it has them, else decomposes Y.
     For the root of a singular A, eigenvalues of A up to 4 ε times the largest one count as 0, and
-    those of Y up to 2 √ε times. L is given as 0 between two null directions, where it is infinite:
-    the gradient that features of A see has no such part.
+    those of Y up to 2 √ε times. L is given as 0 between two null directions, where it is infinite.
+    If A = X Xᵀ, the gradient with respect to X has no such part.
     """
     if root.eigen is None:
         y, g = law(root, function, g)  # now the equation of the plain root: L = 1 / (d_i + d_j)
