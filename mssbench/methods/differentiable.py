@@ -36,7 +36,7 @@ _transforms_active: Callable[[], bool] = getattr(
 
 
 def is_transformed() -> bool:
-    """Whether torch.func or forward mode is active, in which a tensor need not require a gradient."""
+    """Whether torch.func or forward mode is active, where no tensor need require a gradient."""
     return _transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
