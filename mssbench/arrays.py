@@ -173,21 +173,21 @@ def is_mapped(a: Array) -> bool:
     return any(getattr(asked, name)(a) for name in names if hasattr(asked, name))
 
 
-def equal(a: Array, b: Array) -> bool:
-    """Whether two arrays of one shape, library and precision hold the same bits."""
-    return bool((_bits(on_host(a)) == _bits(on_host(b))).all())
+def bit_sums(a: Array) -> Array:
+    """The bits of each entry as a whole number, summed over the batch: (b, ...) -> (k,) integers.
 
-
-def _bits(a: Array) -> Array:
-    """The same memory as whole numbers, which are compared without regard to what they mean.
-
-    Eight bytes at a time where that is possible: it takes half the time of comparing float32.
+    A changed bit of any entry changes its sum, whatever the number means: a NaN that stays is no
+    change. Only changes that cancel out over the batch go unnoticed. Sums take a third of the time
+    of a comparison with a copy, and of the memory a b-th. Where they are a multiple of eight bytes,
+    neighbouring entries form one number.
     """
     xp = namespace(a)
+    size = a.dtype.itemsize
+    wide = 8 if a[0].nbytes % 8 == 0 else size
     if library(a) == "torch":
-        return a.view(getattr(xp, f"int{8 * a.element_size()}"))
-    flat = xp.ascontiguousarray(a).reshape(-1)
-    return flat.view("u8" if flat.nbytes % 8 == 0 else f"u{flat.itemsize}")
+        flat = a.detach().contiguous().view(a.shape[0], -1)
+        return flat.view(getattr(xp, f"int{8 * wide}")).sum(0)
+    return xp.ascontiguousarray(a).reshape(a.shape[0], -1).view(f"i{wide}").sum(0)
 
 
 def poison(a: Array) -> None:

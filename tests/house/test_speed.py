@@ -52,13 +52,21 @@ def spent_by_a_worker(cells: list[Cell]) -> list[dict[str, float]]:
     return spent_of(done.stdout)
 
 
+def _cells_of_quick(size: int) -> list[Cell]:
+    """The cells of `quick` at one size, on three kinds of matrix, as far as a CPU can run them."""
+    quick = suite.load(suite.find("quick"), auto="cpu", overrides=[f"size={size}"])
+    return [c for c in quick.cells if c.library == "torch" and c.forward != "fused"]
+
+
 @pytest.mark.timing
-def test_own_cost_of_a_cell_is_at_most_5_ms() -> None:
-    """The median of every third cell of the smoke suite, after every method has been used once.
+@pytest.mark.parametrize(
+    "cells", [CELLS[::3], _cells_of_quick(64)[::2]], ids=["smoke", "quick at n = 64"]
+)
+def test_own_cost_of_a_cell_is_at_most_5_ms(cells: list[Cell]) -> None:
+    """The median of some cells of a suite, after every method has been used once.
 
     Of each cell the cheapest time counts: a busy machine can only make it dearer.
     """
-    cells = CELLS[::3]
     own = [inf] * len(cells)
 
     def spend() -> Spent:

@@ -172,7 +172,7 @@ def test_a_row_is_measured_again_where_that_may_help(
     monkeypatch.setattr(on._session.products, "seconds", lambda *_: None)
     monkeypatch.setattr(bench, "sample", sampled)
     monkeypatch.setattr(Bench, "_timer", lambda *_: clock)
-    monkeypatch.setattr(Bench, "_verify", lambda *_: errors)
+    monkeypatch.setattr(Bench, "_verify", lambda *_, **__: errors)
     monkeypatch.setattr(Bench, "_limit", lambda *_: None)
     row = on._timed(phase, "gpu", "hot")
     assert row.values["flags"].split() == found
