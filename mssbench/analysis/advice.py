@@ -187,7 +187,7 @@ def _ends(board: Board, drift: float) -> str:
         return "nothing is right on every kind of matrix"
     parts = [f"{line.name} {units.seconds(line.seconds)} ({units.error(board.worst(line))})"
              for line in lines]  # fmt: skip
-    rest = [line for line in board.lines if line.callable and line not in lines]
+    rest = [line for line in board.lines if line.competes and line not in lines]
     faster = [line for line in rest if board.right(line) and decision.ratio(line, lines[0]) < 1
               and not decision.tied(line, lines[0], drift)]  # fmt: skip
     if faster:

@@ -15,6 +15,8 @@ import pandas as pd
 from mssbench.analysis import kinds
 from mssbench.analysis.kinds import DOUBTFUL, Kind
 from mssbench.analysis.naming import paper_name, short_names
+from mssbench.methods.regularization import OPTIONS
+from mssbench.records.cell import parse_options
 from mssbench.records.measurement import MEASURED, Row, Status
 from mssbench.records.noise import ABOVE_CEILING, UNVERIFIED, Noise
 from mssbench.results.labels import METHOD, with_outcomes
@@ -68,9 +70,19 @@ class Line:
         return _geometric_mean(self.times)
 
     @property
-    def callable(self) -> bool:
-        """Whether the caller of a torch program can use it."""
-        return bool(self.row["library"] == "torch")
+    def is_foreign(self) -> bool:
+        """Whether the caller of a torch program cannot use it."""
+        return bool(self.row["library"] != "torch")
+
+    @property
+    def is_regularized(self) -> bool:
+        """Whether it takes the root of a changed matrix, with a ridge or with null directions."""
+        return any(name in OPTIONS for name in parse_options(self.row["options"]))
+
+    @property
+    def competes(self) -> bool:
+        """Whether it may be recommended: it answers the question for the caller of torch."""
+        return not self.is_foreign and not self.is_regularized
 
 
 @dataclass
@@ -273,7 +285,7 @@ def choose(board: Board, drift: float) -> Line | None:
 
 def right_lines(board: Board) -> list[Line]:
     """The lines that may be recommended, fastest first."""
-    return [line for line in board.lines if line.callable and board.right_everywhere(line)]
+    return [line for line in board.lines if line.competes and board.right_everywhere(line)]
 
 
 def easy_alternative(board: Board, best: Line, drift: float) -> Line | None:
@@ -285,7 +297,7 @@ def easy_alternative(board: Board, best: Line, drift: float) -> Line | None:
     for line in board.lines:
         mark = line.marks.get(kinds.EASY)
         exact = mark is not None and mark.right and (mark.error or 0.0) < 1e-3
-        if line.callable and exact and ratio(line, best) < 1 and not tied(line, best, drift):
+        if line.competes and exact and ratio(line, best) < 1 and not tied(line, best, drift):
             return line
     return None
 

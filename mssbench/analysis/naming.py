@@ -6,6 +6,7 @@ from typing import Any
 
 from mssbench.methods import registry
 from mssbench.methods.method import Kind
+from mssbench.methods.regularization import OPTIONS
 from mssbench.records.cell import APPLIED, parse_options
 from mssbench.records.measurement import Row
 
@@ -61,7 +62,9 @@ def _steps(row: Row) -> str:
 
 def _pair_name(row: Row, backwards: set[str], forward_words: str = "", more: str = "") -> str:
     library = "" if row["library"] == "torch" else f"{row['library']}/"
-    forward = " ".join(filter(None, [f"{library}{row['forward']}", forward_words]))
+    # Another matrix has another root, so what was done to it is always named.
+    changed = [f"{k}={v}" for k, v in parse_options(row["options"]).items() if k in OPTIONS]
+    forward = " ".join(filter(None, [f"{library}{row['forward']}", forward_words, *changed]))
     if row["backward"] == "none":
         return forward
     backward = _backward_name(str(row["backward"]), backwards)
@@ -79,7 +82,7 @@ def _with_parameters(row: Row, backwards: set[str]) -> str:
     if row["backward_iterations"] is not None:
         theirs.append(str(row["backward_iterations"]))
     for name, value in parse_options(row["options"]).items():
-        if value != "default":
+        if value != "default" and name not in OPTIONS:
             word = value if isinstance(value, str) else f"{name.removeprefix('backward_')}={value}"
             (theirs if name.startswith("backward_") else own).append(word)
     return _pair_name(row, backwards, " ".join(filter(None, own)), " ".join(theirs))

@@ -157,7 +157,7 @@ def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:
 
 def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
     """Title, colour and lines of each group: those right on most kinds first."""
-    own = [line for line in board.lines if line.callable and not board.unknown(line)]
+    own = [line for line in board.lines if line.competes and not board.unknown(line)]
     everywhere = [line for line in own if board.right_everywhere(line)]
     if everywhere:
         title = "right where it was measured" if board.unreached else "right everywhere"
@@ -178,10 +178,13 @@ def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
     if nowhere := [line for line in own if not board.right(line)]:
         title = "no right digit" if board.limit == DIGIT else "right on no kind"
         yield title, "red", nowhere
-    if unknown := [line for line in board.lines if line.callable and board.unknown(line)]:
+    if unknown := [line for line in board.lines if line.competes and board.unknown(line)]:
         yield "not measured on every kind", "dim", unknown
-    if foreign := [line for line in board.lines if not line.callable]:
-        yield "takes no torch tensors", "blue", foreign
+    if changed := [line for line in board.lines if line.is_regularized]:
+        yield "root of a changed matrix (ridge or rtol)", "blue", changed
+    others = [line for line in board.lines if line.is_foreign and not line.is_regularized]
+    if others:
+        yield "takes no torch tensors", "blue", others
 
 
 def _ascii(text: Text) -> Text:

@@ -338,9 +338,7 @@ class Bench:
         blocks = [[phase.calls.prepare(x)] for _ in range(5)]
         return min(clock.block(phase.calls.call, block) for block in blocks)
 
-    def _verify(
-        self, phase: str, output: Any, x: Input, *, brief: bool = False
-    ) -> dict[str, Any]:
+    def _verify(self, phase: str, output: Any, x: Input, *, brief: bool = False) -> dict[str, Any]:
         """The error columns of one output; brief: only those that its status is decided by.
 
         Raises Violation for the wrong kind of array.

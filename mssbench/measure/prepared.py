@@ -13,8 +13,10 @@ from mssbench.measure.instruments.sampling import Spent
 from mssbench.measure.libraries import library, product_rule
 from mssbench.measure.session import Session
 from mssbench.measure.verification import Truth, fingerprint, truth_of
+from mssbench.methods import regularization
 from mssbench.methods.pair import Applied, Pair
 from mssbench.methods.registry import methods_of
+from mssbench.methods.regularization import Regularization
 from mssbench.records.cell import Cell
 
 Key: TypeAlias = tuple[Any, ...]
@@ -44,7 +46,7 @@ class Batch:
         self._mark = fingerprint(problem.master, problem.cotangent)
         self._place: tuple[str, str] | None = None  # library and device of the inputs
         self._rotation: Rotation | None = None
-        self._truths: dict[str, Truth] = {}
+        self._truths: dict[tuple[str, Regularization], Truth] = {}
 
     def rotation(self, cell: Cell) -> Rotation:
         """The inputs on the library and device of a cell, in the order of a first cell."""
@@ -62,13 +64,14 @@ class Batch:
         """Drop the inputs, but neither the matrices they are made from nor the verified answers."""
         self._rotation = None
 
-    def truth(self, function: str) -> Truth:
+    def truth(self, function: str, regular: Regularization) -> Truth:
         """The verified root and gradient of a function, see `truth_of`."""
-        if function not in self._truths:
-            self._truths[function] = truth_of(
-                function, self._a, self._g, self._precision, self._mark
+        key = function, regular
+        if key not in self._truths:
+            self._truths[key] = truth_of(
+                function, self._a, self._g, self._precision, self._mark, regular
             )
-        return self._truths[function]
+        return self._truths[key]
 
 
 def key_of(cell: Cell) -> Key:
@@ -96,7 +99,8 @@ def prepared(
         session.batch = Batch(cell)
     batch = session.batch
     middle = time.perf_counter()
-    truth = batch.truth(cell.function) if verify else None
+    regular, _ = regularization.split(cell.parameters)
+    truth = batch.truth(cell.function, regular) if verify else None
     spent.problem, spent.reference = middle - start, time.perf_counter() - middle
 
     with library(cell.library), product_rule(cell.precision):

@@ -13,7 +13,8 @@ from mssbench.arrays import Array, namespace
 from mssbench.errors import Unsupported
 from mssbench.measure.inputs import Restore, as_it_is
 from mssbench.methods.method import Function
-from mssbench.problems.reference import singular, solve
+from mssbench.methods.regularization import NONE, Regularization, ridged, unridged_gradient
+from mssbench.problems.reference import pseudo, singular, solve
 from mssbench.problems.reference.solve import Reference
 from mssbench.problems.vectors import cotangent, vectors
 from mssbench.records.cell import APPLIED
@@ -41,6 +42,8 @@ class Truth:
     condition: float  # of the worst of `a`; nan where it is exactly singular
     fingerprint: float  # see `fingerprint`
     b: np.ndarray | None = None  # (m, n, 1), of isqrt_b
+    # (m, n, n), what A^{-1/2} A A^{-1/2} should be where directions are null; None: the identity
+    identity: np.ndarray | None = None
 
     def root_errors(
         self, y: Array, pick: Restore = as_it_is, *, brief: bool = False
@@ -159,40 +162,81 @@ class Truth:
             if self.b is not None:  # xᵀ A x = bᵀ b
                 square = self.b.swapaxes(1, 2) @ self.b
                 return relative(product(picked.swapaxes(1, 2), self.a, picked) - square, square)
-            eye = np.broadcast_to(np.eye(self.a.shape[-1]), self.a.shape)
+            eye = self.identity
+            if eye is None:
+                eye = np.broadcast_to(np.eye(self.a.shape[-1]), self.a.shape)
             return relative(product(picked, self.a, picked) - eye, eye)
 
 
 def truth_of(
-    function: str, a: np.ndarray, g: np.ndarray, precision: str, fingerprint: float
+    function: str,
+    a: np.ndarray,
+    g: np.ndarray,
+    precision: str,
+    fingerprint: float,
+    regular: Regularization = NONE,
 ) -> Truth:
     """The truth about a batch: roots and gradients of some of its matrices.
 
     a, g: (b, n, n), matrices and cotangents, cast to the precision and stored in float64.
     fingerprint: of the input before it was cast, see `fingerprint`.
-    Raises Unsupported for an inverse root that does not exist.
+    regular: the ridge or tolerance under which the root is taken.
+    Raises Unsupported for an inverse root that does not exist, and for a tolerance at which
+    rounding decides whether an eigenvalue counts.
     """
     count = next(most for largest, most in CHECKED if a.shape[-1] <= largest)
     indices = tuple(int(i) for i in solve.worst(a, min(count, len(a))))
-    checked = a[list(indices)]
+    checked = ridged(a[list(indices)], regular.ridge)
     root: Function = "sqrt" if function == "sqrt" else "isqrt"
+    if regular.rtol is not None:
+        return _truncated(function, indices, checked, g, precision, fingerprint, regular)
     exact = solve.solve(checked, want_isqrt=root == "isqrt")
     if root == "isqrt" and exact.singular.any():
-        indices = tuple(i for i, bad in zip(indices, exact.singular, strict=True) if not bad)
-        if not indices:
+        kept = [i for i, bad in enumerate(exact.singular) if not bad]
+        if not kept:
             raise Unsupported("no inverse root exists: A is singular in this precision")
-        checked = a[list(indices)]
+        indices, checked = tuple(indices[i] for i in kept), checked[kept]
         exact = solve.solve(checked)
-    g = g[list(indices)]
-    b = None
-    if function == APPLIED:
-        b, h = vectors(g)
-        g = cotangent(b, h)
+    b, g = _vector(function, g[list(indices)])
     s, error, null = _gradient(exact, root, checked, g, precision)
     with np.errstate(all="ignore"):
         worst = float(np.linalg.cond(checked).max())
     condition = worst if np.isfinite(worst) else float("nan")
+    s = unridged_gradient(s, regular.ridge)
     return Truth(function, indices, checked, exact, s, error, null, condition, fingerprint, b)
+
+
+def _truncated(
+    function: str,
+    indices: tuple[int, ...],
+    a: np.ndarray,
+    g: np.ndarray,
+    precision: str,
+    fingerprint: float,
+    regular: Regularization,
+) -> Truth:
+    """The truth where eigenvalues up to a tolerance are null: see `pseudo`."""
+    assert regular.rtol is not None
+    root: Function = "sqrt" if function == "sqrt" else "isqrt"
+    b, g = _vector(function, g[list(indices)])
+    exact = pseudo.solve(a, g, root, regular.rtol, STORED[precision])
+    none_is_singular = np.zeros(len(a), dtype=np.bool_)
+    reference = Reference(
+        exact.root, exact.root, exact.error, exact.error, np.linalg.eigvalsh(a), none_is_singular
+    )
+    s = unridged_gradient(exact.gradient, regular.ridge)
+    return Truth(
+        function, indices, exact.a, reference, s, exact.error, None, exact.condition, fingerprint,
+        b, exact.identity,
+    )  # fmt: skip
+
+
+def _vector(function: str, g: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """The vectors b of isqrt_b, or None, and the cotangent of the root itself."""
+    if function != APPLIED:
+        return None, g
+    b, h = vectors(g)
+    return b, cotangent(b, h)
 
 
 def fingerprint(a: np.ndarray, g: np.ndarray) -> float:
@@ -261,7 +305,9 @@ def mean_entry(difference: np.ndarray) -> float:
 
 def count_nonfinite(x: Array) -> int:
     """How many matrices of a batch hold a nan or inf."""
-    if isfinite(float(arrays.detach(x).sum())):  # one fast pass; a sum that overflows is looked at again
+    if isfinite(
+        float(arrays.detach(x).sum())
+    ):  # one fast pass; a sum that overflows is looked at again
         return 0
     x = arrays.on_host(x)
     finite = namespace(x).isfinite(x).reshape(x.shape[0], -1)

@@ -302,11 +302,14 @@ class _Once(torch.autograd.Function):
 
 
 def _solves(chosen: "Pair") -> bool:
-    return chosen.backward is not None and chosen.backward.solves
+    # With rtol a second derivative would need what the gradient leaves out between null directions.
+    return chosen.backward is not None and chosen.backward.solves and chosen.regular.rtol is None
 
 
 def _has_no(chosen: "Pair", what: str) -> str:
     name = chosen.backward.name if chosen.backward else "none"
+    if chosen.regular.rtol is not None:
+        return f"a root with rtol has no {what}: only its gradient is defined."
     return (
         f"{chosen.forward.name} + {name} has no {what}: {name} does not solve the equation of the "
         'gradient for any right-hand side. Take backward="loewner", or backward="autodiff" for '

@@ -6,8 +6,8 @@ that they can be compared.
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,9 @@ import torch
 from mssbench import arrays
 from mssbench.arrays import Array, symmetrize
 from mssbench.errors import RegistryError, Unsupported
-from mssbench.methods import differentiable, method, registry
+from mssbench.methods import differentiable, method, registry, regularization
 from mssbench.methods.method import Function, Method, Root
+from mssbench.methods.regularization import NONE, Regularization
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Pair:
     forward_parameters: tuple[tuple[str, Any], ...]
     backward_parameters: tuple[tuple[str, Any], ...]
     saved: tuple[str, ...]  # fields of Root that the backward needs kept
+    regular: Regularization = NONE  # what is done about small eigenvalues
 
     def __call__(self, a: Array) -> Array:
         """The root of a: (..., n, n), differentiable where `a` asks for a gradient."""
@@ -38,7 +40,14 @@ class Pair:
                 return self.field(a)
             if self.backward.recorded:
                 return self.backward.call(self.field, a)
-            return differentiable.root(a, self)
+            if self.regular.ridge:
+                a = regularization.ridged(a, self.regular.ridge)
+            return differentiable.root(a, self.without_ridge)
+
+    @cached_property
+    def without_ridge(self) -> "Pair":
+        """The same pair for matrices to which the ridge was added."""
+        return replace(self, regular=self.regular._replace(ridge=0.0))
 
     @staticmethod
     def is_differentiated(a: Array) -> bool:
@@ -58,8 +67,18 @@ class Pair:
 
     def root(self, a: Array, wanted: method.Wanted) -> Root:
         """Everything the forward yields of what is wanted."""
+        ridge, rtol = self.regular
         with _quiet(a):
-            return self.forward.call(a, wanted, **dict(self.forward_parameters))  # type: ignore[no-any-return]
+            if ridge:
+                a = regularization.ridged(a, ridge)
+            if rtol is None:
+                return self._called(a, wanted)
+            eigen = self._called(a, frozenset(("eigen",))).eigen
+            assert eigen is not None, "a pair with rtol has a forward that yields the eigenpairs"
+            return regularization.root(*eigen, rtol, wanted)
+
+    def _called(self, a: Array, wanted: method.Wanted) -> Root:
+        return self.forward.call(a, wanted, **dict(self.forward_parameters))  # type: ignore[no-any-return]
 
     def keep(self, a: Array) -> Root:
         """The root with the fields its backward reads, and no others: what is to be remembered."""
@@ -72,7 +91,9 @@ class Pair:
         assert self.backward is not None
         with _quiet(g):
             g = g if self.backward.symmetrizes else symmetrize(g)
-            return self._solved(root, self.function, g)
+            s = self._solved(root, self.function, g)
+            ridge = self.regular.ridge
+            return regularization.unridged_gradient(s, ridge) if ridge else s
 
     def solution(self, root: Root, r: Array) -> Array:
         """S with Y S + S Y = R for symmetric R, (..., n, n): the gradient of A^{1/2} for R."""
@@ -81,6 +102,9 @@ class Pair:
     def _solved(self, root: Root, function: Function, g: Array) -> Array:
         assert self.backward is not None
         with _without_autocast(g):
+            if function == "isqrt" and self.regular.rtol is not None:
+                assert root.eigen is not None, "a pair with rtol keeps the eigenpairs"
+                return regularization.gradient_of_inverse(root.eigen, g)
             return self.backward.call(root, function, g, **dict(self.backward_parameters))
 
 
@@ -104,7 +128,8 @@ class Applied:
         """A^{-1/2} b: (..., n, n), (..., n, 1) -> (..., n, 1), differentiable in `a`."""
         own = self.forward.apply
         if own is not None and (self.backward is None or self.backward.recorded):
-            return own(a, b)
+            ridge = self.pair.regular.ridge
+            return own(regularization.ridged(a, ridge) if ridge else a, b)
         return self.pair(a) @ b
 
 
@@ -116,6 +141,8 @@ def pair(
 ) -> Pair:
     """Look a pair up, check its parameters, fill in their defaults.
 
+    parameters: those of the forward, those of the backward after `backward_`, and `ridge` and
+    `rtol`, which any pair takes (see `regularization`).
     Raises RegistryError for an unknown name or parameter, NotInstalled for a plugin whose package
     is missing, Unsupported for a forward that does not compute the root asked for.
     """
@@ -143,8 +170,9 @@ def _pair(
     b = None if backward is None else registry.lookup("backward", backward)
     if function not in f.functions:
         raise Unsupported(f"{f.name} does not compute {function}")
-    mine = {k: v for k, v in parameters if not k.startswith("backward_")}
-    theirs = {k.removeprefix("backward_"): v for k, v in parameters if k.startswith("backward_")}
+    regular, given = regularization.split(dict(parameters))
+    mine = {k: v for k, v in given.items() if not k.startswith("backward_")}
+    theirs = {k.removeprefix("backward_"): v for k, v in given.items() if k.startswith("backward_")}
     if theirs and b is None:
         raise RegistryError(f"backward_{next(iter(theirs))} is given, but there is no backward.")
     if b is not None and b.recorded and f.opaque:
@@ -152,6 +180,8 @@ def _pair(
     saved: tuple[str, ...] = ()
     if b is not None and not b.recorded:
         saved = _saved(f, b, function)
+    if regular.rtol is not None:
+        _check_eigenvalues(f, b)
     registry.import_package(f)  # now, that the first call is not charged with it
     return Pair(
         function,
@@ -160,7 +190,18 @@ def _pair(
         tuple(f.complete(mine).items()),
         tuple(b.complete(theirs).items()) if b else (),
         saved,
+        regular,
     )
+
+
+def _check_eigenvalues(forward: Method, backward: Method | None) -> None:
+    """Raise Unsupported for a pair that has no eigenvalues to compare with rtol."""
+    if "eigen" not in forward.fields:
+        raise Unsupported(
+            f"rtol compares eigenvalues, which {forward.name} does not yield; eigh does"
+        )
+    if backward is not None and backward.name != "loewner":
+        raise Unsupported(f"with rtol the backward is loewner, which {backward.name} is not")
 
 
 def _saved(forward: Method, backward: Method, function: Function) -> tuple[str, ...]:

@@ -9,11 +9,12 @@ import numpy as np
 from mssbench import arrays
 from mssbench.arrays import Array
 from mssbench.errors import IndefiniteWarning, InputError, RegistryError, Unsupported, unknown
-from mssbench.methods import auto
+from mssbench.methods import auto, regularization
 from mssbench.methods.auto import Choice, Place
 from mssbench.methods.decomposition import NULL
 from mssbench.methods.method import FUNCTIONS, Function, Method
 from mssbench.methods.pair import Pair, pair
+from mssbench.methods.regularization import NONE, Regularization
 
 AUTO = "auto"  # as a forward: the pair that was measured to be best
 
@@ -61,12 +62,13 @@ def _convert(a: Array) -> str:
     return f"Convert first, for example {how}."
 
 
-def check_values(a: Array, function: Function) -> None:
+def check_values(a: Array, function: Function, regular: Regularization = NONE) -> None:
     """Whether each matrix is finite and symmetric; warns of those that are indefinite.
 
     a: (..., n, n). Rounding is let pass: an asymmetry or a negative eigenvalue of up to n eps |A|,
-    |A| the Frobenius norm. For the inverse root every eigenvalue must exceed 4 eps times the
-    largest one. On the host and in float64, whatever the scale and device of `a`.
+    |A| the Frobenius norm. For the inverse root every eigenvalue, with its ridge, must exceed 4 eps
+    times the largest one, unless rtol says which of them count. The check runs on the host and in
+    float64, whatever the scale and device of `a`.
     """
     n = a.shape[-1]
     if 0 in a.shape:
@@ -88,14 +90,16 @@ def check_values(a: Array, function: Function) -> None:
     )
     w = np.linalg.eigvalsh(batch)  # (b, n), ascending
     lowest = w[:, 0]
-    if function == "isqrt":
+    if function == "isqrt" and regular.rtol is None:
+        added = regular.ridge * w.mean(1)
         _refuse(
-            (singular := lowest <= NULL * arrays.epsilon(a) * w[:, -1]),
+            (singular := lowest + added <= NULL * arrays.epsilon(a) * (w[:, -1] + added)),
             a,
             "has no inverse root: it is singular in this precision, with a smallest eigenvalue of "
             f"{(lowest * scale)[singular.argmax()]:.2g} beside a largest of "
-            f"{(w[:, -1] * scale)[singular.argmax()]:.2g}. Add a ridge, for example "
-            "A + 1e-4 * trace(A) / n * I",
+            f"{(w[:, -1] * scale)[singular.argmax()]:.2g}. Add "
+            f"{'a larger' if regular.ridge else 'a'} ridge, for example ridge=1e-4, or give rtol "
+            "for the root of the pseudo-inverse",
         )
     if indefinite := int((lowest < -rounding).sum()):
         warnings.warn(
@@ -122,6 +126,8 @@ def sqrtm(
     forward: str = "eigh",
     backward: str | None = None,
     check: bool = False,
+    ridge: float = 0.0,
+    rtol: float | None = None,
     **parameters: Any,
 ) -> Array:
     """Principal square root A^{1/2} of each symmetric positive semidefinite matrix of a batch.
@@ -137,6 +143,10 @@ def sqrtm(
     and so is a singular one for the inverse root. IndefiniteWarning counts those with negative
     eigenvalues, which count as 0 in a spectral method. Costs more than most roots. Without it, a
     matrix with NaN has a root of NaN, which disturbs no other of its batch.
+    ridge: the root of A + ridge (tr A / n) I is taken: a number of 0 or more, for example 1e-4.
+    rtol: eigenvalues up to rtol times the largest one of a matrix are zeros, in the root and in its
+    gradient: a number from 0 to less than 1, for example 1e-6. The inverse root is then the root of
+    the pseudo-inverse. It needs a forward that yields eigenvalues, and the backward `loewner`.
 
     Returns the root, (..., n, n), with the library, dtype and device of `a`. Its gradient is
     symmetric, dL = <S, dA>. Raises InputError (a ValueError) for a matrix that is not square, a
@@ -149,7 +159,8 @@ def sqrtm(
     >>> torch.allclose(y, 2 * torch.eye(3, dtype=torch.float64))
     True
     """
-    return _root("sqrt", a, forward, backward, check, parameters)
+    regular = Regularization(ridge, rtol)
+    return _root("sqrt", a, forward, backward, check, regular, parameters)
 
 
 def isqrtm(
@@ -158,13 +169,17 @@ def isqrtm(
     forward: str = "eigh",
     backward: str | None = None,
     check: bool = False,
+    ridge: float = 0.0,
+    rtol: float | None = None,
     **parameters: Any,
 ) -> Array:
     """Inverse principal square root A^{-1/2} of each symmetric positive definite matrix.
 
-    Arguments, return value and errors are those of `sqrtm`.
+    Arguments, return value and errors are those of `sqrtm`. A singular matrix has no inverse root:
+    give `ridge` or `rtol` for it.
     """
-    return _root("isqrt", a, forward, backward, check, parameters)
+    regular = Regularization(ridge, rtol)
+    return _root("isqrt", a, forward, backward, check, regular, parameters)
 
 
 def chosen(a: Array, function: Function = "sqrt") -> Choice:
@@ -210,16 +225,22 @@ def _root(
     forward: str,
     backward: str | None,
     check: bool,
+    regular: Regularization,
     parameters: dict[str, Any],
 ) -> Array:
     check_matrix(a)
     if forward == AUTO:
+        if regular.rtol is not None:
+            raise InputError(
+                'rtol needs a forward that yields eigenvalues: name it instead of "auto".'
+            )
         forward, backward, parameters = _chosen_pair(function, a, backward, parameters)
     try:
         named = any(name.startswith("backward_") for name in parameters)
         if backward is None and (named or Pair.is_differentiated(a)):
             backward = "loewner"
-        chosen = pair(function, forward, backward, tuple(sorted(parameters.items())))
+        given = parameters | regularization.given(regular)
+        chosen = pair(function, forward, backward, tuple(sorted(given.items())))
     except RegistryError as error:
         raise InputError(str(error)) from None
     except Unsupported as answer:
@@ -228,7 +249,7 @@ def _root(
     if chosen.backward is not None and chosen.records(a):
         check_takes(chosen.backward, a)
     if check:
-        check_values(a, function)
+        check_values(a, function, chosen.regular)
     if 0 in a.shape:
         return a * 1  # no matrix, or matrices without entries: nothing to take a root of
     try:

@@ -79,7 +79,7 @@ def finalists(board: Board, *, believed: bool = True) -> list[Line]:
     believed: whether the times compare; on a busy machine none of those that are right is too slow.
     Where none is right everywhere, those that are right on most kinds, so that the answer shows it.
     """
-    own = [line for line in board.lines if line.callable]
+    own = [line for line in board.lines if line.competes]
     right = decision.right_lines(board)
     if not right:
         return sorted(own, key=lambda line: -len(board.right(line)))[:_MOST_FINALISTS]

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from mssbench.errors import (
     unknown,
 )
 from mssbench.methods import method as method_
-from mssbench.methods import registry
+from mssbench.methods import registry, regularization
 from mssbench.records.cell import APPLIED, CELL_KEY, Cell, format_options
 from mssbench.suite.ranges import as_list, check_count, spelt_out
 
@@ -92,9 +93,11 @@ def check_word(what: str, word: str, known: Iterable[str], where: str = "") -> N
 
 def parameters(method: Mapping[str, Any]) -> set[str]:
     """Every parameter that a [[method]] table may give, as it is spelled there."""
-    return {p for m in _names(method, "forward") for p in _parameters("forward", m)} | {
-        _PREFIX + p for m in _names(method, "backward") for p in _parameters("backward", m)
-    }
+    return (
+        {*regularization.OPTIONS}
+        | {p for m in _names(method, "forward") for p in _parameters("forward", m)}
+        | {_PREFIX + p for m in _names(method, "backward") for p in _parameters("backward", m)}
+    )
 
 
 def _expand_method(
@@ -160,6 +163,7 @@ def _combinations(
     values = _values("forward", forward, "", given)
     if backward != "none":
         values |= _values("backward", backward, _PREFIX, given)
+    values |= {k: check_regularization(k, given[k]) for k in regularization.OPTIONS if k in given}
     found = []
     for chosen in itertools.product(*values.values()):
         each = dict(zip(values, chosen, strict=True))
@@ -186,8 +190,18 @@ def check_parameter(kind: method_.Kind, name: str, key: str, value: Any) -> list
     return [method.check(key.removeprefix(_PREFIX), v) for v in many]
 
 
+def check_regularization(key: str, value: Any) -> list[float]:
+    """The values given for `ridge` or `rtol`, spelt out. Raises SuiteError, RegistryError."""
+    if not (many := spelt_out(value)):
+        raise SuiteError(f"{key} is empty: its product has no cell.")
+    return [regularization.check(key, v) for v in many]
+
+
 def check_override(document: Mapping[str, Any], key: str, value: Any) -> None:
     """Check the values of a parameter against every method of the suite that takes it."""
+    if key in regularization.OPTIONS:
+        check_regularization(key, value)
+        return
     kind: method_.Kind = "backward" if key.startswith(_PREFIX) else "forward"
     for name in {n for m in document["method"] for n in _names(m, kind)}:
         if key.removeprefix(_PREFIX) in _parameters(kind, name):
@@ -214,6 +228,8 @@ def _check_given(method: Mapping[str, Any], key: str) -> None:
     name = key.removeprefix(_PREFIX)
     known = {p for m in names for p in _parameters(kind, m)}
     who = f"{kind} {', '.join(map(repr, names))}"
+    if get_close_matches(key, regularization.OPTIONS):  # which every pair takes
+        raise SuiteError(unknown("parameter", key, regularization.OPTIONS))
     if not known:
         raise SuiteError(f"{who} takes no {name!r}: it has no parameters. Remove {key!r}.")
     raise SuiteError(f"{who} takes no {name!r}. {unknown('parameter', name, known)}")
@@ -274,7 +290,7 @@ def exclusion(table: Mapping[str, Any], number: int) -> Values:
                 takers.setdefault(prefix + name, []).append(method)
     checked: Values = {}
     for key, value in table.items():
-        check_word("key", key, {*CELL_KEY, *takers, "backend"}, where)
+        check_word("key", key, {*CELL_KEY, *takers, *regularization.OPTIONS, "backend"}, where)
         try:
             checked[key] = check_axis(key, value) if key in AXES else spelt_out(value)
             for each in checked[key]:

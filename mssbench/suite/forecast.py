@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from mssbench.arrays import STORAGE
 from mssbench.errors import NotInstalled, Unsupported
 from mssbench.machine.possible import absent
-from mssbench.methods import registry
+from mssbench.methods import registry, regularization
 from mssbench.methods.kernels.planner import LIMITS, Launch, Limits, plan
 from mssbench.methods.kernels.variants import Family
 from mssbench.methods.method import Method
@@ -115,7 +115,8 @@ class _Work(NamedTuple):
 def _work(cell: Cell) -> _Work:
     """The work that the methods declare; 1 where one of them is not installed."""
     given: dict[bool, dict[str, Any]] = {False: {}, True: {}}  # of the forward, of the backward
-    for key, value in cell.parameters.items():
+    _, parameters = regularization.split(cell.parameters)  # which costs next to nothing
+    for key, value in parameters.items():
         given[key.startswith("backward_")][key.removeprefix("backward_")] = value
     try:
         forward = registry.lookup("forward", cell.forward)

@@ -129,6 +129,17 @@ def test_the_fastest_that_is_right_on_every_kind_is_recommended():
     assert board.right(by_name(board)["newton_schulz"]) == (kinds.EASY,)
 
 
+@pytest.mark.parametrize("options", ["ridge=0.1", "rtol=1e-06"])
+def test_the_root_of_a_changed_matrix_is_named_so_and_not_recommended(options):
+    board = only_board(
+        method("eigh", 1.0, {EASY: 1e-7, HARD: 1e-7}, options=options),
+        method("eigh", 2.0, {EASY: 1e-6, HARD: 2e-2}),
+    )
+    best = choose(board, 0.0)
+    assert best.row["options"] == ""
+    assert {*by_name(board)} == {"eigh", f"eigh {options}"}
+
+
 @pytest.mark.parametrize(("error", "chosen"), [(1e-4, "svd"), (3e-3, "eigh")])
 def test_of_two_equally_fast_the_one_with_a_digit_more_is_recommended(error, chosen):
     board = only_board(

@@ -370,6 +370,32 @@ def test_a_backward_that_writes_into_its_cotangent_is_found(register: Any) -> No
         assert m.reason == "Violation: spoils wrote into its cotangent"
 
 
+@pytest.mark.parametrize("options", ["ridge=0.1", "rtol=1e-06"])
+@pytest.mark.parametrize("library", ["torch", "numpy"])
+@pytest.mark.parametrize("function", ["sqrt", "isqrt", "isqrt_b"])
+def test_a_singular_matrix_is_judged_by_the_root_that_was_asked_for(
+    function: str, library: str, options: str
+) -> None:
+    """Without a ridge or a tolerance it has no inverse root, and its root has no whole gradient."""
+    if function == "isqrt_b" and library == "numpy":
+        pytest.skip("A^{-1/2} b is measured in torch alone")
+    cell = replace(CELL, problem="wishart(ratio=0.5)", size=8, function=function, library=library)
+    asked = replace(cell, backward="loewner", options=options)
+    for m in rows(asked):
+        assert (m.status, m.reason) == (Status.OK, "")
+        assert m.row()["root_error"] < 1e-12
+        assert m.row()["gradient_error"] < 1e-11
+        assert m.row()["condition"] < 1e4
+        if function == "isqrt":
+            assert m.row()["residual"] < 1e-10
+    without = rows(replace(cell, backward="loewner", options=""))
+    reasons = {m.reason for m in without}
+    if function == "sqrt":
+        assert reasons == {"A is singular: compared without the block between null directions"}
+    else:
+        assert reasons == {"no inverse root exists: A is singular in this precision"}
+
+
 TRUTH = truth_of("sqrt", CELL.problem, 4, 2, "float64")
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mssbench.errors import SuiteError
 from mssbench.methods import registry
+from mssbench.methods.regularization import OPTIONS
 from mssbench.records.cell import CELL_KEY, Cell
 from mssbench.suite import expand, suite
 
@@ -113,6 +114,35 @@ def test_a_parameter_goes_to_the_methods_that_take_it(load):
     assert {c.options for c in cells(load, text) if c.forward == "eigh"} == {""}
     found = {c.parameters["degree"] for c in cells(load, text) if c.forward == "pade"}
     assert found == {2, 3}
+
+
+def test_a_ridge_and_a_tolerance_are_swept_for_any_method(load):
+    """A cell without them has the same identity as before there were any."""
+    text = GOOD + 'backward = ["none", "loewner"]\nridge = [1e-4, 1]\nrtol = 1e-6\n'
+    found = cells(load, text)
+    assert values(found, "options") == ["ridge=0.0001 rtol=1e-06", "ridge=1.0 rtol=1e-06"]
+    assert len(found) == 2 * 2 * 2
+    assert found[0].parameters == {"ridge": 1e-4, "rtol": 1e-6}
+    assert values(cells(load), "options") == [""]
+    set_too = cells(load, overrides=["ridge=0.5"])
+    assert values(set_too, "options") == ["ridge=0.5"]
+    excluded = text + "[[exclude]]\nridge = 1\n"
+    assert values(cells(load, excluded), "options") == ["ridge=0.0001 rtol=1e-06"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("ridge = -1", "ridge = -1 is not a number of 0 or more"),
+        ('ridge = "much"', "ridge = 'much' is not a number"),
+        ("rtol = 1", "rtol = 1 is not a number from 0 to less than 1"),
+        ("rtol = []", "rtol is empty"),
+        ("ridges = 0.1", "Did you mean 'ridge'"),
+    ],
+)
+def test_a_ridge_or_a_tolerance_that_is_none_is_refused(load, line, words):
+    with pytest.raises(SuiteError, match=words):
+        cells(load, GOOD + line + "\n")
 
 
 def test_a_parameter_that_is_not_given_has_its_default(load):
@@ -299,7 +329,7 @@ OWN = "If it is your own, name its file: --also FILE.py."
 FORWARDS = f"Known: {', '.join(registry.REGISTRIES['forward'].names())}. {OWN}"
 BACKWARDS = f"Known: {', '.join(registry.REGISTRIES['backward'].names())}. {OWN}"
 EXCLUDABLE = {
-    "backend", *CELL_KEY,
+    "backend", *CELL_KEY, *OPTIONS,
     *(p for m in registry.known("forward").values() for p in m.parameters),
     *(f"backward_{p}" for m in registry.known("backward").values() for p in m.parameters),
 }  # fmt: skip
@@ -454,9 +484,8 @@ def test_a_bad_suite_is_refused_with_file_key_and_the_nearest_word(tmp_path, cap
 
 
 KEYS = ("Known: batch, block_seconds, device, function, interval, max_error, max_samples, "
-        "max_seconds, min_samples, min_seconds, minutes, passes, precision, problem, seed, size, "
-        "timeout_seconds, "
-        "warmup_seconds.")  # fmt: skip
+        "max_seconds, min_samples, min_seconds, minutes, passes, precision, problem, ridge, rtol, "
+        "seed, size, timeout_seconds, warmup_seconds.")  # fmt: skip
 FLAGS = {
     ("--set", "siez=3"): f"--set siez=3: Unknown key 'siez'. Did you mean 'size'? {KEYS}",
     ("--set", "size"): "--set size: write KEY=VALUE or KEY=VALUE,VALUE.",
