@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mssbench.analysis.table import load as load
+    from mssbench.methods.features import sqrtm_of_features as sqrtm_of_features
     from mssbench.methods.method import Root as Root
     from mssbench.methods.norms import normalized as normalized
     from mssbench.methods.registry import register_backward as register_backward
@@ -30,6 +31,7 @@ _PUBLIC = {
     "register_modifier": "problems.registry",
     "register_problem": "problems.registry",
     "sqrtm": "methods.sqrtm",
+    "sqrtm_of_features": "methods.features",
 }
 __all__ = [
     "__version__",

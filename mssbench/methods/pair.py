@@ -35,7 +35,7 @@ class Pair:
 
     def __call__(self, a: Array) -> Array:
         """The root of a: (..., n, n), differentiable where `a` asks for a gradient."""
-        with _without_autocast(a):
+        with without_autocast(a):
             if self.backward is None or not self.is_differentiated(a):
                 return self.field(a)
             if self.backward.recorded:
@@ -101,7 +101,7 @@ class Pair:
 
     def _solved(self, root: Root, function: Function, g: Array) -> Array:
         assert self.backward is not None
-        with _without_autocast(g):
+        with without_autocast(g):
             if function == "isqrt" and self.regular.rtol is not None:
                 assert root.eigen is not None, "a pair with rtol keeps the eigenpairs"
                 return regularization.gradient_of_inverse(root.eigen, g)
@@ -226,7 +226,7 @@ def _quiet(a: Array) -> AbstractContextManager[Any]:
     return np.errstate(all="ignore") if arrays.library(a) == "numpy" else nullcontext()
 
 
-def _without_autocast(a: Array) -> AbstractContextManager[Any]:
+def without_autocast(a: Array) -> AbstractContextManager[Any]:
     """No autocast where it is on: a method computes in the precision of its input.
 
     Autocast would take products in half precision and leave the rest in float32, and the root of

@@ -1,0 +1,158 @@
+"""The root of a covariance from the features themselves, without forming the covariance.
+
+Let X be n x M features and A = X Xᵀ / M. For fewer samples than dimensions, M < n, A is singular:
+rounding fills its null directions, and the gradient of its root divides by what is left there. The
+small matrix K = Xᵀ X / M has the same eigenvalues other than zero. With K = V diag(d²) Vᵀ and
+U = X V diag(1 / d) / √M,
+
+    A^{1/2} = U diag(d) Uᵀ,
+    dL/dX   = 2 / √M (U (L ∘ H) diag(d) + G U - U H) Vᵀ,   H = Uᵀ G U,   L_ij = 1 / (d_i + d_j),
+
+which divides by nothing small: |L_ij d_j| is at most 1. The first line also is
+A^{1/2} = X K^{-1/2} Xᵀ / M, of which torch takes derivatives of every order.
+
+Source: the change to the small matrix is that of the singular value decomposition, Golub & Van
+Loan, Matrix Computations, 4th ed., 2013, §2.4; the gradient follows from Daleckii & Krein (1965).
+"""
+
+from typing import Any
+
+import torch
+
+from mssbench import arrays
+from mssbench.arrays import Array, namespace, symmetrize, transpose
+from mssbench.errors import InputError
+from mssbench.methods import decomposition, differentiable
+from mssbench.methods.method import LAPACK_PRECISIONS
+from mssbench.methods.pair import pair, without_autocast
+
+Parts = tuple[Array, Array, Array]  # U, (..., n, M); d, (..., M); V, (..., M, M)
+
+
+def sqrtm_of_features(x: Array, *, center: bool = False) -> Array:
+    """Principal square root of the covariance X Xᵀ / M of each batch of features.
+
+    x: (..., n, M), a torch, numpy or cupy array in float32 or float64: M samples of n features.
+    center: subtract the mean of the samples first. The covariance is divided by M in either case.
+
+    Returns the root, (..., n, n), with the library, dtype and device of `x`. For M < n it is taken
+    from the M x M matrix of inner products, so that it and its gradient with respect to `x` are
+    accurate although the covariance is singular; directions in which the features vanish have no
+    gradient. For M >= n it is the root of the covariance by the default pair of `sqrtm`. In torch
+    it has derivatives of every order, also in forward mode and through torch.func; from the second
+    one on, and there, the samples must be linearly independent.
+
+    Raises InputError (a ValueError) for what is no batch of features in one of these precisions.
+
+    >>> import torch, mssbench
+    >>> x = torch.eye(4, 2, dtype=torch.float64)
+    >>> mssbench.sqrtm_of_features(x).diagonal()
+    tensor([0.7071, 0.7071, 0.0000, 0.0000], dtype=torch.float64)
+    """
+    _check(x)
+    with without_autocast(x):
+        if center:
+            x = x - namespace(x).mean(x, axis=-1)[..., None]
+        return _of_centred(x, center)
+
+
+def _of_centred(x: Array, center: bool) -> Array:
+    n, samples = x.shape[-2:]
+    if 0 in x.shape:
+        return x @ transpose(x)  # no matrix, matrices without entries, or sums over nothing
+    if samples >= n:
+        return _default(x)(x @ transpose(x) / samples)
+    if not _is_differentiated(x):
+        u, d, _ = _parts(x)
+        return _root(u, d)
+    if differentiable.is_transformed():
+        return _composed(x, center)
+    root: Array = _Root.apply(x, center)  # type: ignore[no-untyped-call]
+    return root
+
+
+def _check(x: Array) -> None:
+    if not arrays.library_of(type(x)) or not hasattr(x, "ndim"):
+        raise InputError(f"expected a torch, numpy or cupy array, got {type(x).__name__}.")
+    if x.ndim < 2:
+        raise InputError(f"expected features (..., n, M), got shape {tuple(x.shape)}.")
+    if arrays.dtype_name(x) not in LAPACK_PRECISIONS:
+        how = "x.float()" if arrays.library(x) == "torch" else 'x.astype("float32")'
+        raise InputError(
+            f"expected features in float32 or float64, got {arrays.dtype_name(x)}. "
+            f"Convert first, for example {how}."
+        )
+
+
+def _is_differentiated(x: Array) -> bool:
+    if arrays.library(x) != "torch":
+        return False
+    return (x.requires_grad and torch.is_grad_enabled()) or differentiable.is_transformed()
+
+
+def _default(x: Array) -> Any:
+    """The default pair of `sqrtm`; in torch with its gradient."""
+    return pair("sqrt", "eigh", "loewner" if arrays.library(x) == "torch" else None)
+
+
+def _parts(x: Array) -> Parts:
+    """U, d and V of M < n samples; where d is zero within rounding, so are d and its column of U."""
+    xp, samples = namespace(x), x.shape[-1]
+    w, v = decomposition.eigh(transpose(x) @ x / samples)
+    d = xp.sqrt(decomposition.without_null(w, w[..., -1:]))
+    null = d == 0
+    inverse = xp.where(null, 0.0, 1 / xp.where(null, 1.0, d)) / samples**0.5
+    return x @ (v * inverse[..., None, :]), d, v
+
+
+def _root(u: Array, d: Array) -> Array:
+    return (u * d[..., None, :]) @ transpose(u)
+
+
+def _gradient(u: Array, d: Array, v: Array, g: Array) -> Array:
+    """dL/dX, (..., n, M), from the cotangent g of the root, (..., n, n)."""
+    g = symmetrize(g)
+    gu = g @ u
+    h = transpose(u) @ gu
+    sums = d[..., :, None] + d[..., None, :]
+    # what is 0 / 0 belongs to two vanishing directions, whose columns of U are zero
+    share = d[..., None, :] / namespace(d).where(sums == 0, 1.0, sums)
+    factor = u @ (h * (share - 1)) + gu
+    return (2 / d.shape[-1] ** 0.5) * factor @ transpose(v)
+
+
+def _composed(x: Array, center: bool) -> Array:
+    """The same root as a product that torch differentiates: X K^{-1/2} Xᵀ / M.
+
+    Centred samples add up to zero. The direction of all ones, in which K is then zero, is given the
+    mean eigenvalue, which X multiplies by zero.
+    """
+    samples = x.shape[-1]
+    k = transpose(x) @ x / samples
+    if center:
+        k = k + arrays.trace(k).detach() / samples**2
+    z = pair("isqrt", "eigh", "loewner")(k)
+    return x @ z @ transpose(x) / samples
+
+
+class _Root(torch.autograd.Function):
+    """Inputs: the features, M < n, and whether they are centred. Output: the root."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, center: bool) -> torch.Tensor:
+        u, d, v = _parts(x)
+        ctx.save_for_backward(x, u, d, v)
+        ctx.center = center
+        root: torch.Tensor = _root(u, d)
+        return root
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None]:
+        x, u, d, v = ctx.saved_tensors
+        if not torch.is_grad_enabled():
+            with without_autocast(g):
+                return _gradient(u, d, v, g), None
+        with torch.enable_grad(), without_autocast(g):
+            y = _composed(x, ctx.center)
+            (s,) = torch.autograd.grad(y, x, symmetrize(g), create_graph=True)
+        return s, None
