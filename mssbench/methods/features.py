@@ -96,7 +96,7 @@ def _default(x: Array) -> Any:
 
 
 def _parts(x: Array) -> Parts:
-    """U, d and V of M < n samples; where d is zero within rounding, so are d and its column of U."""
+    """U, d and V of M < n samples; where d is zero within rounding, so is its column of U."""
     xp, samples = namespace(x), x.shape[-1]
     w, v = decomposition.eigh(transpose(x) @ x / samples)
     d = xp.sqrt(decomposition.without_null(w, w[..., -1:]))
