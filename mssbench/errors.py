@@ -13,6 +13,7 @@
 * NotInstalled          the optional package behind it is missing: a row, not a stop
 * Unavailable           installed, but its device or driver is not there: a row, not a stop
 * IndefiniteWarning     how many matrices of a checked batch have negative eigenvalues
+* SingularWarning       that the gradient of a checked singular matrix will be wrong
 """
 
 import difflib
@@ -87,6 +88,13 @@ class Unavailable(Exception):  # noqa: N818
 
 class IndefiniteWarning(UserWarning):
     """Matrices handed to a root function with `check=True` have negative eigenvalues."""
+
+
+class SingularWarning(UserWarning):
+    """Matrices handed to a root function with `check=True` are singular.
+
+    The pair that was named has a wrong gradient for them; the message says what is wrong with it.
+    """
 
 
 # Words that are said elsewhere for one of ours; by their letters they resemble another or none.

@@ -7,7 +7,7 @@ from typing import Any
 from mssbench.methods import registry
 from mssbench.methods.method import Kind
 from mssbench.methods.regularization import OPTIONS
-from mssbench.records.cell import APPLIED, parse_options
+from mssbench.records.cell import APPLIED, OF_FEATURES, parse_options
 from mssbench.records.measurement import Row
 
 # The names that papers gave to a pair, and the parameters that belong to the name.
@@ -17,7 +17,7 @@ _PAPERS: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = {
     ("taylor", "lyapunov_newton_schulz"): ("MTP", {}),
 }
 _LYAPUNOV = "lyapunov"  # the longest names begin with it
-_FUNCTIONS = {"sqrt": "sqrtm", "isqrt": "isqrtm"}
+_FUNCTIONS = {"sqrt": "sqrtm", "isqrt": "isqrtm", OF_FEATURES: "sqrtm"}
 
 
 def paper_name(row: Row) -> str:
@@ -103,11 +103,14 @@ def call_text(row: Row) -> str:
     """
     if row["library"] != "torch" or row["function"] == APPLIED:
         return ""
+    if row["forward"] == "from_features":
+        return "y = mssbench.sqrtm_of_features(x)"
     named = {"forward": row["forward"]}
     if row["backward"] != "none":
         named["backward"] = row["backward"]
     arguments = ", ".join(f"{k}={json.dumps(v)}" for k, v in (named | parameters_of(row)).items())
-    return f"y = mssbench.{_FUNCTIONS[row['function']]}(a, {arguments})"
+    matrices = "x @ x.mT / x.shape[-1]" if row["function"] == OF_FEATURES else "a"
+    return f"y = mssbench.{_FUNCTIONS[row['function']]}({matrices}, {arguments})"
 
 
 def parameters_of(row: Row) -> dict[str, Any]:

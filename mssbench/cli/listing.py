@@ -84,6 +84,7 @@ def _backends() -> Iterator[dict[str, Any]]:
                 "precisions": [p for p in method.precisions if p in arrays.PRECISIONS[library]],
                 "parameters": [p.describe() for p in method.parameters.values()],
                 "inexact": method.inexact,
+                "at singular A": method.at_singular,
                 "sizes": list(method.sizes),
                 "here": registry.missing(method) or _here(library, method.devices),
                 "cite": method.cite,
@@ -102,6 +103,7 @@ def _backwards() -> Iterator[dict[str, Any]]:
             "precisions": list(method.precisions),
             "parameters": [f"backward_{p.describe()}" for p in method.parameters.values()],
             "inexact": method.inexact,
+            "at singular A": method.at_singular,
             "pairs_with": _partners(method),
             "cite": method.cite,
         }

@@ -3,8 +3,8 @@
 from mssbench.errors import InputError, NotInstalled, RegistryError, Unavailable, Unsupported
 from mssbench.measure.inputs import Rotation
 from mssbench.methods import pair
-from mssbench.methods.pair import Applied, Pair
-from mssbench.records.cell import APPLIED, Cell
+from mssbench.methods.pair import Applied, FromFeatures, Pair
+from mssbench.records.cell import APPLIED, OF_FEATURES, Cell
 from mssbench.records.measurement import Status
 
 
@@ -30,15 +30,15 @@ class Violation(Exception):  # noqa: N818
     """A method broke its contract: wrong shape, type or library, or it wrote into its input."""
 
 
-def pair_of(cell: Cell) -> Pair | Applied:
+def pair_of(cell: Cell) -> Pair | Applied | FromFeatures:
     """What is called."""
+    backward = None if cell.backward == "none" else cell.backward
+    parameters = tuple(sorted(cell.parameters.items()))
+    if cell.function == OF_FEATURES:
+        return pair.from_features(cell.forward, backward, parameters)
     applied = cell.function == APPLIED
-    root = pair.pair(
-        "isqrt" if applied else cell.function,  # type: ignore[arg-type]
-        cell.forward,
-        None if cell.backward == "none" else cell.backward,
-        tuple(sorted(cell.parameters.items())),
-    )
+    function = "isqrt" if applied else cell.function
+    root = pair.pair(function, cell.forward, backward, parameters)  # type: ignore[arg-type]
     return Applied(root) if applied else root
 
 

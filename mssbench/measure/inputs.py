@@ -1,8 +1,9 @@
 """Fresh inputs for every call, from one batch: the same matrices in other places.
 
 A permutation similarity, A -> P A Pᵀ, moves numbers and rounds none; a root, its gradient and the
-cotangent move with it. So every call gets an input that the call before had not, all of them have
-one truth, and a stale or a cached answer is a wrong one.
+cotangent move with it. Features X move as P X, or P X Pᵀ where they are square, and so does the
+gradient with respect to them. So every call gets an input that the call before had not, all of them
+have one truth, and a stale or a cached answer is a wrong one.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ class Restore(Protocol):
 class Input(NamedTuple):
     """One of the rotating inputs."""
 
-    a: Array  # (b, n, n)
+    a: Array  # (b, n, n), or features (b, n, M)
     g: Array  # (b, n, n), the cotangent
     restore: Restore  # what came of `a`, as if that had not been moved
 
@@ -39,8 +40,8 @@ class Input(NamedTuple):
 class Rotation:
     """Inputs in turn; the same ones in the same order for every method.
 
-    a, g: (b, n, n), which are the first of them. That one is not in the turn: an answer kept from
-    the first call is then wrong for every later one.
+    a, g: (b, n, n), or a: (b, n, M), features, which are the first of them. That one is not in the
+    turn: an answer kept from the first call is then wrong for every later one.
     """
 
     def __init__(self, a: Array, g: Array, seed: int) -> None:
@@ -95,7 +96,7 @@ class Rotation:
 
 
 def _moved(a: Array, g: Array, rng: np.random.Generator) -> Input:
-    b, n = a.shape[0], a.shape[-1]
+    b, n = a.shape[:2]
     batch, rows = rng.permutation(b), rng.permutation(n)
     from_batch, from_rows = np.argsort(batch), np.argsort(rows)
 
@@ -108,7 +109,8 @@ def _moved(a: Array, g: Array, rng: np.random.Generator) -> Input:
 
 def _move(x: Array, batch: np.ndarray, rows: np.ndarray) -> Array:
     moved = arrays.take(arrays.take(x, batch, 0), rows, 1)
-    return moved if x.shape[-1] == 1 else arrays.take(moved, rows, 2)  # (b, n, 1): vectors
+    # vectors (b, n, 1) and features (b, n, M) have other columns than rows
+    return moved if x.shape[-1] != x.shape[-2] else arrays.take(moved, rows, 2)
 
 
 def as_it_is(x: Array, which: Sequence[int] | None = None) -> Array:

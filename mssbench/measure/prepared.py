@@ -14,10 +14,12 @@ from mssbench.measure.libraries import library, product_rule
 from mssbench.measure.session import Session
 from mssbench.measure.verification import Truth, fingerprint, truth_of
 from mssbench.methods import regularization
-from mssbench.methods.pair import Applied, Pair
+from mssbench.methods.pair import Applied, FromFeatures, Pair
 from mssbench.methods.registry import methods_of
 from mssbench.methods.regularization import Regularization
-from mssbench.records.cell import Cell
+from mssbench.problems.features import features
+from mssbench.problems.rng import Floats
+from mssbench.records.cell import OF_FEATURES, Cell
 
 Key: TypeAlias = tuple[Any, ...]
 
@@ -26,7 +28,7 @@ class Prepared(NamedTuple):
     """What a cell is measured with."""
 
     cell: Cell
-    pair: Pair | Applied
+    pair: Pair | Applied | FromFeatures
     rotation: Rotation
     truth: Truth | None  # None where nobody has asked for it
 
@@ -44,21 +46,33 @@ class Batch:
         self._g = problems.cast(problem.cotangent, cell.precision)
         self._precision = cell.precision
         self._mark = fingerprint(problem.master, problem.cotangent)
-        self._place: tuple[str, str] | None = None  # library and device of the inputs
+        # library and device of the inputs, and whether they are features
+        self._place: tuple[str, str, bool] | None = None
         self._rotation: Rotation | None = None
+        self._features: Floats | None = None  # (b, n, M), made when they are first asked for
+        self._names = (cell.problem, cell.size, cell.batch, cell.seed)
         self._truths: dict[tuple[str, Regularization], Truth] = {}
 
     def rotation(self, cell: Cell) -> Rotation:
         """The inputs on the library and device of a cell, in the order of a first cell."""
-        place = (cell.library, cell.device)
+        of_features = cell.function == OF_FEATURES
+        place = (cell.library, cell.device, of_features)
         if self._place != place or self._rotation is None:
             self.forget_inputs()  # their memory is free before those of another library take some
             like = arrays.empty(cell.library, cell.device, cell.precision)
             # copies, so that a method that writes into its input does not reach the originals
-            a, g = arrays.from_numpy(self._a, like=like), arrays.from_numpy(self._g, like=like)
+            a = arrays.from_numpy(self.features if of_features else self._a, like=like)
+            g = arrays.from_numpy(self._g, like=like)
             self._place, self._rotation = place, Rotation(a, g, cell.seed)
         self._rotation.begin()
         return self._rotation
+
+    @property
+    def features(self) -> Floats:
+        """Features whose covariance the matrices are, cast and stored in float64: (b, n, M)."""
+        if self._features is None:
+            self._features = problems.cast(features(*self._names), self._precision)
+        return self._features
 
     def forget_inputs(self) -> None:
         """Drop the inputs, but neither the matrices they are made from nor the verified answers."""
@@ -68,9 +82,8 @@ class Batch:
         """The verified root and gradient of a function, see `truth_of`."""
         key = function, regular
         if key not in self._truths:
-            self._truths[key] = truth_of(
-                function, self._a, self._g, self._precision, self._mark, regular
-            )
+            a = self.features if function == OF_FEATURES else self._a
+            self._truths[key] = truth_of(function, a, self._g, self._precision, self._mark, regular)
         return self._truths[key]
 
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mssbench import units
-from mssbench.records.cell import APPLIED, Cell
+from mssbench.records.cell import APPLIED, OF_FEATURES, Cell
 
 # A ceiling is measured too, and on a machine with other work perhaps too low.
 _DOUBT = 0.5
 # Arrays of the batch's size that must be read or written whatever the method: A, Y; Y, G, S; all.
 _ARRAYS = {"forward": 2, "backward": 3, "step": 4}
-_ARRAYS_APPLIED = {"forward": 1, "backward": 2, "step": 2}  # of vectors only A, and S
+# Of vectors only A, and S count. Of features only X, and dL/dX: a lower bound for any M.
+_ARRAYS_OF_INPUT = {"forward": 1, "backward": 2, "step": 2}
 
 
 class Limit(NamedTuple):
@@ -52,12 +53,13 @@ def limit(
 ) -> Limit | None:  # fmt: skip
     """The limit of one phase of a method; None where its work or the machine is not known.
 
-    batch_bytes: of (b, n, n); known: `flops` of one call, and of its products those that are
+    batch_bytes: of the input; known: `flops` of one call, and of its products those that are
     `certain` and `rounded`, see counts.py; ceilings: see Ceilings.measure.
     """
     if not known["flops"] or not {cell.precision, "bytes_per_second"} <= ceilings.keys():
         return None
-    arrays = (_ARRAYS_APPLIED if cell.function == APPLIED else _ARRAYS)[phase]
+    only_input = cell.function in (APPLIED, OF_FEATURES)
+    arrays = (_ARRAYS_OF_INPUT if only_input else _ARRAYS)[phase]
     memory = arrays * batch_bytes / ceilings["bytes_per_second"]
     launch = 1 / ceilings["calls_per_second"]
     product = 2.0 * cell.size**3 * cell.batch / ceilings[cell.precision]  # seconds of one

@@ -14,10 +14,11 @@ from mssbench.errors import Unsupported
 from mssbench.measure.inputs import Restore, as_it_is
 from mssbench.methods.method import Function
 from mssbench.methods.regularization import NONE, Regularization, ridged, unridged_gradient
+from mssbench.problems.reference import features as of_features
 from mssbench.problems.reference import pseudo, singular, solve
 from mssbench.problems.reference.solve import Reference
 from mssbench.problems.vectors import cotangent, vectors
-from mssbench.records.cell import APPLIED
+from mssbench.records.cell import APPLIED, OF_FEATURES
 from mssbench.records.measurement import Status
 from mssbench.records.roundoff import STORED
 
@@ -32,18 +33,21 @@ _SMALL = 64  # the largest matrices that numpy's BLAS multiplies in one thread
 class Truth:
     """Certified answers for the checked matrices of one batch, and the judge of a method's own."""
 
-    function: str  # sqrt | isqrt | isqrt_b
+    function: str  # sqrt | isqrt | isqrt_b | sqrt_x
     indices: tuple[int, ...]  # m of the batch
     a: np.ndarray  # (m, n, n), cast
     reference: Reference
-    gradient: np.ndarray  # (m, n, n); of a singular A without the block between null directions
+    # (m, n, n), or (m, n, M) to features; of a singular A without what has no derivative
+    gradient: np.ndarray
     gradient_error: float
-    null: np.ndarray | None  # (m, n, n), projectors onto those directions; None where A has none
+    null: np.ndarray | None  # (m, n, n), projectors onto null directions; None where A has none
     condition: float  # of the worst of `a`; nan where it is exactly singular
     fingerprint: float  # see `fingerprint`
     b: np.ndarray | None = None  # (m, n, 1), of isqrt_b
     # (m, n, n), what A^{-1/2} A A^{-1/2} should be where directions are null; None: the identity
     identity: np.ndarray | None = None
+    # (m, M, M), projectors onto what vanishes of the samples, of features alone
+    unused: np.ndarray | None = None
 
     def root_errors(
         self, y: Array, pick: Restore = as_it_is, *, brief: bool = False
@@ -77,7 +81,8 @@ class Truth:
         picked = arrays.to_numpy(pick(s, self.indices))
         with np.errstate(all="ignore"):
             if self.null is not None:
-                picked = picked - product(self.null, picked, self.null)
+                right = self.null if self.unused is None else self.unused
+                picked = picked - product(self.null, picked, right)
             wrong = frobenius(picked - self.gradient)
         return {
             "gradient_error": _worst_ratio(wrong, self._gradient_norms),
@@ -125,7 +130,7 @@ class Truth:
     @cached_property
     def _exact(self) -> tuple[np.ndarray, float]:
         """What is right, (m, n, n) or (m, n, 1), and how far that may be off, relative."""
-        if self.function == "sqrt":
+        if self.function in ("sqrt", OF_FEATURES):
             return self.reference.sqrt, self.reference.error_sqrt
         z, error = self.reference.isqrt, self.reference.error_isqrt
         assert z is not None
@@ -157,7 +162,7 @@ class Truth:
 
     def _residual(self, picked: np.ndarray) -> float:
         with np.errstate(all="ignore"):
-            if self.function == "sqrt":
+            if self.function in ("sqrt", OF_FEATURES):
                 return _worst_ratio(frobenius(product(picked, picked) - self.a), self._input_norms)
             if self.b is not None:  # xᵀ A x = bᵀ b
                 square = self.b.swapaxes(1, 2) @ self.b
@@ -178,13 +183,16 @@ def truth_of(
 ) -> Truth:
     """The truth about a batch: roots and gradients of some of its matrices.
 
-    a, g: (b, n, n), matrices and cotangents, cast to the precision and stored in float64.
+    a, g: (b, n, n), matrices and cotangents, cast to the precision and stored in float64; of
+    sqrt_x, a are features, (b, n, M).
     fingerprint: of the input before it was cast, see `fingerprint`.
     regular: the ridge or tolerance under which the root is taken.
     Raises Unsupported for an inverse root that does not exist, and for a tolerance at which
     rounding decides whether an eigenvalue counts.
     """
-    count = next(most for largest, most in CHECKED if a.shape[-1] <= largest)
+    count = next(most for largest, most in CHECKED if g.shape[-1] <= largest)
+    if function == OF_FEATURES:
+        return _truth_of_features(a, g, count, precision, fingerprint, regular)
     indices = tuple(int(i) for i in solve.worst(a, min(count, len(a))))
     checked = ridged(a[list(indices)], regular.ridge)
     root: Function = "sqrt" if function == "sqrt" else "isqrt"
@@ -228,6 +236,34 @@ def _truncated(
     return Truth(
         function, indices, exact.a, reference, s, exact.error, None, exact.condition, fingerprint,
         b, exact.identity,
+    )  # fmt: skip
+
+
+def _truth_of_features(
+    x: np.ndarray,
+    g: np.ndarray,
+    count: int,
+    precision: str,
+    fingerprint: float,
+    regular: Regularization,
+) -> Truth:
+    """The truth of roots of covariances as functions of the features, see `of_features`."""
+    if regular != NONE:
+        raise Unsupported("ridge and rtol are measured of the matrices themselves, not of sqrt_x")
+    covariances = x @ x.swapaxes(1, 2) / x.shape[-1]
+    indices = tuple(int(i) for i in solve.worst(covariances, min(count, len(x))))
+    exact = of_features.solve(x[list(indices)], g[list(indices)], STORED[precision])
+    w = np.linalg.eigvalsh(exact.a).astype(np.float64)
+    singular_ones = np.array([each.any() for each in exact.outside])
+    with np.errstate(all="ignore"):
+        worst = float(np.linalg.cond(exact.a).max())
+    condition = float("nan") if singular_ones.any() or not np.isfinite(worst) else worst
+    reference = Reference(exact.root, None, exact.error_root, float("nan"), w, singular_ones)
+    excluded = bool((exact.unused.any((1, 2)) & singular_ones).any())
+    null, unused = (exact.outside, exact.unused) if excluded else (None, None)
+    return Truth(
+        OF_FEATURES, indices, exact.a, reference, exact.gradient, exact.error_gradient, null,
+        condition, fingerprint, unused=unused,
     )  # fmt: skip
 
 

@@ -9,18 +9,21 @@ from mssbench.measure.inputs import Input
 from mssbench.measure.instruments import counts, memory
 from mssbench.measure.instruments.counts import Counts
 from mssbench.measure.phases import explicit
-from mssbench.methods.pair import Applied, Pair
+from mssbench.methods.pair import Applied, FromFeatures, Pair
 
 Columns = dict[str, Any]
 
 
-def work(pair: Pair | Applied, library: str, device: str, x: Input) -> dict[str, Columns]:
+def work(
+    pair: Pair | Applied | FromFeatures, library: str, device: str, x: Input
+) -> dict[str, Columns]:
     """The columns of memory and counts, by phase.
 
     One call for all phases. Results stay alive until the watch has ended, as a caller would keep
     them.
     """
-    counting = counts.Watch(x.a) if library == "torch" else counts.Blind(x.a)
+    # a cotangent has the shape of the matrices, also where the input are features
+    counting = counts.Watch(x.g) if library == "torch" else counts.Blind(x.g)
     forward_only = pair.backward is None
     methods = [m for m in (pair.forward, pair.backward) if m]
     with memory.peak(library, device) as peak, counting as watch:

@@ -60,11 +60,13 @@ class Method:
     fields: tuple[str, ...]  # of Root: what a forward yields; what a backward reads if it can
     recorded: bool = False  # backward: autograd records the forward; nothing is saved by us
     inexact: str = ""  # why no choice of its parameters makes it exact; "": some do
+    at_singular: str = ""  # what is wrong with a gradient for a singular A; "": nothing
     sizes: tuple[int, ...] = ()  # forward: the n it takes; (): any
     only: bool = False  # backward: pairs only with forwards that yield what it reads
     package: str = ""  # what a plugin imports beside torch and numpy, once a pair is built with it
     opaque: bool = False  # forward: autograd would not find its gradient; the implicit ones do
     apply: Callable[[Array, Array], Array] | None = None  # forward: A^{-1/2} b by itself
+    of_features: Callable[[Array], Array] | None = None  # forward: X -> (X Xᵀ / M)^{1/2} by itself
     symmetrizes: bool = False  # backward: it takes any cotangent, and its symmetric part itself
     solves: bool = False  # backward: of A^{1/2} it is S with Y S + S Y = G, for whatever G
     launches: int = 0  # of a call on a GPU; 0: as many as it has products, and more

@@ -133,6 +133,45 @@ class Applied:
         return self.pair(a) @ b
 
 
+@dataclass(frozen=True)
+class FromFeatures:
+    """A pair for the root of a covariance, as a function of the features."""
+
+    forward: Method
+    backward: Method | None
+    pair: Pair | None  # None for a method that takes the features themselves
+
+    def __call__(self, x: Array) -> Array:
+        """(X Xᵀ / M)^{1/2}: (..., n, M) -> (..., n, n), differentiable in `x`."""
+        if self.pair is None:
+            assert self.forward.of_features is not None
+            return self.forward.of_features(x)
+        return self.pair(x @ arrays.transpose(x) / x.shape[-1])
+
+    def field(self, x: Array) -> Array:
+        """The root itself, without a gradient."""
+        return self(x)
+
+
+def from_features(
+    forward: str, backward: str | None, parameters: tuple[tuple[str, Any], ...] = ()
+) -> FromFeatures:
+    """Look up what computes a root from features.
+
+    Raises what `pair` raises, and Unsupported for a method with a gradient of its own that is
+    paired with another.
+    """
+    f = registry.lookup("forward", forward)
+    if f.of_features is None:
+        chosen = pair("sqrt", forward, backward, parameters)
+        return FromFeatures(chosen.forward, chosen.backward, chosen)
+    b = None if backward is None else registry.lookup("backward", backward)
+    if b is not None and not b.recorded:
+        raise Unsupported(f"{f.name} has its own gradient: it pairs with autodiff, not {b.name}")
+    f.complete(dict(parameters))
+    return FromFeatures(f, b, None)
+
+
 def pair(
     function: Function,
     forward: str,
@@ -168,6 +207,8 @@ def _pair(
     del kinds
     f = registry.lookup("forward", forward)
     b = None if backward is None else registry.lookup("backward", backward)
+    if f.of_features is not None:
+        raise Unsupported(f"{f.name} takes features: its rows are those of the function sqrt_x")
     if function not in f.functions:
         raise Unsupported(f"{f.name} does not compute {function}")
     regular, given = regularization.split(dict(parameters))

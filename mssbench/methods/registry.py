@@ -43,10 +43,12 @@ def register_forward(
     libraries: Collection[str] = arrays.LIBRARIES,
     precisions: Collection[str] = tuple(arrays.STORAGE),
     inexact: str = "",
+    at_singular: str = "",
     sizes: Collection[int] = (),
     package: str = "",
     opaque: bool = False,
     apply: Callable[[Array, Array], Array] | None = None,
+    of_features: Callable[[Array], Array] | None = None,
     launches: int = 0,
     devices: Collection[str] = (),
 ) -> Callable[[Callable[..., Root]], Callable[..., Root]]:
@@ -58,10 +60,14 @@ def register_forward(
 
     cite: the source. products: (**parameters) -> the cost of one call in batched products.
     yields: the fields of Root it can give. inexact: why no choice of its parameters makes it exact,
-    where none does. sizes: the n it takes, where that is not any. package: the module it imports
-    when called and not before, where that may be missing, so that a list of methods stays cheap.
+    where none does. at_singular: what is wrong with a gradient behind it if A is singular; without
+    it, the root has no part in null directions. sizes: the n it takes, where that is not any.
+    package: the module it imports when called and not before, where that may be missing, so that a
+    list of methods stays cheap.
     opaque: autograd would not find the gradient in what it does, so no recorded backward takes it.
     apply: (a, b) -> A^{-1/2} b, b (..., n, 1), for a method that needs no inverse root for it.
+    of_features: X -> (X Xᵀ / M)^{1/2}, X (..., n, M), differentiable, for a method that does not
+    need the covariance.
     launches: how often a call starts something on a GPU, where that is not once for each product.
     devices: those it runs on, where that is not any; on others it raises Unsupported.
     """
@@ -79,10 +85,12 @@ def register_forward(
                 products,
                 tuple(yields),
                 inexact=inexact,
+                at_singular=at_singular,
                 sizes=tuple(sizes),
                 package=package,
                 opaque=opaque,
                 apply=apply,
+                of_features=of_features,
                 launches=launches,
                 devices=tuple(devices),
             )
@@ -102,6 +110,7 @@ def register_backward(
     libraries: Collection[str] = arrays.LIBRARIES,
     precisions: Collection[str] = tuple(arrays.STORAGE),
     inexact: str = "",
+    at_singular: str = "",
     symmetrizes: bool = False,
     solves: bool = False,
     launches: int = 0,
@@ -117,6 +126,8 @@ def register_backward(
     only: it can do with nothing else than what it reads, and pairs with no other forward.
     recorded: register `f(forward, a) -> root` instead; autograd differentiates what it does.
     inexact: why no choice of its parameters makes it exact, where none does.
+    at_singular: what is wrong with its gradient if A is singular, compared with the gradient to
+    features X with A = X Xᵀ / M, which exists.
     symmetrizes: g is handed to it as it came, and its symmetric part is taken inside.
     solves: for the root A^{1/2} it returns S with Y S + S Y = G, whatever symmetric G is. Second
     derivatives and forward mode are made of such solutions; without it they are refused.
@@ -136,6 +147,7 @@ def register_backward(
                 tuple(reads),
                 recorded,
                 inexact=inexact,
+                at_singular=at_singular,
                 only=only,
                 symmetrizes=symmetrizes,
                 solves=solves,

@@ -8,7 +8,14 @@ import numpy as np
 
 from mssbench import arrays
 from mssbench.arrays import Array
-from mssbench.errors import IndefiniteWarning, InputError, RegistryError, Unsupported, unknown
+from mssbench.errors import (
+    IndefiniteWarning,
+    InputError,
+    RegistryError,
+    SingularWarning,
+    Unsupported,
+    unknown,
+)
 from mssbench.methods import auto, regularization
 from mssbench.methods.auto import Choice, Place
 from mssbench.methods.decomposition import NULL
@@ -62,8 +69,13 @@ def _convert(a: Array) -> str:
     return f"Convert first, for example {how}."
 
 
-def check_values(a: Array, function: Function, regular: Regularization = NONE) -> None:
+def check_values(
+    a: Array, function: Function, regular: Regularization = NONE, wrong_gradient: str = ""
+) -> None:
     """Whether each matrix is finite and symmetric; warns of those that are indefinite.
+
+    wrong_gradient: what is wrong with the gradient of a singular matrix, where something is and a
+    gradient will be asked for: a warning then names the singular matrices.
 
     a: (..., n, n). Rounding is let pass: an asymmetry or a negative eigenvalue of up to n eps |A|,
     |A| the Frobenius norm. For the inverse root every eigenvalue, with its ridge, must exceed 4 eps
@@ -101,6 +113,8 @@ def check_values(a: Array, function: Function, regular: Regularization = NONE) -
             f"{'a larger' if regular.ridge else 'a'} ridge, for example ridge=1e-4, or give rtol "
             "for the root of the pseudo-inverse",
         )
+    if wrong_gradient and regular.rtol is None:
+        _warn_of_singular(a, w + regular.ridge * w.mean(1, keepdims=True), wrong_gradient)
     if indefinite := int((lowest < -rounding).sum()):
         warnings.warn(
             f"{indefinite} of {len(batch)} matrices have negative eigenvalues, down to "
@@ -108,6 +122,19 @@ def check_values(a: Array, function: Function, regular: Regularization = NONE) -
             "for svd, and iterations diverge.",
             IndefiniteWarning,
             stacklevel=4,
+        )
+
+
+def _warn_of_singular(a: Array, w: np.ndarray, wrong_gradient: str) -> None:
+    """w: (b, n), the eigenvalues, ascending."""
+    singular = w[:, 0] <= NULL * arrays.epsilon(a) * w[:, -1]
+    if singular.any():
+        warnings.warn(
+            f"{int(singular.sum())} of {len(w)} matrices are singular in this precision, for which "
+            f'the gradient will be wrong: {wrong_gradient}. Take forward="eigh" with '
+            'backward="loewner", or give a ridge.',
+            SingularWarning,
+            stacklevel=5,
         )
 
 
@@ -141,8 +168,9 @@ def sqrtm(
     for example `iterations=10, norm="trace", backward_iterations=8`.
     check: look at the values too: a matrix that is not finite or not symmetric is an InputError,
     and so is a singular one for the inverse root. IndefiniteWarning counts those with negative
-    eigenvalues, which count as 0 in a spectral method. Costs more than most roots. Without it, a
-    matrix with NaN has a root of NaN, which disturbs no other of its batch.
+    eigenvalues, which count as 0 in a spectral method. SingularWarning counts those for which the
+    pair has a wrong gradient, see `mssbench list backwards`. Costs more than most roots. Without
+    it, a matrix with NaN has a root of NaN, which disturbs no other of its batch.
     ridge: the root of A + ridge (tr A / n) I is taken: a number of 0 or more, for example 1e-4.
     rtol: eigenvalues up to rtol times the largest one of a matrix are zeros, in the root and in its
     gradient: a number from 0 to less than 1, for example 1e-6. The inverse root is then the root of
@@ -249,10 +277,18 @@ def _root(
     if chosen.backward is not None and chosen.records(a):
         check_takes(chosen.backward, a)
     if check:
-        check_values(a, function, chosen.regular)
+        check_values(a, function, chosen.regular, _at_singular(chosen, a))
     if 0 in a.shape:
         return a * 1  # no matrix, or matrices without entries: nothing to take a root of
     try:
         return chosen(a)
     except Unsupported as answer:  # what only the matrix or the parameters together can tell
         raise InputError(f"{answer}.") from None
+
+
+def _at_singular(chosen: Pair, a: Array) -> str:
+    """What is wrong with a gradient of the pair for a singular matrix, if one may be asked for."""
+    if chosen.backward is None or not chosen.is_differentiated(a):
+        return ""
+    reasons = [(m.name, m.at_singular) for m in (chosen.forward, chosen.backward)]
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons if reason)

@@ -80,6 +80,7 @@ def _square_fit(limit: int) -> Callable[..., str | None]:
     bounds={"samples": Bounds(2, 1 << 16)},
     fits=_square_fit(32),
     sizes="square numbers up to 1024",
+    samples=lambda *_, samples, **__: samples,
 )
 def patchcov(n: int, rng: Streams, *, image: Image = "grass", samples: int = 1024) -> Floats:
     """Covariance of the pixels of random square patches of an image: real decay.
@@ -149,6 +150,7 @@ def digits_class(n: int, rng: Streams) -> Floats:
     bounds={"samples": Bounds(2, _FACES)},
     fits=_square_fit(_FACE_SIDE),
     sizes="square numbers up to 625",
+    samples=lambda *_, samples: samples,
 )
 def lfw_faces(n: int, rng: Streams, *, samples: int = 80) -> Floats:
     """Covariance of the pixels of face images: far fewer samples than dimensions.
@@ -161,7 +163,12 @@ def lfw_faces(n: int, rng: Streams, *, samples: int = 80) -> Floats:
     return spectra.gram(crop[rng.subset(samples, _FACES)])
 
 
-@register_problem(cite=_POOLING, bounds={"positions": Bounds(2, _POSITIONS)}, max_size=_CHANNELS)
+@register_problem(
+    cite=_POOLING,
+    bounds={"positions": Bounds(2, _POSITIONS)},
+    max_size=_CHANNELS,
+    samples=lambda *_, positions: positions,
+)
 def convfeat(n: int, rng: Streams, *, positions: int = 49) -> Floats:
     """Covariance of the features of a fixed random convolution network on real images.
 

@@ -86,6 +86,7 @@ class Generator:
     bounds: Mapping[str, Bounds] = field(repr=False)
     repeated: bool = False  # eigenvalues repeat, exactly or up to noise
     outside: Outside | None = None
+    samples: Callable[..., int] | None = None  # (n, **parameters) -> M of a covariance X Xᵀ / M
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
@@ -149,6 +150,7 @@ def register_problem(
     sizes: str | None = None,
     repeated: bool = False,
     outside: Outside | None = None,
+    samples: Callable[..., int] | None = None,
 ) -> Register:
     """Register `f(n, rng, *, <parameters>) -> (b, n, n)` under its own name.
 
@@ -160,7 +162,8 @@ def register_problem(
     fixed_size, max_size: the sizes there are; fits: (n, **parameters) -> the reason why a size
     does not exist, for any other rule; sizes: that rule in words. repeated: whether eigenvalues
     repeat, on which gradients fail that divide by their differences. outside: for matrices that
-    are read and not generated.
+    are read and not generated. samples: (n, **parameters) -> how many samples a matrix is the
+    covariance of, where it is one.
     """
 
     def decorate(call: Callable[..., Floats]) -> Callable[..., Floats]:
@@ -169,7 +172,7 @@ def register_problem(
             rule, words = _only(call.__name__, fixed_size), f"{fixed_size} only"
         elif max_size is not None:
             rule, words = _up_to(call.__name__, max_size), f"up to {max_size}"
-        _add("problem", call, cite, extra, words or "any", rule, bounds, repeated, outside)
+        _add("problem", call, cite, extra, words or "any", rule, bounds, repeated, outside, samples)
         return call
 
     return decorate
@@ -195,9 +198,12 @@ def _add(
     bounds: Mapping[str, Bounds] | None,
     repeated: bool = False,
     outside: Outside | None = None,
+    samples: Callable[..., int] | None = None,
 ) -> None:
     name, bounds = call.__name__, bounds or {}
-    generator = Generator(kind, name, call, cite, package, sizes, fits, bounds, repeated, outside)
+    generator = Generator(
+        kind, name, call, cite, package, sizes, fits, bounds, repeated, outside, samples
+    )
     REGISTRIES[kind].add(generator)
 
 

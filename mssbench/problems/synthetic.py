@@ -89,7 +89,8 @@ def near_identity(n: int, rng: Streams, *, eps: float = 1e-6) -> Floats:
 
 
 @register_problem(cite="Marchenko and Pastur, Mathematics of the USSR-Sbornik 1967",
-                  bounds={"ratio": Bounds(0.0, 1000.0, open=True)})  # fmt: skip
+                  bounds={"ratio": Bounds(0.0, 1000.0, open=True)},
+                  samples=lambda n, ratio: max(2, round(ratio * n)))  # fmt: skip
 def wishart(n: int, rng: Streams, *, ratio: float = 2.0) -> Floats:
     """Sample covariance of white noise, the usual test input: flatter than any real one.
 
@@ -146,7 +147,8 @@ def dead_channels(n: int, rng: Streams, *, frac: float = 0.7) -> Floats:
 
 
 @register_problem(cite="Ionescu et al., Matrix backpropagation for deep networks, ICCV 2015",
-                  bounds={"ratio": Bounds(0.0, 1000.0, open=True)})  # fmt: skip
+                  bounds={"ratio": Bounds(0.0, 1000.0, open=True)},
+                  samples=lambda n, ratio: max(2, int(ratio * n)))  # fmt: skip
 def relu_features(n: int, rng: Streams, *, ratio: float = 0.766) -> Floats:
     """Covariance of sparse rectified features, as a pooling layer sees it, without decay.
 

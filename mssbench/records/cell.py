@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
-APPLIED = "isqrt_b"  # A^{-1/2} b for one vector a matrix: a cell's function beside the roots
+# The functions of a cell beside the roots of A:
+APPLIED = "isqrt_b"  # A^{-1/2} b for one vector a matrix
+OF_FEATURES = "sqrt_x"  # (X Xᵀ / M)^{1/2} as a function of features X
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Cell:
     library: str  # torch | numpy | cupy
     forward: str
     backward: str  # none: the forward is timed; else backward and step are
-    function: str  # sqrt | isqrt | isqrt_b
+    function: str  # sqrt | isqrt | isqrt_b | sqrt_x
     problem: str  # canonical, with every parameter
     size: int  # n of (batch, n, n)
     batch: int

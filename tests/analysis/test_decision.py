@@ -129,6 +129,21 @@ def test_the_fastest_that_is_right_on_every_kind_is_recommended():
     assert board.right(by_name(board)["newton_schulz"]) == (kinds.EASY,)
 
 
+def test_the_call_of_a_root_from_features_is_one_that_can_be_pasted():
+    (first, second) = (
+        row(1.0, forward=forward, backward=backward, function="sqrt_x", phase="step")
+        for forward, backward in (("from_features", "autodiff"), ("eigh", "loewner"))
+    )
+    x = torch.randn(2, 4, 3, dtype=torch.float64)
+    found = []
+    for each in (first, second):
+        names = {"mssbench": mssbench, "x": x}
+        exec(call_text(each), names)
+        found.append(names["y"])
+    assert torch.allclose(*found)
+    assert call_text(first) == "y = mssbench.sqrtm_of_features(x)"
+
+
 @pytest.mark.parametrize("options", ["ridge=0.1", "rtol=1e-06"])
 def test_the_root_of_a_changed_matrix_is_named_so_and_not_recommended(options):
     board = only_board(

@@ -396,6 +396,70 @@ def test_a_singular_matrix_is_judged_by_the_root_that_was_asked_for(
         assert reasons == {"no inverse root exists: A is singular in this precision"}
 
 
+@pytest.mark.parametrize(
+    ("forward", "backward", "limit"),
+    [
+        ("from_features", "autodiff", 1e-12),
+        ("eigh", "loewner", 1e-12),
+        ("newton_schulz", "autodiff", 1e-6),
+    ],
+)
+@pytest.mark.parametrize("problem", ["wishart(ratio=0.5)", "wishart(ratio=1.5)", "convfeat"])
+@pytest.mark.parametrize("size", [8, 1])
+def test_a_root_of_features_is_timed_from_them_and_judged_by_their_gradient(
+    problem: str, forward: str, backward: str, limit: float, size: int
+) -> None:
+    iterations = 25 if forward == "newton_schulz" else None
+    cell = replace(
+        CELL, function="sqrt_x", forward=forward, backward="none", problem=problem, size=size,
+        iterations=iterations, options="norm=frobenius" if iterations else "",
+    )  # fmt: skip
+    (alone,) = rows(cell)
+    paired = rows(replace(cell, backward=backward))
+    for m in (alone, *paired):
+        assert m.status is Status.OK, m.reason
+        assert m.row()["root_error"] < limit
+        assert m.row()["residual"] < limit
+        assert m.row()["products"] > 0
+    assert [m.phase for m in paired] == ["backward", "step"]
+    assert paired[1].row()["gradient_error"] < limit
+    singular = problem == "wishart(ratio=0.5)" and size > 1
+    assert (paired[1].row()["condition"] is None) is singular
+
+
+def test_what_cannot_be_measured_from_features_says_why() -> None:
+    cell = replace(CELL, function="sqrt_x", forward="from_features", backward="autodiff")
+    for change, reason in (
+        ({"backward": "loewner"}, "it pairs with autodiff, not loewner"),
+        ({"library": "numpy"}, "from_features has no numpy version"),
+        ({"library": "numpy", "forward": "eigh", "backward": "none"}, "torch only"),
+        ({"function": "sqrt"}, "its rows are those of the function sqrt_x"),
+        ({"function": "isqrt"}, "its rows are those of the function sqrt_x"),
+        ({"forward": "eigh", "backward": "loewner", "options": "ridge=0.1"}, "not of sqrt_x"),
+    ):
+        for m in rows(replace(cell, **change)):
+            assert m.status is Status.UNSUPPORTED
+            assert reason in m.reason
+
+
+def test_a_gradient_to_features_that_is_wrong_is_found(register: Any) -> None:
+    """A pair that leaves the factor of two out, and one that keeps its first answer."""
+
+    @register["forward"](
+        cite="a test", products=lambda: 1.0, yields=(), of_features=lambda x: halved(x)
+    )
+    def half(a: Array) -> Root:
+        raise AssertionError(a)
+
+    def halved(x: Array) -> Array:
+        y = x @ x.mT / x.shape[-1]
+        return torch.linalg.cholesky(y + 1e-3 * torch.eye(x.shape[-2], dtype=x.dtype))
+
+    cell = replace(CELL, function="sqrt_x", forward="half", backward="autodiff", size=8)
+    for m in rows(cell):
+        assert m.status in (Status.INACCURATE, Status.DIVERGED)
+
+
 TRUTH = truth_of("sqrt", CELL.problem, 4, 2, "float64")
 
 

@@ -4,11 +4,15 @@ What decides is the gradient to the features, in float64 and in the range of A a
 threshold below which an eigenvalue counts as zero.
 """
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
 import mssbench
+from mssbench.errors import InputError, SingularWarning
+from mssbench.methods import registry
 
 PRECISE = {"float32": 1e-4, "float64": 1e-12}
 SHAPES = [(64, 32), (256, 49), (256, 196)]  # of features: dimensions, samples
@@ -131,3 +135,70 @@ def test_a_nan_stays_a_nan_and_disturbs_no_other_matrix():
         y = mssbench.sqrtm(a, forward=forward)
         assert torch.equal(y[0], torch.eye(4))
         assert y[1].isnan().all()
+
+
+def _declared_wrong():
+    """Pairs of each method with the method whose gradient is right whatever stands beside it."""
+    forwards, backwards = registry.known("forward"), registry.known("backward")
+    pairs = [(forwards["eigh"], b) for b in backwards.values() if not b.package]
+    pairs += [(f, backwards["loewner"]) for f in forwards.values() if not f.package]
+    for forward, backward in pairs:
+        inexact = forward.inexact or backward.inexact
+        usable = (
+            "torch" in forward.libraries
+            and "sqrt" in forward.functions
+            and not {"cuda"} & {*forward.devices, *backward.devices}
+        )
+        if usable and not inexact:
+            yield pytest.param(forward.name, backward.name, id=f"{forward.name} + {backward.name}")
+
+
+@pytest.mark.parametrize(("forward", "backward"), [*_declared_wrong()])
+def test_a_method_says_if_and_only_if_its_gradient_is_wrong_for_a_singular_matrix(
+    forward, backward
+):
+    """Those that are within 1 % of right on a regular matrix are 5 % wrong on a singular one.
+
+    Iterations take their default number of steps, and more where that is not enough.
+    """
+    f, b = registry.lookup("forward", forward), registry.lookup("backward", backward)
+    n = 16 if backward == "kronecker" else 32  # the largest that it takes
+
+    def wrong(samples, parameters):
+        x, g = features(n, samples, float)
+        found = found_gradient(x, g, forward=forward, backward=backward, **parameters)
+        return error(found, exact_gradient(x, g))
+
+    tail = {"backward_tail": 2} if "tail" in b.parameters else {}
+    many = {"iterations": 20} if "iterations" in f.parameters else {}
+    many |= {"backward_iterations": 20} if "iterations" in b.parameters else {}
+    many |= {"degree": 40} if "degree" in f.parameters and not many else {}
+    try:
+        right = next((each for each in (tail, tail | many) if wrong(4 * n, each) < 0.01), None)
+    except InputError as answer:
+        pytest.skip(str(answer))
+    if right is None:
+        pytest.skip("it is not converged on a regular matrix either")
+    declared = bool(f.at_singular or b.at_singular)
+    assert (not wrong(n // 2, right) < 0.05) is declared
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ({"backward": "lyapunov_minimax"}, "lyapunov_minimax: loses about half of the gradient"),
+        ({"forward": "pade"}, "pade: its root is not zero in null directions"),
+    ],
+)
+def test_check_warns_of_a_gradient_that_is_wrong_for_a_singular_matrix(pair, words):
+    a = torch.tensor(features(8, 4, float)[0])
+    singular = a @ a.mT
+    with pytest.warns(SingularWarning, match=f"2 of 2 matrices are singular.*{words}"):
+        mssbench.sqrtm(singular.clone().requires_grad_(), check=True, **pair)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mssbench.sqrtm(singular, check=True, **pair)  # no gradient is asked for
+        mssbench.sqrtm(singular.clone().requires_grad_(), check=True)
+        mssbench.sqrtm(singular.clone().requires_grad_(), check=True, ridge=0.1, **pair)
+        regular = singular + torch.eye(8, dtype=a.dtype)
+        mssbench.sqrtm(regular.requires_grad_(), check=True, **pair)

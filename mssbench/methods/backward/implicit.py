@@ -20,6 +20,8 @@ from mssbench.errors import Unsupported
 from mssbench.methods.method import Function, Root
 from mssbench.methods.registry import register_backward
 
+HALF_OF_THE_MIXED = "loses about half of the gradient between the range and the null space"
+
 
 def law(root: Root, function: Function, g: Array) -> tuple[Array, Array]:
     """(Y, R) of the Lyapunov equation for the cotangent g of `function`.
@@ -40,10 +42,14 @@ def lyapunov_solver(
     products: Callable[..., float],
     libraries: Collection[str] = arrays.LIBRARIES,
     precisions: Collection[str] = tuple(arrays.STORAGE),
+    at_singular: str = HALF_OF_THE_MIXED,
 ) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
     """Register `solve(y, r, *, <parameters>) -> s` with Y S + S Y = R as a backward.
 
     y: (..., n, n), the root A^{1/2}; r: (..., n, n), symmetric.
+    at_singular: what is wrong with the gradient of a singular A. Solvers that iterate on the sign
+    of a block matrix take the sign of a null direction for 0, and see half of what a range
+    direction and a null direction have in common.
     """
 
     def decorate(solve: Callable[..., Array]) -> Callable[..., Array]:
@@ -58,6 +64,7 @@ def lyapunov_solver(
             products=products,
             libraries=libraries,
             precisions=precisions,
+            at_singular=at_singular,
             solves=True,
         )(backward)
         return solve

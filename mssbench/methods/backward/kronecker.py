@@ -12,6 +12,7 @@ _LARGEST = 16  # 256 unknowns: 1365 products of time, half a megabyte a matrix
     cite="Horn & Johnson, Topics in Matrix Analysis, Cambridge 1991, ch. 4",
     products=lambda: _LARGEST**3 / 3,  # at the largest size: an LU is 2/3 n⁶ flop
     precisions=LAPACK_PRECISIONS,
+    at_singular="its linear system is singular, and rounding errors fill the gradient",
 )
 def kronecker(y: Array, r: Array) -> Array:
     """Dense Lyapunov solve, n <= 16: it knows no eigenvector and no iteration, only an LU.

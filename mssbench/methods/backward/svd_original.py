@@ -7,7 +7,8 @@ from mssbench.methods.method import Function, Root
 
 @remedy(
     cite="Ionescu, Vantzos & Sminchisescu, Matrix Backpropagation, ICCV 2015; "
-    "Song, Sebe & Wang, ICCV 2021 (SVD-Original)"
+    "Song, Sebe & Wang, ICCV 2021 (SVD-Original)",
+    at_singular="null directions tie, and its gradient is NaN",
 )
 def svd_original(root: Root, function: Function, g: Array) -> Array:
     """Derivative of the eigenvectors, K(p, q) = 1 / (p - q): exact where no two eigenvalues tie.

@@ -10,6 +10,7 @@ from mssbench.methods.registry import register_forward
     cite="Denman & Beavers, Appl. Math. Comput. 2 (1976); Higham, Functions of Matrices, §6.3",
     products=lambda iterations: max(2 * iterations - 2, 1) * 4 / 3,  # inverses of 8/3 n³ flop
     precisions=LAPACK_PRECISIONS,
+    at_singular="it inverts A: rounding errors fill the null directions of its root",
 )
 def denman_beavers(a: Array, wanted: Wanted, *, iterations: int = 10) -> Root:
     """Newton's iteration for the matrix sign in coupled form: two inverses a step.

@@ -21,6 +21,7 @@ _NEAR = 1e-2  # ‖M - I‖_F below which scaling has done its work and would on
     # an inverse of 8/3 n³ flop in each step, a product in all but the first
     products=lambda iterations: max(iterations * 7 / 3 - 1, 1.0),
     precisions=LAPACK_PRECISIONS,
+    at_singular="it inverts A: rounding errors fill the null directions of its root",
 )
 def denman_beavers_product(a: Array, wanted: Wanted, *, iterations: int = 8) -> Root:
     """Denman–Beavers with M = Y Z carried along, and scaled: one inverse a step.

@@ -39,6 +39,7 @@ def fraction(x: Array, m: int) -> tuple[Array, Array]:
     # powers of R, one LU solve
     products=lambda degree, norm: max(degree - 1, 0) + 4 / 3 + norms.products(norm),
     precisions=LAPACK_PRECISIONS,
+    at_singular="its root is not zero in null directions, where the gradient then is wrong",
 )
 def pade(a: Array, wanted: Wanted, *, degree: int = 5, norm: Norm = "frobenius") -> Root:
     """Diagonal Padé approximant [m/m] of √(I - R), R = I - A / c: m - 1 products and a solve.

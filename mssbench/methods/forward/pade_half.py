@@ -13,6 +13,7 @@ from mssbench.methods.registry import register_forward
     "Square Root, ICLR 2022 (MPA)",
     # powers of R, one LU solve
     products=lambda degree, norm: max(degree - 1, 0) + 4 / 3 + norms.products(norm),
+    at_singular="its root is not zero in null directions, where the gradient then is wrong",
 )
 def pade_half(a: Array, wanted: Wanted, *, degree: int = 5, norm: Norm = "frobenius") -> Root:
     """Padé approximant with its products in half precision and its solve in float32.

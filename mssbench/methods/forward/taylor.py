@@ -11,6 +11,7 @@ from mssbench.methods.registry import register_forward
     cite="Song, Sebe & Wang, Fast Differentiable Matrix Square Root, ICLR 2022 (MTP)",
     products=lambda degree, norm: max(degree - 1.0, 1.0) + norms.products(norm),
     yields=("sqrt",),
+    at_singular="its root is not zero in null directions, where the gradient then is wrong",
 )
 def taylor(a: Array, *, degree: int = 10, norm: Norm = "frobenius") -> Root:
     """Matrix Taylor polynomial of √(I - R), R = I - A / c: K - 1 products, no inverse root.

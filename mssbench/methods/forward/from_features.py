@@ -1,0 +1,28 @@
+"""The root of a covariance from its features, as a row beside the methods that are given it."""
+
+from mssbench.arrays import Array
+from mssbench.errors import Unsupported
+from mssbench.methods.features import root_of_features
+from mssbench.methods.method import LAPACK_PRECISIONS, Root
+from mssbench.methods.registry import register_forward
+
+
+@register_forward(
+    cite="Golub & Van Loan, Matrix Computations, 4th ed., 2013, §2.4; this project, 2026",
+    products=lambda: (
+        6.0
+    ),  # of a quarter of the covariance's size, and of the covariance: see counts
+    yields=(),
+    libraries=("torch",),
+    precisions=LAPACK_PRECISIONS,
+    of_features=root_of_features,
+)
+def from_features(a: Array) -> Root:
+    """The root from features X, (..., n, M), by the M x M matrix Xᵀ X / M where M < n.
+
+    Its rows are those of the function `sqrt_x`, beside methods that form X Xᵀ / M first. For M >= n
+    it does that too, and takes eigh. Its gradient with respect to X is its own: it pairs with
+    `autodiff`, which finds it. In a program it is called as `mssbench.sqrtm_of_features(x)`.
+    """
+    del a
+    raise Unsupported("from_features takes features, not their covariance: function sqrt_x")
