@@ -60,6 +60,7 @@ class Method:
     fields: tuple[str, ...]  # of Root: what a forward yields; what a backward reads if it can
     recorded: bool = False  # backward: autograd records the forward; nothing is saved by us
     inexact: str = ""  # why no choice of its parameters makes it exact; "": some do
+    cuts_null: bool = False  # forward: eigenvalues that are rounding errors are zeros behind a root
     at_singular: str = ""  # what is wrong with a gradient for a singular A; "": nothing
     sizes: tuple[int, ...] = ()  # forward: the n it takes; (): any
     only: bool = False  # backward: pairs only with forwards that yield what it reads

@@ -16,7 +16,7 @@ import torch
 from mssbench import arrays
 from mssbench.arrays import Array, symmetrize
 from mssbench.errors import RegistryError, Unsupported
-from mssbench.methods import differentiable, method, registry, regularization
+from mssbench.methods import decomposition, differentiable, method, registry, regularization
 from mssbench.methods.method import Function, Method, Root
 from mssbench.methods.regularization import NONE, Regularization
 
@@ -84,6 +84,9 @@ class Pair:
         """The root with the fields its backward reads, and no others: what is to be remembered."""
         names = (self.function, *self.saved)
         root = self.root(a, frozenset(names))
+        if root.eigen is not None and self.function == "sqrt" and not self.forward.cuts_null:
+            w, v = root.eigen
+            root = root._replace(eigen=(decomposition.without_null(w), v))
         return Root(**{name: getattr(root, name) for name in names})
 
     def gradient(self, root: Root, g: Array) -> Array:

@@ -44,6 +44,7 @@ def register_forward(
     precisions: Collection[str] = tuple(arrays.STORAGE),
     inexact: str = "",
     at_singular: str = "",
+    cuts_null: bool = False,
     sizes: Collection[int] = (),
     package: str = "",
     opaque: bool = False,
@@ -61,9 +62,10 @@ def register_forward(
     cite: the source. products: (**parameters) -> the cost of one call in batched products.
     yields: the fields of Root it can give. inexact: why no choice of its parameters makes it exact,
     where none does. at_singular: what is wrong with a gradient behind it if A is singular; without
-    it, the root has no part in null directions. sizes: the n it takes, where that is not any.
-    package: the module it imports when called and not before, where that may be missing, so that a
-    list of methods stays cheap.
+    it, the root has no part in null directions. cuts_null: its eigenvalues have passed
+    `decomposition.without_null` wherever no inverse root is wanted; else a pair does that.
+    sizes: the n it takes, where that is not any. package: the module it imports when called and
+    not before, where that may be missing, so that a list of methods stays cheap.
     opaque: autograd would not find the gradient in what it does, so no recorded backward takes it.
     apply: (a, b) -> A^{-1/2} b, b (..., n, 1), for a method that needs no inverse root for it.
     of_features: X -> (X Xᵀ / M)^{1/2}, X (..., n, M), differentiable, for a method that does not
@@ -86,6 +88,7 @@ def register_forward(
                 tuple(yields),
                 inexact=inexact,
                 at_singular=at_singular,
+                cuts_null=cuts_null,
                 sizes=tuple(sizes),
                 package=package,
                 opaque=opaque,

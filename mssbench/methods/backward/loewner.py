@@ -22,9 +22,9 @@ def loewner(root: Root, function: Function, g: Array) -> Array:
     L_ij = -1 / (d_i d_j (d_i + d_j)) for the inverse root.
 
     g: (..., n, n), symmetric. Uses the forward's eigenpairs where it has them, else decomposes Y.
-    For the root of a singular A, eigenvalues of A up to 4 ε times the largest one count as 0, and
-    those of Y up to 2 √ε times. L is given as 0 between two null directions, where it is infinite.
-    If A = X Xᵀ, the gradient with respect to X has no such part.
+    For the root of a singular A, eigenvalues of A up to 4 ε times the largest one are 0 before they
+    come here, and those of Y count as 0 up to 2 √ε times. L is given as 0 between two null
+    directions, where it is infinite. If A = X Xᵀ, the gradient with respect to X has no such part.
     """
     if root.eigen is None:
         y, g = law(root, function, g)  # now the equation of the plain root: L = 1 / (d_i + d_j)
@@ -38,7 +38,7 @@ def loewner(root: Root, function: Function, g: Array) -> Array:
     else:
         w, v = root.eigen
         xp = namespace(w)
-        d = xp.sqrt(decomposition.without_null(w) if function == "sqrt" else w)
+        d = xp.sqrt(w)
     # L is 0 where it would be infinite. That is decided on vectors: on matrices it costs more than
     # the division itself.
     if function == "sqrt":

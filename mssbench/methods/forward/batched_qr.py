@@ -13,6 +13,7 @@ from mssbench.methods.registry import register_forward
     "ECCV 2022; Golub & Van Loan, Matrix Computations (2013), §8.3",
     products=lambda **_: 14.0,  # flop: 8 n³ to a tridiagonal, 6 n in each of 3 n² rotations, 2 n³
     yields=("sqrt", "isqrt", "eigen"),
+    cuts_null=True,
     precisions=LAPACK_PRECISIONS,
     opaque=True,
 )

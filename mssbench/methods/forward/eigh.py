@@ -10,6 +10,7 @@ from mssbench.methods.registry import register_forward
     cite="Higham, Functions of Matrices, SIAM 2008, §1.2; Li et al., MPN-COV, ICCV 2017",
     products=lambda: 12.0,  # ~9–25 n³ for the decomposition, 2 n³ for the product
     yields=("sqrt", "isqrt", "eigen"),
+    cuts_null=True,
     precisions=LAPACK_PRECISIONS,
 )
 def eigh(a: Array, wanted: Wanted) -> Root:

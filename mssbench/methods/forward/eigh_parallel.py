@@ -11,6 +11,7 @@ from mssbench.methods.registry import register_forward
     cite="LAPACK Users' Guide, SIAM 1999 (xSYEVD); a matrix is too small to share, a batch is not",
     products=lambda: 12.0,
     yields=("sqrt", "isqrt", "eigen"),
+    cuts_null=True,
     libraries=("torch",),
     precisions=LAPACK_PRECISIONS,
 )

@@ -15,6 +15,7 @@ from mssbench.methods.registry import register_forward
     "Song, Sebe & Wang, Why Approximate Matrix Square Root Outperforms Accurate SVD, ICCV 2021",
     products=lambda **_: 20.0,
     yields=("sqrt", "isqrt", "eigen"),
+    cuts_null=True,
     precisions=LAPACK_PRECISIONS,
 )
 def svd(
