@@ -49,11 +49,6 @@ def sqrtm_of_features(x: Array, *, center: bool = False) -> Array:
     >>> mssbench.sqrtm_of_features(x).diagonal()
     tensor([0.7071, 0.7071, 0.0000, 0.0000], dtype=torch.float64)
     """
-    return root_of_features(x, center=center)
-
-
-def root_of_features(x: Array, *, center: bool = False) -> Array:
-    """The same function, for the methods that are registered: see `sqrtm_of_features`."""
     _check(x)
     with without_autocast(x):
         if center:

@@ -2,9 +2,15 @@
 
 from mssbench.arrays import Array
 from mssbench.errors import Unsupported
-from mssbench.methods.features import root_of_features
 from mssbench.methods.method import LAPACK_PRECISIONS, Root
 from mssbench.methods.registry import register_forward
+
+
+def _root(x: Array) -> Array:
+    # imported when it is called: a list of methods needs no torch
+    from mssbench.methods.features import sqrtm_of_features
+
+    return sqrtm_of_features(x)
 
 
 @register_forward(
@@ -15,7 +21,7 @@ from mssbench.methods.registry import register_forward
     yields=(),
     libraries=("torch",),
     precisions=LAPACK_PRECISIONS,
-    of_features=root_of_features,
+    of_features=_root,
 )
 def from_features(a: Array) -> Root:
     """The root from features X, (..., n, M), by the M x M matrix Xᵀ X / M where M < n.
