@@ -12,15 +12,16 @@ of any method: it is left out where there are others, and the block says so.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mssbench.analysis.entry import Entry
 from mssbench.analysis.left_out import Key, LeftOut, comparable, sentences
 from mssbench.errors import TableError, unknown
 from mssbench.records.schema import BY_NAME, KEY, SCHEMA, SMALLER, error_column
 from mssbench.results.labels import LABELS, METHOD, PHASES, deltas, spoken, with_outcomes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLIT = ("function", "precision", "device", "batch", "phase", "clock", "cache")
 
@@ -67,7 +68,7 @@ class Block:
 
 
 def blocks(
-    frame: pd.DataFrame,
+    frame: "pd.DataFrame",
     rows: Sequence[str] = ("method",),
     columns: Sequence[str] = ("size",),
     value: str = "seconds_median",
@@ -139,7 +140,7 @@ def _error_column(phase: str, value: str) -> str | None:
     return None if BY_NAME[value].group == "error" else error_column(phase)
 
 
-def _entries(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key, Entry]]:
+def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[Key, Entry]]:
     """Every entry of every block at once: a groupby for each would take seconds."""
     frame = frame.assign(_value=frame[value].astype("float64"), _delta=deltas(frame))
     groups = frame.groupby(keys, sort=False, dropna=False)
@@ -185,7 +186,7 @@ def _entries(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key
     return entries
 
 
-def _best_of(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key, Entry]]:
+def _best_of(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[Key, Entry]]:
     """Of each row that stands for several methods the best one's entry: numbers of nobody mislead.
 
     That is the smallest of those that are ok, or else of those that have a number.
@@ -209,11 +210,15 @@ def _asked(name: str) -> bool:
 
 def _tuple(key: Any) -> Key:
     """One spelling of a group's key: missing numbers are None, so that equal keys are equal."""
+    import pandas as pd
+
     parts = key if isinstance(key, tuple) else (key,)
     return tuple(None if not isinstance(x, str) and pd.isna(x) else x for x in parts)
 
 
 def _some(x: float) -> float | None:
+    import pandas as pd
+
     return None if pd.isna(x) else float(x)
 
 

@@ -2,9 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench import units
 from mssbench.analysis.blocks import SPLIT, Block, blocks
@@ -14,6 +12,9 @@ from mssbench.records.facts import machine
 from mssbench.records.measurement import MEASURED, Status
 from mssbench.records.noise import DRIFTED, MEANING, SHOWN_DELTA, UNVERIFIED, Noise
 from mssbench.results.labels import spoken, with_labels
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _REMEDY = (
     "No method is called fastest where the times mean so little: stop what `top` shows beside this "
@@ -32,7 +33,7 @@ class Failure(NamedTuple):
     reasons: tuple[tuple[str, int], ...]  # reason, cells; most frequent first
 
 
-def conclusions(frame: pd.DataFrame, facts: Mapping[str, Any] | None = None) -> list[str]:
+def conclusions(frame: "pd.DataFrame", facts: Mapping[str, Any] | None = None) -> list[str]:
     """A sentence or two per measured forward and step block, at the largest size that was tried.
 
     facts: those of the run, which tell how much the machine changed meanwhile.
@@ -52,13 +53,13 @@ def conclusions(frame: pd.DataFrame, facts: Mapping[str, Any] | None = None) -> 
     return [*sentences, *([_REMEDY] if spoilt else [])]
 
 
-def _spoilt(timed: pd.DataFrame, facts: Mapping[str, Any]) -> str:
+def _spoilt(timed: "pd.DataFrame", facts: Mapping[str, Any]) -> str:
     """Why the times of a block's rows rank nothing; empty where they do."""
     believed = trust(timed, facts)
     return "" if believed.comparable else f"the machine {believed.why_not}"
 
 
-def _drift(timed: pd.DataFrame, facts: Mapping[str, Any]) -> float:
+def _drift(timed: "pd.DataFrame", facts: Mapping[str, Any]) -> float:
     """The largest drift of the runs that measured these rows; 0 where none is known."""
     runs = [facts.get("runs", {}).get(run_id, {}) for run_id in timed["run_id"].unique()]
     return max((run["drift"] for run in runs if run.get("drift") is not None), default=0.0)
@@ -184,7 +185,7 @@ def _everywhere(block: Block) -> str:
     return " everywhere" if block.hidden else ""
 
 
-def failures(frame: pd.DataFrame) -> list[Failure]:
+def failures(frame: "pd.DataFrame") -> list[Failure]:
     """All that is not ok, most frequent first. What was measured has its error as its reason."""
     frame = with_labels(frame[frame["status"] != Status.OK])
     found = []
@@ -200,7 +201,7 @@ def failures(frame: pd.DataFrame) -> list[Failure]:
     return sorted(found, key=lambda f: (-f.cells, f.status))
 
 
-def steadiness(frame: pd.DataFrame, facts: Mapping[str, Any]) -> list[str]:
+def steadiness(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
     """What to keep in mind about the times: unstable rows, other work, a machine that changed."""
     found = []
     timed = frame[frame["seconds_median"].notna()]
@@ -222,7 +223,7 @@ def steadiness(frame: pd.DataFrame, facts: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def machines(frame: pd.DataFrame, facts: Mapping[str, Any]) -> list[str]:
+def machines(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
     """What the rows were measured on, one sentence per environment."""
     known, hashes = facts["environments"], [e for e in frame["environment"].unique() if e]
     if len(hashes) == 1:

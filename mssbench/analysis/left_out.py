@@ -1,13 +1,14 @@
 """Problems on which no method could be compared: no method's fault, so they count against none."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.records.measurement import UNTRIED
 from mssbench.records.noise import UNVERIFIED
 from mssbench.results.labels import spoken
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Key = tuple[Any, ...]
 
@@ -20,7 +21,9 @@ class LeftOut(NamedTuple):
     ended: str
 
 
-def comparable(frame: pd.DataFrame, competition: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def comparable(
+    frame: "pd.DataFrame", competition: list[str]
+) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """The rows without those of inputs on which no method can be compared; and a row for each such.
 
     That is where nothing was tried, or where the reference itself is not known well enough. Where

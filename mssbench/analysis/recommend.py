@@ -9,14 +9,15 @@ condition that was measured, see `relevant`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, NamedTuple
 
 from mssbench.analysis import decision, kinds
 from mssbench.analysis.decision import WALL, Board, Bounds, Line
 from mssbench.analysis.trust import trust
 from mssbench.results.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # A spectrum is bounded by the next harder one that was measured, if that is not much harder: at 30
 # times the condition errors differ so much that the answer would be about other matrices.
@@ -59,7 +60,7 @@ class Proof:
     """Rows that answer a question, all of one run, so that their times compare."""
 
     run: Run
-    rows: pd.DataFrame
+    rows: "pd.DataFrame"
     board: Board
 
 
@@ -124,13 +125,15 @@ def shortlist(runs: Sequence[Run], question: Question) -> list[Candidate]:
     return list(found.values())
 
 
-def relevant(rows: pd.DataFrame, question: Question) -> pd.DataFrame | None:
+def relevant(rows: "pd.DataFrame", question: Question) -> "pd.DataFrame | None":
     """The rows of problems that speak for the matrices asked for; None where there are none.
 
     Matrices of a rank below their size are singular, and only such problems count. A condition is
     covered by the next harder problem that was measured, and by all easier ones. Without either
     word every problem counts, as nothing is known of the matrices.
     """
+    import pandas as pd
+
     rows = rows[~rows["problem"].str.startswith(_FILE)]
     if rows.empty:
         return None
@@ -144,7 +147,7 @@ def relevant(rows: pd.DataFrame, question: Question) -> pd.DataFrame | None:
     return pd.concat(parts) if parts else None
 
 
-def _wanted(place: pd.DataFrame, question: Question) -> list[str]:
+def _wanted(place: "pd.DataFrame", question: Question) -> list[str]:
     """The problems at one size and batch that speak for the matrices asked for."""
     known = kinds.conditions(place)
     kind_of = {p: kinds.kind_of(p, c, question.precision) for p, c in known.items()}
@@ -163,7 +166,7 @@ def _wanted(place: pd.DataFrame, question: Question) -> list[str]:
     return [p for p, c in plain.items() if c <= min(harder)]
 
 
-def _matching(frame: pd.DataFrame, question: Question, *, exactly: bool) -> pd.DataFrame:
+def _matching(frame: "pd.DataFrame", question: Question, *, exactly: bool) -> "pd.DataFrame":
     """The rows of the question's function, precision, device and phase, on the caller's clock."""
     same = (
         (frame["function"] == question.function)

@@ -34,6 +34,11 @@ from mssbench.suite.suite import Suite
 _RESULTS = Path("results")
 _MOST_CANDIDATES = 8  # that are listed
 
+EXAMPLES = (
+    "mssbench recommend --size 256 --batch 64 --gradient --measure",
+    "mssbench recommend --size 64 --batch 16 --condition 1e5 --max-error 1e-4",
+)
+
 
 def command(
     size: Annotated[int | None, typer.Option(help="n of your n x n matrices.")] = None,
@@ -84,8 +89,6 @@ def command(
 
     Only rows of exactly this size and batch are an answer. Without such rows the command names the
     methods that did well nearby, and ends with code 6; --measure measures those that can win.
-
-    Example: mssbench recommend --size 256 --batch 64 --gradient --measure
     """
     if save or save_as:
         if size is not None or batch is not None:

@@ -42,6 +42,11 @@ from mssbench.suite.suite import Suite as ChosenSuite
 # The first table has a mark for a wrong error; of these statuses a reader needs the reason.
 _WORTH_A_LINE = (*BROKEN, Status.IMPLAUSIBLE, Status.INTERRUPTED)
 
+EXAMPLES = (
+    "mssbench run quick --matrices cov.npy",
+    'mssbench run standard --only "size >= 32" --minutes 8',
+)
+
 
 def command(
     suite: Suite,

@@ -1,9 +1,8 @@
 """Blocks, lists and facts as rich renderables. Prints nothing itself."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
@@ -19,9 +18,12 @@ from mssbench.records.schema import BY_NAME
 from mssbench.results import labels as labels_
 from mssbench.results.labels import METHOD
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def result(
-    frame: pd.DataFrame, rows: Sequence[str], columns: Sequence[str], value: str
+    frame: "pd.DataFrame", rows: Sequence[str], columns: Sequence[str], value: str
 ) -> Iterator[RenderableType]:
     """The tables of a run, then what varies inside their numbers."""
     blocks = analysis.blocks(frame, rows, columns, value)

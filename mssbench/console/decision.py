@@ -2,9 +2,8 @@
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +14,9 @@ from mssbench.analysis.decision import DIGIT, Board, Bounds, Line
 from mssbench.analysis.kinds import DOUBTFUL
 from mssbench.analysis.trust import Trust, trust
 from mssbench.records.facts import machine
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _WIDEST_BAR, _SHORTEST_BAR = 20, 6  # characters
 _WIDE_ENOUGH_FOR_PAPERS = 100  # columns: the papers' names stand beside ours from here on
@@ -32,7 +34,7 @@ class Decision:
 
     def __init__(
         self,
-        frame: pd.DataFrame,
+        frame: "pd.DataFrame",
         facts: Mapping[str, Any],
         commands: Sequence[str],
         bounds: Bounds = _NO_BOUNDS,
@@ -199,7 +201,7 @@ def _label(line: Line, width: int) -> str:
     return f"{line.name} ({line.paper})" if beside else line.name
 
 
-def _heading(frame: pd.DataFrame, facts: Mapping[str, Any], believed: Trust) -> str:
+def _heading(frame: "pd.DataFrame", facts: Mapping[str, Any], believed: Trust) -> str:
     """`quick · Intel Xeon, 2 cores; torch 2.13.0 · load 1.0 · took 39 s`."""
     timed = frame[frame["seconds_median"].notna()]
     run_ids = list(timed["run_id"].unique())
@@ -212,7 +214,7 @@ def _heading(frame: pd.DataFrame, facts: Mapping[str, Any], believed: Trust) -> 
     return " · ".join(filter(None, [run.get("suite", ""), plain, load, took]))
 
 
-def _max_error(frame: pd.DataFrame, facts: Mapping[str, Any]) -> float:
+def _max_error(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> float:
     """The error from which on the run called a row inaccurate."""
     runs = [facts.get("runs", {}).get(run_id, {}) for run_id in frame["run_id"].unique()]
     given = [run.get("document", {}).get("measure", {}).get("max_error", DIGIT) for run in runs]
