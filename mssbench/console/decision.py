@@ -202,14 +202,19 @@ def _label(line: Line, width: int) -> str:
 
 
 def _heading(frame: "pd.DataFrame", facts: Mapping[str, Any], believed: Trust) -> str:
-    """`quick · Intel Xeon, 2 cores; torch 2.13.0 · load 1.0 · took 39 s`."""
+    """`quick · Intel Xeon, 2 cores; torch 2.13.0 · load 1.0 · took 39 s`.
+
+    Of a table that several runs made, the latest one speaks for load and time.
+    """
     timed = frame[frame["seconds_median"].notna()]
-    run_ids = list(timed["run_id"].unique())
-    run = facts.get("runs", {}).get(run_ids[-1], {}) if run_ids else {}
+    runs = sorted(believed.runs, key=lambda run: str(run.get("started", "")))
+    run = runs[-1] if runs else {}
     known = [e for e in timed["environment"].unique() if e]
     where = machine(facts["environments"].get(known[-1]), known[-1]) if known else ""
-    load = f"load {believed.load:.1f}" if believed.load is not None else ""
+    load = f"load {run['load_start'][0]:.1f}" if run.get("load_start") else ""
     took = f"took {units.duration(run['seconds'])}" if run.get("seconds") else ""
+    if took and len(runs) > 1:
+        took += f", the latest of {len(runs)} runs"
     plain = where.replace("(R)", "").replace("(TM)", "").replace(" Processor", "")
     return " · ".join(filter(None, [run.get("suite", ""), plain, load, took]))
 

@@ -447,6 +447,16 @@ def test_a_cell_that_was_not_reached_is_no_failure_but_nothing_is_known_of_it():
     ]
 
 
+def test_of_several_runs_the_busiest_one_spoils_the_table():
+    rows = frame(*(row(1.0, problem=p, noise="quiet") for p in (EASY, HARD)))
+    rows["run_id"] = ["f" * 12, "r" * 12]
+    known = facts(0.3)
+    known["runs"]["f" * 12] = known["runs"]["r" * 12] | {"load_start": [9.0, 0, 0]}
+    found = trust(rows, known)
+    assert found.why_not == "was busy when one of its runs began: load 9.0 on 2 cores"
+    assert len(found.runs) == 2
+
+
 @pytest.mark.parametrize(("load", "busy"), [(0.2, False), (3.0, False), (3.1, True)])
 def test_a_busy_machine_is_known_before_anything_is_measured(monkeypatch, load, busy):
     monkeypatch.setattr("os.getloadavg", lambda: (load, 9.0, 9.0))
