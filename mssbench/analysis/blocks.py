@@ -6,15 +6,21 @@ other: methods compete where everything but the method is equal. What else varie
 (problems, seeds) is named, and the number is the median time with the worst error. A row that
 stands for several methods has the numbers of the best of them.
 
+Problems stand in the order of the condition that was measured, with that condition beside their
+names: one name may have another condition at each size.
+
 An input on which no method could be compared, as it has no matrices of this size, say, is no fault
 of any method: it is left out where there are others, and the block says so.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, Any
 
+from mssbench.analysis import kinds
 from mssbench.analysis.entry import Entry
+from mssbench.analysis.kinds import Spectrum
 from mssbench.analysis.left_out import Key, LeftOut, comparable, sentences
 from mssbench.errors import TableError, unknown
 from mssbench.records.schema import BY_NAME, KEY, SCHEMA, SMALLER, error_column
@@ -39,6 +45,15 @@ class Block:
     entries: dict[Key, dict[Key, Entry]] = field(default_factory=dict)
     hidden: dict[str, int] = field(default_factory=dict)  # key column -> number of its values
     left_out: list[LeftOut] = field(default_factory=list)
+    spectra: dict[Key, Spectrum] = field(default_factory=dict)  # by what `_question` makes of a key
+
+    def spectrum(self, names: Sequence[str], key: Key) -> str:
+        """What was measured of the problem that a row or column is about: `κ 42`, or nothing.
+
+        names: of the axes of the row or column. key: their values.
+        """
+        found = self.spectra.get(_question(names, key)) if "problem" in names else None
+        return "" if found is None else str(found)
 
     @property
     def title(self) -> str:
@@ -101,9 +116,17 @@ def blocks(
         found[_tuple(key)] = Block(
             common, value, error, [], tuple(columns), tuple(rows), {}, varying
         )
-    for row in left_out.to_dict("records"):
+    for (_, out), row in zip(left_out.iterrows(), left_out.to_dict("records"), strict=True):
         key, column = (_tuple(tuple(row[name] for name in names)) for names in (split, columns))
-        found[key].left_out.append(LeftOut(column, row["problem"], row["ended"]))
+        spectrum = kinds.spectrum(out.to_frame().T)
+        words = "" if spectrum is None else str(spectrum)
+        found[key].left_out.append(LeftOut(column, row["problem"], row["ended"], words))
+    for names in (rows, columns):
+        if "problem" in names:
+            for key, part in frame.groupby([*split, *filter(_asked, names)], dropna=False):
+                if (spectrum := kinds.spectrum(part)) is not None:
+                    place = _tuple(key)
+                    found[place[: len(split)]].spectra[place[len(split) :]] = spectrum
     several = any(name in METHOD for name in hidden)
     keys = [*split, *axes]
     for key, entry in _best_of(frame, keys, value) if several else _entries(frame, keys, value):
@@ -112,7 +135,9 @@ def blocks(
         block.entries.setdefault(row, {})[column] = entry
     for block in found.values():
         unique = {column for row in block.entries.values() for column in row}
-        block.columns = sorted(unique, key=_sortable)
+        block.columns = sorted(
+            unique, key=lambda key: (_place(block, block.column_names, key), _sortable(key))
+        )
         _rank(block)
         _sort_rows(block)
     return sorted(found.values(), key=lambda b: _sortable((b.common.get("phase"),)))
@@ -255,16 +280,33 @@ def _sort_rows(block: Block) -> None:
     What may not win stands after what may.
     """
     last = block.columns[-1]
-    asked = [i for i, name in enumerate(block.row_names) if _asked(name)]
 
     def place(row: Key) -> tuple[Any, ...]:
-        question = _sortable(tuple(row[i] for i in asked))
+        question = _place(block, block.row_names, row)
         entry = block.entries[row].get(last)
         if entry is None or entry.value is None:
             return (question, 2, 0.0, _sortable(row))
         return (question, 0 if entry.ok else 1, entry.value, _sortable(row))
 
     block.entries = {row: block.entries[row] for row in sorted(block.entries, key=place)}
+
+
+def _question(names: Sequence[str], key: Key) -> Key:
+    """The part of the key of a row or column that is no method."""
+    return tuple(x for name, x in zip(names, key, strict=True) if _asked(name))
+
+
+def _place(block: Block, names: Sequence[str], key: Key) -> tuple[Any, ...]:
+    """Where a row or column stands by what it asks of the methods, its problem by the condition."""
+    asked = [name for name in names if _asked(name)]
+    question = _question(names, key)
+    place: list[Any] = [*_sortable(question)]
+    if "problem" in asked:
+        i = asked.index("problem")
+        spectra = [x for other, x in block.spectra.items() if other[: i + 1] == question[: i + 1]]
+        hardest = max((x.hardest for x in spectra), default=inf)
+        place[i] = (not spectra, hardest, question[i])
+    return tuple(place)
 
 
 def _sortable(key: Key) -> tuple[Any, ...]:

@@ -288,7 +288,7 @@ def test_one_problem_whose_reference_is_in_doubt_does_not_spoil_its_kind():
     assert board.deciding == [kinds.SINGULAR]
     assert by_name(board)["eigh"].marks[kinds.SINGULAR].error == 1e-3
     told = [s.text for s in advice.sentences(board, None, QUIET)]
-    assert f"{SINGULAR}: left out, as the reference itself is in doubt there." in told
+    assert f"{SINGULAR} (singular): left out, as the reference itself is in doubt there." in told
 
 
 def test_a_method_for_easy_matrices_is_named_only_if_it_is_clearly_faster_and_accurate():
