@@ -108,39 +108,39 @@ def blocks(
     rivals = frame.groupby(competition, dropna=False)
     frame = frame.assign(_points=rivals["_point"].transform("nunique"))
     counts = frame.groupby(split, sort=False, dropna=False)[hidden].nunique(dropna=False)
-    found: dict[Key, Block] = {}
+    by_place: dict[Key, Block] = {}
     for key, names in zip(counts.index, counts.itertuples(index=False, name=None), strict=True):
         common = dict(zip(split, _tuple(key), strict=True))
         varying = {name: n for name, n in zip(hidden, names, strict=True) if n > 1}
         error = _error_column(str(common.get("phase", "")), value)
-        found[_tuple(key)] = Block(
+        by_place[_tuple(key)] = Block(
             common, value, error, [], tuple(columns), tuple(rows), {}, varying
         )
     for (_, out), row in zip(left_out.iterrows(), left_out.to_dict("records"), strict=True):
         key, column = (_tuple(tuple(row[name] for name in names)) for names in (split, columns))
         spectrum = kinds.spectrum(out.to_frame().T)
         words = "" if spectrum is None else str(spectrum)
-        found[key].left_out.append(LeftOut(column, row["problem"], row["ended"], words))
+        by_place[key].left_out.append(LeftOut(column, row["problem"], row["ended"], words))
     for names in (rows, columns):
         if "problem" in names:
             for key, part in frame.groupby([*split, *filter(_asked, names)], dropna=False):
                 if (spectrum := kinds.spectrum(part)) is not None:
                     place = _tuple(key)
-                    found[place[: len(split)]].spectra[place[len(split) :]] = spectrum
+                    by_place[place[: len(split)]].spectra[place[len(split) :]] = spectrum
     several = any(name in METHOD for name in hidden)
     keys = [*split, *axes]
     for key, entry in _best_of(frame, keys, value) if several else _entries(frame, keys, value):
-        block, rest = found[key[: len(split)]], key[len(split) :]
+        block, rest = by_place[key[: len(split)]], key[len(split) :]
         row, column = rest[: len(rows)], rest[len(rows) :]
         block.entries.setdefault(row, {})[column] = entry
-    for block in found.values():
+    for block in by_place.values():
         unique = {column for row in block.entries.values() for column in row}
         block.columns = sorted(
             unique, key=lambda key: (_place(block, block.column_names, key), _sortable(key))
         )
         _rank(block)
         _sort_rows(block)
-    return sorted(found.values(), key=lambda b: _sortable((b.common.get("phase"),)))
+    return sorted(by_place.values(), key=lambda b: _sortable((b.common.get("phase"),)))
 
 
 def _check(rows: Sequence[str], columns: Sequence[str], value: str) -> None:

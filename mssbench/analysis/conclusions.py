@@ -214,24 +214,24 @@ def failures(frame: "pd.DataFrame") -> list[Failure]:
 
 def steadiness(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
     """What to keep in mind about the times: unstable rows, other work, a machine that changed."""
-    found = []
+    sentences = []
     timed = frame[frame["seconds_median"].notna()]
     if unstable := int((timed["noise"] == Noise.UNSTABLE).sum()):
-        found.append(
+        sentences.append(
             f"~ unstable ({unstable} of {units.count(len(timed), 'row')}): its samples lie so far "
             f"apart that no difference below {100 * SHOWN_DELTA[Noise.UNSTABLE]:.0f} % shows."
         )
     flags = Counter(flag for text in timed["flags"] for flag in text.split())
-    found += [
+    sentences += [
         f"{flag} ({n} of {units.count(len(timed), 'row')}): {MEANING.get(flag, 'not known here')}."
         for flag, n in sorted(flags.items())
     ]
     if (drift := _drift(timed, facts)) > DRIFTED:
-        found.append(
+        sentences.append(
             f"drift {100 * drift:.0f} %: what this machine can do at most changed by that "
             "from the start of the run to its end. Compare these times with care."
         )
-    return found
+    return sentences
 
 
 def machines(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:

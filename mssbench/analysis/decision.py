@@ -180,13 +180,13 @@ def main_board(found: Sequence[Board]) -> Board | None:
 def _board(place: dict[str, Any], phase: str, clock: str, rows: "pd.DataFrame") -> Board:
     sorted_kinds = kinds.kinds(rows)
     lines, absent = [], dict[str, int]()
-    for _, own in rows.groupby(list(METHOD), sort=False, dropna=False):
-        timed = own[own["seconds_median"].notna()]
+    for _, of_method in rows.groupby(list(METHOD), sort=False, dropna=False):
+        timed = of_method[of_method["seconds_median"].notna()]
         if timed.empty:
-            reason = str(own["reason"].iloc[0]) or str(own["status"].iloc[0])
+            reason = str(of_method["reason"].iloc[0]) or str(of_method["status"].iloc[0])
             absent[reason] = absent.get(reason, 0) + 1
         else:
-            lines.append(_line(own, timed, sorted_kinds))
+            lines.append(_line(of_method, timed, sorted_kinds))
 
     lines.sort(key=lambda line: line.seconds)
     for line, name in zip(lines, short_names([line.row for line in lines]), strict=True):
@@ -195,16 +195,16 @@ def _board(place: dict[str, Any], phase: str, clock: str, rows: "pd.DataFrame") 
     return Board(place, phase, clock, sorted_kinds, lines, absent, late["cell_id"].nunique())
 
 
-def _line(own: "pd.DataFrame", timed: "pd.DataFrame", sorted_kinds: Mapping[str, Kind]) -> Line:
-    """The line of a method. own: its rows at one place; timed: those of them that have a time."""
+def _line(rows: "pd.DataFrame", timed: "pd.DataFrame", sorted_kinds: Mapping[str, Kind]) -> Line:
+    """The line of a method. rows: its rows at one place; timed: those of them that have a time."""
     kind_of = kinds.by_problem(sorted_kinds)
-    known = own.assign(kind=own["problem"].map(kind_of)).dropna(subset=["kind"])
+    known = rows.assign(kind=rows["problem"].map(kind_of)).dropna(subset=["kind"])
     marks = {
         str(name): _mark(part, sorted_kinds[str(name)])
         for name, part in known.groupby("kind", sort=False)
         if not (part["ended"] == Status.INTERRUPTED).any()  # of such a cell nothing is known
     }
-    first = own.iloc[0]
+    first = rows.iloc[0]
     row = {name: _plain(first[name]) for name in (*METHOD, "function")}
     times = timed.set_index(["problem", "seed"])["seconds_median"]
     unsure = bool((timed["noise"] == Noise.UNSTABLE).mean() > 0.5)

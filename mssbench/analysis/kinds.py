@@ -126,7 +126,7 @@ def kinds(rows: "pd.DataFrame") -> dict[str, Kind]:
         precision = str(rows["precision"].iloc[0])
         members.setdefault(kind_of(problem, condition, precision), []).append(problem)
 
-    found = {}
+    by_name = {}
     for name in (each for each in ORDER if each in members):
         sure = [problem for problem in members[name] if doubts[problem] <= DOUBTFUL]
         counted = sure or members[name]
@@ -134,8 +134,8 @@ def kinds(rows: "pd.DataFrame") -> dict[str, Kind]:
         doubt = max(float(doubts[problem]) for problem in counted)
         left_out = tuple(problem for problem in members[name] if problem not in counted)
         spectra = tuple(str(spectrum(rows[rows["problem"] == problem])) for problem in left_out)
-        found[name] = Kind(name, tuple(counted), largest, doubt, left_out, spectra)
-    return found
+        by_name[name] = Kind(name, tuple(counted), largest, doubt, left_out, spectra)
+    return by_name
 
 
 def conditions(rows: "pd.DataFrame") -> dict[str, float]:

@@ -224,7 +224,7 @@ def data(question: Question, found: Proof | None, nearby: Sequence[Candidate]) -
 
 
 def _method(found: Proof, line: Line) -> dict[str, Any]:
-    own = found.rows[
+    proving = found.rows[
         (found.rows["forward"] == line.row["forward"])
         & (found.rows["backward"] == line.row["backward"])
         & (found.rows["options"] == line.row["options"])
@@ -232,7 +232,7 @@ def _method(found: Proof, line: Line) -> dict[str, Any]:
     ]
     for name in ("iterations", "backward_iterations"):
         value = line.row[name]
-        own = own[own[name].isna() if value is None else own[name] == value]
+        proving = proving[proving[name].isna() if value is None else proving[name] == value]
     return {
         "method": line.name,
         "call": call_text(line.row),
@@ -241,5 +241,5 @@ def _method(found: Proof, line: Line) -> dict[str, Any]:
         "right": list(found.board.right(line)),
         "right_everywhere": found.board.right_everywhere(line),
         "errors": {kind: mark.error for kind, mark in line.marks.items()},
-        "cells": sorted(own["cell_id"].unique()),
+        "cells": sorted(proving["cell_id"].unique()),
     }

@@ -69,28 +69,28 @@ def methods_in(file: Path) -> list[Method]:
         raise RegistryError(f"there is no file {file}. `mssbench new {file}` writes one.")
     before = {kind: set(registry.known(kind)) for kind in registry.REGISTRIES}
     load_file(file)
-    found = [
+    registered = [
         method
         for kind in registry.REGISTRIES
         for name, method in registry.known(kind).items()
         if name not in before[kind]
     ]
-    if not found:
+    if not registered:
         raise RegistryError(
             f"{file} registers no method. `mssbench new FILE.py` writes a file that does."
         )
-    return found
+    return registered
 
 
 def parameters(texts: Sequence[str]) -> dict[str, Any]:
     """The parameters of --set. Raises RegistryError for a text that is no NAME=VALUE."""
-    found = {}
+    given = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise RegistryError(f"--set {text}: write NAME=VALUE, for example iterations=60.")
-        found[name.strip()] = scalar(value.strip())
-    return found
+        given[name.strip()] = scalar(value.strip())
+    return given
 
 
 def checked(

@@ -159,25 +159,25 @@ def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:
 
 def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
     """Title, colour and lines of each group: those right on most kinds first."""
-    own = [line for line in board.lines if line.competes and not board.unknown(line)]
-    everywhere = [line for line in own if board.right_everywhere(line)]
+    comparable = [line for line in board.lines if line.competes and not board.unknown(line)]
+    everywhere = [line for line in comparable if board.right_everywhere(line)]
     if everywhere:
         title = "right where it was measured" if board.unreached else "right everywhere"
         yield title, "green", everywhere
 
     some: dict[tuple[str, ...], list[Line]] = {}
-    for line in own:
+    for line in comparable:
         if board.right(line) and line not in everywhere:
             some.setdefault(board.right(line), []).append(line)
     if len(some) > _MOST_SETS:
-        yield "right on some matrices only", "yellow", [line for line in own
+        yield "right on some matrices only", "yellow", [line for line in comparable
                                                         if board.right(line) in some
                                                         and line not in everywhere]  # fmt: skip
     else:
         for right, lines in sorted(some.items(), key=lambda item: -len(item[0])):
             yield f"right on {advice.spoken(right)} only", "yellow", lines
 
-    if nowhere := [line for line in own if not board.right(line)]:
+    if nowhere := [line for line in comparable if not board.right(line)]:
         title = "no right digit" if board.limit == DIGIT else "right on no kind"
         yield title, "red", nowhere
     if unknown := [line for line in board.lines if line.competes and board.unknown(line)]:

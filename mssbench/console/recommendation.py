@@ -69,7 +69,10 @@ def unanswered(
     shipped = sum(map(recommend.is_shipped, runs))
     if shipped and not named:
         where = f" under {RESULTS}/, {shipped} of which came with mssbench,"
-    yield Text(f"Looked at {units.count(len(runs), 'run')}{where} without such rows.", "dim")
+    if runs:
+        yield Text(f"Looked at {units.count(len(runs), 'run')}{where} without such rows.", "dim")
+    else:
+        yield Text(f"There is no run of this machine under {RESULTS}/.", "dim")
     if nearby:
         yield Text(
             "\nAt the nearest sizes that were measured these are right on every kind, and fast:"
@@ -88,9 +91,9 @@ def _elsewhere(question: Question) -> Iterator[RenderableType]:
     """Yield what the saved or the shipped table of `forward="auto"` has near this place."""
     place = Place(question.device, cast("Function", question.function), question.gradient,
                   question.precision, question.size, question.batch)  # fmt: skip
-    found = choice(place)
-    if found.measured:
-        yield Text(f"\nElsewhere {found.forward} + {found.backward} was {found.why}.")
+    nearest = choice(place)
+    if nearest.measured:
+        yield Text(f"\nElsewhere {nearest.forward} + {nearest.backward} was {nearest.why}.")
 
 
 def _spoken(question: Question) -> str:

@@ -26,7 +26,7 @@ def closing(summary: Summary) -> Text:
     text += statuses.status_words(summary.statuses)
     parts = [
         f"{what} {100 * spent / summary.seconds:.0f} %"
-        for what, spent in [*summary.spent.most_common(), ("own", summary.own)]
+        for what, spent in [*summary.spent.most_common(), ("overhead", summary.own)]
         if spent / summary.seconds >= 0.005
     ]
     text.append(f" · {units.duration(summary.seconds)}")

@@ -81,7 +81,7 @@ def test_runs_of_another_machine_are_not_looked_at_by_default(capsys, measured, 
     monkeypatch.setattr(command, "is_this_machine", lambda _: False)
     code, out, _ = called(capsys, *ASK)
     assert code == 6
-    assert "Looked at 0 runs of this machine, under results/" in out
+    assert "There is no run of this machine under results/." in out
 
 
 def test_a_bound_that_nothing_meets_is_said(capsys, measured):
