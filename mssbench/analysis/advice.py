@@ -57,9 +57,10 @@ def sentences(board: Board, best: Line | None, believed: Trust) -> Iterator[Sent
                 "these matrices rank no method.",
                 "dim",
             )
-        for problem in kind.left_out:
+        for problem, spectrum in zip(kind.left_out, kind.spectra, strict=True):
             yield Sentence(
-                f"{problem}: left out, as the reference itself is in doubt there.", "dim"
+                f"{problem} ({spectrum}): left out, as the reference itself is in doubt there.",
+                "dim",
             )
     for reason, methods in board.absent.items():
         yield Sentence(f"Not timed: {units.count(methods, 'method')}, {reason}.", "dim")
@@ -104,6 +105,13 @@ def _no_recommendation(board: Board) -> Iterator[Sentence]:
         yield Sentence(
             f"This run is not complete: {cells} of this table were not reached, so no method is "
             "recommended. The same command goes on where it stopped.",
+            "bold yellow",
+        )
+        return
+    if not board.kinds:
+        yield Sentence(
+            "This table is older than the column of conditions: it does not say on which kinds of "
+            "matrix a method is right. Measure again: --fresh",
             "bold yellow",
         )
         return

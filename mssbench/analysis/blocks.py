@@ -6,21 +6,28 @@ other: methods compete where everything but the method is equal. What else varie
 (problems, seeds) is named, and the number is the median time with the worst error. A row that
 stands for several methods has the numbers of the best of them.
 
+Problems stand in the order of the condition that was measured, with that condition beside their
+names: one name may have another condition at each size.
+
 An input on which no method could be compared, as it has no matrices of this size, say, is no fault
 of any method: it is left out where there are others, and the block says so.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from math import inf
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
+from mssbench.analysis import kinds
 from mssbench.analysis.entry import Entry
+from mssbench.analysis.kinds import Spectrum
 from mssbench.analysis.left_out import Key, LeftOut, comparable, sentences
 from mssbench.errors import TableError, unknown
 from mssbench.records.schema import BY_NAME, KEY, SCHEMA, SMALLER, error_column
 from mssbench.results.labels import LABELS, METHOD, PHASES, deltas, spoken, with_outcomes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLIT = ("function", "precision", "device", "batch", "phase", "clock", "cache")
 
@@ -38,6 +45,15 @@ class Block:
     entries: dict[Key, dict[Key, Entry]] = field(default_factory=dict)
     hidden: dict[str, int] = field(default_factory=dict)  # key column -> number of its values
     left_out: list[LeftOut] = field(default_factory=list)
+    spectra: dict[Key, Spectrum] = field(default_factory=dict)  # by what `_question` makes of a key
+
+    def spectrum(self, names: Sequence[str], key: Key) -> str:
+        """What was measured of the problem that a row or column is about: `κ 42`, or nothing.
+
+        names: of the axes of the row or column. key: their values.
+        """
+        found = self.spectra.get(_question(names, key)) if "problem" in names else None
+        return "" if found is None else str(found)
 
     @property
     def title(self) -> str:
@@ -67,7 +83,7 @@ class Block:
 
 
 def blocks(
-    frame: pd.DataFrame,
+    frame: "pd.DataFrame",
     rows: Sequence[str] = ("method",),
     columns: Sequence[str] = ("size",),
     value: str = "seconds_median",
@@ -92,29 +108,39 @@ def blocks(
     rivals = frame.groupby(competition, dropna=False)
     frame = frame.assign(_points=rivals["_point"].transform("nunique"))
     counts = frame.groupby(split, sort=False, dropna=False)[hidden].nunique(dropna=False)
-    found: dict[Key, Block] = {}
+    by_place: dict[Key, Block] = {}
     for key, names in zip(counts.index, counts.itertuples(index=False, name=None), strict=True):
         common = dict(zip(split, _tuple(key), strict=True))
         varying = {name: n for name, n in zip(hidden, names, strict=True) if n > 1}
         error = _error_column(str(common.get("phase", "")), value)
-        found[_tuple(key)] = Block(
+        by_place[_tuple(key)] = Block(
             common, value, error, [], tuple(columns), tuple(rows), {}, varying
         )
-    for row in left_out.to_dict("records"):
+    for (_, out), row in zip(left_out.iterrows(), left_out.to_dict("records"), strict=True):
         key, column = (_tuple(tuple(row[name] for name in names)) for names in (split, columns))
-        found[key].left_out.append(LeftOut(column, row["problem"], row["ended"]))
+        spectrum = kinds.spectrum(out.to_frame().T)
+        words = "" if spectrum is None else str(spectrum)
+        by_place[key].left_out.append(LeftOut(column, row["problem"], row["ended"], words))
+    for names in (rows, columns):
+        if "problem" in names:
+            for key, part in frame.groupby([*split, *filter(_asked, names)], dropna=False):
+                if (spectrum := kinds.spectrum(part)) is not None:
+                    place = _tuple(key)
+                    by_place[place[: len(split)]].spectra[place[len(split) :]] = spectrum
     several = any(name in METHOD for name in hidden)
     keys = [*split, *axes]
     for key, entry in _best_of(frame, keys, value) if several else _entries(frame, keys, value):
-        block, rest = found[key[: len(split)]], key[len(split) :]
+        block, rest = by_place[key[: len(split)]], key[len(split) :]
         row, column = rest[: len(rows)], rest[len(rows) :]
         block.entries.setdefault(row, {})[column] = entry
-    for block in found.values():
+    for block in by_place.values():
         unique = {column for row in block.entries.values() for column in row}
-        block.columns = sorted(unique, key=_sortable)
+        block.columns = sorted(
+            unique, key=lambda key: (_place(block, block.column_names, key), _sortable(key))
+        )
         _rank(block)
         _sort_rows(block)
-    return sorted(found.values(), key=lambda b: _sortable((b.common.get("phase"),)))
+    return sorted(by_place.values(), key=lambda b: _sortable((b.common.get("phase"),)))
 
 
 def _check(rows: Sequence[str], columns: Sequence[str], value: str) -> None:
@@ -139,7 +165,7 @@ def _error_column(phase: str, value: str) -> str | None:
     return None if BY_NAME[value].group == "error" else error_column(phase)
 
 
-def _entries(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key, Entry]]:
+def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[Key, Entry]]:
     """Every entry of every block at once: a groupby for each would take seconds."""
     frame = frame.assign(_value=frame[value].astype("float64"), _delta=deltas(frame))
     groups = frame.groupby(keys, sort=False, dropna=False)
@@ -185,7 +211,7 @@ def _entries(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key
     return entries
 
 
-def _best_of(frame: pd.DataFrame, keys: list[str], value: str) -> list[tuple[Key, Entry]]:
+def _best_of(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[Key, Entry]]:
     """Of each row that stands for several methods the best one's entry: numbers of nobody mislead.
 
     That is the smallest of those that are ok, or else of those that have a number.
@@ -209,11 +235,15 @@ def _asked(name: str) -> bool:
 
 def _tuple(key: Any) -> Key:
     """One spelling of a group's key: missing numbers are None, so that equal keys are equal."""
+    import pandas as pd
+
     parts = key if isinstance(key, tuple) else (key,)
     return tuple(None if not isinstance(x, str) and pd.isna(x) else x for x in parts)
 
 
 def _some(x: float) -> float | None:
+    import pandas as pd
+
     return None if pd.isna(x) else float(x)
 
 
@@ -250,16 +280,33 @@ def _sort_rows(block: Block) -> None:
     What may not win stands after what may.
     """
     last = block.columns[-1]
-    asked = [i for i, name in enumerate(block.row_names) if _asked(name)]
 
     def place(row: Key) -> tuple[Any, ...]:
-        question = _sortable(tuple(row[i] for i in asked))
+        question = _place(block, block.row_names, row)
         entry = block.entries[row].get(last)
         if entry is None or entry.value is None:
             return (question, 2, 0.0, _sortable(row))
         return (question, 0 if entry.ok else 1, entry.value, _sortable(row))
 
     block.entries = {row: block.entries[row] for row in sorted(block.entries, key=place)}
+
+
+def _question(names: Sequence[str], key: Key) -> Key:
+    """The part of the key of a row or column that is no method."""
+    return tuple(x for name, x in zip(names, key, strict=True) if _asked(name))
+
+
+def _place(block: Block, names: Sequence[str], key: Key) -> tuple[Any, ...]:
+    """Where a row or column stands by what it asks of the methods, its problem by the condition."""
+    asked = [name for name in names if _asked(name)]
+    question = _question(names, key)
+    place: list[Any] = [*_sortable(question)]
+    if "problem" in asked:
+        i = asked.index("problem")
+        spectra = [x for other, x in block.spectra.items() if other[: i + 1] == question[: i + 1]]
+        hardest = max((x.hardest for x in spectra), default=inf)
+        place[i] = (not spectra, hardest, question[i])
+    return tuple(place)
 
 
 def _sortable(key: Key) -> tuple[Any, ...]:

@@ -21,13 +21,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf, isfinite
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.records.measurement import Status
 from mssbench.results.labels import METHOD, deltas, spoken, with_labels, with_outcomes
 from mssbench.suite.claims import ERRORS, POINT, Claim, numbered, read
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _USABLE = (Status.OK, Status.INACCURATE)
 _WRONG = (Status.NONFINITE, Status.DIVERGED)
@@ -82,7 +83,7 @@ class Finding:
     why: str = ""  # it is not measured
 
 
-def judge_claims(tables: Any, frame: pd.DataFrame) -> list[Finding]:
+def judge_claims(tables: Any, frame: "pd.DataFrame") -> list[Finding]:
     """The verdict on each claim, from a result table. Raises SuiteError naming table and key."""
     frame, findings = with_labels(frame), []
     for number, claim in enumerate(read(tables), 1):
@@ -91,7 +92,7 @@ def judge_claims(tables: Any, frame: pd.DataFrame) -> list[Finding]:
     return findings
 
 
-def _finding(claim: Claim, frame: pd.DataFrame) -> Finding:
+def _finding(claim: Claim, frame: "pd.DataFrame") -> Finding:
     """The verdict on a claim, from rows with labels.
 
     Raises TableError for a condition that the table cannot answer.
@@ -124,7 +125,7 @@ def _finding(claim: Claim, frame: pd.DataFrame) -> Finding:
     return Finding(claim, verdict, points, float(pairs["ratio"].median()), published, why)
 
 
-def _side(claim: Claim, frame: pd.DataFrame, key: str, *, wins: bool) -> pd.DataFrame:
+def _side(claim: Claim, frame: "pd.DataFrame", key: str, *, wins: bool) -> "pd.DataFrame":
     """The figures of one side: a row for every method at every point."""
     rows = with_outcomes(claim.rows(key, frame))
     errors = claim.value in ERRORS
@@ -158,14 +159,16 @@ def _side(claim: Claim, frame: pd.DataFrame, key: str, *, wins: bool) -> pd.Data
     return side.dropna(subset="figure").sort_values("figure").drop_duplicates(list(POINT))
 
 
-def _with_entries(claim: Claim, side: pd.DataFrame) -> pd.DataFrame:
+def _with_entries(claim: Claim, side: "pd.DataFrame") -> "pd.DataFrame":
     """Every figure beside the published one it belongs to."""
+    import pandas as pd
+
     entries = pd.DataFrame(claim.entries).rename(columns={"figure": "figure_right"})
     on = [name for name in claim.published if name != "figure"]
     return side.merge(entries, on=on) if on else side.merge(entries, how="cross")
 
 
-def _weighed(claim: Claim, pairs: pd.DataFrame) -> pd.DataFrame:
+def _weighed(claim: Claim, pairs: "pd.DataFrame") -> "pd.DataFrame":
     """The pairs with their ratio, and with their margin: below 1 the claim holds; worst first."""
     left, right = pairs["figure"], pairs["figure_right"]
     ratio = (left / right).mask(left == right, 1.0)
@@ -183,8 +186,10 @@ def _weighed(claim: Claim, pairs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _tied(claim: Claim, pairs: pd.DataFrame) -> pd.Series:
+def _tied(claim: Claim, pairs: "pd.DataFrame") -> "pd.Series":
     """Where a strict claim is about times that are close for their noise, or overlap."""
+    import pandas as pd
+
     if (
         claim.value != "seconds_median"
         or claim.relation not in ("<", ">")
@@ -220,7 +225,7 @@ def _point(claim: Claim, row: Mapping[str, Any]) -> Point:
     return Point(at, side(""), side("_right"), float(row["ratio"]), met, bool(row["tied"]))
 
 
-def _published(claim: Claim, pairs: pd.DataFrame) -> list[Published]:
+def _published(claim: Claim, pairs: "pd.DataFrame") -> list[Published]:
     """Each published figure, and the median of what was measured there."""
     found = []
     for entry in claim.entries:
@@ -230,15 +235,17 @@ def _published(claim: Claim, pairs: pd.DataFrame) -> list[Published]:
     return found
 
 
-def _at(frame: pd.DataFrame, at: Mapping[str, Any]) -> pd.Series:
+def _at(frame: "pd.DataFrame", at: Mapping[str, Any]) -> "pd.Series":
     """Which rows have these values."""
+    import pandas as pd
+
     same = pd.Series(True, index=frame.index)
     for name, value in at.items():
         same &= frame[name] == value
     return same
 
 
-def _why(claim: Claim, frame: pd.DataFrame) -> str:
+def _why(claim: Claim, frame: "pd.DataFrame") -> str:
     """Which side has no figure, and how its rows ended."""
     for key in claim.conditions:
         wins = claim.left_wins == (key != "right")

@@ -2,11 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench import units
+from mssbench.analysis import kinds
 from mssbench.analysis.blocks import SPLIT, Block, blocks
 from mssbench.analysis.entry import Entry
 from mssbench.analysis.trust import trust
@@ -14,6 +13,9 @@ from mssbench.records.facts import machine
 from mssbench.records.measurement import MEASURED, Status
 from mssbench.records.noise import DRIFTED, MEANING, SHOWN_DELTA, UNVERIFIED, Noise
 from mssbench.results.labels import spoken, with_labels
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _REMEDY = (
     "No method is called fastest where the times mean so little: stop what `top` shows beside this "
@@ -32,7 +34,7 @@ class Failure(NamedTuple):
     reasons: tuple[tuple[str, int], ...]  # reason, cells; most frequent first
 
 
-def conclusions(frame: pd.DataFrame, facts: Mapping[str, Any] | None = None) -> list[str]:
+def conclusions(frame: "pd.DataFrame", facts: Mapping[str, Any] | None = None) -> list[str]:
     """A sentence or two per measured forward and step block, at the largest size that was tried.
 
     facts: those of the run, which tell how much the machine changed meanwhile.
@@ -45,20 +47,22 @@ def conclusions(frame: pd.DataFrame, facts: Mapping[str, Any] | None = None) -> 
     timed = frame[frame["seconds_median"].notna()].groupby(list(SPLIT), sort=False)
     sentences, spoilt = [], False
     for block in found:
-        why = _spoilt(timed.get_group(tuple(block.common[n] for n in SPLIT)), facts or {})
+        rows = timed.get_group(tuple(block.common[n] for n in SPLIT))
+        why = _spoilt(rows, facts or {})
         spoilt |= bool(why)
-        said = f"{_conclusion(block, why)}{_unranked(block)}"
+        matrices = _matrices(block, rows)
+        said = f"{_conclusion(block, why, matrices)}{_unranked(block)}"
         sentences.append(f"{_where(block, varying)}: {said}")
     return [*sentences, *([_REMEDY] if spoilt else [])]
 
 
-def _spoilt(timed: pd.DataFrame, facts: Mapping[str, Any]) -> str:
+def _spoilt(timed: "pd.DataFrame", facts: Mapping[str, Any]) -> str:
     """Why the times of a block's rows rank nothing; empty where they do."""
     believed = trust(timed, facts)
     return "" if believed.comparable else f"the machine {believed.why_not}"
 
 
-def _drift(timed: pd.DataFrame, facts: Mapping[str, Any]) -> float:
+def _drift(timed: "pd.DataFrame", facts: Mapping[str, Any]) -> float:
     """The largest drift of the runs that measured these rows; 0 where none is known."""
     runs = [facts.get("runs", {}).get(run_id, {}) for run_id in timed["run_id"].unique()]
     return max((run["drift"] for run in runs if run.get("drift") is not None), default=0.0)
@@ -77,7 +81,15 @@ def _where(block: Block, varying: Sequence[str]) -> str:
     return ", ".join([*named, spoken("size", _last_tried(block)[0])])
 
 
-def _conclusion(block: Block, spoilt: str) -> str:
+def _matrices(block: Block, rows: "pd.DataFrame") -> str:
+    """The kinds of matrix a conclusion is about: `easy κ 42 and hard κ 1e6 matrices`."""
+    (size,) = _last_tried(block)
+    unranked = {x.problem for x in block.left_out}
+    here = rows[(rows["size"] == size) & ~rows["problem"].isin(unranked)]
+    return kinds.named(kinds.kinds(here).values()) if len(here) else ""
+
+
+def _conclusion(block: Block, spoilt: str, matrices: str) -> str:
     column = _last_tried(block)
     here = {str(row[0]): e[column] for row, e in block.entries.items() if column in e}
     able = {k: e for k, e in here.items() if e.ok and e.value is not None}
@@ -85,23 +97,23 @@ def _conclusion(block: Block, spoilt: str) -> str:
         return _none(block, here)
     if len(here) == 1:
         ((name, only),) = able.items()
-        return f"{name} takes {_cost(block, only)}; no other method was measured."
+        return f"{name} takes {_cost(block, only, matrices)}; no other method was measured."
     if len(able) == 1:
         ((name, only),) = able.items()
-        return f"only {name} is ok{_everywhere(block)}: {_cost(block, only)}."
+        return f"only {name} is ok{_everywhere(block)}: {_cost(block, only, matrices)}."
     if spoilt:
         return f"{units.count(len(able), 'method')} are ok, and not ranked: {spoilt}."
     known = {k: e for k, e in able.items() if e.error is not None}
     if not known:
         name, best = min(able.items(), key=_by_time)
-        return f"fastest is {_with_ties(name, best, able)}, {_cost(block, best)}."
+        return f"fastest is {_with_ties(name, best, able)}, {_cost(block, best, matrices)}."
     limit = _limit([e.error or 0.0 for e in known.values()])
     within = {k: e for k, e in known.items() if limit is None or (e.error or 0.0) <= limit}
     name, best = min(within.items(), key=_by_time)
     kind = (
         f" with a {_kind(block)} error of at most {units.error(limit)}" if limit is not None else ""
     )
-    text = f"fastest{kind} is {_with_ties(name, best, within)}, {_cost(block, best)}."
+    text = f"fastest{kind} is {_with_ties(name, best, within)}, {_cost(block, best, matrices)}."
     return f"{text}{_other_ends(name, best, able)}"
 
 
@@ -117,7 +129,7 @@ def _unranked(block: Block) -> str:
     here = [x for x in block.left_out if x.column == _last_tried(block) and x.ended == UNVERIFIED]
     if not here:
         return ""
-    problems = ", ".join(dict.fromkeys(x.problem for x in here))
+    problems = ", ".join(dict.fromkeys(x.name for x in here))
     return f" On {problems} no method is ranked: {MEANING[UNVERIFIED].partition(':')[0]}."
 
 
@@ -140,12 +152,12 @@ def _with_ties(name: str, best: Entry, others: dict[str, Entry]) -> str:
     return f"{name} (not told apart from {', '.join(ties[:2])}{more})"
 
 
-def _cost(block: Block, entry: Entry) -> str:
-    """`5.85 ms (root error 2e-04, worst of 3 problems)`."""
+def _cost(block: Block, entry: Entry, matrices: str) -> str:
+    """`5.85 ms (root error 2e-04, worst on easy κ 42 and hard κ 1e6 matrices)`."""
     if entry.error is None:
         return f"{block.text(entry.value)} ({_kind(block)} error unknown)"
-    n = entry.problems if "problem" in block.hidden else 1
-    worst = f", worst of {n} problems" if n > 1 else ""
+    several = entry.problems > 1 and "problem" in block.hidden
+    worst = f", {'worst ' if several else ''}on {matrices}" if matrices else ""
     return f"{block.text(entry.value)} ({_kind(block)} error {units.error(entry.error)}{worst})"
 
 
@@ -184,7 +196,7 @@ def _everywhere(block: Block) -> str:
     return " everywhere" if block.hidden else ""
 
 
-def failures(frame: pd.DataFrame) -> list[Failure]:
+def failures(frame: "pd.DataFrame") -> list[Failure]:
     """All that is not ok, most frequent first. What was measured has its error as its reason."""
     frame = with_labels(frame[frame["status"] != Status.OK])
     found = []
@@ -200,29 +212,29 @@ def failures(frame: pd.DataFrame) -> list[Failure]:
     return sorted(found, key=lambda f: (-f.cells, f.status))
 
 
-def steadiness(frame: pd.DataFrame, facts: Mapping[str, Any]) -> list[str]:
+def steadiness(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
     """What to keep in mind about the times: unstable rows, other work, a machine that changed."""
-    found = []
+    sentences = []
     timed = frame[frame["seconds_median"].notna()]
     if unstable := int((timed["noise"] == Noise.UNSTABLE).sum()):
-        found.append(
+        sentences.append(
             f"~ unstable ({unstable} of {units.count(len(timed), 'row')}): its samples lie so far "
             f"apart that no difference below {100 * SHOWN_DELTA[Noise.UNSTABLE]:.0f} % shows."
         )
     flags = Counter(flag for text in timed["flags"] for flag in text.split())
-    found += [
+    sentences += [
         f"{flag} ({n} of {units.count(len(timed), 'row')}): {MEANING.get(flag, 'not known here')}."
         for flag, n in sorted(flags.items())
     ]
     if (drift := _drift(timed, facts)) > DRIFTED:
-        found.append(
+        sentences.append(
             f"drift {100 * drift:.0f} %: what this machine can do at most changed by that "
             "from the start of the run to its end. Compare these times with care."
         )
-    return found
+    return sentences
 
 
-def machines(frame: pd.DataFrame, facts: Mapping[str, Any]) -> list[str]:
+def machines(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
     """What the rows were measured on, one sentence per environment."""
     known, hashes = facts["environments"], [e for e in frame["environment"].unique() if e]
     if len(hashes) == 1:

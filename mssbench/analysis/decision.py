@@ -8,9 +8,7 @@ times are not told apart, the more accurate method is recommended.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, log
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.analysis import kinds
 from mssbench.analysis.kinds import DOUBTFUL, Kind
@@ -20,6 +18,9 @@ from mssbench.records.cell import parse_options
 from mssbench.records.measurement import MEASURED, Row, Status
 from mssbench.records.noise import ABOVE_CEILING, UNVERIFIED, Noise
 from mssbench.results.labels import METHOD, with_outcomes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # A board's rows agree in these, and in phase and clock.
 PLACE = ("function", "precision", "device", "size", "batch")
@@ -144,7 +145,7 @@ class Board:
 
 
 def boards(
-    frame: pd.DataFrame, bounds: Bounds = _NO_BOUNDS, max_error: float = DIGIT
+    frame: "pd.DataFrame", bounds: Bounds = _NO_BOUNDS, max_error: float = DIGIT
 ) -> list[Board]:
     """Every board of a table, in the order of its rows. Boards without a time are left out.
 
@@ -176,16 +177,16 @@ def main_board(found: Sequence[Board]) -> Board | None:
     return max(steps, key=lambda b: (len(b.lines), b.place["size"], b.place["batch"]), default=None)
 
 
-def _board(place: dict[str, Any], phase: str, clock: str, rows: pd.DataFrame) -> Board:
+def _board(place: dict[str, Any], phase: str, clock: str, rows: "pd.DataFrame") -> Board:
     sorted_kinds = kinds.kinds(rows)
     lines, absent = [], dict[str, int]()
-    for _, own in rows.groupby(list(METHOD), sort=False, dropna=False):
-        timed = own[own["seconds_median"].notna()]
+    for _, of_method in rows.groupby(list(METHOD), sort=False, dropna=False):
+        timed = of_method[of_method["seconds_median"].notna()]
         if timed.empty:
-            reason = str(own["reason"].iloc[0]) or str(own["status"].iloc[0])
+            reason = str(of_method["reason"].iloc[0]) or str(of_method["status"].iloc[0])
             absent[reason] = absent.get(reason, 0) + 1
         else:
-            lines.append(_line(own, timed, sorted_kinds))
+            lines.append(_line(of_method, timed, sorted_kinds))
 
     lines.sort(key=lambda line: line.seconds)
     for line, name in zip(lines, short_names([line.row for line in lines]), strict=True):
@@ -194,24 +195,26 @@ def _board(place: dict[str, Any], phase: str, clock: str, rows: pd.DataFrame) ->
     return Board(place, phase, clock, sorted_kinds, lines, absent, late["cell_id"].nunique())
 
 
-def _line(own: pd.DataFrame, timed: pd.DataFrame, sorted_kinds: Mapping[str, Kind]) -> Line:
-    """The line of a method. own: its rows at one place; timed: those of them that have a time."""
+def _line(rows: "pd.DataFrame", timed: "pd.DataFrame", sorted_kinds: Mapping[str, Kind]) -> Line:
+    """The line of a method. rows: its rows at one place; timed: those of them that have a time."""
     kind_of = kinds.by_problem(sorted_kinds)
-    known = own.assign(kind=own["problem"].map(kind_of)).dropna(subset=["kind"])
+    known = rows.assign(kind=rows["problem"].map(kind_of)).dropna(subset=["kind"])
     marks = {
         str(name): _mark(part, sorted_kinds[str(name)])
         for name, part in known.groupby("kind", sort=False)
         if not (part["ended"] == Status.INTERRUPTED).any()  # of such a cell nothing is known
     }
-    first = own.iloc[0]
+    first = rows.iloc[0]
     row = {name: _plain(first[name]) for name in (*METHOD, "function")}
     times = timed.set_index(["problem", "seed"])["seconds_median"]
     unsure = bool((timed["noise"] == Noise.UNSTABLE).mean() > 0.5)
     return Line(row, times, marks, unsure)
 
 
-def _mark(rows: pd.DataFrame, kind: Kind) -> Mark:
+def _mark(rows: "pd.DataFrame", kind: Kind) -> Mark:
     """How a method did on one kind of matrix. rows: its own, of all problems of the kind."""
+    import pandas as pd
+
     counted = rows[rows["problem"].isin(kind.problems)]
     errors, wrong = counted["error"].dropna(), counted[~counted["usable"]]
     # A NaN or a crash is wrong also where the reference is in doubt.
@@ -233,6 +236,8 @@ def _word(status: str) -> str:
 
 def _plain(value: Any) -> Any:
     """A value of a frame as Python has it: None for a missing number, int for a whole one."""
+    import pandas as pd
+
     if pd.isna(value):
         return None
     return value.item() if hasattr(value, "item") else value

@@ -2,13 +2,16 @@
 
 A problem's name says little: `convfeat` has a condition of 6e2 at n = 16 and of 1e11 at n = 64. So
 problems are sorted by the condition that was measured, and by whether their eigenvalues repeat.
+Tables of single problems have the condition beside the name, see `spectrum`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from mssbench.errors import MssbenchError
 from mssbench.problems.text import parse
+from mssbench.records.schema import CONDITION_SINCE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,28 +39,78 @@ class Kind(NamedTuple):
     condition: float | None  # the largest that was measured; None where a matrix is singular
     # to working precision, which gives the condition no digit
     doubt: float  # the largest error that the reference itself may have, of the phase looked at
-    left_out: tuple[
-        str, ...
-    ] = ()  # problems of the kind whose reference is in doubt, unlike others
+    left_out: tuple[str, ...] = ()  # problems whose reference is in doubt, unlike others
+    spectra: tuple[str, ...] = ()  # of those that are left out, see `spectrum`
 
     @property
     def heading(self) -> str:
         """The condition, as the head of a column has it: `κ 42`, `κ 1e6`, or nothing."""
-        if self.condition is None:
-            return ""
-        if self.condition < 1e3:
-            return f"κ {self.condition:.0f}"
-        digits, _, exponent = f"{self.condition:.0e}".partition("e")
-        return f"κ {digits}e{int(exponent)}"
+        return "" if self.condition is None else f"κ {_short(self.condition)}"
+
+
+class Spectrum(NamedTuple):
+    """What was measured of the eigenvalues of the matrices behind some rows."""
+
+    easiest: float  # condition; infinite where a matrix is singular to working precision
+    hardest: float
+    repeated: bool
+
+    def __str__(self) -> str:
+        """`κ 42`, `κ 6e2 to 1e11`, `κ 100, repeated`, `κ 6e2 to singular` or `singular`."""
+        ends = [SINGULAR if x == inf else _short(x) for x in (self.easiest, self.hardest)]
+        words = " to ".join(dict.fromkeys(ends))
+        kappa = "" if self.easiest == inf else "κ "
+        return f"{kappa}{words}{', repeated' if self.repeated else ''}"
+
+
+def _short(condition: float) -> str:
+    """`42`, `1e6`."""
+    if condition < 1e3:
+        return f"{condition:.0f}"
+    digits, _, exponent = f"{condition:.0e}".partition("e")
+    return f"{digits}e{int(exponent)}"
 
 
 def kind_of(problem: str, condition: float, precision: str) -> str:
     """One of ORDER. condition: as measured; NaN where a matrix is exactly singular."""
     if _repeats(problem):
         return REPEATED
-    if not condition < _SINGULAR_CONDITION.get(precision, _SINGULAR_IN_FLOAT32):
+    if _is_singular(condition, precision):
         return SINGULAR
     return HARD if condition > _EASY_CONDITION else EASY
+
+
+def _is_singular(condition: float, precision: str) -> bool:
+    """Whether a matrix is singular to working precision. condition: NaN where it is exactly so."""
+    return not condition < _SINGULAR_CONDITION.get(precision, _SINGULAR_IN_FLOAT32)
+
+
+def spectrum(rows: "pd.DataFrame") -> Spectrum | None:
+    """What was measured of the matrices behind some rows; None where none of them was measured."""
+    few = _measured(rows)[["problem", "precision", "condition"]].drop_duplicates()
+    known = [
+        inf if _is_singular(condition, str(precision)) else float(condition)
+        for _, precision, condition in few.itertuples(index=False, name=None)
+    ]
+    if not known:
+        return None
+    return Spectrum(min(known), max(known), any(map(_repeats, few["problem"].unique())))
+
+
+def _measured(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows that know the condition of their matrices.
+
+    Tables of an older schema lack the column; in newer ones an empty field is a singular matrix.
+    """
+    known = rows["condition"].notna() | (rows["schema"].fillna(0) >= CONDITION_SINCE)
+    return rows[rows["seconds_median"].notna() & known]
+
+
+def named(found: Iterable[Kind]) -> str:
+    """`easy κ 42, hard κ 1e6 and singular matrices`."""
+    words = [f"{kind.name} {kind.heading}".strip() for kind in found]
+    head = ", ".join(words[:-1])
+    return f"{head} and {words[-1]} matrices" if head else f"{words[-1]} matrices" if words else ""
 
 
 def kinds(rows: "pd.DataFrame") -> dict[str, Kind]:
@@ -73,21 +126,21 @@ def kinds(rows: "pd.DataFrame") -> dict[str, Kind]:
         precision = str(rows["precision"].iloc[0])
         members.setdefault(kind_of(problem, condition, precision), []).append(problem)
 
-    found = {}
+    by_name = {}
     for name in (each for each in ORDER if each in members):
         sure = [problem for problem in members[name] if doubts[problem] <= DOUBTFUL]
         counted = sure or members[name]
         largest = None if name == SINGULAR else max(known[problem] for problem in counted)
         doubt = max(float(doubts[problem]) for problem in counted)
         left_out = tuple(problem for problem in members[name] if problem not in counted)
-        found[name] = Kind(name, tuple(counted), largest, doubt, left_out)
-    return found
+        spectra = tuple(str(spectrum(rows[rows["problem"] == problem])) for problem in left_out)
+        by_name[name] = Kind(name, tuple(counted), largest, doubt, left_out, spectra)
+    return by_name
 
 
 def conditions(rows: "pd.DataFrame") -> dict[str, float]:
     """The condition of each measured problem of some rows; NaN of one that is exactly singular."""
-    measured = rows[rows["seconds_median"].notna()]
-    largest = measured.groupby("problem", sort=False)["condition"].max()
+    largest = _measured(rows).groupby("problem", sort=False)["condition"].max()
     return {str(problem): float(condition) for problem, condition in largest.items()}
 
 

@@ -1,26 +1,38 @@
 """Problems on which no method could be compared: no method's fault, so they count against none."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.records.measurement import UNTRIED
 from mssbench.records.noise import UNVERIFIED
 from mssbench.results.labels import spoken
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Key = tuple[Any, ...]
 
 
 class LeftOut(NamedTuple):
-    """A problem on which no method was compared, and how the first of its rows ended."""
+    """A problem on which no method was compared, and how the first of its rows ended.
+
+    spectrum: what was measured of its matrices, see kinds.spectrum; empty where nothing was.
+    """
 
     column: Key
     problem: str
     ended: str
+    spectrum: str = ""
+
+    @property
+    def name(self) -> str:
+        """The problem with what was measured of it: `convfeat(positions=49) (κ 1e11)`."""
+        return f"{self.problem} ({self.spectrum})" if self.spectrum else self.problem
 
 
-def comparable(frame: pd.DataFrame, competition: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def comparable(
+    frame: "pd.DataFrame", competition: list[str]
+) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """The rows without those of inputs on which no method can be compared; and a row for each such.
 
     That is where nothing was tried, or where the reference itself is not known well enough. Where
@@ -46,7 +58,8 @@ def sentences(left_out: Iterable[LeftOut], column_names: Sequence[str]) -> Itera
     """`left out at n = 96: convfeat (unsupported)`, a sentence for each column of a block."""
     columns: dict[Key, list[str]] = {}
     for each in left_out:
-        columns.setdefault(each.column, []).append(f"{each.problem} ({each.ended})")
+        about = ", ".join(filter(None, [each.spectrum, each.ended]))
+        columns.setdefault(each.column, []).append(f"{each.problem} ({about})")
     for column, problems in columns.items():
         where = ", ".join(map(spoken, column_names, column))
         yield f"left out at {where}: {', '.join(dict.fromkeys(problems))}"

@@ -78,14 +78,14 @@ def _backward_name(backward: str, backwards: set[str]) -> str:
 
 
 def _with_parameters(row: Row, backwards: set[str]) -> str:
-    own, theirs = [_steps(row)], []
+    forward, backward = [_steps(row)], []
     if row["backward_iterations"] is not None:
-        theirs.append(str(row["backward_iterations"]))
+        backward.append(str(row["backward_iterations"]))
     for name, value in parse_options(row["options"]).items():
         if value != "default" and name not in OPTIONS:
             word = value if isinstance(value, str) else f"{name.removeprefix('backward_')}={value}"
-            (theirs if name.startswith("backward_") else own).append(word)
-    return _pair_name(row, backwards, " ".join(filter(None, own)), " ".join(theirs))
+            (backward if name.startswith("backward_") else forward).append(word)
+    return _pair_name(row, backwards, " ".join(filter(None, forward)), " ".join(backward))
 
 
 def _in_full(row: Row) -> str:

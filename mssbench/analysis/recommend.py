@@ -9,14 +9,16 @@ condition that was measured, see `relevant`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, NamedTuple
 
 from mssbench.analysis import decision, kinds
 from mssbench.analysis.decision import WALL, Board, Bounds, Line
 from mssbench.analysis.trust import trust
+from mssbench.methods.auto import shipped_runs
 from mssbench.results.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # A spectrum is bounded by the next harder one that was measured, if that is not much harder: at 30
 # times the condition errors differ so much that the answer would be about other matrices.
@@ -59,8 +61,17 @@ class Proof:
     """Rows that answer a question, all of one run, so that their times compare."""
 
     run: Run
-    rows: pd.DataFrame
+    rows: "pd.DataFrame"
     board: Board
+
+
+def is_shipped(run: Run) -> bool:
+    """Whether a run came with the package: whoever reads it has not measured it.
+
+    A run of the same name that was measured again is the reader's own.
+    """
+    days = {str(noted.get("started", ""))[:10] for noted in run.facts["runs"].values()}
+    return any((run.name, day) in shipped_runs() for day in days)
 
 
 class Candidate(NamedTuple):
@@ -76,9 +87,10 @@ def proof(runs: Sequence[Run], question: Question) -> Proof | None:
 
     A run answers where it compares two methods or more on problems like those asked for, see
     `covers`. Of several the best one has times that compare, then most times that are not unstable,
-    then most kinds of matrix, then most methods, and then it is the latest.
+    then it is the reader's own, then it has most kinds of matrix, then most methods, and then it is
+    the latest.
     """
-    found: list[tuple[tuple[bool, bool, int, int, str], Proof]] = []
+    found: list[tuple[tuple[bool, bool, bool, int, int, str], Proof]] = []
     for run in runs:
         rows = relevant(_matching(run.frame, question, exactly=True), question)
         if rows is None:
@@ -87,8 +99,8 @@ def proof(runs: Sequence[Run], question: Question) -> Proof | None:
         if board is not None and covers(board, question):
             started = max((r.get("started", "") for r in run.facts["runs"].values()), default="")
             steady = 2 * sum(line.unsure for line in board.lines) <= len(board.lines)
-            rank = (trust(rows, run.facts).comparable, steady, len(board.deciding),
-                    len(board.lines), started)  # fmt: skip
+            rank = (trust(rows, run.facts).comparable, steady, not is_shipped(run),
+                    len(board.deciding), len(board.lines), started)  # fmt: skip
             found.append((rank, Proof(run, rows, board)))
     return max(found, key=lambda item: item[0])[1] if found else None
 
@@ -124,13 +136,15 @@ def shortlist(runs: Sequence[Run], question: Question) -> list[Candidate]:
     return list(found.values())
 
 
-def relevant(rows: pd.DataFrame, question: Question) -> pd.DataFrame | None:
+def relevant(rows: "pd.DataFrame", question: Question) -> "pd.DataFrame | None":
     """The rows of problems that speak for the matrices asked for; None where there are none.
 
     Matrices of a rank below their size are singular, and only such problems count. A condition is
     covered by the next harder problem that was measured, and by all easier ones. Without either
     word every problem counts, as nothing is known of the matrices.
     """
+    import pandas as pd
+
     rows = rows[~rows["problem"].str.startswith(_FILE)]
     if rows.empty:
         return None
@@ -144,7 +158,7 @@ def relevant(rows: pd.DataFrame, question: Question) -> pd.DataFrame | None:
     return pd.concat(parts) if parts else None
 
 
-def _wanted(place: pd.DataFrame, question: Question) -> list[str]:
+def _wanted(place: "pd.DataFrame", question: Question) -> list[str]:
     """The problems at one size and batch that speak for the matrices asked for."""
     known = kinds.conditions(place)
     kind_of = {p: kinds.kind_of(p, c, question.precision) for p, c in known.items()}
@@ -163,7 +177,7 @@ def _wanted(place: pd.DataFrame, question: Question) -> list[str]:
     return [p for p, c in plain.items() if c <= min(harder)]
 
 
-def _matching(frame: pd.DataFrame, question: Question, *, exactly: bool) -> pd.DataFrame:
+def _matching(frame: "pd.DataFrame", question: Question, *, exactly: bool) -> "pd.DataFrame":
     """The rows of the question's function, precision, device and phase, on the caller's clock."""
     same = (
         (frame["function"] == question.function)

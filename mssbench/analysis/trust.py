@@ -23,10 +23,11 @@ _SPOILING = DISTURBED - {"queue_gap"}
 class Trust(NamedTuple):
     """What is known of a machine while a table was measured on it."""
 
-    load: float | None  # runnable processes when the run began
+    load: float | None  # runnable processes when a run began, the most of all its runs
     cores: int | None
     measured_drift: float | None  # relative change of the machine's ceilings during the run
     why_not: str  # why times do not compare, as the end of "The machine ..."; empty if they do
+    runs: tuple[Mapping[str, Any], ...] = ()  # what each run that made the rows noted of itself
 
     @property
     def drift(self) -> float:
@@ -48,7 +49,10 @@ def trust(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> Trust:
     cores = [e["cores"]["granted"] for e in environments if e.get("cores", {}).get("granted")]
     drift = max((run["drift"] for run in runs if run.get("drift") is not None), default=None)
     load, granted = max(loads, default=None), min(cores, default=None)
-    return Trust(load, granted, drift, _why_not(load, granted, drift, timed))
+    why_not = _why_not(
+        load, granted, drift, timed, "the run" if len(runs) < 2 else "one of its runs"
+    )
+    return Trust(load, granted, drift, why_not, tuple(run for run in runs if run))
 
 
 def busy_now() -> str:
@@ -58,15 +62,15 @@ def busy_now() -> str:
 
 
 def _why_not(
-    load: float | None, cores: int | None, drift: float | None, timed: "pd.DataFrame"
+    load: float | None, cores: int | None, drift: float | None, timed: "pd.DataFrame", run: str
 ) -> str:
     if load is not None and cores is not None and load > _BUSY_LOAD * cores:
-        return f"was busy when the run began: load {load:.1f} on {cores} cores"
+        return f"was busy when {run} began: load {load:.1f} on {cores} cores"
     counts = Counter(flag for text in timed["flags"] for flag in set(text.split()) & _SPOILING)
     for flag, rows in counts.most_common(1):
         if rows > _MOST_DISTURBED * len(timed):
             share = 100 * rows / len(timed)
             return f"was disturbed in {share:.0f} % of the measurements: {MEANING[flag]}"
     if drift is not None and drift > SPOILT:
-        return f"changed its speed by {100 * drift:.0f} % during the run"
+        return f"changed its speed by {100 * drift:.0f} % during {run}"
     return ""

@@ -55,6 +55,12 @@ class Inconclusive(StrEnum):
     FAIL = "fail"
 
 
+EXAMPLES = (
+    "mssbench ab smoke --base main --new HEAD",
+    'mssbench ab quick --base "torch/eigh + loewner" --new "torch/svd + autodiff"',
+)
+
+
 def command(
     suite: Suite,
     base: Annotated[

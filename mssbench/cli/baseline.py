@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mssbench import units
-from mssbench.cli.options import Json, Run
+from mssbench.cli.options import Json, Run, examples
 from mssbench.cli.output import output, output_json
 from mssbench.cli.show import show, show_data
 from mssbench.console import lists
@@ -23,10 +23,11 @@ command = typer.Typer(
     help="Keep runs as baselines, to compare others with.",
     no_args_is_help=True,
     add_completion=False,
+    epilog=examples("mssbench baseline save results/ci --name ci", "mssbench baseline list"),
 )
 
 
-@command.command("save")
+@command.command("save", epilog=examples("mssbench baseline save results/ci --name ci"))
 def save_baseline(
     run: Run,
     name: Annotated[
@@ -43,7 +44,7 @@ def save_baseline(
         output([saved(summary)])
 
 
-@command.command("list")
+@command.command("list", epilog=examples("mssbench baseline list"))
 def list_baselines(as_json: Json = False) -> None:
     """List all baselines, the newest of each name first."""
     records = baselines.known()
@@ -53,7 +54,7 @@ def list_baselines(as_json: Json = False) -> None:
         output(table(records))
 
 
-@command.command("show")
+@command.command("show", epilog=examples("mssbench baseline show ci"))
 def show_baseline(
     name: Annotated[str, typer.Argument(help="Name of a baseline.")], as_json: Json = False
 ) -> None:

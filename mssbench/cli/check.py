@@ -19,6 +19,11 @@ from mssbench.console.comparison import check_display
 from mssbench.results import baselines
 from mssbench.suite import thresholds
 
+EXAMPLES = (
+    "mssbench check results/ci --baseline ci",
+    'mssbench check results/ci --baseline ci --fail-on "gradient_error:3x"',
+)
+
 
 def command(
     run: Run,

@@ -19,6 +19,8 @@ from mssbench.results import table
 from mssbench.results.rows import SUITE
 from mssbench.results.run import Run as Opened
 
+EXAMPLES = ("mssbench claims results/paper_svd_2021",)
+
 
 def command(
     run: Run,

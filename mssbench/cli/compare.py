@@ -18,6 +18,8 @@ from mssbench.console.comparison import check_display
 from mssbench.errors import TableError, unknown
 from mssbench.records.schema import KEY
 
+EXAMPLES = ("mssbench compare results/before results/after --by forward",)
+
 
 def command(
     base: Annotated[Path, typer.Argument(metavar="BASE", help="Folder of a run.")],

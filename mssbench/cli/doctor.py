@@ -20,6 +20,11 @@ from mssbench.records.facts import identify
 
 _SENT_HERE = " (see `mssbench doctor`)"  # ends a reason that need not be read here
 
+EXAMPLES = (
+    "mssbench doctor",
+    "mssbench doctor --json",
+)
+
 
 def command(as_json: Json = False) -> None:
     """Report what can run on this machine, what will spoil its results, and how to fix that."""

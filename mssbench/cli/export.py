@@ -12,9 +12,14 @@ from mssbench.cli.output import output, write
 from mssbench.compare.tables import side
 from mssbench.errors import RunError
 from mssbench.export import Exported, export
-from mssbench.results import samples, table
+from mssbench.results import table
 from mssbench.results.files import replace
 from mssbench.results.labels import with_labels
+
+EXAMPLES = (
+    "mssbench export results/quick --to markdown",
+    "mssbench export results/ci --to junit --out junit.xml",
+)
 
 
 def command(
@@ -33,6 +38,8 @@ def command(
 
 def exported(path: Path, to: str, only: str | None) -> str:
     """A run, or the rows of it for which `only` holds, as text in a format of export.FORMATS."""
+    from mssbench.results import samples  # pyarrow, which --help does without
+
     selected = side(path, only)
     rows = table.records(with_labels(selected.frame))
     run = results.open(path)

@@ -5,7 +5,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import typer
 from rich.text import Text
 
@@ -15,10 +14,11 @@ from mssbench.errors import RunError, TableError
 from mssbench.export import pytest_benchmark
 from mssbench.records.measurement import Row
 from mssbench.records.schema import KEY
-from mssbench.results import samples
 from mssbench.results import table as tables
 from mssbench.results.folder import RunFolder
 from mssbench.results.rows import refuse_newer
+
+EXAMPLES = ("mssbench import benchmark.json --out results/from_pytest",)
 
 
 def command(
@@ -34,6 +34,8 @@ def imported(file: Path, out: Path) -> Text:
 
     Raises TableError for a file of another kind, and for one without a cell of ours.
     """
+    from mssbench.results import samples  # pyarrow, which --help does without
+
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise RunError(f"{out} is not an empty folder. Nothing was written: choose another --out.")
     try:
@@ -63,6 +65,8 @@ def imported(file: Path, out: Path) -> Text:
 
 def _typed(row: Row) -> Row:
     """A row with typed columns. Raises KeyError where a column of its key is missing."""
+    import pandas as pd
+
     missing = [name for name in (*KEY, "cell_id", "status") if name not in row]
     if missing:
         raise KeyError(missing[0])

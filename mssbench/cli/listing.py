@@ -23,6 +23,11 @@ from mssbench.suite import suite
 
 KINDS = ("backends", "backwards", "problems", "suites")
 
+EXAMPLES = (
+    "mssbench list backends",
+    "mssbench list problems --also my_problems.py",
+)
+
 
 def command(
     what: Annotated[str, typer.Argument(help="backends, backwards, problems or suites.")],

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mssbench import __version__, units
+from mssbench.cli.options import examples
 from mssbench.errors import MssbenchError, NotComparable
 
 # Name of a command -> its module in mssbench.cli, and the line that `mssbench --help` has on it.
@@ -73,15 +74,16 @@ _UNFORESEEN = 70  # EX_SOFTWARE
 def load(name: str) -> Any:
     """The click command of a name in COMMANDS, from its module.
 
-    The module's `command` is a function, or a typer.Typer with commands of its own.
+    The module's `command` is a function, whose help ends with the module's EXAMPLES, or a
+    typer.Typer with commands of its own.
     """
-    module, _ = COMMANDS[name]
-    found = import_module(f"mssbench.cli.{module}").command
+    module = import_module(f"mssbench.cli.{COMMANDS[name][0]}")
+    found = module.command
     if isinstance(found, typer.Typer):
         group = found
     else:
         group = typer.Typer(add_completion=False)
-        group.command(help=_reflowed(found))(found)
+        group.command(help=_reflowed(found), epilog=examples(*module.EXAMPLES))(found)
 
     command = typer.main.get_command(group)
     command.name = name

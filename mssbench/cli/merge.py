@@ -10,6 +10,11 @@ from mssbench.cli.options import Json
 from mssbench.cli.output import output, output_json
 from mssbench.results import merge
 
+EXAMPLES = (
+    "mssbench merge results/monday results/tuesday --out results/both",
+    "mssbench merge results/quick",
+)
+
 
 def command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],

@@ -38,6 +38,8 @@ def {name}(a, *, iterations: int = 12) -> Root:
     return Root(sqrt=y * scale, isqrt=z / scale)
 '''
 
+EXAMPLES = ("mssbench new my_root.py",)
+
 
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE.py", help="The file to write.")],
@@ -45,10 +47,7 @@ def command(
         str | None, typer.Option(help="Name of the method; else that of the file.")
     ] = None,
 ) -> None:
-    """Write a file with a method that works, to be changed into your own.
-
-    Example: mssbench new my_root.py && mssbench test my_root.py
-    """
+    """Write a file with a method that works, to be changed into your own."""
     chosen = name or file.stem
     check(file, chosen)
     replace(file, _METHOD.format(name=chosen).encode())

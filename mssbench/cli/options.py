@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take, and how their texts are split."""
+"""Arguments and options that several commands take, how they are split, and help's examples."""
 
 from pathlib import Path
 from typing import Annotated
@@ -82,3 +82,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 def words(text: str) -> list[str]:
     """The words of a text that commas separate, as a list."""
     return [w.strip() for w in text.split(",") if w.strip()]
+
+
+def examples(*lines: str) -> str:
+    """The end of a help page: each of these command lines on a line of its own."""
+    return "\n\n".join([f"Example{'s' if len(lines) > 1 else ''}:", *lines])

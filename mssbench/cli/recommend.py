@@ -1,15 +1,13 @@
 """`mssbench recommend`: which method to use at one size and batch, from rows that prove it."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
-from rich.console import RenderableType
 from rich.text import Text
 
-from mssbench import results, units
+from mssbench import results
 from mssbench.analysis import decision, recommend
 from mssbench.analysis.decision import Bounds, Line
 from mssbench.analysis.naming import call_text
@@ -19,20 +17,21 @@ from mssbench.cli.options import Json
 from mssbench.cli.output import output, output_json
 from mssbench.cli.run import measure as measure_suite
 from mssbench.cli.saving import saved
-from mssbench.console.decision import Decision
+from mssbench.console.recommendation import RESULTS, answer, command_of, too_little, unanswered
 from mssbench.console.terminal import make_console
 from mssbench.errors import ExitCode, RunError, SuiteError
 from mssbench.machine import devices
 from mssbench.machine.facts import is_this_machine
-from mssbench.methods.auto import Place, choice, users_table
-from mssbench.methods.method import Function
+from mssbench.methods.auto import users_table
 from mssbench.results.run import Run
 from mssbench.run.screening import measured
 from mssbench.suite.expand import check_axis
 from mssbench.suite.suite import Suite
 
-_RESULTS = Path("results")
-_MOST_CANDIDATES = 8  # that are listed
+EXAMPLES = (
+    "mssbench recommend --size 256 --batch 64 --gradient --measure",
+    "mssbench recommend --size 64 --batch 16 --condition 1e5 --max-error 1e-4",
+)
 
 
 def command(
@@ -40,7 +39,9 @@ def command(
     batch: Annotated[int | None, typer.Option(help="Matrices in a batch.")] = None,
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="RUN", help="Runs to look at; else all of this machine."),
+        typer.Argument(
+            metavar="RUN", help="Runs to look at; else all under results/ of a machine like this."
+        ),
     ] = None,
     precision: Annotated[str, typer.Option(help="float64, float32, tf32, bfloat16 or float16.")] = (
         "float32"
@@ -63,7 +64,7 @@ def command(
         int | None, typer.Option(min=1, help="Their rank, where it is below their size.")
     ] = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Measure what is not known, in a minute or two.")
+        bool, typer.Option("--measure", help="Measure what is not known, in about a minute.")
     ] = False,
     python: Annotated[
         bool, typer.Option("--python", help="Print the call alone, to be pasted.")
@@ -84,8 +85,6 @@ def command(
 
     Only rows of exactly this size and batch are an answer. Without such rows the command names the
     methods that did well nearby, and ends with code 6; --measure measures those that can win.
-
-    Example: mssbench recommend --size 256 --batch 64 --gradient --measure
     """
     if save or save_as:
         if size is not None or batch is not None:
@@ -104,18 +103,25 @@ def command(
     opened = _opened(runs)
     found = recommend.proof(opened, question)
     doubted = found is not None and not trust(found.rows, found.run.facts).comparable
-    if measure and (found is None or found.board.unreached or doubted):
+    unknown = found is None or found.board.unreached or recommend.is_shipped(found.run)
+    latest = None
+    if measure and (unknown or doubted):
         log = make_console(stderr=True)
-        run = measured(question, _measure, log.print, fresh=doubted)
-        found = recommend.proof([run], question)
+        latest = measured(question, _measure, log.print, fresh=doubted)
+        found = recommend.proof([latest], question)
 
-    nearby = [] if found else recommend.shortlist(opened, question)
+    nearby = [] if found or latest else recommend.shortlist(opened, question)
     if as_json:
         output_json("recommend", data(question, found, nearby))
     elif python and found:
         output([Text(_best_call(found), no_wrap=True, overflow="ignore")])
     else:
-        parts = answer(found) if found else unanswered(question, nearby, len(opened), bool(runs))
+        if found:
+            parts = answer(found)
+        elif latest:
+            parts = too_little(question, latest)
+        else:
+            parts = unanswered(question, nearby, opened, bool(runs))
         if python:
             log = make_console(stderr=True)
             for part in parts:
@@ -169,8 +175,11 @@ def asked(
 
 
 def of_this_machine() -> Iterator[Run]:
-    """Yield the runs under results/ that were measured on this machine."""
-    for table in sorted(_RESULTS.glob("*/table.csv")):
+    """Yield the runs under results/ that were measured on this machine, or on one like it.
+
+    Those that come with the package are among them where processor, cores and torch agree.
+    """
+    for table in sorted(RESULTS.glob("*/table.csv")):
         run = results.open(table.parent)
         try:
             known = run.facts["environments"].values()
@@ -178,76 +187,6 @@ def of_this_machine() -> Iterator[Run]:
             continue
         if any(is_this_machine(facts) for facts in known):
             yield run
-
-
-def answer(found: Proof) -> Iterator[RenderableType]:
-    """Yield the table of the place that was asked for, and where its rows are."""
-    folder = found.run.path
-    yield Decision(found.rows, found.run.facts, [f"all rows  mssbench show {folder}"],
-                   found.board.bounds, again="--measure")  # fmt: skip
-    rows = units.count(len(found.rows), "row")
-    yield Text(f"This rests on {rows} of {folder}.", style="dim")
-
-
-def unanswered(
-    question: Question, nearby: Sequence[Candidate], runs: int, named: bool
-) -> Iterator[RenderableType]:
-    """Yield what is not known, what did well nearby, and the command that measures it."""
-    yield Text(f"Not measured: {_spoken(question)}.", style="bold")
-    of = "" if named else f" of this machine, under {_RESULTS}/,"
-    yield Text(f"Looked at {units.count(runs, 'run')}{of} without such rows.", "dim")
-    if nearby:
-        yield Text(
-            "\nAt the nearest sizes that were measured these are right on every kind, and fast:"
-        )
-        for line, size, batch in nearby[:_MOST_CANDIDATES]:
-            yield Text(
-                f"  {line.name}  ({units.seconds(line.seconds)} at n = {size}, batch {batch})"
-            )
-        yield Text("Which is best at another size has to be measured there.")
-    yield from _elsewhere(question)
-    yield Text("\nTo measure all that can win, in a minute or two:")
-    yield Text(f"    {_command(question)} --measure", style="bold", no_wrap=True, overflow="ignore")
-
-
-def _elsewhere(question: Question) -> Iterator[RenderableType]:
-    """Yield what the saved or the shipped table of `forward="auto"` has near this place."""
-    place = Place(question.device, cast("Function", question.function), question.gradient,
-                  question.precision, question.size, question.batch)  # fmt: skip
-    found = choice(place)
-    if found.measured:
-        yield Text(f"\nElsewhere {found.forward} + {found.backward} was {found.why}.")
-
-
-def _spoken(question: Question) -> str:
-    gradient = " with gradient" if question.gradient else ""
-    words = [f"{question.function}{gradient}", f"n = {question.size}", f"batch {question.batch}",
-             question.precision, question.device]  # fmt: skip
-    if question.condition is not None:
-        words.append(f"condition {question.condition:g}")
-    if question.rank is not None:
-        words.append(f"rank {question.rank}")
-    return ", ".join(words)
-
-
-def _command(question: Question) -> str:
-    """The command line that asks this question."""
-    words = ["mssbench", "recommend", "--size", f"{question.size}", "--batch", f"{question.batch}"]
-    usual = Question(question.size, question.batch, device=devices.default_device())
-    for name in ("precision", "device", "function"):
-        if getattr(question, name) != getattr(usual, name):
-            words += [f"--{name}", getattr(question, name)]
-    if question.gradient:
-        words.append("--gradient")
-    bounds = {"--max-error": question.bounds.root, "--max-gradient-error": question.bounds.gradient}
-    for option, bound in bounds.items():
-        if bound != float("inf"):
-            words += [option, f"{bound:g}"]
-    if question.condition is not None:
-        words += ["--condition", f"{question.condition:g}"]
-    if question.rank is not None:
-        words += ["--rank", f"{question.rank}"]
-    return shlex.join(words)
 
 
 def _best(found: Proof) -> Line | None:
@@ -272,6 +211,7 @@ def data(question: Question, found: Proof | None, nearby: Sequence[Candidate]) -
         "question": asked_for,
         "measured": found is not None,
         "run": str(found.run.path) if found else None,
+        "shipped": recommend.is_shipped(found.run) if found else None,
         "recommended": best.name if best else None,
         "methods": [_method(found, line) for line in found.board.lines] if found else [],
         "nearby": [
@@ -279,12 +219,12 @@ def data(question: Question, found: Proof | None, nearby: Sequence[Candidate]) -
              "size": size, "batch": batch}
             for line, size, batch in nearby
         ],
-        "to_measure": f"{_command(question)} --measure",
+        "to_measure": f"{command_of(question)} --measure",
     }  # fmt: skip
 
 
 def _method(found: Proof, line: Line) -> dict[str, Any]:
-    own = found.rows[
+    proving = found.rows[
         (found.rows["forward"] == line.row["forward"])
         & (found.rows["backward"] == line.row["backward"])
         & (found.rows["options"] == line.row["options"])
@@ -292,7 +232,7 @@ def _method(found: Proof, line: Line) -> dict[str, Any]:
     ]
     for name in ("iterations", "backward_iterations"):
         value = line.row[name]
-        own = own[own[name].isna() if value is None else own[name] == value]
+        proving = proving[proving[name].isna() if value is None else proving[name] == value]
     return {
         "method": line.name,
         "call": call_text(line.row),
@@ -301,5 +241,5 @@ def _method(found: Proof, line: Line) -> dict[str, Any]:
         "right": list(found.board.right(line)),
         "right_everywhere": found.board.right_everywhere(line),
         "errors": {kind: mark.error for kind, mark in line.marks.items()},
-        "cells": sorted(own["cell_id"].unique()),
+        "cells": sorted(proving["cell_id"].unique()),
     }

@@ -1,5 +1,7 @@
 """`mssbench run`: choose a suite, forecast it, measure it."""
 
+import shlex
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +29,7 @@ from mssbench.cli.output import output, output_json
 from mssbench.console import epilogue, lists
 from mssbench.console.decision import Decision
 from mssbench.console.progress import RunProgress
-from mssbench.console.summary import closing
+from mssbench.console.summary import closing, remaining
 from mssbench.console.terminal import make_console
 from mssbench.errors import SuiteError, unknown
 from mssbench.records.cell import Cell
@@ -41,6 +43,11 @@ from mssbench.suite.suite import Suite as ChosenSuite
 
 # The first table has a mark for a wrong error; of these statuses a reader needs the reason.
 _WORTH_A_LINE = (*BROKEN, Status.IMPLAUSIBLE, Status.INTERRUPTED)
+
+EXAMPLES = (
+    "mssbench run quick --matrices cov.npy",
+    'mssbench run standard --only "size >= 32" --minutes 8',
+)
 
 
 def command(
@@ -85,8 +92,9 @@ def command(
 ) -> None:
     """Measure what is missing of SUITE, then show the table.
 
-    Running again resumes. Exit code: 0 fine, 2 misuse, 4 a cell crashed, overstayed or ran out of
-    memory, 6 nothing could be measured, 130 interrupted (what was measured is saved).
+    Running again resumes. Exit code: 0 fine, also where a limit of time ended the run before its
+    last cell; 2 misuse, 4 a cell crashed, overstayed or ran out of memory, 6 nothing could be
+    measured, 130 interrupted (what was measured is saved).
     """
     own = select.own_matrices(matrices, key, kind)
     chosen = select.choose(suite, set_, only, effort, device, also, own=own, elsewhere=dry_run)
@@ -114,10 +122,20 @@ def command(
     )
 
     if as_json:
-        output_json("run", {"rows": data(path)})
+        output_json(
+            "run",
+            {"complete": summary.complete, "cells_left": summary.left, "rows": data(path)},
+        )
     else:
         output(tables(path))
+    if not summary.complete:
+        log.print(remaining(summary, _going_on()), soft_wrap=True)
     raise typer.Exit(summary.exit_code)
+
+
+def _going_on() -> str:
+    """The command line of this process as one that goes on: it does not start afresh."""
+    return shlex.join(["mssbench", *(word for word in sys.argv[1:] if word != "--fresh")])
 
 
 def forecast(chosen: ChosenSuite) -> list[RenderableType]:

@@ -26,6 +26,8 @@ _STYLE = {
     CheckOutcome.FAILED: "bold red",
 }
 
+EXAMPLES = ("mssbench selftest --device cpu",)
+
 
 def command(
     device: Annotated[

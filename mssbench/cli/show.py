@@ -3,9 +3,8 @@
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 import typer
 from rich.console import RenderableType
 from rich.text import Text
@@ -24,6 +23,14 @@ from mssbench.results.folder import is_going_on
 from mssbench.results.labels import counted, with_labels
 from mssbench.results.rows import TABLE, folder_of
 from mssbench.results.run import Run as Opened
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXAMPLES = (
+    "mssbench show results/quick --where \"phase == 'step'\"",
+    "mssbench show results/quick --columns size,problem --value gradient_error",
+)
 
 
 def command(
@@ -107,7 +114,7 @@ def _watch(
 
 
 def _tables(
-    run: Opened, frame: pd.DataFrame, rows: Sequence[str], columns: Sequence[str], value: str
+    run: Opened, frame: "pd.DataFrame", rows: Sequence[str], columns: Sequence[str], value: str
 ) -> Iterator[RenderableType]:
     yield from console_blocks.result(frame, rows, columns, value)
     yield from epilogue.epilogue(_counted(frame), run.facts)
@@ -153,12 +160,12 @@ def _block(block: blocks.Block) -> dict[str, Any]:
     }
 
 
-def _counted(frame: pd.DataFrame) -> pd.DataFrame:
+def _counted(frame: "pd.DataFrame") -> "pd.DataFrame":
     """The rows with a time above its ceiling among the failures, as it cannot win."""
     return frame.assign(status=counted(frame))
 
 
-def _chosen(run: Opened, where: str | None) -> pd.DataFrame:
+def _chosen(run: Opened, where: str | None) -> "pd.DataFrame":
     """The rows that are shown, with their labels. Raises TableError where there is none."""
     labelled = with_labels(run.frame)
     if where is not None:

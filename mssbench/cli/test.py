@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mssbench import arrays, testing
+from mssbench import arrays
 from mssbench.cli.options import Json
 from mssbench.cli.output import output, output_json
 from mssbench.console import lists
@@ -34,6 +34,9 @@ class Checked(NamedTuple):
     failure: str
 
 
+EXAMPLES = ("mssbench test my_root.py --set iterations=60",)
+
+
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE.py", help="File with your methods.")],
     set_: Annotated[
@@ -46,8 +49,6 @@ def command(
     """Test the methods of a file: shapes, types, batches, exact roots and gradients.
 
     Exit code: 0 all properties hold, 1 some do not, 2 the file cannot be read or has no method.
-
-    Example: mssbench test my_root.py --set iterations=60
     """
     found = list(checked(methods_in(file), parameters(set_), precision))
     if not found:
@@ -68,28 +69,28 @@ def methods_in(file: Path) -> list[Method]:
         raise RegistryError(f"there is no file {file}. `mssbench new {file}` writes one.")
     before = {kind: set(registry.known(kind)) for kind in registry.REGISTRIES}
     load_file(file)
-    found = [
+    registered = [
         method
         for kind in registry.REGISTRIES
         for name, method in registry.known(kind).items()
         if name not in before[kind]
     ]
-    if not found:
+    if not registered:
         raise RegistryError(
             f"{file} registers no method. `mssbench new FILE.py` writes a file that does."
         )
-    return found
+    return registered
 
 
 def parameters(texts: Sequence[str]) -> dict[str, Any]:
     """The parameters of --set. Raises RegistryError for a text that is no NAME=VALUE."""
-    found = {}
+    given = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise RegistryError(f"--set {text}: write NAME=VALUE, for example iterations=60.")
-        found[name.strip()] = scalar(value.strip())
-    return found
+        given[name.strip()] = scalar(value.strip())
+    return given
 
 
 def checked(
@@ -105,6 +106,8 @@ def checked(
 def _of_pair(
     method: Method, library: str, function: Function, given: Mapping[str, Any], precision: str
 ) -> Iterator[Checked]:
+    from mssbench import testing  # torch, which --help does without
+
     names = {method.kind: method.name}
     try:
         contracts = testing.contracts(

@@ -15,7 +15,7 @@ from mssbench.compare.judgement import RowPair
 from mssbench.compare.verdict import Verdict
 from mssbench.records.measurement import ABSENT, MEASURED, Row, Status
 from mssbench.records.roundoff import ROUNDOFF, stable_error
-from mssbench.records.schema import BY_NAME
+from mssbench.records.schema import BY_NAME, CONDITION_SINCE
 from mssbench.suite.thresholds import Rule, chosen
 
 ERRORS = ("root_error", "residual", "gradient_error")
@@ -24,7 +24,6 @@ COUNTS = ("nonfinite", "products", "operators", "launches", "saved_bytes")
 _RANK = (Status.OK, Status.INACCURATE, Status.IMPLAUSIBLE, Status.DIVERGED, Status.NONFINITE)
 # With these statuses the size of an error is no property of the method any more.
 _WITHOUT_ERROR = (Status.DIVERGED, Status.NONFINITE)
-_CONDITION_SINCE = 4  # the version of the schema that introduced the column `condition`
 _DOUBLE = 2.0  # the factor by which an error may grow: only its magnitude can be reproduced
 # A fingerprint moves by less than this through rounding, and by more with another input.
 _SAME_INPUT = 1e-6
@@ -161,4 +160,4 @@ def _condition(row: Row) -> float:
     known = row["condition"]
     if known is not None:
         return float(known)
-    return inf if (row["schema"] or 0) >= _CONDITION_SINCE else 1.0
+    return inf if (row["schema"] or 0) >= CONDITION_SINCE else 1.0

@@ -7,9 +7,7 @@ decide. `check` decides on what has no noise, and `ab` on time.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mssbench import results, units
 from mssbench.compare.judgement import RowPair
@@ -22,6 +20,9 @@ from mssbench.results import conditions
 from mssbench.results.labels import with_labels
 from mssbench.results.table import records
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 # The words of `--across`: in what two runs may differ where the user says so.
 ACROSS = ("machine", "problem", "versions")
 _NAMED = 5  # methods that a sentence names
@@ -32,7 +33,7 @@ WHEN_GONE = "measure it, or save a new baseline"  # advice for a row that only b
 class StoredRun:
     """The rows of a stored run, and the facts about its machines."""
 
-    frame: pd.DataFrame
+    frame: "pd.DataFrame"
     facts: Facts
 
     def environments(self) -> dict[str, Any]:
@@ -68,13 +69,13 @@ def matched(base: StoredRun, new: StoredRun) -> list[RowPair]:
     return of_base + of_new_alone
 
 
-def _by_key(frame: pd.DataFrame, name: str) -> dict[tuple[Any, ...], Row]:
+def _by_key(frame: "pd.DataFrame", name: str) -> dict[tuple[Any, ...], Row]:
     if frame.empty:
         raise TableError(f"the table of {name} has no row.")
     return {tuple(row[k] for k in KEY): row for row in records(with_labels(frame))}
 
 
-def _apart(base: pd.DataFrame, new: pd.DataFrame) -> str:
+def _apart(base: "pd.DataFrame", new: "pd.DataFrame") -> str:
     """`size is 16, 32 in base and 64 in new`, for the first column without a common value."""
     for name in KEY:
         values = [sorted(map(str, frame[name].dropna().unique())) for frame in (base, new)]

@@ -1,9 +1,8 @@
 """Blocks, lists and facts as rich renderables. Prints nothing itself."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
@@ -11,22 +10,28 @@ from rich.text import Text
 
 from mssbench import units
 from mssbench.analysis import blocks as analysis
+from mssbench.analysis import kinds
 from mssbench.analysis.blocks import Block
 from mssbench.analysis.entry import Entry
+from mssbench.analysis.kinds import Spectrum
 from mssbench.analysis.left_out import Key
 from mssbench.console.statuses import STYLE
 from mssbench.records.schema import BY_NAME
 from mssbench.results import labels as labels_
 from mssbench.results.labels import METHOD
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def result(
-    frame: pd.DataFrame, rows: Sequence[str], columns: Sequence[str], value: str
+    frame: "pd.DataFrame", rows: Sequence[str], columns: Sequence[str], value: str
 ) -> Iterator[RenderableType]:
     """The tables of a run, then what varies inside their numbers."""
     blocks = analysis.blocks(frame, rows, columns, value)
     shown = [b for b in blocks if b.measured] or blocks
     hidden: dict[str, int] = {}
+    spectrum = kinds.spectrum(frame)
     for block in shown:
         yield BlockTable(block)
         for name, n in block.hidden.items():
@@ -43,12 +48,14 @@ def result(
         middle = "medians" if BY_NAME[value].pooled == "median" else "worst values"
         errors = " and worst errors" if shown[0].error else ""
         apart = ",".join((*columns, next(iter(inputs))))
-        over = _counted(inputs)
+        over = _counted(inputs, spectrum)
         yield Text(f"{middle}{errors} over {over}; --columns {apart} takes them apart", "dim")
 
 
-def _counted(names: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} ({n})" for name, n in names.items())
+def _counted(names: Mapping[str, int], spectrum: Spectrum | None = None) -> str:
+    """`problem (3, κ 42 to singular), seed (2)`. spectrum: of all problems together."""
+    known = {"problem": f", {spectrum}"} if spectrum is not None else {}
+    return ", ".join(f"{name} ({n}{known.get(name, '')})" for name, n in names.items())
 
 
 def _apart(empty: Sequence[Block], shown: Sequence[Block]) -> str:
@@ -86,7 +93,7 @@ class BlockTable:
         block, width = self._block, options.max_width
         columns = [(column, self._widths(column)) for column in block.columns]
         labels = [
-            max(len(name), *(len(_label(row[i])) for row in block.entries))
+            max(len(name), *(len(_labels(block, row)[i]) for row in block.entries))
             for i, name in enumerate(block.row_names)
         ]
         room = width - 1 - max(_wide(w) for _, w in columns)
@@ -103,7 +110,11 @@ class BlockTable:
 
     def _widths(self, column: Key) -> _Widths:
         entries = [e for row in self._block.entries.values() if (e := row.get(column))]
-        title = "\n".join(map(labels_.spoken, self._block.column_names, column))
+        spectrum = self._block.spectrum(self._block.column_names, column)
+        title = "\n".join(
+            _beside(labels_.spoken(name, x), spectrum if name == "problem" else "", "\n")
+            for name, x in zip(self._block.column_names, column, strict=True)
+        )
         ratio = max((len(_ratio(e)) for e in entries), default=0)
         value = max((len(self._block.written(e)) for e in entries), default=1)
         notes = [_note(self._block, e).plain for e in entries]
@@ -129,7 +140,7 @@ class BlockTable:
             if w.note:
                 table.add_column(Text(self._heading()), overflow="fold", width=next(spare))
         for row, entries in block.entries.items():
-            cells = [Text(_label(x)) for x in row]
+            cells = [Text(label) for label in _labels(block, row)]
             for column, w in part:
                 entry = entries.get(column)
                 cells.append(_value(block, entry, w))
@@ -174,6 +185,19 @@ def _shared(
     for w, note in zip(part, notes, strict=True):
         names += [_number_width(w), note] if w.note else [_number_width(w)]
     return names
+
+
+def _labels(block: Block, row: Key) -> list[str]:
+    """The words of a row: its problem has the condition beside it."""
+    spectrum = block.spectrum(block.row_names, row)
+    return [
+        _beside(_label(x), spectrum if name == "problem" else "", " · ")
+        for name, x in zip(block.row_names, row, strict=True)
+    ]
+
+
+def _beside(name: str, spectrum: str, between: str) -> str:
+    return f"{name}{between}{spectrum}" if spectrum else name
 
 
 def _label(x: Any) -> str:

@@ -2,9 +2,8 @@
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +14,9 @@ from mssbench.analysis.decision import DIGIT, Board, Bounds, Line
 from mssbench.analysis.kinds import DOUBTFUL
 from mssbench.analysis.trust import Trust, trust
 from mssbench.records.facts import machine
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _WIDEST_BAR, _SHORTEST_BAR = 20, 6  # characters
 _WIDE_ENOUGH_FOR_PAPERS = 100  # columns: the papers' names stand beside ours from here on
@@ -32,7 +34,7 @@ class Decision:
 
     def __init__(
         self,
-        frame: pd.DataFrame,
+        frame: "pd.DataFrame",
         facts: Mapping[str, Any],
         commands: Sequence[str],
         bounds: Bounds = _NO_BOUNDS,
@@ -157,25 +159,25 @@ def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:
 
 def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
     """Title, colour and lines of each group: those right on most kinds first."""
-    own = [line for line in board.lines if line.competes and not board.unknown(line)]
-    everywhere = [line for line in own if board.right_everywhere(line)]
+    comparable = [line for line in board.lines if line.competes and not board.unknown(line)]
+    everywhere = [line for line in comparable if board.right_everywhere(line)]
     if everywhere:
         title = "right where it was measured" if board.unreached else "right everywhere"
         yield title, "green", everywhere
 
     some: dict[tuple[str, ...], list[Line]] = {}
-    for line in own:
+    for line in comparable:
         if board.right(line) and line not in everywhere:
             some.setdefault(board.right(line), []).append(line)
     if len(some) > _MOST_SETS:
-        yield "right on some matrices only", "yellow", [line for line in own
+        yield "right on some matrices only", "yellow", [line for line in comparable
                                                         if board.right(line) in some
                                                         and line not in everywhere]  # fmt: skip
     else:
         for right, lines in sorted(some.items(), key=lambda item: -len(item[0])):
             yield f"right on {advice.spoken(right)} only", "yellow", lines
 
-    if nowhere := [line for line in own if not board.right(line)]:
+    if nowhere := [line for line in comparable if not board.right(line)]:
         title = "no right digit" if board.limit == DIGIT else "right on no kind"
         yield title, "red", nowhere
     if unknown := [line for line in board.lines if line.competes and board.unknown(line)]:
@@ -199,20 +201,25 @@ def _label(line: Line, width: int) -> str:
     return f"{line.name} ({line.paper})" if beside else line.name
 
 
-def _heading(frame: pd.DataFrame, facts: Mapping[str, Any], believed: Trust) -> str:
-    """`quick · Intel Xeon, 2 cores; torch 2.13.0 · load 1.0 · took 39 s`."""
+def _heading(frame: "pd.DataFrame", facts: Mapping[str, Any], believed: Trust) -> str:
+    """`quick · Intel Xeon, 2 cores; torch 2.13.0 · load 1.0 · took 39 s`.
+
+    Of a table that several runs made, the latest one speaks for load and time.
+    """
     timed = frame[frame["seconds_median"].notna()]
-    run_ids = list(timed["run_id"].unique())
-    run = facts.get("runs", {}).get(run_ids[-1], {}) if run_ids else {}
+    runs = sorted(believed.runs, key=lambda run: str(run.get("started", "")))
+    run = runs[-1] if runs else {}
     known = [e for e in timed["environment"].unique() if e]
     where = machine(facts["environments"].get(known[-1]), known[-1]) if known else ""
-    load = f"load {believed.load:.1f}" if believed.load is not None else ""
+    load = f"load {run['load_start'][0]:.1f}" if run.get("load_start") else ""
     took = f"took {units.duration(run['seconds'])}" if run.get("seconds") else ""
+    if took and len(runs) > 1:
+        took += f", the latest of {len(runs)} runs"
     plain = where.replace("(R)", "").replace("(TM)", "").replace(" Processor", "")
     return " · ".join(filter(None, [run.get("suite", ""), plain, load, took]))
 
 
-def _max_error(frame: pd.DataFrame, facts: Mapping[str, Any]) -> float:
+def _max_error(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> float:
     """The error from which on the run called a row inaccurate."""
     runs = [facts.get("runs", {}).get(run_id, {}) for run_id in frame["run_id"].unique()]
     given = [run.get("document", {}).get("measure", {}).get("max_error", DIGIT) for run in runs]

@@ -1,9 +1,8 @@
 """What follows the tables of a run: conclusions, failures and the machine."""
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -12,10 +11,13 @@ from mssbench.analysis import conclusions
 from mssbench.console.statuses import STYLE
 from mssbench.records.measurement import MEASURED
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _REASONS = 3  # of one status; the rest are counted
 
 
-def epilogue(frame: pd.DataFrame, facts: Mapping[str, Any]) -> Iterator[RenderableType]:
+def epilogue(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Conclusions, then failures with their reasons, then what it was measured on."""
     sentences = conclusions.conclusions(frame, facts)
     yield from map(Text, ["", *sentences] if sentences else [])
@@ -25,7 +27,7 @@ def epilogue(frame: pd.DataFrame, facts: Mapping[str, Any]) -> Iterator[Renderab
 
 
 def failures(
-    frame: pd.DataFrame, statuses: Collection[str] | None = None
+    frame: "pd.DataFrame", statuses: Collection[str] | None = None
 ) -> Iterator[RenderableType]:
     """Yield a line for each status but ok, with its reasons. statuses: those that are wanted."""
     for failure in conclusions.failures(frame):

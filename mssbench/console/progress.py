@@ -96,7 +96,12 @@ class RunProgress:
             self._progress.update(self._task, advance=1, counts=words)
 
     def now(self) -> str:
-        """The cell that is being measured, and for how long if that is long."""
+        """The cell that is being measured, and for how long if that is long.
+
+        Before the first cell: what the run waits for, if that is known.
+        """
+        if not self._cell:
+            return f"waiting for {self._waiting}" if self._waiting else "starting a worker"
         seconds = time.monotonic() - self._begun
         return f"{self._cell} ({units.duration(seconds)})" if seconds > _LONG else self._cell
 

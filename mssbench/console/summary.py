@@ -17,18 +17,16 @@ def closing(summary: Summary) -> Text:
     """
     text = Text()
     if summary.interrupted:
-        text.append(
-            "interrupted, what was measured is saved; the same command goes on. ", "magenta"
-        )
+        text.append("interrupted, what was measured is saved. ", "magenta")
     if summary.over:
-        text.append("the time was over; the same command goes on. ", "magenta")
+        text.append("the time was over. ", "magenta")
     if not summary.statuses.total():
         return text + _idle(summary)
     text.append(f"{units.count(summary.statuses.total(), 'cell')}: ")
     text += statuses.status_words(summary.statuses)
     parts = [
         f"{what} {100 * spent / summary.seconds:.0f} %"
-        for what, spent in [*summary.spent.most_common(), ("own", summary.own)]
+        for what, spent in [*summary.spent.most_common(), ("overhead", summary.own)]
         if spent / summary.seconds >= 0.005
     ]
     text.append(f" · {units.duration(summary.seconds)}")
@@ -37,6 +35,23 @@ def closing(summary: Summary) -> Text:
         text.append(f" · {steady}")
     text.append(f" · {summary.path}")
     return text
+
+
+def remaining(summary: Summary, command: str) -> Text:
+    """How much of a run that ended early is left, and the command that measures it.
+
+    `Not complete: 12 of 66 cells are left. This goes on:`, then the command on a line of its own.
+    """
+    cells = units.count(summary.cells, "cell")
+    parts = []
+    if summary.left:
+        parts.append(f"{summary.left} of {cells} {'is' if summary.left == 1 else 'are'} left")
+    if summary.thin:
+        was = "was" if summary.thin == 1 else "were"
+        parts.append(f"{summary.thin} of {cells} {was} measured in fewer passes than planned")
+    return Text.assemble(
+        (f"Not complete: {', and '.join(parts)}. This goes on:", "yellow"), f"\n    {command}"
+    )
 
 
 def _idle(summary: Summary) -> Text:

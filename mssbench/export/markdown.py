@@ -1,8 +1,7 @@
 """The tables of `show` as GitHub's Markdown: best in bold, ratio and error beside each number."""
 
 from collections.abc import Iterator
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from mssbench import units
 from mssbench.analysis import conclusions
@@ -12,9 +11,14 @@ from mssbench.export import Exported
 from mssbench.results.labels import spoken
 from mssbench.results.table import typed
 
+if TYPE_CHECKING:
+    pass
+
 
 def text(what: Exported) -> str:
     """A heading and a table for each block of measured rows; conclusions and failures below."""
+    import pandas as pd
+
     frame = typed(pd.DataFrame(what.rows))
     lines = [f"# {escaped(what.name)}", ""]
     measured = frame[frame["seconds_median"].notna()]

@@ -9,7 +9,7 @@ as the default pair.
 import json
 import os
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import log2
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,6 +69,12 @@ def choice(place: Place) -> Choice:
             best = min(near, key=lambda entry: _distance(entry, place))
             return Choice(best["forward"], best["backward"], best["parameters"], _words(best), True)
     return Choice(*DEFAULT, {}, "the default pair: nothing near this size and batch was measured")
+
+
+@cache
+def shipped_runs() -> frozenset[tuple[str, str]]:
+    """The runs that come with the package and answer something: their names, and their days."""
+    return frozenset((entry["run"], entry["date"]) for entry in _entries(SHIPPED))
 
 
 def forget() -> None:

@@ -79,6 +79,7 @@ class Column(NamedTuple):
 # History of the schema: 1, the first; 2, root_mae; 3, passes, noise, counts, limits; 4, what tells
 # whether two runs had the same input, and how far its rounding may carry.
 SCHEMA_VERSION = 4
+CONDITION_SINCE = 4  # the version that introduced the column `condition`
 SCHEMA: tuple[Column, ...] = (
     Column("library", "key", "str", "", "array library"),
     Column("forward", "key", "str", "", "method that computes the root"),

@@ -23,6 +23,8 @@ class Summary:
     noise: Counter[str] = field(default_factory=Counter)  # classes of the rows
     interrupted: bool = False
     over: bool = False  # its time, before all was measured
+    left: int = 0  # cells that are to be measured still: the run ended before them
+    thin: int = 0  # cells that were measured, in fewer passes than the suite asks for
 
     @property
     def own(self) -> float:
@@ -30,10 +32,16 @@ class Summary:
         return max(0.0, self.seconds - self.spent.total())  # several GPUs spend at once
 
     @property
-    def exit_code(self) -> ExitCode:
-        """Whether all cells that should have run were measured, those of an earlier run included.
+    def complete(self) -> bool:
+        """Whether nothing is left to be measured."""
+        return not (self.left or self.thin)
 
-        A failure that an earlier run has kept still counts.
+    @property
+    def exit_code(self) -> ExitCode:
+        """Whether a cell failed that should have run; one that an earlier run has kept counts.
+
+        A limit of time is a planned end: with cells left the code is that of the others. A gate
+        compares rows, and `check` calls one that was not reached broken.
         """
         if self.interrupted:
             return ExitCode.INTERRUPTED

@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mssbench.errors import RunError, TableError
 from mssbench.records.facts import canonical
 from mssbench.records.measurement import ABSENT, Status
 from mssbench.records.schema import KEY
-from mssbench.results import samples, table
+from mssbench.results import table
 from mssbench.results.folder import RunFolder
 from mssbench.results.rows import SUITE, folder_of, read_facts
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, Any]:
@@ -32,6 +33,8 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
     else:
         whole = merge_frames(_frames(runs), mixed=mixed)
         with RunFolder(out) as folder:
+            from mssbench.results import samples  # pyarrow: only where something is joined
+
             rows = table.records(whole)
             join_sidecars(folder, runs)
             samples.join(folder.path, runs, rows)
@@ -46,7 +49,7 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
     }
 
 
-def _frames(runs: Sequence[Path]) -> list[pd.DataFrame]:
+def _frames(runs: Sequence[Path]) -> "list[pd.DataFrame]":
     """The tables of the runs, in which one machine has one name: the one it was met under first."""
     frames, names = [], dict[str, str]()
     for run in runs:
@@ -73,13 +76,15 @@ def join_sidecars(folder: RunFolder, runs: Sequence[Path]) -> None:
 _SAYS_LESS = {str(s): 1 for s in ABSENT} | {str(Status.INTERRUPTED): 2}
 
 
-def merge_frames(frames: Sequence[pd.DataFrame], *, mixed: bool = False) -> pd.DataFrame:
+def merge_frames(frames: "Sequence[pd.DataFrame]", *, mixed: bool = False) -> "pd.DataFrame":
     """One table of several runs; of a row measured twice the first stands.
 
     A row that was measured stands before one whose method was missing, and that before one whose
     run was stopped. Raises TableError if they were measured in different environments, unless
     `mixed`: times of two machines in one table compare machines, not methods.
     """
+    import pandas as pd
+
     whole = pd.concat(frames, ignore_index=True)
     environments = sorted(e for e in whole["environment"].unique() if e)
     if len(environments) > 1 and not mixed:

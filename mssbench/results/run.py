@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mssbench.results import table
 from mssbench.results.rows import folder_of, read_facts, read_suite
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Run:
         return self.folder.resolve().name
 
     @cached_property
-    def frame(self) -> pd.DataFrame:
+    def frame(self) -> "pd.DataFrame":
         """The rows with typed columns, see table.load. Raises TableError where there are none."""
         return table.load(self.path)
 

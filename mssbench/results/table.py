@@ -2,22 +2,21 @@
 
 import csv
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-import pyarrow as pa
-from pyarrow import csv as arrow_csv
+from typing import TYPE_CHECKING, Any
 
 from mssbench.errors import TableError, nearest
 from mssbench.records.schema import COLUMNS, KEY, SCHEMA
 from mssbench.results.rows import JOURNAL, TABLE, read_journal, refuse_newer
 
+if TYPE_CHECKING:  # they take half a second to import, and a command's --help needs neither
+    import pandas as pd
+    import pyarrow as pa
+
 _DTYPES = {"str": "str", "int": "Int64", "float": "float64", "bool": "boolean"}
-_ARROW = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 _KIND = {c.name: c.kind for c in SCHEMA}
 
 
-def load(path: str | Path) -> pd.DataFrame:
+def load(path: str | Path) -> "pd.DataFrame":
     """The table of a run as a DataFrame with typed columns, missing values as NA.
 
     path: a run's folder, or its table.csv. A run that was killed, or is still going on, reads as
@@ -55,11 +54,16 @@ def _beside(folder: Path, most: int = 5) -> str:
     return f"{hint} Runs beside it: {', '.join(names[:most])}{more}."
 
 
-def _read(file: Path) -> pd.DataFrame:
+def _read(file: Path) -> "pd.DataFrame":
     """Read a table with Arrow, which is fast and reads every float exactly."""
+    import pandas as pd
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    types = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
     known = [name for name in _header(file) if name in _KIND]
     convert = arrow_csv.ConvertOptions(
-        column_types={name: _ARROW[_KIND[name]] for name in known},
+        column_types={name: types[_KIND[name]] for name in known},
         include_columns=known,
         null_values=[""],
         strings_can_be_null=False,
@@ -97,13 +101,15 @@ def _whole_rows(file: Path) -> bytes:
     return data[: data.rfind(b"\n") + 1] if file.with_name(JOURNAL).exists() else data
 
 
-def _check_version(file: Path, table: pa.Table) -> None:
+def _check_version(file: Path, table: "pa.Table") -> None:
     versions = table["schema"].to_pylist() if "schema" in table.column_names else []
     refuse_newer(file, (v for v in versions if v is not None))
 
 
-def typed(frame: pd.DataFrame) -> pd.DataFrame:
+def typed(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Every column of the schema, in its order and with its type; an absent one is missing."""
+    import pandas as pd
+
     columns = {}
     for name in COLUMNS:
         dtype = _DTYPES[_KIND[name]]
@@ -115,10 +121,13 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _with_journal(frame: pd.DataFrame, journal: Path) -> pd.DataFrame:
+def _with_journal(frame: "pd.DataFrame", journal: Path) -> "pd.DataFrame":
     rows = [row for entry in read_journal(journal) for row in entry["rows"]]
     if not rows:
         return frame
+
+    import pandas as pd
+
     theirs = pd.DataFrame.from_records(rows, columns=list(COLUMNS))
     texts = [name for name, kind in _KIND.items() if kind == "str"]
     theirs[texts] = theirs[texts].astype(object).fillna("")
@@ -126,12 +135,19 @@ def _with_journal(frame: pd.DataFrame, journal: Path) -> pd.DataFrame:
     return both.drop_duplicates(list(KEY), keep="last", ignore_index=True)
 
 
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
     """Rows as plain Python values; a missing number is None."""
     clean = frame.astype(object).where(frame.notna(), None)
-    return [{str(k): plain(v) for k, v in row.items()} for row in clean.to_dict("records")]
+    return [{str(k): _native(v) for k, v in row.items()} for row in clean.to_dict("records")]
 
 
 def plain(value: Any) -> Any:
-    """One value as Python has it."""
-    return None if value is pd.NA else value.item() if hasattr(value, "item") else value
+    """One value as Python has it; None for a missing one."""
+    import pandas as pd
+
+    return None if value is pd.NA else _native(value)
+
+
+def _native(value: Any) -> Any:
+    """A number of numpy as a number of Python."""
+    return value.item() if hasattr(value, "item") else value

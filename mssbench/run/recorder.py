@@ -140,7 +140,10 @@ class Recorder:
         """Count the cells that were measured by their status."""
         due = self._suite.policy.passes
         as_now = runs_as_now(self._facts) | {self.run_id}
-        summary.over &= any(passes_behind(cell, self._rows, (), as_now) < due for cell in todo)
+        behind = [passes_behind(cell, self._rows, (), as_now) for cell in todo]
+        summary.left = sum(passes == 0 for passes in behind)
+        summary.thin = sum(0 < passes < due for passes in behind)
+        summary.over &= any(passes < due for passes in behind)
         measured = [self._rows[c.cell_id] for c in todo if c.cell_id in self._samples]
         summary.statuses.update(map(worst_status, measured))
 

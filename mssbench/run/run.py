@@ -63,6 +63,7 @@ def run(
         todo = [c for c in suite.cells if c.cell_id not in done]
         have = {c.cell_id: passes_behind(c, rows, retry, as_now) for c in todo}
         summary.kept = len(suite.cells) - len(todo)
+        summary.left = len(todo)
         summary.standing.update(worst_status(rows[cell_id]) for cell_id in done)
         begin(todo)
         record = Recorder(folder, suite, rows, have)

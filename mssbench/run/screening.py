@@ -1,6 +1,7 @@
 """Measures what `recommend` does not know: all candidates roughly, then those that can win well."""
 
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -9,9 +10,11 @@ from mssbench import results, units
 from mssbench.analysis import decision
 from mssbench.analysis.decision import Board, Line
 from mssbench.analysis.recommend import Question
+from mssbench.analysis.table import with_names
 from mssbench.analysis.trust import trust
 from mssbench.errors import RunError
 from mssbench.records.cell import Cell
+from mssbench.records.measurement import Status
 from mssbench.results.labels import METHOD
 from mssbench.results.run import Run
 from mssbench.suite import select
@@ -34,6 +37,9 @@ _SCREENED_ENTRIES, _FEWEST = 2**16, 2
 # smaller batch will not be the fastest at the one asked for.
 _CAN_WIN = 2.0
 _MOST_FINALISTS = 5
+# Minutes: of the rough look at most, and of the second look at least, of the time that the suite
+# gives both of them together. Half of it compares five methods; with less, cells are left out.
+_ROUGH, _SECOND = 0.5, 0.6
 _PROBLEMS = ("wishart(ratio=2)", "logspec(condition=1e6)", "wishart(ratio=0.766)")
 
 
@@ -42,9 +48,12 @@ def measured(
 ) -> Run:
     """Measure the candidates for a question, and return the run with those that can win.
 
-    say: prints what comes next. fresh: whether rows of an earlier time are measured again.
+    Both looks together take about the minute that the suite allows: the second has what the first
+    leaves of it. say: prints what comes next, and which candidates there was no time for.
+    fresh: whether rows of an earlier time are measured again.
     Raises RunError where no two candidates can be measured here.
     """
+    begun = time.monotonic()
     few = min(question.batch, max(_FEWEST, _SCREENED_ENTRIES // question.size**2))
     candidates = _candidates(question, few, effort="smoke")
     say(
@@ -52,13 +61,15 @@ def measured(
         f"one rough look at each, batch {few}"
     )
     with tempfile.TemporaryDirectory() as folder:
-        # All candidates are looked at, however long that takes: one that is left out could win.
         rough = Path(folder) / "screened"
-        measure(candidates, rough, minutes=None, fresh=False)
+        whole = candidates.minutes
+        measure(candidates, rough, minutes=whole and _ROUGH * whole, fresh=False)
         screened = results.open(rough)
         board = decision.main_board(decision.boards(screened.frame, question.bounds))
         if board is None:
             raise RunError(f"no two candidates can be measured here: {_why(screened)}")
+        if late := _not_reached(screened):
+            say(f"no time to look at these, which could win as well: {', '.join(late)}")
         kept = finalists(board, believed=trust(screened.frame, screened.facts).comparable)
 
     names = ", ".join(line.name for line in kept)
@@ -69,7 +80,9 @@ def measured(
         [cell for cell in final.cells if _method(cell) in wanted], "those that can win"
     )
     folder_of_answer = _folder(question)
-    measure(final, folder_of_answer, minutes=final.minutes, fresh=fresh)
+    spent = (time.monotonic() - begun) / 60
+    left = final.minutes and max(final.minutes - spent, _SECOND * final.minutes)
+    measure(final, folder_of_answer, minutes=left, fresh=fresh)
     return results.open(folder_of_answer)
 
 
@@ -118,6 +131,12 @@ def _folder(question: Question) -> Path:
     if question.rank is not None:
         words.append(f"r{question.rank}")
     return Path("results") / "-".join(words)
+
+
+def _not_reached(run: Run) -> list[str]:
+    """The methods that were not measured on every kind in time, by the names of tables."""
+    cells = with_names(run.frame)
+    return list(cells.loc[cells["status"] == Status.INTERRUPTED, "method"].unique())
 
 
 def _method(cell: Cell) -> tuple[object, ...]:

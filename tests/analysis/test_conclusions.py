@@ -56,7 +56,7 @@ def test_a_problem_that_has_no_matrices_there_makes_no_method_bad(status: str) -
         *untried(status, size=96, problem="convfeat(positions=49)"),
     ]
     (sentence,) = said(*rows)
-    assert "torch/eigh, 1.00 ms (root error 1e-06, worst of 2 problems)" in sentence
+    assert "torch/eigh, 1.00 ms (root error 1e-06, worst on singular matrices)" in sentence
     assert best(frame(*rows), 96) == {"torch/eigh"}
     (block,) = blocks(frame(*rows))
     assert block.omissions() == [f"left out at n = 96: convfeat(positions=49) ({status})"]
@@ -102,10 +102,10 @@ def test_no_method_is_ranked_where_the_reference_itself_is_not_known() -> None:
     assert best(frame(*alone), 16) == set()
 
     (sentence,) = said(*tried(problem="wishart(ratio=2)"), *alone)
-    assert "is torch/eigh, 1.00 ms (root error 1e-06)" in sentence
+    assert "is torch/eigh, 1.00 ms (root error 1e-06, on singular matrices)" in sentence
     assert sentence.endswith(
-        "On convfeat(positions=49) no method is ranked: the error of the reference itself exceeds "
-        "the limit of errors."
+        "On convfeat(positions=49) (singular) no method is ranked: the error of the reference "
+        "itself exceeds the limit of errors."
     )
 
 
@@ -117,7 +117,7 @@ def test_it_is_so_though_one_of_the_methods_failed_there() -> None:
         *unsure("p"),
         failed,
     )
-    assert "On p no method is ranked" in sentence
+    assert "On p (singular) no method is ranked" in sentence
 
 
 @pytest.mark.parametrize(("drift", "named"), [(None, True), (0.49, True), (31.97, False)])

@@ -288,7 +288,7 @@ def test_one_problem_whose_reference_is_in_doubt_does_not_spoil_its_kind():
     assert board.deciding == [kinds.SINGULAR]
     assert by_name(board)["eigh"].marks[kinds.SINGULAR].error == 1e-3
     told = [s.text for s in advice.sentences(board, None, QUIET)]
-    assert f"{SINGULAR}: left out, as the reference itself is in doubt there." in told
+    assert f"{SINGULAR} (singular): left out, as the reference itself is in doubt there." in told
 
 
 def test_a_method_for_easy_matrices_is_named_only_if_it_is_clearly_faster_and_accurate():
@@ -445,6 +445,16 @@ def test_a_cell_that_was_not_reached_is_no_failure_but_nothing_is_known_of_it():
     assert list(advice.elsewhere([board, other], other, 0.0)) == [
         "With gradient, n = 64, batch 64: 1 cell not reached"
     ]
+
+
+def test_of_several_runs_the_busiest_one_spoils_the_table():
+    rows = frame(*(row(1.0, problem=p, noise="quiet") for p in (EASY, HARD)))
+    rows["run_id"] = ["f" * 12, "r" * 12]
+    known = facts(0.3)
+    known["runs"]["f" * 12] = known["runs"]["r" * 12] | {"load_start": [9.0, 0, 0]}
+    found = trust(rows, known)
+    assert found.why_not == "was busy when one of its runs began: load 9.0 on 2 cores"
+    assert len(found.runs) == 2
 
 
 @pytest.mark.parametrize(("load", "busy"), [(0.2, False), (3.0, False), (3.1, True)])

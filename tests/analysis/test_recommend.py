@@ -19,6 +19,7 @@ class FakeRun:
     def __init__(self, rows, started="2026-01-01", load=0.1, drift=0.0):
         self.frame = frame(*rows)
         self.path = f"results/{started}"
+        self.name = started
         run = {"started": started, "load_start": [load], "drift": drift}
         self.facts = {
             "runs": {"r" * 12: run},

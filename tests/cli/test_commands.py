@@ -2,18 +2,23 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 import typer
 from helpers.pace import of_process, too_slow
+from helpers.root import ROOT
 from helpers.tables import called
 from typer.testing import CliRunner
 
 from mssbench.cli import main
+from mssbench.results.labels import label
+from mssbench.suite import suite
 
 MODULES = sorted(f"mssbench.cli.{module}" for module, _ in main.COMMANDS.values())
 
@@ -134,3 +139,83 @@ def test_a_paragraph_of_a_help_is_as_wide_as_the_terminal(
     _, out, _ = called(capsys, "run", "--help")
     (line,) = [line for line in out.splitlines() if "Running again resumes." in line]
     assert line.strip().endswith("(what was measured is saved).")
+
+
+def examples_of(command) -> list[str]:
+    """The command lines at the end of a command's help."""
+    lines = (command.epilog or "").splitlines()
+    return [line for line in lines if line.startswith("mssbench ")]
+
+
+def every_command():
+    """Each command by its words, those within a group like `baseline` included."""
+    for name in main.COMMANDS:
+        command = main.load(name)
+        yield name, command
+        for inner, sub in getattr(command, "commands", {}).items():
+            yield f"{name} {inner}", sub
+
+
+@pytest.mark.parametrize(("words", "command"), [pytest.param(*x, id=x[0]) for x in every_command()])
+def test_the_help_of_every_command_has_an_example_that_its_parser_takes(words, command) -> None:
+    lines = examples_of(command)
+    assert 1 <= len(lines) <= 2
+    for line in lines:
+        parsed = parse(line)
+        assert parsed[0] == words or words == "baseline"
+        assert len(line) <= 78, "a narrow terminal would break it in two"
+
+
+def parse(line: str) -> tuple[str, dict]:
+    """The words of the command that a line calls, and its parameters. Raises a usage error."""
+    _, *words = shlex.split(line)
+    group = typer.main.get_command(main.app)
+    context = group.make_context("mssbench", words)
+    name, command, rest = group.resolve_command(context, words)
+    while hasattr(command, "commands"):
+        inner, command, rest = command.resolve_command(context, rest)
+        name = f"{name} {inner}"
+    return name, command.make_context(name, rest, parent=context).params
+
+
+def documented_lines() -> list[str]:
+    """Each line of a code block in README and docs that calls mssbench alone."""
+    found = []
+    for file in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        blocks = re.findall(r"```sh\n(.*?)```", file.read_text(encoding="utf-8"), re.S)
+        lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+        found += [
+            line.partition("  #")[0].strip() for line in lines if line.startswith("mssbench ")
+        ]
+    return [line for line in found if not re.search(r"[|&;]", line.replace("'", ""))]
+
+
+@pytest.mark.parametrize("line", documented_lines())
+def test_a_command_in_the_documentation_is_one_that_the_parser_takes(line) -> None:
+    parse(line)
+
+
+@pytest.mark.parametrize(
+    "line", [x for x in (*documented_lines(), *main.load("ab").epilog.splitlines()) if " ab " in x]
+)
+def test_an_example_of_ab_names_methods_that_its_suite_has(line) -> None:
+    _, given = parse(line)
+    sides = [given["base"], given["new"]]
+    if all("/eigh" in side or "/svd" in side for side in sides):
+        cells = suite.load(suite.find(given["suite"]), auto="cpu").cells
+        assert {*sides} <= {label(asdict(cell)) for cell in cells}
+
+
+def test_no_help_imports_what_only_measuring_and_reading_need() -> None:
+    """One process asks every command for its help; each package takes half a second or more."""
+    code = (
+        "import sys; from mssbench.cli import main\n"
+        "for name in main.COMMANDS:\n"
+        "    sys.argv = ['mssbench', name, '--help']\n"
+        "    try: main.main()\n"
+        "    except SystemExit as stop: assert not stop.code, (name, stop.code)\n"
+        "    heavy = {'torch', 'cupy', 'jax', 'scipy', 'pandas', 'pyarrow'} & set(sys.modules)\n"
+        "    assert not heavy, (name, heavy)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -41,8 +41,9 @@ forward · sqrt · float32 · batch 64 · cpu · wall clock
                                                     inaccurate
 
 
-forward, n = 64: fastest with a root error of at most 1e-06 is torch/svd, 50.0 ms (root error
-5e-07). Nothing here is clearly more accurate. Faster: torch/eigh, 0.40x the time at error 2e-06.
+forward, n = 64: fastest with a root error of at most 1e-06 is torch/svd, 50.0 ms (root error 5e-07,
+on singular matrices). Nothing here is clearly more accurate. Faster: torch/eigh, 0.40x the time at
+error 2e-06.
 inaccurate: 1 cell: timed, but cannot win
 oom: 1 cell: wanted 9 GiB
 measured on an unknown machine (eeeeeeeeeeee)

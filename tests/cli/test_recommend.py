@@ -81,7 +81,7 @@ def test_runs_of_another_machine_are_not_looked_at_by_default(capsys, measured, 
     monkeypatch.setattr(command, "is_this_machine", lambda _: False)
     code, out, _ = called(capsys, *ASK)
     assert code == 6
-    assert "Looked at 0 runs of this machine, under results/" in out
+    assert "There is no run of this machine under results/." in out
 
 
 def test_a_bound_that_nothing_meets_is_said(capsys, measured):
@@ -205,3 +205,92 @@ def test_a_file_that_cannot_be_written_is_named_with_the_remedy(capsys, measured
         assert code == 2
         assert f"{file} cannot be written: " in err
         assert "Name another file with --save-as." in " ".join(err.split())
+
+
+@pytest.fixture
+def shipped(measured, monkeypatch):
+    """The run under results/, as one that the package's own table of answers names."""
+    folder = measured.parent / "results" / "theirs"
+    folder.parent.mkdir()
+    measured.rename(folder)
+    facts = {"environments": {"e" * 12: {}}, "runs": {"r" * 12: {"started": "2026-11-29T10:00:00"}}}
+    (folder / "environment.json").write_text(json.dumps(facts))
+    monkeypatch.chdir(measured.parent)
+    monkeypatch.setattr(command, "is_this_machine", lambda _: True)
+    monkeypatch.setattr(
+        "mssbench.analysis.recommend.shipped_runs", lambda: {("theirs", "2026-11-29")}
+    )
+    return folder
+
+
+def test_a_run_that_came_with_the_package_is_not_called_the_readers_own(capsys, shipped):
+    code, out, _ = called(capsys, *ASK)
+    text = " ".join(out.split())
+    assert code == 0
+    assert "This rests on 6 rows of results/theirs, a run that came with mssbench: it was" in text
+    assert "With --measure this one is measured." in text
+    assert json.loads(called(capsys, *ASK, "--json")[1])["shipped"] is True
+    code, out, _ = called(capsys, "recommend", "--size", 48, "--batch", 16, "--gradient")
+    assert code == 6
+    text = " ".join(out.split())
+    assert "Looked at 1 run under results/, 1 of which came with mssbench, without such" in text
+
+
+def test_the_readers_own_run_is_preferred_to_one_that_came_with_the_package(capsys, shipped):
+    """The shipped one has a method more, and would be chosen otherwise."""
+    kept = [r for r in rows() if r["forward"] != "pade"]
+    mine = write(shipped.parent / "own", *kept)
+    (mine / "environment.json").write_text('{"environments": {"eeeeeeeeeeee": {}}, "runs": {}}')
+    _, out, _ = called(capsys, *ASK)
+    assert "This rests on 4 rows of results/own." in " ".join(out.split())
+
+
+def test_measure_measures_where_only_a_run_of_the_package_answers(capsys, shipped, monkeypatch):
+    seen = []
+
+    def fake(question, measure, say, *, fresh):
+        seen.append(fresh)
+        return results.open(shipped)
+
+    monkeypatch.setattr(command, "measured", fake)
+    called(capsys, *ASK, "--measure")
+    assert seen == [False]
+
+
+def test_the_committed_runs_that_answer_are_known_as_shipped_and_a_new_one_is_not(pytestconfig):
+    from mssbench.analysis.recommend import is_shipped
+    from mssbench.methods.auto import shipped_runs
+
+    folder = pytestconfig.rootpath / "results"
+    assert {name for name, _ in shipped_runs()} <= {path.name for path in folder.iterdir()}
+    for name, _ in shipped_runs():
+        run = results.open(folder / name)
+        assert is_shipped(run)
+        for noted in run.facts["runs"].values():
+            noted["started"] = "2031-01-01T00:00:00"
+        assert not is_shipped(run)
+
+
+@pytest.mark.parametrize("late", [0, 2])
+def test_where_measuring_was_too_little_it_says_what_was_measured_and_nothing_else(
+    capsys, tmp_path, monkeypatch, late
+):
+    """Not the neighbours of the run that was replaced: only what is measured now counts."""
+    old = write(tmp_path / "old", *rows(size=32))
+    only = [r for r in rows() if r["problem"] == EASY]
+    stopped = [
+        row(status="interrupted", reason="the time was over before this cell", phase="step",
+            forward=forward, backward="loewner", problem=HARD, size=64, batch=16)
+        for forward in ("eigh", "svd")[:late]
+    ]  # fmt: skip
+    new = write(tmp_path / "new", *only, *stopped)
+    monkeypatch.setattr(command, "measured", lambda *_, **__: results.open(new))
+    code, out, _ = called(capsys, *ASK, old, "--measure")
+    text = " ".join(out.split())
+    assert code == 6
+    assert "Not answered: sqrt with gradient, n = 64, batch 16, float32, cpu." in text
+    assert f"Measured now: 3 of {3 + late} cells, in {new}." in text
+    assert "nearest" not in text
+    line = "mssbench recommend --size 64 --batch 16 --gradient --measure"
+    assert (f"To go on: {line}" in text) is bool(late)
+    assert (f"mssbench show {new}" in text) is not late or late

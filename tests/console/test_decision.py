@@ -47,6 +47,21 @@ def printed(width=110, encoding="utf-8", **about):
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
+def test_the_heading_of_a_resumed_run_has_the_load_and_time_of_the_latest_run():
+    """The rows of the first run may come last in the table, which has the order of the suite."""
+    known = facts()
+    latest = known["runs"]["r" * 12] | {"started": "2026-11-02T10:00:00+00:00"}
+    first = latest | {"started": "2026-11-01T10:00:00+00:00", "load_start": [1.7, 0, 0]}
+    known["runs"] = {"f" * 12: first | {"seconds": 200.0}, "r" * 12: latest}
+    made = list(rows())
+    for each in made[len(made) // 2 :]:
+        each["run_id"] = "f" * 12
+    paper = Console(file=io.StringIO(), width=110)
+    paper.print(Decision(frame(*made), known, COMMANDS))
+    heading = paper.file.getvalue().splitlines()[0]
+    assert heading.endswith("load 0.3 · took 39 s, the latest of 2 runs")
+
+
 @pytest.mark.parametrize("width", [80, 110, 160])
 def test_no_line_is_wider_than_the_terminal_and_every_method_has_one(width):
     text = printed(width)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mssbench.console.progress import LINE_SECONDS, RunProgress
 from mssbench.console.terminal import waiting
-from mssbench.engines.events import Finished, Started
+from mssbench.engines.events import Finished, Started, Waiting
 from mssbench.records.cell import Cell
 
 CELL = Cell(
@@ -44,6 +44,17 @@ def test_a_log_has_a_line_again_and_again_with_the_cell_that_runs():
     after = stream.getvalue()
     time.sleep(0.1)
     assert stream.getvalue() == after  # nothing once the run has ended
+
+
+def test_before_the_first_cell_a_line_says_what_the_run_waits_for():
+    console, stream = log()
+    with RunProgress(console, line_seconds=0.02) as progress:
+        progress.begin(6)
+        until(stream, "0 of 6 measurements; now starting a worker")
+        progress(Waiting("cpu", "process 7 (mssbench)"))
+        until(stream, "0 of 6 measurements; now waiting for process 7 (mssbench)")
+        progress(Started(CELL))
+        until(stream, "0 of 6 measurements; now torch/eigh")
 
 
 def test_a_short_run_prints_nothing():

@@ -14,7 +14,7 @@ BUSY = "Its times do not compare"
 NEXT = (
     "measure again with --measure",
     "The same command goes on where it stopped.",
-    f"To measure all that can win, in a minute or two: {COMMAND} --measure",
+    f"To go on: {COMMAND} --measure",
 )
 TRIES = 2
 # Relative errors in float32. The matrices below have condition 30, and an exact method is off by

@@ -37,7 +37,8 @@ from helpers.runs import (
 )
 
 from mssbench.cli import main
-from mssbench.console.summary import closing
+from mssbench.console.progress import RunProgress
+from mssbench.console.summary import closing, remaining
 from mssbench.engines.events import Finished
 from mssbench.errors import NotInstalled, RunError
 from mssbench.machine import devices
@@ -266,7 +267,10 @@ def test_when_its_time_is_over_what_comes_first_in_the_suite_is_measured(
     suite = load(write_suite(tmp_path, KINDS, seeds=9, passes=passes))
     summary = run(suite, out, python=python, seconds=12.5, watch=ticking(monkeypatch))
     assert (summary.over, summary.exit_code) == (True, 0)
-    assert "the time was over; the same command goes on" in closing(summary).plain
+    assert "the time was over. " in closing(summary).plain
+    left = len({row["cell_id"] for row in table(out) if row["status"] == "interrupted"})
+    assert (summary.left, summary.complete) == (left, False)
+    assert f"Not complete: {left} of " in remaining(summary, "again").plain
     rows = table(out)
     seeds = {s: {int(r["seed"]) for r in rows if r["status"] == s} for s in ("ok", "interrupted")}
     assert seeds["ok"]
@@ -275,14 +279,60 @@ def test_when_its_time_is_over_what_comes_first_in_the_suite_is_measured(
     assert reasons == {"the time was over before this cell"}
     summary = run(suite, out, python=python, seconds=1e6, watch=ticking(monkeypatch))
     assert not summary.over
+    assert summary.complete
     assert {(r["status"], r["passes"]) for r in table(out)} == {("ok", str(passes))}
+
+
+def test_a_run_whose_time_was_over_ends_with_what_is_left_and_the_command_that_goes_on(
+    tmp_path: Path,
+    out: Path,
+    python: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wish(monkeypatch, seconds=0.02)
+    tick, shown = ticking(monkeypatch), RunProgress.__call__
+
+    def watch(self: RunProgress, event: Any) -> None:
+        tick(event)
+        shown(self, event)
+
+    monkeypatch.setattr(RunProgress, "__call__", watch)
+    suite = write_suite(tmp_path, KINDS, seeds=9)
+    words = [suite, "--out", out, "--python", python]
+    assert in_process(*words, "--fresh", "--minutes", "0.2") == 0
+    lines = capsys.readouterr().err.splitlines()
+    left = len({row["cell_id"] for row in table(out) if row["status"] == "interrupted"})
+    cells = len(load(suite).cells)
+    assert 0 < left < cells
+    assert lines[-2] == f"Not complete: {left} of {cells} cells are left. This goes on:"
+    assert lines[-1] == f"    mssbench run {suite} --out {out} --python {python} --minutes 0.2"
+
+    def told() -> dict[str, Any]:
+        captured = capsys.readouterr()
+        found = json.loads(captured.out)
+        assert ("Not complete" in captured.err) is not found["complete"]
+        return {name: found[name] for name in ("complete", "cells_left")}
+
+    assert in_process(*words, "--json", "--minutes", "0.01") == 0
+    assert told()["complete"] is False
+    assert in_process(*words, "--json") == 0
+    assert told() == {"complete": True, "cells_left": 0}
+
+
+def test_a_cell_with_fewer_passes_than_planned_is_said_to_be_so() -> None:
+    summary = Summary(Path("run"), 6, left=1, thin=2)
+    assert remaining(summary, "mssbench run x").plain == (
+        "Not complete: 1 of 6 cells is left, and 2 of 6 cells were measured in fewer passes than "
+        "planned. This goes on:\n    mssbench run x"
+    )
 
 
 def test_a_time_that_is_over_at_once_leaves_rows_all_the_same(
     tmp_path: Path, out: Path, python: str
 ) -> None:
     summary = run(load(write_suite(tmp_path, KINDS)), out, python=python, seconds=0.0)
-    assert (summary.over, summary.exit_code) == (True, 6)
+    assert (summary.over, summary.exit_code, summary.complete) == (True, 6, False)
     assert {r["status"] for r in table(out)} == {"interrupted"}
     assert "nothing left" not in closing(summary).plain
 

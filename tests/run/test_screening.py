@@ -74,7 +74,40 @@ def test_what_is_measured_is_what_was_asked_for(monkeypatch, asked, problems):
             (256, batch, "float64", "cpu")
         }
         assert "none" not in {c.backward for c in cells}
-    assert (rough.minutes, rough.passes, rough.fresh) == (None, 1, False)
-    assert (final.minutes, final.passes, final.fresh) == (1, 2, True)
+    assert (rough.minutes, rough.passes, rough.fresh) == (0.5, 1, False)
+    assert 0.9 < final.minutes <= 1
+    assert (final.passes, final.fresh) == (2, True)
     assert len({(c.forward, c.backward, c.iterations) for c in final.cells}) <= 5
     assert len(final.cells) < len(rough.cells) / 2
+
+
+@pytest.mark.parametrize(("rough", "second"), [(3.0, 57.0), (24.0, 36.0), (40.0, 36.0)])
+def test_both_looks_take_a_minute_and_what_there_was_no_time_for_is_named(
+    monkeypatch, rough, second
+):
+    """A minute in all; a first look that took longer than it may leaves the second its least."""
+    now, given, tables = [100.0], [], {}
+
+    def fake(chosen, path, *, minutes, fresh):
+        given.append(60 * minutes)
+        late = {"torch/svd"} if len(given) == 1 else set()
+        made = []
+        for cell in chosen.cells:
+            key = {k: getattr(cell, k) for k in (
+                "library", "forward", "backward", "function", "problem", "size", "batch",
+                "iterations", "backward_iterations", "options", "precision", "device")}  # fmt: skip
+            if f"{cell.library}/{cell.forward}" in late:
+                made.append(row(status="interrupted", phase="forward", **key))
+            else:
+                condition = 40.0 if cell.problem == EASY else 1e6
+                made.append(row(1.0, phase="forward", root=1e-6, condition=condition, **key))
+        tables[path] = SimpleNamespace(frame=frame(*made), path=path, facts={})
+        now[0] += rough
+
+    monkeypatch.setattr(screening.results, "open", tables.__getitem__)
+    monkeypatch.setattr(screening.time, "monotonic", lambda: now[0])
+    said = []
+    question = Question(16, 4, device="cpu")
+    screening.measured(question, fake, said.append, fresh=False)
+    assert given == pytest.approx([30.0, second])
+    assert said[1] == "no time to look at these, which could win as well: svd"

@@ -1,0 +1,127 @@
+"""What `recommend` prints: an answer with its rows, or what is not known and how to measure it."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from mssbench import units
+from mssbench.analysis import recommend
+from mssbench.analysis.recommend import Candidate, Proof, Question
+from mssbench.console import epilogue
+from mssbench.console.decision import Decision
+from mssbench.machine import devices
+from mssbench.methods.auto import Place, choice
+from mssbench.methods.method import Function
+from mssbench.records.measurement import Status
+from mssbench.results.run import Run
+
+RESULTS = Path("results")
+_MOST_CANDIDATES = 8  # that are listed
+
+
+def answer(found: Proof) -> Iterator[RenderableType]:
+    """Yield the table of the place that was asked for, and where its rows are."""
+    folder = found.run.path
+    yield Decision(found.rows, found.run.facts, [f"all rows  mssbench show {folder}"],
+                   found.board.bounds, again="--measure")  # fmt: skip
+    rows = units.count(len(found.rows), "row")
+    if recommend.is_shipped(found.run):
+        yield Text(
+            f"This rests on {rows} of {folder}, a run that came with mssbench: it was measured on "
+            "a machine with the processor, the cores and the torch of this one. With --measure "
+            "this one is measured.",
+            style="dim",
+        )
+    else:
+        yield Text(f"This rests on {rows} of {folder}.", style="dim")
+
+
+def too_little(question: Question, run: Run) -> Iterator[RenderableType]:
+    """Yield what was measured just now, where it is not enough for an answer."""
+    cells = run.frame.drop_duplicates("cell_id")
+    left = int((cells["status"] == Status.INTERRUPTED).sum())
+    yield Text(f"Not answered: {_spoken(question)}.", style="bold")
+    yield Text(
+        f"Measured now: {len(cells) - left} of {units.count(len(cells), 'cell')}, in {run.path}. "
+        "An answer needs two methods on every kind of matrix that was asked about."
+    )
+    yield from epilogue.failures(run.frame)
+    yield Text("\nTo go on:" if left else "\nTo see all rows:")
+    command = f"{command_of(question)} --measure" if left else f"mssbench show {run.path}"
+    yield _command_line(command)
+
+
+def _command_line(command: str) -> Text:
+    """A command to be copied: it is never broken."""
+    return Text(f"    {command}", style="bold", no_wrap=True, overflow="ignore")
+
+
+def unanswered(
+    question: Question, nearby: Sequence[Candidate], runs: Sequence[Run], named: bool
+) -> Iterator[RenderableType]:
+    """Yield what is not known, what did well nearby, and the command that measures it."""
+    yield Text(f"Not measured: {_spoken(question)}.", style="bold")
+    where = "" if named else f" of this machine, under {RESULTS}/,"
+    shipped = sum(map(recommend.is_shipped, runs))
+    if shipped and not named:
+        where = f" under {RESULTS}/, {shipped} of which came with mssbench,"
+    if runs:
+        yield Text(f"Looked at {units.count(len(runs), 'run')}{where} without such rows.", "dim")
+    else:
+        yield Text(f"There is no run of this machine under {RESULTS}/.", "dim")
+    if nearby:
+        yield Text(
+            "\nAt the nearest sizes that were measured these are right on every kind, and fast:"
+        )
+        for line, size, batch in nearby[:_MOST_CANDIDATES]:
+            yield Text(
+                f"  {line.name}  ({units.seconds(line.seconds)} at n = {size}, batch {batch})"
+            )
+        yield Text("Which is best at another size has to be measured there.")
+    yield from _elsewhere(question)
+    yield Text("\nTo measure all that can win, in about a minute:")
+    yield _command_line(f"{command_of(question)} --measure")
+
+
+def _elsewhere(question: Question) -> Iterator[RenderableType]:
+    """Yield what the saved or the shipped table of `forward="auto"` has near this place."""
+    place = Place(question.device, cast("Function", question.function), question.gradient,
+                  question.precision, question.size, question.batch)  # fmt: skip
+    nearest = choice(place)
+    if nearest.measured:
+        yield Text(f"\nElsewhere {nearest.forward} + {nearest.backward} was {nearest.why}.")
+
+
+def _spoken(question: Question) -> str:
+    gradient = " with gradient" if question.gradient else ""
+    words = [f"{question.function}{gradient}", f"n = {question.size}", f"batch {question.batch}",
+             question.precision, question.device]  # fmt: skip
+    if question.condition is not None:
+        words.append(f"condition {question.condition:g}")
+    if question.rank is not None:
+        words.append(f"rank {question.rank}")
+    return ", ".join(words)
+
+
+def command_of(question: Question) -> str:
+    """The command line that asks this question."""
+    words = ["mssbench", "recommend", "--size", f"{question.size}", "--batch", f"{question.batch}"]
+    usual = Question(question.size, question.batch, device=devices.default_device())
+    for name in ("precision", "device", "function"):
+        if getattr(question, name) != getattr(usual, name):
+            words += [f"--{name}", getattr(question, name)]
+    if question.gradient:
+        words.append("--gradient")
+    bounds = {"--max-error": question.bounds.root, "--max-gradient-error": question.bounds.gradient}
+    for option, bound in bounds.items():
+        if bound != float("inf"):
+            words += [option, f"{bound:g}"]
+    if question.condition is not None:
+        words += ["--condition", f"{question.condition:g}"]
+    if question.rank is not None:
+        words += ["--rank", f"{question.rank}"]
+    return shlex.join(words)
