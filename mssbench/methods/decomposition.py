@@ -43,6 +43,15 @@ def without_null(w: Array, largest: Array | None = None) -> Array:
     return namespace(w).where(w <= (NULL * arrays.epsilon(w)) * largest, 0.0, w)
 
 
+def floored(w: Array) -> Array:
+    """w, (..., n), with ε for each eigenvalue up to ε, however large the others are.
+
+    The published layers of the SVD remedies do so; their released variants here follow them.
+    """
+    least = arrays.epsilon(w)
+    return namespace(w).where(w <= least, least, w)
+
+
 def root_without_null(d: Array) -> Array:
     """Eigenvalues d of a root A^{1/2}, (..., n), with 0 for each whose square is such an error.
 

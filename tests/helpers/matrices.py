@@ -131,7 +131,7 @@ def generous(method):
     # what plans its interval takes a wider one for more steps, and rounds more
     k = 5 if "lower" in method.parameters else 20
     enough = {"iterations": k, "finish": 1, "degree": 16, "norm": "wolkowicz_styan"}
-    enough["tail"] = 1
+    enough["tail"] = enough["drop"] = 1  # eigenvalues that a truncation abandons
     enough["sketch_size"] = 0  # a sketch is of this basis, so a rotation would change the root
     return {name: value for name, value in enough.items() if takes(method, name, value)}
 
