@@ -52,6 +52,18 @@ def floored(w: Array) -> Array:
     return namespace(w).where(w <= least, least, w)
 
 
+def root_sums(d: Array) -> Array:
+    """d_i + d_j, (..., n, n), for eigenvalues d of a root, (..., n); infinite where both are 0.
+
+    Their reciprocals are the divided differences of √w. The infinite one, between two null
+    directions of a singular A, is 0 here: a gradient with respect to features has no such part.
+    """
+    xp = namespace(d)
+    # decided on vectors: on matrices that costs more than the division itself
+    null = xp.where(d == 0, xp.finfo(d.dtype).max, xp.zeros_like(d))  # its square is infinite
+    return d[..., :, None] + d[..., None, :] + null[..., :, None] * null[..., None, :]
+
+
 def root_without_null(d: Array) -> Array:
     """Eigenvalues d of a root A^{1/2}, (..., n), with 0 for each whose square is such an error.
 

@@ -42,14 +42,15 @@ from mssbench.testing.matrices import (
 )
 
 FULL = ("float64", "float32")
+# Fields that one forward alone can give: a backward that reads them is tested with it.
+OF_ITS_FORWARD = {"iterates", "differential"}
 implicit = pytest.mark.parametrize(
     "method",
-    [m for m in BACKWARDS_ON_CPU if not m.recorded and "iterates" not in m.fields],
+    [m for m in BACKWARDS_ON_CPU if not m.recorded and not OF_ITS_FORWARD & set(m.fields)],
     ids=lambda m: m.name,
 )
-# Those that need the iterates of a forward are tested with it.
 SOLVERS = [
-    m for m in BACKWARDS_ON_CPU if not m.recorded and not m.inexact and "iterates" not in m.fields
+    m for m in BACKWARDS_ON_CPU if not (m.recorded or m.inexact or OF_ITS_FORWARD & set(m.fields))
 ]
 forwards = pytest.mark.parametrize("method", ON_CPU, ids=lambda m: m.name)
 methods = pytest.mark.parametrize("method", METHODS, ids=lambda m: f"{m.kind}-{m.name}")
@@ -304,7 +305,9 @@ def test_the_cost_of_an_iteration_is_what_it_spends(method):
 def test_the_cost_of_a_backward_is_what_it_spends(method):
     a = TORCH64.put(with_spectrum(spectrum("near_one", 4), batch=1))  # not to be shared by threads
     w, v = torch.linalg.eigh(a)
-    root = Root(sqrt=TORCH64.put(exact_root(a.numpy(), "sqrt")), eigen=(w, v))
+    root = Root(
+        sqrt=TORCH64.put(exact_root(a.numpy(), "sqrt")), eigen=(w, v), differential=(v, a, w, w)
+    )
     parameters = method.complete(generous(method))
     with Cost() as cost:
         method.call(root, "sqrt", a, **parameters)

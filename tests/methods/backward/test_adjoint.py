@@ -218,7 +218,7 @@ def test_no_backward_waits_for_the_device(function, method):
     a, w = torch.empty(2, 6, 6, device="meta"), torch.empty(2, 6, device="meta")
     forward = registry.lookup("forward", "newton_schulz")
     iterates = forward.call(a, frozenset(["iterates"])).iterates
-    root = Root(sqrt=a, isqrt=a, eigen=(w, a), iterates=iterates)
+    root = Root(sqrt=a, isqrt=a, eigen=(w, a), iterates=iterates, differential=(a, a, w, w))
     s = method.call(root, function, a, **generous(method))
     assert (s.device, s.dtype, s.shape) == (a.device, a.dtype, a.shape)
 
