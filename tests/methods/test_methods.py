@@ -74,10 +74,12 @@ COSTS_ESTIMATED = {
 DEPENDS_ON_BASIS = {"power_iteration", "svd_power_iteration_released"}
 # Its root is singular but for rounding, and with it every Lyapunov equation.
 SINGULAR = {"gcp_truncate", "gcp_truncate_released"}
-# The zero matrix has the root 0, but these invert it on the way, as their docstring says.
-NEEDS_NONSINGULAR = {"denman_beavers", "denman_beavers_product"}
+# The zero matrix has the root 0, but these divide by it on the way, as their docstring says.
+NEEDS_NONSINGULAR = {"denman_beavers", "denman_beavers_product", "gcp_seb_released"}
 # Puts every eigenvalue up to an absolute ε at ε, as released: the root of 0 is √ε I.
 HAS_A_FLOOR = {"svd_released", "gcp_truncate_released"}
+# Divides by e^{-w}, which is 0 for the large matrices of a batch of many scales, as released.
+NAN_WHERE_LARGE = {"gcp_seb_released"}
 # Rounding grows in every step that is not needed, beyond condition 2.4, as its docstring says.
 UNSTABLE = {"newton_inverse"}
 
@@ -152,9 +154,10 @@ def test_a_pair_keeps_its_contract(call, backend):
     if backend.precision in FULL:
         checks += [
             contract.inputs_are_not_written_to,
-            contract.a_batch_of_one_is_an_element_of_a_batch,
             contract.a_zero_matrix_leaves_its_neighbours_untouched,
         ]
+        if call.forward not in NAN_WHERE_LARGE:
+            checks.append(contract.a_batch_of_one_is_an_element_of_a_batch)
         if call.exact:
             checks.append(partial(contract.a_scaled_matrix_has_a_scaled_root, scales=_scales(call)))
     if backend == TORCH64 and not DEPENDS_ON_BASIS & {call.forward, call.backward}:

@@ -47,17 +47,23 @@ def gradient(root: Root, function: Function, g: Array, k: Callable[[Array, Array
     meaning.
     """
     w, v = eigenpairs(root)
-    xp, eye, vt = namespace(w), eye_like(v), transpose(v)
+    vt = transpose(v)
     f, slope = values(function, w)
     gt = vt @ g @ v
 
-    # its diagonal is doubled, so that K, which counts for nothing there, divides by nothing either
-    wi, wj = w[..., :, None] * (1 + eye), w[..., None, :]
-    of_vectors = without_infinity(xp.where(eye == 1, 0.0, k(wi, wj)))
-    of_vectors = transpose(of_vectors) * (2 * gt * f[..., None, :])
-    inner = without_infinity(of_vectors + eye * (slope * diagonal(gt))[..., None, :])
+    of_vectors = transpose(factors(w, k)) * (2 * gt * f[..., None, :])
+    of_values = eye_like(v) * (slope * diagonal(gt))[..., None, :]
+    inner = without_infinity(of_vectors + of_values)
 
     return symmetrize(without_infinity(v @ inner @ vt))
+
+
+def factors(w: Array, k: Callable[[Array, Array], Array]) -> Array:
+    """K of eigenvalues w, (..., n) -> (..., n, n): 0 on the diagonal, and no infinite number."""
+    eye = eye_like(w)  # (n, n)
+    # its diagonal is doubled, so that K, which counts for nothing there, divides by nothing either
+    wi, wj = w[..., :, None] * (1 + eye), w[..., None, :]
+    return without_infinity(namespace(w).where(eye == 1, 0.0, k(wi, wj)))
 
 
 def eigenpairs(root: Root) -> tuple[Array, Array]:

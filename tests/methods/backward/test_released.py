@@ -332,6 +332,53 @@ def test_a_tail_of_the_whole_matrix_is_refused():
         root.sum().backward()
 
 
+# ---------------------------------------------------------------------- the scaling eigen branch
+
+
+def test_the_released_branch_is_ours_where_no_entry_is_zero_and_no_eigenvalue_small():
+    a = with_spectrum([1.4, 0.7, 0.2, 0.01])
+    g = cotangent(a.shape)
+    ours, theirs = (
+        root_and_gradient(
+            roots.pair("sqrt", forward, "daleckii_krein"), torch.tensor(a), torch.tensor(g)
+        )
+        for forward in ("gcp_seb", "gcp_seb_released")
+    )
+    for mine, other in zip(ours, theirs, strict=True):
+        assert error(other.numpy(), mine.numpy()) < 1e-12
+
+
+def test_the_released_branch_divides_zero_by_zero():
+    y = mssbench.sqrtm(torch.diag(torch.tensor([2.0, 1.0])), forward="gcp_seb_released")
+    assert torch.isfinite(y.diag()).all()
+    assert torch.isnan(y[0, 1])
+    assert torch.isnan(y[1, 0])
+
+
+def test_the_released_branch_has_the_layers_gradient_at_ties():
+    """The layer's arithmetic, written out: each of its functions has the adjoint of its own."""
+    v, w = rotation(4), np.array([0.015, 0.005, 0, 0])  # so small that rounding is below ε
+    a, g = torch.tensor(symmetric((v * w) @ v.T)), cotangent((4, 4))
+    call = registry.lookup("forward", "gcp_seb_released").call
+    root = call(a, frozenset(["sqrt", "differential"]))
+    v = root.differential[0].numpy()
+    found = registry.lookup("backward", "daleckii_krein").call(root, "sqrt", torch.tensor(g))
+
+    w = np.maximum(np.linalg.svd(a.numpy())[1], EPS)
+    y, e = (v * np.sqrt(w)) @ v.T, (v * np.exp(-w)) @ v.T
+    m = y @ e.T
+    phi = np.linalg.norm(m)
+    to_m = (g * y).sum() * m / phi
+    to_y, to_e = g * (1 + phi) + to_m @ e, to_m.T @ y
+    u = 2 * symmetric(to_y) @ v * np.sqrt(w) + 2 * symmetric(to_e) @ v * np.exp(-w)
+    of_values = np.diag(v.T @ to_y @ v) / (2 * np.sqrt(w)) - np.exp(-w) * np.diag(v.T @ to_e @ v)
+    s = v @ (k_of("svd_original_released", w).T * (v.T @ u) + np.diag(of_values)) @ v.T
+    assert error(found.numpy(), symmetric(s)) < 1e-10
+    exact = roots.pair("sqrt", "gcp_seb", "daleckii_krein")
+    right = root_and_gradient(exact, a, torch.tensor(g))[1].numpy()
+    assert error(v[:, :2].T @ found.numpy() @ v[:, :2], v[:, :2].T @ right @ v[:, :2]) < 1e-6
+
+
 # ------------------------------------------------------------------------------ what all must keep
 
 
