@@ -194,7 +194,7 @@ BACKWARDS = list(registry.known("backward").values())
 BACKWARDS_ON_CPU = [m for m in BACKWARDS if ONLY_ON.get(m.name) != "cuda"]
 METHODS = FORWARDS + BACKWARDS
 # Truncated series converge where the spectrum is narrow; elsewhere they have laws of their own.
-SERIES = ("pade", "pade_half", "taylor")
+SERIES = ("pade", "pade_half", "taylor", "taylor_paterson_stockmeyer")
 
 
 def put(x, method):

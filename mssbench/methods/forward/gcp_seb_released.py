@@ -25,9 +25,10 @@ def gcp_seb_released(a: Array, wanted: Wanted) -> Root:
 
     a: (..., n, n). Each w up to ε, the spacing of the dtype at 1, is ε. Every quotient is ‖M‖_F, so
     that this is `gcp_seb` but for rounding, where no entry of M is 0. A diagonal A, a channel that
-    is dead, and eigenvalues so large that every e^{-w} is 0 make NaN. With `daleckii_krein` the gradient is the layer's: that of
-    `svd_original_released`, wrong at ties, which the null directions of a singular A are. The layer
-    differentiates the quotients as well, whose derivatives cancel but for rounding.
+    is dead, and eigenvalues so large that every e^{-w} is 0 make NaN. With
+    `daleckii_krein` the gradient is the layer's: that of `svd_original_released`, wrong at ties,
+    which the null directions of a singular A are. The layer differentiates the quotients as well,
+    whose derivatives cancel but for rounding.
     """
     xp = namespace(a)
     _, s, vt = decomposition.svd(a)
