@@ -8,7 +8,7 @@ from mssbench.methods.registry import register_forward
 
 
 def coefficients(degree: int) -> list[float]:
-    """Ascending coefficients t of the Taylor polynomial of √(1 - r), t_i = t_{i-1} (i - 3/2) / i."""
+    """Coefficients t_i = t_{i-1} (i - 3/2) / i of the Taylor polynomial of √(1 - r), ascending."""
     t = [1.0]
     for i in range(1, degree + 1):
         t.append(t[-1] * (i - 1.5) / i)
