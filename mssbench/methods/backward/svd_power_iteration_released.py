@@ -13,6 +13,7 @@ _LEAST_NORM = 1e-10  # and the published floor of ‖A V‖
     products=lambda: 26.0,
     inexact="as released: I - V Vᵀ is 0 but for rounding, since V has all eigenvectors, and the "
     "cotangent of the eigenvalues is left out: the gradient is rounding, some 1e-6 of the true one",
+    at_singular="its gradient is rounding for any A",
 )
 def svd_power_iteration_released(root: Root, function: Function, g: Array) -> Array:
     """The published layer's svd_power_iteration, broken: I - V Vᵀ = 0, so its gradient is rounding.

@@ -32,6 +32,7 @@ def coefficients(power: float, lower: float, degree: int) -> tuple[float, ...]:
     cite="Modoranu et al., DASH: Faster Shampoo via Batched Block Preconditioning and Efficient "
     "Inverse-Root Solvers, arXiv 2602.02016, 2026; Clenshaw, Math. Tables Aids Comput. 9 (1955)",
     products=lambda degree, norm, **_: max(degree - 1.0, 1.0) + norms.products(norm),
+    at_singular="its root is not zero in null directions, where the gradient then is wrong",
 )
 def chebyshev(
     a: Array,

@@ -12,7 +12,9 @@ from mssbench.methods.registry import register_forward
     cite="Song, Sebe & Wang, ICCV 2021 (SVD-TopN), the layer of DifferentiableSVD on GitHub",
     products=lambda **_: 20.0,
     yields=("sqrt", "eigen"),
+    cuts_null=True,  # a pair has nothing more to cut: the layer keeps what is above its ε
     precisions=LAPACK_PRECISIONS,
+    at_singular="its root has √ε in null directions",
     inexact="as released: the root of another matrix, whose smallest eigenvalues are an absolute ε",
 )
 def gcp_truncate_released(a: Array, wanted: Wanted, *, drop: int = 50) -> Root:

@@ -11,7 +11,9 @@ from mssbench.methods.registry import register_forward
     cite="Song, Sebe & Wang, ICCV 2021, the layers of DifferentiableSVD on GitHub",
     products=lambda: 20.0,
     yields=("sqrt", "eigen"),
+    cuts_null=True,  # a pair has nothing more to cut: the layer keeps what is above its ε
     precisions=LAPACK_PRECISIONS,
+    at_singular="its root has √ε in null directions",
     inexact="as released: eigenvalues up to an absolute ε are ε, so that the root of a singular A "
     "has √ε in its null directions",
 )

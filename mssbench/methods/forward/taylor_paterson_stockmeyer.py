@@ -35,6 +35,7 @@ def products(degree: int) -> float:
     "Stockmeyer, SIAM J. Comput. 2 (1973); Higham, Functions of Matrices, SIAM 2008, §4.2",
     products=lambda degree, norm: products(degree) + norms.products(norm),
     yields=("sqrt",),
+    at_singular="its root is not zero in null directions, where the gradient then is wrong",
 )
 def taylor_paterson_stockmeyer(a: Array, *, degree: int = 10, norm: Norm = "frobenius") -> Root:
     """The polynomial of `taylor` by powers of a power: 5 products for degree 10 instead of 9.
