@@ -43,6 +43,27 @@ def without_null(w: Array, largest: Array | None = None) -> Array:
     return namespace(w).where(w <= (NULL * arrays.epsilon(w)) * largest, 0.0, w)
 
 
+def floored(w: Array) -> Array:
+    """w, (..., n), with ε for each eigenvalue up to ε, however large the others are.
+
+    The published layers of the SVD remedies do so; their released variants here follow them.
+    """
+    least = arrays.epsilon(w)
+    return namespace(w).where(w <= least, least, w)
+
+
+def root_sums(d: Array) -> Array:
+    """d_i + d_j, (..., n, n), for eigenvalues d of a root, (..., n); infinite where both are 0.
+
+    Their reciprocals are the divided differences of √w. The infinite one, between two null
+    directions of a singular A, is 0 here: a gradient with respect to features has no such part.
+    """
+    xp = namespace(d)
+    # decided on vectors: on matrices that costs more than the division itself
+    null = xp.where(d == 0, xp.finfo(d.dtype).max, xp.zeros_like(d))  # its square is infinite
+    return d[..., :, None] + d[..., None, :] + null[..., :, None] * null[..., None, :]
+
+
 def root_without_null(d: Array) -> Array:
     """Eigenvalues d of a root A^{1/2}, (..., n), with 0 for each whose square is such an error.
 

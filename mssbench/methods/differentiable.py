@@ -70,15 +70,15 @@ def _parts(field: Any) -> Sequence[Tensor]:
 
 
 def _rebuilt(chosen: "Pair", kept: Sequence[Tensor]) -> Root:
-    """What the pair keeps, from what was remembered; only `iterates` has a number of its own."""
+    """What the pair keeps, from what was remembered; only `iterates` has any number of parts."""
     left = list(kept)
     values: dict[str, Any] = {}
     if chosen.function in chosen.saved:
         values[chosen.function] = left.pop(0)
     for name in _others(chosen):
-        count = {"eigen": 2, "iterates": len(left)}.get(name, 1)
-        parts, left = tuple(left[:count]), left[count:]
-        values[name] = parts if name in ("eigen", "iterates") else parts[0]
+        count = {"eigen": 2, "differential": 4, "iterates": len(left)}.get(name)
+        parts, left = tuple(left[: count or 1]), left[count or 1 :]
+        values[name] = parts[0] if count is None else parts
     return Root(**values)
 
 

@@ -29,6 +29,9 @@ class Root(NamedTuple):
     isqrt: Array | None = None  # (..., n, n)  Z = A^{-1/2}
     eigen: tuple[Array, Array] | None = None  # (..., n), (..., n, n)  A = V diag(w) Vᵀ
     iterates: tuple[Array, ...] = ()  # only for a backward that replays them
+    # V, L, u and t, (..., n, n) twice and (..., n) twice, of a function of A that is no root alone:
+    # its gradient is dL/dA = V (L ∘ (Vᵀ G V) + <u, diag(Vᵀ G V)> diag(t)) Vᵀ
+    differential: tuple[Array, ...] = ()
 
 
 class Parameter(NamedTuple):

@@ -131,7 +131,9 @@ def generous(method):
     # what plans its interval takes a wider one for more steps, and rounds more
     k = 5 if "lower" in method.parameters else 20
     enough = {"iterations": k, "finish": 1, "degree": 16, "norm": "wolkowicz_styan"}
-    enough["tail"] = 1
+    enough["tail"] = enough["drop"] = 1  # eigenvalues that a truncation abandons
+    if method.name == "chebyshev":
+        enough |= {"degree": 26, "lower": 0.5}  # of a spectrum near 1
     enough["sketch_size"] = 0  # a sketch is of this basis, so a rotation would change the root
     return {name: value for name, value in enough.items() if takes(method, name, value)}
 
@@ -194,7 +196,7 @@ BACKWARDS = list(registry.known("backward").values())
 BACKWARDS_ON_CPU = [m for m in BACKWARDS if ONLY_ON.get(m.name) != "cuda"]
 METHODS = FORWARDS + BACKWARDS
 # Truncated series converge where the spectrum is narrow; elsewhere they have laws of their own.
-SERIES = ("pade", "pade_half", "taylor")
+SERIES = ("chebyshev", "pade", "pade_half", "taylor", "taylor_paterson_stockmeyer")
 
 
 def put(x, method):

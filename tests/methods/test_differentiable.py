@@ -22,7 +22,7 @@ STEPS = {
 }
 # No choice of their parameters gives the root of A itself to the digits of a check in float64.
 APPROXIMATE = {"gcp_seb", "gcp_truncate", "power_iteration", "scaled_cans", "taylor",
-               "minimax_hybrid", "pade", "pade_half"}  # fmt: skip
+               "taylor_paterson_stockmeyer", "minimax_hybrid", "pade", "pade_half"}  # fmt: skip
 
 
 def symmetric(x):

@@ -9,7 +9,7 @@ from math import comb, pi, sin
 import numpy as np
 import pytest
 import torch
-from helpers.matrices import TORCH64, Call
+from helpers.matrices import TORCH64, Call, Cost
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mssbench import arrays
@@ -353,6 +353,26 @@ def test_taylor_has_the_published_coefficients():
             for d in (degree, degree - 1)
         )
         assert y - before == pytest.approx(published[degree] * r**degree, rel=1e-10)
+
+
+@pytest.mark.parametrize("degree", range(26))
+def test_paterson_and_stockmeyer_have_the_polynomial_of_taylor(degree):
+    a, g = with_spectrum(GOLDEN), cotangent((3, 4, 4))
+    given = {"degree": degree, "norm": "trace"}
+    names = ("taylor", "taylor_paterson_stockmeyer")
+    y, found = (root_of(a, forward=name, **given) for name in names)
+    assert error(found, y) < 1e-15
+    s, found = (gradient_of(a, g, "sqrt", name, "autodiff", **given) for name in names)
+    assert error(found, s) < 1e-14
+
+
+@pytest.mark.parametrize(("degree", "taylor", "fewest"), [(10, 9, 5), (5, 4, 3), (20, 19, 7)])
+def test_paterson_and_stockmeyer_take_fewer_products_than_taylor(degree, taylor, fewest):
+    for name, count in (("taylor", taylor), ("taylor_paterson_stockmeyer", fewest)):
+        forward = registry.lookup("forward", name)
+        with Cost() as cost:
+            forward.call(TORCH64.put(with_spectrum(GOLDEN)), frozenset(["sqrt"]), degree=degree)
+        assert cost.total == count == forward.products(degree=degree, norm="frobenius")
 
 
 # --------------------------------------------------------------------------- scale and stability

@@ -39,12 +39,8 @@ def loewner(root: Root, function: Function, g: Array) -> Array:
         w, v = root.eigen
         xp = namespace(w)
         d = xp.sqrt(w)
-    # L is 0 where it would be infinite. That is decided on vectors: on matrices it costs more than
-    # the division itself.
     if function == "sqrt":
-        null = xp.where(d == 0, xp.finfo(d.dtype).max, xp.zeros_like(d))  # its square is infinite
-        divisor = _column(d) + _row(d) + _column(null) * _row(null)
-        inner = v
+        inner, divisor = v, decomposition.root_sums(d)
     else:
         # 1 / (d_i d_j) is taken into V: the product of three d leaves the range of float32 at 1e26
         d = xp.where(d == 0, xp.inf, d)

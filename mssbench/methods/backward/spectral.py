@@ -12,7 +12,8 @@ root, 1/√w for its inverse.
 
 K takes eigenvalues of at least 4 ε times the largest one, ε the spacing of the dtype at 1. Smaller
 ones are rounding errors of zeros, and their f and f' are 0 in the gradient of the root. The
-published codes take ε itself, by which a scaled matrix would not have a scaled gradient.
+published layers take ε itself, by which a scaled matrix does not have a scaled gradient, and a K
+that is symmetric at ties: `mssbench.methods.backward.released`.
 """
 
 from collections.abc import Callable

@@ -16,6 +16,6 @@ def svd_original(root: Root, function: Function, g: Array) -> Array:
     S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p > q the eigenvalues i and j.
 
     g: (..., n, n). At equal eigenvalues L is ∞ · 0 and the gradient NaN; at nearly equal ones the
-    rounding of Vᵀ G V comes divided by p - q.
+    rounding of Vᵀ G V comes divided by p - q. The published layer is `svd_original_released`.
     """
     return gradient(root, function, g, lambda p, q: 1 / (p - q))

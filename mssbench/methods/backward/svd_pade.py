@@ -18,7 +18,8 @@ def svd_pade(root: Root, function: Function, g: Array, *, degree: int = 50) -> A
 
     g: (..., n, n). degree = m >= 1. Then P(r) (1 - r) = Q(r): it is 1 / (1 - r) again, in other
     words, and differs from svd_original by rounding, about ε / (1 - r), and at equal eigenvalues,
-    where L is 0 and the gradient lost.
+    where L is 0 and the gradient lost. The published layer, with the solver's coefficients, is
+    `svd_pade_released`.
     """
     m = degree
 

@@ -23,7 +23,8 @@ def svd_power_iteration(root: Root, function: Function, g: Array, *, iterations:
     j: those belong to the earlier vectors, which turn by as much the other way.
 
     g: (..., n, n). All vectors at once, as columns: one product with A, two to deflate. Equal to
-    svd_taylor, whose scalars it multiplies out; equal eigenvalues lose their gradient likewise.
+    svd_taylor, whose scalars it multiplies out; equal eigenvalues lose their gradient likewise. The
+    published layer is `svd_power_iteration_released`.
     """
     w, v = eigenpairs(root)
     xp = namespace(w)

@@ -16,7 +16,8 @@ def svd_taylor(root: Root, function: Function, g: Array, *, degree: int = 9) -> 
     S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p >= q the eigenvalues i and j.
 
     g: (..., n, n). The relative error of L_ij is (q / p)^(degree + 1), by which close eigenvalues
-    lose their gradient; |K| never exceeds (degree + 1) / p.
+    lose their gradient; |K| never exceeds (degree + 1) / p. The published
+    layer is `svd_taylor_released`.
     """
 
     def k(p: Array, q: Array) -> Array:

@@ -18,7 +18,9 @@ def svd_topn(root: Root, function: Function, g: Array, *, tail: int = 50) -> Arr
 
     g: (..., n, n). ε is the spacing of the dtype times the largest eigenvalue. L is 0 between two
     eigenvalues of the tail, 1 / (2 √ε) on its diagonal, and as in svd_original among the others:
-    not finite where two of those are equal. Raises Unsupported where the tail is the whole matrix.
+    not finite where two of those are equal. The forward is not truncated; the published layer is
+    `gcp_truncate_released` with `svd_topn_released`. Raises Unsupported where the tail is the whole
+    matrix.
     """
     assert root.eigen is not None
     w, v = root.eigen

@@ -17,5 +17,6 @@ def svd_trunc(root: Root, function: Function, g: Array, *, limit: float = 1e10) 
 
     g: (..., n, n). Where p - q < 1 / limit, L is the true one times (p - q) limit, 0 at a tie, and
     the rounding of Vᵀ G V comes times the limit. An absolute one: it depends on the scale of A.
+    The published layer is `svd_trunc_released`.
     """
     return gradient(root, function, g, lambda p, q: (1 / (p - q)).clip(None, limit))

@@ -2,7 +2,7 @@
 
 from mssbench.arrays import Array, namespace, transpose
 from mssbench.methods import decomposition
-from mssbench.methods.method import LAPACK_PRECISIONS, Root
+from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
 from mssbench.methods.registry import register_forward
 
 
@@ -10,22 +10,34 @@ from mssbench.methods.registry import register_forward
     cite="Song, Sebe & Wang, On the Eigenvalues of Global Covariance Pooling for Fine-grained "
     "Visual Recognition, IEEE TPAMI 2022 (SEB)",
     products=lambda: 12.0,
-    yields=("sqrt",),
+    yields=("sqrt", "differential"),
     precisions=LAPACK_PRECISIONS,
     inexact="the root times a number that grows with its small eigenvalues",
 )
-def gcp_seb(a: Array) -> Root:
+def gcp_seb(a: Array, wanted: Wanted) -> Root:
     """The root times 1 + ‖M‖_F, where M weighs small eigenvalues more.
 
     Y = V diag(√w) Vᵀ,  S = V diag(e^{-w}) Vᵀ,  M = Y Sᵀ,  the result is Y (1 + ‖M‖_F);
-    ‖M‖_F² = Σ w e^{-2w}.
+    φ² = ‖M‖_F² = Σ w e^{-2w}.
 
-    a: (..., n, n). The released code forms M and divides entry by entry, 0 / 0 where one is zero,
-    to arrive at the same. Not homogeneous: the scale of A matters.
+    a: (..., n, n). Eigenvalues up to 4 ε times the largest one count as 0. Not homogeneous: the
+    scale of A matters. `daleckii_krein` has its exact gradient,
+    (1 + φ) S + <G, Y> V diag((1 - 2w) e^{-2w} / (2φ)) Vᵀ, S that of the root; `autodiff` has NaN at
+    equal eigenvalues. The released code forms M and divides entry by entry to arrive at the same:
+    `gcp_seb_released`.
     """
     xp = namespace(a)
     w, v = decomposition.eigh(a)
-    w = w.clip(0)
+    w = decomposition.without_null(w, w[..., -1:])
     d = xp.sqrt(w)
-    d = d * (1 + xp.linalg.norm(d * xp.exp(-w), axis=-1, keepdims=True))
-    return Root(sqrt=(v * d[..., None, :]) @ transpose(v))
+    weighted = d * xp.exp(-w)
+    phi = xp.linalg.norm(weighted, axis=-1, keepdims=True)
+    scaled = (d * (1 + phi))[..., None, :]
+
+    differential: tuple[Array, ...] = ()
+    if "differential" in wanted:
+        slope = xp.exp(-2 * w) * (0.5 - w) / xp.where(phi > 0, phi, 1.0)
+        slope = xp.where(w > 0, slope, 0.0)  # there is no gradient among null directions
+        differences = (1 + phi)[..., None] / decomposition.root_sums(d)
+        differential = (v, differences, d, slope)
+    return Root(sqrt=(v * scaled) @ transpose(v), differential=differential)

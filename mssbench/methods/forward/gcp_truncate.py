@@ -3,7 +3,7 @@
 from mssbench.arrays import Array, detach, epsilon, namespace, transpose
 from mssbench.errors import Unsupported
 from mssbench.methods import decomposition
-from mssbench.methods.method import LAPACK_PRECISIONS, Root
+from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
 from mssbench.methods.registry import register_forward
 
 
@@ -11,24 +11,45 @@ from mssbench.methods.registry import register_forward
     cite="Song, Sebe & Wang, Why Approximate Matrix Square Root Outperforms Accurate SVD in Global "
     "Covariance Pooling?, ICCV 2021 (TopN)",
     products=lambda **_: 12.0,
-    yields=("sqrt",),
+    yields=("sqrt", "differential"),
     precisions=LAPACK_PRECISIONS,
     inexact="the root of another matrix, whose smallest eigenvalues are gone",
 )
-def gcp_truncate(a: Array, *, drop: int = 1) -> Root:
+def gcp_truncate(a: Array, wanted: Wanted, *, drop: int = 1) -> Root:
     """Eigendecomposition with the smallest `drop` eigenvalues w set to u w_max.
 
     Y = V diag(√w') Vᵀ,  w'_i = u w_max for i <= drop, else w_i; w ascending, u the dtype's epsilon.
 
-    a: (..., n, n). The released code drops 50, whatever n is, and sets them to u itself, which a
-    matrix of small entries does not survive. Raises Unsupported where nothing would be left.
+    a: (..., n, n). Eigenvalues up to 4 u w_max that are kept count as 0. The released code drops
+    50, whatever n is, and sets them to u itself, which a matrix of small entries does not survive:
+    `gcp_truncate_released`. `daleckii_krein` has its exact gradient, with u w_max as a constant:
+    what is dropped turns all the same, by (√w_i - √w'_j) / (w_i - w_j) for w_i kept and w_j
+    dropped, which is taken for 0 where both are equal. `autodiff` has NaN at equal eigenvalues.
+    Raises Unsupported where nothing would be left.
     """
     n = a.shape[-1]
     if drop >= n:
         raise Unsupported(f"drop = {drop} leaves no eigenvalue of size {n}")
     xp = namespace(a)
     w, v = decomposition.eigh(a)
-    w = w.clip(0)
+    w = decomposition.without_null(w, w[..., -1:])
     least = epsilon(a) * detach(w[..., -1:])
     d = xp.sqrt(xp.concatenate([0 * detach(w[..., :drop]) + least, w[..., drop:]], -1))
-    return Root(sqrt=(v * d[..., None, :]) @ transpose(v))
+
+    differential: tuple[Array, ...] = ()
+    if "differential" in wanted:
+        nothing = xp.zeros_like(d)
+        differential = (v, _differences(w, d, drop), nothing, nothing)
+    return Root(sqrt=(v * d[..., None, :]) @ transpose(v), differential=differential)
+
+
+def _differences(w: Array, d: Array, drop: int) -> Array:
+    """(d_i - d_j) / (w_i - w_j), (..., n, n), 0 where the w are equal or both are dropped."""
+    xp = namespace(w)
+    kept = xp.cumsum(xp.ones_like(w), -1) > drop
+    both = kept[..., :, None] & kept[..., None, :]
+    one = kept[..., :, None] ^ kept[..., None, :]
+    gaps = w[..., :, None] - w[..., None, :]
+    one = one & (gaps != 0)
+    across = (d[..., :, None] - d[..., None, :]) / xp.where(one, gaps, 1.0)
+    return xp.where(both, 1 / decomposition.root_sums(d), xp.where(one, across, 0.0))

@@ -186,6 +186,43 @@ def test_the_adjoint_leaves_the_iterates_as_they_were(function):
 
 
 @functions
+@norms
+@pytest.mark.parametrize("iterations", range(1, 7))
+def test_the_released_adjoint_is_autodiff_too(function, norm, iterations):
+    a = with_spectrum(spectrum("condition_100", 5))
+    a, g = torch.as_tensor(a), torch.as_tensor(any_cotangent(a.shape))
+    recorded, s = (
+        root_and_gradient(
+            made(function, "newton_schulz", backward, iterations=iterations, norm=norm), a, g
+        )[1]
+        for backward in ("autodiff", "newton_schulz_adjoint_released")
+    )
+    assert error(s, recorded.numpy()) < 1e-13
+
+
+@functions
+def test_without_a_step_the_released_adjoint_is_that_of_the_norm(function):
+    a, g = with_spectrum(spectrum("near_one", 4)), cotangent((3, 4, 4))
+    ours, theirs = (
+        made(function, "newton_schulz", name, iterations=0, norm="trace")
+        for name in ("newton_schulz_adjoint", "newton_schulz_adjoint_released")
+    )
+    assert error(theirs.gradient(theirs.keep(a), g), ours.gradient(ours.keep(a), g)) < 1e-14
+
+
+@functions
+@pytest.mark.parametrize(("iterations", "products"), [(2, 8), (3, 18), (5, 38), (10, 88)])
+def test_the_released_adjoint_takes_ten_products_a_step(function, iterations, products):
+    a = TORCH64.put(with_spectrum(spectrum("near_one", 4)))
+    name = "newton_schulz_adjoint_released"
+    pair = made(function, "newton_schulz", name, iterations=iterations)
+    root = pair.keep(a)
+    with Cost() as backward:
+        pair.gradient(root, a)
+    assert backward.total == products
+
+
+@functions
 @pytest.mark.parametrize("iterations", [2, 3, 5, 10])
 def test_the_adjoint_costs_twice_the_forward(function, iterations):
     a = TORCH64.put(with_spectrum(spectrum("near_one", 4)))
@@ -218,7 +255,7 @@ def test_no_backward_waits_for_the_device(function, method):
     a, w = torch.empty(2, 6, 6, device="meta"), torch.empty(2, 6, device="meta")
     forward = registry.lookup("forward", "newton_schulz")
     iterates = forward.call(a, frozenset(["iterates"])).iterates
-    root = Root(sqrt=a, isqrt=a, eigen=(w, a), iterates=iterates)
+    root = Root(sqrt=a, isqrt=a, eigen=(w, a), iterates=iterates, differential=(a, a, w, w))
     s = method.call(root, function, a, **generous(method))
     assert (s.device, s.dtype, s.shape) == (a.device, a.dtype, a.shape)
 

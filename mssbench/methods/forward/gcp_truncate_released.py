@@ -1,0 +1,41 @@
+"""Square root without the smallest eigenvalues, as the published layer computes it."""
+
+from mssbench.arrays import Array, detach, epsilon, namespace, transpose
+from mssbench.errors import Unsupported
+from mssbench.methods import decomposition
+from mssbench.methods.decomposition import floored
+from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.registry import register_forward
+
+
+@register_forward(
+    cite="Song, Sebe & Wang, ICCV 2021 (SVD-TopN), the layer of DifferentiableSVD on GitHub",
+    products=lambda **_: 20.0,
+    yields=("sqrt", "eigen"),
+    cuts_null=True,  # a pair has nothing more to cut: the layer keeps what is above its ε
+    precisions=LAPACK_PRECISIONS,
+    at_singular="its root has √ε in null directions",
+    inexact="as released: the root of another matrix, whose smallest eigenvalues are an absolute ε",
+)
+def gcp_truncate_released(a: Array, wanted: Wanted, *, drop: int = 50) -> Root:
+    """The published TopN layer's forward: the smallest `drop` eigenvalues are set to ε.
+
+    Y = V diag(√w') Vᵀ,  w'_i = ε for i <= drop, else max(w_i, ε); w ascending, ε the spacing of the
+    dtype at 1.
+
+    a: (..., n, n). The layer drops 50 whatever n is, and so leaves nothing of n <= 50. Raises
+    Unsupported where nothing would be left. Its eigenpairs are those of the truncated matrix, which
+    is what the layer's backward, `svd_topn_released`, takes. `gcp_truncate` has the spacing of the
+    largest eigenvalue in place of ε, and a decomposition of its own gradient.
+    """
+    n = a.shape[-1]
+    if drop >= n:
+        raise Unsupported(f"drop = {drop} leaves no eigenvalue of size {n}")
+    xp = namespace(a)
+    _, s, vt = decomposition.svd(a)  # s descending
+    least = 0 * detach(s[..., n - drop :]) + epsilon(s)
+    w, v = xp.concatenate([floored(s[..., : n - drop]), least], -1), transpose(vt)
+    return Root(
+        sqrt=(v * xp.sqrt(w)[..., None, :]) @ vt if "sqrt" in wanted else None,
+        eigen=(w, v),
+    )

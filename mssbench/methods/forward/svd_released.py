@@ -1,0 +1,34 @@
+"""Square root by singular value decomposition, as the published layers compute it."""
+
+from mssbench.arrays import Array, namespace, transpose
+from mssbench.methods import decomposition
+from mssbench.methods.decomposition import floored
+from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.registry import register_forward
+
+
+@register_forward(
+    cite="Song, Sebe & Wang, ICCV 2021, the layers of DifferentiableSVD on GitHub",
+    products=lambda: 20.0,
+    yields=("sqrt", "eigen"),
+    cuts_null=True,  # a pair has nothing more to cut: the layer keeps what is above its ε
+    precisions=LAPACK_PRECISIONS,
+    at_singular="its root has √ε in null directions",
+    inexact="as released: eigenvalues up to an absolute ε are ε, so that the root of a singular A "
+    "has √ε in its null directions",
+)
+def svd_released(a: Array, wanted: Wanted) -> Root:
+    """The published layers' forward: SVD with an absolute floor ε for the eigenvalues.
+
+    A = U diag(s) Vᵀ,  A^{1/2} = V diag(√max(s, ε)) Vᵀ, ε the spacing of the dtype at 1.
+
+    a: (..., n, n). `svd` takes eigenvalues up to 4 ε times the largest one for 0. The layers take
+    the decomposition in float64 on the CPU, whatever the network's precision and device; this one
+    is computed in those of its input.
+    """
+    _, s, vt = decomposition.svd(a)
+    w, v = floored(s), transpose(vt)
+    return Root(
+        sqrt=(v * namespace(w).sqrt(w)[..., None, :]) @ vt if "sqrt" in wanted else None,
+        eigen=(w, v),
+    )
