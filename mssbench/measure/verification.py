@@ -16,7 +16,7 @@ from mssbench.methods.method import Function
 from mssbench.methods.regularization import NONE, Regularization, ridged, unridged_gradient
 from mssbench.problems.reference import features as of_features
 from mssbench.problems.reference import pseudo, singular, solve
-from mssbench.problems.reference.solve import Reference
+from mssbench.problems.reference.solve import EPS, Reference
 from mssbench.problems.vectors import cotangent, vectors
 from mssbench.records.cell import APPLIED, OF_FEATURES
 from mssbench.records.measurement import Status
@@ -167,10 +167,12 @@ class Truth:
     def _tails(self) -> np.ndarray:
         """(m, n, n): projectors onto the smaller half of the eigenvalues that are not null."""
         n = self.a.shape[-1]
-        _, v = np.linalg.eigh(self.a)  # ascending
-        null = np.zeros(len(v)) if self.null is None else np.trace(self.null, axis1=1, axis2=2)
-        first = np.rint(null).astype(int)[:, None]
-        place = np.arange(n)
+        w, v = np.linalg.eigh(self.a)  # ascending
+        null = np.count_nonzero(w <= n * EPS * w[:, -1:], axis=1)
+        if self.null is not None:  # in the precision of the cell there may be more of them
+            ranks = np.rint(np.trace(self.null, axis1=1, axis2=2)).astype(int)
+            null = np.maximum(null, ranks)
+        first, place = null[:, None], np.arange(n)
         tail = (place >= first) & (place < first + (n - first) // 2)
         return product(v * tail[:, None, :], v.swapaxes(-1, -2))
 
@@ -297,7 +299,7 @@ def _truth_of_features(
     null, unused = (exact.outside, exact.unused) if excluded else (None, None)
     return Truth(
         OF_FEATURES, indices, exact.a, reference, exact.gradient, exact.error_gradient, null,
-        condition, fingerprint, unused=unused,
+        condition, fingerprint, g[list(indices)], unused=unused,
     )  # fmt: skip
 
 

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from helpers.truths import truth_of
 
+from mssbench import problems
+from mssbench.measure import verification
 from mssbench.measure.verification import product, relative
+from mssbench.problems import features
 
 TRUTH = truth_of("sqrt", "wishart(ratio=2)", 5, 3, "float64")
 
@@ -122,3 +125,20 @@ def test_the_amplification_is_that_of_the_whole_gradient_whatever_is_right() -> 
     due = [_norm(s[i]) / _norm(g) for i, g in zip(truth.indices, truth.g, strict=True)]
     assert found["amplification"] == pytest.approx(max(due))
     assert "amplification" not in truth.root_errors(s)
+
+
+def test_features_have_an_amplification_and_a_tail_as_matrices_have() -> None:
+    made = problems.make("wishart(ratio=0.5)", 8, 2, seed=0)
+    x = features.features("wishart(ratio=0.5)", 8, 2, 0)
+    truth = verification.truth_of("sqrt_x", x, made.cotangent, "float64", 0.0)
+    right = np.empty((2, 8, 8))
+    right[list(truth.indices)] = truth.reference.sqrt
+    w, v = np.linalg.eigh(right)
+    w[:, 5] = 0  # the smaller half of 3
+    assert truth.root_errors(right)["tail_weight"] == pytest.approx(1, abs=1e-9)
+    changed = (v * w[:, None, :]) @ v.swapaxes(1, 2)
+    assert truth.root_errors(changed)["tail_weight"] == pytest.approx(0, abs=1e-9)
+
+    s = np.random.default_rng(5).standard_normal(x.shape)
+    due = [_norm(s[i]) / _norm(made.cotangent[i]) for i in truth.indices]
+    assert truth.gradient_errors(s)["amplification"] == pytest.approx(max(due))
