@@ -10,11 +10,16 @@ A claim holds only where it was measured, and a method that failed cannot win:
 
 * ok, inaccurate       The row has a figure. With `at_error` each side has only its fastest row that
                        is accurate enough, and a side without such a row cannot win.
+* diverged             The same where the claim accepts it, as of a method that computes something
+                       else than the root on purpose.
 * failed               The figure is infinite for the side that should be smaller. For the other
                        side an error is infinite if the root or gradient is not finite or diverged;
                        there is no figure for a time or a size.
 * absent, interrupted  The row has no figure.
 * unverified           The row has no figure: its reference is not known to the limit of errors.
+
+Two times that are not told apart are a tie: neither is faster, which a claim with < or > does not
+survive, and neither is slower, so that one with <= or >= does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -129,11 +134,12 @@ def _side(claim: Claim, frame: "pd.DataFrame", key: str, *, wins: bool) -> "pd.D
     """The figures of one side: a row for every method at every point."""
     rows = with_outcomes(claim.rows(key, frame))
     errors = claim.value in ERRORS
-    infinite = _FAILED if wins else _WRONG if errors else ()
+    infinite = {*(_FAILED if wins else _WRONG if errors else ())} - {*claim.accept}
     status, error = rows["ended"], rows["error"]
     failed = status.where(status.isin(infinite), "")
-    figure = rows[claim.value].where(status.isin(_USABLE)).mask(failed != "", inf)
-    if claim.at_error is not None:  # where no gradient exists, none can be accurate
+    known = status.isin([*_USABLE, *claim.accept])
+    figure = rows[claim.value].where(known).mask(failed != "", inf)
+    if claim.at_error is not None:  # what was not compared may not be called accurate
         figure = figure.mask(error.isna() & (failed == ""))
     timed = claim.value == "seconds_median"
     low, high = (rows[f"seconds_{end}"] if timed else figure for end in ("low", "high"))
@@ -177,8 +183,10 @@ def _weighed(claim: Claim, pairs: "pd.DataFrame") -> "pd.DataFrame":
     else:
         margin = ratio * claim.factor if claim.left_wins else claim.factor / ratio
         margin = margin.mask((left if claim.left_wins else right) == inf, inf)
-        # two times whose intervals overlap are not told apart: neither is the faster
-        tied = _tied(claim, pairs) & (margin < 1) & (left != inf) & (right != inf)
+        # two times whose intervals overlap are not told apart: neither is the faster or the slower
+        strict = claim.relation in ("<", ">")
+        tied = _tied(claim, pairs) & (margin < 1 if strict else margin > 1)
+        tied &= (left != inf) & (right != inf)
         margin = margin.mask(tied, 1.0)
     pairs = pairs.assign(tied=False if claim.where else tied)
     return pairs.assign(ratio=ratio, margin=margin).sort_values(
@@ -187,14 +195,10 @@ def _weighed(claim: Claim, pairs: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _tied(claim: Claim, pairs: "pd.DataFrame") -> "pd.Series":
-    """Where a strict claim is about times that are close for their noise, or overlap."""
+    """Where two times are close for their noise, or overlap."""
     import pandas as pd
 
-    if (
-        claim.value != "seconds_median"
-        or claim.relation not in ("<", ">")
-        or "low_right" not in pairs
-    ):
+    if claim.value != "seconds_median" or "low_right" not in pairs:
         return pd.Series(False, index=pairs.index)
     ours, theirs = (claim.factor, 1.0) if claim.left_wins else (1.0, claim.factor)
     left, right = ours * pairs["figure"], theirs * pairs["figure_right"]
@@ -247,6 +251,12 @@ def _at(frame: "pd.DataFrame", at: Mapping[str, Any]) -> "pd.Series":
 
 def _why(claim: Claim, frame: "pd.DataFrame") -> str:
     """Which side has no figure, and how its rows ended."""
+    here = sorted(set(frame["device"]))
+    for key in claim.conditions:
+        for other in ("cpu", "cuda"):
+            elsewhere = frame.assign(device=other)
+            if claim.rows(key, frame).empty and not claim.rows(key, elsewhere).empty:
+                return f"{key} is about {other}, and this run is of {' and '.join(here)}"
     for key in claim.conditions:
         wins = claim.left_wins == (key != "right")
         if _side(claim, frame, key, wins=wins).empty:

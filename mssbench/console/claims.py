@@ -66,6 +66,8 @@ def _rule(found: Finding) -> str:
     claim = found.claim
     holds = sum(p.holds for p in found.points)
     at = f"in {holds} of {units.count(len(found.points), 'comparison')}"
+    if claim.accept:
+        at += f", {' and '.join(claim.accept)} rows included"
     if claim.within is not None:
         return f"{claim.value}: within {100 * claim.within:g} % of the published figure {at}"
     left, right = _sides(claim)

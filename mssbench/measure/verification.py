@@ -16,7 +16,7 @@ from mssbench.methods.method import Function
 from mssbench.methods.regularization import NONE, Regularization, ridged, unridged_gradient
 from mssbench.problems.reference import features as of_features
 from mssbench.problems.reference import pseudo, singular, solve
-from mssbench.problems.reference.solve import Reference
+from mssbench.problems.reference.solve import EPS, Reference
 from mssbench.problems.vectors import cotangent, vectors
 from mssbench.records.cell import APPLIED, OF_FEATURES
 from mssbench.records.measurement import Status
@@ -43,6 +43,7 @@ class Truth:
     null: np.ndarray | None  # (m, n, n), projectors onto null directions; None where A has none
     condition: float  # of the worst of `a`; nan where it is exactly singular
     fingerprint: float  # see `fingerprint`
+    g: np.ndarray  # (m, n, n), cotangents
     b: np.ndarray | None = None  # (m, n, 1), of isqrt_b
     # (m, n, n), what A^{-1/2} A A^{-1/2} should be where directions are null; None: the identity
     identity: np.ndarray | None = None
@@ -70,6 +71,7 @@ class Truth:
                 "root_mae": mean_entry(wrong),
                 "residual": self._residual(picked),
                 "asymmetry": self._asymmetry(picked),
+                "tail_weight": self._tail_weight(picked),
                 "reference_error": error,
                 "condition": self.condition,
                 "checked": len(self.indices),
@@ -80,12 +82,14 @@ class Truth:
         """Error columns of a gradient (b, n, n); they take the place of the root's where shared."""
         picked = arrays.to_numpy(pick(s, self.indices))
         with np.errstate(all="ignore"):
+            amplification = float((frobenius(picked) / self._cotangent_norms).max())
             if self.null is not None:
                 right = self.null if self.unused is None else self.unused
                 picked = picked - product(self.null, picked, right)
             wrong = frobenius(picked - self.gradient)
         return {
             "gradient_error": _worst_ratio(wrong, self._gradient_norms),
+            "amplification": amplification,
             "gradient_nonfinite": count_nonfinite(s),
             "reference_error": self.gradient_error,
         }
@@ -141,7 +145,7 @@ class Truth:
         norms = [frobenius(y) for y in (z, self.b, x)]
         return x, float((error * norms[0] * norms[1] / norms[2]).max())
 
-    # Each of the three below is divided by in every verification, and is the same in all of them.
+    # Each of those below is needed in every verification, and is the same in all of them.
 
     @cached_property
     def _exact_norms(self) -> np.ndarray:
@@ -154,6 +158,38 @@ class Truth:
     @cached_property
     def _input_norms(self) -> np.ndarray:
         return frobenius(self.a)
+
+    @cached_property
+    def _cotangent_norms(self) -> np.ndarray:
+        return frobenius(self.g)
+
+    @cached_property
+    def _tails(self) -> np.ndarray:
+        """(m, n, n): projectors onto the smaller half of the eigenvalues that are not null."""
+        n = self.a.shape[-1]
+        w, v = np.linalg.eigh(self.a)  # ascending
+        null = np.count_nonzero(w <= n * EPS * w[:, -1:], axis=1)
+        if self.null is not None:  # in the precision of the cell there may be more of them
+            ranks = np.rint(np.trace(self.null, axis1=1, axis2=2)).astype(int)
+            null = np.maximum(null, ranks)
+        first, place = null[:, None], np.arange(n)
+        tail = (place >= first) & (place < first + (n - first) // 2)
+        return product(v * tail[:, None, :], v.swapaxes(-1, -2))
+
+    @cached_property
+    def _tail_shares(self) -> np.ndarray:
+        return _shares(self._tails, self._exact[0])
+
+    def _tail_weight(self, picked: np.ndarray) -> float:
+        """The share of the smaller eigenvalues in a root, relative to that in the exact root.
+
+        The share is the trace between those directions divided by the whole trace. Of a batch, the
+        one farthest from 1, which is right. NaN for a vector, and where the exact root has none.
+        """
+        if self.b is not None:
+            return float("nan")
+        weights = _shares(self._tails, picked) / self._tail_shares
+        return float(weights[np.argmax(np.abs(weights - 1))])
 
     def _asymmetry(self, picked: np.ndarray) -> float:
         if self.b is not None:
@@ -211,7 +247,7 @@ def truth_of(
         worst = float(np.linalg.cond(checked).max())
     condition = worst if np.isfinite(worst) else float("nan")
     s = unridged_gradient(s, regular.ridge)
-    return Truth(function, indices, checked, exact, s, error, null, condition, fingerprint, b)
+    return Truth(function, indices, checked, exact, s, error, null, condition, fingerprint, g, b)
 
 
 def _truncated(
@@ -235,7 +271,7 @@ def _truncated(
     s = unridged_gradient(exact.gradient, regular.ridge)
     return Truth(
         function, indices, exact.a, reference, s, exact.error, None, exact.condition, fingerprint,
-        b, exact.identity,
+        g, b, exact.identity,
     )  # fmt: skip
 
 
@@ -263,7 +299,7 @@ def _truth_of_features(
     null, unused = (exact.outside, exact.unused) if excluded else (None, None)
     return Truth(
         OF_FEATURES, indices, exact.a, reference, exact.gradient, exact.error_gradient, null,
-        condition, fingerprint, unused=unused,
+        condition, fingerprint, g[list(indices)], unused=unused,
     )  # fmt: skip
 
 
@@ -331,6 +367,15 @@ def _worst_ratio(top: np.ndarray, bottom: np.ndarray) -> float:
     with np.errstate(all="ignore"):
         ratio = np.where(bottom == 0, np.where(top == 0, 0.0, top * np.inf), top / bottom)
     return float(ratio.max())
+
+
+def _shares(projectors: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(m,): the share of the trace of each y that lies in the range of its projector.
+
+    projectors, y: (m, n, n).
+    """
+    inside = (projectors * y).sum(axis=(-2, -1))  # tr(P Y), as P is symmetric
+    return np.asarray(inside / np.trace(y, axis1=-2, axis2=-1))
 
 
 def mean_entry(difference: np.ndarray) -> float:

@@ -125,6 +125,7 @@ def load() -> None:
     # Whole names: the code hash finds in them what a problem is made of.
     for module in (
         "mssbench.problems.synthetic",
+        "mssbench.problems.pooled",
         "mssbench.problems.real",
         "mssbench.problems.changes",
         "mssbench.problems.files",

@@ -41,7 +41,8 @@ def power(n: int, rng: Streams, *, p: float = 1.0) -> Floats:
 def power_null(n: int, rng: Streams, *, p: float = 1.5, null: float = 0.25) -> Floats:
     """A power law with a null space: closest to the covariance of a layer's features.
 
-    A = R([(i+1)^-p for i < n - floor(null n), 0, ...]). Singular: the gradient is undefined.
+    A = R([(i+1)^-p for i < n - floor(null n), 0, ...]). Singular: the gradient has no value between
+    two null directions.
     """
     live = max(1, n - int(null * n))
     return rotate(spectra.powers(live, p) + (0.0,) * (n - live), rng)

@@ -33,6 +33,10 @@ _BETTER = {
 }
 
 
+# They describe a result and are no errors: their digits are not those of an estimate.
+_DESCRIBING = ("amplification", "tail_weight")
+
+
 class Column(NamedTuple):
     """One column of the table: the group it belongs to, its type, its unit and its meaning.
 
@@ -54,7 +58,7 @@ class Column(NamedTuple):
     @property
     def written(self) -> str:
         """The writer of its values, a key of units.WRITERS."""
-        if self.group == "error" and self.unit == "1":
+        if self.group == "error" and self.unit == "1" and self.name not in _DESCRIBING:
             return "error"
         return {"s": "seconds", "B": "size"}.get(self.unit, "number")
 
@@ -77,8 +81,9 @@ class Column(NamedTuple):
 
 
 # History of the schema: 1, the first; 2, root_mae; 3, passes, noise, counts, limits; 4, what tells
-# whether two runs had the same input, and how far its rounding may carry.
-SCHEMA_VERSION = 4
+# whether two runs had the same input, and how far its rounding may carry; 5, amplification and
+# tail_weight.
+SCHEMA_VERSION = 5
 CONDITION_SINCE = 4  # the version that introduced the column `condition`
 SCHEMA: tuple[Column, ...] = (
     Column("library", "key", "str", "", "array library"),
@@ -135,6 +140,8 @@ SCHEMA: tuple[Column, ...] = (
     Column("root_mae", "error", "float", "1", "mean |Y - Y*| of an entry, mean over the checked"),
     Column("residual", "error", "float", "1", "||Y Y - A|| / ||A|| or ||Z A Z - I|| / ||I||"),
     Column("gradient_error", "error", "float", "1", "||S - S*|| / ||S*||, worst checked"),
+    Column("amplification", "error", "float", "1", "||S|| / ||G||, gradient by cotangent, largest"),
+    Column("tail_weight", "error", "float", "1", "small half of the spectrum in Y, by that in Y*"),
     Column("asymmetry", "error", "float", "1", "||Y - Yt|| / ||Y||, worst checked"),
     Column("nonfinite", "error", "int", "", "matrices of the batch with a nan or inf"),
     Column("reference_error", "error", "float", "1", "how far the reference itself may be off"),

@@ -22,6 +22,8 @@ ERRORS = tuple(c.name for c in SCHEMA if c.group == "error")
 POINT = tuple(name for name in KEY if name not in (*METHOD, "seed"))
 _RELATIONS = ("<", "<=", ">", ">=")
 _OVER = ("every", "median")
+# Failures after which a figure is still one. A result that is not finite, or none, has no figure.
+_ACCEPTED = (str(Status.DIVERGED),)
 _NAMES = ("library", "forward", "backward", "backend", "pair")  # those of the suite's methods
 _CLOSED = {
     "device": ("cpu", "cuda"), "phase": PHASES, "clock": ("wall", "gpu", "graph"),
@@ -45,6 +47,7 @@ class Claim:
     factor: float = 1.0  # left * factor < right; left > right * factor
     over: str = "every"  # every point, or the median of their ratios
     at_error: float | None = None  # of the root in a forward, else of the gradient
+    accept: Sequence[str] = ()  # statuses whose figures count although the result is wrong
     apart: Sequence[str] = ()  # columns of the point in which the sides differ on purpose
     where: str = ""  # condition, instead of left
     published: Mapping[str, Any] = field(default_factory=dict)  # column -> values, figure -> values
@@ -172,6 +175,7 @@ def _read(table: Any) -> Claim:
     _check_words("relation", [table.get("relation", "<")], _RELATIONS)
     _check_words("over", [table.get("over", "every")], _OVER)
     _check_words("column", as_list(table.get("apart", [])), POINT, "apart: ")
+    _check_words("status", as_list(table.get("accept", [])), _ACCEPTED, "accept: ")
     if not isinstance(table.get("right", 1.0), str):
         _check_number("right", table.get("right", 1.0), "a condition or a number above 0")
     elif not table["right"].strip():
@@ -183,7 +187,8 @@ def _read(table: Any) -> Claim:
             f"at_error is for a time or a size; {table['value']!r} is itself an error."
         )
     _check_published(table.get("published", {"figure": 1.0}))
-    return Claim(**{**table, "apart": as_list(table.get("apart", []))})
+    lists = {key: as_list(table.get(key, [])) for key in ("accept", "apart")}
+    return Claim(**{**table, **lists})
 
 
 def _check_words(what: str, words: Sequence[Any], known: Sequence[str], where: str = "") -> None:

@@ -30,6 +30,7 @@ PINNED = {
     ("logspec(condition=1e6)", 32): "9c297aa94a7f767e",
     ("near_identity(eps=1e-6)", 32): "473c3bc240ff3f4b",
     ("pinned(matrix=eigh_nonconv_64)", 64): "c3b45dc1bd14e554",
+    ("pooled_features(positions=196, noise=0.3)", 32): "ecbb948fd64f5d16",
     ("power(p=1)", 32): "1985fe069cbef297",
     ("power_null(p=1.5, null=0.25)", 32): "19f1b5707f73f461",
     ("rankdef(rank=0.5, condition=100)", 32): "aafad6e7083785b2",
@@ -447,6 +448,7 @@ def test_a_ridge_moves_every_eigenvalue_by_the_same():
         ("wishart(0.5)", 31), ("wishart(0.766)", 48), ("wishart(1)", 63), ("wishart(2)", 64),
         ("gram", 64), ("rankdef", 32), ("power_null", 48), ("relu_features", 48),
         ("dead_channels", 20), ("dead_channels(0.25)", 48), ("convfeat", 48), ("pinned", 21),
+        ("pooled_features(49)", 48), ("pooled_features(65)", 64), ("pooled_features(2)", 1),
     ],
 )  # fmt: skip
 def test_the_rank_is_as_promised(name, rank):
@@ -479,6 +481,62 @@ def test_the_exact_root_squares_to_the_matrix_without_rounding(kappa, size):
     assert (units @ units).max() < 2**53
     w = np.linalg.eigvalsh(y)
     np.testing.assert_allclose((w[:, -1] / w[:, 0]) ** 2, float(kappa), rtol=0.05)
+
+
+# What its docstring states: rank, condition of the range, share of the largest eigenvalue, and
+# exp(entropy), of a median matrix; beside them what real features have (random convolutions).
+POOLED = {
+    (64, 49): (48, 2e3, 0.24, 16),  # real: 48, 1.5e3, 0.16, 22
+    (64, 196): (64, 4e2, 0.23, 21),  # real: 64, 1.5e2, 0.14, 34
+    (256, 49): (48, 2e2, 0.25, 16),
+    (256, 196): (195, 1.2e4, 0.23, 31),  # real: 195, 2e5, 0.24, 30
+    (256, 784): (256, 3e3, 0.22, 43),  # real: 256, 7e3, 0.23, 47
+    (512, 196): (195, 2e3, 0.23, 34),
+}
+
+
+@pytest.mark.parametrize(("size", "positions"), POOLED)
+def test_pooled_features_have_the_spectrum_that_is_documented(size, positions):
+    rank, kappa, top, effective = POOLED[size, positions]
+    w = np.linalg.eigvalsh(problems.make(f"pooled_features({positions})", size, 3, 0).master)
+    found = []
+    for values in w:
+        live = values[values > 1e-13 * values[-1]]
+        share = live / live.sum()
+        entropy = -(share * np.log(share)).sum()
+        found.append((len(live), live[-1] / live[0], share[-1], np.exp(entropy)))
+    median = np.median(found, axis=0)
+    assert median[0] == rank
+    assert kappa / 2 < median[1] < kappa * 2
+    assert median[2] == pytest.approx(top, rel=0.2)
+    assert median[3] == pytest.approx(effective, rel=0.2)
+
+
+def test_neighbouring_positions_of_pooled_features_are_alike_and_channels_are_rectified():
+    """Taken apart with numpy's own functions: fields, mixture, normalisation, rectifier."""
+    name, n, positions = "pooled_features(positions=36, noise=0.3)", 8, 36
+    rng = Streams(name, n, [0], 0)
+    kernel = np.array([1, 4, 6, 4, 1]) / 16  # (1, 2, 1) / 4 twice
+    raw = rng.normal(64, 10, 10)[0]
+    smooth = np.array([[np.convolve(row, kernel, "valid") for row in field] for field in raw])
+    smooth = np.array([[np.convolve(c, kernel, "valid") for c in f.T] for f in smooth])
+    fields = smooth.swapaxes(1, 2).reshape(64, positions)
+    fields = (fields - fields.mean(1, keepdims=True)) / fields.std(1, keepdims=True)
+    amplitude = np.arange(1, 65) ** -0.75
+    weights = rng.normal(n, 64)[0] * amplitude / np.linalg.norm(amplitude)
+    z = 0.3 * rng.normal(n, positions)[0] + weights @ fields
+    x = np.maximum((z - z.mean(1, keepdims=True)) / z.std(1, keepdims=True), 0)
+
+    a = problems.make(name, n, 1, 0).master[0]
+    np.testing.assert_allclose(a, np.cov(x, bias=True), atol=1e-12)
+    along = [np.corrcoef(f[:-1], f[1:])[0, 1] for f in smooth.swapaxes(1, 2)[:, 0]]
+    assert np.median(along) > 0.5
+
+
+def test_more_noise_makes_pooled_features_flatter():
+    kappas = [condition(f"pooled_features(400, noise={x})", 64) for x in (0.1, 0.3, 1, 10)]
+    assert kappas == sorted(kappas, reverse=True)
+    assert kappas[0] > 20 * kappas[-1]
 
 
 def test_a_modifier_starts_from_the_same_matrices():
@@ -536,12 +594,12 @@ def test_every_allowed_image_decodes_to_its_pin():
         x = real.grey(image)
         assert x.ndim == 2
         assert 0 <= x.min() < x.max() <= 1.0 + 1e-15
-    assert set(real.Image.__args__) <= set(real.DIGESTS)
+    assert set(real.Image.__args__) <= set(real.ecbb948fd64f5d16S)
 
 
 def test_data_that_decodes_otherwise_is_refused(monkeypatch):
     pytest.importorskip("skimage")
-    monkeypatch.setitem(real.DIGESTS, "coins", "0" * 16)
+    monkeypatch.setitem(real.ecbb948fd64f5d16S, "coins", "0" * 16)
     with pytest.raises(Unsupported, match="decodes 'coins' to other values"):
         real.grey("coins")
 

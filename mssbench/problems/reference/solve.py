@@ -92,9 +92,10 @@ def solve(a: Floats, want_isqrt: bool = True) -> Reference:
     """The certified reference of the float64 matrices a: (m, n, n), symmetric.
 
     Zero rows are set aside first, which leaves exact zeros in the root. A positive definite rest is
-    corrected to the last bit. A singular or indefinite one cannot be: the root has no derivative
-    there. It gets the root of its positive semidefinite part from a plain eigendecomposition, with
-    an error that in float64 is about 1e-8, the square root of the noise in its null space.
+    corrected to the last bit. A singular or indefinite one cannot be: Y E + E Y = R has no solution
+    between null directions. It gets the root of its positive semidefinite part from a plain
+    eigendecomposition, with an error that in float64 is about 1e-8, the square root of the noise in
+    its null space.
 
     Raises Unsupported for a matrix with a nan or inf.
     """
@@ -123,13 +124,16 @@ def gradient(reference: Reference, function: str, g: Floats) -> tuple[Floats, fl
 
     function: "sqrt" or "isqrt". g: (m, n, n), symmetric, the cotangent. s: (m, n, n), symmetric.
 
-    Raises Unsupported if any of the m matrices is singular: no gradient is defined there.
+    Raises Unsupported if any of the m matrices is singular. Its gradient has no value between two
+    null directions; singular.gradient computes the rest.
     """
     if function not in ("sqrt", "isqrt"):
         raise RegistryError(unknown("function", function, ("sqrt", "isqrt")))
     c = reference._certified
     if c is None:
-        raise Unsupported("no gradient is defined: the matrix is singular")
+        raise Unsupported(
+            "the matrix is singular: its gradient has no value between two null directions"
+        )
     g_pair = Pair(g, np.zeros_like(g))
     if function == "sqrt":
         s, error = _lyapunov(c, g_pair)

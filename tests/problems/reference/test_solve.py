@@ -203,7 +203,7 @@ def test_a_batch_gives_what_each_matrix_gives():
     assert together.error_sqrt == pytest.approx(max(r.error_sqrt for r in apart), rel=0.1)
     assert together.isqrt is None  # some have none
     g = problems.make("identity", 8, len(a), 0).cotangent
-    with pytest.raises(Unsupported, match="no gradient is defined: the matrix is singular"):
+    with pytest.raises(Unsupported, match="no value between two null directions"):
         solve.gradient(together, "sqrt", g)
 
 
@@ -212,7 +212,7 @@ def test_one_singular_matrix_leaves_the_batch_without_inverse_and_gradient():
     ref = solve.solve(a)
     assert ref.singular.tolist() == [False, True, False]
     assert ref.isqrt is None
-    with pytest.raises(Unsupported, match="no gradient is defined: the matrix is singular"):
+    with pytest.raises(Unsupported, match="no value between two null directions"):
         solve.gradient(ref, "sqrt", a)
 
 
