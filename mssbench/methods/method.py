@@ -18,6 +18,13 @@ Kind: TypeAlias = Literal["forward", "backward"]
 Function: TypeAlias = Literal["sqrt", "isqrt"]
 Wanted: TypeAlias = frozenset[str]  # field names of Root
 FUNCTIONS: tuple[Function, ...] = ("sqrt", "isqrt")
+# How many steps a method takes: a number, or as many as the matrices need. Which of the two rules
+# of methods/stopping.py decides that is in the docstring of the method.
+AUTO: Literal["auto"] = "auto"
+Steps: TypeAlias = int | Literal["auto"]
+# What a cost is estimated for where the matrices decide: about the steps of Newton–Schulz at
+# condition 1e3 and n = 64.
+_STEPS_OF_AUTO = 15
 # Decompositions and solves exist in these two storages only, in every library.
 LAPACK_PRECISIONS = ("float64", "float32", "tf32")
 
@@ -38,12 +45,17 @@ class Parameter(NamedTuple):
     type: type
     choices: tuple[Any, ...]  # empty: any value of the type
     default: Any
+    words: tuple[str, ...] = ()  # what may stand in place of a number: auto
 
     def describe(self) -> str:
-        """`norm=frobenius (trace|frobenius|...)`."""
-        return f"{self.name}={self.default}" + (
-            f" ({'|'.join(map(str, self.choices))})" if self.choices else ""
-        )
+        """`norm=frobenius (trace|frobenius|...)`, `iterations=5 (or auto)`."""
+        choices = "|".join(map(str, self.choices)) or " ".join(f"or {word}" for word in self.words)
+        return f"{self.name}={self.default}" + (f" ({choices})" if choices else "")
+
+    @property
+    def public_default(self) -> Any:
+        """What the functions `sqrtm` and `isqrtm` take where the caller gives nothing."""
+        return AUTO if AUTO in self.words else self.default
 
 
 @dataclass(frozen=True)
@@ -98,15 +110,28 @@ class Method:
         """First line of the docstring."""
         return (inspect.getdoc(self.call) or "").partition("\n")[0]
 
-    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """`given` checked, with defaults filled in. Raises RegistryError with the nearest word."""
+    def complete(self, given: Mapping[str, Any], *, public: bool = False) -> dict[str, Any]:
+        """`given` checked, with defaults filled in. Raises RegistryError with the nearest word.
+
+        public: the defaults are those of the functions `sqrtm` and `isqrtm`.
+        """
         for name in given:
             if name not in self.parameters:
                 raise RegistryError(self._takes_no(name))
         return {
-            name: self.check(name, given[name]) if name in given else p.default
+            name: self.check(name, given[name])
+            if name in given
+            else (p.public_default if public else p.default)
             for name, p in self.parameters.items()
         }
+
+    def cost(self, given: Mapping[str, Any]) -> float:
+        """The products of a call with these parameters; an estimate for steps that are "auto"."""
+        known = {
+            name: _STEPS_OF_AUTO if value == AUTO and AUTO in self.parameters[name].words else value
+            for name, value in given.items()
+        }
+        return self.products(**known)
 
     def check(self, name: str, value: Any) -> Any:
         """The value as the parameter's type. Raises RegistryError where it is not one."""
@@ -116,12 +141,13 @@ class Method:
                 words = [str(choice) for choice in p.choices]
                 raise RegistryError(unknown(f"{name} of {self.name}", value, words))
             return value
+        if type(value) is str and value in p.words:
+            return value
         if p.type is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not p.type:
-            raise RegistryError(
-                f"{self.kind} {self.name!r}: {name} = {value!r} is not {_a(p.type)}."
-            )
+            wanted = " or ".join([_a(p.type), *(f'"{word}"' for word in p.words)])
+            raise RegistryError(f"{self.kind} {self.name!r}: {name} = {value!r} is not {wanted}.")
         if isinstance(value, int) and value < 0:
             raise RegistryError(f"{self.kind} {self.name!r}: {name} = {value} is negative.")
         return value
@@ -137,7 +163,8 @@ def _parameter(method: Method, p: inspect.Parameter, hint: Any) -> Parameter:
     if p.default is p.empty:
         raise RegistryError(f"{method.kind} {method.name!r}: parameter {p.name!r} needs a default.")
     choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
-    return Parameter(p.name, type(p.default), choices, p.default)
+    words = (AUTO,) if hint == Steps else ()
+    return Parameter(p.name, type(p.default), choices, p.default, words)
 
 
 def _a(kind: type) -> str:

@@ -180,18 +180,22 @@ def pair(
     forward: str,
     backward: str | None,
     parameters: tuple[tuple[str, Any], ...] = (),
+    *,
+    public: bool = False,
 ) -> Pair:
     """Look a pair up, check its parameters, fill in their defaults.
 
     parameters: those of the forward, those of the backward after `backward_`, and `ridge` and
     `rtol`, which any pair takes (see `regularization`).
+    public: the defaults of the functions `sqrtm` and `isqrtm`, where methods that can stop by
+    themselves do; else those of the methods, which are numbers.
     Raises RegistryError for an unknown name or parameter, NotInstalled for a plugin whose package
     is missing, Unsupported for a forward that does not compute the root asked for.
     """
     # The types belong to the key, for 1 == 1.0 == True; a list cannot be one, and is refused.
     kinds = tuple(type(value) for _, value in parameters)
     look_up = _pair if all(kind.__hash__ for kind in kinds) else _pair.__wrapped__
-    return look_up(function, forward, backward, parameters, kinds)
+    return look_up(function, forward, backward, parameters, kinds, public)
 
 
 def forget() -> None:
@@ -206,6 +210,7 @@ def _pair(
     backward: str | None,
     parameters: tuple[tuple[str, Any], ...],
     kinds: tuple[type, ...],
+    public: bool,
 ) -> Pair:
     del kinds
     f = registry.lookup("forward", forward)
@@ -231,8 +236,8 @@ def _pair(
         function,
         f,
         b,
-        tuple(f.complete(mine).items()),
-        tuple(b.complete(theirs).items()) if b else (),
+        tuple(f.complete(mine, public=public).items()),
+        tuple(b.complete(theirs, public=public).items()) if b else (),
         saved,
         regular,
     )

@@ -366,12 +366,19 @@ def test_a_call_as_it_is_printed_computes_what_was_measured(name, pytestconfig):
 
 
 def test_a_call_leaves_out_defaults_and_nothing_else():
+    """The public function stops by itself where it is given no number, and a row has its number."""
     default = registry.lookup("forward", "newton_schulz").parameters["iterations"].default
     row_ = {"library": "torch", "function": "isqrt", "forward": "newton_schulz",
             "backward": "none", "backward_iterations": None, "options": "norm=trace"}  # fmt: skip
-    usual = call_text(row_ | {"iterations": default})
-    assert usual == 'y = mssbench.isqrtm(a, forward="newton_schulz", norm="trace")'
-    assert f"iterations={default + 1}" in call_text(row_ | {"iterations": default + 1})
+    by_itself = call_text(row_ | {"iterations": None, "options": "iterations=auto norm=trace"})
+    assert by_itself == 'y = mssbench.isqrtm(a, forward="newton_schulz", norm="trace")'
+    assert f"iterations={default}" in call_text(row_ | {"iterations": default})
+    direct = row_ | {"forward": "qdwh", "options": "lower=0.0 norm=trace"}
+    usual = registry.lookup("forward", "qdwh").parameters["iterations"].default
+    assert call_text(direct | {"iterations": usual}) == (
+        'y = mssbench.isqrtm(a, forward="qdwh", norm="trace")'
+    )
+    assert f"iterations={usual + 1}" in call_text(direct | {"iterations": usual + 1})
     assert call_text(row_ | {"library": "numpy", "iterations": 3}) == ""
     assert call_text(row_ | {"function": "isqrt_b", "iterations": 3}) == ""
 
