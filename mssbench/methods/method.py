@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from mssbench.arrays import Array
+from mssbench.arrays import STORAGE, Array
 from mssbench.errors import RegistryError, unknown
 
 Kind: TypeAlias = Literal["forward", "backward"]
@@ -27,6 +27,9 @@ Steps: TypeAlias = int | Literal["auto"]
 _STEPS_OF_AUTO = 15
 # Decompositions and solves exist in these two storages only, in every library.
 LAPACK_PRECISIONS = ("float64", "float32", "tf32")
+# NumPy converts float32 to float64 for each decomposition, inverse and solve, and the result back.
+# Torch, CuPy and SciPy have routines for float32.
+NUMPY_IN_DOUBLE = {"numpy": "float64"}
 
 
 class Root(NamedTuple):
@@ -84,6 +87,7 @@ class Method:
     solves: bool = False  # backward: of A^{1/2} it is S with Y S + S Y = G, for whatever G
     launches: int = 0  # of a call on a GPU; 0: as many as it has products, and more
     devices: tuple[str, ...] = ()  # on which it runs; (): on any
+    computes: tuple[tuple[str, str], ...] = ()  # library, and the precision it computes in there
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
@@ -94,6 +98,15 @@ class Method:
             for p in inspect.signature(self.call).parameters.values()
             if p.kind is p.KEYWORD_ONLY
         }
+
+    def computes_in(self, library: str, precision: str) -> str:
+        """The wider precision in which it really computes; empty where that is the one asked for.
+
+        It belongs to the library's decompositions, inverses and solves, whose time and error are
+        not those of the precision that was asked for.
+        """
+        own = dict(self.computes).get(library, "")
+        return own if own and STORAGE[precision] != own else ""
 
     @property
     def functions(self) -> tuple[Function, ...]:

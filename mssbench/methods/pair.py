@@ -61,6 +61,18 @@ class Pair:
         """Whether torch records a gradient for the root of a."""
         return arrays.library(a) == "torch" and a.requires_grad and torch.is_grad_enabled()
 
+    def computes_in(self, library: str, precision: str) -> str:
+        """The wider precision that one of its methods computes in; empty where neither does.
+
+        A backward that reads what the forward yields decomposes nothing itself.
+        """
+        forward, backward = self.forward, self.backward
+        found = forward.computes_in(library, precision)
+        if found or backward is None:
+            return found
+        reads = bool(backward.fields) and set(backward.fields) <= set(forward.fields)
+        return "" if reads else backward.computes_in(library, precision)
+
     def field(self, a: Array) -> Array:
         """The root itself, by the plain forward."""
         return getattr(self.root(a, frozenset((self.function,))), self.function)
@@ -126,6 +138,10 @@ class Applied:
     def backward(self) -> Method | None:
         """The method of its gradient."""
         return self.pair.backward
+
+    def computes_in(self, library: str, precision: str) -> str:
+        """That of the pair."""
+        return self.pair.computes_in(library, precision)
 
     def __call__(self, a: Array, b: Array) -> Array:
         """A^{-1/2} b: (..., n, n), (..., n, 1) -> (..., n, 1), differentiable in `a`."""

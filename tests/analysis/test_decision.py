@@ -469,3 +469,19 @@ def test_a_busy_machine_is_known_before_anything_is_measured(monkeypatch, load, 
     monkeypatch.setattr("os.getloadavg", lambda: (load, 9.0, 9.0))
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     assert busy_now() == (f"load {load} on 2 cores" if busy else "")
+
+
+# Another precision
+
+
+def test_what_computed_in_another_precision_is_shown_and_never_recommended():
+    """Its errors stay to be seen, as they are right; only that it competes is denied."""
+    errors = {EASY: 1e-6, HARD: 1e-6}
+    wide = method("svd", 1e-6, {EASY: 1e-9, HARD: 1e-9}, computed_in="float64")
+    board = only_board(wide, method("eigh", 1e-3, errors))
+    found = by_name(board)
+    assert found["svd"].computed_in == "float64"
+    assert not found["svd"].competes
+    assert {mark.error for mark in found["svd"].marks.values()} == {1e-9}
+    assert all(mark.right for mark in found["svd"].marks.values())
+    assert choose(board, 0.0) is found["eigh"]

@@ -3,7 +3,7 @@
 from functools import partial
 
 from mssbench.arrays import Array, eye_like, inverse, namespace
-from mssbench.methods.method import AUTO, LAPACK_PRECISIONS, Root, Steps, Wanted
+from mssbench.methods.method import AUTO, LAPACK_PRECISIONS, NUMPY_IN_DOUBLE, Root, Steps, Wanted
 from mssbench.methods.norms import power_of_four
 from mssbench.methods.registry import register_forward
 from mssbench.methods.stopping import Stop, residual_of
@@ -14,6 +14,7 @@ from mssbench.methods.stopping import Stop, residual_of
     products=lambda iterations: max(2 * iterations - 2, 1) * 4 / 3,  # inverses of 8/3 n³ flop
     precisions=LAPACK_PRECISIONS,
     at_singular="it inverts A: rounding errors fill the null directions of its root",
+    computes=NUMPY_IN_DOUBLE,
 )
 def denman_beavers(a: Array, wanted: Wanted, *, iterations: Steps = 10) -> Root:
     """Newton's iteration for the matrix sign in coupled form: two inverses a step.

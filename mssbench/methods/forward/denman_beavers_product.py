@@ -10,7 +10,7 @@ from mssbench.arrays import (
     inverse_and_log_determinant,
     namespace,
 )
-from mssbench.methods.method import AUTO, LAPACK_PRECISIONS, Root, Steps, Wanted
+from mssbench.methods.method import AUTO, LAPACK_PRECISIONS, NUMPY_IN_DOUBLE, Root, Steps, Wanted
 from mssbench.methods.norms import power_of_four
 from mssbench.methods.registry import register_forward
 from mssbench.methods.stopping import Stop, distance_to_identity
@@ -25,6 +25,7 @@ _NEAR = 1e-2  # ‖M - I‖_F below which scaling has done its work and would on
     products=lambda iterations: max(iterations * 7 / 3 - 1, 1.0),
     precisions=LAPACK_PRECISIONS,
     at_singular="it inverts A: rounding errors fill the null directions of its root",
+    computes=NUMPY_IN_DOUBLE,
 )
 def denman_beavers_product(a: Array, wanted: Wanted, *, iterations: Steps = 8) -> Root:
     """Denman–Beavers with M = Y Z carried along, and scaled: one inverse a step.
