@@ -160,6 +160,10 @@ class FromFeatures:
     backward: Method | None
     pair: Pair | None  # None for a method that takes the features themselves
 
+    def computes_in(self, library: str, precision: str) -> str:
+        """That of the pair, or of the method that takes the features."""
+        return (self.pair or self.forward).computes_in(library, precision)
+
     def __call__(self, x: Array) -> Array:
         """(X Xᵀ / M)^{1/2}: (..., n, M) -> (..., n, n), differentiable in `x`."""
         if self.pair is None:

@@ -149,7 +149,7 @@ def test_a_missing_run_names_those_beside_it(tmp_path):
 def test_a_newer_schema_is_refused_with_the_way_out(tmp_path):
     run = write(tmp_path / "run", {**row(1.0), "schema": 7})
     assert refuse(run) == (
-        f"{run}/table.csv has schema 7; this mssbench reads up to 4. "
+        f"{run}/table.csv has schema 7; this mssbench reads up to 5. "
         "Upgrade: pip install -U mssbench."
     )
 
