@@ -211,7 +211,7 @@ def _line(rows: "pd.DataFrame", timed: "pd.DataFrame", sorted_kinds: Mapping[str
     row = {name: _plain(first[name]) for name in (*METHOD, "function")}
     times = timed.set_index(["problem", "seed"])["seconds_median"]
     unsure = bool((timed["noise"] == Noise.UNSTABLE).mean() > 0.5)
-    return Line(row, times, marks, unsure, computed_in=str(own["computed_in"].max()))
+    return Line(row, times, marks, unsure, computed_in=str(timed["computed_in"].max()))
 
 
 def _mark(rows: "pd.DataFrame", kind: Kind) -> Mark:
