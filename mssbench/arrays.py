@@ -165,12 +165,34 @@ def on_host(a: Array) -> Array:
 
 
 def is_mapped(a: Array) -> bool:
-    """Whether `a` stands for many arrays inside torch.func.vmap: no number can be read from it."""
+    """Whether `a` stands for many arrays inside torch.func.vmap: no number can be read from it.
+
+    Other transforms of torch.func may lie around that one.
+    """
     if library(a) != "torch":
         return False
-    asked = namespace(a)._C._functorch  # neither question has a public name
+    asked = namespace(a)._C._functorch  # none of these questions has a public name
     names = ("is_batchedtensor", "is_legacy_batchedtensor")
-    return any(getattr(asked, name)(a) for name in names if hasattr(asked, name))
+    questions = [getattr(asked, name) for name in names if hasattr(asked, name)]
+    while True:
+        if any(question(a) for question in questions):
+            return True
+        if not asked.is_functorch_wrapped_tensor(a):
+            return False
+        a = asked.get_unwrapped(a)
+
+
+def is_readable(a: Array) -> bool:
+    """Whether the host may look at a number of `a` and go on by it.
+
+    It may not inside torch.func.vmap, where `a` stands for many arrays, nor while torch.compile or
+    torch.export looks at the program and there are no numbers yet.
+    """
+    if library(a) != "torch":
+        return True
+    if namespace(a).compiler.is_compiling() or a.is_meta:
+        return False
+    return not is_mapped(a)
 
 
 def bit_sums(a: Array) -> Array:

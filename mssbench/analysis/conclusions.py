@@ -11,7 +11,7 @@ from mssbench.analysis.entry import Entry
 from mssbench.analysis.trust import trust
 from mssbench.records.facts import machine
 from mssbench.records.measurement import MEASURED, Status
-from mssbench.records.noise import DRIFTED, MEANING, SHOWN_DELTA, UNVERIFIED, Noise
+from mssbench.records.noise import DRIFTED, MEANING, OTHER_PRECISION, SHOWN_DELTA, UNVERIFIED, Noise
 from mssbench.results.labels import spoken, with_labels
 
 if TYPE_CHECKING:
@@ -119,8 +119,10 @@ def _conclusion(block: Block, spoilt: str, matrices: str) -> str:
 
 def _none(block: Block, here: Mapping[str, Entry]) -> str:
     """Why no method can win."""
-    if any(status == UNVERIFIED for e in here.values() for status, _ in e.statuses):
-        return f"no method is ranked: {MEANING[UNVERIFIED].partition(':')[0]}."
+    ended = {status for e in here.values() for status, _ in e.statuses}
+    for why in (UNVERIFIED, OTHER_PRECISION):
+        if why in ended:
+            return f"no method is ranked: {MEANING[why].partition(':')[0]}."
     return f"no method is ok{_everywhere(block)}."
 
 

@@ -16,7 +16,7 @@ from mssbench.analysis.naming import paper_name, short_names
 from mssbench.methods.regularization import OPTIONS
 from mssbench.records.cell import parse_options
 from mssbench.records.measurement import MEASURED, Row, Status
-from mssbench.records.noise import ABOVE_CEILING, UNVERIFIED, Noise
+from mssbench.records.noise import ABOVE_CEILING, OTHER_PRECISION, UNVERIFIED, Noise
 from mssbench.results.labels import METHOD, with_outcomes
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Line:
     unsure: bool  # whether most of its times are unstable
     name: str = ""
     paper: str = ""
+    computed_in: str = ""  # the precision, where it is not that of the board
 
     @property
     def seconds(self) -> float:
@@ -83,7 +84,7 @@ class Line:
     @property
     def competes(self) -> bool:
         """Whether it may be recommended: it answers the question for the caller of torch."""
-        return not self.is_foreign and not self.is_regularized
+        return not self.is_foreign and not self.is_regularized and not self.computed_in
 
 
 @dataclass
@@ -155,6 +156,8 @@ def boards(
     """
     clock = (frame["clock"] == WALL) | ((frame["clock"] == "gpu") & (frame["cache"] == "cold"))
     rows = with_outcomes(frame[clock & (frame["phase"] != "backward")])
+    # Its errors are what they are; that it does not compete is said by its line.
+    rows["usable"] |= rows["ended"] == OTHER_PRECISION
     rows["usable"] &= ~(rows["root_error"] > bounds.root)  # what is not known exceeds nothing
     rows["usable"] &= ~(rows["gradient_error"] > bounds.gradient)
     found = []
@@ -208,7 +211,7 @@ def _line(rows: "pd.DataFrame", timed: "pd.DataFrame", sorted_kinds: Mapping[str
     row = {name: _plain(first[name]) for name in (*METHOD, "function")}
     times = timed.set_index(["problem", "seed"])["seconds_median"]
     unsure = bool((timed["noise"] == Noise.UNSTABLE).mean() > 0.5)
-    return Line(row, times, marks, unsure)
+    return Line(row, times, marks, unsure, computed_in=str(timed["computed_in"].max()))
 
 
 def _mark(rows: "pd.DataFrame", kind: Kind) -> Mark:
@@ -218,9 +221,10 @@ def _mark(rows: "pd.DataFrame", kind: Kind) -> Mark:
     counted = rows[rows["problem"].isin(kind.problems)]
     errors, wrong = counted["error"].dropna(), counted[~counted["usable"]]
     # A NaN or a crash is wrong also where the reference is in doubt.
-    gave_numbers = (*MEASURED, UNVERIFIED, ABOVE_CEILING)
+    gave_numbers = (*MEASURED, UNVERIFIED, ABOVE_CEILING, OTHER_PRECISION)
     failed = rows[(rows["ended"] == Status.NONFINITE) | ~rows["ended"].isin(gave_numbers)]
-    broken = pd.concat([failed, wrong[~wrong["ended"].isin([Status.OK, UNVERIFIED])]])
+    seemed_right = (Status.OK, UNVERIFIED, OTHER_PRECISION)
+    broken = pd.concat([failed, wrong[~wrong["ended"].isin(seemed_right)]])
     word = _word(str(broken["ended"].iloc[0])) if len(broken) else ""
     return Mark(
         right=wrong.empty and failed.empty,

@@ -114,7 +114,7 @@ def call_text(row: Row) -> str:
 
 
 def parameters_of(row: Row) -> dict[str, Any]:
-    """The parameters of a pair that are not the defaults of its methods."""
+    """The parameters of a pair that are not what `sqrtm` and `isqrtm` take by themselves."""
     given = {k: row[k] for k in ("iterations", "backward_iterations") if row[k] is not None}
     given |= {k: v for k, v in parse_options(row["options"]).items() if v != "default"}
     usual = _defaults("forward", row["forward"], "")
@@ -124,8 +124,8 @@ def parameters_of(row: Row) -> dict[str, Any]:
 
 
 def _defaults(kind: Kind, name: str, prefix: str) -> dict[str, Any]:
-    """The default of each parameter of a method; nothing for one that is not known here."""
+    """The public default of each parameter of a method; none for one that is not known here."""
     known = registry.known(kind)
     if name not in known:
         return {}
-    return {f"{prefix}{k}": p.default for k, p in known[name].parameters.items()}
+    return {f"{prefix}{k}": p.public_default for k, p in known[name].parameters.items()}

@@ -184,7 +184,11 @@ def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
         yield "not measured on every kind", "dim", unknown
     if changed := [line for line in board.lines if line.is_regularized]:
         yield "root of a changed matrix (ridge or rtol)", "blue", changed
-    others = [line for line in board.lines if line.is_foreign and not line.is_regularized]
+    rest = [line for line in board.lines if not line.competes and not line.is_regularized]
+    for precision in sorted({line.computed_in for line in rest} - {""}):
+        other = [line for line in rest if line.computed_in == precision]
+        yield f"computed in {precision}, not {board.place['precision']}", "blue", other
+    others = [line for line in rest if line.is_foreign and not line.computed_in]
     if others:
         yield "takes no torch tensors", "blue", others
 

@@ -1,5 +1,6 @@
 """The settings under which a library is measured: its stream, its allocator, its product rule."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -8,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mssbench.errors import Unsupported
 from mssbench.machine.devices import check_library
 
 
@@ -23,13 +25,25 @@ def product_rule(precision: str) -> Iterator[None]:
 
 
 def library(name: str) -> AbstractContextManager[Any]:
-    """CuPy works on torch's current stream, from memory of its own; the others need nothing."""
+    """CuPy works on torch's current stream, from memory of its own; the others need nothing.
+
+    Raises Unsupported for a CuPy that takes products of float32 in tf32.
+    """
     return _cupy() if name == "cupy" else nullcontext()
+
+
+def check_cupy_products() -> None:
+    """Raise Unsupported where CuPy's products of float32 would be tf32, which no row says."""
+    if os.environ.get("CUPY_TF32", "0") not in ("", "0"):
+        raise Unsupported(
+            "CUPY_TF32 is set, so that CuPy multiplies float32 matrices in tf32: unset it"
+        )
 
 
 @contextmanager
 def _cupy() -> Iterator[None]:
     """Each library keeps what it frees. What one has kept is given back before the other works."""
+    check_cupy_products()
     cupy = import_module("cupy")
     check_library("cupy", "cuda")  # once more, now that CuPy itself can be asked
     torch.cuda.init()  # type: ignore[no-untyped-call]

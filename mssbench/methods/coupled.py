@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from mssbench.arrays import Array, eye_like, plus
+from mssbench.arrays import Array, dtype_name, eye_like, namespace, plus
 from mssbench.methods import norms
 from mssbench.methods.method import Root, Wanted
 from mssbench.methods.minimax import Factor
+from mssbench.methods.stopping import Stop, distance_to_identity, residual_of
 
 Step: TypeAlias = Callable[[Array], Array]  # h: W -> T, (..., n, n)
 _OWN = {0: 0, 1: 0, 2: 1, 3: 2, 4: 2}  # products that h itself takes, by its degree in W
@@ -50,10 +51,59 @@ def couple(x: Array, root_c: Array, steps: Sequence[Step], wanted: Wanted) -> Ro
     )
 
 
-def replay(x: Array, *kept: Array) -> list[tuple[Array, Array, Array]]:
-    """(Y, Z, T) of each step from the `iterates` of a root; Z of the first is None, for I."""
+def settle(x: Array, root_c: Array, h: Step, wanted: Wanted, stop: Stop) -> Root:
+    """The same with one step `h` over and over, until every matrix has stopped.
+
+    The last of its iterates says how many steps each matrix has taken, (..., 1, 1), whole numbers.
+    """
+    xp = namespace(x)
+    y, z = x, None
+    keep, kept, count = "iterates" in wanted, [x], 0
+    while stop.goes_on:
+        needless = stop.is_last
+        t = h(y if z is None else z @ y)
+        if keep:
+            kept += [t] if z is None else [y, t] if len(kept) == 2 else [y, z, t]
+        new_y = y if needless and "sqrt" not in wanted else y @ t
+        new_z = z if needless and "isqrt" not in wanted else t if z is None else t @ z
+        moved = stop.moved(lambda new_y=new_y: residual_of(new_y, x))  # type: ignore[misc]
+        y = xp.where(moved, new_y, y)
+        z = new_z if z is None or new_z is None else xp.where(moved, new_z, z)
+        count = count + 1 * moved
+    return Root(
+        sqrt=y * root_c if "sqrt" in wanted else None,
+        isqrt=(eye_like(x) if z is None else z) / root_c if "isqrt" in wanted else None,
+        iterates=(*kept, count) if keep else (),
+    )
+
+
+Replayed: TypeAlias = tuple[Array, Array | None, Array, Array | None]
+
+
+def replay(x: Array, *kept: Array) -> list[Replayed]:
+    """(Y, Z, T, moved) of each step from the `iterates` of a root; Z of the first is None, for I.
+
+    moved: which matrices took the step, (..., 1, 1), boolean; None where all of them did.
+    """
+    count = None
+    if kept and "int" in dtype_name(kept[-1]):  # of `settle`; the others are matrices
+        *kept, count = kept  # type: ignore[assignment]
     flat = (x, None, *kept[:2], *kept[:1], *kept[2:])
-    return [flat[i : i + 3] for i in range(0, len(flat) - 2, 3)]
+    steps = [flat[i : i + 3] for i in range(0, len(flat) - 2, 3)]
+    return [(*each, None if count is None else count > k) for k, each in enumerate(steps)]
+
+
+def inverse_settle(x: Array, factor: Factor, stop: Stop) -> Array:
+    """`inverse_iterate` with one factor over and over, until every matrix has stopped."""
+    xp, eye = namespace(x), eye_like(x)
+    m, z = x, None
+    while stop.goes_on:
+        t = polynomial(factor, m, eye)
+        new_m, new_z = t @ t @ m, t if z is None else z @ t
+        moved = stop.moved(lambda new_m=new_m: distance_to_identity(new_m, eye))  # type: ignore[misc]
+        m = xp.where(moved, new_m, m)
+        z = new_z if z is None else xp.where(moved, new_z, z)
+    return eye if z is None else z
 
 
 def inverse_iterate(x: Array, factors: Sequence[Factor]) -> Array:

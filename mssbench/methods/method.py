@@ -11,15 +11,25 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from mssbench.arrays import Array
+from mssbench.arrays import STORAGE, Array
 from mssbench.errors import RegistryError, unknown
 
 Kind: TypeAlias = Literal["forward", "backward"]
 Function: TypeAlias = Literal["sqrt", "isqrt"]
 Wanted: TypeAlias = frozenset[str]  # field names of Root
 FUNCTIONS: tuple[Function, ...] = ("sqrt", "isqrt")
+# How many steps a method takes: a number, or as many as the matrices need. Which of the two rules
+# of methods/stopping.py decides that is in the docstring of the method.
+AUTO: Literal["auto"] = "auto"
+Steps: TypeAlias = int | Literal["auto"]
+# What a cost is estimated for where the matrices decide: about the steps of Newton–Schulz at
+# condition 1e3 and n = 64.
+_STEPS_OF_AUTO = 15
 # Decompositions and solves exist in these two storages only, in every library.
 LAPACK_PRECISIONS = ("float64", "float32", "tf32")
+# NumPy converts float32 to float64 for each decomposition, inverse and solve, and the result back.
+# Torch, CuPy and SciPy have routines for float32.
+NUMPY_IN_DOUBLE = {"numpy": "float64"}
 
 
 class Root(NamedTuple):
@@ -41,12 +51,17 @@ class Parameter(NamedTuple):
     type: type
     choices: tuple[Any, ...]  # empty: any value of the type
     default: Any
+    words: tuple[str, ...] = ()  # what may stand in place of a number: auto
 
     def describe(self) -> str:
-        """`norm=frobenius (trace|frobenius|...)`."""
-        return f"{self.name}={self.default}" + (
-            f" ({'|'.join(map(str, self.choices))})" if self.choices else ""
-        )
+        """`norm=frobenius (trace|frobenius|...)`, `iterations=5 (or auto)`."""
+        choices = "|".join(map(str, self.choices)) or " ".join(f"or {word}" for word in self.words)
+        return f"{self.name}={self.default}" + (f" ({choices})" if choices else "")
+
+    @property
+    def public_default(self) -> Any:
+        """What the functions `sqrtm` and `isqrtm` take where the caller gives nothing."""
+        return AUTO if AUTO in self.words else self.default
 
 
 @dataclass(frozen=True)
@@ -75,6 +90,7 @@ class Method:
     solves: bool = False  # backward: of A^{1/2} it is S with Y S + S Y = G, for whatever G
     launches: int = 0  # of a call on a GPU; 0: as many as it has products, and more
     devices: tuple[str, ...] = ()  # on which it runs; (): on any
+    computes: tuple[tuple[str, str], ...] = ()  # library, and the precision it computes in there
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
@@ -85,6 +101,15 @@ class Method:
             for p in inspect.signature(self.call).parameters.values()
             if p.kind is p.KEYWORD_ONLY
         }
+
+    def computes_in(self, library: str, precision: str) -> str:
+        """The wider precision in which it really computes; empty where that is the one asked for.
+
+        It belongs to the library's decompositions, inverses and solves, whose time and error are
+        not those of the precision that was asked for.
+        """
+        own = dict(self.computes).get(library, "")
+        return own if own and STORAGE[precision] != own else ""
 
     @property
     def functions(self) -> tuple[Function, ...]:
@@ -101,15 +126,30 @@ class Method:
         """First line of the docstring."""
         return (inspect.getdoc(self.call) or "").partition("\n")[0]
 
-    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """`given` checked, with defaults filled in. Raises RegistryError with the nearest word."""
+    def complete(self, given: Mapping[str, Any], *, public: bool = False) -> dict[str, Any]:
+        """`given` checked, with defaults filled in. Raises RegistryError with the nearest word.
+
+        public: the defaults are those of the functions `sqrtm` and `isqrtm`.
+        """
         for name in given:
             if name not in self.parameters:
                 raise RegistryError(self._takes_no(name))
         return {
-            name: self.check(name, given[name]) if name in given else p.default
+            name: self.check(name, given[name])
+            if name in given
+            else (p.public_default if public else p.default)
             for name, p in self.parameters.items()
         }
+
+    def cost(self, given: Mapping[str, Any]) -> float:
+        """The products of a call with these parameters; an estimate for steps that are "auto"."""
+        if AUTO not in given.values():  # asked for every cell of a suite
+            return self.products(**given)
+        known = {
+            name: _STEPS_OF_AUTO if value == AUTO and AUTO in self.parameters[name].words else value
+            for name, value in given.items()
+        }
+        return self.products(**known)
 
     def check(self, name: str, value: Any) -> Any:
         """The value as the parameter's type. Raises RegistryError where it is not one."""
@@ -119,12 +159,13 @@ class Method:
                 words = [str(choice) for choice in p.choices]
                 raise RegistryError(unknown(f"{name} of {self.name}", value, words))
             return value
+        if type(value) is str and value in p.words:
+            return value
         if p.type is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not p.type:
-            raise RegistryError(
-                f"{self.kind} {self.name!r}: {name} = {value!r} is not {_a(p.type)}."
-            )
+            wanted = " or ".join([_a(p.type), *(f'"{word}"' for word in p.words)])
+            raise RegistryError(f"{self.kind} {self.name!r}: {name} = {value!r} is not {wanted}.")
         if isinstance(value, int) and value < 0:
             raise RegistryError(f"{self.kind} {self.name!r}: {name} = {value} is negative.")
         return value
@@ -140,7 +181,8 @@ def _parameter(method: Method, p: inspect.Parameter, hint: Any) -> Parameter:
     if p.default is p.empty:
         raise RegistryError(f"{method.kind} {method.name!r}: parameter {p.name!r} needs a default.")
     choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
-    return Parameter(p.name, type(p.default), choices, p.default)
+    words = (AUTO,) if hint == Steps else ()
+    return Parameter(p.name, type(p.default), choices, p.default, words)
 
 
 def _a(kind: type) -> str:

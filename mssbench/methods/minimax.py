@@ -15,6 +15,7 @@ import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
 
 from mssbench.errors import Unsupported
+from mssbench.methods.method import AUTO, Steps
 
 Factor: TypeAlias = tuple[float, ...]  # h(w) = Σ c_i w^i of one step; p(x) = x h(x²)
 _NARROWEST = 1e-9  # of `lower`: below it the exchange has no digits left
@@ -22,6 +23,8 @@ _NARROWEST = 1e-9  # of `lower`: below it the exchange has no digits left
 # rounding, and the polynomial that is exact at the centre to that order is as good.
 _COLLAPSED = 1e-11
 _SMALL = 1e-3
+# Degree 3 in float64 needs 23 for the floor that rounding sets; a kernel holds no more than 32.
+_MOST_STEPS = 30
 # A schedule that ends further from 1 than this was made for more steps than it got.
 CUT_SHORT = 0.05
 
@@ -132,6 +135,19 @@ def widest(degree: int, steps: int, finish: tuple[int, ...], error: float) -> fl
     return two_digits_up(10**high)
 
 
+@lru_cache(maxsize=256)
+def steps_for(lower: float, degree: int, finish: tuple[int, ...], error: float) -> int:
+    """How many steps of `degree` end within `error` of 1 on [lower, 1], before those of `finish`.
+
+    That is what "auto" means for a schedule: it belongs to its interval as a whole and cannot stop
+    early, so the precision alone decides, and no matrix is looked at.
+    """
+    steps = 1
+    while steps < _MOST_STEPS and schedule(lower, degree, steps, finish).error > error:
+        steps += 1
+    return steps
+
+
 def two_digits_up(x: float) -> float:
     """The next number that two digits can write: 0.0123 -> 0.013."""
     return float(f"{x + 0.5 * 10.0 ** (floor(log10(x)) - 1):.1e}")
@@ -147,16 +163,20 @@ def check_lower(lower: float, least: float) -> None:
 
 
 def plan(
-    degree: int, steps: int, lower: float, finish: int, *, error: float, floor: float
+    degree: int, steps: Steps, lower: float, finish: int, *, error: float, floor: float
 ) -> Schedule:
     """The schedule of these parameters; with `lower` = 0 for the widest interval they can serve.
 
     That is the widest from which the steps end within `error` of 1, but no wider than `floor`.
+    With `steps` = "auto" they are as many as serve the interval: from `lower`, else from `floor`.
     Raises Unsupported for a schedule that the steps cannot complete, or an interval that is none.
     """
     check_lower(lower, _NARROWEST)
     tail = (min(degree, 5),) * finish
-    if lower == 0:
+    if steps == AUTO:
+        lower = lower or min(floor, 0.5)  # in bfloat16 rounding allows next to nothing
+        steps = steps_for(lower, degree, tail, error)
+    elif lower == 0:
         lower = max(widest(degree, steps, tail, error), floor)
     made = schedule(min(lower, 0.999), degree, steps, tail)
     if made.error > CUT_SHORT:

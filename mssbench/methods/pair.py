@@ -61,6 +61,18 @@ class Pair:
         """Whether torch records a gradient for the root of a."""
         return arrays.library(a) == "torch" and a.requires_grad and torch.is_grad_enabled()
 
+    def computes_in(self, library: str, precision: str) -> str:
+        """The wider precision that one of its methods computes in; empty where neither does.
+
+        A backward that reads what the forward yields decomposes nothing itself.
+        """
+        forward, backward = self.forward, self.backward
+        found = forward.computes_in(library, precision)
+        if found or backward is None:
+            return found
+        reads = bool(backward.fields) and set(backward.fields) <= set(forward.fields)
+        return "" if reads else backward.computes_in(library, precision)
+
     def field(self, a: Array) -> Array:
         """The root itself, by the plain forward."""
         return getattr(self.root(a, frozenset((self.function,))), self.function)
@@ -127,6 +139,10 @@ class Applied:
         """The method of its gradient."""
         return self.pair.backward
 
+    def computes_in(self, library: str, precision: str) -> str:
+        """That of the pair."""
+        return self.pair.computes_in(library, precision)
+
     def __call__(self, a: Array, b: Array) -> Array:
         """A^{-1/2} b: (..., n, n), (..., n, 1) -> (..., n, 1), differentiable in `a`."""
         own = self.forward.apply
@@ -143,6 +159,10 @@ class FromFeatures:
     forward: Method
     backward: Method | None
     pair: Pair | None  # None for a method that takes the features themselves
+
+    def computes_in(self, library: str, precision: str) -> str:
+        """That of the pair, or of the method that takes the features."""
+        return (self.pair or self.forward).computes_in(library, precision)
 
     def __call__(self, x: Array) -> Array:
         """(X Xᵀ / M)^{1/2}: (..., n, M) -> (..., n, n), differentiable in `x`."""
@@ -180,18 +200,22 @@ def pair(
     forward: str,
     backward: str | None,
     parameters: tuple[tuple[str, Any], ...] = (),
+    *,
+    public: bool = False,
 ) -> Pair:
     """Look a pair up, check its parameters, fill in their defaults.
 
     parameters: those of the forward, those of the backward after `backward_`, and `ridge` and
     `rtol`, which any pair takes (see `regularization`).
+    public: the defaults of the functions `sqrtm` and `isqrtm`, where methods that can stop by
+    themselves do; else those of the methods, which are numbers.
     Raises RegistryError for an unknown name or parameter, NotInstalled for a plugin whose package
     is missing, Unsupported for a forward that does not compute the root asked for.
     """
     # The types belong to the key, for 1 == 1.0 == True; a list cannot be one, and is refused.
     kinds = tuple(type(value) for _, value in parameters)
     look_up = _pair if all(kind.__hash__ for kind in kinds) else _pair.__wrapped__
-    return look_up(function, forward, backward, parameters, kinds)
+    return look_up(function, forward, backward, parameters, kinds, public)
 
 
 def forget() -> None:
@@ -206,6 +230,7 @@ def _pair(
     backward: str | None,
     parameters: tuple[tuple[str, Any], ...],
     kinds: tuple[type, ...],
+    public: bool,
 ) -> Pair:
     del kinds
     f = registry.lookup("forward", forward)
@@ -231,8 +256,8 @@ def _pair(
         function,
         f,
         b,
-        tuple(f.complete(mine).items()),
-        tuple(b.complete(theirs).items()) if b else (),
+        tuple(f.complete(mine, public=public).items()),
+        tuple(b.complete(theirs, public=public).items()) if b else (),
         saved,
         regular,
     )

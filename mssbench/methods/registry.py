@@ -7,10 +7,11 @@ only in `Root`, so any forward pairs with any backward.
 import importlib.util
 import inspect
 import pkgutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mssbench import arrays
@@ -52,6 +53,7 @@ def register_forward(
     of_features: Callable[[Array], Array] | None = None,
     launches: int = 0,
     devices: Collection[str] = (),
+    computes: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[Callable[..., Root]], Callable[..., Root]]:
     """Register `f(a, wanted, *, <parameters>) -> Root` under its own name.
 
@@ -72,6 +74,8 @@ def register_forward(
     need the covariance.
     launches: how often a call starts something on a GPU, where that is not once for each product.
     devices: those it runs on, where that is not any; on others it raises Unsupported.
+    computes: library -> the wider precision that its decompositions and solves have there, whatever
+    the array's is: NUMPY_IN_DOUBLE for all that call numpy.linalg.
     """
 
     def decorate(call: Callable[..., Root]) -> Callable[..., Root]:
@@ -96,6 +100,7 @@ def register_forward(
                 of_features=of_features,
                 launches=launches,
                 devices=tuple(devices),
+                computes=tuple(computes.items()),
             )
         )
         return call
@@ -118,6 +123,7 @@ def register_backward(
     solves: bool = False,
     launches: int = 0,
     devices: Collection[str] = (),
+    computes: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
     """Register `f(root, function, g, *, <parameters>) -> s` under its own name.
 
@@ -134,7 +140,8 @@ def register_backward(
     symmetrizes: g is handed to it as it came, and its symmetric part is taken inside.
     solves: for the root A^{1/2} it returns S with Y S + S Y = G, whatever symmetric G is. Second
     derivatives and forward mode are made of such solutions; without it they are refused.
-    launches, devices: as of a forward.
+    launches, devices, computes: as of a forward. What it computes counts where it decomposes or
+    solves itself, and not where the forward yields what it reads.
     """
 
     def decorate(call: Callable[..., Array]) -> Callable[..., Array]:
@@ -156,6 +163,7 @@ def register_backward(
                 solves=solves,
                 launches=launches,
                 devices=tuple(devices),
+                computes=tuple(computes.items()),
             )
         )
         return call

@@ -165,7 +165,10 @@ def sqrtm(
     pair that was measured to be fastest near this size and batch, and about as accurate as the
     default pair, see `chosen`.
     parameters: those of the forward as they are, those of the backward after `backward_`,
-    for example `iterations=10, norm="trace", backward_iterations=8`.
+    for example `iterations=10, norm="trace", backward_iterations=8`. Numbers of iterations that are
+    not given are "auto" for methods that take this word: each matrix of the batch takes as many
+    steps as it needs. With some of them torch waits for a GPU after each step, and a CUDA graph
+    cannot be captured; a number avoids both.
     check: look at the values too: a matrix that is not finite or not symmetric is an InputError,
     and so is a singular one for the inverse root. IndefiniteWarning counts those with negative
     eigenvalues, which count as 0 in a spectral method. SingularWarning counts those for which the
@@ -268,7 +271,7 @@ def _root(
         if backward is None and (named or Pair.is_differentiated(a)):
             backward = "loewner"
         given = parameters | regularization.given(regular)
-        chosen = pair(function, forward, backward, tuple(sorted(given.items())))
+        chosen = pair(function, forward, backward, tuple(sorted(given.items())), public=True)
     except RegistryError as error:
         raise InputError(str(error)) from None
     except Unsupported as answer:

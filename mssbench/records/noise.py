@@ -9,6 +9,9 @@ from mssbench.records.timing import quantile
 DISTURBED = frozenset({"clock_low", "loaded", "queue_gap", "shared_gpu", "throttled"})
 ABOVE_CEILING = "above_ceiling"  # faster than can be, on a machine that was busy
 UNVERIFIED = "unverified"  # of an input whose reference is not known well enough to judge a method
+# of a library that computed in a wider precision than the row's, so that neither its time nor its
+# error is that of the precision
+OTHER_PRECISION = "other_precision"
 MEANING = {
     "clock_low": "the GPU's clock was below 0.9 of its highest under load",
     "loaded": "more was running than the machine has cores",
@@ -22,6 +25,8 @@ MEANING = {
     ABOVE_CEILING: "faster than the machine's ceilings allow, but other work ran: cannot win",
     UNVERIFIED: "the error of the reference itself exceeds the limit of errors: no method is "
     "ranked on these matrices",
+    OTHER_PRECISION: "the library computed in another precision than the row's, see the column "
+    "computed_in: cannot win",
 }
 
 

@@ -81,8 +81,8 @@ class Column(NamedTuple):
 
 
 # History of the schema: 1, the first; 2, root_mae; 3, passes, noise, counts, limits; 4, what tells
-# whether two runs had the same input, and how far its rounding may carry; 5, amplification and
-# tail_weight.
+# whether two runs had the same input, and how far its rounding may carry; 5, amplification,
+# tail_weight and computed_in.
 SCHEMA_VERSION = 5
 CONDITION_SINCE = 4  # the version that introduced the column `condition`
 SCHEMA: tuple[Column, ...] = (
@@ -129,6 +129,7 @@ SCHEMA: tuple[Column, ...] = (
     Column("products", "work", "float", "1", "batched products of n x n matrices in one call"),
     Column("operators", "work", "int", "", "array operations of one call"),
     Column("launches", "work", "int", "", "kernels of one call, if it can be captured as a graph"),
+    Column("computed_in", "work", "str", "", "precision it really computed in, if not the row's"),
     Column("flops", "work", "float", "1", "floating-point operations of its products"),
     Column("limit_seconds", "work", "float", "s", "what this machine's ceilings allow that work"),
     Column("limit_fraction", "work", "float", "1", "limit_seconds / seconds_median"),

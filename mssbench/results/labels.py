@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mssbench.records.cell import parse_options
 from mssbench.records.measurement import Row, Status
-from mssbench.records.noise import ABOVE_CEILING, SHOWN_DELTA, UNVERIFIED
+from mssbench.records.noise import ABOVE_CEILING, OTHER_PRECISION, SHOWN_DELTA, UNVERIFIED
 from mssbench.records.schema import error_column
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def with_outcomes(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Adds what a row counts for, beside its labels.
 
     * `ended`: the status, or `above_ceiling` for a time that cannot be and is not trusted, or
-      `unverified` for what seems right, but was compared with a reference that is not known
+      `unverified` for what seems right, but was compared with a reference that is not known, or
+      `other_precision` for what is right, but was not computed in the precision of its row
     * `usable`: whether the row may win a comparison
     * `error`: of what its phase computes, the root in a forward and else the gradient
     """
@@ -52,13 +53,16 @@ def counted(frame: "pd.DataFrame") -> "pd.Series":
     kinds = [str(text) for text in flags.unique()]  # few, of however many rows
     doubted = flags.isin([text for text in kinds if ABOVE_CEILING in text.split()])
     unknown = flags.isin([text for text in kinds if UNVERIFIED in text.split()])
-    return status.mask(unknown & (status == Status.OK), UNVERIFIED).mask(doubted, ABOVE_CEILING)
+    ok, other = status == Status.OK, frame["computed_in"] != ""
+    counts = status.mask(ok & other, OTHER_PRECISION).mask(ok & unknown, UNVERIFIED)
+    return counts.mask(doubted, ABOVE_CEILING)
 
 
 def counts_as_ok(row: Row) -> bool:
     """Whether `counted` of this one row is ok."""
     flags = (row["flags"] or "").split()
-    return bool(row["status"] == Status.OK and not {ABOVE_CEILING, UNVERIFIED} & {*flags})
+    doubted = {ABOVE_CEILING, UNVERIFIED} & {*flags}
+    return bool(row["status"] == Status.OK and not doubted and not row["computed_in"])
 
 
 def label(row: Mapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
 }
 _OWN = "If it is your own, name its file: --also FILE.py."
 _PREFIX = "backward_"  # a backward's parameters stand beside the forward's under this prefix
+_COUNTS = ("iterations", f"{_PREFIX}iterations")  # columns of their own
 Values = dict[str, list[Any]]
 
 
@@ -167,7 +168,9 @@ def _combinations(
     found = []
     for chosen in itertools.product(*values.values()):
         each = dict(zip(values, chosen, strict=True))
-        k, k_backward = each.pop("iterations", None), each.pop(f"{_PREFIX}iterations", None)
+        # a column of numbers has no place for "auto", which stays among the options
+        numbers = {k: each.pop(k) for k in _COUNTS if each.get(k, method_.AUTO) != method_.AUTO}
+        k, k_backward = map(numbers.get, _COUNTS)
         found.append((k, k_backward, format_options(each)))
     return found
 
@@ -330,12 +333,13 @@ def _check_excluded(key: str, value: Any) -> None:
         check_backend(str(value))
     elif key == "forward" or (key == "backward" and value != "none"):
         _parameters(key, str(value))
-    elif key.endswith("iterations") and (isinstance(value, bool) or not isinstance(value, int)):
-        raise SuiteError(f"{key} = {value!r} is not a whole number.")
+    elif key.endswith("iterations") and value != method_.AUTO and type(value) is not int:
+        raise SuiteError(f'{key} = {value!r} is not a whole number or "auto".')
 
 
 def _matches(cell: Cell, exclusion: Values) -> bool:
-    return all(
-        (getattr(cell, key) if hasattr(cell, key) else cell.parameters.get(key)) in values
-        for key, values in exclusion.items()
-    )
+    def value(key: str) -> Any:
+        own = getattr(cell, key, None)
+        return cell.parameters.get(key) if own is None else own
+
+    return all(value(key) in values for key, values in exclusion.items())

@@ -120,11 +120,11 @@ def _work(cell: Cell) -> _Work:
         given[key.startswith("backward_")][key.removeprefix("backward_")] = value
     try:
         forward = registry.lookup("forward", cell.forward)
-        found = _of(forward, forward.products(**given[False]))
+        found = _of(forward, forward.cost(given[False]))
         if cell.backward == "none":
             return found
         backward = registry.lookup("backward", cell.backward)
-        more = 2 * found.products if backward.replays else backward.products(**given[True])
+        more = 2 * found.products if backward.replays else backward.cost(given[True])
         back = _of(backward, more)
         return _Work(found.products + back.products, found.launches + back.launches)
     except NotInstalled:

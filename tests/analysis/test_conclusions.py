@@ -109,6 +109,16 @@ def test_no_method_is_ranked_where_the_reference_itself_is_not_known() -> None:
     )
 
 
+def test_what_computed_in_float64_does_not_compete_as_float32() -> None:
+    wide = row(1e-6, root=1e-9, library="numpy", computed_in="float64", flags="")
+    (sentence,) = said(*tried(), wide)
+    assert "numpy" not in sentence
+    assert said(wide) == [
+        "forward, n = 16: no method is ranked: the library computed in another precision than the "
+        "row's, see the column computed_in."
+    ]
+
+
 def test_it_is_so_though_one_of_the_methods_failed_there() -> None:
     failed = row(1e-9, root=3.0, status="diverged", flags=UNVERIFIED, problem="p", forward="taylor")
     (sentence,) = said(

@@ -366,12 +366,19 @@ def test_a_call_as_it_is_printed_computes_what_was_measured(name, pytestconfig):
 
 
 def test_a_call_leaves_out_defaults_and_nothing_else():
+    """The public function stops by itself where it is given no number, and a row has its number."""
     default = registry.lookup("forward", "newton_schulz").parameters["iterations"].default
     row_ = {"library": "torch", "function": "isqrt", "forward": "newton_schulz",
             "backward": "none", "backward_iterations": None, "options": "norm=trace"}  # fmt: skip
-    usual = call_text(row_ | {"iterations": default})
-    assert usual == 'y = mssbench.isqrtm(a, forward="newton_schulz", norm="trace")'
-    assert f"iterations={default + 1}" in call_text(row_ | {"iterations": default + 1})
+    by_itself = call_text(row_ | {"iterations": None, "options": "iterations=auto norm=trace"})
+    assert by_itself == 'y = mssbench.isqrtm(a, forward="newton_schulz", norm="trace")'
+    assert f"iterations={default}" in call_text(row_ | {"iterations": default})
+    direct = row_ | {"forward": "qdwh", "options": "lower=0.0 norm=trace"}
+    usual = registry.lookup("forward", "qdwh").parameters["iterations"].default
+    assert call_text(direct | {"iterations": usual}) == (
+        'y = mssbench.isqrtm(a, forward="qdwh", norm="trace")'
+    )
+    assert f"iterations={usual + 1}" in call_text(direct | {"iterations": usual + 1})
     assert call_text(row_ | {"library": "numpy", "iterations": 3}) == ""
     assert call_text(row_ | {"function": "isqrt_b", "iterations": 3}) == ""
 
@@ -462,3 +469,19 @@ def test_a_busy_machine_is_known_before_anything_is_measured(monkeypatch, load, 
     monkeypatch.setattr("os.getloadavg", lambda: (load, 9.0, 9.0))
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     assert busy_now() == (f"load {load} on 2 cores" if busy else "")
+
+
+# Another precision
+
+
+def test_what_computed_in_another_precision_is_shown_and_never_recommended():
+    """Its errors stay to be seen, as they are right; only that it competes is denied."""
+    errors = {EASY: 1e-6, HARD: 1e-6}
+    wide = method("svd", 1e-6, {EASY: 1e-9, HARD: 1e-9}, computed_in="float64")
+    board = only_board(wide, method("eigh", 1e-3, errors))
+    found = by_name(board)
+    assert found["svd"].computed_in == "float64"
+    assert not found["svd"].competes
+    assert {mark.error for mark in found["svd"].marks.values()} == {1e-9}
+    assert all(mark.right for mark in found["svd"].marks.values())
+    assert choose(board, 0.0) is found["eigh"]

@@ -79,6 +79,10 @@ ONLY_ON = {
 ABSENT = set() if hasattr(torch.linalg, "matrix_sqrth") else {"matrix_sqrth"}
 
 
+# Wrong without a number of steps too: rounding grows before it has converged, as it says itself.
+UNSTABLE_DEFAULTS = {"newton_inverse"}
+
+
 class Call(NamedTuple):
     """A pair and the root it is asked for."""
 

@@ -51,6 +51,18 @@ def test_a_forward_gives_one_row_with_every_number() -> None:
     assert row["saved_bytes"] is None
 
 
+@pytest.mark.parametrize(
+    ("library", "precision", "said"),
+    [("numpy", "float32", "float64"), ("numpy", "float64", ""), ("torch", "float32", "")],
+)
+def test_a_row_says_in_which_precision_it_was_computed(
+    library: str, precision: str, said: str
+) -> None:
+    """Where that is its own, which the column `precision` has, it says nothing."""
+    cell = replace(CELL, library=library, precision=precision, backward="loewner")
+    assert [m.row()["computed_in"] for m in rows(cell)] == [said, said]
+
+
 @pytest.mark.parametrize("library", ["torch", "numpy"])
 @pytest.mark.parametrize("function", ["sqrt", "isqrt"])
 def test_a_pair_gives_a_backward_and_a_step(library: str, function: str) -> None:

@@ -10,9 +10,10 @@ from helpers.tables import called, frame, row, write
 from mssbench.analysis.blocks import blocks
 from mssbench.cli import run as run_
 from mssbench.console.terminal import plain
-from mssbench.records.noise import ABOVE_CEILING, UNVERIFIED
+from mssbench.records.noise import ABOVE_CEILING, OTHER_PRECISION, UNVERIFIED
 from mssbench.records.schema import BY_NAME, SCHEMA, error_column
 from mssbench.results.labels import counted, counts_as_ok, with_labels, with_outcomes
+from mssbench.results.table import typed
 from mssbench.suite.thresholds import LIMITED, SECONDS
 
 DOUBTED = f"loaded {ABOVE_CEILING}"
@@ -100,6 +101,30 @@ def test_usable_is_what_is_ok_and_not_above_its_ceiling(status, flags, ended, us
     (found,) = with_outcomes(frame(row(1e-3, status=status, flags=flags))).to_dict("records")
     assert (found["ended"], found["usable"]) == (ended, usable)
     assert counts_as_ok(row(1e-3, status=status, flags=flags)) is usable
+
+
+@pytest.mark.parametrize(
+    ("status", "flags", "ended"),
+    [
+        ("ok", "", OTHER_PRECISION),
+        ("inaccurate", "", "inaccurate"),
+        ("ok", UNVERIFIED, UNVERIFIED),
+        ("ok", DOUBTED, ABOVE_CEILING),
+    ],
+)
+def test_what_was_computed_in_another_precision_may_not_win(status, flags, ended):
+    made = row(1e-3, status=status, flags=flags, computed_in="float64")
+    (found,) = with_outcomes(frame(made)).to_dict("records")
+    assert (found["ended"], found["usable"]) == (ended, False)
+    assert not counts_as_ok(made)
+    (block,) = blocks(frame(made, row(2e-3, forward="svd", root=1e-7)))
+    assert [name for (name,), e in block.entries.items() if e[(16,)].best] == ["torch/svd"]
+
+
+def test_a_table_from_before_the_column_reads_as_it_did():
+    old = frame(row(1e-3)).drop(columns="computed_in")
+    (found,) = with_outcomes(typed(old)).to_dict("records")
+    assert (found["computed_in"], found["ended"], found["usable"]) == ("", "ok", True)
 
 
 def test_outcomes_stand_beside_labels_and_leave_the_table_as_it_was():

@@ -13,7 +13,9 @@ from mssbench.errors import SuiteError
 from mssbench.methods import registry
 from mssbench.methods.regularization import OPTIONS
 from mssbench.records.cell import CELL_KEY, Cell
+from mssbench.records.policy import Policy
 from mssbench.suite import expand, suite
+from mssbench.suite.forecast import estimate
 
 GOOD = """\
 name = "mine"
@@ -98,6 +100,31 @@ def test_cells_that_share_matrices_stand_together(load):
 )
 def test_ranges_are_spelt_out(load, text, sizes):
     assert sorted({c.size for c in cells(load, GOOD.replace("size = [4, 8]", text))}) == sizes
+
+
+def test_a_suite_may_have_a_method_stop_by_itself(load):
+    """The column of a number stays empty, and the options say it."""
+    table = """
+[[method]]
+forward = "torch/newton_schulz"
+backward = "lyapunov_newton_schulz"
+iterations = ["auto", 5]
+backward_iterations = "auto"
+"""
+    found = [c for c in cells(load, GOOD + table) if c.forward == "newton_schulz" and c.size == 4]
+    assert [(c.iterations, c.backward_iterations) for c in found] == [(None, None), (5, None)]
+    assert found[0].options == "backward_iterations=auto iterations=auto norm=frobenius"
+    assert found[0].parameters["iterations"] == "auto"
+    assert found[1].options == "backward_iterations=auto norm=frobenius"
+    assert all(estimate(c, Policy()).seconds > 0 for c in found)
+    left = cells(load, GOOD + table + '[[exclude]]\niterations = "auto"\n')
+    assert [c.iterations for c in left if c.forward == "newton_schulz"] == [5, 5]
+
+
+def test_a_suite_without_a_number_measures_the_methods_own(load):
+    found = cells(load, GOOD + '[[method]]\nforward = "torch/newton_schulz"\n')
+    default = registry.lookup("forward", "newton_schulz").parameters["iterations"].default
+    assert values(found, "iterations") == [default, None]
 
 
 def test_an_axis_of_a_method_replaces_the_suites(load):
@@ -384,7 +411,8 @@ REFUSED = {
         "[[method]] 1: Unknown norm of newton_schulz 'trase'. Did you mean 'trace'? Known: "
         "frob2, frob4, frobenius, inf, min_ws_minc, minc, power, trace, wolkowicz_styan."),
     "text for a number": (method('forward = "torch/newton_schulz"\niterations = "5"'),
-        "[[method]] 1: forward 'newton_schulz': iterations = '5' is not a whole number."),
+        "[[method]] 1: forward 'newton_schulz': iterations = '5' is not a whole number "
+        'or "auto".'),
     "negative steps": (method('forward = "torch/newton_schulz"\niterations = -1'),
         "[[method]] 1: forward 'newton_schulz': iterations = -1 is negative."),
     "problem": (GOOD + 'problem = "wishar"\n',
@@ -463,7 +491,7 @@ REFUSED = {
         "[axes] precision: Unknown precision 'float23'. Did you mean 'float32'? Known: bfloat16, "
         "float16, float32, float64, tf32."),
     "exclude steps": (GOOD + '[[exclude]]\niterations = "5"\n',
-        "[[exclude]] 1: iterations = '5' is not a whole number."),
+        "[[exclude]] 1: iterations = '5' is not a whole number or \"auto\"."),
     "not toml": (GOOD + "size = = 3\n",
         "not valid TOML: Invalid value (at line 7, column 8)"),
 }  # fmt: skip

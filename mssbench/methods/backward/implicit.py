@@ -10,8 +10,9 @@ For Z = Y^{-1}, dZ = -Z dY Z turns the cotangent G of Z into -Z G Z for Y. Hence
 """
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
+from types import MappingProxyType
 from typing import Any
 
 from mssbench import arrays
@@ -43,6 +44,7 @@ def lyapunov_solver(
     libraries: Collection[str] = arrays.LIBRARIES,
     precisions: Collection[str] = tuple(arrays.STORAGE),
     at_singular: str = HALF_OF_THE_MIXED,
+    computes: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
     """Register `solve(y, r, *, <parameters>) -> s` with Y S + S Y = R as a backward.
 
@@ -65,6 +67,7 @@ def lyapunov_solver(
             libraries=libraries,
             precisions=precisions,
             at_singular=at_singular,
+            computes=computes,
             solves=True,
         )(backward)
         return solve

@@ -3,7 +3,7 @@
 from mssbench.arrays import Array, eye_like, solve
 from mssbench.errors import Unsupported
 from mssbench.methods.backward.implicit import lyapunov_solver
-from mssbench.methods.method import LAPACK_PRECISIONS
+from mssbench.methods.method import LAPACK_PRECISIONS, NUMPY_IN_DOUBLE
 
 _LARGEST = 16  # 256 unknowns: 1365 products of time, half a megabyte a matrix
 
@@ -13,6 +13,7 @@ _LARGEST = 16  # 256 unknowns: 1365 products of time, half a megabyte a matrix
     products=lambda: _LARGEST**3 / 3,  # at the largest size: an LU is 2/3 n⁶ flop
     precisions=LAPACK_PRECISIONS,
     at_singular="its linear system is singular, and rounding errors fill the gradient",
+    computes=NUMPY_IN_DOUBLE,
 )
 def kronecker(y: Array, r: Array) -> Array:
     """Dense Lyapunov solve, n <= 16: it knows no eigenvector and no iteration, only an LU.

@@ -3,7 +3,7 @@
 from mssbench.arrays import Array, namespace, transpose
 from mssbench.methods import decomposition
 from mssbench.methods.backward.implicit import law
-from mssbench.methods.method import LAPACK_PRECISIONS, Function, Root
+from mssbench.methods.method import LAPACK_PRECISIONS, NUMPY_IN_DOUBLE, Function, Root
 from mssbench.methods.registry import register_backward
 
 
@@ -14,6 +14,7 @@ from mssbench.methods.registry import register_backward
     reads=("eigen",),
     precisions=LAPACK_PRECISIONS,
     solves=True,
+    computes=NUMPY_IN_DOUBLE,
 )
 def loewner(root: Root, function: Function, g: Array) -> Array:
     """Exact in the eigenbasis: nothing is divided by w_i - w_j, so ties are harmless.

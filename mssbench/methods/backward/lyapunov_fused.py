@@ -5,7 +5,7 @@ from typing import Literal
 from mssbench.arrays import Array, epsilon
 from mssbench.methods.kernels import factors
 from mssbench.methods.kernels import fused as kernels
-from mssbench.methods.method import Function, Root
+from mssbench.methods.method import Function, Root, Steps
 from mssbench.methods.registry import register_backward
 
 
@@ -25,7 +25,7 @@ def lyapunov_fused(
     g: Array,
     *,
     degree: Literal[3, 5] = 5,
-    iterations: int = 6,
+    iterations: Steps = 6,
     finish: int = 0,
 ) -> Array:
     """Y S + S Y = R for every matrix in one launch; saves the roots alone.

@@ -5,6 +5,7 @@ from typing import Literal
 
 from mssbench.arrays import Array, eye_like, namespace, plus, product_unit, symmetrize, transpose
 from mssbench.methods.backward.implicit import lyapunov_solver
+from mssbench.methods.method import Steps
 from mssbench.methods.minimax import Factor, plan
 from mssbench.methods.norms import power_of_four, upper_bound
 
@@ -23,7 +24,7 @@ def lyapunov_minimax(
     r: Array,
     *,
     degree: Literal[3, 5, 9] = 5,
-    iterations: int = 6,
+    iterations: Steps = 6,
     lower: float = 0.0,
     finish: int = 0,
 ) -> Array:
@@ -35,6 +36,7 @@ def lyapunov_minimax(
 
     y, r: (..., n, n), symmetric. B = Y / c, C = R / c with c² a bound of the eigenvalues of Y².
     lower bounds d / c of the eigenvalues d of Y that count; 0: the least that the steps can serve.
+    iterations: "auto" for as many as serve all that rounding allows, or `lower`.
     The gradient comes out times (P(b_i) + P(b_j)) / 2, P the composed polynomial, b = d / c.
     Raises Unsupported where the steps cannot complete a schedule for `lower`.
     """

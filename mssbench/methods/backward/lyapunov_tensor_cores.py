@@ -6,7 +6,7 @@ from mssbench.arrays import Array
 from mssbench.methods.kernels import factors
 from mssbench.methods.kernels import fused as kernels
 from mssbench.methods.kernels.variants import Operands
-from mssbench.methods.method import Function, Root
+from mssbench.methods.method import Function, Root, Steps
 from mssbench.methods.registry import register_backward
 
 
@@ -27,7 +27,7 @@ def lyapunov_tensor_cores(
     g: Array,
     *,
     degree: Literal[3, 5] = 5,
-    iterations: int = 6,
+    iterations: Steps = 6,
     finish: int = 0,
     operands: Operands = "tf32x3",
 ) -> Array:

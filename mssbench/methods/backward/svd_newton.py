@@ -3,7 +3,7 @@
 from mssbench.arrays import Array, transpose
 from mssbench.methods.backward.newton_schulz_adjoint import newton_schulz_adjoint
 from mssbench.methods.forward.newton_schulz import newton_schulz
-from mssbench.methods.method import LAPACK_PRECISIONS, Function, Root
+from mssbench.methods.method import LAPACK_PRECISIONS, Function, Root, Steps
 from mssbench.methods.norms import Norm
 from mssbench.methods.registry import register_backward
 
@@ -17,7 +17,7 @@ from mssbench.methods.registry import register_backward
     precisions=LAPACK_PRECISIONS,
 )
 def svd_newton(
-    root: Root, function: Function, g: Array, *, iterations: int = 10, norm: Norm = "trace"
+    root: Root, function: Function, g: Array, *, iterations: Steps = 10, norm: Norm = "trace"
 ) -> Array:
     """Exact root, gradient of k steps of Newton–Schulz: its smoothness at its own k.
 

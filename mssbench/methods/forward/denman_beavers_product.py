@@ -1,5 +1,7 @@
 """Square root by the product form of the Denman–Beavers iteration."""
 
+from functools import partial
+
 from mssbench.arrays import (
     Array,
     detach,
@@ -8,9 +10,10 @@ from mssbench.arrays import (
     inverse_and_log_determinant,
     namespace,
 )
-from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.method import AUTO, LAPACK_PRECISIONS, NUMPY_IN_DOUBLE, Root, Steps, Wanted
 from mssbench.methods.norms import power_of_four
 from mssbench.methods.registry import register_forward
+from mssbench.methods.stopping import Stop, distance_to_identity
 
 _NEAR = 1e-2  # ‖M - I‖_F below which scaling has done its work and would only disturb
 
@@ -22,8 +25,9 @@ _NEAR = 1e-2  # ‖M - I‖_F below which scaling has done its work and would on
     products=lambda iterations: max(iterations * 7 / 3 - 1, 1.0),
     precisions=LAPACK_PRECISIONS,
     at_singular="it inverts A: rounding errors fill the null directions of its root",
+    computes=NUMPY_IN_DOUBLE,
 )
-def denman_beavers_product(a: Array, wanted: Wanted, *, iterations: int = 8) -> Root:
+def denman_beavers_product(a: Array, wanted: Wanted, *, iterations: Steps = 8) -> Root:
     """Denman–Beavers with M = Y Z carried along, and scaled: one inverse a step.
 
     M = Y = A, Z = I;  k times:  μ² = |det M|^{-1/n}, but 1 near the end,
@@ -33,12 +37,17 @@ def denman_beavers_product(a: Array, wanted: Wanted, *, iterations: int = 8) -> 
     a: (..., n, n), nonsingular; the roots of a singular matrix are not finite. Needs no bound of
     the spectrum: scaling takes 5 steps at condition 100, 7 at 10⁶, 8 at 10¹². Either root alone
     costs one product a step. The scaling is not differentiated: the limit does not depend on it.
+    iterations: "auto" for as many as each matrix needs until M is I, see stopping.py.
     """
     xp = namespace(a)
     p = power_of_four(a)
     m, z, eye = a / p, None, eye_like(a)
     y = m
-    for _ in range(iterations):
+    stop = Stop(a, growth=2) if iterations == AUTO else None
+    step, steps = 0, 0 if iterations == AUTO else iterations
+    while stop.goes_on if stop else step < steps:
+        step += 1
+        before = y, z, m
         inverse, log_determinant = inverse_and_log_determinant(m)
         far = detach(frobenius_norm(m - eye)) >= _NEAR
         mu2 = xp.where(far, xp.exp(-detach(log_determinant) / a.shape[-1]), 1.0)
@@ -50,8 +59,16 @@ def denman_beavers_product(a: Array, wanted: Wanted, *, iterations: int = 8) -> 
         if "isqrt" in wanted:
             z = t if z is None else t @ z
         m = (eye + (mu2 * m + inverse) / 2) / 2
+        if stop:
+            moved = stop.moved(partial(distance_to_identity, m, eye))
+            y, z, m = (_where(moved, *each) for each in zip((y, z, m), before, strict=True))
     root_p = xp.sqrt(p)
     return Root(
         sqrt=y * root_p if "sqrt" in wanted else None,
         isqrt=(eye if z is None else z) / root_p if "isqrt" in wanted else None,
     )
+
+
+def _where(moved: Array, after: Array | None, before: Array | None) -> Array | None:
+    """What a step made of a matrix that took it; the first step is every matrix's."""
+    return after if before is None else namespace(moved).where(moved, after, before)

@@ -2,7 +2,7 @@
 
 from mssbench.arrays import Array, namespace, transpose
 from mssbench.methods import decomposition
-from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.method import LAPACK_PRECISIONS, NUMPY_IN_DOUBLE, Root, Wanted
 from mssbench.methods.registry import register_forward
 
 
@@ -12,6 +12,7 @@ from mssbench.methods.registry import register_forward
     yields=("sqrt", "isqrt", "eigen"),
     cuts_null=True,
     precisions=LAPACK_PRECISIONS,
+    computes=NUMPY_IN_DOUBLE,
 )
 def eigh(a: Array, wanted: Wanted) -> Root:
     """Eigendecomposition: A = V diag(w) Vᵀ gives A^{±1/2} = V diag(w^{±1/2}) Vᵀ.

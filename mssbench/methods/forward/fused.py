@@ -6,7 +6,7 @@ from mssbench.arrays import Array, epsilon
 from mssbench.methods.kernels import factors
 from mssbench.methods.kernels import fused as kernels
 from mssbench.methods.kernels.variants import Norm
-from mssbench.methods.method import Root, Wanted
+from mssbench.methods.method import Root, Steps, Wanted
 from mssbench.methods.registry import register_forward
 
 
@@ -25,7 +25,7 @@ def fused(
     wanted: Wanted,
     *,
     degree: Literal[3, 5, 9] = 5,
-    iterations: int = 4,
+    iterations: Steps = 4,
     finish: int = 1,
     norm: Norm = "min_ws_minc",
 ) -> Root:

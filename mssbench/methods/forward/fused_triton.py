@@ -5,7 +5,7 @@ from typing import Literal
 from mssbench.arrays import Array
 from mssbench.methods.kernels import factors, triton_roots
 from mssbench.methods.kernels.variants import Norm, Operands
-from mssbench.methods.method import Root, Wanted
+from mssbench.methods.method import Root, Steps, Wanted
 from mssbench.methods.registry import register_forward
 
 
@@ -24,7 +24,7 @@ def fused_triton(
     wanted: Wanted,
     *,
     degree: Literal[3, 5] = 5,
-    iterations: int = 4,
+    iterations: Steps = 4,
     finish: int = 1,
     norm: Norm = "min_ws_minc",
     operands: Operands = "tf32x3",

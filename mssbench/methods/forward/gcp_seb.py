@@ -2,7 +2,7 @@
 
 from mssbench.arrays import Array, namespace, transpose
 from mssbench.methods import decomposition
-from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.method import LAPACK_PRECISIONS, NUMPY_IN_DOUBLE, Root, Wanted
 from mssbench.methods.registry import register_forward
 
 
@@ -13,6 +13,7 @@ from mssbench.methods.registry import register_forward
     yields=("sqrt", "differential"),
     precisions=LAPACK_PRECISIONS,
     inexact="the root times a number that grows with its small eigenvalues",
+    computes=NUMPY_IN_DOUBLE,
 )
 def gcp_seb(a: Array, wanted: Wanted) -> Root:
     """The root times 1 + ‖M‖_F, where M weighs small eigenvalues more.

@@ -3,7 +3,7 @@
 from mssbench.arrays import Array, detach, epsilon, namespace, transpose
 from mssbench.errors import Unsupported
 from mssbench.methods import decomposition
-from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.method import LAPACK_PRECISIONS, NUMPY_IN_DOUBLE, Root, Wanted
 from mssbench.methods.registry import register_forward
 
 
@@ -14,6 +14,7 @@ from mssbench.methods.registry import register_forward
     yields=("sqrt", "differential"),
     precisions=LAPACK_PRECISIONS,
     inexact="the root of another matrix, whose smallest eigenvalues are gone",
+    computes=NUMPY_IN_DOUBLE,
 )
 def gcp_truncate(a: Array, wanted: Wanted, *, drop: int = 1) -> Root:
     """Eigendecomposition with the smallest `drop` eigenvalues w set to u w_max.

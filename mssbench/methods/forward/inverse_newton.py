@@ -1,11 +1,12 @@
 """Inverse square root by the coupled inverse Newton iteration (Shampoo)."""
 
 from mssbench.arrays import Array
-from mssbench.methods.coupled import inverse_iterate, products
-from mssbench.methods.method import Root
+from mssbench.methods.coupled import inverse_iterate, inverse_settle, products
+from mssbench.methods.method import AUTO, Root, Steps
 from mssbench.methods.minimax import taylor
 from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
+from mssbench.methods.stopping import Stop
 
 
 @register_forward(
@@ -14,7 +15,7 @@ from mssbench.methods.registry import register_forward
     products=lambda iterations, norm: products([taylor(3)] * iterations, norm),
     yields=("isqrt",),
 )
-def inverse_newton(a: Array, *, iterations: int = 10, norm: Norm = "frobenius") -> Root:
+def inverse_newton(a: Array, *, iterations: Steps = 10, norm: Norm = "frobenius") -> Root:
     """Newton for the inverse root X, coupled with M = X A X -> I: stable where one matrix is not.
 
     ζ = 3 / (2 c), M = ζ A, X = √ζ I;  k times: T = (3 I - M) / 2,  X, M = X T, T² M;
@@ -23,7 +24,11 @@ def inverse_newton(a: Array, *, iterations: int = 10, norm: Norm = "frobenius") 
     a: (..., n, n). The eigenvalues of M start in (0, 1.5], and Newton converges on all of (0, 3).
     They start 3/2 as large as those of Newton–Schulz, so that a small one needs fewer steps. It
     takes 3 k - 3 products, and gives no square root, only its inverse.
+    iterations: "auto" for as many as each matrix needs until M is I, see stopping.py.
     """
     x, root_c = normalized(a, norm)
-    z = inverse_iterate(1.5 * x, [taylor(3)] * iterations)
+    if iterations == AUTO:
+        z = inverse_settle(1.5 * x, taylor(3), Stop(x))
+    else:
+        z = inverse_iterate(1.5 * x, [taylor(3)] * iterations)
     return Root(isqrt=1.5**0.5 * z / root_c)

@@ -3,11 +3,12 @@
 from typing import Literal
 
 from mssbench.arrays import Array
-from mssbench.methods.coupled import inverse_iterate, products
-from mssbench.methods.method import Root
+from mssbench.methods.coupled import inverse_iterate, inverse_settle, products
+from mssbench.methods.method import AUTO, Root, Steps
 from mssbench.methods.minimax import Factor, taylor
 from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
+from mssbench.methods.stopping import Stop
 
 
 def _factors(iterations: int, order: int) -> list[Factor]:
@@ -21,7 +22,7 @@ def _factors(iterations: int, order: int) -> list[Factor]:
     yields=("isqrt",),
 )
 def inverse_newton_ho(
-    a: Array, *, iterations: int = 8, order: Literal[2, 3, 4, 5] = 3, norm: Norm = "trace"
+    a: Array, *, iterations: Steps = 8, order: Literal[2, 3, 4, 5] = 3, norm: Norm = "trace"
 ) -> Root:
     """The series of M^{-1/2} at I as the factor of every step: order 2 is Newton's, 3 is cubic.
 
@@ -30,7 +31,10 @@ def inverse_newton_ho(
 
     a: (..., n, n), eigenvalues of M in (0, 1]. An eigenvalue far from 1 grows by (Σ b_i)² in a
     step: 2.25, 3.52, 4.79, 6.06 for order 2 to 5, for 3, 4, 5 and 5 products. No root, only the
-    inverse.
+    inverse. iterations: "auto" for as many as each matrix needs until M is I, see stopping.py.
     """
     x, root_c = normalized(a, norm)
+    if iterations == AUTO:
+        factor = taylor(2 * order - 1)  # its value at 0 is what it lifts small eigenvalues by
+        return Root(isqrt=inverse_settle(x, factor, Stop(x, growth=factor[0])) / root_c)
     return Root(isqrt=inverse_iterate(x, _factors(iterations, order)) / root_c)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from mssbench.arrays import Array, product_unit
 from mssbench.methods.coupled import iterate, products
-from mssbench.methods.method import Root, Wanted
+from mssbench.methods.method import Root, Steps, Wanted
 from mssbench.methods.minimax import plan, taylor
 from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
@@ -27,7 +27,7 @@ def minimax(
     wanted: Wanted,
     *,
     degree: Literal[3, 5, 9] = 5,
-    iterations: int = 4,
+    iterations: Steps = 4,
     lower: float = 0.0,
     finish: int = 1,
     norm: Norm = "min_ws_minc",
@@ -38,7 +38,8 @@ def minimax(
 
     a: (..., n, n). degree of x h(x²) in the `iterations` best factors; `finish` Taylor factors then
     collapse what is left. lower bounds √(w/c) of the eigenvalues w that come out right; 0: the
-    least that the steps can serve and rounding allows.
+    least that the steps can serve and rounding allows. iterations: "auto" for as many as serve all
+    that rounding allows, or `lower`: the precision decides, and no matrix is looked at.
     Raises Unsupported where the steps cannot complete a schedule for `lower`.
     """
     x, root_c = normalized(a, norm)

@@ -6,7 +6,7 @@ from mssbench.arrays import Array
 from mssbench.methods.coupled import products
 from mssbench.methods.cuda_graph import replayed
 from mssbench.methods.forward.minimax import minimax
-from mssbench.methods.method import Root, Wanted
+from mssbench.methods.method import Root, Steps, Wanted
 from mssbench.methods.minimax import taylor
 from mssbench.methods.norms import Norm
 from mssbench.methods.registry import register_forward
@@ -28,7 +28,7 @@ def minimax_graph(
     wanted: Wanted,
     *,
     degree: Literal[3, 5, 9] = 5,
-    iterations: int = 4,
+    iterations: Steps = 4,
     lower: float = 0.0,
     finish: int = 1,
     norm: Norm = "min_ws_minc",

@@ -1,11 +1,14 @@
 """Square root by the coupled Newton–Schulz iteration."""
 
-from mssbench.arrays import Array
-from mssbench.methods.coupled import iterate, products
-from mssbench.methods.method import Root, Wanted
+from functools import partial
+
+from mssbench.arrays import Array, eye_like
+from mssbench.methods.coupled import iterate, polynomial, products, settle
+from mssbench.methods.method import AUTO, Root, Steps, Wanted
 from mssbench.methods.minimax import taylor
 from mssbench.methods.norms import Norm, normalized, slope
 from mssbench.methods.registry import register_forward
+from mssbench.methods.stopping import Stop
 
 
 @register_forward(
@@ -15,7 +18,7 @@ from mssbench.methods.registry import register_forward
     yields=("sqrt", "isqrt", "iterates"),
 )
 def newton_schulz(
-    a: Array, wanted: Wanted, *, iterations: int = 5, norm: Norm = "frobenius"
+    a: Array, wanted: Wanted, *, iterations: Steps = 5, norm: Norm = "frobenius"
 ) -> Root:
     """Coupled Newton–Schulz: batched products only, quadratic once it is close.
 
@@ -25,9 +28,20 @@ def newton_schulz(
     a: (..., n, n). Converges for every positive definite A because c >= the largest eigenvalue;
     √(w/c) of an eigenvalue w grows by 1.5 per step until it is near 1: k ~ ln √(c/w) / ln 1.5 + 3.
     3 k - 3 products for one root, 3 k - 2 for both. The iterates come with √c and the slope of c.
+    iterations: "auto" for as many as each matrix needs by its residual, see stopping.py. That takes
+    one product more in each step.
     """
+    return taken(a, wanted, iterations, norm)
+
+
+def taken(a: Array, wanted: Wanted, iterations: Steps, norm: Norm, *, reads: bool = True) -> Root:
+    """The steps of `newton_schulz`; reads: whether the host may look at the residuals."""
     x, root_c = normalized(a, norm)  # root_c: (..., 1, 1)
-    root = iterate(x, root_c, [taylor(3)] * iterations, wanted)
+    if iterations == AUTO:
+        h = partial(polynomial, taylor(3), eye=eye_like(x))
+        root = settle(x, root_c, h, wanted, Stop(x, reads=reads))
+    else:
+        root = iterate(x, root_c, [taylor(3)] * iterations, wanted)
     if "iterates" not in wanted:
         return root
     return root._replace(iterates=(root_c, *slope(root_c, norm), *root.iterates))

@@ -2,7 +2,8 @@
 
 from mssbench.arrays import Array, eye_like, namespace
 from mssbench.methods.coupled import products
-from mssbench.methods.method import Root, Wanted
+from mssbench.methods.forward.newton_schulz import taken
+from mssbench.methods.method import AUTO, Root, Steps, Wanted
 from mssbench.methods.minimax import taylor
 from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
@@ -15,15 +16,18 @@ from mssbench.methods.registry import register_forward
     libraries=("torch",),
 )
 def newton_schulz_baddbmm(
-    a: Array, wanted: Wanted, *, iterations: int = 5, norm: Norm = "frobenius"
+    a: Array, wanted: Wanted, *, iterations: Steps = 5, norm: Norm = "frobenius"
 ) -> Root:
     """Coupled Newton–Schulz, where 3/2 I - Z Y / 2 is one call: `newton_schulz` in fewer kernels.
 
     Y = A / c, Z = I;  k times: T = baddbmm(3/2 I, Z, -Y / 2),  Y, Z = Y T, T Z;  A^{1/2} = √c Y,
     A^{-1/2} = Z / √c.
 
-    a: (..., n, n), torch. The same arithmetic as `newton_schulz`, but for the order of one sum.
+    a: (..., n, n), torch. The same arithmetic as `newton_schulz`, but for the order of one sum;
+    with `iterations` = "auto" it is that method.
     """
+    if iterations == AUTO:
+        return taken(a, wanted, iterations, norm)
     x, root_c = normalized(a, norm)  # root_c: (..., 1, 1)
     y, z = x.reshape(-1, *x.shape[-2:]), None
     eye = eye_like(y).expand_as(y)

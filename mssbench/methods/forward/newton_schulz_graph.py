@@ -3,8 +3,8 @@
 from mssbench.arrays import Array
 from mssbench.methods.coupled import products
 from mssbench.methods.cuda_graph import replayed
-from mssbench.methods.forward.newton_schulz import newton_schulz
-from mssbench.methods.method import Root, Wanted
+from mssbench.methods.forward.newton_schulz import taken
+from mssbench.methods.method import Root, Steps, Wanted
 from mssbench.methods.minimax import taylor
 from mssbench.methods.norms import Norm
 from mssbench.methods.registry import register_forward
@@ -20,15 +20,16 @@ from mssbench.methods.registry import register_forward
     devices=("cuda",),
 )
 def newton_schulz_graph(
-    a: Array, wanted: Wanted, *, iterations: int = 5, norm: Norm = "frobenius"
+    a: Array, wanted: Wanted, *, iterations: Steps = 5, norm: Norm = "frobenius"
 ) -> Root:
     """Coupled Newton–Schulz as one launch: the kernels of `newton_schulz` without its calls.
 
-    a: (..., n, n), torch on cuda. See cuda_graph.py for what is kept and what waits.
+    a: (..., n, n), torch on cuda. With "auto" a replay has the most steps that a matrix may take,
+    and each of them stops at its own. See cuda_graph.py for what is kept and what waits.
     Raises Unsupported on a CPU.
     """
 
     def root(x: Array) -> Root:
-        return newton_schulz(x, wanted, iterations=iterations, norm=norm)
+        return taken(x, wanted, iterations, norm, reads=False)
 
     return replayed(root, ("newton_schulz_graph", wanted, iterations, norm), a)

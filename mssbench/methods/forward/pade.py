@@ -4,7 +4,7 @@ from math import comb
 
 from mssbench.arrays import Array, eye_like, solve
 from mssbench.methods import norms
-from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.method import LAPACK_PRECISIONS, NUMPY_IN_DOUBLE, Root, Wanted
 from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
 
@@ -40,6 +40,7 @@ def fraction(x: Array, m: int) -> tuple[Array, Array]:
     products=lambda degree, norm: max(degree - 1, 0) + 4 / 3 + norms.products(norm),
     precisions=LAPACK_PRECISIONS,
     at_singular="its root is not zero in null directions, where the gradient then is wrong",
+    computes=NUMPY_IN_DOUBLE,
 )
 def pade(a: Array, wanted: Wanted, *, degree: int = 5, norm: Norm = "frobenius") -> Root:
     """Diagonal Padé approximant [m/m] of √(I - R), R = I - A / c: m - 1 products and a solve.

@@ -3,7 +3,7 @@
 from mssbench.arrays import Array, like, solve, widened
 from mssbench.methods import norms
 from mssbench.methods.forward.pade import fraction
-from mssbench.methods.method import Root, Wanted
+from mssbench.methods.method import NUMPY_IN_DOUBLE, Root, Wanted
 from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
 
@@ -14,6 +14,7 @@ from mssbench.methods.registry import register_forward
     # powers of R, one LU solve
     products=lambda degree, norm: max(degree - 1, 0) + 4 / 3 + norms.products(norm),
     at_singular="its root is not zero in null directions, where the gradient then is wrong",
+    computes=NUMPY_IN_DOUBLE,
 )
 def pade_half(a: Array, wanted: Wanted, *, degree: int = 5, norm: Norm = "frobenius") -> Root:
     """Padé approximant with its products in half precision and its solve in float32.

@@ -6,10 +6,11 @@ from typing import Literal
 import numpy as np
 
 from mssbench.arrays import Array, detach, eye_like, from_numpy, namespace
-from mssbench.methods.coupled import cost, couple
-from mssbench.methods.method import Root, Wanted
+from mssbench.methods.coupled import cost, couple, settle
+from mssbench.methods.method import AUTO, Root, Steps, Wanted
 from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
+from mssbench.methods.stopping import Stop
 
 _INTERVAL = {1: (0.5, 1.0), 2: (0.375, 1.45)}  # of α, by order; Taylor's, for small R, is first
 # E = I - W T² = e_0 + α e_1 + α² e_2 with W = I - R: coefficients of R, R², ... in each e.
@@ -30,7 +31,7 @@ def prism(
     a: Array,
     wanted: Wanted,
     *,
-    iterations: int = 6,
+    iterations: Steps = 6,
     order: Literal[1, 2] = 2,
     sketch_size: int = 8,
     norm: Norm = "frobenius",
@@ -42,11 +43,14 @@ def prism(
 
     a: (..., n, n). Each matrix has its own α, in [1/2, 1] or [3/8, 1.45]: nothing is to be known of
     its spectrum. Ω: (sketch_size, n), Gaussian, always the same; 0: Ω = I. α is not differentiated.
+    iterations: "auto" for as many as each matrix needs by its residual, see stopping.py.
     """
     x, root_c = normalized(a, norm)
     grid = from_numpy(np.linspace(*_INTERVAL[order], 64), like=a)
     omega = from_numpy(_gaussian(sketch_size, a.shape[-1]), like=a) if sketch_size else None
     step = partial(_step, eye=eye_like(a), order=order, omega=omega, grid=grid)
+    if iterations == AUTO:
+        return settle(x, root_c, step, wanted, Stop(x))
     return couple(x, root_c, [step] * iterations, wanted)
 
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from mssbench.arrays import Array, eye_like, inverse, product_unit
 from mssbench.errors import Unsupported
 from mssbench.methods.coupled import cost, couple
-from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.method import LAPACK_PRECISIONS, NUMPY_IN_DOUBLE, Root, Wanted
 from mssbench.methods.minimax import CUT_SHORT, check_lower, two_digits_up
 from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
@@ -53,6 +53,7 @@ def widest(steps: int, unit: float, slope: float) -> float:
     "decomposition, SIAM J. Matrix Anal. Appl. 31 (2010); Higham, Functions of Matrices, 2008",
     products=lambda iterations, norm, **_: cost([4 / 3] * iterations, norm),
     precisions=LAPACK_PRECISIONS,
+    computes=NUMPY_IN_DOUBLE,
 )
 def qdwh(
     a: Array, wanted: Wanted, *, iterations: int = 5, lower: float = 0.0, norm: Norm = "min_ws_minc"

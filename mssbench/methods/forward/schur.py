@@ -2,7 +2,7 @@
 
 import warnings
 
-from mssbench.arrays import Array, inverse, namespace
+from mssbench.arrays import Array, namespace
 from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
 from mssbench.methods.registry import register_forward
 
@@ -20,7 +20,7 @@ def schur(a: Array, wanted: Wanted) -> Root:
 
     a: (..., n, n), matrix by matrix on the CPU. SciPy knows nothing of symmetry: where rounding has
     made an eigenvalue negative it answers with a complex root, of which the real part is kept, so
-    that it counts as 0. A^{-1/2} is the inverse of Y.
+    that it counts as 0. A^{-1/2} is SciPy's inverse of Y, NaN where Y is singular.
     """
     from scipy.linalg import LinAlgWarning, sqrtm
 
@@ -30,5 +30,21 @@ def schur(a: Array, wanted: Wanted) -> Root:
         y = xp.stack([sqrtm(matrix).real for matrix in a.reshape(-1, *a.shape[-2:])])
     y = y.astype(a.dtype).reshape(a.shape)
     return Root(
-        sqrt=y if "sqrt" in wanted else None, isqrt=inverse(y) if "isqrt" in wanted else None
+        sqrt=y if "sqrt" in wanted else None, isqrt=_inverse(y) if "isqrt" in wanted else None
     )
+
+
+def _inverse(y: Array) -> Array:
+    """Y^{-1} in the precision of Y, which NumPy would leave."""
+    from scipy.linalg import LinAlgError, LinAlgWarning, inv
+
+    xp = namespace(y)
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LinAlgWarning)
+        for matrix in y.reshape(-1, *y.shape[-2:]):
+            try:
+                found.append(inv(matrix, check_finite=False))
+            except LinAlgError:
+                found.append(matrix * xp.nan)
+    return xp.stack(found).reshape(y.shape)

@@ -5,7 +5,7 @@ from typing import Literal
 from mssbench.arrays import Array, library, namespace, transpose
 from mssbench.errors import Unsupported
 from mssbench.methods import decomposition
-from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.method import LAPACK_PRECISIONS, NUMPY_IN_DOUBLE, Root, Wanted
 from mssbench.methods.norms import power_of_four
 from mssbench.methods.registry import register_forward
 
@@ -17,6 +17,7 @@ from mssbench.methods.registry import register_forward
     yields=("sqrt", "isqrt", "eigen"),
     cuts_null=True,
     precisions=LAPACK_PRECISIONS,
+    computes=NUMPY_IN_DOUBLE,
 )
 def svd(
     a: Array,

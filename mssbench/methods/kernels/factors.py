@@ -6,6 +6,7 @@ from typing import Any
 
 from mssbench.methods import coupled
 from mssbench.methods.kernels.variants import Norm, Operands
+from mssbench.methods.method import Steps
 from mssbench.methods.minimax import Factor, plan, taylor
 
 # The unit roundoff of a product by its operands. Three products in tf32 lose a bit of float32.
@@ -14,11 +15,14 @@ _RIPPLE = 1e-3  # as in minimax
 
 
 @lru_cache(maxsize=256)  # a method asks in every call, which is timed
-def of_roots(degree: int, iterations: int, finish: int, unit: float, n: int) -> tuple[Factor, ...]:
+def of_roots(
+    degree: int, iterations: Steps, finish: int, unit: float, n: int
+) -> tuple[Factor, ...]:
     """`iterations` minimax factors and `finish` of Taylor, for the widest spectrum they can serve.
 
-    With `iterations` = 0 the others are Newton–Schulz, of degree 3. unit: the roundoff of a product
-    of n rows. Raises Unsupported where the steps cannot complete a schedule.
+    With `iterations` = 0 the others are Newton–Schulz, of degree 3; with "auto" they are as many as
+    serve all that rounding allows. unit: the roundoff of a product of n rows. Raises Unsupported
+    where the steps cannot complete a schedule.
     """
     if iterations == 0:
         return (taylor(3),) * max(finish, 1)
@@ -28,7 +32,7 @@ def of_roots(degree: int, iterations: int, finish: int, unit: float, n: int) -> 
 
 @lru_cache(maxsize=256)
 def of_gradient(
-    degree: int, iterations: int, finish: int, unit: float, n: int
+    degree: int, iterations: Steps, finish: int, unit: float, n: int
 ) -> tuple[Factor, ...]:
     """The same for the sign iteration of the gradient, as in lyapunov_minimax.
 

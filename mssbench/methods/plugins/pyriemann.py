@@ -1,7 +1,7 @@
 """Square root by pyRiemann."""
 
 from mssbench.arrays import Array
-from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.method import LAPACK_PRECISIONS, NUMPY_IN_DOUBLE, Root, Wanted
 from mssbench.methods.registry import register_forward
 
 
@@ -11,6 +11,7 @@ from mssbench.methods.registry import register_forward
     libraries=("torch", "numpy"),
     precisions=LAPACK_PRECISIONS,
     package="pyriemann.geometry.base",
+    computes=NUMPY_IN_DOUBLE,
 )
 def pyriemann(a: Array, wanted: Wanted) -> Root:
     """PyRiemann's `sqrtm`, `invsqrtm`: V diag(w^{±1/2}) Vᵀ, by array functions alone.
