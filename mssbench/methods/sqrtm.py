@@ -16,7 +16,7 @@ from mssbench.errors import (
     Unsupported,
     unknown,
 )
-from mssbench.methods import auto, regularization
+from mssbench.methods import auto, operators, regularization
 from mssbench.methods.auto import Choice, Place
 from mssbench.methods.decomposition import NULL
 from mssbench.methods.method import FUNCTIONS, Function, Method
@@ -226,8 +226,8 @@ def chosen(a: Array, function: Function = "sqrt") -> Choice:
     if arrays.library(a) != "torch":
         return Choice(*auto.DEFAULT, {}, "the default pair: what was measured is torch's")
     gradient = Pair.is_differentiated(a)
-    batch = max(1, math.prod(a.shape[:-2]))
-    size = max(1, a.shape[-1])
+    batch = max(1, int(math.prod(a.shape[:-2])))  # in a compiler too, which may not know it yet
+    size = max(1, int(a.shape[-1]))
     precision = arrays.dtype_name(a)
     return auto.choice(Place(a.device.type, function, gradient, precision, size, batch))
 
@@ -256,6 +256,29 @@ def _root(
     regular: Regularization,
     parameters: dict[str, Any],
 ) -> Array:
+    if isinstance(a, operators.Tensor) and operators.are_needed(a):
+        given = parameters | regularization.given(regular)
+        return operators.root(a, function, forward, backward, check, given)
+    chosen = _resolved(function, a, forward, backward, regular, parameters)
+    if check:
+        check_values(a, function, chosen.regular, _at_singular(chosen, a))
+    if 0 in a.shape:
+        return a * 1  # no matrix, or matrices without entries: nothing to take a root of
+    try:
+        return chosen(a)
+    except Unsupported as answer:  # what only the matrix or the parameters together can tell
+        raise InputError(f"{answer}.") from None
+
+
+def _resolved(
+    function: Function,
+    a: Array,
+    forward: str,
+    backward: str | None,
+    regular: Regularization,
+    parameters: dict[str, Any],
+) -> Pair:
+    """The pair that is asked for, once it is known to take `a`."""
     check_matrix(a)
     if forward == AUTO:
         if regular.rtol is not None:
@@ -264,7 +287,7 @@ def _root(
             )
         forward, backward, parameters = _chosen_pair(function, a, backward, parameters)
     try:
-        named = any(name.startswith("backward_") for name in parameters)
+        named = parameters and any(name.startswith("backward_") for name in parameters)
         if backward is None and (named or Pair.is_differentiated(a)):
             backward = "loewner"
         given = parameters | regularization.given(regular)
@@ -276,14 +299,7 @@ def _root(
     check_takes(chosen.forward, a)
     if chosen.backward is not None and chosen.records(a):
         check_takes(chosen.backward, a)
-    if check:
-        check_values(a, function, chosen.regular, _at_singular(chosen, a))
-    if 0 in a.shape:
-        return a * 1  # no matrix, or matrices without entries: nothing to take a root of
-    try:
-        return chosen(a)
-    except Unsupported as answer:  # what only the matrix or the parameters together can tell
-        raise InputError(f"{answer}.") from None
+    return chosen
 
 
 def _at_singular(chosen: Pair, a: Array) -> str:
@@ -292,3 +308,18 @@ def _at_singular(chosen: Pair, a: Array) -> str:
         return ""
     reasons = [(m.name, m.at_singular) for m in (chosen.forward, chosen.backward)]
     return "; ".join(f"{name}: {reason}" for name, reason in reasons if reason)
+
+
+def _resolved_call(a: Array, call: operators.Call) -> Pair:
+    """The same for the call of an operator, with the check of values that it asks for."""
+    try:
+        regular, parameters = regularization.split(operators.decoded(call))
+    except RegistryError as error:
+        raise InputError(str(error)) from None
+    chosen = _resolved(call.function, a, call.forward, call.backward, regular, parameters)
+    if call.check:
+        check_values(a, call.function, chosen.regular, _at_singular(chosen, a))
+    return chosen
+
+
+operators.resolved_by(_resolved_call)

@@ -265,7 +265,7 @@ def test_on_a_gpu_autocast_is_switched_off_as_well(monkeypatch):
         device = torch.device("cuda")
 
     monkeypatch.setattr(pairs_.arrays, "library", lambda _: "torch")
-    pairs_._without_autocast(OnGpu())
+    pairs_.without_autocast(OnGpu())
     assert switched == [(("cuda",), {"enabled": False})]
 
 
