@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mssbench import arrays
 from mssbench.arrays import symmetrize, transpose
 from mssbench.errors import InputError, Unsupported
-from mssbench.methods.method import Root
+from mssbench.methods.method import TAKES_HALF, Root
 
 if TYPE_CHECKING:
     from mssbench.methods.pair import Pair
@@ -126,10 +127,27 @@ def _gradient_of(link: Tensor, chosen: "Pair", kept: Sequence[Tensor], g: Tensor
     return _solution(link, r, chosen, kept)
 
 
+def _check_precision(link: Tensor, chosen: "Pair") -> None:
+    """Whether the backward takes the precision of the root.
+
+    `sqrtm` asks that of a tensor that records a gradient. A transform of torch.func or forward mode
+    may want the root alone, so that only here it is known that a derivative is wanted.
+    """
+    assert chosen.backward is not None
+    name, precision = chosen.backward.name, arrays.dtype_name(link)
+    if precision not in chosen.backward.precisions:
+        raise InputError(
+            f"backward {name!r} has no derivative in {precision}. Convert first, for example "
+            f'a.double(). Or take backward="{TAKES_HALF["backward"]}", which computes in '
+            f"{precision}."
+        )
+
+
 def _tangent_of(link: Tensor, chosen: "Pair", kept: Sequence[Tensor], direction: Tensor) -> Tensor:
     """The change of the root in a direction of `a`."""
     if not _solves(chosen):
         raise InputError(_has_no(chosen, "derivative in forward mode"))
+    _check_precision(link, chosen)
     kept = [x.detach() for x in kept]
     dy = _solution(link, symmetrize(direction), chosen, kept)
     if chosen.function == "sqrt":
@@ -173,7 +191,11 @@ class _TransformedRoot(torch.autograd.Function):
         ctx.mark_non_differentiable(*output[2:])
         ctx.count = len(output)
 
-    backward = _Root.backward
+    @staticmethod
+    def backward(ctx: Any, g: Tensor | None, of_link: Tensor | None, *_: Any) -> Any:
+        if g is not None:
+            _check_precision(ctx.saved_tensors[0], ctx.chosen)
+        return _gradient(ctx, g, of_link), None
 
     @staticmethod
     def jvp(ctx: Any, direction: Tensor, _: Any) -> tuple[Tensor | None, ...]:

@@ -20,6 +20,9 @@ Wanted: TypeAlias = frozenset[str]  # field names of Root
 FUNCTIONS: tuple[Function, ...] = ("sqrt", "isqrt")
 # Decompositions and solves exist in these two storages only, in every library.
 LAPACK_PRECISIONS = ("float64", "float32", "tf32")
+HALF = ("bfloat16", "float16")
+# Methods made of products alone, which messages name to those who have half precision.
+TAKES_HALF: dict[Kind, str] = {"forward": "newton_schulz", "backward": "lyapunov_newton_schulz"}
 
 
 class Root(NamedTuple):
