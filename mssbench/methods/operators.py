@@ -315,10 +315,12 @@ _OPERATORS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any]]] = {
     "solution": (f"(Tensor[] kept, Tensor r, {_CALL}) -> Tensor", _solution, _like_second),
     "again": (f"(Tensor a, Tensor g, {_CALL}) -> Tensor", _again, _like),
 }
+# A compiled function that runs would have these compiled as well, piece by piece.
+_uncompiled: Callable[..., Any] = torch._disable_dynamo
 _library = torch.library.Library("mssbench", "FRAGMENT")  # type: ignore[no-untyped-call]
 for _name, (_schema, _compute, _fake) in _OPERATORS.items():
     # Nothing of it reads what a compiler does not see, which torch calls compliant with its stack.
     _library.define(_name + _schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
-    _library.impl(_name, _compute, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+    _library.impl(_name, _uncompiled(_compute), "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"mssbench::{_name}", _fake, lib=_library)
-_library.impl("root", _differentiable_root, "Autograd")  # type: ignore[no-untyped-call]
+_library.impl("root", _uncompiled(_differentiable_root), "Autograd")  # type: ignore[no-untyped-call]

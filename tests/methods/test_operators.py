@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses import FakeTensorMode
 
 import mssbench
@@ -70,7 +71,8 @@ def compilations():
     ):
         named = (name, function, dtype, backend)
         quick = backend == "aot_eager" and (function == "isqrt") == (dtype == torch.float64)
-        yield pytest.param(*named, marks=[] if quick else pytest.mark.slow)
+        marks = [] if quick else pytest.mark.slow
+        yield pytest.param(*named, marks=marks, id=f"{name}-{function}-{dtype}-{backend}")
 
 
 @pytest.mark.parametrize(("name", "function", "dtype", "backend"), [*compilations()])
@@ -107,14 +109,17 @@ def test_inductor_gives_the_root_and_gradient_of_the_plain_call(name, function):
 
 @functions
 def test_one_compiled_function_serves_every_shape(function):
-    call = compiled(function, dynamic=True)
+    counter = CompileCounterWithBackend("aot_eager")
+    call = compiled(function, counter, dynamic=True)
+    call(matrices(4, 3))
+    first = counter.frame_count  # torch may compile the first call in several attempts
     for batch, n in ((2, 3), (4, 6), (7, 6)):
         a = matrices(n, batch)
         y, due = call(a), 2 * ROOTS[function](a)
         (s,), (due_s,) = (torch.autograd.grad(x.square().sum(), a) for x in (y, due))
         assert torch.equal(y, due)
         assert torch.allclose(s, due_s)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2
+    assert counter.frame_count == first
 
 
 def test_parameters_may_change_between_the_calls_of_a_compiled_function():
@@ -146,7 +151,7 @@ def test_in_a_compiled_function_values_are_checked_when_it_runs():
     graph = compiled("sqrt", check=True)
     a = matrices().detach()
     graph(a)
-    with pytest.raises(InputError, match=r"matrix \[0\] is not symmetric"):
+    with pytest.raises(InputError, match=r"matrix \[0\] .*is not symmetric"):
         graph(a.triu())
 
 

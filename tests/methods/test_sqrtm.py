@@ -479,7 +479,9 @@ def test_a_matrix_that_is_not_symmetric_is_named_when_checked(put):
     a[2, 0, 1], a[3, 0, 1] = 1e-3 / 2**0.5, 0.5
     assert message(mssbench.sqrtm, put(a), check=True) == (
         "matrix [2] (and 1 more) is not symmetric: |A - Aᵀ| = 1e-03 of its largest entry. "
-        "If it should be, take its symmetric part, (A + Aᵀ) / 2."
+        "If it should be, take its symmetric part, (A + Aᵀ) / 2. If it is a product S1 @ S2 of two "
+        "covariance matrices, as in the Fréchet distance, take the symmetric S1^{1/2} S2 S1^{1/2} "
+        "instead: its root has the same trace."
     )
     assert message(mssbench.sqrtm, put(a[2]), check=True).startswith("the matrix is not symmetric")
     assert mssbench.sqrtm(put(a)).shape == a.shape  # unchecked: the lower triangle is the matrix
