@@ -20,6 +20,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import torch
+from torch._compile import _disable_dynamo
 from torch._subclasses import FakeTensor
 from torch.autograd.function import once_differentiable
 
@@ -316,7 +317,7 @@ _OPERATORS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any]]] = {
     "again": (f"(Tensor a, Tensor g, {_CALL}) -> Tensor", _again, _like),
 }
 # A compiled function that runs would have these compiled as well, piece by piece.
-_uncompiled: Callable[..., Any] = torch._disable_dynamo
+_uncompiled: Callable[..., Any] = _disable_dynamo
 _library = torch.library.Library("mssbench", "FRAGMENT")  # type: ignore[no-untyped-call]
 for _name, (_schema, _compute, _fake) in _OPERATORS.items():
     # Nothing of it reads what a compiler does not see, which torch calls compliant with its stack.
