@@ -195,6 +195,21 @@ def is_readable(a: Array) -> bool:
     return not is_mapped(a)
 
 
+def batch_size(a: Array) -> int:
+    """How many matrices `a` holds, (..., n, n), with all that torch.func.vmap maps over."""
+    if 0 in a.shape:
+        return 0
+    whole = a
+    if library(a) == "torch":
+        asked = namespace(a)._C._functorch  # neither question has a public name
+        if hasattr(asked, "is_functorch_wrapped_tensor"):
+            while asked.is_functorch_wrapped_tensor(whole):
+                whole = asked.get_unwrapped(whole)
+    # by the count of numbers, as the mapped dimension may be any of them
+    size = whole.numel() if library(a) == "torch" else whole.size
+    return size // (a.shape[-1] * a.shape[-2])  # type: ignore[no-any-return]
+
+
 def bit_sums(a: Array) -> Array:
     """The bits of each entry as a whole number, summed over the batch: (b, ...) -> (k,) integers.
 

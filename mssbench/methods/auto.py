@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from mssbench.errors import InputError
 from mssbench.methods.method import Function
 
+NAME = "auto"  # as a forward; no method can have this name
 SCHEMA = 1  # of the table; a change of what a key means needs a new number
 SHIPPED = Path(__file__).parent / "auto.json"
 

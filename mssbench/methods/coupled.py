@@ -93,6 +93,13 @@ def replay(x: Array, *kept: Array) -> list[Replayed]:
     return [(*each, None if count is None else count > k) for k, each in enumerate(steps)]
 
 
+def where_moved(moved: Array, after: Array | None, before: Array | None) -> Array | None:
+    """The adjoint `after` of a step where a matrix took it, else `before`; None is 0."""
+    if after is None:
+        return None
+    return namespace(after).where(moved, after, 0.0 if before is None else before)
+
+
 def inverse_settle(x: Array, factor: Factor, stop: Stop) -> Array:
     """`inverse_iterate` with one factor over and over, until every matrix has stopped."""
     xp, eye = namespace(x), eye_like(x)

@@ -21,28 +21,29 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mssbench import arrays
 from mssbench.arrays import symmetrize, transpose
 from mssbench.errors import InputError, Unsupported
-from mssbench.methods.method import Root
+from mssbench.methods.method import TAKES_HALF, Root
 
 if TYPE_CHECKING:
     from mssbench.methods.pair import Pair
 
 Tensor = torch.Tensor
 # Whether one of torch.func's transforms is at work. It has no public name; without it none is.
-_transforms_active: Callable[[], bool] = getattr(
+transforms_active: Callable[[], bool] = getattr(
     torch._C, "_are_functorch_transforms_active", lambda: False
 )
 
 
 def is_transformed() -> bool:
     """Whether torch.func or forward mode is active, where no tensor need require a gradient."""
-    return _transforms_active() or torch.autograd.forward_ad._current_level >= 0
+    return transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
 def root(a: Tensor, chosen: "Pair") -> Tensor:
     """The root of a: (..., n, n), with the gradient that the pair gives it."""
-    operation = _TransformedRoot if _transforms_active() else _Root
+    operation = _TransformedRoot if transforms_active() else _Root
     found: tuple[Tensor, ...] = operation.apply(a, chosen)  # type: ignore[no-untyped-call]
     return found[0]
 
@@ -56,7 +57,7 @@ def _computed(a: Tensor, chosen: "Pair") -> tuple[Tensor, ...]:
     """
     kept = chosen.keep(a)
     y: Tensor = getattr(kept, chosen.function)
-    rest = [x for name in _others(chosen) for x in _parts(getattr(kept, name))]
+    rest = parts(kept, _others(chosen))
     link = a.clone() if is_transformed() else y.new_empty(1).expand(a.shape)
     return y, link, *rest
 
@@ -65,25 +66,28 @@ def _others(chosen: "Pair") -> list[str]:
     return [name for name in chosen.saved if name != chosen.function]
 
 
-def _parts(field: Any) -> Sequence[Tensor]:
-    return field if isinstance(field, tuple) else (field,)
+def parts(root: Root, names: Sequence[str]) -> list[Tensor]:
+    """The tensors of these fields of a root, one after another."""
+    found: list[Tensor] = []
+    for name in names:
+        field = getattr(root, name)
+        found += field if isinstance(field, tuple) else (field,)
+    return found
 
 
-def _rebuilt(chosen: "Pair", kept: Sequence[Tensor]) -> Root:
-    """What the pair keeps, from what was remembered; only `iterates` has any number of parts."""
-    left = list(kept)
+def rebuilt(names: Sequence[str], found: Sequence[Tensor]) -> Root:
+    """The root with these fields, of what `parts` gave; only `iterates` may have any number."""
+    left = list(found)
     values: dict[str, Any] = {}
-    if chosen.function in chosen.saved:
-        values[chosen.function] = left.pop(0)
-    for name in _others(chosen):
+    for name in names:
         count = {"eigen": 2, "differential": 4, "iterates": len(left)}.get(name)
-        parts, left = tuple(left[: count or 1]), left[count or 1 :]
-        values[name] = parts[0] if count is None else parts
+        some, left = tuple(left[: count or 1]), left[count or 1 :]
+        values[name] = some[0] if count is None else some
     return Root(**values)
 
 
 def _remember(ctx: Any, chosen: "Pair", found: tuple[Tensor, ...]) -> None:
-    """Keep the link and what `_rebuilt` takes: the root only where it is read.
+    """Keep the link and the fields that are saved: the root only where it is read.
 
     A root that is not kept may be changed in place: no gradient is made of it.
     """
@@ -110,11 +114,11 @@ def _gradient(ctx: Any, g: Tensor | None, of_link: Tensor | None) -> Tensor | No
 
 def _gradient_of(link: Tensor, chosen: "Pair", kept: Sequence[Tensor], g: Tensor) -> Tensor:
     if not torch.is_grad_enabled():  # nobody will differentiate what is returned
-        s: Tensor = chosen.gradient(_rebuilt(chosen, kept), g)
+        s: Tensor = chosen.gradient(rebuilt(chosen.saved, kept), g)
         return s
     kept = [x.detach() for x in kept]  # they depend on `a`, which the formulas below account for
     if not _solves(chosen):
-        s = chosen.gradient(_rebuilt(chosen, kept), g.detach())
+        s = chosen.gradient(rebuilt(chosen.saved, kept), g.detach())
         return _Once.apply(s, link, g, chosen)  # type: ignore[no-untyped-call,no-any-return]
     r = symmetrize(g)
     if chosen.function == "isqrt":
@@ -123,10 +127,27 @@ def _gradient_of(link: Tensor, chosen: "Pair", kept: Sequence[Tensor], g: Tensor
     return _solution(link, r, chosen, kept)
 
 
+def _check_precision(link: Tensor, chosen: "Pair") -> None:
+    """Whether the backward takes the precision of the root.
+
+    `sqrtm` asks that of a tensor that records a gradient. A transform of torch.func or forward mode
+    may want the root alone, so that only here it is known that a derivative is wanted.
+    """
+    assert chosen.backward is not None
+    name, precision = chosen.backward.name, arrays.dtype_name(link)
+    if precision not in chosen.backward.precisions:
+        raise InputError(
+            f"backward {name!r} has no derivative in {precision}. Convert first, for example "
+            f'a.double(). Or take backward="{TAKES_HALF["backward"]}", which computes in '
+            f"{precision}."
+        )
+
+
 def _tangent_of(link: Tensor, chosen: "Pair", kept: Sequence[Tensor], direction: Tensor) -> Tensor:
     """The change of the root in a direction of `a`."""
     if not _solves(chosen):
         raise InputError(_has_no(chosen, "derivative in forward mode"))
+    _check_precision(link, chosen)
     kept = [x.detach() for x in kept]
     dy = _solution(link, symmetrize(direction), chosen, kept)
     if chosen.function == "sqrt":
@@ -170,7 +191,11 @@ class _TransformedRoot(torch.autograd.Function):
         ctx.mark_non_differentiable(*output[2:])
         ctx.count = len(output)
 
-    backward = _Root.backward
+    @staticmethod
+    def backward(ctx: Any, g: Tensor | None, of_link: Tensor | None, *_: Any) -> Any:
+        if g is not None:
+            _check_precision(ctx.saved_tensors[0], ctx.chosen)
+        return _gradient(ctx, g, of_link), None
 
     @staticmethod
     def jvp(ctx: Any, direction: Tensor, _: Any) -> tuple[Tensor | None, ...]:
@@ -188,7 +213,7 @@ class _Inverse(torch.autograd.Function):
     @staticmethod
     def forward(link: Tensor, chosen: "Pair", *kept: Tensor) -> Tensor:
         del link
-        root = _rebuilt(chosen, kept)
+        root = rebuilt(chosen.saved, kept)
         if root.isqrt is not None:
             return root.isqrt.clone()  # type: ignore[no-any-return]
         assert root.eigen is not None, "a pair that solves for isqrt keeps one of the two"
@@ -231,7 +256,7 @@ class _Solution(torch.autograd.Function):
     @staticmethod
     def forward(link: Tensor, r: Tensor, chosen: "Pair", *kept: Tensor) -> Tensor:
         del link
-        s: Tensor = chosen.solution(_rebuilt(chosen, kept), r)
+        s: Tensor = chosen.solution(rebuilt(chosen.saved, kept), r)
         return s
 
     @staticmethod

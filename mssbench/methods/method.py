@@ -30,6 +30,9 @@ LAPACK_PRECISIONS = ("float64", "float32", "tf32")
 # NumPy converts float32 to float64 for each decomposition, inverse and solve, and the result back.
 # Torch, CuPy and SciPy have routines for float32.
 NUMPY_IN_DOUBLE = {"numpy": "float64"}
+HALF = ("bfloat16", "float16")
+# Methods made of products alone, which messages name to those who have half precision.
+TAKES_HALF: dict[Kind, str] = {"forward": "newton_schulz", "backward": "lyapunov_newton_schulz"}
 
 
 class Root(NamedTuple):

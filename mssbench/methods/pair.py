@@ -30,7 +30,7 @@ class Pair:
     backward: Method | None  # None: no gradient is recorded
     forward_parameters: tuple[tuple[str, Any], ...]
     backward_parameters: tuple[tuple[str, Any], ...]
-    saved: tuple[str, ...]  # fields of Root that the backward needs kept
+    saved: tuple[str, ...]  # fields of Root that the backward needs kept; `function` first
     regular: Regularization = NONE  # what is done about small eigenvalues
 
     def __call__(self, a: Array) -> Array:
@@ -54,7 +54,8 @@ class Pair:
         """Whether a derivative of the root of a may be asked for."""
         if arrays.library(a) != "torch":
             return False
-        return Pair.records(a) or differentiable.is_transformed()
+        recorded = a.requires_grad and torch.is_grad_enabled()
+        return recorded or differentiable.is_transformed()
 
     @staticmethod
     def records(a: Array) -> bool:
@@ -248,7 +249,8 @@ def _pair(
         raise Unsupported(f"{b.name} finds no gradient in the steps of {f.name}; loewner does")
     saved: tuple[str, ...] = ()
     if b is not None and not b.recorded:
-        saved = _saved(f, b, function)
+        # The root itself comes first, where it is saved at all: it is what a call returns.
+        saved = tuple(sorted(_saved(f, b, function), key=lambda name: name != function))
     if regular.rtol is not None:
         _check_eigenvalues(f, b)
     registry.import_package(f)  # now, that the first call is not charged with it

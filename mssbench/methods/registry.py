@@ -16,7 +16,8 @@ from typing import Any
 
 from mssbench import arrays
 from mssbench.arrays import Array
-from mssbench.errors import NotInstalled
+from mssbench.errors import NotInstalled, RegistryError
+from mssbench.methods import auto
 from mssbench.methods.method import FUNCTIONS, Kind, Method, Root, Wanted
 from mssbench.registries import Registry
 
@@ -55,7 +56,7 @@ def register_forward(
     devices: Collection[str] = (),
     computes: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[Callable[..., Root]], Callable[..., Root]]:
-    """Register `f(a, wanted, *, <parameters>) -> Root` under its own name.
+    """Register `f(a, wanted, *, <parameters>) -> Root` under its own name, which is not `auto`.
 
     a: (..., n, n), symmetric positive semidefinite; it is not written to.
     wanted: names of the fields of Root that will be used; others may stay None. A forward that
@@ -79,6 +80,12 @@ def register_forward(
     """
 
     def decorate(call: Callable[..., Root]) -> Callable[..., Root]:
+        if call.__name__ == auto.NAME:
+            raise RegistryError(
+                f"forward {auto.NAME!r} of {call.__module__} cannot be registered: "
+                f'forward="{auto.NAME}" stands for the pair that was measured to be fastest. '
+                "Give the function another name."
+            )
         takes_wanted = "wanted" in inspect.signature(call).parameters
         REGISTRIES["forward"].add(
             Method(

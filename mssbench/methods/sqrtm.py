@@ -1,6 +1,5 @@
 """What may be handed to a root, and the words for what may not. All of these raise InputError."""
 
-import math
 import warnings
 from typing import Any
 
@@ -16,14 +15,12 @@ from mssbench.errors import (
     Unsupported,
     unknown,
 )
-from mssbench.methods import auto, regularization
+from mssbench.methods import auto, operators, regularization
 from mssbench.methods.auto import Choice, Place
 from mssbench.methods.decomposition import NULL
-from mssbench.methods.method import FUNCTIONS, Function, Method
+from mssbench.methods.method import FUNCTIONS, HALF, TAKES_HALF, Function, Kind, Method
 from mssbench.methods.pair import Pair, pair
 from mssbench.methods.regularization import NONE, Regularization
-
-AUTO = "auto"  # as a forward: the pair that was measured to be best
 
 
 def check_matrix(a: Array) -> None:
@@ -40,6 +37,11 @@ def check_matrix(a: Array) -> None:
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
         raise InputError(f"expected square matrices (..., n, n), got shape {tuple(a.shape)}.")
     if arrays.dtype_name(a) not in arrays.STORAGE.values():
+        if not getattr(a.dtype, "isnative", True):
+            raise InputError(
+                f"expected numbers in the byte order of this machine, got {a.dtype.str}. "
+                'Convert first, for example a.astype(a.dtype.newbyteorder("=")).'
+            )
         how = "If it is real, take a.real." if "complex" in arrays.dtype_name(a) else _convert(a)
         raise InputError(f"expected floating-point matrices, got {arrays.dtype_name(a)}. {how}")
 
@@ -57,11 +59,19 @@ def check_takes(method: Method, a: Array) -> None:
         known = [p for p in known if p in arrays.STORAGE.values()]
         raise InputError(
             f"{method.kind} {method.name!r} takes {' or '.join(known)} {library} arrays, "
-            f"not {dtype}. {_convert(a)}"
+            f"not {dtype}. {_convert(a)}{_that_takes(method.kind, a)}"
         )
     if method.sizes and a.shape[-1] not in method.sizes:
         sizes = " or ".join(map(str, method.sizes))
         raise InputError(f"{method.kind} {method.name!r} takes size {sizes}, not {a.shape[-1]}.")
+
+
+def _that_takes(kind: Kind, a: Array) -> str:
+    """The sentence with a method that takes half precision, where the library has it at all."""
+    dtype = arrays.dtype_name(a)
+    if dtype not in HALF or arrays.library(a) != "torch":
+        return ""
+    return f' Or take {kind}="{TAKES_HALF[kind]}", which computes in {dtype}.'
 
 
 def _convert(a: Array) -> str:
@@ -98,7 +108,9 @@ def check_values(
         wrong,
         a,
         f"is not symmetric: |A - Aᵀ| = {skew[wrong.argmax()]:.0e} of its largest entry. "
-        "If it should be, take its symmetric part, (A + Aᵀ) / 2",
+        "If it should be, take its symmetric part, (A + Aᵀ) / 2. If it is a product S1 @ S2 of two "
+        "covariance matrices, as in the Fréchet distance, take the symmetric S1^{1/2} S2 S1^{1/2} "
+        "instead: its root has the same trace",
     )
     w = np.linalg.eigvalsh(batch)  # (b, n), ascending
     lowest = w[:, 0]
@@ -220,7 +232,7 @@ def chosen(a: Array, function: Function = "sqrt") -> Choice:
     is taken from the answers of `mssbench recommend --save` on this machine, else from those that
     come with the package. A place was measured if its device, function and precision are the same,
     its size differs by a factor of 2 at most, and its batch by 8. Elsewhere, and for what is no
-    torch tensor, it is eigh + loewner. Inside torch.func.vmap the batch is that of one call.
+    torch tensor, it is eigh + loewner. Inside torch.func.vmap the mapped matrices count as well.
     Raises InputError for what is no batch of square matrices, or a table that cannot be read.
     """
     check_matrix(a)
@@ -229,8 +241,8 @@ def chosen(a: Array, function: Function = "sqrt") -> Choice:
     if arrays.library(a) != "torch":
         return Choice(*auto.DEFAULT, {}, "the default pair: what was measured is torch's")
     gradient = Pair.is_differentiated(a)
-    batch = max(1, math.prod(a.shape[:-2]))
-    size = max(1, a.shape[-1])
+    batch = max(1, int(arrays.batch_size(a)))  # in a compiler too, which may not know it yet
+    size = max(1, int(a.shape[-1]))
     precision = arrays.dtype_name(a)
     return auto.choice(Place(a.device.type, function, gradient, precision, size, batch))
 
@@ -259,15 +271,38 @@ def _root(
     regular: Regularization,
     parameters: dict[str, Any],
 ) -> Array:
+    if isinstance(a, operators.Tensor) and operators.are_needed(a):
+        given = parameters | regularization.given(regular)
+        return operators.root(a, function, forward, backward, check, given)
+    chosen = _resolved(function, a, forward, backward, regular, parameters)
+    if check:
+        check_values(a, function, chosen.regular, _at_singular(chosen, a))
+    if 0 in a.shape:
+        return a * 1  # no matrix, or matrices without entries: nothing to take a root of
+    try:
+        return chosen(a)
+    except Unsupported as answer:  # what only the matrix or the parameters together can tell
+        raise InputError(f"{answer}.") from None
+
+
+def _resolved(
+    function: Function,
+    a: Array,
+    forward: str,
+    backward: str | None,
+    regular: Regularization,
+    parameters: dict[str, Any],
+) -> Pair:
+    """The pair that is asked for, once it is known to take `a`."""
     check_matrix(a)
-    if forward == AUTO:
+    if forward == auto.NAME:
         if regular.rtol is not None:
             raise InputError(
                 'rtol needs a forward that yields eigenvalues: name it instead of "auto".'
             )
         forward, backward, parameters = _chosen_pair(function, a, backward, parameters)
     try:
-        named = any(name.startswith("backward_") for name in parameters)
+        named = parameters and any(name.startswith("backward_") for name in parameters)
         if backward is None and (named or Pair.is_differentiated(a)):
             backward = "loewner"
         given = parameters | regularization.given(regular)
@@ -279,14 +314,7 @@ def _root(
     check_takes(chosen.forward, a)
     if chosen.backward is not None and chosen.records(a):
         check_takes(chosen.backward, a)
-    if check:
-        check_values(a, function, chosen.regular, _at_singular(chosen, a))
-    if 0 in a.shape:
-        return a * 1  # no matrix, or matrices without entries: nothing to take a root of
-    try:
-        return chosen(a)
-    except Unsupported as answer:  # what only the matrix or the parameters together can tell
-        raise InputError(f"{answer}.") from None
+    return chosen
 
 
 def _at_singular(chosen: Pair, a: Array) -> str:
@@ -295,3 +323,18 @@ def _at_singular(chosen: Pair, a: Array) -> str:
         return ""
     reasons = [(m.name, m.at_singular) for m in (chosen.forward, chosen.backward)]
     return "; ".join(f"{name}: {reason}" for name, reason in reasons if reason)
+
+
+def _resolved_call(a: Array, call: operators.Call) -> Pair:
+    """The same for the call of an operator, with the check of values that it asks for."""
+    try:
+        regular, parameters = regularization.split(operators.decoded(call))
+    except RegistryError as error:
+        raise InputError(str(error)) from None
+    chosen = _resolved(call.function, a, call.forward, call.backward, regular, parameters)
+    if call.check:
+        check_values(a, call.function, chosen.regular, _at_singular(chosen, a))
+    return chosen
+
+
+operators.resolved_by(_resolved_call)

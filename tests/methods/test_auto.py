@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import mssbench
-from mssbench.errors import InputError
+from mssbench.errors import InputError, RegistryError
 from mssbench.methods import auto
 from mssbench.methods.pair import pair
 from mssbench.testing.matrices import spectrum, with_spectrum
@@ -132,6 +132,34 @@ def test_the_inverse_root_is_chosen_for_itself(save):
 def test_nothing_is_named_beside_auto(save, more, named):
     with pytest.raises(InputError, match=f'"auto" chooses the whole pair: leave {named} out'):
         mssbench.sqrtm(matrices(4, 2), forward="auto", **more)
+
+
+def test_inside_vmap_the_whole_batch_counts(save):
+    save(entry(size=8, batch=48))
+    a = matrices(8, 48, gradient=False).reshape(3, 16, 8, 8)
+    seen = []
+
+    def root(x):
+        seen.append(mssbench.chosen(x).forward)
+        return mssbench.sqrtm(x, forward="auto")
+
+    named = {"forward": "newton_schulz", "backward": "loewner", "iterations": 20}
+    due = mssbench.sqrtm(a, **named)
+    assert torch.allclose(torch.func.vmap(torch.func.vmap(root))(a), due)
+    assert torch.allclose(torch.func.vmap(root, in_dims=3, out_dims=3)(a.permute(0, 2, 3, 1)),
+                          due.permute(0, 2, 3, 1))  # fmt: skip
+    torch.func.vmap(torch.func.grad(lambda x: root(x).sum()))(a[0])
+    assert seen == ["newton_schulz"] * 3
+
+
+def test_no_forward_can_be_registered_under_the_name_that_chooses_one():
+    from mssbench.methods import registry
+
+    def auto(a):
+        return a
+
+    with registry.temporarily(), pytest.raises(RegistryError, match="stands for the pair that was"):
+        registry.register_forward(cite="none", products=lambda: 1.0)(auto)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": 1}', "\x00"])

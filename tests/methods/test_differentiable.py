@@ -265,8 +265,34 @@ def test_on_a_gpu_autocast_is_switched_off_as_well(monkeypatch):
         device = torch.device("cuda")
 
     monkeypatch.setattr(pairs_.arrays, "library", lambda _: "torch")
-    pairs_._without_autocast(OnGpu())
+    pairs_.without_autocast(OnGpu())
     assert switched == [(("cuda",), {"enabled": False})]
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_a_derivative_in_half_precision_is_refused_with_a_backward_that_has_one(half):
+    a, words = matrices().detach().to(half), 'take backward="lyapunov_newton_schulz"'
+
+    def root(x, **named):
+        return mssbench.sqrtm(x, forward="newton_schulz", **named)
+
+    def dual(call):
+        with forward_ad.dual_level():
+            return forward_ad.unpack_dual(call(forward_ad.make_dual(a, a))).tangent
+
+    def transformed(call):
+        return torch.func.jvp(call, (a,), (a,))[1]
+
+    def gradient(call):
+        return torch.func.grad(lambda x: torch.func.vmap(call)(x).float().sum())(a)
+
+    for derivative in (dual, transformed, gradient):
+        with pytest.raises(InputError, match=words):
+            derivative(root)
+        found = derivative(lambda x: root(x, backward="lyapunov_newton_schulz"))
+        assert found.dtype == half
+        assert torch.isfinite(found).all()
+    assert torch.func.vmap(root)(a).dtype == half, "a root alone needs no backward"
 
 
 # ------------------------------------------------------------------------------------- subclasses

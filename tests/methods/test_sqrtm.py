@@ -9,7 +9,7 @@ from helpers.matrices import CALLS, Call, generous
 
 import mssbench
 from mssbench.errors import IndefiniteWarning, InputError, MssbenchError, RegistryError, Unsupported
-from mssbench.methods import pair, registry
+from mssbench.methods import method, pair, registry
 from mssbench.methods.norms import NORMS
 from mssbench.testing.contract import counted
 from mssbench.testing.matrices import (
@@ -273,6 +273,30 @@ def test_numpy_is_silent_about_a_matrix_without_inverse():
     assert not np.isfinite(z).all()
 
 
+def singular(kind):
+    """A matrix without inverse root, before one that has one: (2, 3, 3)."""
+    x = np.random.default_rng(0).standard_normal((3, 2))
+    first = {"zero": np.zeros((3, 3)), "ones": np.ones((3, 3)), "a zero": np.diag([1.0, 0.0, 2.0]),
+             "indefinite": np.diag([1.0, -1e-3, 2.0]), "rank 2": x @ x.T}[kind]  # fmt: skip
+    return np.stack([first, with_spectrum(np.array([0.5, 1.0, 2.0]))[0]])
+
+
+@pytest.mark.parametrize("kind", ["zero", "ones", "a zero", "indefinite", "rank 2"])
+def test_an_inverse_root_that_is_not_finite_has_no_finite_gradient(kind):
+    """By every pair that declares itself exact. What rounding has made regular may be finite."""
+    told = set()
+    for call in CALLS:
+        if call.function == "isqrt" and call.exact:
+            a = torch.tensor(singular(kind), requires_grad=True)
+            z = mssbench.isqrtm(a, **parameters(call))
+            (s,) = torch.autograd.grad(z.sum(), a)
+            assert torch.isfinite(s[1]).all(), f"{call} spoils the rest of the batch"
+            if not torch.isfinite(z[0]).all():
+                told.add(call.backward)
+                assert not torch.isfinite(s[0]).any(), call
+    assert kind != "a zero" or {"loewner", "loewner_parallel", "svd_original"} <= told
+
+
 def test_a_diverged_root_has_a_gradient_that_says_so():
     a = torch.tensor(with_spectrum(spectrum("near_one", 6), batch=3))
     a[1] = torch.nan
@@ -362,18 +386,34 @@ def test_a_dtype_the_method_does_not_take_is_refused_with_the_remedy():
     half = torch.eye(2, dtype=torch.bfloat16)
     assert message(mssbench.sqrtm, half) == (
         "forward 'eigh' takes float64 or float32 torch arrays, not bfloat16. "
-        "Convert first, for example a.double()."
+        "Convert first, for example a.double(). "
+        'Or take forward="newton_schulz", which computes in bfloat16.'
     )
     assert mssbench.sqrtm(half, forward="newton_schulz").dtype == torch.bfloat16
     half.requires_grad_()
     assert message(mssbench.sqrtm, half, forward="newton_schulz") == (
         "backward 'loewner' takes float64 or float32 torch arrays, not bfloat16. "
-        "Convert first, for example a.double()."
+        "Convert first, for example a.double(). "
+        'Or take backward="lyapunov_newton_schulz", which computes in bfloat16.'
     )
     assert message(mssbench.sqrtm, np.eye(2, dtype=np.float16), forward="newton_schulz") == (
         "forward 'newton_schulz' takes float64 or float32 numpy arrays, not float16. "
         'Convert first, for example a.astype("float64").'
     )
+
+
+def test_what_messages_name_for_half_precision_takes_it():
+    for kind, name in method.TAKES_HALF.items():
+        assert set(method.HALF) <= set(registry.lookup(kind, name).precisions)
+
+
+def test_numbers_of_a_foreign_byte_order_are_refused_with_the_remedy():
+    a = np.eye(2).astype(np.dtype(float).newbyteorder("S"))
+    assert message(mssbench.sqrtm, a) == (
+        f"expected numbers in the byte order of this machine, got {a.dtype.str}. "
+        'Convert first, for example a.astype(a.dtype.newbyteorder("=")).'
+    )
+    assert np.array_equal(mssbench.sqrtm(a.astype(a.dtype.newbyteorder("="))), np.eye(2))
 
 
 def test_a_root_the_forward_does_not_compute_is_refused():
@@ -383,6 +423,19 @@ def test_a_root_the_forward_does_not_compute_is_refused():
 
 
 # ------------------------------------------------------------------------------------ check=True
+
+
+def test_a_product_of_covariances_is_refused_with_the_symmetric_form_of_the_same_trace():
+    first, second = with_spectrum(spectrum("near_one", 4), batch=2)
+    product = first @ second
+    assert "take the symmetric S1^{1/2} S2 S1^{1/2} instead" in message(
+        mssbench.sqrtm, product, check=True
+    )
+    half = exact_root(first[None], "sqrt")[0]
+    symmetric_form = half @ second @ half
+    due = np.sqrt(np.linalg.eigvals(product)).sum()
+    found = mssbench.sqrtm((symmetric_form + symmetric_form.T) / 2, check=True)
+    assert np.trace(found) == pytest.approx(due)
 
 
 @pytest.mark.parametrize(
@@ -426,7 +479,9 @@ def test_a_matrix_that_is_not_symmetric_is_named_when_checked(put):
     a[2, 0, 1], a[3, 0, 1] = 1e-3 / 2**0.5, 0.5
     assert message(mssbench.sqrtm, put(a), check=True) == (
         "matrix [2] (and 1 more) is not symmetric: |A - Aᵀ| = 1e-03 of its largest entry. "
-        "If it should be, take its symmetric part, (A + Aᵀ) / 2."
+        "If it should be, take its symmetric part, (A + Aᵀ) / 2. If it is a product S1 @ S2 of two "
+        "covariance matrices, as in the Fréchet distance, take the symmetric S1^{1/2} S2 S1^{1/2} "
+        "instead: its root has the same trace."
     )
     assert message(mssbench.sqrtm, put(a[2]), check=True).startswith("the matrix is not symmetric")
     assert mssbench.sqrtm(put(a)).shape == a.shape  # unchecked: the lower triangle is the matrix

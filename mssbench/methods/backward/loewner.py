@@ -26,6 +26,7 @@ def loewner(root: Root, function: Function, g: Array) -> Array:
     For the root of a singular A, eigenvalues of A up to 4 ε times the largest one are 0 before they
     come here, and those of Y count as 0 up to 2 √ε times. L is given as 0 between two null
     directions, where it is infinite. If A = X Xᵀ, the gradient with respect to X has no such part.
+    Where an inverse root does not exist, its gradient is NaN.
     """
     if root.eigen is None:
         y, g = law(root, function, g)  # now the equation of the plain root: L = 1 / (d_i + d_j)
@@ -43,8 +44,8 @@ def loewner(root: Root, function: Function, g: Array) -> Array:
     if function == "sqrt":
         inner, divisor = v, decomposition.root_sums(d)
     else:
-        # 1 / (d_i d_j) is taken into V: the product of three d leaves the range of float32 at 1e26
-        d = xp.where(d == 0, xp.inf, d)
+        # 1 / (d_i d_j) is taken into V: the product of three d leaves the range of float32 at 1e26.
+        # Where d is 0, Z is infinite and S becomes NaN.
         inner, divisor = v / _row(d), -(_column(d) + _row(d))
     return v @ ((transpose(inner) @ g @ inner) / divisor) @ transpose(v)
 

@@ -1,7 +1,7 @@
 """Gradient back through the steps of the coupled Newton–Schulz iteration."""
 
 from mssbench.arrays import Array, eye_like, namespace, symmetrize, transpose
-from mssbench.methods.coupled import replay
+from mssbench.methods.coupled import replay, where_moved
 from mssbench.methods.method import Function, Root
 from mssbench.methods.registry import register_backward
 
@@ -35,7 +35,7 @@ def newton_schulz_adjoint(root: Root, function: Function, g: Array) -> Array:
             g_root = _dot(t_bar, t)
             if moved is not None:  # or what they were before it
                 rest = y if function == "sqrt" else eye_like(x) if z is None else z
-                g_root = _where(moved, g_root, _dot(g, rest))
+                g_root = where_moved(moved, g_root, _dot(g, rest))
         w_bar = t_bar / -2
         before = y_bar, z_bar
         y_bar, z_bar = (
@@ -43,7 +43,10 @@ def newton_schulz_adjoint(root: Root, function: Function, g: Array) -> Array:
             None if zt is None else _sum(_product(tt, z_bar), w_bar @ yt),
         )
         if moved is not None:  # a matrix that had stopped has the adjoint of no step
-            y_bar, z_bar = _where(moved, y_bar, before[0]), _where(moved, z_bar, before[1])
+            y_bar, z_bar = (
+                where_moved(moved, y_bar, before[0]),
+                where_moved(moved, z_bar, before[1]),
+            )
     eye = eye_like(x)
     if g_root is None:  # no step at all: Y = X, Z = I
         g_root = _dot(g, x if function == "sqrt" else eye)
@@ -59,12 +62,6 @@ def _product(a: Array | None, b: Array | None) -> Array | None:
 
 def _sum(a: Array | None, b: Array | None) -> Array:
     return a if b is None else b if a is None else a + b
-
-
-def _where(moved: Array, after: Array | None, before: Array | None) -> Array | None:
-    if after is None:
-        return None
-    return namespace(after).where(moved, after, 0.0 if before is None else before)
 
 
 def _dot(a: Array, b: Array) -> Array:

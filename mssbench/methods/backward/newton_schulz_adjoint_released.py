@@ -1,7 +1,7 @@
 """Gradient back through the steps of Newton–Schulz, in the products of the published layer."""
 
 from mssbench.arrays import Array, eye_like, namespace, symmetrize
-from mssbench.methods.coupled import replay
+from mssbench.methods.coupled import replay, where_moved
 from mssbench.methods.method import Function, Root
 from mssbench.methods.registry import register_backward
 
@@ -27,13 +27,20 @@ def newton_schulz_adjoint_released(root: Root, function: Function, g: Array) -> 
     eye = eye_like(x)
     y_bar, z_bar = (g, None) if function == "sqrt" else (None, g)  # None is 0; √c waits for the end
     g_root = None  # <G, root>
-    for y, z, _ in reversed(replay(x, *kept)):
+    for y, z, _, moved in reversed(replay(x, *kept)):
+        before = y_bar, z_bar
         if z is None:
             y_bar, z_bar = _first_step(y, y_bar, z_bar, 3 * eye), None
         else:
             y_bar, z_bar = _step(y, z, y_bar, z_bar, 3 * eye)
         if g_root is None:
             g_root = _last_root(function, g, (y, z), (y_bar, z_bar))
+            if moved is not None:  # or that of what they were before the step
+                rest = y if function == "sqrt" else eye if z is None else z
+                g_root = where_moved(moved, g_root, _dot(g, rest))
+        if moved is not None:  # a matrix that had stopped has the adjoint of no step
+            y_bar = where_moved(moved, y_bar, before[0])
+            z_bar = where_moved(moved, z_bar, before[1])
     if g_root is None:  # no step at all: Y = X, Z = I
         g_root = _dot(g, x if function == "sqrt" else eye)
 

@@ -42,6 +42,11 @@ def gradient(root: Root, function: Function, g: Array, k: Callable[[Array, Array
     w, v = eigenpairs(root)
     xp = namespace(w)
     f, slope = values(function, w)
+    if (
+        function == "isqrt"
+    ):  # no gradient of a root that does not exist, whatever `floor` makes of w
+        assert root.eigen is not None
+        f = xp.where(root.eigen[0] > 0, f, xp.nan)
     eye = eye_like(v)
     wi, wj = w[..., :, None], w[..., None, :]
     p, q = xp.maximum(wi, wj), xp.minimum(wi, wj) * (1 - eye)

@@ -1,6 +1,6 @@
 """Gradient of the Newton–Schulz iteration for a root by decomposition."""
 
-from mssbench.arrays import Array, transpose
+from mssbench.arrays import Array, namespace, transpose
 from mssbench.methods.backward.newton_schulz_adjoint import newton_schulz_adjoint
 from mssbench.methods.forward.newton_schulz import newton_schulz
 from mssbench.methods.method import LAPACK_PRECISIONS, Function, Root, Steps
@@ -27,6 +27,8 @@ def svd_newton(
     """
     assert root.eigen is not None
     w, v = root.eigen
+    if function == "isqrt":  # the steps would give a root that does not exist a finite gradient
+        w = namespace(w).where(w > 0, w, namespace(w).nan)
     a = (v * w[..., None, :]) @ transpose(v)
     steps = newton_schulz(a, frozenset(["iterates"]), iterations=iterations, norm=norm)
     return newton_schulz_adjoint(steps, function, g)
