@@ -21,7 +21,8 @@ from mssbench.testing.matrices import cotangent, error, exact_gradient, spectrum
 ROOTS = {"sqrt": mssbench.sqrtm, "isqrt": mssbench.isqrtm}
 functions = pytest.mark.parametrize("function", ROOTS)
 # The default pair, one that is traced through its steps, a solver behind an iteration, a recorded
-# decomposition, a backward that replays iterates, one that is no solver, and the chosen pair.
+# decomposition, a backward that replays iterates, one that is no solver, a pair that looks at its
+# residuals, and the chosen pair.
 PAIRS = {
     "default": {},
     "newton_schulz+autodiff": {
@@ -35,6 +36,7 @@ PAIRS = {
         "forward": "newton_schulz", "backward": "newton_schulz_adjoint", "iterations": 20
     },
     "svd_trunc": {"forward": "eigh", "backward": "svd_trunc"},
+    "stopping": {"forward": "newton_schulz", "backward": "lyapunov_newton_schulz"},
     "auto": {"forward": "auto"},
 }  # fmt: skip
 every_pair = pytest.mark.parametrize("named", PAIRS.values(), ids=PAIRS)
