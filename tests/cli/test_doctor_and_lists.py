@@ -26,7 +26,7 @@ def test_backends_are_every_forward_on_every_library(capsys):
     forwards = registry.known("forward").values()
     assert set(found) == {f"{library}/{m.name}" for m in forwards for library in m.libraries}
     one = found["torch/newton_schulz"]
-    assert one["parameters"][0] == "iterations=5"
+    assert one["parameters"][0] == "iterations=5 (or auto)"
     assert one["functions"] == ["sqrt", "isqrt"]
     assert set(found["numpy/newton_schulz"]["precisions"]) == set(arrays.PRECISIONS["numpy"])
     assert all(r["cite"] and r["summary"] and r["here"] for r in found.values())
