@@ -4,7 +4,7 @@ from mssbench.arrays import Array, eye_like, frobenius_norm, namespace, transpos
 from mssbench.methods import decomposition
 from mssbench.methods.backward.released import factors
 from mssbench.methods.decomposition import floored
-from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.method import LAPACK_PRECISIONS, NUMPY_IN_DOUBLE, Root, Wanted
 from mssbench.methods.registry import register_forward
 
 _LEAST_NORM = 1e-12  # the floor of ‖M‖_F in torch.nn.functional.normalize
@@ -18,6 +18,7 @@ _LEAST_NORM = 1e-12  # the floor of ‖M‖_F in torch.nn.functional.normalize
     at_singular="null directions tie at ε, and what rounding leaves between them is multiplied",
     inexact="as released: the root times a number, NaN in each entry where M is 0, and eigenvalues "
     "up to an absolute ε are ε",
+    computes=NUMPY_IN_DOUBLE,
 )
 def gcp_seb_released(a: Array, wanted: Wanted) -> Root:
     """The published layer's gcp_seb: divides M by its unit matrix entry by entry, 0 / 0 at a zero.

@@ -4,7 +4,7 @@ from mssbench.arrays import Array, detach, epsilon, namespace, transpose
 from mssbench.errors import Unsupported
 from mssbench.methods import decomposition
 from mssbench.methods.decomposition import floored
-from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.method import LAPACK_PRECISIONS, NUMPY_IN_DOUBLE, Root, Wanted
 from mssbench.methods.registry import register_forward
 
 
@@ -16,6 +16,7 @@ from mssbench.methods.registry import register_forward
     precisions=LAPACK_PRECISIONS,
     at_singular="its root has √ε in null directions",
     inexact="as released: the root of another matrix, whose smallest eigenvalues are an absolute ε",
+    computes=NUMPY_IN_DOUBLE,
 )
 def gcp_truncate_released(a: Array, wanted: Wanted, *, drop: int = 50) -> Root:
     """The published TopN layer's forward: the smallest `drop` eigenvalues are set to ε.

@@ -3,7 +3,7 @@
 from mssbench.arrays import Array, namespace, transpose
 from mssbench.methods import decomposition
 from mssbench.methods.decomposition import floored
-from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
+from mssbench.methods.method import LAPACK_PRECISIONS, NUMPY_IN_DOUBLE, Root, Wanted
 from mssbench.methods.registry import register_forward
 
 
@@ -16,6 +16,7 @@ from mssbench.methods.registry import register_forward
     at_singular="its root has √ε in null directions",
     inexact="as released: eigenvalues up to an absolute ε are ε, so that the root of a singular A "
     "has √ε in its null directions",
+    computes=NUMPY_IN_DOUBLE,
 )
 def svd_released(a: Array, wanted: Wanted) -> Root:
     """The published layers' forward: SVD with an absolute floor ε for the eigenvalues.
