@@ -149,8 +149,8 @@ def test_a_stopped_matrix_keeps_its_bits_while_others_go_on(call):
     calm = root_and_gradient(call.function, torch.tensor(np.stack(easy)), g, **named)
     busy = root_and_gradient(call.function, torch.tensor(np.stack(easy[:1] + others)), g, **named)
     assert torch.equal(busy[0][0], calm[0][0])
-    if call.backward == "newton_schulz_adjoint":  # <G, root> is one sum or another
-        assert error(busy[1][:1], calm[1][:1].numpy()) < 2e-15
+    if call.backward.startswith("newton_schulz_adjoint"):  # <G, root> is one sum or another
+        assert error(busy[1][:1], calm[1][:1].numpy()) < 1e-14
     else:
         assert torch.equal(busy[1][0], calm[1][0])
 
