@@ -30,7 +30,7 @@ def calls(pair: Pair | Applied | FromFeatures, library: str, phase: str) -> Call
         return Calls(lambda x: (leaf(x.a), x.g), lambda p: replay(record(pair, p[0]), p[1]))
     if library == "torch":
         return Calls(lambda x: (record(pair, leaf(x.a)), x.g), lambda p: replay(*p))
-    assert isinstance(pair, Pair)  # features are measured in torch
+    assert not isinstance(pair, FromFeatures), "features are measured in torch"
     if phase == "step":
         return Calls(_same, lambda x: explicit(pair, pair.keep(x.a), x.g))
     return Calls(lambda x: (pair.keep(x.a), x.g), lambda p: explicit(pair, *p))
