@@ -1,7 +1,6 @@
 """The tables of `show` as GitHub's Markdown: best in bold, ratio and error beside each number."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from mssbench import units
 from mssbench.analysis import conclusions
@@ -10,9 +9,6 @@ from mssbench.analysis.entry import Entry
 from mssbench.export import Exported
 from mssbench.results.labels import spoken
 from mssbench.results.table import typed
-
-if TYPE_CHECKING:
-    pass
 
 
 def text(what: Exported) -> str:

@@ -45,7 +45,7 @@ class Rotation:
     """
 
     def __init__(self, a: Array, g: Array, seed: int) -> None:
-        room = _MOST_BYTES // max(1, 2 * a.nbytes)
+        room = _MOST_BYTES // max(1, a.nbytes + g.nbytes)
         self._inputs = [Input(a, g, as_it_is)]
         for number in range(1, max(3, min(_MOST, room))):
             self._inputs.append(_moved(a, g, np.random.default_rng([seed, number])))
@@ -92,7 +92,8 @@ class Rotation:
 
     def fitting(self, cache: int) -> int:
         """How many inputs, each with its output, a cache of so many bytes holds; one at least."""
-        return max(1, cache // max(1, 3 * int(self.first.a.nbytes)))
+        a, g, _ = self.first  # a root has the size of its cotangent
+        return max(1, cache // max(1, int(a.nbytes) + 2 * int(g.nbytes)))
 
 
 def _moved(a: Array, g: Array, rng: np.random.Generator) -> Input:

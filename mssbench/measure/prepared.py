@@ -84,6 +84,7 @@ class Batch:
         if key not in self._truths:
             a = self.features if function == OF_FEATURES else self._a
             self._truths[key] = truth_of(function, a, self._g, self._precision, self._mark, regular)
+            assert self._truths[key].tails is not None  # made now, as part of the reference
         return self._truths[key]
 
 

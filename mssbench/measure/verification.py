@@ -1,4 +1,7 @@
-"""What a cell's output is held against: certified roots and gradients of some of its matrices."""
+"""The reference roots and gradients of some matrices of a batch, and the comparison with them.
+
+Each reference has an estimate of its own error.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -13,7 +16,7 @@ from mssbench.arrays import Array, namespace
 from mssbench.errors import Unsupported
 from mssbench.measure.inputs import Restore, as_it_is
 from mssbench.methods.method import Function
-from mssbench.methods.regularization import NONE, Regularization, ridged, unridged_gradient
+from mssbench.methods.regularization import NONE, Regularization
 from mssbench.problems.reference import features as of_features
 from mssbench.problems.reference import pseudo, singular, solve
 from mssbench.problems.reference.solve import EPS, Reference
@@ -31,7 +34,7 @@ _SMALL = 64  # the largest matrices that numpy's BLAS multiplies in one thread
 
 @dataclass(frozen=True)
 class Truth:
-    """Certified answers for the checked matrices of one batch, and the judge of a method's own."""
+    """The reference for the checked matrices of a batch, and the comparison of outputs with it."""
 
     function: str  # sqrt | isqrt | isqrt_b | sqrt_x
     indices: tuple[int, ...]  # m of the batch
@@ -164,7 +167,7 @@ class Truth:
         return frobenius(self.g)
 
     @cached_property
-    def _tails(self) -> np.ndarray:
+    def tails(self) -> np.ndarray:
         """(m, n, n): projectors onto the smaller half of the eigenvalues that are not null."""
         n = self.a.shape[-1]
         w, v = np.linalg.eigh(self.a)  # ascending
@@ -178,7 +181,7 @@ class Truth:
 
     @cached_property
     def _tail_shares(self) -> np.ndarray:
-        return _shares(self._tails, self._exact[0])
+        return _shares(self.tails, self._exact[0])
 
     def _tail_weight(self, picked: np.ndarray) -> float:
         """The share of the smaller eigenvalues in a root, relative to that in the exact root.
@@ -188,7 +191,7 @@ class Truth:
         """
         if self.b is not None:
             return float("nan")
-        weights = _shares(self._tails, picked) / self._tail_shares
+        weights = _shares(self.tails, picked) / self._tail_shares
         return float(weights[np.argmax(np.abs(weights - 1))])
 
     def _asymmetry(self, picked: np.ndarray) -> float:
@@ -230,7 +233,7 @@ def truth_of(
     if function == OF_FEATURES:
         return _truth_of_features(a, g, count, precision, fingerprint, regular)
     indices = tuple(int(i) for i in solve.worst(a, min(count, len(a))))
-    checked = ridged(a[list(indices)], regular.ridge)
+    checked = with_ridge(a[list(indices)], regular.ridge)
     root: Function = "sqrt" if function == "sqrt" else "isqrt"
     if regular.rtol is not None:
         return _truncated(function, indices, checked, g, precision, fingerprint, regular)
@@ -246,7 +249,7 @@ def truth_of(
     with np.errstate(all="ignore"):
         worst = float(np.linalg.cond(checked).max())
     condition = worst if np.isfinite(worst) else float("nan")
-    s = unridged_gradient(s, regular.ridge)
+    s = with_ridge(s, regular.ridge)
     return Truth(function, indices, checked, exact, s, error, null, condition, fingerprint, g, b)
 
 
@@ -268,7 +271,7 @@ def _truncated(
     reference = Reference(
         exact.root, exact.root, exact.error, exact.error, np.linalg.eigvalsh(a), none_is_singular
     )
-    s = unridged_gradient(exact.gradient, regular.ridge)
+    s = with_ridge(exact.gradient, regular.ridge)
     return Truth(
         function, indices, exact.a, reference, s, exact.error, None, exact.condition, fingerprint,
         g, b, exact.identity,
@@ -301,6 +304,16 @@ def _truth_of_features(
         OF_FEATURES, indices, exact.a, reference, exact.gradient, exact.error_gradient, null,
         condition, fingerprint, g[list(indices)], unused=unused,
     )  # fmt: skip
+
+
+def with_ridge(a: np.ndarray, ridge: float) -> np.ndarray:
+    """A + ridge (tr A / n) I: (m, n, n). The map is its own adjoint, and so takes gradients back.
+
+    It is written once more than in the methods, which are judged by it.
+    """
+    n = a.shape[-1]
+    lifted: np.ndarray = a + ridge / n * np.trace(a, axis1=1, axis2=2)[:, None, None] * np.eye(n)
+    return lifted
 
 
 def _vector(function: str, g: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:

@@ -14,6 +14,9 @@ of every order, and the gradient of a root is written with it:
 
 Source: Higham, Functions of Matrices, SIAM 2008, §3.1 and §6.1; the second derivative by the same
 solver is this project's.
+
+For a singular A this holds for the first derivative only: the projector onto the null directions
+depends on A, too.
 """
 
 from collections.abc import Callable, Sequence

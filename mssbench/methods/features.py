@@ -23,8 +23,11 @@ from mssbench import arrays
 from mssbench.arrays import Array, namespace, symmetrize, transpose
 from mssbench.errors import InputError
 from mssbench.methods import decomposition, differentiable
+from mssbench.methods.backward.loewner import loewner
+from mssbench.methods.forward.eigh import eigh
 from mssbench.methods.method import LAPACK_PRECISIONS
 from mssbench.methods.pair import pair, without_autocast
+from mssbench.methods.sqrtm import check_array
 
 Parts = tuple[Array, Array, Array]  # U, (..., n, M); d, (..., M); V, (..., M, M)
 
@@ -39,8 +42,9 @@ def sqrtm_of_features(x: Array, *, center: bool = False) -> Array:
     from the M x M matrix of inner products, so that it and its gradient with respect to `x` are
     accurate although the covariance is singular; directions in which the features vanish have no
     gradient. For M >= n it is the root of the covariance by the default pair of `sqrtm`. In torch
-    it has derivatives of every order, also in forward mode and through torch.func; from the second
-    one on, and there, the samples must be linearly independent.
+    it has derivatives of every order, also in forward mode and through torch.func. Second
+    derivatives, forward mode and every transform of torch.func, `vmap` included, need linearly
+    independent samples; otherwise their result is NaN.
 
     Raises InputError (a ValueError) for what is no batch of features in one of these precisions.
 
@@ -53,13 +57,23 @@ def sqrtm_of_features(x: Array, *, center: bool = False) -> Array:
     with without_autocast(x):
         if center:
             x = x - namespace(x).mean(x, axis=-1)[..., None]
-        return _of_centred(x, center)
+        if 0 in x.shape:
+            return x @ transpose(x)  # no matrix, matrices without entries, or sums over nothing
+        p = _power_of_two(x)  # the squares of x / p neither overflow nor vanish
+        return p * _of_centred(x / p, center)
+
+
+def _power_of_two(x: Array) -> Array:
+    """(..., n, M) -> (..., 1, 1): the power of 2 at or below the largest entry; 1 for zeros."""
+    xp = namespace(x)
+    largest = arrays.amax(abs(arrays.detach(x)), (-2, -1))
+    mantissa, _ = xp.frexp(largest)  # in [1/2, 1)
+    zero = largest == 0
+    return xp.where(zero, 1.0, largest / xp.where(zero, 1.0, 2 * mantissa))
 
 
 def _of_centred(x: Array, center: bool) -> Array:
     n, samples = x.shape[-2:]
-    if 0 in x.shape:
-        return x @ transpose(x)  # no matrix, matrices without entries, or sums over nothing
     if samples >= n:
         return _default(x)(x @ transpose(x) / samples)
     if not _is_differentiated(x):
@@ -72,8 +86,7 @@ def _of_centred(x: Array, center: bool) -> Array:
 
 
 def _check(x: Array) -> None:
-    if not arrays.library_of(type(x)) or not hasattr(x, "ndim"):
-        raise InputError(f"expected a torch, numpy or cupy array, got {type(x).__name__}.")
+    check_array(x)
     if x.ndim < 2:
         raise InputError(f"expected features (..., n, M), got shape {tuple(x.shape)}.")
     if arrays.dtype_name(x) not in LAPACK_PRECISIONS:
@@ -92,7 +105,7 @@ def _is_differentiated(x: Array) -> bool:
 
 def _default(x: Array) -> Any:
     """The default pair of `sqrtm`; in torch with its gradient."""
-    return pair("sqrt", "eigh", "loewner" if arrays.library(x) == "torch" else None)
+    return pair("sqrt", eigh.__name__, loewner.__name__ if arrays.library(x) == "torch" else None)
 
 
 def _parts(x: Array) -> Parts:
@@ -131,7 +144,7 @@ def _composed(x: Array, center: bool) -> Array:
     k = transpose(x) @ x / samples
     if center:
         k = k + arrays.trace(k).detach() / samples**2
-    z = pair("isqrt", "eigh", "loewner")(k)
+    z = pair("isqrt", eigh.__name__, loewner.__name__)(k)
     return x @ z @ transpose(x) / samples
 
 

@@ -50,7 +50,10 @@ _resolve: list[Resolve] = []  # the one of `sqrtm`, which imports this module
 
 
 def resolved_by(resolve: Resolve) -> None:
-    """Say how the pair of a call is found: (a, call) -> pair, or an InputError."""
+    """Set the function that looks up the pair of a call: (a, call) -> pair, or an InputError.
+
+    `sqrtm` sets it, because it imports this module.
+    """
     _resolve[:] = [resolve]
 
 
@@ -90,10 +93,12 @@ def encoded(parameters: Mapping[str, Any]) -> tuple[list[str], list[int], list[f
     for name in sorted(parameters):
         value = parameters[name]
         kind = type(value).__name__
+        if isinstance(value, float):  # a number of numpy as well
+            kind = "float"
         if kind == "int":
             whole.append(value)
         elif kind == "float":
-            real.append(value)
+            real.append(float(value))
         else:
             kind = f"{kind}:{value}"
         words.append(f"{name}={kind}")
@@ -101,7 +106,11 @@ def encoded(parameters: Mapping[str, Any]) -> tuple[list[str], list[int], list[f
 
 
 def decoded(call: Call) -> dict[str, Any]:
-    """The parameters of a call; a value of a type that no method takes has become a word."""
+    """The parameters of a call.
+
+    A value that is no number, word, truth value or None comes back as its text, which the check of
+    the parameters refuses.
+    """
     whole, real = iter(call.whole), iter(call.real)
     found: dict[str, Any] = {}
     for word in call.parameters:
@@ -235,11 +244,14 @@ def _like_root(a: Tensor, *call: Any) -> Tensor:
     return _like(a)
 
 
+# The tensors of a field that has several: v is (..., n), m is (..., n, n).
+_PARTS = {"eigen": "vm", "differential": "mmvv"}
+
+
 def _like_kept(a: Tensor, *call: Any) -> list[Tensor]:
     chosen = _resolve[0](a, Call(*call)._replace(check=False))
-    names = _fields(chosen)
-    values = a.new_empty(a.shape[:-1])
-    return [x for name in names for x in ([values] * (name == "eigen") + [_like(a)])]
+    parts = [part for name in _fields(chosen) for part in _PARTS.get(name, "m")]
+    return [_like(a) if part == "m" else a.new_empty(a.shape[:-1]) for part in parts]
 
 
 # ------------------------------------------------------------------------------------- derivatives

@@ -1,7 +1,8 @@
 """Roots of singular matrices on request: a ridge, or a root in which small eigenvalues are null.
 
 A covariance of fewer samples than dimensions is singular. It has no inverse root, and its root has
-no derivative. Two options, which every pair takes beside its own parameters, change the question:
+no derivative. Two options, which every pair takes beside its own parameters, take the root of
+another matrix instead:
 
 * ridge: the root of A + ridge (tr A / n) I. The identity is scaled by the mean eigenvalue, so that
   the root of a scaled matrix is the scaled root. The derivative includes that of the trace.
@@ -51,14 +52,16 @@ def split(parameters: Mapping[str, Any]) -> tuple[Regularization, dict[str, Any]
 
 
 def given(regular: Regularization) -> dict[str, Any]:
-    """The options that are not as they are without being given, by name."""
+    """The options that differ from their defaults, by name."""
     default = NONE._asdict()
     return {k: v for k, v in regular._asdict().items() if v != default[k]}
 
 
 def ridged(a: Array, ridge: float) -> Array:
     """A + ridge (tr A / n) I of each matrix: (..., n, n)."""
-    return a + (ridge / a.shape[-1]) * arrays.trace(a) * arrays.eye_like(a)
+    entries = arrays.diagonal(a) / a.shape[-1]  # before they are summed: a trace may overflow
+    mean = namespace(a).sum(entries, axis=-1)[..., None, None]
+    return a + ridge * mean * arrays.eye_like(a)
 
 
 def unridged_gradient(s: Array, ridge: float) -> Array:

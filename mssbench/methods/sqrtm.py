@@ -1,4 +1,4 @@
-"""What may be handed to a root, and the words for what may not. All of these raise InputError."""
+"""The functions `sqrtm` and `isqrtm`, and the checks of their arguments, which raise InputError."""
 
 import warnings
 from typing import Any
@@ -23,8 +23,8 @@ from mssbench.methods.pair import Pair, pair
 from mssbench.methods.regularization import NONE, Regularization
 
 
-def check_matrix(a: Array) -> None:
-    """Whether `a` is an array of square floating-point matrices."""
+def check_array(a: Array) -> None:
+    """Raise InputError unless `a` is a dense array of one of the libraries, without a mask."""
     if not arrays.library_of(type(a)) or not hasattr(a, "ndim") or isinstance(a, np.matrix):
         raise InputError(f"expected a torch, numpy or cupy array, got {type(a).__name__}.")
     if isinstance(a, np.ma.MaskedArray):
@@ -34,6 +34,11 @@ def check_matrix(a: Array) -> None:
         )
     if getattr(a, "is_sparse", False) or str(getattr(a, "layout", "")).startswith("torch.sparse"):
         raise InputError("expected dense matrices, got a sparse tensor: take a.to_dense().")
+
+
+def check_matrix(a: Array) -> None:
+    """Raise InputError unless `a` is an array of square floating-point matrices."""
+    check_array(a)
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
         raise InputError(f"expected square matrices (..., n, n), got shape {tuple(a.shape)}.")
     if arrays.dtype_name(a) not in arrays.STORAGE.values():
@@ -47,7 +52,7 @@ def check_matrix(a: Array) -> None:
 
 
 def check_takes(method: Method, a: Array) -> None:
-    """Whether the method computes with arrays like `a`."""
+    """Raise InputError unless the method computes with arrays like `a`."""
     library, dtype = arrays.library(a), arrays.dtype_name(a)
     if library not in method.libraries:
         raise InputError(
@@ -82,7 +87,7 @@ def _convert(a: Array) -> str:
 def check_values(
     a: Array, function: Function, regular: Regularization = NONE, wrong_gradient: str = ""
 ) -> None:
-    """Whether each matrix is finite and symmetric; warns of those that are indefinite.
+    """Raise InputError unless each matrix is finite and symmetric; warn of indefinite ones.
 
     wrong_gradient: what is wrong with the gradient of a singular matrix, where something is and a
     gradient will be asked for: a warning then names the singular matrices.
@@ -114,10 +119,10 @@ def check_values(
     )
     w = np.linalg.eigvalsh(batch)  # (b, n), ascending
     lowest = w[:, 0]
+    ridged = w + regular.ridge * w.mean(1, keepdims=True)
     if function == "isqrt" and regular.rtol is None:
-        added = regular.ridge * w.mean(1)
         _refuse(
-            (singular := lowest + added <= NULL * arrays.epsilon(a) * (w[:, -1] + added)),
+            (singular := ridged[:, 0] <= NULL * arrays.epsilon(a) * ridged[:, -1]),
             a,
             "has no inverse root: it is singular in this precision, with a smallest eigenvalue of "
             f"{(lowest * scale)[singular.argmax()]:.2g} beside a largest of "
@@ -126,12 +131,12 @@ def check_values(
             "for the root of the pseudo-inverse",
         )
     if wrong_gradient and regular.rtol is None:
-        _warn_of_singular(a, w + regular.ridge * w.mean(1, keepdims=True), wrong_gradient)
-    if indefinite := int((lowest < -rounding).sum()):
+        _warn_of_singular(a, ridged, wrong_gradient)
+    if indefinite := int((ridged[:, 0] < -rounding).sum()):
         warnings.warn(
             f"{indefinite} of {len(batch)} matrices have negative eigenvalues, down to "
-            f"{(lowest * scale).min():.2g}: these count as 0 where eigenvalues are taken, as |w| "
-            "for svd, and iterations diverge.",
+            f"{(ridged[:, 0] * scale).min():.2g}: these count as 0 where eigenvalues are taken, "
+            "as |w| for svd, and iterations diverge.",
             IndefiniteWarning,
             stacklevel=4,
         )
@@ -188,13 +193,15 @@ def sqrtm(
     it, a matrix with NaN has a root of NaN, which disturbs no other of its batch.
     ridge: the root of A + ridge (tr A / n) I is taken: a number of 0 or more, for example 1e-4.
     rtol: eigenvalues up to rtol times the largest one of a matrix are zeros, in the root and in its
-    gradient: a number from 0 to less than 1, for example 1e-6. The inverse root is then the root of
-    the pseudo-inverse. It needs a forward that yields eigenvalues, and the backward `loewner`.
+    gradient: a number from 0 to less than 1, for example 1e-4 in float32 and 1e-10 in float64. The
+    inverse root is then the root of the pseudo-inverse. It needs a forward that yields eigenvalues,
+    and the backward `loewner`.
 
     Returns the root, (..., n, n), with the library, dtype and device of `a`. Its gradient is
-    symmetric, dL = <S, dA>. Raises InputError (a ValueError) for a matrix that is not square, a
-    dtype or root that the method does not compute, or an unknown name or parameter, with the
-    nearest right word.
+    symmetric, dL = <S, dA>. Second derivatives are right for nonsingular matrices only; for a
+    covariance of fewer samples than dimensions take `sqrtm_of_features`. Raises InputError (a
+    ValueError) for a matrix that is not square, a dtype or root that the method does not compute,
+    or an unknown name or parameter, with the nearest right word.
 
     >>> import torch, mssbench
     >>> a = torch.eye(3, dtype=torch.float64) * 4

@@ -1,11 +1,11 @@
 """When an iteration stops whose number of steps is "auto": each matrix by its own residual.
 
 A matrix takes steps until its relative residual is at most 8 ε, ε the spacing of its precision at
-1, or rises and is no more than rounding, and then one more. The residual ‖Y² - A‖_F / ‖A‖_F does
-not ask for the null directions of a singular matrix, which never arrive. The step more is there for
-the smallest eigenvalues, whose error it squares, and for a recorded gradient, which arrives a step
-after the root. The batch goes on until all have stopped, or for `most` steps. A matrix that has
-stopped keeps its numbers bit for bit.
+1, or rises and is no more than rounding, and then one more. Null directions of a singular matrix
+never converge, but they hardly contribute to the residual ‖Y² - A‖_F / ‖A‖_F. One more step is
+taken because it squares the error of the smallest eigenvalues, and because a recorded gradient
+converges one step later than the root. The batch goes on until all have stopped, or for `most`
+steps. A matrix that has stopped keeps its numbers bit for bit.
 
 The host looks at the batch after every step, so that a call waits for a GPU. It cannot look inside
 torch.func.vmap or while torch.compile traces: then all of the `most` steps are taken, and matrices

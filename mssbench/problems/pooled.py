@@ -22,6 +22,7 @@ _SMOOTHINGS = 2  # each widens the window by one position to both sides
 @register_problem(
     cite="Li et al., Towards faster training of global covariance pooling networks, CVPR 2018",
     bounds={"positions": Bounds(2, 4096), "noise": Bounds(0.0, 100.0, open=True)},
+    samples=lambda *_, positions, **__: positions,
 )
 def pooled_features(n: int, rng: Streams, *, positions: int = 196, noise: float = 0.3) -> Floats:
     """Covariance of n rectified channels over the positions of an image: pooling at any width.

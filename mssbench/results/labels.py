@@ -62,7 +62,7 @@ def counts_as_ok(row: Row) -> bool:
     """Whether `counted` of this one row is ok."""
     flags = (row["flags"] or "").split()
     doubted = {ABOVE_CEILING, UNVERIFIED} & {*flags}
-    return bool(row["status"] == Status.OK and not doubted and not row["computed_in"])
+    return bool(row["status"] == Status.OK and not doubted and not row.get("computed_in"))
 
 
 def label(row: Mapping[str, Any]) -> str:

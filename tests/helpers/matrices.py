@@ -195,7 +195,10 @@ def on_backends(precisions=tuple(UNIT), libraries=arrays.LIBRARIES, *, exact=Fal
 
 
 FORWARDS = list(registry.known("forward").values())
-ON_CPU = [m for m in FORWARDS if ONLY_ON.get(m.name) != "cuda" and m.name not in ABSENT]
+# Those that compute a root of A; others take features, see tests/methods/test_features.py.
+ON_CPU = [
+    m for m in FORWARDS if ONLY_ON.get(m.name) != "cuda" and m.name not in ABSENT and m.functions
+]
 BACKWARDS = list(registry.known("backward").values())
 BACKWARDS_ON_CPU = [m for m in BACKWARDS if ONLY_ON.get(m.name) != "cuda"]
 METHODS = FORWARDS + BACKWARDS

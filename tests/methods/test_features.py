@@ -131,7 +131,7 @@ def test_autocast_leaves_the_precision_of_the_features():
     assert found == pytest.approx(due, rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize("scale", [1e-13, 1e13])
+@pytest.mark.parametrize("scale", [1e-25, 1e-13, 1e13, 1e25])
 def test_a_scaled_batch_has_the_scaled_root_and_the_same_gradient(scale):
     x, g = made(6, 3, "float32")
     scaled = (x * scale).astype("float32")
@@ -147,6 +147,9 @@ def test_a_scaled_batch_has_the_scaled_root_and_the_same_gradient(scale):
         (torch.zeros(3, 2, dtype=torch.bfloat16), "got bfloat16. Convert first, .* x.float"),
         (np.zeros((3, 2), dtype=int), "float32 or float64, got int64"),
         ([[1.0]], "got list"),
+        (np.ma.masked_array(np.ones((3, 2))), "without a mask"),
+        (np.matrix(np.ones((3, 2))), "got matrix"),
+        (torch.eye(3).to_sparse(), "got a sparse tensor"),
     ],
 )
 def test_what_are_no_features_is_refused(x, words):

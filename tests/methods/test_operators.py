@@ -320,3 +320,21 @@ def test_a_result_never_shares_memory_with_what_it_is_made_of():
     wide = operators._owned([torch.eye(3)], [torch.Size((2, 3, 3))], a)[0]
     assert wide.is_contiguous()
     assert np.array_equal(wide, np.stack([np.eye(3)] * 2))
+
+
+@pytest.mark.parametrize("forward", ["gcp_truncate", "gcp_seb"])
+def test_a_backward_that_reads_four_tensors_is_compiled_as_well(forward):
+    """Its field has as many parts to torch's compiler as it has in the call itself."""
+
+    def root(a):
+        return mssbench.sqrtm(a, forward=forward, backward="daleckii_krein")
+
+    x = torch.tensor(np.random.default_rng(0).standard_normal((2, 5, 9)))
+    a, g = x @ x.mT / 9, torch.tensor(np.random.default_rng(1).standard_normal((2, 5, 5)))
+    gradients = []
+    for function in (root, torch.compile(root, backend="aot_eager", fullgraph=True)):
+        leaf = a.clone().requires_grad_()
+        (function(leaf) * g).sum().backward()
+        gradients.append(leaf.grad)
+    assert torch.equal(*gradients)
+    assert root(a.to("meta").requires_grad_()).shape == a.shape

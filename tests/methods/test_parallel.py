@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import mssbench
-from mssbench.errors import InputError, Unsupported
-from mssbench.methods import parallel
+from mssbench.errors import Unsupported
+from mssbench.methods import parallel, registry
 from mssbench.testing.matrices import (
     cotangent,
     error,
@@ -106,8 +106,9 @@ def test_root_and_gradient_of_any_batch_and_cotangent(three_threads, function, s
 
 
 def test_where_there_are_no_cores_to_share_it_is_an_error_that_says_so():
-    with pytest.raises(InputError, match="only the cores of a CPU"):
-        mssbench.sqrtm(torch.empty(2, 2, 2, device="meta"), forward="eigh_parallel")
+    method = registry.lookup("forward", "eigh_parallel")
+    with pytest.raises(Unsupported, match="only the cores of a CPU"):
+        method.call(torch.empty(2, 2, 2, device="meta"), frozenset(["sqrt"]))
 
 
 def test_the_calling_thread_keeps_its_threads():

@@ -92,7 +92,7 @@ def test_loewner_is_right_behind_an_iteration_that_sends_null_directions_to_zero
     """Those errors were 0.8 to 83 as long as rounding counted as an eigenvalue."""
     x, g = features(64, 32, dtype)
     found = found_gradient(x, g, forward=forward, backward="loewner", **more)
-    assert error(found, exact_gradient(x, g)) < {"float32": 1e-3, "float64": 1e-9}[dtype]
+    assert error(found, exact_gradient(x, g)) < {"float32": 1e-3, "float64": 1e-8}[dtype]
 
 
 def test_a_matrix_of_rank_one_has_no_huge_gradient():
@@ -159,7 +159,7 @@ def test_a_method_says_if_and_only_if_its_gradient_is_wrong_for_a_singular_matri
 ):
     """Those that are within 1 % of right on a regular matrix are 5 % wrong on a singular one.
 
-    Iterations take their default number of steps, and more where that is not enough.
+    Iterations take the number of steps that suites give them, and more where that is not enough.
     """
     f, b = registry.lookup("forward", forward), registry.lookup("backward", backward)
     n = 16 if backward == "kronecker" else 32  # the largest that it takes
@@ -170,6 +170,9 @@ def test_a_method_says_if_and_only_if_its_gradient_is_wrong_for_a_singular_matri
         return error(found, exact_gradient(x, g))
 
     tail = {"backward_tail": 2} if "tail" in b.parameters else {}
+    for method, prefix in ((f, ""), (b, "backward_")):
+        if "iterations" in method.parameters:
+            tail[f"{prefix}iterations"] = method.parameters["iterations"].default
     many = {"iterations": 20} if "iterations" in f.parameters else {}
     many |= {"backward_iterations": 20} if "iterations" in b.parameters else {}
     many |= {"degree": 40} if "degree" in f.parameters and not many else {}

@@ -1,5 +1,7 @@
 """The options `ridge` and `rtol`: roots of singular matrices on request, with their gradients."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -140,6 +142,22 @@ def test_rtol_keeps_its_digits_where_the_gradient_is_representable(function, exp
 def test_what_cannot_be_is_refused_with_a_remedy(options, words):
     with pytest.raises(InputError, match=words):
         mssbench.isqrtm(torch.eye(3).requires_grad_(), **options)
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 1e37), (torch.float16, 2e3)])
+def test_a_ridge_is_finite_where_the_trace_is_not(dtype, size):
+    a = (torch.eye(64) * size).to(dtype)
+    y = mssbench.sqrtm(a, ridge=1e-4, forward="newton_schulz", iterations=5)
+    assert y.diagonal().float() == pytest.approx(size**0.5, rel=1e-2)
+
+
+def test_check_warns_of_no_eigenvalue_that_the_ridge_has_lifted():
+    a = torch.diag(torch.tensor([1.0, 1.0, -1e-3]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mssbench.sqrtm(a, ridge=1e-2, check=True)
+    with pytest.warns(mssbench.errors.IndefiniteWarning):
+        mssbench.sqrtm(a, check=True)
 
 
 def test_check_asks_for_a_larger_ridge_where_it_is_lost_in_rounding():

@@ -11,6 +11,7 @@ SAMPLES = [
     ("wishart(ratio=2)", 16, 32),
     ("relu_features(ratio=0.766)", 16, 12),
     ("convfeat", 64, 49),
+    ("pooled_features(positions=196)", 64, 196),
     ("convfeat(positions=20)", 64, 20),
     ("logspec(condition=1e3)", 8, 8),  # declares none: its rank
     ("wishart(ratio=0.5)|ridge(amount=0.1)", 16, 16),  # the ridge gives it full rank
@@ -35,7 +36,10 @@ def test_a_batch_is_the_start_of_a_larger_one_and_a_seed_changes_it():
 def test_every_declared_number_of_samples_is_at_least_the_rank():
     """More would be a covariance that cannot have its rank; the generator would be at fault."""
     declaring = {name: g for name, g in problems.generators().items() if g.samples}
-    assert {"wishart", "relu_features", "convfeat", "patchcov", "lfw_faces"} <= {*declaring}
+    counted = {"positions", "samples", "ratio"}
+    assert {n for n, g in problems.generators().items() if counted & {*g.parameters}} == {
+        *declaring
+    }
     for name, generator in declaring.items():
         if generator.package:
             continue

@@ -47,10 +47,11 @@ def chebyshev(
     A^{±1/2} ≈ c^{±1/2} Σ_{k<=K} c_k T_k(X),  X = (2 A / c - (1 + l) I) / (1 - l), l = `lower`;
     B_k = 2 X B_{k+1} - B_{k+2} + c_k I.
 
-    a: (..., n, n). The series is for eigenvalues from l c to c, where its error falls by
-    (1 + √l) / (1 - √l) with each degree: 20 and l = 0.01 are for condition 100, with 2 digits. It
-    is no fit below l c. DASH takes the series of (x + l)^{-1/2} on [0, 1], which adds a ridge l c
-    instead, and no series for the root. Raises Unsupported where l is not between 0 and 1.
+    a: (..., n, n). The series is for eigenvalues from l c to c, where its error falls by (1 + √l) /
+    (1 - √l) with each degree: 20 and l = 0.01 are for condition 100, where the inverse root has an
+    error of about 3 %. It is no fit below l c. DASH takes the series of (x + l)^{-1/2} on [0, 1],
+    which adds a ridge l c instead, and no series for the root. Raises Unsupported where l is not
+    between 0 and 1.
     """
     if not 0 < lower < 1:
         raise Unsupported(f"lower = {lower} of chebyshev is not between 0 and 1")

@@ -26,6 +26,7 @@ def _root(x: Array) -> Array:
 def from_features(a: Array) -> Root:
     """The root from features X, (..., n, M), by the M x M matrix Xᵀ X / M where M < n.
 
+    The root is (..., n, n), as that of the covariance X Xᵀ / M.
     Its rows are those of the function `sqrt_x`, beside methods that form X Xᵀ / M first. For M >= n
     it does that too, and takes eigh. Its gradient with respect to X is its own: it pairs with
     `autodiff`, which finds it. In a program it is called as `mssbench.sqrtm_of_features(x)`.
