@@ -148,7 +148,6 @@ def test_a_scaled_batch_has_the_scaled_root_and_the_same_gradient(scale):
         (np.zeros((3, 2), dtype=int), "float32 or float64, got int64"),
         ([[1.0]], "got list"),
         (np.ma.masked_array(np.ones((3, 2))), "without a mask"),
-        (np.matrix(np.ones((3, 2))), "got matrix"),
         (torch.eye(3).to_sparse(), "got a sparse tensor"),
     ],
 )
