@@ -173,24 +173,38 @@ EVERY, REFUSED = _calls()
 CALLS = [call for call in EVERY if call.runs_on(TORCH64)]
 
 
+def every_method_once(calls):
+    """Parameters for all calls: marked slow but for those that bring a method not seen before."""
+    seen, found = set(), []
+    for call in calls:
+        methods_of_call = {("forward", call.forward, call.function),
+                           ("backward", call.backward, call.function)}  # fmt: skip
+        marks = [pytest.mark.slow] if methods_of_call <= seen else []
+        seen |= methods_of_call
+        found.append(pytest.param(call, id=str(call), marks=marks))
+    return found
+
+
 def on_backends(precisions=tuple(UNIT), libraries=arrays.LIBRARIES, *, exact=False):
     """Parametrise `call, backend` over what the methods declare, or over the exact ones.
 
-    A backend that this machine lacks is skipped once, not once per call.
+    A backend that this machine lacks is skipped once, not once per call. A layer as its authors
+    released it meets one partner on each backend by default, and all others in the slow tests.
+    NumPy in float32 is slow as well: it computes what it does in float64, and rounds.
     """
     runs = []
+    met = set()
     for backend in BACKENDS:
         if backend.precision in precisions and backend.library in libraries:
             able = [c for c in EVERY if c.runs_on(backend) and (c.exact or not exact)]
-            runs += [
-                pytest.param(
-                    call,
-                    backend,
-                    id=f"{call}-{backend}",
-                    marks=[pytest.mark.gpu] if backend.device == "cuda" else [],
-                )
-                for call in (able if _has_device(backend.library, backend.device) else able[:1])
-            ]
+            for call in able if _has_device(backend.library, backend.device) else able[:1]:
+                released = [m for m in (call.forward, call.backward) if m.endswith("_released")]
+                key = (str(backend), call.function, *released)
+                marks = [pytest.mark.gpu] if backend.device == "cuda" else []
+                rounds = (backend.library, backend.precision) == ("numpy", "float32")
+                marks += [pytest.mark.slow] if rounds or (released and key in met) else []
+                met.add(key)
+                runs.append(pytest.param(call, backend, id=f"{call}-{backend}", marks=marks))
     return pytest.mark.parametrize(("call", "backend"), runs)
 
 

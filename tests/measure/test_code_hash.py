@@ -30,7 +30,14 @@ FAST = Session(
     Settings(Policy(min_seconds=0, min_samples=1, max_seconds=0.01, warmup_seconds=0, passes=1))
 )
 WORKER = "mssbench.worker"
-each_method = pytest.mark.parametrize("method", METHODS, ids=lambda m: f"{m.kind}-{m.name}")
+each_method = pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(m, marks=[pytest.mark.slow] if m.name.endswith("_released") else [])
+        for m in METHODS
+    ],
+    ids=lambda m: f"{m.kind}-{m.name}",
+)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from helpers.matrices import CALLS, Call, generous
+from helpers.matrices import CALLS, Call, every_method_once, generous
 
 import mssbench
 from mssbench.errors import IndefiniteWarning, InputError, MssbenchError, RegistryError, Unsupported
@@ -44,18 +44,6 @@ def parameters(call):
 
 
 # ------------------------------------------------------------------------------------- gradients
-
-
-def every_method_once(calls):
-    """Parameters for all calls: marked slow but for those that bring a method not seen before."""
-    seen, found = set(), []
-    for call in calls:
-        methods_of_call = {("forward", call.forward, call.function),
-                           ("backward", call.backward, call.function)}  # fmt: skip
-        marks = [pytest.mark.slow] if methods_of_call <= seen else []
-        seen |= methods_of_call
-        found.append(pytest.param(call, id=str(call), marks=marks))
-    return found
 
 
 @pytest.mark.parametrize("call", every_method_once([c for c in CALLS if c.exact]))

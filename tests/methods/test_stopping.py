@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from helpers.matrices import CALLS, ON_CPU, UNSTABLE_DEFAULTS
+from helpers.matrices import CALLS, ON_CPU, UNSTABLE_DEFAULTS, every_method_once
 
 import mssbench
 from mssbench import arrays
@@ -104,7 +104,7 @@ DEFAULT_CALLS = [
 
 
 @dtypes
-@pytest.mark.parametrize("call", DEFAULT_CALLS, ids=str)
+@pytest.mark.parametrize("call", every_method_once(DEFAULT_CALLS))
 def test_a_default_call_is_right_at_condition_1000(call, dtype):
     a = torch.tensor(hard(), dtype=dtype)
     g = torch.tensor(cotangent(a.shape), dtype=dtype)
@@ -138,7 +138,10 @@ def test_numpy_has_the_same_default(forward, function):
 
 
 @pytest.mark.parametrize(
-    "call", [c for c in DEFAULT_CALLS if "svd" not in c.backward and c.forward != "eigh"], ids=str
+    "call",
+    every_method_once(
+        [c for c in DEFAULT_CALLS if "svd" not in c.backward and c.forward != "eigh"]
+    ),
 )
 def test_a_stopped_matrix_keeps_its_bits_while_others_go_on(call):
     """Beside matrices that take as few steps as it, and beside others that take many."""

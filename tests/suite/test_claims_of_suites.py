@@ -31,12 +31,13 @@ def tables(name: str) -> list[dict[str, Any]]:
 
 SUITES = [name for name in suite.shipped() if tables(name)]
 PAPERS = [name for name in SUITES if name.startswith("paper_")]
-MANY = ("gpu_large", "gpu_small")  # suites of many cells
+# Suites of many cells or of many claims of the same kind.
+MANY = ("gpu_large", "gpu_small", "paper_fast_root_2022", "paper_lin_maji_2017")
 CLAIMS = [(name, i) for name in SUITES for i in range(len(tables(name)))]
 
 
 def each(chosen: Iterable[tuple[str, int]]) -> pytest.MarkDecorator:
-    """Run a test for each of these claims; those of suites of many cells are slow."""
+    """Run a test for each of these claims; those of some suites are slow."""
     cases = [
         pytest.param(name, i, marks=pytest.mark.slow if name in MANY else ()) for name, i in chosen
     ]
