@@ -185,12 +185,13 @@ def every_method_once(calls):
     return found
 
 
-def on_backends(precisions=tuple(UNIT), libraries=arrays.LIBRARIES, *, exact=False):
+def on_backends(precisions=tuple(UNIT), libraries=arrays.LIBRARIES, *, exact=False, thin=()):
     """Parametrise `call, backend` over what the methods declare, or over the exact ones.
 
-    A backend that this machine lacks is skipped once, not once per call. A layer as its authors
-    released it meets one partner on each backend by default, and all others in the slow tests.
-    NumPy in float32 is slow as well: it computes what it does in float64, and rounds.
+    A backend that this machine lacks is skipped once, not once per call. Some calls are tested by
+    default only if they bring a method that was not met before, and the others in the slow tests:
+    those in the precisions `thin`, those of a layer as its authors released it, and those of NumPy
+    in float32, which computes what it does in float64, and rounds.
     """
     runs = []
     met = set()
@@ -198,12 +199,14 @@ def on_backends(precisions=tuple(UNIT), libraries=arrays.LIBRARIES, *, exact=Fal
         if backend.precision in precisions and backend.library in libraries:
             able = [c for c in EVERY if c.runs_on(backend) and (c.exact or not exact)]
             for call in able if _has_device(backend.library, backend.device) else able[:1]:
-                released = [m for m in (call.forward, call.backward) if m.endswith("_released")]
-                key = (str(backend), call.function, *released)
-                marks = [pytest.mark.gpu] if backend.device == "cuda" else []
+                names = (call.forward, call.backward)
+                methods = {(str(backend), call.function, place, m) for place, m in enumerate(names)}
                 rounds = (backend.library, backend.precision) == ("numpy", "float32")
-                marks += [pytest.mark.slow] if rounds or (released and key in met) else []
-                met.add(key)
+                released = any(name.endswith("_released") for name in names)
+                spared = (rounds or released or backend.precision in thin) and methods <= met
+                met |= methods
+                marks = [pytest.mark.gpu] if backend.device == "cuda" else []
+                marks += [pytest.mark.slow] if spared else []
                 runs.append(pytest.param(call, backend, id=f"{call}-{backend}", marks=marks))
     return pytest.mark.parametrize(("call", "backend"), runs)
 
