@@ -353,16 +353,17 @@ def test_only_the_papers_own_settings_have_the_papers_name():
 def test_a_call_as_it_is_printed_computes_what_was_measured(name, pytestconfig):
     """Each distinct call is run; that it has the row's own parameters is a test of its own."""
     rows = mssbench.load(pytestconfig.rootpath / "results" / name)
-    a = torch.eye(6, dtype=torch.float64) + 0.1
+    n = 64  # more than the eigenvalues that a truncation abandons
+    a, x = torch.eye(n, dtype=torch.float64) + 0.1, torch.randn(n, 9, dtype=torch.float64)
     known = set()
     for board in boards(rows):
         for line in board.lines:
             known.add(call_text(line.row))
     assert len(known) > 3
     for text in known - {""}:
-        scope = {"mssbench": mssbench, "a": a.clone()}
+        scope = {"mssbench": mssbench, "a": a.clone(), "x": x}
         exec(text, scope)
-        assert scope["y"].shape == (6, 6)
+        assert scope["y"].shape == (n, n)
 
 
 def test_a_call_leaves_out_defaults_and_nothing_else():
