@@ -142,3 +142,19 @@ def test_features_have_an_amplification_and_a_tail_as_matrices_have() -> None:
     s = np.random.default_rng(5).standard_normal(x.shape)
     due = [_norm(s[i]) / _norm(made.cotangent[i]) for i in truth.indices]
     assert truth.gradient_errors(s)["amplification"] == pytest.approx(max(due))
+
+
+def test_a_gradient_to_features_is_compared_without_what_would_raise_the_rank() -> None:
+    """Four samples of rank three in eight dimensions: their root has a kink in that block."""
+    x = features.features("wishart(ratio=0.5)", 8, 2, 0)
+    g = problems.make("wishart(ratio=0.5)", 8, 2, 0).cotangent
+    truth = verification.truth_of("sqrt_x", x, g, "float64", 0.0)
+    right = truth.gradient
+    assert truth.null is not None
+    assert truth.unused is not None
+
+    noise = 100 * np.random.default_rng(0).standard_normal(right.shape)
+    excluded = truth.null @ noise @ truth.unused
+    assert np.abs(excluded).max() > 1
+    assert truth.gradient_errors(right + excluded)["gradient_error"] < 1e-12
+    assert truth.gradient_errors(right + noise - excluded)["gradient_error"] > 1
