@@ -227,6 +227,7 @@ def kill_victim(note: Path) -> None:
         os.kill(int(note.read_text()), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_every_one_of_sixty_cells_has_its_rows(outcome: Outcome) -> None:
     rows = outcome.rows
     assert len({r["cell_id"] for r in rows}) == len(FATES) + HEALTHY == 60, outcome.stderr
@@ -236,6 +237,7 @@ def test_every_one_of_sixty_cells_has_its_rows(outcome: Outcome) -> None:
         assert [r["phase"] for r in mine] == due
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FATES)
 def test_a_fault_has_a_status_and_a_reason_of_its_own(outcome: Outcome, name: str) -> None:
     (row,) = (r for r in outcome.rows if r["forward"] == name)
@@ -248,21 +250,25 @@ def test_a_fault_has_a_status_and_a_reason_of_its_own(outcome: Outcome, name: st
 TIMED = {n for n, f in FATES.items() if f.status in ("ok", "nonfinite", "inaccurate", "diverged")}
 
 
+@pytest.mark.slow
 def test_a_segfault_names_the_line_it_was_in(outcome: Outcome) -> None:
     (row,) = (r for r in outcome.rows if r["forward"] == "segfaults")
     assert "in segfaults" in row["reason"]
 
 
+@pytest.mark.slow
 def test_every_other_cell_is_ok(outcome: Outcome) -> None:
     healthy = [r for r in outcome.rows if r["forward"] not in FATES]
     assert {(r["status"], r["reason"]) for r in healthy} == {("ok", "")}
     assert len({r["cell_id"] for r in healthy}) == HEALTHY
 
 
+@pytest.mark.slow
 def test_broken_cells_are_exit_code_4(outcome: Outcome) -> None:
     assert outcome.exit_code == 4, outcome.stderr
 
 
+@pytest.mark.slow
 def test_no_process_outlives_the_run(outcome: Outcome) -> None:
     assert outcome.left == []
     assert len(outcome.children) == 2

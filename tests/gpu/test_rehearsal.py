@@ -21,7 +21,12 @@ def stage(gpu: Emulation, monkeypatch: pytest.MonkeyPatch) -> None:
 def smallest(variants: list[Variant]) -> Any:
     """Of each family, and of each kind of operands."""
     kinds = {(v.family, v.operands): v for v in reversed(variants)}
-    return pytest.mark.parametrize("variant", kinds.values(), ids=lambda v: v.symbol)
+    first = {v.family: v for v in reversed(kinds.values())}  # by default one of each family
+    cases = [
+        pytest.param(v, marks=() if v in first.values() else pytest.mark.slow)
+        for v in kinds.values()
+    ]
+    return pytest.mark.parametrize("variant", cases, ids=lambda v: v.symbol)
 
 
 @smallest(rehearsed.BY_FMA)

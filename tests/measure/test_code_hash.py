@@ -45,13 +45,22 @@ def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]
     """Give a module another source for one test."""
     read = code_hash.read
     parsed = code_hash._module
+    of_closure = code_hash._of_closure
     edited: dict[str, str] = {}
+    modules_of_worker, of_worker = code_hash.closure(WORKER), of_closure(WORKER)
 
     def change(name: str, source: str) -> None:
         edited.clear()
         edited[name] = source
         code_hash.hash_of.cache_clear()
-        code_hash._of_closure.cache_clear()
+        of_closure.cache_clear()
+
+    def hashes(name: str) -> frozenset[bytes]:
+        """Those of the worker are made again only where a module that it reaches is edited."""
+        spared = name == WORKER and not modules_of_worker & edited.keys()
+        return of_worker if spared else of_closure(name)
+
+    monkeypatch.setattr(code_hash, "_of_closure", hashes)
 
     def module(name: str) -> code_hash.Module:
         if name not in edited:
@@ -64,7 +73,7 @@ def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]
     monkeypatch.setattr(code_hash, "_module", module)
     yield change
     code_hash.hash_of.cache_clear()
-    code_hash._of_closure.cache_clear()
+    of_closure.cache_clear()
 
 
 def source(name: str) -> str:

@@ -201,7 +201,11 @@ def killed_after(suite: object, out: Path, python: str, cells: int) -> None:
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)],
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize(
     "twice", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["once", "twice"]
@@ -500,10 +504,7 @@ def test_other_code_is_measured_again(
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        "a, wanted",
-        "a",
-    ],
+    ["a, wanted", pytest.param("a", marks=pytest.mark.slow)],
 )
 def test_an_edited_methods_file_is_measured_again(
     tmp_path: Path, out: Path, python: str, arguments: str
@@ -751,8 +752,19 @@ def bad_pythons(tmp_path: Path) -> Iterator[tuple[str, str]]:
     yield str(tmp_path / "text"), "Permission denied"
 
 
-@pytest.mark.parametrize("number", range(4), ids=["bare", "broken", "absent", "no-program"])
-@pytest.mark.parametrize("state", ["new", "old", "fresh", "killed"])
+@pytest.mark.parametrize(
+    ("state", "number"),
+    [
+        pytest.param(
+            state,
+            i,
+            id=f"{state}-{name}",
+            marks=() if "new" in state or i == 1 else pytest.mark.slow,
+        )
+        for state in ("new", "old", "fresh", "killed")
+        for i, name in enumerate(("bare", "broken", "absent", "no-program"))
+    ],
+)
 def test_an_interpreter_that_does_not_work_changes_nothing(
     tmp_path: Path, out: Path, python: str, number: int, state: str,
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,

@@ -4,6 +4,8 @@ The layers' arithmetic is written out here in numpy, entry by entry. Each gradie
 with what the layers are known to do at ties and at singular matrices.
 """
 
+from functools import cache
+
 import mpmath
 import numpy as np
 import pytest
@@ -46,6 +48,7 @@ def gradient(name, a, g, function="sqrt", forward="eigh", **given):
     return root_and_gradient(pair, torch.as_tensor(a), torch.as_tensor(g))[1].numpy()
 
 
+@cache
 def pade_coefficients():
     """What the layer asks mpmath for when it is imported."""
     with mpmath.workdps(20):
@@ -57,7 +60,6 @@ def k_of(name, w):
     """The layer's K, (n, n), of descending eigenvalues that are at least ε."""
     n = len(w)
     k = np.zeros((n, n))
-    p, q = pade_coefficients()
     for i in range(n):
         for j in range(n):
             if i == j:
@@ -67,6 +69,7 @@ def k_of(name, w):
             if name == "svd_taylor_released":
                 k[i, j] = sign * sum(r**m for m in range(101)) / larger
             elif name == "svd_pade_released":
+                p, q = pade_coefficients()
                 powers = r ** np.arange(51)
                 k[i, j] = sign * (p @ powers) / (q @ powers) / larger
             else:

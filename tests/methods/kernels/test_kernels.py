@@ -52,7 +52,7 @@ def test_both_roots_are_right(
 
 
 @pytest.mark.parametrize("family", ["iterate", "lyapunov", "jacobi", "loewner"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_no_order_of_the_threads_changes_a_bit(gpu: Emulation, family: str, dtype: str) -> None:
     a = spd(3, 13, 100.0, dtype)
     first = everything(family, a)

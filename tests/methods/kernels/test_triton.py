@@ -53,7 +53,7 @@ def test_what_else_it_promises(found: dict[str, Any]) -> None:
     assert found["empty"] == [0, 20, 20]
 
 
-@pytest.mark.parametrize("square", [False, True])
+@pytest.mark.parametrize("square", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("operands", "shape"),
     [pytest.param(o, s, id=f"{o}-n{s.size}") for o, shapes in SHAPES.items() for s in shapes],
