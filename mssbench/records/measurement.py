@@ -1,7 +1,7 @@
 """What came out of a cell: its status, and the row it becomes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -51,13 +51,16 @@ class Measurement:
     values: Mapping[str, Any] | None = None  # column -> number; absent means null
     timing: Timing | None = None
 
+    @property
+    def key(self) -> dict[str, Any]:
+        """The fields of the cell, the phase, the clock and the cache: what names a row."""
+        place = {"phase": self.phase, "clock": self.clock, "cache": self.cache}
+        return self.cell.fields | place
+
     def row(self, **identity: Any) -> dict[str, Any]:
         """Every column of the schema; a number that was not measured is None, a word empty."""
         known: dict[str, Any] = {
-            **asdict(self.cell),
-            "phase": self.phase,
-            "clock": self.clock,
-            "cache": self.cache,
+            **self.key,
             "status": str(self.status),
             "reason": one_line(self.reason),
             **(self.timing.statistics() if self.timing else {}),

@@ -100,11 +100,8 @@ def check(tables: Any, cells: Iterable[Cell], axis: Axis) -> None:
     cells: of the suite. Which values it has of an axis does not matter: an override may take them
     away.
     """
-    planned = [
-        {name: row[name] for name in KEY} | labels(row)
-        for cell in cells
-        for row in (m.row() for m in uniform(cell, Status.INTERRUPTED, ""))
-    ]
+    keys = [m.key for cell in cells for m in uniform(cell, Status.INTERRUPTED, "")]
+    planned = [key | labels(key) for key in keys]
     for number, claim in enumerate(read(tables), 1):
         with numbered(number):
             _check_rows(claim, planned, axis)

@@ -421,6 +421,7 @@ def test_what_a_guard_saw_makes_a_row_noisy() -> None:
     assert evidence.noise == "quiet"
 
 
+@pytest.mark.slow
 def test_every_thread_of_an_arm_keeps_to_its_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     """They start side by side on all cores, and the imports make threads of their own."""
     arms = [Arm(name, Setup({"policy": {}}, isolated=True)) for name in (BASE, NEW)]
@@ -448,6 +449,7 @@ def run(capsys: Any, suite: Path, base: str, new: str, *more: str) -> tuple[int,
     return called(capsys, "ab", suite, "--base", base, "--new", new, *more)
 
 
+@pytest.mark.slow
 def test_whom_it_waits_for_is_said_once(
     tmp_path: Path, suite: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -643,6 +645,7 @@ def test_an_arm_that_cannot_be_started_again_leaves_what_was_found(
     assert (code, result["verdict"]) == ((1, "regression") if values else (4, "broken"))
 
 
+@pytest.mark.slow
 def test_odd_text_of_a_method_does_not_lose_the_comparison(
     tmp_path: Path, suite: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

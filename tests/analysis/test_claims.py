@@ -816,6 +816,7 @@ def test_of_the_posters_matrices_every_one_is_checked():
     assert draws == {16: 400, 32: 64, 64: 32, 96: 16, 128: 16}
 
 
+@pytest.mark.slow
 def test_a_new_claim_is_judged_on_old_rows(tmp_path, capsys):
     path = tmp_path / "mine.toml"
     small = SUITE.replace("[16, 32]", "4").replace("64", "2").replace('"torch/eigh", ', "")

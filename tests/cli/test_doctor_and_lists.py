@@ -107,6 +107,7 @@ def test_listing_problems_imports_none_of_their_packages():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_suites_have_their_cells_counted(capsys):
     found = {r["suite"]: r for r in listed(capsys, "suites")}
     assert set(found) == set(suite.shipped())

@@ -262,6 +262,7 @@ def test_a_table_of_100_000_rows_is_shown_in_two_seconds(large, flags):
     assert not too_slow(2.0, lambda: of_process("-m", "mssbench", "show", large, *flags))
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_the_time_of_show_does_not_grow_faster_than_the_table(large):
     from mssbench.analysis import blocks

@@ -82,6 +82,7 @@ def test_a_file_that_has_changed_is_a_row_that_says_so(capsys) -> None:
     assert row["reason"].startswith("cov.npy has changed: its digest is ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deed", ["changed", pytest.param("removed", marks=pytest.mark.slow)])
 def test_a_file_that_is_the_right_one_again_is_measured_again(capsys, deed: str) -> None:
     def run() -> tuple[int, str, list[dict[str, str]]]:
@@ -106,6 +107,7 @@ def test_a_file_that_is_the_right_one_again_is_measured_again(capsys, deed: str)
     assert "nothing left to measure" in run()[1]
 
 
+@pytest.mark.slow
 def test_what_a_method_itself_cannot_do_with_a_file_is_not_tried_again(capsys) -> None:
     path = Path("tiny.toml")  # closed_form takes size 2 only
     path.write_text(path.read_text().replace("numpy/eigh", "numpy/closed_form"))
@@ -129,6 +131,7 @@ def test_a_larger_batch_wraps_and_says_so(capsys) -> None:
     assert err.endswith("; a batch of 8 takes them again from the first after 5\n")
 
 
+@pytest.mark.slow
 def test_claims_and_exclusions_of_other_matrices_do_no_harm(capsys) -> None:
     path = Path("tiny.toml")
     path.write_text(path.read_text() + CLAIM)

@@ -433,6 +433,7 @@ def test_a_worker_killed_while_it_starts_gets_a_second_try(
     assert (tmp_path / "died").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("respawns", "few"), [(15, 5), pytest.param(50, 15, marks=pytest.mark.slow)]
 )

@@ -22,7 +22,7 @@ from mssbench.suite import suite
 
 SUITES = (
     "gpu_first",
-    "gpu_large",
+    pytest.param("gpu_large", marks=pytest.mark.slow),
     "gpu_paper",
     pytest.param("gpu_small", marks=pytest.mark.slow),  # of many cells
 )
@@ -124,7 +124,7 @@ def test_the_first_suite_is_small_enough_for_two_minutes() -> None:
     assert 50 <= len(loaded("gpu_first").cells) <= 65
 
 
-@pytest.mark.parametrize("name", ["gpu_first", "gpu_small"])
+@pytest.mark.parametrize("name", ["gpu_first", pytest.param("gpu_small", marks=pytest.mark.slow)])
 def test_the_same_schedule_is_the_same(name: str) -> None:
     """Twelve Newton–Schulz steps each way, from the same bound."""
     cells = loaded(name).cells
@@ -140,6 +140,7 @@ def test_the_same_schedule_is_the_same(name: str) -> None:
         assert p.get("backward_iterations", 12) == 12
 
 
+@pytest.mark.slow
 def test_the_same_schedule_gives_the_same_root_and_as_many_steps_of_its_gradient(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

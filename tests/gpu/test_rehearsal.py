@@ -47,6 +47,7 @@ def test_how_exact_tensor_cores_are(operands: str) -> None:
     rehearsed.test_tensor_cores_are_as_exact_as_their_operands(32, operands)
 
 
+@pytest.mark.slow
 def test_what_torch_asks_of_a_launch() -> None:
     rehearsed.test_batches_of_any_size_are_right(1)
     rehearsed.test_batches_of_any_size_are_right(0)

@@ -374,6 +374,7 @@ def test_where_no_repository_came_along_the_commit_is_the_one_it_is_told(
 # The archive
 
 
+@pytest.mark.slow
 def test_all_results_are_in_one_archive(script: Script) -> None:
     done = script()
     packed = script.packed()
@@ -642,6 +643,7 @@ def test_whether_python_has_a_module_is_an_exit_status(module: str, code: int) -
     assert subprocess.run(command, timeout=60).returncode == code
 
 
+@pytest.mark.slow
 def test_a_machine_without_a_gpu_is_told_so() -> None:
     import torch
 

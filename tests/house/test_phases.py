@@ -111,6 +111,7 @@ def test_a_failure_of_either_phase_fails_the_command(project: Path) -> None:
     assert "timed" not in {name for name, *_ in notes}
 
 
+@pytest.mark.slow
 @with_xdist
 def test_after_a_file_that_cannot_be_imported_there_is_no_second_phase(project: Path) -> None:
     (project / "tests" / "test_other.py").write_text("import nothing_of_that_name\n")
@@ -120,6 +121,7 @@ def test_after_a_file_that_cannot_be_imported_there_is_no_second_phase(project: 
     assert "timed" not in {name for name, *_ in notes}
 
 
+@pytest.mark.slow
 @with_xdist
 def test_a_selection_holds_in_both_phases(project: Path) -> None:
     assert ran(project, "-k", "timed")[2] == [("timed", "ma", "")]

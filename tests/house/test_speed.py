@@ -61,8 +61,12 @@ def _cells_of_quick(size: int) -> list[Cell]:
 @pytest.mark.timing
 @pytest.mark.parametrize(
     ("cells", "most"),
-    [(CELLS[::3], 5e-3), (_cells_of_quick(64)[:10:2], 8e-3)],
-    ids=["smoke", "quick at n = 64"],
+    [
+        pytest.param(CELLS[::3], 5e-3, id="smoke"),
+        pytest.param(
+            _cells_of_quick(64)[:10:2], 8e-3, id="quick at n = 64", marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_own_cost_of_a_cell_is_some_milliseconds(cells: list[Cell], most: float) -> None:
     """The median of some cells of a suite, after every method has been used once.

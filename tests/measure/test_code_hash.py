@@ -190,7 +190,13 @@ def test_a_statement_more_in_any_module_behind_a_method_is_other_code(
         assert hash_of(method) != before, name
 
 
-@pytest.mark.parametrize("name", sorted(code_hash.closure(WORKER)))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if i % 4 == 0 else pytest.mark.slow)
+        for i, name in enumerate(sorted(code_hash.closure(WORKER)))
+    ],
+)
 def test_a_statement_more_in_any_module_of_measuring_is_other_code_of_all(
     name: str, edit: Callable[[str, str], None]
 ) -> None:

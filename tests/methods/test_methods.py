@@ -143,7 +143,7 @@ def test_a_backward_leaves_what_was_saved_for_it(method):
 # ------------------------------------------------------- the contract of a pair on a backend
 
 
-@on_backends(thin=("float16", "bfloat16", "float32"))
+@on_backends(thin=tuple(UNIT))
 def test_a_pair_keeps_its_contract(call, backend):
     """Every property of `mssbench.testing`, of one pair on one backend, with its own limits."""
     backend.require()

@@ -256,6 +256,7 @@ def test_vmap_takes_all_steps_and_each_matrix_stops_as_otherwise(forward, backwa
     assert error(mapped, s.numpy()) < 1e-12
 
 
+@pytest.mark.slow
 def test_torch_compile_traces_all_steps_without_looking():
     a = torch.tensor(hard()[0])
 

@@ -109,6 +109,7 @@ def test_a_fixture_measures_methods_of_a_user(tmp_path: Path) -> None:
     assert "inaccurate" in done.stdout or "diverged" in done.stdout
 
 
+@pytest.mark.slow
 def test_tests_of_the_project_are_left_out_unless_named(tmp_path: Path, suite: Path) -> None:
     (tmp_path / "test_other.py").write_text("def test_other():\n    pass\n")
     alone = run(tmp_path, "--mssbench", suite, "--collect-only", "-q")

@@ -145,6 +145,7 @@ def test_they_are_measured_at_the_end_though_the_last_cells_were_skipped(
     assert isinstance([e for e in events if isinstance(e, Finished | Ceilings)][-1], Ceilings)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_at_its_ceilings_costs_no_cell(tmp_path, suite, python, monkeypatch):
     """They need gigabytes of a GPU that the methods may not."""
     wish(monkeypatch, ceiling="die")

@@ -249,6 +249,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> Any:
     return watch
 
 
+@pytest.mark.slow
 def test_cells_take_less_time_each_before_one_is_left_out(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,6 +342,7 @@ def test_a_time_that_is_over_at_once_leaves_rows_all_the_same(
     assert "nothing left" not in closing(summary).plain
 
 
+@pytest.mark.slow
 def test_a_signal_before_the_first_worker_is_ready_is_an_interruption_too(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -447,6 +449,7 @@ def test_a_finished_run_measures_nothing_and_changes_nothing(
     assert not locks.exists()  # no worker, no device
 
 
+@pytest.mark.slow
 def test_fresh_measures_everything_again(tmp_path: Path, out: Path, python: str) -> None:
     suite = load(write_suite(tmp_path, KINDS))
     run(suite, out, python=python)
@@ -459,6 +462,7 @@ def test_fresh_measures_everything_again(tmp_path: Path, out: Path, python: str)
     assert len(facts["runs"]) == 1
 
 
+@pytest.mark.slow
 def test_retry_measures_only_the_statuses_it_names(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -475,6 +479,7 @@ def test_retry_measures_only_the_statuses_it_names(
     assert [n for n, t in times(out).items() if before[n] != t] == [key(table(out)[1])]
 
 
+@pytest.mark.slow
 def test_a_retry_that_crashes_drops_the_old_samples(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -544,6 +549,7 @@ def test_what_was_not_installed_is_measured_once_it_is(
     assert [r["status"] for r in table(out)] == ["ok", "not_installed"]
 
 
+@pytest.mark.slow
 def test_only_can_be_widened_and_narrowed(tmp_path: Path, out: Path, python: str) -> None:
     suite = write_suite(tmp_path, KINDS, seeds=2)
     assert in_process(suite, "--out", out, "--python", python, "--only", "forward == 'svd'") == 0
@@ -709,6 +715,7 @@ def renamed(out: Path, name: str, **facts: Any) -> None:
     (out / "table.csv").write_text(text.replace(old, name))
 
 
+@pytest.mark.slow
 def test_the_same_machine_under_an_older_name_is_no_other_environment(
     tmp_path: Path, out: Path, python: str
 ) -> None:
@@ -732,6 +739,7 @@ def test_an_older_name_of_another_machine_is_refused_as_ever(
         run(suite, out, python=python)
 
 
+@pytest.mark.slow
 def test_a_cell_that_ran_out_of_time_may_have_more(tmp_path: Path, out: Path, python: str) -> None:
     suite = write_suite(tmp_path)
     run(load(suite), out, python=python)
@@ -794,6 +802,7 @@ def test_a_worker_that_speaks_another_protocol_is_refused(
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_breaks_off_keeps_what_it_has(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

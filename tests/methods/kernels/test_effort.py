@@ -180,6 +180,7 @@ def test_a_kernel_takes_the_products_that_it_announces(
     assert told.certain == (0 if operands else told.products)  # another ceiling is theirs
 
 
+@pytest.mark.slow
 def test_a_part_of_the_batch_counts_as_that_and_another_precision_is_not_certain() -> None:
     def some(a: torch.Tensor) -> None:
         fused.iterate(a[:1], (FIVE,) * 3, "trace", BOTH)
@@ -359,6 +360,7 @@ def test_of_a_library_that_none_can_watch_work_beside_kernels_leaves_all_unknown
 CEILINGS = {"float32": 1e9, "float64": 1e9, "bytes_per_second": 1e9, "calls_per_second": 1e6}
 
 
+@pytest.mark.slow
 def test_the_limit_is_that_of_what_a_launch_does() -> None:
     a, due = batch(4, 20), 7.0 * 2 * 20**3 * 4
     known = watched(a, lambda a: fused.iterate(a, (FIVE,) * 3, "trace", SQRT))._asdict()

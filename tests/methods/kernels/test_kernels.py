@@ -84,6 +84,7 @@ def test_every_barrier_of_the_source_is_tried() -> None:
     } == everywhere
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "family",
     [
@@ -256,6 +257,7 @@ def test_what_is_not_wanted_is_not_written_and_shapes_are_kept(gpu: Emulation) -
     assert len(gpu.launches) == 2
 
 
+@pytest.mark.slow
 def test_on_a_smaller_gpu_the_planner_takes_what_fits(gpu: Emulation) -> None:
     gpu.limits = LIMITS["sm_86"]
     a = spd(1, 60, 10.0, "float32")

@@ -72,6 +72,7 @@ def test_the_operator_keeps_torchs_rules() -> None:
     torch.library.opcheck(torch.ops.mssbench.fused_roots.default, given)
 
 
+@pytest.mark.slow
 def test_both_ways_take_tensor_cores_where_they_are_asked_for(gpu: Emulation) -> None:
     a = spd(2, 6).float().requires_grad_()
     y, z = operators.roots(a, FACTORS, operands="tf32")

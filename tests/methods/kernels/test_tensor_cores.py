@@ -87,6 +87,7 @@ def test_the_gradient_solves_its_equation(
         assert (s == s.transpose(0, 2, 1)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [0, 1], ids=["sm_70", "sm_80"])
 def test_it_holds_for_cores_that_cut_off_more(gpu: Emulation, more: int) -> None:
     """Of older architectures; with sums inside of the cores alone, sm_70 would have 1.5e-6."""
@@ -116,6 +117,7 @@ def operand(x: np.ndarray, operands: str) -> np.ndarray:
     return np.asarray(np.ldexp(np.rint(mantissa * 2.0**digits) / 2.0**digits, exponent))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("operands", "limit"), [("tf32", 0.01), ("bfloat16", 0.06)])
 def test_a_schedule_is_made_for_what_its_operands_round(
     gpu: Emulation, operands: Any, limit: float

@@ -89,6 +89,7 @@ def test_an_installed_package_needs_no_flag(installed: Path, tmp_path_factory) -
     check(folder)
 
 
+@pytest.mark.slow
 def test_its_contract_is_asked_for_by_name(project: Path) -> None:
     (project / "test_it.py").write_text(CONTRACT)
     done = run(project, "pytest", "-q", "-p", "no:cacheprovider", "test_it.py")
