@@ -7,7 +7,7 @@ Tables of single problems have the condition beside the name, see `spectrum`.
 
 from collections.abc import Iterable, Mapping
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.errors import MssbenchError
 from mssbench.problems.text import parse
@@ -26,6 +26,9 @@ _EASY_CONDITION = 1e3
 _SINGULAR_CONDITION = {"float64": 2.0**52}
 _SINGULAR_IN_FLOAT32 = 2.0**23
 
+
+# The columns of a table that decide which matrices are behind a row.
+_NAMES_MATRICES = ("problem", "size", "precision", "seed")
 
 # A reference that may be off by this much cannot tell a right digit from a wrong one.
 DOUBTFUL = 0.1
@@ -62,6 +65,17 @@ class Spectrum(NamedTuple):
         kappa = "" if self.easiest == inf else "κ "
         return f"{kappa}{words}{', repeated' if self.repeated else ''}"
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """The same for JSON: the least and the largest condition, null where it is infinite."""
+        least, largest = (None if x == inf else x for x in (self.easiest, self.hardest))
+        return {
+            "least": least,
+            "largest": largest,
+            "singular": self.hardest == inf,
+            "repeated": self.repeated,
+        }
+
 
 def _short(condition: float) -> str:
     """`42`, `1e6`."""
@@ -95,6 +109,28 @@ def spectrum(rows: "pd.DataFrame") -> Spectrum | None:
     if not known:
         return None
     return Spectrum(min(known), max(known), any(map(_repeats, few["problem"].unique())))
+
+
+class Conditions:
+    """What JSON says of the matrices at the places of a table."""
+
+    def __init__(self, rows: "pd.DataFrame") -> None:
+        self._rows = rows
+        self._known: dict[tuple[Any, ...], dict[str, Any] | None] = {}  # a table repeats matrices
+
+    def at(self, place: Mapping[str, Any]) -> dict[str, Any] | None:
+        """See `Spectrum.data`; None where no row there was measured.
+
+        place: columns with their values. Only those count that name a matrix.
+        """
+        key = tuple(place.get(name) for name in _NAMES_MATRICES)
+        if key not in self._known:
+            rows = self._rows
+            for name, value in zip(_NAMES_MATRICES, key, strict=True):
+                rows = rows if value is None else rows[rows[name] == value]
+            found = spectrum(rows)
+            self._known[key] = found.data if found else None
+        return self._known[key]
 
 
 def _measured(rows: "pd.DataFrame") -> "pd.DataFrame":

@@ -7,7 +7,7 @@ never an answer. Errors depend on the condition of a matrix: which problems coun
 condition that was measured, see `relevant`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -80,6 +80,7 @@ class Candidate(NamedTuple):
     line: Line
     size: int
     batch: int
+    doubt: str = ""  # why the times of its run do not compare, see `trust`; empty if they do
 
 
 def proof(runs: Sequence[Run], question: Question) -> Proof | None:
@@ -121,18 +122,23 @@ def shortlist(runs: Sequence[Run], question: Question) -> list[Candidate]:
 
     Those of one size are listed from the fastest on.
     """
-    boards = [
-        board
-        for run in runs
-        if (rows := relevant(_matching(run.frame, question, exactly=False), question)) is not None
-        for board in decision.boards(rows)
-        if covers(board, question)
-    ]
+    boards: list[Board] = []
+    doubts: dict[int, str] = {}  # by the identity of a board
+    for run in runs:
+        rows = relevant(_matching(run.frame, question, exactly=False), question)
+        if rows is None:
+            continue
+        why_not = trust(rows, run.facts).why_not
+        for board in decision.boards(rows):
+            if covers(board, question):
+                boards.append(board)
+                doubts[id(board)] = why_not
+
     found: dict[str, Candidate] = {}
-    for board in _neighbours(boards, question):
+    for board in _neighbours(boards, question, doubts):
+        place = board.place["size"], board.place["batch"], doubts[id(board)]
         for line in _may_win(board, question):
-            name = f"{line.row}"
-            found.setdefault(name, Candidate(line, board.place["size"], board.place["batch"]))
+            found.setdefault(f"{line.row}", Candidate(line, *place))
     return list(found.values())
 
 
@@ -191,14 +197,20 @@ def _matching(frame: "pd.DataFrame", question: Question, *, exactly: bool) -> "p
     return frame[same]
 
 
-def _neighbours(boards: Sequence[Board], question: Question) -> list[Board]:
-    """The boards of the nearest size at or below and at or above, each at the nearest batch."""
+def _neighbours(
+    boards: Sequence[Board], question: Question, doubts: Mapping[int, str]
+) -> list[Board]:
+    """The boards of the nearest size at or below and at or above, each at the nearest batch.
 
-    def distance(board: Board) -> tuple[float, float]:
+    Of several at the same place one whose times compare is taken.
+    """
+
+    def distance(board: Board) -> tuple[float, float, bool]:
         size, batch = board.place["size"], board.place["batch"]
         return (
             max(size, question.size) / min(size, question.size),
             max(batch, question.batch) / min(batch, question.batch),
+            bool(doubts[id(board)]),
         )
 
     several = [board for board in boards if len(board.lines) > 1]

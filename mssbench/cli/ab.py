@@ -95,8 +95,8 @@ def command(
     """
     check_display(display)
     with judging("ab", told=github, as_json=as_json) as tell:
-        own = select.own_matrices(matrices, key, kind)
-        chosen = select.choose(suite, set_, only, None, device, also, own=own)
+        given_matrices = select.own_matrices(matrices, key, kind)
+        chosen = select.choose(suite, set_, only, None, device, also, own=given_matrices)
         log = make_console(stderr=True)
         for line in select.read_from_outside(chosen):
             log.print(Text(line), soft_wrap=True)

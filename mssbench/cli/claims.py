@@ -11,6 +11,7 @@ from rich.text import Text
 from mssbench import results
 from mssbench.analysis import claims, conclusions
 from mssbench.analysis.claims import Finding
+from mssbench.analysis.kinds import Conditions
 from mssbench.cli.options import Json, Run
 from mssbench.cli.output import output, output_json
 from mssbench.console.claims import verdicts
@@ -68,10 +69,14 @@ def report(path: Path) -> Iterator[RenderableType]:
 
 def data(path: Path) -> list[dict[str, Any]]:
     """The findings for JSON, with every point."""
-    return [_record(finding) for finding in examine(results.open(path))]
+    run = results.open(path)
+    findings = examine(run)
+    known = Conditions(run.frame)
+    return [_record(finding, known) for finding in findings]
 
 
-def _record(finding: Finding) -> dict[str, Any]:
+def _record(finding: Finding, known: Conditions) -> dict[str, Any]:
+    """One claim for JSON. known: the conditions of the matrices of the run."""
     claim = finding.claim
     return {
         "claim": claim.claim,
@@ -87,6 +92,7 @@ def _record(finding: Finding) -> dict[str, Any]:
         "deciding": [
             {
                 **{k: table.plain(v) for k, v in p.at.items()},
+                "condition": known.at(p.at),
                 "left": p.left._asdict(),
                 "right": p.right._asdict(),
                 "ratio": p.ratio,

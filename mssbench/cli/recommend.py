@@ -216,8 +216,8 @@ def data(question: Question, found: Proof | None, nearby: Sequence[Candidate]) -
         "methods": [_method(found, line) for line in found.board.lines] if found else [],
         "nearby": [
             {"method": line.name, "call": call_text(line.row), "seconds": line.seconds,
-             "size": size, "batch": batch}
-            for line, size, batch in nearby
+             "size": size, "batch": batch, "doubt": doubt}
+            for line, size, batch, doubt in nearby
         ],
         "to_measure": f"{command_of(question)} --measure",
     }  # fmt: skip

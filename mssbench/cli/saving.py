@@ -19,15 +19,15 @@ def saved(runs: Sequence[Run], file: Path) -> Iterator[RenderableType]:
     Raises RunError where the runs have no answer, or where the file cannot be written. An old file
     then stays as it is.
     """
-    found = auto_table.answers(runs)
-    if not found.choices:
+    answers = auto_table.answers(runs)
+    if not answers.choices:
         raise RunError(
             f"nothing is saved: {units.count(len(runs), 'run')} of this machine, and none compares "
             "eigh + loewner with another pair on easy and hard matrices. Measure some first, for "
             "example with `mssbench run quick`."
         )
     try:
-        auto_table.write(file, found)
+        auto_table.write(file, answers)
     except OSError as error:
         raise RunError(
             f"{file} cannot be written: {error.strerror}: {error.filename}. "
@@ -35,15 +35,15 @@ def saved(runs: Sequence[Run], file: Path) -> Iterator[RenderableType]:
         ) from None
 
     default = " + ".join(DEFAULT)
-    others = sum(entry["forward"] != DEFAULT[0] for entry in found.choices)
+    others = sum(entry["forward"] != DEFAULT[0] for entry in answers.choices)
     yield Text(
-        f"{units.count(len(found.choices), 'place')} (sizes, batches, precisions) from "
+        f"{units.count(len(answers.choices), 'place')} (sizes, batches, precisions) from "
         f"{units.count(len(runs), 'run')} in {file}. {default} is the answer for "
-        f"{len(found.choices) - others} of them, a clearly faster pair for {others}."
+        f"{len(answers.choices) - others} of them, a clearly faster pair for {others}."
     )
-    if found.unanswered:
+    if answers.unanswered:
         yield Text(
-            f"Left out: {found.unanswered} more, where {default} was not compared with another "
+            f"Left out: {answers.unanswered} more, where {default} was not compared with another "
             "pair, or where times do not compare.",
             style="dim",
         )

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from mssbench import results, units
 from mssbench.analysis import blocks, conclusions
+from mssbench.analysis.kinds import Conditions
 from mssbench.cli.options import Json, Run, columns, words
 from mssbench.cli.output import output, output_json
 from mssbench.console import blocks as console_blocks
@@ -126,19 +127,26 @@ def show_data(
     """Return the blocks, conclusions and failures for JSON."""
     run = results.open(path)
     frame = _chosen(run, where)
+    known = Conditions(frame)
     return {
-        "blocks": [_block(block) for block in blocks.blocks(frame, rows, columns, value)],
+        "blocks": [_block(block, known) for block in blocks.blocks(frame, rows, columns, value)],
         "conclusions": conclusions.conclusions(frame, run.facts),
         "failures": conclusions.as_data(conclusions.failures(_counted(frame))),
         "environments": run.facts["environments"],
     }
 
 
-def _block(block: blocks.Block) -> dict[str, Any]:
+def _block(block: blocks.Block, known: Conditions) -> dict[str, Any]:
+    """One table for JSON. known: the conditions of the matrices of the rows that are shown."""
+
+    def place(row: tuple[Any, ...], column: tuple[Any, ...]) -> dict[str, Any]:
+        names = (*block.row_names, *block.column_names)
+        return dict(zip(names, (*row, *column), strict=True))
+
     entries = [
-        dict(zip(block.row_names, row, strict=True))
-        | dict(zip(block.column_names, column, strict=True))
+        place(row, column)
         | {
+            "condition": known.at(block.common | place(row, column)),
             block.value: entry.value,
             **({block.error: entry.error} if block.error else {}),
             "ratio": entry.ratio,

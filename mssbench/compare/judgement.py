@@ -52,11 +52,15 @@ class Judgement:
 
 
 def judgement_data(judgement: Judgement) -> dict[str, Any]:
-    """A judgement for JSON: the key of its rows, the verdict and its grounds."""
+    """A judgement for JSON: the key of its rows, the verdict and its grounds.
+
+    The condition number is that of the row's matrices; null where they are singular or unmeasured.
+    """
     base, new = judgement.seconds
     key = {name: judgement.pair.row[name] for name in KEY}
 
     return key | {
+        "condition": judgement.pair.row["condition"],
         "verdict": str(judgement.verdict),
         "base_seconds": base,
         "new_seconds": new,

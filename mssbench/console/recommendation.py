@@ -74,13 +74,16 @@ def unanswered(
     else:
         yield Text(f"There is no run of this machine under {RESULTS}/.", "dim")
     if nearby:
+        doubts = list(dict.fromkeys(each.doubt for each in nearby if each.doubt))
+        fast = "" if doubts else ", and fast"
         yield Text(
-            "\nAt the nearest sizes that were measured these are right on every kind, and fast:"
+            f"\nAt the nearest sizes that were measured these are right on every kind{fast}:"
         )
-        for line, size, batch in nearby[:_MOST_CANDIDATES]:
-            yield Text(
-                f"  {line.name}  ({units.seconds(line.seconds)} at n = {size}, batch {batch})"
-            )
+        for line, size, batch, doubt in nearby[:_MOST_CANDIDATES]:
+            time = f"{'~' if doubt else ''}{units.seconds(line.seconds)}"
+            yield Text(f"  {line.name}  ({time} at n = {size}, batch {batch})")
+        for doubt in doubts:
+            yield Text(f"Times with ~ do not compare: the machine {doubt}.", "yellow")
         yield Text("Which is best at another size has to be measured there.")
     yield from _elsewhere(question)
     yield Text("\nTo measure all that can win, in about a minute:")

@@ -92,16 +92,16 @@ def finalists(board: Board, *, believed: bool = True) -> list[Line]:
     believed: whether the times compare; on a busy machine none of those that are right is too slow.
     Where none is right everywhere, those that are right on most kinds, so that the answer shows it.
     """
-    own = [line for line in board.lines if line.competes]
+    competing = [line for line in board.lines if line.competes]
     right = decision.right_lines(board)
     if not right:
-        return sorted(own, key=lambda line: -len(board.right(line)))[:_MOST_FINALISTS]
+        return sorted(competing, key=lambda line: -len(board.right(line)))[:_MOST_FINALISTS]
     most = _CAN_WIN * right[0].seconds if believed else float("inf")
     near = [line for line in right if line.seconds <= most]
     if len(near) > 1:
         return near[:_MOST_FINALISTS]
     # The answer shows what the only right method is compared with.
-    others = sorted((x for x in own if x not in near), key=lambda x: -len(board.right(x)))
+    others = sorted((x for x in competing if x not in near), key=lambda x: -len(board.right(x)))
     return [*near, *(right[1:2] or others[:1])]
 
 

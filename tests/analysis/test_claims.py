@@ -591,6 +591,7 @@ def test_json_has_every_point_of_every_claim(run, capsys):
         "function": "sqrt", "problem": "wishart(ratio=2)", "size": 32, "batch": 64,
         "precision": "float32", "device": "cpu", "phase": "forward", "clock": "wall",
         "cache": "hot", "ratio": 0.75, "holds": True,
+        "condition": {"least": None, "largest": None, "singular": True, "repeated": False},
         "left": {"method": "torch/newton_schulz k=5 trace", "figure": 3.0, "error": 0.3,
                  "failed": ""},
         "right": {"method": "torch/svd", "figure": 4.0, "error": 1e-6, "failed": ""},

@@ -1,9 +1,10 @@
 """Problems go by the condition that was measured: in tables, in sentences, and in their order."""
 
+import json
 from math import inf, nan
 
 import pytest
-from helpers.tables import frame, row
+from helpers.tables import called, frame, row, write
 
 from mssbench.analysis import conclusions, kinds
 from mssbench.analysis.blocks import blocks
@@ -122,3 +123,24 @@ def test_what_is_left_out_is_said_with_its_condition_where_it_was_measured():
     ]
     (sentence,) = conclusions.conclusions(frame(*rows({"z": 10.0}), *doubted))
     assert "On convfeat (κ 1e5) no method is ranked" in sentence
+
+
+def test_json_has_the_condition_of_each_place(tmp_path, capsys):
+    lines = [row(1.0, problem="convfeat", size=size, condition=condition, backward="none")
+             for size, condition in ((16, 6e2), (32, None))]  # fmt: skip
+    run = write(tmp_path / "run", *lines)
+    _, out, _ = called(capsys, "show", run, "--json")
+    found = {e["size"]: e["condition"] for b in json.loads(out)["blocks"] for e in b["entries"]}
+    assert found == {
+        16: {"least": 6e2, "largest": 6e2, "singular": False, "repeated": False},
+        32: {"least": None, "largest": None, "singular": True, "repeated": False},
+    }
+
+
+def test_what_was_not_measured_has_no_condition_and_repeated_eigenvalues_are_said():
+    made = frame(row(1.0, problem="clusters(m=4)", condition=50.0), row(status="timeout", size=64))
+    known = kinds.Conditions(made)
+    assert known.at({"problem": "clusters(m=4)"}) == {
+        "least": 50.0, "largest": 50.0, "singular": False, "repeated": True,
+    }  # fmt: skip
+    assert known.at({"size": 64}) is None

@@ -142,6 +142,14 @@ def test_the_nearest_batch_stands_for_a_size():
     assert found == {("eigh", 8)}
 
 
+def test_neighbours_of_a_busy_machine_say_so_and_a_quiet_run_is_preferred():
+    lines = [*rows("eigh", 1.0, size=32), *rows("svd", 1.4, size=32)]
+    busy, quiet = FakeRun(lines, load=9.0), FakeRun(lines)
+    assert {c.doubt[:22] for c in shortlist([busy], ASKED)} == {"was busy when the run "}
+    for runs in ([busy, quiet], [quiet, busy]):
+        assert {c.doubt for c in shortlist(runs, ASKED)} == {""}
+
+
 def test_easy_matrices_alone_answer_nothing_where_nothing_is_known_of_them():
     """Nearly every method is right on them: pade would be recommended to everybody."""
     easy = FakeRun([*rows("pade", 1.0, problems=(EASY,)), *rows("eigh", 2.0, problems=(EASY,))])

@@ -104,6 +104,15 @@ def test_what_says_nothing_of_each_other_is_refused_unless_told(word, change):
     assert verdict(base, new, across=[word]) in (Verdict.SAME, Verdict.UNFLAGGED)
 
 
+def test_json_has_the_condition_of_the_matrices_that_a_problem_s_name_hides(tmp_path, capsys):
+    lines = [row(1.0, size=16, condition=6e2, **QUIET), row(1.0, size=64, condition=1e11, **QUIET)]
+    base, new = save(tmp_path / "base", *lines), save(tmp_path / "new", *lines)
+    for words in (("compare", base, new), ("check", new, "--baseline", base)):
+        _, out, _ = called(capsys, *words, "--json")
+        found = {r["size"]: r["condition"] for r in json.loads(out)["rows"]}
+        assert found == {16: 6e2, 64: 1e11}
+
+
 def test_other_code_is_compared_by_times_and_errors_and_said(tmp_path, capsys):
     other = {"code_hash": "0ther"}
     svd = QUIET | {"forward": "svd"}
@@ -352,6 +361,7 @@ def test_json_has_every_row_and_the_same_verdict(pair, capsys):
     found = json.loads(out)
     assert (code, found["verdict"]) == (0, "pass")
     assert [r["verdict"] for r in found["rows"]] == ["same", "same", "slower"]
+    assert {r["condition"] for r in found["rows"]} == {None}
     assert found["geometric_means"][0]["rows"] == 3
     code, out, _ = called(capsys, "check", new, "--baseline", base, "--json")
     found = json.loads(out)
