@@ -9,6 +9,7 @@ from mssbench.analysis.decision import Board, Line
 from mssbench.analysis.kinds import DOUBTFUL
 from mssbench.analysis.naming import call_text
 from mssbench.analysis.trust import Trust
+from mssbench.records.cell import OF_FEATURES
 
 _MOST_PLACES = 8  # of other sizes and phases; `mssbench show` has all of them
 _WORDS = {
@@ -181,9 +182,10 @@ def _place(board: Board, shown: Board) -> str:
     """Size and batch, and whatever else differs from the board that is shown."""
     named = [f"n = {board.place['size']}", f"batch {board.place['batch']}"]
     named += [
-        str(board.place[k]) for k in ("function", "precision", "device")
+        "from features (sqrt_x)" if board.place[k] == OF_FEATURES else str(board.place[k])
+        for k in ("function", "precision", "device")
         if board.place[k] != shown.place[k]
-    ]  # fmt: skip
+    ]
     return ", ".join(named)
 
 

@@ -17,7 +17,7 @@ from mssbench.analysis.recommend import Proof, Question, proof
 from mssbench.analysis.trust import trust
 from mssbench.methods import registry
 from mssbench.methods.auto import DEFAULT, SCHEMA
-from mssbench.records.cell import APPLIED
+from mssbench.methods.method import FUNCTIONS
 from mssbench.results import files
 from mssbench.results.run import Run
 
@@ -66,7 +66,7 @@ def _questions(runs: Sequence[Run]) -> Iterator[Question]:
         frame = run.frame[run.frame["phase"].isin(["forward", "step"])]
         places |= {*frame[names].itertuples(index=False, name=None)}
     for device, function, phase, precision, size, batch in sorted(places):
-        if function != APPLIED:
+        if function in FUNCTIONS:  # what `sqrtm` and `isqrtm` compute
             yield Question(
                 int(size), int(batch), precision, device, function, gradient=phase == "step"
             )

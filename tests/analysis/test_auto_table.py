@@ -81,6 +81,14 @@ def test_without_the_default_pair_or_on_a_changed_machine_there_is_no_answer():
     assert chosen(broken, fast) is None
 
 
+def test_only_roots_of_matrices_have_an_entry():
+    """No function is asked for the root of features, or for a root times a vector, by itself."""
+    rows = [*DEFAULT, *line("svd", 4.0)]
+    for function in ("sqrt_x", "isqrt_b"):
+        found = auto_table.answers([FakeRun([each | {"function": function} for each in rows])])
+        assert (found.choices, found.unanswered) == ([], 0)
+
+
 def test_an_entry_says_where_it_was_measured():
     (entry,) = auto_table.answers([FakeRun(DEFAULT, line("svd", 4.0))]).choices
     where = {"machine": "a CPU, torch 2.13", "date": "2026-02-03", "run": "mine", "seconds": 2.0}

@@ -455,6 +455,15 @@ def test_a_cell_that_was_not_reached_is_no_failure_but_nothing_is_known_of_it():
     ]
 
 
+def test_another_function_is_said_in_words():
+    shown = only_board(*(method(name, 1.0, {EASY: 1e-6}) for name in ("eigh", "svd")))
+    features = only_board(
+        *(method(name, 1.0, {EASY: 1e-6}, function="sqrt_x") for name in ("eigh", "svd"))
+    )
+    (text,) = advice.elsewhere([shown, features], shown, 0.0)
+    assert text.startswith("With gradient, n = 64, batch 64, from features (sqrt_x): ")
+
+
 def test_of_several_runs_the_busiest_one_spoils_the_table():
     rows = frame(*(row(1.0, problem=p, noise="quiet") for p in (EASY, HARD)))
     rows["run_id"] = ["f" * 12, "r" * 12]
