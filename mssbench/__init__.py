@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mssbench.analysis.table import load as load
     from mssbench.methods.features import sqrtm_of_features as sqrtm_of_features
+    from mssbench.methods.logarithm import logm as logm
     from mssbench.methods.method import Root as Root
     from mssbench.methods.norms import normalized as normalized
     from mssbench.methods.registry import register_backward as register_backward
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from mssbench.methods.sqrtm import chosen as chosen
     from mssbench.methods.sqrtm import isqrtm as isqrtm
     from mssbench.methods.sqrtm import sqrtm as sqrtm
+    from mssbench.methods.whitening import whitening as whitening
     from mssbench.problems.capture import capture as capture
     from mssbench.problems.registry import register_modifier as register_modifier
     from mssbench.problems.registry import register_problem as register_problem
@@ -25,6 +27,7 @@ _PUBLIC = {
     "chosen": "methods.sqrtm",
     "isqrtm": "methods.sqrtm",
     "load": "analysis.table",
+    "logm": "methods.logarithm",
     "normalized": "methods.norms",
     "register_backward": "methods.registry",
     "register_forward": "methods.registry",
@@ -32,6 +35,7 @@ _PUBLIC = {
     "register_problem": "problems.registry",
     "sqrtm": "methods.sqrtm",
     "sqrtm_of_features": "methods.features",
+    "whitening": "methods.whitening",
 }
 __all__ = [
     "__version__",

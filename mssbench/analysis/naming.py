@@ -7,7 +7,7 @@ from typing import Any
 from mssbench.methods import registry
 from mssbench.methods.method import Kind
 from mssbench.methods.regularization import OPTIONS
-from mssbench.records.cell import APPLIED, OF_FEATURES, parse_options
+from mssbench.records.cell import APPLIED, OF_FEATURES, OTHER_FUNCTIONS, WHITENING, parse_options
 from mssbench.records.measurement import Row
 
 # The names that papers gave to a pair, and the parameters that belong to the name.
@@ -17,7 +17,13 @@ _PAPERS: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = {
     ("taylor", "lyapunov_newton_schulz"): ("MTP", {}),
 }
 _LYAPUNOV = "lyapunov"  # the longest names begin with it
-_FUNCTIONS = {"sqrt": "sqrtm", "isqrt": "isqrtm", OF_FEATURES: "sqrtm"}
+_FUNCTIONS = {"sqrt": "sqrtm", "isqrt": "isqrtm", OF_FEATURES: "sqrtm", WHITENING: "isqrtm"}
+# The calls of methods that compute another function by themselves.
+_CALLS = {
+    "from_features": "y = mssbench.sqrtm_of_features(x)",
+    "cholesky": "w = mssbench.whitening(a)",
+    "log_eigh": "y = mssbench.logm(a)",
+}
 
 
 def paper_name(row: Row) -> str:
@@ -103,8 +109,10 @@ def call_text(row: Row) -> str:
     """
     if row["library"] != "torch" or row["function"] == APPLIED:
         return ""
-    if row["forward"] == "from_features":
-        return "y = mssbench.sqrtm_of_features(x)"
+    if row["function"] in OTHER_FUNCTIONS and row["forward"] in _CALLS:
+        return _CALLS[row["forward"]]
+    if row["function"] not in _FUNCTIONS:
+        return ""
     named = {"forward": row["forward"]}
     if row["backward"] != "none":
         named["backward"] = row["backward"]

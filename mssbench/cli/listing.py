@@ -85,7 +85,7 @@ def _backends() -> Iterator[dict[str, Any]]:
             yield {
                 "backend": f"{library}/{method.name}",
                 "summary": method.summary,
-                "functions": list(method.functions),
+                "functions": [*method.functions, *method.other_functions],
                 "precisions": [p for p in method.precisions if p in arrays.PRECISIONS[library]],
                 "parameters": [p.describe() for p in method.parameters.values()],
                 "inexact": method.inexact,

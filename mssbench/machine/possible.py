@@ -8,7 +8,7 @@ from mssbench.errors import NotInstalled, RegistryError, Unavailable, Unsupporte
 from mssbench.machine import devices
 from mssbench.methods.method import Method
 from mssbench.methods.registry import methods_of
-from mssbench.records.cell import APPLIED, OF_FEATURES, Cell
+from mssbench.records.cell import APPLIED, OTHER_FUNCTIONS, Cell
 from mssbench.records.measurement import Status
 
 
@@ -33,7 +33,7 @@ def refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
             raise Unsupported(
                 f"{method.name} takes size {' or '.join(map(str, method.sizes))} only"
             )
-    if cell.function in (APPLIED, OF_FEATURES) and library != "torch":
+    if cell.function in (APPLIED, *OTHER_FUNCTIONS) and library != "torch":
         raise Unsupported(f"{cell.function} is measured as autograd runs it: torch only")
     if reason := problems.check_size(cell.problem, cell.size):
         raise Unsupported(reason)

@@ -3,8 +3,9 @@
 from mssbench.errors import InputError, NotInstalled, RegistryError, Unavailable, Unsupported
 from mssbench.measure.inputs import Rotation
 from mssbench.methods import pair
-from mssbench.methods.pair import Applied, FromFeatures, Pair
-from mssbench.records.cell import APPLIED, OF_FEATURES, Cell
+from mssbench.methods.other_functions import OtherFunction, other_function
+from mssbench.methods.pair import Applied, Pair
+from mssbench.records.cell import APPLIED, OTHER_FUNCTIONS, Cell
 from mssbench.records.measurement import Status
 
 
@@ -30,12 +31,12 @@ class Violation(Exception):  # noqa: N818
     """A method broke its contract: wrong shape, type or library, or it wrote into its input."""
 
 
-def pair_of(cell: Cell) -> Pair | Applied | FromFeatures:
+def pair_of(cell: Cell) -> Pair | Applied | OtherFunction:
     """What is called."""
     backward = None if cell.backward == "none" else cell.backward
     parameters = tuple(sorted(cell.parameters.items()))
-    if cell.function == OF_FEATURES:
-        return pair.from_features(cell.forward, backward, parameters)
+    if cell.function in OTHER_FUNCTIONS:
+        return other_function(cell.function, cell.forward, backward, parameters)
     applied = cell.function == APPLIED
     function = "isqrt" if applied else cell.function
     root = pair.pair(function, cell.forward, backward, parameters)  # type: ignore[arg-type]

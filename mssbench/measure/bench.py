@@ -37,7 +37,8 @@ from mssbench.measure.phases import Calls, calls
 from mssbench.measure.prepared import Prepared
 from mssbench.measure.session import Place, Session
 from mssbench.measure.work import work
-from mssbench.methods.pair import Applied, FromFeatures
+from mssbench.methods.other_functions import OtherFunction
+from mssbench.methods.pair import Applied
 from mssbench.records.cell import clocks, phases
 from mssbench.records.measurement import Measurement, Status
 from mssbench.records.noise import ABOVE_CEILING, DISTURBED, UNVERIFIED, noise
@@ -366,7 +367,7 @@ class Bench:
         due = tuple(a.shape)
         if name == "root" and isinstance(self.pair, Applied):
             due = (*due[:-1], 1)
-        if name == "root" and isinstance(self.pair, FromFeatures):
+        if name == "root" and isinstance(self.pair, OtherFunction):
             due = (*due[:-1], due[-2])
         if tuple(x.shape) != due:
             raise Violation(f"the {name} has shape {tuple(x.shape)}, not {due}")

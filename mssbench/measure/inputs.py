@@ -4,6 +4,9 @@ A permutation similarity, A -> P A Pᵀ, moves numbers and rounds none; a root, 
 cotangent move with it. Features X move as P X, or P X Pᵀ where they are square, and so does the
 gradient with respect to them. So every call gets an input that the call before had not, all of them
 have one truth, and a stale or a cached answer is a wrong one.
+
+A triangular factor does not move with a permutation of rows. It does with A -> D A D for a diagonal
+D of signs, which rounds nothing either.
 """
 
 from collections.abc import Sequence
@@ -44,11 +47,13 @@ class Rotation:
     turn: an answer kept from the first call is then wrong for every later one.
     """
 
-    def __init__(self, a: Array, g: Array, seed: int) -> None:
+    def __init__(self, a: Array, g: Array, seed: int, *, by_signs: bool = False) -> None:
+        """by_signs: move by signs, where no permutation of rows may be."""
         room = _MOST_BYTES // max(1, a.nbytes + g.nbytes)
         self._inputs = [Input(a, g, as_it_is)]
         for number in range(1, max(3, min(_MOST, room))):
-            self._inputs.append(_moved(a, g, np.random.default_rng([seed, number])))
+            rng = np.random.default_rng([seed, number])
+            self._inputs.append((_with_signs if by_signs else _moved)(a, g, rng))
         # a write into an input changes these, and so is noticed without a copy of it
         self._sums = [(arrays.bit_sums(x.a), arrays.bit_sums(x.g)) for x in self._inputs]
         self._next = 0
@@ -106,6 +111,21 @@ def _moved(a: Array, g: Array, rng: np.random.Generator) -> Input:
         return _move(arrays.on_host(x), places, from_rows)  # a small copy is faster in numpy
 
     return Input(_move(a, batch, rows), _move(g, batch, rows), restore)
+
+
+def _with_signs(a: Array, g: Array, rng: np.random.Generator) -> Input:
+    b, n = a.shape[:2]
+    batch, signs = rng.permutation(b), rng.choice([-1.0, 1.0], n)
+    from_batch, pattern = np.argsort(batch), np.outer(signs, signs)
+
+    def changed(x: Array, places: np.ndarray) -> Array:
+        taken = arrays.take(x, places, 0)
+        return taken * arrays.from_numpy(pattern, like=taken)
+
+    def restore(x: Array, which: Sequence[int] | None = None) -> Array:
+        return changed(arrays.on_host(x), from_batch if which is None else from_batch[list(which)])
+
+    return Input(changed(a, batch), changed(g, batch), restore)
 
 
 def _move(x: Array, batch: np.ndarray, rows: np.ndarray) -> Array:

@@ -8,7 +8,8 @@ import torch
 from mssbench.arrays import Array
 from mssbench.measure.inputs import Input
 from mssbench.methods import method
-from mssbench.methods.pair import Applied, FromFeatures, Pair
+from mssbench.methods.other_functions import OtherFunction
+from mssbench.methods.pair import Applied, Pair
 from mssbench.problems.vectors import vectors
 
 
@@ -19,7 +20,7 @@ class Calls(NamedTuple):
     call: Callable[[Any], Any]  # -> root, or (root, gradient)
 
 
-def calls(pair: Pair | Applied | FromFeatures, library: str, phase: str) -> Calls:
+def calls(pair: Pair | Applied | OtherFunction, library: str, phase: str) -> Calls:
     """Torch is measured as autograd runs it; the other libraries by calling the backward."""
     if isinstance(pair, Applied):
         return _applied(pair, phase)
@@ -30,7 +31,7 @@ def calls(pair: Pair | Applied | FromFeatures, library: str, phase: str) -> Call
         return Calls(lambda x: (leaf(x.a), x.g), lambda p: replay(record(pair, p[0]), p[1]))
     if library == "torch":
         return Calls(lambda x: (record(pair, leaf(x.a)), x.g), lambda p: replay(*p))
-    assert not isinstance(pair, FromFeatures), "features are measured in torch"
+    assert not isinstance(pair, OtherFunction), "other functions are measured in torch"
     if phase == "step":
         return Calls(_same, lambda x: explicit(pair, pair.keep(x.a), x.g))
     return Calls(lambda x: (pair.keep(x.a), x.g), lambda p: explicit(pair, *p))
@@ -57,7 +58,7 @@ def _applied(pair: Applied, phase: str) -> Calls:
     return Calls(record_first, lambda p: replay(*p))
 
 
-def plain(pair: Pair | Applied | FromFeatures, x: Input) -> Array:
+def plain(pair: Pair | Applied | OtherFunction, x: Input) -> Array:
     """What a forward computes, without any mode."""
     return pair(x.a, vectors(x.g)[0]) if isinstance(pair, Applied) else pair.field(x.a)
 
@@ -72,7 +73,7 @@ def leaf(a: Array) -> Array:
     return a.detach().requires_grad_()
 
 
-def record(pair: Pair | FromFeatures, leaf: Array) -> tuple[Array, Array]:
+def record(pair: Pair | OtherFunction, leaf: Array) -> tuple[Array, Array]:
     """A fresh graph: (leaf, root)."""
     return leaf, pair(leaf)
 

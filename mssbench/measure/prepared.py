@@ -11,15 +11,17 @@ from mssbench.measure.admission import pair_of
 from mssbench.measure.inputs import Rotation
 from mssbench.measure.instruments.sampling import Spent
 from mssbench.measure.libraries import library, product_rule
+from mssbench.measure.other_truths import other_truth_of
 from mssbench.measure.session import Session
 from mssbench.measure.verification import Truth, fingerprint, truth_of
 from mssbench.methods import regularization
-from mssbench.methods.pair import Applied, FromFeatures, Pair
+from mssbench.methods.other_functions import OtherFunction
+from mssbench.methods.pair import Applied, Pair
 from mssbench.methods.registry import methods_of
 from mssbench.methods.regularization import Regularization
 from mssbench.problems.features import features
 from mssbench.problems.rng import Floats
-from mssbench.records.cell import OF_FEATURES, Cell
+from mssbench.records.cell import LOGARITHM, OF_FEATURES, WHITENING, Cell
 
 Key: TypeAlias = tuple[Any, ...]
 
@@ -28,7 +30,7 @@ class Prepared(NamedTuple):
     """What a cell is measured with."""
 
     cell: Cell
-    pair: Pair | Applied | FromFeatures
+    pair: Pair | Applied | OtherFunction
     rotation: Rotation
     truth: Truth | None  # None where nobody has asked for it
 
@@ -46,24 +48,28 @@ class Batch:
         self._g = problems.cast(problem.cotangent, cell.precision)
         self._precision = cell.precision
         self._mark = fingerprint(problem.master, problem.cotangent)
-        # library and device of the inputs, and whether they are features
-        self._place: tuple[str, str, bool] | None = None
+        # library and device of the inputs, whether they are features, and whether signs move them
+        self._place: tuple[str, str, bool, bool] | None = None
         self._rotation: Rotation | None = None
         self._features: Floats | None = None  # (b, n, M), made when they are first asked for
         self._names = (cell.problem, cell.size, cell.batch, cell.seed)
-        self._truths: dict[tuple[str, Regularization], Truth] = {}
+        self._truths: dict[tuple[str, Regularization, bool], Truth] = {}
 
-    def rotation(self, cell: Cell) -> Rotation:
-        """The inputs on the library and device of a cell, in the order of a first cell."""
+    def rotation(self, cell: Cell, *, own: bool = False) -> Rotation:
+        """The inputs on the library and device of a cell, in the order of a first cell.
+
+        own: as for `truth`.
+        """
         of_features = cell.function == OF_FEATURES
-        place = (cell.library, cell.device, of_features)
+        by_signs = own and cell.function == WHITENING  # by a triangular factor
+        place = (cell.library, cell.device, of_features, by_signs)
         if self._place != place or self._rotation is None:
             self.forget_inputs()  # their memory is free before those of another library take some
             like = arrays.empty(cell.library, cell.device, cell.precision)
             # copies, so that a method that writes into its input does not reach the originals
             a = arrays.from_numpy(self.features if of_features else self._a, like=like)
             g = arrays.from_numpy(self._g, like=like)
-            self._place, self._rotation = place, Rotation(a, g, cell.seed)
+            self._place, self._rotation = place, Rotation(a, g, cell.seed, by_signs=by_signs)
         self._rotation.begin()
         return self._rotation
 
@@ -78,12 +84,19 @@ class Batch:
         """Drop the inputs, but neither the matrices they are made from nor the verified answers."""
         self._rotation = None
 
-    def truth(self, function: str, regular: Regularization) -> Truth:
-        """The verified root and gradient of a function, see `truth_of`."""
-        key = function, regular
+    def truth(self, function: str, regular: Regularization, *, own: bool = False) -> Truth:
+        """The verified root and gradient of a function, see `truth_of`.
+
+        own: whether a method computes another function than a root by itself.
+        """
+        key = function, regular, own
         if key not in self._truths:
             a = self.features if function == OF_FEATURES else self._a
-            self._truths[key] = truth_of(function, a, self._g, self._precision, self._mark, regular)
+            given = (a, self._g, self._precision, self._mark, regular)
+            other = function in (WHITENING, LOGARITHM)
+            self._truths[key] = (
+                other_truth_of(function, *given, own=own) if other else truth_of(function, *given)
+            )
             assert self._truths[key].tails is not None  # made now, as part of the reference
         return self._truths[key]
 
@@ -114,12 +127,13 @@ def prepared(
     batch = session.batch
     middle = time.perf_counter()
     regular, _ = regularization.split(cell.parameters)
-    truth = batch.truth(cell.function, regular) if verify else None
+    own = isinstance(pair, OtherFunction) and pair.is_own
+    truth = batch.truth(cell.function, regular, own=own) if verify else None
     spent.problem, spent.reference = middle - start, time.perf_counter() - middle
 
     with library(cell.library), product_rule(cell.precision):
         start = time.perf_counter()
-        rotation = batch.rotation(cell)
+        rotation = batch.rotation(cell, own=own)
         spent.problem += time.perf_counter() - start
         try:
             yield Prepared(cell, pair, rotation, truth)

@@ -21,7 +21,7 @@ from mssbench.problems.reference import features as of_features
 from mssbench.problems.reference import pseudo, singular, solve
 from mssbench.problems.reference.solve import EPS, Reference
 from mssbench.problems.vectors import cotangent, vectors
-from mssbench.records.cell import APPLIED, OF_FEATURES
+from mssbench.records.cell import APPLIED, LOGARITHM, OF_FEATURES, WHITENING
 from mssbench.records.measurement import Status
 from mssbench.records.roundoff import STORED
 
@@ -36,7 +36,7 @@ _SMALL = 64  # the largest matrices that numpy's BLAS multiplies in one thread
 class Truth:
     """The reference for the checked matrices of a batch, and the comparison of outputs with it."""
 
-    function: str  # sqrt | isqrt | isqrt_b | sqrt_x
+    function: str  # sqrt | isqrt | isqrt_b | sqrt_x | whiten | log
     indices: tuple[int, ...]  # m of the batch
     a: np.ndarray  # (m, n, n), cast
     reference: Reference
@@ -63,6 +63,8 @@ class Truth:
         picked = arrays.to_numpy(pick(y, self.indices))
         exact, error = self._exact
         with np.errstate(all="ignore"):
+            if self.function == WHITENING:  # many W whiten: what they make of A is compared
+                picked = product(picked, self.a, picked.swapaxes(1, 2))
             wrong = picked - exact
             judged = {
                 "root_error": _worst_ratio(frobenius(wrong), self._exact_norms),
@@ -187,16 +189,17 @@ class Truth:
         """The share of the smaller eigenvalues in a root, relative to that in the exact root.
 
         The share is the trace between those directions divided by the whole trace. Of a batch, the
-        one farthest from 1, which is right. NaN for a vector, and where the exact root has none.
+        one farthest from 1, which is right. NaN for a vector and for another function than a root,
+        and where the exact root has none.
         """
-        if self.b is not None:
+        if self.b is not None or self.function in (WHITENING, LOGARITHM):
             return float("nan")
         weights = _shares(self.tails, picked) / self._tail_shares
         return float(weights[np.argmax(np.abs(weights - 1))])
 
     def _asymmetry(self, picked: np.ndarray) -> float:
-        if self.b is not None:
-            return float("nan")  # a vector has none
+        if self.b is not None or self.function == WHITENING:
+            return float("nan")  # a vector has none, and W need not be symmetric
         return relative(picked - picked.swapaxes(-1, -2), picked)
 
     def _residual(self, picked: np.ndarray) -> float:
@@ -206,6 +209,10 @@ class Truth:
             if self.b is not None:  # xᵀ A x = bᵀ b
                 square = self.b.swapaxes(1, 2) @ self.b
                 return relative(product(picked.swapaxes(1, 2), self.a, picked) - square, square)
+            if self.function == WHITENING:  # picked is W A Wᵀ already
+                return _worst_ratio(frobenius(picked - self._exact[0]), self._exact_norms)
+            if self.function == LOGARITHM:
+                return _worst_ratio(frobenius(_exponential(picked) - self.a), self._input_norms)
             eye = self.identity
             if eye is None:
                 eye = np.broadcast_to(np.eye(self.a.shape[-1]), self.a.shape)
@@ -361,6 +368,13 @@ def product(*factors: np.ndarray) -> np.ndarray:
     if factors[0].shape[-1] <= _SMALL:
         return reduce(np.matmul, factors)
     return reduce(torch.matmul, [torch.from_numpy(x) for x in factors]).numpy()
+
+
+def _exponential(x: np.ndarray) -> np.ndarray:
+    """The exponential of symmetric matrices, (m, n, n); NaN for one that is not finite."""
+    finite = np.isfinite(x).all((1, 2), keepdims=True)
+    w, v = np.linalg.eigh(np.where(finite, x, 0.0))
+    return np.where(finite, product(v * np.exp(w)[:, None, :], v.swapaxes(-1, -2)), np.nan)
 
 
 def frobenius(x: np.ndarray) -> np.ndarray:

@@ -9,13 +9,14 @@ from mssbench.measure.inputs import Input
 from mssbench.measure.instruments import counts, memory
 from mssbench.measure.instruments.counts import Counts
 from mssbench.measure.phases import explicit
-from mssbench.methods.pair import Applied, FromFeatures, Pair
+from mssbench.methods.other_functions import OtherFunction
+from mssbench.methods.pair import Applied, Pair
 
 Columns = dict[str, Any]
 
 
 def work(
-    pair: Pair | Applied | FromFeatures, library: str, device: str, x: Input
+    pair: Pair | Applied | OtherFunction, library: str, device: str, x: Input
 ) -> dict[str, Columns]:
     """The columns of memory and counts, by phase.
 

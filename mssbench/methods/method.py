@@ -88,7 +88,11 @@ class Method:
     package: str = ""  # what a plugin imports beside torch and numpy, once a pair is built with it
     opaque: bool = False  # forward: autograd would not find its gradient; the implicit ones do
     apply: Callable[[Array, Array], Array] | None = None  # forward: A^{-1/2} b by itself
-    of_features: Callable[[Array], Array] | None = None  # forward: X -> (X Xᵀ / M)^{1/2} by itself
+    # forward: of what it computes by itself, beside a root: X -> (X Xᵀ / M)^{1/2}, A -> W with
+    # W A Wᵀ = I, and A -> log A
+    of_features: Callable[[Array], Array] | None = None
+    whitens: Callable[[Array], Array] | None = None
+    takes_logarithm: Callable[[Array], Array] | None = None
     symmetrizes: bool = False  # backward: it takes any cotangent, and its symmetric part itself
     solves: bool = False  # backward: of A^{1/2} it is S with Y S + S Y = G, for whatever G
     launches: int = 0  # of a call on a GPU; 0: as many as it has products, and more
@@ -104,6 +108,12 @@ class Method:
             for p in inspect.signature(self.call).parameters.values()
             if p.kind is p.KEYWORD_ONLY
         }
+
+    @property
+    def other_functions(self) -> dict[str, Callable[[Array], Array]]:
+        """What it computes by itself beside a root, by the name that suites have for it."""
+        own = {"sqrt_x": self.of_features, "whiten": self.whitens, "log": self.takes_logarithm}
+        return {name: call for name, call in own.items() if call is not None}
 
     def computes_in(self, library: str, precision: str) -> str:
         """The wider precision in which it really computes; empty where that is the one asked for.

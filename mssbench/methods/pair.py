@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 
 from mssbench import arrays
@@ -81,7 +80,7 @@ class Pair:
     def root(self, a: Array, wanted: method.Wanted) -> Root:
         """Everything the forward yields of what is wanted."""
         ridge, rtol = self.regular
-        with _quiet(a):
+        with arrays.quiet(a):
             if ridge:
                 a = regularization.ridged(a, ridge)
             if rtol is None:
@@ -105,7 +104,7 @@ class Pair:
     def gradient(self, root: Root, g: Array) -> Array:
         """dL/dA, (..., n, n), from what `keep` gave and the cotangent g of the root."""
         assert self.backward is not None
-        with _quiet(g):
+        with arrays.quiet(g):
             g = g if self.backward.symmetrizes else symmetrize(g)
             s = self._solved(root, self.function, g)
             ridge = self.regular.ridge
@@ -153,49 +152,6 @@ class Applied:
         return self.pair(a) @ b
 
 
-@dataclass(frozen=True)
-class FromFeatures:
-    """A pair for the root of a covariance, as a function of the features."""
-
-    forward: Method
-    backward: Method | None
-    pair: Pair | None  # None for a method that takes the features themselves
-
-    def computes_in(self, library: str, precision: str) -> str:
-        """That of the pair, or of the method that takes the features."""
-        return (self.pair or self.forward).computes_in(library, precision)
-
-    def __call__(self, x: Array) -> Array:
-        """(X Xᵀ / M)^{1/2}: (..., n, M) -> (..., n, n), differentiable in `x`."""
-        if self.pair is None:
-            assert self.forward.of_features is not None
-            return self.forward.of_features(x)
-        return self.pair(x @ arrays.transpose(x) / x.shape[-1])
-
-    def field(self, x: Array) -> Array:
-        """The root itself, without a gradient."""
-        return self(x)
-
-
-def from_features(
-    forward: str, backward: str | None, parameters: tuple[tuple[str, Any], ...] = ()
-) -> FromFeatures:
-    """Look up what computes a root from features.
-
-    Raises what `pair` raises, and Unsupported for a method with a gradient of its own that is
-    paired with another.
-    """
-    f = registry.lookup("forward", forward)
-    if f.of_features is None:
-        chosen = pair("sqrt", forward, backward, parameters)
-        return FromFeatures(chosen.forward, chosen.backward, chosen)
-    b = None if backward is None else registry.lookup("backward", backward)
-    if b is not None and not b.recorded:
-        raise Unsupported(f"{f.name} has its own gradient: it pairs with autodiff, not {b.name}")
-    f.complete(dict(parameters))
-    return FromFeatures(f, b, None)
-
-
 def pair(
     function: Function,
     forward: str,
@@ -236,8 +192,9 @@ def _pair(
     del kinds
     f = registry.lookup("forward", forward)
     b = None if backward is None else registry.lookup("backward", backward)
-    if f.of_features is not None:
-        raise Unsupported(f"{f.name} takes features: its rows are those of the function sqrt_x")
+    if f.other_functions:
+        which = " and ".join(f.other_functions)
+        raise Unsupported(f"{f.name} computes no root: its rows are those of the function {which}")
     if function not in f.functions:
         raise Unsupported(f"{f.name} does not compute {function}")
     regular, given = regularization.split(dict(parameters))
@@ -290,11 +247,6 @@ def _saved(forward: Method, backward: Method, function: Function) -> tuple[str, 
             f"{forward.name} does not yield what {backward.name} needs for {function}"
         )
     return needed
-
-
-def _quiet(a: Array) -> AbstractContextManager[Any]:
-    """Numpy warns where the others return inf or nan; the harness reports those as a status."""
-    return np.errstate(all="ignore") if arrays.library(a) == "numpy" else nullcontext()
 
 
 def without_autocast(a: Array) -> AbstractContextManager[Any]:

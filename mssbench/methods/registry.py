@@ -52,6 +52,8 @@ def register_forward(
     opaque: bool = False,
     apply: Callable[[Array, Array], Array] | None = None,
     of_features: Callable[[Array], Array] | None = None,
+    whitens: Callable[[Array], Array] | None = None,
+    takes_logarithm: Callable[[Array], Array] | None = None,
     launches: int = 0,
     devices: Collection[str] = (),
     computes: Mapping[str, str] = MappingProxyType({}),
@@ -73,6 +75,10 @@ def register_forward(
     apply: (a, b) -> A^{-1/2} b, b (..., n, 1), for a method that needs no inverse root for it.
     of_features: X -> (X Xᵀ / M)^{1/2}, X (..., n, M), differentiable, for a method that does not
     need the covariance.
+    whitens: A -> W, (..., n, n), differentiable, with W A Wᵀ = I, for a method that needs no root;
+    the inverse of the Cholesky factor, as it is judged by the gradient of that.
+    takes_logarithm: A -> log A, differentiable. The rows of these three are those of the functions
+    sqrt_x, whiten and log.
     launches: how often a call starts something on a GPU, where that is not once for each product.
     devices: those it runs on, where that is not any; on others it raises Unsupported.
     computes: library -> the wider precision that its decompositions and solves have there, whatever
@@ -105,6 +111,8 @@ def register_forward(
                 opaque=opaque,
                 apply=apply,
                 of_features=of_features,
+                whitens=whitens,
+                takes_logarithm=takes_logarithm,
                 launches=launches,
                 devices=tuple(devices),
                 computes=tuple(computes.items()),

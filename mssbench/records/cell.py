@@ -10,6 +10,9 @@ from typing import Any
 # The functions of a cell beside the roots of A:
 APPLIED = "isqrt_b"  # A^{-1/2} b for one vector a matrix
 OF_FEATURES = "sqrt_x"  # (X Xᵀ / M)^{1/2} as a function of features X
+WHITENING = "whiten"  # a W with W A Wᵀ = I
+LOGARITHM = "log"  # log A
+OTHER_FUNCTIONS = (OF_FEATURES, WHITENING, LOGARITHM)  # of torch alone, as autograd runs them
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Cell:
     library: str  # torch | numpy | cupy
     forward: str
     backward: str  # none: the forward is timed; else backward and step are
-    function: str  # sqrt | isqrt | isqrt_b | sqrt_x
+    function: str  # sqrt | isqrt | isqrt_b | sqrt_x | whiten | log
     problem: str  # canonical, with every parameter
     size: int  # n of (batch, n, n)
     batch: int

@@ -94,7 +94,8 @@ SCHEMA: tuple[Column, ...] = (
         "key",
         "str",
         "",
-        "sqrt; isqrt; isqrt_b: A^{-1/2} b of a vector; sqrt_x: (X Xᵀ / M)^{1/2} from features X",
+        "sqrt; isqrt; isqrt_b: A^{-1/2} b of a vector; sqrt_x: (X Xᵀ / M)^{1/2} from features X; "
+        "whiten: W with W A Wᵀ = I; log: log A",
     ),
     Column("problem", "key", "str", "", "generator of the matrices with its parameters"),
     Column("size", "key", "int", "", "n of (batch, n, n)"),

@@ -17,7 +17,7 @@ from mssbench.errors import (
 )
 from mssbench.methods import method as method_
 from mssbench.methods import registry, regularization
-from mssbench.records.cell import APPLIED, CELL_KEY, OF_FEATURES, Cell, format_options
+from mssbench.records.cell import APPLIED, CELL_KEY, OTHER_FUNCTIONS, Cell, format_options
 from mssbench.suite.ranges import as_list, check_count, spelt_out
 
 AXES = ("function", "problem", "size", "batch", "precision", "device", "seed")
@@ -275,7 +275,7 @@ def _axis_value(name: str, value: Any) -> Any:
     elif name == "problem":
         return problems.canonical(str(value))
     elif name == "function":
-        check_word("function", value, (*method_.FUNCTIONS, APPLIED, OF_FEATURES))
+        check_word("function", value, (*method_.FUNCTIONS, APPLIED, *OTHER_FUNCTIONS))
     elif name == "precision":
         check_word("precision", value, arrays.STORAGE)
     else:

@@ -144,6 +144,21 @@ def test_the_call_of_a_root_from_features_is_one_that_can_be_pasted():
     assert call_text(first) == "y = mssbench.sqrtm_of_features(x)"
 
 
+def test_the_calls_of_other_functions_can_be_pasted():
+    a = torch.eye(3, dtype=torch.float64) * 4
+    for function, forward, backward, entry in (
+        ("whiten", "cholesky", "autodiff", 0.5),
+        ("whiten", "eigh", "loewner", 0.5),
+        ("log", "log_eigh", "autodiff", np.log(4)),
+    ):
+        each = row(1.0, forward=forward, backward=backward, function=function, phase="step")
+        names = {"mssbench": mssbench, "a": a}
+        exec(call_text(each), names)
+        made = names["w"] if forward == "cholesky" else names["y"]
+        assert made[0, 0].item() == pytest.approx(entry)
+    assert call_text(row(1.0, forward="log_eigh_autodiff", function="log")) == ""
+
+
 @pytest.mark.parametrize("options", ["ridge=0.1", "rtol=1e-06"])
 def test_the_root_of_a_changed_matrix_is_named_so_and_not_recommended(options):
     board = only_board(

@@ -32,4 +32,4 @@ def from_features(a: Array) -> Root:
     `autodiff`, which finds it. In a program it is called as `mssbench.sqrtm_of_features(x)`.
     """
     del a
-    raise Unsupported("from_features takes features, not their covariance: function sqrt_x")
+    raise Unsupported("from_features computes no root: its rows are those of the function sqrt_x")

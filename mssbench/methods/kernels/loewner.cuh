@@ -1,6 +1,7 @@
 // The gradient in the eigenbasis, in one launch: S = V (L ∘ (Vᵀ G V)) Vᵀ with d = √w and
-// L_ij = 1 / (d_i + d_j) for the root, -1 / (d_i d_j (d_i + d_j)) for the inverse root, and 0 where that
-// would be infinite (Daleckii & Krein 1965; Higham, Functions of Matrices, SIAM 2008, Theorem 3.11).
+// L_ij = 1 / (d_i + d_j) for the root, 0 where that would be infinite, and -1 / (d_i d_j (d_i + d_j)) for
+// the inverse root: where that does not exist, neither does its gradient, which is then not finite
+// (Daleckii & Krein 1965; Higham, Functions of Matrices, SIAM 2008, Theorem 3.11).
 #include "threads.cuh"
 
 template <class E>
@@ -14,7 +15,7 @@ __device__ __forceinline__ T divided(T di, T dj, int inverse) {
     const T sum = di + dj;
     return sum == T(0) ? T(0) : T(1) / sum;
   }
-  return di == T(0) || dj == T(0) ? T(0) : T(-1) / (di * dj * (di + dj));
+  return T(-1) / (di * dj * (di + dj));
 }
 
 template <class E, int MPB, typename T = typename E::Number>

@@ -183,15 +183,40 @@ def test_the_gradient_in_the_eigenbasis(
         assert error(s, right) < (1e-4 if dtype == "float32" else 1e-12)
 
 
-@pytest.mark.parametrize("function", ["sqrt", "isqrt"])
-def test_between_null_directions_the_gradient_is_zero(gpu: Emulation, function: Any) -> None:
+def test_between_null_directions_the_gradient_is_zero(gpu: Emulation) -> None:
     """As in `loewner`: nothing else there is finite."""
     v = np.linalg.qr(np.random.default_rng(0).standard_normal((1, 6, 6)))[0]
     w = np.array([[0.0, 0.0, 0.0, 0.5, 1.0, 2.0]])
-    s = fused.loewner((w, v), function, spd(1, 6, 3.0, "float64"))
+    s = fused.loewner((w, v), "sqrt", spd(1, 6, 3.0, "float64"))
     null = v[:, :, :3]
     assert np.isfinite(s).all()
     assert np.abs(null.transpose(0, 2, 1) @ s @ null).max() < 1e-14
+
+
+def test_where_no_inverse_root_exists_its_gradient_is_not_finite(gpu: Emulation) -> None:
+    v = np.stack([np.eye(6), np.linalg.qr(np.random.default_rng(0).standard_normal((6, 6)))[0]])
+    w = np.array([[1.0] * 6, [0.0, 0.3, 0.4, 0.5, 1.0, 2.0]])
+    s = fused.loewner((w, v), "isqrt", spd(2, 6, 3.0, "float64"))
+    assert np.isfinite(s[0]).all()
+    assert not np.isfinite(s[1]).any()
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [("float32", 1e-4), ("float64", 1e-12)])
+def test_the_gradient_to_features_of_fewer_samples_is_right(
+    gpu: Emulation, dtype: str, limit: float
+) -> None:
+    """The pair cuts the rounding errors of null directions before the kernel divides by them."""
+    from mssbench.methods.pair import pair
+    from mssbench.problems.reference import features
+
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((2, 24, 9)).astype(dtype)
+    g = spd(2, 24, 3.0, dtype, seed=2)
+    a = x @ x.transpose(0, 2, 1) / 9
+    chosen = pair("sqrt", "jacobi", "loewner_fused")
+    s = chosen.gradient(chosen.keep(a), g).astype(float)
+    right = features.solve(x.astype(float), g.astype(float), np.finfo(dtype).eps / 2)
+    assert error(2 / 9 * s @ x.astype(float), right.gradient) < limit
 
 
 FAMILIES: dict[str, Any] = {
