@@ -21,9 +21,9 @@ from mssbench.methods.registry import register_backward
 def loewner_fused(root: Root, function: Function, g: Array) -> Array:
     """What `loewner` computes, its four products and the division between in shared memory.
 
-    S = V (L ∘ (Vᵀ sym(G) V)) Vᵀ, L the divided differences of the root. As in `loewner`, eigenvalues
-    of A up to 4 ε times the largest one are 0 before they come here, L is 0 between two of them,
-    and where an inverse root does not exist its gradient is not finite.
+    S = V (L ∘ (Vᵀ sym(G) V)) Vᵀ, L the divided differences of the root. As in `loewner`, the
+    eigenvalues of A up to 4 ε times the largest one are 0 before they come here, L is 0 between two
+    of them, and where an inverse root does not exist its gradient is not finite.
 
     g: (..., n, n) on a GPU, n <= 64.
     Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
