@@ -147,6 +147,10 @@ def compare(
             )
         )
 
+        notes = tuple(side.note for side in (ours, theirs) if side.note)
+        for note in notes:
+            log.print(Text(note, "yellow"), soft_wrap=True)
+
         with log.status("starting") as status:
             told: set[str] = set()
 
@@ -160,7 +164,7 @@ def compare(
 
             result = run.run(plan, watch, takedown.asked)
 
-    return replace(result, remarks=(*left_out, *result.remarks))
+    return replace(result, remarks=(*left_out, *notes, *result.remarks))
 
 
 def tables(result: Judged, display: str) -> Iterator[RenderableType]:
