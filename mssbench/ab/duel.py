@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, NamedTuple
 
-from mssbench.engines.process import Answer, Setup, Worker
+from mssbench.engines.process import Answer, Worker
 from mssbench.engines.slots import Slot, lock_device, slot_of
+from mssbench.engines.start import Setup
 from mssbench.errors import RunError
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status, one_line, uniform

@@ -13,7 +13,7 @@ import mssbench
 from mssbench import units
 from mssbench.ab import effects, revisions, run
 from mssbench.ab.duel import Contest
-from mssbench.engines.process import Setup
+from mssbench.engines.start import Setup
 from mssbench.errors import RunError, nearest
 from mssbench.machine import devices
 from mssbench.records.cell import Cell

@@ -37,7 +37,7 @@ from mssbench.compare.verdict import QUIET
 from mssbench.console import comparison
 from mssbench.console.comparison import check_display
 from mssbench.console.terminal import make_console
-from mssbench.engines.process import Setup
+from mssbench.engines.start import Setup
 from mssbench.records.policy import Policy
 from mssbench.results.labels import where
 from mssbench.run.signals import Takedown

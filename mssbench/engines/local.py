@@ -10,8 +10,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from math import ceil
 
 from mssbench.engines.events import Ceilings, Event, Finished, Ready, Started, Waiting
-from mssbench.engines.process import Answer, Setup, Worker
+from mssbench.engines.process import Answer, Worker
 from mssbench.engines.slots import LISTEN_SECONDS, Slot, gpu_slots, lock_slot, usable_cores
+from mssbench.engines.start import Setup
 from mssbench.errors import RunError
 from mssbench.records.cell import Cell
 from mssbench.results.locks import release

@@ -175,10 +175,11 @@ def test_attack_leftovers_in_every_state_are_removed(repository: Repository) -> 
 
 def test_attack_a_checkout_that_git_cannot_finish_leaves_nothing(repository: Repository) -> None:
     repository.write(".gitattributes", "notes filter=broken\n")
+    repository.git("config", "filter.broken.clean", "cat")
     repository.git("config", "filter.broken.smudge", "false")
     repository.git("config", "filter.broken.required", "true")
     repository.git("add", ".gitattributes")
-    repository.git("-c", "filter.broken.clean=cat", "commit", "-qm", "a filter")
+    repository.git("commit", "-qm", "a filter")
     done = repository.run()
     assert done.returncode == 2
     assert "cannot be checked out: " in done.stderr

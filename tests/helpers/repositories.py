@@ -1,4 +1,4 @@
-"""Repositories for tests of `ab`: a small mssbench in each revision, whose workers are stand-ins."""
+"""Repositories for tests of `ab`: each revision has a small mssbench with stand-ins as workers."""
 
 import os
 import subprocess
