@@ -4,7 +4,6 @@ Only one process computes at a time, and all of them share one slot of the devic
 each other by nothing but the contents of the caches, and the random order spreads this evenly.
 """
 
-import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,11 +11,13 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, NamedTuple
 
-from mssbench.engines.process import Answer, Setup, Worker
+from mssbench.engines.process import Answer, Worker
 from mssbench.engines.slots import Slot, lock_device, slot_of
+from mssbench.engines.start import Setup
 from mssbench.errors import RunError
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status, one_line, uniform
+from mssbench.results.locks import release
 
 # Seconds that a sample lasts at least: far longer than the resolution of the device's clock.
 _WINDOW = {"cpu": 2e-3, "cuda": 100e-6}
@@ -93,7 +94,7 @@ class Duel:
     def __exit__(self, *_: object) -> None:
         with ExitStack() as stack:  # each ends, whatever becomes of the others
             if self._lock is not None:
-                stack.callback(os.close, self._lock)
+                stack.callback(release, self._lock)
                 self._lock = None
             for worker in self._workers.values():
                 stack.callback(worker.close)

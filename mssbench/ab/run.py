@@ -21,7 +21,7 @@ from mssbench.ab.duel import Arm, Contest, Duel, Stopped
 from mssbench.ab.effects import BASE, NEW, NULL
 from mssbench.ab.verdicts import INTERRUPTED, Notes, conclude
 from mssbench.compare.judgement import Judged
-from mssbench.engines.process import Setup
+from mssbench.engines.start import Setup
 from mssbench.errors import GateError, RunError
 from mssbench.records.cell import Cell
 from mssbench.suite.thresholds import COMPARED, TIMES, Rule

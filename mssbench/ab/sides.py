@@ -2,20 +2,18 @@
 
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import mssbench
 from mssbench import units
-from mssbench.ab import effects, run
+from mssbench.ab import effects, revisions, run
 from mssbench.ab.duel import Contest
-from mssbench.engines.process import Setup
+from mssbench.engines.start import Setup
 from mssbench.errors import RunError, nearest
 from mssbench.machine import devices
 from mssbench.records.cell import Cell
@@ -33,6 +31,7 @@ class Contestant:
     name: str
     setup: Setup
     cells: tuple[Cell, ...]
+    note: str = ""  # what a reader should know about it
 
 
 def comparable(suite: Suite) -> tuple[Suite, list[str]]:
@@ -90,7 +89,8 @@ def _place(cell: Cell) -> Cell:
 def contestant(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Contestant]:
     """What a name means: a method of the suite, an interpreter, or a revision, in this order.
 
-    A revision is checked out beside the checkout for as long as this lasts.
+    A revision is checked out beside the checkout for as long as this lasts. Raises RunError for a
+    name that means none of them, with git's reason where git refused.
     """
     labels = {label(asdict(c)) for c in suite.cells}
     if name in labels:
@@ -101,10 +101,11 @@ def contestant(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Co
         own = Path(found).absolute() == Path(sys.executable).absolute()
         setup = _own(common) if own else common
         yield Contestant("interpreter", name, replace(setup, python=found), suite.cells)
-    elif (commit := _commit(name)) is not None:
-        with _checkout(commit) as path:
-            setup = replace(common, path=str(path), also=_of_revision(common.also, path))
-            yield Contestant("revision", f"{name} ({commit[:12]})", setup, suite.cells)
+    elif (commit := revisions.commit_of(name)) is not None:
+        note = revisions.left_out(name, commit, common.also)
+        with revisions.checked_out(name, commit, common.also) as revision:
+            setup = replace(common, path=str(revision.tree), also=revision.also)
+            yield Contestant("revision", f"{name} ({commit[:12]})", setup, suite.cells, note)
     else:
         near = nearest(name, labels)
         hint = f" Did you mean the method {near!r}?" if near else ""
@@ -112,13 +113,18 @@ def contestant(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Co
             f"--{flag} {name}: no interpreter, no revision of the checkout here, and no method of "
             f"suite {suite.name}.{hint} Name a Python that has mssbench, such as $(which python); "
             "a commit, branch or tag; or a method as `mssbench show` writes it. "
-            "One of your own has to be in the suite; name its file by --also FILE.py."
+            "One of your own has to be in the suite; name its file by --also FILE.py. "
+            f"{revisions.why_no_commit()}".rstrip()
         )
 
 
 def _interpreter(name: str) -> str | None:
     """The program of that path; a bare word is one if it is no revision, or says python."""
-    if os.sep not in name and not name.startswith("python") and _commit(name) is not None:
+    if (
+        os.sep not in name
+        and not name.startswith("python")
+        and revisions.commit_of(name) is not None
+    ):
         return None
     return shutil.which(name)
 
@@ -126,47 +132,3 @@ def _interpreter(name: str) -> str | None:
 def _own(common: Setup) -> Setup:
     """The interpreter and the mssbench of this process."""
     return replace(common, path=str(Path(mssbench.__file__).parent.parent))
-
-
-def _of_revision(also: Sequence[str], tree: Path) -> tuple[str, ...]:
-    """Files of a user's methods as that revision has them; one it has not yet is left out."""
-    top = Path(_git("rev-parse", "--show-toplevel") or "/nowhere")
-    paths = [Path(name) for name in also]
-    files = [tree / path.relative_to(top) if path.is_relative_to(top) else path for path in paths]
-    return tuple(str(path) for path in files if path.is_file())
-
-
-def _commit(name: str) -> str | None:
-    """The commit that a name means in the checkout here."""
-    if name.startswith("-"):
-        return None
-    return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-
-
-def _git(*words: str) -> str | None:
-    """What git says here; None where it is not installed, or this is no checkout."""
-    try:
-        # a session of its own: Ctrl-C asks us to end, and must not leave half a tree
-        done = subprocess.run(
-            ["git", *words], capture_output=True, text=True, start_new_session=True
-        )
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-@contextmanager
-def _checkout(commit: str) -> Iterator[Path]:
-    """A working tree of its own with that commit. Raises RunError where mssbench is not in it."""
-    with tempfile.TemporaryDirectory(prefix="mssbench-ab-") as folder:
-        tree = Path(folder) / "tree"
-        add = ["git", "worktree", "add", "--detach", "--quiet", str(tree), commit]
-        done = subprocess.run(add, capture_output=True, text=True, start_new_session=True)
-        if done.returncode:
-            raise RunError(f"{commit[:12]} cannot be checked out: {done.stderr.strip()}.")
-        try:
-            if not (tree / "mssbench" / "worker.py").is_file():
-                raise RunError(f"{commit[:12]} has no mssbench at its top.")
-            yield tree
-        finally:
-            _git("worktree", "remove", "--force", str(tree))

@@ -37,7 +37,7 @@ from mssbench.compare.verdict import QUIET
 from mssbench.console import comparison
 from mssbench.console.comparison import check_display
 from mssbench.console.terminal import make_console
-from mssbench.engines.process import Setup
+from mssbench.engines.start import Setup
 from mssbench.records.policy import Policy
 from mssbench.results.labels import where
 from mssbench.run.signals import Takedown
@@ -147,6 +147,10 @@ def compare(
             )
         )
 
+        notes = tuple(side.note for side in (ours, theirs) if side.note)
+        for note in notes:
+            log.print(Text(note, "yellow"), soft_wrap=True)
+
         with log.status("starting") as status:
             told: set[str] = set()
 
@@ -160,7 +164,7 @@ def compare(
 
             result = run.run(plan, watch, takedown.asked)
 
-    return replace(result, remarks=(*left_out, *result.remarks))
+    return replace(result, remarks=(*left_out, *notes, *result.remarks))
 
 
 def tables(result: Judged, display: str) -> Iterator[RenderableType]:

@@ -4,17 +4,18 @@ A slot is a device with its share of the cores. The CPU is one slot with every c
 side by side spoil each other's times; cells on GPUs start when the CPU's are done.
 """
 
-import os
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from math import ceil
 
 from mssbench.engines.events import Ceilings, Event, Finished, Ready, Started, Waiting
-from mssbench.engines.process import Answer, Setup, Worker
+from mssbench.engines.process import Answer, Worker
 from mssbench.engines.slots import LISTEN_SECONDS, Slot, gpu_slots, lock_slot, usable_cores
+from mssbench.engines.start import Setup
 from mssbench.errors import RunError
 from mssbench.records.cell import Cell
+from mssbench.results.locks import release
 
 GRACE_SECONDS = 1.0  # after a death, how long a stop signal may still be on its way to us
 Todo = queue.SimpleQueue[Cell]
@@ -178,7 +179,7 @@ def _serve_slot(
         except RunError as error:
             news.put(error)
         if held is not None:
-            os.close(held)
+            release(held)
         news.put(None)
 
 

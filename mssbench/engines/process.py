@@ -6,19 +6,19 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import psutil
 
 from mssbench.engines.events import PROTOCOL_VERSION
+from mssbench.engines.orphans import Orphans
 from mssbench.engines.slots import Slot, keep_to
+from mssbench.engines.start import Setup, code_digest, command, refuse_other_code, variables
 from mssbench.errors import RunError
-from mssbench.machine.devices import THREAD_SETTINGS
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status
 
@@ -29,19 +29,10 @@ CEILINGS_SECONDS = 120.0  # a second or so, but the first may load a library
 DYING_SECONDS = 10.0  # a core dump takes a while
 TICK_SECONDS = 0.2  # how long a stop or a silent death may stay unnoticed
 PRINTED_BYTES = 2**24  # of stderr that are kept: a method that prints must not fill the disk
+# Signals that somebody else sends: the kernel, an administrator, a scheduler, a closing terminal.
+# None of them says anything about a cell unless it comes again.
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PREPARING = "preparing the problem and its reference took over"
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What every worker of a run is told first, and the interpreter it runs under."""
-
-    settings: dict[str, Any]  # of measure.Settings
-    also: tuple[str, ...] = ()
-    timeout_seconds: float = 60.0
-    python: str = sys.executable
-    path: str = ""  # a checkout whose mssbench it must take, before any that is installed
-    isolated: bool = False  # whether it must not import from the current folder
 
 
 class Answer(NamedTuple):
@@ -50,7 +41,7 @@ class Answer(NamedTuple):
     reply: dict[str, Any] | None
     lost: bool = False  # the worker is gone or useless
     died: bool = False  # it ended by itself: perhaps the doing of a cell before this one
-    killed: bool = False  # by a SIGKILL that was not ours: perhaps nobody's doing here
+    killed: bool = False  # by a signal from outside: perhaps nobody's doing here
     status: Status | None = None
     reason: str = ""
 
@@ -73,29 +64,19 @@ class Worker:
     ) -> None:
         """arms: processes that take turns on the device, this one among them."""
         self.served = 0
-        self.killed = False  # by a SIGKILL that was not ours, before it was ready
+        self.killed = False  # by a signal from outside, before it was ready
+        self.code: str | None = None  # digest of the files of its mssbench, once it has told that
         self._setup, self._stopped, self._device = setup, stopped, slot.device
         self._rest = b""  # read, but not a whole line yet
         self._noise = b""  # the last line that was no message of ours
         self._since = 0  # where in its stderr the present cell begins
-        env = os.environ | {
-            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-            "CUDA_VISIBLE_DEVICES": slot.gpu,
-            "PYTHONUNBUFFERED": "1",
-            **_for_older_workers(slot, arms, setup),
-        }
-        env.setdefault("OMP_NUM_THREADS", str(len(slot.cores)))
-        if setup.isolated:  # an arm has its own packages, and the threads that its core allows
-            env |= dict.fromkeys(THREAD_SETTINGS, str(len(slot.cores)))
-            env.pop("PYTHONPATH", None)
-        if setup.path:
-            env["PYTHONPATH"] = setup.path
         self._errors = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  (closed with the worker)
-        options = ["-P"] if setup.isolated else []
+        self._orphans = Orphans()
+        code_digest()  # of the files as they are now: a worker's are compared with them
         try:
             self._process = subprocess.Popen(
-                [setup.python, *options, "-m", "mssbench.worker", str(os.getpid())],
-                env=env,
+                command(setup, os.getpid()),
+                env=variables(setup, slot, arms, self._orphans.token),
                 pass_fds=[lock],  # the device stays ours until this process is gone too
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -104,6 +85,7 @@ class Worker:
             )
         except OSError as error:
             self._errors.close()
+            self._orphans.close()
             raise RunError(
                 f"{setup.python} cannot be started: {error.strerror}. "
                 "Name a Python interpreter that has mssbench."
@@ -113,7 +95,15 @@ class Worker:
         # An arm imports on several cores, while others start, and keeps to its own from then on,
         # which its facts tell. It is told at once, or it would wait for its turn.
         cores = list(slot.cores) if setup.isolated else None
-        self._send({"settings": setup.settings, "also": setup.also, "arms": arms, "cores": cores})
+        self._send(
+            {
+                "settings": setup.settings,
+                "also": setup.also,
+                "arms": arms,
+                "cores": cores,
+                "lock": lock,
+            }
+        )
 
     def start(self) -> tuple[dict[str, Any], str]:
         """Wait for its first word: its facts and the hash that names them.
@@ -121,20 +111,28 @@ class Worker:
         Raises RunError, with its last words, if it has none.
         """
         line = self._read(START_SECONDS)
+        if line and line["event"] == "protocol":  # before it reads a set-up that may differ
+            self._refuse_other_protocol(line)
+            line = self._read(START_SECONDS)
         if not line:
             code = self.kill()
-            self.killed = line is not None and code == -signal.SIGKILL
+            self.killed = line is not None and -code in FROM_OUTSIDE
             how = "did not start in time" if line is None else "ended before its first cell"
             raise RunError(
                 f"a worker under {self._setup.python} {how}: {self._last_words() or 'no message'}. "
                 f"Check that `{self._setup.python} -m mssbench doctor` works."
             )
+        self._refuse_other_protocol(line)
+        refuse_other_code(self._setup, line)
+        self.code = line.get("code")
+        return line["facts"], line["environment"]
+
+    def _refuse_other_protocol(self, line: dict[str, Any]) -> None:
         if line.get("protocol") != PROTOCOL_VERSION:
             raise RunError(
                 f"{self._setup.python} has an mssbench that speaks protocol {line.get('protocol')},"
                 f" this one speaks {PROTOCOL_VERSION}: install versions that match."
             )
-        return line["facts"], line["environment"]
 
     def ceilings(self, device: str) -> dict[str, float] | None:
         """What the machine can do at most, measured now. None where the worker has not said it."""
@@ -176,7 +174,7 @@ class Worker:
             return Answer(None, True, status=Status.TIMEOUT, reason=f"{what} {limit:g} s")
         mute = self._alive()
         code = self.kill()
-        killed = code == -signal.SIGKILL and not mute
+        killed = -code in FROM_OUTSIDE and not mute
         how = "it closed its pipe and did not end" if mute else _how(code)
         words = self._last_words()
         reason = f"the worker died: {how}" + (f": {words}" if words else "")
@@ -199,7 +197,9 @@ class Worker:
                 with contextlib.suppress(psutil.Error):
                     child.kill()
         try:
-            return self._process.wait(DYING_SECONDS)
+            code = self._process.wait(DYING_SECONDS)
+            self._orphans.kill()
+            return code
         except subprocess.TimeoutExpired:  # it sits in a system call that never ends
             raise RunError(
                 f"the worker, process {self._process.pid}, cannot be killed: its {self._device} "
@@ -211,6 +211,7 @@ class Worker:
         try:
             self.kill()
         finally:
+            self._orphans.close()
             for file in (self._process.stdin, self._process.stdout, self._errors):
                 if file is not None:
                     with contextlib.suppress(OSError):  # bytes that it never read
@@ -294,6 +295,8 @@ def _message(line: bytes) -> dict[str, Any] | None:
         found = json.loads(line)
     except ValueError:
         return None
+    if isinstance(found, dict) and found.keys() == {"protocol"}:  # see worker.serve
+        return {"event": "protocol", **found}
     return found if isinstance(found, dict) and "event" in found else None
 
 
@@ -304,14 +307,7 @@ def _how(code: int) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = "unknown"
-    often = ", twice; the kernel sends it when memory runs out" if -code == signal.SIGKILL else ""
+    often = ", twice" if -code in FROM_OUTSIDE else ""
+    if -code == signal.SIGKILL:
+        often += "; the kernel sends it when memory runs out"
     return f"signal {-code} ({name}{often})"
-
-
-def _for_older_workers(slot: Slot, arms: int, setup: Setup) -> dict[str, str]:
-    """What a worker is told in its environment where it reads no more of the first line.
-
-    `ab` starts the workers of older revisions too; those of this one read none of it.
-    """
-    told = {"MSSBENCH_CORES": ",".join(map(str, slot.cores)), "MSSBENCH_ARMS": str(arms)}
-    return told | ({"MSSBENCH_BIND": "after imports"} if setup.isolated else {})

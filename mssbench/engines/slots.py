@@ -1,7 +1,6 @@
 """Devices as slots for workers, and the locks that keep two runs off one device."""
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -13,6 +12,9 @@ from mssbench.machine.devices import cuda_devices
 from mssbench.results.locks import wait_for
 
 LISTEN_SECONDS = 0.2  # how long a stop may stay unnoticed here
+# The same for every user and every run of this host. TMPDIR is not: a job, a login and a service
+# have different ones, and would then measure on one device at the same time.
+_LOCKS = Path("/tmp/mssbench-locks")  # noqa: S108  (sticky, and nothing is read from it)
 
 
 def usable_cores() -> tuple[int, ...]:
@@ -92,9 +94,7 @@ def lock_device(
 
 def lock_slot(slot: Slot, wait: Callable[[str], bool]) -> int | None:
     """Hold the slot's device: one file per device of this host, shared by every user's runs."""
-    folder = Path(
-        os.environ.get("MSSBENCH_LOCKS") or Path(tempfile.gettempdir()) / "mssbench-locks"
-    )
+    folder = Path(os.environ.get("MSSBENCH_LOCKS") or _LOCKS)
     path = folder / slot.lock
     try:
         if not folder.is_dir():

@@ -2,8 +2,10 @@
 
     python -m mssbench.worker PARENT_PID
 
-Supervisor to worker: first the set-up {"settings", "also", "arms"}, then a request a line. Worker
-to supervisor: {"event": "ready", ...} once, then answers.
+Supervisor to worker: first the set-up {"settings", "also", "arms", "cores", "lock"}, then a request
+a line. Worker to supervisor: {"protocol"} before it reads that, so that nothing fails on a set-up
+of another version; {"event": "ready", ...} once; then answers. An older supervisor skips the first,
+as a line without an event.
 
     {"cell", "share"}     measuring, when the method is about to run; then done: rows, samples,
                           spent, and `lost` where this process must be replaced. share: of the
@@ -171,15 +173,22 @@ def serve(
     """
     from mssbench.engines.events import PROTOCOL_VERSION
     from mssbench.engines.slots import keep_to
+    from mssbench.engines.start import code_digest, own_folder
     from mssbench.records.cell import Cell
     from mssbench.records.facts import identify
     from mssbench.registries import load_file
+    from mssbench.results.locks import keep_from_children
 
     def say(event: str, **facts: Any) -> None:
         replies.write(json.dumps({"event": event, **facts}) + "\n")
         replies.flush()
 
+    replies.write(json.dumps({"protocol": PROTOCOL_VERSION}) + "\n")
+    replies.flush()
+    code = code_digest()  # of the files as they are imported
     setup = json.loads(requests.readline())
+    if lock := setup.get("lock"):  # before any code of a user runs, which may fork
+        keep_from_children(lock)
     for path in setup["also"]:
         load_file(Path(path))
     chosen = instruments(setup)
@@ -188,7 +197,14 @@ def serve(
     facts = chosen.describe()
     gc.collect()
     gc.freeze()  # what imports left behind is never garbage: collections stay short from here on
-    say("ready", protocol=PROTOCOL_VERSION, facts=facts, environment=identify(facts))
+    say(
+        "ready",
+        protocol=PROTOCOL_VERSION,
+        facts=facts,
+        environment=identify(facts),
+        code=code,
+        folder=own_folder(),
+    )
 
     met, keep = set(), _Keep(chosen)
     for line in requests:

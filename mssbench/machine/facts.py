@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +18,7 @@ from typing import Any
 import psutil
 
 from mssbench.machine.devices import THREAD_SETTINGS, cuda_devices, text_of
+from mssbench.machine.git import git
 
 PACKAGES = ("mssbench", "torch", "numpy", "scipy", "pandas", "pyarrow", "cupy", "triton")
 # Not in IDENTITY: a peer changes no rows but its own, and their code hash knows its version.
@@ -165,15 +165,11 @@ def _commit_of_git(checkout: Path) -> str | None:
     """None where the folder is no repository, or where git is missing or refuses to read it."""
     if not (checkout / ".git").exists():
         return None
-    git = ["git", "-C", str(checkout)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-        if head.returncode:
-            return None
-        dirty = subprocess.run([*git, "status", "--porcelain", "mssbench"], capture_output=True)
-    except OSError:
+    head = git("rev-parse", "HEAD", folder=checkout)
+    if not head.ok:
         return None
-    return head.stdout.strip()[:12] + ("+dirty" if dirty.stdout.strip() else "")
+    dirty = git("status", "--porcelain", "mssbench", folder=checkout)
+    return head.text[:12] + ("+dirty" if dirty.text else "")
 
 
 def _commit_as_told() -> str | None:

@@ -1,4 +1,9 @@
-"""Advisory locks that the kernel frees when their holder is gone, killed or not."""
+"""Advisory locks that the kernel frees when their holder is gone, killed or not.
+
+A lock of the kernel belongs to an open file and lasts until its last descriptor is closed, also
+those that children inherit. So every child that this process forks closes them at once: a method
+that leaves a process behind must not keep a device for ever.
+"""
 
 import fcntl
 import os
@@ -6,6 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
+
+# The locks of this process: device and inode by descriptor. The latter is looked at before a child
+# closes it, as the same number may be another file's by then.
+_ours: dict[int, tuple[int, int]] = {}
 
 
 def hold(path: Path, flags: int = os.O_RDONLY) -> tuple[int, bool]:
@@ -21,7 +30,34 @@ def hold(path: Path, flags: int = os.O_RDONLY) -> tuple[int, bool]:
     except OSError:
         os.close(fd)
         raise
+    keep_from_children(fd)
     return fd, True
+
+
+def keep_from_children(fd: int) -> None:
+    """Have the children that this process forks from now on close the descriptor of a lock."""
+    status = os.fstat(fd)
+    _ours[fd] = (status.st_dev, status.st_ino)
+
+
+def release(fd: int) -> None:
+    """Close the descriptor of a lock, whether the lock was ours or not."""
+    _ours.pop(fd, None)
+    os.close(fd)
+
+
+def _close_in_child() -> None:
+    for fd, file in _ours.items():
+        try:
+            status = os.fstat(fd)
+            if (status.st_dev, status.st_ino) == file:
+                os.close(fd)
+        except OSError:  # it was closed long ago
+            continue
+    _ours.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 def wait_for(path: Path, wait: Callable[[str], bool]) -> int | None:
@@ -55,19 +91,35 @@ def held(path: Path) -> bool:
 def holder(fd: int) -> str:
     """Who holds the lock on this open file: `process 4242 (python)`, as far as the kernel tells.
 
-    The kernel names the process that took the lock. A worker may hold it still when that one is
-    gone; then it is named as such.
+    The kernel's list names the process that took the lock. Where that one is gone, or its number is
+    another's by now, a process that inherited the lock holds it still; it is named then, with the
+    command that frees the lock.
     """
-    for pid in _entries(os.fstat(fd).st_ino):
-        if pid <= 0:  # it lives in another container
-            break
-        try:
-            return f"process {pid} ({psutil.Process(pid).name()})"
-        except psutil.NoSuchProcess:
-            return f"a worker that process {pid} left behind"
-        except psutil.Error:
-            return f"process {pid}"
-    return "another process"
+    status = os.fstat(fd)
+    takers = list(_entries(status.st_ino))
+    if not takers or takers[0] <= 0:  # it lives in another container
+        return "another process"
+
+    taker = takers[0]
+    holders = list(_holders(status))
+    if not holders and psutil.pid_exists(taker):  # another user's: the list is all that we may see
+        return _named(taker)
+    if taker in holders:
+        return _named(taker)
+    if holders:
+        kill = " ".join(map(str, holders))
+        return (
+            f"{' and '.join(map(_named, holders))}, left behind by process {taker}, which is gone "
+            f"(`kill {kill}` frees the device)"
+        )
+    return f"a worker that process {taker} left behind"
+
+
+def _named(pid: int) -> str:
+    try:
+        return f"process {pid} ({psutil.Process(pid).name()})"
+    except psutil.Error:
+        return f"process {pid}"
 
 
 def _entries(inode: int) -> Iterator[int]:
@@ -81,3 +133,25 @@ def _entries(inode: int) -> Iterator[int]:
         # the numbers of the device are not compared: some file systems show others here than stat
         if "FLOCK" in words and words[-3].rpartition(":")[2] == str(inode):
             yield int(words[-4])
+
+
+def _holders(file: os.stat_result) -> Iterator[int]:
+    """The processes with a descriptor that holds the lock of a file, of those that we may see."""
+    for pid in psutil.pids():
+        try:
+            numbers = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208  (names, not paths)
+        except OSError:  # it has ended, or it is another user's
+            continue
+        if any(_locks(pid, number, file) for number in numbers):
+            yield pid
+
+
+def _locks(pid: int, number: str, file: os.stat_result) -> bool:
+    """Whether this descriptor of a process is of that file and holds its lock."""
+    try:
+        status = Path(f"/proc/{pid}/fd/{number}").stat()
+        if (status.st_dev, status.st_ino) != (file.st_dev, file.st_ino):
+            return False
+        return "FLOCK" in Path(f"/proc/{pid}/fdinfo/{number}").read_text()
+    except OSError:
+        return False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mssbench.engines import local
 from mssbench.engines.events import Event, Finished
-from mssbench.engines.process import Setup
+from mssbench.engines.start import Setup
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import worst_status
 from mssbench.records.summary import Summary

@@ -31,8 +31,8 @@ from mssbench.compare import rows
 from mssbench.compare.judgement import Judged
 from mssbench.compare.verdict import Outcome
 from mssbench.engines import slots
-from mssbench.engines.process import Setup
 from mssbench.engines.slots import Slot
+from mssbench.engines.start import Setup
 from mssbench.errors import GateError
 from mssbench.machine.devices import THREAD_SETTINGS
 from mssbench.records.cell import Cell

@@ -30,8 +30,9 @@ from helpers.runs import (
 
 from mssbench.engines import local, process, slots
 from mssbench.engines.events import Ceilings, Finished, Ready, Started
-from mssbench.engines.process import Answer, Setup, Worker
+from mssbench.engines.process import Answer, Worker
 from mssbench.engines.slots import Slot
+from mssbench.engines.start import Setup
 from mssbench.errors import RunError
 from mssbench.machine.devices import Gpu
 from mssbench.records.cell import Cell

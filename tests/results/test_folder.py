@@ -519,7 +519,8 @@ def test_a_lock_outlives_its_taker_in_who_inherited_it(tmp_path: Path) -> None:
     try:
         fd, ours = locks.hold(path)
         assert not ours
-        assert locks.holder(fd) == f"a worker that process {taker} left behind"
+        who = f"process {child} (sleep), left behind by process {taker}, which is gone"
+        assert locks.holder(fd) == f"{who} (`kill {child}` frees the device)"
         os.close(fd)
     finally:
         os.kill(child, 9)
