@@ -31,10 +31,15 @@ def command(
     if as_json:
         output_json("merge", summary)
     else:
-        output([merged(summary)])
+        output([*map(_remark, summary["remarks"]), merged(summary)])
 
 
 def merged(summary: dict[str, Any]) -> Text:
     """One line about a merge."""
     counts = summary["counts"]
     return Text(f"{counts['rows']} rows of {counts['cells']} cells in {summary['path']}")
+
+
+def _remark(sentence: str) -> Text:
+    """What could not be read. It is not folded, as it has the path of a file."""
+    return Text(sentence, "yellow", no_wrap=True, overflow="ignore")

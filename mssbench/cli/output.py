@@ -17,14 +17,14 @@ JSON_SCHEMA = 1
 
 def output(parts: "Iterable[RenderableType]") -> None:
     """Print what people read to stdout."""
-    from mssbench.console.terminal import make_console, plain
+    from mssbench.console.terminal import make_console, plain, put
 
     console = make_console()
     if not console.is_terminal:
         write(plain(parts))
         return
     for part in parts:
-        console.print(part, crop=False)  # a command that will be copied stays whole
+        put(console, part)
 
 
 def output_json(command: str, found: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 _PIPE_WIDTH = 110  # where there is no terminal to ask, and COLUMNS says nothing
 
@@ -28,10 +29,19 @@ def waiting(words: str) -> Iterator[None]:
         yield
 
 
+def put(console: Console, part: RenderableType) -> None:
+    """Print one part. A command that will be copied stays whole, and so does a line for scripts.
+
+    Rich joins what is printed together into one text, which forgets whether a part may be folded.
+    """
+    whole = isinstance(part, Text) and bool(part.no_wrap)
+    console.print(part, crop=False, soft_wrap=whole)
+
+
 def plain(parts: Iterable[RenderableType]) -> str:
     """What is printed where there is no terminal: no control codes, no blanks at a line's end."""
     console = make_console()
     with console.capture() as captured:
         for part in parts:
-            console.print(part, crop=False)  # a command that will be copied stays whole
+            put(console, part)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())

@@ -1,17 +1,36 @@
 """Writes files that stay whole if the writer is killed, the disk is full, or power is lost."""
 
+import errno
 import mmap
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
+def contents(path: Path, *, follow: bool = True) -> bytes | None:
+    """The bytes of a file; None where there is none.
+
+    follow: whether a symbolic link may lead to it. Raises OSError for what is no regular file: a
+    pipe, for example, would be waited for without end.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return file.read()
+
+
 class Lines:
-    """A file that grows by whole lines, or not at all."""
+    """A file that grows by whole lines, or not at all. A symbolic link is not followed."""
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+        self._fd = os.open(path, flags, 0o666)
         self.size = os.fstat(self._fd).st_size
         if self.size:  # a killed writer may have left half a line: the next must not join it
             with mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ) as data:

@@ -20,6 +20,7 @@ from typing import Any
 
 from mssbench.errors import RunError
 from mssbench.records.measurement import Row
+from mssbench.results.facts_file import read_facts
 from mssbench.results.files import Lines, replace
 from mssbench.results.locks import held, hold, holder
 from mssbench.results.rows import (
@@ -31,7 +32,6 @@ from mssbench.results.rows import (
     as_csv,
     header,
     peek,
-    read_facts,
     read_journal,
     read_rows,
     read_suite,
@@ -45,22 +45,31 @@ class RunFolder:
     """The one writer of a run's folder. Use as a context manager: it holds the folder's lock.
 
     Opening writes nothing, so a run that fails before its first row leaves the folder as it was;
-    with `fresh` the old files are not seen, and go when the first new one is written.
+    with `fresh` the old files are not seen, and go when the first new one is written. Without it
+    every file is read once at the start, so that damage is told before anything is measured.
+    mend: whether damaged files are no reason to refuse, as they are about to be replaced.
     Raises RunError if another run writes to the folder, if it holds something that is no run, or
-    if it cannot be written.
+    if it cannot be written; RunError or TableError if one of its files is damaged.
     """
 
-    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+    def __init__(self, path: Path, *, fresh: bool = False, mend: bool = False) -> None:
         self.path = path
-        _refuse_foreign(path)
-        self._made = not path.exists()
         with self._writing():
+            _refuse_foreign(path, read=fresh or mend)
+            self._made = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(path)
         self._hidden = fresh
         self._begun = False
         self._journal: Lines | None = None
         self._table: Lines | None = None
+        self._read: list[Row] | None = None  # the rows that are on disk, until one is written
+        if not (fresh or mend):
+            try:
+                self._check()
+            except BaseException:
+                self.__exit__()
+                raise
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -77,9 +86,20 @@ class RunFolder:
         """Whether an old run still stands here that the first write will replace."""
         return self._hidden and any((self.path / name).exists() for name in _OURS)
 
+    def _check(self) -> None:
+        """Read every file, so that what is damaged is refused before there is anything to lose."""
+        self._read = peek(self.path)
+        read_facts(self.path)
+        if (self.path / SAMPLES).exists():
+            from mssbench.results import samples  # pyarrow: only where there are some
+
+            samples.check(self.path)
+
     def rows(self) -> list[Row]:
         """Every row measured so far, as text."""
-        return [] if self._hidden else peek(self.path)
+        if self._hidden:
+            return []
+        return peek(self.path) if self._read is None else list(self._read)
 
     def samples(self) -> dict[tuple[str, str, str, str], list[float]]:
         """Seconds behind every row measured so far, by cell_id, phase, clock and cache."""
@@ -143,6 +163,7 @@ class RunFolder:
 
     def _begin(self) -> None:
         """Before the first write, delete what it replaces and what a killed writer left behind."""
+        self._read = None
         if self._begun:
             return
         self._begun = True
@@ -185,7 +206,8 @@ def is_going_on(path: Path) -> bool:
     return all(each.name in (*_OURS, _LOCK) or _is_temporary(each) for each in path.iterdir())
 
 
-def _refuse_foreign(path: Path) -> None:
+def _refuse_foreign(path: Path, *, read: bool) -> None:
+    """Raise RunError for a folder of something else. read: whether nobody else reads its table."""
     if path.exists() and not path.is_dir():
         raise RunError(f"{path} is a file. A run needs a folder: choose another --out.")
     if not path.is_dir():
@@ -197,7 +219,12 @@ def _refuse_foreign(path: Path) -> None:
             f"{path} holds something else ({min(others)!r}{more}) and no run. "
             "Nothing was written: choose another --out."
         )
-    read_rows(path / TABLE)
+    try:
+        if read:
+            read_rows(path / TABLE, left=[])
+    except RunError:
+        if not _has_facts(path):  # which only a run of ours has, whatever its table has become
+            raise
 
 
 def _is_run(path: Path) -> bool:
@@ -234,10 +261,19 @@ def _lock(path: Path) -> int:
 
 
 def _open_table(path: Path) -> Lines:
-    """For appending under today's columns."""
-    if path.exists() and not path.read_bytes().startswith(header()):
+    """For appending under today's columns, after a last line that has its end."""
+    if path.exists() and not _is_ours(path):
         replace(path, header() + as_csv(read_rows(path)))
     lines = Lines(path)
     if not lines.size:
         lines.add(header())
     return lines
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a table has today's header and whole lines, so that lines can be added."""
+    with path.open("rb") as file:
+        if file.readline() != header():
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

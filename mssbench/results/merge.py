@@ -9,8 +9,10 @@ from mssbench.records.facts import canonical
 from mssbench.records.measurement import ABSENT, Status
 from mssbench.records.schema import KEY
 from mssbench.results import table
+from mssbench.results.facts_file import read_facts
 from mssbench.results.folder import RunFolder
-from mssbench.results.rows import SUITE, folder_of, read_facts
+from mssbench.results.parsing import Left
+from mssbench.results.rows import ENVIRONMENT, SAMPLES, TABLE, folder_of, suite_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,18 +28,20 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
     if out is not None and out.exists() and (out.is_file() or any(out.iterdir())):
         raise RunError(f"{out} is not an empty folder. Nothing was written: choose another --out.")
     runs = [folder_of(run) for run in runs]
+    remarks: list[str] = []
     if out is None:  # locked before it is read: a run that is still writing would lose rows
-        with RunFolder(runs[0]) as folder:
-            whole = merge_frames(_frames(runs), mixed=mixed)
+        with RunFolder(runs[0], mend=True) as folder:
+            whole = merge_frames(_frames(runs, remarks), mixed=mixed)
+            remarks += _set_aside(runs[0], damaged_table=bool(remarks))
             folder.finish(table.records(whole))
     else:
-        whole = merge_frames(_frames(runs), mixed=mixed)
+        whole = merge_frames(_frames(runs, remarks), mixed=mixed)
         with RunFolder(out) as folder:
             from mssbench.results import samples  # pyarrow: only where something is joined
 
             rows = table.records(whole)
-            join_sidecars(folder, runs)
-            samples.join(folder.path, runs, rows)
+            remarks += join_sidecars(folder, runs)
+            remarks += samples.join(folder.path, runs, rows)
             folder.finish(rows)
     return {
         "path": str(out or runs[0]),
@@ -46,30 +50,70 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
             "cells": int(whole["cell_id"].nunique()),
             "runs": len(runs),
         },
+        "remarks": remarks,
     }
 
 
-def _frames(runs: Sequence[Path]) -> "list[pd.DataFrame]":
-    """The tables of the runs, in which one machine has one name: the one it was met under first."""
+def _frames(runs: Sequence[Path], remarks: list[str]) -> "list[pd.DataFrame]":
+    """The tables of the runs, in which one machine has one name: the one it was met under first.
+
+    remarks: takes a sentence on each row that was left out because it cannot be read.
+    """
     frames, names = [], dict[str, str]()
     for run in runs:
-        frame, known = table.load(run), read_facts(run)["environments"]
+        left: list[Left] = []
+        frame, known = table.load(run, left=left), _facts(run)[0]["environments"]
+        remarks += [f"left out of {run / TABLE}: line {row.line}: {row.why}" for row in left]
         here = {e: canonical(e, known.get(e)) for e in frame["environment"].unique() if e}
         today = {e: names.setdefault(name, e) for e, name in here.items()}
         frames.append(frame.assign(environment=frame["environment"].replace(today)))
     return frames
 
 
-def join_sidecars(folder: RunFolder, runs: Sequence[Path]) -> None:
-    """Write the facts of all runs, and the suite of the first that has one."""
+def _facts(run: Path) -> tuple[dict[str, Any], str]:
+    """The facts of a run, none where they are damaged, and what is wrong with them then."""
+    try:
+        return read_facts(run), ""
+    except RunError as error:
+        return {"environments": {}, "runs": {}}, str(error)
+
+
+def _set_aside(run: Path, *, damaged_table: bool) -> list[str]:
+    """Rename the damaged files of a run that is mended in place, so that nothing is lost.
+
+    damaged_table: whether rows of the table are left out. Returns a sentence on each file.
+    """
+    from mssbench.results import samples  # pyarrow: only where something is joined
+
+    damaged = [TABLE] if damaged_table else []
+    if _facts(run)[1]:
+        damaged.append(ENVIRONMENT)
+    try:
+        samples.check(run)
+    except TableError:
+        damaged.append(SAMPLES)
+
+    for name in damaged:
+        (run / name).replace(run / f"{name}.damaged")
+    return [f"{run / name} was damaged: it is kept as {name}.damaged" for name in damaged]
+
+
+def join_sidecars(folder: RunFolder, runs: Sequence[Path]) -> list[str]:
+    """Write the facts of all runs, and the suite of the first that has one.
+
+    Returns a sentence on each file of facts that is damaged and was left out.
+    """
     facts = folder.facts()
+    remarks = []
     for run in runs:
-        theirs = read_facts(run)
+        theirs, why = _facts(run)
+        remarks += [f"left out: {why}"] if why else []
         for group in facts:
             facts[group] |= theirs[group]
-        if (run / SUITE).is_file() and folder.suite() is None:
-            folder.write_suite((run / SUITE).read_text(encoding="utf-8"))
+        if (suite := suite_text(run)) is not None and folder.suite() is None:
+            folder.write_suite(suite)
     folder.write_facts(facts)
+    return remarks
 
 
 # What says more about a cell comes first: measured or failed, then absent, then not reached.

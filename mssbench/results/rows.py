@@ -4,17 +4,21 @@ import csv
 import io
 import json
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mssbench.errors import RunError, TableError
 from mssbench.records.measurement import Row
 from mssbench.records.schema import COLUMNS, KEY, SCHEMA, SCHEMA_VERSION
+from mssbench.results.damage import duplicate, fault, twice
+from mssbench.results.files import contents
+from mssbench.results.parsing import Left, rows_of, without_mark
 
 TABLE, SAMPLES = "table.csv", "samples.parquet"
 ENVIRONMENT, SUITE = "environment.json", "suite.toml"
 JOURNAL = "journal.jsonl"
+_KINDS = {c.name: c.kind for c in SCHEMA}
 
 
 def folder_of(path: Path) -> Path:
@@ -22,12 +26,20 @@ def folder_of(path: Path) -> Path:
     return path.parent if path.is_file() else path
 
 
-def peek(path: Path) -> list[Row]:
+def peek(path: Path, left: list[Left] | None = None) -> list[Row]:
     """Every row measured so far in a folder, as text: the table's, then what only its journal has.
 
-    Takes no lock and writes nothing. Raises RunError if the table is none of ours.
+    Takes no lock and writes nothing. Raises RunError if the table is none of ours, and TableError
+    where it is damaged, or has one row twice while no journal tells which one is the newer. left:
+    takes the rows that cannot be read, so that the others can; the last of each then stands.
     """
-    found = {_key(row): row for row in read_rows(path / TABLE)}
+    stored = read_rows(path / TABLE, left)
+    found = {_key(row): row for row in stored}
+    if left is None and len(found) < len(stored) and not (path / JOURNAL).exists():
+        pair = duplicate(map(_key, stored))
+        assert pair is not None
+        raise twice(path / TABLE, pair, ", ".join(filter(None, _key(stored[pair[1]]))))
+
     for entry in read_journal(path / JOURNAL):
         for row in map(_as_text, entry["rows"]):
             found[_key(row)] = row
@@ -77,37 +89,38 @@ def _key(row: Row) -> tuple[str, ...]:
     return tuple(row.get(name) or "" for name in KEY)
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, left: list[Left] | None = None) -> list[Row]:
     """The rows of a table as text, without pandas; a torn last line is left out.
 
-    Raises RunError for a file that is no table of ours, TableError for one of a newer mssbench.
+    left: takes the rows that cannot be read, so that the others can. Raises RunError for a file
+    that is no table of ours, TableError for one that is damaged, or of a newer mssbench.
     """
     try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+        data = contents(path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}.") from None
+    if data is None or header().startswith(data):
         return []
-    if header().startswith(data):
-        return []
-    text = data[: data.rfind(b"\n") + 1].decode(errors="replace")
-    reader = csv.DictReader(io.StringIO(text))
-    try:
-        if missing := {*KEY, "cell_id", "status"} - {*(reader.fieldnames or ())}:
-            raise RunError(
-                f"{path} is no result table: it has no column {min(missing)}. "
-                "Nothing was written: choose another --out."
-            )
-        found = [r for r in reader if None not in r.values()]
-        refuse_newer(path, (int(v) for r in found if (v := r.get("schema") or "").isdigit()))
-        return found
-    except csv.Error as error:
-        raise RunError(f"{path} is no result table: {error}. Choose another --out.") from None
+    found = rows_of(path, data, left=left)
+    refuse_newer(path, (int(v) for v in {r.get("schema") or "" for r in found} if v))
+    return found
 
 
 def read_suite(path: Path) -> dict[str, Any] | None:
     """The suite that the run in folder `path` was measured with, if it is there and whole."""
     try:
-        return tomllib.loads((path / SUITE).read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        text = suite_text(path)
+        return None if text is None else tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def suite_text(path: Path) -> str | None:
+    """The text of the suite in folder `path`; None where there is none, or none that is a text."""
+    try:
+        data = contents(path / SUITE)
+        return None if data is None else without_mark(data).decode()
+    except (OSError, ValueError):
         return None
 
 
@@ -121,39 +134,47 @@ def refuse_newer(path: Path, versions: Iterable[int]) -> None:
         )
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
-    """{"environments": facts by hash, "runs": by run_id} of all that was measured in a folder.
-
-    Raises RunError where the file is damaged.
-    """
-    found: dict[str, Any] = {"environments": {}, "runs": {}}
-    try:
-        return found | dict(json.loads((folder / ENVIRONMENT).read_text("utf-8")))
-    except (FileNotFoundError, NotADirectoryError):
-        return found
-    except (ValueError, TypeError) as error:
-        raise RunError(
-            f"{folder / ENVIRONMENT} is damaged ({error}): what the rows were measured on "
-            "is not known. Choose another --out, or --fresh to measure all of it again."
-        ) from None
-
-
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """The finished cells of a run that did not finish; what is torn is left out."""
+    """The finished cells of a run that did not finish; what is torn is left out.
+
+    Raises RunError for a symbolic link, which is not followed: a run writes into its journal.
+    """
     try:
-        file = path.open("rb")
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    with file:
-        for line in file:
-            # without its end a line is still being written, or was when its writer was killed
-            if line.endswith(b"\n") and (entry := _entry(line)):
-                yield entry
+        data = contents(path, follow=False)
+    except OSError as error:
+        raise RunError(
+            f"{path} is not read: {error.strerror or error}. Nothing was written: remove it, or "
+            "choose another --out."
+        ) from None
+    for line in (data or b"").splitlines(keepends=True):
+        # without its end a line is still being written, or was when its writer was killed
+        if line.endswith(b"\n") and (entry := _entry(line)):
+            yield entry
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
+    """What a line of a journal says; None for one that is damaged."""
     try:
         found = json.loads(line)
-    except ValueError:  # a machine that lost its power can leave anything
-        return None
-    return found if isinstance(found, dict) and found.get("rows") else None
+        whole = isinstance(found, dict) and found["rows"] and all(map(_is_row, found["rows"]))
+        return found if whole and _are_samples(found["samples"], found["rows"]) else None
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return None  # a machine that lost its power can leave anything
+
+
+def _is_row(row: Any) -> bool:
+    """Whether a row has its key, and values that its columns can hold."""
+    if not isinstance(row, dict):
+        return False
+    numbers = typed(row)  # which raises for a text that is no number
+    fits = all(_fits(x, _KINDS[name]) for name, x in numbers.items())
+    return fits and bool(row["cell_id"]) and fault({k: [x] for k, x in numbers.items()}) is None
+
+
+def _fits(x: Any, kind: str) -> bool:
+    types: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "bool": (bool,)}
+    return x is None or isinstance(x, types.get(kind, (int, float)))
+
+
+def _are_samples(samples: Any, rows: Sequence[Row]) -> bool:
+    return len(samples) == len(rows) and all(isinstance(x, int | float) for s in samples for x in s)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mssbench.results import table
-from mssbench.results.rows import folder_of, read_facts, read_suite
+from mssbench.results.facts_file import read_facts
+from mssbench.results.rows import folder_of, read_suite
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mssbench.errors import TableError
 from mssbench.records.measurement import Row
-from mssbench.results.files import replacing
+from mssbench.results.damage import pointer, refuse
+from mssbench.results.files import contents, replacing
 from mssbench.results.rows import JOURNAL, SAMPLES, peek, read_journal
 
 KEY = ("cell_id", "phase", "clock", "cache")
@@ -37,16 +39,28 @@ def read(folder: Path) -> dict[tuple[str, str, str, str], list[float]]:
     return found
 
 
-def join(folder: Path, runs: Sequence[Path], rows: Iterable[Row]) -> None:
-    """The samples of several runs as one: those behind the rows of the merged table, no others."""
+def check(folder: Path) -> None:
+    """Read the file and forget it. Raises TableError where it is damaged, or none of ours."""
+    _stored(folder / SAMPLES)
+
+
+def join(folder: Path, runs: Sequence[Path], rows: Iterable[Row]) -> list[str]:
+    """The samples of several runs as one: those behind the rows of the merged table, no others.
+
+    Returns a sentence on each file that is damaged and was left out.
+    """
     due = {_key(row): row["run_id"] for row in rows}
-    whole = _SCHEMA.empty_table()
+    whole, remarks = [_SCHEMA.empty_table()], []
     for run in runs:
-        theirs = [key for row in peek(run) if due.get(key := _key(row)) == row["run_id"]]
-        whole = pa.concat_tables([whole, _only(_settled(run, read_journal(run / JOURNAL)), theirs)])
+        theirs = [key for row in peek(run, left=[]) if due.get(key := _key(row)) == row["run_id"]]
+        try:
+            whole.append(_only(_settled(run, read_journal(run / JOURNAL)), theirs))
+        except TableError as error:
+            remarks.append(f"left out: {error}")
         for key in theirs:
             del due[key]  # a copy of the run has them again
-    _write(folder / SAMPLES, whole)
+    _write(folder / SAMPLES, pa.concat_tables(whole))
+    return remarks
 
 
 def _key(row: Row) -> str:
@@ -61,10 +75,28 @@ def _only(table: pa.Table, keys: Sequence[str]) -> pa.Table:
 def _settled(folder: Path, entries: Iterable[dict[str, Any]]) -> pa.Table:
     latest = {e["rows"][0]["cell_id"]: e for e in entries if e["rows"]}
     new = _table(latest.values())
-    if not (folder / SAMPLES).is_file():
+    if not (folder / SAMPLES).exists():
         return new
-    old = pq.read_table(folder / SAMPLES, schema=_SCHEMA)
-    return pa.concat_tables([_without(old, latest), new])
+    return pa.concat_tables([_without(_stored(folder / SAMPLES), latest), new])
+
+
+def _stored(file: Path) -> pa.Table:
+    """The samples on disk. Raises TableError where the file is damaged, or none of ours."""
+    try:
+        data = contents(file)
+        if data is None:
+            return _SCHEMA.empty_table()
+        if why := pointer(data):
+            raise refuse(file, why)
+        found = pq.read_table(pa.BufferReader(data))
+        if missing := [name for name in _SCHEMA.names if name not in found.column_names]:
+            raise refuse(file, f"it has no column {missing[0]}")
+        table = found.select(_SCHEMA.names).cast(_SCHEMA)
+    except (pa.ArrowException, OSError) as error:  # most of what Arrow raises is an OSError
+        raise refuse(file, str(error).partition("\n")[0].rstrip(".")) from None
+    if any(table[name].null_count for name in _SCHEMA.names):
+        raise refuse(file, "a value is missing")
+    return table
 
 
 def _table(entries: Iterable[dict[str, Any]]) -> pa.Table:

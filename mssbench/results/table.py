@@ -1,12 +1,17 @@
 """results/<run>/ <-> DataFrame. Reads every older version of the schema; merges runs."""
 
 import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mssbench.errors import TableError, nearest
+from mssbench.errors import RunError, TableError, nearest
 from mssbench.records.schema import COLUMNS, KEY, SCHEMA
-from mssbench.results.rows import JOURNAL, TABLE, read_journal, refuse_newer
+from mssbench.results.damage import CHECKED, duplicate, fault, pointer, twice
+from mssbench.results.files import contents
+from mssbench.results.parsing import Left, check_names, rows_of, without_mark
+from mssbench.results.rows import JOURNAL, TABLE, as_csv, header, read_journal, refuse_newer
 
 if TYPE_CHECKING:  # they take half a second to import, and a command's --help needs neither
     import pandas as pd
@@ -16,19 +21,34 @@ _DTYPES = {"str": "str", "int": "Int64", "float": "float64", "bool": "boolean"}
 _KIND = {c.name: c.kind for c in SCHEMA}
 
 
-def load(path: str | Path) -> "pd.DataFrame":
+def load(path: str | Path, *, left: list[Left] | None = None) -> "pd.DataFrame":
     """The table of a run as a DataFrame with typed columns, missing values as NA.
 
     path: a run's folder, or its table.csv. A run that was killed, or is still going on, reads as
-    far as it got. Raises TableError if there is no table, if it is not one of ours, or if a newer
-    mssbench wrote it.
+    far as it got. left: takes the rows that cannot be read, so that the others can; of a row that
+    is there twice the last then stands. Raises TableError if there is no table, if it is not one of
+    ours or damaged, or if a newer mssbench wrote it.
     """
     file = _file(Path(path))
-    frame = _read(file)
+    frame = _read(file, left)
     journal = file.with_name(JOURNAL)
     if journal.exists():
-        frame = _with_journal(frame, journal)
-    return frame
+        return _with_journal(frame, journal)
+    if left is None:
+        _refuse_duplicates(file, frame)
+        return frame
+    return frame.drop_duplicates(list(KEY), keep="last", ignore_index=True)
+
+
+def _refuse_duplicates(file: Path, frame: "pd.DataFrame") -> None:
+    """Raise TableError where two rows have one key."""
+    if frame.duplicated(list(KEY)).any():
+        plain = [[None if x is None else str(x) for x in frame[name].tolist()] for name in KEY]
+        keys = list(zip(*plain, strict=True))
+        pair = duplicate(keys)
+        assert pair is not None
+        words = (word for word in keys[pair[1]] if word not in ("", "<NA>"))
+        raise twice(file, pair, ", ".join(map(str, words)))
 
 
 def _file(path: Path) -> Path:
@@ -54,14 +74,35 @@ def _beside(folder: Path, most: int = 5) -> str:
     return f"{hint} Runs beside it: {', '.join(names[:most])}{more}."
 
 
-def _read(file: Path) -> "pd.DataFrame":
-    """Read a table with Arrow, which is fast and reads every float exactly."""
+def _read(file: Path, left: list[Left] | None) -> "pd.DataFrame":
+    """Read a table with Arrow, which is fast and reads every float exactly.
+
+    What another program has written, or what is damaged, is read as text first.
+    """
     import pandas as pd
+    import pyarrow as pa
+
+    data = without_mark(_whole_rows(file))
+    names = _header(file, data)
+    # Arrow takes neither 12.0 for a whole number nor NA for a missing one
+    foreign = b",NA," in data or b'"NA"' in data
+    table = None if foreign else _by_arrow(data, names)
+    if table is None:
+        with _as_table_errors():
+            rows = rows_of(file, data, left=left)
+        table = _by_arrow(header() + as_csv(rows), COLUMNS)
+        assert table is not None
+    _check_version(file, table)
+    return typed(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
+
+
+def _by_arrow(data: bytes, names: Sequence[str]) -> "pa.Table | None":
+    """The columns of ours as Arrow reads them; None where a row is not as we would write it."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
     types = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
-    known = [name for name in _header(file) if name in _KIND]
+    known = [name for name in names if name in _KIND]
     convert = arrow_csv.ConvertOptions(
         column_types={name: types[_KIND[name]] for name in known},
         include_columns=known,
@@ -71,25 +112,37 @@ def _read(file: Path) -> "pd.DataFrame":
     parse = arrow_csv.ParseOptions(newlines_in_values=True)
     try:
         table = arrow_csv.read_csv(
-            pa.BufferReader(_whole_rows(file)), parse_options=parse, convert_options=convert
+            pa.BufferReader(data), parse_options=parse, convert_options=convert
         )
-    except pa.ArrowInvalid as error:
-        raise TableError(f"{file} is not a result table: {error}") from None
-    _check_version(file, table)
-    return typed(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
+    except pa.ArrowInvalid:
+        return None
+    checked = [name for name in CHECKED if name in table.column_names]
+    wrong = fault({name: table[name].to_pylist() for name in checked})
+    return table if wrong is None else None
 
 
-def _header(file: Path) -> list[str]:
+def _header(file: Path, data: bytes) -> list[str]:
     """The names of the columns. Raises TableError unless they are those of a result table."""
     try:
-        with file.open(encoding="utf-8", newline="") as lines:
-            names = next(csv.reader(lines), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        if why := pointer(data):
+            raise TableError(f"{file} is not a result table: {why}.")
+        first = data.partition(b"\n")[0].rstrip(b"\r").decode("utf-8")
+        names = next(csv.reader([first]), [])
+    except (UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{file} is not a result table: {error}") from None
-    if missing := [name for name in KEY if name not in names]:
-        few = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else ".")
-        raise TableError(f"{file} is not a result table: it has no column {few}")
+    with _as_table_errors():
+        check_names(file, names, KEY)
     return names
+
+
+@contextmanager
+def _as_table_errors() -> Iterator[None]:
+    """What refuses a folder that is to be written refuses a table that is to be read."""
+    try:
+        yield
+    except RunError as error:
+        text = str(error).replace(" Nothing was written: choose another --out.", "")
+        raise TableError(text) from None
 
 
 def _whole_rows(file: Path) -> bytes:
@@ -97,7 +150,10 @@ def _whole_rows(file: Path) -> bytes:
 
     A row that was torn when its writer was killed is whole in the journal.
     """
-    data = file.read_bytes()
+    try:
+        data = contents(file) or b""
+    except OSError as error:
+        raise TableError(f"{file} cannot be read: {error.strerror or error}.") from None
     return data[: data.rfind(b"\n") + 1] if file.with_name(JOURNAL).exists() else data
 
 

@@ -11,8 +11,9 @@ from mssbench.machine.possible import absent
 from mssbench.measure import code_hash
 from mssbench.records.cell import Cell, clocks, phases
 from mssbench.records.measurement import ABSENT, MEASURED, Row, Status
+from mssbench.results.facts_file import read_facts
 from mssbench.results.folder import RunFolder
-from mssbench.results.rows import peek, read_facts
+from mssbench.results.rows import SUITE, peek
 from mssbench.suite import suite as suites
 from mssbench.suite.suite import Suite
 
@@ -112,7 +113,13 @@ def refuse_other_suite(folder: RunFolder, suite: Suite) -> None:
             f"{folder.path} holds a run of suite {before.get('name')!r}, not {suite.name!r}. "
             "Choose another --out, or --fresh to replace it."
         )
-    then = suites.MEASURE | before.get("measure", {})
+    measured = before.get("measure", {})
+    if not isinstance(measured, dict):
+        raise RunError(
+            f"{folder.path / SUITE} is damaged: its [measure] is no table. Mend it, or --fresh to "
+            "measure all of it again."
+        )
+    then = suites.MEASURE | measured
     now = suites.MEASURE | suite.document.get("measure", {})
     # how long to wait for a cell or for a run is no part of how times are taken
     compared = {*then, *now} - {"timeout_seconds", "minutes"}

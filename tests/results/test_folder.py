@@ -107,7 +107,7 @@ def test_garbage_inside_a_journal_costs_only_itself(tmp_path: Path) -> None:
     assert seeds(peek(tmp_path)) == ["1", "2"]
 
 
-@pytest.mark.parametrize("kept", [1, 5, 40, 200, 10**6])
+@pytest.mark.parametrize("kept", [1, 5, 40, 200])
 def test_a_torn_table_loses_only_its_torn_line(tmp_path: Path, kept: int) -> None:
     with RunFolder(tmp_path) as run:
         append(run, row(1), row(2, reason="a – b"))
@@ -349,9 +349,9 @@ def test_fresh_spares_the_old_run_until_the_first_row(tmp_path: Path) -> None:
     ("name", "text", "message"),
     [
         ("photo.png", "", r"holds something else \('photo.png'\) and no run"),
-        (TABLE, "a,b\n1,2\n", "no result table: it has no column"),
-        (TABLE, "no line at all", "no result table: it has no column"),
-        (TABLE, "\0\1\2", "no result table"),
+        (TABLE, "a,b\n1,2\n", "not a result table: it has no column"),
+        (TABLE, "no line at all", "not a result table: it has no column"),
+        (TABLE, "\0\1\2", "not a result table"),
     ],
 )
 def test_a_folder_of_something_else_is_refused_and_stays(
@@ -369,8 +369,8 @@ def test_a_damaged_environment_is_refused(tmp_path: Path) -> None:
     with RunFolder(tmp_path) as run:
         append(run, row(1))
     (tmp_path / ENVIRONMENT).write_text('{"runs"')
-    with RunFolder(tmp_path) as run, pytest.raises(RunError, match="is damaged"):
-        run.facts()
+    with pytest.raises(RunError, match="is damaged"):
+        RunFolder(tmp_path)
 
 
 def test_a_second_writer_is_refused_by_name(tmp_path: Path) -> None:

@@ -173,15 +173,14 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, data, said):
 def test_a_number_that_is_none_is_refused_with_its_column(tmp_path):
     run = write(tmp_path / "run", {**row(1.0), "size": "many"})
     said = refuse(run)
-    assert said.startswith(f"{run}/table.csv is not a result table: In CSV column #")
-    assert "'many'" in said
+    assert said.startswith(f"{run}/table.csv is damaged: line 2: size is 'many', which is no ")
 
 
 def test_a_broken_row_in_the_middle_is_not_passed_over(tmp_path):
     run = write(tmp_path / "run", row(1.0), row(2.0, seed=1))
     lines = (run / "table.csv").read_text().splitlines()
     (run / "table.csv").write_text("\n".join([*lines[:2], "<<<<<<< ours", lines[2], ""]))
-    assert "got 1: <<<<<<< ours" in refuse(run)
+    assert "line 3: it has 1 of " in refuse(run)
 
 
 ROWS = [

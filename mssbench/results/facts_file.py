@@ -1,0 +1,90 @@
+"""environment.json: facts of the machines, by the hash that rows carry, and of runs by run_id."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mssbench.errors import RunError
+from mssbench.results.files import contents
+from mssbench.results.rows import ENVIRONMENT
+
+# The types of the facts that readers look into. An old file may lack any of them.
+_TYPES: dict[str, dict[str, tuple[type, ...]]] = {
+    "environments": {
+        "cores": (dict,),
+        "cpu": (str, type(None)),
+        "gpus": (list,),
+        "versions": (dict,),
+    },
+    "runs": {
+        "document": (dict,),
+        "drift": (int, float, type(None)),
+        "load_start": (list, type(None)),
+        "seconds": (int, float, type(None)),
+        "started": (str,),
+        "suite": (str,),
+    },
+}
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """{"environments": facts by hash, "runs": by run_id} of all that was measured in a folder.
+
+    Raises RunError where the file is damaged, or has another shape.
+    """
+    empty: dict[str, Any] = {"environments": {}, "runs": {}}
+    file = folder / ENVIRONMENT
+    try:
+        data = contents(file)
+        if data is None:
+            return empty
+        found = json.loads(data.decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(file, str(error) or type(error).__name__) from None
+    if why := _fault(found):
+        raise _damaged(file, why)
+    return empty | dict(found)
+
+
+def _damaged(file: Path, why: str) -> RunError:
+    return RunError(
+        f"{file} is damaged ({why}): what the rows were measured on is not known. Bring the file "
+        f"back; or remove it, as `mssbench merge {file.parent}` does; or choose another --out, or "
+        "--fresh to measure all of it again."
+    )
+
+
+def _fault(found: Any) -> str:
+    """What is wrong with the shape of the document; empty where nothing is."""
+    if not isinstance(found, dict):
+        return "it is no object"
+
+    for group, types in _TYPES.items():
+        members = found.get(group, {})
+        if not isinstance(members, dict):
+            return f"{group} is no object"
+        for name, each in members.items():
+            if not isinstance(each, dict):
+                return f"{name!r} of {group} is no object"
+            for key, kinds in types.items():
+                if key in each and not isinstance(each[key], kinds):
+                    return f"{key} of {name!r} of {group} is {each[key]!r:.40}"
+            if why := _inner_fault(each):
+                return f"{why} of {name!r} of {group} is of another type"
+    return ""
+
+
+def _inner_fault(each: dict[str, Any]) -> str:
+    """The first fact within another one that readers could not take."""
+    gpus = each.get("gpus", [])
+    if not all(isinstance(gpu, dict) and isinstance(gpu.get("name"), str) for gpu in gpus):
+        return "gpus"
+    if not isinstance(each.get("cores", {}).get("granted"), int | float | None):
+        return "cores.granted"
+    if not all(isinstance(load, int | float) for load in each.get("load_start") or []):
+        return "load_start"
+    if not isinstance(measure := each.get("document", {}).get("measure", {}), dict):
+        return "document.measure"
+    if not isinstance(measure.get("max_error", 0), int | float):
+        return "document.measure.max_error"
+    return ""

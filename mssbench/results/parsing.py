@@ -1,0 +1,193 @@
+"""The text of a table as rows, also where a spreadsheet, pandas or R has written it anew.
+
+Such programs write whole numbers as `12.0` or `1e+05`, missing ones as NA, truth as TRUE, lines
+with CRLF, a mark at the beginning, quotes around everything, a column of row numbers, and columns
+in another order. All of that is put back into our own spelling; anything else is damage.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mssbench.errors import RunError
+from mssbench.records.measurement import Row
+from mssbench.records.schema import COLUMNS, KEY, SCHEMA
+from mssbench.results.damage import CHECKED, fault, pointer, refuse
+
+_KIND = {c.name: c.kind for c in SCHEMA}
+_MARK = b"\xef\xbb\xbf"  # which Excel puts before a text in UTF-8
+_NOTHING = frozenset({"", "NA", "N/A", "#N/A", "NULL", "<NA>"})
+_TRUTH = {"true": "True", "1": "True", "1.0": "True", "false": "False", "0": "False",
+          "0.0": "False"}  # fmt: skip
+_FREE = ("reason", "problem")  # texts that may be the word NA
+NEEDED = (*KEY, "cell_id", "status")
+
+
+class Left(NamedTuple):
+    """A row that was left out, and why."""
+
+    line: int
+    why: str
+
+
+def without_mark(data: bytes) -> bytes:
+    """The text without the mark that some editors put before it."""
+    return data.removeprefix(_MARK)
+
+
+def check_names(file: Path, names: Sequence[str], needed: Sequence[str] = NEEDED) -> None:
+    """Raise RunError unless a table has our columns, each of them once."""
+    if missing := [name for name in needed if name not in names]:
+        few = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else ".")
+        said = f"{file} is not a result table: it has no column {few}"
+        raise RunError(said + _hint(names) + " Nothing was written: choose another --out.")
+    twice = next((name for name in names if name in _KIND and names.count(name) > 1), None)
+    if twice is not None:
+        raise RunError(
+            f"{file} is damaged: it has the column {twice} twice, and they may not say the same. "
+            "Remove one of them."
+        )
+
+
+def _hint(names: Sequence[str]) -> str:
+    """What a table of ours has become that has no column of ours."""
+    for mark, word in ((";", "semicolons"), ("\t", "tabs")):
+        if any(name.count(mark) > 2 for name in names):
+            return f" Its columns are separated by {word}: save it with commas."
+    return ""
+
+
+def rows_of(file: Path, data: bytes, *, left: list[Left] | None = None) -> list[Row]:
+    """The rows of a table as texts, in our own spelling. A torn last line is left out.
+
+    left: takes what cannot be read, so that all else can; without it the first such row is
+    refused. Raises RunError for what is no table of ours, TableError for one that is damaged.
+    """
+    if why := pointer(data):
+        raise RunError(f"{file} is not a result table: {why}.")
+    text = _decoded(file, without_mark(data), strict=left is None)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""))
+        names = next(reader, [])
+        check_names(file, names)
+        lines = [(reader.line_num, words) for words in reader if words]
+        if lines and not text.endswith(("\n", "\r")) and _is_torn(lines[-1][1], names):
+            lines.pop()
+    except csv.Error as error:
+        raise RunError(f"{file} is not a result table: {error}.") from None
+
+    whole = []
+    for line, words in lines:
+        if len(words) == len(names):
+            whole.append((line, words))
+        else:
+            why = f"it has {len(words)} of {len(names)} fields"
+            _leave_out(file, left, line, why)
+    return _spelled(file, names, whole, left)
+
+
+def _is_torn(words: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether a last line without its end lacks something. An editor may leave out the end only."""
+    return len(words) != len(names) or not words[-1]
+
+
+def _decoded(file: Path, data: bytes, *, strict: bool) -> str:
+    try:
+        return data.decode(errors="strict" if strict else "replace")
+    except UnicodeDecodeError as error:
+        if error.start > (end := data.rfind(b"\n")) >= 0:  # its writer was killed within a letter
+            return data[: end + 1].decode()
+        line = data.count(b"\n", 0, error.start) + 1
+        raise refuse(file, f"line {line} is not UTF-8 ({error.reason})") from None
+
+
+def _leave_out(file: Path, left: list[Left] | None, line: int, why: str) -> None:
+    if left is None:
+        raise refuse(file, f"line {line}: {why}")
+    left.append(Left(line, why))
+
+
+def _spelled(
+    file: Path,
+    names: Sequence[str],
+    lines: list[tuple[int, list[str]]],
+    left: list[Left] | None,
+) -> list[Row]:
+    """Rows in our own spelling, as columns, since most columns need no change at all."""
+    known = [(i, name) for i, name in enumerate(names) if name in _KIND]
+    while True:
+        columns = {name: [words[i] for _, words in lines] for i, name in known}
+        try:
+            columns = {name: _column(name, values) for name, values in columns.items()}
+            wrong = fault({name: columns.get(name, ()) for name in CHECKED})
+        except _Wrong as error:
+            wrong = error.args[0]
+        if wrong is None:
+            break
+        number, why = wrong
+        _leave_out(file, left, lines[number][0], why)
+        del lines[number]
+
+    order = [name for name in COLUMNS if name in columns]
+    values = zip(*(columns[name] for name in order), strict=True)
+    return [dict(zip(order, row, strict=True)) for row in values]
+
+
+class _Wrong(Exception):  # noqa: N818  (it never leaves this module)
+    """A value that its column cannot hold: the number of its row, and what is wrong."""
+
+
+def _column(name: str, values: list[str]) -> list[str]:
+    """The values of one column in our own spelling. Raises _Wrong for one that cannot be there."""
+    kind = _KIND[name]
+    if kind == "str":
+        return values if name in _FREE or "NA" not in values else _each(name, values, _word)
+    if kind == "bool":
+        return values if {*values} <= {"", "True", "False"} else _each(name, values, _truth)
+    if kind == "int":
+        plain = all(map(str.isdecimal, filter(None, values)))
+        return values if plain else _each(name, values, _whole)
+    try:
+        list(map(float, filter(None, values)))
+    except ValueError:
+        return _each(name, values, _number)
+    return values
+
+
+def _each(name: str, values: Sequence[str], spell: Callable[[str], str]) -> list[str]:
+    spelled = []
+    for number, value in enumerate(values):
+        try:
+            spelled.append(spell(value.strip()))
+        except (ValueError, OverflowError, KeyError):
+            kind = {"int": "whole number", "float": "number", "bool": "truth value"}[_KIND[name]]
+            raise _Wrong((number, f"{name} is {value[:40]!r}, which is no {kind}")) from None
+    return spelled
+
+
+def _word(text: str) -> str:
+    return "" if text == "NA" else text
+
+
+def _truth(text: str) -> str:
+    return "" if text in _NOTHING else _TRUTH[text.lower()]
+
+
+def _whole(text: str) -> str:
+    if text in _NOTHING or text.lower() == "nan":
+        return ""
+    if text.isdecimal():
+        return text
+    number = float(text)
+    if number != int(number):
+        raise ValueError
+    return str(int(number))
+
+
+def _number(text: str) -> str:
+    if text in _NOTHING:
+        return ""
+    float(text)
+    return text
