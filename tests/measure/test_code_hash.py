@@ -126,7 +126,7 @@ def cell_of(method: Method) -> Cell | None:
     )
     for forward, backward in pairs:
         options = registry.lookup("forward", forward)
-        function = options.functions[0] if options.functions else "sqrt_x"
+        function = [*options.functions, *options.other_functions][0]
         try:
             if backward != "none":
                 Call(forward, backward, function).pair()

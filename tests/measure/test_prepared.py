@@ -25,9 +25,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     def noted(name: str) -> None:
         function = getattr(module, name)
 
-        def call(*given: Any) -> Any:
+        def call(*given: Any, **named: Any) -> Any:
             log.append(name)
-            return function(*given)
+            return function(*given, **named)
 
         monkeypatch.setattr(module, name, call)
 

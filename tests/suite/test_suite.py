@@ -425,7 +425,7 @@ REFUSED = {
         "float16, float32, float64, tf32."),
     "function": (GOOD + 'function = "sqrtm"\n',
         "[[method]] 1: Unknown function 'sqrtm'. Did you mean 'sqrt'? "
-        "Known: isqrt, isqrt_b, sqrt, sqrt_x."),
+        "Known: isqrt, isqrt_b, log, sqrt, sqrt_x, whiten."),
     "device": (GOOD + 'device = "gpu"\n',
         "[[method]] 1: Unknown device 'gpu'. Did you mean 'cuda'? Known: auto, cpu, cuda."),
     **{f"size {x}": (size(x), f"[axes] size = {said} is not a whole number of 1 or more.")

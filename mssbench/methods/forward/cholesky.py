@@ -25,9 +25,9 @@ def _whitening(a: Array) -> Array:
 def cholesky(a: Array) -> Root:
     """Whitening W = L^{-1} of A = L Lᵀ: lower triangular, with W A Wᵀ = I, and no root of A.
 
-    Its rows are those of the function `whiten`, beside methods for A^{-1/2}, which whitens too. All
-    are judged by W A Wᵀ - I, and each by the gradient of its own W. It pairs with `autodiff`. In a
-    program it is called as `mssbench.whitening(a)`.
+    a: (..., n, n). Its rows are those of the function `whiten`, beside methods for A^{-1/2}, which
+    whitens too. All are judged by W A Wᵀ - I, and each by the gradient of its own W. It pairs with
+    `autodiff`. In a program it is called as `mssbench.whitening(a)`.
     """
     del a
     raise Unsupported("cholesky computes no root: its rows are those of the function whiten")

@@ -14,7 +14,7 @@ def _logarithm(a: Array) -> Array:
 
 
 @register_forward(
-    cite="Arsigny et al., Magn. Reson. Med. 56 (2006); Daleckii & Krein (1965)",
+    cite="Arsigny et al., Magnetic Resonance in Medicine 56 (2006); Daleckii & Krein (1965)",
     products=lambda: 12.0,  # of eigh, whose product and decomposition are the same
     yields=(),
     libraries=("torch",),
@@ -24,8 +24,8 @@ def _logarithm(a: Array) -> Array:
 def log_eigh(a: Array) -> Root:
     """Logarithm: log A = V diag(log w) Vᵀ, with a gradient that is exact at ties.
 
-    Its rows are those of the function `log`. It has a gradient of its own and pairs with
-    `autodiff`, which finds it. In a program it is called as `mssbench.logm(a)`.
+    a: (..., n, n). Its rows are those of the function `log`. It has a gradient of its own and pairs
+    with `autodiff`, which finds it. In a program it is called as `mssbench.logm(a)`.
     """
     del a
     raise Unsupported("log_eigh computes no root: its rows are those of the function log")

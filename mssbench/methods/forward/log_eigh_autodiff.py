@@ -23,8 +23,8 @@ def _logarithm(a: Array) -> Array:
 def log_eigh_autodiff(a: Array) -> Root:
     """The same logarithm, its gradient recorded through torch's `eigh`, as layers often write it.
 
-    That gradient divides by w_i - w_j, and is NaN where two eigenvalues coincide. It pairs with
-    `autodiff`; its rows are those of the function `log`.
+    a: (..., n, n). That gradient divides by w_i - w_j, and is NaN where two eigenvalues coincide.
+    It pairs with `autodiff`; its rows are those of the function `log`.
     """
     del a
     raise Unsupported("log_eigh_autodiff computes no root: its rows are those of the function log")
