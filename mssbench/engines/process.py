@@ -189,7 +189,7 @@ class Worker:
 
         The kill comes before the reaping: until then its number cannot name another group, and one
         that died by itself keeps the status it died with. A child that has left the group is found
-        as long as its parent lives.
+        below the worker, or where it was left behind.
         """
         if self._process.returncode is None:
             children = []

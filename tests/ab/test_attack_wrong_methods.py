@@ -301,6 +301,19 @@ def test_attack_arms_that_differ_by_any_factor_take_no_more_than_seconds() -> No
             assert factor > 9 or len({*counts.values()}) == 1
 
 
+def test_attack_files_that_change_between_two_pairs(tmp_path: Path, suite: Path) -> None:
+    """What was compared by then is no pass: the code of one side is not known any more."""
+    path = Path(stand_in(tmp_path, "edited"))
+    path.write_text(path.read_text().replace(
+        "from helpers import runs\n",
+        "import os, mssbench.engines.start as s\ns.code_digest = lambda: str(os.getpid())\n"
+        "from helpers import runs\n", 1))  # fmt: skip
+    result = found(suite, stand_in(tmp_path), str(path))
+    assert result.outcome is Outcome.BROKEN
+    assert result.doubts == ("the files of mssbench in new were changed while it was measured",)
+    assert {str(j.verdict) for j in result.judgements} == {"unflagged"}
+
+
 KEEPS = """
 import numpy as np
 from mssbench.methods.registry import Root, register_forward

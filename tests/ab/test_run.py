@@ -612,7 +612,7 @@ def test_a_small_limit_of_a_suite_counts_as_the_least_that_is_looked_at(
     assert verdicts(result) == {"same"}
 
 
-@pytest.mark.parametrize("deed", ["exit_once", "kill_once"])
+@pytest.mark.parametrize("deed", ["exit_once", "kill_once", "term_once"])
 def test_one_death_of_a_process_that_served_others_is_nobodys_fault(
     tmp_path: Path, suite: Path, deed: str
 ) -> None:
