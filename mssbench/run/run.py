@@ -52,7 +52,7 @@ def run(
     on another machine; or if no worker starts.
     """
     summary, start = Summary(path, len(suite.cells)), time.monotonic()
-    clock = Clock()
+    clock = Clock(time.monotonic)
 
     def over() -> bool:
         return seconds is not None and clock() > seconds
