@@ -99,6 +99,7 @@ class _Comparison:
         self._plan, self._watch, self._stopped = plan, watch, stopped
         self.notes = {c.key: Notes(c, plan.rules) for c in plan.contests}
         self.facts: dict[str, Mapping[str, Any]] = {}  # of each arm's process
+        self._codes: dict[str, str] = {}  # digest of the files that each arm runs
         # in which order contests are held against base itself: another in each run
         keys = [c.key for c in plan.contests if BASE in c.cells]
         random.Random(plan.seed).shuffle(keys)  # noqa: S311  (no secret)
@@ -116,6 +117,14 @@ class _Comparison:
         for number in range(1, self._plan.confirm_pairs + 1):
             alive = [c for c in flagged if not self.notes[c.key].failed]
             self._pair("confirm", number, alive, had)
+
+    def _refuse_changed(self, codes: Mapping[str, str]) -> None:
+        """Raise RunError where the files of an arm are no longer what they were in other pairs."""
+        for name, code in codes.items():
+            if self._codes.setdefault(name, code) != code:
+                raise RunError(
+                    f"the files of mssbench in {name} were changed while it was measured"
+                )
 
     def _refuse_idle(self) -> None:
         """Raise GateError for a rule that no row answers to: it would pass for ever."""
@@ -160,8 +169,8 @@ class _Comparison:
 
         with Duel(arms, plan.device, plan.rounds, seed, self._stopped, waiting) as duel:
             self.facts |= duel.facts
-            swept = duel.sweep(given, verify=screening and number == 1)
-            for done, (key, taken) in enumerate(swept, 1):
+            self._refuse_changed(duel.codes)
+            for done, (key, taken) in enumerate(duel.sweep(given), 1):
                 note = self.notes[key]
                 (note.screen if screening else note.confirm).append(taken)
                 self._watch(Progress(stage, number, pairs, done, len(given)))

@@ -1,22 +1,22 @@
 """From the samples that `ab` took: the judgement on every row, and what all of them come to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, inf, isfinite
 from statistics import fmean
 from typing import Any, NamedTuple
 
 from mssbench.ab import statistics
-from mssbench.ab.duel import Contest
+from mssbench.ab.duel import ArmSamples, Contest
 from mssbench.ab.effects import BASE, NEW, NULL, PairSamples, evidence_of, timed
 from mssbench.ab.statistics import Evidence
 from mssbench.compare.judge import CALM, Terms, judge
 from mssbench.compare.judgement import Judged, Judgement, RowPair, SelfComparison, count_verdicts
-from mssbench.compare.rows import failed
+from mssbench.compare.rows import ERRORS, failed, worst_of
 from mssbench.compare.verdict import QUIET, Verdict, outcome
 from mssbench.records.cell import Cell
 from mssbench.records.facts import releases, versions_agree
-from mssbench.records.measurement import Status
+from mssbench.records.measurement import UNTRIED, Status
 from mssbench.records.noise import Noise
 from mssbench.records.timing import quantile
 from mssbench.results.labels import label
@@ -80,11 +80,29 @@ class Notes:
 
     @property
     def base_failed(self) -> str:
-        """Why base gave no answer in a later pair after it had given one; empty if it did not."""
-        failures = [failed(Status(pair[BASE].row["status"])) for pair in self.every if BASE in pair]
-        if not failures or failures[0] or not any(failures):
+        """Why base gave no right answer in a later pair after it had given one; empty if it did."""
+        rows = [pair[BASE].row for pair in self.every if BASE in pair]
+        if not rows:
             return ""
-        return str((self.row(BASE) or {})["reason"]) or "it failed"
+        first = Status(rows[0]["status"])
+        for row in rows[1:]:
+            now = Status(row["status"])
+            spoilt = first is Status.OK and now is not Status.OK
+            if spoilt or (failed(now) and not failed(first)):
+                return str(row["reason"]) or "it failed"
+        return ""
+
+    @property
+    def attempted(self) -> bool:
+        """Whether the cell was tried on a side, whatever came of it."""
+        rows = (pair[arm].row for pair in self.every for arm in pair)
+        return any(Status(row["status"]) not in UNTRIED for row in rows)
+
+    @property
+    def failed_alike(self) -> bool:
+        """Whether the cell was tried on both sides and failed on both."""
+        rows = (self.row(BASE), self.row(NEW))
+        return all(row is not None and failed(Status(row["status"])) for row in rows)
 
     def untimed_rules(self) -> tuple[Rule, ...]:
         """The rules that are not about time."""
@@ -97,15 +115,22 @@ class Notes:
             return None
         row = dict(taken[0].row)
 
-        # A failure in any later pair counts.
-        failure = next((t.row for t in taken if failed(Status(t.row["status"]))), None)
-        if failure is not None:
-            row |= {"status": failure["status"], "reason": failure["reason"]}
+        # Every process is verified: what is worse in any later pair counts.
+        worst = worst_of([t.row for t in taken])
+        row |= {"status": worst["status"], "reason": worst["reason"]}
+        row |= {name: _largest(name, taken) for name in ERRORS}
 
         seconds = sorted(s for t in taken for s in t.seconds)
         if seconds:
             row |= {"seconds_median": quantile(seconds, 0.5), "seconds_q1": quantile(seconds, 0.25)}
         return row | {"method": label(row)}
+
+
+def _largest(column: str, taken: Sequence[ArmSamples]) -> Any:
+    """The largest number that any pair has in a column; None where the first or all have none."""
+    numbers = [t.row.get(column) for t in taken]
+    known = [number for number in numbers if number is not None]
+    return None if numbers[0] is None or not known else max(known)
 
 
 def conclude(
@@ -143,6 +168,8 @@ def conclude(
         count_verdicts(judgements),
         len(evidence),
         doubtful=bool(doubts) or any(note.base_failed for note in notes.values()),
+        attempted=any(note.attempted for note in notes.values()),
+        failed_alike=any(note.failed_alike for note in notes.values()),
         incomplete=bool(ended),
         interrupted=ended == INTERRUPTED,
     )

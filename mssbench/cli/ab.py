@@ -179,7 +179,7 @@ def tables(result: Judged, display: str) -> Iterator[RenderableType]:
     for remark in result.remarks:
         yield Text(remark, "dim")
     yield comparison.verdicts(result.verdicts)
-    yield closing(result.outcome, result.verdicts)
+    yield closing(result)
 
 
 def _look(result: Judged) -> Iterator[RenderableType]:

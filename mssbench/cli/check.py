@@ -68,7 +68,7 @@ def checked(
 def tables(result: Judged, display: str) -> Iterator[RenderableType]:
     """Yield the tables of a check; the last line is for scripts."""
     yield from comparison.checked(result, display)
-    yield closing(result.outcome, result.verdicts)
+    yield closing(result)
 
 
 def data(result: Judged, code: int) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def compared(
 def tables(result: Judged, display: str) -> Iterator[RenderableType]:
     """Yield the tables of a comparison; the last line is for scripts."""
     yield from comparison.comparison(result, display)
-    yield closing(result.outcome, result.verdicts)
+    yield closing(result)
 
 
 def data(result: Judged, code: int) -> dict[str, Any]:

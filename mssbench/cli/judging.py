@@ -1,6 +1,6 @@
 """What `compare`, `check` and `ab` share: reports to GitHub, the last line, and the exit code."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,6 +8,7 @@ import typer
 from rich.text import Text
 
 from mssbench.cli.output import output_json
+from mssbench.compare.judgement import Judged
 from mssbench.compare.verdict import Outcome, last_line
 from mssbench.errors import MssbenchError, NotComparable
 from mssbench.export import github as github_
@@ -48,6 +49,7 @@ def judging(command: str, *, told: bool, as_json: bool) -> Iterator[Callable[...
         raise typer.Exit(error.exit_code) from None
 
 
-def closing(outcome: Outcome, verdicts: Mapping[str, int]) -> Text:
+def closing(result: Judged) -> Text:
     """Return the last line, which scripts read. It is never folded."""
-    return Text(last_line(outcome, verdicts), no_wrap=True, overflow="ignore")
+    line = last_line(result.outcome, result.verdicts, len(result.judgements))
+    return Text(line, no_wrap=True, overflow="ignore")

@@ -20,7 +20,7 @@ from math import inf, isfinite, log
 from mssbench.compare.judgement import Judgement, RowPair
 from mssbench.compare.rows import breaches, by_status, columns_to_compare, failed, other_input
 from mssbench.compare.verdict import BY_TIME, Verdict
-from mssbench.records.measurement import Row, Status
+from mssbench.records.measurement import MEASURED, Row, Status
 from mssbench.suite.thresholds import TIMES, Rule
 
 # Gives the verdict that times alone allow, for a pair of measured rows.
@@ -67,7 +67,11 @@ def judge(pair: RowPair, terms: Terms, times: TimeSource | None) -> Judgement:
         verdict, reason = decided
         worse = verdict in (Verdict.BROKEN, Verdict.WORSE)
         breached = ("status",) if worse else ()
-        return Judgement(pair, verdict, reason, compared=("status",), breached=breached)
+        decided_by = Judgement(pair, verdict, reason, compared=("status",), breached=breached)
+        both = all(row["status"] in MEASURED for row in (base, new))
+        if times is None or not (worse and both) or other_input(pair):
+            return decided_by
+        return _also_slower(decided_by, _with_doubt(times(pair), terms))
 
     # An error on one input says nothing about the error on another.
     if terms.other_input is not None and other_input(pair):
@@ -124,13 +128,33 @@ def _by_numbers(
         return timed
 
     by_time_alone = all(breach.column in TIMES for breach in larger)
-    return replace(
-        timed,
-        verdict=Verdict.SLOWER if by_time_alone else Verdict.WORSE,
-        reason="; ".join(breach.sentence for breach in larger),
-        advice="",
+    breached = Judgement(
+        pair,
+        Verdict.SLOWER if by_time_alone else Verdict.WORSE,
+        "; ".join(breach.sentence for breach in larger),
+        compared=timed.compared,
         breached=tuple(breach.column for breach in larger),
     )
+    return _also_slower(breached, timed)
+
+
+def _also_slower(decided: Judgement, timed: Judgement) -> Judgement:
+    """A judgement by status, errors or counts, with the times of its row beside it.
+
+    A row that is slower as well is both: whoever mends the one must know of the other.
+    """
+    both = replace(
+        decided,
+        ratio=timed.ratio,
+        low=timed.low,
+        high=timed.high,
+        detectable=timed.detectable,
+        pairs=timed.pairs,
+    )
+    if timed.verdict is not Verdict.SLOWER or decided.verdict is Verdict.SLOWER:
+        return both
+    reason = f"{decided.reason}; slower: {timed.reason}"
+    return replace(both, reason=reason, also=(Verdict.SLOWER,))
 
 
 def _with_doubt(timed: Judgement, terms: Terms) -> Judgement:

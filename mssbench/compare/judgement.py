@@ -43,6 +43,12 @@ class Judgement:
     pairs: tuple[float, ...] = ()  # the ratio of each pair of processes, first those of the screen
     compared: tuple[str, ...] = ()  # the columns that were compared; `status` is one of them
     breached: tuple[str, ...] = ()  # those of them in which new is worse than allowed
+    also: tuple[Verdict, ...] = ()  # beside the verdict: a row may be worse and slower
+
+    @property
+    def words(self) -> str:
+        """Everything that it is, for a reader: `worse, slower`."""
+        return ", ".join((self.verdict, *self.also))
 
     @property
     def seconds(self) -> tuple[float | None, float | None]:
@@ -71,6 +77,7 @@ def judgement_data(judgement: Judgement) -> dict[str, Any]:
         "high": judgement.high,
         "detectable": judgement.detectable,
         "pairs": judgement.pairs,
+        "also": [str(verdict) for verdict in judgement.also],
     }
 
 
@@ -125,5 +132,5 @@ class Judged:
 
 
 def count_verdicts(judgements: tuple[Judgement, ...]) -> Counter[str]:
-    """How many rows have each verdict."""
-    return Counter(str(judgement.verdict) for judgement in judgements)
+    """How many rows have each verdict; one that is both worse and slower counts in both."""
+    return Counter(str(verdict) for each in judgements for verdict in (each.verdict, *each.also))

@@ -68,6 +68,21 @@ def failed(status: Status) -> bool:
     return status not in MEASURED and status not in ABSENT and status is not Status.INTERRUPTED
 
 
+def worst_of(rows: Sequence[Row]) -> Row:
+    """Of the rows of one cell in several processes the first with the worst status.
+
+    A failure is worse than any number, and nothing that was tried is as good as nothing.
+    """
+
+    def badness(row: Row) -> int:
+        status = Status(row["status"])
+        if failed(status):
+            return len(_RANK) + 1
+        return _RANK.index(status) if status in _RANK else len(_RANK)
+
+    return max(rows, key=badness)
+
+
 def by_status(base: Row, new: Row) -> tuple[Verdict, str] | None:
     """The verdict that the two statuses decide alone, with the reason.
 

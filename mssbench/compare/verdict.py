@@ -71,6 +71,8 @@ def outcome(
     verdicts: Mapping[str, int],
     measured: int,
     *,
+    attempted: bool = False,
+    failed_alike: bool = False,
     doubtful: bool = False,
     incomplete: bool = False,
     interrupted: bool = False,
@@ -80,6 +82,8 @@ def outcome(
     verdicts: how many rows have each verdict. `compare` only describes and gives an empty mapping,
     so that its outcome is "pass" or "nothing measured".
     measured: number of rows of which some number was compared.
+    attempted: whether a cell was tried on either side, although no number was compared.
+    failed_alike: whether a cell failed on both sides. No verdict on a row says so.
     doubtful: whether the machine or the comparison itself was seen to be off. A row that is
     unclear does not make the comparison doubtful.
     incomplete: whether the comparison ended early by an error. It cannot pass then, because the
@@ -97,7 +101,10 @@ def outcome(
     if any_is(Verdict.INCOMPARABLE):
         return Outcome.INCOMPARABLE
     if not measured:
-        return Outcome.NOTHING_MEASURED
+        if not attempted:
+            return Outcome.NOTHING_MEASURED
+        if failed_alike:  # what was tried and gave no number is broken, also where it is all
+            return Outcome.BROKEN
 
     if any_is(Verdict.BROKEN, Verdict.GONE):
         return Outcome.BROKEN
@@ -109,8 +116,11 @@ def outcome(
     return Outcome.UNCLEAR if doubtful else Outcome.PASS
 
 
-def last_line(came_to: Outcome, verdicts: Mapping[str, int]) -> str:
-    """The line that scripts read: `mssbench: verdict=regression slower=2 worse=0 ... rows=96`."""
+def last_line(came_to: Outcome, verdicts: Mapping[str, int], rows: int) -> str:
+    """The line that scripts read: `mssbench: verdict=regression slower=2 worse=0 ... rows=96`.
+
+    rows: their number. Verdicts are more where a row has two, as it is slower and worse.
+    """
     counts = Counter(verdicts)
     listed = " ".join(f"{verdict}={counts[verdict]}" for verdict in _COUNTED)
-    return f"mssbench: verdict={came_to} {listed} rows={counts.total()}"
+    return f"mssbench: verdict={came_to} {listed} rows={rows}"

@@ -136,7 +136,7 @@ def _lines(every: Sequence[Judgement], names: Sequence[str], display: str) -> Ta
         if display == "intervals":
             least = judgement.detectable
             cells += [_interval(judgement), "-" if least is None else f"+{100 * least:.0f} %"]
-        table.add_row(*map(Text, cells), Text(judgement.verdict, STYLE[judgement.verdict]))
+        table.add_row(*map(Text, cells), Text(judgement.words, STYLE[judgement.verdict]))
     return table
 
 
@@ -160,7 +160,7 @@ def _entries(every: Sequence[Judgement], names: Sequence[str]) -> Table:
             text.append(f"\n{judgement.reason}")
         if judgement.advice:
             text.append(f"\nnext: {judgement.advice}")
-        table.add_row(Text(judgement.verdict, STYLE[judgement.verdict]), text)
+        table.add_row(Text(judgement.words, STYLE[judgement.verdict]), text)
     return table
 
 

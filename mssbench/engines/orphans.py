@@ -1,8 +1,9 @@
 """Processes that a worker leaves behind, found and killed after it.
 
 A child that forks again, in a session of its own, belongs to no group that a kill of the worker
-would reach, and its parent is gone. While workers run, the kernel hands such a process to this one
-instead of to process 1 (`prctl`, a subreaper), and a mark in its environment says whose it was.
+would reach, and its parent is gone. The kernel hands such a process to the worker as long as that
+lives, and then to this process, instead of to process 1 (`prctl`: both are subreapers). Those of a
+worker that has died by itself are known by a mark in their environment.
 """
 
 import ctypes

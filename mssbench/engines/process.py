@@ -152,9 +152,13 @@ class Worker:
         """Have a cell made ready to be sampled, its first output verified if asked."""
         return self._asked({"hold": asdict(cell), "verify": verify}, PREPARE_SECONDS, _PREPARING)
 
-    def sample(self, count: int) -> Answer:
-        """Have one sample taken of the cell that is held."""
-        return self._asked({"sample": count}, self._setup.timeout_seconds, "killed after")
+    def sample(self, count: int, *, last: bool = False) -> Answer:
+        """Have one sample taken of the cell that is held; of the last one the output is verified.
+
+        A worker of an older revision does not know `last`, and its reply has no `verified`.
+        """
+        request = {"sample": count, "last": last}
+        return self._asked(request, self._setup.timeout_seconds, "killed after")
 
     def _asked(self, request: dict[str, Any], limit: float, what: str) -> Answer:
         """Send a request; the answer. limit: in seconds; what: a timeout's words before it."""
@@ -185,7 +189,7 @@ class Worker:
 
         The kill comes before the reaping: until then its number cannot name another group, and one
         that died by itself keeps the status it died with. A child that has left the group is found
-        as long as its parent lives.
+        below the worker, or where it was left behind.
         """
         if self._process.returncode is None:
             children = []

@@ -28,7 +28,7 @@ spec = importlib.util.spec_from_file_location(
     "mssbench", root + "/mssbench/__init__.py", submodule_search_locations=[root + "/mssbench"])
 package = sys.modules["mssbench"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(package)
-sys.path += [path for path in (root, *late.split(":")) if path and path not in sys.path]
+sys.path += [path for path in late.split(":") if path and path not in sys.path]
 runpy.run_module("mssbench.worker", run_name="__main__", alter_sys=True)
 """
 
@@ -60,6 +60,10 @@ def command(setup: Setup, parent: int) -> list[str]:
     if not setup.folder:
         return [setup.python, "-P", "-m", "mssbench.worker", str(parent)]
     _, late = _search_path(setup)
+    # For what a worker starts itself. Installed packages of ours are not for another interpreter,
+    # and this one has them anyway.
+    if Path(setup.folder).name not in ("site-packages", "dist-packages"):
+        late = [setup.folder, *late]
     bootstrap = [setup.python, "-P", "-c", _BOOTSTRAP]
     return [*bootstrap, setup.folder, os.pathsep.join(late), str(parent)]
 

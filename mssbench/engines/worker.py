@@ -13,7 +13,8 @@ as a line without an event.
     {"ceilings": device}  ceilings: what the machine can do at most
     {"hold": cell}        measuring, as above; then held: its row, and seconds of a call; it stays
                           ready until the next
-    {"sample": count}     sample: seconds and processor seconds per call of what is held
+    {"sample": count}     sample: seconds and processor seconds per call of what is held; with
+                          "last", also `verified`: status, reason and errors of a timed output
 
 The order of the first lines matters, and heavy imports wait inside functions for it: a worker whose
 supervisor died ends too, and nothing that a library prints or reads can end up between requests and
@@ -55,9 +56,13 @@ def main(instruments: "Callable[[Mapping[str, Any]], Instruments] | None" = None
 
 
 def _leave_with_parent(parent: int) -> None:
-    """Ask the kernel to end this process with the thread that started it (Linux)."""
+    """Ask the kernel to end this process with the thread that started it (Linux).
+
+    And to keep here what a method forks twice, where the supervisor finds it: see orphans.py.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     if os.getppid() != parent:  # it had died before the line above took effect
         sys.stderr.write(
             f"the worker's parent is process {os.getppid()}, not {parent}: either that one is "
@@ -213,7 +218,7 @@ def serve(
         if device := request.get("ceilings"):
             say("ceilings", found=chosen.ceilings(device))
         elif "sample" in request:
-            sample = keep.sample(request["sample"])
+            sample = keep.sample(request["sample"], last=request.get("last", False))
             say("sample", **sample, lost=bool(sample["reason"]) and _context_lost(keep.device))
         elif "hold" in request:
             cell = Cell(**request["hold"])
@@ -257,10 +262,16 @@ class _Keep:
         )
         return {"row": row.row(), "seconds": seconds, "ready": self._held is not None}
 
-    def sample(self, count: int) -> dict[str, Any]:
-        """Seconds per call; null and the reason where the call raised."""
+    def sample(self, count: int, *, last: bool = False) -> dict[str, Any]:
+        """Seconds per call; null and the reason where the call raised.
+
+        last: whether the output of the latest call is verified, after it was timed.
+        """
         try:
-            return {**self._held.sample(count)._asdict(), "reason": ""}
+            taken = {**self._held.sample(count)._asdict(), "reason": ""}
+            if last and (verified := self._held.verify()) is not None:
+                taken["verified"] = verified._asdict()
+            return taken
         except Exception as error:
             return {"seconds": None, "cpu": None, "reason": f"{type(error).__name__}: {error}"}
 

@@ -79,8 +79,7 @@ def _summary_row(judgement: Judgement) -> str:
     row = judgement.pair.row
     base, new = map(units.seconds, judgement.seconds)
     ratio = units.ratio(judgement.ratio) if judgement.ratio is not None else "-"
-    verdict = str(judgement.verdict)
-    return row_of([verdict, row["method"], where(row), base, new, ratio, judgement.reason])
+    return row_of([judgement.words, row["method"], where(row), base, new, ratio, judgement.reason])
 
 
 def report(title: str, judged: Judged, code: int) -> list[str]:

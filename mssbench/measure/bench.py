@@ -50,6 +50,7 @@ _SAME_WEIGHT = 1e-3  # by which rounding may move the weight of small eigenvalue
 _MOST_PREPARED_BYTES = 2**28  # recorded forwards that may wait for their backward at once
 _SHORTEST_COLD = 20e-6  # seconds: events resolve half a microsecond, and a cold call stands alone
 _MOST_LATE = 0.05  # of a row's windows: more of them show in its quartiles
+_FAR = 8.0  # times faster than a ceiling allows: no other work explains that
 _ATTEMPTS = 3  # at a row whose GPU slowed or was shared
 
 
@@ -114,14 +115,42 @@ class Bench:
             found += in_order([self._row(phase, *each) for each in clocks(cell)])
         return self._launched(found, every)
 
-    def verified(self, phase: str) -> tuple[Status, str, dict[str, Any]]:
-        """Status, reason and columns of one phase, called once and not timed."""
-        first = self._first(phase, calls(self.pair, self.cell.library, phase))
-        values = dict(first.errors)
-        status, reason = self.truth.judge(phase, values, self._settings.max_error)
-        values |= self._work(first.seconds)[phase]
-        values = {k: v for k, v in values.items() if v == v}  # a nan error is no number: null
-        return status, reason, values
+    def opened(self, name: str) -> Phase:
+        """A phase that was called once and is verified, with its work; nothing is timed yet.
+
+        Raises Violation, and whatever the method raises.
+        """
+        every = calls(self.pair, self.cell.library, name)
+        first = self._first(name, every)
+        return Phase(name, every, first, self._work(first.seconds)[name])
+
+    def judged(self, phase: Phase) -> tuple[Status, str, dict[str, Any]]:
+        """Status, reason and columns of a phase by its first output."""
+        values = dict(phase.first.errors)
+        status, reason = self.truth.judge(phase.name, values, self._settings.max_error)
+        return status, reason, _stated(values | dict(phase.work))
+
+    def judged_again(
+        self, phase: Phase, x: Input, output: Any, timing: Timing, flags: Sequence[str]
+    ) -> tuple[Status, str, dict[str, Any]]:
+        """The same by a timed output too, and by whether the machine can be as fast as `timing`.
+
+        x: the input of that output. flags: what disturbed the samples. Raises Violation for an
+        output that is not what the first one was.
+        """
+        values = self._worse_errors(phase, Taken(timing, [], x, output))
+        status, reason = self.truth.judge(phase.name, values, self._settings.max_error)
+        median = timing.statistics()["seconds_median"]
+
+        limit = self._limit(phase)
+        if limit and limit.exceeded_by(median):  # or a ceiling was taken beside other work: again
+            self._session.ceilings.measure(self.cell.device, self.cell.precision)
+            limit = self._limit(phase)
+        # Other work may have slowed the measurement of a ceiling, but not by any factor.
+        loaded = "loaded" in flags
+        if limit and status is Status.OK and limit.exceeded_by(median * (_FAR if loaded else 1.0)):
+            status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
+        return status, reason, _stated(values)
 
     def _work(self, seconds: float) -> Mapping[str, Mapping[str, Any]]:
         """Memory and counts by phase: the same in every pass, so looked at in the first alone.
@@ -236,8 +265,7 @@ class Bench:
             "noise": noise(timing.samples, 0.0, flags),
             "host_sync": self._waits(phase) if clock == "gpu" else None,
         }
-        stated = {k: v for k, v in values.items() if v == v}  # a nan error is no number: null
-        return Measurement(cell, phase.name, clock, cache, status, reason, stated, timing)
+        return Measurement(cell, phase.name, clock, cache, status, reason, _stated(values), timing)
 
     def _sampled(self, phase: Phase, clock: str, cache: str) -> Taken:
         """One attempt: the samples, what disturbed them, and the last output with its input."""
@@ -374,6 +402,11 @@ class Bench:
         if x.dtype != a.dtype:
             got, right = arrays.dtype_name(x), arrays.dtype_name(a)
             raise Violation(f"the {name} has dtype {got}, not {right}")
+
+
+def _stated(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that have a value: an error that is nan is no number, and null in a table."""
+    return {k: v for k, v in values.items() if v == v}
 
 
 def _beyond(whole: int | None, part: int | None) -> int | None:

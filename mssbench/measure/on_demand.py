@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from mssbench.measure.admission import classify, refuse_written
-from mssbench.measure.bench import Bench
+from mssbench.measure.bench import Bench, CallInput, Phase
 from mssbench.measure.code_hash import code_hash
 from mssbench.measure.inputs import Rotation
 from mssbench.measure.instruments.clocks import (
@@ -26,6 +26,7 @@ from mssbench.measure.prepared import prepared
 from mssbench.measure.session import Session, Settings
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Measurement, Status
+from mssbench.records.timing import Timing
 
 
 class Sample(NamedTuple):
@@ -36,15 +37,38 @@ class Sample(NamedTuple):
     flags: tuple[str, ...]  # what disturbed it, of noise.MEANING
 
 
+class Verified(NamedTuple):
+    """What the outputs of a cell are worth, its first one and a timed one."""
+
+    status: str
+    reason: str
+    values: dict[str, Any]  # error columns, the worse of both
+
+
 class Held:
-    """Takes samples of a cell's forward, or of its step where it has a backward."""
+    """Takes samples of a cell's forward, or of its step where it has a backward.
+
+    what: its calls. bench, opened: what verifies a timed output, and the phase as it was opened;
+    None where nobody asked for that.
+    """
 
     def __init__(
-        self, what: Calls, rotation: Rotation, clock: Clock, device: str, watchman: Watchman
+        self,
+        cell: Cell,
+        what: Calls,
+        rotation: Rotation,
+        clock: Clock,
+        watchman: Watchman,
+        bench: Bench | None = None,
+        opened: Phase | None = None,
     ) -> None:
-        self._what, self._rotation, self._clock, self._device = what, rotation, clock, device
-        self._synchronize, self._watchman = synchronizer(device), watchman
-        with watchman.watched(device) as watch:  # once: to read a GPU takes as long as a sample
+        self._cell, self._what, self._rotation, self._clock = cell, what, rotation, clock
+        self._bench, self._opened = bench, opened
+        self._device = cell.device
+        self._synchronize, self._watchman = synchronizer(cell.device), watchman
+        self._seconds: list[float] = []  # of every sample
+        self._last: list[Any] = [None, None]  # input and output of the latest timed call
+        with watchman.watched(cell.device) as watch:  # once: to read a GPU is as slow as a sample
             watch.look_at_work()
         self._flags = watch.flags
 
@@ -59,13 +83,40 @@ class Held:
 
     def sample(self, count: int) -> Sample:
         """One sample of so many calls."""
-        prepared = [self.prepare() for _ in range(count)]
+        last = self._last
+
+        def prepare() -> CallInput:
+            x = self._rotation.next()
+            return CallInput(x, self._what.prepare(x))
+
+        def call(prepared: CallInput) -> None:
+            last[:] = prepared.input, self._what.call(prepared.what)
+
+        every = [prepare() for _ in range(count)]
         with self._watchman.watched(self._device) as watch:
             busy = time.process_time()
-            seconds = self._clock.block(self._what.call, prepared)
+            seconds = self._clock.block(call, every)
             busy = time.process_time() - busy
         flags = tuple({**dict.fromkeys(self._flags), **dict.fromkeys(watch.flags)})
+        self._seconds.append(seconds / count)
         return Sample(seconds / count, busy / count, flags)
+
+    def forget(self) -> None:
+        """Forget the seconds so far, which were taken to warm up."""
+        self._seconds.clear()
+
+    def verify(self) -> Verified | None:
+        """What the latest timed output is worth, and whether its time can be; None if not asked.
+
+        An answer kept from the first call is wrong here, as the inputs rotate. Raises Violation for
+        an output of the wrong kind, and for a method that wrote into one of its inputs.
+        """
+        if self._bench is None or self._opened is None:
+            return None
+        refuse_written(self._cell, self._rotation)
+        timing = Timing(tuple(self._seconds), 1, self._opened.first.seconds)
+        x, output = self._last
+        return Verified(*self._bench.judged_again(self._opened, x, output, timing, self._flags))
 
 
 def phase(cell: Cell) -> str:
@@ -92,13 +143,17 @@ def held(
             ready = stack.enter_context(prepared(cell, session, verify=verify))
             announce()
             status, reason, values = Status.OK, "", dict[str, Any]()
+            bench, opened = None, None
             if verify:
-                status, reason, values = Bench(ready, session, Spent()).verified(phase(cell))
+                bench = Bench(ready, session, Spent())
+                opened = bench.opened(phase(cell))
+                status, reason, values = bench.judged(opened)
 
-            what = calls(ready.pair, cell.library, phase(cell))
+            what = opened.calls if opened else calls(ready.pair, cell.library, phase(cell))
             timer = _timer(cell, what, ready.rotation)
-            taker = Held(what, ready.rotation, timer, cell.device, session.watchman)
+            taker = Held(cell, what, ready.rotation, timer, session.watchman, bench, opened)
             seconds = _warm(taker, session.settings)
+            taker.forget()
             refuse_written(cell, ready.rotation)
             values |= {"code_hash": code_hash(cell)}
         except Exception as error:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from mssbench.engines.events import Finished
+from mssbench.engines.events import Event, Finished, Started, Waiting
 from mssbench.records.cell import Cell
 
 # A row in a tenth of its time still has the few samples that a median needs; with less than that,
@@ -13,6 +13,37 @@ _LEAST = 0.1
 _RESERVE = 0.05
 
 
+class Clock:
+    """How long a run has had a device. What it waits for another run does not count.
+
+    It stands still from the first word that the device is another's, while no cell is measured,
+    until something else happens.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._start = now()
+        self._waited = 0.0  # seconds of waits that are over
+        self._since: float | None = None  # when the present wait began
+        self._measuring = 0  # cells that have started and not finished: on another device
+
+    def __call__(self) -> float:
+        """Seconds since the start, without those of waiting."""
+        now = self._now()
+        waiting = 0.0 if self._since is None else now - self._since
+        return now - self._start - self._waited - waiting
+
+    def heed(self, event: Event) -> None:
+        """Take an event of the engine into account."""
+        self._measuring += isinstance(event, Started) - isinstance(event, Finished)
+        if isinstance(event, Waiting) and not self._measuring:
+            if self._since is None:
+                self._since = self._now()
+        elif self._since is not None:
+            self._waited += self._now() - self._since
+            self._since = None
+
+
 class Pace:
     """Shares of the policy's time, from what the cells so far have taken.
 
@@ -20,7 +51,7 @@ class Pace:
     it does not. The cells that are left are taken to be like those so far, on average. Fewer
     samples widen an interval; a pass that is missing would take away what only two passes show.
 
-    limit: seconds from `start` to the end of the run, or None.
+    limit: seconds from `start` to the end of the run, or None. now: a clock, as `Clock` is.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from mssbench.records.measurement import worst_status
 from mssbench.records.summary import Summary
 from mssbench.results.folder import RunFolder
 from mssbench.run import passes
-from mssbench.run.pace import Pace
+from mssbench.run.pace import Clock, Pace
 from mssbench.run.recorder import Recorder
 from mssbench.run.resume import (
     by_cell,
@@ -45,15 +45,17 @@ def run(
 
     retry: statuses whose rows are measured again. begin(todo) and watch(event) report progress.
     seconds: after this time it ends like an interrupted run. Before it comes to that, cells take
-    fewer samples. Cells are measured in suite order.
+    fewer samples. Waiting for a device that another run has does not count.
+    Cells are measured in suite order.
     Ctrl-C and SIGTERM end the run early: what was measured is saved and the rest is `interrupted`.
     Raises RunError if the folder is taken, holds something else or another suite, or was measured
     on another machine; or if no worker starts.
     """
     summary, start = Summary(path, len(suite.cells)), time.monotonic()
+    clock = Clock(time.monotonic)
 
     def over() -> bool:
-        return seconds is not None and time.monotonic() - start > seconds
+        return seconds is not None and clock() > seconds
 
     with RunFolder(path, fresh=fresh) as folder, Takedown() as takedown:
         refuse_other_suite(folder, suite)
@@ -68,7 +70,7 @@ def run(
         begin(todo)
         record = Recorder(folder, suite, rows, have)
         setup = _setup(suite, also, python)
-        pace = Pace(seconds, start, time.monotonic)
+        pace = Pace(seconds, 0.0, clock)
         try:
             queue = list(_queue(todo, have, suite.policy.passes, record.run_id))
             running = local.run(
@@ -80,6 +82,7 @@ def run(
             )
             with closing(running) as events:
                 for event in events:
+                    clock.heed(event)
                     record(event, summary)
                     if isinstance(event, Finished):
                         pace.learn(event)

@@ -69,7 +69,8 @@ def test_a_failure_of_base_comes_before_the_status() -> None:
 def test_the_status_comes_before_the_input(other_input: Verdict | None) -> None:
     terms = replace(TERMS, other_input=other_input)
     other = OK | {"fingerprint": 2.0}
-    assert judged(OK, other | {"status": "inaccurate"}, terms, never).verdict is Verdict.BROKEN
+    inaccurate = judged(OK, other | {"status": "inaccurate"}, terms, never)
+    assert inaccurate.verdict is Verdict.BROKEN  # of another input no time compares
     assert judged(OK | {"status": "inaccurate"}, other, terms, never).verdict is Verdict.FIXED
 
 
@@ -77,8 +78,9 @@ def test_the_status_comes_before_errors_and_times() -> None:
     base = OK | {"status": "inaccurate"}
     larger = OK | {"root_error": 1.0}
     assert judged(base, larger, times=never).verdict is Verdict.FIXED
-    worse = judged(base, larger | {"status": "diverged"}, times=never)
+    worse = judged(base, larger | {"status": "diverged"})
     assert (worse.verdict, worse.breached) == (Verdict.WORSE, ("status",))
+    assert worse.also == (Verdict.SLOWER,)  # both is told
     crashed = OK | {"status": "crashed"}
     assert judged(crashed, crashed, times=never).verdict is Verdict.UNFLAGGED
 
@@ -102,6 +104,7 @@ def test_errors_and_counts_come_before_times_which_are_told_all_the_same(
     assert judgement.reason.startswith(next(iter(larger)))
     assert judgement.advice == ""
     assert (judgement.ratio, judgement.low, judgement.pairs) == (2.0, 1.9, (2.0,))
+    assert judgement.also == (Verdict.SLOWER,)
     assert judgement.breached == tuple(larger)
 
 
@@ -158,9 +161,9 @@ def test_a_doubt_voids_what_times_say_and_nothing_else() -> None:
 
 def test_json_has_the_grounds_of_a_judgement_and_not_its_book_keeping() -> None:
     data = judgement_data(judged(OK, OK))
-    assert list(data)[-10:] == [
+    assert list(data)[-11:] == [
         "verdict", "base_seconds", "new_seconds", "reason", "advice", "ratio", "low", "high",
-        "detectable", "pairs",
+        "detectable", "pairs", "also",
     ]  # fmt: skip
 
 

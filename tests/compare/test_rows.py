@@ -188,7 +188,7 @@ def test_every_outcome_has_a_code_of_its_own_and_none_is_a_count():
     assert {*codes} == {0, 1, 3, 4, 5, 6, 130}
     many = Counter({"slower": 256})
     assert outcome(many, 256).exit_code == 1
-    assert last_line(Outcome.REGRESSION, many) == (
+    assert last_line(Outcome.REGRESSION, many, 256) == (
         "mssbench: verdict=regression slower=256 worse=0 broken=0 gone=0 unclear=0 rows=256"
     )
 

@@ -118,6 +118,9 @@ def act_as_worker() -> None:
         begun.append(cell)
         if len(begun) > 1 and (gate := wishes.get("gate")):  # the first cell passes without it
             until(Path(gate).exists)
+        if deed.startswith("SIG"):
+            _end_by(deed, wishes)
+            deed = "ok"
         measurements = _DEEDS.get(deed, lambda c: _rows(c, deed))(cell)
         _note(wishes, f"end {os.getpid()}")
         return SimpleNamespace(
@@ -172,9 +175,15 @@ def act_as_worker() -> None:
                     "flags": wishes.get("flags", [])}  # fmt: skip
             return SimpleNamespace(_asdict=lambda: busy)
 
+        def checked() -> Any:
+            """As an older worker, which verifies nothing that was timed, unless told otherwise."""
+            _note(wishes, f"verify {os.getpid()} {cell.forward}")
+            last = wishes.get("last", {}).get(cell.forward)
+            return None if last is None else SimpleNamespace(_asdict=lambda: last)
+
         shown = values if verify else {}
-        yield (Measurement(cell, "forward", "wall", "hot", Status.OK, "", shown), 1e-3,
-               SimpleNamespace(sample=sample))  # fmt: skip
+        yield (Measurement(cell, "forward", "wall", "hot", Status.OK, "", shown), 1e-3 * factor,
+               SimpleNamespace(sample=sample, verify=checked))  # fmt: skip
 
     class StandIn:
         """Instruments that need no torch."""
@@ -237,6 +246,49 @@ def _rows(cell: Any, status: str, samples: int = 3) -> Any:
     )  # fmt: skip
 
 
+def _end_by(name: str, wishes: Mapping[str, Any]) -> None:
+    """End this process by a signal, as somebody outside would; only once where a file is named."""
+    once = wishes.get("once")
+    if once and Path(once).exists():
+        return
+    if once:
+        Path(once).touch()
+    number = signal.Signals[name]
+    if number is not signal.SIGKILL:
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    time.sleep(600)
+
+
+def _leave_a_daemon(cell: Any) -> Any:
+    """A process that belongs to no group of ours, and whose parent is gone."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            time.sleep(600)
+        os._exit(0)
+    os.wait()
+    return _rows(cell, "ok")
+
+
+def _leave_a_program(cell: Any) -> Any:
+    """The same, as another program without any variable that would tell whose it is."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.execve("/bin/sleep", ["sleep", "599"], {})
+        os._exit(0)
+    os.wait()
+    return _rows(cell, "ok")
+
+
+def _leave_a_daemon_and_exit(cell: Any) -> None:
+    _leave_a_daemon(cell)
+    os._exit(3)
+
+
 def _fork_and_exit(_cell: Any) -> None:
     """A child of this process keeps its pipes open while the process itself ends."""
     if os.fork() == 0:
@@ -274,10 +326,14 @@ def _speak_oddly(cell: Any) -> Any:
 _DEEDS: dict[str, Callable[[Any], Any]] = {
     "exit": lambda _: os._exit(3),
     "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
+    "term": lambda _: os.kill(os.getpid(), signal.SIGTERM),
     "hang": lambda _: time.sleep(600),
     "long": lambda cell: _rows(cell, "ok", samples=100_000),
     "surrogate": _speak_oddly,
     "fork": _fork_and_exit,
+    "daemon": _leave_a_daemon,
+    "daemon_exit": _leave_a_daemon_and_exit,
+    "program": _leave_a_program,
     "mute": _close_everything,
     "shout": _shout,
     "read": _read_input,

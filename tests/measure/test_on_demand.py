@@ -102,7 +102,8 @@ def served(*requests: dict[str, Any]) -> list[dict[str, Any]]:
     replies = io.StringIO()
     lines = io.StringIO("".join(json.dumps(r) + "\n" for r in (setup, *requests)))
     worker.serve(lines, replies, worker.TorchInstruments)
-    return [json.loads(line) for line in replies.getvalue().splitlines()][1:]
+    said = [json.loads(line) for line in replies.getvalue().splitlines()]
+    return said[2:]  # after the protocol and the facts
 
 
 def test_the_device_is_asked_whether_it_lives_after_a_failure_only(
