@@ -160,7 +160,7 @@ def main() -> None:
     try:
         app()
     except MssbenchError as error:
-        typer.echo(f"mssbench: {error}", err=True)
+        typer.echo(f"mssbench: {units.harmless(str(error))}", err=True)
         if isinstance(error, NotComparable):
             typer.echo("mssbench: verdict=incomparable")
         sys.exit(error.exit_code)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from mssbench import units
 from mssbench.export.json_ import json_text
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def output_json(command: str, found: Mapping[str, Any]) -> None:
 
 def write(text: str) -> None:
     """Write a text to stdout. A reader that has closed the pipe is no error."""
+    if sys.stdout.isatty():  # a file or another program gets it as it is
+        text = units.harmless(text)
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -20,7 +20,7 @@ _POLICY = tuple(f.name for f in fields(Policy))
 MEASURE: dict[str, Any] = {
     **{name: getattr(Policy(), name) for name in _POLICY},
     "timeout_seconds": 60.0,  # of a method in one cell; problem and reference do not count
-    "max_error": 0.1,  # a root or gradient without one right digit is `inaccurate`
+    "max_error": thresholds.MAX_ERROR,
     "minutes": 0.0,  # after which a run ends, with fewer passes or samples; 0: when all is measured
 }
 _EFFORT = ("min_seconds", "min_samples", "max_seconds", "warmup_seconds", "interval", "passes")
