@@ -12,7 +12,7 @@ from pathlib import Path
 from mssbench import units
 from mssbench.compare.judgement import Judged, Judgement
 from mssbench.compare.verdict import QUIET, Outcome, Verdict
-from mssbench.errors import MssbenchError, NotComparable
+from mssbench.errors import MssbenchError, NotComparable, RunError
 from mssbench.export.markdown import RULE, escaped, row_of
 from mssbench.results.labels import where
 
@@ -115,8 +115,13 @@ def _write(summary: str, outputs: Mapping[str, str]) -> None:
     }
     for name, text in texts.items():
         if path := os.environ.get(name):
-            with Path(path).open("a", encoding="utf-8") as file:
-                file.write(text)
+            try:
+                with Path(path).open("a", encoding="utf-8", errors="replace") as file:
+                    file.write(text)
+            except OSError as error:
+                raise RunError(
+                    f"{name}: {path} cannot be written: {error.strerror or error}."
+                ) from None
 
 
 def _output(name: str, value: str) -> str:
