@@ -58,7 +58,7 @@ def check(
         remarks.append("counts were not compared: --across versions")
 
     times = StoredTimes(max(base.drift(), new.drift()))
-    by_time = [times(pair) for pair in pairs if same and both_measured(pair)]
+    by_time = (times(pair) for pair in pairs if same and both_measured(pair))
     return Judged(
         judgements,
         outcome(count_verdicts(judgements), sum(map(_says_something, judgements))),

@@ -14,11 +14,11 @@ from mssbench.compare.judgement import RowPair
 from mssbench.compare.rows import other_input
 from mssbench.errors import NotComparable, TableError, unknown
 from mssbench.records.facts import LIBRARIES, Facts, canonical, difference, releases
-from mssbench.records.measurement import MEASURED, Row, Status
+from mssbench.records.measurement import MEASURED, AnyRow, Status
 from mssbench.records.schema import KEY
 from mssbench.results import conditions
 from mssbench.results.labels import with_labels
-from mssbench.results.table import records
+from mssbench.results.views import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,10 +84,12 @@ def matched(base: StoredRun, new: StoredRun) -> list[RowPair]:
     return of_base + of_new_alone
 
 
-def _by_key(frame: "pd.DataFrame", name: str) -> dict[tuple[Any, ...], Row]:
+def _by_key(frame: "pd.DataFrame", name: str) -> dict[tuple[Any, ...], AnyRow]:
     if frame.empty:
         raise TableError(f"the table of {name} has no row.")
-    return {tuple(row[k] for k in KEY): row for row in records(with_labels(frame))}
+    rows = Rows(with_labels(frame))
+    keys = zip(*(rows.column(name) for name in KEY), strict=True)
+    return dict(zip(keys, rows, strict=True))
 
 
 def _apart(base: "pd.DataFrame", new: "pd.DataFrame") -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mssbench.records.cell import parse_options
-from mssbench.records.measurement import Row, Status
+from mssbench.records.measurement import AnyRow, Row, Status
 from mssbench.records.noise import ABOVE_CEILING, OTHER_PRECISION, SHOWN_DELTA, UNVERIFIED
 from mssbench.records.schema import error_column
 
@@ -131,7 +131,7 @@ def _told_apart(
     ]
 
 
-def where(row: Row) -> str:
+def where(row: AnyRow) -> str:
     """`sqrt n=64 b=16 wishart(ratio=2) float32 cpu step wall`: a row's key without its method."""
     clock = f"{row['clock']}-{row['cache']}" if row["clock"] == "gpu" else row["clock"]
     seed = f" seed={row['seed']}" if row["seed"] else ""
