@@ -73,6 +73,22 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
+# What a terminal takes as a command, and what turns the direction of a text around. Line breaks and
+# tabs are neither; a carriage return would let a line be written over.
+_CONTROLS = (c for c in (*range(32), *range(0x7F, 0xA0)) if chr(c) not in "\n\t")
+_TURNS = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_COMMANDS: dict[int, None] = dict.fromkeys((*_CONTROLS, *_TURNS))
+
+
+def harmless(text: str) -> str:
+    r"""The text without what a terminal would obey instead of showing it.
+
+    >>> harmless("\x1b[31mred\x1b[0m")
+    '[31mred[0m'
+    """
+    return text if text.isascii() and text.isprintable() else text.translate(_COMMANDS)
+
+
 # What stands for a character where the terminal or the pipe has ASCII only.
 ASCII = str.maketrans(
     {"●": "*", "✗": "x", "█": "#", "·": "|", "κ": "cond", "×": "x", "–": "-", "—": "-", "…": "...",

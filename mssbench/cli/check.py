@@ -1,6 +1,7 @@
 """`mssbench check`: a run against a baseline. Needs no torch."""
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from mssbench.compare.tables import side
 from mssbench.console import comparison
 from mssbench.console.comparison import check_display
 from mssbench.results import baselines
+from mssbench.results.rows import SUITE
 from mssbench.suite import thresholds
 
 EXAMPLES = (
@@ -56,13 +58,19 @@ def command(
 def checked(
     run: Path, baseline: str, fail_on: Sequence[str], across: Collection[str], only: str | None
 ) -> Judged:
-    """Compare a run with a baseline, by the gates, the suite's [check] and then `fail_on`.
+    """Compare a run with a baseline, by the gates, the baseline's [check] and then `fail_on`.
 
-    Raises GateError for a rule that cannot be read, and what check.check raises.
+    The limits of the run itself do not count: a change could excuse itself by them. Raises
+    GateError for a rule that cannot be read, RunError where the suite of the baseline cannot be
+    read, and what check.check raises.
     """
-    suite = results.open(run).suite
-    limits = [*thresholds.of_suite(suite), *thresholds.of_words(fail_on)]
-    return check.check(side(baselines.find(baseline), only), side(run, only), limits, across)
+    stored, measured = results.open(baselines.find(baseline)), results.open(run)
+    limits = thresholds.of_baseline(stored.known_suite(), str(stored.folder / SUITE))
+    rules = [*limits, *thresholds.of_words(fail_on)]
+    allowed = thresholds.max_error(stored.suite)
+    judged = check.check(side(stored.path, only), side(run, only).judged_by(allowed), rules, across)
+    others = thresholds.disagreements(limits, stored.suite, measured.suite)
+    return replace(judged, remarks=(*judged.remarks, *others))
 
 
 def tables(result: Judged, display: str) -> Iterator[RenderableType]:

@@ -7,6 +7,7 @@ import typer
 from rich.text import Text
 
 from mssbench import results, units
+from mssbench.cli import streams
 from mssbench.cli.options import OnlyRows, Run
 from mssbench.cli.output import output, write
 from mssbench.compare.tables import side
@@ -32,6 +33,8 @@ def command(
     text = exported(run, to, only)
     if out is None:
         write(text)
+        if why := streams.lost():  # a part of a file would be taken for all of it
+            raise RunError(f"the export is not complete: {why}.")
     else:
         output([saved(text, out)])
 

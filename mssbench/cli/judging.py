@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from rich.text import Text
 
+from mssbench import units
 from mssbench.cli.output import output_json
 from mssbench.compare.judgement import Judged
 from mssbench.compare.verdict import Outcome, last_line
@@ -29,7 +30,7 @@ def judging(command: str, *, told: bool, as_json: bool) -> Iterator[Callable[...
     def say(lines: Iterable[str]) -> None:
         # GitHub reads annotations from either stream, and stdout may be JSON
         for line in lines:
-            typer.echo(line, err=True)
+            typer.echo(units.harmless(line), err=True)
 
     def tell(*result: Any) -> None:
         if told:
@@ -43,7 +44,7 @@ def judging(command: str, *, told: bool, as_json: bool) -> Iterator[Callable[...
         if not (as_json and isinstance(error, NotComparable)):
             raise
 
-        typer.echo(f"mssbench: {error}", err=True)
+        typer.echo(f"mssbench: {units.harmless(str(error))}", err=True)
         verdict = {"verdict": Outcome.INCOMPARABLE, "exit_code": error.exit_code}
         output_json(command, verdict | {"reason": str(error)})
         raise typer.Exit(error.exit_code) from None

@@ -1,20 +1,19 @@
 """The command line: the table of commands, and what becomes of the errors that they raise."""
 
-import codecs
 import inspect
 import sys
 import traceback
 from collections.abc import Callable
 from importlib import import_module
-from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mssbench import __version__, units
+from mssbench.cli import streams
 from mssbench.cli.options import examples
-from mssbench.errors import MssbenchError, NotComparable
+from mssbench.errors import ExitCode, MssbenchError, NotComparable
 
 # Name of a command -> its module in mssbench.cli, and the line that `mssbench --help` has on it.
 # The line repeats the first sentence of the command's docstring, so that no module is imported
@@ -109,6 +108,14 @@ class LazyGroup(TyperGroup):
         name, entry, rest = super().resolve_command(ctx, args)
         return name, entry if name is None else load(name), rest
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Ctrl-C ends it with the code of an interrupted process, never with 1."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _say("interrupted")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -134,37 +141,41 @@ def _root(
     """Options that stand before any command."""
 
 
-def _accept_ascii() -> None:
-    """Write what an encoding lacks in ASCII, where output would else end in a traceback."""
-    codecs.register_error("mssbench", _in_ascii)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="mssbench")
-
-
-def _in_ascii(error: UnicodeError) -> tuple[str, int]:
-    """The handler of an encoding error: what to write instead, and where to go on."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return units.ascii_only(error.object[error.start : error.end]), error.end
-
-
 def main() -> None:
     """Entry point of the command line.
 
     A MssbenchError is printed as one line on stderr, and the process exits with its code, which is
-    2 for most. Any other exception is printed with its traceback, and the process exits with a code
-    of its own: Python's 1 would be taken for a regression.
+    2 for most; so is what the system refuses, such as a file that cannot be written. Any other
+    exception is printed with its traceback, and the process exits with a code of its own: Python's
+    1 would be taken for a regression.
     """
-    _accept_ascii()
+    streams.prepare()
     try:
         app()
     except MssbenchError as error:
-        typer.echo(f"mssbench: {error}", err=True)
+        _say(str(error))
         if isinstance(error, NotComparable):
             typer.echo("mssbench: verdict=incomparable")
         sys.exit(error.exit_code)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        _say(f"{error.strerror or error}{where}")
+        sys.exit(ExitCode.MISUSE)
+    except UnicodeEncodeError as error:
+        _say(f"a name or a text is not UTF-8: {error.object!r:.200}")
+        sys.exit(ExitCode.MISUSE)
+    except MemoryError:
+        _say("there is not enough memory for this")
+        sys.exit(ExitCode.MISUSE)
     except Exception:
         traceback.print_exc()
-        typer.echo("mssbench: this is a mistake in mssbench: please report it", err=True)
+        _say("this is a mistake in mssbench: please report it")
         sys.exit(_UNFORESEEN)
+    finally:
+        if why := streams.lost():
+            _say(f"stdout cannot be written: {why}")
+
+
+def _say(text: str) -> None:
+    """Print one line about the command itself to stderr."""
+    typer.echo(f"mssbench: {units.harmless(text)}", err=True)

@@ -1,10 +1,10 @@
 """Results on stdout: as JSON, as rich tables on a terminal, or as plain tables in a pipe."""
 
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from mssbench import units
 from mssbench.export.json_ import json_text
 
 if TYPE_CHECKING:
@@ -42,9 +42,8 @@ def output_json(command: str, found: Mapping[str, Any]) -> None:
 
 
 def write(text: str) -> None:
-    """Write a text to stdout. A reader that has closed the pipe is no error."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Write a text to stdout; see streams.py for what happens where that is not possible."""
+    if sys.stdout.isatty():  # a file or another program gets it as it is
+        text = units.harmless(text)
+    sys.stdout.write(text)
+    sys.stdout.flush()

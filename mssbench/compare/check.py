@@ -58,10 +58,10 @@ def check(
         remarks.append("counts were not compared: --across versions")
 
     times = StoredTimes(max(base.drift(), new.drift()))
-    by_time = [times(pair) for pair in pairs if same and both_measured(pair)]
+    by_time = (times(pair) for pair in pairs if same and both_measured(pair))
     return Judged(
         judgements,
-        outcome(count_verdicts(judgements), sum(map(_has_compared_a_number, judgements))),
+        outcome(count_verdicts(judgements), sum(map(_says_something, judgements))),
         tuple(remarks),
         tallies=tuple(_tallies(judgements)),
         advice=tuple(timed for timed in by_time if timed.verdict in BY_TIME),
@@ -84,8 +84,14 @@ def _refuse_idle(pairs: Sequence[RowPair], rules: Sequence[Rule]) -> None:
             )
 
 
-def _has_compared_a_number(judgement: Judgement) -> bool:
-    return any(name != "status" for name in judgement.compared)
+def _says_something(judgement: Judgement) -> bool:
+    """Whether a number was compared, or the method was tried and broke.
+
+    A run in which all methods break would else count as one in which nothing was measured.
+    """
+    return judgement.verdict is Verdict.BROKEN or any(
+        name != "status" for name in judgement.compared
+    )
 
 
 def _tallies(judgements: Iterable[Judgement]) -> Iterable[Tally]:

@@ -20,7 +20,7 @@ from math import inf, isfinite, log
 from mssbench.compare.judgement import Judgement, RowPair
 from mssbench.compare.rows import breaches, by_status, columns_to_compare, failed, other_input
 from mssbench.compare.verdict import BY_TIME, Verdict
-from mssbench.records.measurement import MEASURED, Row, Status
+from mssbench.records.measurement import MEASURED, AnyRow, Status
 from mssbench.suite.thresholds import TIMES, Rule
 
 # Gives the verdict that times alone allow, for a pair of measured rows.
@@ -102,7 +102,7 @@ def _missing(pair: RowPair, terms: Terms) -> Judgement:
 
 
 def _by_numbers(
-    pair: RowPair, base: Row, new: Row, terms: Terms, times: TimeSource | None
+    pair: RowPair, base: AnyRow, new: AnyRow, terms: Terms, times: TimeSource | None
 ) -> Judgement:
     """The judgement on two measured rows: by errors and counts first, and then by times."""
     # Another method does other work with other rounding, and neither makes it worse.
@@ -112,17 +112,23 @@ def _by_numbers(
 
     compared = columns_to_compare(base, new["method"], terms.rules, counts=counts)
     larger = list(
-        breaches(base, new, new["method"], terms.rules, same_machine=same_machine, counts=counts)
+        breaches(
+            base,
+            new,
+            new["method"],
+            terms.rules,
+            same_machine=same_machine,
+            columns=compared,
+        )
     )
 
     # The ratio and its interval are reported whatever decides.
+    all_compared = ("status", *compared)
     if times is not None:
-        timed = _with_doubt(times(pair), terms)
-    elif larger:
-        timed = Judgement(pair, Verdict.UNFLAGGED, "", ratio=_ratio(base, new))
+        timed = replace(_with_doubt(times(pair), terms), compared=all_compared)
     else:
-        timed = Judgement(pair, Verdict.UNFLAGGED, "")
-    timed = replace(timed, compared=("status", *compared))
+        ratio = _ratio(base, new) if larger else None
+        timed = Judgement(pair, Verdict.UNFLAGGED, "", ratio=ratio, compared=all_compared)
 
     if not larger:
         return timed
@@ -175,7 +181,7 @@ def _with_doubt(timed: Judgement, terms: Terms) -> Judgement:
     return replace(timed, verdict=Verdict.UNCLEAR, reason=reason, advice=CALM)
 
 
-def _ratio(base: Row, new: Row) -> float | None:
+def _ratio(base: AnyRow, new: AnyRow) -> float | None:
     """The ratio of the median times, where both are known."""
     before, now = base["seconds_median"], new["seconds_median"]
     if before is None or now is None:

@@ -10,25 +10,25 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mssbench.compare.verdict import Outcome, Verdict
-from mssbench.records.measurement import Row
+from mssbench.records.measurement import AnyRow
 from mssbench.records.schema import KEY
 
 
 class RowPair(NamedTuple):
     """The two rows of one key; None on a side without one. A row has its label as `method`."""
 
-    base: Row | None
-    new: Row | None
+    base: AnyRow | None
+    new: AnyRow | None
 
     @property
-    def row(self) -> Row:
+    def row(self) -> AnyRow:
         """New's row, or base's where new has none, for what both have in common."""
         row = self.new or self.base
         assert row is not None
         return row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a hundred thousand
 class Judgement:
     """The verdict on a pair of rows, and its grounds. A ratio is new / base of median times."""
 

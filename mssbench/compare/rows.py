@@ -13,7 +13,7 @@ from typing import Any
 
 from mssbench.compare.judgement import RowPair
 from mssbench.compare.verdict import Verdict
-from mssbench.records.measurement import ABSENT, MEASURED, Row, Status
+from mssbench.records.measurement import ABSENT, MEASURED, AnyRow, Status
 from mssbench.records.roundoff import ROUNDOFF, stable_error
 from mssbench.records.schema import BY_NAME, CONDITION_SINCE
 from mssbench.suite.thresholds import Rule, chosen
@@ -68,13 +68,13 @@ def failed(status: Status) -> bool:
     return status not in MEASURED and status not in ABSENT and status is not Status.INTERRUPTED
 
 
-def worst_of(rows: Sequence[Row]) -> Row:
+def worst_of(rows: Sequence[AnyRow]) -> AnyRow:
     """Of the rows of one cell in several processes the first with the worst status.
 
     A failure is worse than any number, and nothing that was tried is as good as nothing.
     """
 
-    def badness(row: Row) -> int:
+    def badness(row: AnyRow) -> int:
         status = Status(row["status"])
         if failed(status):
             return len(_RANK) + 1
@@ -83,7 +83,7 @@ def worst_of(rows: Sequence[Row]) -> Row:
     return max(rows, key=badness)
 
 
-def by_status(base: Row, new: Row) -> tuple[Verdict, str] | None:
+def by_status(base: AnyRow, new: AnyRow) -> tuple[Verdict, str] | None:
     """The verdict that the two statuses decide alone, with the reason.
 
     None where both rows have the same status with numbers, which decide then.
@@ -110,7 +110,7 @@ def by_status(base: Row, new: Row) -> tuple[Verdict, str] | None:
 
 
 def columns_to_compare(
-    base: Row, method: str, rules: Sequence[Rule], *, counts: bool = True
+    base: AnyRow, method: str, rules: Sequence[Rule], *, counts: bool = True
 ) -> list[str]:
     """The columns in which base has a number, and which have a limit by themselves or by a rule."""
     limited: tuple[str, ...] = (*ERRORS, *COUNTS) if counts else ERRORS
@@ -122,21 +122,23 @@ def columns_to_compare(
 
 
 def breaches(
-    base: Row,
-    new: Row,
+    base: AnyRow,
+    new: AnyRow,
     method: str,
     rules: Sequence[Rule],
     *,
     same_machine: bool,
-    counts: bool = True,
+    columns: Sequence[str] | None = None,
 ) -> Iterator[Breach]:
     """Every number of new that is too large. Both rows must have been measured.
 
     method: the label that rules are matched with. A rule replaces the limit of its column, and
     gives one to a column that has none.
-    counts: whether counts can be compared at all.
+    columns: those that are compared, where they are known already, see `columns_to_compare`.
     """
-    for name in columns_to_compare(base, method, rules, counts=counts):
+    if columns is None:
+        columns = columns_to_compare(base, method, rules)
+    for name in columns:
         before, now = base[name], new[name]
 
         rule = chosen(rules, name, method)
@@ -156,7 +158,7 @@ def breaches(
             yield Breach(name, before, now, limit, by)
 
 
-def _error_limit(name: str, base: Row, new: Row, *, same_machine: bool) -> float:
+def _error_limit(name: str, base: AnyRow, new: AnyRow, *, same_machine: bool) -> float:
     """The largest error that new may have in a column."""
     doubled = float(_DOUBLE * base[name])
     if same_machine:
@@ -166,7 +168,7 @@ def _error_limit(name: str, base: Row, new: Row, *, same_machine: bool) -> float
     return max(doubled, stable_error(name, new["function"], new["precision"], condition))
 
 
-def _condition(row: Row) -> float:
+def _condition(row: AnyRow) -> float:
     """The condition number of the row's matrix.
 
     A row without one has a singular matrix; in tables older than the column it is not known, and

@@ -5,7 +5,7 @@ decide. `check` decides on what has no noise, and `ab` on time.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,11 @@ from mssbench.compare.judgement import RowPair
 from mssbench.compare.rows import other_input
 from mssbench.errors import NotComparable, TableError, unknown
 from mssbench.records.facts import LIBRARIES, Facts, canonical, difference, releases
-from mssbench.records.measurement import MEASURED, Row
+from mssbench.records.measurement import MEASURED, AnyRow, Status
 from mssbench.records.schema import KEY
 from mssbench.results import conditions
 from mssbench.results.labels import with_labels
-from mssbench.results.table import records
+from mssbench.results.views import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +49,21 @@ class StoredRun:
         drifts = [runs.get(run_id, {}).get("drift") for run_id in self.frame["run_id"].unique()]
         return max((drift for drift in drifts if drift is not None), default=0.0)
 
+    def judged_by(self, max_error: float) -> "StoredRun":
+        """The same run, where an `ok` with a larger error than a baseline allows is `inaccurate`.
+
+        A run says so itself where its suite has the limit of its baseline.
+        """
+        errors = self.frame[["root_error", "gradient_error"]].max(axis=1)
+        beyond = (self.frame["status"] == Status.OK) & (errors > max_error)
+        if not beyond.any():
+            return self
+
+        reason = f"an error exceeds {max_error:g}, the baseline's max_error"
+        status = self.frame["status"].mask(beyond, str(Status.INACCURATE))
+        reasons = self.frame["reason"].mask(beyond, reason)
+        return replace(self, frame=self.frame.assign(status=status, reason=reasons))
+
 
 def same_machine(base: StoredRun, new: StoredRun) -> bool:
     """Whether both runs were measured in the same environments."""
@@ -69,10 +84,12 @@ def matched(base: StoredRun, new: StoredRun) -> list[RowPair]:
     return of_base + of_new_alone
 
 
-def _by_key(frame: "pd.DataFrame", name: str) -> dict[tuple[Any, ...], Row]:
+def _by_key(frame: "pd.DataFrame", name: str) -> dict[tuple[Any, ...], AnyRow]:
     if frame.empty:
         raise TableError(f"the table of {name} has no row.")
-    return {tuple(row[k] for k in KEY): row for row in records(with_labels(frame))}
+    rows = Rows(with_labels(frame))
+    keys = zip(*(rows.column(name) for name in KEY), strict=True)
+    return dict(zip(keys, rows, strict=True))
 
 
 def _apart(base: "pd.DataFrame", new: "pd.DataFrame") -> str:

@@ -1,14 +1,15 @@
 """The verdict that the stored times of two rows allow. It rests on intervals, not on medians."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mssbench import units
 from mssbench.compare.judgement import Judgement, RowPair
 from mssbench.compare.verdict import Verdict
-from mssbench.records.measurement import Row, Status
+from mssbench.records.measurement import AnyRow, Status
 from mssbench.records.noise import DRIFTED, SHOWN_DELTA, Noise
 
 _AB = "`mssbench ab` measures both in turn"
+_NEEDED = ("seconds_median", "seconds_low", "seconds_high")
 _FEWEST_PASSES = 2  # of a run: with a single pass nothing shows how far another one would be off
 
 
@@ -28,7 +29,8 @@ class StoredTimes:
         assert new is not None
 
         ok = base["status"] == new["status"] == Status.OK
-        if not ok or not base["seconds_median"] or not new["seconds_median"]:
+        ends = [row[name] for row in (base, new) for name in _NEEDED]
+        if not ok or not all(ends):
             return Judgement(pair, Verdict.UNFLAGGED, f"{base['status']} in both")
 
         ratio = new["seconds_median"] / base["seconds_median"]
@@ -36,27 +38,27 @@ class StoredTimes:
         high = new["seconds_high"] / base["seconds_low"]
         delta = max(SHOWN_DELTA.get(row["noise"], SHOWN_DELTA[Noise.QUIET]) for row in (base, new))
         detectable = _detectable(base, new, delta)
-        judgement = Judgement(pair, Verdict.UNFLAGGED, "", "", ratio, low, high, detectable)
+
+        def told(verdict: Verdict, reason: str, advice: str = "") -> Judgement:
+            return Judgement(pair, verdict, reason, advice, ratio, low, high, detectable)
 
         # Too small to matter: it is the same if the whole interval is, too.
-        limit = f"{100 * delta:.0f} %"
         if 1 / (1 + delta) <= ratio <= 1 + delta:
+            limit = f"{100 * delta:.0f} %"
             if 1 / (1 + delta) <= low and high <= 1 + delta:
-                return replace(judgement, verdict=Verdict.SAME, reason=f"within {limit}, all of it")
-            told = f"a slowdown of {100 * detectable:.0f} % would have been found"
-            return replace(judgement, reason=f"within {limit}, its interval is not; {told}")
+                return told(Verdict.SAME, f"within {limit}, all of it")
+            found = f"a slowdown of {100 * detectable:.0f} % would have been found"
+            return told(Verdict.UNFLAGGED, f"within {limit}, its interval is not; {found}")
 
         word = f"{units.ratio(max(ratio, 1 / ratio))} {'slower' if ratio > 1 else 'faster'}"
         if (unclear := self._unclear(base, new, overlap=low <= 1 <= high)) is not None:
             why, advice = unclear
-            return replace(
-                judgement, verdict=Verdict.UNCLEAR, reason=f"{word}, but {why}", advice=advice
-            )
+            return told(Verdict.UNCLEAR, f"{word}, but {why}", advice)
 
         verdict = Verdict.SLOWER if ratio > 1 else Verdict.FASTER
-        return replace(judgement, verdict=verdict, reason=f"{word}, and the intervals lie apart")
+        return told(verdict, f"{word}, and the intervals lie apart")
 
-    def _unclear(self, base: Row, new: Row, *, overlap: bool) -> tuple[str, str] | None:
+    def _unclear(self, base: AnyRow, new: AnyRow, *, overlap: bool) -> tuple[str, str] | None:
         """Why a difference is not confirmed, and what to do; None where it is confirmed."""
         if overlap:
             return "the intervals overlap", _AB
@@ -69,7 +71,7 @@ class StoredTimes:
         return None
 
 
-def _detectable(base: Row, new: Row, delta: float) -> float:
+def _detectable(base: AnyRow, new: AnyRow, delta: float) -> float:
     """The smallest slowdown that would be found between two such rows, 0.05 is 5 %."""
     upper = base["seconds_high"] / base["seconds_median"]
     lower = new["seconds_median"] / new["seconds_low"]

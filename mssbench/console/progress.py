@@ -84,7 +84,7 @@ class RunProgress:
         if isinstance(event, Waiting) and event.holder != self._waiting:
             self._waiting = event.holder
             self._console.print(
-                f"waiting for {event.holder}, which measures on this {event.device}"
+                f"waiting for {event.holder}, which measures on this {event.device}", markup=False
             )
         elif isinstance(event, Started):
             self._cell, self._begun = str(event.cell), time.monotonic()

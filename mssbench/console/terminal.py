@@ -3,19 +3,38 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
+
+from mssbench import units
 
 _PIPE_WIDTH = 110  # where there is no terminal to ask, and COLUMNS says nothing
 
 
+class SafeConsole(Console):
+    """A console on which no text of a table or of a suite is a command to the terminal."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """The segments of a renderable; those of its own control codes stay."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield segment._replace(text=units.harmless(segment.text))
+
+
 def make_console(*, stderr: bool = False) -> Console:
     """As wide as the terminal, or as COLUMNS says, or 110 into a pipe, where nobody folds."""
-    console = Console(stderr=stderr, highlight=False, emoji=False)
+    shared: dict[str, Any] = {"stderr": stderr, "highlight": False, "emoji": False}
+    console = SafeConsole(**shared)
     if console.is_terminal or os.environ.get("COLUMNS", "").isdigit():
         return console
-    return Console(stderr=stderr, highlight=False, emoji=False, width=_PIPE_WIDTH)
+    return SafeConsole(**shared, width=_PIPE_WIDTH)
 
 
 @contextmanager

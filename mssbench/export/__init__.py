@@ -1,12 +1,14 @@
 """A run in the formats of others: one file for each, as text."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from mssbench.errors import TableError, unknown
 from mssbench.records.measurement import Row
+from mssbench.results.labels import where
 
 Samples = Mapping[Any, list[float]]
 # The module of each format, which is imported when it is asked for.
@@ -33,6 +35,22 @@ class Exported:
     def measured(self) -> list[Row]:
         """Rows with a time."""
         return [row for row in self.rows if row["seconds_median"] is not None]
+
+
+def names(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a name for each row, `METHOD · WHERE`, for tools that know a row by its name alone.
+
+    No two of them are equal: rows that would share one are followed by the id of their cell.
+    """
+    plain = [f"{row['method']} · {where(row)}" for row in rows]
+    counts = Counter(plain)
+    taken: set[str] = set()
+    for name, row in zip(plain, rows, strict=True):
+        own = name if counts[name] == 1 else f"{name} · {row['cell_id']} {row['cache']}"
+        while own in taken:  # of a table in which two cells have one id
+            own += "'"
+        taken.add(own)
+        yield own
 
 
 def export(what: Exported, to: str) -> str:

@@ -3,10 +3,9 @@
 from math import isfinite
 from typing import Any
 
-from mssbench.export import Exported
+from mssbench.export import Exported, names
 from mssbench.export.json_ import json_text
 from mssbench.records.measurement import Row
-from mssbench.results.labels import where
 
 _PLAIN = ("root_error", "gradient_error", "products", "operators", "launches", "saved_bytes",
           "peak_bytes")  # fmt: skip
@@ -17,8 +16,8 @@ def text(what: Exported) -> str:
 
     Numbers that are not finite are left out: nobody can draw a line through them.
     """
-    found = {f"{row['method']} · {where(row)}": _measures(row) for row in what.measured()}
-    return json_text(found)
+    rows = what.measured()
+    return json_text(dict(zip(names(rows), map(_measures, rows), strict=True)))
 
 
 def _measures(row: Row) -> dict[str, Any]:

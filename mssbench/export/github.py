@@ -12,8 +12,8 @@ from pathlib import Path
 from mssbench import units
 from mssbench.compare.judgement import Judged, Judgement
 from mssbench.compare.verdict import QUIET, Outcome, Verdict
-from mssbench.errors import MssbenchError, NotComparable
-from mssbench.export.markdown import escaped, row_of
+from mssbench.errors import MssbenchError, NotComparable, RunError
+from mssbench.export.markdown import RULE, escaped, row_of
 from mssbench.results.labels import where
 
 # The level of the annotation for a verdict, most urgent first.
@@ -50,7 +50,8 @@ def _sentence(judgement: Judgement) -> str:
 
 
 def _message(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    shown = units.harmless(text.replace("\r", "\n"))
+    return shown.replace("%", "%25").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
@@ -67,7 +68,7 @@ def summary(title: str, judged: Judged) -> str:
     loud = [each for each in judged.judgements if each.verdict not in QUIET]
     if loud:
         head = ["verdict", "method", "where", "base", "new", "ratio", "why"]
-        lines += [row_of(head), row_of(["---"] * len(head))]
+        lines += [row_of(head), row_of([RULE] * len(head))]
     lines += [_summary_row(each) for each in loud[:_MOST_ROWS]]
 
     if len(loud) > _MOST_ROWS:
@@ -113,8 +114,13 @@ def _write(summary: str, outputs: Mapping[str, str]) -> None:
     }
     for name, text in texts.items():
         if path := os.environ.get(name):
-            with Path(path).open("a", encoding="utf-8") as file:
-                file.write(text)
+            try:
+                with Path(path).open("a", encoding="utf-8", errors="replace") as file:
+                    file.write(text)
+            except OSError as error:
+                raise RunError(
+                    f"{name}: {path} cannot be written: {error.strerror or error}."
+                ) from None
 
 
 def _output(name: str, value: str) -> str:

@@ -3,20 +3,20 @@
 from math import isfinite
 from typing import Any
 
-from mssbench.export import Exported
+from mssbench.export import Exported, names
 from mssbench.export.json_ import json_text
 from mssbench.records.measurement import Row
 from mssbench.records.schema import error_column
-from mssbench.results.labels import where
 
 
 def text(what: Exported) -> str:
     """A list of {"name", "unit", "value", "range", "extra"}, an entry for each time and error."""
-    return json_text([entry for row in what.measured() for entry in _entries(row)])
+    rows = what.measured()
+    named = zip(names(rows), rows, strict=True)
+    return json_text([entry for name, row in named for entry in _entries(name, row)])
 
 
-def _entries(row: Row) -> list[dict[str, Any]]:
-    name = f"{row['method']} · {where(row)}"
+def _entries(name: str, row: Row) -> list[dict[str, Any]]:
     half = (row["seconds_high"] - row["seconds_low"]) / 2
     time = {
         "name": name,

@@ -1,11 +1,15 @@
 """Rows and facts as one JSON document."""
 
 import json
+import re
 from math import isfinite
 from typing import Any
 
 from mssbench.export import Exported
 from mssbench.records.schema import COLUMNS, SCHEMA_VERSION
+
+# What terminals obey and JSON may hold as it is; and lone surrogates, which no file can hold.
+_COMMANDS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def text(what: Exported) -> str:
@@ -22,7 +26,14 @@ def text(what: Exported) -> str:
 def json_text(what: Any, indent: int = 1) -> str:
     """Strict JSON: null for the numbers that it has no word for."""
     text = json.dumps(finite(what), indent=indent, allow_nan=False, ensure_ascii=False)
-    return f"{text}\n"
+    return f"{escaped(text)}\n"
+
+
+def escaped(text: str) -> str:
+    """The same JSON, in which what a terminal would obey is written by its number."""
+    if text.isascii():
+        return text.replace("\x7f", "\\u007f")
+    return _COMMANDS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def finite(what: Any) -> Any:

@@ -1,13 +1,18 @@
 """JUnit XML: a test case per row, so that a CI server lists what is broken."""
 
+import re
 from collections import Counter
+from math import isfinite
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from mssbench.export import Exported
 from mssbench.records.measurement import ABSENT, MEASURED, Row, Status
 from mssbench.results.labels import where
 
-_ILLEGAL = {c: None for c in range(32) if c not in (9, 10, 13)}  # that XML cannot hold
+# What XML 1.0 cannot hold, and the controls that it advises against.
+_ILLEGAL = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]"
+)
 
 
 def text(what: Exported) -> str:
@@ -18,8 +23,12 @@ def text(what: Exported) -> str:
     root = Element("testsuites", counts)
     suite = SubElement(root, "testsuite", {"name": _clean(what.name), **counts})
     for row in what.rows:
-        seconds = f"{row['seconds_median'] or 0:.9f}"
-        names = {"classname": _clean(row["method"]), "name": _clean(where(row)), "time": seconds}
+        seconds = row["seconds_median"]
+        names = {
+            "classname": _clean(row["method"]),
+            "name": _clean(where(row)),
+            "time": f"{seconds if seconds is not None and isfinite(seconds) else 0:.9f}",
+        }
         case = SubElement(suite, "testcase", names)
         if kind := _kind(row):
             words = {"message": _clean(f"{row['status']}: {row['reason']}")}
@@ -38,4 +47,4 @@ def _kind(row: Row) -> str:
 
 
 def _clean(text: str) -> str:
-    return text.translate(_ILLEGAL)
+    return _ILLEGAL.sub("", text)

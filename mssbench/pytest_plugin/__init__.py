@@ -7,6 +7,7 @@ Errors, counts and status stand in `extra_info`; `mssbench import` makes a run o
 heavy is imported before it is asked for, as pytest loads this wherever mssbench is installed.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 _CELLS = Path(__file__).with_name("cells.py")
+_MEASURED = pytest.StashKey[int]()  # how many cells were measured in a session
 _facts: dict[str, Any] = {}  # of this process, once it has measured
 
 
@@ -34,11 +36,54 @@ def pytest_configure(config: pytest.Config) -> None:
     """Collect the suite's cells: alone, where no path was named."""
     if not config.getoption("--mssbench"):
         return
-    if not config.pluginmanager.hasplugin("benchmark"):
-        raise pytest.UsageError("--mssbench needs pytest-benchmark: pip install pytest-benchmark")
+    if why := _no_result(config):
+        raise pytest.UsageError(f"--mssbench {why}")
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args[:] = []
     config.args.append(str(_CELLS))
+
+
+def _no_result(config: pytest.Config) -> str:
+    """Why cells would be called and no time kept, though all tests pass; empty where it is kept."""
+    if config.getoption("codspeed", default=False) or "CODSPEED_ENV" in os.environ:
+        return (
+            "and --codspeed exclude each other: CodSpeed replaces pytest-benchmark, and keeps "
+            "neither times nor errors of the cells. Leave out one of them."
+        )
+    if not config.pluginmanager.hasplugin("benchmark"):
+        return "needs pytest-benchmark: pip install pytest-benchmark"
+    if config.getoption("dist", default="no") != "no" or "PYTEST_XDIST_WORKER" in os.environ:
+        return (
+            "times its cells one after the other, and in the workers of pytest-xdist "
+            "pytest-benchmark times nothing. Leave out -n, or write -n 0."
+        )
+    if config.getoption("benchmark_skip", default=False):
+        return "and --benchmark-skip exclude each other: every cell would be skipped."
+    disabled = config.getoption("benchmark_disable", default=False)
+    if disabled and not config.getoption("benchmark_enable", default=False):
+        for name in ("json", "save", "autosave"):
+            if config.getoption(f"benchmark_{name}", default=None):
+                return (
+                    f"with --benchmark-disable times nothing, so that --benchmark-{name} would "
+                    "have nothing to write. Leave out one of them."
+                )
+    return ""
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Not a success: cells were asked for, and none of them could be measured."""
+    config = session.config
+    if not config.getoption("--mssbench") or config.getoption("collectonly") or exitstatus:
+        return
+    if not config.stash.get(_MEASURED, 0):
+        session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say why a session without a failure is no success."""
+    asked = config.getoption("--mssbench") and not config.getoption("collectonly")
+    if asked and not config.stash.get(_MEASURED, 0):
+        terminalreporter.write_line("mssbench: no cell was measured", yellow=True)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -46,6 +91,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "mssbench_cell" in metafunc.fixturenames:
         cells = _chosen(metafunc.config)
         metafunc.parametrize("mssbench_cell", cells, ids=[str(c) for c in cells])
+
+
+def count(config: pytest.Config) -> None:
+    """Note that one more cell was measured."""
+    config.stash[_MEASURED] = config.stash.get(_MEASURED, 0) + 1
 
 
 def _chosen(config: pytest.Config) -> list[Any]:
@@ -113,6 +163,12 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
     from mssbench.records.timing import Timing
     from mssbench.results.labels import label, where
 
+    if not hasattr(benchmark, "stats"):  # where that of pytest-benchmark has its times
+        pytest.fail(
+            f"mssbench needs the fixture `benchmark` of pytest-benchmark, not that of "
+            f"{type(benchmark).__module__}: leave out --codspeed.",
+            pytrace=False,
+        )
     with held(cell, _session(), verify=True) as (found, seconds, kept):
         if found.status in ABSENT:
             pytest.skip(found.reason)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -64,22 +65,40 @@ class Cell:
         )
 
 
+# `name=word` or `name="any text"`, up to a blank or the end; a table of ours has nothing else.
+_OPTION = re.compile(r'([^\s=]*)(?:=("(?:[^"\\]|\\.)*"(?!\S)|\S*))?(?:\s+|$)')
+
+
 def format_options(options: Mapping[str, Any]) -> str:
-    """`degree=5 norm=trace`: sorted, numbers as JSON writes them."""
-    return " ".join(
-        f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in sorted(options.items())
-    )
+    """`degree=5 norm=trace`: sorted, numbers as JSON writes them.
+
+    So is a text that could be taken for something else: `"7"`, `"true"`, `"a b"`, or the empty one.
+    """
+    return " ".join(f"{k}={_spelled(v)}" for k, v in sorted(options.items()))
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, str) and _is_word(value):
+        return value
+    return json.dumps(value)
+
+
+def _is_word(text: str) -> bool:
+    """Whether a text that stands alone is read back as itself."""
+    plain = text.isprintable() and not any(map(str.isspace, text))
+    return plain and not text.startswith('"') and bool(text) and _value(text) == text
 
 
 def parse_options(text: str) -> dict[str, Any]:
-    """The inverse of `format_options`."""
-    return {k: _value(v) for k, v in (word.split("=", 1) for word in text.split())}
+    """The inverse of `format_options`. What is not of its form, in a table, is a word by itself."""
+    found = (match.groups() for match in _OPTION.finditer(text.strip()))
+    return {k: "" if v is None else _value(v) for k, v in found if k or v}
 
 
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -88,6 +88,7 @@ def one_line(text: str, limit: int = 400) -> str:
 
 
 Row = dict[str, Any]
+AnyRow = Mapping[str, Any]  # one that is only read
 
 
 def worst_status(rows: Sequence[Row]) -> str:

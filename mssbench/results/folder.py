@@ -208,6 +208,11 @@ def is_going_on(path: Path) -> bool:
 
 def _refuse_foreign(path: Path, *, read: bool) -> None:
     """Raise RunError for a folder of something else. read: whether nobody else reads its table."""
+    if path.is_symlink() and not path.exists():
+        raise RunError(
+            f"{path} is a symbolic link to {path.readlink()}, which is not there. "
+            "Make that folder, or choose another --out."
+        )
     if path.exists() and not path.is_dir():
         raise RunError(f"{path} is a file. A run needs a folder: choose another --out.")
     if not path.is_dir():

@@ -3,11 +3,14 @@
 A method is called by its library, pair and parameters, as one word or a short line.
 """
 
-from collections.abc import Mapping
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mssbench.records.cell import parse_options
-from mssbench.records.measurement import Row, Status
+from mssbench.records.measurement import AnyRow, Row, Status
 from mssbench.records.noise import ABOVE_CEILING, OTHER_PRECISION, SHOWN_DELTA, UNVERIFIED
 from mssbench.records.schema import error_column
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 METHOD = ("library", "forward", "backward", "iterations", "backward_iterations", "options")
 # The columns that each label contains; tables do not list them as hidden beside it.
+_BACKWARD = "backward_"  # before the names of a backward's parameters
+_WORD = re.compile(r"(?![+-]?\.?\d+(\.|$)|(true|false)$)[\w.-]+", re.ASCII | re.IGNORECASE)
 LABELS = {"backend": METHOD[:2], "pair": METHOD[:3], "method": METHOD}
 
 
@@ -26,7 +31,8 @@ def with_labels(frame: "pd.DataFrame") -> "pd.DataFrame":
     chosen = frame[list(METHOD)]
     kinds = chosen.drop_duplicates()
     plain = kinds.astype(object).where(kinds.notna(), None)
-    labels = [_labels(*key) for key in plain.itertuples(index=False, name=None)]
+    keys = list(plain.itertuples(index=False, name=None))
+    labels = _told_apart([_labels(*key) for key in keys], keys)
     named = kinds.assign(**{k: [each[i] for each in labels] for i, k in enumerate(LABELS)})
     merged = chosen.merge(named, on=list(METHOD), how="left")
     return frame.assign(**{name: merged[name].to_numpy() for name in LABELS})
@@ -80,19 +86,52 @@ def _labels(
 ) -> tuple[str, str, str]:
     """`torch/pade`, `torch/pade + loewner`, `torch/pade degree=5 trace + loewner`."""
     backend = f"{library}/{forward}"
-    mine = [] if k is None else [f"k={k}"]
-    theirs = [] if k_backward is None else [f"k={k_backward}"]
-    for name, v in parse_options(options).items():
-        if v != "default":  # a word alone says what it is; a number needs its name
-            word = v if isinstance(v, str) else f"{name.removeprefix('backward_')}={v}"
-            (theirs if name.startswith("backward_") else mine).append(word)
-    first = " ".join([backend, *mine])
+    given = parse_options(options)
+    mine = {name: v for name, v in given.items() if not name.startswith(_BACKWARD)}
+    theirs = {name.removeprefix(_BACKWARD): v for name, v in given.items() if name not in mine}
+    first = " ".join([backend, *([] if k is None else [f"k={k}"]), *_words(mine)])
+    second = [backward, *([] if k_backward is None else [f"k={k_backward}"]), *_words(theirs)]
     if backward == "none":
         return backend, backend, first
-    return backend, f"{backend} + {backward}", f"{first} + {' '.join([backward, *theirs])}"
+    return backend, f"{backend} + {backward}", f"{first} + {' '.join(second)}"
 
 
-def where(row: Row) -> str:
+def _words(options: Mapping[str, Any]) -> Iterator[str]:
+    """The parameters of one method but for those that are `default`.
+
+    A number needs its name. A word alone says what it is, unless another parameter is a word that
+    is left out: then nothing else would tell which of the two it belongs to. What could be taken
+    for several words, or for a number, has a name and quotes.
+    """
+    texts = [v for v in options.values() if isinstance(v, str)]
+    named = "default" in texts
+    for name, v in options.items():
+        if v == "default":
+            continue
+        if isinstance(v, str) and _WORD.fullmatch(v) and not named:
+            yield v
+        elif isinstance(v, str):
+            yield f"{name}={v if _WORD.fullmatch(v) else json.dumps(v, ensure_ascii=False)}"
+        else:
+            yield f"{name}={v}"
+
+
+def _told_apart(
+    labels: Sequence[tuple[str, ...]], keys: Sequence[tuple[Any, ...]]
+) -> list[tuple[str, ...]]:
+    """Labels of which no two methods have the same: those that would have all of their columns.
+
+    They are needed for a method that once had other parameters, and for names that are no words.
+    """
+    counts = Counter(method for *_, method in labels)
+    full = [", ".join(f"{name} {x}" for name, x in zip(METHOD, key, strict=True)) for key in keys]
+    return [
+        (*others, f"{method} ({words})" if counts[method] > 1 else method)
+        for (*others, method), words in zip(labels, full, strict=True)
+    ]
+
+
+def where(row: AnyRow) -> str:
     """`sqrt n=64 b=16 wishart(ratio=2) float32 cpu step wall`: a row's key without its method."""
     clock = f"{row['clock']}-{row['cache']}" if row["clock"] == "gpu" else row["clock"]
     seed = f" seed={row['seed']}" if row["seed"] else ""

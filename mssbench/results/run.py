@@ -5,9 +5,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mssbench.errors import RunError
 from mssbench.results import table
 from mssbench.results.facts_file import read_facts
-from mssbench.results.rows import folder_of, read_suite
+from mssbench.results.rows import SUITE, folder_of, read_suite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,3 +47,13 @@ class Run:
     def suite(self) -> dict[str, Any]:
         """The document of the suite; empty where the file is missing or cannot be parsed."""
         return read_suite(self.folder) or {}
+
+    def known_suite(self) -> dict[str, Any]:
+        """The same, where nothing may rest on a suite that is lost.
+
+        Empty where the file is missing. Raises RunError where it is there and cannot be read.
+        """
+        file = self.folder / SUITE
+        if file.exists() and read_suite(self.folder) is None:
+            raise RunError(f"{file} is damaged: its limits are not known. Bring the file back.")
+        return self.suite

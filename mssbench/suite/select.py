@@ -72,6 +72,8 @@ def own_matrices(path: Path | None, key: str | None, kind: str | None) -> OwnMat
         if given := "--key" if key else "--kind" if kind else "":
             raise SuiteError(f"{given} says how a file is read: name it by --matrices FILE.")
         return None
+    if not str(path).isprintable() and any("\udc80" <= c <= "\udcff" for c in str(path)):
+        raise SuiteError(f"--matrices: {str(path)!r} is not UTF-8, as a suite must be: rename it.")
     if kind is not None:
         check_word("kind", kind, get_args(Kinds), "--kind: ")
     try:

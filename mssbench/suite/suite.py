@@ -20,7 +20,7 @@ _POLICY = tuple(f.name for f in fields(Policy))
 MEASURE: dict[str, Any] = {
     **{name: getattr(Policy(), name) for name in _POLICY},
     "timeout_seconds": 60.0,  # of a method in one cell; problem and reference do not count
-    "max_error": 0.1,  # a root or gradient without one right digit is `inaccurate`
+    "max_error": thresholds.MAX_ERROR,
     "minutes": 0.0,  # after which a run ends, with fewer passes or samples; 0: when all is measured
 }
 _EFFORT = ("min_seconds", "min_samples", "max_seconds", "warmup_seconds", "interval", "passes")
@@ -172,10 +172,16 @@ def _spelled(value: Any) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if text.startswith("\ufeff"):
+            raise SuiteError(
+                f"{path}: it begins with a byte order mark, which TOML does not have. Save it as "
+                "UTF-8 without one."
+            )
+        document: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:  # its message has line and column
         raise SuiteError(f"{path}: not valid TOML: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise SuiteError(f"{path}: cannot be read: {error}") from None
     return document
 

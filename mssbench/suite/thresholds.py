@@ -1,7 +1,7 @@
 """Limits that people set: `gradient_error:3x`, `seconds:50%`, `torch/newton*:operators:10%`."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import isfinite
@@ -21,6 +21,8 @@ LIMITED = (
     *SECONDS, "gemms", "products", "operators", "launches", "flops", "peak_bytes", "saved_bytes",
     "root_error", "root_mae", "residual", "gradient_error", "asymmetry", "nonfinite",
 )  # fmt: skip
+# Of a suite that does not say it: a root or gradient without one right digit is `inaccurate`.
+MAX_ERROR = 0.1
 _LIMIT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(%|x)")
 
 
@@ -75,6 +77,52 @@ def of_suite(document: Mapping[str, Any]) -> list[Rule]:
         return [replace(parse(text), optional=True) for text in texts]
     except GateError as error:
         raise GateError(f"[check] fail_on: {error}") from None
+
+
+def of_baseline(document: Mapping[str, Any], file: str) -> list[Rule]:
+    """The rules of a baseline's suite. Raises GateError that names its file."""
+    try:
+        return of_suite(document)
+    except GateError as error:
+        raise GateError(f"{file}: {error}") from None
+
+
+def disagreements(
+    limits: Sequence[Rule], base: Mapping[str, Any], new: Mapping[str, Any]
+) -> Iterator[str]:
+    """Sentences on what the suite of a run allows and that of its baseline does not.
+
+    limits: the rules of the baseline, which count. base, new: the documents of both suites.
+    """
+    counts = "The baseline's counts until this run is saved as one."
+    try:
+        own = of_suite(new)
+    except GateError as error:
+        yield f"the run's own limits cannot be read ({error}). {counts}"
+        return
+
+    theirs = {(rule.methods, rule.column): rule for rule in limits}
+    ours = {(rule.methods, rule.column): rule for rule in own}
+    for key, rule in ours.items():
+        known = theirs.get(key)
+        if known is None:
+            yield f"the run's own limit {rule.text!r} is not one of the baseline. {counts}"
+        elif rule.factor > known.factor:
+            yield f"the run's own limit {rule.text!r} is looser than {known.text!r}. {counts}"
+    for key, rule in theirs.items():
+        if key not in ours:
+            yield f"the run's suite has no limit {rule.text!r} any more. {counts}"
+
+    allowed, allows = max_error(base), max_error(new)
+    if allows > allowed:
+        yield f"the run's own max_error {allows:g} is looser than {allowed:g}. {counts}"
+
+
+def max_error(document: Mapping[str, Any]) -> float:
+    """The largest error that a suite calls ok."""
+    measure = document.get("measure", {})
+    found = measure.get("max_error") if isinstance(measure, Mapping) else None
+    return float(found) if isinstance(found, int | float) else MAX_ERROR
 
 
 def of_words(texts: Iterable[str], flag: str = "--fail-on") -> list[Rule]:
