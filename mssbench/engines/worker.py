@@ -25,8 +25,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
@@ -150,13 +150,19 @@ class TorchInstruments:
 
         return measure(cell, self._session, announce, share)
 
+    @contextmanager
     def held(
         self, cell: "Cell", announce: Callable[[], None], *, verify: bool
-    ) -> AbstractContextManager[tuple["Measurement", float, "Held | None"]]:
-        """Keep a cell ready to be sampled, see measure.on_demand."""
-        from mssbench.measure.on_demand import held
+    ) -> Iterator[tuple["Measurement", float, "Held | None"]]:
+        """Keep a cell ready to be sampled, see measure.on_demand.
 
-        return held(cell, self._session, announce, verify=verify)
+        What its method changes of the process is put back when the cell is let go.
+        """
+        from mssbench.measure.on_demand import held
+        from mssbench.measure.process_state import watched
+
+        with watched(), held(cell, self._session, announce, verify=verify) as found:
+            yield found
 
 
 def serve(

@@ -6,7 +6,7 @@ from the call before is a wrong one.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -85,15 +85,19 @@ class Phase(NamedTuple):
 class Bench:
     """A cell that was made ready, in a session, with the truth that its outputs are compared with.
 
-    spent: is told where the time goes. share: of the policy's time, between 0 and 1.
+    spent: is told where the time goes. share: of the policy's time, between 0 and 1. restore: puts
+    back what the method has changed of the process, before anything else is measured in it.
     """
 
-    def __init__(self, ready: Prepared, session: Session, spent: Spent, share: float = 1.0) -> None:
+    def __init__(
+        self, ready: Prepared, session: Session, spent: Spent, share: float = 1.0,
+        restore: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         assert ready.truth is not None, "a cell is not timed without the truth"
         self.cell, self.pair, self.rotation = ready.cell, ready.pair, ready.rotation
         self.truth, self.spent = ready.truth, spent
         self.spoilt = False  # whether this process should measure no more
-        self._session, self._settings = session, session.settings
+        self._session, self._settings, self._restore = session, session.settings, restore
         self._policy = session.settings.policy.within(share)
         self._waiting: dict[str, bool] = {}  # by phase, whether a call waits for the device
 
@@ -230,6 +234,7 @@ class Bench:
         taken, attempts = self._sampled(phase, clock, cache), 1
         while cell.device == "cuda" and taken.again and attempts < _ATTEMPTS:
             taken, attempts = self._sampled(phase, clock, cache), attempts + 1
+        self._restore()
         flags = [*taken.flags, *(["remeasured"] if attempts > 1 else [])]
         timing = taken.timing
         values = self._worse_errors(phase, taken)
