@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from mssbench.records.cell import Cell
     from mssbench.records.measurement import Measurement
 
+_MOST_LOGGED = 8000  # characters of a traceback: its end says what failed
+
 
 def main(instruments: "Callable[[Mapping[str, Any]], Instruments] | None" = None) -> None:
     """Announce what this machine is, then measure cells until the pipe closes.
@@ -227,6 +229,7 @@ def _as_reply(result: "Result") -> dict[str, Any]:
         "rows": [m.row(code_hash=result.code_hash) for m in result.measurements],
         "samples": [list(m.timing.samples) if m.timing else [] for m in result.measurements],
         "spent": asdict(result.spent) | {"own": result.spent.own},
+        "log": result.log[-_MOST_LOGGED:],
     }
 
 

@@ -4,6 +4,7 @@ What happens to a cell that was admitted is in bench.py: verify, weigh, time, ve
 """
 
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from mssbench.measure.prepared import prepared
 from mssbench.measure.process_state import Changes, Snapshot
 from mssbench.measure.session import Session
 from mssbench.records.cell import Cell
-from mssbench.records.measurement import Measurement, uniform
+from mssbench.records.measurement import Measurement, Status, uniform
 from mssbench.records.noise import LEFT_CHANGES
 
 
@@ -27,6 +28,7 @@ class Result:
     code_hash: str
     spent: Spent
     lost: bool = False  # this process should measure no more
+    log: str = ""  # the traceback of a method that crashed
 
 
 def measure(
@@ -42,7 +44,7 @@ def measure(
     share: of the time that the policy gives the samples, between 0 and 1.
     """
     spent, lost, start = Spent(), False, time.perf_counter()
-    changes = Changes()
+    changes, log = Changes(), ""
     hashed = ""  # stays empty where a method is not installed
 
     try:
@@ -57,13 +59,17 @@ def measure(
             finally:
                 changes = snapshot.finish()
                 lost = bench.spoilt or bool(changes.lasting)
-    except Exception as error:  # a method that raises is a result, not the end of the run
-        measurements = uniform(cell, *classify(error))
+    # A method that raises is a result, not the end of the run; one that exits too.
+    except (Exception, SystemExit) as error:
+        status, reason = classify(error)
+        measurements = uniform(cell, status, reason)
+        if status is Status.CRASHED:
+            log = "".join(traceback.format_exception(error))
 
     if changes.names:
         measurements = _with_changes(measurements, changes)
     spent.total = time.perf_counter() - start
-    return Result(measurements, hashed, spent, lost)
+    return Result(measurements, hashed, spent, lost, log)
 
 
 def _with_changes(rows: Sequence[Measurement], changes: Changes) -> tuple[Measurement, ...]:
