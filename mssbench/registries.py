@@ -175,7 +175,9 @@ def _refuse_another_s_helpers(path: Path, module: ModuleType) -> None:
         name, file = getattr(imported, "__name__", ""), getattr(imported, "__file__", None)
         if name not in ours or name in sys.stdlib_module_names or not file:
             continue
-        if (taken := Path(file).resolve()) != ours[name]:
+        taken = Path(file).resolve()
+        # An installed package comes first: so it does for every program that lies in the folder.
+        if taken != ours[name] and not {"site-packages", "dist-packages"} & {*taken.parts}:
             raise RegistryError(
                 f"--also {path}: its {name} is {taken}, and not the file beside it. "
                 "Rename one of the two."
