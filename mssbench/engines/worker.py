@@ -128,9 +128,11 @@ class TorchInstruments:
     """
 
     def __init__(self, setup: Mapping[str, Any]) -> None:
+        from mssbench.machine.threads import keep_to_quota
         from mssbench.measure.session import Session, Settings
         from mssbench.records.policy import Policy
 
+        keep_to_quota()
         given = dict(setup["settings"])
         policy = Policy(**given.pop("policy"))
         # A supervisor of an older revision does not say how many arms there are.
