@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from operator import is_not
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,7 +32,7 @@ _SIGNALS = (signal.SIGALRM, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signa
 # Modules of which a function that is replaced changes what others compute, or how it is timed.
 _MODULES = ("time", "torch", "torch.linalg", "torch.autograd", "numpy", "numpy.linalg")
 # Variables that compilers set for processes of their own; nobody else reads them.
-_OF_COMPILERS = ("TORCHINDUCTOR_", "TRITON_", "TORCH_COMPILE_")
+_OF_COMPILERS = (b"TORCHINDUCTOR_", b"TRITON_", b"TORCH_COMPILE_")
 # Enough to tell what works from what wakes up now and then.
 _LOOKS, _LOOK_SECONDS = 5, 1e-3
 
@@ -90,8 +89,9 @@ class Snapshot:
 
     def _restore_functions(self, module: ModuleType, before: Mapping[str, Any]) -> None:
         now = vars(module)
-        if not any(map(is_not, map(now.get, before), before.values())):
-            return
+        with contextlib.suppress(Exception):  # of values that do not compare
+            if now == before:  # identical values are equal: this looks at nothing else
+                return
         for name, value in before.items():
             # what a module loads on demand is under private names, or was no function before
             if now.get(name) is not value and callable(value) and not name.startswith("_"):
@@ -146,15 +146,16 @@ def _runs(task: str) -> bool:
     return 2 * seen > _LOOKS
 
 
-def _write_environment(before: Mapping[str, str]) -> None:
-    for name in os.environ.keys() - before.keys():
-        if not name.startswith(_OF_COMPILERS):
-            del os.environ[name]
-    os.environ.update(before)
+def _environment() -> dict[bytes, bytes]:
+    """The variables, undecoded: that takes a tenth of the time."""
+    data: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
+    return {k: v for k, v in data.items() if not k.startswith(_OF_COMPILERS)}
 
 
-def _environment() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if not k.startswith(_OF_COMPILERS)}
+def _write_environment(before: dict[bytes, bytes]) -> None:
+    for name in _environment().keys() - before.keys():
+        del os.environb[name]
+    os.environb.update(before)
 
 
 def _working_directory() -> str:

@@ -233,7 +233,9 @@ def test_attack_the_log_beside_the_table_has_the_traceback(tmp_path: Path) -> No
     file, out = written(tmp_path, HEAD + source), tmp_path / "out"
     suite = written(
         tmp_path,
-        'name = "one"\n[axes]\nsize = [8]\nbatch = [2]\n[[methods]]\nforward = "mine"\n',
+        'name = "one"\n[axes]\nsize = [8]\nbatch = [2]\nfunction = ["sqrt"]\n'
+        'problem = ["wishart(ratio=2)"]\nprecision = ["float64"]\nseed = [0]\n'
+        '[[method]]\nforward = ["torch/mine"]\nbackward = ["none"]\n',
         "one.toml",
     )
     done = mssbench("run", str(suite), "--also", str(file), "--out", str(out), "--device", "cpu")
