@@ -76,6 +76,14 @@ def test_attack_answers_are_remembered_by_content() -> None:
     assert "it remembers answers" in found.reason
 
 
+def test_attack_answers_are_remembered_of_work_too_short_for_a_clock() -> None:
+    """One operation of a few microseconds: only what is counted tells."""
+    forward(remembering(torch.sqrt, content), "of_numbers")
+    (found,) = measured("of_numbers", size=1, batch=2)
+    assert found.status is Status.IMPLAUSIBLE
+    assert "operators for matrices that it had not seen, 0 for those seen" in found.reason
+
+
 @pytest.mark.slow
 def test_attack_answers_are_remembered_by_content_in_numpy_where_no_work_is_counted() -> None:
     def compute(a: np.ndarray) -> np.ndarray:
