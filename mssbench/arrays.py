@@ -149,6 +149,12 @@ def take(a: Array, index: np.ndarray, axis: int) -> Array:
     return xp.take(a, xp.asarray(index), axis=axis)
 
 
+def roll(a: Array, shifts: tuple[int, ...]) -> Array:
+    """`a` with its first axes moved in a circle, by so many places each: a copy."""
+    axes = tuple(range(len(shifts)))
+    return namespace(a).roll(a, shifts, axes)  # torch calls them dims, by the same position
+
+
 def copy(a: Array) -> Array:
     """The same numbers in memory of their own."""
     return a.clone() if library(a) == "torch" else a.copy()

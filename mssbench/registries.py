@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Generic, Protocol, TypeVar
 
 from mssbench.errors import NotInstalled, RegistryError, UnknownName, unknown
@@ -118,7 +119,7 @@ class Registry(Generic[Thing]):
         (plugin,), who = offers, f"{self.kind} {name!r} of {owners[0]}"
         try:
             plugin.load()
-        except Exception as error:  # the module of a stranger may fail in any way
+        except BaseException as error:  # the module of a stranger may fail in any way, or exit
             if isinstance(error, ModuleNotFoundError) and error.name:
                 package = error.name.partition(".")[0]
                 raise NotInstalled(f"{who} needs {package}: pip install {package}") from error
@@ -144,9 +145,46 @@ def load_file(path: Path) -> None:
     if spec is None or spec.loader is None or not path.is_file():
         raise RegistryError(f"--also {path}: there is no such Python file.")
 
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # last: nothing in it takes the place of an installed module
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except BaseException as error:  # it may exit as well, or raise what nobody expects
         del sys.modules[name]
-        raise RegistryError(f"--also {path}: {type(error).__name__}: {error}") from error
+        raise RegistryError(f"--also {path}: {_what_failed(error)}") from error
+    _refuse_another_s_helpers(path, module)
+
+
+def _what_failed(error: BaseException) -> str:
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, SystemExit):
+        return f"{text}: it ends the program while it is imported. Put that under __main__."
+    return text
+
+
+def _refuse_another_s_helpers(path: Path, module: ModuleType) -> None:
+    """Raise RegistryError for a helper of another folder under the name of one beside the file.
+
+    A name is imported once in a process, so that two folders cannot each have a `helpers.py`.
+    """
+    ours = {file.stem: file.resolve() for file in path.resolve().parent.glob("*.py")}
+    for value in vars(module).values():
+        imported = value if isinstance(value, ModuleType) else sys.modules.get(_home(value))
+        name, file = getattr(imported, "__name__", ""), getattr(imported, "__file__", None)
+        if name not in ours or name in sys.stdlib_module_names or not file:
+            continue
+        taken = Path(file).resolve()
+        # An installed package comes first: so it does for every program that lies in the folder.
+        if taken != ours[name] and not {"site-packages", "dist-packages"} & {*taken.parts}:
+            raise RegistryError(
+                f"--also {path}: its {name} is {taken}, and not the file beside it. "
+                "Rename one of the two."
+            )
+
+
+def _home(value: object) -> str:
+    """The name of the module that defines a function or class; empty for other values."""
+    name = getattr(value, "__module__", "")
+    return name if isinstance(name, str) else ""

@@ -42,6 +42,7 @@ class Finished(NamedTuple):
     spent: dict[str, float]
     status: Status | None = None
     reason: str = ""
+    log: str = ""  # the traceback of a method that crashed
 
 
 Event = Ready | Waiting | Started | Ceilings | Finished

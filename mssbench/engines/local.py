@@ -213,4 +213,4 @@ def _finished(cell: Cell, answer: Answer) -> Finished:
     if answer.reply is None:
         return Finished(cell, [], [], {}, answer.status, answer.reason)
     r = answer.reply
-    return Finished(cell, r["rows"], r["samples"], r["spent"])
+    return Finished(cell, r["rows"], r["samples"], r["spent"], log=r.get("log", ""))

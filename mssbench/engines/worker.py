@@ -28,8 +28,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from mssbench.measure.on_demand import Held
     from mssbench.records.cell import Cell
     from mssbench.records.measurement import Measurement
+
+_MOST_LOGGED = 8000  # characters of a traceback: its end says what failed
 
 
 def main(instruments: "Callable[[Mapping[str, Any]], Instruments] | None" = None) -> None:
@@ -133,9 +135,11 @@ class TorchInstruments:
     """
 
     def __init__(self, setup: Mapping[str, Any]) -> None:
+        from mssbench.machine.threads import keep_to_quota
         from mssbench.measure.session import Session, Settings
         from mssbench.records.policy import Policy
 
+        keep_to_quota()
         given = dict(setup["settings"])
         policy = Policy(**given.pop("policy"))
         # A supervisor of an older revision does not say how many arms there are.
@@ -157,13 +161,19 @@ class TorchInstruments:
 
         return measure(cell, self._session, announce, share)
 
+    @contextmanager
     def held(
         self, cell: "Cell", announce: Callable[[], None], *, verify: bool
-    ) -> AbstractContextManager[tuple["Measurement", float, "Held | None"]]:
-        """Keep a cell ready to be sampled, see measure.on_demand."""
-        from mssbench.measure.on_demand import held
+    ) -> Iterator[tuple["Measurement", float, "Held | None"]]:
+        """Keep a cell ready to be sampled, see measure.on_demand.
 
-        return held(cell, self._session, announce, verify=verify)
+        What its method changes of the process is put back when the cell is let go.
+        """
+        from mssbench.measure.on_demand import held
+        from mssbench.measure.process_state import watched
+
+        with watched(), held(cell, self._session, announce, verify=verify) as found:
+            yield found
 
 
 def serve(
@@ -242,6 +252,7 @@ def _as_reply(result: "Result") -> dict[str, Any]:
         "rows": [m.row(code_hash=result.code_hash) for m in result.measurements],
         "samples": [list(m.timing.samples) if m.timing else [] for m in result.measurements],
         "spent": asdict(result.spent) | {"own": result.spent.own},
+        "log": result.log[-_MOST_LOGGED:],
     }
 
 

@@ -19,6 +19,8 @@ import psutil
 
 from mssbench.machine.devices import THREAD_SETTINGS, cuda_devices, text_of
 from mssbench.machine.git import git
+from mssbench.machine.processor import model, vector_extensions
+from mssbench.machine.threads import quota
 
 PACKAGES = ("mssbench", "torch", "numpy", "scipy", "pandas", "pyarrow", "cupy", "triton")
 # Not in IDENTITY: a peer changes no rows but its own, and their code hash knows its version.
@@ -53,13 +55,15 @@ def installed() -> str:
 def is_this_machine(facts: Mapping[str, Any]) -> bool:
     """Whether facts from beside a table describe this machine, as far as torch is not needed.
 
-    The processor, the cores that may be used, the GPUs and the version of torch must agree. A run
-    compares more than these, see records.facts.IDENTITY, but importing torch takes a second.
+    The processor, the cores and the time on them that may be used, the GPUs and the version of
+    torch must agree. A run compares more than these, see records.facts.IDENTITY, but importing
+    torch takes a second.
     """
     gpus = [gpu["name"] for gpu in facts.get("gpus", ())]
     return bool(
-        facts.get("cpu") == _cpu_model()
+        facts.get("cpu") == model()
         and facts.get("cores", {}).get("granted") == len(os.sched_getaffinity(0))
+        and facts.get("cores", {}).get("quota") == quota()
         and facts.get("versions", {}).get("torch") == package_version("torch")
         and gpus == [gpu.name for gpu in cuda_devices()]
     )
@@ -72,11 +76,13 @@ def describe() -> dict[str, Any]:
 
     memory = psutil.virtual_memory()
     facts: dict[str, Any] = {
-        "cpu": _cpu_model(),
+        "cpu": model(),
+        "vector_extensions": vector_extensions(torch),
         "cores": {
             "physical": psutil.cpu_count(logical=False),
             "logical": psutil.cpu_count(),
             "granted": len(os.sched_getaffinity(0)),
+            "quota": quota(),
         },
         "memory_bytes": memory.total,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -129,13 +135,6 @@ def _driver_version() -> str | None:
     except Exception:  # NVML is a courtesy: without it the fact is simply unknown
         return text_of("/sys/module/nvidia/version")
     return text.decode() if isinstance(text, bytes) else str(text)
-
-
-def _cpu_model() -> str:
-    for line in (text_of("/proc/cpuinfo") or "").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _blas(np: Any, torch: Any) -> dict[str, str]:

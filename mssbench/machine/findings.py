@@ -80,6 +80,13 @@ def of_threads(found: Threads) -> Iterator[Finding]:
             "times vary",
             f"export OMP_NUM_THREADS={cores}" + (f"; unset {others}" if others else ""),
         )
+    if found.quota is not None and found.quota < 1:
+        yield _finding(
+            f"the container has {found.quota:g} of a core's time",
+            "the kernel stops it for the rest of each period, within a sample or between two: "
+            "times vary several-fold",
+            "give it a whole core: docker run --cpus=1, or limits.cpu: 1 in Kubernetes",
+        )
     openmp = {p.path: p for p in found.pools if p.kind == "openmp"}
     if len(openmp) > 1:
         kinds, owned = {p.name for p in openmp.values()}, ", ".join(map(_owned, openmp.values()))

@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from mssbench.machine.devices import THREAD_SETTINGS
 
@@ -45,6 +45,24 @@ def threads() -> Threads:
     pools += [Pool(i["prefix"], i["user_api"], i["filepath"], i["num_threads"]) for i in infos]
     settings = {name: os.environ[name] for name in THREAD_SETTINGS if name in os.environ}
     return Threads(len(os.sched_getaffinity(0)), quota(), tuple(pools), settings)
+
+
+def keep_to_quota() -> None:
+    """Let no more threads of this process compute than it has cores' worth of time.
+
+    Libraries count the cores that they see, and a control group may grant less. Threads beyond that
+    are stopped for most of each period. Numbers that the user has set are left alone.
+    """
+    import torch
+
+    limit = quota()
+    if limit is None or any(name in os.environ for name in THREAD_SETTINGS):
+        return
+    cores = Threads(len(os.sched_getaffinity(0)), limit, (), {}).cores
+    torch.set_num_threads(min(torch.get_num_threads(), cores))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of two OpenMP runtimes, which is a finding of ours
+        threadpool_limits(cores, user_api="blas")
 
 
 def quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> (

@@ -1,5 +1,10 @@
 """The status of a cell whose method raised, and what is called of one that can be measured."""
 
+import re
+import sysconfig
+import traceback
+from pathlib import Path
+
 from mssbench.errors import InputError, NotInstalled, RegistryError, Unavailable, Unsupported
 from mssbench.measure.inputs import Rotation
 from mssbench.methods import pair
@@ -7,6 +12,12 @@ from mssbench.methods.other_functions import OtherFunction, other_function
 from mssbench.methods.pair import Applied, Pair
 from mssbench.records.cell import APPLIED, OTHER_FUNCTIONS, Cell
 from mssbench.records.measurement import Status
+
+_FRAMES = 3  # innermost ones, which a reason shows
+_WORDS = 240  # characters of the error itself, where frames follow
+_STDLIB = f"{sysconfig.get_path('stdlib')}/"
+_OF_OTHERS = (f"{Path(__file__).parent.parent}/", _STDLIB, "<frozen")
+_OF_LIBRARY = re.compile(r"-packages/(torch|numpy|scipy|cupy|cupyx|jax|triton)/")
 
 
 def classify(error: BaseException) -> tuple[Status, str]:
@@ -24,7 +35,25 @@ def classify(error: BaseException) -> tuple[Status, str]:
     exhausted = isinstance(error, MemoryError) or "OutOfMemory" in name
     if exhausted or "can't allocate memory" in text or "out of memory" in text.lower():
         return Status.OOM, f"out of memory: {text or name}"
-    return Status.CRASHED, f"{name}: {text}" if text else name
+    said = f"{name}: {text}" if text else name
+    if not (frames := frames_of_user(error)):
+        return Status.CRASHED, said
+    # The place must fit into a table's cell, so that a long text is cut and not the place.
+    cut = said if len(said) <= _WORDS else said[: _WORDS - 3] + "..."
+    return Status.CRASHED, f"{cut} ({', from '.join(frames)})"
+
+
+def frames_of_user(error: BaseException) -> list[str]:
+    """Where in somebody's own code an error was raised, innermost first: `mine.py:12 in root`.
+
+    Code of mssbench, of the standard library and of array libraries is left out.
+    """
+    found = [
+        f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(_OF_OTHERS) and not _OF_LIBRARY.search(frame.filename)
+    ]
+    return found[: -_FRAMES - 1 : -1]
 
 
 class Violation(Exception):  # noqa: N818

@@ -6,8 +6,9 @@ from the call before is a wrong one.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from math import inf
 from typing import Any, NamedTuple
@@ -18,8 +19,8 @@ from mssbench import arrays, units
 from mssbench.arrays import Array
 from mssbench.errors import Unsupported
 from mssbench.measure import roofline
-from mssbench.measure.admission import Violation, classify
-from mssbench.measure.inputs import Input
+from mssbench.measure.admission import classify
+from mssbench.measure.inputs import Input, Restore
 from mssbench.measure.instruments.ceilings import flush, l2_bytes
 from mssbench.measure.instruments.clocks import (
     MOST_QUEUED,
@@ -31,12 +32,14 @@ from mssbench.measure.instruments.clocks import (
     synchronizer,
     waits_for_device,
 )
-from mssbench.measure.instruments.counts import launches
+from mssbench.measure.instruments.counts import Counts, launches
 from mssbench.measure.instruments.sampling import Spent, sample
+from mssbench.measure.new_content import NewContent
+from mssbench.measure.outputs import require_like
 from mssbench.measure.phases import Calls, calls
 from mssbench.measure.prepared import Prepared
 from mssbench.measure.session import Place, Session
-from mssbench.measure.work import work
+from mssbench.measure.work import counted, less_work, work
 from mssbench.methods.other_functions import OtherFunction
 from mssbench.methods.pair import Applied
 from mssbench.records.cell import clocks, phases
@@ -50,15 +53,7 @@ _SAME_WEIGHT = 1e-3  # by which rounding may move the weight of small eigenvalue
 _MOST_PREPARED_BYTES = 2**28  # recorded forwards that may wait for their backward at once
 _SHORTEST_COLD = 20e-6  # seconds: events resolve half a microsecond, and a cold call stands alone
 _MOST_LATE = 0.05  # of a row's windows: more of them show in its quartiles
-_FAR = 8.0  # times faster than a ceiling allows: no other work explains that
 _ATTEMPTS = 3  # at a row whose GPU slowed or was shared
-
-
-class CallInput(NamedTuple):
-    """What one call consumes, and which of the rotating inputs it is made of."""
-
-    input: Input
-    what: Any
 
 
 class First(NamedTuple):
@@ -76,6 +71,7 @@ class Taken(NamedTuple):
     input: Input
     output: Any
     again: bool = False  # another attempt may be disturbed less
+    new: NewContent | None = None  # what calls on new content showed; a replay has none
 
 
 class Phase(NamedTuple):
@@ -90,15 +86,19 @@ class Phase(NamedTuple):
 class Bench:
     """A cell that was made ready, in a session, with the truth that its outputs are compared with.
 
-    spent: is told where the time goes. share: of the policy's time, between 0 and 1.
+    spent: is told where the time goes. share: of the policy's time, between 0 and 1. restore: puts
+    back what the method has changed of the process, before anything else is measured in it.
     """
 
-    def __init__(self, ready: Prepared, session: Session, spent: Spent, share: float = 1.0) -> None:
+    def __init__(
+        self, ready: Prepared, session: Session, spent: Spent, share: float = 1.0,
+        restore: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         assert ready.truth is not None, "a cell is not timed without the truth"
         self.cell, self.pair, self.rotation = ready.cell, ready.pair, ready.rotation
         self.truth, self.spent = ready.truth, spent
         self.spoilt = False  # whether this process should measure no more
-        self._session, self._settings = session, session.settings
+        self._session, self._settings, self._restore = session, session.settings, restore
         self._policy = session.settings.policy.within(share)
         self._waiting: dict[str, bool] = {}  # by phase, whether a call waits for the device
 
@@ -128,6 +128,8 @@ class Bench:
         """Status, reason and columns of a phase by its first output."""
         values = dict(phase.first.errors)
         status, reason = self.truth.judge(phase.name, values, self._settings.max_error)
+        if status is Status.OK and self._remembers:
+            status, reason = Status.IMPLAUSIBLE, self._remembers
         return status, reason, _stated(values | dict(phase.work))
 
     def judged_again(
@@ -147,8 +149,12 @@ class Bench:
             self._session.ceilings.measure(self.cell.device, self.cell.precision)
             limit = self._limit(phase)
         # Other work may have slowed the measurement of a ceiling, but not by any factor.
-        loaded = "loaded" in flags
-        if limit and status is Status.OK and limit.exceeded_by(median * (_FAR if loaded else 1.0)):
+        if (
+            limit
+            and status is Status.OK
+            and limit.exceeded_by(median)
+            and ("loaded" not in flags or limit.far_exceeded_by(median))
+        ):
             status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
         return status, reason, _stated(values)
 
@@ -161,10 +167,32 @@ class Bench:
         known = self._session.work
         if self._key not in known:
             wider = {"computed_in": self.pair.computes_in(cell.library, cell.precision)}
-            found = work(self.pair, cell.library, cell.device, self.rotation.fresh())
+            x = self.rotation.new()
+            found = work(self.pair, cell.library, cell.device, x)
             known[self._key] = {phase: columns | wider for phase, columns in found.items()}
-            self.spent.warmup += min(time.perf_counter() - start, seconds)
+            self._session.remembering[self._key] = self._recounted(x)
+            self.spent.warmup += min(time.perf_counter() - start, 2 * seconds)
         return known[self._key]
+
+    @property
+    def _remembers(self) -> str:
+        """Why the method is taken to remember answers; empty where nothing was seen of that."""
+        return self._session.remembering.get(self._key, "")
+
+    def _recounted(self, x: Input) -> str:
+        """Whether a second call on the same content does less than the first, in words.
+
+        It must do so twice: a method may start something in its first calls, or throw dice.
+        x: on which the first call was made.
+        """
+        if self.cell.library != "torch":
+            return ""  # nothing sees what a call does
+        again = counted(self.pair, x)
+        known = self._session.work[self._key]
+        if not _less_than(again, known[[*known][-1]]):
+            return ""
+        x = self.rotation.new()
+        return less_work(counted(self.pair, x), counted(self.pair, x))
 
     def _launched(
         self, rows: Sequence[Measurement], every: Mapping[str, Calls]
@@ -239,11 +267,15 @@ class Bench:
         taken, attempts = self._sampled(phase, clock, cache), 1
         while cell.device == "cuda" and taken.again and attempts < _ATTEMPTS:
             taken, attempts = self._sampled(phase, clock, cache), attempts + 1
+        self._restore()
         flags = [*taken.flags, *(["remeasured"] if attempts > 1 else [])]
         timing = taken.timing
         values = self._worse_errors(phase, taken)
         max_error = self._settings.max_error
         status, reason = self.truth.judge(phase.name, values, max_error)
+        if status is Status.OK and taken.new is not None:
+            found = self._judged_on_new_content(phase, clock, taken.new, values)
+            status, reason, values = found or (status, reason, values)
         if not self.truth.can_judge(phase.name, max_error):
             flags.append(UNVERIFIED)
         median = timing.statistics()["seconds_median"]
@@ -252,7 +284,7 @@ class Bench:
             self._session.ceilings.measure(cell.device, cell.precision)
             limit = self._limit(phase)
         if limit and limit.exceeded_by(median) and status is Status.OK:
-            if "loaded" in flags:
+            if "loaded" in flags and not limit.far_exceeded_by(median):
                 flags.append(ABOVE_CEILING)  # which of the two was disturbed is not known
             else:
                 status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
@@ -272,29 +304,59 @@ class Bench:
         cell, calls = self.cell, phase.calls
         timer = self._timer(phase, clock, cache)
         turn = self.rotation.fitting(l2_bytes()) if (clock, cache) == ("gpu", "hot") else 0
-        last: list[Any] = [None, None]
-
-        def prepare() -> CallInput:
-            x = self.rotation.next(turn)
-            return CallInput(x, calls.prepare(x))
-
-        def call(prepared: CallInput) -> None:
-            last[:] = prepared.input, calls.call(prepared.what)
-
+        new = NewContent(
+            self.rotation, calls, partial(self._picked, phase.name),
+            partial(self._verified_copies, phase.name), turn, on_host=cell.device == "cpu",
+        )  # fmt: skip
+        is_replay = isinstance(timer, GraphClock)  # of one call, on the content it was captured on
         most = _most_calls(phase, clock, cache)
         with self._session.watchman.watched(cell.device) as watch:
             watch.look_at_work()
             timing = sample(
-                timer, prepare, call, self._policy,
+                timer, new.prepare, new.call, self._policy,
                 first_call=phase.first.seconds, most_calls=most, spent=self.spent,
+                inspector=None if is_replay else new,
             )  # fmt: skip
             watch.look_at_work()
-        if isinstance(timer, GraphClock):
-            last[:] = self.rotation.first, timer.output
+        last = (self.rotation.first, timer.output) if isinstance(timer, GraphClock) else new.last
         late = timer.gaps(len(timing.samples)) if isinstance(timer, CudaClock) else 0.0
         again = bool(DISTURBED & {*watch.flags}) or _MOST_LATE < late < 1.0
         flags = [*watch.flags, *(["queue_gap"] if late > _MOST_LATE else [])]
-        return Taken(timing, flags, last[0], last[1], again)
+        return Taken(timing, flags, *last, again, None if is_replay else new)
+
+    def _picked(self, phase: str, output: Any, x: Input) -> tuple[Any, ...]:
+        """Copies of what is verified of an output: of its root, and of its gradient."""
+        function, indices = self.cell.function, self.truth.indices
+        if phase == "forward":
+            return (x.restore_root(function)(output, indices),)
+        y, s = output
+        root = x.restore_root(function)(y, indices)
+        return root, x.restore_gradient(function)(s, indices)
+
+    def _verified_copies(
+        self, phase: str, output: Any, x: Input, copies: tuple[Any, ...] | None
+    ) -> dict[str, Any]:
+        """The errors of an output that its status is decided by, as it was when it was copied."""
+        return self._verify(phase, output, x, copies=copies, brief=True)
+
+    def _judged_on_new_content(
+        self, phase: Phase, clock: str, new: NewContent, values: dict[str, Any]
+    ) -> tuple[Status, str, dict[str, Any]] | None:
+        """Status, reason and columns of a row that is wrong on new content, or does less without.
+
+        The errors of new content count only where they are worse by more than rounding, and too
+        bad for the row: those of the first call are the same in every run.
+        """
+        suspicion = new.suspicion(synchronizer(self.cell.device)) if clock == "wall" else ""
+        first = phase.first.errors
+        worse = {k: self._worse(k, first[k], x) for k, x in new.errors.items()}
+        found = values | worse
+        status, why = self.truth.judge(phase.name, found, self._settings.max_error)
+        if status is not Status.OK:
+            return status, f"{why}, on matrices that it had not seen", found
+        if suspicion := self._remembers or suspicion:
+            return Status.IMPLAUSIBLE, suspicion, values
+        return None
 
     def _worse_errors(self, phase: Phase, taken: Taken) -> dict[str, Any]:
         """The errors of the first output, or those of the last timed one that are worse.
@@ -335,7 +397,7 @@ class Bench:
         """The clock, ready to time blocks. Raises Unsupported where it cannot."""
         if clock == "wall":
             return HostClock(synchronizer(self.cell.device))
-        a, g, _ = self.rotation.first
+        a, g, *_ = self.rotation.first
         waits, size = self._waits(phase), a.nbytes + g.nbytes
         if clock == "gpu" and cache == "hot":
             if size > l2_bytes():
@@ -374,34 +436,46 @@ class Bench:
         blocks = [[phase.calls.prepare(x)] for _ in range(5)]
         return min(clock.block(phase.calls.call, block) for block in blocks)
 
-    def _verify(self, phase: str, output: Any, x: Input, *, brief: bool = False) -> dict[str, Any]:
+    def _verify(
+        self, phase: str, output: Any, x: Input,
+        *, copies: tuple[Any, ...] | None = None, brief: bool = False,
+    ) -> dict[str, Any]:  # fmt: skip
         """The error columns of one output; brief: only those that its status is decided by.
 
-        Raises Violation for the wrong kind of array.
+        copies: what was copied of it to be compared, see `_picked`. Raises Violation for the wrong
+        kind of array.
         """
+        function = self.cell.function
+        pick_root, pick_gradient = x.restore_root(function), x.restore_gradient(function)
+        if copies is not None:
+            pick_root, pick_gradient = _as_copied(copies[0]), _as_copied(copies[-1])
         if phase == "forward":
             self._require_like_input("root", output)
-            return self.truth.root_errors(output, x.restore, brief=brief)
+            return self.truth.root_errors(output, pick_root, brief=brief)
         y, s = output
         self._require_like_input("root", y)
         self._require_like_input("gradient", s)
-        root = self.truth.root_errors(y, x.restore, brief=brief)
-        return root | self.truth.gradient_errors(s, x.restore)
+        root = self.truth.root_errors(y, pick_root, brief=brief)
+        return root | self.truth.gradient_errors(s, pick_gradient)
 
     def _require_like_input(self, name: str, x: Array) -> None:
         a = self.rotation.first.a
-        if not isinstance(x, type(a)):
-            raise Violation(f"the {name} is a {type(x).__module__}.{type(x).__name__}")
         due = tuple(a.shape)
         if name == "root" and isinstance(self.pair, Applied):
             due = (*due[:-1], 1)
         if name == "root" and isinstance(self.pair, OtherFunction):
             due = (*due[:-1], due[-2])
-        if tuple(x.shape) != due:
-            raise Violation(f"the {name} has shape {tuple(x.shape)}, not {due}")
-        if x.dtype != a.dtype:
-            got, right = arrays.dtype_name(x), arrays.dtype_name(a)
-            raise Violation(f"the {name} has dtype {got}, not {right}")
+        require_like(name, x, due, a)
+
+
+def _as_copied(copies: Array) -> Restore:
+    """Picks what was picked before."""
+    return lambda _, __=None: copies
+
+
+def _less_than(again: Counts, columns: Mapping[str, Any]) -> str:
+    """Whether a call did less than the columns of another say, in words."""
+    return less_work(Counts(**{name: columns[name] for name in Counts._fields}), again)
 
 
 def _stated(values: Mapping[str, Any]) -> dict[str, Any]:

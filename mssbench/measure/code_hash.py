@@ -2,8 +2,10 @@
 
 A row is made by the methods of its pair and by everything that a worker process runs to measure
 them. The hash covers both: the modules that the methods' own modules and the worker import, and
-the modules that those import, and so on, inside mssbench and inside the package of a plug-in. This
-import closure is found in the source, without running it.
+the modules that those import, and so on, inside mssbench, inside the distribution of a plug-in, and
+inside whatever else is not installed: helpers beside a user's own file. This import closure is
+found in the source, without running it. What user code imports of installed packages counts by
+their release.
 
 Each module counts as a syntax tree without docstrings, comments and import lines, and the hash is
 taken over its top-level statements, sorted by their content. So it changes with every statement
@@ -14,8 +16,9 @@ import ast
 import hashlib
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.machinery import ModuleSpec
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +35,10 @@ _WORKER = f"{_PACKAGE}.worker"
 _SILENT = frozenset({"ctx", "kind", "type_comment"})
 # Names whose presence says that a module reads files that lie beside it.
 _READS_BESIDE = frozenset({"__file__", "files"})
+# Folders that package managers install into.
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+# Their releases name the environment of a row.
+_IN_ENVIRONMENT = frozenset({"mssbench", "torch", "numpy", "scipy", "cupy", "triton"})
 
 
 class Module(NamedTuple):
@@ -73,13 +80,14 @@ def closure(name: str) -> set[str]:
 
     Modules of other packages are left out: the row's environment has their versions.
     """
-    family = {_PACKAGE, name.partition(".")[0], *_neighbours(name)}
+    family = {_PACKAGE, *_distributed_with(name.partition(".")[0])}
     reached: set[str] = set()
     waiting = [name]
 
     while waiting:
         module = waiting.pop()
-        if module in reached or module.partition(".")[0] not in family or _file(module) is None:
+        top = module.partition(".")[0]
+        if module in reached or not (top in family or _is_own(top)) or _file(module) is None:
             continue
         reached.add(module)
         waiting += _module(module).imports
@@ -92,19 +100,43 @@ def closure(name: str) -> set[str]:
 def _of_closure(name: str) -> frozenset[bytes]:
     """Return the hashes of all statements and data files behind a module."""
     pieces: set[bytes] = set()
-    for module in closure(name):
+    reached = closure(name)
+    for module in reached:
         pieces |= _module(module).statements
         if _module(module).reads_beside:
             pieces |= _data_beside(module)
-    return frozenset(pieces)
+    return frozenset(pieces | _releases(reached))
 
 
-def _neighbours(name: str) -> set[str]:
-    """Return the modules that lie beside a single file, which may import them by their name."""
-    file = _file(name)
-    if file is None or _folder(name.partition(".")[0]):
-        return set()
-    return {path.stem for path in file.parent.glob("*.py")}
+def _releases(modules: set[str]) -> set[bytes]:
+    """Return the releases of the installed packages that user code among these modules imports."""
+    ours = {module for module in modules if module.partition(".")[0] != _PACKAGE}
+    imported = {name.partition(".")[0] for module in ours for name in _module(module).imports}
+    known = {name.partition(".")[0] for name in modules} | _IN_ENVIRONMENT | {""}
+    foreign = imported - known - sys.stdlib_module_names
+    return {_release(name).encode() for name in foreign} - {b""}
+
+
+def _distributed_with(top: str) -> set[str]:
+    """Return the top-level modules of the distribution that a module was installed from."""
+    if top == _PACKAGE or _is_own(top):
+        return {top}
+    owners = set(_distributions().get(top, ()))
+    return {top} | {name for name, of in _distributions().items() if owners & set(of)}
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+@cache
+def _is_own(top: str) -> bool:
+    """Whether a top-level module is somebody's own code: neither Python's nor installed."""
+    if top in sys.stdlib_module_names or top in sys.builtin_module_names:
+        return False
+    place = _folder(top) or _file(top)
+    return place is not None and not _INSTALLED & set(place.parts)
 
 
 def _parents(module: str) -> Iterator[str]:
@@ -119,7 +151,7 @@ def _file(module: str) -> Path | None:
     top, *rest = module.split(".")
     if not (folder := _folder(top)):
         # It is a single file: perhaps of a user's own methods, which were loaded by their path.
-        path = getattr(sys.modules.get(module), "__file__", None)
+        path = getattr(sys.modules.get(module), "__file__", None) or _origin(top)
         return Path(path) if path and not rest and path.endswith(".py") else None
 
     stem = folder.joinpath(*rest)
@@ -129,13 +161,23 @@ def _file(module: str) -> Path | None:
     return None
 
 
+def _spec(top: str) -> ModuleSpec | None:
+    try:
+        return find_spec(top)
+    except (ValueError, ImportError):  # `__main__` has no spec
+        return None
+
+
+def _origin(top: str) -> str | None:
+    """Return where a single module would be imported from."""
+    spec = _spec(top)
+    return spec.origin if spec else None
+
+
 @cache
 def _folder(top: str) -> Path | None:
     """Return the folder of a top-level package, or None for a single module."""
-    try:
-        spec = find_spec(top)
-    except ValueError:  # `__main__` has no spec
-        return None
+    spec = _spec(top)
     places = (spec and spec.submodule_search_locations) or ()
     return next((Path(place) for place in places), None)
 
@@ -300,11 +342,11 @@ def _data_beside(module: str) -> set[bytes]:
 
 def _release(package: str) -> str:
     """Return name and version of what provides a package: `POT 0.9.7` of `ot`."""
-    names = sorted(set(packages_distributions().get(package, ())))
+    names = sorted(set(_distributions().get(package, ())))
     return ", ".join(f"{name} {version(name)}" for name in names)
 
 
 def forget() -> None:
     """Read every file again. For tests, which change sources while a process runs."""
-    for cached in (hash_of, _of_closure, _folder, _module):
+    for cached in (hash_of, _of_closure, _folder, _module, _is_own, _distributions):
         cached.cache_clear()

@@ -4,17 +4,20 @@ What happens to a cell that was admitted is in bench.py: verify, weigh, time, ve
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from mssbench.measure.admission import classify, refuse_written
 from mssbench.measure.bench import Bench
 from mssbench.measure.code_hash import code_hash
 from mssbench.measure.instruments.sampling import Spent
 from mssbench.measure.prepared import prepared
+from mssbench.measure.process_state import Changes, Snapshot
 from mssbench.measure.session import Session
 from mssbench.records.cell import Cell
-from mssbench.records.measurement import Measurement, uniform
+from mssbench.records.measurement import Measurement, Status, uniform
+from mssbench.records.noise import LEFT_CHANGES
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Result:
     code_hash: str
     spent: Spent
     lost: bool = False  # this process should measure no more
+    log: str = ""  # the traceback of a method that crashed
 
 
 def measure(
@@ -40,20 +44,45 @@ def measure(
     share: of the time that the policy gives the samples, between 0 and 1.
     """
     spent, lost, start = Spent(), False, time.perf_counter()
+    changes, log = Changes(), ""
     hashed = ""  # stays empty where a method is not installed
 
     try:
         hashed = code_hash(cell)
         with prepared(cell, session, spent) as ready:
             announce()
-            bench = Bench(ready, session, spent, share)
+            snapshot = Snapshot()
+            bench = Bench(ready, session, spent, share, restore=snapshot.restore)
             try:
                 measurements = bench.run()
                 refuse_written(cell, ready.rotation)
             finally:
-                lost = bench.spoilt
-    except Exception as error:  # a method that raises is a result, not the end of the run
-        measurements = uniform(cell, *classify(error))
+                changes = snapshot.finish()
+                lost = bench.spoilt or bool(changes.lasting)
+    # A method that raises is a result, not the end of the run; one that exits too.
+    except (Exception, SystemExit) as error:
+        status, reason = classify(error)
+        measurements = uniform(cell, status, reason)
+        if status is Status.CRASHED:
+            log = "".join(traceback.format_exception(error))
 
+    if changes.names:
+        measurements = _with_changes(measurements, changes)
     spent.total = time.perf_counter() - start
-    return Result(measurements, hashed, spent, lost)
+    return Result(measurements, hashed, spent, lost, log)
+
+
+def _with_changes(rows: Sequence[Measurement], changes: Changes) -> tuple[Measurement, ...]:
+    """The rows, which say what their method has left behind."""
+    what = f"it changed {', '.join(changes.names)}"
+    return tuple(
+        replace(
+            row,
+            reason="; ".join(filter(None, [row.reason, what])),
+            values={
+                **(row.values or {}),
+                "flags": f"{(row.values or {}).get('flags') or ''} {LEFT_CHANGES}".strip(),
+            },
+        )
+        for row in rows
+    )

@@ -48,8 +48,8 @@ class Batch:
         self._g = problems.cast(problem.cotangent, cell.precision)
         self._precision = cell.precision
         self._mark = fingerprint(problem.master, problem.cotangent)
-        # library and device of the inputs, whether they are features, and whether signs move them
-        self._place: tuple[str, str, bool, bool] | None = None
+        # library and device of the inputs, whether they are features, and how they move
+        self._place: tuple[str, str, bool, bool, bool] | None = None
         self._rotation: Rotation | None = None
         self._features: Floats | None = None  # (b, n, M), made when they are first asked for
         self._names = (cell.problem, cell.size, cell.batch, cell.seed)
@@ -62,14 +62,16 @@ class Batch:
         """
         of_features = cell.function == OF_FEATURES
         by_signs = own and cell.function == WHITENING  # by a triangular factor
-        place = (cell.library, cell.device, of_features, by_signs)
+        scales = cell.function != LOGARITHM
+        place = (cell.library, cell.device, of_features, by_signs, scales)
         if self._place != place or self._rotation is None:
             self.forget_inputs()  # their memory is free before those of another library take some
             like = arrays.empty(cell.library, cell.device, cell.precision)
             # copies, so that a method that writes into its input does not reach the originals
             a = arrays.from_numpy(self.features if of_features else self._a, like=like)
             g = arrays.from_numpy(self._g, like=like)
-            self._place, self._rotation = place, Rotation(a, g, cell.seed, by_signs=by_signs)
+            self._rotation = Rotation(a, g, cell.seed, by_signs=by_signs, scales=scales)
+            self._place = place
         self._rotation.begin()
         return self._rotation
 

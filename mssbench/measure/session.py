@@ -38,6 +38,8 @@ class Session:
     products: ProductTimes = field(default_factory=ProductTimes)
     # Memory and counts of a call by phase, and its kernels: the same in every pass over a suite.
     work: dict[Place, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    # Why a method is taken to remember answers, by what was counted; empty where it is not.
+    remembering: dict[Place, str] = field(default_factory=dict)
     launches: dict[Place, Mapping[str, int | None]] = field(default_factory=dict)
     batch: "Batch | None" = None  # of the latest cell: those after it often have the same
 

@@ -63,6 +63,34 @@ def work(
     }
 
 
+def counted(pair: Pair | Applied | FromFeatures, x: Input) -> Counts:
+    """The work of one call in torch: of the forward, or of a step where there is a backward."""
+    with counts.Watch(x.g) as watch:
+        if pair.backward is None:
+            with torch.no_grad():
+                phases.plain(pair, x)
+        else:
+            step = phases.calls(pair, "torch", "step")
+            step.call(step.prepare(x))
+    return watch.counts()
+
+
+def less_work(new: Counts, seen: Counts) -> str:
+    """In words, that a call on content seen before did less; empty where it did not."""
+    pairs = (
+        ("products", new.products, seen.products),
+        ("operations", new.flops, seen.flops),
+        ("operators", new.operators, seen.operators),
+    )
+    for what, first, second in pairs:
+        if first is not None and second is not None and second < first:
+            return (
+                f"{first:.3g} {what} for matrices that it had not seen, {second:.3g} for those "
+                "seen before: it remembers answers"
+            )
+    return ""
+
+
 def _difference(after: Counts, before: Counts) -> Counts:
     pairs = zip(after, before, strict=True)
     return Counts._make(None if x is None or y is None else x - y for x, y in pairs)

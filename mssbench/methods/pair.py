@@ -8,7 +8,7 @@ that they can be compared.
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -75,7 +75,8 @@ class Pair:
 
     def field(self, a: Array) -> Array:
         """The root itself, by the plain forward."""
-        return getattr(self.root(a, frozenset((self.function,))), self.function)
+        y = getattr(self.root(a, frozenset((self.function,))), self.function)
+        return self._missing(self.function) if y is None else y
 
     def root(self, a: Array, wanted: method.Wanted) -> Root:
         """Everything the forward yields of what is wanted."""
@@ -90,7 +91,18 @@ class Pair:
             return regularization.root(*eigen, rtol, wanted)
 
     def _called(self, a: Array, wanted: method.Wanted) -> Root:
-        return self.forward.call(a, wanted, **dict(self.forward_parameters))  # type: ignore[no-any-return]
+        root = self.forward.call(a, wanted, **dict(self.forward_parameters))
+        if not isinstance(root, Root):
+            what = "nothing" if root is None else f"a {_kind(root)}"
+            raise TypeError(
+                f"forward {self.forward.name!r} returned {what}: return Root({self.function}=...)"
+            )
+        return root
+
+    def _missing(self, name: str) -> NoReturn:
+        raise TypeError(
+            f"forward {self.forward.name!r} returned a Root without {name}: return Root({name}=...)"
+        )
 
     def keep(self, a: Array) -> Root:
         """The root with the fields its backward reads, and no others: what is to be remembered."""
@@ -99,6 +111,8 @@ class Pair:
         if root.eigen is not None and self.function == "sqrt" and not self.forward.cuts_null:
             w, v = root.eigen
             root = root._replace(eigen=(decomposition.without_null(w), v))
+        if getattr(root, self.function) is None:
+            self._missing(self.function)
         return Root(**{name: getattr(root, name) for name in names})
 
     def gradient(self, root: Root, g: Array) -> Array:
@@ -120,7 +134,13 @@ class Pair:
             if function == "isqrt" and self.regular.rtol is not None:
                 assert root.eigen is not None, "a pair with rtol keeps the eigenpairs"
                 return regularization.gradient_of_inverse(root.eigen, g)
-            return self.backward.call(root, function, g, **dict(self.backward_parameters))
+            s = self.backward.call(root, function, g, **dict(self.backward_parameters))
+        if not arrays.library_of(type(s)):
+            what = "nothing" if s is None else f"a {_kind(s)}"
+            raise TypeError(
+                f"backward {self.backward.name!r} returned {what}: return the gradient, an array"
+            )
+        return s
 
 
 @dataclass(frozen=True)
@@ -247,6 +267,10 @@ def _saved(forward: Method, backward: Method, function: Function) -> tuple[str, 
             f"{forward.name} does not yield what {backward.name} needs for {function}"
         )
     return needed
+
+
+def _kind(x: object) -> str:
+    return f"{type(x).__module__}.{type(x).__name__}"
 
 
 def without_autocast(a: Array) -> AbstractContextManager[Any]:

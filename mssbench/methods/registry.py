@@ -17,7 +17,7 @@ from typing import Any
 from mssbench import arrays
 from mssbench.arrays import Array
 from mssbench.errors import NotInstalled, RegistryError
-from mssbench.methods import auto
+from mssbench.methods import auto, registration
 from mssbench.methods.method import FUNCTIONS, Kind, Method, Root, Wanted
 from mssbench.registries import Registry
 
@@ -86,6 +86,17 @@ def register_forward(
     """
 
     def decorate(call: Callable[..., Root]) -> Callable[..., Root]:
+        registration.check_function("forward", call)
+        registration.check_words(
+            "forward",
+            call.__name__,
+            {
+                "yields": yields,
+                "libraries": libraries,
+                "precisions": precisions,
+                "devices": devices,
+            },
+        )
         if call.__name__ == auto.NAME:
             raise RegistryError(
                 f"forward {auto.NAME!r} of {call.__module__} cannot be registered: "
@@ -93,7 +104,7 @@ def register_forward(
                 "Give the function another name."
             )
         takes_wanted = "wanted" in inspect.signature(call).parameters
-        REGISTRIES["forward"].add(
+        _add(
             Method(
                 "forward",
                 call.__name__,
@@ -160,7 +171,13 @@ def register_backward(
     """
 
     def decorate(call: Callable[..., Array]) -> Callable[..., Array]:
-        REGISTRIES["backward"].add(
+        registration.check_function("backward", call)
+        registration.check_words(
+            "backward",
+            call.__name__,
+            {"reads": reads, "libraries": libraries, "precisions": precisions, "devices": devices},
+        )
+        _add(
             Method(
                 "backward",
                 call.__name__,
@@ -184,6 +201,11 @@ def register_backward(
         return call
 
     return decorate
+
+
+def _add(method: Method) -> None:
+    registration.check(method)
+    REGISTRIES[method.kind].add(method)
 
 
 def _ignore_wanted(call: Callable[..., Root]) -> Callable[..., Root]:

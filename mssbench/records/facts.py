@@ -30,17 +30,25 @@ def machine(facts: Mapping[str, Any] | None, environment: str) -> str:
     gpus = Counter(gpu["name"] for gpu in facts.get("gpus", ()))  # an old file may lack any fact
     names = ", ".join(name if n == 1 else f"{n} x {name}" for name, n in gpus.items())
     gpu = f"{names} (driver {facts.get('driver')})" if names else ""
-    granted = facts.get("cores", {}).get("granted")
-    cpu = ", ".join(filter(None, [facts.get("cpu"), granted and units.count(granted, "core")]))
+    cpu = ", ".join(filter(None, [facts.get("cpu"), _cores(facts.get("cores", {}))]))
     known = facts.get("versions", {})
     versions = ", ".join(f"{k} {known[k]}" for k in ("torch", "cupy", "numpy") if known.get(k))
     return "; ".join(filter(None, [gpu, cpu, versions])) or f"an unknown machine ({environment})"
 
 
+def _cores(cores: Facts) -> str:
+    """`2 cores`, or `0.5 of 64 cores` in a container that may use them half a core's time."""
+    granted, quota = cores.get("granted"), cores.get("quota")
+    if not granted:
+        return ""
+    count = units.count(granted, "core")
+    return f"{quota:g} of {count}" if quota is not None and quota < granted else count
+
+
 # Facts that make two measurements comparable; the rest (load, time, temperature) is their weather.
 IDENTITY = (
-    "cpu", "cores", "threads", "torch_threads", "system", "python", "versions", "blas",
-    "gpus", "driver", "cuda",
+    "cpu", "vector_extensions", "cores", "threads", "torch_threads", "system", "python",
+    "versions", "blas", "gpus", "driver", "cuda",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ UNVERIFIED = "unverified"  # of an input whose reference is not known well enoug
 # of a library that computed in a wider precision than the row's, so that neither its time nor its
 # error is that of the precision
 OTHER_PRECISION = "other_precision"
+LEFT_CHANGES = "left_changes"  # of a method that changed what others would have met
 MEANING = {
     "clock_low": "the GPU's clock was below 0.9 of its highest under load",
     "loaded": "more was running than the machine has cores",
@@ -22,6 +23,8 @@ MEANING = {
     "unwatched": "no NVML to ask whether the GPU slowed: pip install nvidia-ml-py",
     "remeasured": "taken again, because of what disturbed an attempt before",
     "clock_order": "a device took longer than its caller waited, or a replay than the calls",
+    LEFT_CHANGES: "the method changed settings of its process, which the reason names: they were "
+    "put back before the next cell, or that one got another process",
     ABOVE_CEILING: "faster than the machine's ceilings allow, but other work ran: cannot win",
     UNVERIFIED: "the error of the reference itself exceeds the limit of errors: no method is "
     "ranked on these matrices",

@@ -4,6 +4,7 @@
     samples.parquet    raw seconds, written at the end from the journal
     environment.json   facts of the machines that measured, by the hash the rows carry
     suite.toml         the suite as it was run, overrides applied
+    errors.log         tracebacks of the methods that crashed
     journal.jsonl      while a run is going on: a finished cell a line, the truth until the end
 
 A killed run leaves its journal; the next run, or `mssbench merge`, settles it into the other files.
@@ -37,7 +38,9 @@ from mssbench.results.rows import (
     read_suite,
 )
 
-_OURS = (TABLE, JOURNAL, SAMPLES, ENVIRONMENT, SUITE)  # rows go first where all must go
+LOG = "errors.log"  # tracebacks of methods that crashed, for people alone
+_MOST_LOGGED = 2**22  # bytes: what fails in every cell of a large run says no more after that
+_OURS = (TABLE, JOURNAL, SAMPLES, ENVIRONMENT, SUITE, LOG)  # rows go first where all must go
 _LOCK = ".lock"  # only where a folder itself cannot be locked
 
 
@@ -139,6 +142,18 @@ class RunFolder:
                 settle(self.path, read_journal(journal))
             replace(self.path / TABLE, header() + as_csv(rows))
             journal.unlink(missing_ok=True)
+
+    def add_to_log(self, text: str) -> None:
+        """Keep what an error said, as far as the log is not full."""
+        self._begin()
+        path = self.path / LOG
+        with self._writing():
+            if path.exists() and path.stat().st_size > _MOST_LOGGED:
+                return
+            # not through a link: a folder of results may come from anybody
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(path, flags, 0o666), "ab") as log:
+                log.write(text.encode(errors="replace"))
 
     def write_suite(self, text: str) -> None:
         """Keep the suite as it was run."""

@@ -43,7 +43,10 @@ DESERVED: dict[str, frozenset[Status]] = {
     "kept_answer": frozenset({Status.INACCURATE, Status.DIVERGED}),
     "writes_into_input": frozenset({Status.CRASHED}),
     "skipped": frozenset({Status.INACCURATE, Status.DIVERGED}),
-    "skipped_when_timed": frozenset({Status.IMPLAUSIBLE}),
+    # New content may lie where other content was, and then the answer from memory is a wrong one.
+    "skipped_when_timed": frozenset({Status.IMPLAUSIBLE, Status.INACCURATE, Status.DIVERGED}),
+    "remembers_content": frozenset({Status.IMPLAUSIBLE}),
+    "computes_when_read": frozenset({Status.CRASHED}),
     "unwritten": frozenset({Status.NONFINITE, Status.DIVERGED, Status.INACCURATE}),
 }
 MEANING = {
@@ -53,6 +56,8 @@ MEANING = {
     "writes_into_input": "a method that changes the matrix it is given",
     "skipped": "no product at all: the input itself as its root",
     "skipped_when_timed": "products while they are counted, answers from memory while timed",
+    "remembers_content": "an answer kept for each matrix it has met",
+    "computes_when_read": "a tensor that is computed when somebody looks at it",
     "unwritten": "memory that nobody wrote to, as its root",
 }
 
@@ -126,6 +131,8 @@ def _all(device: str) -> dict[str, Roots]:
         "writes_into_input": _writes,
         "skipped": lambda a: a,
         "skipped_when_timed": _skips_when_timed(),
+        "remembers_content": _keeping(lambda a: a.cpu().numpy().tobytes()),
+        "computes_when_read": lambda a: a.clone().as_subclass(_ComputedWhenRead),
         "unwritten": torch.empty_like,
     }  # fmt: skip
 
@@ -158,6 +165,17 @@ def _skips_when_timed() -> Roots:
     """Right answers for each input, computed again only for who counts the products."""
     remembered = _keeping(lambda a: a.data_ptr())
     return lambda a: remembered(a) if _get_current_dispatch_mode() is None else _honest(a)
+
+
+class _ComputedWhenRead(torch.Tensor):
+    """Matrices that become their roots in the first operation on them."""
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        given = [_honest(x.as_subclass(torch.Tensor)) if type(x) is cls else x for x in args]
+        return func(*given, **(kwargs or {}))
 
 
 def _slower(share: float, device: str) -> Roots:

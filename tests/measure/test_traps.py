@@ -214,7 +214,8 @@ def test_drift_is_the_largest_change_since_the_start():
     assert drift(found) == pytest.approx(0.05)
 
 
-def test_a_memory_of_answers_by_address_is_implausible():
+def test_a_memory_of_answers_by_address_is_found():
+    """New content comes to lie where other content was, and gets the answer to that one."""
     known = {}
 
     @forward
@@ -229,7 +230,7 @@ def test_a_memory_of_answers_by_address_is_implausible():
     # samples enough that most of them come after every input was seen once, whatever a call takes
     often = Policy(min_seconds=0, min_samples=40, max_seconds=60, warmup_seconds=0, interval=1)
     (m,) = rows(replace(CELL, forward="remembering", size=64, batch=16), Session(Settings(often)))
-    assert m.status is Status.IMPLAUSIBLE or "above_ceiling" in m.row()["flags"]
+    assert m.status in (Status.IMPLAUSIBLE, Status.INACCURATE, Status.DIVERGED)
 
 
 def test_what_prepares_a_call_is_outside_the_window():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 from mssbench.measure.instruments.clocks import Call, Clock
 from mssbench.records.policy import Policy
@@ -40,6 +40,18 @@ class Spent:
         return self.total - self.problem - self.reference - self.warmup - self.samples
 
 
+class Inspector(Protocol):
+    """Chooses what the calls of a sample consume, and looks at what came of them."""
+
+    def prepare_sample(self, count: int) -> list[Any]:
+        """What so many calls consume."""
+        ...
+
+    def settle(self, seconds: float) -> float:
+        """The seconds of the sample that has just been taken, without what is not the calls'."""
+        ...
+
+
 def sample(
     clock: Clock,
     prepare: Prepare,
@@ -49,21 +61,24 @@ def sample(
     first_call: float,
     most_calls: int = 10_000,
     spent: Spent | None = None,
+    inspector: Inspector | None = None,
     now: Callable[[], float] = time.perf_counter,
 ) -> Timing:
     """Warm up, choose the calls of a sample, then sample until the policy has enough.
 
     prepare: builds what one call consumes, outside the timed window; most_calls bounds how many
     such things exist at once. first_call: seconds of a call made before, with all that it loaded.
+    inspector: prepares the samples instead, and is told of each.
     """
     spent = spent or Spent()
     with _no_collection():
-        return _sampled(clock, prepare, call, policy, first_call, most_calls, spent, now)
+        return _sampled(clock, prepare, call, policy, first_call, most_calls, spent, inspector, now)
 
 
 def _sampled(
     clock: Clock, prepare: Prepare, call: Call, policy: Policy,
-    first_call: float, most_calls: int, spent: Spent, now: Callable[[], float],
+    first_call: float, most_calls: int, spent: Spent, inspector: Inspector | None,
+    now: Callable[[], float],
 ) -> Timing:  # fmt: skip
     start = now()
     warmed: list[float] = []
@@ -82,7 +97,10 @@ def _sampled(
     ordered: list[float] = []
     timed, stop = 0.0, None
     while stop is None:
-        seconds = clock.block(call, [prepare() for _ in range(calls)])
+        if inspector is None:
+            seconds = clock.block(call, [prepare() for _ in range(calls)])
+        else:
+            seconds = inspector.settle(clock.block(call, inspector.prepare_sample(calls)))
         samples.append(seconds / calls)
         insort(ordered, seconds / calls)
         timed += seconds

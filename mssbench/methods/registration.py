@@ -1,0 +1,96 @@
+"""What a method must be to be registered. A mistake is an error here, before anything is run."""
+
+import inspect
+from collections.abc import Collection, Mapping
+from math import isfinite
+from typing import Any
+
+from mssbench.arrays import LIBRARIES, STORAGE
+from mssbench.errors import RegistryError, unknown
+from mssbench.methods.method import Kind, Method, Root
+
+# What a suite can write down, and so what a parameter can be.
+_TYPES = (bool, int, float, str)
+_WORDS: dict[str, Collection[str]] = {
+    "yields": Root._fields,
+    "reads": Root._fields,
+    "libraries": LIBRARIES,
+    "precisions": tuple(STORAGE),
+    "devices": ("cpu", "cuda"),
+}
+
+
+def check_function(kind: Kind, call: Any) -> None:
+    """Raise RegistryError for what is no function, or has no source that can be read.
+
+    The code hash of a row is taken over the source of its methods.
+    """
+    if not callable(call) or not isinstance(getattr(call, "__name__", None), str):
+        raise RegistryError(f"{kind} {call!r} is no function: register one that has a name.")
+    function = inspect.unwrap(call)
+    try:
+        source = inspect.getsourcefile(function)
+    except TypeError:  # it is built into the interpreter
+        source = None
+    if source is None:
+        raise RegistryError(
+            f"{kind} {call.__name__!r} has no source file, so that nobody could tell when it "
+            "changes. Define it in a file of Python, and give that as --also."
+        )
+
+
+def check_words(kind: Kind, name: str, given: Mapping[str, Collection[str]]) -> None:
+    """Raise RegistryError for a word that means nothing. given: argument -> its words."""
+    for argument, words in given.items():
+        if isinstance(words, str):
+            raise RegistryError(
+                f"{kind} {name!r}: {argument} = {words!r} is one word. Write ({words!r},)."
+            )
+        for word in words:
+            if word not in _WORDS[argument]:
+                what = f"word in {argument} of {name}"
+                raise RegistryError(f"{kind} {unknown(what, word, _WORDS[argument])}")
+
+
+def check(method: Method) -> None:
+    """Raise RegistryError for parameters that no suite could sweep, and for a cost that is none."""
+    who = f"{method.kind} {method.name!r}"
+    try:
+        parameters = method.parameters
+    except RegistryError:
+        raise
+    except Exception as error:  # whatever is wrong with the hints of a stranger
+        raise RegistryError(f"{who}: its type hints cannot be resolved: {error}.") from error
+
+    for p in parameters.values():
+        if type(p.default) not in _TYPES and p.default not in p.words:
+            raise RegistryError(
+                f"{who}: parameter {p.name!r} has the default {p.default!r}. Give it a number, a "
+                "word, true or false."
+            )
+        if p.choices and p.default not in p.choices:
+            words = [str(choice) for choice in p.choices]
+            raise RegistryError(f"{who}: {unknown(f'default of {p.name}', p.default, words)}")
+    _check_cost(method, {name: p.default for name, p in parameters.items()})
+
+
+def _check_cost(method: Method, defaults: Mapping[str, Any]) -> None:
+    who, products = f"{method.kind} {method.name!r}", method.products
+    if not callable(products):
+        raise RegistryError(
+            f"{who}: products = {products!r} is no function. Write products=lambda: {products!r}."
+        )
+    try:
+        cost = method.cost(defaults)
+    except Exception as error:  # the function of a stranger may fail in any way
+        what = f"{type(error).__name__}: {error}"
+        raise RegistryError(
+            f"{who}: products(**parameters) fails with the defaults: {what}"
+        ) from error
+    if (
+        isinstance(cost, bool)
+        or not isinstance(cost, int | float)
+        or not isfinite(cost)
+        or cost < 0
+    ):
+        raise RegistryError(f"{who}: products gave {cost!r}, which is no number of products.")
