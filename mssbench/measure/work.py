@@ -63,7 +63,7 @@ def work(
     }
 
 
-def counted(pair: Pair | Applied | FromFeatures, x: Input) -> Counts:
+def counted(pair: Pair | Applied | OtherFunction, x: Input) -> Counts:
     """The work of one call in torch: of the forward, or of a step where there is a backward."""
     with counts.Watch(x.g) as watch:
         if pair.backward is None:
