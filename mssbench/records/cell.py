@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -34,7 +34,7 @@ class Cell:
     @cached_property
     def cell_id(self) -> str:
         """16 hex digits that name this cell, the same in every run and on every machine."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        text = json.dumps({name: getattr(self, name) for name in CELL_KEY}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
