@@ -1,5 +1,7 @@
 """`mssbench export`: a run in the format of another tool. Needs no torch."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +14,11 @@ from mssbench.cli.options import OnlyRows, Run
 from mssbench.cli.output import output, write
 from mssbench.compare.tables import side
 from mssbench.errors import RunError
-from mssbench.export import Exported, export
-from mssbench.results import table
-from mssbench.results.files import replace
+from mssbench.export import Exported
+from mssbench.export import pieces as export_in_pieces
+from mssbench.results.files import replacing
 from mssbench.results.labels import with_labels
+from mssbench.results.views import Rows
 
 EXAMPLES = (
     "mssbench export results/quick --to markdown",
@@ -30,29 +33,40 @@ def command(
     only: OnlyRows = None,
 ) -> None:
     """Write a run in the format of another tool."""
-    text = exported(run, to, only)
+    pieces = export_in_pieces(described(run, to, only), to)
     if out is None:
-        write(text)
+        for piece in pieces:
+            write(piece)
         if why := streams.lost():  # a part of a file would be taken for all of it
             raise RunError(f"the export is not complete: {why}.")
     else:
-        output([saved(text, out)])
+        output([saved(pieces, out)])
 
 
 def exported(path: Path, to: str, only: str | None) -> str:
     """A run, or the rows of it for which `only` holds, as text in a format of export.FORMATS."""
+    return "".join(export_in_pieces(described(path, to, only), to))
+
+
+def described(path: Path, to: str, only: str | None) -> Exported:
+    """What a format is made of. The samples are read for the one format that has them."""
     from mssbench.results import samples  # pyarrow, which --help does without
 
     selected = side(path, only)
-    rows = table.records(with_labels(selected.frame))
     run = results.open(path)
-    return export(Exported(run.name, rows, selected.facts, samples.read(run.folder)), to)
+    known = samples.read(run.folder) if to == "pytest-benchmark" else {}
+    return Exported(run.name, Rows(with_labels(selected.frame)), selected.facts, known)
 
 
-def saved(text: str, out: Path) -> Text:
+def saved(pieces: Iterator[str], out: Path) -> Text:
     """Write a text into a file, whole or not at all; a line about it."""
+    size = 0
     try:
-        replace(out, text.encode())
+        with replacing(out) as temporary, temporary.open("wb") as file:
+            for piece in pieces:
+                size += file.write(piece.encode(errors="replace"))
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise RunError(f"{out} cannot be written: {error.strerror or error}.") from None
-    return Text(f"{units.size(len(text.encode()))} in {out}")
+    return Text(f"{units.size(size)} in {out}")

@@ -1,26 +1,31 @@
 """Bencher Metric Format: {benchmark: {measure: {"value", "lower_value", "upper_value"}}}."""
 
+from collections.abc import Iterator
 from math import isfinite
 from typing import Any
 
 from mssbench.export import Exported, names
-from mssbench.export.json_ import json_text
-from mssbench.records.measurement import Row
+from mssbench.export.json_ import line
+from mssbench.records.measurement import AnyRow
 
 _PLAIN = ("root_error", "gradient_error", "products", "operators", "launches", "saved_bytes",
           "peak_bytes")  # fmt: skip
 
 
-def text(what: Exported) -> str:
+def text(what: Exported) -> Iterator[str]:
     """`latency` in nanoseconds, which is Bencher's own measure; the others under their columns.
 
     Numbers that are not finite are left out: nobody can draw a line through them.
     """
     rows = what.measured()
-    return json_text(dict(zip(names(rows), map(_measures, rows), strict=True)))
+    lead = "{\n "
+    for name, row in zip(names(rows), rows, strict=True):
+        yield f"{lead}{line(name)}: {line(_measures(row))}"
+        lead = ",\n "
+    yield "{}\n" if lead.startswith("{") else "\n}\n"
 
 
-def _measures(row: Row) -> dict[str, Any]:
+def _measures(row: AnyRow) -> dict[str, Any]:
     latency = {
         "value": 1e9 * row["seconds_median"],
         "lower_value": 1e9 * row["seconds_low"],

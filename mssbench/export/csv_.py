@@ -1,9 +1,15 @@
 """The table itself, every column of the schema, as CSV."""
 
+from collections.abc import Iterator
+
 from mssbench.export import Exported
 from mssbench.results.rows import as_csv, header
+from mssbench.results.views import Rows
 
 
-def text(what: Exported) -> str:
+def text(what: Exported) -> Iterator[str]:
     """A header, and a line per row."""
-    return (header() + as_csv(what.rows)).decode()
+    yield header().decode()
+    rows = what.rows
+    for block in rows.blocks() if isinstance(rows, Rows) else [list(map(dict, rows))]:
+        yield as_csv(block).decode()

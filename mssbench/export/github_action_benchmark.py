@@ -1,22 +1,24 @@
 """The custom format of benchmark-action/github-action-benchmark, tool `customSmallerIsBetter`."""
 
+from collections.abc import Iterator
 from math import isfinite
 from typing import Any
 
 from mssbench.export import Exported, names
-from mssbench.export.json_ import json_text
-from mssbench.records.measurement import Row
+from mssbench.export.json_ import listed
+from mssbench.records.measurement import AnyRow
 from mssbench.records.schema import error_column
 
 
-def text(what: Exported) -> str:
+def text(what: Exported) -> Iterator[str]:
     """A list of {"name", "unit", "value", "range", "extra"}, an entry for each time and error."""
     rows = what.measured()
     named = zip(names(rows), rows, strict=True)
-    return json_text([entry for name, row in named for entry in _entries(name, row)])
+    yield from listed(entry for name, row in named for entry in _entries(name, row))
+    yield "\n"
 
 
-def _entries(name: str, row: Row) -> list[dict[str, Any]]:
+def _entries(name: str, row: AnyRow) -> list[dict[str, Any]]:
     half = (row["seconds_high"] - row["seconds_low"]) / 2
     time = {
         "name": name,

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
@@ -12,15 +13,41 @@ from mssbench.records.schema import COLUMNS, SCHEMA_VERSION
 _COMMANDS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def text(what: Exported) -> str:
+def text(what: Exported) -> Iterator[str]:
     """{"name", "schema", "rows", "environments", "runs"}; infinite numbers are null."""
-    found = {
-        "name": what.name,
-        "schema": SCHEMA_VERSION,
-        "rows": [{k: row[k] for k in COLUMNS} for row in what.rows],
-        **what.facts,
-    }
-    return json_text(found)
+    head = {"name": what.name, "schema": SCHEMA_VERSION}
+    yield from document(
+        head, "rows", ({k: row[k] for k in COLUMNS} for row in what.rows), what.facts
+    )
+
+
+def document(
+    before: Mapping[str, Any], key: str, members: Iterable[Any], after: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield one JSON object in pieces: some keys, a list with a line for each member, more keys."""
+    yield json_text(before).removesuffix("\n}\n") + (",\n" if before else "\n")
+    yield f' "{key}": '
+    yield from listed(members)
+    rest = json_text(after).removeprefix("{")
+    yield f",{rest}" if after else "\n}\n"
+
+
+def listed(members: Iterable[Any]) -> Iterator[str]:
+    """Yield a JSON list in pieces, each member on a line of its own."""
+    lead = "[\n  "
+    for member in members:
+        yield lead + line(member)
+        lead = ",\n  "
+    yield "[]" if lead.startswith("[") else "\n ]"
+
+
+def line(what: Any) -> str:
+    """Strict JSON on one line: null for the numbers that it has no word for."""
+    try:
+        found = json.dumps(what, allow_nan=False, ensure_ascii=False)
+    except ValueError:  # it has such a number, which few rows have
+        found = json.dumps(finite(what), allow_nan=False, ensure_ascii=False)
+    return escaped(found)
 
 
 def json_text(what: Any, indent: int = 1) -> str:

@@ -2,11 +2,12 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from math import isfinite
-from xml.etree.ElementTree import Element, SubElement, indent, tostring
+from xml.sax.saxutils import quoteattr
 
 from mssbench.export import Exported
-from mssbench.records.measurement import ABSENT, MEASURED, Row, Status
+from mssbench.records.measurement import ABSENT, MEASURED, AnyRow, Status
 from mssbench.results.labels import where
 
 # What XML 1.0 cannot hold, and the controls that it advises against.
@@ -15,29 +16,36 @@ _ILLEGAL = re.compile(
 )
 
 
-def text(what: Exported) -> str:
+def text(what: Exported) -> Iterator[str]:
     """Not ok but measured is a failure, crashed an error, absent skipped."""
-    kinds = Counter(filter(None, (_kind(row) for row in what.rows)))
+    kinds = Counter(filter(None, map(_kind, what.rows)))
     counts = {"tests": str(len(what.rows)), "failures": str(kinds["failure"]),
               "errors": str(kinds["error"]), "skipped": str(kinds["skipped"])}  # fmt: skip
-    root = Element("testsuites", counts)
-    suite = SubElement(root, "testsuite", {"name": _clean(what.name), **counts})
+    yield '<?xml version="1.0" encoding="utf-8"?>\n'
+    yield f"<testsuites{_attributes(counts)}>\n"
+    yield f"  <testsuite{_attributes({'name': what.name, **counts})}>\n"
     for row in what.rows:
-        seconds = row["seconds_median"]
-        names = {
-            "classname": _clean(row["method"]),
-            "name": _clean(where(row)),
-            "time": f"{seconds if seconds is not None and isfinite(seconds) else 0:.9f}",
-        }
-        case = SubElement(suite, "testcase", names)
-        if kind := _kind(row):
-            words = {"message": _clean(f"{row['status']}: {row['reason']}")}
-            SubElement(case, kind, words if kind == "skipped" else words | {"type": row["status"]})
-    indent(root)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + tostring(root, encoding="unicode") + "\n"
+        yield from _case(row)
+    yield "  </testsuite>\n</testsuites>\n"
 
 
-def _kind(row: Row) -> str:
+def _case(row: AnyRow) -> Iterator[str]:
+    seconds = row["seconds_median"]
+    known = seconds if seconds is not None and isfinite(seconds) else 0
+    names = {"classname": row["method"], "name": where(row), "time": f"{known:.9f}"}
+    kind = _kind(row)
+    yield f"    <testcase{_attributes(names)}{'>' if kind else ' />'}\n"
+    if kind:
+        words = {"message": f"{row['status']}: {row['reason']}"}
+        words |= {} if kind == "skipped" else {"type": row["status"]}
+        yield f"      <{kind}{_attributes(words)} />\n    </testcase>\n"
+
+
+def _attributes(words: Mapping[str, str]) -> str:
+    return "".join(f" {name}={quoteattr(_clean(word))}" for name, word in words.items())
+
+
+def _kind(row: AnyRow) -> str:
     status = Status(row["status"])
     if status is Status.OK:
         return ""

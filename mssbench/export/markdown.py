@@ -10,13 +10,15 @@ from mssbench.analysis.entry import Entry
 from mssbench.export import Exported
 from mssbench.results.labels import spoken
 from mssbench.results.table import typed
+from mssbench.results.views import Rows
 
 
 def text(what: Exported) -> str:
     """A heading and a table for each block of measured rows; conclusions and failures below."""
     import pandas as pd
 
-    frame = typed(pd.DataFrame(what.rows))
+    rows = what.rows
+    frame = rows.frame if isinstance(rows, Rows) else typed(pd.DataFrame(rows))
     lines = [f"# {escaped(what.name)}", ""]
     measured = frame[frame["seconds_median"].notna()]
     if len(measured):

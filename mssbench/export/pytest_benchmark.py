@@ -4,14 +4,14 @@ Everything that its schema has no place for stands in `extra_info`, so that `mss
 the table back.
 """
 
-from collections.abc import Mapping, Sequence
-from math import isfinite
-from statistics import fmean, stdev
+from collections.abc import Iterator, Mapping, Sequence
+from math import fsum, isfinite, sqrt
+from statistics import fmean
 from typing import Any
 
 from mssbench.export import Exported
-from mssbench.export.json_ import json_text
-from mssbench.records.measurement import Row
+from mssbench.export.json_ import document
+from mssbench.records.measurement import AnyRow, Row
 from mssbench.records.timing import quantile
 from mssbench.results.labels import where
 
@@ -23,17 +23,19 @@ _IQR = 1.349  # of a normal distribution, in deviations
 FACTS = "mssbench_facts"  # and machine_info what its identity refers to
 
 
-def text(what: Exported) -> str:
+def text(what: Exported) -> Iterator[str]:
     """Rows with a time. Of a row whose samples were not kept, quartiles say what they can."""
     runs = what.facts.get("runs", {}).values()
-    found = {
+    head = {
         "machine_info": _machine(what.facts) | {FACTS: what.facts},
         "commit_info": {"id": _commit(what.facts), "dirty": "+dirty" in _commit(what.facts)},
-        "benchmarks": [_benchmark(row, what) for row in what.measured()],
+    }
+    tail = {
         "datetime": max((run.get("started", "") for run in runs), default=""),
         "version": VERSION,
     }
-    return json_text(found)
+    measured = what.measured()
+    yield from document(head, "benchmarks", (_benchmark(row, what) for row in measured), tail)
 
 
 def _machine(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def _commit(facts: Mapping[str, Any]) -> str:
     return next((c for f in known if (c := f.get("commit"))), "")
 
 
-def _benchmark(row: Row, what: Exported) -> dict[str, Any]:
+def _benchmark(row: AnyRow, what: Exported) -> dict[str, Any]:
     name = row["method"]
     place = tuple(row[k] for k in ("cell_id", "phase", "clock", "cache"))
     samples = what.samples.get(place)
@@ -65,12 +67,12 @@ def _benchmark(row: Row, what: Exported) -> dict[str, Any]:
     }
 
 
-def strict(row: Row) -> Row:
+def strict(row: AnyRow) -> Row:
     """A row that strict JSON can hold: its infinite numbers as words, which import reads back."""
     return {k: str(v) if isinstance(v, float) and not isfinite(v) else v for k, v in row.items()}
 
 
-def _of_quartiles(row: Row) -> dict[str, Any]:
+def _of_quartiles(row: AnyRow) -> dict[str, Any]:
     """What a row itself says of samples that were not kept; those of ESTIMATED as for a normal.
 
     pytest-benchmark cannot read a null there. There is no data, so import takes none for samples.
@@ -88,7 +90,9 @@ def stats(samples: Sequence[float], iterations: int) -> dict[str, Any]:
     """The numbers that pytest-benchmark keeps of a list of seconds."""
     x = sorted(samples)
     q1, median, q3 = (quantile(x, q) for q in (0.25, 0.5, 0.75))
-    mean, spread = fmean(x), stdev(x) if len(x) > 1 else 0.0
+    mean = fmean(x)
+    # statistics.stdev computes with fractions, which takes a minute for a large run
+    spread = sqrt(fsum((s - mean) ** 2 for s in x) / (len(x) - 1)) if len(x) > 1 else 0.0
     low, high = q1 - 1.5 * (q3 - q1), q3 + 1.5 * (q3 - q1)
     outliers = sum(abs(s - mean) > spread for s in x), sum(not low <= s <= high for s in x)
     return {

@@ -14,11 +14,11 @@ from mssbench import units
 from mssbench.errors import RunError, nearest
 from mssbench.records.facts import machine
 from mssbench.records.measurement import MEASURED, Status
-from mssbench.results import table as tables
 from mssbench.results.folder import RunFolder
 from mssbench.results.merge import join_sidecars
 from mssbench.results.rows import TABLE, folder_of
 from mssbench.results.run import Run
+from mssbench.results.views import Rows
 
 FOLDER = Path("results/baselines")
 
@@ -48,7 +48,7 @@ def save(run: Path, name: str | None, keep: int) -> dict[str, Any]:
     _set_aside(target)
     with RunFolder(target) as folder:
         join_sidecars(folder, [run])
-        folder.finish(tables.records(frame))
+        folder.finish(Rows(frame))
     dropped = _older(name)[keep:]
     for path in dropped:
         shutil.rmtree(path)

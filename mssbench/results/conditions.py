@@ -32,6 +32,7 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 }
 
 
+_MOST_NAMED = 10  # values of a column in a message: a table may have any number of them
 _SINGLE = re.compile(r"(?<![=!<>])=(?!=)")
 # Values of text columns that are easily written without quotes.
 _WORDS = frozenset({
@@ -201,7 +202,7 @@ def _membership(a: "_Operand", b: "_Operand") -> Holds:
         for item in b:
             if not item.is_none and item.is_text != column.is_text:
                 raise TableError(f"{_called(column)} and {_called(item)} do not compare.")
-        known = [item.of({}) for item in b if not item.is_none]
+        known = frozenset(item.of({}) for item in b if not item.is_none)
         return lambda row: column.of(row) in known
 
     if not isinstance(a, list) and a.is_text and not a.is_column and b.is_column and b.is_text:
@@ -328,5 +329,5 @@ def why_empty(rows: "pd.DataFrame | Sequence[Mapping[str, Any]]", condition: str
             continue
         values = {row[name] for row in rows} if isinstance(rows, Sequence) else set(rows[name])
         if word not in values:
-            return " " + unknown(name, word, values)
+            return " " + unknown(name, word, map(str, values), _MOST_NAMED)
     return ""

@@ -26,9 +26,13 @@ CHECKED = tuple(dict.fromkeys((*_WORDS, *_REQUIRED, *QUANTILES)))  # what `fault
 _LFS = b"version https://git-lfs"
 
 
-def refuse(file: Path, why: str) -> TableError:
+class Damaged(TableError):  # noqa: N818
+    """A file of a run is ours, and cannot be read."""
+
+
+def refuse(file: Path, why: str) -> Damaged:
     """The error for a file that cannot be read, with both remedies."""
-    return TableError(
+    return Damaged(
         f"{file} is damaged: {why}. `mssbench merge {file.parent}` keeps what can be read, and "
         "`mssbench run` with --fresh measures all of it again."
     )
@@ -77,12 +81,15 @@ def _untimed(columns: Mapping[str, Sequence[Any]]) -> tuple[int, str] | None:
 def _is_whole(numbers: Sequence[Any]) -> bool:
     """Whether every number of a column is there and not negative, seen without a loop of our own.
 
-    One that is nan may hide a negative one from it, so that it is not seen as whole.
+    One that is nan may hide a negative one from it, so that it is not seen as whole. Of texts a
+    sign comes before every digit.
     """
-    if None in numbers or "" in numbers:
-        return False
-    values = list(map(float, numbers))
-    return not values or (min(values) >= 0 and sum(values) == sum(values))
+    if not numbers or None in numbers or "" in numbers:
+        return not numbers
+    if isinstance(numbers[0], str):
+        return bool(min(numbers) >= ".")
+    total = sum(numbers)
+    return bool(min(numbers) >= 0 and total == total)
 
 
 def duplicate(keys: Iterable[tuple[Any, ...]]) -> tuple[int, int] | None:

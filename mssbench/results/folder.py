@@ -21,6 +21,7 @@ from typing import Any
 
 from mssbench.errors import RunError
 from mssbench.records.measurement import Row
+from mssbench.results.damage import Damaged
 from mssbench.results.facts_file import read_facts
 from mssbench.results.files import Lines, replace
 from mssbench.results.locks import held, hold, holder
@@ -37,6 +38,7 @@ from mssbench.results.rows import (
     read_rows,
     read_suite,
 )
+from mssbench.results.views import Rows
 
 LOG = "errors.log"  # tracebacks of methods that crashed, for people alone
 _MOST_LOGGED = 2**22  # bytes: what fails in every cell of a large run says no more after that
@@ -58,7 +60,7 @@ class RunFolder:
     def __init__(self, path: Path, *, fresh: bool = False, mend: bool = False) -> None:
         self.path = path
         with self._writing():
-            _refuse_foreign(path, read=fresh or mend)
+            _refuse_foreign(path, read=fresh)
             self._made = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(path)
@@ -124,12 +126,13 @@ class RunFolder:
             self._journal.add(json.dumps(entry).encode() + b"\n", durable=True)
             self._table.add(as_csv(rows))
 
-    def finish(self, rows: Iterable[Row]) -> None:
+    def finish(self, rows: Iterable[Row] | Rows) -> None:
         """Replace the table by these rows, in this order, settle the samples, drop the journal.
 
         The order matters: if it is killed between any two steps, the journal still has every row.
         """
-        rows = list(rows)  # they may come from the very files replaced below
+        if not isinstance(rows, Rows):
+            rows = list(rows)  # they may come from the very files replaced below
         self._begin()
         self._close_files()
         journal = self.path / JOURNAL
@@ -242,6 +245,8 @@ def _refuse_foreign(path: Path, *, read: bool) -> None:
     try:
         if read:
             read_rows(path / TABLE, left=[])
+    except Damaged:  # it is ours, and will be replaced
+        pass
     except RunError:
         if not _has_facts(path):  # which only a run of ours has, whatever its table has become
             raise

@@ -13,6 +13,7 @@ from mssbench.results.facts_file import read_facts
 from mssbench.results.folder import RunFolder
 from mssbench.results.parsing import Left
 from mssbench.results.rows import ENVIRONMENT, SAMPLES, TABLE, folder_of, suite_text
+from mssbench.results.views import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,15 +34,16 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
         with RunFolder(runs[0], mend=True) as folder:
             whole = merge_frames(_frames(runs, remarks), mixed=mixed)
             remarks += _set_aside(runs[0], damaged_table=bool(remarks))
-            folder.finish(table.records(whole))
+            folder.finish(Rows(whole))
     else:
-        whole = merge_frames(_frames(runs, remarks), mixed=mixed)
+        frames = _frames(runs, remarks)
+        whole = merge_frames(frames, mixed=mixed)
         with RunFolder(out) as folder:
             from mssbench.results import samples  # pyarrow: only where something is joined
 
-            rows = table.records(whole)
+            rows = Rows(whole)
             remarks += join_sidecars(folder, runs)
-            remarks += samples.join(folder.path, runs, rows)
+            remarks += samples.join(folder.path, runs, [Rows(frame) for frame in frames], rows)
             folder.finish(rows)
     return {
         "path": str(out or runs[0]),

@@ -22,6 +22,7 @@ _NOTHING = frozenset({"", "NA", "N/A", "#N/A", "NULL", "<NA>"})
 _TRUTH = {"true": "True", "1": "True", "1.0": "True", "false": "False", "0": "False",
           "0.0": "False"}  # fmt: skip
 _FREE = ("reason", "problem")  # texts that may be the word NA
+_MOST_LEFT = 100  # rows: each of them is looked for from the start, and named
 NEEDED = (*KEY, "cell_id", "status")
 
 
@@ -72,20 +73,37 @@ def rows_of(file: Path, data: bytes, *, left: list[Left] | None = None) -> list[
         reader = csv.reader(io.StringIO(text, newline=""))
         names = next(reader, [])
         check_names(file, names)
-        lines = [(reader.line_num, words) for words in reader if words]
-        if lines and not text.endswith(("\n", "\r")) and _is_torn(lines[-1][1], names):
-            lines.pop()
+        lines = list(filter(None, reader))
     except csv.Error as error:
         raise RunError(f"{file} is not a result table: {error}.") from None
 
-    whole = []
-    for line, words in lines:
-        if len(words) == len(names):
-            whole.append((line, words))
-        else:
-            why = f"it has {len(words)} of {len(names)} fields"
-            _leave_out(file, left, line, why)
-    return _spelled(file, names, whole, left)
+    if lines and not text.endswith(("\n", "\r")) and _is_torn(lines[-1], names):
+        lines.pop()
+    return _spelled(_Table(file, text, names, lines, list(range(len(lines)))), left)
+
+
+class _Table(NamedTuple):
+    """The fields of a table, and the number of each row among all of the file, from 0."""
+
+    file: Path
+    text: str
+    names: list[str]
+    lines: list[list[str]]
+    numbers: list[int]
+
+    def leave_out(self, place: int, why: str, left: list[Left] | None) -> None:
+        """Take a row out. Raises TableError where nobody takes note of it."""
+        reader = csv.reader(io.StringIO(self.text, newline=""))
+        next(reader)
+        for number, _ in enumerate(filter(None, reader)):
+            if number == self.numbers[place]:
+                break
+        if left is None:
+            raise refuse(self.file, f"line {reader.line_num}: {why}")
+        if len(left) == _MOST_LEFT:
+            raise refuse(self.file, f"more than {_MOST_LEFT} of its rows cannot be read")
+        left.append(Left(reader.line_num, why))
+        del self.lines[place], self.numbers[place]
 
 
 def _is_torn(words: Sequence[str], names: Sequence[str]) -> bool:
@@ -103,22 +121,19 @@ def _decoded(file: Path, data: bytes, *, strict: bool) -> str:
         raise refuse(file, f"line {line} is not UTF-8 ({error.reason})") from None
 
 
-def _leave_out(file: Path, left: list[Left] | None, line: int, why: str) -> None:
-    if left is None:
-        raise refuse(file, f"line {line}: {why}")
-    left.append(Left(line, why))
-
-
-def _spelled(
-    file: Path,
-    names: Sequence[str],
-    lines: list[tuple[int, list[str]]],
-    left: list[Left] | None,
-) -> list[Row]:
+def _spelled(table: _Table, left: list[Left] | None) -> list[Row]:
     """Rows in our own spelling, as columns, since most columns need no change at all."""
-    known = [(i, name) for i, name in enumerate(names) if name in _KIND]
+    count = len(table.names)
+    if {*map(len, table.lines)} - {count}:
+        places = [i for i, words in enumerate(table.lines) if len(words) != count]
+        for place in places if left is None else reversed(places):
+            table.leave_out(place, f"it has {len(table.lines[place])} of {count} fields", left)
+
     while True:
-        columns = {name: [words[i] for _, words in lines] for i, name in known}
+        found = dict(zip(table.names, zip(*table.lines, strict=True), strict=False))
+        columns: dict[str, Sequence[str]] = {
+            name: found.get(name, ()) for name in COLUMNS if name in table.names
+        }
         try:
             columns = {name: _column(name, values) for name, values in columns.items()}
             wrong = fault({name: columns.get(name, ()) for name in CHECKED})
@@ -126,20 +141,16 @@ def _spelled(
             wrong = error.args[0]
         if wrong is None:
             break
-        number, why = wrong
-        _leave_out(file, left, lines[number][0], why)
-        del lines[number]
+        table.leave_out(*wrong, left)
 
-    order = [name for name in COLUMNS if name in columns]
-    values = zip(*(columns[name] for name in order), strict=True)
-    return [dict(zip(order, row, strict=True)) for row in values]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 class _Wrong(Exception):  # noqa: N818  (it never leaves this module)
     """A value that its column cannot hold: the number of its row, and what is wrong."""
 
 
-def _column(name: str, values: list[str]) -> list[str]:
+def _column(name: str, values: Sequence[str]) -> Sequence[str]:
     """The values of one column in our own spelling. Raises _Wrong for one that cannot be there."""
     kind = _KIND[name]
     if kind == "str":
@@ -156,7 +167,7 @@ def _column(name: str, values: list[str]) -> list[str]:
     return values
 
 
-def _each(name: str, values: Sequence[str], spell: Callable[[str], str]) -> list[str]:
+def _each(name: str, values: Sequence[str], spell: Callable[[str], str]) -> Sequence[str]:
     spelled = []
     for number, value in enumerate(values):
         try:

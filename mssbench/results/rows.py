@@ -14,6 +14,7 @@ from mssbench.records.schema import COLUMNS, KEY, SCHEMA, SCHEMA_VERSION
 from mssbench.results.damage import duplicate, fault, twice
 from mssbench.results.files import contents
 from mssbench.results.parsing import Left, rows_of, without_mark
+from mssbench.results.views import Rows
 
 TABLE, SAMPLES = "table.csv", "samples.parquet"
 ENVIRONMENT, SUITE = "environment.json", "suite.toml"
@@ -46,9 +47,12 @@ def peek(path: Path, left: list[Left] | None = None) -> list[Row]:
     return list(found.values())
 
 
-def typed(row: Row) -> Row:
-    """A row of text as one of numbers, null where it has nothing. One of numbers stays as it is."""
-    return {c.name: _value(row.get(c.name), c.kind) for c in SCHEMA}
+def typed(row: Row, names: Iterable[str] = COLUMNS) -> Row:
+    """A row of text as one of numbers, null where it has nothing. One of numbers stays as it is.
+
+    names: the columns that it is to have.
+    """
+    return {name: _value(row.get(name), _KINDS[name]) for name in names}
 
 
 def _value(x: Any, kind: str) -> Any:
@@ -66,12 +70,28 @@ def header() -> bytes:
     return (",".join(COLUMNS) + "\n").encode()
 
 
-def as_csv(rows: Iterable[Row]) -> bytes:
+def as_csv(rows: "Iterable[Row] | Rows") -> bytes:
     """Rows as CSV lines. Python writes a float with as many digits as it takes to read it back."""
+    if isinstance(rows, Rows):
+        blocks = ({name: each.column(name) for name in COLUMNS} for each in rows.blocks())
+        return b"".join(map(_csv_block, blocks))
+    rows = list(rows)
+    return _csv_block({name: [row.get(name) for row in rows] for name in COLUMNS})
+
+
+def _csv_block(columns: dict[str, list[Any]]) -> bytes:
+    for c in SCHEMA:
+        if c.kind == "str":
+            columns[c.name] = _flat_column(columns[c.name])
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
-    writer.writerows(_as_text(row) for row in rows)
+    csv.writer(text, lineterminator="\n").writerows(zip(*columns.values(), strict=True))
     return text.getvalue().encode()
+
+
+def _flat_column(values: Sequence[Any]) -> list[Any]:
+    """Texts without line breaks. Most columns have a few that come again and again."""
+    flat = {x: _flat(x) if isinstance(x, str) else x for x in set(values)}
+    return [flat[x] for x in values]
 
 
 def _as_text(row: Row) -> Row:

@@ -1,6 +1,6 @@
 """Raw samples: one Parquet row per timed value, keyed by cell, phase, clock and cache."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mssbench.errors import TableError
-from mssbench.records.measurement import Row
 from mssbench.results.damage import pointer, refuse
 from mssbench.results.files import contents, replacing
-from mssbench.results.rows import JOURNAL, SAMPLES, peek, read_journal
+from mssbench.results.rows import JOURNAL, SAMPLES, read_journal
+from mssbench.results.views import Rows
 
 KEY = ("cell_id", "phase", "clock", "cache")
 _GAP = "\x1f"  # in no name
@@ -44,27 +44,29 @@ def check(folder: Path) -> None:
     _stored(folder / SAMPLES)
 
 
-def join(folder: Path, runs: Sequence[Path], rows: Iterable[Row]) -> list[str]:
+def join(folder: Path, runs: Sequence[Path], tables: Sequence[Rows], whole: Rows) -> list[str]:
     """The samples of several runs as one: those behind the rows of the merged table, no others.
 
-    Returns a sentence on each file that is damaged and was left out.
+    tables: the rows of each run. Returns a sentence on each file that is damaged and was left out.
     """
-    due = {_key(row): row["run_id"] for row in rows}
-    whole, remarks = [_SCHEMA.empty_table()], []
-    for run in runs:
-        theirs = [key for row in peek(run, left=[]) if due.get(key := _key(row)) == row["run_id"]]
+    due = dict(_measured(whole))
+    parts, remarks = [_SCHEMA.empty_table()], []
+    for run, rows in zip(runs, tables, strict=True):
+        theirs = [key for key, run_id in _measured(rows) if due.get(key) == run_id]
         try:
-            whole.append(_only(_settled(run, read_journal(run / JOURNAL)), theirs))
+            parts.append(_only(_settled(run, read_journal(run / JOURNAL)), theirs))
         except TableError as error:
             remarks.append(f"left out: {error}")
         for key in theirs:
             del due[key]  # a copy of the run has them again
-    _write(folder / SAMPLES, pa.concat_tables(whole))
+    _write(folder / SAMPLES, pa.concat_tables(parts))
     return remarks
 
 
-def _key(row: Row) -> str:
-    return _GAP.join(str(row[name]) for name in KEY)
+def _measured(rows: Rows) -> Iterator[tuple[str, str]]:
+    """Yield the key of the samples of each row, as one text, and the run that measured it."""
+    keys = zip(*(rows.column(name) for name in KEY), strict=True)
+    yield from zip(map(_GAP.join, keys), rows.column("run_id"), strict=True)
 
 
 def _only(table: pa.Table, keys: Sequence[str]) -> pa.Table:

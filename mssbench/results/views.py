@@ -29,9 +29,20 @@ class Rows(Sequence["RowView"]):
     def __init__(self, frame: "pd.DataFrame") -> None:
         self._columns = _Columns(frame)
 
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """The rows as they came."""
+        return self._columns.frame
+
     def column(self, name: str) -> list[Any]:
         """The values of a column as Python has them; a missing one is None. Raises KeyError."""
         return self._columns[name]
+
+    def blocks(self, most: int = 10_000) -> Iterator["Rows"]:
+        """The same in parts of at most so many rows, so that a column is never whole in memory."""
+        frame = self._columns.frame
+        for start in range(0, len(frame), most):
+            yield Rows(frame.iloc[start : start + most])
 
     def __len__(self) -> int:
         return len(self._columns.frame)

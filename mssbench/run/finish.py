@@ -14,6 +14,12 @@ from mssbench.run import passes
 
 # Rows that solve one problem: the least work that one of them needs is a limit for the others.
 _GROUP = ("function", "problem", "size", "batch", "precision", "device", "seed", "phase")
+# The columns that are looked at here and in `passes.steadied`: of a large table few are numbers.
+_READ = (
+    *_GROUP, "cell_id", "clock", "cache", "status", "flags", "computed_in", "environment", "noise",
+    "passes", "spread", "seconds_median", "seconds_low", "seconds_high", "limit_seconds",
+    "root_error", "gradient_error",
+)  # fmt: skip
 
 
 class Settled(NamedTuple):
@@ -35,7 +41,7 @@ def finish(
     seconds, by `passes.place`, of the rows that were measured. ceilings: in the order of time, see
     `drift`. Nothing is read or written, so shards of a run can be settled together.
     """
-    numbers = [typed(row) for row in rows]
+    numbers = [typed(row, _READ) for row in rows]
     steadied = passes.steadied(numbers, samples)
     fractions = problem_fractions(numbers)
 

@@ -33,6 +33,8 @@ EFFORTS: dict[str, dict[str, Any]] = {
         "rigorous": (1.0, 50, 20.0, 0.2, 0.01, 3),
     }.items()
 }
+_MOST_VALUES = 1000  # of one --set: splitting them takes a time that grows with their square
+_SHOWN = 100  # characters of a --set in a message
 _DELETE, _ESCAPED = "\x7f", "\\u007f"  # the one character JSON leaves raw and TOML forbids so
 _TOP = ("name", "description", "axes", "method", "exclude", "measure", "check", "claim")
 
@@ -123,7 +125,7 @@ def load(
     if own is not None:
         _replace_matrices(document, own, overrides)
     for override in overrides:
-        with _blaming(f"--set {override}"):
+        with _blaming(f"--set {_shortened(override)}"):
             _override(document, override)
     if device is not None:
         with _blaming(f"--device {device}"):
@@ -248,8 +250,17 @@ def _replace_matrices(document: dict[str, Any], own: OwnMatrices, overrides: Seq
         _replace_axis(document, axis, getattr(own, axis))
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
 def _override(document: dict[str, Any], text: str) -> None:
     key, equals, value = text.partition("=")
+    if (count := value.count(",") + 1) > _MOST_VALUES:
+        raise SuiteError(
+            f"{count:,} values are more than a command line should hold, which is "
+            f"{_MOST_VALUES:,}. Write a range, such as 0:9999:+1, or a suite of your own."
+        )
     key, parts = key.strip(), _split(value)
     if not equals or not all(parts):
         raise SuiteError("write KEY=VALUE or KEY=VALUE,VALUE.")

@@ -131,7 +131,7 @@ def test_attack_junit_is_well_formed_whatever_a_method_is_called(
 
     made = row(status="crashed", forward=name, problem=problem) | {"reason": reason}
     what = Exported(name, [made | {"method": name}], {"environments": {}, "runs": {}}, {})
-    root = ET.fromstring(text(what).encode())
+    root = ET.fromstring("".join(text(what)).encode())
     assert len(list(root.iter("testcase"))) == 1
 
 

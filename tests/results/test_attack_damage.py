@@ -84,7 +84,7 @@ def test_attack_damaged_samples_are_refused_before_measuring_and_mended(
     with pytest.raises(TableError, match=r"samples.parquet is damaged.*merge.*--fresh"):
         RunFolder(run)
 
-    code, _, err = called(capsys, "export", run, "--to", "json")
+    code, _, err = called(capsys, "export", run, "--to", "pytest-benchmark")
     assert (code, "samples.parquet is damaged" in err) == (2, True)
 
     code, out, err = called(capsys, "merge", run)
@@ -358,7 +358,7 @@ def test_attack_a_table_in_another_encoding_is_refused_and_fresh_replaces_it(
 @pytest.mark.parametrize("name", [TABLE, SAMPLES])
 def test_attack_a_pointer_of_git_lfs_is_called_that(run: Path, name: str, capsys: Any) -> None:
     (run / name).write_bytes(LFS)
-    code, _, err = called(capsys, "export", run, "--to", "json")
+    code, _, err = called(capsys, "export", run, "--to", "pytest-benchmark")
     assert (code, "pointer of Git LFS" in err, "git lfs pull" in err) == (2, True, True)
 
 
