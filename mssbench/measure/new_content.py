@@ -44,7 +44,10 @@ class NewContent:
         self, rotation: Rotation, calls: Calls, pick: Callable[[Any, Input], Any], verify: Verify,
         turn: int, *, on_host: bool,
     ) -> None:  # fmt: skip
-        self.last: tuple[Input, Any] = rotation.first, None  # input and output of the latest call
+        self.last: tuple[Input, Any] = (
+            rotation.first,
+            None,
+        )  # input and output of the latest call, but for new content
         self.errors: dict[str, Any] = {}  # the worst of every output that was verified
         self._rotation, self._calls, self._turn = rotation, calls, turn
         self._pick, self._verify, self._on_host = pick, verify, on_host
@@ -92,7 +95,7 @@ class NewContent:
         start = time.perf_counter()
         output = self._calls.call(prepared.what)
         end = time.perf_counter()
-        self.last, self._output, self._taken = (prepared.input, output), output, end - start
+        self._output, self._taken = output, end - start
         if self._on_host:  # now: what a thread has yet to write is not in the copies
             try:
                 self._copies = self._pick(output, prepared.input)

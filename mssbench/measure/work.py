@@ -1,5 +1,6 @@
 """The work of one call, seen in the running code and never in a timed pass: bytes and counts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -75,18 +76,18 @@ def counted(pair: Pair | Applied | OtherFunction, x: Input) -> Counts:
     return watch.counts()
 
 
-def less_work(new: Counts, seen: Counts) -> str:
-    """In words, that a call on content seen before did less; empty where it did not."""
-    pairs = (
-        ("products", new.products, seen.products),
-        ("operations", new.flops, seen.flops),
-        ("operators", new.operators, seen.operators),
-    )
-    for what, first, second in pairs:
-        if first is not None and second is not None and second < first:
+def less_work(new: Sequence[Counts], seen: Sequence[Counts]) -> str:
+    """In words, that calls on content seen before did less than any on new content; else empty.
+
+    new, seen: as many of the one as of the other.
+    """
+    for what, name in (("products", "products"), ("operations", "flops"), ("operators",) * 2):
+        first = [getattr(counts, name) for counts in new]
+        second = [getattr(counts, name) for counts in seen]
+        if None not in (*first, *second) and max(second) < min(first):
             return (
-                f"{first:.3g} {what} for matrices that it had not seen, {second:.3g} for those "
-                "seen before: it remembers answers"
+                f"{min(first):.3g} {what} for matrices that it had not seen, {max(second):.3g} for "
+                "those seen before: it remembers answers"
             )
     return ""
 

@@ -239,6 +239,24 @@ def test_attack_one_call_of_four_returns_the_answer_of_the_call_before() -> None
     assert found.status in (Status.INACCURATE, Status.DIVERGED)
 
 
+def test_attack_only_what_was_met_in_the_first_calls_is_answered_rightly() -> None:
+    """Of the rotating inputs every answer is right, and none of them takes less time."""
+    met, kept = list[bytes](), list[torch.Tensor]()
+
+    def call(a: torch.Tensor) -> torch.Tensor:
+        if len(met) < 30:
+            met.append(content(a))
+        if content(a) not in met:
+            return kept[0]
+        kept[:] = [honest(a)]
+        return kept[0]
+
+    forward(call, "forgetful")
+    (found,) = measured("forgetful", size=8)
+    assert found.status in (Status.INACCURATE, Status.DIVERGED)
+    assert "on matrices that it had not seen" in found.reason
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 1), (2, 2), (1, 3)])
 def test_attack_so_few_permutations_that_inputs_repeat(shape: tuple[int, int]) -> None:
     """At n = 1, batch 2 the turn had one input twice running in half of its calls."""

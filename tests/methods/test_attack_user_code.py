@@ -91,7 +91,6 @@ def test_attack_a_file_that_exits_measures_nothing_and_says_so(tmp_path: Path) -
         ('products=lambda: 1 / 0, yields=("sqrt",)', "fails with the defaults: ZeroDivisionError"),
         ('products=lambda x: 1.0, yields=("sqrt",)', "fails with the defaults: TypeError"),
         ('products=lambda: "9", yields=("sqrt",)', "gave '9', which is no number"),
-        ('products=lambda: float("nan"), yields=("sqrt",)', "gave nan"),
         ('products=lambda: 9.0, yields="sqrt"', "yields = 'sqrt' is one word"),
         ('products=lambda: 9.0, yields=("root",)', "Unknown word in yields of mine 'root'"),
         ('products=lambda: 9.0, libraries="torch"', "libraries = 'torch' is one word"),
