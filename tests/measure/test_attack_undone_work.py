@@ -50,8 +50,9 @@ def forward(call: Callable[[Any], Any], name: str, libraries: tuple[str, ...] = 
     )(method)
 
 
-def measured(name: str, **changes: Any) -> tuple[Measurement, ...]:
-    return rows(replace(SIZED, forward=name, **changes), Session(OFTEN))
+def measured(name: str, samples: int = 20, **changes: Any) -> tuple[Measurement, ...]:
+    settings = replace(OFTEN, policy=replace(OFTEN.policy, min_samples=samples))
+    return rows(replace(SIZED, forward=name, **changes), Session(settings))
 
 
 def content(a: Any) -> bytes:
@@ -91,7 +92,8 @@ def test_attack_answers_are_remembered_by_content_in_numpy_where_no_work_is_coun
         return (v * np.sqrt(w)[:, None, :]) @ v.swapaxes(1, 2)
 
     forward(remembering(compute, content), "by_content", libraries=("numpy",))
-    (found,) = measured("by_content", library="numpy", size=64)
+    # The first seven samples of the rotating inputs are of content that it has not met either.
+    (found,) = measured("by_content", samples=80, library="numpy", size=64)
     assert found.status is Status.IMPLAUSIBLE
     assert "those seen before" in found.reason
 
