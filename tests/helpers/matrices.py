@@ -189,7 +189,7 @@ def on_backends(precisions=tuple(UNIT), libraries=arrays.LIBRARIES, *, exact=Fal
     """Parametrise `call, backend` over what the methods declare, or over the exact ones.
 
     A backend that this machine lacks is skipped once, not once per call. Some calls are tested by
-    default only if they bring a method that was not met before, and the others in the slow tests:
+    default only if they bring a method that was not met before, and the others by `.ci/slow`:
     those in the precisions `thin`, those of a layer as its authors released it, and those of NumPy
     in float32, which computes what it does in float64, and rounds.
     """
@@ -206,7 +206,7 @@ def on_backends(precisions=tuple(UNIT), libraries=arrays.LIBRARIES, *, exact=Fal
                 spared = (rounds or released or backend.precision in thin) and methods <= met
                 met |= methods
                 marks = [pytest.mark.gpu] if backend.device == "cuda" else []
-                marks += [pytest.mark.slow] if spared else []
+                marks += [pytest.mark.exhaustive] if spared else []
                 runs.append(pytest.param(call, backend, id=f"{call}-{backend}", marks=marks))
     return pytest.mark.parametrize(("call", "backend"), runs)
 

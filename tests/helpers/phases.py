@@ -8,8 +8,8 @@ Everything runs in this process, in one phase, where files or single tests are n
 ``--pdb``, ``-s`` or ``--collect-only``, and where pytest-xdist is not installed. ``-n 4`` starts
 four workers, and the second phase follows as well.
 
-Tests marked `slow` or `gate` are left out by ``addopts`` in pyproject.toml. A test that is named by
-its node id runs whatever its marks are.
+Tests marked `slow`, `gate` or `exhaustive` are left out by ``addopts`` in pyproject.toml. A test
+that is named by its node id runs whatever its marks are.
 """
 
 import os
@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 WORKERS = 2
-DEFAULT_MARKS = "not slow and not gate"
+DEFAULT_MARKS = "not slow and not gate and not exhaustive"
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before NumPy and torch are imported: two workers with all threads each would get in each

@@ -43,12 +43,13 @@ def test_gate():
 """
 SETTINGS = """
 [pytest]
-addopts = -m 'not slow and not gate' -p no:cacheprovider
+addopts = -m 'not slow and not gate and not exhaustive' -p no:cacheprovider
 testpaths = tests
 markers =
     timing
     slow
     gate
+    exhaustive
 """
 IN_WORKERS = [("plain", "gw", "1")] * 4
 ALL_IN_ONE = [("timed", "ma", ""), *[("plain", "ma", "")] * 4]

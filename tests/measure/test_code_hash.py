@@ -193,7 +193,7 @@ def test_a_statement_more_in_any_module_behind_a_method_is_other_code(
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=() if i % 4 == 0 else pytest.mark.slow)
+        pytest.param(name, marks=() if i % 4 == 0 else pytest.mark.exhaustive)
         for i, name in enumerate(sorted(code_hash.closure(WORKER)))
     ],
 )

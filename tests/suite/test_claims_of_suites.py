@@ -39,8 +39,8 @@ CLAIMS = [(name, i) for name in SUITES for i in range(len(tables(name)))]
 def each(chosen: Iterable[tuple[str, int]]) -> pytest.MarkDecorator:
     """Run a test for each of these claims; by default, for the first of each kind of a suite.
 
-    Claims are of one kind if they compare the same value by the same relation. Those of suites with
-    many cells are slow as well.
+    Claims are of one kind if they compare the same value by the same relation. The others, and
+    those of suites with many cells, are tested by `.ci/slow`.
     """
     cases = []
     met = set()
@@ -49,7 +49,7 @@ def each(chosen: Iterable[tuple[str, int]]) -> pytest.MarkDecorator:
         kind = (name, claim.value, claim.relation, claim.over, bool(claim.where))
         spared = name in MANY or kind in met
         met.add(kind)
-        cases.append(pytest.param(name, i, marks=pytest.mark.slow if spared else ()))
+        cases.append(pytest.param(name, i, marks=pytest.mark.exhaustive if spared else ()))
     return pytest.mark.parametrize(("name", "number"), cases)
 
 
