@@ -96,7 +96,7 @@ def writes_into_its_input_later(a: Any) -> Any:
         (solves_one_of_the_batch_later, "inaccurate|diverged"),
         (changes_its_shape_later, "Violation: the root has shape"),
         (changes_its_type_later, "Violation: the root has dtype float32"),
-        (returns_nothing_later, "Violation: the root is a builtins.NoneType"),
+        (returns_nothing_later, "returned a Root without sqrt"),
         (writes_into_its_input_later, "wrote into its input"),
     ],
 )

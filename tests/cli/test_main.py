@@ -90,6 +90,7 @@ def test_json_has_the_numbers_of_the_table(small, capsys):
     assert found["torch/svd", 64] == {
         "method": "torch/svd", "size": 64, "seconds_median": 0.05, "root_error": 5e-7,
         "ratio": 2.5, "best": False, "rows": 1, "failures": {}, "partial": False,
+        "condition": {"least": None, "largest": None, "singular": True, "repeated": False},
     }  # fmt: skip
     assert found["torch/newton_schulz k=5 trace", 64]["failures"] == {"oom": 1}
     assert found["torch/newton_schulz k=5 trace", 16]["ratio"] == 0.5

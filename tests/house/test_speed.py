@@ -34,7 +34,7 @@ def lines_for(cells: list[Cell]) -> str:
 
 def spent_of(replies: str) -> list[dict[str, float]]:
     said = [json.loads(line) for line in replies.splitlines()]
-    return [s["spent"] for s in said if s["event"] == "done"]
+    return [s["spent"] for s in said if s.get("event") == "done"]
 
 
 def spent_by(cells: list[Cell]) -> list[dict[str, float]]:
