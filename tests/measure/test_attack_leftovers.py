@@ -80,7 +80,11 @@ def patched(module: Any, name: str) -> Callable[[], None]:
 
 
 CASES: dict[str, tuple[Callable[[], object], Callable[[], Any], str]] = {
-    "threads": (lambda: torch.set_num_threads(1), torch.get_num_threads, "torch's threads"),
+    "threads": (
+        lambda: torch.set_num_threads(torch.get_num_threads() + 1),
+        torch.get_num_threads,
+        "torch's threads",
+    ),
     "dtype": (
         lambda: torch.set_default_dtype(torch.float16), torch.get_default_dtype, "default dtype",
     ),

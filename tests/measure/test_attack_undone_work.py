@@ -246,7 +246,7 @@ def test_attack_only_what_was_met_in_the_first_calls_is_answered_rightly() -> No
     met, kept = list[bytes](), list[torch.Tensor]()
 
     def call(a: torch.Tensor) -> torch.Tensor:
-        if len(met) < 30:
+        if len(met) < 15:  # the rotating inputs are eight
             met.append(content(a))
         if content(a) not in met:
             return kept[0]
@@ -254,9 +254,9 @@ def test_attack_only_what_was_met_in_the_first_calls_is_answered_rightly() -> No
         return kept[0]
 
     forward(call, "forgetful")
-    (found,) = measured("forgetful", size=8)
+    (found,) = measured("forgetful", samples=80, size=8)
     assert found.status in (Status.INACCURATE, Status.DIVERGED)
-    assert "on matrices that it had not seen" in found.reason
+    assert "root error" in found.reason  # of new matrices, or of the last timed output
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 1), (2, 2), (1, 3)])
