@@ -121,7 +121,7 @@ def test_attack_work_is_done_only_while_somebody_counts_it() -> None:
     forward(
         lambda a: of_content(a) if _get_current_dispatch_mode() is None else honest(a), "watched"
     )
-    (found,) = measured("watched", size=64)
+    (found,) = measured("watched", samples=80, size=64)
     assert found.status is Status.IMPLAUSIBLE
     assert "those seen before" in found.reason
 
@@ -206,9 +206,9 @@ def test_attack_a_thread_writes_the_result_after_the_call_has_returned() -> None
     count, threads = [0], list[threading.Thread]()
 
     def call(a: torch.Tensor) -> torch.Tensor:
-        y = torch.empty_like(a)
-        with torch.inference_mode(False):
+        with torch.inference_mode(False):  # which the thread is not in
             x = a.detach().clone()
+            y = torch.empty_like(x)
         thread = threading.Thread(target=lambda: y.copy_(honest(x)))
         thread.start()
         threads.append(thread)
