@@ -29,6 +29,8 @@ from mssbench.results.labels import LABELS, METHOD, PHASES, deltas, spoken, with
 if TYPE_CHECKING:
     import pandas as pd
 
+# What tables show unless something else is asked for: rows, columns and value.
+USUAL = (("method",), ("size",), "seconds_median")
 SPLIT = ("function", "precision", "device", "batch", "phase", "clock", "cache")
 
 
@@ -84,9 +86,9 @@ class Block:
 
 def blocks(
     frame: "pd.DataFrame",
-    rows: Sequence[str] = ("method",),
-    columns: Sequence[str] = ("size",),
-    value: str = "seconds_median",
+    rows: Sequence[str] = USUAL[0],
+    columns: Sequence[str] = USUAL[1],
+    value: str = USUAL[2],
 ) -> list[Block]:
     """The blocks of a result table. Raises TableError for an unknown or unfit column."""
     _check(rows, columns, value)

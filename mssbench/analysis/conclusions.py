@@ -1,6 +1,5 @@
 """What a table comes to, in sentences: who is fastest at which error, and what failed."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -8,7 +7,7 @@ from mssbench import units
 from mssbench.analysis import kinds
 from mssbench.analysis.blocks import SPLIT, Block, blocks
 from mssbench.analysis.entry import Entry
-from mssbench.analysis.trust import trust
+from mssbench.analysis.trust import flags, trust
 from mssbench.records.facts import machine
 from mssbench.records.measurement import MEASURED, Status
 from mssbench.records.noise import DRIFTED, MEANING, OTHER_PRECISION, SHOWN_DELTA, UNVERIFIED, Noise
@@ -21,6 +20,11 @@ _REMEDY = (
     "No method is called fastest where the times mean so little: stop what `top` shows beside this "
     "run, and measure again with --fresh."
 )
+# The columns behind the sentences on one block: the machine, and the kinds of its matrices.
+_LOOKED_AT = (
+    *SPLIT, "size", "problem", "condition", "reference_error", "schema", "seconds_median", "run_id",
+    "environment", "flags",
+)  # fmt: skip
 # Errors at which people draw a line; a conclusion takes the strictest that half the methods meet.
 _LIMITS = (1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
@@ -34,20 +38,28 @@ class Failure(NamedTuple):
     reasons: tuple[tuple[str, int], ...]  # reason, cells; most frequent first
 
 
-def conclusions(frame: "pd.DataFrame", facts: Mapping[str, Any] | None = None) -> list[str]:
+def conclusions(
+    frame: "pd.DataFrame",
+    facts: Mapping[str, Any] | None = None,
+    usual: Sequence[Block] | None = None,
+) -> list[str]:
     """A sentence or two per measured forward and step block, at the largest size that was tried.
 
-    facts: those of the run, which tell how much the machine changed meanwhile.
+    facts: those of the run, which tell how much the machine changed meanwhile. usual: what
+    `blocks(frame)` returns, where the caller has it already: of a large table it takes a while.
     """
     if len({e for e in frame["environment"].unique() if e}) > 1:
         return []  # their times do not compare; what was measured on says so
-    found = [b for b in blocks(frame) if b.measured and b.common["phase"] != "backward"]
+    usual = blocks(frame) if usual is None else usual
+    found = [b for b in usual if b.measured and b.common["phase"] != "backward"]
     varying = [n for n in SPLIT if len({b.common[n] for b in found}) > 1]
 
-    timed = frame[frame["seconds_median"].notna()].groupby(list(SPLIT), sort=False)
+    # Of a large table it takes long to copy columns that nothing here looks at.
+    timed = frame.loc[frame["seconds_median"].notna(), list(_LOOKED_AT)]
+    by_block = timed.groupby(list(SPLIT), sort=False)
     sentences, spoilt = [], False
     for block in found:
-        rows = timed.get_group(tuple(block.common[n] for n in SPLIT))
+        rows = by_block.get_group(tuple(block.common[n] for n in SPLIT))
         why = _spoilt(rows, facts or {})
         spoilt |= bool(why)
         matrices = _matrices(block, rows)
@@ -223,10 +235,9 @@ def steadiness(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
             f"~ unstable ({unstable} of {units.count(len(timed), 'row')}): its samples lie so far "
             f"apart that no difference below {100 * SHOWN_DELTA[Noise.UNSTABLE]:.0f} % shows."
         )
-    flags = Counter(flag for text in timed["flags"] for flag in text.split())
     sentences += [
         f"{flag} ({n} of {units.count(len(timed), 'row')}): {MEANING.get(flag, 'not known here')}."
-        for flag, n in sorted(flags.items())
+        for flag, n in sorted(flags(timed).items())
     ]
     if (drift := _drift(timed, facts)) > DRIFTED:
         sentences.append(

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.records.noise import DISTURBED, MEANING, SPOILT
@@ -61,13 +61,22 @@ def busy_now() -> str:
     return f"load {load:.1f} on {cores} cores" if load > _BUSY_LOAD * cores else ""
 
 
+def flags(rows: "pd.DataFrame", known: Container[str] | None = None) -> Counter[str]:
+    """How many of some rows have each flag. known: the flags that are counted; all by default."""
+    counts: Counter[str] = Counter()
+    for text, count in rows["flags"].value_counts().items():  # a large table has few such texts
+        for flag in {*str(text).split()}:
+            if known is None or flag in known:
+                counts[flag] += int(count)
+    return counts
+
+
 def _why_not(
     load: float | None, cores: int | None, drift: float | None, timed: "pd.DataFrame", run: str
 ) -> str:
     if load is not None and cores is not None and load > _BUSY_LOAD * cores:
         return f"was busy when {run} began: load {load:.1f} on {cores} cores"
-    counts = Counter(flag for text in timed["flags"] for flag in set(text.split()) & _SPOILING)
-    for flag, rows in counts.most_common(1):
+    for flag, rows in flags(timed, _SPOILING).most_common(1):
         if rows > _MOST_DISTURBED * len(timed):
             share = 100 * rows / len(timed)
             return f"was disturbed in {share:.0f} % of the measurements: {MEANING[flag]}"

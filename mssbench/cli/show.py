@@ -117,8 +117,10 @@ def _watch(
 def _tables(
     run: Opened, frame: "pd.DataFrame", rows: Sequence[str], columns: Sequence[str], value: str
 ) -> Iterator[RenderableType]:
-    yield from console_blocks.result(frame, rows, columns, value)
-    yield from epilogue.epilogue(_counted(frame), run.facts)
+    found = blocks.blocks(frame, rows, columns, value)
+    yield from console_blocks.result(frame, found)
+    is_usual = (tuple(rows), tuple(columns), value) == blocks.USUAL
+    yield from epilogue.epilogue(_counted(frame), run.facts, found if is_usual else None)
 
 
 def show_data(

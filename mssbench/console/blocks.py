@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def result(
-    frame: "pd.DataFrame", rows: Sequence[str], columns: Sequence[str], value: str
-) -> Iterator[RenderableType]:
-    """The tables of a run, then what varies inside their numbers."""
-    blocks = analysis.blocks(frame, rows, columns, value)
+def result(frame: "pd.DataFrame", blocks: Sequence[Block]) -> Iterator[RenderableType]:
+    """The tables of a run, then what varies inside their numbers.
+
+    blocks: one at least, of the rows of frame.
+    """
+    rows, columns, value = blocks[0].row_names, blocks[0].column_names, blocks[0].value
     shown = [b for b in blocks if b.measured] or blocks
     hidden: dict[str, int] = {}
     spectrum = kinds.spectrum(frame)

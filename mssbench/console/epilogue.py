@@ -1,6 +1,6 @@
 """What follows the tables of a run: conclusions, failures and the machine."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -8,6 +8,7 @@ from rich.text import Text
 
 from mssbench import units
 from mssbench.analysis import conclusions
+from mssbench.analysis.blocks import Block
 from mssbench.console.statuses import STYLE
 from mssbench.records.measurement import MEASURED
 
@@ -17,9 +18,14 @@ if TYPE_CHECKING:
 _REASONS = 3  # of one status; the rest are counted
 
 
-def epilogue(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """Conclusions, then failures with their reasons, then what it was measured on."""
-    sentences = conclusions.conclusions(frame, facts)
+def epilogue(
+    frame: "pd.DataFrame", facts: Mapping[str, Any], usual: Sequence[Block] | None = None
+) -> Iterator[RenderableType]:
+    """Conclusions, then failures with their reasons, then what it was measured on.
+
+    usual: what `blocks(frame)` returns, where the caller has it already.
+    """
+    sentences = conclusions.conclusions(frame, facts, usual)
     yield from map(Text, ["", *sentences] if sentences else [])
     yield from failures(frame)
     for sentence in (*conclusions.steadiness(frame, facts), *conclusions.machines(frame, facts)):

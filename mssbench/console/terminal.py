@@ -22,10 +22,12 @@ class SafeConsole(Console):
     ) -> Iterator[Segment]:
         """The segments of a renderable; those of its own control codes stay."""
         for segment in super().render(renderable, options):
-            if segment.control:
+            text = units.harmless(segment.text)
+            # Rich calls this once for each level of a table, so most segments are safe already.
+            if segment.control or text is segment.text:
                 yield segment
             else:
-                yield segment._replace(text=units.harmless(segment.text))
+                yield segment._replace(text=text)
 
 
 def make_console(*, stderr: bool = False) -> Console:

@@ -46,7 +46,7 @@ def printed(renderables, width=100, **options):
 
 
 def shown(*rows, width=100, axes=(("method",), ("size",)), value="seconds_median"):
-    return printed(console.result(frame(*rows), *axes, value), width)
+    return printed(console.result(frame(*rows), blocks(frame(*rows), *axes, value)), width)
 
 
 def one(*rows, **options):
@@ -110,7 +110,7 @@ def test_a_row_of_several_methods_has_the_numbers_of_the_best_that_is_ok():
     entry = block.entries[("torch/newton_schulz",)][(16,)]
     assert (entry.value, entry.error, entry.ok, entry.best) == (4e-3, 1e-6, True, True)
     assert entry.method == "torch/newton_schulz k=12"
-    text = printed(console.result(frame(*rows), ("backend",), ("size",), "seconds_median"))
+    text = printed(console.result(frame(*rows), blocks(frame(*rows), ("backend",))))
     assert "the best over iterations (4); --rows method takes them apart" in text
 
 

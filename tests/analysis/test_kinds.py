@@ -58,7 +58,7 @@ def test_columns_of_problems_stand_by_condition_and_have_it_below_the_name():
     table = frame(*rows({"z": 10.0, "m": None, "a": 1e6}))
     (block,) = blocks(table, columns=("problem",))
     assert block.columns == [("z",), ("a",), ("m",)]
-    lines = plain(result(table, ("method",), ("problem",), "seconds_median")).splitlines()
+    lines = plain(result(table, [block])).splitlines()
     heads = [line.split() for line in lines[2:4]]
     assert heads[0] == ["z", "a", "m"]
     assert " ".join(heads[1]).replace(" root error", "") == "method κ 10 κ 1e6 singular"
@@ -81,7 +81,7 @@ def test_rows_of_problems_stand_by_condition_and_then_the_fastest_first():
         ("z", "torch/eigh"), ("z", "torch/svd"),
         ("convfeat", "torch/eigh"), ("convfeat", "torch/svd"),
     ]  # fmt: skip
-    text = plain(result(frame(*made), ("problem", "method"), ("size",), "seconds_median"))
+    text = plain(result(frame(*made), [block]))
     assert "convfeat · κ 600 to singular" in text
     assert "z · κ 1e5" in text
 
@@ -96,7 +96,7 @@ def test_a_problem_of_which_nothing_was_measured_stands_last_with_its_name_alone
 
 def test_what_varies_inside_a_number_has_its_range_of_conditions():
     table = frame(*rows({"z": 10.0, "m": None, "a": 1e6}))
-    text = plain(result(table, ("method",), ("size",), "seconds_median"))
+    text = plain(result(table, blocks(table)))
     assert "over problem (3, κ 10 to singular); --columns size,problem" in text
 
 
