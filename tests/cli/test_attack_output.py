@@ -1,7 +1,6 @@
 """Attacks on what a command writes to: content may degrade, exit codes and the last line do not."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
