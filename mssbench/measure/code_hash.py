@@ -154,7 +154,13 @@ def _file(module: str) -> Path | None:
         path = getattr(sys.modules.get(module), "__file__", None) or _origin(top)
         return Path(path) if path and not rest and path.endswith(".py") else None
 
-    stem = folder.joinpath(*rest)
+    return _file_below(folder, tuple(rest))
+
+
+@cache
+def _file_below(folder: Path, names: tuple[str, ...]) -> Path | None:
+    """Return the file of a module in a package; asked for each module by each that imports it."""
+    stem = folder.joinpath(*names)
     for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")):
         if path.is_file():
             return path
@@ -348,5 +354,7 @@ def _release(package: str) -> str:
 
 def forget() -> None:
     """Read every file again. For tests, which change sources while a process runs."""
-    for cached in (hash_of, _of_closure, _folder, _module, _is_own, _distributions):
+    for cached in (
+        hash_of, _of_closure, _folder, _file_below, _module, _is_own, _distributions,
+    ):  # fmt: skip
         cached.cache_clear()

@@ -86,6 +86,7 @@ def writes_into_its_input_later(a: Any) -> Any:
     return y
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("method", "status"),
     [
@@ -181,6 +182,7 @@ def by_method(result: Judged, forward: str) -> set[str]:
     return {str(j.verdict) for j in result.judgements if j.pair.row["forward"] == forward}
 
 
+@pytest.mark.slow
 def test_attack_a_last_output_that_is_wrong_is_broken_however_fast(
     tmp_path: Path, suite: Path
 ) -> None:
@@ -205,6 +207,7 @@ def test_attack_every_process_of_every_arm_is_verified(tmp_path: Path, suite: Pa
     assert len({pid for pid, _ in held_}) == 3 * 3
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("side", "code"), [("new", 4), ("base", 3)])
 def test_attack_wrong_in_a_later_pair_alone(
     tmp_path: Path, suite: Path, side: str, code: int
@@ -225,6 +228,7 @@ def test_attack_wrong_in_a_later_pair_alone(
     assert by_method(result, "svd") == ({"broken"} if side == "new" else {"unclear"})
 
 
+@pytest.mark.slow
 def test_attack_both_slower_and_less_accurate(tmp_path: Path, suite: Path, capsys: Any) -> None:
     base = stand_in(tmp_path)
     new = stand_in(tmp_path, "new", slower={"svd": 1.3}, values={"root_error": 1e-3})
@@ -244,6 +248,7 @@ def test_attack_both_slower_and_less_accurate(tmp_path: Path, suite: Path, capsy
     assert "worse, slower" in out
 
 
+@pytest.mark.slow
 def test_attack_broken_and_slower_is_told_with_both(tmp_path: Path, suite: Path) -> None:
     last = {"status": "inaccurate", "reason": "root error 0.2", "values": {"root_error": 0.2}}
     new = stand_in(tmp_path, "new", slower={"svd": 1.3}, last={"svd": last})
@@ -253,6 +258,7 @@ def test_attack_broken_and_slower_is_told_with_both(tmp_path: Path, suite: Path)
     assert result.outcome is Outcome.BROKEN
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("base", "new", "code"),
     [
@@ -277,6 +283,7 @@ def test_attack_the_only_method(tmp_path: Path, base: str, new: str, code: int) 
     assert result.outcome.exit_code == code, result.judgements
 
 
+@pytest.mark.slow
 def test_attack_a_method_that_new_alone_has_is_verified_too(tmp_path: Path, suite: Path) -> None:
     cells = load(suite).cells
     old = [c for c in cells if c.forward == "eigh"]

@@ -129,6 +129,7 @@ def test_a_time_may_grow_by_what_somebody_allows(tmp_path: Path, suite: Path) ->
     assert verdicts(result, "svd") == {"slower"}
 
 
+@pytest.mark.slow
 def test_limits_of_counts_and_errors_hold_in_ab_too(tmp_path: Path, suite: Path) -> None:
     base, new = stand_in(tmp_path), stand_in(tmp_path, "more", values={"products": 4.0})
     limits = tuple(thresholds.of_words(["products:50%"]))
@@ -149,12 +150,14 @@ def test_a_limit_of_another_time_loosens_nothing(tmp_path: Path, suite: Path) ->
     assert verdicts(result, "svd") == {"slower"}
 
 
+@pytest.mark.slow
 def test_counts_of_other_releases_are_not_compared(tmp_path: Path, suite: Path) -> None:
     base = stand_in(tmp_path, versions={"torch": "1"})
     new = stand_in(tmp_path, "new", versions={"torch": "2"}, values={"products": 4.0})
     assert found(suite, base, new).outcome is Outcome.PASS
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "deed",
     [
@@ -185,6 +188,7 @@ def test_an_arm_that_fails_is_broken_and_the_others_are_compared(
     assert len(held) == (2 if deed == "exit" else 1)
 
 
+@pytest.mark.slow
 def test_a_cell_that_new_alone_has_may_not_crash(tmp_path: Path, suite: Path) -> None:
     cells = load(suite).cells
     arms = [Setup({"policy": {}}, python=stand_in(tmp_path, name, do={"svd": deed}), isolated=True)
@@ -369,6 +373,7 @@ def test_base_that_differs_from_itself_voids_what_is_no_more_than_that(
     assert result.outcome is Outcome.REGRESSION
 
 
+@pytest.mark.slow
 def test_another_input_is_not_comparable(tmp_path: Path, suite: Path) -> None:
     base = stand_in(tmp_path, values={"fingerprint": 1.0})
     new = stand_in(tmp_path, "new", values={"fingerprint": 2.0})
@@ -489,6 +494,7 @@ def test_whom_it_waits_for_is_said_once(
     assert words.count(f"waiting for the device, held by process {os.getpid()} (") == 1
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_compared_and_ends_with_the_line(
     tmp_path: Path, suite: Path, capsys: Any
 ) -> None:
@@ -527,6 +533,7 @@ def test_a_side_that_is_none_says_what_would_be(
     assert why in " ".join(err.split())
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("deed", "json_flag"),
     [
@@ -614,6 +621,7 @@ def test_a_small_limit_of_a_suite_counts_as_the_least_that_is_looked_at(
     assert verdicts(result) == {"same"}
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("deed", ["exit_once", "kill_once", "term_once"])
 def test_one_death_of_a_process_that_served_others_is_nobodys_fault(
     tmp_path: Path, suite: Path, deed: str
@@ -626,6 +634,7 @@ def test_one_death_of_a_process_that_served_others_is_nobodys_fault(
     assert result.outcome is Outcome.PASS
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("values", "verdict"), [({"root_error": 1e-3}, "worse"), ({}, "unflagged")]
 )

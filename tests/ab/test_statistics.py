@@ -145,6 +145,7 @@ def test_identical_code_is_hardly_ever_called_slower():
         assert wrong <= 3, process  # 1 %
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("slowdown", "scatter", "share"),
     [(0.05, 0.02, 0.85), (0.05, 0.025, 0.75), (0.10, 0.03, 0.98), (0.20, 0.05, 0.99)],

@@ -405,6 +405,7 @@ methods = st.sampled_from([EIGH, SVD, NS])
 statuses = st.sampled_from(["ok", "inaccurate", "nonfinite", "timeout"])
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.lists(st.tuples(methods, st.sampled_from("ab"), st.sampled_from([4, 8]), statuses,
                           st.floats(1e-6, 1), st.floats(1e-9, 1)), min_size=1,

@@ -50,6 +50,7 @@ def sides(left, right, **given):
     return row(left, **NS | given), row(right, **SVD | given)
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     ("relation", "factor", "left", "right", "expected"),
     [
@@ -183,6 +184,7 @@ def test_the_median_decides_where_the_claim_says_so():
     assert verdict(median | {"factor": 1.1}, *rows) is FAILS
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", POINT)
 def test_only_the_same_point_compares(name):
     other = {
@@ -222,6 +224,7 @@ NOTHING = ["unsupported", "not_installed", "unavailable", "interrupted"]
 FAILURES = ["nonfinite", "diverged", "oom", "timeout", "crashed"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("status", NOTHING)
 @pytest.mark.parametrize("relation", ["<", ">"])
 def test_a_side_without_a_measured_row_is_not_measured(relation, status):
@@ -235,6 +238,7 @@ def test_a_side_without_a_measured_row_is_not_measured(relation, status):
     assert (whole.verdict, len(whole.points)) == (HOLDS if relation == "<" else FAILS, 1)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("status", FAILURES)
 def test_a_failed_row_cannot_win(status):
     for table in (FASTER, FINER):

@@ -73,6 +73,7 @@ methods = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.lists(methods, max_size=12))
 def test_two_methods_never_have_one_name_and_what_is_read_is_written_again(

@@ -8,6 +8,7 @@ import pytest
 from helpers.root import ROOT
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "words",
     [("show", "results/cpu-2core-quick"), ("--help",), ("list", "backends"),

@@ -38,6 +38,7 @@ def invoke(
     return done.returncode, done.stdout or b"", done.stderr or b""
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_attack_an_encoding_that_lacks_letters_changes_no_code(
     runs: tuple[Path, Path], encoding: str
@@ -51,6 +52,7 @@ def test_attack_an_encoding_that_lacks_letters_changes_no_code(
     assert b"Traceback" not in err
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("words", [("show",), ("check",), ("--help",), ("compare",), ("bad",)])
 def test_attack_a_full_disk_behind_stdout_changes_no_code(
     runs: tuple[Path, Path], words: tuple[str, ...]
@@ -73,6 +75,7 @@ def test_attack_an_export_that_does_not_fit_is_no_success(runs: tuple[Path, Path
     assert (code, b"the export is not complete" in err) == (2, True)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("words", "due"), [("check", 4), ("show", 0), ("--help", 0)])
 def test_attack_closed_streams_change_no_code(
     runs: tuple[Path, Path], words: str, due: int
@@ -89,6 +92,7 @@ def test_attack_closed_streams_change_no_code(
         assert code == due, closed
 
 
+@pytest.mark.slow
 def test_attack_a_run_with_all_streams_closed_writes_only_its_own_files(tmp_path: Path) -> None:
     """With descriptor 1 free, the first file to be opened would take what is printed."""
     suite, out = write_suite(tmp_path), tmp_path / "out"
@@ -103,6 +107,7 @@ def test_attack_a_run_with_all_streams_closed_writes_only_its_own_files(tmp_path
     assert table.load(out)["status"].tolist() == ["ok"]
 
 
+@pytest.mark.slow
 def test_attack_a_full_disk_behind_stderr_does_not_end_a_run(tmp_path: Path) -> None:
     suite, out = write_suite(tmp_path), tmp_path / "out"
     with Path("/dev/full").open("w") as full:
@@ -111,6 +116,7 @@ def test_attack_a_full_disk_behind_stderr_does_not_end_a_run(tmp_path: Path) -> 
     assert len(table.load(out)) == 1
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("words", [("--help",), ("list", "backends"), ("check",)])
 def test_attack_a_reader_that_is_gone_is_no_error(
     runs: tuple[Path, Path], words: tuple[str, ...]
@@ -128,6 +134,7 @@ WIDTHS = (*range(26), 30, 40, 50, 60, 72)
 ODD_WIDTHS = ("²", "-5", "9" * 40, "1e3", "", "٣")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("columns", [0, 1, 7, 19, 33, 72, *ODD_WIDTHS])
 def test_attack_the_last_line_is_whole_at_any_width(
     runs: tuple[Path, Path], columns: object, monkeypatch: pytest.MonkeyPatch, capsys: Any
@@ -190,6 +197,7 @@ def test_attack_a_name_that_no_file_can_have_is_misuse(
     assert "Traceback" not in err
 
 
+@pytest.mark.sampled(1, rest="exhaustive")
 @pytest.mark.parametrize("name", [os.fsdecode(b"r\xff\xfen"), "r\nn", "r\x1b[31mn", "[bold]r"])
 def test_attack_a_path_of_any_bytes_is_read_and_named(
     runs: tuple[Path, Path], tmp_path: Path, name: str

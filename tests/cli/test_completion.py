@@ -11,6 +11,7 @@ from mssbench.records.schema import COLUMNS
 from mssbench.suite import suite
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("words", "offered"),
     [

@@ -138,6 +138,7 @@ def test_a_method_of_ones_own_is_listed(tmp_path, capsys):
         assert (one["summary"], one["parameters"]) == ("A root of my own.", ["depth=3"])
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("what", listing.KINDS)
 def test_lists_are_plain_text_in_a_pipe(capsys, what, monkeypatch):
     monkeypatch.setenv("COLUMNS", "72")

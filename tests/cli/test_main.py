@@ -252,7 +252,7 @@ def large(tmp_path_factory):
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--where", "size == 64 and precision == 'float32'"],
+        pytest.param(["--where", "size == 64 and precision == 'float32'"], marks=pytest.mark.slow),
         pytest.param(["--where", "'1e3' in problem"], marks=pytest.mark.slow),
         [],
     ],
@@ -370,6 +370,7 @@ def test_a_run_into_pipes_is_quiet_and_ends_with_its_table(measured):
     assert "forward: torch/eigh takes" in done.stdout or "no other method was" in done.stdout
 
 
+@pytest.mark.slow
 def test_running_again_measures_nothing(measured):
     folder, _ = measured
     before = (folder / "run" / "table.csv").read_bytes()
@@ -396,6 +397,7 @@ def test_a_reader_that_leaves_ends_nothing_badly(arguments):
     assert (process.wait(timeout=60), err) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_run_whose_reader_leaves_keeps_its_exit_code(measured):
     folder, _ = measured
     process = subprocess.Popen(
@@ -456,6 +458,7 @@ def screen(text, columns):
     return ["".join(line).rstrip() for line in lines]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("columns", [60, 100])
 def test_progress_lives_on_a_terminal_and_leaves_no_trace(tmp_path, tiny, columns):
     python = stand_in(tmp_path, seconds=0.5)  # so long that the bar is drawn
@@ -482,6 +485,7 @@ def test_a_table_on_a_narrow_terminal_fits_it(small):
     assert "\x1b[1;32m1.00 ms (1.00x)" in text  # the best is bold
 
 
+@pytest.mark.slow
 def test_no_color_is_respected_on_a_terminal(small):
     parent, child = pty.openpty()
     done = subprocess.run(

@@ -41,6 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_run_measures_the_matrices_of_a_file_and_resumes(capsys) -> None:
     code, out, err = called(capsys, "run", "tiny.toml", "--matrices", "cov.npy")
     assert code == 0, err
@@ -71,6 +72,7 @@ def test_a_suite_may_name_a_file_and_says_what_it_reads(capsys) -> None:
     assert err.startswith("cov.npy: 5 matrices of 6 × 6")
 
 
+@pytest.mark.slow
 def test_a_file_that_has_changed_is_a_row_that_says_so(capsys) -> None:
     problem = "file(path=cov.npy, kind=matrices, digest=0123456789abcdef)"
     arguments = ("--set", f"problem={problem}", "--set", "size=6", "--only", "backward == 'none'")

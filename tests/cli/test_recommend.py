@@ -108,6 +108,7 @@ def test_a_question_without_sense_is_refused_by_the_option(capsys, measured, wor
     assert said in err
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("size", "busy", "late", "calls"),
     [

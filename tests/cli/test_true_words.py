@@ -58,6 +58,7 @@ def test_a_part_that_is_here_has_its_own_time(no_gpu, capsys) -> None:
     assert "will be rows unavailable" in text
 
 
+@pytest.mark.slow
 def test_what_is_foretold_of_a_cell_is_what_measuring_it_says(no_gpu) -> None:
     """Every cell that is foretold to be absent is measured, and its row says the same."""
     session = Session(Settings())

@@ -97,6 +97,7 @@ def test_rows_appear_as_they_are_measured_and_the_end_is_the_whole_table(tmp_pat
     assert "so far" not in final
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_with_what_there_is(tmp_path: Path) -> None:
     with RunFolder(tmp_path / "run") as folder:
         folder.append([row(1e-3, root=1e-7)], [[1e-3]])
@@ -109,6 +110,7 @@ def test_ctrl_c_ends_it_with_what_there_is(tmp_path: Path) -> None:
     assert "Traceback" not in watcher.text
 
 
+@pytest.mark.slow
 def test_a_run_that_has_ended_is_shown_once(tmp_path: Path) -> None:
     with watching(write(tmp_path / "run", row(1e-3, root=1e-7))) as watcher:
         assert watcher.end() == 0
@@ -134,6 +136,7 @@ def test_where_nothing_can_be_drawn_it_is_refused(tmp_path: Path, capsys, words,
     assert why in err
 
 
+@pytest.mark.slow
 def test_rows_that_a_condition_waits_for_are_no_error_but_a_wrong_column_is(
     tmp_path: Path, capsys
 ) -> None:

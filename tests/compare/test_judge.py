@@ -206,6 +206,7 @@ INACCURATE = PLAIN | {"status": "inaccurate", "reason": "too far off"}
 DIVERGED = PLAIN | {"status": "diverged", "root_error": 50.0}
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("base", "new", "verdict"),
     [

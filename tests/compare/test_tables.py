@@ -236,6 +236,7 @@ SEEDED = {
 }  # fmt: skip
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("fault", SEEDED)
 def test_a_seeded_fault_is_found(tmp_path, capsys, fault):
     change, code = SEEDED[fault]

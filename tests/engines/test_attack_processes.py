@@ -74,6 +74,7 @@ def programs() -> list[int]:
             if p.info["cmdline"] == ["sleep", "599"]]  # fmt: skip
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("deed", ["daemon", "program", "daemon_exit", "fork"])
 def test_attack_a_process_that_outlives_its_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: Path, deed: str
@@ -92,6 +93,7 @@ def test_attack_a_process_that_outlives_its_worker(
     assert set(measured(again, seconds=60.0).values()) <= {"ok", "crashed"}
 
 
+@pytest.mark.slow
 def test_attack_a_daemon_holds_no_lock_while_it_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: Path
 ) -> None:
@@ -158,6 +160,7 @@ def test_attack_a_daemon_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
 # Who ends a worker.
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"])
 @pytest.mark.parametrize("place", ["eigh", "taylor"])
 def test_attack_a_worker_ended_from_outside_is_met_again(
@@ -168,6 +171,7 @@ def test_attack_a_worker_ended_from_outside_is_met_again(
     assert (tmp_path / "once").exists()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_attack_a_cell_that_is_ended_every_time_is_blamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -191,6 +195,7 @@ def test_attack_a_method_that_falls_is_blamed_at_once(
 # Waiting.
 
 
+@pytest.mark.sampled(1)
 def test_attack_a_wait_is_no_part_of_the_minutes(tmp_path: Path) -> None:
     fd = slots.lock_slot(CPU, lambda _: False)
     assert fd is not None
@@ -316,6 +321,7 @@ def ends(setup: Setup) -> list[str]:
     return [e.reason or e.rows[0]["status"] for e in events if isinstance(e, Finished)]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "path", [None, "", "{here}", ":/nowhere", "/nowhere:", ".", "{here}:{other}", "{other}::"]
 )
@@ -334,6 +340,7 @@ def test_attack_modules_of_the_present_folder(
     assert early.get("PYTHONPATH", "") in ("", "/nowhere", str(other))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("isolated", [False, True])
 def test_attack_modules_beside_the_package(tmp_path: Path, tree: Path, isolated: bool) -> None:
     """A checkout may have a `random.py` at its top, and so may a folder of installed packages."""
@@ -389,6 +396,7 @@ def test_attack_a_worker_that_runs_another_mssbench(tmp_path: Path) -> None:
     assert ends(Setup({"policy": {}}, python=python, isolated=True)) == ["ok"]
 
 
+@pytest.mark.slow
 def test_attack_files_that_change_while_a_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

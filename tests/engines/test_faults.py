@@ -277,6 +277,7 @@ def test_no_process_outlives_the_run(outcome: Outcome) -> None:
     assert until(lambda: not [pid for pid in outcome.children if psutil.pid_exists(pid)])
 
 
+@pytest.mark.slow
 def test_an_output_that_a_method_closed_is_open_for_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,6 +398,7 @@ def test_a_worker_that_hangs_up_but_lives_is_ended(
     assert words(second) == ("ok", "")
 
 
+@pytest.mark.slow
 def test_a_preparation_that_hangs_is_not_the_methods_timeout(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -453,6 +455,7 @@ def test_respawns_leak_no_descriptor(
     assert max(threads) == threads[0]
 
 
+@pytest.mark.sampled(1)
 def test_a_lock_does_not_reach_what_a_worker_starts(
     setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -734,6 +737,7 @@ def test_the_supervisor_imports_neither_torch_nor_pandas(module: str) -> None:
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.sampled(1)
 def test_the_supervisor_still_has_neither_while_it_measures(tmp_path: Path, setup: Setup) -> None:
     code = f"""
 import sys

@@ -61,6 +61,7 @@ def written(path: Path, text: str) -> Path:
     return run
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("attack", HOSTILE)
 def test_attack_no_command_to_a_terminal_comes_out_of_a_table(
     tmp_path: Path, attack: str, capsys: Any
@@ -82,6 +83,7 @@ def test_attack_no_command_to_a_terminal_comes_out_of_a_table(
         assert not COMMANDS & {*out, *err}, (words, out, err)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("to", ["csv", "markdown", "json"])
 def test_attack_an_export_on_a_terminal_holds_no_command(tmp_path: Path, to: str) -> None:
     """Into a file or a pipe the text of a CSV goes as it is; on a terminal nothing is obeyed."""
@@ -226,6 +228,7 @@ def test_attack_the_options_of_a_table_may_be_any_text(text: str) -> None:
     assert label(row(1.0) | {"options": text})
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("options", ["a b", "norm", '="', "[" * 5000, "a=b c", '"'])
 def test_attack_a_table_with_odd_options_is_shown_and_exported(
     tmp_path: Path, options: str, capsys: Any
@@ -278,6 +281,7 @@ TWINS = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("twins", TWINS)
 def test_attack_no_two_methods_of_a_table_share_a_label(
     twins: str, tmp_path: Path, capsys: Any
@@ -305,6 +309,7 @@ def test_attack_a_forward_named_as_a_pair_is_not_that_pair() -> None:
     assert with_labels(typed(pd.DataFrame(rows)))["method"].is_unique
 
 
+@pytest.mark.slow
 @given(st.lists(st.dictionaries(st.sampled_from(["a", "b", "backward_a"]),
                                 VALUES, max_size=3), min_size=2, max_size=5))  # fmt: skip
 def test_attack_labels_of_any_options_tell_methods_apart(options: list[dict[str, Any]]) -> None:

@@ -42,6 +42,7 @@ def text(run, to):
     return command.exported(run, to, None)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("to", FORMATS)
 def test_every_format_is_written_to_stdout_or_to_a_file(run, tmp_path, capsys, to):
     code, out, _ = called(capsys, "export", run, "--to", to)

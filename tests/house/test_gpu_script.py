@@ -410,6 +410,7 @@ def test_profiles_go_in_as_far_as_they_fit(script: Script) -> None:
     assert done.stdout.count("not in out.tgz, for want of room: ncu-n") == 1
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
 )

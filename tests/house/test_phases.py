@@ -94,6 +94,7 @@ def test_workers_run_the_tests_and_then_one_process_those_that_measure_time(proj
     assert re.search(r"= 5 passed.* in ", out)
 
 
+@pytest.mark.slow
 @with_xdist
 def test_a_failure_of_either_phase_fails_the_command(project: Path) -> None:
     code, out, notes = ran(project, fails="timed")

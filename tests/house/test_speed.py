@@ -58,6 +58,7 @@ def _cells_of_quick(size: int) -> list[Cell]:
     return [c for c in quick.cells if c.library == "torch" and c.forward != "fused"]
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 @pytest.mark.parametrize(
     ("cells", "most"),
@@ -108,6 +109,7 @@ def test_ten_thousand_cells_expand_in_half_a_second() -> None:
     assert not too_slow(50e-6 * count, lambda: of_call(expand))
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_a_dry_run_of_ten_thousand_cells_takes_two_seconds() -> None:
     seeds = "seed=0:180:+1"

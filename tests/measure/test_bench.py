@@ -303,6 +303,7 @@ def test_ceilings_take_a_part_of_the_memory_that_is_free(monkeypatch: pytest.Mon
     assert 0 < small["float32"] < 10 * whole["float32"]
 
 
+@pytest.mark.slow
 def test_the_error_of_a_singular_matrix_is_that_of_the_first_call() -> None:
     """What rounding makes of its null directions differs with the order of rows, by powers of ten.
 

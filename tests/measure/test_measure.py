@@ -335,6 +335,7 @@ def test_a_fingerprint_survives_rounding_and_no_change_of_the_input() -> None:
     assert abs(verification.fingerprint(a, -g) - mark) > 1e-4
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("number", range(8))
 def test_a_method_that_writes_into_one_of_its_inputs_alone_is_found(
     register: Any, number: int
@@ -408,6 +409,7 @@ def test_a_singular_matrix_is_judged_by_the_root_that_was_asked_for(
         assert reasons == {"no inverse root exists: A is singular in this precision"}
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("forward", "backward", "limit"),
     [

@@ -164,6 +164,7 @@ def test_attack_a_method_whose_code_nobody_can_read(
         register(cite="x", products=lambda: 1.0)(call)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("body", "said"),
     [

@@ -212,6 +212,7 @@ def named_methods():
     yield pytest.param("forward", "pyriemann", "numpy", id="numpy-forward-pyriemann")
 
 
+@pytest.mark.sampled(15)
 @pytest.mark.parametrize(("kind", "name", "library"), list(named_methods()))
 def test_a_method_declares_the_precision_that_it_computes_in(kind, name, library):
     """Both ways: a declaration that is missing fails, and one that is wrong."""

@@ -77,6 +77,7 @@ every_pair = pytest.mark.parametrize(
 )  # fmt: skip
 
 
+@pytest.mark.sampled(5)
 @every_pair
 def test_first_and_second_derivatives_are_those_of_finite_differences(forward, backward, function):
     root, a = call_of(forward, backward, function), matrices()
@@ -123,6 +124,7 @@ def test_the_hessian_of_the_trace_is_that_of_the_closed_form():
         assert torch.allclose(found, due, rtol=1e-6, atol=1e-8), backward
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("function", ROOTS)
 @pytest.mark.parametrize("backward", SOLVERS)
 def test_forward_over_reverse_is_reverse_over_reverse(backward, function):

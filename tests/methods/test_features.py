@@ -76,6 +76,7 @@ def test_centring_is_that_of_numpys_covariance(samples, center):
     assert (again @ again) == pytest.approx(due, rel=1e-8, abs=1e-10)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("center", [False, True])
 @pytest.mark.parametrize(("n", "samples"), [(4, 3), (4, 7), (3, 3)])
 def test_first_and_second_derivatives_are_those_of_finite_differences(n, samples, center):

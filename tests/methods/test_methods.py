@@ -143,6 +143,7 @@ def test_a_backward_leaves_what_was_saved_for_it(method):
 # ------------------------------------------------------- the contract of a pair on a backend
 
 
+@pytest.mark.sampled(140)
 @on_backends(thin=tuple(UNIT))
 def test_a_pair_keeps_its_contract(call, backend):
     """Every property of `mssbench.testing`, of one pair on one backend, with its own limits."""
@@ -165,6 +166,7 @@ def test_a_pair_keeps_its_contract(call, backend):
     hold(checks, case)
 
 
+@pytest.mark.sampled(220)
 @on_backends()
 def test_a_pair_is_right_where_it_is_hard(call, backend):
     """At condition 100, at equal eigenvalues and at a zero matrix: what not every pair promises."""
@@ -286,6 +288,7 @@ def test_one_parameter_name_has_one_type_in_all_methods():
     assert all(len(kinds) == 1 for kinds in types.values()), types
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     "method",
     [m for m in ON_CPU if m.parameters and m.name not in COSTS_ESTIMATED],

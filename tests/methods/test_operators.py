@@ -77,6 +77,7 @@ def compilations():
         yield pytest.param(*named, marks=marks, id=f"{name}-{function}-{dtype}-{backend}")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("name", "function", "dtype", "backend"), [*compilations()])
 def test_one_graph_gives_the_root_and_gradient_of_the_plain_call(name, function, dtype, backend):
     named = PAIRS[name]
@@ -217,6 +218,7 @@ exported = pytest.mark.parametrize(
 )  # fmt: skip
 
 
+@pytest.mark.sampled(1)
 @exported
 def test_an_exported_module_runs_and_learns_as_the_module_does(name, strict):
     module, a = Whitening(PAIRS[name]), matrices().detach()

@@ -70,6 +70,7 @@ SPECTRAL = [("eigh", "loewner"), ("svd", "loewner"), ("eigh_parallel", "loewner_
             ("svd", "svd_pade")]  # fmt: skip
 
 
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("dtype", PRECISE)
 @pytest.mark.parametrize(
     ("forward", "backward", "n", "samples"),
@@ -153,6 +154,7 @@ def _declared_wrong():
             yield pytest.param(forward.name, backward.name, id=f"{forward.name} + {backward.name}")
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(("forward", "backward"), [*_declared_wrong()])
 def test_a_method_says_if_and_only_if_its_gradient_is_wrong_for_a_singular_matrix(
     forward, backward

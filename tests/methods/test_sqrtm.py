@@ -46,6 +46,7 @@ def parameters(call):
 # ------------------------------------------------------------------------------------- gradients
 
 
+@pytest.mark.sampled(14)
 @pytest.mark.parametrize("call", every_method_once([c for c in CALLS if c.exact]))
 def test_gradcheck_of_every_converged_pair(call):
     a = torch_matrices(n=3)
@@ -53,6 +54,7 @@ def test_gradcheck_of_every_converged_pair(call):
     assert torch.autograd.gradcheck(lambda a: root(symmetric_part(a), **given), a)
 
 
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("norm", ["trace", "frobenius"])
 @pytest.mark.parametrize(
     ("forward", "function"),
@@ -269,6 +271,7 @@ def singular(kind):
     return np.stack([first, with_spectrum(np.array([0.5, 1.0, 2.0]))[0]])
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["zero", "ones", "a zero", "indefinite", "rank 2"])
 def test_an_inverse_root_that_is_not_finite_has_no_finite_gradient(kind):
     """By every pair that declares itself exact. What rounding has made regular may be finite."""

@@ -190,6 +190,7 @@ def test_any_path_can_be_spelled(name: str) -> None:
     np.testing.assert_array_equal(made(text).master, A)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=20))
 def test_a_quoted_text_reads_back_as_itself(text: str) -> None:
     if "\ud800" <= max(text, default="") <= "\udfff":

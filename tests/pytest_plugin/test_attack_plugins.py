@@ -60,6 +60,7 @@ def test_attack_the_environment_of_codspeeds_action_is_refused_by_name(
     refused(done, "--codspeed")
 
 
+@pytest.mark.sampled(1)
 def test_attack_the_fixture_of_codspeed_is_refused_in_a_test_of_a_user(tmp_path: Path) -> None:
     (tmp_path / "codspeed_like.py").write_text(CODSPEED)
     (tmp_path / "test_mine.py").write_text(
@@ -86,12 +87,14 @@ def test_attack_a_session_inside_a_worker_of_xdist_is_refused(tmp_path: Path, su
     refused(done, "pytest-xdist")
 
 
+@pytest.mark.slow
 def test_attack_no_workers_of_xdist_are_fine(tmp_path: Path, suite: Path) -> None:
     done = run(tmp_path, "-n", "0", "--mssbench", suite, "--benchmark-json", "out.json", "-q")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(json.loads((tmp_path / "out.json").read_text())["benchmarks"]) == 1
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "options",
     [
@@ -107,6 +110,7 @@ def test_attack_options_under_which_nothing_is_timed_are_refused(
     refused(run(tmp_path, "--mssbench", suite, *options), options[0])
 
 
+@pytest.mark.slow
 def test_attack_a_session_in_which_every_cell_is_skipped_is_no_success(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, 'forward = "torch/eigh"\ndevice = "cuda"')
     done = run(tmp_path, "--mssbench", suite, "--benchmark-json", "out.json", "-q")
@@ -115,6 +119,7 @@ def test_attack_a_session_in_which_every_cell_is_skipped_is_no_success(tmp_path:
     assert done.returncode != 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_attack_cells_that_cannot_be_measured_here_end_without_success(tmp_path: Path) -> None:
     """No device is missing: the method has no such function."""
     suite = write_suite(tmp_path, 'forward = "torch/gcp_seb"\nfunction = "isqrt"')
@@ -123,6 +128,7 @@ def test_attack_cells_that_cannot_be_measured_here_end_without_success(tmp_path:
     assert "mssbench: no cell was measured" in done.stdout
 
 
+@pytest.mark.slow
 def test_attack_cells_that_are_disabled_on_purpose_are_called_once(
     tmp_path: Path, suite: Path
 ) -> None:

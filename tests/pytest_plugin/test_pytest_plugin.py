@@ -101,6 +101,7 @@ def test_saved_benchmarks_are_compared_by_pytest_benchmark(tmp_path: Path, suite
     assert "Performance has regressed" in slower.stdout + slower.stderr
 
 
+@pytest.mark.slow
 def test_a_fixture_measures_methods_of_a_user(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(TEST)
     done = run(tmp_path, "-q", "-rxs", "test_mine.py")

@@ -44,6 +44,7 @@ def best(*rows: dict) -> set[str]:
     return {key[0] for key, entries in block.entries.items() for e in entries.values() if e.best}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("noise", "slower", "tied"),
     [("quiet", 1.02, True), ("quiet", 1.04, False), ("noisy", 1.09, True), ("noisy", 1.11, False),

@@ -135,6 +135,7 @@ BAD_VALUES = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("what", BAD_VALUES)
 def test_attack_a_wrong_value_in_a_table_is_named_by_every_reader_and_merge_leaves_out_its_row(
     run: Path, what: str, capsys: Any
@@ -206,6 +207,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("what", DAMAGES)
 def test_attack_a_run_refuses_damage_before_its_worker_starts_and_fresh_mends_it(
     tmp_path: Path, what: str
@@ -242,6 +244,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_attack_facts_of_another_shape_are_refused_by_name(
     run: Path, shape: str, capsys: Any
@@ -304,6 +307,7 @@ REWRITERS = {f.__name__: f for f in (by_pandas, by_r, by_spreadsheet, as_floats,
                                      by_old_mac)}  # fmt: skip
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("how", REWRITERS)
 def test_attack_a_table_that_went_through_another_program_says_the_same(
     tmp_path: Path, how: str, capsys: Any

@@ -54,6 +54,7 @@ characters = st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"])
 texts = st.text(characters, max_size=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.lists(st.tuples(numbers, numbers, st.none() | st.integers(0, 2**53), texts), min_size=1))
 def test_load_of_write_is_identity(tmp_path_factory, values):

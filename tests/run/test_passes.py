@@ -154,6 +154,7 @@ def test_a_worker_that_dies_at_its_ceilings_costs_no_cell(tmp_path, suite, pytho
     assert out.drift is None
 
 
+@pytest.mark.slow
 def test_what_crashed_in_one_pass_is_not_asked_again(tmp_path, suite, python, monkeypatch):
     wish(monkeypatch, do={"svd": "exit"}, seconds=0.05)
     monkeypatch.setattr("mssbench.engines.local.GRACE_SECONDS", 0.0)
@@ -164,6 +165,7 @@ def test_what_crashed_in_one_pass_is_not_asked_again(tmp_path, suite, python, mo
     assert out.statuses == {"ok": 2, "crashed": 2}
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_between_passes_goes_on_there(tmp_path, suite, python):
     class Stop(Exception):
         pass

@@ -98,6 +98,7 @@ def in_process(*arguments: object) -> int:
 # Killed.
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("kills", "seeds"), [(2, 40), pytest.param(10, 150, marks=pytest.mark.slow)]
 )
@@ -159,6 +160,7 @@ def test_real_cells_survive_two_kills(tmp_path: Path, out: Path, locks: Path) ->
     assert sample_counts(out) == due_samples(table(out))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("name", "tail"),
     [(TABLE, b"numpy,eigh,none,sq"), (TABLE, b'numpy,"eigh'), (JOURNAL, b'{"rows": [{"libr')],
@@ -199,6 +201,7 @@ def killed_after(suite: object, out: Path, python: str, cells: int) -> None:
 # Stopped.
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "number",
     [
@@ -264,6 +267,7 @@ def test_cells_take_less_time_each_before_one_is_left_out(
     assert taken < 5
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("passes", [1, 2])
 def test_when_its_time_is_over_what_comes_first_in_the_suite_is_measured(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch, passes: int
@@ -288,6 +292,7 @@ def test_when_its_time_is_over_what_comes_first_in_the_suite_is_measured(
     assert {(r["status"], r["passes"]) for r in table(out)} == {("ok", str(passes))}
 
 
+@pytest.mark.sampled(1)
 def test_a_run_whose_time_was_over_ends_with_what_is_left_and_the_command_that_goes_on(
     tmp_path: Path,
     out: Path,
@@ -423,6 +428,7 @@ def test_a_signal_that_nohup_silenced_stays_silent() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.slow
 def test_a_run_outside_the_main_thread_leaves_signals_alone(
     tmp_path: Path, out: Path, python: str
 ) -> None:
@@ -507,6 +513,7 @@ def test_other_code_is_measured_again(
     assert [k[1] for k, t in times(out).items() if before[k] != t] == ["svd"]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "arguments",
     ["a, wanted", pytest.param("a", marks=pytest.mark.slow)],
@@ -530,6 +537,7 @@ def test_an_edited_methods_file_is_measured_again(
     assert [k[1] for k, t in times(out).items() if before[k] != t] == ["mine"]
 
 
+@pytest.mark.slow
 def test_what_was_not_installed_is_measured_once_it_is(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -567,6 +575,7 @@ def test_only_can_be_widened_and_narrowed(tmp_path: Path, out: Path, python: str
 # Refused.
 
 
+@pytest.mark.sampled(1)
 def test_a_second_run_on_a_folder_is_refused_by_name(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -583,6 +592,7 @@ def test_a_second_run_on_a_folder_is_refused_by_name(
     assert [r["status"] for r in table(out)] == ["ok"] * 9
 
 
+@pytest.mark.sampled(1)
 def test_two_runs_take_turns_on_a_device(
     tmp_path: Path, python: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -640,6 +650,7 @@ def test_a_file_is_no_folder(
     assert out.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_another_suites_folder_is_refused_unless_fresh(
     tmp_path: Path, out: Path, python: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -664,6 +675,7 @@ def test_another_way_of_measuring_is_refused(
     assert contents(out) == before
 
 
+@pytest.mark.slow
 def test_a_default_that_is_spelt_out_is_no_other_way(
     tmp_path: Path, out: Path, python: str
 ) -> None:
@@ -729,6 +741,7 @@ def test_the_same_machine_under_an_older_name_is_no_other_environment(
     assert [*json.loads((out / ENVIRONMENT).read_text())["environments"]] == ["0123456789ab"]
 
 
+@pytest.mark.slow
 def test_an_older_name_of_another_machine_is_refused_as_ever(
     tmp_path: Path, out: Path, python: str
 ) -> None:
@@ -760,6 +773,7 @@ def bad_pythons(tmp_path: Path) -> Iterator[tuple[str, str]]:
     yield str(tmp_path / "text"), "Permission denied"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("state", "number"),
     [
@@ -824,6 +838,7 @@ def test_a_run_that_breaks_off_keeps_what_it_has(
     assert sample_counts(out) == due_samples(table(out))
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_a_run_with_a_word_and_no_loss(
     tmp_path: Path, out: Path, python: str
 ) -> None:
@@ -854,6 +869,7 @@ def test_nothing_is_left_running_even_by_a_test(locks: Path) -> None:
     assert relatives(locks) == []
 
 
+@pytest.mark.slow
 def test_a_machine_is_refused_for_rows_of_its_own_device_alone(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -878,6 +894,7 @@ def test_a_machine_is_refused_for_rows_of_its_own_device_alone(
         run(suite, tmp_path / "other", python=python)
 
 
+@pytest.mark.slow
 def test_rows_that_are_due_to_be_measured_again_do_not_bind_to_their_machine(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -897,6 +914,7 @@ def test_rows_that_are_due_to_be_measured_again_do_not_bind_to_their_machine(
     assert facts[environment_now]["cpu"] == "Beta"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("status", ["not_installed", "unavailable", "unsupported"])
 def test_what_a_call_itself_found_missing_is_not_asked_again_until_something_is_installed(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch, status: str

@@ -34,6 +34,7 @@ def test_the_finalists_are_right_and_near_the_fastest_right_one():
     assert len(screening.finalists(wrong)) == 4
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("asked", "problems"),
     [

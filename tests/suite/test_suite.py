@@ -258,6 +258,7 @@ OVERRIDES = [
 ]
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [
@@ -281,6 +282,7 @@ def test_dump_and_load_give_the_same_cells(tmp_path, name, overrides):
     assert suite.dump(again.document) == suite.dump(first.document)
 
 
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("auto", ["cpu", "cuda"])
 @pytest.mark.parametrize("name", suite.shipped())
 def test_every_shipped_suite_loads_under_its_own_name(name, auto):

@@ -240,6 +240,7 @@ def test_what_counts_as_the_same_error_is_within_a_factor_of_two():
     assert finish.problem_fractions([row(None, 0.1), exact]) == [None, 0.4]
 
 
+@pytest.mark.slow
 def test_counting_does_not_import_the_compiler_of_torch() -> None:
     """It takes over a second, in every worker."""
     code = """

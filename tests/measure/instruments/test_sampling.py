@@ -131,6 +131,7 @@ def test_no_sample_is_discarded_for_its_value() -> None:
     assert sum(s > 1 for s in timing.samples) > 0
 
 
+@pytest.mark.slow
 def test_a_clock_without_progress_does_not_hang() -> None:
     timing = run(FakeClock(lambda _: 0.0), POLICY, now=lambda: 0.0)
     assert len(timing.samples) == POLICY.max_samples

@@ -158,6 +158,7 @@ def hard_matrices(n):
     return np.stack([second_difference, wilkinson, hilbert, ones, graded + 1e-9 * ones, split])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("n", [4, 5, 8, 16, 32])
 @dtypes
 def test_batched_qr_is_as_good_as_lapack(n, dtype):

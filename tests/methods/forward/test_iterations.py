@@ -163,6 +163,7 @@ def test_a_schedule_that_is_cut_short_is_refused():
     assert abs(1 - composed([taylor(3)] * 5, x)).max() < 0.1
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("degree", "steps", "finish"), [(5, 4, 1), (5, 7, 1), (9, 3, 1), (3, 8, 0)]
 )

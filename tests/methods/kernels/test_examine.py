@@ -34,6 +34,7 @@ def test_every_family_has_a_launch() -> None:
     assert {v.family for v in VARIANTS} <= set(examine.LAUNCHES)
 
 
+@pytest.mark.slow
 def test_one_kernel_of_each_family_is_launched_after_the_sign_that_the_gpu_works(
     gpu: Emulation, capsys: Any
 ) -> None:

@@ -42,6 +42,7 @@ def given(family: str) -> Any:
     )
 
 
+@pytest.mark.sampled(1)
 @given("iterate")
 def test_both_roots_are_as_exact_as_their_operands(
     gpu: Emulation, variant: Variant, monkeypatch: pytest.MonkeyPatch
@@ -65,6 +66,7 @@ def test_both_roots_are_as_exact_as_their_operands(
         assert (root.sqrt == root.sqrt.transpose(0, 2, 1)).all()
 
 
+@pytest.mark.sampled(1)
 @given("lyapunov")
 def test_the_gradient_solves_its_equation(
     gpu: Emulation, variant: Variant, monkeypatch: pytest.MonkeyPatch
@@ -97,6 +99,7 @@ def test_it_holds_for_cores_that_cut_off_more(gpu: Emulation, more: int) -> None
     assert error(root.sqrt, truth(a)[0]) < 1e-6
 
 
+@pytest.mark.sampled(1, rest="exhaustive")
 @pytest.mark.parametrize("operands", UNIT)
 def test_both_operands_are_rounded_and_not_cut_off(gpu: Emulation, operands: Any) -> None:
     """One step: T = 1.5 I - 0.5 A / c,  Y = A / c T, each as its operands round."""
@@ -162,6 +165,7 @@ def test_nothing_that_c_leaves_undefined(gpu: Emulation, family: str, capfd: Any
     assert "runtime error" not in capfd.readouterr().err
 
 
+@pytest.mark.sampled(3, rest="exhaustive")
 @pytest.mark.parametrize("poison", [np.nan, np.inf, 0.0])
 @pytest.mark.parametrize("operands", UNIT)
 def test_a_bad_matrix_disturbs_no_neighbour(gpu: Emulation, operands: Any, poison: float) -> None:
@@ -193,6 +197,7 @@ def test_what_they_do_not_serve_is_refused_with_the_reason() -> None:
     assert plan(**(usual | {"n": 128})).variant.size == 128
 
 
+@pytest.mark.slow
 def test_the_methods_run_them(gpu: Emulation, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a user calls them, forward and backward."""
     from mssbench.methods import sqrtm

@@ -33,6 +33,7 @@ def found() -> dict[str, Any]:
     return result
 
 
+@pytest.mark.slow
 def test_its_roots_are_right(found: dict[str, Any]) -> None:
     """The interpreter rounds no operands: what is seen here is the algorithm."""
     tried = {k: v for k, v in found.items() if k.startswith(("sqrt", "isqrt"))}
@@ -44,6 +45,7 @@ def test_its_roots_are_right(found: dict[str, Any]) -> None:
     assert found["asymmetry"] == 0
 
 
+@pytest.mark.slow
 def test_what_else_it_promises(found: dict[str, Any]) -> None:
     for norm in ("trace", "frobenius", "min_ws_minc"):
         assert found[f"norm {norm}"] < 1e-6
@@ -53,6 +55,7 @@ def test_what_else_it_promises(found: dict[str, Any]) -> None:
     assert found["empty"] == [0, 20, 20]
 
 
+@pytest.mark.sampled(1, rest="exhaustive")
 @pytest.mark.parametrize("square", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("operands", "shape"),
@@ -67,6 +70,7 @@ def test_nothing_spills_on_hopper(shape: Shape, square: bool, operands: str) -> 
     assert taken.shared_bytes <= MOST_SHARED
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("arch", [80, 100, 120])
 def test_it_compiles_for(arch: int) -> None:
     from mssbench.methods.kernels.resources import compile_triton

@@ -68,6 +68,7 @@ def test_the_method_is_short() -> None:
     assert len(METHOD.splitlines()) <= 60
 
 
+@pytest.mark.slow
 def test_one_file_is_enough(project: Path) -> None:
     done = run(project, *ALSO.split(), *SMALL)
     assert done.returncode == 0, done.stderr

@@ -83,6 +83,7 @@ def functions(peer):
 # ------------------------------------------------------------------------------- right answers
 
 
+@pytest.mark.sampled(1)
 @peers()
 def test_root_and_gradient_are_right_at_condition_100(peer):
     root, gradient = (1e-3, 3e-3) if peer == "linear_operator_ciq" else (1e-5, 2e-5)
@@ -234,6 +235,7 @@ def {name}(a):
 """
 
 
+@pytest.mark.sampled(1, rest="exhaustive")
 @pytest.mark.parametrize(
     "statement",
     [

@@ -57,6 +57,7 @@ def residual(y, s, r):
 # Full accuracy, proven with 50 digits
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("condition", CONDITIONS)
 @pytest.mark.parametrize("size", [3, 16])
 def test_roots_and_gradients_are_right_to_the_last_bit(condition, size):
@@ -226,6 +227,7 @@ def test_inputs_are_not_written_to():
 # Singular, indefinite, zero
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("precision", ["float64", "float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("name", ["wishart(0.5)", "wishart(1)", "rankdef", "power_null(3)"])
 def test_the_error_of_a_singular_root_is_bounded_and_not_absurd(name, precision):
