@@ -164,15 +164,15 @@ class Bench:
 
         seconds: of the call itself, which warms up; what watches it is the harness's own.
         """
-        cell, start = self.cell, time.perf_counter()
-        known = self._session.work
+        cell, known = self.cell, self._session.work
         if self._key not in known:
             wider = {"computed_in": self.pair.computes_in(cell.library, cell.precision)}
             x = self.rotation.new()
+            start = time.perf_counter()
             found = work(self.pair, cell.library, cell.device, x)
-            known[self._key] = {phase: columns | wider for phase, columns in found.items()}
-            self._session.remembering[self._key] = self._recounted(x)
             self.spent.warmup += min(time.perf_counter() - start, 2 * seconds)
+            known[self._key] = {phase: columns | wider for phase, columns in found.items()}
+            self._session.remembering[self._key] = self._recounted(x, seconds)
         return known[self._key]
 
     @property
@@ -180,25 +180,31 @@ class Bench:
         """Why the method is taken to remember answers; empty where nothing was seen of that."""
         return self._session.remembering.get(self._key, "")
 
-    def _recounted(self, x: Input) -> str:
+    def _recounted(self, x: Input, seconds: float) -> str:
         """Whether calls on content seen before do less than those on new content, in words.
 
         They must do so three times: a method may start something in its first calls, or throw dice.
-        x: on which the first call was made.
+        x: on which the first call was made. seconds: see `_work`.
         """
         if self.cell.library != "torch":
             return ""  # nothing sees what a call does
         columns = self._session.work[self._key]
         whole = columns[[*columns][-1]]
         new = [Counts(**{name: whole[name] for name in Counts._fields})]
-        seen = [counted(self.pair, x)]
+        seen = [self._counted(x, seconds)]
         while less_work(new, seen):
             if len(new) == _LOOKS_AT_WORK:
                 return less_work(new, seen)
             x = self.rotation.new()
-            new.append(counted(self.pair, x))
-            seen.append(counted(self.pair, x))
+            new.append(self._counted(x, seconds))
+            seen.append(self._counted(x, seconds))
         return ""
+
+    def _counted(self, x: Input, seconds: float) -> Counts:
+        start = time.perf_counter()
+        found = counted(self.pair, x)
+        self.spent.warmup += min(time.perf_counter() - start, 2 * seconds)
+        return found
 
     def _launched(
         self, rows: Sequence[Measurement], every: Mapping[str, Calls]

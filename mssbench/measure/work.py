@@ -65,14 +65,20 @@ def work(
 
 
 def counted(pair: Pair | Applied | OtherFunction, x: Input) -> Counts:
-    """The work of one call in torch: of the forward, or of a step where there is a backward."""
+    """The work of one call in torch: of the forward, or of a step where there is a backward.
+
+    It is called as in `work`, so that the same work has the same counts: to note what autograd
+    saves takes operators too.
+    """
     with counts.Watch(x.g) as watch:
         if pair.backward is None:
             with torch.no_grad():
                 phases.plain(pair, x)
         else:
-            step = phases.calls(pair, "torch", "step")
-            step.call(step.prepare(x))
+            prepare, call = phases.calls(pair, "torch", "backward")
+            with memory.saved_for_backward():
+                recorded = prepare(x)
+            call(recorded)
     return watch.counts()
 
 

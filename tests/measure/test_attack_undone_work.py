@@ -86,6 +86,7 @@ def test_attack_answers_are_remembered_of_work_too_short_for_a_clock() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_attack_answers_are_remembered_by_content_in_numpy_where_no_work_is_counted() -> None:
     def compute(a: np.ndarray) -> np.ndarray:
         w, v = np.linalg.eigh(a)
