@@ -192,14 +192,20 @@ def is_mapped(a: Array) -> bool:
 def is_readable(a: Array) -> bool:
     """Whether the host may look at a number of `a` and go on by it.
 
-    It may not inside torch.func.vmap, where `a` stands for many arrays, nor while torch.compile or
-    torch.export looks at the program and there are no numbers yet.
+    It may not inside torch.func.vmap, where `a` stands for many arrays, nor while torch.compile,
+    torch.export or torch.func.linearize looks at the program and there are no numbers yet.
     """
     if library(a) != "torch":
         return True
-    if namespace(a).compiler.is_compiling() or a.is_meta:
+    if namespace(a).compiler.is_compiling() or a.is_meta or _is_traced():
         return False
     return not is_mapped(a)
+
+
+def _is_traced() -> bool:
+    """Whether torch records the operations of this thread instead of only computing them."""
+    tracing = sys.modules.get("torch.fx.experimental.proxy_tensor")  # whoever traces imports it
+    return tracing is not None and tracing.get_proxy_mode() is not None
 
 
 def batch_size(a: Array) -> int:

@@ -24,7 +24,6 @@ from mssbench.arrays import (
     library,
     namespace,
     product_unit,
-    to_numpy,
 )
 from mssbench.errors import Unsupported
 
@@ -92,7 +91,8 @@ class Stop:
         self._last = self._going & ((r <= _REACHED * self._unit) | grown)
         self._residual = xp.where(moved, r, self._residual)
         if self._reads:
-            ahead = to_numpy(xp.where(self._last, 1.0, 2.0) * self._going)
+            ahead = xp.where(self._last, 1.0, 2.0) * self._going
+            # One number, as an array of NumPy would need storage, which torch.func.jvp hides.
             self._ahead = int(ahead.max())
         return moved
 

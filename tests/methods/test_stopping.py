@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 from helpers.matrices import CALLS, ON_CPU, UNSTABLE_DEFAULTS, every_method_once
 
@@ -243,7 +244,7 @@ def test_indefinite_matrices_do_not_hide_that_they_diverge():
 # ------------------------------------------------------------- where no number can be looked at
 
 
-@pytest.mark.parametrize("forward", ["newton_schulz", "denman_beavers", "denman_beavers_product"])
+@pytest.mark.parametrize("forward", BY_RESIDUAL)
 @pytest.mark.parametrize("backward", ["autodiff", "lyapunov_newton_schulz"])
 def test_vmap_takes_all_steps_and_each_matrix_stops_as_otherwise(forward, backward):
     a = torch.tensor(np.stack([matrix(np.logspace(0, -e, 8)) for e in (0.1, 2, 4)]))
@@ -254,6 +255,45 @@ def test_vmap_takes_all_steps_and_each_matrix_stops_as_otherwise(forward, backwa
     mapped = torch.func.vmap(torch.func.grad(loss))(a)
     _, s = root_and_gradient("sqrt", a, torch.ones_like(a), forward=forward, backward=backward)
     assert error(mapped, s.numpy()) < 1e-12
+
+
+def along(a, e):
+    """The derivative of the square root along e: Y X + X Y = E, solved by SciPy."""
+    exact = [scipy.linalg.sqrtm(x) for x in a.numpy()]
+    return np.stack([scipy.linalg.solve_sylvester(y, y, x) for y, x in zip(exact, e, strict=True)])
+
+
+def to_be_moved():
+    """Two matrices and a direction for each, float64."""
+    a = torch.tensor(np.stack([matrix(np.logspace(0, -k, 8), seed=k) for k in (1, 2)]))
+    e = torch.tensor(np.stack([matrix(np.linspace(-1, 1, 8), seed=k) for k in (3, 4)]))
+    return a, e
+
+
+@pytest.mark.parametrize("forward", BY_RESIDUAL)
+def test_in_forward_mode_it_stops_as_otherwise(forward):
+    a, e = to_be_moved()
+
+    def root(x):
+        return mssbench.sqrtm(x, forward=forward, backward="autodiff")
+
+    due = along(a, e)
+    tolerance = 1e-6 if forward == "prism" else 1e-10  # its fitted factors are not differentiated
+    assert error(torch.func.jvp(root, (a,), (e,))[1], due) < tolerance
+    columns = torch.func.jacfwd(root)(a[0])
+    assert error((columns * e[0]).sum((-1, -2))[None], due[:1]) < tolerance
+
+
+@pytest.mark.slow  # torch takes some seconds to record 20 steps
+@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")  # torch's own, of itself
+def test_what_is_recorded_takes_all_steps_without_looking():
+    a, e = (x.float() for x in to_be_moved())
+
+    def root(x):
+        return mssbench.sqrtm(x, forward="denman_beavers", backward="autodiff")
+
+    _, linear = torch.func.linearize(root, a)
+    assert error(linear(e), along(a.double(), e.double())) < 1e-4
 
 
 @pytest.mark.slow

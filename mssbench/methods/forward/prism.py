@@ -74,7 +74,9 @@ def residual_norm(powers: list[Array], r: Array, order: int) -> list[Array]:
 def fit(q: list[Array], grid: Array) -> Array:
     """α, (..., 1, 1), with the least q(α) between the ends of the grid."""
     xp = namespace(grid)
-    alpha = grid[xp.argmin(_horner(q, grid), -1)][..., None]  # the first of equals: Taylor's
+    # The first of equals, which is Taylor's. The index keeps a dimension: torch reads the value of
+    # one that has none, which torch.func.vmap hides.
+    alpha = grid[xp.argmin(_horner(q, grid), -1)[..., None]]
     slope = [i * c for i, c in enumerate(q)][1:]
     curvature = [i * c for i, c in enumerate(slope)][1:]
     low = xp.maximum(alpha + grid[0] - grid[1], grid[0])
