@@ -9,7 +9,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses import FakeTensorMode
 
 import mssbench
@@ -112,6 +111,9 @@ def test_inductor_gives_the_root_and_gradient_of_the_plain_call(name, function):
 
 @functions
 def test_one_compiled_function_serves_every_shape(function):
+    # The import of torch's compiler takes seconds, which collecting tests need not wait for.
+    from torch._dynamo.testing import CompileCounterWithBackend
+
     counter = CompileCounterWithBackend("aot_eager")
     call = compiled(function, counter, dynamic=True)
     call(matrices(4, 3))
