@@ -236,7 +236,7 @@ def _most_power(a: Array) -> int:
 
 
 def _unscaled(restore: Restore, powers: np.ndarray | None, power: int) -> Restore:
-    """Adds a scale to `restore`: of an answer times 2^(power k) where the matrix was times 4^k."""
+    """A Restore that also removes the factor 2^(power k) that scaling by 4^k gives an answer."""
     if powers is None or power == 0:
         return restore
     factors = 2.0 ** (-power * powers[:, None, None])
