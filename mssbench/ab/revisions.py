@@ -99,7 +99,7 @@ def checked_out(name: str, commit: str, also: Sequence[str]) -> Iterator[Revisio
     name, commit: the revision as the user wrote it, and its hash. also: the user's method files;
     one that does not exist in this commit is left out. Raises RunError if the commit's workers use
     another protocol, if git refuses the checkout, if the commit has no mssbench at its top, and for
-    a file inside the repository that git does not track.
+    a file inside the repository that git tracks neither now nor in the commit.
     """
     refuse_other_protocol(name, commit)
     files = _files(also, commit)

@@ -1,10 +1,10 @@
 """Find and kill the processes that a worker leaves behind.
 
-A process that was forked twice, in a new session, is in no process group that is killed with the
-worker, and its parent has exited. The kernel would make it a child of process 1. Worker and
-supervisor therefore declare themselves subreapers (`prctl`): it becomes a child of the worker while
-that lives, and of the supervisor, which is this process, after that. A variable in its environment
-tells to which worker it belonged.
+A process that was forked twice and has a new session is not in the process group that is killed
+with the worker, and its parent has exited. The kernel would make it a child of process 1. Worker
+and supervisor therefore declare themselves subreapers (`prctl`): such a process becomes a child of
+the worker while that lives, and then of the supervisor, which runs this module. A variable in its
+environment tells to which worker it belonged.
 """
 
 import ctypes

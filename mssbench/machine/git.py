@@ -1,9 +1,9 @@
 """Run git in an environment that names no repository.
 
-Git tells its hooks by variables such as GIT_DIR and GIT_INDEX_FILE on which repository and index
-their caller works. These variables take precedence over the folder in which a command is started:
-a `git worktree add` that inherits GIT_INDEX_FILE writes into the index of the commit that is being
-made. Therefore every git command is started without them.
+Git sets variables such as GIT_DIR and GIT_INDEX_FILE for its hooks: they name the repository and
+the index of the command that called the hook. They take precedence over the folder in which another
+command is started: a `git worktree add` that inherits GIT_INDEX_FILE writes into the index of the
+commit that is being made. Therefore every git command is started without them.
 """
 
 import os
@@ -32,7 +32,7 @@ _KNOWN_LOCAL = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
-# Limits git to a part of the refs. That option does not list it.
+# GIT_NAMESPACE limits git to a part of the refs. `--local-env-vars` does not list it.
 _ALSO_LOCAL = ("GIT_NAMESPACE",)
 
 # Git starts no program of the user: no hook, and no file system monitor, as `git status` would.

@@ -60,7 +60,7 @@ class NewContent:
         self._count, self._samples = 1, 0
         self._output: Any = None
         self._copies: Any = None
-        self._own, self._taken = 0.0, 0.0  # seconds of copying its output, and of the call itself
+        self._own, self._taken = 0.0, 0.0  # seconds of copying its output, and of its call
         self._seconds_new: list[float] = []
         self._seconds_seen: list[float] = []
 

@@ -149,7 +149,7 @@ def _runs(task: str) -> bool:
 
 
 def _environment() -> dict[bytes, bytes]:
-    """The environment variables as bytes, since decoding them takes ten times as long."""
+    """The variables but those of compilers, as bytes, since decoding takes ten times as long."""
     data: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
     return {k: v for k, v in data.items() if not k.startswith(_OF_COMPILERS)}
 

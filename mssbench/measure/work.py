@@ -85,8 +85,8 @@ def counted(pair: Pair | Applied | OtherFunction, x: Input) -> Counts:
 def less_work(new: Sequence[Counts], seen: Sequence[Counts]) -> str:
     """Why a method seems to remember answers, from counts; empty if it does not.
 
-    It does if every call on content seen before did less of something than every call on new
-    content. new, seen: the counts of calls on either, equally many.
+    It does if every call on content seen before takes fewer products, operations or operators than
+    every call on new content. new, seen: the counts of calls on either, equally many.
     """
     for what, name in (("products", "products"), ("operations", "flops"), ("operators",) * 2):
         first = [getattr(counts, name) for counts in new]

@@ -17,7 +17,7 @@ _WORDS: Mapping[str, frozenset[str]] = {
     "precision": frozenset(ROUNDOFF),
 }
 # Key columns that may be empty: a direct method has no iterations, and most methods have no
-# options. Without a value in any of the others, a row cannot be assigned to a cell.
+# options. If one of the others is empty, it is unknown to which cell the row belongs.
 _OPTIONAL = ("iterations", "backward_iterations", "options")
 _REQUIRED = (*(c.name for c in SCHEMA if c.group == "key" and c.name not in _OPTIONAL), "status")
 # Columns that are all known if a time was measured.

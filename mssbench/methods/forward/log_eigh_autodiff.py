@@ -23,9 +23,9 @@ def _logarithm(a: Array) -> Array:
 def log_eigh_autodiff(a: Array) -> Root:
     """Logarithm: log A = V diag(log w) Vᵀ, with the gradient of `torch.linalg.eigh`.
 
-    a: (..., n, n). Layers often compute the logarithm so. The gradient divides by w_i - w_j, and is
-    NaN if two eigenvalues are equal. It is measured for the function `log`, and pairs with
-    `autodiff`.
+    a: (..., n, n). Layers often compute the logarithm in this way. The gradient divides by
+    w_i - w_j, and is NaN if two eigenvalues are equal. It is measured for the function `log`, and
+    pairs with `autodiff`.
     """
     del a
     raise Unsupported("log_eigh_autodiff computes no root: its rows are those of the function log")

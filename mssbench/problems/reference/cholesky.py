@@ -1,4 +1,4 @@
-"""The inverse Cholesky factor W of A and its gradient, in extended precision if there is one.
+"""The inverse Cholesky factor W of A and its gradient, in extended precision where available.
 
 With A = L Lᵀ and W = L^{-1}, a change dA of A changes W by -Φ(W dA Wᵀ) W, where Φ keeps the lower
 triangle and halves the diagonal. The gradient of a loss with the cotangent G of W is therefore the
