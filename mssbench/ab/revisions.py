@@ -1,4 +1,4 @@
-"""A revision of the checkout here, as a working tree of its own for as long as it is compared."""
+"""Check out a revision in a temporary working tree, so that `ab` can compare it."""
 
 import re
 import shutil
@@ -14,21 +14,21 @@ from mssbench.errors import RunError
 from mssbench.machine.git import git
 from mssbench.results import locks
 
-_FOLDER = "mssbench-ab-"  # begins the name of a folder that holds nothing but one of our trees
+_FOLDER = "mssbench-ab-"  # prefix of a temporary folder, which holds one working tree only
 _TREE = "tree"
-_NAMED = 3  # changed files that are named; a reader finds the others with `git status`
+_NAMED = 3  # how many changed files a note names; `git status` lists them all
 _PROTOCOL = r"^PROTOCOL(_VERSION)? *= *[0-9]+"
 
 
 class Revision(NamedTuple):
-    """A commit that was checked out."""
+    """A commit that is checked out in a temporary working tree."""
 
     tree: Path
-    also: tuple[str, ...]  # the files of a user's methods as this commit has them
+    also: tuple[str, ...]  # the user's method files; those of the repository as in this commit
 
 
 def commit_of(name: str) -> str | None:
-    """The commit that a name means in the checkout here."""
+    """The hash of the commit that a name denotes in the current checkout; None if there is none."""
     if name.startswith("-"):
         return None
     found = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
@@ -36,9 +36,9 @@ def commit_of(name: str) -> str | None:
 
 
 def why_no_commit() -> str:
-    """Why a name may mean no commit here, in git's own words; empty where git works as it should.
+    """Why git may not find a commit that does exist, as a sentence; empty if no cause is known.
 
-    A clone without history and a repository of another user have commits that git does not show.
+    A shallow clone lacks older commits, and git refuses to read a repository of another user.
     """
     here = git("rev-parse", "--git-dir")
     if not here.ok:
@@ -52,7 +52,11 @@ def why_no_commit() -> str:
 
 
 def refuse_other_protocol(name: str, commit: str) -> None:
-    """Raise RunError for a commit whose workers cannot be spoken to, before any is started."""
+    """Raise RunError, before a worker is started, if a commit's workers use another protocol.
+
+    The version of the protocol is read from the source code of the commit; a commit in which none
+    is found is not refused.
+    """
     found = git("grep", "-hE", _PROTOCOL, commit, "--", "mssbench")
     spoken = {int(number) for number in re.findall(r"= *(\d+)", found.text)} if found.ok else set()
     if spoken and PROTOCOL_VERSION not in spoken:
@@ -64,7 +68,11 @@ def refuse_other_protocol(name: str, commit: str) -> None:
 
 
 def left_out(name: str, commit: str, also: Sequence[str]) -> str:
-    """What the commit that is checked out here lacks of the files beside it; empty if nothing."""
+    """A note on the uncommitted changes that a comparison of HEAD leaves out; empty if none.
+
+    name, commit: the revision as the user wrote it, and its hash; the note is empty for any commit
+    but HEAD. also: the user's method files, of which those inside the checkout are looked at.
+    """
     if commit != commit_of("HEAD"):
         return ""
     top = _top()
@@ -86,17 +94,19 @@ def left_out(name: str, commit: str, also: Sequence[str]) -> str:
 
 @contextmanager
 def checked_out(name: str, commit: str, also: Sequence[str]) -> Iterator[Revision]:
-    """A working tree of its own with that commit, which is gone afterwards.
+    """Check a commit out in a temporary working tree, which is removed at the end of the block.
 
-    also: files of a user's methods; one that this commit has not yet is left out. Raises RunError
-    where git refuses, where mssbench is not in the commit, and for a file that git does not track.
+    name, commit: the revision as the user wrote it, and its hash. also: the user's method files;
+    one that does not exist in this commit is left out. Raises RunError if the commit's workers use
+    another protocol, if git refuses the checkout, if the commit has no mssbench at its top, and for
+    a file inside the repository that git tracks neither now nor in the commit.
     """
     refuse_other_protocol(name, commit)
     files = _files(also, commit)
     remove_abandoned()
 
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
-    # Held for as long as we live: another `ab` removes what nobody holds.
+    # The lock marks the tree as in use: another `ab` removes trees that nobody has locked.
     lock, _ = locks.hold(folder)
     tree = folder / _TREE
     try:
@@ -113,7 +123,10 @@ def checked_out(name: str, commit: str, also: Sequence[str]) -> Iterator[Revisio
 
 
 def remove_abandoned() -> None:
-    """Remove the working trees of an `ab` that was killed before it could do so."""
+    """Remove the working trees of `ab` processes that were killed before they could do so.
+
+    A tree that a living process has locked stays.
+    """
     listed = git("worktree", "list", "--porcelain").text.splitlines()
     paths = [Path(line.removeprefix("worktree ")) for line in listed if line[:9] == "worktree "]
     for tree in paths:
@@ -131,19 +144,19 @@ def remove_abandoned() -> None:
 
 
 def _remove(tree: Path) -> None:
-    """Remove a working tree, whatever state it is in, and what the repository keeps of it."""
-    # The word comes twice for a tree that git had locked while it filled it, when it was killed.
+    """Remove a working tree in whatever state, its folder, and the repository's record of it."""
+    # Git locks a tree while it fills it; a second --force removes the tree of a git killed then.
     remove = ("worktree", "remove", "--force", "--force", str(tree))
     done = git(*remove)
     shutil.rmtree(tree.parent, ignore_errors=True)
-    if not done.ok:  # git refuses a tree that is damaged, and none that is gone
+    if not done.ok:  # git refuses to remove a damaged tree, but accepts one whose files are gone
         git(*remove)
 
 
 def _files(also: Sequence[str], commit: str) -> list[tuple[Path, Path | None]]:
-    """Each file, and where it lies in the repository if it does.
+    """Each file, with its path inside the repository, or None for a file outside of it.
 
-    Raises RunError for a file of the repository that git does not track: no revision has it.
+    Raises RunError for a file inside the repository that git tracks neither now nor in the commit.
     """
     top = _top()
     found: list[tuple[Path, Path | None]] = []
@@ -163,6 +176,6 @@ def _files(also: Sequence[str], commit: str) -> list[tuple[Path, Path | None]]:
 
 
 def _top() -> Path:
-    """The top of the checkout here; a folder without anything where there is none."""
+    """The top folder of the current checkout; if there is none, a folder that does not exist."""
     found = git("rev-parse", "--show-toplevel")
     return Path(found.text) if found.ok and found.text else Path("/nowhere")

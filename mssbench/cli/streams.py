@@ -1,7 +1,8 @@
-"""stdout and stderr as they may be: closed, full, of another encoding, or of an odd width.
+"""Make stdout and stderr safe to print to: closed, full, in another encoding, or of an odd width.
 
-None of that changes what a command finds out, and so none of it changes its exit code. What cannot
-be written is said on stderr; a reader that has closed its pipe has read enough.
+None of these changes the result of a command. Its exit code stays the same too, but an incomplete
+export is an error. The command reports on stderr that output could not be written, unless the
+reader of a pipe has closed it: then it has read enough.
 """
 
 import codecs
@@ -13,13 +14,13 @@ from typing import TextIO
 
 from mssbench import units
 
-# Narrower than that a table has no room for a name and a number; wider is no terminal.
+# Columns. A narrower table has no room for a name and a number; no terminal is wider.
 _NARROWEST, _WIDEST = 20, 1000
-_STANDARD = (0, 1, 2)
+_STANDARD = (0, 1, 2)  # file descriptors
 
 
 class _Tolerant(io.RawIOBase):
-    """A file descriptor to write to. An error is kept and not raised."""
+    """Writes to a file descriptor. The first error is stored in `error` and not raised."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -35,7 +36,7 @@ class _Tolerant(io.RawIOBase):
         return os.isatty(self._fd)
 
     def write(self, data: object) -> int:
-        """Write what can be written; the rest is taken for written as well."""
+        """Write the data, and after an error discard it; returns the number of bytes either way."""
         view = memoryview(data)  # type: ignore[arg-type]
         if self.error is None:
             try:
@@ -46,7 +47,7 @@ class _Tolerant(io.RawIOBase):
 
 
 def prepare() -> None:
-    """Make the standard streams such that nothing that is printed raises an error."""
+    """Replace the standard streams, so that printing raises no error."""
     codecs.register_error("mssbench", _in_ascii)
     _fill_gaps()
     sys.stdout = _tolerant(sys.stdout, 1)
@@ -55,10 +56,10 @@ def prepare() -> None:
 
 
 def lost() -> str:
-    """Why something that was printed to stdout is lost; empty where nothing is."""
+    """Why output to stdout was lost; empty if it was not, or if its reader has closed the pipe."""
     try:
         sys.stdout.flush()
-    except (OSError, ValueError) as refused:  # of a stream that is none of ours
+    except (OSError, ValueError) as refused:  # by a stream that is not ours
         return str(refused)
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     error: OSError | None = getattr(raw, "error", None)
@@ -68,7 +69,7 @@ def lost() -> str:
 
 
 def _fill_gaps() -> None:
-    """Open what is closed: else the next file to be opened, say a table, would be stdout."""
+    """Open standard descriptors that are closed, so that no file opened later becomes stdout."""
     for fd in _STANDARD:
         try:
             os.fstat(fd)
@@ -77,7 +78,10 @@ def _fill_gaps() -> None:
 
 
 def _tolerant(stream: TextIO | None, fd: int) -> TextIO:
-    """The same stream, which keeps errors and writes in ASCII what its encoding lacks."""
+    """The stream without errors: characters that its encoding lacks are written in ASCII.
+
+    stream: standard output or error, None if it is closed. fd: its file descriptor.
+    """
     if stream is not None:
         if not isinstance(stream, io.TextIOWrapper):
             return stream
@@ -102,14 +106,14 @@ def _tolerant(stream: TextIO | None, fd: int) -> TextIO:
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
-    """The handler of an encoding error: what to write instead, and where to go on."""
+    """The handler of an encoding error: what to write instead, and where to continue."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return units.ascii_only(error.object[error.start : error.end]), error.end
 
 
 def _settle_width() -> None:
-    """Forget a width or height that is none, and keep the width within what can be drawn."""
+    """Delete COLUMNS and LINES if they are no positive numbers, and limit COLUMNS."""
     for name in ("COLUMNS", "LINES"):
         text = os.environ.get(name)
         if text is None:

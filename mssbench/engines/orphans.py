@@ -1,9 +1,10 @@
-"""Processes that a worker leaves behind, found and killed after it.
+"""Find and kill the processes that a worker leaves behind.
 
-A child that forks again, in a session of its own, belongs to no group that a kill of the worker
-would reach, and its parent is gone. The kernel hands such a process to the worker as long as that
-lives, and then to this process, instead of to process 1 (`prctl`: both are subreapers). Those of a
-worker that has died by itself are known by a mark in their environment.
+A process that was forked twice and has a new session is not in the process group that is killed
+with the worker, and its parent has exited. The kernel would make it a child of process 1. Worker
+and supervisor therefore declare themselves subreapers (`prctl`): such a process becomes a child of
+the worker while that lives, and then of the supervisor, which runs this module. A variable in its
+environment tells to which worker it belonged.
 """
 
 import ctypes
@@ -17,19 +18,19 @@ import psutil
 
 from mssbench.engines.start import TOKEN
 
-_SET_CHILD_SUBREAPER, _GET_CHILD_SUBREAPER = 36, 37  # of prctl, see linux/prctl.h
-_ROUNDS = 5  # of looking for orphans: one that forks meanwhile is found in the next
-_REAP_SECONDS = 2.0  # a process that was killed takes a moment to be gone
+_SET_CHILD_SUBREAPER, _GET_CHILD_SUBREAPER = 36, 37  # options of prctl, see linux/prctl.h
+_ROUNDS = 5  # searches for orphans: what one of them forks meanwhile is found in the next search
+_REAP_SECONDS = 2.0  # how long to wait for killed processes to end
 
 _lock = threading.Lock()
-_open = 0  # workers
+_open = 0  # number of workers whose Orphans are not closed
 _before = 0  # whether this process was a subreaper before its first worker
 
 
 class Orphans:
-    """Those of one worker. Close it when the worker is gone.
+    """The processes that one worker leaves behind. Call `close` when the worker is gone.
 
-    token: to be in the worker's environment, under the name TOKEN.
+    token: to be put into the worker's environment as the value of TOKEN.
     """
 
     def __init__(self) -> None:
@@ -38,7 +39,7 @@ class Orphans:
         _adopt(+1)
 
     def kill(self) -> None:
-        """Kill all that the worker left behind, and reap it. The worker must be gone."""
+        """Kill and reap every process that the worker left behind. The worker must be gone."""
         for _ in range(_ROUNDS):
             found = list(self._left_behind())
             if not found:
@@ -51,13 +52,13 @@ class Orphans:
             psutil.wait_procs(found, timeout=_REAP_SECONDS)
 
     def close(self) -> None:
-        """Be a subreaper no longer, if this was the last worker."""
+        """Stop being a subreaper if this was the last worker."""
         if not self._closed:
             self._closed = True
             _adopt(-1)
 
     def _left_behind(self) -> Iterator[psutil.Process]:
-        """Living processes below this one that have the worker's mark."""
+        """The living descendants of this process that carry the worker's token."""
         try:
             below = psutil.Process().children(recursive=True)
         except psutil.Error:
@@ -71,7 +72,7 @@ class Orphans:
 
 
 def _adopt(change: int) -> None:
-    """Count workers; while there are any, orphans below this process become its children."""
+    """Add `change` to the number of workers. While there are any, this process is a subreaper."""
     global _open, _before
     if sys.platform != "linux":
         return
@@ -87,12 +88,12 @@ def _adopt(change: int) -> None:
 
 
 def _prctl(option: int, argument: object) -> None:
-    """A kernel that refuses leaves orphans to process 1: they are then found no more."""
+    """Call `prctl`. A failure is ignored: orphans then go to process 1, and are not found."""
     ctypes.CDLL(None, use_errno=True).prctl(option, argument, 0, 0, 0)
 
 
 def _forget() -> None:
-    """A child of this process has no workers, and `prctl` gave it no orphans."""
+    """Reset the count in a forked child, which has no workers and is no subreaper."""
     global _open
     _open = 0
 

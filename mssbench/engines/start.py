@@ -1,4 +1,4 @@
-"""How a worker process is started: its command, its environment, and the code that it must run."""
+"""How a worker process is started: its command line, its environment, and which code it runs."""
 
 import hashlib
 import os
@@ -15,11 +15,12 @@ from mssbench.errors import RunError
 from mssbench.machine.devices import THREAD_SETTINGS
 from mssbench.machine.git import environment
 
-# Marks the environment of a worker, and so of all that it starts: see orphans.py.
+# Variable in the environment of a worker and of every process that it starts, see orphans.py.
 TOKEN = "MSSBENCH_WORKER"  # noqa: S105  (a name, not a secret)
-# The package of one folder is imported, and nothing else that lies beside it: neither the folder
-# where the run was started nor the top of a checkout may replace a module of the library, such as
-# `random`. What a user's PYTHONPATH has of the present folder comes last, for the same reason.
+# Imports mssbench from the folder `root` without putting that folder first on the module path.
+# Otherwise a file beside the package, or in the folder where the run was started, could replace a
+# module of the standard library, such as `random`. For the same reason the folders in `late` come
+# last; the current folder is among them if the user's PYTHONPATH contains it.
 _BOOTSTRAP = """\
 import importlib.util, runpy, sys
 root = sys.argv.pop(1)
@@ -37,31 +38,35 @@ runpy.run_module("mssbench.worker", run_name="__main__", alter_sys=True)
 class Setup:
     """What every worker of a run is told first, and the interpreter it runs under."""
 
-    settings: dict[str, Any]  # of measure.Settings
-    also: tuple[str, ...] = ()
-    timeout_seconds: float = 60.0
+    settings: dict[str, Any]  # the fields of measure.Settings
+    also: tuple[str, ...] = ()  # the user's method files
+    timeout_seconds: float = 60.0  # of a method in one cell
     python: str = sys.executable
-    path: str = ""  # the folder of the mssbench that it must take; empty: see `folder`
-    isolated: bool = False  # whether it is a side of `ab`, with packages and threads of its own
+    path: str = ""  # the folder that contains the mssbench to import; empty: see `folder`
+    isolated: bool = False  # whether it is a side of `ab`, with its own packages and threads
 
     @property
     def folder(self) -> str:
-        """The folder of the mssbench that it takes: ours, or empty for the interpreter's own."""
+        """The folder from which a worker imports mssbench: `path` if given, else that of ours.
+
+        It is empty for a side of `ab` without a `path`, which imports the mssbench that is
+        installed for its interpreter.
+        """
         return self.path or ("" if self.isolated else own_folder())
 
 
 def own_folder() -> str:
-    """The folder that the mssbench of this process lies in."""
+    """The folder that contains the mssbench package of this process."""
     return str(Path(mssbench.__file__).absolute().parent.parent)
 
 
 def command(setup: Setup, parent: int) -> list[str]:
-    """The command line of a worker. parent: the number of the process that starts it."""
+    """The command line of a worker. parent: the id of the process that starts it."""
     if not setup.folder:
         return [setup.python, "-P", "-m", "mssbench.worker", str(parent)]
     _, late = _search_path(setup)
-    # For what a worker starts itself. Installed packages of ours are not for another interpreter,
-    # and this one has them anyway.
+    # Processes that a worker starts find mssbench there too. A folder of installed packages is left
+    # out: another interpreter must not import our packages, and our own finds them anyway.
     if Path(setup.folder).name not in ("site-packages", "dist-packages"):
         late = [setup.folder, *late]
     bootstrap = [setup.python, "-P", "-c", _BOOTSTRAP]
@@ -69,8 +74,12 @@ def command(setup: Setup, parent: int) -> list[str]:
 
 
 def variables(setup: Setup, slot: Slot, arms: int, token: str) -> dict[str, str]:
-    """The environment of a worker. token: what is started with it can be told from all else."""
-    env = environment() | {  # a method may call git as well
+    """The environment of a worker.
+
+    slot: its cores and its GPU. arms: number of processes that take turns on the device. token:
+    value of TOKEN, by which the processes that this worker starts are recognized.
+    """
+    env = environment() | {  # without git's variables, since a method may call git
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": slot.gpu,
         "PYTHONUNBUFFERED": "1",
@@ -78,7 +87,7 @@ def variables(setup: Setup, slot: Slot, arms: int, token: str) -> dict[str, str]
         **_for_older_workers(slot, arms, setup),
     }
     env.setdefault("OMP_NUM_THREADS", str(len(slot.cores)))
-    if setup.isolated:  # an arm has its own packages, and the threads that its core allows
+    if setup.isolated:  # a side of `ab` has as many threads as cores, whatever the user has set
         env |= dict.fromkeys(THREAD_SETTINGS, str(len(slot.cores)))
     env.pop("PYTHONPATH", None)
     if early := _search_path(setup)[0]:
@@ -87,9 +96,11 @@ def variables(setup: Setup, slot: Slot, arms: int, token: str) -> dict[str, str]
 
 
 def _search_path(setup: Setup) -> tuple[list[str], list[str]]:
-    """The user's PYTHONPATH without the present folder, and that part of it which is just this.
+    """The entries of the user's PYTHONPATH: all but the current folder, and the current folder.
 
-    An empty entry means the present folder too, and `PYTHONPATH=$PYTHONPATH:/more` often has one.
+    The second list is empty if PYTHONPATH does not contain the current folder, and both are for a
+    side of `ab`. An empty entry means the current folder too: `PYTHONPATH=$PYTHONPATH:/more` makes
+    one if the variable was not set before.
     """
     if setup.isolated or not (given := os.environ.get("PYTHONPATH")):
         return [], []
@@ -100,9 +111,9 @@ def _search_path(setup: Setup) -> tuple[list[str], list[str]]:
 
 
 def _for_older_workers(slot: Slot, arms: int, setup: Setup) -> dict[str, str]:
-    """What a worker is told in its environment where it reads no more of the first line.
+    """Variables for the workers of older revisions, which `ab` starts too.
 
-    `ab` starts the workers of older revisions too; those of this one read none of it.
+    They read here what a worker of this revision reads in its first message.
     """
     told = {"MSSBENCH_CORES": ",".join(map(str, slot.cores)), "MSSBENCH_ARMS": str(arms)}
     return told | ({"MSSBENCH_BIND": "after imports"} if setup.isolated else {})
@@ -110,10 +121,10 @@ def _for_older_workers(slot: Slot, arms: int, setup: Setup) -> dict[str, str]:
 
 @cache
 def code_digest() -> str:
-    """12 hex digits over the files of the mssbench of this process, as they are when first asked.
+    """12 hex digits of a hash of this process's mssbench, of its files at the first call.
 
-    Quick enough for every start of a worker, and so stricter than the code hash of a row: it
-    changes with a comment as well.
+    It is fast enough for every start of a worker because it hashes plain bytes; unlike the code
+    hash of a row, it therefore changes with a comment too.
     """
     digest, folder = hashlib.sha256(), Path(mssbench.__file__).parent
     for path in sorted(folder.rglob("*.py")):
@@ -122,9 +133,10 @@ def code_digest() -> str:
 
 
 def refuse_other_code(setup: Setup, told: Mapping[str, Any]) -> None:
-    """Raise RunError where a worker runs another mssbench than this process, by its first words.
+    """Raise RunError if a worker runs another mssbench than this process.
 
-    A side of `ab` may have another, and a worker that tells nothing is one of an older revision.
+    told: the worker's first message. A side of `ab` may run another mssbench. A worker of an older
+    revision does not send the digest of its code, and is accepted.
     """
     if setup.isolated or told.get("code") in (None, code_digest()):
         return

@@ -1,8 +1,9 @@
-"""Every call of git, in an environment of its own.
+"""Run git in an environment that names no repository.
 
-A hook is told by variables which repository and which index its caller works on, and these rule
-over the folder that a command is started in. A `git worktree add` that inherits GIT_INDEX_FILE
-writes into the index of the commit that is being made.
+Git sets variables such as GIT_DIR and GIT_INDEX_FILE for its hooks: they name the repository and
+the index of the command that called the hook. They take precedence over the folder in which another
+command is started: a `git worktree add` that inherits GIT_INDEX_FILE writes into the index of the
+commit that is being made. Therefore every git command is started without them.
 """
 
 import os
@@ -12,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-# What `git rev-parse --local-env-vars` lists as of git 2.39, for a git that cannot be asked.
+# The output of `git rev-parse --local-env-vars` of git 2.39, in case the installed git lists less.
 _KNOWN_LOCAL = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
@@ -31,34 +32,36 @@ _KNOWN_LOCAL = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
-# Names of another repository's refs, which git does not count among them.
+# GIT_NAMESPACE limits git to a part of the refs. `--local-env-vars` does not list it.
 _ALSO_LOCAL = ("GIT_NAMESPACE",)
 
-# A monitor of the file system is a program of the user's too, which `git status` would start.
+# Git starts no program of the user: no hook, and no file system monitor, as `git status` would.
 _NO_HOOKS = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
 
 
 class Said(NamedTuple):
-    """What git answered."""
+    """The result of a git command."""
 
-    code: int  # 0 where it did what it was asked; 127 where there is no git
-    text: str  # its output, without the last line break
-    reason: str  # its own words about a failure, in one line
+    code: int  # exit status: 0 for success, 127 if git could not be started
+    text: str  # stdout, without line breaks at its end
+    reason: str  # stderr in one line, which says why a command failed
 
     @property
     def ok(self) -> bool:
-        """Whether it did what it was asked."""
+        """Whether the command succeeded."""
         return self.code == 0
 
 
 def git(*words: str, folder: Path | None = None) -> Said:
-    """Run git in `folder`, or in the present one, whatever repository the caller works on.
+    """Run a git command in `folder`, or in the current folder.
 
-    Git runs no hook, asks nothing, and takes no lock that it does not need.
+    The variables by which a caller's git names its repository have no effect. Git runs no hook,
+    asks for no password, and takes no lock that it does not need. A failure is returned, not
+    raised.
     """
     command = ["git", "--no-optional-locks", *_NO_HOOKS, *words]
     try:
-        # A session of its own: Ctrl-C asks us to end, and must not leave half a tree.
+        # In a new session, so that Ctrl-C does not kill git while it writes a working tree.
         done = subprocess.run(
             command,
             cwd=folder,
@@ -66,7 +69,7 @@ def git(*words: str, folder: Path | None = None) -> Said:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            errors="surrogateescape",  # names of files need not be UTF-8
+            errors="surrogateescape",  # file names need not be UTF-8
             start_new_session=True,
         )
     except OSError as error:
@@ -75,7 +78,10 @@ def git(*words: str, folder: Path | None = None) -> Said:
 
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables of this process, or those given, without any that name a repository."""
+    """The environment without the variables that tie git to one repository.
+
+    variables: the environment to start from; None: that of this process.
+    """
     given = os.environ if variables is None else variables
     if not any(name.startswith("GIT_") for name in given):
         return dict(given)
@@ -84,7 +90,7 @@ def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
 
 @cache
 def local_variables() -> frozenset[str]:
-    """The names of the variables that tie git to one repository, of this git and of others."""
+    """Names of the variables that tie git to one repository: the installed git's list and ours."""
     try:
         told = subprocess.run(
             ["git", "rev-parse", "--local-env-vars"],
@@ -98,5 +104,5 @@ def local_variables() -> frozenset[str]:
 
 
 def _one_line(text: str) -> str:
-    """The reason that git gives: without its prefix, and without the line breaks."""
+    """An error message of git in one line, without its prefix."""
     return " ".join(text.removeprefix("fatal: ").split())

@@ -1,4 +1,4 @@
-"""What the processor is called, and which of its vector instructions libraries use."""
+"""The name of the processor, and which of its vector instructions the libraries use."""
 
 import os
 import platform
@@ -10,8 +10,9 @@ from threadpoolctl import threadpool_info
 
 from mssbench.machine.devices import text_of
 
-# `CPU implementer` and `CPU part` of /proc/cpuinfo, which is all that ARM says of itself there:
-# util-linux, sys-utils/lscpu-arm.c. Those of servers and of boards that run Linux.
+# Names for the numbers `CPU implementer` and `CPU part` of /proc/cpuinfo, which has no name for an
+# ARM processor. Source: util-linux, sys-utils/lscpu-arm.c; here are the processors of servers and
+# of boards that run Linux.
 _IMPLEMENTERS = {
     0x41: "ARM", 0x42: "Broadcom", 0x43: "Cavium", 0x46: "Fujitsu", 0x48: "HiSilicon",
     0x4E: "NVIDIA", 0x50: "APM", 0x51: "Qualcomm", 0x53: "Samsung", 0x61: "Apple",
@@ -33,8 +34,8 @@ _PARTS = {
     (0x61, 0x033): "M2", (0x6D, 0xD49): "Azure Cobalt 100", (0x70, 0x663): "FTC663",
     (0xC0, 0xAC3): "Ampere-1", (0xC0, 0xAC4): "Ampere-1a",
 }  # fmt: skip
-# They make a library use other instructions than the processor has; what it then uses it may not
-# tell.
+# Variables that make a library use other instructions than it would choose for the processor. They
+# are recorded because not every library reports their effect.
 _SETTINGS = (
     "ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES",
     "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE",
@@ -42,10 +43,10 @@ _SETTINGS = (
 
 
 def model(cpuinfo: str | None = None) -> str:
-    """The name of the processor: as Linux gives it, or made of the numbers that ARM gives.
+    """The name of the processor, as Linux gives it or from the numbers of an ARM processor.
 
-    cpuinfo: the text of /proc/cpuinfo, read now by default. Cores of several kinds are joined by
-    `+`, each named once.
+    cpuinfo: the text of /proc/cpuinfo; None: read it now. If an ARM processor has several kinds of
+    cores, their names are joined by `+`.
     """
     text = text_of("/proc/cpuinfo") or "" if cpuinfo is None else cpuinfo
     values = _values(text)
@@ -90,13 +91,13 @@ def _number(text: str) -> int:
 
 
 def vector_extensions(torch: Any) -> dict[str, str]:
-    """What torch and each BLAS use of the processor: {"torch": "AVX2", "openblas": "Haswell"}.
+    """The vector instructions in use, by library: {"torch": "AVX2", "openblas": "Haswell"}.
 
-    Also the variables that are set to make one of them use something else.
+    torch: the module. The environment variables that change this choice are included if set.
     """
     found = {"torch": str(torch.backends.cpu.get_cpu_capability())}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of two OpenMP runtimes, which the doctor tells
+        warnings.simplefilter("ignore")  # about two OpenMP runtimes: `mssbench doctor` reports them
         for pool in threadpool_info():
             if pool.get("architecture"):
                 found[pool["internal_api"]] = str(pool["architecture"])

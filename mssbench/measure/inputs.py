@@ -1,15 +1,15 @@
-"""Fresh inputs for every call, from one batch: the same matrices in other places.
+"""Different inputs for successive calls, made from one batch by moving its matrices and their rows.
 
-A permutation similarity, A -> P A Pᵀ, moves numbers and rounds none; a root, its gradient and the
-cotangent move with it. Features X move as P X, or P X Pᵀ where they are square, and so does the
-gradient with respect to them. So every call gets an input that the call before had not, all of them
-have one truth, and a stale or a cached answer is a wrong one.
+A permutation similarity, A -> P A Pᵀ, moves entries without rounding them, and the root, its
+gradient and the cotangent move in the same way. Features X become P X, or P X Pᵀ if they are
+square, and so does the gradient with respect to them. Thus each call gets another input than the
+call before, one reference serves for all inputs, and an answer kept from another input is wrong.
 
 A triangular factor does not move with a permutation of rows. It does with A -> D A D for a diagonal
-D of signs, which rounds nothing either.
+matrix D of signs, which rounds nothing either.
 
-Where there are too few permutations, matrices are also multiplied by a power of 4. That rounds
-nothing either: the root is multiplied by a power of 2.
+If there are too few different permutations, the matrices are also multiplied by a power of 4. That
+is exact too: the root is then multiplied by a power of 2.
 """
 
 import random
@@ -23,30 +23,30 @@ from mssbench import arrays
 from mssbench.arrays import Array
 from mssbench.records.cell import APPLIED, LOGARITHM, OF_FEATURES, WHITENING
 
-# By function, the power of A to which a root and a gradient are proportional, times 2. Features are
-# what is multiplied where they are the input, and a root is proportional to them.
-# A logarithm is proportional to none, and its matrices are never multiplied.
+# By function, twice the power of the input to which the root, or its gradient, is proportional. The
+# input of sqrt_x is the features; that of all others is the matrices. A logarithm is not
+# proportional to a power of its matrices, so that these are never multiplied.
 _ROOT_POWER = {
     "sqrt": 1, "isqrt": -1, APPLIED: -1, OF_FEATURES: 2, WHITENING: -1, LOGARITHM: 0,
 }  # fmt: skip
 _GRADIENT_POWER = {
     "sqrt": -1, "isqrt": -3, APPLIED: -3, OF_FEATURES: 0, WHITENING: -3, LOGARITHM: 0,
 }  # fmt: skip
-_FEW = 64  # batch x size: with fewer shifts, samples would soon meet the same content again
-# Exponents of 4: small enough that no root or gradient overflows whose matrices do not.
+_FEW = 64  # batch x size, the number of shifts: with fewer, content would soon occur again
+# Largest exponents of 4. With these, no root or gradient overflows unless the matrices do.
 _MOST_POWER, _MOST_POWER_OF_HALF = 3, 1
 
-_MOST = 8  # inputs
-_MOST_BYTES = 2**28  # of all of them
+_MOST = 8  # number of rotating inputs
+_MOST_BYTES = 2**28  # memory of all of them
 
 
 class Restore(Protocol):
-    """The way back."""
+    """Turns the answer to a moved input into the answer to the original batch."""
 
     def __call__(self, x: Array, which: Sequence[int] | None = None) -> Array:
-        """The matrices `which` of the batch, or all: (b, n, n) -> (m, n, n).
+        """The matrices `which` of the original batch, or all of them: (b, n, n) -> (m, n, n).
 
-        What lies in the memory of the CPU comes back as a numpy array, where numpy has its type.
+        An array in the memory of the CPU becomes a numpy array, if numpy has its dtype.
         """
         ...
 
@@ -56,33 +56,35 @@ class Input(NamedTuple):
 
     a: Array  # (b, n, n), or features (b, n, M)
     g: Array  # (b, n, n), the cotangent
-    restore: Restore  # what came of `a`, as if that had not been moved
-    # (b,), by which power of 4 each matrix was multiplied, in the order of the batch as the problem
-    # made it; None where none was
+    restore: Restore  # undoes the move of `a` on an answer
+    # (b,), the exponent of 4 by which each matrix was multiplied, in the order of the original
+    # batch; None if none was
     powers: np.ndarray | None = None
 
     def restore_root(self, function: str) -> Restore:
-        """The way back of a root, with the scale that it has for the batch as it was made."""
+        """Turns a root for this input into that of the original batch, with its scale."""
         return _unscaled(self.restore, self.powers, _ROOT_POWER[function])
 
     def restore_gradient(self, function: str) -> Restore:
-        """The same of a gradient."""
+        """Turns a gradient for this input into that of the original batch, with its scale."""
         return _unscaled(self.restore, self.powers, _GRADIENT_POWER[function])
 
 
 class Rotation:
-    """Inputs in turn; the same ones in the same order for every method.
+    """Inputs in turn, the same ones in the same order for every method.
 
-    a, g: (b, n, n), or a: (b, n, M), features, which are the first of them. That one is not in the
-    turn: an answer kept from the first call is then wrong for every later one.
+    a: (b, n, n), matrices, or (b, n, M), features. g: (b, n, n), cotangents. These are the first
+    input, which does not rotate: an answer kept from the first call is then wrong for every later
+    one.
     """
 
     def __init__(
         self, a: Array, g: Array, seed: int, *, by_signs: bool = False, scales: bool = True
     ) -> None:
-        """by_signs: move by signs, where no permutation of rows may be.
+        """by_signs: multiply rows and columns by signs instead of permuting them.
 
-        scales: whether multiplied matrices have a multiple of the answer, as a logarithm has not.
+        scales: whether the answer to a multiple of A is a multiple of that to A. It is not for a
+        logarithm.
         """
         self._by_signs, self._scales = by_signs, scales
         room = _MOST_BYTES // max(1, a.nbytes + g.nbytes)
@@ -91,29 +93,32 @@ class Rotation:
             rng = np.random.default_rng([seed, number])
             moved = (_with_signs if by_signs else _moved)(a, g, rng)
             self._inputs.append(_unlike(moved, self._inputs) if scales else moved)
-        # a write into an input changes these, and so is noticed without a copy of it
+        # checksums, by which a write into an input is noticed without a copy of it
         self._sums = [(arrays.bit_sums(x.a), arrays.bit_sums(x.g)) for x in self._inputs]
         self._next = 0
-        # Of its own, as a method may set the seed of the shared generators.
+        # Not one of the shared generators, whose seed a method may set.
         self._random = random.Random()  # noqa: S311
 
     @property
     def first(self) -> Input:
-        """The batch as the problem made it."""
+        """The original batch, as the problem made it."""
         return self._inputs[0]
 
     @property
     def all(self) -> tuple[Input, ...]:
-        """Every input, in order."""
+        """The original batch and the rotating inputs, in order."""
         return tuple(self._inputs)
 
     def fresh(self) -> Input:
-        """The first in memory of its own: who remembers answers by address has none for it."""
+        """A copy of the original batch, at an address for which no method has stored an answer."""
         a, g, restore, _ = self._inputs[0]
         return Input(arrays.copy(a), arrays.copy(g), restore)
 
     def new(self) -> Input:
-        """The first as no call has seen it: shifted at random, and scaled where shifts are few."""
+        """The original batch moved at random, and scaled if there are few shifts.
+
+        Its content is most likely new to a method, unlike that of the rotating inputs.
+        """
         a, g, _, _ = self.first
         b, n = a.shape[:2]
         powers = None
@@ -133,7 +138,7 @@ class Rotation:
 
     @cached_property
     def _has_few_shifts(self) -> bool:
-        """Whether a shift may leave the matrices as they were, as it does for multiples of I."""
+        """Whether there are few shifts, or some change nothing, as with multiples of I."""
         a, g, _, _ = self.first
         b, n = a.shape[:2]
         if b * n < _FEW:
@@ -141,19 +146,19 @@ class Rotation:
         return any(_same(_shifted(a, g, *by).a, a) for by in ((0, 1), (1, 0), (1, 1)))
 
     def begin(self) -> None:
-        """From here on the order is that of a new one."""
+        """Start the rotation anew, as for a first cell."""
         self._next = 0
 
     def next(self, among: int = 0) -> Input:
-        """The input whose turn it is; among so many of them, or all."""
+        """The next of the rotating inputs. among: how many of them rotate; 0: all."""
         turn = min(among or len(self._inputs), len(self._inputs) - 1)
         self._next = self._next % turn + 1
         return self._inputs[self._next]
 
     def written(self, cotangents: bool = True) -> str:
-        """`input` or `cotangent` where one of them is no longer what it was; else empty.
+        """Which array a method has written into, `input` or `cotangent`; empty for neither.
 
-        cotangents: whether they were handed to anybody; a forward alone never sees them.
+        cotangents: whether the method was given cotangents; a forward alone is not.
         """
         for x, (a, g) in zip(self._inputs, self._sums, strict=True):
             if not bool((arrays.bit_sums(x.a) == a).all()):
@@ -163,19 +168,20 @@ class Rotation:
         return ""
 
     def fitting(self, cache: int) -> int:
-        """How many inputs, each with its output, a cache of so many bytes holds; one at least."""
+        """How many inputs, each with its output, fit into a cache of `cache` bytes; at least 1."""
         a, g, _, _ = self.first  # a root has the size of its cotangent
         return max(1, cache // max(1, int(a.nbytes) + 2 * int(g.nbytes)))
 
 
 def _moved(a: Array, g: Array, rng: np.random.Generator) -> Input:
+    """The input with its matrices, and their rows and columns, permuted at random."""
     b, n = a.shape[:2]
     batch, rows = rng.permutation(b), rng.permutation(n)
     return Input(_move(a, batch, rows), _move(g, batch, rows), _way_back(batch, rows))
 
 
 def _shifted(a: Array, g: Array, batch: int, rows: int) -> Input:
-    """The same moved in a circle, which is several times as fast as any other permutation."""
+    """The input permuted by cyclic shifts, which take a fraction of the time of a permutation."""
     b, n = a.shape[:2]
     back = _way_back(np.roll(np.arange(b), batch), np.roll(np.arange(n), rows))
     return Input(_shift(a, batch, rows), _shift(g, batch, rows), back)
@@ -187,7 +193,7 @@ def _shift(x: Array, batch: int, rows: int) -> Array:
 
 
 def _way_back(batch: np.ndarray, rows: np.ndarray) -> Restore:
-    """The way back of what was moved so that place i has what was in batch[i], and so the rows."""
+    """Undoes a move that has put matrix batch[i] into place i of the batch, and likewise rows."""
     from_batch, from_rows = np.argsort(batch), np.argsort(rows)
 
     def restore(x: Array, which: Sequence[int] | None = None) -> Array:
@@ -198,7 +204,7 @@ def _way_back(batch: np.ndarray, rows: np.ndarray) -> Restore:
 
 
 def _unlike(x: Input, others: Sequence[Input]) -> Input:
-    """The input, scaled where one of the others is the same; as it is where no scale helps."""
+    """The input, scaled if another one has the same content; unchanged if no scale helps."""
     if not any(_same(x.a, other.a) for other in others):
         return x
     for power in range(1, _most_power(x.a) + 1):
@@ -211,14 +217,14 @@ def _unlike(x: Input, others: Sequence[Input]) -> Input:
 
 
 def _same(x: Array, y: Array) -> bool:
-    """Whether two inputs have the same content; nearly always their first row tells."""
+    """Whether two inputs have the same content. Their first rows nearly always decide."""
     if not bool((x[0, 0] == y[0, 0]).all()):
         return False
     return bool((x == y).all())
 
 
 def _scaled(a: Array, powers: np.ndarray) -> Array | None:
-    """The matrices multiplied by powers of 4, (b,); None where that would round one."""
+    """The matrices multiplied by 4^powers, (b,); None if that rounds an entry or overflows."""
     factors = arrays.from_numpy(4.0 ** powers[:, None, None], like=a)
     scaled = a * factors
     exact = (scaled / factors == a).all() and (abs(scaled) < float("inf")).all()
@@ -230,7 +236,7 @@ def _most_power(a: Array) -> int:
 
 
 def _unscaled(restore: Restore, powers: np.ndarray | None, power: int) -> Restore:
-    """The way back of what is proportional to 2^(power k) where a matrix was multiplied by 4^k."""
+    """A Restore that also removes the factor 2^(power k) that scaling by 4^k gives an answer."""
     if powers is None or power == 0:
         return restore
     factors = 2.0 ** (-power * powers[:, None, None])
@@ -244,6 +250,7 @@ def _unscaled(restore: Restore, powers: np.ndarray | None, power: int) -> Restor
 
 
 def _with_signs(a: Array, g: Array, rng: np.random.Generator) -> Input:
+    """The input with its matrices permuted, and their rows and columns times random signs."""
     b, n = a.shape[:2]
     batch, signs = rng.permutation(b), rng.choice([-1.0, 1.0], n)
     from_batch, pattern = np.argsort(batch), np.outer(signs, signs)
@@ -265,5 +272,5 @@ def _move(x: Array, batch: np.ndarray, rows: np.ndarray) -> Array:
 
 
 def as_it_is(x: Array, which: Sequence[int] | None = None) -> Array:
-    """The way back where nothing was moved."""
+    """The Restore of an input that was not moved."""
     return x if which is None else arrays.take(x, np.array(which), 0)

@@ -1,9 +1,9 @@
-"""Whether a method computes its answers or remembers them: calls on content that is new to it.
+"""Find methods that remember their answers, by calls on content that they have not seen.
 
-The inputs of a cell rotate, so a method that keeps an answer for each content it has met is right
-every time after the first turn, and is timed looking answers up. Therefore one call at a random
-place of each sample has new content. Its output is verified as it was when the call returned, and
-its time is compared with that of the others.
+The inputs of a cell rotate. A method that stores the answer to each of them would look up correct
+answers from the second turn on, and its time would be that of a lookup. Therefore one call at a
+random position of each sample gets new content. Its output is verified as it was when the call
+returned, and its time is compared with that of the other calls.
 """
 
 import random
@@ -16,28 +16,31 @@ from mssbench.measure.inputs import Input, Rotation
 from mssbench.measure.phases import Calls
 from mssbench.records.timing import quantile
 
-_LONGER = 2.0  # times the time of a call on content seen before: no computation depends so much
-# Seconds that a call may be longer anyway: of calls this short the first of a kind is slower.
+# Ratio to the time on content seen before; no computation depends that much on its content.
+_LONGER = 2.0
+# Seconds by which a call on new content may be longer in any case: where calls are this short, the
+# first of a kind is slower.
 _NEVER_MATTERS = 20e-6
-_FEWEST = 2  # calls of either kind from which a suspicion can come
-_PAIRS = 5  # calls of either kind that decide whether it holds
+_FEWEST = 2  # calls of each kind, new and seen content, without which nothing is suspected
+_PAIRS = 5  # calls of each kind that decide whether a suspicion holds
 
-Verify = Callable[[Any, Input, Any], Mapping[str, Any]]  # output, its input, copies -> errors
+Verify = Callable[[Any, Input, Any], Mapping[str, Any]]  # (output, its input, copies) -> errors
 
 
 class CallInput(NamedTuple):
-    """What one call consumes, and which of the inputs it is made of."""
+    """What one call consumes, and the input from which that was prepared."""
 
     input: Input
     what: Any
 
 
 class NewContent:
-    """Slips new content into the samples of one row.
+    """Prepares the samples of one row, with new content for one call of each.
 
-    rotation: where the inputs come from. calls: of the phase. pick: copies of an output what is
-    verified of it. verify: the errors of an output, which may raise. turn: see Rotation.next.
-    on_host: whether a call has done its work when it returns, and so can be timed by itself.
+    rotation: makes the inputs. calls: of the phase. pick: copies the part of an output that is
+    verified. verify: returns the errors of an output; it may raise. turn: how many inputs rotate,
+    see Rotation.next. on_host: whether a call has done its work when it returns, so that it can be
+    timed by itself.
     """
 
     def __init__(
@@ -47,29 +50,29 @@ class NewContent:
         self.last: tuple[Input, Any] = (
             rotation.first,
             None,
-        )  # input and output of the latest call, but for new content
-        self.errors: dict[str, Any] = {}  # the worst of every output that was verified
+        )  # input and output of the latest call on content seen before
+        self.errors: dict[str, Any] = {}  # by name, the worst of all verified outputs
         self._rotation, self._calls, self._turn = rotation, calls, turn
         self._pick, self._verify, self._on_host = pick, verify, on_host
-        # Of its own, as a method may set the seed of the shared generators.
+        # Not one of the shared generators, whose seed a method may set.
         self._random = random.Random()  # noqa: S311
-        self._new: Input | None = None  # of the sample that is being taken
+        self._new: Input | None = None  # the new content of the present sample, if it has some
         self._count, self._samples = 1, 0
         self._output: Any = None
         self._copies: Any = None
-        self._own, self._taken = 0.0, 0.0  # seconds of the copies, and of the call
+        self._own, self._taken = 0.0, 0.0  # seconds of copying its output, and of its call
         self._seconds_new: list[float] = []
         self._seconds_seen: list[float] = []
 
     def prepare(self) -> CallInput:
-        """What the next call consumes: one of the rotating inputs."""
+        """Prepare the next call with one of the rotating inputs."""
         x = self._rotation.next(self._turn)
         return CallInput(x, self._calls.prepare(x))
 
     def prepare_sample(self, count: int) -> list[CallInput]:
-        """What the calls of a sample consume.
+        """Prepare the calls of a sample, one of them with new content.
 
-        Where a sample has one call only, that one has new content in about half of the samples.
+        count: number of calls. If it is 1, about half of the samples have new content.
         """
         self._count, self._new, self._own, self._taken = count, None, 0.0, 0.0
         place = self._random.randrange(count) if count > 1 else self._place_of_one_call()
@@ -77,8 +80,8 @@ class NewContent:
         return [self._prepare_new() if i == place else self.prepare() for i in range(count)]
 
     def _place_of_one_call(self) -> int:
-        """0 where the only call of a sample has new content, else -1."""
-        if self._samples < 3:  # so few samples there may be, and one has new content
+        """0 if the only call of a sample gets new content, else -1."""
+        if self._samples < 3:  # a row may have so few samples: the second has new content
             return 0 if self._samples == 1 else -1
         return self._random.randint(-1, 0)
 
@@ -87,7 +90,7 @@ class NewContent:
         return CallInput(self._new, self._calls.prepare(self._new))
 
     def call(self, prepared: CallInput) -> None:
-        """The call that is timed."""
+        """Make the call that is timed. An output on new content is copied at once, on the CPU."""
         if prepared.input is not self._new:
             self.last = prepared.input, self._calls.call(prepared.what)
             return
@@ -96,15 +99,18 @@ class NewContent:
         output = self._calls.call(prepared.what)
         end = time.perf_counter()
         self._output, self._taken = output, end - start
-        if self._on_host:  # now: what a thread has yet to write is not in the copies
+        if self._on_host:  # at once, so that a thread of the method cannot complete it later
             try:
                 self._copies = self._pick(output, prepared.input)
-            except Exception:  # no array at all: `verify` says what it is
+            except Exception:  # the output is no array: `verify` reports that
                 self._copies = None
             self._own = time.perf_counter() - end
 
     def settle(self, seconds: float) -> float:
-        """The seconds of the sample without those of the copies; verify its output."""
+        """Verify the output on new content. Returns the seconds of the sample without its copying.
+
+        seconds: of the whole sample, as measured.
+        """
         seconds = max(seconds - self._own, 0.0)
         if self._new is None:
             self._seconds_seen.append(seconds / self._count)
@@ -121,14 +127,15 @@ class NewContent:
     def _keep_worst(self, errors: Mapping[str, Any]) -> None:
         for name, value in errors.items():
             known = self.errors.get(name, value)
-            # nan is the worst, and compares as less than nothing
+            # nan counts as the worst; every comparison with it is false
             self.errors[name] = known if known != known or known >= value else value
 
     def suspicion(self, synchronize: Callable[[], None]) -> str:
-        """What speaks for answers that were remembered; empty where nothing does.
+        """Why the method seems to remember answers; empty if it does not.
 
-        Makes a few calls more where the samples raise that suspicion, and on a device that works
-        on its own, where they cannot. synchronize: waits until the device has done all of it.
+        A few more calls decide this if the times in the samples raise a suspicion. They are always
+        made on a GPU, which works on after a call has returned: samples cannot time one call there.
+        synchronize: waits until the device has completed its work.
         """
         if self._on_host and not self._is_suspected():
             return ""
@@ -137,7 +144,7 @@ class NewContent:
             seen.append(self._seconds(self.prepare(), synchronize))
             new.append(self._seconds(self._prepare_new(), synchronize))
             if new[-1] <= _longest(min(seen)):
-                return ""  # it was computed, and in no more time
+                return ""  # the answer was computed, since that took no longer
         if min(new) <= _longest(quantile(sorted(seen), 0.5)):
             return ""
         return (
@@ -147,9 +154,10 @@ class NewContent:
         )
 
     def _is_suspected(self) -> bool:
-        """Whether new content took longer in the samples.
+        """Whether calls on new content took longer in the samples.
 
-        A quarter of the one against half of the other: what disturbs some calls decides nothing.
+        Their lower quartile is compared with the median of the others, so that a few disturbed
+        calls decide nothing.
         """
         new, seen = sorted(self._seconds_new), sorted(self._seconds_seen)
         if min(len(new), len(seen)) < _FEWEST:
@@ -157,13 +165,13 @@ class NewContent:
         return quantile(new, 0.25) > _longest(quantile(seen, 0.5))
 
     def _seconds(self, prepared: CallInput, synchronize: Callable[[], None]) -> float:
-        """Seconds of one call, whose output is verified if its content is new."""
+        """Seconds of one call. Its output is verified if its content is new."""
         is_new = prepared.input is self._new
         synchronize()
         start = time.perf_counter()
         output = self._calls.call(prepared.what)
         end = time.perf_counter()
-        # On the stream of the call: what another stream has yet to write is not in the copies.
+        # Copied on the stream of the call, so that another stream cannot complete the output later.
         copies = self._pick(output, prepared.input) if is_new else None
         if not self._on_host:
             synchronize()
@@ -175,5 +183,5 @@ class NewContent:
 
 
 def _longest(seconds: float) -> float:
-    """Of a call on new content where one on content seen before takes `seconds`."""
+    """The longest time allowed on new content if a call on seen content takes `seconds`."""
     return _LONGER * seconds + _NEVER_MATTERS

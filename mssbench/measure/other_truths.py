@@ -1,4 +1,4 @@
-"""The verified answers of whitening and of the logarithm, see verification.py."""
+"""The reference answers of whitening and of the logarithm; verification.py has those of roots."""
 
 from dataclasses import replace
 
@@ -23,10 +23,12 @@ def other_truth_of(
     *,
     own: bool,
 ) -> Truth:
-    """The truth about a batch, as `truth_of` has it of roots: function is whiten or log.
+    """The reference for some matrices of a batch, as `truth_of` makes it for roots.
 
-    own: whether a method whitens by an inverse Cholesky factor, whose gradient is not that of
-    A^{-1/2}. Raises Unsupported where every matrix is singular, which has neither.
+    function: `whiten` or `log`. The other arguments are those of `truth_of`. own: whether the
+    method whitens by an inverse Cholesky factor, whose gradient is not that of A^{-1/2}.
+    Raises Unsupported if all matrices to be checked are singular: they have no logarithm and no
+    whitening.
     """
     if function == WHITENING and not own:
         root = truth_of("isqrt", a, g, precision, fingerprint, regular)
@@ -51,7 +53,10 @@ def other_truth_of(
 
 
 def _regular(function: str, a: Floats) -> tuple[tuple[int, ...], Floats]:
-    """The indices of some matrices that are not singular, the worst one among them; and those."""
+    """The indices of the matrices to be checked that are not singular, and these matrices.
+
+    The matrices to be checked include the worst conditioned one.
+    """
     count = next(most for largest, most in CHECKED if a.shape[-1] <= largest)
     indices = tuple(int(i) for i in solve.worst(a, min(count, len(a))))
     singular = solve.solve(a[list(indices)], want_isqrt=False).singular
@@ -63,7 +68,7 @@ def _regular(function: str, a: Floats) -> tuple[tuple[int, ...], Floats]:
 
 
 def _reference(exact: Floats, error: float, a: Floats) -> Reference:
-    """An answer (m, n, n) and how far it may be off, in the place of an inverse root."""
+    """A Reference with the answer `exact`, (m, n, n), and its error in the fields of the roots."""
     none_is_singular = np.zeros(len(a), dtype=np.bool_)
     w = np.linalg.eigvalsh(a).astype(np.float64)
     return Reference(exact, exact, error, error, w, none_is_singular)
@@ -74,7 +79,7 @@ def _identity(a: Floats) -> Floats:
 
 
 def _rounding(w: Floats, a: Floats) -> float:
-    """How far W A Wᵀ is from the identity by the rounding of float64 products, relative."""
+    """Relative distance of W A Wᵀ from the identity that rounding in float64 may cause."""
     n = a.shape[-1]
     sizes = frobenius(product(abs(w), abs(a), abs(w).swapaxes(1, 2)))
     return float((2 * n * EPS * sizes).max() / n**0.5)

@@ -1,4 +1,4 @@
-"""What a method must return: an array of the input's own kind, whose numbers are there."""
+"""Check that a method returns a plain array like its input, with its numbers in memory."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from mssbench.measure.admission import Violation
 def require_like(name: str, x: Any, shape: tuple[int, ...], a: Array) -> None:
     """Raise Violation for an output that is not a plain array like the input `a`.
 
-    name: `root` or `gradient`. shape: what the output must have.
-    A subclass could put its work off until somebody looks at it, and so could a tensor without
-    memory of its own. What lies on another device was moved there, or was never computed here.
+    name: `root` or `gradient`, for the message. x: the output. shape: the one it must have.
+    An array of a subclass, or a tensor without memory, could postpone its computation until
+    somebody reads it. An output on another device was moved there, or was not computed here.
     """
     if type(x) is not type(a) and not _is_parameter(x, a):
         raise Violation(f"the {name} is a {_kind(x)}, not a {_kind(a)}")
@@ -28,7 +28,7 @@ def require_like(name: str, x: Any, shape: tuple[int, ...], a: Array) -> None:
 
 
 def _require_memory(name: str, x: Any) -> None:
-    """Raise Violation for a tensor that has no memory, or whose numbers are not what it holds."""
+    """Raise Violation for a tensor that has no memory, or whose memory does not hold its values."""
     import torch
 
     if x.layout is not torch.strided:
@@ -43,7 +43,7 @@ def _require_memory(name: str, x: Any) -> None:
 
 
 def _is_parameter(x: Any, a: Array) -> bool:
-    """Whether it is a torch Parameter, which is a plain tensor under another name."""
+    """Whether `x` is a torch Parameter, a tensor in all but its type, and `a` a torch Tensor."""
     if arrays.library(a) != "torch":
         return False
     import torch

@@ -1,8 +1,7 @@
-"""The state of the process that a method may change, and that all methods after it would meet.
+"""Detect and undo changes of process-wide state, which would affect the methods measured later.
 
-A snapshot is taken before a cell and compared after it. What has changed is put back and named, so
-that the row of the method says it. What cannot be put back makes the process useless: the next
-cell gets a fresh one.
+A snapshot is taken before a cell and compared after it. Each change is undone, and the row of the
+method names it. If a change cannot be undone, the next cell gets a fresh process.
 """
 
 import contextlib
@@ -27,26 +26,26 @@ from threadpoolctl import ThreadpoolController
 from mssbench.machine.devices import text_of
 from mssbench.measure.torch_state import OF_TORCH, Setting
 
-# Signals whose handlers a library may set, and whose default would end this process or not.
+# Signals for which a library may set a handler; the handler decides whether they end this process.
 _SIGNALS = (signal.SIGALRM, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-# Modules of which a function that is replaced changes what others compute, or how it is timed.
+# Replacing a function of these modules changes what other methods compute, or how they are timed.
 _MODULES = ("time", "torch", "torch.linalg", "torch.autograd", "numpy", "numpy.linalg")
-# Variables that compilers set for processes of their own; nobody else reads them.
+# Prefixes of variables that compilers set for their own processes; nothing else reads them.
 _OF_COMPILERS = (b"TORCHINDUCTOR_", b"TRITON_", b"TORCH_COMPILE_")
-# Enough to tell what works from what wakes up now and then.
+# Enough looks to distinguish a thread that computes from one that wakes up now and then.
 _LOOKS, _LOOK_SECONDS = 5, 1e-3
 
 
 @dataclass
 class Changes:
-    """What a block of code has left behind."""
+    """Names of what a block of code has changed in the process."""
 
-    restored: list[str] = field(default_factory=list)  # changed, and put back
-    lasting: list[str] = field(default_factory=list)  # changed for good: leave the process
+    restored: list[str] = field(default_factory=list)  # undone
+    lasting: list[str] = field(default_factory=list)  # not undone: the process must be replaced
 
     @property
     def names(self) -> list[str]:
-        """All of it, each once."""
+        """All names, each once."""
         return [*dict.fromkeys([*self.restored, *self.lasting])]
 
 
@@ -63,7 +62,7 @@ class Snapshot:
         self._children = _children()
 
     def restore(self) -> None:
-        """Put everything back that has changed, and note what it was."""
+        """Put back everything that has changed, and add its name to `changes`."""
         for name, functions in self._functions.items():
             self._restore_functions(sys.modules[name], functions)
         for setting, before in zip(self._settings, self._values, strict=True):
@@ -78,7 +77,7 @@ class Snapshot:
                 self.changes.restored.append(setting.name)
 
     def finish(self) -> Changes:
-        """Put everything back, and look for work that still goes on."""
+        """Put everything back, and look for threads and processes that still compute."""
         self.restore()
         threads = [t.native_id for t in threading.enumerate() if t.ident not in self._threads]
         if any(_runs(f"self/task/{thread}") for thread in threads):
@@ -89,11 +88,11 @@ class Snapshot:
 
     def _restore_functions(self, module: ModuleType, before: Mapping[str, Any]) -> None:
         now = vars(module)
-        with contextlib.suppress(Exception):  # of values that do not compare
-            if now == before:  # identical values are equal: this looks at nothing else
+        with contextlib.suppress(Exception):  # some values cannot be compared
+            if now == before:  # fast: a value that is identical is not compared any further
                 return
         for name, value in before.items():
-            # what a module loads on demand is under private names, or was no function before
+            # what a module loads on demand has a private name, or was not callable before
             if now.get(name) is not value and callable(value) and not name.startswith("_"):
                 setattr(module, name, value)
                 self.changes.restored.append(f"{module.__name__}.{name}")
@@ -101,7 +100,7 @@ class Snapshot:
 
 @contextmanager
 def watched() -> Iterator[Snapshot]:
-    """Restore at the end of the block what it has changed; the snapshot then has the changes."""
+    """Undo at the end of the block what it has changed; `changes` of the snapshot then names it."""
     snapshot = Snapshot()
     try:
         yield snapshot
@@ -111,10 +110,13 @@ def watched() -> Iterator[Snapshot]:
 
 @cache
 def _pools_of(modules: int) -> tuple[Setting, ...]:
-    """The threads of each BLAS; modules: how many were imported when they were looked for."""
+    """The number of threads of each BLAS, as settings.
+
+    modules: how many modules are imported. The libraries are looked for again when it has changed.
+    """
     del modules
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of two OpenMP runtimes, which the doctor tells
+        warnings.simplefilter("ignore")  # about two OpenMP runtimes: `mssbench doctor` reports them
         found = ThreadpoolController().lib_controllers
     return tuple(
         Setting(f"the threads of {pool.prefix}", pool.get_num_threads, pool.set_num_threads)
@@ -128,26 +130,26 @@ def _of_pools() -> tuple[Setting, ...]:
 
 
 def _children() -> frozenset[int]:
-    """The processes that the main thread has started and that have not ended."""
+    """The ids of the processes that the main thread has started and that still exist."""
     text = text_of(f"/proc/self/task/{os.getpid()}/children") or ""
     return frozenset(map(int, text.split()))
 
 
 def _runs(task: str) -> bool:
-    """Whether a thread or process works, in most of a few looks.
+    """Whether a thread or process is runnable in most of a few looks.
 
-    task: its folder in /proc. One that waits for a core counts: it takes it from somebody.
+    task: its folder in /proc. One that waits for a core counts too, since it competes for cores.
     """
     seen = 0
     for _ in range(_LOOKS):
-        time.sleep(_LOOK_SECONDS)  # without the lock of the interpreter, which threads wait for
+        time.sleep(_LOOK_SECONDS)  # frees the interpreter lock, for which Python threads wait
         state = (text_of(f"/proc/{task}/stat") or "").rpartition(") ")[2]
         seen += state.startswith("R")
     return 2 * seen > _LOOKS
 
 
 def _environment() -> dict[bytes, bytes]:
-    """The variables, undecoded: that takes a tenth of the time."""
+    """The variables but those of compilers, as bytes, since decoding takes ten times as long."""
     data: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
     return {k: v for k, v in data.items() if not k.startswith(_OF_COMPILERS)}
 
@@ -166,7 +168,7 @@ def _working_directory() -> str:
 
 
 def _write_affinity(cores: set[int]) -> None:
-    """Bind every thread: those started meanwhile have what their parent had."""
+    """Bind every thread of this process: those started meanwhile inherited the changed cores."""
     for thread in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):
             os.sched_setaffinity(int(thread.name), cores)
@@ -214,7 +216,7 @@ _OF_PROCESS = (
     Setting("the working directory", _working_directory, os.chdir),
     Setting("the environment", _environment, _write_environment, by_imports=True),
     Setting("the cores it may use", lambda: os.sched_getaffinity(0), _write_affinity),
-    # Without privileges it can be lowered only, so that this one is never put back.
+    # Without privileges a priority can only be lowered, so that a change usually cannot be undone.
     Setting(
         "the priority",
         lambda: os.getpriority(os.PRIO_PROCESS, 0),

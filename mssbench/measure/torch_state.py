@@ -1,11 +1,11 @@
-"""Settings of torch that hold for a whole process or thread, and how each is put back."""
+"""Settings of torch that apply to a whole process or thread, and how each is put back."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 
-_TINY, _ONE = 5e-324, 1.0  # two names: a constant product would be computed by the compiler
+_TINY, _ONE = 5e-324, 1.0  # as names, because Python computes a product of literals in advance
 _FLAGS = (
     "cudnn_enabled", "cudnn_benchmark", "cudnn_deterministic", "cudnn_allow_tf32",
     "mkldnn_enabled", "mkldnn_deterministic", "linalg_preferred_backend",
@@ -14,12 +14,12 @@ _FLAGS = (
 
 
 class Setting(NamedTuple):
-    """One thing that may be changed: how to read it, and how to put a value back."""
+    """A setting of the process that a method may change: how to read it, and how to put it back."""
 
     name: str
     read: Callable[[], Any]
     write: Callable[[Any], object]
-    by_imports: bool = False  # whether a module that is imported often changes it: no need to tell
+    by_imports: bool = False  # whether a change is not reported if modules were imported meanwhile
 
 
 def _default_device() -> Any:
@@ -47,7 +47,7 @@ def _write_anomaly(before: tuple[bool, bool]) -> None:
 
 
 def _flushes() -> bool:
-    """Whether subnormal numbers become zeros in this thread."""
+    """Whether this thread flushes subnormal numbers to zero."""
     return _TINY * _ONE == 0.0
 
 
@@ -98,11 +98,11 @@ def _write_reduced(before: tuple[Any, ...]) -> None:
 
 
 def _nothing() -> None:
-    """What an older torch does not have cannot have changed."""
+    """Read a setting that this version of torch does not have: it is always None."""
 
 
 def _current_gpu() -> tuple[int, int]:
-    """Index of the device, and the handle of its stream; 0 is the default of both."""
+    """Index of the current device, and handle of its current stream; 0 is the default of both."""
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return 0, 0
     return torch.cuda.current_device(), torch.cuda.current_stream().cuda_stream
@@ -114,14 +114,14 @@ def _write_current_gpu(before: tuple[int, int]) -> None:
     torch.cuda.set_stream(own or torch.cuda.default_stream())
 
 
-# The first is undone first: a default device is a mode too.
+# They are put back in this order: the default device first, because it is one of torch's modes too.
 OF_TORCH = (
     Setting("torch's default device", _default_device, torch.set_default_device),
     Setting("modes of torch", _modes, _write_modes),
     Setting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
     Setting("torch's grad mode", torch.is_grad_enabled, torch._C._set_grad_enabled),
     Setting("torch's threads", torch.get_num_threads, torch.set_num_threads),
-    # Torch lets them be set once: they are never put back.
+    # Torch allows this number to be set once, so that a change cannot be undone.
     Setting(
         "torch's threads between operations",
         torch.get_num_interop_threads,

@@ -1,4 +1,4 @@
-"""The work of one call, seen in the running code and never in a timed pass: bytes and counts."""
+"""The work of one call, observed while it runs untimed: memory, and counts of operations."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,12 +19,12 @@ Columns = dict[str, Any]
 def work(
     pair: Pair | Applied | OtherFunction, library: str, device: str, x: Input
 ) -> dict[str, Columns]:
-    """The columns of memory and counts, by phase.
+    """The columns of memory and of counted operations, by phase.
 
-    One call for all phases. Results stay alive until the watch has ended, as a caller would keep
-    them.
+    x: the input of the call. The same call serves for all phases. Its results stay alive until the
+    watch has ended, as a caller would keep them.
     """
-    # a cotangent has the shape of the matrices, also where the input are features
+    # the cotangent has the shape of the matrices even if the input is features
     counting = counts.Watch(x.g) if library == "torch" else counts.Blind(x.g)
     forward_only = pair.backward is None
     methods = [m for m in (pair.forward, pair.backward) if m]
@@ -65,10 +65,10 @@ def work(
 
 
 def counted(pair: Pair | Applied | OtherFunction, x: Input) -> Counts:
-    """The work of one call in torch: of the forward, or of a step where there is a backward.
+    """Count the work of one call in torch: of a forward, or of a step if there is a backward.
 
-    It is called as in `work`, so that the same work has the same counts: to note what autograd
-    saves takes operators too.
+    The call is made as in `work`, so that the same work has the same counts: recording what
+    autograd saves uses operators too.
     """
     with counts.Watch(x.g) as watch:
         if pair.backward is None:
@@ -83,9 +83,10 @@ def counted(pair: Pair | Applied | OtherFunction, x: Input) -> Counts:
 
 
 def less_work(new: Sequence[Counts], seen: Sequence[Counts]) -> str:
-    """In words, that calls on content seen before did less than any on new content; else empty.
+    """Why a method seems to remember answers, from counts; empty if it does not.
 
-    new, seen: as many of the one as of the other.
+    It does if every call on content seen before takes fewer products, operations or operators than
+    every call on new content. new, seen: the counts of calls on either, equally many.
     """
     for what, name in (("products", "products"), ("operations", "flops"), ("operators",) * 2):
         first = [getattr(counts, name) for counts in new]

@@ -20,8 +20,8 @@ from mssbench.methods.pair import without_autocast
 from mssbench.methods.sqrtm import check_matrix, check_values
 from mssbench.methods.whitening import check_decomposable
 
-# Where |w_i - w_j| / (w_i + w_j) is below it, the quotient is taken from atanh, which loses no
-# digit at ties; above it the difference of the two logarithms loses none.
+# Below this value of |w_i - w_j| / (w_i + w_j) the quotient L_ij is computed by atanh, which is
+# accurate for nearly equal eigenvalues. Above it the difference of the two logarithms is accurate.
 _NEAR = 0.5
 
 
@@ -30,15 +30,15 @@ def logm(a: Array, *, check: bool = False) -> Array:
 
     a: (..., n, n), a torch, numpy or cupy array in float32 or float64. Only the lower triangle is
     read.
-    check: look at the values first, and raise InputError for a matrix that is not finite, not
+    check: check the values first, and raise InputError for a matrix that is not finite, not
     symmetric, or singular in its precision.
 
     Returns log A, (..., n, n), symmetric, with the library, dtype and device of `a`. In torch it
     has first derivatives, also in forward mode and through torch.func; a second derivative raises
     InputError. The gradient is exact where eigenvalues coincide. A singular or indefinite matrix
-    has no logarithm: its result is infinite or NaN, and so is its gradient.
+    has no logarithm: the result for it has infinite or NaN entries, and so has its gradient.
 
-    Raises InputError (a ValueError) for what is no batch of square matrices in one of these
+    Raises InputError (a ValueError) if `a` is not a batch of square matrices in one of these
     precisions.
 
     >>> import torch, mssbench
@@ -55,7 +55,7 @@ def logm(a: Array, *, check: bool = False) -> Array:
 
 
 def logarithm(a: Array) -> Array:
-    """The logarithm of A, (..., n, n), differentiable once in torch."""
+    """The logarithm of each matrix, (..., n, n) -> (..., n, n), differentiable once in torch."""
     if arrays.library(a) != "torch":
         return _log(*decomposition.eigh(a))
     if not (a.requires_grad and torch.is_grad_enabled()) and not differentiable.is_transformed():
@@ -78,7 +78,7 @@ def _gradient(w: Array, v: Array, g: Array) -> Array:
 
 
 def _slopes(w: torch.Tensor) -> torch.Tensor:
-    """(log w_i - log w_j) / (w_i - w_j), (..., n, n), which is 1 / w_i on the diagonal."""
+    """The quotients L_ij = (log w_i - log w_j) / (w_i - w_j), (..., n, n); 1 / w_i if w_i = w_j."""
     w = torch.where(w > 0, w, torch.nan)
     wi, wj = w[..., :, None], w[..., None, :]
     sums, differences = wi + wj, wi - wj
@@ -90,7 +90,7 @@ def _slopes(w: torch.Tensor) -> torch.Tensor:
 
 
 class _Logarithm(torch.autograd.Function):
-    """Input: A. Outputs: log A, and the eigenpairs, which have no gradient of their own."""
+    """Input: A. Outputs: log A, and the eigenpairs of A, which are not differentiable."""
 
     generate_vmap_rule = True
 
@@ -116,13 +116,13 @@ class _Logarithm(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, da: torch.Tensor) -> Any:
         w, v = ctx.saved_tensors
-        return _gradient(w, v, da), None, None  # the derivative is its own adjoint
+        return _gradient(w, v, da), None, None  # the derivative is a self-adjoint linear map
 
 
 class _Gradient(torch.autograd.Function):
     """Inputs: A, its eigenpairs and the cotangent. Output: dL/dA, without a derivative.
 
-    A is an input so that a second derivative is an error, and not zero.
+    A is an input so that a second derivative raises an error instead of being zero.
     """
 
     generate_vmap_rule = True

@@ -1,7 +1,7 @@
-"""Functions beside the two roots, each as the methods for it compute it.
+"""Functions other than the two roots, computed by a method itself or by a pair for a root.
 
-- `sqrt_x` is the root of a covariance as a function of the features.
-- `whiten` is a W with W A Wᵀ = I: an inverse root, or what a method makes without one.
+- `sqrt_x` is the root of the covariance X Xᵀ / M, as a function of the features X.
+- `whiten` is a matrix W with W A Wᵀ = I: the inverse root, or what a method computes instead.
 - `log` is the logarithm.
 """
 
@@ -15,13 +15,13 @@ from mssbench.methods import registry
 from mssbench.methods.method import Function, Method
 from mssbench.methods.pair import Pair, pair
 
-# The root whose pairs compute a function as well; None where no pair does.
+# The root whose pairs also compute the function; None if only methods themselves do.
 _ROOT_OF: dict[str, Function | None] = {"sqrt_x": "sqrt", "whiten": "isqrt", "log": None}
 
 
 @dataclass(frozen=True)
 class OtherFunction:
-    """One of these functions by one method, or by a pair for the root behind it."""
+    """One of these functions, as one method or one pair computes it."""
 
     function: str
     forward: Method
@@ -34,11 +34,14 @@ class OtherFunction:
         return self.pair is None
 
     def computes_in(self, library: str, precision: str) -> str:
-        """That of the pair, or of the method itself."""
+        """The wider precision in which it really computes, see `Method.computes_in`."""
         return (self.pair or self.forward).computes_in(library, precision)
 
     def __call__(self, x: Array) -> Array:
-        """Features (..., n, M), or matrices (..., n, n) -> (..., n, n), differentiable in `x`."""
+        """The function of features (..., n, M) or matrices (..., n, n), differentiable in `x`.
+
+        Returns (..., n, n).
+        """
         if self.pair is None:
             return self.forward.other_functions[self.function](x)
         if self.function == "sqrt_x":
@@ -46,7 +49,7 @@ class OtherFunction:
         return self.pair(x)
 
     def field(self, x: Array) -> Array:
-        """The same without a gradient."""
+        """The function where no gradient is needed, by the name that pairs have for this."""
         return self(x)
 
 
@@ -56,10 +59,10 @@ def other_function(
     backward: str | None,
     parameters: tuple[tuple[str, Any], ...] = (),
 ) -> OtherFunction:
-    """Look up what computes a function.
+    """Look up the method or the pair that computes a function.
 
-    Raises what `pair` raises, and Unsupported for a method that does not compute the function, and
-    for one with a gradient of its own that is paired with another.
+    Raises what `pair` raises; Unsupported also if the method does not compute the function, or if
+    it has its own gradient for it and `backward` is another one.
     """
     f = registry.lookup("forward", forward)
     if function not in f.other_functions:

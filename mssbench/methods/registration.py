@@ -1,4 +1,4 @@
-"""What a method must be to be registered. A mistake is an error here, before anything is run."""
+"""Checks of a method when it is registered, so that a mistake is reported before anything runs."""
 
 import inspect
 from collections.abc import Collection, Mapping
@@ -8,7 +8,7 @@ from mssbench.arrays import LIBRARIES, STORAGE
 from mssbench.errors import RegistryError, unknown
 from mssbench.methods.method import Kind, Method, Root
 
-# What a suite can write down, and so what a parameter can be.
+# The types of values that a suite file can contain, and therefore of parameters.
 _TYPES = (bool, int, float, str)
 _WORDS: dict[str, Collection[str]] = {
     "yields": Root._fields,
@@ -20,9 +20,9 @@ _WORDS: dict[str, Collection[str]] = {
 
 
 def check_function(kind: Kind, call: Any) -> None:
-    """Raise RegistryError for what is no function, or has no source that can be read.
+    """Raise RegistryError unless `call` is a function with a name and a readable source file.
 
-    The code hash of a row is taken over the source of its methods.
+    The code hash of a row is computed from the source of its methods.
     """
     if not callable(call) or not isinstance(getattr(call, "__name__", None), str):
         raise RegistryError(f"{kind} {call!r} is no function: register one that has a name.")
@@ -39,7 +39,7 @@ def check_function(kind: Kind, call: Any) -> None:
 
 
 def check_words(kind: Kind, name: str, given: Mapping[str, Collection[str]]) -> None:
-    """Raise RegistryError for a word that means nothing. given: argument -> its words."""
+    """Raise RegistryError for an unknown word. given: argument of the decorator -> its words."""
     for argument, words in given.items():
         if isinstance(words, str):
             raise RegistryError(
@@ -52,13 +52,13 @@ def check_words(kind: Kind, name: str, given: Mapping[str, Collection[str]]) -> 
 
 
 def check(method: Method) -> None:
-    """Raise RegistryError for parameters that no suite could sweep, and for a cost that is none."""
+    """Raise RegistryError for a parameter that no suite can sweep, or a cost that is no number."""
     who = f"{method.kind} {method.name!r}"
     try:
         parameters = method.parameters
     except RegistryError:
         raise
-    except Exception as error:  # whatever is wrong with the hints of a stranger
+    except Exception as error:  # resolving the type hints of a plugin may fail in any way
         raise RegistryError(f"{who}: its type hints cannot be resolved: {error}.") from error
 
     for p in parameters.values():
@@ -81,7 +81,7 @@ def _check_cost(method: Method, defaults: Mapping[str, Any]) -> None:
         )
     try:
         cost = method.cost(defaults)
-    except Exception as error:  # the function of a stranger may fail in any way
+    except Exception as error:  # the function of a plugin may fail in any way
         what = f"{type(error).__name__}: {error}"
         raise RegistryError(
             f"{who}: products(**parameters) fails with the defaults: {what}"

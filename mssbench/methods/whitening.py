@@ -1,9 +1,9 @@
-"""Whitening by a Cholesky factor: a W with W A Wᵀ = I that needs no root of A.
+"""Whitening by a Cholesky factor: a matrix W with W A Wᵀ = I that is computed without a root of A.
 
-Let A = L Lᵀ with lower triangular L. Then W = L^{-1} whitens: if x has the covariance A, W x has
-the identity. The symmetric A^{-1/2} does as well, and so does Q A^{-1/2} for every rotation Q. Of
-all these A^{-1/2} changes x least; L^{-1} costs a fraction of it, and W_ij depends on the leading i
-dimensions alone.
+Let A = L Lᵀ with lower triangular L. Then W = L^{-1} whitens: if x has the covariance A, the
+covariance of W x is the identity. So do the symmetric A^{-1/2} and Q A^{-1/2} for every orthogonal
+Q. Among these, A^{-1/2} changes x least, in the mean square. L^{-1} costs a fraction of it, and its
+row i depends on the first i dimensions alone.
 
 Source: Kessy, Lewin & Strimmer, Optimal whitening and decorrelation, The American Statistician 72
 (2018).
@@ -23,19 +23,19 @@ from mssbench.methods.sqrtm import check_matrix, check_values
 
 
 def whitening(a: Array, *, check: bool = False) -> Array:
-    """The lower triangular W with W A Wᵀ = I of each matrix, the inverse of its Cholesky factor.
+    """The inverse Cholesky factor of each matrix A: the lower triangular W with W A Wᵀ = I.
 
     a: (..., n, n), symmetric positive definite, a torch, numpy or cupy array in float32 or float64.
     Only its lower triangle is read.
-    check: look at the values first, and raise InputError for a matrix that is not finite, not
+    check: check the values first, and raise InputError for a matrix that is not finite, not
     symmetric, or singular in its precision.
 
     Returns W, (..., n, n), with the library, dtype and device of `a`. In torch it has derivatives
-    of every order, also through torch.func; its gradient with respect to `a` is symmetric. For the
-    symmetric whitening take `isqrtm(a)`. A matrix without a Cholesky factor has NaN in its place,
-    and its gradient is NaN as well.
+    of every order, also through torch.func; its gradient with respect to `a` is symmetric. The
+    symmetric whitening matrix is `isqrtm(a)`. For a matrix that has no Cholesky factor, the result
+    and its gradient are NaN.
 
-    Raises InputError (a ValueError) for what is no batch of square matrices in one of these
+    Raises InputError (a ValueError) if `a` is not a batch of square matrices in one of these
     precisions.
 
     >>> import torch, mssbench
@@ -66,7 +66,7 @@ def inverse_factor(a: Array) -> Array:
     eye = arrays.eye_like(a)
     if arrays.library(a) == "torch":
         factor, failed = torch.linalg.cholesky_ex(a)
-        # multiplied, so that the gradient is NaN as well
+        # a product, so that the gradient is NaN as well
         factor = factor * torch.where(failed > 0, torch.nan, 1.0)[..., None, None].to(a.dtype)
         return torch.linalg.solve_triangular(factor, eye.expand(a.shape), upper=False)
     with np.errstate(all="ignore"):
@@ -75,7 +75,11 @@ def inverse_factor(a: Array) -> Array:
 
 
 def _factor(a: Array) -> Array:
-    """L, (..., n, n). NumPy raises an error for a whole batch if one matrix has no factor."""
+    """The Cholesky factor L, (..., n, n); NaN where there is none.
+
+    NumPy raises an error for a whole batch if one of its matrices has no factor. The matrices are
+    then factored one by one.
+    """
     linalg: Any = namespace(a).linalg
     try:
         return linalg.cholesky(a)

@@ -1,4 +1,4 @@
-"""What can be wrong with the files of a run, as sentences that name the file and the remedy."""
+"""Find damage in the files of a run, and report it with the name of the file and the remedy."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,24 +10,24 @@ from mssbench.records.roundoff import ROUNDOFF
 from mssbench.records.schema import SCHEMA
 from mssbench.results.labels import PHASES
 
-# The words of columns in which readers look up what a row means.
+# Columns that have a closed list of words, by which readers decide how to treat a row.
 _WORDS: Mapping[str, frozenset[str]] = {
     "status": frozenset(str(status) for status in Status),
     "phase": frozenset(PHASES),
     "precision": frozenset(ROUNDOFF),
 }
-# A row without one of these cannot be placed. A direct method has no iterations, and most methods
-# have no options.
+# Key columns that may be empty: a direct method has no iterations, and most methods have no
+# options. If one of the others is empty, it is unknown to which cell the row belongs.
 _OPTIONAL = ("iterations", "backward_iterations", "options")
 _REQUIRED = (*(c.name for c in SCHEMA if c.group == "key" and c.name not in _OPTIONAL), "status")
-# Where a time was measured all of these are known.
+# Columns that are all known if a time was measured.
 QUANTILES = tuple(f"seconds_{name}" for name in ("median", "min", "q1", "q3", "low", "high"))
-CHECKED = tuple(dict.fromkeys((*_WORDS, *_REQUIRED, *QUANTILES)))  # what `fault` looks at
+CHECKED = tuple(dict.fromkeys((*_WORDS, *_REQUIRED, *QUANTILES)))  # the columns that `fault` reads
 _LFS = b"version https://git-lfs"
 
 
 class Damaged(TableError):  # noqa: N818
-    """A file of a run is ours, and cannot be read."""
+    """A file that mssbench has written for a run cannot be read."""
 
 
 def refuse(file: Path, why: str) -> Damaged:
@@ -39,14 +39,15 @@ def refuse(file: Path, why: str) -> Damaged:
 
 
 def pointer(data: bytes) -> str:
-    """What to say of a file that Git LFS has not replaced by its contents; empty for any other."""
+    """The message for a file in place of which Git LFS has left a pointer; empty for any other."""
     return "it is a pointer of Git LFS and not the file: `git lfs pull`" * data.startswith(_LFS)
 
 
 def fault(columns: Mapping[str, Sequence[Any]]) -> tuple[int, str] | None:
-    """The first row that readers of a table cannot take: its number from 0, and what is wrong.
+    """The first row that readers of a table cannot use: its number from 0, and what is wrong.
 
-    columns: values by name, as texts or as numbers. A missing value is None, or empty.
+    columns: values by name, as texts or as numbers. A missing value is None or the empty text.
+    Returns None if every row can be used.
     """
     missing = ("", None)
     for name in _REQUIRED:
@@ -64,7 +65,7 @@ def fault(columns: Mapping[str, Sequence[Any]]) -> tuple[int, str] | None:
 
 
 def _untimed(columns: Mapping[str, Sequence[Any]]) -> tuple[int, str] | None:
-    """The first row that has a time in part, or one below zero."""
+    """The first row with an incomplete or a negative time, as `fault` returns it."""
     medians = columns.get("seconds_median", ())
     for name in QUANTILES:
         if _is_whole(columns.get(name, ())) and _is_whole(medians):
@@ -79,10 +80,10 @@ def _untimed(columns: Mapping[str, Sequence[Any]]) -> tuple[int, str] | None:
 
 
 def _is_whole(numbers: Sequence[Any]) -> bool:
-    """Whether every number of a column is there and not negative, seen without a loop of our own.
+    """Whether a column has neither a missing nor a negative number, found without a Python loop.
 
-    One that is nan may hide a negative one from it, so that it is not seen as whole. Of texts a
-    sign comes before every digit.
+    False for a column with nan too, because `min` may overlook a negative number beside it. In
+    texts, a sign sorts before the decimal point and every digit.
     """
     if not numbers or None in numbers or "" in numbers:
         return not numbers
@@ -93,7 +94,7 @@ def _is_whole(numbers: Sequence[Any]) -> bool:
 
 
 def duplicate(keys: Iterable[tuple[Any, ...]]) -> tuple[int, int] | None:
-    """The numbers, from 0, of the first two rows that have one key; None where there are none."""
+    """The numbers, from 0, of the first two rows with the same key; None if all keys differ."""
     first: dict[tuple[Any, ...], int] = {}
     for number, key in enumerate(keys):
         if (before := first.setdefault(key, number)) != number:
@@ -102,7 +103,10 @@ def duplicate(keys: Iterable[tuple[Any, ...]]) -> tuple[int, int] | None:
 
 
 def twice(file: Path, rows: tuple[int, int], where: str) -> TableError:
-    """The error for a table that has one row twice."""
+    """The error for a table that has one row twice.
+
+    rows: the numbers of the two, from 0. where: the key that they share.
+    """
     before, again = (number + 2 for number in rows)  # the header is line 1
     return TableError(
         f"{file} has one row twice, in lines {before} and {again} ({where}): they may not say the "

@@ -1,4 +1,4 @@
-"""environment.json: facts of the machines, by the hash that rows carry, and of runs by run_id."""
+"""Read environment.json: facts of machines by the hash that rows carry, and of runs by run_id."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from mssbench.errors import RunError
 from mssbench.results.files import contents
 from mssbench.results.rows import ENVIRONMENT
 
-# The types of the facts that readers look into. An old file may lack any of them.
+# The types of the facts that readers use. A file of an older version may lack any of these facts.
 _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
     "environments": {
         "cores": (dict,),
@@ -28,9 +28,10 @@ _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """{"environments": facts by hash, "runs": by run_id} of all that was measured in a folder.
+    """The facts of a results folder: {"environments": facts by hash, "runs": facts by run_id}.
 
-    Raises RunError where the file is damaged, or has another shape.
+    Both are empty if the folder has no such file. Raises RunError if the file is damaged or has
+    another structure.
     """
     empty: dict[str, Any] = {"environments": {}, "runs": {}}
     file = folder / ENVIRONMENT
@@ -55,7 +56,7 @@ def _damaged(file: Path, why: str) -> RunError:
 
 
 def _fault(found: Any) -> str:
-    """What is wrong with the shape of the document; empty where nothing is."""
+    """What is wrong with the structure of the document; empty if nothing is."""
     if not isinstance(found, dict):
         return "it is no object"
 
@@ -75,7 +76,7 @@ def _fault(found: Any) -> str:
 
 
 def _inner_fault(each: dict[str, Any]) -> str:
-    """The first fact within another one that readers could not take."""
+    """The path of the first nested fact whose type is wrong; empty if none is."""
     gpus = each.get("gpus", [])
     if not all(isinstance(gpu, dict) and isinstance(gpu.get("name"), str) for gpu in gpus):
         return "gpus"

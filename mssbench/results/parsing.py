@@ -1,8 +1,9 @@
-"""The text of a table as rows, also where a spreadsheet, pandas or R has written it anew.
+"""Parse the text of a table, also if a spreadsheet, pandas or R has saved it.
 
-Such programs write whole numbers as `12.0` or `1e+05`, missing ones as NA, truth as TRUE, lines
-with CRLF, a mark at the beginning, quotes around everything, a column of row numbers, and columns
-in another order. All of that is put back into our own spelling; anything else is damage.
+Such programs write whole numbers as `12.0` or `1e+05`, missing values as NA, truth values as TRUE,
+line ends as CRLF, a byte-order mark at the beginning, quotes around every field, a column of row
+numbers, and columns in another order. All of that is converted back to our own spelling; anything
+else is damage.
 """
 
 import csv
@@ -17,12 +18,12 @@ from mssbench.records.schema import COLUMNS, KEY, SCHEMA
 from mssbench.results.damage import CHECKED, fault, pointer, refuse
 
 _KIND = {c.name: c.kind for c in SCHEMA}
-_MARK = b"\xef\xbb\xbf"  # which Excel puts before a text in UTF-8
+_MARK = b"\xef\xbb\xbf"  # byte-order mark, which Excel puts before a text in UTF-8
 _NOTHING = frozenset({"", "NA", "N/A", "#N/A", "NULL", "<NA>"})
 _TRUTH = {"true": "True", "1": "True", "1.0": "True", "false": "False", "0": "False",
           "0.0": "False"}  # fmt: skip
-_FREE = ("reason", "problem")  # texts that may be the word NA
-_MOST_LEFT = 100  # rows: each of them is looked for from the start, and named
+_FREE = ("reason", "problem")  # columns in which NA is a text, and no missing value
+_MOST_LEFT = 100  # unreadable rows: to find the line of each, the file is read from its start
 NEEDED = (*KEY, "cell_id", "status")
 
 
@@ -34,12 +35,12 @@ class Left(NamedTuple):
 
 
 def without_mark(data: bytes) -> bytes:
-    """The text without the mark that some editors put before it."""
+    """The data without a byte-order mark at its beginning."""
     return data.removeprefix(_MARK)
 
 
 def check_names(file: Path, names: Sequence[str], needed: Sequence[str] = NEEDED) -> None:
-    """Raise RunError unless a table has our columns, each of them once."""
+    """Raise RunError if a table lacks a needed column, or has one of our columns twice."""
     if missing := [name for name in needed if name not in names]:
         few = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else ".")
         said = f"{file} is not a result table: it has no column {few}"
@@ -53,7 +54,7 @@ def check_names(file: Path, names: Sequence[str], needed: Sequence[str] = NEEDED
 
 
 def _hint(names: Sequence[str]) -> str:
-    """What a table of ours has become that has no column of ours."""
+    """A hint for a table that was saved with another separator than commas; empty for any other."""
     for mark, word in ((";", "semicolons"), ("\t", "tabs")):
         if any(name.count(mark) > 2 for name in names):
             return f" Its columns are separated by {word}: save it with commas."
@@ -61,10 +62,10 @@ def _hint(names: Sequence[str]) -> str:
 
 
 def rows_of(file: Path, data: bytes, *, left: list[Left] | None = None) -> list[Row]:
-    """The rows of a table as texts, in our own spelling. A torn last line is left out.
+    """The rows of a table as texts, in our own spelling. An incomplete last line is left out.
 
-    left: takes what cannot be read, so that all else can; without it the first such row is
-    refused. Raises RunError for what is no table of ours, TableError for one that is damaged.
+    left: collects the rows that cannot be read, and the others are returned; None: the first such
+    row raises TableError. Raises RunError for a file that is no result table.
     """
     if why := pointer(data):
         raise RunError(f"{file} is not a result table: {why}.")
@@ -83,7 +84,7 @@ def rows_of(file: Path, data: bytes, *, left: list[Left] | None = None) -> list[
 
 
 class _Table(NamedTuple):
-    """The fields of a table, and the number of each row among all of the file, from 0."""
+    """The fields of a table. `numbers` are the places of its rows in the file, from 0."""
 
     file: Path
     text: str
@@ -92,7 +93,10 @@ class _Table(NamedTuple):
     numbers: list[int]
 
     def leave_out(self, place: int, why: str, left: list[Left] | None) -> None:
-        """Take a row out. Raises TableError where nobody takes note of it."""
+        """Move the row at index `place` into `left`.
+
+        Raises TableError if `left` is None, or has `_MOST_LEFT` rows already.
+        """
         reader = csv.reader(io.StringIO(self.text, newline=""))
         next(reader)
         for number, _ in enumerate(filter(None, reader)):
@@ -107,7 +111,10 @@ class _Table(NamedTuple):
 
 
 def _is_torn(words: Sequence[str], names: Sequence[str]) -> bool:
-    """Whether a last line without its end lacks something. An editor may leave out the end only."""
+    """Whether the last line, which has no line end, lacks fields or the last value.
+
+    If not, only the line end is missing, as some editors save a file.
+    """
     return len(words) != len(names) or not words[-1]
 
 
@@ -115,14 +122,14 @@ def _decoded(file: Path, data: bytes, *, strict: bool) -> str:
     try:
         return data.decode(errors="strict" if strict else "replace")
     except UnicodeDecodeError as error:
-        if error.start > (end := data.rfind(b"\n")) >= 0:  # its writer was killed within a letter
+        if error.start > (end := data.rfind(b"\n")) >= 0:  # a killed writer left half a character
             return data[: end + 1].decode()
         line = data.count(b"\n", 0, error.start) + 1
         raise refuse(file, f"line {line} is not UTF-8 ({error.reason})") from None
 
 
 def _spelled(table: _Table, left: list[Left] | None) -> list[Row]:
-    """Rows in our own spelling, as columns, since most columns need no change at all."""
+    """The rows in our own spelling. They are treated by columns, most of which need no change."""
     count = len(table.names)
     if {*map(len, table.lines)} - {count}:
         places = [i for i, words in enumerate(table.lines) if len(words) != count]
@@ -147,11 +154,11 @@ def _spelled(table: _Table, left: list[Left] | None) -> list[Row]:
 
 
 class _Wrong(Exception):  # noqa: N818  (it never leaves this module)
-    """A value that its column cannot hold: the number of its row, and what is wrong."""
+    """A value that its column cannot hold. args[0]: the number of its row, and what is wrong."""
 
 
 def _column(name: str, values: Sequence[str]) -> Sequence[str]:
-    """The values of one column in our own spelling. Raises _Wrong for one that cannot be there."""
+    """The values of one column in our own spelling. Raises _Wrong for an invalid value."""
     kind = _KIND[name]
     if kind == "str":
         return values if name in _FREE or "NA" not in values else _each(name, values, _word)

@@ -1,6 +1,6 @@
-"""Rows of a large table as mappings that share its columns, instead of a dictionary each.
+"""Rows of a large table as mappings that share its columns, instead of one dictionary per row.
 
-A hundred thousand dictionaries of sixty values take a gigabyte. Readers look at a few columns, and
+A hundred thousand dictionaries of sixty values take a gigabyte. Readers use only a few columns, and
 many rows have the same texts.
 """
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class _Columns(dict[str, list[Any]]):
-    """The columns of a frame by name. One becomes a list of plain values once it is looked at."""
+    """The columns of a frame by name. Each is converted to a list when it is first used."""
 
     def __init__(self, frame: "pd.DataFrame") -> None:
         super().__init__()
@@ -24,22 +24,22 @@ class _Columns(dict[str, list[Any]]):
 
 
 class Rows(Sequence["RowView"]):
-    """The rows of a frame."""
+    """The rows of a frame as a sequence of mappings."""
 
     def __init__(self, frame: "pd.DataFrame") -> None:
         self._columns = _Columns(frame)
 
     @property
     def frame(self) -> "pd.DataFrame":
-        """The rows as they came."""
+        """The frame itself."""
         return self._columns.frame
 
     def column(self, name: str) -> list[Any]:
-        """The values of a column as Python has them; a missing one is None. Raises KeyError."""
+        """The values of a column as Python objects; a missing one is None. Raises KeyError."""
         return self._columns[name]
 
     def blocks(self, most: int = 10_000) -> Iterator["Rows"]:
-        """The same in parts of at most so many rows, so that a column is never whole in memory."""
+        """Split into parts of at most `most` rows, so that no list holds a whole column."""
         frame = self._columns.frame
         for start in range(0, len(frame), most):
             yield Rows(frame.iloc[start : start + most])
@@ -61,7 +61,7 @@ class Rows(Sequence["RowView"]):
 
 
 class RowView(Mapping[str, Any]):
-    """One row. It can be read as a dictionary, and cannot be changed."""
+    """One row as a read-only mapping from column to value."""
 
     __slots__ = ("_columns", "_number")
 
@@ -82,15 +82,15 @@ class RowView(Mapping[str, Any]):
 
 
 def _plain(column: "pd.Series") -> list[Any]:
-    """The values of a column; equal texts are one object."""
+    """The values of a column as Python objects. Equal texts are the same object."""
     if str(column.dtype).startswith(("object", "str")):
         codes, words = column.factorize(use_na_sentinel=True)
-        known = [*map(_native, words.tolist()), None]  # the last for the code -1
+        known = [*map(_native, words.tolist()), None]  # the code -1, for a missing value, is last
         return [known[code] for code in codes.tolist()]
     values: list[Any] = column.to_numpy(dtype=object, na_value=None).tolist()
     return values
 
 
 def _native(value: Any) -> Any:
-    """A number of numpy as a number of Python."""
+    """A number of numpy as a number of Python; any other value unchanged."""
     return value.item() if hasattr(value, "item") else value

@@ -1,4 +1,4 @@
-"""How much time each cell may take, so that a run with a limit reaches its last cell."""
+"""How much time each cell may take, so that a run with a time limit reaches its last cell."""
 
 import time
 from collections.abc import Callable
@@ -6,35 +6,36 @@ from collections.abc import Callable
 from mssbench.engines.events import Event, Finished, Started, Waiting
 from mssbench.records.cell import Cell
 
-# A row in a tenth of its time still has the few samples that a median needs; with less than that,
-# nearly all of a cell's time is what no share shortens, such as references and first calls.
+# Smallest share of its time that a cell gets. With a tenth, a row still has the few samples that a
+# median needs. Less would save little: references and first calls take most of a cell's time then.
 _LEAST = 0.1
-# Of the time that is left: what lies between two cells, and cells that take longer than the others.
+# Share of the remaining time that is kept for the time between cells, and for cells that take
+# longer than the average.
 _RESERVE = 0.05
 
 
 class Clock:
-    """How long a run has had a device. What it waits for another run does not count.
+    """Seconds that a run has had a device, without those in which it waited for another run.
 
-    It stands still from the first word that the device is another's, while no cell is measured,
-    until something else happens.
+    The clock stops at a `Waiting` event, unless a cell is being measured on another device, and
+    continues at the next event of another kind.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._start = now()
-        self._waited = 0.0  # seconds of waits that are over
-        self._since: float | None = None  # when the present wait began
-        self._measuring = 0  # cells that have started and not finished: on another device
+        self._waited = 0.0  # seconds of all completed waits
+        self._since: float | None = None  # start of the present wait; None: the clock runs
+        self._measuring = 0  # number of cells that are being measured
 
     def __call__(self) -> float:
-        """Seconds since the start, without those of waiting."""
+        """Seconds since the start, without those spent waiting."""
         now = self._now()
         waiting = 0.0 if self._since is None else now - self._since
         return now - self._start - self._waited - waiting
 
     def heed(self, event: Event) -> None:
-        """Take an event of the engine into account."""
+        """Stop the clock or let it continue, as an event of the engine requires."""
         self._measuring += isinstance(event, Started) - isinstance(event, Finished)
         if isinstance(event, Waiting) and not self._measuring:
             if self._since is None:
@@ -45,13 +46,15 @@ class Clock:
 
 
 class Pace:
-    """Shares of the policy's time, from what the cells so far have taken.
+    """The share of the policy's time that each cell may use, from the times of the cells so far.
 
-    The time of a cell has a part that its share shortens, sampling and warming up, and a part that
-    it does not. The cells that are left are taken to be like those so far, on average. Fewer
-    samples widen an interval; a pass that is missing would take away what only two passes show.
+    Sampling and warm-up of a cell take time in proportion to its share; the rest of its time is
+    fixed. The remaining cells are assumed to take as long as those so far, on average. Time is
+    saved in the samples and not by leaving out passes: fewer samples widen a confidence interval,
+    but the difference between two passes cannot be seen in one.
 
-    limit: seconds from `start` to the end of the run, or None. now: a clock, as `Clock` is.
+    limit: seconds from `start` to the end of the run; None: no limit. start: the reading of `now`
+    at the start. now: returns seconds, for example a `Clock`.
     """
 
     def __init__(
@@ -62,21 +65,24 @@ class Pace:
     ) -> None:
         self._end = None if limit is None else start + limit
         self._now = now
-        self._shares: dict[str, float] = {}  # by cell, of its latest measurement
-        self._count = 0
-        self._fixed = self._scaled = 0.0  # seconds of all cells so far, the latter at full share
+        self._shares: dict[str, float] = {}  # by cell_id, the share of its latest measurement
+        self._count = 0  # measurements so far
+        self._fixed = self._scaled = 0.0  # seconds of all of them, the latter as at share 1
 
     def share(self, cell: Cell, left: int) -> float:
-        """What a cell may take of the policy's time, between a tenth and all of it.
+        """The share of the policy's time that a cell may use, between `_LEAST` and 1.
 
-        left: cells that its worker has yet to measure, with this one, in all passes.
+        left: how often its worker has yet to measure a cell, in all passes, this one included.
         """
         found = self._share(left)
         self._shares[cell.cell_id] = found
         return found
 
     def learn(self, done: Finished) -> None:
-        """Take a cell into account, also one that was refused: others like it will take no time."""
+        """Include a cell in the averages.
+
+        One that was refused counts too: those like it will also take hardly any time.
+        """
         scaled = done.spent.get("samples", 0.0) + done.spent.get("warmup", 0.0)
         self._fixed += max(0.0, done.spent.get("total", 0.0) - scaled)
         self._scaled += scaled / self._shares.get(done.cell.cell_id, 1.0)

@@ -7,7 +7,7 @@ from mssbench.methods.registry import register_forward
 
 
 def _logarithm(a: Array) -> Array:
-    # imported when it is called: a list of methods needs no torch
+    # imported here, so that listing the methods does not import torch
     from mssbench.methods.logarithm import logarithm
 
     return logarithm(a)
@@ -15,17 +15,17 @@ def _logarithm(a: Array) -> Array:
 
 @register_forward(
     cite="Arsigny et al., Magnetic Resonance in Medicine 56 (2006); Daleckii & Krein (1965)",
-    products=lambda: 12.0,  # of eigh, whose product and decomposition are the same
+    products=lambda: 12.0,  # as for `eigh`, which makes the same decomposition and product
     yields=(),
     libraries=("torch",),
     precisions=LAPACK_PRECISIONS,
     takes_logarithm=_logarithm,
 )
 def log_eigh(a: Array) -> Root:
-    """Logarithm: log A = V diag(log w) Vᵀ, with a gradient that is exact at ties.
+    """Logarithm: log A = V diag(log w) Vᵀ, with a gradient that is exact for equal eigenvalues.
 
-    a: (..., n, n). Its rows are those of the function `log`. It has a gradient of its own and pairs
-    with `autodiff`, which finds it. In a program it is called as `mssbench.logm(a)`.
+    a: (..., n, n). It is measured for the function `log`. It has its own gradient, which autograd
+    uses, and therefore pairs with `autodiff`. Programs call it as `mssbench.logm(a)`.
     """
     del a
     raise Unsupported("log_eigh computes no root: its rows are those of the function log")

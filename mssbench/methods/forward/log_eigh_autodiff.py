@@ -21,10 +21,11 @@ def _logarithm(a: Array) -> Array:
     takes_logarithm=_logarithm,
 )
 def log_eigh_autodiff(a: Array) -> Root:
-    """The same logarithm, its gradient recorded through torch's `eigh`, as layers often write it.
+    """Logarithm: log A = V diag(log w) Vᵀ, with the gradient of `torch.linalg.eigh`.
 
-    a: (..., n, n). That gradient divides by w_i - w_j, and is NaN where two eigenvalues coincide.
-    It pairs with `autodiff`; its rows are those of the function `log`.
+    a: (..., n, n). Layers often compute the logarithm in this way. The gradient divides by
+    w_i - w_j, and is NaN if two eigenvalues are equal. It is measured for the function `log`, and
+    pairs with `autodiff`.
     """
     del a
     raise Unsupported("log_eigh_autodiff computes no root: its rows are those of the function log")

@@ -1,8 +1,8 @@
-"""The inverse Cholesky factor W of A and its gradient, in more than float64 where a machine has it.
+"""The inverse Cholesky factor W of A and its gradient, in extended precision where available.
 
 With A = L Lᵀ and W = L^{-1}, a change dA of A changes W by -Φ(W dA Wᵀ) W, where Φ keeps the lower
-triangle with half of the diagonal. The gradient of a loss with the cotangent G of W is therefore
--Wᵀ Φ(G Wᵀ) W, of which the symmetric part is taken.
+triangle and halves the diagonal. The gradient of a loss with the cotangent G of W is therefore the
+symmetric part of -Wᵀ Φ(G Wᵀ) W.
 
 Source: Murray, Differentiation of the Cholesky decomposition, arXiv 1602.07527 (2016).
 """
@@ -14,23 +14,25 @@ import numpy as np
 from mssbench.problems.reference.double_double import Floats
 from mssbench.problems.reference.solve import EPS
 
-# 64 bits on x86, 113 in software on some other machines, and those of float64 on the rest.
+# Its significand has 64 bits on x86, 113 (in software) on some other machines, and on the rest 53,
+# as that of float64.
 _WIDE = np.longdouble
-_SAFETY = 8.0  # on an estimate that holds to first order
+_SAFETY = 8.0  # factor on an error estimate that holds to first order
 
 
 class InverseFactor(NamedTuple):
-    """What is right for m matrices, rounded to float64."""
+    """The reference answers for m matrices, rounded to float64."""
 
     w: Floats  # (m, n, n), lower triangular, W A Wᵀ = I
     gradient: Floats  # (m, n, n), symmetric
-    error: float  # how far the gradient may be off, relative
+    error: float  # estimate of the gradient's relative error, for the worst matrix
 
 
 def solve(a: Floats, g: Floats) -> InverseFactor:
-    """W and its gradient of the positive definite matrices a, for the cotangents g of W.
+    """The inverse Cholesky factors W of matrices, and the gradients with respect to the matrices.
 
-    a, g: (m, n, n). The upper triangle of g meets the zeros of W and has no part in the result.
+    a: (m, n, n), symmetric positive definite. g: (m, n, n), the cotangents of W. Their entries
+    above the diagonal have no effect, since W is zero there.
     """
     factor = _factor(a.astype(_WIDE))
     w = _inverse(factor)
@@ -47,7 +49,7 @@ def solve(a: Floats, g: Floats) -> InverseFactor:
 
 
 def _factor(a: Any) -> Any:
-    """L, (m, n, n), column by column."""
+    """The Cholesky factor L, (m, n, n), computed column by column."""
     factor = np.zeros_like(a)
     for j in range(a.shape[-1]):
         known = factor[:, j:, :j]
@@ -57,7 +59,7 @@ def _factor(a: Any) -> Any:
 
 
 def _inverse(factor: Any) -> Any:
-    """L^{-1}, (m, n, n), row by row."""
+    """The inverse L^{-1}, (m, n, n), computed row by row."""
     w = np.zeros_like(factor)
     for i in range(factor.shape[-1]):
         row = -(factor[:, i, :i, None] * w[:, :i]).sum(1)
