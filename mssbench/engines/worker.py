@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 if TYPE_CHECKING:
     from mssbench.measure.measure import Result
     from mssbench.measure.on_demand import Held
+    from mssbench.measure.process_state import Snapshot
     from mssbench.records.cell import Cell
     from mssbench.records.measurement import Measurement
 
@@ -140,6 +141,7 @@ class TorchInstruments:
         from mssbench.records.policy import Policy
 
         keep_to_quota()
+        self.state: Snapshot | None = None  # of the process, before the cell that is held
         given = dict(setup["settings"])
         policy = Policy(**given.pop("policy"))
         # A supervisor of an older revision does not say how many arms there are.
@@ -172,7 +174,7 @@ class TorchInstruments:
         from mssbench.measure.on_demand import held
         from mssbench.measure.process_state import watched
 
-        with watched(), held(cell, self._session, announce, verify=verify) as found:
+        with watched() as self.state, held(cell, self._session, announce, verify=verify) as found:
             yield found
 
 
@@ -204,9 +206,9 @@ def serve(
     setup = json.loads(requests.readline())
     if lock := setup.get("lock"):  # before any code of a user runs, which may fork
         keep_from_children(lock)
+    chosen = instruments(setup)  # before a file of a user, which could replace a clock, is imported
     for path in setup["also"]:
         load_file(Path(path))
-    chosen = instruments(setup)
     if cores := setup.get("cores"):
         keep_to(os.getpid(), cores)
     facts = chosen.describe()
@@ -228,8 +230,10 @@ def serve(
         if device := request.get("ceilings"):
             say("ceilings", found=chosen.ceilings(device))
         elif "sample" in request:
-            sample = keep.sample(request["sample"], last=request.get("last", False))
-            say("sample", **sample, lost=bool(sample["reason"]) and _context_lost(keep.device))
+            last = request.get("last", False)
+            sample = keep.sample(request["sample"], last=last)
+            lost = bool(sample["reason"]) and _context_lost(keep.device)
+            say("sample", **sample, lost=lost or (last and keep.has_changed_for_good()))
         elif "hold" in request:
             cell = Cell(**request["hold"])
             answer = keep.hold(cell, lambda: say("measuring"), verify=request["verify"])
@@ -273,6 +277,11 @@ class _Keep:
             self._instruments.held(cell, announce, verify=verify)
         )
         return {"row": row.row(), "seconds": seconds, "ready": self._held is not None}
+
+    def has_changed_for_good(self) -> bool:
+        """Whether the method of the held cell changed what cannot be put back in this process."""
+        state = getattr(self._instruments, "state", None)  # those of tests keep none
+        return state is not None and bool(state.finish().lasting)
 
     def sample(self, count: int, *, last: bool = False) -> dict[str, Any]:
         """Seconds per call; null and the reason where the call raised.

@@ -157,7 +157,18 @@ class Bench:
             and ("loaded" not in flags or limit.far_exceeded_by(median))
         ):
             status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
+        if status is Status.OK:
+            new = self._new_content(phase)
+            found = self._judged_on_new_content(phase, new, values, always=True)
+            status, reason, values = found or (status, reason, values)
         return status, reason, _stated(values)
+
+    def _new_content(self, phase: Phase, turn: int = 0) -> NewContent:
+        """What gives calls of a phase new content and verifies them. turn: see Rotation.next."""
+        return NewContent(
+            self.rotation, phase.calls, partial(self._picked, phase.name),
+            partial(self._verified_copies, phase.name), turn, on_host=self.cell.device == "cpu",
+        )  # fmt: skip
 
     def _work(self, seconds: float) -> Mapping[str, Mapping[str, Any]]:
         """Memory and counts by phase: the same in every pass, so looked at in the first alone.
@@ -286,7 +297,8 @@ class Bench:
         max_error = self._settings.max_error
         status, reason = self.truth.judge(phase.name, values, max_error)
         if status is Status.OK and taken.new is not None:
-            found = self._judged_on_new_content(phase, clock, taken.new, values)
+            timed = clock == "wall"
+            found = self._judged_on_new_content(phase, taken.new, values, timed=timed)
             status, reason, values = found or (status, reason, values)
         if not self.truth.can_judge(phase.name, max_error):
             flags.append(UNVERIFIED)
@@ -313,13 +325,10 @@ class Bench:
 
     def _sampled(self, phase: Phase, clock: str, cache: str) -> Taken:
         """One attempt: the samples, what disturbed them, and the last output with its input."""
-        cell, calls = self.cell, phase.calls
+        cell = self.cell
         timer = self._timer(phase, clock, cache)
         turn = self.rotation.fitting(l2_bytes()) if (clock, cache) == ("gpu", "hot") else 0
-        new = NewContent(
-            self.rotation, calls, partial(self._picked, phase.name),
-            partial(self._verified_copies, phase.name), turn, on_host=cell.device == "cpu",
-        )  # fmt: skip
+        new = self._new_content(phase, turn)
         is_replay = isinstance(timer, GraphClock)  # of one call, on the content it was captured on
         most = _most_calls(phase, clock, cache)
         with self._session.watchman.watched(cell.device) as watch:
@@ -352,14 +361,17 @@ class Bench:
         return self._verify(phase, output, x, copies=copies, brief=True)
 
     def _judged_on_new_content(
-        self, phase: Phase, clock: str, new: NewContent, values: dict[str, Any]
-    ) -> tuple[Status, str, dict[str, Any]] | None:
+        self, phase: Phase, new: NewContent, values: dict[str, Any],
+        *, timed: bool = True, always: bool = False,
+    ) -> tuple[Status, str, dict[str, Any]] | None:  # fmt: skip
         """Status, reason and columns of a row that is wrong on new content, or does less without.
 
         The errors of new content count only where they are worse by more than rounding, and too
-        bad for the row: those of the first call are the same in every run.
+        bad for the row: those of the first call are the same in every run. timed: whether the times
+        of calls on new content are compared with those of others. always: see `suspicion`.
         """
-        suspicion = new.suspicion(synchronizer(self.cell.device)) if clock == "wall" else ""
+        synchronize = synchronizer(self.cell.device)
+        suspicion = new.suspicion(synchronize, always=always) if timed else ""
         first = phase.first.errors
         worse = {k: self._worse(k, first[k], x) for k, x in new.errors.items()}
         found = values | worse

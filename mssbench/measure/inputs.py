@@ -35,6 +35,10 @@ _GRADIENT_POWER = {
 _FEW = 64  # batch x size, the number of shifts: with fewer, content would soon occur again
 # Largest exponents of 4. With these, no root or gradient overflows unless the matrices do.
 _MOST_POWER, _MOST_POWER_OF_HALF = 3, 1
+# The same of batches with fewer than 16 shifts, which have too few contents otherwise. A factor of
+# 65,536 changes a gradient by 2^24 at most.
+_VERY_FEW, _MOST_POWER_OF_FEW = 16, 8
+_DRAWS = 20  # attempts at a content that has not been drawn before
 
 _MOST = 8  # number of rotating inputs
 _MOST_BYTES = 2**28  # memory of all of them
@@ -96,6 +100,8 @@ class Rotation:
         # checksums, by which a write into an input is noticed without a copy of it
         self._sums = [(arrays.bit_sums(x.a), arrays.bit_sums(x.g)) for x in self._inputs]
         self._next = 0
+        self._drawn: set[tuple[int, bytes | None]] = set()  # what `new` has returned
+        self.repeats = False  # whether the latest of them was like one before it
         # Not one of the shared generators, whose seed a method may set.
         self._random = random.Random()  # noqa: S311
 
@@ -117,24 +123,44 @@ class Rotation:
     def new(self) -> Input:
         """The original batch moved at random, and scaled if there are few shifts.
 
-        Its content is most likely new to a method, unlike that of the rotating inputs.
+        Its content is new to a method that has met only what came from this rotation since
+        `begin`; `repeats` says whether that could not be had, as all contents have been used.
         """
-        a, g, _, _ = self.first
-        b, n = a.shape[:2]
-        powers = None
-        if self._has_few_shifts and self._scales:
-            most = _most_power(a)
-            drawn = np.array([self._random.randint(-most, most) for _ in range(b)])
-            scaled = _scaled(a, drawn)
-            if scaled is not None:
-                a, powers = scaled, drawn
+        for _ in range(_DRAWS):
+            a, g, _, _ = self.first
+            shift, powers = self._draw()
+            scaled = None if powers is None else _scaled(a, powers)
+            if scaled is None:
+                powers = None
+            else:
+                a = scaled
+            key = shift, None if powers is None else powers.tobytes()
+            self.repeats = key in self._drawn
+            if not self.repeats:
+                break
+        self._drawn.add(key)
 
         if self._by_signs:
-            moved = _with_signs(a, g, np.random.default_rng(self._random.getrandbits(64)))
+            moved = _with_signs(a, g, np.random.default_rng(shift))
         else:
-            batch, rows = divmod(self._random.randrange(1, max(2, b * n)) % (b * n), n)
-            moved = _shifted(a, g, batch, rows)
+            moved = _shifted(a, g, *divmod(shift, a.shape[1]))
+        if self._has_few_shifts:  # it may be one of the rotating inputs, or one before it
+            self.repeats |= any(_same(moved.a, other.a) for other in self._inputs)
         return moved._replace(powers=powers)
+
+    def _draw(self) -> tuple[int, np.ndarray | None]:
+        """What distinguishes a new input: a shift, or the seed of its signs, and powers of 4."""
+        a = self.first.a
+        b, n = a.shape[:2]
+        if self._by_signs:
+            shift = self._random.getrandbits(64)
+        else:
+            shift = self._random.randrange(1, max(2, b * n)) % (b * n)
+        is_used_up = not self._by_signs and 2 * len(self._drawn) >= b * n
+        if not (self._scales and (self._has_few_shifts or is_used_up)):
+            return shift, None
+        most = _most_power(a, of_few=b * n < _VERY_FEW)
+        return shift, np.array([self._random.randint(-most, most) for _ in range(b)])
 
     @cached_property
     def _has_few_shifts(self) -> bool:
@@ -146,8 +172,9 @@ class Rotation:
         return any(_same(_shifted(a, g, *by).a, a) for by in ((0, 1), (1, 0), (1, 1)))
 
     def begin(self) -> None:
-        """Start the rotation anew, as for a first cell."""
+        """Start the rotation anew, for a method that has met none of its contents."""
         self._next = 0
+        self._drawn.clear()
 
     def next(self, among: int = 0) -> Input:
         """The next of the rotating inputs. among: how many of them rotate; 0: all."""
@@ -231,8 +258,10 @@ def _scaled(a: Array, powers: np.ndarray) -> Array | None:
     return scaled if bool(exact) else None
 
 
-def _most_power(a: Array) -> int:
-    return _MOST_POWER_OF_HALF if arrays.dtype_name(a) == "float16" else _MOST_POWER
+def _most_power(a: Array, *, of_few: bool = False) -> int:
+    if arrays.dtype_name(a) == "float16":
+        return _MOST_POWER_OF_HALF
+    return _MOST_POWER_OF_FEW if of_few else _MOST_POWER
 
 
 def _unscaled(restore: Restore, powers: np.ndarray | None, power: int) -> Restore:

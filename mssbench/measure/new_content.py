@@ -7,8 +7,10 @@ returned, and its time is compared with that of the other calls.
 """
 
 import random
-import time
 from collections.abc import Callable, Mapping
+
+# The function itself: a method that replaces it in the module `time` is timed by this one.
+from time import perf_counter
 from typing import Any, NamedTuple
 
 from mssbench import units
@@ -56,6 +58,7 @@ class NewContent:
         self._pick, self._verify, self._on_host = pick, verify, on_host
         # Not one of the shared generators, whose seed a method may set.
         self._random = random.Random()  # noqa: S311
+        self._is_new = True  # whether the latest new content was not like one before it
         self._new: Input | None = None  # the new content of the present sample, if it has some
         self._count, self._samples = 1, 0
         self._output: Any = None
@@ -87,6 +90,9 @@ class NewContent:
 
     def _prepare_new(self) -> CallInput:
         self._new = self._rotation.new()
+        # Of a tiny batch all contents may have been used: then a method that remembers them is
+        # fast, and this call says nothing about its time.
+        self._is_new = not self._rotation.repeats
         return CallInput(self._new, self._calls.prepare(self._new))
 
     def call(self, prepared: CallInput) -> None:
@@ -95,16 +101,16 @@ class NewContent:
             self.last = prepared.input, self._calls.call(prepared.what)
             return
 
-        start = time.perf_counter()
+        start = perf_counter()
         output = self._calls.call(prepared.what)
-        end = time.perf_counter()
+        end = perf_counter()
         self._output, self._taken = output, end - start
         if self._on_host:  # at once, so that a thread of the method cannot complete it later
             try:
                 self._copies = self._pick(output, prepared.input)
             except Exception:  # the output is no array: `verify` reports that
                 self._copies = None
-            self._own = time.perf_counter() - end
+            self._own = perf_counter() - end
 
     def settle(self, seconds: float) -> float:
         """Verify the output on new content. Returns the seconds of the sample without its copying.
@@ -115,10 +121,11 @@ class NewContent:
         if self._new is None:
             self._seconds_seen.append(seconds / self._count)
             return seconds
-        if self._count == 1:
+        if self._count == 1 and self._is_new:
             self._seconds_new.append(seconds)
-        elif self._on_host:
-            self._seconds_new.append(self._taken)
+        elif self._count > 1 and self._on_host:
+            if self._is_new:
+                self._seconds_new.append(self._taken)
             self._seconds_seen.append((seconds - self._taken) / (self._count - 1))
         self._keep_worst(self._verify(self._output, self._new, self._copies))
         self._new = self._output = self._copies = None
@@ -130,22 +137,27 @@ class NewContent:
             # nan counts as the worst; every comparison with it is false
             self.errors[name] = known if known != known or known >= value else value
 
-    def suspicion(self, synchronize: Callable[[], None]) -> str:
+    def suspicion(self, synchronize: Callable[[], None], *, always: bool = False) -> str:
         """Why the method seems to remember answers; empty if it does not.
 
         A few more calls decide this if the times in the samples raise a suspicion. They are always
         made on a GPU, which works on after a call has returned: samples cannot time one call there.
-        synchronize: waits until the device has completed its work.
+        synchronize: waits until the device has completed its work. always: whether the calls are
+        made without a suspicion too, because no sample has had new content.
         """
-        if self._on_host and not self._is_suspected():
+        if self._on_host and not always and not self._is_suspected():
             return ""
         new, seen = list[float](), list[float]()
         for _ in range(_PAIRS):
             seen.append(self._seconds(self.prepare(), synchronize))
-            new.append(self._seconds(self._prepare_new(), synchronize))
-            if new[-1] <= _longest(min(seen)):
+            taken = self._seconds(self._prepare_new(), synchronize)
+            if not self._is_new:
+                break
+            new.append(taken)
+            if taken <= _longest(min(seen)):
                 return ""  # the answer was computed, since that took no longer
-        if min(new) <= _longest(quantile(sorted(seen), 0.5)):
+        new = new or self._seconds_new  # every content has been used: the samples decide
+        if not new or min(new) <= _longest(quantile(sorted(seen), 0.5)):
             return ""
         return (
             f"{units.seconds(min(new))} for matrices that it had not seen, "
@@ -168,14 +180,14 @@ class NewContent:
         """Seconds of one call. Its output is verified if its content is new."""
         is_new = prepared.input is self._new
         synchronize()
-        start = time.perf_counter()
+        start = perf_counter()
         output = self._calls.call(prepared.what)
-        end = time.perf_counter()
+        end = perf_counter()
         # Copied on the stream of the call, so that another stream cannot complete the output later.
         copies = self._pick(output, prepared.input) if is_new else None
         if not self._on_host:
             synchronize()
-            end = time.perf_counter()
+            end = perf_counter()
 
         if is_new:
             self._keep_worst(self._verify(output, prepared.input, copies))

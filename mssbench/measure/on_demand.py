@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -73,27 +73,24 @@ class Held:
             watch.look_at_work()
         self._flags = watch.flags
 
-    def prepare(self) -> Any:
+    def prepare(self) -> CallInput:
         """What the next call consumes: an input that the one before had not."""
-        return self._what.prepare(self._rotation.next())
+        x = self._rotation.next()
+        return CallInput(x, self._what.prepare(x))
 
-    def call(self, prepared: Any) -> None:
+    def call(self, prepared: CallInput) -> None:
         """One call, done when this returns."""
-        self._what.call(prepared)
+        self._last[:] = prepared.input, self._what.call(prepared.what)
         self._synchronize()
 
     def sample(self, count: int) -> Sample:
         """One sample of so many calls."""
         last = self._last
 
-        def prepare() -> CallInput:
-            x = self._rotation.next()
-            return CallInput(x, self._what.prepare(x))
-
         def call(prepared: CallInput) -> None:
             last[:] = prepared.input, self._what.call(prepared.what)
 
-        every = [prepare() for _ in range(count)]
+        every = [self.prepare() for _ in range(count)]
         with self._watchman.watched(self._device) as watch:
             busy = time.process_time()
             seconds = self._clock.block(call, every)
@@ -106,16 +103,19 @@ class Held:
         """Forget the seconds so far, which were taken to warm up."""
         self._seconds.clear()
 
-    def verify(self) -> Verified | None:
+    def verify(self, seconds: Sequence[float] = ()) -> Verified | None:
         """What the latest timed output is worth, and whether its time can be; None if not asked.
 
-        An answer kept from the first call is wrong here, as the inputs rotate. Raises Violation for
-        an output of the wrong kind, and for a method that wrote into one of its inputs.
+        An answer kept from the first call is wrong here, as the inputs rotate; and a few more calls
+        tell whether the method remembers answers by content. Raises Violation for an output of the
+        wrong kind, and for a method that wrote into one of its inputs.
+
+        seconds: of its calls, where somebody else has timed them; by default those of `sample`.
         """
         if self._bench is None or self._opened is None:
             return None
         refuse_written(self._cell, self._rotation)
-        timing = Timing(tuple(self._seconds), 1, self._opened.first.seconds)
+        timing = Timing(tuple(seconds or self._seconds), 1, self._opened.first.seconds)
         x, output = self._last
         return Verified(*self._bench.judged_again(self._opened, x, output, timing, self._flags))
 

@@ -29,7 +29,9 @@ from mssbench.measure.torch_state import OF_TORCH, Setting
 # Signals for which a library may set a handler; the handler decides whether they end this process.
 _SIGNALS = (signal.SIGALRM, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 # Replacing a function of these modules changes what other methods compute, or how they are timed.
-_MODULES = ("time", "torch", "torch.linalg", "torch.autograd", "numpy", "numpy.linalg")
+_MODULES = (
+    "time", "torch", "torch.linalg", "torch.autograd", "torch.cuda", "numpy", "numpy.linalg",
+)  # fmt: skip
 # Prefixes of variables that compilers set for their own processes; nothing else reads them.
 _OF_COMPILERS = (b"TORCHINDUCTOR_", b"TRITON_", b"TORCH_COMPILE_")
 # Enough looks to distinguish a thread that computes from one that wakes up now and then.

@@ -8,7 +8,7 @@ heavy is imported before it is asked for, as pytest loads this wherever mssbench
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -158,8 +158,10 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
     """
     from mssbench.export.pytest_benchmark import KEY, strict
     from mssbench.measure.on_demand import held
+    from mssbench.measure.process_state import watched
     from mssbench.methods import registry
     from mssbench.records.measurement import ABSENT, Status
+    from mssbench.records.noise import LEFT_CHANGES
     from mssbench.records.timing import Timing
     from mssbench.results.labels import label, where
 
@@ -169,7 +171,7 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
             f"{type(benchmark).__module__}: leave out --codspeed.",
             pytrace=False,
         )
-    with held(cell, _session(), verify=True) as (found, seconds, kept):
+    with watched() as state, held(cell, _session(), verify=True) as (found, seconds, kept):
         if found.status in ABSENT:
             pytest.skip(found.reason)
         if kept is None:
@@ -180,10 +182,16 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
         benchmark.fullname = f"mssbench::{benchmark.name} {benchmark.group}"
         rounds = max(5, min(1000, round(0.1 / max(seconds, 1e-6))))
         benchmark.pedantic(kept.call, setup=lambda: ((kept.prepare(),), {}), rounds=rounds)
-    if benchmark.stats is not None:  # --benchmark-disable: once, untimed
-        data = tuple(benchmark.stats.stats.data)
+        data = () if benchmark.stats is None else tuple(benchmark.stats.stats.data)
+        if found.status is Status.OK:  # by its first output: the last one and its time count too
+            found = _verified_again(found, kept, data or (seconds,))
+    row = replace(found, clock="wall").row(environment=_environment())
+    if data:  # --benchmark-disable: once, untimed
         # its first call was one of many while it warmed up: nobody timed that
         row |= Timing(data, 1, seconds).statistics() | {"noise": "", "first_call_seconds": None}
+    if state.changes.names:
+        changed = f"it changed {', '.join(state.changes.names)}"
+        row |= {"flags": LEFT_CHANGES, "reason": "; ".join(filter(None, [row["reason"], changed]))}
     benchmark.extra_info[KEY] = strict(row)
     if found.status is not Status.OK and not wrong:
         kinds = [("forward", cell.forward), ("backward", cell.backward)]
@@ -192,6 +200,22 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
             pytest.xfail(f"{found.status}: {found.reason}")
         pytest.fail(f"{found.status}: {found.reason}", pytrace=False)
     return row
+
+
+def _verified_again(found: Any, kept: Any, seconds: Sequence[float]) -> Any:
+    """The row by its last timed output as well, see Held.verify."""
+    from mssbench.measure.admission import classify
+    from mssbench.records.measurement import Status
+
+    try:
+        verified = kept.verify(seconds)
+    except Exception as error:  # a method that raises is a result here too
+        status, reason = classify(error)
+        return replace(found, status=status, reason=reason)
+    if verified is None:
+        return found
+    values = {**(found.values or {}), **verified.values}
+    return replace(found, status=Status(verified.status), reason=verified.reason, values=values)
 
 
 @cache

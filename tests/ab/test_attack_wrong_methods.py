@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,30 @@ def test_attack_only_the_first_answer_is_right(register: Any, method: Any, statu
         except Exception as error:
             told = f"{type(error).__name__}: {error}"
     assert re.search(status, told), told
+
+
+def test_attack_answers_are_remembered_by_content(register: Any) -> None:
+    """All inputs that rotate have been met when the samples begin, so only new ones tell."""
+    kept: dict[bytes, Any] = {}
+
+    def remembers(a: Any) -> Root:
+        if a.tobytes() not in kept:
+            time.sleep(1e-3)  # as a larger matrix would take
+            kept[a.tobytes()] = root(a)
+        return Root(sqrt=kept[a.tobytes()])
+
+    register["forward"](
+        cite="mine, 2026", products=lambda: 1.0, libraries=("numpy",), yields=("sqrt",)
+    )(remembers)  # fmt: skip
+    session = Session(Settings(Policy(warmup_seconds=0.0)))
+    with held(replace(TINY, forward="remembers"), session, verify=True) as (row, _, arm):
+        assert row.status == "ok"
+        assert arm is not None
+        arm.sample(20)
+        verified = arm.verify()
+    assert verified is not None
+    assert verified.status == "implausible"
+    assert "it remembers answers" in verified.reason
 
 
 def test_attack_a_right_method_stays_right_in_every_place_of_the_rotation() -> None:

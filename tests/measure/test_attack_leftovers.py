@@ -20,6 +20,7 @@ import torch
 from helpers.cells import CELL, FAST
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from mssbench.measure.instruments.clocks import HostClock
 from mssbench.measure.measure import Result, measure
 from mssbench.measure.process_state import Snapshot
 from mssbench.methods import pair, registry
@@ -290,3 +291,19 @@ def test_a_method_that_changes_nothing_is_not_flagged() -> None:
     (m,) = left_by(lambda: None).measurements
     assert (m.status, m.reason) == (Status.OK, "")
     assert LEFT_CHANGES not in m.values["flags"]
+
+
+def test_attack_a_clock_at_half_speed_changes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clocks keep the functions that they were imported with."""
+    true, started = time.perf_counter_ns, time.perf_counter_ns()
+    slow = lambda: started + (true() - started) // 1000  # noqa: E731
+    monkeypatch.setattr(time, "perf_counter_ns", slow)
+    seconds = HostClock().block(lambda _: time.sleep(0.01), [None])
+    assert 0.01 <= seconds < 1.0
+
+
+def test_attack_a_synchronization_that_does_nothing_is_put_back() -> None:
+    before = torch.cuda.synchronize
+    (m,) = left_by(lambda: setattr(torch.cuda, "synchronize", lambda *_: None)).measurements
+    assert torch.cuda.synchronize is before
+    assert "torch.cuda.synchronize" in m.reason

@@ -313,3 +313,52 @@ def test_a_method_that_works_in_every_call_is_ok(backward: str) -> None:
     for size, batch in ((1, 2), (16, 8)):
         for found in measured("honest", size=size, batch=batch, backward=backward):
             assert found.status is Status.OK, found.reason
+
+
+def batch_of(b: int, n: int) -> torch.Tensor:
+    """Matrices of which no two are equal, nor permuted forms of each other."""
+    x = torch.tensor(np.random.default_rng(1).standard_normal((b, n, n)))
+    return x @ x.mT + n * torch.eye(n)
+
+
+@pytest.mark.parametrize(("b", "n", "due"), [(1, 2, 20), (1, 64, 200), (4, 16, 300), (16, 32, 400)])
+def test_attack_what_is_new_content_never_comes_twice(b: int, n: int, due: int) -> None:
+    """A memory would answer it at once, and would be taken for a method that computes."""
+    a = batch_of(b, n)
+    rotation = Rotation(a, a, seed=0)
+    met = {content(x.a) for x in rotation.all}
+    for _ in range(due):
+        x = rotation.new()
+        if not rotation.repeats:
+            assert content(x.a) not in met
+        assert not rotation.repeats or n < 16
+        met.add(content(x.a))
+    assert len(met) >= due // 2
+
+
+def test_attack_a_batch_with_few_contents_says_when_they_are_used_up() -> None:
+    a = batch_of(1, 1)
+    rotation = Rotation(a, a, seed=0)
+    repeats = []
+    for _ in range(60):
+        rotation.new()
+        repeats.append(rotation.repeats)
+    assert not all(repeats)
+    assert all(repeats[-10:])
+    rotation.begin()  # another method has met none of them
+    assert not all(rotation.new() is None or rotation.repeats for _ in range(20))
+
+
+@pytest.mark.slow
+@pytest.mark.timing
+def test_attack_answers_of_a_single_matrix_are_remembered_for_many_samples() -> None:
+    """There are few shifts of one matrix of this size, and the samples are many."""
+
+    def compute(a: np.ndarray) -> np.ndarray:
+        w, v = np.linalg.eigh(a)
+        return (v * np.sqrt(w)[:, None, :]) @ v.swapaxes(1, 2)
+
+    forward(remembering(compute, content), "by_content", libraries=("numpy",))
+    for _ in range(3):
+        (found,) = measured("by_content", samples=120, library="numpy", size=64, batch=1)
+        assert found.status is Status.IMPLAUSIBLE

@@ -134,3 +134,29 @@ def test_attack_cells_that_are_disabled_on_purpose_are_called_once(
 ) -> None:
     done = run(tmp_path, "--mssbench", suite, "--benchmark-disable", "-q")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+KEEPS_ITS_FIRST_ANSWER = """
+import torch
+from mssbench.methods.registry import Root, lookup, register_forward
+
+kept = {}
+
+@register_forward(cite="an attack, 2026", products=lambda: 1.0, yields=("sqrt",))
+def keeps(a):
+    if a.shape not in kept:
+        kept[a.shape] = lookup("forward", "eigh").call(a, frozenset(["sqrt"])).sqrt.clone()
+    return Root(sqrt=kept[a.shape])
+
+def test_keeps(mssbench):
+    mssbench("torch/keeps", size=8, batch=4)
+"""
+
+
+def test_attack_a_method_that_keeps_its_first_answer_is_wrong_here_too(tmp_path: Path) -> None:
+    """Its first call is verified and right; the last one that is timed is wrong."""
+    (tmp_path / "test_keeps.py").write_text(KEEPS_ITS_FIRST_ANSWER)
+    done = run(tmp_path, "-q", "-p", "no:xdist", "test_keeps.py")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 failed" in done.stdout
+    assert "root error" in done.stdout
