@@ -253,6 +253,7 @@ def test_attack_wrong_in_a_later_pair_alone(
     assert by_method(result, "svd") == ({"broken"} if side == "new" else {"unclear"})
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_attack_both_slower_and_less_accurate(tmp_path: Path, suite: Path, capsys: Any) -> None:
     base = stand_in(tmp_path)
@@ -283,7 +284,7 @@ def test_attack_broken_and_slower_is_told_with_both(tmp_path: Path, suite: Path)
     assert result.outcome is Outcome.BROKEN
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(3, slow=3)
 @pytest.mark.parametrize(
     ("base", "new", "code"),
     [
@@ -361,6 +362,7 @@ def keeps(a) -> Root:
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_attack_a_memory_by_shape_800_times_as_fast_ends_soon_and_is_broken(tmp_path: Path) -> None:
     """With real workers and all twelve pairs: it was still sampling after five minutes."""

@@ -100,6 +100,7 @@ def test_a_faster_method_passes(tmp_path: Path, suite: Path) -> None:
     assert verdicts(result, "svd") == {"faster"}
 
 
+@pytest.mark.sampled(slow=1)
 @pytest.mark.parametrize(
     ("values", "word"),
     [
@@ -118,6 +119,7 @@ def test_a_worse_answer_is_a_regression_however_fast(
     assert result.judgements[0].ratio == pytest.approx(0.5, rel=0.05)  # its time is told as well
 
 
+@pytest.mark.exhaustive
 @pytest.mark.gate
 def test_a_time_may_grow_by_what_somebody_allows(tmp_path: Path, suite: Path) -> None:
     base, new = stand_in(tmp_path), stand_in(tmp_path, "slow", slower={"svd": 1.15})
@@ -141,6 +143,7 @@ def test_limits_of_counts_and_errors_hold_in_ab_too(tmp_path: Path, suite: Path)
             found(suite, base, new, rules=tuple(thresholds.of_words([text])))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.gate
 def test_a_limit_of_another_time_loosens_nothing(tmp_path: Path, suite: Path) -> None:
     """As a suite may have one, which `check` heeds."""
@@ -357,6 +360,7 @@ def test_what_cannot_run_in_either_is_nothing_measured(tmp_path: Path, suite: Pa
     assert found(suite, python, python).outcome is Outcome.NOTHING_MEASURED
 
 
+@pytest.mark.exhaustive
 @pytest.mark.gate
 def test_base_that_differs_from_itself_voids_what_is_no_more_than_that(
     tmp_path: Path, suite: Path
@@ -581,6 +585,7 @@ def test_stopped_in_the_middle_it_says_what_it_has_and_leaves_no_process(
     assert until(lambda: not relatives(tmp_path / "locks"))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.gate
 def test_what_this_machine_cannot_tell_may_be_let_pass(
     tmp_path: Path, suite: Path, capsys: Any
@@ -681,6 +686,7 @@ def test_packages_that_round_otherwise_are_held_to_what_is_stable(
     assert found(suite, base, other).outcome is Outcome.PASS
 
 
+@pytest.mark.exhaustive
 @pytest.mark.gate
 def test_the_suite_may_set_limits_of_its_own(tmp_path: Path, suite: Path, capsys: Any) -> None:
     suite.write_text(suite.read_text() + '\n[check]\nfail_on = ["numpy/svd:seconds:50%"]\n')

@@ -357,6 +357,7 @@ def test_only_the_papers_own_settings_have_the_papers_name():
     assert named == ["iSQRT-COV", "", ""]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "name",
     [

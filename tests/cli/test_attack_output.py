@@ -150,6 +150,7 @@ def test_attack_the_last_line_is_whole_at_any_width(
         assert last.endswith("rows=2")
 
 
+@pytest.mark.sampled(slow=6)
 @pytest.mark.slow
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_attack_every_command_fits_any_width(
@@ -197,7 +198,7 @@ def test_attack_a_name_that_no_file_can_have_is_misuse(
     assert "Traceback" not in err
 
 
-@pytest.mark.sampled(1, rest="exhaustive")
+@pytest.mark.sampled(1, slow=0)
 @pytest.mark.parametrize("name", [os.fsdecode(b"r\xff\xfen"), "r\nn", "r\x1b[31mn", "[bold]r"])
 def test_attack_a_path_of_any_bytes_is_read_and_named(
     runs: tuple[Path, Path], tmp_path: Path, name: str

@@ -84,6 +84,7 @@ def test_a_file_that_has_changed_is_a_row_that_says_so(capsys) -> None:
     assert row["reason"].startswith("cov.npy has changed: its digest is ")
 
 
+@pytest.mark.sampled(slow=1)
 @pytest.mark.slow
 @pytest.mark.parametrize("deed", ["changed", pytest.param("removed", marks=pytest.mark.slow)])
 def test_a_file_that_is_the_right_one_again_is_measured_again(capsys, deed: str) -> None:

@@ -228,6 +228,7 @@ def kill_victim(note: Path) -> None:
         os.kill(int(note.read_text()), signal.SIGKILL)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_every_one_of_sixty_cells_has_its_rows(outcome: Outcome) -> None:
     rows = outcome.rows
@@ -436,6 +437,7 @@ def test_a_worker_killed_while_it_starts_gets_a_second_try(
     assert (tmp_path / "died").exists()
 
 
+@pytest.mark.sampled(slow=1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("respawns", "few"), [(15, 5), pytest.param(50, 15, marks=pytest.mark.slow)]

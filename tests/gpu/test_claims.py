@@ -90,7 +90,7 @@ def test_a_claim_says_in_words_what_it_selects(name: str) -> None:
             assert re.search(words, claim.claim), claim.claim
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.sampled(1, slow=1)
 @pytest.mark.parametrize("name", SUITES)
 def test_a_claim_of_time_holds_for_who_is_faster_by_far_and_not_for_who_ties(name: str) -> None:
     few = first(loaded(name).cells)

@@ -36,7 +36,7 @@ def test_the_bits_of_the_emulation(
     rehearsed.test_a_gpu_gives_the_bits_of_the_emulation(variant, built, monkeypatch)
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.sampled(1, slow=1)
 @smallest(rehearsed.WARPS)
 def test_tensor_cores(variant: Variant, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     test = rehearsed.test_tensor_cores_give_the_emulation_but_for_what_their_sums_cut_off

@@ -174,6 +174,7 @@ def test_tests_run_in_eight_processes_the_quick_ones_first(script: Script) -> No
         assert f"{name}" in source, "a test of another name is a quick one"
 
 
+@pytest.mark.sampled(slow=1)
 @pytest.mark.parametrize(
     ("lacks", "said", "left_out"),
     [
@@ -238,6 +239,7 @@ def test_time_that_is_left_goes_to_the_tables_that_were_not_done(script: Script)
     assert again[0][1] > 3000  # all that is left of an hour
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_what_no_call_has_begun_comes_first(script: Script) -> None:
     """A second call goes on with the second half, and only then with tables of the first."""
@@ -255,6 +257,7 @@ def test_what_no_call_has_begun_comes_first(script: Script) -> None:
 OF_EACH_KIND = ("kernels", "gpu_small", "race f32", "memcheck", "tests/gpu/test_gpu.py", "doctor")
 
 
+@pytest.mark.sampled(slow=2)
 @pytest.mark.parametrize(
     ("fails", "name"), [(what, name) for name, _, what in STEPS if name in OF_EACH_KIND]
 )
@@ -273,6 +276,7 @@ def test_a_step_that_fails_is_a_failure_and_costs_no_other_step(
     assert script.called(fails), "it is tried again"
 
 
+@pytest.mark.sampled(slow=1)
 @pytest.mark.parametrize("tool", ["compute-sanitizer", "ncu"])
 @pytest.mark.slow
 def test_a_tool_that_the_machine_refuses_is_no_failure_and_said(script: Script, tool: str) -> None:
@@ -301,6 +305,7 @@ def test_without_a_gpu_nothing_is_begun_and_the_exit_status_says_misuse(script: 
     assert not script.archive.exists()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_another_machine_has_a_folder_of_its_own(script: Script) -> None:
     script()
@@ -347,6 +352,7 @@ def test_the_commit_goes_to_every_worker(script: Script) -> None:
     assert table.read_text() == f"commit {head.stdout.strip()}\n"
 
 
+@pytest.mark.sampled(slow=1)
 @pytest.mark.parametrize(
     ("file", "variable", "commit"),
     [("abc", None, "abc"), ("abc", "def", "def"), (None, "def", "def"), (None, None, "")],
@@ -400,6 +406,7 @@ def test_where_only_one_folder_comes_back_the_archive_is_in_it(
     assert not script.archive.exists()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_profiles_go_in_as_far_as_they_fit(script: Script) -> None:
     done = script(PROFILE=str(9 * 2**20))

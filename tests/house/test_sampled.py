@@ -15,9 +15,14 @@ import pytest
 @pytest.mark.parametrize("i", range(8))
 def test_some(i): pass
 
-@pytest.mark.sampled(1, rest="exhaustive")
+@pytest.mark.sampled(1, slow=1)
 @pytest.mark.parametrize("i", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
 def test_one(i): pass
+
+@pytest.mark.sampled(slow=2)
+@pytest.mark.slow
+@pytest.mark.parametrize("i", range(5))
+def test_slow(i): pass
 
 @pytest.mark.sampled(9)
 @pytest.mark.parametrize("i", range(2))
@@ -61,7 +66,9 @@ def test_a_few_cases_run_by_default_and_each_case_has_its_turn(folder: Path) -> 
 
     slow = collected(folder, "slow and not exhaustive")
     assert len(of(slow, "test_some")) == 5
-    assert of(slow, "test_one") == ["test_one[2]"]
+    assert len(of(slow, "test_one")) == 1
+    assert len(of(slow, "test_slow")) == 2
     exhaustive = collected(folder, "exhaustive")
-    assert len(exhaustive) == 1
+    assert len(of(exhaustive, "test_one")) == 1
+    assert len(of(exhaustive, "test_slow")) == 3
     assert sorted([*default, *slow, *exhaustive]) == sorted(collected(folder, ""))

@@ -133,6 +133,7 @@ print(json.dumps([torch.get_num_threads(), max(blas)]))
 """
 
 
+@pytest.mark.sampled(slow=1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("quota", "settings", "found"),

@@ -150,7 +150,7 @@ def cell_of(method: Method) -> Cell | None:
     return None
 
 
-@pytest.mark.sampled(10, rest="exhaustive")
+@pytest.mark.sampled(10, slow=0)
 @each_method
 def test_whatever_runs_while_a_cell_is_measured_is_in_its_hash(method: Method) -> None:
     cell = cell_of(method)
@@ -179,7 +179,7 @@ def test_the_generators_of_problems_are_in_every_hash(text: str) -> None:
 # ------------------------------------------------------------------- what changes the hash
 
 
-@pytest.mark.sampled(20, rest="exhaustive")
+@pytest.mark.sampled(20, slow=0)
 @each_method
 def test_a_statement_more_in_any_module_behind_a_method_is_other_code(
     method: Method, edit: Callable[[str, str], None]
@@ -192,7 +192,7 @@ def test_a_statement_more_in_any_module_behind_a_method_is_other_code(
         assert hash_of(method) != before, name
 
 
-@pytest.mark.sampled(10, rest="exhaustive")
+@pytest.mark.sampled(10, slow=0)
 @pytest.mark.parametrize(
     "name",
     [
@@ -269,7 +269,7 @@ class _Undocumented(ast.NodeTransformer):
         return node
 
 
-@pytest.mark.sampled(30, rest="exhaustive")
+@pytest.mark.sampled(30, slow=0)
 @pytest.mark.parametrize("name", sorted(set.union(*(modules_of(m) for m in METHODS))))
 def test_comments_docstrings_and_format_are_no_code(name: str) -> None:
     text = source(name)

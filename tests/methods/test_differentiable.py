@@ -77,7 +77,7 @@ every_pair = pytest.mark.parametrize(
 )  # fmt: skip
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(5, slow=8)
 @every_pair
 def test_first_and_second_derivatives_are_those_of_finite_differences(forward, backward, function):
     root, a = call_of(forward, backward, function), matrices()

@@ -76,7 +76,7 @@ def compilations():
         yield pytest.param(*named, marks=marks, id=f"{name}-{function}-{dtype}-{backend}")
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(4, slow=10)
 @pytest.mark.parametrize(("name", "function", "dtype", "backend"), [*compilations()])
 def test_one_graph_gives_the_root_and_gradient_of_the_plain_call(name, function, dtype, backend):
     named = PAIRS[name]
@@ -94,6 +94,7 @@ def test_one_graph_gives_the_root_and_gradient_of_the_plain_call(name, function,
         assert torch.equal(compiled(function, backend, **named)(a), due)
 
 
+@pytest.mark.sampled(slow=1)
 @pytest.mark.slow
 @pytest.mark.skipif(
     not (shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")),
@@ -181,6 +182,7 @@ def test_under_autocast_a_compiled_root_keeps_its_precision():
     assert torch.allclose(s, due)
 
 
+@pytest.mark.sampled(slow=1)
 @pytest.mark.slow
 @functions
 def test_transforms_in_a_compiled_function_give_what_they_give_outside_of_it(function):
@@ -220,7 +222,7 @@ exported = pytest.mark.parametrize(
 )  # fmt: skip
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.sampled(1, slow=3)
 @exported
 def test_an_exported_module_runs_and_learns_as_the_module_does(name, strict):
     module, a = Whitening(PAIRS[name]), matrices().detach()

@@ -46,7 +46,7 @@ def parameters(call):
 # ------------------------------------------------------------------------------------- gradients
 
 
-@pytest.mark.sampled(14)
+@pytest.mark.sampled(14, slow=14)
 @pytest.mark.parametrize("call", every_method_once([c for c in CALLS if c.exact]))
 def test_gradcheck_of_every_converged_pair(call):
     a = torch_matrices(n=3)

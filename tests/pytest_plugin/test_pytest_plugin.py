@@ -76,6 +76,7 @@ def test_cells_become_benchmarks_and_their_json_a_run(
     assert (run_code, "root_error" in out) == (0, True)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_saved_benchmarks_are_compared_by_pytest_benchmark(tmp_path: Path, suite: Path) -> None:
     only = (

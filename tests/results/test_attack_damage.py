@@ -207,7 +207,7 @@ DAMAGES = {
 }
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.sampled(1, slow=2)
 @pytest.mark.parametrize("what", DAMAGES)
 def test_attack_a_run_refuses_damage_before_its_worker_starts_and_fresh_mends_it(
     tmp_path: Path, what: str

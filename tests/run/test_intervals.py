@@ -124,6 +124,7 @@ def test_more_passes_know_the_time_better():
     assert reach[0] / reach[1] == pytest.approx(sqrt(2), rel=1e-6)
 
 
+@pytest.mark.sampled(slow=3)
 @pytest.mark.gate
 @pytest.mark.parametrize("rows", [4, 8, 24, 72, 300])
 @pytest.mark.parametrize("share", [0.0, 0.05])

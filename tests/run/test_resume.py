@@ -98,7 +98,7 @@ def in_process(*arguments: object) -> int:
 # Killed.
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.sampled(1, slow=0)
 @pytest.mark.parametrize(
     ("kills", "seeds"), [(2, 40), pytest.param(10, 150, marks=pytest.mark.slow)]
 )
@@ -201,7 +201,7 @@ def killed_after(suite: object, out: Path, python: str, cells: int) -> None:
 # Stopped.
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.sampled(1, slow=1)
 @pytest.mark.parametrize(
     "number",
     [
@@ -773,7 +773,7 @@ def bad_pythons(tmp_path: Path) -> Iterator[tuple[str, str]]:
     yield str(tmp_path / "text"), "Permission denied"
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(4, slow=3)
 @pytest.mark.parametrize(
     ("state", "number"),
     [

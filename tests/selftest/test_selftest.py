@@ -376,6 +376,7 @@ def test_an_unknown_or_missing_device_is_misuse(capsys: pytest.CaptureFixture[st
         assert err.startswith("mssbench: --device cuda: ")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timing
 @pytest.mark.slow
 def test_here_and_now_the_harness_is_not_wrong(

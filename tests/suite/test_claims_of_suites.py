@@ -151,7 +151,7 @@ def test_rows_make_a_claim_hold_and_fail(name: str, number: int) -> None:
         assert None not in [p.here for p in found.published]
 
 
-@pytest.mark.sampled(4, rest="exhaustive")
+@pytest.mark.sampled(4, slow=0)
 @each(c for c in CLAIMS if not claim_of(*c).where)
 def test_one_point_that_fails_is_enough_unless_the_median_decides(name: str, number: int) -> None:
     claim = claim_of(name, number)
@@ -167,7 +167,7 @@ def test_one_point_that_fails_is_enough_unless_the_median_decides(name: str, num
     assert judged(name, number, rows).verdict is expected
 
 
-@pytest.mark.sampled(4, rest="exhaustive")
+@pytest.mark.sampled(4, slow=0)
 @each(CLAIMS)
 def test_a_claim_stays_open_until_both_of_its_sides_are_measured(name: str, number: int) -> None:
     claim = claim_of(name, number)

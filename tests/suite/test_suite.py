@@ -258,7 +258,7 @@ OVERRIDES = [
 ]
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(8, slow=10)
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [

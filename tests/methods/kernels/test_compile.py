@@ -40,6 +40,7 @@ def cases() -> list[Any]:
     ]  # fmt: skip
 
 
+@pytest.mark.sampled(slow=6)
 @pytest.mark.parametrize(("arch", "variant"), cases())
 def test_what_a_kernel_takes(arch: str, variant: Variant) -> None:
     found = resources.compile_for(variant, arch)

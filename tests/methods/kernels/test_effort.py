@@ -66,7 +66,7 @@ ITERATE = [
 ]
 
 
-@pytest.mark.sampled(3, rest="exhaustive")
+@pytest.mark.sampled(3, slow=0)
 @pytest.mark.parametrize(("factors", "wanted", "due"), ITERATE)
 def test_the_iteration_counts_what_its_steps_take(
     gpu: Emulation, factors: tuple[Factor, ...], wanted: Wanted, due: float
@@ -76,7 +76,7 @@ def test_the_iteration_counts_what_its_steps_take(
     assert len(gpu.launches) == 1
 
 
-@pytest.mark.sampled(1, rest="exhaustive")
+@pytest.mark.sampled(1, slow=0)
 @pytest.mark.parametrize(
     ("factor", "function", "due"),
     [(THREE, "sqrt", 0.5 + 4 + 3.5), (THREE, "isqrt", 1.5 + 0.5 + 4 + 3.5),
@@ -97,7 +97,7 @@ def test_the_gradient_in_the_eigenbasis_is_three_products() -> None:
     assert found == (3, 3, 0, 1, None, 3 * 2 * 5**3 * 3)
 
 
-@pytest.mark.sampled(1, rest="exhaustive")
+@pytest.mark.sampled(1, slow=0)
 @pytest.mark.parametrize(("wanted", "due"), [(BOTH, 2), (SQRT, 1), (frozenset(["eigen"]), 0)])
 def test_of_jacobi_only_the_roots_are_certain(wanted: Wanted, due: int) -> None:
     found = watched(batch(), lambda a: fused.jacobi(a, wanted))
@@ -147,7 +147,7 @@ KERNELS: dict[str, tuple[str, int, Call]] = {
 QUICK = ("iterate-one", "inverse", "loewner")  # one of each family; the others are marked slow
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.sampled(1, slow=2)
 @pytest.mark.parametrize(
     ("name", "operands"),
     [
@@ -314,7 +314,7 @@ def counted(library: str, forward: str, backward: str | None, *given: Any) -> An
     return work(pair, library, "cpu", inputs(library))
 
 
-@pytest.mark.sampled(1, rest="exhaustive")
+@pytest.mark.sampled(1, slow=0)
 @pytest.mark.parametrize("library", ["torch", "numpy"])  # cupy is treated as numpy is
 def test_a_pair_of_kernels_is_counted_phase_by_phase(library: str) -> None:
     found = counted(library, "fused", "lyapunov_fused", *KERNEL_PAIR)
@@ -349,7 +349,7 @@ def mixed() -> Iterator[None]:
     roots.forget()
 
 
-@pytest.mark.sampled(2, rest="exhaustive")
+@pytest.mark.sampled(2, slow=0)
 @pytest.mark.parametrize(
     ("forward", "backward"),
     [("undeclared", None), ("declared", None), ("eigh", None), ("eigh", "loewner_fused"),

@@ -23,7 +23,7 @@ extern "C" int run(EMULATED_LAUNCH) { EMULATED(kernel()); }
 """
 
 
-@pytest.mark.sampled(2, rest="exhaustive")
+@pytest.mark.sampled(2, slow=0)
 @pytest.mark.parametrize(
     ("what", "said"),
     [("mma_tf32(d, x, v); MSS_BARRIER(LAST);", ""),

@@ -31,7 +31,7 @@ from mssbench.methods.method import Root
 from mssbench.methods.minimax import schedule, taylor
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(3, slow=3)
 @pytest.mark.parametrize("variant", by_size(ITERATE))
 def test_both_roots_are_right(
     gpu: Emulation, variant: Variant, monkeypatch: pytest.MonkeyPatch
@@ -52,7 +52,7 @@ def test_both_roots_are_right(
                     assert (x == x.transpose(0, 2, 1)).all()
 
 
-@pytest.mark.sampled(1, rest="exhaustive")
+@pytest.mark.sampled(1, slow=0)
 @pytest.mark.parametrize("family", ["iterate", "lyapunov", "jacobi", "loewner"])
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_no_order_of_the_threads_changes_a_bit(gpu: Emulation, family: str, dtype: str) -> None:
@@ -63,7 +63,7 @@ def test_no_order_of_the_threads_changes_a_bit(gpu: Emulation, family: str, dtyp
         assert everything(family, a) == first
 
 
-@pytest.mark.sampled(8, rest="exhaustive")
+@pytest.mark.sampled(8, slow=0)
 @pytest.mark.parametrize(
     ("family", "name"), [(f, name) for f, names in BARRIERS.items() for name in names]
 )
@@ -87,6 +87,7 @@ def test_every_barrier_of_the_source_is_tried() -> None:
     } == everywhere
 
 
+@pytest.mark.sampled(slow=1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "family",
@@ -105,7 +106,7 @@ def test_nothing_that_c_leaves_undefined(gpu: Emulation, family: str, capfd: Any
     assert "runtime error" not in capfd.readouterr().err
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(3, slow=2)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n", [1, 5, 8, 13, 32])
 def test_the_gradient_solves_its_equation(gpu: Emulation, dtype: str, n: int) -> None:
@@ -124,7 +125,7 @@ def test_the_gradient_solves_its_equation(gpu: Emulation, dtype: str, n: int) ->
         assert (s == s.transpose(0, 2, 1)).all()
 
 
-@pytest.mark.sampled(2, rest="exhaustive")
+@pytest.mark.sampled(2, slow=0)
 @pytest.mark.parametrize(
     "variant", by_size([v for v in VARIANTS if v.family == "lyapunov" and not v.operands], quick=48)
 )
@@ -139,6 +140,7 @@ def test_every_size_of_the_gradient(
     assert error(y @ s + s @ y, g) < (2e-6 if dtype == "float32" else 4e-15)
 
 
+@pytest.mark.sampled(slow=1)
 @pytest.mark.parametrize("variant", by_size([v for v in VARIANTS if v.family == "jacobi"]))
 def test_jacobi_is_exact_at_every_condition(
     gpu: Emulation, variant: Variant, monkeypatch: pytest.MonkeyPatch
@@ -171,7 +173,7 @@ def test_jacobi_keeps_the_digits_of_small_eigenvalues(gpu: Emulation) -> None:
     assert np.abs(w / right - 1).max() < 1e-5
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(2, slow=2)
 @pytest.mark.parametrize("variant", [v for v in VARIANTS if v.family == "loewner"],
                          ids=lambda v: v.name)  # fmt: skip
 def test_the_gradient_in_the_eigenbasis(

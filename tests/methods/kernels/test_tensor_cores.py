@@ -42,7 +42,7 @@ def given(family: str) -> Any:
     )
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.sampled(1, slow=2)
 @given("iterate")
 def test_both_roots_are_as_exact_as_their_operands(
     gpu: Emulation, variant: Variant, monkeypatch: pytest.MonkeyPatch
@@ -66,7 +66,7 @@ def test_both_roots_are_as_exact_as_their_operands(
         assert (root.sqrt == root.sqrt.transpose(0, 2, 1)).all()
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.sampled(1, slow=1)
 @given("lyapunov")
 def test_the_gradient_solves_its_equation(
     gpu: Emulation, variant: Variant, monkeypatch: pytest.MonkeyPatch
@@ -99,7 +99,7 @@ def test_it_holds_for_cores_that_cut_off_more(gpu: Emulation, more: int) -> None
     assert error(root.sqrt, truth(a)[0]) < 1e-6
 
 
-@pytest.mark.sampled(1, rest="exhaustive")
+@pytest.mark.sampled(1, slow=0)
 @pytest.mark.parametrize("operands", UNIT)
 def test_both_operands_are_rounded_and_not_cut_off(gpu: Emulation, operands: Any) -> None:
     """One step: T = 1.5 I - 0.5 A / c,  Y = A / c T, each as its operands round."""
@@ -133,6 +133,7 @@ def test_a_schedule_is_made_for_what_its_operands_round(
     assert error(root.sqrt, truth_of_rank(a)) < limit
 
 
+@pytest.mark.sampled(slow=1)
 @pytest.mark.parametrize("family", ["iterate", "lyapunov"])
 @pytest.mark.parametrize(
     "operands",
@@ -147,6 +148,7 @@ def test_no_order_of_the_threads_changes_a_bit(gpu: Emulation, family: str, oper
         assert everything(family, a, operands) == first
 
 
+@pytest.mark.sampled(slow=4)
 @pytest.mark.parametrize(
     ("family", "name"), [(f, name) for f in ("iterate", "lyapunov") for name in BARRIERS[f]]
 )
@@ -156,6 +158,7 @@ def test_no_barrier_is_one_too_many(gpu: Emulation, family: str, name: str) -> N
     assert missed(gpu, name, lambda: everything(family, a, "tf32x3"))
 
 
+@pytest.mark.sampled(slow=1)
 @pytest.mark.parametrize("family", ["iterate", "lyapunov"])
 @pytest.mark.slow
 def test_nothing_that_c_leaves_undefined(gpu: Emulation, family: str, capfd: Any) -> None:
@@ -165,7 +168,7 @@ def test_nothing_that_c_leaves_undefined(gpu: Emulation, family: str, capfd: Any
     assert "runtime error" not in capfd.readouterr().err
 
 
-@pytest.mark.sampled(3, rest="exhaustive")
+@pytest.mark.sampled(3, slow=0)
 @pytest.mark.parametrize("poison", [np.nan, np.inf, 0.0])
 @pytest.mark.parametrize("operands", UNIT)
 def test_a_bad_matrix_disturbs_no_neighbour(gpu: Emulation, operands: Any, poison: float) -> None:

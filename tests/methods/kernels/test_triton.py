@@ -55,7 +55,7 @@ def test_what_else_it_promises(found: dict[str, Any]) -> None:
     assert found["empty"] == [0, 20, 20]
 
 
-@pytest.mark.sampled(1, rest="exhaustive")
+@pytest.mark.sampled(1, slow=0)
 @pytest.mark.parametrize("square", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("operands", "shape"),

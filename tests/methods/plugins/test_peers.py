@@ -235,7 +235,7 @@ def {name}(a):
 """
 
 
-@pytest.mark.sampled(1, rest="exhaustive")
+@pytest.mark.sampled(1, slow=0)
 @pytest.mark.parametrize(
     "statement",
     [

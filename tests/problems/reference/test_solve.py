@@ -227,7 +227,7 @@ def test_inputs_are_not_written_to():
 # Singular, indefinite, zero
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(5, slow=3)
 @pytest.mark.parametrize("precision", ["float64", "float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("name", ["wishart(0.5)", "wishart(1)", "rankdef", "power_null(3)"])
 def test_the_error_of_a_singular_root_is_bounded_and_not_absurd(name, precision):
