@@ -57,7 +57,7 @@ def refuse_other_protocol(name: str, commit: str) -> None:
     The version of the protocol is read from the source code of the commit; a commit in which none
     is found is not refused.
     """
-    found = git("grep", "-hE", _PROTOCOL, commit, "--", "mssbench")
+    found = git("grep", "-hE", _PROTOCOL, commit, "--", "mssbench", folder=_top())
     spoken = {int(number) for number in re.findall(r"= *(\d+)", found.text)} if found.ok else set()
     if spoken and PROTOCOL_VERSION not in spoken:
         raise RunError(

@@ -264,6 +264,15 @@ def test_attack_a_revision_of_another_protocol(repository: Repository, protocol:
     assert "cannot read the set-up" not in told
 
 
+def test_attack_a_revision_of_another_protocol_seen_from_a_subfolder(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.commit("mssbench/engines/events.py", "PROTOCOL_VERSION = 99\n")
+    monkeypatch.chdir(repository.path / "mssbench" / "engines")
+    with pytest.raises(RunError, match="speaks protocol 99 with its workers"):
+        revisions.refuse_other_protocol("HEAD", str(revisions.commit_of("HEAD")))
+
+
 @pytest.mark.parametrize("state", ["untracked", "ignored"])
 def test_attack_an_also_file_that_no_revision_has(repository: Repository, state: str) -> None:
     if state == "ignored":
