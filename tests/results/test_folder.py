@@ -526,6 +526,24 @@ def test_a_lock_outlives_its_taker_in_who_inherited_it(tmp_path: Path) -> None:
         os.kill(child, 9)
 
 
+def test_attack_a_lock_that_was_let_go_closes_nothing_in_a_child(tmp_path: Path) -> None:
+    """The folder is opened again, and the descriptor has the number of the lock."""
+    with RunFolder(tmp_path) as run:
+        number = run._lock
+    again = os.open(tmp_path, os.O_RDONLY)
+    assert again == number
+    child = os.fork()
+    if child == 0:
+        try:
+            os.fstat(again)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    os.close(again)
+    assert status == 0
+
+
 def test_a_holder_in_another_container_has_no_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
