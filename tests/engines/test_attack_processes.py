@@ -75,7 +75,7 @@ def programs() -> list[int]:
 
 
 @pytest.mark.sampled(2)
-@pytest.mark.parametrize("deed", ["daemon", "program", "daemon_exit", "fork"])
+@pytest.mark.parametrize("deed", ["daemon", "program", "daemon_exit", "fork", "program_exit"])
 def test_attack_a_process_that_outlives_its_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: Path, deed: str
 ) -> None:
@@ -83,7 +83,7 @@ def test_attack_a_process_that_outlives_its_worker(
     wish(monkeypatch, do={"svd": deed})
     found = measured(tmp_path)
     assert found["eigh"] == found["taylor"] == "ok"
-    assert found["svd"] == ("crashed" if deed in ("daemon_exit", "fork") else "ok")
+    assert found["svd"] == ("crashed" if deed in ("daemon_exit", "program_exit", "fork") else "ok")
     assert is_free(device)
     assert not relatives(device)
     assert programs() == before
