@@ -1,10 +1,12 @@
 """Check out a revision in a temporary working tree, so that `ab` can compare it."""
 
+import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,8 @@ from mssbench.results import locks
 
 _FOLDER = "mssbench-ab-"  # prefix of a temporary folder, which holds one working tree only
 _TREE = "tree"
+_LOCK = ".lock"  # only where a folder itself cannot be locked
+_NEW_SECONDS = 60.0  # longer than a folder is without its lock
 _NAMED = 3  # how many changed files a note names; `git status` lists them all
 _PROTOCOL = r"^PROTOCOL(_VERSION)? *= *[0-9]+"
 
@@ -57,7 +61,7 @@ def refuse_other_protocol(name: str, commit: str) -> None:
     The version of the protocol is read from the source code of the commit; a commit in which none
     is found is not refused.
     """
-    found = git("grep", "-hE", _PROTOCOL, commit, "--", "mssbench")
+    found = git("grep", "-hE", _PROTOCOL, commit, "--", "mssbench", folder=_top())
     spoken = {int(number) for number in re.findall(r"= *(\d+)", found.text)} if found.ok else set()
     if spoken and PROTOCOL_VERSION not in spoken:
         raise RunError(
@@ -106,10 +110,9 @@ def checked_out(name: str, commit: str, also: Sequence[str]) -> Iterator[Revisio
     remove_abandoned()
 
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
-    # The lock marks the tree as in use: another `ab` removes trees that nobody has locked.
-    lock, _ = locks.hold(folder)
-    tree = folder / _TREE
+    tree, lock = folder / _TREE, None
     try:
+        lock = _keep(folder)
         added = git("worktree", "add", "--detach", "--quiet", str(tree), commit)
         if not added.ok:
             raise RunError(f"{commit[:12]} cannot be checked out: {added.reason or 'git failed'}.")
@@ -119,7 +122,29 @@ def checked_out(name: str, commit: str, also: Sequence[str]) -> Iterator[Revisio
         yield Revision(tree, tuple(str(path) for path in paths if path.is_file()))
     finally:
         _remove(tree)
-        locks.release(lock)
+        if lock is not None:
+            locks.release(lock)
+
+
+def _keep(folder: Path) -> int:
+    """Lock a folder of ours: another `ab` removes those that nobody has locked."""
+    try:
+        lock, _ = _hold(folder)
+    except OSError as error:
+        raise RunError(
+            f"{folder} cannot be locked: {error.strerror or error}. "
+            "Set TMPDIR to a folder on a disk of this machine."
+        ) from error
+    return lock
+
+
+def _hold(folder: Path) -> tuple[int, bool]:
+    """Try to lock a folder of ours: the descriptor, and whether the lock is ours."""
+    try:
+        return locks.hold(folder)
+    except OSError:  # NFS locks only what is open for writing
+        (folder / _LOCK).touch()
+        return locks.hold(folder / _LOCK, os.O_RDWR)
 
 
 def remove_abandoned() -> None:
@@ -133,7 +158,7 @@ def remove_abandoned() -> None:
         if tree.name != _TREE or not tree.parent.name.startswith(_FOLDER):
             continue
         try:
-            lock, ours = locks.hold(tree.parent)
+            lock, ours = _hold(tree.parent)
         except OSError:  # the folder is gone already, or it is another user's
             if not tree.parent.exists():
                 _remove(tree)
@@ -141,6 +166,28 @@ def remove_abandoned() -> None:
         if ours:
             _remove(tree)
         locks.release(lock)
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        _remove_empty(folder)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder in which no tree was begun, if nobody holds it.
+
+    Nothing is done to one that has anything in it, which may be the tree of another repository, nor
+    to one so new that another `ab` may be about to lock it.
+    """
+    try:
+        inside = {path.name for path in folder.iterdir()}
+        if inside - {_LOCK} or time.time() - folder.stat().st_mtime < _NEW_SECONDS:
+            return
+        lock, ours = _hold(folder)
+    except OSError:  # it is gone already, or another user's
+        return
+    if ours:
+        with suppress(OSError):
+            (folder / _LOCK).unlink(missing_ok=True)
+            folder.rmdir()
+    locks.release(lock)
 
 
 def _remove(tree: Path) -> None:

@@ -15,6 +15,7 @@ from mssbench import __version__, units
 from mssbench.cli import streams
 from mssbench.cli.options import examples
 from mssbench.errors import ExitCode, MssbenchError, NotComparable
+from mssbench.machine import children
 
 # Name of a command -> its module in mssbench.cli, and the line that `mssbench --help` has on it.
 # The line repeats the first sentence of the command's docstring, so that no module is imported
@@ -154,6 +155,7 @@ def main() -> None:
     1 would be taken for a regression.
     """
     streams.prepare()
+    children.heed()
     gc.set_threshold(_ALLOCATIONS)
     try:
         app()

@@ -21,6 +21,7 @@ from mssbench.compare.judgement import Judgement, RowPair
 from mssbench.compare.rows import breaches, by_status, columns_to_compare, failed, other_input
 from mssbench.compare.verdict import BY_TIME, Verdict
 from mssbench.records.measurement import MEASURED, AnyRow, Status
+from mssbench.results.labels import have_same_method
 from mssbench.suite.thresholds import TIMES, Rule
 
 # Gives the verdict that times alone allow, for a pair of measured rows.
@@ -106,7 +107,7 @@ def _by_numbers(
 ) -> Judgement:
     """The judgement on two measured rows: by errors and counts first, and then by times."""
     # Another method does other work with other rounding, and neither makes it worse.
-    same_method = base["method"] == new["method"]
+    same_method = have_same_method(base, new)
     same_machine = terms.same_machine and same_method
     counts = terms.counts and same_method
 

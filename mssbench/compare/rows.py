@@ -164,17 +164,19 @@ def _error_limit(name: str, base: AnyRow, new: AnyRow, *, same_machine: bool) ->
     if same_machine:
         return max(doubled, ROUNDOFF[new["precision"]])
 
-    condition = max(_condition(base), _condition(new))
+    # Of base, as new must not set its own limit; they are of one input, by the fingerprint.
+    condition = _condition(base)
+    if condition is None:
+        condition = _condition(new) or 1.0  # the least that there is, where no table knows it
     return max(doubled, stable_error(name, new["function"], new["precision"], condition))
 
 
-def _condition(row: AnyRow) -> float:
-    """The condition number of the row's matrix.
+def _condition(row: AnyRow) -> float | None:
+    """The condition number of the row's matrix; None in tables older than the column.
 
-    A row without one has a singular matrix; in tables older than the column it is not known, and
-    the least possible number is assumed.
+    A row without one in a later table has a singular matrix.
     """
     known = row["condition"]
     if known is not None:
         return float(known)
-    return inf if (row["schema"] or 0) >= CONDITION_SINCE else 1.0
+    return inf if (row["schema"] or 0) >= CONDITION_SINCE else None

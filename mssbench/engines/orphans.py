@@ -4,7 +4,8 @@ A process that was forked twice and has a new session is not in the process grou
 with the worker, and its parent has exited. The kernel would make it a child of process 1. Worker
 and supervisor therefore declare themselves subreapers (`prctl`): such a process becomes a child of
 the worker while that lives, and then of the supervisor, which runs this module. A variable in its
-environment tells to which worker it belonged.
+environment tells to which worker it belonged; where the method gave it another environment, it is
+told by its stdout or stderr, if that is still the file that only this worker writes to.
 """
 
 import ctypes
@@ -13,6 +14,8 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -33,7 +36,9 @@ class Orphans:
     token: to be put into the worker's environment as the value of TOKEN.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, errors: int) -> None:
+        """errors: descriptor of the file that this worker alone will have as its stderr."""
+        self._errors = _file(os.fstat(errors))
         self.token = uuid.uuid4().hex
         self._closed = False
         _adopt(+1)
@@ -58,17 +63,30 @@ class Orphans:
             _adopt(-1)
 
     def _left_behind(self) -> Iterator[psutil.Process]:
-        """The living descendants of this process that carry the worker's token."""
+        """The living descendants of this process that have the worker's token, or its stderr."""
         try:
             below = psutil.Process().children(recursive=True)
         except psutil.Error:
             return
         for process in below:
             try:
-                if process.environ().get(TOKEN) == self.token:
+                if process.environ().get(TOKEN) == self.token or self._prints(process.pid):
                     yield process
             except (psutil.Error, OSError):  # it has ended, or it is another user's
                 continue
+
+    def _prints(self, pid: int) -> bool:
+        """Whether stdout or stderr of a process is the file of the worker's stderr."""
+        for number in (1, 2):
+            with suppress(OSError):  # it has closed that one
+                if _file(Path(f"/proc/{pid}/fd/{number}").stat()) == self._errors:
+                    return True
+        return False
+
+
+def _file(status: os.stat_result) -> tuple[int, int]:
+    """What tells one file from all others."""
+    return status.st_dev, status.st_ino
 
 
 def _adopt(change: int) -> None:

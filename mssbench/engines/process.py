@@ -71,7 +71,7 @@ class Worker:
         self._noise = b""  # the last line that was no message of ours
         self._since = 0  # where in its stderr the present cell begins
         self._errors = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  (closed with the worker)
-        self._orphans = Orphans()
+        self._orphans = Orphans(self._errors.fileno())
         code_digest()  # of the files as they are now: a worker's are compared with them
         try:
             self._process = subprocess.Popen(

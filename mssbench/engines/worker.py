@@ -34,6 +34,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
+from mssbench.machine import children
+
 if TYPE_CHECKING:
     from mssbench.measure.measure import Result
     from mssbench.measure.on_demand import Held
@@ -53,6 +55,7 @@ def main(instruments: "Callable[[Mapping[str, Any]], Instruments] | None" = None
     requests, replies = _private_channels()
     reopen = _outputs()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
+    children.heed()  # where the supervisor is a program of a user's that ignores its own
     faulthandler.enable(all_threads=False)  # a segfault says which line of a method it was in
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler that weighs memory is chatty
     serve(requests, replies, instruments or TorchInstruments, reopen)

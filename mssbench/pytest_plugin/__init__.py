@@ -228,10 +228,12 @@ def _session() -> Any:
 
 
 def _environment() -> str:
+    from mssbench.machine import children
     from mssbench.machine.facts import describe
     from mssbench.records.facts import identify
 
     if not _facts:
+        children.heed()
         facts = describe()
         _facts[identify(facts)] = facts
     return next(iter(_facts))

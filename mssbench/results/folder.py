@@ -24,7 +24,7 @@ from mssbench.records.measurement import Row
 from mssbench.results.damage import Damaged
 from mssbench.results.facts_file import read_facts
 from mssbench.results.files import Lines, replace
-from mssbench.results.locks import held, hold, holder
+from mssbench.results.locks import held, hold, holder, release
 from mssbench.results.rows import (
     ENVIRONMENT,
     JOURNAL,
@@ -84,7 +84,7 @@ class RunFolder:
         if self._made:
             with suppress(OSError):  # it is not empty, as it should be
                 self.path.rmdir()
-        os.close(self._lock)
+        release(self._lock)
 
     @property
     def spares_old(self) -> bool:

@@ -76,6 +76,20 @@ def label(row: Mapping[str, Any]) -> str:
     return labels(row)["method"]
 
 
+def have_same_method(one: AnyRow, other: AnyRow) -> bool:
+    """Whether two rows have one method, by its columns.
+
+    Their labels do not tell that: each table makes them as long as it needs to tell its own methods
+    apart.
+    """
+    return all(_known(one[name]) == _known(other[name]) for name in METHOD)
+
+
+def _known(x: Any) -> Any:
+    """A value, or None for one that is missing, as pandas may have it."""
+    return None if x is None or x != x else x
+
+
 def labels(row: Mapping[str, Any]) -> dict[str, str]:
     """Return the `backend`, `pair` and `method` of one row."""
     return dict(zip(LABELS, _labels(*(row[name] for name in METHOD)), strict=True))

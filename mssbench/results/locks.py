@@ -7,7 +7,9 @@ that leaves a process behind must not keep a device for ever.
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -82,10 +84,13 @@ def held(path: Path) -> bool:
     kernel tells nothing.
     """
     try:
-        inode = path.stat().st_ino
+        fd = os.open(path, os.O_PATH)
     except OSError:
         return False
-    return any(_entries(inode))
+    try:
+        return any(True for _ in _entries(fd))
+    finally:
+        os.close(fd)
 
 
 def holder(fd: int) -> str:
@@ -95,17 +100,18 @@ def holder(fd: int) -> str:
     another's by now, a process that inherited the lock holds it still; it is named then, with the
     command that frees the lock.
     """
-    status = os.fstat(fd)
-    takers = list(_entries(status.st_ino))
+    takers = list(_entries(fd))
     if not takers or takers[0] <= 0:  # it lives in another container
         return "another process"
 
-    taker = takers[0]
-    holders = list(_holders(status))
+    holders = list(_holders(os.fstat(fd)))
+    taker = next((pid for pid in takers if pid in holders), takers[0])
     if not holders and psutil.pid_exists(taker):  # another user's: the list is all that we may see
         return _named(taker)
     if taker in holders:
         return _named(taker)
+    if holders and not _is_gone(taker, holders):  # it gave the lock away, and lives
+        return " and ".join(map(_named, holders))
     if holders:
         kill = " ".join(map(str, holders))
         return (
@@ -122,17 +128,60 @@ def _named(pid: int) -> str:
         return f"process {pid}"
 
 
-def _entries(inode: int) -> Iterator[int]:
-    """The process of each lock on this inode that the kernel lists, and of each that waits."""
+def _is_gone(taker: int, holders: Sequence[int]) -> bool:
+    """Whether the process that took a lock has ended, by what its number is now.
+
+    A process that began after one to which the lock was handed down has the number of the taker
+    alone.
+    """
+    try:
+        process = psutil.Process(taker)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        began = process.create_time()
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
+    for pid in holders:
+        with suppress(psutil.Error):
+            if psutil.Process(pid).create_time() < began:
+                return True
+    return False
+
+
+def _entries(fd: int) -> Iterator[int]:
+    """The process of each lock on this file that the kernel lists, and of each that waits."""
+    inode, device = os.fstat(fd).st_ino, _device(fd)
     try:
         lines = Path("/proc/locks").read_text().splitlines()
     except OSError:
         return
     for line in lines:
         words = line.split()  # 1: FLOCK ADVISORY WRITE pid major:minor:inode start end
-        # the numbers of the device are not compared: some file systems show others here than stat
-        if "FLOCK" in words and words[-3].rpartition(":")[2] == str(inode):
+        if "FLOCK" not in words:
+            continue
+        of, _, number = words[-3].rpartition(":")
+        if number == str(inode) and (device is None or of == device):
             yield int(words[-4])
+
+
+def _device(fd: int) -> str | None:
+    """The device of an open file as the kernel's list of locks writes it; None if it is not told.
+
+    Some file systems show another number to stat, so it is taken from the mount of the file.
+    """
+    try:
+        of_file = Path(f"/proc/self/fdinfo/{fd}").read_text()
+        mounts = Path("/proc/self/mountinfo").read_bytes().decode(errors="replace").splitlines()
+    except OSError:
+        return None
+    mount = re.search(r"^mnt_id:\s*(\d+)$", of_file, re.MULTILINE)
+    for words in map(str.split, mounts):  # id parent major:minor ...
+        if mount is not None and words[:1] == [mount[1]]:
+            major, minor = map(int, words[2].split(":"))
+            return f"{major:02x}:{minor:02x}"
+    return None
 
 
 def _holders(file: os.stat_result) -> Iterator[int]:

@@ -1,5 +1,6 @@
 """Attacks on `ab` from the side of git: hooks, damaged and abandoned trees, odd clones."""
 
+import errno
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from helpers.runs import until
 from mssbench.ab import revisions
 from mssbench.errors import RunError
 from mssbench.machine import git as git_
+from mssbench.results import locks
 
 pytestmark = pytest.mark.slow
 
@@ -262,6 +264,61 @@ def test_attack_a_revision_of_another_protocol(repository: Repository, protocol:
     assert done.returncode == 2
     assert f"an mssbench that speaks protocol {protocol} with its workers, this one" in told
     assert "cannot read the set-up" not in told
+
+
+def test_attack_a_revision_of_another_protocol_seen_from_a_subfolder(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.commit("mssbench/engines/events.py", "PROTOCOL_VERSION = 99\n")
+    monkeypatch.chdir(repository.path / "mssbench" / "engines")
+    with pytest.raises(RunError, match="speaks protocol 99 with its workers"):
+        revisions.refuse_other_protocol("HEAD", str(revisions.commit_of("HEAD")))
+
+
+@pytest.mark.parametrize("locks_files", [True, False])
+def test_attack_a_temporary_folder_that_cannot_be_locked(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, *, locks_files: bool
+) -> None:
+    """As on NFS: of a folder never, and of a file only where it is open for writing."""
+    real = locks.fcntl.flock
+
+    def nfs(fd: int, operation: int) -> None:
+        if not locks_files or os.path.isdir(f"/proc/self/fd/{fd}"):  # noqa: PTH112
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        real(fd, operation)
+
+    monkeypatch.setattr(locks.fcntl, "flock", nfs)
+    opened = revisions.checked_out("HEAD", str(revisions.commit_of("HEAD")), ())
+    if not locks_files:
+        with pytest.raises(RunError, match="cannot be locked: Bad file descriptor"), opened:
+            pass
+        return  # the fixture sees that nothing is left
+    with opened as revision:
+        assert (revision.tree / "notes").exists()
+        revisions.remove_abandoned()  # by another `ab`
+        assert (revision.tree / "notes").exists()
+
+
+def test_attack_a_kill_before_there_is_a_tree_is_cleared_by_a_later_start(
+    repository: Repository,
+) -> None:
+    scratch = repository.outside / "scratch"
+    names = ("empty", "lock", "new", "held", "full")
+    made = {name: scratch / f"mssbench-ab-{name}" for name in names}
+    for name, folder in made.items():
+        folder.mkdir()
+        if name == "lock":
+            (folder / ".lock").touch()
+        if name == "full":
+            (folder / "somebody's").touch()
+        if name != "new":
+            os.utime(folder, (0, 0))
+    fd, _ = locks.hold(made["held"])
+    revisions.remove_abandoned()
+    assert {name for name, folder in made.items() if folder.exists()} == {"new", "held", "full"}
+    locks.release(fd)
+    for name in ("new", "held", "full"):
+        shutil.rmtree(made[name])
 
 
 @pytest.mark.parametrize("state", ["untracked", "ignored"])

@@ -132,7 +132,8 @@ def test_without_times_a_row_is_unflagged_and_only_a_limit_makes_it_slower() -> 
 
 
 def test_another_method_does_other_work_with_other_rounding() -> None:
-    other = OK | {"method": "torch/svd", "products": 9.0, "root_error": 1e-6}
+    svd = {"forward": "svd", "method": "torch/svd"}
+    other = OK | svd | {"products": 9.0, "root_error": 1e-6}
     assert judged(OK, other).verdict is Verdict.SLOWER
     assert "products" not in judged(OK, other).compared
     assert judged(OK, OK | {"products": 9.0}, replace(TERMS, counts=False)).breached == ()
@@ -140,7 +141,7 @@ def test_another_method_does_other_work_with_other_rounding() -> None:
     base = OK | {"condition": 1e4, "root_error": 1e-9}
     rounded = base | {"root_error": 1e-5}
     assert judged(base, rounded).verdict is Verdict.WORSE
-    assert judged(base, rounded | {"method": "torch/svd"}).verdict is Verdict.SLOWER
+    assert judged(base, rounded | svd).verdict is Verdict.SLOWER
     assert judged(base, rounded, replace(TERMS, same_machine=False)).verdict is Verdict.SLOWER
 
 

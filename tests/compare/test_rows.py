@@ -209,13 +209,20 @@ def test_on_one_machine_an_error_of_one_rounding_is_none_and_a_larger_one_is():
         assert broken(base | {"root_error": 1.01 * u}, base) == ["root_error"], precision
 
 
-@pytest.mark.parametrize("known", ["base", "new"])
-def test_the_larger_condition_of_two_rows_says_what_rounding_may_do(known):
-    """They are of one input, of which one table may know less."""
-    of_base, of_new = (1e4, 1.0) if known == "base" else (1.0, 1e4)
-    base = BASE | {"root_error": 1e-9, "condition": of_base}
+@pytest.mark.parametrize("of_new", [None, 1.0, 1e4, 1e30])
+def test_attack_a_run_that_tells_another_condition_does_not_move_its_own_limit(of_new):
+    """Both rows are of one input, and base says what rounding may do to it."""
+    base = BASE | {"root_error": 1e-9, "condition": 1e4}
     most = 4 * 2.0**-24 * 1e4**0.5
     new = base | {"condition": of_new}
+    assert broken(new | {"root_error": 0.99 * most}, base, same_machine=False) == []
+    assert broken(new | {"root_error": 1.01 * most}, base, same_machine=False) == ["root_error"]
+
+
+def test_new_says_the_condition_where_the_table_of_base_is_older_than_the_column():
+    base = BASE | {"root_error": 1e-9, "condition": None, "schema": 3}
+    most = 4 * 2.0**-24 * 1e4**0.5
+    new = base | {"condition": 1e4, "schema": 4}
     assert broken(new | {"root_error": 0.99 * most}, base, same_machine=False) == []
     assert broken(new | {"root_error": 1.01 * most}, base, same_machine=False) == ["root_error"]
 

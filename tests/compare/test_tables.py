@@ -613,3 +613,13 @@ def test_a_row_that_vanished_is_counted_by_the_gate_that_saw_it():
     found = check(side(*rows), side(rows[0]))
     (status,) = (t for t in found.tallies if t.gate == "status")
     assert (str(found.outcome), status.rows, status.breached) == ("broken", 2, 1)
+
+
+def test_attack_a_label_that_only_one_table_lengthens_hides_no_count():
+    """New has a second method of the same short label, so that both of its labels are long."""
+    second = QUIET | {"options": "mode=default"}
+    base = side(row(1.0, **QUIET | {"products": 3.0}))
+    new = side(*(row(1.0, **each | {"products": 4.0}) for each in (QUIET, second)))
+    found = compare(base, new).judgements[0]
+    assert found.pair.base["method"] != found.pair.new["method"]
+    assert (found.verdict, found.breached) == ("worse", ("products",))

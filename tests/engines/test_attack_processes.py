@@ -75,7 +75,7 @@ def programs() -> list[int]:
 
 
 @pytest.mark.sampled(2)
-@pytest.mark.parametrize("deed", ["daemon", "program", "daemon_exit", "fork"])
+@pytest.mark.parametrize("deed", ["daemon", "program", "daemon_exit", "fork", "program_exit"])
 def test_attack_a_process_that_outlives_its_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: Path, deed: str
 ) -> None:
@@ -83,7 +83,7 @@ def test_attack_a_process_that_outlives_its_worker(
     wish(monkeypatch, do={"svd": deed})
     found = measured(tmp_path)
     assert found["eigh"] == found["taylor"] == "ok"
-    assert found["svd"] == ("crashed" if deed in ("daemon_exit", "fork") else "ok")
+    assert found["svd"] == ("crashed" if deed in ("daemon_exit", "program_exit", "fork") else "ok")
     assert is_free(device)
     assert not relatives(device)
     assert programs() == before
@@ -190,6 +190,42 @@ def test_attack_a_method_that_falls_is_blamed_at_once(
     suite = load(write_suite(tmp_path, "forward = 'numpy/svd'"))
     run(suite, tmp_path / "out", python=stand_in(tmp_path))
     assert statuses(tmp_path / "out") == {"svd": "crashed"}
+
+
+_IGNORING = (
+    "import os, signal, sys\n"
+    "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+    "os.execv(sys.argv[1], sys.argv[1:])\n"
+)
+
+
+@pytest.mark.parametrize("who", ["command", pytest.param("worker", marks=pytest.mark.slow)])
+def test_attack_a_parent_that_ignores_the_ends_of_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """What it ignores is inherited: without a word of us no child has an exit status."""
+    python = stand_in(tmp_path)
+    words = [sys.executable, "-m", "mssbench", "run", write_suite(tmp_path, KINDS)]
+    words += ["--out", tmp_path / "out"]
+    if who == "command":
+        wish(monkeypatch, do={"svd": "SIGSEGV"})
+        words = [sys.executable, "-c", _IGNORING, *words]
+    else:
+        ignoring, mine = tmp_path / "ignoring", tmp_path / "mine.py"
+        code = _IGNORING.replace("sys.argv[1:]", "sys.argv").replace("sys.argv[1]", repr(python))
+        ignoring.write_text(f"#!{sys.executable}\n{code}")
+        ignoring.chmod(0o755)
+        python = str(ignoring)
+        mine.write_text("import subprocess\nassert subprocess.run(['false']).returncode == 1\n")
+        words += ["--also", mine]
+    done = subprocess.run(
+        [*map(str, words), "--python", python], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == (4 if who == "command" else 0), done.stderr  # 4: a cell crashed
+    expected = {"eigh": "ok", "svd": "crashed" if who == "command" else "ok", "taylor": "ok"}
+    assert statuses(tmp_path / "out") == expected
+    reasons = {row["forward"]: row["reason"] for row in table(tmp_path / "out")}
+    assert ("SIGSEGV" in reasons["svd"]) is (who == "command")
 
 
 # Waiting.

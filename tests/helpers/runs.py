@@ -284,6 +284,11 @@ def _leave_a_program(cell: Any) -> Any:
     return _rows(cell, "ok")
 
 
+def _leave_a_program_and_exit(cell: Any) -> None:
+    _leave_a_program(cell)
+    os._exit(3)
+
+
 def _leave_a_daemon_and_exit(cell: Any) -> None:
     _leave_a_daemon(cell)
     os._exit(3)
@@ -334,6 +339,7 @@ _DEEDS: dict[str, Callable[[Any], Any]] = {
     "daemon": _leave_a_daemon,
     "daemon_exit": _leave_a_daemon_and_exit,
     "program": _leave_a_program,
+    "program_exit": _leave_a_program_and_exit,
     "mute": _close_everything,
     "shout": _shout,
     "read": _read_input,

@@ -2,12 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from helpers.runs import write_suite
+
+from mssbench import pytest_plugin
+from mssbench.machine import facts
 
 # What pytest-codspeed does as far as it concerns us: an option, and a fixture of its own.
 CODSPEED = """
@@ -160,3 +164,23 @@ def test_attack_a_method_that_keeps_its_first_answer_is_wrong_here_too(tmp_path:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "1 failed" in done.stdout
     assert "root error" in done.stdout
+
+
+def test_attack_a_pytest_that_ignores_the_ends_of_its_children(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Git is asked for the commit of the facts, and a failure of it must be one."""
+    codes: list[int] = []
+
+    def describe() -> dict[str, str]:
+        codes.append(subprocess.run(["false"]).returncode)
+        return {}
+
+    monkeypatch.setattr(facts, "describe", describe)
+    monkeypatch.setattr(pytest_plugin, "_facts", {})
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        pytest_plugin._environment()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert codes == [1]

@@ -526,6 +526,72 @@ def test_a_lock_outlives_its_taker_in_who_inherited_it(tmp_path: Path) -> None:
         os.kill(child, 9)
 
 
+def listing(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Have the kernel list these locks."""
+    real = Path.read_text
+
+    def read_text(path: Path, *arguments: Any, **more: Any) -> str:
+        return text if str(path) == "/proc/locks" else real(path, *arguments, **more)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+
+
+def test_attack_a_file_of_the_same_number_on_another_file_system_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "gpu"
+    path.touch()
+    fd, _ = locks.hold(path)
+    (own,) = [line for line in Path("/proc/locks").read_text().splitlines()
+              if f":{os.fstat(fd).st_ino} " in line]  # fmt: skip
+    device = own.split()[-3].rpartition(":")[0]
+    other = own.replace(device, "0f:fe").replace(f" {os.getpid()} ", f" {os.getppid()} ")
+    listing(monkeypatch, f"{other}\n{own}\n")
+    assert locks.holder(fd).startswith(f"process {os.getpid()} (")
+    listing(monkeypatch, f"{other}\n")
+    assert not locks.held(path)
+    assert locks.holder(fd) == "another process"
+    locks.release(fd)
+
+
+def test_attack_a_taker_that_lives_is_not_called_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gave its lock to another process: nobody is advised to kill that one."""
+    path = tmp_path / "gpu"
+    path.touch()
+    fd, _ = locks.hold(path)
+    who = locks.holder(fd)
+    own = Path("/proc/locks").read_text()
+    listing(monkeypatch, own.replace(f" {os.getpid()} ", f" {os.getppid()} "))
+    assert locks.holder(fd) == who
+    # a number that another process has by now is that of one that is gone
+    with subprocess.Popen(["sleep", "60"]) as later:
+        listing(monkeypatch, own.replace(f" {os.getpid()} ", f" {later.pid} "))
+        said = locks.holder(fd)
+        later.kill()
+    assert f"left behind by process {later.pid}, which is gone" in said
+    locks.release(fd)
+
+
+def test_attack_a_lock_that_was_let_go_closes_nothing_in_a_child(tmp_path: Path) -> None:
+    """The folder is opened again, and the descriptor has the number of the lock."""
+    with RunFolder(tmp_path) as run:
+        number = run._lock
+    again = os.open(tmp_path, os.O_RDONLY)
+    assert again == number
+    child = os.fork()
+    if child == 0:
+        try:
+            os.fstat(again)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    os.close(again)
+    assert status == 0
+
+
 def test_a_holder_in_another_container_has_no_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
