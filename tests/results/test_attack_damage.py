@@ -15,14 +15,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers.runs import load as load_suite
 from helpers.runs import sample_counts, stand_in, write_suite
 from helpers.tables import called, row, write
 
+from mssbench.engines.events import Finished
 from mssbench.errors import RunError, TableError
+from mssbench.records.measurement import Status
 from mssbench.records.schema import COLUMNS, SCHEMA
+from mssbench.records.summary import Summary
 from mssbench.results import files, merge, samples, table
-from mssbench.results.folder import RunFolder
+from mssbench.results.folder import LOG, RunFolder
 from mssbench.results.rows import ENVIRONMENT, JOURNAL, SAMPLES, TABLE, peek, read_journal
+from mssbench.run.recorder import Recorder
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 
@@ -427,6 +432,69 @@ def test_attack_a_journal_put_there_during_a_run_is_not_followed(
         with pytest.raises(RunError, match="cannot be written"):
             folder.append([row(1.0)], [[1.0]])
     assert victim.read_text() == "dear diary"
+
+
+def other_kind(path: Path, kind: str) -> None:
+    """Something else in the place of a file: a link to the same contents, where it had any."""
+    data = path.read_bytes() if path.exists() else b""
+    path.unlink(missing_ok=True)
+    if kind == "a symbolic link":
+        (target := path.parent.with_name("elsewhere")).write_bytes(data)
+        path.symlink_to(target)
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+
+
+@pytest.mark.parametrize("kind", ["a symbolic link", "a folder", "a pipe"])
+def test_attack_a_log_that_is_no_file_costs_no_row_and_is_not_waited_for(
+    tmp_path: Path, kind: str
+) -> None:
+    suite = load_suite(write_suite(tmp_path, seeds=2))
+    with RunFolder(tmp_path / "run") as folder:
+        other_kind(folder.path / LOG, kind)
+        summary = Summary(folder.path, 2, interrupted=True)
+        record = Recorder(folder, suite, {}, {})
+        for cell in suite.cells:
+            crash = Finished(cell, [], [], {}, Status.CRASHED, "asked for", log="Traceback")
+            record(crash, summary)
+        record.close(suite.cells, summary)
+    assert summary.unlogged.startswith(f"{folder.path / LOG} cannot be written: it is {kind}. ")
+    assert {each["status"] for each in peek(folder.path)} == {"crashed"}
+    if kind == "a symbolic link":
+        assert (tmp_path / "elsewhere").read_bytes() == b""
+
+
+def test_attack_a_table_behind_a_link_is_shown_and_mended_and_not_written_through(
+    run: Path, tmp_path: Path, capsys: Any
+) -> None:
+    other_kind(run / TABLE, "a symbolic link")
+    with pytest.raises(RunError, match=r"table.csv is a symbolic link.*put a file in its place"):
+        RunFolder(run)
+    assert len(table.load(run)) == 2
+    assert called(capsys, "show", run)[0] == 0
+
+    before = (tmp_path / "elsewhere").read_bytes()
+    assert called(capsys, "merge", run)[0] == 0
+    with RunFolder(run) as folder:
+        folder.append([row(3.0, seed=9)], [[3.0]])
+    assert (tmp_path / "elsewhere").read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a pipe"])
+@pytest.mark.parametrize("name", [TABLE, JOURNAL, SAMPLES, ENVIRONMENT, "suite.toml"])
+def test_attack_what_cannot_be_replaced_is_refused_by_name_before_measuring(
+    run: Path, name: str, kind: str
+) -> None:
+    other_kind(run / name, kind)
+    kept = (run / TABLE).read_bytes() if name != TABLE else b""
+    with pytest.raises((RunError, TableError), match=name):
+        RunFolder(run)
+    if kind == "a folder":  # which --fresh cannot delete: it deletes no other file either
+        with pytest.raises(RunError, match=f"{name} (is|cannot be read)"):
+            RunFolder(run, fresh=True)
+        assert name == TABLE or (run / TABLE).read_bytes() == kept
 
 
 BAD_ENTRIES = (
