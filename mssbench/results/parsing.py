@@ -24,6 +24,7 @@ _TRUTH = {"true": "True", "1": "True", "1.0": "True", "false": "False", "0": "Fa
           "0.0": "False"}  # fmt: skip
 _FREE = ("reason", "problem")  # columns in which NA is a text, and no missing value
 _MOST_LEFT = 100  # unreadable rows: to find the line of each, the file is read from its start
+_SHORT = 18  # digits: so many are below 2**63 whatever they are
 NEEDED = (*KEY, "cell_id", "status")
 
 
@@ -32,6 +33,19 @@ class Left(NamedTuple):
 
     line: int
     why: str
+
+
+def is_storable(number: int) -> bool:
+    """Whether a column of whole numbers can hold it."""
+    return -(2**63) <= number < 2**63
+
+
+def _is_plain(number: str) -> bool:
+    """Whether it has none of what Python takes in a number and Arrow does not.
+
+    That is 1_0, the digits of other scripts, and line breaks around it.
+    """
+    return number.isascii() and number.isprintable() and "_" not in number
 
 
 def without_mark(data: bytes) -> bytes:
@@ -164,14 +178,16 @@ def _column(name: str, values: Sequence[str]) -> Sequence[str]:
         return values if name in _FREE or "NA" not in values else _each(name, values, _word)
     if kind == "bool":
         return values if {*values} <= {"", "True", "False"} else _each(name, values, _truth)
+    together = "".join(values)
     if kind == "int":
-        plain = all(map(str.isdecimal, filter(None, values)))
+        digits = not together or (together.isascii() and together.isdecimal())
+        plain = digits and max(map(len, values), default=0) <= _SHORT
         return values if plain else _each(name, values, _whole)
     try:
         list(map(float, filter(None, values)))
     except ValueError:
         return _each(name, values, _number)
-    return values
+    return values if _is_plain(together) else _each(name, values, _number)
 
 
 def _each(name: str, values: Sequence[str], spell: Callable[[str], str]) -> Sequence[str]:
@@ -196,16 +212,18 @@ def _truth(text: str) -> str:
 def _whole(text: str) -> str:
     if text in _NOTHING or text.lower() == "nan":
         return ""
-    if text.isdecimal():
-        return text
-    number = float(text)
-    if number != int(number):
+    if not _is_plain(text):
         raise ValueError
-    return str(int(number))
+    number = int(text) if text.isdecimal() else float(text)
+    if number != int(number) or not is_storable(int(number)):
+        raise ValueError
+    return text if text.isdecimal() else str(int(number))
 
 
 def _number(text: str) -> str:
     if text in _NOTHING:
         return ""
+    if not _is_plain(text):
+        raise ValueError
     float(text)
     return text

@@ -133,6 +133,12 @@ BAD_VALUES = {
     "phase": (b",forward,wall", b",froward,wall", "phase is 'froward'"),
     "negative": (b",0.001,", b",-0.001,", "below zero"),
     "half-timed": (b",0.001,0.001,", b",0.001,,", "seconds_q1 is missing"),
+    "huge": (b",16,64,", b",16," + b"9" * 20 + b",", f"batch is '{'9' * 20}', which is no whole"),
+    "power": (b",16,64,", b",16,1e300,", "batch is '1e300', which is no whole number"),
+    "endless": (b",16,64,", b",16," + b"9" * 5000 + b",", "', which is no whole number"),
+    "thousands": (b",0.001,", b",1_0,", "is '1_0', which is no number"),
+    "script": (b",16,64,", ",16,٦٤,".encode(), "batch is '٦٤', which is no whole number"),
+    "script-time": (b",0.001,", ",٠.١,".encode(), "is '٠.١', which is no number"),
     "truth": (b",False,", b",perhaps,", "host_sync is 'perhaps', which is no truth value"),
     "latin-1": (b",ok,,", b",ok,caf\xe9,", "line 2 is not UTF-8"),
     "fields": (b",16,64,", b",16,", "fields"),
@@ -165,6 +171,16 @@ def test_attack_a_wrong_value_in_a_table_is_named_by_every_reader_and_merge_leav
     assert len(kept) == (2 if what in ("conflict", "latin-1") else 1)
     assert (run / "table.csv.damaged").exists() == (what != "latin-1")
     assert ("left out of" in out) == (what != "latin-1")
+
+
+@pytest.mark.parametrize("size", ["0016", " 16", "16\t", "+16", "1.6e1", '"16\n"', '"\x0b16"'])
+def test_attack_a_number_in_an_odd_spelling_is_read_as_itself(run: Path, size: str) -> None:
+    edited(run, b",16,64,", f",{size},64.0,".encode())
+    edited(run, b",0.001,", b',"0.001\n",')
+    found = table.load(run)
+    assert found["size"].tolist() == [16, 32]
+    assert found["seconds_median"].tolist() == [1e-3, 2e-3]
+    assert len(peek(run)) == 2
 
 
 def measured_again(tmp_path: Path, damage: Any, *more: str) -> tuple[int, str, Path, Path]:
@@ -502,6 +518,7 @@ BAD_ENTRIES = (
     {"rows": [3], "samples": [[]]},
     {"rows": [row(1.0) | {"size": "x"}], "samples": [[1.0]]},
     {"rows": [row(1.0) | {"size": [1]}], "samples": [[1.0]]},
+    {"rows": [row(1.0) | {"batch": 2**63}], "samples": [[1.0]]},
     {"rows": [row(1.0) | {"status": "fine"}], "samples": [[1.0]]},
     {"rows": [row(1.0)], "samples": [["x"]]},
     {"rows": [row(1.0)], "samples": []},
