@@ -259,13 +259,18 @@ SHAPES = {
     "versions": '{"environments": {"e": {"versions": [1]}}}',
     "drift": '{"runs": {"r": {"drift": "much"}}}',
     "load": '{"runs": {"r": {"load_start": ["high"]}}}',
+    "document-of-e": '{"environments": {"e": {"document": 5}}}',
+    "load-of-e": '{"environments": {"e": {"load_start": 5}}}',
+    "gpus-of-r": '{"runs": {"r": {"gpus": null}}}',
+    "cores-of-r": '{"runs": {"r": {"cores": [1]}}}',
+    "quota": '{"environments": {"e": {"cores": {"granted": 2, "quota": "half"}}}}',
     "deep": "[" * 100_000,
     "lfs": LFS.decode(),
     "latin": '{"environments": {"é": {}}}',
 }
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_attack_facts_of_another_shape_are_refused_by_name(
     run: Path, shape: str, capsys: Any
