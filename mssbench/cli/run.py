@@ -250,6 +250,8 @@ def measure(
             begin=begin,
         )
     log.print(closing(summary))
+    if summary.unlogged:
+        log.print(Text(summary.unlogged, "yellow"), soft_wrap=True)
     return summary
 
 

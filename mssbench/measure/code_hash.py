@@ -188,9 +188,9 @@ def _folder(top: str) -> Path | None:
     return next((Path(place) for place in places), None)
 
 
-def read(file: Path) -> str:
-    """Return the source of a file."""
-    return file.read_text(encoding="utf-8")
+def read(file: Path) -> bytes:
+    """Return the source of a file, whose first lines may say that it is in another encoding."""
+    return file.read_bytes()
 
 
 @cache

@@ -1,6 +1,6 @@
 """Find damage in the files of a run, and report it with the name of the file and the remedy."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ _OPTIONAL = ("iterations", "backward_iterations", "options")
 _REQUIRED = (*(c.name for c in SCHEMA if c.group == "key" and c.name not in _OPTIONAL), "status")
 # Columns that are all known if a time was measured.
 QUANTILES = tuple(f"seconds_{name}" for name in ("median", "min", "q1", "q3", "low", "high"))
-CHECKED = tuple(dict.fromkeys((*_WORDS, *_REQUIRED, *QUANTILES)))  # the columns that `fault` reads
+CHECKED = tuple(dict.fromkeys((*_WORDS, *_REQUIRED, *QUANTILES)))  # columns that `faults` reads
 _LFS = b"version https://git-lfs"
 
 
@@ -44,28 +44,34 @@ def pointer(data: bytes) -> str:
 
 
 def fault(columns: Mapping[str, Sequence[Any]]) -> tuple[int, str] | None:
-    """The first row that readers of a table cannot use: its number from 0, and what is wrong.
+    """The first of the rows that `faults` yields, or None if every row can be used."""
+    return next(faults(columns), None)
+
+
+def faults(columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[int, str]]:
+    """Yield each row that readers of a table cannot use: its number from 0, and what is wrong.
 
     columns: values by name, as texts or as numbers. A missing value is None or the empty text.
-    Returns None if every row can be used.
+    A row with several faults is yielded several times.
     """
     missing = ("", None)
     for name in _REQUIRED:
         values = columns.get(name, ())
         if any(nothing in values for nothing in missing):
-            return next(i for i, x in enumerate(values) if x in missing), f"{name} is missing"
+            yield from ((i, f"{name} is missing") for i, x in enumerate(values) if x in missing)
 
     for name, known in _WORDS.items():
         values = columns.get(name, ())
         if other := set(values) - known:
-            number = next(i for i, x in enumerate(values) if x in other)
-            return number, f"{name} is {values[number]!r}, which is no {name}"
+            for i, x in enumerate(values):
+                if x in other:
+                    yield i, f"{name} is {x!r}, which is no {name}"
 
-    return _untimed(columns)
+    yield from _untimed(columns)
 
 
-def _untimed(columns: Mapping[str, Sequence[Any]]) -> tuple[int, str] | None:
-    """The first row with an incomplete or a negative time, as `fault` returns it."""
+def _untimed(columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[int, str]]:
+    """Yield each row with an incomplete or a negative time, as `faults` does."""
     medians = columns.get("seconds_median", ())
     for name in QUANTILES:
         if _is_whole(columns.get(name, ())) and _is_whole(medians):
@@ -73,10 +79,9 @@ def _untimed(columns: Mapping[str, Sequence[Any]]) -> tuple[int, str] | None:
         for i, (median, x) in enumerate(zip(medians, columns.get(name, ()), strict=False)):
             if x in ("", None):
                 if median not in ("", None):
-                    return i, f"{name} is missing, and seconds_median is not"
+                    yield i, f"{name} is missing, and seconds_median is not"
             elif float(x) < 0:
-                return i, f"{name} is {x}, below zero"
-    return None
+                yield i, f"{name} is {x}, below zero"
 
 
 def _is_whole(numbers: Sequence[Any]) -> bool:

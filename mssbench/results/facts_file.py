@@ -8,22 +8,19 @@ from mssbench.errors import RunError
 from mssbench.results.files import contents
 from mssbench.results.rows import ENVIRONMENT
 
-# The types of the facts that readers use. A file of an older version may lack any of these facts.
-_TYPES: dict[str, dict[str, tuple[type, ...]]] = {
-    "environments": {
-        "cores": (dict,),
-        "cpu": (str, type(None)),
-        "gpus": (list,),
-        "versions": (dict,),
-    },
-    "runs": {
-        "document": (dict,),
-        "drift": (int, float, type(None)),
-        "load_start": (list, type(None)),
-        "seconds": (int, float, type(None)),
-        "started": (str,),
-        "suite": (str,),
-    },
+_GROUPS = ("environments", "runs")
+# The types of the facts that readers use, in either group. A file of an older version may lack any.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "cores": (dict,),
+    "cpu": (str, type(None)),
+    "document": (dict,),
+    "drift": (int, float, type(None)),
+    "gpus": (list,),
+    "load_start": (list, type(None)),
+    "seconds": (int, float, type(None)),
+    "started": (str,),
+    "suite": (str,),
+    "versions": (dict,),
 }
 
 
@@ -60,14 +57,14 @@ def _fault(found: Any) -> str:
     if not isinstance(found, dict):
         return "it is no object"
 
-    for group, types in _TYPES.items():
+    for group in _GROUPS:
         members = found.get(group, {})
         if not isinstance(members, dict):
             return f"{group} is no object"
         for name, each in members.items():
             if not isinstance(each, dict):
                 return f"{name!r} of {group} is no object"
-            for key, kinds in types.items():
+            for key, kinds in _TYPES.items():
                 if key in each and not isinstance(each[key], kinds):
                     return f"{key} of {name!r} of {group} is {each[key]!r:.40}"
             if why := _inner_fault(each):
@@ -80,8 +77,9 @@ def _inner_fault(each: dict[str, Any]) -> str:
     gpus = each.get("gpus", [])
     if not all(isinstance(gpu, dict) and isinstance(gpu.get("name"), str) for gpu in gpus):
         return "gpus"
-    if not isinstance(each.get("cores", {}).get("granted"), int | float | None):
-        return "cores.granted"
+    for name in ("granted", "quota"):
+        if not isinstance(each.get("cores", {}).get(name), int | float | None):
+            return f"cores.{name}"
     if not all(isinstance(load, int | float) for load in each.get("load_start") or []):
         return "load_start"
     if not isinstance(measure := each.get("document", {}).get("measure", {}), dict):

@@ -11,9 +11,11 @@ A killed run leaves its journal; the next run, or `mssbench merge`, settles it i
 This module needs neither torch nor pandas, so a run starts at once.
 """
 
+import errno
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,6 +45,7 @@ from mssbench.results.views import Rows
 LOG = "errors.log"  # tracebacks of methods that crashed, for people alone
 _MOST_LOGGED = 2**22  # bytes: what fails in every cell of a large run says no more after that
 _OURS = (TABLE, JOURNAL, SAMPLES, ENVIRONMENT, SUITE, LOG)  # rows go first where all must go
+_NO_FILES = ("a folder", "a pipe", "no regular file")
 _LOCK = ".lock"  # only where a folder itself cannot be locked
 
 
@@ -69,9 +72,11 @@ class RunFolder:
         self._journal: Lines | None = None
         self._table: Lines | None = None
         self._read: list[Row] | None = None  # the rows that are on disk, until one is written
-        if not (fresh or mend):
+        if not mend:
             try:
-                self._check()
+                self._refuse_other_kinds()
+                if not fresh:
+                    self._check()
             except BaseException:
                 self.__exit__()
                 raise
@@ -90,6 +95,23 @@ class RunFolder:
     def spares_old(self) -> bool:
         """Whether an old run still stands here that the first write will replace."""
         return self._hidden and any((self.path / name).exists() for name in _OURS)
+
+    def _refuse_other_kinds(self) -> None:
+        """Raise RunError for what no write could replace or go on with, before there is one.
+
+        A link in the place of a file that is replaced as a whole is read, and then replaced. Only
+        the table is also appended to, which is not done through a link. Other files that cannot be
+        read are refused by their readers.
+        """
+        wrong = {TABLE: ("a symbolic link", *_NO_FILES), SUITE: _NO_FILES}
+        if self._hidden:  # all of them are deleted first, which a folder cannot be
+            wrong = dict.fromkeys(_OURS, ("a folder",))
+        for name, kinds in wrong.items():
+            if (kind := _other_kind(self.path / name)) in kinds:
+                raise RunError(
+                    f"{self.path / name} is {kind}, and a run writes a file there. Nothing was "
+                    "written: put a file in its place, or remove it, or choose another --out."
+                )
 
     def _check(self) -> None:
         """Read every file, so that what is damaged is refused before there is anything to lose."""
@@ -146,17 +168,32 @@ class RunFolder:
             replace(self.path / TABLE, header() + as_csv(rows))
             journal.unlink(missing_ok=True)
 
-    def add_to_log(self, text: str) -> None:
-        """Keep what an error said, as far as the log is not full."""
+    def add_to_log(self, text: str) -> str:
+        """Keep what an error said, as far as the log is not full.
+
+        Returns why that could not be done, as a sentence; empty where it was. The log is for people
+        alone, so that no run ends for its sake.
+        """
         self._begin()
         path = self.path / LOG
-        with self._writing():
-            if path.exists() and path.stat().st_size > _MOST_LOGGED:
-                return
-            # not through a link: a folder of results may come from anybody
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(path, flags, 0o666), "ab") as log:
-                log.write(text.encode(errors="replace"))
+        # not through a link: a folder of results may come from anybody; nor is a pipe waited for
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            fd = os.open(path, flags | os.O_CLOEXEC, 0o666)
+            with os.fdopen(fd, "ab") as log:
+                status = os.fstat(fd)
+                if not stat.S_ISREG(status.st_mode):
+                    raise OSError(errno.EINVAL, "it is no regular file")
+                if status.st_size <= _MOST_LOGGED:
+                    log.write(text.encode(errors="replace"))
+        except OSError as error:
+            why = _other_kind(path)
+            why = f"it is {why}" if why else error.strerror or str(error)
+            return (
+                f"{path} cannot be written: {why}. What crashed has its row, but its traceback is "
+                "not kept. Remove that file, or make room, to have it from the next run."
+            )
+        return ""
 
     def write_suite(self, text: str) -> None:
         """Keep the suite as it was run."""
@@ -262,6 +299,18 @@ def _has_facts(path: Path) -> bool:
         return bool(read_facts(path)["environments"])
     except RunError:  # somebody else's environment.json
         return False
+
+
+def _other_kind(path: Path) -> str:
+    """What stands in the place of a file; empty where that is a file, or nothing."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return ""
+    if stat.S_ISREG(mode):
+        return ""
+    kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe"}
+    return kinds.get(stat.S_IFMT(mode), "no regular file")
 
 
 def _is_temporary(path: Path) -> bool:

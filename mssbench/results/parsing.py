@@ -8,14 +8,14 @@ else is damage.
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mssbench.errors import RunError
 from mssbench.records.measurement import Row
 from mssbench.records.schema import COLUMNS, KEY, SCHEMA
-from mssbench.results.damage import CHECKED, fault, pointer, refuse
+from mssbench.results.damage import CHECKED, faults, pointer, refuse
 
 _KIND = {c.name: c.kind for c in SCHEMA}
 _MARK = b"\xef\xbb\xbf"  # byte-order mark, which Excel puts before a text in UTF-8
@@ -23,7 +23,8 @@ _NOTHING = frozenset({"", "NA", "N/A", "#N/A", "NULL", "<NA>"})
 _TRUTH = {"true": "True", "1": "True", "1.0": "True", "false": "False", "0": "False",
           "0.0": "False"}  # fmt: skip
 _FREE = ("reason", "problem")  # columns in which NA is a text, and no missing value
-_MOST_LEFT = 100  # unreadable rows: to find the line of each, the file is read from its start
+_MOST_LEFT = 100  # unreadable rows, each of which is reported by its line
+_SHORT = 18  # digits: so many are below 2**63 whatever they are
 NEEDED = (*KEY, "cell_id", "status")
 
 
@@ -32,6 +33,19 @@ class Left(NamedTuple):
 
     line: int
     why: str
+
+
+def is_storable(number: int) -> bool:
+    """Whether a column of whole numbers can hold it."""
+    return -(2**63) <= number < 2**63
+
+
+def _is_plain(number: str) -> bool:
+    """Whether it has none of what Python takes in a number and Arrow does not.
+
+    That is 1_0, the digits of other scripts, and line breaks around it.
+    """
+    return number.isascii() and number.isprintable() and "_" not in number
 
 
 def without_mark(data: bytes) -> bytes:
@@ -80,34 +94,33 @@ def rows_of(file: Path, data: bytes, *, left: list[Left] | None = None) -> list[
 
     if lines and not text.endswith(("\n", "\r")) and _is_torn(lines[-1], names):
         lines.pop()
-    return _spelled(_Table(file, text, names, lines, list(range(len(lines)))), left)
+    return _spelled(_Table(file, text, names, lines), left)
 
 
 class _Table(NamedTuple):
-    """The fields of a table. `numbers` are the places of its rows in the file, from 0."""
+    """The fields of a table, and the text that they were read from."""
 
     file: Path
     text: str
     names: list[str]
     lines: list[list[str]]
-    numbers: list[int]
 
-    def leave_out(self, place: int, why: str, left: list[Left] | None) -> None:
-        """Move the row at index `place` into `left`.
+    def leave_out(self, wrong: Mapping[int, str], left: list[Left] | None) -> None:
+        """Append the unreadable rows to `left`, in the order of their lines.
 
-        Raises TableError if `left` is None, or has `_MOST_LEFT` rows already.
+        wrong: what is wrong with each of them, by its place among the rows of the file, from 0.
+        Raises TableError if `left` is None, or would have more than `_MOST_LEFT` rows.
         """
+        if left is not None and len(left) + len(wrong) > _MOST_LEFT:
+            raise refuse(self.file, f"more than {_MOST_LEFT} of its rows cannot be read")
         reader = csv.reader(io.StringIO(self.text, newline=""))
         next(reader)
         for number, _ in enumerate(filter(None, reader)):
-            if number == self.numbers[place]:
-                break
-        if left is None:
-            raise refuse(self.file, f"line {reader.line_num}: {why}")
-        if len(left) == _MOST_LEFT:
-            raise refuse(self.file, f"more than {_MOST_LEFT} of its rows cannot be read")
-        left.append(Left(reader.line_num, why))
-        del self.lines[place], self.numbers[place]
+            if number not in wrong:
+                continue
+            if left is None:
+                raise refuse(self.file, f"line {reader.line_num}: {wrong[number]}")
+            left.append(Left(reader.line_num, wrong[number]))
 
 
 def _is_torn(words: Sequence[str], names: Sequence[str]) -> bool:
@@ -130,58 +143,63 @@ def _decoded(file: Path, data: bytes, *, strict: bool) -> str:
 
 def _spelled(table: _Table, left: list[Left] | None) -> list[Row]:
     """The rows in our own spelling. They are treated by columns, most of which need no change."""
-    count = len(table.names)
-    if {*map(len, table.lines)} - {count}:
-        places = [i for i, words in enumerate(table.lines) if len(words) != count]
-        for place in places if left is None else reversed(places):
-            table.leave_out(place, f"it has {len(table.lines[place])} of {count} fields", left)
+    count, lines = len(table.names), table.lines
+    numbers: Sequence[int] = range(len(lines))  # of the rows that have all fields
+    wrong = {}
+    if {*map(len, lines)} - {count}:
+        short = [i for i, words in enumerate(lines) if len(words) != count]
+        wrong = {i: f"it has {len(lines[i])} of {count} fields" for i in short}
+        numbers = [i for i in numbers if i not in wrong]
+        lines = [lines[i] for i in numbers]
 
-    while True:
-        found = dict(zip(table.names, zip(*table.lines, strict=True), strict=False))
-        columns: dict[str, Sequence[str]] = {
-            name: found.get(name, ()) for name in COLUMNS if name in table.names
-        }
-        try:
-            columns = {name: _column(name, values) for name, values in columns.items()}
-            wrong = fault({name: columns.get(name, ()) for name in CHECKED})
-        except _Wrong as error:
-            wrong = error.args[0]
-        if wrong is None:
-            break
-        table.leave_out(*wrong, left)
-
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-class _Wrong(Exception):  # noqa: N818  (it never leaves this module)
-    """A value that its column cannot hold. args[0]: the number of its row, and what is wrong."""
+    found = dict(zip(table.names, zip(*lines, strict=True), strict=False))
+    unread: dict[int, str] = {}  # the first fault of a row, by its place among `lines`
+    columns = {
+        name: _column(name, found.get(name, ()), unread) for name in COLUMNS if name in table.names
+    }
+    for place, why in faults({name: columns.get(name, ()) for name in CHECKED}):
+        unread.setdefault(place, why)
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    if wrong or unread:
+        wrong |= {numbers[place]: why for place, why in unread.items()}
+        table.leave_out(wrong, left)
+        rows = [row for place, row in enumerate(rows) if place not in unread]
+    return rows
 
 
-def _column(name: str, values: Sequence[str]) -> Sequence[str]:
-    """The values of one column in our own spelling. Raises _Wrong for an invalid value."""
+def _column(name: str, values: Sequence[str], wrong: dict[int, str]) -> Sequence[str]:
+    """The values of one column in our own spelling.
+
+    wrong: receives, by its place, what is wrong with each invalid value. It is returned as empty.
+    """
     kind = _KIND[name]
     if kind == "str":
-        return values if name in _FREE or "NA" not in values else _each(name, values, _word)
+        return values if name in _FREE or "NA" not in values else _each(name, values, _word, wrong)
     if kind == "bool":
-        return values if {*values} <= {"", "True", "False"} else _each(name, values, _truth)
+        return values if {*values} <= {"", "True", "False"} else _each(name, values, _truth, wrong)
+    together = "".join(values)
     if kind == "int":
-        plain = all(map(str.isdecimal, filter(None, values)))
-        return values if plain else _each(name, values, _whole)
+        digits = not together or (together.isascii() and together.isdecimal())
+        plain = digits and max(map(len, values), default=0) <= _SHORT
+        return values if plain else _each(name, values, _whole, wrong)
     try:
         list(map(float, filter(None, values)))
     except ValueError:
-        return _each(name, values, _number)
-    return values
+        return _each(name, values, _number, wrong)
+    return values if _is_plain(together) else _each(name, values, _number, wrong)
 
 
-def _each(name: str, values: Sequence[str], spell: Callable[[str], str]) -> Sequence[str]:
+def _each(
+    name: str, values: Sequence[str], spell: Callable[[str], str], wrong: dict[int, str]
+) -> Sequence[str]:
     spelled = []
-    for number, value in enumerate(values):
+    for place, value in enumerate(values):
         try:
             spelled.append(spell(value.strip()))
         except (ValueError, OverflowError, KeyError):
             kind = {"int": "whole number", "float": "number", "bool": "truth value"}[_KIND[name]]
-            raise _Wrong((number, f"{name} is {value[:40]!r}, which is no {kind}")) from None
+            wrong.setdefault(place, f"{name} is {value[:40]!r}, which is no {kind}")
+            spelled.append("")
     return spelled
 
 
@@ -196,16 +214,18 @@ def _truth(text: str) -> str:
 def _whole(text: str) -> str:
     if text in _NOTHING or text.lower() == "nan":
         return ""
-    if text.isdecimal():
-        return text
-    number = float(text)
-    if number != int(number):
+    if not _is_plain(text):
         raise ValueError
-    return str(int(number))
+    number = int(text) if text.isdecimal() else float(text)
+    if number != int(number) or not is_storable(int(number)):
+        raise ValueError
+    return text if text.isdecimal() else str(int(number))
 
 
 def _number(text: str) -> str:
     if text in _NOTHING:
         return ""
+    if not _is_plain(text):
+        raise ValueError
     float(text)
     return text

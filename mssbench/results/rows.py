@@ -13,7 +13,7 @@ from mssbench.records.measurement import Row
 from mssbench.records.schema import COLUMNS, KEY, SCHEMA, SCHEMA_VERSION
 from mssbench.results.damage import duplicate, fault, twice
 from mssbench.results.files import contents
-from mssbench.results.parsing import Left, rows_of, without_mark
+from mssbench.results.parsing import Left, is_storable, rows_of, without_mark
 from mssbench.results.views import Rows
 
 TABLE, SAMPLES = "table.csv", "samples.parquet"
@@ -193,6 +193,8 @@ def _is_row(row: Any) -> bool:
 
 def _fits(x: Any, kind: str) -> bool:
     types: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "bool": (bool,)}
+    if kind == "int" and isinstance(x, int) and not is_storable(x):
+        return False
     return x is None or isinstance(x, types.get(kind, (int, float)))
 
 

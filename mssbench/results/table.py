@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mssbench.errors import RunError, TableError, nearest
 from mssbench.records.schema import COLUMNS, KEY, SCHEMA
-from mssbench.results.damage import CHECKED, QUANTILES, duplicate, fault, pointer, twice
+from mssbench.results.damage import CHECKED, QUANTILES, duplicate, fault, pointer, refuse, twice
 from mssbench.results.files import contents
 from mssbench.results.parsing import Left, check_names, rows_of, without_mark
 from mssbench.results.rows import JOURNAL, TABLE, as_csv, header, read_journal, refuse_newer
@@ -91,7 +91,8 @@ def _read(file: Path, left: list[Left] | None) -> "pd.DataFrame":
         with _as_table_errors():
             rows = rows_of(file, data, left=left)
         table = _by_arrow(header() + as_csv(rows), COLUMNS)
-        assert table is not None
+        if table is None:  # by what `rows_of` takes and Arrow does not
+            raise refuse(file, "one of its values is not as a table of ours has it")
     _check_version(file, table)
     return typed(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
 

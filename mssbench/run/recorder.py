@@ -111,9 +111,10 @@ class Recorder:
         if before := self._samples.get(cell.cell_id):
             rows, samples = passes.pooled(self._rows[cell.cell_id], before, rows, samples)
         self._folder.append(rows, samples)
-        if event.log:
-            self._folder.add_to_log(f"{cell}\n{event.log}\n")
         self._rows[cell.cell_id], self._samples[cell.cell_id] = rows, samples
+        if event.log:
+            why = self._folder.add_to_log(f"{cell}\n{event.log}\n")
+            summary.unlogged = summary.unlogged or why
         summary.spent.update({k: event.spent.get(k, 0.0) for k in MEASURING})
 
     def close(self, todo: Sequence[Cell], summary: Summary) -> None:

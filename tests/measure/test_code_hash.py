@@ -363,6 +363,27 @@ def test_files_beside_a_users_own_file_count_as_far_as_it_imports_them(
         sys.modules.pop("helper_of_mine", None)
 
 
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        pytest.param("marked_of_mine", b"\xef\xbb\xbfX = '\xc3\xa9'\n", id="a mark of UTF-8"),
+        pytest.param("latin_of_mine", b"# coding: latin-1\nX = '\xe9'\n", id="latin-1"),
+        pytest.param("lines_of_mine", b"# from elsewhere\r\nX = '\xc3\xa9'\r\n", id="CRLF"),
+    ],
+)
+def test_the_encoding_of_a_file_is_no_code(
+    name: str, source: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plain_of_mine.py").write_bytes("X = 'é'\n".encode())
+    (tmp_path / "other_of_mine.py").write_bytes(b"X = 'e'\n")
+    (tmp_path / f"{name}.py").write_bytes(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plain, other, encoded = (
+        code_hash.hash_of(frozenset([each])) for each in ("plain_of_mine", "other_of_mine", name)
+    )
+    assert encoded == plain != other
+
+
 def test_the_modules_of_a_plug_in_package_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

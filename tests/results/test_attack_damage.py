@@ -15,14 +15,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers.runs import load as load_suite
 from helpers.runs import sample_counts, stand_in, write_suite
 from helpers.tables import called, row, write
 
+from mssbench.engines.events import Finished
 from mssbench.errors import RunError, TableError
+from mssbench.records.measurement import Status
 from mssbench.records.schema import COLUMNS, SCHEMA
+from mssbench.records.summary import Summary
 from mssbench.results import files, merge, samples, table
-from mssbench.results.folder import RunFolder
+from mssbench.results.folder import LOG, RunFolder
 from mssbench.results.rows import ENVIRONMENT, JOURNAL, SAMPLES, TABLE, peek, read_journal
+from mssbench.run.recorder import Recorder
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 
@@ -128,6 +133,12 @@ BAD_VALUES = {
     "phase": (b",forward,wall", b",froward,wall", "phase is 'froward'"),
     "negative": (b",0.001,", b",-0.001,", "below zero"),
     "half-timed": (b",0.001,0.001,", b",0.001,,", "seconds_q1 is missing"),
+    "huge": (b",16,64,", b",16," + b"9" * 20 + b",", f"batch is '{'9' * 20}', which is no whole"),
+    "power": (b",16,64,", b",16,1e300,", "batch is '1e300', which is no whole number"),
+    "endless": (b",16,64,", b",16," + b"9" * 5000 + b",", "', which is no whole number"),
+    "thousands": (b",0.001,", b",1_0,", "is '1_0', which is no number"),
+    "script": (b",16,64,", ",16,٦٤,".encode(), "batch is '٦٤', which is no whole number"),
+    "script-time": (b",0.001,", ",٠.١,".encode(), "is '٠.١', which is no number"),
     "truth": (b",False,", b",perhaps,", "host_sync is 'perhaps', which is no truth value"),
     "latin-1": (b",ok,,", b",ok,caf\xe9,", "line 2 is not UTF-8"),
     "fields": (b",16,64,", b",16,", "fields"),
@@ -160,6 +171,16 @@ def test_attack_a_wrong_value_in_a_table_is_named_by_every_reader_and_merge_leav
     assert len(kept) == (2 if what in ("conflict", "latin-1") else 1)
     assert (run / "table.csv.damaged").exists() == (what != "latin-1")
     assert ("left out of" in out) == (what != "latin-1")
+
+
+@pytest.mark.parametrize("size", ["0016", " 16", "16\t", "+16", "1.6e1", '"16\n"', '"\x0b16"'])
+def test_attack_a_number_in_an_odd_spelling_is_read_as_itself(run: Path, size: str) -> None:
+    edited(run, b",16,64,", f",{size},64.0,".encode())
+    edited(run, b",0.001,", b',"0.001\n",')
+    found = table.load(run)
+    assert found["size"].tolist() == [16, 32]
+    assert found["seconds_median"].tolist() == [1e-3, 2e-3]
+    assert len(peek(run)) == 2
 
 
 def measured_again(tmp_path: Path, damage: Any, *more: str) -> tuple[int, str, Path, Path]:
@@ -238,13 +259,18 @@ SHAPES = {
     "versions": '{"environments": {"e": {"versions": [1]}}}',
     "drift": '{"runs": {"r": {"drift": "much"}}}',
     "load": '{"runs": {"r": {"load_start": ["high"]}}}',
+    "document-of-e": '{"environments": {"e": {"document": 5}}}',
+    "load-of-e": '{"environments": {"e": {"load_start": 5}}}',
+    "gpus-of-r": '{"runs": {"r": {"gpus": null}}}',
+    "cores-of-r": '{"runs": {"r": {"cores": [1]}}}',
+    "quota": '{"environments": {"e": {"cores": {"granted": 2, "quota": "half"}}}}',
     "deep": "[" * 100_000,
     "lfs": LFS.decode(),
     "latin": '{"environments": {"é": {}}}',
 }
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_attack_facts_of_another_shape_are_refused_by_name(
     run: Path, shape: str, capsys: Any
@@ -429,11 +455,75 @@ def test_attack_a_journal_put_there_during_a_run_is_not_followed(
     assert victim.read_text() == "dear diary"
 
 
+def other_kind(path: Path, kind: str) -> None:
+    """Something else in the place of a file: a link to the same contents, where it had any."""
+    data = path.read_bytes() if path.exists() else b""
+    path.unlink(missing_ok=True)
+    if kind == "a symbolic link":
+        (target := path.parent.with_name("elsewhere")).write_bytes(data)
+        path.symlink_to(target)
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+
+
+@pytest.mark.parametrize("kind", ["a symbolic link", "a folder", "a pipe"])
+def test_attack_a_log_that_is_no_file_costs_no_row_and_is_not_waited_for(
+    tmp_path: Path, kind: str
+) -> None:
+    suite = load_suite(write_suite(tmp_path, seeds=2))
+    with RunFolder(tmp_path / "run") as folder:
+        other_kind(folder.path / LOG, kind)
+        summary = Summary(folder.path, 2, interrupted=True)
+        record = Recorder(folder, suite, {}, {})
+        for cell in suite.cells:
+            crash = Finished(cell, [], [], {}, Status.CRASHED, "asked for", log="Traceback")
+            record(crash, summary)
+        record.close(suite.cells, summary)
+    assert summary.unlogged.startswith(f"{folder.path / LOG} cannot be written: it is {kind}. ")
+    assert {each["status"] for each in peek(folder.path)} == {"crashed"}
+    if kind == "a symbolic link":
+        assert (tmp_path / "elsewhere").read_bytes() == b""
+
+
+def test_attack_a_table_behind_a_link_is_shown_and_mended_and_not_written_through(
+    run: Path, tmp_path: Path, capsys: Any
+) -> None:
+    other_kind(run / TABLE, "a symbolic link")
+    with pytest.raises(RunError, match=r"table.csv is a symbolic link.*put a file in its place"):
+        RunFolder(run)
+    assert len(table.load(run)) == 2
+    assert called(capsys, "show", run)[0] == 0
+
+    before = (tmp_path / "elsewhere").read_bytes()
+    assert called(capsys, "merge", run)[0] == 0
+    with RunFolder(run) as folder:
+        folder.append([row(3.0, seed=9)], [[3.0]])
+    assert (tmp_path / "elsewhere").read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a pipe"])
+@pytest.mark.parametrize("name", [TABLE, JOURNAL, SAMPLES, ENVIRONMENT, "suite.toml"])
+def test_attack_what_cannot_be_replaced_is_refused_by_name_before_measuring(
+    run: Path, name: str, kind: str
+) -> None:
+    other_kind(run / name, kind)
+    kept = (run / TABLE).read_bytes() if name != TABLE else b""
+    with pytest.raises((RunError, TableError), match=name):
+        RunFolder(run)
+    if kind == "a folder":  # which --fresh cannot delete: it deletes no other file either
+        with pytest.raises(RunError, match=f"{name} (is|cannot be read)"):
+            RunFolder(run, fresh=True)
+        assert name == TABLE or (run / TABLE).read_bytes() == kept
+
+
 BAD_ENTRIES = (
     {"rows": 3, "samples": []},
     {"rows": [3], "samples": [[]]},
     {"rows": [row(1.0) | {"size": "x"}], "samples": [[1.0]]},
     {"rows": [row(1.0) | {"size": [1]}], "samples": [[1.0]]},
+    {"rows": [row(1.0) | {"batch": 2**63}], "samples": [[1.0]]},
     {"rows": [row(1.0) | {"status": "fine"}], "samples": [[1.0]]},
     {"rows": [row(1.0)], "samples": [["x"]]},
     {"rows": [row(1.0)], "samples": []},

@@ -1,11 +1,13 @@
 """Attacks by size: a hundred thousand rows, values and words. CPU seconds are those of the process
 and of what it has started, so that other work on the machine does not count as waiting."""
 
+import csv
 import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,8 +20,10 @@ from mssbench.export import FORMATS
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Measurement, Status
 from mssbench.records.timing import Timing
+from mssbench.results import parsing
 from mssbench.results.conditions import chosen, select
 from mssbench.results.folder import RunFolder
+from mssbench.results.rows import peek
 from mssbench.results.table import load
 from mssbench.results.views import Rows
 
@@ -199,6 +203,41 @@ def test_attack_rows_that_share_columns_read_like_those_that_do_not() -> None:
     assert views[1]["seconds_median"] is None
     with pytest.raises(KeyError):
         views[0]["none"]
+
+
+def test_attack_damage_all_over_a_table_is_found_in_one_pass_and_named_by_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write(tmp_path / "run", *(row(1e-3, seed=i) for i in range(300)))
+    lines = (run / "table.csv").read_text().splitlines(keepends=True)
+    damages = ((",16,64,", ",16,x,"), (",ok,", ",fine,"), (",16,64,", ",16,"), (",0.001,", ",-1,"))
+    for i in range(100):
+        number = 299 - 2 * i
+        lines[number] = lines[number].replace(*damages[i % 4], 1)
+    lines[101] = lines[101].replace("\n", ',"two\nlines"\n')  # which moves all that follows
+    (run / "table.csv").write_text("".join(lines))
+
+    begun = []
+
+    def reader(text: Any) -> Any:
+        begun.append(text)
+        return csv.reader(text)
+
+    monkeypatch.setattr(parsing, "csv", SimpleNamespace(reader=reader, Error=csv.Error))
+    left: list[parsing.Left] = []
+    assert len(peek(run, left)) == 200
+    assert len(begun) == 2
+    assert [each.line for each in left] == list(range(103, 302, 2))
+    said = {each.why for each in left}
+    assert said >= {
+        "batch is 'x', which is no whole number",
+        "status is 'fine', which is no status",
+    }
+    assert any("fields" in why for why in said)
+    assert any("below zero" in why for why in said)
+
+    with pytest.raises(TableError, match=r"line 103: "):
+        peek(run)
 
 
 def test_attack_a_table_with_more_damage_than_rows_ends_soon(tmp_path: Path) -> None:
