@@ -23,7 +23,7 @@ _LONGER = 2.0
 # Seconds by which a call on new content may be longer in any case: where calls are this short, the
 # first of a kind is slower.
 _NEVER_MATTERS = 20e-6
-_FEWEST = 2  # calls of each kind, new and seen content, without which nothing is suspected
+_FEWEST = 1  # calls of each kind, new and seen content, without which nothing is suspected
 _PAIRS = 5  # calls of each kind that decide whether a suspicion holds
 
 Verify = Callable[[Any, Input, Any], Mapping[str, Any]]  # (output, its input, copies) -> errors

@@ -16,7 +16,8 @@ NEXT = (
     "The same command goes on where it stopped.",
     f"To go on: {COMMAND} --measure",
 )
-TRIES = 2
+OVER = "the time was over"
+TRIES = 4
 # Relative errors in float32. The matrices below have condition 30, and an exact method is off by
 # 1e-6 in the root and 1e-5 in the gradient.
 ROOT_ERROR, GRADIENT_ERROR = 1e-4, 1e-3
@@ -44,15 +45,18 @@ def test_an_answer_for_one_size_with_gradients(user: Any) -> None:
         if pace.busy():
             continue
         answer = user.types(f"{COMMAND} --measure")
-        if answer.code != 6 or not (BUSY in answer.text or pace.busy()):
+        is_late = OVER in answer.text  # on a slow machine; what was measured is kept
+        if not answer.code or not (is_late or BUSY in answer.text or pace.busy()):
             break
-        # other work took the cores: no method is called the fastest, and the answer says what next
-        assert any(words in " ".join(answer.text.split()) for words in NEXT), answer.text
+        # No method is called the fastest, and the answer says what next.
+        text = " ".join(answer.text.split())
+        assert answer.code == 6 or OVER in text, answer.text
+        assert answer.code != 6 or any(words in text for words in NEXT), answer.text
     else:
         pytest.skip("other work runs on this machine: there is no answer on a busy one")
 
     assert answer.code == 0, answer.text
-    assert answer.seconds < LIMIT or answer.seconds < LIMIT * pace.slowness()
+    assert user.seconds < LIMIT or user.seconds < LIMIT * pace.slowness()
     call = CALL.search(answer.text)
     assert call is not None, answer.text
 
