@@ -92,9 +92,17 @@ class Stop:
         self._residual = xp.where(moved, r, self._residual)
         if self._reads:
             ahead = xp.where(self._last, 1.0, 2.0) * self._going
-            # One number, as an array of NumPy would need storage, which torch.func.jvp hides.
-            self._ahead = int(ahead.max())
+            self._ahead = largest(ahead)
         return moved
+
+
+def largest(x: Array) -> int:
+    """The largest number of `x`, which the host waits for.
+
+    It is read as one number. To become an array of NumPy, `x` would need storage, which
+    torch.func.jvp hides.
+    """
+    return int(x.max())
 
 
 def most(a: Array, growth: float) -> int:

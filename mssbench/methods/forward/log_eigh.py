@@ -22,7 +22,7 @@ def _logarithm(a: Array) -> Array:
     takes_logarithm=_logarithm,
 )
 def log_eigh(a: Array) -> Root:
-    """Logarithm: log A = V diag(log w) Vᵀ, with a gradient that is exact for equal eigenvalues.
+    """Logarithm with a gradient that is exact for equal eigenvalues: log A = V diag(log w) Vᵀ.
 
     a: (..., n, n). It is measured for the function `log`. It has its own gradient, which autograd
     uses, and therefore pairs with `autodiff`. Programs call it as `mssbench.logm(a)`.

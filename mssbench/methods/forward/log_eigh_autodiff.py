@@ -21,7 +21,7 @@ def _logarithm(a: Array) -> Array:
     takes_logarithm=_logarithm,
 )
 def log_eigh_autodiff(a: Array) -> Root:
-    """Logarithm: log A = V diag(log w) Vᵀ, with the gradient of `torch.linalg.eigh`.
+    """Logarithm with the gradient of `torch.linalg.eigh`: log A = V diag(log w) Vᵀ.
 
     a: (..., n, n). Layers often compute the logarithm in this way. The gradient divides by
     w_i - w_j, and is NaN if two eigenvalues are equal. It is measured for the function `log`, and
