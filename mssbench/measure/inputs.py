@@ -38,6 +38,9 @@ _MOST_POWER, _MOST_POWER_OF_HALF = 3, 1
 # The same of batches with fewer than 16 shifts, which have too few contents otherwise. A factor of
 # 65,536 changes a gradient by 2^24 at most.
 _VERY_FEW, _MOST_POWER_OF_FEW = 16, 8
+# Largest batch x size whose new inputs are permuted at random: to copy so few matrices in another
+# order takes less than a millisecond.
+_MOST_PERMUTED = 1024
 _DRAWS = 20  # attempts at a content that has not been drawn before
 
 _MOST = 8  # number of rotating inputs
@@ -142,6 +145,8 @@ class Rotation:
 
         if self._by_signs:
             moved = _with_signs(a, g, np.random.default_rng(shift))
+        elif self._permutes:
+            moved = _moved(a, g, np.random.default_rng(shift))
         else:
             moved = _shifted(a, g, *divmod(shift, a.shape[1]))
         if self._has_few_shifts:  # it may be one of the rotating inputs, or one before it
@@ -149,18 +154,26 @@ class Rotation:
         return moved._replace(powers=powers)
 
     def _draw(self) -> tuple[int, np.ndarray | None]:
-        """What distinguishes a new input: a shift, or the seed of its signs, and powers of 4."""
+        """What distinguishes a new input: its shift or the seed of its move, and powers of 4."""
         a = self.first.a
         b, n = a.shape[:2]
-        if self._by_signs:
+        if self._by_signs or self._permutes:
             shift = self._random.getrandbits(64)
         else:
             shift = self._random.randrange(1, max(2, b * n)) % (b * n)
-        is_used_up = not self._by_signs and 2 * len(self._drawn) >= b * n
-        if not (self._scales and (self._has_few_shifts or is_used_up)):
+        if not (self._scales and self._has_few_shifts):
             return shift, None
         most = _most_power(a, of_few=b * n < _VERY_FEW)
         return shift, np.array([self._random.randint(-most, most) for _ in range(b)])
+
+    @property
+    def _permutes(self) -> bool:
+        """Whether new inputs are permuted at random: the next passes of a method may not meet them.
+
+        Of a larger batch there are enough shifts, which take a fraction of the time.
+        """
+        b, n = self.first.a.shape[:2]
+        return bool(_FEW <= b * n <= _MOST_PERMUTED)
 
     @cached_property
     def _has_few_shifts(self) -> bool:

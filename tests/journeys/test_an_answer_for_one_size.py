@@ -17,7 +17,7 @@ NEXT = (
     f"To go on: {COMMAND} --measure",
 )
 OVER = "the time was over"
-TRIES = 4
+TRIES = 2
 # Relative errors in float32. The matrices below have condition 30, and an exact method is off by
 # 1e-6 in the root and 1e-5 in the gradient.
 ROOT_ERROR, GRADIENT_ERROR = 1e-4, 1e-3
@@ -53,7 +53,7 @@ def test_an_answer_for_one_size_with_gradients(user: Any) -> None:
         assert answer.code == 6 or OVER in text, answer.text
         assert answer.code != 6 or any(words in text for words in NEXT), answer.text
     else:
-        pytest.skip("other work runs on this machine: there is no answer on a busy one")
+        pytest.skip("there is no answer in a minute or two on a machine so busy, or so slow")
 
     assert answer.code == 0, answer.text
     assert user.seconds < LIMIT or user.seconds < LIMIT * pace.slowness()
