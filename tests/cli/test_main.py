@@ -252,8 +252,10 @@ def large(tmp_path_factory):
 @pytest.mark.parametrize(
     "flags",
     [
-        pytest.param(["--where", "size == 64 and precision == 'float32'"], marks=pytest.mark.slow),
-        pytest.param(["--where", "'1e3' in problem"], marks=pytest.mark.slow),
+        pytest.param(
+            ["--where", "size == 64 and precision == 'float32'"], marks=pytest.mark.exhaustive
+        ),
+        pytest.param(["--where", "'1e3' in problem"], marks=pytest.mark.exhaustive),
         [],
     ],
     ids=["sixth", "tenth", "all"],
@@ -263,7 +265,7 @@ def test_a_table_of_100_000_rows_is_shown_in_two_seconds(large, flags):
     assert not too_slow(2.0, lambda: of_process("-m", "mssbench", "show", large, *flags))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timing
 def test_the_time_of_show_does_not_grow_faster_than_the_table(large):
     from mssbench.analysis import blocks

@@ -65,7 +65,7 @@ def _cells_of_quick(size: int) -> list[Cell]:
     [
         pytest.param(CELLS[::3], 5e-3, id="smoke"),
         pytest.param(
-            _cells_of_quick(64)[:10:2], 8e-3, id="quick at n = 64", marks=pytest.mark.slow
+            _cells_of_quick(64)[:10:2], 8e-3, id="quick at n = 64", marks=pytest.mark.exhaustive
         ),
     ],
 )
