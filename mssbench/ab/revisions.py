@@ -1,6 +1,5 @@
 """Check out a revision in a temporary working tree, so that `ab` can compare it."""
 
-import os
 import re
 import shutil
 import tempfile
@@ -18,7 +17,6 @@ from mssbench.results import locks
 
 _FOLDER = "mssbench-ab-"  # prefix of a temporary folder, which holds one working tree only
 _TREE = "tree"
-_LOCK = ".lock"  # only where a folder itself cannot be locked
 _NEW_SECONDS = 60.0  # longer than a folder is without its lock
 _NAMED = 3  # how many changed files a note names; `git status` lists them all
 _PROTOCOL = r"^PROTOCOL(_VERSION)? *= *[0-9]+"
@@ -129,22 +127,13 @@ def checked_out(name: str, commit: str, also: Sequence[str]) -> Iterator[Revisio
 def _keep(folder: Path) -> int:
     """Lock a folder of ours: another `ab` removes those that nobody has locked."""
     try:
-        lock, _ = _hold(folder)
+        lock, _ = locks.hold_folder(folder)
     except OSError as error:
         raise RunError(
             f"{folder} cannot be locked: {error.strerror or error}. "
             "Set TMPDIR to a folder on a disk of this machine."
         ) from error
     return lock
-
-
-def _hold(folder: Path) -> tuple[int, bool]:
-    """Try to lock a folder of ours: the descriptor, and whether the lock is ours."""
-    try:
-        return locks.hold(folder)
-    except OSError:  # NFS locks only what is open for writing
-        (folder / _LOCK).touch()
-        return locks.hold(folder / _LOCK, os.O_RDWR)
 
 
 def remove_abandoned() -> None:
@@ -158,7 +147,7 @@ def remove_abandoned() -> None:
         if tree.name != _TREE or not tree.parent.name.startswith(_FOLDER):
             continue
         try:
-            lock, ours = _hold(tree.parent)
+            lock, ours = locks.hold_folder(tree.parent)
         except OSError:  # the folder is gone already, or it is another user's
             if not tree.parent.exists():
                 _remove(tree)
@@ -178,14 +167,14 @@ def _remove_empty(folder: Path) -> None:
     """
     try:
         inside = {path.name for path in folder.iterdir()}
-        if inside - {_LOCK} or time.time() - folder.stat().st_mtime < _NEW_SECONDS:
+        if inside - {locks.IN_FOLDER} or time.time() - folder.stat().st_mtime < _NEW_SECONDS:
             return
-        lock, ours = _hold(folder)
+        lock, ours = locks.hold_folder(folder)
     except OSError:  # it is gone already, or another user's
         return
     if ours:
         with suppress(OSError):
-            (folder / _LOCK).unlink(missing_ok=True)
+            (folder / locks.IN_FOLDER).unlink(missing_ok=True)
             folder.rmdir()
     locks.release(lock)
 

@@ -26,7 +26,7 @@ from mssbench.records.measurement import Row
 from mssbench.results.damage import Damaged
 from mssbench.results.facts_file import read_facts
 from mssbench.results.files import Lines, replace
-from mssbench.results.locks import held, hold, holder, release
+from mssbench.results.locks import IN_FOLDER, held, hold_folder, holder, release
 from mssbench.results.rows import (
     ENVIRONMENT,
     JOURNAL,
@@ -46,7 +46,6 @@ LOG = "errors.log"  # tracebacks of methods that crashed, for people alone
 _MOST_LOGGED = 2**22  # bytes: what fails in every cell of a large run says no more after that
 _OURS = (TABLE, JOURNAL, SAMPLES, ENVIRONMENT, SUITE, LOG)  # rows go first where all must go
 _NO_FILES = ("a folder", "a pipe", "no regular file")
-_LOCK = ".lock"  # only where a folder itself cannot be locked
 
 
 class RunFolder:
@@ -254,11 +253,11 @@ def is_going_on(path: Path) -> bool:
     and looks like that of one that goes on. Before its first row a run holds the lock, which not
     every kernel tells, and a new one has a folder without a table.
     """
-    if (path / JOURNAL).exists() or held(path) or held(path / _LOCK):
+    if (path / JOURNAL).exists() or held(path) or held(path / IN_FOLDER):
         return True
     if not path.is_dir() or (path / TABLE).exists():
         return False
-    return all(each.name in (*_OURS, _LOCK) or _is_temporary(each) for each in path.iterdir())
+    return all(each.name in (*_OURS, IN_FOLDER) or _is_temporary(each) for each in path.iterdir())
 
 
 def _refuse_foreign(path: Path, *, read: bool) -> None:
@@ -272,7 +271,7 @@ def _refuse_foreign(path: Path, *, read: bool) -> None:
         raise RunError(f"{path} is a file. A run needs a folder: choose another --out.")
     if not path.is_dir():
         return
-    others = [p.name for p in path.iterdir() if p.name != _LOCK and not _is_temporary(p)]
+    others = [p.name for p in path.iterdir() if p.name != IN_FOLDER and not _is_temporary(p)]
     if others and not _is_run(path):
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise RunError(
@@ -320,11 +319,7 @@ def _is_temporary(path: Path) -> bool:
 
 def _lock(path: Path) -> int:
     """Hold the folder itself against other runs: no file is left behind."""
-    try:
-        fd, ours = hold(path)
-    except OSError:  # NFS locks only what is open for writing
-        (path / _LOCK).touch()
-        fd, ours = hold(path / _LOCK, os.O_RDWR)
+    fd, ours = hold_folder(path)
     if not ours:
         who = holder(fd)
         os.close(fd)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+IN_FOLDER = ".lock"  # a file that is locked where a folder itself cannot be
 # The locks of this process: device and inode by descriptor. The latter is looked at before a child
 # closes it, as the same number may be another file's by then.
 _ours: dict[int, tuple[int, int]] = {}
@@ -34,6 +35,18 @@ def hold(path: Path, flags: int = os.O_RDONLY) -> tuple[int, bool]:
         raise
     keep_from_children(fd)
     return fd, True
+
+
+def hold_folder(folder: Path) -> tuple[int, bool]:
+    """Try to lock a folder itself, or a file in it where the file system does not lock folders.
+
+    Returns what `hold` does. Raises OSError if neither can be locked.
+    """
+    try:
+        return hold(folder)
+    except OSError:  # NFS locks only what is open for writing
+        (folder / IN_FOLDER).touch()
+        return hold(folder / IN_FOLDER, os.O_RDWR)
 
 
 def keep_from_children(fd: int) -> None:

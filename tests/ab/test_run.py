@@ -769,7 +769,7 @@ def test_two_revisions_of_a_checkout_are_compared_where_they_differ(
 
 
 @pytest.mark.timing
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_methods_of_a_suite_are_compared_at_the_same_place(
     tmp_path: Path, capsys: Any, hasty: None
 ) -> None:

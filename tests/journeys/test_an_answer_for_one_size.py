@@ -17,6 +17,7 @@ NEXT = (
     f"To go on: {COMMAND} --measure",
 )
 OVER = "the time was over"
+SLOW = 1.3  # times the usual time of a fixed job: from here on a minute may not be enough
 TRIES = 2
 # Relative errors in float32. The matrices below have condition 30, and an exact method is off by
 # 1e-6 in the root and 1e-5 in the gradient.
@@ -45,18 +46,17 @@ def test_an_answer_for_one_size_with_gradients(user: Any) -> None:
         if pace.busy():
             continue
         answer = user.types(f"{COMMAND} --measure")
-        is_late = OVER in answer.text  # on a slow machine; what was measured is kept
-        if not answer.code or not (is_late or BUSY in answer.text or pace.busy()):
+        if answer.code and OVER in answer.text and pace.slowness() > SLOW:
+            pytest.skip("this machine is too slow for an answer within the minute of one command")
+        if answer.code != 6 or not (BUSY in answer.text or pace.busy()):
             break
-        # No method is called the fastest, and the answer says what next.
-        text = " ".join(answer.text.split())
-        assert answer.code == 6 or OVER in text, answer.text
-        assert answer.code != 6 or any(words in text for words in NEXT), answer.text
+        # other work took the cores: no method is called the fastest, and the answer says what next
+        assert any(words in " ".join(answer.text.split()) for words in NEXT), answer.text
     else:
-        pytest.skip("there is no answer in a minute or two on a machine so busy, or so slow")
+        pytest.skip("other work runs on this machine: there is no answer on a busy one")
 
     assert answer.code == 0, answer.text
-    assert user.seconds < LIMIT or user.seconds < LIMIT * pace.slowness()
+    assert answer.seconds < LIMIT or answer.seconds < LIMIT * pace.slowness()
     call = CALL.search(answer.text)
     assert call is not None, answer.text
 
