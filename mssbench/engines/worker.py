@@ -55,7 +55,7 @@ def main(instruments: "Callable[[Mapping[str, Any]], Instruments] | None" = None
     requests, replies = _private_channels()
     reopen = _outputs()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
-    children.heed()  # where the supervisor is a program of a user's that ignores its own
+    children.heed()  # a user's program that ignores SIGCHLD passes that on to its workers
     faulthandler.enable(all_threads=False)  # a segfault says which line of a method it was in
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler that weighs memory is chatty
     serve(requests, replies, instruments or TorchInstruments, reopen)

@@ -53,8 +53,8 @@ _SAME_WEIGHT = 1e-3  # by which rounding may move the weight of small eigenvalue
 _MOST_PREPARED_BYTES = 2**28  # recorded forwards that may wait for their backward at once
 _SHORTEST_COLD = 20e-6  # seconds: events resolve half a microsecond, and a cold call stands alone
 _MOST_LATE = 0.05  # of a row's windows: more of them show in its quartiles
-# Seconds of a call from which the time of a memory that is looked up is told from that of the work
-# by any clock. To count the work once more would take as long as a sample.
+# A call on a CPU that takes longer than this many seconds is not counted a second time. If it looks
+# up an answer, the samples show that by their time, and one more call costs as much as a sample.
 _TOLD_BY_TIME = 20e-3
 _LOOKS_AT_WORK = 3  # before a method is said to remember answers
 _ATTEMPTS = 3  # at a row whose GPU slowed or was shared

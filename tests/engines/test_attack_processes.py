@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -32,6 +33,7 @@ from mssbench.engines import orphans as orphans_
 from mssbench.engines.events import Finished, Started, Waiting
 from mssbench.engines.slots import Slot
 from mssbench.engines.start import Setup
+from mssbench.engines.worker import _Keep
 from mssbench.errors import RunError
 from mssbench.results import locks
 from mssbench.results.folder import RunFolder
@@ -462,3 +464,13 @@ def test_attack_another_protocol_is_said_before_a_set_up_is_read(
     talks = f"print(json.dumps({{'protocol': {protocol}}}), flush=True)\nsys.exit('cannot read it')"
     with pytest.raises(RunError, match=f"speaks protocol {protocol}, this one speaks 4"):
         ends(Setup({"policy": {}}, python=script(tmp_path, talks)))
+
+
+@pytest.mark.parametrize(("lasting", "due"), [(["the priority"], True), ([], False)])
+def test_attack_what_a_held_method_changed_for_good_costs_the_process(
+    lasting: list[str], due: bool
+) -> None:
+    """`ab` gets a fresh worker for the next cell, as `run` does."""
+    state = SimpleNamespace(finish=lambda: SimpleNamespace(lasting=lasting))
+    assert _Keep(cast("Any", SimpleNamespace(state=state))).has_changed_for_good() is due
+    assert not _Keep(cast("Any", SimpleNamespace())).has_changed_for_good()
