@@ -7,15 +7,20 @@ asks for that name.
 
 import hashlib
 import importlib.util
+import inspect
 import sys
-from collections.abc import Callable, Iterator
+import typing
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
-from types import ModuleType
-from typing import Generic, Protocol, TypeVar
+from types import ModuleType, SimpleNamespace
+from typing import Any, Generic, Protocol, TypeVar
 
 from mssbench.errors import NotInstalled, RegistryError, UnknownName, unknown
+
+# The types of values that a suite file can contain, and therefore of the parameters of a thing.
+TYPES_OF_VALUES = (bool, int, float, str)
 
 
 class Named(Protocol):
@@ -129,6 +134,38 @@ class Registry(Generic[Thing]):
             raise NotInstalled(
                 f"{who} registers no such {self.kind}: entry point and function must agree"
             )
+
+
+def check_function(kind: str, call: Any) -> None:
+    """Raise RegistryError unless `call` is a function with a name and a readable source file.
+
+    The code hash of a row is computed from the source of what made it.
+    """
+    if not callable(call) or not isinstance(getattr(call, "__name__", None), str):
+        raise RegistryError(f"{kind} {call!r} is not a function: register one that has a name.")
+    function = inspect.unwrap(call)
+    try:
+        source = inspect.getsourcefile(function)
+    except TypeError:  # it is built into the interpreter
+        source = None
+    if source is None:
+        raise RegistryError(
+            f"{kind} {call.__name__!r} has no source file, so that nobody could tell when it "
+            "changes. Define it in a file of Python, and give that as --also."
+        )
+
+
+def swept_parameters(call: Callable[..., object]) -> dict[str, inspect.Parameter]:
+    """The keyword-only arguments of a registered function, which suites may set."""
+    found = inspect.signature(call).parameters.values()
+    return {p.name: p for p in found if p.kind is p.KEYWORD_ONLY}
+
+
+def hints_of(call: Callable[..., object], swept: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+    """The types of these parameters; those of the others may be names for type checkers."""
+    found = {name: p.annotation for name, p in swept.items() if p.annotation is not p.empty}
+    names = getattr(inspect.unwrap(call), "__globals__", {})
+    return typing.get_type_hints(SimpleNamespace(__annotations__=found), globalns=names)
 
 
 def load_file(path: Path) -> None:

@@ -38,6 +38,7 @@ class RunProgress:
     def __init__(self, console: Console, line_seconds: float = LINE_SECONDS) -> None:
         self._console = console
         self._statuses: dict[str, str] = {}  # by cell, in its latest pass
+        self._counts: Counter[str] = Counter()  # of the values of _statuses
         self._waiting = ""
         self._cell, self._begun = "", time.monotonic()
         self._done, self._total = 0, 0
@@ -90,9 +91,13 @@ class RunProgress:
             self._cell, self._begun = str(event.cell), time.monotonic()
         elif isinstance(event, Finished):
             status = str(event.status or worst_status(event.rows))
+            before = self._statuses.get(event.cell.cell_id)
+            if before is not None:
+                self._counts[before] -= 1
             self._statuses[event.cell.cell_id] = status
+            self._counts[status] += 1
             self._done += 1
-            words = status_words(Counter(self._statuses.values())).markup
+            words = status_words(+self._counts).markup
             self._progress.update(self._task, advance=1, counts=words)
 
     def now(self) -> str:

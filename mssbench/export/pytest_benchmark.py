@@ -69,7 +69,11 @@ def _benchmark(row: AnyRow, what: Exported) -> dict[str, Any]:
 
 def strict(row: AnyRow) -> Row:
     """A row that strict JSON can hold: its infinite numbers as words, which import reads back."""
-    return {k: str(v) if isinstance(v, float) and not isfinite(v) else v for k, v in row.items()}
+    found = dict(row)
+    for name, value in found.items():
+        if isinstance(value, float) and not isfinite(value):
+            found[name] = str(value)
+    return found
 
 
 def _of_quartiles(row: AnyRow) -> dict[str, Any]:

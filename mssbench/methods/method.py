@@ -9,11 +9,11 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from mssbench.arrays import STORAGE, Array
 from mssbench.errors import RegistryError, unknown
+from mssbench.registries import hints_of, swept_parameters
 
 Kind: TypeAlias = Literal["forward", "backward"]
 Function: TypeAlias = Literal["sqrt", "isqrt"]
@@ -103,19 +103,9 @@ class Method:
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
         """Name to parameter, in the order of the signature."""
-        swept = {
-            p.name: p
-            for p in inspect.signature(self.call).parameters.values()
-            if p.kind is p.KEYWORD_ONLY
-        }
-        hints = self._hints_of(swept)
+        swept = swept_parameters(self.call)
+        hints = hints_of(self.call, swept)
         return {name: _parameter(self, p, hints.get(name)) for name, p in swept.items()}
-
-    def _hints_of(self, swept: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
-        """The types of these parameters; those of the others may be names for type checkers."""
-        found = {name: p.annotation for name, p in swept.items() if p.annotation is not p.empty}
-        names = getattr(inspect.unwrap(self.call), "__globals__", {})
-        return typing.get_type_hints(SimpleNamespace(__annotations__=found), globalns=names)
 
     @property
     def other_functions(self) -> dict[str, Callable[[Array], Array]]:

@@ -1,15 +1,13 @@
 """Checks of a method when it is registered, so that a mistake is reported before anything runs."""
 
-import inspect
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from mssbench.arrays import LIBRARIES, STORAGE
 from mssbench.errors import RegistryError, unknown
 from mssbench.methods.method import Kind, Method, Root
+from mssbench.registries import TYPES_OF_VALUES
 
-# The types of values that a suite file can contain, and therefore of parameters.
-_TYPES = (bool, int, float, str)
 _WORDS: dict[str, Collection[str]] = {
     "yields": Root._fields,
     "reads": Root._fields,
@@ -17,25 +15,6 @@ _WORDS: dict[str, Collection[str]] = {
     "precisions": tuple(STORAGE),
     "devices": ("cpu", "cuda"),
 }
-
-
-def check_function(kind: Kind, call: Any) -> None:
-    """Raise RegistryError unless `call` is a function with a name and a readable source file.
-
-    The code hash of a row is computed from the source of its methods.
-    """
-    if not callable(call) or not isinstance(getattr(call, "__name__", None), str):
-        raise RegistryError(f"{kind} {call!r} is no function: register one that has a name.")
-    function = inspect.unwrap(call)
-    try:
-        source = inspect.getsourcefile(function)
-    except TypeError:  # it is built into the interpreter
-        source = None
-    if source is None:
-        raise RegistryError(
-            f"{kind} {call.__name__!r} has no source file, so that nobody could tell when it "
-            "changes. Define it in a file of Python, and give that as --also."
-        )
 
 
 def check_words(kind: Kind, name: str, given: Mapping[str, Collection[str]]) -> None:
@@ -62,7 +41,7 @@ def check(method: Method) -> None:
         raise RegistryError(f"{who}: its type hints cannot be resolved: {error}.") from error
 
     for p in parameters.values():
-        if type(p.default) not in _TYPES and p.default not in p.words:
+        if type(p.default) not in TYPES_OF_VALUES and p.default not in p.words:
             raise RegistryError(
                 f"{who}: parameter {p.name!r} has the default {p.default!r}. Give it a number, a "
                 "word, true or false."
@@ -77,7 +56,8 @@ def _check_cost(method: Method, defaults: Mapping[str, Any]) -> None:
     who, products = f"{method.kind} {method.name!r}", method.products
     if not callable(products):
         raise RegistryError(
-            f"{who}: products = {products!r} is no function. Write products=lambda: {products!r}."
+            f"{who}: products = {products!r} is not a function. "
+            f"Write products=lambda: {products!r}."
         )
     try:
         cost = method.cost(defaults)
@@ -87,4 +67,4 @@ def _check_cost(method: Method, defaults: Mapping[str, Any]) -> None:
             f"{who}: products(**parameters) fails with the defaults: {what}"
         ) from error
     if isinstance(cost, bool) or not isinstance(cost, int | float):
-        raise RegistryError(f"{who}: products gave {cost!r}, which is no number of products.")
+        raise RegistryError(f"{who}: products gave {cost!r}, which is not a number of products.")

@@ -19,7 +19,7 @@ from mssbench.arrays import Array
 from mssbench.errors import NotInstalled, RegistryError
 from mssbench.methods import auto, registration
 from mssbench.methods.method import FUNCTIONS, Kind, Method, Root, Wanted
-from mssbench.registries import Registry
+from mssbench.registries import Registry, check_function
 
 
 @cache
@@ -86,7 +86,7 @@ def register_forward(
     """
 
     def decorate(call: Callable[..., Root]) -> Callable[..., Root]:
-        registration.check_function("forward", call)
+        check_function("forward", call)
         registration.check_words(
             "forward",
             call.__name__,
@@ -171,7 +171,7 @@ def register_backward(
     """
 
     def decorate(call: Callable[..., Array]) -> Callable[..., Array]:
-        registration.check_function("backward", call)
+        check_function("backward", call)
         registration.check_words(
             "backward",
             call.__name__,

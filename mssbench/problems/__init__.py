@@ -14,14 +14,8 @@ import numpy as np
 
 from mssbench.errors import NotInstalled, RegistryError, Unsupported
 from mssbench.problems.casting import cast
-from mssbench.problems.registry import (
-    REGISTRIES,
-    Bounds,
-    Generator,
-    Parameter,
-    register_modifier,
-    register_problem,
-)
+from mssbench.problems.generator import Bounds, Generator, Parameter
+from mssbench.problems.registry import REGISTRIES, register_modifier, register_problem
 from mssbench.problems.rng import Floats, Streams
 from mssbench.problems.spectra import sequential_sum
 from mssbench.problems.text import Call, parse
@@ -152,6 +146,10 @@ def _cotangent(base: Call, n: int, batch: int, seed: int) -> Floats:
 
 def _checked(name: str, master: Floats, shape: tuple[int, int, int]) -> Floats:
     """`master`, if it keeps the promise that every generator makes."""
+    if not isinstance(master, np.ndarray):
+        raise RegistryError(
+            f"problem {name!r} returned {type(master).__name__}, not a NumPy array {shape}."
+        )
     if master.shape != shape or master.dtype != np.float64:
         raise RegistryError(
             f"problem {name!r} returned {master.dtype} {master.shape}, not float64 {shape}."

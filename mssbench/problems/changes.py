@@ -5,7 +5,8 @@ from typing import Literal
 import numpy as np
 
 from mssbench.problems import spectra
-from mssbench.problems.registry import Bounds, register_modifier
+from mssbench.problems.generator import Bounds
+from mssbench.problems.registry import register_modifier
 from mssbench.problems.rng import Floats, Streams
 
 _HIGHAM = "Higham, Functions of Matrices, SIAM 2008"

@@ -19,7 +19,8 @@ from typing import Any
 from mssbench.errors import NotInstalled, RegistryError, Unsupported, nearest
 from mssbench.problems.file_checks import FileKind, Loaded, checked, refuse_indefinite, summary
 from mssbench.problems.file_formats import READERS, read
-from mssbench.problems.registry import Outside, register_problem
+from mssbench.problems.generator import Outside
+from mssbench.problems.registry import register_problem
 from mssbench.problems.rng import Floats, Streams
 from mssbench.problems.text import quoted
 

@@ -9,7 +9,8 @@ import math
 import numpy as np
 
 from mssbench.problems import spectra
-from mssbench.problems.registry import Bounds, register_problem
+from mssbench.problems.generator import Bounds
+from mssbench.problems.registry import register_problem
 from mssbench.problems.rng import Floats, Streams
 
 # With these two numbers the spectra are close to those of a random convolution network on images:

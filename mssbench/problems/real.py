@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from mssbench.errors import NotInstalled, Unsupported
 from mssbench.problems import spectra
-from mssbench.problems.registry import Bounds, register_problem
+from mssbench.problems.generator import Bounds
+from mssbench.problems.registry import register_problem
 from mssbench.problems.rng import Floats, Streams
 
 _SKIMAGE = "van der Walt et al., scikit-image: image processing in Python, PeerJ 2014"

@@ -7,7 +7,8 @@ Spectra descend from 1 unless the formula says otherwise. R(spectrum) is the ran
 import numpy as np
 
 from mssbench.problems import spectra
-from mssbench.problems.registry import Bounds, register_problem
+from mssbench.problems.generator import Bounds
+from mssbench.problems.registry import register_problem
 from mssbench.problems.rng import Floats, Streams
 from mssbench.problems.spectra import rotate
 

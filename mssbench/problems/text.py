@@ -16,7 +16,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mssbench.errors import RegistryError, unknown
-from mssbench.problems.registry import Generator, Kind, Parameter, lookup, spell
+from mssbench.problems.generator import Generator, Kind, Parameter, spell
+from mssbench.problems.registry import lookup
 
 
 class Call(NamedTuple):

@@ -16,6 +16,10 @@ LOGARITHM = "log"  # log A
 OTHER_FUNCTIONS = (OF_FEATURES, WHITENING, LOGARITHM)  # of torch alone, as autograd runs them
 
 
+# `json.dumps` would make a new one for each of a hundred thousand cells.
+_SORTED = json.JSONEncoder(sort_keys=True)
+
+
 @dataclass(frozen=True)
 class Cell:
     """One point of the sweep. With phase, clock and cache, its fields are the key of a row."""
@@ -37,7 +41,7 @@ class Cell:
     @cached_property
     def cell_id(self) -> str:
         """16 hex digits that name this cell, the same in every run and on every machine."""
-        text = json.dumps(self.fields, sort_keys=True)
+        text = _SORTED.encode(self.fields)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property

@@ -17,6 +17,8 @@ class _Columns(dict[str, list[Any]]):
     def __init__(self, frame: "pd.DataFrame") -> None:
         super().__init__()
         self.frame = frame
+        # Walking through the columns of a frame is slow where pandas keeps their names in Arrow.
+        self.names = tuple(map(str, frame.columns))
 
     def __missing__(self, name: str) -> list[Any]:
         found = self[name] = _plain(self.frame[name])
@@ -72,10 +74,10 @@ class RowView(Mapping[str, Any]):
         return self._columns[name][self._number]
 
     def __iter__(self) -> Iterator[str]:
-        return map(str, self._columns.frame.columns)
+        return iter(self._columns.names)
 
     def __len__(self) -> int:
-        return len(self._columns.frame.columns)
+        return len(self._columns.names)
 
     def __bool__(self) -> bool:
         return True

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mssbench.records.measurement import Row
 from mssbench.records.schema import error_column
 from mssbench.results.labels import counts_as_ok
-from mssbench.results.rows import typed
+from mssbench.results.rows import all_typed
 from mssbench.run import passes
 
 # Rows that solve one problem: the least work that one of them needs is a limit for the others.
@@ -41,18 +41,25 @@ def finish(
     seconds, by `passes.place`, of the rows that were measured. ceilings: in the order of time, see
     `drift`. Nothing is read or written, so shards of a run can be settled together.
     """
-    numbers = [typed(row, _READ) for row in rows]
+    numbers = all_typed(rows, _READ)
     steadied = passes.steadied(numbers, samples)
     fractions = problem_fractions(numbers)
 
     settled = [
-        row | new | {"problem_fraction": fraction}
+        _completed(row, new, fraction)
         for row, new, fraction in zip(rows, steadied, fractions, strict=True)
     ]
     noise = Counter(
         row["noise"] for row in settled if row["noise"] and passes.place(row) in samples
     )
     return Settled(settled, noise, drift(ceilings))
+
+
+def _completed(row: Row, new: Row, fraction: float | None) -> Row:
+    """The row with these values; the row itself where it has them already, which saves a copy."""
+    if not new and row.get("problem_fraction", "") == ("" if fraction is None else str(fraction)):
+        return row
+    return row | new | {"problem_fraction": fraction}
 
 
 def problem_fractions(rows: Sequence[Row]) -> list[float | None]:

@@ -1,6 +1,6 @@
 """What an earlier run has left to be measured."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from mssbench.suite import suite as suites
 from mssbench.suite.suite import Suite
 
 _ENOUGH = 10**9  # passes: of a cell that has nothing to be measured
+_MISSING = ABSENT - {Status.UNSUPPORTED}  # what may have been installed since
 
 
 def plan(suite: Suite, path: Path, retry: Sequence[str] = ()) -> list[Cell]:
@@ -39,7 +40,20 @@ def done_cells(
 ) -> set[str]:
     """Cells whose rows are whole, made by today's code, and not asked for again."""
     due = suite.policy.passes
-    return {c.cell_id for c in suite.cells if passes_behind(c, rows, retry, as_now) >= due}
+    # Few methods and problems make many cells, and nothing is registered while this runs.
+    hashes: dict[tuple[str, str, str], str] = {}
+
+    def remembered(cell: Cell) -> str:
+        key = cell.forward, cell.backward, cell.problem
+        if key not in hashes:
+            hashes[key] = known_code_hash(cell)
+        return hashes[key]
+
+    return {
+        c.cell_id
+        for c in suite.cells
+        if passes_behind(c, rows, retry, as_now, hash_of=remembered) >= due
+    }
 
 
 def runs_as_now(facts: Mapping[str, Any]) -> set[str]:
@@ -49,13 +63,20 @@ def runs_as_now(facts: Mapping[str, Any]) -> set[str]:
 
 
 def passes_behind(
-    cell: Cell, rows: Mapping[str, Sequence[Row]], retry: Sequence[str], as_now: Set[str]
+    cell: Cell,
+    rows: Mapping[str, Sequence[Row]],
+    retry: Sequence[str],
+    as_now: Set[str],
+    hash_of: Callable[[Cell], str] | None = None,
 ) -> int:
-    """Return how many valid passes a cell has. One that could not be measured needs no more."""
+    """Return how many valid passes a cell has. One that could not be measured needs no more.
+
+    hash_of: gives the code hash of a cell; without it, `known_code_hash`.
+    """
     found = rows.get(cell.cell_id, [])
     if not complete(cell, found):
         return 0
-    hashed = known_code_hash(cell)
+    hashed = (hash_of or known_code_hash)(cell)
     if any(r["code_hash"] != hashed for r in found) or any(r["status"] in retry for r in found):
         return 0
     if _now_possible(cell, found, as_now) or _source_is_back(cell, found):
@@ -77,7 +98,7 @@ def _now_possible(cell: Cell, rows: Sequence[Row], as_now: Set[str]) -> bool:
     False where nothing was missing. What a call itself found to be missing, such as a compiler or
     the data of a problem, cannot be looked up here, and would be tried again in every run.
     """
-    missing = [r for r in rows if r["status"] in ABSENT - {Status.UNSUPPORTED}]
+    missing = [r for r in rows if r["status"] in _MISSING]
     if all(r["run_id"] in as_now for r in missing):
         return False
     found = absent(cell)
@@ -87,6 +108,8 @@ def _now_possible(cell: Cell, rows: Sequence[Row], as_now: Set[str]) -> bool:
 def _source_is_back(cell: Cell, rows: Sequence[Row]) -> bool:
     """Whether the file of a cell's matrices was not the one that its digest names, and now is."""
     reasons = {r["reason"] for r in rows if r["status"] == Status.UNSUPPORTED}
+    if not reasons:
+        return False
     try:
         if not any(problems.lacked_its_source(cell.problem, reason) for reason in reasons):
             return False

@@ -87,10 +87,10 @@ def test_attack_a_file_that_exits_measures_nothing_and_says_so(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("registered", "said"),
     [
-        ('products=3.0, yields=("sqrt",)', "products = 3.0 is no function"),
+        ('products=3.0, yields=("sqrt",)', "products = 3.0 is not a function"),
         ('products=lambda: 1 / 0, yields=("sqrt",)', "fails with the defaults: ZeroDivisionError"),
         ('products=lambda x: 1.0, yields=("sqrt",)', "fails with the defaults: TypeError"),
-        ('products=lambda: "9", yields=("sqrt",)', "gave '9', which is no number"),
+        ('products=lambda: "9", yields=("sqrt",)', "gave '9', which is not a number"),
         ('products=lambda: 9.0, yields="sqrt"', "yields = 'sqrt' is one word"),
         ('products=lambda: 9.0, yields=("root",)', "Unknown word in yields of mine 'root'"),
         ('products=lambda: 9.0, libraries="torch"', "libraries = 'torch' is one word"),
@@ -151,8 +151,8 @@ def _made_of_text() -> Callable[..., Any]:
     [
         (_made_of_text(), "has no source file"),
         (len, "has no source file"),
-        (functools.partial(replace), "is no function"),
-        (3, "is no function"),
+        (functools.partial(replace), "is not a function"),
+        (3, "is not a function"),
     ],
     ids=["exec", "built in", "partial", "number"],
 )

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from mssbench import problems
 from mssbench.errors import NotInstalled, RegistryError, Unsupported
 from mssbench.problems import real, spectra, synthetic
-from mssbench.problems.registry import lookup, spell
+from mssbench.problems.generator import spell
+from mssbench.problems.registry import lookup
 from mssbench.problems.rng import Streams
 
 # First 16 digits of the SHA-256 of three matrices of seed 0. A change here is a change of what

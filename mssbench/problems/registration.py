@@ -1,0 +1,90 @@
+"""Checks of a generator when it is registered, so that a mistake is reported before a run."""
+
+import math
+from typing import Any
+
+from mssbench.errors import RegistryError, unknown
+from mssbench.problems.generator import Bounds, Generator
+from mssbench.registries import TYPES_OF_VALUES
+
+# A size at which most problems exist. What a rule says of it does not matter here; whether the
+# function of the rule can be called does.
+_A_SIZE = 64
+
+
+def check(generator: Generator) -> None:
+    """Raise RegistryError for a generator that no suite could use.
+
+    Its parameters need defaults that a suite can contain and that lie within their bounds, every
+    bound belongs to a parameter, and the functions `fits` and `samples` can be called with the
+    defaults.
+    """
+    who = f"{generator.kind} {generator.name!r}"
+    try:
+        parameters = generator.parameters
+    except RegistryError:
+        raise
+    except Exception as error:  # resolving the type hints of a plug-in may fail in any way
+        raise RegistryError(f"{who}: its type hints cannot be resolved: {error}.") from error
+
+    _check_bounds(generator)
+    for p in parameters.values():
+        if p.type not in TYPES_OF_VALUES:
+            raise RegistryError(
+                f"{who}: parameter {p.name!r} has the default {p.default!r}. Give it a number, a "
+                "word, true or false."
+            )
+        if not all(isinstance(choice, str) for choice in p.choices):
+            raise RegistryError(
+                f"{who}: parameter {p.name!r} may be {p.choices}, and only words can be choices. "
+                "Leave Literal away, and give bounds for a number."
+            )
+        if p.choices and p.default not in p.choices:
+            raise RegistryError(f"{who}: {unknown(f'default of {p.name}', p.default, p.choices)}")
+        _check_default(who, p.name, p.default, p.bounds)
+    _check_functions(generator, {name: p.default for name, p in parameters.items()})
+
+
+def _check_bounds(generator: Generator) -> None:
+    who = f"{generator.kind} {generator.name!r}"
+    for name, bounds in generator.bounds.items():
+        if name not in generator.parameters:
+            what = unknown("parameter", name, generator.parameters)
+            raise RegistryError(f"{who} has bounds for what it does not take. {what}")
+        if not isinstance(bounds, Bounds):
+            raise RegistryError(
+                f"{who}: the bounds of {name} are {bounds!r}. Write Bounds(low, high)."
+            )
+
+
+def _check_default(who: str, name: str, default: Any, bounds: Bounds) -> None:
+    if isinstance(default, str | bool):
+        return
+    if not math.isfinite(default):
+        raise RegistryError(f"{who}: the default of {name} is {default}, which is not finite.")
+    if complaint := bounds.complaint(default):
+        raise RegistryError(f"{who}: the default of {name} is {default!r} and {complaint}.")
+
+
+def _check_functions(generator: Generator, defaults: dict[str, Any]) -> None:
+    """Raise RegistryError if the size rule or the number of samples cannot be computed."""
+    who = f"{generator.kind} {generator.name!r}"
+    for argument, function in (("fits", generator.fits), ("samples", generator.samples)):
+        if function is not None and not callable(function):
+            raise RegistryError(
+                f"{who}: {argument} = {function!r} is not a function. "
+                f"Write {argument}=lambda n, **parameters: {function!r}."
+            )
+    # What is outside, such as a file, is not known yet.
+    if generator.outside is not None:
+        return
+    generator.check_size(_A_SIZE, defaults)
+    if generator.samples is None:
+        return
+    try:
+        count = generator.samples(_A_SIZE, **defaults)
+    except Exception as error:  # the function of a plug-in may fail in any way
+        what = f"{type(error).__name__}: {error}"
+        raise RegistryError(f"{who}: samples({_A_SIZE}) fails: {what}") from error
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise RegistryError(f"{who}: samples({_A_SIZE}) gave {count!r}, not a whole number.")
