@@ -126,6 +126,8 @@ def _tensor(given: Any) -> "torch.Tensor":
     """The tensor itself, or the first of several."""
     first = given[0] if isinstance(given, tuple | list) and given else given
     if not hasattr(first, "detach"):
-        raise InputError(f"capture: the module gives {type(first).__name__}, which is no tensor.")
+        raise InputError(
+            f"capture: the module gives {type(first).__name__}, which is not a tensor."
+        )
     tensor: torch.Tensor = first
     return tensor

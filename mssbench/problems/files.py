@@ -40,7 +40,7 @@ def digest_of(path: str) -> str:
     except OSError as error:
         raise _unreadable(path, error) from None
     if not stat.S_ISREG(state.st_mode):  # a pipe or /dev/zero would never end
-        raise RegistryError(f"{_UNREADABLE.format(path)} it is no regular file.")
+        raise RegistryError(f"{_UNREADABLE.format(path)} it is not a regular file.")
     stamp = (state.st_mtime_ns, state.st_size, state.st_ino)
     young = time.time_ns() - state.st_mtime_ns < _SETTLED_NS
     return _digest.__wrapped__(path, stamp) if young else _digest(path, stamp)

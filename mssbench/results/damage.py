@@ -65,7 +65,7 @@ def faults(columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[int, str]]:
         if other := set(values) - known:
             for i, x in enumerate(values):
                 if x in other:
-                    yield i, f"{name} is {x!r}, which is no {name}"
+                    yield i, f"{name} is {x!r}, which is not a {name}"
 
     yield from _untimed(columns)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 def contents(path: Path, *, follow: bool = True) -> bytes | None:
     """The bytes of a file; None where there is none.
 
-    follow: whether a symbolic link may lead to it. Raises OSError for what is no regular file: a
+    follow: whether a symbolic link may lead to it. Raises OSError for what is not a regular file: a
     pipe, for example, would be waited for without end.
     """
     try:
@@ -21,7 +21,7 @@ def contents(path: Path, *, follow: bool = True) -> bytes | None:
         return None
     with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
+            raise OSError(errno.EINVAL, "it is not a regular file")
         return file.read()
 
 

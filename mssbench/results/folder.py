@@ -182,7 +182,7 @@ class RunFolder:
             with os.fdopen(fd, "ab") as log:
                 status = os.fstat(fd)
                 if not stat.S_ISREG(status.st_mode):
-                    raise OSError(errno.EINVAL, "it is no regular file")
+                    raise OSError(errno.EINVAL, "it is not a regular file")
                 if status.st_size <= _MOST_LOGGED:
                     log.write(text.encode(errors="replace"))
         except OSError as error:

@@ -198,7 +198,7 @@ def _each(
             spelled.append(spell(value.strip()))
         except (ValueError, OverflowError, KeyError):
             kind = {"int": "whole number", "float": "number", "bool": "truth value"}[_KIND[name]]
-            wrong.setdefault(place, f"{name} is {value[:40]!r}, which is no {kind}")
+            wrong.setdefault(place, f"{name} is {value[:40]!r}, which is not a {kind}")
             spelled.append("")
     return spelled
 

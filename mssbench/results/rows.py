@@ -131,7 +131,7 @@ def read_rows(path: Path, left: list[Left] | None = None) -> list[Row]:
     """The rows of a table as text, without pandas; a torn last line is left out.
 
     left: takes the rows that cannot be read, so that the others can. Raises RunError for a file
-    that is no table of ours, TableError for one that is damaged, or of a newer mssbench.
+    that is not a table of ours, TableError for one that is damaged, or of a newer mssbench.
     """
     try:
         data = contents(path)
@@ -204,7 +204,7 @@ def _is_row(row: Any) -> bool:
     """Whether a row has its key, and values that its columns can hold."""
     if not isinstance(row, dict):
         return False
-    numbers = typed(row)  # which raises for a text that is no number
+    numbers = typed(row)  # which raises for a text that is not a number
     fits = all(_fits(x, _KINDS[name]) for name, x in numbers.items())
     return fits and bool(row["cell_id"]) and fault({k: [x] for k, x in numbers.items()}) is None
 

@@ -139,8 +139,8 @@ def refuse_other_suite(folder: RunFolder, suite: Suite) -> None:
     measured = before.get("measure", {})
     if not isinstance(measured, dict):
         raise RunError(
-            f"{folder.path / SUITE} is damaged: its [measure] is no table. Mend it, or --fresh to "
-            "measure all of it again."
+            f"{folder.path / SUITE} is damaged: its [measure] is not a table. Mend it, or "
+            "--fresh to measure all of it again."
         )
     then = suites.MEASURE | measured
     now = suites.MEASURE | suite.document.get("measure", {})

@@ -149,7 +149,7 @@ def _check_value(column: str, value: Any, planned: Sequence[Row], axis: Axis) ->
 
 def _read(table: Any) -> Claim:
     if not isinstance(table, dict):
-        raise SuiteError("it is no table: write [[claim]].")
+        raise SuiteError("it is not a table: write [[claim]].")
     for key in table:
         if key not in _KEYS:
             raise SuiteError(unknown("key", key, _KEYS))

@@ -625,7 +625,7 @@ def test_a_run_without_claims_says_how_to_get_one(tmp_path, capsys):
     ("text", "said"),
     [
         ("claim = 3\n", "'claim' is a list of tables: write [[claim]]."),
-        ("claim = [3]\n", "[[claim]] 1: it is no table: write [[claim]]."),
+        ("claim = [3]\n", "[[claim]] 1: it is not a table: write [[claim]]."),
         (tables(PAIR, PAIR.replace("left", "lefd")), "[[claim]] 2: Unknown key 'lefd'."),
         (tables(PAIR, PAIR.replace("forward ==", "forwart ==")), '[[claim]] 2: left "forwart == '),
         ("claim", "cannot be read: "),

@@ -1,5 +1,7 @@
 """Attacks on workers: what they leave behind, who ends them, and whose code they import."""
 
+import io
+import json
 import os
 import signal
 import subprocess
@@ -7,12 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import psutil
 import pytest
+from helpers.cells import CELL
 from helpers.repositories import Repository, environment
 from helpers.root import TESTS
 from helpers.runs import (
@@ -33,7 +37,7 @@ from mssbench.engines import orphans as orphans_
 from mssbench.engines.events import Finished, Started, Waiting
 from mssbench.engines.slots import Slot
 from mssbench.engines.start import Setup
-from mssbench.engines.worker import _Keep
+from mssbench.engines.worker import serve
 from mssbench.errors import RunError
 from mssbench.results import locks
 from mssbench.results.folder import RunFolder
@@ -466,11 +470,47 @@ def test_attack_another_protocol_is_said_before_a_set_up_is_read(
         ends(Setup({"policy": {}}, python=script(tmp_path, talks)))
 
 
-@pytest.mark.parametrize(("lasting", "due"), [(["the priority"], True), ([], False)])
+class Held:
+    """A held cell whose samples are given."""
+
+    def sample(self, count: int) -> Any:
+        return Samples([1e-3] * count, [])
+
+    def verify(self) -> None: ...
+
+
+class Samples(NamedTuple):
+    seconds: list[float]
+    cpu: list[float]
+
+
+@pytest.mark.parametrize(
+    ("lasting", "lost"),
+    [
+        pytest.param(["the priority"], [False, True], id="changed-for-good"),
+        pytest.param([], [False, False], id="put-back"),
+        pytest.param(None, [False, False], id="nobody-watched"),
+    ],
+)
 def test_attack_what_a_held_method_changed_for_good_costs_the_process(
-    lasting: list[str], due: bool
+    lasting: list[str] | None, lost: list[bool]
 ) -> None:
-    """`ab` gets a fresh worker for the next cell, as `run` does."""
-    state = SimpleNamespace(finish=lambda: SimpleNamespace(lasting=lasting))
-    assert _Keep(cast("Any", SimpleNamespace(state=state))).has_changed_for_good() is due
-    assert not _Keep(cast("Any", SimpleNamespace())).has_changed_for_good()
+    """`ab` gets a fresh worker for the next cell, as `run` does: the last sample says so."""
+
+    @contextmanager
+    def held(*_: Any, **__: Any) -> Iterator[Any]:
+        yield SimpleNamespace(row=dict), 1e-3, Held()
+
+    made = SimpleNamespace(describe=dict, held=held)
+    if lasting is not None:
+        made.state = SimpleNamespace(finish=lambda: SimpleNamespace(lasting=lasting))
+    asked = (
+        {"also": []},
+        {"hold": CELL.fields, "verify": False},
+        {"sample": 2},
+        {"sample": 2, "last": True},
+    )
+    replies = io.StringIO()
+    serve(io.StringIO("\n".join(map(json.dumps, asked))), replies, lambda _: cast("Any", made))
+    said = [json.loads(line) for line in replies.getvalue().splitlines()]
+    assert [s["lost"] for s in said if s.get("event") == "sample"] == lost

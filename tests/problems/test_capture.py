@@ -123,7 +123,7 @@ def test_the_model_is_as_before_and_its_gradients_too() -> None:
 
 def test_nothing_is_written_where_the_block_raises() -> None:
     layer = nn.Identity()
-    with pytest.raises(InputError, match="gives NoneType, which is no tensor"):
+    with pytest.raises(InputError, match="gives NoneType, which is not a tensor"):
         captured(layer, "x.npy", torch.randn(4, 3, 6), None)
     assert not Path("x.npy").exists()
     assert not layer._forward_hooks
@@ -156,7 +156,7 @@ def test_what_cannot_be_is_refused(path: str, options: dict[str, object], words:
         (torch.ones(3, 3, dtype=torch.int64), "torch.int64 of shape (3, 3) is no batch of "
          "features, which are (b, c, h, w), (b, c, M) or (b, n)."),
         (torch.ones(2, 3, 1), "one sample of 3 channels has no covariance."),
-        ({"x": 1}, "the module gives dict, which is no tensor."),
+        ({"x": 1}, "the module gives dict, which is not a tensor."),
     ],
 )  # fmt: skip
 def test_an_output_that_is_no_features_is_refused(given: object, words: str) -> None:

@@ -132,7 +132,7 @@ def test_folders_pipes_and_devices_are_refused_and_not_read(folder: Path) -> Non
     os.mkfifo("pipe.npy")
     Path("zero.npy").symlink_to("/dev/zero")
     for name in ("folder.npy", "pipe.npy", "zero.npy"):
-        words = f"{name}: cannot be read: it is no regular file."
+        words = f"{name}: cannot be read: it is not a regular file."
         assert refusal(f"file(path={name})") == words
     assert refusal("file(path=gone/x.npy)").startswith("there is no file 'gone/x.npy' in ")
 

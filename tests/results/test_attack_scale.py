@@ -229,8 +229,8 @@ def test_attack_damage_all_over_a_table_is_found_in_one_pass_and_named_by_line(
     assert [each.line for each in left] == list(range(103, 302, 2))
     said = {each.why for each in left}
     assert said >= {
-        "batch is 'x', which is no whole number",
-        "status is 'fine', which is no status",
+        "batch is 'x', which is not a whole number",
+        "status is 'fine', which is not a status",
     }
     assert any("fields" in why for why in said)
     assert any("below zero" in why for why in said)

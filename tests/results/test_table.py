@@ -174,7 +174,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, data, said):
 def test_a_number_that_is_none_is_refused_with_its_column(tmp_path):
     run = write(tmp_path / "run", {**row(1.0), "size": "many"})
     said = refuse(run)
-    assert said.startswith(f"{run}/table.csv is damaged: line 2: size is 'many', which is no ")
+    assert said.startswith(f"{run}/table.csv is damaged: line 2: size is 'many', which is not a ")
 
 
 def test_a_broken_row_in_the_middle_is_not_passed_over(tmp_path):
