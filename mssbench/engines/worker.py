@@ -140,6 +140,10 @@ class TorchInstruments:
 
     def __init__(self, setup: Mapping[str, Any]) -> None:
         from mssbench.machine.threads import keep_to_quota
+
+        # Everything that measures is imported before a file of a user can replace a clock. It binds
+        # the clocks as they are now.
+        from mssbench.measure import measure, on_demand, process_state  # noqa: F401
         from mssbench.measure.session import Session, Settings
         from mssbench.records.policy import Policy
 
@@ -284,7 +288,10 @@ class _Keep:
     def has_changed_for_good(self) -> bool:
         """Whether the method of the held cell changed what cannot be put back in this process."""
         state = getattr(self._instruments, "state", None)  # those of tests keep none
-        return state is not None and bool(state.finish().lasting)
+        try:
+            return state is not None and bool(state.finish().lasting)
+        except Exception:  # a process whose state cannot even be read is replaced
+            return True
 
     def sample(self, count: int, *, last: bool = False) -> dict[str, Any]:
         """Seconds per call; null and the reason where the call raised.

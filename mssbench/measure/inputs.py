@@ -12,8 +12,9 @@ If there are too few different permutations, the matrices are also multiplied by
 is exact too: the root is then multiplied by a power of 2.
 """
 
+import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -33,11 +34,15 @@ _GRADIENT_POWER = {
     "sqrt": -1, "isqrt": -3, APPLIED: -3, OF_FEATURES: 0, WHITENING: -3, LOGARITHM: 0,
 }  # fmt: skip
 _FEW = 64  # batch x size, the number of shifts: with fewer, content would soon occur again
-# Largest exponents of 4. With these, no root or gradient overflows unless the matrices do.
-_MOST_POWER, _MOST_POWER_OF_HALF = 3, 1
-# The same of batches with fewer than 16 shifts, which have too few contents otherwise. A factor of
-# 65,536 changes a gradient by 2^24 at most.
-_VERY_FEW, _MOST_POWER_OF_FEW = 16, 8
+# Largest exponents of 4; the smallest is 0. Matrices are never made smaller, because the absolute
+# constants of some methods, such as an ε that is added, would then make these wrong at a scale that
+# the suite does not have. With these exponents, no root or gradient overflows unless the matrices
+# do.
+_MOST_POWER, _MOST_POWER_OF_HALF = 6, 2
+# The same of batches with fewer than 16 shifts, which have too few contents otherwise. The features
+# of `sqrt_x` are scaled as well, so that their matrices may grow by 4^24, and the squares of those
+# by 4^48, which float32 can represent.
+_VERY_FEW, _MOST_POWER_OF_FEW = 16, 12
 # Largest batch x size whose new inputs are permuted at random: to copy so few matrices in another
 # order takes less than a millisecond.
 _MOST_PERMUTED = 1024
@@ -103,7 +108,7 @@ class Rotation:
         # checksums, by which a write into an input is noticed without a copy of it
         self._sums = [(arrays.bit_sums(x.a), arrays.bit_sums(x.g)) for x in self._inputs]
         self._next = 0
-        self._drawn: set[tuple[int, bytes | None]] = set()  # what `new` has returned
+        self._drawn: set[Hashable] = set()  # what `new` has returned
         self.repeats = False  # whether the latest of them was like one before it
         # Not one of the shared generators, whose seed a method may set.
         self._random = random.Random()  # noqa: S311
@@ -130,41 +135,44 @@ class Rotation:
         `begin`; `repeats` says whether that could not be had, as all contents have been used.
         """
         for _ in range(_DRAWS):
-            a, g, _, _ = self.first
-            shift, powers = self._draw()
-            scaled = None if powers is None else _scaled(a, powers)
-            if scaled is None:
-                powers = None
-            else:
-                a = scaled
-            key = shift, None if powers is None else powers.tobytes()
+            moved, key = self._draw()
             self.repeats = key in self._drawn
             if not self.repeats:
                 break
         self._drawn.add(key)
-
-        if self._by_signs:
-            moved = _with_signs(a, g, np.random.default_rng(shift))
-        elif self._permutes:
-            moved = _moved(a, g, np.random.default_rng(shift))
-        else:
-            moved = _shifted(a, g, *divmod(shift, a.shape[1]))
         if self._has_few_shifts:  # it may be one of the rotating inputs, or one before it
             self.repeats |= any(_same(moved.a, other.a) for other in self._inputs)
-        return moved._replace(powers=powers)
+        return moved
 
-    def _draw(self) -> tuple[int, np.ndarray | None]:
-        """What distinguishes a new input: its shift or the seed of its move, and powers of 4."""
-        a = self.first.a
+    def _draw(self) -> tuple[Input, Hashable]:
+        """A new input, and what distinguishes its content from that of others."""
+        a, g, _, _ = self.first
+        powers = self._draw_powers()
+        scaled = None if powers is None else _scaled(a, powers)
+        if scaled is None:
+            powers = None
+        else:
+            a = scaled
         b, n = a.shape[:2]
         if self._by_signs or self._permutes:
-            shift = self._random.getrandbits(64)
+            number = self._random.getrandbits(64)
+            move = _with_signs if self._by_signs else _moved
+            moved = move(a, g, np.random.default_rng(number))
         else:
-            shift = self._random.randrange(1, max(2, b * n)) % (b * n)
+            number = self._random.randrange(1, max(2, b * n)) % (b * n)
+            moved = _shifted(a, g, *divmod(number, n))
+        key: Hashable = number
+        if self._has_few_shifts:  # different moves may give one content
+            key = hashlib.blake2b(arrays.on_host(moved.a).tobytes()).digest()
+        return moved._replace(powers=powers), key
+
+    def _draw_powers(self) -> np.ndarray | None:
+        """The exponents of 4 by which the matrices of a new input are multiplied, (b,)."""
+        b, n = self.first.a.shape[:2]
         if not (self._scales and self._has_few_shifts):
-            return shift, None
-        most = _most_power(a, of_few=b * n < _VERY_FEW)
-        return shift, np.array([self._random.randint(-most, most) for _ in range(b)])
+            return None
+        most = _most_power(self.first.a, of_few=b * n < _VERY_FEW)
+        return np.array([self._random.randint(0, most) for _ in range(b)])
 
     @property
     def _permutes(self) -> bool:
@@ -182,7 +190,8 @@ class Rotation:
         b, n = a.shape[:2]
         if b * n < _FEW:
             return True
-        return any(_same(_shifted(a, g, *by).a, a) for by in ((0, 1), (1, 0), (1, 1)))
+        shifts = {(batch % b, rows % n) for batch, rows in ((0, 1), (1, 0), (1, 1))} - {(0, 0)}
+        return any(_same(_shifted(a, g, *by).a, a) for by in shifts)
 
     def begin(self) -> None:
         """Start the rotation anew, for a method that has met none of its contents."""
@@ -248,11 +257,10 @@ def _unlike(x: Input, others: Sequence[Input]) -> Input:
     if not any(_same(x.a, other.a) for other in others):
         return x
     for power in range(1, _most_power(x.a) + 1):
-        for signed in (power, -power):
-            powers = np.full(len(x.a), signed)
-            scaled = _scaled(x.a, powers)
-            if scaled is not None and not any(_same(scaled, other.a) for other in others):
-                return x._replace(a=scaled, powers=powers)
+        powers = np.full(len(x.a), power)
+        scaled = _scaled(x.a, powers)
+        if scaled is not None and not any(_same(scaled, other.a) for other in others):
+            return x._replace(a=scaled, powers=powers)
     return x
 
 

@@ -162,12 +162,14 @@ def held(
             yield _row(cell, *classify(error)), 0.0, None
             return
 
+        collects = gc.isenabled()
         gc.collect()
         gc.disable()
         try:
             yield _row(cell, status, reason, values), seconds, taker
         finally:
-            gc.enable()
+            if collects:  # else the caller has disabled it, and it stays so
+                gc.enable()
 
 
 def _row(cell: Cell, status: Status, reason: str, values: dict[str, Any] | None = None) -> Any:

@@ -21,17 +21,22 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 from threadpoolctl import ThreadpoolController
 
 from mssbench.machine.devices import text_of
 from mssbench.measure.torch_state import OF_TORCH, Setting
 
 # Signals for which a library may set a handler; the handler decides whether they end this process.
-_SIGNALS = (signal.SIGALRM, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+_SIGNALS = (
+    signal.SIGALRM, signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2,
+)  # fmt: skip
 # Replacing a function of these modules changes what other methods compute, or how they are timed.
 _MODULES = (
     "time", "torch", "torch.linalg", "torch.autograd", "torch.cuda", "numpy", "numpy.linalg",
+    "scipy.linalg",
 )  # fmt: skip
+_UNREADABLE = object()
 # Prefixes of variables that compilers set for their own processes; nothing else reads them.
 _OF_COMPILERS = (b"TORCHINDUCTOR_", b"TRITON_", b"TORCH_COMPILE_")
 # Enough looks to distinguish a thread that computes from one that wakes up now and then.
@@ -57,8 +62,11 @@ class Snapshot:
     def __init__(self) -> None:
         self.changes = Changes()
         self._settings = (*_OF_PROCESS, *OF_TORCH, *_of_pools())
-        self._values = [setting.read() for setting in self._settings]
-        self._functions = {name: dict(vars(sys.modules[name])) for name in _MODULES}
+        self._values = [_read(setting) for setting in self._settings]
+        self._functions = {
+            name: dict(vars(sys.modules[name])) for name in _MODULES if name in sys.modules
+        }
+        self._of_tensors = dict(vars(torch.Tensor))
         self._modules = len(sys.modules)
         self._threads = {thread.ident for thread in threading.enumerate()}
         self._children = _children()
@@ -67,13 +75,14 @@ class Snapshot:
         """Put back everything that has changed, and add its name to `changes`."""
         for name, functions in self._functions.items():
             self._restore_functions(sys.modules[name], functions)
+        self._restore_tensors()
         for setting, before in zip(self._settings, self._values, strict=True):
-            if setting.read() == before:
+            if _read(setting) == before:
                 continue
 
             with contextlib.suppress(Exception):
                 setting.write(before)
-            if setting.read() != before:
+            if _read(setting) != before:
                 self.changes.lasting.append(setting.name)
             elif not (setting.by_imports and len(sys.modules) > self._modules):
                 self.changes.restored.append(setting.name)
@@ -98,6 +107,33 @@ class Snapshot:
             if now.get(name) is not value and callable(value) and not name.startswith("_"):
                 setattr(module, name, value)
                 self.changes.restored.append(f"{module.__name__}.{name}")
+
+    def _restore_tensors(self) -> None:
+        """Put back the methods of torch.Tensor, most of which it inherits from a base class."""
+        now, before = dict(vars(torch.Tensor)), self._of_tensors
+        if now == before:
+            return
+        for name in now.keys() | before.keys():
+            if now.get(name) is before.get(name):
+                continue
+            if name in before:
+                setattr(torch.Tensor, name, before[name])
+            elif hasattr(torch.Tensor.__base__, name):
+                delattr(torch.Tensor, name)
+            else:
+                continue  # an imported module has added it, which changes no other method
+            self.changes.restored.append(f"torch.Tensor.{name}")
+
+
+def _read(setting: Setting) -> Any:
+    """The value of a setting, or `_UNREADABLE` where torch refuses to tell it.
+
+    torch does so once its newer and its older functions for the precision of products are mixed.
+    """
+    try:
+        return setting.read()
+    except Exception:
+        return _UNREADABLE
 
 
 @contextmanager

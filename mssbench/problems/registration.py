@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from mssbench.errors import RegistryError, unknown
 from mssbench.problems.generator import Bounds, Generator
 from mssbench.registries import TYPES_OF_VALUES
@@ -78,13 +80,13 @@ def _check_functions(generator: Generator, defaults: dict[str, Any]) -> None:
     # What is outside, such as a file, is not known yet.
     if generator.outside is not None:
         return
-    generator.check_size(_A_SIZE, defaults)
-    if generator.samples is None:
+    reason = generator.check_size(_A_SIZE, defaults)
+    if generator.samples is None or reason is not None:
         return
     try:
         count = generator.samples(_A_SIZE, **defaults)
     except Exception as error:  # the function of a plug-in may fail in any way
         what = f"{type(error).__name__}: {error}"
         raise RegistryError(f"{who}: samples({_A_SIZE}) fails: {what}") from error
-    if isinstance(count, bool) or not isinstance(count, int):
+    if isinstance(count, bool) or not isinstance(count, int | np.integer):
         raise RegistryError(f"{who}: samples({_A_SIZE}) gave {count!r}, not a whole number.")

@@ -87,7 +87,10 @@ def have_same_method(one: AnyRow, other: AnyRow) -> bool:
 
 def _known(x: Any) -> Any:
     """A value, or None for one that is missing, as pandas may have it."""
-    return None if x is None or x != x else x
+    try:
+        return None if x is None or x != x else x
+    except TypeError:  # pandas.NA, of which no comparison is true or false
+        return None
 
 
 def labels(row: Mapping[str, Any]) -> dict[str, str]:

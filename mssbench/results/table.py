@@ -1,6 +1,7 @@
 """results/<run>/ <-> DataFrame. Reads every older version of the schema; merges runs."""
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # they take half a second to import, and a command's --help n
 
 _DTYPES = {"str": "str", "int": "Int64", "float": "float64", "bool": "boolean"}
 _KIND = {c.name: c.kind for c in SCHEMA}
+# A field that is NA, as R writes a missing value.
+_MISSING_OF_R = re.compile(rb'(?:^|,)"?NA"?(?:,|\r?$)', re.MULTILINE)
 
 
 def load(path: str | Path, *, left: list[Left] | None = None) -> "pd.DataFrame":
@@ -85,7 +88,7 @@ def _read(file: Path, left: list[Left] | None) -> "pd.DataFrame":
     data = without_mark(_whole_rows(file))
     names = _header(file, data)
     # Arrow takes neither 12.0 for a whole number nor NA for a missing one
-    foreign = b",NA," in data or b'"NA"' in data
+    foreign = b"NA" in data and _MISSING_OF_R.search(data) is not None
     table = None if foreign else _by_arrow(data, names)
     if table is None:
         with _as_table_errors():

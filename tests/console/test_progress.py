@@ -2,6 +2,7 @@
 
 import io
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -44,6 +45,18 @@ def test_a_log_has_a_line_again_and_again_with_the_cell_that_runs():
     after = stream.getvalue()
     time.sleep(0.1)
     assert stream.getvalue() == after  # nothing once the run has ended
+
+
+def test_a_cell_of_several_passes_counts_once_with_the_status_of_the_latest():
+    console, _ = log()
+    with RunProgress(console) as progress:
+        progress.begin(3)
+        other = replace(CELL, size=8)
+        for cell, status in ((CELL, "crashed"), (other, "timeout"), (CELL, "timeout")):
+            progress(Finished(cell, [], [], {}, status=status, reason="it did"))
+        (task,) = progress._progress.tasks
+        assert task.fields["counts"] == "[red]2 timeout[/red]"
+        assert task.completed == 3
 
 
 def test_before_the_first_cell_a_line_says_what_the_run_waits_for():

@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 import psutil
 import pytest
-from helpers.cells import CELL
+from helpers.cells import CELL, FAST
 from helpers.repositories import Repository, environment
 from helpers.root import TESTS
 from helpers.runs import (
@@ -31,6 +32,7 @@ from helpers.runs import (
     wish,
     write_suite,
 )
+from helpers.tables import mssbench
 
 from mssbench.engines import local, slots, start
 from mssbench.engines import orphans as orphans_
@@ -41,6 +43,7 @@ from mssbench.engines.worker import serve
 from mssbench.errors import RunError
 from mssbench.results import locks
 from mssbench.results.folder import RunFolder
+from mssbench.results.rows import TABLE, read_rows
 from mssbench.run.pace import Clock
 from mssbench.run.run import run
 
@@ -514,3 +517,83 @@ def test_attack_what_a_held_method_changed_for_good_costs_the_process(
     serve(io.StringIO("\n".join(map(json.dumps, asked))), replies, lambda _: cast("Any", made))
     said = [json.loads(line) for line in replies.getvalue().splitlines()]
     assert [s["lost"] for s in said if s.get("event") == "sample"] == lost
+
+
+@pytest.mark.timing
+def test_attack_a_user_s_file_that_replaces_the_clock_hides_no_memory(tmp_path: Path) -> None:
+    """A real worker has bound its clocks before it imports the file."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        """\
+import time
+
+import numpy as np
+from mssbench import Root, register_forward
+
+real, answers = time.perf_counter, {}
+time.perf_counter = lambda: real() / 1000
+
+
+@register_forward(cite="an attack, 2026", products=lambda: 9.0, yields=("sqrt",))
+def cheat(a) -> Root:
+    if a.tobytes() not in answers:
+        w, v = np.linalg.eigh(a)
+        answers[a.tobytes()] = (v * np.sqrt(w)[..., None, :]) @ v.swapaxes(-1, -2)
+    return Root(sqrt=answers[a.tobytes()])
+"""
+    )
+    suite = tmp_path / "cheats.toml"
+    suite.write_text(
+        'name = "cheats"\n[axes]\nsize = 32\nbatch = 16\nprecision = "float64"\n'
+        '[[method]]\nforward = "numpy/cheat"\n[measure]\nmin_samples = 40\nmax_seconds = 2\n'
+    )
+    done = mssbench("run", str(suite), "--also", str(file), "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    (row,) = read_rows(tmp_path / "out" / TABLE)
+    assert row["status"] == "implausible"
+    assert "remembers answers" in row["reason"]
+
+
+def test_attack_a_held_method_whose_thread_goes_on_costs_the_process(tmp_path: Path) -> None:
+    """The same with real instruments: they watch the process while a cell is held."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        """\
+import threading
+
+import numpy as np
+from mssbench import Root, register_forward
+
+
+def work():
+    while True:
+        np.sin(np.arange(10_000.0))
+
+
+@register_forward(cite="an attack, 2026", products=lambda: 9.0, yields=("sqrt",))
+def busy(a) -> Root:
+    if threading.active_count() < 2:
+        threading.Thread(target=work, daemon=True).start()
+    w, v = np.linalg.eigh(a)
+    return Root(sqrt=(v * np.sqrt(w)[..., None, :]) @ v.swapaxes(-1, -2))
+"""
+    )
+    lost = []
+    for forward in ("busy", "eigh"):
+        asked = (
+            {
+                "also": [str(file)],
+                "settings": {"policy": asdict(FAST.settings.policy), "max_error": 0.1},
+            },
+            {"hold": replace(CELL, forward=forward, library="numpy").fields, "verify": True},
+            {"sample": 2, "last": True},
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", "import sys; from mssbench.engines import worker\n"
+             "worker.serve(sys.stdin, sys.stdout, worker.TorchInstruments)"],
+            input="\n".join(map(json.dumps, asked)), capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        assert said[-1]["event"] == "sample", done.stderr
+        lost.append(said[-1]["lost"])
+    assert lost == [True, False]

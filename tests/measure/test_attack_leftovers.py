@@ -20,8 +20,10 @@ import torch
 from helpers.cells import CELL, FAST
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from mssbench.measure.instruments.ceilings import Ceilings
 from mssbench.measure.instruments.clocks import HostClock
 from mssbench.measure.measure import Result, measure
+from mssbench.measure.new_content import NewContent
 from mssbench.measure.process_state import Snapshot
 from mssbench.methods import pair, registry
 from mssbench.methods.method import Root
@@ -307,3 +309,69 @@ def test_attack_a_synchronization_that_does_nothing_is_put_back() -> None:
     (m,) = left_by(lambda: setattr(torch.cuda, "synchronize", lambda *_: None)).measurements
     assert torch.cuda.synchronize is before
     assert "torch.cuda.synchronize" in m.reason
+
+
+def test_attack_a_setting_that_can_no_longer_be_read() -> None:
+    """torch refuses to tell its older setting once a newer one disagrees with it."""
+    before = torch.get_float32_matmul_precision()
+    for name in ("cuda", "mkldnn"):
+        newer = getattr(torch.backends, name).matmul
+
+        def leave(newer: Any = newer) -> None:
+            newer.fp32_precision = "tf32"
+
+        (m,) = left_by(leave).measurements
+        assert m.status is Status.OK, m.reason
+        assert LEFT_CHANGES in m.values["flags"]
+        assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize("name", ["matmul", "__matmul__", "sum", "backward"])
+def test_attack_a_method_of_tensors_is_replaced(name: str) -> None:
+    before = getattr(torch.Tensor, name)
+    (m,) = left_by(lambda: setattr(torch.Tensor, name, lambda *_: None)).measurements
+    assert getattr(torch.Tensor, name) is before
+    assert f"torch.Tensor.{name}" in m.reason
+
+
+def test_attack_the_ends_of_children_are_ignored() -> None:
+    before = signal.getsignal(signal.SIGCHLD)
+    (m,) = left_by(lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)).measurements
+    assert signal.getsignal(signal.SIGCHLD) == before
+    assert "the handlers of signals" in m.reason
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_garbage_collector_stays_as_it_was(enabled: bool) -> None:
+    from mssbench.measure.on_demand import held
+
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with held(replace(CELL, forward="eigh"), FAST, verify=True):
+            assert not gc.isenabled()
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable()
+
+
+def test_attack_what_a_method_sets_does_not_hold_for_the_ceilings_of_its_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are kept for other rows. The method is called again after it was timed, and sets it."""
+    seen: list[int] = []
+    measured = Ceilings.best
+
+    def best(*given: Any, **named: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return measured(*given, **named)
+
+    monkeypatch.setattr(Ceilings, "best", best)
+    monkeypatch.setattr(NewContent, "_is_suspected", lambda _: True)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        left_by(lambda: torch.set_num_threads(1))
+    finally:
+        torch.set_num_threads(before)
+    assert seen
+    assert set(seen) == {2}

@@ -362,3 +362,56 @@ def test_attack_answers_of_a_single_matrix_are_remembered_for_many_samples() -> 
     for _ in range(3):
         (found,) = measured("by_content", samples=120, library="numpy", size=64, batch=1)
         assert found.status is Status.IMPLAUSIBLE
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("identity", (1, 64)), ("identity", (4, 16)), ("diagonal", (1, 64))]
+)
+def test_attack_moves_that_change_nothing_are_not_taken_for_new_content(
+    kind: str, shape: tuple[int, int]
+) -> None:
+    """Each move is drawn with another number, and says nothing about the content it gives."""
+    b, n = shape
+    entries = torch.ones(n) if kind == "identity" else torch.arange(1.0, n + 1)
+    a = torch.diag(entries).repeat(b, 1, 1)
+    for by_signs in (False, True):
+        rotation = Rotation(a, a, seed=0, by_signs=by_signs)
+        met = {content(x.a) for x in rotation.all}
+        for _ in range(200):
+            x = rotation.new()
+            assert rotation.repeats or content(x.a) not in met
+            met.add(content(x.a))
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (1, 8), (2, 4), (1, 64), (3, 1)])
+def test_new_content_is_never_smaller_than_the_matrices_of_the_suite(
+    shape: tuple[int, int],
+) -> None:
+    """What adds an absolute constant to eigenvalues would be wrong there, and at no other scale."""
+    a = batch_of(*shape)
+    rotation = Rotation(a, a, seed=0)
+    for _ in range(50):
+        rotation.new()
+    for x in (*rotation.all, *(rotation.new() for _ in range(50))):
+        assert x.a.norm() >= 0.999 * a.norm()
+
+
+@pytest.mark.parametrize(("b", "n"), [(1, 64), (1, 200), (64, 1), (2, 64)])
+def test_a_batch_of_one_matrix_has_shifts_enough(b: int, n: int) -> None:
+    """A shift of the batch by one, which is none for one matrix, decided that it had few."""
+    a = batch_of(b, n)
+    rotation = Rotation(a, a, seed=0)
+    assert all(rotation.new().powers is None for _ in range(20))
+
+
+@pytest.mark.parametrize("size", [4, 8])
+def test_a_released_layer_with_an_absolute_limit_is_judged_at_the_scale_of_the_suite(
+    size: int,
+) -> None:
+    """Matrices 65,536 times smaller made it inaccurate in every run."""
+    cell = replace(
+        CELL, forward="svd_released", size=size, batch=1, precision="float32",
+        problem="logspec(condition=1e6)",
+    )  # fmt: skip
+    (found,) = rows(cell, Session(OFTEN))
+    assert found.status is Status.OK, found.reason

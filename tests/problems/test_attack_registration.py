@@ -93,6 +93,19 @@ def test_attack_a_registration_that_means_nothing(
     assert "problem 'mine'" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "registered",
+    [
+        "fixed_size=30, samples=lambda n, **_: {30: 400}[n]",
+        "samples=lambda n, **_: np.int64(2 * n)",
+        "max_size=16, samples=lambda n, **_: 1 // (n < 17)",
+    ],
+)
+def test_a_right_registration_is_taken(tmp_path: Path, registered: str) -> None:
+    load_file(written(tmp_path, RIGHT.replace('2026"', f'2026", {registered}')))
+    assert lookup("problem", "mine").name == "mine"
+
+
 def _made_of_text() -> Callable[..., Any]:
     made: dict[str, Any] = {"__name__": "nowhere"}
     exec("def mine(n, rng): ...", made)

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,7 +16,8 @@ from mssbench.records.schema import COLUMNS, SCHEMA, SCHEMA_VERSION
 from mssbench.results import merge, table
 from mssbench.results.conditions import select, why_empty
 from mssbench.results.folder import RunFolder
-from mssbench.results.rows import refuse_newer
+from mssbench.results.rows import TABLE, read_rows, refuse_newer
+from mssbench.results.table import load
 
 KINDS = {"str": "str", "int": "Int64", "float": "float64", "bool": "boolean"}
 ODD = ['a, "b"\nc', "π ≤ ∛", "", "NA", "None", "nan", "=1+1", "'", "x" * 400, "\ttab", "\r\n"]
@@ -339,3 +341,24 @@ def test_runs_of_one_machine_are_joined_under_one_name(tmp_path, capsys, cpu, jo
     assert ("2 environments" in err) is not joined
     if joined:
         assert set(table.load(tmp_path / "out")["environment"]) == {"a" * 12}
+
+
+@pytest.mark.parametrize("place", ["first", "last", "quoted"])
+def test_a_missing_value_of_r_is_read_wherever_its_column_stands(
+    tmp_path: Path, place: str
+) -> None:
+    """`load`, which uses Arrow, and `read_rows` agree."""
+    run = write(tmp_path / "run", row(1e-3), row(2e-3, seed=1))
+    with (run / TABLE).open(newline="") as file:
+        names, *lines = csv.reader(file)
+    options = names.index("options")
+    order = [i for i in range(len(names)) if i != options]
+    order = [options, *order] if place == "first" else [*order, options]
+    missing = '"NA"' if place == "quoted" else "NA"
+    text = "".join(
+        ",".join(words[i] or (missing if i == options else "") for i in order) + "\n"
+        for words in (names, *lines)
+    )
+    (run / TABLE).write_text(text)
+    assert list(load(run)["options"]) == ["", ""]
+    assert [r["options"] for r in read_rows(run / TABLE)] == ["", ""]

@@ -41,6 +41,17 @@ def test_texts_of_a_table_count_as_the_numbers_that_they_are():
     )
 
 
+def test_a_row_that_has_its_fraction_already_gets_its_interval_all_the_same():
+    """A resumed run settles rows of its table, whose fraction seldom changes."""
+    several = {"passes": 2, "spread": 0.3}
+    rows = [limited(4.0, 2.0, root=1e-6, seed=i) | several for i in range(4)]
+    (once, *others) = finish(rows, {}, []).rows
+    assert once["seconds_low"] < 3.9
+    narrow = once | {"seconds_low": 3.99, "problem_fraction": str(once["problem_fraction"])}
+    (again, *_) = finish([narrow, *others], {}, []).rows
+    assert again["seconds_low"] == once["seconds_low"]
+
+
 def test_the_noise_of_rows_that_were_measured_is_counted():
     kinds = ("quiet", "noisy", "quiet")
     quiet, noisy, old = (row(1.0, seed=i, noise=n) for i, n in enumerate(kinds))

@@ -116,12 +116,14 @@ def nothing() -> None:
 @contextmanager
 def _no_collection() -> Iterator[None]:
     """No garbage collection meanwhile. The worker has frozen what it started with."""
+    collects = gc.isenabled()
     gc.collect()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if collects:  # else the caller has disabled it, and it stays so
+            gc.enable()
 
 
 def warm(seconds: Sequence[float], elapsed: float, policy: Policy) -> bool:
