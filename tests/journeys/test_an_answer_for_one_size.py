@@ -18,7 +18,7 @@ NEXT = (
 )
 OVER = "the time was over"
 SLOW = 1.3  # times the usual time of a fixed job: from here on a minute may not be enough
-TRIES = 2
+TRIES = 3
 # Relative errors in float32. The matrices below have condition 30, and an exact method is off by
 # 1e-6 in the root and 1e-5 in the gradient.
 ROOT_ERROR, GRADIENT_ERROR = 1e-4, 1e-3
@@ -41,22 +41,23 @@ np.savez("trial.npz", a=a.detach(), y=y.detach(), g=g, s=a.grad)
 @pytest.mark.slow
 @pytest.mark.timing
 def test_an_answer_for_one_size_with_gradients(user: Any) -> None:
+    seconds = 0.0
     for _ in range(TRIES):
         pace.until_quiet()
-        if pace.busy():
-            continue
         answer = user.types(f"{COMMAND} --measure")
-        if answer.code and OVER in answer.text and pace.slowness() > SLOW:
-            pytest.skip("this machine is too slow for an answer within the minute of one command")
-        if answer.code != 6 or not (BUSY in answer.text or pace.busy()):
+        if answer.code != 6:
             break
-        # other work took the cores: no method is called the fastest, and the answer says what next
+        # Other work took the cores, or the minute was over: no method is called the fastest, and
+        # the answer says that the same command goes on, as a user would type it.
+        seconds += answer.seconds if OVER in answer.text else 0.0
         assert any(words in " ".join(answer.text.split()) for words in NEXT), answer.text
     else:
-        pytest.skip("other work runs on this machine: there is no answer on a busy one")
+        if pace.busy() or BUSY in answer.text or pace.slowness() > SLOW:
+            pytest.skip("this machine is too slow, or too busy, for an answer within minutes")
 
     assert answer.code == 0, answer.text
-    assert answer.seconds < LIMIT or answer.seconds < LIMIT * pace.slowness()
+    seconds += answer.seconds
+    assert seconds < LIMIT or seconds < LIMIT * pace.slowness()
     call = CALL.search(answer.text)
     assert call is not None, answer.text
 
