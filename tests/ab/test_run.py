@@ -242,8 +242,14 @@ class FakeDuel:
             yield contest.key, taken
 
 
-def faked(monkeypatch: pytest.MonkeyPatch, script: Any, cells: int = 20, **more: Any) -> Judged:
-    monkeypatch.setattr(ab, "Duel", FakeDuel)
+def faked(
+    monkeypatch: pytest.MonkeyPatch,
+    script: Any,
+    cells: int = 20,
+    duel: type[FakeDuel] = FakeDuel,
+    **more: Any,
+) -> Judged:
+    monkeypatch.setattr(ab, "Duel", duel)
     monkeypatch.setattr(FakeDuel, "script", staticmethod(script))
     FakeDuel.asked.clear()
     contests = [Contest(f"{i}", dict.fromkeys((BASE, NEW), replace(Cell(**CELL), seed=i)))
@@ -624,6 +630,44 @@ def test_a_small_limit_of_a_suite_counts_as_the_least_that_is_looked_at(
 
     result = faked(monkeypatch, script, rules=limits)
     assert verdicts(result) == {"same"}
+
+
+def test_a_limit_that_can_be_told_does_not_hide_one_that_cannot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = {BASE: 1e-3, NULL: 1e-3, NEW: 1.15e-3}
+
+    def judged(*words: str) -> Judged:
+        limits = tuple(thresholds.of_words(list(words)))
+        return faked(monkeypatch, lambda _pair, _key, arm: slow[arm], cells=8, rules=limits)
+
+    assert judged("seconds:20%").outcome is Outcome.PASS
+    assert judged("seconds:10%").outcome is Outcome.REGRESSION
+    with pytest.raises(GateError, match=r"'torch/\*:seconds:1%'.*no less than 3 %"):
+        judged("seconds:20%", "torch/*:seconds:1%")
+
+
+def test_base_is_started_a_third_time_only_where_a_row_is_held_against_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of twenty rows eight are; here those that are slower, and measured again, are others."""
+    started: dict[str, set[str]] = {}
+
+    class Duel(FakeDuel):
+        def __init__(self, arms: Any, device: str, rounds: int, seed: str, *_: Any) -> None:
+            super().__init__(arms, device, rounds, seed)
+            started[self.pair] = {arm.name for arm in arms}
+
+    def script(pair: str, _key: str, arm: str) -> float:
+        _, _, arms = FakeDuel.asked[-1]
+        return 1.3e-3 if arm == NEW and NULL not in arms else 1e-3
+
+    result = faked(monkeypatch, script, duel=Duel)
+    assert [c.verdict for c in result.judgements].count("slower") == 12
+    assert {pair.partition(" ")[0]: arms for pair, arms in started.items()} == {
+        "screen": {BASE, NEW, NULL}, "confirm": {BASE, NEW},
+    }  # fmt: skip
+    assert len({key for pair, key, _ in FakeDuel.asked if pair == "confirm 1"}) == 12
 
 
 @pytest.mark.sampled(1)

@@ -580,6 +580,17 @@ def test_the_rule_is_printed_as_it_was_written(tmp_path, capsys, monkeypatch, ke
     assert f" seconds_median: {rule}\n" in text
 
 
+def test_a_claim_that_accepts_diverged_rows_says_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    diverged = row(1.0, root=2.0, status="diverged", **NS)
+    path = write(tmp_path / "run", diverged, row(4.0, root=1e-6, **SVD))
+    (path / "suite.toml").write_text(tables(PAIR + "accept = ['diverged']", PAIR.replace("<", ">")))
+    _, text, _ = called(capsys, "claims", path)
+    rule = "left < right in 1 of 1 comparison, diverged rows included, 0.25x in the median"
+    assert f" seconds_median: {rule}\n" in text
+    assert text.count("included") == 1
+
+
 def test_json_has_every_point_of_every_claim(run, capsys):
     code, text, err = called(capsys, "claims", run, "--json")
     found = json.loads(text)["rows"]

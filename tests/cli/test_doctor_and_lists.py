@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 from helpers.tables import CONTROL, called
 
-from mssbench import arrays, problems
+from mssbench import arrays, problems, registries
 from mssbench.cli import doctor, listing
 from mssbench.errors import NotInstalled, RegistryError
 from mssbench.machine import devices, findings
@@ -105,6 +106,29 @@ def test_listing_problems_imports_none_of_their_packages():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("group", "what", "column", "shown"),
+    [
+        ("backward", "backwards", "backward", "mine"),
+        ("problem", "problems", "problem", "mine"),
+        ("modifier", "problems", "problem", "PROBLEM|mine"),
+    ],
+)
+def test_a_plugin_that_fails_is_listed_with_the_reason(
+    capsys, monkeypatch, group, what, column, shown
+):
+    offered = EntryPoints([EntryPoint("mine", "no_such_module", f"mssbench.{group}")])
+    monkeypatch.setattr(registries, "entry_points", lambda group: offered.select(group=group))
+    found = listed(capsys, what)
+    (mine,) = (r for r in found if r[column].endswith("mine"))
+    assert (mine[column], mine["summary"]) == (shown, "A plugin that fails.")
+    reason = "of no_such_module needs no_such_module: pip install no_such_module"
+    assert mine["here"] == f"{group} 'mine' {reason}"
+    monkeypatch.setattr(registries, "entry_points", lambda group: EntryPoints())
+    others = listed(capsys, what)
+    assert [r for r in found if r is not mine] == others
 
 
 @pytest.mark.slow

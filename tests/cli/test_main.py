@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
+from collections import Counter
 
 import pandas as pd
 import pytest
@@ -20,6 +21,7 @@ from helpers.tables import CONTROL, called, mssbench, row, write
 
 from mssbench.cli import run as run_
 from mssbench.console.terminal import plain
+from mssbench.records.summary import Summary
 
 TINY = """\
 name = "tiny"
@@ -531,3 +533,33 @@ def test_readme_shows_what_the_command_prints_of_the_run_that_is_kept(monkeypatc
     shown = text.split("mssbench run quick\n```", 1)[1].split("```\n", 1)[1].split("```", 1)[0]
     monkeypatch.delenv("COLUMNS", raising=False)
     assert plain(run_.tables(ROOT / "results" / "cpu-2core-quick")).strip() == shown.strip()
+
+
+def test_a_dry_run_says_which_method_has_no_kernel_and_why(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    suite = tmp_path / "tiny.toml"
+    suite.write_text(TINY.replace('"torch/eigh"', '"cupy/jacobi"'))
+    for size, refused in ((4, False), (4096, True)):
+        flags = ["--set", "device=cuda", "--set", f"size={size}", "--dry-run"]
+        code, text, err = called(capsys, "run", suite, *flags)
+        assert (code, err) == (0, "")
+        said = [line for line in text.splitlines() if line.startswith("jacobi: no kernel: ")]
+        assert len(said) == refused
+        assert ("kernels on " in text) is not refused  # what serves is in a table
+        assert not said or "none: " not in said[0]
+
+
+@pytest.mark.parametrize("unlogged", ["errors.log cannot be written: it is [x].", ""])
+def test_tracebacks_that_could_not_be_kept_are_said_at_the_end_of_a_run(
+    tmp_path, capsys, monkeypatch, unlogged
+):
+    suite = tmp_path / "tiny.toml"
+    suite.write_text(TINY)
+    summary = Summary(tmp_path / "run", 1, statuses=Counter(crashed=1), seconds=1.0)
+    summary.unlogged = unlogged
+    monkeypatch.setattr(run_, "run_suite", lambda *_, **__: summary)
+    monkeypatch.setattr(run_, "tables", lambda _: [])
+    code, _, err = called(capsys, "run", suite, "--out", tmp_path / "run")
+    assert code == 6
+    assert (err.splitlines()[-1] == unlogged) is bool(unlogged)
+    assert ("cannot be written" in err) is bool(unlogged)

@@ -244,6 +244,15 @@ def test_three_commands_judge_status_errors_and_counts_alike(
     assert len({each.breached for each in judgements}) == 1
 
 
+def test_a_row_that_is_ok_in_both_arms_and_gave_no_time_is_no_pass() -> None:
+    """Its process died when it was asked for samples, and the row was taken before."""
+    found = by_ab(PLAIN, PLAIN | {"seconds_median": None})
+    (judgement,) = found.judgements
+    assert (judgement.verdict, judgement.ratio) == (Verdict.BROKEN, None)
+    assert judgement.reason == "a pair of processes gave no time"
+    assert found.outcome is Outcome.BROKEN
+
+
 def test_three_commands_have_their_own_terms_for_another_input() -> None:
     other = PLAIN | {"fingerprint": 2.0, "root_error": 1e-5}
     verdicts = [command(PLAIN, other).judgements[0].verdict for command in COMMANDS]

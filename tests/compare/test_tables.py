@@ -1,14 +1,18 @@
 """Two tables: matched by key, refused where they say nothing of each other, told by intervals."""
 
+import io
 import json
 
 import pytest
 from helpers.tables import IDENTITY, called, frame, row, write
+from rich.console import Console
 
 from mssbench.compare.check import check
 from mssbench.compare.describe import compare, geometric_means
+from mssbench.compare.judgement import Judgement, RowPair
 from mssbench.compare.tables import StoredRun, both_measured, matched
 from mssbench.compare.verdict import Verdict
+from mssbench.console.comparison import judgements
 from mssbench.errors import NotComparable
 from mssbench.results import baselines
 from mssbench.results.folder import RunFolder
@@ -159,6 +163,22 @@ def test_tables_without_a_common_row_are_not_comparable():
         compare(side(row(1.0)), side(row(1.0, size=64)))
 
 
+def test_where_only_combinations_differ_no_single_column_is_blamed():
+    base = row(1.0, size=16, seed=0), row(1.0, size=32, seed=1)
+    new = row(1.0, size=16, seed=1), row(1.0, size=32, seed=0)
+    words = "no column alone tells them apart, but their combinations do"
+    with pytest.raises(NotComparable, match=f"have no row in common: {words}"):
+        compare(side(*base), side(*new))
+
+
+@pytest.mark.parametrize(("empty", "name"), [(0, "base"), (1, "new")])
+def test_a_table_without_a_row_is_named(tmp_path, capsys, empty, name):
+    paths = [write(tmp_path / "0", row(1.0, **QUIET)), write(tmp_path / "1", row(1.0, **QUIET))]
+    write(paths[empty])
+    code, _, err = called(capsys, "compare", *paths)
+    assert (code, err) == (2, f"mssbench: the table of {name} has no row.\n")
+
+
 # The commands.
 
 
@@ -199,6 +219,55 @@ def test_three_displays_show_as_much_as_they_are_asked(pair, capsys, display):
     assert ("[2.00x, 2.00x]" in out) is (display != "simple")
     assert ("the intervals lie apart" in out) is (display == "explain")
     assert ("n = 16" in out or " 16 " in out) is (display != "simple")  # what has not changed
+
+
+def test_what_every_row_shares_is_said_once_and_where_nothing_is_shared_nothing(tmp_path, capsys):
+    base = [row(1e-3, **QUIET), row(1e-3, size=32, **QUIET)]
+    save(tmp_path / "base", *base)
+    save(tmp_path / "new", *(r | {"seconds_median": 2e-3} for r in base))
+    _, out, _ = called(capsys, "compare", tmp_path / "base", tmp_path / "new")
+    (line,) = (line for line in out.splitlines() if line.startswith("everywhere: "))
+    assert "batch 64" in line
+    assert "n = " not in line
+    a = row(1e-3) | {"method": "torch/eigh"}
+    b = row(1e-3, function="isqrt", problem="identity", size=32, batch=8, precision="float64",
+            device="cuda", phase="step", clock="gpu") | {"method": "torch/eigh"}  # fmt: skip
+    apart = [Judgement(RowPair(r, r), Verdict.SLOWER, "") for r in (a, b)]
+    assert "everywhere" not in printed(apart)
+    assert printed(apart[:1]).count("everywhere: ") == 1
+
+
+def printed(found, display="simple"):
+    stream = io.StringIO()
+    console = Console(file=stream, width=200)
+    for each in judgements(found, display):
+        console.print(each)
+    return stream.getvalue()
+
+
+def test_of_very_many_rows_the_most_urgent_are_shown_and_the_others_counted():
+    plain = row(1e-3) | {"method": "torch/eigh"}
+    pairs = [RowPair(r, r) for r in (plain | {"size": 100 + i} for i in range(43))]
+    found = [Judgement(pair, Verdict.SAME, "") for pair in pairs[:-1]]
+    found.append(Judgement(pairs[-1], Verdict.SLOWER, "so"))
+    text = printed(found)
+    assert text.count("torch/eigh") == 40
+    assert " 142 " in text  # the last is the one that somebody must know
+    assert text.endswith("and 3 more rows (--json has all)\n")
+    assert "more row" not in printed(found[3:])
+
+
+def test_an_explained_row_has_its_reason_below_and_what_to_do_next_where_there_is_any():
+    plain = row(1e-3) | {"method": "torch/eigh"}
+    pair = RowPair(plain, plain)
+
+    def lines(**given):
+        text = printed([Judgement(pair, Verdict.UNCLEAR, **given)], "explain")
+        return [line.strip() for line in text.splitlines()][1:]  # below what is shared
+
+    assert lines(reason="so it is") == ["unclear  torch/eigh", "so it is"]
+    assert lines(reason="", advice="do it") == ["unclear  torch/eigh", "next: do it"]
+    assert lines(reason="") == ["unclear  torch/eigh"]
 
 
 def test_means_are_taken_by_what_is_asked(pair, capsys):

@@ -70,6 +70,15 @@ def test_before_the_first_cell_a_line_says_what_the_run_waits_for():
         until(stream, "0 of 6 measurements; now torch/eigh")
 
 
+def test_before_it_is_known_how_much_there_is_to_do_a_log_has_no_line():
+    console, stream = log()
+    with RunProgress(console, line_seconds=0.01) as progress:
+        time.sleep(0.1)
+        assert stream.getvalue() == ""
+        progress.begin(2)
+        until(stream, "0 of 2 measurements")
+
+
 def test_a_short_run_prints_nothing():
     console, stream = log()
     with RunProgress(console) as progress:

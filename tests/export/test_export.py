@@ -10,6 +10,7 @@ import pytest
 from helpers.tables import called, row, write
 
 import mssbench
+from mssbench import export
 from mssbench.cli import export as command
 from mssbench.export import FORMATS
 from mssbench.export.pytest_benchmark import stats
@@ -188,3 +189,27 @@ def test_an_import_overwrites_nothing(run, tmp_path, capsys):
 def test_an_unknown_format_names_the_nearest(run, capsys):
     code, _, err = called(capsys, "export", run, "--to", "junitxml")
     assert (code, "Did you mean 'junit'?" in err) == (2, True)
+
+
+def test_of_rows_that_even_share_their_cell_no_two_have_one_name():
+    """A dashboard would draw them as one line."""
+    same = row(1e-3) | {"method": "torch/eigh"}
+    other = row(3e-3, forward="svd") | {"method": "torch/svd"}
+    first, second, third, fourth = export.names([same, same, other, same])
+    plain = "torch/eigh · sqrt n=16 b=64 wishart(ratio=2) float32 cpu forward wall"
+    assert first == f"{plain} · {same['cell_id']} hot"
+    assert (second, fourth) == (f"{first}'", f"{first}''")
+    assert third == plain.replace("eigh", "svd")  # nothing is added where nothing need be
+
+
+@pytest.mark.parametrize("to", ["csv", "json"])
+def test_a_large_export_comes_in_pieces_which_are_the_same_text(run, monkeypatch, to):
+    whole = text(run, to)
+    monkeypatch.setattr(export, "_PIECE", 100)
+    what = export.Exported("a run", ROWS, {}, {})
+    parts = list(export.pieces(what, to))
+    assert len(parts) > 2
+    assert all(len(part) > 100 for part in parts[:-1])
+    monkeypatch.setattr(export, "_PIECE", 10**6)
+    assert [*export.pieces(what, to)] == ["".join(parts)]
+    assert text(run, to) == whole

@@ -228,3 +228,15 @@ def test_the_workflow_compares_two_environments(tmp_path: Path) -> None:
     assert asked == ["ab", "smoke", "--base", f"{tmp_path}/base/bin/python", "--new",
                      f"{tmp_path}/new/bin/python", "--inconclusive", "pass", "--only",
                      "size == 16", "--github"]  # fmt: skip
+
+
+def test_a_summary_that_github_would_not_take_has_its_first_rows_and_counts_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(github, "_MOST_ROWS", 4)
+    text = github.summary("t", found(Outcome.REGRESSION, *[change()] * 7))
+    assert sum(line.startswith("| slower |") for line in text.splitlines()) == 4
+    assert text.endswith("|\n\nand 3 more rows\n")
+    text = github.summary("t", found(Outcome.REGRESSION, *[change()] * 4))
+    assert sum(line.startswith("| slower |") for line in text.splitlines()) == 4
+    assert "more row" not in text

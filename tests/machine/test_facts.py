@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -220,3 +221,35 @@ def test_what_a_repository_says_of_its_commit_is_what_counts(
     assert environment._commit() == head.stdout[:12]
     (tmp_path / "mssbench" / "a.py").write_text("x = 1")
     assert environment._commit() == f"{head.stdout[:12]}+dirty"
+
+
+def test_facts_of_a_machine_with_gpus_name_each_of_them_and_the_driver(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    def properties(i: int) -> SimpleNamespace:
+        more = {"L2_cache_size": 2**25} if i == 0 else {}  # a torch that does not tell
+        return SimpleNamespace(name=f"NVIDIA {'AB'[i]}", total_memory=2**30 << i, major=9, minor=i,
+                               multi_processor_count=132, **more)  # fmt: skip
+
+    without = environment.describe() | {"gpus": [], "driver": None}
+    nvml = SimpleNamespace(nvmlInit=lambda: None, nvmlSystemGetDriverVersion=lambda: b"580.1")
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    monkeypatch.setattr(torch.backends.cuda, "preferred_linalg_library", lambda: "magma")
+    found = environment.describe()
+    assert found["gpus"] == [
+        {"name": "NVIDIA A", "memory_bytes": 2**30, "multiprocessors": 132,
+         "l2_bytes": 2**25, "capability": "9.0"},
+        {"name": "NVIDIA B", "memory_bytes": 2**31, "multiprocessors": 132,
+         "l2_bytes": None, "capability": "9.1"},
+    ]  # fmt: skip
+    assert (found["driver"], found["preferred_linalg_library"]) == ("580.1", "magma")
+    assert found["allow_tf32"] is torch.backends.cuda.matmul.allow_tf32
+    assert facts_.identify(found) != facts_.identify(without)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    found = environment.describe()
+    assert (found["gpus"], found["driver"]) == ([], None)

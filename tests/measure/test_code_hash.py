@@ -400,3 +400,32 @@ def test_the_modules_of_a_plug_in_package_count(
         "plugged_in.deep",
     }  # fmt: skip
     code_hash.forget()
+
+
+def test_of_an_installed_plug_in_all_modules_of_its_distribution_count_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One may have a second top-level module; the release of another package is in its facts."""
+    place = tmp_path / "site-packages"
+    for distribution, names in (("mine", ("first_of_dist", "second_of_dist")),
+                                ("theirs", ("third_of_dist",))):  # fmt: skip
+        info = place / f"{distribution}_of_dist-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}-of-dist\nVersion: 1.0\n"
+        )
+        (info / "top_level.txt").write_text("\n".join(names) + "\n")
+        (info / "RECORD").write_text("".join(f"{name}.py,,\n" for name in names))
+    (place / "first_of_dist.py").write_text("import numpy, second_of_dist, third_of_dist\n")
+    (place / "second_of_dist.py").write_text("x = 1\n")
+    (place / "third_of_dist.py").write_text("import second_of_dist\n")
+    monkeypatch.syspath_prepend(str(place))
+    code_hash.forget()
+    try:
+        found = {name: code_hash.closure(f"{name}_of_dist") for name in ("first", "third")}
+    finally:
+        code_hash.forget()
+    assert found == {
+        "first": {"first_of_dist", "second_of_dist"},
+        "third": {"third_of_dist"},
+    }

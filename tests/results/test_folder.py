@@ -21,7 +21,8 @@ from mssbench.records.measurement import Measurement, Row, Status
 from mssbench.records.schema import COLUMNS
 from mssbench.records.timing import Timing
 from mssbench.results import files, locks, merge, samples
-from mssbench.results.folder import RunFolder, is_going_on
+from mssbench.results import folder as folder_
+from mssbench.results.folder import LOG, RunFolder, is_going_on
 from mssbench.results.rows import (
     ENVIRONMENT,
     JOURNAL,
@@ -592,6 +593,85 @@ def test_attack_a_lock_that_was_let_go_closes_nothing_in_a_child(tmp_path: Path)
     assert status == 0
 
 
+def test_a_child_closes_each_lock_of_its_parent_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs after a fork, run here: one lock, one that is closed, one number that is reused."""
+    lock, gone, reused = (os.open(tmp_path, os.O_RDONLY) for _ in range(3))
+    monkeypatch.setattr(locks, "_ours", {})
+    for fd in (gone, reused, lock):
+        locks.keep_from_children(fd)
+    os.close(reused)
+    (tmp_path / "file").touch()
+    file = os.open(tmp_path / "file", os.O_RDONLY)
+    os.dup2(file, reused)
+    os.close(gone)
+    locks._close_in_child()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(lock)
+    assert os.fstat(reused).st_ino == (tmp_path / "file").stat().st_ino
+    assert locks._ours == {}  # or its own children would close what it opens
+    for fd in {file, reused}:
+        os.close(fd)
+
+
+def test_where_the_descriptors_of_a_taker_are_hidden_the_list_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of another user's process: it is named while it lives."""
+    path = tmp_path / "gpu"
+    path.touch()
+    fd, _ = locks.hold(path)
+    own = Path("/proc/locks").read_text()
+    monkeypatch.setattr(locks, "_holders", lambda _: iter(()))
+    with subprocess.Popen(["sleep", "60"]) as taker:
+        listing(monkeypatch, own.replace(f" {os.getpid()} ", f" {taker.pid} "))
+        said = locks.holder(fd)
+        taker.kill()
+    assert said == f"process {taker.pid} (sleep)"
+    assert locks.holder(fd) == f"a worker that process {taker.pid} left behind"
+    locks.release(fd)
+
+
+def test_a_taker_that_has_ended_unheard_is_gone(tmp_path: Path) -> None:
+    """Its number is its own until its parent asks, and its child holds the lock."""
+    path = tmp_path / "gpu"
+    path.touch()
+    code = (
+        "import fcntl, os, subprocess\n"
+        f"fd = os.open({str(path)!r}, os.O_RDONLY)\n"
+        "fcntl.flock(fd, fcntl.LOCK_EX)\n"
+        "child = subprocess.Popen(['sleep', '60'], pass_fds=[fd], stdout=-3, stderr=-3)\n"
+        "print(child.pid, flush=True)\n"
+        "os._exit(0)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as taker:
+        assert taker.stdout is not None
+        child = int(taker.stdout.readline())
+        try:
+            os.waitid(os.P_PID, taker.pid, os.WEXITED | os.WNOWAIT)
+            fd, ours = locks.hold(path)
+            assert not ours
+            who = f"process {child} (sleep), left behind by process {taker.pid}, which is gone"
+            assert locks.holder(fd) == f"{who} (`kill {child}` frees the device)"
+            os.close(fd)
+        finally:
+            os.kill(child, 9)
+
+
+def test_a_lock_of_another_kind_on_a_file_holds_it_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "gpu"
+    path.touch()
+    fd, _ = locks.hold(path)
+    own = Path("/proc/locks").read_text()
+    assert locks.held(path)
+    listing(monkeypatch, own.replace(" FLOCK ", " POSIX "))
+    assert not locks.held(path)
+    locks.release(fd)
+
+
 def test_a_holder_in_another_container_has_no_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -768,3 +848,27 @@ def test_a_line_of_the_journal_counts_once_it_has_its_end(tmp_path: Path) -> Non
     with RunFolder(tmp_path) as run:
         append(run, row(3))
     assert sorted(seeds(peek(tmp_path))) == ["1", "3"]
+
+
+def test_a_log_that_is_a_pipe_with_a_reader_is_not_written_to(tmp_path: Path) -> None:
+    """Whoever put it there would have the tracebacks."""
+    with RunFolder(tmp_path / "run") as run:
+        append(run, row(1))
+        path = run.path / LOG
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        why = run.add_to_log("Traceback of a method")
+        heard = os.read(reader, 100)
+        os.close(reader)
+    assert why.startswith(f"{path} cannot be written: it is a pipe. ")
+    assert heard == b""
+
+
+def test_a_log_that_is_full_has_no_more_and_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_, "_MOST_LOGGED", 10)
+    with RunFolder(tmp_path / "run") as run:
+        said = [run.add_to_log(f"traceback {i}\n") for i in range(3)]
+    assert said == ["", "", ""]
+    assert (tmp_path / "run" / LOG).read_text() == "traceback 0\n"

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.fake_cuda import FakeCuda, FakeEvent
 from helpers.tables import CONTROL, called
 
 from mssbench.cli import selftest as command
-from mssbench.errors import RegistryError
+from mssbench.errors import RegistryError, RunError
 from mssbench.measure.instruments.clocks import HostClock
 from mssbench.methods import method, pair, registry
 from mssbench.records.measurement import Measurement, Status
 from mssbench.records.policy import Policy
+from mssbench.records.timing import Timing
 from mssbench.selftest import selftest, timers, twins, wrong_methods
 from mssbench.selftest.checks import (
     Check,
@@ -140,6 +142,42 @@ def test_jobs_span_the_calls_that_people_measure() -> None:
     assert timers._SECONDS[-1] == pytest.approx(0.1)
 
 
+def test_the_batch_of_a_job_is_chosen_for_the_time_that_it_should_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A product takes 1 ms of 64 matrices; what no memory holds is not asked for."""
+    took = iter([1e-3, 2.0, 1e-3, 3.0, 1e-3, 4.0, 1e-3, 5.0, 1e-3, 6.0])  # of 64, then of its own
+    made: list[tuple[int, int]] = []
+
+    def batch(b: int, n: int, device: str) -> timers.Input:
+        made.append((b, n))
+        return real(b, n, device)
+
+    real = timers.batch
+    monkeypatch.setattr(timers, "batch", batch)
+    monkeypatch.setattr(timers, "fastest", lambda *_: next(took))
+    monkeypatch.setattr(timers, "_SECONDS", [5e-4, 1e-6, 2e-3, 1.0, 0.5e-3])
+    monkeypatch.setattr(timers, "_MOST_BYTES", 4 * 16 * 16 * 200)
+    found = timers.jobs("cpu")
+    assert [b for b, _ in made] == [64, 32, 64, 1, 64, 128, 64, 200, 64, 12]
+    assert [n for _, n in made[::2]] == [16, 16, 16, 16, 64]  # each call, then at the other size
+    assert [job.seconds for job in found] == [2.0, 3.0, 4.0, 5.0, 6.0]
+    (product, a) = (found[0].run(None), real(32, 16, "cpu").a)
+    torch.testing.assert_close(product, a @ a)
+
+
+def test_parts_of_each_pair_are_told_by_its_name_and_leniently(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    errors = {("eigh", "loewner", "cpu"): 0.05, ("newton_schulz", "autodiff", "cpu"): -0.2}
+    monkeypatch.setattr(timers, "parts", lambda *given: errors[given])
+    found = [each.check(QUIET) for each in selftest.parts("cpu")]
+    assert [(c.name, c.outcome, c.measured) for c in found] == [
+        ("parts of eigh + loewner", CheckOutcome.PASSED, 0.05),
+        ("parts of newton_schulz + autodiff", CheckOutcome.WARNING, -0.2),
+    ]
+
+
 def test_parts_that_do_not_add_up_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recorded forward 1, backward 2, step 3: fine. A backward that does nothing: not."""
     turns = iter([1.0, 2.0, 3.0] * 18 + [1.0, 0.0, 3.0] * 18)
@@ -244,6 +282,85 @@ def test_the_floor_is_what_95_of_100_identical_pairs_stay_below() -> None:
     assert detectable(log(1.1)) == pytest.approx(0.21)
 
 
+def test_in_every_round_of_a_race_another_arm_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each clock has times of its own, of what is in the cache; a replay is no call."""
+    turns: list[str] = []
+
+    def measure(cell: Any, _session: object) -> SimpleNamespace:
+        turns.append(cell.forward)
+        x = 1e-3 * len(cell.forward)
+        rows = [("wall", "hot", x), ("gpu", "hot", x / 2), ("gpu", "cold", 99.0),
+                ("graph", "hot", 99.0)]  # fmt: skip
+        return SimpleNamespace(measurements=[
+            Measurement(cell, "forward", clock, cache, Status.OK, "", {},
+                        Timing((s, s, s), 1, s)) for clock, cache, s in rows])  # fmt: skip
+
+    monkeypatch.setattr(twins, "measure", measure)
+    race = twins.Races("cpu")
+    race.run(2)
+    race.run(1)
+    arms = [wrong_methods.forward(name) for name in (*IDENTICAL, *SLOWER)]
+    assert [{*turns[i : i + 5]} for i in (0, 5, 10)] == [{*arms}] * 3
+    assert len({turns[0], turns[5], turns[10]}) == 3
+    assert {clock: len(found) for clock, found in race.rounds.items()} == {"wall": 3, "gpu": 3}
+    for clock, share in (("wall", 1.0), ("gpu", 0.5)):
+        for found in race.rounds[clock]:
+            for arm in (*IDENTICAL, *SLOWER):
+                x = share * 1e-3 * len(wrong_methods.forward(arm))
+                assert found[arm] == pytest.approx((x, x, x))
+
+
+def test_a_race_ends_where_an_arm_cannot_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(cell: Any, _session: object) -> SimpleNamespace:
+        rows = [Measurement(cell, "forward", "wall", "hot", Status.OOM, "16 GiB are not there")]
+        return SimpleNamespace(measurements=rows)
+
+    monkeypatch.setattr(twins, "measure", measure)
+    with pytest.raises(RunError, match=r"^torch/selftest_.*: oom: 16 GiB are not there$"):
+        twins.Races("cpu").run(1)
+
+
+@pytest.mark.parametrize(
+    ("passes_after", "rounds"), [(2, [6, 6]), (3, [6, 6, 6]), (4, [6] * 4), (99, [6] * 4)]
+)
+def test_races_that_do_not_pass_are_run_twice_more(
+    monkeypatch: pytest.MonkeyPatch, passes_after: int, rounds: list[int]
+) -> None:
+    ran: list[int] = []
+
+    class Race:
+        floor = QUIET
+
+        def __init__(self, device: str) -> None:
+            assert device == "cpu"
+
+        def run(self, count: int) -> None:
+            ran.append(count)
+
+        def checks(self) -> list[Check]:
+            outcome = CheckOutcome.PASSED if len(ran) >= passes_after else CheckOutcome.UNCLEAR
+            return [Check("race", outcome, 0.0, 0.1, "")]
+
+    off_by = selftest.Measured("timed", 0.5, 0.1, "")
+    caught = Check("caught", CheckOutcome.PASSED, "ok", "ok", "")
+    monkeypatch.setattr(selftest, "Races", Race)
+    for name in ("oracles", "others", "parts"):
+        monkeypatch.setattr(selftest, name, lambda _, n=name: [off_by._replace(name=n)])
+    monkeypatch.setattr(wrong_methods, "caught", lambda _: [caught])
+    said: list[str] = []
+    found = selftest.examine("cpu", said.append)
+    assert ran == rounds
+    race = CheckOutcome.UNCLEAR if passes_after == 99 else CheckOutcome.PASSED
+    failed = CheckOutcome.FAILED
+    assert [(c.name, c.outcome) for c in found.checks] == [
+        ("noise floor", CheckOutcome.PASSED), ("oracles", failed), ("others", failed),
+        ("parts", failed), ("race", race), ("caught", CheckOutcome.PASSED),
+    ]  # fmt: skip
+    assert (found.device, found.floor, found.exit_code) == ("cpu", QUIET, 1)
+    assert said[0] == "identical and slower methods, in turn"
+    assert said[-1] == "identical and slower methods again"
+
+
 def measured(status: Status) -> Measurement:
     return Measurement(wrong_methods.cell("x", "cpu", 8, 4), "forward", "wall", "hot", status, "so")
 
@@ -329,6 +446,83 @@ def test_a_slower_arm_is_as_much_slower_as_it_says(
         assert (now[0] - start) / seconds == pytest.approx(1 + share, abs=1e-3)
 
 
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    """A device of which torch thinks that it is there."""
+    fake = FakeCuda()
+    now = "mssbench.measure.instruments.clocks.perf_counter_ns"
+    monkeypatch.setattr(now, lambda: round(fake.host * 1e9))
+    monkeypatch.setattr(torch, "cuda", fake)
+    return fake
+
+
+@pytest.mark.parametrize(("arm", "share"), SLOWER.items())
+def test_on_a_gpu_the_device_is_slower_by_what_its_work_takes_at_each_shape(
+    monkeypatch: pytest.MonkeyPatch, cuda: FakeCuda, arm: str, share: float
+) -> None:
+    def work(a: Any) -> Any:
+        cuda.run(0.1 * len(a))
+        return -a
+
+    monkeypatch.setattr(wrong_methods, "_honest", work)
+    call = wrong_methods._all("cuda")[arm]
+    for size in (1, 3, 1):
+        a = torch.ones(size, 2)
+        call(a)  # it is seen for the first time
+        cuda.synchronize()
+        start = cuda.device
+        assert torch.equal(call(a), -a)
+        assert (cuda.device - start) / (0.1 * size) == pytest.approx(1 + share, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("factor", "outcome"), [(1.0, CheckOutcome.PASSED), (1.1, CheckOutcome.FAILED)]
+)
+def test_a_spinning_kernel_tells_whether_a_clock_of_the_device_is_off(
+    monkeypatch: pytest.MonkeyPatch, cuda: FakeCuda, factor: float, outcome: CheckOutcome
+) -> None:
+    right = FakeEvent.elapsed_time
+    monkeypatch.setattr(FakeEvent, "elapsed_time", lambda x, y: factor * right(x, y))
+    monkeypatch.setattr(selftest, "oracle_error", lambda *_: 0.0)  # those of the host
+    *_, gpu, graph = (each.check(QUIET) for each in selftest.oracles("cuda"))
+    assert [gpu.name, graph.name] == ["spin of 5 ms, gpu", "spin of 5 ms, graph"]
+    assert (gpu.outcome, graph.outcome) == (outcome, outcome)
+    assert gpu.measured == pytest.approx(factor - 1, abs=5e-3)
+    assert graph.measured == pytest.approx(factor - 1, abs=5e-3)
+    assert len([*selftest.oracles("cpu")]) == 3  # a CPU has none of them
+
+
+@pytest.mark.parametrize(
+    ("device", "installed", "names"),
+    [
+        ("cpu", ("triton", "cupyx"), []),
+        ("cuda", (), []),
+        ("cuda", ("triton",), ["triton.testing.do_bench"]),
+        ("cuda", ("cupyx",), ["cupyx.profiler.benchmark"]),
+        ("cuda", ("triton", "cupyx"), ["triton.testing.do_bench", "cupyx.profiler.benchmark"]),
+    ],
+)
+def test_the_timers_of_a_gpu_are_compared_where_they_are_installed(
+    monkeypatch: pytest.MonkeyPatch,
+    cuda: FakeCuda,
+    device: str,
+    installed: tuple[str, ...],
+    names: list[str],
+) -> None:
+    """One of them empties the cache before each call, and so does our clock beside it."""
+    emptied: list[str] = []
+    monkeypatch.setattr(timers, "find_spec", lambda name: name if name in installed else None)
+    monkeypatch.setattr(timers, "flush", lambda: lambda: emptied.append("cache"))
+    (first, *others) = timers.here(device)
+    assert (first.name, first.clock.name) == ("torch.utils.benchmark", "wall")
+    assert [each.name for each in others] == names
+    for each in others:
+        emptied.clear()
+        assert (each.clock.name, each.shortest) == ("gpu", 1e-3)
+        each.clock.block(lambda _: cuda.run(1e-3), [None])
+        assert bool(emptied) is each.name.startswith("triton")
+
+
 def report(*outcomes: CheckOutcome, floor: float = QUIET) -> Report:
     checks = tuple(Check(f"check {i}", o, 0.1, "ok", "why") for i, o in enumerate(outcomes))
     return Report("cpu", checks, floor, 61.0)
@@ -364,6 +558,22 @@ def test_the_exit_code_says_whether_to_trust(
     assert (got, found["exit_code"]) == (code, code)
     assert [c["outcome"] for c in found["checks"]] == outcomes
     assert found["smallest_slowdown"] == pytest.approx(detectable(QUIET))
+
+
+def test_a_limit_of_time_is_printed_as_what_it_is_of_the_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    checks = (
+        Check("busy wait", CheckOutcome.PASSED, 0.0021, 0.02, "why", "±"),
+        Check("wrong", CheckOutcome.PASSED, "inaccurate", "inaccurate", "why"),
+    )
+    monkeypatch.setattr(selftest, "examine", lambda *_: Report("cpu", checks, QUIET, 1.0))
+    _, text, _ = called(capsys, "selftest", "--device", "cpu")
+    (timed,) = (line for line in text.splitlines() if "busy wait" in line)
+    assert "+0.21 %" in timed
+    assert "± 2.00 %" in timed
+    (word,) = (line for line in text.splitlines() if " wrong" in line)
+    assert word.split() == ["wrong", "inaccurate", "inaccurate", "passed", "why"]
 
 
 def test_an_unknown_or_missing_device_is_misuse(capsys: pytest.CaptureFixture[str]) -> None:

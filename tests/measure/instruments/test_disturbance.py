@@ -4,6 +4,8 @@ import os
 from types import SimpleNamespace
 
 import pytest
+import torch
+from helpers.fake_cuda import FakeCuda
 
 from mssbench.measure.instruments import disturbance
 from mssbench.measure.instruments.disturbance import Reading, Watchman, read_gpu
@@ -92,3 +94,24 @@ def test_one_question_that_is_refused_leaves_the_others_answered(monkeypatch):
     assert flags(monkeypatch, read_gpu()) == ["throttled"]
     monkeypatch.setattr(disturbance, "_nvml", lambda: None)
     assert read_gpu() is None
+
+
+def test_a_gpu_is_read_while_it_works_and_is_idle_again_afterwards(monkeypatch):
+    """One that is idle shows the clock of an idle one."""
+    cuda = FakeCuda()
+    monkeypatch.setattr(torch, "cuda", cuda)
+    ahead = []
+
+    def read():
+        ahead.append(cuda.device - cuda.host)  # seconds of work that is queued
+        return Reading(1700, ("thermal",), 1)
+
+    monkeypatch.setattr(disturbance, "read_gpu", read)
+    with Watchman().watched("cuda") as watch:
+        watch.look_at_work()
+        assert cuda.host == cuda.device
+    assert ahead == [pytest.approx(5e-3, rel=0.01)]
+    assert watch.flags == ["throttled"]
+    with Watchman().watched("cpu") as watch:
+        watch.look_at_work()
+    assert (len(ahead), watch.flags) == (1, [])  # a CPU has nothing to be read
