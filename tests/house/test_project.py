@@ -1,0 +1,62 @@
+"""What people expect of a project: its files agree with the code, and its actions are pinned."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers.root import ROOT
+from house.test_layers import FLOORS
+
+WORKFLOWS = sorted((ROOT / ".github").rglob("*.yml"))
+NAMES = [str(path.relative_to(ROOT)) for path in WORKFLOWS]
+ITEM = re.compile(r"`([^`]+)`")
+
+
+def test_the_table_of_packages_is_the_one_that_is_checked() -> None:
+    rows = re.findall(r"^\| (\d) \| (.+?) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
+    assert [(int(number), tuple(ITEM.findall(names))) for number, names in rows] == [
+        *enumerate(FLOORS, 1)
+    ]
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+def test_what_a_page_links_to_and_names_is_there(page: str) -> None:
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.S)
+    linked = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    assert all((ROOT / path).exists() for path in linked), linked
+    if page == "CONTRIBUTING.md":
+        ours = re.compile(r"(mssbench|tests|suites)/\S+")
+        named = [path for path in ITEM.findall(text) if ours.fullmatch(path)]
+        assert len(named) > 5
+        assert all("NAME" in path or (ROOT / path).exists() for path in named), named
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=NAMES)
+def test_a_workflow_is_yaml_and_every_action_of_others_is_pinned(path: Path) -> None:
+    text = path.read_text()
+    assert yaml.safe_load(text)
+    for action in re.findall(r"^\s*(?:- )?uses: (\S+)", text, re.M):
+        assert action.startswith("./") or re.search(r"@[0-9a-f]{40}$", action), action
+
+
+def test_a_release_is_tried_before_it_is_published() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]
+    assert jobs["publish"]["needs"] == "build"
+    assert jobs["publish"]["permissions"] == {"id-token": "write"}
+    done = " ".join(step.get("run", "") for step in jobs["build"]["steps"])
+    order = ("python -m build", "twine check", "CHANGELOG.md", "fresh/bin/mssbench run smoke")
+    places = [done.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_a_report_of_a_bug_comes_with_the_facts_of_the_machine() -> None:
+    form = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/bug.yml").read_text())
+    (doctor,) = (part for part in form["body"] if part.get("id") == "doctor")
+    assert "mssbench doctor --json" in doctor["attributes"]["label"]
+    assert doctor["validations"]["required"]
+
+
+def test_the_citation_has_what_its_format_asks_for() -> None:
+    found = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(found)
