@@ -21,7 +21,7 @@ STEPS = {
     "inverse_newton": {"iterations": 20},
 }
 # No choice of their parameters gives the root of A itself to the digits of a check in float64.
-APPROXIMATE = {"chebyshev", "gcp_seb", "gcp_seb_released", "gcp_truncate", "gcp_truncate_released",
+APPROXIMATE = {"batched_qr_released", "chebyshev", "gcp_seb", "gcp_seb_released", "gcp_truncate", "gcp_truncate_released",
                "power_iteration", "scaled_cans", "taylor",
                "taylor_paterson_stockmeyer", "minimax_hybrid", "pade", "pade_half"}  # fmt: skip
 
