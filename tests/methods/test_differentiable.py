@@ -21,9 +21,21 @@ STEPS = {
     "inverse_newton": {"iterations": 20},
 }
 # No choice of their parameters gives the root of A itself to the digits of a check in float64.
-APPROXIMATE = {"batched_qr_released", "chebyshev", "gcp_seb", "gcp_seb_released", "gcp_truncate", "gcp_truncate_released",
-               "power_iteration", "scaled_cans", "taylor",
-               "taylor_paterson_stockmeyer", "minimax_hybrid", "pade", "pade_half"}  # fmt: skip
+APPROXIMATE = {
+    "batched_qr_released",
+    "chebyshev",
+    "gcp_seb",
+    "gcp_seb_released",
+    "gcp_truncate",
+    "gcp_truncate_released",
+    "power_iteration",
+    "scaled_cans",
+    "taylor",
+    "taylor_paterson_stockmeyer",
+    "minimax_hybrid",
+    "pade",
+    "pade_half",
+}
 
 
 def symmetric(x):
