@@ -9,8 +9,8 @@ from mssbench.errors import RegistryError, unknown
 from mssbench.problems.generator import Bounds, Generator
 from mssbench.registries import TYPES_OF_VALUES
 
-# A size at which most problems exist. What a rule says of it does not matter here; whether the
-# function of the rule can be called does.
+# A size at which most problems exist. It only matters here that the functions can be called with a
+# size; where a problem does not exist at this one, the number of its samples is not asked for.
 _A_SIZE = 64
 
 

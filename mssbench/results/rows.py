@@ -57,7 +57,7 @@ def typed(row: Row, names: Iterable[str] = COLUMNS) -> Row:
 
 
 def all_typed(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
-    """The same as `typed` of each row, by columns, which takes a third of the time."""
+    """The same as `typed` of each row, converted column by column, which is faster."""
     columns = [_values([row.get(name) for row in rows], _KINDS[name]) for name in names]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 

@@ -33,9 +33,9 @@ def batched_qr_released(a: Array, wanted: Wanted) -> Root:
     unturned; one of the two shifts is no eigenvalue of the 2 x 2; the part that is left shrinks
     when the last off-diagonal entries of *all* matrices are below 1e-3, whatever their scale;
     nothing asks at the end whether the matrix is diagonal; and a rotation of two zeros is the zero
-    matrix, so that both roots of A = 0 are 0. The median error of the root in float32,
-    of sample covariances (ratio 2) with n = 8, 16 and 24, is 7e-4, 4e-4 and 1e-3 for a matrix
-    alone, and 0.38, 0.31 and 0.30 in a batch of 512.
+    matrix, so that both roots of A = 0 are 0. The median error of the root in float32, of sample
+    covariances (ratio 2) with n = 8, 16 and 24, is 7e-4, 4e-4 and 1e-3 for a matrix alone, and
+    0.38, 0.31 and 0.30 in a batch of 512.
 
     The authors multiply by the rotations of a whole step at once, where this one turns V in each
     plane, which is equal but for rounding. Inside torch.func.vmap, where the host cannot look at
