@@ -23,6 +23,7 @@ from enum import IntEnum
 from os.path import commonprefix
 
 _LOOKED_AT = 200  # of many words, letter by letter
+_NEAREST = 8  # words of a long list that are named: they fit on a line or two
 
 
 class ExitCode(IntEnum):
@@ -116,6 +117,8 @@ _SYNONYMS = {
     "gpu": "cuda",
     "time": "seconds_median",
     "seconds": "seconds_median",
+    "forwards": "backends",
+    "methods": "backends",
 }
 
 
@@ -128,25 +131,25 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return near[0] if near else None
 
 
-def unknown(what: str, name: object, known: Iterable[str], most: int | None = None) -> str:
+def unknown(what: str, name: object, known: Iterable[str], most: int = 30) -> str:
     """The sentence for a word that is not known, with the nearest one that is.
 
-    most: how many of the known words are named; None for all of them.
+    most: how many known words are named in full; of a longer list only the nearest are.
 
     >>> unknown("forward", "eig", ["eigh", "svd"])
     "Unknown forward 'eig'. Did you mean 'eigh'? Known: eigh, svd."
     """
     known = sorted(known)
-    if most is not None and len(known) > most:
-        return f"Unknown {what} {name!r}. {_nearest_of_many(str(name), known, most)}"
+    if len(known) > most:
+        return f"Unknown {what} {name!r}. {_nearest_of_many(str(name), known)}"
     near = nearest(str(name), known)
     hint = f" Did you mean {near!r}?" if near else ""
     return f"Unknown {what} {name!r}.{hint} Known: {', '.join(known)}."
 
 
-def _nearest_of_many(name: str, known: Sequence[str], most: int) -> str:
+def _nearest_of_many(name: str, known: Sequence[str]) -> str:
     """The words that begin as `name` does for longest. A closer look at many would take minutes."""
     begin = heapq.nlargest(_LOOKED_AT, known, key=lambda word: len(commonprefix([word, name])))  # noqa: RUF071  (letters are meant)
-    near = difflib.get_close_matches(name, begin, n=most, cutoff=0.0)
+    near = difflib.get_close_matches(name, begin, n=_NEAREST, cutoff=0.0)
     first = f"Did you mean {near[0]!r}? " if nearest(name, near) else ""
     return f"{first}Nearest of {len(known):,}: {', '.join(near)}."

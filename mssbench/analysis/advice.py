@@ -42,7 +42,10 @@ def warning(believed: Trust, again: str) -> str:
 
 def sentences(board: Board, best: Line | None, believed: Trust) -> Iterator[Sentence]:
     """What follows from a board, best first. best: the recommended line, if there is one."""
-    if board.unreached:
+    if board.unreached and not believed.comparable:
+        # The warning above the table has the remedy; a second one would contradict it.
+        yield Sentence(f"This run is not complete either: {_unreached(board)}.", "bold yellow")
+    elif board.unreached:
         yield from _no_recommendation(board)
     elif believed.comparable:
         yield from _recommendation(board, best, believed.drift)
@@ -102,10 +105,9 @@ def _recommendation(board: Board, best: Line | None, drift: float) -> Iterator[S
 
 def _no_recommendation(board: Board) -> Iterator[Sentence]:
     if board.unreached:
-        cells = units.count(board.unreached, "cell")
         yield Sentence(
-            f"This run is not complete: {cells} of this table were not reached, so no method is "
-            "recommended. The same command goes on where it stopped.",
+            f"This run is not complete: {_unreached(board)}, so no method is recommended. The same "
+            "command goes on where it stopped.",
             "bold yellow",
         )
         return
@@ -117,13 +119,26 @@ def _no_recommendation(board: Board) -> Iterator[Sentence]:
         )
         return
     if not board.deciding:
-        yield Sentence("No reference is exact enough to say which method is right.", "bold yellow")
+        doubtful = "No reference is exact enough to say which method is right"
+        precision = board.place["precision"]
+        remedy = (
+            "."
+            if precision == "float64"
+            else (f" in {precision}. Measure in float64: --set precision=float64")
+        )
+        yield Sentence(f"{doubtful}{remedy}", "bold yellow")
         return
     yield Sentence(
         "No method is right on every kind of matrix. Choose by the column of matrices like yours, "
         "or measure in float64: --set precision=float64",
         "bold yellow",
     )
+
+
+def _unreached(board: Board) -> str:
+    """`2 cells of this table were not reached`."""
+    was = "was" if board.unreached == 1 else "were"
+    return f"{units.count(board.unreached, 'cell')} of this table {was} not reached"
 
 
 def _why(board: Board, best: Line, drift: float) -> str:

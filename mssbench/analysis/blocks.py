@@ -70,6 +70,17 @@ class Block:
         """Whether there is a number anywhere."""
         return any(e.value is not None for row in self.entries.values() for e in row.values())
 
+    def unranked(self) -> "Block":
+        """The same numbers without ratios and without a best one.
+
+        For times of a machine that was disturbed while they were taken.
+        """
+        entries = {
+            row: {column: replace(e, ratio=None, best=False) for column, e in of_row.items()}
+            for row, of_row in self.entries.items()
+        }
+        return replace(self, entries=entries)
+
     def omissions(self) -> list[str]:
         """The problems that are in none of its numbers, in sentences."""
         return list(sentences(self.left_out, self.column_names))

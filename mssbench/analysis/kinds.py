@@ -77,6 +77,11 @@ class Spectrum(NamedTuple):
         }
 
 
+def is_own_file(problem: str) -> bool:
+    """Whether the matrices of a problem are the user's own, see problems/files.py."""
+    return problem.startswith("file(")
+
+
 def _short(condition: float) -> str:
     """`42`, `1e6`."""
     if condition < 1e3:

@@ -29,9 +29,6 @@ _AS_HARD = 0.9  # of the condition asked for: conditions of random matrices vary
 _ERROR_LENIENCE, _TIME_LENIENCE = 3.0, 1.5
 
 
-_FILE = "file("  # the problem of somebody's own matrices, which say nothing of others
-
-
 class Question(NamedTuple):
     """What somebody wants to compute, and how well."""
 
@@ -151,7 +148,7 @@ def relevant(rows: "pd.DataFrame", question: Question) -> "pd.DataFrame | None":
     """
     import pandas as pd
 
-    rows = rows[~rows["problem"].str.startswith(_FILE)]
+    rows = rows[~rows["problem"].map(kinds.is_own_file)]  # they say nothing of other matrices
     if rows.empty:
         return None
     if question.rank is None and question.condition is None:

@@ -40,7 +40,7 @@ def examine(run: Opened) -> list[Finding]:
     Raises TableError where there is no run, RunError where its suite cannot be read or claims
     nothing, SuiteError for a claim that is malformed.
     """
-    frame = run.frame
+    frame = run.current
     file = run.folder / SUITE
 
     try:
@@ -63,7 +63,7 @@ def report(path: Path) -> Iterator[RenderableType]:
     """Each claim, its verdict, and what decides it; then what it was measured on."""
     run = results.open(path)
     yield verdicts(examine(run))
-    for sentence in conclusions.machines(run.frame, run.facts):
+    for sentence in conclusions.machines(run.current, run.facts):
         yield Text(sentence, style="dim")
 
 
@@ -71,7 +71,7 @@ def data(path: Path) -> list[dict[str, Any]]:
     """The findings for JSON, with every point."""
     run = results.open(path)
     findings = examine(run)
-    known = Conditions(run.frame)
+    known = Conditions(run.current)
     return [_record(finding, known) for finding in findings]
 
 

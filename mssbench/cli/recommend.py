@@ -1,6 +1,7 @@
 """`mssbench recommend`: which method to use at one size and batch, from rows that prove it."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,14 @@ from mssbench.cli.options import Json
 from mssbench.cli.output import output, output_json
 from mssbench.cli.run import measure as measure_suite
 from mssbench.cli.saving import saved
-from mssbench.console.recommendation import RESULTS, answer, command_of, too_little, unanswered
+from mssbench.console.recommendation import (
+    RESULTS,
+    answer,
+    command_of,
+    known_before,
+    too_little,
+    unanswered,
+)
 from mssbench.console.terminal import make_console
 from mssbench.errors import ExitCode, RunError, SuiteError
 from mssbench.machine import devices
@@ -104,7 +112,7 @@ def command(
     found = recommend.proof(opened, question)
     doubted = found is not None and not trust(found.rows, found.run.facts).comparable
     unknown = found is None or found.board.unreached or recommend.is_shipped(found.run)
-    latest = None
+    before, latest = found, None
     if measure and (unknown or doubted):
         log = make_console(stderr=True)
         latest = measured(question, _measure, log.print, fresh=doubted)
@@ -118,6 +126,8 @@ def command(
     else:
         if found:
             parts = answer(found)
+            if latest and not _best(found) and before and (best := _best(before)):
+                parts = chain(parts, [known_before(before, best)])
         elif latest:
             parts = too_little(question, latest)
         else:

@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from mssbench import results, units
+from mssbench.analysis.kinds import is_own_file
 from mssbench.analysis.trust import busy_now
 from mssbench.cli.options import (
     Also,
@@ -29,13 +30,14 @@ from mssbench.cli.output import output, output_json
 from mssbench.console import epilogue, lists
 from mssbench.console.decision import Decision
 from mssbench.console.progress import RunProgress
-from mssbench.console.summary import closing, remaining
+from mssbench.console.summary import closing, left_over, remaining
 from mssbench.console.terminal import make_console
 from mssbench.errors import SuiteError, unknown
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status
 from mssbench.records.summary import BROKEN, Summary
 from mssbench.results import table
+from mssbench.results.run import Run
 from mssbench.run.run import run as run_suite
 from mssbench.suite import select
 from mssbench.suite.forecast import ASSUMED, forecast_data, seconds_here
@@ -250,6 +252,8 @@ def measure(
             begin=begin,
         )
     log.print(closing(summary))
+    if summary.left_over:
+        log.print(Text(left_over(summary), "yellow"), soft_wrap=True)
     if summary.unlogged:
         log.print(Text(summary.unlogged, "yellow"), soft_wrap=True)
     return summary
@@ -258,21 +262,29 @@ def measure(
 def tables(path: Path) -> Iterator[RenderableType]:
     """Yield what a finished run decides, and what went wrong in it. `show` has all of its rows."""
     run = results.open(path)
-    view = Decision(run.frame, run.facts, _next_commands(path))
+    view = Decision(run.current, run.facts, _next_commands(run))
     if view.possible:
-        yield from epilogue.failures(run.frame, _WORTH_A_LINE)
+        yield from epilogue.failures(run.current, _WORTH_A_LINE)
         yield view
     else:
-        yield from epilogue.epilogue(run.frame, run.facts)
+        yield from epilogue.epilogue(run.current, run.facts)
 
 
-def _next_commands(path: Path) -> list[str]:
+def _next_commands(run: Run) -> list[str]:
     """What a reader of the first table may want next, each with the command for it."""
     here = Path.cwd()
-    shown = path.relative_to(here) if path.is_relative_to(here) else path
+    shown = run.path.relative_to(here) if run.path.is_relative_to(here) else run.path
+    every_row = f"every row   mssbench show {shown}"
+    measured = run.current
+    if measured["problem"].map(is_own_file).all():
+        again = f"{_going_on()} --set precision=float64"
+        narrower = (measured["precision"] != "float64").any()
+        return [f"float64     {again}", every_row] if narrower else [every_row]
+
     return [
         "your size   mssbench recommend --size N --batch B --gradient --measure",
-        f"every row   mssbench show {shown}",
+        "your data   mssbench run quick --matrices cov.npy",
+        every_row,
     ]
 
 

@@ -10,8 +10,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mssbench import results, units
-from mssbench.analysis import blocks, conclusions
+from mssbench.analysis import advice, blocks, conclusions
 from mssbench.analysis.kinds import Conditions
+from mssbench.analysis.trust import trust
 from mssbench.cli.options import Json, Run, columns, words
 from mssbench.cli.output import output, output_json
 from mssbench.console import blocks as console_blocks
@@ -19,6 +20,7 @@ from mssbench.console import epilogue
 from mssbench.console.live import redraw
 from mssbench.console.terminal import make_console
 from mssbench.errors import ExitCode, RunError, TableError
+from mssbench.records.schema import BY_NAME
 from mssbench.results import conditions, table
 from mssbench.results.folder import is_going_on
 from mssbench.results.labels import counted, with_labels
@@ -118,9 +120,19 @@ def _tables(
     run: Opened, frame: "pd.DataFrame", rows: Sequence[str], columns: Sequence[str], value: str
 ) -> Iterator[RenderableType]:
     found = blocks.blocks(frame, rows, columns, value)
+    believed = trust(frame, run.facts)
+    if BY_NAME[value].group == "time" and not believed.comparable:
+        found = [block.unranked() for block in found]
+        yield Text(advice.warning(believed, "--fresh"), "bold yellow")
     yield from console_blocks.result(frame, found)
     is_usual = (tuple(rows), tuple(columns), value) == blocks.USUAL
     yield from epilogue.epilogue(_counted(frame), run.facts, found if is_usual else None)
+    if left_over := int(frame["cell_id"].isin(run.left_over).sum()):
+        yield Text(
+            f"{units.count(left_over, 'row')} above belong to cells that the suite no longer has: "
+            "an earlier run measured them.",
+            "yellow",
+        )
 
 
 def show_data(

@@ -15,6 +15,8 @@ from mssbench.compare.tables import (
     WHEN_GONE,
     StoredRun,
     both_measured,
+    changed_parameters,
+    left_over_remarks,
     matched,
     refuse,
     same_machine,
@@ -51,9 +53,10 @@ def check(
     )
     judgements = tuple(judge(pair, terms, times=None) for pair in pairs)
 
-    remarks = []
+    remarks = left_over_remarks(base, new)
     if not same:
         remarks.append("no advice on times: measured in another environment")
+    remarks += changed_parameters(pairs)
     if not terms.counts:
         remarks.append("counts were not compared: --across versions")
 

@@ -11,6 +11,8 @@ from mssbench.compare.tables import (
     StoredRun,
     both_measured,
     changed_code,
+    changed_parameters,
+    left_over_remarks,
     matched,
     refuse,
     same_machine,
@@ -44,7 +46,11 @@ def compare(
     return Judged(
         judgements,
         outcome({}, measured),
-        tuple(filter(None, [changed_code(pairs)])),
+        (
+            *left_over_remarks(base, new),
+            *changed_parameters(pairs),
+            *filter(None, [changed_code(pairs)]),
+        ),
         means=tuple(geometric_means(judgements, (*_APART, *by))),
     )
 

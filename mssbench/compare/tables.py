@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # The words of `--across`: in what two runs may differ where the user says so.
 ACROSS = ("machine", "problem", "versions")
 _NAMED = 5  # methods that a sentence names
+_PARAMETERS = ("iterations", "backward_iterations", "options")  # the columns of a method's own
 WHEN_GONE = "measure it, or save a new baseline"  # advice for a row that only base has
 
 
@@ -33,8 +34,9 @@ WHEN_GONE = "measure it, or save a new baseline"  # advice for a row that only b
 class StoredRun:
     """The rows of a stored run, and the facts about its machines."""
 
-    frame: "pd.DataFrame"
+    frame: "pd.DataFrame"  # of the cells that its suite has
     facts: Facts
+    left_over: int = 0  # rows in its folder of cells that its suite no longer has
 
     def environments(self) -> dict[str, Any]:
         """The facts of the machines that measured, by name; None where they were lost."""
@@ -179,6 +181,39 @@ def changed_code(pairs: Sequence[RowPair]) -> str:
     return f"the code of {len(differ)} of {rows} differs: {', '.join(methods[:_NAMED])}{more}"
 
 
+def changed_parameters(pairs: Sequence[RowPair]) -> list[str]:
+    """A sentence on each pair of methods that has other parameters in new than in base.
+
+    Such rows have no common key: those of base are gone, and those of new are added. A reader who
+    has changed a default would not guess that from these two words.
+    """
+    gone: dict[tuple[Any, ...], dict[str, None]] = {}
+    added: dict[tuple[Any, ...], dict[str, None]] = {}
+    for pair in pairs:
+        if pair.base is None or pair.new is None:
+            side = gone if pair.new is None else added
+            rest = tuple(pair.row[name] for name in KEY if name not in _PARAMETERS)
+            side.setdefault(rest, {})[_parameters(pair.row)] = None
+
+    changes: dict[str, int] = {}
+    for rest, before in gone.items():
+        if rest in added:
+            names = dict(zip([name for name in KEY if name not in _PARAMETERS], rest, strict=True))
+            was, is_ = ("; ".join(each) for each in (before, added[rest]))
+            what = f"{names['library']}/{names['forward']}, {names['backward']}: {was} became {is_}"
+            changes[what] = changes.get(what, 0) + 1
+    return [
+        f"the parameters differ in {units.count(rows, 'row')}, which are gone and added: {what}"
+        for what, rows in changes.items()
+    ]
+
+
+def _parameters(row: AnyRow) -> str:
+    """`iterations=5, options norm=trace`."""
+    words = [f"{name}={row[name]}" for name in _PARAMETERS if row[name] not in (None, "")]
+    return ", ".join(words) or "no parameters"
+
+
 def _has_other_code(pair: RowPair) -> bool:
     """Whether both code hashes are known, and differ."""
     hashes = {(row or {}).get("code_hash") for row in pair}
@@ -198,11 +233,22 @@ def _first(pairs: Sequence[RowPair]) -> str:
 def side(path: Path, only: str | None = None) -> StoredRun:
     """A stored run, or the part of it for which `only` holds."""
     run = results.open(path)
-    frame = run.frame
+    frame = run.current
+    left_over = len(run.frame) - len(frame)
 
     if only is not None:
         labelled = with_labels(frame)
         kept = conditions.chosen(labelled, only, "--only", none=f"no row of {path}")
         frame = frame.loc[kept.index]
 
-    return StoredRun(frame, run.facts)
+    return StoredRun(frame, run.facts, left_over)
+
+
+def left_over_remarks(base: StoredRun, new: StoredRun) -> list[str]:
+    """A sentence on each side that has rows of cells which its suite no longer has."""
+    return [
+        f"{units.count(run.left_over, 'row')} of {name} {'is' if run.left_over == 1 else 'are'} "
+        "not compared: an earlier run measured them, and the suite no longer has these cells"
+        for name, run in (("base", base), ("new", new))
+        if run.left_over
+    ]

@@ -160,6 +160,9 @@ def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:
 def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
     """Title, colour and lines of each group: those right on most kinds first."""
     comparable = [line for line in board.lines if line.competes and not board.unknown(line)]
+    if board.kinds and not board.deciding:
+        yield "not ranked, as no reference is exact enough", "yellow", comparable
+        comparable = []
     everywhere = [line for line in comparable if board.right_everywhere(line)]
     if everywhere:
         title = "right where it was measured" if board.unreached else "right everywhere"

@@ -10,6 +10,8 @@ from rich.text import Text
 
 from mssbench import units
 from mssbench.analysis import recommend
+from mssbench.analysis.decision import Line
+from mssbench.analysis.naming import call_text
 from mssbench.analysis.recommend import Candidate, Proof, Question
 from mssbench.console import epilogue
 from mssbench.console.decision import Decision
@@ -38,6 +40,16 @@ def answer(found: Proof) -> Iterator[RenderableType]:
         )
     else:
         yield Text(f"This rests on {rows} of {folder}.", style="dim")
+
+
+def known_before(found: Proof, best: Line) -> Text:
+    """Return the answer that earlier rows give, for a reader whom the latest ones gave none."""
+    shipped = ", which came with mssbench," if recommend.is_shipped(found.run) else ""
+    return Text(
+        f"Until then the rows of {found.run.path}{shipped} recommend {best.name}:\n"
+        f"    {call_text(best.row)}",
+        style="bold",
+    )
 
 
 def too_little(question: Question, run: Run) -> Iterator[RenderableType]:

@@ -54,6 +54,16 @@ def remaining(summary: Summary, command: str) -> Text:
     )
 
 
+def left_over(summary: Summary) -> str:
+    """Return a sentence on the cells of an earlier run that the suite no longer has."""
+    cells = units.count(summary.left_over, "cell")
+    return (
+        f"{summary.path} also holds rows of {cells} that this suite does not have: an earlier run "
+        "measured them. They stay in the table and in `show`, but `check`, `compare` and `claims` "
+        "leave them out. --fresh measures everything again without them."
+    )
+
+
 def _idle(summary: Summary) -> Text:
     """What a run that measured nothing says: whether that is because all of it was measured."""
     cells = units.count(summary.cells, "cell")

@@ -27,6 +27,8 @@ def refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
     for method in filter(None, (forward, backward)):
         if library not in method.libraries:
             raise Unsupported(f"{method.name} has no {library} version")
+        if method.devices and cell.device not in method.devices:
+            raise Unsupported(f"it runs on {' or '.join(method.devices)} only")
         if precision not in method.precisions:
             raise Unsupported(f"{method.name} does not exist in {precision}")
         if method.sizes and cell.size not in method.sizes:

@@ -25,9 +25,9 @@ from mssbench.errors import InputError
 from mssbench.methods import decomposition, differentiable
 from mssbench.methods.backward.loewner import loewner
 from mssbench.methods.forward.eigh import eigh
+from mssbench.methods.input_checks import check_array
 from mssbench.methods.method import LAPACK_PRECISIONS
 from mssbench.methods.pair import pair, without_autocast
-from mssbench.methods.sqrtm import check_array
 
 Parts = tuple[Array, Array, Array]  # U, (..., n, M); d, (..., M); V, (..., M, M)
 

@@ -16,8 +16,8 @@ from mssbench import arrays
 from mssbench.arrays import Array, namespace, symmetrize, transpose
 from mssbench.errors import InputError
 from mssbench.methods import decomposition, differentiable
+from mssbench.methods.input_checks import check_matrix, check_values
 from mssbench.methods.pair import without_autocast
-from mssbench.methods.sqrtm import check_matrix, check_values
 from mssbench.methods.whitening import check_decomposable
 
 # Below this value of |w_i - w_j| / (w_i + w_j) the quotient L_ij is computed by atanh, which is

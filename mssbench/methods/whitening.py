@@ -17,9 +17,9 @@ import torch
 from mssbench import arrays
 from mssbench.arrays import Array, namespace
 from mssbench.errors import InputError
+from mssbench.methods.input_checks import check_matrix, check_values
 from mssbench.methods.method import LAPACK_PRECISIONS
 from mssbench.methods.pair import without_autocast
-from mssbench.methods.sqrtm import check_matrix, check_values
 
 
 def whitening(a: Array, *, check: bool = False) -> Array:

@@ -72,14 +72,17 @@ def check_size(text: str, size: int) -> str | None:
     return base.generator.check_size(size, base.given)
 
 
-def describe(text: str, batches: Iterable[int]) -> str | None:
+def describe(text: str, batches: Iterable[int], precisions: Iterable[str] = ()) -> str | None:
     """What was read for a problem whose matrices come from outside; None for any other.
 
     batches: the batch sizes it is used with, which may be more than there are matrices.
+    precisions: those in which it is measured, which may be narrower than what was stored.
     """
     base = parse(text)[0]
     outside = base.generator.outside
-    return outside.describe(tuple(batches), **base.given) if outside else None
+    if outside is None:
+        return None
+    return outside.describe(tuple(batches), tuple(precisions), **base.given)
 
 
 def lacked_its_source(text: str, reason: str) -> bool:

@@ -167,14 +167,16 @@ def _refuse_negative(path: str, start: int, w: NDArray[Any], share: float) -> No
         )
 
 
-def summary(found: Loaded, batches: tuple[int, ...]) -> str:
-    """`128 matrices of 64 × 64, float32, condition about 3e4 (median), rank 64; ...`."""
+def summary(found: Loaded, batches: tuple[int, ...], precisions: tuple[str, ...] = ()) -> str:
+    """`128 matrices of 64 × 64, float32, condition about 3e4 (median), rank 64; ...`.
+
+    precisions: in which the matrices are measured. It is said if one of them is narrower than what
+    the file holds, and which rank the matrices have there.
+    """
     count, n, _ = found.matrices.shape
     looked_at = np.linspace(0, count - 1, min(count, max(1, _EIGENVALUE_COST // n**3)), dtype=int)
     w = np.linalg.eigvalsh(found.matrices[looked_at])  # (c, n), ascending
-    # Below this share of the largest, an eigenvalue is what rounding leaves of a zero.
-    least = math.sqrt(n) * _SPACING.get(found.dtype, _SPACING["float64"])
-    rank = (w > least * w[:, -1:]).sum(axis=1)
+    rank = _ranks(w, _SPACING.get(found.dtype, _SPACING["float64"]))
 
     noun = "matrix" if count == 1 else "matrices"
     facts = [f"{count} {noun} of {n} × {n}", found.dtype]
@@ -184,8 +186,7 @@ def summary(found: Loaded, batches: tuple[int, ...]) -> str:
         some = f" of {len(w)}" if len(w) < count else ""
         middle = "" if count == 1 else f" (median{some})"
         facts.append(f"condition about {_about(np.median(w[:, -1] / w[:, 0]))}{middle}")
-    low, high = rank.min(), rank.max()
-    facts.append(f"rank {low}" if low == high else f"rank {low} to {high}")
+    facts.append(_spoken_rank(rank))
     if found.cotangent is not None:
         facts.append("with cotangents")
 
@@ -194,7 +195,41 @@ def summary(found: Loaded, batches: tuple[int, ...]) -> str:
         said.append(f"asymmetry {_about(found.asymmetry)} was averaged away")
     if (most := max(batches, default=0)) > count:
         said.append(f"a batch of {most} takes them again from the first after {count}")
+    said += _narrowed(found, w, precisions)
     return "; ".join(said)
+
+
+def _ranks(w: NDArray[Any], spacing: float) -> NDArray[np.int64]:
+    """The rank of each matrix in numbers of this spacing. w: (c, n), eigenvalues, ascending."""
+    n = w.shape[-1]
+    # Below this share of the largest, an eigenvalue is what rounding leaves of a zero.
+    least = math.sqrt(n) * spacing
+    ranks: NDArray[np.int64] = (w > least * w[:, -1:]).sum(axis=1)
+    return ranks
+
+
+def _spoken_rank(ranks: NDArray[np.int64]) -> str:
+    """`rank 64`, or `rank 28 to 31`."""
+    low, high = ranks.min(), ranks.max()
+    return f"rank {low}" if low == high else f"rank {low} to {high}"
+
+
+def _narrowed(found: Loaded, w: NDArray[Any], precisions: tuple[str, ...]) -> list[str]:
+    """A clause for each precision that is narrower than the file's. w: as for `_ranks`."""
+    stored = _SPACING.get(found.dtype, _SPACING["float64"])
+    said = []
+    for precision in dict.fromkeys(precisions):
+        # Of shorter precisions the products alone are short, and so is tf32.
+        spacing = max(_SPACING.get(precision, 0.0), _SPACING["float32"])
+        if precision == "float64" or spacing <= stored:
+            continue
+        ranks = _ranks(w, _SPACING["float32"])
+        lost = "" if (ranks == _ranks(w, stored)).all() else f" (there {_spoken_rank(ranks)})"
+        said.append(
+            f"measured in {precision}{lost}, not {found.dtype}: --set precision={found.dtype} "
+            "keeps all digits"
+        )
+    return said
 
 
 def _about(value: float) -> str:

@@ -169,12 +169,19 @@ def _taken(stored: Floats, rng: Streams) -> Floats:
     return stored[[index % len(stored) for index in rng.indices]]
 
 
-def _describe(batches: tuple[int, ...], path: str, key: str, kind: FileKind, digest: str) -> str:
+def _describe(
+    batches: tuple[int, ...],
+    precisions: tuple[str, ...],
+    path: str,
+    key: str,
+    kind: FileKind,
+    digest: str,
+) -> str:
     try:
         found = load(path, key, kind, digest)
     except (RegistryError, Unsupported, NotInstalled) as error:
         return str(error)
-    return f"{path}: {summary(found, batches)}"
+    return f"{path}: {summary(found, batches, precisions)}"
 
 
 def _lacked(reason: str, path: str, key: str, kind: FileKind, digest: str) -> bool:

@@ -37,7 +37,8 @@ class Outside(NamedTuple):
 
     complete(**parameters) -> all parameters, with those filled in that name what is there now.
     cotangent(n, rng, **parameters) -> (b, n, n), or None where the source has no cotangents.
-    describe(batches, **parameters) -> what was read, as one line for the user.
+    describe(batches, precisions, **parameters) -> what was read, as one line for the user who
+    measures it in these sizes of batch and these precisions.
     lacked(reason, **parameters) -> whether this reason why a cell was refused says that the source
     was gone or had changed, which may be put right again.
     """

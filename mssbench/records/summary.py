@@ -25,6 +25,7 @@ class Summary:
     over: bool = False  # its time, before all was measured
     left: int = 0  # cells that are to be measured still: the run ended before them
     thin: int = 0  # cells that were measured, in fewer passes than the suite asks for
+    left_over: int = 0  # cells with rows of an earlier run that the suite no longer has
     unlogged: str = ""  # why tracebacks could not be kept, as a sentence
 
     @property

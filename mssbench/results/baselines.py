@@ -31,7 +31,7 @@ def save(run: Path, name: str | None, keep: int) -> dict[str, Any]:
     """
     run = folder_of(run)
     source = Run(run)
-    frame = source.frame
+    frame = source.current  # a baseline holds no row of a cell that its suite does not have
 
     name = name or str(source.suite.get("name", ""))
     if not re.fullmatch(r"\w[\w.-]*", name):

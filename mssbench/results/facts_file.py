@@ -9,6 +9,8 @@ from mssbench.results.files import contents
 from mssbench.results.rows import ENVIRONMENT
 
 _GROUPS = ("environments", "runs")
+# The key of the cells whose rows stand in the table although the suite no longer has these cells.
+LEFT_OVER = "left_over_cells"
 # The types of the facts that readers use, in either group. A file of an older version may lack any.
 _TYPES: dict[str, tuple[type, ...]] = {
     "cores": (dict,),
@@ -27,8 +29,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
 def read_facts(folder: Path) -> dict[str, Any]:
     """The facts of a results folder: {"environments": facts by hash, "runs": facts by run_id}.
 
-    Both are empty if the folder has no such file. Raises RunError if the file is damaged or has
-    another structure.
+    Both are empty if the folder has no such file. LEFT_OVER, where it is there, lists by cell_id
+    the cells that an earlier run measured and that the suite of the latest run does not have.
+    Raises RunError if the file is damaged or has another structure.
     """
     empty: dict[str, Any] = {"environments": {}, "runs": {}}
     file = folder / ENVIRONMENT
@@ -56,6 +59,10 @@ def _fault(found: Any) -> str:
     """What is wrong with the structure of the document; empty if nothing is."""
     if not isinstance(found, dict):
         return "it is no object"
+
+    left_over = found.get(LEFT_OVER, [])
+    if not isinstance(left_over, list) or not all(isinstance(each, str) for each in left_over):
+        return f"{LEFT_OVER} is not a list of texts"
 
     for group in _GROUPS:
         members = found.get(group, {})

@@ -9,7 +9,7 @@ from mssbench.records.facts import canonical
 from mssbench.records.measurement import ABSENT, Status
 from mssbench.records.schema import KEY
 from mssbench.results import table
-from mssbench.results.facts_file import read_facts
+from mssbench.results.facts_file import LEFT_OVER, read_facts
 from mssbench.results.folder import RunFolder
 from mssbench.results.parsing import Left
 from mssbench.results.rows import ENVIRONMENT, SAMPLES, TABLE, folder_of, suite_text
@@ -42,7 +42,7 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
             from mssbench.results import samples  # pyarrow: only where something is joined
 
             rows = Rows(whole)
-            remarks += join_sidecars(folder, runs)
+            remarks += join_sidecars(folder, runs, _left_over(runs, frames))
             remarks += samples.join(folder.path, runs, [Rows(frame) for frame in frames], rows)
             folder.finish(rows)
     return {
@@ -100,9 +100,23 @@ def _set_aside(run: Path, *, damaged_table: bool) -> list[str]:
     return [f"{run / name} was damaged: it is kept as {name}.damaged" for name in damaged]
 
 
-def join_sidecars(folder: RunFolder, runs: Sequence[Path]) -> list[str]:
+def _left_over(runs: Sequence[Path], frames: "Sequence[pd.DataFrame]") -> list[str]:
+    """The cell_ids that every run which has them lists as left over from an earlier suite."""
+    left: set[str] = set()
+    current: set[str] = set()
+    for run, frame in zip(runs, frames, strict=True):
+        theirs = set(_facts(run)[0].get(LEFT_OVER, ()))
+        left |= theirs
+        current |= set(frame["cell_id"].unique()) - theirs
+    return sorted(left - current)
+
+
+def join_sidecars(
+    folder: RunFolder, runs: Sequence[Path], left_over: Sequence[str] = ()
+) -> list[str]:
     """Write the facts of all runs, and the suite of the first that has one.
 
+    left_over: the cell_ids in the joined table that no suite of the runs has.
     Returns a sentence on each file of facts that is damaged and was left out.
     """
     facts = folder.facts()
@@ -110,10 +124,12 @@ def join_sidecars(folder: RunFolder, runs: Sequence[Path]) -> list[str]:
     for run in runs:
         theirs, why = _facts(run)
         remarks += [f"left out: {why}"] if why else []
-        for group in facts:
+        for group in ("environments", "runs"):
             facts[group] |= theirs[group]
         if (suite := suite_text(run)) is not None and folder.suite() is None:
             folder.write_suite(suite)
+    if left_over:
+        facts[LEFT_OVER] = list(left_over)
     folder.write_facts(facts)
     return remarks
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mssbench.errors import RunError
 from mssbench.results import table
-from mssbench.results.facts_file import read_facts
+from mssbench.results.facts_file import LEFT_OVER, read_facts
 from mssbench.results.rows import SUITE, folder_of, read_suite
 
 if TYPE_CHECKING:
@@ -37,6 +37,22 @@ class Run:
     def frame(self) -> "pd.DataFrame":
         """The rows with typed columns, see table.load. Raises TableError where there are none."""
         return table.load(self.path)
+
+    @cached_property
+    def left_over(self) -> set[str]:
+        """The cell_ids of an earlier run that the suite of the latest run does not have."""
+        return set(self.facts.get(LEFT_OVER, ()))
+
+    @cached_property
+    def current(self) -> "pd.DataFrame":
+        """The rows of the cells that the suite of the latest run has.
+
+        A verdict rests on these alone: a row that an earlier run left in the folder says nothing
+        of the code and the suite that are judged.
+        """
+        if not self.left_over:
+            return self.frame
+        return self.frame[~self.frame["cell_id"].isin(self.left_over)]
 
     @cached_property
     def facts(self) -> dict[str, Any]:

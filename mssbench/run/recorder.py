@@ -12,6 +12,7 @@ from mssbench.records.cell import Cell
 from mssbench.records.facts import canonical, difference
 from mssbench.records.measurement import MEASURED, Row, Status, uniform, worst_status
 from mssbench.records.summary import MEASURING, Summary
+from mssbench.results.facts_file import LEFT_OVER
 from mssbench.results.folder import RunFolder
 from mssbench.results.rows import typed
 from mssbench.run import passes
@@ -134,7 +135,10 @@ class Recorder:
         summary.drift = settled.drift
         summary.noise.update(settled.noise)
 
-        if summary.statuses.total():
+        left_over = sorted(self._rows.keys() - self._suite.all_cell_ids)
+        summary.left_over = len(left_over)
+        if summary.statuses.total() or left_over != self._facts.get(LEFT_OVER, []):
+            self._facts[LEFT_OVER] = left_over
             self._write_run(summary)
         self._write_suite()  # its claims may be new
         self._folder.finish(settled.rows)
@@ -174,7 +178,11 @@ class Recorder:
         }
 
     def _write_run(self, summary: Summary) -> None:
-        """Keep what is known of this run beside the facts of its machine."""
+        """Keep what is known of a run that measured something beside the facts of its machine."""
+        if not summary.statuses.total():
+            self._folder.write_facts(self._facts)
+            return
+
         spent = {name: round(seconds, 3) for name, seconds in summary.spent.items()}
         self._facts["runs"][self.run_id] = {
             "started": self._started,

@@ -11,8 +11,9 @@ from mssbench.analysis import decision
 from mssbench.analysis.decision import Board, Line
 from mssbench.analysis.recommend import Question
 from mssbench.analysis.table import with_names
-from mssbench.analysis.trust import trust
+from mssbench.analysis.trust import Trust, trust
 from mssbench.errors import RunError
+from mssbench.machine.possible import absent
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status
 from mssbench.results.labels import METHOD
@@ -37,6 +38,7 @@ _SCREENED_ENTRIES, _FEWEST = 2**16, 2
 # smaller batch will not be the fastest at the one asked for.
 _CAN_WIN = 2.0
 _MOST_FINALISTS = 5
+_MOST_NAMED = 4  # methods in a sentence; more are counted
 # Minutes: of the rough look at most, and of the second look at least, of the time that the suite
 # gives both of them together. Half of it compares five methods; with less, cells are left out.
 _ROUGH, _SECOND = 0.5, 0.6
@@ -68,14 +70,20 @@ def measured(
         board = decision.main_board(decision.boards(screened.frame, question.bounds))
         if board is None:
             raise RunError(f"no two candidates can be measured here: {_why(screened)}")
+        believed = trust(screened.frame, screened.facts)
+        kept = finalists(board, believed=believed.comparable)
         if late := _not_reached(screened):
-            say(f"no time to look at these, which could win as well: {', '.join(late)}")
-        kept = finalists(board, believed=trust(screened.frame, screened.facts).comparable)
+            say(_no_time(late, believed))
 
-    names = ", ".join(line.name for line in kept)
-    say(f"2 of 2: {units.count(len(kept), 'method')} can win: {names}")
     final = _candidates(question, question.batch, effort=None)
     wanted = {tuple(line.row[name] for name in METHOD) for line in kept}
+    names = [line.name for line in kept]
+    exact = [cell for cell in final.cells if _is_exact(cell)]
+    if exact and not {_method(cell) for cell in exact} & wanted:
+        wanted |= {_method(exact[0])}
+        names.append(f"{exact[0].forward} + {exact[0].backward} for comparison")
+    say(f"2 of 2: {units.count(len(wanted), 'method')} at batch {question.batch}: "
+        f"{', '.join(names)}")  # fmt: skip
     final = final.only(
         [cell for cell in final.cells if _method(cell) in wanted], "those that can win"
     )
@@ -112,7 +120,13 @@ def _candidates(question: Question, batch: int, effort: str | None) -> Suite:
         f"function={question.function}", f"problem={','.join(_problems(question))}",
     ]  # fmt: skip
     wanted = "backward != 'none'" if question.gradient else "backward == 'none'"
-    return select.choose(_SUITE, overrides, wanted, effort, question.device, [])
+    suite = select.choose(_SUITE, overrides, wanted, effort, question.device, [])
+    reasons = {cell: absent(cell) for cell in suite.cells}
+    possible = [cell for cell, reason in reasons.items() if reason is None]
+    if not possible:
+        words = dict.fromkeys(reason[1] for reason in reasons.values() if reason)
+        raise RunError(f"no candidate can be measured here: {'; '.join(list(words)[:3])}")
+    return suite.only(possible, "those that can be measured here")
 
 
 def _problems(question: Question) -> Sequence[str]:
@@ -137,6 +151,22 @@ def _not_reached(run: Run) -> list[str]:
     """The methods that were not measured on every kind in time, by the names of tables."""
     cells = with_names(run.frame)
     return list(cells.loc[cells["status"] == Status.INTERRUPTED, "method"].unique())
+
+
+def _no_time(late: Sequence[str], believed: Trust) -> str:
+    """A sentence on the candidates that the rough look did not reach, and why it is so slow."""
+    more = f" and {len(late) - _MOST_NAMED} more" if len(late) > _MOST_NAMED else ""
+    why = "" if believed.comparable else f" (the machine {believed.why_not})"
+    left_out = "It is left out, though it" if len(late) == 1 else "They are left out, though they"
+    return (
+        f"There was no time for a rough look at {units.count(len(late), 'candidate')}{why}: "
+        f"{', '.join(late[:_MOST_NAMED])}{more}. {left_out} might win."
+    )
+
+
+def _is_exact(cell: Cell) -> bool:
+    """Whether a cell is of the exact method that every answer is compared with."""
+    return cell.forward == "eigh" and cell.backward in ("none", "loewner")
 
 
 def _method(cell: Cell) -> tuple[object, ...]:

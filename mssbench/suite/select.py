@@ -86,11 +86,13 @@ def own_matrices(path: Path | None, key: str | None, kind: str | None) -> OwnMat
 def read_from_outside(chosen: Suite) -> Iterator[str]:
     """Yield a line on every file that the matrices of a suite come from: what was read from it."""
     batches: dict[str, set[int]] = {}
+    precisions: dict[str, dict[str, None]] = {}  # in the order of the cells
     for cell in chosen.cells:
         batches.setdefault(cell.problem, set()).add(cell.batch)
+        precisions.setdefault(cell.problem, {})[cell.precision] = None
     for text, sizes in batches.items():
         try:
-            line = problems.describe(text, sizes)
+            line = problems.describe(text, sizes, precisions[text])
         except NotInstalled:  # a plug-in's problem: its cells become rows that say so
             continue
         if line:

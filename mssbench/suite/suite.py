@@ -59,6 +59,7 @@ class Suite:
     cells: tuple[Cell, ...]
     measure: Mapping[str, Any]  # every key of MEASURE
     narrowed: str = ""  # by this condition on its cells
+    dropped_by_condition: tuple[Cell, ...] = ()  # the cells for which it does not hold
 
     @property
     def policy(self) -> Policy:
@@ -72,7 +73,20 @@ class Suite:
 
     def only(self, cells: Iterable[Cell], condition: str = "") -> "Suite":
         """The same suite with a part of its cells, those for which a condition holds."""
-        return replace(self, cells=tuple(cells), narrowed=condition)
+        kept = tuple(cells)
+        others = {cell.cell_id for cell in kept}
+        dropped = tuple(cell for cell in self.cells if cell.cell_id not in others)
+        return replace(
+            self,
+            cells=kept,
+            narrowed=condition,
+            dropped_by_condition=self.dropped_by_condition + dropped,
+        )
+
+    @property
+    def all_cell_ids(self) -> set[str]:
+        """The identities of the suite's cells, also of those that a condition has dropped."""
+        return {cell.cell_id for cell in (*self.cells, *self.dropped_by_condition)}
 
 
 def shipped() -> dict[str, Path]:

@@ -128,7 +128,7 @@ def test_json_of_any_layout(small, capsys):
 
 SHOW_REFUSED = [
     (["--where", "siz > 3"], "--where 'siz > 3': Unknown column 'siz'. Did you mean "
-     "'size'? Known: "),
+     "'size'? Nearest of "),
     (["--where", "size > 99"], "--where 'size > 99' leaves none of the 6 rows.\n"),
     (["--where", "forward == 'eig'"], "--where \"forward == 'eig'\" leaves none of the 6 rows. "
      "Unknown forward 'eig'. Did you mean 'eigh'? Known: eigh, newton_schulz, svd.\n"),

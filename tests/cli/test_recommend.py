@@ -302,3 +302,23 @@ def test_where_measuring_was_too_little_it_says_what_was_measured_and_nothing_el
     line = "mssbench recommend --size 64 --batch 16 --gradient --measure"
     assert (f"To go on: {line}" in text) is bool(late)
     assert (f"mssbench show {new}" in text) is not late or late
+
+
+def test_what_the_rows_said_before_is_repeated_where_measuring_gave_no_answer(
+    capsys, shipped, monkeypatch
+):
+    """The machine was too busy: whoever asked still has the answer that was there before."""
+    busy = write(shipped.parent / "busy", *rows())
+    run = {"started": "2026-11-30T10:00:00", "load_start": [9.0, 9.0, 9.0]}
+    machine = {"cores": {"granted": 2}}
+    facts = {"environments": {"e" * 12: machine}, "runs": {"r" * 12: run}}
+    (busy / "environment.json").write_text(json.dumps(facts))
+    monkeypatch.setattr(command, "measured", lambda *_, **__: results.open(busy))
+    code, out, _ = called(capsys, *ASK, "--measure")
+    text = " ".join(out.split())
+    assert code == 6
+    assert "The machine was busy" in text
+    assert (
+        "Until then the rows of results/theirs, which came with mssbench, recommend eigh + loewner:"
+        ' y = mssbench.sqrtm(a, forward="eigh", backward="loewner")' in text
+    )

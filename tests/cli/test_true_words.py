@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.tables import called
+from helpers.tables import called, row, write
 
 from mssbench.console.summary import closing
 from mssbench.machine import devices
@@ -107,3 +107,19 @@ def test_a_run_that_begins_promises_no_time_for_what_is_not_here(no_gpu) -> None
     assert seconds_here(chosen.cells, chosen.policy) == seconds_here(here, chosen.policy) > 0
     there = [cell for cell in chosen.cells if cell.device == "cuda"]
     assert seconds_here(there, chosen.policy) == 0.0
+
+
+def test_show_ranks_no_times_of_a_busy_machine(tmp_path, capsys):
+    """`run` prints no ratio then, and a reader of `show` must not find one either."""
+    made = [row(seconds, forward=f, noise="quiet") for f, seconds in (("eigh", 1.0), ("svd", 2.0))]
+    folder = write(tmp_path / "run", *made)
+    _, out, _ = called(capsys, "show", folder)
+    assert "(2.00x)" in out or "(2.0x)" in out
+    run = {"started": "2026-11-30T10:00:00", "load_start": [9.0, 9.0, 9.0]}
+    facts = {"environments": {"e" * 12: {"cores": {"granted": 2}}}, "runs": {"r" * 12: run}}
+    (folder / "environment.json").write_text(json.dumps(facts))
+    _, out, _ = called(capsys, "show", folder)
+    assert out.startswith("The machine was busy when the run began: load 9.0 on 2 cores.")
+    assert "x)" not in out
+    _, out, _ = called(capsys, "show", folder, "--value", "root_error")
+    assert not out.startswith("The machine was busy"), "errors are not affected"

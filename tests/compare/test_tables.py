@@ -692,3 +692,15 @@ def test_attack_a_label_that_only_one_table_lengthens_hides_no_count():
     found = compare(base, new).judgements[0]
     assert found.pair.base["method"] != found.pair.new["method"]
     assert (found.verdict, found.breached) == ("worse", ("products",))
+
+
+def test_a_default_that_changed_is_named_where_its_rows_are_gone_and_added(tmp_path, capsys):
+    rest = QUIET | {"forward": "newton_schulz"}
+    base = save(tmp_path / "base", row(1.0, **QUIET), row(1.0, iterations=5, **rest))
+    new = save(tmp_path / "new", row(1.0, **QUIET), row(1.0, iterations=7, **rest))
+    for command in (("check", new, "--baseline", base), ("compare", base, new)):
+        out = " ".join(called(capsys, *command)[1].split())
+        assert "in 1 row, which are gone and added: torch/newton_schulz" in out
+        assert "iterations=5 became iterations=7" in out
+    same = " ".join(called(capsys, "check", base, "--baseline", base)[1].split())
+    assert "gone and added" not in same

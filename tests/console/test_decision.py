@@ -171,3 +171,14 @@ def test_a_cross_stands_for_the_limit_that_was_used(bounds, document, cross, tit
     assert title in [line.strip() for line in text.splitlines()]
     # what has a digit is never said to have none
     assert ("its gradient has no right digit" in text) is (bounds.gradient != 1e-9)
+
+
+def test_where_no_reference_is_exact_enough_no_line_is_said_to_be_wrong():
+    made = [each | {"reference_error": 0.8} for each in rows()]
+    paper = Console(file=io.StringIO(), width=110, highlight=False)
+    paper.print(Decision(frame(*made), facts(), COMMANDS))
+    text = " ".join(paper.file.getvalue().split())
+    assert "not ranked, as no reference is exact enough" in text
+    assert "no right digit anywhere" not in text
+    assert text.count("no right digit") == 1, "the legend alone"
+    assert "in float32. Measure in float64: --set precision=float64" in text

@@ -286,3 +286,19 @@ def test_the_line_on_features_says_how_many_samples_there_are() -> None:
     np.save("x.npy", RNG.normal(size=(9, 3)))
     said = problems.describe("file(path=x.npy)", [2]) or ""
     assert said.startswith("x.npy: 1 matrix of 3 × 3, covariance of 9 samples each, float64, ")
+
+
+def test_a_file_that_is_measured_in_a_shorter_precision_than_it_has_is_said_to_be() -> None:
+    np.save("x.npy", np.diag([1.0, 0.1, 1e-6, 1e-12]))
+    text = "file(path=x.npy)"
+    said = problems.describe(text, [1], ["float32"]) or ""
+    assert said.endswith(
+        "rank 4; measured in float32 (there rank 3), not float64: --set precision=float64 keeps "
+        "all digits"
+    )
+    assert "measured in" not in (problems.describe(text, [1], ["float64"]) or "")
+    np.save("x.npy", np.diag([1.0, 0.1]))
+    assert "; measured in tf32, not float64" in (problems.describe(text, [1], ["tf32"]) or "")
+    np.save("x.npy", np.diag([1.0, 0.1]).astype(np.float32))
+    assert "measured in" not in (problems.describe(text, [1], ["float32"]) or "")
+    assert "measured in bfloat16, not" in (problems.describe(text, [1], ["bfloat16"]) or "")

@@ -269,7 +269,9 @@ def test_an_endless_expression_is_refused(expression):
 
 
 def test_an_unknown_column_names_the_nearest():
-    with pytest.raises(TableError, match=r"Unknown column 'siz'\. Did you mean 'size'\? Known: "):
+    with pytest.raises(
+        TableError, match=r"Unknown column 'siz'\. Did you mean 'size'\? Nearest of "
+    ):
         select(frame(*ROWS), "siz > 3")
 
 

@@ -7,6 +7,8 @@ from helpers.tables import frame, row
 
 from mssbench.analysis.decision import boards
 from mssbench.analysis.recommend import Question
+from mssbench.errors import RunError
+from mssbench.machine.possible import absent
 from mssbench.run import screening
 
 EASY, HARD = "wishart(ratio=2)", "logspec(condition=1e6)"
@@ -111,4 +113,41 @@ def test_both_looks_take_a_minute_and_what_there_was_no_time_for_is_named(
     question = Question(16, 4, device="cpu")
     screening.measured(question, fake, said.append, fresh=False)
     assert given == pytest.approx([30.0, second])
-    assert said[1] == "no time to look at these, which could win as well: svd"
+    assert said[1] == (
+        "There was no time for a rough look at 1 candidate: svd. "
+        "It is left out, though it might win."
+    )
+
+
+def test_what_cannot_run_here_is_no_candidate_and_the_exact_pair_is_always_compared(monkeypatch):
+    seen, tables = [], {}
+
+    def fake(chosen, path, *, minutes, fresh):
+        seen.append(chosen.cells)
+        made = []
+        for cell in chosen.cells:
+            seconds = 9.0 if cell.forward == "eigh" else 1.0  # it could not win
+            made.append(
+                row(seconds, phase="step", gradient=1e-6, root=1e-6, condition=40.0, noise="quiet",
+                    **{k: getattr(cell, k) for k in (
+                        "library", "forward", "backward", "function", "problem", "size", "batch",
+                        "iterations", "backward_iterations", "options", "precision", "device")})
+            )  # fmt: skip
+        tables[path] = SimpleNamespace(frame=frame(*made), path=path, facts={})
+
+    monkeypatch.setattr(screening.results, "open", tables.__getitem__)
+    said = []
+    question = Question(64, 16, device="cpu", gradient=True)
+    screening.measured(question, fake, said.append, fresh=False)
+    rough, final = seen
+    assert all(absent(cell) is None for cell in rough)
+    assert "fused" not in {cell.forward for cell in rough}
+    assert ("eigh", "loewner") in {(cell.forward, cell.backward) for cell in final}
+    assert said[1].endswith("eigh + loewner for comparison")
+
+
+def test_where_no_candidate_can_run_the_reasons_are_named():
+    with pytest.raises(RunError, match=r"no candidate can be measured here: .*tf32"):
+        screening.measured(
+            Question(64, 16, "tf32", "cpu"), lambda *_, **__: None, lambda _: None, fresh=False
+        )

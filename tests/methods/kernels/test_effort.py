@@ -17,6 +17,7 @@ from helpers.emulated import Emulation
 from helpers.kernels import only
 
 from mssbench.errors import Unsupported
+from mssbench.measure import prepared
 from mssbench.measure.inputs import Input, Rotation
 from mssbench.measure.instruments import ceilings, counts
 from mssbench.measure.measure import measure
@@ -383,6 +384,7 @@ def test_the_limit_is_that_of_what_a_launch_does() -> None:
 
 def test_a_measured_row_of_a_kernel_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ceilings.Ceilings, "best", lambda *_: CEILINGS | {"float64": 1e20})
+    monkeypatch.setattr(prepared, "refuse", lambda *_: None)  # the kernel is emulated on the CPU
     cell = replace(CELL, forward="fused", backward="lyapunov_fused", iterations=4,
                    backward_iterations=6)  # fmt: skip
     for m in measure(cell, FAST).measurements:
