@@ -308,7 +308,8 @@ class Bench:
         if status is Status.OK and taken.new is not None:
             timed = clock == "wall"
             found = self._judged_on_new_content(phase, taken.new, values, timed=timed)
-            self._restore()  # it was called again
+            if taken.new.was_called_again:
+                self._restore()
             status, reason, values = found or (status, reason, values)
         if not self.truth.can_judge(phase.name, max_error):
             flags.append(UNVERIFIED)

@@ -64,6 +64,7 @@ class NewContent:
         self._output: Any = None
         self._copies: Any = None
         self._own, self._taken = 0.0, 0.0  # seconds of copying its output, and of its call
+        self.was_called_again = False  # whether `suspicion` has made calls of its own
         self._seconds_new: list[float] = []
         self._seconds_seen: list[float] = []
 
@@ -179,6 +180,7 @@ class NewContent:
     def _seconds(self, prepared: CallInput, synchronize: Callable[[], None]) -> float:
         """Seconds of one call. Its output is verified if its content is new."""
         is_new = prepared.input is self._new
+        self.was_called_again = True
         synchronize()
         start = perf_counter()
         output = self._calls.call(prepared.what)
