@@ -121,9 +121,14 @@ def _planned(variant: Variant, batch: int, device: str) -> bool:
     terms = {"iterate": 2, "lyapunov": 3}.get(variant.family, 0)  # of the steps above
     with suppress(Unsupported):
         launch = planner.plan(
-            variant.family, variant.size, batch, variant.dtype, limits,
-            terms=terms, operands=variant.operands,
-        )  # fmt: skip
+            variant.family,
+            variant.size,
+            batch,
+            variant.dtype,
+            limits,
+            terms=terms,
+            operands=variant.operands,
+        )
         return launch.variant is variant
     return False
 

@@ -24,9 +24,14 @@ def text() -> str:
 def picture() -> str:
     """What it prints in a terminal, as SVG. Fonts are the reader's own: nothing is fetched."""
     paper = Console(
-        record=True, width=WIDTH, file=StringIO(), force_terminal=True, color_system="truecolor",
-        highlight=False, emoji=False,
-    )  # fmt: skip
+        record=True,
+        width=WIDTH,
+        file=StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        highlight=False,
+        emoji=False,
+    )
     for part in run.tables(RUN):
         paper.print(part, crop=False)
     svg = paper.export_svg(title="mssbench run quick", unique_id="quick")

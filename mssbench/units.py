@@ -91,10 +91,28 @@ def harmless(text: str) -> str:
 
 # What stands for a character where the terminal or the pipe has ASCII only.
 ASCII = str.maketrans(
-    {"●": "*", "✗": "x", "█": "#", "·": "|", "κ": "cond", "×": "x", "–": "-", "—": "-", "…": "...",
-     "≤": "<=", "²": "^2", "µ": "u", "σ": "sigma", "ε": "eps", "é": "e", "━": "-", "─": "-",
-     "‖": "|", "→": "->"}
-)  # fmt: skip
+    {
+        "●": "*",
+        "✗": "x",
+        "█": "#",
+        "·": "|",
+        "κ": "cond",
+        "×": "x",
+        "–": "-",
+        "—": "-",
+        "…": "...",
+        "≤": "<=",
+        "²": "^2",
+        "µ": "u",
+        "σ": "sigma",
+        "ε": "eps",
+        "é": "e",
+        "━": "-",
+        "─": "-",
+        "‖": "|",
+        "→": "->",
+    }
+)
 
 
 def ascii_only(text: str) -> str:

@@ -80,9 +80,16 @@ def left_out(name: str, commit: str, also: Sequence[str]) -> str:
     top = _top()
     inside = [path for path in map(Path, also) if path.is_relative_to(top)]
     changes = git(
-        "status", "--porcelain", "--no-renames", "--untracked-files=all", "-z",
-        "--", "mssbench", *map(str, inside), folder=top,
-    )  # fmt: skip
+        "status",
+        "--porcelain",
+        "--no-renames",
+        "--untracked-files=all",
+        "-z",
+        "--",
+        "mssbench",
+        *map(str, inside),
+        folder=top,
+    )
     files = [entry[3:] for entry in changes.text.split("\0") if entry]
     if not files:
         return ""

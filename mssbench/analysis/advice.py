@@ -210,11 +210,18 @@ def _ends(board: Board, drift: float) -> str:
     lines = list(decision.front(board))[:3]
     if not lines:
         return "nothing is right on every kind of matrix"
-    parts = [f"{line.name} {units.seconds(line.seconds)} ({units.error(board.worst(line))})"
-             for line in lines]  # fmt: skip
+    parts = [
+        f"{line.name} {units.seconds(line.seconds)} ({units.error(board.worst(line))})"
+        for line in lines
+    ]
     rest = [line for line in board.lines if line.competes and line not in lines]
-    faster = [line for line in rest if board.right(line) and decision.ratio(line, lines[0]) < 1
-              and not decision.tied(line, lines[0], drift)]  # fmt: skip
+    faster = [
+        line
+        for line in rest
+        if board.right(line)
+        and decision.ratio(line, lines[0]) < 1
+        and not decision.tied(line, lines[0], drift)
+    ]
     if faster:
         on = spoken(board.right(faster[0]))
         parts.append(f"{faster[0].name} {units.seconds(faster[0].seconds)}, right on {on} only")

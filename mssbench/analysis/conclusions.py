@@ -22,9 +22,17 @@ _REMEDY = (
 )
 # The columns behind the sentences on one block: the machine, and the kinds of its matrices.
 _LOOKED_AT = (
-    *SPLIT, "size", "problem", "condition", "reference_error", "schema", "seconds_median", "run_id",
-    "environment", "flags",
-)  # fmt: skip
+    *SPLIT,
+    "size",
+    "problem",
+    "condition",
+    "reference_error",
+    "schema",
+    "seconds_median",
+    "run_id",
+    "environment",
+    "flags",
+)
 # Errors at which people draw a line; a conclusion takes the strictest that half the methods meet.
 _LIMITS = (1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 

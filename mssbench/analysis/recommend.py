@@ -97,8 +97,14 @@ def proof(runs: Sequence[Run], question: Question) -> Proof | None:
         if board is not None and covers(board, question):
             started = max((r.get("started", "") for r in run.facts["runs"].values()), default="")
             steady = 2 * sum(line.unsure for line in board.lines) <= len(board.lines)
-            rank = (trust(rows, run.facts).comparable, steady, not is_shipped(run),
-                    len(board.deciding), len(board.lines), started)  # fmt: skip
+            rank = (
+                trust(rows, run.facts).comparable,
+                steady,
+                not is_shipped(run),
+                len(board.deciding),
+                len(board.lines),
+                started,
+            )
             found.append((rank, Proof(run, rows, board)))
     return max(found, key=lambda item: item[0])[1] if found else None
 

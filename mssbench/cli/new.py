@@ -51,11 +51,17 @@ def command(
     chosen = name or file.stem
     check(file, chosen)
     replace(file, _METHOD.format(name=chosen).encode())
-    output([
-        Text(f"{file} has a method {chosen!r} that works. Change it, and ask after each change:"),
-        Text(f"    mssbench test {file}", style="bold", no_wrap=True, overflow="ignore"),
-        Text("docs/methods.md says how to measure it beside others, and how to make a package."),
-    ])  # fmt: skip
+    output(
+        [
+            Text(
+                f"{file} has a method {chosen!r} that works. Change it, and ask after each change:"
+            ),
+            Text(f"    mssbench test {file}", style="bold", no_wrap=True, overflow="ignore"),
+            Text(
+                "docs/methods.md says how to measure it beside others, and how to make a package."
+            ),
+        ]
+    )
 
 
 def check(file: Path, name: str) -> None:

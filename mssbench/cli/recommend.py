@@ -105,9 +105,17 @@ def command(
             "`mssbench recommend --size 256 --batch 64`."
         )
     question = asked(
-        size, batch, precision, device, function, gradient, max_error, max_gradient_error,
-        condition, rank,
-    )  # fmt: skip
+        size,
+        batch,
+        precision,
+        device,
+        function,
+        gradient,
+        max_error,
+        max_gradient_error,
+        condition,
+        rank,
+    )
     opened = _opened(runs)
     found = recommend.proof(opened, question)
     doubted = found is not None and not trust(found.rows, found.run.facts).comparable
@@ -148,22 +156,40 @@ def _opened(paths: Sequence[Path] | None) -> list[Run]:
 def _measure(chosen: Suite, path: Path, *, minutes: float | None, fresh: bool) -> None:
     """Run a suite with progress on stderr; an interrupted one ends the command."""
     summary = measure_suite(
-        chosen, path, fresh=fresh, retry=[], also=[], python=None, minutes=minutes,
+        chosen,
+        path,
+        fresh=fresh,
+        retry=[],
+        also=[],
+        python=None,
+        minutes=minutes,
         log=make_console(stderr=True),
-    )  # fmt: skip
+    )
     if summary.interrupted:
         raise typer.Exit(summary.exit_code)
 
 
 def asked(
-    size: int, batch: int, precision: str, device: str | None, function: str, gradient: bool,
-    max_error: float | None, max_gradient_error: float | None,
-    condition: float | None, rank: int | None,
-) -> Question:  # fmt: skip
+    size: int,
+    batch: int,
+    precision: str,
+    device: str | None,
+    function: str,
+    gradient: bool,
+    max_error: float | None,
+    max_gradient_error: float | None,
+    condition: float | None,
+    rank: int | None,
+) -> Question:
     """The question, checked. Raises SuiteError naming the option and the nearest right word."""
     chosen = device or devices.default_device()
-    for name, value in (("size", size), ("batch", batch), ("precision", precision),
-                        ("device", chosen), ("function", function)):  # fmt: skip
+    for name, value in (
+        ("size", size),
+        ("batch", batch),
+        ("precision", precision),
+        ("device", chosen),
+        ("function", function),
+    ):
         try:
             check_axis(name, value)
         except SuiteError as error:
@@ -179,9 +205,7 @@ def asked(
         unbounded if max_error is None else max_error,
         unbounded if max_gradient_error is None else max_gradient_error,
     )
-    return Question(
-        size, batch, precision, chosen, function, gradient, bounds, condition, rank
-    )  # fmt: skip
+    return Question(size, batch, precision, chosen, function, gradient, bounds, condition, rank)
 
 
 def of_this_machine() -> Iterator[Run]:
@@ -225,12 +249,18 @@ def data(question: Question, found: Proof | None, nearby: Sequence[Candidate]) -
         "recommended": best.name if best else None,
         "methods": [_method(found, line) for line in found.board.lines] if found else [],
         "nearby": [
-            {"method": line.name, "call": call_text(line.row), "seconds": line.seconds,
-             "size": size, "batch": batch, "doubt": doubt}
+            {
+                "method": line.name,
+                "call": call_text(line.row),
+                "seconds": line.seconds,
+                "size": size,
+                "batch": batch,
+                "doubt": doubt,
+            }
             for line, size, batch, doubt in nearby
         ],
         "to_measure": f"{command_of(question)} --measure",
-    }  # fmt: skip
+    }
 
 
 def _method(found: Proof, line: Line) -> dict[str, Any]:

@@ -95,9 +95,15 @@ def so_far(
 
 
 def _watch(
-    path: Path, rows: Sequence[str], columns: Sequence[str], value: str, where: str | None,
-    *, every: float, as_json: bool,
-) -> None:  # fmt: skip
+    path: Path,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    value: str,
+    where: str | None,
+    *,
+    every: float,
+    as_json: bool,
+) -> None:
     """Draw a run again and again until it ends; then its tables are printed as those of any run.
 
     Ctrl-C prints them as well, and ends the command. Raises RunError where nothing can be drawn.

@@ -133,14 +133,21 @@ def report(file: Path, found: Sequence[Checked]) -> Iterator[RenderableType]:
         yield lists.listing(
             "does not hold",
             [
-                {"method": c.method, "library": c.library, "function": c.function,
-                 "property": c.contract.replace("_", " "), "why": c.failure}
+                {
+                    "method": c.method,
+                    "library": c.library,
+                    "function": c.function,
+                    "property": c.contract.replace("_", " "),
+                    "why": c.failure,
+                }
                 for c in broken
             ],
-        )  # fmt: skip
+        )
     names = ", ".join(dict.fromkeys(c.method for c in found))
     held = len(found) - len(broken)
-    yield Text(f"{file}: {held} of {len(found)} properties of {names} hold.",
-               style="bold red" if broken else "bold green")  # fmt: skip
+    yield Text(
+        f"{file}: {held} of {len(found)} properties of {names} hold.",
+        style="bold red" if broken else "bold green",
+    )
     if any("exact" in c.contract or "scaled" in c.contract for c in broken):
         yield Text(_REMEDY)

@@ -173,9 +173,11 @@ def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
         if board.right(line) and line not in everywhere:
             some.setdefault(board.right(line), []).append(line)
     if len(some) > _MOST_SETS:
-        yield "right on some matrices only", "yellow", [line for line in comparable
-                                                        if board.right(line) in some
-                                                        and line not in everywhere]  # fmt: skip
+        yield (
+            "right on some matrices only",
+            "yellow",
+            [line for line in comparable if board.right(line) in some and line not in everywhere],
+        )
     else:
         for right, lines in sorted(some.items(), key=lambda item: -len(item[0])):
             yield f"right on {advice.spoken(right)} only", "yellow", lines

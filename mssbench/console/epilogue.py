@@ -41,9 +41,12 @@ def failures(
             continue
         count = units.count(failure.cells, "cell")
         of = f" of {failure.methods} methods" if failure.methods > 1 else ""
-        yield Text.assemble((failure.status, STYLE.get(failure.status, "")), f": {count}{of}",
-                            ": timed, but cannot win" if failure.status in MEASURED else "",
-                            *_reasons(failure))  # fmt: skip
+        yield Text.assemble(
+            (failure.status, STYLE.get(failure.status, "")),
+            f": {count}{of}",
+            ": timed, but cannot win" if failure.status in MEASURED else "",
+            *_reasons(failure),
+        )
 
 
 def _reasons(failure: conclusions.Failure) -> Iterator[str]:

@@ -28,8 +28,13 @@ _MOST_CANDIDATES = 8  # that are listed
 def answer(found: Proof) -> Iterator[RenderableType]:
     """Yield the table of the place that was asked for, and where its rows are."""
     folder = found.run.path
-    yield Decision(found.rows, found.run.facts, [f"all rows  mssbench show {folder}"],
-                   found.board.bounds, again="--measure")  # fmt: skip
+    yield Decision(
+        found.rows,
+        found.run.facts,
+        [f"all rows  mssbench show {folder}"],
+        found.board.bounds,
+        again="--measure",
+    )
     rows = units.count(len(found.rows), "row")
     if recommend.is_shipped(found.run):
         yield Text(
@@ -104,8 +109,14 @@ def unanswered(
 
 def _elsewhere(question: Question) -> Iterator[RenderableType]:
     """Yield what the saved or the shipped table of `forward="auto"` has near this place."""
-    place = Place(question.device, cast("Function", question.function), question.gradient,
-                  question.precision, question.size, question.batch)  # fmt: skip
+    place = Place(
+        question.device,
+        cast("Function", question.function),
+        question.gradient,
+        question.precision,
+        question.size,
+        question.batch,
+    )
     nearest = choice(place)
     if nearest.measured:
         yield Text(f"\nElsewhere {nearest.forward} + {nearest.backward} was {nearest.why}.")
@@ -113,8 +124,13 @@ def _elsewhere(question: Question) -> Iterator[RenderableType]:
 
 def _spoken(question: Question) -> str:
     gradient = " with gradient" if question.gradient else ""
-    words = [f"{question.function}{gradient}", f"n = {question.size}", f"batch {question.batch}",
-             question.precision, question.device]  # fmt: skip
+    words = [
+        f"{question.function}{gradient}",
+        f"n = {question.size}",
+        f"batch {question.batch}",
+        question.precision,
+        question.device,
+    ]
     if question.condition is not None:
         words.append(f"condition {question.condition:g}")
     if question.rank is not None:

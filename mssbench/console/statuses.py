@@ -5,11 +5,20 @@ from collections.abc import Mapping
 from rich.text import Text
 
 STYLE = {
-    "ok": "green", "nonfinite": "red", "diverged": "red", "inaccurate": "yellow",
-    "oom": "red", "timeout": "red", "crashed": "bold red", "unsupported": "dim",
-    "not_installed": "dim", "unavailable": "dim", "interrupted": "magenta",
-    "partial": "magenta", "unverified": "yellow",
-}  # fmt: skip
+    "ok": "green",
+    "nonfinite": "red",
+    "diverged": "red",
+    "inaccurate": "yellow",
+    "oom": "red",
+    "timeout": "red",
+    "crashed": "bold red",
+    "unsupported": "dim",
+    "not_installed": "dim",
+    "unavailable": "dim",
+    "interrupted": "magenta",
+    "partial": "magenta",
+    "unverified": "yellow",
+}
 
 
 def status_words(counts: Mapping[str, int]) -> Text:

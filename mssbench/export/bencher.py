@@ -8,8 +8,15 @@ from mssbench.export import Exported, names
 from mssbench.export.json_ import line
 from mssbench.records.measurement import AnyRow
 
-_PLAIN = ("root_error", "gradient_error", "products", "operators", "launches", "saved_bytes",
-          "peak_bytes")  # fmt: skip
+_PLAIN = (
+    "root_error",
+    "gradient_error",
+    "products",
+    "operators",
+    "launches",
+    "saved_bytes",
+    "peak_bytes",
+)
 
 
 def text(what: Exported) -> Iterator[str]:

@@ -19,8 +19,12 @@ _ILLEGAL = re.compile(
 def text(what: Exported) -> Iterator[str]:
     """Not ok but measured is a failure, crashed an error, absent skipped."""
     kinds = Counter(filter(None, map(_kind, what.rows)))
-    counts = {"tests": str(len(what.rows)), "failures": str(kinds["failure"]),
-              "errors": str(kinds["error"]), "skipped": str(kinds["skipped"])}  # fmt: skip
+    counts = {
+        "tests": str(len(what.rows)),
+        "failures": str(kinds["failure"]),
+        "errors": str(kinds["error"]),
+        "skipped": str(kinds["skipped"]),
+    }
     yield '<?xml version="1.0" encoding="utf-8"?>\n'
     yield f"<testsuites{_attributes(counts)}>\n"
     yield f"  <testsuite{_attributes({'name': what.name, **counts})}>\n"

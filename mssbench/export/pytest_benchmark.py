@@ -41,9 +41,12 @@ def text(what: Exported) -> Iterator[str]:
 def _machine(facts: Mapping[str, Any]) -> dict[str, Any]:
     known = next(iter(facts.get("environments", {}).values()), None) or {}
     return {
-        "node": "", "machine": "", "system": known.get("system", ""),
-        "python_version": known.get("python", ""), "cpu": {"brand_raw": known.get("cpu", "")},
-    }  # fmt: skip
+        "node": "",
+        "machine": "",
+        "system": known.get("system", ""),
+        "python_version": known.get("python", ""),
+        "cpu": {"brand_raw": known.get("cpu", "")},
+    }
 
 
 def _commit(facts: Mapping[str, Any]) -> str:
@@ -84,10 +87,17 @@ def _of_quartiles(row: AnyRow) -> dict[str, Any]:
     low, q1, median, q3 = (row[f"seconds_{name}"] for name in ("min", "q1", "median", "q3"))
     deviation = (q3 - q1) / _IQR
     return stats([low, q1, median, q3], row["calls"] or 1) | {
-        "q1": q1, "median": median, "q3": q3, "iqr": q3 - q1, "rounds": row["samples"], "data": [],
-        "mean": median, "stddev": deviation, "max": max(q3, median + 3 * deviation),
+        "q1": q1,
+        "median": median,
+        "q3": q3,
+        "iqr": q3 - q1,
+        "rounds": row["samples"],
+        "data": [],
+        "mean": median,
+        "stddev": deviation,
+        "max": max(q3, median + 3 * deviation),
         "ops": 1 / median if median else 0.0,
-    }  # fmt: skip
+    }
 
 
 def stats(samples: Sequence[float], iterations: int) -> dict[str, Any]:
@@ -100,15 +110,25 @@ def stats(samples: Sequence[float], iterations: int) -> dict[str, Any]:
     low, high = q1 - 1.5 * (q3 - q1), q3 + 1.5 * (q3 - q1)
     outliers = sum(abs(s - mean) > spread for s in x), sum(not low <= s <= high for s in x)
     return {
-        "min": x[0], "max": x[-1], "mean": mean, "stddev": spread, "rounds": len(x),
-        "median": median, "iqr": q3 - q1, "q1": q1, "q3": q3,
-        "iqr_outliers": outliers[1], "stddev_outliers": outliers[0],
+        "min": x[0],
+        "max": x[-1],
+        "mean": mean,
+        "stddev": spread,
+        "rounds": len(x),
+        "median": median,
+        "iqr": q3 - q1,
+        "q1": q1,
+        "q3": q3,
+        "iqr_outliers": outliers[1],
+        "stddev_outliers": outliers[0],
         "outliers": f"{outliers[0]};{outliers[1]}",
         "ld15iqr": next(s for s in x if s >= low),
         "hd15iqr": next((s for s in x if s > high), x[-1]),
-        "ops": 1 / mean if mean else 0.0, "total": sum(x) * iterations, "data": list(samples),
+        "ops": 1 / mean if mean else 0.0,
+        "total": sum(x) * iterations,
+        "data": list(samples),
         "iterations": iterations,
-    }  # fmt: skip
+    }
 
 
 def rows(document: Any) -> tuple[list[Row], dict[str, Any], dict[tuple[str, ...], list[float]]]:

@@ -105,10 +105,12 @@ def cliff(library: str, device: str, precision: str) -> Cliff:
 def convergence(library: str, device: str, precision: str) -> Convergence:
     """One that MKL is known to fail on, with AVX2, and 24 like it, of which it fails on some."""
     counts = {"raised": 0, "nan": 0, "wrong": 0}
-    batch = np.concatenate([
-        _matrices("pinned(matrix=eigh_nonconv_64)", 64, 1),
-        _matrices("dead_channels(frac=0.8)", 64, 24),
-    ])  # fmt: skip
+    batch = np.concatenate(
+        [
+            _matrices("pinned(matrix=eigh_nonconv_64)", 64, 1),
+            _matrices("dead_channels(frac=0.8)", 64, 24),
+        ]
+    )
     with threadpool_limits(1):
         for a in batch:
             if failure := _failure(a, library, device, precision):

@@ -51,8 +51,10 @@ def everything(solvers: Iterable[tuple[str, str]]) -> Probed:
     found: dict[str, list[Any]] = {"cliff": [], "convergence": [], "orthonormality": []}
     broken = []
     each: dict[str, Callable[..., Any]] = {
-        "cliff": cliff, "convergence": convergence, "orthonormality": orthonormality,
-    }  # fmt: skip
+        "cliff": cliff,
+        "convergence": convergence,
+        "orthonormality": orthonormality,
+    }
     read = threads()  # before the others load what they need
     for library, device in solvers:
         for name, probe in each.items():

@@ -65,9 +65,9 @@ def keep_to_quota() -> None:
         threadpool_limits(cores, user_api="blas")
 
 
-def quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> (
-    float | None
-):  # fmt: skip
+def quota(
+    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> float | None:
     """Cores' worth of time that control groups leave to this process; None without a limit.
 
     Of cgroup v2 the least of its group and those around it, of v1 the container's.

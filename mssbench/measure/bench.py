@@ -95,9 +95,13 @@ class Bench:
     """
 
     def __init__(
-        self, ready: Prepared, session: Session, spent: Spent, share: float = 1.0,
+        self,
+        ready: Prepared,
+        session: Session,
+        spent: Spent,
+        share: float = 1.0,
         restore: Callable[[], None] = lambda: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         assert ready.truth is not None, "a cell is not timed without the truth"
         self.cell, self.pair, self.rotation = ready.cell, ready.pair, ready.rotation
         self.truth, self.spent = ready.truth, spent
@@ -169,9 +173,13 @@ class Bench:
     def _new_content(self, phase: Phase, turn: int = 0) -> NewContent:
         """What gives calls of a phase new content and verifies them. turn: see Rotation.next."""
         return NewContent(
-            self.rotation, phase.calls, partial(self._picked, phase.name),
-            partial(self._verified_copies, phase.name), turn, on_host=self.cell.device == "cpu",
-        )  # fmt: skip
+            self.rotation,
+            phase.calls,
+            partial(self._picked, phase.name),
+            partial(self._verified_copies, phase.name),
+            turn,
+            on_host=self.cell.device == "cpu",
+        )
 
     def _work(self, seconds: float) -> Mapping[str, Mapping[str, Any]]:
         """Memory and counts by phase: the same in every pass, so looked at in the first alone.
@@ -345,10 +353,15 @@ class Bench:
         with self._session.watchman.watched(cell.device) as watch:
             watch.look_at_work()
             timing = sample(
-                timer, new.prepare, new.call, self._policy,
-                first_call=phase.first.seconds, most_calls=most, spent=self.spent,
+                timer,
+                new.prepare,
+                new.call,
+                self._policy,
+                first_call=phase.first.seconds,
+                most_calls=most,
+                spent=self.spent,
                 inspector=None if is_replay else new,
-            )  # fmt: skip
+            )
             watch.look_at_work()
         last = (self.rotation.first, timer.output) if isinstance(timer, GraphClock) else new.last
         late = timer.gaps(len(timing.samples)) if isinstance(timer, CudaClock) else 0.0
@@ -372,9 +385,14 @@ class Bench:
         return self._verify(phase, output, x, copies=copies, brief=True)
 
     def _judged_on_new_content(
-        self, phase: Phase, new: NewContent, values: dict[str, Any],
-        *, timed: bool = True, always: bool = False,
-    ) -> tuple[Status, str, dict[str, Any]] | None:  # fmt: skip
+        self,
+        phase: Phase,
+        new: NewContent,
+        values: dict[str, Any],
+        *,
+        timed: bool = True,
+        always: bool = False,
+    ) -> tuple[Status, str, dict[str, Any]] | None:
         """Status, reason and columns of a row that is wrong on new content, or does less without.
 
         The errors of new content count only where they are worse by more than rounding, and too
@@ -472,9 +490,14 @@ class Bench:
         return min(clock.block(phase.calls.call, block) for block in blocks)
 
     def _verify(
-        self, phase: str, output: Any, x: Input,
-        *, copies: tuple[Any, ...] | None = None, brief: bool = False,
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        phase: str,
+        output: Any,
+        x: Input,
+        *,
+        copies: tuple[Any, ...] | None = None,
+        brief: bool = False,
+    ) -> dict[str, Any]:
         """The error columns of one output; brief: only those that its status is decided by.
 
         copies: what was copied of it to be compared, see `_picked`. Raises Violation for the wrong

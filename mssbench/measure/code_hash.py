@@ -355,6 +355,12 @@ def _release(package: str) -> str:
 def forget() -> None:
     """Read every file again. For tests, which change sources while a process runs."""
     for cached in (
-        hash_of, _of_closure, _folder, _file_below, _module, _is_own, _distributions,
-    ):  # fmt: skip
+        hash_of,
+        _of_closure,
+        _folder,
+        _file_below,
+        _module,
+        _is_own,
+        _distributions,
+    ):
         cached.cache_clear()

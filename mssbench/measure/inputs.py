@@ -28,11 +28,21 @@ from mssbench.records.cell import APPLIED, LOGARITHM, OF_FEATURES, WHITENING
 # input of sqrt_x is the features; that of all others is the matrices. A logarithm is not
 # proportional to a power of its matrices, so that these are never multiplied.
 _ROOT_POWER = {
-    "sqrt": 1, "isqrt": -1, APPLIED: -1, OF_FEATURES: 2, WHITENING: -1, LOGARITHM: 0,
-}  # fmt: skip
+    "sqrt": 1,
+    "isqrt": -1,
+    APPLIED: -1,
+    OF_FEATURES: 2,
+    WHITENING: -1,
+    LOGARITHM: 0,
+}
 _GRADIENT_POWER = {
-    "sqrt": -1, "isqrt": -3, APPLIED: -3, OF_FEATURES: 0, WHITENING: -3, LOGARITHM: 0,
-}  # fmt: skip
+    "sqrt": -1,
+    "isqrt": -3,
+    APPLIED: -3,
+    OF_FEATURES: 0,
+    WHITENING: -3,
+    LOGARITHM: 0,
+}
 _FEW = 64  # batch x size, the number of shifts: with fewer, content would soon occur again
 # Largest exponents of 4; the smallest is 0. Matrices are never made smaller, because the absolute
 # constants of some methods, such as an ε that is added, would then make these wrong at a scale that

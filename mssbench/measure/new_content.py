@@ -46,9 +46,15 @@ class NewContent:
     """
 
     def __init__(
-        self, rotation: Rotation, calls: Calls, pick: Callable[[Any, Input], Any], verify: Verify,
-        turn: int, *, on_host: bool,
-    ) -> None:  # fmt: skip
+        self,
+        rotation: Rotation,
+        calls: Calls,
+        pick: Callable[[Any, Input], Any],
+        verify: Verify,
+        turn: int,
+        *,
+        on_host: bool,
+    ) -> None:
         self.last: tuple[Input, Any] = (
             rotation.first,
             None,

@@ -29,13 +29,24 @@ from mssbench.measure.torch_state import OF_TORCH, Setting
 
 # Signals for which a library may set a handler; the handler decides whether they end this process.
 _SIGNALS = (
-    signal.SIGALRM, signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2,
-)  # fmt: skip
+    signal.SIGALRM,
+    signal.SIGCHLD,
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 # Replacing a function of these modules changes what other methods compute, or how they are timed.
 _MODULES = (
-    "time", "torch", "torch.linalg", "torch.autograd", "torch.cuda", "numpy", "numpy.linalg",
+    "time",
+    "torch",
+    "torch.linalg",
+    "torch.autograd",
+    "torch.cuda",
+    "numpy",
+    "numpy.linalg",
     "scipy.linalg",
-)  # fmt: skip
+)
 _UNREADABLE = object()
 # Prefixes of variables that compilers set for their own processes; nothing else reads them.
 _OF_COMPILERS = (b"TORCHINDUCTOR_", b"TRITON_", b"TORCH_COMPILE_")

@@ -55,9 +55,12 @@ class Limit(NamedTuple):
 
 
 def limit(
-    cell: Cell, phase: str, batch_bytes: int, known: Mapping[str, Any],
+    cell: Cell,
+    phase: str,
+    batch_bytes: int,
+    known: Mapping[str, Any],
     ceilings: Mapping[str, float],
-) -> Limit | None:  # fmt: skip
+) -> Limit | None:
     """The limit of one phase of a method; None where its work or the machine is not known.
 
     batch_bytes: of the input; known: `flops` of one call, and of its products those that are

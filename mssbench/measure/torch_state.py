@@ -7,10 +7,16 @@ import torch
 
 _TINY, _ONE = 5e-324, 1.0  # as names, because Python computes a product of literals in advance
 _FLAGS = (
-    "cudnn_enabled", "cudnn_benchmark", "cudnn_deterministic", "cudnn_allow_tf32",
-    "mkldnn_enabled", "mkldnn_deterministic", "linalg_preferred_backend",
-    "blas_preferred_backend", "deterministic_fill_uninitialized_memory",
-)  # fmt: skip
+    "cudnn_enabled",
+    "cudnn_benchmark",
+    "cudnn_deterministic",
+    "cudnn_allow_tf32",
+    "mkldnn_enabled",
+    "mkldnn_deterministic",
+    "linalg_preferred_backend",
+    "blas_preferred_backend",
+    "deterministic_fill_uninitialized_memory",
+)
 
 
 class Setting(NamedTuple):

@@ -280,9 +280,19 @@ def _truncated(
     )
     s = with_ridge(exact.gradient, regular.ridge)
     return Truth(
-        function, indices, exact.a, reference, s, exact.error, None, exact.condition, fingerprint,
-        g, b, exact.identity,
-    )  # fmt: skip
+        function,
+        indices,
+        exact.a,
+        reference,
+        s,
+        exact.error,
+        None,
+        exact.condition,
+        fingerprint,
+        g,
+        b,
+        exact.identity,
+    )
 
 
 def _truth_of_features(
@@ -308,9 +318,18 @@ def _truth_of_features(
     excluded = bool((exact.unused.any((1, 2)) & singular_ones).any())
     null, unused = (exact.outside, exact.unused) if excluded else (None, None)
     return Truth(
-        OF_FEATURES, indices, exact.a, reference, exact.gradient, exact.error_gradient, null,
-        condition, fingerprint, g[list(indices)], unused=unused,
-    )  # fmt: skip
+        OF_FEATURES,
+        indices,
+        exact.a,
+        reference,
+        exact.gradient,
+        exact.error_gradient,
+        null,
+        condition,
+        fingerprint,
+        g[list(indices)],
+        unused=unused,
+    )
 
 
 def with_ridge(a: np.ndarray, ridge: float) -> np.ndarray:

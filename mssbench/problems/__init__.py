@@ -21,10 +21,24 @@ from mssbench.problems.spectra import sequential_sum
 from mssbench.problems.text import Call, parse
 
 __all__ = [
-    "REGISTRIES", "Bounds", "Generator", "Parameter", "Problem", "Streams",
-    "canonical", "cast", "check_size", "describe", "functions_of", "generators",
-    "lacked_its_source", "make", "modifiers", "register_modifier", "register_problem",
-]  # fmt: skip
+    "REGISTRIES",
+    "Bounds",
+    "Generator",
+    "Parameter",
+    "Problem",
+    "Streams",
+    "canonical",
+    "cast",
+    "check_size",
+    "describe",
+    "functions_of",
+    "generators",
+    "lacked_its_source",
+    "make",
+    "modifiers",
+    "register_modifier",
+    "register_problem",
+]
 
 
 class Problem(NamedTuple):

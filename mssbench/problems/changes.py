@@ -22,8 +22,10 @@ def scale(master: Floats, rng: Streams, *, factor: float = 1e-6) -> Floats:
     return master * factor
 
 
-@register_modifier(cite="Lin & Maji, Improved Bilinear Pooling with CNNs, BMVC 2017",
-                   bounds={"amount": Bounds(0.0, open=True)})  # fmt: skip
+@register_modifier(
+    cite="Lin & Maji, Improved Bilinear Pooling with CNNs, BMVC 2017",
+    bounds={"amount": Bounds(0.0, open=True)},
+)
 def ridge(master: Floats, rng: Streams, *, amount: float = 1.0) -> Floats:
     """The same matrices plus a multiple of the identity, as layers do that fear a singular one.
 

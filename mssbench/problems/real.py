@@ -25,10 +25,29 @@ from mssbench.problems.rng import Floats, Streams
 _SKIMAGE = "van der Walt et al., scikit-image: image processing in Python, PeerJ 2014"
 _POOLING = "Li et al., Towards faster training of global covariance pooling networks, CVPR 2018"
 Image: TypeAlias = Literal[
-    "astronaut", "brick", "camera", "cell", "chelsea", "china", "clock", "coffee", "coins",
-    "flower", "grass", "gravel", "hubble_deep_field", "immunohistochemistry", "logo",
-    "microaneurysms", "moon", "page", "retina", "rocket", "stereo_motorcycle", "text",
-]  # fmt: skip
+    "astronaut",
+    "brick",
+    "camera",
+    "cell",
+    "chelsea",
+    "china",
+    "clock",
+    "coffee",
+    "coins",
+    "flower",
+    "grass",
+    "gravel",
+    "hubble_deep_field",
+    "immunohistochemistry",
+    "logo",
+    "microaneurysms",
+    "moon",
+    "page",
+    "retina",
+    "rocket",
+    "stereo_motorcycle",
+    "text",
+]
 Table: TypeAlias = Literal["breast_cancer", "wine"]
 # First 16 digits of the SHA-256 of "dtype shape " and the bytes.
 DIGESTS = {

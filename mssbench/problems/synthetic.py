@@ -27,8 +27,10 @@ def logspec(n: int, rng: Streams, *, condition: float = 1e6) -> Floats:
     return rotate(spectra.logspaced(n, condition), rng)
 
 
-@register_problem(cite="Field, Relations between the statistics of natural images, JOSA A 1987",
-                  bounds={"p": Bounds(0.0, 20.0, open=True)})  # fmt: skip
+@register_problem(
+    cite="Field, Relations between the statistics of natural images, JOSA A 1987",
+    bounds={"p": Bounds(0.0, 20.0, open=True)},
+)
 def power(n: int, rng: Streams, *, p: float = 1.0) -> Floats:
     """Eigenvalues that decay as a power of their index, as those of natural data do.
 
@@ -37,8 +39,10 @@ def power(n: int, rng: Streams, *, p: float = 1.0) -> Floats:
     return rotate(spectra.powers(n, p), rng)
 
 
-@register_problem(cite="Li et al., Is second-order information helpful, ICCV 2017",
-                  bounds={"p": Bounds(0.0, 20.0, open=True), "null": _FRACTION})  # fmt: skip
+@register_problem(
+    cite="Li et al., Is second-order information helpful, ICCV 2017",
+    bounds={"p": Bounds(0.0, 20.0, open=True), "null": _FRACTION},
+)
 def power_null(n: int, rng: Streams, *, p: float = 1.5, null: float = 0.25) -> Floats:
     """A power law with a null space: closest to the covariance of a layer's features.
 
@@ -90,9 +94,11 @@ def near_identity(n: int, rng: Streams, *, eps: float = 1e-6) -> Floats:
     return np.eye(n) + eps * (e + e.swapaxes(1, 2))
 
 
-@register_problem(cite="Marchenko and Pastur, Mathematics of the USSR-Sbornik 1967",
-                  bounds={"ratio": Bounds(0.0, 1000.0, open=True)},
-                  samples=lambda n, ratio: max(2, round(ratio * n)))  # fmt: skip
+@register_problem(
+    cite="Marchenko and Pastur, Mathematics of the USSR-Sbornik 1967",
+    bounds={"ratio": Bounds(0.0, 1000.0, open=True)},
+    samples=lambda n, ratio: max(2, round(ratio * n)),
+)
 def wishart(n: int, rng: Streams, *, ratio: float = 2.0) -> Floats:
     """Sample covariance of white noise, the usual test input: flatter than any real one.
 
@@ -111,9 +117,11 @@ def gram(n: int, rng: Streams) -> Floats:
     return spectra.moment(rng.normal(n, n))
 
 
-@register_problem(cite="Song et al., Why approximate matrix square root outperforms accurate SVD "
-                  "in global covariance pooling, ICCV 2021",
-                  bounds={"rank": _FRACTION, "condition": _CONDITION})  # fmt: skip
+@register_problem(
+    cite="Song et al., Why approximate matrix square root outperforms accurate SVD "
+    "in global covariance pooling, ICCV 2021",
+    bounds={"rank": _FRACTION, "condition": _CONDITION},
+)
 def rankdef(n: int, rng: Streams, *, rank: float = 0.5, condition: float = 1e2) -> Floats:
     """Exactly known rank: many eigenvalues that rounding moves around zero.
 
@@ -123,8 +131,11 @@ def rankdef(n: int, rng: Streams, *, rank: float = 0.5, condition: float = 1e2) 
     return rotate(spectra.logspaced(live, condition) + (0.0,) * (n - live), rng)
 
 
-@register_problem(cite="Johnstone, On the distribution of the largest eigenvalue, Annals of "
-                  "Statistics 2001", bounds={"top": Bounds(10.0, 1e12)}, repeated=True)  # fmt: skip
+@register_problem(
+    cite="Johnstone, On the distribution of the largest eigenvalue, Annals of Statistics 2001",
+    bounds={"top": Bounds(10.0, 1e12)},
+    repeated=True,
+)
 def spiked(n: int, rng: Streams, *, top: float = 100.0) -> Floats:
     """A few large eigenvalues over one huge tie.
 
@@ -134,8 +145,9 @@ def spiked(n: int, rng: Streams, *, top: float = 100.0) -> Floats:
     return rotate(tuple(values[:n]), rng)
 
 
-@register_problem(cite="Lu et al., Dying ReLU and initialization, CiCP 2020",
-                  bounds={"frac": _FRACTION})  # fmt: skip
+@register_problem(
+    cite="Lu et al., Dying ReLU and initialization, CiCP 2020", bounds={"frac": _FRACTION}
+)
 def dead_channels(n: int, rng: Streams, *, frac: float = 0.7) -> Floats:
     """Rectified features with channels that are exactly dead, scattered over the matrix.
 
@@ -148,9 +160,11 @@ def dead_channels(n: int, rng: Streams, *, frac: float = 0.7) -> Floats:
     return spectra.gram(x)
 
 
-@register_problem(cite="Ionescu et al., Matrix backpropagation for deep networks, ICCV 2015",
-                  bounds={"ratio": Bounds(0.0, 1000.0, open=True)},
-                  samples=lambda n, ratio: max(2, int(ratio * n)))  # fmt: skip
+@register_problem(
+    cite="Ionescu et al., Matrix backpropagation for deep networks, ICCV 2015",
+    bounds={"ratio": Bounds(0.0, 1000.0, open=True)},
+    samples=lambda n, ratio: max(2, int(ratio * n)),
+)
 def relu_features(n: int, rng: Streams, *, ratio: float = 0.766) -> Floats:
     """Covariance of sparse rectified features, as a pooling layer sees it, without decay.
 

@@ -27,9 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--mssbench", metavar="SUITE", help="benchmark the cells of a suite")
     group.addoption("--mssbench-only", metavar="EXPR", help="only cells for which this holds")
     group.addoption(
-        "--mssbench-set", metavar="KEY=V,V", action="append", default=[],
+        "--mssbench-set",
+        metavar="KEY=V,V",
+        action="append",
+        default=[],
         help="replace an axis or a parameter; repeatable",
-    )  # fmt: skip
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -47,9 +47,19 @@ def _cores(cores: Facts) -> str:
 
 # Facts that make two measurements comparable; the rest (load, time, temperature) is their weather.
 IDENTITY = (
-    "cpu", "vector_extensions", "cores", "threads", "torch_threads", "system", "python",
-    "versions", "blas", "gpus", "driver", "cuda",
-)  # fmt: skip
+    "cpu",
+    "vector_extensions",
+    "cores",
+    "threads",
+    "torch_threads",
+    "system",
+    "python",
+    "versions",
+    "blas",
+    "gpus",
+    "driver",
+    "cuda",
+)
 
 
 # Packages that are no part of a call: they read and write tables. What our own code does is told by

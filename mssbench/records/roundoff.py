@@ -4,9 +4,12 @@ from mssbench.records.cell import OF_FEATURES
 
 # Of what is stored: half the distance from 1 to the next number.
 STORED = {
-    "float64": 2.0**-53, "float32": 2.0**-24, "tf32": 2.0**-24, "float16": 2.0**-11,
+    "float64": 2.0**-53,
+    "float32": 2.0**-24,
+    "tf32": 2.0**-24,
+    "float16": 2.0**-11,
     "bfloat16": 2.0**-8,
-}  # fmt: skip
+}
 ROUNDOFF = STORED | {"tf32": 2.0**-11}  # of what is computed: it rounds the factors of products
 _STABLE = 4.0
 

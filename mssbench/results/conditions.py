@@ -35,11 +35,35 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 _MOST_NAMED = 10  # values of a column in a message: a table may have any number of them
 _SINGLE = re.compile(r"(?<![=!<>])=(?!=)")
 # Values of text columns that are easily written without quotes.
-_WORDS = frozenset({
-    "forward", "backward", "step", "wall", "gpu", "graph", "cold", "hot", "cpu", "cuda", "none",
-    "sqrt", "isqrt", "float64", "float32", "tf32", "bfloat16", "float16", "torch", "numpy", "cupy",
-    "ok", "quiet", "noisy", "unstable",
-})  # fmt: skip
+_WORDS = frozenset(
+    {
+        "forward",
+        "backward",
+        "step",
+        "wall",
+        "gpu",
+        "graph",
+        "cold",
+        "hot",
+        "cpu",
+        "cuda",
+        "none",
+        "sqrt",
+        "isqrt",
+        "float64",
+        "float32",
+        "tf32",
+        "bfloat16",
+        "float16",
+        "torch",
+        "numpy",
+        "cupy",
+        "ok",
+        "quiet",
+        "noisy",
+        "unstable",
+    }
+)
 
 
 class _Value(NamedTuple):

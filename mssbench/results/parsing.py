@@ -20,8 +20,14 @@ from mssbench.results.damage import CHECKED, faults, pointer, refuse
 _KIND = {c.name: c.kind for c in SCHEMA}
 _MARK = b"\xef\xbb\xbf"  # byte-order mark, which Excel puts before a text in UTF-8
 _NOTHING = frozenset({"", "NA", "N/A", "#N/A", "NULL", "<NA>"})
-_TRUTH = {"true": "True", "1": "True", "1.0": "True", "false": "False", "0": "False",
-          "0.0": "False"}  # fmt: skip
+_TRUTH = {
+    "true": "True",
+    "1": "True",
+    "1.0": "True",
+    "false": "False",
+    "0": "False",
+    "0.0": "False",
+}
 _FREE = ("reason", "problem")  # columns in which NA is a text, and no missing value
 _MOST_LEFT = 100  # unreadable rows, each of which is reported by its line
 _SHORT = 18  # digits: so many are below 2**63 whatever they are

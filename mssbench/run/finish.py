@@ -16,10 +16,24 @@ from mssbench.run import passes
 _GROUP = ("function", "problem", "size", "batch", "precision", "device", "seed", "phase")
 # The columns that are looked at here and in `passes.steadied`: of a large table few are numbers.
 _READ = (
-    *_GROUP, "cell_id", "clock", "cache", "status", "flags", "computed_in", "environment", "noise",
-    "passes", "spread", "seconds_median", "seconds_low", "seconds_high", "limit_seconds",
-    "root_error", "gradient_error",
-)  # fmt: skip
+    *_GROUP,
+    "cell_id",
+    "clock",
+    "cache",
+    "status",
+    "flags",
+    "computed_in",
+    "environment",
+    "noise",
+    "passes",
+    "spread",
+    "seconds_median",
+    "seconds_low",
+    "seconds_high",
+    "limit_seconds",
+    "root_error",
+    "gradient_error",
+)
 
 
 class Settled(NamedTuple):

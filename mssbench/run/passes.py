@@ -47,8 +47,14 @@ def shuffled(cells: Sequence[Cell], seed: str, number: int) -> Iterator[Cell]:
 
 def _group(cell: Cell) -> tuple[Any, ...]:
     return (
-        cell.device, cell.function, cell.problem, cell.size, cell.batch, cell.precision, cell.seed,
-    )  # fmt: skip
+        cell.device,
+        cell.function,
+        cell.problem,
+        cell.size,
+        cell.batch,
+        cell.precision,
+        cell.seed,
+    )
 
 
 def pooled(

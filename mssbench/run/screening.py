@@ -82,8 +82,10 @@ def measured(
     if exact and not {_method(cell) for cell in exact} & wanted:
         wanted |= {_method(exact[0])}
         names.append(f"{exact[0].forward} + {exact[0].backward} for comparison")
-    say(f"2 of 2: {units.count(len(wanted), 'method')} at batch {question.batch}: "
-        f"{', '.join(names)}")  # fmt: skip
+    say(
+        f"2 of 2: {units.count(len(wanted), 'method')} at batch {question.batch}: "
+        f"{', '.join(names)}"
+    )
     final = final.only(
         [cell for cell in final.cells if _method(cell) in wanted], "those that can win"
     )
@@ -116,9 +118,12 @@ def finalists(board: Board, *, believed: bool = True) -> list[Line]:
 def _candidates(question: Question, batch: int, effort: str | None) -> Suite:
     """The suite of all candidates at a batch, on the kinds of matrix that are asked about."""
     overrides = [
-        f"size={question.size}", f"batch={batch}", f"precision={question.precision}",
-        f"function={question.function}", f"problem={','.join(_problems(question))}",
-    ]  # fmt: skip
+        f"size={question.size}",
+        f"batch={batch}",
+        f"precision={question.precision}",
+        f"function={question.function}",
+        f"problem={','.join(_problems(question))}",
+    ]
     wanted = "backward != 'none'" if question.gradient else "backward == 'none'"
     suite = select.choose(_SUITE, overrides, wanted, effort, question.device, [])
     reasons = {cell: absent(cell) for cell in suite.cells}
@@ -138,8 +143,15 @@ def _problems(question: Question) -> Sequence[str]:
 
 
 def _folder(question: Question) -> Path:
-    words = [_SUITE, question.function, question.phase, f"n{question.size}", f"b{question.batch}",
-             question.precision, question.device]  # fmt: skip
+    words = [
+        _SUITE,
+        question.function,
+        question.phase,
+        f"n{question.size}",
+        f"b{question.batch}",
+        question.precision,
+        question.device,
+    ]
     if question.condition is not None:
         words.append(f"k{question.condition:g}")
     if question.rank is not None:

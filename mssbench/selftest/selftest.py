@@ -35,9 +35,7 @@ from mssbench.selftest.twins import Races
 _TRIES = 3  # of what is beyond its limit
 _ROUNDS = 6  # of the races, before the other checks and again after them
 _PAIRS = (("eigh", "loewner"), ("newton_schulz", "autodiff"))  # whose parts are added up
-_ORACLE = Policy(
-    min_seconds=0, min_samples=40, max_seconds=0.6, warmup_seconds=0.01, interval=1
-)  # fmt: skip
+_ORACLE = Policy(min_seconds=0, min_samples=40, max_seconds=0.6, warmup_seconds=0.01, interval=1)
 
 
 class Measured(NamedTuple):

@@ -94,9 +94,11 @@ def _by_cupy(call: Call, count: int) -> float:
 def jobs(device: str) -> list[Job]:
     """Products, two roots and a step of two sizes, the batch chosen for the time they take."""
     makers: list[Callable[[Input], Call]] = [
-        _product, partial(_phase, "eigh", None, "forward"),
-              partial(_phase, "newton_schulz", None, "forward"),
-              partial(_phase, "eigh", "loewner", "step")]  # fmt: skip
+        _product,
+        partial(_phase, "eigh", None, "forward"),
+        partial(_phase, "newton_schulz", None, "forward"),
+        partial(_phase, "eigh", "loewner", "step"),
+    ]
     clock = HostClock(synchronizer(device))
     found = []
     for i, seconds in enumerate(_SECONDS):
@@ -147,8 +149,11 @@ def parts(forward: str, backward: str, device: str) -> float:
     pair, x = pairs.pair("sqrt", forward, backward), batch(_PARTS_BATCH[device], 64, device)
     # the host would wait for the device once for a step, and twice for its parts
     clock: Clock = CudaClock(torch.cuda) if device == "cuda" else HostClock()
-    every = [Calls(lambda x: leaf(x.a), lambda a: record(pair, a)),
-             calls(pair, "torch", "backward"), calls(pair, "torch", "step")]  # fmt: skip
+    every = [
+        Calls(lambda x: leaf(x.a), lambda a: record(pair, a)),
+        calls(pair, "torch", "backward"),
+        calls(pair, "torch", "step"),
+    ]
     found = []
     for _ in range(2 * _ROUNDS):
         seconds = [_sample(clock, what, x) for what in every]

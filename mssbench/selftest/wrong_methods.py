@@ -70,10 +70,20 @@ def forward(name: str) -> str:
 def cell(name: str, device: str, size: int, batch: int) -> Cell:
     """What is measured of it: covariances of which Newton–Schulz finds the root."""
     return Cell(
-        library="torch", forward=forward(name), backward="none", function="sqrt",
-        problem=problems.canonical("wishart(ratio=2)"), size=size, batch=batch, iterations=None,
-        backward_iterations=None, options="", precision="float32", device=device, seed=0,
-    )  # fmt: skip
+        library="torch",
+        forward=forward(name),
+        backward="none",
+        function="sqrt",
+        problem=problems.canonical("wishart(ratio=2)"),
+        size=size,
+        batch=batch,
+        iterations=None,
+        backward_iterations=None,
+        options="",
+        precision="float32",
+        device=device,
+        seed=0,
+    )
 
 
 def caught(device: str) -> Iterator[Check]:
@@ -124,17 +134,21 @@ def _products() -> float:
 
 def _all(device: str) -> dict[str, Roots]:
     slower = {name: _slower(share, device) for name, share in SLOWER.items()}
-    return dict.fromkeys(IDENTICAL, _honest) | slower | {
-        "honest": _honest,
-        "wrong": lambda a: 1.5 * _honest(a),
-        "kept_answer": _keeping(lambda a: tuple(a.shape)),
-        "writes_into_input": _writes,
-        "skipped": lambda a: a,
-        "skipped_when_timed": _skips_when_timed(),
-        "remembers_content": _keeping(lambda a: a.cpu().numpy().tobytes()),
-        "computes_when_read": lambda a: a.clone().as_subclass(_ComputedWhenRead),
-        "unwritten": torch.empty_like,
-    }  # fmt: skip
+    return (
+        dict.fromkeys(IDENTICAL, _honest)
+        | slower
+        | {
+            "honest": _honest,
+            "wrong": lambda a: 1.5 * _honest(a),
+            "kept_answer": _keeping(lambda a: tuple(a.shape)),
+            "writes_into_input": _writes,
+            "skipped": lambda a: a,
+            "skipped_when_timed": _skips_when_timed(),
+            "remembers_content": _keeping(lambda a: a.cpu().numpy().tobytes()),
+            "computes_when_read": lambda a: a.clone().as_subclass(_ComputedWhenRead),
+            "unwritten": torch.empty_like,
+        }
+    )
 
 
 def _honest(a: Array) -> Array:

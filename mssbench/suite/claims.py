@@ -26,9 +26,11 @@ _OVER = ("every", "median")
 _ACCEPTED = (str(Status.DIVERGED),)
 _NAMES = ("library", "forward", "backward", "backend", "pair")  # those of the suite's methods
 _CLOSED = {
-    "device": ("cpu", "cuda"), "phase": PHASES, "clock": ("wall", "gpu", "graph"),
+    "device": ("cpu", "cuda"),
+    "phase": PHASES,
+    "clock": ("wall", "gpu", "graph"),
     "cache": ("cold", "hot"),
-}  # fmt: skip
+}
 # The columns that a row has before it is measured, and whether each holds text.
 _PLANNED = {c.name: c.kind == "str" for c in SCHEMA if c.name in KEY} | dict.fromkeys(LABELS, True)
 Axis = Callable[[str, Any], list[Any]]  # (name, value) -> the values as cells have them

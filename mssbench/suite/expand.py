@@ -64,8 +64,9 @@ def _grouped(cells: Sequence[Cell], axes: Sequence[str]) -> list[Cell]:
     sizes_first = "size" in axes and axes.index("size") < [*axes, "problem"].index("problem")
     places = ("size", "problem", "seed") if sizes_first else ("problem", "seed", "size")
     fields = ("device", "precision", *places, "function", "batch")
-    ranks = [{v: i for i, v in enumerate(dict.fromkeys(getattr(c, f) for c in cells))}
-             for f in fields]  # fmt: skip
+    ranks = [
+        {v: i for i, v in enumerate(dict.fromkeys(getattr(c, f) for c in cells))} for f in fields
+    ]
     return sorted(
         cells, key=lambda c: [rank[getattr(c, f)] for f, rank in zip(fields, ranks, strict=True)]
     )
@@ -121,9 +122,20 @@ def _expand_method(
             k, k_backward, options = combination
             function, problem, size, batch, precision, seed = point
             yield Cell(
-                library, forward, backward, function, problem, size, batch, k, k_backward, options,
-                precision, each, seed,
-            )  # fmt: skip
+                library,
+                forward,
+                backward,
+                function,
+                problem,
+                size,
+                batch,
+                k,
+                k_backward,
+                options,
+                precision,
+                each,
+                seed,
+            )
 
 
 def _pairs(method: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -21,9 +21,13 @@ from mssbench.records.policy import Policy
 from mssbench.suite.suite import Suite
 
 _FAMILIES: dict[str, Family] = {
-    "fused": "iterate", "fused_tensor_cores": "iterate", "jacobi": "jacobi",
-    "lyapunov_fused": "lyapunov", "lyapunov_tensor_cores": "lyapunov", "loewner_fused": "loewner",
-}  # fmt: skip
+    "fused": "iterate",
+    "fused_tensor_cores": "iterate",
+    "jacobi": "jacobi",
+    "lyapunov_fused": "lyapunov",
+    "lyapunov_tensor_cores": "lyapunov",
+    "loewner_fused": "loewner",
+}
 _PROCESSORS = 132  # of a H100 or H200
 
 
@@ -44,8 +48,11 @@ def _kernels(cell: Cell) -> Iterator[tuple[str, Family, dict[str, Any]]]:
     """Method, family and parameters of each kernel of a pair."""
     for name, prefix in ((cell.forward, ""), (cell.backward, "backward_")):
         if name in _FAMILIES:
-            given = {k.removeprefix(prefix): v for k, v in cell.parameters.items()
-                     if k.startswith("backward_") == bool(prefix)}  # fmt: skip
+            given = {
+                k.removeprefix(prefix): v
+                for k, v in cell.parameters.items()
+                if k.startswith("backward_") == bool(prefix)
+            }
             yield name, _FAMILIES[name], given
 
 
@@ -70,9 +77,11 @@ def _row(
     except Unsupported as error:
         return row | {"kernel": f"none: {error}"}
     return row | {
-        "kernel": launch.variant.symbol, "threads": launch.variant.threads,
-        "shared_bytes": launch.shared_bytes, "blocks": launch.blocks,
-    }  # fmt: skip
+        "kernel": launch.variant.symbol,
+        "threads": launch.variant.threads,
+        "shared_bytes": launch.shared_bytes,
+        "blocks": launch.blocks,
+    }
 
 
 # Batched products per second of wall time are known only once measured; these are the order of

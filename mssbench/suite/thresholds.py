@@ -12,15 +12,30 @@ from mssbench.errors import GateError, unknown
 # Columns of which a larger number is worse. `seconds` is the lower quartile: other work on a
 # machine makes times longer and never shorter, so the quartile is the steadier of the two.
 SECONDS = {
-    "seconds": "seconds_q1", "seconds_min": "seconds_min", "seconds_q1": "seconds_q1",
-    "seconds_median": "seconds_median", "first_call_seconds": "first_call_seconds",
-}  # fmt: skip
+    "seconds": "seconds_q1",
+    "seconds_min": "seconds_min",
+    "seconds_q1": "seconds_q1",
+    "seconds_median": "seconds_median",
+    "first_call_seconds": "first_call_seconds",
+}
 TIMES = frozenset(SECONDS.values())
 COMPARED = SECONDS["seconds"]  # the one of them that `ab` compares
 LIMITED = (
-    *SECONDS, "gemms", "products", "operators", "launches", "flops", "peak_bytes", "saved_bytes",
-    "root_error", "root_mae", "residual", "gradient_error", "asymmetry", "nonfinite",
-)  # fmt: skip
+    *SECONDS,
+    "gemms",
+    "products",
+    "operators",
+    "launches",
+    "flops",
+    "peak_bytes",
+    "saved_bytes",
+    "root_error",
+    "root_mae",
+    "residual",
+    "gradient_error",
+    "asymmetry",
+    "nonfinite",
+)
 # Of a suite that does not say it: a root or gradient without one right digit is `inaccurate`.
 MAX_ERROR = 0.1
 _LIMIT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(%|x)")

@@ -83,10 +83,16 @@ def contracts(
     chosen = pair(function, forward, backward, tuple(sorted(parameters.items())))
     unit = UNIT[precision]
     case = Case(
-        chosen, chosen, library, device, precision,
-        root_limit=ROOT_UNITS * unit, gradient_limit=GRADIENT_UNITS * unit, alone=ALONE[precision],
+        chosen,
+        chosen,
+        library,
+        device,
+        precision,
+        root_limit=ROOT_UNITS * unit,
+        gradient_limit=GRADIENT_UNITS * unit,
+        alone=ALONE[precision],
         turned=TURNED * unit / UNIT["float64"],
-    )  # fmt: skip
+    )
     methods = [m for m in (chosen.forward, chosen.backward) if m is not None]
     exact = not any(m.inexact for m in methods)
     return [

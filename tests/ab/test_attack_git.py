@@ -58,9 +58,19 @@ def test_attack_pre_commit_makes_the_commit_that_was_asked_for(
 
     assert compared(log.read_text()), log.read_text()
     assert repository.git("show", "HEAD", "--stat", "--format=%s").stdout.split() == [
-        "three", "notes", "|", "2", "+-", "1", "file", "changed,", "1", "insertion(+),", "1",
+        "three",
+        "notes",
+        "|",
+        "2",
+        "+-",
+        "1",
+        "file",
+        "changed,",
+        "1",
+        "insertion(+),",
+        "1",
         "deletion(-)",
-    ]  # fmt: skip
+    ]
     assert not repository.changes()
 
 
@@ -102,8 +112,12 @@ def test_attack_rebase_with_ab_after_each_commit(repository: Repository) -> None
 def test_attack_variables_of_another_repository(repository: Repository) -> None:
     """As a hook of one repository that calls `ab` in another would hand down."""
     other = Repository(repository.outside / "second")
-    names = {"GIT_DIR": ".git", "GIT_INDEX_FILE": ".git/index", "GIT_COMMON_DIR": ".git",
-             "GIT_OBJECT_DIRECTORY": ".git/objects"}  # fmt: skip
+    names = {
+        "GIT_DIR": ".git",
+        "GIT_INDEX_FILE": ".git/index",
+        "GIT_COMMON_DIR": ".git",
+        "GIT_OBJECT_DIRECTORY": ".git/objects",
+    }
     hostile = {name: str(other.path / inside) for name, inside in names.items()}
     hostile |= {"GIT_WORK_TREE": str(other.path), "GIT_CONFIG_PARAMETERS": "'core.bare=true'"}
     before = (other.path / ".git" / "index").read_bytes()
@@ -118,8 +132,10 @@ def test_attack_the_workers_of_a_revision_inherit_no_repository(repository: Repo
     """An older one asks git for its commit in whatever environment it has."""
     told = repository.outside / "told"
     worker = repository.path / "mssbench" / "worker.py"
-    note = (f"import os\nopen({str(told)!r}, 'a').write("
-            "' '.join(k for k in os.environ if k.startswith('GIT_')) + '|')\n")  # fmt: skip
+    note = (
+        f"import os\nopen({str(told)!r}, 'a').write("
+        "' '.join(k for k in os.environ if k.startswith('GIT_')) + '|')\n"
+    )
     repository.commit("mssbench/worker.py", note + worker.read_text())
     log = repository.outside / "log"
     repository.hook("pre-commit", repository.hooked_ab(log).replace("HEAD~1", "HEAD"))
@@ -143,9 +159,12 @@ def test_attack_a_kill_in_the_middle_is_cleared_by_the_next_start(repository: Re
     repository.write_worker(seconds=0, do={"eigh": "hang_held"})
     repository.commit("notes", "hangs\n")
     with subprocess.Popen(
-        repository.ab("HEAD", "HEAD"), cwd=repository.path, env=environment(),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
+        repository.ab("HEAD", "HEAD"),
+        cwd=repository.path,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
         assert until(lambda: len(repository.worktrees()) == 2)
         assert until(lambda: all(Path(line[9:]).is_dir() for line in repository.worktrees()))
         # one that is alive is nobody's to remove
@@ -198,9 +217,12 @@ def test_attack_an_interrupted_comparison_leaves_no_tree(repository: Repository)
     repository.write_worker(do={"eigh": "hang_held"})
     repository.commit("notes", "hangs\n")
     with subprocess.Popen(
-        repository.ab("HEAD", "HEAD"), cwd=repository.path, env=environment(),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
+        repository.ab("HEAD", "HEAD"),
+        cwd=repository.path,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
         assert until(lambda: len(repository.worktrees()) == 2)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 130
@@ -242,8 +264,10 @@ def test_attack_a_dirty_tree_beside_head(repository: Repository) -> None:
     repository.write("mssbench/engines/events.py", "PROTOCOL_VERSION = 4  # changed\n")
     repository.write("notes", "not compared\n")
     done = repository.run()
-    said = ("HEAD leaves out 2 uncommitted changes of this tree: mssbench/changed.py, "
-            "mssbench/engines/events.py")  # fmt: skip
+    said = (
+        "HEAD leaves out 2 uncommitted changes of this tree: mssbench/changed.py, "
+        "mssbench/engines/events.py"
+    )
     assert compared(done.stdout), done.stdout + done.stderr
     for text in (done.stdout, done.stderr):
         words = " ".join(text.split())

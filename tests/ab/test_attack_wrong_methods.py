@@ -33,8 +33,9 @@ WRONG = {"status": "diverged", "reason": "root error 2 exceeds 1", "values": {"r
 
 # What a process finds by itself.
 
-TINY = replace(Cell(**CELL), library="numpy", size=6, batch=3, precision="float64",
-               problem="wishart(ratio=2)")  # fmt: skip
+TINY = replace(
+    Cell(**CELL), library="numpy", size=6, batch=3, precision="float64", problem="wishart(ratio=2)"
+)
 calls: list[int] = []
 
 
@@ -114,7 +115,7 @@ def test_attack_only_the_first_answer_is_right(register: Any, method: Any, statu
     counted.__name__ = method.__name__
     register["forward"](
         cite="mine, 2026", products=lambda: 1.0, libraries=("numpy",), yields=("sqrt",)
-    )(counted)  # fmt: skip
+    )(counted)
     cell = replace(TINY, forward=method.__name__)
     session = Session(Settings(Policy(warmup_seconds=0.0)))
     with held(cell, session, verify=True) as (row, _, kept):
@@ -143,7 +144,7 @@ def test_attack_answers_are_remembered_by_content(register: Any) -> None:
 
     register["forward"](
         cite="mine, 2026", products=lambda: 1.0, libraries=("numpy",), yields=("sqrt",)
-    )(remembers)  # fmt: skip
+    )(remembers)
     session = Session(Settings(Policy(warmup_seconds=0.0)))
     with held(replace(TINY, forward="remembers"), session, verify=True) as (row, _, arm):
         assert row.status == "ok"
@@ -245,7 +246,9 @@ def test_attack_wrong_in_a_later_pair_alone(
         "from helpers import runs\n",
         f"import json; open('{count}/' + str(os.getpid()), 'w').close()\n"
         f"if len(os.listdir('{count}')) < 3: os.environ['STAND_IN'] = '{{}}'\n"
-        "from helpers import runs\n", 1)  # fmt: skip
+        "from helpers import runs\n",
+        1,
+    )
     path.write_text(text)
     good, later = stand_in(tmp_path, "good"), str(path)
     result = found(suite, *((good, later) if side == "new" else (later, good)))
@@ -337,10 +340,14 @@ def test_attack_arms_that_differ_by_any_factor_take_no_more_than_seconds() -> No
 def test_attack_files_that_change_between_two_pairs(tmp_path: Path, suite: Path) -> None:
     """What was compared by then is no pass: the code of one side is not known any more."""
     path = Path(stand_in(tmp_path, "edited"))
-    path.write_text(path.read_text().replace(
-        "from helpers import runs\n",
-        "import os, mssbench.engines.start as s\ns.code_digest = lambda: str(os.getpid())\n"
-        "from helpers import runs\n", 1))  # fmt: skip
+    path.write_text(
+        path.read_text().replace(
+            "from helpers import runs\n",
+            "import os, mssbench.engines.start as s\ns.code_digest = lambda: str(os.getpid())\n"
+            "from helpers import runs\n",
+            1,
+        )
+    )
     result = found(suite, stand_in(tmp_path), str(path))
     assert result.outcome is Outcome.BROKEN
     assert result.doubts == ("the files of mssbench in new were changed while it was measured",)
@@ -369,9 +376,25 @@ def test_attack_a_memory_by_shape_800_times_as_fast_ends_soon_and_is_broken(tmp_
     mine = tmp_path / "keeps.py"
     mine.write_text(KEEPS)
     suite = write_suite(tmp_path, "forward = ['numpy/eigh', 'numpy/keeps']", name="real")
-    command = [sys.executable, "-P", "-m", "mssbench", "ab", suite, "--also", mine, "--json",
-               "--set", "size=48", "--set", "batch=24",
-               "--base", "numpy/eigh", "--new", "numpy/keeps"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "mssbench",
+        "ab",
+        suite,
+        "--also",
+        mine,
+        "--json",
+        "--set",
+        "size=48",
+        "--set",
+        "batch=24",
+        "--base",
+        "numpy/eigh",
+        "--new",
+        "numpy/keeps",
+    ]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=400)
     data = json.loads(done.stdout)
     assert (done.returncode, data["verdict"]) == (4, "broken"), done.stderr

@@ -51,14 +51,18 @@ def suite(tmp_path: Path) -> Path:
 def found(suite: Path, base: str, new: str, **more: Any) -> Judged:
     cells = load(suite).cells
     settings = {"policy": {}, "max_error": 0.1}
-    arms = [Setup(settings, python=python, timeout_seconds=60, isolated=True)
-            for python in (base, new)]  # fmt: skip
+    arms = [
+        Setup(settings, python=python, timeout_seconds=60, isolated=True) for python in (base, new)
+    ]
     return ab.run(Plan(ab.contests(cells, cells), *arms, "cpu", **more))
 
 
 def verdicts(result: Judged, forward: str | None = None) -> set[str]:
-    return {str(c.verdict) for c in result.judgements
-            if forward is None or c.pair.row["forward"] == forward}  # fmt: skip
+    return {
+        str(c.verdict)
+        for c in result.judgements
+        if forward is None or c.pair.row["forward"] == forward
+    }
 
 
 def test_identical_arms_pass(tmp_path: Path, suite: Path) -> None:
@@ -136,9 +140,12 @@ def test_limits_of_counts_and_errors_hold_in_ab_too(tmp_path: Path, suite: Path)
     base, new = stand_in(tmp_path), stand_in(tmp_path, "more", values={"products": 4.0})
     limits = tuple(thresholds.of_words(["products:50%"]))
     assert found(suite, base, new, rules=limits).outcome is Outcome.PASS
-    for text, why in (("torch/x:products:3x", "limits nothing"), ("launches:3x", "limits nothing"),
-                      ("first_call_seconds:3x", "compares `seconds` alone"),
-                      ("seconds:1%", "no less than 3 %")):  # fmt: skip
+    for text, why in (
+        ("torch/x:products:3x", "limits nothing"),
+        ("launches:3x", "limits nothing"),
+        ("first_call_seconds:3x", "compares `seconds` alone"),
+        ("seconds:1%", "no less than 3 %"),
+    ):
         with pytest.raises(GateError, match=f"'{text}'.*{why}"):
             found(suite, base, new, rules=tuple(thresholds.of_words([text])))
 
@@ -179,8 +186,10 @@ def test_an_arm_that_fails_is_broken_and_the_others_are_compared(
     small = load(suite, "seed=0").cells
     settings = {"policy": {}, "max_error": 0.1}
     timeout = 1 if "hang" in deed else 60
-    arms = [Setup(settings, python=python, timeout_seconds=timeout, isolated=True)
-            for python in (stand_in(tmp_path), new)]  # fmt: skip
+    arms = [
+        Setup(settings, python=python, timeout_seconds=timeout, isolated=True)
+        for python in (stand_in(tmp_path), new)
+    ]
     result = ab.run(Plan(ab.contests(small, small), *arms, "cpu"))
     assert result.outcome is Outcome.BROKEN
     assert verdicts(result, "svd") == {"broken"}
@@ -194,8 +203,10 @@ def test_an_arm_that_fails_is_broken_and_the_others_are_compared(
 @pytest.mark.slow
 def test_a_cell_that_new_alone_has_may_not_crash(tmp_path: Path, suite: Path) -> None:
     cells = load(suite).cells
-    arms = [Setup({"policy": {}}, python=stand_in(tmp_path, name, do={"svd": deed}), isolated=True)
-            for name, deed in (("a", "ok"), ("b", "crashed"))]  # fmt: skip
+    arms = [
+        Setup({"policy": {}}, python=stand_in(tmp_path, name, do={"svd": deed}), isolated=True)
+        for name, deed in (("a", "ok"), ("b", "crashed"))
+    ]
     old = [c for c in cells if c.forward == "eigh"]
     result = ab.run(Plan(ab.contests(old, cells), *arms, "cpu"))
     assert verdicts(result, "svd") == {"broken"}
@@ -235,8 +246,7 @@ class FakeDuel:
                     "seed": cell.seed,
                     "code_hash": "c0de",
                 }
-                row |= dict.fromkeys(
-                    (*rows.ERRORS, *rows.COUNTS, "fingerprint"))  # fmt: skip
+                row |= dict.fromkeys((*rows.ERRORS, *rows.COUNTS, "fingerprint"))
                 times = (seconds,) * 5 if seconds else ()
                 taken[arm] = ArmSamples(row, times, times, 1 if seconds else 0)
             yield contest.key, taken
@@ -252,8 +262,10 @@ def faked(
     monkeypatch.setattr(ab, "Duel", duel)
     monkeypatch.setattr(FakeDuel, "script", staticmethod(script))
     FakeDuel.asked.clear()
-    contests = [Contest(f"{i}", dict.fromkeys((BASE, NEW), replace(Cell(**CELL), seed=i)))
-                for i in range(cells)]  # fmt: skip
+    contests = [
+        Contest(f"{i}", dict.fromkeys((BASE, NEW), replace(Cell(**CELL), seed=i)))
+        for i in range(cells)
+    ]
     return ab.run(Plan(tuple(contests), Setup({}), Setup({}), "cpu", **more))
 
 
@@ -326,8 +338,10 @@ def test_for_a_row_that_cannot_run_another_is_held_against_itself(
 ) -> None:
     result = faked(monkeypatch, lambda _pair, key, _arm: 1e-3 if int(key) % 2 else None)
     assert result.null.rows == 8
-    nulls = {pair: {k for p, k, arms in FakeDuel.asked if NULL in arms and p == pair}
-             for pair, _, _ in FakeDuel.asked}  # fmt: skip
+    nulls = {
+        pair: {k for p, k, arms in FakeDuel.asked if NULL in arms and p == pair}
+        for pair, _, _ in FakeDuel.asked
+    }
     assert len(nulls["screen 1"]) == len(nulls["screen 2"]) == 8
     assert nulls["screen 2"] == nulls["screen 3"]
     assert all(int(key) % 2 for key in nulls["screen 2"])
@@ -338,8 +352,10 @@ def test_of_other_seeds_other_rows_are_held_against_themselves(
 ) -> None:
     monkeypatch.setattr(ab, "Duel", FakeDuel)
     monkeypatch.setattr(FakeDuel, "script", staticmethod(lambda *_: 1e-3))
-    cells = [Contest(f"{i}", dict.fromkeys((BASE, NEW), replace(Cell(**CELL), seed=i)))
-             for i in range(40)]  # fmt: skip
+    cells = [
+        Contest(f"{i}", dict.fromkeys((BASE, NEW), replace(Cell(**CELL), seed=i)))
+        for i in range(40)
+    ]
     chosen = []
     for seed in ("a", "b", "a"):
         FakeDuel.asked.clear()
@@ -427,8 +443,11 @@ def test_what_a_guard_saw_makes_a_row_noisy() -> None:
     """So a small difference is none there. A busy core is no such thing: see the test above."""
     calm = {BASE: taken(1e-3, 1.0), NEW: taken(1e-3, 1.0)}
     flagged = [replace(taken(1e-3, 1.0), flags=frozenset({f})) for f in ("throttled", "unwatched")]
-    for spoiled, noise in ((taken(1e-3, 0.9), "quiet"), (flagged[0], "noisy"),
-                           (flagged[1], "quiet")):  # fmt: skip
+    for spoiled, noise in (
+        (taken(1e-3, 0.9), "quiet"),
+        (flagged[0], "noisy"),
+        (flagged[1], "quiet"),
+    ):
         pair = {BASE: spoiled, NEW: spoiled}
         evidence = evidence_of([pair, pair, calm], (), NEW, "cpu")
         assert evidence is not None
@@ -524,13 +543,18 @@ def test_the_command_says_what_it_compared_and_ends_with_the_line(
 
 @pytest.mark.parametrize(
     ("base", "new", "why"),
-    [("nowhere/python", "{ok}", "--base nowhere/python: no interpreter, no revision"),
-     ("numpy/eig", "{ok}", "Did you mean the method 'numpy/eigh'?"),
-     ("{ok}", "numpy/mine", "One of your own has to be in the suite; name its file by --also "
-      "FILE.py."),
-     ("{ok}", "{bare}", "ended before its first cell"),
-     ("numpy/eigh", "{ok}", "--base is a method and --new an interpreter: compare two methods")],
-)  # fmt: skip
+    [
+        ("nowhere/python", "{ok}", "--base nowhere/python: no interpreter, no revision"),
+        ("numpy/eig", "{ok}", "Did you mean the method 'numpy/eigh'?"),
+        (
+            "{ok}",
+            "numpy/mine",
+            "One of your own has to be in the suite; name its file by --also FILE.py.",
+        ),
+        ("{ok}", "{bare}", "ended before its first cell"),
+        ("numpy/eigh", "{ok}", "--base is a method and --new an interpreter: compare two methods"),
+    ],
+)
 def test_a_side_that_is_none_says_what_would_be(
     tmp_path: Path, suite: Path, capsys: Any, base: str, new: str, why: str
 ) -> None:
@@ -665,8 +689,9 @@ def test_base_is_started_a_third_time_only_where_a_row_is_held_against_itself(
     result = faked(monkeypatch, script, duel=Duel)
     assert [c.verdict for c in result.judgements].count("slower") == 12
     assert {pair.partition(" ")[0]: arms for pair, arms in started.items()} == {
-        "screen": {BASE, NEW, NULL}, "confirm": {BASE, NEW},
-    }  # fmt: skip
+        "screen": {BASE, NEW, NULL},
+        "confirm": {BASE, NEW},
+    }
     assert len({key for pair, key, _ in FakeDuel.asked if pair == "confirm 1"}) == 12
 
 
@@ -695,9 +720,14 @@ def test_an_arm_that_cannot_be_started_again_leaves_what_was_found(
     script = Path(new)
     starts = tmp_path / "starts"
     starts.mkdir()
-    script.write_text(script.read_text().replace(
-        "import sys\n", f"import sys, os\nopen('{starts}/' + str(os.getpid()), 'w').close()\n"
-        f"if len(os.listdir('{starts}')) > 1: sys.exit('no more')\n", 1))  # fmt: skip
+    script.write_text(
+        script.read_text().replace(
+            "import sys\n",
+            f"import sys, os\nopen('{starts}/' + str(os.getpid()), 'w').close()\n"
+            f"if len(os.listdir('{starts}')) > 1: sys.exit('no more')\n",
+            1,
+        )
+    )
     code, out, _ = run(capsys, suite, stand_in(tmp_path), new, "--inconclusive", "pass", "--json")
     result = json.loads(out)
     assert set(result["verdicts"]) == {verdict}
@@ -760,14 +790,21 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     import mssbench
 
     here = tmp_path / "checkout"
-    shutil.copytree(Path(mssbench.__file__).parent, here / "mssbench",
-                    ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
+    shutil.copytree(
+        Path(mssbench.__file__).parent,
+        here / "mssbench",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     shutil.copytree(ROOT / "suites", here / "suites")
     mine, other = here / "mine.py", here / "other.py"
 
     def git(*words: str) -> None:
-        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=here,
-                       check=True, capture_output=True)  # fmt: skip
+        subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words],
+            cwd=here,
+            check=True,
+            capture_output=True,
+        )
 
     git("init", "-q", "-b", "main")
     mine.write_text(ALSO.format(name="mine", off=1.0))

@@ -131,8 +131,10 @@ def compared(rng, slowdown, cells=16, process=0.012, sample=0.008):
         return [shift[i] + rng.gauss(0, process) + rng.gauss(0, sample) for _ in range(count)]
 
     rows = {i: evidence(pairs(i, SCREEN_PAIRS)) for i in shift}
-    rows = {i: replace(e, confirm=tuple(pairs(i, CONFIRM_PAIRS))) if e.flagged else e
-            for i, e in rows.items()}  # fmt: skip
+    rows = {
+        i: replace(e, confirm=tuple(pairs(i, CONFIRM_PAIRS))) if e.flagged else e
+        for i, e in rows.items()
+    }
     return verdicts(together(rows))
 
 
@@ -149,7 +151,7 @@ def test_identical_code_is_hardly_ever_called_slower():
 @pytest.mark.parametrize(
     ("slowdown", "scatter", "share"),
     [(0.05, 0.02, 0.85), (0.05, 0.025, 0.75), (0.10, 0.03, 0.98), (0.20, 0.05, 0.99)],
-)  # fmt: skip
+)
 def test_a_slowdown_is_found(slowdown, scatter, share):
     rng = random.Random(2)
     found = sum(
@@ -252,8 +254,9 @@ def test_rows_are_slower_together_by_holms_rule(chances):
 def test_rows_are_worth_a_look_by_benjamini_and_hochbergs_rule(chances):
     rows = {i: of_chance(p) for i, p in enumerate(chances)}
     adjusted = stats.false_discovery_control(chances, method="bh")
-    assert worth_a_look(rows) == [int(i) for i in np.argsort(chances, kind="stable")
-                                  if adjusted[i] <= 0.1]  # fmt: skip
+    assert worth_a_look(rows) == [
+        int(i) for i in np.argsort(chances, kind="stable") if adjusted[i] <= 0.1
+    ]
 
 
 NINE = np.arange(CONFIRM_PAIRS) - (CONFIRM_PAIRS - 1) / 2

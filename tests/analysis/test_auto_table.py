@@ -30,11 +30,23 @@ class FakeRun:
 def line(forward, seconds, error=1e-4, *, backward="loewner", problems=(EASY, HARD), **more):
     errors = error if isinstance(error, dict) else dict.fromkeys(problems, error)
     return [
-        row(seconds, phase="step", forward=forward, backward=backward, problem=problem,
-            size=64, batch=16, gradient=e, root=1e-7, condition=CONDITION[problem],
-            status="ok" if e < 0.1 else "inaccurate", noise="quiet", **more)
+        row(
+            seconds,
+            phase="step",
+            forward=forward,
+            backward=backward,
+            problem=problem,
+            size=64,
+            batch=16,
+            gradient=e,
+            root=1e-7,
+            condition=CONDITION[problem],
+            status="ok" if e < 0.1 else "inaccurate",
+            noise="quiet",
+            **more,
+        )
         for problem, e in errors.items()
-    ]  # fmt: skip
+    ]
 
 
 DEFAULT = line("eigh", 2.0)

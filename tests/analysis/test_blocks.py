@@ -21,9 +21,12 @@ from mssbench.results import labels
 from mssbench.results.labels import LABELS
 
 LONG = {
-    **NS, "iterations": 12, "options": "backward_norm=frobenius norm=min_ws_minc",
-    "backward": "lyapunov_newton_schulz", "backward_iterations": 12,
-}  # fmt: skip
+    **NS,
+    "iterations": 12,
+    "options": "backward_norm=frobenius norm=min_ws_minc",
+    "backward": "lyapunov_newton_schulz",
+    "backward_iterations": 12,
+}
 FACTS = {
     "environments": {
         "e" * 12: {
@@ -202,8 +205,11 @@ def test_what_differs_in_more_than_its_method_is_never_ranked_together(name, whe
 
 @pytest.mark.parametrize("status", ["inaccurate", "diverged", "nonfinite"])
 def test_a_wrong_answer_keeps_its_time_but_wins_nothing(status):
-    block = one(row(1e-3, root=1e-7, **EIGH), row(1e-5, root=2.0, status=status, **SVD),
-                row(3e-3, root=1e-7, **NS))  # fmt: skip
+    block = one(
+        row(1e-3, root=1e-7, **EIGH),
+        row(1e-5, root=2.0, status=status, **SVD),
+        row(3e-3, root=1e-7, **NS),
+    )
     wrong = entry(block, ("torch/svd",), (16,))
     assert (wrong.value, wrong.best, wrong.words) == (1e-5, False, status)
     assert wrong.ratio == pytest.approx(0.01)
@@ -252,9 +258,11 @@ def test_of_errors_and_memory_the_worst_is_shown(value):
 
 
 def test_failures_behind_a_number_are_counted_in_words():
-    rows = [row(1e-3, root=1e-7, problem="a"),
-            row(2e-3, root=0.5, status="inaccurate", problem="b"),
-            row(None, status="timeout", problem="c")]  # fmt: skip
+    rows = [
+        row(1e-3, root=1e-7, problem="a"),
+        row(2e-3, root=0.5, status="inaccurate", problem="b"),
+        row(None, status="timeout", problem="c"),
+    ]
     found = entry(one(*rows), ("torch/eigh",), (16,))
     assert found.words == "inaccurate 1/3, timeout 1/3"
     assert not found.ok
@@ -276,15 +284,19 @@ def test_two_methods_with_nothing_in_common_are_not_compared():
 
 
 def test_phases_stand_in_the_order_of_a_program():
-    rows = [row(1e-3, phase=p, backward="none" if p == "forward" else "loewner")
-            for p in ("step", "backward", "forward")]  # fmt: skip
+    rows = [
+        row(1e-3, phase=p, backward="none" if p == "forward" else "loewner")
+        for p in ("step", "backward", "forward")
+    ]
     assert [b.common["phase"] for b in blocks(frame(*rows))] == ["forward", "backward", "step"]
 
 
 def test_a_block_without_a_number_is_named_not_shown():
     rows = [row(1e-3, **EIGH), row(2e-3, **SVD)]
-    rows += [row(None, library="cupy", device="cuda", clock=c, status="not_installed")
-             for c in ("wall", "gpu")]  # fmt: skip
+    rows += [
+        row(None, library="cupy", device="cuda", clock=c, status="not_installed")
+        for c in ("wall", "gpu")
+    ]
     text = shown(*rows)
     assert "torch/eigh" in text
     assert "cupy" not in text
@@ -294,8 +306,9 @@ def test_a_block_without_a_number_is_named_not_shown():
 def test_a_table_without_any_number_shows_its_failures_as_words():
     text = shown(row(None, status="crashed", reason="no"), row(None, status="oom", **SVD))
     assert [line.split() for line in text.splitlines()[-3:-1]] == [
-        ["torch/eigh", "-", "crashed"], ["torch/svd", "-", "oom"],
-    ]  # fmt: skip
+        ["torch/eigh", "-", "crashed"],
+        ["torch/svd", "-", "oom"],
+    ]
 
 
 def test_missing_steps_are_a_column_too():
@@ -348,8 +361,10 @@ def test_equal_times_are_called_a_tie():
 
 def test_overlapping_intervals_are_a_tie_and_separate_ones_are_not():
     def said(spread):
-        (text,) = concluded(row(1.00e-3, root=1e-7, spread=spread, **EIGH),
-                            row(1.04e-3, root=1e-7, spread=spread, **SVD))  # fmt: skip
+        (text,) = concluded(
+            row(1.00e-3, root=1e-7, spread=spread, **EIGH),
+            row(1.04e-3, root=1e-7, spread=spread, **SVD),
+        )
         return "not told apart" in text
 
     assert said(0.05)
@@ -380,8 +395,10 @@ def test_nothing_measured_concludes_nothing():
 
 
 def test_a_singular_problem_has_no_gradient_error_and_no_limit_is_claimed():
-    rows = [row(1e-3, phase="step", backward="loewner", root=1e-7, **EIGH),
-            row(2e-3, phase="step", backward="loewner", root=1e-7, **SVD)]  # fmt: skip
+    rows = [
+        row(1e-3, phase="step", backward="loewner", root=1e-7, **EIGH),
+        row(2e-3, phase="step", backward="loewner", root=1e-7, **SVD),
+    ]
     assert concluded(*rows) == [
         "step, n = 16: fastest is torch/eigh + loewner, 1.00 ms (gradient error unknown)."
     ]
@@ -393,12 +410,15 @@ def test_a_large_allowed_error_is_not_rounded_down_to_a_limit():
 
 
 def test_each_block_is_concluded_at_its_own_largest_size_and_told_apart():
-    rows = [row(n * 1e-3, root=1e-7, size=s, precision=p, **how)
-            for n, how in ((1, EIGH), (9, SVD))
-            for s, p in ((16, "float32"), (64, "float32"), (8, "float64"))]  # fmt: skip
+    rows = [
+        row(n * 1e-3, root=1e-7, size=s, precision=p, **how)
+        for n, how in ((1, EIGH), (9, SVD))
+        for s, p in ((16, "float32"), (64, "float32"), (8, "float64"))
+    ]
     assert [c.partition(":")[0] for c in concluded(*rows)] == [
-        "forward, float32, n = 64", "forward, float64, n = 8",
-    ]  # fmt: skip
+        "forward, float32, n = 64",
+        "forward, float64, n = 8",
+    ]
 
 
 methods = st.sampled_from([EIGH, SVD, NS])
@@ -407,9 +427,20 @@ statuses = st.sampled_from(["ok", "inaccurate", "nonfinite", "timeout"])
 
 @pytest.mark.slow
 @settings(max_examples=25)
-@given(st.lists(st.tuples(methods, st.sampled_from("ab"), st.sampled_from([4, 8]), statuses,
-                          st.floats(1e-6, 1), st.floats(1e-9, 1)), min_size=1,
-                unique_by=lambda t: (t[0]["forward"], *t[1:3])))  # fmt: skip
+@given(
+    st.lists(
+        st.tuples(
+            methods,
+            st.sampled_from("ab"),
+            st.sampled_from([4, 8]),
+            statuses,
+            st.floats(1e-6, 1),
+            st.floats(1e-9, 1),
+        ),
+        min_size=1,
+        unique_by=lambda t: (t[0]["forward"], *t[1:3]),
+    )
+)
 def test_what_is_best_is_ok_and_no_ok_rival_is_faster(points):
     rows = [
         row(x if s != "timeout" else None, root=e, status=s, problem=p, size=n, **how)
@@ -440,8 +471,11 @@ def test_what_is_not_told_apart_from_the_best_is_best_too():
 
 
 def test_failures_are_counted_by_cell_with_every_reason():
-    rows = [row(None, status="crashed", reason=f"error {min(n, 3)}", seed=n, phase=p)
-            for n in range(9) for p in ("backward", "step")]  # fmt: skip
+    rows = [
+        row(None, status="crashed", reason=f"error {min(n, 3)}", seed=n, phase=p)
+        for n in range(9)
+        for p in ("backward", "step")
+    ]
     rows += [row(1.0, status="inaccurate", root=0.5, reason="0.5 > 0.1", **SVD)]
     crashed, wrong = conclusions.failures(frame(*rows))
     assert (crashed.cells, crashed.methods) == (9, 1)

@@ -54,16 +54,30 @@ def sides(left, right, **given):
 @pytest.mark.parametrize(
     ("relation", "factor", "left", "right", "expected"),
     [
-        ("<", 1, 1.0, 2.0, HOLDS), ("<", 1, 2.0, 1.0, FAILS), ("<", 1, 2.0, 2.0, FAILS),
-        ("<=", 1, 2.0, 2.0, HOLDS), ("<=", 1, 2.1, 2.0, FAILS), ("<=", 1, 1.9, 2.0, HOLDS),
-        (">", 1, 2.0, 1.0, HOLDS), (">", 1, 1.0, 2.0, FAILS), (">", 1, 2.0, 2.0, FAILS),
-        (">=", 1, 2.0, 2.0, HOLDS), (">=", 1, 1.9, 2.0, FAILS), (">=", 1, 2.1, 2.0, HOLDS),
-        ("<", 3, 1.0, 3.1, HOLDS), ("<", 3, 1.0, 3.0, FAILS), ("<=", 4, 1.0, 4.0, HOLDS),
-        ("<", 3, 1.0, 2.9, FAILS), ("<", 0.5, 1.9, 1.0, HOLDS), ("<", 0.5, 2.1, 1.0, FAILS),
-        (">", 3, 3.1, 1.0, HOLDS), (">", 3, 3.0, 1.0, FAILS), (">=", 4, 4.0, 1.0, HOLDS),
+        ("<", 1, 1.0, 2.0, HOLDS),
+        ("<", 1, 2.0, 1.0, FAILS),
+        ("<", 1, 2.0, 2.0, FAILS),
+        ("<=", 1, 2.0, 2.0, HOLDS),
+        ("<=", 1, 2.1, 2.0, FAILS),
+        ("<=", 1, 1.9, 2.0, HOLDS),
+        (">", 1, 2.0, 1.0, HOLDS),
+        (">", 1, 1.0, 2.0, FAILS),
+        (">", 1, 2.0, 2.0, FAILS),
+        (">=", 1, 2.0, 2.0, HOLDS),
+        (">=", 1, 1.9, 2.0, FAILS),
+        (">=", 1, 2.1, 2.0, HOLDS),
+        ("<", 3, 1.0, 3.1, HOLDS),
+        ("<", 3, 1.0, 3.0, FAILS),
+        ("<=", 4, 1.0, 4.0, HOLDS),
+        ("<", 3, 1.0, 2.9, FAILS),
+        ("<", 0.5, 1.9, 1.0, HOLDS),
+        ("<", 0.5, 2.1, 1.0, FAILS),
+        (">", 3, 3.1, 1.0, HOLDS),
+        (">", 3, 3.0, 1.0, FAILS),
+        (">=", 4, 4.0, 1.0, HOLDS),
         (">", 3, 2.9, 1.0, FAILS),
     ],
-)  # fmt: skip
+)
 def test_a_relation_with_its_factor_and_its_ties(relation, factor, left, right, expected):
     table = FASTER | {"relation": relation, "factor": factor}
     found = judged(table, *sides(left, right))
@@ -148,8 +162,9 @@ def test_a_claim_about_a_gpu_says_so_where_there_is_none():
     table = FASTER | {"left": FASTER["left"] + " and device == 'cuda'"}
     found = judged(table, *sides(1.0, 2.0))
     assert (found.verdict, found.why) == (
-        UNMEASURED, "left is about cuda, and this run is of cpu",
-    )  # fmt: skip
+        UNMEASURED,
+        "left is about cuda, and this run is of cpu",
+    )
     elsewhere = judged(table, *sides(1.0, 2.0, device="cuda"))
     assert elsewhere.verdict is HOLDS
     other = FASTER | {"left": "forward == 'pade' and device == 'cuda'"}
@@ -163,8 +178,10 @@ def test_every_point_decides_and_the_worst_stands_first():
     found = judged(FASTER, *rows)
     assert found.verdict is FAILS
     assert [(p.at["size"], p.ratio, p.holds) for p in found.points] == [
-        (32, 1.5, False), (64, 1.0, False), (16, 0.5, True),
-    ]  # fmt: skip
+        (32, 1.5, False),
+        (64, 1.0, False),
+        (16, 0.5, True),
+    ]
     assert found.points[0].left == ("torch/newton_schulz k=5", 3.0, None, "")
     assert found.points[0].right == ("torch/svd", 2.0, None, "")
     assert set(found.points[0].at) == set(POINT)
@@ -188,9 +205,16 @@ def test_the_median_decides_where_the_claim_says_so():
 @pytest.mark.parametrize("name", POINT)
 def test_only_the_same_point_compares(name):
     other = {
-        "function": "isqrt", "problem": "identity", "size": 32, "batch": 2, "device": "cuda",
-        "precision": "float64", "phase": "step", "clock": "gpu", "cache": "cold",
-    }[name]  # fmt: skip
+        "function": "isqrt",
+        "problem": "identity",
+        "size": 32,
+        "batch": 2,
+        "device": "cuda",
+        "precision": "float64",
+        "phase": "step",
+        "clock": "gpu",
+        "cache": "cold",
+    }[name]
     found = judged(FASTER, row(1.0, **NS), row(2.0, **SVD | {name: other}))
     assert (found.verdict, found.points) == (UNMEASURED, ())
     assert found.why == "no point has both sides"
@@ -205,8 +229,12 @@ def test_only_the_same_point_compares(name):
 
 
 def test_every_row_of_a_side_meets_every_row_of_the_other():
-    rows = [row(1.0, **NS), row(2.0, **NS | {"iterations": 7}), row(3.0, **SVD),
-            row(1.5, **SVD, options="driver=gesvd")]  # fmt: skip
+    rows = [
+        row(1.0, **NS),
+        row(2.0, **NS | {"iterations": 7}),
+        row(3.0, **SVD),
+        row(1.5, **SVD, options="driver=gesvd"),
+    ]
     found = judged(FASTER, *rows)
     assert found.verdict is FAILS
     assert [p.ratio for p in found.points] == [2 / 1.5, 1 / 1.5, 2 / 3, 1 / 3]
@@ -275,9 +303,11 @@ def test_the_error_beside_a_time_is_that_of_its_phase():
     step = FASTER | {"left": FASTER["left"] + " and phase == 'step'"}
     found = judged(
         step,
-        *(row(1.0, root=1e-5, gradient=1e-2, phase="step", backward="loewner", **m)
-          for m in (NS, SVD)),
-    )  # fmt: skip
+        *(
+            row(1.0, root=1e-5, gradient=1e-2, phase="step", backward="loewner", **m)
+            for m in (NS, SVD)
+        ),
+    )
     assert found.points[0].left.error == 1e-2
 
 
@@ -318,8 +348,10 @@ def test_at_equal_accuracy_each_side_has_its_fastest_accurate_row():
     assert found.verdict is HOLDS
     (point,) = found.points
     assert (point.left.method, point.left.figure, point.left.error) == (
-        "torch/newton_schulz k=6", 2.0, 1e-3,
-    )  # fmt: skip
+        "torch/newton_schulz k=6",
+        2.0,
+        1e-3,
+    )
     assert point.right.figure == 3.0
     assert verdict(EQUAL, *steps((1.0, 0.5), (4.0, 1e-3)), *exact) is FAILS
     assert verdict(EQUAL | {"at_error": 9e-4}, *steps((2.0, 1e-3), (8.0, 1e-6)), *exact) is FAILS
@@ -341,8 +373,10 @@ def test_at_equal_accuracy_the_worst_seed_must_be_accurate():
 
 
 def test_at_equal_accuracy_a_gradient_that_does_not_exist_decides_nothing():
-    both = [row(t, root=1e-6, gradient=None, phase="step", backward="loewner", **m)
-            for t, m in ((1.0, NS), (2.0, SVD))]  # fmt: skip
+    both = [
+        row(t, root=1e-6, gradient=None, phase="step", backward="loewner", **m)
+        for t, m in ((1.0, NS), (2.0, SVD))
+    ]
     assert verdict(EQUAL, *both) is UNMEASURED
     assert verdict(FASTER, *both) is HOLDS
     known = row(2.0, root=1e-6, gradient=1e-6, phase="step", backward="loewner", **SVD)
@@ -358,11 +392,15 @@ def pade(mae, **given):
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [
-        (0.041, 0.053, HOLDS), (0.0422, 0.0515, HOLDS), (0.0398, 0.0545, HOLDS),
-        (0.0423, 0.053, FAILS), (0.0397, 0.053, FAILS), (0.041, 0.0547, FAILS),
+        (0.041, 0.053, HOLDS),
+        (0.0422, 0.0515, HOLDS),
+        (0.0398, 0.0545, HOLDS),
+        (0.0423, 0.053, FAILS),
+        (0.0397, 0.053, FAILS),
+        (0.041, 0.0547, FAILS),
         (0.041, 0.0513, FAILS),
     ],
-)  # fmt: skip
+)
 def test_a_published_series_holds_within_its_distance_to_both_sides(first, second, expected):
     found = judged(SERIES, pade(first, size=16), pade(second, size=32), pade(9.0, size=64))
     assert found.verdict is expected
@@ -370,8 +408,9 @@ def test_a_published_series_holds_within_its_distance_to_both_sides(first, secon
     worst = max((first, 0.041), (second, 0.053), key=lambda pair: abs(pair[0] / pair[1] - 1))
     assert (found.points[0].left.figure, found.points[0].right.figure) == worst
     assert [(p.at, p.figure, p.here) for p in found.published] == [
-        ({"size": 16}, 0.041, first), ({"size": 32}, 0.053, second),
-    ]  # fmt: skip
+        ({"size": 16}, 0.041, first),
+        ({"size": 32}, 0.053, second),
+    ]
 
 
 def test_a_published_series_is_met_by_the_mean_over_seeds():
@@ -407,8 +446,10 @@ def test_of_a_comparison_the_published_figure_is_the_ratio_and_decides_nothing()
     found = judged(table, *sides(1.0, 2.0, size=16), *sides(1.0, 4.0, size=32))
     assert found.verdict is HOLDS
     assert [(p.at["size"], p.figure, p.here) for p in found.published] == [
-        (16, 0.1, 0.5), (32, 0.9, 0.25), (64, 0.5, None),
-    ]  # fmt: skip
+        (16, 0.1, 0.5),
+        (32, 0.9, 0.25),
+        (64, 0.5, None),
+    ]
     several = [row(t, **NS | {"iterations": k}) for k, t in ((3, 0.2), (5, 0.5), (7, 1.8))]
     found = judged(table, *several, row(2.0, **SVD))
     assert found.published[0].here == 0.25  # the median of 0.1, 0.25 and 0.9
@@ -456,17 +497,19 @@ def run(tmp_path):
         PAIR.replace("is so.", "is faster at equal accuracy.") + "at_error = 1e-3\nover = 'median'",
         FIGURE.replace("is so.", "is as published."),
         PAIR.replace("is so.", "is faster than eigh.").replace("svd", "eigh"),
-        PAIR.replace("is so.", "is small.").replace("seconds_median", "root_error")
+        PAIR.replace("is so.", "is small.")
+        .replace("seconds_median", "root_error")
         .replace("\"forward == 'svd' and phase == 'forward'\"", "0.5"),
-    )  # fmt: skip
+    )
     rows = [
         row(0.5, root=0.2, status="inaccurate", options="norm=trace", **NS),
         row(2.0, root=1e-6, **SVD),
         row(3.0, root=0.3, status="inaccurate", options="norm=trace", size=32, **NS),
         row(4.0, root=1e-6, size=32, **SVD),
-        pade(0.0412, size=16), pade(0.06, size=32),
+        pade(0.0412, size=16),
+        pade(0.06, size=32),
         row(None, status="not_installed", reason="no"),
-    ]  # fmt: skip
+    ]
     path = write(tmp_path / "run", *rows)
     (path / "suite.toml").write_text(text)
     return path
@@ -530,8 +573,10 @@ def test_of_many_points_the_worst_are_printed_and_the_rest_counted(tmp_path, cap
     (path / "suite.toml").write_text(tables(PAIR))
     _, text, _ = called(capsys, "claims", path)
     assert [line.partition(": ")[2][:6] for line in text.splitlines() if "0x, " in line] == [
-        "0.50x,", "0.40x,", "0.30x,",
-    ]  # fmt: skip
+        "0.50x,",
+        "0.40x,",
+        "0.30x,",
+    ]
     assert "  and 2 more comparisons (--json has all)\n" in text
 
 
@@ -553,8 +598,11 @@ def test_ratios_are_written_so_that_they_can_be_read(tmp_path, capsys, monkeypat
         ],
     }
     for i, (chosen, lines) in enumerate(wanted.items()):
-        rows = [row(1.0, root=e, size=n, status="ok" if e is not None else "nonfinite", **m)
-                for n in chosen for m, e in zip((NS, SVD), sizes[n], strict=True)]  # fmt: skip
+        rows = [
+            row(1.0, root=e, size=n, status="ok" if e is not None else "nonfinite", **m)
+            for n in chosen
+            for m, e in zip((NS, SVD), sizes[n], strict=True)
+        ]
         path = write(tmp_path / str(i), *rows)
         (path / "suite.toml").write_text(tables(pair + "published = { size = 19, figure = 0.5 }"))
         _, text, _ = called(capsys, "claims", path)
@@ -567,10 +615,12 @@ def test_ratios_are_written_so_that_they_can_be_read(tmp_path, capsys, monkeypat
         ("", "left < right in 1 of 1 comparison, 0.25x in the median"),
         ("factor = 3", "3 x left < right in 1 of 1 comparison, 0.25x in the median"),
         ("over = 'median'", "left < right, 0.25x in the median; in 1 of 1 comparison"),
-        ("relation = '>'\nfactor = 0.2",
-         "left > 0.2 x right in 1 of 1 comparison, 0.25x in the median"),
+        (
+            "relation = '>'\nfactor = 0.2",
+            "left > 0.2 x right in 1 of 1 comparison, 0.25x in the median",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_rule_is_printed_as_it_was_written(tmp_path, capsys, monkeypatch, keys, rule):
     monkeypatch.setenv("COLUMNS", "200")
     path = write(tmp_path / "run", *sides(1.0, 4.0))
@@ -598,19 +648,38 @@ def test_json_has_every_point_of_every_claim(run, capsys):
     assert [f["verdict"] for f in found] == [HOLDS, FAILS, FAILS, UNMEASURED, HOLDS]
     first, second, third, fourth, _ = found
     assert {k: v for k, v in first.items() if k != "deciding"} == {
-        "claim": "It is faster.", "source": "someone, 2018", "verdict": "holds", "why": "",
-        "value": "seconds_median", "over": "every", "comparisons": 2, "holds_in": 2,
-        "median_ratio": 0.5, "published": [{"size": 16, "figure": 0.1, "here": 0.25}],
-    }  # fmt: skip
+        "claim": "It is faster.",
+        "source": "someone, 2018",
+        "verdict": "holds",
+        "why": "",
+        "value": "seconds_median",
+        "over": "every",
+        "comparisons": 2,
+        "holds_in": 2,
+        "median_ratio": 0.5,
+        "published": [{"size": 16, "figure": 0.1, "here": 0.25}],
+    }
     assert first["deciding"][0] == {
-        "function": "sqrt", "problem": "wishart(ratio=2)", "size": 32, "batch": 64,
-        "precision": "float32", "device": "cpu", "phase": "forward", "clock": "wall",
-        "cache": "hot", "ratio": 0.75, "holds": True,
+        "function": "sqrt",
+        "problem": "wishart(ratio=2)",
+        "size": 32,
+        "batch": 64,
+        "precision": "float32",
+        "device": "cpu",
+        "phase": "forward",
+        "clock": "wall",
+        "cache": "hot",
+        "ratio": 0.75,
+        "holds": True,
         "condition": {"least": None, "largest": None, "singular": True, "repeated": False},
-        "left": {"method": "torch/newton_schulz k=5 trace", "figure": 3.0, "error": 0.3,
-                 "failed": ""},
+        "left": {
+            "method": "torch/newton_schulz k=5 trace",
+            "figure": 3.0,
+            "error": 0.3,
+            "failed": "",
+        },
         "right": {"method": "torch/svd", "figure": 4.0, "error": 1e-6, "failed": ""},
-    }  # fmt: skip
+    }
     assert second["over"] == "median"
     assert second["deciding"][0]["left"]["figure"] is None  # infinite
     assert third["holds_in"] == 1
@@ -655,13 +724,19 @@ def test_a_claim_edited_by_hand_is_refused_with_the_file(run, capsys, text, said
 # In a suite
 
 
-KEYS = ("Known: accept, apart, at_error, claim, factor, left, over, published, relation, right, "
-        "source, value, where, within.")  # fmt: skip
-SHAPES = ("A claim has claim, source, value, and either left, relation, right or where, published, "
-          "within.")  # fmt: skip
-SELECTABLE = ("Known: backend, backward, backward_iterations, batch, cache, clock, device, "
-              "forward, function, iterations, library, method, options, pair, phase, precision, "
-              "problem, seed, size.")  # fmt: skip
+KEYS = (
+    "Known: accept, apart, at_error, claim, factor, left, over, published, relation, right, "
+    "source, value, where, within."
+)
+SHAPES = (
+    "A claim has claim, source, value, and either left, relation, right or where, published, "
+    "within."
+)
+SELECTABLE = (
+    "Known: backend, backward, backward_iterations, batch, cache, clock, device, "
+    "forward, function, iterations, library, method, options, pair, phase, precision, "
+    "problem, seed, size."
+)
 POINTS = "batch, cache, clock, device, function, phase, precision, problem, size."
 REFUSED = {
     "key": (PAIR + "sorce = 3", f"Unknown key 'sorce'. Did you mean 'source'? {KEYS}"),
@@ -676,87 +751,165 @@ REFUSED = {
     "source that is a number": (PAIR.replace('"someone, 2018"', "3"), "source = 3 is not a text."),
     "empty condition": (FIGURE.replace("forward == 'pade'", ""), "where = '' is not a text."),
     "empty right": (PAIR.partition("right")[0] + "right = ''", "right = '' is not a text."),
-    "right as a list": (PAIR.partition("right")[0] + "right = [1]",
-        "right = [1] is not a condition or a number above 0."),
-    "right of zero": (PAIR.partition("right")[0] + "right = 0",
-        "right = 0 is not a condition or a number above 0."),
-    "value": (PAIR.replace("seconds_median", "second_median"),
+    "right as a list": (
+        PAIR.partition("right")[0] + "right = [1]",
+        "right = [1] is not a condition or a number above 0.",
+    ),
+    "right of zero": (
+        PAIR.partition("right")[0] + "right = 0",
+        "right = 0 is not a condition or a number above 0.",
+    ),
+    "value": (
+        PAIR.replace("seconds_median", "second_median"),
         "Unknown value 'second_median'. Did you mean 'seconds_median'? Known: "
-        + ", ".join(sorted(statements.VALUES)) + "."),
+        + ", ".join(sorted(statements.VALUES))
+        + ".",
+    ),
     "value that is a key": (PAIR.replace("seconds_median", "size"), "Unknown value 'size'."),
-    "relation": (PAIR.replace('"<"', '"=="'), "Unknown relation '=='. Did "
-        "you mean '>='? Known: <, <=, >, >=."),
-    "over": (PAIR + 'over = "medain"',
-        "Unknown over 'medain'. Did you mean 'median'? Known: every, median."),
-    **{f"factor {x}": (PAIR + f"factor = {x}", f"factor = {said} is not a number above 0.")
-       for x, said in {"0": "0", "-1": "-1", "nan": "nan", "inf": "inf", "true": "True",
-                       '"2"': "'2'", "[2]": "[2]"}.items()},
+    "relation": (
+        PAIR.replace('"<"', '"=="'),
+        "Unknown relation '=='. Did you mean '>='? Known: <, <=, >, >=.",
+    ),
+    "over": (
+        PAIR + 'over = "medain"',
+        "Unknown over 'medain'. Did you mean 'median'? Known: every, median.",
+    ),
+    **{
+        f"factor {x}": (PAIR + f"factor = {x}", f"factor = {said} is not a number above 0.")
+        for x, said in {
+            "0": "0",
+            "-1": "-1",
+            "nan": "nan",
+            "inf": "inf",
+            "true": "True",
+            '"2"': "'2'",
+            "[2]": "[2]",
+        }.items()
+    },
     "at_error": (PAIR + "at_error = -1", "at_error = -1 is not a number above 0."),
-    "at_error of an error": (PAIR.replace("seconds_median", "residual") + "at_error = 1e-3",
-        "at_error is for a time or a size; 'residual' is itself an error."),
+    "at_error of an error": (
+        PAIR.replace("seconds_median", "residual") + "at_error = 1e-3",
+        "at_error is for a time or a size; 'residual' is itself an error.",
+    ),
     "within": (FIGURE.replace("0.03", "0"), "within = 0 is not a number above 0."),
-    "accept": (PAIR + 'accept = "divergd"',
-        "accept: Unknown status 'divergd'. Did you mean 'diverged'? Known: diverged."),
-    "accept of what has no figure": (PAIR + 'accept = "nonfinite"',
-        "accept: Unknown status 'nonfinite'."),
-    "apart": (PAIR + 'apart = "precison"',
-        f"apart: Unknown column 'precison'. Did you mean 'precision'? Known: {POINTS}"),
-    "published as a number": (PAIR + "published = 3",
-        "published is a table with 'figure': {size = [16, 32], figure = [1, 2]}."),
-    "published without figure": (PAIR + "published = { size = 16 }",
-        "published is a table with 'figure': {size = [16, 32], figure = [1, 2]}."),
-    "published column": (PAIR + "published = { siz = 16, figure = 1 }",
+    "accept": (
+        PAIR + 'accept = "divergd"',
+        "accept: Unknown status 'divergd'. Did you mean 'diverged'? Known: diverged.",
+    ),
+    "accept of what has no figure": (
+        PAIR + 'accept = "nonfinite"',
+        "accept: Unknown status 'nonfinite'.",
+    ),
+    "apart": (
+        PAIR + 'apart = "precison"',
+        f"apart: Unknown column 'precison'. Did you mean 'precision'? Known: {POINTS}",
+    ),
+    "published as a number": (
+        PAIR + "published = 3",
+        "published is a table with 'figure': {size = [16, 32], figure = [1, 2]}.",
+    ),
+    "published without figure": (
+        PAIR + "published = { size = 16 }",
+        "published is a table with 'figure': {size = [16, 32], figure = [1, 2]}.",
+    ),
+    "published column": (
+        PAIR + "published = { siz = 16, figure = 1 }",
         "published: Unknown column 'siz'. Did you mean 'size'? Known: "
-        + POINTS.replace("device, ", "device, figure, ")),
-    "published figure": (PAIR + "published = { size = [16, 32], figure = [1, 0] }",
-        "published figure = 0 is not a number above 0."),
-    "published lengths": (PAIR + "published = { size = [16, 32], figure = 1 }",
-        "published: 1 of figure, but 2 of size."),
-    "published nothing": (PAIR + "published = { figure = [] }",
-        "published: 0 of figure, but 0 of figure."),
-    "published size": (PAIR + "published = { size = 2.5, figure = 1 }",
-        "size = 2.5 is not a whole number of 1 or more."),
-    "no expression": (PAIR.replace("forward == 'svd' and", "and"),
-        "right \"and phase == 'forward'\" is not an expression: invalid syntax."),
-    "code": (FIGURE.replace("forward == 'pade'", "print(1)"),
+        + POINTS.replace("device, ", "device, figure, "),
+    ),
+    "published figure": (
+        PAIR + "published = { size = [16, 32], figure = [1, 0] }",
+        "published figure = 0 is not a number above 0.",
+    ),
+    "published lengths": (
+        PAIR + "published = { size = [16, 32], figure = 1 }",
+        "published: 1 of figure, but 2 of size.",
+    ),
+    "published nothing": (
+        PAIR + "published = { figure = [] }",
+        "published: 0 of figure, but 0 of figure.",
+    ),
+    "published size": (
+        PAIR + "published = { size = 2.5, figure = 1 }",
+        "size = 2.5 is not a whole number of 1 or more.",
+    ),
+    "no expression": (
+        PAIR.replace("forward == 'svd' and", "and"),
+        "right \"and phase == 'forward'\" is not an expression: invalid syntax.",
+    ),
+    "code": (
+        FIGURE.replace("forward == 'pade'", "print(1)"),
         "where 'print(1)': Call is not allowed. Write comparisons of columns, joined by and, or, "
-        "not."),
-    "column": (PAIR.replace("phase ==", "phas =="),
+        "not.",
+    ),
+    "column": (
+        PAIR.replace("phase ==", "phas =="),
         f"right \"forward == 'svd' and phas == 'forward'\": Unknown column 'phas'. Did you mean "
-        f"'phase'? {SELECTABLE}"),
-    "measured column": (FIGURE.replace("forward == 'pade'", "status == 'ok'"),
+        f"'phase'? {SELECTABLE}",
+    ),
+    "measured column": (
+        FIGURE.replace("forward == 'pade'", "status == 'ok'"),
         f"where \"status == 'ok'\": Unknown column 'status'. Did you mean 'iterations'? "
-        f"{SELECTABLE}"),
-    "method": (FIGURE.replace("pade", "pad"),
-        "Unknown forward 'pad'. Did you mean 'pade'? Known: eigh, newton_schulz, pade, svd."),
+        f"{SELECTABLE}",
+    ),
+    "method": (
+        FIGURE.replace("pade", "pad"),
+        "Unknown forward 'pad'. Did you mean 'pade'? Known: eigh, newton_schulz, pade, svd.",
+    ),
     "method that is not": (FIGURE.replace("== 'pade'", "!= 'pad'"), "Unknown forward 'pad'."),
-    "method not in a list": (FIGURE.replace("== 'pade'", "not in ['svd', 'pad']"),
-        "Unknown forward 'pad'."),
-    "method in a list": (FIGURE.replace("== 'pade'", "in ['svd', 'pad']"),
-        "Unknown forward 'pad'. Did you mean 'pade'? Known: eigh, newton_schulz, pade, svd."),
-    "method of other suites": (FIGURE.replace("pade", "taylor"),
-        "Unknown forward 'taylor'. Known: eigh, newton_schulz, pade, svd."),
-    "pair": (PAIR.replace("forward == 'svd'", "pair == 'torch/svd + autodiff'"),
-        "Unknown pair 'torch/svd + autodiff'. Did you mean 'torch/svd + loewner'? Known: "),
-    "phase": (PAIR.replace("== 'forward'", "== 'backwards'"),
-        "Unknown phase 'backwards'. Did you mean 'backward'? Known: backward, forward, step."),
-    "clock": (PAIR.replace("phase == 'forward'", "clock == 'cpu'"),
-        "Unknown clock 'cpu'. Did you mean 'gpu'? Known: gpu, graph, wall."),
-    "device": (PAIR.replace("phase == 'forward'", "device == 'auto'"),
-        "Unknown device 'auto'. Known: cpu, cuda."),
-    "precision": (PAIR.replace("phase == 'forward'", "precision == 'float23'"),
-        "Unknown precision 'float23'. Did you mean 'float32'?"),
-    "problem": (PAIR.replace("phase == 'forward'", "problem == 'wishrt(ratio=2)'"),
-        "Unknown problem 'wishrt'. Did you mean 'wishart'?"),
-    "problem's spelling": (PAIR.replace("phase == 'forward'", "problem == 'wishart'"),
-        "problem 'wishart' is 'wishart(ratio=2)' in a table."),
-    "seed": (PAIR.replace("phase == 'forward'", "seed == 0.5"),
-        "seed = 0.5 is not a whole number of 0 or more."),
-    "size": (PAIR.replace("phase == 'forward'", "size in [16, 0]"),
-        "size = 0 is not a whole number of 1 or more."),
-    "no shared point": (PAIR.replace("phase == 'forward'", "phase == 'step'"),
-        "left and right share no point. Name the columns in which they differ: apart = [...]."),
-}  # fmt: skip
+    "method not in a list": (
+        FIGURE.replace("== 'pade'", "not in ['svd', 'pad']"),
+        "Unknown forward 'pad'.",
+    ),
+    "method in a list": (
+        FIGURE.replace("== 'pade'", "in ['svd', 'pad']"),
+        "Unknown forward 'pad'. Did you mean 'pade'? Known: eigh, newton_schulz, pade, svd.",
+    ),
+    "method of other suites": (
+        FIGURE.replace("pade", "taylor"),
+        "Unknown forward 'taylor'. Known: eigh, newton_schulz, pade, svd.",
+    ),
+    "pair": (
+        PAIR.replace("forward == 'svd'", "pair == 'torch/svd + autodiff'"),
+        "Unknown pair 'torch/svd + autodiff'. Did you mean 'torch/svd + loewner'? Known: ",
+    ),
+    "phase": (
+        PAIR.replace("== 'forward'", "== 'backwards'"),
+        "Unknown phase 'backwards'. Did you mean 'backward'? Known: backward, forward, step.",
+    ),
+    "clock": (
+        PAIR.replace("phase == 'forward'", "clock == 'cpu'"),
+        "Unknown clock 'cpu'. Did you mean 'gpu'? Known: gpu, graph, wall.",
+    ),
+    "device": (
+        PAIR.replace("phase == 'forward'", "device == 'auto'"),
+        "Unknown device 'auto'. Known: cpu, cuda.",
+    ),
+    "precision": (
+        PAIR.replace("phase == 'forward'", "precision == 'float23'"),
+        "Unknown precision 'float23'. Did you mean 'float32'?",
+    ),
+    "problem": (
+        PAIR.replace("phase == 'forward'", "problem == 'wishrt(ratio=2)'"),
+        "Unknown problem 'wishrt'. Did you mean 'wishart'?",
+    ),
+    "problem's spelling": (
+        PAIR.replace("phase == 'forward'", "problem == 'wishart'"),
+        "problem 'wishart' is 'wishart(ratio=2)' in a table.",
+    ),
+    "seed": (
+        PAIR.replace("phase == 'forward'", "seed == 0.5"),
+        "seed = 0.5 is not a whole number of 0 or more.",
+    ),
+    "size": (
+        PAIR.replace("phase == 'forward'", "size in [16, 0]"),
+        "size = 0 is not a whole number of 1 or more.",
+    ),
+    "no shared point": (
+        PAIR.replace("phase == 'forward'", "phase == 'step'"),
+        "left and right share no point. Name the columns in which they differ: apart = [...].",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -773,8 +926,13 @@ def test_a_bad_claim_is_refused_with_file_table_key_and_the_nearest_word(tmp_pat
 def test_what_another_machine_or_a_part_of_the_suite_lacks_is_no_mistake(tmp_path):
     path = tmp_path / "mine.toml"
     claim = PAIR.replace("phase ==", "device == 'cuda' and phase ==")
-    path.write_text(tables(claim.replace("backward ==", "size == 32 and clock == 'gpu' and pair !=")
-                           .replace("'none'", "'torch/svd'")))  # fmt: skip
+    path.write_text(
+        tables(
+            claim.replace("backward ==", "size == 32 and clock == 'gpu' and pair !=").replace(
+                "'none'", "'torch/svd'"
+            )
+        )
+    )
     again = tmp_path / "again.toml"
     for auto in ("cpu", "cuda"):
         narrow = suite.load(path, auto=auto, device="cpu", overrides=["size=16"])
@@ -803,8 +961,14 @@ def test_a_claim_is_written_and_read_as_it_was(tmp_path):
     )
 
 
-PAPERS = {"paper_batched_eig_2022", "paper_fast_root_2022", "paper_isqrt_2018",
-          "paper_lin_maji_2017", "paper_seb_2022", "paper_svd_2021"}  # fmt: skip
+PAPERS = {
+    "paper_batched_eig_2022",
+    "paper_fast_root_2022",
+    "paper_isqrt_2018",
+    "paper_lin_maji_2017",
+    "paper_seb_2022",
+    "paper_svd_2021",
+}
 
 
 def test_every_paper_has_its_suite():

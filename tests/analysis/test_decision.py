@@ -30,12 +30,20 @@ def method(forward, seconds, errors, *, status=None, noise="quiet", size=64, **m
         time = seconds[problem] if isinstance(seconds, dict) else seconds
         found.append(
             row(
-                time, status=ended, phase="step", forward=forward, problem=problem, size=size,
-                gradient=error, root=1e-6, condition=CONDITION[problem], noise=noise,
+                time,
+                status=ended,
+                phase="step",
+                forward=forward,
+                problem=problem,
+                size=size,
+                gradient=error,
+                root=1e-6,
+                condition=CONDITION[problem],
+                noise=noise,
                 backward=more.get("backward", "loewner"),
                 **{k: v for k, v in more.items() if k != "backward"},
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -190,8 +198,18 @@ def test_a_method_that_was_not_measured_on_every_kind_is_not_recommended():
 @pytest.mark.parametrize("how", ["crashed", "timeout", "oom"])
 def test_a_method_that_broke_on_one_problem_is_not_recommended(how):
     broken = method("minimax", 1.0, {EASY: 1e-6})
-    broken += [row(None, status=how, reason="it broke", phase="step", forward="minimax",
-                   backward="loewner", problem=HARD, size=64)]  # fmt: skip
+    broken += [
+        row(
+            None,
+            status=how,
+            reason="it broke",
+            phase="step",
+            forward="minimax",
+            backward="loewner",
+            problem=HARD,
+            size=64,
+        )
+    ]
     board = only_board(broken, method("eigh", 2.0, {EASY: 1e-6, HARD: 2e-2}))
     assert choose(board, 0.0) is by_name(board)["eigh"]
     assert by_name(board)["minimax"].marks[kinds.HARD].word == how
@@ -212,11 +230,31 @@ def test_a_reference_that_is_itself_in_doubt_ranks_nobody_but_nan_stays_wrong():
     board = only_board(
         method("svd", 1.0, {EASY: 1e-6}),
         method("eigh", 2.0, {EASY: 1e-6}),
-        [row(1.0, status="nonfinite", phase="step", forward="svd", backward="loewner", size=64,
-             problem=SINGULAR, noise="quiet", **doubtful),
-         row(2.0, phase="step", forward="eigh", backward="loewner", size=64, problem=SINGULAR,
-             gradient=0.5, noise="quiet", **doubtful)],
-    )  # fmt: skip
+        [
+            row(
+                1.0,
+                status="nonfinite",
+                phase="step",
+                forward="svd",
+                backward="loewner",
+                size=64,
+                problem=SINGULAR,
+                noise="quiet",
+                **doubtful,
+            ),
+            row(
+                2.0,
+                phase="step",
+                forward="eigh",
+                backward="loewner",
+                size=64,
+                problem=SINGULAR,
+                gradient=0.5,
+                noise="quiet",
+                **doubtful,
+            ),
+        ],
+    )
     assert board.deciding == [kinds.EASY]
     assert choose(board, 0.0) is by_name(board)["eigh"]
     told = [s.text for s in advice.sentences(board, choose(board, 0.0), QUIET)]
@@ -225,12 +263,23 @@ def test_a_reference_that_is_itself_in_doubt_ranks_nobody_but_nan_stays_wrong():
 
 def test_a_nan_on_a_problem_that_is_left_out_is_wrong_all_the_same():
     def step(forward, problem, doubt, **more):
-        return row(1.0, phase="step", forward=forward, backward="loewner", size=64, noise="quiet",
-                   problem=problem, reference_error=doubt, **more)  # fmt: skip
+        return row(
+            1.0,
+            phase="step",
+            forward=forward,
+            backward="loewner",
+            size=64,
+            noise="quiet",
+            problem=problem,
+            reference_error=doubt,
+            **more,
+        )
 
     sure = [step(name, "wishart(ratio=0.5)", 1e-9, gradient=1e-3) for name in ("eigh", "svd")]
-    doubted = [step("eigh", SINGULAR, 0.5, gradient=0.4),
-               step("svd", SINGULAR, 0.5, status="nonfinite")]  # fmt: skip
+    doubted = [
+        step("eigh", SINGULAR, 0.5, gradient=0.4),
+        step("svd", SINGULAR, 0.5, status="nonfinite"),
+    ]
     (board,) = boards(frame(*sure, *doubted))
     assert by_name(board)["svd"].marks[kinds.SINGULAR].word == "nan"
     assert not board.right_everywhere(by_name(board)["svd"])
@@ -244,9 +293,11 @@ def test_a_kind_that_one_of_many_methods_reached_decides_nothing():
     board = only_board(
         method("newton_schulz", 1.0, {EASY: 1e-3, HARD: 0.9}, status={HARD: "inaccurate"}),
         *(method(name, 2.0 + i, {EASY: 1e-6}) for i, name in enumerate(names)),
-        [row(None, phase="step", forward=name, backward="loewner", problem=HARD, size=64, **late)
-         for name in names],
-    )  # fmt: skip
+        [
+            row(None, phase="step", forward=name, backward="loewner", problem=HARD, size=64, **late)
+            for name in names
+        ],
+    )
     assert board.deciding == [kinds.EASY]
     assert board.unreached == 3
     assert choose(board, 0.0) is None  # minimax is right on easy matrices, and nobody knows more
@@ -269,18 +320,22 @@ def test_one_method_leaves_nothing_to_decide():
 
 def test_the_first_table_is_the_step_with_most_methods():
     rows = [
-        *method("eigh", 1.0, {EASY: 1e-6}), *method("svd", 2.0, {EASY: 1e-6}),
+        *method("eigh", 1.0, {EASY: 1e-6}),
+        *method("svd", 2.0, {EASY: 1e-6}),
         *method("newton_schulz", 3.0, {EASY: 1e-6}),
-        *method("eigh", 9.0, {EASY: 1e-6}, size=256), *method("svd", 9.0, {EASY: 1e-6}, size=256),
-    ]  # fmt: skip
+        *method("eigh", 9.0, {EASY: 1e-6}, size=256),
+        *method("svd", 9.0, {EASY: 1e-6}, size=256),
+    ]
     board = main_board(boards(frame(*rows)))
     assert board is not None
     assert (board.place["size"], len(board.lines)) == (64, 3)
 
 
 def test_a_training_step_comes_before_a_forward_with_more_methods():
-    alone = [row(1.0 + i, forward=name, size=64, problem=EASY, condition=40.0, root=1e-6)
-             for i, name in enumerate(("eigh", "svd", "pade", "taylor"))]  # fmt: skip
+    alone = [
+        row(1.0 + i, forward=name, size=64, problem=EASY, condition=40.0, root=1e-6)
+        for i, name in enumerate(("eigh", "svd", "pade", "taylor"))
+    ]
     steps = [*method("eigh", 1.0, {EASY: 1e-6}), *method("svd", 2.0, {EASY: 1e-6})]
     board = main_board(boards(frame(*alone, *steps)))
     assert board is not None
@@ -292,8 +347,17 @@ def test_a_training_step_comes_before_a_forward_with_more_methods():
 
 def test_one_problem_whose_reference_is_in_doubt_does_not_spoil_its_kind():
     def step(forward, problem, error, doubt):
-        return row(1.0, phase="step", forward=forward, backward="loewner", size=64, noise="quiet",
-                   problem=problem, gradient=error, reference_error=doubt)  # fmt: skip
+        return row(
+            1.0,
+            phase="step",
+            forward=forward,
+            backward="loewner",
+            size=64,
+            noise="quiet",
+            problem=problem,
+            gradient=error,
+            reference_error=doubt,
+        )
 
     sure = [step(name, "wishart(ratio=0.5)", 1e-3, 1e-9) for name in ("eigh", "svd")]
     doubted = [step(name, SINGULAR, 0.9, 0.5) for name in ("eigh", "svd")]
@@ -325,9 +389,11 @@ def test_a_method_for_easy_matrices_is_named_only_if_it_is_clearly_faster_and_ac
 
 def test_the_front_of_another_place_goes_from_fast_to_accurate():
     board = only_board(
-        method("taylor", 1.0, {EASY: 5e-2}), method("pade", 2.0, {EASY: 4e-2}),
-        method("eigh", 3.0, {EASY: 1e-6}), method("svd", 4.0, {EASY: 1e-6}),
-    )  # fmt: skip
+        method("taylor", 1.0, {EASY: 5e-2}),
+        method("pade", 2.0, {EASY: 4e-2}),
+        method("eigh", 3.0, {EASY: 1e-6}),
+        method("svd", 4.0, {EASY: 1e-6}),
+    )
     assert [line.name for line in decision.front(board)] == ["taylor + loewner", "eigh + loewner"]
 
 
@@ -339,21 +405,31 @@ def test_names_are_as_short_as_keeps_methods_apart():
     rows = [
         {**plain, "forward": "eigh", "backward": "loewner"},
         {**plain, "forward": "newton_schulz", "backward": "autodiff", "iterations": 5},
-        {**plain, "forward": "newton_schulz", "backward": "lyapunov_newton_schulz",
-         "iterations": 12, "backward_iterations": 12},
+        {
+            **plain,
+            "forward": "newton_schulz",
+            "backward": "lyapunov_newton_schulz",
+            "iterations": 12,
+            "backward_iterations": 12,
+        },
         {**plain, "forward": "pade", "backward": "none", "options": "degree=5"},
         {**plain, "forward": "pade", "backward": "none", "options": "degree=9 norm=trace"},
-    ]  # fmt: skip
+    ]
     assert short_names(rows) == [
-        "eigh + loewner", "newton_schulz 5 + autodiff", "newton_schulz 12 + lyapunov",
-        "pade degree=5", "pade degree=9 trace",
-    ]  # fmt: skip
+        "eigh + loewner",
+        "newton_schulz 5 + autodiff",
+        "newton_schulz 12 + lyapunov",
+        "pade degree=5",
+        "pade degree=9 trace",
+    ]
 
 
 def test_only_the_papers_own_settings_have_the_papers_name():
     base = {"forward": "newton_schulz", "backward": "autodiff"}
-    named = [paper_name(base | {"iterations": k, "options": f"norm={norm}"})
-             for k, norm in ((5, "trace"), (10, "trace"), (5, "frobenius"))]  # fmt: skip
+    named = [
+        paper_name(base | {"iterations": k, "options": f"norm={norm}"})
+        for k, norm in ((5, "trace"), (10, "trace"), (5, "frobenius"))
+    ]
     assert named == ["iSQRT-COV", "", ""]
 
 
@@ -385,8 +461,14 @@ def test_a_call_as_it_is_printed_computes_what_was_measured(name, pytestconfig):
 def test_a_call_leaves_out_defaults_and_nothing_else():
     """The public function stops by itself where it is given no number, and a row has its number."""
     default = registry.lookup("forward", "newton_schulz").parameters["iterations"].default
-    row_ = {"library": "torch", "function": "isqrt", "forward": "newton_schulz",
-            "backward": "none", "backward_iterations": None, "options": "norm=trace"}  # fmt: skip
+    row_ = {
+        "library": "torch",
+        "function": "isqrt",
+        "forward": "newton_schulz",
+        "backward": "none",
+        "backward_iterations": None,
+        "options": "norm=trace",
+    }
     by_itself = call_text(row_ | {"iterations": None, "options": "iterations=auto norm=trace"})
     assert by_itself == 'y = mssbench.isqrtm(a, forward="newton_schulz", norm="trace")'
     assert f"iterations={default}" in call_text(row_ | {"iterations": default})
@@ -419,12 +501,21 @@ def facts(load=0.3, drift=0.05):
         (3.1, 0.05, [""] * 10, "was busy when the run began: load 3.1 on 2 cores"),
         (0.3, 0.6, [""] * 10, "changed its speed by 60 % during the run"),
         (0.3, 32.0, [""] * 10, "changed its speed by 3200 % during the run"),
-        (0.3, 0.0, ["loaded"] * 6 + [""] * 4, "was disturbed in 60 % of the measurements: more was "
-         "running than the machine has cores"),
-        (0.3, 0.0, ["shared_gpu x"] * 6 + [""] * 4, "was disturbed in 60 % of the measurements: "
-         "another process computed on the GPU"),
+        (
+            0.3,
+            0.0,
+            ["loaded"] * 6 + [""] * 4,
+            "was disturbed in 60 % of the measurements: more was "
+            "running than the machine has cores",
+        ),
+        (
+            0.3,
+            0.0,
+            ["shared_gpu x"] * 6 + [""] * 4,
+            "was disturbed in 60 % of the measurements: another process computed on the GPU",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_busy_or_changing_machine_compares_no_times(load, drift, flags, why):
     rows = frame(*(row(1.0, flags=flag, batch=i + 1) for i, flag in enumerate(flags)))
     found = trust(rows, facts(load, drift))

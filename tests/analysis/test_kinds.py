@@ -20,8 +20,16 @@ def rows(conditions, size=16, **given):
     """Two methods on each problem."""
     for problem, condition in conditions.items():
         for forward, seconds in (("eigh", 1e-3), ("svd", 5e-3)):
-            yield row(seconds, forward=forward, problem=problem, condition=condition, size=size,
-                      root=1e-6, flags="", **given)  # fmt: skip
+            yield row(
+                seconds,
+                forward=forward,
+                problem=problem,
+                condition=condition,
+                size=size,
+                root=1e-6,
+                flags="",
+                **given,
+            )
 
 
 @pytest.mark.parametrize(
@@ -68,8 +76,13 @@ def test_one_name_has_the_condition_of_each_size():
     made = [r for size, c in CONVFEAT.items() for r in rows({"convfeat": c, "z": 1e5}, size)]
     (block,) = blocks(frame(*made), columns=("size", "problem"))
     assert block.columns == [
-        (16, "convfeat"), (16, "z"), (32, "convfeat"), (32, "z"), (64, "z"), (64, "convfeat"),
-    ]  # fmt: skip
+        (16, "convfeat"),
+        (16, "z"),
+        (32, "convfeat"),
+        (32, "z"),
+        (64, "z"),
+        (64, "convfeat"),
+    ]
     said = [block.spectrum(("size", "problem"), key) for key in block.columns]
     assert said == ["κ 600", "κ 1e5", "κ 2e4", "κ 1e5", "κ 1e5", "singular"]
 
@@ -78,9 +91,11 @@ def test_rows_of_problems_stand_by_condition_and_then_the_fastest_first():
     made = [r for size, c in CONVFEAT.items() for r in rows({"convfeat": c, "z": 1e5}, size)]
     (block,) = blocks(frame(*made), rows=("problem", "method"))
     assert [*block.entries] == [
-        ("z", "torch/eigh"), ("z", "torch/svd"),
-        ("convfeat", "torch/eigh"), ("convfeat", "torch/svd"),
-    ]  # fmt: skip
+        ("z", "torch/eigh"),
+        ("z", "torch/svd"),
+        ("convfeat", "torch/eigh"),
+        ("convfeat", "torch/svd"),
+    ]
     text = plain(result(frame(*made), [block]))
     assert "convfeat · κ 600 to singular" in text
     assert "z · κ 1e5" in text
@@ -126,8 +141,10 @@ def test_what_is_left_out_is_said_with_its_condition_where_it_was_measured():
 
 
 def test_json_has_the_condition_of_each_place(tmp_path, capsys):
-    lines = [row(1.0, problem="convfeat", size=size, condition=condition, backward="none")
-             for size, condition in ((16, 6e2), (32, None))]  # fmt: skip
+    lines = [
+        row(1.0, problem="convfeat", size=size, condition=condition, backward="none")
+        for size, condition in ((16, 6e2), (32, None))
+    ]
     run = write(tmp_path / "run", *lines)
     _, out, _ = called(capsys, "show", run, "--json")
     found = {e["size"]: e["condition"] for b in json.loads(out)["blocks"] for e in b["entries"]}
@@ -141,6 +158,9 @@ def test_what_was_not_measured_has_no_condition_and_repeated_eigenvalues_are_sai
     made = frame(row(1.0, problem="clusters(m=4)", condition=50.0), row(status="timeout", size=64))
     known = kinds.Conditions(made)
     assert known.at({"problem": "clusters(m=4)"}) == {
-        "least": 50.0, "largest": 50.0, "singular": False, "repeated": True,
-    }  # fmt: skip
+        "least": 50.0,
+        "largest": 50.0,
+        "singular": False,
+        "repeated": True,
+    }
     assert known.at({"size": 64}) is None

@@ -30,11 +30,22 @@ class FakeRun:
 def rows(forward, seconds, gradient=1e-6, *, problems=(EASY, HARDEST), size=64, batch=16, **more):
     errors = gradient if isinstance(gradient, dict) else dict.fromkeys(problems, gradient)
     return [
-        row(seconds, phase="step", forward=forward, backward="loewner", problem=problem, size=size,
-            batch=batch, gradient=error, root=more.get("root", 1e-7), condition=CONDITION[problem],
-            noise="quiet", **{k: v for k, v in more.items() if k != "root"})
+        row(
+            seconds,
+            phase="step",
+            forward=forward,
+            backward="loewner",
+            problem=problem,
+            size=size,
+            batch=batch,
+            gradient=error,
+            root=more.get("root", 1e-7),
+            condition=CONDITION[problem],
+            noise="quiet",
+            **{k: v for k, v in more.items() if k != "root"},
+        )
         for problem, error in errors.items()
-    ]  # fmt: skip
+    ]
 
 
 def best(found):
@@ -47,8 +58,14 @@ def test_only_rows_of_exactly_this_place_are_an_answer():
     found = proof([FakeRun(right)], ASKED)
     assert found is not None
     assert best(found) == "eigh"
-    for other in ({"size": 65}, {"batch": 17}, {"precision": "float64"}, {"device": "cuda"},
-                  {"function": "isqrt"}, {"gradient": False}):  # fmt: skip
+    for other in (
+        {"size": 65},
+        {"batch": 17},
+        {"precision": "float64"},
+        {"device": "cuda"},
+        {"function": "isqrt"},
+        {"gradient": False},
+    ):
         assert proof([FakeRun(right)], ASKED._replace(**other)) is None, other
 
 
@@ -116,12 +133,18 @@ def test_matrices_of_low_rank_are_answered_by_singular_ones_alone():
 
 
 def test_neighbours_give_what_is_right_and_near_the_fastest_and_no_answer():
-    run = FakeRun([
-        *rows("eigh", 1.0, size=32), *rows("svd", 1.4, size=32), *rows("pade", 1.6, size=32),
-        *rows("taylor", 0.5, 0.9, size=32, status="inaccurate"),
-        *rows("jacobi", 1.0, size=128), *rows("eigh", 1.2, size=128),
-        *rows("minimax", 0.1, size=256), *rows("eigh", 9.0, size=256),
-    ])  # fmt: skip
+    run = FakeRun(
+        [
+            *rows("eigh", 1.0, size=32),
+            *rows("svd", 1.4, size=32),
+            *rows("pade", 1.6, size=32),
+            *rows("taylor", 0.5, 0.9, size=32, status="inaccurate"),
+            *rows("jacobi", 1.0, size=128),
+            *rows("eigh", 1.2, size=128),
+            *rows("minimax", 0.1, size=256),
+            *rows("eigh", 9.0, size=256),
+        ]
+    )
     assert proof([run], ASKED) is None
     found = {(c.line.row["forward"], c.size) for c in shortlist([run], ASKED)}
     assert found == {("eigh", 32), ("svd", 32), ("jacobi", 128)}
@@ -134,10 +157,14 @@ def test_neighbours_may_miss_the_bound_by_a_factor_of_three():
 
 
 def test_the_nearest_batch_stands_for_a_size():
-    run = FakeRun([
-        *rows("eigh", 1.0, batch=8), *rows("svd", 2.0, batch=8),
-        *rows("eigh", 2.0, batch=4096), *rows("svd", 1.0, batch=4096),
-    ])  # fmt: skip
+    run = FakeRun(
+        [
+            *rows("eigh", 1.0, batch=8),
+            *rows("svd", 2.0, batch=8),
+            *rows("eigh", 2.0, batch=4096),
+            *rows("svd", 1.0, batch=4096),
+        ]
+    )
     found = {(c.line.row["forward"], c.batch) for c in shortlist([run], ASKED)}
     assert found == {("eigh", 8)}
 
@@ -162,11 +189,24 @@ def test_easy_matrices_alone_answer_nothing_where_nothing_is_known_of_them():
 
 def test_matrices_of_a_file_say_nothing_of_others():
     mine = "file(path=cov.npy, key=, kind=matrices, digest=0123456789abcdef)"
-    own = FakeRun([
-        row(1.0, phase="step", forward=name, backward="loewner", problem=mine, size=64, batch=16,
-            gradient=1e-6, root=1e-7, condition=40.0, noise="quiet")
-        for name in ("eigh", "svd")
-    ])  # fmt: skip
+    own = FakeRun(
+        [
+            row(
+                1.0,
+                phase="step",
+                forward=name,
+                backward="loewner",
+                problem=mine,
+                size=64,
+                batch=16,
+                gradient=1e-6,
+                root=1e-7,
+                condition=40.0,
+                noise="quiet",
+            )
+            for name in ("eigh", "svd")
+        ]
+    )
     assert proof([own], ASKED._replace(condition=30.0)) is None
 
 

@@ -11,16 +11,23 @@ from helpers.root import ROOT
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "words",
-    [("show", "results/cpu-2core-quick"), ("--help",), ("list", "backends"),
-     ("run", "quick", "--dry-run", "--device", "cpu"), ("show", "results/none")],
+    [
+        ("show", "results/cpu-2core-quick"),
+        ("--help",),
+        ("list", "backends"),
+        ("run", "quick", "--dry-run", "--device", "cpu"),
+        ("show", "results/none"),
+    ],
     ids=lambda words: words[0],
-)  # fmt: skip
+)
 def test_every_command_prints_ascii_where_there_is_nothing_else(words: tuple[str, ...]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mssbench", *words],
         env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
-        cwd=ROOT, capture_output=True, timeout=120,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        timeout=120,
+    )
     text = done.stdout + done.stderr
     assert text.isascii()
     assert b"Traceback" not in text

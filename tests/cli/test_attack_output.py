@@ -33,8 +33,12 @@ def invoke(
     env = os.environ | {k: str(v) for k, v in more.pop("environment", {}).items()}
     done = subprocess.run(
         [sys.executable, "-m", "mssbench", *map(os.fsencode, map(str, words))],
-        stdout=stdout, stderr=stderr, env=env, timeout=120, **more,
-    )  # fmt: skip
+        stdout=stdout,
+        stderr=stderr,
+        env=env,
+        timeout=120,
+        **more,
+    )
     return done.returncode, done.stdout or b"", done.stderr or b""
 
 
@@ -101,8 +105,17 @@ def test_attack_a_run_with_all_streams_closed_writes_only_its_own_files(tmp_path
         for fd in (0, 1, 2):
             os.close(fd)
 
-    code, _, _ = invoke("run", suite, "--out", out, "--python", stand_in(tmp_path),
-                        stdout=None, stderr=None, preexec_fn=close)  # fmt: skip
+    code, _, _ = invoke(
+        "run",
+        suite,
+        "--out",
+        out,
+        "--python",
+        stand_in(tmp_path),
+        stdout=None,
+        stderr=None,
+        preexec_fn=close,
+    )
     assert code == 0
     assert table.load(out)["status"].tolist() == ["ok"]
 
@@ -180,17 +193,29 @@ LONG = "x" * 300
 
 @pytest.mark.parametrize(
     "words",
-    [("show", LONG), ("run", "smoke", "--out", LONG), ("check", "RUN", "--baseline", LONG),
-     ("baseline", "save", "RUN", "--name", LONG), ("export", "RUN", "--to", "csv", "--out", LONG),
-     ("merge", "RUN", "RUN", "--out", LONG), ("run", "smoke", "--also", f"{LONG}.py"),
-     ("run", f"./{LONG}.toml"), ("run", "smoke", "--matrices", f"{LONG}.npy"),
-     ("import", LONG, "--out", "x"), ("new", f"{LONG}.py"), ("test", f"{LONG}.py")],
+    [
+        ("show", LONG),
+        ("run", "smoke", "--out", LONG),
+        ("check", "RUN", "--baseline", LONG),
+        ("baseline", "save", "RUN", "--name", LONG),
+        ("export", "RUN", "--to", "csv", "--out", LONG),
+        ("merge", "RUN", "RUN", "--out", LONG),
+        ("run", "smoke", "--also", f"{LONG}.py"),
+        ("run", f"./{LONG}.toml"),
+        ("run", "smoke", "--matrices", f"{LONG}.npy"),
+        ("import", LONG, "--out", "x"),
+        ("new", f"{LONG}.py"),
+        ("test", f"{LONG}.py"),
+    ],
     ids=lambda words: "-".join(w[:10] for w in words),
-)  # fmt: skip
+)
 def test_attack_a_name_that_no_file_can_have_is_misuse(
-    runs: tuple[Path, Path], words: tuple[str, ...], tmp_path: Path, capsys: Any,
+    runs: tuple[Path, Path],
+    words: tuple[str, ...],
+    tmp_path: Path,
+    capsys: Any,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     code, _, err = called(capsys, *[str(runs[0]) if w == "RUN" else w for w in words])
     assert code == 2, err
@@ -207,8 +232,12 @@ def test_attack_a_path_of_any_bytes_is_read_and_named(
     folder.mkdir()
     for file in runs[0].iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
-    for words in (("show", folder), ("merge", folder), ("check", folder, "--baseline", folder),
-                  ("export", folder, "--to", "junit")):  # fmt: skip
+    for words in (
+        ("show", folder),
+        ("merge", folder),
+        ("check", folder, "--baseline", folder),
+        ("export", folder, "--to", "junit"),
+    ):
         code, out, err = invoke(*words)
         assert code == 0, err
         assert b"\x1b" not in out
@@ -227,9 +256,14 @@ def test_attack_matrices_whose_path_is_not_utf8_are_refused(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("data", "why"),
-    [(b"\xef\xbb\xbfname = 'x'\n", "byte order mark"), ("name = 'x'".encode("utf-16"), "cannot be"),
-     (b"name = '\xff'", "cannot be read"), (b"a = " + b"[" * 50_000, ""), (b"\x00", "not valid")],
-)  # fmt: skip
+    [
+        (b"\xef\xbb\xbfname = 'x'\n", "byte order mark"),
+        ("name = 'x'".encode("utf-16"), "cannot be"),
+        (b"name = '\xff'", "cannot be read"),
+        (b"a = " + b"[" * 50_000, ""),
+        (b"\x00", "not valid"),
+    ],
+)
 def test_attack_a_suite_of_odd_bytes_is_misuse_with_the_reason(
     tmp_path: Path, data: bytes, why: str, capsys: Any
 ) -> None:
@@ -250,9 +284,13 @@ def test_attack_a_dangling_link_for_out_is_named(tmp_path: Path, capsys: Any) ->
 @pytest.mark.parametrize("name", ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"])
 @pytest.mark.parametrize("where", ["folder", "nowhere/x", "/dev/full", "x" * 300])
 def test_attack_github_files_that_cannot_be_written_are_misuse_with_the_reason(
-    runs: tuple[Path, Path], tmp_path: Path, name: str, where: str, capsys: Any,
+    runs: tuple[Path, Path],
+    tmp_path: Path,
+    name: str,
+    where: str,
+    capsys: Any,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     (tmp_path / "folder").mkdir()
     monkeypatch.setenv(name, str(tmp_path / where))
     code, _, err = called(capsys, "check", runs[1], "--baseline", runs[0], "--github")
@@ -278,11 +316,16 @@ def test_attack_ctrl_c_is_never_a_regression(
 
 @pytest.mark.parametrize(
     ("error", "due"),
-    [(MemoryError(), 2), (OSError(28, "No space left on device", "x"), 2),
-     (PermissionError(13, "Permission denied", "x"), 2), (ZeroDivisionError(), 70),
-     (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "no"), 2), (KeyError("x"), 70)],
+    [
+        (MemoryError(), 2),
+        (OSError(28, "No space left on device", "x"), 2),
+        (PermissionError(13, "Permission denied", "x"), 2),
+        (ZeroDivisionError(), 70),
+        (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "no"), 2),
+        (KeyError("x"), 70),
+    ],
     ids=lambda x: type(x).__name__,
-)  # fmt: skip
+)
 def test_attack_only_a_mistake_of_ours_is_70(
     error: Exception, due: int, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -26,10 +26,19 @@ from mssbench.suite import suite
 def test_a_tab_offers_what_there_is(words: list[str], offered: set[str]) -> None:
     line = " ".join(["mssbench", *words])
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; sys.argv[0] = 'mssbench'\n"
-         "from mssbench.cli.main import main; main()"],
-        env=os.environ | {"_MSSBENCH_COMPLETE": "complete_bash", "COMP_WORDS": line,
-                          "COMP_CWORD": str(len(words))},
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.argv[0] = 'mssbench'\nfrom mssbench.cli.main import main; main()",
+        ],
+        env=os.environ
+        | {
+            "_MSSBENCH_COMPLETE": "complete_bash",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(words)),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert set(done.stdout.split()) == offered, done.stderr

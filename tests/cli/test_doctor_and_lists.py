@@ -142,9 +142,11 @@ def test_suites_have_their_cells_counted(capsys):
 
 def test_an_unknown_list_names_the_nearest(capsys):
     assert called(capsys, "list", "backend") == (
-        2, "", "mssbench: Unknown list 'backend'. Did you mean 'backends'? Known: backends, "
+        2,
+        "",
+        "mssbench: Unknown list 'backend'. Did you mean 'backends'? Known: backends, "
         "backwards, problems, suites.\n",
-    )  # fmt: skip
+    )
 
 
 def test_a_method_of_ones_own_is_listed(tmp_path, capsys):
@@ -200,18 +202,25 @@ def test_every_library_that_cannot_run_is_a_finding_with_a_remedy(examined):
 @pytest.mark.parametrize(
     ("reason", "finding", "remedy"),
     [
-        ("no CUDA device: the NVIDIA driver shows none",
-         ": no CUDA device: the NVIDIA driver shows none",
-         "run where `nvidia-smi` lists a GPU (in Docker: docker run --gpus all)"),
-        ("cupy is not installed, nor is there a CUDA device: pip install it",
-         ": cupy is not installed, nor is there a CUDA device",
-         "run where `nvidia-smi` lists a GPU (in Docker: docker run --gpus all), and there: "
-         "pip install it"),
+        (
+            "no CUDA device: the NVIDIA driver shows none",
+            ": no CUDA device: the NVIDIA driver shows none",
+            "run where `nvidia-smi` lists a GPU (in Docker: docker run --gpus all)",
+        ),
+        (
+            "cupy is not installed, nor is there a CUDA device: pip install it",
+            ": cupy is not installed, nor is there a CUDA device",
+            "run where `nvidia-smi` lists a GPU (in Docker: docker run --gpus all), and there: "
+            "pip install it",
+        ),
         ("cupy is not installed: pip install it", ": cupy is not installed", "pip install it"),
-        ("cupy cannot use the GPU: error 35", ": cupy cannot use the GPU: error 35",
-         "`nvidia-smi` says which CUDA its driver takes: install a build for that one"),
+        (
+            "cupy cannot use the GPU: error 35",
+            ": cupy cannot use the GPU: error 35",
+            "`nvidia-smi` says which CUDA its driver takes: install a build for that one",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_library_that_cannot_run_has_the_remedy_of_its_reason(reason, finding, remedy):
     backend = {"library": "cupy", "device": "cuda", "available": False, "reason": reason}
     (one,) = findings.of_backends([backend])
@@ -221,9 +230,13 @@ def test_a_library_that_cannot_run_has_the_remedy_of_its_reason(reason, finding,
 
 
 def facts(examined, **changed):
-    quiet = {"load": (0.0, 0.0, 0.0), "governor": None, "gpus": [],
-             "cores": {"granted": 2, "physical": 2, "logical": 2},
-             "float32_matmul_precision": "highest"}  # fmt: skip
+    quiet = {
+        "load": (0.0, 0.0, 0.0),
+        "governor": None,
+        "gpus": [],
+        "cores": {"granted": 2, "physical": 2, "logical": 2},
+        "float32_matmul_precision": "highest",
+    }
     return examined["facts"] | quiet | changed
 
 
@@ -231,16 +244,24 @@ def facts(examined, **changed):
     ("changed", "finding", "remedy"),
     [
         ({"load": (3.0, 0, 0)}, "load average 3.0 on 2 cores: something else is running", "top"),
-        ({"cores": {"granted": 4, "physical": 2, "logical": 4}},
-         "4 threads granted on 2 physical cores", "taskset -c 0-1"),
-        ({"governor": "powersave"}, "CPU governor is powersave: the clock changes meanwhile",
-         "cpupower"),
-        ({"gpus": [{"name": "x"}], "float32_matmul_precision": "high"},
-         "float32 products are high by default",
-         'torch.set_float32_matmul_precision("highest")'),
+        (
+            {"cores": {"granted": 4, "physical": 2, "logical": 4}},
+            "4 threads granted on 2 physical cores",
+            "taskset -c 0-1",
+        ),
+        (
+            {"governor": "powersave"},
+            "CPU governor is powersave: the clock changes meanwhile",
+            "cpupower",
+        ),
+        (
+            {"gpus": [{"name": "x"}], "float32_matmul_precision": "high"},
+            "float32 products are high by default",
+            'torch.set_float32_matmul_precision("highest")',
+        ),
     ],
     ids=["load", "hyperthreads", "governor", "tf32"],
-)  # fmt: skip
+)
 def test_a_finding_names_its_remedy(examined, changed, finding, remedy):
     (one,) = findings.of_machine(facts(examined, **changed))
     assert one["finding"] == finding

@@ -90,19 +90,30 @@ def test_json_has_the_numbers_of_the_table(small, capsys):
     (block,) = data["blocks"]
     found = {(e["method"], e["size"]): e for e in block["entries"]}
     assert found["torch/svd", 64] == {
-        "method": "torch/svd", "size": 64, "seconds_median": 0.05, "root_error": 5e-7,
-        "ratio": 2.5, "best": False, "rows": 1, "failures": {}, "partial": False,
+        "method": "torch/svd",
+        "size": 64,
+        "seconds_median": 0.05,
+        "root_error": 5e-7,
+        "ratio": 2.5,
+        "best": False,
+        "rows": 1,
+        "failures": {},
+        "partial": False,
         "condition": {"least": None, "largest": None, "singular": True, "repeated": False},
-    }  # fmt: skip
+    }
     assert found["torch/newton_schulz k=5 trace", 64]["failures"] == {"oom": 1}
     assert found["torch/newton_schulz k=5 trace", 16]["ratio"] == 0.5
     assert (block["phase"], block["batch"], block["hidden"]) == ("forward", 64, {})
     assert " ".join(SHOWN.split()).count(data["conclusions"][0]) == 1
     assert data["failures"] == [
         {"status": "inaccurate", "cells": 1, "methods": 1, "reasons": []},
-        {"status": "oom", "cells": 1, "methods": 1,
-         "reasons": [{"reason": "wanted 9 GiB", "cells": 1}]},
-    ]  # fmt: skip
+        {
+            "status": "oom",
+            "cells": 1,
+            "methods": 1,
+            "reasons": [{"reason": "wanted 9 GiB", "cells": 1}],
+        },
+    ]
 
 
 def test_json_is_json_even_where_a_number_is_infinite(tmp_path, capsys):
@@ -120,25 +131,35 @@ def test_json_of_any_layout(small, capsys):
     _, text, _ = called(
         capsys, "show", small, "--json", "--rows", "backend,iterations", "--columns", "size,phase"
     )
-    keys = {(e["backend"], e["iterations"], e["phase"])
-            for e in json.loads(text)["blocks"][0]["entries"]}  # fmt: skip
+    keys = {
+        (e["backend"], e["iterations"], e["phase"])
+        for e in json.loads(text)["blocks"][0]["entries"]
+    }
     assert ("torch/eigh", None, "forward") in keys
     assert ("torch/newton_schulz", 5, "forward") in keys
 
 
 SHOW_REFUSED = [
-    (["--where", "siz > 3"], "--where 'siz > 3': Unknown column 'siz'. Did you mean "
-     "'size'? Nearest of "),
+    (
+        ["--where", "siz > 3"],
+        "--where 'siz > 3': Unknown column 'siz'. Did you mean 'size'? Nearest of ",
+    ),
     (["--where", "size > 99"], "--where 'size > 99' leaves none of the 6 rows.\n"),
-    (["--where", "forward == 'eig'"], "--where \"forward == 'eig'\" leaves none of the 6 rows. "
-     "Unknown forward 'eig'. Did you mean 'eigh'? Known: eigh, newton_schulz, svd.\n"),
-    (["--where", "print(1)"], "--where 'print(1)': Call is not allowed. Write comparisons of "
-     "columns, joined by and, or, not.\n"),
+    (
+        ["--where", "forward == 'eig'"],
+        "--where \"forward == 'eig'\" leaves none of the 6 rows. "
+        "Unknown forward 'eig'. Did you mean 'eigh'? Known: eigh, newton_schulz, svd.\n",
+    ),
+    (
+        ["--where", "print(1)"],
+        "--where 'print(1)': Call is not allowed. Write comparisons of "
+        "columns, joined by and, or, not.\n",
+    ),
     (["--rows", "metod"], "--rows: Unknown column 'metod'. Did you mean 'method'? Known: "),
     (["--columns", "size,size"], "'size' is named twice in --rows and --columns.\n"),
     (["--columns", ","], "--columns is empty: name a key column, such as method or size.\n"),
     (["--value", "reason"], "--value: Unknown value 'reason'. "),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["table", "json"])
@@ -167,10 +188,13 @@ def test_show_of_an_empty_run_says_so(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["shwo"], "No such command 'shwo'. Did you mean 'show'?"), (["show"], "Missing argument"),
-     (["run", "quick", "--sett", "a=1"], "No such option: --sett")],
+    [
+        (["shwo"], "No such command 'shwo'. Did you mean 'show'?"),
+        (["show"], "Missing argument"),
+        (["run", "quick", "--sett", "a=1"], "No such option: --sett"),
+    ],
     ids=lambda x: " ".join(x),
-)  # fmt: skip
+)
 def test_misuse_of_the_command_line_ends_with_two(capsys, arguments, said):
     code, out, err = called(capsys, *arguments)
     assert (code, out) == (2, "")
@@ -182,8 +206,10 @@ def test_also_with_a_file_that_fails_is_refused(tmp_path, capsys):
     mine.write_text("1 / 0\n")
     code, out, err = called(capsys, "run", "quick", "--dry-run", "--also", mine)
     assert (code, out, err) == (
-        2, "", f"mssbench: --also {mine}: ZeroDivisionError: division by zero\n"
-    )  # fmt: skip
+        2,
+        "",
+        f"mssbench: --also {mine}: ZeroDivisionError: division by zero\n",
+    )
 
 
 def test_merge_refuses_without_writing(small, tmp_path, capsys):
@@ -238,9 +264,15 @@ def large(tmp_path_factory):
     names = ["library", "forward", "options", "problem", "size", "batch", "precision", "seed"]
     methods = [("torch", f"m{i}", f"norm=x{i % 3}") for i in range(25)]
     keys = pd.MultiIndex.from_product(
-        [range(25), [f"logspec(condition=1e{i})" for i in range(10)], [16, 32, 64, 128, 256],
-         [1, 16, 256, 1024], ["float32", "float64"], range(10)]
-    ).to_frame(index=False)  # fmt: skip
+        [
+            range(25),
+            [f"logspec(condition=1e{i})" for i in range(10)],
+            [16, 32, 64, 128, 256],
+            [1, 16, 256, 1024],
+            ["float32", "float64"],
+            range(10),
+        ]
+    ).to_frame(index=False)
     chosen = pd.DataFrame(methods).iloc[keys[0]].reset_index(drop=True)
     frame = pd.concat([chosen, keys.drop(columns=0)], axis=1).set_axis(names, axis=1)
     frame = frame.assign(**{k: v for k, v in row(1e-3, root=1e-6).items() if k not in names})
@@ -310,12 +342,16 @@ def test_version(capsys):
 
 
 QUICK_COMMANDS = {
-    "help": ["--help"], "run help": ["run", "--help"], "show": ["show", "RUN"],
+    "help": ["--help"],
+    "run help": ["run", "--help"],
+    "show": ["show", "RUN"],
     "show json": ["show", "RUN", "--json", "--where", "size > 16"],
-    "backends": ["list", "backends"], "backwards": ["list", "backwards"],
-    "problems": ["list", "problems"], "suites": ["list", "suites"],
+    "backends": ["list", "backends"],
+    "backwards": ["list", "backwards"],
+    "problems": ["list", "problems"],
+    "suites": ["list", "suites"],
     "dry run": ["run", "quick", "--dry-run", "--only", "size == 64"],
-}  # fmt: skip
+}
 
 
 def test_what_measures_nothing_imports_no_torch(small):
@@ -379,9 +415,15 @@ def test_running_again_measures_nothing(measured):
     folder, _ = measured
     before = (folder / "run" / "table.csv").read_bytes()
     done = mssbench(
-        "run", folder / "tiny.toml", "--out", folder / "run", "--effort", "smoke", "--json",
+        "run",
+        folder / "tiny.toml",
+        "--out",
+        folder / "run",
+        "--effort",
+        "smoke",
+        "--json",
         columns=200,
-    )  # fmt: skip
+    )
     assert done.returncode == 0
     assert json.loads(done.stdout)["rows"][0]["status"] == "ok"
     assert done.stderr == f"nothing left to measure: 1 cell in {folder}/run\n"
@@ -393,8 +435,10 @@ def test_a_reader_that_leaves_ends_nothing_badly(arguments):
     """As `| head -1` does; the pipe is closed before a byte is read."""
     process = subprocess.Popen(
         [sys.executable, "-m", "mssbench", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     process.stdout.close()
     err = process.stderr.read()
     process.stderr.close()
@@ -405,10 +449,21 @@ def test_a_reader_that_leaves_ends_nothing_badly(arguments):
 def test_a_run_whose_reader_leaves_keeps_its_exit_code(measured):
     folder, _ = measured
     process = subprocess.Popen(
-        [sys.executable, "-m", "mssbench", "run", folder / "tiny.toml", "--out", folder / "run",
-         "--effort", "smoke"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "mssbench",
+            "run",
+            folder / "tiny.toml",
+            "--out",
+            folder / "run",
+            "--effort",
+            "smoke",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     process.stdout.close()
     err = process.stderr.read()
     process.stderr.close()
@@ -423,8 +478,11 @@ def terminal(*arguments, columns=80):
     settings = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR", "CI")}
     process = subprocess.Popen(
         [sys.executable, "-m", "mssbench", *map(str, arguments)],
-        stdin=child, stdout=child, stderr=child, env=settings | {"TERM": "xterm-256color"},
-    )  # fmt: skip
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        env=settings | {"TERM": "xterm-256color"},
+    )
     os.close(child)
     seen = b""
     while True:
@@ -494,8 +552,10 @@ def test_no_color_is_respected_on_a_terminal(small):
     parent, child = pty.openpty()
     done = subprocess.run(
         [sys.executable, "-m", "mssbench", "show", str(small)],
-        stdout=child, stderr=child, env=os.environ | {"NO_COLOR": "1", "TERM": "xterm"},
-    )  # fmt: skip
+        stdout=child,
+        stderr=child,
+        env=os.environ | {"NO_COLOR": "1", "TERM": "xterm"},
+    )
     os.close(child)
     text = os.read(parent, 65536).decode()
     os.close(parent)
@@ -514,10 +574,15 @@ def test_a_run_on_a_gpu_ends_with_its_two_headline_clocks(tmp_path):
     """The clock of the caller decides, and what the device itself takes stands below."""
     both = ({"forward": "eigh"}, {"forward": "svd"})
     ways = (("wall", "hot"), ("gpu", "cold"), ("gpu", "hot"))
-    rows = [row(1.0 + i, device="cuda", clock=clock, cache=cache, root=1e-6, **how)
-            for i, how in enumerate(both) for clock, cache in ways]  # fmt: skip
-    rows += [row(None, device="cuda", clock="graph", status="unsupported", reason="it waits", **how)
-             for how in both]  # fmt: skip
+    rows = [
+        row(1.0 + i, device="cuda", clock=clock, cache=cache, root=1e-6, **how)
+        for i, how in enumerate(both)
+        for clock, cache in ways
+    ]
+    rows += [
+        row(None, device="cuda", clock="graph", status="unsupported", reason="it waits", **how)
+        for how in both
+    ]
     text = plain(run_.tables(write(tmp_path / "run", *rows)))
     assert "Forward alone · sqrt · n = 16 · batch 64 · float32 · cuda, wall clock" in text
     assert "Use eigh: right on these" in text or "Use eigh: of 2" in text

@@ -173,23 +173,33 @@ def test_a_key_and_a_kind_say_how_a_file_is_read(capsys) -> None:
         (["--matrices", "cob.npy"], "--matrices: there is no file 'cob.npy' in "),
         (["--matrices", "cov.txt"], "--matrices: there is no file 'cov.txt' in "),
         (["--matrices", "tiny.toml"], "--matrices: tiny.toml: Unknown ending '.toml'."),
-        (["--matrices", "two.npz"],
-         "--matrices: two.npz holds 2 arrays: first, second. Choose one by key=NAME, or "
-         "--key NAME."),
-        (["--matrices", "two.npz", "--key", "frist"],
-         "--matrices: Unknown array of two.npz 'frist'. Did you mean 'first'?"),
-        (["--matrices", "cov.npy", "--kind", "feature"],
-         "--kind: Unknown kind 'feature'. Did you mean 'features'? Known: features, matrices."),
+        (
+            ["--matrices", "two.npz"],
+            "--matrices: two.npz holds 2 arrays: first, second. Choose one by key=NAME, or "
+            "--key NAME.",
+        ),
+        (
+            ["--matrices", "two.npz", "--key", "frist"],
+            "--matrices: Unknown array of two.npz 'frist'. Did you mean 'first'?",
+        ),
+        (
+            ["--matrices", "cov.npy", "--kind", "feature"],
+            "--kind: Unknown kind 'feature'. Did you mean 'features'? Known: features, matrices.",
+        ),
         (["--key", "x"], "--key says how a file is read: name it by --matrices FILE."),
         (["--kind", "features"], "--kind says how a file is read: name it by --matrices FILE."),
-        (["--matrices", "cov.npy", "--set", "size=4"],
-         "--set size=4: --matrices has a size of its own. Leave out one."),
-        (["--matrices", "cov.npy", "--set", "problem=identity"],
-         "--set problem=identity: --matrices has a problem of its own. Leave out one."),
+        (
+            ["--matrices", "cov.npy", "--set", "size=4"],
+            "--set size=4: --matrices has a size of its own. Leave out one.",
+        ),
+        (
+            ["--matrices", "cov.npy", "--set", "problem=identity"],
+            "--set problem=identity: --matrices has a problem of its own. Leave out one.",
+        ),
         (["--matrices", "bad.npy"], "--matrices: bad.npy: matrix 1 is indefinite: "),
         (["--matrices", "x.h5"], "--matrices: x.h5: reading it needs h5py: pip install "),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_one_line_and_exit_code_2(
     capsys, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
 ) -> None:

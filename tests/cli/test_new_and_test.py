@@ -42,15 +42,21 @@ def test_the_example_keeps_every_property_with_each_library(capsys, file):
     ("before", "after", "contract"),
     [
         ("Root(sqrt=y * scale,", "Root(sqrt=y * scale * 1.000001,", "root_and_gradient_are_exact"),
-        ("Root(sqrt=y * scale,", "Root(sqrt=y * abs(scale).mean(),",
-         "a_batch_of_one_is_an_element_of_a_batch"),
-        ("Root(sqrt=y * scale,", "Root(sqrt=(y * scale)[..., :1],",
-         "results_are_arrays_like_the_input"),
+        (
+            "Root(sqrt=y * scale,",
+            "Root(sqrt=y * abs(scale).mean(),",
+            "a_batch_of_one_is_an_element_of_a_batch",
+        ),
+        (
+            "Root(sqrt=y * scale,",
+            "Root(sqrt=(y * scale)[..., :1],",
+            "results_are_arrays_like_the_input",
+        ),
         ("SIAM 2008", "somewhere", "forward-cites"),
         ("4.0 * iterations", "float('nan')", "forward-has_a_finite_cost"),
         ("(..., n, n)", "some matrices", "forward-documents"),
     ],
-)  # fmt: skip
+)
 def test_what_a_change_breaks_is_named(capsys, file, before, after, contract):
     text = file.read_text()
     assert before in text

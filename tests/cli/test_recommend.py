@@ -16,10 +16,19 @@ def rows(size=64, batch=16):
     for forward, seconds, error in (("eigh", 2.0, 1e-6), ("svd", 5.0, 1e-6), ("pade", 1.0, 0.5)):
         for problem, condition in ((EASY, 40.0), (HARD, 1e6)):
             yield row(
-                seconds, status="ok" if error < 0.1 else "inaccurate", phase="step",
-                forward=forward, backward="loewner", problem=problem, condition=condition,
-                gradient=error, root=1e-6, size=size, batch=batch, noise="quiet",
-            )  # fmt: skip
+                seconds,
+                status="ok" if error < 0.1 else "inaccurate",
+                phase="step",
+                forward=forward,
+                backward="loewner",
+                problem=problem,
+                condition=condition,
+                gradient=error,
+                root=1e-6,
+                size=size,
+                batch=batch,
+                noise="quiet",
+            )
 
 
 @pytest.fixture
@@ -130,13 +139,23 @@ def test_only_what_is_not_known_or_not_believed_is_measured(
 
     monkeypatch.setattr(command, "measured", fake)
     if late:
-        more = row(None, status="interrupted", phase="step", forward="jacobi", backward="loewner",
-                   problem=EASY, size=size, batch=16)  # fmt: skip
+        more = row(
+            None,
+            status="interrupted",
+            phase="step",
+            forward="jacobi",
+            backward="loewner",
+            problem=EASY,
+            size=size,
+            batch=16,
+        )
         write(measured, *rows(), more)
     if busy:
         path = measured / "environment.json"
-        facts = {"environments": {"e" * 12: {"cores": {"granted": 2}}},
-                 "runs": {"r" * 12: {"load_start": [9.0, 9.0, 9.0]}}}  # fmt: skip
+        facts = {
+            "environments": {"e" * 12: {"cores": {"granted": 2}}},
+            "runs": {"r" * 12: {"load_start": [9.0, 9.0, 9.0]}},
+        }
         path.write_text(json.dumps(facts))
     called(capsys, "recommend", "--size", size, "--batch", 16, "--gradient", measured, "--measure")
     assert seen == calls
@@ -287,10 +306,18 @@ def test_where_measuring_was_too_little_it_says_what_was_measured_and_nothing_el
     old = write(tmp_path / "old", *rows(size=32))
     only = [r for r in rows() if r["problem"] == EASY]
     stopped = [
-        row(status="interrupted", reason="the time was over before this cell", phase="step",
-            forward=forward, backward="loewner", problem=HARD, size=64, batch=16)
+        row(
+            status="interrupted",
+            reason="the time was over before this cell",
+            phase="step",
+            forward=forward,
+            backward="loewner",
+            problem=HARD,
+            size=64,
+            batch=16,
+        )
         for forward in ("eigh", "svd")[:late]
-    ]  # fmt: skip
+    ]
     new = write(tmp_path / "new", *only, *stopped)
     monkeypatch.setattr(command, "measured", lambda *_, **__: results.open(new))
     code, out, _ = called(capsys, *ASK, old, "--measure")

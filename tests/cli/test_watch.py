@@ -29,9 +29,12 @@ class Watcher:
         settings = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "CI")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mssbench", "show", *map(str, arguments)],
-            stdin=child, stdout=child, stderr=child, preexec_fn=heed_signals,
+            stdin=child,
+            stdout=child,
+            stderr=child,
+            preexec_fn=heed_signals,
             env=settings | {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"},
-        )  # fmt: skip
+        )
         os.close(child)
         self.text = ""
 

@@ -163,9 +163,18 @@ def test_a_doubt_voids_what_times_say_and_nothing_else() -> None:
 def test_json_has_the_grounds_of_a_judgement_and_not_its_book_keeping() -> None:
     data = judgement_data(judged(OK, OK))
     assert list(data)[-11:] == [
-        "verdict", "base_seconds", "new_seconds", "reason", "advice", "ratio", "low", "high",
-        "detectable", "pairs", "also",
-    ]  # fmt: skip
+        "verdict",
+        "base_seconds",
+        "new_seconds",
+        "reason",
+        "advice",
+        "ratio",
+        "low",
+        "high",
+        "detectable",
+        "pairs",
+        "also",
+    ]
 
 
 # One ladder: the three commands on the same rows.

@@ -14,8 +14,16 @@ from mssbench.errors import GateError
 from mssbench.records.measurement import ABSENT, MEASURED, Status
 from mssbench.suite import thresholds
 
-BASE = row(1e-3, root=1e-6, residual=1e-6, products=11.0, operators=30, nonfinite=0,
-           condition=1e4, saved_bytes=1024)  # fmt: skip
+BASE = row(
+    1e-3,
+    root=1e-6,
+    residual=1e-6,
+    products=11.0,
+    operators=30,
+    nonfinite=0,
+    condition=1e4,
+    saved_bytes=1024,
+)
 
 
 def broken(new, base=BASE, same_machine=True, fail_on=(), method="torch/eigh"):
@@ -57,8 +65,10 @@ def test_on_another_machine_an_error_may_be_what_a_stable_method_has():
     """4 u κ^p: p = 1/2 for the root of A, 1 for an inverse root and for a gradient."""
     u = 2.0**-24
     for function, column, power in (
-        ("sqrt", "root_error", 0.5), ("isqrt", "root_error", 1.0), ("sqrt", "gradient_error", 1.0),
-    ):  # fmt: skip
+        ("sqrt", "root_error", 0.5),
+        ("isqrt", "root_error", 1.0),
+        ("sqrt", "gradient_error", 1.0),
+    ):
         base = BASE | {"function": function, "root_error": 1e-9, "gradient_error": 1e-9}
         most = 4 * u * 1e4**power
         assert broken(base | {column: 0.99 * most}, base, same_machine=False) == []
@@ -104,12 +114,17 @@ def test_a_breach_says_what_was_what_is_and_what_may_be():
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("seconds", "'' is no limit. Write seconds:50% or seconds:3x."),
-     ("second:50%", "Unknown column 'second'. Did you mean 'seconds'?"),
-     ("seconds:50", "'50' is no limit"), ("seconds:-5%", "'-5%' is no limit"),
-     ("seconds:0.9x", "a limit below 1x would fail what has not changed"),
-     ("seconds:1e3%", "no limit"), ("checked:3x", "Unknown column 'checked'"), ("", "Unknown")],
-)  # fmt: skip
+    [
+        ("seconds", "'' is no limit. Write seconds:50% or seconds:3x."),
+        ("second:50%", "Unknown column 'second'. Did you mean 'seconds'?"),
+        ("seconds:50", "'50' is no limit"),
+        ("seconds:-5%", "'-5%' is no limit"),
+        ("seconds:0.9x", "a limit below 1x would fail what has not changed"),
+        ("seconds:1e3%", "no limit"),
+        ("checked:3x", "Unknown column 'checked'"),
+        ("", "Unknown"),
+    ],
+)
 def test_a_rule_that_cannot_be_read_says_why(text, why):
     with pytest.raises(GateError, match=re.escape(why)):
         thresholds.parse(text)
@@ -118,11 +133,16 @@ def test_a_rule_that_cannot_be_read_says_why(text, why):
 def test_rules_of_a_suite_are_read_and_refused():
     found = thresholds.of_suite({"check": {"fail_on": ["seconds:50%", "torch/*:products:0%"]}})
     assert [(r.column, r.factor, r.methods) for r in found] == [
-        ("seconds_q1", 1.5, "*"), ("products", 1.0, "torch/*"),
-    ]  # fmt: skip
+        ("seconds_q1", 1.5, "*"),
+        ("products", 1.0, "torch/*"),
+    ]
     assert thresholds.of_suite({}) == []
-    for wrong in ({"check": 3}, {"check": {"fail": []}}, {"check": {"fail_on": [3]}},
-                  {"check": {"fail_on": ["x"]}}):  # fmt: skip
+    for wrong in (
+        {"check": 3},
+        {"check": {"fail": []}},
+        {"check": {"fail_on": [3]}},
+        {"check": {"fail_on": ["x"]}},
+    ):
         with pytest.raises(GateError, match=r"^\[check\]"):
             thresholds.of_suite(wrong)
 
@@ -170,12 +190,20 @@ def test_a_row_that_is_new_is_added_unless_it_was_tried_and_failed(status):
 
 @pytest.mark.parametrize(
     ("verdicts", "measured", "doubtful", "code"),
-    [({"unflagged": 9}, 9, False, 0), ({"same": 9, "faster": 1, "unclear": 1}, 9, False, 0),
-     ({"slower": 1}, 9, False, 1), ({"worse": 1}, 9, True, 1), ({"unflagged": 9}, 9, True, 3),
-     ({"broken": 1, "slower": 5}, 9, False, 4), ({"gone": 1}, 9, False, 4),
-     ({"incomparable": 1, "broken": 1}, 0, False, 5), ({"unflagged": 9}, 0, False, 6),
-     ({"gone": 9}, 0, False, 6), ({}, 0, False, 6)],
-)  # fmt: skip
+    [
+        ({"unflagged": 9}, 9, False, 0),
+        ({"same": 9, "faster": 1, "unclear": 1}, 9, False, 0),
+        ({"slower": 1}, 9, False, 1),
+        ({"worse": 1}, 9, True, 1),
+        ({"unflagged": 9}, 9, True, 3),
+        ({"broken": 1, "slower": 5}, 9, False, 4),
+        ({"gone": 1}, 9, False, 4),
+        ({"incomparable": 1, "broken": 1}, 0, False, 5),
+        ({"unflagged": 9}, 0, False, 6),
+        ({"gone": 9}, 0, False, 6),
+        ({}, 0, False, 6),
+    ],
+)
 def test_the_exit_code_is_that_of_the_reason_that_makes_others_doubtful(
     verdicts, measured, doubtful, code
 ):

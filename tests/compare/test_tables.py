@@ -34,10 +34,18 @@ def verdict(base, new, **more):
 
 @pytest.mark.parametrize(
     ("seconds", "spread", "expected"),
-    [(1.0, 0.001, "same"), (1.02, 0.001, "same"), (0.98, 0.001, "same"), (1.02, 0.02, "unflagged"),
-     (1.0, 0.05, "unflagged"), (1.05, 0.001, "slower"), (0.94, 0.001, "faster"),
-     (1.05, 0.04, "unclear"), (0.94, 0.04, "unclear")],
-)  # fmt: skip
+    [
+        (1.0, 0.001, "same"),
+        (1.02, 0.001, "same"),
+        (0.98, 0.001, "same"),
+        (1.02, 0.02, "unflagged"),
+        (1.0, 0.05, "unflagged"),
+        (1.05, 0.001, "slower"),
+        (0.94, 0.001, "faster"),
+        (1.05, 0.04, "unclear"),
+        (0.94, 0.04, "unclear"),
+    ],
+)
 def test_a_verdict_is_of_intervals_and_never_of_points(seconds, spread, expected):
     base, new = row(1.0, spread=spread, **QUIET), row(seconds, spread=spread, **QUIET)
     assert verdict(base, new) == expected
@@ -91,8 +99,12 @@ def test_statuses_and_missing_rows_have_verdicts():
 def test_a_geometric_mean_is_of_matched_rows_that_are_ok_on_both_sides():
     wrong = {"status": "inaccurate"}
     base = side(row(1.0, **QUIET), row(1.0, size=32, **QUIET), row(1.0, size=64, **QUIET | wrong))
-    new = side(row(2.0, **QUIET), row(0.5, size=32, **QUIET), row(9.0, size=64, **QUIET | wrong),
-               row(9.0, size=99, **QUIET))  # fmt: skip
+    new = side(
+        row(2.0, **QUIET),
+        row(0.5, size=32, **QUIET),
+        row(9.0, size=64, **QUIET | wrong),
+        row(9.0, size=99, **QUIET),
+    )
     (mean,) = geometric_means(compare(base, new).judgements, ["phase"])
     assert mean == ((("phase", "forward"),), pytest.approx(1.0), 2)
 
@@ -100,7 +112,7 @@ def test_a_geometric_mean_is_of_matched_rows_that_are_ok_on_both_sides():
 @pytest.mark.parametrize(
     ("word", "change"),
     [("machine", {"environment": "f" * 12}), ("problem", {"fingerprint": 1.6})],
-)  # fmt: skip
+)
 def test_what_says_nothing_of_each_other_is_refused_unless_told(word, change):
     base, new = row(1.0, **QUIET), row(1.0, **QUIET) | change
     with pytest.raises(NotComparable, match=f"--across {word}"):
@@ -121,8 +133,12 @@ def test_other_code_is_compared_by_times_and_errors_and_said(tmp_path, capsys):
     other = {"code_hash": "0ther"}
     svd = QUIET | {"forward": "svd"}
     base = save(tmp_path / "base", row(1.0, **QUIET), row(1.0, size=32, **QUIET), row(1.0, **svd))
-    new = save(tmp_path / "new", row(2.0, **QUIET) | other,
-               row(1.0, size=32, **QUIET | {"root": 1e-3}) | other, row(1.0, **svd))  # fmt: skip
+    new = save(
+        tmp_path / "new",
+        row(2.0, **QUIET) | other,
+        row(1.0, size=32, **QUIET | {"root": 1e-3}) | other,
+        row(1.0, **svd),
+    )
     code, out, _ = called(capsys, "compare", base, new)
     assert (code, last(out)[:22]) == (0, "mssbench: verdict=pass")
     assert "the code of 2 of 3 rows differs: torch/eigh\n" in out
@@ -195,8 +211,10 @@ def pair(tmp_path, monkeypatch):
     """Two runs of three rows, of which the second has one that is slower."""
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "base", *(row(1e-3, size=n, **QUIET) for n in (16, 32, 64)))
-    save(tmp_path / "new", *(row(t, size=n, **QUIET)
-                             for n, t in ((16, 1e-3), (32, 1e-3), (64, 2e-3))))  # fmt: skip
+    save(
+        tmp_path / "new",
+        *(row(t, size=n, **QUIET) for n, t in ((16, 1e-3), (32, 1e-3), (64, 2e-3))),
+    )
     return tmp_path / "base", tmp_path / "new"
 
 
@@ -230,8 +248,17 @@ def test_what_every_row_shares_is_said_once_and_where_nothing_is_shared_nothing(
     assert "batch 64" in line
     assert "n = " not in line
     a = row(1e-3) | {"method": "torch/eigh"}
-    b = row(1e-3, function="isqrt", problem="identity", size=32, batch=8, precision="float64",
-            device="cuda", phase="step", clock="gpu") | {"method": "torch/eigh"}  # fmt: skip
+    b = row(
+        1e-3,
+        function="isqrt",
+        problem="identity",
+        size=32,
+        batch=8,
+        precision="float64",
+        device="cuda",
+        phase="step",
+        clock="gpu",
+    ) | {"method": "torch/eigh"}
     apart = [Judgement(RowPair(r, r), Verdict.SLOWER, "") for r in (a, b)]
     assert "everywhere" not in printed(apart)
     assert printed(apart[:1]).count("everywhere: ") == 1
@@ -290,19 +317,25 @@ def test_check_lets_time_pass_until_it_is_told_not_to(pair, capsys):
 
 
 def test_the_suite_of_the_baseline_has_rules_of_its_own(capsys, tmp_path):
-    base = save(tmp_path / "base", *(row(1e-3, size=n, **QUIET) for n in (16, 32, 64)),
-                check='[check]\nfail_on = ["seconds:50%"]\n')  # fmt: skip
+    base = save(
+        tmp_path / "base",
+        *(row(1e-3, size=n, **QUIET) for n in (16, 32, 64)),
+        check='[check]\nfail_on = ["seconds:50%"]\n',
+    )
     slower = save(tmp_path / "slower", *(row(2e-3, size=n, **QUIET) for n in (16, 32, 64)))
     assert called(capsys, "check", slower, "--baseline", base)[0] == 1
     assert called(capsys, "check", slower, "--baseline", base, "--fail-on", "seconds:200%")[0] == 0
 
 
 SEEDED = {
-    "error": ({"root": 3.1e-6}, 1), "product": ({"products": 2.0}, 1),
-    "operators": ({"operators": 8}, 1), "bytes": ({"saved_bytes": 2048.0}, 1),
-    "status": ({"status": "inaccurate"}, 4), "crash": ({"status": "crashed"}, 4),
+    "error": ({"root": 3.1e-6}, 1),
+    "product": ({"products": 2.0}, 1),
+    "operators": ({"operators": 8}, 1),
+    "bytes": ({"saved_bytes": 2048.0}, 1),
+    "status": ({"status": "inaccurate"}, 4),
+    "crash": ({"status": "crashed"}, 4),
     "lost number": ({"products": None}, 1),
-}  # fmt: skip
+}
 
 
 @pytest.mark.sampled(4)
@@ -343,8 +376,11 @@ def test_a_limit_on_time_is_refused_on_another_machine(pair, capsys, tmp_path):
 def test_of_another_input_the_status_counts_all_the_same(tmp_path, capsys):
     base = save(tmp_path / "base", row(1.0, **QUIET), row(1.0, size=32, **QUIET))
     other = {"fingerprint": 9.0}
-    new = save(tmp_path / "new", row(1.0, **QUIET),
-               row(1.0, size=32, **QUIET | other | {"status": "inaccurate"}))  # fmt: skip
+    new = save(
+        tmp_path / "new",
+        row(1.0, **QUIET),
+        row(1.0, size=32, **QUIET | other | {"status": "inaccurate"}),
+    )
     assert called(capsys, "check", new, "--baseline", base)[0] == 5
     assert called(capsys, "check", new, "--baseline", base, "--across", "problem")[0] == 4
 
@@ -400,18 +436,23 @@ def test_other_releases_make_counts_incomparable(pair, capsys, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "code", "why"),
-    [(("check", "new", "--baseline", "bas"), 2, "there is no baseline 'bas'"),
-     (("check", "nowhere", "--baseline", "base"), 2, "there is no run in nowhere"),
-     (("check", "new", "--baseline", "base", "--fail-on", "second:3x"), 2,
-      "Did you mean 'seconds'"),
-     (("check", "new", "--baseline", "base", "--across", "machin"), 2, "Did you mean 'machine'"),
-     (("compare", "base", "new", "--display", "all"), 2, "Unknown display 'all'"),
-     (("compare", "base", "new", "--by", "siz"), 2, "Did you mean 'size'"),
-     (("compare", "base", "new", "--only", "size > 99"), 2, "leaves no row of base"),
-     (("compare", "base", "other.csv"), 2, "is not a result table"),
-     (("compare", "base", "newer"), 2, "has schema 9"),
-     (("compare", "base", "apart"), 5, "no row in common")],
-)  # fmt: skip
+    [
+        (("check", "new", "--baseline", "bas"), 2, "there is no baseline 'bas'"),
+        (("check", "nowhere", "--baseline", "base"), 2, "there is no run in nowhere"),
+        (
+            ("check", "new", "--baseline", "base", "--fail-on", "second:3x"),
+            2,
+            "Did you mean 'seconds'",
+        ),
+        (("check", "new", "--baseline", "base", "--across", "machin"), 2, "Did you mean 'machine'"),
+        (("compare", "base", "new", "--display", "all"), 2, "Unknown display 'all'"),
+        (("compare", "base", "new", "--by", "siz"), 2, "Did you mean 'size'"),
+        (("compare", "base", "new", "--only", "size > 99"), 2, "leaves no row of base"),
+        (("compare", "base", "other.csv"), 2, "is not a result table"),
+        (("compare", "base", "newer"), 2, "has schema 9"),
+        (("compare", "base", "apart"), 5, "no row in common"),
+    ],
+)
 def test_bad_input_is_one_sentence_with_the_nearest_right_thing(
     pair, capsys, tmp_path, arguments, code, why
 ):
@@ -466,10 +507,12 @@ def test_a_baseline_is_saved_listed_shown_used_and_set_aside(pair, capsys, tmp_p
 
 @pytest.mark.parametrize(
     ("rows", "name", "why"),
-    [([row(status="not_installed")], "x", "no measured row"),
-     ([row(1.0), row(status="interrupted", size=9)], "x", "was stopped before 1 row"),
-     ([row(1.0)], "../x", "is not a word")],
-)  # fmt: skip
+    [
+        ([row(status="not_installed")], "x", "no measured row"),
+        ([row(1.0), row(status="interrupted", size=9)], "x", "was stopped before 1 row"),
+        ([row(1.0)], "../x", "is not a word"),
+    ],
+)
 def test_what_everything_would_pass_against_is_no_baseline(
     tmp_path, monkeypatch, capsys, rows, name, why
 ):
@@ -499,16 +542,18 @@ def test_a_run_in_which_every_row_failed_is_broken_and_not_incomparable(tmp_path
     assert code == 4, out  # the method was tried, and broke
     assert "broken=1" in last(out)
     both = write(tmp_path / "both", row(1.0, root=1e-6), row(2.0, root=1e-6, size=64))
-    half = write(tmp_path / "half", row(1.0, root=1e-6),
-                 row(status="crashed", reason="it fell", size=64))  # fmt: skip
+    half = write(
+        tmp_path / "half", row(1.0, root=1e-6), row(status="crashed", reason="it fell", size=64)
+    )
     code, out, _ = called(capsys, "check", half, "--baseline", both)
     assert (code, "broken=1" in last(out)) == (4, True), out
 
 
 def test_a_new_row_that_crashes_is_counted_by_the_gate_that_saw_it(tmp_path, capsys):
     base = write(tmp_path / "base", row(1.0, root=1e-6))
-    new = write(tmp_path / "new", row(1.0, root=1e-6),
-                row(status="crashed", reason="it fell", size=64))  # fmt: skip
+    new = write(
+        tmp_path / "new", row(1.0, root=1e-6), row(status="crashed", reason="it fell", size=64)
+    )
     code, out, _ = called(capsys, "check", new, "--baseline", base, "--json")
     gates = {g["gate"]: g for g in json.loads(out)["gates"]}
     assert (code, gates["status"]["breached"]) == (4, 1)
@@ -530,8 +575,10 @@ def test_a_machine_that_drifted_during_either_run_confirms_no_time(command, drif
     rows = {"base": row(1.0, **QUIET), "new": row(2.0, **QUIET)}
 
     def told(facts_of_drifted):
-        sides = [side(rows[name], facts=facts_of_drifted if name == drifted else steady)
-                 for name in ("base", "new")]  # fmt: skip
+        sides = [
+            side(rows[name], facts=facts_of_drifted if name == drifted else steady)
+            for name in ("base", "new")
+        ]
         found = command(*sides)
         changes = found.judgements if command is compare else found.advice
         return [str(c.verdict) for c in changes]
@@ -542,8 +589,10 @@ def test_a_machine_that_drifted_during_either_run_confirms_no_time(command, drif
 
 def test_of_several_runs_in_a_table_the_one_that_drifted_most_counts():
     facts = FACTS | {"runs": {"a": {"drift": 0.01}, "b": {"drift": 0.2}, "c": {"drift": None}}}
-    rows = [row(1.0, size=n, identity=IDENTITY | {"run_id": name}, **QUIET)
-            for n, name in ((16, "a"), (32, "b"), (64, "c"), (128, "unknown"))]  # fmt: skip
+    rows = [
+        row(1.0, size=n, identity=IDENTITY | {"run_id": name}, **QUIET)
+        for n, name in ((16, "a"), (32, "b"), (64, "c"), (128, "unknown"))
+    ]
     assert side(*rows, facts=facts).drift() == 0.2
     assert side(rows[0], facts=facts).drift() == 0.01
     assert side(rows[3], facts=facts).drift() == 0.0
@@ -574,9 +623,12 @@ def verdict_of(found):
 @pytest.mark.parametrize("base_is_the_odd_one", [False, True])
 @pytest.mark.parametrize(
     ("odd", "seconds", "expected"),
-    [({"noise": "unstable"}, 2.0, "unclear"), ({"noise": "noisy"}, 1.09, "same"),
-     ({"passes": 1}, 2.0, "unclear")],
-)  # fmt: skip
+    [
+        ({"noise": "unstable"}, 2.0, "unclear"),
+        ({"noise": "noisy"}, 1.09, "same"),
+        ({"passes": 1}, 2.0, "unclear"),
+    ],
+)
 def test_the_less_certain_of_two_rows_decides_whichever_it_is(
     odd, seconds, expected, base_is_the_odd_one
 ):
@@ -669,8 +721,10 @@ def test_a_check_tells_time_from_what_has_no_noise():
     assert (verdict_of(only_slow), str(only_slow.outcome)) == ("slower", "regression")
     also_worse = check(side(row(1.0, **QUIET)), side(slow | {"products": 2.0}), limit)
     assert verdict_of(also_worse) == "worse"
-    down = check(side(row(1.0, **QUIET | {"status": "inaccurate"})),
-                 side(row(1.0, **QUIET | {"status": "diverged"})))  # fmt: skip
+    down = check(
+        side(row(1.0, **QUIET | {"status": "inaccurate"})),
+        side(row(1.0, **QUIET | {"status": "diverged"})),
+    )
     assert verdict_of(down) == "worse"
     assert {t.gate: t.breached for t in down.tallies}["status"] == 1
     assert check(side(row(1.0, **QUIET)), elsewhere(slow)).advice == ()

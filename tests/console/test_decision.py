@@ -22,8 +22,11 @@ COMMANDS = ["every row  mssbench show results/quick"]
 
 def facts(load=0.3, drift=0.05):
     run = {"load_start": [load, 1.0, 1.0], "drift": drift, "suite": "quick", "seconds": 39.0}
-    machine = {"cpu": "Intel(R) Xeon(R) Processor", "cores": {"granted": 2},
-               "versions": {"torch": "2.13.0"}}  # fmt: skip
+    machine = {
+        "cpu": "Intel(R) Xeon(R) Processor",
+        "cores": {"granted": 2},
+        "versions": {"torch": "2.13.0"},
+    }
     return {"runs": {"r" * 12: run}, "environments": {"e" * 12: machine}}
 
 
@@ -31,12 +34,28 @@ def rows():
     for (forward, backward, k, options), (seconds, easy, hard) in METHODS.items():
         for problem, condition, error in ((EASY, 42.0, easy), (HARD, 1e6, hard)):
             yield row(
-                seconds, status="ok" if error <= 0.1 else "inaccurate", phase="step",
-                forward=forward, backward=backward, iterations=k, options=options, size=64,
-                problem=problem, condition=condition, gradient=error, noise="quiet",
-            )  # fmt: skip
-    yield row(None, status="unsupported", reason="cupy does not run on cpu", phase="step",
-              library="cupy", backward="loewner", size=64)  # fmt: skip
+                seconds,
+                status="ok" if error <= 0.1 else "inaccurate",
+                phase="step",
+                forward=forward,
+                backward=backward,
+                iterations=k,
+                options=options,
+                size=64,
+                problem=problem,
+                condition=condition,
+                gradient=error,
+                noise="quiet",
+            )
+    yield row(
+        None,
+        status="unsupported",
+        reason="cupy does not run on cpu",
+        phase="step",
+        library="cupy",
+        backward="loewner",
+        size=64,
+    )
 
 
 def printed(width=110, encoding="utf-8", **about):
@@ -132,8 +151,13 @@ def test_on_a_busy_machine_that_is_said_first_and_nothing_is_called_fastest(abou
 
 def test_a_nan_on_a_kind_that_ranks_nobody_is_still_not_right_everywhere():
     """Nobody knows the right answer on the third kind, but it is a number."""
-    common = {"phase": "step", "size": 64, "problem": "convfeat", "noise": "quiet",
-              "reference_error": 0.3}  # fmt: skip
+    common = {
+        "phase": "step",
+        "size": 64,
+        "problem": "convfeat",
+        "noise": "quiet",
+        "reference_error": 0.3,
+    }
     more = [
         row(11.8e-3, forward="eigh", backward="loewner", gradient=0.2, **common),
         row(21.7e-3, status="nonfinite", forward="svd", backward="autodiff", **common),

@@ -14,10 +14,20 @@ from mssbench.engines.events import Finished, Started, Waiting
 from mssbench.records.cell import Cell
 
 CELL = Cell(
-    library="torch", forward="eigh", backward="none", function="sqrt", problem="identity", size=4,
-    batch=2, iterations=None, backward_iterations=None, options="", precision="float64",
-    device="cpu", seed=0,
-)  # fmt: skip
+    library="torch",
+    forward="eigh",
+    backward="none",
+    function="sqrt",
+    problem="identity",
+    size=4,
+    batch=2,
+    iterations=None,
+    backward_iterations=None,
+    options="",
+    precision="float64",
+    device="cpu",
+    seed=0,
+)
 
 
 def log() -> tuple[Console, io.StringIO]:

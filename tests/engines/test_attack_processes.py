@@ -79,8 +79,9 @@ def measured(tmp_path: Path, **more: Any) -> dict[str, str]:
 
 def programs() -> list[int]:
     """Processes of `_leave_a_program`, whose environment tells nothing."""
-    return [p.pid for p in psutil.process_iter(["cmdline"])
-            if p.info["cmdline"] == ["sleep", "599"]]  # fmt: skip
+    return [
+        p.pid for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "599"]
+    ]
 
 
 @pytest.mark.sampled(2)
@@ -249,9 +250,10 @@ def test_attack_a_wait_is_no_part_of_the_minutes(tmp_path: Path) -> None:
     heard: list[str] = []
     try:
         found = measured(
-            tmp_path, seconds=3.0,
+            tmp_path,
+            seconds=3.0,
             watch=lambda event: heard.append(event.holder) if isinstance(event, Waiting) else None,
-        )  # fmt: skip
+        )
     finally:
         timer.join()
     assert heard
@@ -413,8 +415,9 @@ def test_attack_a_whole_run_in_a_hostile_folder(tmp_path: Path) -> None:
     here = hostile(tmp_path / "hostile")
     suite = write_suite(tmp_path, "forward = ['numpy/eigh', 'torch/newton_schulz']")
     command = [sys.executable, "-P", "-m", "mssbench", "run", suite, "--out", tmp_path / "out"]
-    done = subprocess.run([*map(str, command)], cwd=here, env=environment(),
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [*map(str, command)], cwd=here, env=environment(), capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert set(statuses(tmp_path / "out").values()) == {"ok"}
 
@@ -589,10 +592,17 @@ def busy(a) -> Root:
             {"sample": 2, "last": True},
         )
         done = subprocess.run(
-            [sys.executable, "-c", "import sys; from mssbench.engines import worker\n"
-             "worker.serve(sys.stdin, sys.stdout, worker.TorchInstruments)"],
-            input="\n".join(map(json.dumps, asked)), capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-c",
+                "import sys; from mssbench.engines import worker\n"
+                "worker.serve(sys.stdin, sys.stdout, worker.TorchInstruments)",
+            ],
+            input="\n".join(map(json.dumps, asked)),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         assert said[-1]["event"] == "sample", done.stderr
         lost.append(said[-1]["lost"])

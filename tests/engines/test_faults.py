@@ -407,8 +407,9 @@ def test_a_preparation_that_hangs_is_not_the_methods_timeout(
     wish(monkeypatch, do={"svd": "hang_before"})
     first, second = ends(setup, "svd", "eigh")
     assert words(first) == (
-        "timeout", "preparing the problem and its reference took over 2 s",
-    )  # fmt: skip
+        "timeout",
+        "preparing the problem and its reference took over 2 s",
+    )
     assert words(second) == ("ok", "")
 
 
@@ -756,9 +757,11 @@ print(out.exit_code, len(found), set().union(*found), "torch" in sys.modules)
 """
     path = os.pathsep.join([str(TESTS), *sys.path])
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
         env=os.environ | {"PYTHONPATH": path},
-    )  # fmt: skip
+    )
     assert done.stdout.strip() == "0 5 set() False", done.stderr
 
 

@@ -32,8 +32,16 @@ CLEAR = "\x1b[2J\x1b[H"
 C1 = "\x9b31m"  # the same as ESC [ where a terminal knows eight bits
 BIDI = "safe\u202egnp.exe"
 REWRITE = "bad\rgood"
-HOSTILE = {"title": TITLE, "clear": CLEAR, "c1": C1, "bidi": BIDI, "rewrite": REWRITE,
-           "delete": "a\x7f\x7fb", "null": "a\x00b", "backspace": "a\x08\x08b"}  # fmt: skip
+HOSTILE = {
+    "title": TITLE,
+    "clear": CLEAR,
+    "c1": C1,
+    "bidi": BIDI,
+    "rewrite": REWRITE,
+    "delete": "a\x7f\x7fb",
+    "null": "a\x00b",
+    "backspace": "a\x08\x08b",
+}
 COMMANDS = {*map(chr, range(32))} - {*"\n\t"} | {*map(chr, range(0x7F, 0xA0))} | {"\u202e"}
 
 
@@ -41,8 +49,9 @@ def hostile_run(path: Path, text: str) -> Path:
     """A run whose every free text is hostile, and whose facts are."""
     reason = f"it said {text}"
     named = {"forward": f"eigh{text}", "options": f"norm={text}", "problem": f"wishart{text}"}
-    run = write(path, row(1e-3, root=1e-6, **named), row(status="crashed", reason=reason, size=32,
-                          **named))  # fmt: skip
+    run = write(
+        path, row(1e-3, root=1e-6, **named), row(status="crashed", reason=reason, size=32, **named)
+    )
     facts = {"environments": {"e" * 12: {"cpu": f"Alpha {text}"}}, "runs": {}}
     (run / "environment.json").write_text(json.dumps(facts))
     return run
@@ -91,8 +100,9 @@ def test_attack_an_export_on_a_terminal_holds_no_command(tmp_path: Path, to: str
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "mssbench", "export", str(run), "--to", to],
-        stdout=theirs, stderr=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+    ) as process:
         os.close(theirs)
         found = b""
         while True:
@@ -252,8 +262,9 @@ def test_attack_words_that_are_numbers_are_kept_by_a_whole_run(
     def odd(a: Any, *, mode: Literal["7", "true", "a b", ""] = "7") -> Root:
         return Root(sqrt=a)
 
-    register["forward"](cite="me", products=lambda mode: 1.0, libraries=("numpy",),
-                        yields=("sqrt",))(odd)  # fmt: skip
+    register["forward"](
+        cite="me", products=lambda mode: 1.0, libraries=("numpy",), yields=("sqrt",)
+    )(odd)
     file = tmp_path / "odd.toml"
     file.write_text(
         'name = "odd"\n[axes]\nsize = 4\nbatch = 2\ndevice = "cpu"\n'
@@ -310,8 +321,13 @@ def test_attack_a_forward_named_as_a_pair_is_not_that_pair() -> None:
 
 
 @pytest.mark.slow
-@given(st.lists(st.dictionaries(st.sampled_from(["a", "b", "backward_a"]),
-                                VALUES, max_size=3), min_size=2, max_size=5))  # fmt: skip
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(["a", "b", "backward_a"]), VALUES, max_size=3),
+        min_size=2,
+        max_size=5,
+    )
+)
 def test_attack_labels_of_any_options_tell_methods_apart(options: list[dict[str, Any]]) -> None:
     import pandas as pd
 
@@ -322,8 +338,11 @@ def test_attack_labels_of_any_options_tell_methods_apart(options: list[dict[str,
 
 def test_attack_a_rich_markup_in_a_name_is_no_style(tmp_path: Path, capsys: Any) -> None:
     name = "[red]x[/red][link=http://evil]y[/link]"
-    run = write(tmp_path / "run", row(1e-3, forward=name, root=1e-6),
-                row(status="crashed", reason=name, forward=name, size=32))  # fmt: skip
+    run = write(
+        tmp_path / "run",
+        row(1e-3, forward=name, root=1e-6),
+        row(status="crashed", reason=name, forward=name, size=32),
+    )
     _, out, _ = called(capsys, "show", run)
     assert "[red]x" in out.replace("\n", "")
     _, _, err = called(capsys, "show", run, "--where", f"forward == '{name[:5]}'")

@@ -21,11 +21,17 @@ ROWS = (
     row(1e-3, spread=0.1, root=1e-6, products=3.0),
     row(2e-3, spread=0.1, root=1e-7, forward="svd"),
     row(2e-3, phase="backward", backward="loewner", gradient=0.5, root=1e-7),
-    row(3e-3, phase="step", backward="loewner", gradient=0.5, status="inaccurate",
-        reason="gradient error 0.5 exceeds 0.1"),
+    row(
+        3e-3,
+        phase="step",
+        backward="loewner",
+        gradient=0.5,
+        status="inaccurate",
+        reason="gradient error 0.5 exceeds 0.1",
+    ),
     row(status="crashed", reason="<it> \x00 died | of `it`", size=32),
     row(status="not_installed", reason="pip install cupy", library="cupy"),
-)  # fmt: skip
+)
 
 
 @pytest.fixture
@@ -166,10 +172,17 @@ def test_its_numbers_are_those_of_pytest_benchmark_itself():
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [("{", "is not a pytest-benchmark JSON"), ('{"benchmarks": 3}', "is not a pytest-benchmark"),
-     ('{"benchmarks": []}', "has no cell of mssbench"), ("[]", "is not a pytest-benchmark JSON"),
-     ('{"benchmarks": [{"extra_info": {"mssbench": {"size": 3}}}]}', "is not a pytest-benchmark")],
-)  # fmt: skip
+    [
+        ("{", "is not a pytest-benchmark JSON"),
+        ('{"benchmarks": 3}', "is not a pytest-benchmark"),
+        ('{"benchmarks": []}', "has no cell of mssbench"),
+        ("[]", "is not a pytest-benchmark JSON"),
+        (
+            '{"benchmarks": [{"extra_info": {"mssbench": {"size": 3}}}]}',
+            "is not a pytest-benchmark",
+        ),
+    ],
+)
 def test_what_is_no_benchmark_of_ours_is_refused(tmp_path, capsys, content, why):
     file = tmp_path / "x.json"
     file.write_text(content)

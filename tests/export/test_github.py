@@ -50,8 +50,12 @@ def test_an_output_ends_where_it_should(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("GITHUB_OUTPUT", str(output))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
     bad = [change(reason=f"mssbench_\nverdict=pass\n{EVIL}")]
-    comparison = found(Outcome.REGRESSION, *bad, remarks=(f"not compared: {EVIL}",),
-                       doubts=("base differs from itself",))  # fmt: skip
+    comparison = found(
+        Outcome.REGRESSION,
+        *bad,
+        remarks=(f"not compared: {EVIL}",),
+        doubts=("base differs from itself",),
+    )
     lines = github.report("mssbench ab", comparison, 1)
     assert lines[-1] == "::warning title=mssbench ab%3A regression::base differs from itself"
     told = parsed(output.read_text())
@@ -139,9 +143,15 @@ def run_step(
 ) -> subprocess.CompletedProcess[str]:
     """One step as a runner does: `bash -e`, its inputs in the environment."""
     given = {name: variables.get(name, "") for name in step.get("env", {})}
-    env = os.environ | given | {"GITHUB_OUTPUT": str(folder / "output"),
-                                "GITHUB_STEP_SUMMARY": str(folder / "summary"),
-                                "RUNNER_TEMP": str(folder)}  # fmt: skip
+    env = (
+        os.environ
+        | given
+        | {
+            "GITHUB_OUTPUT": str(folder / "output"),
+            "GITHUB_STEP_SUMMARY": str(folder / "summary"),
+            "RUNNER_TEMP": str(folder),
+        }
+    )
     command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
     return subprocess.run(command, cwd=folder, env=env, text=True, capture_output=True, timeout=300)
 
@@ -178,8 +188,10 @@ def test_the_workflow_installs_each_side_with_the_constraints(tmp_path: Path) ->
     note = (
         '#!/bin/sh\nprintf "%s " "$0" "$@" >> "$RUNNER_TEMP/asked"; echo >> "$RUNNER_TEMP/asked"\n'
     )
-    make = ('for f in pip python; do mkdir -p "$3/bin"; cp "$RUNNER_TEMP/note" "$3/bin/$f"; done\n'
-            'echo "exit 1" >> "$3/bin/python"\n')  # fmt: skip
+    make = (
+        'for f in pip python; do mkdir -p "$3/bin"; cp "$RUNNER_TEMP/note" "$3/bin/$f"; done\n'
+        'echo "exit 1" >> "$3/bin/python"\n'
+    )
     for path, text in ((tmp_path / "note", note), (bin_ / "python", "#!/bin/sh\n" + make)):
         path.write_text(text)
         path.chmod(0o755)
@@ -225,9 +237,19 @@ def test_the_workflow_compares_two_environments(tmp_path: Path) -> None:
         given = {"SUITE": "smoke", "UNCLEAR": "pass", "ONLY": "size == 16"}
         assert run_step(compare, tmp_path, **given).returncode == code
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert asked == ["ab", "smoke", "--base", f"{tmp_path}/base/bin/python", "--new",
-                     f"{tmp_path}/new/bin/python", "--inconclusive", "pass", "--only",
-                     "size == 16", "--github"]  # fmt: skip
+    assert asked == [
+        "ab",
+        "smoke",
+        "--base",
+        f"{tmp_path}/base/bin/python",
+        "--new",
+        f"{tmp_path}/new/bin/python",
+        "--inconclusive",
+        "pass",
+        "--only",
+        "size == 16",
+        "--github",
+    ]
 
 
 def test_a_summary_that_github_would_not_take_has_its_first_rows_and_counts_the_others(

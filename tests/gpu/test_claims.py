@@ -46,8 +46,7 @@ def judged(name: str, cells: Any, seconds: Any = lambda _: 1e-9) -> list[Finding
     rows = []
     for cell in cells:
         measured = dict.fromkeys(statements.VALUES, 1e-9) | dict.fromkeys(TIMES, seconds(cell))
-        rows += [replace(m, values=measured).row(**IDENTITY)
-                 for m in uniform(cell, Status.OK, "")]  # fmt: skip
+        rows += [replace(m, values=measured).row(**IDENTITY) for m in uniform(cell, Status.OK, "")]
     return claims.judge_claims(loaded(name).document["claim"], frame(*rows))
 
 
@@ -72,8 +71,10 @@ def test_every_row_of_ours_meets_one_to_be_held_against(name: str) -> None:
             met = left.merge(right, on=claim.shared, suffixes=("", "_right"))
         else:
             met = left
-        asked, answered = (set(x[["size", "batch", "problem"]].itertuples(index=False, name=None))
-                           for x in (left, met))  # fmt: skip
+        asked, answered = (
+            set(x[["size", "batch", "problem"]].itertuples(index=False, name=None))
+            for x in (left, met)
+        )
         assert asked == answered, claim.claim
 
 
@@ -147,9 +148,11 @@ def test_the_same_schedule_gives_the_same_root_and_as_many_steps_of_its_gradient
 ) -> None:
     """Far from converged, so that another schedule would show. The gradients scale Y otherwise."""
     monkeypatch.setattr(fused_, "driver_of", lambda _: Emulation(tmp_path))
-    cells = {c.forward: c.parameters for c in first(loaded("gpu_small").cells)
-             if c.backward in ("lyapunov_fused", "lyapunov_newton_schulz")
-             and c.iterations in (0, 12)}  # fmt: skip
+    cells = {
+        c.forward: c.parameters
+        for c in first(loaded("gpu_small").cells)
+        if c.backward in ("lyapunov_fused", "lyapunov_newton_schulz") and c.iterations in (0, 12)
+    }
     chain = cells["newton_schulz"]
     y, s = root_and_gradient("fused", "lyapunov_fused", cells["fused"])
     y_chain, s_chain = root_and_gradient("newton_schulz", "lyapunov_newton_schulz", chain)

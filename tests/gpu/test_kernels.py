@@ -159,10 +159,12 @@ def test_a_bad_matrix_ends_and_disturbs_no_neighbour(poison: float) -> None:
     spoiled = a.clone()
     spoiled[3] = poison
     others = torch.arange(1000) != 3
-    for call in (lambda x: fused.iterate(x, STEPS, "min_ws_minc", BOTH),
-                 lambda x: fused.jacobi(x, BOTH),
-                 lambda x: fused.iterate(x, STEPS, "trace", BOTH, "tf32x3"),
-                 lambda x: triton_roots.iterate(x, STEPS, "trace", BOTH, "tf32x3")):  # fmt: skip
+    for call in (
+        lambda x: fused.iterate(x, STEPS, "min_ws_minc", BOTH),
+        lambda x: fused.jacobi(x, BOTH),
+        lambda x: fused.iterate(x, STEPS, "trace", BOTH, "tf32x3"),
+        lambda x: triton_roots.iterate(x, STEPS, "trace", BOTH, "tf32x3"),
+    ):
         right, found = call(a), call(spoiled)
         assert torch.equal(right.sqrt[others], found.sqrt[others])
 
@@ -199,9 +201,18 @@ def test_the_operator_has_a_gradient_and_torch_compile_sees_through_it() -> None
 @pytest.mark.parametrize("operands", ["tf32x3", "tf32", "bfloat16"])
 @pytest.mark.parametrize(
     ("n", "norm"),
-    [(1, "trace"), (3, "trace"), (16, "trace"), (16, "frobenius"), (16, "min_ws_minc"),
-     (30, "min_ws_minc"), (32, "min_ws_minc"), (50, "min_ws_minc"), (64, "min_ws_minc")],
-)  # fmt: skip
+    [
+        (1, "trace"),
+        (3, "trace"),
+        (16, "trace"),
+        (16, "frobenius"),
+        (16, "min_ws_minc"),
+        (30, "min_ws_minc"),
+        (32, "min_ws_minc"),
+        (50, "min_ws_minc"),
+        (64, "min_ws_minc"),
+    ],
+)
 def test_triton_is_as_exact_as_its_operands(n: int, operands: Any, norm: Any) -> None:
     if n > triton_roots.SHAPES[operands][-1].size:
         pytest.skip("refused")
@@ -216,8 +227,16 @@ def test_triton_is_as_exact_as_its_operands(n: int, operands: Any, norm: Any) ->
 
 @pytest.mark.parametrize("n", [8, 32, 33, 64])
 def test_a_step_is_two_launches(n: int) -> None:
-    cell = replace(CELL, device="cuda", precision="float32", size=n, forward="fused",
-                   backward="lyapunov_fused", iterations=4, backward_iterations=6)  # fmt: skip
+    cell = replace(
+        CELL,
+        device="cuda",
+        precision="float32",
+        size=n,
+        forward="fused",
+        backward="lyapunov_fused",
+        iterations=4,
+        backward_iterations=6,
+    )
     rows = [m.row() for m in measure(cell, FAST).measurements if m.phase == "step"]
     assert {r["status"] for r in rows} <= {"ok", str(Status.UNSUPPORTED)}, rows
     assert {r["launches"] for r in rows if r["clock"] == "gpu"} == {2}
@@ -228,9 +247,18 @@ def test_a_step_is_two_launches(n: int) -> None:
 @pytest.mark.parametrize("library", ["torch", "cupy"])
 def test_what_a_kernel_reaches_of_the_limit_is_known(library: str) -> None:
     """Also of its gradient, which torch computes in a thread of its own."""
-    cell = replace(CELL, library=library, device="cuda", precision="float32", size=32, batch=10_000,
-                   forward="fused", backward="lyapunov_fused", iterations=4,
-                   backward_iterations=6)  # fmt: skip
+    cell = replace(
+        CELL,
+        library=library,
+        device="cuda",
+        precision="float32",
+        size=32,
+        batch=10_000,
+        forward="fused",
+        backward="lyapunov_fused",
+        iterations=4,
+        backward_iterations=6,
+    )
     rows = [m.row() for m in measure(cell, FAST).measurements]
     timed = [r for r in rows if r["clock"] == "gpu" and r["status"] == "ok"]
     assert {r["phase"] for r in timed} == {"backward", "step"}, rows

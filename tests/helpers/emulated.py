@@ -18,15 +18,24 @@ from mssbench.methods.kernels.variants import Variant
 HERE = Path(__file__).parent / "emulation"
 # Of each family: the parameters of its kernels, and how an entry passes them on.
 _ENTRIES = {
-    "iterate": ("const T* a, T* y, T* z, const Schedule<T>* s, int n, int batch, T epsilon",
-                "a, y, z, *s, n, batch, epsilon"),
-    "lyapunov": ("const T* y, const T* z, const T* g, T* s, const Schedule<T>* h, int n, "
-                 "int batch, T epsilon", "y, z, g, s, *h, n, batch, epsilon"),
-    "jacobi": ("const T* a, T* y, T* z, T* w, T* v, int n, int batch, T epsilon",
-               "a, y, z, w, v, n, batch, epsilon"),
-    "loewner": ("const T* w, const T* v, const T* g, T* s, int inverse, int n, int batch",
-                "w, v, g, s, inverse, n, batch"),
-}  # fmt: skip
+    "iterate": (
+        "const T* a, T* y, T* z, const Schedule<T>* s, int n, int batch, T epsilon",
+        "a, y, z, *s, n, batch, epsilon",
+    ),
+    "lyapunov": (
+        "const T* y, const T* z, const T* g, T* s, const Schedule<T>* h, int n, "
+        "int batch, T epsilon",
+        "y, z, g, s, *h, n, batch, epsilon",
+    ),
+    "jacobi": (
+        "const T* a, T* y, T* z, T* w, T* v, int n, int batch, T epsilon",
+        "a, y, z, w, v, n, batch, epsilon",
+    ),
+    "loewner": (
+        "const T* w, const T* v, const T* g, T* s, int inverse, int n, int batch",
+        "w, v, g, s, inverse, n, batch",
+    ),
+}
 
 
 def compiled(variant: Variant, folder: Path, *flags: str) -> Any:
@@ -51,8 +60,21 @@ def compiled(variant: Variant, folder: Path, *flags: str) -> Any:
 def _compile(text: str, library: Path, flags: Sequence[str]) -> None:
     made, cpp = library.with_suffix(".part"), library.with_suffix(".cpp")
     cpp.write_text(text)
-    command = ["g++", "-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-I", HERE,
-               "-Wno-unknown-pragmas", *flags, "-o", made, cpp]  # fmt: skip
+    command = [
+        "g++",
+        "-std=c++17",
+        "-O1",
+        "-ffp-contract=off",
+        "-fPIC",
+        "-shared",
+        "-I",
+        HERE,
+        "-Wno-unknown-pragmas",
+        *flags,
+        "-o",
+        made,
+        cpp,
+    ]
     # not a relative of the runs that are tested meanwhile, see runs.relatives
     env = {k: v for k, v in os.environ.items() if k != "MSSBENCH_LOCKS"}
     subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, env=env)
@@ -76,10 +98,13 @@ class Emulation:
         library = compiled(launch.variant, self.folder, *self.flags)
         variant = launch.variant
         done = library.run(
-            *map(_argument, [*given, *values]), ctypes.c_uint(launch.blocks),
-            ctypes.c_uint(variant.threads), ctypes.c_size_t(launch.shared_bytes),
-            ctypes.c_uint(self.order), self.without.encode(),
-        )  # fmt: skip
+            *map(_argument, [*given, *values]),
+            ctypes.c_uint(launch.blocks),
+            ctypes.c_uint(variant.threads),
+            ctypes.c_size_t(launch.shared_bytes),
+            ctypes.c_uint(self.order),
+            self.without.encode(),
+        )
         if done:
             raise RuntimeError(library.emulated_message().decode())
 

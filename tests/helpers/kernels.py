@@ -101,14 +101,34 @@ def everything(family: str, a: np.ndarray, operands: Operands | None = None) -> 
 
 
 BARRIERS = {
-    "iterate": ("LOADED", "BOUND_PARTS", "BOUND_QUOTIENTS", "SCALED", "FACTOR_ARGUMENT",
-                "FACTOR_SQUARE", "FACTOR_READ", "FACTOR", "STEP_READ", "STEP"),
-    "lyapunov": ("INVERSE_LOADED", "INVERSE_HALF", "INVERSE_READ", "GRADIENT_LOADED",
-                 "SQUARE_UNSCALED", "GRADIENT_SCALED", "SQUARE", "SQUARE_READ", "POLYNOMIAL",
-                 "STEP_READ", "STEP"),
+    "iterate": (
+        "LOADED",
+        "BOUND_PARTS",
+        "BOUND_QUOTIENTS",
+        "SCALED",
+        "FACTOR_ARGUMENT",
+        "FACTOR_SQUARE",
+        "FACTOR_READ",
+        "FACTOR",
+        "STEP_READ",
+        "STEP",
+    ),
+    "lyapunov": (
+        "INVERSE_LOADED",
+        "INVERSE_HALF",
+        "INVERSE_READ",
+        "GRADIENT_LOADED",
+        "SQUARE_UNSCALED",
+        "GRADIENT_SCALED",
+        "SQUARE",
+        "SQUARE_READ",
+        "POLYNOMIAL",
+        "STEP_READ",
+        "STEP",
+    ),
     "jacobi": ("LOADED", "ROTATIONS", "ROTATED", "VALUES", "SCALED_VECTORS", "WRITTEN"),
     "loewner": ("LOADED", "HALFWAY", "DIVIDED", "BACK", "DONE"),
-}  # fmt: skip
+}
 
 
 def missed(gpu: Emulation, name: str, compute: Callable[[], bytes]) -> bool:

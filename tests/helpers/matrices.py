@@ -177,8 +177,10 @@ def every_method_once(calls):
     """Parameters for all calls: marked slow but for those that bring a method not seen before."""
     seen, found = set(), []
     for call in calls:
-        methods_of_call = {("forward", call.forward, call.function),
-                           ("backward", call.backward, call.function)}  # fmt: skip
+        methods_of_call = {
+            ("forward", call.forward, call.function),
+            ("backward", call.backward, call.function),
+        }
         marks = [pytest.mark.slow] if methods_of_call <= seen else []
         seen |= methods_of_call
         found.append(pytest.param(call, id=str(call), marks=marks))

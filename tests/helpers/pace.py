@@ -35,9 +35,10 @@ def of_process(*arguments: object) -> Spent:
     """What a Python process and its children spend, from its start to its end."""
     start = time.perf_counter()
     with subprocess.Popen(
-        [sys.executable, *map(str, arguments)], stdout=subprocess.DEVNULL,
+        [sys.executable, *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # more of them spin for a while
-    ) as child:  # fmt: skip
+    ) as child:
         hung = threading.Timer(_HANGS, os.kill, [child.pid, signal.SIGKILL])
         hung.start()
         # of this child alone: a thread of ours may be waiting for compilers

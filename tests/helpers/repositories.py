@@ -53,9 +53,13 @@ class Repository:
     def git(self, *words: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words],
-            cwd=more.pop("cwd", self.path), env=environment() | more.pop("env", {}),
-            capture_output=True, text=True, check=check, **more,
-        )  # fmt: skip
+            cwd=more.pop("cwd", self.path),
+            env=environment() | more.pop("env", {}),
+            capture_output=True,
+            text=True,
+            check=check,
+            **more,
+        )
 
     def commit(self, name: str, text: str) -> None:
         self.write(name, text)
@@ -80,9 +84,13 @@ class Repository:
 
     def run(self, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            words or self.ab(), cwd=more.pop("cwd", self.path),
-            env=environment() | more.pop("env", {}), capture_output=True, text=True, **more,
-        )  # fmt: skip
+            words or self.ab(),
+            cwd=more.pop("cwd", self.path),
+            env=environment() | more.pop("env", {}),
+            capture_output=True,
+            text=True,
+            **more,
+        )
 
     def worktrees(self) -> list[str]:
         """The working trees that the repository knows of, without its own."""

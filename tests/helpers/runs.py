@@ -26,12 +26,29 @@ if TYPE_CHECKING:
 
 # Differ between two measurements of the same cell; every other column must not.
 WEATHER = (
-    "seconds_min", "seconds_q1", "seconds_median", "seconds_q3", "seconds_low", "seconds_high",
-    "samples", "calls", "first_call_seconds", "gemms", "peak_bytes", "saved_bytes", "run_id",
-    "stop", "spread", "noise", "flags", "bound", "limit_seconds", "limit_fraction",
+    "seconds_min",
+    "seconds_q1",
+    "seconds_median",
+    "seconds_q3",
+    "seconds_low",
+    "seconds_high",
+    "samples",
+    "calls",
+    "first_call_seconds",
+    "gemms",
+    "peak_bytes",
+    "saved_bytes",
+    "run_id",
+    "stop",
+    "spread",
+    "noise",
+    "flags",
+    "bound",
+    "limit_seconds",
+    "limit_fraction",
     "problem_fraction",
     "asymmetry",  # where the first was 0, it is that of the last input, see bench.Bench._worse
-)  # fmt: skip
+)
 
 MEASURE = """
 [measure]
@@ -171,8 +188,11 @@ def act_as_worker() -> None:
             if deed == "raise":
                 raise ZeroDivisionError(wishes.get("words", "asked for"))
             seconds = 1e-3 * factor * own * math.exp(abs(rng.gauss(0, 0.005)))
-            busy = {"seconds": seconds, "cpu": seconds * wishes.get("share", 1.0),
-                    "flags": wishes.get("flags", [])}  # fmt: skip
+            busy = {
+                "seconds": seconds,
+                "cpu": seconds * wishes.get("share", 1.0),
+                "flags": wishes.get("flags", []),
+            }
             return SimpleNamespace(_asdict=lambda: busy)
 
         def checked() -> Any:
@@ -182,8 +202,11 @@ def act_as_worker() -> None:
             return None if last is None else SimpleNamespace(_asdict=lambda: last)
 
         shown = values if verify else {}
-        yield (Measurement(cell, "forward", "wall", "hot", Status.OK, "", shown), 1e-3 * factor,
-               SimpleNamespace(sample=sample, verify=checked))  # fmt: skip
+        yield (
+            Measurement(cell, "forward", "wall", "hot", Status.OK, "", shown),
+            1e-3 * factor,
+            SimpleNamespace(sample=sample, verify=checked),
+        )
 
     class StandIn:
         """Instruments that need no torch."""
@@ -239,11 +262,16 @@ def _rows(cell: Any, status: str, samples: int = 3) -> Any:
     seconds = tuple((time.monotonic_ns() % 10**9 + i) * 1e-12 for i in range(samples))
     return tuple(
         Measurement(
-            cell, phase, "wall", "hot", Status.OK,
-            values={"root_error": error, "checked": 2}, timing=Timing(seconds, 1, 0.5),
+            cell,
+            phase,
+            "wall",
+            "hot",
+            Status.OK,
+            values={"root_error": error, "checked": 2},
+            timing=Timing(seconds, 1, 0.5),
         )
         for phase in phases(cell)
-    )  # fmt: skip
+    )
 
 
 def _end_by(name: str, wishes: Mapping[str, Any]) -> None:
@@ -447,9 +475,12 @@ def heed_signals() -> None:
 def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     """`mssbench run` in a process of its own, which is gone afterwards."""
     process = subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         preexec_fn=heed_signals,
-    )  # fmt: skip
+    )
     with process:
         try:
             yield process

@@ -15,10 +15,20 @@ from mssbench.results import table
 from mssbench.results.folder import RunFolder
 
 CELL = {
-    "library": "torch", "forward": "eigh", "backward": "none", "function": "sqrt",
-    "problem": "wishart(ratio=2)", "size": 16, "batch": 64, "iterations": None,
-    "backward_iterations": None, "options": "", "precision": "float32", "device": "cpu", "seed": 0,
-}  # fmt: skip
+    "library": "torch",
+    "forward": "eigh",
+    "backward": "none",
+    "function": "sqrt",
+    "problem": "wishart(ratio=2)",
+    "size": 16,
+    "batch": 64,
+    "iterations": None,
+    "backward_iterations": None,
+    "options": "",
+    "precision": "float32",
+    "device": "cpu",
+    "seed": 0,
+}
 IDENTITY = {"code_hash": "c0de", "environment": "e" * 12, "run_id": "r" * 12}
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 
@@ -68,8 +78,11 @@ def mssbench(*arguments, columns=None, **environment):
         settings["COLUMNS"] = str(columns)
     return subprocess.run(
         [sys.executable, "-m", "mssbench", *map(str, arguments)],
-        capture_output=True, text=True, env=settings, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=settings,
+        timeout=120,
+    )
 
 
 def called(capsys, *arguments) -> tuple[int, str, str]:

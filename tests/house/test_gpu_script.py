@@ -88,14 +88,21 @@ class Script:
         """Of which nobody has waited for the end."""
         self._log.write_text("")
         settings = {k: v for k, v in os.environ.items() if k not in ("OUT", "MSSBENCH_COMMIT")}
-        settings |= {"CALLS": str(self._log), "REAL_PYTHON": sys.executable,
-                     "CUPY_CACHE_DIR": str(self._path / "cache"), **environment}  # fmt: skip
+        settings |= {
+            "CALLS": str(self._log),
+            "REAL_PYTHON": sys.executable,
+            "CUPY_CACHE_DIR": str(self._path / "cache"),
+            **environment,
+        }
         settings["PATH"] = f"{self._bin}:{settings['PATH']}"
         return subprocess.Popen(
             ["bash", self.ci / "gpu", *(arguments or (self.folder, "--minutes", "60"))],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=settings,
             preexec_fn=heed_signals,
-        )  # fmt: skip
+        )
 
     def __call__(self, *arguments: Any, **environment: str) -> Any:
         process = self.start(*arguments, **environment)
@@ -114,8 +121,10 @@ class Script:
 
     def order(self, steps: list[tuple[str, int, str]]) -> list[int]:
         """Where each of them first called what it calls."""
-        return [next(i for i, call in enumerate(self.calls) if re.search(what, call))
-                for _, _, what in steps]  # fmt: skip
+        return [
+            next(i for i, call in enumerate(self.calls) if re.search(what, call))
+            for _, _, what in steps
+        ]
 
     def summary(self, folder: Path | None = None) -> dict[str, str]:
         """How each step ended, with what is said of it."""
@@ -234,8 +243,9 @@ def test_what_passed_is_not_repeated_and_a_table_in_part_goes_on(script: Script)
 def test_time_that_is_left_goes_to_the_tables_that_were_not_done(script: Script) -> None:
     done = script(SAYS="the time was over")
     again = limits(done.stdout)[len(STEPS) :]
-    assert [name for name, _ in again] == [name for name, _, what in STEPS if " run" in f" {what}"
-                                           and "run" in what.split()]  # fmt: skip
+    assert [name for name, _ in again] == [
+        name for name, _, what in STEPS if " run" in f" {what}" and "run" in what.split()
+    ]
     assert again[0][1] > 3000  # all that is left of an hour
 
 
@@ -334,9 +344,15 @@ def test_on_a_machine_that_has_compiled_nothing_the_kernels_are_compiled_again(
 
 @pytest.mark.parametrize(
     "arguments",
-    [[""], ["x", "--minute", "8"], ["x", "--minutes", "soon"], ["x", "--minutes"],
-     ["--minutes", "8"], ["x", "--from"]],
-)  # fmt: skip
+    [
+        [""],
+        ["x", "--minute", "8"],
+        ["x", "--minutes", "soon"],
+        ["x", "--minutes"],
+        ["--minutes", "8"],
+        ["x", "--from"],
+    ],
+)
 def test_a_call_it_does_not_understand_is_misuse(script: Script, arguments: list[str]) -> None:
     done = script(*arguments)
     assert (done.returncode, script.calls) == (2, [])
@@ -605,19 +621,32 @@ def answers(*_: Any, **__: Any) -> Any:
     [
         ((), "13.0", answers, []),
         (("torch",), "13.0", answers, ["No torch: install its build for CUDA."]),
-        (("rich",), "13.0", answers,
-         ["No rich: pip install it, or carry it: the head of .ci/gpu says how."]),
-        (("cupy",), None, answers,
-         ["torch 3 is built without CUDA: install its build for CUDA."]),
-        ((), "13.0", broken,
-         ["torch cannot use a GPU (RuntimeError: no driver): `nvidia-smi` must show one, and a "
-          "driver for CUDA 13.0."]),
+        (
+            ("rich",),
+            "13.0",
+            answers,
+            ["No rich: pip install it, or carry it: the head of .ci/gpu says how."],
+        ),
+        (("cupy",), None, answers, ["torch 3 is built without CUDA: install its build for CUDA."]),
+        (
+            (),
+            "13.0",
+            broken,
+            [
+                "torch cannot use a GPU (RuntimeError: no driver): `nvidia-smi` must show one, and "
+                "a driver for CUDA 13.0."
+            ],
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_thing_that_is_missing_has_its_sentence(
-    here: Any, monkeypatch: pytest.MonkeyPatch,
-    missing: tuple[str, ...], cuda: str | None, ones: Any, said: list[str],
-) -> None:  # fmt: skip
+    here: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    missing: tuple[str, ...],
+    cuda: str | None,
+    ones: Any,
+    said: list[str],
+) -> None:
     library = SimpleNamespace(__version__="3", version=SimpleNamespace(cuda=cuda), ones=ones)
     monkeypatch.setattr(here, "find_spec", lambda name: None if name in missing else name)
     monkeypatch.setattr(here.importlib, "import_module", lambda _: library)
@@ -628,12 +657,15 @@ def test_each_thing_that_is_missing_has_its_sentence(
     ("missing", "ones", "said"),
     [
         ((), answers, []),
-        (("triton", "pytest"), answers,
-         ["No triton: its kernel is not measured.", "No pytest: no test is run."]),
+        (
+            ("triton", "pytest"),
+            answers,
+            ["No triton: its kernel is not measured.", "No pytest: no test is run."],
+        ),
         (("cupy",), answers, ["No cupy: no kernel of this project is launched; "]),
         ((), broken, ["CuPy cannot use a GPU (RuntimeError: no driver): no kernel of "]),
     ],
-)  # fmt: skip
+)
 def test_what_it_goes_without_has_a_sentence_as_well(
     here: Any, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...], ones: Any, said: list[str]
 ) -> None:

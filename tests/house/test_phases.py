@@ -76,9 +76,13 @@ def ran(
     env |= {"FAILS": fails, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # which starts in half the time
     plugins = ["-p", "xdist.plugin"] if xdist else []
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *plugins, *arguments], cwd=project, env=env,
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [sys.executable, "-m", "pytest", *plugins, *arguments],
+        cwd=project,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     log = project / "log"
     lines = log.read_text().splitlines() if log.exists() else []
     log.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """What people expect of a project: its files agree with the code, and its actions are pinned."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,19 @@ def test_a_report_of_a_bug_comes_with_the_facts_of_the_machine() -> None:
 def test_the_citation_has_what_its_format_asks_for() -> None:
     found = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert {"cff-version", "message", "title", "authors"} <= set(found)
+
+
+def test_the_formatter_formats() -> None:
+    """A few tables may keep their own layout; beyond that, one style holds for the repository."""
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "*.py"], capture_output=True, text=True, check=True
+    )
+    mark = "fmt: " + "skip"
+    found = [
+        name
+        for name in listed.stdout.split()
+        if (ROOT / name).exists()
+        for line in (ROOT / name).read_text("utf-8").splitlines()
+        if mark in line
+    ]
+    assert len(found) <= 15, found

@@ -86,7 +86,9 @@ def test_a_kernel_that_the_planner_would_not_take_is_launched_all_the_same(
     rows = list(race.race(both, [4, 4096], "cpu"))
     assert launched == ["mss_iterate_f32_n64"] * 2 + ["mss_iterate_f32_n64r8"] * 2
     assert [(r.kernel, r.batch) for r in rows if r.planned] == [
-        ("mss_iterate_f32_n64", 4), ("mss_iterate_f32_n64r8", 4096)]  # fmt: skip
+        ("mss_iterate_f32_n64", 4),
+        ("mss_iterate_f32_n64r8", 4096),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -97,9 +99,14 @@ def test_a_kernel_that_the_planner_would_not_take_is_launched_all_the_same(
     ],
 )
 def test_one_that_does_not_run_hides_no_other_and_nothing_stays_changed(
-    race: Any, gpu: Emulation, monkeypatch: pytest.MonkeyPatch, capsys: Any,
-    error: Exception, failed: bool, said: str,
-) -> None:  # fmt: skip
+    race: Any,
+    gpu: Emulation,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+    error: Exception,
+    failed: bool,
+    said: str,
+) -> None:
     def fails(*_: Any) -> Any:
         raise error
 

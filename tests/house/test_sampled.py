@@ -46,10 +46,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def collected(folder: Path, marks: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider",
-         "-p", "no:xdist", "-m", marks],
-        cwd=folder, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--collect-only",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            "-m",
+            marks,
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     return [line.partition("::")[2] for line in done.stdout.splitlines() if "::" in line]
 
 

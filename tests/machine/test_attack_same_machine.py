@@ -16,9 +16,11 @@ from mssbench.machine.threads import Threads
 from mssbench.records.facts import difference, identify, machine
 
 FACTS: dict[str, Any] = {
-    "cpu": "AMD EPYC", "cores": {"granted": 64, "physical": 64, "logical": 64, "quota": None},
-    "vector_extensions": {"torch": "AVX512", "openblas": "SkylakeX"}, "gpus": [],
-}  # fmt: skip
+    "cpu": "AMD EPYC",
+    "cores": {"granted": 64, "physical": 64, "logical": 64, "quota": None},
+    "vector_extensions": {"torch": "AVX512", "openblas": "SkylakeX"},
+    "gpus": [],
+}
 ARM = """\
 processor\t: {number}
 BogoMIPS\t: 243.75
@@ -46,17 +48,21 @@ def cpuinfo(*cores: tuple[str, str]) -> str:
         (cpuinfo(("0x41", "0xd40")), "ARM Neoverse-V1"),
         (cpuinfo(("0x41", "0xd4f")), "ARM Neoverse-V2"),
         (cpuinfo(("0xc0", "0xac3")), "Ampere Ampere-1"),
-        (cpuinfo(*[("0x41", "0xd03")] * 4, *[("0x41", "0xd08")] * 2),
-         "ARM Cortex-A53 + ARM Cortex-A72"),
+        (
+            cpuinfo(*[("0x41", "0xd03")] * 4, *[("0x41", "0xd08")] * 2),
+            "ARM Cortex-A53 + ARM Cortex-A72",
+        ),
         (cpuinfo(("0x41", "0xfff")), "ARM part 0xfff"),
         (cpuinfo(("0x99", "0x001")), "implementer 0x99 part 0x001"),
         ("processor\t: 0\nmodel name\t: Intel(R) Xeon(R)\n", "Intel(R) Xeon(R)"),
-        ("processor\t: 0\nmodel name\t: ARMv8 Processor rev 3\nCPU implementer\t: 0x41\n",
-         "ARMv8 Processor rev 3"),
+        (
+            "processor\t: 0\nmodel name\t: ARMv8 Processor rev 3\nCPU implementer\t: 0x41\n",
+            "ARMv8 Processor rev 3",
+        ),
         ("processor\t: 0\nhart\t: 1\nuarch\t: sifive,u74-mc\n", "sifive,u74-mc"),
         ("processor\t: 0\ncpu\t\t: POWER9, altivec supported\n", "POWER9, altivec supported"),
     ],
-)  # fmt: skip
+)
 def test_attack_a_processor_that_does_not_give_its_name(text: str, name: str) -> None:
     """Two servers of ARM were both `aarch64`, and their times were compared."""
     assert processor.model(text) == name
@@ -70,18 +76,24 @@ def test_attack_a_cpuinfo_that_says_nothing(text: str) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"vector_extensions": {"torch": "AVX2", "openblas": "SkylakeX"}},
-         "vector_extensions: torch AVX512 then, AVX2 now"),
-        ({"vector_extensions": {"torch": "AVX512", "openblas": "Haswell"}},
-         "vector_extensions: openblas SkylakeX then, Haswell now"),
-        ({"vector_extensions": {**FACTS["vector_extensions"], "MKL_CBWR": "AVX2"}},
-         "vector_extensions: MKL_CBWR None then, AVX2 now"),
+        (
+            {"vector_extensions": {"torch": "AVX2", "openblas": "SkylakeX"}},
+            "vector_extensions: torch AVX512 then, AVX2 now",
+        ),
+        (
+            {"vector_extensions": {"torch": "AVX512", "openblas": "Haswell"}},
+            "vector_extensions: openblas SkylakeX then, Haswell now",
+        ),
+        (
+            {"vector_extensions": {**FACTS["vector_extensions"], "MKL_CBWR": "AVX2"}},
+            "vector_extensions: MKL_CBWR None then, AVX2 now",
+        ),
         ({"cores": {**FACTS["cores"], "quota": 0.5}}, "cores: quota None then, 0.5 now"),
         ({"cores": {**FACTS["cores"], "granted": 2}}, "cores: granted 64 then, 2 now"),
         ({"cpu": "ARM Neoverse-N1"}, "cpu: AMD EPYC then, ARM Neoverse-N1 now"),
     ],
     ids=["torch", "BLAS", "a setting", "quota", "affinity", "model"],
-)  # fmt: skip
+)
 def test_attack_machines_that_differ_in_one_fact(change: dict[str, Any], said: str) -> None:
     other = FACTS | change
     assert identify(FACTS) != identify(other)
@@ -147,8 +159,11 @@ def test_attack_a_quota_below_the_cores_that_libraries_see(
     environment = {k: v for k, v in os.environ.items() if k not in names} | settings
     done = subprocess.run(
         [sys.executable, "-c", WORKER.format(quota=quota)],
-        capture_output=True, text=True, env=environment, cwd=Path(__file__).parent,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=Path(__file__).parent,
+    )
     assert done.returncode == 0, done.stderr
     torch_threads, blas = json.loads(done.stdout.splitlines()[-1])
     assert torch_threads == found[0]
@@ -165,8 +180,10 @@ def test_attack_torch_is_told_to_use_other_instructions(capability: str) -> None
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        capture_output=True, text=True, env=os.environ | {"ATEN_CPU_CAPABILITY": capability},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=os.environ | {"ATEN_CPU_CAPABILITY": capability},
+    )
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["ATEN_CPU_CAPABILITY"] == capability
     assert found["torch"].lower() in (capability, "no avx", "default")

@@ -230,8 +230,14 @@ def test_facts_of_a_machine_with_gpus_name_each_of_them_and_the_driver(
 
     def properties(i: int) -> SimpleNamespace:
         more = {"L2_cache_size": 2**25} if i == 0 else {}  # a torch that does not tell
-        return SimpleNamespace(name=f"NVIDIA {'AB'[i]}", total_memory=2**30 << i, major=9, minor=i,
-                               multi_processor_count=132, **more)  # fmt: skip
+        return SimpleNamespace(
+            name=f"NVIDIA {'AB'[i]}",
+            total_memory=2**30 << i,
+            major=9,
+            minor=i,
+            multi_processor_count=132,
+            **more,
+        )
 
     without = environment.describe() | {"gpus": [], "driver": None}
     nvml = SimpleNamespace(nvmlInit=lambda: None, nvmlSystemGetDriverVersion=lambda: b"580.1")
@@ -242,11 +248,21 @@ def test_facts_of_a_machine_with_gpus_name_each_of_them_and_the_driver(
     monkeypatch.setattr(torch.backends.cuda, "preferred_linalg_library", lambda: "magma")
     found = environment.describe()
     assert found["gpus"] == [
-        {"name": "NVIDIA A", "memory_bytes": 2**30, "multiprocessors": 132,
-         "l2_bytes": 2**25, "capability": "9.0"},
-        {"name": "NVIDIA B", "memory_bytes": 2**31, "multiprocessors": 132,
-         "l2_bytes": None, "capability": "9.1"},
-    ]  # fmt: skip
+        {
+            "name": "NVIDIA A",
+            "memory_bytes": 2**30,
+            "multiprocessors": 132,
+            "l2_bytes": 2**25,
+            "capability": "9.0",
+        },
+        {
+            "name": "NVIDIA B",
+            "memory_bytes": 2**31,
+            "multiprocessors": 132,
+            "l2_bytes": None,
+            "capability": "9.1",
+        },
+    ]
     assert (found["driver"], found["preferred_linalg_library"]) == ("580.1", "magma")
     assert found["allow_tf32"] is torch.backends.cuda.matmul.allow_tf32
     assert facts_.identify(found) != facts_.identify(without)

@@ -23,7 +23,7 @@ SOLVERS = [
 ] + [
     pytest.param(library, "cuda", id=f"{library}-cuda", marks=pytest.mark.gpu)
     for library in ("torch", "cupy")
-]  # fmt: skip
+]
 OF_32, OF_33 = 50e-6, 55e-6
 
 
@@ -158,8 +158,10 @@ def test_the_pinned_matrix_is_the_first_and_all_have_dead_channels(monkeypatch):
 
 
 def test_what_fails_here_in_float32_is_repaired_by_mssbench_and_by_the_remedy():
-    for x in [*eigensolvers._matrices("pinned(matrix=eigh_nonconv_64)", 64, 1),
-              *eigensolvers._matrices("dead_channels(frac=0.8)", 64, 24)]:  # fmt: skip
+    for x in [
+        *eigensolvers._matrices("pinned(matrix=eigh_nonconv_64)", 64, 1),
+        *eigensolvers._matrices("dead_channels(frac=0.8)", 64, 24),
+    ]:
         a = torch.tensor(x, dtype=torch.float32)
         for w, v in (decomposition.eigh(a), torch.linalg.eigh(a.double())):
             w, v = w.double(), v.double()
@@ -228,7 +230,7 @@ def test_threads_are_read_with_their_settings(monkeypatch):
         ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, "9:cpu:/", 3),
         ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, "9:cpu:/", None),
     ],
-)  # fmt: skip
+)
 def test_the_quota_is_the_least_of_the_groups_around(tmp_path, files, own, cores):
     for name, text in files.items():
         path = tmp_path / "root" / name
@@ -253,11 +255,16 @@ def test_the_quota_is_taken_in_whole_cores_and_at_least_one():
 
 # what the doctor makes of them
 
-QUIET = Threads(2, None, (
-    Pool("torch", "torch", "/x/site-packages/torch/__init__.py", 2),
-    Pool("libscipy_openblas", "blas", "/x/site-packages/numpy.libs/libscipy_openblas64_.so", 2),
-    Pool("libgomp", "openmp", "/x/site-packages/torch/lib/libgomp.so.1", 2),
-), {"OMP_NUM_THREADS": "2"})  # fmt: skip
+QUIET = Threads(
+    2,
+    None,
+    (
+        Pool("torch", "torch", "/x/site-packages/torch/__init__.py", 2),
+        Pool("libscipy_openblas", "blas", "/x/site-packages/numpy.libs/libscipy_openblas64_.so", 2),
+        Pool("libgomp", "openmp", "/x/site-packages/torch/lib/libgomp.so.1", 2),
+    ),
+    {"OMP_NUM_THREADS": "2"},
+)
 
 
 def test_as_many_threads_as_cores_are_no_finding():
@@ -269,19 +276,34 @@ def test_as_many_threads_as_cores_are_no_finding():
 @pytest.mark.parametrize(
     ("changed", "finding", "remedy"),
     [
-        ({"pools": (Pool("torch", "torch", "t", 8), *QUIET.pools[1:])},
-         "torch uses 8 threads on 2 cores", "export OMP_NUM_THREADS=2"),
-        ({"settings": {"OMP_NUM_THREADS": "8"}},
-         "OMP_NUM_THREADS=8 on 2 cores", "export OMP_NUM_THREADS=2"),
-        ({"settings": {"MKL_NUM_THREADS": "4", "OMP_NUM_THREADS": "2"}},
-         "MKL_NUM_THREADS=4 on 2 cores", "export OMP_NUM_THREADS=2; unset MKL_NUM_THREADS"),
-        ({"quota": 1.5, "pools": QUIET.pools[:1], "settings": {}},
-         "torch uses 2 threads on 1 core, the container's quota", "export OMP_NUM_THREADS=1"),
-        ({"quota": 4.0, "granted": 1, "pools": QUIET.pools[:1], "settings": {}},
-         "torch uses 2 threads on 1 core", "export OMP_NUM_THREADS=1"),
+        (
+            {"pools": (Pool("torch", "torch", "t", 8), *QUIET.pools[1:])},
+            "torch uses 8 threads on 2 cores",
+            "export OMP_NUM_THREADS=2",
+        ),
+        (
+            {"settings": {"OMP_NUM_THREADS": "8"}},
+            "OMP_NUM_THREADS=8 on 2 cores",
+            "export OMP_NUM_THREADS=2",
+        ),
+        (
+            {"settings": {"MKL_NUM_THREADS": "4", "OMP_NUM_THREADS": "2"}},
+            "MKL_NUM_THREADS=4 on 2 cores",
+            "export OMP_NUM_THREADS=2; unset MKL_NUM_THREADS",
+        ),
+        (
+            {"quota": 1.5, "pools": QUIET.pools[:1], "settings": {}},
+            "torch uses 2 threads on 1 core, the container's quota",
+            "export OMP_NUM_THREADS=1",
+        ),
+        (
+            {"quota": 4.0, "granted": 1, "pools": QUIET.pools[:1], "settings": {}},
+            "torch uses 2 threads on 1 core",
+            "export OMP_NUM_THREADS=1",
+        ),
     ],
     ids=["torch", "setting", "another-setting", "quota", "quota-above-cores"],
-)  # fmt: skip
+)
 def test_more_threads_than_cores_are_a_finding(changed, finding, remedy):
     (one,) = findings.of_threads(QUIET._replace(**changed))
     require_whole(one)
@@ -329,12 +351,18 @@ def test_failures_of_float32_are_a_finding_with_the_way_out():
         ([failing(device="cuda", nan=1)], "marks the rest in its rows", "a.double()"),
         ([failing(device="cuda", raised=1)], "rows are right", "a.double()"),
         ([failing(wrong=1)], "marks the rest in its rows", "a.double()"),
-        ([failing(raised=1), failing(precision="float64", nan=1)],
-         "rows are right", "pip install --upgrade torch"),
-        ([failing("cupy", "cuda", precision="float64", nan=1)],
-         "no wider precision", "pip install --upgrade cupy-cuda13x"),
+        (
+            [failing(raised=1), failing(precision="float64", nan=1)],
+            "rows are right",
+            "pip install --upgrade torch",
+        ),
+        (
+            [failing("cupy", "cuda", precision="float64", nan=1)],
+            "no wider precision",
+            "pip install --upgrade cupy-cuda13x",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_mssbench_does_not_repair_is_said(found, consequence, remedy):
     one = require_whole(next(findings.of_convergence(found)))
     assert consequence in one["consequence"]
@@ -394,8 +422,13 @@ def test_an_old_torch_on_a_gpu_is_to_be_upgraded(version, remedy):
 
 def test_the_judge_asks_every_probe_once_and_keeps_solvers_apart(monkeypatch):
     monkeypatch.delenv("MSSBENCH_LOCKS", raising=False)
-    facts = {"cores": {"granted": 2, "physical": 2}, "load": (0, 0, 0), "governor": None,
-             "gpus": [], "versions": VERSIONS}  # fmt: skip
+    facts = {
+        "cores": {"granted": 2, "physical": 2},
+        "load": (0, 0, 0),
+        "governor": None,
+        "gpus": [],
+        "versions": VERSIONS,
+    }
     solvers = [("torch", "cpu"), ("numpy", "cpu")]
 
     def probed(worst, slow, raised, quota):
@@ -411,9 +444,14 @@ def test_the_judge_asks_every_probe_once_and_keeps_solvers_apart(monkeypatch):
     assert list(findings.judge(facts, [], probed(0.0, 1.1, 0, None))) == []
     found = list(findings.judge(facts, [], probed(1.0, 9.0, 1, 1.0)))
     assert [f["finding"].partition(" ")[0] for f in found] == [
-        "torch", *2 * ["torch.linalg.eigh"], *2 * ["numpy.linalg.eigh"],
-        "torch.linalg.eigh", "numpy.linalg.eigh", "torch.linalg.eigh", "numpy.linalg.eigh",
-    ]  # fmt: skip
+        "torch",
+        *2 * ["torch.linalg.eigh"],
+        *2 * ["numpy.linalg.eigh"],
+        "torch.linalg.eigh",
+        "numpy.linalg.eigh",
+        "torch.linalg.eigh",
+        "numpy.linalg.eigh",
+    ]
     for one in found:
         require_whole(one)
 

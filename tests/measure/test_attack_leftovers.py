@@ -89,28 +89,38 @@ CASES: dict[str, tuple[Callable[[], object], Callable[[], Any], str]] = {
         "torch's threads",
     ),
     "dtype": (
-        lambda: torch.set_default_dtype(torch.float16), torch.get_default_dtype, "default dtype",
+        lambda: torch.set_default_dtype(torch.float16),
+        torch.get_default_dtype,
+        "default dtype",
     ),
     "device": (
-        lambda: torch.set_default_device("meta"), torch.get_default_device, "default device",
+        lambda: torch.set_default_device("meta"),
+        torch.get_default_device,
+        "default device",
     ),
     "deterministic": (
         lambda: torch.use_deterministic_algorithms(True, warn_only=True),
-        torch.are_deterministic_algorithms_enabled, "deterministic mode",
+        torch.are_deterministic_algorithms_enabled,
+        "deterministic mode",
     ),
     "anomaly": (
-        lambda: torch.autograd.set_detect_anomaly(True), torch.is_anomaly_enabled, "anomalies",
+        lambda: torch.autograd.set_detect_anomaly(True),
+        torch.is_anomaly_enabled,
+        "anomalies",
     ),
     "products": (
         lambda: torch.set_float32_matmul_precision("medium"),
-        torch.get_float32_matmul_precision, "float32 products",
+        torch.get_float32_matmul_precision,
+        "float32 products",
     ),
     "subnormal": (
         lambda: torch.set_flush_denormal(True),
-        lambda: float(torch.tensor(5e-324, dtype=torch.float64) * 1) > 0, "subnormal",
+        lambda: float(torch.tensor(5e-324, dtype=torch.float64) * 1) > 0,
+        "subnormal",
     ),
     "oneDNN": (
-        lambda: torch._C._set_mkldnn_enabled(False), lambda: torch._C._get_mkldnn_enabled(),
+        lambda: torch._C._set_mkldnn_enabled(False),
+        lambda: torch._C._get_mkldnn_enabled(),
         "libraries",
     ),
     "modes": (leave_modes, torch._C._len_torch_function_stack, "modes of torch"),
@@ -120,7 +130,8 @@ CASES: dict[str, tuple[Callable[[], object], Callable[[], Any], str]] = {
     "alarm": (lambda: signal.alarm(300), lambda: signal.getitimer(signal.ITIMER_REAL), "a timer"),
     "handler": (
         lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
-        lambda: signal.getsignal(signal.SIGTERM), "handlers",
+        lambda: signal.getsignal(signal.SIGTERM),
+        "handlers",
     ),
     "filters": (leave_filters, lambda: list(warnings.filters), "filters of warnings"),
     "recursion": (lambda: sys.setrecursionlimit(250), sys.getrecursionlimit, "recursion"),
@@ -128,11 +139,13 @@ CASES: dict[str, tuple[Callable[[], object], Callable[[], Any], str]] = {
     "collector": (lambda: gc.set_threshold(1), gc.get_threshold, "garbage collector"),
     "tracing": (lambda: sys.setprofile(lambda *_: None), sys.getprofile, "profile function"),
     "clock": (
-        patched(time, "perf_counter_ns"), lambda: time.perf_counter_ns, "time.perf_counter_ns",
+        patched(time, "perf_counter_ns"),
+        lambda: time.perf_counter_ns,
+        "time.perf_counter_ns",
     ),
     "torch": (patched(torch, "bmm"), lambda: torch.bmm, "torch.bmm"),
     "linalg": (patched(np.linalg, "eigh"), lambda: np.linalg.eigh, "numpy.linalg.eigh"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("leave", "read", "name"), CASES.values(), ids=CASES)

@@ -410,8 +410,12 @@ def test_a_released_layer_with_an_absolute_limit_is_judged_at_the_scale_of_the_s
 ) -> None:
     """Matrices 65,536 times smaller made it inaccurate in every run."""
     cell = replace(
-        CELL, forward="svd_released", size=size, batch=1, precision="float32",
+        CELL,
+        forward="svd_released",
+        size=size,
+        batch=1,
+        precision="float32",
         problem="logspec(condition=1e6)",
-    )  # fmt: skip
+    )
     (found,) = rows(cell, Session(OFTEN))
     assert found.status is Status.OK, found.reason

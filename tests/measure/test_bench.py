@@ -30,10 +30,20 @@ from mssbench.records.timing import Timing
 from mssbench.testing.matrices import spectrum, with_spectrum
 
 CELL = Cell(
-    library="torch", forward="newton_schulz", backward="none", function="sqrt",
-    problem="wishart(ratio=4)", size=4, batch=8, iterations=8, backward_iterations=None,
-    options="norm=frobenius", precision="float64", device="cpu", seed=0,
-)  # fmt: skip
+    library="torch",
+    forward="newton_schulz",
+    backward="none",
+    function="sqrt",
+    problem="wishart(ratio=4)",
+    size=4,
+    batch=8,
+    iterations=8,
+    backward_iterations=None,
+    options="norm=frobenius",
+    precision="float64",
+    device="cpu",
+    seed=0,
+)
 FAST = Session(Settings(Policy(min_seconds=0, min_samples=1, max_seconds=0.05, warmup_seconds=0)))
 
 
@@ -99,10 +109,12 @@ def test_what_waits_is_never_captured(on_gpu: Any, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("error", "status", "spoilt"),
-    [(RuntimeError("CUDA out of memory"), Status.OOM, False),
-     (ValueError("odd"), Status.CRASHED, False),
-     (CaptureFailed("cannot be captured"), Status.UNSUPPORTED, True)],
-)  # fmt: skip
+    [
+        (RuntimeError("CUDA out of memory"), Status.OOM, False),
+        (ValueError("odd"), Status.CRASHED, False),
+        (CaptureFailed("cannot be captured"), Status.UNSUPPORTED, True),
+    ],
+)
 def test_an_error_on_one_clock_is_a_row_of_it_alone(
     on_gpu: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, status: Status, spoilt: bool
 ) -> None:
@@ -152,9 +164,13 @@ def test_a_sample_has_no_more_calls_than_can_be_queued_and_prepared(
     ],
 )
 def test_a_row_is_measured_again_where_that_may_help(
-    on_gpu: Any, monkeypatch: pytest.MonkeyPatch, flags: list[str], late: float, attempts: int,
+    on_gpu: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: list[str],
+    late: float,
+    attempts: int,
     found: list[str],
-) -> None:  # fmt: skip
+) -> None:
     on, phase = on_gpu
     errors = {"nonfinite": 0, "root_error": 0.0, "reference_error": 0.0, "residual": 0.0}
     work = {"operators": 3000, "saved_bytes": None}
@@ -223,8 +239,10 @@ def test_launches_of_a_backward_are_those_of_a_step_beyond_its_forward(
     on, _ = on_gpu
     every = {"backward": chain(99), "step": chain(20)}  # 1 of them each to prepare
     every["backward"] = Calls(lambda x: chain._launch(8), every["backward"].call)
-    rows = [Measurement(on.cell, name, "wall", "hot", Status.OK, "", {"products": 3.0})
-            for name in every]  # fmt: skip
+    rows = [
+        Measurement(on.cell, name, "wall", "hot", Status.OK, "", {"products": 3.0})
+        for name in every
+    ]
     backward, step = (m.values for m in on._launched(rows, every))
     assert step == {"products": 3.0, "launches": 20}
     assert backward["launches"] == 1 + 20 - 8
@@ -309,8 +327,17 @@ def test_the_error_of_a_singular_matrix_is_that_of_the_first_call() -> None:
 
     The last call is the one that time allows: its error would be another in every run.
     """
-    cell = replace(CELL, forward="eigh", backward="loewner", options="", iterations=None, size=16,
-                   batch=64, problem="convfeat(positions=49)", precision="float32")  # fmt: skip
+    cell = replace(
+        CELL,
+        forward="eigh",
+        backward="loewner",
+        options="",
+        iterations=None,
+        size=16,
+        batch=64,
+        problem="convfeat(positions=49)",
+        precision="float32",
+    )
     found = set()
     for count in range(1, 8):  # as many as inputs take turns
         policy = Policy(min_seconds=0, min_samples=count, max_samples=count, warmup_seconds=0)
@@ -340,8 +367,9 @@ def test_memory_that_a_first_call_may_be_given_again_is_poisoned_before_each_pha
         return cast("Root", right(a, wanted))
 
     monkeypatch.setattr(arrays, "poison", poisons)
-    cell = replace(CELL, library=library, forward="noting", backward="loewner", options="",
-                   iterations=None)  # fmt: skip
+    cell = replace(
+        CELL, library=library, forward="noting", backward="loewner", options="", iterations=None
+    )
     assert {m.status for m in measure(cell, FAST).measurements} == {Status.OK}
     assert happened[0] == happened[2] == "poison (8, 4, 4) float64"
     assert happened[1] == happened[3] == "call"
@@ -368,8 +396,13 @@ def test_a_last_output_counts_where_it_is_worse_by_more_than_rounding(on_gpu: An
     """Eight times the first; of an error also what a stable method may have, up to a limit."""
     on, _ = on_gpu
     nan = float("nan")
-    cases = [(1e-3, 7.9e-3, "first"), (1e-3, 8.1e-3, "last"), (1e-3, nan, "last"),
-             (0.0, 1e-300, "last"), (5.0, 0.0, "first")]  # fmt: skip
+    cases = [
+        (1e-3, 7.9e-3, "first"),
+        (1e-3, 8.1e-3, "last"),
+        (1e-3, nan, "last"),
+        (0.0, 1e-300, "last"),
+        (5.0, 0.0, "first"),
+    ]
     for first, last, counts in cases:
         found = on._worse("root_mae", first, last)
         assert found is (first if counts == "first" else last), (first, last)

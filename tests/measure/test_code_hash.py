@@ -396,9 +396,13 @@ def test_the_modules_of_a_plug_in_package_count(
     monkeypatch.syspath_prepend(str(tmp_path))
     code_hash.forget()
     assert code_hash.closure("plugged_in.method") == {
-        "mssbench", "mssbench.units", "plugged_in", "plugged_in.method", "plugged_in.core",
+        "mssbench",
+        "mssbench.units",
+        "plugged_in",
+        "plugged_in.method",
+        "plugged_in.core",
         "plugged_in.deep",
-    }  # fmt: skip
+    }
     code_hash.forget()
 
 
@@ -407,8 +411,10 @@ def test_of_an_installed_plug_in_all_modules_of_its_distribution_count_and_no_ot
 ) -> None:
     """One may have a second top-level module; the release of another package is in its facts."""
     place = tmp_path / "site-packages"
-    for distribution, names in (("mine", ("first_of_dist", "second_of_dist")),
-                                ("theirs", ("third_of_dist",))):  # fmt: skip
+    for distribution, names in (
+        ("mine", ("first_of_dist", "second_of_dist")),
+        ("theirs", ("third_of_dist",)),
+    ):
         info = place / f"{distribution}_of_dist-1.0.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text(

@@ -318,8 +318,12 @@ def test_the_condition_is_that_of_the_worst_matrix_and_the_input_has_a_fingerpri
         m["fingerprint"]
         == only(replace(CELL, problem="logspec(condition=1e4)")).row()["fingerprint"]
     )
-    others = [replace(CELL, seed=1), replace(CELL, batch=5), replace(CELL, size=9),
-              replace(CELL, problem=problems.canonical("wishart(ratio=2.001)"))]  # fmt: skip
+    others = [
+        replace(CELL, seed=1),
+        replace(CELL, batch=5),
+        replace(CELL, size=9),
+        replace(CELL, problem=problems.canonical("wishart(ratio=2.001)")),
+    ]
     marks = {only(cell).row()["fingerprint"] for cell in (CELL, *others)}
     assert len({round(x, 4) for x in marks}) == 5
 
@@ -375,9 +379,9 @@ def test_a_backward_that_writes_into_its_cotangent_is_found(register: Any) -> No
         g[0, 0, 1] += 1e-13
         return s
 
-    register["backward"](
-        cite="a test", products=lambda: 1.0, reads=("eigen",), symmetrizes=True
-    )(spoils)  # fmt: skip
+    register["backward"](cite="a test", products=lambda: 1.0, reads=("eigen",), symmetrizes=True)(
+        spoils
+    )
     for m in rows(replace(CELL, backward="spoils", library="numpy")):
         assert m.status is Status.CRASHED
         assert m.reason == "Violation: spoils wrote into its cotangent"
@@ -425,9 +429,15 @@ def test_a_root_of_features_is_timed_from_them_and_judged_by_their_gradient(
 ) -> None:
     iterations = 25 if forward == "newton_schulz" else None
     cell = replace(
-        CELL, function="sqrt_x", forward=forward, backward="none", problem=problem, size=size,
-        iterations=iterations, options="norm=frobenius" if iterations else "",
-    )  # fmt: skip
+        CELL,
+        function="sqrt_x",
+        forward=forward,
+        backward="none",
+        problem=problem,
+        size=size,
+        iterations=iterations,
+        options="norm=frobenius" if iterations else "",
+    )
     (alone,) = rows(cell)
     paired = rows(replace(cell, backward=backward))
     for m in (alone, *paired):
@@ -485,9 +495,14 @@ def known_to(root: float = 0.0, gradient: float = 0.0) -> Truth:
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(0.149, "ok"), (0.151, "inaccurate"), (1.049, "inaccurate"), (1.051, "diverged"),
-     (float("nan"), "diverged")],
-)  # fmt: skip
+    [
+        (0.149, "ok"),
+        (0.151, "inaccurate"),
+        (1.049, "inaccurate"),
+        (1.051, "diverged"),
+        (float("nan"), "diverged"),
+    ],
+)
 @pytest.mark.parametrize("phase", ["forward", "step"])
 def test_what_the_reference_itself_may_be_off_by_is_not_held_against_a_method(
     phase: str, error: float, status: str

@@ -24,8 +24,9 @@ from mssbench.records.cell import Cell
 from mssbench.records.measurement import Measurement, Status
 from mssbench.records.policy import Policy
 
-TINY = replace(Cell(**CELL), library="numpy", size=4, batch=2, precision="float64",
-               problem="wishart(ratio=4)")  # fmt: skip
+TINY = replace(
+    Cell(**CELL), library="numpy", size=4, batch=2, precision="float64", problem="wishart(ratio=4)"
+)
 SETTINGS = Session(Settings(Policy(warmup_seconds=0.0)))
 
 
@@ -167,7 +168,7 @@ def test_what_writes_into_any_input_that_has_a_turn_is_not_held(register: Any, n
 
     register["forward"](
         cite="mine, 2026", products=lambda: 1.0, libraries=("numpy",), yields=("sqrt",)
-    )(spoils_one)  # fmt: skip
+    )(spoils_one)
     cell = replace(TINY, forward="spoils_one")
     each_once = Session(Settings(Policy(warmup_seconds=60.0, max_samples=7)))
     with held(cell, each_once, verify=False) as (row, _, kept):

@@ -71,15 +71,26 @@ def test_a_ridge_whitens_the_changed_matrix() -> None:
         ({"forward": "cholesky", "function": "isqrt", "backward": "none"}, "function whiten"),
         ({"forward": "log_eigh", "function": "sqrt", "backward": "none"}, "function log"),
         ({"forward": "cholesky", "options": "ridge=0.1", "backward": "none"}, "ridge"),
-        ({"forward": "cholesky", "problem": "wishart(ratio=0.5)", "backward": "none"},
-         "no whitening exists"),
-        ({"forward": "eigh", "problem": "wishart(ratio=0.5)", "backward": "none"},
-         "no inverse root exists"),
-        ({"forward": "log_eigh", "function": "log", "problem": "wishart(ratio=0.5)",
-          "backward": "none"}, "no logarithm exists"),
+        (
+            {"forward": "cholesky", "problem": "wishart(ratio=0.5)", "backward": "none"},
+            "no whitening exists",
+        ),
+        (
+            {"forward": "eigh", "problem": "wishart(ratio=0.5)", "backward": "none"},
+            "no inverse root exists",
+        ),
+        (
+            {
+                "forward": "log_eigh",
+                "function": "log",
+                "problem": "wishart(ratio=0.5)",
+                "backward": "none",
+            },
+            "no logarithm exists",
+        ),
     ],
     ids=lambda x: x if isinstance(x, str) else "",
-)  # fmt: skip
+)
 def test_what_cannot_be_measured_says_why(change: dict[str, Any], reason: str) -> None:
     for m in rows(replace(WHITEN, **change)):
         assert m.status is Status.UNSUPPORTED

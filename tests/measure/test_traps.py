@@ -190,8 +190,13 @@ def row(phase="forward", error=1e-6, seconds=1.0, least=0.1, status="ok", **more
     key = dict.fromkeys(("function", "problem", "size", "batch", "precision", "device", "seed"), 0)
     name = "root_error" if phase == "forward" else "gradient_error"
     values = {"root_error": None, "gradient_error": None, name: error}
-    times = {"seconds_median": seconds, "limit_seconds": least, "status": status, "phase": phase,
-             "flags": ""}  # fmt: skip
+    times = {
+        "seconds_median": seconds,
+        "limit_seconds": least,
+        "status": status,
+        "phase": phase,
+        "flags": "",
+    }
     return key | values | times | more
 
 

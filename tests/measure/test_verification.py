@@ -70,8 +70,10 @@ def test_a_zero_matrix_is_right_only_if_it_was_met_exactly(
     difference: float, exact: float, due: Any
 ) -> None:
     others = np.zeros((1, 2, 2))
-    found = relative(np.concatenate([np.full((1, 2, 2), difference), others]),
-                     np.concatenate([np.full((1, 2, 2), exact), others]))  # fmt: skip
+    found = relative(
+        np.concatenate([np.full((1, 2, 2), difference), others]),
+        np.concatenate([np.full((1, 2, 2), exact), others]),
+    )
     assert found == due
 
 

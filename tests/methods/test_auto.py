@@ -17,11 +17,20 @@ SHIPPED = json.loads(auto.SHIPPED.read_text())["choices"]
 
 def entry(size=64, batch=16, forward="newton_schulz", **more):
     return {
-        "device": "cpu", "function": "sqrt", "gradient": True, "precision": "float64",
-        "size": size, "batch": batch, "forward": forward, "backward": "loewner",
-        "parameters": {"iterations": 20}, "seconds": 1.0, "machine": "a machine",
-        "date": "2026-01-01", "run": "mine",
-    } | more  # fmt: skip
+        "device": "cpu",
+        "function": "sqrt",
+        "gradient": True,
+        "precision": "float64",
+        "size": size,
+        "batch": batch,
+        "forward": forward,
+        "backward": "loewner",
+        "parameters": {"iterations": 20},
+        "seconds": 1.0,
+        "machine": "a machine",
+        "date": "2026-01-01",
+        "run": "mine",
+    } | more
 
 
 @pytest.fixture
@@ -63,9 +72,17 @@ def test_the_pair_that_was_measured_is_called_with_its_parameters(save):
 
 @pytest.mark.parametrize(
     ("n", "batch", "near"),
-    [(64, 16, True), (128, 16, True), (32, 128, True), (64, 2, True), (129, 16, False),
-     (31, 16, False), (64, 129, False), (64, 1, False)],
-)  # fmt: skip
+    [
+        (64, 16, True),
+        (128, 16, True),
+        (32, 128, True),
+        (64, 2, True),
+        (129, 16, False),
+        (31, 16, False),
+        (64, 129, False),
+        (64, 1, False),
+    ],
+)
 def test_a_place_speaks_for_twice_its_size_and_eight_times_its_batch(save, n, batch, near):
     save(entry())
     place = auto.Place("cpu", "sqrt", True, "float64", n, batch)
@@ -88,9 +105,11 @@ def test_the_nearest_place_counts_and_size_more_than_batch(save):
         for n, batch in [(64, 16), (90, 16), (64, 40), (70, 60)]
     }
     assert found == {
-        (64, 16): "newton_schulz", (90, 16): "minimax",
-        (64, 40): "denman_beavers", (70, 60): "denman_beavers",
-    }  # fmt: skip
+        (64, 16): "newton_schulz",
+        (90, 16): "minimax",
+        (64, 40): "denman_beavers",
+        (70, 60): "denman_beavers",
+    }
 
 
 def test_a_difference_in_size_counts_twice_as_much_as_one_in_batch(save):
@@ -146,8 +165,9 @@ def test_inside_vmap_the_whole_batch_counts(save):
     named = {"forward": "newton_schulz", "backward": "loewner", "iterations": 20}
     due = mssbench.sqrtm(a, **named)
     assert torch.allclose(torch.func.vmap(torch.func.vmap(root))(a), due)
-    assert torch.allclose(torch.func.vmap(root, in_dims=3, out_dims=3)(a.permute(0, 2, 3, 1)),
-                          due.permute(0, 2, 3, 1))  # fmt: skip
+    assert torch.allclose(
+        torch.func.vmap(root, in_dims=3, out_dims=3)(a.permute(0, 2, 3, 1)), due.permute(0, 2, 3, 1)
+    )
     torch.func.vmap(torch.func.grad(lambda x: root(x).sum()))(a[0])
     assert seen == ["newton_schulz"] * 3
 
@@ -217,9 +237,18 @@ def test_a_function_that_does_not_exist_is_refused(save):
 
 
 def test_without_a_gradient_a_forward_that_pairs_with_no_loewner_can_be_chosen(save):
-    save(entry(size=8, batch=4, function="isqrt", gradient=False, forward="inverse_newton",
-               parameters={}))  # fmt: skip
+    save(
+        entry(
+            size=8,
+            batch=4,
+            function="isqrt",
+            gradient=False,
+            forward="inverse_newton",
+            parameters={},
+        )
+    )
     a = matrices(8, 4, gradient=False)
     assert mssbench.chosen(a, "isqrt").forward == "inverse_newton"
-    assert torch.equal(mssbench.isqrtm(a, forward="auto"),
-                       mssbench.isqrtm(a, forward="inverse_newton"))  # fmt: skip
+    assert torch.equal(
+        mssbench.isqrtm(a, forward="auto"), mssbench.isqrtm(a, forward="inverse_newton")
+    )

@@ -51,9 +51,12 @@ def forwards():
     """Every generic forward in torch that is exact at these matrices, with its functions."""
     for method in registry.known("forward").values():
         here = not method.devices or "cpu" in method.devices
-        if "torch" in method.libraries and here and not method.package and (
-            not method.sizes or 3 in method.sizes
-        ):  # fmt: skip
+        if (
+            "torch" in method.libraries
+            and here
+            and not method.package
+            and (not method.sizes or 3 in method.sizes)
+        ):
             for function in method.functions:
                 if method.name not in APPROXIMATE and method.name != "matrix_sqrth":
                     yield method.name, function
@@ -84,9 +87,11 @@ def call_of(forward, backward, function):
 
 every_pair = pytest.mark.parametrize(
     ("forward", "backward", "function"),
-    [pytest.param(f, b, fun, marks=[] if quick else pytest.mark.slow)
-     for f, b, fun, quick in pairs()],
-)  # fmt: skip
+    [
+        pytest.param(f, b, fun, marks=[] if quick else pytest.mark.slow)
+        for f, b, fun, quick in pairs()
+    ],
+)
 
 
 @pytest.mark.sampled(5, slow=8)
@@ -117,8 +122,11 @@ def test_every_transform_of_torch_func_gives_the_same_derivative(forward, backwa
     direction = torch.tensor(np.random.default_rng(1).standard_normal(a.shape))
     along = torch.func.jvp(root, (a,), (direction,))[1]
     assert torch.allclose((along * weights).sum(), (due * direction).sum(), **close)
-    assert torch.allclose(torch.func.jvp(root, (a[0],), (direction[0],))[1],
-                          torch.tensordot(jacobian, direction[0], 2), **close)  # fmt: skip
+    assert torch.allclose(
+        torch.func.jvp(root, (a[0],), (direction[0],))[1],
+        torch.tensordot(jacobian, direction[0], 2),
+        **close,
+    )
 
 
 def test_the_hessian_of_the_trace_is_that_of_the_closed_form():

@@ -68,8 +68,12 @@ LOST_AT_TIES = {
 COSTS_BY_SIZE = {"kronecker"}
 # Decompositions, rotations and products with a vector are no batched products: an estimate.
 COSTS_ESTIMATED = {
-    "svd", "batched_qr", "gcp_truncate", "gcp_truncate_released", "power_iteration",
-}  # fmt: skip
+    "svd",
+    "batched_qr",
+    "gcp_truncate",
+    "gcp_truncate_released",
+    "power_iteration",
+}
 # A forward that starts from a vector that is the same in every basis; a backward that is rounding.
 DEPENDS_ON_BASIS = {"power_iteration", "svd_power_iteration_released"}
 # Its root is singular but for rounding, and with it every Lyapunov equation.
@@ -193,9 +197,14 @@ def case_of(call, backend, kind="near_one"):
     if call.forward in DECOMPOSITIONS and reads_eigen:
         alone *= 30  # 1 / gap magnifies what the library's batched routine rounds differently
     return contract.Case(
-        call.pair(), call.pair(**_unconverged(call)), *backend, root_limit, gradient_limit, alone,
+        call.pair(),
+        call.pair(**_unconverged(call)),
+        *backend,
+        root_limit,
+        gradient_limit,
+        alone,
         turned=1e-6 if call.forward in SINGULAR else 1e-11,
-    )  # fmt: skip
+    )
 
 
 def _scales(call):

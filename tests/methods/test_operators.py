@@ -25,19 +25,21 @@ functions = pytest.mark.parametrize("function", ROOTS)
 PAIRS = {
     "default": {},
     "newton_schulz+autodiff": {
-        "forward": "newton_schulz", "backward": "autodiff", "iterations": 20, "norm": "trace"
+        "forward": "newton_schulz",
+        "backward": "autodiff",
+        "iterations": 20,
+        "norm": "trace",
     },
     "minimax_hybrid+lyapunov_minimax": {
-        "forward": "minimax_hybrid", "backward": "lyapunov_minimax"
+        "forward": "minimax_hybrid",
+        "backward": "lyapunov_minimax",
     },
     "svd+autodiff": {"forward": "svd", "backward": "autodiff"},
-    "replayed": {
-        "forward": "newton_schulz", "backward": "newton_schulz_adjoint", "iterations": 20
-    },
+    "replayed": {"forward": "newton_schulz", "backward": "newton_schulz_adjoint", "iterations": 20},
     "svd_trunc": {"forward": "eigh", "backward": "svd_trunc"},
     "stopping": {"forward": "newton_schulz", "backward": "lyapunov_newton_schulz"},
     "auto": {"forward": "auto"},
-}  # fmt: skip
+}
 every_pair = pytest.mark.parametrize("named", PAIRS.values(), ids=PAIRS)
 
 
@@ -143,9 +145,12 @@ def test_parameters_may_change_between_the_calls_of_a_compiled_function():
 
 @pytest.mark.parametrize(
     "parameters",
-    [{}, {"a": 5, "b": -1, "c": 0.1, "d": 1e-300, "e": float("inf")},
-     {"norm": "a=b:c", "flag": True, "other": False, "nothing": None, "empty": ""}],
-)  # fmt: skip
+    [
+        {},
+        {"a": 5, "b": -1, "c": 0.1, "d": 1e-300, "e": float("inf")},
+        {"norm": "a=b:c", "flag": True, "other": False, "nothing": None, "empty": ""},
+    ],
+)
 def test_parameters_survive_their_way_through_an_operator(parameters):
     call = Call("sqrt", "eigh", None, False, *encoded(parameters))
     found = decoded(call)
@@ -217,9 +222,12 @@ class Whitening(torch.nn.Module):
 QUICK = ("default", "newton_schulz+autodiff")
 exported = pytest.mark.parametrize(
     ("name", "strict"),
-    [pytest.param(name, strict, marks=[] if name in QUICK and not strict else pytest.mark.slow)
-     for name in PAIRS for strict in (False, True)],
-)  # fmt: skip
+    [
+        pytest.param(name, strict, marks=[] if name in QUICK and not strict else pytest.mark.slow)
+        for name in PAIRS
+        for strict in (False, True)
+    ],
+)
 
 
 @pytest.mark.sampled(1, slow=3)

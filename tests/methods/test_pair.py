@@ -75,8 +75,9 @@ def test_a_method_s_own_product_is_used_where_its_own_gradient_is():
     assert len(own) == 1
 
 
-@pytest.mark.parametrize(("forward", "backward"), [("eigh", "none"), ("eigh", "loewner"),
-                                                   ("denman_beavers", "autodiff")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("forward", "backward"), [("eigh", "none"), ("eigh", "loewner"), ("denman_beavers", "autodiff")]
+)
 def test_its_rows_are_measured_like_others(forward, backward):
     steps = 20 if forward == "denman_beavers" else None
     cell = replace(CELL, function="isqrt_b", forward=forward, backward=backward, iterations=steps)
@@ -103,9 +104,13 @@ def test_a_wrong_product_is_seen(monkeypatch):
 def test_contour_integral_quadrature_is_measured_as_it_is_meant():
     pytest.importorskip("linear_operator")
     cell = replace(
-        CELL, function="isqrt_b", forward="linear_operator_ciq", backward="autodiff",
-        precision="float32", size=16,
-    )  # fmt: skip
+        CELL,
+        function="isqrt_b",
+        forward="linear_operator_ciq",
+        backward="autodiff",
+        precision="float32",
+        size=16,
+    )
     for m in rows(cell, FAST):
         assert m.status is Status.OK, m.reason
         assert m.row()["root_error"] < 1e-2

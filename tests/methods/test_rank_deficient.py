@@ -65,18 +65,28 @@ def test_the_oracle_agrees_with_finite_differences():
         assert due[place] == pytest.approx(slope, rel=1e-5, abs=1e-7)
 
 
-SPECTRAL = [("eigh", "loewner"), ("svd", "loewner"), ("eigh_parallel", "loewner_parallel"),
-            ("batched_qr", "loewner"), ("eigh", "autodiff"), ("svd", "svd_trunc"),
-            ("svd", "svd_pade")]  # fmt: skip
+SPECTRAL = [
+    ("eigh", "loewner"),
+    ("svd", "loewner"),
+    ("eigh_parallel", "loewner_parallel"),
+    ("batched_qr", "loewner"),
+    ("eigh", "autodiff"),
+    ("svd", "svd_trunc"),
+    ("svd", "svd_pade"),
+]
 
 
 @pytest.mark.sampled(12)
 @pytest.mark.parametrize("dtype", PRECISE)
 @pytest.mark.parametrize(
     ("forward", "backward", "n", "samples"),
-    [(*pair, *shape) for pair in SPECTRAL for shape in SHAPES
-     if pair[0] != "batched_qr" or shape[0] <= 64],  # it is meant for small matrices
-)  # fmt: skip
+    [
+        (*pair, *shape)
+        for pair in SPECTRAL
+        for shape in SHAPES
+        if pair[0] != "batched_qr" or shape[0] <= 64
+    ],  # it is meant for small matrices
+)
 def test_the_gradient_to_the_features_is_right(forward, backward, n, samples, dtype):
     x, g = features(n, samples, dtype)
     found = found_gradient(x, g, forward=forward, backward=backward)

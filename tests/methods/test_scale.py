@@ -7,10 +7,20 @@ import mssbench
 
 # Largest eigenvalue 3.6: up to this scale the matrix and its root are numbers of float32.
 SCALES = [1e-34, 1e-30, 1e-26, 1e26, 1e30, 1e34]
-PAIRS = [("eigh", "loewner"), ("svd", "loewner"), ("svd", "autodiff"), ("eigh", "kronecker"),
-         ("eigh", "lyapunov_minimax"), ("newton_schulz", "loewner"), ("svd", "svd_pade"),
-         ("svd", "svd_taylor"), ("svd", "svd_trunc"), ("eigh", "svd_original"),
-         ("eigh", "svd_power_iteration"), ("eigh_parallel", "loewner_parallel")]  # fmt: skip
+PAIRS = [
+    ("eigh", "loewner"),
+    ("svd", "loewner"),
+    ("svd", "autodiff"),
+    ("eigh", "kronecker"),
+    ("eigh", "lyapunov_minimax"),
+    ("newton_schulz", "loewner"),
+    ("svd", "svd_pade"),
+    ("svd", "svd_taylor"),
+    ("svd", "svd_trunc"),
+    ("eigh", "svd_original"),
+    ("eigh", "svd_power_iteration"),
+    ("eigh_parallel", "loewner_parallel"),
+]
 
 
 def gradient(function, a, cotangent, **pair):

@@ -266,8 +266,13 @@ def test_numpy_is_silent_about_a_matrix_without_inverse():
 def singular(kind):
     """A matrix without inverse root, before one that has one: (2, 3, 3)."""
     x = np.random.default_rng(0).standard_normal((3, 2))
-    first = {"zero": np.zeros((3, 3)), "ones": np.ones((3, 3)), "a zero": np.diag([1.0, 0.0, 2.0]),
-             "indefinite": np.diag([1.0, -1e-3, 2.0]), "rank 2": x @ x.T}[kind]  # fmt: skip
+    first = {
+        "zero": np.zeros((3, 3)),
+        "ones": np.ones((3, 3)),
+        "a zero": np.diag([1.0, 0.0, 2.0]),
+        "indefinite": np.diag([1.0, -1e-3, 2.0]),
+        "rank 2": x @ x.T,
+    }[kind]
     return np.stack([first, with_spectrum(np.array([0.5, 1.0, 2.0]))[0]])
 
 

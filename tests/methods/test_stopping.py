@@ -118,13 +118,24 @@ def test_a_default_call_is_right_at_condition_1000(call, dtype):
 def test_the_default_calls_are_those_of_every_iterative_method():
     """So that none drops out of the test above unseen."""
     assert {c.forward for c in DEFAULT_CALLS} >= {
-        "denman_beavers", "denman_beavers_product", "inverse_newton", "inverse_newton_ho",
-        "minimax", "newton_schulz", "newton_schulz_baddbmm", "prism", "qdwh",
-    }  # fmt: skip
+        "denman_beavers",
+        "denman_beavers_product",
+        "inverse_newton",
+        "inverse_newton_ho",
+        "minimax",
+        "newton_schulz",
+        "newton_schulz_baddbmm",
+        "prism",
+        "qdwh",
+    }
     assert {c.backward for c in DEFAULT_CALLS} >= {
-        "autodiff", "loewner", "lyapunov_minimax", "lyapunov_newton_schulz",
-        "newton_schulz_adjoint", "svd_newton",
-    }  # fmt: skip
+        "autodiff",
+        "loewner",
+        "lyapunov_minimax",
+        "lyapunov_newton_schulz",
+        "newton_schulz_adjoint",
+        "svd_newton",
+    }
 
 
 @functions

@@ -133,14 +133,17 @@ def test_nothing_is_written_where_the_block_raises() -> None:
     ("path", "options", "words"),
     [
         ("x.pt", {}, "capture: x.pt does not end in .npz or .npy."),
-        ("x.npy", {"features": True},
-         "capture: x.npy holds one array: name an .npz to keep the features."),
+        (
+            "x.npy",
+            {"features": True},
+            "capture: x.npy holds one array: name an .npz to keep the features.",
+        ),
         ("gone/x.npy", {}, "capture: there is no folder gone."),
         ("x.npy", {"of": "weights"}, "capture: of = 'weights' is neither 'output' nor 'input'."),
         ("x.npy", {"most": 0}, "capture: most = 0 leaves no matrix."),
         ("x.npy", {}, "capture: the module was not called inside the block."),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused(path: str, options: dict[str, object], words: str) -> None:
     with pytest.raises(InputError) as caught, mssbench.capture(nn.Identity(), path, **options):
         pass
@@ -151,14 +154,20 @@ def test_what_cannot_be_is_refused(path: str, options: dict[str, object], words:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (torch.ones(3), "torch.float32 of shape (3,) is no batch of features, which are "
-         "(b, c, h, w), (b, c, M) or (b, n)."),
-        (torch.ones(3, 3, dtype=torch.int64), "torch.int64 of shape (3, 3) is no batch of "
-         "features, which are (b, c, h, w), (b, c, M) or (b, n)."),
+        (
+            torch.ones(3),
+            "torch.float32 of shape (3,) is no batch of features, which are "
+            "(b, c, h, w), (b, c, M) or (b, n).",
+        ),
+        (
+            torch.ones(3, 3, dtype=torch.int64),
+            "torch.int64 of shape (3, 3) is no batch of "
+            "features, which are (b, c, h, w), (b, c, M) or (b, n).",
+        ),
         (torch.ones(2, 3, 1), "one sample of 3 channels has no covariance."),
         ({"x": 1}, "the module gives dict, which is not a tensor."),
     ],
-)  # fmt: skip
+)
 def test_an_output_that_is_no_features_is_refused(given: object, words: str) -> None:
     layer = nn.Identity()
     with pytest.raises(InputError) as caught, mssbench.capture(layer, "x.npy"):

@@ -86,10 +86,12 @@ def in_bits(a: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("dtype", "within", "beyond"),
     [
-        (torch.float64, 1e-6, 4e-6), (torch.float32, 1e-6, 4e-6),
-        (torch.float16, 2e-3, 8e-3), (torch.bfloat16, 1.6e-2, 6e-2),
+        (torch.float64, 1e-6, 4e-6),
+        (torch.float32, 1e-6, 4e-6),
+        (torch.float16, 2e-3, 8e-3),
+        (torch.bfloat16, 1.6e-2, 6e-2),
     ],
-)  # fmt: skip
+)
 def test_asymmetry_within_rounding_is_averaged_and_beyond_it_refused(
     dtype: torch.dtype, within: float, beyond: float
 ) -> None:
@@ -138,14 +140,20 @@ def test_bfloat16_is_read_bit_for_bit(ending: str) -> None:
         (A + 0j, "x.npy is complex128: complex matrices cannot be measured."),
         (A > 0, "x.npy is bool, which are no numbers."),
         (np.array([["a", "b"]]), "x.npy is str32, which are no numbers."),
-        (np.ones(4), "x.npy has the shape (4,): matrices are (b, n, n) or (n, n), features are "
-         "(b, n, M), or (N, n) with samples as rows; none may be empty."),
-        (np.ones((0, 4, 4)), "x.npy has the shape (0, 4, 4): matrices are (b, n, n) or (n, n), "
-         "features are (b, n, M), or (N, n) with samples as rows; none may be empty."),
+        (
+            np.ones(4),
+            "x.npy has the shape (4,): matrices are (b, n, n) or (n, n), features are "
+            "(b, n, M), or (N, n) with samples as rows; none may be empty.",
+        ),
+        (
+            np.ones((0, 4, 4)),
+            "x.npy has the shape (0, 4, 4): matrices are (b, n, n) or (n, n), "
+            "features are (b, n, M), or (N, n) with samples as rows; none may be empty.",
+        ),
         (np.ones((2, 4, 1)), "x.npy has one sample: a covariance needs two."),
         (np.ones((1, 4)), "x.npy has one sample: a covariance needs two."),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_matrix_is_refused_by_name(array: np.ndarray, words: str) -> None:
     np.save("x.npy", array)
     assert refusal("file(path=x.npy)") == words
@@ -236,10 +244,9 @@ def test_a_singular_covariance_of_float32_features_passes() -> None:
     [
         (A[:2], "x.npz[cotangent] has the shape (2, 4, 4), but the matrices (3, 4, 4)."),
         (A * np.nan, "x.npz[cotangent]: matrix 0 has entries that are NaN or infinite."),
-        (A * [[[1]], [[0]], [[1]]],
-         "x.npz[cotangent]: the symmetric part of cotangent 1 is zero."),
+        (A * [[[1]], [[0]], [[1]]], "x.npz[cotangent]: the symmetric part of cotangent 1 is zero."),
     ],
-)  # fmt: skip
+)
 def test_cotangents_that_do_not_fit_are_refused(g: np.ndarray, words: str) -> None:
     saved("x.npz", matrices=A, cotangent=g)
     assert refusal("file(path=x.npz)") == words

@@ -55,9 +55,14 @@ def write_h5(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 NAMED = {
-    "npz": write_npz, "pt": write_pt, "pth": write_pt, "safetensors": write_safetensors,
-    "mat": write_mat, "h5": write_h5, "hdf5": write_h5,
-}  # fmt: skip
+    "npz": write_npz,
+    "pt": write_pt,
+    "pth": write_pt,
+    "safetensors": write_safetensors,
+    "mat": write_mat,
+    "h5": write_h5,
+    "hdf5": write_h5,
+}
 each_named = pytest.mark.parametrize("ending", NAMED)
 
 

@@ -161,23 +161,38 @@ def test_a_file_that_changes_while_it_is_read_is_refused_in_words(
         ("file", "problem 'file' needs a path: file(path=cov.npy)."),
         ("file(path=)", "problem 'file' needs a path: file(path=cov.npy)."),
         ("file(path=x.npy, digest=12)", "problem 'file': digest = '12' is not 16 hex digits."),
-        ("file(path=a%0Ab.npy)",
-         "problem 'file': path = 'a\\nb.npy' has characters that cannot be shown."),
-        ("file(path=%FF.npy)",
-         "problem 'file': path = '\ufffd.npy' has characters that cannot be shown."),
-        ("file(path=x.npy, kind=matrix)",
-         "Unknown kind of file 'matrix'. Did you mean 'matrices'? "
-         "Known: auto, features, matrices."),
+        (
+            "file(path=a%0Ab.npy)",
+            "problem 'file': path = 'a\\nb.npy' has characters that cannot be shown.",
+        ),
+        (
+            "file(path=%FF.npy)",
+            "problem 'file': path = '\ufffd.npy' has characters that cannot be shown.",
+        ),
+        (
+            "file(path=x.npy, kind=matrix)",
+            "Unknown kind of file 'matrix'. Did you mean 'matrices'? "
+            "Known: auto, features, matrices.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_bad_text_says_what_is_wrong(text: str, words: str) -> None:
     assert refusal(text) == words
 
 
 NAMES = [
-    "my cov.npy", "a,b.npy", "cov (1).npy", "a=b.npy", "50%.npy", "it's.npy", 'a"b.npy', "a|b.npy",
-    " x .npy", "größe.npy", "%28.npy",
-]  # fmt: skip
+    "my cov.npy",
+    "a,b.npy",
+    "cov (1).npy",
+    "a=b.npy",
+    "50%.npy",
+    "it's.npy",
+    'a"b.npy',
+    "a|b.npy",
+    " x .npy",
+    "größe.npy",
+    "%28.npy",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -203,8 +218,13 @@ def test_one_file_has_one_spelling() -> None:
     np.save("x.npy", A)
     text = problems.canonical("file(path=x.npy)")
     digest = text.rpartition("digest=")[2].rstrip(")")
-    for other in ("file(x.npy)", "file(path=./x.npy)", "file('x.npy')", "file(x.npy,kind=matrices)",
-                  f"file(digest={digest}, path=x.npy)"):  # fmt: skip
+    for other in (
+        "file(x.npy)",
+        "file(path=./x.npy)",
+        "file('x.npy')",
+        "file(x.npy,kind=matrices)",
+        f"file(digest={digest}, path=x.npy)",
+    ):
         assert problems.canonical(other) == text
 
 

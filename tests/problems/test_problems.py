@@ -46,9 +46,8 @@ PINNED_REAL = {
     ("tabular(table=breast_cancer, zscore=false)", 30): "a532c73e78ad362f",
 }
 CASES = [
-    pytest.param(name, size, id=name.partition("(")[0])
-    for name, size in [*PINNED, *PINNED_REAL]
-]  # fmt: skip
+    pytest.param(name, size, id=name.partition("(")[0]) for name, size in [*PINNED, *PINNED_REAL]
+]
 
 
 def make(name, size, batch, seed=0):
@@ -98,8 +97,11 @@ def test_every_problem_has_one_spelling(text, spelling):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("wishart(rat=1)", "problem 'wishart' takes no 'rat'. Unknown parameter 'rat'. "
-         "Did you mean 'ratio'? Known: ratio."),
+        (
+            "wishart(rat=1)",
+            "problem 'wishart' takes no 'rat'. Unknown parameter 'rat'. "
+            "Did you mean 'ratio'? Known: ratio.",
+        ),
         ("identity(x=1)", "problem 'identity' takes no 'x': it has no parameters."),
         ("identity(1)", "problem 'identity' takes no '1': it has no parameters."),
         ("wishart(ratio=0)", "problem 'wishart': ratio = 0 must be greater than 0."),
@@ -113,21 +115,41 @@ def test_every_problem_has_one_spelling(text, spelling):
         ("convfeat(48.5)", "problem 'convfeat': positions = '48.5' is not a whole number."),
         ("convfeat(50)", "problem 'convfeat': positions = 50 must be at most 49."),
         ("tabular(zscore=maybe)", "problem 'tabular': zscore = 'maybe' is not true or false."),
-        ("tabular(wines)", "Unknown table of tabular 'wines'. Did you mean 'wine'? "
-         "Known: breast_cancer, wine."),
+        (
+            "tabular(wines)",
+            "Unknown table of tabular 'wines'. Did you mean 'wine'? Known: breast_cancer, wine.",
+        ),
         ("wishart(ratio=1, ratio=2)", "problem 'wishart': ratio is given twice."),
-        ("wishart(1, 2)", "problem 'wishart': write '2' as parameter=value; "
-         "only the first may stand without its name."),
-        ("wishart|scal(2)", "Unknown modifier 'scal'. Did you mean 'scale'? "
-         "Known: mixed_batch, ridge, scale."),
+        (
+            "wishart(1, 2)",
+            "problem 'wishart': write '2' as parameter=value; "
+            "only the first may stand without its name.",
+        ),
+        (
+            "wishart|scal(2)",
+            "Unknown modifier 'scal'. Did you mean 'scale'? Known: mixed_batch, ridge, scale.",
+        ),
         ("wishart|scale(factor=0)", "modifier 'scale': factor = 0 must be greater than 0."),
         ("scale(2)", "'scale' is a modifier: write problem|scale(...)."),
-        *((text, f"Cannot read problem {text!r}: write name(parameter=value, ...), "
-           "then |modifier(...) for each change.")
-          for text in ("", "wishart(", "wishart)", "wishart()x", "power|", "a b", "wishart((2))",
-                       "wishart(__import__('os'))")),
+        *(
+            (
+                text,
+                f"Cannot read problem {text!r}: write name(parameter=value, ...), "
+                "then |modifier(...) for each change.",
+            )
+            for text in (
+                "",
+                "wishart(",
+                "wishart)",
+                "wishart()x",
+                "power|",
+                "a b",
+                "wishart((2))",
+                "wishart(__import__('os'))",
+            )
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_bad_text_says_what_is_wrong(text, message):
     with pytest.raises(RegistryError) as caught:
         problems.canonical(text)
@@ -268,9 +290,13 @@ def test_small_and_odd_sizes_work(name, size):
 
 def run(code, **environment):
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, text=True,
-        env={**os.environ, **environment}, cwd=Path(problems.__file__).parents[2],
-    )  # fmt: skip
+        [sys.executable, "-W", "error", "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        cwd=Path(problems.__file__).parents[2],
+    )
     return done.stdout.strip()
 
 
@@ -314,9 +340,13 @@ def test_neither_threads_nor_vector_units_change_a_bit(environment):
     )
     # numpy warns where a machine has no such feature to switch off; the bits are the point here.
     done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True,
-        env={**os.environ, **environment}, cwd=Path(problems.__file__).parents[2],
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        cwd=Path(problems.__file__).parents[2],
+    )
     keys = [*PINNED, ("logspec(1e4)", 130), ("wishart(0.3)", 129)]
     here = [problems.make(*key, 3, 0) for key in keys]
     expected = [f"{p.digest} {p.cotangent.sum(axis=0)[0, 0].hex()}" for p in here]
@@ -446,12 +476,23 @@ def test_a_ridge_moves_every_eigenvalue_by_the_same():
 @pytest.mark.parametrize(
     ("name", "rank"),
     [
-        ("wishart(0.5)", 31), ("wishart(0.766)", 48), ("wishart(1)", 63), ("wishart(2)", 64),
-        ("gram", 64), ("rankdef", 32), ("power_null", 48), ("relu_features", 48),
-        ("dead_channels", 20), ("dead_channels(0.25)", 48), ("convfeat", 48), ("pinned", 21),
-        ("pooled_features(49)", 48), ("pooled_features(65)", 64), ("pooled_features(2)", 1),
+        ("wishart(0.5)", 31),
+        ("wishart(0.766)", 48),
+        ("wishart(1)", 63),
+        ("wishart(2)", 64),
+        ("gram", 64),
+        ("rankdef", 32),
+        ("power_null", 48),
+        ("relu_features", 48),
+        ("dead_channels", 20),
+        ("dead_channels(0.25)", 48),
+        ("convfeat", 48),
+        ("pinned", 21),
+        ("pooled_features(49)", 48),
+        ("pooled_features(65)", 64),
+        ("pooled_features(2)", 1),
     ],
-)  # fmt: skip
+)
 def test_the_rank_is_as_promised(name, rank):
     w = np.linalg.eigvalsh(problems.make(name, 64, 2, 0).master)
     assert ((w > 1e-13 * w[:, -1:]).sum(axis=1) == rank).all()

@@ -51,8 +51,17 @@ def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
 
 def test_attack_codspeed_beside_a_suite_is_refused_by_name(tmp_path: Path, suite: Path) -> None:
     (tmp_path / "codspeed_like.py").write_text(CODSPEED)
-    done = run(tmp_path, "-p", "codspeed_like", "--codspeed", "--mssbench", suite,
-               "--benchmark-json", "out.json", PYTHONPATH=str(tmp_path))  # fmt: skip
+    done = run(
+        tmp_path,
+        "-p",
+        "codspeed_like",
+        "--codspeed",
+        "--mssbench",
+        suite,
+        "--benchmark-json",
+        "out.json",
+        PYTHONPATH=str(tmp_path),
+    )
     refused(done, "--mssbench", "--codspeed", "Leave out one")
     assert not (tmp_path / "out.json").exists()
 
@@ -70,8 +79,16 @@ def test_attack_the_fixture_of_codspeed_is_refused_in_a_test_of_a_user(tmp_path:
     (tmp_path / "test_mine.py").write_text(
         "def test_mine(mssbench):\n    mssbench('numpy/eigh', size=4, batch=2)\n"
     )
-    done = run(tmp_path, "-p", "codspeed_like", "-p", "no:benchmark", "--codspeed",
-               "test_mine.py", PYTHONPATH=str(tmp_path))  # fmt: skip
+    done = run(
+        tmp_path,
+        "-p",
+        "codspeed_like",
+        "-p",
+        "no:benchmark",
+        "--codspeed",
+        "test_mine.py",
+        PYTHONPATH=str(tmp_path),
+    )
     assert done.returncode == 1
     assert "leave out --codspeed" in done.stdout
     assert "AttributeError" not in done.stdout

@@ -48,8 +48,11 @@ def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
-    return write_suite(tmp_path, "forward = ['numpy/eigh', 'torch/eigh']",
-                       "forward = 'torch/eigh'\nbackward = 'loewner'")  # fmt: skip
+    return write_suite(
+        tmp_path,
+        "forward = ['numpy/eigh', 'torch/eigh']",
+        "forward = 'torch/eigh'\nbackward = 'loewner'",
+    )
 
 
 def test_cells_become_benchmarks_and_their_json_a_run(
@@ -87,8 +90,15 @@ def test_saved_benchmarks_are_compared_by_pytest_benchmark(tmp_path: Path, suite
     )
     first = run(tmp_path, "--mssbench", suite, *only, "--benchmark-autosave", "-q")
     assert first.returncode == 0, first.stdout
-    again = run(tmp_path, "--mssbench", suite, *only, "--benchmark-compare", "-q",
-                "--benchmark-compare-fail=min:100000%")  # fmt: skip
+    again = run(
+        tmp_path,
+        "--mssbench",
+        suite,
+        *only,
+        "--benchmark-compare",
+        "-q",
+        "--benchmark-compare-fail=min:100000%",
+    )
     assert again.returncode == 0, again.stdout + again.stderr
     assert "NOW" in again.stdout  # it found the same names
     (saved,) = (tmp_path / ".benchmarks").glob("*/0001_*.json")
@@ -96,8 +106,15 @@ def test_saved_benchmarks_are_compared_by_pytest_benchmark(tmp_path: Path, suite
     for each in document["benchmarks"]:
         each["stats"]["min"] /= 1e4
     saved.write_text(json.dumps(document))
-    slower = run(tmp_path, "--mssbench", suite, *only, "--benchmark-compare", "-q",
-                 "--benchmark-compare-fail=min:100000%")  # fmt: skip
+    slower = run(
+        tmp_path,
+        "--mssbench",
+        suite,
+        *only,
+        "--benchmark-compare",
+        "-q",
+        "--benchmark-compare-fail=min:100000%",
+    )
     assert slower.returncode != 0
     assert "Performance has regressed" in slower.stdout + slower.stderr
 
@@ -126,13 +143,21 @@ def test_tests_of_the_project_are_left_out_unless_named(tmp_path: Path, suite: P
 
 @pytest.mark.parametrize(
     ("arguments", "why"),
-    [(("--mssbench", "smok"), "Did you mean 'smoke'?"),
-     pytest.param(("--mssbench", "smoke", "--mssbench-only", "siz > 3"), "Did you mean 'size'?",
-                  marks=pytest.mark.slow),
-     pytest.param(("--mssbench", "smoke", "--mssbench-set", "precision=float23"),
-                  "Did you mean 'float32'?", marks=pytest.mark.slow),
-     (("--mssbench", "smoke", "-p", "no:benchmark"), "needs pytest-benchmark")],
-)  # fmt: skip
+    [
+        (("--mssbench", "smok"), "Did you mean 'smoke'?"),
+        pytest.param(
+            ("--mssbench", "smoke", "--mssbench-only", "siz > 3"),
+            "Did you mean 'size'?",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("--mssbench", "smoke", "--mssbench-set", "precision=float23"),
+            "Did you mean 'float32'?",
+            marks=pytest.mark.slow,
+        ),
+        (("--mssbench", "smoke", "-p", "no:benchmark"), "needs pytest-benchmark"),
+    ],
+)
 def test_bad_input_is_a_usage_error_that_names_the_nearest(
     tmp_path: Path, arguments: tuple[str, ...], why: str
 ) -> None:

@@ -47,9 +47,15 @@ def best(*rows: dict) -> set[str]:
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("noise", "slower", "tied"),
-    [("quiet", 1.02, True), ("quiet", 1.04, False), ("noisy", 1.09, True), ("noisy", 1.11, False),
-     ("unstable", 1.29, True), ("unstable", 1.31, False)],
-)  # fmt: skip
+    [
+        ("quiet", 1.02, True),
+        ("quiet", 1.04, False),
+        ("noisy", 1.09, True),
+        ("noisy", 1.11, False),
+        ("unstable", 1.29, True),
+        ("unstable", 1.31, False),
+    ],
+)
 def test_what_the_noise_hides_is_a_tie(noise: str, slower: float, tied: bool) -> None:
     rows = row(1.0), row(slower, forward="svd", noise=noise)
     assert best(*rows) == ({"torch/eigh", "torch/svd"} if tied else {"torch/eigh"})

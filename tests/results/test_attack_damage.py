@@ -329,8 +329,9 @@ def by_old_mac(text: str) -> str:
     return text.replace("\n", "\n\n")
 
 
-REWRITERS = {f.__name__: f for f in (by_pandas, by_r, by_spreadsheet, as_floats, by_sorting,
-                                     by_old_mac)}  # fmt: skip
+REWRITERS = {
+    f.__name__: f for f in (by_pandas, by_r, by_spreadsheet, as_floats, by_sorting, by_old_mac)
+}
 
 
 @pytest.mark.sampled(3)

@@ -57,8 +57,21 @@ def rows(count: int, seconds: float) -> list[dict[str, Any]]:
     identity = {"code_hash": "c0de", "environment": "e" * 12, "run_id": "r" * 12}
     found = []
     for seed in range(count):
-        cell = Cell("numpy", "eigh", "none", "sqrt", "wishart(ratio=4)", 4, 2, None, None, "",
-                    "float64", "cpu", seed)  # fmt: skip
+        cell = Cell(
+            "numpy",
+            "eigh",
+            "none",
+            "sqrt",
+            "wishart(ratio=4)",
+            4,
+            2,
+            None,
+            None,
+            "",
+            "float64",
+            "cpu",
+            seed,
+        )
         made = Measurement(cell, "forward", "wall", "hot", Status.OK, "", values, timing)
         found.append(made.row(**identity))
     return found

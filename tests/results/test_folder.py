@@ -37,9 +37,20 @@ from mssbench.results.rows import (
 
 def cell(seed: int = 0) -> Cell:
     return Cell(
-        "numpy", "eigh", "none", "sqrt", "wishart(ratio=4)", 4, 2, None, None, "", "float64",
-        "cpu", seed,
-    )  # fmt: skip
+        "numpy",
+        "eigh",
+        "none",
+        "sqrt",
+        "wishart(ratio=4)",
+        4,
+        2,
+        None,
+        None,
+        "",
+        "float64",
+        "cpu",
+        seed,
+    )
 
 
 def row(seed: int = 0, **columns: Any) -> Row:
@@ -447,14 +458,24 @@ def test_merged_samples_are_those_behind_the_merged_rows(tmp_path: Path, settle:
     lacks = {"status": "not_installed"}
     one = run_of(
         tmp_path / "1",
-        *(row(s, run_id="1", **more) for s, more in
-          ((1, {}), (2, {"status": "crashed"}), (3, {"status": "interrupted"}), (5, lacks))),
-        values=(1.0,), settle=settle,
-    )  # fmt: skip
-    two = run_of(
-        tmp_path / "2", *(row(s, run_id="2") for s in (1, 2, 3, 4, 5)), values=(2.0, 2.5),
+        *(
+            row(s, run_id="1", **more)
+            for s, more in (
+                (1, {}),
+                (2, {"status": "crashed"}),
+                (3, {"status": "interrupted"}),
+                (5, lacks),
+            )
+        ),
+        values=(1.0,),
         settle=settle,
-    )  # fmt: skip
+    )
+    two = run_of(
+        tmp_path / "2",
+        *(row(s, run_id="2") for s in (1, 2, 3, 4, 5)),
+        values=(2.0, 2.5),
+        settle=settle,
+    )
     copy = tmp_path / "copy"
     shutil.copytree(two, copy)
     merge.merge([one, two, copy], tmp_path / "all", mixed=True)
@@ -543,8 +564,11 @@ def test_attack_a_file_of_the_same_number_on_another_file_system_holds_nothing(
     path = tmp_path / "gpu"
     path.touch()
     fd, _ = locks.hold(path)
-    (own,) = [line for line in Path("/proc/locks").read_text().splitlines()
-              if f":{os.fstat(fd).st_ino} " in line]  # fmt: skip
+    (own,) = [
+        line
+        for line in Path("/proc/locks").read_text().splitlines()
+        if f":{os.fstat(fd).st_ino} " in line
+    ]
     device = own.split()[-3].rpartition(":")[0]
     other = own.replace(device, "0f:fe").replace(f" {os.getpid()} ", f" {os.getppid()} ")
     listing(monkeypatch, f"{other}\n{own}\n")

@@ -74,8 +74,10 @@ def test_blocks_rank_by_the_direction_of_a_column(value, ranked):
 
 def test_the_error_of_a_row_is_that_of_what_its_phase_computes():
     assert [error_column(phase) for phase in ("forward", "backward", "step")] == [
-        "root_error", "gradient_error", "gradient_error",
-    ]  # fmt: skip
+        "root_error",
+        "gradient_error",
+        "gradient_error",
+    ]
     both = {"root": 1.0, "gradient": 2.0}
     rows = [row(1e-3, phase=phase, **both) for phase in ("forward", "backward", "step")]
     assert with_outcomes(frame(*rows))["error"].tolist() == [1.0, 2.0, 2.0]
@@ -156,9 +158,13 @@ def test_a_claim_counts_no_time_above_its_ceiling():
     from mssbench.analysis.claims import ClaimVerdict, judge_claims
 
     claim = {
-        "claim": "svd is faster", "source": "here", "value": "seconds_median",
-        "left": "forward == 'svd'", "relation": "<", "right": "forward == 'eigh'",
-    }  # fmt: skip
+        "claim": "svd is faster",
+        "source": "here",
+        "value": "seconds_median",
+        "left": "forward == 'svd'",
+        "relation": "<",
+        "right": "forward == 'eigh'",
+    }
     slow, fast = row(1e-3, root=1e-7), {"forward": "svd", "root": 1e-7}
     (holds,) = judge_claims([claim], frame(slow, row(1e-5, **fast)))
     assert holds.verdict is ClaimVerdict.HOLDS

@@ -162,11 +162,13 @@ def test_a_newer_schema_is_refused_with_the_way_out(tmp_path):
     [
         (b"", "it has no column library, forward, backward ..."),
         (b"a,b\n1,2\n", "it has no column library, forward, backward ..."),
-        (b"\x89PNG\r\n\x1a\n\xff\xfe", "'utf-8' codec can't decode byte 0x89 in position 0: "
-         "invalid start byte"),
+        (
+            b"\x89PNG\r\n\x1a\n\xff\xfe",
+            "'utf-8' codec can't decode byte 0x89 in position 0: invalid start byte",
+        ),
     ],
     ids=["empty", "another table", "a picture"],
-)  # fmt: skip
+)
 def test_a_file_that_is_no_table_is_refused(tmp_path, data, said):
     file = tmp_path / "table.csv"
     file.write_bytes(data)

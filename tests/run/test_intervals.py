@@ -24,8 +24,21 @@ NOMINAL = 0.95
 
 
 def one_pass(seconds: list[float], seed: int = 0, **more: str) -> Row:
-    cell = Cell("numpy", "eigh", "none", "sqrt", "wishart(ratio=4)", 4, 2, None, None, "",
-                "float64", "cpu", seed)  # fmt: skip
+    cell = Cell(
+        "numpy",
+        "eigh",
+        "none",
+        "sqrt",
+        "wishart(ratio=4)",
+        4,
+        2,
+        None,
+        None,
+        "",
+        "float64",
+        "cpu",
+        seed,
+    )
     timing = Timing(tuple(seconds), 1, 1.0)
     found = Measurement(cell, "forward", "wall", "hot", Status.OK, "", {"flags": ""}, timing)
     return found.row() | {"environment": "e"} | more
@@ -117,10 +130,11 @@ def test_a_row_whose_passes_lie_apart_is_as_wide_as_they_say():
 
 def test_more_passes_know_the_time_better():
     reach = [
-        half_width(settled([of_passes(*[[1.0] * 9, [1.08] * 9] * half, seed=i)
-                            for i in range(9)])[0])
+        half_width(
+            settled([of_passes(*[[1.0] * 9, [1.08] * 9] * half, seed=i) for i in range(9)])[0]
+        )
         for half in (1, 2)
-    ]  # fmt: skip
+    ]
     assert reach[0] / reach[1] == pytest.approx(sqrt(2), rel=1e-6)
 
 

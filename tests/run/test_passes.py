@@ -211,10 +211,19 @@ def at_width(width):
 
 @pytest.mark.parametrize(
     ("width", "spread", "expected"),
-    [(0.059, 0.0, "quiet"), (0.061, 0.0, "noisy"), (0.299, 0.0, "noisy"), (0.301, 0.0, "unstable"),
-     (0.0, 0.0299, "quiet"), (0.0, 0.0301, "noisy"), (0.0, 0.099, "noisy"),
-     (0.0, 0.101, "unstable"), (0.059, 0.0301, "noisy"), (0.061, 0.101, "unstable")],
-)  # fmt: skip
+    [
+        (0.059, 0.0, "quiet"),
+        (0.061, 0.0, "noisy"),
+        (0.299, 0.0, "noisy"),
+        (0.301, 0.0, "unstable"),
+        (0.0, 0.0299, "quiet"),
+        (0.0, 0.0301, "noisy"),
+        (0.0, 0.099, "noisy"),
+        (0.0, 0.101, "unstable"),
+        (0.059, 0.0301, "noisy"),
+        (0.061, 0.101, "unstable"),
+    ],
+)
 def test_the_class_of_noise_changes_at_its_limits(width, spread, expected):
     samples = at_width(width)
     assert noise(samples, spread, ()) == expected
@@ -226,10 +235,27 @@ def test_the_class_of_noise_changes_at_its_limits(width, spread, expected):
 
 
 def test_what_is_pooled_is_the_worst_of_errors_and_memory_and_the_mean_of_work():
-    first = measured(1.0, error=1e-7, peak_bytes=100.0, saved_bytes=None, gemms=2.0, flags="loaded",
-                     nonfinite=0, residual=3e-7)  # fmt: skip
-    second = measured(1.0, 1.0, error=2e-7, peak_bytes=50.0, saved_bytes=8.0, gemms=4.0, flags="",
-                      nonfinite=2, residual=1e-7)  # fmt: skip
+    first = measured(
+        1.0,
+        error=1e-7,
+        peak_bytes=100.0,
+        saved_bytes=None,
+        gemms=2.0,
+        flags="loaded",
+        nonfinite=0,
+        residual=3e-7,
+    )
+    second = measured(
+        1.0,
+        1.0,
+        error=2e-7,
+        peak_bytes=50.0,
+        saved_bytes=8.0,
+        gemms=4.0,
+        flags="",
+        nonfinite=2,
+        residual=1e-7,
+    )
     row, samples = pool((first, [1.0]), (second, [1.0, 1.0]))
     assert (row["root_error"], row["residual"], row["nonfinite"]) == (2e-7, 3e-7, 2)
     assert (row["peak_bytes"], row["saved_bytes"]) == (100.0, None)

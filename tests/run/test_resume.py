@@ -103,9 +103,14 @@ def in_process(*arguments: object) -> int:
     ("kills", "seeds"), [(2, 40), pytest.param(10, 150, marks=pytest.mark.slow)]
 )
 def test_kills_in_a_row_lose_nothing(
-    tmp_path: Path, out: Path, locks: Path, python: str, monkeypatch: pytest.MonkeyPatch,
-    kills: int, seeds: int,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    out: Path,
+    locks: Path,
+    python: str,
+    monkeypatch: pytest.MonkeyPatch,
+    kills: int,
+    seeds: int,
+) -> None:
     wish(monkeypatch, seconds=0.004)
     suite = write_suite(tmp_path, KINDS, seeds=seeds)
     cells = 9 * seeds
@@ -214,9 +219,13 @@ def killed_after(suite: object, out: Path, python: str, cells: int) -> None:
     "twice", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["once", "twice"]
 )
 def test_a_signal_saves_what_was_measured_and_names_the_rest(
-    tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch,
-    number: signal.Signals, twice: bool,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    out: Path,
+    python: str,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    twice: bool,
+) -> None:
     wish(monkeypatch, seconds=0.05)
     suite = write_suite(tmp_path, KINDS, seeds=20)
     with started(suite, "--out", out, "--python", python) as process:
@@ -788,9 +797,14 @@ def bad_pythons(tmp_path: Path) -> Iterator[tuple[str, str]]:
     ],
 )
 def test_an_interpreter_that_does_not_work_changes_nothing(
-    tmp_path: Path, out: Path, python: str, number: int, state: str,
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    out: Path,
+    python: str,
+    number: int,
+    state: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("mssbench.engines.local.GRACE_SECONDS", 0.0)
     suite = write_suite(tmp_path, KINDS)
     if state == "killed":
@@ -904,8 +918,9 @@ def test_rows_that_are_due_to_be_measured_again_do_not_bind_to_their_machine(
     wish(monkeypatch, cpu="Beta")
     real = code_hash.code_hash
     with monkeypatch.context() as patch:  # of one of the two only: the other's row still binds
-        patch.setattr(code_hash, "code_hash",
-                      lambda cell: "edited" if cell.forward == "svd" else real(cell))  # fmt: skip
+        patch.setattr(
+            code_hash, "code_hash", lambda cell: "edited" if cell.forward == "svd" else real(cell)
+        )
         with pytest.raises(RunError, match="another environment"):
             run(suite, out, python=python)
     assert run(suite, out, retry=["ok"], python=python).statuses == {"ok": 2}
@@ -955,12 +970,26 @@ def test_what_is_installed_has_a_name_that_changes_with_any_package_or_device(
 
 @pytest.mark.parametrize(
     ("statuses_now", "standing", "code"),
-    [({"ok": 1}, {}, 0), ({}, {"ok": 1}, 0), ({"inaccurate": 1}, {}, 0), ({"nonfinite": 1}, {}, 0),
-     ({"ok": 1, "unsupported": 9, "not_installed": 9, "unavailable": 9, "interrupted": 9}, {}, 0),
-     ({"ok": 9, "crashed": 1}, {}, 4), ({"ok": 9, "timeout": 1}, {}, 4),
-     ({"ok": 9, "oom": 1}, {}, 4), ({"ok": 1}, {"crashed": 1}, 4), ({"crashed": 1}, {"ok": 1}, 4),
-     ({"crashed": 9}, {}, 6), ({"unsupported": 9}, {}, 6), ({}, {}, 6)],
-)  # fmt: skip
+    [
+        ({"ok": 1}, {}, 0),
+        ({}, {"ok": 1}, 0),
+        ({"inaccurate": 1}, {}, 0),
+        ({"nonfinite": 1}, {}, 0),
+        (
+            {"ok": 1, "unsupported": 9, "not_installed": 9, "unavailable": 9, "interrupted": 9},
+            {},
+            0,
+        ),
+        ({"ok": 9, "crashed": 1}, {}, 4),
+        ({"ok": 9, "timeout": 1}, {}, 4),
+        ({"ok": 9, "oom": 1}, {}, 4),
+        ({"ok": 1}, {"crashed": 1}, 4),
+        ({"crashed": 1}, {"ok": 1}, 4),
+        ({"crashed": 9}, {}, 6),
+        ({"unsupported": 9}, {}, 6),
+        ({}, {}, 6),
+    ],
+)
 def test_the_exit_code_of_a_run_is_that_of_all_its_cells(
     statuses_now: dict[str, int], standing: dict[str, int], code: int
 ) -> None:

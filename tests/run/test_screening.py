@@ -16,14 +16,28 @@ EASY, HARD = "wishart(ratio=2)", "logspec(condition=1e6)"
 
 def test_the_finalists_are_right_and_near_the_fastest_right_one():
     made = [
-        row(seconds, status="ok" if error < 0.1 else "inaccurate", phase="step", forward=forward,
-            backward="loewner", problem=EASY, condition=40.0, gradient=error, root=1e-6, size=64,
-            library=library, noise="quiet")
-        for forward, seconds, error, library in (
-            ("taylor", 0.5, 0.9, "torch"), ("eigh", 1.0, 1e-6, "torch"),
-            ("svd", 1.9, 1e-6, "torch"), ("pade", 2.1, 1e-6, "torch"), ("eigh", 0.1, 1e-6, "numpy"),
+        row(
+            seconds,
+            status="ok" if error < 0.1 else "inaccurate",
+            phase="step",
+            forward=forward,
+            backward="loewner",
+            problem=EASY,
+            condition=40.0,
+            gradient=error,
+            root=1e-6,
+            size=64,
+            library=library,
+            noise="quiet",
         )
-    ]  # fmt: skip
+        for forward, seconds, error, library in (
+            ("taylor", 0.5, 0.9, "torch"),
+            ("eigh", 1.0, 1e-6, "torch"),
+            ("svd", 1.9, 1e-6, "torch"),
+            ("pade", 2.1, 1e-6, "torch"),
+            ("eigh", 0.1, 1e-6, "numpy"),
+        )
+    ]
     (board,) = boards(frame(*made))
     assert [line.row["forward"] for line in screening.finalists(board)] == ["eigh", "svd"]
     busy = screening.finalists(board, believed=False)
@@ -53,15 +67,43 @@ def test_what_is_measured_is_what_was_asked_for(monkeypatch, asked, problems):
     tables = {}
 
     def fake(chosen, path, *, minutes, fresh):
-        seen.append(SimpleNamespace(cells=chosen.cells, minutes=minutes, fresh=fresh, path=path,
-                                    passes=chosen.policy.passes))  # fmt: skip
+        seen.append(
+            SimpleNamespace(
+                cells=chosen.cells,
+                minutes=minutes,
+                fresh=fresh,
+                path=path,
+                passes=chosen.policy.passes,
+            )
+        )
         made = [
-            row(1.0 + len(cell.forward), phase="step", gradient=1e-6, root=1e-6, condition=40.0,
-                noise="quiet", **{k: getattr(cell, k) for k in (
-                    "library", "forward", "backward", "function", "problem", "size", "batch",
-                    "iterations", "backward_iterations", "options", "precision", "device")})
+            row(
+                1.0 + len(cell.forward),
+                phase="step",
+                gradient=1e-6,
+                root=1e-6,
+                condition=40.0,
+                noise="quiet",
+                **{
+                    k: getattr(cell, k)
+                    for k in (
+                        "library",
+                        "forward",
+                        "backward",
+                        "function",
+                        "problem",
+                        "size",
+                        "batch",
+                        "iterations",
+                        "backward_iterations",
+                        "options",
+                        "precision",
+                        "device",
+                    )
+                },
+            )
             for cell in chosen.cells
-        ]  # fmt: skip
+        ]
         tables[path] = SimpleNamespace(frame=frame(*made), path=path, facts={})
 
     monkeypatch.setattr(screening.results, "open", tables.__getitem__)
@@ -96,9 +138,23 @@ def test_both_looks_take_a_minute_and_what_there_was_no_time_for_is_named(
         late = {"torch/svd"} if len(given) == 1 else set()
         made = []
         for cell in chosen.cells:
-            key = {k: getattr(cell, k) for k in (
-                "library", "forward", "backward", "function", "problem", "size", "batch",
-                "iterations", "backward_iterations", "options", "precision", "device")}  # fmt: skip
+            key = {
+                k: getattr(cell, k)
+                for k in (
+                    "library",
+                    "forward",
+                    "backward",
+                    "function",
+                    "problem",
+                    "size",
+                    "batch",
+                    "iterations",
+                    "backward_iterations",
+                    "options",
+                    "precision",
+                    "device",
+                )
+            }
             if f"{cell.library}/{cell.forward}" in late:
                 made.append(row(status="interrupted", phase="forward", **key))
             else:
@@ -128,11 +184,32 @@ def test_what_cannot_run_here_is_no_candidate_and_the_exact_pair_is_always_compa
         for cell in chosen.cells:
             seconds = 9.0 if cell.forward == "eigh" else 1.0  # it could not win
             made.append(
-                row(seconds, phase="step", gradient=1e-6, root=1e-6, condition=40.0, noise="quiet",
-                    **{k: getattr(cell, k) for k in (
-                        "library", "forward", "backward", "function", "problem", "size", "batch",
-                        "iterations", "backward_iterations", "options", "precision", "device")})
-            )  # fmt: skip
+                row(
+                    seconds,
+                    phase="step",
+                    gradient=1e-6,
+                    root=1e-6,
+                    condition=40.0,
+                    noise="quiet",
+                    **{
+                        k: getattr(cell, k)
+                        for k in (
+                            "library",
+                            "forward",
+                            "backward",
+                            "function",
+                            "problem",
+                            "size",
+                            "batch",
+                            "iterations",
+                            "backward_iterations",
+                            "options",
+                            "precision",
+                            "device",
+                        )
+                    },
+                )
+            )
         tables[path] = SimpleNamespace(frame=frame(*made), path=path, facts={})
 
     monkeypatch.setattr(screening.results, "open", tables.__getitem__)

@@ -130,8 +130,10 @@ def test_the_timer_of_torch_gives_seconds_of_one_call() -> None:
 
 def test_only_calls_that_mean_the_same_to_both_are_compared() -> None:
     called = []
-    jobs = [timers.Job(lambda: called.append("short"), 1e-4),
-            timers.Job(lambda: called.append("long"), 1e-2)]  # fmt: skip
+    jobs = [
+        timers.Job(lambda: called.append("short"), 1e-4),
+        timers.Job(lambda: called.append("long"), 1e-2),
+    ]
     assert timers.ratios(rival(1.0, shortest=1e-3), jobs) == [pytest.approx(1)]
     assert {*called} == {"long"}
 
@@ -289,11 +291,20 @@ def test_in_every_round_of_a_race_another_arm_comes_first(monkeypatch: pytest.Mo
     def measure(cell: Any, _session: object) -> SimpleNamespace:
         turns.append(cell.forward)
         x = 1e-3 * len(cell.forward)
-        rows = [("wall", "hot", x), ("gpu", "hot", x / 2), ("gpu", "cold", 99.0),
-                ("graph", "hot", 99.0)]  # fmt: skip
-        return SimpleNamespace(measurements=[
-            Measurement(cell, "forward", clock, cache, Status.OK, "", {},
-                        Timing((s, s, s), 1, s)) for clock, cache, s in rows])  # fmt: skip
+        rows = [
+            ("wall", "hot", x),
+            ("gpu", "hot", x / 2),
+            ("gpu", "cold", 99.0),
+            ("graph", "hot", 99.0),
+        ]
+        return SimpleNamespace(
+            measurements=[
+                Measurement(
+                    cell, "forward", clock, cache, Status.OK, "", {}, Timing((s, s, s), 1, s)
+                )
+                for clock, cache, s in rows
+            ]
+        )
 
     monkeypatch.setattr(twins, "measure", measure)
     race = twins.Races("cpu")
@@ -353,9 +364,13 @@ def test_races_that_do_not_pass_are_run_twice_more(
     race = CheckOutcome.UNCLEAR if passes_after == 99 else CheckOutcome.PASSED
     failed = CheckOutcome.FAILED
     assert [(c.name, c.outcome) for c in found.checks] == [
-        ("noise floor", CheckOutcome.PASSED), ("oracles", failed), ("others", failed),
-        ("parts", failed), ("race", race), ("caught", CheckOutcome.PASSED),
-    ]  # fmt: skip
+        ("noise floor", CheckOutcome.PASSED),
+        ("oracles", failed),
+        ("others", failed),
+        ("parts", failed),
+        ("race", race),
+        ("caught", CheckOutcome.PASSED),
+    ]
     assert (found.device, found.floor, found.exit_code) == ("cpu", QUIET, 1)
     assert said[0] == "identical and slower methods, in turn"
     assert said[-1] == "identical and slower methods again"

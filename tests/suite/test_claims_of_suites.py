@@ -232,25 +232,63 @@ def test_no_claim_is_decided_before_it_is_measured(name: str, number: int) -> No
 
 
 BEFORE: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "single precision is enough": ("paper_isqrt_2018", "a method against itself", {
-        "value": "root_error", "relation": "<=", "factor": 0.99, "apart": ["precision"],
-        "left": "forward == 'newton_schulz' and iterations == 5 and phase == 'forward'",
-        "right": "forward == 'newton_schulz' and iterations == 5"}),
-    "SVD needs float64": ("paper_svd_2021", "a method against itself", {
-        "value": "gradient_error", "relation": ">", "factor": 10, "apart": ["precision"],
-        "left": "backward == 'svd_trunc_released' and precision == 'float32' and phase == 'step'",
-        "right": "backward == 'svd_trunc_released' and precision == 'float64'"}),
-    "small eigenvalues matter": ("paper_seb_2022", "how much of a root was dropped", {
-        "value": "root_error", "relation": ">", "right": 0.1,
-        "left": "forward == 'gcp_truncate' and phase == 'step'"}),
-    "faster than SVD": ("paper_isqrt_2018", "a paper timed a GPU", {
-        "value": "seconds_median", "relation": "<",
-        "left": "forward == 'newton_schulz' and iterations == 5 and phase == 'step'",
-        "right": "forward == 'svd' and phase == 'step'"}),
-    "nearly free": ("paper_seb_2022", "a limit that counts a tie", {
-        "value": "seconds_median", "relation": "<", "factor": 0.8333,
-        "left": "forward == 'gcp_seb' and device == 'cuda'", "right": "forward == 'eigh'"}),
-}  # fmt: skip
+    "single precision is enough": (
+        "paper_isqrt_2018",
+        "a method against itself",
+        {
+            "value": "root_error",
+            "relation": "<=",
+            "factor": 0.99,
+            "apart": ["precision"],
+            "left": "forward == 'newton_schulz' and iterations == 5 and phase == 'forward'",
+            "right": "forward == 'newton_schulz' and iterations == 5",
+        },
+    ),
+    "SVD needs float64": (
+        "paper_svd_2021",
+        "a method against itself",
+        {
+            "value": "gradient_error",
+            "relation": ">",
+            "factor": 10,
+            "apart": ["precision"],
+            "left": "backward == 'svd_trunc_released' and precision == 'float32' "
+            "and phase == 'step'",
+            "right": "backward == 'svd_trunc_released' and precision == 'float64'",
+        },
+    ),
+    "small eigenvalues matter": (
+        "paper_seb_2022",
+        "how much of a root was dropped",
+        {
+            "value": "root_error",
+            "relation": ">",
+            "right": 0.1,
+            "left": "forward == 'gcp_truncate' and phase == 'step'",
+        },
+    ),
+    "faster than SVD": (
+        "paper_isqrt_2018",
+        "a paper timed a GPU",
+        {
+            "value": "seconds_median",
+            "relation": "<",
+            "left": "forward == 'newton_schulz' and iterations == 5 and phase == 'step'",
+            "right": "forward == 'svd' and phase == 'step'",
+        },
+    ),
+    "nearly free": (
+        "paper_seb_2022",
+        "a limit that counts a tie",
+        {
+            "value": "seconds_median",
+            "relation": "<",
+            "factor": 0.8333,
+            "left": "forward == 'gcp_seb' and device == 'cuda'",
+            "right": "forward == 'eigh'",
+        },
+    ),
+}
 
 
 @pytest.mark.parametrize("case", BEFORE)
@@ -336,10 +374,12 @@ def released(name: str, error: float | None, **given: Any) -> Any:
 @pytest.mark.parametrize(
     ("seconds", "spread", "device", "expected"),
     [
-        ((1.0, 3.0), 0.0, "cuda", HOLDS), ((3.0, 1.0), 0.0, "cuda", FAILS),
-        ((1.0, 1.1), 0.2, "cuda", FAILS), ((1.0, 3.0), 0.0, "cpu", UNMEASURED),
+        ((1.0, 3.0), 0.0, "cuda", HOLDS),
+        ((3.0, 1.0), 0.0, "cuda", FAILS),
+        ((1.0, 1.1), 0.2, "cuda", FAILS),
+        ((1.0, 3.0), 0.0, "cpu", UNMEASURED),
     ],
-)  # fmt: skip
+)
 def test_a_time_on_a_gpu_is_faster_only_if_it_is_told_apart(
     seconds: tuple[float, float], spread: float, device: str, expected: ClaimVerdict
 ) -> None:
@@ -375,11 +415,14 @@ def test_a_cost_at_most_so_large_survives_a_tie_and_a_root_that_is_meant_to_be_a
 @pytest.mark.parametrize(
     ("error", "status", "expected"),
     [
-        (0.5, "inaccurate", HOLDS), (0.05, "ok", FAILS), (7e3, "diverged", HOLDS),
-        (None, "nonfinite", HOLDS), (None, "timeout", UNMEASURED),
+        (0.5, "inaccurate", HOLDS),
+        (0.05, "ok", FAILS),
+        (7e3, "diverged", HOLDS),
+        (None, "nonfinite", HOLDS),
+        (None, "timeout", UNMEASURED),
         (None, "interrupted", UNMEASURED),
     ],
-)  # fmt: skip
+)
 def test_an_error_in_single_precision_exceeds_a_limit(
     error: float | None, status: str, expected: ClaimVerdict
 ) -> None:
@@ -392,10 +435,13 @@ def test_an_error_in_single_precision_exceeds_a_limit(
 @pytest.mark.parametrize(
     ("error", "status", "expected"),
     [
-        (2.6e-4, "ok", HOLDS), (2e-3, "ok", FAILS), (3.0, "diverged", FAILS),
-        (None, "nonfinite", FAILS), (None, "interrupted", UNMEASURED),
+        (2.6e-4, "ok", HOLDS),
+        (2e-3, "ok", FAILS),
+        (3.0, "diverged", FAILS),
+        (None, "nonfinite", FAILS),
+        (None, "interrupted", UNMEASURED),
     ],
-)  # fmt: skip
+)
 def test_and_in_double_precision_stays_below_another(
     error: float | None, status: str, expected: ClaimVerdict
 ) -> None:
@@ -407,10 +453,13 @@ def test_and_in_double_precision_stays_below_another(
 @pytest.mark.parametrize(
     ("ours", "theirs", "status", "expected"),
     [
-        (0.43, 1.8e9, "diverged", HOLDS), (3.1, 1.2, "ok", FAILS), (3.1, 1.2, "diverged", FAILS),
-        (0.43, None, "nonfinite", HOLDS), (0.43, None, "interrupted", UNMEASURED),
+        (0.43, 1.8e9, "diverged", HOLDS),
+        (3.1, 1.2, "ok", FAILS),
+        (3.1, 1.2, "diverged", FAILS),
+        (0.43, None, "nonfinite", HOLDS),
+        (0.43, None, "interrupted", UNMEASURED),
     ],
-)  # fmt: skip
+)
 def test_a_gradient_is_smoother_by_its_amplification_even_if_it_is_wrong(
     ours: float, theirs: float | None, status: str, expected: ClaimVerdict
 ) -> None:
@@ -463,8 +512,10 @@ def test_a_published_series_holds_within_3_per_cent_of_all_of_it() -> None:
     figures = {16: 0.041, 32: 0.053, 64: 0.065, 96: 0.074, 128: 0.081}
 
     def rows(by: float, sizes: Any = figures) -> Any:
-        return [row(1.0, forward="pade", problem="gram", size=n, root_mae=figures[n] * by)
-                for n in sizes]  # fmt: skip
+        return [
+            row(1.0, forward="pade", problem="gram", size=n, root_mae=figures[n] * by)
+            for n in sizes
+        ]
 
     for by, expected in ((1.0, HOLDS), (1.02, HOLDS), (1.04, FAILS), (0.96, FAILS)):
         assert verdict("paper_fast_root_2022", start, *rows(by)) is expected
@@ -481,9 +532,18 @@ def test_each_relation_is_among_those_that_are_written_out() -> None:
         if not c.where and c.at_error is None
     }
     assert {(relation, over) for relation, _, _, _, over in kinds} <= {
-        ("<", "every"), ("<=", "every"), (">", "every"), (">=", "every"), ("<", "median"),
-    }  # fmt: skip
+        ("<", "every"),
+        ("<=", "every"),
+        (">", "every"),
+        (">=", "every"),
+        ("<", "median"),
+    }
     assert {value for _, value, _, _, _ in kinds} <= {
-        "seconds_median", "root_error", "root_mae", "residual", "gradient_error",
-        "amplification", "tail_weight",
-    }  # fmt: skip
+        "seconds_median",
+        "root_error",
+        "root_mae",
+        "residual",
+        "gradient_error",
+        "amplification",
+        "tail_weight",
+    }

@@ -38,8 +38,11 @@ def test_people_are_told_the_kernel_and_its_blocks(capsys: Any) -> None:
 
 def test_one_launch_is_estimated_as_one() -> None:
     loaded = suite.load(suite.find("gpu_small"), auto="cuda", overrides=["size=8", "batch=16"])
-    cost = {c.forward: estimate(c, loaded.policy).seconds for c in loaded.cells
-            if c.backward == "none" and c.iterations == 12}  # fmt: skip
+    cost = {
+        c.forward: estimate(c, loaded.policy).seconds
+        for c in loaded.cells
+        if c.backward == "none" and c.iterations == 12
+    }
     assert cost["newton_schulz_graph"] < cost["newton_schulz"]
 
 

@@ -182,14 +182,16 @@ def test_a_parameter_that_is_not_given_has_its_default(load):
     ("table", "left"),
     [
         ("size = 4", {("eigh", 8), ("newton_schulz", 8)}),
-        ('size = 4\nbackend = "torch/eigh"', {("eigh", 8), ("newton_schulz", 4),
-                                              ("newton_schulz", 8)}),
+        (
+            'size = 4\nbackend = "torch/eigh"',
+            {("eigh", 8), ("newton_schulz", 4), ("newton_schulz", 8)},
+        ),
         ('forward = ["eigh"]', {("newton_schulz", 4), ("newton_schulz", 8)}),
         ("iterations = 5", {("eigh", 4), ("eigh", 8)}),
         ('norm = ["frobenius", "trace"]\nsize = "4:8:*2"', {("eigh", 4), ("eigh", 8)}),
         ("iterations = 99", {("eigh", 4), ("eigh", 8), ("newton_schulz", 4), ("newton_schulz", 8)}),
     ],
-)  # fmt: skip
+)
 def test_an_exclusion_takes_the_cells_that_match_all_of_it(load, table, left):
     text = GOOD.replace('"torch/eigh"', '["torch/eigh", "torch/newton_schulz"]')
     found = cells(load, f"{text}[[exclude]]\n{table}\n")
@@ -218,14 +220,16 @@ def test_devices_are_the_librarys_own_under_auto_and_as_named_otherwise(
     assert expand._devices(library, listed, auto) == found
 
 
-axes = st.fixed_dictionaries({
-    "function": st.lists(st.sampled_from(["sqrt", "isqrt"]), min_size=1, max_size=2),
-    "problem": st.lists(st.sampled_from(["identity", "logspec"]), min_size=1, max_size=2),
-    "size": st.lists(st.integers(1, 99), min_size=1, max_size=2),
-    "batch": st.lists(st.integers(1, 99), min_size=1, max_size=2),
-    "precision": st.lists(st.sampled_from(["float32", "float64"]), min_size=1, max_size=2),
-    "seed": st.lists(st.integers(0, 9), min_size=1, max_size=2),
-})  # fmt: skip
+axes = st.fixed_dictionaries(
+    {
+        "function": st.lists(st.sampled_from(["sqrt", "isqrt"]), min_size=1, max_size=2),
+        "problem": st.lists(st.sampled_from(["identity", "logspec"]), min_size=1, max_size=2),
+        "size": st.lists(st.integers(1, 99), min_size=1, max_size=2),
+        "batch": st.lists(st.integers(1, 99), min_size=1, max_size=2),
+        "precision": st.lists(st.sampled_from(["float32", "float64"]), min_size=1, max_size=2),
+        "seed": st.lists(st.integers(0, 9), min_size=1, max_size=2),
+    }
+)
 steps = st.lists(st.integers(0, 50), min_size=1, max_size=3)
 norms = st.lists(st.sampled_from(["trace", "frobenius", "minc"]), min_size=1, max_size=2)
 libraries = st.lists(st.sampled_from(["torch", "numpy"]), min_size=1, max_size=2)
@@ -264,13 +268,15 @@ OVERRIDES = [
     [
         # with overrides two suites stand for all
         pytest.param(
-            name, overrides, id=f"{name}-{overrides}",
+            name,
+            overrides,
+            id=f"{name}-{overrides}",
             marks=pytest.mark.slow if overrides and name not in ("quick", "smoke") else [],
         )
         for name in suite.shipped()
         for overrides in OVERRIDES
     ],
-)  # fmt: skip
+)
 def test_dump_and_load_give_the_same_cells(tmp_path, name, overrides):
     options = {"auto": "cpu", "device": "cpu"}
     first = suite.load(suite.find(name), **options, overrides=overrides, effort="smoke")
@@ -329,10 +335,21 @@ def test_the_device_option_holds_for_every_cell(load):
 IDS = [
     (CELL, "cb2cf6f9cabf0ce6"),
     (CELL | {"size": 64, "precision": "float64", "seed": 3}, "9f6ad65826315fd3"),
-    (CELL | {"library": "cupy", "forward": "newton_schulz", "backward": "lyapunov_newton_schulz",
-             "iterations": 5, "backward_iterations": 12, "options": "norm=trace",
-             "device": "cuda", "function": "isqrt"}, "f53f4fc03512de12"),
-]  # fmt: skip
+    (
+        CELL
+        | {
+            "library": "cupy",
+            "forward": "newton_schulz",
+            "backward": "lyapunov_newton_schulz",
+            "iterations": 5,
+            "backward_iterations": 12,
+            "options": "norm=trace",
+            "device": "cuda",
+            "function": "isqrt",
+        },
+        "f53f4fc03512de12",
+    ),
+]
 
 
 @pytest.mark.parametrize(("fields", "name"), IDS, ids=[name for _, name in IDS])
@@ -358,145 +375,269 @@ OWN = "If it is your own, name its file: --also FILE.py."
 FORWARDS = f"Nearest of {len(registry.REGISTRIES['forward'].names())}: eigh, "
 BACKWARDS = f"Known: {', '.join(registry.REGISTRIES['backward'].names())}. {OWN}"
 EXCLUDABLE = {
-    "backend", *CELL_KEY, *OPTIONS,
+    "backend",
+    *CELL_KEY,
+    *OPTIONS,
     *(p for m in registry.known("forward").values() for p in m.parameters),
     *(f"backward_{p}" for m in registry.known("backward").values() for p in m.parameters),
-}  # fmt: skip
+}
 SHIPPED = ", ".join(sorted(suite.shipped()))
 REFUSED = {
-    "top-level key": (GOOD + "[mesure]\n",
+    "top-level key": (
+        GOOD + "[mesure]\n",
         "Unknown key 'mesure'. Did you mean 'measure'? Known: axes, check, claim, description, "
-        "exclude, measure, method, name."),
-    "no name": (GOOD.replace('name = "mine"', ""),
-        "no 'name'. A suite has a name, [axes], and one [[method]] or more."),
-    "no axes": ('name = "x"\n[[method]]\nforward = "torch/eigh"\n',
-        "no 'axes'. A suite has a name, [axes], and one [[method]] or more."),
-    "name that is a path": (GOOD.replace('"mine"', '".."'),
-        "name = '..' is not a word of letters, digits, _, - and ."),
-    "description that is a number": (GOOD.replace("[axes]", "description = 3\n[axes]"),
-        "description = 3 is not a text."),
-    "axes as a value": ('axes = 3\nname = "x"\n[[method]]\nforward = "torch/eigh"\n',
-        "'axes' is a table: write [axes]."),
-    "method as a table": (GOOD.replace("[[method]]", "[method]"),
-        "'method' is a list of tables: write [[method]]."),
-    "table in an axis": (GOOD + "[axes.seed]\na = 1\n",
-        "'seed' is a table: write one value or a list of them."),
-    "axis": (GOOD.replace("batch", "bach"),
+        "exclude, measure, method, name.",
+    ),
+    "no name": (
+        GOOD.replace('name = "mine"', ""),
+        "no 'name'. A suite has a name, [axes], and one [[method]] or more.",
+    ),
+    "no axes": (
+        'name = "x"\n[[method]]\nforward = "torch/eigh"\n',
+        "no 'axes'. A suite has a name, [axes], and one [[method]] or more.",
+    ),
+    "name that is a path": (
+        GOOD.replace('"mine"', '".."'),
+        "name = '..' is not a word of letters, digits, _, - and .",
+    ),
+    "description that is a number": (
+        GOOD.replace("[axes]", "description = 3\n[axes]"),
+        "description = 3 is not a text.",
+    ),
+    "axes as a value": (
+        'axes = 3\nname = "x"\n[[method]]\nforward = "torch/eigh"\n',
+        "'axes' is a table: write [axes].",
+    ),
+    "method as a table": (
+        GOOD.replace("[[method]]", "[method]"),
+        "'method' is a list of tables: write [[method]].",
+    ),
+    "table in an axis": (
+        GOOD + "[axes.seed]\na = 1\n",
+        "'seed' is a table: write one value or a list of them.",
+    ),
+    "axis": (
+        GOOD.replace("batch", "bach"),
         "[axes] Unknown axis 'bach'. Did you mean 'batch'? Known: batch, device, function, "
-        "precision, problem, seed, size."),
+        "precision, problem, seed, size.",
+    ),
     "missing axis": (GOOD.replace("batch = 2\n", ""), "[axes] has no 'batch'."),
-    "no method": (GOOD.partition("[[")[0] + "", "no 'method'. A suite has a name, [axes], and one "
-        "[[method]] or more."),
-    "empty list of methods": ('method = []\n' + GOOD.partition("[[")[0],
-        "no [[method]]: there is nothing to measure."),
-    "forward": (method('forward = "torch/eig"'),
-        f"[[method]] 1: Unknown forward 'eig'. Did you mean 'eigh'? {FORWARDS}"),
-    "library": (method('forward = "pytorch/eigh"'),
-        "[[method]] 1: Unknown library 'pytorch'. Did you mean 'torch'? Known: cupy, numpy, "
-        "torch."),
-    "backward": (method('forward = "torch/eigh"\nbackward = "lowner"'),
-        f"[[method]] 1: Unknown backward 'lowner'. Did you mean 'loewner'? {BACKWARDS}"),
-    "second method": (GOOD + '[[method]]\nforward = "torch/eigx"\n',
-        f"[[method]] 2: Unknown forward 'eigx'. Did you mean 'eigh'? {FORWARDS}"),
-    "no forward": (method('backward = "none"'),
-        "[[method]] 1: no 'forward': name one or more backends, such as \"torch/eigh\"."),
-    "parameter of a method without any": (method('forward = "torch/eigh"\niterations = 5'),
+    "no method": (
+        GOOD.partition("[[")[0] + "",
+        "no 'method'. A suite has a name, [axes], and one [[method]] or more.",
+    ),
+    "empty list of methods": (
+        "method = []\n" + GOOD.partition("[[")[0],
+        "no [[method]]: there is nothing to measure.",
+    ),
+    "forward": (
+        method('forward = "torch/eig"'),
+        f"[[method]] 1: Unknown forward 'eig'. Did you mean 'eigh'? {FORWARDS}",
+    ),
+    "library": (
+        method('forward = "pytorch/eigh"'),
+        "[[method]] 1: Unknown library 'pytorch'. Did you mean 'torch'? Known: cupy, numpy, torch.",
+    ),
+    "backward": (
+        method('forward = "torch/eigh"\nbackward = "lowner"'),
+        f"[[method]] 1: Unknown backward 'lowner'. Did you mean 'loewner'? {BACKWARDS}",
+    ),
+    "second method": (
+        GOOD + '[[method]]\nforward = "torch/eigx"\n',
+        f"[[method]] 2: Unknown forward 'eigx'. Did you mean 'eigh'? {FORWARDS}",
+    ),
+    "no forward": (
+        method('backward = "none"'),
+        "[[method]] 1: no 'forward': name one or more backends, such as \"torch/eigh\".",
+    ),
+    "parameter of a method without any": (
+        method('forward = "torch/eigh"\niterations = 5'),
         "[[method]] 1: forward 'eigh' takes no 'iterations': it has no parameters. Remove "
-        "'iterations'."),
-    "parameter": (method('forward = "torch/newton_schulz"\niteration = 5'),
+        "'iterations'.",
+    ),
+    "parameter": (
+        method('forward = "torch/newton_schulz"\niteration = 5'),
         "[[method]] 1: forward 'newton_schulz' takes no 'iteration'. Unknown parameter "
-        "'iteration'. Did you mean 'iterations'? Known: iterations, norm."),
+        "'iteration'. Did you mean 'iterations'? Known: iterations, norm.",
+    ),
     "backward's parameter without a backward": (
         method('forward = "torch/eigh"\nbackward_iterations = 5'),
-        "[[method]] 1: 'backward_iterations' is given, but the backward is none."),
-    "word of a parameter": (method('forward = "torch/newton_schulz"\nnorm = "trase"'),
+        "[[method]] 1: 'backward_iterations' is given, but the backward is none.",
+    ),
+    "word of a parameter": (
+        method('forward = "torch/newton_schulz"\nnorm = "trase"'),
         "[[method]] 1: Unknown norm of newton_schulz 'trase'. Did you mean 'trace'? Known: "
-        "frob2, frob4, frobenius, inf, min_ws_minc, minc, power, trace, wolkowicz_styan."),
-    "text for a number": (method('forward = "torch/newton_schulz"\niterations = "5"'),
+        "frob2, frob4, frobenius, inf, min_ws_minc, minc, power, trace, wolkowicz_styan.",
+    ),
+    "text for a number": (
+        method('forward = "torch/newton_schulz"\niterations = "5"'),
         "[[method]] 1: forward 'newton_schulz': iterations = '5' is not a whole number "
-        'or "auto".'),
-    "negative steps": (method('forward = "torch/newton_schulz"\niterations = -1'),
-        "[[method]] 1: forward 'newton_schulz': iterations = -1 is negative."),
-    "problem": (GOOD + 'problem = "wishar"\n',
-        "[[method]] 1: Unknown problem 'wishar'. Did you mean 'wishart'? Known: "),
-    "precision": (GOOD + 'precision = "exact"\n',
+        'or "auto".',
+    ),
+    "negative steps": (
+        method('forward = "torch/newton_schulz"\niterations = -1'),
+        "[[method]] 1: forward 'newton_schulz': iterations = -1 is negative.",
+    ),
+    "problem": (
+        GOOD + 'problem = "wishar"\n',
+        "[[method]] 1: Unknown problem 'wishar'. Did you mean 'wishart'? Known: ",
+    ),
+    "precision": (
+        GOOD + 'precision = "exact"\n',
         "[[method]] 1: Unknown precision 'exact'. Known: bfloat16, float16, float32, float64, "
-        "tf32."),
-    "precision with a near one": (GOOD + 'precision = "float23"\n',
+        "tf32.",
+    ),
+    "precision with a near one": (
+        GOOD + 'precision = "float23"\n',
         "[[method]] 1: Unknown precision 'float23'. Did you mean 'float32'? Known: bfloat16, "
-        "float16, float32, float64, tf32."),
-    "function": (GOOD + 'function = "sqrtm"\n',
+        "float16, float32, float64, tf32.",
+    ),
+    "function": (
+        GOOD + 'function = "sqrtm"\n',
         "[[method]] 1: Unknown function 'sqrtm'. Did you mean 'sqrt'? "
-        "Known: isqrt, isqrt_b, log, sqrt, sqrt_x, whiten."),
-    "device": (GOOD + 'device = "gpu"\n',
-        "[[method]] 1: Unknown device 'gpu'. Did you mean 'cuda'? Known: auto, cpu, cuda."),
-    **{f"size {x}": (size(x), f"[axes] size = {said} is not a whole number of 1 or more.")
-       for x, said in {"0": "0", "-3": "-3", '"many"': "'many'", "true": "True", "2.5": "2.5",
-                       "[4, 0]": "0", "[[4]]": "[4]", "2020-01-01": "datetime.date(2020, 1, 1)",
-                       '"-8:16:*2"': "'-8:16:*2'"}.items()},
-    **{f"batch {x}": (GOOD.replace("batch = 2", f"batch = {x}"),
-                      f"[axes] batch = {said} is not a whole number of 1 or more.")
-       for x, said in {"0": "0", "-3": "-3", '"many"': "'many'", "true": "True",
-                       "2.5": "2.5"}.items()},
-    "negative seed": (GOOD + "seed = -1\n",
-        "[[method]] 1: seed = -1 is not a whole number of 0 or more."),
+        "Known: isqrt, isqrt_b, log, sqrt, sqrt_x, whiten.",
+    ),
+    "device": (
+        GOOD + 'device = "gpu"\n',
+        "[[method]] 1: Unknown device 'gpu'. Did you mean 'cuda'? Known: auto, cpu, cuda.",
+    ),
+    **{
+        f"size {x}": (size(x), f"[axes] size = {said} is not a whole number of 1 or more.")
+        for x, said in {
+            "0": "0",
+            "-3": "-3",
+            '"many"': "'many'",
+            "true": "True",
+            "2.5": "2.5",
+            "[4, 0]": "0",
+            "[[4]]": "[4]",
+            "2020-01-01": "datetime.date(2020, 1, 1)",
+            '"-8:16:*2"': "'-8:16:*2'",
+        }.items()
+    },
+    **{
+        f"batch {x}": (
+            GOOD.replace("batch = 2", f"batch = {x}"),
+            f"[axes] batch = {said} is not a whole number of 1 or more.",
+        )
+        for x, said in {
+            "0": "0",
+            "-3": "-3",
+            '"many"': "'many'",
+            "true": "True",
+            "2.5": "2.5",
+        }.items()
+    },
+    "negative seed": (
+        GOOD + "seed = -1\n",
+        "[[method]] 1: seed = -1 is not a whole number of 0 or more.",
+    ),
     "empty axis": (size("[]"), "[axes] size is empty: its product has no cell."),
-    "empty forward": (method("forward = []"),
-        "[[method]] 1: no 'forward': name one or more backends, such as \"torch/eigh\"."),
-    "empty backward": (method('forward = "torch/eigh"\nbackward = []'),
-        "[[method]] 1: 'backward' is empty: name one or more, or none."),
-    "empty parameter": (method('forward = "torch/newton_schulz"\niterations = []'),
-        "[[method]] 1: iterations is empty: its product has no cell."),
+    "empty forward": (
+        method("forward = []"),
+        "[[method]] 1: no 'forward': name one or more backends, such as \"torch/eigh\".",
+    ),
+    "empty backward": (
+        method('forward = "torch/eigh"\nbackward = []'),
+        "[[method]] 1: 'backward' is empty: name one or more, or none.",
+    ),
+    "empty parameter": (
+        method('forward = "torch/newton_schulz"\niterations = []'),
+        "[[method]] 1: iterations is empty: its product has no cell.",
+    ),
     "endless range": (size('"4:8:*1"'), "[axes] size: range '4:8:*1' never ends."),
     "still range": (size('"4:8:+0"'), "[axes] size: range '4:8:+0' never ends."),
     "empty range": (size('"8:4:*2"'), "[axes] size: range '8:4:*2' is empty: 8 is beyond 4."),
-    "huge range": (size('"1:99999999999:+1"'), "[axes] size: its product has 99,999,999,999 "
-        "cells; at most 1,000,000 can be swept."),
-    "huge product": (GOOD.replace("batch = 2", 'batch = "1:2000:+1"\nseed = "1:2000:+1"'),
-        "[[method]] 1: its product has 8,000,000 cells; at most 1,000,000 can be swept."),
-    "measure key": (GOOD + "[measure]\nmin_second = 1\n",
+    "huge range": (
+        size('"1:99999999999:+1"'),
+        "[axes] size: its product has 99,999,999,999 cells; at most 1,000,000 can be swept.",
+    ),
+    "huge product": (
+        GOOD.replace("batch = 2", 'batch = "1:2000:+1"\nseed = "1:2000:+1"'),
+        "[[method]] 1: its product has 8,000,000 cells; at most 1,000,000 can be swept.",
+    ),
+    "measure key": (
+        GOOD + "[measure]\nmin_second = 1\n",
         "[measure] Unknown key 'min_second'. Did you mean 'min_seconds'? Known: block_seconds, "
         "interval, max_error, max_samples, max_seconds, min_samples, min_seconds, minutes, passes, "
         "timeout_seconds, "
-        "warmup_seconds."),
-    **{f"measure {x}": (GOOD + f"[measure]\nmin_seconds = {x}\n",
-                        f"[measure] min_seconds = {said} is not a number of 0 or more.")
-       for x, said in {"-1": "-1", "true": "True", '"1"': "'1'", "nan": "nan", "inf": "inf",
-                       "[1]": "[1]"}.items()},
-    "half a sample": (GOOD + "[measure]\nmin_samples = 1.5\n",
-        "[measure] min_samples = 1.5 is not a whole number of 1 or more."),
-    "no time": (GOOD + "[measure]\ntimeout_seconds = 0\n",
-        "[measure] timeout_seconds = 0 leaves no time for any cell."),
-    "everything excluded": (GOOD + "[[exclude]]\nsize = [4, 8]\n",
-        "no cell is left: [[exclude]] takes every one."),
-    "exclude nothing said": (GOOD + "[[exclude]]\n",
-        "[[exclude]] 1: it is empty and would exclude every cell."),
-    "exclude key": (GOOD + "[[exclude]]\nsiez = 4\n", "[[exclude]] 1: Unknown key 'siez'. Did you "
-        f"mean 'size'? Nearest of {len(EXCLUDABLE)}: size, "),
-    "exclude empty": (GOOD + "[[exclude]]\niterations = []\n",
-        "[[exclude]] 1: iterations is empty and would exclude nothing."),
-    "exclude size": (GOOD + "[[exclude]]\nsize = 0\n",
-        "[[exclude]] 1: size = 0 is not a whole number of 1 or more."),
-    "exclude forward": (GOOD + '[[exclude]]\nsize = 4\n[[exclude]]\nforward = "eig"\n',
-        f"[[exclude]] 2: Unknown forward 'eig'. Did you mean 'eigh'? {FORWARDS}"),
-    "exclude backend": (GOOD + '[[exclude]]\nbackend = "torch/eig"\n',
-        f"[[exclude]] 1: Unknown forward 'eig'. Did you mean 'eigh'? {FORWARDS}"),
-    "exclude library": (GOOD + '[[exclude]]\nlibrary = "tocrh"\n',
-        "[[exclude]] 1: Unknown library 'tocrh'. Did you mean 'torch'? Known: cupy, numpy, torch."),
-    "exclude auto": (GOOD + '[[exclude]]\ndevice = "auto"\n',
-        "[[exclude]] 1: device = 'auto' is no device of a cell: name cpu or cuda."),
-    "exclude a parameter's value": (GOOD + '[[exclude]]\ndriver = "gesvdk"\n',
+        "warmup_seconds.",
+    ),
+    **{
+        f"measure {x}": (
+            GOOD + f"[measure]\nmin_seconds = {x}\n",
+            f"[measure] min_seconds = {said} is not a number of 0 or more.",
+        )
+        for x, said in {
+            "-1": "-1",
+            "true": "True",
+            '"1"': "'1'",
+            "nan": "nan",
+            "inf": "inf",
+            "[1]": "[1]",
+        }.items()
+    },
+    "half a sample": (
+        GOOD + "[measure]\nmin_samples = 1.5\n",
+        "[measure] min_samples = 1.5 is not a whole number of 1 or more.",
+    ),
+    "no time": (
+        GOOD + "[measure]\ntimeout_seconds = 0\n",
+        "[measure] timeout_seconds = 0 leaves no time for any cell.",
+    ),
+    "everything excluded": (
+        GOOD + "[[exclude]]\nsize = [4, 8]\n",
+        "no cell is left: [[exclude]] takes every one.",
+    ),
+    "exclude nothing said": (
+        GOOD + "[[exclude]]\n",
+        "[[exclude]] 1: it is empty and would exclude every cell.",
+    ),
+    "exclude key": (
+        GOOD + "[[exclude]]\nsiez = 4\n",
+        "[[exclude]] 1: Unknown key 'siez'. Did you "
+        f"mean 'size'? Nearest of {len(EXCLUDABLE)}: size, ",
+    ),
+    "exclude empty": (
+        GOOD + "[[exclude]]\niterations = []\n",
+        "[[exclude]] 1: iterations is empty and would exclude nothing.",
+    ),
+    "exclude size": (
+        GOOD + "[[exclude]]\nsize = 0\n",
+        "[[exclude]] 1: size = 0 is not a whole number of 1 or more.",
+    ),
+    "exclude forward": (
+        GOOD + '[[exclude]]\nsize = 4\n[[exclude]]\nforward = "eig"\n',
+        f"[[exclude]] 2: Unknown forward 'eig'. Did you mean 'eigh'? {FORWARDS}",
+    ),
+    "exclude backend": (
+        GOOD + '[[exclude]]\nbackend = "torch/eig"\n',
+        f"[[exclude]] 1: Unknown forward 'eig'. Did you mean 'eigh'? {FORWARDS}",
+    ),
+    "exclude library": (
+        GOOD + '[[exclude]]\nlibrary = "tocrh"\n',
+        "[[exclude]] 1: Unknown library 'tocrh'. Did you mean 'torch'? Known: cupy, numpy, torch.",
+    ),
+    "exclude auto": (
+        GOOD + '[[exclude]]\ndevice = "auto"\n',
+        "[[exclude]] 1: device = 'auto' is no device of a cell: name cpu or cuda.",
+    ),
+    "exclude a parameter's value": (
+        GOOD + '[[exclude]]\ndriver = "gesvdk"\n',
         "[[exclude]] 1: Unknown driver of svd 'gesvdk'. Did you mean 'gesvd'? Known: default, "
-        "gesvd, gesvda, gesvdj."),
+        "gesvd, gesvda, gesvdj.",
+    ),
     "axis that every method replaces": (
         GOOD.replace("[axes]", '[axes]\nprecision = "float23"') + 'precision = "float32"\n',
         "[axes] precision: Unknown precision 'float23'. Did you mean 'float32'? Known: bfloat16, "
-        "float16, float32, float64, tf32."),
-    "exclude steps": (GOOD + '[[exclude]]\niterations = "5"\n',
-        "[[exclude]] 1: iterations = '5' is not a whole number or \"auto\"."),
-    "not toml": (GOOD + "size = = 3\n",
-        "not valid TOML: Invalid value (at line 7, column 8)"),
-}  # fmt: skip
+        "float16, float32, float64, tf32.",
+    ),
+    "exclude steps": (
+        GOOD + '[[exclude]]\niterations = "5"\n',
+        "[[exclude]] 1: iterations = '5' is not a whole number or \"auto\".",
+    ),
+    "not toml": (GOOD + "size = = 3\n", "not valid TOML: Invalid value (at line 7, column 8)"),
+}
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -513,9 +654,11 @@ def test_a_bad_suite_is_refused_with_file_key_and_the_nearest_word(tmp_path, cap
     assert not (tmp_path / "run").exists()
 
 
-KEYS = ("Known: batch, block_seconds, device, function, interval, max_error, max_samples, "
-        "max_seconds, min_samples, min_seconds, minutes, passes, precision, problem, ridge, rtol, "
-        "seed, size, timeout_seconds, warmup_seconds.")  # fmt: skip
+KEYS = (
+    "Known: batch, block_seconds, device, function, interval, max_error, max_samples, "
+    "max_seconds, min_samples, min_seconds, minutes, passes, precision, problem, ridge, rtol, "
+    "seed, size, timeout_seconds, warmup_seconds."
+)
 FLAGS = {
     ("--set", "siez=3"): f"--set siez=3: Unknown key 'siez'. Did you mean 'size'? {KEYS}",
     ("--set", "size"): "--set size: write KEY=VALUE or KEY=VALUE,VALUE.",
@@ -526,29 +669,29 @@ FLAGS = {
     ("--set", "size=nan"): "--set size=nan: size = 'nan' is not a whole number of 1 or more.",
     ("--set", "size=8:4:*2"): "--set size=8:4:*2: range '8:4:*2' is empty: 8 is beyond 4.",
     ("--set", "precision=float23"): "--set precision=float23: Unknown precision 'float23'. Did you "
-        "mean 'float32'? Known: bfloat16, float16, float32, float64, tf32.",
+    "mean 'float32'? Known: bfloat16, float16, float32, float64, tf32.",
     ("--set", "min_seconds=x"): "--set min_seconds=x: [measure] min_seconds = 'x' is not a number "
-        "of 0 or more.",
+    "of 0 or more.",
     ("--set", "min_seconds=1,2"): "--set min_seconds=1,2: min_seconds takes one value.",
     ("--set", "forward=torch/svd"): "--set forward=torch/svd: methods are chosen by --only "
-        "\"backend == 'torch/svd'\".",
+    "\"backend == 'torch/svd'\".",
     ("--effort", "fast"): "--effort: Unknown effort 'fast'. Known: quick, rigorous, smoke, "
-        "standard.",
+    "standard.",
     ("--device", "gpu"): "--device gpu: Unknown device 'gpu'. Did you mean 'cuda'? Known: auto, "
-        "cpu, cuda.",
+    "cpu, cuda.",
     ("--only", "siz > 3"): "--only 'siz > 3': Unknown column 'siz'. Did you mean 'size'? Known: "
-        "backend, backward, backward_iterations, batch, device, forward, function, iterations, "
-        "library, method, options, pair, precision, problem, seed, size.",
+    "backend, backward, backward_iterations, batch, device, forward, function, iterations, "
+    "library, method, options, pair, precision, problem, seed, size.",
     ("--only", "size > 99"): "--only 'size > 99' leaves none of the 2 cells.",
     ("--only", "forward == 'eig'"): "--only \"forward == 'eig'\" leaves none of the 2 cells. "
-        "Unknown forward 'eig'. Did you mean 'eigh'? Known: eigh.",
+    "Unknown forward 'eig'. Did you mean 'eigh'? Known: eigh.",
     ("--only", "size >"): "--only 'size >' is not an expression: invalid syntax.",
     ("--only", ""): "--only '' is not an expression: invalid syntax.",
     ("--retry", "timeouts"): "--retry: Unknown status 'timeouts'. Did you mean 'timeout'? Known: "
-        "crashed, diverged, implausible, inaccurate, interrupted, nonfinite, not_installed, ok, "
-        "oom, timeout, "
-        "unavailable, unsupported.",
-}  # fmt: skip
+    "crashed, diverged, implausible, inaccurate, interrupted, nonfinite, not_installed, ok, "
+    "oom, timeout, "
+    "unavailable, unsupported.",
+}
 
 
 @pytest.mark.parametrize("flags", FLAGS, ids=" ".join)

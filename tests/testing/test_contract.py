@@ -142,9 +142,9 @@ def test_a_method_that_cannot_be_exact_is_spared_what_needs_it(register: Any) ->
         """Its root, of (..., n, n), to three digits."""
         return Root(sqrt=root_of(a) * 1.001)
 
-    register["forward"](
-        cite=CITE, products=lambda: 1.0, yields=("sqrt",), inexact="it says so"
-    )(rough)  # fmt: skip
+    register["forward"](cite=CITE, products=lambda: 1.0, yields=("sqrt",), inexact="it says so")(
+        rough
+    )
     contracts = testing.contracts(forward="rough", library="numpy")
     assert "root_and_gradient_are_exact" not in {testing.name(c) for c in contracts}
     assert broken(contracts) == set()

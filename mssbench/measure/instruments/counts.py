@@ -31,11 +31,30 @@ _PRODUCTS = {
 # Iterative: how much work they are depends on the matrix. About 9 n³ and 22 n³ flop.
 _ESTIMATED = {"_linalg_eigh": 4.5, "_linalg_svd": 11.0, "linalg_eigvalsh": 2 / 3}
 # Views and bookkeeping: no work for a device.
-_FREE = frozenset({
-    "_unsafe_view", "alias", "as_strided", "detach", "diagonal", "empty", "empty_like",
-    "empty_strided", "expand", "lift_fresh", "permute", "reshape", "select", "slice", "split",
-    "squeeze", "t", "transpose", "unsqueeze", "view",
-})  # fmt: skip
+_FREE = frozenset(
+    {
+        "_unsafe_view",
+        "alias",
+        "as_strided",
+        "detach",
+        "diagonal",
+        "empty",
+        "empty_like",
+        "empty_strided",
+        "expand",
+        "lift_fresh",
+        "permute",
+        "reshape",
+        "select",
+        "slice",
+        "split",
+        "squeeze",
+        "t",
+        "transpose",
+        "unsqueeze",
+        "view",
+    }
+)
 
 
 class Counts(NamedTuple):
@@ -78,8 +97,9 @@ class _Sum:
         """One operator."""
         self.operators += 1
         share = self.part(effort.matrices * effort.n**2, effort.n)
-        self.add(effort.products, effort.estimated, share, dtype=effort.dtype,
-                 rounded=effort.rounded)  # fmt: skip
+        self.add(
+            effort.products, effort.estimated, share, dtype=effort.dtype, rounded=effort.rounded
+        )
 
     def counts(self) -> Counts:
         """Kernels are those of the call's CUDA graph, see `launches`."""

@@ -57,8 +57,11 @@ def _watch_torch() -> Iterator[Peak]:
     if results is None:  # not a public name: a torch without it leaves the column null
         return
     now = whole = second = at_mark = 0
-    steps = [(e.start_ns(), e.name() == _MARK, e.nbytes()) for e in results.events()
-             if e.name() in ("[memory]", _MARK)]  # fmt: skip
+    steps = [
+        (e.start_ns(), e.name() == _MARK, e.nbytes())
+        for e in results.events()
+        if e.name() in ("[memory]", _MARK)
+    ]
     for _, marks, size in sorted(steps, key=lambda step: step[0]):
         if marks:
             at_mark = second = now

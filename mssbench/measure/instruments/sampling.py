@@ -76,10 +76,16 @@ def sample(
 
 
 def _sampled(
-    clock: Clock, prepare: Prepare, call: Call, policy: Policy,
-    first_call: float, most_calls: int, spent: Spent, inspector: Inspector | None,
+    clock: Clock,
+    prepare: Prepare,
+    call: Call,
+    policy: Policy,
+    first_call: float,
+    most_calls: int,
+    spent: Spent,
+    inspector: Inspector | None,
     now: Callable[[], float],
-) -> Timing:  # fmt: skip
+) -> Timing:
     start = now()
     warmed: list[float] = []
     preparing, elapsed = inf, 0.0

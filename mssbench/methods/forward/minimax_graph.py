@@ -38,8 +38,13 @@ def minimax_graph(
     a: (..., n, n), torch on cuda. See cuda_graph.py for what is kept and what waits.
     Raises Unsupported on a CPU, and where `minimax` does.
     """
-    given = {"degree": degree, "iterations": iterations, "lower": lower, "finish": finish,
-             "norm": norm}  # fmt: skip
+    given = {
+        "degree": degree,
+        "iterations": iterations,
+        "lower": lower,
+        "finish": finish,
+        "norm": norm,
+    }
 
     def root(x: Array) -> Root:
         return minimax(x, wanted, **given)

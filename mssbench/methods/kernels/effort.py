@@ -43,9 +43,13 @@ listeners: list[Listener] = []
 
 
 def announce(
-    kernel: Kernel, batch: Array, factors: Sequence[Factor], given: Sequence[bool],
-    *, rounded: bool = False,
-) -> None:  # fmt: skip
+    kernel: Kernel,
+    batch: Array,
+    factors: Sequence[Factor],
+    given: Sequence[bool],
+    *,
+    rounded: bool = False,
+) -> None:
     """Tell the listeners of a launch.
 
     batch: (b, n, n). given: which arguments of the kernel, in its order, are there. rounded: its

@@ -111,18 +111,23 @@ def table() -> dict[str, Any]:
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         kernels = list(pool.map(loaded, VARIANTS))
     versions = {
-        "driver": cuda.driverGetVersion(), "runtime": cuda.runtimeGetVersion(),
+        "driver": cuda.driverGetVersion(),
+        "runtime": cuda.runtimeGetVersion(),
         "nvrtc": list(cupy.cuda.nvrtc.getVersion()),
         "capability": cupy.cuda.Device(0).compute_capability,
-    }  # fmt: skip
+    }
     return {"cuda": versions, "kernels": kernels}
 
 
 def loaded(variant: Variant) -> dict[str, Any]:
     """What one kernel takes; `error` if it does not compile or load, or has no room here."""
     cupy = importlib.import_module("cupy")
-    row: dict[str, Any] = {"kernel": variant.symbol, "threads": variant.threads,
-                           "shared_bytes": variant.shared_bytes, "fits": True}  # fmt: skip
+    row: dict[str, Any] = {
+        "kernel": variant.symbol,
+        "threads": variant.threads,
+        "shared_bytes": variant.shared_bytes,
+        "fits": True,
+    }
     limits = driver.driver_of(cupy.zeros((1, 1, 1), np.float32)).limits
     too_large = variant.shared_bytes > limits.shared_per_block
     if too_large or (variant.operands and not limits.tensor_cores):
@@ -132,10 +137,12 @@ def loaded(variant: Variant) -> dict[str, Any]:
         registers = int(kernel.num_regs)
         blocks = blocks_at_once(variant, registers, limits)
         return row | {
-            "registers": registers, "local_bytes": int(kernel.local_size_bytes),
-            "most_threads": int(kernel.max_threads_per_block), "blocks_at_once": blocks,
+            "registers": registers,
+            "local_bytes": int(kernel.local_size_bytes),
+            "most_threads": int(kernel.max_threads_per_block),
+            "blocks_at_once": blocks,
             "matrices_at_once": blocks * variant.per_block,
-        }  # fmt: skip
+        }
     except Exception as error:  # one that does not compile must not hide the others
         return row | {"error": f"{type(error).__name__}: {error}"[:2000]}
 

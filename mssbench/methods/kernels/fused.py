@@ -64,9 +64,12 @@ def iterate(
 
 
 def lyapunov(
-    root: Root, function: Function, g: Array, factors: Sequence[Factor],
+    root: Root,
+    function: Function,
+    g: Array,
+    factors: Sequence[Factor],
     operands: Operands | None = None,
-) -> Array:  # fmt: skip
+) -> Array:
     """The gradient S with Y S + S Y = R, see backward.implicit.law. As `iterate` otherwise."""
     if root.sqrt is None or (function == "isqrt" and root.isqrt is None):
         raise Unsupported(f"this forward does not yield what the gradient of {function} needs")
@@ -112,8 +115,14 @@ def packed(factors: tuple[Factor, ...], norm: str, dtype: str) -> Schedule:
     if len(factors) > MOST_STEPS or any(len(factor) > MOST_TERMS for factor in factors):
         raise Unsupported(f"a kernel holds {MOST_STEPS} steps of {MOST_TERMS} terms")
     layout = np.dtype(
-        [("steps", "i4"), ("norm", "i4"), ("terms", "i4", MOST_STEPS),
-         ("c", dtype, (MOST_STEPS, MOST_TERMS))], align=True)  # fmt: skip
+        [
+            ("steps", "i4"),
+            ("norm", "i4"),
+            ("terms", "i4", MOST_STEPS),
+            ("c", dtype, (MOST_STEPS, MOST_TERMS)),
+        ],
+        align=True,
+    )
     found = np.zeros(1, layout)
     found["steps"], found["norm"] = len(factors), NORMS.index(norm)
     for i, factor in enumerate(factors):
@@ -124,19 +133,36 @@ def packed(factors: tuple[Factor, ...], norm: str, dtype: str) -> Schedule:
 
 
 def _run(
-    family: Family, batch: _Batch, given: Sequence[Array | None], values: Sequence[Any],
-    schedule: Schedule = _NONE, operands: Operands | None = None,
-) -> None:  # fmt: skip
+    family: Family,
+    batch: _Batch,
+    given: Sequence[Array | None],
+    values: Sequence[Any],
+    schedule: Schedule = _NONE,
+    operands: Operands | None = None,
+) -> None:
     """Plan and launch; nothing for an empty batch. given: the kernel's arrays, then its values."""
     driver, count = driver_of(batch.flat), batch.flat.shape[0]
-    launch = plan(family, batch.n, count, batch.dtype, driver.limits, terms=schedule.terms,
-                  steps=schedule.steps, operands=operands)  # fmt: skip
+    launch = plan(
+        family,
+        batch.n,
+        count,
+        batch.dtype,
+        driver.limits,
+        terms=schedule.terms,
+        steps=schedule.steps,
+        operands=operands,
+    )
     if count == 0:
         return
     driver.launch(launch, given, [*values, *_sizes(family, batch.n, count, batch.dtype)])
     if effort.listeners:
-        effort.announce(family, batch.flat, schedule.factors, [x is not None for x in given],
-                        rounded=operands is not None)  # fmt: skip
+        effort.announce(
+            family,
+            batch.flat,
+            schedule.factors,
+            [x is not None for x in given],
+            rounded=operands is not None,
+        )
 
 
 @lru_cache(maxsize=256)

@@ -23,9 +23,11 @@ _BOTH = frozenset(("sqrt", "isqrt"))
 
 
 def roots(
-    a: torch.Tensor, factors: Sequence[Factor], norm: str = "min_ws_minc",
+    a: torch.Tensor,
+    factors: Sequence[Factor],
+    norm: str = "min_ws_minc",
     operands: Operands | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(A^{1/2}, A^{-1/2}) of a: (..., n, n) on a GPU, differentiable, in one launch each way.
 
     factors: as minimax.py makes them. operands: of products on tensor cores; None: by ordinary
@@ -72,9 +74,14 @@ def _(a: torch.Tensor, *_: Any) -> Any:
 
 @torch.library.custom_op("mssbench::fused_gradient", mutates_args=())
 def _fused_gradient(
-    y: torch.Tensor, z: torch.Tensor, g: torch.Tensor, inverse: bool,
-    coefficients: Sequence[float], terms: Sequence[int], operands: str,
-) -> torch.Tensor:  # fmt: skip
+    y: torch.Tensor,
+    z: torch.Tensor,
+    g: torch.Tensor,
+    inverse: bool,
+    coefficients: Sequence[float],
+    terms: Sequence[int],
+    operands: str,
+) -> torch.Tensor:
     function: Function = "isqrt" if inverse else "sqrt"
     found: torch.Tensor = fused.lyapunov(
         Root(y, z), function, g, _factors(coefficients, terms), _known(operands)

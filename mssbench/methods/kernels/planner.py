@@ -90,9 +90,14 @@ def plan(
 
 @lru_cache(maxsize=1024)  # a method asks in every call, which is timed
 def _planned(
-    family: Family, n: int, batch: int, dtype: str, limits: Limits, terms: int,
+    family: Family,
+    n: int,
+    batch: int,
+    dtype: str,
+    limits: Limits,
+    terms: int,
     operands: Operands | None,
-) -> Launch:  # fmt: skip
+) -> Launch:
     asked = (family, dtype, operands)
     known = [v for v in catalogue.VARIANTS if (v.family, v.dtype, v.operands) == asked]
     if not known:

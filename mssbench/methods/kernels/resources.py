@@ -114,9 +114,12 @@ def table(arch: str, variants: Iterable[Variant] = VARIANTS) -> dict[str, dict[s
         taken = compile_for(variant, arch)
         blocks = blocks_at_once(variant, taken.registers, limits)
         found[variant.symbol] = {
-            **taken._asdict(), "threads": variant.threads, "shared_bytes": variant.shared_bytes,
-            "blocks_at_once": blocks, "matrices_at_once": blocks * variant.per_block,
-        }  # fmt: skip
+            **taken._asdict(),
+            "threads": variant.threads,
+            "shared_bytes": variant.shared_bytes,
+            "blocks_at_once": blocks,
+            "matrices_at_once": blocks * variant.per_block,
+        }
     return found
 
 

@@ -53,10 +53,20 @@ def upper_bound(a, i, j, n, NORM: tl.constexpr):
 
 @triton.jit(do_not_specialize=["n"])  # an n of 1 would be no number any more
 def iterate(
-    A, Y, Z, C, n, STEPS: tl.constexpr,
-    N: tl.constexpr, NORM: tl.constexpr, OPERANDS: tl.constexpr, INTERPRETED: tl.constexpr,
-    SQUARE: tl.constexpr, WANT_SQRT: tl.constexpr, WANT_ISQRT: tl.constexpr,
-):  # fmt: skip
+    A,
+    Y,
+    Z,
+    C,
+    n,
+    STEPS: tl.constexpr,
+    N: tl.constexpr,
+    NORM: tl.constexpr,
+    OPERANDS: tl.constexpr,
+    INTERPRETED: tl.constexpr,
+    SQUARE: tl.constexpr,
+    WANT_SQRT: tl.constexpr,
+    WANT_ISQRT: tl.constexpr,
+):
     """Y, Z = A^{1/2}, A^{-1/2} of matrix program_id(0), n <= N; C: (STEPS, 3) coefficients.
 
     SQUARE: whether any factor has a term in W².

@@ -31,8 +31,10 @@ class Shape(NamedTuple):
 # tf32 n = 64 takes 88 bytes of it; n = 128 has no room for operands in a block's shared memory.
 _ROUNDED = (Shape(16, 1), Shape(32, 4), Shape(64, 8))
 SHAPES: dict[Operands, tuple[Shape, ...]] = {
-    "tf32x3": (Shape(16, 1), Shape(32, 2)), "tf32": _ROUNDED, "bfloat16": _ROUNDED,
-}  # fmt: skip
+    "tf32x3": (Shape(16, 1), Shape(32, 2)),
+    "tf32": _ROUNDED,
+    "bfloat16": _ROUNDED,
+}
 
 
 def iterate(
@@ -53,10 +55,14 @@ def iterate(
         # Triton launches on the device of the moment
         with torch.cuda.device(flat.device) if flat.is_cuda else nullcontext():
             _module().iterate[(len(flat),)](
-                flat, unused if sqrt is None else sqrt, unused if isqrt is None else isqrt,
-                _coefficients(torch, tuple(factors), flat.device), flat.shape[-1],
-                **constants(shape, norm, operands, factors, wanted), num_warps=shape.warps,
-            )  # fmt: skip
+                flat,
+                unused if sqrt is None else sqrt,
+                unused if isqrt is None else isqrt,
+                _coefficients(torch, tuple(factors), flat.device),
+                flat.shape[-1],
+                **constants(shape, norm, operands, factors, wanted),
+                num_warps=shape.warps,
+            )
         if effort.listeners:
             effort.announce("triton", flat, factors, (), rounded=True)
     return Root(
@@ -83,11 +89,15 @@ def constants(
 ) -> dict[str, Any]:
     """What the kernel is compiled for."""
     return {
-        "N": shape.size, "NORM": norm, "OPERANDS": operands,
+        "N": shape.size,
+        "NORM": norm,
+        "OPERANDS": operands,
         "INTERPRETED": interpreted(),
-        "STEPS": len(factors), "SQUARE": any(len(f) > 2 for f in factors),
-        "WANT_SQRT": "sqrt" in wanted, "WANT_ISQRT": "isqrt" in wanted,
-    }  # fmt: skip
+        "STEPS": len(factors),
+        "SQUARE": any(len(f) > 2 for f in factors),
+        "WANT_SQRT": "sqrt" in wanted,
+        "WANT_ISQRT": "isqrt" in wanted,
+    }
 
 
 def interpreted() -> bool:

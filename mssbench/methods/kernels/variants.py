@@ -97,15 +97,30 @@ class Variant:
 
 
 # Of these the compiler spills some registers unless told so: on sm_90, and the last two elsewhere.
-_ROOMY = frozenset((
-    "iterate_f32_n16", "iterate_f32_n32d9", "iterate_f32_n64d9",
-    "lyapunov_f32_n8", "lyapunov_f32_n16", "lyapunov_f32_n32", "lyapunov_f32_n48",
-    "lyapunov_f32_n64", "lyapunov_f64_n8", "lyapunov_f64_n16", "lyapunov_f64_n32",
-    "lyapunov_f64_n48", "lyapunov_f32_n64_tf32", "lyapunov_f32_n96_tf32",
-    "lyapunov_f32_n64_bfloat16", "lyapunov_f32_n96_bfloat16",
-    "loewner_f32_n16", "loewner_f32_n32",
-    "lyapunov_f32_n64_tf32x3", "lyapunov_f32_n32_tf32",
-))  # fmt: skip
+_ROOMY = frozenset(
+    (
+        "iterate_f32_n16",
+        "iterate_f32_n32d9",
+        "iterate_f32_n64d9",
+        "lyapunov_f32_n8",
+        "lyapunov_f32_n16",
+        "lyapunov_f32_n32",
+        "lyapunov_f32_n48",
+        "lyapunov_f32_n64",
+        "lyapunov_f64_n8",
+        "lyapunov_f64_n16",
+        "lyapunov_f64_n32",
+        "lyapunov_f64_n48",
+        "lyapunov_f32_n64_tf32",
+        "lyapunov_f32_n96_tf32",
+        "lyapunov_f32_n64_bfloat16",
+        "lyapunov_f32_n96_bfloat16",
+        "loewner_f32_n16",
+        "loewner_f32_n32",
+        "lyapunov_f32_n64_tf32x3",
+        "lyapunov_f32_n32_tf32",
+    )
+)
 
 
 def _iterate(dtype: str, size: int, tile: int, per_block: int, buffers: int) -> Variant:
@@ -119,24 +134,47 @@ def _warps(family: Family, size: int, per_block: int, buffers: int, operands: Op
 # Of two variants of one size the first is for few matrices, the second for many: more of them on a
 # processor at once.
 _ALL: tuple[Variant, ...] = (
-    *(_iterate("float32", n, r, m, b) for b in (3, 4) for n, r, m in (
-        (8, 2, 8), (16, 4, 8), (32, 4, 4), (48, 4, 2), (64, 4, 1), (96, 8, 1))),
-    _iterate("float32", 64, 8, 4, 3), _iterate("float32", 128, 8, 1, 3),
-    *(_iterate("float64", n, r, m, b) for b in (3, 4) for n, r, m in (
-        (8, 2, 8), (16, 4, 8), (32, 4, 2), (48, 4, 1), (64, 4, 1))),
+    *(
+        _iterate("float32", n, r, m, b)
+        for b in (3, 4)
+        for n, r, m in ((8, 2, 8), (16, 4, 8), (32, 4, 4), (48, 4, 2), (64, 4, 1), (96, 8, 1))
+    ),
+    _iterate("float32", 64, 8, 4, 3),
+    _iterate("float32", 128, 8, 1, 3),
+    *(
+        _iterate("float64", n, r, m, b)
+        for b in (3, 4)
+        for n, r, m in ((8, 2, 8), (16, 4, 8), (32, 4, 2), (48, 4, 1), (64, 4, 1))
+    ),
     _iterate("float64", 88, 4, 1, 3),
-    *(Variant("lyapunov", "float32", n, r, m) for n, r, m in (
-        (8, 2, 8), (16, 4, 8), (32, 4, 4), (48, 4, 2), (64, 4, 1), (96, 8, 1))),
-    *(Variant("lyapunov", "float64", n, r, m) for n, r, m in (
-        (8, 2, 8), (16, 4, 8), (32, 4, 2), (48, 4, 1), (64, 4, 1))),
-    *(Variant("jacobi", dtype, n, threads, m) for dtype in ("float32", "float64")
-      for n, threads, m in ((8, 16, 8), (16, 32, 4), (32, 128, 1), (64, 256, 1))),
-    *(Variant("loewner", dtype, n, r, m) for dtype in ("float32", "float64")
-      for n, r, m in ((8, 2, 8), (16, 4, 8), (32, 4, 2), (64, 4, 1))),
-    *(_warps("iterate", n, m, 3, o) for o in get_args(Operands)
-      for n, m in ((32, 4), (64, 1), (96, 1), (128, 1))),
+    *(
+        Variant("lyapunov", "float32", n, r, m)
+        for n, r, m in ((8, 2, 8), (16, 4, 8), (32, 4, 4), (48, 4, 2), (64, 4, 1), (96, 8, 1))
+    ),
+    *(
+        Variant("lyapunov", "float64", n, r, m)
+        for n, r, m in ((8, 2, 8), (16, 4, 8), (32, 4, 2), (48, 4, 1), (64, 4, 1))
+    ),
+    *(
+        Variant("jacobi", dtype, n, threads, m)
+        for dtype in ("float32", "float64")
+        for n, threads, m in ((8, 16, 8), (16, 32, 4), (32, 128, 1), (64, 256, 1))
+    ),
+    *(
+        Variant("loewner", dtype, n, r, m)
+        for dtype in ("float32", "float64")
+        for n, r, m in ((8, 2, 8), (16, 4, 8), (32, 4, 2), (64, 4, 1))
+    ),
+    *(
+        _warps("iterate", n, m, 3, o)
+        for o in get_args(Operands)
+        for n, m in ((32, 4), (64, 1), (96, 1), (128, 1))
+    ),
     *(_warps("iterate", n, m, 4, "tf32x3") for n, m in ((32, 4), (64, 1), (96, 1))),
-    *(_warps("lyapunov", n, m, 0, o) for o in get_args(Operands)
-      for n, m in ((32, 4), (64, 1), (96, 1))),
-)  # fmt: skip
+    *(
+        _warps("lyapunov", n, m, 0, o)
+        for o in get_args(Operands)
+        for n, m in ((32, 4), (64, 1), (96, 1))
+    ),
+)
 VARIANTS = tuple(replace(v, roomy=v.symbol.removeprefix("mss_") in _ROOMY) for v in _ALL)

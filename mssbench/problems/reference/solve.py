@@ -114,9 +114,15 @@ def solve(a: Floats, want_isqrt: bool = True) -> Reference:
         isqrt = np.ldexp(inverse.z.hi, -certified.k)
         error_isqrt = float((_ROUNDED + inverse.error).max())
     return Reference(
-        found.y, isqrt, float(found.error.max()), error_isqrt, found.w, found.singular,
-        certified, inverse,
-    )  # fmt: skip
+        found.y,
+        isqrt,
+        float(found.error.max()),
+        error_isqrt,
+        found.w,
+        found.singular,
+        certified,
+        inverse,
+    )
 
 
 def gradient(reference: Reference, function: str, g: Floats) -> tuple[Floats, float]:

@@ -196,8 +196,9 @@ def test_what_waits_for_the_device_cannot_be_counted(cuda):
 
 
 CEILINGS = {"float64": 1e9, "bytes_per_second": 1e9, "calls_per_second": 1e6}
-WORKED = Cell("numpy", "eigh", "none", "sqrt", "wishart(ratio=4)", 10, 5, None, None, "", "float64",
-              "cpu", 0)  # fmt: skip
+WORKED = Cell(
+    "numpy", "eigh", "none", "sqrt", "wishart(ratio=4)", 10, 5, None, None, "", "float64", "cpu", 0
+)
 
 
 def limited(phase="forward", function="sqrt", flops=1.0, certain=0.0, rounded=False, size=1e6):
@@ -227,10 +228,19 @@ def test_half_of_what_is_certain_is_what_is_too_fast():
 
 def test_what_counts_as_the_same_error_is_within_a_factor_of_two():
     def row(error, limit, **more):
-        return dict.fromkeys(finish._GROUP) | {
-            "phase": "forward", "status": "ok", "root_error": error, "limit_seconds": limit,
-            "seconds_median": 1.0, "gradient_error": None, "flags": "",
-        } | more  # fmt: skip
+        return (
+            dict.fromkeys(finish._GROUP)
+            | {
+                "phase": "forward",
+                "status": "ok",
+                "root_error": error,
+                "limit_seconds": limit,
+                "seconds_median": 1.0,
+                "gradient_error": None,
+                "flags": "",
+            }
+            | more
+        )
 
     cheap, exact = row(2e-6, 0.1), row(1e-6, 0.4)
     assert finish.problem_fractions([cheap, exact]) == [0.1, 0.1]

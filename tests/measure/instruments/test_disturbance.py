@@ -66,9 +66,15 @@ def test_a_throttled_or_shared_gpu_is_a_flag(monkeypatch):
 
 @pytest.mark.parametrize(
     ("bits", "slowed"),
-    [(0, ()), (1, ()), (0x4, ("power_cap",)), (0x20, ("thermal",)), (0x40, ("thermal",)),
-     (0x88, ("hardware", "power_brake"))],
-)  # fmt: skip
+    [
+        (0, ()),
+        (1, ()),
+        (0x4, ("power_cap",)),
+        (0x20, ("thermal",)),
+        (0x40, ("thermal",)),
+        (0x88, ("hardware", "power_brake")),
+    ],
+)
 def test_reasons_are_read_from_the_bits_and_nothing_is_set(monkeypatch, bits, slowed):
     nvml = SimpleNamespace(
         NVML_CLOCK_SM=1,

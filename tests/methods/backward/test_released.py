@@ -193,9 +193,11 @@ def test_a_scaled_matrix_has_another_gradient_below_the_absolute_floor():
     for name in RELEASED:
         if "power" in name:
             continue
-        scaled = gradient(name, a * 4.0**-28, g, tail=0) if "topn" in name else gradient(
-            name, a * 4.0**-28, g
-        )  # fmt: skip
+        scaled = (
+            gradient(name, a * 4.0**-28, g, tail=0)
+            if "topn" in name
+            else gradient(name, a * 4.0**-28, g)
+        )
         whole = gradient(name, a, g, tail=0) if "topn" in name else gradient(name, a, g)
         assert error(scaled * 2.0**-28, whole) > 0.1
 

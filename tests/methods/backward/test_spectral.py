@@ -67,10 +67,19 @@ def test_a_closed_form_finds_the_roots_of_perfect_squares(n, dtype):
 
 @pytest.mark.parametrize(
     "w",
-    [(1, 0.9), (1, 1e-2), (1, 1), (1, 0.9, 0.8), (1, 0.1, 0.01), (1, 1, 1e-2), (1, 1e-2, 1e-2),
-     (1, 1, 1), (1, 1 - 1e-7, 1 - 2e-7)],
+    [
+        (1, 0.9),
+        (1, 1e-2),
+        (1, 1),
+        (1, 0.9, 0.8),
+        (1, 0.1, 0.01),
+        (1, 1, 1e-2),
+        (1, 1e-2, 1e-2),
+        (1, 1, 1),
+        (1, 1 - 1e-7, 1 - 2e-7),
+    ],
     ids=str,
-)  # fmt: skip
+)
 @functions
 @dtypes
 def test_a_closed_form_is_as_good_as_a_decomposition(w, function, dtype):
@@ -290,10 +299,20 @@ class TestMatrixSqrth:
         with pytest.raises(InputError, match=says):
             mssbench.sqrtm(torch.eye(2), forward="matrix_sqrth")
         cell = Cell(
-            library="torch", forward="matrix_sqrth", backward="none", function="sqrt",
-            problem=problems.canonical("wishart"), size=4, batch=2, iterations=None,
-            backward_iterations=None, options="", precision="float64", device="cpu", seed=0,
-        )  # fmt: skip
+            library="torch",
+            forward="matrix_sqrth",
+            backward="none",
+            function="sqrt",
+            problem=problems.canonical("wishart"),
+            size=4,
+            batch=2,
+            iterations=None,
+            backward_iterations=None,
+            options="",
+            precision="float64",
+            device="cpu",
+            seed=0,
+        )
         for row in measure(cell, Session(Settings(Policy(max_seconds=0.05)))).measurements:
             assert row.status is Status.UNSUPPORTED
             assert row.reason.endswith("pip install --upgrade torch")
@@ -417,9 +436,12 @@ def test_a_matrix_that_does_not_converge_is_decomposed_in_float64(library, monke
     assert error(y, expected) < 1e-6
     one = (4, 4)
     assert calls == [
-        ("float32", (3, 4, 4)), ("float32", one), ("float32", one), ("float64", one),
+        ("float32", (3, 4, 4)),
         ("float32", one),
-    ]  # fmt: skip
+        ("float32", one),
+        ("float64", one),
+        ("float32", one),
+    ]
 
 
 def test_a_nan_of_a_finite_matrix_is_decomposed_in_float64(monkeypatch):

@@ -33,11 +33,13 @@ def cases() -> list[Any]:
     chosen = [("sm_90", v) for v in VARIANTS] + [(arch, v) for arch in OTHERS for v in sample(arch)]
     return [
         pytest.param(
-            arch, v, id=f"{arch}-{v.symbol}",
+            arch,
+            v,
+            id=f"{arch}-{v.symbol}",
             marks=[] if arch == "sm_90" and v.symbol in quick else pytest.mark.slow,
         )
         for arch, v in chosen
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.sampled(slow=6)

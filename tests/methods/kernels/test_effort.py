@@ -80,9 +80,13 @@ def test_the_iteration_counts_what_its_steps_take(
 @pytest.mark.sampled(1, slow=0)
 @pytest.mark.parametrize(
     ("factor", "function", "due"),
-    [(THREE, "sqrt", 0.5 + 4 + 3.5), (THREE, "isqrt", 1.5 + 0.5 + 4 + 3.5),
-     (FIVE, "sqrt", 0.5 + 5.5 + 5), (FIVE, "isqrt", 1.5 + 0.5 + 5.5 + 5)],
-)  # fmt: skip
+    [
+        (THREE, "sqrt", 0.5 + 4 + 3.5),
+        (THREE, "isqrt", 1.5 + 0.5 + 4 + 3.5),
+        (FIVE, "sqrt", 0.5 + 5.5 + 5),
+        (FIVE, "isqrt", 1.5 + 0.5 + 5.5 + 5),
+    ],
+)
 def test_the_gradient_counts_its_triangles(factor: Factor, function: Any, due: float) -> None:
     """B²; of each step B², two for D, as many again in degree 5, and B H and four for C."""
     root = Root(batch(), batch())
@@ -107,9 +111,11 @@ def test_of_jacobi_only_the_roots_are_certain(wanted: Wanted, due: int) -> None:
 
 
 def tiles(
-    monkeypatch: pytest.MonkeyPatch, gpu: Emulation, variant: Variant,
+    monkeypatch: pytest.MonkeyPatch,
+    gpu: Emulation,
+    variant: Variant,
     call: Callable[[torch.Tensor], object],
-) -> float:  # fmt: skip
+) -> float:
     """Products that a kernel takes of each matrix, counted in it: R x R numbers at a time."""
     engine = f"struct {variant.engine} :"
 
@@ -117,8 +123,10 @@ def tiles(
         before, name, after = real(variant).partition(engine)
         inside, end, rest = after.partition("\n};")
         inside, found = re.subn(
-            r"void (product|add_sum)\([^{]*\{", r"\g<0> ++mss_tiles;", inside,
-        )  # fmt: skip
+            r"void (product|add_sum)\([^{]*\{",
+            r"\g<0> ++mss_tiles;",
+            inside,
+        )
         assert found == 2
         if variant.operands:  # there add_sum is a call of product
             inside = inside.replace("++mss_tiles;", "", 1)
@@ -172,9 +180,14 @@ def test_a_kernel_takes_the_products_that_it_announces(
     gpu.folder.mkdir(exist_ok=True)
     tile, sizes = (32, (32, 64)) if operands else (4, (16, 32))
     coarse, fine = (
-        next(v for v in VARIANTS if (v.family, v.dtype, v.size, v.tile, v.buffers, v.operands)
-             == (family, "float32", n, tile, buffers, operands)) for n in sizes
-    )  # fmt: skip
+        next(
+            v
+            for v in VARIANTS
+            if (v.family, v.dtype, v.size, v.tile, v.buffers, v.operands)
+            == (family, "float32", n, tile, buffers, operands)
+        )
+        for n in sizes
+    )
 
     def one(a: torch.Tensor) -> object:
         return call(a, operands)
@@ -353,10 +366,17 @@ def mixed() -> Iterator[None]:
 @pytest.mark.sampled(2, slow=0)
 @pytest.mark.parametrize(
     ("forward", "backward"),
-    [("undeclared", None), ("declared", None), ("eigh", None), ("eigh", "loewner_fused"),
-     ("fused", "lyapunov_newton_schulz"), ("fused", "unsymmetric"),
-     ("undeclared", "lyapunov_fused"), ("declared", "lyapunov_fused")],
-)  # fmt: skip
+    [
+        ("undeclared", None),
+        ("declared", None),
+        ("eigh", None),
+        ("eigh", "loewner_fused"),
+        ("fused", "lyapunov_newton_schulz"),
+        ("fused", "unsymmetric"),
+        ("undeclared", "lyapunov_fused"),
+        ("declared", "lyapunov_fused"),
+    ],
+)
 def test_of_a_library_that_none_can_watch_work_beside_kernels_leaves_all_unknown(
     mixed: None, forward: str, backward: str | None
 ) -> None:
@@ -385,8 +405,9 @@ def test_the_limit_is_that_of_what_a_launch_does() -> None:
 def test_a_measured_row_of_a_kernel_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ceilings.Ceilings, "best", lambda *_: CEILINGS | {"float64": 1e20})
     monkeypatch.setattr(prepared, "refuse", lambda *_: None)  # the kernel is emulated on the CPU
-    cell = replace(CELL, forward="fused", backward="lyapunov_fused", iterations=4,
-                   backward_iterations=6)  # fmt: skip
+    cell = replace(
+        CELL, forward="fused", backward="lyapunov_fused", iterations=4, backward_iterations=6
+    )
     for m in measure(cell, FAST).measurements:
         row = m.row()
         assert row["status"] == "ok", row["reason"]

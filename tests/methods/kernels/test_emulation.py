@@ -26,15 +26,19 @@ extern "C" int run(EMULATED_LAUNCH) { EMULATED(kernel()); }
 @pytest.mark.sampled(2, slow=0)
 @pytest.mark.parametrize(
     ("what", "said"),
-    [("mma_tf32(d, x, v); MSS_BARRIER(LAST);", ""),
-     ("if (threadIdx.x % 2) mma_tf32(d, x, v); else mma_bfloat16(d, x, x, v, v);",
-      "a warp part"),
-     ("if (threadIdx.x % 2) mma_tf32(d, x, v); else MSS_BARRIER(LAST);", "threads part at"),
-     ("if (threadIdx.x > 40) mma_tf32(d, x, v);", "threads part at"),
-     ("if (threadIdx.x / 32) MSS_BARRIER(FIRST); else MSS_BARRIER(LAST);", "threads part at"),
-     ("MSS_DYNAMIC_SHARED(char, shared); shared[64] = 0;", "outside of the shared memory")],
+    [
+        ("mma_tf32(d, x, v); MSS_BARRIER(LAST);", ""),
+        (
+            "if (threadIdx.x % 2) mma_tf32(d, x, v); else mma_bfloat16(d, x, x, v, v);",
+            "a warp part",
+        ),
+        ("if (threadIdx.x % 2) mma_tf32(d, x, v); else MSS_BARRIER(LAST);", "threads part at"),
+        ("if (threadIdx.x > 40) mma_tf32(d, x, v);", "threads part at"),
+        ("if (threadIdx.x / 32) MSS_BARRIER(FIRST); else MSS_BARRIER(LAST);", "threads part at"),
+        ("MSS_DYNAMIC_SHARED(char, shared); shared[64] = 0;", "outside of the shared memory"),
+    ],
     ids=["all meet", "two instructions", "half a warp", "some of a warp", "two barriers", "fence"],
-)  # fmt: skip
+)
 def test_threads_that_part_are_an_error(tmp_path: Path, what: str, said: str) -> None:
     cpp, library = tmp_path / "kernel.cpp", tmp_path / "kernel.so"
     cpp.write_text(_KERNEL.replace("WHAT", what))

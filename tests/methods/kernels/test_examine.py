@@ -74,10 +74,16 @@ def test_what_a_kernel_takes_or_why_it_does_not_load(
     monkeypatch.setattr(driver, "_kernel", lambda *_: kernel)
     row = examine.loaded(variant)
     assert row == {
-        "kernel": variant.symbol, "threads": 288, "shared_bytes": variant.shared_bytes,
-        "fits": True, "registers": 64, "local_bytes": 8, "most_threads": 1024,
-        "blocks_at_once": 3, "matrices_at_once": 12,
-    }  # fmt: skip
+        "kernel": variant.symbol,
+        "threads": 288,
+        "shared_bytes": variant.shared_bytes,
+        "fits": True,
+        "registers": 64,
+        "local_bytes": 8,
+        "most_threads": 1024,
+        "blocks_at_once": 3,
+        "matrices_at_once": 12,
+    }
     gpu.limits = LIMITS["sm_75"]
     large = next(v for v in VARIANTS if v.symbol == "mss_iterate_f32_n128r8")
     assert examine.loaded(large)["fits"] is False

@@ -174,8 +174,9 @@ def test_jacobi_keeps_the_digits_of_small_eigenvalues(gpu: Emulation) -> None:
 
 
 @pytest.mark.sampled(2, slow=2)
-@pytest.mark.parametrize("variant", [v for v in VARIANTS if v.family == "loewner"],
-                         ids=lambda v: v.name)  # fmt: skip
+@pytest.mark.parametrize(
+    "variant", [v for v in VARIANTS if v.family == "loewner"], ids=lambda v: v.name
+)
 def test_the_gradient_in_the_eigenbasis(
     gpu: Emulation, variant: Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,8 +275,15 @@ def test_rank_deficient_roots_are_right(gpu: Emulation) -> None:
     a = x @ x.transpose(0, 2, 1)
     right = truth_of_rank(a)
     assert error(fused.jacobi(a, BOTH).sqrt, right) < 1e-3
-    assert error(fused.iterate(a, schedule(3e-3, 5, 5, (5,)).factors, "min_ws_minc",
-                               frozenset(("sqrt",))).sqrt, right) < 1e-2  # fmt: skip
+    assert (
+        error(
+            fused.iterate(
+                a, schedule(3e-3, 5, 5, (5,)).factors, "min_ws_minc", frozenset(("sqrt",))
+            ).sqrt,
+            right,
+        )
+        < 1e-2
+    )
 
 
 def test_what_is_not_wanted_is_not_written_and_shapes_are_kept(gpu: Emulation) -> None:

@@ -84,12 +84,17 @@ def limits_of(processors: int) -> Any:
 
 @pytest.mark.parametrize(
     ("given", "why"),
-    [({"dtype": "bfloat16"}, "not in bfloat16"), ({"terms": 4}, "degree 7"),
-     ({"steps": 33}, "the schedule has 33"), ({"steps": 0}, "1 to 32"),
-     ({"n": 120, "terms": 5}, "n <= 96"), ({"family": "lyapunov", "terms": 5}, "degree 3 and 5"),
-     ({"n": 128, "limits": LIMITS["sm_86"]}, "has 99"),
-     ({"n": 1, "batch": 2**31}, "at most 2147483647 matrices, not 2147483648")],
-)  # fmt: skip
+    [
+        ({"dtype": "bfloat16"}, "not in bfloat16"),
+        ({"terms": 4}, "degree 7"),
+        ({"steps": 33}, "the schedule has 33"),
+        ({"steps": 0}, "1 to 32"),
+        ({"n": 120, "terms": 5}, "n <= 96"),
+        ({"family": "lyapunov", "terms": 5}, "degree 3 and 5"),
+        ({"n": 128, "limits": LIMITS["sm_86"]}, "has 99"),
+        ({"n": 1, "batch": 2**31}, "at most 2147483647 matrices, not 2147483648"),
+    ],
+)
 def test_what_none_serves_is_refused_with_the_reason(given: dict[str, Any], why: str) -> None:
     usual = {"family": "iterate", "n": 32, "batch": 4, "dtype": "float32", "limits": H200}
     with pytest.raises(Unsupported, match=why):
@@ -113,15 +118,20 @@ class FakeCupy(ModuleType):
         super().__init__("cupy")
         self.notes: list[Any] = []
         self.current = 0  # device
-        known = {"sharedMemPerBlockOptin": 232448, "sharedMemPerMultiprocessor": 233472,
-                 "maxThreadsPerMultiProcessor": 2048, "regsPerMultiprocessor": 65536,
-                 "multiProcessorCount": 132, "major": 9}  # fmt: skip
+        known = {
+            "sharedMemPerBlockOptin": 232448,
+            "sharedMemPerMultiprocessor": 233472,
+            "maxThreadsPerMultiProcessor": 2048,
+            "regsPerMultiprocessor": 65536,
+            "multiProcessorCount": 132,
+            "major": 9,
+        }
         self.cuda = SimpleNamespace(
             Device=lambda i: self._noted("Device", i),
             runtime=SimpleNamespace(
                 getDeviceProperties=lambda _: known, getDevice=lambda: self.current
             ),
-        )  # fmt: skip
+        )
 
     def _noted(self, *what: Any) -> Any:
         self.notes.append(what)

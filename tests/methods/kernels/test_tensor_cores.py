@@ -184,9 +184,13 @@ def test_a_bad_matrix_disturbs_no_neighbour(gpu: Emulation, operands: Any, poiso
 
 def test_what_they_do_not_serve_is_refused_with_the_reason() -> None:
     usual: dict[str, Any] = {
-        "family": "iterate", "n": 64, "batch": 4, "dtype": "float32", "limits": LIMITS["sm_90"],
+        "family": "iterate",
+        "n": 64,
+        "batch": 4,
+        "dtype": "float32",
+        "limits": LIMITS["sm_90"],
         "operands": "tf32",
-    }  # fmt: skip
+    }
     for other, why in (
         ({"n": 129}, "n <= 128: n is 129"),
         ({"dtype": "float64"}, "float32 on tensor cores, not in float64"),

@@ -81,10 +81,12 @@ def test_it_compiles_for(arch: int) -> None:
 
 @pytest.mark.parametrize(
     ("n", "dtype", "degree", "why"),
-    [(33, torch.float32, 5, "tf32x3 holds matrices of n <= 32: n is 33"),
-     (8, torch.float64, 5, "not float64"),
-     (8, torch.float32, 9, "degree 3 and 5")],
-)  # fmt: skip
+    [
+        (33, torch.float32, 5, "tf32x3 holds matrices of n <= 32: n is 33"),
+        (8, torch.float64, 5, "not float64"),
+        (8, torch.float32, 9, "degree 3 and 5"),
+    ],
+)
 def test_what_it_does_not_serve_is_refused(
     n: int, dtype: torch.dtype, degree: int, why: str
 ) -> None:

@@ -25,8 +25,10 @@ SMALL = ("--effort", "smoke", "--set", "size=8")
 def project(tmp_path: Path) -> Path:
     """The files of the guide in an empty folder."""
     for name, text in {
-        "my_method.py": METHOD, "mine.toml": SUITE, "pyproject.toml": PACKAGE,
-    }.items():  # fmt: skip
+        "my_method.py": METHOD,
+        "mine.toml": SUITE,
+        "pyproject.toml": PACKAGE,
+    }.items():
         (tmp_path / name).write_text(text)
     return tmp_path
 
@@ -48,9 +50,12 @@ def run(folder: Path, *command: str, path: str = "") -> subprocess.CompletedProc
     """`python -m COMMAND` in a folder, with `path` in front of what Python searches."""
     paths = filter(None, (path, os.environ.get("PYTHONPATH", "")))
     return subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True,
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-    )  # fmt: skip
+    )
 
 
 def check(folder: Path) -> None:

@@ -41,9 +41,13 @@ pytestmark = [
 ]
 
 PACKAGES = {
-    "geoopt": "geoopt", "linear_operator_ciq": "linear_operator", "ott_jax": "ott", "pot": "ot",
-    "pyriemann": "pyriemann", "spd_learn": "spd_learn",
-}  # fmt: skip
+    "geoopt": "geoopt",
+    "linear_operator_ciq": "linear_operator",
+    "ott_jax": "ott",
+    "pot": "ot",
+    "pyriemann": "pyriemann",
+    "spd_learn": "spd_learn",
+}
 LIBRARIES = {"geoopt", "jax", "linear_operator", "ot", "ott", "pyriemann", "spd_learn"}
 FAST = Session(
     Settings(Policy(min_seconds=0, min_samples=2, max_seconds=0.05, warmup_seconds=0, interval=1))
@@ -69,10 +73,20 @@ def peers(*names):
 def step(peer, problem, *, function="sqrt", backward="autodiff", precision="float32"):
     """The step row of a peer with the gradient its user gets."""
     cell = Cell(
-        library="torch", forward=peer, backward=backward, function=function,
-        problem=problems.canonical(problem), size=32, batch=3, iterations=None,
-        backward_iterations=None, options="", precision=precision, device="cpu", seed=0,
-    )  # fmt: skip
+        library="torch",
+        forward=peer,
+        backward=backward,
+        function=function,
+        problem=problems.canonical(problem),
+        size=32,
+        batch=3,
+        iterations=None,
+        backward_iterations=None,
+        options="",
+        precision=precision,
+        device="cpu",
+        seed=0,
+    )
     return measure(cell, FAST).measurements[-1]
 
 
@@ -139,8 +153,9 @@ def test_pyriemann_takes_numpy_too(peer):
 def test_autograd_through_eigh_is_nonfinite_at_equal_eigenvalues(peer):
     found = step(peer, "identity")
     assert (found.status, found.reason) == (
-        Status.NONFINITE, "3 matrices of the gradient have a nan or inf",
-    )  # fmt: skip
+        Status.NONFINITE,
+        "3 matrices of the gradient have a nan or inf",
+    )
     assert found.timing is not None, "a defect is timed like anything else"
 
 
@@ -270,8 +285,9 @@ def test_a_missing_library_is_a_row_with_its_install_line(monkeypatch):
     pair._pair.cache_clear()
     found = step("pot", "identity")
     assert (found.status, found.reason) == (
-        Status.NOT_INSTALLED, "forward 'pot' needs ot: pip install 'mssbench[peers]'",
-    )  # fmt: skip
+        Status.NOT_INSTALLED,
+        "forward 'pot' needs ot: pip install 'mssbench[peers]'",
+    )
     with pytest.raises(NotInstalled, match=r"'mssbench\[peers\]'"):
         mssbench.sqrtm(torch.eye(2), forward="pot")
     assert suite.load(suite.find("peers"), auto="cpu").cells, "a suite may still name it"

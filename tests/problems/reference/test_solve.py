@@ -74,9 +74,16 @@ def test_roots_and_gradients_are_right_to_the_last_bit(condition, size):
 
 
 MODERATE = [
-    "power(4)", "clusters", "clusters(gap=1e-12)", "identity", "near_identity", "wishart(2)",
-    "spiked", "logspec(1e12)|scale(1e12)", "logspec(1e12)|scale(1e-12)",
-]  # fmt: skip
+    "power(4)",
+    "clusters",
+    "clusters(gap=1e-12)",
+    "identity",
+    "near_identity",
+    "wishart(2)",
+    "spiked",
+    "logspec(1e12)|scale(1e12)",
+    "logspec(1e12)|scale(1e-12)",
+]
 EXTREME = ["power(2)|scale(1e-30)|scale(1e-30)|scale(1e-30)", "power(2)|scale(1e30)|scale(1e30)"]
 
 
@@ -135,11 +142,14 @@ def test_large_matrices_solve_their_equations(name):
     ref = solve.solve(p.master)
     assert max(ref.error_sqrt, ref.error_isqrt) < 1.2e-16
     for a, y, z, g, s, t in zip(
-        p.master, ref.sqrt, ref.isqrt, p.cotangent,
+        p.master,
+        ref.sqrt,
+        ref.isqrt,
+        p.cotangent,
         solve.gradient(ref, "sqrt", p.cotangent)[0],
         solve.gradient(ref, "isqrt", p.cotangent)[0],
         strict=True,
-    ):  # fmt: skip
+    ):
         assert np.linalg.norm(y @ y - a) < 1e-14
         assert np.linalg.norm(y @ z - np.eye(128)) < 1e-12 * np.linalg.norm(z)
         assert residual(y, s, g) < 1e-12
