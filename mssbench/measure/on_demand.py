@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from mssbench.measure.admission import classify, refuse_written
-from mssbench.measure.bench import Bench, Phase
+from mssbench.measure.bench import Bench
 from mssbench.measure.code_hash import code_hash
 from mssbench.measure.inputs import Rotation
 from mssbench.measure.instruments.clocks import (
@@ -22,7 +22,7 @@ from mssbench.measure.instruments.clocks import (
 from mssbench.measure.instruments.disturbance import Watchman
 from mssbench.measure.instruments.sampling import Spent, warm
 from mssbench.measure.new_content import CallInput
-from mssbench.measure.phases import Calls, calls
+from mssbench.measure.phases import Calls, Phase, calls
 from mssbench.measure.prepared import prepared
 from mssbench.measure.session import Session, Settings
 from mssbench.records.cell import Cell

@@ -1,6 +1,6 @@
 """What is called in each phase of a cell, and what must be built before it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +18,22 @@ class Calls(NamedTuple):
 
     prepare: Callable[[Input], Any]  # builds what one call consumes
     call: Callable[[Any], Any]  # -> root, or (root, gradient)
+
+
+class First(NamedTuple):
+    """The very first call of a phase, verified."""
+
+    seconds: float
+    errors: Mapping[str, Any]
+
+
+class Phase(NamedTuple):
+    """A phase of a cell, ready to be timed on any clock."""
+
+    name: str
+    calls: Calls
+    first: First
+    work: Mapping[str, Any]  # columns of memory and counts
 
 
 def calls(pair: Pair | Applied | OtherFunction, library: str, phase: str) -> Calls:

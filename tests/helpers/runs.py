@@ -47,7 +47,7 @@ WEATHER = (
     "limit_seconds",
     "limit_fraction",
     "problem_fraction",
-    "asymmetry",  # where the first was 0, it is that of the last input, see bench.Bench._worse
+    "asymmetry",  # where the first was 0, it is that of the last input, see checker.Checker.worse
 )
 
 MEASURE = """

@@ -10,16 +10,18 @@ from helpers.truths import truth_of
 
 from mssbench import arrays
 from mssbench.errors import Unsupported
-from mssbench.measure import bench
-from mssbench.measure.bench import Bench, First, Phase
+from mssbench.measure import bench, launch_counts, timers
+from mssbench.measure.bench import Bench
+from mssbench.measure.checker import Checker
 from mssbench.measure.inputs import Rotation
 from mssbench.measure.instruments import ceilings, gemm
 from mssbench.measure.instruments.clocks import MOST_QUEUED, CaptureFailed
 from mssbench.measure.instruments.sampling import Spent
 from mssbench.measure.measure import measure
-from mssbench.measure.phases import Calls, calls
+from mssbench.measure.phases import Calls, First, Phase, calls
 from mssbench.measure.prepared import Prepared
 from mssbench.measure.session import Session, Settings
+from mssbench.measure.timers import Timers, most_calls
 from mssbench.methods import pair as roots
 from mssbench.methods import registry
 from mssbench.methods.method import Root
@@ -56,27 +58,28 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> tuple[Bench, Phase]:
     truth = truth_of("sqrt", "wishart(ratio=4)", 4, 8, "float64")
     ready = Prepared(replace(CELL, device="cuda"), pair, Rotation(a, a, 0), truth)
     found = Bench(ready, Session(FAST.settings), Spent())
-    monkeypatch.setattr(bench, "l2_bytes", lambda: 2**20)
-    monkeypatch.setattr(Bench, "_waits_for_device", lambda *_: False)
-    monkeypatch.setattr(Bench, "_device_seconds", lambda *_: 1e-3)
+    for module in (bench, timers):
+        monkeypatch.setattr(module, "l2_bytes", lambda: 2**20)
+    monkeypatch.setattr(Timers, "waits", lambda *_: False)
+    monkeypatch.setattr(Timers, "_device_seconds", lambda *_: 1e-3)
     for name in ("CudaClock", "GraphClock"):
-        monkeypatch.setattr(bench, name, lambda *_, **__: "a clock")
-    monkeypatch.setattr(bench, "flush", lambda: None)
+        monkeypatch.setattr(timers, name, lambda *_, **__: "a clock")
+    monkeypatch.setattr(timers, "flush", lambda: None)
     return found, Phase("forward", calls(pair, "torch", "forward"), First(1e-3, {}), {})
 
 
 def test_every_clock_times_what_it_can(on_gpu: Any) -> None:
     on, phase = on_gpu
     for clock, cache in (("gpu", "hot"), ("gpu", "cold"), ("graph", "hot")):
-        assert on._timer(phase, clock, cache) == "a clock"
+        assert on._timers.timer(phase, clock, cache) == "a clock"
 
 
 def test_what_exceeds_the_cache_is_never_hot(on_gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     on, phase = on_gpu
-    monkeypatch.setattr(bench, "l2_bytes", lambda: 1000)
+    monkeypatch.setattr(timers, "l2_bytes", lambda: 1000)
     with pytest.raises(Unsupported, match=r"2\.00 KiB, more than the device's cache of 1000 B"):
-        on._timer(phase, "gpu", "hot")
-    assert on._timer(phase, "gpu", "cold") == "a clock"
+        on._timers.timer(phase, "gpu", "hot")
+    assert on._timers.timer(phase, "gpu", "cold") == "a clock"
 
 
 def test_a_hot_row_takes_turns_among_what_the_cache_holds(on_gpu: Any) -> None:
@@ -95,16 +98,16 @@ def test_a_cold_call_must_be_long_enough_on_the_device(
 ) -> None:
     """Its first call, with all that it loads, says nothing of that."""
     on, phase = on_gpu
-    monkeypatch.setattr(Bench, "_device_seconds", lambda *_: 5e-6)
+    monkeypatch.setattr(Timers, "_device_seconds", lambda *_: 5e-6)
     with pytest.raises(Unsupported, match="too short"):
-        on._timer(phase._replace(first=First(1.0, {})), "gpu", "cold")
+        on._timers.timer(phase._replace(first=First(1.0, {})), "gpu", "cold")
 
 
 def test_what_waits_is_never_captured(on_gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     on, phase = on_gpu
-    monkeypatch.setattr(Bench, "_waits_for_device", lambda *_: True)
+    monkeypatch.setattr(Timers, "waits", lambda *_: True)
     with pytest.raises(Unsupported, match="waits for the device"):
-        on._timer(phase, "graph", "hot")
+        on._timers.timer(phase, "graph", "hot")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +152,7 @@ def test_a_sample_has_no_more_calls_than_can_be_queued_and_prepared(
     name: str, work: Any, clock: str, cache: str, most: int
 ) -> None:
     phase = Phase(name, calls(cast("Any", None), "numpy", "step"), First(1.0, {}), work)
-    assert bench._most_calls(phase, clock, cache) == most
+    assert most_calls(phase, clock, cache) == most
 
 
 @pytest.mark.parametrize(
@@ -187,8 +190,8 @@ def test_a_row_is_measured_again_where_that_may_help(
     monkeypatch.setattr(on._session.watchman, "watched", lambda _: nullcontext(watch))
     monkeypatch.setattr(on._session.products, "seconds", lambda *_: None)
     monkeypatch.setattr(bench, "sample", sampled)
-    monkeypatch.setattr(Bench, "_timer", lambda *_: clock)
-    monkeypatch.setattr(Bench, "_verify", lambda *_, **__: errors)
+    monkeypatch.setattr(Timers, "timer", lambda *_: clock)
+    monkeypatch.setattr(Checker, "errors", lambda *_, **__: errors)
     monkeypatch.setattr(Bench, "_limit", lambda *_: None)
     row = on._timed(phase, "gpu", "hot")
     assert row.values["flags"].split() == found
@@ -229,7 +232,7 @@ class Chain:
 @pytest.fixture
 def chain(monkeypatch: pytest.MonkeyPatch) -> Chain:
     found = Chain()
-    monkeypatch.setattr(bench, "launches", lambda *given: found.counted(*given))
+    monkeypatch.setattr(launch_counts, "launches", lambda *given: found.counted(*given))
     return found
 
 
@@ -271,7 +274,7 @@ def test_what_cannot_be_captured_is_not_tried(
 ) -> None:
     on, _ = on_gpu
     on.spoilt = why == "spoilt"
-    monkeypatch.setattr(Bench, "_waits_for_device", lambda *_: why == "waits")
+    monkeypatch.setattr(Timers, "waits", lambda *_: why == "waits")
     timed = Measurement(on.cell, "forward", "wall", "hot", Status.OK)
     (row,) = on._launched([timed], {"forward": chain(1)})
     assert (row.values, chain.launched) == ({"launches": None}, 0)
@@ -404,18 +407,18 @@ def test_a_last_output_counts_where_it_is_worse_by_more_than_rounding(on_gpu: An
         (5.0, 0.0, "first"),
     ]
     for first, last, counts in cases:
-        found = on._worse("root_mae", first, last)
+        found = on._checker.worse("root_mae", first, last)
         assert found is (first if counts == "first" else last), (first, last)
-    assert on._worse("root_mae", None, 1.0) is None
-    assert on._worse("root_mae", nan, 1.0) is nan  # nothing is worse
+    assert on._checker.worse("root_mae", None, 1.0) is None
+    assert on._checker.worse("root_mae", nan, 1.0) is nan  # nothing is worse
     own = 4 * 2.0**-53 * on.truth.condition**0.5
     assert 0 < own < on._settings.max_error / 2
-    assert on._worse("root_error", 0.0, 0.99 * own) == 0.0
-    assert on._worse("root_error", 0.0, 1.01 * own) == 1.01 * own
-    on.truth = replace(on.truth, condition=float("nan"))  # a singular one
-    on._settings = replace(on._settings, max_error=1e-9)
-    assert on._worse("root_error", 0.0, 0.49e-9) == 0.0
-    assert on._worse("root_error", 0.0, 0.51e-9) == 0.51e-9
+    assert on._checker.worse("root_error", 0.0, 0.99 * own) == 0.0
+    assert on._checker.worse("root_error", 0.0, 1.01 * own) == 1.01 * own
+    on._checker.truth = replace(on._checker.truth, condition=float("nan"))  # a singular one
+    on._checker.max_error = 1e-9
+    assert on._checker.worse("root_error", 0.0, 0.49e-9) == 0.0
+    assert on._checker.worse("root_error", 0.0, 0.51e-9) == 0.51e-9
 
 
 @pytest.mark.parametrize(

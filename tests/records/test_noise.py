@@ -5,7 +5,7 @@ from helpers.tables import CELL, frame, row
 
 from mssbench.analysis import claims, conclusions
 from mssbench.analysis.blocks import blocks
-from mssbench.measure.bench import in_order
+from mssbench.measure.clock_order import in_order
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Measurement, Status
 from mssbench.records.noise import ABOVE_CEILING, MEANING

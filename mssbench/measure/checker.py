@@ -1,0 +1,132 @@
+"""Compare the outputs of one cell with the reference.
+
+Three kinds of outputs are compared: the first of each phase, the last that was timed, and those on
+new content. The errors of the first are those of the row, since they are the same in every run; an
+error of another output counts where it is worse by more than rounding can make it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mssbench.arrays import Array
+from mssbench.measure.inputs import Input, Restore, Rotation
+from mssbench.measure.outputs import require_like
+from mssbench.measure.verification import Truth
+from mssbench.methods.other_functions import OtherFunction
+from mssbench.methods.pair import Applied, Pair
+from mssbench.records.cell import Cell
+from mssbench.records.roundoff import stable_error
+
+# The same matrices in another order round differently, by up to this factor of an error.
+_ROUNDING = 8.0
+_SAME_WEIGHT = 1e-3  # by which rounding may move the weight of small eigenvalues
+
+
+class Checker:
+    """Computes the error columns of the outputs of one cell.
+
+    rotation: the inputs of the cell. truth: the reference for them. max_error: the error above
+    which a row is `inaccurate`.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        pair: Pair | Applied | OtherFunction,
+        rotation: Rotation,
+        truth: Truth,
+        max_error: float,
+    ) -> None:
+        self.truth, self.max_error = truth, max_error
+        self._cell, self._pair, self._rotation = cell, pair, rotation
+
+    def errors(
+        self,
+        phase: str,
+        output: Any,
+        x: Input,
+        *,
+        copies: tuple[Any, ...] | None = None,
+        brief: bool = False,
+    ) -> dict[str, Any]:
+        """Return the error columns of one output.
+
+        x: the input of the call. copies: what `picked` has copied of the output, if that is to be
+        compared instead of the output as it is now. brief: only the columns that decide a status.
+        Raises Violation for an output that is not a plain array like the input.
+        """
+        function = self._cell.function
+        pick_root, pick_gradient = x.restore_root(function), x.restore_gradient(function)
+        if copies is not None:
+            pick_root, pick_gradient = _as_copied(copies[0]), _as_copied(copies[-1])
+        if phase == "forward":
+            self._require_like_input("root", output)
+            return self.truth.root_errors(output, pick_root, brief=brief)
+
+        y, s = output
+        self._require_like_input("root", y)
+        self._require_like_input("gradient", s)
+        root = self.truth.root_errors(y, pick_root, brief=brief)
+        return root | self.truth.gradient_errors(s, pick_gradient)
+
+    def picked(self, phase: str, output: Any, x: Input) -> tuple[Any, ...]:
+        """Return copies of the matrices that are compared: of the root, and of the gradient."""
+        function, indices = self._cell.function, self.truth.indices
+        if phase == "forward":
+            return (x.restore_root(function)(output, indices),)
+        y, s = output
+        root = x.restore_root(function)(y, indices)
+        return root, x.restore_gradient(function)(s, indices)
+
+    def errors_of_copies(
+        self, phase: str, output: Any, x: Input, copies: tuple[Any, ...] | None
+    ) -> dict[str, Any]:
+        """Return the columns that decide a status, of an output as it was when it was copied."""
+        return self.errors(phase, output, x, copies=copies, brief=True)
+
+    def worst_of(
+        self, phase: str, first: Mapping[str, Any], output: Any, x: Input
+    ) -> dict[str, Any]:
+        """Return the errors of the first output, or those of a later output that are worse.
+
+        first: the errors of the first output, all columns. The columns that decide a status are
+        compared first, and the others only where one of those is worse, which saves time.
+        """
+        later = self.errors(phase, output, x, brief=True)
+        if all(self.worse(name, first[name], later[name]) is first[name] for name in later):
+            return dict(first)
+        later = self.errors(phase, output, x)
+        return {name: self.worse(name, value, later[name]) for name, value in first.items()}
+
+    def worse(self, name: str, first: Any, later: Any) -> Any:
+        """Return the error of the first output unless that of a later one is clearly worse.
+
+        name: the column. In a later call the matrices stand in other places, so that the error is
+        rounded differently: only what exceeds rounding is worse. NaN is worse than any number.
+        """
+        if first is None or first != first:
+            return first
+        if name == "tail_weight":  # 1 is right, and values on both sides of it are wrong
+            near = abs(later - 1) <= _ROUNDING * abs(first - 1) + _SAME_WEIGHT
+            return first if near else later
+
+        most = _ROUNDING * first
+        if name in ("root_error", "residual", "gradient_error"):
+            cell, condition = self._cell, self.truth.condition
+            of_stable_method = stable_error(name, cell.function, cell.precision, condition)
+            most = max(most, min(of_stable_method, self.max_error / 2))
+        return first if later <= most else later  # False for NaN, as every comparison with it
+
+    def _require_like_input(self, name: str, output: Array) -> None:
+        a = self._rotation.first.a
+        shape = tuple(a.shape)
+        if name == "root" and isinstance(self._pair, Applied):
+            shape = (*shape[:-1], 1)
+        if name == "root" and isinstance(self._pair, OtherFunction):
+            shape = (*shape[:-1], shape[-2])
+        require_like(name, output, shape, a)
+
+
+def _as_copied(copies: Array) -> Restore:
+    """Return a function that picks what was copied before."""
+    return lambda _, __=None: copies
