@@ -11,7 +11,7 @@ from typing import Any
 from mssbench.arrays import Array
 from mssbench.measure.inputs import Input, Restore, Rotation
 from mssbench.measure.outputs import require_like
-from mssbench.measure.verification import Truth
+from mssbench.measure.truth import Truth
 from mssbench.methods.other_functions import OtherFunction
 from mssbench.methods.pair import Applied, Pair
 from mssbench.records.cell import Cell

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from mssbench.errors import Unsupported
-from mssbench.measure.verification import CHECKED, Truth, frobenius, product, truth_of
+from mssbench.measure.comparisons import frobenius, product
+from mssbench.measure.truth import Truth
+from mssbench.measure.verification import CHECKED, truth_of
 from mssbench.methods.regularization import Regularization
 from mssbench.problems.reference import cholesky, logarithm, solve
 from mssbench.problems.reference.double_double import Floats

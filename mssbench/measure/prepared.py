@@ -13,7 +13,8 @@ from mssbench.measure.instruments.sampling import Spent
 from mssbench.measure.libraries import library, product_rule
 from mssbench.measure.other_truths import other_truth_of
 from mssbench.measure.session import Session
-from mssbench.measure.verification import Truth, fingerprint, truth_of
+from mssbench.measure.truth import Truth
+from mssbench.measure.verification import fingerprint, truth_of
 from mssbench.methods import regularization
 from mssbench.methods.other_functions import OtherFunction
 from mssbench.methods.pair import Applied, Pair

@@ -2,7 +2,7 @@
 
 from mssbench import problems
 from mssbench.measure import verification
-from mssbench.measure.verification import Truth
+from mssbench.measure.truth import Truth
 
 
 def truth_of(function: str, problem: str, size: int, batch: int, precision: str) -> Truth:

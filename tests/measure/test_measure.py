@@ -17,7 +17,7 @@ from mssbench.measure.admission import classify
 from mssbench.measure.bench import Bench
 from mssbench.measure.measure import measure
 from mssbench.measure.session import Session, Settings
-from mssbench.measure.verification import Truth
+from mssbench.measure.truth import Truth
 from mssbench.methods import method, registry
 from mssbench.methods.method import Root, Wanted
 from mssbench.records.cell import Cell

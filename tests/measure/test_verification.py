@@ -9,7 +9,7 @@ from helpers.truths import truth_of
 
 from mssbench import problems
 from mssbench.measure import verification
-from mssbench.measure.verification import product, relative
+from mssbench.measure.comparisons import product, relative
 from mssbench.problems import features
 
 TRUTH = truth_of("sqrt", "wishart(ratio=2)", 5, 3, "float64")
