@@ -7,6 +7,7 @@ method names it. If a change cannot be undone, the next cell gets a fresh proces
 import contextlib
 import gc
 import os
+import resource
 import signal
 import sys
 import threading
@@ -38,6 +39,8 @@ _SIGNALS = (
 )
 # Replacing a function of these modules changes what other methods compute, or how they are timed.
 _MODULES = (
+    "builtins",
+    "math",
     "time",
     "torch",
     "torch.linalg",
@@ -48,6 +51,9 @@ _MODULES = (
     "scipy.linalg",
 )
 _UNREADABLE = object()
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+# Limits that decide whether a later method can open files, start threads or take memory.
+_LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC, resource.RLIMIT_AS, resource.RLIMIT_STACK)
 # Prefixes of variables that compilers set for their own processes; nothing else reads them.
 _OF_COMPILERS = (b"TORCHINDUCTOR_", b"TRITON_", b"TORCH_COMPILE_")
 # Enough looks to distinguish a thread that computes from one that wakes up now and then.
@@ -232,13 +238,27 @@ def _write_handlers(handlers: tuple[Any, ...]) -> None:
         signal.signal(number, handler)
 
 
-def _has_timer() -> bool:
-    return signal.getitimer(signal.ITIMER_REAL)[0] > 0
+def _running_timers() -> tuple[bool, ...]:
+    return tuple(signal.getitimer(timer)[0] > 0 for timer in _TIMERS)
 
 
-def _write_timer(before: bool) -> None:
-    if not before:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+def _write_timers(before: tuple[bool, ...]) -> None:
+    for timer, was_running in zip(_TIMERS, before, strict=True):
+        if not was_running:
+            signal.setitimer(timer, 0)
+
+
+def _limits() -> tuple[tuple[int, int], ...]:
+    return tuple(resource.getrlimit(limit) for limit in _LIMITS)
+
+
+def _write_limits(before: tuple[tuple[int, int], ...]) -> None:
+    for limit, values in zip(_LIMITS, before, strict=True):
+        resource.setrlimit(limit, values)
+
+
+def _write_callbacks(before: list[Any]) -> None:
+    gc.callbacks[:] = before
 
 
 def _write_collector(before: tuple[bool, tuple[int, int, int]]) -> None:
@@ -273,7 +293,9 @@ _OF_PROCESS = (
     ),
     Setting("the mask of new files", _mask, os.umask),
     Setting("the handlers of signals", _handlers, _write_handlers),
-    Setting("a timer", _has_timer, _write_timer),
+    Setting("a timer", _running_timers, _write_timers),
+    # A lowered hard limit cannot be raised again without privileges.
+    Setting("the limits of resources", _limits, _write_limits),
     Setting("the module path", lambda: list(sys.path), _write_path, by_imports=True),
     Setting("the limit of recursion", sys.getrecursionlimit, sys.setrecursionlimit),
     Setting("the switch interval", sys.getswitchinterval, sys.setswitchinterval),
@@ -287,6 +309,12 @@ _OF_PROCESS = (
         lambda: list(warnings.filters),
         _write_filters,
         by_imports=True,
+    ),
+    Setting("the callbacks of the garbage collector", lambda: [*gc.callbacks], _write_callbacks),
+    Setting(
+        "numpy's way of printing",
+        np.get_printoptions,
+        lambda before: np.set_printoptions(**before),
     ),
     Setting("numpy's handling of errors", np.geterr, lambda before: np.seterr(**before)),
     Setting("numpy's handler of errors", np.geterrcall, np.seterrcall),

@@ -1,8 +1,10 @@
 """Methods that change the process they run in: those after them meet nothing of it."""
 
+import builtins
 import gc
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -73,6 +75,10 @@ def leave_filters() -> None:
     warnings.simplefilter("error")
 
 
+def _files() -> tuple[int, int]:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
 def patched(module: Any, name: str) -> Callable[[], None]:
     before = getattr(module, name)
 
@@ -128,6 +134,27 @@ CASES: dict[str, tuple[Callable[[], object], Callable[[], Any], str]] = {
     "directory": (lambda: os.chdir("/"), os.getcwd, "working directory"),
     "environment": (leave_environment, lambda: dict(os.environ), "environment"),
     "alarm": (lambda: signal.alarm(300), lambda: signal.getitimer(signal.ITIMER_REAL), "a timer"),
+    "profiling timer": (
+        lambda: signal.setitimer(signal.ITIMER_PROF, 300.0),
+        lambda: signal.getitimer(signal.ITIMER_PROF),
+        "a timer",
+    ),
+    "open files": (
+        lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, _files()[1])),
+        lambda: _files(),
+        "limits of resources",
+    ),
+    "callbacks": (
+        lambda: gc.callbacks.append(lambda *_: None),
+        lambda: list(gc.callbacks),
+        "callbacks of the garbage collector",
+    ),
+    "printing": (
+        lambda: np.set_printoptions(precision=2),
+        np.get_printoptions,
+        "numpy's way of printing",
+    ),
+    "sum": (patched(builtins, "sum"), lambda: builtins.sum, "builtins.sum"),
     "handler": (
         lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
         lambda: signal.getsignal(signal.SIGTERM),
