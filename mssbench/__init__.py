@@ -37,7 +37,7 @@ _PUBLIC = {
     "sqrtm_of_features": "methods.features",
     "whitening": "methods.whitening",
 }
-__all__ = [
+__all__ = [  # noqa: PLE0604  (every key is a text)
     "__version__",
     *_PUBLIC,
 ]

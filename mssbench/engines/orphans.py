@@ -91,7 +91,7 @@ def _file(status: os.stat_result) -> tuple[int, int]:
 
 def _adopt(change: int) -> None:
     """Add `change` to the number of workers. While there are any, this process is a subreaper."""
-    global _open, _before
+    global _open, _before  # noqa: PLW0603  (a process is a subreaper or not, for all of its code)
     if sys.platform != "linux":
         return
     with _lock:
@@ -112,7 +112,7 @@ def _prctl(option: int, argument: object) -> None:
 
 def _forget() -> None:
     """Reset the count in a forked child, which has no workers and is no subreaper."""
-    global _open
+    global _open  # noqa: PLW0603
     _open = 0
 
 

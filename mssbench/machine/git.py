@@ -64,6 +64,7 @@ def git(*words: str, folder: Path | None = None) -> Said:
         # In a new session, so that Ctrl-C does not kill git while it writes a working tree.
         done = subprocess.run(
             command,
+            check=False,
             cwd=folder,
             env=environment() | {"GIT_TERMINAL_PROMPT": "0"},
             stdin=subprocess.DEVNULL,
@@ -94,6 +95,7 @@ def local_variables() -> frozenset[str]:
     try:
         told = subprocess.run(
             ["git", "rev-parse", "--local-env-vars"],
+            check=False,
             env={name: value for name, value in os.environ.items() if name not in _KNOWN_LOCAL},
             capture_output=True,
             text=True,

@@ -82,8 +82,8 @@ class Bench:
         first = {phase: self._first(phase, every[phase]) for phase in reversed(every)}
         known = self._work.columns(max(f.seconds for f in first.values()))
         found: list[Measurement] = []
-        for name in every:
-            phase = Phase(name, every[name], first[name], known[name])
+        for name, calls_of_phase in every.items():
+            phase = Phase(name, calls_of_phase, first[name], known[name])
             found += in_order([self._row(phase, *each) for each in clocks(cell)])
         return self._launched(found, every)
 

@@ -214,8 +214,8 @@ def _owned(found: Sequence[Tensor], shapes: Sequence[torch.Size], *given: Tensor
     taken = {x.untyped_storage().data_ptr() for x in given}
     owned = []
     for x, shape in zip(found, shapes, strict=True):
-        x = x.detach().expand(shape).contiguous()
-        owned.append(x.clone() if x.untyped_storage().data_ptr() in taken else x)
+        whole = x.detach().expand(shape).contiguous()
+        owned.append(whole.clone() if whole.untyped_storage().data_ptr() in taken else whole)
         taken.add(owned[-1].untyped_storage().data_ptr())
     return owned
 

@@ -187,7 +187,7 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
         benchmark.pedantic(kept.call, setup=lambda: ((kept.prepare(),), {}), rounds=rounds)
         data = () if benchmark.stats is None else tuple(benchmark.stats.stats.data)
         if found.status is Status.OK:  # by its first output: the last one and its time count too
-            found = _verified_again(found, kept, data or (seconds,))
+            found = _verified_again(found, kept, data or (seconds,))  # noqa: PLW2901
     row = replace(found, clock="wall").row(environment=_environment())
     if data:  # --benchmark-disable: once, untimed
         # its first call was one of many while it warmed up: nobody timed that

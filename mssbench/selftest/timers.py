@@ -139,7 +139,7 @@ def ratios(rival: Rival, jobs: Sequence[Job]) -> list[float]:
     ):
         for job, mine, other in zip(jobs, ours, theirs, strict=True):
             timing = sample(rival.clock, nothing, job.run, _SAMPLE, first_call=inf)
-            mine += timing.samples
+            mine.extend(timing.samples)
             other.append(rival.seconds(job.call, timing.calls))
     return [median(x) / median(y) for x, y in zip(ours, theirs, strict=True)]
 

@@ -66,8 +66,7 @@ class Races:
         for clock, rounds in self.rounds.items():
             where = "" if clock == "wall" else f", {clock}"
             found.append(tie_check(f"identical code{where}", rounds, self.floor))
-            for arm in wrong_methods.SLOWER:
-                found.append(slow_check(arm, where, rounds, self.floor))
+            found += [slow_check(arm, where, rounds, self.floor) for arm in wrong_methods.SLOWER]
         return found
 
 

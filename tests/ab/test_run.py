@@ -888,7 +888,7 @@ def test_where_base_differs_from_itself_the_nearer_end_of_an_interval_must_lie_b
 
     def result(null: float, *, mirrored: bool) -> Judged:
         def script(pair: str, _key: str, arm: str) -> float:
-            swing = most if int(pair.split()[-1]) % 2 else least
+            swing = most if int(pair.rsplit(maxsplit=1)[-1]) % 2 else least
             ratio = {BASE: 1.0, NULL: null, NEW: swing}[arm]
             return 1e-3 * (1 / ratio if mirrored else ratio)
 

@@ -62,6 +62,7 @@ def test_attack_a_full_disk_behind_stdout_changes_no_code(
     runs: tuple[Path, Path], words: tuple[str, ...]
 ) -> None:
     base, new = runs
+    more: dict[str, list[object]]
     more = {"show": [new], "check": [new, "--baseline", base], "compare": [base, new], "bad": []}
     due = {"show": 0, "check": 4, "compare": 0, "--help": 0, "bad": 2}[words[0]]
     with Path("/dev/full").open("w") as full:
@@ -85,7 +86,9 @@ def test_attack_closed_streams_change_no_code(
     runs: tuple[Path, Path], words: str, due: int
 ) -> None:
     base, new = runs
-    more = {"check": [new, "--baseline", base], "show": [new], "--help": []}[words]
+    every: dict[str, list[object]]
+    every = {"check": [new, "--baseline", base], "show": [new], "--help": []}
+    more = every[words]
     for closed in ((1,), (2,), (0, 1, 2)):
 
         def close(fds: tuple[int, ...] = closed) -> None:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -169,7 +170,7 @@ def test_the_help_of_every_command_has_an_example_that_its_parser_takes(words, c
 def parse(line: str) -> tuple[str, dict]:
     """The words of the command that a line calls, and its parameters. Raises a usage error."""
     _, *words = shlex.split(line)
-    group = typer.main.get_command(main.app)
+    group: Any = typer.main.get_command(main.app)
     context = group.make_context("mssbench", words)
     name, command, rest = group.resolve_command(context, words)
     while hasattr(command, "commands"):

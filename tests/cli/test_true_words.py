@@ -63,8 +63,8 @@ def test_what_is_foretold_of_a_cell_is_what_measuring_it_says(no_gpu) -> None:
     """Every cell that is foretold to be absent is measured, and its row says the same."""
     session = Session(Settings())
     overrides = ["size=16,96", "batch=2", "device=cpu,cuda"]
-    cells = load(find("standard"), auto="cpu", overrides=overrides).cells
-    cells = [*cells, *(replace(cell, library="cupy") for cell in cells)]
+    of_suite = load(find("standard"), auto="cpu", overrides=overrides).cells
+    cells = [*of_suite, *(replace(cell, library="cupy") for cell in of_suite)]
     foretold = Counter()
     for cell in cells:
         found = absent(cell)

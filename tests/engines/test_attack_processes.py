@@ -137,7 +137,7 @@ def test_attack_a_fork_of_the_supervisor_holds_none_of_its_locks(tmp_path: Path)
         locks.release(fd)
     try:
         for each in (path, out):
-            assert until(lambda file=each: not locks.held(file), 20.0)
+            assert until(lambda: not locks.held(each), 20.0)  # noqa: B023
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

@@ -193,7 +193,7 @@ def test_attack_a_step_summary_shows_a_name_as_it_is(
 ) -> None:
     text = MARKS[mark]
     pair = RowPair(row(1.0, forward=text), row(status="crashed", forward=text))
-    both = [None if r is None else r | {"method": text} for r in pair]
+    both = [None if r is None else {**r, "method": text} for r in pair]
     judged = Judged(
         (Judgement(RowPair(*both), Verdict.BROKEN, text),), Outcome.BROKEN, remarks=(text,)
     )

@@ -24,7 +24,7 @@ from mssbench.methods.kernels import driver, fused, operators, triton_roots
 from mssbench.methods.kernels.factors import UNIT
 from mssbench.methods.kernels.variants import VARIANTS, Variant
 from mssbench.methods.method import FUNCTIONS, Root
-from mssbench.methods.minimax import schedule, taylor
+from mssbench.methods.minimax import Factor, schedule, taylor
 from mssbench.records.measurement import Status
 
 pytestmark = pytest.mark.gpu
@@ -293,12 +293,14 @@ def test_a_gpu_gives_the_bits_of_the_emulation(
     variant: Variant, built: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fits(variant)
-    mixed = (taylor(5), taylor(3), taylor(5), taylor(3))  # every way through a step
+    # every way through a step
+    mixed: tuple[Factor, ...] = (taylor(5), taylor(3), taylor(5), taylor(3))
     if variant.buffers > 3:
         mixed = (taylor(9), *mixed, taylor(9))
     for n in (variant.size, variant.size - 3):
         g = spd(variant.per_block + 1, n, 4.0, variant.dtype, seed=7)
         a = spd(variant.per_block + 1, n, 100.0, variant.dtype)
+        call: Any
         if variant.family == "iterate":
             call, given = partial(_roots, mixed), [a]
         elif variant.family == "jacobi":

@@ -33,24 +33,24 @@ def main() -> None:
                 found[f"{name} {n} {condition:g}"] = error(getattr(root, name).numpy(), right)
             found.setdefault("asymmetry", 0.0)
             found["asymmetry"] += float((root.sqrt - root.sqrt.mT).abs().max())
-    a = torch.tensor(with_spectrum(np.geomspace(1, 0.1, 20), 3), dtype=torch.float32)
+    made = torch.tensor(with_spectrum(np.geomspace(1, 0.1, 20), 3), dtype=torch.float32)
     steps = (taylor(3),) * 12
     for norm in ("trace", "frobenius", "min_ws_minc"):
-        root = triton_roots.iterate(a, steps, norm, BOTH, "tf32x3").sqrt
+        root = triton_roots.iterate(made, steps, norm, BOTH, "tf32x3").sqrt
         found[f"norm {norm}"] = error(
-            root.numpy(), exact_root(a.numpy().astype(np.float64), "sqrt")
+            root.numpy(), exact_root(made.numpy().astype(np.float64), "sqrt")
         )
     for operands in ("tf32", "bfloat16"):  # with the schedules for them
-        rounded = fused_triton(a, BOTH, operands=operands).sqrt
-        right = exact_root(a.numpy().astype(np.float64), "sqrt")
+        rounded = fused_triton(made, BOTH, operands=operands).sqrt
+        right = exact_root(made.numpy().astype(np.float64), "sqrt")
         found[operands] = error(rounded.numpy(), right)
-    alone = triton_roots.iterate(a, steps, "trace", frozenset(["isqrt"]), "tf32x3")
-    found["alone"] = alone.sqrt is None and alone.isqrt.shape == a.shape
-    found["empty"] = list(triton_roots.iterate(a[:0], steps, "trace", BOTH, "tf32x3").sqrt.shape)
-    poisoned = a.clone()
+    alone = triton_roots.iterate(made, steps, "trace", frozenset(["isqrt"]), "tf32x3")
+    found["alone"] = alone.sqrt is None and alone.isqrt.shape == made.shape
+    found["empty"] = list(triton_roots.iterate(made[:0], steps, "trace", BOTH, "tf32x3").sqrt.shape)
+    poisoned = made.clone()
     poisoned[1] = torch.nan
     root = triton_roots.iterate(poisoned, steps, "trace", BOTH, "tf32x3").sqrt
-    whole = triton_roots.iterate(a, steps, "trace", BOTH, "tf32x3").sqrt
+    whole = triton_roots.iterate(made, steps, "trace", BOTH, "tf32x3").sqrt
     found["neighbours"] = bool((root[[0, 2]] == whole[[0, 2]]).all() and root[1].isnan().all())
     zero = triton_roots.iterate(torch.zeros(1, 4, 4), steps, "frobenius", BOTH, "tf32x3").sqrt
     found["zero"] = bool((zero == 0).all())

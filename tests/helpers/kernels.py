@@ -86,9 +86,9 @@ def everything(family: str, a: np.ndarray, operands: Operands | None = None) -> 
         found = [fused.iterate(a, f, "min_ws_minc", BOTH, operands) for f in both]
         parts = [x for root in found for x in (root.sqrt, root.isqrt)]
     elif family == "jacobi":
-        found = fused.jacobi(a, frozenset((*BOTH, "eigen")))
-        assert found.eigen is not None
-        parts = [found.sqrt, found.isqrt, *found.eigen]
+        root = fused.jacobi(a, frozenset((*BOTH, "eigen")))
+        assert root.eigen is not None
+        parts = [root.sqrt, root.isqrt, *root.eigen]
     else:
         y, z = (x.astype(a.dtype) for x in truth(a))
         if family == "lyapunov":

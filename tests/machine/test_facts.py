@@ -130,9 +130,10 @@ def test_the_identity_leaves_the_weather_out() -> None:
         assert facts_.identify(facts | {name: "other"}) != facts_.identify(facts), name
 
 
+VERSIONS = {"torch": "2.12", "pandas": "3.0", "mssbench": "0.1", "triton": None}
 HERE = {
     "cpu": "Alpha",
-    "versions": {"torch": "2.12", "pandas": "3.0", "mssbench": "0.1", "triton": None},
+    "versions": VERSIONS,
     "threads": {"OMP_NUM_THREADS": "2"},
 }
 
@@ -151,10 +152,10 @@ def test_what_no_call_is_made_of_makes_no_other_environment(versions: dict[str, 
 
 
 def test_the_difference_of_two_machines_names_the_entry() -> None:
-    now = HERE | {"versions": HERE["versions"] | {"torch": "2.13"}}
+    now = HERE | {"versions": {**VERSIONS, "torch": "2.13"}}
     assert facts_.identify(now) != facts_.identify(HERE)
     assert facts_.difference(HERE, now) == "versions: torch 2.12 then, 2.13 now"
-    now = HERE | {"versions": HERE["versions"] | {"triton": "3.7"}}
+    now = HERE | {"versions": {**VERSIONS, "triton": "3.7"}}
     assert facts_.difference(HERE, now) == "versions: triton None then, 3.7 now"
     assert facts_.difference(HERE, HERE | {"cpu": "Beta"}) == "cpu: Alpha then, Beta now"
 

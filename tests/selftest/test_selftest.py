@@ -229,7 +229,7 @@ def test_noise_excuses_as_much_as_it_is(miss: float, floor: float, outcome: Chec
 def rounds(count: int = 12, *, noise: float = 0.001, **factors: float) -> list[twins.Round]:
     """Arms whose times are what they should be, or `factors`; every other round is off."""
     times = dict.fromkeys(IDENTICAL, 1.0) | {k: 1 + x for k, x in SLOWER.items()} | factors
-    found = []
+    found: list[twins.Round] = []
     for number in range(count):
         each = {}
         for place, (arm, x) in enumerate(times.items()):
@@ -638,7 +638,12 @@ def test_here_and_now_the_harness_is_not_wrong(
             break
     assert not failing or min(shares) < 0.95, (text, shares)
     for name in failing or ():
-        missed = [abs(c.measured - c.limit) for r in reports for c in r.checks if c.name == name]
+        missed = [
+            abs(float(c.measured) - float(c.limit))
+            for r in reports
+            for c in r.checks
+            if c.name == name
+        ]
         assert min(missed) < 0.3, (text, missed)  # 30 %
     assert tables() == before
     assert torch.get_num_threads() == threads
