@@ -67,7 +67,7 @@ class Held:
         bench: Bench | None = None,
         opened: Phase | None = None,
     ) -> None:
-        self._cell, self._what, self._rotation, self._clock = cell, what, rotation, clock
+        self._cell, self._calls, self._rotation, self._clock = cell, what, rotation, clock
         self._bench, self._opened = bench, opened
         self._device = cell.device
         self._synchronize, self._watchman = synchronizer(cell.device), watchman
@@ -82,11 +82,11 @@ class Held:
     def prepare(self) -> CallInput:
         """Prepare the next call, with another input than the one before."""
         x = self._rotation.next()
-        return CallInput(x, self._what.prepare(x))
+        return CallInput(x, self._calls.prepare(x))
 
     def call(self, prepared: CallInput) -> None:
         """Make one call, and wait until it is complete."""
-        self._last[:] = prepared.input, self._what.call(prepared.what)
+        self._last[:] = prepared.input, self._calls.call(prepared.what)
         self._synchronize()
 
     def sample(self, count: int) -> Sample:
@@ -94,7 +94,7 @@ class Held:
         last = self._last
 
         def call(prepared: CallInput) -> None:
-            last[:] = prepared.input, self._what.call(prepared.what)
+            last[:] = prepared.input, self._calls.call(prepared.what)
 
         call_inputs = [self.prepare() for _ in range(count)]
         with self._watchman.watched(self._device) as watch:
@@ -189,10 +189,10 @@ def _row(cell: Cell, status: Status, reason: str, values: dict[str, Any] | None 
     return Measurement(cell, phase(cell), clock(cell), "hot", status, reason, values)
 
 
-def _timer(cell: Cell, what: Calls, rotation: Rotation) -> Clock:
+def _timer(cell: Cell, phase_calls: Calls, rotation: Rotation) -> Clock:
     if cell.device != "cuda":
         return HostClock()
-    waits = waits_for_device(torch.cuda, what.call, what.prepare(rotation.first))
+    waits = waits_for_device(torch.cuda, phase_calls.call, phase_calls.prepare(rotation.first))
     return CudaClock(torch.cuda, waits=waits)
 
 

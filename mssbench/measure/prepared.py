@@ -135,14 +135,15 @@ def prepared(
         session.batch = Batch(cell)
     batch = session.batch
     middle = time.perf_counter()
+
     regular, _ = regularization.split(cell.parameters)
-    own = isinstance(pair, OtherFunction) and pair.is_own
-    truth = batch.truth(cell.function, regular, own=own) if verify else None
+    is_own = isinstance(pair, OtherFunction) and pair.is_own
+    truth = batch.truth(cell.function, regular, own=is_own) if verify else None
     spent.problem, spent.reference = middle - start, time.perf_counter() - middle
 
     with library(cell.library), product_rule(cell.precision):
         start = time.perf_counter()
-        rotation = batch.rotation(cell, own=own)
+        rotation = batch.rotation(cell, own=is_own)
         spent.problem += time.perf_counter() - start
         try:
             yield Prepared(cell, pair, rotation, truth)

@@ -75,7 +75,10 @@ class Changes:
 
 
 class Snapshot:
-    """The state of the process at one moment, with methods to restore it."""
+    """The state of the process at one moment, with methods to restore it.
+
+    changes: the names of the settings that had changed, whether they could be restored or not.
+    """
 
     def __init__(self) -> None:
         self.changes = Changes()
@@ -121,6 +124,7 @@ class Snapshot:
         return self.changes
 
     def _restore_functions(self, module: ModuleType, before: Mapping[str, Any]) -> None:
+        """Restore the public functions of a module."""
         now = vars(module)
         with contextlib.suppress(Exception):  # some values cannot be compared
             if now == before:  # fast: a value that is identical is not compared any further

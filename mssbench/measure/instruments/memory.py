@@ -20,8 +20,8 @@ _MARK = "mssbench: backward"  # name of the event that begins the second part of
 class Peak:
     """The largest number of bytes alive at once in a block, less those alive before it.
 
-    `mark()` divides the block in two: `second` is the peak after it, less the bytes alive at it.
-    None if unknown.
+    `mark()` divides the block in two: `second` is the peak of the second part, less the bytes alive
+    when it began. None if unknown.
     """
 
     def __init__(self) -> None:
