@@ -1,8 +1,8 @@
-"""One cell on the bench: its calls verified, weighed, counted, timed, and verified again.
+"""Measure one cell: verify its outputs, count its work, time its calls, and verify again.
 
-What is timed has been verified on the inputs that are timed, and the output of the last timed call
-is verified once more: a worse error there counts. Inputs rotate, so that an answer left over
-from the call before is a wrong one.
+The outputs are verified on the inputs that are timed. The output of the last timed call is verified
+too, and its errors count where they are worse than those of the first. The inputs rotate, so that
+an answer left over from the previous call is wrong.
 """
 
 import time
@@ -32,26 +32,32 @@ from mssbench.records.measurement import Measurement, Status
 from mssbench.records.noise import ABOVE_CEILING, DISTURBED, UNVERIFIED, noise
 from mssbench.records.timing import Timing
 
-_MOST_LATE = 0.05  # of a row's windows: more of them show in its quartiles
-_ATTEMPTS = 3  # at a row whose GPU slowed or was shared
+# Largest share of late windows of a row: a larger share would show in its quartiles.
+_MOST_LATE = 0.05
+# Attempts at a row whose GPU slowed down or was shared: each costs the time of a whole row.
+_ATTEMPTS = 3
 
 
 class Taken(NamedTuple):
-    """The samples of a row, what disturbed them, and the last output with its input."""
+    """The samples of one attempt at a row, their flags, and the last output with its input."""
 
     timing: Timing
     flags: list[str]
     input: Input
     output: Any
-    again: bool = False  # another attempt may be disturbed less
-    new: NewContent | None = None  # what calls on new content showed; a replay has none
+    again: bool = False  # whether to try again, since another attempt may be disturbed less
+    new: NewContent | None = None  # results of the calls on new content; None for a graph replay
 
 
 class Bench:
-    """A cell that was made ready, in a session, with the truth that its outputs are compared with.
+    """Measures one prepared cell and compares its outputs with the reference.
 
-    spent: is told where the time goes. share: of the policy's time, between 0 and 1. restore: puts
-    back what the method has changed of the process, before anything else is measured in it.
+    ready: the prepared cell, whose `truth` must not be None.
+    session: what the process keeps between cells.
+    spent: collects where the time goes.
+    share: fraction of the policy's time to use, between 0 and 1.
+    restore: undoes the changes that the method made to the process, before anything else is
+        measured in it.
     """
 
     def __init__(
@@ -63,11 +69,14 @@ class Bench:
         restore: Callable[[], None] = lambda: None,
     ) -> None:
         assert ready.truth is not None, "a cell is not timed without the truth"
+
         self.cell, self.pair, self.rotation = ready.cell, ready.pair, ready.rotation
         self.truth, self.spent = ready.truth, spent
-        self.spoilt = False  # whether this process should measure no more
+        self.spoilt = False  # whether this process should measure no further cells
+
         self._session, self._settings, self._restore = session, session.settings, restore
         self._policy = session.settings.policy.within(share)
+
         self._checker = Checker(
             self.cell, self.pair, self.rotation, self.truth, self._settings.max_error
         )
@@ -75,20 +84,27 @@ class Bench:
         self._timers = Timers(self.cell, self.rotation)
 
     def run(self) -> tuple[Measurement, ...]:
-        """The rows of every phase. Raises Violation, and whatever the method raises."""
+        """Return the rows of every phase.
+
+        Raises Violation, and whatever the method raises.
+        """
         cell = self.cell
         every = {phase: calls(self.pair, cell.library, phase) for phase in phases(cell)}
-        # the step comes first: what it loads and compiles is what a user waits for once
+
+        # The step is called first, so that its first call contains all loading and compiling, as it
+        # does for a user.
         first = {phase: self._first(phase, every[phase]) for phase in reversed(every)}
-        known = self._work.columns(max(f.seconds for f in first.values()))
-        found: list[Measurement] = []
+        known = self._work.columns(max(call.seconds for call in first.values()))
+
+        rows: list[Measurement] = []
         for name, calls_of_phase in every.items():
             phase = Phase(name, calls_of_phase, first[name], known[name])
-            found += in_order([self._row(phase, *each) for each in clocks(cell)])
-        return self._launched(found, every)
+            rows += in_order([self._row(phase, *each) for each in clocks(cell)])
+
+        return self._launched(rows, every)
 
     def opened(self, name: str) -> Phase:
-        """A phase that was called once and is verified, with its work; nothing is timed yet.
+        """Call a phase once, verify its output and count its work. Nothing is timed yet.
 
         Raises Violation, and whatever the method raises.
         """
@@ -97,7 +113,7 @@ class Bench:
         return Phase(name, every, first, self._work.columns(first.seconds)[name])
 
     def judged(self, phase: Phase) -> tuple[Status, str, dict[str, Any]]:
-        """Status, reason and columns of a phase by its first output."""
+        """Return status, reason and columns of a phase, judged by its first output."""
         values = dict(phase.first.errors)
         status, reason = self.truth.judge(phase.name, values, self._settings.max_error)
         if status is Status.OK and self._work.remembers:
@@ -107,17 +123,22 @@ class Bench:
     def judged_again(
         self, phase: Phase, x: Input, output: Any, timing: Timing, flags: Sequence[str]
     ) -> tuple[Status, str, dict[str, Any]]:
-        """The same by a timed output too, and by whether the machine can be as fast as `timing`.
+        """Return status, reason and columns of a phase, judged by its first and a timed output.
 
-        x: the input of that output. flags: what disturbed the samples. Raises Violation for an
-        output that is not what the first one was.
+        A row that is faster than the machine's ceilings allow is `implausible`.
+
+        x: the input of the timed output.
+        output: the timed output.
+        timing: the samples.
+        flags: what disturbed the samples.
+        Raises Violation for an output of another kind than the first one.
         """
         values = self._checker.worst_of(phase.name, phase.first.errors, output, x)
         status, reason = self.truth.judge(phase.name, values, self._settings.max_error)
         median = timing.statistics()["seconds_median"]
 
         limit = self._limit(phase, median)
-        # Other work may have slowed the measurement of a ceiling, but not by any factor.
+        # Other work may have slowed the measurement of a ceiling, but only by a limited factor.
         if (
             limit
             and status is Status.OK
@@ -125,15 +146,19 @@ class Bench:
             and ("loaded" not in flags or limit.far_exceeded_by(median))
         ):
             status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
+
         if status is Status.OK:
             self._work.count_again(min(timing.samples))
             new = self._new_content(phase)
-            found = self._judged_on_new_content(phase, new, values, always=True)
-            status, reason, values = found or (status, reason, values)
+            failure = self._judged_on_new_content(phase, new, values, always=True)
+            status, reason, values = failure or (status, reason, values)
         return status, reason, _stated(values)
 
     def _new_content(self, phase: Phase, turn: int = 0) -> NewContent:
-        """What gives calls of a phase new content and verifies them. turn: see Rotation.next."""
+        """Return an object that gives calls of a phase new content and verifies their outputs.
+
+        turn: how many inputs rotate, see Rotation.next.
+        """
         return NewContent(
             self.rotation,
             phase.calls,
@@ -146,37 +171,44 @@ class Bench:
     def _launched(
         self, rows: Sequence[Measurement], every: Mapping[str, Calls]
     ) -> tuple[Measurement, ...]:
-        """The rows with the number of kernels of a call, which is counted once all are timed."""
+        """Return the rows with the number of kernels per call, counted after all rows are timed."""
         cell = self.cell
         if cell.library != "torch" or cell.device != "cuda":
             return tuple(rows)
+
         if self._work.key not in self._session.launches:
             self._session.launches[self._work.key] = self._kernels(every)
-        known = self._session.launches[self._work.key]
+        launches = self._session.launches[self._work.key]
+
         return tuple(
-            replace(m, values={**(m.values or {}), "launches": known[m.phase]}) for m in rows
+            replace(row, values={**(row.values or {}), "launches": launches[row.phase]})
+            for row in rows
         )
 
     def _kernels(self, every: Mapping[str, Calls]) -> Mapping[str, int | None]:
-        """By phase, the kernels of a call; None where it cannot be captured as a CUDA graph.
+        """Return the kernels per call by phase; None where they cannot be counted.
 
-        That is where it waits for the device, and in a process whose allocator a failed capture has
-        harmed.
+        A call cannot be captured as a CUDA graph, and so not be counted, if it waits for the
+        device, or if a failed capture has already damaged the allocator of this process.
         """
         whole, unknown = [*every][-1], dict.fromkeys(every)
         if self.spoilt:
             return unknown
+
         try:
             waits = self._timers.waits(whole, every[whole])
             return unknown if waits else kernels(whole, every, self.rotation)
-        except Exception as error:  # whatever it is, the rows have their times
+        except Exception as error:  # the rows keep their times, whatever failed here
             self.spoilt |= isinstance(error, CaptureFailed)
             return unknown
 
     def _first(self, phase: str, calls: Calls) -> First:
+        """Make the first call of a phase, time it, and compare its output with the reference."""
         synchronize = synchronizer(self.cell.device)
         x = self.rotation.first
-        arrays.poison(x.a)  # a block that is recycled holds no old answer
+        # The call may get a recycled memory block, which must not hold an old answer.
+        arrays.poison(x.a)
+
         start = time.perf_counter()
         prepared = calls.prepare(x)
         synchronize()
@@ -184,65 +216,82 @@ class Bench:
         output = calls.call(prepared)
         synchronize()
         end = time.perf_counter()
+
         self.spent.warmup += end - start
         return First(end - middle, self._checker.errors(phase, output, x))
 
     def _row(self, phase: Phase, clock: str, cache: str) -> Measurement:
+        """Return the row of a phase on one clock; a clock that cannot time it gives a failed row.
+
+        Raises what the method raises on the clock `wall`.
+        """
         try:
             return self._timed(phase, clock, cache)
-        except Exception as error:  # this clock cannot time this phase; the caller's wait can be
+        except Exception as error:
+            # A device clock may be unable to time a phase that the wall clock can time.
             if clock == "wall":
                 raise
             self.spoilt |= isinstance(error, CaptureFailed)
-            status, why = classify(error)
-            return Measurement(self.cell, phase.name, clock, cache, status, why, phase.work)
+            status, reason = classify(error)
+            return Measurement(self.cell, phase.name, clock, cache, status, reason, phase.work)
 
     def _timed(self, phase: Phase, clock: str, cache: str) -> Measurement:
+        """Time a phase on one clock and return its row, judged by its first and last outputs."""
         cell = self.cell
         taken, attempts = self._sampled(phase, clock, cache), 1
         while cell.device == "cuda" and taken.again and attempts < _ATTEMPTS:
             taken, attempts = self._sampled(phase, clock, cache), attempts + 1
         self._restore()
+
         flags = [*taken.flags, *(["remeasured"] if attempts > 1 else [])]
         timing = taken.timing
         values = self._checker.worst_of(phase.name, phase.first.errors, taken.output, taken.input)
         max_error = self._settings.max_error
         status, reason = self.truth.judge(phase.name, values, max_error)
+
         if status is Status.OK and taken.new is not None:
             timed = clock == "wall"
             self._work.count_again(min(timing.samples))
-            found = self._judged_on_new_content(phase, taken.new, values, timed=timed)
+            failure = self._judged_on_new_content(phase, taken.new, values, timed=timed)
             if taken.new.was_called_again:
                 self._restore()
-            status, reason, values = found or (status, reason, values)
+            status, reason, values = failure or (status, reason, values)
+
         if not self.truth.can_judge(phase.name, max_error):
             flags.append(UNVERIFIED)
+
         median = timing.statistics()["seconds_median"]
         limit = self._limit(phase, median)
         if limit and limit.exceeded_by(median) and status is Status.OK:
             if "loaded" in flags and not limit.far_exceeded_by(median):
-                flags.append(ABOVE_CEILING)  # which of the two was disturbed is not known
+                flags.append(ABOVE_CEILING)  # either the row or the ceiling was disturbed
             else:
                 status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
-        unit = self._session.products.seconds(cell, clock, cache, self._policy, self.spent)
+
+        product_seconds = self._session.products.seconds(
+            cell, clock, cache, self._policy, self.spent
+        )
+
         values |= {
             **phase.work,
             **(limit.columns(median) if limit else {}),
-            "gemms": median / unit if unit else None,
+            "gemms": median / product_seconds if product_seconds else None,
             "flags": " ".join(flags),
             "noise": noise(timing.samples, 0.0, flags),
             "host_sync": self._timers.waits(phase.name, phase.calls) if clock == "gpu" else None,
         }
+
         return Measurement(cell, phase.name, clock, cache, status, reason, _stated(values), timing)
 
     def _sampled(self, phase: Phase, clock: str, cache: str) -> Taken:
-        """One attempt: the samples, what disturbed them, and the last output with its input."""
+        """Make one attempt: take the samples, and return them with flags and the last output."""
         cell = self.cell
         timer = self._timers.timer(phase, clock, cache)
         turn = self.rotation.fitting(l2_bytes()) if (clock, cache) == ("gpu", "hot") else 0
         new = self._new_content(phase, turn)
-        is_replay = isinstance(timer, GraphClock)  # of one call, on the content it was captured on
-        most = most_calls(phase, clock, cache)
+        is_replay = isinstance(timer, GraphClock)  # replays only see the content of the capture
+        most_per_sample = most_calls(phase, clock, cache)
+
         with self._session.watchman.watched(cell.device) as watch:
             watch.look_at_work()
             timing = sample(
@@ -251,15 +300,17 @@ class Bench:
                 new.call,
                 self._policy,
                 first_call=phase.first.seconds,
-                most_calls=most,
+                most_calls=most_per_sample,
                 spent=self.spent,
                 inspector=None if is_replay else new,
             )
             watch.look_at_work()
+
         last = (self.rotation.first, timer.output) if isinstance(timer, GraphClock) else new.last
         late = timer.gaps(len(timing.samples)) if isinstance(timer, CudaClock) else 0.0
         again = bool(DISTURBED & {*watch.flags}) or _MOST_LATE < late < 1.0
         flags = [*watch.flags, *(["queue_gap"] if late > _MOST_LATE else [])]
+
         return Taken(timing, flags, *last, again, None if is_replay else new)
 
     def _judged_on_new_content(
@@ -271,41 +322,52 @@ class Bench:
         timed: bool = True,
         always: bool = False,
     ) -> tuple[Status, str, dict[str, Any]] | None:
-        """Status, reason and columns of a row that is wrong on new content, or does less without.
+        """Return status, reason and columns if a row fails on new content; None if it passes.
 
-        The errors of new content count only where they are worse by more than rounding, and too
-        bad for the row: those of the first call are the same in every run. timed: whether the times
-        of calls on new content are compared with those of others. always: see `suspicion`.
+        A row fails if its output is wrong there, or if the method does less work on content seen
+        before. An error on new content counts only if it exceeds that of the first call by more
+        than rounding, and the limit of the row. Otherwise the row keeps the errors of the first
+        call, which are the same in every run.
+
+        timed: whether to compare the times of calls on new content with those of other calls.
+        always: see `NewContent.suspicion`.
         """
         synchronize = synchronizer(self.cell.device)
         suspicion = new.suspicion(synchronize, always=always) if timed else ""
+
         first = phase.first.errors
-        worse = {name: self._checker.worse(name, first[name], x) for name, x in new.errors.items()}
-        found = values | worse
-        status, why = self.truth.judge(phase.name, found, self._settings.max_error)
+        worse = {
+            name: self._checker.worse(name, first[name], later)
+            for name, later in new.errors.items()
+        }
+        with_worse = values | worse
+
+        status, reason = self.truth.judge(phase.name, with_worse, self._settings.max_error)
         if status is not Status.OK:
-            return status, f"{why}, on matrices that it had not seen", found
+            return status, f"{reason}, on matrices that the method had not seen", with_worse
         if suspicion := self._work.remembers or suspicion:
             return Status.IMPLAUSIBLE, suspicion, values
         return None
 
     def _limit(self, phase: Phase, median: float) -> roofline.Limit | None:
-        """The shortest time that the machine allows for the phase; None if it is not known.
+        """Return the shortest time that the machine allows for the phase; None if it is unknown.
 
-        median: the measured seconds. If they are below the limit, the ceilings may have been
-        measured while other work ran, so they are measured once more.
+        median: the measured seconds. If they are below the limit, the ceilings are measured once
+            more, since other work may have disturbed their first measurement.
         """
         cell, ceilings = self.cell, self._session.ceilings
         size = self.rotation.first.a.nbytes
         best = ceilings.best(cell.device, cell.precision, self.spent)
         limit = roofline.limit(cell, phase.name, size, phase.work, best)
+
         if limit and limit.exceeded_by(median):
             ceilings.measure(cell.device, cell.precision)
             best = ceilings.best(cell.device, cell.precision, self.spent)
             limit = roofline.limit(cell, phase.name, size, phase.work, best)
+
         return limit
 
 
 def _stated(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that have a value: an error that is nan is no number, and null in a table."""
-    return {k: v for k, v in values.items() if v == v}
+    """Return the columns without those that are NaN, which a table stores as null."""
+    return {name: value for name, value in values.items() if value == value}

@@ -1,8 +1,8 @@
 """Compare the outputs of one cell with the reference.
 
-Three kinds of outputs are compared: the first of each phase, the last that was timed, and those on
-new content. The errors of the first are those of the row, since they are the same in every run; an
-error of another output counts where it is worse by more than rounding can make it.
+Three kinds of outputs are compared: the first output of each phase, the output that was timed last,
+and the outputs on new content. A row has the errors of the first output, since they are the same in
+every run. The error of another output counts where it is worse by more than rounding can explain.
 """
 
 from collections.abc import Mapping
@@ -17,16 +17,18 @@ from mssbench.methods.pair import Applied, Pair
 from mssbench.records.cell import Cell
 from mssbench.records.roundoff import stable_error
 
-# The same matrices in another order round differently, by up to this factor of an error.
+# Factor by which the error may grow when the same matrices are in another order, since they are
+# rounded differently.
 _ROUNDING = 8.0
-_SAME_WEIGHT = 1e-3  # by which rounding may move the weight of small eigenvalues
+_SAME_WEIGHT = 1e-3  # amount by which rounding may change the weight of small eigenvalues
 
 
 class Checker:
     """Computes the error columns of the outputs of one cell.
 
-    rotation: the inputs of the cell. truth: the reference for them. max_error: the error above
-    which a row is `inaccurate`.
+    rotation: the inputs of the cell.
+    truth: the reference for them.
+    max_error: the error above which a row is `inaccurate`.
     """
 
     def __init__(
@@ -51,14 +53,17 @@ class Checker:
     ) -> dict[str, Any]:
         """Return the error columns of one output.
 
-        x: the input of the call. copies: what `picked` has copied of the output, if that is to be
-        compared instead of the output as it is now. brief: only the columns that decide a status.
+        x: the input of the call.
+        copies: what `picked` has copied from the output, to be compared instead of its present
+            content.
+        brief: return only the columns that decide a status.
         Raises Violation for an output that is not a plain array like the input.
         """
         function = self._cell.function
         pick_root, pick_gradient = x.restore_root(function), x.restore_gradient(function)
         if copies is not None:
             pick_root, pick_gradient = _as_copied(copies[0]), _as_copied(copies[-1])
+
         if phase == "forward":
             self._require_like_input("root", output)
             return self.truth.root_errors(output, pick_root, brief=brief)
@@ -70,7 +75,7 @@ class Checker:
         return root | self.truth.gradient_errors(s, pick_gradient)
 
     def picked(self, phase: str, output: Any, x: Input) -> tuple[Any, ...]:
-        """Return copies of the matrices that are compared: of the root, and of the gradient."""
+        """Return copies of the matrices that are compared, of the root and of the gradient."""
         function, indices = self._cell.function, self.truth.indices
         if phase == "forward":
             return (x.restore_root(function)(output, indices),)
@@ -81,16 +86,16 @@ class Checker:
     def errors_of_copies(
         self, phase: str, output: Any, x: Input, copies: tuple[Any, ...] | None
     ) -> dict[str, Any]:
-        """Return the columns that decide a status, of an output as it was when it was copied."""
+        """Return the columns that decide a status, for an output as it was when it was copied."""
         return self.errors(phase, output, x, copies=copies, brief=True)
 
     def worst_of(
         self, phase: str, first: Mapping[str, Any], output: Any, x: Input
     ) -> dict[str, Any]:
-        """Return the errors of the first output, or those of a later output that are worse.
+        """Return the errors of the first output, or those of a later output where they are worse.
 
-        first: the errors of the first output, all columns. The columns that decide a status are
-        compared first, and the others only where one of those is worse, which saves time.
+        first: all error columns of the first output. The columns that decide a status are compared
+            first, and the others only where one of those is worse, which saves time.
         """
         later = self.errors(phase, output, x, brief=True)
         if all(self.worse(name, first[name], later[name]) is first[name] for name in later):
@@ -101,12 +106,13 @@ class Checker:
     def worse(self, name: str, first: Any, later: Any) -> Any:
         """Return the error of the first output unless that of a later one is clearly worse.
 
-        name: the column. In a later call the matrices stand in other places, so that the error is
-        rounded differently: only what exceeds rounding is worse. NaN is worse than any number.
+        name: the column. The matrices of a later call are in another order, so that the error is
+            rounded differently: only an increase beyond rounding is worse. NaN is worse than any
+            number.
         """
         if first is None or first != first:
             return first
-        if name == "tail_weight":  # 1 is right, and values on both sides of it are wrong
+        if name == "tail_weight":  # the right value is 1, and may be missed on either side
             near = abs(later - 1) <= _ROUNDING * abs(first - 1) + _SAME_WEIGHT
             return first if near else later
 
@@ -115,9 +121,10 @@ class Checker:
             cell, condition = self._cell, self.truth.condition
             of_stable_method = stable_error(name, cell.function, cell.precision, condition)
             most = max(most, min(of_stable_method, self.max_error / 2))
-        return first if later <= most else later  # False for NaN, as every comparison with it
+        return first if later <= most else later  # a comparison with NaN is false
 
     def _require_like_input(self, name: str, output: Array) -> None:
+        """Raise Violation for an output that is not a plain array of the right shape."""
         a = self._rotation.first.a
         shape = tuple(a.shape)
         if name == "root" and isinstance(self._pair, Applied):
@@ -128,5 +135,5 @@ class Checker:
 
 
 def _as_copied(copies: Array) -> Restore:
-    """Return a function that picks what was copied before."""
+    """Return a Restore that returns `copies`, whatever its arguments are."""
     return lambda _, __=None: copies

@@ -1,8 +1,8 @@
 """Flag rows whose clocks contradict each other.
 
-A CUDA graph's replay cannot take longer than the device was busy with the same call, nor can the
-device be busy for longer than the caller waited. Where a clock shows more than one that includes
-it, one of both is wrong.
+The replay of a CUDA graph cannot take longer than the device was busy with the same call, and the
+device cannot be busy for longer than the caller waited. Where the time of the inner clock exceeds
+that of the outer one, one of the two is wrong.
 """
 
 from collections.abc import Sequence
@@ -12,23 +12,25 @@ from math import inf
 
 from mssbench.records.measurement import Measurement
 
-# Relative, and in seconds: what two right clocks may differ by, since they time different samples.
+# Tolerances, relative and in seconds: two right clocks may differ, as they time different samples.
 _RELATIVE, _SECONDS = 0.05, 2e-6
 
 
 def in_order(rows: Sequence[Measurement]) -> list[Measurement]:
-    """Return the rows of one phase, those of clocks that contradict each other with a flag."""
+    """Return the rows of one phase; those of clocks that contradict each other get a flag."""
     medians = {
         row.clock: row.timing.statistics()["seconds_median"]
         for row in rows
         if row.cache == "hot" and row.timing is not None
     }
-    wrong: set[str] = set()
+
+    contradicting: set[str] = set()
     for inner, outer in pairwise(("graph", "gpu", "wall")):
         including = medians.get(outer, inf)
         if medians.get(inner, 0.0) > (1 + _RELATIVE) * including + _SECONDS:
-            wrong |= {inner, outer}
-    return [_flagged(row) if row.clock in wrong and row.timing else row for row in rows]
+            contradicting |= {inner, outer}
+
+    return [_flagged(row) if row.clock in contradicting and row.timing else row for row in rows]
 
 
 def _flagged(row: Measurement) -> Measurement:

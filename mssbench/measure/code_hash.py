@@ -1,11 +1,11 @@
-"""The hash of the code behind a row. Rows of another hash are measured again, never trusted.
+"""Compute the hash of the code behind a row; a row with another hash is measured again.
 
 A row is made by the methods of its pair and by everything that a worker process runs to measure
-them. The hash covers both: the modules that the methods' own modules and the worker import, and
-the modules that those import, and so on, inside mssbench, inside the distribution of a plug-in, and
-inside whatever else is not installed: helpers beside a user's own file. This import closure is
-found in the source, without running it. What user code imports of installed packages counts by
-their release.
+them. The hash covers both: the modules that the methods' own modules and the worker import, and the
+modules that those import, and so on. This import closure includes modules of mssbench, modules of
+the distribution of a plug-in, and modules that are not installed, such as helpers beside a user's
+own file. It is found in the source, without running it. Installed packages that user code imports
+count by their release.
 
 Each module counts as a syntax tree without docstrings, comments and import lines, and the hash is
 taken over its top-level statements, sorted by their content. So it changes with every statement
@@ -29,7 +29,7 @@ from mssbench.methods.registry import methods_of
 from mssbench.records.cell import Cell
 
 _PACKAGE = "mssbench"
-# All that measures a cell runs in a worker process, so its imports lead to all of it.
+# All code that measures a cell runs in a worker process, so its imports lead to all of it.
 _WORKER = f"{_PACKAGE}.worker"
 # Parts of a syntax tree that say nothing about what the code does.
 _SILENT = frozenset({"ctx", "kind", "type_comment"})
@@ -37,12 +37,12 @@ _SILENT = frozenset({"ctx", "kind", "type_comment"})
 _READS_BESIDE = frozenset({"__file__", "files"})
 # Folders that package managers install into.
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
-# Their releases name the environment of a row.
+# Packages whose releases are part of the environment of a row, and so not of its hash.
 _IN_ENVIRONMENT = frozenset({"mssbench", "torch", "numpy", "scipy", "cupy", "triton"})
 
 
 class Module(NamedTuple):
-    """What one module contributes."""
+    """What one module contributes to the hash."""
 
     statements: frozenset[bytes]  # the hash of each top-level statement
     imports: frozenset[str]  # names that may be modules, as `package.module`
@@ -50,13 +50,14 @@ class Module(NamedTuple):
 
 
 def code_hash(cell: Cell) -> str:
-    """Return 12 hex digits over the code of a cell's methods and problem, and of its measuring.
+    """Return the hash of the code that a cell runs and that measures it, as 12 hex digits.
 
-    Raises NotInstalled where a method or the problem is one of a plug-in that is missing.
+    The code of the cell is that of its methods and its problem.
+    Raises NotInstalled where a method or the problem belongs to a plug-in that is missing.
     """
     methods = [method for method in methods_of(cell.forward, cell.backward) if method is not None]
     functions = [method.call for method in methods] + problems.functions_of(cell.problem)
-    # A registry may have wrapped a function: what counts is the module that defines it.
+    # A registry may have wrapped a function: the module that defines the original counts.
     modules = frozenset(inspect.unwrap(function).__module__ for function in functions)
     packages = frozenset(method.package.partition(".")[0] for method in methods) - {""}
     return hash_of(modules, packages)
@@ -64,9 +65,9 @@ def code_hash(cell: Cell) -> str:
 
 @cache
 def hash_of(modules: frozenset[str], packages: frozenset[str] = frozenset()) -> str:
-    """Return 12 hex digits over the code of modules and of all that measures.
+    """Return the hash of the code of some modules and of the measuring code, 12 hex digits.
 
-    packages: whose releases count as well, as their code is not read.
+    packages: packages that count by their release, because their code is not read.
     """
     pieces = set(_of_closure(_WORKER))
     for module in modules:
@@ -113,6 +114,7 @@ def _releases(modules: set[str]) -> set[bytes]:
     ours = {module for module in modules if module.partition(".")[0] != _PACKAGE}
     imported = {name.partition(".")[0] for module in ours for name in _module(module).imports}
     known = {name.partition(".")[0] for name in modules} | _IN_ENVIRONMENT | {""}
+
     foreign = imported - known - sys.stdlib_module_names
     return {_release(name).encode() for name in foreign} - {b""}
 
@@ -132,7 +134,7 @@ def _distributions() -> Mapping[str, list[str]]:
 
 @cache
 def _is_own(top: str) -> bool:
-    """Whether a top-level module is somebody's own code: neither Python's nor installed."""
+    """Whether a top-level module is a user's own code, neither of Python nor installed."""
     if top in sys.stdlib_module_names or top in sys.builtin_module_names:
         return False
     place = _folder(top) or _file(top)
@@ -147,10 +149,10 @@ def _parents(module: str) -> Iterator[str]:
 
 
 def _file(module: str) -> Path | None:
-    """Return the source file of a module, or None where there is no such module."""
+    """Return the source file of a module, or None where no such module exists."""
     top, *rest = module.split(".")
     if not (folder := _folder(top)):
-        # It is a single file: perhaps of a user's own methods, which were loaded by their path.
+        # It is a single file, perhaps one with a user's own methods, which was loaded by its path.
         path = getattr(sys.modules.get(module), "__file__", None) or _origin(top)
         return Path(path) if path and not rest and path.endswith(".py") else None
 
@@ -159,7 +161,10 @@ def _file(module: str) -> Path | None:
 
 @cache
 def _file_below(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """Return the file of a module in a package; asked for each module by each that imports it."""
+    """Return the file of a module in a package.
+
+    The result is cached, since every module that imports this one needs it.
+    """
     stem = folder.joinpath(*names)
     for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")):
         if path.is_file():
@@ -168,6 +173,7 @@ def _file_below(folder: Path, names: tuple[str, ...]) -> Path | None:
 
 
 def _spec(top: str) -> ModuleSpec | None:
+    """Return the import specification of a top-level module, or None if it has none."""
     try:
         return find_spec(top)
     except (ValueError, ImportError):  # `__main__` has no spec
@@ -189,7 +195,7 @@ def _folder(top: str) -> Path | None:
 
 
 def read(file: Path) -> bytes:
-    """Return the source of a file, whose first lines may say that it is in another encoding."""
+    """Return the source of a file as bytes, since its first lines may declare another encoding."""
     return file.read_bytes()
 
 
@@ -199,6 +205,7 @@ def _module(name: str) -> Module:
     file = _file(name)
     assert file is not None
     tree = ast.parse(read(file))
+
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     spelling = _Spelling(package)
     spelling.read_imports(tree)
@@ -208,14 +215,16 @@ def _module(name: str) -> Module:
         for statement in _without_docstring(tree.body)
         if (text := spelling.of(statement))
     }
+
     return Module(frozenset(statements), frozenset(spelling.imports), spelling.reads_beside)
 
 
 class _Spelling:
     """Spells statements of one module as text: the same text for the same meaning.
 
-    `ast.dump` does not serve, as its text depends on the version of Python. Names that a module
-    has imported are spelled by their own name: `norms.trace` and `trace` are the same function.
+    `ast.dump` does not serve, as its text depends on the version of Python. An imported name is
+    spelled by the name that it has in its own module: `norms.trace` and `trace` are the same
+    function.
     """
 
     def __init__(self, package: str) -> None:
@@ -226,8 +235,12 @@ class _Spelling:
         self._renamed: dict[str, str] = {}  # local name -> the name in the module it comes from
 
     def read_imports(self, tree: ast.Module) -> None:
-        """Note what the module imports, also inside functions; what only types need is left out."""
+        """Note what the module imports, also inside functions.
+
+        Imports under `if TYPE_CHECKING:` do not count.
+        """
         waiting: list[ast.stmt] = list(tree.body)
+
         while waiting:
             statement = waiting.pop()
             if isinstance(statement, ast.Import):
@@ -250,13 +263,14 @@ class _Spelling:
         for alias in statement.names:
             whole, local = f"{source}.{alias.name}", alias.asname or alias.name
             self.imports.add(whole)
+
             if _file(whole) is not None:
                 self._modules.add(local)
             elif local != alias.name:
                 self._renamed[local] = alias.name
 
     def of(self, statement: ast.stmt) -> str:
-        """Return the text of a statement; it is empty for one that only imports or describes."""
+        """Return the text of a statement; it is empty for imports and for descriptions."""
         if _only_for_types(statement) or _describes(statement):
             return ""
         words: list[str] = []
@@ -266,9 +280,11 @@ class _Spelling:
     def _add(self, node: ast.AST, words: list[str]) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom):
             return
+
         if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") in self._modules:
             words += ["Name", node.attr]
             return
+
         if isinstance(node, ast.Name):
             self.reads_beside |= node.id in _READS_BESIDE
             words += ["Name", self._renamed.get(node.id, node.id)]
@@ -285,6 +301,7 @@ class _Spelling:
     def _add_field(self, node: ast.AST, name: str, value: object, words: list[str]) -> None:
         if value is None or value == []:  # newer versions of Python add fields that are empty
             return
+
         words.append(name)
         if isinstance(value, list):
             if name == "body" and isinstance(
@@ -297,20 +314,21 @@ class _Spelling:
                 else:
                     words.append(repr(item))
             words.append(",")
+
         elif isinstance(value, ast.AST):
             self._add(value, words)
         else:
             words.append(repr(value))
 
     def _note_module(self, text: str) -> None:
-        """Count a text that names a module of ours as an import of it."""
+        """Count a string that names a module of mssbench as an import of it."""
         top, *rest = text.split(".")
         if top == _PACKAGE and rest and all(part.isidentifier() for part in rest):
             self.imports.add(text)
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    """Return the statements of a body, less the text that it begins with."""
+    """Return the statements of a body without its docstring."""
     first = getattr(body[0], "value", None) if body else None
     described = isinstance(first, ast.Constant) and isinstance(first.value, str)
     return body[1:] if described and isinstance(body[0], ast.Expr) else body
@@ -329,16 +347,19 @@ def _describes(statement: ast.stmt) -> bool:
 
 
 def _data_beside(module: str) -> set[bytes]:
-    """Return the hashes of the files in a module's folder that are not Python's: kernels, data.
+    """Return the hashes of the non-Python files in a module's folder, such as kernels and data.
 
-    The top folder of mssbench is none of these: an installed wheel has its suites there, and a
-    checkout has not. Neither is the folder of a single file, which may be anybody's home.
+    The top folder of mssbench is excluded, because an installed wheel has its suites there and a
+    checkout has not. The folder of a single file is excluded as well, because it may be a home
+    directory.
     """
     file = _file(module)
     assert file is not None
+
     folder = _folder(module.partition(".")[0])
     if folder is None or file.parent == _folder(_PACKAGE):
         return set()
+
     return {
         hashlib.sha256(path.read_bytes()).digest()
         for path in file.parent.rglob("*")
@@ -347,13 +368,13 @@ def _data_beside(module: str) -> set[bytes]:
 
 
 def _release(package: str) -> str:
-    """Return name and version of what provides a package: `POT 0.9.7` of `ot`."""
+    """Return name and version of the distribution of a package: `POT 0.9.7` for `ot`."""
     names = sorted(set(_distributions().get(package, ())))
     return ", ".join(f"{name} {version(name)}" for name in names)
 
 
 def forget() -> None:
-    """Read every file again. For tests, which change sources while a process runs."""
+    """Clear the caches, so that every file is read again. Used by tests that change sources."""
     for cached in (
         hash_of,
         _of_closure,

@@ -1,4 +1,4 @@
-"""Count the kernels that the phases of a cell launch, by capturing a call as a CUDA graph."""
+"""Count the kernels that each phase of a cell launches, by capturing a call as a CUDA graph."""
 
 from collections.abc import Mapping
 
@@ -10,9 +10,13 @@ from mssbench.measure.phases import Calls
 def kernels(whole: str, every: Mapping[str, Calls], rotation: Rotation) -> dict[str, int | None]:
     """Return the number of kernels of a call, by phase.
 
-    whole: the phase that contains the others. every: the calls by phase. A backward alone uses up
-    the steps that were recorded for it and cannot be warmed up for a capture, so its kernels are
-    those that a step launches beyond its forward. Raises CaptureFailed.
+    whole: the phase that contains the others.
+    every: the calls by phase.
+    rotation: the inputs.
+    Raises CaptureFailed where a call cannot be captured.
+
+    A backward alone uses up the steps that were recorded for it and cannot be warmed up for a
+    capture. Its kernels are therefore those of a whole step minus those of its forward.
     """
     x, step = rotation.fresh(), every[whole]
     counts = {whole: launches(step.call, step.prepare(x))}
@@ -24,5 +28,5 @@ def kernels(whole: str, every: Mapping[str, Calls], rotation: Rotation) -> dict[
 
 
 def _beyond(whole: int | None, part: int | None) -> int | None:
-    """Return their difference if both are known."""
+    """Return the difference of two counts if both are known."""
     return None if whole is None or part is None else whole - part

@@ -1,4 +1,4 @@
-"""The settings under which a library is measured: its stream, its allocator, its product rule."""
+"""Set up a library for measuring: its CUDA stream, its allocator, and TF32 products."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from mssbench.machine.devices import check_library
 
 @contextmanager
 def product_rule(precision: str) -> Iterator[None]:
-    """TF32 for the cells that ask for it, and for no others."""
+    """Allow TF32 products inside the block if `precision` is tf32, and forbid them otherwise."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     try:
@@ -25,15 +25,20 @@ def product_rule(precision: str) -> Iterator[None]:
 
 
 def library(name: str) -> AbstractContextManager[Any]:
-    """CuPy works on torch's current stream, from memory of its own; the others need nothing.
+    """Return a context in which a library is measured.
 
-    Raises Unsupported for a CuPy that takes products of float32 in tf32.
+    In it, CuPy works on torch's current stream, with memory of its own; other libraries need
+    nothing.
+    Raises Unsupported if CuPy multiplies float32 matrices in tf32.
     """
     return _cupy() if name == "cupy" else nullcontext()
 
 
 def check_cupy_products() -> None:
-    """Raise Unsupported where CuPy's products of float32 would be tf32, which no row says."""
+    """Raise Unsupported if CuPy multiplies float32 matrices in tf32.
+
+    No column of a row would say so.
+    """
     if os.environ.get("CUPY_TF32", "0") not in ("", "0"):
         raise Unsupported(
             "CUPY_TF32 is set, so that CuPy multiplies float32 matrices in tf32: unset it"
@@ -42,19 +47,25 @@ def check_cupy_products() -> None:
 
 @contextmanager
 def _cupy() -> Iterator[None]:
-    """Each library keeps what it frees. What one has kept is given back before the other works."""
+    """Run CuPy on torch's current stream inside the block.
+
+    Each library keeps the memory that it frees. It is returned to the device before the other
+    works.
+    """
     check_cupy_products()
     cupy = import_module("cupy")
-    check_library("cupy", "cuda")  # once more, now that CuPy itself can be asked
+    check_library("cupy", "cuda")  # again, since CuPy itself is imported now
     torch.cuda.init()  # type: ignore[no-untyped-call]
     torch.cuda.empty_cache()
+
     stream = torch.cuda.current_stream()
     if hasattr(cupy.cuda.Stream, "from_external") and hasattr(stream, "__cuda_stream__"):
-        theirs = cupy.cuda.Stream.from_external(stream)
+        cupy_stream = cupy.cuda.Stream.from_external(stream)
     else:
-        theirs = cupy.cuda.ExternalStream(stream.cuda_stream)  # CuPy < 14
+        cupy_stream = cupy.cuda.ExternalStream(stream.cuda_stream)  # CuPy < 14
+
     try:
-        with theirs:
+        with cupy_stream:
             yield
     finally:
         cupy.get_default_memory_pool().free_all_blocks()
@@ -62,13 +73,14 @@ def _cupy() -> Iterator[None]:
 
 @contextmanager
 def torch_allocator() -> Iterator[None]:
-    """CuPy takes its memory from torch's caching allocator inside the block, and then no longer.
+    """Let CuPy take its memory from torch's caching allocator inside the block.
 
-    One counter then sees the memory of both libraries. Every allocation passes through Python on
-    its way, so nothing is timed inside the block.
+    One counter then sees the memory of both libraries. Every allocation passes through Python, so
+    nothing is timed inside the block.
     """
     cupy, torch = sys.modules["cupy"], sys.modules["torch"]
-    torch.cuda.init()  # its allocator does not exist before
+    torch.cuda.init()  # creates the allocator
+
     if not _allocators:
         _allocators.append(
             cupy.cuda.PythonFunctionAllocator(
@@ -78,8 +90,9 @@ def torch_allocator() -> Iterator[None]:
                 lambda pointer, device: torch.cuda.caching_allocator_delete(pointer),  # noqa: ARG005
             )
         )
+
     with cupy.cuda.using_allocator(_allocators[0].malloc):
         yield
 
 
-_allocators: list[Any] = []  # one, which outlives every array that was allocated by it
+_allocators: list[Any] = []  # at most one, which must outlive the arrays allocated by it

@@ -1,6 +1,6 @@
-"""One cell becomes measurements. Whatever a method does becomes rows; nothing is raised.
+"""Measure one cell, and return its rows. Errors of a method become rows and are not raised.
 
-What happens to a cell that was admitted is in bench.py: verify, weigh, time, verify again.
+The measurement of a cell that can be measured is in bench.py.
 """
 
 import time
@@ -27,7 +27,7 @@ class Result:
     measurements: tuple[Measurement, ...]
     code_hash: str
     spent: Spent
-    lost: bool = False  # this process should measure no more
+    lost: bool = False  # whether this process should measure no further cells
     log: str = ""  # the traceback of a method that crashed
 
 
@@ -39,13 +39,13 @@ def measure(
 ) -> Result:
     """Measure every phase of a cell on every clock.
 
-    announce: called when problem and reference stand and the method is about to run. A timeout
-    starts there, since what comes before is not the method's doing.
-    share: of the time that the policy gives the samples, between 0 and 1.
+    announce: called when problem and reference are ready and the method is about to run. A timeout
+        starts there, since the method is not responsible for the time before.
+    share: fraction of the policy's time for the samples, between 0 and 1.
     """
     spent, lost, start = Spent(), False, time.perf_counter()
     changes, log = Changes(), ""
-    hashed = ""  # stays empty where a method is not installed
+    hashed = ""  # stays empty if a method is not installed
 
     try:
         hashed = code_hash(cell)
@@ -59,7 +59,7 @@ def measure(
             finally:
                 changes = snapshot.finish()
                 lost = bench.spoilt or bool(changes.lasting)
-    # A method that raises is a result, not the end of the run; one that exits too.
+    # A method that raises or exits is a result, and must not end the run.
     except (Exception, SystemExit) as error:
         status, reason = classify(error)
         measurements = uniform(cell, status, reason)
@@ -73,12 +73,13 @@ def measure(
 
 
 def _with_changes(rows: Sequence[Measurement], changes: Changes) -> tuple[Measurement, ...]:
-    """The rows, which say what their method has left behind."""
-    what = f"it changed {', '.join(changes.names)}"
+    """Return the rows with a flag and a reason that names what the method has changed."""
+    changed = f"the method changed {', '.join(changes.names)}"
+
     return tuple(
         replace(
             row,
-            reason="; ".join(filter(None, [row.reason, what])),
+            reason="; ".join(filter(None, [row.reason, changed])),
             values={
                 **(row.values or {}),
                 "flags": f"{(row.values or {}).get('flags') or ''} {LEFT_CHANGES}".strip(),

@@ -1,4 +1,7 @@
-"""A cell kept ready in this process, to be sampled whenever another asks: one arm of `ab`."""
+"""Keep a cell ready in this process, and take a sample of it whenever asked.
+
+Each arm of `ab` is such a process.
+"""
 
 import gc
 import time
@@ -31,26 +34,27 @@ from mssbench.records.timing import Timing
 
 
 class Sample(NamedTuple):
-    """Seconds per call of one sample: of the wall or the device, and of this process's cores."""
+    """Seconds per call of one sample: elapsed, and of processor time of this process."""
 
     seconds: float
     cpu: float
-    flags: tuple[str, ...]  # what disturbed it, of noise.MEANING
+    flags: tuple[str, ...]  # what disturbed the sample, keys of noise.MEANING
 
 
 class Verified(NamedTuple):
-    """What the outputs of a cell are worth, its first one and a timed one."""
+    """Status, reason and errors of a cell, from its first output and a timed one."""
 
     status: str
     reason: str
-    values: dict[str, Any]  # error columns, the worse of both
+    values: dict[str, Any]  # error columns, the worse of the two outputs
 
 
 class Held:
     """Takes samples of a cell's forward, or of its step where it has a backward.
 
-    what: its calls. bench, opened: what verifies a timed output, and the phase as it was opened;
-    None where nobody asked for that.
+    what: the calls to be timed.
+    bench: verifies a timed output; None where verification was not requested.
+    opened: the phase as `bench` has opened it, or None likewise.
     """
 
     def __init__(
@@ -63,54 +67,57 @@ class Held:
         bench: Bench | None = None,
         opened: Phase | None = None,
     ) -> None:
-        self._cell, self._what, self._rotation, self._clock = cell, what, rotation, clock
+        self._cell, self._calls, self._rotation, self._clock = cell, what, rotation, clock
         self._bench, self._opened = bench, opened
         self._device = cell.device
         self._synchronize, self._watchman = synchronizer(cell.device), watchman
         self._seconds: list[float] = []  # of every sample
         self._last: list[Any] = [None, None]  # input and output of the latest timed call
-        with watchman.watched(cell.device) as watch:  # once: to read a GPU is as slow as a sample
+
+        # The GPU is read only once, since reading it takes as long as a sample.
+        with watchman.watched(cell.device) as watch:
             watch.look_at_work()
         self._flags = watch.flags
 
     def prepare(self) -> CallInput:
-        """What the next call consumes: an input that the one before had not."""
+        """Prepare the next call, with another input than the one before."""
         x = self._rotation.next()
-        return CallInput(x, self._what.prepare(x))
+        return CallInput(x, self._calls.prepare(x))
 
     def call(self, prepared: CallInput) -> None:
-        """One call, done when this returns."""
-        self._last[:] = prepared.input, self._what.call(prepared.what)
+        """Make one call, and wait until it is complete."""
+        self._last[:] = prepared.input, self._calls.call(prepared.what)
         self._synchronize()
 
     def sample(self, count: int) -> Sample:
-        """One sample of so many calls."""
+        """Take one sample of `count` calls."""
         last = self._last
 
         def call(prepared: CallInput) -> None:
-            last[:] = prepared.input, self._what.call(prepared.what)
+            last[:] = prepared.input, self._calls.call(prepared.what)
 
-        every = [self.prepare() for _ in range(count)]
+        call_inputs = [self.prepare() for _ in range(count)]
         with self._watchman.watched(self._device) as watch:
-            busy = time.process_time()
-            seconds = self._clock.block(call, every)
-            busy = time.process_time() - busy
+            cpu_seconds = time.process_time()
+            seconds = self._clock.block(call, call_inputs)
+            cpu_seconds = time.process_time() - cpu_seconds
         flags = tuple({**dict.fromkeys(self._flags), **dict.fromkeys(watch.flags)})
         self._seconds.append(seconds / count)
-        return Sample(seconds / count, busy / count, flags)
+        return Sample(seconds / count, cpu_seconds / count, flags)
 
     def forget(self) -> None:
-        """Forget the seconds so far, which were taken to warm up."""
+        """Discard the seconds recorded so far, which were taken to warm up."""
         self._seconds.clear()
 
     def verify(self, seconds: Sequence[float] = ()) -> Verified | None:
-        """What the latest timed output is worth, and whether its time can be; None if not asked.
+        """Return the status of the latest timed output and of its time; None if not requested.
 
-        An answer kept from the first call is wrong here, as the inputs rotate; and a few more calls
-        tell whether the method remembers answers by content. Raises Violation for an output of the
-        wrong kind, and for a method that wrote into one of its inputs.
+        The inputs rotate, so that an answer kept from the first call is wrong here. A few more
+        calls show whether the method remembers answers by content.
 
-        seconds: of its calls, where somebody else has timed them; by default those of `sample`.
+        seconds: of the calls, where the caller has timed them; by default those of `sample`.
+        Raises Violation for an output of the wrong kind, and if the method wrote into one of its
+        inputs.
         """
         if self._bench is None or self._opened is None:
             return None
@@ -121,12 +128,12 @@ class Held:
 
 
 def phase(cell: Cell) -> str:
-    """What is sampled of a cell: what a caller of it pays."""
+    """Return the phase that is sampled: the whole of what a caller of the cell runs."""
     return "forward" if cell.backward == "none" else "step"
 
 
 def clock(cell: Cell) -> str:
-    """By which clock."""
+    """Return the clock that is used for a cell."""
     return "gpu" if cell.device == "cuda" else "wall"
 
 
@@ -134,10 +141,12 @@ def clock(cell: Cell) -> str:
 def held(
     cell: Cell, session: Session, announce: Callable[[], None] = lambda: None, *, verify: bool
 ) -> Iterator[tuple[Measurement, float, Held | None]]:
-    """The row of a cell, verified if asked; seconds of a warm call; and what takes samples of it.
+    """Prepare and warm up a cell. Yield its row, seconds of a warm call, and what takes samples.
 
-    announce: called when the method is about to run. Whatever the method does becomes the row; the
-    cell is held where that is no failure.
+    The last is None if the cell could not be prepared; the row then says why.
+
+    announce: called when the method is about to run.
+    verify: whether outputs are compared with the reference.
     """
     with ExitStack() as stack:
         try:
@@ -150,11 +159,14 @@ def held(
                 opened = bench.opened(phase(cell))
                 status, reason, values = bench.judged(opened)
 
-            what = opened.calls if opened else calls(ready.pair, cell.library, phase(cell))
-            timer = _timer(cell, what, ready.rotation)
-            taker = Held(cell, what, ready.rotation, timer, session.watchman, bench, opened)
-            seconds = _warm(taker, session.settings)
-            taker.forget()
+            phase_calls = opened.calls if opened else calls(ready.pair, cell.library, phase(cell))
+            timer = _timer(cell, phase_calls, ready.rotation)
+
+            sampler = Held(
+                cell, phase_calls, ready.rotation, timer, session.watchman, bench, opened
+            )
+            seconds = _warm(sampler, session.settings)
+            sampler.forget()
             refuse_written(cell, ready.rotation)
             values |= {"code_hash": code_hash(cell)}
         except Exception as error:
@@ -162,13 +174,14 @@ def held(
             yield _row(cell, *classify(error)), 0.0, None
             return
 
+        # A garbage collection within a sample would be timed.
         collects = gc.isenabled()
         gc.collect()
         gc.disable()
         try:
-            yield _row(cell, status, reason, values), seconds, taker
+            yield _row(cell, status, reason, values), seconds, sampler
         finally:
-            if collects:  # else the caller has disabled it, and it stays so
+            if collects:  # otherwise the caller has disabled collection
                 gc.enable()
 
 
@@ -176,16 +189,16 @@ def _row(cell: Cell, status: Status, reason: str, values: dict[str, Any] | None 
     return Measurement(cell, phase(cell), clock(cell), "hot", status, reason, values)
 
 
-def _timer(cell: Cell, what: Calls, rotation: Rotation) -> Clock:
+def _timer(cell: Cell, phase_calls: Calls, rotation: Rotation) -> Clock:
     if cell.device != "cuda":
         return HostClock()
-    waits = waits_for_device(torch.cuda, what.call, what.prepare(rotation.first))
+    waits = waits_for_device(torch.cuda, phase_calls.call, phase_calls.prepare(rotation.first))
     return CudaClock(torch.cuda, waits=waits)
 
 
-def _warm(found: Held, settings: Settings) -> float:
-    """Warm up until steady; seconds of the fastest call."""
+def _warm(sampler: Held, settings: Settings) -> float:
+    """Make calls until their times are steady, and return the seconds of the fastest."""
     start, seconds = time.perf_counter(), list[float]()
     while not warm(seconds, time.perf_counter() - start, settings.policy):
-        seconds.append(found.sample(1).seconds)
+        seconds.append(sampler.sample(1).seconds)
     return min(seconds)

@@ -1,4 +1,7 @@
-"""The reference answers of whitening and of the logarithm; verification.py has those of roots."""
+"""Compute the reference answers of whitening and of the matrix logarithm.
+
+Those of roots are computed in verification.py.
+"""
 
 from dataclasses import replace
 
@@ -25,10 +28,12 @@ def other_truth_of(
     *,
     own: bool,
 ) -> Truth:
-    """The reference for some matrices of a batch, as `truth_of` makes it for roots.
+    """Return the reference for some matrices of a batch, like `truth_of` for roots.
 
-    function: `whiten` or `log`. The other arguments are those of `truth_of`. own: whether the
-    method whitens by an inverse Cholesky factor, whose gradient is not that of A^{-1/2}.
+    function: `whiten` or `log`.
+    a, g, precision, fingerprint, regular: see `truth_of`.
+    own: whether the method whitens by an inverse Cholesky factor, whose gradient is not that of
+        A^{-1/2}.
     Raises Unsupported if all matrices to be checked are singular: they have no logarithm and no
     whitening.
     """
@@ -50,12 +55,13 @@ def other_truth_of(
         factor = cholesky.solve(chosen, g)
         exact = _reference(_identity(chosen), _rounding(factor.w, chosen), chosen)
         s, error = factor.gradient, factor.error
+
     condition = float(np.linalg.cond(chosen).max())
     return Truth(function, indices, chosen, exact, s, error, None, condition, fingerprint, g)
 
 
 def _regular(function: str, a: Floats) -> tuple[tuple[int, ...], Floats]:
-    """The indices of the matrices to be checked that are not singular, and these matrices.
+    """Return indices of the matrices to be checked that are not singular, and these matrices.
 
     The matrices to be checked include the worst conditioned one.
     """
@@ -63,14 +69,16 @@ def _regular(function: str, a: Floats) -> tuple[tuple[int, ...], Floats]:
     indices = tuple(int(i) for i in solve.worst(a, min(count, len(a))))
     singular = solve.solve(a[list(indices)], want_isqrt=False).singular
     kept = tuple(i for i, lost in zip(indices, singular, strict=True) if not lost)
+
     if not kept:
-        what = "logarithm" if function == LOGARITHM else "whitening"
-        raise Unsupported(f"no {what} exists: A is singular in this precision")
+        name = "logarithm" if function == LOGARITHM else "whitening"
+        raise Unsupported(f"no {name} exists: A is singular in this precision")
+
     return kept, a[list(kept)]
 
 
 def _reference(exact: Floats, error: float, a: Floats) -> Reference:
-    """A Reference with the answer `exact`, (m, n, n), and its error in the fields of the roots."""
+    """Return a Reference whose roots are the answer `exact`, (m, n, n), with its error."""
     none_is_singular = np.zeros(len(a), dtype=np.bool_)
     w = np.linalg.eigvalsh(a).astype(np.float64)
     return Reference(exact, exact, error, error, w, none_is_singular)
@@ -81,7 +89,7 @@ def _identity(a: Floats) -> Floats:
 
 
 def _rounding(w: Floats, a: Floats) -> float:
-    """Relative distance of W A Wᵀ from the identity that rounding in float64 may cause."""
+    """Return the relative distance of W A Wᵀ from I that rounding in float64 may cause."""
     n = a.shape[-1]
     sizes = frobenius(product(abs(w), abs(a), abs(w).swapaxes(1, 2)))
     return float((2 * n * EPS * sizes).max() / n**0.5)

@@ -1,4 +1,4 @@
-"""Check that a method returns a plain array like its input, with its numbers in memory."""
+"""Check that the output of a method is a plain array like its input, stored in memory."""
 
 from typing import Any
 
@@ -10,17 +10,22 @@ from mssbench.measure.admission import Violation
 def require_like(name: str, x: Any, shape: tuple[int, ...], a: Array) -> None:
     """Raise Violation for an output that is not a plain array like the input `a`.
 
-    name: `root` or `gradient`, for the message. x: the output. shape: the one it must have.
-    An array of a subclass, or a tensor without memory, could postpone its computation until
-    somebody reads it. An output on another device was moved there, or was not computed here.
+    name: `root` or `gradient`, for the message.
+    x: the output.
+    shape: the shape that the output must have.
+
+    An array of a subclass, or a tensor without memory, could postpone its computation until it is
+    read. An output on another device was moved there, or was not computed on the device of the
+    cell.
     """
     if type(x) is not type(a) and not _is_parameter(x, a):
         raise Violation(f"the {name} is a {_kind(x)}, not a {_kind(a)}")
     if tuple(x.shape) != shape:
         raise Violation(f"the {name} has shape {tuple(x.shape)}, not {shape}")
     if x.dtype != a.dtype:
-        got, right = arrays.dtype_name(x), arrays.dtype_name(a)
-        raise Violation(f"the {name} has dtype {got}, not {right}")
+        dtype, expected = arrays.dtype_name(x), arrays.dtype_name(a)
+        raise Violation(f"the {name} has dtype {dtype}, not {expected}")
+
     if arrays.library(a) != "numpy" and x.device != a.device:
         raise Violation(f"the {name} is on {x.device}, not on {a.device}")
     if arrays.library(a) == "torch":
@@ -36,14 +41,16 @@ def _require_memory(name: str, x: Any) -> None:
     if x._is_zerotensor() or x.is_neg() or x.is_conj():
         raise Violation(f"the {name} is a lazy view: its last operation was not carried out")
     if torch._C._functorch.is_functorch_wrapped_tensor(x):
-        raise Violation(f"the {name} is a tensor of torch.func, which stands for others")
-    held = x.untyped_storage()
-    if x.numel() and (not held.nbytes() or held.device != x.device):
+        raise Violation(
+            f"the {name} is a tensor of torch.func, a wrapper without values of its own"
+        )
+    storage = x.untyped_storage()
+    if x.numel() and (not storage.nbytes() or storage.device != x.device):
         raise Violation(f"the {name} has no memory on {x.device}")
 
 
 def _is_parameter(x: Any, a: Array) -> bool:
-    """Whether `x` is a torch Parameter, a tensor in all but its type, and `a` a torch Tensor."""
+    """Whether `x` is a torch Parameter, a Tensor in all but type, and `a` is a torch Tensor."""
     if arrays.library(a) != "torch":
         return False
     import torch
@@ -52,4 +59,5 @@ def _is_parameter(x: Any, a: Array) -> bool:
 
 
 def _kind(x: object) -> str:
+    """Return the full name of the type of `x`."""
     return f"{type(x).__module__}.{type(x).__name__}"

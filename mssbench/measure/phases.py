@@ -1,4 +1,4 @@
-"""What is called in each phase of a cell, and what must be built before it."""
+"""Define what is called in each phase of a cell, and what is built before each call."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -14,17 +14,17 @@ from mssbench.problems.vectors import vectors
 
 
 class Calls(NamedTuple):
-    """What is timed in one phase."""
+    """The call that is timed in one phase, and the preparation of its input."""
 
     prepare: Callable[[Input], Any]  # builds what one call consumes
     call: Callable[[Any], Any]  # -> root, or (root, gradient)
 
 
 class First(NamedTuple):
-    """The very first call of a phase, verified."""
+    """Result of the first call of a phase, whose output was verified."""
 
     seconds: float
-    errors: Mapping[str, Any]
+    errors: Mapping[str, Any]  # error columns of its output
 
 
 class Phase(NamedTuple):
@@ -37,16 +37,21 @@ class Phase(NamedTuple):
 
 
 def calls(pair: Pair | Applied | OtherFunction, library: str, phase: str) -> Calls:
-    """Torch is measured as autograd runs it; the other libraries by calling the backward."""
+    """Return the calls of a phase: `forward`, `backward` or `step`.
+
+    A backward of torch is run by autograd; those of the other libraries are called directly.
+    """
     if isinstance(pair, Applied):
         return _applied(pair, phase)
     if phase == "forward":
         field = lambda x: pair.field(x.a)  # noqa: E731
         return Calls(_same, torch.inference_mode()(field) if library == "torch" else field)
+
     if library == "torch" and phase == "step":
         return Calls(lambda x: (leaf(x.a), x.g), lambda p: replay(record(pair, p[0]), p[1]))
     if library == "torch":
         return Calls(lambda x: (record(pair, leaf(x.a)), x.g), lambda p: replay(*p))
+
     assert not isinstance(pair, OtherFunction), "other functions are measured in torch"
     if phase == "step":
         return Calls(_same, lambda x: explicit(pair, pair.keep(x.a), x.g))
@@ -54,7 +59,7 @@ def calls(pair: Pair | Applied | OtherFunction, library: str, phase: str) -> Cal
 
 
 def _applied(pair: Applied, phase: str) -> Calls:
-    """The same of A^{-1/2} b, in torch."""
+    """Return the calls of a phase of A^{-1/2} b, in torch."""
     if phase == "forward":
         return Calls(lambda x: (x.a, vectors(x.g)[0]), torch.inference_mode()(lambda p: pair(*p)))
 
@@ -75,32 +80,32 @@ def _applied(pair: Applied, phase: str) -> Calls:
 
 
 def plain(pair: Pair | Applied | OtherFunction, x: Input) -> Array:
-    """What a forward computes, without any mode."""
+    """Return what a forward computes, without inference mode."""
     return pair(x.a, vectors(x.g)[0]) if isinstance(pair, Applied) else pair.field(x.a)
 
 
 def _same(x: Input) -> Input:
-    """What a plain forward consumes: the input itself."""
+    """Return the input unchanged, as what a plain forward consumes."""
     return x
 
 
 def leaf(a: Array) -> Array:
-    """The same matrices as the root of a new graph."""
+    """Return the matrices as the leaf of a new autograd graph."""
     return a.detach().requires_grad_()
 
 
 def record(pair: Pair | OtherFunction, leaf: Array) -> tuple[Array, Array]:
-    """A fresh graph: (leaf, root)."""
+    """Record a new autograd graph, and return its leaf and the root."""
     return leaf, pair(leaf)
 
 
 def replay(graph: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
-    """(root, gradient) of a recorded graph, which is used up."""
+    """Run the backward of a recorded graph, which is used up. Return root and gradient."""
     leaf, y = graph
     (s,) = torch.autograd.grad(y, leaf, g)
     return y, s
 
 
 def explicit(pair: Pair, root: method.Root, g: Array) -> tuple[Array, Array]:
-    """(root, gradient) where no graph exists: the backward is called by name."""
+    """Return root and gradient without an autograd graph: the backward is called directly."""
     return getattr(root, pair.function), pair.gradient(root, g)

@@ -1,4 +1,4 @@
-"""A cell made ready to be called: admitted, with its pair, its inputs and the verified answer."""
+"""Make a cell ready to be called: check it, and build its methods, inputs and reference."""
 
 import time
 from collections.abc import Iterator
@@ -28,18 +28,18 @@ Key: TypeAlias = tuple[Any, ...]
 
 
 class Prepared(NamedTuple):
-    """What a cell is measured with."""
+    """A cell with everything that is needed to measure it."""
 
     cell: Cell
     pair: Pair | Applied | OtherFunction
     rotation: Rotation
-    truth: Truth | None  # None where nobody has asked for it
+    truth: Truth | None  # None where verification was not requested
 
 
 class Batch:
     """The matrices of one problem in one precision, which several cells share.
 
-    Raises what `problems.make` raises.
+    Raises the errors of `problems.make`.
     """
 
     def __init__(self, cell: Cell) -> None:
@@ -49,26 +49,27 @@ class Batch:
         self._g = problems.cast(problem.cotangent, cell.precision)
         self._precision = cell.precision
         self._mark = fingerprint(problem.master, problem.cotangent)
-        # library and device of the inputs, whether they are features, and how they move
+        # Library and device of the inputs, and whether they are features, moved by signs, scaled.
         self._place: tuple[str, str, bool, bool, bool] | None = None
         self._rotation: Rotation | None = None
-        self._features: Floats | None = None  # (b, n, M), made when they are first asked for
+        self._features: Floats | None = None  # (b, n, M), made when first used
         self._names = (cell.problem, cell.size, cell.batch, cell.seed)
         self._truths: dict[tuple[str, Regularization, bool], Truth] = {}
 
     def rotation(self, cell: Cell, *, own: bool = False) -> Rotation:
-        """The inputs on the library and device of a cell, in the order of a first cell.
+        """Return the inputs on the library and device of a cell, at the start of their rotation.
 
-        own: as for `truth`.
+        own: see `truth`.
         """
         of_features = cell.function == OF_FEATURES
-        by_signs = own and cell.function == WHITENING  # by a triangular factor
+        by_signs = own and cell.function == WHITENING  # for a triangular factor
         scales = cell.function != LOGARITHM
         place = (cell.library, cell.device, of_features, by_signs, scales)
+
         if self._place != place or self._rotation is None:
-            self.forget_inputs()  # their memory is free before those of another library take some
+            self.forget_inputs()  # frees their memory before new inputs take some
             like = arrays.empty(cell.library, cell.device, cell.precision)
-            # copies, so that a method that writes into its input does not reach the originals
+            # Copies, so that a method that writes into its input does not change the originals.
             a = arrays.from_numpy(self.features if of_features else self._a, like=like)
             g = arrays.from_numpy(self._g, like=like)
             self._rotation = Rotation(a, g, cell.seed, by_signs=by_signs, scales=scales)
@@ -78,34 +79,38 @@ class Batch:
 
     @property
     def features(self) -> Floats:
-        """Features whose covariance the matrices are, cast and stored in float64: (b, n, M)."""
+        """Features whose covariances are the matrices, (b, n, M), cast and stored in float64."""
         if self._features is None:
             self._features = problems.cast(features(*self._names), self._precision)
         return self._features
 
     def forget_inputs(self) -> None:
-        """Drop the inputs, but neither the matrices they are made from nor the verified answers."""
+        """Drop the inputs, but keep the matrices they are made from and the references."""
         self._rotation = None
 
     def truth(self, function: str, regular: Regularization, *, own: bool = False) -> Truth:
-        """The verified root and gradient of a function, see `truth_of`.
+        """Return the reference root and gradient of a function, see `truth_of`.
 
-        own: whether a method computes another function than a root by itself.
+        own: whether the method computes a function other than a root directly, not from a root.
         """
         key = function, regular, own
         if key not in self._truths:
             a = self.features if function == OF_FEATURES else self._a
-            given = (a, self._g, self._precision, self._mark, regular)
-            other = function in (WHITENING, LOGARITHM)
+            arguments = (a, self._g, self._precision, self._mark, regular)
+            is_other = function in (WHITENING, LOGARITHM)
+
             self._truths[key] = (
-                other_truth_of(function, *given, own=own) if other else truth_of(function, *given)
+                other_truth_of(function, *arguments, own=own)
+                if is_other
+                else truth_of(function, *arguments)
             )
-            assert self._truths[key].tails is not None  # made now, as part of the reference
+            assert self._truths[key].tails is not None  # computed here, to count as reference time
+
         return self._truths[key]
 
 
 def key_of(cell: Cell) -> Key:
-    """What cells have in common that share a batch."""
+    """Return the values that all cells of one batch have in common."""
     return (cell.problem, cell.size, cell.batch, cell.seed, cell.precision)
 
 
@@ -113,9 +118,10 @@ def key_of(cell: Cell) -> Key:
 def prepared(
     cell: Cell, session: Session, spent: Spent | None = None, *, verify: bool = True
 ) -> Iterator[Prepared]:
-    """Admit a cell, build what it needs, and set its library up for as long as the block lasts.
+    """Admit a cell, build what it needs, and set up its library for the time of the block.
 
-    spent: is told how long problem and reference took. verify: whether the truth is needed.
+    spent: collects the seconds for problem and reference.
+    verify: whether the reference is needed.
     Raises Unsupported, NotInstalled, Unavailable or RegistryError if a cell cannot be measured.
     """
     spent = spent if spent is not None else Spent()
@@ -125,18 +131,19 @@ def prepared(
 
     start = time.perf_counter()
     if session.batch is None or session.batch.key != key_of(cell):
-        session.batch = None  # its memory is free before the next takes some
+        session.batch = None  # frees its memory before the next batch takes some
         session.batch = Batch(cell)
     batch = session.batch
     middle = time.perf_counter()
+
     regular, _ = regularization.split(cell.parameters)
-    own = isinstance(pair, OtherFunction) and pair.is_own
-    truth = batch.truth(cell.function, regular, own=own) if verify else None
+    is_own = isinstance(pair, OtherFunction) and pair.is_own
+    truth = batch.truth(cell.function, regular, own=is_own) if verify else None
     spent.problem, spent.reference = middle - start, time.perf_counter() - middle
 
     with library(cell.library), product_rule(cell.precision):
         start = time.perf_counter()
-        rotation = batch.rotation(cell, own=own)
+        rotation = batch.rotation(cell, own=is_own)
         spent.problem += time.perf_counter() - start
         try:
             yield Prepared(cell, pair, rotation, truth)

@@ -28,7 +28,7 @@ from threadpoolctl import ThreadpoolController
 from mssbench.machine.devices import text_of
 from mssbench.measure.torch_state import OF_TORCH, Setting
 
-# Signals for which a library may set a handler; the handler decides whether they end this process.
+# Signals for which a library may set a handler, which then decides whether they end this process.
 _SIGNALS = (
     signal.SIGALRM,
     signal.SIGCHLD,
@@ -50,49 +50,56 @@ _MODULES = (
     "numpy.linalg",
     "scipy.linalg",
 )
-_UNREADABLE = object()
+_UNREADABLE = object()  # stands for the value of a setting that cannot be read
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
-# Limits that decide whether a later method can open files, start threads or take memory.
+# Limits that decide whether a later method can open files, start threads or allocate memory.
 _LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC, resource.RLIMIT_AS, resource.RLIMIT_STACK)
 # Prefixes of variables that compilers set for their own processes; nothing else reads them.
 _OF_COMPILERS = (b"TORCHINDUCTOR_", b"TRITON_", b"TORCH_COMPILE_")
-# Enough looks to distinguish a thread that computes from one that wakes up now and then.
+# Number of times that the state of a thread is read, and the seconds between two of them: enough
+# to distinguish a thread that computes from one that wakes up now and then.
 _LOOKS, _LOOK_SECONDS = 5, 1e-3
 
 
 @dataclass
 class Changes:
-    """Names of what a block of code has changed in the process."""
+    """Names of the settings that a block of code has changed in the process."""
 
     restored: list[str] = field(default_factory=list)  # undone
-    lasting: list[str] = field(default_factory=list)  # not undone: the process must be replaced
+    lasting: list[str] = field(default_factory=list)  # not undone, so the process must be replaced
 
     @property
     def names(self) -> list[str]:
-        """All names, each once."""
+        """Return all names, each once."""
         return [*dict.fromkeys([*self.restored, *self.lasting])]
 
 
 class Snapshot:
-    """The state of the process at one moment."""
+    """The state of the process at one moment, with methods to restore it.
+
+    changes: the names of the settings that had changed, whether they could be restored or not.
+    """
 
     def __init__(self) -> None:
         self.changes = Changes()
         self._settings = (*_OF_PROCESS, *OF_TORCH, *_of_pools())
         self._values = [_read(setting) for setting in self._settings]
+
         self._functions = {
             name: dict(vars(sys.modules[name])) for name in _MODULES if name in sys.modules
         }
         self._of_tensors = dict(vars(torch.Tensor))
+
         self._modules = len(sys.modules)
         self._threads = {thread.ident for thread in threading.enumerate()}
         self._children = _children()
 
     def restore(self) -> None:
-        """Put back everything that has changed, and add its name to `changes`."""
+        """Restore everything that has changed, and add its name to `changes`."""
         for name, functions in self._functions.items():
             self._restore_functions(sys.modules[name], functions)
         self._restore_tensors()
+
         for setting, before in zip(self._settings, self._values, strict=True):
             if _read(setting) == before:
                 continue
@@ -105,31 +112,36 @@ class Snapshot:
                 self.changes.restored.append(setting.name)
 
     def finish(self) -> Changes:
-        """Put everything back, and look for threads and processes that still compute."""
+        """Restore everything, and look for threads and processes that still compute."""
         self.restore()
+
         threads = [t.native_id for t in threading.enumerate() if t.ident not in self._threads]
         if any(_runs(f"self/task/{thread}") for thread in threads):
             self.changes.lasting.append("a thread that still computes")
         if any(_runs(str(child)) for child in _children() - self._children):
             self.changes.lasting.append("a process that still computes")
+
         return self.changes
 
     def _restore_functions(self, module: ModuleType, before: Mapping[str, Any]) -> None:
+        """Restore the public functions of a module."""
         now = vars(module)
         with contextlib.suppress(Exception):  # some values cannot be compared
             if now == before:  # fast: a value that is identical is not compared any further
                 return
+
         for name, value in before.items():
-            # what a module loads on demand has a private name, or was not callable before
+            # What a module loads on demand has a private name, or was not callable before.
             if now.get(name) is not value and callable(value) and not name.startswith("_"):
                 setattr(module, name, value)
                 self.changes.restored.append(f"{module.__name__}.{name}")
 
     def _restore_tensors(self) -> None:
-        """Put back the methods of torch.Tensor, most of which it inherits from a base class."""
+        """Restore the methods of torch.Tensor, most of which it inherits from a base class."""
         now, before = dict(vars(torch.Tensor)), self._of_tensors
         if now == before:
             return
+
         for name in now.keys() | before.keys():
             if now.get(name) is before.get(name):
                 continue
@@ -138,14 +150,15 @@ class Snapshot:
             elif hasattr(torch.Tensor.__base__, name):
                 delattr(torch.Tensor, name)
             else:
-                continue  # an imported module has added it, which changes no other method
+                continue  # added by an imported module, which changes no other method
+
             self.changes.restored.append(f"torch.Tensor.{name}")
 
 
 def _read(setting: Setting) -> Any:
-    """The value of a setting, or `_UNREADABLE` where torch refuses to tell it.
+    """Return the value of a setting, or `_UNREADABLE` where torch refuses to return it.
 
-    torch does so once its newer and its older functions for the precision of products are mixed.
+    torch refuses once its newer and its older functions for the precision of products are mixed.
     """
     try:
         return setting.read()
@@ -155,7 +168,10 @@ def _read(setting: Setting) -> Any:
 
 @contextmanager
 def watched() -> Iterator[Snapshot]:
-    """Undo at the end of the block what it has changed; `changes` of the snapshot then names it."""
+    """Restore at the end of the block what it has changed.
+
+    The `changes` of the snapshot then name it.
+    """
     snapshot = Snapshot()
     try:
         yield snapshot
@@ -165,46 +181,53 @@ def watched() -> Iterator[Snapshot]:
 
 @cache
 def _pools_of(modules: int) -> tuple[Setting, ...]:
-    """The number of threads of each BLAS, as settings.
+    """Return the number of threads of each BLAS, as settings.
 
-    modules: how many modules are imported. The libraries are looked for again when it has changed.
+    modules: how many modules are imported. It is the key of the cache, so that the libraries are
+        searched again when it has changed.
     """
     del modules
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about two OpenMP runtimes: `mssbench doctor` reports them
-        found = ThreadpoolController().lib_controllers
+        pools = ThreadpoolController().lib_controllers
+
     return tuple(
         Setting(f"the threads of {pool.prefix}", pool.get_num_threads, pool.set_num_threads)
-        for pool in found
+        for pool in pools
         if pool.user_api == "blas"
     )
 
 
 def _of_pools() -> tuple[Setting, ...]:
+    """Return the settings of the BLAS libraries that are loaded now."""
     return _pools_of(len(sys.modules))
 
 
 def _children() -> frozenset[int]:
-    """The ids of the processes that the main thread has started and that still exist."""
+    """Return the ids of the processes that the main thread has started and that still exist."""
     text = text_of(f"/proc/self/task/{os.getpid()}/children") or ""
     return frozenset(map(int, text.split()))
 
 
 def _runs(task: str) -> bool:
-    """Whether a thread or process is runnable in most of a few looks.
+    """Whether a thread or process is runnable in most of a few observations.
 
-    task: its folder in /proc. One that waits for a core counts too, since it competes for cores.
+    task: its folder in /proc. A task that waits for a core counts too, since it competes for cores.
     """
-    seen = 0
+    runnable = 0
     for _ in range(_LOOKS):
-        time.sleep(_LOOK_SECONDS)  # frees the interpreter lock, for which Python threads wait
+        time.sleep(_LOOK_SECONDS)  # releases the interpreter lock, for which Python threads wait
         state = (text_of(f"/proc/{task}/stat") or "").rpartition(") ")[2]
-        seen += state.startswith("R")
-    return 2 * seen > _LOOKS
+        runnable += state.startswith("R")
+    return 2 * runnable > _LOOKS
 
 
 def _environment() -> dict[bytes, bytes]:
-    """The variables but those of compilers, as bytes, since decoding takes ten times as long."""
+    """Return the environment variables except those of compilers.
+
+    They are returned as bytes, since decoding takes ten times as long.
+    """
     data: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
     return {k: v for k, v in data.items() if not k.startswith(_OF_COMPILERS)}
 
@@ -217,13 +240,16 @@ def _write_environment(before: dict[bytes, bytes]) -> None:
 
 def _working_directory() -> str:
     try:
-        return os.getcwd()  # noqa: PTH109  (a string costs less)
+        return os.getcwd()  # noqa: PTH109  (a string is faster than a Path)
     except FileNotFoundError:  # it was removed
         return ""
 
 
 def _write_affinity(cores: set[int]) -> None:
-    """Bind every thread of this process: those started meanwhile inherited the changed cores."""
+    """Bind every thread of this process to `cores`.
+
+    All threads are bound, since threads started in the meantime inherited the changed cores.
+    """
     for thread in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):
             os.sched_setaffinity(int(thread.name), cores)
@@ -276,6 +302,7 @@ def _write_filters(before: list[Any]) -> None:
 
 
 def _mask() -> int:
+    """Return the file mode creation mask, which can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

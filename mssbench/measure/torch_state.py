@@ -1,11 +1,13 @@
-"""Settings of torch that apply to a whole process or thread, and how each is put back."""
+"""Settings of torch that apply to a whole process or thread, with functions to restore them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 
-_TINY, _ONE = 5e-324, 1.0  # as names, because Python computes a product of literals in advance
+# The smallest subnormal number, and 1, as names: Python computes a product of literals in advance.
+_TINY, _ONE = 5e-324, 1.0
+# Names of flags that torch._C reads with `_get_<name>` and writes with `_set_<name>`.
 _FLAGS = (
     "cudnn_enabled",
     "cudnn_benchmark",
@@ -20,7 +22,7 @@ _FLAGS = (
 
 
 class Setting(NamedTuple):
-    """A setting of the process that a method may change: how to read it, and how to put it back."""
+    """A setting of the process that a method may change, with functions to read and restore it."""
 
     name: str
     read: Callable[[], Any]
@@ -104,11 +106,11 @@ def _write_reduced(before: tuple[Any, ...]) -> None:
 
 
 def _nothing() -> None:
-    """Read a setting that this version of torch does not have: it is always None."""
+    """Return None, as the value of a setting that this version of torch does not have."""
 
 
 def _current_gpu() -> tuple[int, int]:
-    """Index of the current device, and handle of its current stream; 0 is the default of both."""
+    """Return the current device and the handle of its current stream; 0 is the default of both."""
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return 0, 0
     return torch.cuda.current_device(), torch.cuda.current_stream().cuda_stream
@@ -116,11 +118,11 @@ def _current_gpu() -> tuple[int, int]:
 
 def _write_current_gpu(before: tuple[int, int]) -> None:
     torch.cuda.set_device(before[0])
-    own = torch.cuda.ExternalStream(before[1]) if before[1] else None  # type: ignore[no-untyped-call]
-    torch.cuda.set_stream(own or torch.cuda.default_stream())
+    stream = torch.cuda.ExternalStream(before[1]) if before[1] else None  # type: ignore[no-untyped-call]
+    torch.cuda.set_stream(stream or torch.cuda.default_stream())
 
 
-# They are put back in this order: the default device first, because it is one of torch's modes too.
+# They are restored in this order: the default device first, because it is one of torch's modes too.
 OF_TORCH = (
     Setting("torch's default device", _default_device, torch.set_default_device),
     Setting("modes of torch", _modes, _write_modes),

@@ -16,8 +16,9 @@ from mssbench.problems.vectors import cotangent, vectors
 from mssbench.records.cell import APPLIED, OF_FEATURES
 from mssbench.records.roundoff import STORED
 
-# Matrices compared per batch, by size: enough to catch what depends on the index, few enough that
-# the reference of a large matrix does not outlast the measurement. The worst conditioned is in.
+# (largest size, number of matrices compared per batch): enough to find errors that depend on the
+# index, few enough that the reference of a large matrix takes no longer than the measurement. The
+# worst conditioned matrix is always among them.
 CHECKED = ((32, 16), (64, 8), (128, 4), (10**9, 2))
 
 
@@ -29,23 +30,25 @@ def truth_of(
     fingerprint: float,
     regular: Regularization = NONE,
 ) -> Truth:
-    """The truth about a batch: roots and gradients of some of its matrices.
+    """Return the reference roots and gradients for some matrices of a batch.
 
-    a, g: (b, n, n), matrices and cotangents, cast to the precision and stored in float64; of
-    sqrt_x, a are features, (b, n, M).
+    a, g: (b, n, n), matrices and cotangents, cast to the precision and stored in float64; for
+        sqrt_x, `a` are features, (b, n, M).
     fingerprint: of the input before it was cast, see `fingerprint`.
-    regular: the ridge or tolerance under which the root is taken.
+    regular: the ridge or tolerance of the root.
     Raises Unsupported for an inverse root that does not exist, and for a tolerance at which
     rounding decides whether an eigenvalue counts.
     """
-    count = next(most for largest, most in CHECKED if g.shape[-1] <= largest)
+    count = next(number for largest, number in CHECKED if g.shape[-1] <= largest)
     if function == OF_FEATURES:
         return _truth_of_features(a, g, count, precision, fingerprint, regular)
+
     indices = tuple(int(i) for i in solve.worst(a, min(count, len(a))))
     checked = with_ridge(a[list(indices)], regular.ridge)
     root: Function = "sqrt" if function == "sqrt" else "isqrt"
     if regular.rtol is not None:
         return _truncated(function, indices, checked, g, precision, fingerprint, regular)
+
     exact = solve.solve(checked, want_isqrt=root == "isqrt")
     if root == "isqrt" and exact.singular.any():
         kept = [i for i, bad in enumerate(exact.singular) if not bad]
@@ -53,8 +56,10 @@ def truth_of(
             raise Unsupported("no inverse root exists: A is singular in this precision")
         indices, checked = tuple(indices[i] for i in kept), checked[kept]
         exact = solve.solve(checked)
+
     b, g = _vector(function, g[list(indices)])
     s, error, null = _gradient(exact, root, checked, g, precision)
+
     with np.errstate(all="ignore"):
         worst = float(np.linalg.cond(checked).max())
     condition = worst if np.isfinite(worst) else float("nan")
@@ -71,16 +76,18 @@ def _truncated(
     fingerprint: float,
     regular: Regularization,
 ) -> Truth:
-    """The truth where eigenvalues up to a tolerance are null: see `pseudo`."""
+    """Return the reference where eigenvalues up to a tolerance count as null, see `pseudo`."""
     assert regular.rtol is not None
     root: Function = "sqrt" if function == "sqrt" else "isqrt"
     b, g = _vector(function, g[list(indices)])
     exact = pseudo.solve(a, g, root, regular.rtol, STORED[precision])
+
     none_is_singular = np.zeros(len(a), dtype=np.bool_)
     reference = Reference(
         exact.root, exact.root, exact.error, exact.error, np.linalg.eigvalsh(a), none_is_singular
     )
     s = with_ridge(exact.gradient, regular.ridge)
+
     return Truth(
         function,
         indices,
@@ -105,20 +112,26 @@ def _truth_of_features(
     fingerprint: float,
     regular: Regularization,
 ) -> Truth:
-    """The truth of roots of covariances as functions of the features, see `of_features`."""
+    """Return the reference where roots of covariances are functions of the features."""
     if regular != NONE:
-        raise Unsupported("ridge and rtol are measured of the matrices themselves, not of sqrt_x")
+        raise Unsupported(
+            "ridge and rtol apply to functions of the matrices themselves, not to sqrt_x"
+        )
+
     covariances = x @ x.swapaxes(1, 2) / x.shape[-1]
     indices = tuple(int(i) for i in solve.worst(covariances, min(count, len(x))))
     exact = of_features.solve(x[list(indices)], g[list(indices)], STORED[precision])
+
     w = np.linalg.eigvalsh(exact.a).astype(np.float64)
-    singular_ones = np.array([each.any() for each in exact.outside])
+    singular_ones = np.array([outside.any() for outside in exact.outside])
     with np.errstate(all="ignore"):
         worst = float(np.linalg.cond(exact.a).max())
     condition = float("nan") if singular_ones.any() or not np.isfinite(worst) else worst
+
     reference = Reference(exact.root, None, exact.error_root, float("nan"), w, singular_ones)
     excluded = bool((exact.unused.any((1, 2)) & singular_ones).any())
     null, unused = (exact.outside, exact.unused) if excluded else (None, None)
+
     return Truth(
         OF_FEATURES,
         indices,
@@ -135,9 +148,9 @@ def _truth_of_features(
 
 
 def with_ridge(a: np.ndarray, ridge: float) -> np.ndarray:
-    """A + ridge (tr A / n) I: (m, n, n). The map is its own adjoint, and so takes gradients back.
+    """Return A + ridge (tr A / n) I, (m, n, n). The map is self-adjoint, so it also maps gradients.
 
-    It is written once more than in the methods, which are judged by it.
+    It is implemented independently of the methods, which are compared with it.
     """
     n = a.shape[-1]
     lifted: np.ndarray = a + ridge / n * np.trace(a, axis1=1, axis2=2)[:, None, None] * np.eye(n)
@@ -145,7 +158,7 @@ def with_ridge(a: np.ndarray, ridge: float) -> np.ndarray:
 
 
 def _vector(function: str, g: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-    """The vectors b of isqrt_b, or None, and the cotangent of the root itself."""
+    """Return the vectors b of isqrt_b, or None, and the cotangent of the root itself."""
     if function != APPLIED:
         return None, g
     b, h = vectors(g)
@@ -153,9 +166,10 @@ def _vector(function: str, g: np.ndarray) -> tuple[np.ndarray | None, np.ndarray
 
 
 def fingerprint(a: np.ndarray, g: np.ndarray) -> float:
-    """A number that tells one input from another, and not one machine's rounding from another's.
+    """Return a number that distinguishes inputs, but not the rounding of different machines.
 
-    a, g: (b, n, n). The first and the last matrix of each, weighed by a wave over their entries.
+    a, g: (b, n, n). The first and the last matrix of each are weighted by a cosine over their
+        entries.
     """
     total = 0.0
     for x in (a[[0, -1]], g[[0, -1]]):
@@ -167,14 +181,18 @@ def fingerprint(a: np.ndarray, g: np.ndarray) -> float:
 def _gradient(
     exact: Reference, function: Function, a: np.ndarray, g: np.ndarray, precision: str
 ) -> tuple[np.ndarray, float, np.ndarray | None]:
-    """Gradient, its error, and the null directions where it is not compared."""
-    lost = exact.singular
-    if not lost.any():
+    """Return the gradient, its error, and the null directions, between which it is not compared."""
+    is_singular = exact.singular
+    if not is_singular.any():
         return *solve.gradient(exact, function, g), None
-    partial = singular.gradient(a[lost], g[lost], STORED[precision])
+
+    partial = singular.gradient(a[is_singular], g[is_singular], STORED[precision])
     s, null, error = np.zeros_like(a), np.zeros_like(a), partial.error
-    s[lost], null[lost] = partial.gradient, partial.null
-    if not lost.all():
-        s[~lost], other = solve.gradient(solve.solve(a[~lost]), function, g[~lost])
-        error = max(error, other)
+    s[is_singular], null[is_singular] = partial.gradient, partial.null
+    if not is_singular.all():
+        s[~is_singular], other_error = solve.gradient(
+            solve.solve(a[~is_singular]), function, g[~is_singular]
+        )
+        error = max(error, other_error)
+
     return s, error, null

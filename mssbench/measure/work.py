@@ -1,4 +1,4 @@
-"""The work of one call, observed while it runs untimed: memory, and counts of operations."""
+"""Count the work of one untimed call: its memory, and its operations."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,48 +19,53 @@ Columns = dict[str, Any]
 def work(
     pair: Pair | Applied | OtherFunction, library: str, device: str, x: Input
 ) -> dict[str, Columns]:
-    """The columns of memory and of counted operations, by phase.
+    """Return the columns of memory and of counted operations, by phase.
 
-    x: the input of the call. The same call serves for all phases. Its results stay alive until the
-    watch has ended, as a caller would keep them.
+    x: the input of the call. One call serves for all phases. Its results stay alive until counting
+        has ended, as a caller would keep them.
     """
-    # the cotangent has the shape of the matrices even if the input is features
+    # The cotangent has the shape of the matrices even if the input is features.
     counting = counts.Watch(x.g) if library == "torch" else counts.Blind(x.g)
     forward_only = pair.backward is None
     methods = [m for m in (pair.forward, pair.backward) if m]
+
     with memory.peak(library, device) as peak, counting as watch:
         if forward_only:
-            with torch.no_grad():  # inference mode would hide the parts of a composed operation
-                kept: Any = phases.plain(pair, x)
+            with torch.no_grad():  # inference mode would hide the parts of a composed operator
+                result: Any = phases.plain(pair, x)
         elif library == "torch":
             prepare, call = phases.calls(pair, library, "backward")
             with memory.saved_for_backward() as saved:
                 recorded = prepare(x)
-            before = watch.counts(pair.forward)
+            of_forward = watch.counts(pair.forward)
             peak.mark()
-            kept = call(recorded)
+            result = call(recorded)
         else:
             assert isinstance(pair, Pair)
             root = pair.keep(x.a)
-            before = watch.counts(pair.forward)
+            of_forward = watch.counts(pair.forward)
             peak.mark()
-            kept = explicit(pair, root, x.g)
-    del kept
-    after = watch.counts(*methods)
+            result = explicit(pair, root, x.g)
+
+    del result
+    of_call = watch.counts(*methods)
+
     if forward_only:
-        return {"forward": {"peak_bytes": peak.whole, **after._asdict()}}
+        return {"forward": {"peak_bytes": peak.whole, **of_call._asdict()}}
+
     if library == "torch":
         a, y = recorded[0]
-        bytes_ = saved.bytes(y, a)
+        saved_bytes = saved.bytes(y, a)
     else:
-        bytes_ = memory.root_bytes(root)
+        saved_bytes = memory.root_bytes(root)
+
     return {
         "backward": {
             "peak_bytes": peak.second,
-            "saved_bytes": bytes_,
-            **_difference(after, before)._asdict(),
+            "saved_bytes": saved_bytes,
+            **_difference(of_call, of_forward)._asdict(),
         },
-        "step": {"peak_bytes": peak.whole, "saved_bytes": bytes_, **after._asdict()},
+        "step": {"peak_bytes": peak.whole, "saved_bytes": saved_bytes, **of_call._asdict()},
     }
 
 
@@ -79,26 +84,32 @@ def counted(pair: Pair | Applied | OtherFunction, x: Input) -> Counts:
             with memory.saved_for_backward():
                 recorded = prepare(x)
             call(recorded)
+
     return watch.counts()
 
 
 def less_work(new: Sequence[Counts], seen: Sequence[Counts]) -> str:
-    """Why a method seems to remember answers, from counts; empty if it does not.
+    """Return why a method seems to remember answers, from its counts; empty if it does not.
 
-    It does if every call on content seen before takes fewer products, operations or operators than
-    every call on new content. new, seen: the counts of calls on either, equally many.
+    It seems to do so if every call on content seen before takes fewer products, operations or
+    operators than every call on new content.
+
+    new, seen: the counts of calls on either content, of equal length.
     """
-    for what, name in (("products", "products"), ("operations", "flops"), ("operators",) * 2):
-        first = [getattr(counts, name) for counts in new]
-        second = [getattr(counts, name) for counts in seen]
-        if None not in (*first, *second) and max(second) < min(first):
+    for unit, name in (("products", "products"), ("operations", "flops"), ("operators",) * 2):
+        on_new = [getattr(counts, name) for counts in new]
+        on_seen = [getattr(counts, name) for counts in seen]
+
+        if None not in (*on_new, *on_seen) and max(on_seen) < min(on_new):
             return (
-                f"{min(first):.3g} {what} for matrices that it had not seen, {max(second):.3g} for "
-                "those seen before: it remembers answers"
+                f"{min(on_new):.3g} {unit} for matrices that the method had not seen, "
+                f"{max(on_seen):.3g} for those seen before: it remembers answers"
             )
+
     return ""
 
 
 def _difference(after: Counts, before: Counts) -> Counts:
+    """Return the work of a call less a part of it; None where either is unknown."""
     pairs = zip(after, before, strict=True)
     return Counts._make(None if x is None or y is None else x - y for x, y in pairs)

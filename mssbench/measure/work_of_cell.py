@@ -1,7 +1,7 @@
-"""The work of one cell, counted once in a session, and whether its method remembers answers.
+"""Count the work of one cell once per session, and detect methods that remember answers.
 
-A method that remembers answers does less on content that it has met before. Its calls on new
-content and on such content are therefore counted side by side.
+A method that remembers answers does less work on content that it has seen before. Its calls on new
+content and on seen content are therefore counted side by side.
 """
 
 import time
@@ -17,15 +17,19 @@ from mssbench.methods.other_functions import OtherFunction
 from mssbench.methods.pair import Applied, Pair
 from mssbench.records.cell import Cell
 
-# Seconds. A longer call on a CPU is not counted a second time: if it looks up its answer, the times
-# of the samples show that, and one more call costs as much as a sample.
+# Seconds. A longer call on a CPU is not counted a second time, since one more call costs as much as
+# a sample, and the times of the samples show whether it looks up its answer.
 _SHOWN_BY_TIME = 20e-3
-# A method may start something in its first calls, or throw dice: it must do less three times.
+# Number of times that a method must do less work: fewer might be due to initialisation in its first
+# calls, or to randomness.
 _LOOKS_AT_WORK = 3
 
 
 class WorkOfCell:
-    """Counts what a call of one cell does. spent: is told how long the calls took."""
+    """Counts the work of a call of one cell.
+
+    spent: collects how long the calls took.
+    """
 
     def __init__(
         self,
@@ -37,47 +41,50 @@ class WorkOfCell:
     ) -> None:
         self._cell, self._pair, self._rotation = cell, pair, rotation
         self._session, self._spent = session, spent
-        self._not_recounted: Input | None = None  # on which a call was counted only once
+        self._not_recounted: Input | None = None  # the input on which a call was counted only once
 
     @property
     def key(self) -> Place:
-        """What the session remembers the cell by."""
+        """The key by which the session stores the work of the cell."""
         return self._cell.cell_id, id(self._pair.forward.call)
 
     @property
     def remembers(self) -> str:
-        """Why the method seems to remember answers; empty if nothing was seen of that."""
+        """Why the method seems to remember answers; empty if there is no sign of that."""
         return self._session.remembering.get(self.key, "")
 
     def columns(self, seconds: float) -> Mapping[str, Mapping[str, Any]]:
         """Return memory and counts by phase. They are counted in the first pass over a suite.
 
-        seconds: how long a call took that was made before. Of the calls that are made here, that
-        much counts as warm-up: the rest is what watching them costs.
+        seconds: how long an earlier call took. This part of the time of counting is recorded as
+            warm-up; the rest is the overhead of counting.
         """
         cell, known = self._cell, self._session.work
         if self.key not in known:
-            wider = {"computed_in": self._pair.computes_in(cell.library, cell.precision)}
+            computed_in = {"computed_in": self._pair.computes_in(cell.library, cell.precision)}
+
             x = self._rotation.new()
             start = time.perf_counter()
-            found = work(self._pair, cell.library, cell.device, x)
-            # The call before may have loaded or compiled something, and this one is watched.
+            by_phase = work(self._pair, cell.library, cell.device, x)
+            # The earlier call may have compiled something, and counting slows this one down.
             seconds = min(seconds, time.perf_counter() - start)
             self._spent.warmup += seconds
-            known[self.key] = {phase: columns | wider for phase, columns in found.items()}
+            known[self.key] = {phase: columns | computed_in for phase, columns in by_phase.items()}
+
             self._session.remembering[self.key] = ""
             self._not_recounted = x
             self.count_again(seconds)
+
         return known[self.key]
 
     def count_again(self, seconds: float) -> None:
         """Compare the work on new content with that on content seen before, unless it was done.
 
-        seconds: of a call. A long call is not made again, see `_SHOWN_BY_TIME`. The first calls in
-        a process load libraries and may seem long, so this is asked again after the samples.
+        seconds: of a call. A long call is not made again, see `_SHOWN_BY_TIME`. As the first calls
+            in a process load libraries and may seem long, this is called again after the samples.
         """
         x = self._not_recounted
-        is_torch = self._cell.library == "torch"  # nothing sees what a call of another one does
+        is_torch = self._cell.library == "torch"  # calls of other libraries cannot be counted
         is_long = self._cell.device == "cpu" and seconds > _SHOWN_BY_TIME
         if x is None or not is_torch or is_long:
             return
@@ -85,25 +92,29 @@ class WorkOfCell:
         self._session.remembering[self.key] = self._difference(x, seconds)
 
     def _difference(self, x: Input, seconds: float) -> str:
-        """Why calls on content seen before seem to do less than those on new content, or nothing.
+        """Return why calls on content seen before seem to do less work; empty if they do not.
 
-        x: the input of the call that `columns` has counted. seconds: as there.
+        x: the input of the call that `columns` has counted.
+        seconds: of a call.
         """
         columns = self._session.work[self.key]
         whole_call = columns[[*columns][-1]]
-        new = [Counts(**{name: whole_call[name] for name in Counts._fields})]
-        seen = [self._counted(x, seconds)]
-        while less_work(new, seen):
-            if len(new) == _LOOKS_AT_WORK:
-                return less_work(new, seen)
+        on_new = [Counts(**{name: whole_call[name] for name in Counts._fields})]
+        on_seen = [self._counted(x, seconds)]
+
+        while less_work(on_new, on_seen):
+            if len(on_new) == _LOOKS_AT_WORK:
+                return less_work(on_new, on_seen)
+
             x = self._rotation.new()
             if self._rotation.repeats:
-                return ""  # no other content is left, so that nothing can be compared
-            new.append(self._counted(x, seconds))
-            seen.append(self._counted(x, seconds))
+                return ""  # all contents have been used, so nothing can be compared
+            on_new.append(self._counted(x, seconds))
+            on_seen.append(self._counted(x, seconds))
         return ""
 
     def _counted(self, x: Input, seconds: float) -> Counts:
+        """Return the counts of one call; at most `seconds` of it are recorded as warm-up."""
         start = time.perf_counter()
         counts = counted(self._pair, x)
         self._spent.warmup += min(time.perf_counter() - start, seconds)

@@ -87,7 +87,7 @@ def test_a_cell_on_the_gpu_has_rows_on_every_clock(library: str, forward: str) -
     for m in found:
         assert m.row()["peak_bytes"] > 0
         if m.clock != "wall" and m.status is Status.UNSUPPORTED:
-            assert m.reason  # not captured, or too short to be timed alone
+            assert m.reason  # not captured, or too short to be timed as a single call
             continue
         assert m.status in (Status.OK, Status.INACCURATE), m.reason
         if library == "torch" and m.clock == "gpu":

@@ -82,7 +82,7 @@ def test_attack_answers_are_remembered_of_work_too_short_for_a_clock() -> None:
     forward(remembering(torch.sqrt, content), "of_numbers")
     (found,) = measured("of_numbers", size=1, batch=2)
     assert found.status is Status.IMPLAUSIBLE
-    assert "operators for matrices that it had not seen, 0 for those seen" in found.reason
+    assert "operators for matrices that the method had not seen, 0 for those seen" in found.reason
 
 
 @pytest.mark.slow
@@ -439,4 +439,4 @@ def test_attack_answers_are_remembered_although_the_first_calls_loaded_a_library
     (found,) = measured("of_numbers", size=1, batch=2)
     assert len(asked) > 1
     assert found.status is Status.IMPLAUSIBLE
-    assert "operators for matrices that it had not seen, 0 for those seen" in found.reason
+    assert "operators for matrices that the method had not seen, 0 for those seen" in found.reason

@@ -459,7 +459,7 @@ def test_what_cannot_be_measured_from_features_says_why() -> None:
         ({"library": "numpy", "forward": "eigh", "backward": "none"}, "torch only"),
         ({"function": "sqrt"}, "its rows are those of the function sqrt_x"),
         ({"function": "isqrt"}, "its rows are those of the function sqrt_x"),
-        ({"forward": "eigh", "backward": "loewner", "options": "ridge=0.1"}, "not of sqrt_x"),
+        ({"forward": "eigh", "backward": "loewner", "options": "ridge=0.1"}, "not to sqrt_x"),
     ):
         for m in rows(replace(cell, **change)):
             assert m.status is Status.UNSUPPORTED

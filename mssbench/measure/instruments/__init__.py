@@ -1,1 +1,1 @@
-"""Clocks, counters and watches. None of them knows what a cell is."""
+"""Clocks, counters and monitors, which work on calls and devices and do not depend on cells."""

@@ -1,7 +1,8 @@
-"""What rows are held against, measured beside them: the unit of work, and the machine's ceilings.
+"""Measure the ceilings of the machine: product throughput, bandwidth and launch rate.
 
-A ceiling is what was reached once: the best of a few calls, and the best so far. No datasheet is
-asked. What cannot be measured, for want of memory, is not known; no cell fails for that.
+A ceiling is the best that was reached: the best of a few calls, and the best so far in this
+process. Datasheets are not used. A ceiling that cannot be measured, for lack of memory, is unknown;
+no cell fails for that.
 """
 
 import time
@@ -16,22 +17,28 @@ from mssbench.measure.instruments.clocks import Clock, CudaClock, HostClock
 from mssbench.measure.instruments.sampling import Spent
 from mssbench.measure.libraries import product_rule
 
-_LOOK = 0.02  # seconds at least for each: other work comes and goes
+# Least seconds and number of repetitions of each measurement: other work disturbs some of them, and
+# the best one counts.
+_LOOK = 0.02
 _REPEATS = 5
-# Large enough that neither a cache nor a launch decides, small enough for a tenth of a second.
-_SIZE = {"cpu": 512, "cuda": 8192}  # of the product
-_BYTES = {"cpu": 2**26, "cuda": 2**31}  # of the copy
-_SHARE = 8  # of the memory that is free, one array may take this part
+# Size of the matrices of the product, and bytes of the copy: large enough that neither caches nor
+# launches matter, small enough to be measured in a tenth of a second.
+_SIZE = {"cpu": 512, "cuda": 8192}
+_BYTES = {"cpu": 2**26, "cuda": 2**31}
+_SHARE = 8  # one array takes at most 1/8 of the free memory
 
 
 class Ceilings:
-    """The highest that this process has seen of each device, by the names that `measure` gives."""
+    """The best value so far of each ceiling, by device and by the names that `measure` gives."""
 
     def __init__(self) -> None:
         self._best: dict[str, dict[str, float]] = {}
 
     def best(self, device: str, precision: str, spent: Spent) -> Mapping[str, float]:
-        """The highest seen so far; measured now if nothing was. Empty where that failed."""
+        """Return the best ceilings so far, measured now if necessary; empty where that failed.
+
+        spent: collects the seconds of measuring.
+        """
         if precision not in self._best.get(device, {}):
             start = time.perf_counter()
             self.measure(device, precision)
@@ -39,18 +46,18 @@ class Ceilings:
         return self._best.get(device, {})
 
     def measure(self, device: str, precision: str = "float32") -> dict[str, float]:
-        """Each ceiling by its name, measured now. Empty where there is no memory for that.
+        """Measure the ceilings of a device, and return them by name; empty if memory is too small.
 
         `bytes_per_second` of a copy, read and written; `calls_per_second` of an operation on one
-        number; and, under the precision's name, flop/s of one large product.
+        number; and, under the name of the precision, flop/s of one large product.
         """
         try:
             measured = _measured(device, precision)
-        except Exception:  # out of memory by one of its many names, or a device that is gone
+        except Exception:  # out of memory, which has many error classes, or a lost device
             return {}
         finally:
             if device == "cuda":
-                torch.cuda.empty_cache()  # what this took is for the methods to have
+                torch.cuda.empty_cache()  # returns the memory, which the methods need
 
         known = self._best.setdefault(device, {})
         for name, value in measured.items():
@@ -65,15 +72,19 @@ def _measured(device: str, precision: str) -> dict[str, float]:
     n, size = _SIZE[device], min(_BYTES[device], room)
     while n * n * dtype.itemsize > room:
         n //= 2
+
     with torch.inference_mode(), product_rule(precision):
         x = torch.randn(n, n, device=device).to(dtype)
         out = torch.empty_like(x)
         product = fastest(clock, lambda: torch.mm(x, x, out=out))
+
         source = torch.zeros(size, dtype=torch.uint8, device=device)
         target = torch.empty_like(source)
         copy = fastest(clock, lambda: target.copy_(source))
+
         one = torch.ones(1, device=device)
         call = fastest(clock, lambda: one.add_(1), calls=100)
+
     return {
         precision: 2.0 * n**3 / product,
         "bytes_per_second": 2.0 * size / copy,
@@ -82,7 +93,7 @@ def _measured(device: str, precision: str) -> dict[str, float]:
 
 
 def _free(device: str) -> int:
-    """Bytes that may be had; what torch keeps in reserve is free as well."""
+    """Return the free memory in bytes, including what torch keeps in reserve."""
     if device != "cuda":
         return int(psutil.virtual_memory().available)
     torch.cuda.empty_cache()
@@ -91,23 +102,29 @@ def _free(device: str) -> int:
 
 @lru_cache(maxsize=1)
 def flush() -> Callable[[], object]:
-    """Writes twice the device's L2 cache. Allocated once: that can take a second."""
+    """Return a function that flushes the device's L2 cache, by writing twice its size.
+
+    The buffer is allocated once, because that can take a second.
+    """
     return torch.empty(2 * l2_bytes(), dtype=torch.uint8, device="cuda").zero_
 
 
 @lru_cache(maxsize=1)
 def l2_bytes() -> int:
-    """Of the device's cache."""
+    """Return the size of the device's L2 cache in bytes."""
     return int(torch.cuda.get_device_properties().L2_cache_size)
 
 
 def fastest(clock: Clock, call: Callable[[], object], calls: int = 1) -> float:
-    """Seconds of the fastest of a few calls."""
+    """Return the seconds per call of the fastest of a few blocks.
+
+    calls: number of calls in a block.
+    """
     clock.block(lambda _: call(), [None])
-    found: list[float] = []
-    while len(found) < _REPEATS or sum(found) < _LOOK:
-        found.append(clock.block(lambda _: call(), [None] * calls))
-    return min(found) / calls
+    seconds: list[float] = []
+    while len(seconds) < _REPEATS or sum(seconds) < _LOOK:
+        seconds.append(clock.block(lambda _: call(), [None] * calls))
+    return min(seconds) / calls
 
 
 def _clock(device: str) -> Clock:

@@ -1,4 +1,7 @@
-"""What one call does, counted in the running code: products, operations, kernels. No noise."""
+"""Count the work of one call while it runs: products, operations and kernels.
+
+Unlike times, counts have no noise. Only the work of iterative operators is an estimate.
+"""
 
 import ctypes
 from collections.abc import Callable
@@ -14,23 +17,25 @@ from mssbench.measure.instruments.clocks import capture
 from mssbench.methods.kernels.effort import Effort, listeners
 from mssbench.methods.method import Method
 
-# In products of two n x n matrices, 2 n³ flop: LAPACK's operation counts.
+# Work of an operator in products of two n x n matrices, which take 2 n³ flop, by LAPACK's operation
+# counts.
 _PRODUCTS = {
     "bmm": 1.0,
     "baddbmm": 1.0,
     "mm": 1.0,
     "addmm": 1.0,
     "linalg_inv_ex": 4 / 3,
-    "_linalg_solve_ex": 4 / 3,  # 1/3 of it for the factors
+    "_linalg_solve_ex": 4 / 3,  # 1/3 for the factors and 1 for the solve
     "linalg_lu_factor_ex": 1 / 3,
-    "linalg_lu_solve": 1.0,  # this and the next of a right-hand side of n columns
+    "linalg_lu_solve": 1.0,  # with a right-hand side of n columns
     "linalg_cholesky_ex": 1 / 6,
-    "linalg_solve_triangular": 1 / 2,
+    "linalg_solve_triangular": 1 / 2,  # with a right-hand side of n columns
     "linalg_qr": 4 / 3,
 }
-# Iterative: how much work they are depends on the matrix. About 9 n³ and 22 n³ flop.
+# Estimates for iterative operators, whose work depends on the matrix: about 9 n³ flop for
+# _linalg_eigh, 22 n³ for _linalg_svd and 4/3 n³ for linalg_eigvalsh.
 _ESTIMATED = {"_linalg_eigh": 4.5, "_linalg_svd": 11.0, "linalg_eigvalsh": 2 / 3}
-# Views and bookkeeping: no work for a device.
+# Views and bookkeeping, which are no work for a device.
 _FREE = frozenset(
     {
         "_unsafe_view",
@@ -58,18 +63,21 @@ _FREE = frozenset(
 
 
 class Counts(NamedTuple):
-    """The work of one call. None where nothing can see it."""
+    """The work of one call. A count is None where it cannot be observed."""
 
-    products: float | None  # in products of the batch's matrices
-    certain: float | None  # of these, in the batch's own precision: others may be faster
-    rounded: float | None  # of these, of operands that tensor cores round: they are faster
+    products: float | None  # number of products of the batch's matrices
+    certain: float | None  # those of them in the precision of the batch; others may be faster
+    rounded: float | None  # those of them whose operands tensor cores round, which are faster
     operators: int | None
     launches: int | None  # kernels on a GPU
-    flops: float | None  # with an estimate for what is iterative
+    flops: float | None  # with an estimate for iterative operators
 
 
 class _Sum:
-    """The work so far, in work on a whole batch. like: (..., n, n), that batch."""
+    """Sums up the work of a call, in units of work on the whole batch.
+
+    like: (..., n, n), the batch.
+    """
 
     def __init__(self, like: Array) -> None:
         self.products = self.certain = self.rounded = self.estimated = 0.0
@@ -80,7 +88,13 @@ class _Sum:
     def add(
         self, products: float, estimated: float, share: float, *, dtype: str, rounded: bool = False
     ) -> None:
-        """share: of the batch, see `part`. rounded: to fewer digits than those of `dtype`."""
+        """Add the work of one operator.
+
+        products, estimated: its work on a whole batch, counted and estimated.
+        share: the part of the batch that it works on, see `part`.
+        dtype: its precision.
+        rounded: whether it rounds its operands to fewer digits than those of `dtype`.
+        """
         self.products += products * share
         self.estimated += estimated * share
         if rounded:
@@ -89,12 +103,16 @@ class _Sum:
             self.certain += products * share
 
     def part(self, numbers: int, columns: float) -> float:
-        """The share of the batch that is numbers x columns large: b n² x n is all of it."""
+        """Return the share of the batch that a product takes.
+
+        numbers, columns: entries of its left factor, and columns of its right one; the whole batch
+            has b n² and n.
+        """
         whole = self.batch * self.n**3
         return numbers * columns / whole if whole else 0.0
 
     def add_launch(self, effort: Effort) -> None:
-        """One operator."""
+        """Add the work of one launch of a kernel of mssbench, as one operator."""
         self.operators += 1
         share = self.part(effort.matrices * effort.n**2, effort.n)
         self.add(
@@ -102,16 +120,18 @@ class _Sum:
         )
 
     def counts(self) -> Counts:
-        """Kernels are those of the call's CUDA graph, see `launches`."""
+        """Return the counts without `launches`, which are those of the call's CUDA graph."""
         flops = (self.products + self.estimated) * 2.0 * self.n**3 * self.batch
         seen = self.products, self.certain, self.rounded, self.operators
         return Counts(*seen, None, float(flops))
 
 
 class Blind:
-    """Sees kernels of ours that this thread launches inside the block, and nothing else.
+    """Counts the kernels of mssbench that this thread launches inside the block, and nothing else.
 
-    For libraries without a dispatcher that could be asked. like: (b, n, n), the batch.
+    For libraries without a dispatcher that could be observed.
+
+    like: (b, n, n), the batch.
     """
 
     def __init__(self, like: Array) -> None:
@@ -125,40 +145,41 @@ class Blind:
         listeners.remove(self)
 
     def launched(self, effort: Effort) -> None:
-        """See effort.Listener."""
+        """Add the work of a launch, see effort.Listener."""
         if get_ident() == self._sum.thread:
             self._sum.add_launch(effort)
 
     def counts(self, *methods: Method) -> Counts:
-        """So far, when these have been called.
+        """Return the counts after a call of these methods.
 
-        Known only where kernels are all their work: where they declare as many launches as were
-        seen.
+        They are known only if the methods do all their work in kernels of mssbench, which is the
+        case if they declare as many launches as were observed.
         """
-        due = [0 if _symmetrized(m) else m.launches for m in methods]
-        if not all(due) or sum(due) != self._sum.operators:
+        declared = [0 if _symmetrized(m) else m.launches for m in methods]
+        if not all(declared) or sum(declared) != self._sum.operators:
             return Counts(None, None, None, None, None, None)
         return self._sum.counts()
 
 
 def _symmetrized(method: Method) -> bool:
-    """Whether it is handed a symmetric part that the library takes before it."""
+    """Whether the library symmetrizes the cotangent before it calls this method."""
     return method.kind == "backward" and not method.symmetrizes
 
 
 class Watch(TorchDispatchMode):
-    """Adds up what torch is asked to do inside the block, and what kernels of ours do.
+    """Counts the operators of torch and the kernels of mssbench that run inside the block.
 
-    By this thread, and by autograd's for it. like: (b, n, n), the batch; a product of k matrices of
-    its size counts k / b.
+    Only work of this thread counts, and work of autograd for it.
+
+    like: (b, n, n), the batch; a product of k matrices of its size counts k / b.
     """
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Let torch leave `__torch_dispatch__` as it is.
+        """Return False, so that torch does not wrap `__torch_dispatch__`.
 
-        It would hide the function from its compiler, and import that before the first call: for
-        over a second, in a process that compiles nothing.
+        The wrapper would hide the function from torch's compiler. It would import that compiler
+        before the first call, which takes over a second, in a process that compiles nothing.
         """
         return False
 
@@ -176,13 +197,13 @@ class Watch(TorchDispatchMode):
         super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def launched(self, effort: Effort) -> None:
-        """See effort.Listener."""
-        # a backward on a GPU runs in a thread of autograd's, which takes the modes of ours along
+        """Add the work of a launch, see effort.Listener."""
+        # A backward on a GPU runs in a thread of autograd, which inherits the modes of this thread.
         if get_ident() == self._sum.thread or self in _get_current_dispatch_mode_stack():
             self._sum.add_launch(effort)
 
     def counts(self, *_: Method) -> Counts:
-        """So far, whatever was called."""
+        """Return the counts so far, whatever was called."""
         return self._sum.counts()
 
     def __torch_dispatch__(
@@ -192,6 +213,7 @@ class Watch(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if name in _FREE:
             return out
+
         self._sum.operators += 1
         factor, estimate = _PRODUCTS.get(name, 0.0), _ESTIMATED.get(name, 0.0)
         if factor or estimate:
@@ -200,15 +222,17 @@ class Watch(TorchDispatchMode):
         return out
 
     def _share(self, name: str, args: tuple[Any, ...], out: Any) -> tuple[float, str]:
-        """The work, in work of the same kind on the whole batch; and the precision it is done in.
+        """Return the share of the work on a whole batch, and the precision of the operator.
 
-        That kind is a product, or a solve for as many columns as the matrices have.
+        The whole is a product of the batch, or a solve for as many columns as its matrices have.
         """
         tensors = [x for x in args if isinstance(x, torch.Tensor)]
         if name in ("baddbmm", "addmm"):
             tensors = tensors[1:]
+
         a = tensors[0]
         n = a.shape[-1]
+
         if name in ("bmm", "baddbmm", "mm", "addmm"):
             columns = float(tensors[1].shape[-1])
         elif name in ("linalg_lu_solve", "linalg_solve_triangular"):
@@ -216,59 +240,66 @@ class Watch(TorchDispatchMode):
         elif name == "_linalg_solve_ex":
             result = out[0]
             k = 1 if result.ndim < a.ndim else result.shape[-1]
-            columns = (n / 3 + k) * 3 / 4  # of 4/3, a third is the factors' whatever k is
+            columns = (n / 3 + k) * 3 / 4  # the factors take 1/3 of 4/3, for any k
         else:
             columns = float(n)
+
         return self._sum.part(prod(a.shape), columns), dtype_name(a)
 
 
 def launches(call: Callable[[Any], object], prepared: Any) -> int | None:
-    """The number of kernels that `call(prepared)` starts on a GPU: those of its CUDA graph.
+    """Return the number of kernels that `call(prepared)` starts on a GPU, from its CUDA graph.
 
-    No profiler is asked: CUPTI stays attached to a process that has once used it, and makes every
+    No profiler is used: CUPTI stays attached to a process that has once used it, and makes every
     later launch slower, which would favour methods of few launches. None where the number depends
-    on the data, or where the driver does not say. Raises CaptureFailed where the call cannot be
+    on the data, or where the driver returns an error. Raises CaptureFailed where the call cannot be
     captured, for instance because it waits for the device; the process should then be left soon.
     """
-    graph = torch.cuda.CUDAGraph(keep_graph=True)  # torch would else destroy what is counted here
+    graph = torch.cuda.CUDAGraph(keep_graph=True)  # otherwise torch destroys the nodes
     output = capture(torch.cuda, graph, call, prepared)
     count = kernel_nodes(graph.raw_cuda_graph(), ctypes.CDLL("libcuda.so.1"))
-    del output  # it lies in memory of the graph, which goes next
+    del output  # its memory belongs to the graph, which is released next
     return count
 
 
-# CUgraphNodeType of cuda.h. A conditional node runs its body as often as the data asks for.
+# CUgraphNodeType of cuda.h. The data decides how often a conditional node runs.
 _KERNEL_NODE, _CHILD_NODE, _CONDITIONAL_NODE = 0, 4, 13
 
 
 def kernel_nodes(graph: int, driver: Any) -> int | None:
-    """The number of kernels in a CUDA graph, with those of the graphs inside it.
+    """Return the number of kernels in a CUDA graph, including the graphs inside it.
 
-    graph: its handle, a CUgraph or cudaGraph_t, which are the same. driver: libcuda. Copies and
-    fills by the copy engines are nodes of other types and are not counted. None where a node is
-    conditional, or where the driver answers with an error.
+    graph: its handle, a CUgraph or cudaGraph_t, which are the same.
+    driver: libcuda.
+
+    Copies and fills by the copy engines are nodes of other types and are not counted. None where a
+    node is conditional, or where the driver returns an error.
     """
     nodes, total = _nodes(graph, driver), 0
     if nodes is None:
         return None
+
     for node in nodes:
         kind = ctypes.c_int()
         if driver.cuGraphNodeGetType(node, ctypes.byref(kind)) or kind.value == _CONDITIONAL_NODE:
             return None
-        inside: int | None = int(kind.value == _KERNEL_NODE)
+
+        kernels: int | None = int(kind.value == _KERNEL_NODE)
         if kind.value == _CHILD_NODE:
             child = ctypes.c_void_p()
             if driver.cuGraphChildGraphNodeGetGraph(node, ctypes.byref(child)):
                 return None
-            inside = kernel_nodes(child.value or 0, driver)
-        if inside is None:
+            kernels = kernel_nodes(child.value or 0, driver)
+
+        if kernels is None:
             return None
-        total += inside
+        total += kernels
+
     return total
 
 
 def _nodes(graph: int, driver: Any) -> list[ctypes.c_void_p] | None:
-    """The nodes of a graph. None where the driver answers with an error."""
+    """Return the nodes of a graph; None where the driver returns an error."""
     handle, count = ctypes.c_void_p(graph), ctypes.c_size_t()
     if driver.cuGraphGetNodes(handle, None, ctypes.byref(count)):
         return None

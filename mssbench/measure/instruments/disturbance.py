@@ -1,6 +1,7 @@
-"""What disturbed a measurement: read, never set. Other work on the cores, and a GPU that slowed.
+"""Detect what disturbed a measurement: other work on the cores, or a GPU that slowed down.
 
-A GPU is asked while work is queued; an idle one shows the clock of an idle one.
+Settings of the machine are only read, never changed. A GPU is read while work is queued, because an
+idle one has a lower clock.
 """
 
 import importlib
@@ -12,9 +13,11 @@ from typing import Any, NamedTuple
 
 from mssbench.measure.instruments.clocks import spin
 
-_LOOK_SECONDS = 5e-3  # that a GPU is kept busy while it is read
-_LOW = 0.9  # of the highest clock seen in this process under load
-# NVML's clocksEventReasons: slowdowns by power and by temperature, in software and in hardware.
+_LOOK_SECONDS = 5e-3  # for which a GPU is kept busy while it is read
+# Share of the highest clock seen in this process below which a clock is low. A slower clock shows
+# in the times, while small variations are normal.
+_LOW = 0.9
+# Bits of NVML's clocksEventReasons: slowdowns by power or temperature, in software or hardware.
 _THROTTLED = {
     "power_cap": 0x4,
     "hardware": 0x8,
@@ -24,15 +27,15 @@ _THROTTLED = {
 
 
 class Reading(NamedTuple):
-    """A GPU under load: its clock in MHz, and whatever slows it. None where NVML does not say."""
+    """The state of a GPU under load. A field is None where NVML does not return it."""
 
-    clock: int | None
-    slowed: tuple[str, ...] | None
-    processes: int | None  # that compute, with our own
+    clock: int | None  # MHz
+    slowed: tuple[str, ...] | None  # reasons for a reduced clock, keys of _THROTTLED
+    processes: int | None  # number of processes that compute on it, including this one
 
 
 class Watch:
-    """Flags of the block, once it has ended. `look` reads the GPU, while work is queued."""
+    """Collects the flags of a block of code, which are complete once the block has ended."""
 
     def __init__(self, device: str, watchman: "Watchman") -> None:
         self.flags: list[str] = []
@@ -41,7 +44,7 @@ class Watch:
         self._readings: list[Reading] = []
 
     def look_at_work(self) -> None:
-        """Read a GPU while it does work of ours; a CPU has nothing to be read."""
+        """Read a GPU while it works for this process; on a CPU, do nothing."""
         if self._device == "cuda":
             cuda = importlib.import_module("torch").cuda
             spin(cuda, _LOOK_SECONDS)
@@ -53,24 +56,28 @@ class Watch:
         self._readings.append(read_gpu() or Reading(None, None, None))
 
     def end(self) -> None:
-        """Decide."""
+        """Set the flags."""
         if self._device == "cpu" and os.getloadavg()[0] > (os.cpu_count() or 1) + 0.5:
             self.flags.append("loaded")
+
         for clock, slowed, processes in self._readings:
             highest = self._watchman.highest(clock)
-            found = {
+            conditions = {
                 "clock_low": clock is not None and clock < _LOW * highest,
                 "throttled": bool(slowed),
                 "shared_gpu": (processes or 0) > self._watchman.arms,
                 "unwatched": clock is None and slowed is None and processes is None,
             }
-            self.flags += [k for k, v in found.items() if v and k not in self.flags]
+
+            self.flags += [
+                flag for flag, applies in conditions.items() if applies and flag not in self.flags
+            ]
 
 
 class Watchman:
     """Watches blocks of code, and remembers the highest clock that the GPU had under load.
 
-    arms: how many processes of this comparison are on the GPU: this one, and other arms of `ab`.
+    arms: number of processes of this comparison that use the GPU: this one, and other arms of `ab`.
     """
 
     def __init__(self, arms: int = 1) -> None:
@@ -78,13 +85,13 @@ class Watchman:
         self._highest = 0
 
     def highest(self, clock: int | None) -> int:
-        """Note a clock in MHz, and return the highest that was ever noted."""
+        """Record a clock in MHz, and return the highest so far."""
         self._highest = max(self._highest, clock or 0)
         return self._highest
 
     @contextmanager
     def watched(self, device: str) -> Iterator[Watch]:
-        """Watch the block."""
+        """Watch the block. The flags of the Watch are set when it ends."""
         watch = Watch(device, self)
         try:
             yield watch
@@ -93,22 +100,28 @@ class Watchman:
 
 
 def read_gpu() -> Reading | None:
-    """The GPU this process uses; None where NVML is not there to be asked."""
-    found = _nvml()
-    if found is None:
+    """Return the state of the GPU that this process uses; None where NVML is not available."""
+    library_and_handle = _nvml()
+    if library_and_handle is None:
         return None
-    nvml, handle = found
+
+    nvml, handle = library_and_handle
+
     bits = _asked(nvml, "nvmlDeviceGetCurrentClocksEventReasons", handle)
     processes = _asked(nvml, "nvmlDeviceGetComputeRunningProcesses", handle)
+
     return Reading(
         _asked(nvml, "nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_SM),
-        None if bits is None else tuple(k for k, mask in _THROTTLED.items() if bits & mask),
+        None if bits is None else tuple(name for name, mask in _THROTTLED.items() if bits & mask),
         None if processes is None else len(processes),
     )
 
 
 def _asked(nvml: Any, question: str, *about: Any) -> Any:
-    """NVML's answer, a courtesy: any driver, container or older binding may refuse any of them."""
+    """Return the answer of an NVML function, or None where it fails.
+
+    Any driver, container or older binding may lack any of the functions.
+    """
     try:
         return getattr(nvml, question)(*about)
     except Exception:  # pynvml has an error class for each code
@@ -117,12 +130,16 @@ def _asked(nvml: Any, question: str, *about: Any) -> Any:
 
 @lru_cache(maxsize=1)
 def _nvml() -> tuple[Any, Any] | None:
-    """NVML and the handle of torch's present device, found by its UUID: indices differ."""
+    """Return NVML and the handle of torch's current device; None where NVML is not available.
+
+    The device is found by its UUID, since NVML and torch number devices differently.
+    """
     try:
         nvml = importlib.import_module("pynvml")
         torch = importlib.import_module("torch")
         nvml.nvmlInit()
+
         uuid = torch.cuda.get_device_properties(torch.cuda.current_device()).uuid
         return nvml, nvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
-    except Exception:  # not installed, no driver, no GPU: nothing is known of it
+    except Exception:  # not installed, no driver, or no GPU
         return None

@@ -1,4 +1,4 @@
-"""The unit of work: one batched product of a cell's shape."""
+"""Measure the unit of the column `gemms`: one batched product of a cell's shape."""
 
 import time
 from math import inf
@@ -22,25 +22,31 @@ from mssbench.records.cell import Cell
 from mssbench.records.policy import Policy
 
 _LIFE = 30.0  # seconds after which it is measured again, as machines change within minutes
-_MOST_SECONDS = 0.1  # of its samples: hundreds of products, and a small part of any run
+# Seconds of its samples: enough for hundreds of products, and a small part of any run.
+_MOST_SECONDS = 0.1
 
 
 class ProductTimes:
-    """Seconds of one batched product of a shape: the unit of the column `gemms`.
+    """Measures the seconds of one batched product of a shape, the unit of the column `gemms`.
 
-    torch's, whatever the library of a cell, so that libraries compare; by the same clock, and as
-    cold. Cells of one shape that are measured within half a minute share one measurement.
+    The product is computed by torch, whatever the library of a cell, so that libraries can be
+    compared. It is timed by the same clock and with the same state of the cache. Cells of one shape
+    that are measured within half a minute share one measurement.
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], tuple[float, float]] = {}  # when, seconds
+        self._known: dict[tuple[Any, ...], tuple[float, float]] = {}  # time of measuring, seconds
 
     def seconds(
         self, cell: Cell, clock: str, cache: str, policy: Policy, spent: Spent
     ) -> float | None:
-        """Seconds of a product of the cell's shape. None where that cannot be measured."""
+        """Return the seconds of a product of the cell's shape; None where it cannot be measured.
+
+        spent: collects the seconds of measuring.
+        """
         key = (cell.device, cell.precision, cell.size, cell.batch, clock, cache)
         start = time.perf_counter()
+
         when, seconds = self._known.get(key, (-inf, 0.0))
         if start - when < _LIFE:
             return seconds
@@ -52,6 +58,7 @@ class ProductTimes:
             return None
         finally:
             spent.ceilings += time.perf_counter() - start
+
         self._known[key] = start, seconds
         return seconds
 
@@ -69,6 +76,7 @@ def _product_seconds(cell: Cell, clock: str, cache: str, policy: Policy) -> floa
         product(None)
         synchronizer(cell.device)()
         first = fastest(HostClock(synchronizer(cell.device)), lambda: product(None))
+
         timer: Clock = HostClock(synchronizer(cell.device))
         if clock == "gpu":
             timer = CudaClock(torch.cuda, flush() if cache == "cold" else None, waits=False)

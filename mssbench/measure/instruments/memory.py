@@ -1,8 +1,8 @@
-"""Bytes, never in the timed pass: the peak of a call, and what a graph keeps for its backward.
+"""Measure memory in bytes: the peak of a call, and what autograd keeps for the backward.
 
-Each library has a counter of its own: torch's profiler on the CPU (workspaces of decompositions
-included), torch's caching allocator on CUDA (CuPy is routed through it meanwhile), tracemalloc for
-numpy.
+Memory is never measured in timed calls. Each library has a counter of its own: torch's profiler on
+the CPU (workspaces of decompositions included), torch's caching allocator on CUDA (CuPy is routed
+through it meanwhile), tracemalloc for numpy.
 """
 
 import tracemalloc
@@ -14,13 +14,14 @@ from mssbench.arrays import Array
 from mssbench.measure.libraries import torch_allocator
 from mssbench.methods.method import Root
 
-_MARK = "mssbench: backward"
+_MARK = "mssbench: backward"  # name of the event that begins the second part of a block
 
 
 class Peak:
-    """The most bytes alive at once during a block, beyond those alive before it; None if unknown.
+    """The largest number of bytes alive at once in a block, less those alive before it.
 
-    `mark()` divides the block in two: `second` is the peak after it, beyond those alive at it.
+    `mark()` divides the block in two: `second` is the peak of the second part, less the bytes alive
+    when it began. None if unknown.
     """
 
     def __init__(self) -> None:
@@ -31,31 +32,32 @@ class Peak:
 
 @contextmanager
 def peak(library: str, device: str) -> Iterator[Peak]:
-    """Watch the allocations of the block."""
+    """Measure the peak of the allocations of `library` in the block."""
     watch = (
         _watch_cuda if device == "cuda" else _watch_torch if library == "torch" else _watch_numpy
     )
-    with torch_allocator() if library == "cupy" else nullcontext(), watch() as found:
-        yield found
+    with torch_allocator() if library == "cupy" else nullcontext(), watch() as measured:
+        yield measured
 
 
 @contextmanager
 def _watch_torch() -> Iterator[Peak]:
-    # torch.profiler is a wrapper that imports a compiler (over a second) when first started
+    # Not torch.profiler, a wrapper that imports a compiler when first started, for over a second.
     from torch.autograd.profiler import profile, record_function
 
-    found = Peak()
+    measured = Peak()
 
     def mark() -> None:
         with record_function(_MARK):
             pass
 
-    found.mark = mark
+    measured.mark = mark
     with profile(use_cpu=True, profile_memory=True) as profiler:
-        yield found
+        yield measured
     results = getattr(profiler, "kineto_results", None)
-    if results is None:  # not a public name: a torch without it leaves the column null
+    if results is None:  # it is not public, and another torch may lack it: the column is null
         return
+
     now = whole = second = at_mark = 0
     steps = [
         (e.start_ns(), e.name() == _MARK, e.nbytes())
@@ -68,14 +70,14 @@ def _watch_torch() -> Iterator[Peak]:
             continue
         now += size
         whole, second = max(whole, now), max(second, now)
-    found.whole, found.second = whole, second - at_mark
+    measured.whole, measured.second = whole, second - at_mark
 
 
 @contextmanager
 def _watch_cuda() -> Iterator[Peak]:
     import torch
 
-    found, cuda = Peak(), torch.cuda
+    measured, cuda = Peak(), torch.cuda
     cuda.synchronize()
     before = at_mark = cuda.memory_allocated()
     first = 0
@@ -87,16 +89,17 @@ def _watch_cuda() -> Iterator[Peak]:
         first, at_mark = cuda.max_memory_allocated(), cuda.memory_allocated()
         cuda.reset_peak_memory_stats()
 
-    found.mark = mark
-    yield found
+    measured.mark = mark
+
+    yield measured
     cuda.synchronize()
     last = cuda.max_memory_allocated()
-    found.whole, found.second = max(first, last) - before, last - at_mark
+    measured.whole, measured.second = max(first, last) - before, last - at_mark
 
 
 @contextmanager
 def _watch_numpy() -> Iterator[Peak]:
-    found = Peak()
+    measured = Peak()
     first = at_mark = 0
 
     def mark() -> None:
@@ -104,49 +107,53 @@ def _watch_numpy() -> Iterator[Peak]:
         at_mark, first = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
 
-    found.mark = mark
+    measured.mark = mark
     tracemalloc.start(1)
     try:
         before = at_mark = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
-        yield found
+        yield measured
         last = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    found.whole, found.second = max(first, last) - before, last - at_mark
+
+    measured.whole, measured.second = max(first, last) - before, last - at_mark
 
 
 class Saved:
-    """What autograd saves inside the block, each storage once."""
+    """The storages that autograd saves inside the block, each counted once."""
 
     def __init__(self) -> None:
         self._storages: dict[int, int] = {}
 
     def add(self, t: Any) -> Any:
-        """Count a tensor; returned as it is, so this can be autograd's pack hook."""
+        """Count a tensor and return it unchanged, so that this can be autograd's pack hook."""
         storage = t.untyped_storage()
         self._storages[storage.data_ptr()] = storage.nbytes()
         return t
 
     def bytes(self, root: Any, leaf: Any) -> int:
-        """In all, with the root, which lives as long, and without the input, its owner's."""
+        """Return the bytes of all saved storages and the root, without the input.
+
+        The root is kept as long as the graph; the input belongs to the caller.
+        """
         self.add(root)
-        own = leaf.untyped_storage().data_ptr()
-        return sum(size for pointer, size in self._storages.items() if pointer != own)
+        input_pointer = leaf.untyped_storage().data_ptr()
+        return sum(size for pointer, size in self._storages.items() if pointer != input_pointer)
 
 
 @contextmanager
 def saved_for_backward() -> Iterator[Saved]:
-    """Count what torch keeps of the block for a backward."""
+    """Count the bytes that torch saves in the block for a backward."""
     import torch
 
-    found = Saved()
-    with torch.autograd.graph.saved_tensors_hooks(found.add, lambda t: t):
-        yield found
+    saved = Saved()
+    with torch.autograd.graph.saved_tensors_hooks(saved.add, lambda t: t):
+        yield saved
 
 
 def root_bytes(root: Root) -> int:
-    """Bytes of every field of a root: what a backward without a graph is handed."""
+    """Return the bytes of all fields of a root, which a backward without a graph receives."""
     parts: list[Array] = []
     for field in root:
         parts += field if isinstance(field, tuple) else [field]

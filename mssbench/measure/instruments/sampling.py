@@ -1,7 +1,7 @@
-"""How one phase is timed on any clock: warm up until stable, sample until it is precise.
+"""Time one phase on any clock: warm up until times are steady, then sample until precise.
 
-The policy knows nothing of devices, so clocks whose time we make can test it. Seconds are per call.
-No sample is ever discarded for its value.
+The sampling does not depend on devices, so that tests can use artificial clocks. Seconds are per
+call. No sample is ever discarded for its value.
 """
 
 import gc
@@ -18,37 +18,38 @@ from mssbench.records.policy import Policy
 from mssbench.records.timing import Timing, quantile
 
 Prepare = Callable[[], Any]  # builds, outside the timed window, what one call consumes
-_STEADY = 0.02  # warm-up ends when two medians in a row differ by less
-_GROUP = 5  # calls of such a median
-_PATIENCE = 5  # times warmup_seconds: what never gets steady is measured as it is
+# Warm-up ends when the medians of two successive groups of calls differ by less than this ratio.
+_STEADY = 0.02
+_GROUP = 5  # calls in a group: enough that one slow call does not change its median
+_PATIENCE = 5  # warm-up ends in any case after this multiple of warmup_seconds
 
 
 @dataclass
 class Spent:
-    """Where a cell's wall time went, in seconds; the rest is the harness's own."""
+    """Where the wall time of a cell went, in seconds. The rest is overhead of the harness."""
 
     problem: float = 0.0
     reference: float = 0.0
-    ceilings: float = 0.0  # and the unit of work, which other cells share
+    ceilings: float = 0.0  # includes the unit of work, which other cells share
     warmup: float = 0.0
     samples: float = 0.0
     total: float = 0.0
 
     @property
     def own(self) -> float:
-        """Everything that is neither input, truth, warm-up nor sample."""
+        """Seconds for everything other than problem, reference, warm-up and samples."""
         return self.total - self.problem - self.reference - self.warmup - self.samples
 
 
 class Inspector(Protocol):
-    """Chooses what the calls of a sample consume, and looks at what came of them."""
+    """Prepares the calls of a sample, and checks their results."""
 
     def prepare_sample(self, count: int) -> list[Any]:
-        """What so many calls consume."""
+        """Return the inputs of `count` calls."""
         ...
 
     def settle(self, seconds: float) -> float:
-        """The seconds of the sample that has just been taken, without what is not the calls'."""
+        """Return the seconds of the sample just taken, less the overhead of the inspector."""
         ...
 
 
@@ -64,11 +65,14 @@ def sample(
     inspector: Inspector | None = None,
     now: Callable[[], float] = time.perf_counter,
 ) -> Timing:
-    """Warm up, choose the calls of a sample, then sample until the policy has enough.
+    """Warm up, choose the number of calls in a sample, then sample until the policy is satisfied.
 
-    prepare: builds what one call consumes, outside the timed window; most_calls bounds how many
-    such things exist at once. first_call: seconds of a call made before, with all that it loaded.
-    inspector: prepares the samples instead, and is told of each.
+    prepare: builds what one call consumes, outside the timed window.
+    first_call: seconds of a call made before, including everything that it loaded.
+    most_calls: most calls in a sample, and thus most prepared inputs that exist at once.
+    spent: collects the seconds of warm-up and samples.
+    inspector: prepares the samples instead of `prepare`, and checks each of them.
+    now: returns the time in seconds.
     """
     spent = spent or Spent()
     with _no_collection():
@@ -88,6 +92,7 @@ def _sampled(
 ) -> Timing:
     start = now()
     warmed: list[float] = []
+
     preparing, elapsed = inf, 0.0
     while not warm(warmed, elapsed, policy):
         begun = now()
@@ -95,10 +100,12 @@ def _sampled(
         preparing = min(preparing, now() - begun)
         warmed.append(clock.block(call, prepared))
         del prepared
-        elapsed = max(elapsed + warmed[-1], now() - start)  # building warms up as well
+        elapsed = max(elapsed + warmed[-1], now() - start)  # preparing warms up as well
+
     calls = policy.calls(min(first_call, *warmed), preparing, most_calls)
     middle = now()
     spent.warmup += middle - start
+
     samples: list[float] = []
     ordered: list[float] = []
     timed, stop = 0.0, None
@@ -107,36 +114,46 @@ def _sampled(
             seconds = clock.block(call, [prepare() for _ in range(calls)])
         else:
             seconds = inspector.settle(clock.block(call, inspector.prepare_sample(calls)))
+
         samples.append(seconds / calls)
         insort(ordered, seconds / calls)
         timed += seconds
         stop = policy.stop(ordered, timed, now() - middle, calls)
+
     spent.samples += now() - middle
     return Timing(tuple(samples), calls, first_call, stop)
 
 
 def nothing() -> None:
-    """What a call consumes that brings its own input."""
+    """Return None, as the input of a call that needs none."""
 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """No garbage collection meanwhile. The worker has frozen what it started with."""
+    """Disable garbage collection in the block.
+
+    What the worker started with is frozen already.
+    """
     collects = gc.isenabled()
     gc.collect()
     gc.disable()
+
     try:
         yield
     finally:
-        if collects:  # else the caller has disabled it, and it stays so
+        if collects:  # otherwise the caller has disabled collection
             gc.enable()
 
 
 def warm(seconds: Sequence[float], elapsed: float, policy: Policy) -> bool:
-    """Whether these calls, one after another, were enough to be ready for timing."""
+    """Whether these successive calls suffice as warm-up.
+
+    seconds: of each call.
+    elapsed: seconds since the first.
+    """
     if not seconds:
         return False
-    # a clock that shows no progress must not hang the run
+    # A clock that shows no progress must not hang the run.
     if len(seconds) >= policy.max_samples or elapsed >= _PATIENCE * policy.warmup_seconds:
         return True
     if elapsed < policy.warmup_seconds or len(seconds) < 2 * _GROUP:
