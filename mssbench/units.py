@@ -49,7 +49,7 @@ def size(x: float | None) -> str:
 
 
 def ratio(x: float) -> str:
-    """Return a factor such as 1.42x or 0.44x, with two decimals, so that columns align."""
+    """Return a factor such as 1.42x; below 1 with two digits, 0.44x, so that the points align."""
     return f"{digits(x, 3 if x >= 1 else 2)}x"
 
 

@@ -214,6 +214,7 @@ class Worker:
             children = []
             with contextlib.suppress(psutil.Error):
                 children = psutil.Process(self._process.pid).children(recursive=True)
+
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             for child in children:

@@ -123,6 +123,7 @@ def convergence(library: str, device: str, precision: str) -> Convergence:
         for a in batch:
             if failure := _failure(a, library, device, precision):
                 counts[failure] += 1
+
     return Convergence(library, device, precision, len(batch), **counts)
 
 

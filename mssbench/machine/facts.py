@@ -117,6 +117,7 @@ def _cuda_facts(torch: Any) -> dict[str, Any]:
     gpus = []
     for i in range(torch.cuda.device_count()):
         p = torch.cuda.get_device_properties(i)
+
         gpus.append(
             {
                 "name": p.name,
@@ -136,6 +137,7 @@ def _cuda_facts(torch: Any) -> dict[str, Any]:
 
 
 def _driver_version() -> str | None:
+    """Return the version of the NVIDIA driver, or None."""
     try:
         pynvml = importlib.import_module("pynvml")
         pynvml.nvmlInit()

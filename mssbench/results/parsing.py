@@ -225,6 +225,10 @@ def _each(
     return spelled
 
 
+# Each of the following functions returns a value in the spelling of mssbench, and raises an error
+# for an invalid one.
+
+
 def _word(text: str) -> str:
     return "" if text == "NA" else text
 

@@ -71,6 +71,7 @@ def _values(column: list[Any], kind: str) -> list[Any]:
 
 
 def _value(x: Any, kind: str) -> Any:
+    """Return a value of a column as text, number or truth value; None for a missing number."""
     if kind == "str":
         return x or ""
     if not isinstance(x, str):

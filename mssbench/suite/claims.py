@@ -129,6 +129,7 @@ def numbered(number: int) -> Iterator[None]:
 
 
 def _check_rows(claim: Claim, planned: Sequence[Row], axis: Axis) -> None:
+    """Check the values of a claim, and that its two sides share a point. Raises SuiteError."""
     chosen: dict[str, list[Mapping[str, Any]]] = {}
     for key, text in claim.conditions.items():
         chosen[key] = rows_that_hold(planned, text, _PLANNED, key)
@@ -161,6 +162,7 @@ def _check_value(column: str, value: Any, planned: Sequence[Row], axis: Axis) ->
 
 
 def _read(table: Any) -> Claim:
+    """Return the claim of one table after checking every key. Raises SuiteError."""
     if not isinstance(table, dict):
         raise SuiteError("it is not a table: write [[claim]].")
     for key in table:
@@ -226,6 +228,7 @@ def _check_number(key: str, value: Any, kind: str = "a number above 0") -> None:
 
 
 def _check_published(published: Any) -> None:
+    """Raise SuiteError unless `published` has figures, and equally many values of each column."""
     if not isinstance(published, dict) or "figure" not in published:
         raise SuiteError("published is a table with 'figure': {size = [16, 32], figure = [1, 2]}.")
     _check_words("column", list(published), ("figure", *POINT), "published: ")

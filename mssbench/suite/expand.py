@@ -114,6 +114,7 @@ def parameters(method: Mapping[str, Any]) -> set[str]:
 def _expand_method(
     axes: Mapping[str, Any], method: Mapping[str, Any], device: str
 ) -> Iterator[Cell]:
+    """Yield the cells of one [[method]] table. Raises SuiteError or RegistryError."""
     given = {k: v for k, v in method.items() if k not in ("forward", "backward", *AXES)}
     pairs = list(_pairs(method))
     for key in given:
@@ -128,7 +129,7 @@ def _expand_method(
     for library, forward, backward in pairs:
         combinations = _combinations(forward, backward, given)
         check_count(len(points), len(combinations))
-        for each, combination, point in itertools.product(
+        for used_device, combination, point in itertools.product(
             _devices(library, devices, device), combinations, points
         ):
             k, k_backward, options = combination
@@ -145,7 +146,7 @@ def _expand_method(
                 k_backward,
                 options,
                 precision,
-                each,
+                used_device,
                 seed,
             )
 
