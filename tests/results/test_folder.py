@@ -288,7 +288,7 @@ def test_a_full_disk_takes_back_half_a_line_and_says_so(tmp_path: Path, full_dis
         append(run, row(1))
         before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
         full_disk()
-        with pytest.raises(RunError, match=r"No space left on device.*safe.*run again"):
+        with pytest.raises(RunError, match=r"No space left on device.*intact.*run again"):
             append(run, row(2))
         assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
