@@ -85,9 +85,9 @@ class Recorder:
 
         environments = self._facts["environments"]
         names = {canonical(e, environments.get(e)): e for e in sorted(before)}
-        here = names.get(canonical(ready.environment, ready.facts))
+        known_name = names.get(canonical(ready.environment, ready.facts))
 
-        if before and here is None:
+        if before and known_name is None:
             known = environments.get(min(before))
             raise RunError(
                 f"{self._folder.path} was measured in another environment "
@@ -95,7 +95,7 @@ class Recorder:
                 "Choose another --out, or --fresh to measure all of it again."
             )
 
-        name = self._environment[ready.device] = here or ready.environment
+        name = self._environment[ready.device] = known_name or ready.environment
         if name not in environments:
             first = not environments
             environments[name] = ready.facts

@@ -47,16 +47,16 @@ def expand(document: Mapping[str, Any], device: str) -> list[Cell]:
     for axis, value in document["axes"].items():  # also an axis that every [[method]] overrides
         _check_named_axis(axis, value)
 
-    found: dict[Cell, None] = {}  # two tables may contain the same cell; it is measured once
+    unique: dict[Cell, None] = {}  # two tables may contain the same cell; it is measured once
     for number, method in enumerate(document["method"], 1):
         try:
-            found |= dict.fromkeys(_expand_method(document["axes"], method, device))
+            unique |= dict.fromkeys(_expand_method(document["axes"], method, device))
         except (SuiteError, RegistryError) as error:
             raise located(f"[[method]] {number}: ", error) from None
 
     # After the methods, because the parameters of a plug-in are known only once it is imported.
     excluded = [exclusion(e, i) for i, e in enumerate(document.get("exclude", []), 1)]
-    cells = [c for c in found if not any(_matches(c, e) for e in excluded)]
+    cells = [c for c in unique if not any(_matches(c, e) for e in excluded)]
     return _grouped(cells, list(document["axes"]))
 
 
@@ -82,6 +82,7 @@ def _grouped(cells: Sequence[Cell], axes: Sequence[str]) -> list[Cell]:
 
 
 def _check_named_axis(axis: str, value: Any) -> None:
+    """Check an axis of the table [axes]. Raises SuiteError with the name of the axis."""
     try:
         check_axis(axis, value)
     except (SuiteError, RegistryError) as error:
@@ -91,8 +92,8 @@ def _check_named_axis(axis: str, value: Any) -> None:
 
 def located(where: str, error: MssbenchError) -> SuiteError:
     """Return the error with its place in the suite; for an unknown name, with a hint at --also."""
-    own = f" {_OWN}" if isinstance(error, UnknownName) else ""
-    return SuiteError(f"{where}{error}{own}")
+    hint = f" {_OWN}" if isinstance(error, UnknownName) else ""
+    return SuiteError(f"{where}{error}{hint}")
 
 
 def check_word(what: str, word: str, known: Iterable[str], where: str = "") -> None:
@@ -174,7 +175,7 @@ def check_backend(text: str) -> tuple[str, str]:
     library, slash, forward = text.partition("/")
     if not slash:
         forwards = registry.known("forward").values()
-        known = [f"{each}/{m.name}" for m in forwards for each in m.libraries]
+        known = [f"{name}/{m.name}" for m in forwards for name in m.libraries]
         raise UnknownName(unknown("backend", text, known))
 
     check_word("library", library, arrays.LIBRARIES)
@@ -196,14 +197,16 @@ def _combinations(
     if backward != "none":
         values |= _values("backward", backward, _PREFIX, given)
     values |= {k: check_regularization(k, given[k]) for k in regularization.OPTIONS if k in given}
-    found = []
+    combinations = []
     for chosen in itertools.product(*values.values()):
-        each = dict(zip(values, chosen, strict=True))
+        options = dict(zip(values, chosen, strict=True))
         # "auto" does not fit in a column of whole numbers, and stays among the options.
-        numbers = {k: each.pop(k) for k in _COUNTS if each.get(k, method_.AUTO) != method_.AUTO}
+        numbers = {
+            k: options.pop(k) for k in _COUNTS if options.get(k, method_.AUTO) != method_.AUTO
+        }
         k, k_backward = map(numbers.get, _COUNTS)
-        found.append((k, k_backward, format_options(each)))
-    return found
+        combinations.append((k, k_backward, format_options(options)))
+    return combinations
 
 
 def _values(kind: method_.Kind, name: str, prefix: str, given: Mapping[str, Any]) -> Values:

@@ -40,14 +40,14 @@ def kernels(cells: Iterable[Cell], arch: str = "sm_90") -> list[dict[str, Any]]:
     """
     limits = replace(LIMITS[arch], processors=_PROCESSORS)
 
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
     for cell in cells:
         for method, family, parameters in _kernels(cell):
             row = _row(cell, method, family, parameters, limits)
-            kept = found.setdefault((method, str(row["kernel"])), row)
+            kept = rows.setdefault((method, str(row["kernel"])), row)
             kept["n"] = sorted({*kept["n"], *row["n"]})
             kept["blocks"] = max(kept["blocks"], row["blocks"])
-    return list(found.values())
+    return list(rows.values())
 
 
 def _kernels(cell: Cell) -> Iterator[tuple[str, Family, dict[str, Any]]]:
