@@ -67,9 +67,8 @@ def noise(samples: Sequence[float], spread: float, flags: Collection[str]) -> No
     return Noise.UNSTABLE
 
 
-# Share of disturbed measurements from which a run's times are not compared: more than half of the
-# evidence is then from a machine that did other work.
+# Relative change of the ceilings during a run, see run.finish.drift. Beyond SPOILT half of the
+# machine's speed came or went, and no two times are compared; beyond DRIFTED, the difference that
+# counts for a noisy row, users are told that times compare badly.
 SPOILT = 0.50
-# Relative change of the ceilings during a run from which its times are said to compare badly. It
-# equals the difference that counts for a noisy row.
 DRIFTED = 0.10

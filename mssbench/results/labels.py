@@ -49,9 +49,9 @@ def with_labels(frame: "pd.DataFrame") -> "pd.DataFrame":
 def with_outcomes(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Return the frame with its labels and the columns `ended`, `usable` and `error`.
 
-    * `ended`: the status, except for a row with the status ok that must not win a comparison:
-      `above_ceiling` if its time is below what the machine can reach, `unverified` if the reference
-      is too inaccurate, and `other_precision` if it was not computed in the precision of the row
+    * `ended`: the status; but `above_ceiling` if the time is shorter than the machine can reach;
+      and instead of ok, `unverified` if the reference is too inaccurate to judge a method, or
+      `other_precision` if it was not computed in the precision of the row
     * `usable`: whether the row may win a comparison
     * `error`: of the root in a forward, else of the gradient
     """
