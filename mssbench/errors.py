@@ -1,19 +1,21 @@
-"""Every error a user can cause or a method can answer with.
+"""The exceptions, warnings and exit codes of mssbench.
 
-* MssbenchError         the command line prints the message and exits with its code, 2
+* MssbenchError         the command line prints the message and exits with its code, 2 by default
   + SuiteError          a suite or an override asks for something that does not exist
-  + TableError          a result table cannot be read, or two cannot be joined
-  + RunError            a run cannot start: its folder is taken, its device is not there
-  + RegistryError       a method or problem is wrong, or two claim one name
-    - UnknownName       nobody has registered a method or problem of that name
-  + GateError           a limit for `check` or `ab` cannot be read, or limits nothing
-  + NotComparable       two tables that say nothing about each other: exit code 5
-  + InputError          a matrix handed to `sqrtm` or `isqrtm` has the wrong shape or type
-* Unsupported           a method cannot do what the cell asks: a row, not a stop
-* NotInstalled          the optional package behind it is missing: a row, not a stop
-* Unavailable           installed, but its device or driver is not there: a row, not a stop
-* IndefiniteWarning     how many matrices of a checked batch have negative eigenvalues
-* SingularWarning       that the gradient of a checked singular matrix will be wrong
+  + TableError          a result table cannot be read, or two tables cannot be joined
+  + RunError            a run cannot start, e.g. its folder is in use or its device is missing
+  + RegistryError       a method or problem is invalid, or its name is registered twice
+    - UnknownName       no method or problem of that name is registered
+  + GateError           a limit for `check` or `ab` cannot be read, or applies to nothing
+  + NotComparable       two tables have nothing that can be compared; exit code 5
+  + InputError          a matrix given to `sqrtm` or `isqrtm` has the wrong shape or type
+* Unsupported           a method cannot compute what a cell asks for
+* NotInstalled          a method needs an optional package that is missing
+* Unavailable           a library is installed, but its device or driver is missing
+* IndefiniteWarning     matrices of a checked batch have negative eigenvalues
+* SingularWarning       the gradient of a checked singular matrix will be wrong
+
+Unsupported, NotInstalled and Unavailable do not end a run: they become the status of a row.
 """
 
 import difflib
@@ -22,25 +24,27 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from os.path import commonprefix
 
-_LOOKED_AT = 200  # of many words, letter by letter
-_NEAREST = 8  # words of a long list that are named: they fit on a line or two
+# Words that difflib compares with a misspelt one. Each takes time in proportion to the product of
+# the lengths; a long list is first reduced by the common prefix.
+_LOOKED_AT = 200
+_NEAREST = 8  # words of a long list that a message names: they fit on a line or two
 
 
 class ExitCode(IntEnum):
     """The exit codes of the command line. A code means the same in every command."""
 
     PASS = 0
-    FAILED = 1  # a regression, or a check of the harness that failed
-    MISUSE = 2
-    UNCLEAR = 3
-    BROKEN = 4  # rows broke, or are gone
-    INCOMPARABLE = 5
-    NOTHING_MEASURED = 6
+    FAILED = 1  # a regression was found, or a test of the harness itself failed
+    MISUSE = 2  # wrong options, suite, table or method
+    UNCLEAR = 3  # the measurements do not allow a decision
+    BROKEN = 4  # rows failed that should have been measured, or are missing
+    INCOMPARABLE = 5  # two tables have nothing that can be compared
+    NOTHING_MEASURED = 6  # no row has a time
     INTERRUPTED = 130  # 128 + SIGINT, as shells report an interrupted process
 
 
 class MssbenchError(Exception):
-    """Base class. The command line prints the message and exits with `exit_code`."""
+    """Base class of errors that the command line prints before it exits with `exit_code`."""
 
     exit_code = ExitCode.MISUSE
 
@@ -50,59 +54,60 @@ class SuiteError(MssbenchError):
 
 
 class TableError(MssbenchError):
-    """A result table cannot be read, or two cannot be joined."""
+    """A result table cannot be read, or two tables cannot be joined."""
 
 
 class RunError(MssbenchError):
-    """A run cannot start: its folder is taken or its device is not there."""
+    """A run cannot start, for example because its folder is in use or its device is missing."""
 
 
 class RegistryError(MssbenchError):
-    """A method or problem is wrong or unknown, or two claim one name."""
+    """A method or problem is invalid or unknown, or its name is registered twice."""
 
 
 class UnknownName(RegistryError):  # noqa: N818
-    """Nobody has registered a method or problem of that name."""
+    """No method or problem of that name is registered."""
 
 
 class GateError(MssbenchError):
-    """A limit for `check` or `ab` cannot be read, or limits nothing."""
+    """A limit for `check` or `ab` cannot be read, or applies to nothing."""
 
 
 class NotComparable(MssbenchError):  # noqa: N818
-    """Two tables say nothing about each other: other inputs or machines, or no common row."""
+    """Two tables cannot be compared: other inputs, other machines, or no common row."""
 
     exit_code = ExitCode.INCOMPARABLE
 
 
 class InputError(MssbenchError, ValueError):
-    """A matrix handed to a root function has the wrong shape, type or parameters."""
+    """A matrix given to a root function has the wrong shape or type, or a parameter is wrong."""
 
 
 class Unsupported(Exception):  # noqa: N818  (an answer, not a failure)
-    """The method cannot do what the cell asks; the message says why."""
+    """The method cannot compute what the cell asks for; the message says why."""
 
 
 class NotInstalled(Exception):  # noqa: N818
-    """The package behind a method is missing or fails to import; the message has the remedy."""
+    """The package of a method is missing or cannot be imported; the message has the remedy."""
 
 
 class Unavailable(Exception):  # noqa: N818
-    """Installed, but its device or driver is not there; the message says which."""
+    """A library is installed, but its device or driver is missing; the message says which."""
 
 
 class IndefiniteWarning(UserWarning):
-    """Matrices handed to a root function with `check=True` have negative eigenvalues."""
+    """Matrices given to a root function with `check=True` have negative eigenvalues."""
 
 
 class SingularWarning(UserWarning):
-    """Matrices handed to a root function with `check=True` are singular.
+    """Matrices given to a root function with `check=True` are singular.
 
-    The pair that was named has a wrong gradient for them; the message says what is wrong with it.
+    The gradient of the chosen pair is wrong for them; the message says in which way.
     """
 
 
-# Words that are said elsewhere for one of ours; by their letters they resemble another or none.
+# Words of other programs for names of ours. Their spelling is not close to the right name, so that
+# difflib would suggest another one or none.
 _SYNONYMS = {
     "double": "float64",
     "fp64": "float64",
@@ -123,7 +128,7 @@ _SYNONYMS = {
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known word that means `name` or is closest to it, or None where nothing is close."""
+    """Return the known word that means `name` or is closest to it; None if nothing is close."""
     known = sorted(known)
     if (meant := _SYNONYMS.get(name.lower())) in known:
         return meant
@@ -132,9 +137,10 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def unknown(what: str, name: object, known: Iterable[str], most: int = 30) -> str:
-    """The sentence for a word that is not known, with the nearest one that is.
+    """Return the message for an unknown word, with the nearest known one.
 
-    most: how many known words are named in full; of a longer list only the nearest are.
+    what: what the word should be, such as "column". most: a list of at most so many known words is
+    printed in full; of a longer one only the nearest words are named.
 
     >>> unknown("forward", "eig", ["eigh", "svd"])
     "Unknown forward 'eig'. Did you mean 'eigh'? Known: eigh, svd."
@@ -148,8 +154,12 @@ def unknown(what: str, name: object, known: Iterable[str], most: int = 30) -> st
 
 
 def _nearest_of_many(name: str, known: Sequence[str]) -> str:
-    """The words that begin as `name` does for longest. A closer look at many would take minutes."""
-    begin = heapq.nlargest(_LOOKED_AT, known, key=lambda word: len(commonprefix([word, name])))  # noqa: RUF071  (letters are meant)
-    near = difflib.get_close_matches(name, begin, n=_NEAREST, cutoff=0.0)
+    """Return a sentence with the nearest words of a long list.
+
+    Only the words with the longest common prefix are compared letter by letter: for all of a long
+    list that would take minutes.
+    """
+    candidates = heapq.nlargest(_LOOKED_AT, known, key=lambda word: len(commonprefix([word, name])))  # noqa: RUF071  (letters are meant)
+    near = difflib.get_close_matches(name, candidates, n=_NEAREST, cutoff=0.0)
     first = f"Did you mean {near[0]!r}? " if nearest(name, near) else ""
     return f"{first}Nearest of {len(known):,}: {', '.join(near)}."

@@ -1,8 +1,9 @@
-"""Things by name: built into mssbench, registered by a user's file, or offered by a plug-in.
+"""`Registry`, which finds methods and problems by name, and the loading of user files.
 
-A plug-in is an installed package with an entry point in the group `mssbench.<kind>`. The entry
-point has the name of the thing, so that a package is imported only when a suite, a call or a list
-asks for that name.
+An entry is built into mssbench, registered by a user's file (`--also`), or offered by a plug-in. A
+plug-in is an installed package with an entry point in the group `mssbench.<kind>`. The entry point
+has the name of the method or problem, so that the package is imported only when a suite, a call or
+a list asks for that name.
 """
 
 import hashlib
@@ -19,12 +20,13 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from mssbench.errors import NotInstalled, RegistryError, UnknownName, unknown
 
-# The types of values that a suite file can contain, and therefore of the parameters of a thing.
+# The types of values that a suite file can contain, and therefore of the parameters of methods and
+# problems.
 TYPES_OF_VALUES = (bool, int, float, str)
 
 
 class Named(Protocol):
-    """What a registry holds: something with a name, and the function behind it."""
+    """An entry of a registry: an object with a name and a function."""
 
     @property
     def name(self) -> str:
@@ -33,7 +35,7 @@ class Named(Protocol):
 
     @property
     def call(self) -> Callable[..., object]:
-        """The function that a decorator has registered."""
+        """The function that was registered."""
         ...
 
 
@@ -41,11 +43,11 @@ Thing = TypeVar("Thing", bound=Named)
 
 
 class Registry(Generic[Thing]):
-    """The things of one kind.
+    """All entries of one kind, such as the forwards, by name.
 
-    kind: how messages call one of them; plug-ins offer theirs in the group `mssbench.<kind>`.
-    load_built_in: imports the modules of mssbench that register things of this kind. It is called
-    before each look-up and must be cheap when it is called again.
+    kind: what messages call an entry; plug-ins offer theirs in the group `mssbench.<kind>`.
+    load_built_in: imports the modules of mssbench that register entries of this kind. It is called
+    before each look-up, and must be cheap when it is called again.
     """
 
     def __init__(self, kind: str, load_built_in: Callable[[], None]) -> None:
@@ -54,7 +56,7 @@ class Registry(Generic[Thing]):
         self._things: dict[str, Thing] = {}
 
     def add(self, thing: Thing) -> None:
-        """Register a thing. Raises RegistryError if another module has taken its name."""
+        """Register an entry. Raises RegistryError if another module has registered its name."""
         taken = self._things.get(thing.name)
         if taken is not None and taken.call.__module__ != thing.call.__module__:
             first, second = taken.call.__module__, thing.call.__module__
@@ -64,10 +66,10 @@ class Registry(Generic[Thing]):
         self._things[thing.name] = thing
 
     def lookup(self, name: str) -> Thing:
-        """Return the thing called `name`, importing the plug-in that offers it only now.
+        """Return the entry called `name`; import the plug-in that offers it if necessary.
 
         Raises UnknownName, RegistryError for a name that two packages offer, and NotInstalled for a
-        plug-in that cannot be imported, whatever is wrong with it.
+        plug-in that cannot be imported for any reason.
         """
         self._load_built_in()
         if name not in self._things:
@@ -75,18 +77,19 @@ class Registry(Generic[Thing]):
         return self._things[name]
 
     def known(self) -> dict[str, Thing]:
-        """Return all that is registered so far: built in, from files, and plug-ins asked for."""
+        """Return all entries so far: built-in, from files, and from plug-ins that were imported."""
         self._load_built_in()
         return dict(sorted(self._things.items()))
 
     def names(self) -> list[str]:
-        """Return every name that `lookup` knows. No plug-in is imported."""
+        """Return every name that `lookup` accepts, without importing plug-ins."""
         self._load_built_in()
         return sorted({*self._things, *self._plugins().names})
 
     def load_plugins(self) -> dict[str, str]:
-        """Import every plug-in, to list all of them. Returns the reasons of those that fail."""
+        """Import every plug-in. Return the reason for each that fails, by name."""
         self._load_built_in()
+
         failures = {}
         for name in sorted(self._plugins().names):
             try:
@@ -97,7 +100,7 @@ class Registry(Generic[Thing]):
 
     @contextmanager
     def temporarily(self) -> Iterator[None]:
-        """Forget at the end of the block what was registered inside it."""
+        """Return a context manager that removes at its end what was registered inside it."""
         self._load_built_in()
         before = dict(self._things)
         try:
@@ -124,7 +127,7 @@ class Registry(Generic[Thing]):
         (plugin,), who = offers, f"{self.kind} {name!r} of {owners[0]}"
         try:
             plugin.load()
-        except BaseException as error:  # the module of a stranger may fail in any way, or exit
+        except BaseException as error:  # a foreign module may raise any exception, or exit
             if isinstance(error, ModuleNotFoundError) and error.name:
                 package = error.name.partition(".")[0]
                 raise NotInstalled(f"{who} needs {package}: pip install {package}") from error
@@ -139,41 +142,47 @@ class Registry(Generic[Thing]):
 def check_function(kind: str, call: Any) -> None:
     """Raise RegistryError unless `call` is a function with a name and a readable source file.
 
-    The code hash of a row is computed from the source of what made it.
+    The source is needed for the code hash of each row.
     """
     if not callable(call) or not isinstance(getattr(call, "__name__", None), str):
         raise RegistryError(f"{kind} {call!r} is not a function: register one that has a name.")
+
     function = inspect.unwrap(call)
     try:
         source = inspect.getsourcefile(function)
     except TypeError:  # it is built into the interpreter
         source = None
+
     if source is None:
         raise RegistryError(
-            f"{kind} {call.__name__!r} has no source file, so that nobody could tell when it "
-            "changes. Define it in a file of Python, and give that as --also."
+            f"{kind} {call.__name__!r} has no source file, so that its changes could not be "
+            "detected. Define it in a Python file, and give that as --also."
         )
 
 
 def swept_parameters(call: Callable[..., object]) -> dict[str, inspect.Parameter]:
-    """The keyword-only arguments of a registered function, which suites may set."""
-    found = inspect.signature(call).parameters.values()
-    return {p.name: p for p in found if p.kind is p.KEYWORD_ONLY}
+    """Return the keyword-only arguments of a registered function, which suites may set."""
+    parameters = inspect.signature(call).parameters.values()
+    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def hints_of(call: Callable[..., object], swept: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
-    """The types of these parameters; those of the others may be names for type checkers."""
-    found = {name: p.annotation for name, p in swept.items() if p.annotation is not p.empty}
+    """Return the types of the parameters `swept` of a function.
+
+    The annotations of its other parameters are not evaluated, because they may contain names that
+    are imported for type checkers only.
+    """
+    annotations = {name: p.annotation for name, p in swept.items() if p.annotation is not p.empty}
     names = getattr(inspect.unwrap(call), "__globals__", {})
-    return typing.get_type_hints(SimpleNamespace(__annotations__=found), globalns=names)
+    return typing.get_type_hints(SimpleNamespace(__annotations__=annotations), globalns=names)
 
 
 def load_file(path: Path) -> None:
-    """Run a file of a user's own methods or problems (`--also`), once in a process.
+    """Import a file with a user's own methods or problems (`--also`), once per process.
 
     Raises RegistryError if there is no such file, or if it fails.
     """
-    # The name follows from the path, so that two files of one name are two modules.
+    # The module name depends on the path, so that two files of one name are two modules.
     name = f"mssbench_also_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return
@@ -184,14 +193,14 @@ def load_file(path: Path) -> None:
 
     folder = str(path.resolve().parent)
     if folder not in sys.path:
-        sys.path.append(folder)  # last: nothing in it takes the place of an installed module
+        sys.path.append(folder)  # last, so that no file in it replaces an installed module
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except BaseException as error:  # it may exit as well, or raise what nobody expects
+    except BaseException as error:  # the file may raise any exception, or exit
         del sys.modules[name]
         raise RegistryError(f"--also {path}: {_what_failed(error)}") from error
-    _refuse_another_s_helpers(path, module)
+    _refuse_foreign_helpers(path, module)
 
 
 def _what_failed(error: BaseException) -> str:
@@ -201,10 +210,11 @@ def _what_failed(error: BaseException) -> str:
     return text
 
 
-def _refuse_another_s_helpers(path: Path, module: ModuleType) -> None:
-    """Raise RegistryError for a helper of another folder under the name of one beside the file.
+def _refuse_foreign_helpers(path: Path, module: ModuleType) -> None:
+    """Raise RegistryError if the file imported a helper module from another folder.
 
-    A name is imported once in a process, so that two folders cannot each have a `helpers.py`.
+    A module name is imported once per process, so that two user files in different folders cannot
+    each have a `helpers.py`: the second one would get the helpers of the first.
     """
     ours = {file.stem: file.resolve() for file in path.resolve().parent.glob("*.py")}
     for value in vars(module).values():
@@ -212,16 +222,17 @@ def _refuse_another_s_helpers(path: Path, module: ModuleType) -> None:
         name, file = getattr(imported, "__name__", ""), getattr(imported, "__file__", None)
         if name not in ours or name in sys.stdlib_module_names or not file:
             continue
+
         taken = Path(file).resolve()
-        # An installed package comes first: so it does for every program that lies in the folder.
+        # An installed package has priority over the file, as for every program in that folder.
         if taken != ours[name] and not {"site-packages", "dist-packages"} & {*taken.parts}:
             raise RegistryError(
-                f"--also {path}: its {name} is {taken}, and not the file beside it. "
-                "Rename one of the two."
+                f"--also {path}: its module {name} was imported from {taken}, not from the file "
+                "beside it. Rename one of the two."
             )
 
 
 def _home(value: object) -> str:
-    """The name of the module that defines a function or class; empty for other values."""
+    """Return the name of the module that defines a function or class; empty for other values."""
     name = getattr(value, "__module__", "")
     return name if isinstance(name, str) else ""

@@ -1,1 +1,1 @@
-"""Ways to get cells measured: `local`, a pool of worker processes on this machine."""
+"""Engines, which get cells measured: `local`, with worker processes on this machine."""

@@ -1,4 +1,4 @@
-"""What an engine reports while it measures."""
+"""The events that an engine yields while it measures cells."""
 
 from typing import Any, NamedTuple
 
@@ -7,7 +7,7 @@ from mssbench.records.measurement import Status
 
 
 class Ready(NamedTuple):
-    """A worker has started: its device, the facts of its machine, and the hash that names them."""
+    """A worker has started: its device, the facts of its machine, and the hash of these facts."""
 
     device: str
     facts: dict[str, Any]
@@ -15,35 +15,35 @@ class Ready(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """Another process measures on this device; we wait for it."""
+    """The engine waits, because another process measures on this device."""
 
     device: str
     holder: str
 
 
 class Started(NamedTuple):
-    """A cell is now on a worker."""
+    """A worker begins to measure a cell."""
 
     cell: Cell
 
 
 class Ceilings(NamedTuple):
-    """What a device can do at most, measured now, by names that have the device's in them."""
+    """The rates that a device can reach at most, measured now, by `DEVICE NAME`."""
 
     found: dict[str, float]
 
 
 class Finished(NamedTuple):
-    """A cell is done: rows from its worker, or the status and reason of its end without rows."""
+    """A cell is finished: rows from its worker, or a status and reason if it has none."""
 
     cell: Cell
     rows: list[dict[str, Any]]
     samples: list[list[float]]
-    spent: dict[str, float]
+    spent: dict[str, float]  # seconds by purpose, see records.summary.MEASURING
     status: Status | None = None
     reason: str = ""
     log: str = ""  # the traceback of a method that crashed
 
 
 Event = Ready | Waiting | Started | Ceilings | Finished
-PROTOCOL_VERSION = 4  # of the lines between a worker and its supervisor; see worker.py
+PROTOCOL_VERSION = 4  # version of the messages between supervisor and worker, see worker.py

@@ -1,7 +1,8 @@
-"""The local engine: one worker process per device, fed a cell at a time, replaced when it dies.
+"""The local engine: one worker process per device, which measures one cell at a time.
 
-A slot is a device with its share of the cores. The CPU is one slot with every core, because cells
-side by side spoil each other's times; cells on GPUs start when the CPU's are done.
+A worker that dies is replaced. A slot is a device with its share of the cores. The CPU is one slot
+with all cores, because cells that run at the same time disturb each other. Cells on GPUs start when
+the cells on the CPU are done.
 """
 
 import queue
@@ -17,10 +18,13 @@ from mssbench.errors import RunError
 from mssbench.records.cell import Cell
 from mssbench.results.locks import release
 
-GRACE_SECONDS = 1.0  # after a death, how long a stop signal may still be on its way to us
+# How long to wait, after a worker has died, for a signal that ends the run: a terminal sends the
+# signal to the worker too, which may react first.
+GRACE_SECONDS = 1.0
 Todo = queue.SimpleQueue[Cell]
 News = queue.SimpleQueue[Event | Exception | None]  # None: a slot has ended
-Share = Callable[[Cell, int], float]  # of the policy's time for a cell, given how many are left
+# Returns the share of the policy's time for a cell, given the number of cells that are left.
+Share = Callable[[Cell, int], float]
 
 
 def run(
@@ -30,14 +34,15 @@ def run(
     skip: Callable[[Cell], bool] = lambda _: False,
     share: Share = lambda _, __: 1.0,
 ) -> Generator[Event, None, None]:
-    """Measure every cell, yielding what happens. A cell may be asked for several times.
+    """Measure cells, and yield events. A cell may occur several times.
 
-    skip: asked before a cell is measured; what it is true for is left out.
-    share: asked before a cell is measured, and told how many its worker has yet to measure with
-    it; the part of the policy's time that this one may take, between 0 and 1.
-    stopped: asked several times a second; once it is true workers are killed, and what they had
-    answered by then is still yielded. Closing the iterator stops them too.
-    Raises RunError if a worker cannot start: then no cell can.
+    stopped: called several times per second. When it returns True, the workers are killed; results
+    that they have already sent are still yielded. Closing the iterator stops them too.
+    skip: called before each cell; a cell for which it returns True is left out.
+    share: called before each cell, with the number of cells that the worker still has to measure,
+    including this one. It returns the share of the policy's time for the cell, between 0 and 1.
+
+    Raises RunError if a worker cannot be started.
     """
     groups = list(_groups(cells))
     for number, group in enumerate(groups):
@@ -48,14 +53,18 @@ def run(
 
 
 def _groups(cells: Sequence[Cell]) -> Iterator[list[tuple[Slot, Todo]]]:
-    """Slots that may work side by side, each with its queue: the CPU alone, then all GPUs."""
+    """Yield groups of slots that may work at the same time: the CPU alone, then all GPUs.
+
+    Each slot comes with the queue of its cells. Without a GPU, all cells go to the CPU's worker.
+    """
     gpus = gpu_slots()
     on_cpu = [c for c in cells if c.device == "cpu" or not gpus]
     on_gpu = [c for c in cells if c.device != "cpu" and gpus]
+
     if on_cpu:
         yield [(Slot("cpu", "", usable_cores()), _queue(on_cpu))]
     if on_gpu:
-        shared = _queue(on_gpu)  # a free GPU takes the next cell
+        shared = _queue(on_gpu)  # each GPU takes the next cell when it is free
         yield [(slot, shared) for slot in gpus]
 
 
@@ -67,7 +76,7 @@ def _queue(cells: Sequence[Cell]) -> Todo:
 
 
 def _turns(group: list[tuple[Slot, Todo]]) -> int:
-    """How many cells each slot of a group has yet to measure, if they take as long as each other.
+    """Return how many cells each slot of a group still has to measure, if all are equally fast.
 
     The slots of a group take their cells from one queue.
     """
@@ -75,7 +84,10 @@ def _turns(group: list[tuple[Slot, Todo]]) -> int:
 
 
 def _share_of(share: Share, group: list[tuple[Slot, Todo]], later: int) -> Callable[[Cell], float]:
-    """The share of a cell of this group, which has been taken from its queue already."""
+    """Return `share` as a function of a cell that was just taken from the queue of a group.
+
+    later: number of cells that each worker has to measure in later groups.
+    """
     return lambda cell: share(cell, 1 + _turns(group) + later)
 
 
@@ -86,8 +98,10 @@ def _serve_group(
     skip: Callable[[Cell], bool],
     share: Callable[[Cell], float],
 ) -> Iterator[Event]:
+    """Serve every slot of a group in a thread of its own, and yield their events."""
     stop = threading.Event()
     news: News = queue.SimpleQueue()
+
     threads = [
         threading.Thread(
             target=_serve_slot, args=(slot, todo, setup, skip, share, news, stop), daemon=True
@@ -96,6 +110,7 @@ def _serve_group(
     ]
     for thread in threads:
         thread.start()
+
     running = len(threads)
     try:
         while running:
@@ -105,6 +120,7 @@ def _serve_group(
                 event = news.get(timeout=LISTEN_SECONDS)
             except queue.Empty:
                 continue
+
             if event is None:
                 running -= 1
             elif isinstance(event, Exception):
@@ -126,9 +142,9 @@ def _serve_slot(
     news: News,
     stop: threading.Event,
 ) -> None:
-    """Serve one slot. This thread outlives its workers: the kernel kills them when it ends."""
+    """Measure the cells of one slot. Its workers are killed by the kernel if this thread ends."""
     worker: Worker | None = None
-    half, looks = todo.qsize() // 2, 0
+    half, looks = todo.qsize() // 2, 0  # looks: how often the ceilings were measured
     held: int | None = None
 
     def wait(holder: str) -> bool:
@@ -145,6 +161,7 @@ def _serve_slot(
             if skip(cell):
                 continue
             news.put(Started(cell))
+
             kills = 0
             while True:
                 worker = worker or _start(slot, setup, held, stop, news)
@@ -153,23 +170,26 @@ def _serve_slot(
                 if answer.lost:
                     worker.close()
                     worker = None
-                # The run is being stopped, and the signal may have reached the worker before us:
-                # that is not the cell's fault, so only a complete result is recorded.
+
+                # If the run is being stopped, the signal may have ended the worker first. The cell
+                # is then not to blame, and only a complete result is recorded.
                 if (stop.is_set() or (answer.died and stop.wait(GRACE_SECONDS))) and not answer.ok:
                     return
-                # a death counts in a fresh worker only: another cell may have left the cause; and
-                # a SIGKILL that is not ours (out of memory, an administrator) must come twice
+
+                # A death counts only in a new worker, because an earlier cell may have caused it.
+                # A signal from outside (out of memory, an administrator) counts the second time.
                 kills += answer.killed
                 if not answer.died or (fresh and (not answer.killed or kills > 1)):
                     break
             news.put(_finished(cell, answer))
-            # the machine's ceilings at the start, in the middle and at the end show its drift
+
+            # Ceilings measured at the start, in the middle and at the end show the drift.
             if worker and looks < (1 if todo.qsize() > half else 2):
                 looks += 1
                 worker = _look(slot, worker, news)
         if worker and not stop.is_set():
             worker = _look(slot, worker, news)
-    except Exception as error:  # whatever it is, the run must hear of it, or it waits for ever
+    except Exception as error:  # any error must reach the run, which would wait for ever otherwise
         if not stop.wait(GRACE_SECONDS):
             news.put(error)
     finally:
@@ -184,17 +204,20 @@ def _serve_slot(
 
 
 def _look(slot: Slot, worker: Worker, news: News) -> Worker | None:
-    """Have the ceilings measured. Returns None if the worker did not survive that."""
-    found = worker.ceilings(slot.device)
-    if found is None:
+    """Let the worker measure the ceilings. Return the worker, or None if it died."""
+    rates = worker.ceilings(slot.device)
+    if rates is None:
         worker.close()
         return None
-    news.put(Ceilings({f"{slot.lock} {name}": value for name, value in found.items()}))
+    news.put(Ceilings({f"{slot.lock} {name}": rate for name, rate in rates.items()}))
     return worker
 
 
 def _start(slot: Slot, setup: Setup, lock: int, stop: threading.Event, news: News) -> Worker:
-    """A worker that is ready. A SIGKILL while it starts must come twice as well."""
+    """Return a new worker that is ready.
+
+    A start that is ended by a signal from outside is tried once more. Raises RunError.
+    """
     for attempt in (1, 2):
         worker = Worker(slot, setup, lock, stop.is_set)
         try:
@@ -204,13 +227,17 @@ def _start(slot: Slot, setup: Setup, lock: int, stop: threading.Event, news: New
             if isinstance(error, RunError) and worker.killed and attempt == 1:
                 continue
             raise
+
         news.put(Ready(slot.device, facts, environment))
         return worker
+
     raise AssertionError("the second attempt returns or raises")
 
 
 def _finished(cell: Cell, answer: Answer) -> Finished:
+    """Return the event for the answer of a worker."""
     if answer.reply is None:
         return Finished(cell, [], [], {}, answer.status, answer.reason)
-    r = answer.reply
-    return Finished(cell, r["rows"], r["samples"], r["spent"], log=r.get("log", ""))
+    reply = answer.reply
+    log = reply.get("log", "")
+    return Finished(cell, reply["rows"], reply["samples"], reply["spent"], log=log)

@@ -3,9 +3,9 @@
 A process that was forked twice and has a new session is not in the process group that is killed
 with the worker, and its parent has exited. The kernel would make it a child of process 1. Worker
 and supervisor therefore declare themselves subreapers (`prctl`): such a process becomes a child of
-the worker while that lives, and then of the supervisor, which runs this module. A variable in its
-environment tells to which worker it belonged; where the method gave it another environment, it is
-told by its stdout or stderr, if that is still the file that only this worker writes to.
+the worker while the worker lives, and then of the supervisor, which runs this module. It is
+recognized by a variable in its environment, or, if the method gave it another environment, by its
+stdout or stderr, which is the file that only this worker writes to.
 """
 
 import ctypes
@@ -22,7 +22,8 @@ import psutil
 from mssbench.engines.start import TOKEN
 
 _SET_CHILD_SUBREAPER, _GET_CHILD_SUBREAPER = 36, 37  # options of prctl, see linux/prctl.h
-_ROUNDS = 5  # searches for orphans: what one of them forks meanwhile is found in the next search
+# Searches for orphans. A process that an orphan forks during one search is found in the next.
+_ROUNDS = 5
 _REAP_SECONDS = 2.0  # how long to wait for killed processes to end
 
 _lock = threading.Lock()
@@ -31,30 +32,31 @@ _before = 0  # whether this process was a subreaper before its first worker
 
 
 class Orphans:
-    """The processes that one worker leaves behind. Call `close` when the worker is gone.
+    """The processes that one worker leaves behind. Call `close` when the worker has ended.
 
-    token: to be put into the worker's environment as the value of TOKEN.
+    token: value of the variable TOKEN, which the caller puts into the worker's environment.
     """
 
     def __init__(self, errors: int) -> None:
-        """errors: descriptor of the file that this worker alone will have as its stderr."""
+        """errors: descriptor of the file that will be the stderr of this worker only."""
         self._errors = _file(os.fstat(errors))
         self.token = uuid.uuid4().hex
         self._closed = False
         _adopt(+1)
 
     def kill(self) -> None:
-        """Kill and reap every process that the worker left behind. The worker must be gone."""
+        """Kill and reap every process that the worker left behind. The worker must have ended."""
         for _ in range(_ROUNDS):
-            found = list(self._left_behind())
-            if not found:
+            processes = list(self._left_behind())
+            if not processes:
                 return
-            for process in found:
+
+            for process in processes:
                 try:
                     process.kill()
-                except psutil.Error:  # it has ended by itself, or is another user's by now
+                except psutil.Error:  # it has ended, or its number is another user's process now
                     continue
-            psutil.wait_procs(found, timeout=_REAP_SECONDS)
+            psutil.wait_procs(processes, timeout=_REAP_SECONDS)
 
     def close(self) -> None:
         """Stop being a subreaper if this was the last worker."""
@@ -63,29 +65,30 @@ class Orphans:
             _adopt(-1)
 
     def _left_behind(self) -> Iterator[psutil.Process]:
-        """The living descendants of this process that have the worker's token, or its stderr."""
+        """Yield the living descendants of this process with the worker's token or stderr."""
         try:
-            below = psutil.Process().children(recursive=True)
+            descendants = psutil.Process().children(recursive=True)
         except psutil.Error:
             return
-        for process in below:
+
+        for process in descendants:
             try:
                 if process.environ().get(TOKEN) == self.token or self._prints(process.pid):
                     yield process
-            except (psutil.Error, OSError):  # it has ended, or it is another user's
+            except (psutil.Error, OSError):  # it has ended, or belongs to another user
                 continue
 
     def _prints(self, pid: int) -> bool:
         """Whether stdout or stderr of a process is the file of the worker's stderr."""
         for number in (1, 2):
-            with suppress(OSError):  # it has closed that one
+            with suppress(OSError):  # the process has closed this descriptor
                 if _file(Path(f"/proc/{pid}/fd/{number}").stat()) == self._errors:
                     return True
         return False
 
 
 def _file(status: os.stat_result) -> tuple[int, int]:
-    """What tells one file from all others."""
+    """Return an identifier of a file: its device and inode."""
     return status.st_dev, status.st_ino
 
 
@@ -94,19 +97,21 @@ def _adopt(change: int) -> None:
     global _open, _before  # noqa: PLW0603  (a process is a subreaper or not, for all of its code)
     if sys.platform != "linux":
         return
+
     with _lock:
         if _open == 0 and change > 0:
             was = ctypes.c_int(0)
             _prctl(_GET_CHILD_SUBREAPER, ctypes.byref(was))
             _before = was.value
             _prctl(_SET_CHILD_SUBREAPER, 1)
+
         _open += change
         if _open == 0:
             _prctl(_SET_CHILD_SUBREAPER, _before)
 
 
 def _prctl(option: int, argument: object) -> None:
-    """Call `prctl`. A failure is ignored: orphans then go to process 1, and are not found."""
+    """Call `prctl`. A failure is ignored; orphans then become children of process 1."""
     ctypes.CDLL(None, use_errno=True).prctl(option, argument, 0, 0, 0)
 
 

@@ -1,4 +1,4 @@
-"""The supervisor's side of a worker: start it, send it cells, kill it, and say why it ended."""
+"""`Worker`, the supervisor's side of a worker process: start it, send it requests, end it."""
 
 import contextlib
 import json
@@ -22,37 +22,39 @@ from mssbench.errors import RunError
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status
 
-WORDS = 320  # characters of stderr in a reason: a table's cell has room for no more
-START_SECONDS = 180.0  # imports and the CUDA context: never counted against a cell
-PREPARE_SECONDS = 900.0  # problem and certified reference: not the method's doing either
-CEILINGS_SECONDS = 120.0  # a second or so, but the first may load a library
-DYING_SECONDS = 10.0  # a core dump takes a while
-TICK_SECONDS = 0.2  # how long a stop or a silent death may stay unnoticed
-PRINTED_BYTES = 2**24  # of stderr that are kept: a method that prints must not fill the disk
-# Signals that somebody else sends: the kernel, an administrator, a scheduler, a closing terminal.
-# None of them says anything about a cell unless it comes again.
+# Characters of stderr in a reason, which `one_line` limits to 400 characters in total.
+WORDS = 320
+# Time limits of the steps that do not count as time of a method:
+START_SECONDS = 180.0  # imports and the CUDA context
+PREPARE_SECONDS = 900.0  # making the problem and its reference
+CEILINGS_SECONDS = 120.0  # about a second, but the first time a library may have to be loaded
+DYING_SECONDS = 10.0  # the end of a killed process; a core dump takes a while
+TICK_SECONDS = 0.2  # longest delay until a stop or the death of a worker is noticed
+PRINTED_BYTES = 2**24  # of stderr that are kept, so that a method that prints cannot fill the disk
+# Signals that others send: the kernel, an administrator, a scheduler, a closing terminal. A cell is
+# not blamed for them unless its worker gets one again.
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PREPARING = "preparing the problem and its reference took over"
 
 
 class Answer(NamedTuple):
-    """A worker's reply, or what became of it instead."""
+    """The reply of a worker to a request, or how the worker ended without a reply."""
 
     reply: dict[str, Any] | None
-    lost: bool = False  # the worker is gone or useless
-    died: bool = False  # it ended by itself: perhaps the doing of a cell before this one
-    killed: bool = False  # by a signal from outside: perhaps nobody's doing here
+    lost: bool = False  # the worker has ended or must be replaced
+    died: bool = False  # it ended by itself; an earlier cell may be the cause
+    killed: bool = False  # it was ended by a signal from outside; no cell may be the cause
     status: Status | None = None
     reason: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether all of the cell was measured and found right."""
+        """Whether every row of the cell was measured and is right."""
         return self.reply is not None and all(r["status"] == Status.OK for r in self.reply["rows"])
 
 
 class Worker:
-    """The process that measures on one slot. Close it, whatever happens."""
+    """The process that measures on one slot. It must be closed in any case."""
 
     def __init__(
         self,
@@ -62,26 +64,31 @@ class Worker:
         stopped: Callable[[], bool],
         arms: int = 1,
     ) -> None:
-        """arms: processes that take turns on the device, this one among them."""
-        self.served = 0
-        self.killed = False  # by a signal from outside, before it was ready
-        self.code: str | None = None  # digest of the files of its mssbench, once it has told that
+        """Start the process.
+
+        lock: descriptor of the lock of the device. stopped: whether the run is being stopped. arms:
+        number of processes that take turns on the device, including this one.
+        """
+        self.served = 0  # number of requests so far
+        self.killed = False  # whether a signal from outside ended it before it was ready
+        self.code: str | None = None  # digest of the files of its mssbench, once it has sent it
         self._setup, self._stopped, self._device = setup, stopped, slot.device
-        self._rest = b""  # read, but not a whole line yet
-        self._noise = b""  # the last line that was no message of ours
-        self._since = 0  # where in its stderr the present cell begins
+        self._rest = b""  # bytes read that are not yet a whole line
+        self._noise = b""  # the last line that was not a message of the protocol
+        self._since = 0  # offset in its stderr at which the present request begins
         self._errors = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  (closed with the worker)
         self._orphans = Orphans(self._errors.fileno())
-        code_digest()  # of the files as they are now: a worker's are compared with them
+
+        code_digest()  # computed now, before files may change; later compared with the worker's
         try:
             self._process = subprocess.Popen(
                 command(setup, os.getpid()),
                 env=variables(setup, slot, arms, self._orphans.token),
-                pass_fds=[lock],  # the device stays ours until this process is gone too
+                pass_fds=[lock],  # the device stays locked until the worker has ended too
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                start_new_session=True,  # its children form one group, killed together
+                start_new_session=True,  # one process group for all its children, to kill them
             )
         except OSError as error:
             self._errors.close()
@@ -90,10 +97,11 @@ class Worker:
                 f"{setup.python} cannot be started: {error.strerror}. "
                 "Name a Python interpreter that has mssbench."
             ) from None
+
         if not setup.isolated:
             keep_to(self._process.pid, slot.cores)
-        # An arm imports on several cores, while others start, and keeps to its own from then on,
-        # which its facts tell. It is told at once, or it would wait for its turn.
+        # An isolated worker imports on all cores, while others start, and binds itself to its cores
+        # afterwards. The set-up is sent at once, because the worker waits for it.
         cores = list(slot.cores) if setup.isolated else None
         self._send(
             {
@@ -106,14 +114,16 @@ class Worker:
         )
 
     def start(self) -> tuple[dict[str, Any], str]:
-        """Wait for its first word: its facts and the hash that names them.
+        """Wait for its first message. Return the facts of its machine, and their hash.
 
-        Raises RunError, with its last words, if it has none.
+        Raises RunError with the end of its stderr if the worker does not start, and for a worker
+        with another protocol or other code.
         """
         line = self._read(START_SECONDS)
-        if line and line["event"] == "protocol":  # before it reads a set-up that may differ
+        if line and line["event"] == "protocol":  # sent before it reads the set-up
             self._refuse_other_protocol(line)
             line = self._read(START_SECONDS)
+
         if not line:
             code = self.kill()
             self.killed = line is not None and -code in FROM_OUTSIDE
@@ -122,6 +132,7 @@ class Worker:
                 f"a worker under {self._setup.python} {how}: {self._last_words() or 'no message'}. "
                 f"Check that `{self._setup.python} -m mssbench doctor` works."
             )
+
         self._refuse_other_protocol(line)
         refuse_other_code(self._setup, line)
         self.code = line.get("code")
@@ -130,52 +141,60 @@ class Worker:
     def _refuse_other_protocol(self, line: dict[str, Any]) -> None:
         if line.get("protocol") != PROTOCOL_VERSION:
             raise RunError(
-                f"{self._setup.python} has an mssbench that speaks protocol {line.get('protocol')},"
-                f" this one speaks {PROTOCOL_VERSION}: install versions that match."
+                f"the mssbench of {self._setup.python} uses protocol {line.get('protocol')}, "
+                f"this one uses {PROTOCOL_VERSION}: install matching versions."
             )
 
     def ceilings(self, device: str) -> dict[str, float] | None:
-        """What the machine can do at most, measured now. None where the worker has not said it."""
+        """Return the highest rates of the device, measured now; None if the worker has failed."""
         self._send({"ceilings": device})
         line = self._read(CEILINGS_SECONDS)
         return line["found"] if line and line["event"] == "ceilings" else None
 
     def ask(self, cell: Cell, share: float = 1.0) -> Answer:
-        """Have one cell measured; whatever happens to the process becomes an answer.
+        """Let the worker measure one cell. Its death or a timeout is also an answer.
 
-        share: of the time that the policy gives its samples, between 0 and 1.
+        share: of the policy's time for samples, between 0 and 1.
         """
         request = {"cell": asdict(cell), "share": share}
         return self._asked(request, PREPARE_SECONDS, _PREPARING)
 
     def hold(self, cell: Cell, *, verify: bool) -> Answer:
-        """Have a cell made ready to be sampled, its first output verified if asked."""
+        """Let the worker prepare a cell for sampling, and verify its first output if asked to."""
         return self._asked({"hold": asdict(cell), "verify": verify}, PREPARE_SECONDS, _PREPARING)
 
     def sample(self, count: int, *, last: bool = False) -> Answer:
-        """Have one sample taken of the cell that is held; of the last one the output is verified.
+        """Let the worker take one sample of the cell that it holds.
 
-        A worker of an older revision does not know `last`, and its reply has no `verified`.
+        count: number of calls. last: whether the output is verified afterwards. A worker of an
+        older revision ignores `last`, and its reply has no `verified`.
         """
         request = {"sample": count, "last": last}
         return self._asked(request, self._setup.timeout_seconds, "killed after")
 
     def _asked(self, request: dict[str, Any], limit: float, what: str) -> Answer:
-        """Send a request; the answer. limit: in seconds; what: a timeout's words before it."""
+        """Send a request, and return the answer.
+
+        limit: time limit, in seconds. what: the beginning of the reason for a timeout.
+        """
         self.served += 1
         self._since = self._printed()
         self._send(request)
+
         while True:
             line = self._read(limit)
-            if line and line["event"] == "measuring":
+            if line and line["event"] == "measuring":  # the preparation is over
                 limit, what = self._setup.timeout_seconds, "killed after"
                 continue
             break
+
         if line:
             return Answer(line, lost=line.get("lost", False))
         if line is None:
             self.kill()
             return Answer(None, True, status=Status.TIMEOUT, reason=f"{what} {limit:g} s")
+
+        # The pipe is closed: the worker has died, or has closed it and is still running.
         mute = self._alive()
         code = self.kill()
         killed = -code in FROM_OUTSIDE and not mute
@@ -185,52 +204,60 @@ class Worker:
         return Answer(None, True, True, killed, Status.CRASHED, reason)
 
     def kill(self) -> int:
-        """Kill it and all it started, then reap; the exit status.
+        """Kill the worker and every process that it started, reap it, and return its exit status.
 
-        The kill comes before the reaping: until then its number cannot name another group, and one
-        that died by itself keeps the status it died with. A child that has left the group is found
-        below the worker, or where it was left behind.
+        It is killed before it is reaped: until then its number cannot belong to another group, and
+        a worker that died by itself keeps its exit status. Children that have left the group are
+        found as descendants of the worker, or as orphans. Raises RunError if it cannot be killed.
         """
         if self._process.returncode is None:
             children = []
             with contextlib.suppress(psutil.Error):
                 children = psutil.Process(self._process.pid).children(recursive=True)
+
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             for child in children:
                 with contextlib.suppress(psutil.Error):
                     child.kill()
+
         try:
             code = self._process.wait(DYING_SECONDS)
             self._orphans.kill()
             return code
-        except subprocess.TimeoutExpired:  # it sits in a system call that never ends
+        except subprocess.TimeoutExpired:  # it is in a system call that never ends
             raise RunError(
                 f"the worker, process {self._process.pid}, cannot be killed: its {self._device} "
                 "is stuck. What was measured is saved; the machine may need a restart."
             ) from None
 
     def close(self) -> None:
-        """End it and free what it held here."""
+        """Kill the worker, and close its pipes and files."""
         try:
             self.kill()
         finally:
             self._orphans.close()
+
             for file in (self._process.stdin, self._process.stdout, self._errors):
                 if file is not None:
-                    with contextlib.suppress(OSError):  # bytes that it never read
+                    with contextlib.suppress(OSError):  # a request that it never read
                         file.close()
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._process.stdin is not None
-        # a broken pipe means that it is dead; the read that follows finds out how
+        # A broken pipe means that the worker is dead; the next read finds out how it ended.
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
 
     def _read(self, seconds: float) -> dict[str, Any] | None:
-        """The next message; {} where the worker is gone, None where it took too long or we stop."""
+        """Return the next message.
+
+        {} if the worker has ended or closed its pipe, None after `seconds` or if the run is being
+        stopped.
+        """
         assert self._process.stdout is not None
+
         left, before, late = seconds, time.monotonic(), False
         poll = select.poll()
         poll.register(self._process.stdout, select.POLLIN)
@@ -239,17 +266,19 @@ class Worker:
                 line, self._rest = self._rest.split(b"\n", 1)
                 if message := _message(line):
                     return message
-                self._noise = line  # printed before the worker could move its channel away
+                self._noise = line  # printed before the worker moved its channel to another number
+
             now = time.monotonic()
-            # a look that took much longer counts as two ticks: we stood still, and perhaps the
-            # worker with us
+            # A tick that took much longer counts as two: this process was suspended, and perhaps
+            # the worker too.
             left, before = left - min(now - before, 2 * TICK_SECONDS), now
             if late or self._stopped():
                 return None
-            late = left <= 0  # a last look at what came meanwhile
+            late = left <= 0  # what has arrived meanwhile is still read once
+
             if not poll.poll(min(max(left, 0), TICK_SECONDS) * 1000):
                 self._trim()
-                # a process it forked may hold the pipe open: its own death is the end of it
+                # A process that the worker forked may keep the pipe open after the worker's death.
                 if self._alive() or poll.poll(0):
                     continue
                 return {}
@@ -260,53 +289,61 @@ class Worker:
             self._rest += chunk
 
     def _alive(self) -> bool:
-        """Whether it still runs; without reaping it."""
+        """Whether the worker still runs. It is not reaped."""
         if self._process.returncode is not None:
             return False
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def _let_die(self) -> None:
-        """Its pipe is closed: give it time to finish dying."""
+        """Wait for the end of a worker that has closed its pipe."""
         end = time.monotonic() + DYING_SECONDS
         while self._alive() and time.monotonic() < end and not self._stopped():
             time.sleep(0.005)
 
     def _printed(self) -> int:
+        """Return the number of bytes that the worker has written to stderr."""
         return os.fstat(self._errors.fileno()).st_size
 
     def _trim(self) -> None:
-        """Forget what it printed, before that fills the disk. It writes where we put the file."""
+        """Truncate the file of its stderr if it is too large. The worker shares the file offset."""
         if self._printed() > PRINTED_BYTES:
-            # it may write between these two: then that is cut off too
+            # What the worker writes between these two calls is cut off too.
             os.lseek(self._errors.fileno(), 0, os.SEEK_SET)
             os.ftruncate(self._errors.fileno(), 0)
             self._since = 0
 
     def _last_words(self) -> str:
-        """What it printed since the cell began, cut to what says most."""
+        """Return what the worker printed since the request began, cut to `WORDS` characters.
+
+        That is the end of the text, or the beginning of a fatal error of Python, whose innermost
+        line comes first.
+        """
         first = max(self._since, self._printed() - 8000)
         text = os.pread(self._errors.fileno(), 8000, first).decode(errors="replace")
         words = " ".join((text.strip("\0 \n") or self._noise.decode(errors="replace")).split())
-        fault = words.rfind("Fatal Python error")  # then the innermost line comes first
+
+        fault = words.rfind("Fatal Python error")
         if fault >= 0:
             return words[fault : fault + WORDS]
         return words if len(words) <= WORDS else "..." + words[-WORDS:]
 
 
 def _message(line: bytes) -> dict[str, Any] | None:
-    """A line of the protocol, or None for any other text."""
+    """Return the message in a line, or None for a line that is no message of the protocol."""
     try:
-        found = json.loads(line)
+        message = json.loads(line)
     except ValueError:
         return None
-    if isinstance(found, dict) and found.keys() == {"protocol"}:  # see worker.serve
-        return {"event": "protocol", **found}
-    return found if isinstance(found, dict) and "event" in found else None
+    if isinstance(message, dict) and message.keys() == {"protocol"}:  # see worker.serve
+        return {"event": "protocol", **message}
+    return message if isinstance(message, dict) and "event" in message else None
 
 
 def _how(code: int) -> str:
+    """Return how a process ended, from its exit status; negative for a signal."""
     if code >= 0:
         return f"exit status {code}"
+
     try:
         name = signal.Signals(-code).name
     except ValueError:

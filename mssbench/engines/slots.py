@@ -1,4 +1,4 @@
-"""Devices as slots for workers, and the locks that keep two runs off one device."""
+"""Slots, which are devices with their share of the cores, and the locks of devices."""
 
 import os
 import time
@@ -11,35 +11,37 @@ from mssbench.errors import RunError
 from mssbench.machine.devices import cuda_devices
 from mssbench.results.locks import wait_for
 
-LISTEN_SECONDS = 0.2  # how long a stop may stay unnoticed here
-# The same for every user and every run of this host. TMPDIR is not: a job, a login and a service
-# have different ones, and would then measure on one device at the same time.
+LISTEN_SECONDS = 0.2  # longest delay until a stop is noticed here
+# The same folder for every user and every run of this host. TMPDIR may differ between a job, a
+# login and a service, which could then measure on one device at the same time.
 _LOCKS = Path("/tmp/mssbench-locks")  # noqa: S108  (sticky, and nothing is read from it)
 
 
 def usable_cores() -> tuple[int, ...]:
-    """The cores that this process may run on, in order."""
+    """Return the cores that this process may run on, in order."""
     return tuple(sorted(os.sched_getaffinity(0)))
 
 
 class Slot(NamedTuple):
-    """A device and the cores its worker may use."""
+    """A device and the cores that its worker may use."""
 
     device: str  # cpu | cuda
-    gpu: str  # as CUDA_VISIBLE_DEVICES spells it; empty for none
+    gpu: str  # its entry in CUDA_VISIBLE_DEVICES; empty for none
     cores: tuple[int, ...]
-    uuid: str = ""  # of the GPU: the same in every process and container
+    uuid: str = ""  # of the GPU, the same in every process and container
 
     @property
     def lock(self) -> str:
-        """Names the device on this host."""
+        """The name of the device's lock file, unique on this host."""
         return f"gpu-{self.uuid}" if self.uuid else self.device
 
 
 def keep_to(process: int, cores: Iterable[int]) -> None:
-    """Bind a process to these cores, with whatever threads it has by now."""
+    """Bind a process and all of its present threads to these cores."""
     bound: set[str] = set()
     threads = Path(f"/proc/{process}/task")
+
+    # Repeated until there is no new thread, because threads may start meanwhile.
     with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
         while new := {thread.name for thread in threads.iterdir()} - bound:
             for thread in new:
@@ -49,16 +51,21 @@ def keep_to(process: int, cores: Iterable[int]) -> None:
 
 
 def gpu_slots() -> list[Slot]:
-    """One slot per visible GPU of the first one's model: rows of two models must not mix."""
+    """Return one slot per visible GPU. Only GPUs of the first one's model are used.
+
+    Rows of two models in one table would not compare.
+    """
     gpus = cuda_devices()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    spelt = [v for v in visible.split(",") if v] or [str(i) for i in range(len(gpus))]
-    # a slice of a GPU has a name of its own; an index is none: under cgroups every job has a GPU 0
+    entries = [v for v in visible.split(",") if v] or [str(i) for i in range(len(gpus))]
+    # The entry of a slice of a GPU (MIG) identifies it. An index does not, because under cgroups
+    # every job has a GPU 0; then the uuid is used.
     same = [
         (v, gpu.uuid if v.isdigit() else v)
-        for v, gpu in zip(spelt, gpus, strict=False)
+        for v, gpu in zip(entries, gpus, strict=False)
         if gpu.name == gpus[0].name
     ]
+
     cores = usable_cores()
     share = max(1, len(cores) // max(1, len(same)))
     return [
@@ -68,7 +75,10 @@ def gpu_slots() -> list[Slot]:
 
 
 def slot_of(device: str) -> Slot:
-    """One core, or the first GPU: for processes that take turns. Raises RunError without a GPU."""
+    """Return a slot for processes that take turns: one core, or the first GPU.
+
+    Raises RunError if there is no GPU.
+    """
     if device == "cpu":
         return Slot("cpu", "", usable_cores()[-1:])
     if gpus := gpu_slots():
@@ -79,9 +89,10 @@ def slot_of(device: str) -> Slot:
 def lock_device(
     slot: Slot, stopped: Callable[[], bool], waiting: Callable[[str], None] = lambda _: None
 ) -> int | None:
-    """Hold the slot's device against every other run, when it is free; None if stopped before.
+    """Lock the device of a slot as soon as it is free. Return the descriptor of the lock.
 
-    waiting: told who holds it, as often as that is asked.
+    stopped: called repeatedly; if it returns True, None is returned. waiting: called repeatedly
+    with the name of the process that holds the lock.
     """
 
     def wait(holder: str) -> bool:
@@ -93,14 +104,21 @@ def lock_device(
 
 
 def lock_slot(slot: Slot, wait: Callable[[str], bool]) -> int | None:
-    """Hold the slot's device: one file per device of this host, shared by every user's runs."""
+    """Lock the device of a slot. Return the descriptor of the lock, or None if `wait` gave up.
+
+    There is one lock file per device of this host, shared by all users. wait: called repeatedly
+    with the name of the holder, until it returns False. Raises RunError.
+    """
     folder = Path(os.environ.get("MSSBENCH_LOCKS") or _LOCKS)
     path = folder / slot.lock
+
     try:
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o1777)  # whatever our umask says: the others must get in
-        if not path.exists():  # a kernel may refuse O_CREAT on another user's file, even to open it
+            folder.chmod(0o1777)  # independent of the umask: other users must be able to write
+
+        # A kernel may refuse to open another user's file with O_CREAT.
+        if not path.exists():
             path.touch()
             path.chmod(0o644)
         return wait_for(path, wait)

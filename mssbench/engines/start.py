@@ -1,4 +1,4 @@
-"""How a worker process is started: its command line, its environment, and which code it runs."""
+"""The command line, the environment and the code of a worker process."""
 
 import hashlib
 import os
@@ -36,18 +36,18 @@ runpy.run_module("mssbench.worker", run_name="__main__", alter_sys=True)
 
 @dataclass(frozen=True)
 class Setup:
-    """What every worker of a run is told first, and the interpreter it runs under."""
+    """The settings of every worker of a run, and how it is started."""
 
     settings: dict[str, Any]  # the fields of measure.Settings
-    also: tuple[str, ...] = ()  # the user's method files
-    timeout_seconds: float = 60.0  # of a method in one cell
-    python: str = sys.executable
+    also: tuple[str, ...] = ()  # the user's files of methods and problems
+    timeout_seconds: float = 60.0  # time limit of a method in one cell
+    python: str = sys.executable  # the interpreter
     path: str = ""  # the folder that contains the mssbench to import; empty: see `folder`
     isolated: bool = False  # whether it is a side of `ab`, with its own packages and threads
 
     @property
     def folder(self) -> str:
-        """The folder from which a worker imports mssbench: `path` if given, else that of ours.
+        """The folder from which a worker imports mssbench: `path`, or that of this process.
 
         It is empty for a side of `ab` without a `path`, which imports the mssbench that is
         installed for its interpreter.
@@ -56,17 +56,17 @@ class Setup:
 
 
 def own_folder() -> str:
-    """The folder that contains the mssbench package of this process."""
+    """Return the folder that contains the mssbench package of this process."""
     return str(Path(mssbench.__file__).absolute().parent.parent)
 
 
 def command(setup: Setup, parent: int) -> list[str]:
-    """The command line of a worker. parent: the id of the process that starts it."""
+    """Return the command line of a worker. parent: the id of the process that starts it."""
     if not setup.folder:
         return [setup.python, "-P", "-m", "mssbench.worker", str(parent)]
     _, late = _search_path(setup)
-    # Processes that a worker starts find mssbench there too. A folder of installed packages is left
-    # out: another interpreter must not import our packages, and our own finds them anyway.
+    # Processes that a worker starts find mssbench there too. A folder of installed packages is not
+    # added: another interpreter must not import them, and this one finds them anyway.
     if Path(setup.folder).name not in ("site-packages", "dist-packages"):
         late = [setup.folder, *late]
     bootstrap = [setup.python, "-P", "-c", _BOOTSTRAP]
@@ -74,7 +74,7 @@ def command(setup: Setup, parent: int) -> list[str]:
 
 
 def variables(setup: Setup, slot: Slot, arms: int, token: str) -> dict[str, str]:
-    """The environment of a worker.
+    """Return the environment of a worker.
 
     slot: its cores and its GPU. arms: number of processes that take turns on the device. token:
     value of TOKEN, by which the processes that this worker starts are recognized.
@@ -86,9 +86,11 @@ def variables(setup: Setup, slot: Slot, arms: int, token: str) -> dict[str, str]
         TOKEN: token,
         **_for_older_workers(slot, arms, setup),
     }
+
     env.setdefault("OMP_NUM_THREADS", str(len(slot.cores)))
     if setup.isolated:  # a side of `ab` has as many threads as cores, whatever the user has set
         env |= dict.fromkeys(THREAD_SETTINGS, str(len(slot.cores)))
+
     env.pop("PYTHONPATH", None)
     if early := _search_path(setup)[0]:
         env["PYTHONPATH"] = os.pathsep.join(early)
@@ -96,32 +98,32 @@ def variables(setup: Setup, slot: Slot, arms: int, token: str) -> dict[str, str]
 
 
 def _search_path(setup: Setup) -> tuple[list[str], list[str]]:
-    """The entries of the user's PYTHONPATH: all but the current folder, and the current folder.
+    """Return the entries of the user's PYTHONPATH without the current folder, and that folder.
 
-    The second list is empty if PYTHONPATH does not contain the current folder, and both are for a
-    side of `ab`. An empty entry means the current folder too: `PYTHONPATH=$PYTHONPATH:/more` makes
+    The second list is empty if PYTHONPATH does not contain the current folder. Both are empty for a
+    side of `ab`. An empty entry also means the current folder: `PYTHONPATH=$PYTHONPATH:/more` has
     one if the variable was not set before.
     """
-    if setup.isolated or not (given := os.environ.get("PYTHONPATH")):
+    if setup.isolated or not (python_path := os.environ.get("PYTHONPATH")):
         return [], []
-    here = Path.cwd().resolve()
-    entries = [Path(entry).absolute() for entry in given.split(os.pathsep)]
-    early = [str(entry) for entry in entries if entry.resolve() != here]
-    return early, [str(here)] if len(early) < len(entries) else []
+    current = Path.cwd().resolve()
+    entries = [Path(entry).absolute() for entry in python_path.split(os.pathsep)]
+    early = [str(entry) for entry in entries if entry.resolve() != current]
+    return early, [str(current)] if len(early) < len(entries) else []
 
 
 def _for_older_workers(slot: Slot, arms: int, setup: Setup) -> dict[str, str]:
-    """Variables for the workers of older revisions, which `ab` starts too.
+    """Return variables for workers of older revisions, which `ab` starts too.
 
-    They read here what a worker of this revision reads in its first message.
+    A worker of this revision reads these settings from its first message instead.
     """
-    told = {"MSSBENCH_CORES": ",".join(map(str, slot.cores)), "MSSBENCH_ARMS": str(arms)}
-    return told | ({"MSSBENCH_BIND": "after imports"} if setup.isolated else {})
+    settings = {"MSSBENCH_CORES": ",".join(map(str, slot.cores)), "MSSBENCH_ARMS": str(arms)}
+    return settings | ({"MSSBENCH_BIND": "after imports"} if setup.isolated else {})
 
 
 @cache
 def code_digest() -> str:
-    """12 hex digits of a hash of this process's mssbench, of its files at the first call.
+    """Return a hash, 12 hex digits, of the files of this process's mssbench at the first call.
 
     It is fast enough for every start of a worker because it hashes plain bytes; unlike the code
     hash of a row, it therefore changes with a comment too.
@@ -141,7 +143,7 @@ def refuse_other_code(setup: Setup, told: Mapping[str, Any]) -> None:
     if setup.isolated or told.get("code") in (None, code_digest()):
         return
     raise RunError(
-        f"a worker under {setup.python} runs another mssbench, that of {told.get('folder')}, than "
-        f"this process, that of {own_folder()}, or its files have changed since this one began. "
-        "What was measured is saved: run the same command again."
+        f"a worker under {setup.python} runs the mssbench of {told.get('folder')}, but this "
+        f"process runs that of {own_folder()}, or its files have changed since the run began. "
+        "The rows so far are saved: run the same command again."
     )

@@ -1,24 +1,25 @@
-"""A process that measures what it is sent, a JSON line at a time. May be killed at any moment.
+"""The worker process, which measures cells on request and may be killed at any moment.
 
     python -m mssbench.worker PARENT_PID
 
-Supervisor to worker: first the set-up {"settings", "also", "arms", "cores", "lock"}, then a request
-a line. Worker to supervisor: {"protocol"} before it reads that, so that nothing fails on a set-up
-of another version; {"event": "ready", ...} once; then answers. An older supervisor skips the first,
-as a line without an event.
+Supervisor and worker exchange JSON messages, one per line. The supervisor first sends the set-up
+{"settings", "also", "arms", "cores", "lock"}, then requests. The worker sends {"protocol"} before
+it reads the set-up, so that it does not fail on that of another version; then {"event": "ready",
+...}; then the answers. An older supervisor ignores the first line, because it has no event.
 
-    {"cell", "share"}     measuring, when the method is about to run; then done: rows, samples,
-                          spent, and `lost` where this process must be replaced. share: of the
-                          policy's time, all of it by default
-    {"ceilings": device}  ceilings: what the machine can do at most
-    {"hold": cell}        measuring, as above; then held: its row, and seconds of a call; it stays
-                          ready until the next
-    {"sample": count}     sample: seconds and processor seconds per call of what is held; with
-                          "last", also `verified`: status, reason and errors of a timed output
+    request               answers, by their event
+    {"cell", "share"}     measuring: when the method is about to run; done: rows, samples, spent,
+                          and `lost` if this process must be replaced. share: of the policy's
+                          time, 1 by default
+    {"ceilings": device}  ceilings: the highest rates that the device reaches
+    {"hold": cell}        measuring: as above; held: its row, and seconds of a call. The cell stays
+                          ready until the next request of this kind
+    {"sample": count}     sample: seconds and processor seconds per call of the held cell; with
+                          "last" also `verified`: status, reason and errors of a timed output
 
-The order of the first lines matters, and heavy imports wait inside functions for it: a worker whose
-supervisor died ends too, and nothing that a library prints or reads can end up between requests and
-replies. The supervisor binds the process to its cores, see process.py.
+Heavy imports are inside functions, because the first steps must come before them: then a worker
+ends with its supervisor, and nothing that a library prints or reads gets into the messages. The
+supervisor binds the process to its cores, see process.py.
 """
 
 import ctypes
@@ -43,64 +44,70 @@ if TYPE_CHECKING:
     from mssbench.records.cell import Cell
     from mssbench.records.measurement import Measurement
 
-_MOST_LOGGED = 8000  # characters of a traceback: its end says what failed
+_MOST_LOGGED = 8000  # characters of a traceback that are kept, from its end, which has the error
 
 
 def main(instruments: "Callable[[Mapping[str, Any]], Instruments] | None" = None) -> None:
-    """Announce what this machine is, then measure cells until the pipe closes.
+    """Send the facts of this machine, then answer requests until the pipe closes.
 
-    instruments: makes what measures, see `serve`; real ones by default.
+    instruments: makes the `Instruments`, see `serve`; by default `TorchInstruments`.
     """
     _leave_with_parent(int(sys.argv[1]))
     requests, replies = _private_channels()
     reopen = _outputs()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
-    children.heed()  # a user's program that ignores SIGCHLD passes that on to its workers
-    faulthandler.enable(all_threads=False)  # a segfault says which line of a method it was in
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler that weighs memory is chatty
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles Ctrl-C
+    children.heed()  # a program that ignores SIGCHLD passes this on to its workers
+    faulthandler.enable(all_threads=False)  # prints the line of a method that causes a segfault
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences the profiler that measures memory
+
     serve(requests, replies, instruments or TorchInstruments, reopen)
 
 
 def _leave_with_parent(parent: int) -> None:
-    """Ask the kernel to end this process with the thread that started it (Linux).
+    """Ask the kernel to kill this process when the thread that started it ends (Linux).
 
-    And to keep here what a method forks twice, where the supervisor finds it: see orphans.py.
+    Also make this process a subreaper, so that the supervisor finds processes that a method forks
+    twice, see orphans.py.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-    if os.getppid() != parent:  # it had died before the line above took effect
+
+    if os.getppid() != parent:  # the parent died before the lines above took effect
         sys.stderr.write(
-            f"the worker's parent is process {os.getppid()}, not {parent}: either that one is "
-            "gone, or the interpreter is a script that should `exec` the real one\n"
+            f"the worker's parent is process {os.getppid()}, not {parent}: either that process has "
+            "ended, or the interpreter is a script that should `exec` the real one\n"
         )
         sys.stderr.flush()
         os._exit(1)
 
 
 def _private_channels() -> tuple[TextIO, TextIO]:
-    """The two pipes under numbers that nobody else uses; 0 reads nothing, 1 goes to stderr.
+    """Return the two pipes under new descriptors; stdin becomes empty, and stdout goes to stderr.
 
-    What a method starts must get neither the pipes nor the device's lock: all but 0, 1 and 2 close
-    when another program takes over.
+    Programs that a method starts inherit neither the pipes nor the lock of the device: all
+    descriptors except 0, 1 and 2 are closed on exec.
     """
     requests = os.fdopen(os.dup(0))
     replies = os.fdopen(os.dup(1), "w")
+
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
+
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  (names, not paths)
         if int(name) > 2:
             try:
                 os.set_inheritable(int(name), False)
-            except OSError:  # the one that listed them
+            except OSError:  # the descriptor that listed the folder is closed by now
                 continue
     return requests, replies
 
 
 def _outputs() -> Callable[[], None]:
-    """What opens 1 and 2 again: a method may have closed them, and the next one prints."""
+    """Return a function that opens stdout and stderr again, which a method may have closed."""
     kept = os.dup(2)
 
     def reopen() -> None:
@@ -111,61 +118,61 @@ def _outputs() -> Callable[[], None]:
 
 
 class Instruments(Protocol):
-    """What a worker measures with. Tests of engines have some that need no torch."""
+    """The functions with which a worker measures. Tests of engines replace them, without torch."""
 
     def describe(self) -> dict[str, Any]:
-        """The facts of this machine."""
+        """Return the facts of this machine."""
         ...
 
     def ceilings(self, device: str) -> dict[str, float]:
-        """What the device can do at most, measured now."""
+        """Return the highest rates of a device, measured now."""
         ...
 
     def measure(self, cell: "Cell", announce: Callable[[], None], share: float) -> "Result":
-        """Measure a cell in a part of the policy's time, see measure.measure."""
+        """Measure a cell in a share of the policy's time, see measure.measure."""
         ...
 
     def held(
         self, cell: "Cell", announce: Callable[[], None], *, verify: bool
     ) -> AbstractContextManager[tuple["Measurement", float, "Held | None"]]:
-        """Keep a cell ready to be sampled, see measure.on_demand."""
+        """Return a context manager that keeps a cell ready to be sampled, see measure.on_demand."""
         ...
 
 
 class TorchInstruments:
-    """The instruments of a real worker, with the session that lasts as long as its process.
+    """The instruments of a real worker, with a session that lasts as long as the process.
 
-    setup: the first line of the supervisor.
+    setup: the first message of the supervisor.
     """
 
     def __init__(self, setup: Mapping[str, Any]) -> None:
         from mssbench.machine.threads import keep_to_quota
 
-        # Everything that measures is imported before a file of a user can replace a clock. It binds
-        # the clocks as they are now.
+        # The measuring modules bind the clocks when they are imported, which must come before a
+        # user's file could replace a clock.
         from mssbench.measure import measure, on_demand, process_state  # noqa: F401
         from mssbench.measure.session import Session, Settings
         from mssbench.records.policy import Policy
 
         keep_to_quota()
-        self.state: Snapshot | None = None  # of the process, before the cell that is held
+        self.state: Snapshot | None = None  # of the process, taken before the held cell
         given = dict(setup["settings"])
         policy = Policy(**given.pop("policy"))
-        # A supervisor of an older revision does not say how many arms there are.
+        # A supervisor of an older revision does not send the number of arms.
         self._session = Session(Settings(policy=policy, **given), setup.get("arms", 1))
 
     def describe(self) -> dict[str, Any]:
-        """The facts of this machine."""
+        """Return the facts of this machine."""
         from mssbench.machine.facts import describe
 
         return describe()
 
     def ceilings(self, device: str) -> dict[str, float]:
-        """What the device can do at most, measured now."""
+        """Return the highest rates of a device, measured now."""
         return self._session.ceilings.measure(device)
 
     def measure(self, cell: "Cell", announce: Callable[[], None], share: float) -> "Result":
-        """Measure a cell in a part of the policy's time, see measure.measure."""
+        """Measure a cell in a share of the policy's time, see measure.measure."""
         from mssbench.measure.measure import measure
 
         return measure(cell, self._session, announce, share)
@@ -176,13 +183,13 @@ class TorchInstruments:
     ) -> Iterator[tuple["Measurement", float, "Held | None"]]:
         """Keep a cell ready to be sampled, see measure.on_demand.
 
-        What its method changes of the process is put back when the cell is let go.
+        Settings of the process that its method changes are restored at the end.
         """
         from mssbench.measure.on_demand import held
         from mssbench.measure.process_state import watched
 
-        with watched() as self.state, held(cell, self._session, announce, verify=verify) as found:
-            yield found
+        with watched() as self.state, held(cell, self._session, announce, verify=verify) as ready:
+            yield ready
 
 
 def serve(
@@ -191,9 +198,9 @@ def serve(
     instruments: Callable[[Mapping[str, Any]], Instruments],
     before: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer each line of `requests`, until it ends. The first must be the set-up.
+    """Answer the requests, one per line, until their end. The first line must be the set-up.
 
-    instruments: makes what measures, given the set-up. before: called before each request.
+    instruments: makes the `Instruments` from the set-up. before: called before each request.
     """
     from mssbench.engines.events import PROTOCOL_VERSION
     from mssbench.engines.slots import keep_to
@@ -209,18 +216,20 @@ def serve(
 
     replies.write(json.dumps({"protocol": PROTOCOL_VERSION}) + "\n")
     replies.flush()
-    code = code_digest()  # of the files as they are imported
+    code = code_digest()  # computed now, when the files are those that are imported
+
     setup = json.loads(requests.readline())
     if lock := setup.get("lock"):  # before any code of a user runs, which may fork
         keep_from_children(lock)
-    chosen = instruments(setup)  # before a file of a user, which could replace a clock, is imported
+    chosen = instruments(setup)  # before a user's file, which could replace a clock, is imported
     for path in setup["also"]:
         load_file(Path(path))
     if cores := setup.get("cores"):
         keep_to(os.getpid(), cores)
+
     facts = chosen.describe()
     gc.collect()
-    gc.freeze()  # what imports left behind is never garbage: collections stay short from here on
+    gc.freeze()  # objects of imported modules are never garbage; collections take less time now
     say(
         "ready",
         protocol=PROTOCOL_VERSION,
@@ -241,35 +250,38 @@ def serve(
             sample = keep.sample(request["sample"], last=last)
             lost = bool(sample["reason"]) and _context_lost(keep.device)
             say("sample", **sample, lost=lost or (last and keep.has_changed_for_good()))
+
         elif "hold" in request:
             cell = Cell(**request["hold"])
             answer = keep.hold(cell, lambda: say("measuring"), verify=request["verify"])
-            # asking empties the allocator's cache, which the first samples would have to fill
+            # Checked only if the cell is not ready, because the check empties the cache of the
+            # allocator, which the first samples would have to fill again.
             say("held", **answer, lost=not answer["ready"] and _context_lost(cell.device))
         else:
             cell = Cell(**request["cell"])
             share = request.get("share", 1.0)  # of the policy's time
             result = chosen.measure(cell, lambda: say("measuring"), share)
             say("done", **_as_reply(result), lost=result.lost or _context_lost(cell.device))
+
             if (pair := (cell.library, cell.forward, cell.backward)) not in met:
-                met.add(pair)  # it has imported and compiled what it needs: not garbage either
+                met.add(pair)  # what the pair has imported and compiled is not garbage either
                 gc.collect()
                 gc.freeze()
 
 
 def _as_reply(result: "Result") -> dict[str, Any]:
-    """The rows of a cell, their samples and where its time went, as JSON has them."""
+    """Return the rows of a cell, their samples and the times by purpose, for JSON."""
     return {
         "rows": [m.row(code_hash=result.code_hash) for m in result.measurements],
         "samples": [list(m.timing.samples) if m.timing else [] for m in result.measurements],
         "spent": asdict(result.spent) | {"own": result.spent.own},
-        # what measures in tests of engines has no log
+        # The results of the instruments of tests have no log.
         "log": getattr(result, "log", "")[-_MOST_LOGGED:],
     }
 
 
 class _Keep:
-    """The cell that is held at present."""
+    """Keeps the cell that is held at present ready for sampling."""
 
     def __init__(self, instruments: Instruments) -> None:
         self.device = "cpu"
@@ -277,7 +289,7 @@ class _Keep:
         self._stack, self._held = ExitStack(), cast("Any", None)
 
     def hold(self, cell: "Cell", announce: Callable[[], None], *, verify: bool) -> dict[str, Any]:
-        """Let go of the last one; what is said of the next."""
+        """Release the last cell, hold the next, and return its row and seconds per call."""
         self._stack.close()
         self.device = cell.device
         row, seconds, self._held = self._stack.enter_context(
@@ -286,17 +298,17 @@ class _Keep:
         return {"row": row.row(), "seconds": seconds, "ready": self._held is not None}
 
     def has_changed_for_good(self) -> bool:
-        """Whether the method of the held cell changed what cannot be put back in this process."""
-        state = getattr(self._instruments, "state", None)  # those of tests keep none
+        """Whether the method of the held cell changed settings that cannot be restored."""
+        state = getattr(self._instruments, "state", None)  # the instruments of tests have none
         try:
             return state is not None and bool(state.finish().lasting)
-        except Exception:  # a process whose state cannot even be read is replaced
+        except Exception:  # a process whose state cannot be read is replaced
             return True
 
     def sample(self, count: int, *, last: bool = False) -> dict[str, Any]:
-        """Seconds per call; null and the reason where the call raised.
+        """Return the seconds per call of one sample; null and the reason if a call raised.
 
-        last: whether the output of the latest call is verified, after it was timed.
+        last: whether the output of the last call is verified, after it was timed.
         """
         try:
             taken = {**self._held.sample(count)._asdict(), "reason": ""}
@@ -308,7 +320,7 @@ class _Keep:
 
 
 def _context_lost(device: str) -> bool:
-    """After a sticky CUDA error every later call fails too: find out before the next cell does."""
+    """Whether a sticky CUDA error has made the device unusable in this process."""
     if device != "cuda":
         return False
     import torch
@@ -318,6 +330,6 @@ def _context_lost(device: str) -> bool:
     try:
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
-    except Exception:  # the context is gone, whatever the error is called this time
+    except Exception:  # the type of the error varies
         return True
     return False

@@ -1,1 +1,1 @@
-"""The machine: what can run here, its hardware and versions, and what would spoil results."""
+"""The machine: its devices, hardware and versions, and conditions that would disturb results."""

@@ -1,14 +1,15 @@
-"""That this process learns how its children end."""
+"""Make sure that this process receives the exit statuses of its children."""
 
 import signal
 import threading
 
 
 def heed() -> None:
-    """Undo an ignored SIGCHLD, which a program passes on to what it starts.
+    """Restore the default handler of SIGCHLD if the signal is ignored.
 
-    Under it the kernel keeps no exit status: every child then seems to have succeeded. Only the
-    main thread can change that; elsewhere nothing is done.
+    A program that ignores SIGCHLD passes this on to the programs that it starts. The kernel then
+    keeps no exit statuses, so that every child seems to have succeeded. Only the main thread can
+    change a handler; in other threads nothing is done.
     """
     if threading.current_thread() is not threading.main_thread():
         return

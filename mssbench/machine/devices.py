@@ -1,4 +1,4 @@
-"""Which devices are here, and which libraries can use them. Nothing heavy is imported."""
+"""Find the devices of this machine and the libraries that can use them, without importing them."""
 
 import ctypes
 import os
@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from mssbench.errors import NotInstalled, Unavailable
 
-# How many threads a library may start; each has its own name for it.
+# Environment variables that limit the number of threads of a library.
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Gpu(NamedTuple):
-    """A CUDA device as its driver names it."""
+    """A CUDA device: its name and its identifier, as the driver reports them."""
 
     name: str
     uuid: str  # 32 hex digits, the same in every process and container
@@ -24,11 +24,13 @@ class Gpu(NamedTuple):
 
 @cache
 def cuda_devices() -> tuple[Gpu, ...]:
-    """The CUDA devices that are visible, asked of the driver itself: no torch needed.
+    """Return the visible CUDA devices, from the driver, without importing torch.
 
-    In PCI order, in which `CUDA_VISIBLE_DEVICES` then counts for this process and its workers.
+    They are in the order of the PCI bus. `CUDA_VISIBLE_DEVICES` counts in the same order in this
+    process and its workers.
     """
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -36,7 +38,8 @@ def cuda_devices() -> tuple[Gpu, ...]:
     count = ctypes.c_int()
     if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
         return ()
-    found = []
+
+    gpus = []
     for i in range(count.value):
         device, name, uuid = (
             ctypes.c_int(),
@@ -46,14 +49,14 @@ def cuda_devices() -> tuple[Gpu, ...]:
         driver.cuDeviceGet(ctypes.byref(device), i)
         driver.cuDeviceGetName(name, 128, device)
         driver.cuDeviceGetUuid(uuid, device)
-        found.append(Gpu(name.value.decode(errors="replace"), bytes(uuid).hex()))
-    return tuple(found)
+        gpus.append(Gpu(name.value.decode(errors="replace"), bytes(uuid).hex()))
+    return tuple(gpus)
 
 
 def check_library(library: str, device: str) -> None:
-    """Raise NotInstalled or Unavailable, with the remedy, if cells of this kind cannot run here.
+    """Raise NotInstalled or Unavailable, with the remedy, if a library cannot use a device here.
 
-    Where torch or cupy is imported already its own word counts; else the driver's.
+    If torch or cupy is imported already, the library itself is asked; otherwise the driver.
     """
     if find_spec(library) is None:
         cupy = "pip install 'mssbench[cuda13]' (or cuda12, as your driver's CUDA is)"
@@ -62,6 +65,7 @@ def check_library(library: str, device: str) -> None:
         raise NotInstalled(f"{library} is not installed{lacking}: {remedy}")
     if device != "cuda":
         return
+
     if not cuda_devices():
         raise Unavailable("no CUDA device: the NVIDIA driver shows none (see `mssbench doctor`)")
     if library == "torch" and not _torch_is_built_for_cuda():
@@ -72,6 +76,7 @@ def check_library(library: str, device: str) -> None:
         and not sys.modules[library].cuda.is_available()
     ):
         raise Unavailable("torch cannot use the GPU: its CUDA is newer than the driver, or none")
+
     if library == "cupy" and "cupy" in sys.modules:
         cuda = sys.modules["cupy"].cuda
         try:
@@ -82,7 +87,7 @@ def check_library(library: str, device: str) -> None:
 
 @cache
 def _torch_is_built_for_cuda() -> bool:
-    """Read from torch's own version file: importing torch would take a second."""
+    """Whether torch is built with CUDA, from its version file: importing torch takes a second."""
     spec = find_spec("torch")
     if spec is None or not spec.submodule_search_locations:
         return False
@@ -91,7 +96,7 @@ def _torch_is_built_for_cuda() -> bool:
 
 
 def default_device() -> str:
-    """`cuda` where torch could use one, else `cpu`. Imports nothing."""
+    """Return `cuda` if torch could use a GPU, else `cpu`, without importing torch."""
     try:
         check_library("torch", "cuda")
     except (NotInstalled, Unavailable):
@@ -100,7 +105,7 @@ def default_device() -> str:
 
 
 def text_of(path: str) -> str | None:
-    """The text of a small file without the space around it; None where it cannot be read."""
+    """Return the text of a small file, stripped of white space; None if it cannot be read."""
     try:
         return Path(path).read_text().strip()
     except OSError:

@@ -1,6 +1,6 @@
-"""The facts beside a table: hardware, driver, versions, settings; and what can run here.
+"""Collect the facts of this machine: hardware, driver, versions of packages, and settings.
 
-Only reads. Clocks, governors, power limits and thread counts are reported, never set.
+Clocks, governors, power limits and thread counts are read and never changed.
 """
 
 import hashlib
@@ -23,43 +23,47 @@ from mssbench.machine.processor import model, vector_extensions
 from mssbench.machine.threads import quota
 
 PACKAGES = ("mssbench", "torch", "numpy", "scipy", "pandas", "pyarrow", "cupy", "triton")
-# Not in IDENTITY: a peer changes no rows but its own, and their code hash knows its version.
+# Packages of peer methods. They are not part of IDENTITY, because their versions affect only their
+# own rows, and are part of the code hash of these.
 PEERS = ("geoopt", "jax", "linear_operator", "ott-jax", "POT", "pyriemann", "spd_learn")
-# At least as many digits as a table shows, at most those of a whole SHA-1.
+# From 12 digits, as many as a table shows, to the 40 of a whole SHA-1.
 _COMMIT = re.compile(r"([0-9a-f]{12,40})(\+dirty)?")
 
 
 def package_version(name: str) -> str | None:
-    """The installed version; CuPy's wheels are named after the CUDA they were built for."""
+    """Return the installed version of a package, or None."""
+    # CuPy's wheels are named after the CUDA version for which they are built.
     names = ("cupy", "cupy-cuda13x", "cupy-cuda12x") if name == "cupy" else (name,)
-    for each in names:
+    for distribution in names:
         try:
-            return version(each)
+            return version(distribution)
         except PackageNotFoundError:
             continue
     return None
 
 
 def installed() -> str:
-    """12 hex digits over the releases of all packages that can be imported, and the GPUs."""
-    found = {
+    """Return a hash, 12 hex digits, of the installed packages with their versions, and the GPUs."""
+    distributions = {
         path.name
         for folder in filter(None, sys.path)
         for pattern in ("*.dist-info", "*.egg-info")
         for path in Path(folder).glob(pattern)
     }
-    text = json.dumps([sorted(found), cuda_devices()])
+
+    text = json.dumps([sorted(distributions), cuda_devices()])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def is_this_machine(facts: Mapping[str, Any]) -> bool:
-    """Whether facts from beside a table describe this machine, as far as torch is not needed.
+    """Whether the facts of a run describe this machine, as far as is known without torch.
 
-    The processor, the cores and the time on them that may be used, the GPUs and the version of
-    torch must agree. A run compares more than these, see records.facts.IDENTITY, but importing
-    torch takes a second.
+    The processor, the granted cores and their quota, the GPUs and the version of torch must agree.
+    A run compares more facts, see records.facts.IDENTITY, but these need torch, whose import takes
+    a second.
     """
     gpus = [gpu["name"] for gpu in facts.get("gpus", ())]
+
     return bool(
         facts.get("cpu") == model()
         and facts.get("cores", {}).get("granted") == len(os.sched_getaffinity(0))
@@ -70,11 +74,12 @@ def is_this_machine(facts: Mapping[str, Any]) -> bool:
 
 
 def describe() -> dict[str, Any]:
-    """Every fact, measured now, in the process that measures. Imports torch."""
+    """Return every fact, as seen now by this process. Imports torch."""
     import numpy as np
     import torch
 
     memory = psutil.virtual_memory()
+
     facts: dict[str, Any] = {
         "cpu": model(),
         "vector_extensions": vector_extensions(torch),
@@ -101,15 +106,18 @@ def describe() -> dict[str, Any]:
         "load": os.getloadavg(),
         "commit": _commit(),
     }
+
     if torch.cuda.is_available():
         facts |= _cuda_facts(torch)
     return facts
 
 
 def _cuda_facts(torch: Any) -> dict[str, Any]:
+    """Return the facts of the GPUs and the CUDA settings of torch."""
     gpus = []
     for i in range(torch.cuda.device_count()):
         p = torch.cuda.get_device_properties(i)
+
         gpus.append(
             {
                 "name": p.name,
@@ -119,6 +127,7 @@ def _cuda_facts(torch: Any) -> dict[str, Any]:
                 "capability": f"{p.major}.{p.minor}",
             }
         )
+
     return {
         "gpus": gpus,
         "driver": _driver_version(),
@@ -128,16 +137,18 @@ def _cuda_facts(torch: Any) -> dict[str, Any]:
 
 
 def _driver_version() -> str | None:
+    """Return the version of the NVIDIA driver, or None."""
     try:
         pynvml = importlib.import_module("pynvml")
         pynvml.nvmlInit()
         text = pynvml.nvmlSystemGetDriverVersion()
-    except Exception:  # NVML is a courtesy: without it the fact is simply unknown
+    except Exception:  # without NVML the version of the kernel module is used
         return text_of("/sys/module/nvidia/version")
     return text.decode() if isinstance(text, bytes) else str(text)
 
 
 def _blas(np: Any, torch: Any) -> dict[str, str]:
+    """Return the names of the BLAS libraries with which numpy and torch are built."""
     build = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     config = torch.__config__.show()
     names = {
@@ -145,6 +156,7 @@ def _blas(np: Any, torch: Any) -> dict[str, str]:
         "BLAS_INFO=open": "OpenBLAS",
         "BLAS_INFO=accelerate": "Accelerate",
     }
+
     return {
         "numpy": f"{build.get('name', 'unknown')} {build.get('version', '')}".strip(),
         "torch": next((name for mark, name in names.items() if mark in config), "unknown"),
@@ -152,16 +164,16 @@ def _blas(np: Any, torch: Any) -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The commit of this code: as git says, or where no repository is, as `MSSBENCH_COMMIT` does.
+    """Return the commit of this code, from git or, without a repository, from MSSBENCH_COMMIT.
 
-    The first 12 digits, with `+dirty` where files of the package differ from it. None for a wheel,
-    and for a copy of the files that nobody has told which commit it is.
+    The first 12 digits, with `+dirty` if files of the package differ from the commit. None for a
+    wheel, and for a copy of the files without the variable.
     """
-    return _commit_of_git(Path(__file__).parent.parent.parent) or _commit_as_told()
+    return _commit_of_git(Path(__file__).parent.parent.parent) or _commit_of_variable()
 
 
 def _commit_of_git(checkout: Path) -> str | None:
-    """None where the folder is no repository, or where git is missing or refuses to read it."""
+    """Return the commit of a repository; None if there is none, or git cannot read it."""
     if not (checkout / ".git").exists():
         return None
     head = git("rev-parse", "HEAD", folder=checkout)
@@ -171,10 +183,10 @@ def _commit_of_git(checkout: Path) -> str | None:
     return head.text[:12] + ("+dirty" if dirty.text else "")
 
 
-def _commit_as_told() -> str | None:
-    """The value of the variable, shortened as git's; None where it is not set or no commit.
+def _commit_of_variable() -> str | None:
+    """Return the commit in MSSBENCH_COMMIT, shortened to 12 digits; None if it is no commit.
 
-    A table must not carry a free text in this place: what is no hash is left out.
+    Other texts are ignored, so that no free text gets into the facts.
     """
-    told = _COMMIT.fullmatch(os.environ.get("MSSBENCH_COMMIT", "").strip())
-    return None if told is None else told[1][:12] + (told[2] or "")
+    match = _COMMIT.fullmatch(os.environ.get("MSSBENCH_COMMIT", "").strip())
+    return None if match is None else match[1][:12] + (match[2] or "")

@@ -1,4 +1,7 @@
-"""What the doctor makes of facts and probes: the case, what it does to results, what to type."""
+"""Findings of `mssbench doctor`: conditions that disturb measurements or spoil results.
+
+Each finding has its consequence and a remedy.
+"""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -12,50 +15,57 @@ from mssbench.machine.probes import Broken, Probed
 from mssbench.machine.threads import Pool, Threads
 
 Finding = dict[str, str]  # finding, consequence, remedy
-# (33/32)³ = 1.10, and the fastest rounds of a busy machine differ by up to a third.
+# Ratio of the times at n = 33 and 32 that counts as a cliff. The work explains (33/32)³ = 1.10, and
+# the fastest rounds of a busy machine differ by up to a third.
 _STEEP = 1.5
-_GPU_BATCHES = (2, 12)  # the torch from which eigh on a GPU is batched above n = 32, #175403
+_GPU_BATCHES = (2, 12)  # first torch whose eigh on a GPU is batched above n = 32, pytorch#175403
 
 
 def judge(
     facts: dict[str, Any], backends: Iterable[dict[str, Any]], probed: Probed
 ) -> Iterator[Finding]:
-    """What will spoil or shorten a measurement here, and what will spoil the user's own results."""
+    """Yield every finding, from the facts, the available backends and the probes of a machine."""
     yield from of_machine(facts)
     yield from of_threads(probed.threads)
+
     for _, same in groupby(probed.convergence, key=lambda c: (c.library, c.device)):
         yield from of_convergence(list(same))
     for _, group in groupby(probed.orthonormality, key=lambda o: (o.library, o.device)):
         yield from of_orthonormality(list(group))
     for _, pair in groupby(probed.cliff, key=lambda c: (c.library, c.device)):
         yield from of_cliff(list(pair), facts["versions"])
+
     yield from map(of_broken, probed.broken)
     yield from of_backends(backends)
     yield from of_locks()
 
 
 def of_machine(facts: dict[str, Any]) -> Iterator[Finding]:
-    """Of load, cores, clocks and defaults."""
+    """Yield findings on the load, the cores, the clock of the processor and torch's precision."""
     cores, load = facts["cores"], facts["load"][0]
     granted, physical = cores["granted"], cores["physical"]
+
     if load > max(0.5, 0.25 * granted):
         yield _finding(
             f"load average {load:.1f} on {granted} cores: something else is running",
             "times come out too long and differ from run to run; comparisons become unclear",
-            "wait for it, or stop it; `top` says what it is",
+            "wait for it, or stop it; `top` shows what it is",
         )
+
     if physical and granted > physical:
         yield _finding(
             f"{granted} threads granted on {physical} physical cores",
             "two threads share a core and its caches: times vary, and more threads gain little",
             f"taskset -c 0-{physical - 1} mssbench run ...",
         )
+
     if facts["governor"] not in (None, "performance"):
         yield _finding(
-            f"CPU governor is {facts['governor']}: the clock changes meanwhile",
+            f"CPU governor is {facts['governor']}: the clock rate changes during a run",
             "the same code takes longer on a core that was idle: the first cells look slow",
             "sudo cpupower frequency-set -g performance",
         )
+
     if facts["gpus"] and facts["float32_matmul_precision"] != "highest":
         yield _finding(
             f"float32 products are {facts['float32_matmul_precision']} by default",
@@ -66,20 +76,22 @@ def of_machine(facts: dict[str, Any]) -> Iterator[Finding]:
 
 
 def of_threads(found: Threads) -> Iterator[Finding]:
-    """Of more threads than cores, and of two OpenMP runtimes."""
+    """Yield findings on more threads than cores, small quotas, and two OpenMP runtimes."""
     cores = found.cores
     limit = units.count(cores, "core")
     limit += ", the container's quota" if cores < found.granted else ""
     many = [f"{p.name} uses {p.threads} threads" for p in found.pools if p.threads > cores]
     many += [f"{k}={v}" for k, v in found.settings.items() if v.isdigit() and int(v) > cores]
+
     if many:
         others = " ".join(name for name in found.settings if name != "OMP_NUM_THREADS")
         yield _finding(
             f"{', '.join(many)} on {limit}",
-            "threads wait for each other's turn: small batches take several times as long, and "
+            "threads wait for each other to run: small batches take several times as long, and "
             "times vary",
             f"export OMP_NUM_THREADS={cores}" + (f"; unset {others}" if others else ""),
         )
+
     if found.quota is not None and found.quota < 1:
         yield _finding(
             f"the container has {found.quota:g} of a core's time",
@@ -87,13 +99,14 @@ def of_threads(found: Threads) -> Iterator[Finding]:
             "times vary several-fold",
             "give it a whole core: docker run --cpus=1, or limits.cpu: 1 in Kubernetes",
         )
+
     openmp = {p.path: p for p in found.pools if p.kind == "openmp"}
     if len(openmp) > 1:
         kinds, owned = {p.name for p in openmp.values()}, ", ".join(map(_owned, openmp.values()))
         hang = "; libiomp beside libomp can also hang or crash"
         yield _finding(
             f"{len(openmp)} OpenMP runtimes in one process: {owned}",
-            "each has threads of its own, which spin on the cores that the other needs next"
+            "each has its own threads, which spin on the cores that the other needs next"
             + (hang if {"libiomp", "libomp"} <= kinds else ""),
             "export OMP_WAIT_POLICY=PASSIVE KMP_BLOCKTIME=0; for good: install both packages from "
             "one source (all by pip or all by conda)",
@@ -101,15 +114,16 @@ def of_threads(found: Threads) -> Iterator[Finding]:
 
 
 def of_convergence(found: list[Convergence]) -> Iterator[Finding]:
-    """Of one solver: where float32 fails, and the way out that was seen to work."""
+    """Yield findings on one solver: precisions in which it fails, and a remedy."""
     safe = not any(c.failed for c in found if c.precision == "float64")
     for c in (c for c in found if c.failed):
         name = f"{c.library}.linalg.eigh"
         ways = {"raised an error": c.raised, "gave NaN": c.nan, "gave wrong eigenpairs": c.wrong}
-        said = ", ".join(f"{n} {way}" for way, n in ways.items() if n)
+        failures = ", ".join(f"{n} {way}" for way, n in ways.items() if n)
+
         yield _finding(
             f"{name} on {c.device} in {c.precision} failed on {c.failed} of {c.tried} covariances "
-            f"with dead channels: {said}",
+            f"with dead channels: {failures}",
             f"in your own code one such matrix ends the whole batch, or NaN reaches the loss; "
             f"{_retried(c)}",
             _in_float64(c) if safe and c.precision == "float32" else _newer(c.library, c.device),
@@ -117,13 +131,15 @@ def of_convergence(found: list[Convergence]) -> Iterator[Finding]:
 
 
 def of_orthonormality(found: list[Orthonormality]) -> Iterator[Finding]:
-    """Of one solver: its worst case, if that is more than rounding."""
+    """Yield a finding on the worst case of one solver, if rounding does not explain it."""
     bad = [o for o in found if o.worst is None or o.worst > o.bound]
     if not bad:
         return
+
     worst = max(bad, key=lambda o: float("inf") if o.worst is None else o.worst / o.bound)
     where = f"{worst.library}.linalg.eigh on {worst.device} in {worst.precision}, n = {worst.size}"
     limit = f"rounding explains {units.error(worst.bound)}"
+
     yield _finding(
         f"{where}: no finite eigenvectors of ordinary matrices"
         if worst.worst is None
@@ -135,30 +151,32 @@ def of_orthonormality(found: list[Orthonormality]) -> Iterator[Finding]:
 
 
 def of_cliff(found: list[Cliff], versions: dict[str, str | None]) -> Iterator[Finding]:
-    """Of one solver: the precisions in which it changes to a slower way at n = 33."""
+    """Yield a finding on one solver: precisions in which it uses a slower routine at n = 33."""
     steep = [c for c in found if c.ratio > _STEEP]
     if not steep:
         return
+
     library, device = steep[0].library, steep[0].device
-    said = ", ".join(
+    cases = ", ".join(
         f"{units.ratio(c.ratio)} in {c.precision} "
         f"({units.seconds(c.seconds_32)} to {units.seconds(c.seconds_33)} a matrix)"
         for c in steep
     )
+
     old = (library, device) == ("torch", "cuda") and _release(versions["torch"]) < _GPU_BATCHES
     compare = f"mssbench run quick --device {device} --set size=32,33 --out results/cliff"
     yield _finding(
-        f"{library}.linalg.eigh on {device} takes more at n = 33 than at n = 32: {said}",
+        f"{library}.linalg.eigh on {device} takes more at n = 33 than at n = 32: {cases}",
         "the work explains 1.10x; above n = 32 methods with eigenpairs look slow because of this "
-        "solver, not because of the method, and your own code pays as well",
+        "solver, not because of the method, and your own code is slow as well",
         "pip install --upgrade 'torch>=2.12', which has a batched eigh for every size"
         if old
-        else f"{compare}; above n = 32 take the fastest method that it shows without eigenpairs",
+        else f"{compare}; above n = 32 use the fastest method without eigenpairs that it shows",
     )
 
 
 def of_broken(found: Broken) -> Finding:
-    """Of a probe that did not end as one should."""
+    """Return the finding for a probe that ended with an unexpected error."""
     return _finding(
         f"the {found.probe} probe of {found.library} on {found.device} ended with {found.error}",
         f"cells of {found.library} on {found.device} with eigenpairs may end the same way",
@@ -167,18 +185,20 @@ def of_broken(found: Broken) -> Finding:
 
 
 def of_backends(backends: Iterable[dict[str, Any]]) -> Iterator[Finding]:
-    """Of each library that cannot run here; most reasons end in their remedy."""
+    """Yield a finding for each library that cannot run here; most reasons contain the remedy."""
     for backend in backends:
         if backend["available"]:
             continue
+
         reason = backend["reason"]
         why, _, remedy = reason.partition(": ")
         if not remedy.startswith(("pip install", "install")):
             why = reason
-            remedy = "`nvidia-smi` says which CUDA its driver takes: install a build for that one"
+            remedy = "`nvidia-smi` shows the CUDA version of the driver: install a build for it"
         if "CUDA device" in reason:
             also = f", and there: {remedy}" if "not installed" in reason else ""
             remedy = f"run where `nvidia-smi` lists a GPU (in Docker: docker run --gpus all){also}"
+
         yield _finding(
             f"{backend['library']} on {backend['device']} cannot run: {why}",
             "its cells become rows without times, which give this as their reason",
@@ -187,11 +207,11 @@ def of_backends(backends: Iterable[dict[str, Any]]) -> Iterator[Finding]:
 
 
 def of_locks() -> Iterator[Finding]:
-    """Of a lock folder that is not everybody's."""
+    """Yield a finding if the lock folder is not the one that all users share."""
     if "MSSBENCH_LOCKS" in os.environ:
         yield _finding(
             "MSSBENCH_LOCKS is set: runs with another folder may use the same device",
-            "two runs at once slow each other, and the times of neither hold",
+            "two runs at once slow each other down, and the times of both are wrong",
             "unset MSSBENCH_LOCKS",
         )
 
@@ -201,7 +221,7 @@ def _finding(finding: str, consequence: str, remedy: str) -> Finding:
 
 
 def _owned(pool: Pool) -> str:
-    """As in `libgomp of torch`: by the package whose folder the library is in."""
+    """Return a library with the package that contains it, such as `libgomp of torch`."""
     parts = Path(pool.path).parts
     if "site-packages" not in parts:
         return f"{pool.name} ({pool.path})"
@@ -210,7 +230,7 @@ def _owned(pool: Pool) -> str:
 
 
 def _retried(c: Convergence) -> str:
-    """What becomes of such a matrix in mssbench, see `decompose`."""
+    """Return a clause on what mssbench does with a matrix on which eigh fails, see `decompose`."""
     if c.precision == "float64":
         return "mssbench has no wider precision to retry in, and its cells fail"
     if c.wrong or (c.nan and c.device == "cuda"):
@@ -219,14 +239,16 @@ def _retried(c: Convergence) -> str:
 
 
 def _in_float64(c: Convergence) -> str:
+    """Return the remedy for a solver that fails in float32 only."""
     wide = "a.double()" if c.library == "torch" else 'a.astype("float64")'
     return f"w, v = {c.library}.linalg.eigh({wide}), or mssbench.sqrtm(a), which retries by itself"
 
 
 def _newer(library: str, device: str) -> str:
+    """Return the remedy for a faulty solver: a newer version of its library."""
     if library == "torch" and device == "cuda":
         return (
-            "PYTORCH_NO_CUDA_MEMORY_CACHING=1 mssbench doctor; if that cures it, it is "
+            "PYTORCH_NO_CUDA_MEMORY_CACHING=1 mssbench doctor; if that helps, it is "
             "pytorch#192483: pip install --upgrade torch, for cuSOLVER 11.7.3.90 or later"
         )
     package = "cupy-cuda13x (or 12x)" if library == "cupy" else library
@@ -234,5 +256,5 @@ def _newer(library: str, device: str) -> str:
 
 
 def _release(version: str | None) -> tuple[int, ...]:
-    """(2, 11) of 2.11.0+cu130."""
+    """Return the first two numbers of a version: (2, 11) for 2.11.0+cu130."""
     return tuple(int(x) for x in (version or "0.0").split(".")[:2])

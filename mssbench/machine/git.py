@@ -2,7 +2,7 @@
 
 Git sets variables such as GIT_DIR and GIT_INDEX_FILE for its hooks: they name the repository and
 the index of the command that called the hook. They take precedence over the folder in which another
-command is started: a `git worktree add` that inherits GIT_INDEX_FILE writes into the index of the
+command is started: a `git worktree add` that inherits GIT_INDEX_FILE writes to the index of the
 commit that is being made. Therefore every git command is started without them.
 """
 
@@ -35,7 +35,7 @@ _KNOWN_LOCAL = (
 # GIT_NAMESPACE limits git to a part of the refs. `--local-env-vars` does not list it.
 _ALSO_LOCAL = ("GIT_NAMESPACE",)
 
-# Git starts no program of the user: no hook, and no file system monitor, as `git status` would.
+# Git starts no program of the user: no hooks, and no file system monitor.
 _NO_HOOKS = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
 
 
@@ -60,6 +60,7 @@ def git(*words: str, folder: Path | None = None) -> Said:
     raised.
     """
     command = ["git", "--no-optional-locks", *_NO_HOOKS, *words]
+
     try:
         # In a new session, so that Ctrl-C does not kill git while it writes a working tree.
         done = subprocess.run(
@@ -79,21 +80,21 @@ def git(*words: str, folder: Path | None = None) -> Said:
 
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment without the variables that tie git to one repository.
+    """Return the environment without the variables that tie git to one repository.
 
     variables: the environment to start from; None: that of this process.
     """
-    given = os.environ if variables is None else variables
-    if not any(name.startswith("GIT_") for name in given):
-        return dict(given)
-    return {name: value for name, value in given.items() if name not in local_variables()}
+    start = os.environ if variables is None else variables
+    if not any(name.startswith("GIT_") for name in start):
+        return dict(start)
+    return {name: value for name, value in start.items() if name not in local_variables()}
 
 
 @cache
 def local_variables() -> frozenset[str]:
-    """Names of the variables that tie git to one repository: the installed git's list and ours."""
+    """Return the variables that tie git to one repository: the list of git and those known here."""
     try:
-        told = subprocess.run(
+        listed = subprocess.run(
             ["git", "rev-parse", "--local-env-vars"],
             check=False,
             env={name: value for name, value in os.environ.items() if name not in _KNOWN_LOCAL},
@@ -101,10 +102,11 @@ def local_variables() -> frozenset[str]:
             text=True,
         ).stdout.split()
     except OSError:
-        told = []
-    return frozenset({*_KNOWN_LOCAL, *_ALSO_LOCAL, *told})
+        listed = []
+
+    return frozenset({*_KNOWN_LOCAL, *_ALSO_LOCAL, *listed})
 
 
 def _one_line(text: str) -> str:
-    """An error message of git in one line, without its prefix."""
+    """Return an error message of git in one line, without its prefix."""
     return " ".join(text.removeprefix("fatal: ").split())

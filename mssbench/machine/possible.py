@@ -1,6 +1,6 @@
-"""Which cells can be measured on this machine, as far as that is known without trying.
+"""Find out which cells can be measured on this machine, without running them.
 
-What a call itself finds to be missing, such as a compiler, shows only when the cell is measured.
+A missing thing that only a call can detect, such as a compiler, shows when the cell is measured.
 """
 
 from mssbench import arrays, problems
@@ -13,17 +13,20 @@ from mssbench.records.measurement import Status
 
 
 def refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
-    """Raise for what cannot be, before anything is built for it.
+    """Raise an error for a cell that cannot be measured, before its problem is made.
 
-    Unsupported where it does not exist, NotInstalled or Unavailable where it could elsewhere.
+    Raises Unsupported for a combination that does not exist, and NotInstalled or Unavailable for
+    one that could be measured on another machine.
     """
     library, precision = cell.library, cell.precision
+
     if cell.device not in arrays.DEVICES[library]:
         raise Unsupported(f"{library} does not run on {cell.device}")
     if precision not in arrays.PRECISIONS[library]:
         raise Unsupported(f"{library} has no {precision}")
     if precision == "tf32" and cell.device != "cuda":
-        raise Unsupported("tf32 is a product rule of CUDA tensor cores")
+        raise Unsupported("tf32 is a number format of CUDA tensor cores")
+
     for method in filter(None, (forward, backward)):
         if library not in method.libraries:
             raise Unsupported(f"{method.name} has no {library} version")
@@ -35,6 +38,7 @@ def refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
             raise Unsupported(
                 f"{method.name} takes size {' or '.join(map(str, method.sizes))} only"
             )
+
     if cell.function in (APPLIED, *OTHER_FUNCTIONS) and library != "torch":
         raise Unsupported(f"{cell.function} is measured as autograd runs it: torch only")
     if reason := problems.check_size(cell.problem, cell.size):
@@ -43,7 +47,7 @@ def refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
 
 
 def absent(cell: Cell) -> tuple[Status, str] | None:
-    """The status that the rows of a cell will have here, and why; None where it can be tried."""
+    """Return the status and reason of a cell that cannot be measured here; None if it can be."""
     try:
         refuse(cell, *methods_of(cell.forward, cell.backward))
     except (Unsupported, RegistryError) as error:
@@ -52,4 +56,5 @@ def absent(cell: Cell) -> tuple[Status, str] | None:
         return Status.NOT_INSTALLED, str(error)
     except Unavailable as error:
         return Status.UNAVAILABLE, str(error)
+
     return None

@@ -1,8 +1,8 @@
-"""What the eigensolvers and the threads of this machine do, in numbers; `doctor` judges them.
+"""Run all probes of the eigensolvers and threads of this machine, for `mssbench doctor`.
 
-A probe leaves everything as it was. It computes with one thread, whose time and answers do not
-depend on who else has the other cores; not by `torch.set_num_threads`, which would change MKL for
-the rest of the process.
+A probe leaves the settings of the process unchanged. It computes with one thread, so that its time
+and result do not depend on other work on the machine. `torch.set_num_threads` is not used for this,
+because it would change MKL for the rest of the process.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ from mssbench.machine.threads import Threads, threads
 
 
 class Broken(NamedTuple):
-    """A probe that ended with an error nobody foresaw."""
+    """A probe that ended with an unexpected error."""
 
     library: str
     device: str
@@ -30,7 +30,7 @@ class Broken(NamedTuple):
 
 
 class Probed(NamedTuple):
-    """All probes of a machine."""
+    """The results of all probes of a machine."""
 
     threads: Threads
     cliff: tuple[Cliff, ...]
@@ -39,7 +39,7 @@ class Probed(NamedTuple):
     broken: tuple[Broken, ...]
 
     def plain(self) -> dict[str, Any]:
-        """The same as dictionaries and lists, for JSON."""
+        """Return the results as dictionaries and lists, for JSON."""
         threads = self.threads._asdict()
         threads["pools"] = [p._asdict() for p in self.threads.pools]
         rest = (f for f in self._fields if f != "threads")
@@ -47,23 +47,25 @@ class Probed(NamedTuple):
 
 
 def everything(solvers: Iterable[tuple[str, str]]) -> Probed:
-    """Every probe, on every (library, device) whose `eigh` runs here. Imports torch."""
-    found: dict[str, list[Any]] = {"cliff": [], "convergence": [], "orthonormality": []}
+    """Run every probe on every (library, device) in `solvers`. Imports torch."""
+    results: dict[str, list[Any]] = {"cliff": [], "convergence": [], "orthonormality": []}
     broken = []
-    each: dict[str, Callable[..., Any]] = {
+    probes: dict[str, Callable[..., Any]] = {
         "cliff": cliff,
         "convergence": convergence,
         "orthonormality": orthonormality,
     }
-    read = threads()  # before the others load what they need
+
+    pools = threads()  # first, because the other probes load more libraries
     for library, device in solvers:
-        for name, probe in each.items():
-            more = [(n,) for n in (16, 64)] if name == "orthonormality" else [()]
+        for name, probe in probes.items():
+            sizes = [(n,) for n in (16, 64)] if name == "orthonormality" else [()]
             try:
                 for precision in PRECISIONS:
-                    found[name] += [probe(library, device, precision, *m) for m in more]
-            except Exception as error:  # a doctor who dies of what he finds helps nobody
+                    results[name] += [probe(library, device, precision, *size) for size in sizes]
+            except Exception as error:  # any error becomes a finding, and the other probes go on
                 text = f"{type(error).__name__}: {error}".partition("\n")[0]
                 broken.append(Broken(library, device, name, text))
-    lists = {name: tuple(records) for name, records in found.items()}
-    return Probed(threads=read, broken=tuple(broken), **lists)
+
+    lists = {name: tuple(records) for name, records in results.items()}
+    return Probed(threads=pools, broken=tuple(broken), **lists)

@@ -1,4 +1,4 @@
-"""The name of the processor, and which of its vector instructions the libraries use."""
+"""Find the name of the processor, and the vector instructions that the libraries use."""
 
 import os
 import platform
@@ -11,8 +11,8 @@ from threadpoolctl import threadpool_info
 from mssbench.machine.devices import text_of
 
 # Names for the numbers `CPU implementer` and `CPU part` of /proc/cpuinfo, which has no name for an
-# ARM processor. Source: util-linux, sys-utils/lscpu-arm.c; here are the processors of servers and
-# of boards that run Linux.
+# ARM processor. Source: util-linux, sys-utils/lscpu-arm.c; the list has the processors of servers
+# and of boards that run Linux.
 _IMPLEMENTERS = {
     0x41: "ARM",
     0x42: "Broadcom",
@@ -85,18 +85,20 @@ _SETTINGS = (
 
 
 def model(cpuinfo: str | None = None) -> str:
-    """The name of the processor, as Linux gives it or from the numbers of an ARM processor.
+    """Return the name of the processor, from Linux or from the numbers of an ARM processor.
 
     cpuinfo: the text of /proc/cpuinfo; None: read it now. If an ARM processor has several kinds of
     cores, their names are joined by `+`.
     """
     text = text_of("/proc/cpuinfo") or "" if cpuinfo is None else cpuinfo
     values = _values(text)
+
     for name in ("model name", "uarch", "cpu model"):  # x86, RISC-V, MIPS
         if values.get(name):
             return values[name][0]
     if "CPU implementer" in values:
         return " + ".join(dict.fromkeys(_arm_cores(text)))
+
     for name in ("cpu", "processor 0"):  # POWER, s390
         if values.get(name):
             return values[name][0]
@@ -104,25 +106,27 @@ def model(cpuinfo: str | None = None) -> str:
 
 
 def _values(text: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    """Return the values of every key of /proc/cpuinfo, in order."""
+    values: dict[str, list[str]] = {}
     for line in text.splitlines():
         name, colon, value = line.partition(":")
         if colon and value.strip():
-            found.setdefault(name.strip(), []).append(value.strip())
-    return found
+            values.setdefault(name.strip(), []).append(value.strip())
+    return values
 
 
 def _arm_cores(text: str) -> list[str]:
-    """The name of each core, in order."""
-    found = []
+    """Return the name of each core of an ARM processor, in order."""
+    names = []
     for core in re.split(r"\n\s*\n", text):
         values = _values(core)
         if "CPU implementer" not in values or "CPU part" not in values:
             continue
+
         implementer, part = (_number(values[f"CPU {name}"][0]) for name in ("implementer", "part"))
         who = _IMPLEMENTERS.get(implementer, f"implementer {implementer:#04x}")
-        found.append(f"{who} {_PARTS.get((implementer, part), f'part {part:#05x}')}")
-    return found or [platform.machine()]
+        names.append(f"{who} {_PARTS.get((implementer, part), f'part {part:#05x}')}")
+    return names or [platform.machine()]
 
 
 def _number(text: str) -> int:
@@ -133,14 +137,14 @@ def _number(text: str) -> int:
 
 
 def vector_extensions(torch: Any) -> dict[str, str]:
-    """The vector instructions in use, by library: {"torch": "AVX2", "openblas": "Haswell"}.
+    """Return the vector instructions in use by library: {"torch": "AVX2", "openblas": "Haswell"}.
 
     torch: the module. The environment variables that change this choice are included if set.
     """
-    found = {"torch": str(torch.backends.cpu.get_cpu_capability())}
+    used = {"torch": str(torch.backends.cpu.get_cpu_capability())}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about two OpenMP runtimes: `mssbench doctor` reports them
         for pool in threadpool_info():
             if pool.get("architecture"):
-                found[pool["internal_api"]] = str(pool["architecture"])
-    return found | {name: os.environ[name] for name in _SETTINGS if name in os.environ}
+                used[pool["internal_api"]] = str(pool["architecture"])
+    return used | {name: os.environ[name] for name in _SETTINGS if name in os.environ}

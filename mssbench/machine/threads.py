@@ -1,4 +1,4 @@
-"""How many threads compute in this process, and how many cores they have."""
+"""Count the threads that compute in this process, and the cores that it may use."""
 
 import os
 import warnings
@@ -15,32 +15,33 @@ class Pool(NamedTuple):
 
     name: str  # torch, libgomp, libscipy_openblas, ...
     kind: str  # openmp, blas or torch
-    path: str  # of its library
+    path: str  # path of its library
     threads: int
 
 
 class Threads(NamedTuple):
-    """How many threads compute, and on how many cores."""
+    """The thread pools of this process, and the cores that it may use."""
 
-    granted: int  # cores of this process' affinity
-    quota: float | None  # cores' worth of time of its container; None without a limit
+    granted: int  # number of cores in the affinity of this process
+    quota: float | None  # limit of processor time in cores, see `quota`; None without a limit
     pools: tuple[Pool, ...]
     settings: dict[str, str]  # those of THREAD_SETTINGS that are set
 
     @property
     def cores(self) -> int:
-        """That may compute at a time."""
+        """Number of cores that may compute at a time."""
         return self.granted if self.quota is None else min(self.granted, max(int(self.quota), 1))
 
 
 def threads() -> Threads:
-    """The pools of what is loaded: torch, numpy, and what they brought along."""
+    """Return the thread pools of torch, numpy and the other libraries that are loaded."""
     import torch
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of two OpenMP runtimes, which is a finding of ours
+        warnings.simplefilter("ignore")  # about two OpenMP runtimes: `mssbench doctor` reports them
         infos = sorted(threadpool_info(), key=lambda i: (i["prefix"], i["filepath"]))
-    # torch's own MKL is part of torch's library, where threadpoolctl does not see it
+
+    # The MKL of torch is linked into torch's library, where threadpoolctl does not find it.
     pools = [Pool("torch", "torch", torch.__file__, torch.get_num_threads())]
     pools += [Pool(i["prefix"], i["user_api"], i["filepath"], i["num_threads"]) for i in infos]
     settings = {name: os.environ[name] for name in THREAD_SETTINGS if name in os.environ}
@@ -48,10 +49,10 @@ def threads() -> Threads:
 
 
 def keep_to_quota() -> None:
-    """Let no more threads of this process compute than it has cores' worth of time.
+    """Limit the threads of the libraries to the quota of the container.
 
-    Libraries count the cores that they see, and a control group may grant less. Threads beyond that
-    are stopped for most of each period. Numbers that the user has set are left alone.
+    Libraries start one thread per visible core, but a control group may grant less time. Additional
+    threads would be stopped for most of each period. Limits that the user has set are kept.
     """
     import torch
 
@@ -61,16 +62,17 @@ def keep_to_quota() -> None:
     cores = Threads(len(os.sched_getaffinity(0)), limit, (), {}).cores
     torch.set_num_threads(min(torch.get_num_threads(), cores))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of two OpenMP runtimes, which is a finding of ours
+        warnings.simplefilter("ignore")  # about two OpenMP runtimes: `mssbench doctor` reports them
         threadpool_limits(cores, user_api="blas")
 
 
 def quota(
     root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
 ) -> float | None:
-    """Cores' worth of time that control groups leave to this process; None without a limit.
+    """Return the processor time that control groups grant, in cores; None without a limit.
 
-    Of cgroup v2 the least of its group and those around it, of v1 the container's.
+    0.5 means half the time of one core. For cgroup v2 it is the smallest limit of the group of this
+    process and the groups that contain it; for v1 the limit of the container.
     """
     limits = []
     group = next((x[3:] for x in _lines(own) if x.startswith("0::")), "/").strip("/")
@@ -78,10 +80,12 @@ def quota(
         limits += [line.split() for line in _lines(folder / "cpu.max")]
         if folder == root:
             break
+
     v1 = [_lines(root / "cpu" / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
     limits += [list(pair) for pair in zip(*v1, strict=False)]
-    found = [int(a) / int(b) for a, b in limits if a not in ("max", "-1")]
-    return min(found, default=None)
+
+    cores = [int(time) / int(period) for time, period in limits if time not in ("max", "-1")]
+    return min(cores, default=None)
 
 
 def _lines(path: Path) -> list[str]:

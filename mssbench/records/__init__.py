@@ -1,1 +1,1 @@
-"""The words on disk and between processes: cells, measurements and columns."""
+"""Data types that are stored in result tables and exchanged between processes."""

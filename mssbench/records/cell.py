@@ -1,4 +1,4 @@
-"""One point of a sweep, and its parameters as text."""
+"""`Cell`, one point of a sweep, and the text form of its method parameters."""
 
 import hashlib
 import json
@@ -8,55 +8,57 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-# The functions of a cell beside the roots of A:
-APPLIED = "isqrt_b"  # A^{-1/2} b for one vector a matrix
+# Values of `Cell.function` other than `sqrt` and `isqrt`:
+APPLIED = "isqrt_b"  # A^{-1/2} b for one vector b per matrix
 OF_FEATURES = "sqrt_x"  # (X Xᵀ / M)^{1/2} as a function of features X
 WHITENING = "whiten"  # a W with W A Wᵀ = I
 LOGARITHM = "log"  # log A
-OTHER_FUNCTIONS = (OF_FEATURES, WHITENING, LOGARITHM)  # of torch alone, as autograd runs them
+# Functions that are measured with torch only, as autograd runs them.
+OTHER_FUNCTIONS = (OF_FEATURES, WHITENING, LOGARITHM)
 
 
-# `json.dumps` would make a new one for each of a hundred thousand cells.
+# One shared encoder: `json.dumps(sort_keys=True)` creates a new one per call, and a sweep may have
+# a hundred thousand cells.
 _SORTED = json.JSONEncoder(sort_keys=True)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of the sweep. With phase, clock and cache, its fields are the key of a row."""
+    """One point of a sweep. Its fields and phase, clock and cache together are the key of a row."""
 
     library: str  # torch | numpy | cupy
     forward: str
-    backward: str  # none: the forward is timed; else backward and step are
+    backward: str  # none: only the forward is timed; otherwise the backward and the step
     function: str  # sqrt | isqrt | isqrt_b | sqrt_x | whiten | log
-    problem: str  # canonical, with every parameter
+    problem: str  # in canonical form, with every parameter
     size: int  # n of (batch, n, n)
     batch: int
-    iterations: int | None  # None: a direct method
+    iterations: int | None  # None for a direct method
     backward_iterations: int | None
-    options: str  # every other parameter, `norm=trace backward_norm=...`, in order
+    options: str  # all other parameters, sorted by name: `backward_norm=... norm=trace`
     precision: str
     device: str  # cpu | cuda
     seed: int
 
     @cached_property
     def cell_id(self) -> str:
-        """16 hex digits that name this cell, the same in every run and on every machine."""
+        """Identifier of 16 hex digits, the same in every run and on every machine."""
         text = _SORTED.encode(self.fields)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def fields(self) -> dict[str, Any]:
-        """Every field with its value, as `dataclasses.asdict` has them in a tenth of the time."""
+        """Every field with its value: `dataclasses.asdict`, but ten times as fast."""
         return {name: getattr(self, name) for name in CELL_KEY}
 
     @property
     def backend(self) -> str:
-        """`torch/eigh`."""
+        """Library and forward as one word, such as `torch/eigh`."""
         return f"{self.library}/{self.forward}"
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Parameters of the pair, those of the backward after `backward_`."""
+        """Parameters of the pair by name; those of the backward start with `backward_`."""
         given = {"iterations": self.iterations, "backward_iterations": self.backward_iterations}
         return {k: v for k, v in given.items() if v is not None} | parse_options(self.options)
 
@@ -69,14 +71,15 @@ class Cell:
         )
 
 
-# `name=word` or `name="any text"`, up to a blank or the end; a table of ours has nothing else.
+# `name=word` or `name="any text"`, followed by a blank or the end of the text.
 _OPTION = re.compile(r'([^\s=]*)(?:=("(?:[^"\\]|\\.)*"(?!\S)|\S*))?(?:\s+|$)')
 
 
 def format_options(options: Mapping[str, Any]) -> str:
-    """`degree=5 norm=trace`: sorted, numbers as JSON writes them.
+    """Return options as one text, such as `degree=5 norm=trace`, sorted by name.
 
-    So is a text that could be taken for something else: `"7"`, `"true"`, `"a b"`, or the empty one.
+    Numbers are written as JSON. So is a text that would otherwise be read back as another value,
+    for example `"7"`, `"true"`, `"a b"` or the empty text.
     """
     return " ".join(f"{k}={_spelled(v)}" for k, v in sorted(options.items()))
 
@@ -88,15 +91,19 @@ def _spelled(value: Any) -> str:
 
 
 def _is_word(text: str) -> bool:
-    """Whether a text that stands alone is read back as itself."""
+    """Whether a text, written without quotes, is read back unchanged."""
     plain = text.isprintable() and not any(map(str.isspace, text))
     return plain and not text.startswith('"') and bool(text) and _value(text) == text
 
 
 def parse_options(text: str) -> dict[str, Any]:
-    """The inverse of `format_options`. What is not of its form, in a table, is a word by itself."""
-    found = (match.groups() for match in _OPTION.finditer(text.strip()))
-    return {k: "" if v is None else _value(v) for k, v in found if k or v}
+    """Return the options of a text: the inverse of `format_options`.
+
+    A word without `=`, as a table of another program may contain, becomes a name with an empty
+    value.
+    """
+    pairs = (match.groups() for match in _OPTION.finditer(text.strip()))
+    return {k: "" if v is None else _value(v) for k, v in pairs if k or v}
 
 
 def _value(text: str) -> Any:
@@ -110,12 +117,12 @@ CELL_KEY: tuple[str, ...] = tuple(f.name for f in fields(Cell))
 
 
 def phases(cell: Cell) -> tuple[str, ...]:
-    """A cell with a backward times it alone and with its forward; else the plain forward."""
+    """Return the phases that are timed: `backward` and `step`, or `forward` without a backward."""
     return ("forward",) if cell.backward == "none" else ("backward", "step")
 
 
 def clocks(cell: Cell) -> tuple[tuple[str, str], ...]:
-    """Clock and cache state of each row of a phase; on a GPU the device's own clocks as well."""
+    """Return (clock, cache) of each row of a phase: wall clock; on a GPU also device clocks."""
     if cell.device == "cuda":
         return (("wall", "hot"), ("gpu", "cold"), ("gpu", "hot"), ("graph", "hot"))
     return (("wall", "hot"),)

@@ -1,4 +1,4 @@
-"""What makes two machines comparable, from the facts beside a table."""
+"""Compare the machines of two runs, by the facts recorded in environment.json."""
 
 import hashlib
 import json
@@ -8,26 +8,31 @@ from typing import Any
 
 from mssbench import units
 
-LIBRARIES = ("torch", "numpy", "cupy")  # whose versions decide what a call is made of
+LIBRARIES = ("torch", "numpy", "cupy")  # their versions determine which kernels a call runs
 Facts = Mapping[str, Any]
 
 
 def versions_agree(base: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether two machines' facts name the same releases of the array libraries."""
+    """Whether the facts of two machines contain the same releases of the array libraries."""
     return bool(base) and bool(new) and releases(base) == releases(new)
 
 
 def releases(facts: Mapping[str, Any]) -> dict[str, str]:
-    """The public versions of the array libraries: 2.13.0+cpu is a build of 2.13.0."""
+    """Return the releases of the array libraries, without build tags: 2.13.0 for 2.13.0+cpu."""
     known = facts.get("versions", {})
     return {k: str(known.get(k) or "none").partition("+")[0] for k in LIBRARIES}
 
 
 def machine(facts: Mapping[str, Any] | None, environment: str) -> str:
-    """`NVIDIA H200 (driver 580.1); AMD EPYC, 2 cores; torch 2.13.0, numpy 2.4.6`."""
+    """Return a short description of a machine.
+
+    For example `NVIDIA H200 (driver 580.1); AMD EPYC, 2 cores; torch 2.13.0, numpy 2.4.6`.
+    """
     if facts is None:
         return f"an unknown machine ({environment})"
-    gpus = Counter(gpu["name"] for gpu in facts.get("gpus", ()))  # an old file may lack any fact
+
+    # A file of an older version may lack any fact.
+    gpus = Counter(gpu["name"] for gpu in facts.get("gpus", ()))
     names = ", ".join(name if n == 1 else f"{n} x {name}" for name, n in gpus.items())
     gpu = f"{names} (driver {facts.get('driver')})" if names else ""
     cpu = ", ".join(filter(None, [facts.get("cpu"), _cores(facts.get("cores", {}))]))
@@ -37,7 +42,7 @@ def machine(facts: Mapping[str, Any] | None, environment: str) -> str:
 
 
 def _cores(cores: Facts) -> str:
-    """`2 cores`, or `0.5 of 64 cores` in a container that may use them half a core's time."""
+    """Return `2 cores`, or `0.5 of 64 cores` in a container whose quota is half a core."""
     granted, quota = cores.get("granted"), cores.get("quota")
     if not granted:
         return ""
@@ -45,7 +50,8 @@ def _cores(cores: Facts) -> str:
     return f"{quota:g} of {count}" if quota is not None and quota < granted else count
 
 
-# Facts that make two measurements comparable; the rest (load, time, temperature) is their weather.
+# Facts that must agree for times to be comparable. All others (load, date, temperature) describe
+# the state of the machine and may change from run to run.
 IDENTITY = (
     "cpu",
     "vector_extensions",
@@ -62,15 +68,15 @@ IDENTITY = (
 )
 
 
-# Packages that are no part of a call: they read and write tables. What our own code does is told by
-# the code hash of each row.
+# Packages whose code is not timed: they read and write tables. Changes of mssbench itself are
+# detected by the code hash of each row.
 _NOT_TIMED = ("mssbench", "pandas", "pyarrow")
 
 
 def comparable(facts: Facts) -> dict[str, Any]:
-    """Of the facts of a machine those that must agree where times are compared.
+    """Return the facts of a machine that must agree for times to be comparable.
 
-    A package that is not installed is as one that an older table does not name.
+    Packages that are not installed are left out, because older tables do not mention them.
     """
     chosen = {name: facts.get(name) for name in IDENTITY}
     return {name: _stated(x) if isinstance(x, Mapping) else x for name, x in chosen.items()}
@@ -81,22 +87,23 @@ def _stated(versions: Facts) -> dict[str, Any]:
 
 
 def identify(facts: Facts) -> str:
-    """12 hex digits over the facts that make two measurements comparable."""
+    """Return a hash, 12 hex digits, of the facts that must agree for times to be comparable."""
     text = json.dumps(comparable(facts), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def canonical(environment: str, facts: Facts | None) -> str:
-    """The name that an environment has today; the one that a table gives it where it has no facts.
+    """Return the hash of an environment under the present rules.
 
-    Which facts name an environment has changed and may change again. Two tables of one machine
-    then have different names for it, and only the facts themselves tell that it is the same one.
+    Which facts are hashed has changed between versions and may change again, so that two tables
+    may have different hashes for one machine. The hash is therefore computed again from the facts.
+    Without facts it is `environment`, the hash in the table.
     """
     return identify(facts) if facts else environment
 
 
 def difference(before: Facts | None, now: Facts | None) -> str:
-    """The first fact in which two machines differ, in words."""
+    """Return a sentence part that names the first fact in which two machines differ."""
     if before is None or now is None:
         return "the facts of one are not known"
     then, today = comparable(before), comparable(now)
@@ -107,7 +114,7 @@ def difference(before: Facts | None, now: Facts | None) -> str:
 
 
 def _apart(then: Any, now: Any) -> str:
-    """`Alpha then, Beta now`; of a dictionary only its first entry that differs, with its name."""
+    """Return `Alpha then, Beta now`; for dictionaries, the first entry that differs."""
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         name = next(k for k in sorted({*then, *now}) if then.get(k) != now.get(k))
         return f"{name} {then.get(name)} then, {now.get(name)} now"

@@ -1,4 +1,4 @@
-"""What came out of a cell: its status, and the row it becomes."""
+"""The result of measuring a cell: statuses, measurements and rows of the result table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,36 +11,36 @@ from mssbench.records.timing import Timing
 
 
 class Status(StrEnum):
-    """How a cell ended. The text beside each is what its reason explains further."""
+    """How a cell ended. The column `reason` has the details."""
 
     OK = "ok"
     NONFINITE = "nonfinite"  # nan or inf in the output
-    DIVERGED = "diverged"  # finite, but further from the truth than the zero matrix
+    DIVERGED = "diverged"  # finite, but the error exceeds that of the zero matrix
     INACCURATE = "inaccurate"  # the error exceeds the suite's max_error
-    IMPLAUSIBLE = "implausible"  # faster than the machine's own ceilings allow
+    IMPLAUSIBLE = "implausible"  # faster than the measured ceilings of the machine allow
     OOM = "oom"  # out of memory
-    TIMEOUT = "timeout"  # killed when it overstayed
-    CRASHED = "crashed"  # raised, broke the contract, or took its worker down
+    TIMEOUT = "timeout"  # killed because it exceeded timeout_seconds
+    CRASHED = "crashed"  # raised, returned an invalid output, or ended its worker process
     UNSUPPORTED = "unsupported"  # the method or problem does not exist for this cell
     NOT_INSTALLED = "not_installed"  # a package is missing
     UNAVAILABLE = "unavailable"  # installed, but no device or driver for it
-    INTERRUPTED = "interrupted"  # the run was stopped before it
+    INTERRUPTED = "interrupted"  # the run was stopped before this cell
 
 
-# Measured, and the time is real; only OK may win a comparison.
+# Statuses of cells that were timed. Only OK may win a comparison.
 MEASURED = frozenset(
     {Status.OK, Status.NONFINITE, Status.DIVERGED, Status.INACCURATE, Status.IMPLAUSIBLE}
 )
-# Nothing ran, nor could it: the machine or the method lacks what the cell needs.
+# Statuses of cells that cannot run: the machine or the method lacks what the cell needs.
 ABSENT = frozenset({Status.UNSUPPORTED, Status.NOT_INSTALLED, Status.UNAVAILABLE})
 
-# Nothing was tried: it says nothing of the method on these matrices.
+# Statuses of cells that were not tried, so that nothing is known of the method on these matrices.
 UNTRIED = ABSENT | {Status.INTERRUPTED}
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one phase of one cell gave on one clock: a row. `values` has the measured columns."""
+    """The result of one phase of a cell on one clock, from which a row is made."""
 
     cell: Cell
     phase: str
@@ -48,17 +48,21 @@ class Measurement:
     cache: str
     status: Status
     reason: str = ""
-    values: Mapping[str, Any] | None = None  # column -> number; absent means null
+    values: Mapping[str, Any] | None = None  # measured columns by name; others are null
     timing: Timing | None = None
 
     @property
     def key(self) -> dict[str, Any]:
-        """The fields of the cell, the phase, the clock and the cache: what names a row."""
+        """The key columns of the row: the fields of the cell, phase, clock and cache."""
         place = {"phase": self.phase, "clock": self.clock, "cache": self.cache}
         return self.cell.fields | place
 
     def row(self, **identity: Any) -> dict[str, Any]:
-        """Every column of the schema; a number that was not measured is None, a word empty."""
+        """Return the row: every column of the schema by name.
+
+        A number that was not measured is None, and a missing text is empty. identity: the columns
+        of that group, such as `run_id`.
+        """
         known: dict[str, Any] = {
             **self.key,
             "status": str(self.status),
@@ -69,11 +73,12 @@ class Measurement:
             "schema": SCHEMA_VERSION,
             **identity,
         }
+
         return {c.name: known.get(c.name, "" if c.kind == "str" else None) for c in SCHEMA}
 
 
 def uniform(cell: Cell, status: Status, reason: str) -> tuple[Measurement, ...]:
-    """The rows of a cell that ended the same way in every phase, before any number."""
+    """Return the measurements of a cell without numbers: one status in every phase and clock."""
     return tuple(
         Measurement(cell, phase, clock, cache, status, reason)
         for phase in phases(cell)
@@ -82,15 +87,15 @@ def uniform(cell: Cell, status: Status, reason: str) -> tuple[Measurement, ...]:
 
 
 def one_line(text: str, limit: int = 400) -> str:
-    """Text fit for a table cell: no line breaks, not endless, and UTF-8 can hold it."""
+    """Return the text on one line, of at most `limit` characters, and valid as UTF-8."""
     flat = " ".join(text.split()).encode(errors="replace").decode()
     return flat if len(flat) <= limit else flat[: limit - 3] + "..."
 
 
 Row = dict[str, Any]
-AnyRow = Mapping[str, Any]  # one that is only read
+AnyRow = Mapping[str, Any]  # a row that is only read
 
 
 def worst_status(rows: Sequence[Row]) -> str:
-    """One word for a cell with several rows: the first that is not ok."""
+    """Return one status for the rows of a cell: the first that is not ok, or ok."""
     return next((r["status"] for r in rows if r["status"] != Status.OK), str(Status.OK))

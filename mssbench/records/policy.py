@@ -1,4 +1,4 @@
-"""When a measurement is long enough."""
+"""`Policy`, the stopping rule of sampling: minimum and maximum time, samples and precision."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,26 +6,36 @@ from math import ceil
 
 from mssbench.records.timing import Stop, median_interval, quantile
 
-_RESOLUTION = 0.5e-6  # seconds of a sample: below it, it is the clock's and not the call's
+# Seconds per sample below which differences come from the resolution of the clock, not the call.
+_RESOLUTION = 0.5e-6
 
 
 @dataclass(frozen=True)
 class Policy:
-    """When a measurement is enough: at least both minima, then precise or out of time."""
+    """Stopping rule of sampling.
 
-    min_seconds: float = 0.2  # of timed calls
+    Sampling ends when both minima are reached and the median is precise enough, or at a maximum.
+    """
+
+    min_seconds: float = 0.2  # total of the timed calls
     min_samples: int = 20
-    max_seconds: float = 2.0  # of the wall, with what prepares a call; then `few` samples do
+    max_seconds: float = 2.0  # wall time, including the preparation of calls; see also `few`
     max_samples: int = 1000
-    interval: float = 0.02  # half of the 95 % interval of the median, relative to it
+    interval: float = 0.02  # half width of the 95 % interval of the median, relative to the median
     warmup_seconds: float = 0.05
-    block_seconds: float = 1e-3  # a sample shorter than this is mostly the clock's own error
-    passes: int = 2  # over all cells, in random order: what a minute changes shows between them
+    block_seconds: float = 1e-3  # shortest sample: the overhead of the clock is then negligible
+    passes: int = 2  # over all cells, in random order: shows how times change within minutes
 
-    few = 3  # samples even of the slowest call: a median and some idea of its spread
+    # Samples that even the slowest call gets beyond `max_seconds`: enough for a median and a rough
+    # idea of its spread.
+    few = 3
 
     def part(self) -> "Policy":
-        """What one pass measures, so that all of them together are this policy."""
+        """Return the policy of one pass, so that all passes together meet this policy.
+
+        An interval shrinks with the square root of the number of samples, so that of one pass may
+        be wider by the factor √passes.
+        """
         return replace(
             self,
             min_seconds=self.min_seconds / self.passes,
@@ -36,9 +46,10 @@ class Policy:
         )
 
     def within(self, share: float) -> "Policy":
-        """The same in a part of its time, between 0 and 1, for a run that would not end in time.
+        """Return the policy with its times multiplied by `share`, for a run with a time limit.
 
-        The numbers of samples stay: what cannot take so many in that time stops at `few` of them.
+        share: between 0 and 1. The numbers of samples stay; a cell that runs out of time stops with
+        `few` of them.
         """
         return replace(
             self,
@@ -50,10 +61,10 @@ class Policy:
     def stop(
         self, ordered: Sequence[float], timed: float, wall: float, calls: int = 1
     ) -> Stop | None:
-        """Why these samples may do, if they may.
+        """Return why sampling may end now, or None if more samples are needed.
 
-        ordered: sorted seconds per call; timed: seconds of all of them; wall: since the first;
-        calls: of one sample.
+        ordered: sorted samples, in seconds per call. timed: total seconds of the samples. wall:
+        seconds since the first sample began. calls: number of calls per sample.
         """
         count = len(ordered)
         if count >= self.max_samples:
@@ -62,15 +73,18 @@ class Policy:
             return Stop.TIME if count >= min(self.few, self.min_samples) else None
         if count < self.min_samples or timed < self.min_seconds:
             return None
+
         low, high = median_interval(count)
         close = (ordered[high] - ordered[low]) / 2
         limit = max(self.interval * quantile(ordered, 0.5), _RESOLUTION / calls)
         return Stop.PRECISION if close <= limit else None
 
     def calls(self, call: float, prepare: float, most: int) -> int:
-        """Calls of a sample: so many that it is no blink, so few that enough samples fit.
+        """Return the number of calls per sample.
 
-        call, prepare: seconds of one call, and of building what it consumes.
+        It is large enough to last `block_seconds`, small enough for `min_samples` within
+        `max_seconds`, and at most `most`. call, prepare: seconds of one call, and of preparing its
+        input.
         """
         wanted = ceil(self.block_seconds / call) if call > 0 else most
         room = self.max_seconds / max(self.min_samples, 1)

@@ -1,8 +1,8 @@
-"""Unit roundoff, and the error that rounding alone may make of a backward stable method."""
+"""Unit roundoff of each precision, and the error to expect of a backward stable method."""
 
 from mssbench.records.cell import OF_FEATURES
 
-# Of what is stored: half the distance from 1 to the next number.
+# Unit roundoff u of the stored numbers: half the distance from 1 to the next larger number.
 STORED = {
     "float64": 2.0**-53,
     "float32": 2.0**-24,
@@ -10,15 +10,16 @@ STORED = {
     "float16": 2.0**-11,
     "bfloat16": 2.0**-8,
 }
-ROUNDOFF = STORED | {"tf32": 2.0**-11}  # of what is computed: it rounds the factors of products
-_STABLE = 4.0
+ROUNDOFF = STORED | {"tf32": 2.0**-11}  # of products: tf32 rounds their factors to 11 bits
+_STABLE = 4.0  # factor over u κ^p that rounding in a backward stable method may add up to
 
 
 def stable_error(column: str, function: str, precision: str, condition: float) -> float:
-    """4 u κ^p, relative: p = 1/2 of the root of A, 1 of an inverse root and of any gradient.
+    """Return 4 u κ^p, the relative error to expect of a backward stable method.
 
-    column: root_error, residual or gradient_error. Beyond κ = 1/u there is no digit left to lose;
-    nan or infinite, as of a singular matrix, counts as that.
+    p is 1/2 for the root of A, and 1 for an inverse root and for every gradient. column:
+    root_error, residual or gradient_error. condition: κ of A. It is limited to 1/u, where all
+    digits are lost; nan and infinity, as for a singular matrix, count as 1/u.
     """
     u = ROUNDOFF[precision]
     power = 0.5 if function in ("sqrt", OF_FEATURES) and column != "gradient_error" else 1.0

@@ -5,9 +5,9 @@ from typing import NamedTuple
 from mssbench import units
 
 SMALLER, LARGER = "smaller", "larger"  # the values of Column.better
-# The columns by which methods can be ranked. Of the others some describe the measurement (samples,
-# spread), and some are not the method's doing (limit_seconds) or are reached by needless work too
-# (limit_fraction). The condition is that of the problem, so that methods on one problem tie.
+# The columns by which methods can be ranked. The other numbers describe the measurement (samples,
+# spread), do not depend on the method (limit_seconds), or also improve with needless work
+# (limit_fraction). The condition belongs to the problem, so that methods on one problem tie.
 _BETTER = {
     "seconds_min": SMALLER,
     "seconds_q1": SMALLER,
@@ -33,15 +33,16 @@ _BETTER = {
 }
 
 
-# They describe a result and are no errors: their digits are not those of an estimate.
+# Columns of the group `error` that describe a result and are no errors. They are written with three
+# digits, while an error, which is an estimate, has one.
 _DESCRIBING = ("amplification", "tail_weight")
 
 
 class Column(NamedTuple):
-    """One column of the table: the group it belongs to, its type, its unit and its meaning.
+    """One column of the result table: its name, group, type, unit and meaning.
 
-    How a value is written, which of two values is better, and what stands for several of them are
-    answered here, once for all readers.
+    The properties say how its values are written, which of two values is better, and how several
+    values are pooled.
     """
 
     name: str
@@ -52,19 +53,19 @@ class Column(NamedTuple):
 
     @property
     def better(self) -> str:
-        """Which of two values speaks for a method, SMALLER or LARGER; empty where neither does."""
+        """Which values are better, SMALLER or LARGER; empty if methods are not ranked by them."""
         return _BETTER.get(self.name, "")
 
     @property
     def written(self) -> str:
-        """The writer of its values, a key of units.WRITERS."""
+        """The name of the function that formats its values, a key of units.WRITERS."""
         if self.group == "error" and self.unit == "1" and self.name not in _DESCRIBING:
             return "error"
         return {"s": "seconds", "B": "size"}.get(self.unit, "number")
 
     @property
     def pooled(self) -> str:
-        """What stands for the values of several rows: their `median`, or the `worst` of them.
+        """How the values of several rows are pooled: their `median`, or the `worst` of them.
 
         Empty for a column whose values are not pooled.
         """
@@ -72,17 +73,17 @@ class Column(NamedTuple):
         return words.get(self.group, "")
 
     def text(self, x: float | None) -> str:
-        """A value for people, with its unit. An error has one digit, as it is an estimate."""
+        """Return a value as text, with its unit. An error is an estimate, and has one digit."""
         return units.WRITERS[self.written](x)
 
     def figure(self, x: float | None) -> str:
-        """A value that is compared with another one: as `text`, but an error has three digits."""
+        """Return a value as `text` does, but errors with three digits, so that they compare."""
         return units.number(x) if self.written == "error" else self.text(x)
 
 
-# History of the schema: 1, the first; 2, root_mae; 3, passes, noise, counts, limits; 4, what tells
-# whether two runs had the same input, and how far its rounding may carry; 5, amplification,
-# tail_weight and computed_in.
+# Columns that each version of the schema added: 2, root_mae; 3, passes, noise, counts and limits;
+# 4, fingerprint and condition, which show whether two runs had the same input and how far its
+# rounding may change the result; 5, amplification, tail_weight and computed_in.
 SCHEMA_VERSION = 5
 CONDITION_SINCE = 4  # the version that introduced the column `condition`
 SCHEMA: tuple[Column, ...] = (
@@ -99,18 +100,18 @@ SCHEMA: tuple[Column, ...] = (
     ),
     Column("problem", "key", "str", "", "generator of the matrices with its parameters"),
     Column("size", "key", "int", "", "n of (batch, n, n)"),
-    Column("batch", "key", "int", "", "matrices in the batch"),
+    Column("batch", "key", "int", "", "number of matrices in the batch"),
     Column("iterations", "key", "int", "", "steps of the forward; null for a direct method"),
     Column("backward_iterations", "key", "int", "", "steps of the backward; null if direct"),
-    Column("options", "key", "str", "", "every other parameter of the pair"),
-    Column("precision", "key", "str", "", "storage and product rule"),
+    Column("options", "key", "str", "", "all other parameters of the pair"),
+    Column("precision", "key", "str", "", "number format of storage and of products"),
     Column("device", "key", "str", "", "cpu or cuda"),
-    Column("seed", "key", "int", "", "of the problem"),
+    Column("seed", "key", "int", "", "seed of the problem"),
     Column("phase", "key", "str", "", "forward, backward, or step (both)"),
-    Column("clock", "key", "str", "", "wall (what a caller waits), gpu (device) or graph (replay)"),
-    Column("cache", "key", "str", "", "cold: emptied before each sample; hot: left as it is"),
-    Column("status", "outcome", "str", "", "how it ended"),
-    Column("reason", "outcome", "str", "", "why, or what to do"),
+    Column("clock", "key", "str", "", "wall (time of the caller), gpu (device) or graph (replay)"),
+    Column("cache", "key", "str", "", "cold: flushed before each sample; hot: left as it is"),
+    Column("status", "outcome", "str", "", "how the measurement ended"),
+    Column("reason", "outcome", "str", "", "why it ended so, or what to do"),
     Column("seconds_min", "time", "float", "s", "fastest sample, per call"),
     Column("seconds_q1", "time", "float", "s", "lower quartile"),
     Column("seconds_median", "time", "float", "s", "median"),
@@ -118,41 +119,45 @@ SCHEMA: tuple[Column, ...] = (
     Column("seconds_low", "time", "float", "s", "95 % interval of the median, lower end"),
     Column("seconds_high", "time", "float", "s", "95 % interval of the median, upper end"),
     Column("samples", "time", "int", "", "number of samples"),
-    Column("calls", "time", "int", "", "calls inside one sample"),
+    Column("calls", "time", "int", "", "calls per sample"),
     Column("stop", "time", "str", "", "why sampling ended: precision, max_seconds, max_samples"),
     Column("passes", "time", "int", "", "passes over the suite whose samples are pooled here"),
-    Column("spread", "time", "float", "1", "how far apart the medians of the passes lie"),
-    Column("noise", "time", "str", "", "quiet, noisy or unstable: what difference would show"),
-    Column("host_sync", "time", "bool", "", "the call itself waits for the device"),
-    Column("flags", "time", "str", "", "what may have disturbed it: loaded, throttled, ..."),
-    Column("first_call_seconds", "time", "float", "s", "the very first call"),
-    Column("gemms", "work", "float", "1", "median in batched products of the same shape"),
+    Column("spread", "time", "float", "1", "relative difference between the medians of the passes"),
+    Column("noise", "time", "str", "", "quiet, noisy or unstable: which difference counts"),
+    Column("host_sync", "time", "bool", "", "whether the call itself waits for the device"),
+    Column("flags", "time", "str", "", "what may have disturbed the times: loaded, throttled, ..."),
+    Column(
+        "first_call_seconds", "time", "float", "s", "the first call, with loading and compiling"
+    ),
+    Column("gemms", "work", "float", "1", "median / time of one batched product of the same shape"),
     Column("products", "work", "float", "1", "batched products of n x n matrices in one call"),
     Column("operators", "work", "int", "", "array operations of one call"),
     Column("launches", "work", "int", "", "kernels of one call, if it can be captured as a graph"),
-    Column("computed_in", "work", "str", "", "precision it really computed in, if not the row's"),
-    Column("flops", "work", "float", "1", "floating-point operations of its products"),
-    Column("limit_seconds", "work", "float", "s", "what this machine's ceilings allow that work"),
+    Column("computed_in", "work", "str", "", "precision of the computation, if not the row's"),
+    Column("flops", "work", "float", "1", "floating-point operations of the products of one call"),
+    Column("limit_seconds", "work", "float", "s", "shortest time for this work on this machine"),
     Column("limit_fraction", "work", "float", "1", "limit_seconds / seconds_median"),
     Column("problem_fraction", "work", "float", "1", "lowest limit at that error / seconds_median"),
-    Column("bound", "work", "str", "", "what limits: compute, memory or launches"),
+    Column("bound", "work", "str", "", "what sets limit_seconds: compute, memory or launches"),
     Column("peak_bytes", "memory", "float", "B", "largest extra memory during one call"),
     Column("saved_bytes", "memory", "float", "B", "kept from forward to backward, root included"),
     Column("root_error", "error", "float", "1", "||Y - Y*|| / ||Y*||, Frobenius, worst checked"),
-    Column("root_mae", "error", "float", "1", "mean |Y - Y*| of an entry, mean over the checked"),
+    Column("root_mae", "error", "float", "1", "mean |Y - Y*| per entry, mean over the checked"),
     Column("residual", "error", "float", "1", "||Y Y - A|| / ||A|| or ||Z A Z - I|| / ||I||"),
     Column("gradient_error", "error", "float", "1", "||S - S*|| / ||S*||, worst checked"),
-    Column("amplification", "error", "float", "1", "||S|| / ||G||, gradient by cotangent, largest"),
-    Column("tail_weight", "error", "float", "1", "small half of the spectrum in Y, by that in Y*"),
+    Column("amplification", "error", "float", "1", "||S|| / ||G||, gradient S, cotangent G, worst"),
+    Column(
+        "tail_weight", "error", "float", "1", "share of the small eigenvalues in Y / that in Y*"
+    ),
     Column("asymmetry", "error", "float", "1", "||Y - Yt|| / ||Y||, worst checked"),
     Column("nonfinite", "error", "int", "", "matrices of the batch with a nan or inf"),
-    Column("reference_error", "error", "float", "1", "how far the reference itself may be off"),
-    Column("condition", "error", "float", "1", "of the matrix A, worst checked"),
+    Column("reference_error", "error", "float", "1", "estimated error of the reference itself"),
+    Column("condition", "error", "float", "1", "condition number of A, worst checked"),
     Column("checked", "error", "int", "", "matrices compared with the reference"),
     Column("fingerprint", "identity", "float", "1", "of the input; the same on every machine"),
-    Column("cell_id", "identity", "str", "", "names the cell, the same everywhere"),
-    Column("code_hash", "identity", "str", "", "of the code that was measured"),
-    Column("environment", "identity", "str", "", "key into environment.json"),
+    Column("cell_id", "identity", "str", "", "identifies the cell, the same on every machine"),
+    Column("code_hash", "identity", "str", "", "hash of the code that was measured"),
+    Column("environment", "identity", "str", "", "hash of the machine, key in environment.json"),
     Column("run_id", "identity", "str", "", "the run that measured it"),
     Column("schema", "identity", "int", "", "version of these columns"),
 )
@@ -162,5 +167,5 @@ BY_NAME: dict[str, Column] = {c.name: c for c in SCHEMA}
 
 
 def error_column(phase: str) -> str:
-    """The error of what a phase computes: of the root in a forward, else of the gradient."""
+    """Return the error column of a phase: root_error for `forward`, else gradient_error."""
     return "root_error" if phase == "forward" else "gradient_error"

@@ -1,4 +1,4 @@
-"""What a run came to."""
+"""`Summary`, the counts, times and exit code of a finished run."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,40 +10,40 @@ from mssbench.records.measurement import MEASURED, Status
 
 @dataclass
 class Summary:
-    """What a run came to."""
+    """Counts, times and exit code of a run; filled in while it goes on."""
 
     path: Path
     cells: int
     kept: int = 0  # cells that an earlier run had measured
-    standing: Counter[str] = field(default_factory=Counter)  # statuses of those
-    statuses: Counter[str] = field(default_factory=Counter)  # of the cells of this run
-    spent: Counter[str] = field(default_factory=Counter)  # seconds, by what in MEASURING
-    seconds: float = 0.0
+    standing: Counter[str] = field(default_factory=Counter)  # statuses of the kept cells
+    statuses: Counter[str] = field(default_factory=Counter)  # statuses of the cells of this run
+    spent: Counter[str] = field(default_factory=Counter)  # seconds, by the words in MEASURING
+    seconds: float = 0.0  # wall time of the run
     drift: float | None = None  # of the machine's ceilings, see run.finish.drift
-    noise: Counter[str] = field(default_factory=Counter)  # classes of the rows
-    interrupted: bool = False
-    over: bool = False  # its time, before all was measured
-    left: int = 0  # cells that are to be measured still: the run ended before them
-    thin: int = 0  # cells that were measured, in fewer passes than the suite asks for
+    noise: Counter[str] = field(default_factory=Counter)  # number of rows by noise class
+    interrupted: bool = False  # whether a signal ended the run
+    over: bool = False  # whether the time limit ended the run
+    left: int = 0  # cells that were not reached before the run ended
+    thin: int = 0  # cells that were measured in fewer passes than the suite asks for
     left_over: int = 0  # cells with rows of an earlier run that the suite no longer has
     unlogged: str = ""  # why tracebacks could not be kept, as a sentence
 
     @property
     def own(self) -> float:
-        """Seconds that went into nothing that a measurement is made of."""
-        return max(0.0, self.seconds - self.spent.total())  # several GPUs spend at once
+        """Seconds of overhead: the wall time without the times in `spent`."""
+        return max(0.0, self.seconds - self.spent.total())  # several GPUs may work at a time
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to be measured."""
+        """Whether every cell has been measured in all passes."""
         return not (self.left or self.thin)
 
     @property
     def exit_code(self) -> ExitCode:
-        """Whether a cell failed that should have run; one that an earlier run has kept counts.
+        """The exit code of the run, from the statuses of its cells and of the kept ones.
 
-        A limit of time is a planned end: with cells left the code is that of the others. A gate
-        compares rows, and `check` calls one that was not reached broken.
+        A time limit is a planned end: cells that were not reached do not count here. `check`
+        reports their rows as broken.
         """
         if self.interrupted:
             return ExitCode.INTERRUPTED
@@ -56,5 +56,5 @@ class Summary:
         return ExitCode.PASS
 
 
-MEASURING = ("problem", "reference", "warmup", "samples")  # what a cell's wall time is for
+MEASURING = ("problem", "reference", "warmup", "samples")  # the parts of a cell's wall time
 BROKEN = (Status.CRASHED, Status.TIMEOUT, Status.OOM)

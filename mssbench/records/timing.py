@@ -1,4 +1,4 @@
-"""Samples of a time, and the statistics that a row has of them."""
+"""`Timing`, the raw samples of one row, and their statistics."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -9,23 +9,24 @@ from typing import Any, NamedTuple
 class Stop(StrEnum):
     """Why sampling ended."""
 
-    PRECISION = "precision"  # the interval of the median is as narrow as asked
-    TIME = "max_seconds"
-    SAMPLES = "max_samples"
+    PRECISION = "precision"  # the interval of the median is narrow enough
+    TIME = "max_seconds"  # the time limit was reached
+    SAMPLES = "max_samples"  # the largest number of samples was reached
 
 
 class Timing(NamedTuple):
-    """Seconds per call: raw samples, and how they were taken."""
+    """Raw samples of one row, in seconds per call, and how they were taken."""
 
     samples: tuple[float, ...]
-    calls: int  # invocations inside one sample
-    first_call: float  # the very first call, with everything it loads or compiles
+    calls: int  # calls per sample
+    first_call: float  # seconds of the first call, including what it loads or compiles
     stop: Stop = Stop.PRECISION
 
     def statistics(self) -> dict[str, Any]:
-        """The time columns. Nothing is discarded: the samples are kept beside them."""
+        """Return the time columns of a row. No sample is discarded as an outlier."""
         x = sorted(self.samples)
         low, high = median_interval(len(x))
+
         return {
             "seconds_min": x[0],
             "seconds_q1": quantile(x, 0.25),
@@ -42,7 +43,7 @@ class Timing(NamedTuple):
 
 
 def quantile(ordered: Sequence[float], q: float) -> float:
-    """Linear between the two nearest order statistics."""
+    """Return the `q` quantile of sorted values, interpolated between the nearest two."""
     position = q * (len(ordered) - 1)
     i = int(position)
     j = min(i + 1, len(ordered) - 1)
@@ -50,10 +51,11 @@ def quantile(ordered: Sequence[float], q: float) -> float:
 
 
 def median_interval(count: int) -> tuple[int, int]:
-    """Indices of the order statistics that hold the median with 95 % confidence.
+    """Return the indices of two order statistics that enclose the median with 95 % confidence.
 
-    Ranks (N ∓ 1.96 √N) / 2 from the binomial law; with fewer than 6 samples no such pair exists
-    and the interval is the whole range.
+    count: N, the number of samples. The ranks are (N ∓ 1.96 √N) / 2, from the normal approximation
+    of the binomial distribution. For fewer than 6 samples no such pair exists, and the interval is
+    the whole range.
     """
     half = 0.98 * sqrt(count)
     low = max(int(count / 2 - half), 0)

@@ -1,4 +1,4 @@
-"""A run on disk, `results/<run>/`: rows, samples, facts and suite, read and written."""
+"""Read and write the files of a run, `results/<run>/`: rows, samples, facts and suite."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,10 @@ if TYPE_CHECKING:
 
 
 def open(path: Path) -> "Run":  # noqa: A001  (like gzip.open)
-    """The run in a folder, or the one whose table.csv is given. Reads nothing yet."""
-    from mssbench.results.run import Run  # pandas, which a run that measures does not load
+    """Return the run in a folder. Its files are read when they are first used.
+
+    path: the folder, or the table.csv in it.
+    """
+    from mssbench.results.run import Run  # imports pandas, which a measuring run does not need
 
     return Run(path)

@@ -1,7 +1,7 @@
-"""Runs that others are compared with, under `results/baselines`.
+"""Save, find and list baselines: runs that other runs are compared with.
 
 results/baselines/NAME/          the newest: table.csv, environment.json, suite.toml
-results/baselines/NAME@DATE/     those before it, as many as are to be kept
+results/baselines/NAME@DATE/     earlier baselines of that name
 """
 
 import re
@@ -24,27 +24,30 @@ FOLDER = Path("results/baselines")
 
 
 def save(run: Path, name: str | None, keep: int) -> dict[str, Any]:
-    """Make a run the newest baseline of a name, by default that of its suite.
+    """Save a run as the newest baseline of a name, by default that of its suite.
 
-    Raises RunError for a name that is no word, and for a run in which nothing was measured or that
-    was stopped: any run that is compared with such a baseline would pass.
+    keep: number of earlier baselines of that name to keep. Raises RunError for an invalid name, and
+    for a run that was stopped or has no measured row: every run would pass a comparison with it.
     """
     run = folder_of(run)
     source = Run(run)
-    frame = source.current  # a baseline holds no row of a cell that its suite does not have
+    frame = source.current  # without rows of cells that the suite no longer has
 
     name = name or str(source.suite.get("name", ""))
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise RunError(f"--name: {name!r} is not a word of letters, digits, _, - and .")
+
     if not frame["status"].isin(MEASURED).any():
         raise RunError(f"{run} has no measured row: nothing could be compared with it.")
     if stopped := int((frame["status"] == Status.INTERRUPTED).sum()):
         raise RunError(
             f"{run} was stopped before {units.count(stopped, 'row')}: run it to its end first."
         )
+
     target = FOLDER / name
     if target.resolve() == run.resolve():
         raise RunError(f"{run} is that baseline already.")
+
     _set_aside(target)
     with RunFolder(target) as folder:
         join_sidecars(folder, [run])
@@ -52,6 +55,7 @@ def save(run: Path, name: str | None, keep: int) -> dict[str, Any]:
     dropped = _older(name)[keep:]
     for path in dropped:
         shutil.rmtree(path)
+
     return {
         "name": name,
         "path": str(target),
@@ -62,42 +66,44 @@ def save(run: Path, name: str | None, keep: int) -> dict[str, Any]:
 
 
 def _set_aside(target: Path) -> None:
-    """Give the newest of a name a date instead of its place."""
+    """Rename the newest baseline of a name to NAME@DATE, to make room for a new one."""
     if (target / TABLE).is_file():
         when = datetime.fromtimestamp((target / TABLE).stat().st_mtime, UTC)
         aside = target.with_name(f"{target.name}@{when:%Y-%m-%dT%H%M%S}")
-        if aside.exists():  # saved twice within a second
+        if aside.exists():  # two baselines were saved within one second
             shutil.rmtree(aside)
         target.rename(aside)
 
 
 def _older(name: str) -> list[Path]:
-    """Those before the newest, latest first."""
+    """Return the folders of the earlier baselines of a name, latest first."""
     return sorted(FOLDER.glob(f"{name}@*"), reverse=True)
 
 
 def find(name: str) -> Path:
-    """The folder of a baseline by name, or of any run by path. Raises RunError."""
+    """Return the folder of a baseline by its name, or of any run by its path. Raises RunError."""
     for path in (FOLDER / name, Path(name)):
         if (path / TABLE).is_file() or path.is_file():
             return path
+
     names = [p.parent.name for p in sorted(FOLDER.glob(f"*/{TABLE}"))]
     near = nearest(name, names)
     hint = f" Did you mean {near!r}?" if near else ""
-    there = f"There are: {', '.join(names)}." if names else f"There is none in {FOLDER}."
+    existing = f"Baselines: {', '.join(names)}." if names else f"{FOLDER} has no baselines."
     raise RunError(
-        f"there is no baseline {name!r}, nor a run of that path.{hint} {there} "
-        "`mssbench baseline save RUN` makes a run one."
+        f"there is no baseline {name!r}, and no run with that path.{hint} {existing} "
+        "Save a run as a baseline with `mssbench baseline save RUN`."
     )
 
 
 def known() -> list[dict[str, Any]]:
-    """Every baseline: when it was measured, of what, and on which machine."""
+    """Return a record for every baseline: name, number of cells, date, commit and machine."""
     records = []
     for path in sorted(FOLDER.glob(f"*/{TABLE}"), key=lambda p: _place(p.parent.name)):
         folder = path.parent
         run = Run(folder)
         frame, facts = run.frame, run.facts
+
         runs = [facts["runs"].get(r, {}) for r in frame["run_id"].unique() if r]
         machines = [facts["environments"].get(e) for e in frame["environment"].unique() if e]
         records.append(
@@ -109,10 +115,11 @@ def known() -> list[dict[str, Any]]:
                 "machine": "; ".join(machine(m, "") for m in machines),
             }
         )
+
     return records
 
 
 def _place(name: str) -> tuple[str, bool, list[int]]:
-    """Names in order, of each the newest first and then the older ones, latest first."""
+    """Return the sort key of a baseline: by name; within a name the newest first."""
     word, _, when = name.partition("@")
     return word, bool(when), [-ord(c) for c in when]

@@ -1,11 +1,11 @@
-"""Conditions over columns, as `--where`, `--only` and claims have them.
+"""Conditions over the columns of a row, for `--where`, `--only` and claims.
 
     size > 32 and backward == 'none'
 
-A condition is read with `ast` and turned into a function of one row; no text of a user is ever
-executed. It holds comparisons, `and`, `or`, `not` and arithmetic; `in` tests a list, or a part of
-a text: `'logspec' in problem`. A missing value equals `None` and nothing else. Names are columns
-and nothing else: a condition cannot call anything, so it can only read.
+A condition is parsed with `ast` and converted to a function of one row; it is never executed as
+Python code. It may contain comparisons, `and`, `or`, `not` and arithmetic. `in` tests membership of
+a list, or whether a text contains another: `'logspec' in problem`. A missing value equals `None`
+and no other value. All names are columns, and calls are not allowed.
 """
 
 import ast
@@ -32,9 +32,9 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 }
 
 
-_MOST_NAMED = 10  # values of a column in a message: a table may have any number of them
-_SINGLE = re.compile(r"(?<![=!<>])=(?!=)")
-# Values of text columns that are easily written without quotes.
+_MOST_NAMED = 10  # values of a column that a message lists; a table may have any number of them
+_SINGLE = re.compile(r"(?<![=!<>])=(?!=)")  # a single = that is no part of ==, !=, <= or >=
+# Values of text columns. If one is written without quotes, the message says so.
 _WORDS = frozenset(
     {
         "forward",
@@ -67,29 +67,30 @@ _WORDS = frozenset(
 
 
 class _Value(NamedTuple):
-    """A number or a text inside a condition."""
+    """A number or a text inside a condition: a column, a constant or an expression."""
 
-    of: Callable[[Mapping[str, Any]], Any]  # its value in a row; None where that is missing
-    name: str  # how messages call it
+    of: Callable[[Mapping[str, Any]], Any]  # returns its value in a row; None if it is missing
+    name: str  # its description in messages
     is_text: bool
     is_column: bool = False  # whether it depends on the row
     is_none: bool = False
 
 
 def read(condition: str, columns: Mapping[str, bool], source: str = "") -> Holds:
-    """Check a condition and return the function that decides it for a row.
+    """Check a condition and return a function that says whether it holds for a row.
 
-    columns: the name of each column, and whether it holds text. Missing values are None in a row.
-    source: the option or key that the condition comes from. It begins each message.
-    Raises TableError that names the nearest column, or says what is wrong.
+    columns: the name of each column, and whether it contains text. A missing value in a row is
+    None. source: the option or key that the condition comes from, with which messages begin.
+    Raises TableError; for an unknown column the message names the nearest one.
     """
     quoted = f"{source} {condition!r}".lstrip()
+
     try:
         tree = ast.parse(condition.strip(), mode="eval")
         return _condition(tree.body, columns)
     except SyntaxError as error:
-        what = "write == to compare" if _assigns(condition) else error.msg
-        raise TableError(f"{quoted} is not an expression: {what}.") from None
+        why = "write == to compare" if _assigns(condition) else error.msg
+        raise TableError(f"{quoted} is not an expression: {why}.") from None
     except (RecursionError, MemoryError, OverflowError, ValueError) as error:
         reason = error or type(error).__name__
         raise TableError(f"{quoted} cannot be evaluated: {reason}.") from None
@@ -98,7 +99,7 @@ def read(condition: str, columns: Mapping[str, bool], source: str = "") -> Holds
 
 
 def _assigns(condition: str) -> bool:
-    """Whether one = stands where two are meant: the text is Python once it is doubled."""
+    """Whether a condition has = in the place of ==: with == it would be a valid expression."""
     try:
         ast.parse(_SINGLE.sub("==", condition.strip()), mode="eval")
     except (SyntaxError, ValueError):
@@ -111,12 +112,12 @@ def chosen(
 ) -> "pd.DataFrame":
     """Return the rows that a user selects with an option. At least one row must be left.
 
-    frame: the rows, with labels where the condition may name them. flag: the option that it comes
-    from, such as `--where`; it begins each message. none: what the message says is left; "none of
-    the 12 rows" by default.
+    frame: the rows, with labels if the condition may contain them. flag: the option, such as
+    `--where`, with which messages begin. none: how the message describes an empty selection;
+    by default "none of the 12 rows".
 
-    Raises TableError for a condition that cannot be evaluated, and for an empty selection. The
-    latter message names the nearest value where a text in the condition occurs in no row.
+    Raises TableError for an invalid condition, and for an empty selection. If a text in the
+    condition occurs in no row, the latter message names the nearest value.
     """
     kept = select(frame, condition, flag)
     if kept.empty:
@@ -126,7 +127,7 @@ def chosen(
 
 
 def select(frame: "pd.DataFrame", condition: str, source: str = "") -> "pd.DataFrame":
-    """Return the rows of a table for which a condition holds. Raises TableError, see `read`."""
+    """Return the rows of a frame for which a condition holds. Raises TableError, see `read`."""
     columns = {str(name): _holds_text(dtype) for name, dtype in frame.dtypes.items()}
     holds = read(condition, columns, source)
 
@@ -152,11 +153,12 @@ def _holds_text(dtype: Any) -> bool:
 
 
 def _plain(column: "pd.Series") -> list[Any]:
-    """Return the values of a column with None where one is missing."""
+    """Return the values of a column, with None for missing values."""
     return list(column.astype(object).where(column.notna(), None))
 
 
 def _names(condition: str) -> list[str]:
+    """Return the names in a condition, sorted."""
     nodes = ast.walk(ast.parse(condition.strip(), mode="eval"))
     return sorted({node.id for node in nodes if isinstance(node, ast.Name)})
 
@@ -165,7 +167,7 @@ def _names(condition: str) -> list[str]:
 
 
 def _condition(node: ast.expr, columns: Mapping[str, bool]) -> Holds:
-    """Return the function of a node that is true or false. Raises TableError for any other."""
+    """Return the function of a node that is a condition. Raises TableError for any other node."""
     match node:
         case ast.BoolOp(op, parts):
             conditions = [_condition(part, columns) for part in parts]
@@ -176,7 +178,8 @@ def _condition(node: ast.expr, columns: Mapping[str, bool]) -> Holds:
             inner = _condition(operand, columns)
             return lambda row: not inner(row)
         case ast.Compare(left, ops, rights):
-            values = [_operand(each, columns) for each in (left, *rights)]
+            # A chain such as 8 <= size < 64 is a conjunction of its links.
+            values = [_operand(part, columns) for part in (left, *rights)]
             links = [_comparison(op, *two) for op, two in zip(ops, pairwise(values), strict=True)]
             return links[0] if len(links) == 1 else lambda row: all(holds(row) for holds in links)
 
@@ -214,7 +217,7 @@ def _comparison(op: ast.cmpop, a: "_Operand", b: "_Operand") -> Holds:
 def _missing(value: "_Operand", *, wanted: bool) -> Holds:
     """Return the function of `column == None`, or of `column != None`."""
     column = _column(value)
-    if column.is_text:  # a word that is missing is empty
+    if column.is_text:  # a missing text may be stored as the empty text
         return lambda row: (column.of(row) in (None, "")) is wanted
     return lambda row: (column.of(row) is None) is wanted
 
@@ -241,16 +244,18 @@ _Operand: TypeAlias = _Value | list[_Value]
 
 
 def _operand(node: ast.expr, columns: Mapping[str, bool]) -> _Operand:
-    """Return the value of a node, or the list of values. Raises TableError for any other."""
+    """Return the value or the list of values of a node. Raises TableError for any other node."""
     match node:
         case ast.Name(name):
             if name not in columns:
                 if name.lower() in _WORDS:
                     raise TableError(f"{name} is no column but a text: quote it, '{name}'.")
                 raise TableError(unknown("column", name, columns))
+
             kind = "text" if columns[name] else "number"
             called = f"column {name!r} (a {kind})"
             return _Value(operator.itemgetter(name), called, columns[name], is_column=True)
+
         case ast.Constant(value) if value is None or isinstance(value, str | int | float):
             is_none = value is None
             return _Value(lambda _: value, repr(value), isinstance(value, str), is_none=is_none)
@@ -266,8 +271,9 @@ def _operand(node: ast.expr, columns: Mapping[str, bool]) -> _Operand:
                 _number(_operand(right, columns)),
             )
         case ast.BoolOp() | ast.Compare() | ast.UnaryOp(ast.Not()):
-            _condition(node, columns)  # its own mistakes come first
+            _condition(node, columns)  # mistakes inside it are reported first
             raise TableError("a condition is neither a number nor a text.")
+
     raise TableError(
         f"{type(node).__name__} is not allowed. "
         "Write comparisons of columns, joined by and, or, not."
@@ -275,6 +281,7 @@ def _operand(node: ast.expr, columns: Mapping[str, bool]) -> _Operand:
 
 
 def _arithmetic(compute: Callable[[Any, Any], Any], a: _Value, b: _Value) -> _Value:
+    """Return the result of an operation on two numbers; a constant if both are constants."""
     if not (a.is_column or b.is_column):
         try:
             result = compute(a.of({}), b.of({}))
@@ -290,12 +297,12 @@ def _arithmetic(compute: Callable[[Any, Any], Any], a: _Value, b: _Value) -> _Va
 
 
 def _computed(compute: Callable[..., Any], *values: Any) -> Any:
-    """Return the result of one operation on the values of a row; None where one is missing."""
+    """Return the result of one operation on the values of a row; None if one is missing."""
     if None in values:
         return None
     try:
         return compute(*values)
-    except ZeroDivisionError:  # as floating-point numbers have it
+    except ZeroDivisionError:  # the result of IEEE 754 arithmetic
         return copysign(inf, values[0]) if values[0] else nan
 
 
@@ -330,10 +337,11 @@ def _number(x: _Operand) -> _Value:
 
 
 def _called(x: _Operand) -> str:
+    """Return the description of an operand for messages."""
     return "a list" if isinstance(x, list) else x.name
 
 
-# What a condition compares
+# The constants in a condition
 
 
 def compared(condition: str) -> Iterator[tuple[str, Any]]:
@@ -343,11 +351,14 @@ def compared(condition: str) -> Iterator[tuple[str, Any]]:
             case ast.Compare(ast.Name(name), [ast.Eq() | ast.NotEq()], [ast.Constant(value)]):
                 yield name, value
             case ast.Compare(ast.Name(name), [ast.In() | ast.NotIn()], [ast.List() as many]):
-                yield from ((name, each.value) for each in many.elts if hasattr(each, "value"))
+                yield from ((name, item.value) for item in many.elts if hasattr(item, "value"))
 
 
 def why_empty(rows: "pd.DataFrame | Sequence[Mapping[str, Any]]", condition: str) -> str:
-    """Return a hint for a condition that no row meets: a text it compares that no row has."""
+    """Return a hint for a condition that holds for no row: a text in it that no row has.
+
+    The hint begins with a blank; it is empty if every text occurs in a row.
+    """
     for name, word in compared(condition):
         if not isinstance(word, str):
             continue

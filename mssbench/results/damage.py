@@ -1,4 +1,4 @@
-"""Find damage in the files of a run, and report it with the name of the file and the remedy."""
+"""Find damage in the files of a run, and report it with the name of the file and a remedy."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from mssbench.records.roundoff import ROUNDOFF
 from mssbench.records.schema import SCHEMA
 from mssbench.results.labels import PHASES
 
-# Columns that have a closed list of words, by which readers decide how to treat a row.
+# Columns with a fixed list of values, by which readers decide how to treat a row.
 _WORDS: Mapping[str, frozenset[str]] = {
     "status": frozenset(str(status) for status in Status),
     "phase": frozenset(PHASES),
@@ -20,36 +20,36 @@ _WORDS: Mapping[str, frozenset[str]] = {
 # options. If one of the others is empty, it is unknown to which cell the row belongs.
 _OPTIONAL = ("iterations", "backward_iterations", "options")
 _REQUIRED = (*(c.name for c in SCHEMA if c.group == "key" and c.name not in _OPTIONAL), "status")
-# Columns that are all known if a time was measured.
+# Columns that all have a value if the time was measured.
 QUANTILES = tuple(f"seconds_{name}" for name in ("median", "min", "q1", "q3", "low", "high"))
 CHECKED = tuple(dict.fromkeys((*_WORDS, *_REQUIRED, *QUANTILES)))  # columns that `faults` reads
 _LFS = b"version https://git-lfs"
 
 
 class Damaged(TableError):  # noqa: N818
-    """A file that mssbench has written for a run cannot be read."""
+    """A file of a run, written by mssbench, cannot be read."""
 
 
 def refuse(file: Path, why: str) -> Damaged:
-    """The error for a file that cannot be read, with both remedies."""
+    """Return the error for a file that cannot be read, with both remedies."""
     return Damaged(
         f"{file} is damaged: {why}. `mssbench merge {file.parent}` keeps what can be read, and "
-        "`mssbench run` with --fresh measures all of it again."
+        "`mssbench run` with --fresh measures everything again."
     )
 
 
 def pointer(data: bytes) -> str:
-    """The message for a file in place of which Git LFS has left a pointer; empty for any other."""
+    """Return the message for a file that is only a pointer of Git LFS; empty for other files."""
     return "it is a pointer of Git LFS and not the file: `git lfs pull`" * data.startswith(_LFS)
 
 
 def fault(columns: Mapping[str, Sequence[Any]]) -> tuple[int, str] | None:
-    """The first of the rows that `faults` yields, or None if every row can be used."""
+    """Return the first row that `faults` yields, or None if every row can be used."""
     return next(faults(columns), None)
 
 
 def faults(columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[int, str]]:
-    """Yield each row that readers of a table cannot use: its number from 0, and what is wrong.
+    """Yield the number, from 0, of each row that cannot be used, and what is wrong with it.
 
     columns: values by name, as texts or as numbers. A missing value is None or the empty text.
     A row with several faults is yielded several times.
@@ -71,11 +71,13 @@ def faults(columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[int, str]]:
 
 
 def _untimed(columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[int, str]]:
-    """Yield each row with an incomplete or a negative time, as `faults` does."""
+    """Yield each row with an incomplete or negative time, as `faults` does."""
     medians = columns.get("seconds_median", ())
+
     for name in QUANTILES:
         if _is_whole(columns.get(name, ())) and _is_whole(medians):
             continue
+
         for i, (median, x) in enumerate(zip(medians, columns.get(name, ()), strict=False)):
             if x in ("", None):
                 if median not in ("", None):
@@ -85,10 +87,10 @@ def _untimed(columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[int, str]]:
 
 
 def _is_whole(numbers: Sequence[Any]) -> bool:
-    """Whether a column has neither a missing nor a negative number, found without a Python loop.
+    """Whether a column has neither missing nor negative numbers; fast, without a Python loop.
 
-    False for a column with nan too, because `min` may overlook a negative number beside it. In
-    texts, a sign sorts before the decimal point and every digit.
+    False for a column with nan too, because `min` is unreliable if there is one. For numbers as
+    texts: a sign sorts before the decimal point and every digit.
     """
     if not numbers or None in numbers or "" in numbers:
         return not numbers
@@ -99,7 +101,7 @@ def _is_whole(numbers: Sequence[Any]) -> bool:
 
 
 def duplicate(keys: Iterable[tuple[Any, ...]]) -> tuple[int, int] | None:
-    """The numbers, from 0, of the first two rows with the same key; None if all keys differ."""
+    """Return the numbers, from 0, of the first two rows with the same key; None without any."""
     first: dict[tuple[Any, ...], int] = {}
     for number, key in enumerate(keys):
         if (before := first.setdefault(key, number)) != number:
@@ -108,12 +110,13 @@ def duplicate(keys: Iterable[tuple[Any, ...]]) -> tuple[int, int] | None:
 
 
 def twice(file: Path, rows: tuple[int, int], where: str) -> TableError:
-    """The error for a table that has one row twice.
+    """Return the error for a table with two rows of the same key.
 
-    rows: the numbers of the two, from 0. where: the key that they share.
+    rows: the numbers of the two rows, from 0. where: their key.
     """
     before, again = (number + 2 for number in rows)  # the header is line 1
     return TableError(
-        f"{file} has one row twice, in lines {before} and {again} ({where}): they may not say the "
-        f"same. Remove one, or let `mssbench merge {file.parent}` keep the last of each."
+        f"{file} has one row twice, in lines {before} and {again} ({where}), possibly with "
+        f"different values. Remove one, or let `mssbench merge {file.parent}` keep the last of "
+        "each."
     )

@@ -1,4 +1,8 @@
-"""Read environment.json: facts of machines by the hash that rows carry, and of runs by run_id."""
+"""Read environment.json, which has the facts of the machines and of the runs of a folder.
+
+The facts of a machine are stored under the hash in the column `environment`, those of a run under
+its run_id.
+"""
 
 import json
 from pathlib import Path
@@ -9,9 +13,9 @@ from mssbench.results.files import contents
 from mssbench.results.rows import ENVIRONMENT
 
 _GROUPS = ("environments", "runs")
-# The key of the cells whose rows stand in the table although the suite no longer has these cells.
+# Key of the list of cells, by cell_id, that the table has but the suite no longer has.
 LEFT_OVER = "left_over_cells"
-# The types of the facts that readers use, in either group. A file of an older version may lack any.
+# Types of the facts that readers use, in both groups. A file of an older version may lack any.
 _TYPES: dict[str, tuple[type, ...]] = {
     "cores": (dict,),
     "cpu": (str, type(None)),
@@ -27,69 +31,73 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """The facts of a results folder: {"environments": facts by hash, "runs": facts by run_id}.
+    """Return the facts of a folder: {"environments": facts by hash, "runs": facts by run_id}.
 
-    Both are empty if the folder has no such file. LEFT_OVER, where it is there, lists by cell_id
-    the cells that an earlier run measured and that the suite of the latest run does not have.
+    Both are empty if the folder has no such file. The key LEFT_OVER, if it is there, lists the
+    cell_ids that an earlier run measured and that the suite of the latest run does not have.
     Raises RunError if the file is damaged or has another structure.
     """
     empty: dict[str, Any] = {"environments": {}, "runs": {}}
     file = folder / ENVIRONMENT
+
     try:
         data = contents(file)
         if data is None:
             return empty
-        found = json.loads(data.decode("utf-8-sig"))
+        document = json.loads(data.decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(file, str(error) or type(error).__name__) from None
-    if why := _fault(found):
+
+    if why := _fault(document):
         raise _damaged(file, why)
-    return empty | dict(found)
+    return empty | dict(document)
 
 
 def _damaged(file: Path, why: str) -> RunError:
     return RunError(
-        f"{file} is damaged ({why}): what the rows were measured on is not known. Bring the file "
-        f"back; or remove it, as `mssbench merge {file.parent}` does; or choose another --out, or "
-        "--fresh to measure all of it again."
+        f"{file} is damaged ({why}): the machine of the rows is unknown. Restore the file; or "
+        f"remove it, as `mssbench merge {file.parent}` does; or choose another --out, or --fresh "
+        "to measure everything again."
     )
 
 
-def _fault(found: Any) -> str:
-    """What is wrong with the structure of the document; empty if nothing is."""
-    if not isinstance(found, dict):
+def _fault(document: Any) -> str:
+    """Return what is wrong with the structure of the document; empty if nothing is."""
+    if not isinstance(document, dict):
         return "it is no object"
 
-    left_over = found.get(LEFT_OVER, [])
-    if not isinstance(left_over, list) or not all(isinstance(each, str) for each in left_over):
+    left_over = document.get(LEFT_OVER, [])
+    if not isinstance(left_over, list) or not all(isinstance(cell, str) for cell in left_over):
         return f"{LEFT_OVER} is not a list of texts"
 
     for group in _GROUPS:
-        members = found.get(group, {})
+        members = document.get(group, {})
         if not isinstance(members, dict):
             return f"{group} is no object"
-        for name, each in members.items():
-            if not isinstance(each, dict):
+        for name, facts in members.items():
+            if not isinstance(facts, dict):
                 return f"{name!r} of {group} is no object"
             for key, kinds in _TYPES.items():
-                if key in each and not isinstance(each[key], kinds):
-                    return f"{key} of {name!r} of {group} is {each[key]!r:.40}"
-            if why := _inner_fault(each):
+                if key in facts and not isinstance(facts[key], kinds):
+                    return f"{key} of {name!r} of {group} is {facts[key]!r:.40}"
+            if why := _inner_fault(facts):
                 return f"{why} of {name!r} of {group} is of another type"
     return ""
 
 
-def _inner_fault(each: dict[str, Any]) -> str:
-    """The path of the first nested fact whose type is wrong; empty if none is."""
-    gpus = each.get("gpus", [])
+def _inner_fault(facts: dict[str, Any]) -> str:
+    """Return the path of the first nested fact whose type is wrong; empty if there is none."""
+    gpus = facts.get("gpus", [])
     if not all(isinstance(gpu, dict) and isinstance(gpu.get("name"), str) for gpu in gpus):
         return "gpus"
+
     for name in ("granted", "quota"):
-        if not isinstance(each.get("cores", {}).get(name), int | float | None):
+        if not isinstance(facts.get("cores", {}).get(name), int | float | None):
             return f"cores.{name}"
-    if not all(isinstance(load, int | float) for load in each.get("load_start") or []):
+    if not all(isinstance(load, int | float) for load in facts.get("load_start") or []):
         return "load_start"
-    if not isinstance(measure := each.get("document", {}).get("measure", {}), dict):
+
+    if not isinstance(measure := facts.get("document", {}).get("measure", {}), dict):
         return "document.measure"
     if not isinstance(measure.get("max_error", 0), int | float):
         return "document.measure.max_error"

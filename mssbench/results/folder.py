@@ -1,14 +1,14 @@
-"""A run's folder on disk: one writer, rows flushed as they are made, none lost, none twice.
+"""`RunFolder`, which writes the files of a run. No row is lost or duplicated if the run is killed.
 
-    table.csv          tidy rows, appended cell by cell, put in suite order at the end
+    table.csv          rows, appended cell by cell, and sorted in the order of the suite at the end
     samples.parquet    raw seconds, written at the end from the journal
-    environment.json   facts of the machines that measured, by the hash the rows carry
-    suite.toml         the suite as it was run, overrides applied
-    errors.log         tracebacks of the methods that crashed
-    journal.jsonl      while a run is going on: a finished cell a line, the truth until the end
+    environment.json   facts of the machines, by the hash in the column `environment`
+    suite.toml         the suite as it was run, with its overrides
+    errors.log         tracebacks of methods that crashed
+    journal.jsonl      only during a run: one line per finished cell, with rows and samples
 
-A killed run leaves its journal; the next run, or `mssbench merge`, settles it into the other files.
-This module needs neither torch nor pandas, so a run starts at once.
+A run that is killed leaves its journal. The next run, or `mssbench merge`, moves its contents into
+the other files. This module imports neither torch nor pandas, so that a run starts quickly.
 """
 
 import errno
@@ -42,21 +42,25 @@ from mssbench.results.rows import (
 )
 from mssbench.results.views import Rows
 
-LOG = "errors.log"  # tracebacks of methods that crashed, for people alone
-_MOST_LOGGED = 2**22  # bytes: what fails in every cell of a large run says no more after that
-_OURS = (TABLE, JOURNAL, SAMPLES, ENVIRONMENT, SUITE, LOG)  # rows go first where all must go
-_NO_FILES = ("a folder", "a pipe", "no regular file")
+LOG = "errors.log"  # tracebacks of methods that crashed; no program reads it
+# Bytes of the log after which nothing is added. A method that fails in every cell of a large run
+# repeats the same traceback.
+_MOST_LOGGED = 2**22
+# The files of a run. If all of them are deleted, the rows are deleted first.
+_OURS = (TABLE, JOURNAL, SAMPLES, ENVIRONMENT, SUITE, LOG)
+_NO_FILES = ("a folder", "a pipe", "no regular file")  # results of `_other_kind`
 
 
 class RunFolder:
-    """The one writer of a run's folder. Use as a context manager: it holds the folder's lock.
+    """The only writer of a run's folder: a context manager that holds the lock of the folder.
 
-    Opening writes nothing, so a run that fails before its first row leaves the folder as it was;
-    with `fresh` the old files are not seen, and go when the first new one is written. Without it
-    every file is read once at the start, so that damage is told before anything is measured.
-    mend: whether damaged files are no reason to refuse, as they are about to be replaced.
-    Raises RunError if another run writes to the folder, if it holds something that is no run, or
-    if it cannot be written; RunError or TableError if one of its files is damaged.
+    Opening writes nothing, so that a run that fails before its first row leaves the folder
+    unchanged. fresh: whether existing files are ignored, and deleted before the first write;
+    otherwise every file is read once at the start, so that damage is reported before anything is
+    measured. mend: whether damaged files are accepted, because they are about to be replaced.
+
+    Raises RunError if another run writes to the folder, if it contains something other than a run,
+    or if it cannot be written; RunError or TableError if one of its files is damaged.
     """
 
     def __init__(self, path: Path, *, fresh: bool = False, mend: bool = False) -> None:
@@ -66,11 +70,13 @@ class RunFolder:
             self._made = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(path)
-        self._hidden = fresh
-        self._begun = False
+
+        self._hidden = fresh  # whether the existing files are ignored
+        self._begun = False  # whether anything has been written
         self._journal: Lines | None = None
         self._table: Lines | None = None
-        self._read: list[Row] | None = None  # the rows that are on disk, until one is written
+        self._read: list[Row] | None = None  # the rows on disk, until the first write
+
         if not mend:
             try:
                 self._refuse_other_kinds()
@@ -86,25 +92,26 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self._close_files()
         if self._made:
-            with suppress(OSError):  # it is not empty, as it should be
+            with suppress(OSError):  # usual case: the folder is not empty
                 self.path.rmdir()
         release(self._lock)
 
     @property
     def spares_old(self) -> bool:
-        """Whether an old run still stands here that the first write will replace."""
+        """Whether the folder has an old run that the first write will delete."""
         return self._hidden and any((self.path / name).exists() for name in _OURS)
 
     def _refuse_other_kinds(self) -> None:
-        """Raise RunError for what no write could replace or go on with, before there is one.
+        """Raise RunError if a folder, pipe or link in the place of a file prevents writing.
 
-        A link in the place of a file that is replaced as a whole is read, and then replaced. Only
-        the table is also appended to, which is not done through a link. Other files that cannot be
-        read are refused by their readers.
+        A link is accepted in the place of a file that is replaced as a whole: it is read, and then
+        replaced. The table is also appended to, which is not done through a link. Other files that
+        cannot be read are refused by their readers.
         """
         wrong = {TABLE: ("a symbolic link", *_NO_FILES), SUITE: _NO_FILES}
-        if self._hidden:  # all of them are deleted first, which a folder cannot be
+        if self._hidden:  # all files are deleted first, which works for all but a folder
             wrong = dict.fromkeys(_OURS, ("a folder",))
+
         for name, kinds in wrong.items():
             if (kind := _other_kind(self.path / name)) in kinds:
                 raise RunError(
@@ -113,32 +120,34 @@ class RunFolder:
                 )
 
     def _check(self) -> None:
-        """Read every file, so that what is damaged is refused before there is anything to lose."""
+        """Read every file, so that damage is reported before anything is measured."""
         self._read = peek(self.path)
         read_facts(self.path)
         if (self.path / SAMPLES).exists():
-            from mssbench.results import samples  # pyarrow: only where there are some
+            from mssbench.results import samples  # imports pyarrow: only if it is needed
 
             samples.check(self.path)
 
     def rows(self) -> list[Row]:
-        """Every row measured so far, as text."""
+        """Return every row measured so far, as texts."""
         if self._hidden:
             return []
         return peek(self.path) if self._read is None else list(self._read)
 
     def samples(self) -> dict[tuple[str, str, str, str], list[float]]:
-        """Seconds behind every row measured so far, by cell_id, phase, clock and cache."""
-        from mssbench.results.samples import (
-            read,  # pyarrow: only where there is something to go on with
-        )
+        """Return the raw seconds of every row so far, by (cell_id, phase, clock, cache)."""
+        from mssbench.results.samples import read  # imports pyarrow: only if it is needed
 
         return {} if self._hidden else read(self.path)
 
     def append(self, rows: Sequence[Row], samples: Sequence[Sequence[float]]) -> None:
-        """One finished cell, on disk when this returns: first the journal, then the table."""
+        """Write the rows and samples of one finished cell: to the journal, then to the table.
+
+        The entry of the journal is on disk when this returns.
+        """
         self._begin()
         entry = {"rows": list(rows), "samples": [list(s) for s in samples]}
+
         with self._writing():
             if self._journal is None:
                 self._journal = Lines(self.path / JOURNAL)
@@ -148,34 +157,36 @@ class RunFolder:
             self._table.add(as_csv(rows))
 
     def finish(self, rows: Iterable[Row] | Rows) -> None:
-        """Replace the table by these rows, in this order, settle the samples, drop the journal.
+        """Write the samples of the journal, replace the table by `rows`, delete the journal.
 
-        The order matters: if it is killed between any two steps, the journal still has every row.
+        The steps are in this order so that a run that is killed between two of them still has every
+        row in the journal.
         """
         if not isinstance(rows, Rows):
-            rows = list(rows)  # they may come from the very files replaced below
+            rows = list(rows)  # an iterator may read the files that are replaced below
         self._begin()
         self._close_files()
         journal = self.path / JOURNAL
+
         with self._writing():
             if journal.exists() and journal.stat().st_size:
-                from mssbench.results.samples import (
-                    settle,  # pyarrow: only when there is something to do
-                )
+                from mssbench.results.samples import settle  # imports pyarrow: only if needed
 
                 settle(self.path, read_journal(journal))
             replace(self.path / TABLE, header() + as_csv(rows))
             journal.unlink(missing_ok=True)
 
     def add_to_log(self, text: str) -> str:
-        """Keep what an error said, as far as the log is not full.
+        """Append a traceback to the log, unless the log is full.
 
-        Returns why that could not be done, as a sentence; empty where it was. The log is for people
-        alone, so that no run ends for its sake.
+        Return a sentence that says why the log cannot be written; empty if it was. No error is
+        raised, because a run need not end if its log cannot be written.
         """
         self._begin()
         path = self.path / LOG
-        # not through a link: a folder of results may come from anybody; nor is a pipe waited for
+
+        # A link is not followed, because a folder of results may come from anybody. Opening does
+        # not wait for the reader of a pipe.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             fd = os.open(path, flags | os.O_CLOEXEC, 0o666)
@@ -189,38 +200,41 @@ class RunFolder:
             why = _other_kind(path)
             why = f"it is {why}" if why else error.strerror or str(error)
             return (
-                f"{path} cannot be written: {why}. What crashed has its row, but its traceback is "
-                "not kept. Remove that file, or make room, to have it from the next run."
+                f"{path} cannot be written: {why}. The crashed cells have their rows, but their "
+                "tracebacks are not kept. Remove that file, or free disk space, to get them in the "
+                "next run."
             )
+
         return ""
 
     def write_suite(self, text: str) -> None:
-        """Keep the suite as it was run."""
+        """Write suite.toml: the suite as it was run."""
         self._begin()
         with self._writing():
             replace(self.path / SUITE, text.encode())
 
     def facts(self) -> dict[str, Any]:
-        """{"environments": facts by hash, "runs": by run_id} of all that was measured here."""
+        """Return the facts of machines and runs in this folder, see `read_facts`."""
         return {"environments": {}, "runs": {}} if self._hidden else read_facts(self.path)
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:
-        """Keep what the rows' `environment` and `run_id` refer to."""
+        """Write environment.json: the facts that `environment` and `run_id` of rows refer to."""
         self._begin()
         text = json.dumps(facts, indent=2, sort_keys=True) + "\n"
         with self._writing():
             replace(self.path / ENVIRONMENT, text.encode())
 
     def suite(self) -> dict[str, Any] | None:
-        """The suite this folder was measured with, if it was."""
+        """Return the suite with which this folder was measured, or None."""
         return None if self._hidden else read_suite(self.path)
 
     def _begin(self) -> None:
-        """Before the first write, delete what it replaces and what a killed writer left behind."""
+        """Before the first write, delete replaced files and temporary files of killed writers."""
         self._read = None
         if self._begun:
             return
         self._begun = True
+
         with self._writing():
             if self._hidden:
                 for name in _OURS:
@@ -237,31 +251,36 @@ class RunFolder:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
+        """Return a context manager that converts an OSError to a RunError with a remedy."""
         try:
             yield
         except OSError as error:
             raise RunError(
-                f"{self.path} cannot be written: {error.strerror or error}. "
-                "What was there before is safe: make room, or choose another --out, and run again."
+                f"{self.path} cannot be written: {error.strerror or error}. Earlier results are "
+                "intact: free disk space, or choose another --out, and run again."
             ) from error
 
 
 def is_going_on(path: Path) -> bool:
-    """Whether a run may be writing to a folder, as far as its files tell. Takes no lock.
+    """Whether a run may be writing to a folder, judged from its files. Takes no lock.
 
-    A journal is there from the first row of a run to its end; that of a run that was killed stays,
-    and looks like that of one that goes on. Before its first row a run holds the lock, which not
-    every kernel tells, and a new one has a folder without a table.
+    A journal exists from the first row of a run to its end; the journal of a killed run stays, and
+    looks the same. Before its first row a run holds the lock, which not every kernel reports, and a
+    new run has a folder without a table.
     """
     if (path / JOURNAL).exists() or held(path) or held(path / IN_FOLDER):
         return True
     if not path.is_dir() or (path / TABLE).exists():
         return False
-    return all(each.name in (*_OURS, IN_FOLDER) or _is_temporary(each) for each in path.iterdir())
+    return all(file.name in (*_OURS, IN_FOLDER) or _is_temporary(file) for file in path.iterdir())
 
 
 def _refuse_foreign(path: Path, *, read: bool) -> None:
-    """Raise RunError for a folder of something else. read: whether nobody else reads its table."""
+    """Raise RunError unless a run may be written to the path.
+
+    It must be missing, empty, or the folder of a run. read: whether to check here that the table is
+    one of mssbench, because it is not read elsewhere.
+    """
     if path.is_symlink() and not path.exists():
         raise RunError(
             f"{path} is a symbolic link to {path.readlink()}, which is not there. "
@@ -269,68 +288,76 @@ def _refuse_foreign(path: Path, *, read: bool) -> None:
         )
     if path.exists() and not path.is_dir():
         raise RunError(f"{path} is a file. A run needs a folder: choose another --out.")
+
     if not path.is_dir():
         return
+
     others = [p.name for p in path.iterdir() if p.name != IN_FOLDER and not _is_temporary(p)]
     if others and not _is_run(path):
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise RunError(
-            f"{path} holds something else ({min(others)!r}{more}) and no run. "
+            f"{path} contains other files ({min(others)!r}{more}) and no run. "
             "Nothing was written: choose another --out."
         )
+
     try:
         if read:
             read_rows(path / TABLE, left=[])
-    except Damaged:  # it is ours, and will be replaced
+    except Damaged:  # it is a table of mssbench, and will be replaced
         pass
     except RunError:
-        if not _has_facts(path):  # which only a run of ours has, whatever its table has become
+        if not _has_facts(path):  # only a run of mssbench has facts, even if its table is damaged
             raise
 
 
 def _is_run(path: Path) -> bool:
-    """Whether something measured here. A suite.toml alone is more likely its author's."""
+    """Whether a folder contains a run. A suite.toml alone may be a suite that a user wrote."""
     return (path / TABLE).exists() or (path / JOURNAL).exists() or _has_facts(path)
 
 
 def _has_facts(path: Path) -> bool:
     try:
         return bool(read_facts(path)["environments"])
-    except RunError:  # somebody else's environment.json
+    except RunError:  # an environment.json of another program
         return False
 
 
 def _other_kind(path: Path) -> str:
-    """What stands in the place of a file; empty where that is a file, or nothing."""
+    """Return what a path is, if it exists and is no regular file; otherwise the empty text."""
     try:
         mode = path.lstat().st_mode
     except OSError:
         return ""
     if stat.S_ISREG(mode):
         return ""
+
     kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe"}
     return kinds.get(stat.S_IFMT(mode), "no regular file")
 
 
 def _is_temporary(path: Path) -> bool:
-    """What `replace` leaves behind when it is killed."""
+    """Whether a file is one that `replace` leaves behind if it is killed."""
     return any(re.fullmatch(rf"\.{re.escape(name)}\.\d+", path.name) for name in _OURS)
 
 
 def _lock(path: Path) -> int:
-    """Hold the folder itself against other runs: no file is left behind."""
-    fd, ours = hold_folder(path)
-    if not ours:
+    """Lock the folder itself, so that no lock file is left behind. Return its descriptor.
+
+    Raises RunError if another run holds the lock.
+    """
+    fd, is_locked = hold_folder(path)
+    if not is_locked:
         who = holder(fd)
         os.close(fd)
         raise RunError(
             f"{path} is being written by another run, {who}. Wait for it, or choose another --out."
         )
+
     return fd
 
 
 def _open_table(path: Path) -> Lines:
-    """For appending under today's columns, after a last line that has its end."""
+    """Open a table to append rows; a table with other columns or a torn last line is rewritten."""
     if path.exists() and not _is_ours(path):
         replace(path, header() + as_csv(read_rows(path)))
     lines = Lines(path)
@@ -340,7 +367,7 @@ def _open_table(path: Path) -> Lines:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a table has today's header and whole lines, so that lines can be added."""
+    """Whether a table has the present header and ends with a line break, to append lines."""
     with path.open("rb") as file:
         if file.readline() != header():
             return False

@@ -1,6 +1,6 @@
-"""Labels of rows: the name of a method, and the status that a row counts for.
+"""Labels of rows: the name of a method, and the status that a row has in comparisons.
 
-A method is called by its library, pair and parameters, as one word or a short line.
+The name of a method is a word or a short line with its library, pair and parameters.
 """
 
 import json
@@ -18,34 +18,42 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METHOD = ("library", "forward", "backward", "iterations", "backward_iterations", "options")
-# The columns that each label contains; tables do not list them as hidden beside it.
-_BACKWARD = "backward_"  # before the names of a backward's parameters
+_BACKWARD = "backward_"  # prefix of the parameters of a backward
+# A text that is written without a name and quotes: neither a number nor a truth value.
 _WORD = re.compile(r"(?![+-]?\.?\d+(\.|$)|(true|false)$)[\w.-]+", re.ASCII | re.IGNORECASE)
+# The columns that each label stands for. Tables do not list them as hidden if they show the label.
 LABELS = {"backend": METHOD[:2], "pair": METHOD[:3], "method": METHOD}
 
 
 def with_labels(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Adds `backend` (torch/eigh), `pair` (with its backward) and `method` (with parameters)."""
+    """Return the frame with the columns `backend`, `pair` and `method`.
+
+    backend: library and forward, such as torch/eigh. pair: with the backward. method: with the
+    parameters.
+    """
     if set(LABELS) <= set(frame.columns):
         return frame
-    chosen = frame[list(METHOD)]
-    kinds = chosen.drop_duplicates()
-    plain = kinds.astype(object).where(kinds.notna(), None)
+
+    # Labels are computed once per method, of which there are few, and not once per row.
+    columns = frame[list(METHOD)]
+    methods = columns.drop_duplicates()
+    plain = methods.astype(object).where(methods.notna(), None)
     keys = list(plain.itertuples(index=False, name=None))
-    labels = _told_apart([_labels(*key) for key in keys], keys)
-    named = kinds.assign(**{k: [each[i] for each in labels] for i, k in enumerate(LABELS)})
-    merged = chosen.merge(named, on=list(METHOD), how="left")
+    labels = _distinguished([_labels(*key) for key in keys], keys)
+    named = methods.assign(**{k: [label[i] for label in labels] for i, k in enumerate(LABELS)})
+
+    merged = columns.merge(named, on=list(METHOD), how="left")
     return frame.assign(**{name: merged[name].to_numpy() for name in LABELS})
 
 
 def with_outcomes(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Adds what a row counts for, beside its labels.
+    """Return the frame with its labels and the columns `ended`, `usable` and `error`.
 
-    * `ended`: the status, or `above_ceiling` for a time that cannot be and is not trusted, or
-      `unverified` for what seems right, but was compared with a reference that is not known, or
-      `other_precision` for what is right, but was not computed in the precision of its row
+    * `ended`: the status; but `above_ceiling` if the time is shorter than the machine can reach;
+      and instead of ok, `unverified` if the reference is too inaccurate to judge a method, or
+      `other_precision` if it was not computed in the precision of the row
     * `usable`: whether the row may win a comparison
-    * `error`: of what its phase computes, the root in a forward and else the gradient
+    * `error`: of the root in a forward, else of the gradient
     """
     forward = frame["phase"] == "forward"
     error = frame[error_column("forward")].where(forward, frame[error_column("step")])
@@ -54,9 +62,9 @@ def with_outcomes(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def counted(frame: "pd.DataFrame") -> "pd.Series":
-    """The status that each row counts for, see `ended` of with_outcomes."""
+    """Return the status that each row has in comparisons, see `ended` of with_outcomes."""
     flags, status = frame["flags"], frame["status"]
-    kinds = [str(text) for text in flags.unique()]  # few, of however many rows
+    kinds = [str(text) for text in flags.unique()]  # few, even for a large table
     doubted = flags.isin([text for text in kinds if ABOVE_CEILING in text.split()])
     unknown = flags.isin([text for text in kinds if UNVERIFIED in text.split()])
     ok, other = status == Status.OK, frame["computed_in"] != ""
@@ -65,31 +73,31 @@ def counted(frame: "pd.DataFrame") -> "pd.Series":
 
 
 def counts_as_ok(row: Row) -> bool:
-    """Whether `counted` of this one row is ok."""
+    """Whether the status that a row has in comparisons, see `counted`, is ok."""
     flags = (row["flags"] or "").split()
     doubted = {ABOVE_CEILING, UNVERIFIED} & {*flags}
     return bool(row["status"] == Status.OK and not doubted and not row.get("computed_in"))
 
 
 def label(row: Mapping[str, Any]) -> str:
-    """The `method` of one row."""
+    """Return the label `method` of one row."""
     return labels(row)["method"]
 
 
 def have_same_method(one: AnyRow, other: AnyRow) -> bool:
-    """Whether two rows have one method, by its columns.
+    """Whether two rows have the same method, by its columns.
 
-    Their labels do not tell that: each table makes them as long as it needs to tell its own methods
-    apart.
+    Labels are not compared, because each table extends them as far as necessary to distinguish its
+    own methods.
     """
     return all(_known(one[name]) == _known(other[name]) for name in METHOD)
 
 
 def _known(x: Any) -> Any:
-    """A value, or None for one that is missing, as pandas may have it."""
+    """Return a value, or None if it is missing: None, nan or pandas.NA."""
     try:
         return None if x is None or x != x else x
-    except TypeError:  # pandas.NA, of which no comparison is true or false
+    except TypeError:  # pandas.NA, whose comparisons have no truth value
         return None
 
 
@@ -101,30 +109,37 @@ def labels(row: Mapping[str, Any]) -> dict[str, str]:
 def _labels(
     library: str, forward: str, backward: str, k: Any, k_backward: Any, options: str
 ) -> tuple[str, str, str]:
-    """`torch/pade`, `torch/pade + loewner`, `torch/pade degree=5 trace + loewner`."""
+    """Return (backend, pair, method) of a method.
+
+    For example `torch/pade`, `torch/pade + loewner`, `torch/pade degree=5 trace + loewner`.
+    """
     backend = f"{library}/{forward}"
-    given = parse_options(options)
-    mine = {name: v for name, v in given.items() if not name.startswith(_BACKWARD)}
-    theirs = {name.removeprefix(_BACKWARD): v for name, v in given.items() if name not in mine}
-    first = " ".join([backend, *([] if k is None else [f"k={k}"]), *_words(mine)])
-    second = [backward, *([] if k_backward is None else [f"k={k_backward}"]), *_words(theirs)]
+    parameters = parse_options(options)
+    of_forward = {n: v for n, v in parameters.items() if not n.startswith(_BACKWARD)}
+    of_backward = {
+        n.removeprefix(_BACKWARD): v for n, v in parameters.items() if n not in of_forward
+    }
+
+    first = " ".join([backend, *([] if k is None else [f"k={k}"]), *_words(of_forward)])
+    second = [backward, *([] if k_backward is None else [f"k={k_backward}"]), *_words(of_backward)]
     if backward == "none":
         return backend, backend, first
     return backend, f"{backend} + {backward}", f"{first} + {' '.join(second)}"
 
 
 def _words(options: Mapping[str, Any]) -> Iterator[str]:
-    """The parameters of one method but for those that are `default`.
+    """Yield the parameters of one method as words, without those that are `default`.
 
-    A number needs its name. A word alone says what it is, unless another parameter is a word that
-    is left out: then nothing else would tell which of the two it belongs to. What could be taken
-    for several words, or for a number, has a name and quotes.
+    A number is written with the name of its parameter. A word is written alone, unless a word is
+    left out: then it would be unclear to which parameter it belongs. A text that looks like a
+    number or several words has a name and quotes.
     """
     texts = [v for v in options.values() if isinstance(v, str)]
     named = "default" in texts
     for name, v in options.items():
         if v == "default":
             continue
+
         if isinstance(v, str) and _WORD.fullmatch(v) and not named:
             yield v
         elif isinstance(v, str):
@@ -133,12 +148,12 @@ def _words(options: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}={v}"
 
 
-def _told_apart(
+def _distinguished(
     labels: Sequence[tuple[str, ...]], keys: Sequence[tuple[Any, ...]]
 ) -> list[tuple[str, ...]]:
-    """Labels of which no two methods have the same: those that would have all of their columns.
+    """Return labels that are unique: methods with the same label get all of their columns added.
 
-    They are needed for a method that once had other parameters, and for names that are no words.
+    This happens for a method whose parameters have changed, and for names with special characters.
     """
     counts = Counter(method for *_, method in labels)
     full = [", ".join(f"{name} {x}" for name, x in zip(METHOD, key, strict=True)) for key in keys]
@@ -149,7 +164,10 @@ def _told_apart(
 
 
 def where(row: AnyRow) -> str:
-    """`sqrt n=64 b=16 wishart(ratio=2) float32 cpu step wall`: a row's key without its method."""
+    """Return the key of a row without its method, as one line.
+
+    For example `sqrt n=64 b=16 wishart(ratio=2) float32 cpu step wall`.
+    """
     clock = f"{row['clock']}-{row['cache']}" if row["clock"] == "gpu" else row["clock"]
     seed = f" seed={row['seed']}" if row["seed"] else ""
     return (
@@ -158,11 +176,11 @@ def where(row: AnyRow) -> str:
     )
 
 
-PHASES = ("forward", "backward", "step")  # in the order they are shown
+PHASES = ("forward", "backward", "step")  # in the order in which they are shown
 
 
 def spoken(name: str, x: Any) -> str:
-    """A value that says what it is: `float32`, `batch 64`, `wall clock`, `n = 16`, `k = 5`."""
+    """Return a value with its name: `float32`, `batch 64`, `wall clock`, `n = 16`, `k = 5`."""
     if name in ("clock", "cache"):
         return f"{x} {name}"
     if name == "batch":
@@ -172,5 +190,5 @@ def spoken(name: str, x: Any) -> str:
 
 
 def deltas(frame: "pd.DataFrame") -> "pd.Series":
-    """Of each row, the relative difference in time that its noise hides; 0 where none is known."""
+    """Return the relative difference in time that the noise of each row hides; 0 if unknown."""
     return frame["noise"].astype(object).map(SHOWN_DELTA).astype("float64").fillna(0.0)

@@ -1,4 +1,4 @@
-"""Several runs joined into one."""
+"""Join several runs into one, and complete or repair the files of a single run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,17 +20,20 @@ if TYPE_CHECKING:
 
 
 def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, Any]:
-    """Join runs into `out`; of a single one, settle its journal in place.
+    """Join runs into the folder `out`. Without `out`, complete the files of a single run in place.
 
-    Raises TableError where their environments differ, RunError where `out` is missing or taken.
+    mixed: whether runs of different environments may be joined. Return the path, the counts, and
+    sentences on what was damaged. Raises TableError if environments differ, RunError if `out` is
+    necessary and missing, or not empty.
     """
     if out is None and len(runs) > 1:
-        raise RunError("several runs need a folder to be joined in: --out FOLDER.")
+        raise RunError("to join several runs, name the folder of the result: --out FOLDER.")
     if out is not None and out.exists() and (out.is_file() or any(out.iterdir())):
         raise RunError(f"{out} is not an empty folder. Nothing was written: choose another --out.")
+
     runs = [folder_of(run) for run in runs]
     remarks: list[str] = []
-    if out is None:  # locked before it is read: a run that is still writing would lose rows
+    if out is None:  # locked before it is read, or a run that is still writing would lose rows
         with RunFolder(runs[0], mend=True) as folder:
             whole = merge_frames(_frames(runs, remarks), mixed=mixed)
             remarks += _set_aside(runs[0], damaged_table=bool(remarks))
@@ -39,12 +42,13 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
         frames = _frames(runs, remarks)
         whole = merge_frames(frames, mixed=mixed)
         with RunFolder(out) as folder:
-            from mssbench.results import samples  # pyarrow: only where something is joined
+            from mssbench.results import samples  # imports pyarrow: only if it is needed
 
             rows = Rows(whole)
             remarks += join_sidecars(folder, runs, _left_over(runs, frames))
             remarks += samples.join(folder.path, runs, [Rows(frame) for frame in frames], rows)
             folder.finish(rows)
+
     return {
         "path": str(out or runs[0]),
         "counts": {
@@ -57,23 +61,25 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
 
 
 def _frames(runs: Sequence[Path], remarks: list[str]) -> "list[pd.DataFrame]":
-    """The tables of the runs, in which one machine has one name: the one it was met under first.
+    """Return the tables of the runs, with one hash per machine: the first that a table has for it.
 
-    remarks: takes a sentence on each row that was left out because it cannot be read.
+    remarks: receives a sentence on each row that was left out because it cannot be read.
     """
     frames, names = [], dict[str, str]()
     for run in runs:
         left: list[Left] = []
         frame, known = table.load(run, left=left), _facts(run)[0]["environments"]
         remarks += [f"left out of {run / TABLE}: line {row.line}: {row.why}" for row in left]
-        here = {e: canonical(e, known.get(e)) for e in frame["environment"].unique() if e}
-        today = {e: names.setdefault(name, e) for e, name in here.items()}
-        frames.append(frame.assign(environment=frame["environment"].replace(today)))
+
+        # Older tables have other hashes for the same machine, see `canonical`.
+        present = {e: canonical(e, known.get(e)) for e in frame["environment"].unique() if e}
+        new = {e: names.setdefault(name, e) for e, name in present.items()}
+        frames.append(frame.assign(environment=frame["environment"].replace(new)))
     return frames
 
 
 def _facts(run: Path) -> tuple[dict[str, Any], str]:
-    """The facts of a run, none where they are damaged, and what is wrong with them then."""
+    """Return the facts of a run and "", or no facts and what is wrong if they are damaged."""
     try:
         return read_facts(run), ""
     except RunError as error:
@@ -81,11 +87,11 @@ def _facts(run: Path) -> tuple[dict[str, Any], str]:
 
 
 def _set_aside(run: Path, *, damaged_table: bool) -> list[str]:
-    """Rename the damaged files of a run that is mended in place, so that nothing is lost.
+    """Rename the damaged files of a run that is repaired in place, so that nothing is lost.
 
-    damaged_table: whether rows of the table are left out. Returns a sentence on each file.
+    damaged_table: whether rows of the table are left out. Return a sentence on each file.
     """
-    from mssbench.results import samples  # pyarrow: only where something is joined
+    from mssbench.results import samples  # imports pyarrow: only if it is needed
 
     damaged = [TABLE] if damaged_table else []
     if _facts(run)[1]:
@@ -101,49 +107,52 @@ def _set_aside(run: Path, *, damaged_table: bool) -> list[str]:
 
 
 def _left_over(runs: Sequence[Path], frames: "Sequence[pd.DataFrame]") -> list[str]:
-    """The cell_ids that every run which has them lists as left over from an earlier suite."""
+    """Return the cell_ids that all runs with these cells list as left over from another suite."""
     left: set[str] = set()
     current: set[str] = set()
     for run, frame in zip(runs, frames, strict=True):
-        theirs = set(_facts(run)[0].get(LEFT_OVER, ()))
-        left |= theirs
-        current |= set(frame["cell_id"].unique()) - theirs
+        of_run = set(_facts(run)[0].get(LEFT_OVER, ()))
+        left |= of_run
+        current |= set(frame["cell_id"].unique()) - of_run
     return sorted(left - current)
 
 
 def join_sidecars(
     folder: RunFolder, runs: Sequence[Path], left_over: Sequence[str] = ()
 ) -> list[str]:
-    """Write the facts of all runs, and the suite of the first that has one.
+    """Write the facts of all runs, and the suite of the first run that has one.
 
-    left_over: the cell_ids in the joined table that no suite of the runs has.
-    Returns a sentence on each file of facts that is damaged and was left out.
+    left_over: the cell_ids of the joined table that no suite of the runs has. Return a sentence on
+    each damaged file of facts that was left out.
     """
     facts = folder.facts()
+
     remarks = []
     for run in runs:
-        theirs, why = _facts(run)
+        facts_of_run, why = _facts(run)
         remarks += [f"left out: {why}"] if why else []
         for group in ("environments", "runs"):
-            facts[group] |= theirs[group]
+            facts[group] |= facts_of_run[group]
         if (suite := suite_text(run)) is not None and folder.suite() is None:
             folder.write_suite(suite)
+
     if left_over:
         facts[LEFT_OVER] = list(left_over)
     folder.write_facts(facts)
     return remarks
 
 
-# What says more about a cell comes first: measured or failed, then absent, then not reached.
+# Preference among the rows of one key: 0 for measured or failed, 1 for absent, 2 for not reached.
 _SAYS_LESS = {str(s): 1 for s in ABSENT} | {str(Status.INTERRUPTED): 2}
 
 
 def merge_frames(frames: "Sequence[pd.DataFrame]", *, mixed: bool = False) -> "pd.DataFrame":
-    """One table of several runs; of a row measured twice the first stands.
+    """Return one table of several runs, with one row per key: that of the first run which has it.
 
-    A row that was measured stands before one whose method was missing, and that before one whose
-    run was stopped. Raises TableError if they were measured in different environments, unless
-    `mixed`: times of two machines in one table compare machines, not methods.
+    A measured or failed row is preferred to one whose method was missing, and that to one that was
+    not reached. Raises TableError if the runs were measured in different environments, unless
+    `mixed`: in a table of two machines, differences of methods cannot be told from differences of
+    machines.
     """
     import pandas as pd
 
@@ -154,6 +163,7 @@ def merge_frames(frames: "Sequence[pd.DataFrame]", *, mixed: bool = False) -> "p
             f"these runs were measured in {len(environments)} environments "
             f"({', '.join(environments)}): their times do not compare. --mixed joins them anyway."
         )
+
     rank = whole["status"].map(_SAYS_LESS).fillna(0)
     ordered = whole.loc[rank.sort_values(kind="stable").index]
     return ordered.drop_duplicates(list(KEY), keep="first").sort_index(ignore_index=True)

@@ -1,9 +1,9 @@
-"""Parse the text of a table, also if a spreadsheet, pandas or R has saved it.
+"""Parse the text of a result table, including tables saved by a spreadsheet, pandas or R.
 
-Such programs write whole numbers as `12.0` or `1e+05`, missing values as NA, truth values as TRUE,
+These programs write whole numbers as `12.0` or `1e+05`, missing values as NA, truth values as TRUE,
 line ends as CRLF, a byte-order mark at the beginning, quotes around every field, a column of row
-numbers, and columns in another order. All of that is converted back to our own spelling; anything
-else is damage.
+numbers, and columns in another order. All of this is converted back to the spelling of mssbench.
+Anything else is reported as damage.
 """
 
 import csv
@@ -18,7 +18,8 @@ from mssbench.records.schema import COLUMNS, KEY, SCHEMA
 from mssbench.results.damage import CHECKED, faults, pointer, refuse
 
 _KIND = {c.name: c.kind for c in SCHEMA}
-_MARK = b"\xef\xbb\xbf"  # byte-order mark, which Excel puts before a text in UTF-8
+_MARK = b"\xef\xbb\xbf"  # byte-order mark, which Excel writes before a text in UTF-8
+# Spellings of a missing number or truth value.
 _NOTHING = frozenset({"", "NA", "N/A", "#N/A", "NULL", "<NA>"})
 _TRUTH = {
     "true": "True",
@@ -28,34 +29,34 @@ _TRUTH = {
     "0": "False",
     "0.0": "False",
 }
-_FREE = ("reason", "problem")  # columns in which NA is a text, and no missing value
-_MOST_LEFT = 100  # unreadable rows, each of which is reported by its line
-_SHORT = 18  # digits: so many are below 2**63 whatever they are
-NEEDED = (*KEY, "cell_id", "status")
+_FREE = ("reason", "problem")  # columns in which NA is a text and not a missing value
+_MOST_LEFT = 100  # unreadable rows to leave out; each is reported, and more would fill the screen
+_SHORT = 18  # a number of at most 18 digits is below 2**63
+NEEDED = (*KEY, "cell_id", "status")  # columns without which a file is not a result table
 
 
 class Left(NamedTuple):
-    """A row that was left out, and why."""
+    """A row that was left out because it cannot be read: its line, and what is wrong with it."""
 
     line: int
     why: str
 
 
 def is_storable(number: int) -> bool:
-    """Whether a column of whole numbers can hold it."""
+    """Whether a whole number fits in 64 bits with sign, as the columns of a table have them."""
     return -(2**63) <= number < 2**63
 
 
 def _is_plain(number: str) -> bool:
-    """Whether it has none of what Python takes in a number and Arrow does not.
+    """Whether a number has only characters that Arrow accepts too.
 
-    That is 1_0, the digits of other scripts, and line breaks around it.
+    Python also accepts 1_0, the digits of other scripts, and line breaks around a number.
     """
     return number.isascii() and number.isprintable() and "_" not in number
 
 
 def without_mark(data: bytes) -> bytes:
-    """The data without a byte-order mark at its beginning."""
+    """Return the data without a byte-order mark at its beginning."""
     return data.removeprefix(_MARK)
 
 
@@ -63,18 +64,19 @@ def check_names(file: Path, names: Sequence[str], needed: Sequence[str] = NEEDED
     """Raise RunError if a table lacks a needed column, or has one of our columns twice."""
     if missing := [name for name in needed if name not in names]:
         few = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else ".")
-        said = f"{file} is not a result table: it has no column {few}"
-        raise RunError(said + _hint(names) + " Nothing was written: choose another --out.")
+        text = f"{file} is not a result table: it has no column {few}"
+        raise RunError(text + _hint(names) + " Nothing was written: choose another --out.")
+
     twice = next((name for name in names if name in _KIND and names.count(name) > 1), None)
     if twice is not None:
         raise RunError(
-            f"{file} is damaged: it has the column {twice} twice, and they may not say the same. "
+            f"{file} is damaged: it has the column {twice} twice, possibly with different values. "
             "Remove one of them."
         )
 
 
 def _hint(names: Sequence[str]) -> str:
-    """A hint for a table that was saved with another separator than commas; empty for any other."""
+    """Return a hint for a table whose separators are semicolons or tabs; empty for any other."""
     for mark, word in ((";", "semicolons"), ("\t", "tabs")):
         if any(name.count(mark) > 2 for name in names):
             return f" Its columns are separated by {word}: save it with commas."
@@ -82,13 +84,15 @@ def _hint(names: Sequence[str]) -> str:
 
 
 def rows_of(file: Path, data: bytes, *, left: list[Left] | None = None) -> list[Row]:
-    """The rows of a table as texts, in our own spelling. An incomplete last line is left out.
+    """Return the rows of a table as texts in the spelling of mssbench.
 
-    left: collects the rows that cannot be read, and the others are returned; None: the first such
-    row raises TableError. Raises RunError for a file that is no result table.
+    An incomplete last line is left out. left: receives the rows that cannot be read, so that the
+    others are returned; None: the first such row raises TableError. Raises RunError for a file that
+    is not a result table.
     """
     if why := pointer(data):
         raise RunError(f"{file} is not a result table: {why}.")
+
     text = _decoded(file, without_mark(data), strict=left is None)
     try:
         reader = csv.reader(io.StringIO(text, newline=""))
@@ -104,7 +108,7 @@ def rows_of(file: Path, data: bytes, *, left: list[Left] | None = None) -> list[
 
 
 class _Table(NamedTuple):
-    """The fields of a table, and the text that they were read from."""
+    """The fields of a table, and the text from which they were read."""
 
     file: Path
     text: str
@@ -114,11 +118,12 @@ class _Table(NamedTuple):
     def leave_out(self, wrong: Mapping[int, str], left: list[Left] | None) -> None:
         """Append the unreadable rows to `left`, in the order of their lines.
 
-        wrong: what is wrong with each of them, by its place among the rows of the file, from 0.
+        wrong: what is wrong with each of them, by its number among the rows of the file, from 0.
         Raises TableError if `left` is None, or would have more than `_MOST_LEFT` rows.
         """
         if left is not None and len(left) + len(wrong) > _MOST_LEFT:
             raise refuse(self.file, f"more than {_MOST_LEFT} of its rows cannot be read")
+
         reader = csv.reader(io.StringIO(self.text, newline=""))
         next(reader)
         for number, _ in enumerate(filter(None, reader)):
@@ -130,41 +135,46 @@ class _Table(NamedTuple):
 
 
 def _is_torn(words: Sequence[str], names: Sequence[str]) -> bool:
-    """Whether the last line, which has no line end, lacks fields or the last value.
+    """Whether the last line, which has no line break, lacks fields or the last value.
 
-    If not, only the line end is missing, as some editors save a file.
+    Otherwise only the line break is missing, which some editors do not write.
     """
     return len(words) != len(names) or not words[-1]
 
 
 def _decoded(file: Path, data: bytes, *, strict: bool) -> str:
+    """Return the text of a table. strict: whether invalid UTF-8 raises TableError."""
     try:
         return data.decode(errors="strict" if strict else "replace")
     except UnicodeDecodeError as error:
-        if error.start > (end := data.rfind(b"\n")) >= 0:  # a killed writer left half a character
+        if error.start > (end := data.rfind(b"\n")) >= 0:  # a killed writer left a torn character
             return data[: end + 1].decode()
         line = data.count(b"\n", 0, error.start) + 1
         raise refuse(file, f"line {line} is not UTF-8 ({error.reason})") from None
 
 
 def _spelled(table: _Table, left: list[Left] | None) -> list[Row]:
-    """The rows in our own spelling. They are treated by columns, most of which need no change."""
+    """Return the rows in the spelling of mssbench.
+
+    They are converted column by column, because most columns need no change.
+    """
     count, lines = len(table.names), table.lines
-    numbers: Sequence[int] = range(len(lines))  # of the rows that have all fields
+    numbers: Sequence[int] = range(len(lines))  # numbers of the rows that have all fields
     wrong = {}
     if {*map(len, lines)} - {count}:
-        short = [i for i, words in enumerate(lines) if len(words) != count]
-        wrong = {i: f"it has {len(lines[i])} of {count} fields" for i in short}
+        incomplete = [i for i, words in enumerate(lines) if len(words) != count]
+        wrong = {i: f"it has {len(lines[i])} of {count} fields" for i in incomplete}
         numbers = [i for i in numbers if i not in wrong]
         lines = [lines[i] for i in numbers]
 
-    found = dict(zip(table.names, zip(*lines, strict=True), strict=False))
-    unread: dict[int, str] = {}  # the first fault of a row, by its place among `lines`
+    fields = dict(zip(table.names, zip(*lines, strict=True), strict=False))
+    unread: dict[int, str] = {}  # the first fault of a row, by its index in `lines`
     columns = {
-        name: _column(name, found.get(name, ()), unread) for name in COLUMNS if name in table.names
+        name: _column(name, fields.get(name, ()), unread) for name in COLUMNS if name in table.names
     }
     for place, why in faults({name: columns.get(name, ()) for name in CHECKED}):
         unread.setdefault(place, why)
+
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     if wrong or unread:
         wrong |= {numbers[place]: why for place, why in unread.items()}
@@ -174,20 +184,24 @@ def _spelled(table: _Table, left: list[Left] | None) -> list[Row]:
 
 
 def _column(name: str, values: Sequence[str], wrong: dict[int, str]) -> Sequence[str]:
-    """The values of one column in our own spelling.
+    """Return the values of one column in the spelling of mssbench.
 
-    wrong: receives, by its place, what is wrong with each invalid value. It is returned as empty.
+    An invalid value is returned as the empty text. wrong: receives, by its index, what is wrong
+    with each invalid value.
     """
     kind = _KIND[name]
     if kind == "str":
         return values if name in _FREE or "NA" not in values else _each(name, values, _word, wrong)
     if kind == "bool":
         return values if {*values} <= {"", "True", "False"} else _each(name, values, _truth, wrong)
+
+    # One test of the joined text is faster than a test of each value.
     together = "".join(values)
     if kind == "int":
         digits = not together or (together.isascii() and together.isdecimal())
         plain = digits and max(map(len, values), default=0) <= _SHORT
         return values if plain else _each(name, values, _whole, wrong)
+
     try:
         list(map(float, filter(None, values)))
     except ValueError:
@@ -198,7 +212,9 @@ def _column(name: str, values: Sequence[str], wrong: dict[int, str]) -> Sequence
 def _each(
     name: str, values: Sequence[str], spell: Callable[[str], str], wrong: dict[int, str]
 ) -> Sequence[str]:
+    """Return each value as `spell` returns it; see `_column` for invalid values."""
     spelled = []
+
     for place, value in enumerate(values):
         try:
             spelled.append(spell(value.strip()))
@@ -207,6 +223,10 @@ def _each(
             wrong.setdefault(place, f"{name} is {value[:40]!r}, which is not a {kind}")
             spelled.append("")
     return spelled
+
+
+# Each of the following functions returns a value in the spelling of mssbench, and raises an error
+# for an invalid one.
 
 
 def _word(text: str) -> str:
@@ -222,6 +242,7 @@ def _whole(text: str) -> str:
         return ""
     if not _is_plain(text):
         raise ValueError
+
     number = int(text) if text.isdecimal() else float(text)
     if number != int(number) or not is_storable(int(number)):
         raise ValueError

@@ -1,4 +1,4 @@
-"""A run's rows as they stand in its files, read and written as text, without torch or pandas."""
+"""Read and write the rows of table.csv and of the journal as texts, without torch or pandas."""
 
 import csv
 import io
@@ -24,40 +24,41 @@ _KINDS = {c.name: c.kind for c in SCHEMA}
 
 
 def folder_of(path: Path) -> Path:
-    """The folder of a run that is named by its folder, or by its table.csv."""
+    """Return the folder of a run, given the folder itself or its table.csv."""
     return path.parent if path.is_file() else path
 
 
 def peek(path: Path, left: list[Left] | None = None) -> list[Row]:
-    """Every row measured so far in a folder, as text: the table's, then what only its journal has.
+    """Return every row measured so far in a folder, as texts, from the table and the journal.
 
-    Takes no lock and writes nothing. Raises RunError if the table is none of ours, and TableError
-    where it is damaged, or has one row twice while no journal tells which one is the newer. left:
-    takes the rows that cannot be read, so that the others can; the last of each then stands.
+    Takes no lock and writes nothing. left: receives the rows that cannot be read, so that the
+    others are returned; of rows with the same key the last one is returned. Raises RunError if the
+    table is not one of mssbench, and TableError if it is damaged, or if two rows have the same key
+    and no journal shows which is the newer one.
     """
     stored = read_rows(path / TABLE, left)
-    found = {_key(row): row for row in stored}
-    if left is None and len(found) < len(stored) and not (path / JOURNAL).exists():
+    latest = {_key(row): row for row in stored}
+    if left is None and len(latest) < len(stored) and not (path / JOURNAL).exists():
         pair = duplicate(map(_key, stored))
         assert pair is not None
         raise twice(path / TABLE, pair, ", ".join(filter(None, _key(stored[pair[1]]))))
 
     for entry in read_journal(path / JOURNAL):
         for row in map(_as_text, entry["rows"]):
-            found[_key(row)] = row
-    return list(found.values())
+            latest[_key(row)] = row
+    return list(latest.values())
 
 
 def typed(row: Row, names: Iterable[str] = COLUMNS) -> Row:
-    """A row of text as one of numbers, null where it has nothing. One of numbers stays as it is.
+    """Return a row with its texts converted to numbers; a missing number is None.
 
-    names: the columns that it is to have.
+    names: the columns of the result.
     """
     return {name: _value(row.get(name), _KINDS[name]) for name in names}
 
 
 def all_typed(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
-    """The same as `typed` of each row, converted column by column, which is faster."""
+    """Return `typed` of each row. The conversion is by columns, which is faster."""
     columns = [_values([row.get(name) for row in rows], _KINDS[name]) for name in names]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
@@ -70,6 +71,7 @@ def _values(column: list[Any], kind: str) -> list[Any]:
 
 
 def _value(x: Any, kind: str) -> Any:
+    """Return a value of a column as text, number or truth value; None for a missing number."""
     if kind == "str":
         return x or ""
     if not isinstance(x, str):
@@ -80,15 +82,16 @@ def _value(x: Any, kind: str) -> Any:
 
 
 def header() -> bytes:
-    """The first line of a table, and its line break."""
+    """Return the first line of a table, with its line break."""
     return (",".join(COLUMNS) + "\n").encode()
 
 
 def as_csv(rows: "Iterable[Row] | Rows") -> bytes:
-    """Rows as CSV lines. Python writes a float with as many digits as it takes to read it back."""
+    """Return rows as CSV lines. Floats have enough digits to be read back exactly."""
     if isinstance(rows, Rows):
         blocks = ({name: each.column(name) for name in COLUMNS} for each in rows.blocks())
         return b"".join(map(_csv_block, blocks))
+
     rows = list(rows)
     try:
         columns = [list(values) for values in zip(*map(itemgetter(*COLUMNS), rows), strict=True)]
@@ -107,7 +110,7 @@ def _csv_block(columns: dict[str, list[Any]]) -> bytes:
 
 
 def _flat_column(values: Sequence[Any]) -> list[Any]:
-    """Texts without line breaks. Most columns have a few that come again and again."""
+    """Return the texts of a column without line breaks. Each distinct text is converted once."""
     flat = {x: _flat(x) if isinstance(x, str) else x for x in set(values)}
     return [flat[x] for x in values]
 
@@ -119,7 +122,7 @@ def _as_text(row: Row) -> Row:
 
 
 def _flat(text: str) -> str:
-    """Without line breaks, so that a row is a line; and fit for UTF-8, whatever a method said."""
+    """Return a text without line breaks, so that a row is one line, and valid as UTF-8."""
     return " ".join(text.splitlines()).replace("\0", "").encode(errors="replace").decode()
 
 
@@ -128,10 +131,11 @@ def _key(row: Row) -> tuple[str, ...]:
 
 
 def read_rows(path: Path, left: list[Left] | None = None) -> list[Row]:
-    """The rows of a table as text, without pandas; a torn last line is left out.
+    """Return the rows of a table as texts, without pandas; a torn last line is left out.
 
-    left: takes the rows that cannot be read, so that the others can. Raises RunError for a file
-    that is not a table of ours, TableError for one that is damaged, or of a newer mssbench.
+    left: receives the rows that cannot be read, so that the others are returned. Raises RunError
+    for a file that is not a table of mssbench, and TableError for one that is damaged or was
+    written by a newer mssbench.
     """
     try:
         data = contents(path)
@@ -139,13 +143,14 @@ def read_rows(path: Path, left: list[Left] | None = None) -> list[Row]:
         raise RunError(f"{path} cannot be read: {error.strerror or error}.") from None
     if data is None or header().startswith(data):
         return []
-    found = rows_of(path, data, left=left)
-    refuse_newer(path, (int(v) for v in {r.get("schema") or "" for r in found} if v))
-    return found
+
+    rows = rows_of(path, data, left=left)
+    refuse_newer(path, (int(v) for v in {r.get("schema") or "" for r in rows} if v))
+    return rows
 
 
 def read_suite(path: Path) -> dict[str, Any] | None:
-    """The suite that the run in folder `path` was measured with, if it is there and whole."""
+    """Return the suite of the run in folder `path`; None if it is missing or cannot be parsed."""
     try:
         text = suite_text(path)
         return None if text is None else tomllib.loads(text)
@@ -154,7 +159,7 @@ def read_suite(path: Path) -> dict[str, Any] | None:
 
 
 def suite_text(path: Path) -> str | None:
-    """The text of the suite in folder `path`; None where there is none, or none that is a text."""
+    """Return the text of the suite in folder `path`; None if it is missing or cannot be read."""
     try:
         data = contents(path / SUITE)
         return None if data is None else without_mark(data).decode()
@@ -163,7 +168,10 @@ def suite_text(path: Path) -> str | None:
 
 
 def refuse_newer(path: Path, versions: Iterable[int]) -> None:
-    """Raise TableError if a table has columns that this mssbench would lose."""
+    """Raise TableError if a newer mssbench wrote a table, whose new columns would be lost.
+
+    versions: those in the column `schema`.
+    """
     newest = max(versions, default=1)
     if newest > SCHEMA_VERSION:
         raise TableError(
@@ -173,38 +181,38 @@ def refuse_newer(path: Path, versions: Iterable[int]) -> None:
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """The finished cells of a run that did not finish; what is torn is left out.
+    """Yield the finished cells of a run that was killed or is going on, without torn entries.
 
-    Raises RunError for a symbolic link, which is not followed: a run writes into its journal.
+    Raises RunError for a symbolic link, which is not followed, because a run writes to its journal.
     """
     try:
         data = contents(path, follow=False)
     except OSError as error:
         raise RunError(
-            f"{path} is not read: {error.strerror or error}. Nothing was written: remove it, or "
+            f"{path} cannot be read: {error.strerror or error}. Nothing was written: remove it, or "
             "choose another --out."
         ) from None
     for line in (data or b"").splitlines(keepends=True):
-        # without its end a line is still being written, or was when its writer was killed
+        # A line without a line break is still being written, or its writer was killed.
         if line.endswith(b"\n") and (entry := _entry(line)):
             yield entry
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
-    """What a line of a journal says; None for one that is damaged."""
+    """Return the entry in a line of a journal; None if the line is damaged."""
     try:
-        found = json.loads(line)
-        whole = isinstance(found, dict) and found["rows"] and all(map(_is_row, found["rows"]))
-        return found if whole and _are_samples(found["samples"], found["rows"]) else None
+        entry = json.loads(line)
+        whole = isinstance(entry, dict) and entry["rows"] and all(map(_is_row, entry["rows"]))
+        return entry if whole and _are_samples(entry["samples"], entry["rows"]) else None
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        return None  # a machine that lost its power can leave anything
+        return None  # after a power failure, a line may contain anything
 
 
 def _is_row(row: Any) -> bool:
-    """Whether a row has its key, and values that its columns can hold."""
+    """Whether a row has its key, and values of the types of its columns."""
     if not isinstance(row, dict):
         return False
-    numbers = typed(row)  # which raises for a text that is not a number
+    numbers = typed(row)  # raises for a text that is not a number
     fits = all(_fits(x, _KINDS[name]) for name, x in numbers.items())
     return fits and bool(row["cell_id"]) and fault({k: [x] for k, x in numbers.items()}) is None
 

@@ -1,4 +1,4 @@
-"""One run as its readers need it: the table, the facts beside it, and the suite it came from."""
+"""`Run`, which reads a run on disk: its table, its facts and its suite."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A run on disk. Each part is read when it is first used, and then kept.
+    """A run on disk. Each file is read when it is first used, and then kept in memory.
 
     path: the run's folder, or the table.csv in it.
     """
@@ -25,7 +25,7 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """The folder of the run, also where its table was named."""
+        """The folder of the run."""
         return folder_of(self.path)
 
     @property
@@ -35,20 +35,20 @@ class Run:
 
     @cached_property
     def frame(self) -> "pd.DataFrame":
-        """The rows with typed columns, see table.load. Raises TableError where there are none."""
+        """The rows with typed columns, see table.load. Raises TableError if there is no table."""
         return table.load(self.path)
 
     @cached_property
     def left_over(self) -> set[str]:
-        """The cell_ids of an earlier run that the suite of the latest run does not have."""
+        """The cell_ids in the table that the suite of the latest run does not have."""
         return set(self.facts.get(LEFT_OVER, ()))
 
     @cached_property
     def current(self) -> "pd.DataFrame":
         """The rows of the cells that the suite of the latest run has.
 
-        A verdict rests on these alone: a row that an earlier run left in the folder says nothing
-        of the code and the suite that are judged.
+        Only these are used for verdicts: a row that an earlier run left in the folder may be of
+        another code and another suite.
         """
         if not self.left_over:
             return self.frame
@@ -56,20 +56,20 @@ class Run:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What the rows were measured on, see rows.read_facts. Raises RunError where damaged."""
+        """The facts of machines and runs, see `read_facts`. Raises RunError if damaged."""
         return read_facts(self.folder)
 
     @cached_property
     def suite(self) -> dict[str, Any]:
-        """The document of the suite; empty where the file is missing or cannot be parsed."""
+        """The document of the suite; empty if the file is missing or cannot be parsed."""
         return read_suite(self.folder) or {}
 
     def known_suite(self) -> dict[str, Any]:
-        """The same, where nothing may rest on a suite that is lost.
+        """Return the document of the suite, but raise RunError if the file cannot be parsed.
 
-        Empty where the file is missing. Raises RunError where it is there and cannot be read.
+        Empty if the file is missing. For callers that would apply wrong limits without the suite.
         """
         file = self.folder / SUITE
         if file.exists() and read_suite(self.folder) is None:
-            raise RunError(f"{file} is damaged: its limits are not known. Bring the file back.")
+            raise RunError(f"{file} is damaged: its limits are not known. Restore the file.")
         return self.suite

@@ -1,4 +1,4 @@
-"""results/<run>/ <-> DataFrame. Reads every older version of the schema; merges runs."""
+"""Load the table of a run as a DataFrame. Tables of every older version of the schema are read."""
 
 import csv
 import re
@@ -14,29 +14,31 @@ from mssbench.results.files import contents
 from mssbench.results.parsing import Left, check_names, rows_of, without_mark
 from mssbench.results.rows import JOURNAL, TABLE, as_csv, header, read_journal, refuse_newer
 
-if TYPE_CHECKING:  # they take half a second to import, and a command's --help needs neither
+if TYPE_CHECKING:  # importing both takes half a second, and a command's --help needs neither
     import pandas as pd
     import pyarrow as pa
 
 _DTYPES = {"str": "str", "int": "Int64", "float": "float64", "bool": "boolean"}
 _KIND = {c.name: c.kind for c in SCHEMA}
-# A field that is NA, as R writes a missing value.
+# Matches a field NA, which is how R writes a missing value.
 _MISSING_OF_R = re.compile(rb'(?:^|,)"?NA"?(?:,|\r?$)', re.MULTILINE)
 
 
 def load(path: str | Path, *, left: list[Left] | None = None) -> "pd.DataFrame":
-    """The table of a run as a DataFrame with typed columns, missing values as NA.
+    """Return the table of a run as a DataFrame with typed columns, missing values as NA.
 
-    path: a run's folder, or its table.csv. A run that was killed, or is still going on, reads as
-    far as it got. left: takes the rows that cannot be read, so that the others can; of a row that
-    is there twice the last then stands. Raises TableError if there is no table, if it is not one of
-    ours or damaged, or if a newer mssbench wrote it.
+    path: the folder of a run, or its table.csv. For a run that was killed or is still going on, the
+    rows so far are returned. left: receives the rows that cannot be read, so that the others are
+    returned; of rows with the same key the last one is then returned. Raises TableError if there is
+    no table, if it is damaged or of another program, or if a newer mssbench wrote it.
     """
     file = _file(Path(path))
     frame = _read(file, left)
+
     journal = file.with_name(JOURNAL)
     if journal.exists():
         return _with_journal(frame, journal)
+
     if left is None:
         _refuse_duplicates(file, frame)
         return frame
@@ -44,7 +46,7 @@ def load(path: str | Path, *, left: list[Left] | None = None) -> "pd.DataFrame":
 
 
 def _refuse_duplicates(file: Path, frame: "pd.DataFrame") -> None:
-    """Raise TableError where two rows have one key."""
+    """Raise TableError if two rows have the same key."""
     if frame.duplicated(list(KEY)).any():
         plain = [[None if x is None else str(x) for x in frame[name].tolist()] for name in KEY]
         keys = list(zip(*plain, strict=True))
@@ -55,8 +57,10 @@ def _refuse_duplicates(file: Path, frame: "pd.DataFrame") -> None:
 
 
 def _file(path: Path) -> Path:
+    """Return the path of the table of a run. Raises TableError if there is none."""
     if path.is_dir():
         path = path / TABLE
+
     if not path.is_file():
         folder = path.parent if path.name == TABLE else path
         raise TableError(
@@ -67,7 +71,7 @@ def _file(path: Path) -> Path:
 
 
 def _beside(folder: Path, most: int = 5) -> str:
-    """The runs in the same folder as one that is not there, the likeliest one first."""
+    """Return a hint for a missing run: the most similar name, and the runs in the same folder."""
     names = sorted(p.parent.name for p in folder.parent.glob(f"*/{TABLE}"))
     if not names:
         return ""
@@ -80,28 +84,28 @@ def _beside(folder: Path, most: int = 5) -> str:
 def _read(file: Path, left: list[Left] | None) -> "pd.DataFrame":
     """Read a table with Arrow, which is fast and reads every float exactly.
 
-    What another program has written, or what is damaged, is read as text first.
+    A table that another program has saved, or that is damaged, is first converted by `rows_of`.
     """
     import pandas as pd
     import pyarrow as pa
 
     data = without_mark(_whole_rows(file))
     names = _header(file, data)
-    # Arrow takes neither 12.0 for a whole number nor NA for a missing one
+    # Arrow accepts neither 12.0 as a whole number nor NA as a missing one.
     foreign = b"NA" in data and _MISSING_OF_R.search(data) is not None
     table = None if foreign else _by_arrow(data, names)
     if table is None:
         with _as_table_errors():
             rows = rows_of(file, data, left=left)
         table = _by_arrow(header() + as_csv(rows), COLUMNS)
-        if table is None:  # by what `rows_of` takes and Arrow does not
-            raise refuse(file, "one of its values is not as a table of ours has it")
+        if table is None:  # `rows_of` accepts a value that Arrow does not
+            raise refuse(file, "one of its values is not written as mssbench writes it")
     _check_version(file, table)
     return typed(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
 
 
 def _by_arrow(data: bytes, names: Sequence[str]) -> "pa.Table | None":
-    """The columns of ours as Arrow reads them; None where a row is not as we would write it."""
+    """Return the columns of the schema as Arrow reads them; None if a row is invalid."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -120,7 +124,7 @@ def _by_arrow(data: bytes, names: Sequence[str]) -> "pa.Table | None":
         )
     except pa.ArrowInvalid:
         return None
-    # which row it is that is wrong is found out by whoever reads them as text
+    # The caller then reads the table as text, and finds out which row is invalid.
     words = [name for name in CHECKED if name in table.column_names and name not in QUANTILES]
     if fault({name: table[name].unique().to_pylist() for name in words}) is not None:
         return None
@@ -128,20 +132,21 @@ def _by_arrow(data: bytes, names: Sequence[str]) -> "pa.Table | None":
 
 
 def _has_faulty_time(table: "pa.Table") -> bool:
-    """Whether a row has a time in part, or one below zero: what `fault` says row by row."""
+    """Whether a row has an incomplete or negative time, as `fault` says row by row."""
     import pyarrow.compute as pc
 
-    there = [name for name in QUANTILES if name in table.column_names]
-    if "seconds_median" not in there:
+    present = [name for name in QUANTILES if name in table.column_names]
+    if "seconds_median" not in present:
         return False
+
     is_timed = table["seconds_median"].is_valid()
-    wrong = [pc.less(table[name], 0.0).fill_null(False) for name in there]
-    wrong += [pc.and_(table[name].is_null(), is_timed) for name in there]
-    return any(pc.any(each).as_py() for each in wrong)
+    wrong = [pc.less(table[name], 0.0).fill_null(False) for name in present]
+    wrong += [pc.and_(table[name].is_null(), is_timed) for name in present]
+    return any(pc.any(column).as_py() for column in wrong)
 
 
 def _header(file: Path, data: bytes) -> list[str]:
-    """The names of the columns. Raises TableError unless they are those of a result table."""
+    """Return the names of the columns. Raises TableError unless it is a result table."""
     try:
         if why := pointer(data):
             raise TableError(f"{file} is not a result table: {why}.")
@@ -149,6 +154,7 @@ def _header(file: Path, data: bytes) -> list[str]:
         names = next(csv.reader([first]), [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{file} is not a result table: {error}") from None
+
     with _as_table_errors():
         check_names(file, names, KEY)
     return names
@@ -156,7 +162,11 @@ def _header(file: Path, data: bytes) -> list[str]:
 
 @contextmanager
 def _as_table_errors() -> Iterator[None]:
-    """What refuses a folder that is to be written refuses a table that is to be read."""
+    """Return a context manager that converts a RunError to a TableError.
+
+    The parser is shared with `run`, whose messages say that nothing was written; that sentence is
+    removed for commands that only read.
+    """
     try:
         yield
     except RunError as error:
@@ -165,9 +175,9 @@ def _as_table_errors() -> Iterator[None]:
 
 
 def _whole_rows(file: Path) -> bytes:
-    """The bytes of the file; while it is written, those up to the last line break.
+    """Return the bytes of the file; if there is a journal, only those up to the last line break.
 
-    A row that was torn when its writer was killed is whole in the journal.
+    A row that was torn when its writer was killed is complete in the journal.
     """
     try:
         data = contents(file) or b""
@@ -182,7 +192,10 @@ def _check_version(file: Path, table: "pa.Table") -> None:
 
 
 def typed(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Every column of the schema, in its order and with its type; an absent one is missing."""
+    """Return the frame with every column of the schema, in order and with its type.
+
+    A column that the frame lacks is filled with missing values.
+    """
     import pandas as pd
 
     columns = {}
@@ -197,32 +210,33 @@ def typed(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _with_journal(frame: "pd.DataFrame", journal: Path) -> "pd.DataFrame":
+    """Return the frame with the rows of a journal, which replace rows with the same key."""
     rows = [row for entry in read_journal(journal) for row in entry["rows"]]
     if not rows:
         return frame
 
     import pandas as pd
 
-    theirs = pd.DataFrame.from_records(rows, columns=list(COLUMNS))
+    new = pd.DataFrame.from_records(rows, columns=list(COLUMNS))
     texts = [name for name, kind in _KIND.items() if kind == "str"]
-    theirs[texts] = theirs[texts].astype(object).fillna("")
-    both = pd.concat([frame, typed(theirs)], ignore_index=True)
+    new[texts] = new[texts].astype(object).fillna("")
+    both = pd.concat([frame, typed(new)], ignore_index=True)
     return both.drop_duplicates(list(KEY), keep="last", ignore_index=True)
 
 
 def records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
-    """Rows as plain Python values; a missing number is None."""
+    """Return the rows as dictionaries of Python values; a missing number is None."""
     clean = frame.astype(object).where(frame.notna(), None)
     return [{str(k): _native(v) for k, v in row.items()} for row in clean.to_dict("records")]
 
 
 def plain(value: Any) -> Any:
-    """One value as Python has it; None for a missing one."""
+    """Return one value as a Python object; None if it is missing."""
     import pandas as pd
 
     return None if value is pd.NA else _native(value)
 
 
 def _native(value: Any) -> Any:
-    """A number of numpy as a number of Python."""
+    """Return a NumPy number as a Python number, and any other value unchanged."""
     return value.item() if hasattr(value, "item") else value

@@ -1,7 +1,7 @@
-"""Rows of a large table as mappings that share its columns, instead of one dictionary per row.
+"""`Rows`, the rows of a large table as mappings that share its columns.
 
-A hundred thousand dictionaries of sixty values take a gigabyte. Readers use only a few columns, and
-many rows have the same texts.
+One dictionary per row would take a gigabyte for a hundred thousand rows of sixty values. Readers
+use only a few columns, and many rows have the same texts.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,12 +17,12 @@ class _Columns(dict[str, list[Any]]):
     def __init__(self, frame: "pd.DataFrame") -> None:
         super().__init__()
         self.frame = frame
-        # Walking through the columns of a frame is slow where pandas keeps their names in Arrow.
+        # Iterating over the columns of a frame is slow if pandas stores their names in Arrow.
         self.names = tuple(map(str, frame.columns))
 
     def __missing__(self, name: str) -> list[Any]:
-        found = self[name] = _plain(self.frame[name])
-        return found
+        values = self[name] = _plain(self.frame[name])
+        return values
 
 
 class Rows(Sequence["RowView"]):
@@ -37,11 +37,11 @@ class Rows(Sequence["RowView"]):
         return self._columns.frame
 
     def column(self, name: str) -> list[Any]:
-        """The values of a column as Python objects; a missing one is None. Raises KeyError."""
+        """Return a column as a list of Python objects, with None if missing. Raises KeyError."""
         return self._columns[name]
 
     def blocks(self, most: int = 10_000) -> Iterator["Rows"]:
-        """Split into parts of at most `most` rows, so that no list holds a whole column."""
+        """Yield parts of at most `most` rows, so that no list contains a whole column."""
         frame = self._columns.frame
         for start in range(0, len(frame), most):
             yield Rows(frame.iloc[start : start + most])
@@ -84,7 +84,7 @@ class RowView(Mapping[str, Any]):
 
 
 def _plain(column: "pd.Series") -> list[Any]:
-    """The values of a column as Python objects. Equal texts are the same object."""
+    """Return the values of a column as Python objects. Equal texts are the same object."""
     if str(column.dtype).startswith(("object", "str")):
         codes, words = column.factorize(use_na_sentinel=True)
         known = [*map(_native, words.tolist()), None]  # the code -1, for a missing value, is last
@@ -94,5 +94,5 @@ def _plain(column: "pd.Series") -> list[Any]:
 
 
 def _native(value: Any) -> Any:
-    """A number of numpy as a number of Python; any other value unchanged."""
+    """Return a NumPy number as a Python number, and any other value unchanged."""
     return value.item() if hasattr(value, "item") else value

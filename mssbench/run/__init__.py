@@ -1,1 +1,1 @@
-"""A suite is measured into a folder: order, passes, resume, and what is settled at the end."""
+"""Measure a suite into a folder: order of the cells, passes, resuming, and the final table."""

@@ -1,4 +1,4 @@
-"""What can be said of rows only once all of them are known."""
+"""Complete the rows of a run with the columns that depend on all rows, and compute the drift."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,11 @@ from mssbench.results.labels import counts_as_ok
 from mssbench.results.rows import all_typed
 from mssbench.run import passes
 
-# Rows that solve one problem: the least work that one of them needs is a limit for the others.
+# Rows that agree in these columns solve the same problem. The lowest `limit_seconds` among them is
+# the limit of the problem, see `problem_fractions`.
 _GROUP = ("function", "problem", "size", "batch", "precision", "device", "seed", "phase")
-# The columns that are looked at here and in `passes.steadied`: of a large table few are numbers.
+# The columns that are read here and in `passes.steadied`. Only these are converted to numbers,
+# which saves time for a large table.
 _READ = (
     *_GROUP,
     "cell_id",
@@ -37,10 +39,10 @@ _READ = (
 
 
 class Settled(NamedTuple):
-    """The rows of a run as they will stand in its table, and what all of them together say."""
+    """The final rows of a run, the numbers of rows by noise class, and the drift."""
 
     rows: list[Row]
-    noise: Counter[str]  # classes of the rows that were measured
+    noise: Counter[str]  # number of measured rows by noise class
     drift: float | None  # see `drift`
 
 
@@ -49,11 +51,11 @@ def finish(
     samples: Mapping[passes.Place, Sequence[float]],
     ceilings: Sequence[Mapping[str, float]],
 ) -> Settled:
-    """Complete the rows of a run with what depends on all of them.
+    """Complete the rows of a run with the columns that depend on all rows.
 
-    rows: in the order of the table; numbers may be texts, as a table has them. samples: raw
-    seconds, by `passes.place`, of the rows that were measured. ceilings: in the order of time, see
-    `drift`. Nothing is read or written, so shards of a run can be settled together.
+    rows: in the order of the table; numbers may be texts, as in a table. samples: raw seconds of
+    the measured rows, by `passes.place`. ceilings: in the order of time, see `drift`. No file is
+    read or written, so that the parts of a run can be completed together.
     """
     numbers = all_typed(rows, _READ)
     steadied = passes.steadied(numbers, samples)
@@ -70,34 +72,38 @@ def finish(
 
 
 def _completed(row: Row, new: Row, fraction: float | None) -> Row:
-    """The row with these values; the row itself where it has them already, which saves a copy."""
+    """Return the row with new values, or the row itself, without a copy, if it has them already."""
     if not new and row.get("problem_fraction", "") == ("" if fraction is None else str(fraction)):
         return row
     return row | new | {"problem_fraction": fraction}
 
 
 def problem_fractions(rows: Sequence[Row]) -> list[float | None]:
-    """The column `problem_fraction` of these rows.
+    """Return the column `problem_fraction` of the rows.
 
-    It is the lowest limit among the rows of at most twice the error, over a row's own time. An
-    error is an estimate: within a factor of two it is the same.
+    It is the lowest `limit_seconds` among the rows of the same problem whose error is at most twice
+    as large, divided by the median time of the row. Errors are estimates: within a factor of two
+    they count as equal.
     """
     groups: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
     for row in rows:
         if counts_as_ok(row) and _error(row) is not None and row["limit_seconds"]:
-            found = groups.setdefault(tuple(row[k] for k in _GROUP), [])
-            found.append((_error(row) or 0.0, row["limit_seconds"]))
+            members = groups.setdefault(tuple(row[k] for k in _GROUP), [])
+            members.append((_error(row) or 0.0, row["limit_seconds"]))
+
     return [_fraction(row, groups) for row in rows]
 
 
 def _fraction(
     row: Row, groups: Mapping[tuple[Any, ...], list[tuple[float, float]]]
 ) -> float | None:
+    """Return `problem_fraction` of one row. groups: (error, limit) of the rows of each problem."""
     error = _error(row)
     if error is None or not row["seconds_median"]:
         return None
-    equal = groups.get(tuple(row[k] for k in _GROUP), ())
-    limits = [seconds for other, seconds in equal if other <= 2 * error]
+
+    members = groups.get(tuple(row[k] for k in _GROUP), ())
+    limits = [limit for other, limit in members if other <= 2 * error]
     return min(limits) / row["seconds_median"] if limits else None
 
 
@@ -107,22 +113,24 @@ def _error(row: Row) -> float | None:
 
 
 def drift(ceilings: Sequence[Mapping[str, float]]) -> float | None:
-    """How much a machine changed during a run: 0.5 where its speed went up or down by half.
+    """Return the relative change of a machine's speed during a run: 0.5 for a change by half.
 
-    Each ceiling is compared with the first time it was measured. The change at one time is the
-    median over the ceilings of a device, since a single one is easily disturbed for the few
-    milliseconds that it takes; the drift is the largest change at any time.
+    Each ceiling is compared with its first measurement. The change at one time is the median over
+    the ceilings of a device, because a single ceiling, which takes a few milliseconds, is easily
+    disturbed. The drift is the largest change at any time.
 
-    ceilings: in the order of time, `DEVICE NAME` to a rate. None where none was measured twice.
+    ceilings: measured rates by `DEVICE NAME`, in the order of time. None if no ceiling was measured
+    twice.
     """
     first: dict[str, float] = {}
     changes = []
-    for found in ceilings:
+    for rates in ceilings:
         by_device: dict[str, list[float]] = {}
-        for name, value in found.items():
+        for name, value in rates.items():
             if name in first:
                 device = name.rpartition(" ")[0]
                 by_device.setdefault(device, []).append(abs(log(value / first[name])))
             first.setdefault(name, value)
         changes += [exp(median(logs)) - 1 for logs in by_device.values()]
+
     return max(changes, default=None)

@@ -1,4 +1,4 @@
-"""How much time each cell may take, so that a run with a time limit reaches its last cell."""
+"""Shorten the sampling of each cell so that a run with a time limit reaches its last cell."""
 
 import time
 from collections.abc import Callable
@@ -6,8 +6,9 @@ from collections.abc import Callable
 from mssbench.engines.events import Event, Finished, Started, Waiting
 from mssbench.records.cell import Cell
 
-# Smallest share of its time that a cell gets. With a tenth, a row still has the few samples that a
-# median needs. Less would save little: references and first calls take most of a cell's time then.
+# Smallest share of the policy's time that a cell gets. With a tenth, a row still has the few
+# samples that a median needs. A smaller share would save little, because then the reference and the
+# first calls take most of the time of a cell.
 _LEAST = 0.1
 # Share of the remaining time that is kept for the time between cells, and for cells that take
 # longer than the average.
@@ -15,17 +16,17 @@ _RESERVE = 0.05
 
 
 class Clock:
-    """Seconds that a run has had a device, without those in which it waited for another run.
+    """Clock of a run, which stops while the run waits for a device that another run uses.
 
-    The clock stops at a `Waiting` event, unless a cell is being measured on another device, and
-    continues at the next event of another kind.
+    It stops at a `Waiting` event, unless a cell is being measured on another device, and continues
+    at the next event of another kind.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._start = now()
         self._waited = 0.0  # seconds of all completed waits
-        self._since: float | None = None  # start of the present wait; None: the clock runs
+        self._since: float | None = None  # start of the present wait; None while the clock runs
         self._measuring = 0  # number of cells that are being measured
 
     def __call__(self) -> float:
@@ -35,7 +36,7 @@ class Clock:
         return now - self._start - self._waited - waiting
 
     def heed(self, event: Event) -> None:
-        """Stop the clock or let it continue, as an event of the engine requires."""
+        """Stop or continue the clock, depending on an event of the engine."""
         self._measuring += isinstance(event, Started) - isinstance(event, Finished)
         if isinstance(event, Waiting) and not self._measuring:
             if self._since is None:
@@ -46,12 +47,12 @@ class Clock:
 
 
 class Pace:
-    """The share of the policy's time that each cell may use, from the times of the cells so far.
+    """Computes the share of the policy's time that each cell may use, from the times so far.
 
     Sampling and warm-up of a cell take time in proportion to its share; the rest of its time is
-    fixed. The remaining cells are assumed to take as long as those so far, on average. Time is
-    saved in the samples and not by leaving out passes: fewer samples widen a confidence interval,
-    but the difference between two passes cannot be seen in one.
+    fixed. The remaining cells are assumed to take as long, on average, as those so far. Samples are
+    reduced before passes: fewer samples widen a confidence interval, but with a single pass the
+    difference between passes would be unknown.
 
     limit: seconds from `start` to the end of the run; None: no limit. start: the reading of `now`
     at the start. now: returns seconds, for example a `Clock`.
@@ -67,21 +68,24 @@ class Pace:
         self._now = now
         self._shares: dict[str, float] = {}  # by cell_id, the share of its latest measurement
         self._count = 0  # measurements so far
-        self._fixed = self._scaled = 0.0  # seconds of all of them, the latter as at share 1
+        # Total seconds of all measurements: the fixed part, and the part for sampling and warm-up,
+        # converted to share 1.
+        self._fixed = self._scaled = 0.0
 
     def share(self, cell: Cell, left: int) -> float:
-        """The share of the policy's time that a cell may use, between `_LEAST` and 1.
+        """Return the share of the policy's time that a cell may use, between `_LEAST` and 1.
 
-        left: how often its worker has yet to measure a cell, in all passes, this one included.
+        left: number of measurements that the worker still has to make, in all passes, including
+        this one.
         """
-        found = self._share(left)
-        self._shares[cell.cell_id] = found
-        return found
+        share = self._share(left)
+        self._shares[cell.cell_id] = share
+        return share
 
     def learn(self, done: Finished) -> None:
-        """Include a cell in the averages.
+        """Include a finished cell in the averages.
 
-        One that was refused counts too: those like it will also take hardly any time.
+        A refused cell counts too: similar cells will also take hardly any time.
         """
         scaled = done.spent.get("samples", 0.0) + done.spent.get("warmup", 0.0)
         self._fixed += max(0.0, done.spent.get("total", 0.0) - scaled)
@@ -91,6 +95,6 @@ class Pace:
     def _share(self, left: int) -> float:
         if self._end is None or not self._scaled:
             return 1.0
-        each = (1 - _RESERVE) * (self._end - self._now()) / left
-        found = (each - self._fixed / self._count) / (self._scaled / self._count)
-        return min(1.0, max(_LEAST, found))
+        seconds = (1 - _RESERVE) * (self._end - self._now()) / left  # for each remaining cell
+        share = (seconds - self._fixed / self._count) / (self._scaled / self._count)
+        return min(1.0, max(_LEAST, share))

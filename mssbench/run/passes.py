@@ -1,9 +1,9 @@
-"""Combines the passes over a suite into one row each: pooled samples, worst errors, spread.
+"""Pool the passes over a suite into one row per key: all samples, the worst errors, the spread.
 
-Between two passes lie minutes, in which a machine changes more than between two samples. So the
-interval of a pooled median reaches at least from one pass's median to the other's, and as far as
-passes of this run usually lie from the truth: two that agree may do so by chance. Times whose
-intervals overlap are a tie wherever times are compared.
+A machine changes more between two passes, which are minutes apart, than between two samples. The
+interval of a pooled median therefore contains the medians of all passes, and is at least as wide as
+the usual difference between the passes of the run requires: two passes may agree by chance. Times
+whose intervals overlap are a tie wherever times are compared.
 """
 
 import random
@@ -21,23 +21,24 @@ from mssbench.records.timing import Stop, Timing
 
 Samples = Sequence[Sequence[float]]
 Place = tuple[str, ...]  # cell_id, phase, clock, cache
-# Errors and the like: of several passes the worst counts.
+# Columns of which the worst of all passes is kept, such as errors and memory.
 _WORST = tuple(c.name for c in SCHEMA if c.pooled == "worst")
-_MEAN = ("gemms",)
+_MEAN = ("gemms",)  # columns that are averaged over the passes
 _KEY = ("phase", "clock", "cache")
 
-_TWO_SIDED = NormalDist().inv_cdf(0.975)  # an interval of 95 %
-_MEDIAN_OF_TWO = NormalDist().inv_cdf(0.75) * sqrt(2)  # of |x - y| for x, y from N(0, 1): 0.954
-# A deviation that n rows tell is itself uncertain, and intervals of few rows would be too narrow.
-# With 1 + 2/n they cover as often as they say from four rows on: tests/run/test_intervals.py.
+_TWO_SIDED = NormalDist().inv_cdf(0.975)  # 1.96, for an interval of 95 %
+_MEDIAN_OF_TWO = NormalDist().inv_cdf(0.75) * sqrt(2)  # 0.954: median of |x - y|, x, y ~ N(0, 1)
+# A deviation estimated from n rows is itself uncertain, so that intervals from few rows would be
+# too narrow. With the factor 1 + 2/n they have the nominal coverage from four rows on, see
+# tests/run/test_intervals.py.
 _FEW = 2.0
 
 
 def shuffled(cells: Sequence[Cell], seed: str, number: int) -> Iterator[Cell]:
-    """The cells in the order of pass `number`: those of one problem together, in random order.
+    """Yield the cells in the order of pass `number`: shuffled within each problem.
 
-    Methods that will be compared are so measured within the same minute, and none of them always
-    first. The problem's matrices and reference are made once.
+    Methods that will be compared are thus measured soon after each other, and no method is always
+    the first. The matrices and the reference of the problem are computed once.
     """
     for key, group in groupby(cells, _group):
         mixed = list(group)
@@ -46,6 +47,7 @@ def shuffled(cells: Sequence[Cell], seed: str, number: int) -> Iterator[Cell]:
 
 
 def _group(cell: Cell) -> tuple[Any, ...]:
+    """Return a key that cells with the same matrices and reference share."""
     return (
         cell.device,
         cell.function,
@@ -60,31 +62,41 @@ def _group(cell: Cell) -> tuple[Any, ...]:
 def pooled(
     old: Sequence[Row], old_samples: Samples, new: Sequence[Row], new_samples: Samples
 ) -> tuple[list[Row], list[list[float]]]:
-    """The rows of a cell from two passes, each with the samples behind it, in the order of `new`.
+    """Pool the rows of a cell from earlier passes, `old`, with those of a new pass.
 
-    A row that was not measured in both is as the later pass has it.
+    Return the rows and the samples of each, in the order of `new`. A row that was not measured in
+    both is taken from the new pass.
     """
     before = {tuple(r[k] for k in _KEY): (r, s) for r, s in zip(old, old_samples, strict=True)}
+
     rows, samples = [], []
-    for row, own in zip(new, new_samples, strict=True):
+    for row, row_samples in zip(new, new_samples, strict=True):
         earlier, others = before.get(tuple(row[k] for k in _KEY), (None, ()))
         if earlier and row["status"] in MEASURED and earlier["status"] in MEASURED and others:
-            rows.append(_pooled(earlier, others, row, own))
-            samples.append([*others, *own])
+            rows.append(_pooled(earlier, others, row, row_samples))
+            samples.append([*others, *row_samples])
         else:
             rows.append(row)
-            samples.append(list(own))
+            samples.append(list(row_samples))
+
     return rows, samples
 
 
-def _pooled(old: Row, others: Sequence[float], new: Row, own: Sequence[float]) -> Row:
+def _pooled(old: Row, old_samples: Sequence[float], new: Row, new_samples: Sequence[float]) -> Row:
+    """Pool two measured rows of one key."""
     stop = Stop(new["stop"]) if new["stop"] else Stop.PRECISION
     timing = Timing(
-        (*others, *own), max(old["calls"], new["calls"]), old["first_call_seconds"], stop
+        (*old_samples, *new_samples),
+        max(old["calls"], new["calls"]),
+        old["first_call_seconds"],
+        stop,
     )
     time = timing.statistics()
+
+    # The interval contains the median of every pass. If `old` is of several passes, its interval
+    # contains theirs.
     medians = (old["seconds_median"], new["seconds_median"])
-    several = old["passes"] > 1  # whose medians lie between the ends of its interval
+    several = old["passes"] > 1
     time["seconds_low"] = min(
         time["seconds_low"], *medians, *([old["seconds_low"]] if several else [])
     )
@@ -93,9 +105,11 @@ def _pooled(old: Row, others: Sequence[float], new: Row, own: Sequence[float]) -
     )
     time["passes"] = old["passes"] + new["passes"]
     time["spread"] = max(old["spread"] or 0.0, max(medians) / min(medians) - 1)
+
     flags = " ".join(sorted({*(old["flags"] or "").split(), *(new["flags"] or "").split()}))
     row = new | time | {"flags": flags}
     row["noise"] = noise(timing.samples, time["spread"], flags.split())
+
     for name in _WORST:
         row[name] = _worse(old[name], new[name])
     for name in _MEAN:
@@ -103,74 +117,83 @@ def _pooled(old: Row, others: Sequence[float], new: Row, own: Sequence[float]) -
             row[name] = (old[name] * old["passes"] + new[name] * new["passes"]) / time["passes"]
     if row["limit_seconds"] is not None:
         row["limit_fraction"] = row["limit_seconds"] / row["seconds_median"]
-    if old["status"] != "ok":  # the first that was not fine says why
+    if old["status"] != "ok":  # the first pass that failed gives status and reason
         row["status"], row["reason"] = old["status"], old["reason"]
     return row
 
 
 def steadied(rows: Sequence[Row], samples: Mapping[Place, Sequence[float]]) -> list[Row]:
-    """What the passes of a run say of each row: an interval, and a class of noise; or nothing.
+    """Return the columns of each row that follow from the differences between all passes.
 
-    samples: by `place`; a row without keeps the class that it has.
+    These are `seconds_low`, `seconds_high` and `noise`; a row of one pass gets no columns. samples:
+    raw seconds by `place`; a row without samples keeps its noise class.
 
-    Let σ be the standard deviation of a pass, of the logarithm of its median. Two passes differ by
-    N(0, 2 σ²), whose absolute value has the median Φ⁻¹(3/4) √2 σ = 0.954 σ. So the median of the
-    differences over all rows, divided by 0.954, estimates σ, and rows that were disturbed do not
-    move it as long as they are fewer than half. Of more than two passes the largest difference is
-    known, which makes the estimate too large and never too small.
+    Let σ be the standard deviation of the logarithm of the median of one pass. Two passes differ by
+    N(0, 2 σ²), whose absolute value has the median Φ⁻¹(3/4) √2 σ = 0.954 σ. The median of the
+    differences over all rows, divided by 0.954, therefore estimates σ, and is insensitive to
+    disturbed rows as long as these are fewer than half. For more than two passes only the largest
+    difference is known, so that σ is overestimated and never underestimated.
 
-    A row's own difference d estimates its own σ as d/√2. The larger of the two counts: a row that
-    was disturbed stays wide, and two passes that agree by chance do not make a row steady. The
-    median of P passes has the deviation σ/√P, so that its interval reaches 1.96 σ/√P to both sides.
+    The difference d of a single row estimates σ of that row as d/√2. The larger of the two
+    estimates is used: a disturbed row keeps a wide interval, and a row does not get a narrow one
+    because its two passes agree by chance. The median of P passes has the deviation σ/√P, so that
+    its interval reaches 1.96 σ/√P to both sides.
     """
-    apart: dict[tuple[Any, ...], list[float]] = {}
+    differences: dict[tuple[Any, ...], list[float]] = {}  # logarithmic, by `_machine`
     for row in rows:
         if _several(row):
-            apart.setdefault(_machine(row), []).append(log1p(row["spread"]))
+            differences.setdefault(_machine(row), []).append(log1p(row["spread"]))
 
-    usual = {machine: Usual.of(differences) for machine, differences in apart.items()}
+    usual = {machine: Usual.of(logs) for machine, logs in differences.items()}
     return [
         _wider(r, usual[_machine(r)], samples.get(place(r))) if _several(r) else {} for r in rows
     ]
 
 
 class Usual(NamedTuple):
-    """How far a pass usually is from the truth on one machine, as a deviation of the logarithm."""
+    """Usual standard deviation of a pass on one machine, of the logarithm of its medians."""
 
     deviation: float
-    rows: int
+    rows: int  # number of rows from which it was estimated
 
     @classmethod
     def of(cls, differences: Sequence[float]) -> "Usual":
-        """The deviation that the logarithmic differences of two passes tell, see `steadied`."""
+        """Estimate it from the logarithmic differences between passes, see `steadied`."""
         return cls(median(differences) / _MEDIAN_OF_TWO, len(differences))
 
     def reach(self, spread: float, passes: int) -> float:
-        """How far an interval reaches to both sides of a median of `passes`, as a logarithm."""
-        own = log1p(spread) / sqrt(2)
-        from_few = self.deviation * (1 + _FEW / self.rows)
-        return _TWO_SIDED * max(from_few, own) / sqrt(passes)
+        """Return the half width of the interval of a row's pooled median, as a logarithm.
+
+        spread, passes: those of the row.
+        """
+        of_row = log1p(spread) / sqrt(2)
+        of_machine = self.deviation * (1 + _FEW / self.rows)
+        return _TWO_SIDED * max(of_machine, of_row) / sqrt(passes)
 
 
 def place(row: Row) -> Place:
-    """What names a row among those of all cells."""
+    """Return the key of a row within a run: cell_id, phase, clock and cache."""
     return (row["cell_id"], *(row[k] for k in _KEY))
 
 
 def _several(row: Row) -> bool:
+    """Whether a row was measured in several passes."""
     return row["status"] in MEASURED and row["spread"] is not None and row["passes"] > 1
 
 
 def _machine(row: Row) -> tuple[Any, ...]:
+    """Return the key of the rows that share an estimate of the deviation."""
     return (row["environment"], row["device"], row["clock"])
 
 
 def _wider(row: Row, usual: Usual, samples: Sequence[float] | None) -> Row:
+    """Return the new interval of a row and, if its samples are known, its new noise class."""
     middle, factor = row["seconds_median"], exp(usual.reach(row["spread"], row["passes"]))
     wider: Row = {
         "seconds_low": min(row["seconds_low"], middle / factor),
         "seconds_high": max(row["seconds_high"], middle * factor),
     }
+
     if samples:
         spread = max(row["spread"], expm1(usual.deviation))
         wider["noise"] = noise(samples, spread, (row["flags"] or "").split())
@@ -178,5 +201,5 @@ def _wider(row: Row, usual: Usual, samples: Sequence[float] | None) -> Row:
 
 
 def _worse(x: Any, y: Any) -> Any:
-    """The larger; unknown, which an error is when it is nan, is worse than any."""
+    """Return the larger of two values. None is the worst, because an error that is nan is None."""
     return None if x is None or y is None else max(x, y)

@@ -1,4 +1,4 @@
-"""Events of an engine become rows on disk."""
+"""`Recorder`, which writes the results of an engine's events to the folder of a run."""
 
 import os
 import uuid
@@ -23,9 +23,11 @@ from mssbench.suite.suite import Suite
 
 
 class Recorder:
-    """Turns events into rows on disk.
+    """Writes the rows of finished cells, the facts of the machine, and at the end the final table.
 
-    have: the passes that the cells to be measured have behind them, 0 for most.
+    folder: the open folder of the run. suite: the suite that is measured. rows: the rows that the
+    folder had at the start, by cell_id. have: number of valid passes of each cell that is to be
+    measured, by cell_id; 0 for most.
     """
 
     def __init__(
@@ -35,30 +37,31 @@ class Recorder:
         self._samples: dict[str, passes.Samples] = {}
         if any(have.values()):
             self._recall()
+
         self._ceilings: list[dict[str, float]] = []  # in the order of time
         self.run_id = uuid.uuid4().hex[:12]
         self._facts = folder.facts()
-        self._environment: dict[str, str] = {}  # of the latest worker, by device; empty: none yet
+        self._environment: dict[str, str] = {}  # of the latest worker, by device; empty at first
         self._load = os.getloadavg()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
 
     def _recall(self) -> None:
-        """The rows and samples of earlier passes, as numbers, to be pooled with those to come."""
-        found = self._folder.samples()
+        """Read the rows and samples of earlier passes, to pool them with new ones."""
+        stored = self._folder.samples()
         for cell_id, number in self._have.items():
             if number:
                 rows = self._rows[cell_id] = [typed(row) for row in self._rows[cell_id]]
                 self._samples[cell_id] = [
-                    found.get((cell_id, r["phase"], r["clock"], r["cache"]), []) for r in rows
+                    stored.get((cell_id, r["phase"], r["clock"], r["cache"]), []) for r in rows
                 ]
 
     def is_over(self, cell: Cell) -> bool:
-        """Whether an earlier pass has shown that another is of no use."""
+        """Whether the cell failed in an earlier pass, so that another pass is useless."""
         rows = self._rows.get(cell.cell_id, [])
         return cell.cell_id in self._samples and not any(r["status"] in MEASURED for r in rows)
 
     def __call__(self, event: Event, summary: Summary) -> None:
-        """Keep what an event brings, on disk where it has rows."""
+        """Process one event of the engine. Rows are on disk when this returns."""
         if isinstance(event, Ready):
             self._meet(event)
         elif isinstance(event, Ceilings) and event.found:
@@ -67,9 +70,9 @@ class Recorder:
             self._keep(event, summary)
 
     def _meet(self, ready: Ready) -> None:
-        """Refuse to add the times of one machine to those of another.
+        """Record the machine of a new worker. Raise RunError if it differs from earlier rows'.
 
-        A machine that is the same keeps the name that the table has for it.
+        The same machine keeps the hash that the table has for it.
         """
         before = {
             row["environment"]
@@ -79,17 +82,20 @@ class Recorder:
             and row["status"] in MEASURED
             and row["device"] == ready.device
         } - {""}
+
         environments = self._facts["environments"]
         names = {canonical(e, environments.get(e)): e for e in sorted(before)}
-        here = names.get(canonical(ready.environment, ready.facts))
-        if before and here is None:
+        known_name = names.get(canonical(ready.environment, ready.facts))
+
+        if before and known_name is None:
             known = environments.get(min(before))
             raise RunError(
                 f"{self._folder.path} was measured in another environment "
                 f"({difference(known, ready.facts)}): its times would not compare. "
                 "Choose another --out, or --fresh to measure all of it again."
             )
-        name = self._environment[ready.device] = here or ready.environment
+
+        name = self._environment[ready.device] = known_name or ready.environment
         if name not in environments:
             first = not environments
             environments[name] = ready.facts
@@ -98,6 +104,7 @@ class Recorder:
                 self._write_suite()
 
     def _keep(self, event: Finished, summary: Summary) -> None:
+        """Write the rows of a finished cell, pooled with those of earlier passes."""
         cell = event.cell
         rows, samples = event.rows, event.samples
         if event.status is not None:
@@ -106,11 +113,14 @@ class Recorder:
                 for m in uniform(cell, event.status, event.reason)
             ]
             samples = [[] for _ in rows]
-        found = self._environment.get(cell.device) or next(iter(self._environment.values()), "")
-        identity = {"environment": found, "run_id": self.run_id}
+
+        environment = self._environment.get(cell.device)
+        environment = environment or next(iter(self._environment.values()), "")
+        identity = {"environment": environment, "run_id": self.run_id}
         rows = [row | identity for row in rows]
         if before := self._samples.get(cell.cell_id):
             rows, samples = passes.pooled(self._rows[cell.cell_id], before, rows, samples)
+
         self._folder.append(rows, samples)
         self._rows[cell.cell_id], self._samples[cell.cell_id] = rows, samples
         if event.log:
@@ -119,10 +129,10 @@ class Recorder:
         summary.spent.update({k: event.spent.get(k, 0.0) for k in MEASURING})
 
     def close(self, todo: Sequence[Cell], summary: Summary) -> None:
-        """Give every requested cell its rows, and put the table in order.
+        """Write the final files: rows of every requested cell, in the order of the suite.
 
-        A run that failed before it had a worker leaves the folder as it was, and so does one that
-        was stopped before it replaced anything.
+        todo: the cells that the run had to measure. A run that failed before it had a worker leaves
+        the folder unchanged, and so does one that was stopped before it replaced anything.
         """
         if todo and not self._environment:
             if not (summary.interrupted or summary.over) or self._folder.spares_old:
@@ -140,37 +150,39 @@ class Recorder:
         if summary.statuses.total() or left_over != self._facts.get(LEFT_OVER, []):
             self._facts[LEFT_OVER] = left_over
             self._write_run(summary)
-        self._write_suite()  # its claims may be new
+        self._write_suite()  # also if nothing was measured: its claims may have changed
         self._folder.finish(settled.rows)
 
     def _count(self, todo: Sequence[Cell], summary: Summary) -> None:
-        """Count the cells that were measured by their status."""
+        """Count the measured cells by status, and the cells that were not (completely) measured."""
         due = self._suite.policy.passes
         as_now = runs_as_now(self._facts) | {self.run_id}
         behind = [passes_behind(cell, self._rows, (), as_now) for cell in todo]
         summary.left = sum(passes == 0 for passes in behind)
         summary.thin = sum(0 < passes < due for passes in behind)
         summary.over &= any(passes < due for passes in behind)
+
         measured = [self._rows[c.cell_id] for c in todo if c.cell_id in self._samples]
         summary.statuses.update(map(worst_status, measured))
 
     def _mark_interrupted(self, todo: Sequence[Cell], summary: Summary) -> None:
-        """Give rows to the cells that were not reached."""
+        """Add rows with the status `interrupted` for the cells that were not reached."""
         missing = [cell for cell in todo if not complete(cell, self._rows.get(cell.cell_id, []))]
         if missing and not summary.interrupted:
             summary.statuses[Status.INTERRUPTED] += len(missing)
+
         reason = f"the {'time was over' if summary.over else 'run was stopped'} before this cell"
         for cell in missing:
             self._rows[cell.cell_id] = [m.row() for m in uniform(cell, Status.INTERRUPTED, reason)]
 
     def _rows_in_order(self) -> list[Row]:
-        """All rows, in the order in which the suite has their cells; others come last."""
+        """Return all rows in the order of the suite's cells; rows of other cells come last."""
         order = {cell.cell_id: i for i, cell in enumerate(self._suite.cells)}
         ids = sorted(self._rows, key=lambda cell_id: order.get(cell_id, len(order)))
         return [row for cell_id in ids for row in self._rows[cell_id]]
 
     def _samples_by_place(self) -> dict[passes.Place, Sequence[float]]:
-        """The raw seconds behind each row that this run has measured or pooled."""
+        """Return the raw seconds of each row that this run has measured or pooled."""
         return {
             passes.place(row): samples
             for cell_id, of_cell in self._samples.items()
@@ -178,7 +190,7 @@ class Recorder:
         }
 
     def _write_run(self, summary: Summary) -> None:
-        """Keep what is known of a run that measured something beside the facts of its machine."""
+        """Write environment.json; with the facts of this run, if it measured anything."""
         if not summary.statuses.total():
             self._folder.write_facts(self._facts)
             return
@@ -198,6 +210,7 @@ class Recorder:
             "load_start": self._load,
             "load_end": os.getloadavg(),
         }
+
         self._folder.write_facts(self._facts)
 
     def _write_suite(self) -> None:

@@ -1,4 +1,4 @@
-"""What an earlier run has left to be measured."""
+"""Find the cells that an earlier run in the same folder has left to measure."""
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
@@ -17,30 +17,38 @@ from mssbench.results.rows import SUITE, peek
 from mssbench.suite import suite as suites
 from mssbench.suite.suite import Suite
 
-_ENOUGH = 10**9  # passes: of a cell that has nothing to be measured
-_MISSING = ABSENT - {Status.UNSUPPORTED}  # what may have been installed since
+_ENOUGH = 10**9  # number of passes of a cell that cannot be measured, so that no pass is missing
+# Statuses of cells that lacked something on the machine, which may have been installed since.
+_MISSING = ABSENT - {Status.UNSUPPORTED}
 
 
 def plan(suite: Suite, path: Path, retry: Sequence[str] = ()) -> list[Cell]:
-    """The cells of the suite that `path` has no valid rows for. Reads only."""
+    """Return the cells of the suite without valid rows in the folder `path`. Writes nothing.
+
+    retry: statuses whose cells are measured again.
+    """
     done = done_cells(by_cell(peek(path)), suite, retry, runs_as_now(read_facts(path)))
     return [c for c in suite.cells if c.cell_id not in done]
 
 
 def by_cell(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows by cell_id."""
-    found: dict[str, list[Row]] = {}
+    """Return the rows grouped by cell_id."""
+    groups: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(row["cell_id"], []).append(row)
-    return found
+        groups.setdefault(row["cell_id"], []).append(row)
+    return groups
 
 
 def done_cells(
     rows: dict[str, list[Row]], suite: Suite, retry: Sequence[str], as_now: Set[str]
 ) -> set[str]:
-    """Cells whose rows are whole, made by today's code, and not asked for again."""
+    """Return the cell_ids of the cells that need no further measurement.
+
+    rows: the rows of the folder, by cell_id. retry: statuses whose cells are measured again.
+    as_now: see `runs_as_now`.
+    """
     due = suite.policy.passes
-    # Few methods and problems make many cells, and nothing is registered while this runs.
+    # A suite has many cells of few methods and problems, so the hash of each is computed once.
     hashes: dict[tuple[str, str, str], str] = {}
 
     def remembered(cell: Cell) -> str:
@@ -57,7 +65,10 @@ def done_cells(
 
 
 def runs_as_now(facts: Mapping[str, Any]) -> set[str]:
-    """The runs in which the same was installed as is now. A run that was killed does not say."""
+    """Return the run_ids of the runs in which the same packages were installed as now.
+
+    A run that was killed has not recorded its packages, and is left out.
+    """
     now = machine_facts.installed()
     return {run_id for run_id, run in facts["runs"].items() if run.get("installed") == now}
 
@@ -69,47 +80,57 @@ def passes_behind(
     as_now: Set[str],
     hash_of: Callable[[Cell], str] | None = None,
 ) -> int:
-    """Return how many valid passes a cell has. One that could not be measured needs no more.
+    """Return the number of valid passes of a cell; `_ENOUGH` if it cannot be measured.
 
-    hash_of: gives the code hash of a cell; without it, `known_code_hash`.
+    Passes are invalid if the rows are incomplete, the code has changed, or a status is in `retry`.
+    hash_of: returns the code hash of a cell; by default `known_code_hash`.
     """
-    found = rows.get(cell.cell_id, [])
-    if not complete(cell, found):
+    cell_rows = rows.get(cell.cell_id, [])
+    if not complete(cell, cell_rows):
         return 0
-    hashed = (hash_of or known_code_hash)(cell)
-    if any(r["code_hash"] != hashed for r in found) or any(r["status"] in retry for r in found):
+
+    code = (hash_of or known_code_hash)(cell)
+    if any(r["code_hash"] != code for r in cell_rows):
         return 0
-    if _now_possible(cell, found, as_now) or _source_is_back(cell, found):
+    if any(r["status"] in retry for r in cell_rows):
         return 0
-    counts = [int(r["passes"] or 1) for r in found if r["status"] in MEASURED]
+    if _now_possible(cell, cell_rows, as_now) or _source_is_back(cell, cell_rows):
+        return 0
+
+    counts = [int(r["passes"] or 1) for r in cell_rows if r["status"] in MEASURED]
     return min(counts, default=_ENOUGH)
 
 
 def complete(cell: Cell, rows: Sequence[Row]) -> bool:
-    """Whether every phase of a cell has a row on every clock."""
+    """Whether a cell has a row, other than an interrupted one, for every phase and clock."""
     due = {(phase, *each) for phase in phases(cell) for each in clocks(cell)}
     have = {(r["phase"], r["clock"], r["cache"]) for r in rows if r["status"] != Status.INTERRUPTED}
     return due <= have
 
 
 def _now_possible(cell: Cell, rows: Sequence[Row], as_now: Set[str]) -> bool:
-    """Whether what was missing on this machine may have been installed since.
+    """Whether a package or device that a cell lacked may have been installed since.
 
-    False where nothing was missing. What a call itself found to be missing, such as a compiler or
-    the data of a problem, cannot be looked up here, and would be tried again in every run.
+    False if nothing was missing, and for things that only a call can find missing, such as a
+    compiler or the data of a problem: they cannot be looked up here, and such cells would be tried
+    again in every run.
     """
     missing = [r for r in rows if r["status"] in _MISSING]
     if all(r["run_id"] in as_now for r in missing):
         return False
-    found = absent(cell)
-    return found is None or found[0] is Status.UNSUPPORTED
+    missing_now = absent(cell)
+    return missing_now is None or missing_now[0] is Status.UNSUPPORTED
 
 
 def _source_is_back(cell: Cell, rows: Sequence[Row]) -> bool:
-    """Whether the file of a cell's matrices was not the one that its digest names, and now is."""
+    """Whether the file of a cell's matrices was missing or another one, and is now right again.
+
+    The name of such a problem contains a digest of its file.
+    """
     reasons = {r["reason"] for r in rows if r["status"] == Status.UNSUPPORTED}
     if not reasons:
         return False
+
     try:
         if not any(problems.lacked_its_source(cell.problem, reason) for reason in reasons):
             return False
@@ -119,7 +140,7 @@ def _source_is_back(cell: Cell, rows: Sequence[Row]) -> bool:
 
 
 def known_code_hash(cell: Cell) -> str:
-    """Return the hash of the code behind a cell; empty where something of it is not installed."""
+    """Return the code hash of a cell; empty if its method or problem is not installed."""
     try:
         return code_hash.code_hash(cell)
     except NotInstalled:
@@ -127,7 +148,7 @@ def known_code_hash(cell: Cell) -> str:
 
 
 def refuse_other_suite(folder: RunFolder, suite: Suite) -> None:
-    """Raise RunError where a folder holds another suite, or was measured in another way."""
+    """Raise RunError if a folder contains another suite, or other settings of [measure]."""
     before = folder.suite()
     if before is None:
         return
@@ -136,15 +157,17 @@ def refuse_other_suite(folder: RunFolder, suite: Suite) -> None:
             f"{folder.path} holds a run of suite {before.get('name')!r}, not {suite.name!r}. "
             "Choose another --out, or --fresh to replace it."
         )
+
     measured = before.get("measure", {})
     if not isinstance(measured, dict):
         raise RunError(
-            f"{folder.path / SUITE} is damaged: its [measure] is not a table. Mend it, or "
-            "--fresh to measure all of it again."
+            f"{folder.path / SUITE} is damaged: its [measure] is not a table. Repair it, or use "
+            "--fresh to measure everything again."
         )
+
     then = suites.MEASURE | measured
     now = suites.MEASURE | suite.document.get("measure", {})
-    # how long to wait for a cell or for a run is no part of how times are taken
+    # The time limits of a cell and of a run do not change how times are measured.
     compared = {*then, *now} - {"timeout_seconds", "minutes"}
     if changed := sorted(k for k in compared if then.get(k) != now.get(k)):
         raise RunError(

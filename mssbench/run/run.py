@@ -1,4 +1,7 @@
-"""Suite + engine -> results/<run>/. Resumes what is missing; whatever happens, rows remain."""
+"""Measure a suite into a folder of results, or resume such a run.
+
+Rows are written as soon as their cell is finished, so that they remain if the run fails.
+"""
 
 import dataclasses
 import time
@@ -41,15 +44,19 @@ def run(
     watch: Watch = lambda _: None,
     begin: Callable[[Sequence[Cell]], None] = lambda _: None,
 ) -> Summary:
-    """Measure what is missing of a suite into the folder `path`.
+    """Measure the cells of a suite that are missing in the folder `path`. Return a summary.
 
-    retry: statuses whose rows are measured again. begin(todo) and watch(event) report progress.
-    seconds: after this time it ends like an interrupted run. Before it comes to that, cells take
-    fewer samples. Waiting for a device that another run has does not count.
-    Cells are measured in suite order.
-    Ctrl-C and SIGTERM end the run early: what was measured is saved and the rest is `interrupted`.
-    Raises RunError if the folder is taken, holds something else or another suite, or was measured
-    on another machine; or if no worker starts.
+    fresh: whether all cells are measured again. retry: statuses whose rows are measured again.
+    also: the user's files of methods and problems. python: the interpreter of the workers; by
+    default this one. seconds: time limit, after which the run ends like an interrupted one; cells
+    get fewer samples so that the run ends in time. Waiting for a device that another run uses does
+    not count. begin: called with the cells to measure. watch: called with each event.
+
+    Cells are measured in the order of the suite, shuffled within each problem. Ctrl-C and SIGTERM
+    end the run early: the rows so far are saved, and the other cells become `interrupted`.
+
+    Raises RunError if another run writes to the folder, if it contains something else or another
+    suite, if it was measured on another machine, or if no worker can be started.
     """
     summary, start = Summary(path, len(suite.cells)), time.monotonic()
     clock = Clock(time.monotonic)
@@ -59,18 +66,22 @@ def run(
 
     with RunFolder(path, fresh=fresh) as folder, Takedown() as takedown:
         refuse_other_suite(folder, suite)
+
         rows = by_cell(folder.rows())
         as_now = runs_as_now(folder.facts())
         done = done_cells(rows, suite, retry, as_now)
         todo = [c for c in suite.cells if c.cell_id not in done]
         have = {c.cell_id: passes_behind(c, rows, retry, as_now) for c in todo}
+
         summary.kept = len(suite.cells) - len(todo)
         summary.left = len(todo)
         summary.standing.update(worst_status(rows[cell_id]) for cell_id in done)
         begin(todo)
+
         record = Recorder(folder, suite, rows, have)
         setup = _setup(suite, also, python)
         pace = Pace(seconds, 0.0, clock)
+
         try:
             queue = list(_queue(todo, have, suite.policy.passes, record.run_id))
             running = local.run(
@@ -87,6 +98,7 @@ def run(
                     if isinstance(event, Finished):
                         pace.learn(event)
                     watch(event)
+
             summary.interrupted = takedown.asked()
             summary.over = over() and not summary.interrupted
         except KeyboardInterrupt:
@@ -107,6 +119,9 @@ def _setup(suite: Suite, also: Sequence[Path], python: str | None) -> Setup:
 
 
 def _queue(todo: Sequence[Cell], have: Mapping[str, int], count: int, seed: str) -> Iterator[Cell]:
-    """What is to be measured, pass after pass."""
+    """Yield the cells to measure, pass after pass.
+
+    have: number of valid passes of each cell, by cell_id. count: number of passes.
+    """
     for number in range(1, count + 1):
         yield from (c for c in passes.shuffled(todo, seed, number) if have[c.cell_id] < number)

@@ -1,4 +1,4 @@
-"""Measures what `recommend` does not know: all candidates roughly, then those that can win well."""
+"""Measurements for `recommend --measure`: all candidates roughly, then the best ones precisely."""
 
 import tempfile
 import time
@@ -23,24 +23,25 @@ from mssbench.suite.suite import Suite
 
 
 class Measure(Protocol):
-    """What runs a suite into a folder."""
+    """A function that measures a suite into a folder."""
 
     def __call__(self, chosen: Suite, path: Path, *, minutes: float | None, fresh: bool) -> object:
-        """Run it. minutes: after which it ends; None: when all is measured."""
+        """Measure the suite. minutes: time limit, or None."""
         ...
 
 
 _SUITE = "recommend"
-# A screened batch is so small that one call takes milliseconds, and has so many matrices that two
-# cores have work. Errors do not depend on the batch, and times grow with it for all methods alike.
+# Number of matrix entries in a batch of the rough measurement, and the smallest batch. One call
+# then takes milliseconds, and there are at least two matrices, so that two cores have work. Errors
+# do not depend on the batch, and times grow with it for all methods alike.
 _SCREENED_ENTRIES, _FEWEST = 2**16, 2
-# A method that takes this many times as long as the fastest right one in a rough measurement at a
-# smaller batch will not be the fastest at the one asked for.
+# A method that is slower than the fastest right one by more than this factor, in the rough
+# measurement at a smaller batch, is assumed not to be the fastest at the batch of the question.
 _CAN_WIN = 2.0
-_MOST_FINALISTS = 5
-_MOST_NAMED = 4  # methods in a sentence; more are counted
-# Minutes: of the rough look at most, and of the second look at least, of the time that the suite
-# gives both of them together. Half of it compares five methods; with less, cells are left out.
+_MOST_FINALISTS = 5  # as many as the time of the second measurement suffices for
+_MOST_NAMED = 4  # methods that a sentence names; the rest are counted
+# Shares of the suite's time: the first measurement may use at most half, and the second gets at
+# least 0.6. Half of the time suffices to compare five methods; with less, cells are left out.
 _ROUGH, _SECOND = 0.5, 0.6
 _PROBLEMS = ("wishart(ratio=2)", "logspec(condition=1e6)", "wishart(ratio=0.766)")
 
@@ -48,19 +49,21 @@ _PROBLEMS = ("wishart(ratio=2)", "logspec(condition=1e6)", "wishart(ratio=0.766)
 def measured(
     question: Question, measure: Measure, say: Callable[[str], None], *, fresh: bool
 ) -> Run:
-    """Measure the candidates for a question, and return the run with those that can win.
+    """Measure the candidates for a question, and return the run of those that can win.
 
-    Both looks together take about the minute that the suite allows: the second has what the first
-    leaves of it. say: prints what comes next, and which candidates there was no time for.
-    fresh: whether rows of an earlier time are measured again.
-    Raises RunError where no two candidates can be measured here.
+    All candidates are measured roughly at a small batch, then the finalists precisely at the batch
+    of the question. Both together take about the time limit of the suite; the second measurement
+    gets what the first has left. measure: runs a suite into a folder. say: prints the next step,
+    and the candidates for which there was no time. fresh: whether rows of an earlier run are
+    measured again. Raises RunError if fewer than two candidates can be measured here.
     """
     begun = time.monotonic()
+
     few = min(question.batch, max(_FEWEST, _SCREENED_ENTRIES // question.size**2))
     candidates = _candidates(question, few, effort="smoke")
     say(
         f"1 of 2: {units.count(len({_method(c) for c in candidates.cells}), 'candidate')}, "
-        f"one rough look at each, batch {few}"
+        f"one rough measurement each, batch {few}"
     )
     with tempfile.TemporaryDirectory() as folder:
         rough = Path(folder) / "screened"
@@ -78,6 +81,7 @@ def measured(
     final = _candidates(question, question.batch, effort=None)
     wanted = {tuple(line.row[name] for name in METHOD) for line in kept}
     names = [line.name for line in kept]
+    # The exact method is measured too, so that the answer can be compared with it.
     exact = [cell for cell in final.cells if _is_exact(cell)]
     if exact and not {_method(cell) for cell in exact} & wanted:
         wanted |= {_method(exact[0])}
@@ -86,21 +90,23 @@ def measured(
         f"2 of 2: {units.count(len(wanted), 'method')} at batch {question.batch}: "
         f"{', '.join(names)}"
     )
+
     final = final.only(
         [cell for cell in final.cells if _method(cell) in wanted], "those that can win"
     )
-    folder_of_answer = _folder(question)
-    spent = (time.monotonic() - begun) / 60
-    left = final.minutes and max(final.minutes - spent, _SECOND * final.minutes)
-    measure(final, folder_of_answer, minutes=left, fresh=fresh)
-    return results.open(folder_of_answer)
+    path = _folder(question)
+    used = (time.monotonic() - begun) / 60
+    left = final.minutes and max(final.minutes - used, _SECOND * final.minutes)
+    measure(final, path, minutes=left, fresh=fresh)
+    return results.open(path)
 
 
 def finalists(board: Board, *, believed: bool = True) -> list[Line]:
-    """The lines of a rough board that can be the fastest right ones, fastest first.
+    """Return the methods of a rough measurement that may be the fastest right one, fastest first.
 
-    believed: whether the times compare; on a busy machine none of those that are right is too slow.
-    Where none is right everywhere, those that are right on most kinds, so that the answer shows it.
+    board: the rough measurement, one line per method. believed: whether its times can be compared;
+    if not, as on a busy machine, no right method is too slow. If no method is right on every kind
+    of matrix, those that are right on the most kinds are returned, so that the answer shows it.
     """
     competing = [line for line in board.lines if line.competes]
     right = decision.right_lines(board)
@@ -110,13 +116,19 @@ def finalists(board: Board, *, believed: bool = True) -> list[Line]:
     near = [line for line in right if line.seconds <= most]
     if len(near) > 1:
         return near[:_MOST_FINALISTS]
-    # The answer shows what the only right method is compared with.
-    others = sorted((x for x in competing if x not in near), key=lambda x: -len(board.right(x)))
+
+    # A single finalist needs another method that the answer compares it with.
+    others = [line for line in competing if line not in near]
+    others = sorted(others, key=lambda line: -len(board.right(line)))
     return [*near, *(right[1:2] or others[:1])]
 
 
 def _candidates(question: Question, batch: int, effort: str | None) -> Suite:
-    """The suite of all candidates at a batch, on the kinds of matrix that are asked about."""
+    """Return the suite of all candidates at a batch, on the problems of the question.
+
+    effort: the name of a policy, None for that of the suite. Raises RunError if no candidate can be
+    measured here.
+    """
     overrides = [
         f"size={question.size}",
         f"batch={batch}",
@@ -126,15 +138,18 @@ def _candidates(question: Question, batch: int, effort: str | None) -> Suite:
     ]
     wanted = "backward != 'none'" if question.gradient else "backward == 'none'"
     suite = select.choose(_SUITE, overrides, wanted, effort, question.device, [])
+
     reasons = {cell: absent(cell) for cell in suite.cells}
     possible = [cell for cell, reason in reasons.items() if reason is None]
     if not possible:
         words = dict.fromkeys(reason[1] for reason in reasons.values() if reason)
         raise RunError(f"no candidate can be measured here: {'; '.join(list(words)[:3])}")
+
     return suite.only(possible, "those that can be measured here")
 
 
 def _problems(question: Question) -> Sequence[str]:
+    """Return the problems with matrices of the rank or the condition of the question."""
     if question.singular and question.rank is not None:
         return [f"wishart(ratio={question.rank / question.size:.6g})"]
     if question.condition is not None:
@@ -143,6 +158,7 @@ def _problems(question: Question) -> Sequence[str]:
 
 
 def _folder(question: Question) -> Path:
+    """Return the results folder of a question, which contains its values in the name."""
     words = [
         _SUITE,
         question.function,
@@ -152,32 +168,34 @@ def _folder(question: Question) -> Path:
         question.precision,
         question.device,
     ]
+
     if question.condition is not None:
         words.append(f"k{question.condition:g}")
     if question.rank is not None:
         words.append(f"r{question.rank}")
+
     return Path("results") / "-".join(words)
 
 
 def _not_reached(run: Run) -> list[str]:
-    """The methods that were not measured on every kind in time, by the names of tables."""
+    """Return the labels of the methods that were not measured on every problem in time."""
     cells = with_names(run.frame)
     return list(cells.loc[cells["status"] == Status.INTERRUPTED, "method"].unique())
 
 
 def _no_time(late: Sequence[str], believed: Trust) -> str:
-    """A sentence on the candidates that the rough look did not reach, and why it is so slow."""
+    """Return a sentence on the candidates that the rough measurement did not reach, and why."""
     more = f" and {len(late) - _MOST_NAMED} more" if len(late) > _MOST_NAMED else ""
     why = "" if believed.comparable else f" (the machine {believed.why_not})"
     left_out = "It is left out, though it" if len(late) == 1 else "They are left out, though they"
     return (
-        f"There was no time for a rough look at {units.count(len(late), 'candidate')}{why}: "
+        f"There was no time to measure {units.count(len(late), 'candidate')}{why}: "
         f"{', '.join(late[:_MOST_NAMED])}{more}. {left_out} might win."
     )
 
 
 def _is_exact(cell: Cell) -> bool:
-    """Whether a cell is of the exact method that every answer is compared with."""
+    """Whether a cell has the exact method, eigh, with which every answer is compared."""
     return cell.forward == "eigh" and cell.backward in ("none", "loewner")
 
 

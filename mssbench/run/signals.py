@@ -1,18 +1,19 @@
-"""Ctrl-C, SIGTERM and a lost terminal end a run in good order, with its files complete."""
+"""Let Ctrl-C, SIGTERM and SIGHUP end a run between two events, with its files complete."""
 
 import os
 import signal
 from types import FrameType
 
 _ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_PATIENCE = 3  # the signal that ends the process at once: by then something must be stuck
+_PATIENCE = 3  # the third signal ends the process at once, in case it is stuck
 
 
 class Takedown:
-    """While open, these signals are noted instead of raised. Only the main thread can have it.
+    """Context manager that counts the signals which ask a run to end, instead of raising.
 
-    An exception at any line could fall between a row's two files; a note is read between events.
-    The signals that were ignored before (nohup, a shell's background) stay ignored.
+    An exception could be raised between the writes to two files of a row; the count is read between
+    events. Signals that were ignored before, as under nohup or in a shell's background, stay
+    ignored. Has no effect outside the main thread.
     """
 
     def __init__(self) -> None:
@@ -20,7 +21,7 @@ class Takedown:
         self._before: dict[int, object] = {}
 
     def asked(self) -> bool:
-        """Whether the run should end."""
+        """Whether a signal has asked the run to end."""
         return self._count > 0
 
     def __enter__(self) -> "Takedown":
@@ -28,13 +29,13 @@ class Takedown:
             for number in _ASKING:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
-        except ValueError:  # not the main thread: whoever owns that one handles signals
+        except ValueError:  # not the main thread, which alone can handle signals
             pass
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal() gave us
+            signal.signal(number, handler)  # type: ignore[arg-type]  # as signal() returned it
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self._count += 1

@@ -1,1 +1,1 @@
-"""A TOML file becomes cells, and a forecast of what they will cost."""
+"""Suites: read a TOML file, expand it into cells, and forecast their cost."""

@@ -1,4 +1,8 @@
-"""Reads and checks the [[claim]] tables of a suite. Refuses claims that no row could decide."""
+"""Read and check the [[claim]] tables of a suite.
+
+A claim is a published statement about methods that the rows of a run support or contradict. Claims
+that no row of the suite could decide are refused.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,68 +21,73 @@ from mssbench.suite.ranges import as_list
 if TYPE_CHECKING:
     import pandas as pd
 
-VALUES = tuple(c.name for c in SCHEMA if c.kind == "float")
+VALUES = tuple(c.name for c in SCHEMA if c.kind == "float")  # columns that a claim may compare
 ERRORS = tuple(c.name for c in SCHEMA if c.group == "error")
+# Key columns that describe where methods are compared, and not the methods themselves.
 POINT = tuple(name for name in KEY if name not in (*METHOD, "seed"))
 _RELATIONS = ("<", "<=", ">", ">=")
 _OVER = ("every", "median")
-# Failures after which a figure is still one. A result that is not finite, or none, has no figure.
+# Failed statuses that `accept` may name: their rows have finite figures.
 _ACCEPTED = (str(Status.DIVERGED),)
-_NAMES = ("library", "forward", "backward", "backend", "pair")  # those of the suite's methods
+# Columns whose known values are those of the methods of the suite.
+_NAMES = ("library", "forward", "backward", "backend", "pair")
+# Columns with a fixed list of values.
 _CLOSED = {
     "device": ("cpu", "cuda"),
     "phase": PHASES,
     "clock": ("wall", "gpu", "graph"),
     "cache": ("cold", "hot"),
 }
-# The columns that a row has before it is measured, and whether each holds text.
+# The columns that are known before a cell is measured, and whether each contains text.
 _PLANNED = {c.name: c.kind == "str" for c in SCHEMA if c.name in KEY} | dict.fromkeys(LABELS, True)
-Axis = Callable[[str, Any], list[Any]]  # (name, value) -> the values as cells have them
+# Checks an axis: (name, value) -> the values in the form in which cells have them.
+Axis = Callable[[str, Any], list[Any]]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A checked [[claim]]. Its fields are the keys of the table."""
+    """A checked [[claim]] table. Its fields are the keys of the table."""
 
-    claim: str  # a sentence
-    source: str
+    claim: str  # the statement, as a sentence
+    source: str  # the publication
     value: str  # the column that is compared
-    left: str = ""  # condition over the key columns
-    relation: str = ""
-    right: str | float = ""  # condition, or a number
-    factor: float = 1.0  # left * factor < right; left > right * factor
-    over: str = "every"  # every point, or the median of their ratios
-    at_error: float | None = None  # of the root in a forward, else of the gradient
+    left: str = ""  # condition over the key columns that selects the left side
+    relation: str = ""  # one of < <= > >=
+    right: str | float = ""  # condition that selects the right side, or a number
+    factor: float = 1.0  # left * factor < right, or left > right * factor
+    over: str = "every"  # `every` point must satisfy it, or the `median` of the ratios
+    at_error: float | None = None  # largest error: of the root in a forward, else of the gradient
     accept: Sequence[str] = ()  # statuses whose figures count although the result is wrong
-    apart: Sequence[str] = ()  # columns of the point in which the sides differ on purpose
-    where: str = ""  # condition, instead of left
-    published: Mapping[str, Any] = field(default_factory=dict)  # column -> values, figure -> values
-    within: float | None = None  # relative distance from the published figure
+    apart: Sequence[str] = ()  # columns of POINT in which the two sides differ on purpose
+    where: str = ""  # condition, in place of left, for a claim with published figures
+    published: Mapping[str, Any] = field(default_factory=dict)  # values by column, and the figures
+    within: float | None = None  # largest relative difference from a published figure
 
     @property
     def entries(self) -> list[dict[str, Any]]:
-        """The published figures: values of columns, and the figure there."""
+        """The published figures, each as a dictionary with its point and `figure`."""
         lists = [as_list(v) for v in self.published.values()]
-        return [dict(zip(self.published, each, strict=True)) for each in zip(*lists, strict=True)]
+        points = zip(*lists, strict=True)
+        return [dict(zip(self.published, point, strict=True)) for point in points]
 
     @property
     def conditions(self) -> dict[str, str]:
-        """Its conditions over key columns, by key."""
+        """The conditions of the claim by the name of their key: where, left, right."""
         given = {key: getattr(self, key) for key in ("where", "left", "right")}
         return {key: text for key, text in given.items() if isinstance(text, str) and text}
 
     @property
     def left_wins(self) -> bool:
-        """Whether the left side is the one that should be smaller."""
+        """Whether the left side should be smaller."""
         return not self.relation.startswith(">")
 
     @property
     def shared(self) -> list[str]:
-        """The columns in which both sides agree where they meet."""
+        """The columns in which a row of the left and one of the right side must agree."""
         return [name for name in POINT if name not in self.apart]
 
     def rows(self, key: str, frame: "pd.DataFrame") -> "pd.DataFrame":
-        """The rows that the condition under `key` selects. Raises TableError naming the key."""
+        """Return the rows that the condition `key` selects. Raises TableError with the key."""
         return select(frame, getattr(self, key), key)
 
 
@@ -86,21 +95,22 @@ _KEYS = tuple(f.name for f in fields(Claim))
 
 
 def read(tables: Any) -> list[Claim]:
-    """The [[claim]] tables of a suite, checked. Raises SuiteError naming table and key."""
+    """Return the checked [[claim]] tables of a suite. Raises SuiteError with table and key."""
     if not isinstance(tables, list):
         raise SuiteError("'claim' is a list of tables: write [[claim]].")
-    found = []
+
+    claims = []
     for number, table in enumerate(tables, 1):
         with numbered(number):
-            found.append(_read(table))
-    return found
+            claims.append(_read(table))
+    return claims
 
 
 def check(tables: Any, cells: Iterable[Cell], axis: Axis) -> None:
-    """Raise SuiteError for a claim with a word that no row of a suite could have.
+    """Raise SuiteError for a claim with a value that no row of the suite could have.
 
-    cells: of the suite. Which values it has of an axis does not matter: an override may take them
-    away.
+    tables: the [[claim]] tables. cells: all cells of the suite. axis: checks a value of an axis,
+    which need not occur in the cells, because an override may remove it.
     """
     keys = [m.key for cell in cells for m in uniform(cell, Status.INTERRUPTED, "")]
     planned = [key | labels(key) for key in keys]
@@ -111,7 +121,7 @@ def check(tables: Any, cells: Iterable[Cell], axis: Axis) -> None:
 
 @contextmanager
 def numbered(number: int) -> Iterator[None]:
-    """Name the table that an error comes from."""
+    """Return a context manager that adds the number of the [[claim]] table to errors."""
     try:
         yield
     except (SuiteError, TableError, RegistryError) as error:
@@ -119,11 +129,13 @@ def numbered(number: int) -> Iterator[None]:
 
 
 def _check_rows(claim: Claim, planned: Sequence[Row], axis: Axis) -> None:
+    """Check the values of a claim, and that its two sides share a point. Raises SuiteError."""
     chosen: dict[str, list[Mapping[str, Any]]] = {}
     for key, text in claim.conditions.items():
         chosen[key] = rows_that_hold(planned, text, _PLANNED, key)
         for column, value in compared(text):
             _check_value(column, value, planned, axis)
+
     for column, values in claim.published.items():
         for value in as_list(values) if column != "figure" else ():
             _check_value(column, value, planned, axis)
@@ -141,7 +153,7 @@ def _check_rows(claim: Claim, planned: Sequence[Row], axis: Axis) -> None:
 
 
 def _check_value(column: str, value: Any, planned: Sequence[Row], axis: Axis) -> None:
-    """Refuse a misspelt word, which would silently leave the claim unmeasured."""
+    """Raise SuiteError for a misspelt value, with which the claim would never be decided."""
     if column in _NAMES or column in _CLOSED:
         known = _CLOSED.get(column) or sorted({row[column] for row in planned})
         _check_words(column, [value], known)
@@ -150,50 +162,63 @@ def _check_value(column: str, value: Any, planned: Sequence[Row], axis: Axis) ->
 
 
 def _read(table: Any) -> Claim:
+    """Return the claim of one table after checking every key. Raises SuiteError."""
     if not isinstance(table, dict):
         raise SuiteError("it is not a table: write [[claim]].")
     for key in table:
         if key not in _KEYS:
             raise SuiteError(unknown("key", key, _KEYS))
+
     figures = "where" in table
     needed = ("published", "within") if figures else ("left", "relation", "right")
+
     for key in ("claim", "source", "value", *needed):
         if key not in table:
             raise SuiteError(
                 f"no {key!r}. A claim has claim, source, value, and either left, relation, right "
                 "or where, published, within."
             )
-    alien = ("left", "relation", "right", "factor", "at_error", "apart") if figures else ("within",)
-    for key in alien:
+
+    excluded = (
+        ("left", "relation", "right", "factor", "at_error", "apart") if figures else ("within",)
+    )
+    for key in excluded:
         if key in table:
             raise SuiteError(f"{key!r} does not go with {'where' if figures else 'left'!r}.")
+
     for key in ("claim", "source", "value", "left", "relation", "where", "over"):
         if key in table and (not isinstance(table[key], str) or not table[key].strip()):
             raise SuiteError(f"{key} = {table[key]!r} is not a text.")
+
     _check_words("value", [table["value"]], VALUES)
     _check_words("relation", [table.get("relation", "<")], _RELATIONS)
     _check_words("over", [table.get("over", "every")], _OVER)
     _check_words("column", as_list(table.get("apart", [])), POINT, "apart: ")
     _check_words("status", as_list(table.get("accept", [])), _ACCEPTED, "accept: ")
+
     if not isinstance(table.get("right", 1.0), str):
         _check_number("right", table.get("right", 1.0), "a condition or a number above 0")
     elif not table["right"].strip():
         raise SuiteError(f"right = {table['right']!r} is not a text.")
+
     for key in ("factor", "at_error", "within"):
         _check_number(key, table.get(key, 1.0))
+
     if "at_error" in table and table["value"] in ERRORS:
         raise SuiteError(
-            f"at_error is for a time or a size; {table['value']!r} is itself an error."
+            f"at_error limits the error of rows whose time or size is compared; {table['value']!r} "
+            "is itself an error."
         )
+
     _check_published(table.get("published", {"figure": 1.0}))
     lists = {key: as_list(table.get(key, [])) for key in ("accept", "apart")}
     return Claim(**{**table, **lists})
 
 
-def _check_words(what: str, words: Sequence[Any], known: Sequence[str], where: str = "") -> None:
+def _check_words(kind: str, words: Sequence[Any], known: Sequence[str], where: str = "") -> None:
     for word in words:
         if word not in known:
-            raise SuiteError(where + unknown(what, word, known))
+            raise SuiteError(where + unknown(kind, word, known))
 
 
 def _check_number(key: str, value: Any, kind: str = "a number above 0") -> None:
@@ -203,11 +228,13 @@ def _check_number(key: str, value: Any, kind: str = "a number above 0") -> None:
 
 
 def _check_published(published: Any) -> None:
+    """Raise SuiteError unless `published` has figures, and equally many values of each column."""
     if not isinstance(published, dict) or "figure" not in published:
         raise SuiteError("published is a table with 'figure': {size = [16, 32], figure = [1, 2]}.")
     _check_words("column", list(published), ("figure", *POINT), "published: ")
     for figure in as_list(published["figure"]):
         _check_number("published figure", figure)
+
     lengths = {name: len(as_list(values)) for name, values in published.items()}
     for name, length in lengths.items():
         if length != lengths["figure"] or not length:

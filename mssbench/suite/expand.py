@@ -1,4 +1,8 @@
-"""The tables of a suite -> cells: products over lists, ranges, parameters, exclusions."""
+"""Expand the tables of a suite into cells.
+
+Each [[method]] table stands for the product of its lists and ranges: methods, parameters and axes.
+Cells that match an [[exclude]] table are removed.
+"""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,37 +33,41 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
 }
 _OWN = "If it is your own, name its file: --also FILE.py."
-_PREFIX = "backward_"  # a backward's parameters stand beside the forward's under this prefix
-_COUNTS = ("iterations", f"{_PREFIX}iterations")  # columns of their own
+_PREFIX = "backward_"  # distinguishes the parameters of a backward from those of the forward
+_COUNTS = ("iterations", f"{_PREFIX}iterations")  # parameters that have columns of their own
 Values = dict[str, list[Any]]
 
 
 def expand(document: Mapping[str, Any], device: str) -> list[Cell]:
-    """The cells of a suite document, in the order they should run; device: what `auto` means.
+    """Return the cells of a suite document, in the order in which they are measured.
 
-    Raises SuiteError naming the table, the key and the nearest right word.
+    device: the device that `auto` stands for. Raises SuiteError with the table, the key and the
+    nearest right word.
     """
-    for axis, value in document["axes"].items():  # also one that every table replaces
+    for axis, value in document["axes"].items():  # also an axis that every [[method]] overrides
         _check_named_axis(axis, value)
-    found: dict[Cell, None] = {}  # two tables may name the same cell; it is measured once
+
+    unique: dict[Cell, None] = {}  # two tables may contain the same cell; it is measured once
     for number, method in enumerate(document["method"], 1):
         try:
-            found |= dict.fromkeys(_expand_method(document["axes"], method, device))
+            unique |= dict.fromkeys(_expand_method(document["axes"], method, device))
         except (SuiteError, RegistryError) as error:
             raise located(f"[[method]] {number}: ", error) from None
-    # after the methods: what a plugin takes is known once it has been named
+
+    # After the methods, because the parameters of a plug-in are known only once it is imported.
     excluded = [exclusion(e, i) for i, e in enumerate(document.get("exclude", []), 1)]
-    cells = [c for c in found if not any(_matches(c, e) for e in excluded)]
+    cells = [c for c in unique if not any(_matches(c, e) for e in excluded)]
     return _grouped(cells, list(document["axes"]))
 
 
 def _grouped(cells: Sequence[Cell], axes: Sequence[str]) -> list[Cell]:
-    """Those that share matrices together, as problem and reference are built once for each group.
+    """Return the cells sorted so that those with the same matrices are adjacent.
 
-    axes: their names in the order of the suite. Values come in the order in which the suite names
-    them: what it names first is measured first. A suite that names its sizes before its problems
-    has all problems of one size measured before the next size; then a run that is out of time has
-    compared methods on every kind of matrix. Else all sizes of one problem come first.
+    The problem and its reference are then built once per group. axes: the names of the axes in the
+    order of the suite. The values of each axis keep the order of the suite. If the suite names
+    `size` before `problem`, all problems of one size are measured before the next size, so that a
+    run that ends early has compared the methods on every kind of matrix. Otherwise all sizes of one
+    problem come first.
     """
     sizes_first = "size" in axes and axes.index("size") < [*axes, "problem"].index("problem")
     places = ("size", "problem", "seed") if sizes_first else ("problem", "seed", "size")
@@ -67,12 +75,14 @@ def _grouped(cells: Sequence[Cell], axes: Sequence[str]) -> list[Cell]:
     ranks = [
         {v: i for i, v in enumerate(dict.fromkeys(getattr(c, f) for c in cells))} for f in fields
     ]
+
     return sorted(
         cells, key=lambda c: [rank[getattr(c, f)] for f, rank in zip(fields, ranks, strict=True)]
     )
 
 
 def _check_named_axis(axis: str, value: Any) -> None:
+    """Check an axis of the table [axes]. Raises SuiteError with the name of the axis."""
     try:
         check_axis(axis, value)
     except (SuiteError, RegistryError) as error:
@@ -81,20 +91,20 @@ def _check_named_axis(axis: str, value: Any) -> None:
 
 
 def located(where: str, error: MssbenchError) -> SuiteError:
-    """The error with its place in the suite; for an unknown name also where it may be found."""
-    own = f" {_OWN}" if isinstance(error, UnknownName) else ""
-    return SuiteError(f"{where}{error}{own}")
+    """Return the error with its place in the suite; for an unknown name, with a hint at --also."""
+    hint = f" {_OWN}" if isinstance(error, UnknownName) else ""
+    return SuiteError(f"{where}{error}{hint}")
 
 
 def check_word(what: str, word: str, known: Iterable[str], where: str = "") -> None:
-    """Raise SuiteError with the nearest right word unless `word` is known."""
+    """Raise SuiteError with the nearest known word unless `word` is known."""
     known = tuple(known)
     if word not in known:
         raise SuiteError(where + unknown(what, word, known))
 
 
 def parameters(method: Mapping[str, Any]) -> set[str]:
-    """Every parameter that a [[method]] table may give, as it is spelled there."""
+    """Return every parameter that a [[method]] table may set, with prefix for the backward's."""
     return (
         {*regularization.OPTIONS}
         | {p for m in _names(method, "forward") for p in _parameters("forward", m)}
@@ -105,18 +115,22 @@ def parameters(method: Mapping[str, Any]) -> set[str]:
 def _expand_method(
     axes: Mapping[str, Any], method: Mapping[str, Any], device: str
 ) -> Iterator[Cell]:
+    """Yield the cells of one [[method]] table. Raises SuiteError or RegistryError."""
     given = {k: v for k, v in method.items() if k not in ("forward", "backward", *AXES)}
     pairs = list(_pairs(method))
     for key in given:
         _check_given(method, key)
+
     values = {axis: check_axis(axis, {**DEFAULTS, **axes, **method}[axis]) for axis in AXES}
     devices = values.pop("device")
     check_count(len(pairs), *map(len, values.values()))
+
     points = list(itertools.product(*values.values()))
+
     for library, forward, backward in pairs:
         combinations = _combinations(forward, backward, given)
         check_count(len(points), len(combinations))
-        for each, combination, point in itertools.product(
+        for used_device, combination, point in itertools.product(
             _devices(library, devices, device), combinations, points
         ):
             k, k_backward, options = combination
@@ -133,37 +147,43 @@ def _expand_method(
                 k_backward,
                 options,
                 precision,
-                each,
+                used_device,
                 seed,
             )
 
 
 def _pairs(method: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """(library, forward, backward) of a [[method]] table."""
+    """Yield every (library, forward, backward) of a [[method]] table."""
     backends, backwards = _listed(method, "forward"), _listed(method, "backward")
     if not backends:
         raise SuiteError("no 'forward': name one or more backends, such as \"torch/eigh\".")
     if not backwards:
         raise SuiteError("'backward' is empty: name one or more, or none.")
+
     for backend, backward in itertools.product(backends, backwards):
         library, forward = check_backend(backend)
         if backward != "none":
-            _parameters("backward", backward)  # its name is checked here
+            _parameters("backward", backward)  # raises for an unknown name
         yield library, forward, backward
 
 
 def check_backend(text: str) -> tuple[str, str]:
-    """(library, forward) of `torch/eigh`. Raises SuiteError or RegistryError for an unknown one."""
+    """Return (library, forward) of a text such as `torch/eigh`.
+
+    Raises SuiteError or RegistryError if one of them is unknown or they do not go together.
+    """
     library, slash, forward = text.partition("/")
     if not slash:
         forwards = registry.known("forward").values()
-        known = [f"{each}/{m.name}" for m in forwards for each in m.libraries]
+        known = [f"{name}/{m.name}" for m in forwards for name in m.libraries]
         raise UnknownName(unknown("backend", text, known))
+
     check_word("library", library, arrays.LIBRARIES)
     try:
         able = registry.lookup("forward", forward).libraries
     except NotInstalled:
         return library, forward
+
     if library not in able:
         raise SuiteError(f"{forward} has no {library} version. It has: {', '.join(able)}.")
     return library, forward
@@ -172,23 +192,25 @@ def check_backend(text: str) -> tuple[str, str]:
 def _combinations(
     forward: str, backward: str, given: Mapping[str, Any]
 ) -> list[tuple[int | None, int | None, str]]:
-    """(iterations, backward_iterations, options) for every combination of parameters."""
+    """Return (iterations, backward_iterations, options) of every combination of parameters."""
     values = _values("forward", forward, "", given)
     if backward != "none":
         values |= _values("backward", backward, _PREFIX, given)
     values |= {k: check_regularization(k, given[k]) for k in regularization.OPTIONS if k in given}
-    found = []
+    combinations = []
     for chosen in itertools.product(*values.values()):
-        each = dict(zip(values, chosen, strict=True))
-        # a column of numbers has no place for "auto", which stays among the options
-        numbers = {k: each.pop(k) for k in _COUNTS if each.get(k, method_.AUTO) != method_.AUTO}
+        options = dict(zip(values, chosen, strict=True))
+        # "auto" does not fit in a column of whole numbers, and stays among the options.
+        numbers = {
+            k: options.pop(k) for k in _COUNTS if options.get(k, method_.AUTO) != method_.AUTO
+        }
         k, k_backward = map(numbers.get, _COUNTS)
-        found.append((k, k_backward, format_options(each)))
-    return found
+        combinations.append((k, k_backward, format_options(options)))
+    return combinations
 
 
 def _values(kind: method_.Kind, name: str, prefix: str, given: Mapping[str, Any]) -> Values:
-    """Key to values for every parameter of a method; those not given have their default."""
+    """Return the values of every parameter of a method by key; defaults if they are not given."""
     return {
         prefix + key: check_parameter(kind, name, prefix + key, given[prefix + key])
         if prefix + key in given
@@ -198,7 +220,7 @@ def _values(kind: method_.Kind, name: str, prefix: str, given: Mapping[str, Any]
 
 
 def check_parameter(kind: method_.Kind, name: str, key: str, value: Any) -> list[Any]:
-    """The values given for a parameter of a method, spelt out. Raises SuiteError, RegistryError."""
+    """Return the values of a parameter, with ranges expanded. Raises SuiteError, RegistryError."""
     if not (many := spelt_out(value)):
         raise SuiteError(f"{key} is empty: its product has no cell.")
     method = registry.lookup(kind, name)
@@ -206,14 +228,17 @@ def check_parameter(kind: method_.Kind, name: str, key: str, value: Any) -> list
 
 
 def check_regularization(key: str, value: Any) -> list[float]:
-    """The values given for `ridge` or `rtol`, spelt out. Raises SuiteError, RegistryError."""
+    """Return the values of `ridge` or `rtol`, with ranges expanded.
+
+    Raises SuiteError or RegistryError for an invalid value.
+    """
     if not (many := spelt_out(value)):
         raise SuiteError(f"{key} is empty: its product has no cell.")
     return [regularization.check(key, v) for v in many]
 
 
 def check_override(document: Mapping[str, Any], key: str, value: Any) -> None:
-    """Check the values of a parameter against every method of the suite that takes it."""
+    """Check the values of an overridden parameter for every method of the suite that takes it."""
     if key in regularization.OPTIONS:
         check_regularization(key, value)
         return
@@ -225,7 +250,10 @@ def check_override(document: Mapping[str, Any], key: str, value: Any) -> None:
 
 @cache
 def _parameters(kind: method_.Kind, name: str) -> dict[str, method_.Parameter]:
-    """Those of a method; none of a plugin's whose package is missing: its cells will say so."""
+    """Return the parameters of a method by name.
+
+    Empty for a plug-in whose package is missing: its cells become rows with that status.
+    """
     try:
         return registry.lookup(kind, name).parameters
     except NotInstalled:
@@ -233,16 +261,18 @@ def _parameters(kind: method_.Kind, name: str) -> dict[str, method_.Parameter]:
 
 
 def _check_given(method: Mapping[str, Any], key: str) -> None:
-    """A parameter must mean something to one of its table's methods; it goes to those it does."""
+    """Raise SuiteError unless a method of the table takes the parameter `key`."""
     kind: method_.Kind = "backward" if key.startswith(_PREFIX) else "forward"
     names = _names(method, kind)
     if key in parameters(method):
         return
     if not names:
         raise SuiteError(f"{key!r} is given, but the backward is none.")
+
     name = key.removeprefix(_PREFIX)
     known = {p for m in names for p in _parameters(kind, m)}
     who = f"{kind} {', '.join(map(repr, names))}"
+
     if get_close_matches(key, regularization.OPTIONS):  # which every pair takes
         raise SuiteError(unknown("parameter", key, regularization.OPTIONS))
     if not known:
@@ -251,7 +281,7 @@ def _check_given(method: Mapping[str, Any], key: str) -> None:
 
 
 def _names(method: Mapping[str, Any], kind: method_.Kind) -> list[str]:
-    """The methods a table names, without their libraries and without none."""
+    """Return the names of the methods in a table, without library; `none` is left out."""
     return [name.rpartition("/")[2] for name in _listed(method, kind) if name != "none"]
 
 
@@ -260,9 +290,11 @@ def _listed(method: Mapping[str, Any], kind: method_.Kind) -> list[str]:
 
 
 def _devices(library: str, listed: Sequence[str], auto: str) -> list[str]:
-    """The listed devices a library has; under `auto` its own, whatever this machine offers.
+    """Return the listed devices that a library supports, whether this machine has them or not.
 
-    A library that has none of them keeps its cells: they become rows that say so.
+    auto: the device that `auto` stands for; for a library that does not support it, the library's
+    first device takes its place. If the library supports none of the listed devices, all are
+    returned: their cells become rows with the status `unsupported`.
     """
     wanted = dict.fromkeys(auto if d == "auto" else d for d in listed)
     able = [d for d in wanted if d in arrays.DEVICES[library]]
@@ -272,7 +304,7 @@ def _devices(library: str, listed: Sequence[str], auto: str) -> list[str]:
 
 
 def check_axis(name: str, value: Any) -> list[Any]:
-    """The values of an axis, spelt out. Raises SuiteError or RegistryError for a wrong one."""
+    """Return the values of an axis, with ranges expanded. Raises SuiteError or RegistryError."""
     values = spelt_out(value)
     if not values:
         raise SuiteError(f"{name} is empty: its product has no cell.")
@@ -280,6 +312,7 @@ def check_axis(name: str, value: Any) -> list[Any]:
 
 
 def _axis_value(name: str, value: Any) -> Any:
+    """Check one value of an axis, and return it in the form in which cells have it."""
     if name in ("size", "batch", "seed"):
         least = 0 if name == "seed" else 1
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -292,17 +325,24 @@ def _axis_value(name: str, value: Any) -> Any:
         check_word("precision", value, arrays.STORAGE)
     else:
         check_word("device", value, ("auto", "cpu", "cuda"))
+
     return value
 
 
 def exclusion(table: Mapping[str, Any], number: int) -> Values:
-    """A checked [[exclude]] table: a cell goes if every key has one of its values."""
+    """Check an [[exclude]] table, and return its values by key.
+
+    A cell is excluded if it has one of the values for every key. Raises SuiteError.
+    """
     where = f"[[exclude]] {number}: "
+
+    # The methods that take each parameter.
     takers: dict[str, list[method_.Method]] = {}
     for kind, prefix in (("forward", ""), ("backward", _PREFIX)):
         for method in registry.known(cast(method_.Kind, kind)).values():
             for name in method.parameters:
                 takers.setdefault(prefix + name, []).append(method)
+
     checked: Values = {}
     for key, value in table.items():
         check_word("key", key, {*CELL_KEY, *takers, *regularization.OPTIONS, "backend"}, where)
@@ -316,13 +356,14 @@ def exclusion(table: Mapping[str, Any], number: int) -> Values:
             raise located(where, error) from None
         if not checked[key]:
             raise SuiteError(f"{where}{key} is empty and would exclude nothing.")
+
     if not checked:
         raise SuiteError(f"{where}it is empty and would exclude every cell.")
     return checked
 
 
 def _check_for_any(takers: Sequence[method_.Method], name: str, value: Any) -> None:
-    """Raise RegistryError unless one of these methods takes the value."""
+    """Raise RegistryError unless one of the methods accepts the value of a parameter."""
     refused: RegistryError | None = None
     for method in takers:
         try:
@@ -331,14 +372,16 @@ def _check_for_any(takers: Sequence[method_.Method], name: str, value: Any) -> N
             refused = refused or error
         else:
             return
+
     if refused is not None:
         raise refused
 
 
 def _check_excluded(key: str, value: Any) -> None:
-    """Refuse a misspelt word, which would silently exclude nothing."""
+    """Raise an error for a misspelt value, which would silently exclude nothing."""
     if key == "device" and value == "auto":
-        raise SuiteError("device = 'auto' is no device of a cell: name cpu or cuda.")
+        raise SuiteError("device = 'auto' is not the device of a cell: write cpu or cuda.")
+
     if key == "library":
         check_word("library", value, arrays.LIBRARIES)
     elif key == "backend":
@@ -350,8 +393,10 @@ def _check_excluded(key: str, value: Any) -> None:
 
 
 def _matches(cell: Cell, exclusion: Values) -> bool:
+    """Whether a cell is excluded: it has one of the values for every key."""
+
     def value(key: str) -> Any:
-        own = getattr(cell, key, None)
-        return cell.parameters.get(key) if own is None else own
+        attribute = getattr(cell, key, None)
+        return cell.parameters.get(key) if attribute is None else attribute
 
     return all(value(key) in values for key, values in exclusion.items())

@@ -1,7 +1,7 @@
-"""What a cell will cost, roughly, before it runs: for `--dry-run`, not for verdicts.
+"""Rough estimates of the time and memory of cells before they run, for `--dry-run`.
 
-What it could have cost at this machine's ceilings is computed in measure/roofline.py, from its
-own counted work.
+The shortest possible time of a measured cell is computed in measure/roofline.py, from its counted
+work and the measured ceilings of the machine.
 """
 
 from collections import Counter, defaultdict
@@ -20,6 +20,7 @@ from mssbench.records.cell import Cell, clocks, phases
 from mssbench.records.policy import Policy
 from mssbench.suite.suite import Suite
 
+# Methods that run CUDA kernels of mssbench, and the family of their kernels.
 _FAMILIES: dict[str, Family] = {
     "fused": "iterate",
     "fused_tensor_cores": "iterate",
@@ -28,24 +29,29 @@ _FAMILIES: dict[str, Family] = {
     "lyapunov_tensor_cores": "lyapunov",
     "loewner_fused": "loewner",
 }
-_PROCESSORS = 132  # of a H100 or H200
+_PROCESSORS = 132  # multiprocessors of an H100 or H200
 
 
 def kernels(cells: Iterable[Cell], arch: str = "sm_90") -> list[dict[str, Any]]:
-    """A row for each kernel or refusal: who asks for it, and for how many matrices at most."""
+    """Return the CUDA kernels that the cells would launch on a GPU of architecture `arch`.
+
+    Each row has the method, the sizes n, the kernel or the reason why there is none, and its launch
+    configuration with the largest number of blocks.
+    """
     limits = replace(LIMITS[arch], processors=_PROCESSORS)
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
     for cell in cells:
         for method, family, parameters in _kernels(cell):
             row = _row(cell, method, family, parameters, limits)
-            kept = found.setdefault((method, str(row["kernel"])), row)
+            kept = rows.setdefault((method, str(row["kernel"])), row)
             kept["n"] = sorted({*kept["n"], *row["n"]})
             kept["blocks"] = max(kept["blocks"], row["blocks"])
-    return list(found.values())
+    return list(rows.values())
 
 
 def _kernels(cell: Cell) -> Iterator[tuple[str, Family, dict[str, Any]]]:
-    """Method, family and parameters of each kernel of a pair."""
+    """Yield the method, the kernel family and the parameters of each kernel of a pair."""
     for name, prefix in ((cell.forward, ""), (cell.backward, "backward_")):
         if name in _FAMILIES:
             given = {
@@ -53,16 +59,19 @@ def _kernels(cell: Cell) -> Iterator[tuple[str, Family, dict[str, Any]]]:
                 for k, v in cell.parameters.items()
                 if k.startswith("backward_") == bool(prefix)
             }
+
             yield name, _FAMILIES[name], given
 
 
 def _row(
     cell: Cell, method: str, family: Family, given: dict[str, Any], limits: Limits
 ) -> dict[str, Any]:
+    """Return the row of `kernels` for one method of one cell."""
     degree = given.get("degree", 0) if given.get("iterations") or family == "lyapunov" else 3
     terms = (degree + 1) // 2 if family in ("iterate", "lyapunov") else 0
     steps = max((given.get("iterations") or 0) + given.get("finish", 0), 1)
     row = {"method": method, "n": [cell.size], "threads": 0, "shared_bytes": 0, "blocks": 0}
+
     try:
         launch: Launch = plan(
             family,
@@ -76,6 +85,7 @@ def _row(
         )
     except Unsupported as error:
         return row | {"kernel": f"none: {error}"}
+
     return row | {
         "kernel": launch.variant.symbol,
         "threads": launch.variant.threads,
@@ -84,58 +94,67 @@ def _row(
     }
 
 
-# Batched products per second of wall time are known only once measured; these are the order of
-# magnitude of one desktop core group and of one data-centre GPU, in flop/s, and of one call.
+# Orders of magnitude, because speeds are not known before they are measured: flop/s in batched
+# products of a desktop processor and of a data-centre GPU, and seconds per launched operation.
 _FLOPS = {"cpu": 3e10, "cuda": 1e13}
 _CALL_SECONDS = {"cpu": 5e-6, "cuda": 1e-5}
 _BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
 class Estimate(NamedTuple):
-    """Seconds of wall time and bytes of memory on the device, for one cell."""
+    """Estimated cost of one cell: seconds of wall time, and bytes of memory on the device."""
 
     seconds: float
     bytes: float
 
 
 def estimate(cell: Cell, policy: Policy) -> Estimate:
-    """The measurement of one cell: its phases, clocks, warm-up and reference."""
+    """Estimate the measurement of a cell: all phases and clocks, warm-up and the reference."""
     n, b = cell.size, cell.batch
     work = _work(cell)
+
     call = work.products * 2.0 * n**3 * b / _FLOPS[cell.device]
     call += work.launches * _CALL_SECONDS[cell.device]
-    timed = max(policy.min_seconds, call * policy.min_samples)  # of all passes
+
+    timed = max(policy.min_seconds, call * policy.min_samples)  # seconds of all passes
     timed = min(timed, max(policy.max_seconds, policy.few * call))
     rows = len(phases(cell)) * len(clocks(cell))
-    reference = 2e-3 + 2e-9 * n**3 * min(b, 8)  # shared by a group, so this is an upper estimate
+    # Cells with the same matrices share a reference, so this is an upper estimate.
+    reference = 2e-3 + 2e-9 * n**3 * min(b, 8)
     warming = policy.passes * (policy.warmup_seconds + 3 * call)
     seconds = rows * (timed + warming) + reference
+
+    # Number of (b, n, n) arrays in memory at a time. With a backward, three per iteration of the
+    # forward are assumed to be kept.
     kept = 3 * (cell.iterations or 2) + 6 if cell.backward != "none" else 8
     return Estimate(seconds, float(kept * b * n * n * _BYTES[STORAGE[cell.precision]]))
 
 
 class _Work(NamedTuple):
-    """Of one call of a pair."""
+    """Work of one call of a pair: batched products and kernel launches."""
 
     products: float
     launches: float
 
 
 def _work(cell: Cell) -> _Work:
-    """The work that the methods declare; 1 where one of them is not installed."""
-    given: dict[bool, dict[str, Any]] = {False: {}, True: {}}  # of the forward, of the backward
-    _, parameters = regularization.split(cell.parameters)  # which costs next to nothing
+    """Return the work that the methods declare; 1 and 1 if one of them is not installed."""
+    given: dict[bool, dict[str, Any]] = {False: {}, True: {}}  # key: whether of the backward
+    _, parameters = regularization.split(cell.parameters)  # the cost of a ridge is negligible
     for key, value in parameters.items():
         given[key.startswith("backward_")][key.removeprefix("backward_")] = value
+
     try:
         forward = registry.lookup("forward", cell.forward)
-        found = _of(forward, forward.cost(given[False]))
+        first = _of(forward, forward.cost(given[False]))
         if cell.backward == "none":
-            return found
+            return first
+
         backward = registry.lookup("backward", cell.backward)
-        more = 2 * found.products if backward.replays else backward.cost(given[True])
-        back = _of(backward, more)
-        return _Work(found.products + back.products, found.launches + back.launches)
+        # A backward that replays the forward differentiates each product by two products.
+        products = 2 * first.products if backward.replays else backward.cost(given[True])
+        second = _of(backward, products)
+        return _Work(first.products + second.products, first.launches + second.launches)
     except NotInstalled:
         return _Work(1.0, 1.0)
 
@@ -144,32 +163,34 @@ def _of(method: Method, products: float) -> _Work:
     return _Work(products, method.launches or products)
 
 
-# Starting a worker (imports, and the first use of each library) takes about this long.
+# Approximate time to start a worker: imports, and the first use of each library.
 START_SECONDS = 5.0
-ASSUMED = "sm_90"  # the GPU of a forecast: H100, H200
+ASSUMED = "sm_90"  # GPU architecture that forecasts assume: H100, H200
 
 
 def seconds_here(cells: Iterable[Cell], policy: Policy) -> float:
-    """How long these cells take on this machine: what it lacks something for takes no time."""
+    """Estimate the seconds that cells take here. Cells that cannot run here take no time."""
     costs = [estimate(c, policy).seconds for c in cells if absent(c) is None]
     return sum(costs, START_SECONDS) if costs else 0.0
 
 
 def forecast_data(chosen: Suite) -> dict[str, Any]:
-    """Return the cells of a suite by method, with estimated time and memory, for JSON.
+    """Return the number of cells of a suite by method, with estimated time and memory, for JSON.
 
-    Times are of the cells that can be measured here. The others stand under `absent`, by the status
-    that their rows would have, with the time they would take where they can be measured.
+    Times include only the cells that can be measured on this machine. The others are listed under
+    `absent`, with the status of their rows and the time that they would take elsewhere.
     """
     seconds: defaultdict[str, float] = defaultdict(float)
     cells: Counter[str] = Counter()
     most: dict[str, float] = {}
-    here: Counter[str] = Counter()  # of the cells, those that can be measured on this machine
-    elsewhere: dict[tuple[str, str], list[float]] = {}
+    here: Counter[str] = Counter()  # number of cells that can be measured on this machine
+    elsewhere: dict[tuple[str, str], list[float]] = {}  # seconds by (status, reason)
+
     for cell in chosen.cells:
         pair = cell.backend if cell.backward == "none" else f"{cell.backend} + {cell.backward}"
         cost = estimate(cell, chosen.policy)
         cells[pair] += 1
+
         if missing := absent(cell):
             status, reason = missing
             elsewhere.setdefault((str(status), reason), []).append(cost.seconds)
@@ -177,6 +198,7 @@ def forecast_data(chosen: Suite) -> dict[str, Any]:
             seconds[pair] += cost.seconds
             here[pair] += 1
         most[pair] = max(most.get(pair, 0.0), cost.bytes)
+
     return {
         "suite": chosen.name,
         "cells": len(chosen.cells),

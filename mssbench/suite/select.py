@@ -1,4 +1,4 @@
-"""The suite that a command line asks for: named, overridden, narrowed."""
+"""Load the suite that a command line names, with its overrides, conditions and own matrices."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ from mssbench.suite.expand import check_word
 from mssbench.suite.ranges import as_list
 from mssbench.suite.suite import OwnMatrices, Suite
 
-# The columns of a cell, and whether each holds text.
+# The columns of a cell, and whether each contains text.
 _COLUMNS = {c.name: c.kind == "str" for c in SCHEMA if c.name in CELL_KEY} | dict.fromkeys(
     LABELS, True
 )
@@ -44,13 +44,19 @@ def choose(
     own: OwnMatrices | None = None,
     elsewhere: bool = False,
 ) -> Suite:
-    """The suite as asked for. Raises SuiteError, or RunError for a device that is not there.
+    """Return the suite that a command line asks for.
 
-    own: matrices that take the place of the suite's, see `own_matrices`.
-    elsewhere: whether the device may be missing, as nothing is measured here.
+    name: of a suite, or the path of its file. overrides: texts such as `size=16,32`. only: a
+    condition that cells must satisfy. effort: the name of a policy. device: replaces the suite's
+    devices. also: the user's files of methods and problems. own: matrices that replace those of the
+    suite, see `own_matrices`. elsewhere: whether the device may be missing, because nothing is
+    measured here.
+
+    Raises SuiteError, or RunError if the device is missing.
     """
     for file in also:
         load_file(file)
+
     chosen = suites.load(
         suites.find(name),
         auto=devices.default_device(),
@@ -59,6 +65,7 @@ def choose(
         effort=effort,
         own=own,
     )
+
     if only is not None:
         chosen = _narrow(chosen, only)
     if not elsewhere:
@@ -67,15 +74,20 @@ def choose(
 
 
 def own_matrices(path: Path | None, key: str | None, kind: str | None) -> OwnMatrices | None:
-    """The matrices of `--matrices`; None where it is not given. Raises SuiteError."""
+    """Return the matrices of `--matrices`, or None if it is not given.
+
+    path, key, kind: the values of --matrices, --key and --kind. Raises SuiteError.
+    """
     if path is None:
-        if given := "--key" if key else "--kind" if kind else "":
-            raise SuiteError(f"{given} says how a file is read: name it by --matrices FILE.")
+        if option := "--key" if key else "--kind" if kind else "":
+            raise SuiteError(f"{option} needs the file that it applies to: --matrices FILE.")
         return None
+
     if not str(path).isprintable() and any("\udc80" <= c <= "\udcff" for c in str(path)):
         raise SuiteError(f"--matrices: {str(path)!r} is not UTF-8, as a suite must be: rename it.")
     if kind is not None:
         check_word("kind", kind, get_args(Kinds), "--kind: ")
+
     try:
         problem, size, count = problem_of(str(path), key or "", kind or "auto")  # type: ignore[arg-type]
     except (RegistryError, NotInstalled, Unsupported) as error:
@@ -84,23 +96,25 @@ def own_matrices(path: Path | None, key: str | None, kind: str | None) -> OwnMat
 
 
 def read_from_outside(chosen: Suite) -> Iterator[str]:
-    """Yield a line on every file that the matrices of a suite come from: what was read from it."""
+    """Yield a line on every file with matrices of the suite, which says what was read from it."""
     batches: dict[str, set[int]] = {}
     precisions: dict[str, dict[str, None]] = {}  # in the order of the cells
     for cell in chosen.cells:
         batches.setdefault(cell.problem, set()).add(cell.batch)
         precisions.setdefault(cell.problem, {})[cell.precision] = None
+
     for text, sizes in batches.items():
         try:
             line = problems.describe(text, sizes, precisions[text])
-        except NotInstalled:  # a plug-in's problem: its cells become rows that say so
+        except NotInstalled:  # the problem of a plug-in: its cells become rows with that status
             continue
+
         if line:
             yield line
 
 
 def _narrow(chosen: Suite, only: str) -> Suite:
-    """The cells of a suite for which a condition holds. Raises SuiteError where none is left."""
+    """Return the suite with the cells that satisfy a condition. Raises SuiteError if none does."""
     rows = [(row := {k: getattr(c, k) for k in CELL_KEY}) | labels(row) for c in chosen.cells]
     try:
         holds = read(only, _COLUMNS, "--only")
@@ -115,12 +129,13 @@ def _narrow(chosen: Suite, only: str) -> Suite:
 
 
 def _refuse_missing_device(chosen: Suite) -> None:
-    """Raise RunError where the suite or the user names CUDA and none of its libraries has it."""
+    """Raise RunError if the suite or the user asks for CUDA and no library can use it here."""
     document = chosen.document
     named = [document["axes"].get("device"), *(m.get("device") for m in document["method"])]
     libraries = dict.fromkeys(c.library for c in chosen.cells if c.device == "cuda")
     if not any("cuda" in as_list(each) for each in named) or not libraries:
         return
+
     reasons = []
     for library in libraries:
         try:
@@ -129,5 +144,6 @@ def _refuse_missing_device(chosen: Suite) -> None:
             reasons.append(str(error))
         else:
             return
-    said = "; ".join(dict.fromkeys(reasons))  # of two libraries often the same
-    raise RunError(f"device cuda is not there: {said}. Use --device cpu, or leave it to `auto`.")
+
+    why = "; ".join(dict.fromkeys(reasons))  # two libraries often have the same reason
+    raise RunError(f"device cuda is not available: {why}. Use --device cpu or --device auto.")

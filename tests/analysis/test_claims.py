@@ -789,7 +789,8 @@ REFUSED = {
     "at_error": (PAIR + "at_error = -1", "at_error = -1 is not a number above 0."),
     "at_error of an error": (
         PAIR.replace("seconds_median", "residual") + "at_error = 1e-3",
-        "at_error is for a time or a size; 'residual' is itself an error.",
+        "at_error limits the error of rows whose time or size is compared; 'residual' is itself "
+        "an error.",
     ),
     "within": (FIGURE.replace("0.03", "0"), "within = 0 is not a number above 0."),
     "accept": (

@@ -114,8 +114,8 @@ def test_what_computed_in_float64_does_not_compete_as_float32() -> None:
     (sentence,) = said(*tried(), wide)
     assert "numpy" not in sentence
     assert said(wide) == [
-        "forward, n = 16: no method is ranked: the library computed in another precision than the "
-        "row's, see the column computed_in."
+        "forward, n = 16: no method is ranked: the library computed in a precision other than "
+        "the row's, see the column computed_in."
     ]
 
 

@@ -217,7 +217,7 @@ def test_every_library_that_cannot_run_is_a_finding_with_a_remedy(examined):
         (
             "cupy cannot use the GPU: error 35",
             ": cupy cannot use the GPU: error 35",
-            "`nvidia-smi` says which CUDA its driver takes: install a build for that one",
+            "`nvidia-smi` shows the CUDA version of the driver: install a build for it",
         ),
     ],
 )
@@ -251,7 +251,7 @@ def facts(examined, **changed):
         ),
         (
             {"governor": "powersave"},
-            "CPU governor is powersave: the clock changes meanwhile",
+            "CPU governor is powersave: the clock rate changes during a run",
             "cpupower",
         ),
         (

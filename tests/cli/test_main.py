@@ -218,7 +218,7 @@ def test_merge_refuses_without_writing(small, tmp_path, capsys):
     taken = f"mssbench: {file} is not an empty folder. Nothing was written: choose another --out.\n"
     assert called(capsys, "merge", small, small, "--out", file) == (2, "", taken)
     assert file.read_text() == "mine"
-    several = "mssbench: several runs need a folder to be joined in: --out FOLDER.\n"
+    several = "mssbench: to join several runs, name the folder of the result: --out FOLDER.\n"
     assert called(capsys, "merge", small, small) == (2, "", several)
 
 

@@ -186,8 +186,8 @@ def test_a_key_and_a_kind_say_how_a_file_is_read(capsys) -> None:
             ["--matrices", "cov.npy", "--kind", "feature"],
             "--kind: Unknown kind 'feature'. Did you mean 'features'? Known: features, matrices.",
         ),
-        (["--key", "x"], "--key says how a file is read: name it by --matrices FILE."),
-        (["--kind", "features"], "--kind says how a file is read: name it by --matrices FILE."),
+        (["--key", "x"], "--key needs the file that it applies to: --matrices FILE."),
+        (["--kind", "features"], "--kind needs the file that it applies to: --matrices FILE."),
         (
             ["--matrices", "cov.npy", "--set", "size=4"],
             "--set size=4: --matrices has a size of its own. Leave out one.",

@@ -119,7 +119,7 @@ def test_a_breach_says_what_was_what_is_and_what_may_be():
         ("second:50%", "Unknown column 'second'. Did you mean 'seconds'?"),
         ("seconds:50", "'50' is no limit"),
         ("seconds:-5%", "'-5%' is no limit"),
-        ("seconds:0.9x", "a limit below 1x would fail what has not changed"),
+        ("seconds:0.9x", "with a limit below 1x a row that has not changed would fail"),
         ("seconds:1e3%", "no limit"),
         ("checked:3x", "Unknown column 'checked'"),
         ("", "Unknown"),

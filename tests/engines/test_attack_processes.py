@@ -438,7 +438,7 @@ OTHER_CODE = "import mssbench.engines.start as s\ns.code_digest = lambda: {!r}"
 
 def test_attack_a_worker_that_runs_another_mssbench(tmp_path: Path) -> None:
     python = script(tmp_path, OTHER_CODE.format("another"))
-    with pytest.raises(RunError, match=r"runs another mssbench, that of .* than this process"):
+    with pytest.raises(RunError, match=r"runs the mssbench of .*, but this process runs that of"):
         ends(Setup({"policy": {}}, python=python))
     # a side of `ab` may have another
     assert ends(Setup({"policy": {}}, python=python, isolated=True)) == ["ok"]
@@ -459,7 +459,7 @@ def test_attack_files_that_change_while_a_run_goes_on(
     )
     wish(monkeypatch, do={"svd": "exit"})
     suite = load(write_suite(tmp_path, KINDS))
-    with pytest.raises(RunError, match="its files have changed since this one began"):
+    with pytest.raises(RunError, match="its files have changed since the run began"):
         run(suite, tmp_path / "out", python=python)
     assert count.read_text() == "xx"
     found = statuses(tmp_path / "out")  # in whatever order the cells came
@@ -472,7 +472,7 @@ def test_attack_another_protocol_is_said_before_a_set_up_is_read(
     tmp_path: Path, protocol: int
 ) -> None:
     talks = f"print(json.dumps({{'protocol': {protocol}}}), flush=True)\nsys.exit('cannot read it')"
-    with pytest.raises(RunError, match=f"speaks protocol {protocol}, this one speaks 4"):
+    with pytest.raises(RunError, match=f"uses protocol {protocol}, this one uses 4"):
         ends(Setup({"policy": {}}, python=script(tmp_path, talks)))
 
 

@@ -156,7 +156,7 @@ def test_a_gradient_that_is_wrong_is_seen(register: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        pytest.param({"precision": "tf32"}, "tf32 is a product rule", id="tf32-on-cpu"),
+        pytest.param({"precision": "tf32"}, "tf32 is a number format", id="tf32-on-cpu"),
         pytest.param({"precision": "bfloat16"}, "eigh does not exist in bfloat16", id="no-half"),
         pytest.param({"library": "numpy", "precision": "float16"}, "numpy has no", id="numpy-half"),
         pytest.param({"library": "numpy", "device": "cuda"}, "numpy does not run", id="numpy-cuda"),

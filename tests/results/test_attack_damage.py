@@ -430,7 +430,7 @@ def test_attack_a_symlinked_journal_is_neither_read_nor_written(
     victim = tmp_path / "diary"
     victim.write_text("dear diary")
     (run / JOURNAL).symlink_to(victim)
-    with pytest.raises(RunError, match=r"journal.jsonl is not read"):
+    with pytest.raises(RunError, match=r"journal.jsonl cannot be read"):
         RunFolder(run)
     with pytest.raises(OSError, match="symbolic links"):
         files.Lines(run / JOURNAL)

@@ -288,7 +288,7 @@ def test_a_full_disk_takes_back_half_a_line_and_says_so(tmp_path: Path, full_dis
         append(run, row(1))
         before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
         full_disk()
-        with pytest.raises(RunError, match=r"No space left on device.*safe.*run again"):
+        with pytest.raises(RunError, match=r"No space left on device.*intact.*run again"):
             append(run, row(2))
         assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
@@ -360,7 +360,7 @@ def test_fresh_spares_the_old_run_until_the_first_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("photo.png", "", r"holds something else \('photo.png'\) and no run"),
+        ("photo.png", "", r"contains other files \('photo.png'\) and no run"),
         (TABLE, "a,b\n1,2\n", "not a result table: it has no column"),
         (TABLE, "no line at all", "not a result table: it has no column"),
         (TABLE, "\0\1\2", "not a result table"),
@@ -782,10 +782,10 @@ def test_a_table_of_a_newer_mssbench_is_refused_untouched(tmp_path: Path) -> Non
 
 def test_a_suite_alone_is_its_authors_and_no_run(tmp_path: Path) -> None:
     (tmp_path / SUITE).write_text('# mine\nname = "mine"\n')
-    with pytest.raises(RunError, match="holds something else"):
+    with pytest.raises(RunError, match="contains other files"):
         RunFolder(tmp_path)
     (tmp_path / ENVIRONMENT).write_text('{"not": "ours"}')
-    with pytest.raises(RunError, match="holds something else"):
+    with pytest.raises(RunError, match="contains other files"):
         RunFolder(tmp_path)
     (tmp_path / ENVIRONMENT).write_text('{"environments": {"e": {}}}')
     RunFolder(tmp_path).__exit__()  # a run that had just begun

@@ -825,7 +825,7 @@ def test_a_worker_that_speaks_another_protocol_is_refused(
     tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mssbench.engines.process.PROTOCOL_VERSION", 99)
-    with pytest.raises(RunError, match="speaks protocol 4, this one speaks 99"):
+    with pytest.raises(RunError, match="uses protocol 4, this one uses 99"):
         run(load(write_suite(tmp_path)), out, python=python)
     assert not out.exists()
 

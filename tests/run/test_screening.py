@@ -170,8 +170,7 @@ def test_both_looks_take_a_minute_and_what_there_was_no_time_for_is_named(
     screening.measured(question, fake, said.append, fresh=False)
     assert given == pytest.approx([30.0, second])
     assert said[1] == (
-        "There was no time for a rough look at 1 candidate: svd. "
-        "It is left out, though it might win."
+        "There was no time to measure 1 candidate: svd. It is left out, though it might win."
     )
 
 

@@ -70,5 +70,5 @@ def test_no_gpu_is_still_an_error_for_a_run(capsys: Any) -> None:
         pytest.skip("there is one")
     code, _, err = called(capsys, "run", "gpu_small", "--only", "size == 8")
     assert code == 2
-    assert "device cuda is not there" in err
+    assert "device cuda is not available" in err
     assert err.count("the NVIDIA driver shows none") <= 1  # torch and CuPy say the same

@@ -620,7 +620,7 @@ REFUSED = {
     ),
     "exclude auto": (
         GOOD + '[[exclude]]\ndevice = "auto"\n',
-        "[[exclude]] 1: device = 'auto' is no device of a cell: name cpu or cuda.",
+        "[[exclude]] 1: device = 'auto' is not the device of a cell: write cpu or cuda.",
     ),
     "exclude a parameter's value": (
         GOOD + '[[exclude]]\ndriver = "gesvdk"\n',
@@ -738,8 +738,8 @@ def test_a_device_that_is_named_and_not_there_is_refused(tmp_path, capsys, monke
     assert called(capsys, "run", path, "--out", tmp_path / "run", *flags) == (
         2,
         "",
-        "mssbench: device cuda is not there: torch has no GPU; cupy has no GPU. Use --device cpu, "
-        "or leave it to `auto`.\n",
+        "mssbench: device cuda is not available: torch has no GPU; cupy has no GPU. "
+        "Use --device cpu or --device auto.\n",
     )
     assert not (tmp_path / "run").exists()
 
