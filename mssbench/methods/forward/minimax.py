@@ -33,7 +33,7 @@ def minimax(
     finish: int = 1,
     norm: Norm = "min_ws_minc",
 ) -> Root:
-    """Coupled iteration whose factors are minimax for all spectra between lower² c and c.
+    """Coupled iteration whose factors are the best for all spectra between lower² c and c.
 
     Y = A / c, Z = I;  for the minimax factors h_i in turn: T = h_i(Z Y),  Y, Z = Y T, T Z.
 
