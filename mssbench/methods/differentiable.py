@@ -221,12 +221,15 @@ class _TransformedRoot(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
-        found = _TransformedRoot.apply(*_batched(info, in_dims, inputs))  # type: ignore[no-untyped-call]
-        return found, (0,) * len(found)
+        outputs = _TransformedRoot.apply(*_batched(info, in_dims, inputs))  # type: ignore[no-untyped-call]
+        return outputs, (0,) * len(outputs)
 
 
 class _Inverse(torch.autograd.Function):
-    """Z = A^{-1/2} again, as a function of `a`. Inputs: a link to it, the pair, what it keeps."""
+    """Z = A^{-1/2} as a differentiable function of `a`, for use inside the gradient.
+
+    Inputs: a link to `a`, the pair, and its saved tensors.
+    """
 
     @staticmethod
     def forward(link: Tensor, chosen: "Pair", *kept: Tensor) -> Tensor:

@@ -147,6 +147,7 @@ def check_values(
 def _warn_of_singular(a: Array, w: np.ndarray, wrong_gradient: str) -> None:
     """Warn if any matrix is singular. w: (b, n), the eigenvalues with the ridge, ascending."""
     singular = w[:, 0] <= NULL * arrays.epsilon(a) * w[:, -1]
+
     if singular.any():
         warnings.warn(
             f"{int(singular.sum())} of {len(w)} matrices are singular in this precision, for which "

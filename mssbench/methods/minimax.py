@@ -143,6 +143,7 @@ def widest(degree: int, steps: int, finish: tuple[int, ...], error: float) -> fl
             high = middle
         else:
             low = middle
+
     return two_digits_up(10**high)
 
 

@@ -156,6 +156,7 @@ def _frobenius_of_powers(a: Array, squarings: int) -> Array:
         if s < squarings:
             b = b / _one_for_zero(norm)
             b = b @ b
+
     return c * _rounding_margin(a)
 
 

@@ -103,6 +103,7 @@ def encoded(parameters: Mapping[str, Any]) -> tuple[list[str], list[int], list[f
         else:
             kind = f"{kind}:{value}"
         words.append(f"{name}={kind}")
+
     return words, whole, real
 
 

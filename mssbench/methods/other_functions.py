@@ -75,5 +75,6 @@ def other_function(
     b = None if backward is None else registry.lookup("backward", backward)
     if b is not None and not b.recorded:
         raise Unsupported(f"{f.name} has its own gradient: it pairs with autodiff, not {b.name}")
+
     f.complete(dict(parameters))
     return OtherFunction(function, f, b, None)

@@ -40,6 +40,7 @@ class Pair:
                 return self.field(a)
             if self.backward.recorded:
                 return self.backward.call(self.field, a)
+
             if self.regular.ridge:
                 a = regularization.ridged(a, self.regular.ridge)
             return differentiable.root(a, self.without_ridge)

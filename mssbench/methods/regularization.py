@@ -38,6 +38,7 @@ def check(name: str, value: Any) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     if name == "ridge" and not (number and value >= 0):
         raise RegistryError(f"ridge = {value!r} is not a number of 0 or more, such as 1e-4.")
+
     if name == "rtol" and not (number and 0 <= value < 1):
         raise RegistryError(
             f"rtol = {value!r} is not a number from 0 to less than 1, such as 1e-6."

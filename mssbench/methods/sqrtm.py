@@ -214,6 +214,7 @@ def _resolved_call(a: Array, call: operators.Call) -> Pair:
         regular, parameters = regularization.split(operators.decoded(call))
     except RegistryError as error:
         raise InputError(str(error)) from None
+
     chosen = _resolved(call.function, a, call.forward, call.backward, regular, parameters)
     if call.check:
         check_values(a, call.function, chosen.regular, _at_singular(chosen, a))

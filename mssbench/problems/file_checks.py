@@ -128,6 +128,7 @@ def _symmetric(who: str, a: Floats, dtype: str, *, guessed: bool) -> tuple[Float
             f"{who}: matrix {first} is not symmetric: entries that should be equal differ by "
             f"{asymmetry[first]:.1e} of the largest; rounding explains {limit:.0e}. {hint}"
         )
+
     return (a + a.swapaxes(1, 2)) * 0.5, float(asymmetry.max())
 
 
@@ -232,9 +233,9 @@ def _spoken_rank(ranks: NDArray[np.int64]) -> str:
     return f"rank {low}" if low == high else f"rank {low} to {high}"
 
 
-def _narrowed(found: Loaded, w: NDArray[Any], precisions: tuple[str, ...]) -> list[str]:
+def _narrowed(loaded: Loaded, w: NDArray[Any], precisions: tuple[str, ...]) -> list[str]:
     """Return a clause for each precision that is narrower than the file's. w: as for `_ranks`."""
-    stored = _SPACING.get(found.dtype, _SPACING["float64"])
+    stored = _SPACING.get(loaded.dtype, _SPACING["float64"])
     clauses = []
 
     for precision in dict.fromkeys(precisions):
@@ -245,7 +246,7 @@ def _narrowed(found: Loaded, w: NDArray[Any], precisions: tuple[str, ...]) -> li
         ranks = _ranks(w, _SPACING["float32"])
         lost = "" if (ranks == _ranks(w, stored)).all() else f" (there {_spoken_rank(ranks)})"
         clauses.append(
-            f"measured in {precision}{lost}, not {found.dtype}: --set precision={found.dtype} "
+            f"measured in {precision}{lost}, not {loaded.dtype}: --set precision={loaded.dtype} "
             "keeps all digits"
         )
     return clauses

@@ -116,6 +116,7 @@ class Generator:
                 f"{self.kind} {self.name!r}: fits({n}) gave {reason!r}. It must give the reason "
                 "why there is no such size, or None."
             )
+
         return reason
 
     def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:

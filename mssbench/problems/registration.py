@@ -54,6 +54,7 @@ def _check_bounds(generator: Generator) -> None:
         if name not in generator.parameters:
             hint = unknown("parameter", name, generator.parameters)
             raise RegistryError(f"{who} has bounds for a parameter that it does not take. {hint}")
+
         if not isinstance(bounds, Bounds):
             raise RegistryError(
                 f"{who}: the bounds of {name} are {bounds!r}. Write Bounds(low, high)."

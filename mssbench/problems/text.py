@@ -109,6 +109,7 @@ def _value(generator: Generator, p: Parameter, text: str) -> Any:
     value = _READ[p.type](text)
     if value is None:
         raise RegistryError(f"{who}{text!r} is not {_MEANING[p.type]}.")
+
     complaint = None if isinstance(value, bool) else p.bounds.complaint(value)
     if complaint:
         raise RegistryError(f"{who}{spell(value)} {complaint}.")

@@ -89,6 +89,7 @@ def _last_root(
         if function == "isqrt":
             return 1.5 * _dot(g, eye_like(y)) + _dot(y_bar, y)
         return 0.75 * _dot(g, y) + _dot(y_bar, y) / 2
+
     if function == "sqrt":
         assert z_bar is not None
         return 1.5 * _dot(g, y) + _dot(z_bar, z)

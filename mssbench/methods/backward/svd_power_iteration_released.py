@@ -38,4 +38,5 @@ def svd_power_iteration_released(root: Root, function: Function, g: Array) -> Ar
     for _ in range(_ITERATIONS):
         term = scaled @ term
         series = series + term
+
     return symmetrize(series @ (2 * (g @ v) * f[..., None, :]) @ vt)

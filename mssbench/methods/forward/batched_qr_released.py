@@ -61,6 +61,7 @@ def _tridiagonal(t: Array) -> tuple[Array, Array]:
     """Return Vᵀ A V and V, (..., n, n), by reflections with _SMALL added to their divisors."""
     xp, n, eye = namespace(t), t.shape[-1], eye_like(t)
     v = eye + 0 * t
+
     for k in range(n - 2):
         x = transpose(t[..., k : k + 1, :]) * eye[k + 1 :].sum(0)[:, None]  # (..., n, 1)
         first = x[..., k + 1 : k + 2, :]

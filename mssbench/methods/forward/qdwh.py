@@ -50,6 +50,7 @@ def widest(steps: int, unit: float, slope: float) -> float:
             high = middle
         else:
             low = middle
+
     return two_digits_up(10**high)
 
 

@@ -114,6 +114,7 @@ def table() -> dict[str, Any]:
 
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         kernels = list(pool.map(loaded, VARIANTS))
+
     versions = {
         "driver": cuda.driverGetVersion(),
         "runtime": cuda.runtimeGetVersion(),
@@ -163,16 +164,19 @@ def _say(text: str) -> None:
 def main() -> int:
     """Run the command line. Returns 1 if a kernel fails to load or a result is not finite, or 0."""
     parser = argparse.ArgumentParser(description=__doc__)
+
     parser.add_argument("what", choices=("table", "launch"))
     parser.add_argument("family", nargs="*", help=", ".join(LAUNCHES))
     parser.add_argument("--size", type=int, default=13)
     parser.add_argument("--batch", type=int, default=9)
-    asked = parser.parse_args()
-    if unknown := sorted(set(asked.family) - set(LAUNCHES)):
+    arguments = parser.parse_args()
+    if unknown := sorted(set(arguments.family) - set(LAUNCHES)):
         parser.error(f"no family {', '.join(unknown)}. Known: {', '.join(LAUNCHES)}")
 
-    if asked.what == "launch":
-        return int(bool(launch(asked.family or tuple(LAUNCHES), asked.size, asked.batch)))
+    if arguments.what == "launch":
+        return int(
+            bool(launch(arguments.family or tuple(LAUNCHES), arguments.size, arguments.batch))
+        )
     report = table()
     _say(json.dumps(report, indent=1, default=str))
     return int(any("error" in row for row in report["kernels"]))

@@ -153,6 +153,7 @@ def _run(
     given: the array arguments of the kernel, None for a missing one; values: those that follow.
     """
     driver, count = driver_of(batch.flat), batch.flat.shape[0]
+
     launch = plan(
         family,
         batch.n,

@@ -88,6 +88,7 @@ def plan(
 
     if batch > _MOST_MATRICES:
         raise Unsupported(f"a launch counts at most {_MOST_MATRICES} matrices, not {batch}")
+
     if operands and not limits.tensor_cores:
         raise Unsupported("this GPU has no tensor cores for tf32 and bfloat16")
     return _planned(family, n, batch, dtype, limits, terms, operands)
@@ -103,8 +104,8 @@ def _planned(
     terms: int,
     operands: Operands | None,
 ) -> Launch:
-    asked = (family, dtype, operands)
-    known = [v for v in catalogue.VARIANTS if (v.family, v.dtype, v.operands) == asked]
+    requested = (family, dtype, operands)
+    known = [v for v in catalogue.VARIANTS if (v.family, v.dtype, v.operands) == requested]
     if not known:
         able_to = "float32 on tensor cores" if operands else "float32 and float64"
         raise Unsupported(f"kernels compute in {able_to}, not in {dtype}")

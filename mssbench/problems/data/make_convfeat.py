@@ -32,6 +32,7 @@ def crops() -> Floats:
             left = x.shape[1] // 2 - (k % 2) * SIDE
             crop = x[top : top + SIDE, left : left + SIDE]
             out.append((crop - crop.mean()) / crop.std())
+
     return np.stack(out)
 
 

@@ -218,6 +218,7 @@ def _roots(a: Floats) -> _Roots:
     if singular.any():
         y[singular], error[singular] = _clipped(b[singular], w[singular], v[singular])
         refined = None
+
     return _Roots(np.ldexp(y, k), np.ldexp(w, 2 * k[:, :, 0]), error, singular, refined)
 
 
