@@ -169,14 +169,12 @@ def main() -> int:
     parser.add_argument("family", nargs="*", help=", ".join(LAUNCHES))
     parser.add_argument("--size", type=int, default=13)
     parser.add_argument("--batch", type=int, default=9)
-    arguments = parser.parse_args()
-    if unknown := sorted(set(arguments.family) - set(LAUNCHES)):
+    options = parser.parse_args()
+    if unknown := sorted(set(options.family) - set(LAUNCHES)):
         parser.error(f"no family {', '.join(unknown)}. Known: {', '.join(LAUNCHES)}")
 
-    if arguments.what == "launch":
-        return int(
-            bool(launch(arguments.family or tuple(LAUNCHES), arguments.size, arguments.batch))
-        )
+    if options.what == "launch":
+        return int(bool(launch(options.family or tuple(LAUNCHES), options.size, options.batch)))
     report = table()
     _say(json.dumps(report, indent=1, default=str))
     return int(any("error" in row for row in report["kernels"]))
