@@ -126,7 +126,7 @@ def check_values(
             (singular := ridged[:, 0] <= NULL * arrays.epsilon(a) * ridged[:, -1]),
             a,
             "has no inverse root: it is singular in this precision, with a smallest eigenvalue of "
-            f"{(lowest * scale)[singular.argmax()]:.2g} beside a largest of "
+            f"{(lowest * scale)[singular.argmax()]:.2g} and a largest of "
             f"{(w[:, -1] * scale)[singular.argmax()]:.2g}. Add "
             f"{'a larger' if regular.ridge else 'a'} ridge, for example ridge=1e-4, or give rtol "
             "for the root of the pseudo-inverse",

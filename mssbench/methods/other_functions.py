@@ -1,7 +1,7 @@
 """Functions other than the two roots, computed by a method itself or by a pair for a root.
 
 - `sqrt_x` is the root of the covariance X Xᵀ / M, as a function of the features X.
-- `whiten` is a matrix W with W A Wᵀ = I: the inverse root, or what a method computes instead.
+- `whiten` is a matrix W with W A Wᵀ = I: the inverse root, or another such matrix.
 - `log` is the logarithm.
 """
 

@@ -280,7 +280,7 @@ def _saved(forward: Method, backward: Method, function: Function) -> tuple[str, 
     needed = ("sqrt",) if function == "sqrt" else ("sqrt", "isqrt")
     if not set(needed) <= set(forward.fields):
         raise Unsupported(
-            f"{forward.name} does not yield what {backward.name} needs for {function}"
+            f"{forward.name} does not yield the roots that {backward.name} needs for {function}"
         )
     return needed
 

@@ -119,7 +119,7 @@ def _chosen_pair(
 ) -> tuple[str, str | None, dict[str, Any]]:
     """Return forward, backward and parameters of "auto".
 
-    Raises InputError if a backward or parameters are given beside it.
+    Raises InputError if a backward or parameters are given together with "auto".
     """
     named = ["backward"] if backward is not None else sorted(parameters)
     if named:

@@ -447,8 +447,8 @@ def test_a_product_of_covariances_is_refused_with_the_symmetric_form_of_the_same
 @pytest.mark.parametrize(
     ("a", "words"),
     [
-        (np.zeros((3, 3)), "the matrix has no inverse root: .* smallest eigenvalue of 0 beside"),
-        (np.ones((3, 3)), "the matrix has no inverse root: .* beside a largest of 3"),
+        (np.zeros((3, 3)), "the matrix has no inverse root: .* smallest eigenvalue of 0 and"),
+        (np.ones((3, 3)), "the matrix has no inverse root: .* and a largest of 3"),
         (
             np.stack([np.eye(2), np.diag([1.0, 1e-16])]),
             r"matrix \[1\] has no inverse root: .*1e-16",

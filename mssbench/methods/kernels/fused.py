@@ -76,7 +76,9 @@ def lyapunov(
     operands and errors: as for `iterate`.
     """
     if root.sqrt is None or (function == "isqrt" and root.isqrt is None):
-        raise Unsupported(f"this forward does not yield what the gradient of {function} needs")
+        raise Unsupported(
+            f"this forward does not yield the roots that the gradient of {function} needs"
+        )
 
     y = _batch(root.sqrt)
     z = _batch(root.isqrt).flat if function == "isqrt" else None

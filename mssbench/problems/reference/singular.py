@@ -1,10 +1,10 @@
 """The reference for the gradient of singular matrices, except its block between null directions.
 
-The gradient of A^{1/2} in the eigenbasis is (Vᵀ G V)_ij / (d_i + d_j). It does not exist where both
-d are 0. It exists where one of them is, and so does S X, which is what a network needs for features
-X with A = X Xᵀ. In a precision with unit roundoff u, eigenvalues below n u times the largest one
-are rounding errors. In bfloat16 at n = 256 this would include all eigenvalues, so that n u is
-replaced by √u if that is smaller.
+The gradient S of A^{1/2} is (Vᵀ G V)_ij / (d_i + d_j) in the eigenbasis. It does not exist where
+both d are 0. It exists where only one of them is, and so does S X, the gradient with respect to
+features X with A = X Xᵀ up to a factor. In a precision with unit roundoff u, eigenvalues below n u
+times the largest one are rounding errors. In bfloat16 at n = 256 this would include all
+eigenvalues, so that n u is replaced by √u if that is smaller.
 """
 
 from typing import NamedTuple
