@@ -1,9 +1,9 @@
-"""The few array operations that numpy, cupy and torch do not spell alike.
+"""Array operations whose names or arguments differ between numpy, cupy and torch.
 
 A method takes its namespace from its input, `xp = namespace(a)`, and never imports numpy, cupy
-or torch itself. What all three offer under one name (`@`, `xp.sum`, `xp.linalg.eigh`, ...) is
-used directly. This module imports numpy only; torch and cupy are recognised, never imported,
-until `empty` is asked for one of them.
+or torch itself. Functions that have the same name in all three libraries (`@`, `xp.sum`,
+`xp.linalg.eigh`, ...) are called directly. This module imports numpy alone. It recognises torch
+and cupy arrays by their types; only `empty` imports the library whose name it is given.
 """
 
 import importlib
@@ -17,7 +17,8 @@ import numpy as np
 Array: TypeAlias = Any  # numpy.ndarray | cupy.ndarray | torch.Tensor
 LIBRARIES = ("torch", "numpy", "cupy")
 DEVICES = {"torch": ("cpu", "cuda"), "numpy": ("cpu",), "cupy": ("cuda",)}
-# A precision is storage and product rule together; tf32 stores float32.
+# The dtype in which each precision stores its numbers. A precision also determines how products
+# round: tf32 stores float32 and rounds the operands of products.
 STORAGE = {
     "float64": "float64",
     "float32": "float32",
@@ -34,17 +35,18 @@ PRECISIONS = {
 
 
 def namespace(a: Array) -> ModuleType:
-    """The array library `a` belongs to."""
+    """Return the module of the array library that `a` belongs to."""
     return sys.modules[library_of(type(a))]
 
 
-_LIBRARY_OF: dict[type, str] = {}  # what `library_of` has found, as it is asked in every call
+# Cache of `library_of`, which runs in every timed call.
+_LIBRARY_OF: dict[type, str] = {}
 
 
 def library_of(kind: type) -> str:
-    """The library whose array a type is, or is made from: `torch` for a subclass of Tensor.
+    """Return the name of the library that defines an array type: `torch` for subclasses of Tensor.
 
-    Empty for a type that is no array of ours.
+    The name is empty for a type that is not an array of one of the three libraries.
     """
     if kind not in _LIBRARY_OF:
         names = (base.__module__.partition(".")[0] for base in kind.__mro__)
@@ -53,76 +55,80 @@ def library_of(kind: type) -> str:
 
 
 def library(a: Array) -> str:
-    """`numpy`, `cupy` or `torch`."""
+    """Return the name of the library of `a`: `numpy`, `cupy` or `torch`."""
     return library_of(type(a))
 
 
 def transpose(a: Array) -> Array:
-    """(..., m, n) -> (..., n, m), a view."""
-    # torch differentiates many cotangents at once, and has a rule for this of its two spellings
+    """Return the transpose as a view: (..., m, n) -> (..., n, m)."""
+    # Batched gradients (`is_grads_batched`) support `transpose` but not `swapaxes` in torch.
     return a.transpose(-1, -2) if library(a) == "torch" else a.swapaxes(-1, -2)
 
 
 def symmetrize(a: Array) -> Array:
-    """The symmetric part, (A + Aᵀ) / 2."""
+    """Return the symmetric part (A + Aᵀ) / 2."""
     return (a + transpose(a)) / 2
 
 
 def dusted(a: Array) -> Array:
-    """`a` without what is nothing beside 1: entries up to ε² / 2 are 0, the others keep every bit.
+    """Flush entries of magnitude up to ε² / 2 to zero, so that products make no subnormal numbers.
 
-    A CPU takes a hundred times as long for a product of subnormal numbers, and an iteration that
-    converges to the identity squares its off-diagonal entries until they are such. On a GPU they
-    cost nothing, and `a` is returned as it is. The derivative is that of `a` itself everywhere.
+    ε is the spacing of the dtype at 1; all other entries keep every bit. An iteration that
+    converges to the identity squares its off-diagonal entries until they are subnormal, and a CPU
+    takes a hundred times as long for a product of subnormal numbers. On a GPU they cost nothing,
+    and `a` is returned unchanged. The derivative is that of the identity map, also at entries that
+    are flushed.
     """
     if library(a) == "cupy" or (library(a) == "torch" and a.is_cuda):
         return a
-    xp, most = namespace(a), epsilon(a) ** 2 / 2
+
+    xp, limit = namespace(a), epsilon(a) ** 2 / 2
     if library(a) == "numpy":
-        return xp.where(xp.abs(a) <= most, xp.zeros((), a.dtype), a)
-    kept = xp.nn.functional.hardshrink(a, most)  # one pass; (a + ε) - ε takes two, and rounds
+        return xp.where(xp.abs(a) <= limit, xp.zeros((), a.dtype), a)
+    # hardshrink reads the memory once; (a + ε) - ε would read it twice, and would round.
+    kept = xp.nn.functional.hardshrink(a, limit)
     return a - xp.where(kept == 0, a, 0.0).detach() if a.requires_grad else kept
 
 
 def plus(x: Array, alpha: float, y: Array) -> Array:
-    """X + alpha Y, in one pass over memory where the library has it."""
+    """Return X + alpha Y, in one pass over memory if the library has a fused operation."""
     return namespace(x).add(x, y, alpha=alpha) if library(x) == "torch" else x + alpha * y
 
 
 def diagonal(a: Array) -> Array:
-    """(..., n, n) -> (..., n)."""
+    """Return the diagonals: (..., n, n) -> (..., n)."""
     xp = namespace(a)
     return a.diagonal(0, -2, -1) if library(a) == "torch" else xp.diagonal(a, 0, -2, -1)
 
 
 def trace(a: Array) -> Array:
-    """(..., n, n) -> (..., 1, 1), kept broadcastable against `a`."""
+    """Return the trace of each matrix, (..., n, n) -> (..., 1, 1), broadcastable against `a`."""
     return namespace(a).sum(diagonal(a), axis=-1)[..., None, None]
 
 
 def frobenius_norm(a: Array) -> Array:
-    """(..., n, n) -> (..., 1, 1), kept broadcastable against `a`; one norm per matrix."""
+    """Return the norm of each matrix, (..., n, n) -> (..., 1, 1), broadcastable against `a`."""
     return namespace(a).linalg.norm(a, axis=(-2, -1), keepdims=True)
 
 
 def amax(a: Array, axis: int | tuple[int, ...]) -> Array:
-    """Largest value along `axis`, which is kept with length 1."""
+    """Return the largest value along `axis`, which is kept with length 1."""
     xp = namespace(a)
     return xp.amax(a, axis, True) if library(a) == "torch" else xp.amax(a, axis, keepdims=True)
 
 
 def widened(a: Array) -> Array:
-    """`a` in float32 where its dtype is shorter: linear solves exist from there on."""
+    """Convert half precision to float32, the shortest dtype with linear solves; else return `a`."""
     return a.float() if dtype_name(a) in ("bfloat16", "float16") else a
 
 
 def like(a: Array, other: Array) -> Array:
-    """`a` with the dtype of `other`."""
+    """Return `a` converted to the dtype of `other`."""
     return a.to(other.dtype) if library(a) == "torch" else a.astype(other.dtype, copy=False)
 
 
 def eye_like(a: Array) -> Array:
-    """Identity (n, n) with the dtype and device of `a`, to broadcast over its batch."""
+    """Return the identity (n, n) with the dtype and device of `a`; it broadcasts over the batch."""
     xp = namespace(a)
     if library(a) == "torch":
         return xp.eye(a.shape[-1], dtype=a.dtype, device=a.device)
@@ -130,19 +136,19 @@ def eye_like(a: Array) -> Array:
 
 
 def detach(a: Array) -> Array:
-    """`a` without its history; itself where the library records none."""
+    """Return `a` without its autograd history; numpy and cupy arrays are returned unchanged."""
     return a.detach() if library(a) == "torch" else a
 
 
 def take_along(a: Array, index: Array) -> Array:
-    """The entries of `a` at `index` along the last axis; the others broadcast."""
+    """Return the entries of `a` at `index` along the last axis; the other axes broadcast."""
     xp = namespace(a)
     take = xp.take_along_dim if library(a) == "torch" else xp.take_along_axis
     return take(a, index, -1)
 
 
 def take(a: Array, index: np.ndarray, axis: int) -> Array:
-    """The parts of `a` at these places along one axis, in their order: a copy."""
+    """Return a copy of the slices of `a` at the positions `index` along `axis`, in that order."""
     xp = namespace(a)
     if library(a) == "torch":
         return xp.index_select(a, axis, xp.as_tensor(index, device=a.device))
@@ -150,21 +156,22 @@ def take(a: Array, index: np.ndarray, axis: int) -> Array:
 
 
 def roll(a: Array, shifts: tuple[int, ...]) -> Array:
-    """`a` with its first axes moved in a circle, by so many places each: a copy."""
+    """Return a copy of `a` whose leading axes are rotated, axis i by shifts[i] places."""
     axes = tuple(range(len(shifts)))
-    return namespace(a).roll(a, shifts, axes)  # torch calls them dims, by the same position
+    # By position, because torch calls the third argument dims.
+    return namespace(a).roll(a, shifts, axes)
 
 
 def copy(a: Array) -> Array:
-    """The same numbers in memory of their own."""
+    """Return a copy that shares no memory with `a`."""
     return a.clone() if library(a) == "torch" else a.copy()
 
 
 def on_host(a: Array) -> Array:
-    """The same memory as a numpy array, where that can be; elsewhere `a` itself.
+    """Return a numpy view of a torch tensor on the CPU; return any other array unchanged.
 
-    It can for what lies in the memory of the CPU, in a precision that numpy has. Comparing arrays
-    and looking for infinities is several times as fast there as in torch.
+    Tensors in bfloat16 are returned unchanged as well, because numpy has no such dtype. numpy
+    compares arrays and looks for infinities several times as fast as torch.
     """
     if library(a) != "torch" or a.device.type != "cpu" or dtype_name(a) == "bfloat16":
         return a
@@ -172,28 +179,29 @@ def on_host(a: Array) -> Array:
 
 
 def is_mapped(a: Array) -> bool:
-    """Whether `a` stands for many arrays inside torch.func.vmap: no number can be read from it.
+    """Whether `a` is a batched tensor inside torch.func.vmap, whose values cannot be read.
 
-    Other transforms of torch.func may lie around that one.
+    It is recognised also if other transforms of torch.func have wrapped it.
     """
     if library(a) != "torch":
         return False
-    asked = namespace(a)._C._functorch  # none of these questions has a public name
+
+    functorch = namespace(a)._C._functorch  # torch has no public functions for these tests
     names = ("is_batchedtensor", "is_legacy_batchedtensor")
-    questions = [getattr(asked, name) for name in names if hasattr(asked, name)]
+    tests = [getattr(functorch, name) for name in names if hasattr(functorch, name)]
     while True:
-        if any(question(a) for question in questions):
+        if any(test(a) for test in tests):
             return True
-        if not asked.is_functorch_wrapped_tensor(a):
+        if not functorch.is_functorch_wrapped_tensor(a):
             return False
-        a = asked.get_unwrapped(a)
+        a = functorch.get_unwrapped(a)
 
 
 def is_readable(a: Array) -> bool:
-    """Whether the host may look at a number of `a` and go on by it.
+    """Whether Python code may read values of `a` and branch on them.
 
     It may not inside torch.func.vmap, where `a` stands for many arrays, nor while torch.compile,
-    torch.export or torch.func.linearize looks at the program and there are no numbers yet.
+    torch.export or torch.func.linearize traces the program, when there are no values yet.
     """
     if library(a) != "torch":
         return True
@@ -204,32 +212,35 @@ def is_readable(a: Array) -> bool:
 
 def _is_traced() -> bool:
     """Whether torch records the operations of this thread instead of only computing them."""
-    tracing = sys.modules.get("torch.fx.experimental.proxy_tensor")  # whoever traces imports it
+    # Every tracer imports this module, so that it need not be imported here.
+    tracing = sys.modules.get("torch.fx.experimental.proxy_tensor")
     return tracing is not None and tracing.get_proxy_mode() is not None
 
 
 def batch_size(a: Array) -> int:
-    """How many matrices `a` holds, (..., n, n), with all that torch.func.vmap maps over."""
+    """Return how many matrices `a` (..., n, n) holds, including those that vmap maps over."""
     if 0 in a.shape:
         return 0
+
     whole = a
     if library(a) == "torch":
-        asked = namespace(a)._C._functorch  # neither question has a public name
-        if hasattr(asked, "is_functorch_wrapped_tensor"):
-            while asked.is_functorch_wrapped_tensor(whole):
-                whole = asked.get_unwrapped(whole)
-    # by the count of numbers, as the mapped dimension may be any of them
+        functorch = namespace(a)._C._functorch  # torch has no public functions for this
+        if hasattr(functorch, "is_functorch_wrapped_tensor"):
+            while functorch.is_functorch_wrapped_tensor(whole):
+                whole = functorch.get_unwrapped(whole)
+
+    # Computed from the number of entries, because any dimension may be the mapped one.
     size = whole.numel() if library(a) == "torch" else whole.size
     return size // (a.shape[-1] * a.shape[-2])  # type: ignore[no-any-return]
 
 
 def bit_sums(a: Array) -> Array:
-    """The bits of each entry as a whole number, summed over the batch: (b, ...) -> (k,) integers.
+    """Sum the bit patterns of the entries, read as integers, over the batch: (b, ...) -> (k,).
 
-    A changed bit of any entry changes its sum, whatever the number means: a NaN that stays is no
-    change. Only changes that cancel out over the batch go unnoticed. Sums take a third of the time
-    of a comparison with a copy, and of the memory a b-th. Where they are a multiple of eight bytes,
-    neighbouring entries form one number.
+    The sums detect whether an array was written to. A changed bit of any entry changes its sum;
+    a NaN that stays the same NaN does not. Only changes that cancel out over the batch are missed.
+    This takes a third of the time of a comparison with a copy, and 1/b of its memory. If the size
+    of a matrix is a multiple of 8 bytes, neighbouring entries are read together as one integer.
     """
     xp = namespace(a)
     size = a.dtype.itemsize
@@ -241,16 +252,24 @@ def bit_sums(a: Array) -> Array:
 
 
 def poison(a: Array) -> None:
-    """Allocate what `a` takes, fill it with NaN, and free it."""
+    """Allocate an array of the size of `a`, fill it with NaN, and free it.
+
+    A method that reads memory it has not written then gets NaN instead of a previous result.
+    """
     xp = namespace(a)
     xp.full_like(a, xp.nan)
 
 
 def inverse(a: Array) -> Array:
-    """A^{-1}. A singular matrix gives non-finite entries, and the rest of its batch is unharmed."""
+    """Return A^{-1}, (..., n, n).
+
+    The result for a singular matrix is not finite; the other matrices of the batch are unaffected.
+    """
     linalg = namespace(a).linalg
     if library(a) == "torch":
-        return linalg.inv_ex(a).inverse  # `inv` would stop at one, and wait for the device to know
+        # `inv` would raise for a singular matrix, and would wait for the device to find out.
+        return linalg.inv_ex(a).inverse
+
     try:
         return linalg.inv(a)  # cupy reports nothing; numpy raises for the whole batch
     except np.linalg.LinAlgError:
@@ -260,7 +279,10 @@ def inverse(a: Array) -> Array:
 
 
 def inverse_and_log_determinant(a: Array) -> tuple[Array, Array]:
-    """A^{-1} and log |det A|, (..., 1, 1): of one LU factorisation where the library shares it."""
+    """Return A^{-1}, (..., n, n), and log |det A|, (..., 1, 1).
+
+    In torch both come from one LU factorisation; numpy and cupy factorise twice.
+    """
     xp = namespace(a)
     if library(a) == "torch":
         lu, pivots, _ = xp.linalg.lu_factor_ex(a)
@@ -270,23 +292,24 @@ def inverse_and_log_determinant(a: Array) -> tuple[Array, Array]:
 
 
 def solve(a: Array, b: Array) -> Array:
-    """A^{-1} B, without torch's wait for the device to report a singular matrix.
+    """Return A^{-1} B without waiting for the device to report a singular matrix.
 
-    Its solution is not finite, and the rest of its batch is unharmed.
+    The result for a singular matrix is not finite; the other matrices of the batch are unaffected.
     """
     linalg = namespace(a).linalg
     if library(a) == "torch":
         return linalg.solve_ex(a, b).result
+
     try:
         return linalg.solve(a, b)  # cupy reports nothing; numpy raises for the whole batch
     except np.linalg.LinAlgError:
         if a.ndim == 2:
             return np.full_like(b, np.nan)
-        return np.stack([solve(*each) for each in zip(a, b, strict=True)])
+        return np.stack([solve(*pair) for pair in zip(a, b, strict=True)])
 
 
 def svd(a: Array, driver: str | None = None) -> tuple[Array, Array, Array]:
-    """Thin U, s, Vᵀ. A driver is torch's word for a cuSOLVER routine."""
+    """Return the thin decomposition U, s, Vᵀ. driver: the cuSOLVER routine that torch calls."""
     linalg = namespace(a).linalg
     if driver is None:
         return linalg.svd(a, full_matrices=False)  # type: ignore[no-any-return]
@@ -294,22 +317,25 @@ def svd(a: Array, driver: str | None = None) -> tuple[Array, Array, Array]:
 
 
 def quiet(a: Array) -> AbstractContextManager[Any]:
-    """Numpy warns where the others return inf or nan; the harness reports those as a status."""
+    """Return a context in which numpy does not warn about inf and nan, as torch and cupy do not.
+
+    The harness reports results that are not finite as a status.
+    """
     return np.errstate(all="ignore") if library(a) == "numpy" else nullcontext()
 
 
 def dtype_name(a: Array) -> str:
-    """`float32`, however the library prints it."""
+    """Return the name of the dtype without the name of its library, such as `float32`."""
     return str(a.dtype).removeprefix("torch.")
 
 
 def epsilon(a: Array) -> float:
-    """Spacing of the dtype of `a` at 1."""
+    """Return the spacing of the dtype of `a` at 1."""
     return float(namespace(a).finfo(a.dtype).eps)
 
 
 def product_unit(a: Array) -> float:
-    """Unit roundoff of a product of matrices like `a`, as the library is set: tf32 counts."""
+    """Return the unit roundoff of a product of matrices like `a`, that of tf32 if torch uses it."""
     if library(a) == "torch" and a.is_cuda and dtype_name(a) == "float32":
         exact = namespace(a).get_float32_matmul_precision() == "highest"
         return 2.0**-24 if exact else 2.0**-11
@@ -317,7 +343,7 @@ def product_unit(a: Array) -> float:
 
 
 def from_numpy(x: np.ndarray, *, like: Array) -> Array:
-    """A copy of `x` with the library, dtype and device of `like`."""
+    """Return a copy of `x` with the library, dtype and device of `like`."""
     xp = namespace(like)
     if library(like) == "torch":
         return xp.tensor(x, dtype=like.dtype, device=like.device)
@@ -325,7 +351,7 @@ def from_numpy(x: np.ndarray, *, like: Array) -> Array:
 
 
 def to_numpy(a: Array) -> np.ndarray:
-    """A float64 copy on the host."""
+    """Return a float64 copy of `a` on the host."""
     if library(a) == "torch":
         return a.detach().cpu().double().numpy()  # type: ignore[no-any-return]
     a = a.get() if library(a) == "cupy" else a
@@ -333,7 +359,7 @@ def to_numpy(a: Array) -> np.ndarray:
 
 
 def empty(library: str, device: str, precision: str) -> Array:
-    """A zero-length array that carries library, device and dtype, for `like=`."""
+    """Return an array of length zero with this library, device and dtype, for use as `like=`."""
     xp = importlib.import_module(library)
     dtype = getattr(xp, STORAGE[precision])
     if library == "torch":

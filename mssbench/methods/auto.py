@@ -1,9 +1,9 @@
-"""`forward="auto"`: the pair that was measured to be fastest near a size and batch.
+"""The choice of `forward="auto"`: the pair measured to be fastest near a size and batch.
 
-Two small tables say what was measured. One comes with the package. The other is a user's own, which
-`mssbench recommend --save` writes from the runs of a machine, and which is asked first. Both hold
-only pairs that are right on every kind of matrix, hard ones among them, and about as accurate there
-as the default pair.
+Two tables hold the measured answers. One is shipped with the package. The other belongs to the
+user: `mssbench recommend --save` writes it from runs on this machine, and it takes precedence. Both
+contain only pairs that were correct on every kind of matrix, including ill-conditioned and singular
+ones, and about as accurate as the default pair.
 """
 
 import json
@@ -18,30 +18,30 @@ from mssbench.errors import InputError
 from mssbench.methods.method import Function
 
 NAME = "auto"  # as a forward; no method can have this name
-SCHEMA = 1  # of the table; a change of what a key means needs a new number
+SCHEMA = 1  # version of the table's format; increase it when the meaning of a key changes
 SHIPPED = Path(__file__).parent / "auto.json"
 
-# Which pair is fastest changes slowly with the size, and more slowly with the batch. A place that
-# was measured speaks for others up to these ratios; beyond them the default pair is taken.
+# The fastest pair changes slowly with the size, and more slowly with the batch. A measured answer
+# applies up to these ratios of size and batch; beyond them the default pair is used.
 _MOST_SIZE, _MOST_BATCH = 2.0, 8.0
 
 
 class Choice(NamedTuple):
-    """A pair with its parameters, and what it rests on."""
+    """A pair with its parameters, and the reason for choosing it."""
 
     forward: str
     backward: str
     parameters: Mapping[str, Any]
-    why: str  # where and when it was measured, or why the default pair is taken
-    measured: bool = False  # whether it was, near the place that was asked about
+    why: str  # where and when it was measured, or why the default pair is used
+    measured: bool = False  # whether the choice comes from a table rather than being the default
 
 
 class Place(NamedTuple):
-    """What a choice depends on."""
+    """The conditions that a choice depends on."""
 
     device: str  # cpu | cuda
     function: Function
-    gradient: bool  # whether a gradient will be asked for
+    gradient: bool  # whether a gradient is needed
     precision: str  # the name of the dtype
     size: int
     batch: int
@@ -51,7 +51,7 @@ DEFAULT = ("eigh", "loewner")  # right for every spectrum and size, on every dev
 
 
 def users_table() -> Path:
-    """The file of a user's own answers: MSSBENCH_AUTO, else auto.json in the user's data folder."""
+    """Return the path of the user's table: MSSBENCH_AUTO, or auto.json in the user data folder."""
     if named := os.environ.get("MSSBENCH_AUTO"):
         return Path(named)
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
@@ -60,9 +60,9 @@ def users_table() -> Path:
 
 @lru_cache(maxsize=1024)
 def choice(place: Place) -> Choice:
-    """The pair for a place. It is looked up once; `forget` has the tables read again.
+    """Return the pair for a place. Choices are cached until `forget` is called.
 
-    Raises InputError for a user's table that cannot be read.
+    Raises InputError if a table cannot be read.
     """
     for path in (users_table(), SHIPPED):
         near = [entry for entry in _entries(path) if _fits(entry, place)]
@@ -74,17 +74,17 @@ def choice(place: Place) -> Choice:
 
 @cache
 def shipped_runs() -> frozenset[tuple[str, str]]:
-    """The runs that come with the package and answer something: their names, and their days."""
+    """Return name and date of each run that the shipped table has answers from."""
     return frozenset((entry["run"], entry["date"]) for entry in _entries(SHIPPED))
 
 
 def forget() -> None:
-    """Read the tables again when the next root is asked for."""
+    """Clear the cache, so that the next call reads the tables again."""
     choice.cache_clear()
 
 
 def _entries(path: Path) -> Iterator[dict[str, Any]]:
-    """The answers of a table; none where there is no such file."""
+    """Yield the answers of a table; none if the file does not exist."""
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         if table["schema"] != SCHEMA:
@@ -101,7 +101,7 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
 def _unreadable(path: Path, why: str) -> str:
     return (
         f'the table of forward="auto", {path}, cannot be read: {why}. '
-        "Write it anew with `mssbench recommend --save`, or remove it."
+        "Write it again with `mssbench recommend --save`, or remove it."
     )
 
 
@@ -115,7 +115,7 @@ def _fits(entry: Mapping[str, Any], place: Place) -> bool:
 
 
 def _distance(entry: Mapping[str, Any], place: Place) -> float:
-    """How far apart two places are; a factor of the size counts as two of the batch."""
+    """Return the distance of an answer from a place, in powers of 2; the size has weight 2."""
     size, batch = entry["size"] / place.size, entry["batch"] / place.batch
     return 2 * abs(log2(size)) + abs(log2(batch))
 

@@ -1,4 +1,4 @@
-"""A chain of torch operations captured once as a CUDA graph, and replayed: one launch for all."""
+"""Roots whose torch operations are captured once as a CUDA graph and replayed by one launch."""
 
 from collections.abc import Callable, Hashable
 from threading import Lock
@@ -9,40 +9,47 @@ from mssbench.errors import Unsupported
 from mssbench.methods.method import Root
 
 Compute: TypeAlias = Callable[[Array], Root]
-_WARM_UP = 2  # calls before a capture: libraries start and pick their kernels outside of it
-KEPT = 16  # graphs; each holds the memory of one call
-_graphs: dict[tuple[Any, ...], tuple[Any, Array, Root]] = {}  # the last used last
-_replayed: dict[int, Any] = {}  # device: the event after its last replay
-_lock = Lock()  # from the copy into a graph's input to the copy of its output
+# Calls before a capture, in which libraries initialise and select kernels.
+_WARM_UP = 2
+# Graphs that are kept. More graphs avoid captures, but each holds the memory of one call.
+KEPT = 16
+_graphs: dict[tuple[Any, ...], tuple[Any, Array, Root]] = {}  # the most recently used last
+_replayed: dict[int, Any] = {}  # device index -> the event after its last replay
+_lock = Lock()  # held from the copy into a graph's input to the copy of its output
 
 
 def replayed(compute: Compute, kind: tuple[Hashable, ...], a: Array) -> Root:
-    """`compute(a)` without its calls.
+    """Return `compute(a)` by replaying a CUDA graph of it.
 
     First call of a kind:  capture A' -> R' by `compute`;
     every call:  A' <- A,  replay,  R <- a copy of R'.
 
-    a: (..., n, n), torch on cuda. kind: all that `compute` depends on but `a`, its name first. A
-    graph for each kind, shape and dtype holds its own memory; the last 16 are kept. Replays on
-    several streams wait for each other. A replay records no steps, so none are differentiated.
-    Inside somebody else's capture it is part of that. Raises Unsupported on a CPU.
+    a: (..., n, n), torch on cuda. kind: a key of everything else that `compute` depends on, its
+    name first. There is one graph per kind, shape, dtype, device and matmul precision. Each holds
+    its own memory, and the 16 most recently used are kept. Replays on several streams wait for each
+    other. Autograd does not record a replay. Inside another capture, `compute` becomes part of
+    that capture. Raises Unsupported on a CPU.
     """
     torch = namespace(a)
     if not a.is_cuda:
         raise Unsupported(f"{kind[0]} replays a CUDA graph: torch on cuda only")
+
     a = a.detach()
     with torch.cuda.device(a.device), _lock:
         if torch.cuda.is_current_stream_capturing():
             return compute(a)
+
         stream, device = torch.cuda.current_stream(), a.device.index
-        if device in _replayed:  # on another stream it may still use memory that graphs share
+        if device in _replayed:  # a replay on another stream may still use memory that graphs share
             stream.wait_event(_replayed[device])
-        rule = torch.get_float32_matmul_precision()  # captured products keep it
-        key = (kind, a.shape, a.dtype, device, rule)
+
+        precision = torch.get_float32_matmul_precision()  # captured products keep this setting
+        key = (kind, a.shape, a.dtype, device, precision)
         kept = _graphs.pop(key, None) or _capture(compute, a)
         _graphs[key] = kept
-        if len(_graphs) > KEPT:  # the capture has waited for the device: nothing is in use
+        if len(_graphs) > KEPT:  # no graph is in use, because the capture waited for the device
             del _graphs[next(iter(_graphs))]
+
         graph, given, root = kept
         given.copy_(a)
         graph.replay()
@@ -55,18 +62,22 @@ def replayed(compute: Compute, kind: tuple[Hashable, ...], a: Array) -> Root:
 
 
 def _capture(compute: Compute, a: Array) -> tuple[Any, Array, Root]:
-    """A graph, the matrices it reads, and the roots it writes."""
+    """Capture `compute` and return the graph, the matrices it reads, and the roots it writes."""
     torch = namespace(a)
-    with torch.inference_mode(False), torch.no_grad():  # tensors that any later caller may write
+    # Outside of inference mode, so that later callers may write to the tensors in either mode.
+    with torch.inference_mode(False), torch.no_grad():
         given = torch.empty(a.shape, dtype=a.dtype, device=a.device)
         given.copy_(a)
-        current, own = torch.cuda.current_stream(), torch.cuda.Stream()
-        own.wait_stream(current)
-        with torch.cuda.stream(own):  # the stream of the capture, so that its workspaces are there
+
+        # Warm up on the stream of the capture, so that its workspaces are allocated there.
+        current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+        side.wait_stream(current)
+        with torch.cuda.stream(side):
             for _ in range(_WARM_UP):
                 compute(given)
+
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=own, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
             root = compute(given)
-        current.wait_stream(own)
+        current.wait_stream(side)
     return graph, given, root

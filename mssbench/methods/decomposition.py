@@ -1,4 +1,8 @@
-"""Decompositions of a batch where the library's own gives up: too many matrices, no convergence."""
+"""Eigenvalue and singular value decompositions of a batch that also work where the library fails.
+
+Batches that cuSOLVER refuses are split, and a matrix on which float32 fails is decomposed in
+float64. The module also decides which eigenvalues count as zero.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,64 +14,67 @@ from mssbench.arrays import Array, dtype_name, eye_like, library, namespace
 
 Parts: TypeAlias = tuple[Array, ...]
 Decompose: TypeAlias = Callable[[Array], Parts]
-# cuSOLVER's batched eigh refuses more than some 32k matrices, mjlab #732.
+# Matrices per call. cuSOLVER's batched eigh refuses more than about 32k (mjlab #732).
 _MOST = 2**14
-# Above it LAPACK divides and conquers, which alone has made NaN of finite matrices: n = 28 and on.
+# The largest size at which LAPACK does not use divide and conquer. Only that algorithm has returned
+# NaN for finite matrices, from n = 28 on.
 _UNDIVIDED = 25
-# Eigenvalues of A up to this many times ε w_max are rounding errors of zeros, ε the spacing of the
-# precision at 1. Of 1, 4 and 16 this is the one that catches them at n = 256 and leaves spectra of
-# condition 1e6 in float32 as they are.
+# Eigenvalues of A up to NULL ε w_max count as rounding errors of zeros, where ε is the spacing of
+# the precision at 1. Of the values 1, 4 and 16 only 4 catches them at n = 256 and leaves spectra of
+# condition 1e6 in float32 unchanged.
 NULL = 4.0
 
 
 def eigh(a: Array) -> Parts:
-    """w, (..., n), ascending, and V, (..., n, n), of symmetric A = V diag(w) Vᵀ."""
+    """Return w, (..., n), ascending, and V, (..., n, n), of symmetric A = V diag(w) Vᵀ."""
     return _in_chunks(namespace(a).linalg.eigh, a)
 
 
 def svd(a: Array, driver: str | None = None) -> Parts:
-    """U, s, Vᵀ with A = U diag(s) Vᵀ, s descending. A driver is torch's word for a routine."""
+    """Return U, s, Vᵀ with A = U diag(s) Vᵀ, s descending. driver: a cuSOLVER routine of torch."""
     return _in_chunks(partial(arrays.svd, driver=driver), a)
 
 
 def without_null(w: Array, largest: Array | None = None) -> Array:
-    """Eigenvalues w of A, (..., n), with 0 for each that is the rounding error of a zero.
+    """Return eigenvalues w of A, (..., n), with rounding errors of zeros replaced by 0.
 
-    largest: the largest of each matrix, (..., 1), where the caller knows which one it is.
+    largest: the largest eigenvalue of each matrix, (..., 1), if the caller knows it.
 
-    Negative ones are 0 as well, and a NaN stays. Where A is singular, as the covariance of fewer
-    samples than dimensions is, the gradient of its root divides by sums of these roots: what
-    rounding leaves of a zero would make the most part of it.
+    Negative eigenvalues become 0 as well, and NaN stays NaN. If A is singular, as the covariance of
+    fewer samples than dimensions is, the gradient of its root divides by sums of the roots of these
+    eigenvalues, and would consist mostly of terms divided by rounding errors.
     """
     largest = arrays.amax(w, -1) if largest is None else largest
     return namespace(w).where(w <= (NULL * arrays.epsilon(w)) * largest, 0.0, w)
 
 
 def floored(w: Array) -> Array:
-    """w, (..., n), with ε for each eigenvalue up to ε, however large the others are.
+    """Return max(w, ε) for eigenvalues w, (..., n), with an absolute ε: the dtype's spacing at 1.
 
-    The published layers of the SVD remedies do so; their released variants here follow them.
+    The published layers of the SVD remedies do this, and so do their released variants here.
     """
     least = arrays.epsilon(w)
     return namespace(w).where(w <= least, least, w)
 
 
 def root_sums(d: Array) -> Array:
-    """d_i + d_j, (..., n, n), for eigenvalues d of a root, (..., n); infinite where both are 0.
+    """Return d_i + d_j, (..., n, n), for eigenvalues d of a root, (..., n); ∞ where both are 0.
 
-    Their reciprocals are the divided differences of √w. The infinite one, between two null
-    directions of a singular A, is 0 here: a gradient with respect to features has no such part.
+    The reciprocals are the divided differences of √w. Between two null directions of a singular A
+    these are infinite, and here 0 is used instead: gradients with respect to features have no
+    such component.
     """
     xp = namespace(d)
-    # decided on vectors: on matrices that costs more than the division itself
+    # The test is made on vectors; on matrices it would cost more than the division itself.
     null = xp.where(d == 0, xp.finfo(d.dtype).max, xp.zeros_like(d))  # its square is infinite
     return d[..., :, None] + d[..., None, :] + null[..., :, None] * null[..., None, :]
 
 
 def root_without_null(d: Array) -> Array:
-    """Eigenvalues d of a root A^{1/2}, (..., n), with 0 for each whose square is such an error.
+    """Return eigenvalues d of a root A^{1/2}, (..., n), as `without_null` does for those of A.
 
-    For roots of iterations, which know no eigenvalues of A.
+    A value becomes 0 if its square counts as the rounding error of a zero. This is for roots from
+    iterations, which do not compute eigenvalues of A.
     """
     limit = (NULL * arrays.epsilon(d)) ** 0.5 * arrays.amax(d, -1)
     return namespace(d).where(d <= limit, 0.0, d)
@@ -84,14 +91,14 @@ def _in_chunks(decompose: Decompose, a: Array) -> Parts:
 
 
 def _retried(decompose: Decompose, a: Array) -> Parts:
-    """Matrix by matrix where the library fails on one, and that one in float64.
+    """Decompose matrix by matrix if the library fails on one, and that one in float64.
 
-    MKL's float32 eigh does fail on covariances with many dead channels: by an error that spoils the
-    whole batch, or by NaN. An error costs nothing to hear of, on a GPU either: torch has waited for
-    cuSOLVER's own report before it returns. NaN must be looked for, which a GPU would have to be
-    waited for once more; so that is done on a CPU alone, in the few numbers that are eigenvalues.
-    A matrix that is not finite itself, which LAPACK may refuse, is decomposed into NaN.
-    Raises the library's LinAlgError where it fails on one finite matrix in float64.
+    MKL's float32 eigh fails on covariances with many dead channels, with an error for the whole
+    batch or with NaN. Catching the error costs nothing, also on a GPU, where torch waits for
+    cuSOLVER's report in any case. Looking for NaN would make the host wait for a GPU once more, so
+    that this is done on a CPU only, and only among the eigenvalues.
+    A matrix that is not finite, which LAPACK may refuse, is decomposed into NaN.
+    Raises the library's LinAlgError if it fails on a single finite matrix in float64.
     """
     try:
         parts = tuple(decompose(a))
@@ -104,14 +111,16 @@ def _retried(decompose: Decompose, a: Array) -> Parts:
             return tuple(x * float("nan") for x in decompose(eye_like(a)))
         if a.ndim == 2 and dtype_name(a) == "float64":
             raise
+
+    # The library failed on at least one matrix: decompose them one by one.
     if a.ndim > 2:
-        each = [_retried(decompose, matrix) for matrix in a]
-        return tuple(map(namespace(a).stack, zip(*each, strict=True)))
+        decomposed = [_retried(decompose, matrix) for matrix in a]
+        return tuple(map(namespace(a).stack, zip(*decomposed, strict=True)))
     return tuple(_cast(x, a.dtype) for x in decompose(_cast(a, namespace(a).float64)))
 
 
 def _finite(parts: Parts) -> bool:
-    """Whether the eigenvalues are; where they are, so are the vectors."""
+    """Whether the eigenvalues are finite; the eigenvectors then are finite as well."""
     values = parts[0] if parts[0].ndim < parts[1].ndim else parts[1]
     return isfinite(values.sum().item())
 

@@ -1,13 +1,13 @@
-"""A root with its gradient as one operation of torch, which can be differentiated again.
+"""The root as an operation of torch that can be differentiated any number of times.
 
-Let Y S + S Y = R define S as a function of A = Y² and R. That map is symmetric in R, so that with a
-cotangent H of S and T the solution for H in place of R,
+Let Y S + S Y = R define S as a function of A = Y² and R. The map from R to S is self-adjoint. With
+a cotangent H of S, and T the solution for H in place of R,
 
     dL/dR = T    and    dL/dA = -S',  where S' is the solution for  T S + S T.
 
-The second follows from Y dS + dS Y = dR - dY S - S dY and from the law of the root itself. Each
-derivative is a solution of the same equation. One operation, `_Solution`, therefore has derivatives
-of every order, and the gradient of a root is written with it:
+The second follows from Y dS + dS Y = dR - dY S - S dY and from the Lyapunov equation of the root.
+Each derivative is a solution of the same equation. One operation, `_Solution`, therefore has
+derivatives of every order, and the gradient of a root is expressed by it:
 
     sqrt:   dL/dA is the solution for G.          dY, of a direction dA, is the solution for dA.
     isqrt:  dL/dA is the solution for -Z G Z.     dZ = -Z dY Z.
@@ -15,8 +15,8 @@ of every order, and the gradient of a root is written with it:
 Source: Higham, Functions of Matrices, SIAM 2008, §3.1 and §6.1; the second derivative by the same
 solver is this project's.
 
-For a singular A this holds for the first derivative only: the projector onto the null directions
-depends on A, too.
+For a singular A this holds for the first derivative only, because the projector onto the null
+directions also depends on A.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,30 +33,31 @@ if TYPE_CHECKING:
     from mssbench.methods.pair import Pair
 
 Tensor = torch.Tensor
-# Whether one of torch.func's transforms is at work. It has no public name; without it none is.
+# Whether a transform of torch.func is active. torch has no public function for this; if a version
+# lacks the private one, the answer is no.
 transforms_active: Callable[[], bool] = getattr(
     torch._C, "_are_functorch_transforms_active", lambda: False
 )
 
 
 def is_transformed() -> bool:
-    """Whether torch.func or forward mode is active, where no tensor need require a gradient."""
+    """Whether torch.func or forward mode is active: tensors then need not require a gradient."""
     return transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
 def root(a: Tensor, chosen: "Pair") -> Tensor:
-    """The root of a: (..., n, n), with the gradient that the pair gives it."""
+    """Return the root of a: (..., n, n), with the gradient of the pair `chosen`."""
     operation = _TransformedRoot if transforms_active() else _Root
-    found: tuple[Tensor, ...] = operation.apply(a, chosen)  # type: ignore[no-untyped-call]
-    return found[0]
+    outputs: tuple[Tensor, ...] = operation.apply(a, chosen)  # type: ignore[no-untyped-call]
+    return outputs[0]
 
 
 def _computed(a: Tensor, chosen: "Pair") -> tuple[Tensor, ...]:
-    """The root, a link to `a`, then what the derivatives of the root need beside it.
+    """Return the root, a link to `a`, and the other tensors that the root's derivatives need.
 
-    The link has the shape of `a`, and its numbers are never read. To autograd it is `a` itself:
-    second derivatives reach `a` through it, and yet the memory of `a` is free when its owner is
-    done with it. In forward mode torch requires an output with memory of its own.
+    The link has the shape of `a`, and its values are never read. To autograd it stands for `a`:
+    second derivatives reach `a` through it, without keeping the memory of `a` alive. In forward
+    mode torch requires an output that shares no memory with the input, hence the clone.
     """
     kept = chosen.keep(a)
     y: Tensor = getattr(kept, chosen.function)
@@ -70,31 +71,34 @@ def _others(chosen: "Pair") -> list[str]:
 
 
 def parts(root: Root, names: Sequence[str]) -> list[Tensor]:
-    """The tensors of these fields of a root, one after another."""
-    found: list[Tensor] = []
+    """Return the tensors of the named fields of a root as one flat list."""
+    tensors: list[Tensor] = []
     for name in names:
         field = getattr(root, name)
-        found += field if isinstance(field, tuple) else (field,)
-    return found
+        tensors += field if isinstance(field, tuple) else (field,)
+    return tensors
 
 
 def rebuilt(names: Sequence[str], found: Sequence[Tensor]) -> Root:
-    """The root with these fields, of what `parts` gave; only `iterates` may have any number."""
+    """Return the root with the named fields; `found` is the list that `parts` returned for them.
+
+    Only the field `iterates` has a variable number of tensors.
+    """
     left = list(found)
     values: dict[str, Any] = {}
     for name in names:
         count = {"eigen": 2, "differential": 4, "iterates": len(left)}.get(name)
-        some, left = tuple(left[: count or 1]), left[count or 1 :]
-        values[name] = some[0] if count is None else some
+        field, left = tuple(left[: count or 1]), left[count or 1 :]
+        values[name] = field[0] if count is None else field
     return Root(**values)
 
 
-def _remember(ctx: Any, chosen: "Pair", found: tuple[Tensor, ...]) -> None:
-    """Keep the link and the fields that are saved: the root only where it is read.
+def _remember(ctx: Any, chosen: "Pair", outputs: tuple[Tensor, ...]) -> None:
+    """Save the link and the fields that the backward reads; the root only if it is among them.
 
-    A root that is not kept may be changed in place: no gradient is made of it.
+    The caller may change a root that is not saved in place, since no gradient depends on it.
     """
-    y, link, *rest = found
+    y, link, *rest = outputs
     kept = (link, y, *rest) if chosen.function in chosen.saved else (link, *rest)
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*kept)
@@ -104,25 +108,29 @@ def _remember(ctx: Any, chosen: "Pair", found: tuple[Tensor, ...]) -> None:
 
 
 def _gradient(ctx: Any, g: Tensor | None, of_link: Tensor | None) -> Tensor | None:
-    """dL/dA from the cotangents of the root and of the link, each None where it is zero."""
+    """Return dL/dA from the cotangents of the root and of the link; None stands for zero."""
     if g is None:
         return of_link
+
     link, *kept = ctx.saved_tensors
     try:
         s = _gradient_of(link, ctx.chosen, kept, g)
-    except Unsupported as answer:  # what only the size or the parameters together can tell
+    except Unsupported as answer:  # depends on the size or on several parameters together
         raise InputError(f"{answer}.") from None
     return s if of_link is None else s + of_link
 
 
 def _gradient_of(link: Tensor, chosen: "Pair", kept: Sequence[Tensor], g: Tensor) -> Tensor:
-    if not torch.is_grad_enabled():  # nobody will differentiate what is returned
+    if not torch.is_grad_enabled():  # the gradient itself will not be differentiated
         s: Tensor = chosen.gradient(rebuilt(chosen.saved, kept), g)
         return s
-    kept = [x.detach() for x in kept]  # they depend on `a`, which the formulas below account for
+
+    # Detached, because the formulas below account for the dependence on `a` through the link.
+    kept = [x.detach() for x in kept]
     if not _solves(chosen):
         s = chosen.gradient(rebuilt(chosen.saved, kept), g.detach())
         return _Once.apply(s, link, g, chosen)  # type: ignore[no-untyped-call,no-any-return]
+
     r = symmetrize(g)
     if chosen.function == "isqrt":
         z = _Inverse.apply(link, chosen, *kept)  # type: ignore[no-untyped-call]
@@ -131,13 +139,15 @@ def _gradient_of(link: Tensor, chosen: "Pair", kept: Sequence[Tensor], g: Tensor
 
 
 def _check_precision(link: Tensor, chosen: "Pair") -> None:
-    """Whether the backward takes the precision of the root.
+    """Raise InputError unless the backward takes the precision of the root.
 
-    `sqrtm` asks that of a tensor that records a gradient. A transform of torch.func or forward mode
-    may want the root alone, so that only here it is known that a derivative is wanted.
+    `sqrtm` checks this for tensors that record a gradient. Under a transform of torch.func or in
+    forward mode the root alone may be wanted, so that the check has to wait until a derivative is
+    computed.
     """
     assert chosen.backward is not None
     name, precision = chosen.backward.name, arrays.dtype_name(link)
+
     if precision not in chosen.backward.precisions:
         raise InputError(
             f"backward {name!r} has no derivative in {precision}. Convert first, for example "
@@ -147,10 +157,11 @@ def _check_precision(link: Tensor, chosen: "Pair") -> None:
 
 
 def _tangent_of(link: Tensor, chosen: "Pair", kept: Sequence[Tensor], direction: Tensor) -> Tensor:
-    """The change of the root in a direction of `a`."""
+    """Return the derivative of the root in a direction of `a`, both (..., n, n)."""
     if not _solves(chosen):
         raise InputError(_has_no(chosen, "derivative in forward mode"))
     _check_precision(link, chosen)
+
     kept = [x.detach() for x in kept]
     dy = _solution(link, symmetrize(direction), chosen, kept)
     if chosen.function == "sqrt":
@@ -160,13 +171,16 @@ def _tangent_of(link: Tensor, chosen: "Pair", kept: Sequence[Tensor], direction:
 
 
 class _Root(torch.autograd.Function):
-    """Inputs: a and the pair. Outputs: the root and the link."""
+    """The root outside of transforms of torch.func.
+
+    Inputs: a and the pair. Outputs: the root and the link.
+    """
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, chosen: "Pair") -> tuple[Tensor, ...]:
-        found = _computed(a, chosen)
-        _remember(ctx, chosen, found)
-        return found[:2]
+        outputs = _computed(a, chosen)
+        _remember(ctx, chosen, outputs)
+        return outputs[:2]
 
     @staticmethod
     def backward(ctx: Any, g: Tensor | None, of_link: Tensor | None, *_: Any) -> Any:
@@ -179,9 +193,10 @@ class _Root(torch.autograd.Function):
 
 
 class _TransformedRoot(torch.autograd.Function):
-    """The same in the form that torch.func asks for, which costs a call some 15 us more.
+    """The root in the form that torch.func requires, which costs some 15 us more per call.
 
-    Its outputs are all that `_computed` returns, as nothing else may be kept there.
+    Its outputs are all tensors that `_computed` returns, because only inputs and outputs can be
+    saved in this form.
     """
 
     @staticmethod
@@ -206,12 +221,15 @@ class _TransformedRoot(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
-        found = _TransformedRoot.apply(*_batched(info, in_dims, inputs))  # type: ignore[no-untyped-call]
-        return found, (0,) * len(found)
+        outputs = _TransformedRoot.apply(*_batched(info, in_dims, inputs))  # type: ignore[no-untyped-call]
+        return outputs, (0,) * len(outputs)
 
 
 class _Inverse(torch.autograd.Function):
-    """Z = A^{-1/2} again, as a function of `a`. Inputs: a link to it, the pair, what it keeps."""
+    """Z = A^{-1/2} as a differentiable function of `a`, for use inside the gradient.
+
+    Inputs: a link to `a`, the pair, and its saved tensors.
+    """
 
     @staticmethod
     def forward(link: Tensor, chosen: "Pair", *kept: Tensor) -> Tensor:
@@ -248,13 +266,13 @@ class _Inverse(torch.autograd.Function):
 
 
 def _solution(link: Tensor, r: Tensor, chosen: "Pair", kept: Sequence[Tensor]) -> Tensor:
-    """S as a function of `a`, by its link, and of r."""
-    found: Tensor = _Solution.apply(link, r, chosen, *kept)  # type: ignore[no-untyped-call]
-    return found
+    """Return S with Y S + S Y = R as a differentiable function of `a`, through the link, and r."""
+    s: Tensor = _Solution.apply(link, r, chosen, *kept)  # type: ignore[no-untyped-call]
+    return s
 
 
 class _Solution(torch.autograd.Function):
-    """S with Y S + S Y = R. Inputs: a link to a = Y², r, the pair, and what it keeps."""
+    """The solution S of Y S + S Y = R. Inputs: a link to a = Y², r, the pair, its saved tensors."""
 
     @staticmethod
     def forward(link: Tensor, r: Tensor, chosen: "Pair", *kept: Tensor) -> Tensor:
@@ -293,7 +311,7 @@ class _Solution(torch.autograd.Function):
 
 
 def _batched(info: Any, in_dims: tuple[Any, ...], inputs: Sequence[Any]) -> list[Any]:
-    """The inputs of a mapped operation with the mapped dimension first, also where one had none."""
+    """Move the mapped dimension of each input to the front; expand inputs that have none."""
 
     def batched(x: Any, dim: int | None) -> Any:
         if not isinstance(x, Tensor):
@@ -304,7 +322,7 @@ def _batched(info: Any, in_dims: tuple[Any, ...], inputs: Sequence[Any]) -> list
 
 
 class _Once(torch.autograd.Function):
-    """A gradient as it is, which refuses to be differentiated. Inputs: S, then what it is of."""
+    """Return the gradient S; raise InputError if it is differentiated. Inputs: S, link, g, pair."""
 
     @staticmethod
     def forward(s: Tensor, link: Tensor, g: Tensor, chosen: "Pair") -> Tensor:
@@ -330,16 +348,18 @@ class _Once(torch.autograd.Function):
 
 
 def _solves(chosen: "Pair") -> bool:
-    # With rtol a second derivative would need what the gradient leaves out between null directions.
+    # With rtol, a second derivative would need the block between null directions, which the
+    # gradient leaves out.
     return chosen.backward is not None and chosen.backward.solves and chosen.regular.rtol is None
 
 
-def _has_no(chosen: "Pair", what: str) -> str:
+def _has_no(chosen: "Pair", derivative: str) -> str:
     name = chosen.backward.name if chosen.backward else "none"
     if chosen.regular.rtol is not None:
-        return f"a root with rtol has no {what}: only its gradient is defined."
+        return f"a root with rtol has no {derivative}: only its gradient is defined."
+
     return (
-        f"{chosen.forward.name} + {name} has no {what}: {name} does not solve the equation of the "
-        'gradient for any right-hand side. Take backward="loewner", or backward="autodiff" for '
-        "the derivative of the forward's own operations."
+        f"{chosen.forward.name} + {name} has no {derivative}: {name} does not solve the Lyapunov "
+        'equation for arbitrary right-hand sides. Take backward="loewner", or backward="autodiff" '
+        "to differentiate the operations of the forward."
     )

@@ -1,18 +1,18 @@
-"""The root of a covariance from the features themselves, without forming the covariance.
+"""The root of a covariance computed from the features, without forming the covariance.
 
-Let X be n x M features and A = X Xᵀ / M. For fewer samples than dimensions, M < n, A is singular:
-rounding fills its null directions, and the gradient of its root divides by what is left there. The
-small matrix K = Xᵀ X / M has the same eigenvalues other than zero. With K = V diag(d²) Vᵀ and
+Let X be n x M features and A = X Xᵀ / M. With fewer samples than dimensions, M < n, A is singular:
+its null eigenvalues become rounding errors, and the gradient of its root divides by them. The
+smaller matrix K = Xᵀ X / M has the same nonzero eigenvalues. With K = V diag(d²) Vᵀ and
 U = X V diag(1 / d) / √M,
 
     A^{1/2} = U diag(d) Uᵀ,
     dL/dX   = 2 / √M (U (L ∘ H) diag(d) + G U - U H) Vᵀ,   H = Uᵀ G U,   L_ij = 1 / (d_i + d_j),
 
-which divides by nothing small: |L_ij d_j| is at most 1. The first line also is
-A^{1/2} = X K^{-1/2} Xᵀ / M, of which torch takes derivatives of every order.
+where all factors are bounded: |L_ij d_j| is at most 1. The first line can also be written as
+A^{1/2} = X K^{-1/2} Xᵀ / M, which torch differentiates to every order.
 
-Source: the change to the small matrix is that of the singular value decomposition, Golub & Van
-Loan, Matrix Computations, 4th ed., 2013, §2.4; the gradient follows from Daleckii & Krein (1965).
+Source: the relation between A and K is the singular value decomposition of X, Golub & Van Loan,
+Matrix Computations, 4th ed., 2013, §2.4; the gradient follows from Daleckii & Krein (1965).
 """
 
 from typing import Any
@@ -33,20 +33,20 @@ Parts = tuple[Array, Array, Array]  # U, (..., n, M); d, (..., M); V, (..., M, M
 
 
 def sqrtm_of_features(x: Array, *, center: bool = False) -> Array:
-    """Principal square root of the covariance X Xᵀ / M of each batch of features.
+    """Principal square root of the covariance X Xᵀ / M of each matrix of features X.
 
     x: (..., n, M), a torch, numpy or cupy array in float32 or float64: M samples of n features.
     center: subtract the mean of the samples first. The covariance is divided by M in either case.
 
-    Returns the root, (..., n, n), with the library, dtype and device of `x`. For M < n it is taken
-    from the M x M matrix of inner products, so that it and its gradient with respect to `x` are
-    accurate although the covariance is singular; directions in which the features vanish have no
-    gradient. For M >= n it is the root of the covariance by the default pair of `sqrtm`. In torch
-    it has derivatives of every order, also in forward mode and through torch.func. Second
-    derivatives, forward mode and every transform of torch.func, `vmap` included, need linearly
-    independent samples; otherwise their result is NaN.
+    Returns the root, (..., n, n), with the library, dtype and device of `x`. For M < n it is
+    computed from the M x M matrix of inner products, so that the root and its gradient with respect
+    to `x` are accurate although the covariance is singular. Changes of `x` that raise its rank have
+    no derivative, and the gradient is zero for them. For M >= n it is the root of the covariance by
+    the default pair of `sqrtm`. In torch it has derivatives of every order, also in forward mode
+    and through torch.func. Second derivatives, forward mode and every transform of torch.func,
+    `vmap` included, need linearly independent samples; otherwise their result is NaN.
 
-    Raises InputError (a ValueError) for what is no batch of features in one of these precisions.
+    Raises InputError (a ValueError) if `x` is not a batch of features in one of these precisions.
 
     >>> import torch, mssbench
     >>> x = torch.eye(4, 2, dtype=torch.float64)
@@ -58,13 +58,15 @@ def sqrtm_of_features(x: Array, *, center: bool = False) -> Array:
         if center:
             x = x - namespace(x).mean(x, axis=-1)[..., None]
         if 0 in x.shape:
-            return x @ transpose(x)  # no matrix, matrices without entries, or sums over nothing
-        p = _power_of_two(x)  # the squares of x / p neither overflow nor vanish
+            return x @ transpose(x)  # an empty batch, or n = 0 or M = 0
+
+        # Scaled so that the squares of x / p neither overflow nor underflow.
+        p = _power_of_two(x)
         return p * _of_centred(x / p, center)
 
 
 def _power_of_two(x: Array) -> Array:
-    """(..., n, M) -> (..., 1, 1): the power of 2 at or below the largest entry; 1 for zeros."""
+    """Return the largest power of 2 up to the largest |entry|, (..., 1, 1), or 1 if all are 0."""
     xp = namespace(x)
     largest = arrays.amax(abs(arrays.detach(x)), (-2, -1))
     mantissa, _ = xp.frexp(largest)  # in [1/2, 1)
@@ -76,6 +78,7 @@ def _of_centred(x: Array, center: bool) -> Array:
     n, samples = x.shape[-2:]
     if samples >= n:
         return _default(x)(x @ transpose(x) / samples)
+
     if not _is_differentiated(x):
         u, d, _ = _parts(x)
         return _root(u, d)
@@ -89,6 +92,7 @@ def _check(x: Array) -> None:
     check_array(x)
     if x.ndim < 2:
         raise InputError(f"expected features (..., n, M), got shape {tuple(x.shape)}.")
+
     if arrays.dtype_name(x) not in LAPACK_PRECISIONS:
         how = "x.float()" if arrays.library(x) == "torch" else 'x.astype("float32")'
         raise InputError(
@@ -104,12 +108,12 @@ def _is_differentiated(x: Array) -> bool:
 
 
 def _default(x: Array) -> Any:
-    """The default pair of `sqrtm`; in torch with its gradient."""
+    """Return the default pair of `sqrtm`, with its backward if `x` is a torch tensor."""
     return pair("sqrt", eigh.__name__, loewner.__name__ if arrays.library(x) == "torch" else None)
 
 
 def _parts(x: Array) -> Parts:
-    """U, d and V of M < n samples; where d is zero within rounding, so is its column of U."""
+    """Return U, d and V for M < n samples; columns of U whose d is a rounding error are zero."""
     xp, samples = namespace(x), x.shape[-1]
     w, v = decomposition.eigh(transpose(x) @ x / samples)
     d = xp.sqrt(decomposition.without_null(w, w[..., -1:]))
@@ -123,22 +127,22 @@ def _root(u: Array, d: Array) -> Array:
 
 
 def _gradient(u: Array, d: Array, v: Array, g: Array) -> Array:
-    """dL/dX, (..., n, M), from the cotangent g of the root, (..., n, n)."""
+    """Return dL/dX, (..., n, M), from the cotangent g of the root, (..., n, n)."""
     g = symmetrize(g)
     gu = g @ u
     h = transpose(u) @ gu
     sums = d[..., :, None] + d[..., None, :]
-    # what is 0 / 0 belongs to two vanishing directions, whose columns of U are zero
+    # 0 / 0 occurs only between two null directions, whose columns of U are zero.
     share = d[..., None, :] / namespace(d).where(sums == 0, 1.0, sums)
     factor = u @ (h * (share - 1)) + gu
     return (2 / d.shape[-1] ** 0.5) * factor @ transpose(v)
 
 
 def _composed(x: Array, center: bool) -> Array:
-    """The same root as a product that torch differentiates: X K^{-1/2} Xᵀ / M.
+    """Return the root as a product that torch differentiates: X K^{-1/2} Xᵀ / M.
 
-    Centred samples add up to zero. The direction of all ones, in which K is then zero, is given the
-    mean eigenvalue, which X multiplies by zero.
+    Centred samples sum to zero, so that K is singular in the direction of all ones. The mean
+    eigenvalue is added in that direction; this does not change the root, since X is zero there.
     """
     samples = x.shape[-1]
     k = transpose(x) @ x / samples
@@ -149,7 +153,7 @@ def _composed(x: Array, center: bool) -> Array:
 
 
 class _Root(torch.autograd.Function):
-    """Inputs: the features, M < n, and whether they are centred. Output: the root."""
+    """The root for M < n. Inputs: the features, and whether they are centred. Output: the root."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, center: bool) -> torch.Tensor:
@@ -165,6 +169,8 @@ class _Root(torch.autograd.Function):
         if not torch.is_grad_enabled():
             with without_autocast(g):
                 return _gradient(u, d, v, g), None
+
+        # The gradient may be differentiated again, which only the composed form supports.
         with torch.enable_grad(), without_autocast(g):
             y = _composed(x, ctx.center)
             (s,) = torch.autograd.grad(y, x, symmetrize(g), create_graph=True)

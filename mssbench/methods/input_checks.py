@@ -1,7 +1,7 @@
-"""Checks of what is given to the public functions. Each raises InputError.
+"""Checks of the arguments of the public functions. Each raises InputError.
 
-`check_array`, `check_matrix` and `check_takes` look at types and shapes, and cost nothing that
-shows. `check_values` reads the matrices, and runs only where the caller asks for it.
+`check_array`, `check_matrix` and `check_takes` inspect types and shapes, at negligible cost.
+`check_values` reads the matrices, and runs only if the caller requests it.
 """
 
 import warnings
@@ -23,8 +23,9 @@ def check_array(a: Array) -> None:
     if isinstance(a, np.ma.MaskedArray):
         raise InputError(
             "expected an array without a mask: a root takes every entry of a matrix. "
-            "Fill what is masked first, for example with a.filled(0)."
+            "Fill the masked entries first, for example with a.filled(0)."
         )
+
     if getattr(a, "is_sparse", False) or str(getattr(a, "layout", "")).startswith("torch.sparse"):
         raise InputError("expected dense matrices, got a sparse tensor: take a.to_dense().")
 
@@ -34,14 +35,15 @@ def check_matrix(a: Array) -> None:
     check_array(a)
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
         raise InputError(f"expected square matrices (..., n, n), got shape {tuple(a.shape)}.")
+
     if arrays.dtype_name(a) not in arrays.STORAGE.values():
         if not getattr(a.dtype, "isnative", True):
             raise InputError(
                 f"expected numbers in the byte order of this machine, got {a.dtype.str}. "
                 'Convert first, for example a.astype(a.dtype.newbyteorder("=")).'
             )
-        how = "If it is real, take a.real." if "complex" in arrays.dtype_name(a) else _convert(a)
-        raise InputError(f"expected floating-point matrices, got {arrays.dtype_name(a)}. {how}")
+        hint = "If it is real, take a.real." if "complex" in arrays.dtype_name(a) else _convert(a)
+        raise InputError(f"expected floating-point matrices, got {arrays.dtype_name(a)}. {hint}")
 
 
 def check_takes(method: Method, a: Array) -> None:
@@ -52,6 +54,7 @@ def check_takes(method: Method, a: Array) -> None:
             f"{method.kind} {method.name!r} takes {' or '.join(method.libraries)} arrays, "
             f"not {library}."
         )
+
     known = [p for p in arrays.PRECISIONS[library] if p in method.precisions]
     if dtype not in known:
         known = [p for p in known if p in arrays.STORAGE.values()]
@@ -59,13 +62,14 @@ def check_takes(method: Method, a: Array) -> None:
             f"{method.kind} {method.name!r} takes {' or '.join(known)} {library} arrays, "
             f"not {dtype}. {_convert(a)}{_that_takes(method.kind, a)}"
         )
+
     if method.sizes and a.shape[-1] not in method.sizes:
         sizes = " or ".join(map(str, method.sizes))
         raise InputError(f"{method.kind} {method.name!r} takes size {sizes}, not {a.shape[-1]}.")
 
 
 def _that_takes(kind: Kind, a: Array) -> str:
-    """The sentence with a method that takes half precision, where the library has it at all."""
+    """Return a sentence that suggests a method for half precision, or "" if none is needed."""
     dtype = arrays.dtype_name(a)
     if dtype not in HALF or arrays.library(a) != "torch":
         return ""
@@ -73,30 +77,33 @@ def _that_takes(kind: Kind, a: Array) -> str:
 
 
 def _convert(a: Array) -> str:
-    how = "a.double()" if arrays.library(a) == "torch" else 'a.astype("float64")'
-    return f"Convert first, for example {how}."
+    call = "a.double()" if arrays.library(a) == "torch" else 'a.astype("float64")'
+    return f"Convert first, for example {call}."
 
 
 def check_values(
     a: Array, function: Function, regular: Regularization = NONE, wrong_gradient: str = ""
 ) -> None:
-    """Raise InputError unless each matrix is finite and symmetric; warn of indefinite ones.
+    """Raise InputError unless each matrix is finite and symmetric; warn about indefinite ones.
 
-    wrong_gradient: what is wrong with the gradient of a singular matrix, where something is and a
-    gradient will be asked for: a warning then names the singular matrices.
+    a: (..., n, n). The tolerance is n eps |A| with the Frobenius norm |A|, for the asymmetry and
+    for negative eigenvalues. For the inverse root every eigenvalue, with its ridge, must exceed
+    4 eps times the largest one, unless rtol decides which eigenvalues count. The check runs on the
+    host in float64, after scaling, whatever the scale and device of `a`.
 
-    a: (..., n, n). Rounding is let pass: an asymmetry or a negative eigenvalue of up to n eps |A|,
-    |A| the Frobenius norm. For the inverse root every eigenvalue, with its ridge, must exceed 4 eps
-    times the largest one, unless rtol says which of them count. The check runs on the host and in
-    float64, whatever the scale and device of `a`.
+    wrong_gradient: what is wrong with the gradient of singular matrices; empty if it is right or
+    not needed. If given, SingularWarning gives the number of singular matrices.
     """
     n = a.shape[-1]
     if 0 in a.shape:
         return
     if arrays.is_mapped(a):
         raise InputError("check=True reads values, which vmap hides: check the batch before it.")
+
     batch = arrays.to_numpy(a).reshape(-1, n, n)
     _refuse(~np.isfinite(batch).all((1, 2)), a, "has entries that are not finite")
+
+    # Scaled so that squares neither overflow nor underflow.
     scale = np.abs(batch).max((1, 2))
     batch = batch / np.where(scale > 0, scale, 1)[:, None, None]
     rounding = n * arrays.epsilon(a) * np.linalg.norm(batch, axis=(1, 2))
@@ -110,6 +117,7 @@ def check_values(
         "covariance matrices, as in the Fréchet distance, take the symmetric S1^{1/2} S2 S1^{1/2} "
         "instead: its root has the same trace",
     )
+
     w = np.linalg.eigvalsh(batch)  # (b, n), ascending
     lowest = w[:, 0]
     ridged = w + regular.ridge * w.mean(1, keepdims=True)
@@ -118,26 +126,28 @@ def check_values(
             (singular := ridged[:, 0] <= NULL * arrays.epsilon(a) * ridged[:, -1]),
             a,
             "has no inverse root: it is singular in this precision, with a smallest eigenvalue of "
-            f"{(lowest * scale)[singular.argmax()]:.2g} beside a largest of "
+            f"{(lowest * scale)[singular.argmax()]:.2g} and a largest of "
             f"{(w[:, -1] * scale)[singular.argmax()]:.2g}. Add "
             f"{'a larger' if regular.ridge else 'a'} ridge, for example ridge=1e-4, or give rtol "
             "for the root of the pseudo-inverse",
         )
+
     if wrong_gradient and regular.rtol is None:
         _warn_of_singular(a, ridged, wrong_gradient)
     if indefinite := int((ridged[:, 0] < -rounding).sum()):
         warnings.warn(
             f"{indefinite} of {len(batch)} matrices have negative eigenvalues, down to "
-            f"{(ridged[:, 0] * scale).min():.2g}: these count as 0 where eigenvalues are taken, "
-            "as |w| for svd, and iterations diverge.",
+            f"{(ridged[:, 0] * scale).min():.2g}. Methods that compute eigenvalues replace these "
+            "by 0, svd uses |w|, and iterations diverge.",
             IndefiniteWarning,
             stacklevel=4,
         )
 
 
 def _warn_of_singular(a: Array, w: np.ndarray, wrong_gradient: str) -> None:
-    """w: (b, n), the eigenvalues, ascending."""
+    """Warn if any matrix is singular. w: (b, n), the eigenvalues with the ridge, ascending."""
     singular = w[:, 0] <= NULL * arrays.epsilon(a) * w[:, -1]
+
     if singular.any():
         warnings.warn(
             f"{int(singular.sum())} of {len(w)} matrices are singular in this precision, for which "

@@ -1,4 +1,4 @@
-"""The matrix logarithm, which maps covariances to symmetric matrices: the log-Euclidean layer.
+"""The matrix logarithm of positive definite matrices, as log-Euclidean layers use it.
 
 With A = V diag(w) Vᵀ, log A = V diag(log w) Vᵀ and, for the cotangent G,
 
@@ -55,7 +55,7 @@ def logm(a: Array, *, check: bool = False) -> Array:
 
 
 def logarithm(a: Array) -> Array:
-    """The logarithm of each matrix, (..., n, n) -> (..., n, n), differentiable once in torch."""
+    """Return the logarithm of each matrix, (..., n, n), differentiable once in torch."""
     if arrays.library(a) != "torch":
         return _log(*decomposition.eigh(a))
     if not (a.requires_grad and torch.is_grad_enabled()) and not differentiable.is_transformed():
@@ -72,17 +72,18 @@ def _log(w: Array, v: Array) -> Array:
 
 
 def _gradient(w: Array, v: Array, g: Array) -> Array:
-    """dL/dA, (..., n, n), from the eigenpairs of A and the cotangent g of log A."""
+    """Return dL/dA, (..., n, n), from the eigenpairs of A and the cotangent g of log A."""
     g = symmetrize(g)
     return symmetrize(v @ (_slopes(w) * (transpose(v) @ g @ v)) @ transpose(v))
 
 
 def _slopes(w: torch.Tensor) -> torch.Tensor:
-    """The quotients L_ij = (log w_i - log w_j) / (w_i - w_j), (..., n, n); 1 / w_i if w_i = w_j."""
+    """Return L_ij = (log w_i - log w_j) / (w_i - w_j), (..., n, n), or 1 / w_i if w_i = w_j."""
     w = torch.where(w > 0, w, torch.nan)
     wi, wj = w[..., :, None], w[..., None, :]
     sums, differences = wi + wj, wi - wj
     z = differences / sums
+
     zero = z == 0
     near = 2 * torch.where(zero, 1.0, torch.atanh(z) / torch.where(zero, 1.0, z)) / sums
     far = (wi.log() - wj.log()) / torch.where(zero, 1.0, differences)
@@ -141,6 +142,6 @@ class _Gradient(torch.autograd.Function):
     def backward(ctx: Any, g: torch.Tensor) -> Any:
         del ctx, g
         raise InputError(
-            "logm has first derivatives alone. For second ones write the logarithm with "
-            "torch.linalg.eigh, whose derivatives exist where no two eigenvalues coincide."
+            "logm has first derivatives alone. For second derivatives compute the logarithm with "
+            "torch.linalg.eigh, which is differentiable if no two eigenvalues are equal."
         )

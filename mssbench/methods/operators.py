@@ -1,17 +1,18 @@
-"""The roots as operators of torch, for compilers and for tensors without values.
+"""The roots as custom operators of torch, for torch.compile, torch.export and meta tensors.
 
-torch.compile and torch.export record the operators that a function calls. They cannot follow a pair
-that is looked up by its name, nor a method that looks at the values of its matrix. To them
-`mssbench::root` is therefore a single operator, which computes what the call outside of a compiler
-computes. Where they make a backward pass, its parts are operators as well:
+Both compilers record the operators that a function calls. They cannot trace the lookup of a pair by
+its name, nor a method that reads values of its matrix. Therefore `mssbench::root` is a single
+operator, whose results are those of a call without a compiler. The parts of a backward pass are
+operators as well:
 
-    keep:      A -> Y and what the backward reads                      (`Pair.keep`)
-    gradient:  what the backward reads, G -> S                         (`Pair.gradient`)
-    solution:  what the backward reads, R -> S with Y S + S Y = R      (`Pair.solution`)
-    again:     A, G -> S by a second forward, for a backward that goes through its steps
+    keep:      A -> Y and the fields that the backward reads           (`Pair.keep`)
+    gradient:  these fields, G -> S                                    (`Pair.gradient`)
+    solution:  these fields, R -> S with Y S + S Y = R                 (`Pair.solution`)
+    again:     A, G -> S by a second forward, for backwards through the steps of the forward
 
-Derivatives are made of them as in every other call, in `differentiable`. For tensors that have no
-values, fake ones and those of the device `meta`, each operator states the shapes of its results.
+The module `differentiable` composes derivatives of these operators as it does without a compiler.
+For tensors without values, which are fake tensors and those on the device `meta`, each operator
+has a function that returns empty results of the right shapes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,38 +35,37 @@ Tensor = torch.Tensor
 
 
 class Call(NamedTuple):
-    """What a caller has named, in the types that an operator can take."""
+    """The arguments of a call of `sqrtm` or `isqrtm`, in types that an operator can take."""
 
     function: Function
     forward: str
     backward: str | None
-    check: bool  # whether the values of the matrices are looked at
-    parameters: Sequence[str]  # name and type, and the value where it is no number: see `encoded`
-    whole: Sequence[int]  # the values of those that are whole numbers, in their order
-    real: Sequence[float]  # the values of the other numbers
+    check: bool  # whether the values of the matrices are checked
+    parameters: Sequence[str]  # names and types, with the value unless it is a number: `encoded`
+    whole: Sequence[int]  # the values of integer parameters, in order
+    real: Sequence[float]  # the values of float parameters, in order
 
 
 Resolve = Callable[[Tensor, Call], Pair]
-_resolve: list[Resolve] = []  # the one of `sqrtm`, which imports this module
+# Holds the function that `resolved_by` sets. `sqrtm` provides it, and cannot be imported here
+# because it imports this module.
+_resolve: list[Resolve] = []
 
 
 def resolved_by(resolve: Resolve) -> None:
-    """Set the function that looks up the pair of a call: (a, call) -> pair, or an InputError.
-
-    `sqrtm` sets it, because it imports this module.
-    """
+    """Set the function (a, call) -> pair that looks up the pair of a call or raises InputError."""
     _resolve[:] = [resolve]
 
 
 def are_needed(a: Tensor) -> bool:
-    """Whether a root of `a` is to be taken by its operator: in a compiler, or without values.
+    """Whether the root of `a` is computed by its operator: in a compiler, or without values.
 
-    Inside a transform of torch.func it is not, since operators have none of its rules. There
-    torch.compile leaves its graph, and torch.export follows the operations of the methods.
+    Inside a transform of torch.func it is not, since the operators have no rules for it. There
+    torch.compile breaks its graph, and torch.export traces the operations of the methods.
     """
     if torch.compiler.is_dynamo_compiling():
         return not differentiable.is_transformed()
-    return a.is_meta or isinstance(a, FakeTensor)  # torch.export hands fake tensors on
+    return a.is_meta or isinstance(a, FakeTensor)  # torch.export passes fake tensors
 
 
 def root(
@@ -76,25 +76,26 @@ def root(
     check: bool,
     parameters: Mapping[str, Any],
 ) -> Tensor:
-    """The root of a: (..., n, n), by its operator. The arguments are those of `sqrtm`."""
+    """Return the root of a: (..., n, n), by its operator. The arguments are those of `sqrtm`."""
     operator = torch.ops.mssbench.root
     y: Tensor = operator(a, function, forward, backward, check, *encoded(parameters))
     return y
 
 
 def encoded(parameters: Mapping[str, Any]) -> tuple[list[str], list[int], list[float]]:
-    """Parameters in the types that an operator can take, the last three fields of a Call.
+    """Return parameters in types that an operator can take: the last three fields of a Call.
 
     {"iterations": 5, "lower": 0.1, "norm": "trace"} gives ["iterations=int", "lower=float",
-    "norm=str:trace"], [5], [0.1]. A number that changes between the calls of a compiled function
-    is a symbol there, which can be handed on but not be written as a word.
+    "norm=str:trace"], [5], [0.1]. Numbers are kept apart from the text because a number that
+    changes between calls of a compiled function is symbolic there, and cannot become text.
     """
     words, whole, real = [], [], []
     for name in sorted(parameters):
         value = parameters[name]
         kind = type(value).__name__
-        if isinstance(value, float):  # a number of numpy as well
+        if isinstance(value, float):  # includes numpy.float64
             kind = "float"
+
         if kind == "int":
             whole.append(value)
         elif kind == "float":
@@ -102,46 +103,48 @@ def encoded(parameters: Mapping[str, Any]) -> tuple[list[str], list[int], list[f
         else:
             kind = f"{kind}:{value}"
         words.append(f"{name}={kind}")
+
     return words, whole, real
 
 
 def decoded(call: Call) -> dict[str, Any]:
-    """The parameters of a call.
+    """Return the parameters of a call, the inverse of `encoded`.
 
-    A value that is no number, word, truth value or None comes back as its text, which the check of
-    the parameters refuses.
+    A value that is not a number, str, bool or None is returned as text, which the check of the
+    parameters refuses.
     """
     whole, real = iter(call.whole), iter(call.real)
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+
     for word in call.parameters:
         name, _, rest = word.partition("=")
         kind, _, value = rest.partition(":")
         if kind in ("int", "float"):
-            found[name] = next(whole if kind == "int" else real)
+            values[name] = next(whole if kind == "int" else real)
         else:
-            found[name] = {"True": True, "None": None}.get(value, False) if kind in _FEW else value
-    return found
+            values[name] = {"True": True, "None": None}.get(value, False) if kind in _FEW else value
+    return values
 
 
-_FEW = ("bool", "NoneType")  # types of few values
+_FEW = ("bool", "NoneType")  # types whose values are True, False and None
 
 
 @dataclass(frozen=True)
 class Recorded(Pair):
-    """A pair whose parts are operators. To `differentiable` it is a pair like any other."""
+    """A pair whose methods call operators. `differentiable` treats it like any other pair."""
 
-    call: Call | None = None  # it has a default because fields of Pair have
+    call: Call | None = None  # always given; the default is needed because fields of Pair have one
 
     def keep(self, a: Array) -> Root:
-        """As of a pair."""
+        """Return the result of `Pair.keep` by an operator."""
         return differentiable.rebuilt(_fields(self), _operator("keep", self)(a))
 
     def gradient(self, root: Root, g: Array) -> Array:
-        """As of a pair."""
+        """Return the result of `Pair.gradient` by an operator."""
         return _operator("gradient", self)(self._kept(root), g)
 
     def solution(self, root: Root, r: Array) -> Array:
-        """As of a pair."""
+        """Return the result of `Pair.solution` by an operator."""
         return _operator("solution", self)(self._kept(root), r)
 
     def _kept(self, root: Root) -> list[Tensor]:
@@ -155,11 +158,11 @@ def _operator(name: str, chosen: Recorded) -> Callable[..., Any]:
 
 
 def _fields(chosen: Pair) -> list[str]:
-    """The fields of what `Pair.keep` gives, the root first."""
+    """Return the names of the fields that `Pair.keep` returns, the root first."""
     return list(dict.fromkeys((chosen.function, *chosen.saved)))
 
 
-# ------------------------------------------------------------------------- what operators compute
+# -------------------------------------------------------------------- the results of the operators
 
 
 def _root(a: Tensor, *call: Any) -> Tensor:
@@ -175,8 +178,8 @@ def _keep(a: Tensor, *call: Any) -> list[Tensor]:
     if a.numel() == 0:
         return _like_kept(a, *call)
     with _as_input_error(), without_autocast(a):
-        found = differentiable.parts(chosen.keep(a), _fields(chosen))
-    return _owned(found, [x.shape for x in _like_kept(a, *call)], a)
+        tensors = differentiable.parts(chosen.keep(a), _fields(chosen))
+    return _owned(tensors, [x.shape for x in _like_kept(a, *call)], a)
 
 
 def _gradient(kept: Sequence[Tensor], g: Tensor, *call: Any) -> Tensor:
@@ -188,7 +191,8 @@ def _solution(kept: Sequence[Tensor], r: Tensor, *call: Any) -> Tensor:
 
 
 def _solved(part: str, kept: Sequence[Tensor], g: Tensor, call: tuple[Any, ...]) -> Tensor:
-    chosen = _resolve[0](g, Call(*call)._replace(check=False))  # a cotangent is any matrix
+    # No check of values, because a cotangent may be any matrix.
+    chosen = _resolve[0](g, Call(*call)._replace(check=False))
     if g.numel() == 0:
         return _like(g)
     root = differentiable.rebuilt(chosen.saved, kept)
@@ -197,7 +201,8 @@ def _solved(part: str, kept: Sequence[Tensor], g: Tensor, call: tuple[Any, ...])
 
 
 def _again(a: Tensor, g: Tensor, *call: Any) -> Tensor:
-    chosen = _resolve[0](a, Call(*call)._replace(check=False))  # by the forward, it has been
+    # No check of values, because the forward has made it.
+    chosen = _resolve[0](a, Call(*call)._replace(check=False))
     if a.numel() == 0:
         return _like(a)
     with torch.enable_grad(), _as_input_error():
@@ -205,15 +210,15 @@ def _again(a: Tensor, g: Tensor, *call: Any) -> Tensor:
         return _owned(torch.autograd.grad(chosen(leaf), leaf, g), [a.shape], a, g)[0]
 
 
-def _owned(found: Sequence[Tensor], shapes: Sequence[torch.Size], *given: Tensor) -> list[Tensor]:
-    """The results of an operator, each contiguous, of its stated shape, in memory of its own.
+def _owned(results: Sequence[Tensor], shapes: Sequence[torch.Size], *given: Tensor) -> list[Tensor]:
+    """Return results that are contiguous, have these shapes, and share no memory.
 
-    A compiler takes them to be so, whereas LAPACK returns transposed matrices, and a method without
-    steps may return its matrix.
+    A compiler assumes all three. Without this, LAPACK returns transposed matrices, and a method
+    that takes no steps may return its input. given: the inputs of the operator.
     """
     taken = {x.untyped_storage().data_ptr() for x in given}
     owned = []
-    for x, shape in zip(found, shapes, strict=True):
+    for x, shape in zip(results, shapes, strict=True):
         whole = x.detach().expand(shape).contiguous()
         owned.append(whole.clone() if whole.untyped_storage().data_ptr() in taken else whole)
         taken.add(owned[-1].untyped_storage().data_ptr())
@@ -224,15 +229,15 @@ def _owned(found: Sequence[Tensor], shapes: Sequence[torch.Size], *given: Tensor
 def _as_input_error() -> Iterator[None]:
     try:
         yield
-    except Unsupported as answer:  # what only the matrix or the parameters together can tell
+    except Unsupported as answer:  # depends on the matrix or on several parameters together
         raise InputError(f"{answer}.") from None
 
 
-# -------------------------------------------------------------------- what they state of the shapes
+# --------------------------------------------------------------------- the shapes of their results
 
 
 def _like(a: Tensor, *_: Any) -> Tensor:
-    return torch.empty(a.shape, dtype=a.dtype, device=a.device)  # contiguous, however `a` lies
+    return torch.empty(a.shape, dtype=a.dtype, device=a.device)  # contiguous even if `a` is not
 
 
 def _like_second(_: Any, g: Tensor, *__: Any) -> Tensor:
@@ -240,11 +245,11 @@ def _like_second(_: Any, g: Tensor, *__: Any) -> Tensor:
 
 
 def _like_root(a: Tensor, *call: Any) -> Tensor:
-    _resolve[0](a, Call(*call)._replace(check=False))  # what cannot be asked for is told here
+    _resolve[0](a, Call(*call)._replace(check=False))  # reports an invalid call while tracing
     return _like(a)
 
 
-# The tensors of a field that has several: v is (..., n), m is (..., n, n).
+# The shapes of fields with several tensors: "v" is (..., n), "m" is (..., n, n).
 _PARTS = {"eigen": "vm", "differential": "mmvv"}
 
 
@@ -258,17 +263,19 @@ def _like_kept(a: Tensor, *call: Any) -> list[Tensor]:
 
 
 def _differentiable_root(a: Tensor, *given: Any) -> Tensor:
-    """The root where a gradient may be asked for."""
+    """Return the root of `a`, differentiable if a gradient may be requested."""
     call = Call(*given)
     if not Pair.is_differentiated(a):
         with torch._C._AutoDispatchBelowAutograd():
             y: Tensor = torch.ops.mssbench.root(a, *call)
         return y
+
     if differentiable.transforms_active():
         raise InputError(
-            "an exported root has no rules of torch.func: take torch.autograd, or apply the "
-            "transform to the module before it is exported."
+            "an exported root has no rules of torch.func: use torch.autograd, or apply the "
+            "transform to the module before exporting it."
         )
+
     chosen = _resolve[0](a, call._replace(check=False))
     assert chosen.backward is not None
     if chosen.backward.replays:
@@ -280,7 +287,7 @@ def _differentiable_root(a: Tensor, *given: Any) -> Tensor:
 
 
 def _spelt_out(chosen: Pair, call: Call) -> Call:
-    """The call that names this pair, which "auto" may have chosen, and all of its parameters."""
+    """Return the call with the names and all parameters of a pair that "auto" may have chosen."""
     assert chosen.backward is not None
     theirs = {f"backward_{name}": value for name, value in chosen.backward_parameters}
     given = dict(chosen.forward_parameters) | theirs | regularization.given(chosen.regular)
@@ -289,10 +296,10 @@ def _spelt_out(chosen: Pair, call: Call) -> Call:
 
 
 class _Replayed(torch.autograd.Function):
-    """A root whose backward goes through the steps of the forward, which are taken once more.
+    """A root whose backward goes through the steps of the forward, and computes them again.
 
-    An operator cannot hand its steps on: their number, or what autograd keeps of them, is known to
-    the method alone.
+    An operator cannot return its steps, because only the method knows their number and the tensors
+    that autograd saves for them.
     """
 
     @staticmethod
@@ -313,7 +320,7 @@ class _Replayed(torch.autograd.Function):
     def jvp(ctx: Any, *_: Any) -> Any:
         raise InputError(
             f"{ctx.call.forward} + {ctx.call.backward} has no derivative in forward mode in a "
-            'compiled function. Take backward="loewner", or do without the compiler.'
+            'compiled function. Take backward="loewner", or call it without the compiler.'
         )
 
 
@@ -328,11 +335,11 @@ _OPERATORS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any]]] = {
     "solution": (f"(Tensor[] kept, Tensor r, {_CALL}) -> Tensor", _solution, _like_second),
     "again": (f"(Tensor a, Tensor g, {_CALL}) -> Tensor", _again, _like),
 }
-# A compiled function that runs would have these compiled as well, piece by piece.
+# Without this, torch.compile would also compile the bodies of the operators.
 _uncompiled: Callable[..., Any] = _disable_dynamo
 _library = torch.library.Library("mssbench", "FRAGMENT")  # type: ignore[no-untyped-call]
 for _name, (_schema, _compute, _fake) in _OPERATORS.items():
-    # Nothing of it reads what a compiler does not see, which torch calls compliant with its stack.
+    # The tag says that an operator reads nothing but its arguments, so that compilers may trace it.
     _library.define(_name + _schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
     _library.impl(_name, _uncompiled(_compute), "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"mssbench::{_name}", _fake, lib=_library)

@@ -1,7 +1,7 @@
 """Functions other than the two roots, computed by a method itself or by a pair for a root.
 
 - `sqrt_x` is the root of the covariance X Xᵀ / M, as a function of the features X.
-- `whiten` is a matrix W with W A Wᵀ = I: the inverse root, or what a method computes instead.
+- `whiten` is a matrix W with W A Wᵀ = I: the inverse root, or another such matrix.
 - `log` is the logarithm.
 """
 
@@ -21,7 +21,7 @@ _ROOT_OF: dict[str, Function | None] = {"sqrt_x": "sqrt", "whiten": "isqrt", "lo
 
 @dataclass(frozen=True)
 class OtherFunction:
-    """One of these functions, as one method or one pair computes it."""
+    """One of these functions, computed by one method or one pair; callable on a batch."""
 
     function: str
     forward: Method
@@ -34,13 +34,13 @@ class OtherFunction:
         return self.pair is None
 
     def computes_in(self, library: str, precision: str) -> str:
-        """The wider precision in which it really computes, see `Method.computes_in`."""
+        """Return the wider precision that it computes in, or "", see `Method.computes_in`."""
         return (self.pair or self.forward).computes_in(library, precision)
 
     def __call__(self, x: Array) -> Array:
-        """The function of features (..., n, M) or matrices (..., n, n), differentiable in `x`.
+        """Return the function of features (..., n, M) or matrices (..., n, n), as (..., n, n).
 
-        Returns (..., n, n).
+        The result is differentiable in `x`.
         """
         if self.pair is None:
             return self.forward.other_functions[self.function](x)
@@ -49,7 +49,7 @@ class OtherFunction:
         return self.pair(x)
 
     def field(self, x: Array) -> Array:
-        """The function where no gradient is needed, by the name that pairs have for this."""
+        """Return the function if no gradient is needed. The name is that of `Pair.field`."""
         return self(x)
 
 
@@ -75,5 +75,6 @@ def other_function(
     b = None if backward is None else registry.lookup("backward", backward)
     if b is not None and not b.recorded:
         raise Unsupported(f"{f.name} has its own gradient: it pairs with autodiff, not {b.name}")
+
     f.complete(dict(parameters))
     return OtherFunction(function, f, b, None)

@@ -1,8 +1,9 @@
-"""A forward with a backward as one differentiable function, and that function applied to a vector.
+"""Pairs of a forward and a backward, as differentiable functions of a matrix.
 
-The row kind `isqrt_b` is A^{-1/2} b for one vector b a matrix. Sampling and whitening need no more,
-and a method made for it never forms the inverse root; any other forward multiplies its own by b, so
-that they can be compared.
+`Pair` is the root of a batch. `Applied` is A^{-1/2} b with one vector b per matrix, which suites
+call `isqrt_b`. Sampling and whitening need only this product, and some methods compute it without
+forming the inverse root. Other forwards multiply their inverse root by b, so that the two kinds can
+be compared.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -22,35 +23,36 @@ from mssbench.methods.regularization import NONE, Regularization
 
 @dataclass(frozen=True)
 class Pair:
-    """A forward with a backward and their parameters, ready to be called on a batch."""
+    """A forward and a backward with their parameters, callable on a batch of matrices."""
 
     function: Function
     forward: Method
     backward: Method | None  # None: no gradient is recorded
     forward_parameters: tuple[tuple[str, Any], ...]
     backward_parameters: tuple[tuple[str, Any], ...]
-    saved: tuple[str, ...]  # fields of Root that the backward needs kept; `function` first
-    regular: Regularization = NONE  # what is done about small eigenvalues
+    saved: tuple[str, ...]  # fields of Root saved for the backward; `function` first if among them
+    regular: Regularization = NONE  # how small eigenvalues are treated
 
     def __call__(self, a: Array) -> Array:
-        """The root of a: (..., n, n), differentiable where `a` asks for a gradient."""
+        """Return the root of a: (..., n, n), differentiable if `a` requires a gradient."""
         with without_autocast(a):
             if self.backward is None or not self.is_differentiated(a):
                 return self.field(a)
             if self.backward.recorded:
                 return self.backward.call(self.field, a)
+
             if self.regular.ridge:
                 a = regularization.ridged(a, self.regular.ridge)
             return differentiable.root(a, self.without_ridge)
 
     @cached_property
     def without_ridge(self) -> "Pair":
-        """The same pair for matrices to which the ridge was added."""
+        """The same pair without its ridge, for matrices to which it has been added already."""
         return replace(self, regular=self.regular._replace(ridge=0.0))
 
     @staticmethod
     def is_differentiated(a: Array) -> bool:
-        """Whether a derivative of the root of a may be asked for."""
+        """Whether a derivative of the root of `a` may be requested, by autograd or torch.func."""
         if arrays.library(a) != "torch":
             return False
         recorded = a.requires_grad and torch.is_grad_enabled()
@@ -58,34 +60,37 @@ class Pair:
 
     @staticmethod
     def records(a: Array) -> bool:
-        """Whether torch records a gradient for the root of a."""
+        """Whether autograd records the root of `a`."""
         return arrays.library(a) == "torch" and a.requires_grad and torch.is_grad_enabled()
 
     def computes_in(self, library: str, precision: str) -> str:
-        """The wider precision that one of its methods computes in; empty where neither does.
+        """Return the wider precision that one of its methods computes in, or "".
 
-        A backward that reads what the forward yields decomposes nothing itself.
+        A backward counts only if it decomposes itself, and not if the forward yields the fields
+        that it reads. See `Method.computes_in`.
         """
         forward, backward = self.forward, self.backward
-        found = forward.computes_in(library, precision)
-        if found or backward is None:
-            return found
+        wider = forward.computes_in(library, precision)
+        if wider or backward is None:
+            return wider
+
         reads = bool(backward.fields) and set(backward.fields) <= set(forward.fields)
         return "" if reads else backward.computes_in(library, precision)
 
     def field(self, a: Array) -> Array:
-        """The root itself, by the plain forward."""
+        """Return the root of a: (..., n, n) by the forward alone, without the pair's gradient."""
         y = getattr(self.root(a, frozenset((self.function,))), self.function)
         return self._missing(self.function) if y is None else y
 
     def root(self, a: Array, wanted: method.Wanted) -> Root:
-        """Everything the forward yields of what is wanted."""
+        """Return the wanted fields of Root that the forward yields for a: (..., n, n)."""
         ridge, rtol = self.regular
         with arrays.quiet(a):
             if ridge:
                 a = regularization.ridged(a, ridge)
             if rtol is None:
                 return self._called(a, wanted)
+
             eigen = self._called(a, frozenset(("eigen",))).eigen
             assert eigen is not None, "a pair with rtol has a forward that yields the eigenpairs"
             return regularization.root(*eigen, rtol, wanted)
@@ -93,9 +98,9 @@ class Pair:
     def _called(self, a: Array, wanted: method.Wanted) -> Root:
         root = self.forward.call(a, wanted, **dict(self.forward_parameters))
         if not isinstance(root, Root):
-            what = "nothing" if root is None else f"a {_kind(root)}"
+            result = "nothing" if root is None else f"a {_kind(root)}"
             raise TypeError(
-                f"forward {self.forward.name!r} returned {what}: return Root({self.function}=...)"
+                f"forward {self.forward.name!r} returned {result}: return Root({self.function}=...)"
             )
         return root
 
@@ -105,18 +110,19 @@ class Pair:
         )
 
     def keep(self, a: Array) -> Root:
-        """The root with the fields its backward reads, and no others: what is to be remembered."""
+        """Return the root of `a` and the fields that the backward reads, to be saved for it."""
         names = (self.function, *self.saved)
         root = self.root(a, frozenset(names))
         if root.eigen is not None and self.function == "sqrt" and not self.forward.cuts_null:
             w, v = root.eigen
             root = root._replace(eigen=(decomposition.without_null(w), v))
+
         if getattr(root, self.function) is None:
             self._missing(self.function)
         return Root(**{name: getattr(root, name) for name in names})
 
     def gradient(self, root: Root, g: Array) -> Array:
-        """dL/dA, (..., n, n), from what `keep` gave and the cotangent g of the root."""
+        """Return dL/dA, (..., n, n), from the result of `keep` and the cotangent g of the root."""
         assert self.backward is not None
         with arrays.quiet(g):
             g = g if self.backward.symmetrizes else symmetrize(g)
@@ -125,7 +131,7 @@ class Pair:
             return regularization.unridged_gradient(s, ridge) if ridge else s
 
     def solution(self, root: Root, r: Array) -> Array:
-        """S with Y S + S Y = R for symmetric R, (..., n, n): the gradient of A^{1/2} for R."""
+        """Return S with Y S + S Y = R, (..., n, n): the gradient of A^{1/2} for the cotangent R."""
         return self._solved(root, "sqrt", r)
 
     def _solved(self, root: Root, function: Function, g: Array) -> Array:
@@ -135,40 +141,41 @@ class Pair:
                 assert root.eigen is not None, "a pair with rtol keeps the eigenpairs"
                 return regularization.gradient_of_inverse(root.eigen, g)
             s = self.backward.call(root, function, g, **dict(self.backward_parameters))
+
         if not arrays.library_of(type(s)):
-            what = "nothing" if s is None else f"a {_kind(s)}"
+            result = "nothing" if s is None else f"a {_kind(s)}"
             raise TypeError(
-                f"backward {self.backward.name!r} returned {what}: return the gradient, an array"
+                f"backward {self.backward.name!r} returned {result}: return the gradient, an array"
             )
         return s
 
 
 @dataclass(frozen=True)
 class Applied:
-    """A pair for the inverse root, and what it makes of a vector."""
+    """A pair for the inverse root, applied to one vector per matrix: A^{-1/2} b."""
 
     pair: Pair
 
     @property
     def forward(self) -> Method:
-        """The method that computes it."""
+        """The forward method of the pair."""
         return self.pair.forward
 
     @property
     def backward(self) -> Method | None:
-        """The method of its gradient."""
+        """The backward method of the pair."""
         return self.pair.backward
 
     def computes_in(self, library: str, precision: str) -> str:
-        """That of the pair."""
+        """Return the wider precision that the pair computes in, see `Pair.computes_in`."""
         return self.pair.computes_in(library, precision)
 
     def __call__(self, a: Array, b: Array) -> Array:
-        """A^{-1/2} b: (..., n, n), (..., n, 1) -> (..., n, 1), differentiable in `a`."""
-        own = self.forward.apply
-        if own is not None and (self.backward is None or self.backward.recorded):
+        """Return A^{-1/2} b: (..., n, n), (..., n, 1) -> (..., n, 1), differentiable in `a`."""
+        apply = self.forward.apply
+        if apply is not None and (self.backward is None or self.backward.recorded):
             ridge = self.pair.regular.ridge
-            return own(regularization.ridged(a, ridge) if ridge else a, b)
+            return apply(regularization.ridged(a, ridge) if ridge else a, b)
         return self.pair(a) @ b
 
 
@@ -180,23 +187,24 @@ def pair(
     *,
     public: bool = False,
 ) -> Pair:
-    """Look a pair up, check its parameters, fill in their defaults.
+    """Look up a pair, check its parameters, and fill in the defaults.
 
-    parameters: those of the forward, those of the backward after `backward_`, and `ridge` and
-    `rtol`, which any pair takes (see `regularization`).
-    public: the defaults of the functions `sqrtm` and `isqrtm`, where methods that can stop by
-    themselves do; else those of the methods, which are numbers.
+    parameters: those of the forward, those of the backward with the prefix `backward_`, and `ridge`
+    and `rtol`, which every pair takes (see `regularization`).
+    public: use the defaults of the functions `sqrtm` and `isqrtm`, with which methods stop by
+    themselves if they can, rather than those of the methods, which are fixed numbers of steps.
     Raises RegistryError for an unknown name or parameter, NotInstalled for a plugin whose package
-    is missing, Unsupported for a forward that does not compute the root asked for.
+    is missing, Unsupported for a forward that does not compute the requested root.
     """
-    # The types belong to the key, for 1 == 1.0 == True; a list cannot be one, and is refused.
+    # The cache key includes the types, because 1 == 1.0 == True. A value that cannot be hashed,
+    # such as a list, bypasses the cache; the check of the parameters then refuses it.
     kinds = tuple(type(value) for _, value in parameters)
     look_up = _pair if all(kind.__hash__ for kind in kinds) else _pair.__wrapped__
     return look_up(function, forward, backward, parameters, kinds, public)
 
 
 def forget() -> None:
-    """Look every pair up again: the registry has lost or changed a method."""
+    """Clear the cache of pairs, after a method was removed from the registry or changed."""
     _pair.cache_clear()
 
 
@@ -220,17 +228,20 @@ def _pair(
     regular, given = regularization.split(dict(parameters))
     mine = {k: v for k, v in given.items() if not k.startswith("backward_")}
     theirs = {k.removeprefix("backward_"): v for k, v in given.items() if k.startswith("backward_")}
+
     if theirs and b is None:
         raise RegistryError(f"backward_{next(iter(theirs))} is given, but there is no backward.")
     if b is not None and b.recorded and f.opaque:
         raise Unsupported(f"{b.name} finds no gradient in the steps of {f.name}; loewner does")
+
     saved: tuple[str, ...] = ()
     if b is not None and not b.recorded:
-        # The root itself comes first, where it is saved at all: it is what a call returns.
+        # The root itself comes first, if it is saved at all, because a call returns it.
         saved = tuple(sorted(_saved(f, b, function), key=lambda name: name != function))
     if regular.rtol is not None:
         _check_eigenvalues(f, b)
-    registry.import_package(f)  # now, that the first call is not charged with it
+    registry.import_package(f)  # imported here so that the first call does not include it
+
     return Pair(
         function,
         f,
@@ -253,7 +264,11 @@ def _check_eigenvalues(forward: Method, backward: Method | None) -> None:
 
 
 def _saved(forward: Method, backward: Method, function: Function) -> tuple[str, ...]:
-    """The fields a backward will find: those it reads, else the roots of the Lyapunov equation."""
+    """Return the fields to save for a backward: those it reads if the forward yields them all.
+
+    Otherwise these are the roots in the Lyapunov equation. Raises Unsupported if the forward does
+    not yield the fields that the backward needs.
+    """
     if backward.fields and set(backward.fields) <= set(forward.fields):
         return backward.fields
     if backward.only:
@@ -261,10 +276,11 @@ def _saved(forward: Method, backward: Method, function: Function) -> tuple[str, 
             f"{forward.name} does not yield {' and '.join(backward.fields)}, "
             f"which {backward.name} needs"
         )
+
     needed = ("sqrt",) if function == "sqrt" else ("sqrt", "isqrt")
     if not set(needed) <= set(forward.fields):
         raise Unsupported(
-            f"{forward.name} does not yield what {backward.name} needs for {function}"
+            f"{forward.name} does not yield the roots that {backward.name} needs for {function}"
         )
     return needed
 
@@ -274,10 +290,10 @@ def _kind(x: object) -> str:
 
 
 def without_autocast(a: Array) -> AbstractContextManager[Any]:
-    """No autocast where it is on: a method computes in the precision of its input.
+    """Return a context without autocast, so that a method computes in the precision of its input.
 
-    Autocast would take products in half precision and leave the rest in float32, and the root of
-    float32 matrices would have two digits or none.
+    Autocast would compute products in half precision and the rest in float32, which would leave
+    the root of float32 matrices with two correct digits or none.
     """
     if arrays.library(a) != "torch":
         return nullcontext()

@@ -1,8 +1,8 @@
-"""Parts of a batch side by side on the cores of a CPU.
+"""Parallel work on the parts of a batch, one thread per core of the CPU.
 
-LAPACK takes the matrices of a batch one after another and gains little from more threads on a small
-one. Here each thread takes a part of the batch, with one thread of its own for a BLAS that uses
-OpenMP, as torch's does.
+LAPACK processes the matrices of a batch one after another, and gains little from several threads
+on a small matrix. Here each thread works on a part of the batch, and a BLAS that uses OpenMP, as
+torch's does, runs single-threaded within it.
 """
 
 import os
@@ -19,13 +19,14 @@ from mssbench.errors import Unsupported
 
 
 def threads(a: Array) -> int:
-    """How many may share the batch of `a`, a torch tensor: 1 where it is not to be shared.
+    """Return the number of threads that may share a batch a: (..., n, n), a torch tensor.
 
-    a: (..., n, n). Autograd in either mode, transforms of torch.func, and whoever counts operations
-    would not see what another thread does.
-    Raises Unsupported on another device than a CPU.
+    It is 1 under autograd in either mode, transforms of torch.func, and dispatch modes, which
+    counters of operations use: none of these sees operations in another thread.
+    Raises Unsupported on a device other than a CPU.
     """
-    from torch.utils._python_dispatch import _get_current_dispatch_mode  # torch is there: a is its
+    # `a` is a torch tensor, so that torch has been imported already.
+    from torch.utils._python_dispatch import _get_current_dispatch_mode
 
     from mssbench.methods.differentiable import is_transformed
 
@@ -41,17 +42,17 @@ def threads(a: Array) -> int:
 def share(
     work: Callable[..., Sequence[Array]], given: Sequence[Array], out: Sequence[Array]
 ) -> None:
-    """Write work(*given) to `out`, part by part of their first dimension.
+    """Write work(*given) to `out` in parallel, in parts along the first dimension.
 
-    given, out: torch tensors of equal length. `work` gets as many parts as there are `given`, and
-    returns as many as there are `out`.
+    given, out: torch tensors of equal length. `work` takes one part of each tensor in `given`, and
+    returns one part for each tensor in `out`.
     """
     torch = namespace(out[0])
     count = torch.get_num_threads()
     lengths = [len(part) for part in out[0].chunk(count)]
 
-    # Each thread writes its part of the whole. To join them here would wake the threads that torch
-    # keeps for such work, and those spin on for milliseconds on the cores that ours need next.
+    # Each thread writes its part of the result. Joining the parts in the calling thread would wake
+    # torch's own threads, which then spin for milliseconds on the cores that ours need next.
     def write(given: Sequence[Array], out: Sequence[Array]) -> None:
         with torch.inference_mode():
             for place, part in zip(out, work(*given), strict=True):
@@ -69,14 +70,15 @@ def _pool(count: int) -> ThreadPoolExecutor:
 
 
 def _alone() -> Any:
-    """One thread for the BLAS of this thread, and no word to the others.
+    """Make the BLAS of the current thread single-threaded, without affecting other threads.
 
-    Not by torch.set_num_threads: that also tells MKL, for the whole process, to take all threads
-    however small the matrix, and then a plain `eigh` takes up to ten times as long.
+    torch.set_num_threads does not serve: it also makes MKL use all threads, in the whole process
+    and for small matrices too, and then a plain `eigh` takes up to ten times as long.
     """
-    import_module("torch").get_num_threads()  # sets OpenMP up for this thread, which is undone here
+    # This call sets up OpenMP for the thread. If that happened later, it would undo the limit.
+    import_module("torch").get_num_threads()
     ThreadpoolController().select(user_api="openmp").limit(limits=1)
 
 
-# A child of a fork has none of these threads, but would wait for them.
+# The child of a fork inherits the pool without its threads, and would wait for them for ever.
 os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -1,4 +1,4 @@
-"""Checks of a method when it is registered, so that a mistake is reported before anything runs."""
+"""Checks made when a method is registered, so that mistakes are reported before anything runs."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -18,20 +18,24 @@ _WORDS: dict[str, Collection[str]] = {
 
 
 def check_words(kind: Kind, name: str, given: Mapping[str, Collection[str]]) -> None:
-    """Raise RegistryError for an unknown word. given: argument of the decorator -> its words."""
+    """Raise RegistryError for an unknown word in an argument of a decorator.
+
+    given: maps the name of each argument to its words.
+    """
     for argument, words in given.items():
         if isinstance(words, str):
             raise RegistryError(
                 f"{kind} {name!r}: {argument} = {words!r} is one word. Write ({words!r},)."
             )
+
         for word in words:
             if word not in _WORDS[argument]:
-                what = f"word in {argument} of {name}"
-                raise RegistryError(f"{kind} {unknown(what, word, _WORDS[argument])}")
+                role = f"word in {argument} of {name}"
+                raise RegistryError(f"{kind} {unknown(role, word, _WORDS[argument])}")
 
 
 def check(method: Method) -> None:
-    """Raise RegistryError for a parameter that no suite can sweep, or a cost that is no number."""
+    """Raise RegistryError if a suite cannot sweep a parameter, or the cost is not a number."""
     who = f"{method.kind} {method.name!r}"
     try:
         parameters = method.parameters
@@ -49,6 +53,7 @@ def check(method: Method) -> None:
         if p.choices and p.default not in p.choices:
             words = [str(choice) for choice in p.choices]
             raise RegistryError(f"{who}: {unknown(f'default of {p.name}', p.default, words)}")
+
     _check_cost(method, {name: p.default for name, p in parameters.items()})
 
 
@@ -59,12 +64,14 @@ def _check_cost(method: Method, defaults: Mapping[str, Any]) -> None:
             f"{who}: products = {products!r} is not a function. "
             f"Write products=lambda: {products!r}."
         )
+
     try:
         cost = method.cost(defaults)
     except Exception as error:  # the function of a plugin may fail in any way
-        what = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
         raise RegistryError(
-            f"{who}: products(**parameters) fails with the defaults: {what}"
+            f"{who}: products(**parameters) fails with the defaults: {reason}"
         ) from error
+
     if isinstance(cost, bool) or not isinstance(cost, int | float):
         raise RegistryError(f"{who}: products gave {cost!r}, which is not a number of products.")

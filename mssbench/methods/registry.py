@@ -1,7 +1,7 @@
-"""Forward and backward methods by name, and what may be asked of each.
+"""The registry of forward and backward methods, with the decorators that register them.
 
-A *forward* computes a root; a *backward* turns the root's cotangent into the gradient. They meet
-only in `Root`, so any forward pairs with any backward.
+A *forward* computes a root; a *backward* turns the root's cotangent into the gradient. They
+exchange data only through `Root`, so that any forward can be paired with any backward.
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ from mssbench.registries import Registry, check_function
 
 @cache
 def load() -> None:
-    """Import every built-in method, once. They import no array library, so this is cheap."""
+    """Import all built-in methods, once. This is cheap, since they import no array library."""
     for package in ("forward", "backward"):
         folder = str(Path(__file__).parent / package)
         for module in pkgutil.iter_modules([folder]):
@@ -58,31 +58,41 @@ def register_forward(
     devices: Collection[str] = (),
     computes: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[Callable[..., Root]], Callable[..., Root]]:
-    """Register `f(a, wanted, *, <parameters>) -> Root` under its own name, which is not `auto`.
+    """Register `f(a, wanted, *, <parameters>) -> Root` as a forward under the function's name.
 
-    a: (..., n, n), symmetric positive semidefinite; it is not written to.
-    wanted: names of the fields of Root that will be used; others may stay None. A forward that
-    always computes everything may leave this argument out.
+    The name `auto` is reserved. Arguments of the registered function:
 
-    cite: the source. products: (**parameters) -> the cost of one call in batched products.
-    yields: the fields of Root it can give. inexact: why no choice of its parameters makes it exact,
-    where none does. at_singular: what is wrong with a gradient behind it if A is singular; without
-    it, the root has no part in null directions. cuts_null: its eigenvalues have passed
-    `decomposition.without_null` wherever no inverse root is wanted; else a pair does that.
-    sizes: the n it takes, where that is not any. package: the module it imports when called and
-    not before, where that may be missing, so that a list of methods stays cheap.
-    opaque: autograd would not find the gradient in what it does, so no recorded backward takes it.
-    apply: (a, b) -> A^{-1/2} b, b (..., n, 1), for a method that needs no inverse root for it.
-    of_features: X -> (X Xᵀ / M)^{1/2}, X (..., n, M), differentiable, for a method that does not
-    need the covariance.
-    whitens: A -> W, (..., n, n), differentiable, with W A Wᵀ = I, for a method that needs no root;
-    the inverse of the Cholesky factor, as it is judged by the gradient of that.
-    takes_logarithm: A -> log A, differentiable. The rows of these three are those of the functions
-    sqrt_x, whiten and log.
-    launches: how often a call starts something on a GPU, where that is not once for each product.
-    devices: those it runs on, where that is not any; on others it raises Unsupported.
-    computes: library -> the wider precision that its decompositions and solves have there, whatever
-    the array's is: NUMPY_IN_DOUBLE for all that call numpy.linalg.
+    a: (..., n, n), symmetric positive semidefinite. The function must not write to it.
+    wanted: names of the fields of Root that will be used; other fields may stay None. A forward
+    that always computes all its fields may leave this argument out.
+
+    Arguments of the decorator:
+
+    cite: the source.
+    products: (**parameters) -> the cost of one call in batched products.
+    yields: the fields of Root that it can compute.
+    libraries, precisions: those that it takes.
+    inexact: the reason why no choice of parameters makes it exact; empty if some choice does.
+    at_singular: what is wrong with gradients of its root if A is singular. Empty means that the
+    root is zero in null directions, so that the gradient is right.
+    cuts_null: whether it applies `decomposition.without_null` to its eigenvalues whenever no
+    inverse root is wanted. If not, the pair does.
+    sizes: the sizes n that it takes; empty for any.
+    package: an optional module that it imports when it is called, and not before, so that listing
+    the methods stays cheap.
+    opaque: whether autograd cannot differentiate it, which excludes recorded backwards.
+    apply: (a, b) -> A^{-1/2} b with b (..., n, 1), for a method that does so without forming the
+    inverse root.
+    of_features: X -> (X Xᵀ / M)^{1/2} with X (..., n, M), differentiable, for a method that does
+    not form the covariance. Suites call this function sqrt_x.
+    whitens: A -> W, (..., n, n), differentiable, with W A Wᵀ = I, for a method that does not form a
+    root. Suites call it whiten. W must be the inverse of the Cholesky factor, since its gradient is
+    compared with the gradient of that factor.
+    takes_logarithm: A -> log A, differentiable. Suites call it log.
+    launches: the number of GPU launches of one call, if it is not about one per product.
+    devices: the devices on which it runs; empty for any. On others it raises Unsupported.
+    computes: library -> the wider precision in which its decompositions and solves run there,
+    whatever the array's precision is: NUMPY_IN_DOUBLE for methods that call numpy.linalg.
     """
 
     def decorate(call: Callable[..., Root]) -> Callable[..., Root]:
@@ -103,6 +113,7 @@ def register_forward(
                 f'forward="{auto.NAME}" stands for the pair that was measured to be fastest. '
                 "Give the function another name."
             )
+
         takes_wanted = "wanted" in inspect.signature(call).parameters
         _add(
             Method(
@@ -151,23 +162,24 @@ def register_backward(
     devices: Collection[str] = (),
     computes: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
-    """Register `f(root, function, g, *, <parameters>) -> s` under its own name.
+    """Register `f(root, function, g, *, <parameters>) -> s` as a backward under its own name.
 
-    g: the symmetric cotangent of `function`; s: dL/dA, symmetric. `root` carries the fields named
-    in `reads` where the forward yields them all, else the roots of the Lyapunov equation: Y, and
-    Z for the inverse root. Most backwards solve that equation and use
-    `backward.implicit.lyapunov_solver` instead of this.
+    g: (..., n, n), the symmetric cotangent of `function`; s: (..., n, n), dL/dA, symmetric. `root`
+    has the fields named in `reads` if the forward yields all of them; otherwise it has the roots in
+    the Lyapunov equation: Y, and also Z for the inverse root. Most backwards solve that equation
+    and are registered by `backward.implicit.lyapunov_solver` instead.
 
-    only: it can do with nothing else than what it reads, and pairs with no other forward.
-    recorded: register `f(forward, a) -> root` instead; autograd differentiates what it does.
-    inexact: why no choice of its parameters makes it exact, where none does.
-    at_singular: what is wrong with its gradient if A is singular, compared with the gradient to
-    features X with A = X Xᵀ / M, which exists.
-    symmetrizes: g is handed to it as it came, and its symmetric part is taken inside.
-    solves: for the root A^{1/2} it returns S with Y S + S Y = G, whatever symmetric G is. Second
-    derivatives and forward mode are made of such solutions; without it they are refused.
-    launches, devices, computes: as of a forward. What it computes counts where it decomposes or
-    solves itself, and not where the forward yields what it reads.
+    cite, products, libraries, precisions, launches, devices: as for a forward.
+    only: whether it needs the fields in `reads`, and so pairs only with forwards that yield them.
+    recorded: register `f(forward, a) -> root` instead, which autograd differentiates.
+    inexact: the reason why no choice of parameters makes it exact; empty if some choice does.
+    at_singular: what is wrong with its gradient if A is singular. The standard of comparison is the
+    gradient with respect to features X with A = X Xᵀ / M, which exists.
+    symmetrizes: whether it takes any cotangent and symmetrises it itself.
+    solves: whether for the root A^{1/2} it returns S with Y S + S Y = G for any symmetric G. Second
+    derivatives and forward mode consist of such solutions and are refused without it.
+    computes: as for a forward. It counts only if the backward itself decomposes or solves, and not
+    if the forward yields the fields that it reads.
     """
 
     def decorate(call: Callable[..., Array]) -> Callable[..., Array]:
@@ -242,19 +254,19 @@ def methods_of(forward: str, backward: str) -> tuple[Method, Method | None]:
 
 
 def known(kind: Kind) -> dict[str, Method]:
-    """Return every method registered so far: built in, from `--also`, and plug-ins asked for."""
+    """Return all methods registered so far: built-in, from `--also`, and plug-ins in use."""
     return REGISTRIES[kind].known()
 
 
 @contextmanager
 def temporarily() -> Iterator[None]:
-    """Forget at the end of the block the methods that were registered inside it."""
+    """Context in which methods can be registered; at its end they are removed again."""
     with REGISTRIES["forward"].temporarily(), REGISTRIES["backward"].temporarily():
         yield
 
 
 def missing(method: Method) -> str:
-    """Which package the method lacks here, with its install line; empty where it lacks none."""
+    """Return a message with the missing package of a method and its install line, or ""."""
     name = method.package.partition(".")[0]
     if not name or _is_installed(name):
         return ""
@@ -262,7 +274,7 @@ def missing(method: Method) -> str:
 
 
 def import_package(method: Method) -> None:
-    """Import what the method needs beside its array library. Raises NotInstalled if it fails."""
+    """Import the optional package of a method, if it has one. Raises NotInstalled on failure."""
     if not method.package:
         return
     try:

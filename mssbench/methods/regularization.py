@@ -1,12 +1,12 @@
-"""Roots of singular matrices on request: a ridge, or a root in which small eigenvalues are null.
+"""The options `ridge` and `rtol`, which define roots and gradients for singular matrices.
 
 A covariance of fewer samples than dimensions is singular. It has no inverse root, and its root has
-no derivative. Two options, which every pair takes beside its own parameters, take the root of
-another matrix instead:
+no derivative. Every pair takes two options beside its own parameters, which replace the root by
+that of another matrix:
 
 * ridge: the root of A + ridge (tr A / n) I. The identity is scaled by the mean eigenvalue, so that
   the root of a scaled matrix is the scaled root. The derivative includes that of the trace.
-* rtol: eigenvalues up to rtol times the largest one are null, in the root and in its gradient. For
+* rtol: eigenvalues up to rtol times the largest one are zero, in the root and in its gradient. For
   the inverse root this is the root of the pseudo-inverse, A^{+1/2}. The gradient is that of a
   matrix whose rank does not change, for example of X Xᵀ for features X: it is zero between two null
   directions.
@@ -23,21 +23,22 @@ from mssbench.methods.method import Root, Wanted
 
 
 class Regularization(NamedTuple):
-    """What is done about small eigenvalues before or while a root is taken."""
+    """The treatment of small eigenvalues before or during the computation of a root."""
 
-    ridge: float = 0.0  # times the mean eigenvalue, added to each of them
-    rtol: float | None = None  # times the largest eigenvalue: up to there they count as zero
+    ridge: float = 0.0  # multiple of the mean eigenvalue that is added to every eigenvalue
+    rtol: float | None = None  # eigenvalues up to rtol times the largest one count as zero
 
 
-NONE = Regularization()  # the matrix as it is
+NONE = Regularization()  # no change of the matrix
 OPTIONS = Regularization._fields
 
 
 def check(name: str, value: Any) -> float:
-    """The value of one of the options as a number. Raises RegistryError where it is not one."""
+    """Return the value of an option as a float. Raises RegistryError if it is out of range."""
     number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     if name == "ridge" and not (number and value >= 0):
         raise RegistryError(f"ridge = {value!r} is not a number of 0 or more, such as 1e-4.")
+
     if name == "rtol" and not (number and 0 <= value < 1):
         raise RegistryError(
             f"rtol = {value!r} is not a number from 0 to less than 1, such as 1e-6."
@@ -46,39 +47,41 @@ def check(name: str, value: Any) -> float:
 
 
 def split(parameters: Mapping[str, Any]) -> tuple[Regularization, dict[str, Any]]:
-    """The options among some parameters, checked, and the other parameters."""
+    """Split parameters into the checked options `ridge` and `rtol`, and all others."""
     given = {k: check(k, v) for k, v in parameters.items() if k in OPTIONS}
     return Regularization(**given), {k: v for k, v in parameters.items() if k not in OPTIONS}
 
 
 def given(regular: Regularization) -> dict[str, Any]:
-    """The options that differ from their defaults, by name."""
+    """Return the options that differ from their defaults, by name."""
     default = NONE._asdict()
     return {k: v for k, v in regular._asdict().items() if v != default[k]}
 
 
 def ridged(a: Array, ridge: float) -> Array:
-    """A + ridge (tr A / n) I of each matrix: (..., n, n)."""
-    entries = arrays.diagonal(a) / a.shape[-1]  # before they are summed: a trace may overflow
+    """Return A + ridge (tr A / n) I for each matrix of a: (..., n, n)."""
+    entries = arrays.diagonal(a) / a.shape[-1]  # divided before the sum, as the trace may overflow
     mean = namespace(a).sum(entries, axis=-1)[..., None, None]
     return a + ridge * mean * arrays.eye_like(a)
 
 
 def unridged_gradient(s: Array, ridge: float) -> Array:
-    """dL/dA from s, the gradient with respect to A + ridge (tr A / n) I: both (..., n, n)."""
+    """Return dL/dA from s, the gradient with respect to A + ridge (tr A / n) I: (..., n, n)."""
     return ridged(s, ridge)  # the linear map A -> A + ridge (tr A / n) I is its own adjoint
 
 
 def root(w: Array, v: Array, rtol: float, wanted: Wanted) -> Root:
-    """The root in which eigenvalues up to rtol times the largest one are null.
+    """Return the root in which eigenvalues up to rtol times the largest one are zero.
 
     w: (..., n), the eigenvalues of A in any order; v: (..., n, n), the eigenvectors.
-    Yields w with zeros in the place of what is null, as `gradient_of_inverse` expects it.
+    The field `eigen` of the result has these eigenvalues set to 0, as `gradient_of_inverse`
+    expects.
     """
     xp = namespace(w)
     w = xp.where(w <= rtol * arrays.amax(w, -1), 0.0, w)
     w = xp.where(w < 0, 0.0, w)
     d = xp.sqrt(w)
+
     vt = transpose(v)
     return Root(
         sqrt=(v * d[..., None, :]) @ vt if "sqrt" in wanted else None,
@@ -88,10 +91,10 @@ def root(w: Array, v: Array, rtol: float, wanted: Wanted) -> Root:
 
 
 def gradient_of_inverse(eigen: tuple[Array, Array], g: Array) -> Array:
-    """dL/dA of L = <G, A^{+1/2}>, where A keeps its rank.
+    """Return dL/dA for L = <G, A^{+1/2}>, for changes of A that keep its rank.
 
     eigen: w, (..., n), with zeros for null directions, and V, (..., n, n). g: (..., n, n),
-    symmetric. With d = √w, S = V (L ∘ VᵀGV) Vᵀ, where L_ij is
+    symmetric. With d = √w, the gradient is S = V (L ∘ VᵀGV) Vᵀ, where L_ij is
 
         -1 / (d_i d_j (d_i + d_j))   between two directions of the range,
         1 / d_i³                     between direction i of the range and a null direction,
@@ -108,8 +111,10 @@ def gradient_of_inverse(eigen: tuple[Array, Array], g: Array) -> Array:
         null[..., :, None] ^ null[..., None, :],
         null[..., :, None] & null[..., None, :],
     )
+
     inverse = _inverse(d)
-    # One 1 / d of each live direction is taken into V: the product of three leaves float32 at 1e26.
+    # One factor 1 / d of each nonzero direction is absorbed into V, because the product of three d
+    # overflows float32 from eigenvalues of 1e26 on.
     scaled = v * xp.where(null, 1.0, inverse)[..., None, :]
     between_live = -1 / xp.where(both_are, 1.0, d[..., :, None] + d[..., None, :])
     between_live_and_null = (inverse * inverse)[..., :, None] + (inverse * inverse)[..., None, :]
@@ -118,6 +123,6 @@ def gradient_of_inverse(eigen: tuple[Array, Array], g: Array) -> Array:
 
 
 def _inverse(d: Array) -> Array:
-    """1 / d, and 0 where d is 0."""
+    """Return 1 / d, and 0 where d is 0."""
     xp = namespace(d)
     return xp.where(d == 0, 0.0, 1 / xp.where(d == 0, 1.0, d))

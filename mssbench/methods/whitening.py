@@ -1,4 +1,4 @@
-"""Whitening by a Cholesky factor: a matrix W with W A Wᵀ = I that is computed without a root of A.
+"""Whitening by a Cholesky factor: a matrix W with W A Wᵀ = I, computed without a root of A.
 
 Let A = L Lᵀ with lower triangular L. Then W = L^{-1} whitens: if x has the covariance A, the
 covariance of W x is the identity. So do the symmetric A^{-1/2} and Q A^{-1/2} for every orthogonal
@@ -23,7 +23,7 @@ from mssbench.methods.pair import without_autocast
 
 
 def whitening(a: Array, *, check: bool = False) -> Array:
-    """The inverse Cholesky factor of each matrix A: the lower triangular W with W A Wᵀ = I.
+    """Inverse Cholesky factor of each matrix A: the lower triangular W with W A Wᵀ = I.
 
     a: (..., n, n), symmetric positive definite, a torch, numpy or cupy array in float32 or float64.
     Only its lower triangle is read.
@@ -62,11 +62,11 @@ def check_decomposable(a: Array) -> None:
 
 
 def inverse_factor(a: Array) -> Array:
-    """L^{-1} of A = L Lᵀ, (..., n, n); NaN where A is not positive definite."""
+    """Return L^{-1} of A = L Lᵀ, (..., n, n); NaN for matrices that are not positive definite."""
     eye = arrays.eye_like(a)
     if arrays.library(a) == "torch":
         factor, failed = torch.linalg.cholesky_ex(a)
-        # a product, so that the gradient is NaN as well
+        # Multiplied rather than replaced by NaN, so that the gradient is NaN as well.
         factor = factor * torch.where(failed > 0, torch.nan, 1.0)[..., None, None].to(a.dtype)
         return torch.linalg.solve_triangular(factor, eye.expand(a.shape), upper=False)
     with np.errstate(all="ignore"):
@@ -75,7 +75,7 @@ def inverse_factor(a: Array) -> Array:
 
 
 def _factor(a: Array) -> Array:
-    """The Cholesky factor L, (..., n, n); NaN where there is none.
+    """Return the Cholesky factor L, (..., n, n); NaN for matrices that have none.
 
     NumPy raises an error for a whole batch if one of its matrices has no factor. The matrices are
     then factored one by one.
@@ -86,4 +86,4 @@ def _factor(a: Array) -> Array:
     except np.linalg.LinAlgError:
         if a.ndim == 2:
             return namespace(a).full_like(a, np.nan)
-        return namespace(a).stack([_factor(each) for each in a])
+        return namespace(a).stack([_factor(matrix) for matrix in a])

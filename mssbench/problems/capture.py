@@ -1,4 +1,4 @@
-"""Covariances out of a model's forward pass, collected into a file for `--matrices`."""
+"""Collection of covariances from the forward pass of a model into a file for `--matrices`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,23 +18,28 @@ _ENDINGS = (".npz", ".npy")
 
 
 class Capture:
-    """What has been collected so far."""
+    """The covariances collected so far."""
 
     def __init__(self, axis: int, most: int, keep_features: bool) -> None:
-        self.count = 0  # matrices
+        self.count = 0  # number of matrices
         self._axis, self._most, self._keep = axis, most, keep_features
         self._matrices: list[Floats] = []
         self._features: list[NDArray[np.float32]] = []
 
     def take(self, x: "torch.Tensor") -> None:
-        """Add the covariances of one batch of features. Raises InputError for another shape."""
+        """Add the covariances of one batch of features.
+
+        Raises InputError for features of an unsuitable shape or dtype, or of another size than
+        before.
+        """
         room = self._most - self.count
         if room < 1:
             return
+
         features = self._spread(x.detach())[:room].double()  # (b, n, M)
         n, samples = features.shape[1:]
         if samples < 2 and x.ndim == 2:
-            return  # the rest of a data set: a batch of one, which is one sample
+            return  # the last batch of a data set may have a single sample
         if samples < 2:
             raise InputError(f"capture: one sample of {n} channels has no covariance.")
         if self._matrices and n != self._matrices[0].shape[-1]:
@@ -49,19 +54,20 @@ class Capture:
         self.count += len(a)
 
     def _spread(self, x: "torch.Tensor") -> "torch.Tensor":
-        """(b, n, M): channels by positions; of (b, n) the batch itself is the samples."""
+        """Return features as (b, n, M), channels by positions; the batch of (b, n) is samples."""
         if x.ndim < 2 or not x.is_floating_point():
             raise InputError(
-                f"capture: {x.dtype} of shape {tuple(x.shape)} is no batch of features, which are "
-                "(b, c, h, w), (b, c, M) or (b, n)."
+                f"capture: {x.dtype} of shape {tuple(x.shape)} is not a batch of features, which "
+                "are (b, c, h, w), (b, c, M) or (b, n)."
             )
         x = x.movedim(self._axis, 1)
         return x.mT[None] if x.ndim == 2 else x.flatten(2)
 
     def write(self, path: Path) -> None:
-        """Write what was collected. Raises InputError where there is nothing."""
+        """Write the collected arrays. Raises InputError if there are none."""
         if not self._matrices:
             raise InputError("capture: the module was not called inside the block.")
+
         matrices = np.concatenate(self._matrices)
         if path.suffix == ".npy":
             np.save(path, matrices)
@@ -69,7 +75,7 @@ class Capture:
 
         arrays: dict[str, Any] = {"matrices": matrices}
         if self._keep:
-            if len({each.shape[1:] for each in self._features}) > 1:
+            if len({batch.shape[1:] for batch in self._features}) > 1:
                 raise InputError("capture: features of several shapes do not fit into one array.")
             arrays["features"] = np.concatenate(self._features)
         np.savez(path, **arrays)
@@ -94,9 +100,12 @@ def capture(
     (b, c, h, w) or (b, c, M), which gives a covariance for each of the b samples, or (b, n), which
     gives one over the batch: A = X Xᵀ / M with rows of mean 0, in float64.
 
-    axis: that of the channels; -1 for the (b, tokens, channels) of a transformer. most: matrices;
-    what comes later is ignored. features: whether an .npz also keeps the features themselves, in
-    float32. Where the block raises, nothing is written. A file that exists is replaced.
+    of: whether the output or the first input of the module is used. axis: the axis of the channels;
+    -1 for (b, tokens, channels) as in a transformer. most: the largest number of matrices; later
+    ones are ignored. features: whether an .npz file also holds the features themselves, in float32.
+    If the block raises, nothing is written. An existing file is replaced.
+
+    Raises InputError for invalid arguments, and for features that have no covariance.
     """
     path = Path(path)
     if path.suffix not in _ENDINGS:
@@ -123,7 +132,7 @@ def capture(
 
 
 def _tensor(given: Any) -> "torch.Tensor":
-    """The tensor itself, or the first of several."""
+    """Return the tensor, or the first one of a tuple or list. Raises InputError if it is none."""
     first = given[0] if isinstance(given, tuple | list) and given else given
     if not hasattr(first, "detach"):
         raise InputError(

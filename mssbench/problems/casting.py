@@ -1,7 +1,8 @@
-"""Rounding float64 matrices to the numbers that a precision can store.
+"""Rounding of float64 matrices to the numbers that a precision can store.
 
-Straight from float64, to nearest, ties to even: rounding to float32 first and to bfloat16 then
-would round twice. NumPy has no bfloat16, so that one is done on the bits.
+Numbers are rounded directly from float64, to nearest with ties to even. Rounding to float32 first
+and then to bfloat16 would round twice. NumPy has no bfloat16, which is therefore rounded by
+operations on the bits.
 """
 
 from collections.abc import Callable
@@ -14,18 +15,20 @@ from mssbench.problems.rng import Floats
 
 
 def cast(master: Floats, precision: str) -> Floats:
-    """float64 values, each the nearest one that `precision` can store. tf32 stores float32.
+    """Round each value to the nearest one that `precision` can store; the result is float64.
 
-    Symmetric in, symmetric out. Raises Unsupported where a finite value would become infinite,
-    or a matrix that is not zero would become zero.
+    master: (..., n, n). tf32 stores float32. Symmetric matrices stay symmetric. Raises Unsupported
+    if a finite value would become infinite, or a nonzero matrix would become zero.
     """
     if precision not in STORAGE:
         raise RegistryError(unknown("precision", precision, STORAGE))
+
     values = _ROUND[STORAGE[precision]](master)
-    # An infinity that was there before is no overflow.
+    # Infinities that were there before are not overflows.
     if not np.array_equal(np.isfinite(values), np.isfinite(master)):
         largest = np.abs(master[np.isfinite(master)]).max()
         raise Unsupported(f"{precision} cannot hold the largest entry, {largest:.3g}")
+
     lost = ~values.any(axis=(-2, -1)) & master.any(axis=(-2, -1))
     if lost.any():
         largest = np.abs(master[lost]).max()
@@ -36,13 +39,14 @@ def cast(master: Floats, precision: str) -> Floats:
 
 
 def _bfloat16(x: Floats) -> Floats:
-    """8 significant bits, the exponents of float32."""
+    """Round to bfloat16: 8 significant bits, and the range of exponents of float32."""
     bits = np.array(x, dtype=np.float64, order="C").view(np.uint64)
     dropped = np.uint64(53 - 8)
     odd = bits >> dropped & np.uint64(1)
     half = np.uint64(1 << (53 - 8 - 1))
     kept = (bits + (half - np.uint64(1) + odd)) >> dropped << dropped
     values = kept.view(np.float64)
+
     # Below the smallest normal number the spacing is constant, and rint rounds ties to even.
     small = np.abs(x) < 2.0**-126
     values = np.where(small, np.rint(np.where(small, x, 0.0) * 2.0**133) * 2.0**-133, values)

@@ -1,9 +1,9 @@
-"""Features whose covariance a problem's matrices are: what a pooling layer is given.
+"""Features X with X Xᵀ / M = A for the matrices A of a problem, as a pooling layer takes them.
 
-The features of a problem are not those that its generator drew. They are X = √M V diag(√w) Qᵀ for
-A = V diag(w) Vᵀ and random orthonormal columns Q, so that X Xᵀ / M = A and X can be had for every
-problem, also for one that was modified or read from a file. The root of X Xᵀ / M and its gradient
-with respect to X turn with Q, and so have the same errors as for any other choice.
+These are not the features that the generator of the problem drew. They are X = √M V diag(√w) Qᵀ for
+A = V diag(w) Vᵀ and random orthonormal columns Q. Such features exist for every problem, including
+those that were modified or read from a file. The root of X Xᵀ / M does not depend on Q and its
+gradient with respect to X rotates with Q, so that the errors are those of any other choice.
 """
 
 import numpy as np
@@ -12,15 +12,15 @@ from mssbench import problems
 from mssbench.problems.rng import Floats, Streams
 from mssbench.problems.text import parse
 
-# In units of n ε times the largest eigenvalue: up to there an eigenvalue of A is a rounding error.
+# Eigenvalues up to this many times n ε times the largest one are rounding errors of zeros.
 _ROUNDING = 4.0
 
 
 def features(name: str, size: int, batch: int, seed: int) -> Floats:
-    """X, (b, n, M), with X Xᵀ / M = A within rounding, A the matrices of the problem.
+    """Return features X, (b, n, M), with X Xᵀ / M = A up to rounding, for the problem's matrices A.
 
     M is the number of samples that the problem declares, such as round(ratio n) for `wishart`, but
-    at least the largest rank of its matrices; where it declares none, M is that rank.
+    at least the largest rank of its matrices. If the problem declares no number, M is that rank.
     Raises what `problems.make` raises.
     """
     problem = problems.make(name, size, batch, seed)

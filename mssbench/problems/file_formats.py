@@ -1,7 +1,7 @@
-"""Arrays out of files: .npy, .npz, .pt, .safetensors, .mat, .csv and .h5.
+"""Readers for arrays in files: .npy, .npz, .pt, .safetensors, .mat, .csv and .h5.
 
-Nothing is unpickled. A file that holds pickled objects is refused, as unpickling runs whatever
-code the file names.
+Nothing is unpickled: a file with pickled objects is refused, because unpickling can run arbitrary
+code.
 """
 
 import io
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mssbench.errors import NotInstalled, RegistryError, unknown
 
-COTANGENT = "cotangent"  # the array of this name is the cotangents, not the matrices
-# What is taken without a key where a file has several arrays: what `mssbench.capture` writes.
+COTANGENT = "cotangent"  # the name of the array that holds cotangents rather than matrices
+# The arrays to use if a file has several and no key is given; `mssbench.capture` writes these.
 _PREFERRED = ("matrices", "features")
 
 
@@ -24,37 +24,37 @@ class Stored(NamedTuple):
     """One array of a file."""
 
     values: NDArray[Any]
-    dtype: str  # as the file has it: "bfloat16", which NumPy has not
+    dtype: str  # the dtype in the file, such as "bfloat16", which NumPy does not have
 
 
-# Name to array. An array is read when it is asked for, as a file may hold many. The only array of
-# a format without names has the name "".
+# Maps names to functions that read an array, because a file may hold many. In formats without names
+# the only array has the name "".
 Arrays: TypeAlias = dict[str, Callable[[], Stored]]
 
 
 @contextmanager
 def _blaming(path: str) -> Iterator[None]:
-    """Turn whatever a reader raises into one line that names the file."""
+    """Convert any exception of a reader into one line that names the file."""
     try:
         yield
     except (RegistryError, MemoryError):
         raise
     except NotInstalled as error:
         raise NotInstalled(f"{path}: {error}") from error
-    except Exception as error:  # each library has errors of its own
+    except Exception as error:  # each library has its own exceptions
         line = str(error).strip().partition("\n")[0] or type(error).__name__
-        # NumPy and torch tell how to load a pickle all the same, which nobody should.
+        # The messages of NumPy and torch explain how to load pickles, which is unsafe advice here.
         if "pickl" in f"{type(error).__name__} {line}":
             line = "it is damaged, or holds pickled objects, which are never loaded."
         raise RegistryError(f"{path}: cannot be read: {line}") from None
 
 
 def read(path: str, data: bytes, key: str) -> tuple[str, Stored, Stored | None]:
-    """The name of the chosen array, the array, and the cotangents that come along, if any do.
+    """Return the name of the chosen array, the array, and the cotangents in the file, if any.
 
-    path: whose ending says the format, and which errors name. key: empty for the only array, or
-    for `matrices` or `features` where there are several.
-    Raises RegistryError with what is wrong, NotInstalled where a package is missing.
+    path: its ending determines the format, and errors name it. data: the contents. key: the name of
+    the array; empty for the only one, or for `matrices` or `features` if there are several.
+    Raises RegistryError with the reason, NotInstalled if a package is missing.
     """
     ending = Path(path).suffix.lower()
     if ending not in READERS:
@@ -68,21 +68,24 @@ def read(path: str, data: bytes, key: str) -> tuple[str, Stored, Stored | None]:
 
 
 def _chosen(path: str, arrays: Arrays, key: str) -> str:
-    """The name of the array that is meant. Raises RegistryError naming those that there are."""
+    """Return the name of the array to read. Raises RegistryError, which lists the arrays."""
     names = [name for name in arrays if name != COTANGENT]
     if not names:
         raise RegistryError(f"{path} holds no array.")
+
     if key and names == [""]:
         raise RegistryError(f"{path} holds one array, which has no name: leave out key={key}.")
     if key and key not in arrays:
         raise RegistryError(unknown(f"array of {path}", key, names))
     if key:
         return key
+
     if len(names) == 1:
         return names[0]
     for name in _PREFERRED:
         if name in names:
             return name
+
     listed = ", ".join(sorted(names))
     raise RegistryError(
         f"{path} holds {len(names)} arrays: {listed}. Choose one by key=NAME, or --key NAME."
@@ -90,7 +93,7 @@ def _chosen(path: str, arrays: Arrays, key: str) -> str:
 
 
 def _lazily(values: Mapping[str, Any]) -> Arrays:
-    """The arrays of a mapping from names, each read when it is asked for."""
+    """Return functions that read the arrays of a mapping, which may load them lazily itself."""
 
     def one(name: str) -> Callable[[], Stored]:
         return lambda: _plain(values[name])
@@ -106,19 +109,19 @@ def _plain(values: Any) -> Stored:
 def _npy(data: bytes) -> Arrays:
     array = np.load(io.BytesIO(data), allow_pickle=False)
     if not isinstance(array, np.ndarray):
-        raise ValueError("it is an .npz file: give it that ending")
+        raise ValueError("it is an .npz file: rename it with that ending")
     return {"": lambda: _plain(array)}
 
 
 def _npz(data: bytes) -> Arrays:
     archive = np.load(io.BytesIO(data), allow_pickle=False)
     if isinstance(archive, np.ndarray):
-        raise ValueError("it is an .npy file: give it that ending")
+        raise ValueError("it is an .npy file: rename it with that ending")
     return _lazily(archive)
 
 
 def _csv(data: bytes) -> Arrays:
-    """Numbers that commas separate; the first line may be a header."""
+    """Read numbers separated by commas; the first line may be a header."""
     lines = data.decode("utf-8-sig").splitlines()
     if lines and not all(map(_is_number, lines[0].split(","))):
         lines = lines[1:]
@@ -137,16 +140,16 @@ def _is_number(text: str) -> bool:
 
 
 def _pt(data: bytes) -> Arrays:
-    """A tensor, or a dictionary of tensors, whose keys a dot joins where they are nested."""
+    """Read a tensor, or a dictionary of tensors; the keys of nested ones are joined by dots."""
     import torch
 
     content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    found = dict(_tensors("", content))
+    tensors = dict(_tensors("", content))
 
     def one(name: str) -> Callable[[], Stored]:
-        return lambda: _of_tensor(found[name])
+        return lambda: _of_tensor(tensors[name])
 
-    return {name: one(name) for name in found}
+    return {name: one(name) for name in tensors}
 
 
 def _tensors(name: str, content: Any) -> Iterator[tuple[str, Any]]:
@@ -165,11 +168,11 @@ def _of_tensor(tensor: Any) -> Stored:
     dtype = str(tensor.dtype).removeprefix("torch.")
     tensor = tensor.detach().to_dense() if tensor.is_sparse else tensor.detach()
     if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
-        tensor = tensor.to(torch.float32)  # which holds every value of the narrower types
+        tensor = tensor.to(torch.float32)  # exact, as float32 has all values of narrower types
     return Stored(tensor.resolve_conj().numpy(), dtype)
 
 
-# The names that safetensors has for what NumPy can hold, and NumPy's. BF16 is read on its bits.
+# Names of dtypes in safetensors -> in NumPy. BF16, which NumPy does not have, is read by its bits.
 _SAFE = {
     "F64": "float64",
     "F32": "float32",
@@ -203,8 +206,9 @@ def _safetensors(data: bytes) -> Arrays:
 def _of_view(view: Mapping[str, Any]) -> Stored:
     if view["dtype"] not in _SAFE:
         raise ValueError(unknown("type", view["dtype"], _SAFE))
+
     dtype = _SAFE[view["dtype"]]
-    if dtype == "bfloat16":  # the upper half of a float32
+    if dtype == "bfloat16":  # its bits are the upper half of a float32
         halves = np.frombuffer(view["data"], dtype="<u2").astype(np.uint32)
         values: NDArray[Any] = (halves << np.uint32(16)).view(np.float32)
     else:
@@ -213,15 +217,15 @@ def _of_view(view: Mapping[str, Any]) -> Stored:
 
 
 def _mat(data: bytes) -> Arrays:
-    """MATLAB's arrays. (n, n, b), as `pagemtimes` takes them, is read as (b, n, n)."""
-    if data.startswith(b"MATLAB 7.3"):  # HDF5, which has the axes of MATLAB's arrays reversed
-        values = {name: np.asarray(each).T for name, each in _datasets(data).items()}
+    """Read MATLAB arrays; (n, n, b), the layout of `pagemtimes`, is read as (b, n, n)."""
+    if data.startswith(b"MATLAB 7.3"):  # an HDF5 file, with the axes in reverse order
+        values = {name: np.asarray(dataset).T for name, dataset in _datasets(data).items()}
     else:
         import scipy.io
 
         values = {
-            name: each
-            for name, each in scipy.io.loadmat(io.BytesIO(data)).items()
+            name: array
+            for name, array in scipy.io.loadmat(io.BytesIO(data)).items()
             if not name.startswith("__")
         }
     return _lazily({name: _pages_first(value) for name, value in values.items()})
@@ -238,19 +242,19 @@ def _h5(data: bytes) -> Arrays:
 
 
 def _datasets(data: bytes) -> dict[str, Any]:
-    """Every dataset of an HDF5 file by its path: `group/name`."""
+    """Return the datasets of an HDF5 file by their paths, `group/name`."""
     try:
         import h5py
     except ImportError as error:
         raise _missing("h5py", error) from error
-    found: dict[str, Any] = {}
+    datasets: dict[str, Any] = {}
 
     def note(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            found[name] = item
+            datasets[name] = item
 
     h5py.File(io.BytesIO(data), "r").visititems(note)
-    return found
+    return datasets
 
 
 def _missing(package: str, error: ImportError) -> NotInstalled:

@@ -1,11 +1,12 @@
-"""Matrices of your own: `file(path=cov.npy)`.
+"""The problem `file(path=cov.npy)`: matrices, or features, from a user's file.
 
-A problem text names the file and a digest of its contents, so that the rows of two files never mix
-even if one has replaced the other under the same path. Where a text has no digest, `canonical`
-fills in that of the file as it is now; a cell whose digest the file no longer has is refused.
+The text of the problem contains a digest of the file's contents, so that rows of two files are
+never mixed up even if one has replaced the other under the same path. If a text has no digest,
+`canonical` adds that of the present contents. A cell is refused if the file no longer has the
+digest of the text.
 
-A relative path starts at the folder in which mssbench runs, as its workers run there too. The path
-stays as it was given, so that a suite and its rows mean the same in another person's folder.
+A relative path is relative to the folder in which mssbench runs, where its workers run too. The
+path is kept as given, so that a suite and its rows also apply in another person's folder.
 """
 
 import hashlib
@@ -25,22 +26,24 @@ from mssbench.problems.rng import Floats, Streams
 from mssbench.problems.text import quoted
 
 _DIGEST = re.compile(r"[0-9a-f]{16}")
-# The clock of a file system may be this coarse: a younger file could change without showing it.
+# The resolution of time stamps may be as coarse as 2 s (FAT). The digest of a file changed more
+# recently is not cached, since another change might not alter its time stamp.
 _SETTLED_NS = 2_000_000_000
-# How the reasons begin why a file cannot be used that may be put right again.
+# The beginnings of the reasons why a file cannot be used that a user can correct, see `_lacked`.
 _NO_FILE = "there is no file {!r}"
 _UNREADABLE = "{}: cannot be read:"
 _CHANGED = "{} has changed:"
 
 
 def digest_of(path: str) -> str:
-    """16 hex digits over the contents of a file. Raises RegistryError if it cannot be read."""
+    """Return 16 hex digits over the contents of a file. Raises RegistryError if unreadable."""
     try:
         state = Path(path).stat()
     except OSError as error:
         raise _unreadable(path, error) from None
-    if not stat.S_ISREG(state.st_mode):  # a pipe or /dev/zero would never end
+    if not stat.S_ISREG(state.st_mode):  # reading a pipe or /dev/zero would never end
         raise RegistryError(f"{_UNREADABLE.format(path)} it is not a regular file.")
+
     stamp = (state.st_mtime_ns, state.st_size, state.st_ino)
     young = time.time_ns() - state.st_mtime_ns < _SETTLED_NS
     return _digest.__wrapped__(path, stamp) if young else _digest(path, stamp)
@@ -48,7 +51,7 @@ def digest_of(path: str) -> str:
 
 @lru_cache(maxsize=64)
 def _digest(path: str, stamp: tuple[int, ...]) -> str:
-    del stamp  # a part of the cache's key
+    del stamp  # used only as a part of the cache key
     return _hash(_bytes(path))
 
 
@@ -66,6 +69,7 @@ def _bytes(path: str) -> bytes:
 def _unreadable(path: str, error: OSError) -> RegistryError:
     if not isinstance(error, FileNotFoundError):
         return RegistryError(f"{_UNREADABLE.format(path)} {error.strerror or error}.")
+
     where = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
     folder = Path(path).parent
     beside = [p.name for p in folder.iterdir() if p.suffix in READERS] if folder.is_dir() else []
@@ -75,10 +79,10 @@ def _unreadable(path: str, error: OSError) -> RegistryError:
 
 
 def load(path: str, key: str, kind: FileKind, digest: str) -> Loaded:
-    """The matrices of a file that has this digest; an empty one means whatever it has now.
+    """Return the checked matrices of a file with this digest; "" accepts any contents.
 
     Raises Unsupported for a file with another digest, RegistryError for one that cannot be used,
-    NotInstalled where reading it needs a package that is missing.
+    NotInstalled if reading it needs a package that is missing.
     """
     now = digest_of(path)
     if digest and digest != now:
@@ -89,11 +93,11 @@ def load(path: str, key: str, kind: FileKind, digest: str) -> Loaded:
 def _changed(path: str, digest: str, now: str) -> Unsupported:
     return Unsupported(
         f"{_CHANGED.format(path)} its digest is {now}, not {digest}. "
-        "Without a digest, its matrices of now are measured"
+        "Leave the digest out to measure its present matrices"
     )
 
 
-@lru_cache(maxsize=2)  # they may be large
+@lru_cache(maxsize=2)  # few, because the arrays may be large
 def _loaded(path: str, key: str, kind: FileKind, digest: str) -> Loaded:
     data = _bytes(path)
     if (now := _hash(data)) != digest:
@@ -104,14 +108,14 @@ def _loaded(path: str, key: str, kind: FileKind, digest: str) -> Loaded:
 
 @lru_cache(maxsize=64)
 def _check_definite(path: str, key: str, kind: FileKind, digest: str) -> None:
-    found = load(path, key, kind, digest)
-    refuse_indefinite(path, found.matrices, found.dtype)
+    loaded = load(path, key, kind, digest)
+    refuse_indefinite(path, loaded.matrices, loaded.dtype)
 
 
 def problem_of(path: str, key: str = "", kind: FileKind = "auto") -> tuple[str, int, int]:
-    """The text of the problem that a file is, its size, and the number of its matrices.
+    """Return the problem text of a file, the size of its matrices, and their number.
 
-    Raises RegistryError for a file that cannot be used, NotInstalled where a package is missing.
+    Raises RegistryError for a file that cannot be used, NotInstalled if a package is missing.
     """
     given = _complete(path, key, kind, "")
     count, size, _ = load(**given).matrices.shape
@@ -120,10 +124,11 @@ def problem_of(path: str, key: str = "", kind: FileKind = "auto") -> tuple[str, 
 
 
 def _complete(path: str, key: str, kind: FileKind, digest: str) -> dict[str, Any]:
-    """The parameters with key, kind and digest as the file has them.
+    """Return the parameters with key, kind and digest filled in from the file.
 
-    A text with a digest keeps its meaning where the file is gone or has changed. Its matrices have
-    been found to be definite when the digest was filled in.
+    If the digest is given and the file is missing or has changed, the parameters are returned as
+    they are. A given digest also means that the matrices were found to be positive semidefinite
+    when it was filled in, so that this is not checked again.
     """
     if not path:
         raise RegistryError("problem 'file' needs a path: file(path=cov.npy).")
@@ -131,21 +136,23 @@ def _complete(path: str, key: str, kind: FileKind, digest: str) -> dict[str, Any
         raise RegistryError(f"problem 'file': path = {path!r} has characters that cannot be shown.")
     if digest and not _DIGEST.fullmatch(digest):
         raise RegistryError(f"problem 'file': digest = {digest!r} is not 16 hex digits.")
+
     path = str(PurePath(path))
     given: dict[str, Any] = {"path": path, "key": key, "kind": kind, "digest": digest}
 
     try:
         given["digest"] = digest or digest_of(path)
-        found = load(path, key, kind, given["digest"])
+        loaded = load(path, key, kind, given["digest"])
     except (RegistryError, Unsupported) as error:
         if digest:
             return given
-        raise RegistryError(str(error)) from None  # Unsupported: it changes while it is read
-    except NotInstalled:  # the cells become rows that say so
+        raise RegistryError(str(error)) from None  # Unsupported if it changes while it is read
+    except NotInstalled:  # the rows of its cells will give this reason
         return given
+
     if not digest:
-        _check_definite(path, found.key, found.kind, given["digest"])
-    return given | {"key": found.key, "kind": found.kind}
+        _check_definite(path, loaded.key, loaded.kind, given["digest"])
+    return given | {"key": loaded.key, "kind": loaded.kind}
 
 
 def _fits(n: int, path: str, key: str, kind: FileKind, digest: str) -> str | None:
@@ -160,12 +167,12 @@ def _given_cotangent(
     n: int, rng: Streams, path: str, key: str, kind: FileKind, digest: str
 ) -> Floats | None:
     del n
-    found = load(path, key, kind, digest).cotangent
-    return None if found is None else _taken(found, rng)
+    cotangent = load(path, key, kind, digest).cotangent
+    return None if cotangent is None else _taken(cotangent, rng)
 
 
 def _taken(stored: Floats, rng: Streams) -> Floats:
-    """The stored matrices of a batch, which starts again from the first where it has more."""
+    """Return the matrices of a batch; larger batches start again from the first matrix."""
     return stored[[index % len(stored) for index in rng.indices]]
 
 
@@ -178,14 +185,17 @@ def _describe(
     digest: str,
 ) -> str:
     try:
-        found = load(path, key, kind, digest)
+        loaded = load(path, key, kind, digest)
     except (RegistryError, Unsupported, NotInstalled) as error:
         return str(error)
-    return f"{path}: {summary(found, batches, precisions)}"
+    return f"{path}: {summary(loaded, batches, precisions)}"
 
 
 def _lacked(reason: str, path: str, key: str, kind: FileKind, digest: str) -> bool:
-    """Whether the reason of a row, on one line, is that of a file that is not the right one."""
+    """Whether the reason of a row says that the file is missing, unreadable or has changed.
+
+    reason: as in a row, on one line.
+    """
     del key, kind, digest
     starts = (_NO_FILE.format(path), _UNREADABLE.format(path), _CHANGED.format(path))
     return reason.startswith(tuple(" ".join(start.split()) for start in starts))
@@ -208,10 +218,11 @@ def file(
 ) -> Floats:
     """Matrices of your own, or the covariances of your own features, read from a file.
 
-    A = matrix (index mod number) of a .npy, .npz, .pt, .safetensors, .mat, .csv or .h5 file, its
-    array `key`: matrices (b, n, n) or (n, n), or features (b, n, M) or (N, n), whose covariance is
-    taken, centred and divided by M or N. Square means matrices, unless kind says features. An
-    array `cotangent` of the same file, (b, n, n), takes the place of the random cotangents.
+    A = matrix (index mod number) of the array `key` in a .npy, .npz, .pt, .safetensors, .mat, .csv
+    or .h5 file. The array holds matrices (b, n, n) or (n, n), or features (b, n, M) or (N, n),
+    whose covariance is centred and divided by M or N. Square arrays are taken for matrices unless
+    kind is features. An array `cotangent` in the same file, (b, n, n), replaces the random
+    cotangents.
     """
     del n
     return _taken(load(path, key, kind, digest).matrices, rng)

@@ -1,4 +1,4 @@
-"""A generator of problems, or a modifier, as it is registered, and what may be asked of it."""
+"""The record of a registered problem generator or modifier, with its parameters and bounds."""
 
 import inspect
 import math
@@ -24,7 +24,7 @@ class Bounds(NamedTuple):
     open: bool = False  # low itself is excluded
 
     def complaint(self, value: float) -> str | None:
-        """Why `value` is outside, as the end of a sentence; None if it is inside."""
+        """Return why `value` is out of range, as the end of a sentence, or None if it is not."""
         if not (value > self.low if self.open else value >= self.low):
             return f"must be {'greater than' if self.open else 'at least'} {spell(self.low)}"
         if value > self.high:
@@ -33,14 +33,15 @@ class Bounds(NamedTuple):
 
 
 class Outside(NamedTuple):
-    """What a problem needs besides its generator if its matrices come from outside, as a file's do.
+    """Functions for a problem whose matrices come from a source outside, such as a file.
 
-    complete(**parameters) -> all parameters, with those filled in that name what is there now.
-    cotangent(n, rng, **parameters) -> (b, n, n), or None where the source has no cotangents.
-    describe(batches, precisions, **parameters) -> what was read, as one line for the user who
-    measures it in these sizes of batch and these precisions.
-    lacked(reason, **parameters) -> whether this reason why a cell was refused says that the source
-    was gone or had changed, which may be put right again.
+    complete(**parameters) -> all parameters, including those that identify the present contents of
+    the source, such as a digest.
+    cotangent(n, rng, **parameters) -> (b, n, n), or None if the source has no cotangents.
+    describe(batches, precisions, **parameters) -> one line about the data, for a user who measures
+    it with these batch sizes and precisions.
+    lacked(reason, **parameters) -> whether the reason why a cell was refused is that the source was
+    missing or had changed, which the user can correct.
     """
 
     complete: Callable[..., dict[str, Any]]
@@ -50,7 +51,7 @@ class Outside(NamedTuple):
 
 
 class Parameter(NamedTuple):
-    """A keyword-only argument of a generator: what a problem text may set."""
+    """A keyword-only argument of a generator, which the text of a problem can set."""
 
     name: str
     type: type
@@ -64,60 +65,62 @@ class Parameter(NamedTuple):
         return self.type is str and not self.choices
 
     def describe(self) -> str:
-        """`ratio=0.766`, `image=grass (brick|grass|...)`."""
+        """Return default and choices: `ratio=0.766`, `image=grass (brick|grass|...)`."""
         choices = f" ({'|'.join(self.choices)})" if self.choices else ""
         return f"{self.name}={spell(self.default)}{choices}"
 
 
 @dataclass(frozen=True)
 class Generator:
-    """A registered problem generator, or a modifier, and what may be asked of it."""
+    """A registered problem generator or modifier: its function and its declared properties."""
 
     kind: Kind
     name: str
     call: Callable[..., Floats]
     cite: str
-    package: str | None  # the pip extra it needs: "data"
-    sizes: str  # in words: "any", "30 or 13"
-    fits: Fits | None  # (n, **parameters) -> why there is no such size, or None
+    package: str | None  # the pip extra that it needs, such as "data"
+    sizes: str  # the available sizes in words: "any", "30 or 13"
+    fits: Fits | None  # (n, **parameters) -> why a size does not exist, or None if it does
     bounds: Mapping[str, Bounds] = field(repr=False)
-    repeated: bool = False  # eigenvalues repeat, exactly or up to noise
-    outside: Outside | None = None
+    repeated: bool = False  # whether eigenvalues are equal, exactly or up to noise
+    outside: Outside | None = None  # for matrices that are read rather than generated
     samples: Callable[..., int] | None = None  # (n, **parameters) -> M of a covariance X Xᵀ / M
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
-        """Name to parameter, in the order of the signature."""
+        """The parameters by name, in the order of the signature."""
         swept = swept_parameters(self.call)
         hints = hints_of(self.call, swept)
         return {name: self._parameter(p, hints.get(name)) for name, p in swept.items()}
 
     @property
     def summary(self) -> str:
-        """First line of the docstring."""
+        """The first line of the docstring."""
         return (inspect.getdoc(self.call) or "").partition("\n")[0]
 
     def check_size(self, n: int, given: Mapping[str, Any]) -> str | None:
-        """Why there is no n by n matrix with these parameters; None if there is.
+        """Return why there is no n by n matrix with these parameters, or None if there is.
 
-        Raises RegistryError if the function `fits` of a user or plug-in fails, or gives no text.
+        Raises RegistryError if the function `fits` fails, or returns neither a text nor None.
         """
         try:
             reason = self.fits(n, **given) if self.fits else None
         except (MssbenchError, Unsupported, NotInstalled, Unavailable):
             raise
         except Exception as error:  # the function of a user may fail in any way
-            what = f"{type(error).__name__}: {error}"
-            raise RegistryError(f"{self.kind} {self.name!r}: fits({n}) fails: {what}") from error
+            failure = f"{type(error).__name__}: {error}"
+            raise RegistryError(f"{self.kind} {self.name!r}: fits({n}) fails: {failure}") from error
+
         if reason is not None and not isinstance(reason, str):
             raise RegistryError(
                 f"{self.kind} {self.name!r}: fits({n}) gave {reason!r}. It must give the reason "
                 "why there is no such size, or None."
             )
+
         return reason
 
     def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """All parameters, with those filled in that depend on what is outside now."""
+        """Return all parameters, including those that depend on an outside source."""
         return self.outside.complete(**given) if self.outside else dict(given)
 
     def _parameter(self, p: inspect.Parameter, hint: Any) -> Parameter:
@@ -129,11 +132,12 @@ class Generator:
 
 
 def spell(value: Any) -> str:
-    """One readable spelling per value, which reads back as the same value: 1e6, 0.766, true."""
+    """Return the canonical text of a value, which parses to the same value: 1e6, 0.766, true."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if not isinstance(value, float):
         return str(value)
+
     short = f"{value:g}" if float(f"{value:g}") == value else repr(value)
     digits, e, exponent = short.partition("e")
     return f"{digits.removesuffix('.0')}e{int(exponent)}" if e else short.removesuffix(".0")

@@ -1,8 +1,8 @@
-"""Covariances of real data that travels in the wheels of scikit-image and scikit-learn.
+"""Covariances of real data from the wheels of scikit-image and scikit-learn, or stored here.
 
-Nothing is ever downloaded: only images on the list below are opened. Decoders differ in the last
-bit from version to version, so every decoded array is compared with the hash it had here, and one
-that differs is refused rather than measured under the same name.
+Nothing is downloaded: only the images listed below are opened. Decoders of different versions may
+differ in the last bit. Every decoded array is therefore compared with a stored hash, and a
+different one is refused rather than measured under the same name.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ Image: TypeAlias = Literal[
     "text",
 ]
 Table: TypeAlias = Literal["breast_cancer", "wine"]
-# First 16 digits of the SHA-256 of "dtype shape " and the bytes.
+# The first 16 digits of the SHA-256 of "dtype shape " and the bytes of each array.
 DIGESTS = {
     "astronaut": "d9135e776018b6cb",
     "brick": "0fd96b7d234b96de",
@@ -81,8 +81,8 @@ DIGESTS = {
 }
 _WIDTH = {"breast_cancer": 30, "wine": 13}
 _PACKAGES = {"skimage.data": "scikit-image", "sklearn.datasets": "scikit-learn"}
-_FACES, _FACE_SIDE = 100, 25  # of 200 images: the second half shows no faces
-_STORED, _POSITIONS, _CHANNELS = 32, 49, 64  # of the shipped convolution features
+_FACES, _FACE_SIDE = 100, 25  # the first 100 of 200 images; the others show no faces
+_STORED, _POSITIONS, _CHANNELS = 32, 49, 64  # the shape of the stored convolution features
 
 
 def _square_fit(limit: int) -> Callable[..., str | None]:
@@ -103,10 +103,10 @@ def _square_fit(limit: int) -> Callable[..., str | None]:
     samples=lambda *_, samples, **__: samples,
 )
 def patchcov(n: int, rng: Streams, *, image: Image = "grass", samples: int = 1024) -> Floats:
-    """Covariance of the pixels of random square patches of an image: real decay.
+    """Covariance of the pixels of random square patches of an image, with a natural spectrum.
 
-    A = covariance of `samples` patches of sqrt(n) by sqrt(n) grey pixels at random places. Few
-    samples give a matrix that is both real and singular.
+    A = covariance of `samples` patches of sqrt(n) by sqrt(n) grey pixels at random positions. With
+    few samples the matrix is singular.
     """
     side, picture = math.isqrt(n), grey(image)
     across, down = picture.shape[1] - side + 1, picture.shape[0] - side + 1
@@ -131,13 +131,15 @@ def _tabular_fits(n: int, table: Table, **_: Any) -> str | None:
 def tabular(
     n: int, rng: Streams, *, table: Table = "breast_cancer", zscore: bool = False
 ) -> Floats:
-    """Covariance of the columns of a table: a condition of 1e7 to 1e12 that comes from the units.
+    """Covariance of the columns of a table, whose units cause a condition of 1e7 to 1e12.
 
-    A = covariance of as many rows as the table has, drawn with replacement. Graded, so unlike a
-    rotated matrix of that condition it stays positive in float32. zscore: columns to variance 1.
+    A = covariance of as many rows as the table has, drawn with replacement. The matrix is graded,
+    so that unlike a rotated matrix of that condition it stays positive definite in float32. zscore:
+    scale the columns to variance 1.
     """
     x = _sklearn(table)
     rows = len(x)
+
     if zscore:
         columns = np.ascontiguousarray(x.T)
         columns = columns - (spectra.sequential_sum(columns) / rows)[:, None]
@@ -150,13 +152,15 @@ def tabular(
     cite="Alpaydin and Kaynak, Cascading classifiers, Kybernetika 1998", extra="data", fixed_size=64
 )
 def digits_class(n: int, rng: Streams) -> Floats:
-    """Covariance of the 8 by 8 images of one digit, some of whose pixels never change.
+    """Covariance of the 8 by 8 images of one digit, some of whose pixels are constant.
 
-    A = covariance of the images of digit (index mod 10), drawn with replacement; zero rows.
+    A = covariance of the images of digit (index mod 10), drawn with replacement. Constant pixels
+    give zero rows.
     """
     x, target = _sklearn("digits"), _digit_target()
     words = rng.integers(1 << 31, int(np.bincount(target).max()))
     out = np.empty((len(rng), n, n))
+
     for k, index in enumerate(rng.indices):
         images = x[target == index % 10]
         chosen = words[k, : len(images)] * len(images) >> 31
@@ -173,7 +177,7 @@ def digits_class(n: int, rng: Streams) -> Floats:
     samples=lambda *_, samples: samples,
 )
 def lfw_faces(n: int, rng: Streams, *, samples: int = 80) -> Floats:
-    """Covariance of the pixels of face images: far fewer samples than dimensions.
+    """Covariance of the pixels of face images, with far fewer samples than dimensions.
 
     A = covariance of `samples` of 100 faces, the central sqrt(n) by sqrt(n) pixels of each.
     """
@@ -192,9 +196,10 @@ def lfw_faces(n: int, rng: Streams, *, samples: int = 80) -> Floats:
 def convfeat(n: int, rng: Streams, *, positions: int = 49) -> Floats:
     """Covariance of the features of a fixed random convolution network on real images.
 
-    A = covariance over 49 image positions of the first n of 64 rectified channels, stored with the
-    package: 32 samples. Sample index mod 32; from index 32 on, or with fewer positions, the
-    positions are drawn with replacement. Singular from n = 49 on, as covariance pooling is.
+    A = covariance over 49 image positions of the first n of 64 rectified channels. The package
+    stores the features of 32 images, of which matrix i uses number (i mod 32). From index 32 on, or
+    with another number of positions, the positions are drawn with replacement. The matrix is
+    singular from n = 49 on, as in covariance pooling.
     """
     stored = _features()[[i % _STORED for i in rng.indices], :, :n]  # (b, 49, n)
     drawn = rng.integers(_POSITIONS, positions)
@@ -211,7 +216,7 @@ def pinned(
     """A stored matrix on which a widely used float32 eigensolver does not converge.
 
     eigh_nonconv_64: a finite covariance, exact in float32, with 43 scattered zero rows and columns.
-    Every matrix of the batch is the same.
+    All matrices of the batch are equal.
     """
     with _data(f"{matrix}.npy") as file:
         stored = np.load(file).astype(np.float64)
@@ -224,7 +229,7 @@ def _data(name: str) -> IO[bytes]:
 
 @lru_cache(maxsize=1)
 def _features() -> Floats:
-    """(32, 49, 64), positions by channels."""
+    """Return the stored features, (32, 49, 64), positions by channels."""
     with _data("convfeat_64x49.npz") as file, np.load(file) as stored:
         features: Floats = stored["features"].astype(np.float64)
     return features
@@ -232,12 +237,13 @@ def _features() -> Floats:
 
 @lru_cache(maxsize=4)
 def grey(image: str) -> Floats:
-    """An allowed image as (height, width): 0.299 R + 0.587 G + 0.114 B, from 0 to 1."""
+    """Return a listed image as (height, width): 0.299 R + 0.587 G + 0.114 B, from 0 to 1."""
     if image in ("china", "flower"):
         pixels = _call("sklearn.datasets", "load_sample_image", f"{image}.jpg")
     else:
         pixels = _call("skimage.data", image)
-        pixels = pixels[0] if isinstance(pixels, tuple) else pixels  # left and right eye
+        pixels = pixels[0] if isinstance(pixels, tuple) else pixels  # the left one of a stereo pair
+
     x = _pinned(image, pixels).astype(np.float64)
     if x.ndim == 3:
         x = x[..., 0] * 0.299 + x[..., 1] * 0.587 + x[..., 2] * 0.114
@@ -247,13 +253,13 @@ def grey(image: str) -> Floats:
 
 @lru_cache(maxsize=1)
 def _faces() -> Floats:
-    """(200, 25, 25)."""
+    """Return all 200 images of the subset of Labeled Faces in the Wild, (200, 25, 25)."""
     return _pinned("lfw_subset", _call("skimage.data", "lfw_subset")).astype(np.float64)
 
 
 @lru_cache(maxsize=3)
 def _sklearn(table: str) -> Floats:
-    """(rows, columns)."""
+    """Return a table of scikit-learn, (rows, columns)."""
     return _pinned(table, _call("sklearn.datasets", f"load_{table}").data).astype(np.float64)
 
 
@@ -264,7 +270,10 @@ def _digit_target() -> NDArray[np.int64]:
 
 
 def _call(module: str, function: str, *arguments: str) -> Any:
-    """One call into an optional package, which may itself need a decoder that is not there."""
+    """Call a function of an optional package.
+
+    Raises NotInstalled if the package, or a decoder that it needs, is missing.
+    """
     try:
         return getattr(importlib.import_module(module), function)(*arguments)
     except ImportError as error:
@@ -275,16 +284,16 @@ def _call(module: str, function: str, *arguments: str) -> Any:
 
 
 def digest(x: NDArray[Any]) -> str:
-    """16 digits over the type, the shape and the bytes."""
+    """Return 16 hex digits over the type, the shape and the bytes of an array."""
     head = f"{x.dtype} {x.shape} ".encode()
     return hashlib.sha256(head + np.ascontiguousarray(x).tobytes()).hexdigest()[:16]
 
 
 def _pinned(name: str, x: NDArray[Any]) -> NDArray[Any]:
-    found = digest(x)
-    if found != DIGESTS[name]:
+    actual = digest(x)
+    if actual != DIGESTS[name]:
         raise Unsupported(
-            f"the installed package decodes {name!r} to other values than those this problem is "
-            f"defined by (hash {found}, not {DIGESTS[name]})"
+            f"the installed package decodes {name!r} to other values than those that define this "
+            f"problem (hash {actual}, not {DIGESTS[name]})"
         )
     return x

@@ -1,4 +1,4 @@
-"""Checks of a generator when it is registered, so that a mistake is reported before a run."""
+"""Checks made when a generator is registered, so that mistakes are reported before a run."""
 
 import math
 from typing import Any
@@ -9,17 +9,17 @@ from mssbench.errors import RegistryError, unknown
 from mssbench.problems.generator import Bounds, Generator
 from mssbench.registries import TYPES_OF_VALUES
 
-# A size at which most problems exist. It only matters here that the functions can be called with a
-# size; where a problem does not exist at this one, the number of its samples is not asked for.
+# The size with which the functions `fits` and `samples` are called as a check. Most problems exist
+# at this size; for one that does not, `samples` is not called.
 _A_SIZE = 64
 
 
 def check(generator: Generator) -> None:
     """Raise RegistryError for a generator that no suite could use.
 
-    Its parameters need defaults that a suite can contain and that lie within their bounds, every
-    bound belongs to a parameter, and the functions `fits` and `samples` can be called with the
-    defaults.
+    Its parameters must have defaults that a suite can contain and that lie within their bounds,
+    every bound must belong to a parameter, and it must be possible to call the functions `fits` and
+    `samples` with the defaults.
     """
     who = f"{generator.kind} {generator.name!r}"
     try:
@@ -44,6 +44,7 @@ def check(generator: Generator) -> None:
         if p.choices and p.default not in p.choices:
             raise RegistryError(f"{who}: {unknown(f'default of {p.name}', p.default, p.choices)}")
         _check_default(who, p.name, p.default, p.bounds)
+
     _check_functions(generator, {name: p.default for name, p in parameters.items()})
 
 
@@ -51,8 +52,9 @@ def _check_bounds(generator: Generator) -> None:
     who = f"{generator.kind} {generator.name!r}"
     for name, bounds in generator.bounds.items():
         if name not in generator.parameters:
-            what = unknown("parameter", name, generator.parameters)
-            raise RegistryError(f"{who} has bounds for what it does not take. {what}")
+            hint = unknown("parameter", name, generator.parameters)
+            raise RegistryError(f"{who} has bounds for a parameter that it does not take. {hint}")
+
         if not isinstance(bounds, Bounds):
             raise RegistryError(
                 f"{who}: the bounds of {name} are {bounds!r}. Write Bounds(low, high)."
@@ -77,16 +79,18 @@ def _check_functions(generator: Generator, defaults: dict[str, Any]) -> None:
                 f"{who}: {argument} = {function!r} is not a function. "
                 f"Write {argument}=lambda n, **parameters: {function!r}."
             )
-    # What is outside, such as a file, is not known yet.
+
+    # A source outside, such as a file, is not known yet.
     if generator.outside is not None:
         return
     reason = generator.check_size(_A_SIZE, defaults)
     if generator.samples is None or reason is not None:
         return
+
     try:
         count = generator.samples(_A_SIZE, **defaults)
     except Exception as error:  # the function of a plug-in may fail in any way
-        what = f"{type(error).__name__}: {error}"
-        raise RegistryError(f"{who}: samples({_A_SIZE}) fails: {what}") from error
+        failure = f"{type(error).__name__}: {error}"
+        raise RegistryError(f"{who}: samples({_A_SIZE}) fails: {failure}") from error
     if isinstance(count, bool) or not isinstance(count, int | np.integer):
         raise RegistryError(f"{who}: samples({_A_SIZE}) gave {count!r}, not a whole number.")

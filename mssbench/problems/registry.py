@@ -1,6 +1,6 @@
-"""Problem generators and modifiers by name.
+"""The registry of problem generators and modifiers, with the decorators that register them.
 
-A plugin or a user's file registers a generator exactly as the built-in modules do.
+A plugin or a user's file registers a generator in the same way as the built-in modules.
 """
 
 import importlib
@@ -17,8 +17,8 @@ from mssbench.registries import Registry, check_function
 
 @cache
 def load() -> None:
-    """Import the built-in generators, once. None of them imports an optional package here."""
-    # Whole names: the code hash finds in them what a problem is made of.
+    """Import the built-in generators, once. None of them imports an optional package yet."""
+    # Written as full names, because the code hash follows names of modules in strings.
     for module in (
         "mssbench.problems.synthetic",
         "mssbench.problems.pooled",
@@ -49,22 +49,31 @@ def register_problem(
     outside: Outside | None = None,
     samples: Callable[..., int] | None = None,
 ) -> Register:
-    """Register `f(n, rng, *, <parameters>) -> (b, n, n)` under its own name.
+    """Register `f(n, rng, *, <parameters>) -> (b, n, n)` as a problem under its own name.
 
-    n: the size. rng: `Streams`, one stream per matrix, b = len(rng), the index of each matrix in
-    rng.indices. The result is float64 and symmetric bit for bit, and matrix i must depend on
-    its own stream and index only. Every parameter has a default; its type is the default's.
+    Arguments of the registered function:
 
-    cite: the source. extra: the optional group of packages it needs. bounds: of the numbers.
-    fixed_size, max_size: the sizes there are; fits: (n, **parameters) -> the reason why a size
-    does not exist, for any other rule; sizes: that rule in words. repeated: whether eigenvalues
-    repeat, on which gradients fail that divide by their differences. outside: for matrices that
-    are read and not generated. samples: (n, **parameters) -> how many samples a matrix is the
-    covariance of, where it is one.
+    n: the size.
+    rng: `Streams`, with one stream per matrix, b = len(rng), and the indices of the matrices in
+    rng.indices. The result must be float64 and symmetric bit for bit, and matrix i may depend on
+    its own stream and index only. Every parameter has a default, whose type is the parameter's.
+
+    Arguments of the decorator:
+
+    cite: the source.
+    extra: the optional group of packages that it needs.
+    bounds: the bounds of the numerical parameters.
+    fixed_size, max_size: the only size, or the largest one.
+    fits: (n, **parameters) -> the reason why a size does not exist, or None, for any other rule.
+    sizes: that rule in words.
+    repeated: whether eigenvalues are repeated, for which gradients fail that divide by differences.
+    outside: functions for matrices that are read rather than generated.
+    samples: (n, **parameters) -> the number of samples, if each matrix is a covariance.
     """
 
     def decorate(call: Callable[..., Floats]) -> Callable[..., Floats]:
         check_function("problem", call)
+
         rule, words = fits, sizes
         if fixed_size is not None:
             rule, words = _only(call.__name__, fixed_size), f"{fixed_size} only"
@@ -77,7 +86,10 @@ def register_problem(
 
 
 def register_modifier(*, cite: str, bounds: Mapping[str, Bounds] | None = None) -> Register:
-    """Register `f(master, rng, *, <parameters>) -> master`; master: (b, n, n), not written to."""
+    """Register `f(master, rng, *, <parameters>) -> master` as a modifier under its own name.
+
+    master: (b, n, n), float64. The function must return a new array and not write to this one.
+    """
 
     def decorate(call: Callable[..., Floats]) -> Callable[..., Floats]:
         check_function("modifier", call)
@@ -112,6 +124,7 @@ def _add(
         outside,
         samples,
     )
+
     registration.check(generator)
     REGISTRIES[kind].add(generator)
 

@@ -1,8 +1,8 @@
-"""Random numbers whose bits are the same on every machine, thread count and NumPy version.
+"""Random numbers with the same bits on every machine, with any thread count and NumPy version.
 
-Only three things are used: SHA-256, the raw 64-bit words of PCG64, whose stream NumPy promises
-not to change, and integer arithmetic. NumPy's own `normal` and `uniform` carry no such promise,
-and every logarithm or cosine would bring in a mathematical library that rounds in its own way.
+They use only SHA-256, the raw 64-bit words of PCG64, whose stream NumPy guarantees not to change,
+and integer arithmetic. NumPy does not guarantee this for its `normal` and `uniform`, and a
+logarithm or cosine would depend on the rounding of the mathematical library.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ _BITS = 49
 
 
 class Streams:
-    """One independent stream per matrix of a batch; a draw has the batch as leading axis.
+    """Independent random streams, one per matrix of a batch; draws have the batch as leading axis.
 
-    The key of matrix i holds i but not the batch size, so a batch is a prefix of a larger one.
-    Within a stream the order of draws matters, and a generator is free to choose it.
+    The key of matrix i contains i but not the batch size, so that a batch is a prefix of every
+    larger one. The numbers depend on the order of the draws, which a generator may choose.
     """
 
     def __init__(self, name: str, size: int, indices: Sequence[int], seed: int) -> None:
@@ -34,18 +34,19 @@ class Streams:
         return len(self.indices)
 
     def uniform(self, *shape: int) -> Floats:
-        """(b, *shape), multiples of 2^-53 in [0, 1)."""
+        """Return uniform numbers in [0, 1), multiples of 2^-53, of shape (b, *shape)."""
         words = self._raw(*shape) >> np.uint64(11)
         return words.astype(np.float64) * 2.0**-53
 
     def normal(self, *shape: int) -> Floats:
-        """(b, *shape), nearly normal: the sum of twelve uniforms minus six (Irwin and Hall).
+        """Return approximately normal numbers of shape (b, *shape).
 
-        Mean 0 and variance 1 exactly, tails that end at 6, each value a multiple of 2^-49.
+        They are sums of twelve uniform numbers minus six (Irwin and Hall), with mean 0, variance 1
+        and tails that end at ±6. Each value is a multiple of 2^-49.
         """
         out = np.empty((len(self), *shape))
         for row, words in zip(out, self._words, strict=True):
-            # Matrix by matrix: the twelvefold draw of a whole batch would not fit the cache.
+            # One matrix at a time, because the twelvefold draw of a whole batch exceeds the cache.
             raw = words.random_raw(_SUMMANDS * row.size).reshape(_SUMMANDS, *shape)
             raw >>= np.uint64(64 - _BITS)
             row[...] = np.add.reduce(raw, axis=0).astype(np.float64)
@@ -54,17 +55,20 @@ class Streams:
         return out
 
     def integers(self, high: int, *shape: int) -> Ints:
-        """(b, *shape), from 0 to high - 1; `high` below 2^32. The bias is at most high / 2^32."""
+        """Return integers from 0 to high - 1 of shape (b, *shape); `high` must be below 2^32.
+
+        The relative bias of their probabilities is at most high / 2^32.
+        """
         words = self._raw(*shape) >> np.uint64(32)
         return (words * np.uint64(high) >> np.uint64(32)).astype(np.int64)
 
     def subset(self, count: int, total: int) -> Ints:
-        """(b, count) different integers below `total`: the start of a Fisher–Yates shuffle."""
+        """Return distinct integers below `total`, (b, count), by a partial Fisher–Yates shuffle."""
         pool = np.tile(np.arange(total), (len(self), 1))
-        each = np.arange(len(self))
+        rows = np.arange(len(self))
         for k in range(count):
             chosen = k + self.integers(total - k)
-            pool[each, k], pool[each, chosen] = pool[each, chosen], pool[each, k].copy()
+            pool[rows, k], pool[rows, chosen] = pool[rows, chosen], pool[rows, k].copy()
         return pool[:, :count]
 
     def _raw(self, *shape: int) -> NDArray[np.uint64]:
@@ -74,5 +78,5 @@ class Streams:
 
 
 def _stream(key: tuple[str, int, int, int]) -> np.random.PCG64:
-    # Plain Python values only: NumPy scalars print differently from one version to the next.
+    # Only plain Python values, because NumPy scalars print differently in different versions.
     return np.random.PCG64(int(hashlib.sha256(str(key).encode()).hexdigest(), 16))

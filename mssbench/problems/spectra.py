@@ -1,10 +1,10 @@
-"""Spectra, and the exact arithmetic that turns them into matrices.
+"""Spectra, and the reproducible arithmetic that turns them into matrices.
 
-Bit for bit reproducible means: addition, subtraction, multiplication, division, square root and
-integers only, each NumPy operation one rounding, and every sum in a stated order. No BLAS, no
-einsum (both may fuse or reorder), no `np.sum` (pairwise, and its blocks depend on the vector
-unit), no exp or log of the C library. Powers go through `decimal`, whose `ln` and `exp` are
-correctly rounded by its specification.
+To give the same bits on every machine, the functions use only addition, subtraction,
+multiplication, division, square roots and integers, one rounding per NumPy operation, and sums in a
+fixed order. They avoid BLAS and einsum, which may fuse or reorder operations, `np.sum`, whose
+pairwise blocks depend on the vector unit, and exp and log of the C library. Powers are computed by
+`decimal`, whose `ln` and `exp` are correctly rounded by its specification.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ import numpy as np
 
 from mssbench.problems.rng import Floats, Streams
 
-_DIGITS = 30  # of decimal, against the 17 that a float64 needs
-_CACHE_BYTES = 1 << 20  # matrices that are worked on at once should fit a core's cache
+_DIGITS = 30  # decimal digits of intermediate results; a float64 needs 17
+_CACHE_BYTES = 1 << 20  # matrices processed at once, which should fit the cache of a core
 
 
 def decimal_power(base: float, exponent: Decimal) -> float:
-    """Base to the power of exponent, rounded once to float64."""
+    """Return base to the power of exponent, rounded once to float64."""
     with localcontext() as context:
         context.prec = _DIGITS
         return float((Decimal(base).ln() * exponent).exp())
@@ -28,7 +28,7 @@ def decimal_power(base: float, exponent: Decimal) -> float:
 
 @lru_cache(maxsize=64)
 def logspaced(n: int, condition: float) -> tuple[float, ...]:
-    """Spectrum condition^(-i / (n - 1)): n values from 1 to 1 / condition in equal ratios."""
+    """Return n values from 1 to 1 / condition in equal ratios, condition^(-i / (n - 1))."""
     with localcontext() as context:
         context.prec = _DIGITS
         steps = [-Decimal(i) / Decimal(max(n - 1, 1)) for i in range(n)]
@@ -37,14 +37,15 @@ def logspaced(n: int, condition: float) -> tuple[float, ...]:
 
 @lru_cache(maxsize=64)
 def powers(n: int, p: float) -> tuple[float, ...]:
-    """(i + 1)^-p for i below n."""
+    """Return (i + 1)^-p for i = 0, ..., n - 1."""
     return tuple(decimal_power(float(i + 1), -Decimal(p)) for i in range(n))
 
 
 def clustered(n: int, m: int, gap: float, condition: float) -> tuple[float, ...]:
-    """Clusters c_k (1 + gap j), the m centres c_k log-spaced; value i is in cluster floor(i m / n).
+    """Return n values in m clusters c_k (1 + gap j) with log-spaced centres c_k.
 
-    So every n >= m works: the clusters have floor(n / m) or ceil(n / m) members.
+    Value i is in cluster floor(i m / n), so that every n >= m is possible: the clusters have
+    floor(n / m) or ceil(n / m) members.
     """
     centre = logspaced(m, condition)
     which = [i * m // n for i in range(n)]
@@ -52,25 +53,26 @@ def clustered(n: int, m: int, gap: float, condition: float) -> tuple[float, ...]
 
 
 def sequential_sum(x: Floats) -> Floats:
-    """Sum over the last axis, first to last."""
+    """Return the sum over the last axis, added from first to last."""
     total: Floats = np.add.accumulate(x, axis=-1)[..., -1]
     return total
 
 
 def reflections(n: int) -> int:
-    """How many Householder reflections a rotation takes.
+    """Return the number of Householder reflections of a random rotation.
 
-    k reflections move at most k directions of a diagonal matrix, so few of them leave the
-    eigenvectors close to the axes; from n = 128 on their number grows with n.
+    k reflections change a diagonal matrix in at most k directions, so that few of them leave most
+    eigenvectors close to the axes. From n = 128 on the number therefore grows with n.
     """
     return 4 if n < 128 else n // 8
 
 
 def rotate(spectrum: Floats | tuple[float, ...], rng: Streams) -> Floats:
-    """(b, n, n): A = H_k ... H_1 diag(spectrum) H_1 ... H_k, H = I - 2 v vᵀ / vᵀv, random v.
+    """Return A = H_k ... H_1 diag(spectrum) H_1 ... H_k, (b, n, n), H = I - 2 v vᵀ / vᵀv, random v.
 
     Each step is the symmetric update A - v wᵀ - w vᵀ with u = 2 A v / vᵀv, w = u - v (uᵀv / vᵀv).
-    It leaves rounding of about 1e-16 of the largest eigenvalue: an exact zero does not survive.
+    Its rounding errors are about 1e-16 of the largest eigenvalue, so that zero eigenvalues do not
+    stay exactly zero.
     """
     values = np.asarray(spectrum, dtype=np.float64)
     n = len(values)
@@ -88,11 +90,12 @@ def rotate(spectrum: Floats | tuple[float, ...], rng: Streams) -> Floats:
 
 
 def _reflect(a: Floats, v: Floats, vv: Floats) -> Floats:
-    """H A H. a: (c, n, n), symmetric. v: (c, n). vv: (c, 1)."""
+    """Return H A H; `a` may be overwritten. a: (c, n, n), symmetric. v: (c, n). vv: (c, 1), vᵀv."""
     u = np.zeros_like(v)
     for k in range(v.shape[1]):
         u += a[:, k] * v[:, k, None]
     u *= 2.0 / vv
+
     w = u - v * (sequential_sum(u * v)[:, None] / vv)
     outer = v[:, :, None] * w[:, None, :]
     outer += outer.swapaxes(1, 2).copy()
@@ -101,7 +104,7 @@ def _reflect(a: Floats, v: Floats, vv: Floats) -> Floats:
 
 
 def gram(x: Floats) -> Floats:
-    """(b, N, n) -> (b, n, n): covariance of N samples, centred, divided by N."""
+    """Return the covariance of N samples, centred and divided by N: (b, N, n) -> (b, n, n)."""
     b, count, n = x.shape
     mean = np.zeros((b, n))
     for k in range(count):
@@ -111,7 +114,7 @@ def gram(x: Floats) -> Floats:
 
 
 def moment(x: Floats) -> Floats:
-    """(b, N, n) -> (b, n, n): XᵀX, the sum of the samples' outer products."""
+    """Return XᵀX, the sum of the outer products of the samples: (b, N, n) -> (b, n, n)."""
     b, count, n = x.shape
 
     def one(part: slice) -> Floats:
@@ -126,7 +129,10 @@ def moment(x: Floats) -> Floats:
 
 
 def by_parts(work: Callable[[slice], Floats], batch: int, n: int) -> Floats:
-    """`work` on slices of the batch that fit the cache. The bits do not depend on the slicing."""
+    """Apply `work` to slices of the batch that fit the cache, and concatenate the results.
+
+    The bits of the result do not depend on the slices.
+    """
     step = max(1, _CACHE_BYTES // (8 * n * n))
     parts = [work(slice(i, min(i + step, batch))) for i in range(0, batch, step)]
     whole: Floats = np.concatenate(parts)

@@ -1,11 +1,12 @@
-"""The text of a problem: read, checked, and written again in its one spelling.
+"""Parser for the texts that name problems, and their canonical spelling.
 
     wishart(ratio=0.766)                        a generator with its parameters
-    logspec(condition=1e6)|scale(factor=1e-6)   the same matrices, changed by a modifier
+    logspec(condition=1e6)|scale(factor=1e-6)   a generator whose matrices a modifier changes
 
-    file(path=my cov %28new%29.npy)             a free text, see `quoted`
+    file(path=my cov %28new%29.npy)             a parameter with free text, see `quoted`
 
-Nothing is evaluated: a value is a number, true, false, one of a parameter's words or a free text.
+Nothing is evaluated: a value is a number, true, false, one of the words of a parameter, or free
+text.
 """
 
 import math
@@ -21,13 +22,13 @@ from mssbench.problems.registry import lookup
 
 
 class Call(NamedTuple):
-    """One parsed term: a generator with every parameter filled in."""
+    """One parsed term: a generator with values for all its parameters."""
 
     generator: Generator
     given: dict[str, Any]
 
     def spelling(self) -> str:
-        """`wishart(ratio=0.766)`, `identity`. A free text that is empty is left out."""
+        """Return the canonical text, `wishart(ratio=0.766)`; an empty free text is left out."""
         parameters = self.generator.parameters
         given = ", ".join(
             f"{name}={quoted(value) if parameters[name].is_free_text else spell(value)}"
@@ -37,13 +38,13 @@ class Call(NamedTuple):
         return f"{self.generator.name}({given})" if given else self.generator.name
 
 
-# What would end a value: `_TERM`, `parse` and `--set` split at these. A percent sign is one of them
-# as the others are written with it.
+# Characters that would end a value, since `_TERM`, `parse` and `--set` split at them, and the
+# percent sign, which escapes them.
 _SPECIAL = re.compile(r"[%()|,='\"\x00-\x1f\x7f]|^\s|\s$")
 
 
 def quoted(text: str) -> str:
-    """A free text as a problem text has it: `(` as %28, as in a URL, and so on."""
+    """Escape the special characters of a free text as in a URL, for example `(` as %28."""
     return _SPECIAL.sub(lambda match: urllib.parse.quote(match[0], safe=""), text)
 
 
@@ -52,9 +53,9 @@ _TERM = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\))?\s*", re.ASCII)
 
 @lru_cache(maxsize=1 << 14)
 def parse(text: str) -> tuple[Call, ...]:
-    """The generator and its modifiers, every parameter filled in and checked.
+    """Return the generator and its modifiers, with all parameters checked and filled in.
 
-    Raises RegistryError with the nearest known word, or with what is wrong with the value.
+    Raises RegistryError, which suggests the nearest known word for an unknown one.
     """
     matches = [_TERM.fullmatch(term) for term in text.split("|")]
     if not all(matches):
@@ -62,8 +63,9 @@ def parse(text: str) -> tuple[Call, ...]:
             f"Cannot read problem {text!r}: write name(parameter=value, ...), "
             "then |modifier(...) for each change."
         )
-    found = enumerate(m for m in matches if m)
-    return tuple(_call("modifier" if i else "problem", m[1], m[2] or "") for i, m in found)
+
+    terms = enumerate(match for match in matches if match)
+    return tuple(_call("modifier" if i else "problem", m[1], m[2] or "") for i, m in terms)
 
 
 def _call(kind: Kind, name: str, arguments: str) -> Call:
@@ -72,6 +74,7 @@ def _call(kind: Kind, name: str, arguments: str) -> Call:
     for position, argument in enumerate(arguments.split(",") if arguments.strip() else ()):
         left, equals, right = (part.strip() for part in argument.partition("="))
         key, value = (left, right) if equals else (next(iter(known), left), left)
+
         if not equals and position > 0:
             raise RegistryError(
                 f"{kind} {name!r}: write {argument.strip()!r} as parameter=value; "
@@ -82,6 +85,7 @@ def _call(kind: Kind, name: str, arguments: str) -> Call:
         if key in given:
             raise RegistryError(f"{kind} {name!r}: {key} is given twice.")
         given[key] = _value(generator, known[key], value)
+
     return Call(generator, {key: given.get(key, p.default) for key, p in known.items()})
 
 
@@ -101,9 +105,11 @@ def _value(generator: Generator, p: Parameter, text: str) -> Any:
         return text
     if p.is_free_text:
         return urllib.parse.unquote(text)
+
     value = _READ[p.type](text)
     if value is None:
         raise RegistryError(f"{who}{text!r} is not {_MEANING[p.type]}.")
+
     complaint = None if isinstance(value, bool) else p.bounds.complaint(value)
     if complaint:
         raise RegistryError(f"{who}{spell(value)} {complaint}.")
@@ -115,7 +121,7 @@ def _float(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value + 0.0 if math.isfinite(value) else None  # + 0.0: one zero only
+    return value + 0.0 if math.isfinite(value) else None  # + 0.0 turns -0.0 into 0.0
 
 
 def _int(text: str) -> int | None:

@@ -1,16 +1,17 @@
-"""The vector and the cotangent of A^{-1/2} b, from the cotangent that a problem has for a root."""
+"""The vectors b of the function A^{-1/2} b and its cotangents, derived from those of a root."""
 
 from mssbench.arrays import Array, diagonal, namespace, symmetrize, transpose
 
 
 def vectors(g: Array) -> tuple[Array, Array]:
-    """B and the cotangent of A^{-1/2} b, each (..., n, 1), from that of a root, (..., n, n).
+    """Return b and the cotangent of A^{-1/2} b, (..., n, 1) each, from that of a root, (..., n, n).
 
-    Row sums and diagonal: a permutation of g's rows and columns permutes both.
+    They are the row sums and the diagonal of g, so that a permutation of the rows and columns of g
+    permutes both.
     """
     return namespace(g).sum(g, axis=-1)[..., None], diagonal(g)[..., None]
 
 
 def cotangent(b: Array, h: Array) -> Array:
-    """The cotangent of A^{-1/2}, (..., n, n), that h of A^{-1/2} b stands for: sym(h bᵀ)."""
+    """Return the cotangent sym(h bᵀ) of A^{-1/2}, (..., n, n), for that of A^{-1/2} b, h."""
     return symmetrize(h @ transpose(b))

@@ -131,7 +131,7 @@ def planned(capsys, *arguments: str) -> tuple[int, str, int]:
 def test_a_larger_batch_wraps_and_says_so(capsys) -> None:
     code, err, cells = planned(capsys, "--matrices", "cov.npy", "--set", "batch=2,8")
     assert (code, cells) == (0, 4)
-    assert err.endswith("; a batch of 8 takes them again from the first after 5\n")
+    assert err.endswith("; a batch of 8 starts again from the first after 5\n")
 
 
 @pytest.mark.slow

@@ -156,12 +156,12 @@ def test_what_cannot_be_is_refused(path: str, options: dict[str, object], words:
     [
         (
             torch.ones(3),
-            "torch.float32 of shape (3,) is no batch of features, which are "
+            "torch.float32 of shape (3,) is not a batch of features, which are "
             "(b, c, h, w), (b, c, M) or (b, n).",
         ),
         (
             torch.ones(3, 3, dtype=torch.int64),
-            "torch.int64 of shape (3, 3) is no batch of "
+            "torch.int64 of shape (3, 3) is not a batch of "
             "features, which are (b, c, h, w), (b, c, M) or (b, n).",
         ),
         (torch.ones(2, 3, 1), "one sample of 3 channels has no covariance."),

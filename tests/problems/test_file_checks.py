@@ -66,7 +66,7 @@ def test_square_and_asymmetric_is_refused_and_names_kind() -> None:
     )
     assert (
         refusal("file(path=x.npy)")
-        == start + "If these are features, say so by kind=features, or --kind features."
+        == start + "If these are features, give kind=features, or --kind features."
     )
     assert refusal("file(path=x.npy, kind=matrices)") == start + "Symmetrise it."
     assert made("file(path=x.npy, kind=features)").master.shape == (3, 4, 4)
@@ -75,7 +75,7 @@ def test_square_and_asymmetric_is_refused_and_names_kind() -> None:
 def test_matrices_must_be_square() -> None:
     np.save("x.npy", A[:, :, :3])
     assert refusal("file(path=x.npy, kind=matrices)") == (
-        "x.npy has the shape (3, 4, 3), which are no square matrices."
+        "x.npy has the shape (3, 4, 3), which is not that of square matrices."
     )
 
 
@@ -138,8 +138,8 @@ def test_bfloat16_is_read_bit_for_bit(ending: str) -> None:
     ("array", "words"),
     [
         (A + 0j, "x.npy is complex128: complex matrices cannot be measured."),
-        (A > 0, "x.npy is bool, which are no numbers."),
-        (np.array([["a", "b"]]), "x.npy is str32, which are no numbers."),
+        (A > 0, "x.npy is bool, which is not a type of numbers."),
+        (np.array([["a", "b"]]), "x.npy is str32, which is not a type of numbers."),
         (
             np.ones(4),
             "x.npy has the shape (4,): matrices are (b, n, n) or (n, n), features are "

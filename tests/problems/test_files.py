@@ -41,7 +41,7 @@ def test_a_batch_is_a_prefix_and_a_larger_one_starts_again() -> None:
     np.testing.assert_array_equal(large.cotangent, whole.cotangent[[0, 1, 2, 0, 1, 2, 0]])
     for batches, said in (([3], False), ([2, 7], True)):
         words = problems.describe(text, batches) or ""
-        assert words.endswith("a batch of 7 takes them again from the first after 3") is said
+        assert words.endswith("a batch of 7 starts again from the first after 3") is said
 
 
 def test_another_size_is_refused_with_a_reason() -> None:
@@ -82,8 +82,8 @@ def test_two_files_under_one_path_are_two_problems() -> None:
     reason = problems.check_size(before, 4)
     then, now = (text.rpartition("digest=")[2].rstrip(")") for text in (before, after))
     assert reason == (
-        f"x.npy has changed: its digest is {now}, not {then}. Without a digest, its matrices of "
-        "now are measured"
+        f"x.npy has changed: its digest is {now}, not {then}. Leave the digest out to "
+        "measure its present matrices"
     )
     with pytest.raises(Unsupported, match="has changed"):
         made(before)

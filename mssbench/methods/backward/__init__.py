@@ -1,1 +1,4 @@
-"""One backward, one file: the cotangent of a root -> the gradient. Found by their place."""
+"""Backward methods, which map the cotangent of a root to the gradient: one method per file.
+
+Every module in this folder is imported when the registry is loaded; there is no list.
+"""

@@ -1,12 +1,13 @@
-"""The Lyapunov law, written once: what every implicit gradient solves.
+"""The Lyapunov equation of the gradient, and the decorator that registers its solvers.
 
-Differentiate Y Y = A:  dY Y + Y dY = dA. The adjoint of that linear map is itself, so with the
+Differentiating Y Y = A gives  dY Y + Y dY = dA. This linear map is self-adjoint, so that with the
 symmetric cotangent G of Y the gradient S = dL/dA satisfies  Y S + S Y = G.
-For Z = Y^{-1}, dZ = -Z dY Z turns the cotangent G of Z into -Z G Z for Y. Hence one equation:
+For Z = Y^{-1}, dZ = -Z dY Z turns the cotangent G of Z into -Z G Z for Y. Both roots lead to one
+equation:
 
     Y S + S Y = R      with R = G for the root Y = A^{1/2},   R = -Z G Z for Z = A^{-1/2}.
 
-(Z S + S Z = -Z² G Z² has the same solution and is worse conditioned.)
+(Z S + S Z = -Z² G Z² has the same solution but is worse conditioned.)
 """
 
 import inspect
@@ -25,9 +26,9 @@ HALF_OF_THE_MIXED = "loses about half of the gradient between the range and the 
 
 
 def law(root: Root, function: Function, g: Array) -> tuple[Array, Array]:
-    """(Y, R) of the Lyapunov equation for the cotangent g of `function`.
+    """Return (Y, R) of the Lyapunov equation Y S + S Y = R for the cotangent g of `function`.
 
-    Raises Unsupported where the forward could not give a root the equation needs.
+    Raises Unsupported if the forward does not yield a root that the equation needs.
     """
     y, z = root.sqrt, root.isqrt
     if y is None or (function == "isqrt" and z is None):
@@ -48,10 +49,11 @@ def lyapunov_solver(
 ) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
     """Register `solve(y, r, *, <parameters>) -> s` with Y S + S Y = R as a backward.
 
-    y: (..., n, n), the root A^{1/2}; r: (..., n, n), symmetric.
-    at_singular: what is wrong with the gradient of a singular A. Solvers that iterate on the sign
-    of a block matrix take the sign of a null direction for 0, and see half of what a range
-    direction and a null direction have in common.
+    y: (..., n, n), the root A^{1/2}; r: (..., n, n), symmetric. The arguments of the decorator are
+    those of `register_backward`.
+    at_singular: what is wrong with the gradient of a singular A. Solvers that iterate for the sign
+    of a block matrix find the sign 0 for a null direction, and so return half of the gradient
+    between the range and the null space.
     """
 
     def decorate(solve: Callable[..., Array]) -> Callable[..., Array]:
@@ -60,6 +62,7 @@ def lyapunov_solver(
             y, r = law(root, function, g)
             return solve(y, r, **parameters)
 
+        # The registry reads the parameters from the signature.
         backward.__signature__ = inspect.signature(solve)  # type: ignore[attr-defined]
         register_backward(
             cite=cite,

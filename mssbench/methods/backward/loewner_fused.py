@@ -19,14 +19,14 @@ from mssbench.methods.registry import register_backward
     solves=True,
 )
 def loewner_fused(root: Root, function: Function, g: Array) -> Array:
-    """What `loewner` computes, its four products and the division between in shared memory.
+    """`loewner` in one CUDA kernel: its four products and the division run in shared memory.
 
-    S = V (L ∘ (Vᵀ sym(G) V)) Vᵀ, L the divided differences of the root. As in `loewner`, the
-    eigenvalues of A up to 4 ε times the largest one are 0 before they come here, L is 0 between two
-    of them, and where an inverse root does not exist its gradient is not finite.
+    S = V (L ∘ (Vᵀ sym(G) V)) Vᵀ with the divided differences L of the root. As in `loewner`,
+    eigenvalues of A up to 4 ε times the largest one have been set to 0 before, L is 0 between two
+    of them, and the gradient of an inverse root that does not exist is not finite.
 
     g: (..., n, n) on a GPU, n <= 64.
-    Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
+    Raises Unsupported if no kernel fits the batch, and NotInstalled without CuPy.
     """
     assert root.eigen is not None
     return kernels.loewner(root.eigen, function, g)

@@ -1,4 +1,4 @@
-"""Gradient in the eigenbasis, side by side on the cores of a CPU."""
+"""Gradient in the eigenbasis, in parallel on the cores of a CPU."""
 
 from mssbench.arrays import Array, namespace, symmetrize
 from mssbench.methods import parallel
@@ -12,15 +12,15 @@ from mssbench.methods.registry import register_backward
     products=lambda: 4.0,
     reads=("eigen",),
     only=True,
-    symmetrizes=True,  # a pass of torch's own threads before ours would have them spin beside ours
+    symmetrizes=True,  # otherwise torch's threads would do it first, and then spin beside ours
     libraries=("torch",),
     precisions=LAPACK_PRECISIONS,
     solves=True,
 )
 def loewner_parallel(root: Root, function: Function, g: Array) -> Array:
-    """What `loewner` computes, one thread per part of the batch: for a step with `eigh_parallel`.
+    """`loewner` with one thread per part of the batch, the counterpart of `eigh_parallel`.
 
-    S = V (L ∘ (Vᵀ sym(G) V)) Vᵀ, L the divided differences of the root.
+    S = V (L ∘ (Vᵀ sym(G) V)) Vᵀ with the divided differences L of the root.
 
     g: (..., n, n), any cotangent, on a CPU.
     Raises Unsupported on another device.

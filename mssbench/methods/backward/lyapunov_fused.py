@@ -28,11 +28,12 @@ def lyapunov_fused(
     iterations: Steps = 6,
     finish: int = 0,
 ) -> Array:
-    """Y S + S Y = R for every matrix in one launch; saves the roots alone.
+    """Lyapunov solve of Y S + S Y = R for the whole batch in one launch, from the roots alone.
 
-    g: (..., n, n) on a GPU, any cotangent; n <= 96 in float32, 64 in float64. With `iterations` = 0
-    the `finish` steps are Newton–Schulz's own, of this degree.
-    Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
+    g: (..., n, n) on a GPU, any cotangent; n <= 96 in float32, 64 in float64. The parameters are
+    those of `lyapunov_minimax`. With `iterations` = 0 the `finish` steps are those of the
+    Newton–Schulz family of this degree.
+    Raises Unsupported if no kernel fits the batch, and NotInstalled without CuPy.
     """
     chosen = factors.of_gradient(degree, iterations, finish, epsilon(g) / 2, g.shape[-1])
     return kernels.lyapunov(root, function, g, chosen)

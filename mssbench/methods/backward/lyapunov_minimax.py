@@ -9,7 +9,7 @@ from mssbench.methods.method import Steps
 from mssbench.methods.minimax import Factor, plan
 from mssbench.methods.norms import power_of_four, upper_bound
 
-_PRODUCTS = {3: 5, 5: 7, 9: 10}  # of one step, by degree
+_PRODUCTS = {3: 5, 5: 7, 9: 10}  # products of one step, by degree
 
 
 @lyapunov_solver(
@@ -28,27 +28,32 @@ def lyapunov_minimax(
     lower: float = 0.0,
     finish: int = 0,
 ) -> Array:
-    """Lyapunov solve by the best odd polynomials: as accurate in a third of the products.
+    """Lyapunov solve by minimax polynomials: the accuracy of Newton–Schulz in 1/3 of the products.
 
     The sign of M = [[B, C], [0, -B]] is [[I, S'], [0, -I]] with B S' + S' B = 2 C, and a step with
     factor h is M <- M h(M²), where M² = [[B², D], [0, B²]], D = B C - C B:
-    H, K = h(B²), the corner of h(M²);  C = sym(B K + C H),  B = B H;  S = C / 2 in the end.
+    H = h(B²) and K, the corner of h(M²);  C = sym(B K + C H),  B = B H;  S = C / 2 in the end.
 
-    y, r: (..., n, n), symmetric. B = Y / c, C = R / c with c² a bound of the eigenvalues of Y².
-    lower bounds d / c of the eigenvalues d of Y that count; 0: the least that the steps can serve.
-    iterations: "auto" for as many as serve all that rounding allows, or `lower`.
-    The gradient comes out times (P(b_i) + P(b_j)) / 2, P the composed polynomial, b = d / c.
-    Raises Unsupported where the steps cannot complete a schedule for `lower`.
+    y, r: (..., n, n), symmetric. B = Y / c, C = R / c, where c² is a bound of the eigenvalues of
+    Y². degree: of x h(x²) for the `iterations` minimax factors, after which `finish` Taylor factors
+    follow.
+    lower: the schedule is for eigenvalues d of Y with d / c >= lower; 0 for the least value that
+    the steps allow. iterations: "auto" for as many as `lower` needs, or the least value that
+    rounding allows. The gradient is multiplied by (P(b_i) + P(b_j)) / 2 in the eigenbasis, where P
+    is the composed polynomial and b = d / c.
+    Raises Unsupported if the steps are too few for `lower`.
     """
     xp = namespace(y)
-    p = power_of_four(y)  # first, so that the squares neither overflow nor vanish
-    b, s = symmetrize(y) / p, r / p  # what an iteration leaves of asymmetry would grow
+    p = power_of_four(y)  # scaled first, so that squares neither overflow nor underflow
+    b, s = symmetrize(y) / p, r / p  # the asymmetry that a forward iteration leaves would grow
     b2 = b @ b
     c2 = upper_bound(b2, "min_ws_minc")
     c = xp.sqrt(c2)
     b, b2, s = b / c, b2 / c2, s / c
+
     unit, n = product_unit(y), y.shape[-1]
     made = plan(degree, iterations, lower, finish, error=2 * unit, floor=3 * sqrt(unit * sqrt(n)))
+
     eye = eye_like(y)
     for left, factor in zip(range(len(made.factors) - 1, -1, -1), made.factors, strict=True):
         h, k = _polynomial(factor, b2, _skew(b @ s), eye)
@@ -64,17 +69,19 @@ def _skew(x: Array) -> Array:
 
 
 def _polynomial(c: Factor, u: Array, d: Array, eye: Array) -> tuple[Array, Array]:
-    """Diagonal and corner of h([[U, D], [0, U]]): U symmetric, D skew.
+    """Return diagonal and corner of h([[U, D], [0, U]]) for symmetric U and skew-symmetric D.
 
-    (U, D) (U', D') = (U U', U D' + D U'); where they are powers of one matrix, the corner is the
-    skew part of twice U D', which saves a product.
+    (U, D) (U', D') = (U U', U D' + D U'). For a square the corner U D + D U is U D - (U D)ᵀ, which
+    saves a product.
     """
     h, k = plus(c[0] * eye, c[1], u), c[1] * d
     if len(c) == 2:
         return h, k
+
     u2, d2 = u @ u, _skew(u @ d)
     h, k = plus(h, c[2], u2), plus(k, c[2], d2)
     if len(c) == 3:
         return h, k
+
     u1, d1 = plus(c[3] * u, c[4], u2), plus(c[3] * d, c[4], d2)
     return h + u1 @ u2, k + u1 @ d2 + d1 @ u2

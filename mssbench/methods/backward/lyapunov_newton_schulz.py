@@ -15,23 +15,26 @@ from mssbench.methods.stopping import Stop
     products=lambda iterations: 6.0 * max(iterations, 1) - 1,
 )
 def lyapunov_newton_schulz(y: Array, r: Array, *, iterations: Steps = 8) -> Array:
-    """Lyapunov solve by Newton–Schulz: six products a step, no decomposition.
+    """Lyapunov solve by Newton–Schulz: six products per step, no decomposition.
 
     B = Y / c, C = R / c;  k times: T = 3 I - B²,  C = (C T - B² C + B C B) / 2,  B = B T / 2;
     S = C / 2.  c = ‖Y²‖_F^{1/2}, which is ‖A‖_F^{1/2} and never below the largest eigenvalue of Y.
 
-    y, r: (..., n, n), symmetric. Its own k sets its accuracy, however good the root is: the
-    gradient comes out times (P(b_i) + P(b_j)) / 2 with P the scalar iteration, b = d / c. With
-    iterations = "auto" each matrix stops when B² is I, see stopping.py: one product more a step.
+    y, r: (..., n, n), symmetric. iterations = k. The accuracy depends on k, however accurate the
+    root is: in the eigenbasis the gradient is multiplied by (P(b_i) + P(b_j)) / 2, where P is the
+    scalar iteration and b = d / c for eigenvalues d of Y. With "auto" each matrix stops when B² is
+    I, see stopping.py, which costs one more product per step.
     """
     xp = namespace(y)
     eye = eye_like(y)
-    p = power_of_four(y)  # first, so that the norm of Y² neither overflows nor vanishes
+
+    p = power_of_four(y)  # scaled first, so that the norm of Y² neither overflows nor underflows
     b, s = y / p, r / p
     b2 = b @ b
     c = xp.sqrt(frobenius_norm(b2))
     c = xp.where(c > 0, c, 1.0)
     b, b2, s = b / c, b2 / (c * c), s / c
+
     if iterations == AUTO:
         return _settled(b, b2, s, eye) / 2
     for step in range(1, iterations + 1):
@@ -44,13 +47,14 @@ def lyapunov_newton_schulz(y: Array, r: Array, *, iterations: Steps = 8) -> Arra
 
 
 def _settled(b: Array, b2: Array, s: Array, eye: Array) -> Array:
-    """C once every matrix has stopped, by ‖(B² - I) B_0‖ / ‖B_0‖ with B_0 the first B.
+    """Return C after every matrix has stopped by its residual ‖(B² - I) B_0‖ / ‖B_0‖.
 
-    That residual is what the law of the gradient leaves of the eigenvalues of Y: b (1 - P(b)²).
+    B_0 is the first B, so that an eigenvalue b of it contributes b (1 - P(b)²) to the residual.
     """
     xp = namespace(b)
     first, norm = b, frobenius_norm(b)
     norm = xp.where(norm > 0, norm, 1.0)
+
     stop = Stop(b)
     while stop.goes_on:
         t = 3 * eye - b2
@@ -60,6 +64,8 @@ def _settled(b: Array, b2: Array, s: Array, eye: Array) -> Array:
         else:
             new_b = dusted(b @ t / 2)
             new_b2 = new_b @ new_b
+
+        # Matrices that have stopped keep their values.
         moved = stop.moved(partial(_left, new_b2, first, norm))
         s = xp.where(moved, new_s, s)
         b, b2 = xp.where(moved, new_b, b), xp.where(moved, new_b2, b2)

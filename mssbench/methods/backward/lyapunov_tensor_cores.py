@@ -31,12 +31,11 @@ def lyapunov_tensor_cores(
     finish: int = 0,
     operands: Operands = "tf32x3",
 ) -> Array:
-    """`lyapunov_fused` with its products on tensor cores; saves the roots alone.
+    """`lyapunov_fused` with its products on tensor cores; only the roots are saved for it.
 
-    operands: as of fused_tensor_cores.
-
-    g: (..., n, n) on a GPU of sm_80 or later, any cotangent; n <= 96.
-    Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
+    g: (..., n, n) on a GPU of sm_80 or later, any cotangent; n <= 96. operands: how the operands of
+    products are rounded, as for `fused_tensor_cores`.
+    Raises Unsupported if no kernel fits the batch, and NotInstalled without CuPy.
     """
     unit = factors.UNIT[operands]
     chosen = factors.of_gradient(degree, iterations, finish, unit, g.shape[-1])

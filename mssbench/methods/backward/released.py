@@ -1,26 +1,30 @@
-"""What the layers published with the SVD remedies compute, written once; each remedy adds its K.
+"""The gradients of the layers published with the SVD remedies; each remedy adds its factor K.
 
-The layers take A = V diag(w) Vᵀ from torch.svd, put every eigenvalue up to ε at ε, the spacing of
+The layers take A = V diag(w) Vᵀ from torch.svd, raise every eigenvalue below ε to ε, the spacing of
 the dtype at 1, and differentiate the eigendecomposition with f = √w and the cotangent
 U = 2 G V diag(f) of V:
 
     S = V (Kᵀ ∘ (Vᵀ U) + diag(f'(w_i) (VᵀGV)_ii)) Vᵀ,   K_ij in place of 1 / (w_i - w_j), K_ii = 0.
 
-After each of the three stages, K, the matrix in brackets and S, an infinite number is replaced by
-the largest or smallest of the others. Where they depart from the remedies of the same name:
+After each of three stages, which are K, the matrix in brackets and S, infinite entries are replaced
+by the largest or smallest of the other entries. The published layers differ from this package's
+remedies of the same names without `_released`:
 
-- ε is absolute. A singular A has eigenvalues that tie exactly, at ε, and a scaled matrix does not
-  have a scaled gradient. Ours cuts at 4 ε times the largest eigenvalue, and gives 0 to those below.
-- K is symmetric where eigenvalues tie, since +0 is divided by: the rounding of the gradient between
-  null directions is multiplied by it. Ours is antisymmetric, and so 0 there.
-- The largest and the smallest number are those of the whole batch: at a tie, the gradient of one
-  matrix depends on the others.
+- ε is absolute. The null eigenvalues of a singular A are all equal to ε, and the gradient does not
+  scale with the matrix. The remedies here cut at 4 ε times the largest eigenvalue, and set the root
+  of eigenvalues below that to 0.
+- K is symmetric between equal eigenvalues, since it divides by +0, and multiplies the rounding
+  errors of the gradient between null directions. In the remedies here K is antisymmetric, and
+  therefore 0 between equal eigenvalues.
+- The largest and smallest entries are those of the whole batch: if eigenvalues are equal, the
+  gradient of one matrix depends on the others.
 
-Where ours depart from the layers: these compute in float64 whatever the network's precision is, and
-take the decomposition on the CPU; ours compute in the precision and on the device of the row. The
-layers replace infinite numbers and NaN in the gradient of the features once more, which a backward
-of A cannot see. A layer makes S symmetric on the way to the features; ours returns it so. For the
-inverse root, which the layers do not offer, f is 1/√w.
+The methods here differ from the layers in the following. The layers compute in float64 on the CPU,
+whatever the precision and device of the network; the methods compute in the precision and on the
+device of their input. The layers replace infinite entries and NaN once more in the gradient of the
+features, which a backward for A does not compute. The layers symmetrise S in the step to the
+features; the methods return S symmetrised. For the inverse root, which the layers do not offer, f
+is 1/√w.
 """
 
 from collections.abc import Callable
@@ -37,15 +41,15 @@ released = partial(
     reads=("eigen",),
     only=True,
     precisions=LAPACK_PRECISIONS,
-    at_singular="null directions tie at ε, and what rounding leaves between them is multiplied",
+    at_singular="null eigenvalues are equal to ε, and rounding errors between them are amplified",
 )
 
 
 def gradient(root: Root, function: Function, g: Array, k: Callable[[Array, Array], Array]) -> Array:
-    """S with K(w_i, w_j), for w_i != w_j and w_i = w_j alike, in place of 1 / (w_i - w_j).
+    """Return S with k(w_i, w_j) in place of 1 / (w_i - w_j), also for equal eigenvalues.
 
-    g: (..., n, n), symmetric; k: (..., n, n), (..., 1, n) -> (..., n, n), its diagonal without
-    meaning.
+    g: (..., n, n), symmetric; k: (..., n, n), (..., 1, n) -> (..., n, n), whose diagonal is
+    ignored.
     """
     w, v = eigenpairs(root)
     vt = transpose(v)
@@ -60,30 +64,30 @@ def gradient(root: Root, function: Function, g: Array, k: Callable[[Array, Array
 
 
 def factors(w: Array, k: Callable[[Array, Array], Array]) -> Array:
-    """K of eigenvalues w, (..., n) -> (..., n, n): 0 on the diagonal, and no infinite number."""
+    """Return K for eigenvalues w, (..., n) -> (..., n, n): 0 on the diagonal, and finite."""
     eye = eye_like(w)  # (n, n)
-    # its diagonal is doubled, so that K, which counts for nothing there, divides by nothing either
+    # The diagonal of w_i is doubled, so that K does not divide by zero there.
     wi, wj = w[..., :, None] * (1 + eye), w[..., None, :]
     return without_infinity(namespace(w).where(eye == 1, 0.0, k(wi, wj)))
 
 
 def eigenpairs(root: Root) -> tuple[Array, Array]:
-    """(w, V) with w at least ε: (..., n), (..., n, n)."""
+    """Return (w, V), (..., n) and (..., n, n), with w raised to at least ε."""
     assert root.eigen is not None
     w, v = root.eigen
     return floored(w), v
 
 
 def values(function: Function, w: Array) -> tuple[Array, Array]:
-    """f(w) and f'(w), (..., n)."""
+    """Return f(w) and f'(w), (..., n)."""
     root = namespace(w).sqrt(w)
     return (root, 0.5 / root) if function == "sqrt" else (1 / root, -0.5 / root / w)
 
 
 def without_infinity(x: Array) -> Array:
-    """Return x with its largest other number for each +∞, and its smallest other for each -∞.
+    """Replace +∞ by the largest other entry of x, and -∞ by the smallest other entry.
 
-    x: any shape. Both are taken of the whole batch, as in the published layers.
+    x: any shape. Both are entries of the whole batch, as in the published layers.
     """
     xp = namespace(x)
     x = xp.where(x == xp.inf, xp.max(xp.where(x == xp.inf, -xp.inf, x)), x)
@@ -91,9 +95,9 @@ def without_infinity(x: Array) -> Array:
 
 
 def larger_and_ratio(wi: Array, wj: Array) -> tuple[Array, Array]:
-    """±max(w_i, w_j), with + where w_i >= w_j, and the smaller over the larger: what a series has.
+    """Return ±max(w_i, w_j), with + where w_i >= w_j, and min / max: the arguments of a series.
 
-    wi: (..., n, n); wj: (..., 1, n). Of equal eigenvalues both signs are +, so that K is symmetric
+    wi: (..., n, n); wj: (..., 1, n). For equal eigenvalues both signs are +, so that K is symmetric
     between them.
     """
     xp = namespace(wi)

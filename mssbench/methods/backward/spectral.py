@@ -1,19 +1,20 @@
-"""The derivative of an eigendecomposition, written once: what every SVD remedy replaces a part of.
+"""The derivative of an eigendecomposition, in which every SVD remedy replaces the factor K.
 
 With A = V diag(w) Vᵀ, the root Y = V diag(f) Vᵀ and the cotangent U = 2 G V diag(f) of V,
 
     S = sym(V (F ∘ (Vᵀ U) + diag(f'(w_i) (VᵀGV)_ii)) Vᵀ),   F_ij = K(w_j, w_i),
     K(p, q) = 1 / (p - q), antisymmetric, 0 on the diagonal.
 
-With K antisymmetric that is S = V (L ∘ (VᵀGV)) Vᵀ, where L_ij = K(p, q) (f(p) - f(q)) with p the
-larger and q the smaller of w_i and w_j, and L_ii = f'(w_i): 0 at a tie where K is finite. Computed
-is the first form, as published, since what K makes of rounding is the question. f is √w for the
-root, 1/√w for its inverse.
+For antisymmetric K this equals S = V (L ∘ (VᵀGV)) Vᵀ, where L_ij = K(p, q) (f(p) - f(q)), p is the
+larger and q the smaller of w_i and w_j, and L_ii = f'(w_i). L is 0 between equal eigenvalues if K
+is finite there. The first form is computed, as published, because the remedies differ in how K
+amplifies rounding errors. f is √w for the root and 1/√w for the inverse root.
 
-K takes eigenvalues of at least 4 ε times the largest one, ε the spacing of the dtype at 1. Smaller
-ones are rounding errors of zeros, and their f and f' are 0 in the gradient of the root. The
-published layers take ε itself, by which a scaled matrix does not have a scaled gradient, and a K
-that is symmetric at ties: `mssbench.methods.backward.released`.
+Eigenvalues are raised to at least 4 ε times the largest one before K is computed, where ε is the
+spacing of the dtype at 1. Smaller ones are rounding errors of zeros; their f and f' are 0 in the
+gradient of the root. The published layers use ε itself, with which the gradient does not scale with
+the matrix, and a K that is symmetric between equal eigenvalues, see
+`mssbench.methods.backward.released`.
 """
 
 from collections.abc import Callable
@@ -34,43 +35,44 @@ remedy = partial(
 
 
 def gradient(root: Root, function: Function, g: Array, k: Callable[[Array, Array], Array]) -> Array:
-    """S with K(p, q), for p >= q > 0, in place of 1 / (p - q).
+    """Return S with k(p, q), for p >= q > 0, in place of 1 / (p - q).
 
-    g: (..., n, n), symmetric; p, q: (..., n, n). On the diagonal, where K counts for nothing, q is
-    0 so that it divides by nothing either.
+    g: (..., n, n), symmetric; k: p, q -> K, (..., n, n) each. On the diagonal, where K is ignored,
+    q is 0 so that k does not divide by zero.
     """
     w, v = eigenpairs(root)
     xp = namespace(w)
     f, slope = values(function, w)
-    if (
-        function == "isqrt"
-    ):  # no gradient of a root that does not exist, whatever `floor` makes of w
+
+    # An inverse root that does not exist has no gradient, although `floor` makes w positive.
+    if function == "isqrt":
         assert root.eigen is not None
         f = xp.where(root.eigen[0] > 0, f, xp.nan)
+
     eye = eye_like(v)
     wi, wj = w[..., :, None], w[..., None, :]
     p, q = xp.maximum(wi, wj), xp.minimum(wi, wj) * (1 - eye)
     antisymmetric = k(p, q) * xp.sign(wj - wi)  # F
     vt = transpose(v)
     factor = xp.where(eye == 1, slope[..., None], 2 * antisymmetric)
-    # f is taken into V: with K, or with f'/f, its product leaves the range of float32 at 1e26
+    # f is absorbed into V, because its product with K or f'/f leaves the range of float32 at 1e26.
     return v @ symmetrize(factor * (vt @ g @ (v * f[..., None, :]))) @ vt
 
 
 def eigenpairs(root: Root) -> tuple[Array, Array]:
-    """(w, V) with w at least 4 ε times the largest: (..., n), (..., n, n)."""
+    """Return (w, V), (..., n) and (..., n, n), with w raised to at least 4 ε times the largest."""
     assert root.eigen is not None
     w, v = root.eigen
     return namespace(w).maximum(w, floor(w)), v
 
 
 def floor(w: Array) -> Array:
-    """4 ε times the largest eigenvalue, (..., 1), as `decomposition.without_null` has it."""
+    """Return 4 ε times the largest eigenvalue, (..., 1), the limit of `without_null`."""
     return NULL * epsilon(w) * amax(w, -1)
 
 
 def values(function: Function, w: Array) -> tuple[Array, Array]:
-    """f(w) and f'(w) / f(w), (..., n), of eigenvalues from `eigenpairs`."""
+    """Return f(w) and f'(w) / f(w), (..., n), for eigenvalues w from `eigenpairs`."""
     xp = namespace(w)
     if function == "isqrt":
         return 1 / xp.sqrt(w), -0.5 / w

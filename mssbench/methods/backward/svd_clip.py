@@ -1,4 +1,4 @@
-"""Gradient of the eigendecomposition with a least gap between eigenvalues."""
+"""Gradient of the eigendecomposition with a lower bound on the gaps between eigenvalues."""
 
 from mssbench.arrays import Array
 from mssbench.methods.backward.spectral import gradient, remedy
@@ -17,8 +17,8 @@ def svd_clip(
 
     S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p >= q the eigenvalues i and j.
 
-    g: (..., n, n). Where p - q < gap, L is the true one times (p - q) / gap: 0 at a tie. Both
-    bounds are absolute: the gradient of a scaled matrix is not the scaled gradient.
+    g: (..., n, n). Where p - q < gap, L is the exact one times (p - q) / gap, which is 0 for equal
+    eigenvalues. Both bounds are absolute, so that the gradient does not scale with the matrix.
     """
     assert root.eigen is not None
     w, v = root.eigen

@@ -1,4 +1,4 @@
-"""Gradient of the Newton–Schulz iteration for a root by decomposition."""
+"""Gradient of the Newton–Schulz iteration for a root that is computed by decomposition."""
 
 from mssbench.arrays import Array, namespace, transpose
 from mssbench.methods.backward.newton_schulz_adjoint import newton_schulz_adjoint
@@ -19,15 +19,16 @@ from mssbench.methods.registry import register_backward
 def svd_newton(
     root: Root, function: Function, g: Array, *, iterations: Steps = 10, norm: Norm = "trace"
 ) -> Array:
-    """Exact root, gradient of k steps of Newton–Schulz: its smoothness at its own k.
+    """Gradient of k steps of Newton–Schulz for an exact root; equal eigenvalues are no problem.
 
     A = V diag(w) Vᵀ;  k steps from A / c forward and back, as newton_schulz_adjoint.
 
-    g: (..., n, n). Ties are harmless. Products for k > 1: 1 for A, 3 k - 4 forward, 6 k - 6 back.
+    g: (..., n, n). iterations = k. Products for k > 1: 1 for A, 3 k - 4 forward, 6 k - 6 back.
     """
     assert root.eigen is not None
     w, v = root.eigen
-    if function == "isqrt":  # the steps would give a root that does not exist a finite gradient
+    # Otherwise the steps would give a finite gradient for an inverse root that does not exist.
+    if function == "isqrt":
         w = namespace(w).where(w > 0, w, namespace(w).nan)
     a = (v * w[..., None, :]) @ transpose(v)
     steps = newton_schulz(a, frozenset(["iterates"]), iterations=iterations, norm=norm)

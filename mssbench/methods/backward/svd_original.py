@@ -1,4 +1,4 @@
-"""Gradient of the eigendecomposition as it is, without a remedy."""
+"""Gradient of the eigendecomposition by the exact formula, without a remedy."""
 
 from mssbench.arrays import Array
 from mssbench.methods.backward.spectral import gradient, remedy
@@ -8,14 +8,14 @@ from mssbench.methods.method import Function, Root
 @remedy(
     cite="Ionescu, Vantzos & Sminchisescu, Matrix Backpropagation, ICCV 2015; "
     "Song, Sebe & Wang, ICCV 2021 (SVD-Original)",
-    at_singular="null directions tie, and its gradient is NaN",
+    at_singular="null eigenvalues are equal, and the gradient is NaN",
 )
 def svd_original(root: Root, function: Function, g: Array) -> Array:
-    """Derivative of the eigenvectors, K(p, q) = 1 / (p - q): exact where no two eigenvalues tie.
+    """Derivative of the eigenvectors, K(p, q) = 1 / (p - q): exact for distinct eigenvalues.
 
     S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p > q the eigenvalues i and j.
 
-    g: (..., n, n). At equal eigenvalues L is ∞ · 0 and the gradient NaN; at nearly equal ones the
-    rounding of Vᵀ G V comes divided by p - q. The published layer is `svd_original_released`.
+    g: (..., n, n). For equal eigenvalues L is ∞ · 0 and the gradient NaN; for nearly equal ones the
+    rounding errors of Vᵀ G V are divided by p - q. The published layer is `svd_original_released`.
     """
     return gradient(root, function, g, lambda p, q: 1 / (p - q))

@@ -1,4 +1,4 @@
-"""Gradient of the eigendecomposition as it is, as the published layer computes it."""
+"""Gradient of the eigendecomposition without a remedy, as the published layer computes it."""
 
 from mssbench.arrays import Array
 from mssbench.methods.backward.released import gradient, released
@@ -7,17 +7,17 @@ from mssbench.methods.method import Function, Root
 
 @released(
     cite="Song, Sebe & Wang, ICCV 2021 (SVD-Original), the layer of DifferentiableSVD on GitHub",
-    inexact="as released: eigenvalues up to an absolute ε are ε, and 1 / 0 at a tie is the largest "
-    "finite 1 / (p - q) of the batch, with one sign for both directions",
+    inexact="as released: eigenvalues up to an absolute ε are ε, and 1 / 0 of equal eigenvalues is "
+    "replaced by the largest finite 1 / (p - q) of the batch, with one sign for both directions",
 )
 def svd_original_released(root: Root, function: Function, g: Array) -> Array:
-    """The published layer's svd_original: finite at ties, where it is wrong, and at singular A.
+    """The published layer's svd_original: finite but wrong for equal eigenvalues and singular A.
 
     S = sym(V (Kᵀ ∘ (Vᵀ U) + diag(f'(w_i) (VᵀGV)_ii)) Vᵀ), U = 2 G V diag(f),
     K_ij = 1 / (w_i - w_j), and where w_i = w_j the largest finite K of the batch.
 
-    g: (..., n, n). Each w up to ε, the spacing of the dtype at 1, is ε. `svd_original` has a floor
-    relative to the largest eigenvalue, a root of 0 below it, and NaN at ties. The module
-    `mssbench.methods.backward.released` lists all differences.
+    g: (..., n, n). Each w below ε, the spacing of the dtype at 1, is raised to ε. `svd_original`
+    has a floor relative to the largest eigenvalue, a root of 0 below it, and NaN for equal
+    eigenvalues. The module `mssbench.methods.backward.released` lists all differences.
     """
     return gradient(root, function, g, lambda wi, wj: 1 / (wi - wj))

@@ -13,13 +13,13 @@ def svd_pade(root: Root, function: Function, g: Array, *, degree: int = 50) -> A
     """Derivative of the eigenvectors, K(p, q) = P(r) / (Q(r) p), r = q / p, [m/m] of 1 / (1 - r).
 
     S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p >= q the eigenvalues i and j.
-    All m conditions on Q = 1 + Σ q_i r^i say Σ q_i = -1, so a solver returns rounding. The solution
-    of least norm, taken here, is q_i = -1 / m, p_i = 1 - i / m for i <= m.
+    The m conditions on Q = 1 + Σ q_i r^i all say Σ q_i = -1, so that a solver returns rounding
+    errors. The solution of least norm, used here, is q_i = -1 / m, p_i = 1 - i / m for i <= m.
 
-    g: (..., n, n). degree = m >= 1. Then P(r) (1 - r) = Q(r): it is 1 / (1 - r) again, in other
-    words, and differs from svd_original by rounding, about ε / (1 - r), and at equal eigenvalues,
-    where L is 0 and the gradient lost. The published layer, with the solver's coefficients, is
-    `svd_pade_released`.
+    g: (..., n, n). degree = m >= 1. With these coefficients P(r) (1 - r) = Q(r), so that P / Q is
+    1 / (1 - r) itself. The gradient differs from that of svd_original by rounding, about
+    ε / (1 - r), and for equal eigenvalues, where L is 0. The published layer, with the coefficients
+    of a solver, is `svd_pade_released`.
     """
     m = degree
 

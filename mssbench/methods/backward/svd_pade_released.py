@@ -1,12 +1,12 @@
-"""Gradient of the eigendecomposition with a Padé approximant, as the published layer has it."""
+"""Gradient of the eigendecomposition with a Padé approximant, as in the published layer."""
 
 from mssbench.arrays import Array, namespace
 from mssbench.methods.backward.released import gradient, larger_and_ratio, released
 from mssbench.methods.method import Function, Root
 
-# The coefficients of the layer, P and Q ascending from r^0: `mpmath.pade` of 1 + r + ... + r^100
-# with degrees 50 and 50, at 20 digits. The system for Q is singular, and mpmath solves it all the
-# same: apart from p_0 = q_0 = 1 these numbers are what its rounding made of it, with mpmath 1.3.
+# The coefficients of P and Q in the layer, ascending from r^0: `mpmath.pade` of 1 + r + ... + r^100
+# with degrees 50 and 50, at 20 digits, in mpmath 1.3. The linear system for Q is singular, but
+# mpmath solves it without an error. Apart from p_0 = q_0 = 1 its results are rounding errors.
 _P = """
     1.0 1.0590543924118798 0.2007395734297454 -0.2381917746191816 -0.17975292988061342
     0.040567520881816616 0.46081197611436525 0.5162288589303364 0.4425983127413899
@@ -41,21 +41,23 @@ _Q = """
 
 @released(
     cite="Song, Sebe & Wang, ICCV 2021 (SVD-Padé), the layer of DifferentiableSVD on GitHub",
-    inexact="as released: eigenvalues up to an absolute ε are ε, and K is P(1) / Q(1) / p at a "
-    "tie, some 5e6 / p in float32 and infinite in float64, with one sign for both directions",
+    inexact="as released: eigenvalues up to an absolute ε are ε, and for equal eigenvalues K is "
+    "P(1) / Q(1) / p, some 5e6 / p in float32 and infinite in float64, with one sign for both "
+    "directions",
 )
 def svd_pade_released(root: Root, function: Function, g: Array) -> Array:
-    """The published layer's svd_pade, [50/50]: mpmath's coefficients, and a huge K at ties.
+    """The published layer's svd_pade, [50/50]: mpmath's coefficients, huge K for equal eigenvalues.
 
     S = sym(V (Kᵀ ∘ (Vᵀ U) + diag(f'(w_i) (VᵀGV)_ii)) Vᵀ), U = 2 G V diag(f),
     K_ij = ±P(r) / (Q(r) p), p and q the larger and the smaller eigenvalue, r = q / p, and + where
     w_i >= w_j.
 
-    g: (..., n, n). Each w up to ε, the spacing of the dtype at 1, is ε, so that the null directions
-    of a singular A tie. There P(1) = -0.55 and Q(1) is rounding: -2^-23 in float32, 0 in float64,
-    where -∞ then becomes the smallest finite K of the batch. `svd_pade` has a relative floor, 0 at
-    ties, and the coefficients of least norm, with which P(r) (1 - r) = Q(r) holds exactly. The
-    module `mssbench.methods.backward.released` lists all differences.
+    g: (..., n, n). Each w below ε, the spacing of the dtype at 1, is raised to ε, so that the null
+    eigenvalues of a singular A are equal. There P(1) = -0.55 and Q(1) is a rounding error: -2^-23
+    in float32 and 0 in float64, where the resulting -∞ becomes the smallest finite K of the batch.
+    `svd_pade` has a relative floor, 0 for equal eigenvalues, and the coefficients of least norm,
+    with which P(r) (1 - r) = Q(r) holds exactly. The module `mssbench.methods.backward.released`
+    lists all differences.
     """
 
     def k(wi: Array, wj: Array) -> Array:

@@ -16,15 +16,16 @@ from mssbench.methods.registry import register_backward
     inexact="a truncated series: that of svd_taylor, of degree `iterations`",
 )
 def svd_power_iteration(root: Root, function: Function, g: Array, *, iterations: int = 9) -> Array:
-    """Derivative of each eigenvector as the limit of power iteration on what is left of A.
+    """Derivative of each eigenvector as the limit of power iteration on a deflated A.
 
     S = sym(Σ_j x_j v_jᵀ + V diag(f'(w_j) (VᵀGV)_jj) Vᵀ),  x_j = Σ_{i<=k} (A_j / w_j)^i u_j / w_j,
-    A_j = A without the eigenpairs before j, u_j the cotangent of v_j without the directions up to
-    j: those belong to the earlier vectors, which turn by as much the other way.
+    where A_j is A without the eigenpairs before j, and u_j is the cotangent of v_j without its
+    components along v_1 to v_j, which the earlier vectors account for.
 
-    g: (..., n, n). All vectors at once, as columns: one product with A, two to deflate. Equal to
-    svd_taylor, whose scalars it multiplies out; equal eigenvalues lose their gradient likewise. The
-    published layer is `svd_power_iteration_released`.
+    g: (..., n, n). All vectors are processed at once, as columns: one product with A and two to
+    deflate per iteration. The result equals that of svd_taylor, which computes the same sums as
+    scalars, and the gradient between equal eigenvalues is lost in the same way. The published layer
+    is `svd_power_iteration_released`.
     """
     w, v = eigenpairs(root)
     xp = namespace(w)
@@ -35,7 +36,7 @@ def svd_power_iteration(root: Root, function: Function, g: Array, *, iterations:
     gt = vt @ g @ v
 
     def deflate(c: Array) -> Array:
-        """V C, where column j keeps its components along the vectors behind j."""
+        """Return V C, where column j keeps only its components along the eigenvectors after j."""
         return v @ xp.where(wi < wj, c / wj, 0.0)
 
     x = term = deflate(2 * gt * (f[..., None, :] - f[..., :, None]))

@@ -5,25 +5,26 @@ from mssbench.methods.backward.released import eigenpairs, released, values
 from mssbench.methods.method import Function, Root
 
 _ITERATIONS = 20  # the published number
-_LEAST_NORM = 1e-10  # and the published floor of ‖A V‖
+_LEAST_NORM = 1e-10  # the published floor of ‖A V‖
 
 
 @released(
     cite="Song, Sebe & Wang, ICCV 2021 (SVD-PI), the layer of DifferentiableSVD on GitHub",
     products=lambda: 26.0,
-    inexact="as released: I - V Vᵀ is 0 but for rounding, since V has all eigenvectors, and the "
-    "cotangent of the eigenvalues is left out: the gradient is rounding, some 1e-6 of the true one",
-    at_singular="its gradient is rounding for any A",
+    inexact="as released: I - V Vᵀ is 0 up to rounding, since V has all eigenvectors, and the "
+    "cotangent of the eigenvalues is left out: the gradient consists of rounding errors, some 1e-6 "
+    "of the true one",
+    at_singular="the gradient consists of rounding errors for any A",
 )
 def svd_power_iteration_released(root: Root, function: Function, g: Array) -> Array:
-    """The published layer's svd_power_iteration, broken: I - V Vᵀ = 0, so its gradient is rounding.
+    """The published layer's svd_power_iteration, broken: its gradient is rounding, as I - V Vᵀ = 0.
 
     S = sym(Σ_{i<=20} (A / ν)^i (I - V Vᵀ) / ν U Vᵀ), ν = ‖A V‖_F, U = 2 G V diag(f).
 
-    g: (..., n, n). Power iteration has a formula for one eigenvector v, with I - v vᵀ; the layer
-    has the matrix V of all of them in its place, which is orthogonal. `svd_power_iteration` takes
-    the vectors one by one, in a deflated matrix, and adds the eigenvalues' part. A is made of its
-    eigenpairs again, for a product more than the layer takes.
+    g: (..., n, n). The formula of power iteration is for a single eigenvector v, with I - v vᵀ. The
+    layer inserts the orthogonal matrix V of all eigenvectors for v. `svd_power_iteration` treats
+    each vector separately, in a deflated matrix, and adds the part of the eigenvalues. Here A is
+    computed again from its eigenpairs, which takes one product more than the layer does.
     """
     w, v = eigenpairs(root)
     assert root.eigen is not None
@@ -37,4 +38,5 @@ def svd_power_iteration_released(root: Root, function: Function, g: Array) -> Ar
     for _ in range(_ITERATIONS):
         term = scaled @ term
         series = series + term
+
     return symmetrize(series @ (2 * (g @ v) * f[..., None, :]) @ vt)

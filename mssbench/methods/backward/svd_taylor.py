@@ -8,16 +8,17 @@ from mssbench.methods.method import Function, Root
 @remedy(
     cite="Wang, Dang, Hu, Fua & Salzmann, Robust Differentiable SVD, IEEE TPAMI 44 (2022), K = 9; "
     "Song, Sebe & Wang, ICCV 2021 (SVD-Taylor), K = 100",
-    inexact="a truncated series: L is off by (q / p)^(degree + 1), and all of it at a tie",
+    inexact="a truncated series: the relative error of L is (q / p)^(degree + 1), which is 1 for "
+    "equal eigenvalues",
 )
 def svd_taylor(root: Root, function: Function, g: Array, *, degree: int = 9) -> Array:
     """Derivative of the eigenvectors, K(p, q) = Σ_{i<=degree} (q / p)^i / p.
 
     S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p >= q the eigenvalues i and j.
 
-    g: (..., n, n). The relative error of L_ij is (q / p)^(degree + 1), by which close eigenvalues
-    lose their gradient; |K| never exceeds (degree + 1) / p. The published
-    layer is `svd_taylor_released`.
+    g: (..., n, n). The relative error of L_ij is (q / p)^(degree + 1), so that the gradient between
+    close eigenvalues is lost; |K| never exceeds (degree + 1) / p. The published layer is
+    `svd_taylor_released`.
     """
 
     def k(p: Array, q: Array) -> Array:

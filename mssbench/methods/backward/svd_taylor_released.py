@@ -1,27 +1,27 @@
-"""Gradient of the eigendecomposition with a Taylor polynomial, as the published layer has it."""
+"""Gradient of the eigendecomposition with a Taylor series, as the published layer computes it."""
 
 from mssbench.arrays import Array, namespace
 from mssbench.methods.backward.released import gradient, larger_and_ratio, released
 from mssbench.methods.method import Function, Root
 
-_DEGREE = 100  # the published one
+_DEGREE = 100  # the published degree
 
 
 @released(
     cite="Song, Sebe & Wang, ICCV 2021 (SVD-Taylor), the layer of DifferentiableSVD on GitHub",
-    inexact="as released: eigenvalues up to an absolute ε are ε, and K is 101 / p at a tie, with "
-    "one sign for both directions",
+    inexact="as released: eigenvalues up to an absolute ε are ε, and for equal eigenvalues K is "
+    "101 / p, with one sign for both directions",
 )
 def svd_taylor_released(root: Root, function: Function, g: Array) -> Array:
-    """The published layer's svd_taylor, degree 100: K is 101 / p at a tie, where ours is 0.
+    """The published layer's svd_taylor, degree 100: K is 101 / p for equal eigenvalues, not 0.
 
     S = sym(V (Kᵀ ∘ (Vᵀ U) + diag(f'(w_i) (VᵀGV)_ii)) Vᵀ), U = 2 G V diag(f),
     K_ij = ±Σ_{i<=100} r^i / p, p and q the larger and the smaller eigenvalue, r = q / p, and +
     where w_i >= w_j.
 
-    g: (..., n, n). Each w up to ε, the spacing of the dtype at 1, is ε, so that K is 101 / ε
-    between the null directions of a singular A. `svd_taylor` has a relative floor and 0 at ties.
-    The module `mssbench.methods.backward.released` lists all differences.
+    g: (..., n, n). Each w below ε, the spacing of the dtype at 1, is raised to ε, so that K is
+    101 / ε between the null directions of a singular A. `svd_taylor` has a relative floor, and 0
+    for equal eigenvalues. The module `mssbench.methods.backward.released` lists all differences.
     """
 
     def k(wi: Array, wj: Array) -> Array:

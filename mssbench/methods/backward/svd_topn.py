@@ -9,26 +9,28 @@ from mssbench.methods.method import Function, Root
 @remedy(
     cite="Song, Sebe & Wang, Why Approximate Matrix Square Root Outperforms Accurate SVD in Global "
     "Covariance Pooling?, ICCV 2021 (SVD-TopN)",
-    inexact="the smallest eigenvalues are taken for one constant",
+    inexact="the smallest eigenvalues are replaced by one constant",
 )
 def svd_topn(root: Root, function: Function, g: Array, *, tail: int = 50) -> Array:
     """Derivative of the eigenvectors, K(p, q) = 1 / (p - q), the smallest `tail` eigenvalues = ε.
 
     S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p > q the eigenvalues i and j.
 
-    g: (..., n, n). ε is the spacing of the dtype times the largest eigenvalue. L is 0 between two
-    eigenvalues of the tail, 1 / (2 √ε) on its diagonal, and as in svd_original among the others:
-    not finite where two of those are equal. The forward is not truncated; the published layer is
-    `gcp_truncate_released` with `svd_topn_released`. Raises Unsupported where the tail is the whole
-    matrix.
+    g: (..., n, n). ε is 4 times the spacing of the dtype times the largest eigenvalue. L is 0
+    between two eigenvalues of the tail, 1 / (2 √ε) on its diagonal, and as in svd_original among
+    the others, where it is not finite for equal eigenvalues. The forward is not truncated; the
+    published layer is `gcp_truncate_released` with `svd_topn_released`. Raises Unsupported if the
+    tail is the whole matrix.
     """
     assert root.eigen is not None
     w, v = root.eigen
     n = w.shape[-1]
     if tail >= n:
         raise Unsupported(f"svd_topn abandons {tail} eigenvalues of {n}: take a shorter tail")
+
     xp = namespace(w)
-    count = xp.cumsum(xp.ones_like(w), -1)  # 1 to n; w comes ascending or descending
+    # Counted 1 to n from the smallest one; w is in ascending or descending order.
+    count = xp.cumsum(xp.ones_like(w), -1)
     from_below = xp.where(w[..., :1] <= w[..., -1:], count, n + 1 - count)
     epsilon = floor(w)
     kept = Root(eigen=(xp.where(from_below <= tail, epsilon, w), v))

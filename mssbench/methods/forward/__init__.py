@@ -1,1 +1,4 @@
-"""One forward, one file: A -> A^{1/2}, A^{-1/2}. Found by their place; there is no list."""
+"""Forward methods, which compute A^{1/2} and A^{-1/2}: one method per file.
+
+Every module in this folder is imported when the registry is loaded; there is no list.
+"""

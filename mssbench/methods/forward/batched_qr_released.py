@@ -5,8 +5,10 @@ from mssbench.methods.method import LAPACK_PRECISIONS, Root, Wanted
 from mssbench.methods.registry import register_forward
 from mssbench.methods.stopping import largest
 
-_SMALL = 1e-10  # added to divisors, and the least eigenvalue there is
-_DEFLATED = 1e-3  # absolute: below this in the whole batch, an off-diagonal entry counts as zero
+# The published constants, which are absolute. _SMALL is added to divisors and is the least
+# eigenvalue. Off-diagonal entries below _DEFLATED in the whole batch count as zero.
+_SMALL = 1e-10
+_DEFLATED = 1e-3
 
 
 @register_forward(
@@ -14,7 +16,7 @@ _DEFLATED = 1e-3  # absolute: below this in the whole batch, an off-diagonal ent
     "ECCV 2022, the code of BatchED on GitHub",
     products=lambda: 14.0,  # flop: 8 n³ to a tridiagonal, up to 18 n³ in n double steps, 2 n³
     yields=("sqrt", "isqrt", "eigen"),
-    cuts_null=True,  # a pair has nothing more to cut: no eigenvalue is below its ε
+    cuts_null=True,  # the pair must not cut eigenvalues again: all are at least ε
     precisions=LAPACK_PRECISIONS,
     at_singular="its root has √ε in null directions",
     inexact="as released: entries below 1e-3 in the whole batch count as zero, and the steps end "
@@ -24,27 +26,28 @@ _DEFLATED = 1e-3  # absolute: below this in the whole batch, an off-diagonal ent
 def batched_qr_released(a: Array, wanted: Wanted) -> Root:
     """The published QR iteration, whose roots depend on the other matrices of the batch.
 
-    T, V = Householder(A); then up to n times, for both shifts μ of the last 2 x 2 of the part that
-    is left: T - μ I is rotated in the planes (1, 2), (2, 3), ..., each time so that row k loses its
-    entry above the diagonal, and V with it. A^{±1/2} = V diag(max(T_ii, ε))^{±1/2} Vᵀ, ε = 1e-10.
+    T, V = Householder(A); then up to n times, for both shifts μ of the last 2 x 2 block of the
+    active part: T - μ I is rotated in the planes (1, 2), (2, 3), ..., so that row k loses its entry
+    above the diagonal, and V is rotated along. A^{±1/2} = V diag(max(T_ii, ε))^{±1/2} Vᵀ,
+    ε = 1e-10.
 
-    a: (..., n, n). What departs from a textbook, and from `batched_qr`: a rotation turns
-    the entries from k - 1 to k + 2 alone, so that what an earlier one has left beside them stays
-    unturned; one of the two shifts is no eigenvalue of the 2 x 2; the part that is left shrinks
-    when the last off-diagonal entries of *all* matrices are below 1e-3, whatever their scale;
-    nothing asks at the end whether the matrix is diagonal; and a rotation of two zeros is the zero
-    matrix, so that both roots of A = 0 are 0. The median error of the root in float32, of sample
-    covariances (ratio 2) with n = 8, 16 and 24, is 7e-4, 4e-4 and 1e-3 for a matrix alone, and
-    0.38, 0.31 and 0.30 in a batch of 512.
+    a: (..., n, n). It differs from a textbook algorithm, and from `batched_qr`, in the following. A
+    rotation acts on the entries k - 1 to k + 2 only, although earlier rotations have left nonzero
+    entries outside. One of the two shifts is not an eigenvalue of the 2 x 2 block. The active part
+    shrinks when the last off-diagonal entries of *all* matrices are below 1e-3, whatever their
+    scale. There is no check at the end that the matrix is diagonal. The rotation of two zeros is
+    the zero matrix, so that both roots of A = 0 are 0. The median error of the root in float32, of
+    sample covariances (ratio 2) with n = 8, 16 and 24, is 7e-4, 4e-4 and 1e-3 for a single matrix,
+    and 0.38, 0.31 and 0.30 in a batch of 512.
 
-    The authors multiply by the rotations of a whole step at once, where this one turns V in each
-    plane, which is equal but for rounding. Inside torch.func.vmap, where the host cannot look at
-    the batch, the part that is left never shrinks. `svd_taylor_released` is the gradient that they
-    pair with it.
+    The authors multiply V by the product of all rotations of a step; here V is rotated plane by
+    plane, which is equal up to rounding. Inside torch.func.vmap, where the host cannot read values,
+    the active part never shrinks. The authors use the gradient `svd_taylor_released` with it.
     """
     xp = namespace(a)
     t, v = _tridiagonal(a)
     t, v = _iterated(t, v)
+
     w = diagonal(t).clip(_SMALL)
     s, vt = xp.sqrt(w)[..., None, :], transpose(v)
     return Root(
@@ -55,9 +58,10 @@ def batched_qr_released(a: Array, wanted: Wanted) -> Root:
 
 
 def _tridiagonal(t: Array) -> tuple[Array, Array]:
-    """Vᵀ A V and V, (..., n, n), by reflections whose divisors are never zero."""
+    """Return Vᵀ A V and V, (..., n, n), by reflections with _SMALL added to their divisors."""
     xp, n, eye = namespace(t), t.shape[-1], eye_like(t)
     v = eye + 0 * t
+
     for k in range(n - 2):
         x = transpose(t[..., k : k + 1, :]) * eye[k + 1 :].sum(0)[:, None]  # (..., n, 1)
         first = x[..., k + 1 : k + 2, :]
@@ -73,9 +77,10 @@ def _tridiagonal(t: Array) -> tuple[Array, Array]:
 
 
 def _iterated(t: Array, v: Array) -> tuple[Array, Array]:
-    """T and V after at most n double steps."""
+    """Return T and V after at most n double steps."""
     n, eye = t.shape[-1], eye_like(t)
-    left = n  # rows of the part that is iterated
+    left = n  # rows of the active part
+
     for _ in range(n if n > 1 else 0):
         for shift in _shifts(t[..., left - 2 : left, left - 2 : left]):
             moved = shift[..., None, None] * eye
@@ -89,7 +94,7 @@ def _iterated(t: Array, v: Array) -> tuple[Array, Array]:
 
 
 def _shifts(block: Array) -> tuple[Array, Array]:
-    """The two shifts of a step, of the last 2 x 2: (..., 2, 2)."""
+    """Return the two shifts of a step from the last 2 x 2 block, (..., 2, 2)."""
     xp = namespace(block)
     above, beside, below = block[..., 0, 0], block[..., 0, 1], block[..., 1, 1]
     half = (above - below) / 2
@@ -99,7 +104,7 @@ def _shifts(block: Array) -> tuple[Array, Array]:
 
 
 def _rotated(t: Array, v: Array, left: int) -> tuple[Array, Array]:
-    """T and V, rotated in each plane (k, k + 1) of the first `left` rows, one after the other."""
+    """Return T and V after the rotations in the planes (k, k + 1) of the first `left` rows."""
     xp = namespace(t)
     rows = [t[..., i, :] for i in range(t.shape[-1])]
     columns = [v[..., i] for i in range(t.shape[-1])]
@@ -114,7 +119,7 @@ def _rotated(t: Array, v: Array, left: int) -> tuple[Array, Array]:
             one, two = row[..., k : k + 1], row[..., k + 1 : k + 2]
             turned = (c * one + s * two, c * two - s * one)
             rows[i] = xp.concatenate((row[..., :k], *turned, row[..., k + 2 :]), -1)
-        one, two = rows[k], rows[k + 1]  # and its rows, between the same two ends
+        one, two = rows[k], rows[k + 1]  # the rows k and k + 1 of T, in the same range of columns
         for i, turned_row in ((k, c * one + s * two), (k + 1, c * two - s * one)):
             ends = rows[i][..., :first], turned_row[..., first:last], rows[i][..., last:]
             rows[i] = xp.concatenate(ends, -1)
@@ -125,7 +130,7 @@ def _rotated(t: Array, v: Array, left: int) -> tuple[Array, Array]:
 
 
 def _is_small(entries: Array) -> bool:
-    """Whether these entries of all matrices count as zero. The host waits for a GPU here."""
+    """Whether the entries of all matrices count as zero. The host waits for a GPU here."""
     if not is_readable(entries):
         return False
     return largest(namespace(entries).where(abs(entries) < _DEFLATED, 0.0, 1.0)) == 0

@@ -1,4 +1,4 @@
-"""Square root and inverse root by a Chebyshev series, summed by Clenshaw's rule."""
+"""Square root and inverse root by a Chebyshev series, summed by Clenshaw's recurrence."""
 
 from functools import lru_cache
 
@@ -11,16 +11,16 @@ from mssbench.methods.method import Root, Wanted
 from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
 
-# Points of the quadrature for the coefficients. Its error is that of the series at twice as many
-# terms, which for `lower` = 1e-6 is e^{-65}.
+# Points of the quadrature for the coefficients. Its error is that of a series with twice as many
+# terms, which is e^{-65} for `lower` = 1e-6.
 _POINTS = 2**14
 
 
-@lru_cache  # a method asks in every call, which is timed
+@lru_cache  # the method calls this in every timed call
 def coefficients(power: float, lower: float, degree: int) -> tuple[float, ...]:
-    """Coefficients of T_0 to T_degree in the Chebyshev series of x^power on [lower, 1].
+    """Return the coefficients of T_0 to T_degree in the Chebyshev series of x^power on [lower, 1].
 
-    By the rule of Gauss at _POINTS points, that is their discrete cosine transform.
+    They are computed by Gauss–Chebyshev quadrature, which is a discrete cosine transform.
     """
     angle = np.pi * (np.arange(_POINTS) + 0.5) / _POINTS
     values = ((1 + lower) / 2 + (1 - lower) / 2 * np.cos(angle)) ** power
@@ -47,14 +47,15 @@ def chebyshev(
     A^{±1/2} ≈ c^{±1/2} Σ_{k<=K} c_k T_k(X),  X = (2 A / c - (1 + l) I) / (1 - l), l = `lower`;
     B_k = 2 X B_{k+1} - B_{k+2} + c_k I.
 
-    a: (..., n, n). The series is for eigenvalues from l c to c, where its error falls by (1 + √l) /
-    (1 - √l) with each degree: 20 and l = 0.01 are for condition 100, where the inverse root has an
-    error of about 3 %. It is no fit below l c. DASH takes the series of (x + l)^{-1/2} on [0, 1],
-    which adds a ridge l c instead, and no series for the root. Raises Unsupported where l is not
-    between 0 and 1.
+    a: (..., n, n). degree = K. The series approximates eigenvalues from l c to c, where its error
+    falls by a factor (1 + √l) / (1 - √l) with each degree. The defaults are for condition 100,
+    where the error of the inverse root is about 3 %. Below l c the series is not accurate. DASH
+    uses the series of (x + l)^{-1/2} on [0, 1] instead, which amounts to a ridge l c, and has no
+    series for the root. Raises Unsupported if l is not between 0 and 1.
     """
     if not 0 < lower < 1:
         raise Unsupported(f"lower = {lower} of chebyshev is not between 0 and 1")
+
     x, root_c = normalized(a, norm)
     shifted = plus(x * (2 / (1 - lower)), -(1 + lower) / (1 - lower), eye_like(x))
     return Root(
@@ -68,13 +69,14 @@ def chebyshev(
 
 
 def _series(c: tuple[float, ...], x: Array) -> Array:
-    """Σ c_k T_k(X), (..., n, n), in len(c) - 2 products."""
+    """Return Σ c_k T_k(X), (..., n, n), in len(c) - 2 products."""
     eye = eye_like(x)
     if len(c) == 1:
         return c[0] * eye
+
     b, after = c[-1] * eye, 0 * eye  # B_K and B_{K+1}
     for k in range(len(c) - 2, -1, -1):
-        doubled = 2.0 if k else 1.0  # the last of them is X B_1 - B_2 + c_0 I
+        doubled = 2.0 if k else 1.0  # the last step is X B_1 - B_2 + c_0 I
         product = c[-1] * x if k == len(c) - 2 else x @ b
         b, after = plus(doubled * product - after, c[k], eye), b
     return b

@@ -1,4 +1,4 @@
-"""Whitening by the inverse of a Cholesky factor, to be compared with inverse roots."""
+"""Whitening by the inverse of a Cholesky factor, for comparison with inverse roots."""
 
 from mssbench.arrays import Array
 from mssbench.errors import Unsupported
@@ -7,7 +7,7 @@ from mssbench.methods.registry import register_forward
 
 
 def _whitening(a: Array) -> Array:
-    # imported here, so that listing the methods does not import torch
+    # Imported here, so that listing the methods does not import torch.
     from mssbench.methods.whitening import inverse_factor
 
     return inverse_factor(a)
@@ -25,9 +25,10 @@ def _whitening(a: Array) -> Array:
 def cholesky(a: Array) -> Root:
     """Whitening by W = L^{-1}, where A = L Lᵀ: lower triangular, W A Wᵀ = I, without a root of A.
 
-    a: (..., n, n). It is measured for the function `whiten`, beside methods for A^{-1/2}, which
-    whitens too. All of them are judged by W A Wᵀ - I, and each gradient by that of the method's own
-    W. It pairs with `autodiff`. Programs call it as `mssbench.whitening(a)`.
+    a: (..., n, n). It is measured for the function `whiten`, together with methods for A^{-1/2},
+    which whitens too. The error of all of them is W A Wᵀ - I; each gradient is compared with the
+    exact one of that method's W. It pairs with `autodiff`. Programs call it as
+    `mssbench.whitening(a)`.
     """
     del a
     raise Unsupported("cholesky computes no root: its rows are those of the function whiten")

@@ -17,20 +17,21 @@ from mssbench.methods.stopping import Stop, residual_of
     computes=NUMPY_IN_DOUBLE,
 )
 def denman_beavers(a: Array, wanted: Wanted, *, iterations: Steps = 10) -> Root:
-    """Newton's iteration for the matrix sign in coupled form: two inverses a step.
+    """Newton's iteration for the matrix sign in coupled form: two inverses per step.
 
     Y = A, Z = I;  k times: Y, Z = (Y + Z^{-1}) / 2, (Z + Y^{-1}) / 2;  A^{1/2} = Y, A^{-1/2} = Z.
 
-    a: (..., n, n), nonsingular; the roots of a singular matrix are not finite. Needs no bound of
-    the spectrum; unscaled, so an eigenvalue far from 1 takes log2 √w steps to arrive. A power of
-    4 puts the largest ones near 1. iterations: "auto" for as many as each matrix needs by its
-    residual, see stopping.py.
+    a: (..., n, n), nonsingular; the roots of a singular matrix are not finite. It needs no bound of
+    the spectrum. It is unscaled, so that an eigenvalue w far from 1 takes |log2 √w| steps to come
+    near 1. Division by a power of 4 first brings the largest ones near 1. iterations: k, or "auto"
+    for as many as each matrix needs by its residual, see stopping.py.
     """
     xp, p = namespace(a), power_of_four(a)
     x = a / p
     y, z = x, eye_like(a)
     stop = Stop(x, growth=2) if iterations == AUTO else None
     step, steps = 0, 0 if iterations == AUTO else iterations
+
     while stop.goes_on if stop else step < steps:
         step += 1
         last = stop.is_last if stop else step == steps
@@ -42,6 +43,7 @@ def denman_beavers(a: Array, wanted: Wanted, *, iterations: Steps = 10) -> Root:
             moved = stop.moved(partial(residual_of, after[0], x))
             after = xp.where(moved, after[0], y), xp.where(moved, after[1], z)
         y, z = after
+
     root_p = xp.sqrt(p)
     return Root(
         sqrt=y * root_p if "sqrt" in wanted else None,

@@ -15,29 +15,30 @@ from mssbench.methods.norms import power_of_four
 from mssbench.methods.registry import register_forward
 from mssbench.methods.stopping import Stop, distance_to_identity
 
-_NEAR = 1e-2  # ‖M - I‖_F below which scaling has done its work and would only disturb
+# Below this ‖M - I‖_F the steps are not scaled: convergence is quadratic there without scaling.
+_NEAR = 1e-2
 
 
 @register_forward(
     cite="Cheng, Higham, Kenney & Laub, Approximating the logarithm of a matrix to specified "
     "accuracy, SIAM J. Matrix Anal. Appl. 22 (2001); Higham, Functions of Matrices, 2008, §6.3",
-    # an inverse of 8/3 n³ flop in each step, a product in all but the first
+    # An inverse of 8/3 n³ flop in each step, and a product in all but the first.
     products=lambda iterations: max(iterations * 7 / 3 - 1, 1.0),
     precisions=LAPACK_PRECISIONS,
     at_singular="it inverts A: rounding errors fill the null directions of its root",
     computes=NUMPY_IN_DOUBLE,
 )
 def denman_beavers_product(a: Array, wanted: Wanted, *, iterations: Steps = 8) -> Root:
-    """Denman–Beavers with M = Y Z carried along, and scaled: one inverse a step.
+    """Denman–Beavers in product form with M = Y Z, and with scaling: one inverse per step.
 
     M = Y = A, Z = I;  k times:  μ² = |det M|^{-1/n}, but 1 near the end,
     T = μ (I + M^{-1} / μ²) / 2,  Y, Z, M = Y T, T Z, (I + (μ² M + M^{-1} / μ²) / 2) / 2;
     A^{1/2} = Y, A^{-1/2} = Z.
 
-    a: (..., n, n), nonsingular; the roots of a singular matrix are not finite. Needs no bound of
-    the spectrum: scaling takes 5 steps at condition 100, 7 at 10⁶, 8 at 10¹². Either root alone
-    costs one product a step. The scaling is not differentiated: the limit does not depend on it.
-    iterations: "auto" for as many as each matrix needs until M is I, see stopping.py.
+    a: (..., n, n), nonsingular; the roots of a singular matrix are not finite. It needs no bound of
+    the spectrum. With scaling it takes 5 steps at condition 100, 7 at 10⁶, 8 at 10¹². Each root
+    costs one product per step. The scaling is not differentiated, since the limit does not depend
+    on it. iterations: k, or "auto" for as many as each matrix needs until M is I, see stopping.py.
     """
     xp = namespace(a)
     p = power_of_four(a)
@@ -45,6 +46,7 @@ def denman_beavers_product(a: Array, wanted: Wanted, *, iterations: Steps = 8) -
     y = m
     stop = Stop(a, growth=2) if iterations == AUTO else None
     step, steps = 0, 0 if iterations == AUTO else iterations
+
     while stop.goes_on if stop else step < steps:
         step += 1
         before = y, z, m
@@ -52,16 +54,18 @@ def denman_beavers_product(a: Array, wanted: Wanted, *, iterations: Steps = 8) -
         far = detach(frobenius_norm(m - eye)) >= _NEAR
         mu2 = xp.where(far, xp.exp(-detach(log_determinant) / a.shape[-1]), 1.0)
         mu, inverse = xp.sqrt(mu2), inverse / mu2
+
         t = mu / 2 * (eye + inverse)
         if "sqrt" in wanted:
-            # in the first step Y = M, so that Y T needs no product
+            # In the first step Y = M, so that Y T needs no product.
             y = mu / 2 * (m + eye / mu2) if y is m else y @ t
         if "isqrt" in wanted:
             z = t if z is None else t @ z
         m = (eye + (mu2 * m + inverse) / 2) / 2
         if stop:
             moved = stop.moved(partial(distance_to_identity, m, eye))
-            y, z, m = (_where(moved, *each) for each in zip((y, z, m), before, strict=True))
+            y, z, m = (_where(moved, *pair) for pair in zip((y, z, m), before, strict=True))
+
     root_p = xp.sqrt(p)
     return Root(
         sqrt=y * root_p if "sqrt" in wanted else None,
@@ -70,5 +74,5 @@ def denman_beavers_product(a: Array, wanted: Wanted, *, iterations: Steps = 8) -
 
 
 def _where(moved: Array, after: Array | None, before: Array | None) -> Array | None:
-    """What a step made of a matrix that took it; the first step is every matrix's."""
+    """Return `after` for matrices that took the step, else `before`; all take the first step."""
     return after if before is None else namespace(moved).where(moved, after, before)

@@ -17,14 +17,15 @@ from mssbench.methods.registry import register_forward
 def eigh(a: Array, wanted: Wanted) -> Root:
     """Eigendecomposition: A = V diag(w) Vᵀ gives A^{±1/2} = V diag(w^{±1/2}) Vᵀ.
 
-    a: (..., n, n); only the lower triangle is read. Negative eigenvalues count as 0, and for the
-    root alone so do those up to 4 ε times the largest one, which are rounding errors of a singular
-    A. Yields the eigenpairs, so a spectral backward costs no second decomposition. A matrix on
-    which float32 fails to converge is decomposed in float64.
+    a: (..., n, n); only the lower triangle is read. Negative eigenvalues are replaced by 0. If the
+    inverse root is not wanted, so are those up to 4 ε times the largest one, which are rounding
+    errors of zeros. It yields the eigenpairs, so that a spectral backward needs no second
+    decomposition. A matrix on which float32 fails to converge is decomposed in float64.
     """
     xp = namespace(a)
     w, v = decomposition.eigh(a)
     w = w.clip(0) if "isqrt" in wanted else decomposition.without_null(w, w[..., -1:])
+
     d = xp.sqrt(w)[..., None, :]  # (..., 1, n)
     vt = transpose(v)
     return Root(

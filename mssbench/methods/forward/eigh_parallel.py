@@ -1,4 +1,4 @@
-"""Square root by symmetric eigendecompositions side by side on the cores of a CPU."""
+"""Square root by symmetric eigendecompositions, in parallel on the cores of a CPU."""
 
 from mssbench.arrays import Array, namespace
 from mssbench.methods import parallel
@@ -16,18 +16,19 @@ from mssbench.methods.registry import register_forward
     precisions=LAPACK_PRECISIONS,
 )
 def eigh_parallel(a: Array, wanted: Wanted) -> Root:
-    """Eigendecomposition, one thread per part of the batch: `eigh` takes one matrix at a time.
+    """Eigendecomposition with one thread per part of the batch; `eigh` takes one matrix at a time.
 
-    A = V diag(w) Vᵀ, A^{±1/2} = V diag(w^{±1/2}) Vᵀ, for each part of the batch on a core of its
-    own, with one BLAS thread: LAPACK gains little from more on a small matrix.
+    A = V diag(w) Vᵀ, A^{±1/2} = V diag(w^{±1/2}) Vᵀ. Each part of the batch runs on a separate core
+    with one BLAS thread, since LAPACK gains little from several threads on a small matrix.
 
-    a: (..., n, n), on a CPU. Uses as many threads as torch does, and is `eigh` where autograd
-    records. Behind other work on all cores it gains less: the threads that torch has for that work
-    spin on for milliseconds.
+    a: (..., n, n), on a CPU. It uses as many threads as torch does, and calls `eigh` if autograd
+    records. Directly after other work on all cores it gains less, because torch's threads for that
+    work go on spinning for milliseconds.
     Raises Unsupported on another device.
     """
     if parallel.threads(a) < 2:
         return eigh(a, wanted)
+
     names = [name for name in ("sqrt", "isqrt") if name in wanted]
     batch = a.detach().reshape(-1, *a.shape[-2:])
     empty = namespace(a).empty_like
@@ -39,5 +40,5 @@ def eigh_parallel(a: Array, wanted: Wanted) -> Root:
         return [*root.eigen, *(getattr(root, name) for name in names)]
 
     parallel.share(work, [batch], [w, v, *roots])
-    found = {name: x.reshape(a.shape) for name, x in zip(names, roots, strict=True)}
-    return Root(**found, eigen=(w.reshape(a.shape[:-1]), v.reshape(a.shape)))
+    wanted_roots = {name: x.reshape(a.shape) for name, x in zip(names, roots, strict=True)}
+    return Root(**wanted_roots, eigen=(w.reshape(a.shape[:-1]), v.reshape(a.shape)))

@@ -1,4 +1,4 @@
-"""Square root by the coupled iteration, all of it in one CUDA kernel."""
+"""Square root by the coupled iteration in a single CUDA kernel."""
 
 from typing import Literal
 
@@ -29,15 +29,15 @@ def fused(
     finish: int = 1,
     norm: Norm = "min_ws_minc",
 ) -> Root:
-    """One launch: A is read, the roots are written, and all steps run in shared memory.
+    """One launch reads A, runs all steps in shared memory, and writes the roots.
 
-    Y = A / c, Z = I;  for the best h_i in turn: T = h_i(Z Y),  Y, Z = Y T, T Z.
+    Y = A / c, Z = I;  for the minimax factors h_i in turn: T = h_i(Z Y),  Y, Z = Y T, T Z.
 
-    a: (..., n, n) on a GPU, n <= 128 in float32 and 88 in float64 (degree 9: 96 and 64), or what
-    the device's shared memory holds. With `iterations` = 0 the `finish` steps are Newton–Schulz, of
-    degree 3.
-    Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
+    a: (..., n, n) on a GPU, n <= 128 in float32 and 88 in float64 (degree 9: 96 and 64), or less if
+    the device has less shared memory. The parameters are those of `minimax`. With `iterations` = 0
+    the `finish` steps are those of Newton–Schulz, of degree 3.
+    Raises Unsupported if no kernel fits the batch, and NotInstalled without CuPy.
     """
-    unit = epsilon(a) / 2  # whatever products of the library round to
+    unit = epsilon(a) / 2  # independent of the library's setting for products, such as tf32
     chosen = factors.of_roots(degree, iterations, finish, unit, a.shape[-1])
     return kernels.iterate(a, chosen, norm, wanted)

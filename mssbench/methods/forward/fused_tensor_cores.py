@@ -1,4 +1,4 @@
-"""Square root by the coupled iteration on tensor cores, all of it in one CUDA kernel."""
+"""Square root by the coupled iteration on tensor cores, in a single CUDA kernel."""
 
 from typing import Literal
 
@@ -30,14 +30,15 @@ def fused_tensor_cores(
     norm: Norm = "min_ws_minc",
     operands: Operands = "tf32x3",
 ) -> Root:
-    """`fused` with its products on tensor cores: a tile of 32 x 32 is one warp's.
+    """`fused` with its products on tensor cores, where each warp computes tiles of 32 x 32.
 
-    operands: tf32x3 keeps float32's digits by three products for one; tf32 has 11 bits, and
-    bfloat16 8: their error is what the table says, and a schedule is made for it.
+    operands: how the operands of products are rounded. tf32x3 computes three products in tf32 for
+    one, and keeps the accuracy of float32. tf32 has 11 bits and bfloat16 has 8; the schedule of
+    factors is made for that accuracy.
 
-    a: (..., n, n) on a GPU of sm_80 or later, n <= 128; degree 9: with tf32x3 alone, n <= 96. With
-    `iterations` = 0 the `finish` steps are Newton–Schulz, of degree 3.
-    Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
+    a: (..., n, n) on a GPU of sm_80 or later, n <= 128; degree 9 exists for tf32x3 only, n <= 96.
+    With `iterations` = 0 the `finish` steps are those of Newton–Schulz, of degree 3.
+    Raises Unsupported if no kernel fits the batch, and NotInstalled without CuPy.
     """
     chosen = factors.of_roots(degree, iterations, finish, factors.UNIT[operands], a.shape[-1])
     return kernels.iterate(a, chosen, norm, wanted, operands)

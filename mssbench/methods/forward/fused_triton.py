@@ -1,4 +1,4 @@
-"""Square root by the coupled iteration on tensor cores, in one kernel in Triton."""
+"""Square root by the coupled iteration on tensor cores, in a single Triton kernel."""
 
 from typing import Literal
 
@@ -29,13 +29,14 @@ def fused_triton(
     norm: Norm = "min_ws_minc",
     operands: Operands = "tf32x3",
 ) -> Root:
-    """One launch in Triton: products on tensor cores, Y, Z and T in registers.
+    """One launch in Triton: products on tensor cores, with Y, Z and T in registers.
 
-    operands: as of fused_tensor_cores, but tf32 is cut off and not rounded, which loses a bit.
+    operands: as for `fused_tensor_cores`, but operands in tf32 are truncated rather than rounded,
+    which loses a bit.
 
     a: (..., n, n), torch on cuda; n <= 32 with tf32x3, else 64. With `iterations` = 0 the `finish`
-    steps are Newton–Schulz, of degree 3. Raises Unsupported where the kernel does not serve, and
-    NotInstalled without Triton.
+    steps are those of Newton–Schulz, of degree 3. Raises Unsupported if the kernel does not fit the
+    batch, and NotInstalled without Triton.
     """
     unit = factors.UNIT[operands] * (2 if operands == "tf32" else 1)
     chosen = factors.of_roots(degree, iterations, finish, unit, a.shape[-1])

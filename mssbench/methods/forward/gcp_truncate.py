@@ -1,4 +1,4 @@
-"""Square root without the smallest eigenvalues."""
+"""Square root of a matrix whose smallest eigenvalues are truncated."""
 
 from mssbench.arrays import Array, detach, epsilon, namespace, transpose
 from mssbench.errors import Unsupported
@@ -13,7 +13,7 @@ from mssbench.methods.registry import register_forward
     products=lambda **_: 12.0,
     yields=("sqrt", "differential"),
     precisions=LAPACK_PRECISIONS,
-    inexact="the root of another matrix, whose smallest eigenvalues are gone",
+    inexact="the root of another matrix, whose smallest eigenvalues are truncated",
     computes=NUMPY_IN_DOUBLE,
 )
 def gcp_truncate(a: Array, wanted: Wanted, *, drop: int = 1) -> Root:
@@ -21,16 +21,18 @@ def gcp_truncate(a: Array, wanted: Wanted, *, drop: int = 1) -> Root:
 
     Y = V diag(√w') Vᵀ,  w'_i = u w_max for i <= drop, else w_i; w ascending, u the dtype's epsilon.
 
-    a: (..., n, n). Eigenvalues up to 4 u w_max that are kept count as 0. The released code drops
-    50, whatever n is, and sets them to u itself, which a matrix of small entries does not survive:
-    `gcp_truncate_released`. `daleckii_krein` has its exact gradient, with u w_max as a constant:
-    what is dropped turns all the same, by (√w_i - √w'_j) / (w_i - w_j) for w_i kept and w_j
-    dropped, which is taken for 0 where both are equal. `autodiff` has NaN at equal eigenvalues.
-    Raises Unsupported where nothing would be left.
+    a: (..., n, n). Among the other eigenvalues, those up to 4 u w_max count as 0. The released code
+    drops 50 whatever n is, and sets them to u itself, which is wrong for a matrix of small entries,
+    see `gcp_truncate_released`. The backward `daleckii_krein` computes its exact gradient, with
+    u w_max as a constant. The eigenvectors of dropped eigenvalues still rotate, with the divided
+    differences (√w_i - √w'_j) / (w_i - w_j) for w_i kept and w_j dropped, which are set to 0 if
+    w_i = w_j. The gradient of `autodiff` is NaN for equal eigenvalues.
+    Raises Unsupported if no eigenvalue would be left.
     """
     n = a.shape[-1]
     if drop >= n:
         raise Unsupported(f"drop = {drop} leaves no eigenvalue of size {n}")
+
     xp = namespace(a)
     w, v = decomposition.eigh(a)
     w = decomposition.without_null(w, w[..., -1:])
@@ -45,11 +47,15 @@ def gcp_truncate(a: Array, wanted: Wanted, *, drop: int = 1) -> Root:
 
 
 def _differences(w: Array, d: Array, drop: int) -> Array:
-    """(d_i - d_j) / (w_i - w_j), (..., n, n), 0 where the w are equal or both are dropped."""
+    """Return (d_i - d_j) / (w_i - w_j), (..., n, n).
+
+    It is 0 if both eigenvalues are dropped, or if one is dropped and w_i = w_j.
+    """
     xp = namespace(w)
     kept = xp.cumsum(xp.ones_like(w), -1) > drop
     both = kept[..., :, None] & kept[..., None, :]
     one = kept[..., :, None] ^ kept[..., None, :]
+
     gaps = w[..., :, None] - w[..., None, :]
     one = one & (gaps != 0)
     across = (d[..., :, None] - d[..., None, :]) / xp.where(one, gaps, 1.0)

@@ -1,4 +1,4 @@
-"""Square root without the smallest eigenvalues, as the published layer computes it."""
+"""Square root with truncated smallest eigenvalues, as the published layer computes it."""
 
 from mssbench.arrays import Array, detach, epsilon, namespace, transpose
 from mssbench.errors import Unsupported
@@ -12,7 +12,7 @@ from mssbench.methods.registry import register_forward
     cite="Song, Sebe & Wang, ICCV 2021 (SVD-TopN), the layer of DifferentiableSVD on GitHub",
     products=lambda **_: 20.0,
     yields=("sqrt", "eigen"),
-    cuts_null=True,  # a pair has nothing more to cut: the layer keeps what is above its ε
+    cuts_null=True,  # the pair must not cut eigenvalues again: the layer keeps all above its ε
     precisions=LAPACK_PRECISIONS,
     at_singular="its root has √ε in null directions",
     inexact="as released: the root of another matrix, whose smallest eigenvalues are an absolute ε",
@@ -24,14 +24,15 @@ def gcp_truncate_released(a: Array, wanted: Wanted, *, drop: int = 50) -> Root:
     Y = V diag(√w') Vᵀ,  w'_i = ε for i <= drop, else max(w_i, ε); w ascending, ε the spacing of the
     dtype at 1.
 
-    a: (..., n, n). The layer drops 50 whatever n is, and so leaves nothing of n <= 50. Raises
-    Unsupported where nothing would be left. Its eigenpairs are those of the truncated matrix, which
-    is what the layer's backward, `svd_topn_released`, takes. `gcp_truncate` has the spacing of the
-    largest eigenvalue in place of ε, and a decomposition of its own gradient.
+    a: (..., n, n). The layer drops 50 whatever n is, so that no eigenvalue is left for n <= 50.
+    Raises Unsupported if no eigenvalue would be left. Its eigenpairs are those of the truncated
+    matrix, which the backward of the layer, `svd_topn_released`, takes. `gcp_truncate` uses ε times
+    the largest eigenvalue in place of ε, and has an exact gradient.
     """
     n = a.shape[-1]
     if drop >= n:
         raise Unsupported(f"drop = {drop} leaves no eigenvalue of size {n}")
+
     xp = namespace(a)
     _, s, vt = decomposition.svd(a)  # s descending
     least = 0 * detach(s[..., n - drop :]) + epsilon(s)

@@ -24,17 +24,17 @@ def _factors(iterations: int, order: int) -> list[Factor]:
 def inverse_newton_ho(
     a: Array, *, iterations: Steps = 8, order: Literal[2, 3, 4, 5] = 3, norm: Norm = "trace"
 ) -> Root:
-    """The series of M^{-1/2} at I as the factor of every step: order 2 is Newton's, 3 is cubic.
+    """Coupled inverse iteration with the series of M^{-1/2} at I as factor: order 2 is Newton's.
 
     M = A / c, X = I / √c;  k times: T = Σ_{i<order} b_i (I - M)^i,  X, M = X T, T² M;
     b_i = Π_{j<=i} (2 j - 1) / (2 j);  A^{-1/2} = X.
 
-    a: (..., n, n), eigenvalues of M in (0, 1]. An eigenvalue far from 1 grows by (Σ b_i)² in a
-    step: 2.25, 3.52, 4.79, 6.06 for order 2 to 5, for 3, 4, 5 and 5 products. No root, only the
-    inverse. iterations: "auto" for as many as each matrix needs until M is I, see stopping.py.
+    a: (..., n, n), eigenvalues of M in (0, 1]. A small eigenvalue grows by (Σ b_i)² per step: 2.25,
+    3.52, 4.79 and 6.06 for order 2 to 5, at 3, 4, 5 and 5 products. It yields only the inverse
+    root. iterations: k, or "auto" for as many as each matrix needs until M is I, see stopping.py.
     """
     x, root_c = normalized(a, norm)
     if iterations == AUTO:
-        factor = taylor(2 * order - 1)  # its value at 0 is what it lifts small eigenvalues by
+        factor = taylor(2 * order - 1)  # factor[0] is the growth of √w for small eigenvalues w
         return Root(isqrt=inverse_settle(x, factor, Stop(x, growth=factor[0])) / root_c)
     return Root(isqrt=inverse_iterate(x, _factors(iterations, order)) / root_c)

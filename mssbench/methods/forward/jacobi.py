@@ -8,7 +8,7 @@ from mssbench.methods.registry import register_forward
 
 @register_forward(
     cite="Golub & Van Loan, Matrix Computations, 2013, §8.5; one block a matrix, by this project",
-    products=lambda: 24.0,  # six sweeps of 4 n³, V among them, in units of 2 n³, and two products
+    products=lambda: 24.0,  # six sweeps, which also rotate V, and two products
     yields=("sqrt", "isqrt", "eigen"),
     libraries=("torch", "cupy"),
     precisions=("float64", "float32"),
@@ -17,11 +17,12 @@ from mssbench.methods.registry import register_forward
     devices=("cuda",),
 )
 def jacobi(a: Array, wanted: Wanted) -> Root:
-    """Rotations of disjoint pairs side by side until nothing is left off the diagonal.
+    """Jacobi rotations of disjoint pairs of rows in parallel, until the matrix is diagonal.
 
-    A = V diag(w) Vᵀ gives A^{±1/2} = V diag(w^{±1/2}) Vᵀ; eigenvalues in no order.
+    A = V diag(w) Vᵀ gives A^{±1/2} = V diag(w^{±1/2}) Vᵀ. The eigenvalues are in no particular
+    order.
 
     a: (..., n, n) on a GPU, n <= 64. Eigenvalues that rounding made negative count as 0.
-    Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
+    Raises Unsupported if no kernel fits the batch, and NotInstalled without CuPy.
     """
     return kernels.jacobi(a, wanted)

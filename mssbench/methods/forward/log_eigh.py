@@ -7,7 +7,7 @@ from mssbench.methods.registry import register_forward
 
 
 def _logarithm(a: Array) -> Array:
-    # imported here, so that listing the methods does not import torch
+    # Imported here, so that listing the methods does not import torch.
     from mssbench.methods.logarithm import logarithm
 
     return logarithm(a)

@@ -14,10 +14,11 @@ from mssbench.methods.registry import register_forward
     precisions=LAPACK_PRECISIONS,
 )
 def matrix_sqrth(a: Array) -> Root:
-    """The root of newer versions of torch: V diag(√w) Vᵀ, with a backward by divided differences.
+    """`torch.linalg.matrix_sqrth`: V diag(√w) Vᵀ, with a backward by divided differences.
 
-    a: (..., n, n), positive definite; only the lower triangle is read. The gradient is torch's own
-    in a pair with `autodiff`. Raises Unsupported where torch is too old to have the function.
+    a: (..., n, n), positive definite; only the lower triangle is read. In a pair with `autodiff`
+    the gradient is the one that torch defines. Raises Unsupported if torch is too old to have the
+    function.
     """
     torch = namespace(a)
     if not hasattr(torch.linalg, "matrix_sqrth"):

@@ -10,8 +10,9 @@ from mssbench.methods.minimax import plan, taylor
 from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
 
-# The error of the last step ripples through the interval some hundred times, and autodiff takes its
-# derivative: a thousandth of the rounding keeps that, too, below it.
+# The error allowed for a schedule, in units of rounding. As a function of the eigenvalue the error
+# oscillates some hundred times over the interval, and autodiff takes its derivative. A thousandth
+# of the rounding error keeps this derivative below it as well.
 _RIPPLE = 1e-3
 
 
@@ -32,19 +33,20 @@ def minimax(
     finish: int = 1,
     norm: Norm = "min_ws_minc",
 ) -> Root:
-    """Coupled iteration whose factors are the best for every spectrum between lower² c and c.
+    """Coupled iteration whose factors are the best for all spectra between lower² c and c.
 
-    Y = A / c, Z = I;  for the best h_i in turn: T = h_i(Z Y),  Y, Z = Y T, T Z.
+    Y = A / c, Z = I;  for the minimax factors h_i in turn: T = h_i(Z Y),  Y, Z = Y T, T Z.
 
-    a: (..., n, n). degree of x h(x²) in the `iterations` best factors; `finish` Taylor factors then
-    collapse what is left. lower bounds √(w/c) of the eigenvalues w that come out right; 0: the
-    least that the steps can serve and rounding allows. iterations: "auto" for as many as serve all
-    that rounding allows, or `lower`: the precision decides, and no matrix is looked at.
-    Raises Unsupported where the steps cannot complete a schedule for `lower`.
+    a: (..., n, n). degree: that of x h(x²) for the `iterations` minimax factors. finish: the number
+    of Taylor factors after them, which reduce the remaining error. lower: the schedule is for
+    eigenvalues w with √(w/c) >= lower; 0 for the least value that the steps can serve and rounding
+    allows. iterations: "auto" for as many as `lower` needs, or the least value that rounding
+    allows. It depends on the precision alone, and no matrix is inspected.
+    Raises Unsupported if the steps are too few for `lower`.
     """
     x, root_c = normalized(a, norm)
-    # Rounding makes eigenvalues of about -u √n out of a null direction; x² grows by the square of
-    # P'(0), which is 2.2 to 3.7 over `lower`, and past 1 the iteration diverges.
+    # In a null direction rounding causes eigenvalues of about -u √n. Their x² grows by the square
+    # of P'(0), which is 2.2 to 3.7 over `lower`, and beyond 1 the iteration diverges.
     unit, n = product_unit(a), a.shape[-1]
     made = plan(
         degree, iterations, lower, finish, error=_RIPPLE * unit, floor=3 * sqrt(unit * sqrt(n))

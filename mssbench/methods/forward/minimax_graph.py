@@ -1,4 +1,4 @@
-"""The coupled iteration with minimax factors captured once as a CUDA graph, and replayed."""
+"""Square root by the coupled iteration with minimax factors, replayed as a CUDA graph."""
 
 from typing import Literal
 
@@ -33,10 +33,11 @@ def minimax_graph(
     finish: int = 1,
     norm: Norm = "min_ws_minc",
 ) -> Root:
-    """`minimax` as one launch, for matrices too large for a block: n of 128 and more.
+    """`minimax` in one launch, for matrices too large for a CUDA block: n of 128 and more.
 
-    a: (..., n, n), torch on cuda. See cuda_graph.py for what is kept and what waits.
-    Raises Unsupported on a CPU, and where `minimax` does.
+    a: (..., n, n), torch on cuda. The parameters are those of `minimax`. See cuda_graph.py for the
+    graphs that are kept and for synchronisation.
+    Raises Unsupported on a CPU, and if `minimax` does.
     """
     given = {
         "degree": degree,

@@ -11,7 +11,8 @@ from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
 
 Name: TypeAlias = Literal["9-9-ns5", "5-5-5-ns5", "9-9-ns5-ns5", "5-5-5-5-ns3"]
-# lower, degree, steps, and degrees of the Taylor steps: 11, 13, 15 and 16 products.
+# Arguments of minimax.schedule: lower, degree, steps, and the degrees of the Taylor steps. They
+# take 11, 13, 15 and 16 products.
 _SCHEDULES: dict[str, tuple[float, int, int, tuple[int, ...]]] = {
     "9-9-ns5": (0.06, 9, 2, (5,)),
     "5-5-5-ns5": (0.06, 5, 3, (5,)),
@@ -37,14 +38,14 @@ def minimax_hybrid(
     schedule: Name = "9-9-ns5",
     norm: Norm = "min_ws_minc",
 ) -> Root:
-    """Minimax steps lift small eigenvalues fast, Newton–Schulz steps then square what is left.
+    """Minimax steps that raise small eigenvalues fast, then Newton–Schulz steps.
 
     Y = A / c, Z = I;  for each factor h of the schedule: T = h(Z Y),  Y, Z = Y T, T Z.
 
-    a: (..., n, n). One schedule for every spectrum: nothing is to be known or chosen. `9-9-ns5`
-    has two factors of degree 9, best for √(w/c) in [0.06, 1], and a Newton–Schulz factor of degree
-    5. Eigenvalues in there come out within 1e-6; for any positive semidefinite matrix the error of
-    A^{1/2} is at most 0.0054 √c.
+    a: (..., n, n). The schedule is fixed, and no knowledge of the spectrum is needed. `9-9-ns5` has
+    two factors of degree 9, minimax for √(w/c) in [0.06, 1], and a Newton–Schulz factor of degree
+    5. The relative error is at most 1e-6 for eigenvalues in that interval; for any positive
+    semidefinite matrix the error of A^{1/2} is at most 0.0054 √c.
     """
     x, root_c = normalized(a, norm)
     return iterate(x, root_c, _schedule(schedule).factors, wanted)

@@ -17,15 +17,15 @@ from mssbench.methods.stopping import Stop, distance_to_identity
     yields=("isqrt",),
 )
 def newton_inverse(a: Array, *, iterations: Steps = 5, norm: Norm = "trace") -> Root:
-    """Newton for P^{-2} = A / c, one matrix only: whitening as IterNorm does it. Unstable.
+    """Uncoupled Newton for P^{-2} = A / c, the whitening of IterNorm. It is unstable.
 
     N = A / c, P = I;  k times: P = (3 P - P³ N) / 2;  A^{-1/2} = P / √c.
 
-    a: (..., n, n). Once it has converged, rounding that does not commute with N grows by
-    (ρ + ρ²) / 2 - 1 in every step, with ρ² the condition of A: from 2.44 on for ever. In float64
-    that leaves 7 digits at condition 100 and 2 at 1000, if it stops in time. 3 k - 3 products; it
-    gives the inverse root only. iterations: with "auto" each matrix stops when ‖P² N - I‖ begins to
-    grow, see stopping.py.
+    a: (..., n, n). After convergence, rounding errors that do not commute with N are multiplied by
+    (ρ + ρ²) / 2 - 1 in every step, where ρ² is the condition of A. They grow without bound from
+    condition 2.44 on. In float64 this leaves 7 digits at condition 100 and 2 at 1000, if it stops
+    in time. It takes 3 k - 3 products and yields only the inverse root. iterations: k; with "auto"
+    each matrix stops when ‖P² N - I‖ begins to grow, see stopping.py.
     """
     x, root_c = normalized(a, norm)
     if iterations == AUTO:
@@ -37,10 +37,11 @@ def newton_inverse(a: Array, *, iterations: Steps = 5, norm: Norm = "trace") -> 
 
 
 def _settled(x: Array) -> Array:
-    """P once every matrix has stopped: before rounding grows, if it has converged by then."""
+    """Return P after every matrix has stopped, which happens before rounding errors grow."""
     eye = eye_like(x)
     stop = Stop(x, monotone=True)
     p, p2x = eye + 0 * x, x  # P and P² N
+
     while stop.goes_on:
         new = 1.5 * p - 0.5 * (p @ p2x)
         new_p2x = new @ new @ x

@@ -1,4 +1,4 @@
-"""Newton–Schulz with the factor of each step fused into its product."""
+"""Square root by Newton–Schulz, with the affine factor of each step fused into a product."""
 
 from mssbench.arrays import Array, eye_like, namespace
 from mssbench.methods.coupled import products
@@ -18,16 +18,17 @@ from mssbench.methods.registry import register_forward
 def newton_schulz_baddbmm(
     a: Array, wanted: Wanted, *, iterations: Steps = 5, norm: Norm = "frobenius"
 ) -> Root:
-    """Coupled Newton–Schulz, where 3/2 I - Z Y / 2 is one call: `newton_schulz` in fewer kernels.
+    """Coupled Newton–Schulz with 3/2 I - Z Y / 2 in one call: fewer kernels than `newton_schulz`.
 
     Y = A / c, Z = I;  k times: T = baddbmm(3/2 I, Z, -Y / 2),  Y, Z = Y T, T Z;  A^{1/2} = √c Y,
     A^{-1/2} = Z / √c.
 
-    a: (..., n, n), torch. The same arithmetic as `newton_schulz`, but for the order of one sum;
-    with `iterations` = "auto" it is that method.
+    a: (..., n, n), torch. The arithmetic is that of `newton_schulz` except for the order of one
+    sum. With `iterations` = "auto" it calls that method.
     """
     if iterations == AUTO:
         return taken(a, wanted, iterations, norm)
+
     x, root_c = normalized(a, norm)  # root_c: (..., 1, 1)
     y, z = x.reshape(-1, *x.shape[-2:]), None
     eye = eye_like(y).expand_as(y)
@@ -40,6 +41,7 @@ def newton_schulz_baddbmm(
             y = y @ t
         if left or "isqrt" in wanted:
             z = t if z is None else t @ z
+
     z = eye if z is None else z
     return Root(
         sqrt=y.reshape(x.shape) * root_c if "sqrt" in wanted else None,

@@ -1,4 +1,4 @@
-"""Newton–Schulz captured once as a CUDA graph, and replayed."""
+"""Square root by Newton–Schulz, captured once as a CUDA graph and replayed."""
 
 from mssbench.arrays import Array
 from mssbench.methods.coupled import products
@@ -22,10 +22,11 @@ from mssbench.methods.registry import register_forward
 def newton_schulz_graph(
     a: Array, wanted: Wanted, *, iterations: Steps = 5, norm: Norm = "frobenius"
 ) -> Root:
-    """Coupled Newton–Schulz as one launch: the kernels of `newton_schulz` without its calls.
+    """Coupled Newton–Schulz as one launch: a CUDA graph of the kernels of `newton_schulz`.
 
-    a: (..., n, n), torch on cuda. With "auto" a replay has the most steps that a matrix may take,
-    and each of them stops at its own. See cuda_graph.py for what is kept and what waits.
+    a: (..., n, n), torch on cuda. With "auto" a replay has the largest number of steps that a
+    matrix may need, and each matrix stops at its own. See cuda_graph.py for the graphs that are
+    kept and for synchronisation.
     Raises Unsupported on a CPU.
     """
 

@@ -10,10 +10,11 @@ from mssbench.methods.registry import register_forward
 
 
 def coefficients(m: int) -> tuple[list[float], list[float]]:
-    """Ascending coefficients of P and Q, the [m/m] Padé approximant P / Q of √(1 - r).
+    """Return the coefficients of P and Q, ascending, of the [m/m] Padé approximant of √(1 - r).
 
-    p_i = (-1/4)^i C(n - i, i) n / (n - i) with n = 2m + 1,  q_i = (-1/4)^i C(2m - i, i): those of
-    Chebyshev polynomials, whose roots are known cosines. Binary fractions, so nothing is rounded.
+    p_i = (-1/4)^i C(n - i, i) n / (n - i) with n = 2m + 1,  q_i = (-1/4)^i C(2m - i, i). P and Q
+    are related to Chebyshev polynomials, so that their roots are known cosines. All coefficients
+    are binary fractions and therefore exact.
     """
     n = 2 * m + 1
     p = [(-0.25) ** i * (comb(n - i, i) * n // (n - i)) for i in range(m + 1)]
@@ -22,10 +23,11 @@ def coefficients(m: int) -> tuple[list[float], list[float]]:
 
 
 def fraction(x: Array, m: int) -> tuple[Array, Array]:
-    """P(I - X) and Q(I - X), (..., n, n) each, in m - 1 products."""
+    """Return P(I - X) and Q(I - X), (..., n, n) each, in m - 1 products."""
     eye = eye_like(x)
     r = eye - x
     p_coefficients, q_coefficients = coefficients(m)
+
     p, q, power = eye, eye, None
     for i in range(1, m + 1):
         power = r if power is None else power @ r
@@ -36,7 +38,7 @@ def fraction(x: Array, m: int) -> tuple[Array, Array]:
 
 @register_forward(
     cite="Song, Sebe & Wang, Fast Differentiable Matrix Square Root, ICLR 2022 (MPA)",
-    # powers of R, one LU solve
+    # Powers of R, and one LU solve.
     products=lambda degree, norm: max(degree - 1, 0) + 4 / 3 + norms.products(norm),
     precisions=LAPACK_PRECISIONS,
     at_singular="its root is not zero in null directions, where the gradient then is wrong",
@@ -47,8 +49,9 @@ def pade(a: Array, wanted: Wanted, *, degree: int = 5, norm: Norm = "frobenius")
 
     A^{1/2} ≈ √c Q(R)^{-1} P(R),  A^{-1/2} ≈ P(R)^{-1} Q(R) / √c.
 
-    a: (..., n, n). degree = m. An eigenvalue w of A / c becomes √w (1 + q) / (1 - q) with
-    q = ((1 - √w) / (1 + √w))^(2m + 1): exact where w = c, √c / (2m + 1) on a null direction.
+    a: (..., n, n). degree = m. The root of an eigenvalue w of A / c is computed as
+    √w (1 + q) / (1 - q) with q = ((1 - √w) / (1 + √w))^(2m + 1). It is exact for w = 1, and the
+    root of a null eigenvalue comes out as √c / (2m + 1).
     """
     x, root_c = normalized(a, norm)
     p, q = fraction(x, degree)

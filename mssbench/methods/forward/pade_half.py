@@ -11,7 +11,7 @@ from mssbench.methods.registry import register_forward
 @register_forward(
     cite="Xie et al., So-ViT, arXiv 2104.10935; Song, Sebe & Wang, Fast Differentiable Matrix "
     "Square Root, ICLR 2022 (MPA)",
-    # powers of R, one LU solve
+    # Powers of R, and one LU solve.
     products=lambda degree, norm: max(degree - 1, 0) + 4 / 3 + norms.products(norm),
     at_singular="its root is not zero in null directions, where the gradient then is wrong",
     computes=NUMPY_IN_DOUBLE,
@@ -22,11 +22,12 @@ def pade_half(a: Array, wanted: Wanted, *, degree: int = 5, norm: Norm = "froben
     P, Q of R = I - A / c in the precision of A;
     A^{1/2} ≈ √c Q^{-1} P,  A^{-1/2} ≈ P^{-1} Q / √c in float32, rounded once at the end.
 
-    a: (..., n, n), bfloat16 or float16, which no library solves in; `pade` itself in any other. At
-    R = I, Q is 4^{-m}, a sum of terms as large as 1.3^m: a high degree loses more than it gains.
+    a: (..., n, n), bfloat16 or float16, in which no library has a solve. In any other precision it
+    equals `pade`. degree = m. At R = I, Q is 4^{-m}, a sum of terms as large as 1.3^m, so that with
+    a high degree cancellation costs more accuracy than the degree gains.
     """
     x, root_c = normalized(a, norm)
-    p, q = (widened(each) for each in fraction(x, degree))
+    p, q = (widened(polynomial) for polynomial in fraction(x, degree))
     return Root(
         sqrt=like(solve(q, p) * root_c, a) if "sqrt" in wanted else None,
         isqrt=like(solve(p, q) / root_c, a) if "isqrt" in wanted else None,

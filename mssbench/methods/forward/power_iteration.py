@@ -8,23 +8,26 @@ from mssbench.methods.registry import register_forward
 
 @register_forward(
     cite="Xie et al., So-ViT: Mind Visual Tokens for Vision Transformer, arXiv 2104.10935, 2021",
-    products=lambda iterations: (2 * iterations + 1) / 64,  # by a vector: 1 / n of a product
+    # A product with a vector is 1 / n of a product of matrices; n = 64 is assumed.
+    products=lambda iterations: (2 * iterations + 1) / 64,
     yields=("sqrt",),
     inexact="divides every eigenvalue by the root of the largest: exact for c times a projection",
 )
 def power_iteration(a: Array, *, iterations: int = 1) -> Root:
-    """The matrix over the root of its largest eigenvalue: svPN with one singular value.
+    """The matrix divided by the root of its largest eigenvalue: svPN with one singular value.
 
     v_i = 1 / √n;  k times: u = A v / ‖A v‖,  v = A u / ‖A u‖;  σ = uᵀ A v;  A^{1/2} ≈ A / √σ.
 
-    a: (..., n, n). The paper takes out σ u vᵀ, gives it the exponent 1/2 and divides the rest by
-    √σ: together A / √σ. Power iteration comes from below, so the result is no smaller than
-    A / √w_max. The start is the released code's fixed one, so the result depends on the basis, and
-    is not finite where A v = 0; its 1e-5 beside √σ is left out, for the sake of scale.
+    a: (..., n, n). iterations = k. The paper replaces the term σ u vᵀ by √σ u vᵀ and divides the
+    rest by √σ, which together is A / √σ. Power iteration approaches σ from below, so that the
+    result is not smaller than A / √w_max. The start is the fixed vector of the released code, so
+    that the result depends on the basis, and is not finite if A v = 0. The released code adds 1e-5
+    to √σ, which is left out here so that the result scales with the matrix.
     """
     p = power_of_four(a)
     a = a / p
     xp, n = namespace(a), a.shape[-1]
+
     v = xp.ones_like(a[..., :1]) / n**0.5
     u = v
     for _ in range(iterations):
@@ -35,6 +38,6 @@ def power_iteration(a: Array, *, iterations: int = 1) -> Root:
 
 
 def _unit(v: Array) -> Array:
-    """Of length 1; a zero vector as it is."""
+    """Return v, (..., n, 1), scaled to length 1; zero vectors are returned unchanged."""
     norm = frobenius_norm(v)
     return v / namespace(v).where(norm > 0, norm, 1.0)

@@ -12,7 +12,8 @@ from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
 from mssbench.methods.stopping import Stop
 
-_INTERVAL = {1: (0.5, 1.0), 2: (0.375, 1.45)}  # of α, by order; Taylor's, for small R, is first
+# The interval of α by order. Its lower end is the Taylor coefficient, which is best for small R.
+_INTERVAL = {1: (0.5, 1.0), 2: (0.375, 1.45)}
 # E = I - W T² = e_0 + α e_1 + α² e_2 with W = I - R: coefficients of R, R², ... in each e.
 _RESIDUAL = {
     1: ((1, 0, 0), (-2, 2, 0), (0, -1, 1)),
@@ -24,7 +25,7 @@ _RESIDUAL = {
     cite="PRISM, arXiv 2601.22137; on the coupled iteration of Higham, Functions of Matrices, 2008",
     products=lambda iterations, order, sketch_size, norm: cost(
         [order - 1 if sketch_size else 2 * order] * iterations,
-        norm,  # thin products not counted
+        norm,  # thin products with the sketch are not counted
     ),
 )
 def prism(
@@ -36,14 +37,15 @@ def prism(
     sketch_size: int = 8,
     norm: Norm = "frobenius",
 ) -> Root:
-    """Newton–Schulz with the last coefficient of each step fitted to the residual it leaves.
+    """Newton–Schulz with the last coefficient of each step fitted to minimise the next residual.
 
     Y = A / c, Z = I;  k times:  R = I - Z Y,  T = I + α R (order 1) or I + R / 2 + α R² (order 2),
     α = argmin ‖Ω (I - (I - R) T²)‖_F,  Y, Z = Y T, T Z;  A^{1/2} = √c Y, A^{-1/2} = Z / √c.
 
-    a: (..., n, n). Each matrix has its own α, in [1/2, 1] or [3/8, 1.45]: nothing is to be known of
-    its spectrum. Ω: (sketch_size, n), Gaussian, always the same; 0: Ω = I. α is not differentiated.
-    iterations: "auto" for as many as each matrix needs by its residual, see stopping.py.
+    a: (..., n, n). Each matrix has its own α, in [1/2, 1] or [3/8, 1.45], so that no knowledge of
+    its spectrum is needed. Ω is a fixed Gaussian matrix, (sketch_size, n); for sketch_size = 0 it
+    is I. α is not differentiated. iterations: k, or "auto" for as many as each matrix needs by its
+    residual, see stopping.py.
     """
     x, root_c = normalized(a, norm)
     grid = from_numpy(np.linspace(*_INTERVAL[order], 64), like=a)
@@ -63,7 +65,10 @@ def _step(w: Array, *, eye: Array, order: int, omega: Array | None, grid: Array)
 
 
 def residual_norm(powers: list[Array], r: Array, order: int) -> list[Array]:
-    """Coefficients of ‖Ω E‖_F², a quartic in α, ascending, (..., 1) each; powers: Ω R, Ω R²..."""
+    """Return the coefficients of the quartic ‖Ω E‖_F² in α, ascending, (..., 1) each.
+
+    powers: Ω R, Ω R², ..., as far as they are known; the others are computed with r.
+    """
     for _ in range(2 * order + 1 - len(powers)):
         powers = [*powers, powers[-1] @ r]
     e = [sum(c * x for c, x in zip(row, powers, strict=True) if c) for row in _RESIDUAL[order]]
@@ -72,16 +77,19 @@ def residual_norm(powers: list[Array], r: Array, order: int) -> list[Array]:
 
 
 def fit(q: list[Array], grid: Array) -> Array:
-    """α, (..., 1, 1), with the least q(α) between the ends of the grid."""
+    """Return α, (..., 1, 1), that minimises the polynomial q between the ends of the grid."""
     xp = namespace(grid)
-    # The first of equals, which is Taylor's. The index keeps a dimension: torch reads the value of
-    # one that has none, which torch.func.vmap hides.
+    # argmin returns the first of equal values, so that the Taylor coefficient is preferred. The
+    # index keeps one dimension, because torch would read the value of an index without dimensions,
+    # which is not possible inside torch.func.vmap.
     alpha = grid[xp.argmin(_horner(q, grid), -1)[..., None]]
     slope = [i * c for i, c in enumerate(q)][1:]
     curvature = [i * c for i, c in enumerate(slope)][1:]
     low = xp.maximum(alpha + grid[0] - grid[1], grid[0])
     high = xp.minimum(alpha + grid[1] - grid[0], grid[-1])
-    for _ in range(3):  # Newton's method from the best of the grid: 1e-2, 1e-4, 1e-8, 1e-16
+
+    # Newton's method from the best grid point; the errors are 1e-2, 1e-4, 1e-8, 1e-16.
+    for _ in range(3):
         bend = _horner(curvature, alpha)
         newton = alpha - _horner(slope, alpha) / xp.where(bend > 0, bend, xp.inf)
         alpha = xp.minimum(xp.maximum(newton, low), high)

@@ -13,13 +13,17 @@ from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
 
 Weights: TypeAlias = tuple[float, float, float]  # α, β, γ of x (α + β x²) / (1 + γ x²)
-_NARROWEST = 1e-16  # of `lower`: the condition of A is then 1e32
+_NARROWEST = 1e-16  # the smallest allowed `lower`, for a condition of A of 1e32
 
 
 @lru_cache(maxsize=256)
 def weights(lower: float, steps: int) -> tuple[tuple[Weights, ...], float]:
-    """The best weights of each step for x in [lower, 1], and the lower end of what they leave."""
+    """Return the optimal weights of each step for x in [lower, 1], and the final lower end.
+
+    After the steps all x are between that end and 1.
+    """
     made, l = [], lower
+
     for _ in range(steps):
         e = (4 * (1 - l * l) / l**4) ** (1 / 3)
         root = sqrt(1 + e)
@@ -33,11 +37,12 @@ def weights(lower: float, steps: int) -> tuple[tuple[Weights, ...], float]:
 
 @lru_cache(maxsize=256)
 def widest(steps: int, unit: float, slope: float) -> float:
-    """The smallest `lower` whose steps end within `unit` of 1, and grow no x more than by `slope`.
+    """Return the smallest `lower` for which the steps end within `unit` of 1.
 
-    For rounding on a null direction must not grow to the pole of a step, x² = -1 / γ.
+    The growth of small x is limited to `slope`, because rounding errors in null directions must not
+    grow to the pole of a step, x² = -1 / γ.
     """
-    low, high = -16.0, 0.0  # log10
+    low, high = -16.0, 0.0  # log10, bisected
     while high - low > 1e-2:
         middle = (low + high) / 2
         made, end = weights(10**middle, steps)
@@ -45,6 +50,7 @@ def widest(steps: int, unit: float, slope: float) -> float:
             high = middle
         else:
             low = middle
+
     return two_digits_up(10**high)
 
 
@@ -58,21 +64,21 @@ def widest(steps: int, unit: float, slope: float) -> float:
 def qdwh(
     a: Array, wanted: Wanted, *, iterations: int = 5, lower: float = 0.0, norm: Norm = "min_ws_minc"
 ) -> Root:
-    """Halley's rational step with weights for the spectrum that is left: cubic, 5 for float64.
+    """Halley's rational iteration with dynamic weights: cubic convergence, 5 steps in float64.
 
     Y = A / c, Z = I;  for the weights (α, β, γ) in turn:  W = Z Y,
     T = β/γ I + (α - β/γ) (I + γ W)^{-1},  Y, Z = Y T, T Z;  A^{1/2} = √c Y, A^{-1/2} = Z / √c.
 
-    a: (..., n, n). lower bounds √(w/c) of the eigenvalues w that come out right; 0: the least that
-    the steps can serve and rounding allows. The inverse is by LU: Cholesky reads one triangle of W,
-    and W made symmetric loses two digits and more of an ill-conditioned root.
-    Raises Unsupported where the steps are too few for `lower`.
+    a: (..., n, n). lower: the weights are for eigenvalues w with √(w/c) >= lower; 0 for the least
+    value that the steps can serve and rounding allows. The inverse is computed by LU, since
+    Cholesky reads one triangle of W, and symmetrising W costs two or more digits of an
+    ill-conditioned root. Raises Unsupported if the steps are too few for `lower`.
     """
     check_lower(lower, _NARROWEST)
     x, root_c = normalized(a, norm)
     if lower == 0:
-        # Rounding makes eigenvalues of about -u √n out of a null direction, seldom of that size:
-        # three times the slope that lifts it to 1 has been seen to do no harm, six times has.
+        # In a null direction rounding causes eigenvalues of at most about -u √n, and usually less.
+        # In experiments three times the slope that raises this to 1 did no harm, six times did.
         unit = product_unit(a)
         lower = widest(iterations, unit, 3 / sqrt(unit * sqrt(a.shape[-1])))
     made, end = weights(min(lower, 1.0), iterations)

@@ -6,7 +6,7 @@ from mssbench.methods.method import Root, Wanted
 from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
 
-# (c_0, c_1) of T = c_0 I + c_1 W, step by step; the last is Newton–Schulz.
+# The published (c_0, c_1) of T = c_0 I + c_1 W for each step; the last step is Newton–Schulz.
 _FACTORS = (
     (5.1825, -5.1781),
     (2.5861, -0.64795),
@@ -31,7 +31,7 @@ def scaled_cans(a: Array, wanted: Wanted, *, norm: Norm = "frobenius") -> Root:
 
     Y = A / c, Z = I;  for (c_0, c_1) in turn: T = c_0 I + c_1 Z Y,  Y, Z = Y T, T Z.
 
-    a: (..., n, n). Eigenvalues with √(w/c) >= 0.001 come out within 3.1e-5.
+    a: (..., n, n). The relative error is at most 3.1e-5 for eigenvalues w with √(w/c) >= 0.001.
     """
     x, root_c = normalized(a, norm)
     return iterate(x, root_c, _FACTORS, wanted)

@@ -18,15 +18,15 @@ from mssbench.methods.registry import register_forward
 def schur(a: Array, wanted: Wanted) -> Root:
     """SciPy's `sqrtm`: A = Q T Qᵀ with T triangular, U U = T column by column, Y = Q U Qᵀ.
 
-    a: (..., n, n), matrix by matrix on the CPU. SciPy knows nothing of symmetry: where rounding has
-    made an eigenvalue negative it answers with a complex root, of which the real part is kept, so
-    that it counts as 0. A^{-1/2} is SciPy's inverse of Y, NaN where Y is singular.
+    a: (..., n, n), matrix by matrix on the CPU. SciPy does not use the symmetry: if rounding has
+    made an eigenvalue negative it returns a complex root. Its real part is used, so that the
+    eigenvalue counts as 0. A^{-1/2} is SciPy's inverse of Y, and NaN if Y is singular.
     """
     from scipy.linalg import LinAlgWarning, sqrtm
 
     xp = namespace(a)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", LinAlgWarning)  # a singular matrix is no mistake here
+        warnings.simplefilter("ignore", LinAlgWarning)  # singular matrices are expected
         y = xp.stack([sqrtm(matrix).real for matrix in a.reshape(-1, *a.shape[-2:])])
     y = y.astype(a.dtype).reshape(a.shape)
     return Root(
@@ -35,16 +35,16 @@ def schur(a: Array, wanted: Wanted) -> Root:
 
 
 def _inverse(y: Array) -> Array:
-    """Y^{-1} in the precision of Y, which NumPy would leave."""
+    """Return Y^{-1}, computed in the precision of Y; NumPy would compute it in float64."""
     from scipy.linalg import LinAlgError, LinAlgWarning, inv
 
     xp = namespace(y)
-    found = []
+    inverses = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LinAlgWarning)
         for matrix in y.reshape(-1, *y.shape[-2:]):
             try:
-                found.append(inv(matrix, check_finite=False))
+                inverses.append(inv(matrix, check_finite=False))
             except LinAlgError:
-                found.append(matrix * xp.nan)
-    return xp.stack(found).reshape(y.shape)
+                inverses.append(matrix * xp.nan)
+    return xp.stack(inverses).reshape(y.shape)

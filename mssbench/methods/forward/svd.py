@@ -29,19 +29,21 @@ def svd(
 
     A^{±1/2} = U diag(s^{±1/2}) Uᵀ.
 
-    a: (..., n, n). An indefinite A counts as |A|: its roots are of |w|, not of 0, for a singular
-    value has no sign. For the root alone, singular values up to 4 ε times the largest one count as
-    0: they are rounding errors of a singular A. A driver names a cuSOLVER routine and exists for
-    torch on cuda only.
+    a: (..., n, n). For an indefinite A the result is the root of |A|, because singular values have
+    no sign. If the inverse root is not wanted, singular values up to 4 ε times the largest one
+    count as 0, since they are rounding errors of zeros. driver: a cuSOLVER routine, for torch on
+    cuda only.
     """
     if driver != "default" and not (library(a) == "torch" and a.is_cuda):
         raise Unsupported(f"driver {driver!r} is a cuSOLVER routine: torch on cuda only")
+
     xp = namespace(a)
-    # torch's derivative of a decomposition squares s, which leaves the range of float32 at 1e26
+    # Scaled, because torch's derivative of the SVD squares s, which overflows float32 at 1e26.
     p = power_of_four(a)
     u, s, _ = decomposition.svd(a / p, None if driver == "default" else driver)
     s = s * p[..., 0]
     s = s if "isqrt" in wanted else decomposition.without_null(s, s[..., :1])
+
     d = xp.sqrt(s)[..., None, :]  # (..., 1, n)
     ut = transpose(u)
     return Root(

@@ -11,7 +11,7 @@ from mssbench.methods.registry import register_forward
     cite="Song, Sebe & Wang, ICCV 2021, the layers of DifferentiableSVD on GitHub",
     products=lambda: 20.0,
     yields=("sqrt", "eigen"),
-    cuts_null=True,  # a pair has nothing more to cut: the layer keeps what is above its ε
+    cuts_null=True,  # the pair must not cut eigenvalues again: the layer keeps all above its ε
     precisions=LAPACK_PRECISIONS,
     at_singular="its root has √ε in null directions",
     inexact="as released: eigenvalues up to an absolute ε are ε, so that the root of a singular A "
@@ -23,9 +23,9 @@ def svd_released(a: Array, wanted: Wanted) -> Root:
 
     A = U diag(s) Vᵀ,  A^{1/2} = V diag(√max(s, ε)) Vᵀ, ε the spacing of the dtype at 1.
 
-    a: (..., n, n). `svd` takes eigenvalues up to 4 ε times the largest one for 0. The layers take
-    the decomposition in float64 on the CPU, whatever the network's precision and device; this one
-    is computed in those of its input.
+    a: (..., n, n). `svd` sets eigenvalues up to 4 ε times the largest one to 0 instead. The layers
+    compute the decomposition in float64 on the CPU, whatever the precision and device of the
+    network; this method computes in the precision and on the device of its input.
     """
     _, s, vt = decomposition.svd(a)
     w, v = floored(s), transpose(vt)

@@ -8,7 +8,7 @@ from mssbench.methods.registry import register_forward
 
 
 def coefficients(degree: int) -> list[float]:
-    """Coefficients t_i = t_{i-1} (i - 3/2) / i of the Taylor polynomial of √(1 - r), ascending."""
+    """Return the Taylor coefficients t_i = t_{i-1} (i - 3/2) / i of √(1 - r), ascending."""
     t = [1.0]
     for i in range(1, degree + 1):
         t.append(t[-1] * (i - 1.5) / i)
@@ -26,12 +26,14 @@ def taylor(a: Array, *, degree: int = 10, norm: Norm = "frobenius") -> Root:
 
     A^{1/2} ≈ √c Σ_{i<=K} t_i R^i with t_0 = 1, t_i = t_{i-1} (i - 3/2) / i.
 
-    a: (..., n, n). Exact where an eigenvalue equals the bound c; a null direction comes out as
-    √c C(2K, K) / 4^K. `taylor_paterson_stockmeyer` is the same polynomial in fewer products.
+    a: (..., n, n). degree = K. The result is exact for eigenvalues equal to the bound c, and the
+    root of a null eigenvalue comes out as √c C(2K, K) / 4^K. `taylor_paterson_stockmeyer` evaluates
+    the same polynomial in fewer products.
     """
     x, root_c = normalized(a, norm)
     eye = eye_like(a)
     r = eye - x
+
     y, power = eye, None
     for t in coefficients(degree)[1:]:
         power = r if power is None else power @ r

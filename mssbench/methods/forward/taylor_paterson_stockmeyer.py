@@ -1,4 +1,4 @@
-"""Square root by the truncated Taylor series (MTP), in the fewest products."""
+"""Square root by the truncated Taylor series (MTP), by the Paterson–Stockmeyer scheme."""
 
 from collections.abc import Sequence
 
@@ -11,22 +11,24 @@ from mssbench.methods.registry import register_forward
 
 
 def block(degree: int) -> int:
-    """The s of fewest products; of several such the smallest, which keeps the fewest powers."""
+    """Return the block length s with the fewest products, the smallest if several have it.
+
+    A smaller s keeps fewer powers in memory.
+    """
     return min(range(1, degree + 2), key=lambda s: _products(degree, s))
 
 
 def _products(degree: int, s: int) -> int:
-    """Products of a polynomial in blocks of s terms: powers up to R^s, then Horner's rule in it."""
-    blocks, in_last = divmod(
-        degree, s
-    )  # blocks before the last one; terms of that beside the first
+    """Return the products for blocks of s terms: powers up to R^s, then Horner's rule in R^s."""
+    # The number of blocks before the last one, and the terms of the last one after its first.
+    blocks, in_last = divmod(degree, s)
     horner = blocks - (blocks > 0 and in_last == 0)
     powers = max(min(s, degree) - 1, 0) if blocks else max(degree - 1, 0)
     return powers + horner
 
 
 def products(degree: int) -> float:
-    """Batched products of a polynomial of that degree: 5 for degree 10."""
+    """Return the batched products to evaluate a polynomial of this degree: 5 for degree 10."""
     return float(max(_products(degree, block(degree)), 1))
 
 
@@ -38,13 +40,14 @@ def products(degree: int) -> float:
     at_singular="its root is not zero in null directions, where the gradient then is wrong",
 )
 def taylor_paterson_stockmeyer(a: Array, *, degree: int = 10, norm: Norm = "frobenius") -> Root:
-    """The polynomial of `taylor` by powers of a power: 5 products for degree 10 instead of 9.
+    """The polynomial of `taylor` by Paterson–Stockmeyer: 5 products for degree 10 instead of 9.
 
     A^{1/2} ≈ √c Σ_j B_j(R) (R^s)^j,  B_j(R) = Σ_{i<s} t_{sj+i} R^i,  R = I - A / c, s ≈ √K.
 
-    a: (..., n, n). Powers of R up to R^s take s - 1 products, Horner's rule in R^s one for each
-    further block B_j but a last one that is a number, which takes none. s is the one of fewest
-    products. The result is that of `taylor` but for rounding; s powers of R are kept at a time.
+    a: (..., n, n). degree = K. The powers of R up to R^s take s - 1 products. Horner's rule in R^s
+    takes one product for each further block B_j, but none for a last block that consists of a
+    single number. s is chosen for the fewest products. The result is that of `taylor` up to
+    rounding; s powers of R are held in memory.
     """
     x, root_c = normalized(a, norm)
     eye = eye_like(a)
@@ -56,7 +59,8 @@ def taylor_paterson_stockmeyer(a: Array, *, degree: int = 10, norm: Norm = "frob
         powers.append(powers[-1] @ powers[1])
 
     blocks = [t[i : i + s] for i in range(0, len(t), s)]
-    if len(blocks) > 1 and len(blocks[-1]) == 1:  # a number times R^s: one more term of the block
+    # A last block of one number, times R^s, becomes one more term of the block before it.
+    if len(blocks) > 1 and len(blocks[-1]) == 1:
         blocks[-2:] = [blocks[-2] + blocks[-1]]
     y = _combined(blocks.pop(), powers)
     for coefficients_of_block in reversed(blocks):
@@ -65,7 +69,7 @@ def taylor_paterson_stockmeyer(a: Array, *, degree: int = 10, norm: Norm = "frob
 
 
 def _combined(t: Sequence[float], powers: Sequence[Array]) -> Array:
-    """Σ t_i R^i, (..., n, n)."""
+    """Return Σ t_i R^i, (..., n, n)."""
     y = t[0] * powers[0]
     for coefficient, power in zip(t[1:], powers[1:], strict=False):
         y = plus(y, coefficient, power)

@@ -1,15 +1,15 @@
-"""CUDA kernels for batches of small roots, and what chooses and launches them.
+"""CUDA kernels for batches of small matrices, and the modules that select and launch them.
 
-*.cuh        the kernels; threads.cuh and warps.cuh say who multiplies
-variants.py  what there is: sizes, tiles, threads, shared memory
-planner.py   which of them serves a batch on a device, or why none does
-source.py    the CUDA C++ of a variant, as one text
+*.cuh        the kernels; threads.cuh and warps.cuh contain the matrix products
+variants.py  the table of compiled variants: sizes, tiles, threads, shared memory
+planner.py   selects the variant for a batch on a device, or gives the reason why there is none
+source.py    the CUDA C++ source of a variant, as a single text
 fused.py     roots and gradients of torch and CuPy arrays by these kernels
-factors.py   the steps they take, for what their products round to
-driver.py    CuPy: compiles, and launches on the stream of the array's own library
-effort.py    the work of a launch, told to whoever counts
-resources.py what the compiler says they take
-examine.py   what they take as loaded on a GPU, and one launch of each, for tools that watch
-triton_roots.py, triton_iterate.py  the iteration on tensor cores once more, in Triton
-operators.py the same as torch operators that torch.compile can see
+factors.py   the polynomial factors of the iterations, for the rounding of the products
+driver.py    compiles by CuPy, and launches on the current stream of the array's library
+effort.py    counts the work of a launch and notifies listeners
+resources.py registers and memory of each kernel, as reported by the compiler
+examine.py   resources of each kernel on a GPU, and one launch of each for compute-sanitizer and ncu
+triton_roots.py, triton_iterate.py  the iteration on tensor cores, in Triton
+operators.py the kernels as torch operators, for torch.compile
 """

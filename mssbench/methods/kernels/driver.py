@@ -1,6 +1,7 @@
-"""CuPy as the way to a GPU: compiles a variant once, launches it where the array's library works.
+"""Compilation and launch of the kernels by CuPy, for torch and CuPy arrays.
 
-Torch arrays go as addresses, on torch's current stream: no copy, and no second pool of memory.
+A variant is compiled once per device. Torch arrays are passed as addresses and the kernel runs on
+torch's current stream, so that there is no copy and no second memory pool.
 """
 
 import importlib
@@ -16,28 +17,32 @@ from mssbench.methods.kernels.planner import Launch, Limits
 from mssbench.methods.kernels.source import OPTIONS, source
 from mssbench.methods.kernels.variants import Variant
 
-_OPT_IN = 48 * 1024  # bytes of shared memory, beyond which a kernel has to ask
+# Bytes of dynamic shared memory that a kernel may use without opting in to more (CUDA C++
+# Programming Guide).
+_OPT_IN = 48 * 1024
 
 
 class Driver:
-    """A GPU, for the arrays of one library."""
+    """Launches kernels on one GPU for the arrays of one library."""
 
     def __init__(self, cupy: Any, library: str, device: int) -> None:
         self._cupy, self._device = cupy, device
         self._present_device = cupy.cuda.runtime.getDevice
-        # Of torch's current stream the address alone: the public way to it makes an object first.
+        # The private function returns the address of torch's current stream alone; the public one
+        # would create an object in every call.
         torch = sys.modules["torch"] if library == "torch" else None
         self._stream_address = None if torch is None else torch._C._cuda_getCurrentRawStream
-        self.limits = _limits(cupy, device)  # what a launch may ask for
+        self.limits = _limits(cupy, device)  # the resources that a launch may use
 
     def launch(self, launch: Launch, given: Sequence[Array | None], values: Sequence[Any]) -> None:
-        """Queue a kernel, whose arguments are arrays, None for one that is not there, and values.
+        """Queue a kernel on the current stream.
 
-        given: the arrays. values: numpy scalars and structures, which go by value. This is what a
-        call costs beside the GPU: it asks for nothing twice.
+        given: the arrays that are its first arguments, with None for a missing one. values: its
+        further arguments, numpy scalars and structures that are passed by value. This function is
+        the host time of a call, so that it looks up nothing twice.
         """
         kernel = _kernel(self._cupy, self._device, launch.variant)
-        stream = None  # CuPy's own current one
+        stream = None  # the current stream of CuPy
         if self._stream_address is not None:
             given = [None if x is None else x.data_ptr() for x in given]
             stream = _stream(self._stream_address(self._device))
@@ -51,7 +56,7 @@ class Driver:
 
 
 def driver_of(a: Array) -> Driver:
-    """The way to the GPU of an array.
+    """Return the driver for the library and GPU of an array.
 
     Raises Unsupported for an array on a CPU, and NotInstalled without CuPy.
     """
@@ -75,7 +80,7 @@ def _import_cupy() -> Any:
 
 
 class _Stream(NamedTuple):
-    """A stream of torch's, as far as a launch by CuPy asks: `stream.ptr` is all that it reads."""
+    """A stream of torch, reduced to the attribute `ptr` that a launch by CuPy reads."""
 
     ptr: int
 
@@ -85,21 +90,22 @@ _stream = lru_cache(maxsize=64)(_Stream)
 
 @lru_cache
 def _limits(cupy: Any, device: int) -> Limits:
-    known = cupy.cuda.runtime.getDeviceProperties(device)
+    properties = cupy.cuda.runtime.getDeviceProperties(device)
+
     return Limits(
-        shared_per_block=known["sharedMemPerBlockOptin"],
-        shared_per_processor=known["sharedMemPerMultiprocessor"],
-        threads_per_processor=known["maxThreadsPerMultiProcessor"],
-        registers_per_processor=known["regsPerMultiprocessor"],
-        blocks_per_processor=known.get("maxBlocksPerMultiProcessor", 16),
-        processors=known["multiProcessorCount"],
-        tensor_cores=known["major"] >= 8,
+        shared_per_block=properties["sharedMemPerBlockOptin"],
+        shared_per_processor=properties["sharedMemPerMultiprocessor"],
+        threads_per_processor=properties["maxThreadsPerMultiProcessor"],
+        registers_per_processor=properties["regsPerMultiprocessor"],
+        blocks_per_processor=properties.get("maxBlocksPerMultiProcessor", 16),
+        processors=properties["multiProcessorCount"],
+        tensor_cores=properties["major"] >= 8,
     )
 
 
 @lru_cache
 def _kernel(cupy: Any, device: int, variant: Variant) -> Any:
-    """Compiled for the device; CuPy keeps what it compiles on disk as well."""
+    """Return the kernel compiled for the device. CuPy also caches compiled kernels on disk."""
     with cupy.cuda.Device(device):
         module = cupy.RawModule(code=source(variant), options=OPTIONS)
         kernel = module.get_function(variant.symbol)

@@ -1,8 +1,10 @@
-"""The work of a launch, told to whoever counts: no library's own dispatcher sees our kernels.
+"""The work of each kernel launch, for listeners that count it.
 
-In products of two n x n matrices, 2 n³ flop, of the batch's own n, not the one padded to. It is
-what the kernels do, and a change of theirs is a change here: of a symmetric or skew product only a
-triangle, half a product; in the first step Z = I; in the last only what is wanted.
+Counters built on the dispatcher of a library do not see these kernels. Work is measured in products
+of two n x n matrices, 2 n³ flop each, for the n of the batch rather than the padded size. The
+counts must follow the kernels: only one triangle of a symmetric or skew-symmetric product is
+computed, which is half a product; Z = I in the first step; the last step computes only the roots
+that are wanted.
 """
 
 from collections.abc import Sequence
@@ -14,31 +16,33 @@ from mssbench.methods.kernels.variants import Family
 from mssbench.methods.minimax import Factor
 
 Kernel: TypeAlias = Family | Literal["triton"]
-# Of Jacobi's method: rotating A, of which half is kept, takes 4 n³ flop a sweep, and V as many.
+# Products per sweep of Jacobi's method: rotating A, of which half is stored, takes 4 n³ flop, and
+# rotating V takes as many.
 _SWEEP = 4.0
-# Seen were 6 to 13, the last of which finds nothing to turn: n = 8 to 64, conditions 10 to 1e4.
+# The assumed number of sweeps. 6 to 13 were observed for n = 8 to 64 and conditions 10 to 1e4; the
+# last sweep only finds that no rotation is needed.
 _SWEEPS = 8
 
 
 class Effort(NamedTuple):
-    """Of one launch."""
+    """The work of one launch."""
 
     matrices: int
     n: int
     dtype: str
-    products: float  # of each matrix
-    estimated: float  # likewise, of what is iterative: how much it is depends on the matrix
-    rounded: bool  # the products, to operands of fewer digits: another ceiling is theirs
+    products: float  # per matrix
+    estimated: float  # additional products per matrix whose number depends on the matrix
+    rounded: bool  # whether operands are rounded for tensor cores, whose peak rate is different
 
 
 class Listener(Protocol):
-    """Whoever counts. It is told of every launch of the process, and knows which are its own."""
+    """An object that counts launches. It is notified of every launch in the process."""
 
     def launched(self, effort: Effort) -> None:
-        """Called in the thread that has launched."""
+        """Receive the work of a launch, in the thread that made it."""
 
 
-# Almost always empty, which a launch asks first: a timed call pays for one look.
+# Almost always empty. A launch checks that first, so that a timed call costs one test.
 listeners: list[Listener] = []
 
 
@@ -50,10 +54,10 @@ def announce(
     *,
     rounded: bool = False,
 ) -> None:
-    """Tell the listeners of a launch.
+    """Notify all listeners of a launch.
 
-    batch: (b, n, n). given: which arguments of the kernel, in its order, are there. rounded: its
-    products are of operands that tensor cores round.
+    batch: (b, n, n). given: for each array argument of the kernel whether it is present. rounded:
+    whether the products run on tensor cores, which round their operands.
     """
     products, estimated = _work(kernel, factors, given)
     matrices, n = prod(batch.shape[:-2]), int(batch.shape[-1])
@@ -63,42 +67,45 @@ def announce(
 
 
 def _work(kernel: Kernel, factors: Sequence[Factor], given: Sequence[bool]) -> tuple[float, float]:
-    """Products, and the estimate of what is iterative."""
-    if kernel == "iterate":  # A, Y, Z
+    """Return the products per matrix, and the estimated products of an iterative part."""
+    if kernel == "iterate":  # the arguments are A, Y, Z
         return iterate(factors, sqrt=given[1], isqrt=given[2]), 0.0
     if kernel == "triton":
         return triton(factors), 0.0
-    if kernel == "lyapunov":  # Y, Z
+    if kernel == "lyapunov":  # the arguments are Y, Z, ...
         return lyapunov(factors, inverse=given[1]), 0.0
-    if kernel == "jacobi":  # A, Y, Z: of each root that is wanted, V d Vᵀ in full
+
+    # The arguments of jacobi are A, Y, Z, ...; each wanted root takes one full product V d Vᵀ.
+    if kernel == "jacobi":
         return float(given[1] + given[2]), _SWEEPS * _SWEEP
     return 3.0, 0.0  # loewner: Vᵀ G and V X in full, and two triangles
 
 
 def iterate(factors: Sequence[Factor], *, sqrt: bool, isqrt: bool) -> float:
-    """W = Z Y;  T = h(W);  Y, Z <- Y T, T Z: the first two in full."""
-    last, found = len(factors) - 1, 0.0
+    """Return the products of W = Z Y;  T = h(W);  Y, Z <- Y T, T Z, the first two in full."""
+    last, count = len(factors) - 1, 0.0
     for k, factor in enumerate(factors):
         first = k == 0
-        found += (not first) + (len(factor) > 2) + (len(factor) > 4)
-        found += (k < last or sqrt) / 2 + (not first and (k < last or isqrt)) / 2
-    return found
+        count += (not first) + (len(factor) > 2) + (len(factor) > 4)
+        count += (k < last or sqrt) / 2 + (not first and (k < last or isqrt)) / 2
+    return count
 
 
 def triton(factors: Sequence[Factor]) -> float:
-    """The same of triton_iterate.py, in which every step is alike and all is in full.
+    """Return the products of triton_iterate.py: all steps are alike, and all products in full.
 
-    A product in tf32x3 counts once, though it is computed of three.
+    A product in tf32x3 counts once, although it consists of three.
     """
     return len(factors) * (3.0 + any(len(factor) > 2 for factor in factors))
 
 
 def lyapunov(factors: Sequence[Factor], *, inverse: bool) -> float:
-    """B², D = B C - C B;  H, K of their squares;  B <- B H, C <- sym(B K + C H): all triangles.
+    """Return the products of the Lyapunov kernel, of which all but Z G are triangles.
 
-    Before it B² once, to scale by, and for the inverse root Z G in full and Z G Z.
+    They are B² for the scaling and, for the inverse root, Z G in full and Z G Z; then in every step
+    B², D = B C - C B;  H, K from their squares;  B <- B H, C <- sym(B K + C H).
     """
-    found = (0.5 + 1.5 * inverse) - (0.5 if factors else 0.0)  # the last step needs no B
+    count = (0.5 + 1.5 * inverse) - (0.5 if factors else 0.0)  # the last step needs no B
     for factor in factors:
-        found += 1.5 + 2.5 + (1.5 if len(factor) > 2 else 0.0)
-    return found
+        count += 1.5 + 2.5 + (1.5 if len(factor) > 2 else 0.0)
+    return count

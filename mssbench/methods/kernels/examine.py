@@ -1,9 +1,9 @@
-"""What only a GPU can say of the kernels: what each takes as loaded, and a launch of each family.
+"""Examination of the kernels on a GPU: the resources of each, or one launch of each family.
 
 python -m mssbench.methods.kernels.examine table                          JSON, with all versions
 python -m mssbench.methods.kernels.examine launch [--size 13] [--batch 9] [FAMILY ...]
 
-The second is for tools that look at a program from outside: compute-sanitizer, ncu.
+The second is to be run under tools that observe a program, such as compute-sanitizer and ncu.
 """
 
 import argparse
@@ -25,14 +25,15 @@ from mssbench.methods.kernels.variants import VARIANTS, Operands, Variant
 from mssbench.methods.method import Root
 from mssbench.methods.minimax import taylor
 
-READY = "ready"  # printed once the GPU has done something: what fails later is a kernel's doing
-_DIFFERENT = 64  # matrices
+# Printed after the first work on the GPU. A failure after this line is caused by a kernel.
+READY = "ready"
+_DIFFERENT = 64  # distinct matrices; larger batches repeat them, to keep the host work small
 _BOTH = frozenset(("sqrt", "isqrt"))
 _STEPS = (taylor(3),) * 12
 
 
 class Given(NamedTuple):
-    """Well-conditioned matrices and cotangents on a GPU, (b, n, n), and eigenpairs of the first."""
+    """Well-conditioned matrices and cotangents, (b, n, n), and the eigenpairs of the matrices."""
 
     a: Any
     g: Any
@@ -41,14 +42,14 @@ class Given(NamedTuple):
 
 
 def _triton(given: Given) -> Root:
-    """Triton's kernel; torch's arrays are the only ones it takes."""
+    """Launch the Triton kernel, which takes only torch arrays."""
     torch = importlib.import_module("torch")
     a = torch.from_dlpack(given.a)
     operands: Operands = "tf32x3" if a.shape[-1] <= 32 else "tf32"
     return triton_roots.iterate(a, _STEPS, "trace", _BOTH, operands)
 
 
-# A root is its own square's: Y = A serves the gradient as well as any.
+# One launch of each family. The gradient takes A for the root Y, which is the root of A².
 LAUNCHES: dict[str, Callable[[Given], Any]] = {
     "iterate": lambda x: fused.iterate(x.a, _STEPS, "min_ws_minc", _BOTH),
     "lyapunov": lambda x: fused.lyapunov(Root(sqrt=x.a), "sqrt", x.g, _STEPS),
@@ -61,38 +62,40 @@ LAUNCHES: dict[str, Callable[[Given], Any]] = {
 
 
 def launch(families: Sequence[str], n: int, batch: int) -> list[str]:
-    """Launch one kernel of each and wait for it. The families whose result is not finite."""
+    """Launch one kernel of each family, wait, and return the families with non-finite results."""
     cupy = importlib.import_module("cupy")
     given = Given(*map(cupy.asarray, matrices(n, batch)))
     cupy.cuda.runtime.deviceSynchronize()
     _say(READY)
+
     wrong = []
     for family in families:
         try:
-            found = LAUNCHES[family](given)
+            result = LAUNCHES[family](given)
             cupy.cuda.runtime.deviceSynchronize()
         except (NotInstalled, Unsupported) as refused:
             _say(f"{family}: {refused}")
             continue
-        finite = all(map(_finite, _arrays(found)))
+
+        finite = all(map(_finite, _arrays(result)))
         wrong += [] if finite else [family]
         _say(f"{family}: n = {n}, B = {batch}, {'finite' if finite else 'NOT FINITE'}")
     return wrong
 
 
 def matrices(n: int, batch: int) -> Given:
-    """The same on the host, in float32: a few of them over and over, which takes a GPU as long."""
+    """Return the input of the launches on the host, in float32; it repeats a few matrices."""
     few = min(batch, _DIFFERENT)
     x = np.random.default_rng(0).standard_normal((2, few, n, 4 * n))
     a, g = (x @ x.swapaxes(-1, -2) / (4 * n)).astype(np.float32)
     return Given(*(np.resize(m, (batch, *m.shape[1:])) for m in (a, g, *np.linalg.eigh(a))))
 
 
-def _arrays(found: Any) -> list[Any]:
-    """Those in a result, which is one array or a Root."""
-    if not isinstance(found, Root):
-        return [found]
-    return [x for x in (found.sqrt, found.isqrt, *(found.eigen or ())) if x is not None]
+def _arrays(result: Any) -> list[Any]:
+    """Return the arrays in a result, which is one array or a Root."""
+    if not isinstance(result, Root):
+        return [result]
+    return [x for x in (result.sqrt, result.isqrt, *(result.eigen or ())) if x is not None]
 
 
 def _finite(x: Any) -> bool:
@@ -101,15 +104,17 @@ def _finite(x: Any) -> bool:
 
 
 def table() -> dict[str, Any]:
-    """Every kernel as this GPU loads it, and what it was compiled and loaded by.
+    """Return the resources of every kernel on this GPU, and the versions of driver and compiler.
 
-    Compiled side by side, a kernel a process: CuPy keeps them on disk, for whoever comes next.
+    The kernels are compiled in parallel processes; CuPy caches them on disk.
     """
     cupy = importlib.import_module("cupy")
     cuda = cupy.cuda.runtime
-    workers = min(16, os.cpu_count() or 1)
+    workers = min(16, os.cpu_count() or 1)  # at most 16, to bound the memory of the processes
+
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         kernels = list(pool.map(loaded, VARIANTS))
+
     versions = {
         "driver": cuda.driverGetVersion(),
         "runtime": cuda.runtimeGetVersion(),
@@ -120,7 +125,10 @@ def table() -> dict[str, Any]:
 
 
 def loaded(variant: Variant) -> dict[str, Any]:
-    """What one kernel takes; `error` if it does not compile or load, or has no room here."""
+    """Return the resources of one kernel, with `error` if it does not compile or load.
+
+    `fits` is false, and the resources are missing, if the kernel needs more than this GPU has.
+    """
     cupy = importlib.import_module("cupy")
     row: dict[str, Any] = {
         "kernel": variant.symbol,
@@ -128,10 +136,12 @@ def loaded(variant: Variant) -> dict[str, Any]:
         "shared_bytes": variant.shared_bytes,
         "fits": True,
     }
+
     limits = driver.driver_of(cupy.zeros((1, 1, 1), np.float32)).limits
     too_large = variant.shared_bytes > limits.shared_per_block
     if too_large or (variant.operands and not limits.tensor_cores):
         return row | {"fits": False}
+
     try:
         kernel = driver._kernel(cupy, 0, variant)
         registers = int(kernel.num_regs)
@@ -143,29 +153,31 @@ def loaded(variant: Variant) -> dict[str, Any]:
             "blocks_at_once": blocks,
             "matrices_at_once": blocks * variant.per_block,
         }
-    except Exception as error:  # one that does not compile must not hide the others
+    except Exception as error:  # a kernel that does not compile must not hide the others
         return row | {"error": f"{type(error).__name__}: {error}"[:2000]}
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)  # a kernel that hangs or aborts must not take with it what was said
+    print(text, flush=True)  # flushed, so that it is not lost if a kernel hangs or aborts
 
 
 def main() -> int:
-    """0; 1 if a kernel does not load, or its result is not finite."""
+    """Run the command line. Returns 1 if a kernel fails to load or a result is not finite, or 0."""
     parser = argparse.ArgumentParser(description=__doc__)
+
     parser.add_argument("what", choices=("table", "launch"))
     parser.add_argument("family", nargs="*", help=", ".join(LAUNCHES))
     parser.add_argument("--size", type=int, default=13)
     parser.add_argument("--batch", type=int, default=9)
-    asked = parser.parse_args()
-    if unknown := sorted(set(asked.family) - set(LAUNCHES)):
+    options = parser.parse_args()
+    if unknown := sorted(set(options.family) - set(LAUNCHES)):
         parser.error(f"no family {', '.join(unknown)}. Known: {', '.join(LAUNCHES)}")
-    if asked.what == "launch":
-        return int(bool(launch(asked.family or tuple(LAUNCHES), asked.size, asked.batch)))
-    found = table()
-    _say(json.dumps(found, indent=1, default=str))
-    return int(any("error" in row for row in found["kernels"]))
+
+    if options.what == "launch":
+        return int(bool(launch(options.family or tuple(LAUNCHES), options.size, options.batch)))
+    report = table()
+    _say(json.dumps(report, indent=1, default=str))
+    return int(any("error" in row for row in report["kernels"]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The factors that kernels iterate by, for what their products round to."""
+"""The polynomial factors of the kernels' iterations, for the rounding of their products."""
 
 from functools import lru_cache
 from math import sqrt
@@ -9,20 +9,20 @@ from mssbench.methods.kernels.variants import Norm, Operands
 from mssbench.methods.method import Steps
 from mssbench.methods.minimax import Factor, plan, taylor
 
-# The unit roundoff of a product by its operands. Three products in tf32 lose a bit of float32.
+# The unit roundoff of a product, by its operands. tf32x3 is one bit less accurate than float32.
 UNIT: dict[Operands, float] = {"tf32x3": 2.0**-23, "tf32": 2.0**-11, "bfloat16": 2.0**-8}
-_RIPPLE = 1e-3  # as in minimax
+_RIPPLE = 1e-3  # the error of a schedule in units of rounding, see forward/minimax.py
 
 
-@lru_cache(maxsize=256)  # a method asks in every call, which is timed
+@lru_cache(maxsize=256)  # methods call this in every timed call
 def of_roots(
     degree: int, iterations: Steps, finish: int, unit: float, n: int
 ) -> tuple[Factor, ...]:
-    """`iterations` minimax factors and `finish` of Taylor, for the widest spectrum they can serve.
+    """Return `iterations` minimax and `finish` Taylor factors for the widest possible spectrum.
 
-    With `iterations` = 0 the others are Newton–Schulz, of degree 3; with "auto" they are as many as
-    serve all that rounding allows. unit: the roundoff of a product of n rows. Raises Unsupported
-    where the steps cannot complete a schedule.
+    With `iterations` = 0 the `finish` steps are those of Newton–Schulz, of degree 3; with "auto"
+    there are as many steps as the widest spectrum that rounding allows needs. unit: the unit
+    roundoff of products; n: their size. Raises Unsupported if the steps are too few for a schedule.
     """
     if iterations == 0:
         return (taylor(3),) * max(finish, 1)
@@ -34,9 +34,10 @@ def of_roots(
 def of_gradient(
     degree: int, iterations: Steps, finish: int, unit: float, n: int
 ) -> tuple[Factor, ...]:
-    """The same for the sign iteration of the gradient, as in lyapunov_minimax.
+    """Return the factors for the sign iteration of the gradient, as in lyapunov_minimax.
 
-    With `iterations` = 0 the others are of Taylor and of this degree: for 3 those of Newton–Schulz.
+    The arguments are those of `of_roots`. With `iterations` = 0 the `finish` steps are Taylor
+    factors of this degree, which for degree 3 is Newton–Schulz.
     """
     if iterations == 0:
         return (taylor(degree),) * max(finish, 1)
@@ -44,16 +45,16 @@ def of_gradient(
 
 
 def _floor(unit: float, n: int) -> float:
-    """The least √(w/c) that rounding allows, see minimax."""
+    """Return the least √(w/c) that rounding allows, see forward/minimax.py."""
     return min(3 * sqrt(unit * sqrt(n)), 0.5)
 
 
 def products(degree: int, iterations: int, finish: int, norm: Norm, **_: Any) -> float:
-    """What a method declares: the products of a chain by `of_roots`' steps, and of the norm."""
+    """Return the products of a root with the steps of `of_roots`, for a method's declaration."""
     steps = [taylor(degree)] * iterations + [taylor(min(degree, 5))] * finish
     return coupled.products(steps if iterations else [taylor(3)] * max(finish, 1), norm)
 
 
 def gradient_products(degree: int, iterations: int, finish: int, **_: Any) -> float:
-    """The same of a gradient: those of `of_gradient`'s steps, and one to scale by."""
+    """Return the products of a gradient with the steps of `of_gradient`, one for the scaling."""
     return 1 + {3: 5.0, 5: 7.0}[degree] * (iterations + finish)

@@ -1,7 +1,7 @@
-"""Roots and gradients of a batch by one kernel launch each.
+"""Roots and gradients of a batch by one CUDA kernel launch each.
 
-a, g and all results: (..., n, n), torch or CuPy, on a GPU; float32 or float64. They need not lie
-in one piece, may be broadcast, and the batch may be empty.
+a, g and all results: (..., n, n), torch or CuPy, on a GPU; float32 or float64. Inputs need not be
+contiguous and may be broadcast, and the batch may be empty.
 """
 
 from collections.abc import Sequence
@@ -20,23 +20,23 @@ from mssbench.methods.kernels.variants import MOST_STEPS, MOST_TERMS, Family, No
 from mssbench.methods.method import Function, Root, Wanted
 from mssbench.methods.minimax import Factor
 
-NORMS = get_args(Norm)  # in the order of the kernels' enumeration
+NORMS = get_args(Norm)  # in the order of the enumeration in the kernels
 
 
 class Schedule(NamedTuple):
-    """Factors as a kernel takes them."""
+    """Factors in the form that a kernel takes."""
 
     factors: tuple[Factor, ...]
-    values: np.ndarray  # (1,), the kernels' struct Schedule, which goes to a launch by value
+    values: np.ndarray  # (1,), the struct Schedule of the kernels, which is passed by value
     steps: int
-    terms: int  # the most of any factor
+    terms: int  # the largest number of terms of any factor
 
 
-_NONE = Schedule((), np.empty(0), 1, 0)  # of a kernel that takes none
+_NONE = Schedule((), np.empty(0), 1, 0)  # for kernels without a schedule
 
 
 class _Batch(NamedTuple):
-    """A batch of matrices in one piece, and the shape to give back."""
+    """A contiguous batch of matrices, and the shape that the caller had."""
 
     flat: Array  # (b, n, n)
     shape: tuple[int, ...]
@@ -50,10 +50,11 @@ class _Batch(NamedTuple):
 def iterate(
     a: Array, factors: Sequence[Factor], norm: str, wanted: Wanted, operands: Operands | None = None
 ) -> Root:
-    """The coupled iteration by these factors, from A over an upper bound of its eigenvalues.
+    """Return the wanted roots by the coupled iteration with these factors.
 
-    operands: of products on tensor cores; None: by ordinary cores, in the dtype of `a`.
-    Raises Unsupported where no kernel serves, and NotInstalled without CuPy.
+    norm: the upper bound of the eigenvalues by which A is divided. operands: the rounding of
+    products on tensor cores; None for ordinary cores, in the dtype of `a`.
+    Raises Unsupported if no kernel fits the batch, and NotInstalled without CuPy.
     """
     batch = _batch(a)
     sqrt = _empty(batch) if "sqrt" in wanted else None
@@ -70,9 +71,15 @@ def lyapunov(
     factors: Sequence[Factor],
     operands: Operands | None = None,
 ) -> Array:
-    """The gradient S with Y S + S Y = R, see backward.implicit.law. As `iterate` otherwise."""
+    """Return the gradient S with Y S + S Y = R, see `backward.implicit.law`.
+
+    operands and errors: as for `iterate`.
+    """
     if root.sqrt is None or (function == "isqrt" and root.isqrt is None):
-        raise Unsupported(f"this forward does not yield what the gradient of {function} needs")
+        raise Unsupported(
+            f"this forward does not yield the roots that the gradient of {function} needs"
+        )
+
     y = _batch(root.sqrt)
     z = _batch(root.isqrt).flat if function == "isqrt" else None
     s, schedule = _empty(y), packed(tuple(factors), "min_ws_minc", y.dtype)
@@ -82,9 +89,10 @@ def lyapunov(
 
 
 def jacobi(a: Array, wanted: Wanted) -> Root:
-    """Eigenpairs and roots by Jacobi's method. Raises as `iterate` does."""
+    """Return the wanted eigenpairs and roots by Jacobi's method. Raises as `iterate` does."""
     batch = _batch(a)
     sqrt, isqrt = (_empty(batch) if name in wanted else None for name in ("sqrt", "isqrt"))
+
     pairs = "eigen" in wanted
     v = _empty(batch) if pairs else None
     w = namespace(a).empty_like(batch.flat[..., 0]) if pairs else None
@@ -94,7 +102,7 @@ def jacobi(a: Array, wanted: Wanted) -> Root:
 
 
 def loewner(eigen: tuple[Array, Array], function: Function, g: Array) -> Array:
-    """The gradient in the eigenbasis, from (w, V). Raises as `iterate` does."""
+    """Return the gradient from the eigenpairs (w, V). Raises as `iterate` does."""
     w, v = eigen
     batch = _batch(v)
     s = _empty(batch)
@@ -104,16 +112,17 @@ def loewner(eigen: tuple[Array, Array], function: Function, g: Array) -> Array:
     return _given(s, batch)
 
 
-@lru_cache(maxsize=256)  # a method asks in every call, which is timed
+@lru_cache(maxsize=256)  # methods call this in every timed call
 def packed(factors: tuple[Factor, ...], norm: str, dtype: str) -> Schedule:
-    """A schedule for the kernels.
+    """Return the schedule of these factors for the kernels.
 
-    Raises Unsupported for more steps or terms than they hold, and for another norm.
+    Raises Unsupported for more steps or terms than the kernels hold, and for other norms.
     """
     if norm not in NORMS:
         raise Unsupported(f"the kernels know the norms {', '.join(NORMS)}, not {norm}")
     if len(factors) > MOST_STEPS or any(len(factor) > MOST_TERMS for factor in factors):
         raise Unsupported(f"a kernel holds {MOST_STEPS} steps of {MOST_TERMS} terms")
+
     layout = np.dtype(
         [
             ("steps", "i4"),
@@ -123,13 +132,14 @@ def packed(factors: tuple[Factor, ...], norm: str, dtype: str) -> Schedule:
         ],
         align=True,
     )
-    found = np.zeros(1, layout)
-    found["steps"], found["norm"] = len(factors), NORMS.index(norm)
+
+    values = np.zeros(1, layout)
+    values["steps"], values["norm"] = len(factors), NORMS.index(norm)
     for i, factor in enumerate(factors):
-        found["terms"][0, i] = len(factor)
-        found["c"][0, i, : len(factor)] = factor
-    found.flags.writeable = False
-    return Schedule(factors, found, len(factors), max(map(len, factors), default=0))
+        values["terms"][0, i] = len(factor)
+        values["c"][0, i, : len(factor)] = factor
+    values.flags.writeable = False
+    return Schedule(factors, values, len(factors), max(map(len, factors), default=0))
 
 
 def _run(
@@ -140,8 +150,12 @@ def _run(
     schedule: Schedule = _NONE,
     operands: Operands | None = None,
 ) -> None:
-    """Plan and launch; nothing for an empty batch. given: the kernel's arrays, then its values."""
+    """Plan and launch a kernel, unless the batch is empty.
+
+    given: the array arguments of the kernel, None for a missing one; values: those that follow.
+    """
     driver, count = driver_of(batch.flat), batch.flat.shape[0]
+
     launch = plan(
         family,
         batch.n,
@@ -154,6 +168,7 @@ def _run(
     )
     if count == 0:
         return
+
     driver.launch(launch, given, [*values, *_sizes(family, batch.n, count, batch.dtype)])
     if effort.listeners:
         effort.announce(
@@ -167,7 +182,7 @@ def _run(
 
 @lru_cache(maxsize=256)
 def _sizes(family: Family, n: int, count: int, dtype: str) -> tuple[Any, ...]:
-    """What every kernel takes last; they know how their numbers round where they ask."""
+    """Return the last arguments of every kernel: n, the batch size, and, but for loewner, ε."""
     sizes = np.int32(n), np.int32(count)
     return sizes if family == "loewner" else (*sizes, np.finfo(dtype).eps)
 
@@ -188,5 +203,5 @@ def _empty(batch: _Batch) -> Array:
 
 
 def _given(flat: Array | None, batch: _Batch) -> Any:
-    """As it was asked for."""
+    """Return a result in the shape that the caller had; None stays None."""
     return flat if flat is None or len(batch.shape) == 3 else flat.reshape(batch.shape)

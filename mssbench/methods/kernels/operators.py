@@ -1,8 +1,8 @@
-"""The kernels as torch operators, which torch.compile can see through and gradcheck can check.
+"""The kernels as torch operators, which work with torch.compile and gradcheck.
 
 torch.ops.mssbench.fused_roots(a, coefficients, terms, norm, operands) -> (sqrt, isqrt), and its
 gradient by torch.ops.mssbench.fused_gradient(y, z, g, inverse, coefficients, terms, operands).
-Import this module, then `roots` is the function to call.
+The function `roots` calls them.
 """
 
 from collections.abc import Sequence
@@ -28,20 +28,21 @@ def roots(
     norm: str = "min_ws_minc",
     operands: Operands | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(A^{1/2}, A^{-1/2}) of a: (..., n, n) on a GPU, differentiable, in one launch each way.
+    """Return (A^{1/2}, A^{-1/2}) of a: (..., n, n) on a GPU, differentiable.
 
-    factors: as minimax.py makes them. operands: of products on tensor cores; None: by ordinary
-    cores, in the dtype of `a`. Raises Unsupported where no kernel serves.
+    Forward and backward take one launch each. factors: as from minimax.py. operands: the rounding
+    of products on tensor cores; None for ordinary cores, in the dtype of `a`. Raises Unsupported if
+    no kernel fits the batch.
     """
     coefficients, terms = flattened(factors)
-    found: tuple[torch.Tensor, torch.Tensor] = torch.ops.mssbench.fused_roots(
+    both: tuple[torch.Tensor, torch.Tensor] = torch.ops.mssbench.fused_roots(
         a, coefficients, terms, norm, operands or ""
     )
-    return found
+    return both
 
 
 def flattened(factors: Sequence[Factor]) -> tuple[list[float], list[int]]:
-    """All coefficients, and how many of them each factor has."""
+    """Return all coefficients as one list, and the number of coefficients of each factor."""
     return [c for factor in factors for c in factor], [len(factor) for factor in factors]
 
 
@@ -51,7 +52,7 @@ def _factors(coefficients: Sequence[float], terms: Sequence[int]) -> list[Factor
 
 
 def _known(operands: str) -> Operands | None:
-    """An operator takes words alone: the empty one stands for none."""
+    """Return the operands that an operator was given as a str, where "" stands for None."""
     if operands and operands not in get_args(Operands):
         raise Unsupported(unknown("operands", operands, get_args(Operands)))
     return cast(Operands, operands) if operands else None
@@ -61,10 +62,10 @@ def _known(operands: str) -> Operands | None:
 def _fused_roots(
     a: torch.Tensor, coefficients: Sequence[float], terms: Sequence[int], norm: str, operands: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    found = fused.iterate(a, _factors(coefficients, terms), norm, _BOTH, _known(operands))
-    assert found.sqrt is not None
-    assert found.isqrt is not None
-    return found.sqrt, found.isqrt
+    root = fused.iterate(a, _factors(coefficients, terms), norm, _BOTH, _known(operands))
+    assert root.sqrt is not None
+    assert root.isqrt is not None
+    return root.sqrt, root.isqrt
 
 
 @_fused_roots.register_fake
@@ -83,10 +84,10 @@ def _fused_gradient(
     operands: str,
 ) -> torch.Tensor:
     function: Function = "isqrt" if inverse else "sqrt"
-    found: torch.Tensor = fused.lyapunov(
+    s: torch.Tensor = fused.lyapunov(
         Root(y, z), function, g, _factors(coefficients, terms), _known(operands)
     )
-    return found
+    return s
 
 
 @_fused_gradient.register_fake
@@ -95,12 +96,12 @@ def _(y: torch.Tensor, *_: Any) -> Any:
 
 
 def _like(a: torch.Tensor) -> torch.Tensor:
-    """What the kernels allocate: in one piece, however `a` lies."""
+    """Return an uninitialised contiguous tensor like `a`, as the kernels allocate it."""
     return torch.empty(a.shape, dtype=a.dtype, device=a.device)
 
 
 def _save(ctx: Any, inputs: Any, output: Any) -> None:
-    ctx.set_materialize_grads(False)  # a root that is not used costs no launch
+    ctx.set_materialize_grads(False)  # so that a root that is not used costs no launch
     ctx.save_for_backward(*output)
     ctx.operands = inputs[-1]
 
@@ -109,14 +110,14 @@ def _gradient(ctx: Any, g_sqrt: torch.Tensor | None, g_isqrt: torch.Tensor | Non
     y, z = ctx.saved_tensors
     known = _known(ctx.operands)
     unit = UNIT[known] if known else epsilon(y) / 2
-    n = int(y.shape[-1])  # a schedule is for one size: of a dynamic one the trace keeps what it is
+    n = int(y.shape[-1])  # a schedule is for one size, so that a trace fixes a dynamic size here
     coefficients, terms = flattened(of_gradient(5, 6, 0, unit, n))
     parts = [
         torch.ops.mssbench.fused_gradient(y, z, g, inverse, coefficients, terms, ctx.operands)
         for g, inverse in ((g_sqrt, False), (g_isqrt, True))
         if g is not None
     ]
-    # not `sum`, which begins with 0 and costs a launch for it
+    # `sum` would start with 0, and that addition would cost a launch.
     return (reduce(torch.add, parts) if parts else None), None, None, None, None
 
 

@@ -1,4 +1,4 @@
-"""What a kernel takes of a real GPU, from the compiler for it; no GPU is needed.
+"""The registers and memory that each kernel needs, as reported by the compiler, without a GPU.
 
 pip install cuda-core nvidia-cuda-nvrtc
 python -m mssbench.methods.kernels.resources sm_90           # or --json, for sm_80, 90, 100 and 120
@@ -30,7 +30,7 @@ _REPORT = re.compile(
 
 
 class Resources(NamedTuple):
-    """Of one thread: registers, and bytes of memory beside them, which should be none."""
+    """Resources per thread. `stack` and `spilled` are bytes, and should be 0."""
 
     registers: int
     stack: int
@@ -38,7 +38,10 @@ class Resources(NamedTuple):
 
 
 def compile_for(variant: Variant, arch: str) -> Resources:
-    """Compile to machine code for `arch`, as sm_90. Raises NotInstalled without the compiler."""
+    """Compile a variant for an architecture such as sm_90, and return its resources.
+
+    Raises NotInstalled without the compiler.
+    """
     core = _core()
     options = core.ProgramOptions(
         arch=arch,
@@ -47,12 +50,16 @@ def compile_for(variant: Variant, arch: str) -> Resources:
         ftz="--ftz=true" in OPTIONS,
         ptxas_options=["-v"],
     )
+
     log = io.StringIO()
     core.Program(source(variant), "c++", options).compile("cubin", logs=log)
-    found = _REPORT.search(log.getvalue())
-    if found is None or found[1] != variant.symbol:
-        raise ValueError(f"the compiler says nothing of {variant.symbol}: {log.getvalue()[:500]}")
-    stack, stores, loads, registers = map(int, found.groups()[1:])
+    report = _REPORT.search(log.getvalue())
+    if report is None or report[1] != variant.symbol:
+        raise ValueError(
+            f"the compiler's log has no report for {variant.symbol}: {log.getvalue()[:500]}"
+        )
+
+    stack, stores, loads, registers = map(int, report.groups()[1:])
     return Resources(registers, stack, stores + loads)
 
 
@@ -64,7 +71,7 @@ def _core() -> Any:
 
 
 class Taken(NamedTuple):
-    """Of a Triton kernel: Resources, and bytes of shared memory of a program."""
+    """Resources of a Triton kernel: those of `Resources`, and bytes of shared memory."""
 
     registers: int
     stack: int
@@ -75,7 +82,7 @@ class Taken(NamedTuple):
 def compile_triton(
     shape: Shape, factors: Sequence[Factor], operands: Operands, capability: int
 ) -> Taken:
-    """Compile the kernel of triton_iterate.py for sm_<capability>.
+    """Compile the kernel of triton_iterate.py for sm_<capability>, and return its resources.
 
     Raises NotInstalled without Triton.
     """
@@ -85,12 +92,14 @@ def compile_triton(
         kernel = importlib.import_module("mssbench.methods.kernels.triton_iterate").iterate
     except ImportError as error:
         raise NotInstalled(f"pip install triton ({error})") from None
+
     given = constants(shape, "min_ws_minc", operands, factors, frozenset(("sqrt", "isqrt")))
     pointers = dict.fromkeys("AYZC", "*fp32")
     signature = pointers | {"n": "i32"} | dict.fromkeys(given, "constexpr")
     source = triton.compiler.ASTSource(kernel, signature, given)
     target = backend.GPUTarget("cuda", capability, 32)
     made = triton.compile(source, target=target, options={"num_warps": shape.warps})
+
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(made.asm["cubin"])
         file.flush()
@@ -98,29 +107,32 @@ def compile_triton(
         report = subprocess.run(
             [str(tool), "-res-usage", file.name], capture_output=True, text=True, check=True
         ).stdout
+
     numbers = {k: int(v) for k, v in re.findall(r"(REG|STACK|LOCAL):(\d+)", report)}
     return Taken(numbers["REG"], numbers["STACK"], numbers["LOCAL"], made.metadata.shared)
 
 
 def table(arch: str, variants: Iterable[Variant] = VARIANTS) -> dict[str, dict[str, int]]:
-    """Of every variant that fits the architecture: what it takes, and how many run at once."""
+    """Return resources and occupancy of every variant that fits the architecture, by its symbol."""
     limits = LIMITS[arch]
-    found = {}
+    rows = {}
+
     for variant in variants:
         if variant.shared_bytes > limits.shared_per_block or (
             variant.operands and not limits.tensor_cores
         ):
             continue
+
         taken = compile_for(variant, arch)
         blocks = blocks_at_once(variant, taken.registers, limits)
-        found[variant.symbol] = {
+        rows[variant.symbol] = {
             **taken._asdict(),
             "threads": variant.threads,
             "shared_bytes": variant.shared_bytes,
             "blocks_at_once": blocks,
             "matrices_at_once": blocks * variant.per_block,
         }
-    return found
+    return rows
 
 
 if __name__ == "__main__":

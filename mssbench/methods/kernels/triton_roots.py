@@ -1,4 +1,4 @@
-"""Roots by the Triton kernel of triton_iterate.py: on tensor cores, one launch for a batch.
+"""Roots by the Triton kernel of triton_iterate.py, on tensor cores, in one launch for a batch.
 
 a and the roots: (..., n, n) in float32, torch on a GPU; n <= 32 with operands in tf32x3, else 64.
 """
@@ -21,14 +21,14 @@ _MOST_TERMS = 3
 
 
 class Shape(NamedTuple):
-    """How a program computes matrices of up to `size` rows."""
+    """The padded size of a program's matrices, and the number of its warps."""
 
     size: int
     warps: int
 
 
-# Found by compiling for sm_90: what needs no memory beside its registers. For three products in
-# tf32 n = 64 takes 88 bytes of it; n = 128 has no room for operands in a block's shared memory.
+# The shapes that need no local memory beside registers, found by compiling for sm_90. With tf32x3,
+# n = 64 would need 88 bytes of it. For n = 128 the operands do not fit a block's shared memory.
 _ROUNDED = (Shape(16, 1), Shape(32, 4), Shape(64, 8))
 SHAPES: dict[Operands, tuple[Shape, ...]] = {
     "tf32x3": (Shape(16, 1), Shape(32, 2)),
@@ -40,19 +40,22 @@ SHAPES: dict[Operands, tuple[Shape, ...]] = {
 def iterate(
     a: Array, factors: Sequence[Factor], norm: Norm, wanted: Wanted, operands: Operands
 ) -> Root:
-    """The coupled iteration by these factors, products with `operands` rounded so.
+    """Return the wanted roots by the coupled iteration with these factors.
 
-    Raises Unsupported where the kernel does not serve, and NotInstalled without Triton.
+    norm: the upper bound of the eigenvalues by which A is divided. operands: the rounding of the
+    operands of products.
+    Raises Unsupported if the kernel does not fit the batch, and NotInstalled without Triton.
     """
     torch = namespace(a)
     shape = shape_for(int(a.shape[-1]), dtype_name(a), factors, operands)
     if not (a.is_cuda or interpreted()):
         raise Unsupported("a Triton kernel: the matrices are on a CPU")
+
     flat = a.detach().reshape(-1, *a.shape[-2:]).contiguous()
     sqrt, isqrt = (torch.empty_like(flat) if name in wanted else None for name in ("sqrt", "isqrt"))
     if len(flat):
-        unused = flat  # never written: a pointer has to point somewhere
-        # Triton launches on the device of the moment
+        unused = flat  # a valid pointer for a root that is not wanted, and not written
+        # Triton launches on the current device.
         with torch.cuda.device(flat.device) if flat.is_cuda else nullcontext():
             _module().iterate[(len(flat),)](
                 flat,
@@ -65,6 +68,7 @@ def iterate(
             )
         if effort.listeners:
             effort.announce("triton", flat, factors, (), rounded=True)
+
     return Root(
         sqrt=None if sqrt is None else sqrt.reshape(a.shape),
         isqrt=None if isqrt is None else isqrt.reshape(a.shape),
@@ -72,11 +76,12 @@ def iterate(
 
 
 def shape_for(n: int, dtype: str, factors: Sequence[Factor], operands: Operands) -> Shape:
-    """The smallest that holds n rows. Raises Unsupported, with the reason, where none does."""
+    """Return the smallest shape for n rows. Raises Unsupported with the reason if none fits."""
     if dtype != "float32":
-        raise Unsupported(f"tensor cores here round float32, not {dtype}")
+        raise Unsupported(f"this kernel takes float32, not {dtype}")
     if max(map(len, factors)) > _MOST_TERMS:
         raise Unsupported("this kernel takes factors of degree 3 and 5")
+
     fitting = [s for s in SHAPES[operands] if s.size >= n]
     if not fitting:
         most = SHAPES[operands][-1].size
@@ -87,7 +92,7 @@ def shape_for(n: int, dtype: str, factors: Sequence[Factor], operands: Operands)
 def constants(
     shape: Shape, norm: Norm, operands: Operands, factors: Sequence[Factor], wanted: Wanted
 ) -> dict[str, Any]:
-    """What the kernel is compiled for."""
+    """Return the compile-time constants of the kernel."""
     return {
         "N": shape.size,
         "NORM": norm,
@@ -101,7 +106,7 @@ def constants(
 
 
 def interpreted() -> bool:
-    """Whether Triton runs kernels in Python, on a CPU, as its variable asks for."""
+    """Whether Triton interprets kernels on the CPU, as TRITON_INTERPRET=1 requests."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
@@ -116,6 +121,9 @@ def _module() -> Any:
 
 @lru_cache(maxsize=256)
 def _coefficients(torch: Any, factors: tuple[Factor, ...], device: Any) -> Any:
-    """(steps, 3) on the device; kept, as a copy to it would break a capture."""
+    """Return the coefficients, (steps, 3), on the device.
+
+    They are cached, because copying them to the device would fail in a CUDA graph capture.
+    """
     rows = [(*factor, 0.0, 0.0)[:_MOST_TERMS] for factor in factors]
     return torch.tensor(rows, dtype=torch.float32, device=device)

@@ -1,7 +1,7 @@
-"""Every kernel that is compiled, with what it takes of a GPU. Pure data, for planner and tests.
+"""The table of all compiled kernel variants, with the threads and shared memory that they need.
 
-A variant serves any n up to its `size`; the rows above n are padded. To add one is a line here: the
-emulation, the compile gate and the planner go over these tables.
+A variant works for any n up to its `size`, with padding for the remaining rows. Adding a variant
+takes one line here: the emulation, the compile gate and the planner iterate over these tables.
 """
 
 from dataclasses import dataclass, replace
@@ -9,30 +9,31 @@ from functools import cached_property
 from typing import Literal, TypeAlias, get_args
 
 Family: TypeAlias = Literal["iterate", "lyapunov", "jacobi", "loewner"]
-Operands: TypeAlias = Literal["tf32x3", "tf32", "bfloat16"]  # of products on tensor cores
-Norm: TypeAlias = Literal["trace", "frobenius", "min_ws_minc"]  # which bound, see norms.py
+Operands: TypeAlias = Literal["tf32x3", "tf32", "bfloat16"]  # rounding of tensor-core products
+Norm: TypeAlias = Literal["trace", "frobenius", "min_ws_minc"]  # the bounds, see norms.py
 BYTES = {"float32": 4, "float64": 8}
-MOST_STEPS, MOST_TERMS = 32, 5  # of a schedule: MSS_MOST_STEPS, MSS_MOST_TERMS
-TERMS = (2, 3, 5)  # of a factor
-_WARP = 32  # threads, and rows and columns of its tile
+MOST_STEPS, MOST_TERMS = 32, 5  # of a schedule: MSS_MOST_STEPS, MSS_MOST_TERMS in the kernels
+TERMS = (2, 3, 5)  # the numbers of terms that a factor may have: degrees 3, 5 and 9
+_WARP = 32  # threads of a warp; also the rows and columns of its tile
 
 
-@dataclass(frozen=True, eq=False)  # each is one: a hash of its fields would cost microseconds
+# Compared by identity, because hashing the fields would cost microseconds per call.
+@dataclass(frozen=True, eq=False)
 class Variant:
-    """One kernel: `mss_<family>_<name>`."""
+    """One kernel, named `mss_<family>_<name>`."""
 
     family: Family
     dtype: str  # float32 | float64
     size: int  # N, a multiple of `tile`
-    tile: int  # R: R x R numbers of a product are one worker's; jacobi: threads of a matrix
-    per_block: int  # matrices
-    buffers: int = 0  # of N x (N + 4) numbers, of one matrix; iterate: 3, or 4 for W²
-    operands: Operands | None = None  # None: products by fma
-    roomy: bool = False  # one block a processor is enough: else the compiler spills, to fit more
+    tile: int  # R: each thread or warp computes R x R numbers; jacobi: the threads per matrix
+    per_block: int  # matrices per block
+    buffers: int = 0  # of N x (N + 4) numbers per matrix; iterate: 3, or 4 to hold W²
+    operands: Operands | None = None  # None for products by fma
+    roomy: bool = False  # compiled for one block per multiprocessor, to avoid register spills
 
     @property
     def name(self) -> str:
-        """`f32_n64r8d9_tf32`: dtype, size, an unusual tile, degree 9 where W² has a buffer."""
+        """Dtype, size, tile if unusual, d9 if W² has a buffer, operands: `f32_n64r8d9_tf32`."""
         kind = {"float32": "f32", "float64": "f64"}[self.dtype]
         tile = f"r{self.tile}" if self.engine == "Threads" and self.tile > 4 else ""
         many = "d9" if self.family == "iterate" and self.buffers > 3 else ""
@@ -41,19 +42,19 @@ class Variant:
 
     @property
     def symbol(self) -> str:
-        """What the kernel is called in the compiled code."""
+        """The name of the kernel in the compiled code."""
         return f"mss_{self.family}_{self.name}"
 
     @property
     def engine(self) -> str:
-        """Who computes a tile of a product: see common.cuh."""
+        """The template that computes tiles of a product, by threads or warps: see common.cuh."""
         if self.family == "jacobi":
             return ""
         return "Warps" if self.operands else "Threads"
 
     @property
     def declaration(self) -> str:
-        """The line of CUDA C++ that makes it."""
+        """The line of CUDA C++ that instantiates the kernel."""
         ctype = {"float32": "float", "float64": "double"}[self.dtype]
         bounds = f"({self.threads}, 1)" if self.roomy else f"({self.threads})"
         rest = {
@@ -67,7 +68,7 @@ class Variant:
 
     @cached_property
     def matrix_threads(self) -> int:
-        """Threads of one matrix."""
+        """The threads that work on one matrix."""
         if self.family == "jacobi":
             return self.tile
         edge = self.size // self.tile
@@ -75,12 +76,12 @@ class Variant:
 
     @property
     def threads(self) -> int:
-        """Threads of a block."""
+        """The threads of a block."""
         return self.matrix_threads * self.per_block
 
     @cached_property
     def numbers(self) -> int:
-        """Numbers of shared memory, of one matrix; as the kernels reckon them."""
+        """The numbers of shared memory per matrix, by the same formulas as in the kernels."""
         matrix, scratch = self.size * (self.size + 4), self.matrix_threads + 2 * self.size
         scratch = (scratch + 3) // 4 * 4
         return {
@@ -96,7 +97,8 @@ class Variant:
         return self.numbers * self.per_block * BYTES[self.dtype]
 
 
-# Of these the compiler spills some registers unless told so: on sm_90, and the last two elsewhere.
+# Variants for which the compiler spills registers unless it may assume one block per
+# multiprocessor: on sm_90, the last two on other architectures.
 _ROOMY = frozenset(
     (
         "iterate_f32_n16",
@@ -131,8 +133,8 @@ def _warps(family: Family, size: int, per_block: int, buffers: int, operands: Op
     return Variant(family, "float32", size, _WARP, per_block, buffers, operands)
 
 
-# Of two variants of one size the first is for few matrices, the second for many: more of them on a
-# processor at once.
+# If there are two variants of one size, the first is for small batches, and the second for large
+# ones: it runs more matrices on a multiprocessor at once.
 _ALL: tuple[Variant, ...] = (
     *(
         _iterate("float32", n, r, m, b)

@@ -1,6 +1,6 @@
-"""Roots of other libraries, as their users get them: nothing is clamped or mended on our side.
+"""Roots computed by other libraries, exactly as their users get them, without corrections here.
 
-Reached only through the entry points of pyproject.toml. A file here imports its library when it is
-called, so that a list of methods loads none of them. The gradient is the library's own: pair it
-with `autodiff`.
+They are registered through the entry points in pyproject.toml. Each module imports its library only
+when the method is called, so that listing the methods imports none of them. The gradient is that of
+the library, in a pair with `autodiff`.
 """

@@ -8,7 +8,7 @@ from mssbench.methods.registry import register_forward
 @register_forward(
     cite="Kochurov, Karimov & Kozlukov, Geoopt: Riemannian Optimization in PyTorch, "
     "arXiv 2005.02819, 2020; tested: 0.5.1",
-    products=lambda: 13.0,  # eigh and two products, one of them by a matrix that is diagonal
+    products=lambda: 13.0,  # eigh and two products, one of them with a diagonal matrix
     libraries=("torch",),
     precisions=LAPACK_PRECISIONS,
     package="geoopt.linalg",

@@ -14,7 +14,7 @@ def _apply(a: Array, b: Array) -> Array:
 @register_forward(
     cite="Pleiss, Jankowiak, Eriksson, Damle & Gardner, Fast Matrix Square Roots with Applications "
     "to Gaussian Processes and Bayesian Optimization, NeurIPS 2020; tested: linear_operator 0.6.1",
-    products=lambda: 50.0,  # one per MINRES step of all columns; how many, only the matrix knows
+    products=lambda: 50.0,  # one per MINRES step of all columns; their number depends on the matrix
     yields=("isqrt",),
     libraries=("torch",),
     precisions=LAPACK_PRECISIONS,
@@ -23,12 +23,12 @@ def _apply(a: Array, b: Array) -> Array:
     apply=_apply,
 )
 def linear_operator_ciq(a: Array) -> Root:
-    """linear_operator's `sqrt_inv_matmul`: A^{-1/2} b, or with the identity for b the whole.
+    """linear_operator's `sqrt_inv_matmul`: A^{-1/2} b, or A^{-1/2} itself with the identity for b.
 
-    a: (..., n, n). The method is made for A^{-1/2} b of one vector and a matrix too large for any
-    decomposition: its own rows are those of function `isqrt_b`. As an inverse root, n columns cost
-    n times its work. Known: the spectrum is estimated by 20 Lanczos steps from the first
-    column only; one stop for the whole batch; quadrature points computed on the host, matrix by
-    matrix; from condition 1e4 on it is wrong in the first digit.
+    a: (..., n, n). The method is intended for A^{-1/2} b with one vector and a matrix too large for
+    a decomposition, which is measured as the function `isqrt_b`. The inverse root has n columns and
+    costs n times as much. Known: the spectrum is estimated by 20 Lanczos steps from the first
+    column only; there is one stopping test for the whole batch; quadrature points are computed on
+    the host, matrix by matrix; from condition 1e4 on the first digit of the result is wrong.
     """
     return Root(isqrt=_apply(a, eye_like(a).expand(a.shape).contiguous()))

@@ -14,15 +14,17 @@ from mssbench.methods.registry import register_forward
     "arXiv 2201.12324, 2022; tested: ott-jax 0.6.0, jax 0.10.2",
     products=lambda: 62.0,  # twenty steps of three products, and two residuals
     libraries=("torch",),
-    precisions=("float32",),  # JAX's own: float64 is a global switch, under which float32 fails
+    # float64 is a global setting of JAX, with which this function fails for float32.
+    precisions=("float32",),
     package="ott.math.matrix_square_root",
 )
 def ott_jax(a: Array, wanted: Wanted) -> Root:
     """OTT-JAX's `sqrtm_only`, `inv_sqrtm_only`, compiled: coupled Newton–Schulz to residual 1e-6.
 
     a: (..., n, n), on the CPU. The gradient solves the Sylvester equation by complex Schur forms
-    (Bartels & Stewart). Known: one stop for the whole batch, asked for every ten steps; the Schur
-    form exists on the CPU only. Its memory is JAX's: `peak_bytes` does not see it.
+    (Bartels & Stewart). Known: there is one stopping test for the whole batch, every ten steps; the
+    Schur form exists on the CPU only. JAX allocates its memory itself, so that `peak_bytes` does
+    not include it.
     """
     if a.is_cuda:
         raise Unsupported("ott_jax needs a Schur form, which JAX has on the CPU only")
@@ -34,7 +36,7 @@ def ott_jax(a: Array, wanted: Wanted) -> Root:
 
 @cache
 def _root(name: str) -> Any:
-    """A function of OTT as one of torch, whose backward is JAX's own vjp."""
+    """Wrap a function of OTT as a function of torch whose backward is the vjp of JAX."""
     import jax
     import torch
     from ott.math import matrix_square_root
@@ -54,7 +56,7 @@ def _root(name: str) -> Any:
         def forward(ctx: Any, a: Any) -> Any:
             y, pull = record(put(a))
             leaves, ctx.tree = jax.tree.flatten(pull)
-            ctx.save_for_backward(*map(get, leaves))  # where torch counts them
+            ctx.save_for_backward(*map(get, leaves))  # as torch tensors, whose memory is counted
             return get(y)
 
         @staticmethod

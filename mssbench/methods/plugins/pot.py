@@ -19,8 +19,8 @@ from mssbench.methods.registry import register_forward
 def pot(a: Array) -> Root:
     """POT's `TorchBackend.sqrtm`: eigh, gradient by 1 / (d_i + d_j) from the saved eigenpairs.
 
-    a: (..., n, n). Known: importing it imports JAX, CuPy and TensorFlow where they are installed;
-    at a singular matrix the entries that do not exist are 0.
+    a: (..., n, n). Known: importing it imports JAX, CuPy and TensorFlow if they are installed; for
+    a singular matrix the components of the gradient that do not exist are 0.
     """
     return Root(sqrt=_backend().sqrtm(a))
 

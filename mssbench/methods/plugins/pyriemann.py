@@ -14,7 +14,7 @@ from mssbench.methods.registry import register_forward
     computes=NUMPY_IN_DOUBLE,
 )
 def pyriemann(a: Array, wanted: Wanted) -> Root:
-    """PyRiemann's `sqrtm`, `invsqrtm`: V diag(w^{±1/2}) Vᵀ, by array functions alone.
+    """PyRiemann's `sqrtm`, `invsqrtm`: V diag(w^{±1/2}) Vᵀ, in array functions alone.
 
     a: (..., n, n). Known: autograd divides by w_i - w_j, so the gradient is NaN at equal
     eigenvalues; its check for finite input makes the host wait for the device; negative eigenvalues

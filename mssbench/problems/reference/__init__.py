@@ -1,1 +1,1 @@
-"""The verified answer to a problem. It knows no method."""
+"""Reference solutions of problems with error estimates, independent of all methods."""

@@ -29,7 +29,7 @@ class InverseFactor(NamedTuple):
 
 
 def solve(a: Floats, g: Floats) -> InverseFactor:
-    """The inverse Cholesky factors W of matrices, and the gradients with respect to the matrices.
+    """Return the inverse Cholesky factors W of matrices, and the gradients.
 
     a: (m, n, n), symmetric positive definite. g: (m, n, n), the cotangents of W. Their entries
     above the diagonal have no effect, since W is zero there.
@@ -49,7 +49,7 @@ def solve(a: Floats, g: Floats) -> InverseFactor:
 
 
 def _factor(a: Any) -> Any:
-    """The Cholesky factor L, (m, n, n), computed column by column."""
+    """Return the Cholesky factor L, (m, n, n), computed column by column."""
     factor = np.zeros_like(a)
     for j in range(a.shape[-1]):
         known = factor[:, j:, :j]
@@ -59,7 +59,7 @@ def _factor(a: Any) -> Any:
 
 
 def _inverse(factor: Any) -> Any:
-    """The inverse L^{-1}, (m, n, n), computed row by row."""
+    """Return the inverse L^{-1}, (m, n, n), computed row by row."""
     w = np.zeros_like(factor)
     for i in range(factor.shape[-1]):
         row = -(factor[:, i, :i, None] * w[:, :i]).sum(1)

@@ -1,8 +1,8 @@
-"""Matrices as unevaluated sums hi + lo of two float64 matrices, with products to about 100 bits.
+"""Double-double matrices: unevaluated sums hi + lo of two float64 matrices, products to 100 bits.
 
-The products come from float64 matrix products that do not round: entries are cut into slices of so
-few bits that products and sums of a whole row are integers below 2^53. Such products have the same
-bits in every BLAS, on every machine and in any order of summation.
+Products are computed by float64 matrix products that do not round. Entries are cut into slices of
+so few bits that products and their sums over a row are integers below 2^53. Such products have the
+same bits in every BLAS, on every machine and in any order of summation.
 
 Ozaki, Ogita, Oishi, Rump: Error-free transformations of matrix multiplication by using fast
 routines of matrix multiplication and its applications, Numerical Algorithms 2012.
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
-_SLICES = 5  # of 21 to 27 bits each: more than the 106 bits of hi + lo
+_SLICES = 5  # slices of 21 to 27 bits, which together hold about the 106 bits of hi + lo
 
 
 class Pair(NamedTuple):
@@ -25,34 +25,35 @@ class Pair(NamedTuple):
 
 
 def _two_sum(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Sum and its error, s + e = x + y exactly (Knuth, The Art of Computer Programming)."""
+    """Return s and e with s + e = x + y exactly (Knuth, The Art of Computer Programming)."""
     s = x + y
     t = s - x
     return s, (x - (s - t)) + (y - t)
 
 
 def plus(x: Pair, e: Floats) -> Pair:
-    """X + E."""
+    """Return X + E."""
     hi, rest = _two_sum(x.hi, e)
     return Pair(*_two_sum(hi, rest + x.lo))
 
 
 def symmetric(x: Pair) -> Pair:
-    """(X + Xᵀ) / 2."""
+    """Return (X + Xᵀ) / 2."""
     hi, rest = _two_sum(x.hi, x.hi.swapaxes(1, 2))
     hi, lo = _two_sum(hi, rest + (x.lo + x.lo.swapaxes(1, 2)))
     return Pair(hi / 2, lo / 2)
 
 
 def _slices(x: Pair) -> list[Floats]:
-    """Matrices that add up to hi + lo, each a multiple of one unit per matrix with few bits.
+    """Return matrices that add up to hi + lo, whose entries are multiples of a unit with few bits.
 
-    Slice i has units 2^-(bits i) of the largest entry and at most 2^(bits - 1) of them, so a sum of
-    n products of two slices is below 2^53 units: n 2^(2 bits - 2) <= 2^53.
+    Slice i has units of 2^-(bits i) times the largest entry, and entries of at most 2^(bits - 1)
+    units. A sum of n products of two slices is therefore at most n 2^(2 bits - 2) <= 2^53 units.
     """
     n = x.hi.shape[-1]
     bits = (55 - (n - 1).bit_length()) // 2
     _, exponent = np.frexp(np.abs(x.hi).max(axis=(1, 2), keepdims=True))
+
     hi, lo = x
     slices = []
     for i in range(1, _SLICES + 1):
@@ -64,18 +65,18 @@ def _slices(x: Pair) -> list[Floats]:
 
 
 def product(x: Pair, y: Pair) -> Pair:
-    """X Y to about 100 bits of |X| |Y|."""
+    """Return X Y with an error of about 2^-100 |X| |Y|."""
     return _sum_of_products(np.zeros_like(x.hi), _slices(x), _slices(y), 1.0)
 
 
 def minus_square(a: Floats, y: Pair) -> Pair:
-    """A - Y Y to about 100 bits of |Y|²; Y is symmetric."""
+    """Return A - Y Y for symmetric Y, with an error of about 2^-100 |Y|²."""
     slices = _slices(y)
     return _sum_of_products(a, slices, slices, -1.0)
 
 
 def _sum_of_products(s: Floats, xs: list[Floats], ys: list[Floats], sign: float) -> Pair:
-    """S + sign X Y, the largest products first, those below the last slice left out."""
+    """Return S + sign X Y; products are added from the largest on, and the smallest left out."""
     hi, lo = s, np.zeros_like(s)
     for order in range(_SLICES):
         for i in range(order + 1):
@@ -85,6 +86,6 @@ def _sum_of_products(s: Floats, xs: list[Floats], ys: list[Floats], sign: float)
 
 
 def norm(x: Floats) -> Floats:
-    """(m, n, n) -> (m,), Frobenius."""
-    found: Floats = np.linalg.norm(x, axis=(1, 2))
-    return found
+    """Return the Frobenius norms, (m, n, n) -> (m,)."""
+    norms: Floats = np.linalg.norm(x, axis=(1, 2))
+    return norms

@@ -1,7 +1,7 @@
-"""The root of X Xᵀ / M and its gradient with respect to X, for given features X.
+"""The reference for the root of X Xᵀ / M and its gradient with respect to the features X.
 
-With the singular values s of X, A^{1/2} = U diag(s) Uᵀ / √M. Neither the covariance nor its
-eigenvalues are formed, so that a root of fewer samples than dimensions loses no digits.
+With the singular value decomposition of X, A^{1/2} = U diag(s) Uᵀ / √M. The covariance is not
+formed, so that the root is accurate for fewer samples than dimensions.
 """
 
 from typing import NamedTuple
@@ -11,31 +11,31 @@ import numpy as np
 from mssbench.problems.reference.double_double import Floats
 from mssbench.problems.reference.solve import EPS
 
-_SAFETY = 8.0  # on an estimate that holds to first order
+_SAFETY = 8.0  # factor on an error estimate that holds to first order
 
 
 class OfFeatures(NamedTuple):
-    """What is right for m batches of features, in float64."""
+    """The reference answers for m matrices of features, in float64."""
 
     a: Floats  # (m, n, n), X Xᵀ / M
     root: Floats  # (m, n, n)
-    gradient: Floats  # (m, n, M), zero where it does not exist: outside · unused
+    gradient: Floats  # (m, n, M), zero in its component outside · unused, which does not exist
     outside: Floats  # (m, n, n), the projector onto the directions in which X vanishes
-    unused: Floats  # (m, M, M), that onto the combinations of samples that vanish
-    error_root: float  # how far the root may be off, relative
-    error_gradient: float
+    unused: Floats  # (m, M, M), the projector onto combinations of samples that vanish
+    error_root: float  # estimate of the relative error of `root`
+    error_gradient: float  # estimate of the relative error of `gradient`
 
 
 def solve(x: Floats, g: Floats, unit: float) -> OfFeatures:
-    """Root and gradient of the features x: (m, n, M), for the symmetric cotangents g: (m, n, n).
+    """Return root and gradient for features x: (m, n, M), and symmetric cotangents g: (m, n, n).
 
-    unit: unit roundoff of the precision that x was cast to. A singular value below max(n, M) times
-    that of the largest, but at most its root, is what rounding made of a zero.
+    unit: the unit roundoff of the precision that x was cast to. Singular values up to
+    min(max(n, M) unit, √unit) times the largest one are rounding errors of zeros.
 
     dL/dX = 2 / √M (U (H ∘ S) + (I - U Uᵀ) G U) Vᵀ with H = Uᵀ G U and S_ij = s_j / (s_i + s_j).
 
-    A change of a vanishing combination of samples into a direction outside raises the rank. The
-    root has a kink there, and no derivative.
+    A change that moves a vanishing combination of samples in a direction in which X vanishes raises
+    the rank. The root has a kink there, and no derivative.
     """
     n, samples = x.shape[1:]
     u, s, vt = np.linalg.svd(x, full_matrices=False)  # (m, n, r), (m, r), (m, r, M)
@@ -52,7 +52,7 @@ def solve(x: Floats, g: Floats, unit: float) -> OfFeatures:
     gradient = 2 / samples**0.5 * (u @ (h * share) + gu - u @ h) @ v.swapaxes(1, 2)
 
     smallest = np.where(live, s, np.inf).min(1)
-    # the root of what is null may be anything up to the noise: see `singular`
+    # Null singular values may be anything up to the noise, as in `singular.gradient`.
     moved = np.where(~live.all(1), noise[:, 0] / np.where(smallest > 0, smallest, 1.0), 0.0)
     condition = np.where(s[:, 0] > 0, s[:, 0] / np.where(smallest > 0, smallest, 1.0), 1.0)
     rank = live.sum(1)[:, None, None]

@@ -27,7 +27,7 @@ class Logarithm(NamedTuple):
 
 
 def solve(a: Floats, g: Floats) -> Logarithm:
-    """The logarithms of positive definite matrices a, and the gradients for the cotangents g.
+    """Return the logarithms of positive definite matrices a, and gradients for the cotangents g.
 
     a, g: (m, n, n), symmetric.
     """

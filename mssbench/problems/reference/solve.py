@@ -1,8 +1,9 @@
-"""Roots and gradients that can judge a float64 method, each with a bound on its own error.
+"""Reference roots and gradients that are more accurate than float64 methods, with error estimates.
 
-A float64 eigendecomposition cannot be the judge: at condition 1e12 its root errs by 1e-11 and
-the gradient made from it by 1e-5. It is only the start here. With A = V diag(w) Vᵀ and d = sqrt(w),
-one Lyapunov solve in the eigenbasis corrects everything, if the residual is much more accurate:
+A float64 eigendecomposition is not accurate enough for a reference: at condition 1e12 its root has
+an error of 1e-11 and the gradient computed from it one of 1e-5. Here it is only the start of an
+iterative refinement. With A = V diag(w) Vᵀ and d = sqrt(w), a Lyapunov solve in the eigenbasis
+corrects roots and gradients, provided that the residual is much more accurate:
 
     root           R = A - Y Y              Y <- Y + E,  Y E + E Y = R
     inverse root   R = I - Y Z              Z <- Z + Z R
@@ -11,7 +12,7 @@ one Lyapunov solve in the eigenbasis corrects everything, if the residual is muc
     E = V (VᵀRV / (d_i + d_j)) Vᵀ
 
 Each corrected matrix is the unevaluated sum of two float64 matrices, `hi + lo`, and residuals have
-about 100 bits (double_double.py), so the bits of a reference do not depend on the machine.
+about 100 bits (double_double.py), so that the bits of a reference do not depend on the machine.
 
 Higham, Functions of Matrices, SIAM 2008.
 """
@@ -37,15 +38,15 @@ from mssbench.problems.reference.double_double import (
 Bools: TypeAlias = NDArray[np.bool_]
 EPS = 2.0**-52
 _TINY = 2.0**-1022
-_STEPS = 8  # two or three are the rule; what still moves then has failed
+_STEPS = 8  # refinement steps; two or three are typical, and more than 8 mean no convergence
 _ROUNDED = 2.0**-53  # relative error of hi alone, the nearest float64 to each entry
 _ENOUGH = 2.0**-95  # smaller corrections are below the resolution of hi + lo
-_SAFETY = 4.0  # on estimates that hold to first order; the largest factor seen was 1.9
-_NULL_FLOOR = 1e-8  # the root of the noise between null vectors, sqrt(EPS), whatever is measured
+_SAFETY = 4.0  # factor on estimates that hold to first order; the largest one needed was 1.9
+_NULL_FLOOR = 1e-8  # least error of a root with null directions: the root of their noise, √EPS
 
 
-class _Certified(NamedTuple):
-    """The root of positive definite matrices, to about 25 digits. A = 4^k B, and Y Y = B."""
+class _Refined(NamedTuple):
+    """The refined root Y of positive definite B, Y Y = B, to about 25 digits, with A = 4^k B."""
 
     k: NDArray[np.int64]  # (m, 1, 1); the largest entry of B is in [1/4, 1)
     v: Floats  # (m, n, n), eigenvectors in float64
@@ -60,90 +61,97 @@ class _Certified(NamedTuple):
 
 
 class _Inverse(NamedTuple):
+    """The refined inverse root."""
+
     z: Pair  # Z Y = I
     error: Floats  # (m,), relative, of z
 
 
 class _Roots(NamedTuple):
-    """What is known of m matrices without zero rows."""
+    """The roots of m matrices without zero rows."""
 
-    y: Floats  # (m, n, n)
-    w: Floats  # (m, n), ascending
-    error: Floats  # (m,)
+    y: Floats  # (m, n, n), the roots
+    w: Floats  # (m, n), the eigenvalues of A, ascending
+    error: Floats  # (m,), estimates of the relative errors of y
     singular: Bools  # (m,)
-    certified: _Certified | None  # None if one is singular
+    refined: _Refined | None  # None if one of the matrices is singular
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Roots of m matrices, the bounds on their errors, and what a gradient needs."""
+    """Roots of m matrices, estimates of their errors, and the data for gradients."""
 
     sqrt: Floats  # (m, n, n), the root of the positive semidefinite part of A
-    isqrt: Floats | None  # (m, n, n); None if not asked for, or if any of the m is singular
-    error_sqrt: float  # bounds the worst relative Frobenius error of sqrt
-    error_isqrt: float  # the same for isqrt; nan where that is None
-    w: Floats  # (m, n), eigenvalues of A as float64 sees them, ascending
-    singular: Bools  # (m,): not certainly positive definite, so without inverse and gradient
-    _certified: _Certified | None = None
+    isqrt: Floats | None  # (m, n, n); None if not requested, or if any of the m is singular
+    error_sqrt: float  # estimate of the largest relative Frobenius error of sqrt
+    error_isqrt: float  # the same for isqrt; nan if that is None
+    w: Floats  # (m, n), eigenvalues of A computed in float64, ascending
+    singular: Bools  # (m,): not verified to be positive definite, so without inverse and gradient
+    _refined: _Refined | None = None
     _inverse: _Inverse | None = None
 
 
 def solve(a: Floats, want_isqrt: bool = True) -> Reference:
-    """The certified reference of the float64 matrices a: (m, n, n), symmetric.
+    """Return the reference for the float64 matrices a: (m, n, n), symmetric.
 
-    Zero rows are set aside first, which leaves exact zeros in the root. A positive definite rest is
-    corrected to the last bit. A singular or indefinite one cannot be: Y E + E Y = R has no solution
-    between null directions. It gets the root of its positive semidefinite part from a plain
-    eigendecomposition, with an error that in float64 is about 1e-8, the square root of the noise in
-    its null space.
+    Zero rows are removed first, so that the root has exact zeros there. If the rest is positive
+    definite, its root is refined to the last bit. If it is singular or indefinite, this is not
+    possible, since Y E + E Y = R has no solution between null directions. The root of its positive
+    semidefinite part is then computed by an eigendecomposition, with an error of about 1e-8 in
+    float64, the square root of the noise in the null space.
 
-    Raises Unsupported for a matrix with a nan or inf.
+    Raises Unsupported for a matrix with NaN or infinite entries.
     """
     if not np.isfinite(a).all():
         raise Unsupported("no reference: the matrix has entries that are not finite")
-    live: Bools = (a != 0).any(axis=-1)  # (m, n)
+
+    live: Bools = (a != 0).any(axis=-1)  # (m, n), the rows that are not zero
     if live.all():
-        found = _roots(a)
+        roots = _roots(a)
     else:
         parts = [_roots_of_live(one, rows) for one, rows in zip(a, live, strict=True)]
         y, w, error, singular = (np.concatenate(column) for column in zip(*parts, strict=True))
-        found = _Roots(y, w, error, singular, None)
-    certified, inverse, isqrt, error_isqrt = found.certified, None, None, float("nan")
-    if want_isqrt and certified is not None:
-        inverse = _invert(certified)
-        isqrt = np.ldexp(inverse.z.hi, -certified.k)
+        roots = _Roots(y, w, error, singular, None)
+
+    refined, inverse, isqrt, error_isqrt = roots.refined, None, None, float("nan")
+    if want_isqrt and refined is not None:
+        inverse = _invert(refined)
+        isqrt = np.ldexp(inverse.z.hi, -refined.k)
         error_isqrt = float((_ROUNDED + inverse.error).max())
+
     return Reference(
-        found.y,
+        roots.y,
         isqrt,
-        float(found.error.max()),
+        float(roots.error.max()),
         error_isqrt,
-        found.w,
-        found.singular,
-        certified,
+        roots.w,
+        roots.singular,
+        refined,
         inverse,
     )
 
 
 def gradient(reference: Reference, function: str, g: Floats) -> tuple[Floats, float]:
-    """(s, error): the gradient dL/dA and a bound on its worst relative Frobenius error.
+    """Return the gradient s = dL/dA and an estimate of its largest relative Frobenius error.
 
     function: "sqrt" or "isqrt". g: (m, n, n), symmetric, the cotangent. s: (m, n, n), symmetric.
 
-    Raises Unsupported if any of the m matrices is singular. Its gradient has no value between two
-    null directions; singular.gradient computes the rest.
+    Raises Unsupported if any of the m matrices is singular. Its gradient does not exist between two
+    null directions; `singular.gradient` computes the rest.
     """
     if function not in ("sqrt", "isqrt"):
         raise RegistryError(unknown("function", function, ("sqrt", "isqrt")))
-    c = reference._certified
+    c = reference._refined
     if c is None:
         raise Unsupported(
             "the matrix is singular: its gradient has no value between two null directions"
         )
+
     g_pair = Pair(g, np.zeros_like(g))
     if function == "sqrt":
         s, error = _lyapunov(c, g_pair)
         return np.ldexp(s.hi, -c.k), float((_ROUNDED + error).max())
+
     z, z_error = reference._inverse or _invert(c)
     zgz = symmetric(product(product(z, g_pair), z))
     s, error = _lyapunov(c, Pair(-zgz.hi, -zgz.lo))
@@ -155,13 +163,14 @@ def gradient(reference: Reference, function: str, g: Floats) -> tuple[Floats, fl
 
 
 def worst(a: Floats, count: int) -> NDArray[np.int64]:
-    """Ascending indices of `count` of the b matrices in a: (b, n, n), those worth checking.
+    """Return the indices, ascending, of `count` of the matrices in a: (b, n, n), to be checked.
 
-    The worst conditioned is always among them, then the first, then others spread evenly.
+    They include the matrix with the worst condition, the first one, and others spread evenly.
     """
     b = len(a)
     if count >= b:
         return np.arange(b)
+
     w = np.linalg.eigvalsh(a)
     chosen = {int(np.argmin(w[:, 0] / np.maximum(w[:, -1], _TINY)))}
     for i in (*np.linspace(0, b - 1, max(count - 1, 1)).astype(int), *range(b)):
@@ -170,56 +179,62 @@ def worst(a: Floats, count: int) -> NDArray[np.int64]:
     return np.array(sorted(chosen))
 
 
-# Roots
+# Computation of the roots
 
 
 def _roots_of_live(a: Floats, live: Bools) -> tuple[Floats, Floats, Floats, Bools]:
-    """y, w, error and singular, each with a leading axis of 1. a: (n, n). live: (n,)."""
+    """Return y, w, error and singular of `_Roots` for one matrix with zero rows.
+
+    a: (n, n); live: (n,), the rows that are not zero. The results have a leading axis of 1.
+    """
     rows = np.flatnonzero(live)
     if len(rows) == len(a):
         return _roots(a[None])[:4]
     y, w = np.zeros((1, *a.shape)), np.zeros((1, len(a)))
     if not len(rows):
         return y, w, np.zeros(1), np.ones(1, dtype=np.bool_)
+
     block = np.ix_(rows, rows)
-    found = _roots(a[block][None])
-    y[0][block] = found.y[0]
-    w[0, : len(rows)] = found.w[0]
-    return y, np.sort(w), found.error, np.ones(1, dtype=np.bool_)
+    roots = _roots(a[block][None])
+    y[0][block] = roots.y[0]
+    w[0, : len(rows)] = roots.w[0]
+    return y, np.sort(w), roots.error, np.ones(1, dtype=np.bool_)
 
 
 def _roots(a: Floats) -> _Roots:
-    """a: (m, n, n) without zero rows."""
+    """Return the roots of matrices without zero rows, a: (m, n, n)."""
     _, exponent = np.frexp(np.abs(a).max(axis=(1, 2), keepdims=True))
     k = (exponent.astype(np.int64) + 1) // 2
     b = np.ldexp(a, -2 * k)
     w, v = np.linalg.eigh(b)
     singular = w[:, 0] <= 8 * a.shape[-1] * EPS * w[:, -1]
-    y, error, certified = np.empty_like(a), np.empty(len(a)), None
+
+    y, error, refined = np.empty_like(a), np.empty(len(a)), None
     sure = np.flatnonzero(~singular)
     if len(sure):
-        certified = _correct(b[sure], np.sqrt(w[sure]), v[sure], k[sure])
-        y[sure], error[sure] = certified.y.hi, _ROUNDED + certified.error
-        singular[sure[certified.error > EPS]] = True  # no convergence: nothing is certain
+        refined = _correct(b[sure], np.sqrt(w[sure]), v[sure], k[sure])
+        y[sure], error[sure] = refined.y.hi, _ROUNDED + refined.error
+        singular[sure[refined.error > EPS]] = True  # refinement has not converged
     if singular.any():
         y[singular], error[singular] = _clipped(b[singular], w[singular], v[singular])
-        certified = None
-    return _Roots(np.ldexp(y, k), np.ldexp(w, 2 * k[:, :, 0]), error, singular, certified)
+        refined = None
+
+    return _Roots(np.ldexp(y, k), np.ldexp(w, 2 * k[:, :, 0]), error, singular, refined)
 
 
-def _correct(a: Floats, d: Floats, v: Floats, k: NDArray[np.int64]) -> _Certified:
-    """Newton's correction of V diag(d) Vᵀ until it stands still."""
+def _correct(a: Floats, d: Floats, v: Floats, k: NDArray[np.int64]) -> _Refined:
+    """Refine the root V diag(d) Vᵀ by Newton's correction until it no longer improves."""
     y = symmetric(Pair((v * d[:, None, :]) @ v.swapaxes(1, 2), np.zeros_like(a)))
 
     def step(y: Pair) -> Floats:
         r = minus_square(a, y)
         return _solve_in_eigenbasis(v, d, r.hi + r.lo)
 
-    return _Certified(k, v, d, *_refine(y, step))
+    return _Refined(k, v, d, *_refine(y, step))
 
 
-def _invert(c: _Certified) -> _Inverse:
-    """Z from V diag(1/d) Vᵀ, corrected until it stands still."""
+def _invert(c: _Refined) -> _Inverse:
+    """Refine the inverse root V diag(1/d) Vᵀ until it no longer improves."""
     start = (c.v / c.d[:, None, :]) @ c.v.swapaxes(1, 2)
     eye = np.broadcast_to(np.eye(start.shape[-1]), start.shape)
 
@@ -231,8 +246,8 @@ def _invert(c: _Certified) -> _Inverse:
     return _Inverse(z, error + c.condition * c.error)
 
 
-def _lyapunov(c: _Certified, r: Pair) -> tuple[Pair, Floats]:
-    """S with Y S + S Y = R, and its relative error, R taken as exact."""
+def _lyapunov(c: _Refined, r: Pair) -> tuple[Pair, Floats]:
+    """Return S with Y S + S Y = R, and its relative error for exact R."""
 
     def step(s: Pair) -> Floats:
         p = product(c.y, s)
@@ -245,14 +260,14 @@ def _lyapunov(c: _Certified, r: Pair) -> tuple[Pair, Floats]:
 
 
 def _clipped(a: Floats, w: Floats, v: Floats) -> tuple[Floats, Floats]:
-    """The root of the positive semidefinite part, (m, n, n), and its relative error, (m,).
+    """Return the root of the positive semidefinite part, (m, n, n), and its relative error, (m,).
 
-    The eigendecomposition is exact for a matrix that differs by N = VᵀAV - diag(w), which reaches
-    the root through divided differences of at most about 1 / (sqrt|w_i| + sqrt|w_j|). That is the
-    estimate, to first order and hence with a safety factor, except between null vectors, where the
-    eigenvalues are noise themselves. There the error is at most the root of |N| in every unitarily
+    The eigendecomposition is exact for a matrix that differs by N = VᵀAV - diag(w). The effect of N
+    on the root is multiplied by divided differences of at most about 1 / (sqrt|w_i| + sqrt|w_j|).
+    This gives a first-order estimate, to which a safety factor is applied. Between null vectors the
+    eigenvalues are noise themselves, and the error is at most the root of |N| in every unitarily
     invariant norm (Ando, Comparison of norms |||f(A) - f(B)||| and |||f(|A - B|)|||, Math. Z.
-    1988), and of k by k noise that is (sqrt(k) |N|_F)^(1/2) in the Frobenius norm.
+    1988). For a k by k block this is (sqrt(k) |N|_F)^(1/2) in the Frobenius norm.
     """
     n = a.shape[-1]
     d = np.sqrt(np.maximum(w, 0))
@@ -260,10 +275,12 @@ def _clipped(a: Floats, w: Floats, v: Floats) -> tuple[Floats, Floats]:
     noise = v.swapaxes(1, 2) @ a @ v
     noise[:, range(n), range(n)] -= w
     size = np.maximum(norm(noise), EPS * norm(a))
+
     root = np.sqrt(np.maximum(np.abs(w), size[:, None]))
     first_order = norm(noise / (root[:, :, None] + root[:, None, :]))
     null = np.count_nonzero(np.abs(w) <= size[:, None], axis=1)
     among_null = np.sqrt(np.sqrt(null) * size)
+
     error = np.hypot(_SAFETY * first_order, among_null) / np.maximum(norm(y), _TINY)
     error += 2 * EPS * np.sqrt(n)  # rounding in V diag(d) Vᵀ
     error = np.where(null > 0, np.maximum(error, _NULL_FLOOR), error)
@@ -271,12 +288,13 @@ def _clipped(a: Floats, w: Floats, v: Floats) -> tuple[Floats, Floats]:
 
 
 def _refine(x: Pair, step: Callable[[Pair], Floats]) -> tuple[Pair, Floats]:
-    """Repeat x <- x + step(x) until the steps stop shrinking; then the error is about the last one.
+    """Repeat x <- x + step(x) until the steps no longer shrink by a factor of four.
 
-    Returns x and its relative error, (m,), which the last step times `_SAFETY` bounds: the steps
-    either shrink by more than four each, or are the noise that is left.
+    Returns x and an estimate of its relative error, (m,): the size of the last step, which then
+    consists of noise, times `_SAFETY`.
     """
     last = np.full(len(x.hi), np.inf)
+
     for _ in range(_STEPS):
         e = step(x)
         e = (e + e.swapaxes(1, 2)) / 2
@@ -286,10 +304,11 @@ def _refine(x: Pair, step: Callable[[Pair], Floats]) -> tuple[Pair, Floats]:
         last = size
         if done.all():
             break
+
     return x, _SAFETY * np.maximum(last, _ENOUGH)
 
 
 def _solve_in_eigenbasis(v: Floats, d: Floats, r: Floats) -> Floats:
-    """E with Y E + E Y = R, Y = V diag(d) Vᵀ, to float64 accuracy."""
+    """Return E with Y E + E Y = R for Y = V diag(d) Vᵀ, in float64."""
     vt = v.swapaxes(1, 2)
     return v @ ((vt @ r @ v) / (d[:, :, None] + d[:, None, :])) @ vt
