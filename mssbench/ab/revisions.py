@@ -34,8 +34,8 @@ def commit_of(name: str) -> str | None:
     """Return the hash of the commit that a name denotes in the current checkout, or None."""
     if name.startswith("-"):
         return None
-    found = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    return found.text.strip() if found.ok else None
+    answer = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    return answer.text.strip() if answer.ok else None
 
 
 def why_no_commit() -> str:
@@ -214,6 +214,7 @@ def _files(also: Sequence[str], commit: str) -> list[tuple[Path, Path | None]]:
             files.append((path, None))
             continue
         inside = path.relative_to(top)
+
         tracked = git("ls-files", "--error-unmatch", "--", str(inside), folder=top).ok
         if not tracked and not git("cat-file", "-e", f"{commit}:{inside}", folder=top).ok:
             raise RunError(

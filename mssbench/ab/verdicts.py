@@ -267,7 +267,7 @@ def _remarks(judgements: tuple[Judgement, ...], machines: _Machines) -> Iterator
     hashes = [(base.get("code_hash"), new.get("code_hash")) for base, new in both]
     same_code = all(before and before == now for before, now in hashes)
     if machines.rounding and same_method and same_code:
-        yield "the file of every method is the same on both sides, and so are the libraries"
+        yield "every method has the same file on both sides, and the libraries are the same"
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ class PairedTimes:
         """Return the judgement on the times of the row, with the interval of their ratio."""
         # Both sides were ok in the first pair, and one of them failed in a later pair.
         if self.evidence is None or self.verdict is None:
-            return Judgement(pair, Verdict.BROKEN, "a pair of processes gave no time")
+            return Judgement(pair, Verdict.BROKEN, "a pair of processes has no time")
 
         evidence = self.evidence
         low, high = evidence.interval()

@@ -37,8 +37,8 @@ def warning(believed: Trust, again: str) -> str:
     """
     return (
         f"The machine {believed.why_not}. Its times do not compare, and no method is called "
-        "fastest; errors are not affected.\n`top` shows what runs. When it has ended, measure "
-        f"again with {again}.\n"
+        "fastest; errors are not affected.\n`top` shows the running processes. When they have "
+        f"ended, measure again with {again}.\n"
     )
 
 
@@ -61,7 +61,7 @@ def sentences(board: Board, best: Line | None, believed: Trust) -> Iterator[Sent
         if kind.doubt > DOUBTFUL:
             yield Sentence(
                 f"{kind.name}: the reference itself may be off by {100 * kind.doubt:.0f} %, so "
-                "these matrices rank no method.",
+                "methods are not ranked by these matrices.",
                 "dim",
             )
         for problem, spectrum in zip(kind.left_out, kind.spectra, strict=True):
@@ -113,7 +113,7 @@ def _no_recommendation(board: Board) -> Iterator[Sentence]:
     if board.unreached:
         yield Sentence(
             f"This run is not complete: {_unreached(board)}, so no method is recommended. The same "
-            "command goes on where it stopped.",
+            "command resumes it.",
             "bold yellow",
         )
         return
@@ -177,19 +177,19 @@ def _pace(line: Line, best: Line, drift: float) -> str:
     )
 
 
-def _how_sure(board: Board, believed: Trust) -> str:
+def _how_sure(board: Board, reliability: Trust) -> str:
     """Return the sentence on the tie limit, unsteady times and drift."""
     unsure = sum(line.unsure for line in board.lines)
-    if believed.comparable:
-        usual, wider = (decision.tie_limit(believed.drift, unsure=x) for x in (False, True))
+    if reliability.comparable:
+        usual, wider = (decision.tie_limit(reliability.drift, unsure=x) for x in (False, True))
         beside = f" ({1 + wider:.2g}x beside a ~)" if unsure and wider > usual else ""
         limit = f"below {1 + usual:.2g}x{beside} is a tie"
     else:
         limit = "no two times can be compared"
 
     facts = [f"{unsure} of {units.count(len(board.lines), 'time')} vary by more than 30 %"]
-    if believed.measured_drift is not None:
-        facts.append(f"the machine's speed drifted by {100 * believed.drift:.0f} %")
+    if reliability.measured_drift is not None:
+        facts.append(f"the machine's speed drifted by {100 * reliability.drift:.0f} %")
     return f"How sure: {limit}; {', '.join(facts)}."
 
 

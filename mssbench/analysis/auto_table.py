@@ -65,6 +65,7 @@ def _questions(runs: Sequence[Run]) -> Iterator[Question]:
     for run in runs:
         frame = run.frame[run.frame["phase"].isin(["forward", "step"])]
         places |= {*frame[names].itertuples(index=False, name=None)}
+
     for device, function, phase, precision, size, batch in sorted(places):
         if function in FUNCTIONS:  # the functions that `sqrtm` and `isqrtm` compute
             yield Question(
@@ -97,12 +98,12 @@ def _entry(question: Question, evidence: Proof | None) -> dict[str, Any] | None:
     }
 
 
-def _best(found: Proof) -> Line | None:
+def _best(evidence: Proof) -> Line | None:
     """Return the default pair, or the fastest pair that is clearly faster and nearly as accurate.
 
     None if the default pair was not measured or is not right, or if times do not compare.
     """
-    reliability, board = trust(found.rows, found.run.facts), found.board
+    reliability, board = trust(evidence.rows, evidence.run.facts), evidence.board
     if not reliability.comparable or board.unreached:
         return None
 
@@ -145,11 +146,11 @@ def _nearly_as_accurate(line: Line, default: Line, deciding: Sequence[str]) -> b
     return True
 
 
-def _provenance(found: Proof) -> dict[str, str]:
+def _provenance(evidence: Proof) -> dict[str, str]:
     """Return the machine, the date and the run that the rows of an answer come from."""
-    environment = found.run.facts["environments"].get(found.rows["environment"].iloc[0], {})
-    run = found.run.facts["runs"].get(found.rows["run_id"].iloc[0], {})
-    device = found.rows["device"].iloc[0]
+    environment = evidence.run.facts["environments"].get(evidence.rows["environment"].iloc[0], {})
+    run = evidence.run.facts["runs"].get(evidence.rows["run_id"].iloc[0], {})
+    device = evidence.rows["device"].iloc[0]
     machine = environment.get("cpu") or "an unknown CPU"
     if device == "cuda" and (gpus := cast("list[dict[str, Any]]", environment.get("gpus"))):
         machine = str(gpus[0].get("name", "an unknown GPU"))
@@ -158,5 +159,5 @@ def _provenance(found: Proof) -> dict[str, str]:
     return {
         "machine": f"{machine}, torch {versions.get('torch', 'unknown')}",
         "date": str(run.get("started", ""))[:10],
-        "run": found.run.name,
+        "run": evidence.run.name,
     }

@@ -222,7 +222,7 @@ def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[K
         pooled.index, pooled.itertuples(index=False, name=None), strict=True
     ):
         key = _tuple(pooled_key)
-        value_, error, n, low, high, delta, here, points, problems = row
+        value_, error, n, low, high, delta, points_here, points, problems = row
         entry = Entry(
             _some(value_),
             _some(error),
@@ -230,7 +230,7 @@ def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[K
             int(n),
             _some(low),
             _some(high),
-            (int(here), int(points)),
+            (int(points_here), int(points)),
             float(delta),
             problems=int(problems),
         )
@@ -283,12 +283,12 @@ def _rank(block: Block) -> None:
     Smaller is better. Only entries that are ok may be best, and ratios are relative to the best.
     """
     names = (*block.row_names, *block.column_names)
-    asked = [i for i, name in enumerate(names) if _asked(name)]
+    question_axes = [i for i, name in enumerate(names) if _asked(name)]
     rivals: dict[Key, list[tuple[Key, Key]]] = {}
     for row, entries in block.entries.items():
         for column in entries:
             where = (*row, *column)
-            rivals.setdefault(tuple(where[i] for i in asked), []).append((row, column))
+            rivals.setdefault(tuple(where[i] for i in question_axes), []).append((row, column))
 
     for places in rivals.values():
         able = [e for row, column in places if (e := block.entries[row][column]).ok]
@@ -330,11 +330,11 @@ def _question(names: Sequence[str], key: Key) -> Key:
 
 def _place(block: Block, names: Sequence[str], key: Key) -> tuple[Any, ...]:
     """Return the sort key of a row or column without its method; problems sort by condition."""
-    asked = [name for name in names if _asked(name)]
+    question_axes = [name for name in names if _asked(name)]
     question = _question(names, key)
     place: list[Any] = [*_sortable(question)]
-    if "problem" in asked:
-        i = asked.index("problem")
+    if "problem" in question_axes:
+        i = question_axes.index("problem")
         spectra = [x for other, x in block.spectra.items() if other[: i + 1] == question[: i + 1]]
         hardest = max((x.hardest for x in spectra), default=inf)
         place[i] = (not spectra, hardest, question[i])

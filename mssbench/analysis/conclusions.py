@@ -144,9 +144,9 @@ def _conclusion(block: Block, spoilt: str, matrices: str) -> str:
     return f"{text}{_other_ends(name, best, valid)}"
 
 
-def _none(block: Block, here: Mapping[str, Entry]) -> str:
+def _none(block: Block, entries: Mapping[str, Entry]) -> str:
     """Return the sentence of a block in which no method is ok."""
-    ended = {status for e in here.values() for status, _ in e.statuses}
+    ended = {status for e in entries.values() for status, _ in e.statuses}
     for why in (UNVERIFIED, OTHER_PRECISION):
         if why in ended:
             return f"no method is ranked: {MEANING[why].partition(':')[0]}."
@@ -179,7 +179,7 @@ def _with_ties(name: str, best: Entry, others: dict[str, Entry]) -> str:
     if not ties:
         return name
     more = f" and {len(ties) - 2} more" if len(ties) > 2 else ""
-    return f"{name} (not told apart from {', '.join(ties[:2])}{more})"
+    return f"{name} (tied with {', '.join(ties[:2])}{more})"
 
 
 def _cost(block: Block, entry: Entry, matrices: str) -> str:
@@ -255,6 +255,7 @@ def steadiness(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
             f"~ unstable ({unstable} of {units.count(len(timed), 'row')}): its samples scatter so "
             f"much that no difference below {100 * SHOWN_DELTA[Noise.UNSTABLE]:.0f} % shows."
         )
+
     sentences += [
         f"{flag} ({n} of {units.count(len(timed), 'row')}): {MEANING.get(flag, 'not known here')}."
         for flag, n in sorted(flags(timed).items())

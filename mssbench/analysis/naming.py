@@ -29,8 +29,8 @@ _CALLS = {
 def paper_name(row: Row) -> str:
     """Return the papers' name of a pair, such as `iSQRT-COV`, or an empty text."""
     name, parameters = _PAPERS.get((row["forward"], row["backward"]), ("", {}))
-    given = parse_options(row["options"]) | {"iterations": row["iterations"]}
-    return name if all(given.get(k) == v for k, v in parameters.items()) else ""
+    options = parse_options(row["options"]) | {"iterations": row["iterations"]}
+    return name if all(options.get(k) == v for k, v in parameters.items()) else ""
 
 
 def short_names(rows: Sequence[Row]) -> list[str]:
@@ -125,12 +125,12 @@ def call_text(row: Row) -> str:
 
 def parameters_of(row: Row) -> dict[str, Any]:
     """Return the parameters of a pair that differ from the defaults of `sqrtm` and `isqrtm`."""
-    given = {k: row[k] for k in ("iterations", "backward_iterations") if row[k] is not None}
-    given |= {k: v for k, v in parse_options(row["options"]).items() if v != "default"}
+    parameters = {k: row[k] for k in ("iterations", "backward_iterations") if row[k] is not None}
+    parameters |= {k: v for k, v in parse_options(row["options"]).items() if v != "default"}
     usual = _defaults("forward", row["forward"], "")
     if row["backward"] != "none":
         usual = usual | _defaults("backward", row["backward"], "backward_")
-    return {k: v for k, v in given.items() if k not in usual or usual[k] != v}
+    return {k: v for k, v in parameters.items() if k not in usual or usual[k] != v}
 
 
 def _defaults(kind: Kind, name: str, prefix: str) -> dict[str, Any]:

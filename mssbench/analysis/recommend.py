@@ -94,6 +94,7 @@ def proof(runs: Sequence[Run], question: Question) -> Proof | None:
         rows = relevant(_matching(run.frame, question, exactly=True), question)
         if rows is None:
             continue
+
         board = decision.main_board(decision.boards(rows, question.bounds))
         if board is not None and covers(board, question):
             started = max((r.get("started", "") for r in run.facts["runs"].values()), default="")
@@ -200,6 +201,7 @@ def _matching(frame: "pd.DataFrame", question: Question, *, exactly: bool) -> "p
         & (frame["phase"] == question.phase)
         & (frame["clock"] == WALL)
     )
+
     if exactly:
         same &= (frame["size"] == question.size) & (frame["batch"] == question.batch)
     return frame[same]

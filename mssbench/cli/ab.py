@@ -181,6 +181,7 @@ def tables(result: Judged, display: str) -> Iterator[RenderableType]:
     yield from comparison.judgements(shown, display)
     yield from _look(result)
     yield from _null(result)
+
     for doubt in result.doubts:
         yield Text(f"unclear: {doubt}", "yellow")
     for remark in result.remarks:
@@ -212,13 +213,13 @@ def _null(result: Judged) -> Iterator[RenderableType]:
     rows = units.count(result.null.rows, "row")
     detectable = sorted(c.detectable for c in result.judgements if c.detectable is not None)
     sensitivity = (
-        f"; a slowdown of {100 * detectable[len(detectable) // 2]:.0f} % shows here"
+        f"; a slowdown of {100 * detectable[len(detectable) // 2]:.0f} % is detectable"
         if detectable
         else ""
     )
     yield Text(
-        f"base against itself, {rows}: {100 * result.null.bias:.1f} % apart in the median, "
-        f"{100 * result.null.floor:.1f} % in the worst of twenty{sensitivity}",
+        f"base compared with itself, {rows}: differs by {100 * result.null.bias:.1f} % in the "
+        f"median, and by {100 * result.null.floor:.1f} % once in twenty pairs{sensitivity}",
         "dim",
     )
 

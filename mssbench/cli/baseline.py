@@ -69,7 +69,7 @@ def show_baseline(
 def table(records: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:
     """Yield the list of baselines as a table."""
     if not records:
-        yield Text(f"no baseline in {FOLDER}; `mssbench baseline save RUN` makes a run one")
+        yield Text(f"no baseline in {FOLDER}; `mssbench baseline save RUN` saves a run as one")
         return
     yield lists.listing(f"baselines in {FOLDER}", records)
 

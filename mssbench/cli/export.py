@@ -64,6 +64,7 @@ def saved(pieces: Iterator[str], out: Path) -> Text:
     Raises RunError if the file cannot be written.
     """
     size = 0
+
     try:
         with replacing(out) as temporary, temporary.open("wb") as file:
             for piece in pieces:

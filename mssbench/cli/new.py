@@ -29,7 +29,7 @@ def {name}(a, *, iterations: int = 12) -> Root:
     a: (..., n, n), symmetric positive definite; an array of numpy, cupy or torch. Parameters stand
     after the star and have a default, so that a suite may sweep them.
     """
-    x, scale = normalized(a, "frobenius")  # x has eigenvalues in (0, 1]; root = root of x * scale
+    x, scale = normalized(a, "frobenius")  # eigenvalues in (0, 1]; a's root is scale times x's
     eye = eye_like(a)
     y, z = x, eye + 0 * x
     for _ in range(iterations):
@@ -50,6 +50,7 @@ def command(
     """Write a file with a method that works, to be changed into your own."""
     chosen = name or file.stem
     check(file, chosen)
+
     replace(file, _METHOD.format(name=chosen).encode())
     output(
         [
@@ -70,6 +71,7 @@ def check(file: Path, name: str) -> None:
         raise RunError(f"{file} exists already and was not changed. Choose another name.")
     if not file.parent.is_dir():
         raise RunError(f"there is no folder {file.parent}.")
+
     if not name.isidentifier() or keyword.iskeyword(name):
         raise RegistryError(f"{name!r} cannot be the name of a function: give one with --name.")
     if name in registry.known("forward"):

@@ -36,8 +36,8 @@ def output_json(command: str, found: Mapping[str, Any]) -> None:
     found: the keys of that command. An answer that is a list has the key `rows`.
     """
     envelope = {"schema": JSON_SCHEMA, "command": command}
-    taken = envelope.keys() & found.keys()
-    assert not taken, f"keys of {command} collide with those of the envelope: {taken}"
+    collisions = envelope.keys() & found.keys()
+    assert not collisions, f"keys of {command} collide with those of the envelope: {collisions}"
     write(json_text(envelope | dict(found), indent=2))
 
 

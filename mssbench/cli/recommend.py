@@ -249,6 +249,7 @@ def data(question: Question, proof: Proof | None, nearby: Sequence[Candidate]) -
         name: None if bound == float("inf") else bound
         for name, bound in zip(("max_error", "max_gradient_error"), question.bounds, strict=True)
     }
+
     del asked_for["bounds"]
     best = _best(proof) if proof else None
     return {

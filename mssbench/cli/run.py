@@ -164,9 +164,7 @@ def forecast(chosen: ChosenSuite) -> list[RenderableType]:
         else "none of which can be measured here"
     )
     if chosen.minutes is not None and data["seconds"] > 60 * chosen.minutes:
-        time_text += (
-            f" (the suite's limit is {units.duration(60 * chosen.minutes)}: fewer samples then)"
-        )
+        time_text += f" (the suite's limit is {units.duration(60 * chosen.minutes)}: fewer samples)"
 
     total = (
         f"{units.count(data['cells'], 'cell')}, {time_text}, "
@@ -180,13 +178,13 @@ def forecast(chosen: ChosenSuite) -> list[RenderableType]:
 def _absence(data: Mapping[str, Any]) -> str:
     """Say how many cells cannot be measured here, why, and how long they would take elsewhere.
 
-    Example: `96 cells will be rows unavailable: no CUDA device. Where they can run they take about
-    2 min.`
+    Example: `96 cells will be rows unavailable: no CUDA device. Where they can be measured they take
+    about 2 min.`
     """
     rows = f"{units.count(data['cells'], 'cell')} will be rows {data['status']}: {data['reason']}."
     if data["status"] == Status.UNSUPPORTED:
         return rows
-    return f"{rows} Where they can run they take about {units.duration(data['seconds'])}."
+    return f"{rows} Where they can be measured they take about {units.duration(data['seconds'])}."
 
 
 def _kernels(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
@@ -239,16 +237,22 @@ def measure(
         """Print how many cells will be measured, and in what time, before the first of them."""
         if todo:
             seconds = seconds_here(todo, chosen.policy)
-            time = f"about {units.duration(seconds)}" if seconds else "none of which can be here"
+            time = (
+                f"about {units.duration(seconds)}"
+                if seconds
+                else "none of which can be measured here"
+            )
             if minutes is not None and seconds > 60 * minutes:
-                time = f"in {units.duration(60 * minutes)} at most, with fewer samples for that"
+                time = f"in at most {units.duration(60 * minutes)}, with fewer samples"
             log.print(
                 f"[bold]{chosen.name}[/]: {len(todo)} of {units.count(len(chosen.cells), 'cell')} "
                 f"to measure, {time}"
             )
 
             if why := busy_now():
-                log.print(f"This machine is busy: {why}. Times will not compare.", style="yellow")
+                log.print(
+                    f"This machine is busy: {why}. Times will not be comparable.", style="yellow"
+                )
         progress.begin(len(todo) * chosen.policy.passes)
 
     with RunProgress(log) as progress:

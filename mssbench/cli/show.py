@@ -88,7 +88,7 @@ def so_far(
     if where is not None:
         frame = conditions.select(frame, where, "--where")
     if frame.empty:
-        yield Text(f"{measured} so far, none to be shown", "dim")
+        yield Text(f"{measured} so far, none of which is selected", "dim")
         return
     yield Text(f"{measured} so far", "dim")
     yield from _tables(run, frame, rows, columns, value)
@@ -113,7 +113,7 @@ def _watch(
         raise RunError("--watch redraws tables: leave out --json.")
     console = make_console()
     if not sys.stdout.isatty() or console.is_dumb_terminal:
-        raise RunError("--watch needs a terminal to draw on, and stdout is none: leave it out.")
+        raise RunError("--watch needs a terminal, and stdout is none: leave it out.")
 
     view = (path, rows, columns, value, where)
     try:

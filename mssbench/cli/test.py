@@ -60,6 +60,7 @@ def command(
         output_json("test", {"rows": [c._asdict() for c in results]})
     else:
         output(report(file, results))
+
     raise typer.Exit(ExitCode.FAILED if any(c.failure for c in results) else ExitCode.PASS)
 
 
@@ -86,13 +87,13 @@ def methods_in(file: Path) -> list[Method]:
 
 def parameters(texts: Sequence[str]) -> dict[str, Any]:
     """Return the parameters of --set. Raises RegistryError for a text that is no NAME=VALUE."""
-    given = {}
+    values = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise RegistryError(f"--set {text}: write NAME=VALUE, for example iterations=60.")
-        given[name.strip()] = scalar(value.strip())
-    return given
+        values[name.strip()] = scalar(value.strip())
+    return values
 
 
 def checked(
@@ -106,7 +107,7 @@ def checked(
 
 
 def _of_pair(
-    method: Method, library: str, function: Function, given: Mapping[str, Any], precision: str
+    method: Method, library: str, function: Function, parameters: Mapping[str, Any], precision: str
 ) -> Iterator[Checked]:
     """Yield the outcome of each contract of one method with its default partner."""
     from mssbench import testing  # imports torch, which --help must not wait for
@@ -114,7 +115,7 @@ def _of_pair(
     names = {method.kind: method.name}
     try:
         contracts = testing.contracts(
-            **names, function=function, library=library, precision=precision, **given
+            **names, function=function, library=library, precision=precision, **parameters
         )
     except Unsupported:  # this pair does not compute this function
         return

@@ -157,6 +157,7 @@ def _also_slower(decided: Judgement, timed: Judgement) -> Judgement:
         detectable=timed.detectable,
         pairs=timed.pairs,
     )
+
     if timed.verdict is not Verdict.SLOWER or decided.verdict is Verdict.SLOWER:
         return both
     reason = f"{decided.reason}; slower: {timed.reason}"

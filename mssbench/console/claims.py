@@ -97,7 +97,7 @@ def _compared(claim: Claim, point: Point) -> str:
     if point.right.method is None:
         return left
     failed = point.left.failed or point.right.failed
-    tied = ", not told apart" if point.tied else ""
+    tied = ", a tie" if point.tied else ""
     return f"{'' if failed else f'{_ratio(point.ratio)}, '}{left} against {right}{tied}"
 
 

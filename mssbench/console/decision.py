@@ -151,7 +151,7 @@ class _Rows:
 
 
 def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:
-    """The error on one kind of matrix; a cross and a word where no digit is right."""
+    """Return the error of a line on one kind of matrix, with a cross if it is not right."""
     mark = line.marks.get(kind)
     if mark is None:
         return Text("-")
@@ -221,24 +221,24 @@ def _label(line: Line, width: int) -> str:
     return f"{line.name} ({line.paper})" if with_paper else line.name
 
 
-def _heading(frame: "pd.DataFrame", facts: Mapping[str, Any], believed: Trust) -> str:
+def _heading(frame: "pd.DataFrame", facts: Mapping[str, Any], reliability: Trust) -> str:
     """Return suite, machine, load and time: `quick · Intel Xeon, 2 cores · load 1.0 · took 39 s`.
 
     If several runs made the table, load and time are those of the latest one.
     """
     timed = frame[frame["seconds_median"].notna()]
-    runs = sorted(believed.runs, key=lambda run: str(run.get("started", "")))
+    runs = sorted(reliability.runs, key=lambda run: str(run.get("started", "")))
     run = runs[-1] if runs else {}
     known = [e for e in timed["environment"].unique() if e]
 
     where = machine(facts["environments"].get(known[-1]), known[-1]) if known else ""
     load = f"load {run['load_start'][0]:.1f}" if run.get("load_start") else ""
-    took = f"took {units.duration(run['seconds'])}" if run.get("seconds") else ""
-    if took and len(runs) > 1:
-        took += f", the latest of {len(runs)} runs"
+    run_time = f"took {units.duration(run['seconds'])}" if run.get("seconds") else ""
+    if run_time and len(runs) > 1:
+        run_time += f", the latest of {len(runs)} runs"
 
     plain = where.replace("(R)", "").replace("(TM)", "").replace(" Processor", "")
-    return " · ".join(filter(None, [run.get("suite", ""), plain, load, took]))
+    return " · ".join(filter(None, [run.get("suite", ""), plain, load, run_time]))
 
 
 def _max_error(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> float:
@@ -259,11 +259,11 @@ def _title(board: Board) -> str:
     )
 
 
-def _legend(board: Board, believed: Trust) -> str:
+def _legend(board: Board, reliability: Trust) -> str:
     """Return the line that explains the errors and signs of the table."""
     quantity = "gradient" if board.phase == "step" else "root"
     words = [f"errors are the {quantity}'s, the worst of each kind", f"✗ {_wrong(board)}"]
-    words.append("= a tie" if believed.comparable else "? times do not compare")
+    words.append("= a tie" if reliability.comparable else "? times do not compare")
     if any(line.unsure for line in board.lines):
         words.append("~ varies by more than 30 %")
     if any(kind.doubt > DOUBTFUL for kind in board.kinds.values()):

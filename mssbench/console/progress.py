@@ -42,10 +42,12 @@ class RunProgress:
         self._counts: Counter[str] = Counter()  # of the values of _statuses
         self._waiting = ""
         self._cell, self._begun = "", time.monotonic()
+
         self._done, self._total = 0, 0
         self._started = time.monotonic()
         self._ended = threading.Event()
         self._lines = threading.Thread(target=self._print_lines, args=(line_seconds,), daemon=True)
+
         self._progress = Progress(
             TextColumn("{task.fields[counts]}"),
             BarColumn(bar_width=24),

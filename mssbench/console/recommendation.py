@@ -35,6 +35,7 @@ def answer(proof: Proof) -> Iterator[RenderableType]:
         proof.board.bounds,
         again="--measure",
     )
+
     rows = units.count(len(proof.rows), "row")
     if recommend.is_shipped(proof.run):
         yield Text(
@@ -64,7 +65,7 @@ def too_little(question: Question, run: Run) -> Iterator[RenderableType]:
     yield Text(f"Not answered: {_spoken(question)}.", style="bold")
     yield Text(
         f"Measured now: {len(cells) - left} of {units.count(len(cells), 'cell')}, in {run.path}. "
-        "An answer needs two methods on every kind of matrix that was asked about."
+        "An answer needs two methods on every kind of matrix in question."
     )
 
     yield from epilogue.failures(run.frame)
@@ -123,6 +124,7 @@ def _elsewhere(question: Question) -> Iterator[RenderableType]:
         question.size,
         question.batch,
     )
+
     nearest = choice(place)
     if nearest.measured:
         yield Text(f"\nElsewhere {nearest.forward} + {nearest.backward} was {nearest.why}.")

@@ -75,8 +75,8 @@ def _idle(summary: Summary) -> Text:
         return Text(f"nothing was measured: {left} of {cells} are left{where}")
 
     if not any(summary.standing[status] for status in MEASURED):
-        here = "" if set(+summary.standing) - ABSENT else ", none of which can be measured here"
-        return Text(f"nothing was measured: {cells} (") + standing + Text(f"){where}{here}")
+        remark = "" if set(+summary.standing) - ABSENT else ", none of which can be measured here"
+        return Text(f"nothing was measured: {cells} (") + standing + Text(f"){where}{remark}")
     if set(+summary.standing) == {Status.OK}:
         return Text(f"nothing left to measure: {cells}{where}")
     return Text(f"nothing left to measure: {cells} (") + standing + Text(f"){where}")

@@ -46,13 +46,13 @@ def names(rows: Sequence[AnyRow]) -> Iterator[str]:
     """
     plain = [f"{row['method']} · {where(row)}" for row in rows]
     counts = Counter(plain)
-    taken: set[str] = set()
+    used: set[str] = set()
 
     for name, row in zip(plain, rows, strict=True):
         unique = name if counts[name] == 1 else f"{name} · {row['cell_id']} {row['cache']}"
-        while unique in taken:  # in a table in which two cells have one id
+        while unique in used:  # in a table in which two cells have one id
             unique += "'"
-        taken.add(unique)
+        used.add(unique)
         yield unique
 
 

@@ -36,6 +36,7 @@ def text(what: Exported) -> Iterator[str]:
         "datetime": max((run.get("started", "") for run in runs), default=""),
         "version": VERSION,
     }
+
     measured = what.measured()
     yield from document(head, "benchmarks", (_benchmark(row, what) for row in measured), tail)
 
@@ -92,6 +93,7 @@ def _of_quartiles(row: AnyRow) -> dict[str, Any]:
     cannot read null in their place. `data` is empty, so that import does not take it for samples.
     """
     low, q1, median, q3 = (row[f"seconds_{name}"] for name in ("min", "q1", "median", "q3"))
+
     deviation = (q3 - q1) / _IQR
     return stats([low, q1, median, q3], row["calls"] or 1) | {
         "q1": q1,

@@ -60,6 +60,7 @@ def _no_result(config: pytest.Config) -> str:
             "times its cells one after the other, and pytest-benchmark does not time anything in "
             "the workers of pytest-xdist. Leave out -n, or write -n 0."
         )
+
     if config.getoption("benchmark_skip", default=False):
         return "and --benchmark-skip exclude each other: every cell would be skipped."
     disabled = config.getoption("benchmark_disable", default=False)
@@ -142,14 +143,15 @@ def mssbench(benchmark: Any) -> Callable[..., dict[str, Any]]:
     return measured
 
 
-def _cell(forward: str, backward: str, given: dict[str, Any]) -> Any:
-    """Return the cell of a pair. given: axes and parameters, with one value each."""
+def _cell(forward: str, backward: str, values: dict[str, Any]) -> Any:
+    """Return the cell of a pair. values: axes and parameters, with one value each."""
     from mssbench.suite import expand
 
     axes = {"size": 32, "batch": 16, "device": "cpu"} | {
-        k: given.pop(k) for k in list(given) if k in expand.AXES
+        k: values.pop(k) for k in list(values) if k in expand.AXES
     }
-    method = {"forward": forward, "backward": backward} | given
+    method = {"forward": forward, "backward": backward} | values
+
     cells = expand.expand({"axes": axes, "method": [method]}, "cpu")
     if len(cells) != 1:
         raise pytest.UsageError(f"{forward}: give one value for each axis and parameter.")
@@ -218,7 +220,7 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
     return row
 
 
-def _verified_again(found: Any, kept: Any, seconds: Sequence[float]) -> Any:
+def _verified_again(measurement: Any, kept: Any, seconds: Sequence[float]) -> Any:
     """Return the measurement after verifying its last timed output as well, see Held.verify."""
     from mssbench.measure.admission import classify
     from mssbench.records.measurement import Status
@@ -227,11 +229,13 @@ def _verified_again(found: Any, kept: Any, seconds: Sequence[float]) -> Any:
         verified = kept.verify(seconds)
     except Exception as error:  # an error of the method is a status, not a crash of the harness
         status, reason = classify(error)
-        return replace(found, status=status, reason=reason)
+        return replace(measurement, status=status, reason=reason)
     if verified is None:
-        return found
-    values = {**(found.values or {}), **verified.values}
-    return replace(found, status=Status(verified.status), reason=verified.reason, values=values)
+        return measurement
+    values = {**(measurement.values or {}), **verified.values}
+    return replace(
+        measurement, status=Status(verified.status), reason=verified.reason, values=values
+    )
 
 
 @cache

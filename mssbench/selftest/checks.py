@@ -59,6 +59,7 @@ class Report:
         failed = [c.name for c in self.checks if c.outcome is CheckOutcome.FAILED]
         unclear = [c.name for c in self.checks if c.outcome is CheckOutcome.UNCLEAR]
         smallest = _percent(detectable(self.floor))
+
         if failed:
             return (
                 f"Do not trust times or statuses taken here: {_named(failed)} failed, and noise "

@@ -180,17 +180,17 @@ def others(device: str) -> Iterator[Measured]:
     """Yield the error of our timer compared with every other timer that is installed."""
     jobs = timers.jobs(device)
     for rival in timers.here(device):
-        found: list[float] = []
+        ratios: list[float] = []
 
-        def error(rival: timers.Rival = rival, found: list[float] = found) -> float:
-            found[:] = sorted(timers.ratios(rival, jobs))
-            return median(found) - 1
+        def error(rival: timers.Rival = rival, ratios: list[float] = ratios) -> float:
+            ratios[:] = sorted(timers.ratios(rival, jobs))
+            return median(ratios) - 1
 
         off_by, seconds = settled(error, 0.03), [job.seconds for job in jobs]
         sentence = (
-            f"our time / theirs, median of {len(found)} calls of {1e3 * min(seconds):.2f} to "
+            f"our time / theirs, median of {len(ratios)} calls of {1e3 * min(seconds):.2f} to "
         )
-        sentence += f"{1e3 * max(seconds):.0f} ms; single ones {found[0]:.3f} to {found[-1]:.3f}"
+        sentence += f"{1e3 * max(seconds):.0f} ms; single ones {ratios[0]:.3f} to {ratios[-1]:.3f}"
         yield Measured(rival.name, off_by, 0.03, sentence)
 
 

@@ -112,8 +112,8 @@ def jobs(device: str) -> list[Job]:
     timed_jobs = []
     for i, seconds in enumerate(_SECONDS):
         make, n = makers[i % len(makers)], (16, 64)[i // len(makers) % 2]
-        took = fastest(clock, make(batch(64, n, device)))
-        b = max(1, min(round(64 * seconds / took), _MOST_BYTES // (4 * n * n)))
+        seconds_of_64 = fastest(clock, make(batch(64, n, device)))
+        b = max(1, min(round(64 * seconds / seconds_of_64), _MOST_BYTES // (4 * n * n)))
         call = make(batch(b, n, device))
         timed_jobs.append(Job(call, fastest(clock, call)))
     return timed_jobs
@@ -175,7 +175,7 @@ def parts(forward: str, backward: str, device: str) -> float:
     return median(errors)
 
 
-def _sample(clock: Clock, what: Calls, x: Input) -> float:
+def _sample(clock: Clock, phase: Calls, x: Input) -> float:
     """Return one sample of a phase, in seconds per call."""
-    timing = sample(clock, lambda: what.prepare(x), what.call, _SAMPLE, first_call=inf)
+    timing = sample(clock, lambda: phase.prepare(x), phase.call, _SAMPLE, first_call=inf)
     return float(timing.samples[0])

@@ -95,22 +95,24 @@ def caught(device: str) -> Iterator[Check]:
         yield status_check(name, measurement)
 
 
-def status_check(name: str, found: Measurement) -> Check:
+def status_check(name: str, measurement: Measurement) -> Check:
     """Return the check that the status of a method is one of DESERVED.
 
     A method that is implausibly fast under other load has the flag but not the status, and the
     check is unclear.
     """
     deserved = DESERVED[name]
-    right = found.status in deserved
+    right = measurement.status in deserved
     outcome = CheckOutcome.PASSED if right else CheckOutcome.FAILED
-    why = f": {found.reason}" if found.reason and not right else ""
+    why = f": {measurement.reason}" if measurement.reason and not right else ""
 
-    doubted = ABOVE_CEILING in str((found.values or {}).get("flags"))
+    doubted = ABOVE_CEILING in str((measurement.values or {}).get("flags"))
     if Status.IMPLAUSIBLE in deserved and doubted:  # detected, so that the row cannot win
         outcome, why = CheckOutcome.UNCLEAR, ": too fast, but other processes were running"
     limit = " or ".join(sorted(deserved))
-    return Check(name.replace("_", " "), outcome, str(found.status), limit, MEANING[name] + why)
+    return Check(
+        name.replace("_", " "), outcome, str(measurement.status), limit, MEANING[name] + why
+    )
 
 
 @contextmanager

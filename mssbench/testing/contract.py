@@ -126,6 +126,7 @@ def of_a_pair(*, exact: bool) -> list[Callable[[Case], None]]:
         a_zero_matrix_leaves_its_neighbours_untouched,
         a_rotated_matrix_has_a_rotated_root,
     ]
+
     if exact:
         checks += [root_and_gradient_are_exact, a_scaled_matrix_has_a_scaled_root]
     return checks

@@ -297,7 +297,7 @@ def test_a_base_that_fails_later_proves_nothing_of_new(monkeypatch: pytest.Monke
 
 def test_the_same_files_on_the_same_libraries_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then a difference is the machine's, and a reader should know."""
-    remark = "the file of every method is the same on both sides, and so are the libraries"
+    remark = "every method has the same file on both sides, and the libraries are the same"
     facts = {"versions": {"torch": "2", "numpy": "2"}, "blas": "mkl", "python": "3"}
     for other, said in (({}, True), ({"blas": "openblas"}, False)):
         monkeypatch.setattr(FakeDuel, "facts", {BASE: facts, NEW: facts | other})
