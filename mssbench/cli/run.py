@@ -178,8 +178,8 @@ def forecast(chosen: ChosenSuite) -> list[RenderableType]:
 def _absence(data: Mapping[str, Any]) -> str:
     """Say how many cells cannot be measured here, why, and how long they would take elsewhere.
 
-    Example: `96 cells will be rows unavailable: no CUDA device. Where they can be measured they take
-    about 2 min.`
+    Example: `96 cells will be rows unavailable: no CUDA device. Where they can be measured they
+    take about 2 min.`
     """
     rows = f"{units.count(data['cells'], 'cell')} will be rows {data['status']}: {data['reason']}."
     if data["status"] == Status.UNSUPPORTED:
