@@ -207,7 +207,9 @@ class Duel:
         call, by arm.
         """
         window = _WINDOW[device]
-        fastest = max(min(warm.values(), default=0.0), 1e-9)
+        fastest = max(
+            min(warm.values(), default=0.0), 1e-9
+        )  # at least a nanosecond: no division by 0
         most = min(max(1, ceil(window / fastest)), _MOST_CALLS)
         calls = {
             name: max(1, min(most, int(_LONGEST * window / max(seconds, 1e-9))))

@@ -44,7 +44,7 @@ class Bounds(NamedTuple):
 
 
 _NO_BOUNDS = Bounds()
-DIGIT = 0.1  # a larger relative error leaves no digit right
+DIGIT = 0.1  # with a larger relative error not even the first digit is right
 
 
 class Mark(NamedTuple):

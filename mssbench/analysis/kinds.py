@@ -26,7 +26,6 @@ _EASY_CONDITION = 1e3
 _SINGULAR_CONDITION = {"float64": 2.0**52}
 _SINGULAR_IN_FLOAT32 = 2.0**23
 
-
 # The columns of a table that identify the matrices of a row.
 _NAMES_MATRICES = ("problem", "size", "precision", "seed")
 

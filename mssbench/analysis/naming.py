@@ -68,6 +68,11 @@ def _steps(row: Row) -> str:
 
 
 def _pair_name(row: Row, backwards: set[str], forward_words: str = "", more: str = "") -> str:
+    """Return `forward + backward`; the library is named unless it is torch.
+
+    backwards: all backwards of the table. forward_words, more: parameters of the forward and of the
+    backward, if they are needed.
+    """
     library = "" if row["library"] == "torch" else f"{row['library']}/"
     # Regularization changes the matrix and thus the root, so these options are always named.
     changed = [f"{k}={v}" for k, v in parse_options(row["options"]).items() if k in OPTIONS]
@@ -85,6 +90,7 @@ def _backward_name(backward: str, backwards: set[str]) -> str:
 
 
 def _with_parameters(row: Row, backwards: set[str]) -> str:
+    """Return the name of a pair with the values of all parameters that are not `default`."""
     forward, backward = [_steps(row)], []
     if row["backward_iterations"] is not None:
         backward.append(str(row["backward_iterations"]))

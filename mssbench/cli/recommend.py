@@ -158,6 +158,7 @@ def command(
 
 
 def _opened(paths: Sequence[Path] | None) -> list[Run]:
+    """Return the named runs, or those of this machine if none is named."""
     return [results.open(path) for path in paths] if paths else list(of_this_machine())
 
 
@@ -275,6 +276,7 @@ def data(question: Question, proof: Proof | None, nearby: Sequence[Candidate]) -
 
 
 def _method(proof: Proof, line: Line) -> dict[str, Any]:
+    """Return one measured method for JSON, with the ids of the cells that prove its numbers."""
     proving = proof.rows[
         (proof.rows["forward"] == line.row["forward"])
         & (proof.rows["backward"] == line.row["backward"])

@@ -84,7 +84,7 @@ def table(report: Report) -> Iterator[RenderableType]:
     """Yield a table with one line for each check, then the conclusion."""
     shown = Table(box=box.SIMPLE_HEAD)
     for name in ("check", "measured", "limit", "verdict", "what it is"):
-        widest = {"check": 22, "limit": 12}.get(name)
+        widest = {"check": 22, "limit": 12}.get(name)  # leaves room for the long last column
         shown.add_column(name, no_wrap=name == "verdict", overflow="fold", max_width=widest)
 
     for check in report.checks:

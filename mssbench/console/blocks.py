@@ -105,6 +105,9 @@ class BlockTable:
             max(len(name), *(len(_labels(block, row)[i]) for row in block.entries))
             for i, name in enumerate(block.row_names)
         ]
+
+        # Labels get at least a quarter of the width together, but never so much that no column of
+        # numbers fits; 6 characters are the narrowest label, and 24 are enough for most names.
         room = width - 1 - max(_wide(w) for _, w in columns)
         fair = max(min(room // len(labels) - 3, width // (4 * len(labels))), 6)
         least = [min(n, max(fair, min(24, room // len(labels) - 3))) for n in labels]

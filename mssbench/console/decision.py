@@ -100,6 +100,8 @@ class _Rows:
         labels = {id(line): _label(line, width) for line in self._board.lines}
         groups = list(_groups(self._board))
         names = max(map(len, [*labels.values(), *(title for title, _, _ in groups)]))
+        # The bar gets what the dot, the times and the ratios (29 columns) and the kinds (10 columns
+        # each) leave of the width.
         bar = min(_WIDEST_BAR, width - names - 29 - 10 * len(self._board.kinds))
 
         table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")

@@ -194,6 +194,7 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
         row = replace(measurement, clock="wall").row(environment=_environment())
         benchmark.name, benchmark.group = label(row), where(row)
         benchmark.fullname = f"mssbench::{benchmark.name} {benchmark.group}"
+        # About 0.1 s in all, but at least 5 rounds for a median, and at most 1000 for fast cells.
         rounds = max(5, min(1000, round(0.1 / max(seconds, 1e-6))))
         benchmark.pedantic(
             held_cell.call, setup=lambda: ((held_cell.prepare(),), {}), rounds=rounds

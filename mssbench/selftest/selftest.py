@@ -34,6 +34,7 @@ from mssbench.selftest.twins import Races
 _TRIES = 3  # measurements of a time that is beyond its limit, of which the best counts
 _ROUNDS = 6  # rounds of the races before the other checks, and again after them
 _PAIRS = (("eigh", "loewner"), ("newton_schulz", "autodiff"))  # compared: step, sum of its parts
+# Sampling of a known duration: enough samples for a stable median, in less than a second.
 _ORACLE = Policy(min_seconds=0, min_samples=40, max_seconds=0.6, warmup_seconds=0.01, interval=1)
 
 
@@ -121,6 +122,7 @@ def settled(error: Callable[[], float], limit: float) -> float:
 def oracles(device: str) -> Iterator[Measured]:
     """Yield the errors of known durations: a busy core, a sleep, and a spinning GPU kernel."""
     host = HostClock(synchronizer(device))
+    # The limits are relative. The overhead of a clock matters more for the shortest duration.
     known: tuple[tuple[str, float, Callable[[], object]], ...] = (
         ("busy wait of 50 us", 0.02, partial(_busy, 50e-6)),
         ("busy wait of 2 ms", 0.01, partial(_busy, 2e-3)),
@@ -179,6 +181,7 @@ def _gpu_oracle_error(clock: Clock, act: Callable[[], object]) -> float:
 def others(device: str) -> Iterator[Measured]:
     """Yield the error of our timer compared with every other timer that is installed."""
     jobs = timers.jobs(device)
+    # A limit of 3 %, as timers differ in the handling of overhead and of outliers.
     for rival in timers.here(device):
         ratios: list[float] = []
 
@@ -197,7 +200,7 @@ def others(device: str) -> Iterator[Measured]:
 def parts(device: str) -> Iterator[Measured]:
     """Yield the error of (recorded forward + backward) / step.
 
-    They differ a little, because the parts find other data in the caches.
+    They differ a little, because the parts find other data in the caches; hence the limit of 10 %.
     """
     for pair in _PAIRS:
         error = settled(partial(timers.parts, *pair, device), 0.1)

@@ -28,7 +28,7 @@ _SECONDS = [1e-4 * 1000 ** (i / 19) for i in range(20)]  # durations of the jobs
 # negligible in longer calls.
 _SHORTEST_ON_GPU = 1e-3
 _MOST_BYTES = 2**28  # size of the largest batch, which has to fit into the memory several times
-_PARTS_BATCH = {"cpu": 16, "cuda": 1024}
+_PARTS_BATCH = {"cpu": 16, "cuda": 1024}  # large enough for calls of a millisecond or more
 # One sample, several times as long as an interruption. The warm-up also serves the other timer,
 # which measures next: after other work a core takes several milliseconds to reach full speed.
 _SAMPLE = Policy(

@@ -20,6 +20,7 @@ from mssbench.selftest import wrong_methods
 from mssbench.selftest.checks import Check, CheckOutcome, detectable, noise_floor
 
 _REPORTED = DELTA[Noise.QUIET]  # relative difference below which no comparison reports one
+# Short measurements, so that many rounds fit into a minute and arms are measured close in time.
 _SETTINGS = Settings(Policy(min_seconds=0.08, max_seconds=0.5, warmup_seconds=0.01, interval=1))
 _SIZE, _BATCH = 32, {"cpu": 64, "cuda": 4096}  # such that a call takes about a millisecond
 _ONE, _TWIN, _TRIPLET = wrong_methods.IDENTICAL

@@ -27,7 +27,7 @@ from mssbench.records.policy import Policy
 from mssbench.selftest.checks import Check, CheckOutcome
 
 Roots = Callable[[Array], Array]  # (b, n, n) -> (b, n, n)
-_STEPS = 12
+_STEPS = 12  # enough for an accurate root of the covariances below in float32
 # So large that a method without products is faster than the ceilings of the device allow.
 _BATCH = {"cpu": 8, "cuda": 512}
 # One warm-up call and an even number of samples, so that the last call does not have the first of
