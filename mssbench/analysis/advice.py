@@ -117,6 +117,7 @@ def _no_recommendation(board: Board) -> Iterator[Sentence]:
             "bold yellow",
         )
         return
+
     if not board.kinds:
         yield Sentence(
             "This table was written before condition numbers were recorded: it does not say on "
@@ -124,6 +125,7 @@ def _no_recommendation(board: Board) -> Iterator[Sentence]:
             "bold yellow",
         )
         return
+
     if not board.deciding:
         doubtful = "No reference is exact enough to say which method is right"
         precision = board.place["precision"]
@@ -134,6 +136,7 @@ def _no_recommendation(board: Board) -> Iterator[Sentence]:
         )
         yield Sentence(f"{doubtful}{remedy}", "bold yellow")
         return
+
     yield Sentence(
         "No method is right on every kind of matrix. Choose by the column of matrices like yours, "
         "or measure in float64: --set precision=float64",

@@ -207,6 +207,8 @@ def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[K
         here=("_point", "nunique"),
         points=("_points", "max"),
     )
+
+    # If there is a single point, there is a single problem; counting again would be slow.
     problems = groups["problem"].nunique() if frame["_points"].max() > 1 else pooled["here"]
     pooled = pooled.assign(problems=problems)
 
@@ -223,6 +225,7 @@ def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[K
     ):
         key = _tuple(pooled_key)
         value_, error, n, low, high, delta, points_here, points, problems = row
+
         entry = Entry(
             _some(value_),
             _some(error),

@@ -233,6 +233,7 @@ def failures(frame: "pd.DataFrame") -> list[Failure]:
     Measured rows, such as inaccurate ones, have no reasons: their error is the reason.
     """
     frame = with_labels(frame[frame["status"] != Status.OK])
+
     failed = []
     for status, part in frame.groupby("status"):
         cells = part.drop_duplicates("cell_id")

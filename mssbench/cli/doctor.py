@@ -77,6 +77,7 @@ def report(examined: dict[str, Any]) -> Iterator[RenderableType]:
     """Yield the examination as tables."""
     facts = examined["facts"]
     cores = facts["cores"]
+
     lines = {
         "cpu": f"{facts['cpu']}, {cores['granted']} cores granted of {cores['logical']}",
         "memory": units.size(facts["memory_bytes"]),
@@ -103,8 +104,10 @@ def report(examined: dict[str, Any]) -> Iterator[RenderableType]:
         }
         for b in examined["backends"]
     ]
+
     yield lists.listing("backends", backends)
     yield Text("`mssbench list backends` names the forwards\n", style="dim")
+
     yield lists.listing("probes", _probe_rows(examined["probes"]))
     if examined["findings"]:
         yield lists.remarks("findings", examined["findings"])

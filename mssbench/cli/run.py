@@ -134,11 +134,11 @@ def command(
     else:
         output(tables(path))
     if not summary.complete:
-        log.print(remaining(summary, _going_on()), soft_wrap=True)
+        log.print(remaining(summary, _resuming_command()), soft_wrap=True)
     raise typer.Exit(summary.exit_code)
 
 
-def _going_on() -> str:
+def _resuming_command() -> str:
     """Return the command line that resumes this run: that of this process without --fresh."""
     return shlex.join(["mssbench", *(word for word in sys.argv[1:] if word != "--fresh")])
 
@@ -158,6 +158,7 @@ def forecast(chosen: ChosenSuite) -> list[RenderableType]:
             for m in data["methods"]
         ],
     )
+
     time_text = (
         f"about {units.duration(data['seconds'])} in all"
         if data["seconds"]
@@ -171,6 +172,7 @@ def forecast(chosen: ChosenSuite) -> list[RenderableType]:
         f"up to {units.size(data['bytes'])} on {', '.join(data['devices'])}; "
         "estimated from operation counts, nothing was run"
     )
+
     absent = [Text(_absence(group), "yellow") for group in data["absent"]]
     return [methods, *_kernels(data["kernels"]), *absent, Text(total, style="dim")]
 
@@ -295,7 +297,7 @@ def _next_commands(run: Run) -> list[str]:
 
     measured = run.current
     if measured["problem"].map(is_own_file).all():
-        again = f"{_going_on()} --set precision=float64"
+        again = f"{_resuming_command()} --set precision=float64"
         narrower = (measured["precision"] != "float64").any()
         return [f"float64     {again}", every_row] if narrower else [every_row]
 

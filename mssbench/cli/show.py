@@ -186,6 +186,7 @@ def _block(block: blocks.Block, known: Conditions) -> dict[str, Any]:
         for column, entry in by_column.items()
     ]
     common = {k: table.plain(v) for k, v in block.common.items()}
+
     plain = [{k: table.plain(v) for k, v in entry.items()} for entry in entries]
     return common | {
         "hidden": block.hidden,

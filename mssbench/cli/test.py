@@ -134,6 +134,7 @@ def _of_pair(
 def report(file: Path, found: Sequence[Checked]) -> Iterator[RenderableType]:
     """Yield a table of the properties that do not hold, and the number of those that do."""
     broken = [c for c in found if c.failure]
+
     if broken:
         yield lists.listing(
             "does not hold",
@@ -155,5 +156,6 @@ def report(file: Path, found: Sequence[Checked]) -> Iterator[RenderableType]:
         f"{file}: {passed} of {len(found)} properties of {names} hold.",
         style="bold red" if broken else "bold green",
     )
+
     if any("exact" in c.contract or "scaled" in c.contract for c in broken):
         yield Text(_REMEDY)

@@ -161,6 +161,7 @@ def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:
         return Text(f"✗ {mark.word}", "red")
     if mark.error is None:
         return Text("-")
+
     if doubtful:
         return Text("?", "dim")
     if not mark.right:

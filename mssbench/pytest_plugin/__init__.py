@@ -53,6 +53,7 @@ def _no_result(config: pytest.Config) -> str:
             "and --codspeed exclude each other: CodSpeed replaces pytest-benchmark, and stores "
             "neither times nor errors of the cells. Leave out one of them."
         )
+
     if not config.pluginmanager.hasplugin("benchmark"):
         return "needs pytest-benchmark: pip install pytest-benchmark"
     if config.getoption("dist", default="no") != "no" or "PYTEST_XDIST_WORKER" in os.environ:
@@ -63,6 +64,7 @@ def _no_result(config: pytest.Config) -> str:
 
     if config.getoption("benchmark_skip", default=False):
         return "and --benchmark-skip exclude each other: every cell would be skipped."
+
     disabled = config.getoption("benchmark_disable", default=False)
     if disabled and not config.getoption("benchmark_enable", default=False):
         for name in ("json", "save", "autosave"):
