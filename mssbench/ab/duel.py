@@ -1,4 +1,4 @@
-"""Sample the same cells in a fresh process of each arm, one call at a time, in random order.
+"""Sample the same cells in a fresh process of each arm, alternating in random order.
 
 Only one process computes at a time, and all of them share one slot of the device. The arms affect
 each other only through the contents of the caches, and the random order balances this effect.
@@ -207,9 +207,7 @@ class Duel:
         call, by arm.
         """
         window = _WINDOW[device]
-        fastest = max(
-            min(warm.values(), default=0.0), 1e-9
-        )  # at least a nanosecond: no division by 0
+        fastest = max(min(warm.values(), default=0.0), 1e-9)  # not 0, as it is divided by
         most = min(max(1, ceil(window / fastest)), _MOST_CALLS)
         calls = {
             name: max(1, min(most, int(_LONGEST * window / max(seconds, 1e-9))))
@@ -239,7 +237,7 @@ class Duel:
     def _sample(
         self, name: str, calls: int, samples: list[dict[str, Any]], *, last: bool
     ) -> tuple[Status, str] | None:
-        """Append a sample of one arm to `found`; return status and reason of a failure, or None."""
+        """Append a sample of one arm to `samples`; return status and reason of a failure, or None."""
         answer = self._workers[name].sample(calls, last=last)
         self._renew(name, answer)
         if answer.reply is None:
