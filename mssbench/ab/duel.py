@@ -237,7 +237,7 @@ class Duel:
     def _sample(
         self, name: str, calls: int, samples: list[dict[str, Any]], *, last: bool
     ) -> tuple[Status, str] | None:
-        """Append a sample of one arm to `samples`; return status and reason of a failure, or None."""
+        """Append a sample of one arm; return status and reason of a failure, or None."""
         answer = self._workers[name].sample(calls, last=last)
         self._renew(name, answer)
         if answer.reply is None:
