@@ -116,7 +116,7 @@ def refuse(
 ) -> None:
     """Raise NotComparable for the first aspect in which the runs differ.
 
-    across: aspects that the user allows to differ. what: aspects to check; both of ACROSS.
+    across: aspects that the user allows to differ. what: aspects to check. See ACROSS for both.
     """
     for word in across:
         if word not in ACROSS:
