@@ -533,7 +533,7 @@ def test_the_command_says_what_it_compared_and_ends_with_the_line(
     assert code == 1
     assert "torch 2.11.0 -> 2.13.0" in out
     assert "1.20x" in out
-    assert "base against itself, 8 rows" in out
+    assert "base compared with itself, 8 rows" in out
     assert re.fullmatch(r"mssbench: verdict=regression slower=6 .* rows=12", out.splitlines()[-1])
     assert "interpreter" in err
     code, out, _ = run(capsys, suite, base, base, "--json", "--only", "forward == 'eigh'")
