@@ -1,1 +1,1 @@
-"""Compare the speed of two sides: fresh processes of both, sampled in turn."""
+"""Compare the speed of two sides by sampling fresh processes of both alternately."""

@@ -1,7 +1,7 @@
-"""Arms side by side: a fresh process each, with the same cells, sampled in random order.
+"""Sample the same cells in a fresh process of each arm, alternating in random order.
 
-Only one process computes at a time, and all of them share one slot of the device. The arms disturb
-each other by nothing but the contents of the caches, and the random order spreads this evenly.
+Only one process computes at a time, and all of them share one slot of the device. The arms affect
+each other only through the contents of the caches, and the random order balances this effect.
 """
 
 import random
@@ -19,27 +19,28 @@ from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status, one_line, uniform
 from mssbench.results.locks import release
 
-# Seconds that a sample lasts at least: far longer than the resolution of the device's clock.
+# Least duration of a sample in seconds: far longer than the resolution of the device's clock.
 _WINDOW = {"cpu": 2e-3, "cuda": 100e-6}
-_MOST_CALLS = 10_000  # of a sample, so that a call that takes no time still ends
-_ROUND_SECONDS = 0.2  # of a round of all arms; where it lasts longer, fewer rounds are taken
-_FEWEST = 7  # rounds, unless a single one takes so long that its samples are few but steady
-_FEWEST_SLOW = 3
-_PAIR_SECONDS = 5.0  # of all rounds of a cell in one pair of processes: there are up to twelve
-# Times the window that a sample may last where arms differ much. Two that are nearly as fast as
-# each other stay far below, and so have the same number of calls.
+_MOST_CALLS = 10_000  # calls of a sample, in case that a call takes no measurable time
+_ROUND_SECONDS = 0.2  # duration of a round of all arms above which fewer rounds are made
+_FEWEST = 7  # rounds of a slow cell, if they fit into _PAIR_SECONDS
+_FEWEST_SLOW = 3  # rounds of a very slow cell; long samples scatter less
+# Duration of all rounds of a cell in one pair of processes, as there are up to twelve pairs.
+_PAIR_SECONDS = 5.0
+# Longest duration of a sample in windows, if the speeds of the arms differ much. Arms of similar
+# speed stay far below it, and so have the same number of calls.
 _LONGEST = 10
 
 
 class Arm(NamedTuple):
-    """A side: its name, and how its process is started."""
+    """One side of a comparison: its name, and how its process is started."""
 
     name: str
     setup: Setup
 
 
 class Contest(NamedTuple):
-    """What is compared: a cell for each arm, by name. An arm without one does not take part."""
+    """The cells that are compared, by the name of the arm. An arm without a cell is left out."""
 
     key: str
     cells: Mapping[str, Cell]
@@ -47,21 +48,25 @@ class Contest(NamedTuple):
 
 @dataclass(frozen=True)
 class ArmSamples:
-    """The row of one arm in one pair of processes, with its samples in seconds per call."""
+    """The row and the samples of one arm in one pair of processes."""
 
     row: dict[str, Any]
-    seconds: tuple[float, ...] = ()
-    cpu: tuple[float, ...] = ()
-    calls: int = 0
-    flags: frozenset[str] = frozenset()  # what disturbed the samples
+    seconds: tuple[float, ...] = ()  # wall time of each sample, in seconds per call
+    cpu: tuple[float, ...] = ()  # processor time of each sample, in seconds per call
+    calls: int = 0  # calls of each sample
+    flags: frozenset[str] = frozenset()  # disturbances of the samples, see records/noise.py
 
 
 class Stopped(Exception):  # noqa: N818
-    """Somebody asked for the end."""
+    """The user stopped the comparison."""
 
 
 class Duel:
-    """One process for each arm. A context manager: they end with it."""
+    """One worker process for each arm. A context manager that ends the processes.
+
+    rounds: the largest number of samples of an arm for each contest. seed: of the random order.
+    stopped: whether to stop early. waiting: called with the holder while the device is locked.
+    """
 
     def __init__(
         self,
@@ -77,11 +82,12 @@ class Duel:
         self._rounds, self._stopped, self._waiting = rounds, stopped, waiting
         self._rng = random.Random(seed)  # noqa: S311  (no secret)
         self._workers: dict[str, Worker] = {}
-        self._met: dict[str, int] = {}  # contests that a worker has seen
-        self._excused = self._killed = False  # of a death in the present contest
+        self._met: dict[str, int] = {}  # number of contests that a worker has seen
+        # Whether a worker died in the present contest: after earlier contests, or by a signal.
+        self._excused = self._killed = False
         self._lock: int | None = None
         self.facts: dict[str, dict[str, Any]] = {}  # of the machine, by arm
-        self.codes: dict[str, str] = {}  # digest of the files of each arm's mssbench, if it tells
+        self.codes: dict[str, str] = {}  # digest of the files of each arm's mssbench, if it has one
 
     def __enter__(self) -> "Duel":
         self._lock = lock_device(self._slot, self._stopped, self._waiting)
@@ -90,7 +96,7 @@ class Duel:
         try:
             for name in self._arms:
                 self._spawn(name)
-            for name in self._arms:  # their imports went on side by side
+            for name in self._arms:  # all were started first, so that they import in parallel
                 self._await(name)
         except BaseException:
             self.__exit__()
@@ -98,7 +104,7 @@ class Duel:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with ExitStack() as stack:  # each ends, whatever becomes of the others
+        with ExitStack() as stack:  # ends each worker, even if ending another one fails
             if self._lock is not None:
                 stack.callback(release, self._lock)
                 self._lock = None
@@ -107,12 +113,14 @@ class Duel:
             self._workers.clear()
 
     def _spawn(self, name: str) -> None:
+        """Start the process of an arm, without waiting for its imports."""
         assert self._lock is not None
         setup, arms = self._arms[name].setup, len(self._arms)
         self._workers[name] = Worker(self._slot, setup, self._lock, self._stopped, arms)
         self._met[name] = 0
 
     def _await(self, name: str) -> None:
+        """Wait until an arm is ready, and keep its facts. Raises RunError if it does not start."""
         try:
             self.facts[name], _ = self._workers[name].start()
             if code := self._workers[name].code:
@@ -123,23 +131,24 @@ class Duel:
             raise
 
     def sweep(self, contests: Sequence[Contest]) -> Iterator[tuple[str, dict[str, ArmSamples]]]:
-        """Every contest once, in random order. Raises Stopped as soon as that is asked for.
+        """Yield key and samples of every contest, in random order. Raises Stopped if stopped.
 
-        A death counts in a process that met nothing before, and a signal that was not ours only
-        if it comes twice: else another cell, or somebody on this machine, may be the cause of it.
+        The death of a process that has measured other contests may be their fault, so the contest
+        is repeated in a fresh process. After a signal from outside it is repeated once as well,
+        because another user may have sent it.
         """
         for contest in self._shuffled(contests):
             kills = 0
             while True:
                 self._excused = self._killed = False
-                taken = self._meet(contest)
+                samples = self._meet(contest)
                 kills += self._killed
                 if not (self._excused or (self._killed and kills == 1)):
                     break
-            yield contest.key, taken
+            yield contest.key, samples
 
     def _shuffled(self, contests: Sequence[Contest]) -> Iterator[Contest]:
-        """In random order, those of one problem together: its reference is made once a process."""
+        """Yield contests in random order, grouped by problem so as to make a reference once."""
         problems: dict[Any, list[Contest]] = {}
         for contest in contests:
             cell = next(iter(contest.cells.values()))
@@ -149,21 +158,24 @@ class Duel:
             yield from self._rng.sample(group, len(group))
 
     def _meet(self, contest: Contest) -> dict[str, ArmSamples]:
-        """An arm that fails drops out; what two others give is not spoiled by a third.
+        """Return the samples of all arms of a contest, taken round by round in random order.
 
-        Every arm verifies its first output, and one of its last sample. An arm that is alone is
-        compared with nothing; one sample shows whether its later answers are right.
+        An arm that fails drops out, and the others go on while there are two. Every arm verifies
+        its first output, and one output of its last sample. An arm that is alone takes one sample
+        only, to verify a later output.
         """
         cells = contest.cells
-        held = {
+        replies = {
             name: self._ask(name, cells[name]) for name in self._rng.sample(list(cells), len(cells))
         }
-        rows = {name: held[name]["row"] for name in cells}
-        warm = {name: held[name]["seconds"] for name in cells if held[name]["ready"]}
+        rows = {name: replies[name]["row"] for name in cells}
+        warm = {name: replies[name]["seconds"] for name in cells if replies[name]["ready"]}
+
         samples: dict[str, list[dict[str, Any]]] = {name: [] for name in warm}
         calls, rounds = self._effort(next(iter(cells.values())).device, warm)
         alone = len(cells) == 1
         rounds = 1 if alone else rounds
+
         for number in range(1, rounds + 1):
             if len(samples) < 2 and not alone:
                 break
@@ -175,6 +187,7 @@ class Duel:
                     del samples[name]
                 elif last:
                     rows[name] = rows[name] | _as_verified(samples[name][-1])
+
         return {
             name: ArmSamples(
                 row,
@@ -187,18 +200,20 @@ class Duel:
         }
 
     def _effort(self, device: str, warm: Mapping[str, float]) -> tuple[dict[str, int], int]:
-        """Calls of a sample, by arm, and rounds. warm: seconds of a call.
+        """Return the calls of a sample for each arm, and the number of rounds.
 
-        The arms have the same number of calls, as long as the slowest then takes no more than
-        `_LONGEST` windows: one that is a thousand times slower than another must not take seconds.
+        The arms have the same number of calls, unless the samples of the slowest would exceed
+        `_LONGEST` windows: an arm may be a thousand times slower than another. warm: seconds of a
+        call, by arm.
         """
         window = _WINDOW[device]
-        fastest = max(min(warm.values(), default=0.0), 1e-9)
+        fastest = max(min(warm.values(), default=0.0), 1e-9)  # not 0, as it is divided by
         most = min(max(1, ceil(window / fastest)), _MOST_CALLS)
         calls = {
             name: max(1, min(most, int(_LONGEST * window / max(seconds, 1e-9))))
             for name, seconds in warm.items()
         }
+
         total = sum(calls[name] * seconds for name, seconds in warm.items())
         if total <= _ROUND_SECONDS:
             return calls, self._rounds
@@ -206,28 +221,34 @@ class Duel:
         return calls, min(self._rounds, _FEWEST, affordable)
 
     def _ask(self, name: str, cell: Cell) -> dict[str, Any]:
-        """The reply of one arm; a death is a row like any other, and costs a new process."""
+        """Return the reply of one arm to a new cell. If its process dies a new one is started.
+
+        The reply is then a row with the status of the failure.
+        """
         self._met[name] += 1
         answer = self._workers[name].hold(cell, verify=True)
         self._renew(name, answer)
         if answer.reply is not None:
             return answer.reply
+
         row = uniform(cell, answer.status or Status.CRASHED, answer.reason)[-1].row()
         return {"row": row, "seconds": 0.0, "ready": False}
 
     def _sample(
-        self, name: str, calls: int, found: list[dict[str, Any]], *, last: bool
+        self, name: str, calls: int, samples: list[dict[str, Any]], *, last: bool
     ) -> tuple[Status, str] | None:
+        """Append a sample of one arm; return status and reason of a failure, or None."""
         answer = self._workers[name].sample(calls, last=last)
         self._renew(name, answer)
         if answer.reply is None:
             return answer.status or Status.CRASHED, answer.reason
         if answer.reply["seconds"] is None:
             return Status.CRASHED, answer.reply["reason"]
-        found.append(answer.reply)
+        samples.append(answer.reply)
         return None
 
     def _renew(self, name: str, answer: Answer) -> None:
+        """Replace the process of an arm if its answer was lost. Raises Stopped if stopped."""
         if self._stopped():
             raise Stopped
         if answer.lost:
@@ -240,12 +261,15 @@ class Duel:
 
 
 def _as_failed(status: Status, reason: str) -> dict[str, Any]:
-    """The columns of a row whose arm gave no sample."""
+    """Return the columns of a row whose arm failed in a sample."""
     return {"status": str(status), "reason": one_line(reason)}
 
 
 def _as_verified(reply: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that a timed output has changed; none by a worker of an older revision."""
+    """Return the columns from the verification of a timed output.
+
+    The workers of older revisions do not send any.
+    """
     verified = reply.get("verified")
     if verified is None:
         return {}

@@ -1,4 +1,4 @@
-"""From the samples of pairs of processes to the effect of each pair: the evidence of `ab`."""
+"""Compute the effect of each pair of processes, log(new / base), from their samples."""
 
 from collections.abc import Mapping, Sequence
 from math import log
@@ -10,11 +10,11 @@ from mssbench.records.noise import DISTURBED
 from mssbench.records.timing import quantile
 
 BASE, NEW, NULL = "base", "new", "null"
-# The share of processor time in the wall time of a call. Below _BUSY other work ran on the core;
-# below _IDLE the call itself waits, as for a device.
+# Limits of processor time / wall time of a call. Below _BUSY other processes ran on the core; below
+# _IDLE the call itself waits, for example for a device.
 _BUSY, _IDLE = 0.97, 0.5
-# Other work meets both sides, so that their shares differ by less; a larger difference means that
-# one side waits by itself.
+# Other load affects both sides alike, so that their ratios differ by less than this. A larger
+# difference means that the calls of one side wait.
 _ALIKE = 0.05
 PairSamples = Mapping[str, ArmSamples]  # the samples of each arm in one pair of processes
 
@@ -26,18 +26,19 @@ def evidence_of(
     device: str,
     limit: float | None = None,
 ) -> Evidence | None:
-    """What the pairs say about an arm, compared with base; None where a pair lacks samples.
+    """Return the evidence on an arm compared with base; None if a pair lacks samples.
 
-    limit: the factor by which a person lets the time of this row grow, see Evidence.
+    limit: the factor by which the time of this row may grow, if a user has set one, see Evidence.
     """
-    pairs = [[p for p in taken if arm in p] for taken in (screen, confirm)]
+    pairs = [[p for p in stage if arm in p] for stage in (screen, confirm)]
     every = [*pairs[0], *pairs[1]]
     if not pairs[0] or not all(timed(p, arm) for p in every):
         return None
-    effects = [tuple(effect(p[BASE], p[arm], device) for p in taken) for taken in pairs]
+
+    effects = [tuple(effect(p[BASE], p[arm], device) for p in stage) for stage in pairs]
     window = median(quantile(sorted(p[BASE].seconds), 0.25) * p[BASE].calls for p in every)
 
-    # Only disturbances of base count, as new may have caused those that it alone met.
+    # Only disturbances of base count, as those of new alone may have been caused by new itself.
     disturbed = median(bool(p[BASE].flags & DISTURBED) for p in every) > 0
     return Evidence(effects[0], effects[1], window, device, limit, disturbed)
 
@@ -48,19 +49,19 @@ def timed(pair: PairSamples, arm: str) -> bool:
 
 
 def effect(base: ArmSamples, new: ArmSamples, device: str) -> float:
-    """The logarithm of the ratio of the lower quartiles of two sides.
+    """Return log(q1 of new / q1 of base), q1 being the lower quartile of the seconds per call.
 
-    Wall time counts, or processor time where other work shared the core. Processor time does not
-    contain other work, nor the time for which a method waits. If the calls of only one side
-    leave the core, wall time counts.
+    Wall time is used unless other processes shared the core; then processor time is used, which
+    excludes them. Processor time also excludes the time for which a call waits, so wall time is
+    used if the calls of only one side leave the core.
     """
-    shares = [_share(t) for t in (base, new)]
-    taken = _IDLE < min(shares) < _BUSY and max(shares) - min(shares) < _ALIKE
-    if device == "cpu" and taken:
+    shares = [_share(samples) for samples in (base, new)]
+    core_was_shared = _IDLE < min(shares) < _BUSY and max(shares) - min(shares) < _ALIKE
+    if device == "cpu" and core_was_shared:
         return log(quantile(sorted(new.cpu), 0.25) / quantile(sorted(base.cpu), 0.25))
     return log(quantile(sorted(new.seconds), 0.25) / quantile(sorted(base.seconds), 0.25))
 
 
-def _share(taken: ArmSamples) -> float:
-    """The share of processor time in wall time, of the median sample."""
-    return median(c / s for c, s in zip(taken.cpu, taken.seconds, strict=True))
+def _share(samples: ArmSamples) -> float:
+    """Return the median over the samples of processor time / wall time."""
+    return median(c / s for c, s in zip(samples.cpu, samples.seconds, strict=True))

@@ -1,4 +1,4 @@
-"""Check out a revision in a temporary working tree, so that `ab` can compare it."""
+"""Check out a git revision in a temporary working tree, so that `ab` can compare it."""
 
 import re
 import shutil
@@ -17,8 +17,9 @@ from mssbench.results import locks
 
 _FOLDER = "mssbench-ab-"  # prefix of a temporary folder, which holds one working tree only
 _TREE = "tree"
-_NEW_SECONDS = 60.0  # longer than a folder is without its lock
-_NAMED = 3  # how many changed files a note names; `git status` lists them all
+# Age in seconds up to which an unlocked folder is kept: another `ab` may be about to lock it.
+_NEW_SECONDS = 60.0
+_NAMED = 3  # changed files that a note names; `git status` lists them all
 _PROTOCOL = r"^PROTOCOL(_VERSION)? *= *[0-9]+"
 
 
@@ -30,21 +31,21 @@ class Revision(NamedTuple):
 
 
 def commit_of(name: str) -> str | None:
-    """The hash of the commit that a name denotes in the current checkout; None if there is none."""
+    """Return the hash of the commit that a name denotes in the current checkout, or None."""
     if name.startswith("-"):
         return None
-    found = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    return found.text.strip() if found.ok else None
+    answer = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    return answer.text.strip() if answer.ok else None
 
 
 def why_no_commit() -> str:
-    """Why git may not find a commit that does exist, as a sentence; empty if no cause is known.
+    """Return why git may not find a commit that exists, as a sentence; empty if unknown.
 
     A shallow clone lacks older commits, and git refuses to read a repository of another user.
     """
-    here = git("rev-parse", "--git-dir")
-    if not here.ok:
-        return f"git says: {here.reason}."
+    git_dir = git("rev-parse", "--git-dir")
+    if not git_dir.ok:
+        return f"git says: {git_dir.reason}."
     if git("rev-parse", "--is-shallow-repository").text == "true":
         return (
             "This is a shallow clone, which has no older commits: `git fetch --unshallow`, or "
@@ -59,24 +60,25 @@ def refuse_other_protocol(name: str, commit: str) -> None:
     The version of the protocol is read from the source code of the commit; a commit in which none
     is found is not refused.
     """
-    found = git("grep", "-hE", _PROTOCOL, commit, "--", "mssbench", folder=_top())
-    spoken = {int(number) for number in re.findall(r"= *(\d+)", found.text)} if found.ok else set()
-    if spoken and PROTOCOL_VERSION not in spoken:
+    grep = git("grep", "-hE", _PROTOCOL, commit, "--", "mssbench", folder=_top())
+    versions = {int(number) for number in re.findall(r"= *(\d+)", grep.text)} if grep.ok else set()
+    if versions and PROTOCOL_VERSION not in versions:
         raise RunError(
-            f"{name} ({commit[:12]}) has an mssbench that speaks protocol {max(spoken)} with its "
-            f"workers, this one speaks {PROTOCOL_VERSION}: they cannot be compared by `ab`. "
-            "Compare tables of two runs: mssbench compare."
+            f"{name} ({commit[:12]}) has an mssbench that speaks protocol {max(versions)} with its "
+            f"workers, this one speaks {PROTOCOL_VERSION}: `ab` cannot compare them. "
+            "Compare the tables of two runs instead: mssbench compare."
         )
 
 
 def left_out(name: str, commit: str, also: Sequence[str]) -> str:
-    """A note on the uncommitted changes that a comparison of HEAD leaves out; empty if none.
+    """Return a note on the uncommitted changes that a comparison of HEAD leaves out, or nothing.
 
-    name, commit: the revision as the user wrote it, and its hash; the note is empty for any commit
-    but HEAD. also: the user's method files, of which those inside the checkout are looked at.
+    name, commit: the revision as the user wrote it, and its hash; for commits other than HEAD the
+    note is empty. also: the user's method files; those inside the checkout are considered.
     """
     if commit != commit_of("HEAD"):
         return ""
+
     top = _top()
     inside = [path for path in map(Path, also) if path.is_relative_to(top)]
     changes = git(
@@ -93,6 +95,7 @@ def left_out(name: str, commit: str, also: Sequence[str]) -> str:
     files = [entry[3:] for entry in changes.text.split("\0") if entry]
     if not files:
         return ""
+
     named = ", ".join(files[:_NAMED])
     more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
     return (
@@ -132,7 +135,7 @@ def checked_out(name: str, commit: str, also: Sequence[str]) -> Iterator[Revisio
 
 
 def _keep(folder: Path) -> int:
-    """Lock a folder of ours: another `ab` removes those that nobody has locked."""
+    """Lock a temporary folder, as another `ab` would remove it if it were not locked."""
     try:
         lock, _ = locks.hold_folder(folder)
     except OSError as error:
@@ -146,7 +149,7 @@ def _keep(folder: Path) -> int:
 def remove_abandoned() -> None:
     """Remove the working trees of `ab` processes that were killed before they could do so.
 
-    A tree that a living process has locked stays.
+    Trees that are locked by a living process are kept.
     """
     listed = git("worktree", "list", "--porcelain").text.splitlines()
     paths = [Path(line.removeprefix("worktree ")) for line in listed if line[:9] == "worktree "]
@@ -155,30 +158,32 @@ def remove_abandoned() -> None:
             continue
         try:
             lock, ours = locks.hold_folder(tree.parent)
-        except OSError:  # the folder is gone already, or it is another user's
+        except OSError:  # the folder has been removed already, or belongs to another user
             if not tree.parent.exists():
                 _remove(tree)
             continue
         if ours:
             _remove(tree)
         locks.release(lock)
+
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
         _remove_empty(folder)
 
 
 def _remove_empty(folder: Path) -> None:
-    """Remove a folder in which no tree was begun, if nobody holds it.
+    """Remove a temporary folder without a working tree, unless a process has locked it.
 
-    Nothing is done to one that has anything in it, which may be the tree of another repository, nor
-    to one so new that another `ab` may be about to lock it.
+    A folder with other content is kept, as it may have the tree of another repository. A new one is
+    kept as well, because another `ab` may be about to lock it.
     """
     try:
         inside = {path.name for path in folder.iterdir()}
         if inside - {locks.IN_FOLDER} or time.time() - folder.stat().st_mtime < _NEW_SECONDS:
             return
         lock, ours = locks.hold_folder(folder)
-    except OSError:  # it is gone already, or another user's
+    except OSError:  # the folder has been removed already, or belongs to another user
         return
+
     if ours:
         with suppress(OSError):
             (folder / locks.IN_FOLDER).unlink(missing_ok=True)
@@ -187,8 +192,9 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _remove(tree: Path) -> None:
-    """Remove a working tree in whatever state, its folder, and the repository's record of it."""
-    # Git locks a tree while it fills it; a second --force removes the tree of a git killed then.
+    """Remove a working tree in any state, its folder, and the repository's record of it."""
+    # Git locks a tree while filling it. The second --force removes a tree that is still locked
+    # because git was killed at that time.
     remove = ("worktree", "remove", "--force", "--force", str(tree))
     done = git(*remove)
     shutil.rmtree(tree.parent, ignore_errors=True)
@@ -197,28 +203,29 @@ def _remove(tree: Path) -> None:
 
 
 def _files(also: Sequence[str], commit: str) -> list[tuple[Path, Path | None]]:
-    """Each file, with its path inside the repository, or None for a file outside of it.
+    """Return each file with its path inside the repository, or None for a file outside of it.
 
     Raises RunError for a file inside the repository that git tracks neither now nor in the commit.
     """
     top = _top()
-    found: list[tuple[Path, Path | None]] = []
+    files: list[tuple[Path, Path | None]] = []
     for path in map(Path, also):
         if not path.is_relative_to(top):
-            found.append((path, None))
+            files.append((path, None))
             continue
         inside = path.relative_to(top)
+
         tracked = git("ls-files", "--error-unmatch", "--", str(inside), folder=top).ok
         if not tracked and not git("cat-file", "-e", f"{commit}:{inside}", folder=top).ok:
             raise RunError(
                 f"--also {path}: git does not track this file, so no revision has it. Commit it, "
-                "or move it out of the checkout: then both sides take it as it is."
+                "or move it out of the checkout: then both sides use this file."
             )
-        found.append((path, inside))
-    return found
+        files.append((path, inside))
+    return files
 
 
 def _top() -> Path:
-    """The top folder of the current checkout; if there is none, a folder that does not exist."""
-    found = git("rev-parse", "--show-toplevel")
-    return Path(found.text) if found.ok and found.text else Path("/nowhere")
+    """Return the top folder of the current checkout, or a non-existent folder if there is none."""
+    answer = git("rev-parse", "--show-toplevel")
+    return Path(answer.text) if answer.ok and answer.text else Path("/nowhere")

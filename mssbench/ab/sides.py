@@ -1,4 +1,4 @@
-"""The meaning of `--base` and `--new`: an interpreter, a revision, or a method of the suite."""
+"""Resolve `--base` and `--new` to an interpreter, a git revision, or a method of the suite."""
 
 import os
 import shutil
@@ -25,25 +25,29 @@ _ONE = {"interpreter": "an interpreter", "revision": "a revision", "method": "a 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One side as the user named it, and the interpreter and cells that this means."""
+    """One side of a comparison, with its interpreter and its cells."""
 
     kind: str  # interpreter | revision | method
-    name: str
+    name: str  # as the user named it; a revision with its hash
     setup: Setup
     cells: tuple[Cell, ...]
-    note: str = ""  # what a reader should know about it
+    note: str = ""  # a remark for the reader, e.g. on uncommitted changes
 
 
 def comparable(suite: Suite) -> tuple[Suite, list[str]]:
-    """With the cells of one device: of the GPU where there is one, else those that a CPU can run.
+    """Restrict a suite to one device, and return it with remarks on the cells that are left out.
 
-    `auto` sends the cells of a library that knows no other device to a GPU that may not be here.
+    If the suite has cells for several devices, the GPU is chosen if there is one, else the CPU.
+    With `device = "auto"` a suite may have cells for a GPU that this machine does not have.
+
+    Raises RunError if no cell is left.
     """
     named = {c.device for c in suite.cells}
     device = devices.default_device() if len(named) > 1 else named.pop()
     cells = tuple(c for c in suite.cells if c.device == device)
     if not cells:
         raise RunError(f"suite {suite.name} has no cell for {device}. Choose --device.")
+
     others = Counter(c.device for c in suite.cells if c.device != device)
     left_out = [
         f"{units.count(n, 'cell')} for {name} left out: --device {name} compares them"
@@ -53,18 +57,24 @@ def comparable(suite: Suite) -> tuple[Suite, list[str]]:
 
 
 def contests(base: Contestant, new: Contestant) -> tuple[Contest, ...]:
-    """The cells of both sides together: those of one id, or with two methods, of one place."""
+    """Match the cells of both sides: by cell_id or, for two methods, by everything but the method.
+
+    Raises RunError if only one side is a method, or if two methods have no place in common.
+    """
     if (base.kind == "method") is not (new.kind == "method"):
         raise RunError(
             f"--base is {_ONE[base.kind]} and --new {_ONE[new.kind]}: compare two methods, or two "
-            "sides that each run all of them."
+            "interpreters or revisions."
         )
     if base.kind != "method":
         return run.contests(base.cells, new.cells)
+
     places = [{_place(c): c for c in s.cells} for s in (base, new)]
     shared = [place for place in places[0] if place in places[1]]
     if not shared:
-        raise RunError(f"{base.name} and {new.name} are never measured at the same place.")
+        raise RunError(
+            f"{base.name} and {new.name} have no cell of the same problem, size and phase."
+        )
     return tuple(
         Contest(places[1][p].cell_id, {effects.BASE: places[0][p], effects.NEW: places[1][p]})
         for p in shared
@@ -72,7 +82,7 @@ def contests(base: Contestant, new: Contestant) -> tuple[Contest, ...]:
 
 
 def _place(cell: Cell) -> Cell:
-    """The cell without its method; whether it has a backward pass remains."""
+    """Return the cell without its method; only whether it has a backward pass is kept."""
     step = "" if cell.backward == "none" else "step"
     return replace(
         cell,
@@ -87,20 +97,22 @@ def _place(cell: Cell) -> Cell:
 
 @contextmanager
 def contestant(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Contestant]:
-    """What a name means: a method of the suite, an interpreter, or a revision, in this order.
+    """Resolve a name to a method of the suite, an interpreter, or a revision, in this order.
 
-    A revision is checked out beside the checkout for as long as this lasts. Raises RunError for a
-    name that means none of them, with git's reason where git refused.
+    A revision is checked out in a temporary folder while the context lasts. Raises RunError for a
+    name that is none of them, with git's reason if git refused.
+
+    flag: the option, `base` or `new`. common: the set-up of both sides.
     """
     labels = {label(asdict(c)) for c in suite.cells}
     if name in labels:
         cells = tuple(c for c in suite.cells if label(asdict(c)) == name)
-        yield Contestant("method", name, _own(common), cells)
-    elif (found := _interpreter(name)) is not None:
-        # the Python of this process runs the mssbench of this process, be it installed or not
-        own = Path(found).absolute() == Path(sys.executable).absolute()
-        setup = _own(common) if own else common
-        yield Contestant("interpreter", name, replace(setup, python=found), suite.cells)
+        yield Contestant("method", name, _with_this_mssbench(common), cells)
+    elif (program := _interpreter(name)) is not None:
+        # The Python of this process runs the mssbench of this process, installed or not.
+        is_this_python = Path(program).absolute() == Path(sys.executable).absolute()
+        setup = _with_this_mssbench(common) if is_this_python else common
+        yield Contestant("interpreter", name, replace(setup, python=program), suite.cells)
     elif (commit := revisions.commit_of(name)) is not None:
         note = revisions.left_out(name, commit, common.also)
         with revisions.checked_out(name, commit, common.also) as revision:
@@ -110,16 +122,19 @@ def contestant(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Co
         near = nearest(name, labels)
         hint = f" Did you mean the method {near!r}?" if near else ""
         raise RunError(
-            f"--{flag} {name}: no interpreter, no revision of the checkout here, and no method of "
-            f"suite {suite.name}.{hint} Name a Python that has mssbench, such as $(which python); "
-            "a commit, branch or tag; or a method as `mssbench show` writes it. "
-            "One of your own has to be in the suite; name its file by --also FILE.py. "
+            f"--{flag} {name}: no interpreter, no revision of the current checkout, and no method "
+            f"of suite {suite.name}.{hint} Name a Python that has mssbench, such as "
+            "$(which python); a commit, branch or tag; or a method as `mssbench show` writes it. "
+            "Your own method has to be in the suite; name its file with --also FILE.py. "
             f"{revisions.why_no_commit()}".rstrip()
         )
 
 
 def _interpreter(name: str) -> str | None:
-    """The program of that path; a bare word is one if it is no revision, or says python."""
+    """Return the path of the program with this name, or None.
+
+    A word without a slash that is also a revision is a program only if it starts with `python`.
+    """
     if (
         os.sep not in name
         and not name.startswith("python")
@@ -129,6 +144,6 @@ def _interpreter(name: str) -> str | None:
     return shutil.which(name)
 
 
-def _own(common: Setup) -> Setup:
-    """The interpreter and the mssbench of this process."""
+def _with_this_mssbench(common: Setup) -> Setup:
+    """Return the set-up with the mssbench of this process."""
     return replace(common, path=str(Path(mssbench.__file__).parent.parent))

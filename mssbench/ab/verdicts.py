@@ -1,4 +1,4 @@
-"""From the samples that `ab` took: the judgement on every row, and what all of them come to."""
+"""Judge every row from the samples of `ab`, and decide the outcome of the comparison."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ from mssbench.records.timing import quantile
 from mssbench.results.labels import label
 from mssbench.suite.thresholds import COMPARED, TIMES, Rule, chosen
 
-# The share of unstable rows above which no verdict of the run can be trusted.
+# Share of unstable rows above which no verdict of the run is trusted.
 _MOST_UNSTABLE = 0.2
 INTERRUPTED = "stopped before the end"
 
@@ -32,7 +32,7 @@ class Notes:
     """The samples of one contest, pair after pair."""
 
     contest: Contest
-    rules: tuple[Rule, ...] = ()  # limits that people set, for all rows
+    rules: tuple[Rule, ...] = ()  # limits set by users, for all rows
     screen: list[PairSamples] = field(default_factory=list)
     confirm: list[PairSamples] = field(default_factory=list)
 
@@ -43,7 +43,7 @@ class Notes:
 
     @property
     def failed(self) -> bool:
-        """Whether a pair lacks samples of one side: another pair would lack them, too."""
+        """Whether a pair lacks samples of one side; then no further pair is measured."""
         return not all(timed(pair, NEW) for pair in self.every)
 
     @property
@@ -56,21 +56,21 @@ class Notes:
         return self.contest.cells.get(NEW) or self.contest.cells[BASE]
 
     def evidence(self, arm: str) -> Evidence | None:
-        """What the pairs say about the time of an arm, compared with base."""
+        """Return the evidence on the time of an arm, compared with base."""
         return evidence_of(self.screen, self.confirm, arm, self.device, self._limit())
 
     def _limit(self) -> float | None:
-        """The factor by which the time may grow, where a person has set one."""
+        """Return the factor by which the time may grow; None if no user has set one."""
         method = label(vars(self._cell))
         rule = chosen(self.rules, COMPARED, method)
         if rule is None:
             return None
 
-        # The screen does not look at smaller effects.
+        # The screen does not flag smaller effects.
         return max(rule.factor, exp(statistics.SCREEN))
 
     def answers(self, rule: Rule) -> bool:
-        """Whether the rule limits something here: its method was measured, and has the number."""
+        """Whether the rule applies here: it covers the method, and its column has a number."""
         row, method = self.row(BASE), label(vars(self._cell))
         if row is None or not rule.covers(method):
             return False
@@ -80,10 +80,11 @@ class Notes:
 
     @property
     def base_failed(self) -> str:
-        """Why base gave no right answer in a later pair after it had given one; empty if it did."""
+        """Why base failed in a later pair after success in the first; empty if it did not."""
         rows = [pair[BASE].row for pair in self.every if BASE in pair]
         if not rows:
             return ""
+
         first = Status(rows[0]["status"])
         for row in rows[1:]:
             now = Status(row["status"])
@@ -94,7 +95,7 @@ class Notes:
 
     @property
     def attempted(self) -> bool:
-        """Whether the cell was tried on a side, whatever came of it."""
+        """Whether the cell was tried on at least one side, with or without success."""
         rows = (pair[arm].row for pair in self.every for arm in pair)
         return any(Status(row["status"]) not in UNTRIED for row in rows)
 
@@ -105,30 +106,33 @@ class Notes:
         return all(row is not None and failed(Status(row["status"])) for row in rows)
 
     def untimed_rules(self) -> tuple[Rule, ...]:
-        """The rules that are not about time."""
+        """Return the rules that do not limit times."""
         return tuple(rule for rule in self.rules if rule.column not in TIMES)
 
     def row(self, arm: str) -> dict[str, Any] | None:
-        """The first row of an arm, with the times of all pairs; None if it does not take part."""
-        taken = [pair[arm] for pair in self.every if arm in pair]
-        if not taken:
+        """Return the row of an arm, pooled over all pairs; None if the arm has no cell.
+
+        It has the worst status, the largest errors, and the times of all pairs.
+        """
+        processes = [pair[arm] for pair in self.every if arm in pair]
+        if not processes:
             return None
-        row = dict(taken[0].row)
+        row = dict(processes[0].row)
 
-        # Every process is verified: what is worse in any later pair counts.
-        worst = worst_of([t.row for t in taken])
+        # The output of every process is verified, and the worst one counts.
+        worst = worst_of([samples.row for samples in processes])
         row |= {"status": worst["status"], "reason": worst["reason"]}
-        row |= {name: _largest(name, taken) for name in ERRORS}
+        row |= {name: _largest(name, processes) for name in ERRORS}
 
-        seconds = sorted(s for t in taken for s in t.seconds)
+        seconds = sorted(s for samples in processes for s in samples.seconds)
         if seconds:
             row |= {"seconds_median": quantile(seconds, 0.5), "seconds_q1": quantile(seconds, 0.25)}
         return row | {"method": label(row)}
 
 
-def _largest(column: str, taken: Sequence[ArmSamples]) -> Any:
-    """The largest number that any pair has in a column; None where the first or all have none."""
-    numbers = [t.row.get(column) for t in taken]
+def _largest(column: str, processes: Sequence[ArmSamples]) -> Any:
+    """Return the largest number of a column over the processes; None if the first has none."""
+    numbers = [samples.row.get(column) for samples in processes]
     known = [number for number in numbers if number is not None]
     return None if numbers[0] is None or not known else max(known)
 
@@ -136,10 +140,10 @@ def _largest(column: str, taken: Sequence[ArmSamples]) -> Any:
 def conclude(
     notes: Mapping[str, Notes], facts: Mapping[str, Mapping[str, Any]], ended: str = ""
 ) -> Judged:
-    """The judgement on every contest, and what they come to.
+    """Judge every contest, and return the result of the comparison.
 
-    ended: why the comparison stopped before it was complete; INTERRUPTED if somebody wanted that.
-    What was sampled is judged then, but not by time.
+    ended: why the comparison ended early, INTERRUPTED if the user stopped it; else empty. The rows
+    of an incomplete comparison are judged, but not by time.
     """
     notes = {key: note for key, note in notes.items() if note.screen}
     evidence, nulls = (_evidence(notes, arm) for arm in (NEW, NULL))
@@ -174,10 +178,10 @@ def conclude(
         interrupted=ended == INTERRUPTED,
     )
 
-    # Rows that nothing was found in may all be a little slower.
+    # Rows without a confirmed difference may still be slightly slower.
     unconfirmed = {
-        key: each
-        for key, each in evidence.items()
+        key: row_evidence
+        for key, row_evidence in evidence.items()
         if rows[key].verdict in (*QUIET, Verdict.UNCLEAR)
     }
     worth_a_look = [] if doubts else statistics.worth_a_look(unconfirmed)
@@ -193,17 +197,17 @@ def conclude(
 
 
 def _evidence(notes: Mapping[str, Notes], arm: str) -> dict[str, Evidence]:
-    """What the pairs say about an arm, for the contests in which all of them gave times."""
+    """Return the evidence on an arm, for the contests in which all pairs have times."""
     every = {key: note.evidence(arm) for key, note in notes.items()}
-    return statistics.together({key: each for key, each in every.items() if each is not None})
+    return statistics.together({key: e for key, e in every.items() if e is not None})
 
 
 class _Machines(NamedTuple):
-    """What the machines and packages of the two sides have in common."""
+    """Whether the packages of the two sides agree."""
 
-    counts: bool  # the releases of the array libraries: a call consists of the same operations
-    rounding: bool  # also BLAS, Python and other packages, which decide how a sum is rounded
-    releases: tuple[dict[str, str], dict[str, str]]
+    counts: bool  # equal releases of the array libraries: a call consists of the same operations
+    rounding: bool  # also equal BLAS, Python and other packages: sums are rounded in the same way
+    releases: tuple[dict[str, str], dict[str, str]]  # of the array libraries of base and of new
 
     @staticmethod
     def of(facts: Mapping[str, Mapping[str, Any]]) -> "_Machines":
@@ -214,7 +218,7 @@ class _Machines(NamedTuple):
 
 
 def _packages(facts: Mapping[str, Any], name: str) -> Any:
-    """Versions of everything but mssbench, which may differ."""
+    """Return the versions of all packages except mssbench, which may differ."""
     versions = facts.get(name)
     if not isinstance(versions, dict):
         return versions
@@ -224,27 +228,28 @@ def _packages(facts: Mapping[str, Any], name: str) -> Any:
 def _doubts(
     null: SelfComparison, nulls: Mapping[str, Evidence], timed: Mapping[str, Evidence]
 ) -> Iterator[str]:
-    """Why no time of the run may be trusted."""
+    """Yield the reasons why no time of the run can be trusted."""
     if doubt := statistics.doubt_of(null):
         yield doubt
     if timed and not nulls:
-        yield "base was held against itself in no row"
+        yield "base was compared with itself in no row"
 
-    unstable = sum(each.noise is Noise.UNSTABLE for each in timed.values())
+    unstable = sum(e.noise is Noise.UNSTABLE for e in timed.values())
     if unstable > _MOST_UNSTABLE * len(timed):
-        yield f"{unstable} of {len(timed)} rows are unstable: too much else is running"
+        yield f"{unstable} of {len(timed)} rows are unstable: the machine has too much other load"
 
 
 def _believable(null: SelfComparison) -> float:
-    """The effect beyond which a difference is believed in spite of a doubt.
+    """Return the effect above which a difference is reported in spite of a doubt.
 
-    Base against itself exceeds `floor` once in twenty times. Where the rule confirmed a difference
-    of base from itself, the floor may be too low, and twice as much is asked for.
+    The comparison of base with itself exceeds `floor` once in twenty times. If the rule confirmed a
+    difference of base from itself, `floor` may be too low and is doubled.
     """
     return null.floor * (2 if null.confirmed else 1)
 
 
 def _remarks(judgements: tuple[Judgement, ...], machines: _Machines) -> Iterator[str]:
+    """Yield remarks on counts that were not compared, and on code that is the same."""
     both = [(base, new) for base, new in (j.pair for j in judgements) if base and new]
     if not both:
         return
@@ -262,24 +267,25 @@ def _remarks(judgements: tuple[Judgement, ...], machines: _Machines) -> Iterator
     hashes = [(base.get("code_hash"), new.get("code_hash")) for base, new in both]
     same_code = all(before and before == now for before, now in hashes)
     if machines.rounding and same_method and same_code:
-        yield "the file of every method is the same on both sides, and so are the libraries"
+        yield "every method has the same file on both sides, and the libraries are the same"
 
 
 @dataclass(frozen=True)
 class PairedTimes:
-    """Gives the verdict on the times of one row, from pairs of processes.
+    """Judges the times of one row from pairs of processes.
 
-    evidence, verdict: of that row, from all rows together; None where a pair gave no time.
+    evidence: that of the row; None if a pair has no time. verdict: that of the row, which was
+    decided from all rows together; likewise.
     """
 
     evidence: Evidence | None
     verdict: Verdict | None
 
     def __call__(self, pair: RowPair) -> Judgement:
-        """The verdict on the times of the row, with the interval of their ratio."""
-        # Both sides were ok at first, and one of them did not answer later.
+        """Return the judgement on the times of the row, with the interval of their ratio."""
+        # Both sides were ok in the first pair, and one of them failed in a later pair.
         if self.evidence is None or self.verdict is None:
-            return Judgement(pair, Verdict.BROKEN, "a pair of processes gave no time")
+            return Judgement(pair, Verdict.BROKEN, "a pair of processes has no time")
 
         evidence = self.evidence
         low, high = evidence.interval()
@@ -289,7 +295,7 @@ class PairedTimes:
             _reason(evidence, self.verdict),
             advice=CALM if self.verdict is Verdict.UNCLEAR else "",
             ratio=exp(fmean(evidence.effects)),
-            # The interval of a single pair is infinite, as its scatter is not known.
+            # The interval of a single pair is infinite, as its scatter is unknown.
             low=exp(low) if isfinite(low) else None,
             high=exp(high) if isfinite(high) else None,
             detectable=statistics.detectable(evidence),
@@ -298,10 +304,11 @@ class PairedTimes:
 
 
 def _reason(evidence: Evidence, verdict: Verdict) -> str:
-    """What the pairs showed, in words."""
+    """Return the result of the pairs in words."""
     pairs = f"{len(evidence.screen)} pairs"
     if evidence.confirm:
         pairs += f" and {len(evidence.confirm)} fresh ones"
+
     if evidence.limit is None:
         within = "3 %"
     else:
@@ -312,6 +319,6 @@ def _reason(evidence: Evidence, verdict: Verdict) -> str:
         Verdict.SLOWER: f"flagged and confirmed in {pairs}",
         Verdict.FASTER: f"flagged and confirmed in {pairs}",
         Verdict.SAME: f"the whole interval is within {within}, in {pairs}",
-        Verdict.UNFLAGGED: f"nothing stood out in {pairs}",
+        Verdict.UNFLAGGED: f"not flagged in {pairs}",
         Verdict.UNCLEAR: f"flagged, and not confirmed to exceed {exceeded}, in {pairs}",
     }[verdict]

@@ -1,1 +1,1 @@
-"""What one result table says: blocks of comparable rows, conclusions, verdicts on claims."""
+"""Analysis of one result table: blocks of comparable rows, conclusions, verdicts on claims."""

@@ -1,4 +1,4 @@
-"""The sentences below the first table: what to use, when something else, and how sure that is."""
+"""Sentences below the first table: the recommended method, alternatives, and their certainty."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -11,7 +11,9 @@ from mssbench.analysis.naming import call_text
 from mssbench.analysis.trust import Trust
 from mssbench.records.cell import OF_FEATURES
 
-_MOST_PLACES = 8  # of other sizes and phases; `mssbench show` has all of them
+# Other sizes, batches and phases that get a line, so that the output fits on one screen;
+# `mssbench show` has all of them.
+_MOST_PLACES = 8
 _WORDS = {
     kinds.EASY: "easy",
     kinds.HARD: "hard",
@@ -21,7 +23,7 @@ _WORDS = {
 
 
 class Sentence(NamedTuple):
-    """A sentence, or a line of code, with the style it is printed in."""
+    """A sentence or a line of code, with the style in which it is printed."""
 
     text: str
     style: str = ""
@@ -29,21 +31,21 @@ class Sentence(NamedTuple):
 
 
 def warning(believed: Trust, again: str) -> str:
-    """Why no method is called fastest, and what to do about it.
+    """Return why no method is called fastest, and what to do about it.
 
-    again: the option that measures the rows once more.
+    again: the command-line option that measures the rows again.
     """
     return (
         f"The machine {believed.why_not}. Its times do not compare, and no method is called "
-        "fastest; errors are not affected.\n`top` shows what runs. When it has ended, measure "
-        f"again with {again}.\n"
+        "fastest; errors are not affected.\n`top` shows the running processes. When they have "
+        f"ended, measure again with {again}.\n"
     )
 
 
 def sentences(board: Board, best: Line | None, believed: Trust) -> Iterator[Sentence]:
-    """What follows from a board, best first. best: the recommended line, if there is one."""
+    """Yield the sentences on a board, most important first. best: the recommended line, if any."""
     if board.unreached and not believed.comparable:
-        # The warning above the table has the remedy; a second one would contradict it.
+        # The warning above the table has the remedy; a second remedy would contradict it.
         yield Sentence(f"This run is not complete either: {_unreached(board)}.", "bold yellow")
     elif board.unreached:
         yield from _no_recommendation(board)
@@ -53,12 +55,13 @@ def sentences(board: Board, best: Line | None, believed: Trust) -> Iterator[Sent
         yield Sentence(
             f"Right everywhere: {', '.join(right)}. Which is faster is not known.", "bold"
         )
+
     yield Sentence(_how_sure(board, believed))
     for kind in board.kinds.values():
         if kind.doubt > DOUBTFUL:
             yield Sentence(
                 f"{kind.name}: the reference itself may be off by {100 * kind.doubt:.0f} %, so "
-                "these matrices rank no method.",
+                "methods are not ranked by these matrices.",
                 "dim",
             )
         for problem, spectrum in zip(kind.left_out, kind.spectra, strict=True):
@@ -71,6 +74,7 @@ def sentences(board: Board, best: Line | None, believed: Trust) -> Iterator[Sent
 
 
 def _recommendation(board: Board, best: Line | None, drift: float) -> Iterator[Sentence]:
+    """Yield the recommended method with its call, and alternatives to it."""
     if best is None:
         yield from _no_recommendation(board)
         return
@@ -93,6 +97,7 @@ def _recommendation(board: Board, best: Line | None, drift: float) -> Iterator[S
                 "If all your matrices are well conditioned: the same. Nothing that is accurate on "
                 "them is clearly faster."
             )
+
     for line in board.lines:
         errors = [line.marks[kind].error for kind in board.deciding if kind in line.marks]
         no_digit = all(error is not None and error > decision.DIGIT for error in errors)
@@ -104,20 +109,23 @@ def _recommendation(board: Board, best: Line | None, drift: float) -> Iterator[S
 
 
 def _no_recommendation(board: Board) -> Iterator[Sentence]:
+    """Yield why no method is recommended, and what to do about it."""
     if board.unreached:
         yield Sentence(
             f"This run is not complete: {_unreached(board)}, so no method is recommended. The same "
-            "command goes on where it stopped.",
+            "command resumes it.",
             "bold yellow",
         )
         return
+
     if not board.kinds:
         yield Sentence(
-            "This table is older than the column of conditions: it does not say on which kinds of "
-            "matrix a method is right. Measure again: --fresh",
+            "This table was written before condition numbers were recorded: it does not say on "
+            "which kinds of matrix a method is right. Measure again: --fresh",
             "bold yellow",
         )
         return
+
     if not board.deciding:
         doubtful = "No reference is exact enough to say which method is right"
         precision = board.place["precision"]
@@ -128,6 +136,7 @@ def _no_recommendation(board: Board) -> Iterator[Sentence]:
         )
         yield Sentence(f"{doubtful}{remedy}", "bold yellow")
         return
+
     yield Sentence(
         "No method is right on every kind of matrix. Choose by the column of matrices like yours, "
         "or measure in float64: --set precision=float64",
@@ -136,17 +145,19 @@ def _no_recommendation(board: Board) -> Iterator[Sentence]:
 
 
 def _unreached(board: Board) -> str:
-    """`2 cells of this table were not reached`."""
+    """Return the number of missing cells: `2 cells of this table were not reached`."""
     was = "was" if board.unreached == 1 else "were"
     return f"{units.count(board.unreached, 'cell')} of this table {was} not reached"
 
 
 def _why(board: Board, best: Line, drift: float) -> str:
+    """Return why the line `best` is recommended."""
     right = decision.right_lines(board)
     if len(board.deciding) == 1:
         everywhere = f"on these {_WORDS[board.deciding[0]]} matrices"
     else:
         everywhere = "on every kind of matrix"
+
     if len(right) == 1:
         return f"the only method that is right {everywhere}"
     others = [line for line in right if line is not best]
@@ -160,6 +171,7 @@ def _why(board: Board, best: Line, drift: float) -> str:
 
 
 def _pace(line: Line, best: Line, drift: float) -> str:
+    """Return how the time of a line compares with that of the best one."""
     if decision.tied(line, best, drift):
         return "is no faster here,"
     times = decision.ratio(line, best)
@@ -168,22 +180,24 @@ def _pace(line: Line, best: Line, drift: float) -> str:
     )
 
 
-def _how_sure(board: Board, believed: Trust) -> str:
+def _how_sure(board: Board, reliability: Trust) -> str:
+    """Return the sentence on the tie limit, unsteady times and drift."""
     unsure = sum(line.unsure for line in board.lines)
-    if believed.comparable:
-        usual, wider = (decision.tie_limit(believed.drift, unsure=x) for x in (False, True))
+    if reliability.comparable:
+        usual, wider = (decision.tie_limit(reliability.drift, unsure=x) for x in (False, True))
         beside = f" ({1 + wider:.2g}x beside a ~)" if unsure and wider > usual else ""
         limit = f"below {1 + usual:.2g}x{beside} is a tie"
     else:
         limit = "no two times can be compared"
+
     facts = [f"{unsure} of {units.count(len(board.lines), 'time')} vary by more than 30 %"]
-    if believed.measured_drift is not None:
-        facts.append(f"the machine's speed drifted by {100 * believed.drift:.0f} %")
+    if reliability.measured_drift is not None:
+        facts.append(f"the machine's speed drifted by {100 * reliability.drift:.0f} %")
     return f"How sure: {limit}; {', '.join(facts)}."
 
 
 def elsewhere(boards: Sequence[Board], shown: Board, drift: float) -> Iterator[str]:
-    """One line for each other size, batch or phase: what is right there, from fast to accurate."""
+    """Yield a line for each other size, batch or phase, with its right methods, fastest first."""
     others = [board for board in boards if board is not shown]
     for board in others[:_MOST_PLACES]:
         phase = "With gradient" if board.phase == "step" else "Forward alone"
@@ -194,7 +208,7 @@ def elsewhere(boards: Sequence[Board], shown: Board, drift: float) -> Iterator[s
 
 
 def _place(board: Board, shown: Board) -> str:
-    """Size and batch, and whatever else differs from the board that is shown."""
+    """Return size, batch, and the other key values that differ from the board that is shown."""
     named = [f"n = {board.place['size']}", f"batch {board.place['batch']}"]
     named += [
         "from features (sqrt_x)" if board.place[k] == OF_FEATURES else str(board.place[k])
@@ -205,15 +219,18 @@ def _place(board: Board, shown: Board) -> str:
 
 
 def _ends(board: Board, drift: float) -> str:
+    """Return the right methods of a board, from fast to accurate, with times and errors."""
     if board.unreached:
         return f"{units.count(board.unreached, 'cell')} not reached"
     lines = list(decision.front(board))[:3]
     if not lines:
         return "nothing is right on every kind of matrix"
+
     parts = [
         f"{line.name} {units.seconds(line.seconds)} ({units.error(board.worst(line))})"
         for line in lines
     ]
+
     rest = [line for line in board.lines if line.competes and line not in lines]
     faster = [
         line
@@ -229,7 +246,7 @@ def _ends(board: Board, drift: float) -> str:
 
 
 def spoken(names: Sequence[str]) -> str:
-    """`easy and hard matrices`."""
+    """Return kinds of matrix as words: `easy and hard matrices`."""
     words = [_WORDS.get(name, name) for name in names]
     head = ", ".join(words[:-1])
     return f"{head} and {words[-1]} matrices" if head else f"{words[-1]} matrices"

@@ -1,7 +1,7 @@
-"""The table of `forward="auto"`, made from measured runs.
+"""Make the table of `sqrtm(a, forward="auto")` from measured runs.
 
-Whoever writes "auto" gets the default pair, eigh + loewner, or one that is clearly faster and not
-much less accurate. What `recommend` would name may be less accurate, as its reader sees the errors.
+For each place the table has the default pair, eigh + loewner, or a pair that is clearly faster and
+not much less accurate. `recommend` may name a less accurate pair, because it also shows the errors.
 """
 
 import json
@@ -21,34 +21,34 @@ from mssbench.methods.method import FUNCTIONS
 from mssbench.results import files
 from mssbench.results.run import Run
 
-# A pair may have this many times the error of the default pair on each kind of matrix, and any
-# error of the second size: that is rounding in float32, and differs between pairs by chance.
+# A pair may have this many times the error of the default pair on each kind of matrix. Errors below
+# the second number are always allowed: they are rounding errors of float32.
 _LESS_ACCURATE, _ROUNDING = 3.0, 1e-5
 
 
 class Answers(NamedTuple):
-    """The answers of some runs, and how many places had none."""
+    """The chosen pairs of some runs, and the number of places without a choice."""
 
     choices: list[dict[str, Any]]
-    unanswered: int  # places where no pair is right everywhere, or times do not compare
+    unanswered: int  # places where no pair is right everywhere, or where times do not compare
 
 
 def answers(runs: Sequence[Run]) -> Answers:
-    """The pair for each place that these runs have measured well enough."""
-    found, unanswered = list[dict[str, Any]](), 0
+    """Return the chosen pair for each place that these runs have measured sufficiently."""
+    choices, unanswered = list[dict[str, Any]](), 0
     for question in _questions(runs):
         entry = _entry(question, proof(runs, question))
         if entry is None:
             unanswered += 1
         else:
-            found.append(entry)
-    return Answers(found, unanswered)
+            choices.append(entry)
+    return Answers(choices, unanswered)
 
 
 def write(path: Path, found: Answers) -> None:
-    """Put the answers where `forward="auto"` finds them; a reader sees the old or the new table.
+    """Write the table atomically to a file that `forward="auto"` reads.
 
-    Raises OSError where the file cannot be written.
+    Raises OSError if the file cannot be written.
     """
     text = json.dumps(
         {"schema": SCHEMA, "written_by": f"mssbench {__version__}", "choices": found.choices},
@@ -59,26 +59,28 @@ def write(path: Path, found: Answers) -> None:
 
 
 def _questions(runs: Sequence[Run]) -> Iterator[Question]:
-    """One question for each place of the runs, in a fixed order."""
+    """Yield one question for each place of the runs, in a fixed order."""
     names = ["device", "function", "phase", "precision", "size", "batch"]
     places = set[tuple[Any, ...]]()
     for run in runs:
         frame = run.frame[run.frame["phase"].isin(["forward", "step"])]
         places |= {*frame[names].itertuples(index=False, name=None)}
+
     for device, function, phase, precision, size, batch in sorted(places):
-        if function in FUNCTIONS:  # what `sqrtm` and `isqrtm` compute
+        if function in FUNCTIONS:  # the functions that `sqrtm` and `isqrtm` compute
             yield Question(
                 int(size), int(batch), precision, device, function, gradient=phase == "step"
             )
 
 
-def _entry(question: Question, found: Proof | None) -> dict[str, Any] | None:
-    """One line of the table; None where nothing can be recommended."""
-    if found is None:
+def _entry(question: Question, evidence: Proof | None) -> dict[str, Any] | None:
+    """Return one entry of the table; None if no pair can be recommended."""
+    if evidence is None:
         return None
-    best = _best(found)
+    best = _best(evidence)
     if best is None:
         return None
+
     row = best.row
     backward = row["backward"] if question.gradient else "loewner"
     return {
@@ -92,27 +94,29 @@ def _entry(question: Question, found: Proof | None) -> dict[str, Any] | None:
         "backward": backward,
         "parameters": parameters_of(row),
         "seconds": float(f"{best.seconds:.3g}"),
-        **_provenance(found),
+        **_provenance(evidence),
     }
 
 
-def _best(found: Proof) -> Line | None:
-    """The default pair, or the fastest that is clearly faster and nearly as accurate.
+def _best(evidence: Proof) -> Line | None:
+    """Return the default pair, or the fastest pair that is clearly faster and nearly as accurate.
 
-    None where the default pair was not measured or is not right, or where times do not compare.
+    None if the default pair was not measured or is not right, or if times do not compare.
     """
-    believed, board = trust(found.rows, found.run.facts), found.board
-    if not believed.comparable or board.unreached:
+    reliability, board = trust(evidence.rows, evidence.run.facts), evidence.board
+    if not reliability.comparable or board.unreached:
         return None
+
     right = decision.right_lines(board)
     default = next((line for line in right if _is_default(line)), None)
     if default is None:
         return None
+
     faster = [
         line
         for line in right
         if line.seconds < default.seconds
-        and not decision.tied(line, default, believed.drift)
+        and not decision.tied(line, default, reliability.drift)
         and _comes_with_mssbench(line)
         and _nearly_as_accurate(line, default, board.deciding)
     ]
@@ -125,7 +129,7 @@ def _is_default(line: Line) -> bool:
 
 
 def _comes_with_mssbench(line: Line) -> bool:
-    """Whether a pair can be called wherever mssbench is installed."""
+    """Whether mssbench itself has both methods of a pair, so that no plug-in is needed."""
     row = line.row
     methods = [registry.known("forward").get(row["forward"])]
     if row["backward"] != "none":
@@ -134,24 +138,26 @@ def _comes_with_mssbench(line: Line) -> bool:
 
 
 def _nearly_as_accurate(line: Line, default: Line, deciding: Sequence[str]) -> bool:
+    """Whether a pair is not much less accurate than the default pair on each deciding kind."""
     for kind in deciding:
-        error, usual = (each.marks[kind].error or 0.0 for each in (line, default))
+        error, usual = (pair.marks[kind].error or 0.0 for pair in (line, default))
         if error > max(_LESS_ACCURATE * usual, _ROUNDING):
             return False
     return True
 
 
-def _provenance(found: Proof) -> dict[str, str]:
-    """The machine, the day and the run that the rows of an answer come from."""
-    environment = found.run.facts["environments"].get(found.rows["environment"].iloc[0], {})
-    run = found.run.facts["runs"].get(found.rows["run_id"].iloc[0], {})
-    device = found.rows["device"].iloc[0]
+def _provenance(evidence: Proof) -> dict[str, str]:
+    """Return the machine, the date and the run that the rows of an answer come from."""
+    environment = evidence.run.facts["environments"].get(evidence.rows["environment"].iloc[0], {})
+    run = evidence.run.facts["runs"].get(evidence.rows["run_id"].iloc[0], {})
+    device = evidence.rows["device"].iloc[0]
     machine = environment.get("cpu") or "an unknown CPU"
     if device == "cuda" and (gpus := cast("list[dict[str, Any]]", environment.get("gpus"))):
         machine = str(gpus[0].get("name", "an unknown GPU"))
+
     versions = environment.get("versions") or {}
     return {
         "machine": f"{machine}, torch {versions.get('torch', 'unknown')}",
         "date": str(run.get("started", ""))[:10],
-        "run": found.run.name,
+        "run": evidence.run.name,
     }

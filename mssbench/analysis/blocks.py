@@ -1,16 +1,16 @@
-"""A table of rows -> blocks people can read: one number a cell, best marked, nothing mixed.
+"""Pivot a table of rows into blocks: tables of comparable numbers with the best one marked.
 
-Times of different phase, clock, cache, device, precision, function or batch never share a block
-unless they were asked for as its rows or columns, and even then they are never ranked against each
-other: methods compete where everything but the method is equal. What else varies inside a number
-(problems, seeds) is named, and the number is the median time with the worst error. A row that
-stands for several methods has the numbers of the best of them.
+Times of different phase, clock, cache, device, precision, function or batch share a block only if
+these columns were asked for as its rows or columns. Even then they are not ranked against each
+other: methods are ranked only where everything but the method is equal. Key columns that vary
+inside an entry (problems, seeds) are named, and the entry has the median time with the worst error.
+A row that stands for several methods has the numbers of the best of them.
 
-Problems stand in the order of the condition that was measured, with that condition beside their
-names: one name may have another condition at each size.
+Problems are sorted by their measured condition number, which is shown beside their names, since the
+condition of a problem of one name may depend on the size.
 
-An input on which no method could be compared, as it has no matrices of this size, say, is no fault
-of any method: it is left out where there are others, and the block says so.
+An input on which no method could be compared, for example because it has no matrices of this size,
+counts against no method. It is left out if there are other inputs, and the block says so.
 """
 
 from collections.abc import Sequence
@@ -29,14 +29,15 @@ from mssbench.results.labels import LABELS, METHOD, PHASES, deltas, spoken, with
 if TYPE_CHECKING:
     import pandas as pd
 
-# What tables show unless something else is asked for: rows, columns and value.
+# The default rows, columns and value of a table.
 USUAL = (("method",), ("size",), "seconds_median")
+# Key columns of which each combination of values has a block of its own.
 SPLIT = ("function", "precision", "device", "batch", "phase", "clock", "cache")
 
 
 @dataclass
 class Block:
-    """Rows that may be compared with each other, and what they have in common."""
+    """Entries that may be compared with each other, and the key values that they share."""
 
     common: dict[str, Any]
     value: str
@@ -47,19 +48,22 @@ class Block:
     entries: dict[Key, dict[Key, Entry]] = field(default_factory=dict)
     hidden: dict[str, int] = field(default_factory=dict)  # key column -> number of its values
     left_out: list[LeftOut] = field(default_factory=list)
-    spectra: dict[Key, Spectrum] = field(default_factory=dict)  # by what `_question` makes of a key
+    spectra: dict[Key, Spectrum] = field(default_factory=dict)  # key: result of `_question`
 
     def spectrum(self, names: Sequence[str], key: Key) -> str:
-        """What was measured of the problem that a row or column is about: `κ 42`, or nothing.
+        """Return the measured condition of a row's or column's problem, `κ 42`, or an empty text.
 
-        names: of the axes of the row or column. key: their values.
+        names: the axes of the row or column. key: their values.
         """
-        found = self.spectra.get(_question(names, key)) if "problem" in names else None
-        return "" if found is None else str(found)
+        spectrum = self.spectra.get(_question(names, key)) if "problem" in names else None
+        return "" if spectrum is None else str(spectrum)
 
     @property
     def title(self) -> str:
-        """`step · sqrt · float32 · batch 64 · cpu · wall clock`; of the device's, its cache too."""
+        """The shared key values: `step · sqrt · float32 · batch 64 · cpu · wall clock`.
+
+        The cache is named only for times of the GPU's clock.
+        """
         order = ["phase", "function", "precision", "batch", "device", "clock"]
         if self.common.get("clock") == "gpu":
             order.append("cache")
@@ -67,13 +71,13 @@ class Block:
 
     @property
     def measured(self) -> bool:
-        """Whether there is a number anywhere."""
+        """Whether any entry has a number."""
         return any(e.value is not None for row in self.entries.values() for e in row.values())
 
     def unranked(self) -> "Block":
-        """The same numbers without ratios and without a best one.
+        """Return the same numbers without ratios and without a best entry.
 
-        For times of a machine that was disturbed while they were taken.
+        Used for times of a machine that was disturbed during the measurement.
         """
         entries = {
             row: {column: replace(e, ratio=None, best=False) for column, e in of_row.items()}
@@ -82,16 +86,16 @@ class Block:
         return replace(self, entries=entries)
 
     def omissions(self) -> list[str]:
-        """The problems that are in none of its numbers, in sentences."""
+        """Return sentences on the problems that are left out of all numbers."""
         return list(sentences(self.left_out, self.column_names))
 
     def written(self, entry: Entry) -> str:
-        """`3.93 ms`; `~3.93 ms` of a time that is unstable."""
+        """Return the value of an entry as text: `3.93 ms`, or `~3.93 ms` if it is unstable."""
         mark = "~" if entry.unstable and self.value == "seconds_median" else ""
         return mark + self.text(entry.value)
 
     def text(self, x: float | None) -> str:
-        """A value with its unit."""
+        """Return a value with its unit."""
         return BY_NAME[self.value].text(x)
 
 
@@ -101,25 +105,28 @@ def blocks(
     columns: Sequence[str] = USUAL[1],
     value: str = USUAL[2],
 ) -> list[Block]:
-    """The blocks of a result table. Raises TableError for an unknown or unfit column."""
+    """Return the blocks of a result table. Raises TableError for an unknown or unfit column."""
     _check(rows, columns, value)
     if frame.empty:
         raise TableError("no row is left to show.")
 
     frame = with_outcomes(frame)
-    if BY_NAME[value].group == "error":  # no error stands beside an error
+    if BY_NAME[value].group == "error":  # no second error is shown beside an error
         frame["error"] = float("nan")
 
     axes = (*rows, *columns)
     split = [name for name in SPLIT if name not in axes]
     shown = {*axes, *split, *(part for name in axes for part in LABELS.get(name, ()))}
     hidden = [name for name in KEY if name not in shown]
+
+    # Number the inputs inside an entry, to see which of them a method was not measured on.
     inputs = [name for name in hidden if name not in METHOD]
     frame["_point"] = frame.groupby(inputs, dropna=False).ngroup() if inputs else 0
     competition = [*split, *(name for name in axes if _asked(name))]
     frame, left_out = comparable(frame, competition)
     rivals = frame.groupby(competition, dropna=False)
     frame = frame.assign(_points=rivals["_point"].transform("nunique"))
+
     counts = frame.groupby(split, sort=False, dropna=False)[hidden].nunique(dropna=False)
     by_place: dict[Key, Block] = {}
     for key, names in zip(counts.index, counts.itertuples(index=False, name=None), strict=True):
@@ -129,23 +136,27 @@ def blocks(
         by_place[_tuple(key)] = Block(
             common, value, error, [], tuple(columns), tuple(rows), {}, varying
         )
+
     for (_, out), row in zip(left_out.iterrows(), left_out.to_dict("records"), strict=True):
         key, column = (_tuple(tuple(row[name] for name in names)) for names in (split, columns))
         spectrum = kinds.spectrum(out.to_frame().T)
         words = "" if spectrum is None else str(spectrum)
         by_place[key].left_out.append(LeftOut(column, row["problem"], row["ended"], words))
+
     for names in (rows, columns):
         if "problem" in names:
             for key, part in frame.groupby([*split, *filter(_asked, names)], dropna=False):
                 if (spectrum := kinds.spectrum(part)) is not None:
                     place = _tuple(key)
                     by_place[place[: len(split)]].spectra[place[len(split) :]] = spectrum
+
     several = any(name in METHOD for name in hidden)
     keys = [*split, *axes]
     for key, entry in _best_of(frame, keys, value) if several else _entries(frame, keys, value):
         block, rest = by_place[key[: len(split)]], key[len(split) :]
         row, column = rest[: len(rows)], rest[len(rows) :]
         block.entries.setdefault(row, {})[column] = entry
+
     for block in by_place.values():
         unique = {column for row in block.entries.values() for column in row}
         block.columns = sorted(
@@ -157,15 +168,18 @@ def blocks(
 
 
 def _check(rows: Sequence[str], columns: Sequence[str], value: str) -> None:
-    for what, names in (("rows", rows), ("columns", columns)):
+    """Raise TableError for an axis that is no key column, or a value that is no number."""
+    for option, names in (("rows", rows), ("columns", columns)):
         if not names:
-            raise TableError(f"--{what} is empty: name a key column, such as method or size.")
+            raise TableError(f"--{option} is empty: name a key column, such as method or size.")
         for name in names:
             if name not in KEY and name not in LABELS:
-                raise TableError(f"--{what}: {unknown('column', name, {*KEY, *LABELS})}")
+                raise TableError(f"--{option}: {unknown('column', name, {*KEY, *LABELS})}")
+
     axes = (*rows, *columns)
     if twice := [name for i, name in enumerate(axes) if name in axes[:i]]:
         raise TableError(f"{twice[0]!r} is named twice in --rows and --columns.")
+
     numeric = [
         c.name for c in SCHEMA if c.kind in ("int", "float") and c.group not in ("key", "identity")
     ]
@@ -174,12 +188,12 @@ def _check(rows: Sequence[str], columns: Sequence[str], value: str) -> None:
 
 
 def _error_column(phase: str, value: str) -> str | None:
-    """The column of the error that belongs beside a value, where that is no error itself."""
+    """Return the error column shown beside a value; None if the value is itself an error."""
     return None if BY_NAME[value].group == "error" else error_column(phase)
 
 
 def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[Key, Entry]]:
-    """Every entry of every block at once: a groupby for each would take seconds."""
+    """Return every entry of every block, from one groupby: one for each would take seconds."""
     frame = frame.assign(_value=frame[value].astype("float64"), _delta=deltas(frame))
     groups = frame.groupby(keys, sort=False, dropna=False)
     middle = "median" if BY_NAME[value].pooled == "median" else "max"
@@ -193,6 +207,8 @@ def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[K
         here=("_point", "nunique"),
         points=("_points", "max"),
     )
+
+    # If there is a single point, there is a single problem; counting again would be slow.
     problems = groups["problem"].nunique() if frame["_points"].max() > 1 else pooled["here"]
     pooled = pooled.assign(problems=problems)
 
@@ -208,7 +224,8 @@ def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[K
         pooled.index, pooled.itertuples(index=False, name=None), strict=True
     ):
         key = _tuple(pooled_key)
-        value_, error, n, low, high, delta, here, points, problems = row
+        value_, error, n, low, high, delta, points_here, points, problems = row
+
         entry = Entry(
             _some(value_),
             _some(error),
@@ -216,7 +233,7 @@ def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[K
             int(n),
             _some(low),
             _some(high),
-            (int(here), int(points)),
+            (int(points_here), int(points)),
             float(delta),
             problems=int(problems),
         )
@@ -225,29 +242,31 @@ def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[K
 
 
 def _best_of(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[Key, Entry]]:
-    """Of each row that stands for several methods the best one's entry: numbers of nobody mislead.
+    """Return, for each row that stands for several methods, the entry of the best method.
 
-    That is the smallest of those that are ok, or else of those that have a number.
+    A number pooled over methods would belong to none of them. The best entry is the smallest of
+    those that are ok, or else of those that have a number.
     """
-    found: dict[Key, Entry] = {}
+    best: dict[Key, Entry] = {}
     for (*key, method), entry in _entries(frame, [*keys, "method"], value):
-        mine = replace(entry, method=method)
-        now = found.get(tuple(key))
-        found[tuple(key)] = mine if now is None else min(now, mine, key=_goodness)
-    return list(found.items())
+        candidate = replace(entry, method=method)
+        current = best.get(tuple(key))
+        best[tuple(key)] = candidate if current is None else min(current, candidate, key=_goodness)
+    return list(best.items())
 
 
 def _goodness(entry: Entry) -> tuple[bool, bool, float, str]:
+    """Return a sort key that puts ok entries first, then those with a number, smallest first."""
     return (not entry.ok, entry.value is None, entry.value or 0.0, entry.method)
 
 
 def _asked(name: str) -> bool:
-    """Whether an axis is part of the question; the rest are the methods that answer it."""
+    """Whether an axis says what is computed, such as size or problem, and not by which method."""
     return name not in (*METHOD, *LABELS)
 
 
 def _tuple(key: Any) -> Key:
-    """One spelling of a group's key: missing numbers are None, so that equal keys are equal."""
+    """Return a groupby key as a tuple with None for missing numbers, as NaN is unequal to NaN."""
     import pandas as pd
 
     parts = key if isinstance(key, tuple) else (key,)
@@ -255,30 +274,33 @@ def _tuple(key: Any) -> Key:
 
 
 def _some(x: float) -> float | None:
+    """Return a number, or None for a missing one."""
     import pandas as pd
 
     return None if pd.isna(x) else float(x)
 
 
 def _rank(block: Block) -> None:
-    """Mark the best of each group of rivals, those that differ in their method alone, and its ties.
+    """Mark the best entry of each group that differs only in the method, and entries tied with it.
 
-    Smaller is better; only what is ok may be best, and be what ratios are taken to.
+    Smaller is better. Only entries that are ok may be best, and ratios are relative to the best.
     """
     names = (*block.row_names, *block.column_names)
-    asked = [i for i, name in enumerate(names) if _asked(name)]
+    question_axes = [i for i, name in enumerate(names) if _asked(name)]
     rivals: dict[Key, list[tuple[Key, Key]]] = {}
     for row, entries in block.entries.items():
         for column in entries:
             where = (*row, *column)
-            rivals.setdefault(tuple(where[i] for i in asked), []).append((row, column))
+            rivals.setdefault(tuple(where[i] for i in question_axes), []).append((row, column))
+
     for places in rivals.values():
         able = [e for row, column in places if (e := block.entries[row][column]).ok]
         values = [e.value for e in able if e.value is not None]
         if len(places) < 2 or not values or BY_NAME[block.value].better != SMALLER:
-            continue  # alone, nothing is best; and blocks rank what is better where it is smaller
+            continue  # an entry without rivals is not best, and larger-is-better is not ranked
+
         best = min((e for e in able if e.value is not None), key=lambda e: e.value or 0.0)
-        timed = block.value == "seconds_median"  # of others no interval is known
+        timed = block.value == "seconds_median"  # only times have a confidence interval
         for row, column in places:
             e = block.entries[row][column]
             if e.value is not None:
@@ -288,9 +310,9 @@ def _rank(block: Block) -> None:
 
 
 def _sort_rows(block: Block) -> None:
-    """By what is asked of the methods, then fastest first at the last column.
+    """Sort the rows by size, problem and the like, then by the value in the last column.
 
-    What may not win stands after what may.
+    Rows whose entry there is not ok stand after those that are, and rows without a value last.
     """
     last = block.columns[-1]
 
@@ -305,17 +327,17 @@ def _sort_rows(block: Block) -> None:
 
 
 def _question(names: Sequence[str], key: Key) -> Key:
-    """The part of the key of a row or column that is no method."""
+    """Return the part of the key of a row or column that does not name a method."""
     return tuple(x for name, x in zip(names, key, strict=True) if _asked(name))
 
 
 def _place(block: Block, names: Sequence[str], key: Key) -> tuple[Any, ...]:
-    """Where a row or column stands by what it asks of the methods, its problem by the condition."""
-    asked = [name for name in names if _asked(name)]
+    """Return the sort key of a row or column without its method; problems sort by condition."""
+    question_axes = [name for name in names if _asked(name)]
     question = _question(names, key)
     place: list[Any] = [*_sortable(question)]
-    if "problem" in asked:
-        i = asked.index("problem")
+    if "problem" in question_axes:
+        i = question_axes.index("problem")
         spectra = [x for other, x in block.spectra.items() if other[: i + 1] == question[: i + 1]]
         hardest = max((x.hardest for x in spectra), default=inf)
         place[i] = (not spectra, hardest, question[i])
@@ -323,7 +345,7 @@ def _place(block: Block, names: Sequence[str], key: Key) -> tuple[Any, ...]:
 
 
 def _sortable(key: Key) -> tuple[Any, ...]:
-    """Missing first, then numbers, then words; phases in their own order."""
+    """Return a sort key: missing values first, then numbers, then words; phases as in PHASES."""
     places = {phase: i for i, phase in enumerate(PHASES)}
     keys = (places.get(x, x) if isinstance(x, str) else x for x in key)
     return tuple((x is not None, isinstance(x, str), x if x is not None else 0) for x in keys)

@@ -1,25 +1,25 @@
-"""The verdict on what a source claims, from the rows of a run.
+"""Judge the claims of a paper from the rows of a run.
 
 A claim compares two selections of rows (`left`, `right`), one selection with a number, or one
-selection (`where`) with figures that the source has published. It is decided at *points*, where
-everything but the method is equal: a point is the key of a row without the method and the seed. The
-figure of a method at a point is its mean over the seeds, and every row of one side is compared with
+selection (`where`) with figures that the source has published. It is decided at *points*: a point
+is the key of a row without the method and the seed, so that only methods differ within it. The
+figure of a method at a point is its mean over the seeds. Every row of one side is compared with
 every row of the other side at the same point.
 
 A claim holds only where it was measured, and a method that failed cannot win:
 
-* ok, inaccurate       The row has a figure. With `at_error` each side has only its fastest row that
-                       is accurate enough, and a side without such a row cannot win.
-* diverged             The same where the claim accepts it, as of a method that computes something
-                       else than the root on purpose.
+* ok, inaccurate       The row has a figure. With `at_error` each side keeps only its fastest row
+                       that is accurate enough, and a side without such a row cannot win.
+* diverged             The same if the claim accepts this status, e.g. for a method that computes
+                       something other than the root on purpose.
 * failed               The figure is infinite for the side that should be smaller. For the other
                        side an error is infinite if the root or gradient is not finite or diverged;
-                       there is no figure for a time or a size.
+                       a time or a size has no figure.
 * absent, interrupted  The row has no figure.
-* unverified           The row has no figure: its reference is not known to the limit of errors.
+* unverified           The row has no figure: its reference is less accurate than the error limit.
 
-Two times that are not told apart are a tie: neither is faster, which a claim with < or > does not
-survive, and neither is slower, so that one with <= or >= does.
+Two times that cannot be distinguished are a tie. A tie violates a claim with < or >, and satisfies
+one with <= or >=.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,27 +53,27 @@ class ClaimSide(NamedTuple):
 
     method: str | None
     figure: float
-    error: float | None  # beside a figure that is no error itself
+    error: float | None  # shown beside the figure, unless the figure is an error itself
     failed: str  # the status that made the figure infinite
 
 
 class Point(NamedTuple):
-    """Where two sides meet, or a side and a published figure."""
+    """One comparison of two sides, or of one side with a published figure."""
 
-    at: Mapping[str, Any]
+    at: Mapping[str, Any]  # the key values of the point
     left: ClaimSide
     right: ClaimSide
     ratio: float  # left / right
     holds: bool
-    tied: bool = False  # two times that are not told apart
+    tied: bool = False  # whether the two times cannot be distinguished
 
 
 class Published(NamedTuple):
-    """A published figure; of a comparison it is the ratio left / right."""
+    """A published figure; in a claim with two sides it is the ratio left / right."""
 
     at: Mapping[str, Any]
     figure: float
-    here: float | None
+    here: float | None  # the median measured in this run; None if it was not measured
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,16 @@ class Finding:
     claim: Claim
     verdict: ClaimVerdict
     points: Sequence[Point] = ()
-    median: float | None = None  # of the ratios
+    median: float | None = None  # of the ratios of all points
     published: Sequence[Published] = ()
-    why: str = ""  # it is not measured
+    why: str = ""  # the reason for the verdict "not measured"
 
 
 def judge_claims(tables: Any, frame: "pd.DataFrame") -> list[Finding]:
-    """The verdict on each claim, from a result table. Raises SuiteError naming table and key."""
+    """Return the finding on each claim from a result table.
+
+    Raises SuiteError, naming table and key, for a malformed claim.
+    """
     frame, findings = with_labels(frame), []
     for number, claim in enumerate(read(tables), 1):
         with numbered(number):
@@ -98,9 +101,9 @@ def judge_claims(tables: Any, frame: "pd.DataFrame") -> list[Finding]:
 
 
 def _finding(claim: Claim, frame: "pd.DataFrame") -> Finding:
-    """The verdict on a claim, from rows with labels.
+    """Return the finding on a claim, from rows with labels.
 
-    Raises TableError for a condition that the table cannot answer.
+    Raises TableError for a condition on columns that the table does not have.
     """
     left = _side(claim, frame, "where" if claim.where else "left", wins=claim.left_wins)
     if claim.where:
@@ -110,6 +113,7 @@ def _finding(claim: Claim, frame: "pd.DataFrame") -> Finding:
         pairs = left.merge(right, on=claim.shared, suffixes=("", "_right"))
     else:
         pairs = left.assign(figure_right=float(claim.right))
+
     pairs = _weighed(claim, pairs)
     if pairs.empty:
         return Finding(
@@ -122,6 +126,7 @@ def _finding(claim: Claim, frame: "pd.DataFrame") -> Finding:
     published = _published(claim, pairs)
     decisive = pairs["margin"].max() if claim.over == "every" else pairs["margin"].median()
     verdict = ClaimVerdict.HOLDS if _meets(claim, decisive) else ClaimVerdict.FAILS
+
     why = ""
     if claim.where and verdict is ClaimVerdict.HOLDS and any(p.here is None for p in published):
         missing = sum(p.here is None for p in published)
@@ -131,7 +136,10 @@ def _finding(claim: Claim, frame: "pd.DataFrame") -> Finding:
 
 
 def _side(claim: Claim, frame: "pd.DataFrame", key: str, *, wins: bool) -> "pd.DataFrame":
-    """The figures of one side: a row for every method at every point."""
+    """Return the figures of one side, with one row for every method at every point.
+
+    wins: whether the claim says that this side is the smaller one; its failures are infinite.
+    """
     rows = with_outcomes(claim.rows(key, frame))
     errors = claim.value in ERRORS
     infinite = {*(_FAILED if wins else _WRONG if errors else ())} - {*claim.accept}
@@ -139,8 +147,9 @@ def _side(claim: Claim, frame: "pd.DataFrame", key: str, *, wins: bool) -> "pd.D
     failed = status.where(status.isin(infinite), "")
     known = status.isin([*_USABLE, *claim.accept])
     figure = rows[claim.value].where(known).mask(failed != "", inf)
-    if claim.at_error is not None:  # what was not compared may not be called accurate
+    if claim.at_error is not None:  # a row without a known error does not count as accurate
         figure = figure.mask(error.isna() & (failed == ""))
+
     timed = claim.value == "seconds_median"
     low, high = (rows[f"seconds_{end}"] if timed else figure for end in ("low", "high"))
     rows = rows.assign(figure=figure, failed=failed, low=low, high=high, delta=deltas(rows))
@@ -159,14 +168,15 @@ def _side(claim: Claim, frame: "pd.DataFrame", key: str, *, wins: bool) -> "pd.D
     )[[*POINT, "method", "figure", "error", "failed", "low", "high", "delta"]]
     if claim.at_error is None:
         return side
-    late = side["error"] > claim.at_error
-    side["figure"] = side["figure"].mask(late, inf if wins else float("nan"))
-    side["failed"] = side["failed"].mask(late & (side["failed"] == ""), "inaccurate")
+
+    too_inaccurate = side["error"] > claim.at_error
+    side["figure"] = side["figure"].mask(too_inaccurate, inf if wins else float("nan"))
+    side["failed"] = side["failed"].mask(too_inaccurate & (side["failed"] == ""), "inaccurate")
     return side.dropna(subset="figure").sort_values("figure").drop_duplicates(list(POINT))
 
 
 def _with_entries(claim: Claim, side: "pd.DataFrame") -> "pd.DataFrame":
-    """Every figure beside the published one it belongs to."""
+    """Return every figure of a side with the published figure that it is compared with."""
     import pandas as pd
 
     entries = pd.DataFrame(claim.entries).rename(columns={"figure": "figure_right"})
@@ -175,7 +185,7 @@ def _with_entries(claim: Claim, side: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _weighed(claim: Claim, pairs: "pd.DataFrame") -> "pd.DataFrame":
-    """The pairs with their ratio, and with their margin: below 1 the claim holds; worst first."""
+    """Return the pairs with ratio and margin, worst first; a margin below 1 meets the claim."""
     left, right = pairs["figure"], pairs["figure_right"]
     ratio = (left / right).mask(left == right, 1.0)
     if claim.where:
@@ -183,7 +193,7 @@ def _weighed(claim: Claim, pairs: "pd.DataFrame") -> "pd.DataFrame":
     else:
         margin = ratio * claim.factor if claim.left_wins else claim.factor / ratio
         margin = margin.mask((left if claim.left_wins else right) == inf, inf)
-        # two times whose intervals overlap are not told apart: neither is the faster or the slower
+        # Two times whose intervals overlap are a tie: neither is the faster or the slower one.
         strict = claim.relation in ("<", ">")
         tied = _tied(claim, pairs) & (margin < 1 if strict else margin > 1)
         tied &= (left != inf) & (right != inf)
@@ -195,25 +205,28 @@ def _weighed(claim: Claim, pairs: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _tied(claim: Claim, pairs: "pd.DataFrame") -> "pd.Series":
-    """Where two times are close for their noise, or overlap."""
+    """Return which pairs are tied: times closer than their noise, or with overlapping intervals."""
     import pandas as pd
 
     if claim.value != "seconds_median" or "low_right" not in pairs:
         return pd.Series(False, index=pairs.index)
-    ours, theirs = (claim.factor, 1.0) if claim.left_wins else (1.0, claim.factor)
-    left, right = ours * pairs["figure"], theirs * pairs["figure_right"]
+
+    left_factor, right_factor = (claim.factor, 1.0) if claim.left_wins else (1.0, claim.factor)
+    left, right = left_factor * pairs["figure"], right_factor * pairs["figure_right"]
     hidden = 1 + pairs[["delta", "delta_right"]].max(axis=1)
-    overlap = (ours * pairs["low"] <= theirs * pairs["high_right"]) & (
-        theirs * pairs["low_right"] <= ours * pairs["high"]
+    overlap = (left_factor * pairs["low"] <= right_factor * pairs["high_right"]) & (
+        right_factor * pairs["low_right"] <= left_factor * pairs["high"]
     )
     return overlap | ((left <= right * hidden) & (right <= left * hidden))
 
 
 def _meets(claim: Claim, margin: float) -> bool:
+    """Whether a margin satisfies the relation of a claim; 1 is a tie."""
     return margin < 1 or (margin == 1 and claim.relation not in ("<", ">"))
 
 
 def _point(claim: Claim, row: Mapping[str, Any]) -> Point:
+    """Return one row of the pairs as a Point."""
     shown = claim.value not in ERRORS
 
     def side(end: str) -> ClaimSide:
@@ -230,17 +243,19 @@ def _point(claim: Claim, row: Mapping[str, Any]) -> Point:
 
 
 def _published(claim: Claim, pairs: "pd.DataFrame") -> list[Published]:
-    """Each published figure, and the median of what was measured there."""
-    found = []
+    """Return each published figure with the median of this run's figures at the same point."""
+    comparisons = []
     for entry in claim.entries:
         at = {k: v for k, v in entry.items() if k != "figure"}
-        here = pairs[_at(pairs, at)]["figure" if claim.where else "ratio"]
-        found.append(Published(at, entry["figure"], float(here.median()) if len(here) else None))
-    return found
+        measured = pairs[_at(pairs, at)]["figure" if claim.where else "ratio"]
+        comparisons.append(
+            Published(at, entry["figure"], float(measured.median()) if len(measured) else None)
+        )
+    return comparisons
 
 
 def _at(frame: "pd.DataFrame", at: Mapping[str, Any]) -> "pd.Series":
-    """Which rows have these values."""
+    """Return a mask of the rows that have the values `at`."""
     import pandas as pd
 
     same = pd.Series(True, index=frame.index)
@@ -250,18 +265,19 @@ def _at(frame: "pd.DataFrame", at: Mapping[str, Any]) -> "pd.Series":
 
 
 def _why(claim: Claim, frame: "pd.DataFrame") -> str:
-    """Which side has no figure, and how its rows ended."""
-    here = sorted(set(frame["device"]))
+    """Return why a claim was not measured: the side without a figure, and its rows' statuses."""
+    devices = sorted(set(frame["device"]))
     for key in claim.conditions:
         for other in ("cpu", "cuda"):
             elsewhere = frame.assign(device=other)
             if claim.rows(key, frame).empty and not claim.rows(key, elsewhere).empty:
-                return f"{key} is about {other}, and this run is of {' and '.join(here)}"
+                return f"{key} is about {other}, and this run is of {' and '.join(devices)}"
+
     for key in claim.conditions:
         wins = claim.left_wins == (key != "right")
         if _side(claim, frame, key, wins=wins).empty:
             counts = claim.rows(key, frame)["status"].value_counts()
-            ended = ", ".join(f"{n} {status}" for status, n in counts.items())
+            statuses = ", ".join(f"{n} {status}" for status, n in counts.items())
             accurate = f" at an error of {claim.at_error:g}" if claim.at_error else ""
-            return f"{key} has no figure{accurate} ({ended or 'no row'})"
+            return f"{key} has no figure{accurate} ({statuses or 'no row'})"
     return "no published figure has a row" if claim.where else "no point has both sides"

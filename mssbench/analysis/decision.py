@@ -1,8 +1,8 @@
-"""Which method to use: a table of rows becomes one ranked board for each size, batch and phase.
+"""Decide which method to use: rank the methods on one board for each size, batch and phase.
 
-A board has one line for each method, with its time over all problems and its worst error on each
-kind of matrix. The recommended line is the fastest of those that are right on every kind. Where two
-times are not told apart, the more accurate method is recommended.
+A board has one line for each method, with its mean time over all problems and its worst error on
+each kind of matrix. The recommended line is the fastest of those that are right on every kind. If
+two times cannot be distinguished, a much more accurate method is preferred.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,36 +22,37 @@ from mssbench.results.labels import METHOD, with_outcomes
 if TYPE_CHECKING:
     import pandas as pd
 
-# A board's rows agree in these, and in phase and clock.
+# Key columns that have one value in all rows of a board, as have phase and clock.
 PLACE = ("function", "precision", "device", "size", "batch")
-WALL = "wall"  # the clock of the caller, whom every device keeps waiting
-# Two times are a tie within this: cells are measured minutes apart, and what a minute changes on a
-# shared machine is seldom less. Beside a time that is unsure it is the second number.
+WALL = "wall"  # time until the caller has the result; measured on every device
+# Relative difference within which two times are a tie. Cells are measured minutes apart, and the
+# speed of a shared machine seldom changes by less in that time. The second number applies if one of
+# the times is unsure.
 _TIE, _TIE_IF_UNSURE = 0.10, 0.30
-# One of two methods is faster only if it is so on every problem, by more than this.
+# A method is faster than another only if it is so by more than this on every problem.
 _EVERYWHERE = 0.03
 # Of tied methods a more accurate one is preferred if its error is smaller by this factor: errors
-# are estimates, and less than an order of magnitude changes with the matrices.
+# are estimates, and differ by up to an order of magnitude between matrices.
 _MORE_ACCURATE = 10.0
 
 
 class Bounds(NamedTuple):
-    """The largest errors that count as right, beside what every row has to fulfil to be ok."""
+    """The largest relative errors that count as right, in addition to the limit of the run."""
 
     root: float = float("inf")
     gradient: float = float("inf")
 
 
 _NO_BOUNDS = Bounds()
-DIGIT = 0.1  # a larger relative error leaves no digit right
+DIGIT = 0.1  # with a larger relative error not even the first digit is right
 
 
 class Mark(NamedTuple):
-    """How a method did on one kind of matrix."""
+    """Accuracy of a method on one kind of matrix."""
 
     right: bool  # whether every row of the kind is ok
-    error: float | None  # the worst that is a number
-    word: str  # why there is none: `nan`, `crashed`, `timeout`, ...; empty if there is one
+    error: float | None  # the largest error; None if no error is known
+    word: str  # why no error is known: `nan`, `crashed`, `timeout`, ...; else empty
 
 
 @dataclass
@@ -59,54 +60,54 @@ class Line:
     """One method on a board."""
 
     row: Row  # the key columns of one of its rows; a missing number is None
-    times: "pd.Series"  # seconds by (problem, seed)
-    marks: dict[str, Mark]  # by the name of the kind
+    times: "pd.Series"  # seconds, indexed by (problem, seed)
+    marks: dict[str, Mark]  # by name of the kind of matrix
     unsure: bool  # whether most of its times are unstable
     name: str = ""
     paper: str = ""
-    computed_in: str = ""  # the precision, where it is not that of the board
+    computed_in: str = ""  # the precision of the arithmetic, if it is not that of the board
 
     @property
     def seconds(self) -> float:
-        """The geometric mean over the problems, so that ratios of it are means of ratios."""
+        """Geometric mean time over the problems; ratios of such means are means of ratios."""
         return _geometric_mean(self.times)
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the caller of a torch program cannot use it."""
+        """Whether the method takes no torch tensors."""
         return bool(self.row["library"] != "torch")
 
     @property
     def is_regularized(self) -> bool:
-        """Whether it takes the root of a changed matrix, with a ridge or with null directions."""
+        """Whether it takes the root of a regularized matrix (with a ridge or a cut-off)."""
         return any(name in OPTIONS for name in parse_options(self.row["options"]))
 
     @property
     def competes(self) -> bool:
-        """Whether it may be recommended: it answers the question for the caller of torch."""
+        """Whether it may be recommended to a torch user who wants the root of the given matrix."""
         return not self.is_foreign and not self.is_regularized and not self.computed_in
 
 
 @dataclass
 class Board:
-    """The methods that compete at one place of a table, fastest first."""
+    """The methods measured at one size, batch, precision, device and function, fastest first."""
 
     place: dict[str, Any]  # the values of PLACE
     phase: str
     clock: str
     kinds: dict[str, Kind]
     lines: list[Line]
-    absent: dict[str, int] = field(default_factory=dict)  # why methods were not timed -> methods
-    unreached: int = 0  # cells that a run which was stopped has not come to
+    absent: dict[str, int] = field(default_factory=dict)  # reason -> number of methods not timed
+    unreached: int = 0  # cells that an interrupted run did not reach
     bounds: Bounds = _NO_BOUNDS
-    max_error: float = DIGIT  # of the run, see `boards`
+    max_error: float = DIGIT  # error limit of the run, see `boards`
 
     @property
     def deciding(self) -> list[str]:
-        """The kinds that methods are ranked by.
+        """The kinds of matrix that methods are ranked by.
 
-        Their right answer is known well enough, and half of the methods or more were measured on
-        them: a run that was stopped may have reached a kind with one method only.
+        Their reference is accurate enough, and at least half of the methods were measured on them:
+        an interrupted run may have measured only one method on some kind.
         """
         return [
             name
@@ -117,29 +118,29 @@ class Board:
 
     @property
     def limit(self) -> float:
-        """The largest error, of the gradient or of a root alone, that counts as right."""
+        """The largest error that counts as right: of the gradient in a step, else of the root."""
         bound = self.bounds.gradient if self.phase == "step" else self.bounds.root
         return min(bound, self.max_error)
 
     def unknown(self, line: Line) -> bool:
-        """Whether a line was not measured on one of the kinds that decide."""
+        """Whether a line was not measured on one of the deciding kinds."""
         return any(kind not in line.marks for kind in self.deciding)
 
     def right(self, line: Line) -> tuple[str, ...]:
-        """The kinds on which a line is right, of those that decide."""
+        """Return the deciding kinds on which a line is right."""
         return tuple(k for k in self.deciding if k in line.marks and line.marks[k].right)
 
     def right_everywhere(self, line: Line) -> bool:
-        """Whether a line may be recommended: right on all kinds that decide, and on one at least.
+        """Whether a line is right on all deciding kinds, of which there must be at least one.
 
-        On the other kinds it must give numbers. Nobody knows how good they are, but a NaN or a
-        crash is wrong whatever the right answer is.
+        On the other kinds, whose reference is in doubt, it must return finite numbers: a NaN or a
+        crash is wrong in any case.
         """
         gives_numbers = not any(mark.word for mark in line.marks.values())
         return bool(self.deciding) and gives_numbers and self.right(line) == tuple(self.deciding)
 
     def worst(self, line: Line) -> float:
-        """The largest error of a line over the kinds that decide; infinite where one is wrong."""
+        """Return a line's largest error over the deciding kinds; infinite if one is wrong."""
         if not self.right_everywhere(line):
             return float("inf")
         return max(line.marks[kind].error or 0.0 for kind in self.deciding)
@@ -148,32 +149,34 @@ class Board:
 def boards(
     frame: "pd.DataFrame", bounds: Bounds = _NO_BOUNDS, max_error: float = DIGIT
 ) -> list[Board]:
-    """Every board of a table, in the order of its rows. Boards without a time are left out.
+    """Return every board of a table, in the order of its rows, without boards that have no time.
 
-    bounds: of the errors that count as right. max_error: the limit by which the run called a row
-    inaccurate. A GPU has two boards for each place: of the caller's
-    clock, and of its own with an emptied cache. Its other clocks explain these two.
+    bounds: the largest errors that count as right. max_error: the error above which the run called
+    a row inaccurate. A GPU has two boards for each place: for the wall clock, and for the GPU's
+    own clock with a cold cache. Its other clocks are for explaining these two.
     """
     clock = (frame["clock"] == WALL) | ((frame["clock"] == "gpu") & (frame["cache"] == "cold"))
     rows = with_outcomes(frame[clock & (frame["phase"] != "backward")])
-    # Its errors are what they are; that it does not compete is said by its line.
+
+    # The errors of a row computed in another precision are valid; its line does not compete.
     rows["usable"] |= rows["ended"] == OTHER_PRECISION
-    rows["usable"] &= ~(rows["root_error"] > bounds.root)  # what is not known exceeds nothing
+    rows["usable"] &= ~(rows["root_error"] > bounds.root)  # an unknown error (NaN) passes
     rows["usable"] &= ~(rows["gradient_error"] > bounds.gradient)
-    found = []
+
+    boards_with_times = []
     for key, part in rows.groupby([*PLACE, "phase", "clock"], sort=False, dropna=False):
         *place, phase, name = key
         board = _board(dict(zip(PLACE, place, strict=True)), str(phase), str(name), part)
         board.bounds, board.max_error = bounds, max_error
         if board.lines:
-            found.append(board)
-    return found
+            boards_with_times.append(board)
+    return boards_with_times
 
 
 def main_board(found: Sequence[Board]) -> Board | None:
-    """The board that is shown first: a training step if any, with most methods, of largest size.
+    """Return the board that is shown first; None if no board has two methods.
 
-    None where no board has two methods: there is nothing to decide between.
+    A training step is preferred, then the most methods, then the largest size and batch.
     """
     several = [board for board in found if board.clock == WALL and len(board.lines) > 1]
     steps = [board for board in several if board.phase == "step"] or several
@@ -181,6 +184,7 @@ def main_board(found: Sequence[Board]) -> Board | None:
 
 
 def _board(place: dict[str, Any], phase: str, clock: str, rows: "pd.DataFrame") -> Board:
+    """Return the board of the rows of one place, phase and clock."""
     sorted_kinds = kinds.kinds(rows)
     lines, absent = [], dict[str, int]()
     for _, of_method in rows.groupby(list(METHOD), sort=False, dropna=False):
@@ -194,19 +198,21 @@ def _board(place: dict[str, Any], phase: str, clock: str, rows: "pd.DataFrame") 
     lines.sort(key=lambda line: line.seconds)
     for line, name in zip(lines, short_names([line.row for line in lines]), strict=True):
         line.name, line.paper = name, paper_name(line.row)
-    late = rows[rows["ended"] == Status.INTERRUPTED]
-    return Board(place, phase, clock, sorted_kinds, lines, absent, late["cell_id"].nunique())
+
+    interrupted = rows[rows["ended"] == Status.INTERRUPTED]
+    return Board(place, phase, clock, sorted_kinds, lines, absent, interrupted["cell_id"].nunique())
 
 
 def _line(rows: "pd.DataFrame", timed: "pd.DataFrame", sorted_kinds: Mapping[str, Kind]) -> Line:
-    """The line of a method. rows: its rows at one place; timed: those of them that have a time."""
+    """Return the line of a method. rows: its rows at one place; timed: those with a time."""
     kind_of = kinds.by_problem(sorted_kinds)
     known = rows.assign(kind=rows["problem"].map(kind_of)).dropna(subset=["kind"])
     marks = {
         str(name): _mark(part, sorted_kinds[str(name)])
         for name, part in known.groupby("kind", sort=False)
-        if not (part["ended"] == Status.INTERRUPTED).any()  # of such a cell nothing is known
+        if not (part["ended"] == Status.INTERRUPTED).any()  # an interrupted cell has no error
     }
+
     first = rows.iloc[0]
     row = {name: _plain(first[name]) for name in (*METHOD, "function")}
     times = timed.set_index(["problem", "seed"])["seconds_median"]
@@ -215,16 +221,18 @@ def _line(rows: "pd.DataFrame", timed: "pd.DataFrame", sorted_kinds: Mapping[str
 
 
 def _mark(rows: "pd.DataFrame", kind: Kind) -> Mark:
-    """How a method did on one kind of matrix. rows: its own, of all problems of the kind."""
+    """Return the mark of a method on one kind. rows: its rows of all problems of the kind."""
     import pandas as pd
 
     counted = rows[rows["problem"].isin(kind.problems)]
     errors, wrong = counted["error"].dropna(), counted[~counted["usable"]]
-    # A NaN or a crash is wrong also where the reference is in doubt.
+
+    # A NaN or a crash is wrong even if the reference is in doubt.
     gave_numbers = (*MEASURED, UNVERIFIED, ABOVE_CEILING, OTHER_PRECISION)
     failed = rows[(rows["ended"] == Status.NONFINITE) | ~rows["ended"].isin(gave_numbers)]
     seemed_right = (Status.OK, UNVERIFIED, OTHER_PRECISION)
     broken = pd.concat([failed, wrong[~wrong["ended"].isin(seemed_right)]])
+
     word = _word(str(broken["ended"].iloc[0])) if len(broken) else ""
     return Mark(
         right=wrong.empty and failed.empty,
@@ -234,12 +242,12 @@ def _mark(rows: "pd.DataFrame", kind: Kind) -> Mark:
 
 
 def _word(status: str) -> str:
-    """What stands in place of an error. One that diverged has an error too, but of no digit."""
+    """Return the word shown in place of an error. A diverged row is inaccurate: it has an error."""
     return {"nonfinite": "nan", "diverged": "inaccurate"}.get(status, status)
 
 
 def _plain(value: Any) -> Any:
-    """A value of a frame as Python has it: None for a missing number, int for a whole one."""
+    """Return a value of a frame as a plain Python value, None if it is missing."""
     import pandas as pd
 
     if pd.isna(value):
@@ -248,43 +256,45 @@ def _plain(value: Any) -> Any:
 
 
 def ratio(one: Line, other: Line) -> float:
-    """How many times as long `one` takes, over the problems that both were measured on.
+    """Return the geometric mean of time of `one` / time of `other` over their common problems.
 
-    The cells of a problem are measured within seconds of each other, so that most of what changes
-    on the machine in minutes cancels.
+    The cells of a problem are measured within seconds of each other, so that slow changes of the
+    machine mostly cancel.
     """
     return _geometric_mean((one.times / other.times).dropna())
 
 
 def tie_limit(drift: float, *, unsure: bool) -> float:
-    """The relative difference in time below which two methods tie."""
+    """Return the relative difference in time below which two methods tie."""
     return max(_TIE_IF_UNSURE if unsure else _TIE, drift)
 
 
 def tied(one: Line, other: Line, drift: float) -> bool:
-    """Whether two times are not told apart.
+    """Whether the times of two methods cannot be distinguished.
 
-    drift: how far this machine's speed changed during the run, relative. They are told apart where
-    one is faster on every problem, and by more than drift and the usual variation in the mean.
+    They are distinguished if one method is faster on every problem, and if its geometric mean is
+    faster by more than the tie limit. drift: relative change of the machine's speed during the run.
     """
-    each = (one.times / other.times).dropna()
-    if each.empty:
+    ratios = (one.times / other.times).dropna()
+    if ratios.empty:
         return True
-    same_sign = bool((each > 1 + _EVERYWHERE).all() or (each < 1 / (1 + _EVERYWHERE)).all())
+
+    same_sign = bool((ratios > 1 + _EVERYWHERE).all() or (ratios < 1 / (1 + _EVERYWHERE)).all())
     limit = tie_limit(drift, unsure=one.unsure or other.unsure)
-    middle = _geometric_mean(each)
-    return not same_sign or max(middle, 1 / middle) < 1 + limit
+    mean = _geometric_mean(ratios)
+    return not same_sign or max(mean, 1 / mean) < 1 + limit
 
 
 def choose(board: Board, drift: float) -> Line | None:
-    """The line to recommend; None where no method is right on every kind of matrix.
+    """Return the line to recommend; None if no method is right on every kind of matrix.
 
-    None as well while cells are missing: what is right on the kinds that were reached may be wrong
+    None also if cells are missing: a method that is right on the kinds reached so far may be wrong
     on the others.
     """
     candidates = right_lines(board)
     if not candidates or board.unreached:
         return None
+
     fastest = candidates[0]
     close = [line for line in candidates if line is fastest or tied(line, fastest, drift)]
     accurate = min(close, key=board.worst)
@@ -293,15 +303,15 @@ def choose(board: Board, drift: float) -> Line | None:
 
 
 def right_lines(board: Board) -> list[Line]:
-    """The lines that may be recommended, fastest first."""
+    """Return the lines that may be recommended, fastest first."""
     return [line for line in board.lines if line.competes and board.right_everywhere(line)]
 
 
 def easy_alternative(board: Board, best: Line, drift: float) -> Line | None:
-    """A clearly faster line that is right on well conditioned matrices, if that kind was measured.
+    """Return a clearly faster line that is right on well-conditioned matrices, or None.
 
-    It is at least as accurate there as three right digits, so that nobody is sent from an exact
-    method to one of one digit.
+    Its error there is below 1e-3, so that a method with a single correct digit is not offered in
+    place of an exact one.
     """
     for line in board.lines:
         mark = line.marks.get(kinds.EASY)
@@ -312,7 +322,7 @@ def easy_alternative(board: Board, best: Line, drift: float) -> Line | None:
 
 
 def front(board: Board) -> Iterator[Line]:
-    """The lines that are right everywhere and have at most half the error of every faster one."""
+    """Yield the right lines that have less than half the error of every faster one."""
     least = float("inf")
     for line in right_lines(board):
         if board.worst(line) < least / 2:
@@ -321,4 +331,5 @@ def front(board: Board) -> Iterator[Line]:
 
 
 def _geometric_mean(values: "pd.Series") -> float:
+    """Return the geometric mean of positive values."""
     return exp(sum(log(v) for v in values) / len(values))

@@ -1,4 +1,4 @@
-"""One cell of a block: a number with its error, and what speaks against it."""
+"""One entry of a block: a number with its error, and the statuses of the rows behind it."""
 
 from dataclasses import dataclass
 
@@ -8,38 +8,38 @@ from mssbench.records.noise import SHOWN_DELTA, Noise
 
 @dataclass(frozen=True)
 class Entry:
-    """One cell of a block."""
+    """One entry of a block, pooled from the rows of several problems and seeds (its points)."""
 
-    value: float | None  # median over what is hidden; of errors and memory the worst
-    error: float | None  # worst over what is hidden
-    statuses: tuple[tuple[str, int], ...]  # of the rows behind it, without ok
-    rows: int
+    value: float | None  # median over the points; for errors and memory the worst value
+    error: float | None  # worst error over the points
+    statuses: tuple[tuple[str, int], ...]  # status -> rows behind this entry, without ok
+    rows: int  # number of rows behind this entry
     low: float | None = None  # 95 % interval of the median
     high: float | None = None
-    points: tuple[int, int] = (1, 1)  # hidden problems and seeds: those here, those of its rivals
-    delta: float = 0.0  # below which a difference in time means nothing, by the noise of its rows
-    method: str = ""  # whose number it is, where its row stands for several
-    ratio: float | None = None  # to the best of its rivals
+    points: tuple[int, int] = (1, 1)  # number of its points, and of those of all its rivals
+    delta: float = 0.0  # relative difference in time that is within the noise of its rows
+    method: str = ""  # the method that the number belongs to, if the row stands for several
+    ratio: float | None = None  # value / value of the best rival
     best: bool = False
-    problems: int = 1  # of those points, how many problems
+    problems: int = 1  # number of different problems among its points
 
     @property
     def tried(self) -> bool:
-        """Whether a row behind it was measured, or failed in the attempt."""
+        """Whether at least one row behind it was measured, or failed while being measured."""
         return sum(n for status, n in self.statuses if status in UNTRIED) < self.rows
 
     @property
     def unstable(self) -> bool:
-        """Whether a row behind it has samples so far apart that only much would be a difference."""
+        """Whether a row behind it has unstable times."""
         return self.delta >= SHOWN_DELTA[Noise.UNSTABLE]
 
     @property
     def ok(self) -> bool:
-        """Whether it may win: every row behind it is ok, and none of its rivals' is missing."""
+        """Whether it may be best: every row is ok, and it has all points that its rivals have."""
         return not self.statuses and self.points[0] == self.points[1]
 
     def ties(self, other: "Entry") -> bool:
-        """Whether two times are not told apart: close for their noise, or overlapping."""
+        """Whether two times are tied: closer than their noise, or with overlapping intervals."""
         if self.value is None or other.value is None:
             return False
         small, large = sorted((self.value, other.value))
@@ -51,7 +51,7 @@ class Entry:
 
     @property
     def words(self) -> str:
-        """What went wrong, as words: `inaccurate`, or `inaccurate 2/3` if not everywhere."""
+        """The failures as words: `inaccurate`, or `inaccurate 2/3` if not all rows have it."""
         parts = [s if n == self.rows else f"{s} {n}/{self.rows}" for s, n in self.statuses]
         if self.points[0] < self.points[1]:
             parts.append(f"partial {self.points[0]}/{self.points[1]}")

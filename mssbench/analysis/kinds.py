@@ -1,8 +1,8 @@
-"""Kinds of matrices: what makes a method right on one problem and wrong on another.
+"""Sort problems into kinds of matrices: easy, hard, singular, or with repeated eigenvalues.
 
-A problem's name says little: `convfeat` has a condition of 6e2 at n = 16 and of 1e11 at n = 64. So
-problems are sorted by the condition that was measured, and by whether their eigenvalues repeat.
-Tables of single problems have the condition beside the name, see `spectrum`.
+The name of a problem does not determine its kind: `convfeat` has a condition of 6e2 at n = 16 and
+of 1e11 at n = 64. So the kind follows from the measured condition, and from whether eigenvalues
+repeat. Tables of single problems show the condition beside the name, see `spectrum`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,19 +18,18 @@ if TYPE_CHECKING:
 
 EASY, HARD, SINGULAR, REPEATED = "easy", "hard", "singular", "repeated"
 ORDER = (EASY, HARD, SINGULAR, REPEATED)
-# Below this condition an iteration of five to ten steps converges; the errors of all methods that
-# are compared here begin to differ by orders of magnitude beyond it.
+# Below this condition an iteration of five to ten steps converges; above it the errors of methods
+# begin to differ by orders of magnitude.
 _EASY_CONDITION = 1e3
-# Where 1 / condition is below the spacing of the numbers, rounding hides the smallest eigenvalues.
-# Methods for shorter precisions multiply in them, but their matrices are judged as of float32.
+# If 1 / condition is below the unit roundoff, the smallest eigenvalues are lost to rounding.
+# Precisions below float32 use the limit of float32, since only products are computed in them.
 _SINGULAR_CONDITION = {"float64": 2.0**52}
 _SINGULAR_IN_FLOAT32 = 2.0**23
 
-
-# The columns of a table that decide which matrices are behind a row.
+# The columns of a table that identify the matrices of a row.
 _NAMES_MATRICES = ("problem", "size", "precision", "seed")
 
-# A reference that may be off by this much cannot tell a right digit from a wrong one.
+# Relative error of a reference above which not even the first digit of a result can be checked.
 DOUBTFUL = 0.1
 
 
@@ -39,27 +38,27 @@ class Kind(NamedTuple):
 
     name: str
     problems: tuple[str, ...]
-    condition: float | None  # the largest that was measured; None where a matrix is singular
-    # to working precision, which gives the condition no digit
-    doubt: float  # the largest error that the reference itself may have, of the phase looked at
-    left_out: tuple[str, ...] = ()  # problems whose reference is in doubt, unlike others
-    spectra: tuple[str, ...] = ()  # of those that are left out, see `spectrum`
+    # The largest measured condition; None for singular matrices, whose condition is all rounding.
+    condition: float | None
+    doubt: float  # the largest error that the reference itself may have in this phase
+    left_out: tuple[str, ...] = ()  # problems whose reference is in doubt, if others' are not
+    spectra: tuple[str, ...] = ()  # spectra of the problems in `left_out`, see `spectrum`
 
     @property
     def heading(self) -> str:
-        """The condition, as the head of a column has it: `κ 42`, `κ 1e6`, or nothing."""
+        """The condition as a column heading: `κ 42`, `κ 1e6`, or empty."""
         return "" if self.condition is None else f"κ {_short(self.condition)}"
 
 
 class Spectrum(NamedTuple):
-    """What was measured of the eigenvalues of the matrices behind some rows."""
+    """The range of the measured condition numbers of some rows' matrices."""
 
-    easiest: float  # condition; infinite where a matrix is singular to working precision
-    hardest: float
-    repeated: bool
+    easiest: float  # smallest condition; infinite if singular to working precision
+    hardest: float  # largest condition, likewise
+    repeated: bool  # whether eigenvalues repeat
 
     def __str__(self) -> str:
-        """`κ 42`, `κ 6e2 to 1e11`, `κ 100, repeated`, `κ 6e2 to singular` or `singular`."""
+        """Return, for example, `κ 42`, `κ 6e2 to 1e11`, `κ 100, repeated` or `singular`."""
         ends = [SINGULAR if x == inf else _short(x) for x in (self.easiest, self.hardest)]
         words = " to ".join(dict.fromkeys(ends))
         kappa = "" if self.easiest == inf else "κ "
@@ -67,7 +66,7 @@ class Spectrum(NamedTuple):
 
     @property
     def data(self) -> dict[str, Any]:
-        """The same for JSON: the least and the largest condition, null where it is infinite."""
+        """The same for JSON: the least and the largest condition, null if it is infinite."""
         least, largest = (None if x == inf else x for x in (self.easiest, self.hardest))
         return {
             "least": least,
@@ -78,12 +77,12 @@ class Spectrum(NamedTuple):
 
 
 def is_own_file(problem: str) -> bool:
-    """Whether the matrices of a problem are the user's own, see problems/files.py."""
+    """Whether the matrices of a problem come from a user's file, see problems/files.py."""
     return problem.startswith("file(")
 
 
 def _short(condition: float) -> str:
-    """`42`, `1e6`."""
+    """Return a condition as a short text: `42`, `1e6`."""
     if condition < 1e3:
         return f"{condition:.0f}"
     digits, _, exponent = f"{condition:.0e}".partition("e")
@@ -91,7 +90,7 @@ def _short(condition: float) -> str:
 
 
 def kind_of(problem: str, condition: float, precision: str) -> str:
-    """One of ORDER. condition: as measured; NaN where a matrix is exactly singular."""
+    """Return the kind, one of ORDER. condition: measured, NaN if a matrix is exactly singular."""
     if _repeats(problem):
         return REPEATED
     if _is_singular(condition, precision):
@@ -100,12 +99,12 @@ def kind_of(problem: str, condition: float, precision: str) -> str:
 
 
 def _is_singular(condition: float, precision: str) -> bool:
-    """Whether a matrix is singular to working precision. condition: NaN where it is exactly so."""
+    """Whether a matrix is singular to working precision. condition: NaN if exactly singular."""
     return not condition < _SINGULAR_CONDITION.get(precision, _SINGULAR_IN_FLOAT32)
 
 
 def spectrum(rows: "pd.DataFrame") -> Spectrum | None:
-    """What was measured of the matrices behind some rows; None where none of them was measured."""
+    """Return the spectrum of the matrices of some rows; None if none of them was measured."""
     few = _measured(rows)[["problem", "precision", "condition"]].drop_duplicates()
     known = [
         inf if _is_singular(condition, str(precision)) else float(condition)
@@ -117,38 +116,38 @@ def spectrum(rows: "pd.DataFrame") -> Spectrum | None:
 
 
 class Conditions:
-    """What JSON says of the matrices at the places of a table."""
+    """The condition numbers of a table's matrices for JSON, cached by matrix."""
 
     def __init__(self, rows: "pd.DataFrame") -> None:
         self._rows = rows
-        self._known: dict[tuple[Any, ...], dict[str, Any] | None] = {}  # a table repeats matrices
+        self._known: dict[tuple[Any, ...], dict[str, Any] | None] = {}  # cache by matrix
 
     def at(self, place: Mapping[str, Any]) -> dict[str, Any] | None:
-        """See `Spectrum.data`; None where no row there was measured.
+        """Return `Spectrum.data` of the rows at a place; None if none of them was measured.
 
-        place: columns with their values. Only those count that name a matrix.
+        place: columns with their values; columns that do not identify a matrix are ignored.
         """
         key = tuple(place.get(name) for name in _NAMES_MATRICES)
         if key not in self._known:
             rows = self._rows
             for name, value in zip(_NAMES_MATRICES, key, strict=True):
                 rows = rows if value is None else rows[rows[name] == value]
-            found = spectrum(rows)
-            self._known[key] = found.data if found else None
+            measured = spectrum(rows)
+            self._known[key] = measured.data if measured else None
         return self._known[key]
 
 
 def _measured(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """The rows that know the condition of their matrices.
+    """Return the rows whose condition is known.
 
-    Tables of an older schema lack the column; in newer ones an empty field is a singular matrix.
+    Tables of an older schema lack the column; in newer ones an empty field means a singular matrix.
     """
     known = rows["condition"].notna() | (rows["schema"].fillna(0) >= CONDITION_SINCE)
     return rows[rows["seconds_median"].notna() & known]
 
 
 def named(found: Iterable[Kind]) -> str:
-    """`easy κ 42, hard κ 1e6 and singular matrices`."""
+    """Return kinds as words: `easy κ 42, hard κ 1e6 and singular matrices`."""
     words = [f"{kind.name} {kind.heading}".strip() for kind in found]
     head = ", ".join(words[:-1])
     return f"{head} and {words[-1]} matrices" if head else f"{words[-1]} matrices" if words else ""
@@ -157,8 +156,8 @@ def named(found: Iterable[Kind]) -> str:
 def kinds(rows: "pd.DataFrame") -> dict[str, Kind]:
     """Sort the problems of some rows, all of one size, precision and phase, into kinds.
 
-    Returns the kinds by name, in ORDER. Only measured rows know a condition: a problem without
-    one is left out.
+    Returns the kinds by name, in ORDER. Problems without a measured row are left out, as their
+    condition is unknown.
     """
     known = conditions(rows)
     doubts = rows.groupby("problem")["reference_error"].max().fillna(0.0)
@@ -168,7 +167,7 @@ def kinds(rows: "pd.DataFrame") -> dict[str, Kind]:
         members.setdefault(kind_of(problem, condition, precision), []).append(problem)
 
     by_name = {}
-    for name in (each for each in ORDER if each in members):
+    for name in (kind for kind in ORDER if kind in members):
         sure = [problem for problem in members[name] if doubts[problem] <= DOUBTFUL]
         counted = sure or members[name]
         largest = None if name == SINGULAR else max(known[problem] for problem in counted)
@@ -180,13 +179,13 @@ def kinds(rows: "pd.DataFrame") -> dict[str, Kind]:
 
 
 def conditions(rows: "pd.DataFrame") -> dict[str, float]:
-    """The condition of each measured problem of some rows; NaN of one that is exactly singular."""
+    """Return the largest condition of each measured problem; NaN if it is exactly singular."""
     largest = _measured(rows).groupby("problem", sort=False)["condition"].max()
     return {str(problem): float(condition) for problem, condition in largest.items()}
 
 
 def by_problem(found: Mapping[str, Kind]) -> dict[str, str]:
-    """The name of the kind of each problem, those that are left out included."""
+    """Return the name of the kind of each problem, including problems that are left out."""
     return {
         problem: kind.name
         for kind in found.values()
@@ -197,7 +196,7 @@ def by_problem(found: Mapping[str, Kind]) -> dict[str, str]:
 def _repeats(problem: str) -> bool:
     """Whether the generator of a problem declares that its eigenvalues repeat.
 
-    A problem of a plug-in that is not installed here declares nothing.
+    False for a problem of a plug-in that is not installed here.
     """
     try:
         return parse(problem)[0].generator.repeated

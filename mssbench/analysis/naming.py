@@ -1,4 +1,4 @@
-"""What a method is called where it is recommended: a short name, the papers' name, and its call."""
+"""Names of methods in tables: a short name, the name that papers use, and the Python call."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,15 @@ from mssbench.methods.regularization import OPTIONS
 from mssbench.records.cell import APPLIED, OF_FEATURES, OTHER_FUNCTIONS, WHITENING, parse_options
 from mssbench.records.measurement import Row
 
-# The names that papers gave to a pair, and the parameters that belong to the name.
+# Names that papers gave to pairs, and the parameters with which a pair has that name.
 _PAPERS: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = {
     ("newton_schulz", "autodiff"): ("iSQRT-COV", {"iterations": 5, "norm": "trace"}),
     ("pade", "lyapunov_newton_schulz"): ("MPA", {}),
     ("taylor", "lyapunov_newton_schulz"): ("MTP", {}),
 }
-_LYAPUNOV = "lyapunov"  # the longest names begin with it
+_LYAPUNOV = "lyapunov"  # prefix of the backwards that solve the Lyapunov equation
 _FUNCTIONS = {"sqrt": "sqrtm", "isqrt": "isqrtm", OF_FEATURES: "sqrtm", WHITENING: "isqrtm"}
-# The calls of methods that compute another function by themselves.
+# The calls of methods that compute a function other than the root.
 _CALLS = {
     "from_features": "y = mssbench.sqrtm_of_features(x)",
     "cholesky": "w = mssbench.whitening(a)",
@@ -27,18 +27,18 @@ _CALLS = {
 
 
 def paper_name(row: Row) -> str:
-    """`iSQRT-COV` for five Newton–Schulz steps with autodiff; empty for a pair without such one."""
+    """Return the papers' name of a pair, such as `iSQRT-COV`, or an empty text."""
     name, parameters = _PAPERS.get((row["forward"], row["backward"]), ("", {}))
-    given = parse_options(row["options"]) | {"iterations": row["iterations"]}
-    return name if all(given.get(k) == v for k, v in parameters.items()) else ""
+    options = parse_options(row["options"]) | {"iterations": row["iterations"]}
+    return name if all(options.get(k) == v for k, v in parameters.items()) else ""
 
 
 def short_names(rows: Sequence[Row]) -> list[str]:
-    """The names of some methods, as short as keeps them apart: `eigh + loewner`, `numpy/eigh`.
+    """Return short unique names of some methods, such as `eigh + loewner` or `numpy/eigh`.
 
-    rows: one of each method, with the key columns; a missing number is None. The steps of a forward
-    are named where another row has other steps of it, and further parameters only where two methods
-    would share a name. No two of the names are equal.
+    rows: one row of each method, with the key columns; a missing number is None. A name has the
+    iterations of the forward only if the rows differ in them, and further parameters only if two
+    names would be equal without them.
     """
     backwards = {str(row["backward"]) for row in rows}
     steps: dict[str, set[int | None]] = {}
@@ -54,7 +54,7 @@ def short_names(rows: Sequence[Row]) -> list[str]:
         _with_parameters(row, backwards) if names.count(name) > 1 else name
         for row, name in zip(rows, names, strict=True)
     ]
-    # Words alone may be equal still: `default` is left out, and two parameters may have one value.
+    # Such names may still be equal: `default` values are left out, and so are parameter names.
     names = [
         _in_full(row) if names.count(name) > 1 else name
         for row, name in zip(rows, names, strict=True)
@@ -63,12 +63,18 @@ def short_names(rows: Sequence[Row]) -> list[str]:
 
 
 def _steps(row: Row) -> str:
+    """Return the iterations of the forward as text, empty if it has none."""
     return "" if row["iterations"] is None else str(row["iterations"])
 
 
 def _pair_name(row: Row, backwards: set[str], forward_words: str = "", more: str = "") -> str:
+    """Return `forward + backward`; the library is named unless it is torch.
+
+    backwards: all backwards of the table. forward_words, more: parameters of the forward and of the
+    backward, if they are needed.
+    """
     library = "" if row["library"] == "torch" else f"{row['library']}/"
-    # Another matrix has another root, so what was done to it is always named.
+    # Regularization changes the matrix and thus the root, so these options are always named.
     changed = [f"{k}={v}" for k, v in parse_options(row["options"]).items() if k in OPTIONS]
     forward = " ".join(filter(None, [f"{library}{row['forward']}", forward_words, *changed]))
     if row["backward"] == "none":
@@ -78,12 +84,13 @@ def _pair_name(row: Row, backwards: set[str], forward_words: str = "", more: str
 
 
 def _backward_name(backward: str, backwards: set[str]) -> str:
-    """`lyapunov` for the only method that solves the Lyapunov equation; else the whole name."""
+    """Return `lyapunov` for the only Lyapunov solver in the table; else the whole name."""
     solvers = [b for b in backwards if b.startswith(_LYAPUNOV)]
     return _LYAPUNOV if solvers == [backward] else backward
 
 
 def _with_parameters(row: Row, backwards: set[str]) -> str:
+    """Return the name of a pair with the values of all parameters that are not `default`."""
     forward, backward = [_steps(row)], []
     if row["backward_iterations"] is not None:
         backward.append(str(row["backward_iterations"]))
@@ -95,17 +102,17 @@ def _with_parameters(row: Row, backwards: set[str]) -> str:
 
 
 def _in_full(row: Row) -> str:
-    """Everything that tells one method from all others, as its columns have it."""
+    """Return the full name of a method, with all parameters as they stand in its key columns."""
     pair = f"{row['library']}/{row['forward']} + {row['backward']}"
     steps = [f"{k}={row[k]}" for k in ("iterations", "backward_iterations") if row[k] is not None]
     return " ".join(filter(None, [pair, *steps, row["options"]]))
 
 
 def call_text(row: Row) -> str:
-    """The statement that computes this row's root: `y = mssbench.sqrtm(a, forward="eigh")`.
+    """Return the statement that computes a row's root: `y = mssbench.sqrtm(a, forward="eigh")`.
 
-    A parameter is left out where it has the method's default. Empty for what has no public
-    function: A^{-1/2} b, or a library that takes no torch tensors.
+    Parameters with the method's default value are left out. The text is empty if there is no public
+    function: for A^{-1/2} b, and for libraries that take no torch tensors.
     """
     if row["library"] != "torch" or row["function"] == APPLIED:
         return ""
@@ -113,6 +120,7 @@ def call_text(row: Row) -> str:
         return _CALLS[row["forward"]]
     if row["function"] not in _FUNCTIONS:
         return ""
+
     named = {"forward": row["forward"]}
     if row["backward"] != "none":
         named["backward"] = row["backward"]
@@ -122,17 +130,17 @@ def call_text(row: Row) -> str:
 
 
 def parameters_of(row: Row) -> dict[str, Any]:
-    """The parameters of a pair that are not what `sqrtm` and `isqrtm` take by themselves."""
-    given = {k: row[k] for k in ("iterations", "backward_iterations") if row[k] is not None}
-    given |= {k: v for k, v in parse_options(row["options"]).items() if v != "default"}
+    """Return the parameters of a pair that differ from the defaults of `sqrtm` and `isqrtm`."""
+    parameters = {k: row[k] for k in ("iterations", "backward_iterations") if row[k] is not None}
+    parameters |= {k: v for k, v in parse_options(row["options"]).items() if v != "default"}
     usual = _defaults("forward", row["forward"], "")
     if row["backward"] != "none":
         usual = usual | _defaults("backward", row["backward"], "backward_")
-    return {k: v for k, v in given.items() if k not in usual or usual[k] != v}
+    return {k: v for k, v in parameters.items() if k not in usual or usual[k] != v}
 
 
 def _defaults(kind: Kind, name: str, prefix: str) -> dict[str, Any]:
-    """The public default of each parameter of a method; none for one that is not known here."""
+    """Return the public default of each parameter of a method; empty if it is not registered."""
     known = registry.known(kind)
     if name not in known:
         return {}

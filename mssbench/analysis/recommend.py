@@ -1,10 +1,10 @@
-"""Which method to use at one size and batch: an answer from measured rows, or what to measure.
+"""Recommend a method for one size and batch from measured rows, or list methods to measure.
 
-Only rows of exactly the size, batch, precision, device and function that were asked for count as
-measured. On held-out sizes, times and errors that were interpolated between neighbours named the
-best method within 10 % in 58 to 77 % of the cases; so neighbours give a list of what to measure and
-never an answer. Errors depend on the condition of a matrix: which problems count is decided by the
-condition that was measured, see `relevant`.
+Only rows of exactly the requested size, batch, precision, device and function are an answer.
+Interpolation between neighbouring sizes is not accurate enough: on held-out sizes it named a method
+within 10 % of the best one in only 58 to 77 % of the cases. So neighbours only give candidates to
+measure. Errors depend on the condition of a matrix, so the measured condition decides which
+problems count, see `relevant`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,17 +20,19 @@ from mssbench.results.run import Run
 if TYPE_CHECKING:
     import pandas as pd
 
-# A spectrum is bounded by the next harder one that was measured, if that is not much harder: at 30
-# times the condition errors differ so much that the answer would be about other matrices.
+# The errors at a condition are bounded by those of the next harder problem that was measured, if
+# its condition is at most this many times larger. Beyond that its errors say little.
 _MOST_HARDER = 30.0
-_AS_HARD = 0.9  # of the condition asked for: conditions of random matrices vary by that much
-# From neighbours: which methods are worth measuring. An error may be this much above the bound, and
-# a time this much above that of the fastest right method, and still win at the place asked for.
+# A problem counts as hard enough from this fraction of the requested condition on, as the condition
+# of random matrices varies by about 10 %.
+_AS_HARD = 0.9
+# A method may be best at the requested size if its error at a neighbouring size is at most this
+# many times the bound, and its time at most this many times that of the fastest right method.
 _ERROR_LENIENCE, _TIME_LENIENCE = 3.0, 1.5
 
 
 class Question(NamedTuple):
-    """What somebody wants to compute, and how well."""
+    """What a user wants to compute, and how accurately."""
 
     size: int
     batch: int
@@ -39,8 +41,8 @@ class Question(NamedTuple):
     function: str = "sqrt"
     gradient: bool = False
     bounds: Bounds = Bounds()
-    condition: float | None = None  # of the matrices; None: of every kind that was measured
-    rank: int | None = None  # of the matrices, below their size; None: full, or not known
+    condition: float | None = None  # of the matrices; None if unknown
+    rank: int | None = None  # of the matrices; None if full or unknown
 
     @property
     def singular(self) -> bool:
@@ -49,13 +51,13 @@ class Question(NamedTuple):
 
     @property
     def phase(self) -> str:
-        """The phase whose rows answer it."""
+        """The phase whose rows answer the question."""
         return "step" if self.gradient else "forward"
 
 
 @dataclass(frozen=True)
 class Proof:
-    """Rows that answer a question, all of one run, so that their times compare."""
+    """Rows of one run that answer a question, and their board."""
 
     run: Run
     rows: "pd.DataFrame"
@@ -63,16 +65,16 @@ class Proof:
 
 
 def is_shipped(run: Run) -> bool:
-    """Whether a run came with the package: whoever reads it has not measured it.
+    """Whether a run was shipped with the package.
 
-    A run of the same name that was measured again is the reader's own.
+    A user's own run of the same name is told from a shipped one by its date.
     """
     days = {str(noted.get("started", ""))[:10] for noted in run.facts["runs"].values()}
     return any((run.name, day) in shipped_runs() for day in days)
 
 
 class Candidate(NamedTuple):
-    """A method that did well at a neighbouring place."""
+    """A method that may be best at the requested size, as it did well at a neighbouring one."""
 
     line: Line
     size: int
@@ -81,18 +83,18 @@ class Candidate(NamedTuple):
 
 
 def proof(runs: Sequence[Run], question: Question) -> Proof | None:
-    """The run that answers a question best; None if none does.
+    """Return the rows of the run that answers a question best; None if no run does.
 
-    A run answers where it compares two methods or more on problems like those asked for, see
-    `covers`. Of several the best one has times that compare, then most times that are not unstable,
-    then it is the reader's own, then it has most kinds of matrix, then most methods, and then it is
-    the latest.
+    A run answers a question if it compares at least two methods on suitable problems, see `covers`.
+    Among several runs the criteria are, in this order: comparable times, at least half of the times
+    stable, measured by the user, most kinds of matrix, most methods, and the latest start.
     """
-    found: list[tuple[tuple[bool, bool, bool, int, int, str], Proof]] = []
+    ranked: list[tuple[tuple[bool, bool, bool, int, int, str], Proof]] = []
     for run in runs:
         rows = relevant(_matching(run.frame, question, exactly=True), question)
         if rows is None:
             continue
+
         board = decision.main_board(decision.boards(rows, question.bounds))
         if board is not None and covers(board, question):
             started = max((r.get("started", "") for r in run.facts["runs"].values()), default="")
@@ -105,15 +107,15 @@ def proof(runs: Sequence[Run], question: Question) -> Proof | None:
                 len(board.lines),
                 started,
             )
-            found.append((rank, Proof(run, rows, board)))
-    return max(found, key=lambda item: item[0])[1] if found else None
+            ranked.append((rank, Proof(run, rows, board)))
+    return max(ranked, key=lambda item: item[0])[1] if ranked else None
 
 
 def covers(board: Board, question: Question) -> bool:
     """Whether a board was measured on enough kinds of matrix to answer a question.
 
-    Where nothing is known of the matrices, easy and hard ones must both be there: on easy ones
-    alone nearly every method is right.
+    If nothing is known about the matrices, both easy and hard ones must have been measured: on easy
+    ones nearly every method is right.
     """
     if question.rank is not None or question.condition is not None:
         return bool(board.deciding)
@@ -121,12 +123,12 @@ def covers(board: Board, question: Question) -> bool:
 
 
 def shortlist(runs: Sequence[Run], question: Question) -> list[Candidate]:
-    """What did well at the nearest smaller size that was measured, and then at the nearest larger.
+    """Return the methods that did well at the nearest smaller and the nearest larger size.
 
-    Those of one size are listed from the fastest on.
+    Those of the smaller size come first; those of one size are sorted by time.
     """
     boards: list[Board] = []
-    doubts: dict[int, str] = {}  # by the identity of a board
+    doubts: dict[int, str] = {}  # by id() of a board, which cannot be hashed
     for run in runs:
         rows = relevant(_matching(run.frame, question, exactly=False), question)
         if rows is None:
@@ -137,28 +139,28 @@ def shortlist(runs: Sequence[Run], question: Question) -> list[Candidate]:
                 boards.append(board)
                 doubts[id(board)] = why_not
 
-    found: dict[str, Candidate] = {}
+    candidates: dict[str, Candidate] = {}
     for board in _neighbours(boards, question, doubts):
         place = board.place["size"], board.place["batch"], doubts[id(board)]
         for line in _may_win(board, question):
-            found.setdefault(f"{line.row}", Candidate(line, *place))
-    return list(found.values())
+            candidates.setdefault(f"{line.row}", Candidate(line, *place))
+    return list(candidates.values())
 
 
 def relevant(rows: "pd.DataFrame", question: Question) -> "pd.DataFrame | None":
-    """The rows of problems that speak for the matrices asked for; None where there are none.
+    """Return the rows of problems like the requested matrices; None if there are none.
 
-    Matrices of a rank below their size are singular, and only such problems count. A condition is
-    covered by the next harder problem that was measured, and by all easier ones. Without either
-    word every problem counts, as nothing is known of the matrices.
+    For a rank below the size only singular problems count. For a condition the next harder problem
+    that was measured counts, and all easier ones. Without rank and condition every problem counts.
     """
     import pandas as pd
 
-    rows = rows[~rows["problem"].map(kinds.is_own_file)]  # they say nothing of other matrices
+    rows = rows[~rows["problem"].map(kinds.is_own_file)]  # a user's file may be of any kind
     if rows.empty:
         return None
     if question.rank is None and question.condition is None:
         return rows
+
     parts = []
     for _, place in rows.groupby(["size", "batch"], sort=False):
         wanted = _wanted(place, question)
@@ -168,9 +170,10 @@ def relevant(rows: "pd.DataFrame", question: Question) -> "pd.DataFrame | None":
 
 
 def _wanted(place: "pd.DataFrame", question: Question) -> list[str]:
-    """The problems at one size and batch that speak for the matrices asked for."""
+    """Return the problems at one size and batch that are like the requested matrices."""
     known = kinds.conditions(place)
     kind_of = {p: kinds.kind_of(p, c, question.precision) for p, c in known.items()}
+
     singular = [p for p, kind in kind_of.items() if kind == kinds.SINGULAR]
     if question.singular:
         return singular
@@ -187,7 +190,10 @@ def _wanted(place: "pd.DataFrame", question: Question) -> list[str]:
 
 
 def _matching(frame: "pd.DataFrame", question: Question, *, exactly: bool) -> "pd.DataFrame":
-    """The rows of the question's function, precision, device and phase, on the caller's clock."""
+    """Return the rows of the question's function, precision, device and phase, on the wall clock.
+
+    exactly: whether size and batch must be those of the question as well.
+    """
     same = (
         (frame["function"] == question.function)
         & (frame["precision"] == question.precision)
@@ -195,6 +201,7 @@ def _matching(frame: "pd.DataFrame", question: Question, *, exactly: bool) -> "p
         & (frame["phase"] == question.phase)
         & (frame["clock"] == WALL)
     )
+
     if exactly:
         same &= (frame["size"] == question.size) & (frame["batch"] == question.batch)
     return frame[same]
@@ -203,9 +210,9 @@ def _matching(frame: "pd.DataFrame", question: Question, *, exactly: bool) -> "p
 def _neighbours(
     boards: Sequence[Board], question: Question, doubts: Mapping[int, str]
 ) -> list[Board]:
-    """The boards of the nearest size at or below and at or above, each at the nearest batch.
+    """Return the boards of the nearest sizes below and above, each at the nearest batch.
 
-    Of several at the same place one whose times compare is taken.
+    Of several boards of one size and batch one whose times compare is taken.
     """
 
     def distance(board: Board) -> tuple[float, float, bool]:
@@ -219,12 +226,12 @@ def _neighbours(
     several = [board for board in boards if len(board.lines) > 1]
     below = [board for board in several if board.place["size"] <= question.size]
     above = [board for board in several if board.place["size"] >= question.size]
-    found = [min(side, key=distance) for side in (below, above) if side]
-    return found[:1] if len(found) == 2 and found[0] is found[1] else found
+    nearest = [min(side, key=distance) for side in (below, above) if side]
+    return nearest[:1] if len(nearest) == 2 and nearest[0] is nearest[1] else nearest
 
 
 def _may_win(board: Board, question: Question) -> list[Line]:
-    """The lines of a neighbour that may be right and fastest at the place asked for."""
+    """Return the lines of a neighbouring board that may be right and fastest at the question's."""
     bound = question.bounds.gradient if question.gradient else question.bounds.root
     right = [
         line for line in decision.right_lines(board) if board.worst(line) <= _ERROR_LENIENCE * bound

@@ -1,4 +1,4 @@
-"""The table of a run as a user of the library gets it: `mssbench.load`."""
+"""Load the table of a run as a DataFrame: `mssbench.load`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 def load(path: str | Path) -> "pd.DataFrame":
-    """The table of a run as a DataFrame with typed columns, missing values as NA.
+    """Return the table of a run as a DataFrame with typed columns, missing values as NA.
 
-    path: a run's folder, or its table.csv. A run that was killed, or is still going on, reads as
-    far as it got. The last column, `method`, is not in the file: it has the name of each row's
-    method, `eigh + loewner`, with its parameters where others of the table need them to tell it
-    apart. Two methods never have one name. Raises TableError if there is no table, if it is not one
-    of ours, or if a newer mssbench wrote it.
+    path: the folder of a run, or its table.csv. A run that was killed or is still being measured
+    has the rows that were written so far. The last column, `method`, is not in the file: it has a
+    unique name of each row's method, such as `eigh + loewner`, with parameters only if methods of
+    the table differ in nothing else. Raises TableError if there is no table, if it is not a table
+    of mssbench, or if a newer mssbench wrote it.
     """
     return with_names(table.load(path))
 
 
 def with_names(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """The frame with the name of each row's method as its last column, `method`."""
+    """Return the frame with the name of each row's method as its last column, `method`."""
     import pandas as pd
 
     methods = frame[list(METHOD)].drop_duplicates()

@@ -1,4 +1,4 @@
-"""Whether the times of a run can be compared at all: other work, and a machine that changed."""
+"""Decide whether times of a run can be compared, from load, disturbances and machine drift."""
 
 import os
 from collections import Counter
@@ -10,38 +10,38 @@ from mssbench.records.noise import DISTURBED, MEANING, SPOILT
 if TYPE_CHECKING:
     import pandas as pd
 
-# Runnable processes for each core at the start of a run. A shell and a monitor make less than one;
-# beyond this somebody else's work takes turns with what is measured.
+# Load average for each core at the start of a run. A shell and a monitor cause less than one; above
+# this limit other processes share the cores with the measured one.
 _BUSY_LOAD = 1.5
-# Of the rows. A neighbour that comes and goes within a run disturbs fewer.
+# Fraction of disturbed rows. Another process that runs only for a part of the run disturbs fewer.
 _MOST_DISTURBED = 0.5
-# Flags of somebody else's work, or of a device that slowed down. A queue gap is no such flag: it is
-# the method's own, of more launches than a driver queues.
+# Flags of other load, or of a device that slowed down. A queue gap is not among them: a method
+# causes it itself, by more launches than the driver can queue.
 _SPOILING = DISTURBED - {"queue_gap"}
 
 
 class Trust(NamedTuple):
-    """What is known of a machine while a table was measured on it."""
+    """The state of a machine while a table was measured on it."""
 
-    load: float | None  # runnable processes when a run began, the most of all its runs
-    cores: int | None
+    load: float | None  # load average when a run began, the largest of all runs
+    cores: int | None  # cores that the runs could use, the smallest number
     measured_drift: float | None  # relative change of the machine's ceilings during the run
-    why_not: str  # why times do not compare, as the end of "The machine ..."; empty if they do
-    runs: tuple[Mapping[str, Any], ...] = ()  # what each run that made the rows noted of itself
+    why_not: str  # why times do not compare, completing "The machine ..."; empty if they do
+    runs: tuple[Mapping[str, Any], ...] = ()  # the recorded facts of each run of the rows
 
     @property
     def drift(self) -> float:
-        """The change that is known of: 0 where the ceilings were measured only once."""
+        """The measured drift, or 0 if the ceilings were measured only once."""
         return self.measured_drift or 0.0
 
     @property
     def comparable(self) -> bool:
-        """Whether a method may be called faster than another."""
+        """Whether the times may be compared."""
         return not self.why_not
 
 
 def trust(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> Trust:
-    """Look at the flags of timed rows, and at what their runs noted about the machine."""
+    """Return the state of the machine, from the flags of timed rows and the facts of their runs."""
     timed = frame[frame["seconds_median"].notna()]
     runs = [facts.get("runs", {}).get(run_id, {}) for run_id in timed["run_id"].unique()]
     environments = [facts.get("environments", {}).get(e, {}) for e in timed["environment"].unique()]
@@ -49,6 +49,7 @@ def trust(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> Trust:
     cores = [e["cores"]["granted"] for e in environments if e.get("cores", {}).get("granted")]
     drift = max((run["drift"] for run in runs if run.get("drift") is not None), default=None)
     load, granted = max(loads, default=None), min(cores, default=None)
+
     why_not = _why_not(
         load, granted, drift, timed, "the run" if len(runs) < 2 else "one of its runs"
     )
@@ -56,15 +57,15 @@ def trust(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> Trust:
 
 
 def busy_now() -> str:
-    """The load of this machine at present where it is too much to measure; else empty."""
+    """Return the present load of this machine if it is too high to measure; else empty."""
     load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
     return f"load {load:.1f} on {cores} cores" if load > _BUSY_LOAD * cores else ""
 
 
 def flags(rows: "pd.DataFrame", known: Container[str] | None = None) -> Counter[str]:
-    """How many of some rows have each flag. known: the flags that are counted; all by default."""
+    """Count the rows that have each flag. known: the flags that are counted; all by default."""
     counts: Counter[str] = Counter()
-    for text, count in rows["flags"].value_counts().items():  # a large table has few such texts
+    for text, count in rows["flags"].value_counts().items():  # few distinct texts, many rows
         for flag in {*str(text).split()}:
             if known is None or flag in known:
                 counts[flag] += int(count)
@@ -74,6 +75,7 @@ def flags(rows: "pd.DataFrame", known: Container[str] | None = None) -> Counter[
 def _why_not(
     load: float | None, cores: int | None, drift: float | None, timed: "pd.DataFrame", run: str
 ) -> str:
+    """Return why times do not compare, or an empty text. run: the words for the run or runs."""
     if load is not None and cores is not None and load > _BUSY_LOAD * cores:
         return f"was busy when {run} began: load {load:.1f} on {cores} cores"
     for flag, rows in flags(timed, _SPOILING).most_common(1):

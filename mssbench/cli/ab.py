@@ -1,4 +1,4 @@
-"""`mssbench ab`: two interpreters, two revisions of a checkout, or two methods, in turn."""
+"""`mssbench ab`: compare two interpreters, revisions or methods by sampling them alternately."""
 
 import secrets
 from collections.abc import Iterator, Sequence
@@ -44,12 +44,14 @@ from mssbench.run.signals import Takedown
 from mssbench.suite import select, thresholds
 from mssbench.suite.suite import Suite as ChosenSuite
 
+# Short warm-up and one pass: `ab` repeats every cell in several pairs of processes, so that their
+# number, rather than the length of one measurement, averages the noise.
 _POLICY = Policy(warmup_seconds=0.02, passes=1)
-_LOOKED = 5  # rows that are named; --json has all
+_NAMED_ROWS = 5  # unconfirmed slowdowns that the text names, to keep it short; --json has all
 
 
 class Inconclusive(StrEnum):
-    """What the exit code says where an ab comparison is unclear."""
+    """Whether an unclear comparison exits with the code of a pass (0) or with its own (3)."""
 
     PASS = "pass"  # noqa: S105  (a word, not a secret)
     FAIL = "fail"
@@ -64,7 +66,7 @@ EXAMPLES = (
 def command(
     suite: Suite,
     base: Annotated[
-        str, typer.Option(help="A Python that has mssbench, a revision, or a method of the suite.")
+        str, typer.Option(help="A Python with mssbench, a git revision, or a method of the suite.")
     ],
     new: Annotated[str, typer.Option(help="The same, for the other side.")],
     set_: Set = [],  # noqa: B006
@@ -89,9 +91,9 @@ def command(
 ) -> None:
     """Say whether NEW is slower than BASE, from pairs of processes sampled in turn.
 
-    Screens all cells, measures those that stand out again in fresh pairs, and compares base with
+    Screens all cells, measures conspicuous cells again in fresh pairs, and compares base with
     itself. Exit code: 0 pass, 1 regression, 2 misuse, 3 unclear, 4 cells are broken or gone,
-    5 other inputs, 6 nothing was measured, 130 interrupted.
+    5 the inputs differ, 6 nothing was measured, 130 interrupted.
     """
     check_display(display)
     with judging("ab", told=github, as_json=as_json) as tell:
@@ -100,8 +102,8 @@ def command(
         log = make_console(stderr=True)
         for line in select.read_from_outside(chosen):
             log.print(Text(line), soft_wrap=True)
-        drawn = seed if seed is not None else secrets.token_hex(4)
-        result = compare(chosen, base, new, also, fail_on, drawn, log)
+        chosen_seed = seed if seed is not None else secrets.token_hex(4)
+        result = compare(chosen, base, new, also, fail_on, chosen_seed, log)
         code = result.outcome.code(unclear_passes=inconclusive is Inconclusive.PASS)
         tell(result, code)
 
@@ -121,10 +123,10 @@ def compare(
     seed: str,
     log: Console,
 ) -> Judged:
-    """Compare two sides on the cells of a suite. An interrupted comparison has a result as well.
+    """Compare two sides on the cells of a suite. An interrupted comparison returns a result too.
 
     Raises RunError for a side that is neither an interpreter with mssbench, nor a revision of the
-    checkout here, nor a method of the suite; and GateError for a limit that cannot be read.
+    current checkout, nor a method of the suite; and GateError for a limit that cannot be parsed.
     """
     suite, left_out = comparable(suite)
     limits = (*thresholds.of_suite(suite.document), *thresholds.of_words(fail_on))
@@ -134,29 +136,31 @@ def compare(
     common = Setup(settings, files, suite.measure["timeout_seconds"], isolated=True)
 
     with Takedown() as takedown, ExitStack() as stack:
-        ours, theirs = (
+        base_side, new_side = (
             stack.enter_context(contestant(flag, name, suite, common))
             for flag, name in (("base", base), ("new", new))
         )
-        plan = Plan(contests(ours, theirs), ours.setup, theirs.setup, device, seed, limits)
+        plan = Plan(
+            contests(base_side, new_side), base_side.setup, new_side.setup, device, seed, limits
+        )
         cells = units.count(len(plan.contests), "cell")
         log.print(
             Text(
-                f"base: {ours.kind} {ours.name}; new: {theirs.kind} {theirs.name}; {cells}; "
-                f"--seed {seed}"
+                f"base: {base_side.kind} {base_side.name}; "
+                f"new: {new_side.kind} {new_side.name}; {cells}; --seed {seed}"
             )
         )
 
-        notes = tuple(side.note for side in (ours, theirs) if side.note)
+        notes = tuple(side.note for side in (base_side, new_side) if side.note)
         for note in notes:
             log.print(Text(note, "yellow"), soft_wrap=True)
 
         with log.status("starting") as status:
-            told: set[str] = set()
+            announced: set[str] = set()
 
             def watch(now: Progress) -> None:
-                if now.stage.startswith(run.WAITING) and now.stage not in told:
-                    told.add(now.stage)
+                if now.stage.startswith(run.WAITING) and now.stage not in announced:
+                    announced.add(now.stage)
                     log.print(Text(now.stage))  # also where no status is shown
                 status.update(
                     f"{now.stage}, pair {now.pair} of {now.pairs}, cell {now.done} of {now.of}"
@@ -168,12 +172,16 @@ def compare(
 
 
 def tables(result: Judged, display: str) -> Iterator[RenderableType]:
-    """Yield the judgements, base against itself, and the doubts; the last line is for scripts."""
+    """Yield the judgements, the comparison of base with itself, and the doubts.
+
+    The last line has a fixed form, for scripts.
+    """
     yield Text(_machines(result), "dim")
-    loud = [c for c in result.judgements if display != "simple" or c.verdict not in QUIET]
-    yield from comparison.judgements(loud, display)
+    shown = [c for c in result.judgements if display != "simple" or c.verdict not in QUIET]
+    yield from comparison.judgements(shown, display)
     yield from _look(result)
     yield from _null(result)
+
     for doubt in result.doubts:
         yield Text(f"unclear: {doubt}", "yellow")
     for remark in result.remarks:
@@ -183,48 +191,57 @@ def tables(result: Judged, display: str) -> Iterator[RenderableType]:
 
 
 def _look(result: Judged) -> Iterator[RenderableType]:
-    """Slowdowns too small or too scattered to be confirmed."""
+    """Yield the slowdowns that were too small or too scattered to be confirmed."""
     if not result.worth_a_look:
         return
+
     named = [
         f"{c.pair.row['method']}, {where(c.pair.row)}: {units.ratio(c.ratio or 1.0)}"
         for c in result.worth_a_look
     ]
-    more = [f"and {len(named) - _LOOKED} more"] if len(named) > _LOOKED else []
-    lines = ["worth a look, though nothing was confirmed:", *named[:_LOOKED], *more]
+
+    more = [f"and {len(named) - _NAMED_ROWS} more"] if len(named) > _NAMED_ROWS else []
+    lines = ["worth a look, though nothing was confirmed:", *named[:_NAMED_ROWS], *more]
     yield Text("\n  ".join(lines))
 
 
 def _null(result: Judged) -> Iterator[RenderableType]:
+    """Yield how far base differs from itself, and the smallest slowdown that is detectable."""
     if not result.null.rows:
         return
+
     rows = units.count(result.null.rows, "row")
-    least = sorted(c.detectable for c in result.judgements if c.detectable is not None)
-    told = f"; a slowdown of {100 * least[len(least) // 2]:.0f} % shows here" if least else ""
+    detectable = sorted(c.detectable for c in result.judgements if c.detectable is not None)
+    sensitivity = (
+        f"; a slowdown of {100 * detectable[len(detectable) // 2]:.0f} % is detectable"
+        if detectable
+        else ""
+    )
     yield Text(
-        f"base against itself, {rows}: {100 * result.null.bias:.1f} % apart in the median, "
-        f"{100 * result.null.floor:.1f} % in the worst of twenty{told}",
+        f"base compared with itself, {rows}: differs by {100 * result.null.bias:.1f} % in the "
+        f"median, and by {100 * result.null.floor:.1f} % once in twenty pairs{sensitivity}",
         "dim",
     )
 
 
 def _machines(result: Judged) -> str:
-    """`torch 2.11.0 -> 2.13.0`: the known differences between the versions of the two sides."""
+    """Return the differences between the versions of the two sides: `torch 2.11.0 -> 2.13.0`."""
     base, new = (result.facts.get(name, {}) for name in (effects.BASE, effects.NEW))
-    then, now = (
+    base_versions, new_versions = (
         {k: side.get(k) for k in ("python", "commit")} | side.get("versions", {})
         for side in (base, new)
     )
+
     differ = [
-        f"{name} {then.get(name) or 'none'} -> {now.get(name) or 'none'}"
-        for name in sorted(then.keys() | now.keys())
-        if then.get(name) != now.get(name)
+        f"{name} {base_versions.get(name) or 'none'} -> {new_versions.get(name) or 'none'}"
+        for name in sorted(base_versions.keys() | new_versions.keys())
+        if base_versions.get(name) != new_versions.get(name)
     ]
     return ", ".join(differ) or "both sides have the same versions"
 
 
 def data(result: Judged, code: int) -> dict[str, Any]:
-    """The whole result, for JSON. code: the exit code of the process."""
+    """Return the whole result for JSON. code: the exit code of the process."""
     return {
         "verdict": result.outcome,
         "exit_code": code,

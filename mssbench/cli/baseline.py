@@ -1,7 +1,7 @@
-"""`mssbench baseline`: runs that others are compared with, under results/baselines.
+"""`mssbench baseline`: save, list and show the runs that later runs are compared with.
 
-results/baselines/NAME/          the newest: table.csv, environment.json, suite.toml
-results/baselines/NAME@DATE/     those before it, as many as are to be kept
+results/baselines/NAME/          the newest baseline: table.csv, environment.json, suite.toml
+results/baselines/NAME@DATE/     earlier baselines of that name, as many as `--keep` says
 """
 
 from collections.abc import Iterator, Sequence
@@ -59,23 +59,23 @@ def show_baseline(
     name: Annotated[str, typer.Argument(help="Name of a baseline.")], as_json: Json = False
 ) -> None:
     """Show a baseline as `show` does a run."""
-    asked = (baselines.find(name), ["method"], ["size"], "seconds_median", None)
+    view = (baselines.find(name), ["method"], ["size"], "seconds_median", None)
     if as_json:
-        output_json("baseline show", show_data(*asked))
+        output_json("baseline show", show_data(*view))
     else:
-        output(show(*asked))
+        output(show(*view))
 
 
 def table(records: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:
     """Yield the list of baselines as a table."""
     if not records:
-        yield Text(f"no baseline in {FOLDER}; `mssbench baseline save RUN` makes a run one")
+        yield Text(f"no baseline in {FOLDER}; `mssbench baseline save RUN` saves a run as one")
         return
     yield lists.listing(f"baselines in {FOLDER}", records)
 
 
 def saved(summary: dict[str, Any]) -> Text:
-    """One line about what was saved, and how to use it."""
+    """Return one line on what was saved, and how to compare a run with it."""
     dropped = f", dropped {', '.join(summary['dropped'])}" if summary["dropped"] else ""
     return Text(
         f"{units.count(summary['counts']['rows'], 'row')} in {summary['path']}{dropped}; "

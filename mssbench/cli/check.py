@@ -1,4 +1,4 @@
-"""`mssbench check`: a run against a baseline. Needs no torch."""
+"""`mssbench check`: compare a run with a baseline. It does not import torch."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -58,23 +58,26 @@ def command(
 def checked(
     run: Path, baseline: str, fail_on: Sequence[str], across: Collection[str], only: str | None
 ) -> Judged:
-    """Compare a run with a baseline, by the gates, the baseline's [check] and then `fail_on`.
+    """Compare a run with a baseline by the default gates, the baseline's [check] and `fail_on`.
 
-    The limits of the run itself do not count: a change could excuse itself by them. Raises
-    GateError for a rule that cannot be read, RunError where the suite of the baseline cannot be
-    read, and what check.check raises.
+    The limits in the suite of the run are ignored, because a change could loosen them to pass.
+    Raises GateError for a rule that cannot be parsed, RunError if the suite of the baseline cannot
+    be read, and the errors of check.check.
     """
     stored, measured = results.open(baselines.find(baseline)), results.open(run)
     limits = thresholds.of_baseline(stored.known_suite(), str(stored.folder / SUITE))
     rules = [*limits, *thresholds.of_words(fail_on)]
-    allowed = thresholds.max_error(stored.suite)
-    judged = check.check(side(stored.path, only), side(run, only).judged_by(allowed), rules, across)
-    others = thresholds.disagreements(limits, stored.suite, measured.suite)
-    return replace(judged, remarks=(*judged.remarks, *others))
+    max_error = thresholds.max_error(stored.suite)
+    judged = check.check(
+        side(stored.path, only), side(run, only).judged_by(max_error), rules, across
+    )
+
+    disagreements = thresholds.disagreements(limits, stored.suite, measured.suite)
+    return replace(judged, remarks=(*judged.remarks, *disagreements))
 
 
 def tables(result: Judged, display: str) -> Iterator[RenderableType]:
-    """Yield the tables of a check; the last line is for scripts."""
+    """Yield the tables of a check; the last line has a fixed form, for scripts."""
     yield from comparison.checked(result, display)
     yield closing(result)
 

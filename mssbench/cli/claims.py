@@ -1,4 +1,4 @@
-"""`mssbench claims`: a run's claims and their verdicts. Needs no torch."""
+"""`mssbench claims`: judge the claims of a run's suite. It does not import torch."""
 
 import tomllib
 from collections.abc import Iterator
@@ -35,10 +35,10 @@ def command(
 
 
 def examine(run: Opened) -> list[Finding]:
-    """The verdict on every claim of a run, from its own rows.
+    """Return the verdict on every claim of a run, from its rows.
 
-    Raises TableError where there is no run, RunError where its suite cannot be read or claims
-    nothing, SuiteError for a claim that is malformed.
+    Raises TableError if there is no run, RunError if its suite cannot be read or has no claim, and
+    SuiteError for a malformed claim.
     """
     frame = run.current
     file = run.folder / SUITE
@@ -46,10 +46,10 @@ def examine(run: Opened) -> list[Finding]:
     try:
         tables = tomllib.loads(file.read_text("utf-8")).get("claim", [])
     except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read: {error}. Its claims are not known.") from None
+        raise RunError(f"{file} cannot be read: {error}. Its claims are unknown.") from None
     if not tables:
         raise RunError(
-            f"{run.folder} makes no claim. Run a suite that does, such as `mssbench run "
+            f"{run.folder} has no claims. Run a suite that has some, such as `mssbench run "
             f"paper_isqrt_2018`, or write a [[claim]] into {file}."
         )
 
@@ -60,7 +60,7 @@ def examine(run: Opened) -> list[Finding]:
 
 
 def report(path: Path) -> Iterator[RenderableType]:
-    """Each claim, its verdict, and what decides it; then what it was measured on."""
+    """Yield each claim with its verdict and the deciding points, then the machines of the run."""
     run = results.open(path)
     yield verdicts(examine(run))
     for sentence in conclusions.machines(run.current, run.facts):
@@ -68,7 +68,7 @@ def report(path: Path) -> Iterator[RenderableType]:
 
 
 def data(path: Path) -> list[dict[str, Any]]:
-    """The findings for JSON, with every point."""
+    """Return the findings for JSON, with every point."""
     run = results.open(path)
     findings = examine(run)
     known = Conditions(run.current)
@@ -76,7 +76,7 @@ def data(path: Path) -> list[dict[str, Any]]:
 
 
 def _record(finding: Finding, known: Conditions) -> dict[str, Any]:
-    """One claim for JSON. known: the conditions of the matrices of the run."""
+    """Return one claim for JSON. known: the condition numbers of the run's matrices."""
     claim = finding.claim
     return {
         "claim": claim.claim,

@@ -1,4 +1,4 @@
-"""`mssbench compare`: two tables, row by row. Needs no torch."""
+"""`mssbench compare`: compare two runs row by row. It does not import torch."""
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -33,10 +33,11 @@ def command(
 ) -> None:
     """Compare two runs row by row.
 
-    A difference in time is reported only where the intervals of both medians do not overlap. It
-    describes two runs and never fails them: `ab` decides whether a time has changed. Where the code
-    differs it says so; other inputs and other machines do not compare. Exit code:
-    0 fine, 2 misuse, 5 not comparable, 6 nothing was measured on both sides.
+    A difference in time is reported only where the confidence intervals of both medians do not
+    overlap. The command never fails because of a time: use `ab` to decide whether a time has
+    changed. Runs with other code are compared with a remark; runs with other inputs or from other
+    machines are not compared. Exit code: 0 fine, 2 misuse, 5 not comparable, 6 nothing was measured
+    on both sides.
     """
     check_display(display)
     with judging("compare", told=github, as_json=as_json) as tell:
@@ -56,7 +57,8 @@ def compared(
 ) -> Judged:
     """Compare two runs row by row.
 
-    Raises TableError for a column of `by` that is no key, and what describe.compare raises.
+    Raises TableError for a column of `by` that is no key column, and the errors of
+    describe.compare.
     """
     for name in by:
         if name not in KEY:
@@ -66,7 +68,7 @@ def compared(
 
 
 def tables(result: Judged, display: str) -> Iterator[RenderableType]:
-    """Yield the tables of a comparison; the last line is for scripts."""
+    """Yield the tables of a comparison; the last line has a fixed form, for scripts."""
     yield from comparison.comparison(result, display)
     yield closing(result)
 

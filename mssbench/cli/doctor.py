@@ -1,4 +1,4 @@
-"""`mssbench doctor`: what this machine is, what can run on it, and what to do about the rest."""
+"""`mssbench doctor`: report the hardware, the usable libraries, and problems with remedies."""
 
 import os
 from collections.abc import Iterator
@@ -18,7 +18,8 @@ from mssbench.machine.facts import describe
 from mssbench.methods import registry
 from mssbench.records.facts import identify
 
-_SENT_HERE = " (see `mssbench doctor`)"  # ends a reason that need not be read here
+# Some reasons end with this reference, which is removed in the output of `doctor` itself.
+_SENT_HERE = " (see `mssbench doctor`)"
 
 EXAMPLES = (
     "mssbench doctor",
@@ -37,15 +38,20 @@ def command(as_json: Json = False) -> None:
 
 
 def examine() -> dict[str, Any]:
-    """Facts, what can run, what probes measured, and findings with consequence and remedy."""
+    """Return the machine's facts, its backends, the probes' measurements, and the findings.
+
+    A finding is a problem with its consequence and remedy.
+    """
     # Workers get this setting too, so that the hash below is the one in the rows of a run.
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+
     facts = describe()
     backends = [
         _backend(library, device)
         for library in arrays.LIBRARIES
         for device in arrays.DEVICES[library]
     ]
+
     probed = probes.everything((b["library"], b["device"]) for b in backends if b["available"])
     return {
         "environment": identify(facts),
@@ -57,6 +63,7 @@ def examine() -> dict[str, Any]:
 
 
 def _backend(library: str, device: str) -> dict[str, Any]:
+    """Return whether a library can be used on a device, and the forwards that it has."""
     forwards = [m.name for m in registry.known("forward").values() if library in m.libraries]
     backend = {"library": library, "device": device, "available": True, "reason": ""}
     try:
@@ -70,6 +77,7 @@ def report(examined: dict[str, Any]) -> Iterator[RenderableType]:
     """Yield the examination as tables."""
     facts = examined["facts"]
     cores = facts["cores"]
+
     lines = {
         "cpu": f"{facts['cpu']}, {cores['granted']} cores granted of {cores['logical']}",
         "memory": units.size(facts["memory_bytes"]),
@@ -96,22 +104,25 @@ def report(examined: dict[str, Any]) -> Iterator[RenderableType]:
         }
         for b in examined["backends"]
     ]
+
     yield lists.listing("backends", backends)
     yield Text("`mssbench list backends` names the forwards\n", style="dim")
+
     yield lists.listing("probes", _probe_rows(examined["probes"]))
     if examined["findings"]:
         yield lists.remarks("findings", examined["findings"])
     else:
-        yield Text("No finding: measure away.", style="green")
+        yield Text("No problem was found.", style="green")
 
 
 def _probe_rows(probed: dict[str, Any]) -> Iterator[dict[str, str]]:
-    """One line for each `eigh`; a dash where a probe broke."""
+    """Yield one line for each `eigh`; a dash stands for a probe that failed."""
     by_solver: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = {}
     for kind in ("cliff", "convergence", "orthonormality"):
         for p in probed[kind]:
             solver = p["library"], p["device"], p["precision"]
             by_solver.setdefault(solver, {}).setdefault(kind, []).append(p)
+
     for (library, device, precision), kinds in by_solver.items():
         times = kinds.get("cliff", [{}])[0]
         dead = kinds.get("convergence", [])
@@ -127,5 +138,5 @@ def _probe_rows(probed: dict[str, Any]) -> Iterator[dict[str, str]]:
 
 
 def _pools(threads: dict[str, Any]) -> Iterator[str]:
-    """Each thread pool once, with its number of threads: torch 2, libgomp 2."""
+    """Yield each thread pool once, with its number of threads: `torch 2`, `libgomp 2`."""
     yield from dict.fromkeys(f"{p['name']} {p['threads']}" for p in threads["pools"])

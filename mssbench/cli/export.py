@@ -1,4 +1,4 @@
-"""`mssbench export`: a run in the format of another tool. Needs no torch."""
+"""`mssbench export`: write a run in the format of another tool. It does not import torch."""
 
 import os
 from collections.abc import Iterator
@@ -37,20 +37,20 @@ def command(
     if out is None:
         for piece in pieces:
             write(piece)
-        if why := streams.lost():  # a part of a file would be taken for all of it
+        if why := streams.lost():  # an incomplete file could be mistaken for a complete one
             raise RunError(f"the export is not complete: {why}.")
     else:
         output([saved(pieces, out)])
 
 
 def exported(path: Path, to: str, only: str | None) -> str:
-    """A run, or the rows of it for which `only` holds, as text in a format of export.FORMATS."""
+    """Return the rows of a run for which `only` holds, as text in a format of export.FORMATS."""
     return "".join(export_in_pieces(described(path, to, only), to))
 
 
 def described(path: Path, to: str, only: str | None) -> Exported:
-    """What a format is made of. The samples are read for the one format that has them."""
-    from mssbench.results import samples  # pyarrow, which --help does without
+    """Return the data that a format needs. Samples are read only for pytest-benchmark."""
+    from mssbench.results import samples  # imports pyarrow, which --help must not wait for
 
     selected = side(path, only)
     run = results.open(path)
@@ -59,8 +59,12 @@ def described(path: Path, to: str, only: str | None) -> Exported:
 
 
 def saved(pieces: Iterator[str], out: Path) -> Text:
-    """Write a text into a file, whole or not at all; a line about it."""
+    """Write a text to a file atomically, and return a line with its size.
+
+    Raises RunError if the file cannot be written.
+    """
     size = 0
+
     try:
         with replacing(out) as temporary, temporary.open("wb") as file:
             for piece in pieces:

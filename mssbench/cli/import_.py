@@ -1,4 +1,4 @@
-"""`mssbench import`: a run from a JSON of pytest-benchmark. Needs no torch."""
+"""`mssbench import`: make a run from a pytest-benchmark JSON file. It does not import torch."""
 
 import json
 from itertools import groupby
@@ -22,22 +22,24 @@ EXAMPLES = ("mssbench import benchmark.json --out results/from_pytest",)
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="A JSON of pytest-benchmark.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run to be made.")],
+    file: Annotated[Path, typer.Argument(help="A JSON file of pytest-benchmark.")],
+    out: Annotated[Path, typer.Option(help="Folder for the new run.")],
 ) -> None:
     """Make a run of what `pytest --mssbench` or `export --to pytest-benchmark` wrote."""
     output([imported(file, out)])
 
 
 def imported(file: Path, out: Path) -> Text:
-    """The cells of a pytest-benchmark JSON as a run, in a folder that must be new.
+    """Write the cells of a pytest-benchmark JSON as a run, and return a line with their number.
 
-    Raises TableError for a file of another kind, and for one without a cell of ours.
+    Raises RunError if `out` is not an empty folder, and TableError for a file of another kind or
+    without a cell of mssbench.
     """
-    from mssbench.results import samples  # pyarrow, which --help does without
+    from mssbench.results import samples  # imports pyarrow, which --help must not wait for
 
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise RunError(f"{out} is not an empty folder. Nothing was written: choose another --out.")
+
     try:
         document: Any = json.loads(file.read_text("utf-8"))
         read, facts, seconds = pytest_benchmark.rows(document)
@@ -64,7 +66,7 @@ def imported(file: Path, out: Path) -> Text:
 
 
 def _typed(row: Row) -> Row:
-    """A row with typed columns. Raises KeyError where a column of its key is missing."""
+    """Return a row with typed columns. Raises KeyError if a column of its key is missing."""
     import pandas as pd
 
     missing = [name for name in (*KEY, "cell_id", "status") if name not in row]

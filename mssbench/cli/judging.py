@@ -1,4 +1,4 @@
-"""What `compare`, `check` and `ab` share: reports to GitHub, the last line, and the exit code."""
+"""Shared by `compare`, `check` and `ab`: reports to GitHub, the last line, and the exit code."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,16 +19,16 @@ from mssbench.export import github as github_
 def judging(command: str, *, told: bool, as_json: bool) -> Iterator[Callable[..., None]]:
     """Report the result of a comparison to GitHub, or the error that prevented it.
 
-    The block is given a function that takes the result, the exit code, and further arguments of
-    github.report.
+    The context manager yields a function that takes the result, the exit code, and further
+    arguments of github.report.
 
-    command: its name. told: whether GitHub is told at all, `--github`. as_json: whether stdout is
-    JSON; then tables that do not compare are reported as JSON there as well.
+    command: the name of the command. told: whether to report to GitHub (`--github`). as_json:
+    whether stdout is JSON; then an error of tables that do not compare is printed as JSON as well.
     """
     title = f"mssbench {command}"
 
     def say(lines: Iterable[str]) -> None:
-        # GitHub reads annotations from either stream, and stdout may be JSON
+        # GitHub reads annotations from either stream, and stdout may be JSON.
         for line in lines:
             typer.echo(units.harmless(line), err=True)
 
@@ -51,6 +51,6 @@ def judging(command: str, *, told: bool, as_json: bool) -> Iterator[Callable[...
 
 
 def closing(result: Judged) -> Text:
-    """Return the last line, which scripts read. It is never folded."""
+    """Return the last line, which scripts read; it is never folded."""
     line = last_line(result.outcome, result.verdicts, len(result.judgements))
     return Text(line, no_wrap=True, overflow="ignore")

@@ -1,4 +1,4 @@
-"""`mssbench merge`: several runs as one table. Needs no torch."""
+"""`mssbench merge`: join several runs into one table. It does not import torch."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,11 +35,11 @@ def command(
 
 
 def merged(summary: dict[str, Any]) -> Text:
-    """One line about a merge."""
+    """Return one line with the size and place of a merged run."""
     counts = summary["counts"]
     return Text(f"{counts['rows']} rows of {counts['cells']} cells in {summary['path']}")
 
 
 def _remark(sentence: str) -> Text:
-    """What could not be read. It is not folded, as it has the path of a file."""
+    """Return a remark on a file that could not be read, not folded so that its path stays whole."""
     return Text(sentence, "yellow", no_wrap=True, overflow="ignore")

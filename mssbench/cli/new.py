@@ -1,4 +1,4 @@
-"""`mssbench new`: a file with a method that works, to be changed into your own."""
+"""`mssbench new`: write a file with a working example method, to be changed into your own."""
 
 import keyword
 from pathlib import Path
@@ -21,15 +21,15 @@ from mssbench.arrays import eye_like
 @register_forward(
     cite="N. J. Higham, Functions of Matrices, SIAM 2008",  # your source, with a year
     products=lambda iterations: 4.0 * iterations,  # the cost, in products of n x n matrices
-    yields=("sqrt", "isqrt"),  # what the Root below has; ("sqrt",) is enough
+    yields=("sqrt", "isqrt"),  # the fields of the Root below; ("sqrt",) is enough
 )
 def {name}(a, *, iterations: int = 12) -> Root:
     """The coupled Newton-Schulz iteration, as an example: replace it by your method.
 
-    a: (..., n, n), symmetric positive definite; numpy, cupy or torch, whatever it is. Parameters
-    stand after the star, with a default: a suite may sweep them.
+    a: (..., n, n), symmetric positive definite; an array of numpy, cupy or torch. Parameters stand
+    after the star and have a default, so that a suite may sweep them.
     """
-    x, scale = normalized(a, "frobenius")  # eigenvalues in (0, 1], and the root's factor
+    x, scale = normalized(a, "frobenius")  # eigenvalues in (0, 1]; a's root is scale times x's
     eye = eye_like(a)
     y, z = x, eye + 0 * x
     for _ in range(iterations):
@@ -44,34 +44,34 @@ EXAMPLES = ("mssbench new my_root.py",)
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE.py", help="The file to write.")],
     name: Annotated[
-        str | None, typer.Option(help="Name of the method; else that of the file.")
+        str | None, typer.Option(help="Name of the method; default: the name of the file.")
     ] = None,
 ) -> None:
     """Write a file with a method that works, to be changed into your own."""
     chosen = name or file.stem
     check(file, chosen)
+
     replace(file, _METHOD.format(name=chosen).encode())
     output(
         [
             Text(
-                f"{file} has a method {chosen!r} that works. Change it, and ask after each change:"
+                f"{file} has a working method {chosen!r}. Change it, and test it after each change:"
             ),
             Text(f"    mssbench test {file}", style="bold", no_wrap=True, overflow="ignore"),
-            Text(
-                "docs/methods.md says how to measure it beside others, and how to make a package."
-            ),
+            Text("docs/methods.md says how to measure it beside others, and how to package it."),
         ]
     )
 
 
 def check(file: Path, name: str) -> None:
-    """Raise RunError or RegistryError where the file or the name cannot be used."""
+    """Raise RunError or RegistryError if the file or the name cannot be used."""
     if file.suffix != ".py":
-        raise RunError(f"{file} is no Python file: write {file.with_suffix('.py')}.")
+        raise RunError(f"{file} is no Python file: choose {file.with_suffix('.py')}.")
     if file.exists():
-        raise RunError(f"{file} exists, and is left as it is. Choose another name.")
+        raise RunError(f"{file} exists already and was not changed. Choose another name.")
     if not file.parent.is_dir():
         raise RunError(f"there is no folder {file.parent}.")
+
     if not name.isidentifier() or keyword.iskeyword(name):
         raise RegistryError(f"{name!r} cannot be the name of a function: give one with --name.")
     if name in registry.known("forward"):

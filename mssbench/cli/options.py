@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take, how they are split, and help's examples."""
+"""Arguments and options that several commands share, and helpers for their texts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,21 +7,21 @@ import typer
 
 
 def suites(incomplete: str) -> list[str]:
-    """The shipped suites that begin so, for the completion of a shell."""
-    from mssbench.suite.suite import shipped  # a shell completes in a process of its own
+    """Return the shipped suites that start with `incomplete`, for shell completion."""
+    from mssbench.suite.suite import shipped  # late: only completion needs it, in its own process
 
     return [name for name in shipped() if name.startswith(incomplete)]
 
 
 def columns(incomplete: str) -> list[str]:
-    """The columns of a table that begin so, for the completion of a shell."""
+    """Return the columns of a table that start with `incomplete`, for shell completion."""
     from mssbench.records.schema import COLUMNS
 
     return [name for name in COLUMNS if name.startswith(incomplete)]
 
 
 def statuses(incomplete: str) -> list[str]:
-    """The statuses of a row that begin so, for the completion of a shell."""
+    """Return the statuses of a row that start with `incomplete`, for shell completion."""
     from mssbench.records.measurement import Status
 
     return [str(status) for status in Status if status.startswith(incomplete)]
@@ -50,7 +50,7 @@ Matrices = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Measure matrices of your own: .npy, .npz, .pt, .safetensors, .mat, .csv or .h5.",
+        help="Measure your own matrices: .npy, .npz, .pt, .safetensors, .mat, .csv or .h5.",
     ),
 ]
 Key = Annotated[
@@ -61,13 +61,15 @@ KindOfMatrices = Annotated[
     typer.Option(
         "--kind",
         metavar="KIND",
-        help="What --matrices holds: matrices, or features whose covariance is taken.",
+        help="Content of --matrices: matrices, or features whose covariance is computed.",
     ),
 ]
-Also = Annotated[list[Path], typer.Option(help="Python file with methods of your own; repeatable.")]
+Also = Annotated[list[Path], typer.Option(help="Python file with your own methods; repeatable.")]
 FailOn = Annotated[
     list[str],
-    typer.Option(metavar="[METHODS:]COLUMN:LIMIT", help="seconds:50%, gradient_error:3x, ..."),
+    typer.Option(
+        metavar="[METHODS:]COLUMN:LIMIT", help="Limit, e.g. seconds:50% or gradient_error:3x."
+    ),
 ]
 Across = Annotated[
     str, typer.Option(metavar="WORD,..", help="Allow differences in: machine, problem, versions.")
@@ -80,10 +82,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 def words(text: str) -> list[str]:
-    """The words of a text that commas separate, as a list."""
+    """Return the comma-separated words of a text."""
     return [w.strip() for w in text.split(",") if w.strip()]
 
 
 def examples(*lines: str) -> str:
-    """The end of a help page: each of these command lines on a line of its own."""
+    """Return the end of a help page, with one example command on each line."""
     return "\n\n".join([f"Example{'s' if len(lines) > 1 else ''}:", *lines])

@@ -1,4 +1,4 @@
-"""Results on stdout: as JSON, as rich tables on a terminal, or as plain tables in a pipe."""
+"""Print results to stdout: as JSON, as rich tables on a terminal, or as plain text in a pipe."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -10,13 +10,13 @@ from mssbench.export.json_ import json_text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-# Of what `--json` prints, for all commands together: it changes when a key of any of them goes, or
-# changes its meaning. A new key does not change it.
+# Schema number of the `--json` output of all commands. It changes when a key is removed from any
+# command or changes its meaning; a new key does not change it.
 JSON_SCHEMA = 1
 
 
 def output(parts: "Iterable[RenderableType]") -> None:
-    """Print what people read to stdout."""
+    """Print tables and sentences to stdout, as plain text unless it is a terminal."""
     from mssbench.console.terminal import make_console, plain, put
 
     console = make_console()
@@ -28,22 +28,22 @@ def output(parts: "Iterable[RenderableType]") -> None:
 
 
 def output_json(command: str, found: Mapping[str, Any]) -> None:
-    """Print the answer of a command to `--json` on stdout, in the shape that all of them share.
+    """Print the JSON answer of a command to stdout.
 
-    It is one object: `schema`, `command`, then the keys of the command itself.
+    It is one object with the keys `schema` and `command`, followed by the keys of the command.
 
-    command: as a user writes it, with the words that choose what it answers: `list backends`.
-    found: the keys of that command. Where its answer is a list, that is the one under `rows`.
+    command: the command as a user writes it, with its subcommand, such as `list backends`.
+    found: the keys of that command. An answer that is a list has the key `rows`.
     """
     envelope = {"schema": JSON_SCHEMA, "command": command}
-    taken = envelope.keys() & found.keys()
-    assert not taken, f"{command} has keys of its own that the envelope has: {taken}"
+    collisions = envelope.keys() & found.keys()
+    assert not collisions, f"keys of {command} collide with those of the envelope: {collisions}"
     write(json_text(envelope | dict(found), indent=2))
 
 
 def write(text: str) -> None:
-    """Write a text to stdout; see streams.py for what happens where that is not possible."""
-    if sys.stdout.isatty():  # a file or another program gets it as it is
+    """Write a text to stdout. Errors of the stream are handled in streams.py."""
+    if sys.stdout.isatty():  # control characters are removed only for terminals
         text = units.harmless(text)
     sys.stdout.write(text)
     sys.stdout.flush()

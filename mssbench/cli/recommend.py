@@ -1,4 +1,4 @@
-"""`mssbench recommend`: which method to use at one size and batch, from rows that prove it."""
+"""`mssbench recommend`: recommend a method for one size and batch, from measured rows."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -48,13 +48,15 @@ def command(
     runs: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="RUN", help="Runs to look at; else all under results/ of a machine like this."
+            metavar="RUN", help="Runs to look at; default: those of this machine under results/."
         ),
     ] = None,
     precision: Annotated[str, typer.Option(help="float64, float32, tf32, bfloat16 or float16.")] = (
         "float32"
     ),
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; else cuda where it is.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; default: cuda if there is a GPU.")
+    ] = None,
     function: Annotated[str, typer.Option(help="sqrt or isqrt.")] = "sqrt",
     gradient: Annotated[
         bool, typer.Option("--gradient", help="A training step: the root and its gradient.")
@@ -69,30 +71,29 @@ def command(
         float | None, typer.Option(min=1.0, help="Condition number of your matrices.")
     ] = None,
     rank: Annotated[
-        int | None, typer.Option(min=1, help="Their rank, where it is below their size.")
+        int | None, typer.Option(min=1, help="Rank of your matrices, if it is below their size.")
     ] = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Measure what is not known, in about a minute.")
+        bool, typer.Option("--measure", help="Measure missing rows, in about a minute.")
     ] = False,
-    python: Annotated[
-        bool, typer.Option("--python", help="Print the call alone, to be pasted.")
-    ] = False,
+    python: Annotated[bool, typer.Option("--python", help="Print only the Python call.")] = False,
     save: Annotated[
         bool,
         typer.Option(
-            "--save", help="Save what the runs say of every size for sqrtm(a, forward='auto')."
+            "--save", help="Save the best method of every size, for sqrtm(a, forward='auto')."
         ),
     ] = False,
     save_as: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The same into this file, such as a shared one."),
+        typer.Option(metavar="FILE", help="Like --save, but into this file, e.g. a shared one."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Say which method to use for a size, batch and error, with the rows that prove it.
 
-    Only rows of exactly this size and batch are an answer. Without such rows the command names the
-    methods that did well nearby, and ends with code 6; --measure measures those that can win.
+    Only rows of exactly this size and batch count as an answer. Without such rows the command names
+    methods that did well at neighbouring sizes, and exits with code 6; --measure then measures the
+    methods that may be fastest.
     """
     if save or save_as:
         if size is not None or batch is not None:
@@ -104,6 +105,7 @@ def command(
             "--size and --batch say what to recommend a method for, as in "
             "`mssbench recommend --size 256 --batch 64`."
         )
+
     question = asked(
         size,
         batch,
@@ -117,25 +119,31 @@ def command(
         rank,
     )
     opened = _opened(runs)
-    found = recommend.proof(opened, question)
-    doubted = found is not None and not trust(found.rows, found.run.facts).comparable
-    unknown = found is None or found.board.unreached or recommend.is_shipped(found.run)
-    before, latest = found, None
+    evidence = recommend.proof(opened, question)
+    # Rows whose times do not compare are no answer, so --measure takes them anew.
+    doubted = evidence is not None and not trust(evidence.rows, evidence.run.facts).comparable
+    unknown = evidence is None or evidence.board.unreached or recommend.is_shipped(evidence.run)
+    evidence_before, latest = evidence, None
     if measure and (unknown or doubted):
         log = make_console(stderr=True)
         latest = measured(question, _measure, log.print, fresh=doubted)
-        found = recommend.proof([latest], question)
+        evidence = recommend.proof([latest], question)
 
-    nearby = [] if found or latest else recommend.shortlist(opened, question)
+    nearby = [] if evidence or latest else recommend.shortlist(opened, question)
     if as_json:
-        output_json("recommend", data(question, found, nearby))
-    elif python and found:
-        output([Text(_best_call(found), no_wrap=True, overflow="ignore")])
+        output_json("recommend", data(question, evidence, nearby))
+    elif python and evidence:
+        output([Text(_best_call(evidence), no_wrap=True, overflow="ignore")])
     else:
-        if found:
-            parts = answer(found)
-            if latest and not _best(found) and before and (best := _best(before)):
-                parts = chain(parts, [known_before(before, best)])
+        if evidence:
+            parts = answer(evidence)
+            if (
+                latest
+                and not _best(evidence)
+                and evidence_before
+                and (best := _best(evidence_before))
+            ):
+                parts = chain(parts, [known_before(evidence_before, best)])
         elif latest:
             parts = too_little(question, latest)
         else:
@@ -146,15 +154,16 @@ def command(
                 log.print(part)
         else:
             output(parts)
-    raise typer.Exit(ExitCode.PASS if found and _best(found) else ExitCode.NOTHING_MEASURED)
+    raise typer.Exit(ExitCode.PASS if evidence and _best(evidence) else ExitCode.NOTHING_MEASURED)
 
 
 def _opened(paths: Sequence[Path] | None) -> list[Run]:
+    """Return the named runs, or those of this machine if none is named."""
     return [results.open(path) for path in paths] if paths else list(of_this_machine())
 
 
 def _measure(chosen: Suite, path: Path, *, minutes: float | None, fresh: bool) -> None:
-    """Run a suite with progress on stderr; an interrupted one ends the command."""
+    """Run a suite with progress on stderr, and exit if it is interrupted."""
     summary = measure_suite(
         chosen,
         path,
@@ -181,7 +190,7 @@ def asked(
     condition: float | None,
     rank: int | None,
 ) -> Question:
-    """The question, checked. Raises SuiteError naming the option and the nearest right word."""
+    """Return the checked question. Raises SuiteError naming the option and a near valid word."""
     chosen = device or devices.default_device()
     for name, value in (
         ("size", size),
@@ -194,12 +203,14 @@ def asked(
             check_axis(name, value)
         except SuiteError as error:
             raise SuiteError(f"--{name}: {error}") from None
+
     if rank is not None and rank > size:
         raise SuiteError(f"--rank {rank} exceeds --size {size}.")
     if rank is not None and rank < size and condition is not None:
         raise SuiteError("--rank below --size means singular matrices, which have no --condition.")
     if max_gradient_error is not None and not gradient:
         raise SuiteError("--max-gradient-error needs --gradient.")
+
     unbounded = float("inf")
     bounds = Bounds(
         unbounded if max_error is None else max_error,
@@ -211,7 +222,7 @@ def asked(
 def of_this_machine() -> Iterator[Run]:
     """Yield the runs under results/ that were measured on this machine, or on one like it.
 
-    Those that come with the package are among them where processor, cores and torch agree.
+    Runs that are shipped with the package are included if processor, cores and torch agree.
     """
     for table in sorted(RESULTS.glob("*/table.csv")):
         run = results.open(table.parent)
@@ -223,31 +234,32 @@ def of_this_machine() -> Iterator[Run]:
             yield run
 
 
-def _best(found: Proof) -> Line | None:
-    believed = trust(found.rows, found.run.facts)
-    return decision.choose(found.board, believed.drift) if believed.comparable else None
+def _best(proof: Proof) -> Line | None:
+    reliability = trust(proof.rows, proof.run.facts)
+    return decision.choose(proof.board, reliability.drift) if reliability.comparable else None
 
 
-def _best_call(found: Proof) -> str:
-    best = _best(found)
+def _best_call(proof: Proof) -> str:
+    best = _best(proof)
     return call_text(best.row) if best else "# no method can be recommended from these rows"
 
 
-def data(question: Question, found: Proof | None, nearby: Sequence[Candidate]) -> dict[str, Any]:
-    """Return the answer for JSON: methods with the rows that prove them, or what is nearby."""
+def data(question: Question, proof: Proof | None, nearby: Sequence[Candidate]) -> dict[str, Any]:
+    """Return the answer for JSON: measured methods with their cells, or methods at nearby sizes."""
     asked_for = question._asdict() | {
         name: None if bound == float("inf") else bound
         for name, bound in zip(("max_error", "max_gradient_error"), question.bounds, strict=True)
     }
+
     del asked_for["bounds"]
-    best = _best(found) if found else None
+    best = _best(proof) if proof else None
     return {
         "question": asked_for,
-        "measured": found is not None,
-        "run": str(found.run.path) if found else None,
-        "shipped": recommend.is_shipped(found.run) if found else None,
+        "measured": proof is not None,
+        "run": str(proof.run.path) if proof else None,
+        "shipped": recommend.is_shipped(proof.run) if proof else None,
         "recommended": best.name if best else None,
-        "methods": [_method(found, line) for line in found.board.lines] if found else [],
+        "methods": [_method(proof, line) for line in proof.board.lines] if proof else [],
         "nearby": [
             {
                 "method": line.name,
@@ -263,13 +275,15 @@ def data(question: Question, found: Proof | None, nearby: Sequence[Candidate]) -
     }
 
 
-def _method(found: Proof, line: Line) -> dict[str, Any]:
-    proving = found.rows[
-        (found.rows["forward"] == line.row["forward"])
-        & (found.rows["backward"] == line.row["backward"])
-        & (found.rows["options"] == line.row["options"])
-        & (found.rows["library"] == line.row["library"])
+def _method(proof: Proof, line: Line) -> dict[str, Any]:
+    """Return one measured method for JSON, with the ids of the cells that prove its numbers."""
+    proving = proof.rows[
+        (proof.rows["forward"] == line.row["forward"])
+        & (proof.rows["backward"] == line.row["backward"])
+        & (proof.rows["options"] == line.row["options"])
+        & (proof.rows["library"] == line.row["library"])
     ]
+
     for name in ("iterations", "backward_iterations"):
         value = line.row[name]
         proving = proving[proving[name].isna() if value is None else proving[name] == value]
@@ -278,8 +292,8 @@ def _method(found: Proof, line: Line) -> dict[str, Any]:
         "call": call_text(line.row),
         "seconds": line.seconds,
         "unsure": line.unsure,
-        "right": list(found.board.right(line)),
-        "right_everywhere": found.board.right_everywhere(line),
+        "right": list(proof.board.right(line)),
+        "right_everywhere": proof.board.right_everywhere(line),
         "errors": {kind: mark.error for kind, mark in line.marks.items()},
         "cells": sorted(proving["cell_id"].unique()),
     }

@@ -1,4 +1,4 @@
-"""`mssbench run`: choose a suite, forecast it, measure it."""
+"""`mssbench run`: measure the cells of a suite, or estimate the time and memory that they need."""
 
 import shlex
 import sys
@@ -43,7 +43,8 @@ from mssbench.suite import select
 from mssbench.suite.forecast import ASSUMED, forecast_data, seconds_here
 from mssbench.suite.suite import Suite as ChosenSuite
 
-# The first table has a mark for a wrong error; of these statuses a reader needs the reason.
+# Failures that are listed with their reasons above the first table. Inaccurate rows are not among
+# them: the table itself marks their errors.
 _WORTH_A_LINE = (*BROKEN, Status.IMPLAUSIBLE, Status.INTERRUPTED)
 
 EXAMPLES = (
@@ -94,12 +95,14 @@ def command(
 ) -> None:
     """Measure what is missing of SUITE, then show the table.
 
-    Running again resumes. Exit code: 0 fine, also where a limit of time ended the run before its
-    last cell; 2 misuse, 4 a cell crashed, overstayed or ran out of memory, 6 nothing could be
-    measured, 130 interrupted (what was measured is saved).
+    Running again resumes. Exit code: 0 fine, also where a time limit ended the run before its last
+    cell; 2 misuse, 4 a cell crashed, timed out or ran out of memory, 6 nothing could be measured,
+    130 interrupted (what was measured is saved).
     """
-    own = select.own_matrices(matrices, key, kind)
-    chosen = select.choose(suite, set_, only, effort, device, also, own=own, elsewhere=dry_run)
+    user_matrices = select.own_matrices(matrices, key, kind)
+    chosen = select.choose(
+        suite, set_, only, effort, device, also, own=user_matrices, elsewhere=dry_run
+    )
     log = make_console(stderr=True)
     for line in select.read_from_outside(chosen):
         log.print(Text(line), soft_wrap=True)
@@ -111,12 +114,12 @@ def command(
         return
 
     path = out or Path("results") / chosen.name
-    again = retried(retry)
+    retried_statuses = retried(retry)
     summary = measure(
         chosen,
         path,
         fresh=fresh,
-        retry=again,
+        retry=retried_statuses,
         also=also,
         python=python,
         minutes=minutes if minutes is not None else chosen.minutes,
@@ -131,17 +134,17 @@ def command(
     else:
         output(tables(path))
     if not summary.complete:
-        log.print(remaining(summary, _going_on()), soft_wrap=True)
+        log.print(remaining(summary, _resuming_command()), soft_wrap=True)
     raise typer.Exit(summary.exit_code)
 
 
-def _going_on() -> str:
-    """The command line of this process as one that goes on: it does not start afresh."""
+def _resuming_command() -> str:
+    """Return the command line that resumes this run: that of this process without --fresh."""
     return shlex.join(["mssbench", *(word for word in sys.argv[1:] if word != "--fresh")])
 
 
 def forecast(chosen: ChosenSuite) -> list[RenderableType]:
-    """The cells of a suite by method, with estimated time and memory."""
+    """Return tables of the cells of a suite by method, with estimated time and memory."""
     data = forecast_data(chosen)
     methods = lists.listing(
         f"{chosen.name}, not run",
@@ -155,32 +158,39 @@ def forecast(chosen: ChosenSuite) -> list[RenderableType]:
             for m in data["methods"]
         ],
     )
-    here = (
+
+    time_text = (
         f"about {units.duration(data['seconds'])} in all"
         if data["seconds"]
         else "none of which can be measured here"
     )
     if chosen.minutes is not None and data["seconds"] > 60 * chosen.minutes:
-        here += f" (the suite's limit is {units.duration(60 * chosen.minutes)}: fewer samples then)"
+        time_text += f" (the suite's limit is {units.duration(60 * chosen.minutes)}: fewer samples)"
+
     total = (
-        f"{units.count(data['cells'], 'cell')}, {here}, "
+        f"{units.count(data['cells'], 'cell')}, {time_text}, "
         f"up to {units.size(data['bytes'])} on {', '.join(data['devices'])}; "
         "estimated from operation counts, nothing was run"
     )
-    absent = [Text(_absence(each), "yellow") for each in data["absent"]]
+
+    absent = [Text(_absence(group), "yellow") for group in data["absent"]]
     return [methods, *_kernels(data["kernels"]), *absent, Text(total, style="dim")]
 
 
 def _absence(data: Mapping[str, Any]) -> str:
-    """`96 cells will be rows unavailable: no CUDA device. Where they can run they take 2 min.`."""
+    """Say how many cells cannot be measured here, why, and how long they would take elsewhere.
+
+    Example: `96 cells will be rows unavailable: no CUDA device. Where they can be measured they
+    take about 2 min.`
+    """
     rows = f"{units.count(data['cells'], 'cell')} will be rows {data['status']}: {data['reason']}."
     if data["status"] == Status.UNSUPPORTED:
         return rows
-    return f"{rows} Where they can run they take about {units.duration(data['seconds'])}."
+    return f"{rows} Where they can be measured they take about {units.duration(data['seconds'])}."
 
 
 def _kernels(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
-    """What the fused kernels take of a GPU, as their planner has it; what it refuses, and why."""
+    """Yield the planned launches of the fused kernels, then the reason for each refused kernel."""
     refused = [row for row in rows if not row["blocks"]]
     if rows := [row for row in rows if row["blocks"]]:
         yield lists.listing(
@@ -197,12 +207,13 @@ def _kernels(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
                 for row in rows
             ],
         )
+
     for row in refused:
         yield Text(f"{row['method']}: no kernel: {row['kernel'].removeprefix('none: ')}", "yellow")
 
 
 def retried(text: str) -> list[str]:
-    """The statuses of --retry. Raises SuiteError for a word that is none."""
+    """Return the statuses in the text of --retry. Raises SuiteError for an unknown status."""
     chosen = words(text)
     known = [str(s) for s in Status]
     for word in chosen:
@@ -222,21 +233,28 @@ def measure(
     minutes: float | None,
     log: Console,
 ) -> Summary:
-    """Run what is missing, with progress on `log`; it says where the time went when done."""
+    """Measure the missing cells with progress on `log`, then print there where the time went."""
 
     def begin(todo: Sequence[Cell]) -> None:
-        """Say what will be done, once it is known that it can be."""
+        """Print how many cells will be measured, and in what time, before the first of them."""
         if todo:
             seconds = seconds_here(todo, chosen.policy)
-            time = f"about {units.duration(seconds)}" if seconds else "none of which can be here"
+            time = (
+                f"about {units.duration(seconds)}"
+                if seconds
+                else "none of which can be measured here"
+            )
             if minutes is not None and seconds > 60 * minutes:
-                time = f"in {units.duration(60 * minutes)} at most, with fewer samples for that"
+                time = f"in at most {units.duration(60 * minutes)}, with fewer samples"
             log.print(
                 f"[bold]{chosen.name}[/]: {len(todo)} of {units.count(len(chosen.cells), 'cell')} "
                 f"to measure, {time}"
             )
+
             if why := busy_now():
-                log.print(f"This machine is busy: {why}. Times will not compare.", style="yellow")
+                log.print(
+                    f"This machine is busy: {why}. Times will not be comparable.", style="yellow"
+                )
         progress.begin(len(todo) * chosen.policy.passes)
 
     with RunProgress(log) as progress:
@@ -251,6 +269,7 @@ def measure(
             watch=progress,
             begin=begin,
         )
+
     log.print(closing(summary))
     if summary.left_over:
         log.print(Text(left_over(summary), "yellow"), soft_wrap=True)
@@ -260,7 +279,7 @@ def measure(
 
 
 def tables(path: Path) -> Iterator[RenderableType]:
-    """Yield what a finished run decides, and what went wrong in it. `show` has all of its rows."""
+    """Yield the failures and the decision table of a finished run; `show` prints all rows."""
     run = results.open(path)
     view = Decision(run.current, run.facts, _next_commands(run))
     if view.possible:
@@ -271,13 +290,14 @@ def tables(path: Path) -> Iterator[RenderableType]:
 
 
 def _next_commands(run: Run) -> list[str]:
-    """What a reader of the first table may want next, each with the command for it."""
-    here = Path.cwd()
-    shown = run.path.relative_to(here) if run.path.is_relative_to(here) else run.path
+    """Return commands that a reader of the first table may want next, with a label on each."""
+    working = Path.cwd()
+    shown = run.path.relative_to(working) if run.path.is_relative_to(working) else run.path
     every_row = f"every row   mssbench show {shown}"
+
     measured = run.current
     if measured["problem"].map(is_own_file).all():
-        again = f"{_going_on()} --set precision=float64"
+        again = f"{_resuming_command()} --set precision=float64"
         narrower = (measured["precision"] != "float64").any()
         return [f"float64     {again}", every_row] if narrower else [every_row]
 

@@ -1,4 +1,4 @@
-"""`mssbench recommend --save`: the table of `sqrtm(a, forward="auto")` from measured runs."""
+"""`mssbench recommend --save`: write the table that `sqrtm(a, forward="auto")` reads."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,17 +14,17 @@ from mssbench.results.run import Run
 
 
 def saved(runs: Sequence[Run], file: Path) -> Iterator[RenderableType]:
-    """Write the answers of some runs into a file, and say what is in it.
+    """Write the best methods of some runs to a file, and yield sentences on its content.
 
-    Raises RunError where the runs have no answer, or where the file cannot be written. An old file
-    then stays as it is.
+    Raises RunError if the runs have no answer, or if the file cannot be written. An existing file
+    is then left unchanged.
     """
     answers = auto_table.answers(runs)
     if not answers.choices:
         raise RunError(
-            f"nothing is saved: {units.count(len(runs), 'run')} of this machine, and none compares "
-            "eigh + loewner with another pair on easy and hard matrices. Measure some first, for "
-            "example with `mssbench run quick`."
+            f"nothing is saved: of {units.count(len(runs), 'run')} of this machine none compares "
+            "eigh + loewner with another pair on easy and hard matrices. Measure such rows first, "
+            "for example with `mssbench run quick`."
         )
     try:
         auto_table.write(file, answers)
@@ -47,6 +47,7 @@ def saved(runs: Sequence[Run], file: Path) -> Iterator[RenderableType]:
             "pair, or where times do not compare.",
             style="dim",
         )
+
     call = 'mssbench.sqrtm(a, forward="auto")'
     if file == users_table():
         yield Text(f"{call} uses these pairs from now on.")

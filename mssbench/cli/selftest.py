@@ -1,4 +1,4 @@
-"""`mssbench selftest`: whether to trust times and statuses taken here. Writes no file."""
+"""`mssbench selftest`: test whether the harness measures times and statuses correctly here."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -49,24 +49,26 @@ def command(
 
 
 def examine(device: str | None, log: Console) -> Report:
-    """The report on one device, by default the GPU where there is one; progress goes to `log`.
+    """Return the report on one device, by default the GPU if there is one; `log` gets progress.
 
-    Raises RunError where there is no such device.
+    Raises RunError for an unknown device.
     """
     if device is not None and device not in arrays.DEVICES["torch"]:
         raise RunError(unknown("device", device, arrays.DEVICES["torch"]))
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler that weighs memory is chatty
+    # The torch profiler, which measures memory, logs to stderr below this level.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     from mssbench.selftest import selftest  # imports torch
 
-    return selftest.examine(device or devices.default_device(), _said(log))
+    return selftest.examine(device or devices.default_device(), _logger(log))
 
 
-def _said(log: Console) -> Callable[[str], None]:
+def _logger(log: Console) -> Callable[[str], None]:
+    """Return a function that prints one line of progress to `log`."""
     return lambda text: log.print(Text(f"selftest: {text}", "dim"))
 
 
 def data(report: Report) -> dict[str, Any]:
-    """The whole report, for JSON."""
+    """Return the whole report for JSON."""
     return {
         "device": report.device,
         "exit_code": report.exit_code,
@@ -79,17 +81,19 @@ def data(report: Report) -> dict[str, Any]:
 
 
 def table(report: Report) -> Iterator[RenderableType]:
-    """A line for each check, then the conclusion."""
+    """Yield a table with one line for each check, then the conclusion."""
     shown = Table(box=box.SIMPLE_HEAD)
     for name in ("check", "measured", "limit", "verdict", "what it is"):
-        widest = {"check": 22, "limit": 12}.get(name)
+        widest = {"check": 22, "limit": 12}.get(name)  # leaves room for the long last column
         shown.add_column(name, no_wrap=name == "verdict", overflow="fold", max_width=widest)
+
     for check in report.checks:
         measured, limit = _number(check.measured, "+"), _number(check.limit)
         if not isinstance(check.limit, str):
             limit = f"{check.sense} {limit}"
         verdict = Text(check.outcome, _STYLE[check.outcome])
         shown.add_row(Text(check.name), measured, limit, verdict, Text(check.sentence))
+
     yield shown
     yield Text(f"{report.device}, {units.duration(report.seconds)}", "dim")
     style = {0: "green", 1: "bold red", 3: "yellow"}[report.exit_code]
@@ -97,5 +101,5 @@ def table(report: Report) -> Iterator[RenderableType]:
 
 
 def _number(x: float | str, sign: str = "") -> str:
-    """`+0.21 %`; a status as it is."""
+    """Return a fraction as a percentage, `+0.21 %`; a status is returned unchanged."""
     return x if isinstance(x, str) else f"{100 * x:{sign}.2f} %"

@@ -1,4 +1,4 @@
-"""`mssbench show`: the tables of a run. Needs no torch."""
+"""`mssbench show`: print the tables of a run. It does not import torch."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -49,27 +49,27 @@ def command(
         str | None, typer.Option(metavar="EXPR", help="Only rows for which this holds.")
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Draw it again until the run that measures it ends.")
+        bool, typer.Option("--watch", help="Redraw the tables until the run ends.")
     ] = False,
     every: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="How often --watch draws.")
+        float, typer.Option(min=0.1, metavar="SECONDS", help="How often --watch redraws.")
     ] = 2.0,
     as_json: Json = False,
 ) -> None:
     """Show a run: best in bold, ratio to it in brackets, error beside time."""
-    asked = (run, words(rows), words(columns), value, where)
+    view = (run, words(rows), words(columns), value, where)
     if watch:
-        _watch(*asked, every=every, as_json=as_json)
+        _watch(*view, every=every, as_json=as_json)
     if as_json:
-        output_json("show", show_data(*asked))
+        output_json("show", show_data(*view))
     else:
-        output(show(*asked))
+        output(show(*view))
 
 
 def show(
     path: Path, rows: Sequence[str], columns: Sequence[str], value: str, where: str | None
 ) -> Iterator[RenderableType]:
-    """Yield the tables of a run, then the conclusions from them."""
+    """Yield the tables of a run, then the conclusions that follow from them."""
     run = results.open(path)
     yield from _tables(run, _chosen(run, where), rows, columns, value)
 
@@ -77,7 +77,7 @@ def show(
 def so_far(
     path: Path, rows: Sequence[str], columns: Sequence[str], value: str, where: str | None
 ) -> Iterator[RenderableType]:
-    """Yield the same of a run that goes on, which may have no row yet."""
+    """Yield the same for a run that is still being measured, which may have no row yet."""
     run = results.open(path)
     if not (run.folder / TABLE).exists():
         yield Text("no row yet", "dim")
@@ -88,7 +88,7 @@ def so_far(
     if where is not None:
         frame = conditions.select(frame, where, "--where")
     if frame.empty:
-        yield Text(f"{measured} so far, none to be shown", "dim")
+        yield Text(f"{measured} so far, none of which is selected", "dim")
         return
     yield Text(f"{measured} so far", "dim")
     yield from _tables(run, frame, rows, columns, value)
@@ -104,35 +104,41 @@ def _watch(
     every: float,
     as_json: bool,
 ) -> None:
-    """Draw a run again and again until it ends; then its tables are printed as those of any run.
+    """Redraw the tables of a run until it ends.
 
-    Ctrl-C prints them as well, and ends the command. Raises RunError where nothing can be drawn.
+    Ctrl-C prints them once more and exits with the code of an interruption. Raises RunError with
+    --json, or if stdout is no terminal.
     """
     if as_json:
-        raise RunError("--watch draws tables, again and again: leave out --json.")
+        raise RunError("--watch redraws tables: leave out --json.")
     console = make_console()
     if not sys.stdout.isatty() or console.is_dumb_terminal:
-        raise RunError("--watch needs a terminal to draw on, and stdout is none: leave it out.")
+        raise RunError("--watch needs a terminal, and stdout is none: leave it out.")
 
-    asked = (path, rows, columns, value, where)
+    view = (path, rows, columns, value, where)
     try:
-        redraw(lambda: so_far(*asked), lambda: is_going_on(folder_of(path)), console, every)
+        redraw(lambda: so_far(*view), lambda: is_going_on(folder_of(path)), console, every)
     except KeyboardInterrupt:
-        output(so_far(*asked))
+        output(so_far(*view))
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 def _tables(
     run: Opened, frame: "pd.DataFrame", rows: Sequence[str], columns: Sequence[str], value: str
 ) -> Iterator[RenderableType]:
-    found = blocks.blocks(frame, rows, columns, value)
-    believed = trust(frame, run.facts)
-    if BY_NAME[value].group == "time" and not believed.comparable:
-        found = [block.unranked() for block in found]
-        yield Text(advice.warning(believed, "--fresh"), "bold yellow")
-    yield from console_blocks.result(frame, found)
+    """Yield the blocks of some rows, and the conclusions from them.
+
+    Times that do not compare are shown without ranks, below a warning.
+    """
+    shown_blocks = blocks.blocks(frame, rows, columns, value)
+    reliability = trust(frame, run.facts)
+    if BY_NAME[value].group == "time" and not reliability.comparable:
+        shown_blocks = [block.unranked() for block in shown_blocks]
+        yield Text(advice.warning(reliability, "--fresh"), "bold yellow")
+
+    yield from console_blocks.result(frame, shown_blocks)
     is_usual = (tuple(rows), tuple(columns), value) == blocks.USUAL
-    yield from epilogue.epilogue(_counted(frame), run.facts, found if is_usual else None)
+    yield from epilogue.epilogue(_counted(frame), run.facts, shown_blocks if is_usual else None)
     if left_over := int(frame["cell_id"].isin(run.left_over).sum()):
         yield Text(
             f"{units.count(left_over, 'row')} above belong to cells that the suite no longer has: "
@@ -157,7 +163,7 @@ def show_data(
 
 
 def _block(block: blocks.Block, known: Conditions) -> dict[str, Any]:
-    """One table for JSON. known: the conditions of the matrices of the rows that are shown."""
+    """Return one table for JSON. known: the condition numbers of the matrices that are shown."""
 
     def place(row: tuple[Any, ...], column: tuple[Any, ...]) -> dict[str, Any]:
         names = (*block.row_names, *block.column_names)
@@ -180,6 +186,7 @@ def _block(block: blocks.Block, known: Conditions) -> dict[str, Any]:
         for column, entry in by_column.items()
     ]
     common = {k: table.plain(v) for k, v in block.common.items()}
+
     plain = [{k: table.plain(v) for k, v in entry.items()} for entry in entries]
     return common | {
         "hidden": block.hidden,
@@ -189,12 +196,12 @@ def _block(block: blocks.Block, known: Conditions) -> dict[str, Any]:
 
 
 def _counted(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """The rows with a time above its ceiling among the failures, as it cannot win."""
+    """Return the rows with their counted statuses: an implausibly fast time is a failure."""
     return frame.assign(status=counted(frame))
 
 
 def _chosen(run: Opened, where: str | None) -> "pd.DataFrame":
-    """The rows that are shown, with their labels. Raises TableError where there is none."""
+    """Return the rows that are shown, with their labels. Raises TableError if there is none."""
     labelled = with_labels(run.frame)
     if where is not None:
         return conditions.chosen(labelled, where, "--where")

@@ -1,8 +1,8 @@
-"""Make stdout and stderr safe to print to: closed, full, in another encoding, or of an odd width.
+"""Make printing to stdout and stderr safe, even if they are closed, full or not in UTF-8.
 
-None of these changes the result of a command. Its exit code stays the same too, but an incomplete
-export is an error. The command reports on stderr that output could not be written, unless the
-reader of a pipe has closed it: then it has read enough.
+A stream that cannot be written changes neither the result of a command nor its exit code, except
+that an incomplete export is an error. The command then reports on stderr that output could not be
+written. It does not report a pipe that its reader has closed, since that reader has read enough.
 """
 
 import codecs
@@ -14,13 +14,13 @@ from typing import TextIO
 
 from mssbench import units
 
-# Columns. A narrower table has no room for a name and a number; no terminal is wider.
+# Limits of COLUMNS. A narrower table has no room for a name and a number; no terminal is wider.
 _NARROWEST, _WIDEST = 20, 1000
 _STANDARD = (0, 1, 2)  # file descriptors
 
 
 class _Tolerant(io.RawIOBase):
-    """Writes to a file descriptor. The first error is stored in `error` and not raised."""
+    """A raw stream on a file descriptor that stores the first error in `error`, not raising it."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -36,7 +36,7 @@ class _Tolerant(io.RawIOBase):
         return os.isatty(self._fd)
 
     def write(self, data: object) -> int:
-        """Write the data, and after an error discard it; returns the number of bytes either way."""
+        """Write the data, or discard it after an error. Returns its length in both cases."""
         view = memoryview(data)  # type: ignore[arg-type]
         if self.error is None:
             try:
@@ -47,7 +47,7 @@ class _Tolerant(io.RawIOBase):
 
 
 def prepare() -> None:
-    """Replace the standard streams, so that printing raises no error."""
+    """Replace the standard streams by streams that raise no error when printed to."""
     codecs.register_error("mssbench", _in_ascii)
     _fill_gaps()
     sys.stdout = _tolerant(sys.stdout, 1)
@@ -56,11 +56,12 @@ def prepare() -> None:
 
 
 def lost() -> str:
-    """Why output to stdout was lost; empty if it was not, or if its reader has closed the pipe."""
+    """Return why output to stdout was lost; empty if it was not, or if the pipe was closed."""
     try:
         sys.stdout.flush()
-    except (OSError, ValueError) as refused:  # by a stream that is not ours
+    except (OSError, ValueError) as refused:  # from a stream that prepare() did not replace
         return str(refused)
+
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     error: OSError | None = getattr(raw, "error", None)
     if error is None or error.errno == errno.EPIPE:
@@ -74,11 +75,11 @@ def _fill_gaps() -> None:
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # the system gives it the lowest free number, this one
 
 
 def _tolerant(stream: TextIO | None, fd: int) -> TextIO:
-    """The stream without errors: characters that its encoding lacks are written in ASCII.
+    """Return a stream that raises no errors and writes unencodable characters in ASCII.
 
     stream: standard output or error, None if it is closed. fd: its file descriptor.
     """
@@ -86,10 +87,10 @@ def _tolerant(stream: TextIO | None, fd: int) -> TextIO:
         if not isinstance(stream, io.TextIOWrapper):
             return stream
         try:
-            own = stream.fileno() == fd
+            is_standard = stream.fileno() == fd
         except (OSError, ValueError):
-            own = False
-        if not own:  # somebody has replaced it
+            is_standard = False
+        if not is_standard:  # a test or an embedding program has replaced it
             stream.reconfigure(errors="mssbench")
             return stream
         if isinstance(getattr(stream.buffer, "raw", None), _Tolerant):
@@ -106,14 +107,14 @@ def _tolerant(stream: TextIO | None, fd: int) -> TextIO:
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
-    """The handler of an encoding error: what to write instead, and where to continue."""
+    """Handle an encoding error: return the replacement text and the position to continue at."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return units.ascii_only(error.object[error.start : error.end]), error.end
 
 
 def _settle_width() -> None:
-    """Delete COLUMNS and LINES if they are no positive numbers, and limit COLUMNS."""
+    """Delete COLUMNS and LINES if they are not positive numbers, and limit COLUMNS."""
     for name in ("COLUMNS", "LINES"):
         text = os.environ.get(name)
         if text is None:

@@ -1,4 +1,4 @@
-"""`mssbench test`: whether the methods of a file keep the contract that every method must keep."""
+"""`mssbench test`: check the methods of a file against the contract of every method."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,13 +19,13 @@ from mssbench.registries import load_file
 from mssbench.suite.suite import scalar
 
 _REMEDY = (
-    "An exact method must be exact: give it enough steps with --set, or declare what it is with "
-    "`inexact=` where it is registered."
+    "A method without `inexact=` must be exact: give it enough steps with --set, or declare with "
+    "`inexact=` in its registration what it computes."
 )
 
 
 class Checked(NamedTuple):
-    """One property of one method, and why it does not hold; empty where it does."""
+    """One property of one method; `failure` says why it does not hold, empty if it holds."""
 
     method: str
     library: str
@@ -50,23 +50,25 @@ def command(
 
     Exit code: 0 all properties hold, 1 some do not, 2 the file cannot be read or has no method.
     """
-    found = list(checked(methods_in(file), parameters(set_), precision))
-    if not found:
+    results = list(checked(methods_in(file), parameters(set_), precision))
+    if not results:
         raise RegistryError(
             f"no property of {file} could be tested: its methods take no arrays on a CPU, or "
-            "compute no root that their default partners know."
+            "compute no root that their default partners support."
         )
     if as_json:
-        output_json("test", {"rows": [c._asdict() for c in found]})
+        output_json("test", {"rows": [c._asdict() for c in results]})
     else:
-        output(report(file, found))
-    raise typer.Exit(ExitCode.FAILED if any(c.failure for c in found) else ExitCode.PASS)
+        output(report(file, results))
+
+    raise typer.Exit(ExitCode.FAILED if any(c.failure for c in results) else ExitCode.PASS)
 
 
 def methods_in(file: Path) -> list[Method]:
-    """The methods that a file registers. Raises RegistryError where there is none."""
+    """Return the methods that a file registers. Raises RegistryError if there is none."""
     if not file.is_file():
         raise RegistryError(f"there is no file {file}. `mssbench new {file}` writes one.")
+
     before = {kind: set(registry.known(kind)) for kind in registry.REGISTRIES}
     load_file(file)
     registered = [
@@ -75,6 +77,7 @@ def methods_in(file: Path) -> list[Method]:
         for name, method in registry.known(kind).items()
         if name not in before[kind]
     ]
+
     if not registered:
         raise RegistryError(
             f"{file} registers no method. `mssbench new FILE.py` writes a file that does."
@@ -83,38 +86,40 @@ def methods_in(file: Path) -> list[Method]:
 
 
 def parameters(texts: Sequence[str]) -> dict[str, Any]:
-    """The parameters of --set. Raises RegistryError for a text that is no NAME=VALUE."""
-    given = {}
+    """Return the parameters of --set. Raises RegistryError for a text that is no NAME=VALUE."""
+    values = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise RegistryError(f"--set {text}: write NAME=VALUE, for example iterations=60.")
-        given[name.strip()] = scalar(value.strip())
-    return given
+        values[name.strip()] = scalar(value.strip())
+    return values
 
 
 def checked(
     methods: Sequence[Method], given: Mapping[str, Any], precision: str
 ) -> Iterator[Checked]:
-    """Every property of each method, with each library and function it has on a CPU."""
+    """Yield every property of each method, for each of its functions and libraries on a CPU."""
     for method in methods:
-        for library in (each for each in method.libraries if "cpu" in arrays.DEVICES[each]):
+        for library in (name for name in method.libraries if "cpu" in arrays.DEVICES[name]):
             for function in method.functions:
                 yield from _of_pair(method, library, function, given, precision)
 
 
 def _of_pair(
-    method: Method, library: str, function: Function, given: Mapping[str, Any], precision: str
+    method: Method, library: str, function: Function, parameters: Mapping[str, Any], precision: str
 ) -> Iterator[Checked]:
-    from mssbench import testing  # torch, which --help does without
+    """Yield the outcome of each contract of one method with its default partner."""
+    from mssbench import testing  # imports torch, which --help must not wait for
 
     names = {method.kind: method.name}
     try:
         contracts = testing.contracts(
-            **names, function=function, library=library, precision=precision, **given
+            **names, function=function, library=library, precision=precision, **parameters
         )
     except Unsupported:  # this pair does not compute this function
         return
+
     for contract in contracts:
         failure = ""
         try:
@@ -127,8 +132,9 @@ def _of_pair(
 
 
 def report(file: Path, found: Sequence[Checked]) -> Iterator[RenderableType]:
-    """Yield what does not hold, and a count of what does."""
+    """Yield a table of the properties that do not hold, and the number of those that do."""
     broken = [c for c in found if c.failure]
+
     if broken:
         yield lists.listing(
             "does not hold",
@@ -143,11 +149,13 @@ def report(file: Path, found: Sequence[Checked]) -> Iterator[RenderableType]:
                 for c in broken
             ],
         )
+
     names = ", ".join(dict.fromkeys(c.method for c in found))
-    held = len(found) - len(broken)
+    passed = len(found) - len(broken)
     yield Text(
-        f"{file}: {held} of {len(found)} properties of {names} hold.",
+        f"{file}: {passed} of {len(found)} properties of {names} hold.",
         style="bold red" if broken else "bold green",
     )
+
     if any("exact" in c.contract or "scaled" in c.contract for c in broken):
         yield Text(_REMEDY)

@@ -1,1 +1,1 @@
-"""Two result tables: the verdict on each row, and what all of them come to."""
+"""Comparison of two result tables: the verdict on each row, and the outcome of all rows."""

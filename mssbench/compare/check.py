@@ -1,8 +1,8 @@
-"""`check`: a run is judged against a stored one by what has no noise; times only give advice.
+"""`check`: compare a run with a baseline by numbers without noise; times only give advice.
 
 On shared machines the usual rules on stored times raised false alarms in 20 to 80 of 100 identical
-runs, except for rules that forgive a doubling. Such a gate is soon switched off, so that stored
-times decide only where a person set a limit. `ab` compares times.
+runs, except for rules that allow a time to double. Users soon switch off a gate with false alarms,
+so stored times decide only if a user has set a limit. `ab` compares times reliably.
 """
 
 from collections import Counter
@@ -31,11 +31,13 @@ from mssbench.suite.thresholds import TIMES, Rule
 def check(
     base: StoredRun, new: StoredRun, rules: Sequence[Rule] = (), across: Collection[str] = ()
 ) -> Judged:
-    """Judge a run against a baseline.
+    """Judge every row of a run by the row of a baseline.
 
-    rules: limits that people set; of those that cover a column of a row the last one counts.
-    Raises NotComparable where the tables have no row in common, or were measured with other inputs
-    or other releases of the libraries and `across` does not say that this is meant.
+    rules: limits set by users; if several cover a column of a row, the last one counts.
+    across: aspects in which the runs may differ, of ACROSS.
+    Raises NotComparable if the tables have no row in common, or were measured with different inputs
+    or library releases and `across` does not allow it. Raises GateError for a rule that applies to
+    no row.
     """
     pairs = matched(base, new)
     refuse(pairs, base, new, across, what=("problem", "versions"))
@@ -64,7 +66,7 @@ def check(
     by_time = (times(pair) for pair in pairs if same and both_measured(pair))
     return Judged(
         judgements,
-        outcome(count_verdicts(judgements), sum(map(_says_something, judgements))),
+        outcome(count_verdicts(judgements), sum(map(_is_informative, judgements))),
         tuple(remarks),
         tallies=tuple(_tallies(judgements)),
         advice=tuple(timed for timed in by_time if timed.verdict in BY_TIME),
@@ -72,7 +74,7 @@ def check(
 
 
 def _refuse_idle(pairs: Sequence[RowPair], rules: Sequence[Rule]) -> None:
-    """Raise GateError for a rule that applies to no row: it would always pass."""
+    """Raise GateError for a rule that applies to no row, as it would always pass."""
     measured = [
         pair.base for pair in pairs if pair.base is not None and pair.base["status"] in MEASURED
     ]
@@ -87,10 +89,10 @@ def _refuse_idle(pairs: Sequence[RowPair], rules: Sequence[Rule]) -> None:
             )
 
 
-def _says_something(judgement: Judgement) -> bool:
-    """Whether a number was compared, or the method was tried and broke.
+def _is_informative(judgement: Judgement) -> bool:
+    """Whether a number was compared, or the method failed in new.
 
-    A run in which all methods break would else count as one in which nothing was measured.
+    Without the second condition a run in which all methods fail would count as not measured.
     """
     return judgement.verdict is Verdict.BROKEN or any(
         name != "status" for name in judgement.compared
@@ -98,7 +100,7 @@ def _says_something(judgement: Judgement) -> bool:
 
 
 def _tallies(judgements: Iterable[Judgement]) -> Iterable[Tally]:
-    """A tally for each column that is always compared, and for each that a rule has added."""
+    """Yield a tally for each column that is always compared, and for each one that a rule adds."""
     compared: Counter[str] = Counter()
     breached: Counter[str] = Counter()
     for judgement in judgements:

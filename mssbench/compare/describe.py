@@ -1,4 +1,4 @@
-"""`compare`: the judgement on every row of two tables, and the geometric means of their times."""
+"""`compare`: judge every row of two tables, and take geometric means of their ratios of time."""
 
 from collections.abc import Collection, Iterable, Sequence
 from math import exp, log
@@ -20,18 +20,18 @@ from mssbench.compare.tables import (
 from mssbench.compare.times import StoredTimes
 from mssbench.compare.verdict import outcome
 
-# Times of different phases or clocks have no common mean.
+# Times of different phases, clocks or caches are not averaged with each other.
 _APART = ("phase", "clock", "cache")
 
 
 def compare(
     base: StoredRun, new: StoredRun, across: Collection[str] = (), by: Sequence[str] = ()
 ) -> Judged:
-    """The judgement on every row of both tables, and a remark where the code differs.
+    """Judge every row of two tables, with a remark on methods whose code differs.
 
-    across: in what the tables may differ, of ACROSS.
-    by: the columns by which geometric means are taken, beside the phase and the clock.
-    Raises NotComparable where the tables differ in something else, or have no row in common.
+    across: aspects in which the tables may differ, of ACROSS.
+    by: key columns by which geometric means are grouped, in addition to phase, clock and cache.
+    Raises NotComparable if the tables differ in another aspect, or have no row in common.
     """
     pairs = matched(base, new)
     refuse(pairs, base, new, across, what=("machine", "problem"))
@@ -41,7 +41,7 @@ def compare(
     times = StoredTimes(max(base.drift(), new.drift()))
     judgements = tuple(judge(pair, terms, times) for pair in pairs)
 
-    # It describes two runs, and only a comparison of nothing is a failure: no verdict counts.
+    # `compare` only describes: it fails if nothing was compared, but not because of a verdict.
     measured = sum(both_measured(pair) for pair in pairs)
     return Judged(
         judgements,
@@ -56,9 +56,9 @@ def compare(
 
 
 def geometric_means(judgements: Iterable[Judgement], by: Sequence[str]) -> Iterable[Mean]:
-    """The geometric mean of the ratios of time, for each combination of values in some columns.
+    """Yield the geometric mean of the ratios of time for each combination of values in columns.
 
-    Only rows that are ok on both sides have a ratio.
+    by: the columns. Only rows that are ok on both sides have a ratio.
     """
     logarithms: dict[tuple[Any, ...], list[float]] = {}
     for judgement in judgements:

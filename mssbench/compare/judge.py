@@ -1,16 +1,15 @@
-"""The judgement on one row of base and new: one ladder for `compare`, `check` and `ab`.
+"""Judge one row of base and new, by the same sequence of rules in `compare`, `check` and `ab`.
 
-The first step that has something to say decides:
+The first rule that applies decides:
 
 1. the row is missing on one side;
-2. base failed after it had given an answer, so that its status says nothing about new;
-3. the status changed, or is one without numbers on both sides;
+2. base failed in a later process after it had succeeded, so that nothing can be said about new;
+3. the status changed, or both sides have the same status without numbers;
 4. the inputs differ, and the caller does not want their numbers compared;
-5. an error, a count, or a time with a limit set by a person is larger than allowed;
+5. an error, a count, or a time with a user's limit is larger than allowed;
 6. the times differ, or are shown to be equal.
 
-What `compare`, `check` and `ab` do differently lies in the `Terms`, and in the function that gives
-a verdict on times.
+`compare`, `check` and `ab` differ in the `Terms`, and in the function that judges times.
 """
 
 from collections.abc import Callable
@@ -24,37 +23,37 @@ from mssbench.records.measurement import MEASURED, AnyRow, Status
 from mssbench.results.labels import have_same_method
 from mssbench.suite.thresholds import TIMES, Rule
 
-# Gives the verdict that times alone allow, for a pair of measured rows.
+# A function that judges a pair of measured rows by their times alone.
 TimeSource = Callable[[RowPair], Judgement]
-CALM = "stop what else is running, and compare again"
+CALM = "stop other processes, and compare again"
 
 
 @dataclass(frozen=True)
 class Terms:
-    """On what terms the rows of base and new are compared."""
+    """The rules by which the rows of base and new are compared."""
 
-    same_machine: bool  # the same code rounds in the same way on both sides
-    counts: bool  # both sides have the same releases of the libraries, so that counts compare
-    rules: tuple[Rule, ...] = ()  # limits set by people
-    # The verdict on rows with different inputs; None compares their numbers all the same.
+    same_machine: bool  # whether the same code rounds in the same way on both sides
+    counts: bool  # whether counts are compared; it needs the same library releases on both sides
+    rules: tuple[Rule, ...] = ()  # limits set by users
+    # The verdict on rows with different inputs; None if their numbers are compared nevertheless.
     other_input: Verdict | None = None
     when_gone: str = ""  # advice for a row that new does not have
-    base_failed: str = ""  # why base failed in a later pair of processes
-    doubt: str = ""  # why no time may be trusted
-    # Of the logarithm of a ratio: beyond it a difference in time is believed despite the doubt.
+    base_failed: str = ""  # why base failed in a later pair of processes; else empty
+    doubt: str = ""  # why no time can be trusted; else empty
+    # |log(new / base)| beyond which a difference in time is reported in spite of the doubt.
     beyond: float = inf
 
 
 _OTHER_INPUT = {
-    Verdict.UNFLAGGED: "another input: only its status was compared",
-    Verdict.INCOMPARABLE: "base and new were given other inputs",
+    Verdict.UNFLAGGED: "the inputs differ: only the status was compared",
+    Verdict.INCOMPARABLE: "base and new were given different inputs",
 }
 
 
 def judge(pair: RowPair, terms: Terms, times: TimeSource | None) -> Judgement:
-    """The judgement on one pair of rows.
+    """Return the judgement on one pair of rows.
 
-    times: gives the verdict on the times of both rows; None where times do not decide.
+    times: judges the times of both rows; None if times are not judged.
     """
     base, new = pair
     if base is None or new is None:
@@ -74,7 +73,7 @@ def judge(pair: RowPair, terms: Terms, times: TimeSource | None) -> Judgement:
             return decided_by
         return _also_slower(decided_by, _with_doubt(times(pair), terms))
 
-    # An error on one input says nothing about the error on another.
+    # Errors on different inputs cannot be compared.
     if terms.other_input is not None and other_input(pair):
         reason = _OTHER_INPUT[terms.other_input]
         return Judgement(pair, terms.other_input, reason, compared=("status",))
@@ -83,7 +82,7 @@ def judge(pair: RowPair, terms: Terms, times: TimeSource | None) -> Judgement:
 
 
 def _missing(pair: RowPair, terms: Terms) -> Judgement:
-    """The judgement on a row that only one side has."""
+    """Return the judgement on a row that only one side has."""
     status_only = ("status",)
     if pair.new is None:
         return Judgement(
@@ -105,8 +104,8 @@ def _missing(pair: RowPair, terms: Terms) -> Judgement:
 def _by_numbers(
     pair: RowPair, base: AnyRow, new: AnyRow, terms: Terms, times: TimeSource | None
 ) -> Judgement:
-    """The judgement on two measured rows: by errors and counts first, and then by times."""
-    # Another method does other work with other rounding, and neither makes it worse.
+    """Return the judgement on two measured rows: by errors and counts first, and then by times."""
+    # A different method rounds differently and has different counts; that does not make it worse.
     same_method = have_same_method(base, new)
     same_machine = terms.same_machine and same_method
     counts = terms.counts and same_method
@@ -123,7 +122,7 @@ def _by_numbers(
         )
     )
 
-    # The ratio and its interval are reported whatever decides.
+    # The ratio and its interval are reported whichever rule decides.
     all_compared = ("status", *compared)
     if times is not None:
         timed = replace(_with_doubt(times(pair), terms), compared=all_compared)
@@ -146,9 +145,9 @@ def _by_numbers(
 
 
 def _also_slower(decided: Judgement, timed: Judgement) -> Judgement:
-    """A judgement by status, errors or counts, with the times of its row beside it.
+    """Return a judgement by status, errors or counts with the times of its row added.
 
-    A row that is slower as well is both: whoever mends the one must know of the other.
+    A row that is slower as well has both verdicts, since both have to be fixed.
     """
     both = replace(
         decided,
@@ -158,6 +157,7 @@ def _also_slower(decided: Judgement, timed: Judgement) -> Judgement:
         detectable=timed.detectable,
         pairs=timed.pairs,
     )
+
     if timed.verdict is not Verdict.SLOWER or decided.verdict is Verdict.SLOWER:
         return both
     reason = f"{decided.reason}; slower: {timed.reason}"
@@ -165,7 +165,7 @@ def _also_slower(decided: Judgement, timed: Judgement) -> Judgement:
 
 
 def _with_doubt(timed: Judgement, terms: Terms) -> Judgement:
-    """The verdict on times, weakened where the times of the whole run are in doubt."""
+    """Return the judgement on times, weakened if the times of the whole run are in doubt."""
     if not terms.doubt:
         return timed
 
@@ -175,7 +175,7 @@ def _with_doubt(timed: Judgement, terms: Terms) -> Judgement:
     if timed.verdict not in BY_TIME:
         return timed
 
-    # A difference stands if its whole interval exceeds what base shows against itself.
+    # A difference stands if its whole interval exceeds the differences of base from itself.
     ends = [abs(log(end)) for end in (timed.low, timed.high) if end is not None]
     if len(ends) == 2 and min(ends) > terms.beyond:
         return timed
@@ -183,7 +183,7 @@ def _with_doubt(timed: Judgement, terms: Terms) -> Judgement:
 
 
 def _ratio(base: AnyRow, new: AnyRow) -> float | None:
-    """The ratio of the median times, where both are known."""
+    """Return the ratio of the median times; None if it is not known."""
     before, now = base["seconds_median"], new["seconds_median"]
     if before is None or now is None:
         return None

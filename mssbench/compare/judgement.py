@@ -1,7 +1,7 @@
-"""The records that every comparison is made of, whether by `compare`, `check` or `ab`.
+"""Records of a comparison, shared by `compare`, `check` and `ab`.
 
-A `RowPair` is judged into a `Judgement`. All judgements of a comparison, with what they come to,
-are one `Judged`.
+A `Judgement` is the verdict on a `RowPair`. `Judged` is the result of a whole comparison, with all
+judgements and the outcome.
 """
 
 from collections import Counter
@@ -15,39 +15,39 @@ from mssbench.records.schema import KEY
 
 
 class RowPair(NamedTuple):
-    """The two rows of one key; None on a side without one. A row has its label as `method`."""
+    """The two rows with one key; None if a side has no row. `method` is the label of a row."""
 
     base: AnyRow | None
     new: AnyRow | None
 
     @property
     def row(self) -> AnyRow:
-        """New's row, or base's where new has none, for what both have in common."""
+        """The row of new, or of base if new has none, for the values that both have in common."""
         row = self.new or self.base
         assert row is not None
         return row
 
 
-@dataclass(frozen=True, slots=True)  # there may be a hundred thousand
+@dataclass(frozen=True, slots=True)  # slots save memory, as there may be 100 000 judgements
 class Judgement:
-    """The verdict on a pair of rows, and its grounds. A ratio is new / base of median times."""
+    """The verdict on a pair of rows, with the reason and the numbers behind it."""
 
     pair: RowPair
     verdict: Verdict
     reason: str
-    advice: str = ""  # what to do next, where something helps
-    ratio: float | None = None
-    low: float | None = None  # ends of the interval of the ratio
+    advice: str = ""  # what to do next, if anything helps
+    ratio: float | None = None  # median time of new / base
+    low: float | None = None  # ends of the confidence interval of the ratio
     high: float | None = None
-    detectable: float | None = None  # the smallest slowdown that would be found, 0.05 is 5 %
-    pairs: tuple[float, ...] = ()  # the ratio of each pair of processes, first those of the screen
-    compared: tuple[str, ...] = ()  # the columns that were compared; `status` is one of them
-    breached: tuple[str, ...] = ()  # those of them in which new is worse than allowed
-    also: tuple[Verdict, ...] = ()  # beside the verdict: a row may be worse and slower
+    detectable: float | None = None  # the smallest slowdown that would be detected; 0.05 is 5 %
+    pairs: tuple[float, ...] = ()  # the ratio of each pair of processes, those of the screen first
+    compared: tuple[str, ...] = ()  # the columns that were compared, including `status`
+    breached: tuple[str, ...] = ()  # the compared columns in which new is worse than allowed
+    also: tuple[Verdict, ...] = ()  # a further verdict: a row may be both worse and slower
 
     @property
     def words(self) -> str:
-        """Everything that it is, for a reader: `worse, slower`."""
+        """All verdicts on the row: `worse, slower`."""
         return ", ".join((self.verdict, *self.also))
 
     @property
@@ -58,9 +58,9 @@ class Judgement:
 
 
 def judgement_data(judgement: Judgement) -> dict[str, Any]:
-    """A judgement for JSON: the key of its rows, the verdict and its grounds.
+    """Return a judgement for JSON: the key of its rows, the verdict, the reason and the numbers.
 
-    The condition number is that of the row's matrices; null where they are singular or unmeasured.
+    The condition number is that of the row's matrices; null if they are singular or not measured.
     """
     base, new = judgement.seconds
     key = {name: judgement.pair.row[name] for name in KEY}
@@ -82,7 +82,7 @@ def judgement_data(judgement: Judgement) -> dict[str, Any]:
 
 
 class Tally(NamedTuple):
-    """How many rows were compared in one column, and in how many new was worse than allowed."""
+    """The number of rows that were compared in one column, and in which new breached the limit."""
 
     gate: str
     rows: int
@@ -92,45 +92,50 @@ class Tally(NamedTuple):
 class Mean(NamedTuple):
     """The geometric mean of the ratios of some rows."""
 
-    at: tuple[tuple[str, Any], ...]  # the columns that these rows share, with their values
+    at: tuple[tuple[str, Any], ...]  # the columns in which these rows agree, with their values
     ratio: float
     rows: int
 
 
 @dataclass(frozen=True)
 class SelfComparison:
-    """What the rule for times finds between base and base, where nothing has changed."""
+    """The result of the rule for times for the null arm, which compares base with itself.
 
-    rows: int = 0  # in how many rows base was compared with itself
-    confirmed: tuple[str, ...] = ()  # keys of the rows called slower or faster than themselves
+    An effect is the logarithm of a ratio of times.
+    """
+
+    rows: int = 0  # number of rows in which base was compared with itself
+    confirmed: tuple[str, ...] = ()  # keys of rows that were called slower or faster: false alarms
     bias: float = 0.0  # median over the rows of |median effect|
-    floor: float = 0.0  # 95 % of single effects are smaller
-    scatter: float = 0.0  # the usual scatter of the pairs of one row
+    floor: float = 0.0  # 95 % quantile of the absolute effects of single pairs
+    scatter: float = 0.0  # median over the rows of the standard deviation of a row's pairs
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What a whole comparison comes to, with the judgement on every row."""
+    """The result of a whole comparison: the judgement on every row, and the outcome."""
 
     judgements: tuple[Judgement, ...]
     outcome: Outcome
-    remarks: tuple[str, ...] = ()  # what was not compared, and what else a reader should know
-    # of tables
+    remarks: tuple[str, ...] = ()  # sentences on rows that were not compared and the like
+    # Only for comparisons of stored tables:
     means: tuple[Mean, ...] = ()
     tallies: tuple[Tally, ...] = ()
-    advice: tuple[Judgement, ...] = ()  # by stored times, where these do not decide
-    # of pairs of processes
-    doubts: tuple[str, ...] = ()  # why no time may be trusted
+    advice: tuple[Judgement, ...] = ()  # judgements on stored times, if these do not decide
+    # Only for `ab`, which compares pairs of processes:
+    doubts: tuple[str, ...] = ()  # why no time can be trusted
     null: SelfComparison = SelfComparison()
-    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of each arm's process
-    worth_a_look: tuple[Judgement, ...] = ()  # not confirmed, but unlikely by chance alone
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by arm, of its process
+    worth_a_look: tuple[Judgement, ...] = ()  # slowdowns not confirmed, but unlikely by chance
 
     @property
     def verdicts(self) -> Counter[str]:
-        """How many rows have each verdict."""
+        """The number of rows with each verdict."""
         return count_verdicts(self.judgements)
 
 
 def count_verdicts(judgements: tuple[Judgement, ...]) -> Counter[str]:
-    """How many rows have each verdict; one that is both worse and slower counts in both."""
-    return Counter(str(verdict) for each in judgements for verdict in (each.verdict, *each.also))
+    """Return the number of rows with each verdict; a row with two verdicts counts in both."""
+    return Counter(
+        str(verdict) for judgement in judgements for verdict in (judgement.verdict, *judgement.also)
+    )

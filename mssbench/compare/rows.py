@@ -1,9 +1,9 @@
-"""What changed between two rows in what has no noise: their status, errors and counts.
+"""Compare two rows by the columns without noise: status, errors and counts.
 
-An error may double, and anything below one rounding of the row's precision counts as zero. Nothing
-else is allowed where both rows were measured on one machine, as the same code rounds in the same
-way there. Another machine sums products in another order, so that an error may there be as large as
-that of a backward stable method, 4 u κ^p.
+An error may double, and errors below one unit roundoff of the row's precision count as zero. On the
+same machine no other change is allowed, as the same code rounds in the same way there. A different
+machine may sum products in another order, so that an error may there be as large as that of a
+backward stable method, 4 u κ^p.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,26 +22,26 @@ ERRORS = ("root_error", "residual", "gradient_error")
 COUNTS = ("nonfinite", "products", "operators", "launches", "saved_bytes")
 # Statuses of measured rows, from the best to the worst.
 _RANK = (Status.OK, Status.INACCURATE, Status.IMPLAUSIBLE, Status.DIVERGED, Status.NONFINITE)
-# With these statuses the size of an error is no property of the method any more.
+# With these statuses the size of an error is arbitrary, so errors are not compared.
 _WITHOUT_ERROR = (Status.DIVERGED, Status.NONFINITE)
-_DOUBLE = 2.0  # the factor by which an error may grow: only its magnitude can be reproduced
-# A fingerprint moves by less than this through rounding, and by more with another input.
+_DOUBLE = 2.0  # factor by which an error may grow: only its order of magnitude is reproducible
+# Rounding changes a fingerprint by less than this, and a different input changes it by more.
 _SAME_INPUT = 1e-6
 
 
 @dataclass(frozen=True)
 class Breach:
-    """A number of new that is larger than base's number allows."""
+    """A number of new that is larger than the number of base allows."""
 
     column: str
     base: float
-    new: float | None  # None: it is not measured any more
+    new: float | None  # None if it was not measured
     allowed: float
-    rule: str = ""  # the rule that set the limit, where a person did
+    rule: str = ""  # the user's rule that set the limit, if any
 
     @property
     def sentence(self) -> str:
-        """For example `gradient_error 3e-06 -> 9e-06, allowed 6e-06`."""
+        """The breach in words: `gradient_error 3e-06 -> 9e-06, allowed 6e-06`."""
         write = _writer(self.column)
         now = "not measured" if self.new is None else write(self.new)
         by = f" by {self.rule}" if self.rule else ""
@@ -49,7 +49,7 @@ class Breach:
 
 
 def _writer(column: str) -> Callable[[Any], str]:
-    """The function that writes a number of a column."""
+    """Return the function that formats a number of a column."""
     if BY_NAME[column].written == "error":
         return lambda x: f"{x:.2e}"
     return BY_NAME[column].text
@@ -64,14 +64,14 @@ def other_input(pair: RowPair) -> bool:
 
 
 def failed(status: Status) -> bool:
-    """Whether a cell was tried and gave no number: neither measured, nor absent, nor stopped."""
+    """Whether a cell was tried and gave no number; absent and interrupted cells did not fail."""
     return status not in MEASURED and status not in ABSENT and status is not Status.INTERRUPTED
 
 
 def worst_of(rows: Sequence[AnyRow]) -> AnyRow:
-    """Of the rows of one cell in several processes the first with the worst status.
+    """Return the first row with the worst status, of the rows of one cell in several processes.
 
-    A failure is worse than any number, and nothing that was tried is as good as nothing.
+    A failure is worse than any status with numbers.
     """
 
     def badness(row: AnyRow) -> int:
@@ -84,9 +84,9 @@ def worst_of(rows: Sequence[AnyRow]) -> AnyRow:
 
 
 def by_status(base: AnyRow, new: AnyRow) -> tuple[Verdict, str] | None:
-    """The verdict that the two statuses decide alone, with the reason.
+    """Return the verdict that follows from the two statuses alone, with the reason.
 
-    None where both rows have the same status with numbers, which decide then.
+    None if both rows have the same status with numbers: then the numbers decide.
     """
     was, now = Status(base["status"]), Status(new["status"])
     if was is now:
@@ -98,7 +98,7 @@ def by_status(base: AnyRow, new: AnyRow) -> tuple[Verdict, str] | None:
     if now is Status.OK:
         return (Verdict.ADDED if was in ABSENT else Verdict.FIXED), change
 
-    # Neither of them is ok from here on.
+    # From here on neither status is ok.
     if now in MEASURED and was in MEASURED:
         down = _RANK.index(now) > _RANK.index(was)
         return (Verdict.WORSE if down else Verdict.UNFLAGGED), change
@@ -112,7 +112,10 @@ def by_status(base: AnyRow, new: AnyRow) -> tuple[Verdict, str] | None:
 def columns_to_compare(
     base: AnyRow, method: str, rules: Sequence[Rule], *, counts: bool = True
 ) -> list[str]:
-    """The columns in which base has a number, and which have a limit by themselves or by a rule."""
+    """Return the columns with a limit, by default or by a rule, in which base has a number.
+
+    method: the label of the row. counts: whether counts are compared.
+    """
     limited: tuple[str, ...] = (*ERRORS, *COUNTS) if counts else ERRORS
     if base["status"] in _WITHOUT_ERROR:
         limited = tuple(name for name in limited if name not in (*ERRORS, "nonfinite"))
@@ -130,11 +133,10 @@ def breaches(
     same_machine: bool,
     columns: Sequence[str] | None = None,
 ) -> Iterator[Breach]:
-    """Every number of new that is too large. Both rows must have been measured.
+    """Yield every number of new that is larger than allowed. Both rows must have been measured.
 
-    method: the label that rules are matched with. A rule replaces the limit of its column, and
-    gives one to a column that has none.
-    columns: those that are compared, where they are known already, see `columns_to_compare`.
+    method: the label that rules are matched with. A rule replaces the default limit of its column.
+    columns: the columns to compare, by default those of `columns_to_compare`.
     """
     if columns is None:
         columns = columns_to_compare(base, method, rules)
@@ -151,7 +153,7 @@ def breaches(
         by = rule.text if rule else ""
 
         if now is None:
-            # Another library may start other kernels for the same call.
+            # On another machine a library may launch different kernels for the same call.
             if same_machine or name != "launches":
                 yield Breach(name, before, None, limit, by)
         elif not now <= limit:  # nan is a breach as well
@@ -159,22 +161,23 @@ def breaches(
 
 
 def _error_limit(name: str, base: AnyRow, new: AnyRow, *, same_machine: bool) -> float:
-    """The largest error that new may have in a column."""
+    """Return the largest error that new may have in a column."""
     doubled = float(_DOUBLE * base[name])
     if same_machine:
         return max(doubled, ROUNDOFF[new["precision"]])
 
-    # Of base, as new must not set its own limit; they are of one input, by the fingerprint.
+    # The condition of base is used, so that new cannot set its own limit. By the fingerprint both
+    # rows have the same input.
     condition = _condition(base)
     if condition is None:
-        condition = _condition(new) or 1.0  # the least that there is, where no table knows it
+        condition = _condition(new) or 1.0  # 1 is the smallest condition, if none is known
     return max(doubled, stable_error(name, new["function"], new["precision"], condition))
 
 
 def _condition(row: AnyRow) -> float | None:
-    """The condition number of the row's matrix; None in tables older than the column.
+    """Return the condition number of the row's matrix; None in tables older than the column.
 
-    A row without one in a later table has a singular matrix.
+    In later tables a row without a number has a singular matrix, and the result is infinite.
     """
     known = row["condition"]
     if known is not None:

@@ -1,7 +1,8 @@
-"""Two stored runs: their rows matched by key, and the reasons not to compare them.
+"""Match the rows of two stored runs by key, and refuse runs that cannot be compared.
 
-Minutes or months lie between two stored runs, so that their times describe a difference and do not
-decide. `check` decides on what has no noise, and `ab` on time.
+Stored runs were measured at different times, so that a difference of their times may come from the
+machine. `compare` therefore only describes differences. `check` decides on numbers without noise,
+and `ab` decides on times.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -23,10 +24,10 @@ from mssbench.results.views import Rows
 if TYPE_CHECKING:
     import pandas as pd
 
-# The words of `--across`: in what two runs may differ where the user says so.
+# The words of `--across`: aspects in which two runs may differ if the user allows it.
 ACROSS = ("machine", "problem", "versions")
-_NAMED = 5  # methods that a sentence names
-_PARAMETERS = ("iterations", "backward_iterations", "options")  # the columns of a method's own
+_NAMED = 5  # methods that a sentence names before it counts the others
+_PARAMETERS = ("iterations", "backward_iterations", "options")  # key columns with parameters
 WHEN_GONE = "measure it, or save a new baseline"  # advice for a row that only base has
 
 
@@ -34,27 +35,27 @@ WHEN_GONE = "measure it, or save a new baseline"  # advice for a row that only b
 class StoredRun:
     """The rows of a stored run, and the facts about its machines."""
 
-    frame: "pd.DataFrame"  # of the cells that its suite has
+    frame: "pd.DataFrame"  # the rows of cells that its suite has
     facts: Facts
-    left_over: int = 0  # rows in its folder of cells that its suite no longer has
+    left_over: int = 0  # number of rows of cells that its suite no longer has
 
     def environments(self) -> dict[str, Any]:
-        """The facts of the machines that measured, by name; None where they were lost."""
+        """Return the facts of the measuring machines by name; None for facts that are lost."""
         measured = self.frame[self.frame["status"].isin(MEASURED)]
         known = self.facts["environments"]
         hashes = sorted(measured["environment"].unique())
         return {canonical(e, known.get(e)): known.get(e) for e in hashes}
 
     def drift(self) -> float:
-        """How much the machine changed during the runs of the table; 0 where this is not known."""
+        """Return the largest drift of the machine during the runs of the table; 0 if unknown."""
         runs = self.facts.get("runs", {})
         drifts = [runs.get(run_id, {}).get("drift") for run_id in self.frame["run_id"].unique()]
         return max((drift for drift in drifts if drift is not None), default=0.0)
 
     def judged_by(self, max_error: float) -> "StoredRun":
-        """The same run, where an `ok` with a larger error than a baseline allows is `inaccurate`.
+        """Return the run with `ok` rows whose error exceeds `max_error` set to `inaccurate`.
 
-        A run says so itself where its suite has the limit of its baseline.
+        The limit is that of a baseline; the suite of the run may have had a larger one.
         """
         errors = self.frame[["root_error", "gradient_error"]].max(axis=1)
         beyond = (self.frame["status"] == Status.OK) & (errors > max_error)
@@ -73,9 +74,9 @@ def same_machine(base: StoredRun, new: StoredRun) -> bool:
 
 
 def matched(base: StoredRun, new: StoredRun) -> list[RowPair]:
-    """Rows by key: those of base in its order, then those that only new has.
+    """Match rows by key: first those of base in its order, then those that only new has.
 
-    Raises NotComparable where no key is in both, and TableError where one of them is empty.
+    Raises NotComparable if no key is in both tables, and TableError if one of them is empty.
     """
     old_rows, new_rows = _by_key(base.frame, "base"), _by_key(new.frame, "new")
     if not old_rows.keys() & new_rows.keys():
@@ -87,6 +88,7 @@ def matched(base: StoredRun, new: StoredRun) -> list[RowPair]:
 
 
 def _by_key(frame: "pd.DataFrame", name: str) -> dict[tuple[Any, ...], AnyRow]:
+    """Return the rows of a table by key. Raises TableError if there are none."""
     if frame.empty:
         raise TableError(f"the table of {name} has no row.")
     rows = Rows(with_labels(frame))
@@ -95,7 +97,7 @@ def _by_key(frame: "pd.DataFrame", name: str) -> dict[tuple[Any, ...], AnyRow]:
 
 
 def _apart(base: "pd.DataFrame", new: "pd.DataFrame") -> str:
-    """`size is 16, 32 in base and 64 in new`, for the first column without a common value."""
+    """Return the first column without a common value: `size is 16, 32 in base and 64 in new`."""
     for name in KEY:
         values = [sorted(map(str, frame[name].dropna().unique())) for frame in (base, new)]
         if not {*values[0]} & {*values[1]} and any(values):
@@ -112,50 +114,55 @@ def refuse(
     across: Collection[str],
     what: Collection[str],
 ) -> None:
-    """Raise NotComparable for the first of `what` in which the runs differ, unless in `across`."""
+    """Raise NotComparable for the first aspect in which the runs differ.
+
+    across: aspects that the user allows to differ. what: aspects to check. See ACROSS for both.
+    """
     for word in across:
         if word not in ACROSS:
             raise TableError(f"--across: {unknown('word', word, ACROSS)}")
 
     for word in what:
         if word not in across and (why := _DIFFERS[word](pairs, base, new)):
-            raise NotComparable(f"{why}. Compare all the same: --across {word}.")
+            raise NotComparable(f"{why}. To compare them nevertheless: --across {word}.")
 
 
 def _other_machine(_: Sequence[RowPair], base: StoredRun, new: StoredRun) -> str:
+    """Say how the environments of the runs differ; empty if they do not."""
     then, now = base.environments(), new.environments()
     if then.keys() == now.keys() or not (then and now):
         return ""
 
-    first_then, first_now = (next(iter(each.values()), None) for each in (then, now))
+    first_then, first_now = (next(iter(facts.values()), None) for facts in (then, now))
     differ = difference(first_then, first_now)
     return f"base and new were measured in different environments ({differ})"
 
 
 def _other_versions(_: Sequence[RowPair], base: StoredRun, new: StoredRun) -> str:
-    """In another release of a library the same call may consist of other operations."""
+    """Say which library's release differs, as a call may then consist of other operations."""
 
     def versions(run: StoredRun) -> dict[str, set[Any]]:
-        facts = [each for each in run.environments().values() if each]
-        return {k: {releases(each)[k] for each in facts} or {"unknown"} for k in LIBRARIES}
+        known = [facts for facts in run.environments().values() if facts]
+        return {k: {releases(facts)[k] for facts in known} or {"unknown"} for k in LIBRARIES}
 
-    # If one run measured nothing, the verdicts on its rows say that better.
+    # If one run measured nothing, the verdicts on its rows say so.
     if not (base.environments() and new.environments()):
         return ""
 
     then, now = versions(base), versions(new)
     for name in LIBRARIES:
         if then[name] != now[name]:
-            was, is_ = (", ".join(sorted(each)) for each in (then[name], now[name]))
-            return f"{name} is {was} in base and {is_} in new: a call does other work"
+            was, is_ = (", ".join(sorted(releases_)) for releases_ in (then[name], now[name]))
+            return f"{name} is {was} in base and {is_} in new: a call may do different work"
     return ""
 
 
 def _other_problem(pairs: Sequence[RowPair], _base: StoredRun, _new: StoredRun) -> str:
+    """Say how many rows were measured on different inputs; empty if none was."""
     differ = [pair for pair in pairs if both_measured(pair) and other_input(pair)]
     if not differ:
         return ""
-    return f"the input of {units.count(len(differ), 'row')} is another one, {_first(differ)}"
+    return f"the input of {units.count(len(differ), 'row')} is different, {_first(differ)}"
 
 
 _DIFFERS: dict[str, Callable[[Sequence[RowPair], StoredRun, StoredRun], str]] = {
@@ -166,9 +173,9 @@ _DIFFERS: dict[str, Callable[[Sequence[RowPair], StoredRun, StoredRun], str]] = 
 
 
 def changed_code(pairs: Sequence[RowPair]) -> str:
-    """Which methods have other code in new than in base, as a sentence; empty where none has.
+    """Return a sentence on the methods whose code differs between base and new; empty if none.
 
-    Other code is what people compare two runs for, so that it is told and never refused.
+    Comparing different code is a common purpose of a comparison, so it is reported, not refused.
     """
     measured = [pair for pair in pairs if both_measured(pair)]
     differ = [pair.row["method"] for pair in measured if _has_other_code(pair)]
@@ -182,10 +189,10 @@ def changed_code(pairs: Sequence[RowPair]) -> str:
 
 
 def changed_parameters(pairs: Sequence[RowPair]) -> list[str]:
-    """A sentence on each pair of methods that has other parameters in new than in base.
+    """Return a sentence on each method whose parameters differ between base and new.
 
-    Such rows have no common key: those of base are gone, and those of new are added. A reader who
-    has changed a default would not guess that from these two words.
+    Such rows have no common key: those of base have the verdict "gone", and those of new "added".
+    The sentence explains these verdicts to a reader who has changed a default.
     """
     gone: dict[tuple[Any, ...], dict[str, None]] = {}
     added: dict[tuple[Any, ...], dict[str, None]] = {}
@@ -199,23 +206,26 @@ def changed_parameters(pairs: Sequence[RowPair]) -> list[str]:
     for rest, before in gone.items():
         if rest in added:
             names = dict(zip([name for name in KEY if name not in _PARAMETERS], rest, strict=True))
-            was, is_ = ("; ".join(each) for each in (before, added[rest]))
-            what = f"{names['library']}/{names['forward']}, {names['backward']}: {was} became {is_}"
-            changes[what] = changes.get(what, 0) + 1
+            was, is_ = ("; ".join(values) for values in (before, added[rest]))
+            change = (
+                f"{names['library']}/{names['forward']}, {names['backward']}: {was} became {is_}"
+            )
+            changes[change] = changes.get(change, 0) + 1
+
     return [
-        f"the parameters differ in {units.count(rows, 'row')}, which are gone and added: {what}"
-        for what, rows in changes.items()
+        f"the parameters differ in {units.count(rows, 'row')}, which are gone and added: {change}"
+        for change, rows in changes.items()
     ]
 
 
 def _parameters(row: AnyRow) -> str:
-    """`iterations=5, options norm=trace`."""
+    """Return the parameters of a row: `iterations=5, options=norm=trace`."""
     words = [f"{name}={row[name]}" for name in _PARAMETERS if row[name] not in (None, "")]
     return ", ".join(words) or "no parameters"
 
 
 def _has_other_code(pair: RowPair) -> bool:
-    """Whether both code hashes are known, and differ."""
+    """Whether both code hashes are known and differ."""
     hashes = {(row or {}).get("code_hash") for row in pair}
     return len(hashes) == 2 and all(hashes)
 
@@ -226,12 +236,13 @@ def both_measured(pair: RowPair) -> bool:
 
 
 def _first(pairs: Sequence[RowPair]) -> str:
+    """Name the first of some rows, as an example."""
     row = pairs[0].row
     return f"the first is {row['method']} {row['function']} n={row['size']} of {row['problem']}"
 
 
 def side(path: Path, only: str | None = None) -> StoredRun:
-    """A stored run, or the part of it for which `only` holds."""
+    """Return a stored run, or the rows of it for which `only` holds."""
     run = results.open(path)
     frame = run.current
     left_over = len(run.frame) - len(frame)
@@ -245,7 +256,7 @@ def side(path: Path, only: str | None = None) -> StoredRun:
 
 
 def left_over_remarks(base: StoredRun, new: StoredRun) -> list[str]:
-    """A sentence on each side that has rows of cells which its suite no longer has."""
+    """Return a sentence on each side that has rows of cells that its suite no longer has."""
     return [
         f"{units.count(run.left_over, 'row')} of {name} {'is' if run.left_over == 1 else 'are'} "
         "not compared: an earlier run measured them, and the suite no longer has these cells"

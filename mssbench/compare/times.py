@@ -1,4 +1,4 @@
-"""The verdict that the stored times of two rows allow. It rests on intervals, not on medians."""
+"""Judge the stored times of two rows, by their confidence intervals and not only by medians."""
 
 from dataclasses import dataclass
 
@@ -8,22 +8,22 @@ from mssbench.compare.verdict import Verdict
 from mssbench.records.measurement import AnyRow, Status
 from mssbench.records.noise import DRIFTED, SHOWN_DELTA, Noise
 
-_AB = "`mssbench ab` measures both in turn"
+_AB = "use `mssbench ab`, which measures both alternately"
 _NEEDED = ("seconds_median", "seconds_low", "seconds_high")
-_FEWEST_PASSES = 2  # of a run: with a single pass nothing shows how far another one would be off
+_FEWEST_PASSES = 2  # with a single pass the variation between passes is unknown
 
 
 @dataclass(frozen=True)
 class StoredTimes:
-    """Gives the verdict on the times of two measured rows, as they were stored.
+    """Judges the stored times of two measured rows.
 
-    drift: how much the machine changed during either run.
+    drift: the larger relative change of the machine's speed during the two runs.
     """
 
     drift: float
 
     def __call__(self, pair: RowPair) -> Judgement:
-        """The verdict on the times of a pair. Both rows must have been measured."""
+        """Return the judgement on the times of a pair. Both rows must have been measured."""
         base, new = pair
         assert base is not None
         assert new is not None
@@ -39,31 +39,33 @@ class StoredTimes:
         delta = max(SHOWN_DELTA.get(row["noise"], SHOWN_DELTA[Noise.QUIET]) for row in (base, new))
         detectable = _detectable(base, new, delta)
 
-        def told(verdict: Verdict, reason: str, advice: str = "") -> Judgement:
+        def judged(verdict: Verdict, reason: str, advice: str = "") -> Judgement:
             return Judgement(pair, verdict, reason, advice, ratio, low, high, detectable)
 
-        # Too small to matter: it is the same if the whole interval is, too.
+        # The ratio is within the noise. It is the same only if its whole interval is as well.
         if 1 / (1 + delta) <= ratio <= 1 + delta:
             limit = f"{100 * delta:.0f} %"
             if 1 / (1 + delta) <= low and high <= 1 + delta:
-                return told(Verdict.SAME, f"within {limit}, all of it")
-            found = f"a slowdown of {100 * detectable:.0f} % would have been found"
-            return told(Verdict.UNFLAGGED, f"within {limit}, its interval is not; {found}")
+                return judged(Verdict.SAME, f"the whole interval is within {limit}")
+            sensitivity = f"a slowdown of {100 * detectable:.0f} % would have been detected"
+            return judged(
+                Verdict.UNFLAGGED, f"within {limit}, but its interval is not; {sensitivity}"
+            )
 
         word = f"{units.ratio(max(ratio, 1 / ratio))} {'slower' if ratio > 1 else 'faster'}"
         if (unclear := self._unclear(base, new, overlap=low <= 1 <= high)) is not None:
             why, advice = unclear
-            return told(Verdict.UNCLEAR, f"{word}, but {why}", advice)
+            return judged(Verdict.UNCLEAR, f"{word}, but {why}", advice)
 
         verdict = Verdict.SLOWER if ratio > 1 else Verdict.FASTER
-        return told(verdict, f"{word}, and the intervals lie apart")
+        return judged(verdict, f"{word}, and the intervals do not overlap")
 
     def _unclear(self, base: AnyRow, new: AnyRow, *, overlap: bool) -> tuple[str, str] | None:
-        """Why a difference is not confirmed, and what to do; None where it is confirmed."""
+        """Return why a difference is not confirmed, and what to do; None if it is confirmed."""
         if overlap:
             return "the intervals overlap", _AB
         if Noise.UNSTABLE in (base["noise"], new["noise"]):
-            return "unstable", "stop what else is running, and measure again"
+            return "a time is unstable", "stop other processes, and measure again"
         if min(base["passes"] or 1, new["passes"] or 1) < _FEWEST_PASSES:
             return "measured in one pass, so that its repeatability is unknown", _AB
         if self.drift > DRIFTED:
@@ -72,7 +74,7 @@ class StoredTimes:
 
 
 def _detectable(base: AnyRow, new: AnyRow, delta: float) -> float:
-    """The smallest slowdown that would be found between two such rows, 0.05 is 5 %."""
+    """Return the smallest slowdown that would be detected between two such rows; 0.05 is 5 %."""
     upper = base["seconds_high"] / base["seconds_median"]
     lower = new["seconds_median"] / new["seconds_low"]
     return float(max(1 + delta, upper * lower) - 1)

@@ -1,7 +1,7 @@
 """The verdict on one row, the outcome of a whole comparison, and the exit code of that outcome.
 
-Both are closed sets of words. A row against which nothing was found is `unflagged`, and `same` only
-where a difference was excluded; a comparison in which nothing was measured does not pass.
+A row without a detected difference is `unflagged`; it is `same` only if a relevant difference can
+be excluded. A comparison in which nothing was measured does not pass.
 """
 
 from collections import Counter
@@ -12,23 +12,23 @@ from mssbench.errors import ExitCode
 
 
 class Verdict(StrEnum):
-    """What a comparison says about one row of base and new."""
+    """The verdict of a comparison on one row of base and new."""
 
-    SAME = "same"  # the whole interval of the difference lies within what would matter
-    UNFLAGGED = "unflagged"  # no difference was found, and none was excluded
+    SAME = "same"  # the whole confidence interval lies within the relevant difference
+    UNFLAGGED = "unflagged"  # a difference was neither detected nor excluded
     FASTER = "faster"
     SLOWER = "slower"
     WORSE = "worse"  # a larger error, more work or more memory
-    BROKEN = "broken"  # ok or absent in base, and failed in new
+    BROKEN = "broken"  # ok or absent in base, failed in new
     FIXED = "fixed"  # failed in base, and ok in new
     GONE = "gone"  # only base has the row
     ADDED = "added"  # only new has measured the row
-    UNCLEAR = "unclear"  # a difference was flagged, then neither confirmed nor excluded
+    UNCLEAR = "unclear"  # a difference was flagged, but neither confirmed nor excluded
     INCOMPARABLE = "incomparable"  # base and new were given different inputs
 
 
 class Outcome(StrEnum):
-    """What a whole comparison comes to."""
+    """The outcome of a whole comparison."""
 
     PASS = "pass"  # noqa: S105  (a word, not a secret)
     REGRESSION = "regression"
@@ -40,11 +40,11 @@ class Outcome(StrEnum):
 
     @property
     def exit_code(self) -> ExitCode:
-        """The exit code of the process. Code 2, misuse, is an error and never an outcome."""
+        """The exit code of the process. Code 2, misuse, belongs to errors and to no outcome."""
         return _EXIT_CODES[self]
 
     def code(self, *, unclear_passes: bool) -> ExitCode:
-        """The exit code where the caller may accept an unclear outcome as a pass."""
+        """Return the exit code. unclear_passes: whether an unclear outcome counts as a pass."""
         if unclear_passes and self is Outcome.UNCLEAR:
             return ExitCode.PASS
 
@@ -60,10 +60,10 @@ _EXIT_CODES = {
     Outcome.NOTHING_MEASURED: ExitCode.NOTHING_MEASURED,
     Outcome.INTERRUPTED: ExitCode.INTERRUPTED,
 }
-# Verdicts that ask for no action.
+# Verdicts that require no action.
 QUIET = (Verdict.SAME, Verdict.UNFLAGGED)
 BY_TIME = (Verdict.SLOWER, Verdict.FASTER)
-# Verdicts that the last line counts, also where there are none: scripts read it.
+# Verdicts whose number is in the last line, even if it is zero, so that scripts can rely on it.
 _COUNTED = (Verdict.SLOWER, Verdict.WORSE, Verdict.BROKEN, Verdict.GONE, Verdict.UNCLEAR)
 
 
@@ -77,18 +77,18 @@ def outcome(
     incomplete: bool = False,
     interrupted: bool = False,
 ) -> Outcome:
-    """What the verdicts of all rows come to: the first reason that applies, most serious first.
+    """Return the outcome of a comparison: the most serious one that applies.
 
-    verdicts: how many rows have each verdict. `compare` only describes and gives an empty mapping,
-    so that its outcome is "pass" or "nothing measured".
-    measured: number of rows of which some number was compared.
-    attempted: whether a cell was tried on either side, although no number was compared.
-    failed_alike: whether a cell failed on both sides. No verdict on a row says so.
-    doubtful: whether the machine or the comparison itself was seen to be off. A row that is
-    unclear does not make the comparison doubtful.
-    incomplete: whether the comparison ended early by an error. It cannot pass then, because the
-    rows that were left out may be what ended it.
-    interrupted: whether somebody stopped the comparison.
+    verdicts: the number of rows with each verdict. `compare` only describes differences and passes
+    an empty mapping, so that its outcome is "pass" or "nothing measured".
+    measured: the number of rows in which a number was compared.
+    attempted: whether a cell was tried on either side, even if no number was compared.
+    failed_alike: whether a cell failed on both sides, which no verdict on a row says.
+    doubtful: whether the times of the machine or of the comparison are unreliable. A single unclear
+    row does not make the comparison doubtful.
+    incomplete: whether the comparison ended early because of an error. It cannot pass then, because
+    the rows that are missing may have caused the error.
+    interrupted: whether the user stopped the comparison.
     """
 
     def any_is(*words: Verdict) -> bool:
@@ -97,13 +97,13 @@ def outcome(
     if interrupted:
         return Outcome.INTERRUPTED
 
-    # What prevents a comparison comes before what it found.
+    # Reasons that prevent a comparison come before its findings.
     if any_is(Verdict.INCOMPARABLE):
         return Outcome.INCOMPARABLE
     if not measured:
         if not attempted:
             return Outcome.NOTHING_MEASURED
-        if failed_alike:  # what was tried and gave no number is broken, also where it is all
+        if failed_alike:  # cells were tried, and none gave a number
             return Outcome.BROKEN
 
     if any_is(Verdict.BROKEN, Verdict.GONE):
@@ -117,9 +117,9 @@ def outcome(
 
 
 def last_line(came_to: Outcome, verdicts: Mapping[str, int], rows: int) -> str:
-    """The line that scripts read: `mssbench: verdict=regression slower=2 worse=0 ... rows=96`.
+    """Return the line for scripts: `mssbench: verdict=regression slower=2 worse=0 ... rows=96`.
 
-    rows: their number. Verdicts are more where a row has two, as it is slower and worse.
+    rows: the number of rows. The number of verdicts is larger if rows are both slower and worse.
     """
     counts = Counter(verdicts)
     listed = " ".join(f"{verdict}={counts[verdict]}" for verdict in _COUNTED)

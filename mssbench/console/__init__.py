@@ -1,1 +1,1 @@
-"""What a terminal shows: rich tables, lists and progress. Nothing here prints by itself."""
+"""Rich tables, lists, sentences and progress bars for a terminal."""

@@ -1,4 +1,4 @@
-"""Blocks, lists and facts as rich renderables. Prints nothing itself."""
+"""Render blocks, the tables of `show`, as rich renderables that fit the terminal's width."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def result(frame: "pd.DataFrame", blocks: Sequence[Block]) -> Iterator[RenderableType]:
-    """The tables of a run, then what varies inside their numbers.
+    """Yield the tables of a run, then sentences on the key columns that vary inside an entry.
 
-    blocks: one at least, of the rows of frame.
+    blocks: the blocks of the rows of frame, at least one.
     """
     rows, columns, value = blocks[0].row_names, blocks[0].column_names, blocks[0].value
     shown = [b for b in blocks if b.measured] or blocks
@@ -37,10 +37,12 @@ def result(frame: "pd.DataFrame", blocks: Sequence[Block]) -> Iterator[Renderabl
         yield BlockTable(block)
         for name, n in block.hidden.items():
             hidden[name] = max(n, hidden.get(name, 0))
+
     for sentence in dict.fromkeys(s for block in shown for s in block.omissions()):
         yield Text(sentence, style="dim")
     if empty := [b for b in blocks if not b.measured and b not in shown]:
         yield Text(f"nothing was measured for {_apart(empty, shown)}", style="dim")
+
     inputs = {name: n for name, n in hidden.items() if name not in METHOD}
     if methods := {name: n for name, n in hidden.items() if name not in inputs}:
         rows_apart = "" if "method" in rows else "; --rows method takes them apart"
@@ -54,13 +56,16 @@ def result(frame: "pd.DataFrame", blocks: Sequence[Block]) -> Iterator[Renderabl
 
 
 def _counted(names: Mapping[str, int], spectrum: Spectrum | None = None) -> str:
-    """`problem (3, κ 42 to singular), seed (2)`. spectrum: of all problems together."""
+    """Return hidden columns as text: `problem (3, κ 42 to singular), seed (2)`.
+
+    spectrum: the spectrum of all problems together.
+    """
     known = {"problem": f", {spectrum}"} if spectrum is not None else {}
     return ", ".join(f"{name} ({n}{known.get(name, '')})" for name, n in names.items())
 
 
 def _apart(empty: Sequence[Block], shown: Sequence[Block]) -> str:
-    """What only the empty blocks have (`cuda`), or their titles where that is nothing."""
+    """Return the key values that only the empty blocks have (`cuda`), or else their titles."""
     names = [name for name in analysis.SPLIT if name in empty[0].common]
     seen = {(name, b.common[name]) for b in shown for name in names}
     new = dict.fromkeys((n, b.common[n]) for n in names for b in empty)
@@ -69,37 +74,44 @@ def _apart(empty: Sequence[Block], shown: Sequence[Block]) -> str:
 
 
 class _Widths(NamedTuple):
-    """Of one column of a block: its title, its value with ratio, its error with words."""
+    """The title of one column of a block, and the widths of its parts in characters.
+
+    A note is the error beside a value with the words on failures.
+    """
 
     title: str
     value: int
-    ratio: int  # 0 where there is none
-    note: int  # 0 where no row has any
-    phrase: int  # its longest phrase: "inaccurate 2/3" below an error
-    least: int  # narrowest note in which no number and no word is cut
+    ratio: int  # 0 if there is none
+    note: int  # the longest note; 0 if no row has any
+    phrase: int  # the longest phrase of a note, such as "inaccurate 2/3"
+    least: int  # the longest word or number of a note, which is not to be cut
 
 
 class BlockTable:
-    """One block: a row per method, a column per size, best in bold, ratio to it in brackets.
+    """One block as a table: the best value in bold, the ratio to it in brackets.
 
-    A name that is too long is folded, a number never: columns that do not fit stand in a second
-    table below.
+    Names that are too long are folded, numbers never are: columns that do not fit the width are
+    moved to a second table below.
     """
 
     def __init__(self, block: Block) -> None:
         self._block = block
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """As many tables as it takes to fit the width."""
+        """Yield as many tables as are needed to fit the width."""
         block, width = self._block, options.max_width
         columns = [(column, self._widths(column)) for column in block.columns]
         labels = [
             max(len(name), *(len(_labels(block, row)[i]) for row in block.entries))
             for i, name in enumerate(block.row_names)
         ]
+
+        # Labels get at least a quarter of the width together, but never so much that no column of
+        # numbers fits; 6 characters are the narrowest label, and 24 are enough for most names.
         room = width - 1 - max(_wide(w) for _, w in columns)
         fair = max(min(room // len(labels) - 3, width // (4 * len(labels))), 6)
         least = [min(n, max(fair, min(24, room // len(labels) - 3))) for n in labels]
+
         while columns:
             room = width - _spent(least)
             take = 0
@@ -110,6 +122,7 @@ class BlockTable:
             yield self._table(part, _shared(labels, least, [w for _, w in part], width))
 
     def _widths(self, column: Key) -> _Widths:
+        """Return the widths that one column of the block needs."""
         entries = [e for row in self._block.entries.values() if (e := row.get(column))]
         spectrum = self._block.spectrum(self._block.column_names, column)
         title = "\n".join(
@@ -121,16 +134,19 @@ class BlockTable:
         notes = [_note(self._block, e).plain for e in entries]
         if not any(notes):
             return _Widths(title, value, ratio, 0, 0, 0)
-        notes.append(self._heading().replace(" ", "_"))  # it is not folded
+
+        notes.append(self._heading().replace(" ", "_"))  # one word, as the heading is not folded
         phrases = [phrase.lstrip("0123456789e+-. ") for n in notes for phrase in n.split(", ")]
         longest = [max(map(len, many)) for many in (notes, phrases, " ".join(notes).split())]
         return _Widths(title, value, ratio, *longest)
 
     def _heading(self) -> str:
+        """Return the heading of the column of errors."""
         names = {"root_error": "root error", "gradient_error": "grad error"}
         return names.get(self._block.error or "", "")
 
     def _table(self, part: Sequence[tuple[Key, _Widths]], widths: list[int]) -> Table:
+        """Return a table of some columns of the block. widths: of all columns of the table."""
         block = self._block
         table = Table(box=box.SIMPLE_HEAD)
         spare = iter(widths)
@@ -140,6 +156,7 @@ class BlockTable:
             table.add_column(Text(w.title), justify="right", overflow="fold", width=next(spare))
             if w.note:
                 table.add_column(Text(self._heading()), overflow="fold", width=next(spare))
+
         for row, entries in block.entries.items():
             cells = [Text(label) for label in _labels(block, row)]
             for column, w in part:
@@ -152,24 +169,29 @@ class BlockTable:
 
 
 def _spent(labels: Sequence[int]) -> int:
-    """The width of the columns at the left; each has a blank at both sides and a gap."""
+    """Return the width of the row labels' columns; each has a blank at both sides and a gap."""
     return 1 + sum(n + 3 for n in labels)
 
 
 def _number_width(w: _Widths) -> int:
-    """Of value and ratio, with a title that may fold but not become a ribbon."""
+    """Return the width of value and ratio; a title longer than 26 characters is folded."""
     title = max(map(len, w.title.split("\n")))
     return max(w.value + (w.ratio + 1 if w.ratio else 0), min(title, 26))
 
 
 def _wide(w: _Widths) -> int:
+    """Return the least width of a column with its note, blanks and gaps included."""
     return _number_width(w) + 3 + (w.least + 3 if w.note else 0)
 
 
 def _shared(
     labels: Sequence[int], least: Sequence[int], part: Sequence[_Widths], width: int
 ) -> list[int]:
-    """The width of every column: what each needs, then whole phrases, whole names, whole notes."""
+    """Return the width of every column of a table.
+
+    Each column gets the width that it needs. The rest of the terminal's width is spent, in this
+    order, on unfolded phrases, unfolded names and unfolded notes.
+    """
     spare = width - _spent(least) - sum(map(_wide, part))
     names, notes = list(least), [w.least for w in part]
 
@@ -189,7 +211,7 @@ def _shared(
 
 
 def _labels(block: Block, row: Key) -> list[str]:
-    """The words of a row: its problem has the condition beside it."""
+    """Return the labels of a row; a problem has its condition number beside it."""
     spectrum = block.spectrum(block.row_names, row)
     return [
         _beside(_label(x), spectrum if name == "problem" else "", " · ")
@@ -210,6 +232,7 @@ def _ratio(entry: Entry) -> str:
 
 
 def _value(block: Block, entry: Entry | None, w: _Widths) -> Text:
+    """Return the value of an entry, with the ratio to the best one in brackets."""
     if entry is None:
         return Text("")
     ratio = f" {_ratio(entry):>{w.ratio}}" if w.ratio else ""
@@ -220,7 +243,7 @@ def _value(block: Block, entry: Entry | None, w: _Widths) -> Text:
 
 
 def _note(block: Block, entry: Entry) -> Text:
-    """The error beside a value, and the failures behind it as words."""
+    """Return the error beside a value, and the failures of its rows in words."""
     number = units.error(entry.error) if block.error and entry.error is not None else ""
     if entry.ok:
         return Text(number or ("-" if block.error else ""))

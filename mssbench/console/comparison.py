@@ -1,4 +1,4 @@
-"""A comparison as rich renderables: judgements, gates, verdicts. This module prints nothing."""
+"""Render a comparison with rich: the judgements, the gates and the number of each verdict."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from mssbench.records.schema import KEY
 from mssbench.results.labels import METHOD, spoken
 
 DISPLAYS = ("simple", "intervals", "explain")
-# The style of each verdict, in the order in which a reader must know them.
+# The style of each verdict, most urgent first: the tables are sorted in this order.
 STYLE = {
     Verdict.BROKEN: "bold red",
     Verdict.GONE: "red",
@@ -31,11 +31,11 @@ STYLE = {
     Verdict.UNFLAGGED: "dim",
 }
 _ORDER = tuple(STYLE)
-# Verdicts whose reason matters more than the times.
+# Verdicts whose reason is always printed, as it matters more than the times.
 _REASONED = (Verdict.BROKEN, Verdict.WORSE, Verdict.FIXED)
-_MOST = 40  # rows of a table that people read; --json has all
-_MOST_COLUMNS = 3  # of the key columns that vary: more of them share one column
-_NARROWEST = 16  # characters of a column that folds
+_MOST = 40  # rows of a table, about a screen; --json has all
+_MOST_COLUMNS = 3  # varying key columns with a column each; more of them share one column
+_NARROWEST = 16  # width in characters below which the names of methods are hard to read
 
 
 def check_display(name: str) -> None:
@@ -45,7 +45,7 @@ def check_display(name: str) -> None:
 
 
 def comparison(judged: Judged, display: str) -> Iterator[RenderableType]:
-    """What changed, most urgent first; the geometric means; how many rows have each verdict."""
+    """Yield the judgements, most urgent first, the geometric means, and the number of verdicts."""
     shown = _loud(judged) if display == "simple" else judged.judgements
     yield from judgements(shown, display)
 
@@ -56,25 +56,25 @@ def comparison(judged: Judged, display: str) -> Iterator[RenderableType]:
 
 
 def checked(judged: Judged, display: str) -> Iterator[RenderableType]:
-    """The tallies of the gates, the rows that breached them, and what the times say."""
+    """Yield the tallies of the gates, the rows that breached them, and advice on times."""
     yield _tallies(judged.tallies)
     yield from judgements(_loud(judged), "explain")
 
     for remark in judged.remarks:
         yield Text(remark, "dim")
     if judged.advice:
-        yield Text("\nadvice, which fails nothing: against a stored table these times differ")
+        yield Text("\nadvice only, no failure: these times differ from those of the baseline")
         yield from judgements(judged.advice, display)
     yield verdicts(judged.verdicts)
 
 
 def _loud(judged: Judged) -> list[Judgement]:
-    """The judgements that somebody may need to act on."""
+    """Return the judgements that may require action."""
     return [judgement for judgement in judged.judgements if judgement.verdict not in QUIET]
 
 
 def judgements(every: Iterable[Judgement], display: str) -> Iterator[RenderableType]:
-    """A line or an entry for each of the most urgent rows, and the number of the others."""
+    """Yield a line or an entry for each of the most urgent rows, and the number of the others."""
     ordered = sorted(every, key=lambda judgement: _ORDER.index(judgement.verdict))
     if not ordered:
         return
@@ -95,7 +95,10 @@ def judgements(every: Iterable[Judgement], display: str) -> Iterator[RenderableT
 
 
 def _varying(every: Sequence[Judgement]) -> tuple[list[str], dict[str, Any]]:
-    """The key columns, without the method's, in which rows differ; the values of the others."""
+    """Return the key columns in which rows differ, and the values of those in which they do not.
+
+    The columns of the method are excluded.
+    """
     rest = [name for name in KEY if name not in METHOD]
     values = {name: {judgement.pair.row[name] for judgement in every} for name in rest}
 
@@ -105,11 +108,11 @@ def _varying(every: Sequence[Judgement]) -> tuple[list[str], dict[str, Any]]:
 
 
 def _lines(every: Sequence[Judgement], names: Sequence[str], display: str) -> Table:
-    """A table with a line for each row."""
+    """Return a table with one line for each row."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("method", overflow="fold", min_width=_NARROWEST)
 
-    # Many columns would leave no room for the method, so they share one.
+    # Many key columns would leave no room for the method, so they share one column.
     together = len(names) > (0 if display == "intervals" else _MOST_COLUMNS)
     if together:
         table.add_column("where", overflow="fold", min_width=_NARROWEST)
@@ -141,7 +144,7 @@ def _lines(every: Sequence[Judgement], names: Sequence[str], display: str) -> Ta
 
 
 def _entries(every: Sequence[Judgement], names: Sequence[str]) -> Table:
-    """The verdict beside each row, with its reason below and what to do next."""
+    """Return a table with the verdict of each row, its reason, and what to do next."""
     table = Table(box=None, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -175,7 +178,7 @@ def _interval(judgement: Judgement) -> str:
 
 
 def _mean(mean: Mean) -> Text:
-    """`geometric mean of 48 rows, step, wall clock: 1.02x`."""
+    """Return a mean as text: `geometric mean of 48 rows, step, wall clock: 1.02x`."""
     (_, phase), (_, clock), (_, cache), *by = mean.at
     where = [phase, f"{clock} clock", *([f"{cache} cache"] if clock == "gpu" else [])]
     where += [spoken(name, value) for name, value in by]
@@ -185,7 +188,7 @@ def _mean(mean: Mean) -> Text:
 
 
 def _tallies(tallies: Sequence[Tally]) -> Table:
-    """A line for each gate."""
+    """Return a table with one line for each gate."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("gate")
     table.add_column("rows compared", justify="right")
@@ -198,7 +201,7 @@ def _tallies(tallies: Sequence[Tally]) -> Table:
 
 
 def verdicts(counts: Mapping[str, int]) -> Text:
-    """`3 slower, 90 unflagged`, each in its colour."""
+    """Return the number of rows with each verdict, coloured: `3 slower, 90 unflagged`."""
     text = Text()
     for verdict in _ORDER:
         if n := counts.get(verdict):

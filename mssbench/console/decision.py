@@ -1,4 +1,4 @@
-"""The first table of a run: which method to use, why, how sure that is, and what to do next."""
+"""Render the decision table of a run: methods by accuracy and time, and which one to use."""
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,18 +18,23 @@ from mssbench.records.facts import machine
 if TYPE_CHECKING:
     import pandas as pd
 
-_WIDEST_BAR, _SHORTEST_BAR = 20, 6  # characters
-_WIDE_ENOUGH_FOR_PAPERS = 100  # columns: the papers' names stand beside ours from here on
-_MOST_SETS = 3  # of kinds that have a group of their own; else "some matrices" stands for all
-_EXACT = 1e-3  # errors below it are green
+# Width of the bars of time in characters. A shorter bar shows no useful difference, and a longer
+# one takes space from the names.
+_WIDEST_BAR, _SHORTEST_BAR = 20, 6
+# Terminal width in columns from which on the papers' names are shown beside the short names.
+_WIDE_ENOUGH_FOR_PAPERS = 100
+# Largest number of groups "right on ... only"; more groups are merged into one.
+_MOST_SETS = 3
+_EXACT = 1e-3  # errors with at least three correct digits are green
 _NO_BOUNDS = Bounds()
 
 
 class Decision:
-    """What rich prints: as wide as there is room, in ASCII where there is nothing else.
+    """A rich renderable of the decision table, which adapts to the width and to ASCII terminals.
 
-    frame, facts: of a run. commands: what the reader may want next. bounds: of errors that count as
-    right, beside the suite's own limit. again: the option that measures the rows once more.
+    frame, facts: of a run. commands: commands that the reader may want next. bounds: the largest
+    errors that count as right, in addition to the limit of the suite. again: the command-line
+    option that measures the rows again.
     """
 
     def __init__(
@@ -49,7 +54,7 @@ class Decision:
 
     @property
     def possible(self) -> bool:
-        """Whether two methods were measured that could be decided between."""
+        """Whether there is a board with at least two methods to choose from."""
         return self._board is not None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text | Table]:
@@ -60,22 +65,23 @@ class Decision:
                 yield part
 
     def _parts(self, width: int, ascii_only: bool) -> Iterator[Text | Table]:
-        board, believed = self._board, self._trust
+        """Yield warning, heading, table, legend, advice and further commands."""
+        board, reliability = self._board, self._trust
         assert board is not None, "ask `possible` first"
-        best = decision.choose(board, believed.drift) if believed.comparable else None
+        best = decision.choose(board, reliability.drift) if reliability.comparable else None
 
-        if not believed.comparable:
-            yield from _wrapped(advice.warning(believed, self._again), width, "bold yellow")
+        if not reliability.comparable:
+            yield from _wrapped(advice.warning(reliability, self._again), width, "bold yellow")
         yield from _wrapped(self._heading, width, "dim")
         yield Text(f"\n{_title(board)}", style="bold")
-        yield _Rows(board, best, believed, ascii_only).table(width)
-        yield from _wrapped(_legend(board, believed), width, "dim")
+        yield _Rows(board, best, reliability, ascii_only).table(width)
+        yield from _wrapped(_legend(board, reliability), width, "dim")
         yield Text()
 
-        for sentence in advice.sentences(board, best, believed):
+        for sentence in advice.sentences(board, best, reliability):
             yield from _sentence(sentence, width)
-        if believed.comparable:
-            for line in advice.elsewhere(self._boards, board, believed.drift):
+        if reliability.comparable:
+            for line in advice.elsewhere(self._boards, board, reliability.drift):
                 yield from _wrapped(line, width, "dim")
         yield from _next(self._commands)
 
@@ -90,10 +96,12 @@ class _Rows:
         self._slowest = max(line.seconds for line in board.lines)
 
     def table(self, width: int) -> Table:
-        """The lines in groups, by the kinds on which they are right."""
+        """Return the table of the lines, grouped by the kinds on which they are right."""
         labels = {id(line): _label(line, width) for line in self._board.lines}
         groups = list(_groups(self._board))
         names = max(map(len, [*labels.values(), *(title for title, _, _ in groups)]))
+        # The bar gets what the dot, the times and the ratios (29 columns) and the kinds (10 columns
+        # each) leave of the width.
         bar = min(_WIDEST_BAR, width - names - 29 - 10 * len(self._board.kinds))
 
         table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
@@ -118,10 +126,12 @@ class _Rows:
         return _ascii(text) if self._ascii_only else text
 
     def _cells(self, line: Line, label: str, bar: int) -> list[Text]:
+        """Return the cells of one line. bar: the width of the longest bar, in characters."""
         chosen = line is self._best
         right = bool(self._board.right(line))
         style = "bold green" if chosen else "" if right else "dim"
         time = ("~" if line.unsure else "") + units.seconds(line.seconds)
+
         cells = [Text("●" if chosen else " ", style), Text(label, style), Text(time, style)]
         if bar >= _SHORTEST_BAR:
             length = max(1, round(bar * line.seconds / self._slowest))
@@ -132,6 +142,7 @@ class _Rows:
         return cells
 
     def _ratio(self, line: Line) -> str:
+        """Return the time relative to the best line: `1.7x`, `=` for a tie, `?` if unknown."""
         if not self._believed.comparable:
             return "?"
         if line is self._base:
@@ -142,7 +153,7 @@ class _Rows:
 
 
 def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:
-    """The error on one kind of matrix; a cross and a word where no digit is right."""
+    """Return the error of a line on one kind of matrix, with a cross if it is not right."""
     mark = line.marks.get(kind)
     if mark is None:
         return Text("-")
@@ -150,6 +161,7 @@ def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:
         return Text(f"✗ {mark.word}", "red")
     if mark.error is None:
         return Text("-")
+
     if doubtful:
         return Text("?", "dim")
     if not mark.right:
@@ -158,7 +170,7 @@ def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:
 
 
 def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
-    """Title, colour and lines of each group: those right on most kinds first."""
+    """Yield title, colour and lines of each group, those right on most kinds first."""
     comparable = [line for line in board.lines if line.competes and not board.unknown(line)]
     if board.kinds and not board.deciding:
         yield "not ranked, as no reference is exact enough", "yellow", comparable
@@ -189,6 +201,7 @@ def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
         yield "not measured on every kind", "dim", unknown
     if changed := [line for line in board.lines if line.is_regularized]:
         yield "root of a changed matrix (ridge or rtol)", "blue", changed
+
     rest = [line for line in board.lines if not line.competes and not line.is_regularized]
     for precision in sorted({line.computed_in for line in rest} - {""}):
         other = [line for line in rest if line.computed_in == precision]
@@ -199,43 +212,47 @@ def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
 
 
 def _ascii(text: Text) -> Text:
-    """The same text for a terminal without Unicode."""
+    """Return the same text for a terminal without Unicode."""
     return Text(
         units.ascii_only(text.plain), text.style, no_wrap=text.no_wrap, overflow=text.overflow
     )
 
 
 def _label(line: Line, width: int) -> str:
-    beside = line.paper and width >= _WIDE_ENOUGH_FOR_PAPERS
-    return f"{line.name} ({line.paper})" if beside else line.name
+    """Return the name of a line, with the name that papers use if there is room for it."""
+    with_paper = line.paper and width >= _WIDE_ENOUGH_FOR_PAPERS
+    return f"{line.name} ({line.paper})" if with_paper else line.name
 
 
-def _heading(frame: "pd.DataFrame", facts: Mapping[str, Any], believed: Trust) -> str:
-    """`quick · Intel Xeon, 2 cores; torch 2.13.0 · load 1.0 · took 39 s`.
+def _heading(frame: "pd.DataFrame", facts: Mapping[str, Any], reliability: Trust) -> str:
+    """Return suite, machine, load and time: `quick · Intel Xeon, 2 cores · load 1.0 · took 39 s`.
 
-    Of a table that several runs made, the latest one speaks for load and time.
+    If several runs made the table, load and time are those of the latest one.
     """
     timed = frame[frame["seconds_median"].notna()]
-    runs = sorted(believed.runs, key=lambda run: str(run.get("started", "")))
+    runs = sorted(reliability.runs, key=lambda run: str(run.get("started", "")))
     run = runs[-1] if runs else {}
     known = [e for e in timed["environment"].unique() if e]
+
     where = machine(facts["environments"].get(known[-1]), known[-1]) if known else ""
     load = f"load {run['load_start'][0]:.1f}" if run.get("load_start") else ""
-    took = f"took {units.duration(run['seconds'])}" if run.get("seconds") else ""
-    if took and len(runs) > 1:
-        took += f", the latest of {len(runs)} runs"
+    run_time = f"took {units.duration(run['seconds'])}" if run.get("seconds") else ""
+    if run_time and len(runs) > 1:
+        run_time += f", the latest of {len(runs)} runs"
+
     plain = where.replace("(R)", "").replace("(TM)", "").replace(" Processor", "")
-    return " · ".join(filter(None, [run.get("suite", ""), plain, load, took]))
+    return " · ".join(filter(None, [run.get("suite", ""), plain, load, run_time]))
 
 
 def _max_error(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> float:
-    """The error from which on the run called a row inaccurate."""
+    """Return the error above which the run called a row inaccurate; the smallest of its runs."""
     runs = [facts.get("runs", {}).get(run_id, {}) for run_id in frame["run_id"].unique()]
-    given = [run.get("document", {}).get("measure", {}).get("max_error", DIGIT) for run in runs]
-    return float(min(given, default=DIGIT))
+    limits = [run.get("document", {}).get("measure", {}).get("max_error", DIGIT) for run in runs]
+    return float(min(limits, default=DIGIT))
 
 
 def _title(board: Board) -> str:
+    """Return the title: `With gradient · sqrt · n = 64 · batch 16 · float32`."""
     phase = "With gradient" if board.phase == "step" else "Forward alone"
     place = board.place
     device = "" if place["device"] == "cpu" else f" · {place['device']}, wall clock"
@@ -245,10 +262,11 @@ def _title(board: Board) -> str:
     )
 
 
-def _legend(board: Board, believed: Trust) -> str:
-    what = "gradient" if board.phase == "step" else "root"
-    words = [f"errors are the {what}'s, the worst of each kind", f"✗ {_wrong(board)}"]
-    words.append("= a tie" if believed.comparable else "? times do not compare")
+def _legend(board: Board, reliability: Trust) -> str:
+    """Return the line that explains the errors and signs of the table."""
+    quantity = "gradient" if board.phase == "step" else "root"
+    words = [f"errors are the {quantity}'s, the worst of each kind", f"✗ {_wrong(board)}"]
+    words.append("= a tie" if reliability.comparable else "? times do not compare")
     if any(line.unsure for line in board.lines):
         words.append("~ varies by more than 30 %")
     if any(kind.doubt > DOUBTFUL for kind in board.kinds.values()):
@@ -257,27 +275,28 @@ def _legend(board: Board, believed: Trust) -> str:
 
 
 def _wrong(board: Board) -> str:
-    """What a cross beside an error stands for."""
+    """Return the meaning of a cross beside an error."""
     if board.limit == DIGIT:
         return f"above {DIGIT:g}: no right digit"
     return f"above {board.limit:g}"
 
 
 def _sentence(sentence: advice.Sentence, width: int) -> Iterator[Text]:
-    if sentence.code:  # a line that will be copied is never broken
+    if sentence.code:  # never folded, so that it can be copied
         yield Text(f"    {sentence.text}", style=sentence.style, no_wrap=True, overflow="ignore")
     else:
         yield from _wrapped(sentence.text, width, sentence.style)
 
 
 def _wrapped(text: str, width: int, style: str) -> Iterator[Text]:
-    """A sentence on lines of this width; all but the first are indented by two."""
+    """Yield a text folded to this width; all lines of a sentence but the first are indented."""
     for line in text.split("\n"):
         for part in textwrap.wrap(line, width, subsequent_indent="  ") or [""]:
             yield Text(part, style=style, no_wrap=True, overflow="ignore")
 
 
 def _next(commands: Sequence[str]) -> Iterator[Text]:
+    """Yield the commands that the reader may want next, one on each line."""
     for number, command in enumerate(commands):
         head = "Next:  " if number == 0 else "       "
         yield Text(head + command, no_wrap=True, overflow="ignore")

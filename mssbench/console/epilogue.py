@@ -1,4 +1,4 @@
-"""What follows the tables of a run: conclusions, failures and the machine."""
+"""Sentences below the tables of a run: conclusions, failures and the machine."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,15 +15,15 @@ from mssbench.records.measurement import MEASURED
 if TYPE_CHECKING:
     import pandas as pd
 
-_REASONS = 3  # of one status; the rest are counted
+_REASONS = 3  # reasons that are printed for one status; the rest are counted
 
 
 def epilogue(
     frame: "pd.DataFrame", facts: Mapping[str, Any], usual: Sequence[Block] | None = None
 ) -> Iterator[RenderableType]:
-    """Conclusions, then failures with their reasons, then what it was measured on.
+    """Yield conclusions, failures with their reasons, and the machines of a run.
 
-    usual: what `blocks(frame)` returns, where the caller has it already.
+    usual: the result of `blocks(frame)`, if the caller has it already.
     """
     sentences = conclusions.conclusions(frame, facts, usual)
     yield from map(Text, ["", *sentences] if sentences else [])
@@ -35,10 +35,11 @@ def epilogue(
 def failures(
     frame: "pd.DataFrame", statuses: Collection[str] | None = None
 ) -> Iterator[RenderableType]:
-    """Yield a line for each status but ok, with its reasons. statuses: those that are wanted."""
+    """Yield a line for each status but ok, with its reasons. statuses: only these; all if None."""
     for failure in conclusions.failures(frame):
         if statuses is not None and failure.status not in statuses:
             continue
+
         count = units.count(failure.cells, "cell")
         of = f" of {failure.methods} methods" if failure.methods > 1 else ""
         yield Text.assemble(
@@ -50,7 +51,7 @@ def failures(
 
 
 def _reasons(failure: conclusions.Failure) -> Iterator[str]:
-    """On the same line if there is one; else one under the other with their counts."""
+    """Yield a single reason on the same line, or several on lines of their own with counts."""
     first = failure.reasons[:_REASONS]
     if len(failure.reasons) == 1:
         yield f": {first[0][0]}"

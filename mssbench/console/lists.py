@@ -1,4 +1,4 @@
-"""Lists of records as rich renderables."""
+"""Render lists of records with rich."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from rich.text import Text
 
 
 def listing(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
-    """Short dictionaries with the same keys as a table."""
+    """Return a table of short dictionaries, which have the same keys."""
     table = Table(box=box.SIMPLE_HEAD)
     records = list(records)
     for i, (name, value) in enumerate(records[0].items() if records else ()):
@@ -21,16 +21,18 @@ def listing(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
             no_wrap=i == 0 or number,
             justify="right" if number else "left",
         )
+
     for record in records:
         table.add_row(*(Text(_words(v)) for v in record.values()))
     return Group(Text(title, "bold"), table)
 
 
 def entries(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
-    """Long dictionaries: the first value beside the others, one under the other."""
+    """Return a table of long dictionaries: the first value, and beside it a line for each other."""
     table = Table(box=None, show_header=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
+
     for record in records:
         (_, name), *rest = record.items()
         text = Text()
@@ -41,13 +43,14 @@ def entries(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
             if key not in ("summary", "description"):
                 text.append(f"{key}: ", style="dim")
             text.append(words, style="dim" if key == "cite" else "")
+
         text.append("\n")
         table.add_row(Text(str(name)), text)
     return Group(Text(title, "bold"), table)
 
 
 def remarks(title: str, records: Iterable[Mapping[str, str]]) -> Group:
-    """Dictionaries of sentences: the first in bold, numbered, the others named below it."""
+    """Return numbered dictionaries of sentences: the first in bold, the others named below it."""
     parts: list[RenderableType] = [Text(title, "bold")]
     for number, record in enumerate(records, 1):
         (_, first), *rest = record.items()
@@ -55,6 +58,7 @@ def remarks(title: str, records: Iterable[Mapping[str, str]]) -> Group:
         table.add_column(no_wrap=True, justify="right")
         table.add_column(overflow="fold")
         table.add_row(Text(str(number)), Text(first, "bold"))
+
         inner = Table(box=None, show_header=False, pad_edge=False)
         inner.add_column(no_wrap=True, style="dim")
         inner.add_column(overflow="fold")
@@ -66,6 +70,7 @@ def remarks(title: str, records: Iterable[Mapping[str, str]]) -> Group:
 
 
 def _words(value: Any) -> str:
+    """Return a value as text; a list is separated by commas, None is empty."""
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)

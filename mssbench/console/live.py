@@ -1,4 +1,4 @@
-"""What is drawn on a terminal again and again, while something else goes on."""
+"""Redraw renderables on a terminal while a run goes on."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -15,13 +15,13 @@ def redraw(
     seconds: float,
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Draw every few seconds, in the place of what was drawn before, and leave no trace.
+    """Redraw every few seconds in place, and erase the drawing at the end.
 
-    draw: makes what is drawn. What does not fit the height of the terminal is cut off below.
-    goes_on: whether there may be more to be drawn later; it is asked before each drawing, so that
-    the last one has everything.
+    draw: returns the renderables. Lines beyond the height of the terminal are cut off.
+    goes_on: whether to draw again later. It is called before each drawing, so that the last drawing
+    is made after the run has ended and is complete.
     """
-    hint = Text(f"drawn again every {seconds:g} s until the run ends; Ctrl-C ends this", "dim")
+    hint = Text(f"redrawn every {seconds:g} s until the run ends; Ctrl-C ends this", "dim")
     with Live(console=console, transient=True, auto_refresh=False) as live:
         more = True
         while more:

@@ -1,4 +1,4 @@
-"""Signs of life of a run on stderr: a bar in a terminal, a line every ten seconds elsewhere."""
+"""Progress of a run on stderr: a bar in a terminal, or a line every ten seconds elsewhere."""
 
 import threading
 import time
@@ -23,28 +23,31 @@ from mssbench.console.statuses import status_words
 from mssbench.engines.events import Event, Finished, Started, Waiting
 from mssbench.records.measurement import worst_status
 
-# In a log a line this often tells a slow run from a hung one, and an hour still fits a few screens.
+# Seconds between two lines in a log: often enough to see that a run has not stopped, seldom enough
+# that an hour fits on a few screens.
 LINE_SECONDS = 10.0
-# A cell that has run for longer shows for how long, so that a bar that stands still is explained.
+# Seconds after which the elapsed time of a cell is shown, to explain why the bar does not move.
 _LONG = 2.0
 
 
 class RunProgress:
-    """Current cell, done of total, time left, counts by status. A context manager.
+    """Show the current cell, the number of cells done, the time left, and counts by status.
 
-    line_seconds: how often a line is printed where there is no terminal.
+    A context manager. line_seconds: seconds between two lines if stderr is no terminal.
     """
 
     def __init__(self, console: Console, line_seconds: float = LINE_SECONDS) -> None:
         self._console = console
-        self._statuses: dict[str, str] = {}  # by cell, in its latest pass
+        self._statuses: dict[str, str] = {}  # by cell_id, of the latest pass
         self._counts: Counter[str] = Counter()  # of the values of _statuses
         self._waiting = ""
         self._cell, self._begun = "", time.monotonic()
+
         self._done, self._total = 0, 0
         self._started = time.monotonic()
         self._ended = threading.Event()
         self._lines = threading.Thread(target=self._print_lines, args=(line_seconds,), daemon=True)
+
         self._progress = Progress(
             TextColumn("{task.fields[counts]}"),
             BarColumn(bar_width=24),
@@ -76,12 +79,12 @@ class RunProgress:
         self._progress.stop()
 
     def begin(self, todo: int) -> None:
-        """How many measurements there will be: cells times passes."""
+        """Set the number of measurements: cells times passes."""
         self._total = todo
         self._progress.update(self._task, total=todo)
 
     def __call__(self, event: Event) -> None:
-        """Show what happened."""
+        """Show an event of the run."""
         if isinstance(event, Waiting) and event.holder != self._waiting:
             self._waiting = event.holder
             self._console.print(
@@ -101,9 +104,9 @@ class RunProgress:
             self._progress.update(self._task, advance=1, counts=words)
 
     def now(self) -> str:
-        """The cell that is being measured, and for how long if that is long.
+        """Return the cell that is being measured, with its elapsed time if that is long.
 
-        Before the first cell: what the run waits for, if that is known.
+        Before the first cell: what the run is waiting for.
         """
         if not self._cell:
             return f"waiting for {self._waiting}" if self._waiting else "starting a worker"
@@ -111,6 +114,7 @@ class RunProgress:
         return f"{self._cell} ({units.duration(seconds)})" if seconds > _LONG else self._cell
 
     def _print_lines(self, every: float) -> None:
+        """Print a line of progress every so many seconds, until the run ends."""
         while not self._ended.wait(every):
             if self._total:
                 passed = units.duration(time.monotonic() - self._started)
@@ -122,12 +126,12 @@ class RunProgress:
 
 
 class _CellColumn(ProgressColumn):
-    """The cell that is being measured, drawn again several times a second."""
+    """The column of the cell that is being measured, which rich redraws several times a second."""
 
     def __init__(self, run: RunProgress) -> None:
         super().__init__(table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
         self._run = run
 
     def render(self, task: Task) -> Text:  # noqa: ARG002  (the signature is that of rich)
-        """What is measured now."""
+        """Return what is being measured now."""
         return Text(self._run.now(), style="dim")

@@ -1,4 +1,4 @@
-"""What `recommend` prints: an answer with its rows, or what is not known and how to measure it."""
+"""Render the output of `recommend`: an answer with its rows, or how to measure missing ones."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -22,50 +22,52 @@ from mssbench.records.measurement import Status
 from mssbench.results.run import Run
 
 RESULTS = Path("results")
-_MOST_CANDIDATES = 8  # that are listed
+_MOST_CANDIDATES = 8  # methods of neighbouring sizes that are listed, to keep the answer short
 
 
-def answer(found: Proof) -> Iterator[RenderableType]:
-    """Yield the table of the place that was asked for, and where its rows are."""
-    folder = found.run.path
+def answer(proof: Proof) -> Iterator[RenderableType]:
+    """Yield the decision table of the requested size and batch, and the source of its rows."""
+    folder = proof.run.path
     yield Decision(
-        found.rows,
-        found.run.facts,
+        proof.rows,
+        proof.run.facts,
         [f"all rows  mssbench show {folder}"],
-        found.board.bounds,
+        proof.board.bounds,
         again="--measure",
     )
-    rows = units.count(len(found.rows), "row")
-    if recommend.is_shipped(found.run):
+
+    rows = units.count(len(proof.rows), "row")
+    if recommend.is_shipped(proof.run):
         yield Text(
             f"This rests on {rows} of {folder}, a run that came with mssbench: it was measured on "
-            "a machine with the processor, the cores and the torch of this one. With --measure "
-            "this one is measured.",
+            "a machine with the same processor, number of cores and version of torch. --measure "
+            "measures on this machine.",
             style="dim",
         )
     else:
         yield Text(f"This rests on {rows} of {folder}.", style="dim")
 
 
-def known_before(found: Proof, best: Line) -> Text:
-    """Return the answer that earlier rows give, for a reader whom the latest ones gave none."""
-    shipped = ", which came with mssbench," if recommend.is_shipped(found.run) else ""
+def known_before(proof: Proof, best: Line) -> Text:
+    """Return the answer of earlier rows, for the case that the latest rows give no answer."""
+    shipped = ", which came with mssbench," if recommend.is_shipped(proof.run) else ""
     return Text(
-        f"Until then the rows of {found.run.path}{shipped} recommend {best.name}:\n"
+        f"Until then the rows of {proof.run.path}{shipped} recommend {best.name}:\n"
         f"    {call_text(best.row)}",
         style="bold",
     )
 
 
 def too_little(question: Question, run: Run) -> Iterator[RenderableType]:
-    """Yield what was measured just now, where it is not enough for an answer."""
+    """Yield what was measured just now, if it is not enough for an answer."""
     cells = run.frame.drop_duplicates("cell_id")
     left = int((cells["status"] == Status.INTERRUPTED).sum())
     yield Text(f"Not answered: {_spoken(question)}.", style="bold")
     yield Text(
         f"Measured now: {len(cells) - left} of {units.count(len(cells), 'cell')}, in {run.path}. "
-        "An answer needs two methods on every kind of matrix that was asked about."
+        "An answer needs two methods on every kind of matrix in question."
     )
+
     yield from epilogue.failures(run.frame)
     yield Text("\nTo go on:" if left else "\nTo see all rows:")
     command = f"{command_of(question)} --measure" if left else f"mssbench show {run.path}"
@@ -73,14 +75,17 @@ def too_little(question: Question, run: Run) -> Iterator[RenderableType]:
 
 
 def _command_line(command: str) -> Text:
-    """A command to be copied: it is never broken."""
+    """Return a command on a line that is never folded, so that it can be copied."""
     return Text(f"    {command}", style="bold", no_wrap=True, overflow="ignore")
 
 
 def unanswered(
     question: Question, nearby: Sequence[Candidate], runs: Sequence[Run], named: bool
 ) -> Iterator[RenderableType]:
-    """Yield what is not known, what did well nearby, and the command that measures it."""
+    """Yield that the answer is unknown, methods that did well nearby, and the command to measure.
+
+    runs: the runs that were searched. named: whether the user named them.
+    """
     yield Text(f"Not measured: {_spoken(question)}.", style="bold")
     where = "" if named else f" of this machine, under {RESULTS}/,"
     shipped = sum(map(recommend.is_shipped, runs))
@@ -90,8 +95,9 @@ def unanswered(
         yield Text(f"Looked at {units.count(len(runs), 'run')}{where} without such rows.", "dim")
     else:
         yield Text(f"There is no run of this machine under {RESULTS}/.", "dim")
+
     if nearby:
-        doubts = list(dict.fromkeys(each.doubt for each in nearby if each.doubt))
+        doubts = list(dict.fromkeys(near.doubt for near in nearby if near.doubt))
         fast = "" if doubts else ", and fast"
         yield Text(
             f"\nAt the nearest sizes that were measured these are right on every kind{fast}:"
@@ -101,14 +107,15 @@ def unanswered(
             yield Text(f"  {line.name}  ({time} at n = {size}, batch {batch})")
         for doubt in doubts:
             yield Text(f"Times with ~ do not compare: the machine {doubt}.", "yellow")
-        yield Text("Which is best at another size has to be measured there.")
+        yield Text("The best method at another size has to be measured there.")
     yield from _elsewhere(question)
-    yield Text("\nTo measure all that can win, in about a minute:")
+
+    yield Text("\nTo measure all methods that may be fastest, in about a minute:")
     yield _command_line(f"{command_of(question)} --measure")
 
 
 def _elsewhere(question: Question) -> Iterator[RenderableType]:
-    """Yield what the saved or the shipped table of `forward="auto"` has near this place."""
+    """Yield the entry of the saved or shipped table of `forward="auto"` nearest to the question."""
     place = Place(
         question.device,
         cast("Function", question.function),
@@ -117,12 +124,14 @@ def _elsewhere(question: Question) -> Iterator[RenderableType]:
         question.size,
         question.batch,
     )
+
     nearest = choice(place)
     if nearest.measured:
         yield Text(f"\nElsewhere {nearest.forward} + {nearest.backward} was {nearest.why}.")
 
 
 def _spoken(question: Question) -> str:
+    """Return a question as words: `sqrt with gradient, n = 64, batch 16, float32, cpu`."""
     gradient = " with gradient" if question.gradient else ""
     words = [
         f"{question.function}{gradient}",
@@ -139,12 +148,13 @@ def _spoken(question: Question) -> str:
 
 
 def command_of(question: Question) -> str:
-    """The command line that asks this question."""
+    """Return the command line that asks this question."""
     words = ["mssbench", "recommend", "--size", f"{question.size}", "--batch", f"{question.batch}"]
     usual = Question(question.size, question.batch, device=devices.default_device())
     for name in ("precision", "device", "function"):
         if getattr(question, name) != getattr(usual, name):
             words += [f"--{name}", getattr(question, name)]
+
     if question.gradient:
         words.append("--gradient")
     bounds = {"--max-error": question.bounds.root, "--max-gradient-error": question.bounds.gradient}

@@ -1,4 +1,4 @@
-"""The colour of each status, and counts of statuses as words."""
+"""Colours of statuses, and counts of statuses as coloured text."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ STYLE = {
 
 
 def status_words(counts: Mapping[str, int]) -> Text:
-    """`78 ok, 3 inaccurate, 24 not_installed`, each in its colour."""
+    """Return counts of statuses, coloured: `78 ok, 3 inaccurate, 24 not_installed`."""
     parts = [(f"{n} {s}", STYLE.get(str(s), "")) for s, n in counts.items() if n]
     text = Text()
     for i, part in enumerate(parts):

@@ -1,4 +1,4 @@
-"""The line that closes a run: cells by status, where the time went, how steady it was."""
+"""Sentences at the end of a run: cells by status, use of time, noise, and remaining cells."""
 
 from rich.text import Text
 
@@ -10,10 +10,10 @@ from mssbench.records.summary import Summary
 
 
 def closing(summary: Summary) -> Text:
-    """Cells by status, where the time went, how steady the machine was, and the folder.
+    """Return the closing line: cells by status, use of time, drift and noise, and the folder.
 
-    `102 cells: 78 ok, 24 not_installed · 41 s (samples 60 %, ...) · drift 2 %, 90 rows quiet, 6
-    noisy · results/quick`.
+    Example: `102 cells: 78 ok, 24 not_installed · 41 s (samples 60 %, ...) · drift 2 %, 90 rows
+    quiet, 6 noisy · results/quick`.
     """
     text = Text()
     if summary.interrupted:
@@ -22,15 +22,17 @@ def closing(summary: Summary) -> Text:
         text.append("the time was over. ", "magenta")
     if not summary.statuses.total():
         return text + _idle(summary)
+
     text.append(f"{units.count(summary.statuses.total(), 'cell')}: ")
     text += statuses.status_words(summary.statuses)
     parts = [
-        f"{what} {100 * spent / summary.seconds:.0f} %"
-        for what, spent in [*summary.spent.most_common(), ("overhead", summary.own)]
-        if spent / summary.seconds >= 0.005
+        f"{activity} {100 * seconds / summary.seconds:.0f} %"
+        for activity, seconds in [*summary.spent.most_common(), ("overhead", summary.own)]
+        if seconds / summary.seconds >= 0.005  # smaller shares would be printed as 0 %
     ]
     text.append(f" · {units.duration(summary.seconds)}")
     text.append(f" ({', '.join(parts)})" if parts else "")
+
     if steady := _steadiness(summary):
         text.append(f" · {steady}")
     text.append(f" · {summary.path}")
@@ -38,7 +40,7 @@ def closing(summary: Summary) -> Text:
 
 
 def remaining(summary: Summary, command: str) -> Text:
-    """How much of a run that ended early is left, and the command that measures it.
+    """Return how much of an incomplete run is left, and the command that measures it.
 
     `Not complete: 12 of 66 cells are left. This goes on:`, then the command on a line of its own.
     """
@@ -49,6 +51,7 @@ def remaining(summary: Summary, command: str) -> Text:
     if summary.thin:
         was = "was" if summary.thin == 1 else "were"
         parts.append(f"{summary.thin} of {cells} {was} measured in fewer passes than planned")
+
     return Text.assemble(
         (f"Not complete: {', and '.join(parts)}. This goes on:", "yellow"), f"\n    {command}"
     )
@@ -65,27 +68,28 @@ def left_over(summary: Summary) -> str:
 
 
 def _idle(summary: Summary) -> Text:
-    """What a run that measured nothing says: whether that is because all of it was measured."""
+    """Return the closing line of a run that measured nothing: complete, or not measurable here."""
     cells = units.count(summary.cells, "cell")
     standing, where = statuses.status_words(summary.standing), f" in {summary.path}"
     if (left := summary.cells - summary.kept) > 0:
         return Text(f"nothing was measured: {left} of {cells} are left{where}")
 
     if not any(summary.standing[status] for status in MEASURED):
-        here = "" if set(+summary.standing) - ABSENT else ", none of which can be measured here"
-        return Text(f"nothing was measured: {cells} (") + standing + Text(f"){where}{here}")
+        remark = "" if set(+summary.standing) - ABSENT else ", none of which can be measured here"
+        return Text(f"nothing was measured: {cells} (") + standing + Text(f"){where}{remark}")
     if set(+summary.standing) == {Status.OK}:
         return Text(f"nothing left to measure: {cells}{where}")
     return Text(f"nothing left to measure: {cells} (") + standing + Text(f"){where}")
 
 
 def _steadiness(summary: Summary) -> str:
-    """`drift 2 %, 90 rows quiet, 6 noisy`: how much of a difference means something in this run."""
+    """Return the drift, and the number of rows by noise: `drift 2 %, 90 rows quiet, 6 noisy`."""
     parts = []
     if summary.drift is not None:
         much = " (the machine changed: compare times of this run with care)"
         parts.append(f"drift {100 * summary.drift:.0f} %{much if summary.drift > DRIFTED else ''}")
-    counts = [(summary.noise[each], each) for each in Noise if summary.noise[each]]
-    for i, (n, each) in enumerate(counts):
-        parts.append(f"{n} {each}" if i else f"{units.count(n, 'row')} {each}")
+
+    counts = [(summary.noise[noise], noise) for noise in Noise if summary.noise[noise]]
+    for i, (n, noise) in enumerate(counts):
+        parts.append(f"{n} {noise}" if i else f"{units.count(n, 'row')} {noise}")
     return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""The console for a terminal or a pipe."""
+"""Create rich consoles for a terminal or a pipe, and print to them."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -11,19 +11,21 @@ from rich.text import Text
 
 from mssbench import units
 
-_PIPE_WIDTH = 110  # where there is no terminal to ask, and COLUMNS says nothing
+# Columns of output that is no terminal, unless COLUMNS is set. Wide enough for most tables, narrow
+# enough for a pager and a log.
+_PIPE_WIDTH = 110
 
 
 class SafeConsole(Console):
-    """A console on which no text of a table or of a suite is a command to the terminal."""
+    """A console that removes control characters, so that no data can control the terminal."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterator[Segment]:
-        """The segments of a renderable; those of its own control codes stay."""
+        """Yield the segments of a renderable; the control codes of rich itself are kept."""
         for segment in super().render(renderable, options):
             text = units.harmless(segment.text)
-            # Rich calls this once for each level of a table, so most segments are safe already.
+            # Rich calls this for each level of a table, so that most segments are safe already.
             if segment.control or text is segment.text:
                 yield segment
             else:
@@ -31,7 +33,7 @@ class SafeConsole(Console):
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """As wide as the terminal, or as COLUMNS says, or 110 into a pipe, where nobody folds."""
+    """Return a console as wide as the terminal, else as COLUMNS says, else 110 columns wide."""
     shared: dict[str, Any] = {"stderr": stderr, "highlight": False, "emoji": False}
     console = SafeConsole(**shared)
     if console.is_terminal or os.environ.get("COLUMNS", "").isdigit():
@@ -41,7 +43,7 @@ def make_console(*, stderr: bool = False) -> Console:
 
 @contextmanager
 def waiting(words: str) -> Iterator[None]:
-    """Show on stderr that something is being done, while the block lasts and in a terminal only."""
+    """Show a spinner with some words on stderr during the block, if stderr is a terminal."""
     console = make_console(stderr=True)
     if not console.is_terminal:
         yield
@@ -51,16 +53,16 @@ def waiting(words: str) -> Iterator[None]:
 
 
 def put(console: Console, part: RenderableType) -> None:
-    """Print one part. A command that will be copied stays whole, and so does a line for scripts.
+    """Print one part. A text with `no_wrap`, such as a command to be copied, is not folded.
 
-    Rich joins what is printed together into one text, which forgets whether a part may be folded.
+    Parts are printed one by one, because rich forgets `no_wrap` if it prints several together.
     """
     whole = isinstance(part, Text) and bool(part.no_wrap)
     console.print(part, crop=False, soft_wrap=whole)
 
 
 def plain(parts: Iterable[RenderableType]) -> str:
-    """What is printed where there is no terminal: no control codes, no blanks at a line's end."""
+    """Return parts as plain text, without control codes and trailing blanks."""
     console = make_console()
     with console.capture() as captured:
         for part in parts:

@@ -1,4 +1,4 @@
-"""A run in the formats of others: one file for each, as text."""
+"""Export of a run to the formats of other tools; each format has a module of its own."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from mssbench.records.measurement import AnyRow
 from mssbench.results.labels import where
 
 Samples = Mapping[Any, list[float]]
-# The module of each format, which is imported when it is asked for.
+# The module of each format, which is imported only when the format is used.
 FORMATS = {
     "bencher": "bencher",
     "csv": "csv_",
@@ -21,51 +21,54 @@ FORMATS = {
     "markdown": "markdown",
     "pytest-benchmark": "pytest_benchmark",
 }
-_PIECE = 1_000_000  # characters: few writes, and little memory
+# Characters of a piece: large enough for few writes, small enough for little memory.
+_PIECE = 1_000_000
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What a format is made of."""
+    """The data of a run from which a format is written."""
 
     name: str  # of the run
-    rows: Sequence[AnyRow]  # with a `method`, as plain values
-    facts: Mapping[str, Any]  # of environment.json
-    samples: Samples  # seconds, by cell_id, phase, clock and cache; may be empty
+    rows: Sequence[AnyRow]  # with the label of the method as `method`, as plain values
+    facts: Mapping[str, Any]  # the content of environment.json
+    samples: Samples  # seconds, by (cell_id, phase, clock, cache); may be empty
 
     def measured(self) -> list[AnyRow]:
-        """Rows with a time."""
+        """Return the rows with a time."""
         return [row for row in self.rows if row["seconds_median"] is not None]
 
 
 def names(rows: Sequence[AnyRow]) -> Iterator[str]:
-    """Yield a name for each row, `METHOD · WHERE`, for tools that know a row by its name alone.
+    """Yield a unique name for each row, `METHOD · WHERE`, for tools that identify rows by name.
 
-    No two of them are equal: rows that would share one are followed by the id of their cell.
+    Rows that would have the same name get their cell_id and cache appended.
     """
     plain = [f"{row['method']} · {where(row)}" for row in rows]
     counts = Counter(plain)
-    taken: set[str] = set()
+    used: set[str] = set()
+
     for name, row in zip(plain, rows, strict=True):
-        own = name if counts[name] == 1 else f"{name} · {row['cell_id']} {row['cache']}"
-        while own in taken:  # of a table in which two cells have one id
-            own += "'"
-        taken.add(own)
-        yield own
+        unique = name if counts[name] == 1 else f"{name} · {row['cell_id']} {row['cache']}"
+        while unique in used:  # in a table in which two cells have one id
+            unique += "'"
+        used.add(unique)
+        yield unique
 
 
 def export(what: Exported, to: str) -> str:
-    """The run as text in a format of FORMATS. Raises TableError for one that is not there."""
+    """Return a run as text in a format of FORMATS. Raises TableError for an unknown format."""
     return "".join(pieces(what, to))
 
 
 def pieces(what: Exported, to: str) -> Iterator[str]:
-    """Yield the same text in parts, since that of a large run would fill the memory."""
+    """Yield the same text in pieces, as the whole text of a large run may not fit into memory."""
     if to not in FORMATS:
         raise TableError(f"--to: {unknown('format', to, FORMATS)}")
-    found: str | Iterator[str] = import_module(f"mssbench.export.{FORMATS[to]}").text(what)
+
+    text: str | Iterator[str] = import_module(f"mssbench.export.{FORMATS[to]}").text(what)
     part, size = [], 0
-    for piece in [found] if isinstance(found, str) else found:
+    for piece in [text] if isinstance(text, str) else text:
         part.append(piece)
         size += len(piece)
         if size > _PIECE:

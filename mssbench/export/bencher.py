@@ -1,4 +1,4 @@
-"""Bencher Metric Format: {benchmark: {measure: {"value", "lower_value", "upper_value"}}}."""
+"""Export to Bencher Metric Format: {benchmark: {measure: {"value", "lower_value", ...}}}."""
 
 from collections.abc import Iterator
 from math import isfinite
@@ -20,9 +20,9 @@ _PLAIN = (
 
 
 def text(what: Exported) -> Iterator[str]:
-    """`latency` in nanoseconds, which is Bencher's own measure; the others under their columns.
+    """Yield the JSON in pieces: Bencher's measure `latency` in nanoseconds, and some columns.
 
-    Numbers that are not finite are left out: nobody can draw a line through them.
+    Numbers that are not finite are left out, as they cannot be plotted.
     """
     rows = what.measured()
     lead = "{\n "
@@ -33,6 +33,7 @@ def text(what: Exported) -> Iterator[str]:
 
 
 def _measures(row: AnyRow) -> dict[str, Any]:
+    """Return the measures of a row with their values."""
     latency = {
         "value": 1e9 * row["seconds_median"],
         "lower_value": 1e9 * row["seconds_low"],

@@ -1,4 +1,4 @@
-"""The table itself, every column of the schema, as CSV."""
+"""Export to CSV: the table of the run with every column of the schema."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from mssbench.results.views import Rows
 
 
 def text(what: Exported) -> Iterator[str]:
-    """A header, and a line per row."""
+    """Yield a header line, then blocks of lines with one line for each row."""
     yield header().decode()
     rows = what.rows
     for block in rows.blocks() if isinstance(rows, Rows) else [list(map(dict, rows))]:

@@ -1,7 +1,8 @@
-"""What GitHub shows of a comparison: the step's summary, annotations, and outputs for later steps.
+"""Report a comparison to GitHub Actions: job summary, annotations, and outputs for later steps.
 
-The texts of methods and reasons are not trusted. A line break would end an annotation, and a second
-command could follow; a known delimiter would do the same in an output. Both are escaped.
+The names of methods and the reasons are untrusted texts. A line break in an annotation could inject
+a second workflow command, so line breaks are escaped. A known delimiter could do the same in an
+output, so delimiters are random.
 """
 
 import os
@@ -25,58 +26,63 @@ _LEVEL = {
     Verdict.UNCLEAR: "warning",
     Verdict.INCOMPARABLE: "warning",
 }
-_MOST = 10  # annotations: GitHub shows no more for one step
-_MOST_ROWS = 200  # in the summary, which GitHub limits to one MiB
+_MOST = 10  # annotations, as GitHub shows no more for one step
+_MOST_ROWS = 200  # rows of the summary, which GitHub limits to one MiB
 
 
 def annotations(title: str, judgements: Sequence[Judgement]) -> Iterator[str]:
-    """`::error title=...::message` lines for the rows that failed, most urgent first."""
-    loud = sorted((each for each in judgements if each.verdict in _LEVEL), key=_urgency)
-    for each in loud[:_MOST]:
-        name = _property(f"{title}: {each.verdict}")
-        yield f"::{_LEVEL[each.verdict]} title={name}::{_message(_sentence(each))}"
+    """Yield an `::error title=...::message` line for each row that failed, most urgent first."""
+    failed = sorted((judged for judged in judgements if judged.verdict in _LEVEL), key=_urgency)
+    for judged in failed[:_MOST]:
+        name = _property(f"{title}: {judged.verdict}")
+        yield f"::{_LEVEL[judged.verdict]} title={name}::{_message(_sentence(judged))}"
 
-    if len(loud) > _MOST:
-        yield f"::warning title={_property(title)}::and {len(loud) - _MOST} more rows"
+    if len(failed) > _MOST:
+        yield f"::warning title={_property(title)}::and {len(failed) - _MOST} more rows"
 
 
 def _urgency(judgement: Judgement) -> int:
+    """Return a sort key that puts the most urgent verdict first."""
     return list(_LEVEL).index(judgement.verdict)
 
 
 def _sentence(judgement: Judgement) -> str:
+    """Return method, place and reason of a judgement."""
     row = judgement.pair.row
     return f"{row['method']}, {where(row)}: {judgement.reason}"
 
 
 def _message(text: str) -> str:
+    """Return a text escaped for the message of a workflow command."""
     shown = units.harmless(text.replace("\r", "\n"))
     return shown.replace("%", "%25").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
+    """Return a text escaped for a property of a workflow command, such as the title."""
     return _message(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def summary(title: str, judged: Judged) -> str:
-    """Markdown: the outcome, how many rows have each verdict, and a table of those that changed."""
+    """Return Markdown with the outcome, the number of verdicts, and a table of changed rows."""
     counts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(judged.verdicts.items()))
     lines = [f"### {escaped(title)}: {judged.outcome}", "", counts or "no row", ""]
     for remark in (*judged.doubts, *judged.remarks):
         lines += [escaped(remark), ""]
 
-    loud = [each for each in judged.judgements if each.verdict not in QUIET]
-    if loud:
+    changed = [judgement for judgement in judged.judgements if judgement.verdict not in QUIET]
+    if changed:
         head = ["verdict", "method", "where", "base", "new", "ratio", "why"]
         lines += [row_of(head), row_of([RULE] * len(head))]
-    lines += [_summary_row(each) for each in loud[:_MOST_ROWS]]
+    lines += [_summary_row(judgement) for judgement in changed[:_MOST_ROWS]]
 
-    if len(loud) > _MOST_ROWS:
-        lines += ["", f"and {units.count(len(loud) - _MOST_ROWS, 'more row')}"]
+    if len(changed) > _MOST_ROWS:
+        lines += ["", f"and {units.count(len(changed) - _MOST_ROWS, 'more row')}"]
     return "\n".join(lines) + "\n"
 
 
 def _summary_row(judgement: Judgement) -> str:
+    """Return one line of the summary's table."""
     row = judgement.pair.row
     base, new = map(units.seconds, judgement.seconds)
     ratio = units.ratio(judgement.ratio) if judgement.ratio is not None else "-"
@@ -84,11 +90,11 @@ def _summary_row(judgement: Judgement) -> str:
 
 
 def report(title: str, judged: Judged, code: int) -> list[str]:
-    """Write summary and outputs where GitHub asks for them; return the annotations to be printed.
+    """Write summary and outputs to the files of GitHub Actions; return the annotations to print.
 
-    code: the exit code of the process. Outside of GitHub nothing is written.
+    code: the exit code of the process. Outside of GitHub Actions nothing is written.
     """
-    failed = [each for each in judged.judgements if each.verdict in _LEVEL]
+    failed = [judgement for judgement in judged.judgements if judgement.verdict in _LEVEL]
     values = {"verdict": str(judged.outcome), "exit_code": str(code)}
     values |= {str(verdict): str(judged.verdicts.get(verdict, 0)) for verdict in Verdict}
     values["reasons"] = "\n".join(map(_sentence, failed))
@@ -100,7 +106,7 @@ def report(title: str, judged: Judged, code: int) -> list[str]:
 
 
 def refused(title: str, error: MssbenchError) -> list[str]:
-    """The same where an error prevented the comparison."""
+    """Report an error that prevented the comparison; return the annotations to print."""
     verdict = str(Outcome.INCOMPARABLE) if isinstance(error, NotComparable) else "misuse"
     values = {"verdict": verdict, "exit_code": str(error.exit_code), "reasons": str(error)}
     _write(f"### {escaped(title)}: {verdict}\n\n{escaped(str(error))}\n", values)
@@ -108,6 +114,10 @@ def refused(title: str, error: MssbenchError) -> list[str]:
 
 
 def _write(summary: str, outputs: Mapping[str, str]) -> None:
+    """Append summary and outputs to the files that GitHub Actions names in the environment.
+
+    Raises RunError if such a file cannot be written.
+    """
     texts = {
         "GITHUB_STEP_SUMMARY": summary,
         "GITHUB_OUTPUT": "".join(_output(*item) for item in outputs.items()),
@@ -124,6 +134,6 @@ def _write(summary: str, outputs: Mapping[str, str]) -> None:
 
 
 def _output(name: str, value: str) -> str:
-    """One output, between delimiters that nobody could have guessed."""
+    """Return one output between random delimiters, which no text can contain by intention."""
     mark = f"mssbench_{secrets.token_hex(16)}"
     return f"{name}<<{mark}\n{value}\n{mark}\n"

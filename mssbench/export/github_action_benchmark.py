@@ -1,4 +1,4 @@
-"""The custom format of benchmark-action/github-action-benchmark, tool `customSmallerIsBetter`."""
+"""Export to github-action-benchmark's custom format, for its tool `customSmallerIsBetter`."""
 
 from collections.abc import Iterator
 from math import isfinite
@@ -11,7 +11,7 @@ from mssbench.records.schema import error_column
 
 
 def text(what: Exported) -> Iterator[str]:
-    """A list of {"name", "unit", "value", "range", "extra"}, an entry for each time and error."""
+    """Yield a list of {"name", "unit", "value", "range", "extra"}, one for each time and error."""
     rows = what.measured()
     named = zip(names(rows), rows, strict=True)
     yield from listed(entry for name, row in named for entry in _entries(name, row))
@@ -19,6 +19,7 @@ def text(what: Exported) -> Iterator[str]:
 
 
 def _entries(name: str, row: AnyRow) -> list[dict[str, Any]]:
+    """Return the entry of a row's time in microseconds, and that of its error if it is finite."""
     half = (row["seconds_high"] - row["seconds_low"]) / 2
     time = {
         "name": name,
@@ -27,6 +28,7 @@ def _entries(name: str, row: AnyRow) -> list[dict[str, Any]]:
         "range": f"± {1e6 * half:.3g}",
         "extra": f"{row['samples']} samples, {row['status']}",
     }
+
     error = error_column(row["phase"])
     if row[error] is None or not isfinite(row[error]):
         return [time]

@@ -1,4 +1,4 @@
-"""Rows and facts as one JSON document."""
+"""Export to JSON: rows and facts as one strict JSON document; helpers for JSON texts."""
 
 import json
 import re
@@ -9,12 +9,13 @@ from typing import Any
 from mssbench.export import Exported
 from mssbench.records.schema import COLUMNS, SCHEMA_VERSION
 
-# What terminals obey and JSON may hold as it is; and lone surrogates, which no file can hold.
+# Characters that JSON allows unescaped but that control a terminal or the direction of text, and
+# lone surrogates, which cannot be encoded in UTF-8.
 _COMMANDS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def text(what: Exported) -> Iterator[str]:
-    """{"name", "schema", "rows", "environments", "runs"}; infinite numbers are null."""
+    """Yield {"name", "schema", "rows", "environments", "runs"}; non-finite numbers are null."""
     head = {"name": what.name, "schema": SCHEMA_VERSION}
     yield from document(
         head, "rows", ({k: row[k] for k in COLUMNS} for row in what.rows), what.facts
@@ -24,7 +25,7 @@ def text(what: Exported) -> Iterator[str]:
 def document(
     before: Mapping[str, Any], key: str, members: Iterable[Any], after: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield one JSON object in pieces: some keys, a list with a line for each member, more keys."""
+    """Yield one JSON object in pieces: the keys `before`, a list with a line each, keys `after`."""
     yield json_text(before).removesuffix("\n}\n") + (",\n" if before else "\n")
     yield f' "{key}": '
     yield from listed(members)
@@ -42,29 +43,29 @@ def listed(members: Iterable[Any]) -> Iterator[str]:
 
 
 def line(what: Any) -> str:
-    """Strict JSON on one line: null for the numbers that it has no word for."""
+    """Return strict JSON on one line; infinite numbers and NaN are null."""
     try:
-        found = json.dumps(what, allow_nan=False, ensure_ascii=False)
-    except ValueError:  # it has such a number, which few rows have
-        found = json.dumps(finite(what), allow_nan=False, ensure_ascii=False)
-    return escaped(found)
+        text = json.dumps(what, allow_nan=False, ensure_ascii=False)
+    except ValueError:  # there is a non-finite number; replacing them always would be slower
+        text = json.dumps(finite(what), allow_nan=False, ensure_ascii=False)
+    return escaped(text)
 
 
 def json_text(what: Any, indent: int = 1) -> str:
-    """Strict JSON: null for the numbers that it has no word for."""
+    """Return strict JSON on several lines; infinite numbers and NaN are null."""
     text = json.dumps(finite(what), indent=indent, allow_nan=False, ensure_ascii=False)
     return f"{escaped(text)}\n"
 
 
 def escaped(text: str) -> str:
-    """The same JSON, in which what a terminal would obey is written by its number."""
+    r"""Return the same JSON with characters that control a terminal as `\uXXXX`."""
     if text.isascii():
         return text.replace("\x7f", "\\u007f")
     return _COMMANDS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def finite(what: Any) -> Any:
-    """The same, with None for what is infinite or no number."""
+    """Return a copy with None in place of infinite numbers and NaN."""
     if isinstance(what, dict):
         return {k: finite(v) for k, v in what.items()}
     if isinstance(what, list | tuple):

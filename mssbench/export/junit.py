@@ -1,4 +1,4 @@
-"""JUnit XML: a test case per row, so that a CI server lists what is broken."""
+"""Export to JUnit XML: one test case for each row, so that a CI server lists broken rows."""
 
 import re
 from collections import Counter
@@ -10,14 +10,18 @@ from mssbench.export import Exported
 from mssbench.records.measurement import ABSENT, MEASURED, AnyRow, Status
 from mssbench.results.labels import where
 
-# What XML 1.0 cannot hold, and the controls that it advises against.
+# Characters that XML 1.0 does not allow, and control characters that it discourages.
 _ILLEGAL = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]"
 )
 
 
 def text(what: Exported) -> Iterator[str]:
-    """Not ok but measured is a failure, crashed an error, absent skipped."""
+    """Yield the XML in pieces.
+
+    A row that was measured and is not ok is a failure, a crash and the like an error, and a cell
+    that cannot be measured here is skipped.
+    """
     kinds = Counter(filter(None, map(_kind, what.rows)))
     counts = {
         "tests": str(len(what.rows)),
@@ -25,6 +29,7 @@ def text(what: Exported) -> Iterator[str]:
         "errors": str(kinds["error"]),
         "skipped": str(kinds["skipped"]),
     }
+
     yield '<?xml version="1.0" encoding="utf-8"?>\n'
     yield f"<testsuites{_attributes(counts)}>\n"
     yield f"  <testsuite{_attributes({'name': what.name, **counts})}>\n"
@@ -34,9 +39,11 @@ def text(what: Exported) -> Iterator[str]:
 
 
 def _case(row: AnyRow) -> Iterator[str]:
+    """Yield the test case of one row."""
     seconds = row["seconds_median"]
     known = seconds if seconds is not None and isfinite(seconds) else 0
     names = {"classname": row["method"], "name": where(row), "time": f"{known:.9f}"}
+
     kind = _kind(row)
     yield f"    <testcase{_attributes(names)}{'>' if kind else ' />'}\n"
     if kind:
@@ -46,10 +53,12 @@ def _case(row: AnyRow) -> Iterator[str]:
 
 
 def _attributes(words: Mapping[str, str]) -> str:
+    """Return quoted XML attributes, each with a blank before it."""
     return "".join(f" {name}={quoteattr(_clean(word))}" for name, word in words.items())
 
 
 def _kind(row: AnyRow) -> str:
+    """Return the JUnit element for the status of a row; empty if it is ok."""
     status = Status(row["status"])
     if status is Status.OK:
         return ""
@@ -59,4 +68,5 @@ def _kind(row: AnyRow) -> str:
 
 
 def _clean(text: str) -> str:
+    """Return the text without characters that XML does not allow."""
     return _ILLEGAL.sub("", text)

@@ -1,4 +1,4 @@
-"""The tables of `show` as GitHub's Markdown: best in bold, ratio and error beside each number."""
+"""Export to Markdown: the tables of `show`, with the best in bold, ratios and errors."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from mssbench.results.views import Rows
 
 
 def text(what: Exported) -> str:
-    """A heading and a table for each block of measured rows; conclusions and failures below."""
+    """Return a heading and a table for each block, then conclusions, failures and machines."""
     import pandas as pd
 
     rows = what.rows
@@ -28,6 +28,7 @@ def text(what: Exported) -> str:
         lines += [
             f"- {escaped(sentence)}" for sentence in conclusions.conclusions(measured, what.facts)
         ]
+
     for failure in conclusions.failures(frame):
         why = f": {failure.reasons[0][0]}" if failure.reasons else ""
         lines.append(f"- {failure.status}: {units.count(failure.cells, 'cell')}{escaped(why)}")
@@ -36,6 +37,7 @@ def text(what: Exported) -> str:
 
 
 def _table(block: Block) -> Iterator[str]:
+    """Yield the lines of a block's table."""
     heads = [" ".join(map(spoken, block.column_names, column)) for column in block.columns]
     yield row_of([*block.row_names, *heads])
     yield row_of([RULE] * len(block.row_names) + [RULE_OF_NUMBERS] * len(heads))
@@ -45,6 +47,7 @@ def _table(block: Block) -> Iterator[str]:
 
 
 def _cell(block: Block, entry: Entry | None) -> str:
+    """Return the Markdown of one entry: value, ratio, error, and failures in words."""
     if entry is None or entry.value is None:
         return entry.words if entry else ""
     number = block.written(entry)
@@ -55,27 +58,27 @@ def _cell(block: Block, entry: Entry | None) -> str:
 
 
 class Markup(str):
-    """A text of our own that Markdown is meant to read; any other is shown as it is."""
+    """A text that is already Markdown and is not to be escaped."""
 
     __slots__ = ()
 
 
 def row_of(cells: Sequence[str]) -> str:
-    """One line of a table, in which no text can end a cell or begin a link."""
+    """Return one line of a table. Cells are escaped, unless they are Markup."""
     kept = [cell if isinstance(cell, Markup) else escaped(cell) for cell in cells]
     return f"| {' | '.join(kept)} |"
 
 
-RULE, RULE_OF_NUMBERS = Markup("---"), Markup("---:")  # below the head of a column
+RULE, RULE_OF_NUMBERS = Markup("---"), Markup("---:")  # the rule below the head of a column
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"})
-# GitHub makes a link of an address without any mark around it.
+# GitHub turns bare addresses into links, so these parts of an address are escaped.
 _LINK = re.compile(r"://|\bwww\.", re.IGNORECASE)
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown shows as it is: no mark, link, mention, formula or piece of HTML."""
+    """Return a text escaped so that Markdown shows it literally, without links or mentions."""
     flat = units.harmless(" ".join(text.split())).translate(_ENTITIES)
     flat = _LINK.sub(lambda match: match[0][:-1] + f"&#{ord(match[0][-1])};", flat)
     for mark in "\\|`[]*_~$":
         flat = flat.replace(mark, f"\\{mark}")
-    return re.sub(r"(?<!&)#", r"\\#", flat)  # a number of an issue; but not what &#64; begins with
+    return re.sub(r"(?<!&)#", r"\\#", flat)  # `#1` links an issue; `&#64;` is kept as an entity

@@ -1,7 +1,6 @@
-"""pytest-benchmark's JSON, as `--benchmark-json` writes it and `--benchmark-compare` reads it.
+"""Export to the JSON of pytest-benchmark's `--benchmark-json`, and import from it.
 
-Everything that its schema has no place for stands in `extra_info`, so that `mssbench import` gets
-the table back.
+The complete row is stored in `extra_info`, so that `mssbench import` can restore the table.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,16 +14,19 @@ from mssbench.records.measurement import AnyRow, Row
 from mssbench.records.timing import quantile
 from mssbench.results.labels import where
 
-VERSION = "5.0.0"  # of pytest-benchmark, whose schema this is
-KEY = "mssbench"  # under which extra_info has a row
-ESTIMATED = "mssbench_estimated"  # and which numbers of a row without samples are estimates
-_GUESSED = ["max", "mean", "stddev", "ops", "outliers"]
-_IQR = 1.349  # of a normal distribution, in deviations
-FACTS = "mssbench_facts"  # and machine_info what its identity refers to
+VERSION = "5.0.0"  # the version of pytest-benchmark whose schema is written
+KEY = "mssbench"  # the key of extra_info with the row
+ESTIMATED = "mssbench_estimated"  # the key of extra_info that lists estimated statistics
+_GUESSED = ["max", "mean", "stddev", "ops", "outliers"]  # estimated if there are no samples
+_IQR = 1.349  # interquartile range of a normal distribution, in standard deviations
+FACTS = "mssbench_facts"  # the key of machine_info with the facts that rows refer to
 
 
 def text(what: Exported) -> Iterator[str]:
-    """Rows with a time. Of a row whose samples were not kept, quartiles say what they can."""
+    """Yield the JSON of all rows with a time, in pieces.
+
+    The statistics of a row whose samples were not kept are estimated from its quartiles.
+    """
     runs = what.facts.get("runs", {}).values()
     head = {
         "machine_info": _machine(what.facts) | {FACTS: what.facts},
@@ -34,11 +36,13 @@ def text(what: Exported) -> Iterator[str]:
         "datetime": max((run.get("started", "") for run in runs), default=""),
         "version": VERSION,
     }
+
     measured = what.measured()
     yield from document(head, "benchmarks", (_benchmark(row, what) for row in measured), tail)
 
 
 def _machine(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the machine_info of pytest-benchmark, of the first environment."""
     known = next(iter(facts.get("environments", {}).values()), None) or {}
     return {
         "node": "",
@@ -50,14 +54,17 @@ def _machine(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _commit(facts: Mapping[str, Any]) -> str:
+    """Return the first known commit of the environments; empty if none is known."""
     known = (f or {} for f in facts.get("environments", {}).values())
     return next((c for f in known if (c := f.get("commit"))), "")
 
 
 def _benchmark(row: AnyRow, what: Exported) -> dict[str, Any]:
+    """Return the entry of one row."""
     name = row["method"]
     place = tuple(row[k] for k in ("cell_id", "phase", "clock", "cache"))
     samples = what.samples.get(place)
+
     return {
         "group": where(row),
         "name": name,
@@ -71,20 +78,22 @@ def _benchmark(row: AnyRow, what: Exported) -> dict[str, Any]:
 
 
 def strict(row: AnyRow) -> Row:
-    """A row that strict JSON can hold: its infinite numbers as words, which import reads back."""
-    found = dict(row)
-    for name, value in found.items():
+    """Return a row for strict JSON: non-finite numbers as strings, which import reads back."""
+    strict_row = dict(row)
+    for name, value in strict_row.items():
         if isinstance(value, float) and not isfinite(value):
-            found[name] = str(value)
-    return found
+            strict_row[name] = str(value)
+    return strict_row
 
 
 def _of_quartiles(row: AnyRow) -> dict[str, Any]:
-    """What a row itself says of samples that were not kept; those of ESTIMATED as for a normal.
+    """Return statistics estimated from the quartiles of a row whose samples were not kept.
 
-    pytest-benchmark cannot read a null there. There is no data, so import takes none for samples.
+    The statistics in _GUESSED are estimated as for a normal distribution, because pytest-benchmark
+    cannot read null in their place. `data` is empty, so that import does not take it for samples.
     """
     low, q1, median, q3 = (row[f"seconds_{name}"] for name in ("min", "q1", "median", "q3"))
+
     deviation = (q3 - q1) / _IQR
     return stats([low, q1, median, q3], row["calls"] or 1) | {
         "q1": q1,
@@ -101,13 +110,14 @@ def _of_quartiles(row: AnyRow) -> dict[str, Any]:
 
 
 def stats(samples: Sequence[float], iterations: int) -> dict[str, Any]:
-    """The numbers that pytest-benchmark keeps of a list of seconds."""
+    """Return the statistics that pytest-benchmark stores for samples in seconds per call."""
     x = sorted(samples)
     q1, median, q3 = (quantile(x, q) for q in (0.25, 0.5, 0.75))
     mean = fmean(x)
-    # statistics.stdev computes with fractions, which takes a minute for a large run
+    # statistics.stdev computes with fractions, which takes a minute for a large run.
     spread = sqrt(fsum((s - mean) ** 2 for s in x) / (len(x) - 1)) if len(x) > 1 else 0.0
-    low, high = q1 - 1.5 * (q3 - q1), q3 + 1.5 * (q3 - q1)
+
+    low, high = q1 - 1.5 * (q3 - q1), q3 + 1.5 * (q3 - q1)  # the fences of Tukey's box plot
     outliers = sum(abs(s - mean) > spread for s in x), sum(not low <= s <= high for s in x)
     return {
         "min": x[0],
@@ -132,17 +142,19 @@ def stats(samples: Sequence[float], iterations: int) -> dict[str, Any]:
 
 
 def rows(document: Any) -> tuple[list[Row], dict[str, Any], dict[tuple[str, ...], list[float]]]:
-    """Rows, facts and samples of such a document, of the benchmarks that are cells of ours.
+    """Return the rows, facts and samples of a pytest-benchmark document.
 
-    Raises KeyError or TypeError for a document of another shape.
+    Benchmarks that are no cells of mssbench are skipped. Raises KeyError or TypeError for a
+    document of another shape.
     """
-    found, samples = [], {}
-    for each in document["benchmarks"]:
-        row = each.get("extra_info", {}).get(KEY)
+    cells, samples = [], {}
+    for benchmark in document["benchmarks"]:
+        row = benchmark.get("extra_info", {}).get(KEY)
         if row is None:
             continue
-        found.append(row)
+        cells.append(row)
         place = tuple(row[k] for k in ("cell_id", "phase", "clock", "cache"))
-        samples[place] = [float(s) for s in each["stats"].get("data") or []]
+        samples[place] = [float(s) for s in benchmark["stats"].get("data") or []]
+
     facts = document.get("machine_info", {}).get(FACTS) or {"environments": {}, "runs": {}}
-    return found, facts, samples
+    return cells, facts, samples

@@ -1,10 +1,10 @@
-"""pytest: the cells of a suite as benchmarks, and a fixture for methods of your own.
+"""pytest plug-in: run the cells of a suite as benchmarks, and a fixture for your own methods.
 
     pytest --mssbench smoke --benchmark-json smoke.json
     pytest --mssbench quick --mssbench-only "size == 16" --benchmark-autosave
 
-Errors, counts and status stand in `extra_info`; `mssbench import` makes a run of the JSON. Nothing
-heavy is imported before it is asked for, as pytest loads this wherever mssbench is installed.
+Errors, counts and status are stored in `extra_info`; `mssbench import` makes a run from the JSON.
+Heavy modules are imported late, because pytest loads this plug-in wherever mssbench is installed.
 """
 
 import os
@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 _CELLS = Path(__file__).with_name("cells.py")
-_MEASURED = pytest.StashKey[int]()  # how many cells were measured in a session
-_facts: dict[str, Any] = {}  # of this process, once it has measured
+_MEASURED = pytest.StashKey[int]()  # number of cells that were measured in a session
+_facts: dict[str, Any] = {}  # facts of this process by environment; empty before the first cell
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Three options, in a group of their own."""
+    """Add the options of mssbench."""
     group = parser.getgroup("mssbench", "matrix square roots")
     group.addoption("--mssbench", metavar="SUITE", help="benchmark the cells of a suite")
     group.addoption("--mssbench-only", metavar="EXPR", help="only cells for which this holds")
@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect the suite's cells: alone, where no path was named."""
+    """Collect the cells of the suite, in addition to the paths on the command line, if any."""
     if not config.getoption("--mssbench"):
         return
     if why := _no_result(config):
@@ -47,21 +47,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _no_result(config: pytest.Config) -> str:
-    """Why cells would be called and no time kept, though all tests pass; empty where it is kept."""
+    """Return why the cells would not be timed although their tests pass; empty if they would."""
     if config.getoption("codspeed", default=False) or "CODSPEED_ENV" in os.environ:
         return (
-            "and --codspeed exclude each other: CodSpeed replaces pytest-benchmark, and keeps "
+            "and --codspeed exclude each other: CodSpeed replaces pytest-benchmark, and stores "
             "neither times nor errors of the cells. Leave out one of them."
         )
+
     if not config.pluginmanager.hasplugin("benchmark"):
         return "needs pytest-benchmark: pip install pytest-benchmark"
     if config.getoption("dist", default="no") != "no" or "PYTEST_XDIST_WORKER" in os.environ:
         return (
-            "times its cells one after the other, and in the workers of pytest-xdist "
-            "pytest-benchmark times nothing. Leave out -n, or write -n 0."
+            "times its cells one after the other, and pytest-benchmark does not time anything in "
+            "the workers of pytest-xdist. Leave out -n, or write -n 0."
         )
+
     if config.getoption("benchmark_skip", default=False):
         return "and --benchmark-skip exclude each other: every cell would be skipped."
+
     disabled = config.getoption("benchmark_disable", default=False)
     if disabled and not config.getoption("benchmark_enable", default=False):
         for name in ("json", "save", "autosave"):
@@ -74,7 +77,7 @@ def _no_result(config: pytest.Config) -> str:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Not a success: cells were asked for, and none of them could be measured."""
+    """Fail a session in which cells were requested, but none could be measured."""
     config = session.config
     if not config.getoption("--mssbench") or config.getoption("collectonly") or exitstatus:
         return
@@ -83,25 +86,26 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say why a session without a failure is no success."""
-    asked = config.getoption("--mssbench") and not config.getoption("collectonly")
-    if asked and not config.stash.get(_MEASURED, 0):
+    """Print that no cell was measured, if that is why a session without failures fails."""
+    cells_requested = config.getoption("--mssbench") and not config.getoption("collectonly")
+    if cells_requested and not config.stash.get(_MEASURED, 0):
         terminalreporter.write_line("mssbench: no cell was measured", yellow=True)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test for each cell."""
+    """Generate one test for each cell."""
     if "mssbench_cell" in metafunc.fixturenames:
         cells = _chosen(metafunc.config)
         metafunc.parametrize("mssbench_cell", cells, ids=[str(c) for c in cells])
 
 
 def count(config: pytest.Config) -> None:
-    """Note that one more cell was measured."""
+    """Count one more measured cell."""
     config.stash[_MEASURED] = config.stash.get(_MEASURED, 0) + 1
 
 
 def _chosen(config: pytest.Config) -> list[Any]:
+    """Return the cells of --mssbench. Raises pytest.UsageError if they cannot be chosen."""
     from mssbench.errors import MssbenchError
     from mssbench.suite.select import choose
 
@@ -115,7 +119,7 @@ def _chosen(config: pytest.Config) -> list[Any]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: Any) -> None:
-    """The facts that the rows' `environment` refers to."""
+    """Add the facts that the `environment` of rows refers to."""
     del config
     if _facts:
         from mssbench.export.pytest_benchmark import FACTS
@@ -125,11 +129,12 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: An
 
 @pytest.fixture
 def mssbench(benchmark: Any) -> Callable[..., dict[str, Any]]:
-    """Benchmark one pair, a registered method of yours among them; its row, with the errors.
+    """Fixture: a function that benchmarks one pair and returns its row, with the errors.
 
     mssbench("torch/my_root", "loewner", size=64, batch=16, problem="logspec(condition=1e4)",
-    iterations=5): other axes and parameters are those of a suite. Skips what cannot run here, and
-    fails what is wrong, unless `wrong=True` says that its errors are for the test to judge.
+    iterations=5): all axes of a suite and parameters of the methods are allowed; the methods may be
+    your own. The test is skipped if the pair cannot run here, and fails if its status is not ok,
+    unless `wrong=True` leaves it to the test to judge the errors.
     """
 
     def measured(
@@ -140,24 +145,27 @@ def mssbench(benchmark: Any) -> Callable[..., dict[str, Any]]:
     return measured
 
 
-def _cell(forward: str, backward: str, given: dict[str, Any]) -> Any:
+def _cell(forward: str, backward: str, values: dict[str, Any]) -> Any:
+    """Return the cell of a pair. values: axes and parameters, with one value each."""
     from mssbench.suite import expand
 
     axes = {"size": 32, "batch": 16, "device": "cpu"} | {
-        k: given.pop(k) for k in list(given) if k in expand.AXES
+        k: values.pop(k) for k in list(values) if k in expand.AXES
     }
-    method = {"forward": forward, "backward": backward} | given
+    method = {"forward": forward, "backward": backward} | values
+
     cells = expand.expand({"axes": axes, "method": [method]}, "cpu")
     if len(cells) != 1:
-        raise pytest.UsageError(f"{forward}: one value for each axis and parameter, please.")
+        raise pytest.UsageError(f"{forward}: give one value for each axis and parameter.")
     return cells[0]
 
 
 def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
-    """Verify a cell and have it timed by pytest-benchmark; its row.
+    """Verify a cell, time it with pytest-benchmark, and return its row.
 
-    Skips what does not exist here, and fails what raises or is wrong; but a method that is declared
-    inexact may be wrong, and any may if that is for the caller to judge.
+    The test is skipped if the cell cannot be measured here, and fails if the method raises or is
+    wrong. A wrong method that is declared inexact is an expected failure. wrong: whether the caller
+    judges the errors.
     """
     from mssbench.export.pytest_benchmark import KEY, strict
     from mssbench.measure.on_demand import held
@@ -168,62 +176,76 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
     from mssbench.records.timing import Timing
     from mssbench.results.labels import label, where
 
-    if not hasattr(benchmark, "stats"):  # where that of pytest-benchmark has its times
+    if not hasattr(benchmark, "stats"):  # the attribute with the times of pytest-benchmark
         pytest.fail(
             f"mssbench needs the fixture `benchmark` of pytest-benchmark, not that of "
             f"{type(benchmark).__module__}: leave out --codspeed.",
             pytrace=False,
         )
-    with watched() as state, held(cell, _session(), verify=True) as (found, seconds, kept):
-        if found.status in ABSENT:
-            pytest.skip(found.reason)
-        if kept is None:
-            pytest.fail(f"{found.status}: {found.reason}", pytrace=False)
-        # timed by pytest-benchmark, and that is by the wall
-        row = replace(found, clock="wall").row(environment=_environment())
+
+    with (
+        watched() as state,
+        held(cell, _session(), verify=True) as (measurement, seconds, held_cell),
+    ):
+        if measurement.status in ABSENT:
+            pytest.skip(measurement.reason)
+        if held_cell is None:
+            pytest.fail(f"{measurement.status}: {measurement.reason}", pytrace=False)
+
+        # pytest-benchmark measures wall time.
+        row = replace(measurement, clock="wall").row(environment=_environment())
         benchmark.name, benchmark.group = label(row), where(row)
         benchmark.fullname = f"mssbench::{benchmark.name} {benchmark.group}"
+        # About 0.1 s in all, but at least 5 rounds for a median, and at most 1000 for fast cells.
         rounds = max(5, min(1000, round(0.1 / max(seconds, 1e-6))))
-        benchmark.pedantic(kept.call, setup=lambda: ((kept.prepare(),), {}), rounds=rounds)
+        benchmark.pedantic(
+            held_cell.call, setup=lambda: ((held_cell.prepare(),), {}), rounds=rounds
+        )
         data = () if benchmark.stats is None else tuple(benchmark.stats.stats.data)
-        if found.status is Status.OK:  # by its first output: the last one and its time count too
-            found = _verified_again(found, kept, data or (seconds,))  # noqa: PLW2901
-    row = replace(found, clock="wall").row(environment=_environment())
-    if data:  # --benchmark-disable: once, untimed
-        # its first call was one of many while it warmed up: nobody timed that
+        if measurement.status is Status.OK:  # so far by the first output only
+            measurement = _verified_again(  # noqa: PLW2901
+                measurement, held_cell, data or (seconds,)
+            )
+
+    row = replace(measurement, clock="wall").row(environment=_environment())
+    if data:  # empty with --benchmark-disable
+        # The first call was one of the warm-up calls and was not timed separately.
         row |= Timing(data, 1, seconds).statistics() | {"noise": "", "first_call_seconds": None}
     if state.changes.names:
         changed = f"it changed {', '.join(state.changes.names)}"
         row |= {"flags": LEFT_CHANGES, "reason": "; ".join(filter(None, [row["reason"], changed]))}
+
     benchmark.extra_info[KEY] = strict(row)
-    if found.status is not Status.OK and not wrong:
+    if measurement.status is not Status.OK and not wrong:
         kinds = [("forward", cell.forward), ("backward", cell.backward)]
         used = [registry.lookup(k, name) for k, name in kinds if name != "none"]  # type: ignore[arg-type]
         if any(method.inexact for method in used):
-            pytest.xfail(f"{found.status}: {found.reason}")
-        pytest.fail(f"{found.status}: {found.reason}", pytrace=False)
+            pytest.xfail(f"{measurement.status}: {measurement.reason}")
+        pytest.fail(f"{measurement.status}: {measurement.reason}", pytrace=False)
     return row
 
 
-def _verified_again(found: Any, kept: Any, seconds: Sequence[float]) -> Any:
-    """The row by its last timed output as well, see Held.verify."""
+def _verified_again(measurement: Any, kept: Any, seconds: Sequence[float]) -> Any:
+    """Return the measurement after verifying its last timed output as well, see Held.verify."""
     from mssbench.measure.admission import classify
     from mssbench.records.measurement import Status
 
     try:
         verified = kept.verify(seconds)
-    except Exception as error:  # a method that raises is a result here too
+    except Exception as error:  # an error of the method is a status, not a crash of the harness
         status, reason = classify(error)
-        return replace(found, status=status, reason=reason)
+        return replace(measurement, status=status, reason=reason)
     if verified is None:
-        return found
-    values = {**(found.values or {}), **verified.values}
-    return replace(found, status=Status(verified.status), reason=verified.reason, values=values)
+        return measurement
+    values = {**(measurement.values or {}), **verified.values}
+    return replace(
+        measurement, status=Status(verified.status), reason=verified.reason, values=values
+    )
 
 
 @cache
 def _session() -> Any:
-    """One for all tests of this process, as a worker has one: they share inputs and references."""
+    """Return the session of this process, with which all tests share inputs and references."""
     from mssbench.measure.session import Session, Settings
     from mssbench.records.policy import Policy
 
@@ -231,6 +253,7 @@ def _session() -> Any:
 
 
 def _environment() -> str:
+    """Return the hash of this process's environment, and keep its facts."""
     from mssbench.machine import children
     from mssbench.machine.facts import describe
     from mssbench.records.facts import identify

@@ -1,4 +1,4 @@
-"""What `pytest --mssbench SUITE` collects: a test for each cell of it."""
+"""The test file that `pytest --mssbench SUITE` collects, with one test for each cell."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from mssbench.pytest_plugin import bench, count
 
 
 def test_cell(mssbench_cell: Any, benchmark: Any, request: pytest.FixtureRequest) -> None:
-    """A benchmark with its errors; see pytest_plugin.bench."""
+    """Benchmark and verify one cell, see pytest_plugin.bench."""
     try:
         bench(mssbench_cell, benchmark)
     except pytest.skip.Exception:
         raise
     except BaseException:
-        count(request.config)  # it was tried, and its failure is a result
+        count(request.config)  # the cell was tried, and its failure counts as a result
         raise
     count(request.config)

@@ -1,1 +1,1 @@
-"""The harness tested here: known times, other timers, methods that are wrong on purpose."""
+"""Self-test of the harness with known times, other timers, and methods wrong on purpose."""

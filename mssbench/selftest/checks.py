@@ -1,4 +1,4 @@
-"""Whether the harness can be trusted here: its checks, what noise excuses, and the conclusion."""
+"""The checks of `selftest`: their outcomes, allowances for noise, and the conclusion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ _QUIET = DELTA[Noise.QUIET]
 
 
 class CheckOutcome(StrEnum):
-    """How a check ended. Only the last two speak against a run on this machine now."""
+    """The outcome of a check. Only UNCLEAR and FAILED advise against a run on this machine now."""
 
     PASSED = "passed"
     WARNING = "warning"  # beyond the limit, for reasons outside of the harness
-    UNCLEAR = "unclear"  # beyond the limit on a machine too noisy to tell
-    FAILED = "failed"  # beyond the limit by more than noise: the harness is wrong
+    UNCLEAR = "unclear"  # beyond the limit, on a machine that is too noisy to decide
+    FAILED = "failed"  # beyond the limit by more than the noise: the harness is wrong
 
 
 @dataclass(frozen=True)
 class Check:
-    """One property that was checked. Numbers are fractions, 0.01 is 1 %; words are statuses."""
+    """One property that was checked. Numbers are fractions (0.01 is 1 %), texts are statuses."""
 
     name: str
     outcome: CheckOutcome
     measured: float | str
-    limit: float | str  # what it may be at most
-    sentence: str
-    sense: str = "<"  # of the limit: < at most, > at least, ± either way
+    limit: float | str  # the limit of `measured`, or the allowed statuses
+    sentence: str  # what was measured, for the table
+    sense: str = "<"  # kind of limit: < upper, > lower, ± of the absolute value
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Report:
 
     @property
     def exit_code(self) -> ExitCode:
-        """The exit code of the check that ended worst; a warning does not count."""
+        """The exit code for the worst outcome; a warning does not count."""
         outcomes = {check.outcome for check in self.checks}
         if CheckOutcome.FAILED in outcomes:
             return ExitCode.FAILED
@@ -55,47 +55,49 @@ class Report:
 
     @property
     def conclusion(self) -> str:
-        """What to do, in words."""
+        """The conclusion in words: whether to trust times taken here, and what to do."""
         failed = [c.name for c in self.checks if c.outcome is CheckOutcome.FAILED]
         unclear = [c.name for c in self.checks if c.outcome is CheckOutcome.UNCLEAR]
         smallest = _percent(detectable(self.floor))
+
         if failed:
             return (
                 f"Do not trust times or statuses taken here: {_named(failed)} failed, and noise "
-                "does not explain it. Please report it with `mssbench selftest --json`."
+                "does not explain this. Please report it with `mssbench selftest --json`."
             )
         if unclear:
             return (
-                f"Unclear: {_named(unclear)}; the machine is too noisy now. Stop what else is "
-                "running (`mssbench doctor` says what it sees), then try again."
+                f"Unclear: {_named(unclear)}; the machine is too noisy now. Stop other processes "
+                "(`mssbench doctor` reports the load), then try again."
             )
         return (
             f"Trust it: {units.count(len(self.checks), 'check')}, none failed. A slowdown of "
-            f"{smallest} shows in a single comparison here; smaller ones need more runs."
+            f"{smallest} is detected by a single comparison here; smaller ones need more runs."
         )
 
 
 def noise_floor(ratios: Sequence[float]) -> float:
-    """95 % of identical arms differ by less: the 95th percentile of |ln ratio|.
+    """Return the noise floor: the 95th percentile of |ln ratio| of identical code.
 
-    ratios: of the lower quartiles of one code measured twice, one after the other.
+    ratios: the ratios of the lower quartiles of two consecutive measurements of the same code.
     """
     return quantile(sorted(abs(log(x)) for x in ratios), 0.95)
 
 
 def detectable(floor: float) -> float:
-    """The smallest slowdown that one comparison finds, as a fraction.
+    """Return the smallest slowdown that a single comparison detects, as a fraction.
 
-    Beyond `floor` it is told from none, with 5 % false alarms; a true one of twice that is beyond
-    it in 95 % of comparisons.
+    A measured slowdown beyond `floor` is reported, with 5 % false alarms. A true slowdown of twice
+    `floor` is measured beyond it in 95 % of the comparisons.
     """
     return exp(2 * floor) - 1
 
 
 def excused(miss: float, floor: float) -> CheckOutcome:
-    """The outcome of a time that is beyond its limit by `miss`, relative; negative is within.
+    """Return the outcome of a time that exceeds its limit by `miss`, relative (negative: within).
 
-    Nothing excuses a harness on a quiet machine. On another, noise explains as much as it is.
+    On a quiet machine every excess is a failure. On a noisy one an excess of up to the noise floor
+    is unclear.
     """
     if miss <= 0:
         return CheckOutcome.PASSED
@@ -105,9 +107,10 @@ def excused(miss: float, floor: float) -> CheckOutcome:
 def off(
     name: str, error: float, limit: float, floor: float, sentence: str, *, lenient: bool = False
 ) -> Check:
-    """A time that should be 1 of something and is 1 + error.
+    """Return the check of a ratio of times that should be 1 and is 1 + error.
 
-    lenient: up to three times the limit, or on a noisy machine, it is a warning and no more.
+    lenient: whether an error of up to three times the limit, or any on a noisy machine, is only a
+    warning.
     """
     outcome = excused(abs(error) - limit, floor)
     if (
@@ -120,7 +123,7 @@ def off(
 
 
 def floor_check(floor: float) -> Check:
-    """Whether times mean anything now."""
+    """Return the check of the machine's noise floor."""
     limit = DELTA[Noise.NOISY]
     return Check(
         "noise floor",

@@ -1,8 +1,7 @@
-"""The harness held against what is known: durations, other timers, slow methods and wrong ones.
+"""Test the harness with known durations, other timers, and methods made slow or wrong.
 
-Nothing is compared with a time of another minute. What is compared is measured in turn, in small
-blocks, so that what else runs here disturbs both sides; and a time beyond its limit is taken again,
-twice, before it counts.
+Times that are compared are measured alternately in short blocks, so that other load on the machine
+affects both sides. A time beyond its limit is measured up to two times again before it counts.
 """
 
 import gc
@@ -32,14 +31,15 @@ from mssbench.selftest import timers, wrong_methods
 from mssbench.selftest.checks import Check, CheckOutcome, Report, floor_check, off
 from mssbench.selftest.twins import Races
 
-_TRIES = 3  # of what is beyond its limit
-_ROUNDS = 6  # of the races, before the other checks and again after them
-_PAIRS = (("eigh", "loewner"), ("newton_schulz", "autodiff"))  # whose parts are added up
+_TRIES = 3  # measurements of a time that is beyond its limit, of which the best counts
+_ROUNDS = 6  # rounds of the races before the other checks, and again after them
+_PAIRS = (("eigh", "loewner"), ("newton_schulz", "autodiff"))  # compared: step, sum of its parts
+# Sampling of a known duration: enough samples for a stable median, in less than a second.
 _ORACLE = Policy(min_seconds=0, min_samples=40, max_seconds=0.6, warmup_seconds=0.01, interval=1)
 
 
 class Measured(NamedTuple):
-    """A time over what it should be, less one."""
+    """The relative error of a measured time: measured / expected - 1."""
 
     name: str
     error: float
@@ -48,24 +48,26 @@ class Measured(NamedTuple):
     lenient: bool = False  # see checks.off
 
     def check(self, floor: float) -> Check:
-        """Once it is known how noisy the machine was."""
+        """Return the check, given the noise floor of the machine, which is known at the end."""
         return off(self.name, self.error, self.limit, floor, self.sentence, lenient=self.lenient)
 
 
 def examine(device: str, announce: Callable[[str], None] = lambda _: None) -> Report:
-    """Every check on this device, in about a minute. announce: told what is done next.
+    """Run every check on a device, in about a minute.
 
-    Raises RunError where there is no such device.
+    announce: called with the name of each stage. Raises RunError if there is no such device.
     """
     try:
         devices.check_library("torch", device)
     except (NotInstalled, Unavailable) as error:
         raise RunError(f"--device {device}: {error}.") from None
+
     start = time.perf_counter()
     with wrong_methods.registered(device), _calm():
         announce("identical and slower methods, in turn")
         races = Races(device)
         races.run(_ROUNDS)
+
         announce("known durations")
         measured = list(oracles(device))
         announce("other timers on the same calls")
@@ -74,29 +76,32 @@ def examine(device: str, announce: Callable[[str], None] = lambda _: None) -> Re
         measured += parts(device)
         announce("wrong methods")
         caught = list(wrong_methods.caught(device))
+
         announce("identical and slower methods again")
         races.run(_ROUNDS)
         for _ in range(_TRIES - 1):
             if all(check.outcome is CheckOutcome.PASSED for check in races.checks()):
                 break
             races.run(_ROUNDS)
+
     floor = races.floor
-    timed = [each.check(floor) for each in measured]
+    timed = [time_.check(floor) for time_ in measured]
     checks = (floor_check(floor), *timed, *races.checks(), *caught)
     return Report(device, checks, floor, time.perf_counter() - start)
 
 
 @contextmanager
 def _calm() -> Iterator[None]:
-    """One thread, and nothing that imports left behind is garbage, inside the block.
+    """Use one thread, and exclude existing objects from garbage collection, during the block.
 
-    Threads that wait for one whose core is taken make a call a hundred times as long: with other
-    work on the cores nothing else would be seen.
+    With several threads, a call waits for the thread whose core is used by another process. This
+    may make it a hundred times slower, which would hide everything else.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     gc.collect()
     gc.freeze()
+
     try:
         yield
     finally:
@@ -105,7 +110,7 @@ def _calm() -> Iterator[None]:
 
 
 def settled(error: Callable[[], float], limit: float) -> float:
-    """The first error within the limit; else the smallest of three."""
+    """Return the first error within the limit; else the smallest of three in absolute value."""
     tries: list[float] = []
     while len(tries) < _TRIES:
         tries.append(error())
@@ -115,8 +120,9 @@ def settled(error: Callable[[], float], limit: float) -> float:
 
 
 def oracles(device: str) -> Iterator[Measured]:
-    """Durations that are known: this core kept busy, a sleep, and a spinning kernel."""
+    """Yield the errors of known durations: a busy core, a sleep, and a spinning GPU kernel."""
     host = HostClock(synchronizer(device))
+    # The limits are relative. The overhead of a clock matters more for the shortest duration.
     known: tuple[tuple[str, float, Callable[[], object]], ...] = (
         ("busy wait of 50 us", 0.02, partial(_busy, 50e-6)),
         ("busy wait of 2 ms", 0.01, partial(_busy, 2e-3)),
@@ -124,20 +130,21 @@ def oracles(device: str) -> Iterator[Measured]:
     )
     for name, limit, act in known:
         error = settled(partial(oracle_error, host, act), limit)
-        yield Measured(name, error, limit, "against what the kernel's clock says each call took")
+        yield Measured(name, error, limit, "compared with the operating system's raw clock")
+
     if device == "cuda":
         act = partial(spin, torch.cuda, 5e-3)
         for clock in (CudaClock(torch.cuda), GraphClock(torch.cuda, lambda _: act(), None)):
             error = settled(partial(_gpu_oracle_error, clock, act), 0.02)
-            said = "the device's clock against the host's, of a kernel that does nothing"
-            yield Measured(f"spin of 5 ms, {clock.name}", error, 0.02, said)
+            sentence = "the device's clock compared with the host's, for a kernel that only waits"
+            yield Measured(f"spin of 5 ms, {clock.name}", error, 0.02, sentence)
 
 
 def oracle_error(clock: Clock, act: Callable[[], object]) -> float:
-    """By how much a clock, asked as for any cell, is off; relative, median of its samples.
+    """Return the relative error of a clock that is used as for any cell; median of its samples.
 
-    The truth is CLOCK_MONOTONIC_RAW around each call, which nothing of ours reads: a call that was
-    interrupted is longer in truth too, so this holds on a noisy machine.
+    The reference is CLOCK_MONOTONIC_RAW around each call, which the harness does not use. An
+    interrupted call is longer by the reference as well, so the check is valid on a noisy machine.
     """
     truth: list[float] = []
 
@@ -148,44 +155,54 @@ def oracle_error(clock: Clock, act: Callable[[], object]) -> float:
 
     timing = sample(clock, nothing, call, _ORACLE, first_call=inf)
     calls = timing.calls
-    last = truth[-calls * len(timing.samples) :]  # what came before has warmed up
+    last = truth[-calls * len(timing.samples) :]  # without the warm-up calls
     known = [fmean(last[i : i + calls]) for i in range(0, len(last), calls)]
     return median(x / y for x, y in zip(timing.samples, known, strict=True)) - 1
 
 
 def _busy(seconds: float) -> None:
+    """Keep this core busy for some seconds."""
     wrong_methods.wait(time.perf_counter() + seconds)
 
 
 def _gpu_oracle_error(clock: Clock, act: Callable[[], object]) -> float:
-    """In turn, as the device's clock rises and falls."""
+    """Return the relative error of a GPU clock compared with the host's clock.
+
+    Both measure alternately, as the frequency of the device changes.
+    """
     host = HostClock(torch.cuda.synchronize)
-    found = []
+    ratios = []
     for _ in range(_ORACLE.min_samples):
-        ours, truth = (each.block(lambda _: act(), [None]) for each in (clock, host))
-        found.append(ours / truth)
-    return median(found) - 1
+        ours, truth = (timer.block(lambda _: act(), [None]) for timer in (clock, host))
+        ratios.append(ours / truth)
+    return median(ratios) - 1
 
 
 def others(device: str) -> Iterator[Measured]:
-    """Every other timer that is installed."""
+    """Yield the error of our timer compared with every other timer that is installed."""
     jobs = timers.jobs(device)
+    # A limit of 3 %, as timers differ in the handling of overhead and of outliers.
     for rival in timers.here(device):
-        found: list[float] = []
+        ratios: list[float] = []
 
-        def error(rival: timers.Rival = rival, found: list[float] = found) -> float:
-            found[:] = sorted(timers.ratios(rival, jobs))
-            return median(found) - 1
+        def error(rival: timers.Rival = rival, ratios: list[float] = ratios) -> float:
+            ratios[:] = sorted(timers.ratios(rival, jobs))
+            return median(ratios) - 1
 
         off_by, seconds = settled(error, 0.03), [job.seconds for job in jobs]
-        said = f"ours over theirs, median of {len(found)} calls of {1e3 * min(seconds):.2f} to "
-        said += f"{1e3 * max(seconds):.0f} ms; single ones {found[0]:.3f} to {found[-1]:.3f}"
-        yield Measured(rival.name, off_by, 0.03, said)
+        sentence = (
+            f"our time / theirs, median of {len(ratios)} calls of {1e3 * min(seconds):.2f} to "
+        )
+        sentence += f"{1e3 * max(seconds):.0f} ms; single ones {ratios[0]:.3f} to {ratios[-1]:.3f}"
+        yield Measured(rival.name, off_by, 0.03, sentence)
 
 
 def parts(device: str) -> Iterator[Measured]:
-    """Recorded forward plus backward over step, which differ by what memory was left warm."""
+    """Yield the error of (recorded forward + backward) / step.
+
+    They differ a little, because the parts find other data in the caches; hence the limit of 10 %.
+    """
     for pair in _PAIRS:
         error = settled(partial(timers.parts, *pair, device), 0.1)
-        said = "recorded forward and backward, each timed alone, over the step that is both"
-        yield Measured(f"parts of {' + '.join(pair)}", error, 0.1, said, lenient=True)
+        sentence = "recorded forward + backward, each timed alone, / the whole step"
+        yield Measured(f"parts of {' + '.join(pair)}", error, 0.1, sentence, lenient=True)

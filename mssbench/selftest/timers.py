@@ -1,4 +1,4 @@
-"""The same calls by our timer and by others', in turn; and the parts of a step beside the whole."""
+"""Compare our timer with other timers on the same calls, and a step with the sum of its parts."""
 
 import time
 import warnings
@@ -21,14 +21,16 @@ from mssbench.methods import pair as pairs
 from mssbench.records.policy import Policy
 
 Call = Callable[[], object]
-_ROUNDS, _FEWEST = 9, 3
-_PATIENCE = 15.0  # seconds, after which the fewest rounds will do
-_SECONDS = [1e-4 * 1000 ** (i / 19) for i in range(20)]  # 0.1 to 100 ms
-_SHORTEST_ON_GPU = 1e-3  # seconds: others count the gaps between launches in, which do not fill it
-_MOST_BYTES = 2**28  # of a batch
-_PARTS_BATCH = {"cpu": 16, "cuda": 1024}
-# One sample, long enough that one interruption is not all of it. The warm-up serves the rival too,
-# who comes next: what ran before left a core that takes several milliseconds to get fast again.
+_ROUNDS, _FEWEST = 9, 3  # rounds of each comparison, and their number on a slow machine
+_PATIENCE = 15.0  # seconds after which no more than the fewest rounds are made
+_SECONDS = [1e-4 * 1000 ** (i / 19) for i in range(20)]  # durations of the jobs, 0.1 to 100 ms
+# Seconds of the shortest call on a GPU. Other timers include the gaps between launches, which are
+# negligible in longer calls.
+_SHORTEST_ON_GPU = 1e-3
+_MOST_BYTES = 2**28  # size of the largest batch, which has to fit into the memory several times
+_PARTS_BATCH = {"cpu": 16, "cuda": 1024}  # large enough for calls of a millisecond or more
+# One sample, several times as long as an interruption. The warm-up also serves the other timer,
+# which measures next: after other work a core takes several milliseconds to reach full speed.
 _SAMPLE = Policy(
     min_seconds=0,
     min_samples=1,
@@ -39,27 +41,27 @@ _SAMPLE = Policy(
 
 
 class Rival(NamedTuple):
-    """Another timer, and the clock of ours that measures what it measures."""
+    """Another timer, and the clock of mssbench that measures the same quantity."""
 
     name: str
     clock: Clock
-    seconds: Callable[[Call, int], float]  # (call, number of calls) -> of one
-    shortest: float = 0.0  # seconds of a call for which the two mean the same
+    seconds: Callable[[Call, int], float]  # (call, number of calls) -> seconds of one call
+    shortest: float = 0.0  # seconds of the shortest call for which both are comparable
 
 
 class Job(NamedTuple):
-    """A call to be timed, and about how long it takes, in seconds."""
+    """A call to be timed, and its approximate time in seconds."""
 
     call: Call
     seconds: float
 
     def run(self, _: object) -> object:
-        """The call, as a clock of ours makes it."""
+        """Make the call, with the signature that the clocks of mssbench need."""
         return self.call()
 
 
 def here(device: str) -> Iterator[Rival]:
-    """The timers that are installed, for this device."""
+    """Yield the installed timers for a device."""
     yield Rival("torch.utils.benchmark", HostClock(synchronizer(device)), _by_torch)
     if device != "cuda":
         return
@@ -72,46 +74,53 @@ def here(device: str) -> Iterator[Rival]:
 
 
 def _by_torch(call: Call, count: int) -> float:
-    with warnings.catch_warnings():  # it looks for a compiler, by way of distutils
+    """Return the seconds of a call by torch.utils.benchmark."""
+    with warnings.catch_warnings():  # its import looks for a compiler with deprecated distutils
         warnings.simplefilter("ignore")
         from torch.utils.benchmark import Timer
 
-    # by default it would measure with one thread
+    # By default it would measure with one thread.
     timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
     return float(timer.timeit(count).median)
 
 
 def _by_triton(call: Call, count: int) -> float:
+    """Return the seconds of a call by triton.testing.do_bench."""
     bench = import_module("triton.testing").do_bench
     return 1e-3 * float(bench(call, warmup=1, rep=count, return_mode="median"))
 
 
 def _by_cupy(call: Call, count: int) -> float:
+    """Return the seconds of a call by cupyx.profiler.benchmark."""
     bench = import_module("cupyx.profiler").benchmark
     return float(median(bench(call, n_repeat=count, n_warmup=2).gpu_times[0]))
 
 
 def jobs(device: str) -> list[Job]:
-    """Products, two roots and a step of two sizes, the batch chosen for the time they take."""
+    """Return calls of 0.1 to 100 ms: products, two roots and a step, of two sizes.
+
+    The batch of each call is chosen such that the call takes the intended time.
+    """
     makers: list[Callable[[Input], Call]] = [
         _product,
         partial(_phase, "eigh", None, "forward"),
         partial(_phase, "newton_schulz", None, "forward"),
         partial(_phase, "eigh", "loewner", "step"),
     ]
+
     clock = HostClock(synchronizer(device))
-    found = []
+    timed_jobs = []
     for i, seconds in enumerate(_SECONDS):
         make, n = makers[i % len(makers)], (16, 64)[i // len(makers) % 2]
-        took = fastest(clock, make(batch(64, n, device)))
-        b = max(1, min(round(64 * seconds / took), _MOST_BYTES // (4 * n * n)))
+        seconds_of_64 = fastest(clock, make(batch(64, n, device)))
+        b = max(1, min(round(64 * seconds / seconds_of_64), _MOST_BYTES // (4 * n * n)))
         call = make(batch(b, n, device))
-        found.append(Job(call, fastest(clock, call)))
-    return found
+        timed_jobs.append(Job(call, fastest(clock, call)))
+    return timed_jobs
 
 
 def batch(b: int, n: int, device: str) -> Input:
-    """(b, n, n), float32: 64 covariances over and over, and a cotangent."""
+    """Return an input of shape (b, n, n) in float32: 64 covariances repeated, and a cotangent."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(64, n, 3 * n, generator=generator).to(device)
     a = (x @ x.mT / (3 * n)).repeat(-(-b // 64), 1, 1)[:b].contiguous()
@@ -119,48 +128,54 @@ def batch(b: int, n: int, device: str) -> Input:
 
 
 def _product(x: Input) -> Call:
+    """Return a call that multiplies a batch by itself."""
     out = torch.empty_like(x.a)
     return lambda: torch.bmm(x.a, x.a, out=out)
 
 
 def _phase(forward: str, backward: str | None, phase: str, x: Input) -> Call:
-    what = calls(pairs.pair("sqrt", forward, backward), "torch", phase)
-    return lambda: what.call(what.prepare(x))
+    """Return a call of one phase of a pair."""
+    phase_calls = calls(pairs.pair("sqrt", forward, backward), "torch", phase)
+    return lambda: phase_calls.call(phase_calls.prepare(x))
 
 
 def ratios(rival: Rival, jobs: Sequence[Job]) -> list[float]:
-    """Our median over theirs, of each job that is long enough for both."""
+    """Return median time of ours / theirs, for each job that is long enough for both timers."""
     jobs = [job for job in jobs if job.seconds >= rival.shortest]
     ours: list[list[float]] = [[] for _ in jobs]
     theirs: list[list[float]] = [[] for _ in jobs]
+
     start = time.perf_counter()
     while len(ours[0]) < _ROUNDS and (
         len(ours[0]) < _FEWEST or time.perf_counter() < start + _PATIENCE
     ):
-        for job, mine, other in zip(jobs, ours, theirs, strict=True):
+        for job, our_times, their_times in zip(jobs, ours, theirs, strict=True):
             timing = sample(rival.clock, nothing, job.run, _SAMPLE, first_call=inf)
-            mine.extend(timing.samples)
-            other.append(rival.seconds(job.call, timing.calls))
+            our_times.extend(timing.samples)
+            their_times.append(rival.seconds(job.call, timing.calls))
+
     return [median(x) / median(y) for x, y in zip(ours, theirs, strict=True)]
 
 
 def parts(forward: str, backward: str, device: str) -> float:
-    """Recorded forward plus backward, each timed alone, over the step; less one."""
+    """Return (recorded forward + backward) / step - 1, each timed alone; median of some rounds."""
     pair, x = pairs.pair("sqrt", forward, backward), batch(_PARTS_BATCH[device], 64, device)
-    # the host would wait for the device once for a step, and twice for its parts
+    # With the host's clock the host would wait for the GPU once in a step, but twice in its parts.
     clock: Clock = CudaClock(torch.cuda) if device == "cuda" else HostClock()
     every = [
         Calls(lambda x: leaf(x.a), lambda a: record(pair, a)),
         calls(pair, "torch", "backward"),
         calls(pair, "torch", "step"),
     ]
-    found = []
+
+    errors = []
     for _ in range(2 * _ROUNDS):
-        seconds = [_sample(clock, what, x) for what in every]
-        found.append((seconds[0] + seconds[1]) / seconds[2] - 1)
-    return median(found)
+        seconds = [_sample(clock, phase, x) for phase in every]
+        errors.append((seconds[0] + seconds[1]) / seconds[2] - 1)
+    return median(errors)
 
 
-def _sample(clock: Clock, what: Calls, x: Input) -> float:
-    timing = sample(clock, lambda: what.prepare(x), what.call, _SAMPLE, first_call=inf)
+def _sample(clock: Clock, phase: Calls, x: Input) -> float:
+    """Return one sample of a phase, in seconds per call."""
+    timing = sample(clock, lambda: phase.prepare(x), phase.call, _SAMPLE, first_call=inf)
     return float(timing.samples[0])

@@ -1,6 +1,7 @@
-"""Identical and slower methods, measured in turn as cells of a run are: ties, and who is slower.
+"""Measure identical and slower methods alternately, and check that ties and slowdowns are seen.
 
-The order of the arms is another one in each round, so that no arm has a place of its own.
+The arms are measured like the cells of a run. Their order is rotated in each round, so that none is
+always measured first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,14 +19,15 @@ from mssbench.records.policy import Policy
 from mssbench.selftest import wrong_methods
 from mssbench.selftest.checks import Check, CheckOutcome, detectable, noise_floor
 
-_REPORTED = DELTA[Noise.QUIET]  # a difference below this is one that nobody would report
+_REPORTED = DELTA[Noise.QUIET]  # relative difference below which no comparison reports one
+# Short measurements, so that many rounds fit into a minute and arms are measured close in time.
 _SETTINGS = Settings(Policy(min_seconds=0.08, max_seconds=0.5, warmup_seconds=0.01, interval=1))
-_SIZE, _BATCH = 32, {"cpu": 64, "cuda": 4096}  # a call of a millisecond or so
+_SIZE, _BATCH = 32, {"cpu": 64, "cuda": 4096}  # such that a call takes about a millisecond
 _ONE, _TWIN, _TRIPLET = wrong_methods.IDENTICAL
 
 
 class Span(NamedTuple):
-    """A row's time: its lower quartile, and the 95 % interval of its median. Seconds."""
+    """The time of a row in seconds: its lower quartile, and the 95 % interval of its median."""
 
     q1: float
     low: float
@@ -36,7 +38,7 @@ Round = Mapping[str, Span]  # by arm
 
 
 class Races:
-    """Rounds in which every arm is measured once, by clock."""
+    """Rounds in which every arm is measured once. `rounds` has the results by clock."""
 
     def __init__(self, device: str) -> None:
         self.rounds: dict[str, list[Round]] = {}
@@ -45,55 +47,61 @@ class Races:
         self._session = Session(_SETTINGS)
 
     def run(self, count: int) -> None:
-        """So many rounds more. Raises RunError where an arm cannot be measured."""
+        """Measure `count` more rounds. Raises RunError if an arm cannot be measured."""
         arms = (*wrong_methods.IDENTICAL, *wrong_methods.SLOWER)
         for _ in range(count):
             self._turn = (self._turn + 1) % len(arms)
             order = (*arms[self._turn :], *arms[: self._turn])
-            found = {arm: _spans(self._cell, arm, self._session) for arm in order}
-            for clock in found[_ONE]:
-                each = {arm: spans[clock] for arm, spans in found.items()}
-                self.rounds.setdefault(clock, []).append(each)
+
+            spans_of = {arm: _spans(self._cell, arm, self._session) for arm in order}
+            for clock in spans_of[_ONE]:
+                by_arm = {arm: spans[clock] for arm, spans in spans_of.items()}
+                self.rounds.setdefault(clock, []).append(by_arm)
 
     @property
     def floor(self) -> float:
-        """The noise floor of this machine, over all clocks."""
+        """The noise floor of this machine over all clocks, see checks.noise_floor."""
         return noise_floor([x for rounds in self.rounds.values() for x in _null_ratios(rounds)])
 
     def checks(self) -> list[Check]:
-        """What is identical must tie, and what is slower must be seen to be."""
-        found = []
+        """Return the checks that identical methods tie, and that slower ones are detected."""
+        results = []
         for clock, rounds in self.rounds.items():
             where = "" if clock == "wall" else f", {clock}"
-            found.append(tie_check(f"identical code{where}", rounds, self.floor))
-            found += [slow_check(arm, where, rounds, self.floor) for arm in wrong_methods.SLOWER]
-        return found
+            results.append(tie_check(f"identical code{where}", rounds, self.floor))
+            results += [slow_check(arm, where, rounds, self.floor) for arm in wrong_methods.SLOWER]
+        return results
 
 
 def told_slower(base: Span, new: Span) -> bool:
-    """Whether intervals lie apart, and quartiles by more than anybody would overlook."""
+    """Whether new counts as slower: disjoint intervals, and a relevant change in quartiles."""
     return new.low > base.high and new.q1 > base.q1 * (1 + _REPORTED)
 
 
 def tie_check(name: str, rounds: Sequence[Round], floor: float) -> Check:
-    """Identical arms must tie in most rounds, and none of them be the slower one by habit."""
+    """Return the check that identical arms tie in most rounds, and that neither is biased."""
     pairs = [(r[_ONE], r[_TWIN]) for r in rounds]
     ties = sum(not told_slower(x, y) and not told_slower(y, x) for x, y in pairs)
     logs = [log(y.q1 / x.q1) for x, y in pairs]
     bias = median(logs)
     scatter = median(abs(x - bias) for x in logs)
+
     if abs(bias) > max(_REPORTED, 3 * scatter):
-        outcome = CheckOutcome.FAILED  # noise has no favourite
+        outcome = CheckOutcome.FAILED  # noise affects both arms alike, so it causes no bias
     elif 2 * ties > len(pairs):
         outcome = CheckOutcome.PASSED
     else:
         outcome = CheckOutcome.UNCLEAR if floor > _REPORTED else CheckOutcome.FAILED
-    said = f"one method under two names ties in {ties} of {len(pairs)} rounds"
-    return Check(name, outcome, exp(bias) - 1, _REPORTED, said, "±")
+
+    sentence = f"one method under two names ties in {ties} of {len(pairs)} rounds"
+    return Check(name, outcome, exp(bias) - 1, _REPORTED, sentence, "±")
 
 
 def slow_check(arm: str, where: str, rounds: Sequence[Round], floor: float) -> Check:
-    """A slower arm must be told slower in most rounds, and by at least half of what it is."""
+    """Return the check that a slower arm is reported slower in most rounds.
+
+    The median slowdown must be at least half of the true one.
+    """
     share = wrong_methods.SLOWER[arm]
     seen = sum(told_slower(r[_ONE], r[arm]) for r in rounds)
     slower = median(r[arm].q1 / r[_ONE].q1 for r in rounds) - 1
@@ -101,27 +109,28 @@ def slow_check(arm: str, where: str, rounds: Sequence[Round], floor: float) -> C
         outcome = CheckOutcome.PASSED
     else:
         outcome = CheckOutcome.UNCLEAR if share <= detectable(floor) else CheckOutcome.FAILED
-    name, said = (
+
+    name, sentence = (
         f"{100 * share:g} % slower{where}",
-        f"told slower in {seen} of {len(rounds)} rounds",
+        f"reported slower in {seen} of {len(rounds)} rounds",
     )
-    return Check(name, outcome, slower, share / 2, f"{said}; the median", ">")
+    return Check(name, outcome, slower, share / 2, f"{sentence}; the median", ">")
 
 
 def _null_ratios(rounds: Sequence[Round]) -> list[float]:
-    """Quartile over quartile, of every two identical arms of a round."""
+    """Return the ratios of the lower quartiles of every two identical arms of each round."""
     pairs = ((_ONE, _TWIN), (_TWIN, _TRIPLET), (_TRIPLET, _ONE))
     return [r[x].q1 / r[y].q1 for r in rounds for x, y in pairs]
 
 
 def _spans(cell: Cell, arm: str, session: Session) -> dict[str, Span]:
-    """By clock, the time of an arm whose cache is as its last call left it."""
-    found = {}
+    """Return the time of an arm by clock, with a hot cache. Raises RunError if it failed."""
+    spans = {}
     for row in measure(replace(cell, forward=wrong_methods.forward(arm)), session).measurements:
         if row.cache != "hot" or row.clock == "graph":
             continue
         if row.timing is None:
             raise RunError(f"{row.cell}: {row.status}: {row.reason}")
         s = row.timing.statistics()
-        found[row.clock] = Span(s["seconds_q1"], s["seconds_low"], s["seconds_high"])
-    return found
+        spans[row.clock] = Span(s["seconds_q1"], s["seconds_low"], s["seconds_high"])
+    return spans

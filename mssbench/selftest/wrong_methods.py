@@ -1,6 +1,6 @@
-"""Methods that are wrong or slow on purpose, for `selftest`: registered for a moment, then gone.
+"""Methods that are wrong or slow on purpose, registered temporarily by `selftest`.
 
-All of them are twelve steps of Newton–Schulz with something done to them.
+All of them are variations of twelve steps of the Newton–Schulz iteration.
 """
 
 import time
@@ -27,48 +27,49 @@ from mssbench.records.policy import Policy
 from mssbench.selftest.checks import Check, CheckOutcome
 
 Roots = Callable[[Array], Array]  # (b, n, n) -> (b, n, n)
-_STEPS = 12
-_BATCH = {"cpu": 8, "cuda": 512}  # without its products, faster than any ceiling allows
-# One call that warms up and an even number of samples: the last call never has the first of the
-# rotating inputs, whose answer is the one that is kept.
+_STEPS = 12  # enough for an accurate root of the covariances below in float32
+# So large that a method without products is faster than the ceilings of the device allow.
+_BATCH = {"cpu": 8, "cuda": 512}
+# One warm-up call and an even number of samples, so that the last call does not have the first of
+# the rotating inputs: "kept_answer" returns the answer of that input for all others.
 _SETTINGS = Settings(
     Policy(min_seconds=0, min_samples=30, max_seconds=60, warmup_seconds=0, interval=inf)
 )
 IDENTICAL = ("one", "twin", "triplet")  # the same code under three names
-SLOWER = {"slower_by_6": 0.06, "slower_by_20": 0.20}  # by how much, relative
-# What an impostor must end as; the honest one shows that not everything is called wrong.
+SLOWER = {"slower_by_6": 0.06, "slower_by_20": 0.20}  # relative slowdown by name
+# Allowed statuses of each method. "honest" shows that correct methods are not called wrong.
 DESERVED: dict[str, frozenset[Status]] = {
     "honest": frozenset({Status.OK}),
     "wrong": frozenset({Status.INACCURATE}),
     "kept_answer": frozenset({Status.INACCURATE, Status.DIVERGED}),
     "writes_into_input": frozenset({Status.CRASHED}),
     "skipped": frozenset({Status.INACCURATE, Status.DIVERGED}),
-    # New content may lie where other content was, and then the answer from memory is a wrong one.
+    # An input may be at the address of an earlier one, and then the remembered answer is wrong.
     "skipped_when_timed": frozenset({Status.IMPLAUSIBLE, Status.INACCURATE, Status.DIVERGED}),
     "remembers_content": frozenset({Status.IMPLAUSIBLE}),
     "computes_when_read": frozenset({Status.CRASHED}),
     "unwritten": frozenset({Status.NONFINITE, Status.DIVERGED, Status.INACCURATE}),
 }
 MEANING = {
-    "honest": "a right method is ok",
-    "wrong": "a root that is half too large",
-    "kept_answer": "the first answer, given again to every other input",
-    "writes_into_input": "a method that changes the matrix it is given",
-    "skipped": "no product at all: the input itself as its root",
-    "skipped_when_timed": "products while they are counted, answers from memory while timed",
-    "remembers_content": "an answer kept for each matrix it has met",
-    "computes_when_read": "a tensor that is computed when somebody looks at it",
-    "unwritten": "memory that nobody wrote to, as its root",
+    "honest": "a correct method, which must be ok",
+    "wrong": "returns 1.5 times the root",
+    "kept_answer": "returns the root of the first input for every input",
+    "writes_into_input": "writes into its input",
+    "skipped": "computes nothing and returns its input as the root",
+    "skipped_when_timed": "computes while products are counted, returns stored roots while timed",
+    "remembers_content": "returns the stored root of every matrix that it has seen before",
+    "computes_when_read": "returns a tensor that is computed only when it is read",
+    "unwritten": "returns uninitialized memory",
 }
 
 
 def forward(name: str) -> str:
-    """The forward that one of the names here is registered as."""
+    """Return the registered name of the forward for a name of this module."""
     return f"selftest_{name}"
 
 
 def cell(name: str, device: str, size: int, batch: int) -> Cell:
-    """What is measured of it: covariances of which Newton–Schulz finds the root."""
+    """Return the cell of a method: covariances for which the Newton–Schulz iteration converges."""
     return Cell(
         library="torch",
         forward=forward(name),
@@ -87,29 +88,36 @@ def cell(name: str, device: str, size: int, batch: int) -> Cell:
 
 
 def caught(device: str) -> Iterator[Check]:
-    """Each impostor against the status it deserves."""
+    """Measure each wrong method, and yield the check that its status is one of DESERVED."""
     session = Session(_SETTINGS)
     for name in DESERVED:
-        (found, *_) = measure(cell(name, device, 64, _BATCH[device]), session).measurements
-        yield status_check(name, found)
+        (measurement, *_) = measure(cell(name, device, 64, _BATCH[device]), session).measurements
+        yield status_check(name, measurement)
 
 
-def status_check(name: str, found: Measurement) -> Check:
-    """Whether a status is one that its method deserves. Noise excuses nothing but a doubt."""
+def status_check(name: str, measurement: Measurement) -> Check:
+    """Return the check that the status of a method is one of DESERVED.
+
+    A method that is implausibly fast under other load has the flag but not the status, and the
+    check is unclear.
+    """
     deserved = DESERVED[name]
-    right = found.status in deserved
+    right = measurement.status in deserved
     outcome = CheckOutcome.PASSED if right else CheckOutcome.FAILED
-    why = f": {found.reason}" if found.reason and not right else ""
-    doubted = ABOVE_CEILING in str((found.values or {}).get("flags"))
-    if Status.IMPLAUSIBLE in deserved and doubted:  # it was seen, and may not win
-        outcome, why = CheckOutcome.UNCLEAR, ": too fast, but other work was running"
+    why = f": {measurement.reason}" if measurement.reason and not right else ""
+
+    doubted = ABOVE_CEILING in str((measurement.values or {}).get("flags"))
+    if Status.IMPLAUSIBLE in deserved and doubted:  # detected, so that the row cannot win
+        outcome, why = CheckOutcome.UNCLEAR, ": too fast, but other processes were running"
     limit = " or ".join(sorted(deserved))
-    return Check(name.replace("_", " "), outcome, str(found.status), limit, MEANING[name] + why)
+    return Check(
+        name.replace("_", " "), outcome, str(measurement.status), limit, MEANING[name] + why
+    )
 
 
 @contextmanager
 def registered(device: str) -> Iterator[None]:
-    """Every method of this file, inside the block. Then the registry is what it was before."""
+    """Register every method of this module during the block, then restore the registry."""
     with registry.temporarily():
         try:
             for name, call in _all(device).items():
@@ -120,6 +128,8 @@ def registered(device: str) -> Iterator[None]:
 
 
 def _register(name: str, call: Roots) -> None:
+    """Register a function that returns roots as a forward."""
+
     def method(a: Array) -> Root:
         return Root(sqrt=call(a))
 
@@ -129,10 +139,12 @@ def _register(name: str, call: Roots) -> None:
 
 
 def _products() -> float:
+    """Return the number of matrix products of the Newton–Schulz steps."""
     return 3.0 * _STEPS - 3
 
 
 def _all(device: str) -> dict[str, Roots]:
+    """Return every method of this module by name."""
     slower = {name: _slower(share, device) for name, share in SLOWER.items()}
     return (
         dict.fromkeys(IDENTICAL, _honest)
@@ -152,19 +164,21 @@ def _all(device: str) -> dict[str, Roots]:
 
 
 def _honest(a: Array) -> Array:
-    """A^{1/2}, right to single precision where A is well conditioned."""
+    """Return A^{1/2}, accurate to single precision if A is well conditioned."""
     wanted = frozenset(("sqrt",))
     call = registry.lookup("forward", "newton_schulz").call
     return call(a, wanted, iterations=_STEPS, norm="frobenius").sqrt
 
 
 def _writes(a: Array) -> Array:
+    """Return the root, and change the input."""
     y = _honest(a)
     a.mul_(1.0001)
     return y
 
 
 def _keeping(key: Callable[[Array], Any]) -> Roots:
+    """Return a method that computes the root once for each key of an input, and stores it."""
     kept: dict[Any, Array] = {}
 
     def call(a: Array) -> Array:
@@ -176,28 +190,29 @@ def _keeping(key: Callable[[Array], Any]) -> Roots:
 
 
 def _skips_when_timed() -> Roots:
-    """Right answers for each input, computed again only for who counts the products."""
+    """Return a method that recomputes only while a torch dispatch mode counts its products."""
     remembered = _keeping(lambda a: a.data_ptr())
     return lambda a: remembered(a) if _get_current_dispatch_mode() is None else _honest(a)
 
 
 class _ComputedWhenRead(torch.Tensor):
-    """Matrices that become their roots in the first operation on them."""
+    """Matrices that are replaced by their roots in the first operation on them."""
 
     @classmethod
     def __torch_function__(
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        given = [_honest(x.as_subclass(torch.Tensor)) if type(x) is cls else x for x in args]
-        return func(*given, **(kwargs or {}))
+        computed = [_honest(x.as_subclass(torch.Tensor)) if type(x) is cls else x for x in args]
+        return func(*computed, **(kwargs or {}))
 
 
 def _slower(share: float, device: str) -> Roots:
+    """Return a method that takes 1 + share times as long as the honest one."""
     return _slower_on_gpu(share) if device == "cuda" else _slower_on_cpu(share)
 
 
 def _slower_on_cpu(share: float) -> Roots:
-    """As much longer as this very call took, whatever disturbed it."""
+    """Return a method that busy-waits after each call for a share of that call's time."""
 
     def call(a: Array) -> Array:
         start = time.perf_counter()
@@ -210,7 +225,10 @@ def _slower_on_cpu(share: float) -> Roots:
 
 
 def _slower_on_gpu(share: float) -> Roots:
-    """The device spins after each call, for a share of what it took when it was first seen."""
+    """Return a method that makes the GPU spin after each call.
+
+    It spins for a share of the time of an honest call, measured at the first input of each shape.
+    """
     seconds: dict[tuple[int, ...], float] = {}
 
     def call(a: Array) -> Array:
@@ -218,6 +236,7 @@ def _slower_on_gpu(share: float) -> Roots:
         if shape not in seconds:
             clock = CudaClock(torch.cuda)
             seconds[shape] = min(clock.block(lambda _: _honest(a), [None]) for _ in range(10))
+
         y = _honest(a)
         spin(torch.cuda, share * seconds[shape])
         return y
@@ -226,6 +245,6 @@ def _slower_on_gpu(share: float) -> Roots:
 
 
 def wait(until: float) -> None:
-    """Keep this core busy until perf_counter says so, in seconds."""
+    """Keep this core busy until time.perf_counter() reaches `until`, in seconds."""
     while time.perf_counter() < until:
         pass

@@ -1,6 +1,6 @@
-"""Contract tests for the authors of methods: what every registered root must keep.
+"""Contract tests for authors of methods: properties that every registered method must have.
 
-In a test file of a package that brings a method:
+In a test file of a package with a method:
 
     import pytest
     from mssbench import testing
@@ -11,7 +11,7 @@ In a test file of a package that brings a method:
     def test_visser_keeps_its_contract(contract):
         contract()
 
-The tests of mssbench call the same functions for every pair of its own methods.
+The tests of mssbench run the same functions on every pair of its own methods.
 """
 
 from mssbench.testing.contract import Case, contracts, declaration, name, of_a_pair

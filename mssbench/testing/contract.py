@@ -1,4 +1,4 @@
-"""What a method and a pair of methods must keep, each as a function that raises AssertionError."""
+"""Properties of a method and of a pair, each tested by a function that raises AssertionError."""
 
 import math
 from collections.abc import Callable
@@ -25,33 +25,34 @@ from mssbench.testing.matrices import (
 )
 
 Contract = Callable[[], None]
-# Rounding in units of the precision, for an exact pair on eigenvalues from 0.94 to 1.06: about
-# three times what the methods of mssbench show at most.
+# Largest errors of an exact pair for eigenvalues from 0.94 to 1.06, in units of the precision:
+# about three times the largest errors of the methods of mssbench.
 ROOT_UNITS, GRADIENT_UNITS = 20, 60
-# A matrix alone and in a batch: libraries may sum in another order. A matrix in another basis.
+# Largest relative difference between a matrix alone and in a batch, as libraries may sum in another
+# order; and between a matrix and the same matrix in another basis, in float64.
 ALONE = {"float64": 1e-12, "float32": 1e-6}
 TURNED = 1e-11
 
 
 class Case(NamedTuple):
-    """A pair on one library and precision, and how far rounding may take it."""
+    """A pair on one library, device and precision, with its error limits."""
 
-    pair: Pair  # with enough steps to be exact, where it can be
-    few: Pair  # with too few: there an error of scaling or of the batch shows in the root
+    pair: Pair  # with enough steps to be exact, if it is an exact method
+    few: Pair  # with too few steps, so that errors of scaling or batching are visible in the root
     library: str
     device: str
     precision: str
-    root_limit: float  # relative, for eigenvalues near 1
-    gradient_limit: float
-    alone: float  # how much a matrix may differ from itself in a batch
-    turned: float = TURNED
+    root_limit: float  # largest relative error of the root, for eigenvalues near 1
+    gradient_limit: float  # likewise, of the gradient
+    alone: float  # largest relative difference between a matrix alone and in a batch
+    turned: float = TURNED  # likewise, between a matrix and the rotated one
 
     def put(self, x: np.ndarray) -> Array:
-        """A float64 numpy array as one of the case's library, device and precision."""
+        """Return a float64 numpy array as an array of the case's library, device and precision."""
         return arrays.from_numpy(x, like=arrays.empty(self.library, self.device, self.precision))
 
     def size(self, wanted: int) -> int:
-        """`wanted`, or the largest size that the forward takes."""
+        """Return `wanted`, or the largest size of the forward if it does not take `wanted`."""
         sizes = self.pair.forward.sizes
         return wanted if not sizes or wanted in sizes else max(sizes)
 
@@ -66,20 +67,21 @@ def contracts(
     precision: str = "float64",
     **parameters: Any,
 ) -> list[Contract]:
-    """Everything that a pair of registered methods must keep, one function for each property.
+    """Return the contract of a pair of registered methods, one function for each property.
 
-    forward, backward: names of the registry; the one that is not yours may stay as it is.
-    parameters: those of the forward, and those of the backward with `backward_` in front, such that
-    root and gradient are exact to rounding for eigenvalues from 0.94 to 1.06.
+    forward, backward: registered names; leave the default for the one that you do not test.
+    parameters: parameters of the forward, and of the backward with the prefix `backward_`. With
+    them root and gradient must be exact to rounding for eigenvalues from 0.94 to 1.06.
 
-    Each function of the list takes no argument and raises AssertionError where the property does
-    not hold. A method that declares itself `inexact` is spared the properties of exact ones. Raises
-    RegistryError for a name or parameter that is unknown, Unsupported for a pair that does not
-    compute `function`.
+    Each function takes no argument and raises AssertionError if the property does not hold. For a
+    method that is declared `inexact` the properties of exact methods are left out. Raises
+    RegistryError for an unknown name or parameter, and Unsupported for a pair that does not compute
+    `function`.
     """
     if precision not in ALONE:
         known = ", ".join(ALONE)
         raise RegistryError(f"contracts are for a precision of {known}, not for {precision!r}.")
+
     chosen = pair(function, forward, backward, tuple(sorted(parameters.items())))
     unit = UNIT[precision]
     case = Case(
@@ -93,6 +95,7 @@ def contracts(
         alone=ALONE[precision],
         turned=TURNED * unit / UNIT["float64"],
     )
+
     methods = [m for m in (chosen.forward, chosen.backward) if m is not None]
     exact = not any(m.inexact for m in methods)
     return [
@@ -102,7 +105,7 @@ def contracts(
 
 
 def name(contract: Contract) -> str:
-    """The name of a function of `contracts`, for the ids of pytest."""
+    """Return the name of a function of `contracts`, for the ids of pytest."""
     function: Any = getattr(contract, "func", contract)
     (subject,) = getattr(contract, "args", ("",))
     kind = f"{subject.kind}-" if isinstance(subject, Method) else ""
@@ -110,12 +113,12 @@ def name(contract: Contract) -> str:
 
 
 def declaration() -> list[Callable[[Method], None]]:
-    """What a method must say of itself."""
+    """Return the checks of the declaration of a method."""
     return [cites, documents, has_parameters_a_suite_can_write, has_a_finite_cost]
 
 
 def of_a_pair(*, exact: bool) -> list[Callable[[Case], None]]:
-    """What a pair must keep. exact: whether its steps suffice for an exact root and gradient."""
+    """Return the checks of a pair. exact: whether its root and gradient must be exact."""
     checks: list[Callable[[Case], None]] = [
         results_are_arrays_like_the_input,
         inputs_are_not_written_to,
@@ -123,6 +126,7 @@ def of_a_pair(*, exact: bool) -> list[Callable[[Case], None]]:
         a_zero_matrix_leaves_its_neighbours_untouched,
         a_rotated_matrix_has_a_rotated_root,
     ]
+
     if exact:
         checks += [root_and_gradient_are_exact, a_scaled_matrix_has_a_scaled_root]
     return checks
@@ -132,35 +136,35 @@ def of_a_pair(*, exact: bool) -> list[Callable[[Case], None]]:
 
 
 def cites(method: Method) -> None:
-    """It names its source, with a year."""
-    assert any(character.isdigit() for character in method.cite), "a citation has a year"
-    assert len(method.cite) > 20, f"the source should be found again by {method.cite!r}"
+    """Check that the method names its source, with a year."""
+    assert any(character.isdigit() for character in method.cite), "the citation has no year"
+    assert len(method.cite) > 20, f"the citation {method.cite!r} is too short to find the source"
 
 
 def documents(method: Method) -> None:
-    """Its docstring gives the shape of its matrices, and its first line is a sentence."""
+    """Check that the docstring gives the shape of the matrices, and begins with a sentence."""
     assert "(..., n, n)" in (method.call.__doc__ or ""), "the docstring gives no shape (..., n, n)"
     assert method.summary.endswith((".", ":")) or ":" in method.summary, method.summary
 
 
 def has_parameters_a_suite_can_write(method: Method) -> None:
-    """The defaults of its parameters are numbers or strings that it accepts itself."""
+    """Check that the defaults of the parameters are numbers or strings that the method accepts."""
     for parameter in method.parameters.values():
         assert isinstance(parameter.default, int | float | str), parameter
         assert method.check(parameter.name, parameter.default) == parameter.default
 
 
 def has_a_finite_cost(method: Method) -> None:
-    """`products` is a finite number of matrix products, however many steps it is asked for."""
+    """Check that `products` is a finite number of matrix products for any number of steps."""
     for steps in (0, 1, 2, 5, 30):
-        given = dict.fromkeys(counted(method), steps)
-        cost = method.products(**method.complete(given))
+        parameters = dict.fromkeys(counted(method), steps)
+        cost = method.products(**method.complete(parameters))
         assert math.isfinite(cost), steps
         assert cost >= 0 if method.replays or steps == 0 else cost > 0, steps
 
 
 def counted(method: Method) -> list[str]:
-    """The parameters of a method that count steps or terms, any number of them."""
+    """Return the parameters of a method that are a free number of steps or terms."""
     names = ("iterations", "degree", "terms")
     return [n for n in names if n in method.parameters and not method.parameters[n].choices]
 
@@ -169,7 +173,7 @@ def counted(method: Method) -> list[str]:
 
 
 def results_are_arrays_like_the_input(case: Case) -> None:
-    """Root and gradient have the type, dtype, device and shape of A, for any number of axes."""
+    """Check that root and gradient have the type, dtype, device and shape of A, for any batch."""
     for shape in ((3, 3), (1, 3, 3), (2, 2, 3, 3)):
         a = case.put(np.broadcast_to(with_spectrum([1.1, 1.0, 0.9], 1)[0], shape))
         for x in root_and_gradient(case.pair, a, a):
@@ -177,14 +181,14 @@ def results_are_arrays_like_the_input(case: Case) -> None:
 
 
 def root_and_gradient_are_exact(case: Case) -> None:
-    """To rounding, for eigenvalues from 0.94 to 1.06."""
+    """Check that root and gradient are exact to rounding, for eigenvalues from 0.94 to 1.06."""
     agrees(case, with_spectrum(spectrum("near_one", case.size(6))))
 
 
 def agrees(case: Case, x: np.ndarray) -> None:
-    """Root and gradient of the matrices x are exact within the limits of the case."""
+    """Check that root and gradient of the matrices x are exact within the limits of the case."""
     a, g = case.put(x), case.put(cotangent(x.shape))
-    seen, g64 = arrays.to_numpy(a), arrays.to_numpy(g)  # the matrix after rounding, exactly
+    seen, g64 = arrays.to_numpy(a), arrays.to_numpy(g)  # the inputs as rounded to the precision
     root, gradient = root_and_gradient(case.pair, a, g)
     function = case.pair.function
     within("root", error(root, exact_root(seen, function)), case.root_limit)
@@ -192,17 +196,18 @@ def agrees(case: Case, x: np.ndarray) -> None:
 
 
 def within(what: str, found: float, limit: float) -> None:
-    """Whether an error is below its limit; a NaN is not."""
+    """Raise AssertionError if an error is not below its limit; NaN is not."""
     assert found < limit, f"the {what} is wrong by {found:.0e}; rounding explains {limit:.0e}"
 
 
 def inputs_are_not_written_to(case: Case) -> None:
-    """Neither A nor the gradient of the loss has one bit changed."""
+    """Check that no bit of A or of the cotangent is changed."""
     a = case.put(with_spectrum(spectrum("near_one", case.size(4))))
     g = case.put(cotangent(a.shape))
     if arrays.library(a) == "numpy":
         a.setflags(write=False)
         g.setflags(write=False)
+
     before = arrays.to_numpy(a).tobytes(), arrays.to_numpy(g).tobytes()
     root_and_gradient(case.pair, a, g)
     after = arrays.to_numpy(a).tobytes(), arrays.to_numpy(g).tobytes()
@@ -210,10 +215,15 @@ def inputs_are_not_written_to(case: Case) -> None:
 
 
 def a_batch_of_one_is_an_element_of_a_batch(case: Case) -> None:
-    """Nothing is taken over the batch: 64 matrices of scales from 1e-3 to 1e3 have each its own."""
+    """Check that a matrix has the same result alone and in a batch.
+
+    The batch has 64 matrices of scales from 1e-3 to 1e3, so that a norm or a stopping rule over the
+    whole batch is detected.
+    """
     w = spectrum("near_one", case.size(4))
     x = with_spectrum(w, batch=64) * np.logspace(-3, 3, 64)[:, None, None]
     a, g = case.put(x), case.put(cotangent(x.shape))
+
     whole = [arrays.to_numpy(x) for x in root_and_gradient(case.few, a, g)]
     for i in (0, 31, 63):
         single = root_and_gradient(case.few, a[i : i + 1], g[i : i + 1])
@@ -227,19 +237,20 @@ def a_batch_of_one_is_an_element_of_a_batch(case: Case) -> None:
 def a_scaled_matrix_has_a_scaled_root(
     case: Case, scales: tuple[float, ...] = (1e6, 1e-6, 1e20, 1e-20)
 ) -> None:
-    """The root of s A is √s times that of A, for scales whose squares a float32 cannot hold."""
+    """Check that the root of s A is √s times that of A, also if s² overflows in float32."""
     x = with_spectrum(spectrum("near_one", case.size(4)))
     a = case.put(np.concatenate([x * scale for scale in scales]))
     g = case.put(np.concatenate([cotangent(x.shape)] * len(scales)))
     seen, function = arrays.to_numpy(a), case.pair.function
     exact = exact_gradient(seen, arrays.to_numpy(g), function)
+
     root, gradient = root_and_gradient(case.pair, a, g)
     within("root", error(root, exact_root(seen, function)), case.root_limit)
     within("gradient", error(gradient, exact), case.gradient_limit)
 
 
 def a_rotated_matrix_has_a_rotated_root(case: Case) -> None:
-    """Q A Qᵀ has the root Q A^{1/2} Qᵀ, and the gradient likewise, whatever the steps."""
+    """Check that Q A Qᵀ has the root Q A^{1/2} Qᵀ, and likewise the gradient, after few steps."""
     n = case.size(5)
     a = with_spectrum(spectrum("condition_100", n))
     g, q = cotangent(a.shape), rotation(n, seed=99)
@@ -250,7 +261,7 @@ def a_rotated_matrix_has_a_rotated_root(case: Case) -> None:
 
 
 def a_zero_matrix_leaves_its_neighbours_untouched(case: Case) -> None:
-    """A zero matrix in a batch has no part in the roots and gradients of the others."""
+    """Check that a zero matrix in a batch does not affect the roots and gradients of the others."""
     two = with_spectrum(spectrum("near_one", case.size(4)), batch=2)
     x = np.stack([two[0], np.zeros_like(two[0]), two[1]])
     a, g = case.put(x), case.put(cotangent(x.shape))

@@ -1,6 +1,6 @@
 """Matrices with a chosen spectrum, and their exact roots and gradients in float64.
 
-All of it is numpy alone, so that no method of mssbench is its own judge.
+Matrices and references are computed with numpy alone, independently of the methods of mssbench.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from mssbench.arrays import Array
 from mssbench.methods.method import Function
 from mssbench.methods.pair import Pair
 
-# What a result of each precision is rounded to, relative to 1: the spacing of its numbers there.
+# Machine epsilon of each precision: the distance from 1 to the next larger number.
 UNIT = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}
 
 
 def spectrum(kind: str, n: int) -> np.ndarray:
-    """Eigenvalues in descending order, (n,).
+    """Return eigenvalues in descending order, (n,).
 
     kind: `near_one` is linear from 1.06 to 0.94, where every series converges; `condition_100` is
-    logarithmic from 1 to 1/100, and so for any other number.
+    logarithmic from 1 to 1/100, and likewise for other numbers.
     """
     if kind == "near_one":
         return np.linspace(1.06, 0.94, n)
@@ -30,30 +30,30 @@ def spectrum(kind: str, n: int) -> np.ndarray:
 
 @cache
 def rotation(n: int, seed: int = 0) -> np.ndarray:
-    """A random orthogonal matrix, (n, n), the same for the same seed."""
+    """Return a random orthogonal matrix, (n, n), which is determined by n and the seed."""
     q, r = np.linalg.qr(np.random.default_rng(seed).standard_normal((n, n)))
     return q * np.sign(np.diag(r))
 
 
 def with_spectrum(w: Sequence[float] | np.ndarray, batch: int = 3, seed: int = 0) -> np.ndarray:
-    """Symmetric matrices with the eigenvalues w and random eigenvectors, (batch, n, n)."""
+    """Return symmetric matrices with the eigenvalues w and random eigenvectors, (batch, n, n)."""
     v = np.stack([rotation(len(w), seed + i) for i in range(batch)])
     return symmetric((v * np.asarray(w)) @ v.swapaxes(-1, -2))
 
 
 def cotangent(shape: tuple[int, ...], seed: int = 7) -> np.ndarray:
-    """A symmetric gradient of a loss with respect to the root; its entries are about 1."""
+    """Return a random symmetric cotangent: the gradient of a loss with respect to the root."""
     return symmetric(np.random.default_rng(seed).standard_normal(shape))
 
 
 def symmetric(x: np.ndarray) -> np.ndarray:
-    """The symmetric part of x, (..., n, n)."""
+    """Return the symmetric part of x, (..., n, n)."""
     half: np.ndarray = (x + np.swapaxes(x, -1, -2)) / 2
     return half
 
 
 def exact_root(a: np.ndarray, function: Function) -> np.ndarray:
-    """The root of a, (..., n, n) in float64, by an eigendecomposition."""
+    """Return the root of a, (..., n, n) in float64, by an eigendecomposition."""
     w, v = np.linalg.eigh(a)
     d = np.sqrt(w) if function == "sqrt" else 1 / np.sqrt(w)
     root: np.ndarray = (v * d[..., None, :]) @ v.swapaxes(-1, -2)
@@ -61,7 +61,7 @@ def exact_root(a: np.ndarray, function: Function) -> np.ndarray:
 
 
 def exact_gradient(a: np.ndarray, g: np.ndarray, function: Function) -> np.ndarray:
-    """The gradient with respect to a, (..., n, n), by the divided differences of the root.
+    """Return the gradient with respect to a, (..., n, n), by the divided differences of the root.
 
     This is the theorem of Daleckii and Krein (Higham, Functions of Matrices, 2008, theorem 3.11).
     """
@@ -75,7 +75,7 @@ def exact_gradient(a: np.ndarray, g: np.ndarray, function: Function) -> np.ndarr
 
 
 def root_and_gradient(pair: Pair, a: Array, g: Array) -> tuple[Array, Array]:
-    """Root and gradient of a pair as arrays of the library of a, each (..., n, n)."""
+    """Return root and gradient of a pair as arrays of the library of a, each (..., n, n)."""
     if arrays.library(a) == "torch":
         leaf = a.detach().clone().requires_grad_()
         root = pair(leaf)
@@ -86,7 +86,7 @@ def root_and_gradient(pair: Pair, a: Array, g: Array) -> tuple[Array, Array]:
 
 
 def error(x: Array, exact: np.ndarray) -> float:
-    """Relative error in the Frobenius norm, the worst of the batch; NaN stays NaN."""
+    """Return the relative error in the Frobenius norm, the largest of the batch; NaN is kept."""
     x = x if isinstance(x, np.ndarray) else arrays.to_numpy(x)
     norm = np.linalg.norm(exact, axis=(-2, -1))
     return float(np.max(np.linalg.norm(x - exact, axis=(-2, -1)) / norm))

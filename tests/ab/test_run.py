@@ -143,7 +143,7 @@ def test_limits_of_counts_and_errors_hold_in_ab_too(tmp_path: Path, suite: Path)
     for text, why in (
         ("torch/x:products:3x", "limits nothing"),
         ("launches:3x", "limits nothing"),
-        ("first_call_seconds:3x", "compares `seconds` alone"),
+        ("first_call_seconds:3x", "`seconds` is the only time"),
         ("seconds:1%", "no less than 3 %"),
     ):
         with pytest.raises(GateError, match=f"'{text}'.*{why}"):
@@ -275,7 +275,7 @@ def test_where_only_the_null_arm_fails_the_row_is_compared_all_the_same(
     result = faked(monkeypatch, lambda _pair, _key, arm: None if arm == NULL else 1e-3)
     assert verdicts(result) == {"unflagged"}
     assert result.null.rows == 0
-    assert result.outcome is Outcome.UNCLEAR  # base was held against itself nowhere
+    assert result.outcome is Outcome.UNCLEAR  # base was compared with itself in no row
     slow = {NULL: None, BASE: 1e-3, NEW: 3e-3}
     result = faked(monkeypatch, lambda _pair, _key, arm: slow[arm])
     assert verdicts(result) == {"unclear"}  # and then nobody knows how far it differs
@@ -297,7 +297,7 @@ def test_a_base_that_fails_later_proves_nothing_of_new(monkeypatch: pytest.Monke
 
 def test_the_same_files_on_the_same_libraries_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then a difference is the machine's, and a reader should know."""
-    remark = "the file of every method is the same on both sides, and so are the libraries"
+    remark = "every method has the same file on both sides, and the libraries are the same"
     facts = {"versions": {"torch": "2", "numpy": "2"}, "blas": "mkl", "python": "3"}
     for other, said in (({}, True), ({"blas": "openblas"}, False)):
         monkeypatch.setattr(FakeDuel, "facts", {BASE: facts, NEW: facts | other})
@@ -314,7 +314,7 @@ def test_where_too_many_rows_are_unstable_the_run_says_so(monkeypatch: pytest.Mo
         return 1e-3 * (swing.get(pair, 1.0) if arm == NEW and int(key) < 6 else 1.0)
 
     result = faked(monkeypatch, script)
-    assert result.doubts == ("6 of 20 rows are unstable: too much else is running",)
+    assert result.doubts == ("6 of 20 rows are unstable: the machine has too much other load",)
     assert result.outcome is Outcome.UNCLEAR
     assert "same" not in verdicts(result)  # a doubt leaves nothing proven
 
@@ -327,7 +327,7 @@ def test_base_told_from_itself_is_a_doubt_that_only_twice_as_much_survives(
         return faked(monkeypatch, lambda _pair, _key, arm: 1e-3 * by_arm[arm])
 
     assert len(run_with(1.3).null.confirmed) == 8  # met again, in the fresh pairs
-    assert "base was told from itself" in run_with(1.3).doubts[0]
+    assert "a difference of base from itself was confirmed" in run_with(1.3).doubts[0]
     assert verdicts(run_with(1.3)) == {"unclear"}
     assert verdicts(run_with(1.5)) == {"slower"}
     assert len(run_with(1.0).null.confirmed) == 8  # also where nothing stands out in new
@@ -533,7 +533,7 @@ def test_the_command_says_what_it_compared_and_ends_with_the_line(
     assert code == 1
     assert "torch 2.11.0 -> 2.13.0" in out
     assert "1.20x" in out
-    assert "base against itself, 8 rows" in out
+    assert "base compared with itself, 8 rows" in out
     assert re.fullmatch(r"mssbench: verdict=regression slower=6 .* rows=12", out.splitlines()[-1])
     assert "interpreter" in err
     code, out, _ = run(capsys, suite, base, base, "--json", "--only", "forward == 'eigh'")
@@ -549,7 +549,7 @@ def test_the_command_says_what_it_compared_and_ends_with_the_line(
         (
             "{ok}",
             "numpy/mine",
-            "One of your own has to be in the suite; name its file by --also FILE.py.",
+            "Your own method has to be in the suite; name its file with --also FILE.py.",
         ),
         ("{ok}", "{bare}", "ended before its first cell"),
         ("numpy/eigh", "{ok}", "--base is a method and --new an interpreter: compare two methods"),
@@ -638,7 +638,7 @@ def test_every_run_draws_its_own_order_and_says_which(
     for more in ((), (), ("--seed", "7")):
         _, out, err = run(capsys, suite, python, python, "--only", "seed == 0", *more)
         seeds.append(re.search(r"--seed\s+(\w+)", err)[1])  # type: ignore[index]
-        assert "file of every method" not in out  # a stand-in does not say what rounds its sums
+        assert "has the same file on" not in out  # a stand-in does not say what rounds its sums
     assert len({*seeds}) == 3
     assert seeds[2] == "7"
 
@@ -866,7 +866,7 @@ def test_two_methods_of_a_suite_are_compared_at_the_same_place(
     both = write_suite(tmp_path, f"{TWO}\nbackward = ['none', 'loewner']", name="both")
     code, _, err = run(capsys, both, "numpy/eigh", "numpy/svd + loewner")
     assert code == 2
-    assert "are never measured at the same place" in err  # a forward alone is no step
+    assert "have no cell of the same problem, size and phase" in err  # a forward alone is no step
 
 
 def test_contests_of_two_arms_are_matched_by_cell() -> None:
@@ -897,7 +897,7 @@ def test_where_base_differs_from_itself_the_nearer_end_of_an_interval_must_lie_b
     for mirrored, word in ((False, "slower"), (True, "faster")):
         assert verdicts(result(1.0, mirrored=mirrored)) == {word}
         doubted = result(1.2, mirrored=mirrored)
-        assert "base was told from itself" in doubted.doubts[0]
+        assert "a difference of base from itself was confirmed" in doubted.doubts[0]
         assert verdicts(doubted) == {verdict.replace("slower", word)}
         for change in doubted.judgements:
             assert change.low is not None

@@ -188,7 +188,7 @@ def test_base_that_differs_from_itself_makes_every_verdict_doubtful():
     calm = {i: evidence([0.001, -0.002, 0.003]) for i in range(8)}
     assert doubt_of(null(calm)) == ""
     assert null(calm).floor == pytest.approx(0.003)
-    assert "1 of its own rows" in doubt_of(null(calm | {8: SLOWER}))
+    assert "1 of its rows" in doubt_of(null(calm | {8: SLOWER}))
     biased = {i: evidence([0.02, 0.02, 0.02]) for i in range(8)}
     assert "differs from itself by 2.0 % in the median" in doubt_of(null(biased))
     rough = {i: evidence([0.0, 0.02, 0.045]) for i in range(8)}

@@ -353,8 +353,8 @@ def test_the_fastest_at_a_stated_error_and_the_other_ends_of_the_trade():
 def test_equal_times_are_called_a_tie():
     rows = [row(1e-3, root=1e-7, **EIGH), row(1e-3, root=1e-7, **SVD)]
     assert concluded(*rows) == [
-        "forward, n = 16: fastest with a root error of at most 1e-06 is torch/eigh (not told apart "
-        "from torch/svd), 1.00 ms (root error 1e-07, on singular matrices). "
+        "forward, n = 16: fastest with a root error of at most 1e-06 is torch/eigh (tied with "
+        "torch/svd), 1.00 ms (root error 1e-07, on singular matrices). "
         "Nothing here is clearly more accurate."
     ]
 
@@ -365,7 +365,7 @@ def test_overlapping_intervals_are_a_tie_and_separate_ones_are_not():
             row(1.00e-3, root=1e-7, spread=spread, **EIGH),
             row(1.04e-3, root=1e-7, spread=spread, **SVD),
         )
-        return "not told apart" in text
+        return "tied with" in text
 
     assert said(0.05)
     assert not said(0.001)

@@ -690,7 +690,7 @@ def test_a_run_without_claims_says_how_to_get_one(tmp_path, capsys):
     path = write(tmp_path / "run", row(1.0))
     (path / "suite.toml").write_text(SUITE)
     said = (
-        f"mssbench: {path} makes no claim. Run a suite that does, such as `mssbench run "
+        f"mssbench: {path} has no claims. Run a suite that has some, such as `mssbench run "
         f"paper_isqrt_2018`, or write a [[claim]] into {path}/suite.toml.\n"
     )
     assert called(capsys, "claims", path) == (2, "", said)

@@ -140,8 +140,8 @@ def test_nobody_is_fastest_on_a_machine_that_was_another_at_the_end(
         assert sentences == [
             "forward, n = 16: 2 methods are ok, and not ranked: the machine changed its speed "
             "by 3197 % during the run.",
-            "No method is called fastest where the times mean so little: stop what `top` shows "
-            "beside this run, and measure again with --fresh.",
+            "No method is called fastest, as the times were disturbed: stop the other processes "
+            "that `top` shows, and measure again with --fresh.",
         ]
 
 

@@ -555,7 +555,7 @@ def test_a_cell_that_was_not_reached_is_no_failure_but_nothing_is_known_of_it():
     assert told[0].startswith("This run is not complete: 1 cell of this table")
     busy = [s.text for s in advice.sentences(board, None, QUIET._replace(why_not="was busy"))]
     assert busy[0] == "This run is not complete either: 1 cell of this table was not reached."
-    assert not any("goes on where it stopped" in text for text in busy), "one remedy, not two"
+    assert not any("command resumes it" in text for text in busy), "one remedy, not two"
     assert not any("everywhere" in text for text in busy)
     other = only_board(*(method(name, 1.0, {EASY: 1e-6}, size=32) for name in ("eigh", "svd")))
     assert list(advice.elsewhere([board, other], other, 0.0)) == [

@@ -281,7 +281,7 @@ def test_a_quiet_machine_has_no_finding(examined, monkeypatch, capsys):
     assert list(findings.of_machine(facts(examined))) == []
     monkeypatch.setattr(doctor, "examine", lambda: examined | {"findings": []})
     _, text, _ = called(capsys, "doctor")
-    assert text.endswith("No finding: measure away.\n")
+    assert text.endswith("No problem was found.\n")
 
 
 @pytest.mark.parametrize("width", [80, 110])

@@ -80,7 +80,7 @@ def test_too_few_steps_are_told_with_how_far_off_they_are(capsys, file):
         (["new", "eigh.py"], "mssbench has a method 'eigh' already"),
         (["new", "a-b.py"], "'a-b' cannot be the name of a function"),
         (["new", "class.py"], "'class' cannot be the name of a function"),
-        (["new", "root.txt"], "root.txt is no Python file: write root.py"),
+        (["new", "root.txt"], "root.txt is no Python file: choose root.py"),
         (["new", "nowhere/root.py"], "there is no folder nowhere"),
         (["test", "gone.py"], "there is no file gone.py"),
         (["test", "empty.py"], "empty.py registers no method"),
@@ -103,7 +103,7 @@ def test_a_file_that_exists_is_left_as_it_is(capsys, file):
     file.write_text(before)
     code, _, err = called(capsys, "new", file)
     assert code == 2
-    assert "exists, and is left as it is" in err
+    assert "exists already and was not changed" in err
     assert file.read_text() == before
 
 

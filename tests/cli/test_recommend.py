@@ -255,7 +255,7 @@ def test_a_run_that_came_with_the_package_is_not_called_the_readers_own(capsys, 
     text = " ".join(out.split())
     assert code == 0
     assert "This rests on 6 rows of results/theirs, a run that came with mssbench: it was" in text
-    assert "With --measure this one is measured." in text
+    assert "--measure measures on this machine." in text
     assert json.loads(called(capsys, *ASK, "--json")[1])["shipped"] is True
     code, out, _ = called(capsys, "recommend", "--size", 48, "--batch", 16, "--gradient")
     assert code == 6

@@ -32,7 +32,7 @@ def test_no_minutes_are_promised_for_a_device_that_is_not_there(no_gpu, capsys) 
     assert f"will be rows unavailable: {NO_GPU}" in words
     assert "none of which can be measured here" in words
     assert "in all" not in words
-    assert "Where they can run they take about" in words  # for who plans the run from here
+    assert "Where they can be measured they take about" in words  # for who plans the run from here
 
     _, text, _ = called(capsys, "run", "gpu_first", "--dry-run", "--json")
     found = json.loads(text)

@@ -258,7 +258,7 @@ def test_a_row_that_is_ok_in_both_arms_and_gave_no_time_is_no_pass() -> None:
     found = by_ab(PLAIN, PLAIN | {"seconds_median": None})
     (judgement,) = found.judgements
     assert (judgement.verdict, judgement.ratio) == (Verdict.BROKEN, None)
-    assert judgement.reason == "a pair of processes gave no time"
+    assert judgement.reason == "a pair of processes has no time"
     assert found.outcome is Outcome.BROKEN
 
 

@@ -24,7 +24,7 @@ def test_it_draws_and_waits_until_the_run_ends():
     text = drawn(["1 row", "2 rows", "3 rows"], lambda: answers.pop(0), waits.append)
     assert waits == [0.5, 0.5]  # and not once more when all is drawn
     assert text.index("1 row") < text.index("2 rows") < text.index("3 rows")
-    assert "drawn again every 0.5 s" in text
+    assert "redrawn every 0.5 s" in text
 
 
 def test_whether_the_run_goes_on_is_asked_before_its_rows_are_read():

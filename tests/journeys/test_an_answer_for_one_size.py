@@ -13,7 +13,7 @@ LIMIT = 180  # seconds, on two cores
 BUSY = "Its times do not compare"
 NEXT = (
     "measure again with --measure",
-    "The same command goes on where it stopped.",
+    "The same command resumes it.",
     f"To go on: {COMMAND} --measure",
 )
 OVER = "the time was over"
