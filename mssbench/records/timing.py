@@ -50,11 +50,11 @@ def quantile(ordered: Sequence[float], q: float) -> float:
 
 
 def median_interval(count: int) -> tuple[int, int]:
-    """Indices of the order statistics that hold the median with 95 % confidence.
+    """Indices of the order statistics that hold the median with at least 95 % confidence.
 
-    Ranks (N ∓ 1.96 √N) / 2 from the binomial law; with fewer than 6 samples no such pair exists
-    and the interval is the whole range.
+    The number of samples below the median has the binomial law B(N, 1/2). Its quantile of 2.5 % is
+    taken from the normal law with a correction for continuity, (N - 1) / 2 - 0.98 √N, and rounded
+    outwards. With fewer than 6 samples no such pair exists and the interval is the whole range.
     """
-    half = 0.98 * sqrt(count)
-    low = max(int(count / 2 - half), 0)
-    return low, min(count - 1 - low, count - 1)
+    low = max(int((count - 1) / 2 - 0.98 * sqrt(count)), 0)
+    return low, count - 1 - low
