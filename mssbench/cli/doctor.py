@@ -13,7 +13,7 @@ from mssbench.cli.output import output, output_json
 from mssbench.console import lists
 from mssbench.console.terminal import waiting
 from mssbench.errors import NotInstalled, Unavailable
-from mssbench.machine import devices, findings, probes
+from mssbench.machine import devices, findings, linux, probes
 from mssbench.machine.facts import describe
 from mssbench.methods import registry
 from mssbench.records.facts import identify
@@ -37,7 +37,11 @@ def command(as_json: Json = False) -> None:
 
 
 def examine() -> dict[str, Any]:
-    """Facts, what can run, what probes measured, and findings with consequence and remedy."""
+    """Facts, what can run, what probes measured, and findings with consequence and remedy.
+
+    Raises RunError where this system is not Linux, as nothing can be measured there.
+    """
+    linux.require()
     # Workers get this setting too, so that the hash below is the one in the rows of a run.
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     facts = describe()

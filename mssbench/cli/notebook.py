@@ -51,8 +51,8 @@ def run(
     cell that failed has rows with a status and a reason. Progress is printed on stderr.
 
     Raises SuiteError or RegistryError for a suite, a value or a name that is wrong, and RunError
-    where the folder or the device cannot be used. Ctrl-C raises KeyboardInterrupt after what was
-    measured has been saved.
+    where the folder or the device cannot be used, or the system is not Linux. Ctrl-C raises
+    KeyboardInterrupt after what was measured has been saved.
     """
     if minutes is not None and not minutes > 0:
         raise SuiteError(f"minutes = {minutes!r} is not a number above 0.")

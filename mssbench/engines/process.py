@@ -31,7 +31,11 @@ TICK_SECONDS = 0.2  # how long a stop or a silent death may stay unnoticed
 PRINTED_BYTES = 2**24  # of stderr that are kept: a method that prints must not fill the disk
 # Signals that somebody else sends: the kernel, an administrator, a scheduler, a closing terminal.
 # None of them says anything about a cell unless it comes again.
-FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+FROM_OUTSIDE = tuple(
+    getattr(signal, name)
+    for name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
+    if hasattr(signal, name)  # Windows lacks two, and starts no worker
+)
 _PREPARING = "preparing the problem and its reference took over"
 
 

@@ -78,5 +78,6 @@ def _alone() -> Any:
     ThreadpoolController().select(user_api="openmp").limit(limits=1)
 
 
-# A child of a fork has none of these threads, but would wait for them.
-os.register_at_fork(after_in_child=_pool.cache_clear)
+# A child of a fork has none of these threads, but would wait for them. Windows has no fork.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -9,6 +9,7 @@ from pathlib import Path
 from mssbench.engines import local
 from mssbench.engines.events import Event, Finished
 from mssbench.engines.start import Setup
+from mssbench.machine import linux
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import worst_status
 from mssbench.records.summary import Summary
@@ -49,8 +50,9 @@ def run(
     Cells are measured in suite order.
     Ctrl-C and SIGTERM end the run early: what was measured is saved and the rest is `interrupted`.
     Raises RunError if the folder is taken, holds something else or another suite, or was measured
-    on another machine; or if no worker starts.
+    on another machine; if no worker starts; or if this system is not Linux.
     """
+    linux.require()
     summary, start = Summary(path, len(suite.cells)), time.monotonic()
     clock = Clock(time.monotonic)
 

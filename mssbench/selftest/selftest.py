@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 
 from mssbench.errors import NotInstalled, RunError, Unavailable
-from mssbench.machine import devices
+from mssbench.machine import devices, linux
 from mssbench.measure.instruments.clocks import (
     Clock,
     CudaClock,
@@ -55,8 +55,9 @@ class Measured(NamedTuple):
 def examine(device: str, announce: Callable[[str], None] = lambda _: None) -> Report:
     """Every check on this device, in about a minute. announce: told what is done next.
 
-    Raises RunError where there is no such device.
+    Raises RunError where there is no such device, or where this system is not Linux.
     """
+    linux.require()
     try:
         devices.check_library("torch", device)
     except (NotInstalled, Unavailable) as error:
