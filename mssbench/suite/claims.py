@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 VALUES = tuple(c.name for c in SCHEMA if c.kind == "float")
 ERRORS = tuple(c.name for c in SCHEMA if c.group == "error")
 POINT = tuple(name for name in KEY if name not in (*METHOD, "seed"))
-_RELATIONS = ("<", "<=", ">", ">=")
-_OVER = ("every", "median")
+RELATIONS = ("<", "<=", ">", ">=")
+OVER = ("every", "median")
 # Failures after which a figure is still one. A result that is not finite, or none, has no figure.
-_ACCEPTED = (str(Status.DIVERGED),)
+ACCEPTED = (str(Status.DIVERGED),)
 _NAMES = ("library", "forward", "backward", "backend", "pair")  # those of the suite's methods
 _CLOSED = {
     "device": ("cpu", "cuda"),
@@ -171,10 +171,10 @@ def _read(table: Any) -> Claim:
         if key in table and (not isinstance(table[key], str) or not table[key].strip()):
             raise SuiteError(f"{key} = {table[key]!r} is not a text.")
     _check_words("value", [table["value"]], VALUES)
-    _check_words("relation", [table.get("relation", "<")], _RELATIONS)
-    _check_words("over", [table.get("over", "every")], _OVER)
+    _check_words("relation", [table.get("relation", "<")], RELATIONS)
+    _check_words("over", [table.get("over", "every")], OVER)
     _check_words("column", as_list(table.get("apart", [])), POINT, "apart: ")
-    _check_words("status", as_list(table.get("accept", [])), _ACCEPTED, "accept: ")
+    _check_words("status", as_list(table.get("accept", [])), ACCEPTED, "accept: ")
     if not isinstance(table.get("right", 1.0), str):
         _check_number("right", table.get("right", 1.0), "a condition or a number above 0")
     elif not table["right"].strip():

@@ -358,10 +358,10 @@ def _claim() -> Schema:
     values: dict[str, Schema] = {
         **{f.name: _TEXT for f in fields(claims.Claim)},
         "value": {"enum": [*claims.VALUES]},
-        "relation": {"enum": ["<", "<=", ">", ">="]},
+        "relation": {"enum": [*claims.RELATIONS]},
         "right": {"anyOf": [_TEXT, _POSITIVE]},
-        "over": {"enum": ["every", "median"]},
-        "accept": _one_or_many({"enum": ["diverged"]}, least=0),
+        "over": {"enum": [*claims.OVER]},
+        "accept": _one_or_many({"enum": [*claims.ACCEPTED]}, least=0),
         "apart": _one_or_many({"enum": [*claims.POINT]}, least=0),
         "published": _table(
             dict.fromkeys(claims.POINT, _one_or_many({})) | {"figure": _one_or_many(_POSITIVE)},
