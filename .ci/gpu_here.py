@@ -10,7 +10,7 @@ from importlib.util import find_spec
 NEEDED = {
     "torch": "install its build for CUDA",
     **dict.fromkeys(
-        ("numpy", "typer", "rich", "psutil", "threadpoolctl", "pandas", "pyarrow"),
+        ("numpy", "typer", "rich", "psutil", "threadpoolctl", "tomli_w", "pandas", "pyarrow"),
         "pip install it, or carry it: the head of .ci/gpu says how",
     ),
 }

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mssbench.analysis.table import load as load
+    from mssbench.cli.notebook import run as run
     from mssbench.methods.features import sqrtm_of_features as sqrtm_of_features
     from mssbench.methods.logarithm import logm as logm
     from mssbench.methods.method import Root as Root
@@ -37,18 +38,23 @@ _PUBLIC = {
     "sqrtm_of_features": "methods.features",
     "whitening": "methods.whitening",
 }
+# A package that can be called; mssbench/run/__init__.py says why.
+_CALLABLE_PACKAGE = "run"
 __all__ = [  # noqa: PLE0604  (every key is a text)
     "__version__",
     *_PUBLIC,
+    _CALLABLE_PACKAGE,
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Load the module of a public name when it is first used: reading a table needs no torch."""
-    if name not in _PUBLIC:
+    if name not in _PUBLIC and name != _CALLABLE_PACKAGE:
         raise AttributeError(f"module 'mssbench' has no attribute {name!r}")
     import importlib
 
+    if name == _CALLABLE_PACKAGE:
+        return importlib.import_module(f"mssbench.{name}")
     return getattr(importlib.import_module(f"mssbench.{_PUBLIC[name]}"), name)
 
 

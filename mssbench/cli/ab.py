@@ -38,6 +38,7 @@ from mssbench.console import comparison
 from mssbench.console.comparison import check_display
 from mssbench.console.terminal import make_console
 from mssbench.engines.start import Setup
+from mssbench.machine import linux
 from mssbench.records.policy import Policy
 from mssbench.results.labels import where
 from mssbench.run.signals import Takedown
@@ -96,6 +97,7 @@ def command(
     5 the inputs differ, 6 nothing was measured, 130 interrupted.
     """
     check_display(display)
+    linux.require()
     with judging("ab", told=github, as_json=as_json) as tell:
         given_matrices = select.own_matrices(matrices, key, kind)
         chosen = select.choose(suite, set_, only, None, device, also, own=given_matrices)

@@ -13,7 +13,7 @@ from mssbench.cli.output import output, output_json
 from mssbench.console import lists
 from mssbench.console.terminal import waiting
 from mssbench.errors import NotInstalled, Unavailable
-from mssbench.machine import devices, findings, probes
+from mssbench.machine import devices, findings, linux, probes
 from mssbench.machine.facts import describe
 from mssbench.methods import registry
 from mssbench.records.facts import identify
@@ -40,8 +40,10 @@ def command(as_json: Json = False) -> None:
 def examine() -> dict[str, Any]:
     """Return the machine's facts, its backends, the probes' measurements, and the findings.
 
-    A finding is a problem with its consequence and remedy.
+    A finding is a problem with its consequence and remedy. Raises RunError if this system is not
+    Linux, since nothing can be measured there.
     """
+    linux.require()
     # Workers get this setting too, so that the hash below is the one in the rows of a run.
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
+from rich.text import Text
 
 from mssbench import arrays, problems
 from mssbench.cli.options import Also, Json
@@ -20,21 +21,39 @@ from mssbench.methods import registry
 from mssbench.methods.method import Method
 from mssbench.registries import load_file
 from mssbench.suite import suite
+from mssbench.suite.schema import schema
 
 KINDS = ("backends", "backwards", "problems", "suites")
+SUITE_SCHEMA = "suite-schema"  # one document, where the others are lists of records
+_HOW_TO_USE_IT = (
+    f"`mssbench list {SUITE_SCHEMA} --json > suite.schema.json` writes the JSON Schema of suite "
+    "files, and with the first line `#:schema ./suite.schema.json` in a suite, editors that use "
+    "Taplo, such as VS Code with Even Better TOML, complete its keys and names and mark mistakes."
+)
 
 EXAMPLES = (
-    "mssbench list backends",
     "mssbench list problems --also my_problems.py",
+    "mssbench list suite-schema --json",
 )
 
 
 def command(
-    what: Annotated[str, typer.Argument(help="backends, backwards, problems or suites.")],
+    what: Annotated[
+        str,
+        typer.Argument(help="backends, backwards, problems, suites, or suite-schema for editors."),
+    ],
     also: Also = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """List what there is, with citation, parameters, and why something is unavailable here."""
+    if what == SUITE_SCHEMA:
+        for file in also:
+            load_file(file)
+        if as_json:
+            output_json(f"list {what}", schema())
+        else:
+            output([Text(_HOW_TO_USE_IT)])
+        return
     with waiting(f"looking for {what}"):
         records = listing(what, also)
     if as_json:
@@ -46,7 +65,7 @@ def command(
 def listing(what: str, also: Sequence[Path]) -> list[dict[str, Any]]:
     """The records of one kind. Raises RegistryError for a kind that does not exist."""
     if what not in KINDS:
-        raise RegistryError(unknown("list", what, KINDS))
+        raise RegistryError(unknown("list", what, (*KINDS, SUITE_SCHEMA)))
     for file in also:
         load_file(file)
 

@@ -33,7 +33,11 @@ TICK_SECONDS = 0.2  # longest delay until a stop or the death of a worker is not
 PRINTED_BYTES = 2**24  # of stderr that are kept, so that a method that prints cannot fill the disk
 # Signals that others send: the kernel, an administrator, a scheduler, a closing terminal. A cell is
 # not blamed for them unless its worker gets one again.
-FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+FROM_OUTSIDE = tuple(
+    getattr(signal, name)
+    for name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
+    if hasattr(signal, name)  # Windows lacks two, and starts no worker
+)
 _PREPARING = "preparing the problem and its reference took over"
 
 

@@ -13,5 +13,7 @@ def heed() -> None:
     """
     if threading.current_thread() is not threading.main_thread():
         return
+    if not hasattr(signal, "SIGCHLD"):  # on Windows, where an exit status is never lost
+        return
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

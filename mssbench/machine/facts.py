@@ -20,7 +20,7 @@ import psutil
 from mssbench.machine.devices import THREAD_SETTINGS, cuda_devices, text_of
 from mssbench.machine.git import git
 from mssbench.machine.processor import model, vector_extensions
-from mssbench.machine.threads import quota
+from mssbench.machine.threads import granted_cores, quota
 
 PACKAGES = ("mssbench", "torch", "numpy", "scipy", "pandas", "pyarrow", "cupy", "triton")
 # Packages of peer methods. They are not part of IDENTITY, because their versions affect only their
@@ -66,7 +66,7 @@ def is_this_machine(facts: Mapping[str, Any]) -> bool:
 
     return bool(
         facts.get("cpu") == model()
-        and facts.get("cores", {}).get("granted") == len(os.sched_getaffinity(0))
+        and facts.get("cores", {}).get("granted") == granted_cores()
         and facts.get("cores", {}).get("quota") == quota()
         and facts.get("versions", {}).get("torch") == package_version("torch")
         and gpus == [gpu.name for gpu in cuda_devices()]
@@ -86,7 +86,7 @@ def describe() -> dict[str, Any]:
         "cores": {
             "physical": psutil.cpu_count(logical=False),
             "logical": psutil.cpu_count(),
-            "granted": len(os.sched_getaffinity(0)),
+            "granted": granted_cores(),
             "quota": quota(),
         },
         "memory_bytes": memory.total,

@@ -45,7 +45,14 @@ def threads() -> Threads:
     pools = [Pool("torch", "torch", torch.__file__, torch.get_num_threads())]
     pools += [Pool(i["prefix"], i["user_api"], i["filepath"], i["num_threads"]) for i in infos]
     settings = {name: os.environ[name] for name in THREAD_SETTINGS if name in os.environ}
-    return Threads(len(os.sched_getaffinity(0)), quota(), tuple(pools), settings)
+    return Threads(granted_cores(), quota(), tuple(pools), settings)
+
+
+def granted_cores() -> int:
+    """How many cores this process may run on; all of them where the system grants no part."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def keep_to_quota() -> None:
@@ -59,7 +66,7 @@ def keep_to_quota() -> None:
     limit = quota()
     if limit is None or any(name in os.environ for name in THREAD_SETTINGS):
         return
-    cores = Threads(len(os.sched_getaffinity(0)), limit, (), {}).cores
+    cores = Threads(granted_cores(), limit, (), {}).cores
     torch.set_num_threads(min(torch.get_num_threads(), cores))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about two OpenMP runtimes: `mssbench doctor` reports them

@@ -29,13 +29,11 @@ from mssbench.machine.devices import text_of
 from mssbench.measure.torch_state import OF_TORCH, Setting
 
 # Signals for which a library may set a handler, which then decides whether they end this process.
-_SIGNALS = (
-    signal.SIGALRM,
-    signal.SIGCHLD,
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
+# Windows has two of them.
+_SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGALRM", "SIGCHLD", "SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
 )
 # Replacing a function of these modules changes what other methods compute, or how they are timed.
 _MODULES = (

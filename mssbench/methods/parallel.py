@@ -81,4 +81,6 @@ def _alone() -> Any:
 
 
 # The child of a fork inherits the pool without its threads, and would wait for them for ever.
-os.register_at_fork(after_in_child=_pool.cache_clear)
+# Windows has no fork.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -53,10 +53,11 @@ def quantile(ordered: Sequence[float], q: float) -> float:
 def median_interval(count: int) -> tuple[int, int]:
     """Return the indices of two order statistics that enclose the median with 95 % confidence.
 
-    count: N, the number of samples. The ranks are (N ∓ 1.96 √N) / 2, from the normal approximation
-    of the binomial distribution. For fewer than 6 samples no such pair exists, and the interval is
-    the whole range.
+    count: N, the number of samples. The number of samples below the median has the binomial
+    distribution B(N, 1/2). Its 2.5 % quantile is taken from the normal distribution with a
+    correction for continuity, (N - 1) / 2 - 0.98 √N, and rounded outwards, so that the confidence
+    is at least 95 %. For fewer than 6 samples no such pair exists, and the interval is the whole
+    range.
     """
-    half = 0.98 * sqrt(count)
-    low = max(int(count / 2 - half), 0)
-    return low, min(count - 1 - low, count - 1)
+    low = max(int((count - 1) / 2 - 0.98 * sqrt(count)), 0)
+    return low, count - 1 - low

@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Not to wait for the writer of a pipe, and not to follow a link: Windows has neither. There, a file
+# has to be opened as binary, or else line ends are changed while it is read.
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+
 
 def contents(path: Path, *, follow: bool = True) -> bytes | None:
     """The bytes of a file; None where there is none.
@@ -16,7 +21,7 @@ def contents(path: Path, *, follow: bool = True) -> bytes | None:
     pipe, for example, would be waited for without end.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+        fd = os.open(path, os.O_RDONLY | _NO_WAIT | (0 if follow else _NO_FOLLOW))
     except (FileNotFoundError, NotADirectoryError):
         return None
     with os.fdopen(fd, "rb") as file:
@@ -29,7 +34,7 @@ class Lines:
     """A file that grows by whole lines, or not at all. A symbolic link is not followed."""
 
     def __init__(self, path: Path) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_FOLLOW | _NO_WAIT
         self._fd = os.open(path, flags, 0o666)
         self.size = os.fstat(self._fd).st_size
         if self.size:  # a killed writer may have left half a line: the next must not join it

@@ -5,7 +5,7 @@ those that children inherit. So every child that this process forks closes them 
 that leaves a process behind must not keep a device for ever.
 """
 
-import fcntl
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where runs are read and none is written
+    _HAS_LOCKS = False
+else:
+    _HAS_LOCKS = True
 
 IN_FOLDER = ".lock"  # a file that is locked where a folder itself cannot be
 # The locks of this process: device and inode by descriptor. The latter is looked at before a child
@@ -25,6 +32,8 @@ def hold(path: Path, flags: int = os.O_RDONLY) -> tuple[int, bool]:
 
     Raises OSError where the file system has no such locks.
     """
+    if not _HAS_LOCKS:
+        raise OSError(errno.ENOTSUP, "this system has no flock: write runs on Linux or macOS")
     fd = os.open(path, flags)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -72,7 +81,8 @@ def _close_in_child() -> None:
     _ours.clear()
 
 
-os.register_at_fork(after_in_child=_close_in_child)
+if hasattr(os, "register_at_fork"):  # where there is no fork, no child inherits anything
+    os.register_at_fork(after_in_child=_close_in_child)
 
 
 def wait_for(path: Path, wait: Callable[[str], bool]) -> int | None:
@@ -96,6 +106,8 @@ def held(path: Path) -> bool:
     The lock itself is not touched, so that nobody who wants it now is refused. False where the
     kernel tells nothing.
     """
+    if not hasattr(os, "O_PATH"):  # only Linux has it, as it has the list of locks
+        return False
     try:
         fd = os.open(path, os.O_PATH)
     except OSError:

@@ -1,1 +1,65 @@
 """Measure a suite into a folder: order of the cells, passes, resuming, and the final table."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class _CallablePackage(ModuleType):
+    """The class of this package, which is also the public function `mssbench.run`.
+
+    Both have one name, and a function under that name would not last: Python stores a package as an
+    attribute of its parent when the package is first imported, which anything of ours may do later.
+    `mssbench.run` would then be the function before and the package after. As the package itself is
+    callable, there is one object, whatever is imported in which order. Python allows this: the
+    class of a module may be replaced by a subclass of ModuleType (language reference, "Customizing
+    module attribute access").
+    """
+
+    def __call__(
+        self,
+        suite: str | Path,
+        *,
+        set: Mapping[str, Any] | None = None,  # noqa: A002
+        only: str | None = None,
+        out: str | Path | None = None,
+        effort: str | None = None,
+        device: str | None = None,
+        minutes: float | None = None,
+        matrices: str | Path | None = None,
+        key: str | None = None,
+        kind: str | None = None,
+        also: str | Path | Iterable[str | Path] = (),
+        fresh: bool = False,
+    ) -> "pd.DataFrame":
+        """Measure what is missing of a suite, and return its rows: see mssbench.cli.notebook.run.
+
+        For example `mssbench.run("quick", set={"size": [8, 16]}, only="backward == 'loewner'")`.
+        """
+        # By name, as in mssbench/__init__.py: a public name leads to wherever its function is, and
+        # this package itself needs nothing of the packages above it.
+        function = import_module("mssbench.cli.notebook").run
+        rows: pd.DataFrame = function(
+            suite,
+            set=set,
+            only=only,
+            out=out,
+            effort=effort,
+            device=device,
+            minutes=minutes,
+            matrices=matrices,
+            key=key,
+            kind=kind,
+            also=also,
+            fresh=fresh,
+        )
+        return rows
+
+
+sys.modules[__name__].__class__ = _CallablePackage

@@ -12,6 +12,7 @@ from pathlib import Path
 from mssbench.engines import local
 from mssbench.engines.events import Event, Finished
 from mssbench.engines.start import Setup
+from mssbench.machine import linux
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import worst_status
 from mssbench.records.summary import Summary
@@ -56,8 +57,10 @@ def run(
     end the run early: the rows so far are saved, and the other cells become `interrupted`.
 
     Raises RunError if another run writes to the folder, if it contains something else or another
-    suite, if it was measured on another machine, or if no worker can be started.
+    suite, if it was measured on another machine, if no worker can be started, or if this system is
+    not Linux.
     """
+    linux.require()
     summary, start = Summary(path, len(suite.cells)), time.monotonic()
     clock = Clock(time.monotonic)
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from mssbench.errors import NotInstalled, RunError, Unavailable
-from mssbench.machine import devices
+from mssbench.machine import devices, linux
 from mssbench.measure.instruments.clocks import (
     Clock,
     CudaClock,
@@ -55,8 +55,10 @@ class Measured(NamedTuple):
 def examine(device: str, announce: Callable[[str], None] = lambda _: None) -> Report:
     """Run every check on a device, in about a minute.
 
-    announce: called with the name of each stage. Raises RunError if there is no such device.
+    announce: called with the name of each stage. Raises RunError if there is no such device, or if
+    this system is not Linux.
     """
+    linux.require()
     try:
         devices.check_library("torch", device)
     except (NotInstalled, Unavailable) as error:

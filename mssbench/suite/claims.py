@@ -25,10 +25,10 @@ VALUES = tuple(c.name for c in SCHEMA if c.kind == "float")  # columns that a cl
 ERRORS = tuple(c.name for c in SCHEMA if c.group == "error")
 # Key columns that describe where methods are compared, and not the methods themselves.
 POINT = tuple(name for name in KEY if name not in (*METHOD, "seed"))
-_RELATIONS = ("<", "<=", ">", ">=")
-_OVER = ("every", "median")
+RELATIONS = ("<", "<=", ">", ">=")
+OVER = ("every", "median")
 # Failed statuses that `accept` may name: their rows have finite figures.
-_ACCEPTED = (str(Status.DIVERGED),)
+ACCEPTED = (str(Status.DIVERGED),)
 # Columns whose known values are those of the methods of the suite.
 _NAMES = ("library", "forward", "backward", "backend", "pair")
 # Columns with a fixed list of values.
@@ -191,10 +191,10 @@ def _read(table: Any) -> Claim:
             raise SuiteError(f"{key} = {table[key]!r} is not a text.")
 
     _check_words("value", [table["value"]], VALUES)
-    _check_words("relation", [table.get("relation", "<")], _RELATIONS)
-    _check_words("over", [table.get("over", "every")], _OVER)
+    _check_words("relation", [table.get("relation", "<")], RELATIONS)
+    _check_words("over", [table.get("over", "every")], OVER)
     _check_words("column", as_list(table.get("apart", [])), POINT, "apart: ")
-    _check_words("status", as_list(table.get("accept", [])), _ACCEPTED, "accept: ")
+    _check_words("status", as_list(table.get("accept", [])), ACCEPTED, "accept: ")
 
     if not isinstance(table.get("right", 1.0), str):
         _check_number("right", table.get("right", 1.0), "a condition or a number above 0")

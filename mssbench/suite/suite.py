@@ -1,6 +1,5 @@
 """Suite file -> checked suite. What could not run or would mean nothing is refused here."""
 
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,6 +8,8 @@ from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import tomli_w
 
 from mssbench.errors import GateError, RegistryError, SuiteError, unknown
 from mssbench.records.cell import Cell
@@ -35,7 +36,6 @@ EFFORTS: dict[str, dict[str, Any]] = {
 }
 _MOST_VALUES = 1000  # of one --set: splitting them takes a time that grows with their square
 _SHOWN = 100  # characters of a --set in a message
-_DELETE, _ESCAPED = "\x7f", "\\u007f"  # the one character JSON leaves raw and TOML forbids so
 _TOP = ("name", "description", "axes", "method", "exclude", "measure", "check", "claim")
 
 
@@ -163,27 +163,11 @@ def _blaming(source: str) -> Iterator[None]:
 
 
 def dump(document: Mapping[str, Any]) -> str:
-    """A suite document as TOML."""
-    top = {k: document[k] for k in ("name", "description") if k in document}
-    lines = _assignments(top)
-    for name in ("axes", "measure", "check"):
-        if name in document:
-            lines += ["", f"[{name}]", *_assignments(document[name])]
-    for name in ("method", "exclude", "claim"):
-        for table in document.get(name, []):
-            lines += ["", f"[[{name}]]", *_assignments(table)]
-    return "\n".join(lines) + "\n"
+    """A suite document as TOML that reads back equal.
 
-
-def _assignments(table: Mapping[str, Any]) -> list[str]:
-    return [f"{k} = {_spelled(v)}" for k, v in table.items()]
-
-
-def _spelled(value: Any) -> str:
-    """Scalars and lists, which TOML spells like JSON, or an inline table of them."""
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(_assignments(value))} }}"
-    return json.dumps(value, ensure_ascii=False).replace(_DELETE, _ESCAPED)
+    Keys keep their order, except that TOML has tables after the other keys of the same table.
+    """
+    return tomli_w.dumps(document)
 
 
 def _read(path: Path) -> dict[str, Any]:

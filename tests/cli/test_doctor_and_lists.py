@@ -145,7 +145,7 @@ def test_an_unknown_list_names_the_nearest(capsys):
         2,
         "",
         "mssbench: Unknown list 'backend'. Did you mean 'backends'? Known: backends, "
-        "backwards, problems, suites.\n",
+        "backwards, problems, suite-schema, suites.\n",
     )
 
 

@@ -52,6 +52,7 @@ INVOCATIONS = {
     "show": ["show", "base"],
     "claims": ["claims", "base"],
     **{f"list {kind}": ["list", kind] for kind in listing.KINDS},
+    "list suite-schema": ["list", "suite-schema"],
     "test": ["test", "mine.py"],
     "doctor": ["doctor"],
     "selftest": ["selftest"],

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tomllib
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -606,6 +607,17 @@ def loaded(name: str) -> Any:
 @pytest.fixture
 def here() -> Any:
     return loaded("gpu_here")
+
+
+def test_what_mssbench_depends_on_is_asked_for_and_carried(here: Any) -> None:
+    """All but SciPy, which is large: without it some methods have rows that say so."""
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {re.split(r"[<>=]", line)[0] for line in dependencies} - {"scipy"}
+    assert {name.replace("-", "_") for name in names} == set(here.NEEDED)
+    head = (CI / "gpu").read_text().partition("set -uo")[0]
+    carried = re.findall(r"pip download(.*?)rm wheels", head, re.DOTALL)
+    large = {"torch", "numpy", "pyarrow"}  # there already, or with a bound of its own
+    assert names - large <= set(carried[0].split())
 
 
 def broken(*_: Any, **__: Any) -> Any:

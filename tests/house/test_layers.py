@@ -151,6 +151,7 @@ def test_packages_that_read_results_load_no_array_library(package: str) -> None:
     "statement",
     [
         pytest.param("import mssbench; mssbench.load", id="load"),
+        pytest.param("import mssbench; mssbench.run", id="the-function-run"),
         pytest.param("import mssbench.cli.main", id="the-command-line"),
         pytest.param("import mssbench.cli.run, mssbench.run.run", id="run"),
         pytest.param("import mssbench.engines.worker", id="the-worker-before-its-first-line"),
@@ -171,6 +172,7 @@ def test_a_run_starts_without_pandas() -> None:
 def test_importing_mssbench_imports_nothing_heavy() -> None:
     heavy = {"torch", "numpy", "pandas", "rich", "typer"}
     assert not loaded_by("import mssbench") & heavy
+    assert not loaded_by("import mssbench; mssbench.run") & heavy
 
 
 def test_the_house_has_few_doors() -> None:

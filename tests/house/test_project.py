@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,18 @@ def test_a_workflow_is_yaml_and_every_action_of_others_is_pinned(path: Path) -> 
     assert yaml.safe_load(text)
     for action in re.findall(r"^\s*(?:- )?uses: (\S+)", text, re.M):
         assert action.startswith("./") or re.search(r"@[0-9a-f]{40}$", action), action
+
+
+def test_the_versions_of_python_are_the_same_wherever_they_are_said() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [c.rpartition(" ")[2] for c in project["classifiers"] if "Python :: 3." in c]
+    assert project["requires-python"] == f">={named[0]}"
+    first, last = (int(version.removeprefix("3.")) for version in (named[0], named[-1]))
+    assert named == [f"3.{minor}" for minor in range(first, last + 1)]
+
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == named
+    assert f"Python {named[0]} to {named[-1]}." in (ROOT / "README.md").read_text()
 
 
 def test_a_release_is_tried_before_it_is_published() -> None:

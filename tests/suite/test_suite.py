@@ -5,6 +5,7 @@ import tomllib
 from itertools import pairwise
 
 import pytest
+from helpers.root import ROOT
 from helpers.tables import CELL, called
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from mssbench.methods import registry
 from mssbench.methods.regularization import OPTIONS
 from mssbench.records.cell import CELL_KEY, Cell
 from mssbench.records.policy import Policy
+from mssbench.results.rows import read_suite
 from mssbench.suite import expand, suite
 from mssbench.suite.forecast import estimate
 
@@ -298,11 +300,43 @@ def test_every_shipped_suite_loads_under_its_own_name(name, auto):
     assert len({c.cell_id for c in found.cells}) == len(found.cells) > 0
 
 
-@settings(max_examples=60)
-@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cs"])))
-def test_any_description_is_written_as_toml(text):
-    document = {"name": "x", "description": text, "axes": {}, "method": []}
-    assert tomllib.loads(suite.dump(document))["description"] == text
+# Every character that UTF-8 has: control characters, DEL and quotes among them.
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]))
+scalars = (
+    st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)  # NaN is equal to nothing, and no suite may contain it
+    | texts
+)
+nested = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=12
+)
+tables_of_suites = st.dictionaries(texts, nested, max_size=4)
+
+
+@settings(max_examples=100)
+@given(texts, tables_of_suites, st.lists(tables_of_suites, max_size=3))
+def test_any_document_is_written_as_toml_that_reads_back_equal(text, table, many):
+    document = {"name": "x", "description": text, "axes": table, "method": many, "exclude": many}
+    again = tomllib.loads(suite.dump(document))
+    assert again == document
+    for written, read in zip([table, *many], [again["axes"], *again["method"]], strict=True):
+        plain = [key for key, value in written.items() if not has_tables(value)]
+        assert [key for key in read if key in plain] == plain
+
+
+def has_tables(value):
+    """Whether it is a table or a list of tables, which stand after the other keys."""
+    return isinstance(value, dict) or (
+        isinstance(value, list) and value != [] and all(isinstance(v, dict) for v in value)
+    )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").rglob("suite.toml")), ids=str)
+def test_a_committed_suite_still_reads_and_is_written_equal(path):
+    document = read_suite(path.parent)
+    assert document["method"]
+    assert tomllib.loads(suite.dump(document)) == document
 
 
 def test_overrides_hold_for_every_table(load):
