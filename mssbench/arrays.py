@@ -355,7 +355,8 @@ def to_numpy(a: Array) -> np.ndarray:
     if library(a) == "torch":
         return a.detach().cpu().double().numpy()  # type: ignore[no-any-return]
     a = a.get() if library(a) == "cupy" else a
-    return np.array(a, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # uninitialised memory may hold signalling NaN
+        return np.array(a, dtype=np.float64)
 
 
 def empty(library: str, device: str, precision: str) -> Array:

@@ -7,7 +7,6 @@ method names it. If a change cannot be undone, the next cell gets a fresh proces
 import contextlib
 import gc
 import os
-import resource
 import signal
 import sys
 import threading
@@ -20,6 +19,11 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+try:
+    import resource
+except ImportError:  # Windows, where nothing is measured
+    resource = None  # type: ignore[assignment]
 
 import numpy as np
 import torch
@@ -49,9 +53,18 @@ _MODULES = (
     "scipy.linalg",
 )
 _UNREADABLE = object()  # stands for the value of a setting that cannot be read
-_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+# Windows has none of these timers and limits.
+_TIMERS = tuple(
+    getattr(signal, name)
+    for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")
+    if hasattr(signal, name)
+)
 # Limits that decide whether a later method can open files, start threads or allocate memory.
-_LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC, resource.RLIMIT_AS, resource.RLIMIT_STACK)
+_LIMITS = tuple(
+    getattr(resource, name)
+    for name in ("RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_AS", "RLIMIT_STACK")
+    if hasattr(resource, name)
+)
 # Prefixes of variables that compilers set for their own processes; nothing else reads them.
 _OF_COMPILERS = (b"TORCHINDUCTOR_", b"TRITON_", b"TORCH_COMPILE_")
 # Number of times that the state of a thread is read, and the seconds between two of them: enough

@@ -170,7 +170,7 @@ def test_a_folder_of_something_else_is_refused(suite, tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_device_that_is_not_there_is_an_error(suite, tmp_path):
-    with pytest.raises(RunError, match="device cuda is not there"):
+    with pytest.raises(RunError, match="device cuda is not available"):
         mssbench.run(suite, device="cuda", out=tmp_path / "run")
 
 
