@@ -20,7 +20,7 @@ from rich.text import Text
 
 from mssbench import units
 from mssbench.console.statuses import status_words
-from mssbench.engines.events import Event, Finished, Started, Waiting
+from mssbench.engines.events import Event, Finished, Ready, Started, Waiting
 from mssbench.records.measurement import worst_status
 
 # Seconds between two lines in a log: often enough to see that a run has not stopped, seldom enough
@@ -41,6 +41,7 @@ class RunProgress:
         self._statuses: dict[str, str] = {}  # by cell_id, of the latest pass
         self._counts: Counter[str] = Counter()  # of the values of _statuses
         self._waiting = ""
+        self._said: set[str] = set()  # sentences on the user's files
         self._cell, self._begun = "", time.monotonic()
 
         self._done, self._total = 0, 0
@@ -90,6 +91,11 @@ class RunProgress:
             self._console.print(
                 f"waiting for {event.holder}, which measures on this {event.device}", markup=False
             )
+        elif isinstance(event, Ready):
+            for sentence in event.undone:
+                if sentence not in self._said:  # a later worker imports the files again
+                    self._said.add(sentence)
+                    self._console.print(sentence, style="yellow", markup=False, soft_wrap=True)
         elif isinstance(event, Started):
             self._cell, self._begun = str(event.cell), time.monotonic()
         elif isinstance(event, Finished):

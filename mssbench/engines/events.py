@@ -7,11 +7,15 @@ from mssbench.records.measurement import Status
 
 
 class Ready(NamedTuple):
-    """A worker has started: its device, the facts of its machine, and the hash of these facts."""
+    """A worker has started: its device, the facts of its machine, and the hash of these facts.
+
+    undone: sentences on the settings that the user's files changed when they were imported.
+    """
 
     device: str
     facts: dict[str, Any]
     environment: str
+    undone: tuple[str, ...] = ()
 
 
 class Waiting(NamedTuple):

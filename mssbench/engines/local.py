@@ -228,7 +228,7 @@ def _start(slot: Slot, setup: Setup, lock: int, stop: threading.Event, news: New
                 continue
             raise
 
-        news.put(Ready(slot.device, facts, environment))
+        news.put(Ready(slot.device, facts, environment, worker.undone))
         return worker
 
     raise AssertionError("the second attempt returns or raises")

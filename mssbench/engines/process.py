@@ -75,6 +75,7 @@ class Worker:
         """
         self.served = 0  # number of requests so far
         self.killed = False  # whether a signal from outside ended it before it was ready
+        self.undone: tuple[str, ...] = ()  # sentences on what the user's files changed on import
         self.code: str | None = None  # digest of the files of its mssbench, once it has sent it
         self._setup, self._stopped, self._device = setup, stopped, slot.device
         self._rest = b""  # bytes read that are not yet a whole line
@@ -140,6 +141,7 @@ class Worker:
         self._refuse_other_protocol(line)
         refuse_other_code(self._setup, line)
         self.code = line.get("code")
+        self.undone = tuple(line.get("undone", ()))
         return line["facts"], line["environment"]
 
     def _refuse_other_protocol(self, line: dict[str, Any]) -> None:

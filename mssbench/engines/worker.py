@@ -29,7 +29,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -207,7 +207,6 @@ def serve(
     from mssbench.engines.start import code_digest, own_folder
     from mssbench.records.cell import Cell
     from mssbench.records.facts import identify
-    from mssbench.registries import load_file
     from mssbench.results.locks import keep_from_children
 
     def say(event: str, **facts: Any) -> None:
@@ -222,8 +221,7 @@ def serve(
     if lock := setup.get("lock"):  # before any code of a user runs, which may fork
         keep_from_children(lock)
     chosen = instruments(setup)  # before a user's file, which could replace a clock, is imported
-    for path in setup["also"]:
-        load_file(Path(path))
+    undone = _load_files(setup["also"])
     if cores := setup.get("cores"):
         keep_to(os.getpid(), cores)
 
@@ -237,6 +235,7 @@ def serve(
         environment=identify(facts),
         code=code,
         folder=own_folder(),
+        undone=undone,
     )
 
     met, keep = set(), _Keep(chosen)
@@ -267,6 +266,36 @@ def serve(
                 met.add(pair)  # what the pair has imported and compiled is not garbage either
                 gc.collect()
                 gc.freeze()
+
+
+def _load_files(paths: Sequence[str]) -> list[str]:
+    """Import the user's files. Return a sentence for each that changed settings of the process.
+
+    The changes are undone: a setting such as the number of threads would change how every method is
+    measured, and not only those of the file.
+    """
+    from mssbench.registries import load_file
+
+    sentences = []
+    for path in paths:
+        state = sys.modules.get("mssbench.measure.process_state")  # absent in tests of engines
+        snapshot = state.Snapshot(of_import=True) if state else None
+        load_file(Path(path))
+        if snapshot is None:
+            continue
+
+        changes = snapshot.finish()
+        for names, outcome in (
+            (changes.restored, "was undone"),
+            (changes.lasting, "could not be undone"),
+        ):
+            if names:
+                sentences.append(
+                    f"{path} changed {', '.join(dict.fromkeys(names))} when it was imported. That "
+                    f"would affect every method, and {outcome}: change it inside the method that "
+                    "needs it."
+                )
+    return sentences
 
 
 def _as_reply(result: "Result") -> dict[str, Any]:

@@ -88,12 +88,18 @@ class Changes:
 class Snapshot:
     """The state of the process at one moment, with methods to restore it.
 
+    of_import: whether a file is imported between snapshot and restoring. Settings that imports
+    change for good reasons, such as the module path, then keep their new values.
     changes: the names of the settings that had changed, whether they could be restored or not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, of_import: bool = False) -> None:
         self.changes = Changes()
-        self._settings = (*_OF_PROCESS, *OF_TORCH, *_of_pools())
+        self._settings = tuple(
+            setting
+            for setting in (*_OF_PROCESS, *OF_TORCH, *_of_pools())
+            if not (of_import and setting.by_imports)
+        )
         self._values = [_read(setting) for setting in self._settings]
 
         self._functions = {

@@ -12,6 +12,7 @@ UNVERIFIED = "unverified"  # the error of the reference is too large to judge a 
 # The library computed in a wider precision than the row's, so that neither time nor error is that
 # of the row's precision.
 OTHER_PRECISION = "other_precision"
+STEP_ORDER = "step_order"  # see MEANING
 LEFT_CHANGES = "left_changes"  # the method changed settings that later cells would have inherited
 # What each flag means, as a clause for messages.
 MEANING = {
@@ -25,6 +26,8 @@ MEANING = {
     "pip install nvidia-ml-py",
     "remeasured": "measured again, because the first attempt was disturbed",
     "clock_order": "the device time exceeds the wall time, or a graph replay the device time",
+    STEP_ORDER: "the forward alone seems to take longer than a step that contains it: other work "
+    "disturbed it",
     LEFT_CHANGES: "the method changed settings of its process, which the reason names: they were "
     "restored before the next cell, or that one got a new process",
     ABOVE_CEILING: "faster than the machine's ceilings allow, but other work ran: cannot win",

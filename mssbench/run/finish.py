@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import exp, log
+from math import exp, inf, log
 from statistics import median
 from typing import Any, NamedTuple
 
 from mssbench.records.measurement import Row
+from mssbench.records.noise import STEP_ORDER, Noise
 from mssbench.records.schema import error_column
 from mssbench.results.labels import counts_as_ok
 from mssbench.results.rows import all_typed
@@ -20,6 +21,10 @@ _GROUP = ("function", "problem", "size", "batch", "precision", "device", "seed",
 _READ = (
     *_GROUP,
     "cell_id",
+    "library",
+    "forward",
+    "iterations",
+    "options",
     "clock",
     "cache",
     "status",
@@ -36,6 +41,20 @@ _READ = (
     "root_error",
     "gradient_error",
 )
+
+
+# Columns in which a forward alone and a step with it agree, beside the options of the forward.
+_FORWARD = (
+    *(name for name in _GROUP if name != "phase"),
+    "library",
+    "forward",
+    "iterations",
+    "clock",
+    "cache",
+    "environment",
+)
+# A forward alone and one that records for a gradient may differ by some tens of percent.
+_LONGER = 1.5
 
 
 class Settled(NamedTuple):
@@ -60,10 +79,13 @@ def finish(
     numbers = all_typed(rows, _READ)
     steadied = passes.steadied(numbers, samples)
     fractions = problem_fractions(numbers)
+    contradicted = longer_than_their_step(numbers)
 
     settled = [
-        _completed(row, new, fraction)
-        for row, new, fraction in zip(rows, steadied, fractions, strict=True)
+        _completed(row, _unstable(row, new) if is_longer else new, fraction)
+        for row, new, fraction, is_longer in zip(
+            rows, steadied, fractions, contradicted, strict=True
+        )
     ]
     noise = Counter(
         row["noise"] for row in settled if row["noise"] and passes.place(row) in samples
@@ -76,6 +98,43 @@ def _completed(row: Row, new: Row, fraction: float | None) -> Row:
     if not new and row.get("problem_fraction", "") == ("" if fraction is None else str(fraction)):
         return row
     return row | new | {"problem_fraction": fraction}
+
+
+def longer_than_their_step(rows: Sequence[Row]) -> list[bool]:
+    """Whether each row is of a forward alone that seems to take longer than a step with it.
+
+    A step computes the same root, and its gradient beside. As other work on the machine can only
+    make a call slower, it is the time of the forward that was disturbed, though its own samples may
+    agree with each other.
+    """
+    steps: dict[tuple[Any, ...], float] = {}
+    for row in rows:
+        if row["phase"] == "step" and row["seconds_high"]:
+            key = _forward_of(row)
+            steps[key] = min(steps.get(key, inf), row["seconds_high"])
+    if not steps:
+        return [False] * len(rows)
+    return [
+        row["phase"] == "forward"
+        and bool(row["seconds_low"])
+        and row["seconds_low"] > _LONGER * steps.get(_forward_of(row), inf)
+        for row in rows
+    ]
+
+
+def _forward_of(row: Row) -> tuple[Any, ...]:
+    """What a forward alone and a step with it have in common."""
+    options = [o for o in str(row["options"] or "").split() if not o.startswith("backward_")]
+    return (*(row[name] for name in _FORWARD), *options)
+
+
+def _unstable(row: Row, new: Row) -> Row:
+    """Return the new columns of a row whose time is contradicted by that of another row."""
+    flags = str(new.get("flags", row.get("flags")) or "").split()
+    return new | {
+        "noise": Noise.UNSTABLE,
+        "flags": " ".join([*flags, *([STEP_ORDER] if STEP_ORDER not in flags else [])]),
+    }
 
 
 def problem_fractions(rows: Sequence[Row]) -> list[float | None]:

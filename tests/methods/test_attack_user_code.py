@@ -296,3 +296,53 @@ def test_attack_a_file_beside_ours_has_the_name_of_a_module_of_python(tmp_path: 
     written(tmp_path, "raise ImportError('the wrong one')\n", "statistics.py")
     written(tmp_path, "raise ImportError('the wrong one')\n", "numpy.py")
     load_file(written(tmp_path, f"{HEAD}import statistics\nassert statistics.median\n{RIGHT}"))
+
+
+SETTINGS = """
+import os
+import numpy as np
+import torch
+torch.set_num_threads(torch.get_num_threads() + 1)
+np.seterr(all="raise")
+os.environ["OF_THE_FILE"] = "kept"
+"""
+SUITE = """
+name = "tiny"
+[axes]
+size = 4
+batch = 2
+problem = "wishart(ratio=2)"
+device = "cpu"
+[[method]]
+forward = ["torch/mine", "torch/eigh"]
+[measure]
+min_seconds = 0.0
+min_samples = 2
+max_seconds = 0.05
+warmup_seconds = 0.0
+"""
+
+
+def test_attack_a_file_changes_settings_when_it_is_imported(tmp_path: Path) -> None:
+    """That would change how every method is measured, also those of others."""
+    file = written(tmp_path, HEAD + SETTINGS + RIGHT)
+    suite = written(tmp_path, SUITE, "tiny.toml")
+    out = tmp_path / "out"
+    done = mssbench("run", suite, "--also", file, "--out", out, MSSBENCH_LOCKS=tmp_path / "locks")
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stderr.split())
+    assert f"{file.name} changed " in said
+    assert "torch's threads" in said
+    assert "numpy's handling of errors" in said
+    assert "environment" not in said, "imports set variables for good reasons"
+    assert said.count("when it was imported") == 1
+    assert "was undone: change it inside the method that needs it" in said
+
+
+def test_attack_a_file_without_such_settings_says_nothing(tmp_path: Path) -> None:
+    file = written(tmp_path, HEAD + "import scipy.linalg, torch.fft\n" + RIGHT)
+    suite = written(tmp_path, SUITE, "tiny.toml")
+    out = tmp_path / "out"
+    done = mssbench("run", suite, "--also", file, "--out", out, MSSBENCH_LOCKS=tmp_path / "locks")
+    assert done.returncode == 0, done.stderr
+    assert "when it was imported" not in done.stderr

@@ -104,3 +104,21 @@ def test_a_row_that_cannot_win_sets_no_limit_for_others(flags):
         limited(8.0, 0.1, root=1e-6, forward="svd", flags=flags),
     ]
     assert finish(rows, {}, []).rows[0]["problem_fraction"] == pytest.approx(2.0 / 4)
+
+
+def test_a_forward_that_seems_to_take_longer_than_its_step_is_unstable():
+    """Both were sampled steadily, so that only their contradiction shows that one was disturbed."""
+    step = {"phase": "step", "backward": "loewner", "gradient": 1e-6, "noise": "quiet"}
+    step |= {"root": 1e-6, "options": "backward_iterations=8 norm=trace"}
+    alone = {"root": 1e-6, "noise": "quiet", "options": "norm=trace"}
+    cases = [(2.0, 1.0, True), (1.4, 1.0, False), (0.5, 1.0, False)]
+    for seconds, whole, contradicted in cases:
+        forward, _ = finish([row(seconds, **alone), row(whole, **step)], {}, []).rows
+        assert (forward["noise"] == "unstable") is contradicted, seconds
+        assert ("step_order" in forward["flags"]) is contradicted
+        again, _ = finish([forward, row(whole, **step)], {}, []).rows
+        assert again["flags"] == forward["flags"], "a flag is there once"
+
+    for other in ({"forward": "svd"}, {"size": 32}, {"options": "norm=frobenius"}, {"seed": 3}):
+        forward, _ = finish([row(9.0, **alone), row(1.0, **(step | other))], {}, []).rows
+        assert forward["noise"] == "quiet", other
