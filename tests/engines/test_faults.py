@@ -495,6 +495,8 @@ def answer(deed: str) -> Answer:
 class Actor:
     """A worker whose answers are written beforehand, cell by cell and attempt by attempt."""
 
+    undone = ()
+
     script: dict[str, list[str]]
     made = 0
 
@@ -613,6 +615,8 @@ def test_a_cell_is_told_how_many_its_worker_has_yet_to_measure(
     told: dict[str, list[int]] = {"cpu": [], "cuda": []}
 
     class Told(Actor):
+        undone = ()
+
         def ask(self, cell: Cell, share: float) -> Answer:
             told[cell.device].append(round(1 / share))
             return answer("ok")
@@ -633,6 +637,8 @@ def test_what_was_answered_before_a_stop_is_kept(
     asked = threading.Event()
 
     class Late(Actor):
+        undone = ()
+
         def __init__(self, *given: Any) -> None:
             super().__init__()
             self.stopped = given[3]
@@ -652,6 +658,8 @@ def test_an_unforeseen_error_of_the_engine_reaches_the_caller(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hasty: None
 ) -> None:
     class Broken(Actor):
+        undone = ()
+
         def ask(self, cell: Cell, share: float) -> Answer:
             raise ZeroDivisionError
 
