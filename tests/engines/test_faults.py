@@ -615,8 +615,6 @@ def test_a_cell_is_told_how_many_its_worker_has_yet_to_measure(
     told: dict[str, list[int]] = {"cpu": [], "cuda": []}
 
     class Told(Actor):
-        undone = ()
-
         def ask(self, cell: Cell, share: float) -> Answer:
             told[cell.device].append(round(1 / share))
             return answer("ok")
@@ -637,8 +635,6 @@ def test_what_was_answered_before_a_stop_is_kept(
     asked = threading.Event()
 
     class Late(Actor):
-        undone = ()
-
         def __init__(self, *given: Any) -> None:
             super().__init__()
             self.stopped = given[3]
@@ -658,8 +654,6 @@ def test_an_unforeseen_error_of_the_engine_reaches_the_caller(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hasty: None
 ) -> None:
     class Broken(Actor):
-        undone = ()
-
         def ask(self, cell: Cell, share: float) -> Answer:
             raise ZeroDivisionError
 
