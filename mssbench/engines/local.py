@@ -1,8 +1,8 @@
 """The local engine: one worker process per device, which measures one cell at a time.
 
-A worker that dies is replaced. A slot is a device with its share of the cores. The CPU is one slot
-with all cores, because cells that run at the same time disturb each other. Cells on GPUs start when
-the cells on the CPU are done.
+A cell is one combination of methods, problem, size and so on. A worker that dies is replaced. A
+slot is a device with its share of the cores. The CPU is one slot with all cores, because cells that
+run at the same time disturb each other. Cells on GPUs start when the cells on the CPU are done.
 """
 
 import queue
@@ -40,7 +40,8 @@ def run(
     that they have already sent are still yielded. Closing the iterator stops them too.
     skip: called before each cell; a cell for which it returns True is left out.
     share: called before each cell, with the number of cells that the worker still has to measure,
-    including this one. It returns the share of the policy's time for the cell, between 0 and 1.
+    including this one. It returns which share of the usual sampling time this cell gets, between 0
+    and 1.
 
     Raises RunError if a worker cannot be started.
     """
