@@ -54,7 +54,7 @@ class WorkOfCell:
         return self._session.remembering.get(self.key, "")
 
     def columns(self, seconds: float) -> Mapping[str, Mapping[str, Any]]:
-        """Return memory and counts by phase. They are counted in the first pass over a suite.
+        """Return the columns of memory and counts by phase. Later passes over a suite reuse them.
 
         seconds: how long an earlier call took. This part of the time of counting is recorded as
             warm-up; the rest is the overhead of counting.
@@ -78,7 +78,7 @@ class WorkOfCell:
         return known[self.key]
 
     def count_again(self, seconds: float) -> None:
-        """Compare the work on new content with that on content seen before, unless it was done.
+        """Compare the work on new matrices and on those seen before, unless that was done already.
 
         seconds: of a call. A long call is not made again, see `_SHOWN_BY_TIME`. As the first calls
             in a process load libraries and may seem long, this is called again after the samples.
