@@ -67,7 +67,7 @@ def announce(
 
 
 def _work(kernel: Kernel, factors: Sequence[Factor], given: Sequence[bool]) -> tuple[float, float]:
-    """Return the products per matrix, and the estimated products of an iterative part."""
+    """Return the counted products per matrix, and the estimated ones of an iterative part."""
     if kernel == "iterate":  # the arguments are A, Y, Z
         return iterate(factors, sqrt=given[1], isqrt=given[2]), 0.0
     if kernel == "triton":
