@@ -61,7 +61,7 @@ class Parameter(NamedTuple):
     words: tuple[str, ...] = ()  # words allowed in place of a number: "auto"
 
     def describe(self) -> str:
-        """Return name, default, choices: `norm=trace (trace|minc|...)`, `iterations=5 (or auto)`."""
+        """Return name, default, choices: `norm=trace (trace|...)`, `iterations=5 (or auto)`."""
         choices = "|".join(map(str, self.choices)) or " ".join(f"or {word}" for word in self.words)
         return f"{self.name}={self.default}" + (f" ({choices})" if choices else "")
 
