@@ -205,7 +205,7 @@ def _serve_slot(
 
 
 def _look(slot: Slot, worker: Worker, news: News) -> Worker | None:
-    """Let the worker measure the ceilings. Return the worker, or None if it died."""
+    """Let the worker measure the highest rates of its device. Return it, or None if it died."""
     rates = worker.ceilings(slot.device)
     if rates is None:
         worker.close()

@@ -242,7 +242,7 @@ def _owned(pool: Pool) -> str:
 
 
 def _retried(c: Convergence) -> str:
-    """Return a clause on what mssbench does with a matrix on which eigh fails, see `decompose`."""
+    """Return a clause on what mssbench does with a matrix on which `eigh` fails."""
     if c.precision == "float64":
         return "mssbench has no wider precision to retry in, and its cells fail"
     if c.wrong or (c.nan and c.device == "cuda"):

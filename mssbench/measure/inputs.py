@@ -201,7 +201,7 @@ class Rotation:
 
     @property
     def _permutes(self) -> bool:
-        """Whether new inputs are permuted at random, so that later passes rarely repeat them.
+        """Whether new inputs are permuted at random, so that later calls rarely get the same ones.
 
         A larger batch has enough different shifts, and a shift takes a fraction of the time.
         """
@@ -278,7 +278,7 @@ def _way_back(batch: np.ndarray, rows: np.ndarray) -> Restore:
     """Return a function that undoes a permutation.
 
     batch: (b,), matrix batch[i] was put into place i of the batch.
-    rows: (n,), likewise for the rows.
+    rows: (n,), row rows[i] was put into place i of the rows.
     """
     from_batch, from_rows = np.argsort(batch), np.argsort(rows)
 

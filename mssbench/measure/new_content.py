@@ -41,7 +41,7 @@ class CallInput(NamedTuple):
 
 
 class NewContent:
-    """Prepares the samples of one row; one call of a sample gets new content.
+    """Prepares the samples of one row; in each, one call gets matrices that are new to the method.
 
     rotation: makes the inputs.
     calls: the calls of the phase.
@@ -192,8 +192,8 @@ class NewContent:
     def _is_suspected(self) -> bool:
         """Whether calls on new content took longer in the samples.
 
-        Their lower quartile is compared with the median of the others, so that a few disturbed
-        calls do not decide.
+        Their lower quartile is compared with the median of calls on content seen before, so that a
+        few disturbed calls do not decide.
         """
         new, seen = sorted(self._seconds_new), sorted(self._seconds_seen)
         if min(len(new), len(seen)) < _FEWEST:

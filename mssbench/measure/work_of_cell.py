@@ -80,8 +80,9 @@ class WorkOfCell:
     def count_again(self, seconds: float) -> None:
         """Compare the work on new matrices and on those seen before, unless that was done already.
 
-        seconds: of a call. A long call is not made again, see `_SHOWN_BY_TIME`. As the first calls
-            in a process load libraries and may seem long, this is called again after the samples.
+        seconds: of a call. A call on a CPU longer than `_SHOWN_BY_TIME` is not made again. As the
+            first calls in a process load libraries and may seem long, this is called again after
+            the samples.
         """
         x = self._not_recounted
         is_torch = self._cell.library == "torch"  # calls of other libraries cannot be counted

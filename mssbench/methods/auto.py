@@ -90,7 +90,7 @@ def forget() -> None:
 
 
 def _entries(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the answers of a table; none if the file does not exist."""
+    """Yield the answers of a table, each a pair with its place; none if the file does not exist."""
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         if table["schema"] != SCHEMA:

@@ -52,7 +52,7 @@ class Root(NamedTuple):
 
 
 class Parameter(NamedTuple):
-    """A keyword-only argument of a method. A suite can sweep these arguments and no others."""
+    """A keyword-only argument of a method. Suites can set these arguments, and no others."""
 
     name: str
     type: type

@@ -65,7 +65,7 @@ def sample(
     inspector: Inspector | None = None,
     now: Callable[[], float] = time.perf_counter,
 ) -> Timing:
-    """Warm up, choose the number of calls in a sample, then sample until the policy is satisfied.
+    """Warm up, choose the number of calls in a sample, then sample until the policy lets it stop.
 
     prepare: builds what one call consumes, outside the timed window.
     first_call: seconds of a call made before, including everything that it loaded.
