@@ -38,7 +38,7 @@ class Ceilings(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A cell is finished: rows from its worker, or a status and reason if it has none."""
+    """A cell is finished: the rows from its worker, or a status and reason if there are no rows."""
 
     cell: Cell
     rows: list[dict[str, Any]]

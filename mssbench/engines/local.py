@@ -217,7 +217,8 @@ def _look(slot: Slot, worker: Worker, news: News) -> Worker | None:
 def _start(slot: Slot, setup: Setup, lock: int, stop: threading.Event, news: News) -> Worker:
     """Return a new worker that is ready.
 
-    A start that is ended by a signal from outside is tried once more. Raises RunError.
+    A start that is ended by a signal from outside is tried once more. Raises RunError if the worker
+    does not start, or runs other code than this process.
     """
     for attempt in (1, 2):
         worker = Worker(slot, setup, lock, stop.is_set)

@@ -134,7 +134,7 @@ def of_convergence(found: list[Convergence]) -> Iterator[Finding]:
 
 
 def of_orthonormality(found: list[Orthonormality]) -> Iterator[Finding]:
-    """Yield a finding if eigenvectors are not orthonormal by more than rounding: the worst case.
+    """Yield a finding on the worst case if eigenvectors are less orthonormal than by rounding.
 
     found: the results of `eigh` for one library and device.
     """

@@ -124,7 +124,7 @@ def _releases(modules: set[str]) -> set[bytes]:
 
 
 def _distributed_with(top: str) -> set[str]:
-    """Return the top-level modules of the distribution with which the module `top` was installed."""
+    """Return the top-level modules of the distribution that installed the module `top`."""
     if top == _PACKAGE or _is_own(top):
         return {top}
     owners = set(_distributions().get(top, ()))
