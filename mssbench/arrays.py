@@ -107,7 +107,7 @@ def trace(a: Array) -> Array:
 
 
 def frobenius_norm(a: Array) -> Array:
-    """Return each matrix's Frobenius norm, (..., n, n) -> (..., 1, 1), broadcastable against `a`."""
+    """Return each matrix's Frobenius norm, (..., n, n) -> (..., 1, 1), to broadcast with `a`."""
     return namespace(a).linalg.norm(a, axis=(-2, -1), keepdims=True)
 
 

@@ -19,7 +19,7 @@ def block(degree: int) -> int:
 
 
 def _products(degree: int, s: int) -> int:
-    """Return the products for blocks of s terms: powers up to R^s, then Horner's rule in R^s."""
+    """Count the products for blocks of s terms: powers up to R^s, then Horner's rule in R^s."""
     # The number of blocks before the last one, and the terms of the last one after its first.
     blocks, in_last = divmod(degree, s)
     horner = blocks - (blocks > 0 and in_last == 0)
@@ -28,7 +28,7 @@ def _products(degree: int, s: int) -> int:
 
 
 def products(degree: int) -> float:
-    """Return the batched products to evaluate a polynomial of this degree: 5 for degree 10."""
+    """Return the number of products that a polynomial of this degree takes: 5 for degree 10."""
     return float(max(_products(degree, block(degree)), 1))
 
 
