@@ -44,9 +44,9 @@ _LIBRARY_OF: dict[type, str] = {}
 
 
 def library_of(kind: type) -> str:
-    """Return the name of the library that defines an array type: `torch` for subclasses of Tensor.
+    """Return the name of the library that defines an array type: `numpy`, `cupy` or `torch`.
 
-    The name is empty for a type that is not an array of one of the three libraries.
+    For a subclass it is that of the base class. For any other type it is empty.
     """
     if kind not in _LIBRARY_OF:
         names = (base.__module__.partition(".")[0] for base in kind.__mro__)
@@ -71,7 +71,7 @@ def symmetrize(a: Array) -> Array:
 
 
 def dusted(a: Array) -> Array:
-    """Flush entries of magnitude up to ε² / 2 to zero, so that products make no subnormal numbers.
+    """Return `a` with entries of magnitude up to ε² / 2 set to 0, to avoid subnormal products.
 
     ε is the spacing of the dtype at 1; all other entries keep every bit. An iteration that
     converges to the identity squares its off-diagonal entries until they are subnormal, and a CPU
@@ -107,7 +107,7 @@ def trace(a: Array) -> Array:
 
 
 def frobenius_norm(a: Array) -> Array:
-    """Return the norm of each matrix, (..., n, n) -> (..., 1, 1), broadcastable against `a`."""
+    """Return each matrix's Frobenius norm, (..., n, n) -> (..., 1, 1), to broadcast with `a`."""
     return namespace(a).linalg.norm(a, axis=(-2, -1), keepdims=True)
 
 
@@ -181,7 +181,7 @@ def on_host(a: Array) -> Array:
 def is_mapped(a: Array) -> bool:
     """Whether `a` is a batched tensor inside torch.func.vmap, whose values cannot be read.
 
-    It is recognised also if other transforms of torch.func have wrapped it.
+    Such a tensor is recognised even if other transforms of torch.func have wrapped it.
     """
     if library(a) != "torch":
         return False
@@ -200,7 +200,7 @@ def is_mapped(a: Array) -> bool:
 def is_readable(a: Array) -> bool:
     """Whether Python code may read values of `a` and branch on them.
 
-    It may not inside torch.func.vmap, where `a` stands for many arrays, nor while torch.compile,
+    False inside torch.func.vmap, where `a` stands for many arrays, and while torch.compile,
     torch.export or torch.func.linearize traces the program, when there are no values yet.
     """
     if library(a) != "torch":
@@ -237,10 +237,11 @@ def batch_size(a: Array) -> int:
 def bit_sums(a: Array) -> Array:
     """Sum the bit patterns of the entries, read as integers, over the batch: (b, ...) -> (k,).
 
-    The sums detect whether an array was written to. A changed bit of any entry changes its sum;
-    a NaN that stays the same NaN does not. Only changes that cancel out over the batch are missed.
-    This takes a third of the time of a comparison with a copy, and 1/b of its memory. If the size
-    of a matrix is a multiple of 8 bytes, neighbouring entries are read together as one integer.
+    k is the number of such integers in one matrix. The sums detect whether an array was written to.
+    A changed bit of any entry changes its sum; a NaN that stays the same NaN does not. Only changes
+    that cancel out over the batch are missed. This takes a third of the time of a comparison with a
+    copy, and 1/b of its memory. If the size of a matrix is a multiple of 8 bytes, neighbouring
+    entries are read together as one integer.
     """
     xp = namespace(a)
     size = a.dtype.itemsize
@@ -309,7 +310,10 @@ def solve(a: Array, b: Array) -> Array:
 
 
 def svd(a: Array, driver: str | None = None) -> tuple[Array, Array, Array]:
-    """Return the thin decomposition U, s, Vᵀ. driver: the cuSOLVER routine that torch calls."""
+    """Return the thin singular value decomposition U, s, Vᵀ.
+
+    driver: the cuSOLVER routine that torch calls on a GPU; None for the default of any library.
+    """
     linalg = namespace(a).linalg
     if driver is None:
         return linalg.svd(a, full_matrices=False)  # type: ignore[no-any-return]
@@ -335,7 +339,7 @@ def epsilon(a: Array) -> float:
 
 
 def product_unit(a: Array) -> float:
-    """Return the unit roundoff of a product of matrices like `a`, that of tf32 if torch uses it."""
+    """Return the unit roundoff of a product of matrices like `a`: of tf32 if torch uses tf32."""
     if library(a) == "torch" and a.is_cuda and dtype_name(a) == "float32":
         exact = namespace(a).get_float32_matmul_precision() == "highest"
         return 2.0**-24 if exact else 2.0**-11
@@ -360,7 +364,10 @@ def to_numpy(a: Array) -> np.ndarray:
 
 
 def empty(library: str, device: str, precision: str) -> Array:
-    """Return an array of length zero with this library, device and dtype, for use as `like=`."""
+    """Return an array of length zero of this library on this device, for use as `like=`.
+
+    Its dtype is the one that stores the precision, for example float32 for tf32.
+    """
     xp = importlib.import_module(library)
     dtype = getattr(xp, STORAGE[precision])
     if library == "torch":

@@ -15,7 +15,8 @@
 * IndefiniteWarning     matrices of a checked batch have negative eigenvalues
 * SingularWarning       the gradient of a checked singular matrix will be wrong
 
-Unsupported, NotInstalled and Unavailable do not end a run: they become the status of a row.
+A cell is one combination of methods, problem, size and so on that a run measures. Unsupported,
+NotInstalled and Unavailable do not end the run: they become the status of the cell's rows.
 """
 
 import difflib
@@ -140,7 +141,7 @@ def unknown(what: str, name: object, known: Iterable[str], most: int = 30) -> st
     """Return the message for an unknown word, with the nearest known one.
 
     what: what the word should be, such as "column". most: a list of at most so many known words is
-    printed in full; of a longer one only the nearest words are named.
+    in the message in full; of a longer list only the words nearest to `name`.
 
     >>> unknown("forward", "eig", ["eigh", "svd"])
     "Unknown forward 'eig'. Did you mean 'eigh'? Known: eigh, svd."

@@ -43,7 +43,7 @@ Thing = TypeVar("Thing", bound=Named)
 
 
 class Registry(Generic[Thing]):
-    """All entries of one kind, such as the forwards, by name.
+    """All entries of one kind by name, for example all forward methods.
 
     kind: what messages call an entry; plug-ins offer theirs in the group `mssbench.<kind>`.
     load_built_in: imports the modules of mssbench that register entries of this kind. It is called
@@ -68,8 +68,8 @@ class Registry(Generic[Thing]):
     def lookup(self, name: str) -> Thing:
         """Return the entry called `name`; import the plug-in that offers it if necessary.
 
-        Raises UnknownName, RegistryError for a name that two packages offer, and NotInstalled for a
-        plug-in that cannot be imported for any reason.
+        Raises UnknownName if there is no such entry, RegistryError if two packages offer the name,
+        and NotInstalled if the plug-in cannot be imported, for any reason.
         """
         self._load_built_in()
         if name not in self._things:
@@ -77,7 +77,7 @@ class Registry(Generic[Thing]):
         return self._things[name]
 
     def known(self) -> dict[str, Thing]:
-        """Return all entries so far: built-in, from files, and from plug-ins that were imported."""
+        """Return all entries registered so far: built-in, from files, and of imported plug-ins."""
         self._load_built_in()
         return dict(sorted(self._things.items()))
 
@@ -87,7 +87,7 @@ class Registry(Generic[Thing]):
         return sorted({*self._things, *self._plugins().names})
 
     def load_plugins(self) -> dict[str, str]:
-        """Import every plug-in. Return the reason for each that fails, by name."""
+        """Import every plug-in. Return, by name, why a plug-in could not be imported."""
         self._load_built_in()
 
         failures = {}
@@ -167,7 +167,7 @@ def swept_parameters(call: Callable[..., object]) -> dict[str, inspect.Parameter
 
 
 def hints_of(call: Callable[..., object], swept: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
-    """Return the types of the parameters `swept` of a function.
+    """Return the types of some parameters of a function, by name; swept: these parameters.
 
     The annotations of its other parameters are not evaluated, because they may contain names that
     are imported for type checkers only.
@@ -180,7 +180,7 @@ def hints_of(call: Callable[..., object], swept: Mapping[str, inspect.Parameter]
 def load_file(path: Path) -> None:
     """Import a file with a user's own methods or problems (`--also`), once per process.
 
-    Raises RegistryError if there is no such file, or if it fails.
+    Raises RegistryError if there is no such file, or if an error occurs while it is imported.
     """
     # The module name depends on the path, so that two files of one name are two modules.
     name = f"mssbench_also_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"

@@ -19,7 +19,7 @@ class Ready(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """The engine waits, because another process measures on this device."""
+    """The engine waits, because the process `holder` measures on this device."""
 
     device: str
     holder: str
@@ -32,13 +32,13 @@ class Started(NamedTuple):
 
 
 class Ceilings(NamedTuple):
-    """The rates that a device can reach at most, measured now, by `DEVICE NAME`."""
+    """The highest rates that a device reaches, measured now, by device and name: `cpu float32`."""
 
     found: dict[str, float]
 
 
 class Finished(NamedTuple):
-    """A cell is finished: rows from its worker, or a status and reason if it has none."""
+    """A cell is finished: the rows from its worker, or a status and reason if there are no rows."""
 
     cell: Cell
     rows: list[dict[str, Any]]

@@ -1,8 +1,8 @@
 """The local engine: one worker process per device, which measures one cell at a time.
 
-A worker that dies is replaced. A slot is a device with its share of the cores. The CPU is one slot
-with all cores, because cells that run at the same time disturb each other. Cells on GPUs start when
-the cells on the CPU are done.
+A cell is one combination of methods, problem, size and so on. A worker that dies is replaced. A
+slot is a device with its share of the cores. The CPU is one slot with all cores, because cells that
+run at the same time disturb each other. Cells on GPUs start when the cells on the CPU are done.
 """
 
 import queue
@@ -40,7 +40,8 @@ def run(
     that they have already sent are still yielded. Closing the iterator stops them too.
     skip: called before each cell; a cell for which it returns True is left out.
     share: called before each cell, with the number of cells that the worker still has to measure,
-    including this one. It returns the share of the policy's time for the cell, between 0 and 1.
+    including this one. It returns which share of the usual sampling time this cell gets, between 0
+    and 1.
 
     Raises RunError if a worker cannot be started.
     """
@@ -204,7 +205,7 @@ def _serve_slot(
 
 
 def _look(slot: Slot, worker: Worker, news: News) -> Worker | None:
-    """Let the worker measure the ceilings. Return the worker, or None if it died."""
+    """Let the worker measure the highest rates of its device. Return it, or None if it died."""
     rates = worker.ceilings(slot.device)
     if rates is None:
         worker.close()
@@ -216,7 +217,8 @@ def _look(slot: Slot, worker: Worker, news: News) -> Worker | None:
 def _start(slot: Slot, setup: Setup, lock: int, stop: threading.Event, news: News) -> Worker:
     """Return a new worker that is ready.
 
-    A start that is ended by a signal from outside is tried once more. Raises RunError.
+    A start that is ended by a signal from outside is tried once more. Raises RunError if the worker
+    does not start, or runs other code than this process.
     """
     for attempt in (1, 2):
         worker = Worker(slot, setup, lock, stop.is_set)

@@ -58,7 +58,7 @@ class Answer(NamedTuple):
 
 
 class Worker:
-    """The process that measures on one slot. It must be closed in any case."""
+    """The process that measures on one slot, a device with cores. It must be closed in any case."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Worker:
         )
 
     def start(self) -> tuple[dict[str, Any], str]:
-        """Wait for its first message. Return the facts of its machine, and their hash.
+        """Wait for the worker's first message. Return the facts of its machine, and their hash.
 
         Raises RunError with the end of its stderr if the worker does not start, and for a worker
         with another protocol or other code.
@@ -160,7 +160,7 @@ class Worker:
     def ask(self, cell: Cell, share: float = 1.0) -> Answer:
         """Let the worker measure one cell. Its death or a timeout is also an answer.
 
-        share: of the policy's time for samples, between 0 and 1.
+        share: which part of the usual sampling time it may take, between 0 and 1.
         """
         request = {"cell": asdict(cell), "share": share}
         return self._asked(request, PREPARE_SECONDS, _PREPARING)

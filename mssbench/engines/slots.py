@@ -107,7 +107,8 @@ def lock_slot(slot: Slot, wait: Callable[[str], bool]) -> int | None:
     """Lock the device of a slot. Return the descriptor of the lock, or None if `wait` gave up.
 
     There is one lock file per device of this host, shared by all users. wait: called repeatedly
-    with the name of the holder, until it returns False. Raises RunError.
+    with the name of the process that holds it, until `wait` returns False. Raises RunError if the
+    lock file cannot be made or opened.
     """
     folder = Path(os.environ.get("MSSBENCH_LOCKS") or _LOCKS)
     path = folder / slot.lock

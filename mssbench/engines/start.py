@@ -49,8 +49,8 @@ class Setup:
     def folder(self) -> str:
         """The folder from which a worker imports mssbench: `path`, or that of this process.
 
-        It is empty for a side of `ab` without a `path`, which imports the mssbench that is
-        installed for its interpreter.
+        It is empty for a worker that is one side of an A/B comparison (`mssbench ab`) and has no
+        `path`: it imports the mssbench that is installed for its interpreter.
         """
         return self.path or ("" if self.isolated else own_folder())
 
@@ -100,9 +100,9 @@ def variables(setup: Setup, slot: Slot, arms: int, token: str) -> dict[str, str]
 def _search_path(setup: Setup) -> tuple[list[str], list[str]]:
     """Return the entries of the user's PYTHONPATH without the current folder, and that folder.
 
-    The second list is empty if PYTHONPATH does not contain the current folder. Both are empty for a
-    side of `ab`. An empty entry also means the current folder: `PYTHONPATH=$PYTHONPATH:/more` has
-    one if the variable was not set before.
+    The second list is empty if PYTHONPATH does not contain the current folder. Both are empty for
+    one side of an A/B comparison (`mssbench ab`). An empty entry also means the current folder:
+    `PYTHONPATH=$PYTHONPATH:/more` has one if the variable was not set before.
     """
     if setup.isolated or not (python_path := os.environ.get("PYTHONPATH")):
         return [], []
@@ -113,7 +113,7 @@ def _search_path(setup: Setup) -> tuple[list[str], list[str]]:
 
 
 def _for_older_workers(slot: Slot, arms: int, setup: Setup) -> dict[str, str]:
-    """Return variables for workers of older revisions, which `ab` starts too.
+    """Return environment variables for workers of older revisions, which `mssbench ab` starts too.
 
     A worker of this revision reads these settings from its first message instead.
     """
@@ -137,8 +137,8 @@ def code_digest() -> str:
 def refuse_other_code(setup: Setup, told: Mapping[str, Any]) -> None:
     """Raise RunError if a worker runs another mssbench than this process.
 
-    told: the worker's first message. A side of `ab` may run another mssbench. A worker of an older
-    revision does not send the digest of its code, and is accepted.
+    told: the worker's first message. One side of an A/B comparison (`mssbench ab`) may run another
+    mssbench. A worker of an older revision sends no digest of its code, and is accepted.
     """
     if setup.isolated or told.get("code") in (None, code_digest()):
         return

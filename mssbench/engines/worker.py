@@ -129,7 +129,7 @@ class Instruments(Protocol):
         ...
 
     def measure(self, cell: "Cell", announce: Callable[[], None], share: float) -> "Result":
-        """Measure a cell in a share of the policy's time, see measure.measure."""
+        """Measure a cell in a share of the usual sampling time, see measure.measure."""
         ...
 
     def held(
@@ -172,7 +172,7 @@ class TorchInstruments:
         return self._session.ceilings.measure(device)
 
     def measure(self, cell: "Cell", announce: Callable[[], None], share: float) -> "Result":
-        """Measure a cell in a share of the policy's time, see measure.measure."""
+        """Measure a cell in a share of the usual sampling time, see measure.measure."""
         from mssbench.measure.measure import measure
 
         return measure(cell, self._session, announce, share)

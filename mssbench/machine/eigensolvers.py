@@ -38,7 +38,7 @@ class Cliff(NamedTuple):
 
 
 class Convergence(NamedTuple):
-    """Numbers of failures of `eigh` on covariances with dead channels, given one by one."""
+    """How often `eigh` failed on single covariances with dead channels (zero rows and columns)."""
 
     library: str
     device: str
@@ -50,7 +50,7 @@ class Convergence(NamedTuple):
 
     @property
     def failed(self) -> int:
-        """Number of matrices that failed in one of the three ways."""
+        """Number of matrices that failed: `eigh` raised, gave NaN, or gave wrong eigenpairs."""
         return self.raised + self.nan + self.wrong
 
 
@@ -70,10 +70,10 @@ class Orthonormality(NamedTuple):
 
 
 def tolerance(n: int, precision: str) -> float:
-    """Return 50 n u, the limit of max |VᵀV - I| and of ‖V diag(w) Vᵀ - A‖ / ‖A‖.
+    """Return 50 n u, the limit of the errors max |VᵀV - I| and ‖V diag(w) Vᵀ - A‖ / ‖A‖.
 
-    u is the unit roundoff. MKL and OpenBLAS stay below 2 n u; LAPACK's own tests accept up to
-    120 n u (TESTING/sep.in).
+    w and V are the eigenpairs that `eigh` returns for A; u is the unit roundoff. MKL and OpenBLAS
+    stay below 2 n u; LAPACK's own tests accept up to 120 n u (TESTING/sep.in).
     """
     return 50 * n * float(np.finfo(precision).eps) / 2
 
@@ -107,7 +107,7 @@ def cliff(library: str, device: str, precision: str) -> Cliff:
 
 
 def convergence(library: str, device: str, precision: str) -> Convergence:
-    """Count the failures of `eigh` on 25 covariances with dead channels.
+    """Count the failures of `eigh` on 25 covariances with dead channels (zero rows and columns).
 
     MKL with AVX2 is known to fail on the first of them, and on some of the 24 others.
     """
@@ -146,7 +146,7 @@ def orthonormality(library: str, device: str, precision: str, n: int) -> Orthono
 
 @lru_cache(maxsize=8)
 def _matrices(problem: str, n: int, batch: int) -> Floats:
-    """Return matrices, (batch, n, n), in float64, representable in float32, reproducible."""
+    """Return the matrices of a problem, (batch, n, n), in float64, rounded to float32."""
     return problems.cast(problems.make(problem, n, batch, 0).master, "float32")
 
 

@@ -74,7 +74,7 @@ def is_this_machine(facts: Mapping[str, Any]) -> bool:
 
 
 def describe() -> dict[str, Any]:
-    """Return every fact, as seen now by this process. Imports torch."""
+    """Return all facts of this machine by name, as this process sees them now. Imports torch."""
     import numpy as np
     import torch
 

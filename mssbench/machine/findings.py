@@ -1,6 +1,6 @@
 """Findings of `mssbench doctor`: conditions that disturb measurements or spoil results.
 
-Each finding has its consequence and a remedy.
+A finding is a dictionary of three sentences: the finding, its consequence, and a remedy.
 """
 
 import os
@@ -114,7 +114,10 @@ def of_threads(found: Threads) -> Iterator[Finding]:
 
 
 def of_convergence(found: list[Convergence]) -> Iterator[Finding]:
-    """Yield findings on one solver: precisions in which it fails, and a remedy."""
+    """Yield a finding for each precision in which `eigh` fails.
+
+    found: the results for one library and device, one for each precision.
+    """
     safe = not any(c.failed for c in found if c.precision == "float64")
     for c in (c for c in found if c.failed):
         name = f"{c.library}.linalg.eigh"
@@ -131,7 +134,10 @@ def of_convergence(found: list[Convergence]) -> Iterator[Finding]:
 
 
 def of_orthonormality(found: list[Orthonormality]) -> Iterator[Finding]:
-    """Yield a finding on the worst case of one solver, if rounding does not explain it."""
+    """Yield a finding on the worst case if eigenvectors are less orthonormal than by rounding.
+
+    found: the results of `eigh` for one library and device.
+    """
     bad = [o for o in found if o.worst is None or o.worst > o.bound]
     if not bad:
         return
@@ -151,7 +157,10 @@ def of_orthonormality(found: list[Orthonormality]) -> Iterator[Finding]:
 
 
 def of_cliff(found: list[Cliff], versions: dict[str, str | None]) -> Iterator[Finding]:
-    """Yield a finding on one solver: precisions in which it uses a slower routine at n = 33."""
+    """Yield a finding if `eigh` is much slower at n = 33 than at n = 32, with the precisions.
+
+    found: the times for one library and device.
+    """
     steep = [c for c in found if c.ratio > _STEEP]
     if not steep:
         return
@@ -207,7 +216,10 @@ def of_backends(backends: Iterable[dict[str, Any]]) -> Iterator[Finding]:
 
 
 def of_locks() -> Iterator[Finding]:
-    """Yield a finding if the lock folder is not the one that all users share."""
+    """Yield a finding if the folder with the locks of the devices is not the one of all users.
+
+    Two runs with different folders may measure on one device at the same time.
+    """
     if "MSSBENCH_LOCKS" in os.environ:
         yield _finding(
             "MSSBENCH_LOCKS is set: runs with another folder may use the same device",
@@ -230,7 +242,7 @@ def _owned(pool: Pool) -> str:
 
 
 def _retried(c: Convergence) -> str:
-    """Return a clause on what mssbench does with a matrix on which eigh fails, see `decompose`."""
+    """Return a clause on what mssbench does with a matrix on which `eigh` fails."""
     if c.precision == "float64":
         return "mssbench has no wider precision to retry in, and its cells fail"
     if c.wrong or (c.nan and c.device == "cuda"):
@@ -239,13 +251,13 @@ def _retried(c: Convergence) -> str:
 
 
 def _in_float64(c: Convergence) -> str:
-    """Return the remedy for a solver that fails in float32 only."""
+    """Return the remedy if `eigh` fails in float32 only."""
     wide = "a.double()" if c.library == "torch" else 'a.astype("float64")'
     return f"w, v = {c.library}.linalg.eigh({wide}), or mssbench.sqrtm(a), which retries by itself"
 
 
 def _newer(library: str, device: str) -> str:
-    """Return the remedy for a faulty solver: a newer version of its library."""
+    """Return the remedy for a faulty `eigh`: a newer version of its library."""
     if library == "torch" and device == "cuda":
         return (
             "PYTORCH_NO_CUDA_MEMORY_CACHING=1 mssbench doctor; if that helps, it is "

@@ -1,4 +1,4 @@
-"""What only Linux has: measuring needs it, and reading results and taking roots do not."""
+"""Refuse to measure where the system is not Linux; results can be read and roots taken anywhere."""
 
 import platform
 import sys

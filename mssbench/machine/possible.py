@@ -1,4 +1,4 @@
-"""Find out which cells can be measured on this machine, without running them.
+"""Find out which cells (methods, problem, size, ...) this machine can measure, without a call.
 
 A missing thing that only a call can detect, such as a compiler, shows when the cell is measured.
 """
@@ -13,10 +13,10 @@ from mssbench.records.measurement import Status
 
 
 def refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
-    """Raise an error for a cell that cannot be measured, before its problem is made.
+    """Raise an error if a cell cannot be measured, before the matrices of its problem are made.
 
-    Raises Unsupported for a combination that does not exist, and NotInstalled or Unavailable for
-    one that could be measured on another machine.
+    Raises Unsupported if its methods, problem and precision do not go together, and NotInstalled or
+    Unavailable if another machine could measure it.
     """
     library, precision = cell.library, cell.precision
 

@@ -49,7 +49,7 @@ def threads() -> Threads:
 
 
 def granted_cores() -> int:
-    """How many cores this process may run on; all of them where the system grants no part."""
+    """Return how many cores this process may run on; all of them if the system cannot tell."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

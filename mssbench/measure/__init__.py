@@ -1,1 +1,1 @@
-"""A cell becomes measurements: inputs, verification, timing, memory and counts."""
+"""Measure one cell (methods, problem, size, ...): inputs, verification, times, memory, counts."""

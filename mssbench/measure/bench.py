@@ -39,7 +39,7 @@ _ATTEMPTS = 3
 
 
 class Taken(NamedTuple):
-    """The samples of one attempt at a row, their flags, and the last output with its input."""
+    """The samples (times of blocks of calls) of one attempt at a row, and what belongs to them."""
 
     timing: Timing
     flags: list[str]
@@ -55,7 +55,7 @@ class Bench:
     ready: the prepared cell, whose `truth` must not be None.
     session: what the process keeps between cells.
     spent: collects where the time goes.
-    share: fraction of the policy's time to use, between 0 and 1.
+    share: fraction of the policy's sampling time to use, between 0 and 1.
     restore: undoes the changes that the method made to the process, before anything else is
         measured in it.
     """
@@ -86,7 +86,7 @@ class Bench:
     def run(self) -> tuple[Measurement, ...]:
         """Return the rows of every phase.
 
-        Raises Violation, and whatever the method raises.
+        Raises Violation if the method breaks its contract, and whatever the method raises.
         """
         cell = self.cell
         every = {phase: calls(self.pair, cell.library, phase) for phase in phases(cell)}
@@ -104,16 +104,17 @@ class Bench:
         return self._launched(rows, every)
 
     def opened(self, name: str) -> Phase:
-        """Call a phase once, verify its output and count its work. Nothing is timed yet.
+        """Return the phase `name`, called once, with its output verified and its work counted.
 
-        Raises Violation, and whatever the method raises.
+        No sample is taken yet. Raises Violation if the method breaks its contract, and whatever the
+        method raises.
         """
         every = calls(self.pair, self.cell.library, name)
         first = self._first(name, every)
         return Phase(name, every, first, self._work.columns(first.seconds)[name])
 
     def judged(self, phase: Phase) -> tuple[Status, str, dict[str, Any]]:
-        """Return status, reason and columns of a phase, judged by its first output."""
+        """Return status, reason and columns of a phase, judged by errors of its first output."""
         values = dict(phase.first.errors)
         status, reason = self.truth.judge(phase.name, values, self._settings.max_error)
         if status is Status.OK and self._work.remembers:
@@ -131,7 +132,7 @@ class Bench:
         output: the timed output.
         timing: the samples.
         flags: what disturbed the samples.
-        Raises Violation for an output of another kind than the first one.
+        Raises Violation for an output that is not a plain array like the input.
         """
         values = self._checker.worst_of(phase.name, phase.first.errors, output, x)
         status, reason = self.truth.judge(phase.name, values, self._settings.max_error)
@@ -157,7 +158,7 @@ class Bench:
     def _new_content(self, phase: Phase, turn: int = 0) -> NewContent:
         """Return an object that gives calls of a phase new content and verifies their outputs.
 
-        turn: how many inputs rotate, see Rotation.next.
+        turn: how many of the inputs are used in turn; 0 means all.
         """
         return NewContent(
             self.rotation,
@@ -324,13 +325,13 @@ class Bench:
     ) -> tuple[Status, str, dict[str, Any]] | None:
         """Return status, reason and columns if a row fails on new content; None if it passes.
 
-        A row fails if its output is wrong there, or if the method does less work on content seen
-        before. An error on new content counts only if it exceeds that of the first call by more
-        than rounding, and the limit of the row. Otherwise the row keeps the errors of the first
-        call, which are the same in every run.
+        New content is matrices that the method has not seen. A row fails if its output is wrong
+        there, or if the method does less work on content seen before. An error on new content
+        counts only if it exceeds that of the first call by more than rounding, and the limit of the
+        row. Otherwise the row keeps the errors of the first call, which are the same in every run.
 
         timed: whether to compare the times of calls on new content with those of other calls.
-        always: see `NewContent.suspicion`.
+        always: whether to compare them even if the samples raise no suspicion.
         """
         synchronize = synchronizer(self.cell.device)
         suspicion = new.suspicion(synchronize, always=always) if timed else ""
@@ -369,5 +370,5 @@ class Bench:
 
 
 def _stated(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns without those that are NaN, which a table stores as null."""
+    """Return the columns without those that are NaN, so that the table has null for them."""
     return {name: value for name, value in values.items() if value == value}

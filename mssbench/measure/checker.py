@@ -27,7 +27,7 @@ class Checker:
     """Computes the error columns of the outputs of one cell.
 
     rotation: the inputs of the cell.
-    truth: the reference for them.
+    truth: the reference answers for these inputs.
     max_error: the error above which a row is `inaccurate`.
     """
 
@@ -53,6 +53,8 @@ class Checker:
     ) -> dict[str, Any]:
         """Return the error columns of one output.
 
+        phase: `forward`, `backward` or `step`.
+        output: the root; outside of the phase `forward`, root and gradient.
         x: the input of the call.
         copies: what `picked` has copied from the output, to be compared instead of its present
             content.
@@ -75,7 +77,7 @@ class Checker:
         return root | self.truth.gradient_errors(s, pick_gradient)
 
     def picked(self, phase: str, output: Any, x: Input) -> tuple[Any, ...]:
-        """Return copies of the matrices that are compared, of the root and of the gradient."""
+        """Return copies of those matrices of the root, and of the gradient, that are compared."""
         function, indices = self._cell.function, self.truth.indices
         if phase == "forward":
             return (x.restore_root(function)(output, indices),)
@@ -92,10 +94,13 @@ class Checker:
     def worst_of(
         self, phase: str, first: Mapping[str, Any], output: Any, x: Input
     ) -> dict[str, Any]:
-        """Return the errors of the first output, or those of a later output where they are worse.
+        """Return the worse of two outputs' errors, column by column: the first and a later output.
 
-        first: all error columns of the first output. The columns that decide a status are compared
-            first, and the others only where one of those is worse, which saves time.
+        If no column that decides the status is worse for the later output, its other columns are
+        not computed, which saves time, and those of the first output are returned.
+
+        first: all error columns of the first output.
+        output, x: the later output and the input of its call.
         """
         later = self.errors(phase, output, x, brief=True)
         if all(self.worse(name, first[name], later[name]) is first[name] for name in later):
@@ -104,11 +109,11 @@ class Checker:
         return {name: self.worse(name, value, later[name]) for name, value in first.items()}
 
     def worse(self, name: str, first: Any, later: Any) -> Any:
-        """Return the error of the first output unless that of a later one is clearly worse.
+        """Return the error of the first output unless that of a later output is clearly worse.
 
-        name: the column. The matrices of a later call are in another order, so that the error is
-            rounded differently: only an increase beyond rounding is worse. NaN is worse than any
-            number.
+        name: the column of both errors. The matrices of a later call are in another order, so that
+            the error is rounded differently: only an increase beyond rounding is worse. NaN is
+            worse than any number.
         """
         if first is None or first != first:
             return first
@@ -135,5 +140,5 @@ class Checker:
 
 
 def _as_copied(copies: Array) -> Restore:
-    """Return a Restore that returns `copies`, whatever its arguments are."""
+    """Return a function for the place of a Restore that returns `copies` for any arguments."""
     return lambda _, __=None: copies

@@ -1,11 +1,11 @@
-"""Compute the hash of the code behind a row; a row with another hash is measured again.
+"""Compute the hash of the code that a row of results depends on.
 
-A row is made by the methods of its pair and by everything that a worker process runs to measure
-them. The hash covers both: the modules that the methods' own modules and the worker import, and the
-modules that those import, and so on. This import closure includes modules of mssbench, modules of
-the distribution of a plug-in, and modules that are not installed, such as helpers beside a user's
-own file. It is found in the source, without running it. Installed packages that user code imports
-count by their release.
+A row with another hash than that of the present code is measured again. The code of a row is that
+of its methods, and everything that a worker process runs to measure them. The hash covers both: the
+modules that the methods' own modules and the worker import, and the modules that those import, and
+so on. This import closure includes modules of mssbench, modules of the distribution of a plug-in,
+and modules that are not installed, such as helpers beside a user's own file. It is found in the
+source, without running it. Installed packages that user code imports count by their release.
 
 Each module counts as a syntax tree without docstrings, comments and import lines, and the hash is
 taken over its top-level statements, sorted by their content. So it changes with every statement
@@ -42,7 +42,7 @@ _IN_ENVIRONMENT = frozenset({"mssbench", "torch", "numpy", "scipy", "cupy", "tri
 
 
 class Module(NamedTuple):
-    """What one module contributes to the hash."""
+    """What the code hash of a row takes from one Python module: its statements and its imports."""
 
     statements: frozenset[bytes]  # the hash of each top-level statement
     imports: frozenset[str]  # names that may be modules, as `package.module`
@@ -67,7 +67,7 @@ def code_hash(cell: Cell) -> str:
 def hash_of(modules: frozenset[str], packages: frozenset[str] = frozenset()) -> str:
     """Return the hash of the code of some modules and of the measuring code, 12 hex digits.
 
-    packages: packages that count by their release, because their code is not read.
+    packages: packages of which the name and version are hashed, because their code is not read.
     """
     pieces = set(_of_closure(_WORKER))
     for module in modules:
@@ -77,7 +77,7 @@ def hash_of(modules: frozenset[str], packages: frozenset[str] = frozenset()) -> 
 
 
 def closure(name: str) -> set[str]:
-    """Return the names of all modules that the module `name` reaches by imports, itself included.
+    """Return the names of the module `name` and of all that it imports, directly or indirectly.
 
     Modules of other packages are left out: the row's environment has their versions.
     """
@@ -99,7 +99,11 @@ def closure(name: str) -> set[str]:
 
 @cache
 def _of_closure(name: str) -> frozenset[bytes]:
-    """Return the hashes of all statements and data files behind a module."""
+    """Return the hashes of all code of a module and of the modules in its import closure.
+
+    They are the hashes of top-level statements, of data files beside the modules that read such
+    files, and of the releases of installed packages that user code among the modules imports.
+    """
     pieces: set[bytes] = set()
     reached = closure(name)
     for module in reached:
@@ -120,7 +124,7 @@ def _releases(modules: set[str]) -> set[bytes]:
 
 
 def _distributed_with(top: str) -> set[str]:
-    """Return the top-level modules of the distribution that a module was installed from."""
+    """Return the top-level modules of the distribution that installed the module `top`."""
     if top == _PACKAGE or _is_own(top):
         return {top}
     owners = set(_distributions().get(top, ()))
@@ -181,7 +185,7 @@ def _spec(top: str) -> ModuleSpec | None:
 
 
 def _origin(top: str) -> str | None:
-    """Return where a single module would be imported from."""
+    """Return the path from which a module that is a single file is imported, or None."""
     spec = _spec(top)
     return spec.origin if spec else None
 
@@ -270,7 +274,10 @@ class _Spelling:
                 self._renamed[local] = alias.name
 
     def of(self, statement: ast.stmt) -> str:
-        """Return the text of a statement; it is empty for imports and for descriptions."""
+        """Return the text of a statement; it is empty for one that no result depends on.
+
+        Those are imports, assignments to `__all__` and `__version__`, and `if TYPE_CHECKING:`.
+        """
         if _only_for_types(statement) or _describes(statement):
             return ""
         words: list[str] = []
@@ -321,7 +328,7 @@ class _Spelling:
             words.append(repr(value))
 
     def _note_module(self, text: str) -> None:
-        """Count a string that names a module of mssbench as an import of it."""
+        """Count a string that names a module of mssbench as an import of this module."""
         top, *rest = text.split(".")
         if top == _PACKAGE and rest and all(part.isidentifier() for part in rest):
             self.imports.add(text)

@@ -54,9 +54,9 @@ def worst_ratio(top: np.ndarray, bottom: np.ndarray) -> float:
 
 
 def shares(projectors: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the share of the trace of each y that lies in the range of its projector, (m,).
+    """Return the share tr(P Y) / tr(Y) of each matrix Y in the range of its projector P, (m,).
 
-    projectors, y: (m, n, n).
+    projectors, y: all P and Y, (m, n, n).
     """
     inside = (projectors * y).sum(axis=(-2, -1))  # tr(P Y), as P is symmetric
     return np.asarray(inside / np.trace(y, axis1=-2, axis2=-1))

@@ -67,7 +67,7 @@ _MOST_BYTES = 2**28
 
 
 class Restore(Protocol):
-    """Turns the answer to a moved input into the answer to the original batch."""
+    """Turns the answer (root or gradient) to a permuted input into that to the original batch."""
 
     def __call__(self, x: Array, which: Sequence[int] | None = None) -> Array:
         """Return the matrices `which` of the original batch, or all: (b, n, n) -> (m, n, n).
@@ -78,7 +78,7 @@ class Restore(Protocol):
 
 
 class Input(NamedTuple):
-    """One of the rotating inputs."""
+    """The input of one call: matrices and cotangents, permuted and perhaps scaled."""
 
     a: Array  # (b, n, n), or features (b, n, M)
     g: Array  # (b, n, n), the cotangent
@@ -97,7 +97,7 @@ class Input(NamedTuple):
 
 
 class Rotation:
-    """Returns inputs in turn, the same ones in the same order for every method.
+    """Returns a few different inputs in turn, the same in the same order for every method.
 
     a: matrices, (b, n, n), or features, (b, n, M).
     g: cotangents, (b, n, n).
@@ -106,8 +106,8 @@ class Rotation:
     scales: whether the answer for a multiple of A is a multiple of that for A, which is not the
         case for a logarithm.
 
-    The original batch is the first input and does not rotate: an answer kept from the first call is
-    therefore wrong for every later one.
+    The original batch is the first input and is not among those that `next` returns: an answer kept
+    from the first call is therefore wrong for every later one.
     """
 
     def __init__(
@@ -147,10 +147,11 @@ class Rotation:
         return Input(arrays.copy(a), arrays.copy(g), restore)
 
     def new(self) -> Input:
-        """Return the original batch moved at random, and scaled if there are few shifts.
+        """Return the original batch with matrices, rows and columns moved at random.
 
-        The content is new to a method that has received only inputs of this rotation since `begin`.
-        If all contents have been used, it cannot be new, and `repeats` is set.
+        It is also scaled if few moves give different contents. The content is new to a method that
+        has received only inputs of this rotation since `begin`. If all contents have been used, it
+        cannot be new, and `repeats` is set.
         """
         for _ in range(_DRAWS):
             moved, key = self._draw()
@@ -200,7 +201,7 @@ class Rotation:
 
     @property
     def _permutes(self) -> bool:
-        """Whether new inputs are permuted at random, so that later passes rarely repeat them.
+        """Whether new inputs are permuted at random, so that later calls rarely get the same ones.
 
         A larger batch has enough different shifts, and a shift takes a fraction of the time.
         """
@@ -209,7 +210,7 @@ class Rotation:
 
     @cached_property
     def _has_few_shifts(self) -> bool:
-        """Whether there are few shifts, or some change nothing, as with multiples of I."""
+        """Whether there are few cyclic shifts of batch and rows, or some that change nothing."""
         a, g, _, _ = self.first
         b, n = a.shape[:2]
 
@@ -220,14 +221,17 @@ class Rotation:
         return any(_same(_shifted(a, g, *by).a, a) for by in shifts)
 
     def begin(self) -> None:
-        """Start the rotation anew, for a method that has received none of its contents."""
+        """Start again with the first rotating input, for a method that has seen none of the inputs.
+
+        All contents that `new` has returned before count as new again.
+        """
         self._next = 0
         self._drawn.clear()
 
     def next(self, among: int = 0) -> Input:
         """Return the next of the rotating inputs.
 
-        among: how many of them rotate; 0 means all.
+        among: how many of them are used in turn; 0 means all.
         """
         turn = min(among or len(self._inputs), len(self._inputs) - 1)
         self._next = self._next % turn + 1
@@ -252,14 +256,14 @@ class Rotation:
 
 
 def _moved(a: Array, g: Array, rng: np.random.Generator) -> Input:
-    """Return the input with its matrices, and their rows and columns, permuted at random."""
+    """Return an input: the matrices, and their rows and columns, permuted at random."""
     b, n = a.shape[:2]
     batch, rows = rng.permutation(b), rng.permutation(n)
     return Input(_move(a, batch, rows), _move(g, batch, rows), _way_back(batch, rows))
 
 
 def _shifted(a: Array, g: Array, batch: int, rows: int) -> Input:
-    """Return the input permuted by cyclic shifts, which are faster than a random permutation."""
+    """Return an input permuted by cyclic shifts, which are faster than a random permutation."""
     b, n = a.shape[:2]
     back = _way_back(np.roll(np.arange(b), batch), np.roll(np.arange(n), rows))
     return Input(_shift(a, batch, rows), _shift(g, batch, rows), back)
@@ -274,7 +278,7 @@ def _way_back(batch: np.ndarray, rows: np.ndarray) -> Restore:
     """Return a function that undoes a permutation.
 
     batch: (b,), matrix batch[i] was put into place i of the batch.
-    rows: (n,), likewise for the rows.
+    rows: (n,), row rows[i] was put into place i of the rows.
     """
     from_batch, from_rows = np.argsort(batch), np.argsort(rows)
 
@@ -286,7 +290,7 @@ def _way_back(batch: np.ndarray, rows: np.ndarray) -> Restore:
 
 
 def _unlike(x: Input, others: Sequence[Input]) -> Input:
-    """Return the input, scaled if another one has the same content.
+    """Return the input x, scaled if one of the others has the same content.
 
     It is returned unchanged if no scale helps.
     """
@@ -323,7 +327,7 @@ def _most_power(a: Array, *, of_few: bool = False) -> int:
 
 
 def _unscaled(restore: Restore, powers: np.ndarray | None, power: int) -> Restore:
-    """Return a Restore that also removes the factor that scaling has given to an answer.
+    """Return a function that undoes the permutation of an answer, and also its scaling.
 
     restore: undoes the permutation.
     powers: (b,), the matrices were multiplied by 4^powers; None if they were not scaled.
@@ -342,7 +346,7 @@ def _unscaled(restore: Restore, powers: np.ndarray | None, power: int) -> Restor
 
 
 def _with_signs(a: Array, g: Array, rng: np.random.Generator) -> Input:
-    """Return the input with its matrices permuted, and rows and columns times random signs."""
+    """Return an input: the matrices permuted, and their rows and columns times random signs."""
     b, n = a.shape[:2]
     batch, signs = rng.permutation(b), rng.choice([-1.0, 1.0], n)
     from_batch, pattern = np.argsort(batch), np.outer(signs, signs)

@@ -10,7 +10,7 @@ from mssbench.measure.phases import Calls
 def kernels(whole: str, every: Mapping[str, Calls], rotation: Rotation) -> dict[str, int | None]:
     """Return the number of kernels of a call, by phase.
 
-    whole: the phase that contains the others.
+    whole: the phase that contains the others: `step`, or `forward` without a backward.
     every: the calls by phase.
     rotation: the inputs.
     Raises CaptureFailed where a call cannot be captured.

@@ -25,11 +25,12 @@ def product_rule(precision: str) -> Iterator[None]:
 
 
 def library(name: str) -> AbstractContextManager[Any]:
-    """Return a context in which a library is measured.
+    """Return a context manager that sets up the library `name` for measurements in its block.
 
-    In it, CuPy works on torch's current stream, with memory of its own; other libraries need
-    nothing.
-    Raises Unsupported if CuPy multiplies float32 matrices in tf32.
+    For CuPy it selects torch's current stream, and returns to the device the memory that torch
+    keeps for itself; at the end, that which CuPy keeps. Other libraries need no set-up.
+    Entering it raises Unsupported if CuPy multiplies float32 matrices in tf32, and NotInstalled or
+    Unavailable if CuPy cannot use a GPU.
     """
     return _cupy() if name == "cupy" else nullcontext()
 
@@ -37,7 +38,7 @@ def library(name: str) -> AbstractContextManager[Any]:
 def check_cupy_products() -> None:
     """Raise Unsupported if CuPy multiplies float32 matrices in tf32.
 
-    No column of a row would say so.
+    No column of the result table would show this.
     """
     if os.environ.get("CUPY_TF32", "0") not in ("", "0"):
         raise Unsupported(
@@ -49,8 +50,8 @@ def check_cupy_products() -> None:
 def _cupy() -> Iterator[None]:
     """Run CuPy on torch's current stream inside the block.
 
-    Each library keeps the memory that it frees. It is returned to the device before the other
-    works.
+    Torch and CuPy each keep the memory that they free, in pools of their own. A pool is returned to
+    the device before the other library works.
     """
     check_cupy_products()
     cupy = import_module("cupy")

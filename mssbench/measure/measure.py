@@ -37,11 +37,11 @@ def measure(
     announce: Callable[[], None] = lambda: None,
     share: float = 1.0,
 ) -> Result:
-    """Measure every phase of a cell on every clock.
+    """Measure every phase of a cell (`forward`, or `backward` and `step`) on every clock.
 
     announce: called when problem and reference are ready and the method is about to run. A timeout
         starts there, since the method is not responsible for the time before.
-    share: fraction of the policy's time for the samples, between 0 and 1.
+    share: fraction of the policy's sampling time to use, between 0 and 1.
     """
     spent, lost, start = Spent(), False, time.perf_counter()
     changes, log = Changes(), ""

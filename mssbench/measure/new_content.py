@@ -41,13 +41,13 @@ class CallInput(NamedTuple):
 
 
 class NewContent:
-    """Prepares the samples of one row; one call of a sample gets new content.
+    """Prepares the samples of one row; in each, one call gets matrices that are new to the method.
 
     rotation: makes the inputs.
     calls: the calls of the phase.
     pick: copies the part of an output that is verified.
     verify: returns the errors of an output; it may raise.
-    turn: how many inputs rotate, see Rotation.next.
+    turn: how many of the inputs are used in turn; 0 means all.
     on_host: whether a call has done its work when it returns, so that it can be timed by itself.
     """
 
@@ -96,7 +96,7 @@ class NewContent:
         return [self._prepare_new() if i == new_position else self.prepare() for i in range(count)]
 
     def _place_of_one_call(self) -> int:
-        """Return 0 if the only call of a sample gets new content, else -1."""
+        """Return the place of new content in a sample of one call: 0, or -1 if it gets none."""
         if self._samples < 3:  # a row may have only three samples, so the second has new content
             return 0 if self._samples == 1 else -1
         return self._random.randint(-1, 0)
@@ -149,7 +149,7 @@ class NewContent:
         return seconds
 
     def _keep_worst(self, errors: Mapping[str, Any]) -> None:
-        """Keep the larger of each error and the one known before."""
+        """Keep the larger of each error and the largest one so far."""
         for name, value in errors.items():
             known = self.errors.get(name, value)
             # NaN counts as the worst; every comparison with it is false.
@@ -158,9 +158,9 @@ class NewContent:
     def suspicion(self, synchronize: Callable[[], None], *, always: bool = False) -> str:
         """Return why the method seems to remember answers; empty if it does not.
 
-        A few more calls decide this if the times in the samples raise a suspicion. On a GPU they
-        are always made, since it works on after a call has returned, so that one call of a sample
-        cannot be timed.
+        A few more calls decide this if the times in the samples raise a suspicion. On a GPU these
+        calls are always made, since the GPU works on after a call has returned, so that one call of
+        a sample cannot be timed.
 
         synchronize: waits until the device has completed its work.
         always: whether to make the calls without a suspicion too, because no sample had new
@@ -192,8 +192,8 @@ class NewContent:
     def _is_suspected(self) -> bool:
         """Whether calls on new content took longer in the samples.
 
-        Their lower quartile is compared with the median of the others, so that a few disturbed
-        calls do not decide.
+        Their lower quartile is compared with the median of calls on content seen before, so that a
+        few disturbed calls do not decide.
         """
         new, seen = sorted(self._seconds_new), sorted(self._seconds_seen)
         if min(len(new), len(seen)) < _FEWEST:

@@ -1,6 +1,6 @@
 """Keep a cell ready in this process, and take a sample of it whenever asked.
 
-Each arm of `ab` is such a process.
+A sample is the time of a block of calls. Each side (arm) of an A/B comparison is such a process.
 """
 
 import gc
@@ -50,11 +50,11 @@ class Verified(NamedTuple):
 
 
 class Held:
-    """Takes samples of a cell's forward, or of its step where it has a backward.
+    """Takes samples of a cell's forward, or of forward and backward together if it has both.
 
     what: the calls to be timed.
     bench: verifies a timed output; None where verification was not requested.
-    opened: the phase as `bench` has opened it, or None likewise.
+    opened: the phase as returned by `Bench.opened`; None where `bench` is None.
     """
 
     def __init__(
@@ -110,12 +110,12 @@ class Held:
         self._seconds.clear()
 
     def verify(self, seconds: Sequence[float] = ()) -> Verified | None:
-        """Return the status of the latest timed output and of its time; None if not requested.
+        """Return the status of the latest timed output and its time, or None without a `bench`.
 
         The inputs rotate, so that an answer kept from the first call is wrong here. A few more
         calls show whether the method remembers answers by content.
 
-        seconds: of the calls, where the caller has timed them; by default those of `sample`.
+        seconds: the samples, if the caller has timed the calls; by default those of `sample`.
         Raises Violation for an output of the wrong kind, and if the method wrote into one of its
         inputs.
         """
@@ -128,12 +128,12 @@ class Held:
 
 
 def phase(cell: Cell) -> str:
-    """Return the phase that is sampled: the whole of what a caller of the cell runs."""
+    """Return the name of the phase that is sampled: `step`, or `forward` without a backward."""
     return "forward" if cell.backward == "none" else "step"
 
 
 def clock(cell: Cell) -> str:
-    """Return the clock that is used for a cell."""
+    """Return the name of the clock by which samples of a cell are timed: `gpu` or `wall`."""
     return "gpu" if cell.device == "cuda" else "wall"
 
 
@@ -141,9 +141,9 @@ def clock(cell: Cell) -> str:
 def held(
     cell: Cell, session: Session, announce: Callable[[], None] = lambda: None, *, verify: bool
 ) -> Iterator[tuple[Measurement, float, Held | None]]:
-    """Prepare and warm up a cell. Yield its row, seconds of a warm call, and what takes samples.
+    """Prepare and warm up a cell. Yield its row, the seconds of a warm call, and a sampler.
 
-    The last is None if the cell could not be prepared; the row then says why.
+    The sampler is None if the cell could not be prepared; the row then gives the reason.
 
     announce: called when the method is about to run.
     verify: whether outputs are compared with the reference.

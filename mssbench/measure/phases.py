@@ -1,4 +1,7 @@
-"""Define what is called in each phase of a cell, and what is built before each call."""
+"""Define what each phase of a cell calls, and what is built before each call.
+
+The phases are `forward`, `backward`, and `step`, which is both together.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -37,7 +40,7 @@ class Phase(NamedTuple):
 
 
 def calls(pair: Pair | Applied | OtherFunction, library: str, phase: str) -> Calls:
-    """Return the calls of a phase: `forward`, `backward` or `step`.
+    """Return the timed call of a phase (`forward`, `backward` or `step`) and its preparation.
 
     A backward of torch is run by autograd; those of the other libraries are called directly.
     """
@@ -59,7 +62,7 @@ def calls(pair: Pair | Applied | OtherFunction, library: str, phase: str) -> Cal
 
 
 def _applied(pair: Applied, phase: str) -> Calls:
-    """Return the calls of a phase of A^{-1/2} b, in torch."""
+    """Return the timed call and its preparation for a phase of A^{-1/2} b, in torch."""
     if phase == "forward":
         return Calls(lambda x: (x.a, vectors(x.g)[0]), torch.inference_mode()(lambda p: pair(*p)))
 
@@ -80,12 +83,12 @@ def _applied(pair: Applied, phase: str) -> Calls:
 
 
 def plain(pair: Pair | Applied | OtherFunction, x: Input) -> Array:
-    """Return what a forward computes, without inference mode."""
+    """Return the result of the forward, computed outside of torch's inference mode."""
     return pair(x.a, vectors(x.g)[0]) if isinstance(pair, Applied) else pair.field(x.a)
 
 
 def _same(x: Input) -> Input:
-    """Return the input unchanged, as what a plain forward consumes."""
+    """Return the input unchanged: the preparation of a call that consumes just the input."""
     return x
 
 

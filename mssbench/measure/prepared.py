@@ -39,7 +39,8 @@ class Prepared(NamedTuple):
 class Batch:
     """The matrices of one problem in one precision, which several cells share.
 
-    Raises the errors of `problems.make`.
+    Raises RegistryError for an invalid problem, Unsupported if the problem lacks the size or the
+    precision cannot store its numbers, and NotInstalled if an optional package is missing.
     """
 
     def __init__(self, cell: Cell) -> None:
@@ -57,9 +58,9 @@ class Batch:
         self._truths: dict[tuple[str, Regularization, bool], Truth] = {}
 
     def rotation(self, cell: Cell, *, own: bool = False) -> Rotation:
-        """Return the inputs on the library and device of a cell, at the start of their rotation.
+        """Return the inputs for the library and device of a cell, at the start of their rotation.
 
-        own: see `truth`.
+        own: as for `truth`.
         """
         of_features = cell.function == OF_FEATURES
         by_signs = own and cell.function == WHITENING  # for a triangular factor
@@ -85,11 +86,11 @@ class Batch:
         return self._features
 
     def forget_inputs(self) -> None:
-        """Drop the inputs, but keep the matrices they are made from and the references."""
+        """Drop the inputs, but keep the matrices that they are made from, and the references."""
         self._rotation = None
 
     def truth(self, function: str, regular: Regularization, *, own: bool = False) -> Truth:
-        """Return the reference root and gradient of a function, see `truth_of`.
+        """Return the reference answer of a function and its gradient, see `truth_of`.
 
         own: whether the method computes a function other than a root directly, not from a root.
         """
@@ -118,7 +119,7 @@ def key_of(cell: Cell) -> Key:
 def prepared(
     cell: Cell, session: Session, spent: Spent | None = None, *, verify: bool = True
 ) -> Iterator[Prepared]:
-    """Admit a cell, build what it needs, and set up its library for the time of the block.
+    """Check that a cell can be measured, build what it needs, and set up its library in the block.
 
     spent: collects the seconds for problem and reference.
     verify: whether the reference is needed.

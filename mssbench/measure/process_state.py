@@ -185,9 +185,9 @@ def _read(setting: Setting) -> Any:
 
 @contextmanager
 def watched() -> Iterator[Snapshot]:
-    """Restore at the end of the block what it has changed.
+    """Yield a snapshot, and restore at the end of the block the settings that it has changed.
 
-    The `changes` of the snapshot then name it.
+    The attribute `changes` of the snapshot then has their names.
     """
     snapshot = Snapshot()
     try:

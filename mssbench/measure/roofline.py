@@ -1,4 +1,4 @@
-"""Compute how fast a row could be at the machine's ceilings (roofline model).
+"""Compute how fast a row could be at the machine's ceilings, its highest rates (roofline model).
 
 The limit follows from the counted work of a row, and from the data that must be read and written.
 """
@@ -68,8 +68,8 @@ def limit(
     """Return the limit of one phase of a method; None where its work or the machine is unknown.
 
     batch_bytes: size of the input.
-    known: counts of one call: `flops`, and the products that are `certain` and `rounded`, see
-        counts.py.
+    known: counts of one call, as in counts.py: `flops`, and how many products are `certain` and
+        `rounded`.
     ceilings: see Ceilings.measure.
     """
     if not known["flops"] or not {cell.precision, "bytes_per_second"} <= ceilings.keys():

@@ -36,7 +36,7 @@ class Timers:
         self._waiting: dict[str, bool] = {}  # by phase, whether a call waits for the device
 
     def timer(self, phase: Phase, clock: str, cache: str) -> Clock:
-        """Return a clock for a phase. Raises Unsupported where it cannot time that phase."""
+        """Return a clock for a phase. Raises Unsupported if this clock cannot time the phase."""
         if clock == "wall":
             return HostClock(synchronizer(self._cell.device))
 
@@ -68,7 +68,7 @@ class Timers:
         return GraphClock(torch.cuda, phase.calls.call, phase.calls.prepare(x))
 
     def waits(self, name: str, calls: Calls) -> bool:
-        """Whether a call of a phase itself waits for the device. This is tried once.
+        """Whether a call of a phase itself waits for the device. It is tried out once per cell.
 
         name: of the phase.
         calls: its calls.

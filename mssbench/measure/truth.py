@@ -83,7 +83,7 @@ class Truth:
     def gradient_errors(self, s: Array, pick: Restore = as_it_is) -> dict[str, Any]:
         """Return the error columns of a gradient (b, n, n).
 
-        Where the root has a column of the same name, that of the gradient replaces it.
+        `reference_error` is also a column of the root; in a row with a gradient it is this one.
         """
         picked = arrays.to_numpy(pick(s, self.indices))
 
@@ -130,14 +130,15 @@ class Truth:
         return Status.OK, ""
 
     def can_judge(self, phase: str, max_error: float) -> bool:
-        """Whether the error of the reference is within the limit `max_error`.
+        """Whether the reference is accurate enough to tell if an error exceeds `max_error`.
 
-        Otherwise the errors of the methods are too uncertain to rank one method above another.
+        Its own estimated error, of the root and in other phases than `forward` of the gradient,
+        must not exceed this limit. Otherwise no method is ranked above another.
         """
         return max(self._doubts(phase).values()) <= max_error
 
     def _doubts(self, phase: str) -> dict[str, float]:
-        """Return the relative error estimate of the reference, by output of the phase."""
+        """Return the relative error estimate of the reference for each output of the phase."""
         root = {"root": self._exact[1]}
         return root if phase == "forward" else root | {"gradient": self.gradient_error}
 
@@ -177,7 +178,7 @@ class Truth:
 
     @cached_property
     def tails(self) -> np.ndarray:
-        """Projectors onto the smaller half of the eigenvalues that are not null, (m, n, n)."""
+        """Projectors onto eigenvectors of the smaller half of nonzero eigenvalues, (m, n, n)."""
         n = self.a.shape[-1]
         w, v = np.linalg.eigh(self.a)  # ascending
         null = np.count_nonzero(w <= n * EPS * w[:, -1:], axis=1)

@@ -158,7 +158,7 @@ def with_ridge(a: np.ndarray, ridge: float) -> np.ndarray:
 
 
 def _vector(function: str, g: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-    """Return the vectors b of isqrt_b, or None, and the cotangent of the root itself."""
+    """Return the vectors b for `isqrt_b`, else None, and the cotangent of the root itself."""
     if function != APPLIED:
         return None, g
     b, h = vectors(g)

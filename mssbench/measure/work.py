@@ -21,8 +21,8 @@ def work(
 ) -> dict[str, Columns]:
     """Return the columns of memory and of counted operations, by phase.
 
-    x: the input of the call. One call serves for all phases. Its results stay alive until counting
-        has ended, as a caller would keep them.
+    x: the input of the call, which serves for all phases. Its results stay alive until counting has
+        ended, as a caller would keep them.
     """
     # The cotangent has the shape of the matrices even if the input is features.
     counting = counts.Watch(x.g) if library == "torch" else counts.Blind(x.g)

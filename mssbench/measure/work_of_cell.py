@@ -54,7 +54,7 @@ class WorkOfCell:
         return self._session.remembering.get(self.key, "")
 
     def columns(self, seconds: float) -> Mapping[str, Mapping[str, Any]]:
-        """Return memory and counts by phase. They are counted in the first pass over a suite.
+        """Return the columns of memory and counts by phase. Later passes over a suite reuse them.
 
         seconds: how long an earlier call took. This part of the time of counting is recorded as
             warm-up; the rest is the overhead of counting.
@@ -78,10 +78,11 @@ class WorkOfCell:
         return known[self.key]
 
     def count_again(self, seconds: float) -> None:
-        """Compare the work on new content with that on content seen before, unless it was done.
+        """Compare the work on new matrices and on those seen before, unless that was done already.
 
-        seconds: of a call. A long call is not made again, see `_SHOWN_BY_TIME`. As the first calls
-            in a process load libraries and may seem long, this is called again after the samples.
+        seconds: of a call. A call on a CPU longer than `_SHOWN_BY_TIME` is not made again. As the
+            first calls in a process load libraries and may seem long, this is called again after
+            the samples.
         """
         x = self._not_recounted
         is_torch = self._cell.library == "torch"  # calls of other libraries cannot be counted

@@ -37,7 +37,7 @@ class Choice(NamedTuple):
 
 
 class Place(NamedTuple):
-    """The conditions that a choice depends on."""
+    """The conditions that the choice of a pair depends on."""
 
     device: str  # cpu | cuda
     function: Function
@@ -51,7 +51,11 @@ DEFAULT = ("eigh", "loewner")  # right for every spectrum and size, on every dev
 
 
 def users_table() -> Path:
-    """Return the path of the user's table: MSSBENCH_AUTO, or auto.json in the user data folder."""
+    """Return the path of the user's table of measured pairs, from which "auto" chooses first.
+
+    The environment variable MSSBENCH_AUTO names it. Without the variable it is mssbench/auto.json
+    in the user's data folder, by default ~/.local/share.
+    """
     if named := os.environ.get("MSSBENCH_AUTO"):
         return Path(named)
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
@@ -60,7 +64,9 @@ def users_table() -> Path:
 
 @lru_cache(maxsize=1024)
 def choice(place: Place) -> Choice:
-    """Return the pair for a place. Choices are cached until `forget` is called.
+    """Return the pair of methods for a place: the nearest answer of a table, or the default pair.
+
+    Choices are cached until `forget` is called.
 
     Raises InputError if a table cannot be read.
     """
@@ -74,7 +80,7 @@ def choice(place: Place) -> Choice:
 
 @cache
 def shipped_runs() -> frozenset[tuple[str, str]]:
-    """Return name and date of each run that the shipped table has answers from."""
+    """Return name and date of each run from which the shipped table has answers."""
     return frozenset((entry["run"], entry["date"]) for entry in _entries(SHIPPED))
 
 
@@ -84,7 +90,7 @@ def forget() -> None:
 
 
 def _entries(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the answers of a table; none if the file does not exist."""
+    """Yield the answers of a table, each a pair with its place; none if the file does not exist."""
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         if table["schema"] != SCHEMA:

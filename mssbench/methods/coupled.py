@@ -33,7 +33,7 @@ def iterate(x: Array, root_c: Array, factors: Sequence[Factor], wanted: Wanted) 
 
 
 def couple(x: Array, root_c: Array, steps: Sequence[Step], wanted: Wanted) -> Root:
-    """Return the wanted roots of c X by arbitrary steps, functions W -> T of W = Z Y.
+    """Return the wanted roots of c X by arbitrary steps; a step is a function W -> T of W = Z Y.
 
     x and root_c: as for `iterate`.
     """
@@ -59,7 +59,8 @@ def couple(x: Array, root_c: Array, steps: Sequence[Step], wanted: Wanted) -> Ro
 def settle(x: Array, root_c: Array, h: Step, wanted: Wanted, stop: Stop) -> Root:
     """Return the wanted roots of c X, repeating one step `h` until every matrix has stopped.
 
-    The last of the iterates is the number of steps that each matrix took, integers (..., 1, 1).
+    The last array in the field `iterates` is the number of steps that each matrix took, integers
+    (..., 1, 1).
     """
     xp = namespace(x)
     y, z = x, None
@@ -106,7 +107,7 @@ def replay(x: Array, *kept: Array) -> list[Replayed]:
 def where_moved(moved: Array, after: Array | None, before: Array | None) -> Array | None:
     """Return `after` for matrices that took a step and `before` for the others; None stands for 0.
 
-    They are the adjoints after and before going back through the step.
+    before, after: the adjoint matrices before and after a backward has gone back through the step.
     """
     if after is None:
         return None
@@ -161,12 +162,12 @@ def polynomial(c: Factor, w: Array, eye: Array) -> Array:
 
 
 def products(factors: Sequence[Factor], norm: norms.Norm) -> float:
-    """Return the batched products of one root and of its norm; both roots cost one more."""
+    """Return the cost of one root with its norm, in batched matrix products; both cost 1 more."""
     return cost([_OWN[len(c) - 1] for c in factors], norm)
 
 
 def cost(own: Sequence[float], norm: norms.Norm) -> float:
-    """Return the batched products for arbitrary steps; own: the products to evaluate each h."""
+    """Return the cost in batched matrix products for arbitrary steps; own: to evaluate each h."""
     per_step = [count + 3 for count in own]
     iteration = max(sum(per_step) - 3, per_step[0] - 2 if per_step else 1)
     return float(iteration + norms.products(norm))

@@ -51,7 +51,7 @@ def without_null(w: Array, largest: Array | None = None) -> Array:
 def floored(w: Array) -> Array:
     """Return max(w, ε) for eigenvalues w, (..., n), with an absolute ε: the dtype's spacing at 1.
 
-    The published layers of the SVD remedies do this, and so do their released variants here.
+    The published layers with SVD gradients do this, and so do the methods named `_released` here.
     """
     least = arrays.epsilon(w)
     return namespace(w).where(w <= least, least, w)
@@ -61,7 +61,7 @@ def root_sums(d: Array) -> Array:
     """Return d_i + d_j, (..., n, n), for eigenvalues d of a root, (..., n); ∞ where both are 0.
 
     The reciprocals are the divided differences of √w. Between two null directions of a singular A
-    these are infinite, and here 0 is used instead: gradients with respect to features have no
+    these would be infinite, and are 0 by the ∞ here: gradients with respect to features have no
     such component.
     """
     xp = namespace(d)
@@ -91,7 +91,7 @@ def _in_chunks(decompose: Decompose, a: Array) -> Parts:
 
 
 def _retried(decompose: Decompose, a: Array) -> Parts:
-    """Decompose matrix by matrix if the library fails on one, and that one in float64.
+    """Decompose a batch; if that fails, one by one, and a matrix that fails again in float64.
 
     MKL's float32 eigh fails on covariances with many dead channels, with an error for the whole
     batch or with NaN. Catching the error costs nothing, also on a GPU, where torch waits for

@@ -108,7 +108,7 @@ def _is_differentiated(x: Array) -> bool:
 
 
 def _default(x: Array) -> Any:
-    """Return the default pair of `sqrtm`, with its backward if `x` is a torch tensor."""
+    """Return the default pair of `sqrtm`, which has a backward only if `x` is a torch tensor."""
     return pair("sqrt", eigh.__name__, loewner.__name__ if arrays.library(x) == "torch" else None)
 
 

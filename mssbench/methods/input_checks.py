@@ -47,7 +47,7 @@ def check_matrix(a: Array) -> None:
 
 
 def check_takes(method: Method, a: Array) -> None:
-    """Raise InputError unless the method computes with arrays like `a`."""
+    """Raise InputError unless the method takes the library, the precision and the size of `a`."""
     library, dtype = arrays.library(a), arrays.dtype_name(a)
     if library not in method.libraries:
         raise InputError(

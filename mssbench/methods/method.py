@@ -52,7 +52,7 @@ class Root(NamedTuple):
 
 
 class Parameter(NamedTuple):
-    """A keyword-only argument of a method. A suite can sweep these arguments and no others."""
+    """A keyword-only argument of a method. Suites can set these arguments, and no others."""
 
     name: str
     type: type
@@ -61,7 +61,7 @@ class Parameter(NamedTuple):
     words: tuple[str, ...] = ()  # words allowed in place of a number: "auto"
 
     def describe(self) -> str:
-        """Return default and choices: `norm=trace (trace|minc|...)`, `iterations=5 (or auto)`."""
+        """Return name, default, choices: `norm=trace (trace|...)`, `iterations=5 (or auto)`."""
         choices = "|".join(map(str, self.choices)) or " ".join(f"or {word}" for word in self.words)
         return f"{self.name}={self.default}" + (f" ({choices})" if choices else "")
 
@@ -112,7 +112,7 @@ class Method:
 
     @property
     def other_functions(self) -> dict[str, Callable[[Array], Array]]:
-        """The functions other than roots that it computes directly, by their names in suites."""
+        """The functions other than roots that the method computes, by name: sqrt_x, whiten, log."""
         calls = {"sqrt_x": self.of_features, "whiten": self.whitens, "log": self.takes_logarithm}
         return {name: call for name, call in calls.items() if call is not None}
 
@@ -127,12 +127,12 @@ class Method:
 
     @property
     def functions(self) -> tuple[Function, ...]:
-        """The roots that it computes. A backward works for both."""
+        """The roots that a forward computes, of `sqrt` and `isqrt`. A backward works for both."""
         return tuple(f for f in FUNCTIONS if self.kind == "backward" or f in self.fields)
 
     @property
     def replays(self) -> bool:
-        """Whether it is a backward through the forward's steps, at about twice their cost."""
+        """Whether it is a backward through the steps of the forward, at about twice their cost."""
         return self.kind == "backward" and (self.recorded or "iterates" in self.fields)
 
     @property
@@ -144,8 +144,8 @@ class Method:
         """Check the given parameters and fill in the defaults.
 
         public: use the defaults of the functions `sqrtm` and `isqrtm`.
-        Raises RegistryError, which suggests the nearest known name, for an unknown parameter, and
-        what `check` raises.
+        Raises RegistryError for an unknown parameter, for which it suggests the nearest known name,
+        and for a value of a wrong type or out of range.
         """
         for name in given:
             if name not in self.parameters:
@@ -159,7 +159,7 @@ class Method:
         }
 
     def cost(self, given: Mapping[str, Any]) -> float:
-        """Return the batched products of one call; steps that are "auto" are estimated."""
+        """Return the cost of one call in batched matrix products, estimated if steps are "auto"."""
         # The shortcut matters because this runs for every cell of a suite.
         if AUTO not in given.values():
             return self.products(**given)
@@ -171,7 +171,10 @@ class Method:
         return self.products(**known)
 
     def check(self, name: str, value: Any) -> Any:
-        """Return the value in the parameter's type. Raises RegistryError if it has another type."""
+        """Return the value in the type of the parameter `name`.
+
+        Raises RegistryError if it has another type, is negative, or is not one of the choices.
+        """
         p = self.parameters[name]
         if p.choices:
             if type(value) is not p.type or value not in p.choices:

@@ -1,4 +1,4 @@
-"""Best odd polynomial approximations of 1 on an interval, and schedules of them for iterations.
+"""Best odd polynomial approximations of 1 on an interval, and schedules, which are lists of them.
 
 The coupled iteration with factors h_i maps x = √(w/c) of an eigenvalue w to P(x), the composition
 of the polynomials p_i(x) = x h_i(x²). The best factors for spectra with x in [l, 1] therefore are
@@ -166,7 +166,7 @@ def two_digits_up(x: float) -> float:
 
 
 def check_lower(lower: float, least: float) -> None:
-    """Raise Unsupported unless least <= lower < 1, or lower is 0, which means a planned one."""
+    """Raise Unsupported unless least <= lower < 1, or lower is 0: then `plan` finds a value."""
     if lower and not least <= lower < 1:
         raise Unsupported(
             f"lower = {lower:g} is not in [{least:g}, 1): it is the lower end of the interval "
@@ -177,12 +177,14 @@ def check_lower(lower: float, least: float) -> None:
 def plan(
     degree: int, steps: Steps, lower: float, finish: int, *, error: float, floor: float
 ) -> Schedule:
-    """Return the schedule for these parameters on [lower, 1].
+    """Return the schedule, the polynomial factors of all steps, for the interval [lower, 1].
 
-    With `lower` = 0 it is planned: the widest interval on which the steps end within `error` of 1,
-    but not below `floor`, which is the least value that rounding allows.
-    With `steps` = "auto" there are as many steps as the interval needs, from `lower` if it is given
-    and else from `floor`. finish: the number of Taylor steps at the end.
+    degree, steps: of the minimax polynomials x h(x²), and their number. "auto" stands for as many
+    as the interval needs to end within `error` of 1.
+    lower: 0 stands for the smallest value for which the given steps end within `error` of 1, but
+    at least `floor`. If the steps are "auto" too, it stands for `floor`.
+    finish: the number of Taylor factors (see `taylor`) at the end.
+    floor: the smallest useful `lower`; numbers below it are rounding errors of zeros.
     Raises Unsupported if the steps are too few for the interval, or `lower` is out of range.
     """
     check_lower(lower, _NARROWEST)

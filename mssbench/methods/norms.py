@@ -89,7 +89,7 @@ def slope(c: Array, norm: Norm) -> tuple[Array, Array]:
 
 
 def products(norm: Norm) -> int:
-    """Return the batched products that a bound costs."""
+    """Return the cost of a bound in batched matrix products."""
     return _PRODUCTS.get(norm, 0)
 
 

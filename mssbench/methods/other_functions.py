@@ -21,7 +21,7 @@ _ROOT_OF: dict[str, Function | None] = {"sqrt_x": "sqrt", "whiten": "isqrt", "lo
 
 @dataclass(frozen=True)
 class OtherFunction:
-    """One of these functions, computed by one method or one pair; callable on a batch."""
+    """One of sqrt_x, whiten and log, computed by one method or by a pair; callable on a batch."""
 
     function: str
     forward: Method
@@ -49,7 +49,7 @@ class OtherFunction:
         return self.pair(x)
 
     def field(self, x: Array) -> Array:
-        """Return the function if no gradient is needed. The name is that of `Pair.field`."""
+        """Return the function of `x` if no gradient is needed. The name is that of `Pair.field`."""
         return self(x)
 
 
@@ -61,8 +61,9 @@ def other_function(
 ) -> OtherFunction:
     """Look up the method or the pair that computes a function.
 
-    Raises what `pair` raises; Unsupported also if the method does not compute the function, or if
-    it has its own gradient for it and `backward` is another one.
+    Raises RegistryError for an unknown name or parameter, NotInstalled if a package is missing, and
+    Unsupported if the method does not compute the function, or has its own gradient for it and
+    `backward` names another one.
     """
     f = registry.lookup("forward", forward)
     if function not in f.other_functions:

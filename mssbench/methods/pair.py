@@ -52,7 +52,7 @@ class Pair:
 
     @staticmethod
     def is_differentiated(a: Array) -> bool:
-        """Whether a derivative of the root of `a` may be requested, by autograd or torch.func."""
+        """Whether autograd or torch.func may later ask for a derivative of the root of `a`."""
         if arrays.library(a) != "torch":
             return False
         recorded = a.requires_grad and torch.is_grad_enabled()
@@ -60,7 +60,7 @@ class Pair:
 
     @staticmethod
     def records(a: Array) -> bool:
-        """Whether autograd records the root of `a`."""
+        """Whether autograd would record how the root of `a` is computed."""
         return arrays.library(a) == "torch" and a.requires_grad and torch.is_grad_enabled()
 
     def computes_in(self, library: str, precision: str) -> str:

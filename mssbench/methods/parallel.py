@@ -42,10 +42,10 @@ def threads(a: Array) -> int:
 def share(
     work: Callable[..., Sequence[Array]], given: Sequence[Array], out: Sequence[Array]
 ) -> None:
-    """Write work(*given) to `out` in parallel, in parts along the first dimension.
+    """Write the tensors work(*given) into `out`, in parts along the first dimension, by threads.
 
-    given, out: torch tensors of equal length. `work` takes one part of each tensor in `given`, and
-    returns one part for each tensor in `out`.
+    given, out: torch tensors of equal length. In each thread `work` takes one part of each tensor
+    in `given`, and returns one part for each tensor in `out`.
     """
     torch = namespace(out[0])
     count = torch.get_num_threads()

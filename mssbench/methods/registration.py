@@ -35,7 +35,7 @@ def check_words(kind: Kind, name: str, given: Mapping[str, Collection[str]]) -> 
 
 
 def check(method: Method) -> None:
-    """Raise RegistryError if a suite cannot sweep a parameter, or the cost is not a number."""
+    """Raise RegistryError if suites cannot set a parameter, or the declared cost is no number."""
     who = f"{method.kind} {method.name!r}"
     try:
         parameters = method.parameters

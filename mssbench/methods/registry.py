@@ -24,7 +24,7 @@ from mssbench.registries import Registry, check_function
 
 @cache
 def load() -> None:
-    """Import all built-in methods, once. This is cheap, since they import no array library."""
+    """Import all built-in methods, once. This is fast, since they import no array library."""
     for package in ("forward", "backward"):
         folder = str(Path(__file__).parent / package)
         for module in pkgutil.iter_modules([folder]):
@@ -247,7 +247,8 @@ def lookup(kind: Kind, name: str) -> Method:
 def methods_of(forward: str, backward: str) -> tuple[Method, Method | None]:
     """Return the two methods of a pair; the second is None where `backward` is "none".
 
-    Raises what `lookup` raises.
+    Raises RegistryError for an unknown name, and NotInstalled if a plug-in cannot be imported or
+    the package of a method is missing.
     """
     first = lookup("forward", forward)
     return first, None if backward == "none" else lookup("backward", backward)
@@ -260,7 +261,7 @@ def known(kind: Kind) -> dict[str, Method]:
 
 @contextmanager
 def temporarily() -> Iterator[None]:
-    """Context in which methods can be registered; at its end they are removed again."""
+    """Return a context manager that removes at its end the methods registered in its block."""
     with REGISTRIES["forward"].temporarily(), REGISTRIES["backward"].temporarily():
         yield
 

@@ -117,7 +117,7 @@ def chosen(a: Array, function: Function = "sqrt") -> Choice:
 def _chosen_pair(
     function: Function, a: Array, backward: str | None, parameters: dict[str, Any]
 ) -> tuple[str, str | None, dict[str, Any]]:
-    """Return forward, backward and parameters of "auto".
+    """Return forward, backward and parameters for which forward="auto" stands.
 
     Raises InputError if a backward or parameters are given together with "auto".
     """

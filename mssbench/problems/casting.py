@@ -17,8 +17,8 @@ from mssbench.problems.rng import Floats
 def cast(master: Floats, precision: str) -> Floats:
     """Round each value to the nearest one that `precision` can store; the result is float64.
 
-    master: (..., n, n). tf32 stores float32. Symmetric matrices stay symmetric. Raises Unsupported
-    if a finite value would become infinite, or a nonzero matrix would become zero.
+    master: (..., n, n). tf32 is stored as float32. Symmetric matrices stay symmetric. Raises
+    Unsupported if a finite value would become infinite, or a nonzero matrix would become zero.
     """
     if precision not in STORAGE:
         raise RegistryError(unknown("precision", precision, STORAGE))

@@ -21,7 +21,8 @@ def features(name: str, size: int, batch: int, seed: int) -> Floats:
 
     M is the number of samples that the problem declares, such as round(ratio n) for `wishart`, but
     at least the largest rank of its matrices. If the problem declares no number, M is that rank.
-    Raises what `problems.make` raises.
+    Raises RegistryError for an invalid name, Unsupported for a size that the problem does not have,
+    and NotInstalled if an optional package is missing.
     """
     problem = problems.make(name, size, batch, seed)
     w, v = np.linalg.eigh(problem.master)  # (b, n), (b, n, n)

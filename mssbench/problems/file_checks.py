@@ -133,7 +133,7 @@ def _symmetric(who: str, a: Floats, dtype: str, *, guessed: bool) -> tuple[Float
 
 
 def _cotangent(path: str, stored: Stored, shape: tuple[int, ...]) -> Floats:
-    """Return the cotangents in the file, (b, n, n). Only their symmetric parts will be used."""
+    """Return the cotangents in the file, (b, n, n), of which only the symmetric parts are used."""
     who = f"{path}[{COTANGENT}]"
     g = _numbers(who, stored)
     g = g.reshape(-1, *g.shape[-2:])
@@ -147,15 +147,16 @@ def _cotangent(path: str, stored: Stored, shape: tuple[int, ...]) -> Floats:
 
 
 def _rounding(dtype: str) -> float:
-    """Return the relative rounding error to expect of an entry."""
+    """Return the relative rounding error to expect of an entry of this dtype."""
     return max(_SPACING.get(dtype, 0.0), _LEAST_ROUNDING)
 
 
 def refuse_indefinite(path: str, a: Floats, dtype: str) -> None:
     """Raise RegistryError for a matrix that is indefinite beyond rounding; a: (b, n, n).
 
-    A successful Cholesky factorisation of the shifted matrix shows that it is not, in a fraction of
-    the time that eigenvalues take. If the factorisation fails, eigenvalues are computed.
+    A successful Cholesky factorisation of the shifted matrix shows that no matrix is indefinite, in
+    a fraction of the time that eigenvalues take. If the factorisation fails, eigenvalues are
+    computed.
     """
     n = a.shape[-1]
     share = math.sqrt(n) * _rounding(dtype)  # the tolerance relative to the largest eigenvalue
@@ -234,7 +235,7 @@ def _spoken_rank(ranks: NDArray[np.int64]) -> str:
 
 
 def _narrowed(loaded: Loaded, w: NDArray[Any], precisions: tuple[str, ...]) -> list[str]:
-    """Return a clause for each precision that is narrower than the file's. w: as for `_ranks`."""
+    """Return a clause for each precision with fewer digits than the file's. w: as for `_ranks`."""
     stored = _SPACING.get(loaded.dtype, _SPACING["float64"])
     clauses = []
 

@@ -34,7 +34,7 @@ Arrays: TypeAlias = dict[str, Callable[[], Stored]]
 
 @contextmanager
 def _blaming(path: str) -> Iterator[None]:
-    """Convert any exception of a reader into one line that names the file."""
+    """Convert exceptions of a reader into RegistryError, with one line that names the file."""
     try:
         yield
     except (RegistryError, MemoryError):

@@ -113,7 +113,7 @@ def _check_definite(path: str, key: str, kind: FileKind, digest: str) -> None:
 
 
 def problem_of(path: str, key: str = "", kind: FileKind = "auto") -> tuple[str, int, int]:
-    """Return the problem text of a file, the size of its matrices, and their number.
+    """Return the text that names a file as a problem, the size of its matrices, and their number.
 
     Raises RegistryError for a file that cannot be used, NotInstalled if a package is missing.
     """
@@ -192,7 +192,7 @@ def _describe(
 
 
 def _lacked(reason: str, path: str, key: str, kind: FileKind, digest: str) -> bool:
-    """Whether the reason of a row says that the file is missing, unreadable or has changed.
+    """Whether the text `reason` of a row says that the file is missing, unreadable or has changed.
 
     reason: as in a row, on one line.
     """

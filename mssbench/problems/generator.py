@@ -33,7 +33,7 @@ class Bounds(NamedTuple):
 
 
 class Outside(NamedTuple):
-    """Functions for a problem whose matrices come from a source outside, such as a file.
+    """Functions of a problem whose matrices are not generated but read, for example from a file.
 
     complete(**parameters) -> all parameters, including those that identify the present contents of
     the source, such as a digest.
@@ -65,7 +65,7 @@ class Parameter(NamedTuple):
         return self.type is str and not self.choices
 
     def describe(self) -> str:
-        """Return default and choices: `ratio=0.766`, `image=grass (brick|grass|...)`."""
+        """Return name, default and choices: `ratio=0.766`, `image=grass (brick|grass|...)`."""
         choices = f" ({'|'.join(self.choices)})" if self.choices else ""
         return f"{self.name}={spell(self.default)}{choices}"
 

@@ -270,9 +270,9 @@ def _digit_target() -> NDArray[np.int64]:
 
 
 def _call(module: str, function: str, *arguments: str) -> Any:
-    """Call a function of an optional package.
+    """Call a function of an optional package, by the names of its module and of itself.
 
-    Raises NotInstalled if the package, or a decoder that it needs, is missing.
+    Raises NotInstalled if the package is missing, or another that it needs to decode its images.
     """
     try:
         return getattr(importlib.import_module(module), function)(*arguments)

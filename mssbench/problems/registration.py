@@ -15,7 +15,7 @@ _A_SIZE = 64
 
 
 def check(generator: Generator) -> None:
-    """Raise RegistryError for a generator that no suite could use.
+    """Raise RegistryError for a problem generator (or modifier) that no suite could use.
 
     Its parameters must have defaults that a suite can contain and that lie within their bounds,
     every bound must belong to a parameter, and it must be possible to call the functions `fits` and
@@ -71,7 +71,7 @@ def _check_default(who: str, name: str, default: Any, bounds: Bounds) -> None:
 
 
 def _check_functions(generator: Generator, defaults: dict[str, Any]) -> None:
-    """Raise RegistryError if the size rule or the number of samples cannot be computed."""
+    """Raise RegistryError if the functions `fits` and `samples` fail with the defaults."""
     who = f"{generator.kind} {generator.name!r}"
     for argument, function in (("fits", generator.fits), ("samples", generator.samples)):
         if function is not None and not callable(function):

@@ -42,7 +42,7 @@ def powers(n: int, p: float) -> tuple[float, ...]:
 
 
 def clustered(n: int, m: int, gap: float, condition: float) -> tuple[float, ...]:
-    """Return n values in m clusters c_k (1 + gap j) with log-spaced centres c_k.
+    """Return n values in m clusters with log-spaced centres c_k; member j is c_k (1 + gap j).
 
     Value i is in cluster floor(i m / n), so that every n >= m is possible: the clusters have
     floor(n / m) or ceil(n / m) members.
@@ -70,9 +70,9 @@ def reflections(n: int) -> int:
 def rotate(spectrum: Floats | tuple[float, ...], rng: Streams) -> Floats:
     """Return A = H_k ... H_1 diag(spectrum) H_1 ... H_k, (b, n, n), H = I - 2 v vᵀ / vᵀv, random v.
 
-    Each step is the symmetric update A - v wᵀ - w vᵀ with u = 2 A v / vᵀv, w = u - v (uᵀv / vᵀv).
-    Its rounding errors are about 1e-16 of the largest eigenvalue, so that zero eigenvalues do not
-    stay exactly zero.
+    k is `reflections(n)`. Each step is the symmetric update A - v wᵀ - w vᵀ with
+    u = 2 A v / vᵀv, w = u - v (uᵀv / vᵀv). Its rounding errors are about 1e-16 of the largest
+    eigenvalue, so that zero eigenvalues do not stay exactly zero.
     """
     values = np.asarray(spectrum, dtype=np.float64)
     n = len(values)

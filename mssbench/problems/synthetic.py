@@ -71,7 +71,8 @@ def clusters(
     """Equal or nearly equal eigenvalues, for which 1/(w_i - w_j) is infinite or very large.
 
     A = R(c_k (1 + gap j)), m cluster centres c_k log-spaced over the condition, value i in cluster
-    floor(i m / n). Gradients that divide by differences fail; the Loewner form is not affected.
+    k = floor(i m / n) as its member j = 0, 1, ... Gradients that divide by differences fail; the
+    Loewner form is not affected.
     """
     return rotate(spectra.clustered(n, m, gap, condition), rng)
 
@@ -200,6 +201,9 @@ def exact_root(n: int, rng: Streams, *, condition: float = 1e6) -> Floats:
 
 
 def known_root(n: int, rng: Streams, condition: float) -> Floats:
-    """Return the root Y of `exact_root`, (b, n, n), whose entries are multiples of 2^-25."""
+    """Return the matrices Y whose squares are the problem `exact_root`, (b, n, n), b = len(rng).
+
+    Their entries are multiples of 2^-25, so that Y Y is exact in float64. condition: that of Y Y.
+    """
     y = rotate(spectra.logspaced(n, float(np.sqrt(condition))), rng)
     return np.rint(y * 2.0**_ROOT_BITS) * 2.0**-_ROOT_BITS

@@ -22,7 +22,7 @@ from mssbench.problems.registry import lookup
 
 
 class Call(NamedTuple):
-    """One parsed term: a generator with values for all its parameters."""
+    """One parsed term of a text: a generator or modifier with values for all its parameters."""
 
     generator: Generator
     given: dict[str, Any]

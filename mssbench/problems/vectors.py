@@ -13,5 +13,8 @@ def vectors(g: Array) -> tuple[Array, Array]:
 
 
 def cotangent(b: Array, h: Array) -> Array:
-    """Return the cotangent sym(h bᵀ) of A^{-1/2}, (..., n, n), for that of A^{-1/2} b, h."""
+    """Return the cotangent of A^{-1/2}, (..., n, n), from the cotangent h of A^{-1/2} b.
+
+    It is the symmetric part of h bᵀ.
+    """
     return symmetrize(h @ transpose(b))

@@ -1,4 +1,4 @@
-"""`Cell`, one point of a sweep, and the text form of its method parameters."""
+"""`Cell`, one thing to measure: a pair of methods, a problem, a size and so on, as one record."""
 
 import hashlib
 import json
@@ -24,7 +24,10 @@ _SORTED = json.JSONEncoder(sort_keys=True)
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of a sweep. Its fields and phase, clock and cache together are the key of a row."""
+    """One thing to measure: a combination of methods, problem, size, batch, precision and device.
+
+    Its fields, with phase, clock and cache, are the key of a row of the result table.
+    """
 
     library: str  # torch | numpy | cupy
     forward: str
@@ -58,7 +61,7 @@ class Cell:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Parameters of the pair by name; those of the backward start with `backward_`."""
+        """Parameters of forward and backward by name; the latter ones start with `backward_`."""
         given = {"iterations": self.iterations, "backward_iterations": self.backward_iterations}
         return {k: v for k, v in given.items() if v is not None} | parse_options(self.options)
 
@@ -117,12 +120,21 @@ CELL_KEY: tuple[str, ...] = tuple(f.name for f in fields(Cell))
 
 
 def phases(cell: Cell) -> tuple[str, ...]:
-    """Return the phases that are timed: `backward` and `step`, or `forward` without a backward."""
+    """Return the phases of a cell: the kinds of calls that are timed.
+
+    They are `backward` and `step`, which is a forward and its backward together, or `forward` for
+    a cell without a backward.
+    """
     return ("forward",) if cell.backward == "none" else ("backward", "step")
 
 
 def clocks(cell: Cell) -> tuple[tuple[str, str], ...]:
-    """Return (clock, cache) of each row of a phase: wall clock; on a GPU also device clocks."""
+    """Return the pairs (clock, cache) by which each phase is timed; each of them has its own row.
+
+    Clock: `wall` for the time that a caller waits; on a GPU also `gpu` for the time that the device
+    works, and `graph` for the replay of a CUDA graph. Cache: `cold` if it is flushed before each
+    sample, else `hot`.
+    """
     if cell.device == "cuda":
         return (("wall", "hot"), ("gpu", "cold"), ("gpu", "hot"), ("graph", "hot"))
     return (("wall", "hot"),)

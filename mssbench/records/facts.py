@@ -1,4 +1,4 @@
-"""Compare the machines of two runs, by the facts recorded in environment.json."""
+"""Compare the machines of two runs, by the facts (hardware, versions) in environment.json."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ def releases(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def machine(facts: Mapping[str, Any] | None, environment: str) -> str:
-    """Return a short description of a machine.
+    """Return a short description of a machine; without facts it contains the hash `environment`.
 
     For example `NVIDIA H200 (driver 580.1); AMD EPYC, 2 cores; torch 2.13.0, numpy 2.4.6`.
     """
@@ -93,17 +93,17 @@ def identify(facts: Facts) -> str:
 
 
 def canonical(environment: str, facts: Facts | None) -> str:
-    """Return the hash of an environment under the present rules.
+    """Return the hash of a machine's facts, by the rules of this version of mssbench.
 
     Which facts are hashed has changed between versions and may change again, so that two tables
     may have different hashes for one machine. The hash is therefore computed again from the facts.
-    Without facts it is `environment`, the hash in the table.
+    Without facts, `environment` is returned, which is the hash in the table.
     """
     return identify(facts) if facts else environment
 
 
 def difference(before: Facts | None, now: Facts | None) -> str:
-    """Return a sentence part that names the first fact in which two machines differ."""
+    """Return a part of a sentence on the first fact that differs: `cpu: Alpha then, Beta now`."""
     if before is None or now is None:
         return "the facts of one are not known"
     then, today = comparable(before), comparable(now)

@@ -11,7 +11,7 @@ from mssbench.records.timing import Timing
 
 
 class Status(StrEnum):
-    """How a cell ended. The column `reason` has the details."""
+    """How the measurement of a cell ended. The column `reason` has the details."""
 
     OK = "ok"
     NONFINITE = "nonfinite"  # nan or inf in the output
@@ -40,7 +40,7 @@ UNTRIED = ABSENT | {Status.INTERRUPTED}
 
 @dataclass(frozen=True)
 class Measurement:
-    """The result of one phase of a cell on one clock, from which a row is made."""
+    """The result of one phase of a cell, such as `backward`, on one clock. It becomes one row."""
 
     cell: Cell
     phase: str
@@ -60,8 +60,8 @@ class Measurement:
     def row(self, **identity: Any) -> dict[str, Any]:
         """Return the row: every column of the schema by name.
 
-        A number that was not measured is None, and a missing text is empty. identity: the columns
-        of that group, such as `run_id`.
+        A number that was not measured is None, and a missing text is empty. identity: values of
+        columns of the group `identity`, such as `run_id`.
         """
         known: dict[str, Any] = {
             **self.key,
@@ -78,7 +78,7 @@ class Measurement:
 
 
 def uniform(cell: Cell, status: Status, reason: str) -> tuple[Measurement, ...]:
-    """Return the measurements of a cell without numbers: one status in every phase and clock."""
+    """Return the measurements of a cell without times: one status for all phases and clocks."""
     return tuple(
         Measurement(cell, phase, clock, cache, status, reason)
         for phase in phases(cell)
@@ -97,5 +97,5 @@ AnyRow = Mapping[str, Any]  # a row that is only read
 
 
 def worst_status(rows: Sequence[Row]) -> str:
-    """Return one status for the rows of a cell: the first that is not ok, or ok."""
+    """Return one status for all rows of a cell: the first status that is not ok, or ok."""
     return next((r["status"] for r in rows if r["status"] != Status.OK), str(Status.OK))

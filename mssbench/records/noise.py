@@ -1,4 +1,4 @@
-"""Noise classes of rows, from the scatter of their samples and from recorded disturbances."""
+"""How noisy the times of a row are: from the scatter of its samples and from disturbances."""
 
 from collections.abc import Collection, Sequence
 from enum import StrEnum
@@ -39,7 +39,7 @@ MEANING = {
 
 
 class Noise(StrEnum):
-    """Class of a row, by the smallest difference in time that is distinguishable from noise."""
+    """Class of a row: how large a relative difference in time must be to be more than noise."""
 
     QUIET = "quiet"  # 3 %
     NOISY = "noisy"  # 10 %
@@ -57,8 +57,8 @@ _WIDEST = {Noise.QUIET: 0.06, Noise.NOISY: 0.30}
 def noise(samples: Sequence[float], spread: float, flags: Collection[str]) -> Noise:
     """Return the noise class of a row.
 
-    samples: seconds per call. spread: relative difference between the medians of its passes.
-    flags: the flags of the row.
+    samples: seconds per call. spread: relative difference between the medians of the row in the
+    passes, in each of which all cells are measured once. flags: the flags of the row.
     """
     ordered = sorted(samples)
     middle = quantile(ordered, 0.5)

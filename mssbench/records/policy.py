@@ -12,7 +12,7 @@ _RESOLUTION = 0.5e-6
 
 @dataclass(frozen=True)
 class Policy:
-    """Stopping rule of sampling.
+    """When to stop sampling: how many samples a row gets, each the time of a block of calls.
 
     Sampling ends when both minima are reached and the median is precise enough, or at a maximum.
     """
@@ -31,10 +31,10 @@ class Policy:
     few = 3
 
     def part(self) -> "Policy":
-        """Return the policy of one pass, so that all passes together meet this policy.
+        """Return the policy of one of the passes over all cells, which together meet this policy.
 
-        An interval shrinks with the square root of the number of samples, so that of one pass may
-        be wider by the factor √passes.
+        The interval of the median shrinks with the square root of the number of samples, so that in
+        one pass it may be wider by the factor √passes.
         """
         return replace(
             self,
@@ -82,9 +82,9 @@ class Policy:
     def calls(self, call: float, prepare: float, most: int) -> int:
         """Return the number of calls per sample.
 
-        It is large enough to last `block_seconds`, small enough for `min_samples` within
-        `max_seconds`, and at most `most`. call, prepare: seconds of one call, and of preparing its
-        input.
+        It is large enough for a sample to last `block_seconds`, but small enough for `min_samples`
+        samples within `max_seconds`, and at most `most`. call, prepare: seconds of one call, and of
+        preparing its input.
         """
         wanted = ceil(self.block_seconds / call) if call > 0 else most
         room = self.max_seconds / max(self.min_samples, 1)

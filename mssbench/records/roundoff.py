@@ -17,9 +17,10 @@ _STABLE = 4.0  # factor over u κ^p that rounding in a backward stable method ma
 def stable_error(column: str, function: str, precision: str, condition: float) -> float:
     """Return 4 u κ^p, the relative error to expect of a backward stable method.
 
-    p is 1/2 for the root of A, and 1 for an inverse root and for every gradient. column:
-    root_error, residual or gradient_error. condition: κ of A. It is limited to 1/u, where all
-    digits are lost; nan and infinity, as for a singular matrix, count as 1/u.
+    u is the unit roundoff of products in the precision, and κ the condition number of A. p is 1/2
+    for the root of A, and 1 for an inverse root and for every gradient. column: root_error,
+    residual or gradient_error. condition: κ, which is limited to 1/u, where all digits are lost;
+    nan and infinity, as for a singular matrix, count as 1/u.
     """
     u = ROUNDOFF[precision]
     power = 0.5 if function in ("sqrt", OF_FEATURES) and column != "gradient_error" else 1.0

@@ -53,12 +53,12 @@ class Column(NamedTuple):
 
     @property
     def better(self) -> str:
-        """Which values are better, SMALLER or LARGER; empty if methods are not ranked by them."""
+        """Which values are better, SMALLER or LARGER; empty if the column does not rank methods."""
         return _BETTER.get(self.name, "")
 
     @property
     def written(self) -> str:
-        """The name of the function that formats its values, a key of units.WRITERS."""
+        """The name of the function that formats the column's values, a key of units.WRITERS."""
         if self.group == "error" and self.unit == "1" and self.name not in _DESCRIBING:
             return "error"
         return {"s": "seconds", "B": "size"}.get(self.unit, "number")
@@ -77,7 +77,7 @@ class Column(NamedTuple):
         return units.WRITERS[self.written](x)
 
     def figure(self, x: float | None) -> str:
-        """Return a value as `text` does, but errors with three digits, so that they compare."""
+        """Return a value as `text` does, but an error with three digits, to tell two apart."""
         return units.number(x) if self.written == "error" else self.text(x)
 
 
@@ -167,5 +167,5 @@ BY_NAME: dict[str, Column] = {c.name: c for c in SCHEMA}
 
 
 def error_column(phase: str) -> str:
-    """Return the error column of a phase: root_error for `forward`, else gradient_error."""
+    """Return the name of a phase's error column: root_error for `forward`, else gradient_error."""
     return "root_error" if phase == "forward" else "gradient_error"

@@ -10,7 +10,7 @@ from mssbench.records.measurement import MEASURED, Status
 
 @dataclass
 class Summary:
-    """Counts, times and exit code of a run; filled in while it goes on."""
+    """Counts, times and exit code of a run. The counts are filled in while the run goes on."""
 
     path: Path
     cells: int
@@ -35,15 +35,15 @@ class Summary:
 
     @property
     def complete(self) -> bool:
-        """Whether every cell has been measured in all passes."""
+        """Whether every cell has been measured in all passes, each of which repeats all cells."""
         return not (self.left or self.thin)
 
     @property
     def exit_code(self) -> ExitCode:
-        """The exit code of the run, from the statuses of its cells and of the kept ones.
+        """The exit code of the run, from the statuses of its cells and of those of an earlier run.
 
-        A time limit is a planned end: cells that were not reached do not count here. `check`
-        reports their rows as broken.
+        A time limit is a planned end: cells that were not reached before it do not count here. The
+        command `check` reports their rows as broken.
         """
         if self.interrupted:
             return ExitCode.INTERRUPTED

@@ -1,4 +1,4 @@
-"""`Timing`, the raw samples of one row, and their statistics."""
+"""`Timing`, the samples of one row (times of blocks of calls), and their statistics."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -15,7 +15,10 @@ class Stop(StrEnum):
 
 
 class Timing(NamedTuple):
-    """Raw samples of one row, in seconds per call, and how they were taken."""
+    """All samples of one row, in seconds per call, and how they were taken.
+
+    A sample is the time of a block of `calls` calls, divided by their number.
+    """
 
     samples: tuple[float, ...]
     calls: int  # calls per sample
@@ -51,7 +54,7 @@ def quantile(ordered: Sequence[float], q: float) -> float:
 
 
 def median_interval(count: int) -> tuple[int, int]:
-    """Return the indices of two order statistics that enclose the median with 95 % confidence.
+    """Return the indices, in sorted samples, that enclose the median with 95 % confidence.
 
     count: N, the number of samples. The number of samples below the median has the binomial
     distribution B(N, 1/2). Its 2.5 % quantile is taken from the normal distribution with a

@@ -1,6 +1,6 @@
 """Measure the ceilings of the machine: product throughput, bandwidth and launch rate.
 
-A ceiling is the best that was reached: the best of a few calls, and the best so far in this
+A ceiling is the highest rate that was reached: in the best of a few calls, and so far in this
 process. Datasheets are not used. A ceiling that cannot be measured, for lack of memory, is unknown;
 no cell fails for that.
 """
@@ -29,7 +29,7 @@ _SHARE = 8  # one array takes at most 1/8 of the free memory
 
 
 class Ceilings:
-    """The best value so far of each ceiling, by device and by the names that `measure` gives."""
+    """The ceilings: the highest rates so far, by device and by the names that `measure` gives."""
 
     def __init__(self) -> None:
         self._best: dict[str, dict[str, float]] = {}

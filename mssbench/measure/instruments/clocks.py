@@ -1,8 +1,8 @@
 """The three clocks: `wall`, `gpu` and `graph`.
 
 `wall` measures how long a caller waits, `gpu` how long the device works, and `graph` how long the
-replay of a CUDA graph takes. Each clock has rows of its own. How many samples are taken is decided
-in sampling.py.
+replay of a CUDA graph takes. Each clock has rows of its own. A clock times a block of calls, which
+is one sample; how many samples are taken is decided in sampling.py.
 """
 
 from collections.abc import Callable, Sequence

@@ -35,7 +35,7 @@ class Reading(NamedTuple):
 
 
 class Watch:
-    """Collects the flags of a block of code, which are complete once the block has ended."""
+    """Collects the flags of a block of code: what disturbed it, complete once it has ended."""
 
     def __init__(self, device: str, watchman: "Watchman") -> None:
         self.flags: list[str] = []
@@ -77,7 +77,8 @@ class Watch:
 class Watchman:
     """Watches blocks of code, and remembers the highest clock that the GPU had under load.
 
-    arms: number of processes of this comparison that use the GPU: this one, and other arms of `ab`.
+    arms: number of processes of this comparison that use the GPU: this one, and those of the other
+        sides (arms) of an A/B comparison.
     """
 
     def __init__(self, arms: int = 1) -> None:

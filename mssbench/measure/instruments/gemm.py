@@ -30,8 +30,8 @@ class ProductTimes:
     """Measures the seconds of one batched product of a shape, the unit of the column `gemms`.
 
     The product is computed by torch, whatever the library of a cell, so that libraries can be
-    compared. It is timed by the same clock and with the same state of the cache. Cells of one shape
-    that are measured within half a minute share one measurement.
+    compared. It is timed by the clock and with the state of the cache that the row has. Cells of
+    one shape that are measured within half a minute share one measurement.
     """
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ class Peak:
     """The largest number of bytes alive at once in a block, less those alive before it.
 
     `mark()` divides the block in two: `second` is the peak of the second part, less the bytes alive
-    when it began. None if unknown.
+    when it began. A peak that is unknown is None.
     """
 
     def __init__(self) -> None:

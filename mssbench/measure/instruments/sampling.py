@@ -1,7 +1,7 @@
 """Time one phase on any clock: warm up until times are steady, then sample until precise.
 
-The sampling does not depend on devices, so that tests can use artificial clocks. Seconds are per
-call. No sample is ever discarded for its value.
+A sample is the time of a block of calls, in seconds per call. The sampling does not depend on
+devices, so that tests can use artificial clocks. No sample is ever discarded for its value.
 """
 
 import gc
@@ -65,7 +65,7 @@ def sample(
     inspector: Inspector | None = None,
     now: Callable[[], float] = time.perf_counter,
 ) -> Timing:
-    """Warm up, choose the number of calls in a sample, then sample until the policy is satisfied.
+    """Warm up, choose the number of calls in a sample, then sample until the policy lets it stop.
 
     prepare: builds what one call consumes, outside the timed window.
     first_call: seconds of a call made before, including everything that it loaded.
@@ -125,7 +125,7 @@ def _sampled(
 
 
 def nothing() -> None:
-    """Return None, as the input of a call that needs none."""
+    """Return None, as the input of a call that needs no input."""
 
 
 @contextmanager
@@ -149,7 +149,7 @@ def warm(seconds: Sequence[float], elapsed: float, policy: Policy) -> bool:
     """Whether these successive calls suffice as warm-up.
 
     seconds: of each call.
-    elapsed: seconds since the first.
+    elapsed: seconds since the first call began.
     """
     if not seconds:
         return False

@@ -21,9 +21,10 @@ from mssbench.methods.registry import register_backward
 def loewner_fused(root: Root, function: Function, g: Array) -> Array:
     """`loewner` in one CUDA kernel: its four products and the division run in shared memory.
 
-    S = V (L ∘ (Vᵀ sym(G) V)) Vᵀ with the divided differences L of the root. As in `loewner`,
-    eigenvalues of A up to 4 ε times the largest one have been set to 0 before, L is 0 between two
-    of them, and the gradient of an inverse root that does not exist is not finite.
+    S = V (L ∘ (Vᵀ sym(G) V)) Vᵀ with the divided differences L of the root and the symmetric part
+    sym(G). As in `loewner`, eigenvalues of A up to 4 ε times the largest one have been set to 0
+    before, L is 0 between two of them, and the gradient of an inverse root that does not exist is
+    not finite.
 
     g: (..., n, n) on a GPU, n <= 64.
     Raises Unsupported if no kernel fits the batch, and NotInstalled without CuPy.

@@ -20,7 +20,8 @@ from mssbench.methods.registry import register_backward
 def loewner_parallel(root: Root, function: Function, g: Array) -> Array:
     """`loewner` with one thread per part of the batch, the counterpart of `eigh_parallel`.
 
-    S = V (L ∘ (Vᵀ sym(G) V)) Vᵀ with the divided differences L of the root.
+    S = V (L ∘ (Vᵀ sym(G) V)) Vᵀ with the divided differences L of the root, see `loewner`, and the
+    symmetric part sym(G).
 
     g: (..., n, n), any cotangent, on a CPU.
     Raises Unsupported on another device.

@@ -18,7 +18,8 @@ def newton_schulz_adjoint(root: Root, function: Function, g: Array) -> Array:
 
     Ȳ, Z̄, ... are the derivatives of the loss; from the last step back to X̄ of X = A / c:
     T̄ = Yᵀ Ȳ + Z̄ Zᵀ,  W̄ = -T̄ / 2,  Ȳ, Z̄ <- Ȳ Tᵀ + Zᵀ W̄, Tᵀ Z̄ + W̄ Yᵀ;  S = X̄ / c + c̄ dc/dA,
-    c̄ = ±<G, root> / (2 c) - <X̄, X> / c, with + for the root and - for its inverse.
+    c̄ = ±<G, root> / (2 c) - <X̄, X> / c, with + for the root and - for its inverse; Y, Z and T are
+    those of `newton_schulz` in each step.
 
     g: (..., n, n). dc/dA is I for the trace, X for the Frobenius norm, 0 for a detached bound.
     With iterations = "auto" in the forward, each matrix goes back through the steps that it took.

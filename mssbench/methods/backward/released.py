@@ -1,14 +1,15 @@
 """The gradients of the layers published with the SVD remedies; each remedy adds its factor K.
 
-The layers take A = V diag(w) Vᵀ from torch.svd, raise every eigenvalue below ε to ε, the spacing of
-the dtype at 1, and differentiate the eigendecomposition with f = √w and the cotangent
-U = 2 G V diag(f) of V:
+The layers (DifferentiableSVD on GitHub) take A = V diag(w) Vᵀ from torch.svd, raise every
+eigenvalue below ε to ε, the spacing of the dtype at 1, and differentiate the eigendecomposition.
+With f(w) = √w, its derivative f', the cotangent G of the root, and U = 2 G V diag(f) of V:
 
     S = V (Kᵀ ∘ (Vᵀ U) + diag(f'(w_i) (VᵀGV)_ii)) Vᵀ,   K_ij in place of 1 / (w_i - w_j), K_ii = 0.
 
-After each of three stages, which are K, the matrix in brackets and S, infinite entries are replaced
-by the largest or smallest of the other entries. The published layers differ from this package's
-remedies of the same names without `_released`:
+Here ∘ multiplies entry by entry; sym is the symmetric part of a matrix. After each of three stages,
+which are K, the matrix in brackets and S, infinite entries are replaced by the largest or smallest
+of the other entries. The published layers differ from this package's remedies of the same names
+without `_released`:
 
 - ε is absolute. The null eigenvalues of a singular A are all equal to ε, and the gradient does not
   scale with the matrix. The remedies here cut at 4 ε times the largest eigenvalue, and set the root
@@ -79,7 +80,7 @@ def eigenpairs(root: Root) -> tuple[Array, Array]:
 
 
 def values(function: Function, w: Array) -> tuple[Array, Array]:
-    """Return f(w) and f'(w), (..., n)."""
+    """Return f(w), which is √w or 1/√w, and its derivative f'(w), (..., n)."""
     root = namespace(w).sqrt(w)
     return (root, 0.5 / root) if function == "sqrt" else (1 / root, -0.5 / root / w)
 

@@ -1,6 +1,6 @@
 """The derivative of an eigendecomposition, in which every SVD remedy replaces the factor K.
 
-With A = V diag(w) Vᵀ, the root Y = V diag(f) Vᵀ and the cotangent U = 2 G V diag(f) of V,
+With A = V diag(w) Vᵀ, the root Y = V diag(f) Vᵀ and the cotangents G of Y, U = 2 G V diag(f) of V,
 
     S = sym(V (F ∘ (Vᵀ U) + diag(f'(w_i) (VᵀGV)_ii)) Vᵀ),   F_ij = K(w_j, w_i),
     K(p, q) = 1 / (p - q), antisymmetric, 0 on the diagonal.
@@ -67,12 +67,12 @@ def eigenpairs(root: Root) -> tuple[Array, Array]:
 
 
 def floor(w: Array) -> Array:
-    """Return 4 ε times the largest eigenvalue, (..., 1), the limit of `without_null`."""
+    """Return 4 ε times the largest eigenvalue, (..., 1), up to which eigenvalues count as zero."""
     return NULL * epsilon(w) * amax(w, -1)
 
 
 def values(function: Function, w: Array) -> tuple[Array, Array]:
-    """Return f(w) and f'(w) / f(w), (..., n), for eigenvalues w from `eigenpairs`."""
+    """Return f(w), √w or 1/√w, and f'(w) / f(w), (..., n), for eigenvalues w from `eigenpairs`."""
     xp = namespace(w)
     if function == "isqrt":
         return 1 / xp.sqrt(w), -0.5 / w

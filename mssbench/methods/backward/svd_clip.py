@@ -15,7 +15,8 @@ def svd_clip(
 ) -> Array:
     """Derivative of the eigenvectors, K(p, q) = 1 / max(p - q, gap), eigenvalues >= smallest.
 
-    S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p >= q the eigenvalues i and j.
+    S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p >= q the eigenvalues i and j,
+    f(w) = √w, and 1/√w for the inverse root.
 
     g: (..., n, n). Where p - q < gap, L is the exact one times (p - q) / gap, which is 0 for equal
     eigenvalues. Both bounds are absolute, so that the gradient does not scale with the matrix.

@@ -16,8 +16,9 @@ def svd_original_released(root: Root, function: Function, g: Array) -> Array:
     S = sym(V (Kᵀ ∘ (Vᵀ U) + diag(f'(w_i) (VᵀGV)_ii)) Vᵀ), U = 2 G V diag(f),
     K_ij = 1 / (w_i - w_j), and where w_i = w_j the largest finite K of the batch.
 
-    g: (..., n, n). Each w below ε, the spacing of the dtype at 1, is raised to ε. `svd_original`
-    has a floor relative to the largest eigenvalue, a root of 0 below it, and NaN for equal
-    eigenvalues. The module `mssbench.methods.backward.released` lists all differences.
+    g: (..., n, n). Each eigenvalue w below ε, the spacing of the dtype at 1, is raised to ε. In
+    `svd_original` this limit is relative to the largest eigenvalue, the root of an eigenvalue below
+    it is 0, and equal eigenvalues give NaN. The module `mssbench.methods.backward.released` defines
+    the symbols and lists all differences.
     """
     return gradient(root, function, g, lambda wi, wj: 1 / (wi - wj))

@@ -55,9 +55,9 @@ def svd_pade_released(root: Root, function: Function, g: Array) -> Array:
     g: (..., n, n). Each w below ε, the spacing of the dtype at 1, is raised to ε, so that the null
     eigenvalues of a singular A are equal. There P(1) = -0.55 and Q(1) is a rounding error: -2^-23
     in float32 and 0 in float64, where the resulting -∞ becomes the smallest finite K of the batch.
-    `svd_pade` has a relative floor, 0 for equal eigenvalues, and the coefficients of least norm,
-    with which P(r) (1 - r) = Q(r) holds exactly. The module `mssbench.methods.backward.released`
-    lists all differences.
+    In `svd_pade` the limit ε is relative to the largest eigenvalue, K is 0 for equal eigenvalues,
+    and the coefficients are those of least norm, with which P(r) (1 - r) = Q(r) holds exactly. The
+    module `mssbench.methods.backward.released` defines the symbols and lists all differences.
     """
 
     def k(wi: Array, wj: Array) -> Array:

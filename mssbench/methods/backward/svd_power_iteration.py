@@ -20,7 +20,7 @@ def svd_power_iteration(root: Root, function: Function, g: Array, *, iterations:
 
     S = sym(Σ_j x_j v_jᵀ + V diag(f'(w_j) (VᵀGV)_jj) Vᵀ),  x_j = Σ_{i<=k} (A_j / w_j)^i u_j / w_j,
     where A_j is A without the eigenpairs before j, and u_j is the cotangent of v_j without its
-    components along v_1 to v_j, which the earlier vectors account for.
+    components along v_1 to v_j, which the earlier vectors account for. f(w) is √w or 1/√w.
 
     g: (..., n, n). All vectors are processed at once, as columns: one product with A and two to
     deflate per iteration. The result equals that of svd_taylor, which computes the same sums as

@@ -19,7 +19,7 @@ _LEAST_NORM = 1e-10  # the published floor of ‖A V‖
 def svd_power_iteration_released(root: Root, function: Function, g: Array) -> Array:
     """The published layer's svd_power_iteration, broken: its gradient is rounding, as I - V Vᵀ = 0.
 
-    S = sym(Σ_{i<=20} (A / ν)^i (I - V Vᵀ) / ν U Vᵀ), ν = ‖A V‖_F, U = 2 G V diag(f).
+    S = sym(Σ_{i<=20} (A / ν)^i (I - V Vᵀ) / ν U Vᵀ), ν = ‖A V‖_F, U = 2 G V diag(f), f = √w.
 
     g: (..., n, n). The formula of power iteration is for a single eigenvector v, with I - v vᵀ. The
     layer inserts the orthogonal matrix V of all eigenvectors for v. `svd_power_iteration` treats

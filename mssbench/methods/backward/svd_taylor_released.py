@@ -20,8 +20,9 @@ def svd_taylor_released(root: Root, function: Function, g: Array) -> Array:
     where w_i >= w_j.
 
     g: (..., n, n). Each w below ε, the spacing of the dtype at 1, is raised to ε, so that K is
-    101 / ε between the null directions of a singular A. `svd_taylor` has a relative floor, and 0
-    for equal eigenvalues. The module `mssbench.methods.backward.released` lists all differences.
+    101 / ε between the null directions of a singular A. In `svd_taylor` the limit ε is relative to
+    the largest eigenvalue, and equal eigenvalues contribute 0. The module
+    `mssbench.methods.backward.released` defines the symbols and lists all differences.
     """
 
     def k(wi: Array, wj: Array) -> Array:

@@ -17,12 +17,13 @@ def svd_topn_released(root: Root, function: Function, g: Array, *, tail: int = 5
     S = sym(V (Kᵀ ∘ (Vᵀ U) + diag(f'(w_i) (VᵀGV)_ii)) Vᵀ), U = 2 G V diag(f),
     K_ij = 1 / (w_i - w_j), and where w_i = w_j the largest finite K of the batch.
 
-    g: (..., n, n). ε is the spacing of the dtype at 1, so that f' is 1 / (2 √ε) in the tail. With
-    the forward `gcp_truncate_released` this is the complete layer; with any other forward it is the
-    layer's gradient at the eigenpairs of that forward. The layer uses a tail of 50 whatever n is,
-    so that no eigenvalue is left for n <= 50. Raises Unsupported if the tail is the whole matrix.
-    `svd_topn` has a relative ε, and 0 between the eigenvalues of its tail. The module
-    `mssbench.methods.backward.released` lists all differences.
+    g: (..., n, n). The tail is these eigenvalues. ε is the spacing of the dtype at 1, so that f' is
+    1 / (2 √ε) in the tail. With the forward `gcp_truncate_released` this is the complete layer;
+    with any other forward it is the layer's gradient at the eigenpairs of that forward. The layer
+    uses a tail of 50 whatever n is, so that no eigenvalue is left for n <= 50. Raises Unsupported
+    if the tail is the whole matrix. In `svd_topn` ε is relative to the largest eigenvalue, and
+    pairs of eigenvalues of its tail contribute 0. The module `mssbench.methods.backward.released`
+    defines the symbols and lists all differences.
     """
     assert root.eigen is not None
     w, v = root.eigen

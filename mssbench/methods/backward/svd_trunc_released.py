@@ -19,7 +19,8 @@ def svd_trunc_released(root: Root, function: Function, g: Array) -> Array:
     K_ij = 1 / (w_i - w_j) within ±1e10.
 
     g: (..., n, n). Each w below ε, the spacing of the dtype at 1, is raised to ε, so that the null
-    eigenvalues of a singular A are equal. `svd_trunc` has a relative floor, and 0 for equal
-    eigenvalues. The module `mssbench.methods.backward.released` lists all differences.
+    eigenvalues of a singular A are equal. In `svd_trunc` the limit ε is relative to the largest
+    eigenvalue, and equal eigenvalues contribute 0. The module
+    `mssbench.methods.backward.released` defines the symbols and lists all differences.
     """
     return gradient(root, function, g, lambda wi, wj: (1 / (wi - wj)).clip(-_LIMIT, _LIMIT))

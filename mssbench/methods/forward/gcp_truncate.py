@@ -19,7 +19,8 @@ from mssbench.methods.registry import register_forward
 def gcp_truncate(a: Array, wanted: Wanted, *, drop: int = 1) -> Root:
     """Eigendecomposition with the smallest `drop` eigenvalues w set to u w_max.
 
-    Y = V diag(√w') Vᵀ,  w'_i = u w_max for i <= drop, else w_i; w ascending, u the dtype's epsilon.
+    Y = V diag(√w') Vᵀ,  w'_i = u w_max for i <= drop, else w_i; w ascending, u the spacing of the
+    dtype at 1.
 
     a: (..., n, n). Among the other eigenvalues, those up to 4 u w_max count as 0. The released code
     drops 50 whatever n is, and sets them to u itself, which is wrong for a matrix of small entries,

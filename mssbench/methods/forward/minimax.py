@@ -37,11 +37,12 @@ def minimax(
 
     Y = A / c, Z = I;  for the minimax factors h_i in turn: T = h_i(Z Y),  Y, Z = Y T, T Z.
 
-    a: (..., n, n). degree: that of x h(x²) for the `iterations` minimax factors. finish: the number
-    of Taylor factors after them, which reduce the remaining error. lower: the schedule is for
-    eigenvalues w with √(w/c) >= lower; 0 for the least value that the steps can serve and rounding
-    allows. iterations: "auto" for as many as `lower` needs, or the least value that rounding
-    allows. It depends on the precision alone, and no matrix is inspected.
+    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`. degree: that of x h(x²)
+    for the `iterations` minimax factors. finish: the number of Taylor factors after them, which
+    reduce the remaining error. lower: the factors are for eigenvalues w with √(w/c) >= lower; 0 for
+    the least value for which the steps suffice and that rounding allows. iterations: "auto" for as
+    many as this `lower` needs, or for 0 the least value that rounding allows. Their number depends
+    on the precision alone, and no matrix is inspected.
     Raises Unsupported if the steps are too few for `lower`.
     """
     x, root_c = normalized(a, norm)

@@ -37,7 +37,7 @@ def minimax_graph(
 
     a: (..., n, n), torch on cuda. The parameters are those of `minimax`. See cuda_graph.py for the
     graphs that are kept and for synchronisation.
-    Raises Unsupported on a CPU, and if `minimax` does.
+    Raises Unsupported on a CPU, and if the steps are too few for `lower`.
     """
     given = {
         "degree": degree,

@@ -42,10 +42,11 @@ def minimax_hybrid(
 
     Y = A / c, Z = I;  for each factor h of the schedule: T = h(Z Y),  Y, Z = Y T, T Z.
 
-    a: (..., n, n). The schedule is fixed, and no knowledge of the spectrum is needed. `9-9-ns5` has
-    two factors of degree 9, minimax for √(w/c) in [0.06, 1], and a Newton–Schulz factor of degree
-    5. The relative error is at most 1e-6 for eigenvalues in that interval; for any positive
-    semidefinite matrix the error of A^{1/2} is at most 0.0054 √c.
+    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`. The schedule is fixed,
+    and no knowledge of the spectrum is needed. `9-9-ns5` has two factors of degree 9, minimax for
+    √(w/c) in [0.06, 1], and a Newton–Schulz factor of degree 5. The relative error is at most 1e-6
+    for eigenvalues in that interval; for any positive semidefinite matrix the error of A^{1/2} is
+    at most 0.0054 √c.
     """
     x, root_c = normalized(a, norm)
     return iterate(x, root_c, _schedule(schedule).factors, wanted)

@@ -18,13 +18,14 @@ from mssbench.methods.registry import register_forward
 def newton_schulz_baddbmm(
     a: Array, wanted: Wanted, *, iterations: Steps = 5, norm: Norm = "frobenius"
 ) -> Root:
-    """Coupled Newton–Schulz with 3/2 I - Z Y / 2 in one call: fewer kernels than `newton_schulz`.
+    """Coupled Newton–Schulz whose T is one call of `baddbmm`: fewer kernels than `newton_schulz`.
 
     Y = A / c, Z = I;  k times: T = baddbmm(3/2 I, Z, -Y / 2),  Y, Z = Y T, T Z;  A^{1/2} = √c Y,
     A^{-1/2} = Z / √c.
 
-    a: (..., n, n), torch. The arithmetic is that of `newton_schulz` except for the order of one
-    sum. With `iterations` = "auto" it calls that method.
+    a: (..., n, n), torch. c: the upper bound of the eigenvalues named by `norm`. The arithmetic is
+    that of `newton_schulz`, except that 3/2 I is added within the product. With `iterations` =
+    "auto" it calls `newton_schulz`.
     """
     if iterations == AUTO:
         return taken(a, wanted, iterations, norm)

@@ -19,12 +19,13 @@ from mssbench.methods.registry import register_forward
 def pade_half(a: Array, wanted: Wanted, *, degree: int = 5, norm: Norm = "frobenius") -> Root:
     """Padé approximant with its products in half precision and its solve in float32.
 
-    P, Q of R = I - A / c in the precision of A;
+    P, Q of R = I - A / c, as in `pade`, in the precision of A;
     A^{1/2} ≈ √c Q^{-1} P,  A^{-1/2} ≈ P^{-1} Q / √c in float32, rounded once at the end.
 
     a: (..., n, n), bfloat16 or float16, in which no library has a solve. In any other precision it
     equals `pade`. degree = m. At R = I, Q is 4^{-m}, a sum of terms as large as 1.3^m, so that with
-    a high degree cancellation costs more accuracy than the degree gains.
+    a high degree cancellation costs more accuracy than the degree gains. c: the upper bound
+    of the eigenvalues named by `norm`.
     """
     x, root_c = normalized(a, norm)
     p, q = (widened(polynomial) for polynomial in fraction(x, degree))

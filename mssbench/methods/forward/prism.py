@@ -42,10 +42,10 @@ def prism(
     Y = A / c, Z = I;  k times:  R = I - Z Y,  T = I + α R (order 1) or I + R / 2 + α R² (order 2),
     α = argmin ‖Ω (I - (I - R) T²)‖_F,  Y, Z = Y T, T Z;  A^{1/2} = √c Y, A^{-1/2} = Z / √c.
 
-    a: (..., n, n). Each matrix has its own α, in [1/2, 1] or [3/8, 1.45], so that no knowledge of
-    its spectrum is needed. Ω is a fixed Gaussian matrix, (sketch_size, n); for sketch_size = 0 it
-    is I. α is not differentiated. iterations: k, or "auto" for as many as each matrix needs by its
-    residual, see stopping.py.
+    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`. Each matrix has its own
+    α, in [1/2, 1] or [3/8, 1.45], so that no knowledge of its spectrum is needed. Ω is a fixed
+    Gaussian matrix, (sketch_size, n); for sketch_size = 0 it is I. α is not differentiated.
+    iterations: k, or "auto" for as many as each matrix needs by its residual, see stopping.py.
     """
     x, root_c = normalized(a, norm)
     grid = from_numpy(np.linspace(*_INTERVAL[order], 64), like=a)
@@ -65,9 +65,10 @@ def _step(w: Array, *, eye: Array, order: int, omega: Array | None, grid: Array)
 
 
 def residual_norm(powers: list[Array], r: Array, order: int) -> list[Array]:
-    """Return the coefficients of the quartic ‖Ω E‖_F² in α, ascending, (..., 1) each.
+    """Return the coefficients of the polynomial ‖Ω E‖_F² in α, ascending, (..., 1) each.
 
-    powers: Ω R, Ω R², ..., as far as they are known; the others are computed with r.
+    E = I - (I - R) T² is the next residual. powers: Ω R, Ω R², ..., as far as they are known; the
+    other powers are computed with r.
     """
     for _ in range(2 * order + 1 - len(powers)):
         powers = [*powers, powers[-1] @ r]

@@ -31,7 +31,8 @@ def scaled_cans(a: Array, wanted: Wanted, *, norm: Norm = "frobenius") -> Root:
 
     Y = A / c, Z = I;  for (c_0, c_1) in turn: T = c_0 I + c_1 Z Y,  Y, Z = Y T, T Z.
 
-    a: (..., n, n). The relative error is at most 3.1e-5 for eigenvalues w with √(w/c) >= 0.001.
+    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`. The relative error is at
+    most 3.1e-5 for eigenvalues w with √(w/c) >= 0.001.
     """
     x, root_c = normalized(a, norm)
     return iterate(x, root_c, _FACTORS, wanted)

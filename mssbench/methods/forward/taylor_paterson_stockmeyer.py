@@ -19,7 +19,7 @@ def block(degree: int) -> int:
 
 
 def _products(degree: int, s: int) -> int:
-    """Return the products for blocks of s terms: powers up to R^s, then Horner's rule in R^s."""
+    """Count the products for blocks of s terms: powers up to R^s, then Horner's rule in R^s."""
     # The number of blocks before the last one, and the terms of the last one after its first.
     blocks, in_last = divmod(degree, s)
     horner = blocks - (blocks > 0 and in_last == 0)
@@ -28,7 +28,7 @@ def _products(degree: int, s: int) -> int:
 
 
 def products(degree: int) -> float:
-    """Return the batched products to evaluate a polynomial of this degree: 5 for degree 10."""
+    """Return the number of products that a polynomial of this degree takes: 5 for degree 10."""
     return float(max(_products(degree, block(degree)), 1))
 
 
@@ -44,10 +44,11 @@ def taylor_paterson_stockmeyer(a: Array, *, degree: int = 10, norm: Norm = "frob
 
     A^{1/2} ≈ √c Σ_j B_j(R) (R^s)^j,  B_j(R) = Σ_{i<s} t_{sj+i} R^i,  R = I - A / c, s ≈ √K.
 
-    a: (..., n, n). degree = K. The powers of R up to R^s take s - 1 products. Horner's rule in R^s
-    takes one product for each further block B_j, but none for a last block that consists of a
-    single number. s is chosen for the fewest products. The result is that of `taylor` up to
-    rounding; s powers of R are held in memory.
+    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`; t_i: as in `taylor`.
+    degree = K. The powers of R up to R^s take s - 1 products. Horner's rule in R^s takes one
+    product for each further block B_j, but none for a last block that consists of a single number.
+    s is chosen for the fewest products. The result is that of `taylor` up to rounding; s powers of
+    R are held in memory.
     """
     x, root_c = normalized(a, norm)
     eye = eye_like(a)

@@ -25,7 +25,7 @@ _SWEEPS = 8
 
 
 class Effort(NamedTuple):
-    """The work of one launch."""
+    """The work of one kernel launch, counted in matrix products."""
 
     matrices: int
     n: int
@@ -67,7 +67,7 @@ def announce(
 
 
 def _work(kernel: Kernel, factors: Sequence[Factor], given: Sequence[bool]) -> tuple[float, float]:
-    """Return the products per matrix, and the estimated products of an iterative part."""
+    """Return the number of products per matrix, and an estimate of those of an iterative part."""
     if kernel == "iterate":  # the arguments are A, Y, Z
         return iterate(factors, sqrt=given[1], isqrt=given[2]), 0.0
     if kernel == "triton":
@@ -82,7 +82,7 @@ def _work(kernel: Kernel, factors: Sequence[Factor], given: Sequence[bool]) -> t
 
 
 def iterate(factors: Sequence[Factor], *, sqrt: bool, isqrt: bool) -> float:
-    """Return the products of W = Z Y;  T = h(W);  Y, Z <- Y T, T Z, the first two in full."""
+    """Count the products in W = Z Y;  T = h(W);  Y, Z <- Y T, T Z, the first two in full."""
     last, count = len(factors) - 1, 0.0
     for k, factor in enumerate(factors):
         first = k == 0
@@ -92,7 +92,7 @@ def iterate(factors: Sequence[Factor], *, sqrt: bool, isqrt: bool) -> float:
 
 
 def triton(factors: Sequence[Factor]) -> float:
-    """Return the products of triton_iterate.py: all steps are alike, and all products in full.
+    """Count the products in triton_iterate.py: all steps are alike, and all products in full.
 
     A product in tf32x3 counts once, although it consists of three.
     """
@@ -100,7 +100,7 @@ def triton(factors: Sequence[Factor]) -> float:
 
 
 def lyapunov(factors: Sequence[Factor], *, inverse: bool) -> float:
-    """Return the products of the Lyapunov kernel, of which all but Z G are triangles.
+    """Count the products in the Lyapunov kernel, of which all but Z G are triangles.
 
     They are B² for the scaling and, for the inverse root, Z G in full and Z G Z; then in every step
     B², D = B C - C B;  H, K from their squares;  B <- B H, C <- sym(B K + C H).

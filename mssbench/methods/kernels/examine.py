@@ -62,7 +62,7 @@ LAUNCHES: dict[str, Callable[[Given], Any]] = {
 
 
 def launch(families: Sequence[str], n: int, batch: int) -> list[str]:
-    """Launch one kernel of each family, wait, and return the families with non-finite results."""
+    """Launch one kernel of each family, such as `jacobi`; return those with non-finite results."""
     cupy = importlib.import_module("cupy")
     given = Given(*map(cupy.asarray, matrices(n, batch)))
     cupy.cuda.runtime.deviceSynchronize()
@@ -162,7 +162,10 @@ def _say(text: str) -> None:
 
 
 def main() -> int:
-    """Run the command line. Returns 1 if a kernel fails to load or a result is not finite, or 0."""
+    """Examine the kernels as the command line asks, see the module.
+
+    Returns the exit code: 1 if a kernel fails to load or a result is not finite, else 0.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
 
     parser.add_argument("what", choices=("table", "launch"))

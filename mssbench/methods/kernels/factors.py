@@ -45,16 +45,19 @@ def of_gradient(
 
 
 def _floor(unit: float, n: int) -> float:
-    """Return the least √(w/c) that rounding allows, see forward/minimax.py."""
+    """Return the least √(w/c) of an eigenvalue w that is not a mere rounding error.
+
+    unit: the unit roundoff of products; n: their size. See forward/minimax.py.
+    """
     return min(3 * sqrt(unit * sqrt(n)), 0.5)
 
 
 def products(degree: int, iterations: int, finish: int, norm: Norm, **_: Any) -> float:
-    """Return the products of a root with the steps of `of_roots`, for a method's declaration."""
+    """Return the cost of a root in matrix products, with the steps of `of_roots`."""
     steps = [taylor(degree)] * iterations + [taylor(min(degree, 5))] * finish
     return coupled.products(steps if iterations else [taylor(3)] * max(finish, 1), norm)
 
 
 def gradient_products(degree: int, iterations: int, finish: int, **_: Any) -> float:
-    """Return the products of a gradient with the steps of `of_gradient`, one for the scaling."""
+    """Return the cost of a gradient in matrix products: the steps of `of_gradient`, and scaling."""
     return 1 + {3: 5.0, 5: 7.0}[degree] * (iterations + finish)

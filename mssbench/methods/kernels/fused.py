@@ -73,7 +73,8 @@ def lyapunov(
 ) -> Array:
     """Return the gradient S with Y S + S Y = R, see `backward.implicit.law`.
 
-    operands and errors: as for `iterate`.
+    operands: as for `iterate`.
+    Raises Unsupported if no kernel fits the batch, and NotInstalled without CuPy.
     """
     if root.sqrt is None or (function == "isqrt" and root.isqrt is None):
         raise Unsupported(
@@ -89,7 +90,10 @@ def lyapunov(
 
 
 def jacobi(a: Array, wanted: Wanted) -> Root:
-    """Return the wanted eigenpairs and roots by Jacobi's method. Raises as `iterate` does."""
+    """Return the wanted eigenpairs and roots by Jacobi's method.
+
+    Raises Unsupported if no kernel fits the batch, and NotInstalled without CuPy.
+    """
     batch = _batch(a)
     sqrt, isqrt = (_empty(batch) if name in wanted else None for name in ("sqrt", "isqrt"))
 
@@ -102,7 +106,10 @@ def jacobi(a: Array, wanted: Wanted) -> Root:
 
 
 def loewner(eigen: tuple[Array, Array], function: Function, g: Array) -> Array:
-    """Return the gradient from the eigenpairs (w, V). Raises as `iterate` does."""
+    """Return the gradient from the eigenpairs (w, V).
+
+    Raises Unsupported if no kernel fits the batch, and NotInstalled without CuPy.
+    """
     w, v = eigen
     batch = _batch(v)
     s = _empty(batch)
@@ -203,5 +210,5 @@ def _empty(batch: _Batch) -> Array:
 
 
 def _given(flat: Array | None, batch: _Batch) -> Any:
-    """Return a result in the shape that the caller had; None stays None."""
+    """Return a result in the shape of the batch that the caller had; None stays None."""
     return flat if flat is None or len(batch.shape) == 3 else flat.reshape(batch.shape)

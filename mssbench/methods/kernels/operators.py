@@ -52,7 +52,7 @@ def _factors(coefficients: Sequence[float], terms: Sequence[int]) -> list[Factor
 
 
 def _known(operands: str) -> Operands | None:
-    """Return the operands that an operator was given as a str, where "" stands for None."""
+    """Return the rounding of operands that an operator was given as text; "" stands for None."""
     if operands and operands not in get_args(Operands):
         raise Unsupported(unknown("operands", operands, get_args(Operands)))
     return cast(Operands, operands) if operands else None

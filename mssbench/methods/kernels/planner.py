@@ -135,9 +135,9 @@ def _planned(
 
 
 def _for_batch(variants: list[Variant], batch: int, limits: Limits) -> Variant:
-    """Return the variant with the fewest matrices per block, or the most for large batches.
+    """Return the variant with the fewest matrices per block, or for a large batch with the most.
 
-    A batch is large if its blocks fill the device four times with the latter.
+    A batch is large if blocks with the most matrices fill the device four times.
     """
     ordered = sorted(variants, key=lambda v: v.per_block)
     many = ordered[-1]

@@ -1,6 +1,7 @@
-"""The coupled iteration in Triton: products on tensor cores, a matrix a program, all in registers.
+"""The coupled iteration in Triton: one program per matrix, products on tensor cores.
 
-Imported where a kernel is compiled or interpreted, never before: Triton may not be here.
+All matrices of a program are in registers. This module is imported only where a kernel is compiled
+or interpreted, because Triton may be missing.
 """
 
 import triton
@@ -9,13 +10,13 @@ import triton.language as tl
 
 @triton.jit
 def cut(x, BITS: tl.constexpr):
-    """X without the last of its 23 bits of mantissa."""
+    """Return X without the last BITS of the 23 bits of its mantissa."""
     return (x.to(tl.int32, bitcast=True) & -(1 << BITS)).to(tl.float32, bitcast=True)
 
 
 @triton.jit
 def product(x, y, OPERANDS: tl.constexpr, INTERPRETED: tl.constexpr):
-    """X Y in float32, its operands rounded as asked for; the interpreter would round none."""
+    """Return X Y in float32 with rounded operands, also in the interpreter, which rounds none."""
     if OPERANDS == "tf32x3":
         a, b = cut(x, 13), cut(y, 13)
         acc = tl.dot(x - a, b, input_precision="tf32", out_dtype=tl.float32)
@@ -32,7 +33,7 @@ def product(x, y, OPERANDS: tl.constexpr, INTERPRETED: tl.constexpr):
 
 @triton.jit
 def upper_bound(a, i, j, n, NORM: tl.constexpr):
-    """Of the largest eigenvalue, as norms.py has it; a is zero beyond n."""
+    """Return the bound NORM of the largest eigenvalue, as in norms.py; a is zero beyond row n."""
     trace = tl.sum(tl.sum(tl.where(i == j, a, 0.0), axis=1), axis=0)
     if NORM == "trace":
         return trace
@@ -67,7 +68,9 @@ def iterate(
     WANT_SQRT: tl.constexpr,
     WANT_ISQRT: tl.constexpr,
 ):
-    """Y, Z = A^{1/2}, A^{-1/2} of matrix program_id(0), n <= N; C: (STEPS, 3) coefficients.
+    """Write A^{1/2} and A^{-1/2} of matrix number program_id(0) to Y and Z, n <= N.
+
+    C: (STEPS, 3), the coefficients of the factors.
 
     SQUARE: whether any factor has a term in W².
     """

@@ -20,7 +20,7 @@ _WARP = 32  # threads of a warp; also the rows and columns of its tile
 # Compared by identity, because hashing the fields would cost microseconds per call.
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """One kernel, named `mss_<family>_<name>`."""
+    """One kernel, named `mss_<family>_<name>`. A family is what it computes, such as `jacobi`."""
 
     family: Family
     dtype: str  # float32 | float64

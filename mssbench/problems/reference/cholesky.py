@@ -21,7 +21,7 @@ _SAFETY = 8.0  # factor on an error estimate that holds to first order
 
 
 class InverseFactor(NamedTuple):
-    """The reference answers for m matrices, rounded to float64."""
+    """The inverse Cholesky factors W of m matrices and the gradients, rounded to float64."""
 
     w: Floats  # (m, n, n), lower triangular, W A Wᵀ = I
     gradient: Floats  # (m, n, n), symmetric

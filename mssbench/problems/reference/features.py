@@ -15,7 +15,7 @@ _SAFETY = 8.0  # factor on an error estimate that holds to first order
 
 
 class OfFeatures(NamedTuple):
-    """The reference answers for m matrices of features, in float64."""
+    """The reference root and gradient for m matrices of features, in float64."""
 
     a: Floats  # (m, n, n), X Xᵀ / M
     root: Floats  # (m, n, n)
@@ -32,7 +32,8 @@ def solve(x: Floats, g: Floats, unit: float) -> OfFeatures:
     unit: the unit roundoff of the precision that x was cast to. Singular values up to
     min(max(n, M) unit, √unit) times the largest one are rounding errors of zeros.
 
-    dL/dX = 2 / √M (U (H ∘ S) + (I - U Uᵀ) G U) Vᵀ with H = Uᵀ G U and S_ij = s_j / (s_i + s_j).
+    dL/dX = 2 / √M (U (H ∘ S) + (I - U Uᵀ) G U) Vᵀ with X = U diag(s) Vᵀ, the cotangent G of the
+    root, H = Uᵀ G U and S_ij = s_j / (s_i + s_j).
 
     A change that moves a vanishing combination of samples in a direction in which X vanishes raises
     the rank. The root has a kink there, and no derivative.

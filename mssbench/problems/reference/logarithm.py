@@ -18,7 +18,7 @@ _SAFETY = 4.0  # factor on error estimates that hold to first order
 
 
 class Logarithm(NamedTuple):
-    """The reference answers for m matrices."""
+    """The reference logarithms of m matrices and their gradients."""
 
     log: Floats  # (m, n, n)
     gradient: Floats  # (m, n, n), symmetric

@@ -19,7 +19,7 @@ _POWERS = 4.0
 
 
 class PseudoReference(NamedTuple):
-    """The reference answers for m matrices, in float64."""
+    """The reference roots and gradients of m matrices with a tolerance, in float64."""
 
     a: Floats  # (m, n, n), A with its null eigenvalues set to 0
     root: Floats  # (m, n, n)

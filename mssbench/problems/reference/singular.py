@@ -1,7 +1,8 @@
 """The reference for the gradient of singular matrices, except its block between null directions.
 
-The gradient S of A^{1/2} is (Vᵀ G V)_ij / (d_i + d_j) in the eigenbasis. It does not exist where
-both d are 0. It exists where only one of them is, and so does S X, the gradient with respect to
+With A = V diag(d²) Vᵀ and the cotangent G, the gradient S of A^{1/2} is (Vᵀ G V)_ij / (d_i + d_j)
+in the eigenbasis. It does not exist where both d_i and d_j are 0, which is between two null
+directions. It exists where only one of them is 0, and so does S X, the gradient with respect to
 features X with A = X Xᵀ up to a factor. In a precision with unit roundoff u, eigenvalues below n u
 times the largest one are rounding errors. In bfloat16 at n = 256 this would include all
 eigenvalues, so that n u is replaced by √u if that is smaller.
@@ -13,7 +14,7 @@ import numpy as np
 
 
 class Partial(NamedTuple):
-    """The part of the gradients of m matrices that exists."""
+    """The gradients of m matrices without the parts that do not exist."""
 
     gradient: np.ndarray  # (m, n, n), zero in the block between null directions
     null: np.ndarray  # (m, n, n), projectors onto the null directions

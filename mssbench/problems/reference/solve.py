@@ -61,7 +61,7 @@ class _Refined(NamedTuple):
 
 
 class _Inverse(NamedTuple):
-    """The refined inverse root."""
+    """The refined inverse root Z of positive definite B, Z Y = I, and its error."""
 
     z: Pair  # Z Y = I
     error: Floats  # (m,), relative, of z
