@@ -584,11 +584,11 @@ REFUSED = {
     "empty range": (size('"8:4:*2"'), "[axes] size: range '8:4:*2' is empty: 8 is beyond 4."),
     "huge range": (
         size('"1:99999999999:+1"'),
-        "[axes] size: its product has 99,999,999,999 cells; at most 1,000,000 can be swept.",
+        "[axes] size: 99,999,999,999 cells are too many: at most 1,000,000 can be measured.",
     ),
     "huge product": (
         GOOD.replace("batch = 2", 'batch = "1:2000:+1"\nseed = "1:2000:+1"'),
-        "[[method]] 1: its product has 8,000,000 cells; at most 1,000,000 can be swept.",
+        "[[method]] 1: 8,000,000 cells are too many: at most 1,000,000 can be measured.",
     ),
     "measure key": (
         GOOD + "[measure]\nmin_second = 1\n",
