@@ -78,7 +78,7 @@ class Published(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of judging a claim: its verdict, and the comparisons that decide it, worst first."""
+    """The result of judging a claim: the verdict, and the deciding comparisons, worst first."""
 
     claim: Claim
     verdict: ClaimVerdict

@@ -39,7 +39,7 @@ class Entry:
         return not self.statuses and self.points[0] == self.points[1]
 
     def ties(self, other: "Entry") -> bool:
-        """Whether the times of two entries tie: they differ by noise, or their intervals overlap."""
+        """Whether the times of two entries tie: closer than noise, or intervals that overlap."""
         if self.value is None or other.value is None:
             return False
         small, large = sorted((self.value, other.value))
