@@ -1,1 +1,1 @@
-"""Self-test of the harness with known times, other timers, and methods wrong on purpose."""
+"""Self-test of the harness: does it measure known times, and notice methods wrong on purpose?"""

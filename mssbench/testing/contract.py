@@ -55,7 +55,7 @@ class Case(NamedTuple):
         return arrays.from_numpy(x, like=arrays.empty(self.library, self.device, self.precision))
 
     def size(self, wanted: int) -> int:
-        """Return the size n to test at: `wanted`, or the forward's largest if it takes no such n."""
+        """Return the size n to test at: `wanted`, or the forward's largest if that is not taken."""
         sizes = self.pair.forward.sizes
         return wanted if not sizes or wanted in sizes else max(sizes)
 
