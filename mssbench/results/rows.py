@@ -196,8 +196,8 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
         data = contents(path, follow=False)
     except OSError as error:
         raise RunError(
-            f"{path} cannot be read: {error.strerror or error}. Nothing was written: move that file "
-            "away, or choose another --out."
+            f"{path} cannot be read: {error.strerror or error}. Nothing was written: move that "
+            "file away, or choose another --out."
         ) from None
     for line in (data or b"").splitlines(keepends=True):
         # A line without a line break is still being written, or its writer was killed.

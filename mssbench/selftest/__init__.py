@@ -1,1 +1,1 @@
-"""Self-test of the harness: does it measure known times, and notice methods wrong on purpose?"""
+"""Self-test of the harness: whether it measures known times and notices wrong methods."""

@@ -75,12 +75,15 @@ class Races:
 
 
 def told_slower(base: Span, new: Span) -> bool:
-    """Whether new counts as slower: disjoint intervals, and a relevant change in quartiles."""
+    """Whether `new` counts as slower: disjoint intervals, and a relevant change in quartiles."""
     return new.low > base.high and new.q1 > base.q1 * (1 + _REPORTED)
 
 
 def tie_check(name: str, rounds: Sequence[Round], floor: float) -> Check:
-    """Return the check that identical arms tie in most rounds, and that neither is biased."""
+    """Return a check of whether two identical arms tie in most rounds, without a bias.
+
+    name: of the check. floor: the machine's noise floor.
+    """
     pairs = [(r[_ONE], r[_TWIN]) for r in rounds]
     ties = sum(not told_slower(x, y) and not told_slower(y, x) for x, y in pairs)
     logs = [log(y.q1 / x.q1) for x, y in pairs]
