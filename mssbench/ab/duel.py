@@ -65,7 +65,7 @@ class ArmSamples:
 
 
 class Stopped(Exception):  # noqa: N818
-    """The user stopped the comparison."""
+    """Raised when the user stops the comparison."""
 
 
 class Duel:

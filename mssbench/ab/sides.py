@@ -82,7 +82,7 @@ def contests(base: Contestant, new: Contestant) -> tuple[Contest, ...]:
 
 
 def _place(cell: Cell) -> Cell:
-    """Return the cell without its method, of which only whether it has a backward is kept."""
+    """Return the cell with its method removed; only whether there is a backward stays in it."""
     step = "" if cell.backward == "none" else "step"
     return replace(
         cell,

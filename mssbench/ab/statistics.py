@@ -107,7 +107,7 @@ class Evidence:
 
     @property
     def noise(self) -> Noise:
-        """The noise of the row as a word."""
+        """The noise of the row as a word: quiet, noisy or unstable."""
         hidden = _MARGIN * (self.scatter or 0.0)
         if hidden > _MOST:
             return Noise.UNSTABLE

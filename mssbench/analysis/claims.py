@@ -58,7 +58,7 @@ class ClaimSide(NamedTuple):
 
 
 class Point(NamedTuple):
-    """One comparison of two sides, or of one side with a published figure."""
+    """One comparison of a claim's two sides; one of them may be a number or a published figure."""
 
     at: Mapping[str, Any]  # the key values of the point
     left: ClaimSide

@@ -57,7 +57,7 @@ class Mark(NamedTuple):
 
 @dataclass
 class Line:
-    """One method on a board."""
+    """One method on a board: its times, and its accuracy on each kind of matrix."""
 
     row: Row  # the key columns of one of its rows; a missing number is None
     times: "pd.Series"  # seconds, indexed by (problem, seed)

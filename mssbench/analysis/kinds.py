@@ -47,12 +47,12 @@ class Kind(NamedTuple):
 
     @property
     def heading(self) -> str:
-        """The condition as a column heading: `κ 42`, `κ 1e6`, or empty."""
+        """The condition number as a column heading: `κ 42`, `κ 1e6`; empty for singular ones."""
         return "" if self.condition is None else f"κ {_short(self.condition)}"
 
 
 class Spectrum(NamedTuple):
-    """The range of the measured condition numbers of some rows' matrices."""
+    """The range of the measured condition numbers κ of the matrices of some rows."""
 
     easiest: float  # smallest condition; infinite if singular to working precision
     hardest: float  # largest condition, likewise

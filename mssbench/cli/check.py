@@ -68,9 +68,10 @@ def checked(
     [check] is the table of limits in the suite of the baseline. That of the run's own suite is
     ignored, because a change could loosen it to pass. across: aspects in which the two may differ,
     see `--across`. only: a condition that rows must satisfy.
-    Raises GateError for a limit that cannot be parsed or applies to no row, RunError if the suite
-    of the baseline cannot be read, TableError if there is no such run or row, and NotComparable if
-    the two differ in an aspect that `across` does not allow, or have no row in common.
+    Raises GateError for a limit that cannot be parsed or applies to no row, RunError if there is no
+    such baseline or its suite cannot be read, TableError if there is no such run or row, and
+    NotComparable if the two differ in an aspect that `across` does not allow, or have no row in
+    common.
     """
     stored, measured = results.open(baselines.find(baseline)), results.open(run)
     limits = thresholds.of_baseline(stored.known_suite(), str(stored.folder / SUITE))

@@ -1,4 +1,4 @@
-"""The command line: the table of commands, and what becomes of the errors that they raise."""
+"""The command line: the table of commands, and how their errors are printed and end the process."""
 
 import gc
 import inspect

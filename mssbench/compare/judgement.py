@@ -55,7 +55,7 @@ class Judgement:
 
     @property
     def seconds(self) -> tuple[float | None, float | None]:
-        """The median times of base and of new."""
+        """The median times of base and of new in seconds; None if a side has none."""
         base, new = ((row or {}).get("seconds_median") for row in self.pair)
         return base, new
 

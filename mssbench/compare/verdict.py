@@ -29,7 +29,7 @@ class Verdict(StrEnum):
 
 
 class Outcome(StrEnum):
-    """The outcome of a whole comparison."""
+    """The outcome of a whole comparison, from which the exit code follows."""
 
     PASS = "pass"  # noqa: S105  (a word, not a secret)
     REGRESSION = "regression"

@@ -91,7 +91,7 @@ class Decision:
 
 
 class _Rows:
-    """The table of one board."""
+    """Renders the table of one board: a row for each method, grouped by where they are right."""
 
     def __init__(self, board: Board, best: Line | None, believed: Trust, ascii_only: bool) -> None:
         self._ascii_only = ascii_only

@@ -27,7 +27,7 @@ _LFS = b"version https://git-lfs"
 
 
 class Damaged(TableError):  # noqa: N818
-    """A file of a run, written by mssbench, cannot be read."""
+    """Raised if a file that mssbench has written for a run can no longer be read."""
 
 
 def refuse(file: Path, why: str) -> Damaged:

@@ -26,7 +26,7 @@ class _Columns(dict[str, list[Any]]):
 
 
 class Rows(Sequence["RowView"]):
-    """The rows of a frame as a sequence of mappings."""
+    """The rows of a DataFrame as a sequence of mappings from column to value."""
 
     def __init__(self, frame: "pd.DataFrame") -> None:
         self._columns = _Columns(frame)

@@ -73,7 +73,7 @@ class Claim:
 
     @property
     def conditions(self) -> dict[str, str]:
-        """The conditions of the claim by the name of their key: where, left, right."""
+        """The conditions that select the claim's rows, by their key: where, left, right."""
         given = {key: getattr(self, key) for key in ("where", "left", "right")}
         return {key: text for key, text in given.items() if isinstance(text, str) and text}
 
@@ -140,9 +140,9 @@ def numbered(number: int) -> Iterator[None]:
 
 
 def _check_rows(claim: Claim, planned: Sequence[Row], axis: Axis) -> None:
-    """Check the values of a claim, and that its two sides can be compared anywhere.
+    """Raise SuiteError for a wrong value in a claim, or if its two sides can nowhere be compared.
 
-    planned: the keys of all rows that the suite may have. axis: as in `check`. Raises SuiteError.
+    planned: the keys of all rows that the suite may have. axis: as in `check`.
     """
     chosen: dict[str, list[Mapping[str, Any]]] = {}
     for key, text in claim.conditions.items():
@@ -176,7 +176,7 @@ def _check_value(column: str, value: Any, planned: Sequence[Row], axis: Axis) ->
 
 
 def _read(table: Any) -> Claim:
-    """Return the claim of one table after checking every key. Raises SuiteError."""
+    """Return the claim in one [[claim]] table. Raises SuiteError for a wrong key or value."""
     if not isinstance(table, dict):
         raise SuiteError("it is not a table: write [[claim]].")
     for key in table:

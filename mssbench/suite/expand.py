@@ -331,7 +331,10 @@ def _devices(library: str, listed: Sequence[str], auto: str) -> list[str]:
 
 
 def check_axis(name: str, value: Any) -> list[Any]:
-    """Return the values of an axis, with ranges expanded. Raises SuiteError or RegistryError."""
+    """Return the values of an axis, such as `size`, as a list with ranges expanded.
+
+    Raises SuiteError or RegistryError for a wrong value.
+    """
     values = spelt_out(value)
     if not values:
         raise SuiteError(f"{name} is empty: its product has no cell.")

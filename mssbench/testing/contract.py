@@ -55,7 +55,10 @@ class Case(NamedTuple):
         return arrays.from_numpy(x, like=arrays.empty(self.library, self.device, self.precision))
 
     def size(self, wanted: int) -> int:
-        """Return the size n to test at: `wanted`, or the forward's largest if that is not taken."""
+        """Return the size n to test at: `wanted`, if the forward takes matrices of this size.
+
+        If the forward does not, return the largest size that it takes.
+        """
         sizes = self.pair.forward.sizes
         return wanted if not sizes or wanted in sizes else max(sizes)
 
