@@ -246,7 +246,7 @@ def check_parameter(kind: method_.Kind, name: str, key: str, value: Any) -> list
     Raises SuiteError for an empty list, RegistryError for a value that the method does not take.
     """
     if not (many := spelt_out(value)):
-        raise SuiteError(f"{key} is empty: its product has no cell.")
+        raise SuiteError(f"{key} is empty: give at least one value.")
     method = registry.lookup(kind, name)
     return [method.check(key.removeprefix(_PREFIX), v) for v in many]
 
@@ -257,7 +257,7 @@ def check_regularization(key: str, value: Any) -> list[float]:
     Raises SuiteError or RegistryError for an invalid value.
     """
     if not (many := spelt_out(value)):
-        raise SuiteError(f"{key} is empty: its product has no cell.")
+        raise SuiteError(f"{key} is empty: give at least one value.")
     return [regularization.check(key, v) for v in many]
 
 
@@ -337,7 +337,7 @@ def check_axis(name: str, value: Any) -> list[Any]:
     """
     values = spelt_out(value)
     if not values:
-        raise SuiteError(f"{name} is empty: its product has no cell.")
+        raise SuiteError(f"{name} is empty: give at least one value.")
     return [_axis_value(name, v) for v in values]
 
 

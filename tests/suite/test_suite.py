@@ -566,7 +566,7 @@ REFUSED = {
         GOOD + "seed = -1\n",
         "[[method]] 1: seed = -1 is not a whole number of 0 or more.",
     ),
-    "empty axis": (size("[]"), "[axes] size is empty: its product has no cell."),
+    "empty axis": (size("[]"), "[axes] size is empty: give at least one value."),
     "empty forward": (
         method("forward = []"),
         "[[method]] 1: no 'forward': name one or more backends, such as \"torch/eigh\".",
@@ -577,7 +577,7 @@ REFUSED = {
     ),
     "empty parameter": (
         method('forward = "torch/newton_schulz"\niterations = []'),
-        "[[method]] 1: iterations is empty: its product has no cell.",
+        "[[method]] 1: iterations is empty: give at least one value.",
     ),
     "endless range": (size('"4:8:*1"'), "[axes] size: range '4:8:*1' never ends."),
     "still range": (size('"4:8:+0"'), "[axes] size: range '4:8:+0' never ends."),
