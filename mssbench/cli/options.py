@@ -42,8 +42,8 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=V,V",
-        help="Replace values of the suite: of an axis, of a method's parameter, or of a [measure] "
-        "key; for example size=8,16. Repeatable.",
+        help="Replace values of the suite: of an axis, of a method's parameter, or of a key in its "
+        "table `measure`; for example size=8,16. Repeatable.",
     ),
 ]
 OnlyCells = Annotated[
@@ -106,7 +106,7 @@ FailOn = Annotated[
     typer.Option(
         metavar="[METHODS:]COLUMN:LIMIT",
         help="Fail if a column grows by more than this from base to new, e.g. seconds:50% or "
-        "gradient_error:3x. METHODS limits it to methods with such names. Repeatable.",
+        "gradient_error:3x. METHODS limits this to methods with such names. Repeatable.",
     ),
 ]
 Across = Annotated[

@@ -42,15 +42,15 @@ def command(
         str,
         typer.Option(
             metavar="COLUMN,..",
-            help="What has one row each in the printed tables: the values of key columns, or each "
-            "method, pair or backend.",
+            help="What the rows of the printed tables are: values of key columns, or method, pair "
+            "(forward and backward) or backend (library and forward).",
         ),
     ] = "method",
     columns: Annotated[
         str,
         typer.Option(
             metavar="COLUMN,..",
-            help="Key columns whose values are the columns of the printed tables.",
+            help="What the columns of the printed tables are: values of key columns.",
         ),
     ] = "size",
     value: Annotated[
