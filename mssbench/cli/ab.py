@@ -104,8 +104,8 @@ def command(
     """Say whether NEW is slower than BASE, from pairs of processes sampled in turn.
 
     Measures all cells in three pairs of processes, one of each side, then cells that look different
-    in fresh pairs, and compares BASE with itself to see the noise. Exit code: 0 pass, 1 regression, 2 misuse,
-    3 unclear, 4 cells are broken or gone, 5 the inputs differ, 6 nothing was measured,
+    in fresh pairs, and compares BASE with itself to see the noise. Exit code: 0 pass, 1 regression,
+    2 misuse, 3 unclear, 4 cells are broken or gone, 5 the inputs differ, 6 nothing was measured,
     130 interrupted.
     """
     check_display(display)

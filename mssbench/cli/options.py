@@ -105,8 +105,8 @@ FailOn = Annotated[
     list[str],
     typer.Option(
         metavar="[METHODS:]COLUMN:LIMIT",
-        help="Fail if a column grows by more than this from base to new, e.g. seconds:50% or "
-        "gradient_error:3x. METHODS limits this to methods with such names. Repeatable.",
+        help="Fail if a column exceeds that of the baseline, or of BASE, by more than this, e.g. "
+        "seconds:50% or gradient_error:3x. METHODS limits this to methods with such names. Repeatable.",
     ),
 ]
 Across = Annotated[
