@@ -106,7 +106,8 @@ FailOn = Annotated[
     typer.Option(
         metavar="[METHODS:]COLUMN:LIMIT",
         help="Fail if a column exceeds that of the baseline, or of BASE, by more than this, e.g. "
-        "seconds:50% or gradient_error:3x. METHODS limits this to methods with such names. Repeatable.",
+        "seconds:50% or gradient_error:3x. METHODS limits this to methods with "
+        "such names. Repeatable.",
     ),
 ]
 Across = Annotated[
