@@ -48,7 +48,11 @@ __all__ = [  # noqa: PLE0604  (every key is a text)
 
 
 def __getattr__(name: str) -> Any:
-    """Load the module of a public name when it is first used: reading a table needs no torch."""
+    """Return a public name of the package, whose module is imported only when it is first used.
+
+    So `mssbench.load`, which reads a table, does not import torch. Raises AttributeError for a name
+    that is not public.
+    """
     if name not in _PUBLIC and name != _CALLABLE_PACKAGE:
         raise AttributeError(f"module 'mssbench' has no attribute {name!r}")
     import importlib

@@ -1,5 +1,9 @@
 """Sample the same cells in a fresh process of each arm, alternating in random order.
 
+An arm is one side of the comparison: base, new, or null, which is base once more. A cell is one
+combination of method, problem, size and so on; a contest is the cells of the arms that are compared
+with each other. A sample is one timed measurement, of one or more calls.
+
 Only one process computes at a time, and all of them share one slot of the device. The arms affect
 each other only through the contents of the caches, and the random order balances this effect.
 """
@@ -40,7 +44,10 @@ class Arm(NamedTuple):
 
 
 class Contest(NamedTuple):
-    """The cells that are compared, by the name of the arm. An arm without a cell is left out."""
+    """The cells that are compared with each other, by the name of their arm.
+
+    An arm without such a cell is left out.
+    """
 
     key: str
     cells: Mapping[str, Cell]
@@ -58,14 +65,15 @@ class ArmSamples:
 
 
 class Stopped(Exception):  # noqa: N818
-    """The user stopped the comparison."""
+    """Raised when the user stops the comparison."""
 
 
 class Duel:
     """One worker process for each arm. A context manager that ends the processes.
 
-    rounds: the largest number of samples of an arm for each contest. seed: of the random order.
-    stopped: whether to stop early. waiting: called with the holder while the device is locked.
+    arms: the sides that are compared. rounds: the largest number of samples of an arm for each
+    contest. seed: of the random order. stopped: whether to stop early. waiting: called with the
+    name of the holder while another process has locked the device.
     """
 
     def __init__(
@@ -120,7 +128,10 @@ class Duel:
         self._met[name] = 0
 
     def _await(self, name: str) -> None:
-        """Wait until an arm is ready, and keep its facts. Raises RunError if it does not start."""
+        """Wait until the process of an arm is ready, and keep the facts of its machine.
+
+        Raises RunError if it does not start, and Stopped if the user has stopped the comparison.
+        """
         try:
             self.facts[name], _ = self._workers[name].start()
             if code := self._workers[name].code:
@@ -131,11 +142,12 @@ class Duel:
             raise
 
     def sweep(self, contests: Sequence[Contest]) -> Iterator[tuple[str, dict[str, ArmSamples]]]:
-        """Yield key and samples of every contest, in random order. Raises Stopped if stopped.
+        """Yield the key of every contest with the samples of each arm, in random order.
 
-        The death of a process that has measured other contests may be their fault, so the contest
-        is repeated in a fresh process. After a signal from outside it is repeated once as well,
-        because another user may have sent it.
+        If a process dies that has measured other contests, they may have caused it, so the contest
+        is repeated in a fresh process. If a signal from outside has killed the process, the contest
+        is repeated once as well, because another user may have sent the signal. Raises Stopped if
+        the user stops the comparison.
         """
         for contest in self._shuffled(contests):
             kills = 0
@@ -148,7 +160,10 @@ class Duel:
             yield contest.key, samples
 
     def _shuffled(self, contests: Sequence[Contest]) -> Iterator[Contest]:
-        """Yield contests in random order, grouped by problem so as to make a reference once."""
+        """Yield contests in random order; those with the same matrices follow each other.
+
+        Their reference result is then computed once.
+        """
         problems: dict[Any, list[Contest]] = {}
         for contest in contests:
             cell = next(iter(contest.cells.values()))
@@ -160,9 +175,9 @@ class Duel:
     def _meet(self, contest: Contest) -> dict[str, ArmSamples]:
         """Return the samples of all arms of a contest, taken round by round in random order.
 
-        An arm that fails drops out, and the others go on while there are two. Every arm verifies
-        its first output, and one output of its last sample. An arm that is alone takes one sample
-        only, to verify a later output.
+        A round is one sample of each arm. An arm that fails drops out, and the remaining arms go on
+        while there are two. Every arm verifies its first output, and one output of its last sample.
+        An arm that is alone takes one sample only, to verify a later output.
         """
         cells = contest.cells
         replies = {
@@ -221,9 +236,9 @@ class Duel:
         return calls, min(self._rounds, _FEWEST, affordable)
 
     def _ask(self, name: str, cell: Cell) -> dict[str, Any]:
-        """Return the reply of one arm to a new cell. If its process dies a new one is started.
+        """Give a cell to the process of one arm, and return its reply: a row and a first time.
 
-        The reply is then a row with the status of the failure.
+        If the process dies, a new one is started, and the reply has the status of the failure.
         """
         self._met[name] += 1
         answer = self._workers[name].hold(cell, verify=True)
@@ -237,7 +252,10 @@ class Duel:
     def _sample(
         self, name: str, calls: int, samples: list[dict[str, Any]], *, last: bool
     ) -> tuple[Status, str] | None:
-        """Append a sample of one arm; return status and reason of a failure, or None."""
+        """Take a sample of one arm and append it; return status and reason if that fails, or None.
+
+        calls: the number of calls that are timed together. last: whether it is the last sample.
+        """
         answer = self._workers[name].sample(calls, last=last)
         self._renew(name, answer)
         if answer.reply is None:
@@ -248,7 +266,7 @@ class Duel:
         return None
 
     def _renew(self, name: str, answer: Answer) -> None:
-        """Replace the process of an arm if its answer was lost. Raises Stopped if stopped."""
+        """Start a new process of an arm if its answer was lost. Raises Stopped if stopped."""
         if self._stopped():
             raise Stopped
         if answer.lost:
@@ -261,14 +279,14 @@ class Duel:
 
 
 def _as_failed(status: Status, reason: str) -> dict[str, Any]:
-    """Return the columns of a row whose arm failed in a sample."""
+    """Return the columns that change in the row of an arm that failed while it was sampled."""
     return {"status": str(status), "reason": one_line(reason)}
 
 
 def _as_verified(reply: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns from the verification of a timed output.
+    """Return the columns that change in a row after the output of its last sample was verified.
 
-    The workers of older revisions do not send any.
+    None change if the worker is of an older revision, which does not verify this output.
     """
     verified = reply.get("verified")
     if verified is None:

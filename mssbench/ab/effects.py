@@ -1,4 +1,4 @@
-"""Compute the effect of each pair of processes, log(new / base), from their samples."""
+"""Compute the effect of each pair of processes, log(time of new / time of base), from samples."""
 
 from collections.abc import Mapping, Sequence
 from math import log
@@ -26,9 +26,10 @@ def evidence_of(
     device: str,
     limit: float | None = None,
 ) -> Evidence | None:
-    """Return the evidence on an arm compared with base; None if a pair lacks samples.
+    """Return the evidence on the time of an arm (one side) in one row, compared with base.
 
-    limit: the factor by which the time of this row may grow, if a user has set one, see Evidence.
+    None if a pair lacks samples. screen, confirm: the samples of the pairs of both stages. limit:
+    the factor by which the time of this row may grow, if a user has set one.
     """
     pairs = [[p for p in stage if arm in p] for stage in (screen, confirm)]
     every = [*pairs[0], *pairs[1]]
@@ -52,8 +53,8 @@ def effect(base: ArmSamples, new: ArmSamples, device: str) -> float:
     """Return log(q1 of new / q1 of base), q1 being the lower quartile of the seconds per call.
 
     Wall time is used unless other processes shared the core; then processor time is used, which
-    excludes them. Processor time also excludes the time for which a call waits, so wall time is
-    used if the calls of only one side leave the core.
+    excludes theirs. But processor time also excludes waiting, so wall time is used if the calls of
+    only one side wait.
     """
     shares = [_share(samples) for samples in (base, new)]
     core_was_shared = _IDLE < min(shares) < _BUSY and max(shares) - min(shares) < _ALIKE

@@ -31,7 +31,10 @@ class Revision(NamedTuple):
 
 
 def commit_of(name: str) -> str | None:
-    """Return the hash of the commit that a name denotes in the current checkout, or None."""
+    """Return the hash of the commit that a name, such as `HEAD~2`, denotes in the current checkout.
+
+    None if it denotes none.
+    """
     if name.startswith("-"):
         return None
     answer = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
@@ -55,10 +58,10 @@ def why_no_commit() -> str:
 
 
 def refuse_other_protocol(name: str, commit: str) -> None:
-    """Raise RunError, before a worker is started, if a commit's workers use another protocol.
+    """Raise RunError if the workers of a commit use another protocol than this mssbench.
 
-    The version of the protocol is read from the source code of the commit; a commit in which none
-    is found is not refused.
+    The protocol is how `ab` talks to its worker processes. Its version is read from the source code
+    of the commit, before a worker is started; a commit in which none is found is not refused.
     """
     grep = git("grep", "-hE", _PROTOCOL, commit, "--", "mssbench", folder=_top())
     versions = {int(number) for number in re.findall(r"= *(\d+)", grep.text)} if grep.ok else set()
@@ -71,7 +74,9 @@ def refuse_other_protocol(name: str, commit: str) -> None:
 
 
 def left_out(name: str, commit: str, also: Sequence[str]) -> str:
-    """Return a note on the uncommitted changes that a comparison of HEAD leaves out, or nothing.
+    """Return a sentence on the uncommitted changes that a comparison of HEAD leaves out.
+
+    Empty if there are none.
 
     name, commit: the revision as the user wrote it, and its hash; for commits other than HEAD the
     note is empty. also: the user's method files; those inside the checkout are considered.
@@ -135,7 +140,10 @@ def checked_out(name: str, commit: str, also: Sequence[str]) -> Iterator[Revisio
 
 
 def _keep(folder: Path) -> int:
-    """Lock a temporary folder, as another `ab` would remove it if it were not locked."""
+    """Lock a temporary folder, as another `ab` would remove an unlocked one. Returns the lock.
+
+    Raises RunError if the folder cannot be locked.
+    """
     try:
         lock, _ = locks.hold_folder(folder)
     except OSError as error:
@@ -192,7 +200,7 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _remove(tree: Path) -> None:
-    """Remove a working tree in any state, its folder, and the repository's record of it."""
+    """Remove a working tree in any state, its folder, and what git has noted of the tree."""
     # Git locks a tree while filling it. The second --force removes a tree that is still locked
     # because git was killed at that time.
     remove = ("worktree", "remove", "--force", "--force", str(tree))
@@ -203,7 +211,7 @@ def _remove(tree: Path) -> None:
 
 
 def _files(also: Sequence[str], commit: str) -> list[tuple[Path, Path | None]]:
-    """Return each file with its path inside the repository, or None for a file outside of it.
+    """Return each file of the user's with its path inside the repository, or None if outside.
 
     Raises RunError for a file inside the repository that git tracks neither now nor in the commit.
     """

@@ -1,9 +1,10 @@
 """`ab`: decide whether new is slower than base, from pairs of processes sampled alternately.
 
-Three pairs screen every row, and flagged rows are measured again in nine fresh pairs. Base and new
-alternate in being started first. For some rows a third process, the null arm, runs base again: if
-the rule finds a difference between base and itself, the differences of other rows are in doubt as
-well. The rule is in `statistics`, and the judgement on a row in `verdicts`.
+Base and new are the two sides, or arms, of the comparison; a pair is one process of each. Three
+pairs screen every row, and rows that look different (flagged ones) are measured again in nine fresh
+pairs. Base and new alternate in being started first. For some rows a third process, the null arm,
+runs base again: if base seems to differ from itself, the differences of other rows are in doubt as
+well. The rule for times is in `statistics`, and the judgement on a row in `verdicts`.
 
 Each arm runs the harness and the methods of its own interpreter or revision. A slowdown of the
 machine affects both arms of a pair, and mostly cancels in their ratio; the null arm shows the
@@ -46,7 +47,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a comparison."""
+    """The progress of a comparison. A contest is a cell of base and the matching cell of new."""
 
     stage: str  # `screen`, `confirm`, or WAITING with the holder of the device
     pair: int  # the number of the present pair, from 1
@@ -60,11 +61,11 @@ def run(
     watch: Callable[[Progress], None] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Judged:
-    """Compare base and new.
+    """Compare base and new in pairs of processes, and return the verdicts on all rows.
 
     watch: called with the progress. stopped: whether to stop early; then the result is that of the
-    samples taken so far. Raises GateError for a rule that limits nothing, and RunError if an arm
-    does not start.
+    samples taken so far. Raises GateError for a user's limit that applies to no row or that `ab`
+    cannot check, and RunError if a side does not start.
     """
     _refuse_unfit_limits(plan)
     comparison = _Comparison(plan, watch, stopped)
@@ -110,7 +111,10 @@ class _Comparison:
         self._ranks = {key: i for i, key in enumerate(keys)}
 
     def complete(self) -> None:
-        """Run both stages. Raises Stopped when the user stops the comparison."""
+        """Measure all pairs of both stages, screen and confirmation.
+
+        Raises Stopped when the user stops the comparison.
+        """
         for number in range(1, self._plan.screen_pairs + 1):
             alive = [c for c in self._plan.contests if not self.notes[c.key].failed]
             self._pair("screen", number, alive, self._null(alive))
@@ -124,7 +128,10 @@ class _Comparison:
             self._pair("confirm", number, alive, with_null)
 
     def _refuse_changed(self, codes: Mapping[str, str]) -> None:
-        """Raise RunError if the files of an arm changed between two pairs."""
+        """Raise RunError if the mssbench of an arm changed between two pairs.
+
+        codes: digest of its files, by arm.
+        """
         for name, code in codes.items():
             if self._codes.setdefault(name, code) != code:
                 raise RunError(
@@ -132,7 +139,7 @@ class _Comparison:
                 )
 
     def _refuse_idle(self) -> None:
-        """Raise GateError for a rule that applies to no row, as it would always pass."""
+        """Raise GateError for a user's limit that applies to no row, as it would always pass."""
         for rule in self._plan.rules:
             if not rule.optional and not any(n.answers(rule) for n in self.notes.values()):
                 raise GateError(
@@ -141,14 +148,17 @@ class _Comparison:
                 )
 
     def _null(self, contests: Sequence[Contest]) -> set[str]:
-        """Return the keys of the null arm: a tenth of the contests that still run, at least 8."""
+        """Return the keys of the contests in which base is compared with itself as well.
+
+        They are a tenth of the contests that still run, and at least 8, chosen at random.
+        """
         ranked = sorted((c.key for c in contests if c.key in self._ranks), key=self._ranks.get)  # type: ignore[arg-type]
         return set(
             ranked[: max(statistics.FEWEST_NULL, round(statistics.NULL_SHARE * len(ranked)))]
         )
 
     def _flagged(self, contest: Contest) -> bool:
-        """Whether the screen flags a contest, in the comparison with new or with the null arm."""
+        """Whether the screen found a difference of base from new, or of base from itself."""
         note = self.notes[contest.key]
         evidence = (note.evidence(arm) for arm in (NEW, NULL))
         return not note.failed and any(e is not None and e.flagged for e in evidence)
@@ -187,12 +197,12 @@ class _Comparison:
 
 
 def _with_null(contest: Contest) -> Contest:
-    """Return the contest with the cell of base in the null arm as well."""
+    """Return the contest with its cell of base also in the null arm, which runs base again."""
     return contest._replace(cells={**contest.cells, NULL: contest.cells[BASE]})
 
 
 def contests(base: Sequence[Cell], new: Sequence[Cell]) -> tuple[Contest, ...]:
-    """Return the cells of both sides, matched by cell_id."""
+    """Return the contests of two sides: their cells, matched by cell_id."""
     by_id: dict[str, dict[str, Cell]] = {}
     for name, cells in ((BASE, base), (NEW, new)):
         for cell in cells:

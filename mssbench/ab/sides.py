@@ -35,7 +35,7 @@ class Contestant:
 
 
 def comparable(suite: Suite) -> tuple[Suite, list[str]]:
-    """Restrict a suite to one device, and return it with remarks on the cells that are left out.
+    """Restrict a suite to one device; return it, and remarks on the cells that are left out.
 
     If the suite has cells for several devices, the GPU is chosen if there is one, else the CPU.
     With `device = "auto"` a suite may have cells for a GPU that this machine does not have.
@@ -59,7 +59,7 @@ def comparable(suite: Suite) -> tuple[Suite, list[str]]:
 def contests(base: Contestant, new: Contestant) -> tuple[Contest, ...]:
     """Match the cells of both sides: by cell_id or, for two methods, by everything but the method.
 
-    Raises RunError if only one side is a method, or if two methods have no place in common.
+    Raises RunError if only one side is a method, or if two methods have no cells that match.
     """
     if (base.kind == "method") is not (new.kind == "method"):
         raise RunError(
@@ -82,7 +82,7 @@ def contests(base: Contestant, new: Contestant) -> tuple[Contest, ...]:
 
 
 def _place(cell: Cell) -> Cell:
-    """Return the cell without its method; only whether it has a backward pass is kept."""
+    """Return the cell with its method removed; only whether there is a backward stays in it."""
     step = "" if cell.backward == "none" else "step"
     return replace(
         cell,
@@ -97,12 +97,13 @@ def _place(cell: Cell) -> Cell:
 
 @contextmanager
 def contestant(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Contestant]:
-    """Resolve a name to a method of the suite, an interpreter, or a revision, in this order.
+    """Find the side that --base or --new names, and give it for the duration of the context.
 
-    A revision is checked out in a temporary folder while the context lasts. Raises RunError for a
-    name that is none of them, with git's reason if git refused.
+    The name is looked for among the methods of the suite, then interpreters, then git revisions. A
+    revision is checked out in a temporary folder while the context lasts.
 
-    flag: the option, `base` or `new`. common: the set-up of both sides.
+    flag: the option, `base` or `new`. name: its value. common: the set-up of both sides. Raises
+    RunError for a name that is none of these, with git's reason if git refused.
     """
     labels = {label(asdict(c)) for c in suite.cells}
     if name in labels:
@@ -131,9 +132,10 @@ def contestant(flag: str, name: str, suite: Suite, common: Setup) -> Iterator[Co
 
 
 def _interpreter(name: str) -> str | None:
-    """Return the path of the program with this name, or None.
+    """Return the path of the interpreter with this name, or None if there is none.
 
-    A word without a slash that is also a revision is a program only if it starts with `python`.
+    A word without a slash that is also a git revision names an interpreter only if it starts with
+    `python`.
     """
     if (
         os.sep not in name
@@ -145,5 +147,5 @@ def _interpreter(name: str) -> str | None:
 
 
 def _with_this_mssbench(common: Setup) -> Setup:
-    """Return the set-up with the mssbench of this process."""
+    """Return the set-up with which the worker imports the mssbench of this process."""
     return replace(common, path=str(Path(mssbench.__file__).parent.parent))

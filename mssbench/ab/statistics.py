@@ -52,7 +52,10 @@ _LEAST, _MOST = log(1 + DELTA[Noise.QUIET]), log(1 + DELTA[Noise.NOISY])
 
 @dataclass(frozen=True)
 class Evidence:
-    """The effects of all pairs of one row, with the facts needed to judge them."""
+    """The effects of all pairs of one row, with what is needed to judge them.
+
+    An effect is the logarithm of a pair's ratio of times, see the module; 0.05 is 5 % slower.
+    """
 
     screen: tuple[float, ...]  # effects of the screening pairs
     confirm: tuple[float, ...] = ()  # effects of the fresh pairs, if the row was flagged
@@ -104,7 +107,7 @@ class Evidence:
 
     @property
     def noise(self) -> Noise:
-        """The noise of the row as a word."""
+        """The noise of the row as a word: quiet, noisy or unstable."""
         hidden = _MARGIN * (self.scatter or 0.0)
         if hidden > _MOST:
             return Noise.UNSTABLE
@@ -124,7 +127,7 @@ class Evidence:
         return low > -_LEAST and high < (_LEAST if self.limit is None else log(self.limit))
 
     def excess(self) -> list[float]:
-        """Return the effects minus the user's limit, which is 0 by default."""
+        """Return how far each effect exceeds the logarithm of the user's limit, by default 0."""
         allowed = 0.0 if self.limit is None else log(self.limit)
         return [x - allowed for x in self.effects]
 
@@ -136,13 +139,13 @@ def _squares(effects: Sequence[float]) -> tuple[float, int]:
 
 
 def together(rows: Mapping[str, Evidence]) -> dict[str, Evidence]:
-    """Return the evidence of the rows of a run, each with the usual scatter of the run."""
+    """Return the evidence of all rows of a comparison, with the usual scatter of rows filled in."""
     usual = usual_scatter(rows)
     return {key: replace(e, usual=usual) for key, e in rows.items()}
 
 
 def verdicts(rows: Mapping[str, Evidence]) -> dict[str, Verdict]:
-    """Return the verdict on each row. `rows` must be all rows, as Holm's rule counts the flags."""
+    """Return the verdict on each row. Holm's rule needs all rows of the comparison in `rows`."""
     flagged = {k: e for k, e in rows.items() if e.flagged}
     significant = _holm({k: _p_value(e) for k, e in flagged.items()})
 
@@ -194,10 +197,10 @@ def _one_sided(effects: Sequence[float]) -> float:
 
 
 def worth_a_look(rows: Mapping[str, Evidence]) -> list[str]:
-    """Return the rows that may be slower, smallest p-value first. This is advice and no verdict.
+    """Return the keys of rows that may be slower, smallest p-value first: advice, no verdict.
 
-    Benjamini and Hochberg's rule is applied to one-sided t tests. If a row has fresh pairs only
-    these count, because it was selected by the pairs of the screen.
+    Benjamini and Hochberg's rule is applied to one-sided t tests. If a row has fresh pairs, only
+    these count, because the row was selected by the pairs of the screen.
     """
     known = {k: _one_sided(e.excess()) for k, e in rows.items()}
     ordered = sorted(known.items(), key=lambda item: item[1])
@@ -208,7 +211,7 @@ def worth_a_look(rows: Mapping[str, Evidence]) -> list[str]:
 
 
 def _holm(p_values: Mapping[str, float]) -> set[str]:
-    """Return the rows that are jointly significant by Holm's rule.
+    """Return the keys of the rows that are jointly significant by Holm's rule.
 
     The smallest of m p-values is compared with α / m, the next with α / (m - 1), and so on, up to
     the first that exceeds its limit.
@@ -261,7 +264,10 @@ def usual_scatter(rows: Mapping[str, Evidence]) -> float | None:
 
 
 def null(rows: Mapping[str, Evidence]) -> SelfComparison:
-    """Return the result of the rule for the null arm, where base is compared with base."""
+    """Return what the rule for times finds where base is compared with base (the null arm).
+
+    rows: the evidence on the null arm, by key.
+    """
     confirmed = [key for key, verdict in verdicts(rows).items() if verdict in BY_TIME]
     bias = median(abs(median(e.screen)) for e in rows.values()) if rows else 0.0
 

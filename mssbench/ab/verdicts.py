@@ -1,4 +1,8 @@
-"""Judge every row from the samples of `ab`, and decide the outcome of the comparison."""
+"""Judge every row from the samples of `ab`, and decide the outcome of the comparison.
+
+An arm is one side of the comparison: base, new, or null, which is base once more. A contest is a
+cell of base and the matching cell of new. A pair is one process of each arm.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,7 +33,7 @@ INTERRUPTED = "stopped before the end"
 
 @dataclass
 class Notes:
-    """The samples of one contest, pair after pair."""
+    """The samples of one contest, pair after pair, from both stages: screen and confirmation."""
 
     contest: Contest
     rules: tuple[Rule, ...] = ()  # limits set by users, for all rows
@@ -38,7 +42,7 @@ class Notes:
 
     @property
     def every(self) -> list[PairSamples]:
-        """The pairs of both stages."""
+        """The samples of the pairs of both stages."""
         return [*self.screen, *self.confirm]
 
     @property
@@ -56,11 +60,11 @@ class Notes:
         return self.contest.cells.get(NEW) or self.contest.cells[BASE]
 
     def evidence(self, arm: str) -> Evidence | None:
-        """Return the evidence on the time of an arm, compared with base."""
+        """Return the evidence on the time of an arm compared with base; None if a pair has none."""
         return evidence_of(self.screen, self.confirm, arm, self.device, self._limit())
 
     def _limit(self) -> float | None:
-        """Return the factor by which the time may grow; None if no user has set one."""
+        """Return the factor by which a user allows the time to grow; None if none has set one."""
         method = label(vars(self._cell))
         rule = chosen(self.rules, COMPARED, method)
         if rule is None:
@@ -70,7 +74,7 @@ class Notes:
         return max(rule.factor, exp(statistics.SCREEN))
 
     def answers(self, rule: Rule) -> bool:
-        """Whether the rule applies here: it covers the method, and its column has a number."""
+        """Whether a limit applies to this row: it covers the method, and its column has numbers."""
         row, method = self.row(BASE), label(vars(self._cell))
         if row is None or not rule.covers(method):
             return False
@@ -112,7 +116,7 @@ class Notes:
     def row(self, arm: str) -> dict[str, Any] | None:
         """Return the row of an arm, pooled over all pairs; None if the arm has no cell.
 
-        It has the worst status, the largest errors, and the times of all pairs.
+        The row has the worst status, the largest errors, and the quantiles of all pairs' times.
         """
         processes = [pair[arm] for pair in self.every if arm in pair]
         if not processes:
@@ -142,8 +146,9 @@ def conclude(
 ) -> Judged:
     """Judge every contest, and return the result of the comparison.
 
-    ended: why the comparison ended early, INTERRUPTED if the user stopped it; else empty. The rows
-    of an incomplete comparison are judged, but not by time.
+    notes: the samples of each contest, by its key. facts: of the machine, by arm. ended: why the
+    comparison ended early, INTERRUPTED if the user stopped it; else empty. The rows of an
+    incomplete comparison are judged, but not by time.
     """
     notes = {key: note for key, note in notes.items() if note.screen}
     evidence, nulls = (_evidence(notes, arm) for arm in (NEW, NULL))
@@ -197,13 +202,13 @@ def conclude(
 
 
 def _evidence(notes: Mapping[str, Notes], arm: str) -> dict[str, Evidence]:
-    """Return the evidence on an arm, for the contests in which all pairs have times."""
+    """Return the evidence on the times of an arm, by key, if all pairs of a contest have times."""
     every = {key: note.evidence(arm) for key, note in notes.items()}
     return statistics.together({key: e for key, e in every.items() if e is not None})
 
 
 class _Machines(NamedTuple):
-    """Whether the packages of the two sides agree."""
+    """Whether the packages of the two sides agree, so that counts and rounding can be compared."""
 
     counts: bool  # equal releases of the array libraries: a call consists of the same operations
     rounding: bool  # also equal BLAS, Python and other packages: sums are rounded in the same way
@@ -218,7 +223,7 @@ class _Machines(NamedTuple):
 
 
 def _packages(facts: Mapping[str, Any], name: str) -> Any:
-    """Return the versions of all packages except mssbench, which may differ."""
+    """Return the fact `name`; if it is the versions of packages, without that of mssbench."""
     versions = facts.get(name)
     if not isinstance(versions, dict):
         return versions
@@ -274,8 +279,8 @@ def _remarks(judgements: tuple[Judgement, ...], machines: _Machines) -> Iterator
 class PairedTimes:
     """Judges the times of one row from pairs of processes.
 
-    evidence: that of the row; None if a pair has no time. verdict: that of the row, which was
-    decided from all rows together; likewise.
+    evidence: the effects of the row's pairs; None if a pair has no time. verdict: the verdict on
+    the row, which was decided from all rows together; None if a pair has no time.
     """
 
     evidence: Evidence | None
@@ -304,7 +309,7 @@ class PairedTimes:
 
 
 def _reason(evidence: Evidence, verdict: Verdict) -> str:
-    """Return the result of the pairs in words."""
+    """Return why a row has this verdict: `flagged and confirmed in 3 pairs and 9 fresh ones`."""
     pairs = f"{len(evidence.screen)} pairs"
     if evidence.confirm:
         pairs += f" and {len(evidence.confirm)} fresh ones"

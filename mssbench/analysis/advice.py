@@ -1,4 +1,7 @@
-"""Sentences below the first table: the recommended method, alternatives, and their certainty."""
+"""Sentences below the decision table: the recommended method, alternatives, and their certainty.
+
+The table shows a board: the methods measured at one size and batch, see analysis/decision.py.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -33,7 +36,7 @@ class Sentence(NamedTuple):
 def warning(believed: Trust, again: str) -> str:
     """Return why no method is called fastest, and what to do about it.
 
-    again: the command-line option that measures the rows again.
+    believed: why times do not compare. again: the command-line option that measures the rows again.
     """
     return (
         f"The machine {believed.why_not}. Its times do not compare, and no method is called "
@@ -43,7 +46,10 @@ def warning(believed: Trust, again: str) -> str:
 
 
 def sentences(board: Board, best: Line | None, believed: Trust) -> Iterator[Sentence]:
-    """Yield the sentences on a board, most important first. best: the recommended line, if any."""
+    """Yield the sentences on a board, most important first.
+
+    best: the line of the recommended method, if any. believed: whether times compare.
+    """
     if board.unreached and not believed.comparable:
         # The warning above the table has the remedy; a second remedy would contradict it.
         yield Sentence(f"This run is not complete either: {_unreached(board)}.", "bold yellow")
@@ -74,7 +80,7 @@ def sentences(board: Board, best: Line | None, believed: Trust) -> Iterator[Sent
 
 
 def _recommendation(board: Board, best: Line | None, drift: float) -> Iterator[Sentence]:
-    """Yield the recommended method with its call, and alternatives to it."""
+    """Yield sentences on the recommended method, its Python call, and alternatives to it."""
     if best is None:
         yield from _no_recommendation(board)
         return
@@ -145,13 +151,16 @@ def _no_recommendation(board: Board) -> Iterator[Sentence]:
 
 
 def _unreached(board: Board) -> str:
-    """Return the number of missing cells: `2 cells of this table were not reached`."""
+    """Return a clause on what a stopped run left out: `2 cells of this table were not reached`.
+
+    Call this only if there are such cells (`board.unreached`).
+    """
     was = "was" if board.unreached == 1 else "were"
     return f"{units.count(board.unreached, 'cell')} of this table {was} not reached"
 
 
 def _why(board: Board, best: Line, drift: float) -> str:
-    """Return why the line `best` is recommended."""
+    """Return why the method `best` is recommended: `the only method that is right ...`."""
     right = decision.right_lines(board)
     if len(board.deciding) == 1:
         everywhere = f"on these {_WORDS[board.deciding[0]]} matrices"
@@ -171,7 +180,7 @@ def _why(board: Board, best: Line, drift: float) -> str:
 
 
 def _pace(line: Line, best: Line, drift: float) -> str:
-    """Return how the time of a line compares with that of the best one."""
+    """Return how a method's time compares with the best one's: `takes 2.0x as long here,`."""
     if decision.tied(line, best, drift):
         return "is no faster here,"
     times = decision.ratio(line, best)
@@ -181,7 +190,7 @@ def _pace(line: Line, best: Line, drift: float) -> str:
 
 
 def _how_sure(board: Board, reliability: Trust) -> str:
-    """Return the sentence on the tie limit, unsteady times and drift."""
+    """Return the sentence on how sure the ranking is: tie limit, unsteady times, machine drift."""
     unsure = sum(line.unsure for line in board.lines)
     if reliability.comparable:
         usual, wider = (decision.tie_limit(reliability.drift, unsure=x) for x in (False, True))
@@ -197,7 +206,10 @@ def _how_sure(board: Board, reliability: Trust) -> str:
 
 
 def elsewhere(boards: Sequence[Board], shown: Board, drift: float) -> Iterator[str]:
-    """Yield a line for each other size, batch or phase, with its right methods, fastest first."""
+    """Yield a line for each size, batch or phase but the one shown: right methods, fastest first.
+
+    drift: relative change of the machine's speed during the run.
+    """
     others = [board for board in boards if board is not shown]
     for board in others[:_MOST_PLACES]:
         phase = "With gradient" if board.phase == "step" else "Forward alone"

@@ -1,7 +1,8 @@
-"""Make the table of `sqrtm(a, forward="auto")` from measured runs.
+"""Make the table that `sqrtm(a, forward="auto")` chooses methods by, from measured runs.
 
-For each place the table has the default pair, eigh + loewner, or a pair that is clearly faster and
-not much less accurate. `recommend` may name a less accurate pair, because it also shows the errors.
+For each place (device, function, with gradient or not, precision, size and batch) the table has the
+default pair, eigh + loewner, or a pair that is clearly faster and not much less accurate.
+`recommend` may name a less accurate pair, because it also shows the errors.
 """
 
 import json
@@ -27,7 +28,7 @@ _LESS_ACCURATE, _ROUNDING = 3.0, 1e-5
 
 
 class Answers(NamedTuple):
-    """The chosen pairs of some runs, and the number of places without a choice."""
+    """The pairs chosen from some runs, one for each place, and the number of places without one."""
 
     choices: list[dict[str, Any]]
     unanswered: int  # places where no pair is right everywhere, or where times do not compare
@@ -46,9 +47,9 @@ def answers(runs: Sequence[Run]) -> Answers:
 
 
 def write(path: Path, found: Answers) -> None:
-    """Write the table atomically to a file that `forward="auto"` reads.
+    """Write the table to a file that `forward="auto"` reads. The file is replaced as a whole.
 
-    Raises OSError if the file cannot be written.
+    Raises OSError if it cannot be written.
     """
     text = json.dumps(
         {"schema": SCHEMA, "written_by": f"mssbench {__version__}", "choices": found.choices},
@@ -99,9 +100,10 @@ def _entry(question: Question, evidence: Proof | None) -> dict[str, Any] | None:
 
 
 def _best(evidence: Proof) -> Line | None:
-    """Return the default pair, or the fastest pair that is clearly faster and nearly as accurate.
+    """Return the fastest pair that is clearly faster than the default and nearly as accurate.
 
-    None if the default pair was not measured or is not right, or if times do not compare.
+    Return the default pair if there is no such pair; None if the default pair was not measured or
+    is not right, or if times do not compare.
     """
     reliability, board = trust(evidence.rows, evidence.run.facts), evidence.board
     if not reliability.comparable or board.unreached:
@@ -129,7 +131,7 @@ def _is_default(line: Line) -> bool:
 
 
 def _comes_with_mssbench(line: Line) -> bool:
-    """Whether mssbench itself has both methods of a pair, so that no plug-in is needed."""
+    """Whether both methods of a pair come with mssbench, so that no other package is needed."""
     row = line.row
     methods = [registry.known("forward").get(row["forward"])]
     if row["backward"] != "none":

@@ -1,4 +1,7 @@
-"""Pivot a table of rows into blocks: tables of comparable numbers with the best one marked.
+"""Pivot the rows of a run into blocks, the tables of `show`, with the best number marked.
+
+An entry is one number of a block, pooled from the rows behind it; its points are the inputs
+(problem and seed) of these rows.
 
 Times of different phase, clock, cache, device, precision, function or batch share a block only if
 these columns were asked for as its rows or columns. Even then they are not ranked against each
@@ -51,9 +54,9 @@ class Block:
     spectra: dict[Key, Spectrum] = field(default_factory=dict)  # key: result of `_question`
 
     def spectrum(self, names: Sequence[str], key: Key) -> str:
-        """Return the measured condition of a row's or column's problem, `κ 42`, or an empty text.
+        """Return the measured condition of a row's or column's problem as text, `κ 42`.
 
-        names: the axes of the row or column. key: their values.
+        Empty if it is unknown. names: the key columns of the row or column. key: their values.
         """
         spectrum = self.spectra.get(_question(names, key)) if "problem" in names else None
         return "" if spectrum is None else str(spectrum)
@@ -75,7 +78,7 @@ class Block:
         return any(e.value is not None for row in self.entries.values() for e in row.values())
 
     def unranked(self) -> "Block":
-        """Return the same numbers without ratios and without a best entry.
+        """Return the block without ratios and without a best entry, but with the same numbers.
 
         Used for times of a machine that was disturbed during the measurement.
         """
@@ -95,7 +98,7 @@ class Block:
         return mark + self.text(entry.value)
 
     def text(self, x: float | None) -> str:
-        """Return a value with its unit."""
+        """Return a number of the block with its unit."""
         return BY_NAME[self.value].text(x)
 
 
@@ -105,7 +108,12 @@ def blocks(
     columns: Sequence[str] = USUAL[1],
     value: str = USUAL[2],
 ) -> list[Block]:
-    """Return the blocks of a result table. Raises TableError for an unknown or unfit column."""
+    """Return the blocks of a run's rows.
+
+    rows, columns: the key columns (or labels, such as `method`) whose values are the rows and the
+    columns of the blocks. value: the column whose numbers are shown.
+    Raises TableError for an unknown or unfit column, or if there are no rows.
+    """
     _check(rows, columns, value)
     if frame.empty:
         raise TableError("no row is left to show.")
@@ -168,7 +176,7 @@ def blocks(
 
 
 def _check(rows: Sequence[str], columns: Sequence[str], value: str) -> None:
-    """Raise TableError for an axis that is no key column, or a value that is no number."""
+    """Raise TableError unless rows and columns are key columns or labels, and value is numeric."""
     for option, names in (("rows", rows), ("columns", columns)):
         if not names:
             raise TableError(f"--{option} is empty: name a key column, such as method or size.")
@@ -193,7 +201,10 @@ def _error_column(phase: str, value: str) -> str | None:
 
 
 def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[Key, Entry]]:
-    """Return every entry of every block, from one groupby: one for each would take seconds."""
+    """Return every entry of every block with its key, the values of the columns `keys`.
+
+    All come from one groupby, since one for each entry would take seconds.
+    """
     frame = frame.assign(_value=frame[value].astype("float64"), _delta=deltas(frame))
     groups = frame.groupby(keys, sort=False, dropna=False)
     middle = "median" if BY_NAME[value].pooled == "median" else "max"
@@ -242,10 +253,10 @@ def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[K
 
 
 def _best_of(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[Key, Entry]]:
-    """Return, for each row that stands for several methods, the entry of the best method.
+    """Return the entries of blocks whose rows stand for several methods: those of the best method.
 
-    A number pooled over methods would belong to none of them. The best entry is the smallest of
-    those that are ok, or else of those that have a number.
+    A number pooled over methods would belong to none of them. The best entry is the smallest one
+    that is ok, or if none is ok the smallest number.
     """
     best: dict[Key, Entry] = {}
     for (*key, method), entry in _entries(frame, [*keys, "method"], value):
@@ -281,9 +292,10 @@ def _some(x: float) -> float | None:
 
 
 def _rank(block: Block) -> None:
-    """Mark the best entry of each group that differs only in the method, and entries tied with it.
+    """Mark the best of the entries that differ only in the method, and entries tied with it.
 
     Smaller is better. Only entries that are ok may be best, and ratios are relative to the best.
+    The entries of the block are replaced.
     """
     names = (*block.row_names, *block.column_names)
     question_axes = [i for i, name in enumerate(names) if _asked(name)]
@@ -310,9 +322,9 @@ def _rank(block: Block) -> None:
 
 
 def _sort_rows(block: Block) -> None:
-    """Sort the rows by size, problem and the like, then by the value in the last column.
+    """Sort the rows of a block by size, problem and the like, then by the value in the last column.
 
-    Rows whose entry there is not ok stand after those that are, and rows without a value last.
+    Rows that are not ok in the last column stand after the others, and rows without a value last.
     """
     last = block.columns[-1]
 

@@ -49,7 +49,7 @@ class ClaimVerdict(StrEnum):
 
 
 class ClaimSide(NamedTuple):
-    """A method and its figure at a point; a number has no method."""
+    """One side of a comparison: a method and its figure, or a number, which has no method."""
 
     method: str | None
     figure: float
@@ -58,7 +58,7 @@ class ClaimSide(NamedTuple):
 
 
 class Point(NamedTuple):
-    """One comparison of two sides, or of one side with a published figure."""
+    """One comparison of a claim's two sides; one of them may be a number or a published figure."""
 
     at: Mapping[str, Any]  # the key values of the point
     left: ClaimSide
@@ -69,7 +69,7 @@ class Point(NamedTuple):
 
 
 class Published(NamedTuple):
-    """A published figure; in a claim with two sides it is the ratio left / right."""
+    """A published figure and what this run measured; with two sides, both are left / right."""
 
     at: Mapping[str, Any]
     figure: float
@@ -78,7 +78,7 @@ class Published(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim, its verdict, and the points that decide it, worst first."""
+    """The result of judging a claim: the verdict, and the deciding comparisons, worst first."""
 
     claim: Claim
     verdict: ClaimVerdict
@@ -89,9 +89,10 @@ class Finding:
 
 
 def judge_claims(tables: Any, frame: "pd.DataFrame") -> list[Finding]:
-    """Return the finding on each claim from a result table.
+    """Return the verdict on each claim of a suite, as the rows of a run decide it.
 
-    Raises SuiteError, naming table and key, for a malformed claim.
+    tables: the [[claim]] tables. frame: the rows. Raises SuiteError, which names table and key, for
+    a malformed claim or a condition on columns that the rows do not have.
     """
     frame, findings = with_labels(frame), []
     for number, claim in enumerate(read(tables), 1):
@@ -101,9 +102,9 @@ def judge_claims(tables: Any, frame: "pd.DataFrame") -> list[Finding]:
 
 
 def _finding(claim: Claim, frame: "pd.DataFrame") -> Finding:
-    """Return the finding on a claim, from rows with labels.
+    """Return the verdict on one claim. frame: the rows, with the columns of labels.
 
-    Raises TableError for a condition on columns that the table does not have.
+    Raises TableError for a condition on columns that the rows do not have.
     """
     left = _side(claim, frame, "where" if claim.where else "left", wins=claim.left_wins)
     if claim.where:
@@ -138,7 +139,8 @@ def _finding(claim: Claim, frame: "pd.DataFrame") -> Finding:
 def _side(claim: Claim, frame: "pd.DataFrame", key: str, *, wins: bool) -> "pd.DataFrame":
     """Return the figures of one side, with one row for every method at every point.
 
-    wins: whether the claim says that this side is the smaller one; its failures are infinite.
+    key: the condition that selects the side's rows: where, left or right. wins: whether the claim
+    says that this side is the smaller one; then a failed row has an infinite figure.
     """
     rows = with_outcomes(claim.rows(key, frame))
     errors = claim.value in ERRORS
@@ -176,7 +178,7 @@ def _side(claim: Claim, frame: "pd.DataFrame", key: str, *, wins: bool) -> "pd.D
 
 
 def _with_entries(claim: Claim, side: "pd.DataFrame") -> "pd.DataFrame":
-    """Return every figure of a side with the published figure that it is compared with."""
+    """Return the figures of a side, each with the published figure that it is compared with."""
     import pandas as pd
 
     entries = pd.DataFrame(claim.entries).rename(columns={"figure": "figure_right"})
@@ -185,7 +187,10 @@ def _with_entries(claim: Claim, side: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _weighed(claim: Claim, pairs: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the pairs with ratio and margin, worst first; a margin below 1 meets the claim."""
+    """Return the pairs of figures with `ratio`, `margin` and `tied`, the worst pair first.
+
+    A margin says how far a pair is from violating the claim: below 1 the claim is met.
+    """
     left, right = pairs["figure"], pairs["figure_right"]
     ratio = (left / right).mask(left == right, 1.0)
     if claim.where:
@@ -205,7 +210,7 @@ def _weighed(claim: Claim, pairs: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _tied(claim: Claim, pairs: "pd.DataFrame") -> "pd.Series":
-    """Return which pairs are tied: times closer than their noise, or with overlapping intervals."""
+    """Return for each pair whether its times tie: within noise, or with overlapping intervals."""
     import pandas as pd
 
     if claim.value != "seconds_median" or "low_right" not in pairs:
@@ -221,12 +226,12 @@ def _tied(claim: Claim, pairs: "pd.DataFrame") -> "pd.Series":
 
 
 def _meets(claim: Claim, margin: float) -> bool:
-    """Whether a margin satisfies the relation of a claim; 1 is a tie."""
+    """Whether a margin of `_weighed` satisfies the relation of a claim; a margin of 1 is a tie."""
     return margin < 1 or (margin == 1 and claim.relation not in ("<", ">"))
 
 
 def _point(claim: Claim, row: Mapping[str, Any]) -> Point:
-    """Return one row of the pairs as a Point."""
+    """Return one pair of `_weighed` as a Point."""
     shown = claim.value not in ERRORS
 
     def side(end: str) -> ClaimSide:
@@ -255,7 +260,7 @@ def _published(claim: Claim, pairs: "pd.DataFrame") -> list[Published]:
 
 
 def _at(frame: "pd.DataFrame", at: Mapping[str, Any]) -> "pd.Series":
-    """Return a mask of the rows that have the values `at`."""
+    """Return for each row whether its columns have the values `at`."""
     import pandas as pd
 
     same = pd.Series(True, index=frame.index)
@@ -265,7 +270,7 @@ def _at(frame: "pd.DataFrame", at: Mapping[str, Any]) -> "pd.Series":
 
 
 def _why(claim: Claim, frame: "pd.DataFrame") -> str:
-    """Return why a claim was not measured: the side without a figure, and its rows' statuses."""
+    """Return why a claim was not measured, for example: `left has no figure (3 timeout)`."""
     devices = sorted(set(frame["device"]))
     for key in claim.conditions:
         for other in ("cpu", "cuda"):

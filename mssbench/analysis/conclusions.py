@@ -1,4 +1,7 @@
-"""Sentences on a table: the fastest method at which error, the failures, and the machine."""
+"""Sentences on the rows of a run: the fastest method and its error, failures, and the machine.
+
+A block is one table of `mssbench show`, and an entry is one number in it.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -51,7 +54,7 @@ def conclusions(
     facts: Mapping[str, Any] | None = None,
     usual: Sequence[Block] | None = None,
 ) -> list[str]:
-    """Return a sentence or two for each forward and step block, at the largest size tried.
+    """Return a sentence or two for each block of forwards or of steps, on its largest size.
 
     facts: the facts of the run, with the drift of the machine. usual: the result of
     `blocks(frame)`, if the caller has computed it already, as that is slow for a large table.
@@ -78,7 +81,10 @@ def conclusions(
 
 
 def _spoilt(timed: "pd.DataFrame", facts: Mapping[str, Any]) -> str:
-    """Return why the times of a block's rows cannot be ranked; empty if they can."""
+    """Return why the times of these rows cannot be ranked; empty if they can.
+
+    timed: the timed rows of a block. facts: the facts of the run.
+    """
     reliability = trust(timed, facts)
     return "" if reliability.comparable else f"the machine {reliability.why_not}"
 
@@ -90,7 +96,7 @@ def _drift(timed: "pd.DataFrame", facts: Mapping[str, Any]) -> float:
 
 
 def _last_tried(block: Block) -> tuple[Any, ...]:
-    """Return the column of the largest size at which a method was measured, or tried and failed."""
+    """Return the block's column of the largest size at which a method was measured or failed."""
     entries = block.entries.values()
     return [c for c in block.columns if any(c in row and row[c].tried for row in entries)][-1]
 
@@ -103,7 +109,10 @@ def _where(block: Block, varying: Sequence[str]) -> str:
 
 
 def _matrices(block: Block, rows: "pd.DataFrame") -> str:
-    """Return the kinds of matrix of a conclusion: `easy κ 42 and hard κ 1e6 matrices`."""
+    """Return the kinds of matrix that a block was measured on: `easy κ 42 and hard κ 1e6 matrices`.
+
+    rows: the timed rows of the block.
+    """
     (size,) = _last_tried(block)
     unranked = {x.problem for x in block.left_out}
     ranked = rows[(rows["size"] == size) & ~rows["problem"].isin(unranked)]
@@ -111,8 +120,9 @@ def _matrices(block: Block, rows: "pd.DataFrame") -> str:
 
 
 def _conclusion(block: Block, spoilt: str, matrices: str) -> str:
-    """Return the sentence on the fastest method of a block, at an error that half of them reach.
+    """Return the sentence on the fastest method of a block.
 
+    Only methods within an error limit that at least half of the methods meet are compared.
     spoilt: why times cannot be ranked, or empty. matrices: the kinds of matrix, as text.
     """
     column = _last_tried(block)
@@ -174,7 +184,10 @@ def _by_time(item: tuple[str, Entry]) -> tuple[float, float]:
 
 
 def _with_ties(name: str, best: Entry, others: dict[str, Entry]) -> str:
-    """Return the name, with the methods whose times cannot be distinguished from its time."""
+    """Return the name of the best method, with the methods whose times are tied with its time.
+
+    name, best: the best method and its entry. others: the entries of all methods, by name.
+    """
     ties = [k for k, e in others.items() if k != name and best.ties(e)]
     if not ties:
         return name
@@ -183,7 +196,10 @@ def _with_ties(name: str, best: Entry, others: dict[str, Entry]) -> str:
 
 
 def _cost(block: Block, entry: Entry, matrices: str) -> str:
-    """Return time and error: `5.85 ms (root error 2e-04, worst on easy κ 42 matrices)`."""
+    """Return a method's time and error: `5.85 ms (root error 2e-04, worst on easy κ 42 matrices)`.
+
+    entry: of the method. matrices: the kinds of matrix, as text.
+    """
     if entry.error is None:
         return f"{block.text(entry.value)} ({_kind(block)} error unknown)"
     several = entry.problems > 1 and "problem" in block.hidden
@@ -192,9 +208,10 @@ def _cost(block: Block, entry: Entry, matrices: str) -> str:
 
 
 def _other_ends(name: str, best: Entry, able: dict[str, Entry]) -> str:
-    """Return sentences on the most accurate method and on the fastest one at any error.
+    """Return sentences on a method more accurate than the best one, and on one that is faster.
 
     Errors are estimates, so a method counts as more accurate only with less than half the error.
+    name, best: the best method and its entry. able: the entries of all methods that are ok.
     """
     known = {k: e for k, e in able.items() if e.error is not None and k != name}
     finer = {k: e for k, e in known.items() if 2 * (e.error or 0.0) < (best.error or 0.0)}
@@ -228,9 +245,9 @@ def _everywhere(block: Block) -> str:
 
 
 def failures(frame: "pd.DataFrame") -> list[Failure]:
-    """Return the statuses other than ok, most frequent first.
+    """Return the statuses other than ok that rows have, with their reasons, most frequent first.
 
-    Measured rows, such as inaccurate ones, have no reasons: their error is the reason.
+    Statuses of measured rows, such as `inaccurate`, get no reasons: the error is the reason.
     """
     frame = with_labels(frame[frame["status"] != Status.OK])
 
@@ -248,7 +265,10 @@ def failures(frame: "pd.DataFrame") -> list[Failure]:
 
 
 def steadiness(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
-    """Return sentences on disturbed times: unstable rows, other load, drift of the machine."""
+    """Return sentences on disturbed times: unstable rows, other load, and a changing machine.
+
+    facts: the facts of the run.
+    """
     sentences = []
     timed = frame[frame["seconds_median"].notna()]
     if unstable := int((timed["noise"] == Noise.UNSTABLE).sum()):
@@ -270,7 +290,7 @@ def steadiness(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
 
 
 def machines(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
-    """Return a sentence on the machine of each environment of the rows."""
+    """Return a sentence on each machine that the rows were measured on, from the run's facts."""
     known, hashes = facts["environments"], [e for e in frame["environment"].unique() if e]
     if len(hashes) == 1:
         return [f"measured on {machine(known.get(hashes[0]), hashes[0])}"]

@@ -48,7 +48,7 @@ DIGIT = 0.1  # with a larger relative error not even the first digit is right
 
 
 class Mark(NamedTuple):
-    """Accuracy of a method on one kind of matrix."""
+    """The accuracy of a method on one kind of matrix, such as hard or singular ones."""
 
     right: bool  # whether every row of the kind is ok
     error: float | None  # the largest error; None if no error is known
@@ -57,7 +57,7 @@ class Mark(NamedTuple):
 
 @dataclass
 class Line:
-    """One method on a board."""
+    """One method on a board: its times, and its accuracy on each kind of matrix."""
 
     row: Row  # the key columns of one of its rows; a missing number is None
     times: "pd.Series"  # seconds, indexed by (problem, seed)
@@ -69,7 +69,7 @@ class Line:
 
     @property
     def seconds(self) -> float:
-        """Geometric mean time over the problems; ratios of such means are means of ratios."""
+        """The geometric mean of the times over the problems, in seconds."""
         return _geometric_mean(self.times)
 
     @property
@@ -79,12 +79,16 @@ class Line:
 
     @property
     def is_regularized(self) -> bool:
-        """Whether it takes the root of a regularized matrix (with a ridge or a cut-off)."""
+        """Whether the method takes the root of a regularized matrix (with a ridge or a cut-off)."""
         return any(name in OPTIONS for name in parse_options(self.row["options"]))
 
     @property
     def competes(self) -> bool:
-        """Whether it may be recommended to a torch user who wants the root of the given matrix."""
+        """Whether the method may be recommended to a torch user who wants the root of A itself.
+
+        It takes torch tensors, changes the matrix by no regularization, and computes in the
+        board's precision.
+        """
         return not self.is_foreign and not self.is_regularized and not self.computed_in
 
 
@@ -104,10 +108,10 @@ class Board:
 
     @property
     def deciding(self) -> list[str]:
-        """The kinds of matrix that methods are ranked by.
+        """The names of the kinds of matrix that methods are ranked by.
 
-        Their reference is accurate enough, and at least half of the methods were measured on them:
-        an interrupted run may have measured only one method on some kind.
+        The reference of these kinds is accurate enough, and at least half of the methods were
+        measured on them: an interrupted run may have measured only one method on some kind.
         """
         return [
             name
@@ -123,24 +127,24 @@ class Board:
         return min(bound, self.max_error)
 
     def unknown(self, line: Line) -> bool:
-        """Whether a line was not measured on one of the deciding kinds."""
+        """Whether a method was not measured on some kind of matrix that methods are ranked by."""
         return any(kind not in line.marks for kind in self.deciding)
 
     def right(self, line: Line) -> tuple[str, ...]:
-        """Return the deciding kinds on which a line is right."""
+        """Return the deciding kinds of matrix on which a method is right, see `Mark`."""
         return tuple(k for k in self.deciding if k in line.marks and line.marks[k].right)
 
     def right_everywhere(self, line: Line) -> bool:
-        """Whether a line is right on all deciding kinds, of which there must be at least one.
+        """Whether a method is right on all deciding kinds, of which there must be at least one.
 
-        On the other kinds, whose reference is in doubt, it must return finite numbers: a NaN or a
-        crash is wrong in any case.
+        On the other kinds, whose reference is in doubt, the method must return finite numbers: a
+        NaN or a crash is wrong in any case.
         """
         gives_numbers = not any(mark.word for mark in line.marks.values())
         return bool(self.deciding) and gives_numbers and self.right(line) == tuple(self.deciding)
 
     def worst(self, line: Line) -> float:
-        """Return a line's largest error over the deciding kinds; infinite if one is wrong."""
+        """Return a method's largest error over the deciding kinds; infinite if wrong on any."""
         if not self.right_everywhere(line):
             return float("inf")
         return max(line.marks[kind].error or 0.0 for kind in self.deciding)
@@ -149,7 +153,7 @@ class Board:
 def boards(
     frame: "pd.DataFrame", bounds: Bounds = _NO_BOUNDS, max_error: float = DIGIT
 ) -> list[Board]:
-    """Return every board of a table, in the order of its rows, without boards that have no time.
+    """Return the boards of a run's rows that have a time, in the order of the rows.
 
     bounds: the largest errors that count as right. max_error: the error above which the run called
     a row inaccurate. A GPU has two boards for each place: for the wall clock, and for the GPU's
@@ -174,9 +178,10 @@ def boards(
 
 
 def main_board(found: Sequence[Board]) -> Board | None:
-    """Return the board that is shown first; None if no board has two methods.
+    """Return the board to show first; None if no board has two methods.
 
-    A training step is preferred, then the most methods, then the largest size and batch.
+    Boards of a training step (root and gradient) are preferred, then those with the most methods,
+    then those of the largest size and batch.
     """
     several = [board for board in found if board.clock == WALL and len(board.lines) > 1]
     steps = [board for board in several if board.phase == "step"] or several
@@ -184,7 +189,7 @@ def main_board(found: Sequence[Board]) -> Board | None:
 
 
 def _board(place: dict[str, Any], phase: str, clock: str, rows: "pd.DataFrame") -> Board:
-    """Return the board of the rows of one place, phase and clock."""
+    """Return the board of these rows, which all have the same place, phase and clock."""
     sorted_kinds = kinds.kinds(rows)
     lines, absent = [], dict[str, int]()
     for _, of_method in rows.groupby(list(METHOD), sort=False, dropna=False):
@@ -221,7 +226,7 @@ def _line(rows: "pd.DataFrame", timed: "pd.DataFrame", sorted_kinds: Mapping[str
 
 
 def _mark(rows: "pd.DataFrame", kind: Kind) -> Mark:
-    """Return the mark of a method on one kind. rows: its rows of all problems of the kind."""
+    """Return the accuracy of a method on one kind. rows: the method's rows of all its problems."""
     import pandas as pd
 
     counted = rows[rows["problem"].isin(kind.problems)]
@@ -242,7 +247,10 @@ def _mark(rows: "pd.DataFrame", kind: Kind) -> Mark:
 
 
 def _word(status: str) -> str:
-    """Return the word shown in place of an error. A diverged row is inaccurate: it has an error."""
+    """Return the word shown for a status in place of an error: `nan`, `crashed`, ...
+
+    A diverged row counts as inaccurate, since it has an error.
+    """
     return {"nonfinite": "nan", "diverged": "inaccurate"}.get(status, status)
 
 
@@ -265,7 +273,10 @@ def ratio(one: Line, other: Line) -> float:
 
 
 def tie_limit(drift: float, *, unsure: bool) -> float:
-    """Return the relative difference in time below which two methods tie."""
+    """Return the relative difference in time below which two methods tie; 0.1 is 10 %.
+
+    drift: relative change of the machine's speed during the run. unsure: whether a time is unsure.
+    """
     return max(_TIE_IF_UNSURE if unsure else _TIE, drift)
 
 
@@ -286,10 +297,10 @@ def tied(one: Line, other: Line, drift: float) -> bool:
 
 
 def choose(board: Board, drift: float) -> Line | None:
-    """Return the line to recommend; None if no method is right on every kind of matrix.
+    """Return the line of the method to recommend; None if none is right on every kind of matrix.
 
-    None also if cells are missing: a method that is right on the kinds reached so far may be wrong
-    on the others.
+    None also if the run has not reached all cells of the board: a method that is right on the kinds
+    reached so far may be wrong on the others. drift: relative change of the machine's speed.
     """
     candidates = right_lines(board)
     if not candidates or board.unreached:
@@ -303,15 +314,15 @@ def choose(board: Board, drift: float) -> Line | None:
 
 
 def right_lines(board: Board) -> list[Line]:
-    """Return the lines that may be recommended, fastest first."""
+    """Return the lines of the methods that may be recommended, fastest first."""
     return [line for line in board.lines if line.competes and board.right_everywhere(line)]
 
 
 def easy_alternative(board: Board, best: Line, drift: float) -> Line | None:
-    """Return a clearly faster line that is right on well-conditioned matrices, or None.
+    """Return a method clearly faster than `best` and right on well-conditioned matrices, or None.
 
-    Its error there is below 1e-3, so that a method with a single correct digit is not offered in
-    place of an exact one.
+    The method's error there is below 1e-3, so that no method with a single correct digit is offered
+    in place of an exact one.
     """
     for line in board.lines:
         mark = line.marks.get(kinds.EASY)
@@ -322,7 +333,7 @@ def easy_alternative(board: Board, best: Line, drift: float) -> Line | None:
 
 
 def front(board: Board) -> Iterator[Line]:
-    """Yield the right lines that have less than half the error of every faster one."""
+    """Yield the methods right on every kind with less than half the error of all faster ones."""
     least = float("inf")
     for line in right_lines(board):
         if board.worst(line) < least / 2:

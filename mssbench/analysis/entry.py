@@ -25,21 +25,21 @@ class Entry:
 
     @property
     def tried(self) -> bool:
-        """Whether at least one row behind it was measured, or failed while being measured."""
+        """Whether at least one row of the entry was measured, or failed while being measured."""
         return sum(n for status, n in self.statuses if status in UNTRIED) < self.rows
 
     @property
     def unstable(self) -> bool:
-        """Whether a row behind it has unstable times."""
+        """Whether a row of the entry has unstable times."""
         return self.delta >= SHOWN_DELTA[Noise.UNSTABLE]
 
     @property
     def ok(self) -> bool:
-        """Whether it may be best: every row is ok, and it has all points that its rivals have."""
+        """Whether the entry may be best: every row is ok, and no point of its rivals is missing."""
         return not self.statuses and self.points[0] == self.points[1]
 
     def ties(self, other: "Entry") -> bool:
-        """Whether two times are tied: closer than their noise, or with overlapping intervals."""
+        """Whether the times of two entries tie: closer than noise, or intervals that overlap."""
         if self.value is None or other.value is None:
             return False
         small, large = sorted((self.value, other.value))
@@ -51,7 +51,10 @@ class Entry:
 
     @property
     def words(self) -> str:
-        """The failures as words: `inaccurate`, or `inaccurate 2/3` if not all rows have it."""
+        """The entry's failures: `inaccurate`, or `inaccurate 2/3` if only 2 of 3 rows failed.
+
+        `partial 1/2` is added if the entry has only 1 of the 2 points of its rivals.
+        """
         parts = [s if n == self.rows else f"{s} {n}/{self.rows}" for s, n in self.statuses]
         if self.points[0] < self.points[1]:
             parts.append(f"partial {self.points[0]}/{self.points[1]}")

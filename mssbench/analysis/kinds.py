@@ -1,8 +1,9 @@
 """Sort problems into kinds of matrices: easy, hard, singular, or with repeated eigenvalues.
 
-The name of a problem does not determine its kind: `convfeat` has a condition of 6e2 at n = 16 and
-of 1e11 at n = 64. So the kind follows from the measured condition, and from whether eigenvalues
-repeat. Tables of single problems show the condition beside the name, see `spectrum`.
+The name of a problem (a generator of matrices) does not determine its kind: `convfeat` has a
+condition number of 6e2 at n = 16 and of 1e11 at n = 64. So the kind follows from the measured
+condition number κ, and from whether eigenvalues repeat. Tables of single problems show κ beside the
+name, see `spectrum`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,7 +35,7 @@ DOUBTFUL = 0.1
 
 
 class Kind(NamedTuple):
-    """The problems of one kind at one place of a table."""
+    """The problems of one kind, among rows of one size, precision and phase."""
 
     name: str
     problems: tuple[str, ...]
@@ -46,12 +47,12 @@ class Kind(NamedTuple):
 
     @property
     def heading(self) -> str:
-        """The condition as a column heading: `κ 42`, `κ 1e6`, or empty."""
+        """The condition number as a column heading: `κ 42`, `κ 1e6`; empty for singular ones."""
         return "" if self.condition is None else f"κ {_short(self.condition)}"
 
 
 class Spectrum(NamedTuple):
-    """The range of the measured condition numbers of some rows' matrices."""
+    """The range of the measured condition numbers κ of the matrices of some rows."""
 
     easiest: float  # smallest condition; infinite if singular to working precision
     hardest: float  # largest condition, likewise
@@ -66,7 +67,7 @@ class Spectrum(NamedTuple):
 
     @property
     def data(self) -> dict[str, Any]:
-        """The same for JSON: the least and the largest condition, null if it is infinite."""
+        """The spectrum for JSON: `least` and `largest` condition, null if infinite, and more."""
         least, largest = (None if x == inf else x for x in (self.easiest, self.hardest))
         return {
             "least": least,
@@ -90,7 +91,10 @@ def _short(condition: float) -> str:
 
 
 def kind_of(problem: str, condition: float, precision: str) -> str:
-    """Return the kind, one of ORDER. condition: measured, NaN if a matrix is exactly singular."""
+    """Return the name of the kind of a problem, one of ORDER.
+
+    condition: its measured condition number; NaN if a matrix is exactly singular.
+    """
     if _repeats(problem):
         return REPEATED
     if _is_singular(condition, precision):
@@ -104,7 +108,7 @@ def _is_singular(condition: float, precision: str) -> bool:
 
 
 def spectrum(rows: "pd.DataFrame") -> Spectrum | None:
-    """Return the spectrum of the matrices of some rows; None if none of them was measured."""
+    """Return the condition numbers of the matrices of some rows; None if no row was measured."""
     few = _measured(rows)[["problem", "precision", "condition"]].drop_duplicates()
     known = [
         inf if _is_singular(condition, str(precision)) else float(condition)
@@ -123,9 +127,9 @@ class Conditions:
         self._known: dict[tuple[Any, ...], dict[str, Any] | None] = {}  # cache by matrix
 
     def at(self, place: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return `Spectrum.data` of the rows at a place; None if none of them was measured.
+        """Return `Spectrum.data` of the rows with some values; None if none of them was measured.
 
-        place: columns with their values; columns that do not identify a matrix are ignored.
+        place: the values by column. Columns that do not identify a matrix are ignored.
         """
         key = tuple(place.get(name) for name in _NAMES_MATRICES)
         if key not in self._known:
@@ -147,7 +151,7 @@ def _measured(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def named(found: Iterable[Kind]) -> str:
-    """Return kinds as words: `easy κ 42, hard κ 1e6 and singular matrices`."""
+    """Return kinds of matrix as words: `easy κ 42, hard κ 1e6 and singular matrices`."""
     words = [f"{kind.name} {kind.heading}".strip() for kind in found]
     head = ", ".join(words[:-1])
     return f"{head} and {words[-1]} matrices" if head else f"{words[-1]} matrices" if words else ""
@@ -179,7 +183,7 @@ def kinds(rows: "pd.DataFrame") -> dict[str, Kind]:
 
 
 def conditions(rows: "pd.DataFrame") -> dict[str, float]:
-    """Return the largest condition of each measured problem; NaN if it is exactly singular."""
+    """Return each measured problem's largest condition number; NaN if exactly singular."""
     largest = _measured(rows).groupby("problem", sort=False)["condition"].max()
     return {str(problem): float(condition) for problem, condition in largest.items()}
 

@@ -1,4 +1,7 @@
-"""Leave out the problems on which no method could be compared, so that they count against none."""
+"""Leave out problems on which no method could be compared, so that they count against no method.
+
+A problem is a generator of matrices with its parameters, such as `convfeat(positions=49)`.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +19,8 @@ Key = tuple[Any, ...]
 class LeftOut(NamedTuple):
     """A problem on which no method was compared, and the status of its first row.
 
-    spectrum: the measured condition of its matrices, see kinds.spectrum; empty if unknown.
+    spectrum: the measured condition numbers of its matrices as text, such as `κ 1e11`; empty if
+    unknown.
     """
 
     column: Key  # the column of the block that it is left out of
@@ -26,20 +30,24 @@ class LeftOut(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The problem with its measured condition: `convfeat(positions=49) (κ 1e11)`."""
+        """The name of the problem for a sentence: `convfeat(positions=49) (κ 1e11)`.
+
+        The measured condition number is left out if it is unknown.
+        """
         return f"{self.problem} ({self.spectrum})" if self.spectrum else self.problem
 
 
 def comparable(
     frame: "pd.DataFrame", competition: list[str]
 ) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Split off the inputs on which no method can be compared.
+    """Split off the inputs, such as a problem with a seed, on which no method can be compared.
 
     Returns the other rows, and one row for each problem that is left out. An input is left out if
-    no method was tried on it, or if its reference is not accurate enough. If a competition has no
-    other input, its rows are kept, so that the table shows the reason.
+    no method was tried on it, or if its reference is not accurate enough. Where methods have no
+    other input to be compared on, the rows are kept, so that the table shows the reason.
 
-    frame: rows with `ended` and `_point`. competition: columns in which compared rows are equal.
+    frame: rows with the columns `ended`, the status, and `_point`, the number of the input.
+    competition: the columns in which rows must be equal for their methods to be compared.
     """
     tried, verified = ~frame["ended"].isin(UNTRIED), frame["ended"] != UNVERIFIED
     if tried.all() and verified.all():

@@ -27,7 +27,10 @@ _CALLS = {
 
 
 def paper_name(row: Row) -> str:
-    """Return the papers' name of a pair, such as `iSQRT-COV`, or an empty text."""
+    """Return the name that papers use for a pair of forward and backward, such as `iSQRT-COV`.
+
+    Empty if papers have none.
+    """
     name, parameters = _PAPERS.get((row["forward"], row["backward"]), ("", {}))
     options = parse_options(row["options"]) | {"iterations": row["iterations"]}
     return name if all(options.get(k) == v for k, v in parameters.items()) else ""
@@ -68,10 +71,10 @@ def _steps(row: Row) -> str:
 
 
 def _pair_name(row: Row, backwards: set[str], forward_words: str = "", more: str = "") -> str:
-    """Return `forward + backward`; the library is named unless it is torch.
+    """Return the name of a method, `forward + backward`; the library is named unless it is torch.
 
-    backwards: all backwards of the table. forward_words, more: parameters of the forward and of the
-    backward, if they are needed.
+    backwards: all backwards of the table. forward_words, more: the parameters of the forward and of
+    the backward that the name is to have.
     """
     library = "" if row["library"] == "torch" else f"{row['library']}/"
     # Regularization changes the matrix and thus the root, so these options are always named.
@@ -84,7 +87,10 @@ def _pair_name(row: Row, backwards: set[str], forward_words: str = "", more: str
 
 
 def _backward_name(backward: str, backwards: set[str]) -> str:
-    """Return `lyapunov` for the only Lyapunov solver in the table; else the whole name."""
+    """Return the name of a backward, shortened to `lyapunov` if the table has no other solver.
+
+    backwards: all backwards of the table.
+    """
     solvers = [b for b in backwards if b.startswith(_LYAPUNOV)]
     return _LYAPUNOV if solvers == [backward] else backward
 
@@ -109,10 +115,10 @@ def _in_full(row: Row) -> str:
 
 
 def call_text(row: Row) -> str:
-    """Return the statement that computes a row's root: `y = mssbench.sqrtm(a, forward="eigh")`.
+    """Return the Python call of a row's method: `y = mssbench.sqrtm(a, forward="eigh")`.
 
-    Parameters with the method's default value are left out. The text is empty if there is no public
-    function: for A^{-1/2} b, and for libraries that take no torch tensors.
+    Parameters with the method's default value are left out. The text is empty if no public function
+    computes it: for A^{-1/2} b, and for libraries that take no torch tensors.
     """
     if row["library"] != "torch" or row["function"] == APPLIED:
         return ""
@@ -140,7 +146,10 @@ def parameters_of(row: Row) -> dict[str, Any]:
 
 
 def _defaults(kind: Kind, name: str, prefix: str) -> dict[str, Any]:
-    """Return the public default of each parameter of a method; empty if it is not registered."""
+    """Return the default that `sqrtm` has for each parameter of a method, after `prefix`.
+
+    Empty if the method is not registered.
+    """
     known = registry.known(kind)
     if name not in known:
         return {}

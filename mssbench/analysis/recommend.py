@@ -3,8 +3,9 @@
 Only rows of exactly the requested size, batch, precision, device and function are an answer.
 Interpolation between neighbouring sizes is not accurate enough: on held-out sizes it named a method
 within 10 % of the best one in only 58 to 77 % of the cases. So neighbours only give candidates to
-measure. Errors depend on the condition of a matrix, so the measured condition decides which
-problems count, see `relevant`.
+measure. Errors depend on the condition number of a matrix, so the measured one decides which
+problems count, see `relevant`. A board (see analysis/decision.py) ranks the methods measured at one
+size and batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ _ERROR_LENIENCE, _TIME_LENIENCE = 3.0, 1.5
 
 
 class Question(NamedTuple):
-    """What a user wants to compute, and how accurately."""
+    """What a user asks `mssbench recommend`: what to compute, and how accurately."""
 
     size: int
     batch: int
@@ -57,7 +58,7 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class Proof:
-    """Rows of one run that answer a question, and their board."""
+    """The rows of one run that answer a question, and the board that ranks their methods."""
 
     run: Run
     rows: "pd.DataFrame"
@@ -86,8 +87,9 @@ def proof(runs: Sequence[Run], question: Question) -> Proof | None:
     """Return the rows of the run that answers a question best; None if no run does.
 
     A run answers a question if it compares at least two methods on suitable problems, see `covers`.
-    Among several runs the criteria are, in this order: comparable times, at least half of the times
-    stable, measured by the user, most kinds of matrix, most methods, and the latest start.
+    Of several runs the best is chosen by, in this order: comparable times, at least half of the
+    times stable, measured by the user and not shipped, most kinds of matrix, most methods, and the
+    latest start.
     """
     ranked: list[tuple[tuple[bool, bool, bool, int, int, str], Proof]] = []
     for run in runs:
@@ -125,7 +127,7 @@ def covers(board: Board, question: Question) -> bool:
 def shortlist(runs: Sequence[Run], question: Question) -> list[Candidate]:
     """Return the methods that did well at the nearest smaller and the nearest larger size.
 
-    Those of the smaller size come first; those of one size are sorted by time.
+    Methods of the smaller size come first; methods of one size are sorted by time.
     """
     boards: list[Board] = []
     doubts: dict[int, str] = {}  # by id() of a board, which cannot be hashed
@@ -150,8 +152,9 @@ def shortlist(runs: Sequence[Run], question: Question) -> list[Candidate]:
 def relevant(rows: "pd.DataFrame", question: Question) -> "pd.DataFrame | None":
     """Return the rows of problems like the requested matrices; None if there are none.
 
-    For a rank below the size only singular problems count. For a condition the next harder problem
-    that was measured counts, and all easier ones. Without rank and condition every problem counts.
+    If the question has a rank below the size, only singular problems are taken. If it has a
+    condition number, the problem with the next larger measured one and all easier problems are
+    taken. Without both every problem is taken, except files of the user's.
     """
     import pandas as pd
 
@@ -212,7 +215,8 @@ def _neighbours(
 ) -> list[Board]:
     """Return the boards of the nearest sizes below and above, each at the nearest batch.
 
-    Of several boards of one size and batch one whose times compare is taken.
+    Of several boards of one size and batch, one with comparable times is taken. doubts: why the
+    times of a board do not compare, by its id(); empty if they do.
     """
 
     def distance(board: Board) -> tuple[float, float, bool]:
@@ -231,7 +235,7 @@ def _neighbours(
 
 
 def _may_win(board: Board, question: Question) -> list[Line]:
-    """Return the lines of a neighbouring board that may be right and fastest at the question's."""
+    """Return the methods of a neighbouring size that may win at the requested size as well."""
     bound = question.bounds.gradient if question.gradient else question.bounds.root
     right = [
         line for line in decision.right_lines(board) if board.worst(line) <= _ERROR_LENIENCE * bound

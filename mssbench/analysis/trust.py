@@ -75,7 +75,11 @@ def flags(rows: "pd.DataFrame", known: Container[str] | None = None) -> Counter[
 def _why_not(
     load: float | None, cores: int | None, drift: float | None, timed: "pd.DataFrame", run: str
 ) -> str:
-    """Return why times do not compare, or an empty text. run: the words for the run or runs."""
+    """Return why times cannot be compared, completing "The machine ..."; empty if they can.
+
+    load: the load average. cores: usable ones. drift: relative change of speed. timed: the rows.
+    run: the words for the run or runs.
+    """
     if load is not None and cores is not None and load > _BUSY_LOAD * cores:
         return f"was busy when {run} began: load {load:.1f} on {cores} cores"
     for flag, rows in flags(timed, _SPOILING).most_common(1):

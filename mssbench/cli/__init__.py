@@ -1,1 +1,1 @@
-"""The command line: one module for each command, with its signature and its body."""
+"""The command line: one module for each command, with its options and what it does."""

@@ -52,7 +52,7 @@ _NAMED_ROWS = 5  # unconfirmed slowdowns that the text names, to keep it short; 
 
 
 class Inconclusive(StrEnum):
-    """Whether an unclear comparison exits with the code of a pass (0) or with its own (3)."""
+    """Whether an unclear comparison exits with the code of a pass, 0, or with its own code, 3."""
 
     PASS = "pass"  # noqa: S105  (a word, not a secret)
     FAIL = "fail"
@@ -67,9 +67,16 @@ EXAMPLES = (
 def command(
     suite: Suite,
     base: Annotated[
-        str, typer.Option(help="A Python with mssbench, a git revision, or a method of the suite.")
+        str,
+        typer.Option(
+            help="The side that NEW is compared with: a Python interpreter that has mssbench, a "
+            "git revision, or a method of the suite as `mssbench show` writes it."
+        ),
     ],
-    new: Annotated[str, typer.Option(help="The same, for the other side.")],
+    new: Annotated[
+        str,
+        typer.Option(help="The side that may be slower than BASE: named in the same ways as BASE."),
+    ],
     set_: Set = [],  # noqa: B006
     only: OnlyCells = None,
     matrices: Matrices = None,
@@ -80,11 +87,15 @@ def command(
     fail_on: FailOn = [],  # noqa: B006
     seed: Annotated[
         str | None,
-        typer.Option(help="Seed of the sampling order, printed so that a run can be repeated."),
+        typer.Option(
+            help="Seed of the random order of samples; printed, so that a comparison can be "
+            "repeated with it.",
+            show_default="a new one",
+        ),
     ] = None,
     inconclusive: Annotated[
         Inconclusive,
-        typer.Option(help="How to exit when the outcome is unclear: with code 0 or 3."),
+        typer.Option(help="How to exit if the outcome is unclear: pass (code 0) or fail (code 3)."),
     ] = Inconclusive.FAIL,
     display: Display = "simple",
     github: GitHub = False,
@@ -92,9 +103,10 @@ def command(
 ) -> None:
     """Say whether NEW is slower than BASE, from pairs of processes sampled in turn.
 
-    Screens all cells, measures conspicuous cells again in fresh pairs, and compares base with
-    itself. Exit code: 0 pass, 1 regression, 2 misuse, 3 unclear, 4 cells are broken or gone,
-    5 the inputs differ, 6 nothing was measured, 130 interrupted.
+    Measures all cells in three pairs of processes, one of each side, then cells that look different
+    in fresh pairs, and compares BASE with itself to see the noise. Exit code: 0 pass, 1 regression,
+    2 misuse, 3 unclear, 4 cells are broken or gone, 5 the inputs differ, 6 nothing was measured,
+    130 interrupted.
     """
     check_display(display)
     linux.require()
@@ -127,6 +139,8 @@ def compare(
 ) -> Judged:
     """Compare two sides on the cells of a suite. An interrupted comparison returns a result too.
 
+    base, new: the two sides, as in --base and --new. also: the user's files of methods. fail_on:
+    the limits of --fail-on. seed: of the random order of samples. log: where progress is printed.
     Raises RunError for a side that is neither an interpreter with mssbench, nor a revision of the
     current checkout, nor a method of the suite; and GateError for a limit that cannot be parsed.
     """
@@ -174,7 +188,7 @@ def compare(
 
 
 def tables(result: Judged, display: str) -> Iterator[RenderableType]:
-    """Yield the judgements, the comparison of base with itself, and the doubts.
+    """Yield the verdicts on the rows, how far base differs from itself, and reasons for doubt.
 
     The last line has a fixed form, for scripts.
     """

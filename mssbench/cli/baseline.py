@@ -31,12 +31,15 @@ command = typer.Typer(
 def save_baseline(
     run: Run,
     name: Annotated[
-        str | None, typer.Option(help="Name of the baseline.", show_default="the name of its suite")
+        str | None,
+        typer.Option(help="Name to save the baseline under.", show_default="the name of its suite"),
     ] = None,
-    keep: Annotated[int, typer.Option(min=0, help="How many older ones of that name to keep.")] = 3,
+    keep: Annotated[
+        int, typer.Option(min=0, help="How many older baselines of that name to keep.")
+    ] = 3,
     as_json: Json = False,
 ) -> None:
-    """Keep a run as a baseline under results/baselines; its raw samples are left out."""
+    """Copy a run to results/baselines, to compare later runs with; its raw samples are left out."""
     summary = baselines.save(run, name, keep)
     if as_json:
         output_json("baseline save", summary)
@@ -56,9 +59,10 @@ def list_baselines(as_json: Json = False) -> None:
 
 @command.command("show", epilog=examples("mssbench baseline show ci"))
 def show_baseline(
-    name: Annotated[str, typer.Argument(help="Name of a baseline.")], as_json: Json = False
+    name: Annotated[str, typer.Argument(help="Name of the baseline to show.")],
+    as_json: Json = False,
 ) -> None:
-    """Show a baseline as `show` does a run."""
+    """Print the tables of a baseline, as `mssbench show` prints those of a run."""
     view = (baselines.find(name), ["method"], ["size"], "seconds_median", None)
     if as_json:
         output_json("baseline show", show_data(*view))
@@ -75,7 +79,7 @@ def table(records: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:
 
 
 def saved(summary: dict[str, Any]) -> Text:
-    """Return one line on what was saved, and how to compare a run with it."""
+    """Return one line on the saved baseline, with the command that compares a run with it."""
     dropped = f", dropped {', '.join(summary['dropped'])}" if summary["dropped"] else ""
     return Text(
         f"{units.count(summary['counts']['rows'], 'row')} in {summary['path']}{dropped}; "

@@ -29,7 +29,12 @@ EXAMPLES = (
 
 def command(
     run: Run,
-    baseline: Annotated[str, typer.Option(help="A saved baseline, or the folder of a run.")],
+    baseline: Annotated[
+        str,
+        typer.Option(
+            help="What to compare RUN with: the name of a saved baseline, or the folder of a run."
+        ),
+    ],
     fail_on: FailOn = [],  # noqa: B006
     only: OnlyRows = None,
     across: Across = "",
@@ -58,11 +63,15 @@ def command(
 def checked(
     run: Path, baseline: str, fail_on: Sequence[str], across: Collection[str], only: str | None
 ) -> Judged:
-    """Compare a run with a baseline by the default gates, the baseline's [check] and `fail_on`.
+    """Compare a run with a baseline by the default limits, the baseline's [check] and `fail_on`.
 
-    The limits in the suite of the run are ignored, because a change could loosen them to pass.
-    Raises GateError for a rule that cannot be parsed, RunError if the suite of the baseline cannot
-    be read, and the errors of check.check.
+    [check] is the table of limits in the suite of the baseline. That of the run's own suite is
+    ignored, because a change could loosen it to pass. across: aspects in which the two may differ,
+    see `--across`. only: a condition that rows must satisfy.
+    Raises GateError for a limit that cannot be parsed or applies to no row, RunError if there is no
+    such baseline or its suite cannot be read, TableError if there is no such run or row, and
+    NotComparable if the two differ in an aspect that `across` does not allow, or have no row in
+    common.
     """
     stored, measured = results.open(baselines.find(baseline)), results.open(run)
     limits = thresholds.of_baseline(stored.known_suite(), str(stored.folder / SUITE))
@@ -83,7 +92,7 @@ def tables(result: Judged, display: str) -> Iterator[RenderableType]:
 
 
 def data(result: Judged, code: int) -> dict[str, Any]:
-    """Return the result for JSON. code: the exit code of the process."""
+    """Return the result of a check for JSON. code: the exit code of the process."""
     return {
         "verdict": result.outcome,
         "exit_code": code,

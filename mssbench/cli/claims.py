@@ -35,7 +35,7 @@ def command(
 
 
 def examine(run: Opened) -> list[Finding]:
-    """Return the verdict on every claim of a run, from its rows.
+    """Return the verdict on every claim of a run's suite, as decided by the rows of the run.
 
     Raises TableError if there is no run, RunError if its suite cannot be read or has no claim, and
     SuiteError for a malformed claim.
@@ -60,7 +60,7 @@ def examine(run: Opened) -> list[Finding]:
 
 
 def report(path: Path) -> Iterator[RenderableType]:
-    """Yield each claim with its verdict and the deciding points, then the machines of the run."""
+    """Yield a table of the claims with verdicts and comparisons, then the machines of the run."""
     run = results.open(path)
     yield verdicts(examine(run))
     for sentence in conclusions.machines(run.current, run.facts):
@@ -68,7 +68,7 @@ def report(path: Path) -> Iterator[RenderableType]:
 
 
 def data(path: Path) -> list[dict[str, Any]]:
-    """Return the findings for JSON, with every point."""
+    """Return each claim with its verdict and every comparison that decides it, for JSON."""
     run = results.open(path)
     findings = examine(run)
     known = Conditions(run.current)
@@ -76,7 +76,7 @@ def data(path: Path) -> list[dict[str, Any]]:
 
 
 def _record(finding: Finding, known: Conditions) -> dict[str, Any]:
-    """Return one claim for JSON. known: the condition numbers of the run's matrices."""
+    """Return the verdict on one claim for JSON. known: condition numbers of the run's matrices."""
     claim = finding.claim
     return {
         "claim": claim.claim,

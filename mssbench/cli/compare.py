@@ -22,9 +22,20 @@ EXAMPLES = ("mssbench compare results/before results/after --by forward",)
 
 
 def command(
-    base: Annotated[Path, typer.Argument(metavar="BASE", help="Folder of a run.")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="Folder of another run.")],
-    by: Annotated[str, typer.Option(help="Key columns by which means are grouped.")] = "",
+    base: Annotated[
+        Path, typer.Argument(metavar="BASE", help="Folder of the run to compare NEW with.")
+    ],
+    new: Annotated[
+        Path, typer.Argument(metavar="NEW", help="Folder of the run that is compared with BASE.")
+    ],
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN,..",
+            help="Key columns, e.g. forward,size: print a mean ratio of times for each of their "
+            "values, besides phase, clock and cache.",
+        ),
+    ] = "",
     only: OnlyRows = None,
     across: Across = "",
     display: Display = "simple",
@@ -55,10 +66,13 @@ def command(
 def compared(
     base: Path, new: Path, across: Collection[str], by: Sequence[str], only: str | None
 ) -> Judged:
-    """Compare two runs row by row.
+    """Compare the rows of two runs for which `only` holds, and return the result.
 
-    Raises TableError for a column of `by` that is no key column, and the errors of
-    describe.compare.
+    across: aspects in which the runs may differ, see `--across`. by: key columns; the means of the
+    ratios of times are taken for each combination of their values.
+    Raises TableError for a column of `by` that is no key column, for an unknown word in `across`,
+    or if there is no such run or row, and NotComparable if the runs differ in another aspect or
+    have no row in common.
     """
     for name in by:
         if name not in KEY:
@@ -74,7 +88,7 @@ def tables(result: Judged, display: str) -> Iterator[RenderableType]:
 
 
 def data(result: Judged, code: int) -> dict[str, Any]:
-    """Return the result for JSON. code: the exit code of the process."""
+    """Return the result of a comparison for JSON. code: the exit code of the process."""
     return {
         "verdict": result.outcome,
         "exit_code": code,

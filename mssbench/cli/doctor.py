@@ -38,10 +38,12 @@ def command(as_json: Json = False) -> None:
 
 
 def examine() -> dict[str, Any]:
-    """Return the machine's facts, its backends, the probes' measurements, and the findings.
+    """Return what is known of this machine, by the keys of `mssbench doctor --json`.
 
-    A finding is a problem with its consequence and remedy. Raises RunError if this system is not
-    Linux, since nothing can be measured there.
+    environment: the hash of the facts. backends: the pairs of library and device, and why one is
+    missing. probes: short measurements of the eigensolvers. findings: problems, each with its
+    consequence and remedy. Raises RunError if this system is not Linux, since nothing can be
+    measured there.
     """
     linux.require()
     # Workers get this setting too, so that the hash below is the one in the rows of a run.
@@ -65,7 +67,7 @@ def examine() -> dict[str, Any]:
 
 
 def _backend(library: str, device: str) -> dict[str, Any]:
-    """Return whether a library can be used on a device, and the forwards that it has."""
+    """Return whether a library can be used on a device here, and the names of its forwards."""
     forwards = [m.name for m in registry.known("forward").values() if library in m.libraries]
     backend = {"library": library, "device": device, "available": True, "reason": ""}
     try:
@@ -76,7 +78,7 @@ def _backend(library: str, device: str) -> dict[str, Any]:
 
 
 def report(examined: dict[str, Any]) -> Iterator[RenderableType]:
-    """Yield the examination as tables."""
+    """Yield the result of `examine` as tables and sentences."""
     facts = examined["facts"]
     cores = facts["cores"]
 
@@ -118,7 +120,10 @@ def report(examined: dict[str, Any]) -> Iterator[RenderableType]:
 
 
 def _probe_rows(probed: dict[str, Any]) -> Iterator[dict[str, str]]:
-    """Yield one line for each `eigh`; a dash stands for a probe that failed."""
+    """Yield a line for each `eigh`, of a library, device and precision; a dash: the probe failed.
+
+    probed: the value of `probes` in the result of `examine`.
+    """
     by_solver: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = {}
     for kind in ("cliff", "convergence", "orthonormality"):
         for p in probed[kind]:

@@ -28,8 +28,16 @@ EXAMPLES = (
 
 def command(
     run: Run,
-    to: Annotated[str, typer.Option(help="markdown, json, csv, junit, pytest-benchmark, ...")],
-    out: Annotated[Path | None, typer.Option(help="File.", show_default="stdout")] = None,
+    to: Annotated[
+        str,
+        typer.Option(
+            help="Format to write: markdown, json, csv, junit, pytest-benchmark, bencher or "
+            "github-action-benchmark."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write the export to.", show_default="stdout")
+    ] = None,
     only: OnlyRows = None,
 ) -> None:
     """Write a run in the format of another tool."""
@@ -49,7 +57,10 @@ def exported(path: Path, to: str, only: str | None) -> str:
 
 
 def described(path: Path, to: str, only: str | None) -> Exported:
-    """Return the data that a format needs. Samples are read only for pytest-benchmark."""
+    """Return the data of a run that the format `to` needs, for the rows for which `only` holds.
+
+    The samples, the single measured times, are read only for pytest-benchmark.
+    """
     from mssbench.results import samples  # imports pyarrow, which --help must not wait for
 
     selected = side(path, only)
@@ -59,9 +70,9 @@ def described(path: Path, to: str, only: str | None) -> Exported:
 
 
 def saved(pieces: Iterator[str], out: Path) -> Text:
-    """Write a text to a file atomically, and return a line with its size.
+    """Write the pieces of a text to the file `out`, and return a line with the file's size.
 
-    Raises RunError if the file cannot be written.
+    The file appears only once it is complete. Raises RunError if it cannot be written.
     """
     size = 0
 

@@ -22,18 +22,20 @@ EXAMPLES = ("mssbench import benchmark.json --out results/from_pytest",)
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="A JSON file of pytest-benchmark.")],
-    out: Annotated[Path, typer.Option(help="Folder for the new run.")],
+    file: Annotated[
+        Path, typer.Argument(help="JSON file to read, in the format of pytest-benchmark.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write the run to; it must be new or empty.")],
 ) -> None:
     """Make a run of what `pytest --mssbench` or `export --to pytest-benchmark` wrote."""
     output([imported(file, out)])
 
 
 def imported(file: Path, out: Path) -> Text:
-    """Write the cells of a pytest-benchmark JSON as a run, and return a line with their number.
+    """Write the rows of a pytest-benchmark JSON file as a run, and return a line with their number.
 
-    Raises RunError if `out` is not an empty folder, and TableError for a file of another kind or
-    without a cell of mssbench.
+    Raises RunError if `out` is not a new or empty folder, and TableError if the file cannot be
+    read, is of another kind, or has no measurement of mssbench.
     """
     from mssbench.results import samples  # imports pyarrow, which --help must not wait for
 
@@ -66,7 +68,10 @@ def imported(file: Path, out: Path) -> Text:
 
 
 def _typed(row: Row) -> Row:
-    """Return a row with typed columns. Raises KeyError if a column of its key is missing."""
+    """Return a row whose values have the types of the table's columns.
+
+    Raises KeyError if `cell_id`, `status` or a column of the row's key is missing.
+    """
     import pandas as pd
 
     missing = [name for name in (*KEY, "cell_id", "status") if name not in row]

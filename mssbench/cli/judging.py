@@ -1,4 +1,4 @@
-"""Shared by `compare`, `check` and `ab`: reports to GitHub, the last line, and the exit code."""
+"""What `compare`, `check` and `ab` share: reports to GitHub, and the last line of the output."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,13 +17,14 @@ from mssbench.export import github as github_
 
 @contextmanager
 def judging(command: str, *, told: bool, as_json: bool) -> Iterator[Callable[..., None]]:
-    """Report the result of a comparison to GitHub, or the error that prevented it.
+    """Report the result of a comparison to GitHub Actions, or the error that prevented it.
 
-    The context manager yields a function that takes the result, the exit code, and further
-    arguments of github.report.
+    A context manager around the comparison. It gives a function that is called with the result and
+    the exit code, and reports them.
 
     command: the name of the command. told: whether to report to GitHub (`--github`). as_json:
-    whether stdout is JSON; then an error of tables that do not compare is printed as JSON as well.
+    whether stdout is JSON; then a NotComparable error is printed as JSON as well, and the process
+    exits with its code.
     """
     title = f"mssbench {command}"
 
@@ -51,6 +52,6 @@ def judging(command: str, *, told: bool, as_json: bool) -> Iterator[Callable[...
 
 
 def closing(result: Judged) -> Text:
-    """Return the last line, which scripts read; it is never folded."""
+    """Return the last line of the output, which is never folded, because scripts read it."""
     line = last_line(result.outcome, result.verdicts, len(result.judgements))
     return Text(line, no_wrap=True, overflow="ignore")

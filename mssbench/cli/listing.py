@@ -1,4 +1,4 @@
-"""`mssbench list`: what there is, where it comes from, and why something cannot run here."""
+"""`mssbench list`: methods, problems and suites, their sources, and what cannot run here."""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -40,7 +40,10 @@ EXAMPLES = (
 def command(
     what: Annotated[
         str,
-        typer.Argument(help="backends, backwards, problems, suites, or suite-schema for editors."),
+        typer.Argument(
+            help="What to list: backends, backwards, problems or suites; or suite-schema, the JSON "
+            "Schema of suite files for editors."
+        ),
     ],
     also: Also = [],  # noqa: B006
     as_json: Json = False,
@@ -63,7 +66,10 @@ def command(
 
 
 def listing(what: str, also: Sequence[Path]) -> list[dict[str, Any]]:
-    """The records of one kind. Raises RegistryError for a kind that does not exist."""
+    """Return a record of each entry of a list. Raises RegistryError for an unknown list.
+
+    what: a name of KINDS. also: Python files of the user's, which are loaded first.
+    """
     if what not in KINDS:
         raise RegistryError(unknown("list", what, (*KINDS, SUITE_SCHEMA)))
     for file in also:
@@ -79,7 +85,7 @@ def listing(what: str, also: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def table(what: str, records: Sequence[dict[str, Any]]) -> list[RenderableType]:
-    """Return the records as a table; a method that several libraries have is listed once."""
+    """Return the records of `listing` as tables; a method of several libraries is listed once."""
     if what == "backends":
         records = _by_method(records)
     return [(lists.listing if what == "suites" else lists.entries)(what, records)]
@@ -136,7 +142,7 @@ def _backwards() -> Iterator[dict[str, Any]]:
 
 
 def _partners(backward: Method) -> str:
-    """The forwards it pairs with, where that is not any."""
+    """Return the names of the forwards that a backward works with; empty if with every one."""
     if not backward.only:
         return ""
     forwards = registry.known("forward").values()
@@ -173,7 +179,10 @@ def _suites() -> Iterator[dict[str, Any]]:
 
 
 def _here(library: str, allowed: Collection[str] = ()) -> str:
-    """`cpu`, `cpu, cuda`, or why not. allowed: the devices a method runs on; empty: all."""
+    """Return the devices that a library can use here: `cpu, cuda`; if none, the first reason.
+
+    allowed: the devices that the method runs on; empty: all.
+    """
     able, reasons = [], []
     for device in arrays.DEVICES[library]:
         if allowed and device not in allowed:
@@ -187,7 +196,10 @@ def _here(library: str, allowed: Collection[str] = ()) -> str:
 
 
 def _missing(extra: str | None) -> str:
-    """`yes`, or the pip line for an optional group of packages of which one is not installed."""
+    """Return `yes` if an optional group of packages is installed, else how to install it.
+
+    extra: the name of the group, such as `data`; None if none is needed.
+    """
     lacking = [name for name in _packages(extra) if not _installed(name)] if extra else []
     if not lacking:
         return "yes"
@@ -195,7 +207,7 @@ def _missing(extra: str | None) -> str:
 
 
 def _packages(extra: str | None) -> list[str]:
-    """The packages of an optional group, as mssbench's own metadata has them."""
+    """Return the packages of an optional group, from the metadata of the installed mssbench."""
     marker = re.compile(rf"([\w.-]+).*; extra == ['\"]{extra}['\"]")
     lines = metadata.requires("mssbench") or []
     return [match[1] for line in lines if (match := marker.fullmatch(line))]

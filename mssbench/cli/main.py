@@ -1,4 +1,4 @@
-"""The command line: the table of commands, and what becomes of the errors that they raise."""
+"""The command line: the table of commands, and how their errors are printed and end the process."""
 
 import gc
 import inspect
@@ -76,10 +76,10 @@ _ALLOCATIONS = 100_000
 
 
 def load(name: str) -> Any:
-    """The click command of a name in COMMANDS, from its module.
+    """Return the click command with this name of COMMANDS, after importing its module.
 
-    The module's `command` is a function, whose help ends with the module's EXAMPLES, or a
-    typer.Typer with commands of its own.
+    The module's `command` is either a function, whose help page ends with the module's EXAMPLES,
+    or a typer.Typer with subcommands.
     """
     module = import_module(f"mssbench.cli.{COMMANDS[name][0]}")
     found = module.command
@@ -95,13 +95,16 @@ def load(name: str) -> Any:
 
 
 def _reflowed(function: Callable[..., Any]) -> str:
-    """The docstring with one line a paragraph: the terminal is narrower than our files are."""
+    """Return a function's docstring with each paragraph joined to one line.
+
+    The terminal then folds the help page to its own width, not to that of our source files.
+    """
     paragraphs = (inspect.getdoc(function) or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 class LazyGroup(TyperGroup):
-    """A group that lists commands from COMMANDS, and imports the one that is invoked."""
+    """A command group that lists the commands from COMMANDS and imports only the invoked one."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -109,12 +112,15 @@ class LazyGroup(TyperGroup):
             self.commands[name] = TyperCommand(name, help=line)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command itself in place of its entry in the list; a usage error for no command."""
+        """Return the invoked command, imported now, in place of its entry in the list.
+
+        A name that is no command is a usage error.
+        """
         name, entry, rest = super().resolve_command(ctx, args)
         return name, entry if name is None else load(name), rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; Ctrl-C ends it with the code of an interrupted process, never with 1."""
+        """Run the command. Ctrl-C ends it with exit code 130, because 1 would mean a regression."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -149,10 +155,10 @@ def _root(
 def main() -> None:
     """Entry point of the command line.
 
-    A MssbenchError is printed as one line on stderr, and the process exits with its code, which is
-    2 for most; so is what the system refuses, such as a file that cannot be written. Any other
-    exception is printed with its traceback, and the process exits with a code of its own: Python's
-    1 would be taken for a regression.
+    A MssbenchError is printed as one line on stderr, and the process exits with the error's code,
+    which is 2 for most. What the system refuses, such as a file that cannot be written, is printed
+    in the same way, with code 2. Any other exception is printed with its traceback, and the process
+    exits with code 70: Python's 1 would be taken for a regression.
     """
     streams.prepare()
     children.heed()

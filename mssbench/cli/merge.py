@@ -17,12 +17,25 @@ EXAMPLES = (
 
 
 def command(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Folders of the runs to join, or of one run to complete."
+        ),
+    ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the merged run; not needed for a single RUN.")
+        Path | None,
+        typer.Option(
+            help="Folder for the merged run, new or empty; needed for several runs.",
+            show_default="the folder of a single RUN",
+        ),
     ] = None,
     mixed: Annotated[
-        bool, typer.Option("--mixed", help="Join runs of different machines or versions.")
+        bool,
+        typer.Option(
+            "--mixed",
+            help="Allow that the runs come from different machines or versions of the libraries.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -41,5 +54,5 @@ def merged(summary: dict[str, Any]) -> Text:
 
 
 def _remark(sentence: str) -> Text:
-    """Return a remark on a file that could not be read, not folded so that its path stays whole."""
+    """Return a remark on a damaged file as text that is never folded, so that its path is whole."""
     return Text(sentence, "yellow", no_wrap=True, overflow="ignore")

@@ -42,9 +42,14 @@ EXAMPLES = ("mssbench new my_root.py",)
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="The file to write.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.py", help="The Python file to write; must not exist.")
+    ],
     name: Annotated[
-        str | None, typer.Option(help="Name of the method; default: the name of the file.")
+        str | None,
+        typer.Option(
+            help="Name of the method in the file.", show_default="the name of the file without .py"
+        ),
     ] = None,
 ) -> None:
     """Write a file with a method that works, to be changed into your own."""
@@ -64,7 +69,7 @@ def command(
 
 
 def check(file: Path, name: str) -> None:
-    """Raise RunError or RegistryError if the file or the name cannot be used."""
+    """Raise RunError if the file cannot be written, or RegistryError for a bad name of a method."""
     if file.suffix != ".py":
         raise RunError(f"{file} is no Python file: choose {file.with_suffix('.py')}.")
     if file.exists():
@@ -73,6 +78,8 @@ def check(file: Path, name: str) -> None:
         raise RunError(f"there is no folder {file.parent}.")
 
     if not name.isidentifier() or keyword.iskeyword(name):
-        raise RegistryError(f"{name!r} cannot be the name of a function: give one with --name.")
+        raise RegistryError(
+            f"{name!r} cannot be the name of a Python function: name the method with --name NAME."
+        )
     if name in registry.known("forward"):
         raise RegistryError(f"mssbench has a method {name!r} already: give another with --name.")

@@ -39,16 +39,20 @@ def run(
     suite: the name of a shipped suite, or a TOML file.
     set: axes, parameters or [measure] keys to replace: `{"size": [8, 16], "precision": "float64"}`.
     A text may be a range, "16:256:*2".
-    only: a condition on the cells, such as "size > 16 and forward == 'eigh'".
+    only: a condition; only the cells for which it holds are measured, such as
+    "size > 16 and forward == 'eigh'".
     out: the folder of the run; results/SUITE if not given. Rows that it has already are kept.
-    effort: how long to sample: smoke, quick, standard or rigorous. device: cpu or cuda.
+    effort: how long to sample each cell: smoke, quick, standard or rigorous; the suite's own if not
+    given. device: cpu or cuda for every cell; the suite's own if not given.
     minutes: a limit of time in place of the suite's own.
-    matrices: a file with matrices of your own; key and kind say how it is read.
+    matrices: a file with matrices of your own, in place of the suite's. key: the array in it, if
+    it has several. kind: matrices, or features whose covariance is computed.
     also: Python files that register methods or problems of your own.
     fresh: measure everything again.
 
-    The frame is as `mssbench.load` gives it, with the name of the method in the column `method`. A
-    cell that failed has rows with a status and a reason. Progress is printed on stderr.
+    A cell is one combination of method, problem, size, batch and so on. The frame is as
+    `mssbench.load` gives it, with the name of the method in the column `method`. A cell that failed
+    has rows with a status and a reason. Progress is printed on stderr.
 
     Raises SuiteError or RegistryError for a suite, a value or a name that is wrong, and RunError
     where the folder or the device cannot be used, or the system is not Linux. Ctrl-C raises
@@ -88,12 +92,15 @@ def run(
 
 
 def _override(key: str, value: Any) -> str:
-    """`size=8,16`, as --set takes it. value: one value, or several in a list, array or range."""
+    """Return the text that --set takes: `size=8,16`.
+
+    value: one value, or several in a list, array or range.
+    """
     many = isinstance(value, Iterable) and not isinstance(value, str | Mapping)
     return f"{key}={','.join(_spelled(each) for each in (value if many else [value]))}"
 
 
 def _spelled(value: Any) -> str:
-    """A value as it is typed on the command line."""
+    """Return a value as it is typed on the command line, such as `true`."""
     plain = value.item() if hasattr(value, "item") else value  # of a number of numpy
     return str(plain).lower() if isinstance(plain, bool) else str(plain)

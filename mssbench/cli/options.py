@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, and helpers for their texts."""
+"""Arguments and options that several commands share, and helpers for their help texts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,21 +7,21 @@ import typer
 
 
 def suites(incomplete: str) -> list[str]:
-    """Return the shipped suites that start with `incomplete`, for shell completion."""
+    """Return the names of shipped suites that start with the typed text, for shell completion."""
     from mssbench.suite.suite import shipped  # late: only completion needs it, in its own process
 
     return [name for name in shipped() if name.startswith(incomplete)]
 
 
 def columns(incomplete: str) -> list[str]:
-    """Return the columns of a table that start with `incomplete`, for shell completion."""
+    """Return the names of table columns that start with the typed text, for shell completion."""
     from mssbench.records.schema import COLUMNS
 
     return [name for name in COLUMNS if name.startswith(incomplete)]
 
 
 def statuses(incomplete: str) -> list[str]:
-    """Return the statuses of a row that start with `incomplete`, for shell completion."""
+    """Return all statuses a row can have that start with the typed text, for shell completion."""
     from mssbench.records.measurement import Status
 
     return [str(status) for status in Status if status.startswith(incomplete)]
@@ -30,53 +30,106 @@ def statuses(incomplete: str) -> list[str]:
 Suite = Annotated[
     str,
     typer.Argument(
-        help="A shipped suite (`mssbench list suites`) or a file.", autocompletion=suites
+        help="The suite to measure: a name from `mssbench list suites`, or a TOML file.",
+        autocompletion=suites,
     ),
 ]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or its table.csv.")]
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of the run to read, or its table.csv.")
+]
 Set = Annotated[
     list[str],
-    typer.Option("--set", metavar="KEY=V,V", help="Replace an axis, parameter or measure key."),
+    typer.Option(
+        "--set",
+        metavar="KEY=V,V",
+        help="Replace values of the suite: of an axis, of a method's parameter, or of a key in its "
+        "table `measure`; for example size=8,16. Repeatable.",
+    ),
 ]
 OnlyCells = Annotated[
     str | None,
-    typer.Option("--only", metavar="EXPR", help='Only cells for which this holds: "size > 16".'),
+    typer.Option(
+        "--only",
+        metavar="EXPR",
+        help='Measure only the cells of the suite for which this holds, e.g. "size > 16".',
+        show_default="all cells",
+    ),
 ]
 OnlyRows = Annotated[
-    str | None, typer.Option("--only", metavar="EXPR", help="Only rows for which this holds.")
+    str | None,
+    typer.Option(
+        "--only",
+        metavar="EXPR",
+        help='Take only the rows of the table for which this holds, e.g. "size > 16".',
+        show_default="all rows",
+    ),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda, for every cell.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="Measure every cell on this device: cpu or cuda.",
+        show_default="the suite's own; if it has none: cuda if there is one, else cpu",
+    ),
+]
 Matrices = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Measure your own matrices: .npy, .npz, .pt, .safetensors, .mat, .csv or .h5.",
+        help="Measure on your own matrices, from a .npy, .npz, .pt, .safetensors, .mat, .csv or "
+        ".h5 file, instead of the suite's.",
+        show_default="the suite's own",
     ),
 ]
 Key = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The array of --matrices, if it has several.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Name of the array to read from the --matrices file, if the file holds several.",
+        show_default="its only array, or the one called matrices or features",
+    ),
 ]
 KindOfMatrices = Annotated[
     str | None,
     typer.Option(
         "--kind",
         metavar="KIND",
-        help="Content of --matrices: matrices, or features whose covariance is computed.",
+        help="What the --matrices file holds: matrices, or features, whose covariance is computed.",
+        show_default="matrices if the arrays are square, else features",
     ),
 ]
-Also = Annotated[list[Path], typer.Option(help="Python file with your own methods; repeatable.")]
+Also = Annotated[
+    list[Path],
+    typer.Option(help="Python file that registers your own methods or problems. Repeatable."),
+]
 FailOn = Annotated[
     list[str],
     typer.Option(
-        metavar="[METHODS:]COLUMN:LIMIT", help="Limit, e.g. seconds:50% or gradient_error:3x."
+        metavar="[METHODS:]COLUMN:LIMIT",
+        help="Fail if a column exceeds that of the baseline, or of BASE, by more than this, e.g. "
+        "seconds:50% or gradient_error:3x. METHODS limits this to methods with "
+        "such names. Repeatable.",
     ),
 ]
 Across = Annotated[
-    str, typer.Option(metavar="WORD,..", help="Allow differences in: machine, problem, versions.")
+    str,
+    typer.Option(
+        metavar="WORD,..",
+        help="Compare although the two runs differ in these: machine, problem, versions.",
+    ),
 ]
-Display = Annotated[str, typer.Option(help="simple, intervals or explain.")]
+Display = Annotated[
+    str,
+    typer.Option(
+        help="How to print the compared rows: simple, intervals (with confidence intervals) or "
+        "explain (with reasons and advice)."
+    ),
+]
 GitHub = Annotated[
-    bool, typer.Option("--github", help="Also write GitHub's summary, annotations and outputs.")
+    bool,
+    typer.Option(
+        "--github",
+        help="In GitHub Actions: also write the job summary, annotations and step outputs.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

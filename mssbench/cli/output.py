@@ -30,10 +30,10 @@ def output(parts: "Iterable[RenderableType]") -> None:
 def output_json(command: str, found: Mapping[str, Any]) -> None:
     """Print the JSON answer of a command to stdout.
 
-    It is one object with the keys `schema` and `command`, followed by the keys of the command.
+    The answer is one object with the keys `schema` and `command`, followed by those of `found`.
 
     command: the command as a user writes it, with its subcommand, such as `list backends`.
-    found: the keys of that command. An answer that is a list has the key `rows`.
+    found: what the command found, by key. If this is a list, it stands under the key `rows`.
     """
     envelope = {"schema": JSON_SCHEMA, "command": command}
     collisions = envelope.keys() & found.keys()
@@ -42,7 +42,7 @@ def output_json(command: str, found: Mapping[str, Any]) -> None:
 
 
 def write(text: str) -> None:
-    """Write a text to stdout. Errors of the stream are handled in streams.py."""
+    """Write a text to stdout. The stream raises no errors, see streams.py."""
     if sys.stdout.isatty():  # control characters are removed only for terminals
         text = units.harmless(text)
     sys.stdout.write(text)

@@ -43,57 +43,100 @@ EXAMPLES = (
 
 
 def command(
-    size: Annotated[int | None, typer.Option(help="n of your n x n matrices.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Matrices in a batch.")] = None,
+    size: Annotated[int | None, typer.Option(help="Size n of your n x n matrices.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Number of your matrices in a batch, for one call.")
+    ] = None,
     runs: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="RUN", help="Runs to look at; default: those of this machine under results/."
+            metavar="RUN",
+            help="Folders of the runs to find the answer in.",
+            show_default="those of this machine under results/",
         ),
     ] = None,
-    precision: Annotated[str, typer.Option(help="float64, float32, tf32, bfloat16 or float16.")] = (
-        "float32"
-    ),
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="Precision of your matrices: float64, float32, tf32, bfloat16 or float16."
+        ),
+    ] = "float32",
     device: Annotated[
-        str | None, typer.Option(help="cpu or cuda; default: cuda if there is a GPU.")
+        str | None,
+        typer.Option(
+            help="Where your matrices are: cpu or cuda.",
+            show_default="cuda if there is one, else cpu",
+        ),
     ] = None,
-    function: Annotated[str, typer.Option(help="sqrt or isqrt.")] = "sqrt",
+    function: Annotated[
+        str, typer.Option(help="What you compute: sqrt, A^(1/2), or isqrt, A^(-1/2).")
+    ] = "sqrt",
     gradient: Annotated[
-        bool, typer.Option("--gradient", help="A training step: the root and its gradient.")
+        bool,
+        typer.Option("--gradient", help="You need the gradient too, as in a training step."),
     ] = False,
     max_error: Annotated[
-        float | None, typer.Option(min=0.0, help="Largest relative error of the root.")
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Largest relative error of the root that you accept.",
+            show_default="the limit of the suite",
+        ),
     ] = None,
     max_gradient_error: Annotated[
-        float | None, typer.Option(min=0.0, help="Largest relative error of the gradient.")
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Largest relative error of the gradient that you accept; needs --gradient.",
+            show_default="the limit of the suite",
+        ),
     ] = None,
     condition: Annotated[
-        float | None, typer.Option(min=1.0, help="Condition number of your matrices.")
+        float | None,
+        typer.Option(
+            min=1.0,
+            help="Condition number of your matrices.",
+            show_default="unknown: every kind of matrix counts",
+        ),
     ] = None,
     rank: Annotated[
-        int | None, typer.Option(min=1, help="Rank of your matrices, if it is below their size.")
+        int | None,
+        typer.Option(
+            min=1, help="Rank of your matrices, if they are singular.", show_default="--size"
+        ),
     ] = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Measure missing rows, in about a minute.")
+        bool,
+        typer.Option(
+            "--measure",
+            help="If the runs have no answer, measure the methods that may be fastest, in about a "
+            "minute.",
+        ),
     ] = False,
-    python: Annotated[bool, typer.Option("--python", help="Print only the Python call.")] = False,
+    python: Annotated[
+        bool, typer.Option("--python", help="Print only the recommended call, as Python code.")
+    ] = False,
     save: Annotated[
         bool,
         typer.Option(
-            "--save", help="Save the best method of every size, for sqrtm(a, forward='auto')."
+            "--save",
+            help="For every size in the runs, save the fastest correct method to a file of yours, "
+            "from which sqrtm(a, forward='auto') takes its choice.",
         ),
     ] = False,
     save_as: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Like --save, but into this file, e.g. a shared one."),
+        typer.Option(
+            metavar="FILE", help="Do what --save does, but write to this file, e.g. a shared one."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Say which method to use for a size, batch and error, with the rows that prove it.
 
     Only rows of exactly this size and batch count as an answer. Without such rows the command names
-    methods that did well at neighbouring sizes, and exits with code 6; --measure then measures the
-    methods that may be fastest.
+    methods that did well at neighbouring sizes, and exits with code 6. With --measure it measures
+    the methods that may be fastest instead.
     """
     if save or save_as:
         if size is not None or batch is not None:
@@ -158,12 +201,15 @@ def command(
 
 
 def _opened(paths: Sequence[Path] | None) -> list[Run]:
-    """Return the named runs, or those of this machine if none is named."""
+    """Return the runs in these folders, or those of this machine if no folder is named."""
     return [results.open(path) for path in paths] if paths else list(of_this_machine())
 
 
 def _measure(chosen: Suite, path: Path, *, minutes: float | None, fresh: bool) -> None:
-    """Run a suite with progress on stderr, and exit if it is interrupted."""
+    """Measure the cells of a suite into the folder `path`, with progress on stderr.
+
+    Exits the process if the user interrupts. minutes: the limit of time. fresh: measure all again.
+    """
     summary = measure_suite(
         chosen,
         path,
@@ -190,7 +236,10 @@ def asked(
     condition: float | None,
     rank: int | None,
 ) -> Question:
-    """Return the checked question. Raises SuiteError naming the option and a near valid word."""
+    """Check the options that say what a method is wanted for, and return them as a Question.
+
+    Raises SuiteError, which names the wrong option and the nearest valid word.
+    """
     chosen = device or devices.default_device()
     for name, value in (
         ("size", size),
@@ -245,7 +294,11 @@ def _best_call(proof: Proof) -> str:
 
 
 def data(question: Question, proof: Proof | None, nearby: Sequence[Candidate]) -> dict[str, Any]:
-    """Return the answer for JSON: measured methods with their cells, or methods at nearby sizes."""
+    """Return the answer for JSON: measured methods with their cells, or methods at nearby sizes.
+
+    proof: the rows of this size and batch; None if there are none. nearby: methods that did well
+    at neighbouring sizes.
+    """
     asked_for = question._asdict() | {
         name: None if bound == float("inf") else bound
         for name, bound in zip(("max_error", "max_gradient_error"), question.bounds, strict=True)

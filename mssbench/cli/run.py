@@ -56,7 +56,11 @@ EXAMPLES = (
 def command(
     suite: Suite,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run.", show_default="results/SUITE")
+        Path | None,
+        typer.Option(
+            help="Folder to write the run to. A run that is there already is continued.",
+            show_default="results/SUITE",
+        ),
     ] = None,
     set_: Set = [],  # noqa: B006
     only: OnlyCells = None,
@@ -64,32 +68,48 @@ def command(
     key: Key = None,
     kind: KindOfMatrices = None,
     effort: Annotated[
-        str | None, typer.Option(help="How long to sample: smoke, quick, standard or rigorous.")
+        str | None,
+        typer.Option(
+            help="How long to sample each cell: smoke (shortest), quick, standard or rigorous.",
+            show_default="the suite's own",
+        ),
     ] = None,
     device: Device = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Measure everything again.")] = False,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Measure everything again, in place of the rows in the run."),
+    ] = False,
     retry: Annotated[
         str,
         typer.Option(
             metavar="STATUS,..",
             autocompletion=statuses,
-            help="Measure again the cells with these statuses, e.g. timeout,crashed.",
+            help="Also measure again the cells that ended with these statuses, e.g. "
+            "timeout,crashed.",
         ),
     ] = "",
     minutes: Annotated[
         float | None,
         typer.Option(
             min=0.01,
-            help="Stop after this time, in place of the suite's own limit. Every cell is measured "
-            "once before any is measured again, in the order of the suite.",
+            help="Stop after this time. Every cell is measured once before any is measured again, "
+            "in the order of the suite.",
+            show_default="the limit of the suite",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count the cells, estimate time and memory, and stop.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Measure nothing: count the cells and estimate time and memory."
+        ),
     ] = False,
     also: Also = [],  # noqa: B006
     python: Annotated[
-        str | None, typer.Option(help="Interpreter for the workers; it needs mssbench.")
+        str | None,
+        typer.Option(
+            help="Python interpreter that measures, in processes of its own; it needs mssbench.",
+            show_default="the one that runs this command",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -139,7 +159,7 @@ def command(
 
 
 def _resuming_command() -> str:
-    """Return the command line that resumes this run: that of this process without --fresh."""
+    """Return the command line that resumes this run: the one of this process without --fresh."""
     return shlex.join(["mssbench", *(word for word in sys.argv[1:] if word != "--fresh")])
 
 
@@ -233,7 +253,13 @@ def measure(
     minutes: float | None,
     log: Console,
 ) -> Summary:
-    """Measure the missing cells with progress on `log`, then print there where the time went."""
+    """Measure the cells of a suite that the run in folder `path` lacks, and return a summary.
+
+    Progress is printed on `log`, and at the end what the time was used for. fresh: measure all
+    cells. retry: statuses with which cells are measured again. also: the user's files of methods
+    and problems. python: the interpreter of the workers; None: this one. minutes: the limit of
+    time; None: no limit.
+    """
 
     def begin(todo: Sequence[Cell]) -> None:
         """Print how many cells will be measured, and in what time, before the first of them."""
@@ -290,7 +316,7 @@ def tables(path: Path) -> Iterator[RenderableType]:
 
 
 def _next_commands(run: Run) -> list[str]:
-    """Return commands that a reader of the first table may want next, with a label on each."""
+    """Return commands that a reader of the run's table may want next, each after a label."""
     working = Path.cwd()
     shown = run.path.relative_to(working) if run.path.is_relative_to(working) else run.path
     every_row = f"every row   mssbench show {shown}"
@@ -309,5 +335,5 @@ def _next_commands(run: Run) -> list[str]:
 
 
 def data(path: Path) -> list[dict[str, Any]]:
-    """Return the rows for JSON."""
+    """Return all rows of a run for JSON."""
     return table.records(results.open(path).frame)

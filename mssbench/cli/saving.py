@@ -14,10 +14,10 @@ from mssbench.results.run import Run
 
 
 def saved(runs: Sequence[Run], file: Path) -> Iterator[RenderableType]:
-    """Write the best methods of some runs to a file, and yield sentences on its content.
+    """Write the fastest correct method of each size to a file, and yield sentences on the file.
 
-    Raises RunError if the runs have no answer, or if the file cannot be written. An existing file
-    is then left unchanged.
+    runs: the runs whose rows decide. Raises RunError if no run compares the default pair with
+    another one, or if the file cannot be written. An existing file is then left unchanged.
     """
     answers = auto_table.answers(runs)
     if not answers.choices:

@@ -31,14 +31,17 @@ EXAMPLES = ("mssbench selftest --device cpu",)
 
 def command(
     device: Annotated[
-        str | None, typer.Option(help="cpu or cuda.", show_default="what is here")
+        str | None,
+        typer.Option(
+            help="Device to test on: cpu or cuda.", show_default="cuda if there is one, else cpu"
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Test the harness with known times, other timers, and methods made slow or wrong.
 
-    Takes about a minute and writes nothing. Exit code: 0 trust it, 1 the harness is wrong here,
-    2 misuse, 3 unclear, because the machine is too noisy now.
+    Takes about a minute and writes nothing. Exit code: 0 the harness measures correctly here, 1 it
+    does not, 2 misuse, 3 unclear, because the machine is too noisy now.
     """
     report = examine(device, make_console(stderr=True))
     if as_json:
@@ -49,9 +52,9 @@ def command(
 
 
 def examine(device: str | None, log: Console) -> Report:
-    """Return the report on one device, by default the GPU if there is one; `log` gets progress.
+    """Test the harness on one device and return the report. Progress is printed on `log`.
 
-    Raises RunError for an unknown device.
+    device: cpu or cuda; None: cuda if there is one, else cpu. Raises RunError for another word.
     """
     if device is not None and device not in arrays.DEVICES["torch"]:
         raise RunError(unknown("device", device, arrays.DEVICES["torch"]))
@@ -101,5 +104,5 @@ def table(report: Report) -> Iterator[RenderableType]:
 
 
 def _number(x: float | str, sign: str = "") -> str:
-    """Return a fraction as a percentage, `+0.21 %`; a status is returned unchanged."""
+    """Return a fraction as a percentage, `+0.21 %`; a text, such as a status, is unchanged."""
     return x if isinstance(x, str) else f"{100 * x:{sign}.2f} %"

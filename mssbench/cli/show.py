@@ -39,20 +39,41 @@ EXAMPLES = (
 def command(
     run: Run,
     rows: Annotated[
-        str, typer.Option(help="Key columns, `method`, `pair` or `backend`.")
+        str,
+        typer.Option(
+            metavar="COLUMN,..",
+            help="What the rows of the printed tables are: values of key columns, or method, pair "
+            "(forward and backward) or backend (library and forward).",
+        ),
     ] = "method",
-    columns: Annotated[str, typer.Option(help="Key columns.")] = "size",
+    columns: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN,..",
+            help="What the columns of the printed tables are: values of key columns.",
+        ),
+    ] = "size",
     value: Annotated[
-        str, typer.Option(help="The column that is shown.", autocompletion=columns)
+        str,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of the run whose numbers the tables show.",
+            autocompletion=columns,
+        ),
     ] = "seconds_median",
     where: Annotated[
-        str | None, typer.Option(metavar="EXPR", help="Only rows for which this holds.")
+        str | None,
+        typer.Option(
+            metavar="EXPR",
+            help='Show only the rows of the run for which this holds, e.g. "size > 16".',
+            show_default="all rows",
+        ),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Redraw the tables until the run ends.")
+        bool, typer.Option("--watch", help="Redraw the tables until the run has ended.")
     ] = False,
     every: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="How often --watch redraws.")
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Time between redraws of --watch.")
     ] = 2.0,
     as_json: Json = False,
 ) -> None:
@@ -69,7 +90,11 @@ def command(
 def show(
     path: Path, rows: Sequence[str], columns: Sequence[str], value: str, where: str | None
 ) -> Iterator[RenderableType]:
-    """Yield the tables of a run, then the conclusions that follow from them."""
+    """Yield the tables of a run, then the conclusions that follow from them.
+
+    rows, columns, value, where: the values of the options of the same names. Raises TableError if
+    there is no run or no such row.
+    """
     run = results.open(path)
     yield from _tables(run, _chosen(run, where), rows, columns, value)
 
@@ -77,7 +102,7 @@ def show(
 def so_far(
     path: Path, rows: Sequence[str], columns: Sequence[str], value: str, where: str | None
 ) -> Iterator[RenderableType]:
-    """Yield the same for a run that is still being measured, which may have no row yet."""
+    """Yield what `show` yields, for a run that is still being measured and may have no row yet."""
     run = results.open(path)
     if not (run.folder / TABLE).exists():
         yield Text("no row yet", "dim")
@@ -106,8 +131,8 @@ def _watch(
 ) -> None:
     """Redraw the tables of a run until it ends.
 
-    Ctrl-C prints them once more and exits with the code of an interruption. Raises RunError with
-    --json, or if stdout is no terminal.
+    Ctrl-C prints the tables a last time and exits with code 130. Raises RunError with --json, or
+    if stdout is no terminal.
     """
     if as_json:
         raise RunError("--watch redraws tables: leave out --json.")
@@ -126,9 +151,9 @@ def _watch(
 def _tables(
     run: Opened, frame: "pd.DataFrame", rows: Sequence[str], columns: Sequence[str], value: str
 ) -> Iterator[RenderableType]:
-    """Yield the blocks of some rows, and the conclusions from them.
+    """Yield the tables of the rows in `frame`, and the conclusions from them.
 
-    Times that do not compare are shown without ranks, below a warning.
+    Times that cannot be compared with each other are shown without ranks, below a warning.
     """
     shown_blocks = blocks.blocks(frame, rows, columns, value)
     reliability = trust(frame, run.facts)
@@ -150,7 +175,7 @@ def _tables(
 def show_data(
     path: Path, rows: Sequence[str], columns: Sequence[str], value: str, where: str | None
 ) -> dict[str, Any]:
-    """Return the blocks, conclusions and failures for JSON."""
+    """Return the tables (blocks), conclusions and failures of a run for JSON. See `show`."""
     run = results.open(path)
     frame = _chosen(run, where)
     known = Conditions(frame)
@@ -196,12 +221,15 @@ def _block(block: blocks.Block, known: Conditions) -> dict[str, Any]:
 
 
 def _counted(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the rows with their counted statuses: an implausibly fast time is a failure."""
+    """Return the rows with the status under which each is counted: an implausible time failed."""
     return frame.assign(status=counted(frame))
 
 
 def _chosen(run: Opened, where: str | None) -> "pd.DataFrame":
-    """Return the rows that are shown, with their labels. Raises TableError if there is none."""
+    """Return the rows for which `where` holds, with the columns of labels such as `method`.
+
+    Raises TableError if there is none.
+    """
     labelled = with_labels(run.frame)
     if where is not None:
         return conditions.chosen(labelled, where, "--where")

@@ -1,8 +1,8 @@
 """Make printing to stdout and stderr safe, even if they are closed, full or not in UTF-8.
 
-A stream that cannot be written changes neither the result of a command nor its exit code, except
-that an incomplete export is an error. The command then reports on stderr that output could not be
-written. It does not report a pipe that its reader has closed, since that reader has read enough.
+If stdout cannot be written, a command keeps its result and its exit code, and reports the loss on
+stderr. Two cases differ: an incomplete export is an error, and a pipe that its reader has closed is
+not reported, since that reader has read enough.
 """
 
 import codecs
@@ -20,7 +20,7 @@ _STANDARD = (0, 1, 2)  # file descriptors
 
 
 class _Tolerant(io.RawIOBase):
-    """A raw stream on a file descriptor that stores the first error in `error`, not raising it."""
+    """A raw stream on a file descriptor that raises no error but stores the first in `error`."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -56,7 +56,7 @@ def prepare() -> None:
 
 
 def lost() -> str:
-    """Return why output to stdout was lost; empty if it was not, or if the pipe was closed."""
+    """Return why output to stdout was lost; empty if none was, or if its reader closed the pipe."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError) as refused:  # from a stream that prepare() did not replace
@@ -70,7 +70,7 @@ def lost() -> str:
 
 
 def _fill_gaps() -> None:
-    """Open standard descriptors that are closed, so that no file opened later becomes stdout."""
+    """Open closed standard descriptors on /dev/null, so that no later file becomes stdout."""
     for fd in _STANDARD:
         try:
             os.fstat(fd)
@@ -107,14 +107,14 @@ def _tolerant(stream: TextIO | None, fd: int) -> TextIO:
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
-    """Handle an encoding error: return the replacement text and the position to continue at."""
+    """Handle an encoding error for `codecs`: return an ASCII replacement and where to go on."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return units.ascii_only(error.object[error.start : error.end]), error.end
 
 
 def _settle_width() -> None:
-    """Delete COLUMNS and LINES if they are not positive numbers, and limit COLUMNS."""
+    """Delete the variables COLUMNS and LINES unless they are positive numbers; limit COLUMNS."""
     for name in ("COLUMNS", "LINES"):
         text = os.environ.get(name)
         if text is None:

@@ -25,7 +25,7 @@ _REMEDY = (
 
 
 class Checked(NamedTuple):
-    """One property of one method; `failure` says why it does not hold, empty if it holds."""
+    """The test of one property (contract) of a method; `failure` is empty if the property holds."""
 
     method: str
     library: str
@@ -38,12 +38,21 @@ EXAMPLES = ("mssbench test my_root.py --set iterations=60",)
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="File with your methods.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE.py", help="Python file that registers the methods to test."),
+    ],
     set_: Annotated[
         list[str],
-        typer.Option("--set", metavar="NAME=VALUE", help="A parameter, e.g. iterations=60."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Value of a parameter of the methods, e.g. iterations=60. Repeatable.",
+        ),
     ] = [],  # noqa: B006
-    precision: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
+    precision: Annotated[
+        str, typer.Option(help="Precision of the matrices to test with: float64 or float32.")
+    ] = "float64",
     as_json: Json = False,
 ) -> None:
     """Test the methods of a file: shapes, types, batches, exact roots and gradients.
@@ -65,7 +74,10 @@ def command(
 
 
 def methods_in(file: Path) -> list[Method]:
-    """Return the methods that a file registers. Raises RegistryError if there is none."""
+    """Return the methods that a file registers.
+
+    Raises RegistryError if there is no such file, or if it registers no method.
+    """
     if not file.is_file():
         raise RegistryError(f"there is no file {file}. `mssbench new {file}` writes one.")
 
@@ -86,7 +98,10 @@ def methods_in(file: Path) -> list[Method]:
 
 
 def parameters(texts: Sequence[str]) -> dict[str, Any]:
-    """Return the parameters of --set. Raises RegistryError for a text that is no NAME=VALUE."""
+    """Return the parameters by name. texts: the values of --set.
+
+    Raises RegistryError for a text that is not of the form NAME=VALUE.
+    """
     values = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -99,7 +114,10 @@ def parameters(texts: Sequence[str]) -> dict[str, Any]:
 def checked(
     methods: Sequence[Method], given: Mapping[str, Any], precision: str
 ) -> Iterator[Checked]:
-    """Yield every property of each method, for each of its functions and libraries on a CPU."""
+    """Test every property of each method on a CPU, and yield the outcomes.
+
+    Each function (sqrt, isqrt) and each library of a method is tested. given: parameters by name.
+    """
     for method in methods:
         for library in (name for name in method.libraries if "cpu" in arrays.DEVICES[name]):
             for function in method.functions:
@@ -109,7 +127,10 @@ def checked(
 def _of_pair(
     method: Method, library: str, function: Function, parameters: Mapping[str, Any], precision: str
 ) -> Iterator[Checked]:
-    """Yield the outcome of each contract of one method with its default partner."""
+    """Yield the outcome of each property of one method, tested with its default partner.
+
+    The partner is the backward that a forward is paired with, or the other way round.
+    """
     from mssbench import testing  # imports torch, which --help must not wait for
 
     names = {method.kind: method.name}

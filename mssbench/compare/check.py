@@ -31,13 +31,14 @@ from mssbench.suite.thresholds import TIMES, Rule
 def check(
     base: StoredRun, new: StoredRun, rules: Sequence[Rule] = (), across: Collection[str] = ()
 ) -> Judged:
-    """Judge every row of a run by the row of a baseline.
+    """Compare every row of a run (`new`) with the same row of a baseline (`base`).
 
     rules: limits set by users; if several cover a column of a row, the last one counts.
-    across: aspects in which the runs may differ, of ACROSS.
-    Raises NotComparable if the tables have no row in common, or were measured with different inputs
-    or library releases and `across` does not allow it. Raises GateError for a rule that applies to
-    no row.
+    across: words of ACROSS, aspects in which the two may differ.
+    Raises NotComparable if they have no row in common, or were measured with different inputs or
+    library releases, or on different machines while a rule limits a time, and `across` does not
+    allow it. Raises GateError for a rule that applies to no row, and TableError for an unknown word
+    in `across` or an empty table.
     """
     pairs = matched(base, new)
     refuse(pairs, base, new, across, what=("problem", "versions"))
@@ -74,7 +75,7 @@ def check(
 
 
 def _refuse_idle(pairs: Sequence[RowPair], rules: Sequence[Rule]) -> None:
-    """Raise GateError for a rule that applies to no row, as it would always pass."""
+    """Raise GateError for a user's limit that applies to no row, as it would always pass."""
     measured = [
         pair.base for pair in pairs if pair.base is not None and pair.base["status"] in MEASURED
     ]
@@ -90,9 +91,9 @@ def _refuse_idle(pairs: Sequence[RowPair], rules: Sequence[Rule]) -> None:
 
 
 def _is_informative(judgement: Judgement) -> bool:
-    """Whether a number was compared, or the method failed in new.
+    """Whether a judgement counts as a measured row: a number was compared, or the method failed.
 
-    Without the second condition a run in which all methods fail would count as not measured.
+    Without the failures, a run in which all methods fail would count as not measured.
     """
     return judgement.verdict is Verdict.BROKEN or any(
         name != "status" for name in judgement.compared
@@ -100,7 +101,7 @@ def _is_informative(judgement: Judgement) -> bool:
 
 
 def _tallies(judgements: Iterable[Judgement]) -> Iterable[Tally]:
-    """Yield a tally for each column that is always compared, and for each one that a rule adds."""
+    """Yield how many rows were compared and how many failed, for each column with a limit."""
     compared: Counter[str] = Counter()
     breached: Counter[str] = Counter()
     for judgement in judgements:

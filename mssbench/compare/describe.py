@@ -27,11 +27,13 @@ _APART = ("phase", "clock", "cache")
 def compare(
     base: StoredRun, new: StoredRun, across: Collection[str] = (), by: Sequence[str] = ()
 ) -> Judged:
-    """Judge every row of two tables, with a remark on methods whose code differs.
+    """Compare two runs row by row: a verdict on each row, mean ratios of times, and remarks.
 
-    across: aspects in which the tables may differ, of ACROSS.
-    by: key columns by which geometric means are grouped, in addition to phase, clock and cache.
-    Raises NotComparable if the tables differ in another aspect, or have no row in common.
+    across: words of ACROSS, aspects in which the runs may differ.
+    by: key columns; a geometric mean is taken for each combination of their values, in addition to
+    phase, clock and cache.
+    Raises NotComparable if the runs differ in another aspect, or have no row in common, and
+    TableError for an unknown word in `across` or an empty table.
     """
     pairs = matched(base, new)
     refuse(pairs, base, new, across, what=("machine", "problem"))
@@ -56,9 +58,9 @@ def compare(
 
 
 def geometric_means(judgements: Iterable[Judgement], by: Sequence[str]) -> Iterable[Mean]:
-    """Yield the geometric mean of the ratios of time for each combination of values in columns.
+    """Yield the geometric mean of the ratios new / base of time, for each group of rows.
 
-    by: the columns. Only rows that are ok on both sides have a ratio.
+    by: the columns whose values are equal in a group. Only rows ok on both sides have a ratio.
     """
     logarithms: dict[tuple[Any, ...], list[float]] = {}
     for judgement in judgements:

@@ -1,4 +1,4 @@
-"""Judge one row of base and new, by the same sequence of rules in `compare`, `check` and `ab`.
+"""Judge one row that base and new have, by the same rules in `compare`, `check` and `ab`.
 
 The first rule that applies decides:
 
@@ -30,7 +30,7 @@ CALM = "stop other processes, and compare again"
 
 @dataclass(frozen=True)
 class Terms:
-    """The rules by which the rows of base and new are compared."""
+    """The settings by which `compare`, `check` and `ab` differ in comparing rows."""
 
     same_machine: bool  # whether the same code rounds in the same way on both sides
     counts: bool  # whether counts are compared; it needs the same library releases on both sides
@@ -53,7 +53,7 @@ _OTHER_INPUT = {
 def judge(pair: RowPair, terms: Terms, times: TimeSource | None) -> Judgement:
     """Return the judgement on one pair of rows.
 
-    times: judges the times of both rows; None if times are not judged.
+    times: a function that judges the times of both rows; None if times are not judged.
     """
     base, new = pair
     if base is None or new is None:
@@ -145,7 +145,7 @@ def _by_numbers(
 
 
 def _also_slower(decided: Judgement, timed: Judgement) -> Judgement:
-    """Return a judgement by status, errors or counts with the times of its row added.
+    """Return the judgement `decided`, by status, errors or counts, with the times of `timed` added.
 
     A row that is slower as well has both verdicts, since both have to be fixed.
     """
@@ -165,7 +165,11 @@ def _also_slower(decided: Judgement, timed: Judgement) -> Judgement:
 
 
 def _with_doubt(timed: Judgement, terms: Terms) -> Judgement:
-    """Return the judgement on times, weakened if the times of the whole run are in doubt."""
+    """Return the judgement on times; if no time of the run can be trusted, a weaker one.
+
+    `same` becomes `unflagged`, and `slower` or `faster` becomes `unclear`, unless it is far larger
+    than the differences of base from itself.
+    """
     if not terms.doubt:
         return timed
 
@@ -183,7 +187,7 @@ def _with_doubt(timed: Judgement, terms: Terms) -> Judgement:
 
 
 def _ratio(base: AnyRow, new: AnyRow) -> float | None:
-    """Return the ratio of the median times; None if it is not known."""
+    """Return the ratio new / base of the median times; None if it is not known."""
     before, now = base["seconds_median"], new["seconds_median"]
     if before is None or now is None:
         return None

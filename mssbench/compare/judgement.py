@@ -15,14 +15,17 @@ from mssbench.records.schema import KEY
 
 
 class RowPair(NamedTuple):
-    """The two rows with one key; None if a side has no row. `method` is the label of a row."""
+    """The rows of base and new with the same key; None for a side that has no such row.
+
+    The column `method` of a row is the label of its method.
+    """
 
     base: AnyRow | None
     new: AnyRow | None
 
     @property
     def row(self) -> AnyRow:
-        """The row of new, or of base if new has none, for the values that both have in common."""
+        """The row of new, or of base if new has none, to read what both have in common."""
         row = self.new or self.base
         assert row is not None
         return row
@@ -52,7 +55,7 @@ class Judgement:
 
     @property
     def seconds(self) -> tuple[float | None, float | None]:
-        """The median times of base and of new."""
+        """The median times of base and of new in seconds; None if a side has none."""
         base, new = ((row or {}).get("seconds_median") for row in self.pair)
         return base, new
 
@@ -60,7 +63,8 @@ class Judgement:
 def judgement_data(judgement: Judgement) -> dict[str, Any]:
     """Return a judgement for JSON: the key of its rows, the verdict, the reason and the numbers.
 
-    The condition number is that of the row's matrices; null if they are singular or not measured.
+    `condition` is the condition number of the row's matrices; null if they are singular or it was
+    not measured.
     """
     base, new = judgement.seconds
     key = {name: judgement.pair.row[name] for name in KEY}
@@ -82,7 +86,7 @@ def judgement_data(judgement: Judgement) -> dict[str, Any]:
 
 
 class Tally(NamedTuple):
-    """The number of rows that were compared in one column, and in which new breached the limit."""
+    """How many rows were compared in one column (the gate), and in how many new was beyond it."""
 
     gate: str
     rows: int
@@ -90,7 +94,7 @@ class Tally(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """The geometric mean of the ratios of some rows."""
+    """The geometric mean of the ratios new / base of the times of some rows."""
 
     at: tuple[tuple[str, Any], ...]  # the columns in which these rows agree, with their values
     ratio: float
@@ -99,9 +103,9 @@ class Mean(NamedTuple):
 
 @dataclass(frozen=True)
 class SelfComparison:
-    """The result of the rule for times for the null arm, which compares base with itself.
+    """What `ab` found when it compared base with itself, which shows the noise of the comparison.
 
-    An effect is the logarithm of a ratio of times.
+    An effect is the logarithm of a ratio of times; a pair is one process of each side.
     """
 
     rows: int = 0  # number of rows in which base was compared with itself

@@ -1,9 +1,9 @@
-"""Compare two rows by the columns without noise: status, errors and counts.
+"""Compare two rows by the columns without noise: status, errors and counts of operations.
 
-An error may double, and errors below one unit roundoff of the row's precision count as zero. On the
-same machine no other change is allowed, as the same code rounds in the same way there. A different
-machine may sum products in another order, so that an error may there be as large as that of a
-backward stable method, 4 u κ^p.
+An error may double, and errors below one unit roundoff u of the row's precision count as zero. On
+the same machine no other change is allowed, as the same code rounds in the same way there. Another
+machine may sum in another order, so that an error may there be as large as that of a backward
+stable method: 4 u κ^p, where κ is the matrix's condition number (see `stable_error` for p).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,7 @@ _SAME_INPUT = 1e-6
 
 @dataclass(frozen=True)
 class Breach:
-    """A number of new that is larger than the number of base allows."""
+    """A number in the row of new that is larger than the row of base and the limit allow."""
 
     column: str
     base: float
@@ -56,7 +56,10 @@ def _writer(column: str) -> Callable[[Any], str]:
 
 
 def other_input(pair: RowPair) -> bool:
-    """Whether both rows have a fingerprint of their input, and the fingerprints differ."""
+    """Whether the two rows were measured on different matrices, by the fingerprints of these.
+
+    False if a row has no fingerprint.
+    """
     before, now = ((row or {}).get("fingerprint") for row in pair)
     if before is None or now is None:
         return False
@@ -69,9 +72,9 @@ def failed(status: Status) -> bool:
 
 
 def worst_of(rows: Sequence[AnyRow]) -> AnyRow:
-    """Return the first row with the worst status, of the rows of one cell in several processes.
+    """Return the row with the worst status, the first of several; a failure is the worst.
 
-    A failure is worse than any status with numbers.
+    rows: of one cell, as several processes have measured it.
     """
 
     def badness(row: AnyRow) -> int:
@@ -86,7 +89,7 @@ def worst_of(rows: Sequence[AnyRow]) -> AnyRow:
 def by_status(base: AnyRow, new: AnyRow) -> tuple[Verdict, str] | None:
     """Return the verdict that follows from the two statuses alone, with the reason.
 
-    None if both rows have the same status with numbers: then the numbers decide.
+    None if both rows have the same status, and it is one of rows with numbers: then these decide.
     """
     was, now = Status(base["status"]), Status(new["status"])
     if was is now:
@@ -112,9 +115,10 @@ def by_status(base: AnyRow, new: AnyRow) -> tuple[Verdict, str] | None:
 def columns_to_compare(
     base: AnyRow, method: str, rules: Sequence[Rule], *, counts: bool = True
 ) -> list[str]:
-    """Return the columns with a limit, by default or by a rule, in which base has a number.
+    """Return the columns to compare: those in which new is limited and base has a number.
 
-    method: the label of the row. counts: whether counts are compared.
+    Limits are set by default or by a rule. method: the label of the row's method. counts: whether
+    counts of operations are compared.
     """
     limited: tuple[str, ...] = (*ERRORS, *COUNTS) if counts else ERRORS
     if base["status"] in _WITHOUT_ERROR:
@@ -135,8 +139,9 @@ def breaches(
 ) -> Iterator[Breach]:
     """Yield every number of new that is larger than allowed. Both rows must have been measured.
 
-    method: the label that rules are matched with. A rule replaces the default limit of its column.
-    columns: the columns to compare, by default those of `columns_to_compare`.
+    method: the label of the row's method, which decides which rules apply. A rule replaces the
+    default limit of its column. columns: the columns to compare, by default those of
+    `columns_to_compare`.
     """
     if columns is None:
         columns = columns_to_compare(base, method, rules)
@@ -161,7 +166,7 @@ def breaches(
 
 
 def _error_limit(name: str, base: AnyRow, new: AnyRow, *, same_machine: bool) -> float:
-    """Return the largest error that new may have in a column."""
+    """Return the largest value that new may have in the error column `name`."""
     doubled = float(_DOUBLE * base[name])
     if same_machine:
         return max(doubled, ROUNDOFF[new["precision"]])

@@ -40,14 +40,20 @@ class StoredRun:
     left_over: int = 0  # number of rows of cells that its suite no longer has
 
     def environments(self) -> dict[str, Any]:
-        """Return the facts of the measuring machines by name; None for facts that are lost."""
+        """Return the facts of the measuring machines by hash; None for facts that are lost.
+
+        The hash is of the facts that must agree for times to be comparable.
+        """
         measured = self.frame[self.frame["status"].isin(MEASURED)]
         known = self.facts["environments"]
         hashes = sorted(measured["environment"].unique())
         return {canonical(e, known.get(e)): known.get(e) for e in hashes}
 
     def drift(self) -> float:
-        """Return the largest drift of the machine during the runs of the table; 0 if unknown."""
+        """Return how much the machine's speed changed during a run, relative; the largest change.
+
+        0 if unknown.
+        """
         runs = self.facts.get("runs", {})
         drifts = [runs.get(run_id, {}).get("drift") for run_id in self.frame["run_id"].unique()]
         return max((drift for drift in drifts if drift is not None), default=0.0)
@@ -88,7 +94,10 @@ def matched(base: StoredRun, new: StoredRun) -> list[RowPair]:
 
 
 def _by_key(frame: "pd.DataFrame", name: str) -> dict[tuple[Any, ...], AnyRow]:
-    """Return the rows of a table by key. Raises TableError if there are none."""
+    """Return the rows of a table by the values of their key columns.
+
+    name: `base` or `new`, for messages. Raises TableError if there are no rows.
+    """
     if frame.empty:
         raise TableError(f"the table of {name} has no row.")
     rows = Rows(with_labels(frame))
@@ -97,7 +106,7 @@ def _by_key(frame: "pd.DataFrame", name: str) -> dict[tuple[Any, ...], AnyRow]:
 
 
 def _apart(base: "pd.DataFrame", new: "pd.DataFrame") -> str:
-    """Return the first column without a common value: `size is 16, 32 in base and 64 in new`."""
+    """Say in which key column two tables share no value: `size is 16, 32 in base and 64 in new`."""
     for name in KEY:
         values = [sorted(map(str, frame[name].dropna().unique())) for frame in (base, new)]
         if not {*values[0]} & {*values[1]} and any(values):
@@ -114,9 +123,10 @@ def refuse(
     across: Collection[str],
     what: Collection[str],
 ) -> None:
-    """Raise NotComparable for the first aspect in which the runs differ.
+    """Raise NotComparable if the runs differ in an aspect that must be equal.
 
-    across: aspects that the user allows to differ. what: aspects to check. See ACROSS for both.
+    across: aspects that the user allows to differ. what: aspects to check. Both are words of
+    ACROSS; another word in `across` raises TableError.
     """
     for word in across:
         if word not in ACROSS:
@@ -139,7 +149,10 @@ def _other_machine(_: Sequence[RowPair], base: StoredRun, new: StoredRun) -> str
 
 
 def _other_versions(_: Sequence[RowPair], base: StoredRun, new: StoredRun) -> str:
-    """Say which library's release differs, as a call may then consist of other operations."""
+    """Say which library has different releases in the runs; empty if none has.
+
+    With another release a call may consist of other operations.
+    """
 
     def versions(run: StoredRun) -> dict[str, set[Any]]:
         known = [facts for facts in run.environments().values() if facts]
@@ -191,8 +204,8 @@ def changed_code(pairs: Sequence[RowPair]) -> str:
 def changed_parameters(pairs: Sequence[RowPair]) -> list[str]:
     """Return a sentence on each method whose parameters differ between base and new.
 
-    Such rows have no common key: those of base have the verdict "gone", and those of new "added".
-    The sentence explains these verdicts to a reader who has changed a default.
+    Parameters are key columns, so such rows do not match: those of base have the verdict "gone",
+    and those of new "added". The sentence explains this to a reader who has changed a default.
     """
     gone: dict[tuple[Any, ...], dict[str, None]] = {}
     added: dict[tuple[Any, ...], dict[str, None]] = {}
@@ -225,7 +238,7 @@ def _parameters(row: AnyRow) -> str:
 
 
 def _has_other_code(pair: RowPair) -> bool:
-    """Whether both code hashes are known and differ."""
+    """Whether the hashes of the methods' code are known on both sides and differ."""
     hashes = {(row or {}).get("code_hash") for row in pair}
     return len(hashes) == 2 and all(hashes)
 
@@ -242,7 +255,10 @@ def _first(pairs: Sequence[RowPair]) -> str:
 
 
 def side(path: Path, only: str | None = None) -> StoredRun:
-    """Return a stored run, or the rows of it for which `only` holds."""
+    """Read one side of a comparison: a stored run, or the rows of it for which `only` holds.
+
+    Raises TableError if there is no run or no such row.
+    """
     run = results.open(path)
     frame = run.current
     left_over = len(run.frame) - len(frame)
@@ -256,7 +272,7 @@ def side(path: Path, only: str | None = None) -> StoredRun:
 
 
 def left_over_remarks(base: StoredRun, new: StoredRun) -> list[str]:
-    """Return a sentence on each side that has rows of cells that its suite no longer has."""
+    """Return a sentence on each side with rows that are not compared, as its suite dropped them."""
     return [
         f"{units.count(run.left_over, 'row')} of {name} {'is' if run.left_over == 1 else 'are'} "
         "not compared: an earlier run measured them, and the suite no longer has these cells"

@@ -17,7 +17,7 @@ _FEWEST_PASSES = 2  # with a single pass the variation between passes is unknown
 class StoredTimes:
     """Judges the stored times of two measured rows.
 
-    drift: the larger relative change of the machine's speed during the two runs.
+    drift: how much the speed of the machine changed during a run, relative; the larger of the two.
     """
 
     drift: float
@@ -74,7 +74,10 @@ class StoredTimes:
 
 
 def _detectable(base: AnyRow, new: AnyRow, delta: float) -> float:
-    """Return the smallest slowdown that would be detected between two such rows; 0.05 is 5 %."""
+    """Return the smallest slowdown that would be detected between two such rows; 0.05 is 5 %.
+
+    delta: the relative difference that noise explains.
+    """
     upper = base["seconds_high"] / base["seconds_median"]
     lower = new["seconds_median"] / new["seconds_low"]
     return float(max(1 + delta, upper * lower) - 1)

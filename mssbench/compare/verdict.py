@@ -1,7 +1,8 @@
 """The verdict on one row, the outcome of a whole comparison, and the exit code of that outcome.
 
-A row without a detected difference is `unflagged`; it is `same` only if a relevant difference can
-be excluded. A comparison in which nothing was measured does not pass.
+The two sides of a comparison are `base`, the run to compare with, and `new`, which is judged. A row
+without a detected difference is `unflagged`; it is `same` only if a relevant difference can be
+excluded. A comparison in which nothing was measured does not pass.
 """
 
 from collections import Counter
@@ -12,7 +13,7 @@ from mssbench.errors import ExitCode
 
 
 class Verdict(StrEnum):
-    """The verdict of a comparison on one row of base and new."""
+    """The verdict of a comparison on one row, which base and new may both have."""
 
     SAME = "same"  # the whole confidence interval lies within the relevant difference
     UNFLAGGED = "unflagged"  # a difference was neither detected nor excluded
@@ -28,7 +29,7 @@ class Verdict(StrEnum):
 
 
 class Outcome(StrEnum):
-    """The outcome of a whole comparison."""
+    """The outcome of a whole comparison, from which the exit code follows."""
 
     PASS = "pass"  # noqa: S105  (a word, not a secret)
     REGRESSION = "regression"
@@ -44,7 +45,7 @@ class Outcome(StrEnum):
         return _EXIT_CODES[self]
 
     def code(self, *, unclear_passes: bool) -> ExitCode:
-        """Return the exit code. unclear_passes: whether an unclear outcome counts as a pass."""
+        """Return the exit code. unclear_passes: whether an unclear outcome has that of a pass."""
         if unclear_passes and self is Outcome.UNCLEAR:
             return ExitCode.PASS
 
@@ -119,7 +120,8 @@ def outcome(
 def last_line(came_to: Outcome, verdicts: Mapping[str, int], rows: int) -> str:
     """Return the line for scripts: `mssbench: verdict=regression slower=2 worse=0 ... rows=96`.
 
-    rows: the number of rows. The number of verdicts is larger if rows are both slower and worse.
+    came_to: the outcome. verdicts: the number of rows with each verdict. rows: the number of rows;
+    the verdicts add up to more if rows are both slower and worse.
     """
     counts = Counter(verdicts)
     listed = " ".join(f"{verdict}={counts[verdict]}" for verdict in _COUNTED)

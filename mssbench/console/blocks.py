@@ -1,4 +1,7 @@
-"""Render blocks, the tables of `show`, as rich renderables that fit the terminal's width."""
+"""Render blocks, the tables of `show`, as rich renderables that fit the terminal's width.
+
+An entry is one number of a block, with its error and the failures of the rows behind it.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,8 +28,9 @@ if TYPE_CHECKING:
 
 
 def result(frame: "pd.DataFrame", blocks: Sequence[Block]) -> Iterator[RenderableType]:
-    """Yield the tables of a run, then sentences on the key columns that vary inside an entry.
+    """Yield the tables of a run, then sentences on what each of their numbers summarizes.
 
+    These name the key columns that vary among the rows behind one number, such as the problem.
     blocks: the blocks of the rows of frame, at least one.
     """
     rows, columns, value = blocks[0].row_names, blocks[0].column_names, blocks[0].value
@@ -56,16 +60,19 @@ def result(frame: "pd.DataFrame", blocks: Sequence[Block]) -> Iterator[Renderabl
 
 
 def _counted(names: Mapping[str, int], spectrum: Spectrum | None = None) -> str:
-    """Return hidden columns as text: `problem (3, κ 42 to singular), seed (2)`.
+    """Return key columns with their numbers of values: `problem (3, κ 42 to singular), seed (2)`.
 
-    spectrum: the spectrum of all problems together.
+    spectrum: the condition numbers of all problems together.
     """
     known = {"problem": f", {spectrum}"} if spectrum is not None else {}
     return ", ".join(f"{name} ({n}{known.get(name, '')})" for name, n in names.items())
 
 
 def _apart(empty: Sequence[Block], shown: Sequence[Block]) -> str:
-    """Return the key values that only the empty blocks have (`cuda`), or else their titles."""
+    """Return what sets blocks without any number apart: the key values that only they have, `cuda`.
+
+    If they have none, return their titles. shown: the blocks with numbers.
+    """
     names = [name for name in analysis.SPLIT if name in empty[0].common]
     seen = {(name, b.common[name]) for b in shown for name in names}
     new = dict.fromkeys((n, b.common[n]) for n in names for b in empty)
@@ -122,7 +129,7 @@ class BlockTable:
             yield self._table(part, _shared(labels, least, [w for _, w in part], width))
 
     def _widths(self, column: Key) -> _Widths:
-        """Return the widths that one column of the block needs."""
+        """Return the widths, in characters, that one column of the block needs."""
         entries = [e for row in self._block.entries.values() if (e := row.get(column))]
         spectrum = self._block.spectrum(self._block.column_names, column)
         title = "\n".join(
@@ -146,7 +153,10 @@ class BlockTable:
         return names.get(self._block.error or "", "")
 
     def _table(self, part: Sequence[tuple[Key, _Widths]], widths: list[int]) -> Table:
-        """Return a table of some columns of the block. widths: of all columns of the table."""
+        """Return a table of some columns of the block.
+
+        part: these columns. widths: the widths of all columns of the table, labels first.
+        """
         block = self._block
         table = Table(box=box.SIMPLE_HEAD)
         spare = iter(widths)
@@ -169,12 +179,12 @@ class BlockTable:
 
 
 def _spent(labels: Sequence[int]) -> int:
-    """Return the width of the row labels' columns; each has a blank at both sides and a gap."""
+    """Return the total width of the columns of row labels, with blanks and gaps."""
     return 1 + sum(n + 3 for n in labels)
 
 
 def _number_width(w: _Widths) -> int:
-    """Return the width of value and ratio; a title longer than 26 characters is folded."""
+    """Return the width that value and ratio need; a title longer than 26 characters is folded."""
     title = max(map(len, w.title.split("\n")))
     return max(w.value + (w.ratio + 1 if w.ratio else 0), min(title, 26))
 
@@ -187,10 +197,11 @@ def _wide(w: _Widths) -> int:
 def _shared(
     labels: Sequence[int], least: Sequence[int], part: Sequence[_Widths], width: int
 ) -> list[int]:
-    """Return the width of every column of a table.
+    """Return the width of every column of a table, the row labels first.
 
     Each column gets the width that it needs. The rest of the terminal's width is spent, in this
-    order, on unfolded phrases, unfolded names and unfolded notes.
+    order, on unfolded phrases of notes, unfolded row labels and unfolded notes. labels, least: the
+    full and the least width of each row label. part: the other columns. width: of the terminal.
     """
     spare = width - _spent(least) - sum(map(_wide, part))
     names, notes = list(least), [w.least for w in part]

@@ -1,4 +1,4 @@
-"""Render claims with their verdicts as a rich table."""
+"""Render the claims of a suite, sentences from papers, with their verdicts as a rich table."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from math import inf
@@ -61,7 +61,7 @@ def _lines(finding: Finding) -> Iterator[str]:
 
 
 def _sides(claim: Claim) -> tuple[str, str]:
-    """Return the two sides of the rule, with a factor on the side where it exceeds 1."""
+    """Return the names of the two sides, with the claim's factor where it exceeds 1: `2 x left`."""
     if claim.factor == 1:
         return "left", "right"
     if claim.left_wins and claim.factor > 1:
@@ -70,9 +70,9 @@ def _sides(claim: Claim) -> tuple[str, str]:
 
 
 def _rule(finding: Finding) -> str:
-    """Return the rule and how often it holds: `root_error: left < right in 11 of 12 comparisons`.
+    """Return a claim's rule and how often it holds: `root_error: left < right in 11 of 12 ...`.
 
-    The median ratio is added.
+    The median of the ratios left / right is added.
     """
     claim = finding.claim
     holds = sum(p.holds for p in finding.points)
@@ -90,7 +90,7 @@ def _rule(finding: Finding) -> str:
 
 
 def _compared(claim: Claim, point: Point) -> str:
-    """Return one comparison: the ratio, and the figures of both sides."""
+    """Return one comparison as text: the ratio, and the figures of both sides."""
     left, right = _side(claim, point.left), _side(claim, point.right)
     if claim.where:
         return f"{_off(point.ratio)}{left} against the published {right}"

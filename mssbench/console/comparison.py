@@ -1,4 +1,8 @@
-"""Render a comparison with rich: the judgements, the gates and the number of each verdict."""
+"""Render a comparison of two runs with rich.
+
+A judgement is the verdict on one row of base and new with its reason; a gate is a column with a
+limit on how much it may grow.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -45,7 +49,10 @@ def check_display(name: str) -> None:
 
 
 def comparison(judged: Judged, display: str) -> Iterator[RenderableType]:
-    """Yield the judgements, most urgent first, the geometric means, and the number of verdicts."""
+    """Yield the output of `compare`: judgements, most urgent first, mean ratios, and a count.
+
+    display: a word of DISPLAYS; with `simple` only judgements that may require action are shown.
+    """
     shown = _loud(judged) if display == "simple" else judged.judgements
     yield from judgements(shown, display)
 
@@ -56,7 +63,7 @@ def comparison(judged: Judged, display: str) -> Iterator[RenderableType]:
 
 
 def checked(judged: Judged, display: str) -> Iterator[RenderableType]:
-    """Yield the tallies of the gates, the rows that breached them, and advice on times."""
+    """Yield the output of `check`: a line for each gate, the rows that failed, advice on times."""
     yield _tallies(judged.tallies)
     yield from judgements(_loud(judged), "explain")
 
@@ -74,7 +81,10 @@ def _loud(judged: Judged) -> list[Judgement]:
 
 
 def judgements(every: Iterable[Judgement], display: str) -> Iterator[RenderableType]:
-    """Yield a line or an entry for each of the most urgent rows, and the number of the others."""
+    """Yield the judgements of the most urgent rows, and the number of the other rows.
+
+    Each has one line, or with reason and advice several. display: a word of DISPLAYS.
+    """
     ordered = sorted(every, key=lambda judgement: _ORDER.index(judgement.verdict))
     if not ordered:
         return
@@ -95,9 +105,9 @@ def judgements(every: Iterable[Judgement], display: str) -> Iterator[RenderableT
 
 
 def _varying(every: Sequence[Judgement]) -> tuple[list[str], dict[str, Any]]:
-    """Return the key columns in which rows differ, and the values of those in which they do not.
+    """Return the key columns in which the rows differ, and the others with their common values.
 
-    The columns of the method are excluded.
+    The columns of the method are left out.
     """
     rest = [name for name in KEY if name not in METHOD]
     values = {name: {judgement.pair.row[name] for judgement in every} for name in rest}
@@ -188,7 +198,7 @@ def _mean(mean: Mean) -> Text:
 
 
 def _tallies(tallies: Sequence[Tally]) -> Table:
-    """Return a table with one line for each gate."""
+    """Return a table with a line for each gate: rows compared, and rows beyond the limit."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("gate")
     table.add_column("rows compared", justify="right")

@@ -1,4 +1,8 @@
-"""Render the decision table of a run: methods by accuracy and time, and which one to use."""
+"""Render the decision table of a run: methods by accuracy and time, and which one to use.
+
+The table shows one board: the methods measured at one size, batch, precision, device and function.
+A line of the board is one method; a kind is a group of problems, such as easy or singular matrices.
+"""
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,9 +36,9 @@ _NO_BOUNDS = Bounds()
 class Decision:
     """A rich renderable of the decision table, which adapts to the width and to ASCII terminals.
 
-    frame, facts: of a run. commands: commands that the reader may want next. bounds: the largest
-    errors that count as right, in addition to the limit of the suite. again: the command-line
-    option that measures the rows again.
+    frame, facts: the rows of a run, and its environment.json. commands: commands that the reader
+    may want next. bounds: the largest errors that count as right, in addition to the limit of the
+    suite. again: the command-line option that measures the rows again.
     """
 
     def __init__(
@@ -54,7 +58,7 @@ class Decision:
 
     @property
     def possible(self) -> bool:
-        """Whether there is a board with at least two methods to choose from."""
+        """Whether the run has at least two methods to choose from, at some size and batch."""
         return self._board is not None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text | Table]:
@@ -87,7 +91,7 @@ class Decision:
 
 
 class _Rows:
-    """The table of one board."""
+    """Renders the table of one board: a row for each method, grouped by where they are right."""
 
     def __init__(self, board: Board, best: Line | None, believed: Trust, ascii_only: bool) -> None:
         self._ascii_only = ascii_only
@@ -96,7 +100,7 @@ class _Rows:
         self._slowest = max(line.seconds for line in board.lines)
 
     def table(self, width: int) -> Table:
-        """Return the table of the lines, grouped by the kinds on which they are right."""
+        """Return the table of the methods, grouped by the kinds of matrix they are right on."""
         labels = {id(line): _label(line, width) for line in self._board.lines}
         groups = list(_groups(self._board))
         names = max(map(len, [*labels.values(), *(title for title, _, _ in groups)]))
@@ -126,7 +130,7 @@ class _Rows:
         return _ascii(text) if self._ascii_only else text
 
     def _cells(self, line: Line, label: str, bar: int) -> list[Text]:
-        """Return the cells of one line. bar: the width of the longest bar, in characters."""
+        """Return the table cells of one method. bar: width of the longest bar, in characters."""
         chosen = line is self._best
         right = bool(self._board.right(line))
         style = "bold green" if chosen else "" if right else "dim"
@@ -142,7 +146,7 @@ class _Rows:
         return cells
 
     def _ratio(self, line: Line) -> str:
-        """Return the time relative to the best line: `1.7x`, `=` for a tie, `?` if unknown."""
+        """Return a method's time / the best method's: `1.7x`, `=` for a tie, `?` if unknown."""
         if not self._believed.comparable:
             return "?"
         if line is self._base:
@@ -153,7 +157,10 @@ class _Rows:
 
 
 def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:
-    """Return the error of a line on one kind of matrix, with a cross if it is not right."""
+    """Return the error of a method on one kind of matrix, with a cross if it is not right.
+
+    doubtful: whether the reference is too inaccurate to tell; then the text is `?`.
+    """
     mark = line.marks.get(kind)
     if mark is None:
         return Text("-")
@@ -170,7 +177,10 @@ def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:
 
 
 def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
-    """Yield title, colour and lines of each group, those right on most kinds first."""
+    """Yield title, colour and methods of each group of the table.
+
+    A group has the methods that are right on the same kinds of matrix; most kinds come first.
+    """
     comparable = [line for line in board.lines if line.competes and not board.unknown(line)]
     if board.kinds and not board.deciding:
         yield "not ranked, as no reference is exact enough", "yellow", comparable
@@ -219,7 +229,7 @@ def _ascii(text: Text) -> Text:
 
 
 def _label(line: Line, width: int) -> str:
-    """Return the name of a line, with the name that papers use if there is room for it."""
+    """Return the name of a method, with the name that papers use if there is room for it."""
     with_paper = line.paper and width >= _WIDE_ENOUGH_FOR_PAPERS
     return f"{line.name} ({line.paper})" if with_paper else line.name
 
@@ -245,14 +255,14 @@ def _heading(frame: "pd.DataFrame", facts: Mapping[str, Any], reliability: Trust
 
 
 def _max_error(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> float:
-    """Return the error above which the run called a row inaccurate; the smallest of its runs."""
+    """Return the error above which a row was called inaccurate; the smallest if runs differ."""
     runs = [facts.get("runs", {}).get(run_id, {}) for run_id in frame["run_id"].unique()]
     limits = [run.get("document", {}).get("measure", {}).get("max_error", DIGIT) for run in runs]
     return float(min(limits, default=DIGIT))
 
 
 def _title(board: Board) -> str:
-    """Return the title: `With gradient · sqrt · n = 64 · batch 16 · float32`."""
+    """Return the title of the table: `With gradient · sqrt · n = 64 · batch 16 · float32`."""
     phase = "With gradient" if board.phase == "step" else "Forward alone"
     place = board.place
     device = "" if place["device"] == "cpu" else f" · {place['device']}, wall clock"
@@ -275,7 +285,7 @@ def _legend(board: Board, reliability: Trust) -> str:
 
 
 def _wrong(board: Board) -> str:
-    """Return the meaning of a cross beside an error."""
+    """Return the meaning of a cross beside an error: `above 0.1: no right digit`."""
     if board.limit == DIGIT:
         return f"above {DIGIT:g}: no right digit"
     return f"above {board.limit:g}"

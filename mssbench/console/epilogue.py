@@ -35,7 +35,10 @@ def epilogue(
 def failures(
     frame: "pd.DataFrame", statuses: Collection[str] | None = None
 ) -> Iterator[RenderableType]:
-    """Yield a line for each status but ok, with its reasons. statuses: only these; all if None."""
+    """Yield a line for each status but ok that rows have, with the reasons.
+
+    statuses: the statuses to report; all if None.
+    """
     for failure in conclusions.failures(frame):
         if statuses is not None and failure.status not in statuses:
             continue
@@ -51,7 +54,7 @@ def failures(
 
 
 def _reasons(failure: conclusions.Failure) -> Iterator[str]:
-    """Yield a single reason on the same line, or several on lines of their own with counts."""
+    """Yield the reasons of a status: one on the same line, several on own lines with counts."""
     first = failure.reasons[:_REASONS]
     if len(failure.reasons) == 1:
         yield f": {first[0][0]}"

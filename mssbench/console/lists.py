@@ -10,7 +10,7 @@ from rich.text import Text
 
 
 def listing(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
-    """Return a table of short dictionaries, which have the same keys."""
+    """Return a table with one row for each record. All records have the same keys, the columns."""
     table = Table(box=box.SIMPLE_HEAD)
     records = list(records)
     for i, (name, value) in enumerate(records[0].items() if records else ()):
@@ -28,7 +28,7 @@ def listing(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
 
 
 def entries(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
-    """Return a table of long dictionaries: the first value, and beside it a line for each other."""
+    """Return records as entries: the first value, and beside it a line for each other value."""
     table = Table(box=None, show_header=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
@@ -50,7 +50,10 @@ def entries(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
 
 
 def remarks(title: str, records: Iterable[Mapping[str, str]]) -> Group:
-    """Return numbered dictionaries of sentences: the first in bold, the others named below it."""
+    """Return records of sentences, numbered: the first in bold, each other one below with its key.
+
+    Used for the findings of `mssbench doctor`.
+    """
     parts: list[RenderableType] = [Text(title, "bold")]
     for number, record in enumerate(records, 1):
         (_, first), *rest = record.items()

@@ -17,9 +17,9 @@ def redraw(
 ) -> None:
     """Redraw every few seconds in place, and erase the drawing at the end.
 
-    draw: returns the renderables. Lines beyond the height of the terminal are cut off.
-    goes_on: whether to draw again later. It is called before each drawing, so that the last drawing
-    is made after the run has ended and is complete.
+    draw: returns what to show. Lines beyond the height of the terminal are cut off.
+    goes_on: whether the run goes on. It is called before each drawing, so that the last drawing is
+    made after the run has ended and is complete. seconds: time between two drawings.
     """
     hint = Text(f"redrawn every {seconds:g} s until the run ends; Ctrl-C ends this", "dim")
     with Live(console=console, transient=True, auto_refresh=False) as live:

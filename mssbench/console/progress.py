@@ -31,9 +31,10 @@ _LONG = 2.0
 
 
 class RunProgress:
-    """Show the current cell, the number of cells done, the time left, and counts by status.
+    """Show the progress of a run: its current cell, measurements done, time left, and statuses.
 
-    A context manager. line_seconds: seconds between two lines if stderr is no terminal.
+    A context manager, which is called with each event of the run. line_seconds: seconds between two
+    lines if stderr is no terminal.
     """
 
     def __init__(self, console: Console, line_seconds: float = LINE_SECONDS) -> None:
@@ -80,7 +81,7 @@ class RunProgress:
         self._progress.stop()
 
     def begin(self, todo: int) -> None:
-        """Set the number of measurements: cells times passes."""
+        """Set the number of measurements: cells times passes, as each pass measures every cell."""
         self._total = todo
         self._progress.update(self._task, total=todo)
 
@@ -112,7 +113,7 @@ class RunProgress:
     def now(self) -> str:
         """Return the cell that is being measured, with its elapsed time if that is long.
 
-        Before the first cell: what the run is waiting for.
+        Before the first cell, return what the run is waiting for.
         """
         if not self._cell:
             return f"waiting for {self._waiting}" if self._waiting else "starting a worker"

@@ -49,7 +49,10 @@ def answer(proof: Proof) -> Iterator[RenderableType]:
 
 
 def known_before(proof: Proof, best: Line) -> Text:
-    """Return the answer of earlier rows, for the case that the latest rows give no answer."""
+    """Return the recommendation of earlier rows, for use if the latest rows give none.
+
+    proof: the earlier rows. best: the method that they recommend.
+    """
     shipped = ", which came with mssbench," if recommend.is_shipped(proof.run) else ""
     return Text(
         f"Until then the rows of {proof.run.path}{shipped} recommend {best.name}:\n"
@@ -59,7 +62,10 @@ def known_before(proof: Proof, best: Line) -> Text:
 
 
 def too_little(question: Question, run: Run) -> Iterator[RenderableType]:
-    """Yield what was measured just now, if it is not enough for an answer."""
+    """Yield what `--measure` has measured, if it is not enough for an answer, and how to go on.
+
+    run: the run with the rows just measured.
+    """
     cells = run.frame.drop_duplicates("cell_id")
     left = int((cells["status"] == Status.INTERRUPTED).sum())
     yield Text(f"Not answered: {_spoken(question)}.", style="bold")
@@ -75,7 +81,7 @@ def too_little(question: Question, run: Run) -> Iterator[RenderableType]:
 
 
 def _command_line(command: str) -> Text:
-    """Return a command on a line that is never folded, so that it can be copied."""
+    """Return a command as a line that is never folded, so that it can be copied."""
     return Text(f"    {command}", style="bold", no_wrap=True, overflow="ignore")
 
 
@@ -115,7 +121,10 @@ def unanswered(
 
 
 def _elsewhere(question: Question) -> Iterator[RenderableType]:
-    """Yield the entry of the saved or shipped table of `forward="auto"` nearest to the question."""
+    """Yield which pair was best at the nearest place that the table of `forward="auto"` has.
+
+    The table is the one that the user has saved, or else the one shipped with mssbench.
+    """
     place = Place(
         question.device,
         cast("Function", question.function),
@@ -148,7 +157,7 @@ def _spoken(question: Question) -> str:
 
 
 def command_of(question: Question) -> str:
-    """Return the command line that asks this question."""
+    """Return the command line, `mssbench recommend ...`, that asks this question."""
     words = ["mssbench", "recommend", "--size", f"{question.size}", "--batch", f"{question.batch}"]
     usual = Question(question.size, question.batch, device=devices.default_device())
     for name in ("precision", "device", "function"):

@@ -1,4 +1,7 @@
-"""Sentences at the end of a run: cells by status, use of time, noise, and remaining cells."""
+"""Sentences at the end of a run: cells by status, use of time, noise, and remaining cells.
+
+A cell is one combination of method, problem, size, batch, precision and so on.
+"""
 
 from rich.text import Text
 
@@ -10,7 +13,7 @@ from mssbench.records.summary import Summary
 
 
 def closing(summary: Summary) -> Text:
-    """Return the closing line: cells by status, use of time, drift and noise, and the folder.
+    """Return the closing line of a run: cells by status, use of time, drift, noise, and folder.
 
     Example: `102 cells: 78 ok, 24 not_installed · 41 s (samples 60 %, ...) · drift 2 %, 90 rows
     quiet, 6 noisy · results/quick`.
@@ -58,7 +61,10 @@ def remaining(summary: Summary, command: str) -> Text:
 
 
 def left_over(summary: Summary) -> str:
-    """Return a sentence on the cells of an earlier run that the suite no longer has."""
+    """Return a sentence on the rows in the run's folder whose cells the suite no longer has.
+
+    An earlier run measured them. Call this only if there are any (`summary.left_over`).
+    """
     cells = units.count(summary.left_over, "cell")
     return (
         f"{summary.path} also holds rows of {cells} that this suite does not have: an earlier run "
@@ -68,7 +74,10 @@ def left_over(summary: Summary) -> str:
 
 
 def _idle(summary: Summary) -> Text:
-    """Return the closing line of a run that measured nothing: complete, or not measurable here."""
+    """Return the closing line of a run that measured nothing, with the reason for that.
+
+    Everything was measured before, or cannot be measured on this machine, or the time was over.
+    """
     cells = units.count(summary.cells, "cell")
     standing, where = statuses.status_words(summary.standing), f" in {summary.path}"
     if (left := summary.cells - summary.kept) > 0:
@@ -83,7 +92,10 @@ def _idle(summary: Summary) -> Text:
 
 
 def _steadiness(summary: Summary) -> str:
-    """Return the drift, and the number of rows by noise: `drift 2 %, 90 rows quiet, 6 noisy`."""
+    """Return how steady the times are: `drift 2 %, 90 rows quiet, 6 noisy`.
+
+    Drift is the change of the machine's own speed during the run.
+    """
     parts = []
     if summary.drift is not None:
         much = " (the machine changed: compare times of this run with care)"

@@ -53,7 +53,7 @@ def waiting(words: str) -> Iterator[None]:
 
 
 def put(console: Console, part: RenderableType) -> None:
-    """Print one part. A text with `no_wrap`, such as a command to be copied, is not folded.
+    """Print a table or text. A text with `no_wrap`, such as a command to copy, is not folded.
 
     Parts are printed one by one, because rich forgets `no_wrap` if it prints several together.
     """
@@ -62,7 +62,7 @@ def put(console: Console, part: RenderableType) -> None:
 
 
 def plain(parts: Iterable[RenderableType]) -> str:
-    """Return parts as plain text, without control codes and trailing blanks."""
+    """Return tables and texts as plain text, without control codes and trailing blanks."""
     console = make_console()
     with console.capture() as captured:
         for part in parts:

@@ -40,9 +40,10 @@ class Exported:
 
 
 def names(rows: Sequence[AnyRow]) -> Iterator[str]:
-    """Yield a unique name for each row, `METHOD · WHERE`, for tools that identify rows by name.
+    """Yield a unique name for each row, for tools that identify rows by name.
 
-    Rows that would have the same name get their cell_id and cache appended.
+    The name is `METHOD · WHERE`: the method's label, and the row's other key values as in
+    `labels.where`. Rows that would have the same name get their cell_id and cache appended.
     """
     plain = [f"{row['method']} · {where(row)}" for row in rows]
     counts = Counter(plain)
@@ -57,12 +58,18 @@ def names(rows: Sequence[AnyRow]) -> Iterator[str]:
 
 
 def export(what: Exported, to: str) -> str:
-    """Return a run as text in a format of FORMATS. Raises TableError for an unknown format."""
+    """Return a run as text in another format. to: the format, a name of FORMATS.
+
+    Raises TableError for an unknown format.
+    """
     return "".join(pieces(what, to))
 
 
 def pieces(what: Exported, to: str) -> Iterator[str]:
-    """Yield the same text in pieces, as the whole text of a large run may not fit into memory."""
+    """Yield the text that `export` returns in pieces, as a large run may not fit into memory.
+
+    Raises TableError for an unknown format.
+    """
     if to not in FORMATS:
         raise TableError(f"--to: {unknown('format', to, FORMATS)}")
 

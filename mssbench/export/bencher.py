@@ -20,8 +20,9 @@ _PLAIN = (
 
 
 def text(what: Exported) -> Iterator[str]:
-    """Yield the JSON in pieces: Bencher's measure `latency` in nanoseconds, and some columns.
+    """Yield the JSON of the rows with a time, in pieces.
 
+    Each row has Bencher's measure `latency` in nanoseconds, and the columns _PLAIN as measures.
     Numbers that are not finite are left out, as they cannot be plotted.
     """
     rows = what.measured()
@@ -33,7 +34,7 @@ def text(what: Exported) -> Iterator[str]:
 
 
 def _measures(row: AnyRow) -> dict[str, Any]:
-    """Return the measures of a row with their values."""
+    """Return the values of a row by measure: `latency` with its interval, and some columns."""
     latency = {
         "value": 1e9 * row["seconds_median"],
         "lower_value": 1e9 * row["seconds_low"],

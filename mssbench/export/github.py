@@ -1,5 +1,6 @@
 """Report a comparison to GitHub Actions: job summary, annotations, and outputs for later steps.
 
+An annotation is a line that GitHub shows beside the job, with a judgement: the verdict on one row.
 The names of methods and the reasons are untrusted texts. A line break in an annotation could inject
 a second workflow command, so line breaks are escaped. A known delimiter could do the same in an
 output, so delimiters are random.
@@ -31,7 +32,10 @@ _MOST_ROWS = 200  # rows of the summary, which GitHub limits to one MiB
 
 
 def annotations(title: str, judgements: Sequence[Judgement]) -> Iterator[str]:
-    """Yield an `::error title=...::message` line for each row that failed, most urgent first."""
+    """Yield an annotation, `::error title=...::message`, for each failed row, most urgent first.
+
+    title: the command, such as `mssbench check`.
+    """
     failed = sorted((judged for judged in judgements if judged.verdict in _LEVEL), key=_urgency)
     for judged in failed[:_MOST]:
         name = _property(f"{title}: {judged.verdict}")
@@ -47,7 +51,7 @@ def _urgency(judgement: Judgement) -> int:
 
 
 def _sentence(judgement: Judgement) -> str:
-    """Return method, place and reason of a judgement."""
+    """Return a judgement in words: the method, where it was measured, and the reason."""
     row = judgement.pair.row
     return f"{row['method']}, {where(row)}: {judgement.reason}"
 
@@ -64,7 +68,7 @@ def _property(text: str) -> str:
 
 
 def summary(title: str, judged: Judged) -> str:
-    """Return Markdown with the outcome, the number of verdicts, and a table of changed rows."""
+    """Return the job summary in Markdown: outcome, number of verdicts, and changed rows."""
     counts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(judged.verdicts.items()))
     lines = [f"### {escaped(title)}: {judged.outcome}", "", counts or "no row", ""]
     for remark in (*judged.doubts, *judged.remarks):
@@ -90,9 +94,12 @@ def _summary_row(judgement: Judgement) -> str:
 
 
 def report(title: str, judged: Judged, code: int) -> list[str]:
-    """Write summary and outputs to the files of GitHub Actions; return the annotations to print.
+    """Report a comparison to GitHub Actions, and return the annotations, lines to print.
 
-    code: the exit code of the process. Outside of GitHub Actions nothing is written.
+    The job summary and the outputs for later steps are appended to the files that the variables
+    GITHUB_STEP_SUMMARY and GITHUB_OUTPUT name; outside of GitHub Actions, where they are not set,
+    nothing is written. title: the command, such as `mssbench check`. judged: the result. code: the
+    exit code of the process. Raises RunError if a file cannot be written.
     """
     failed = [judgement for judgement in judged.judgements if judgement.verdict in _LEVEL]
     values = {"verdict": str(judged.outcome), "exit_code": str(code)}
@@ -106,7 +113,10 @@ def report(title: str, judged: Judged, code: int) -> list[str]:
 
 
 def refused(title: str, error: MssbenchError) -> list[str]:
-    """Report an error that prevented the comparison; return the annotations to print."""
+    """Report an error that prevented a comparison; return the annotations, lines to print.
+
+    title: the command. Writes the same files as `report`, and raises RunError likewise.
+    """
     verdict = str(Outcome.INCOMPARABLE) if isinstance(error, NotComparable) else "misuse"
     values = {"verdict": verdict, "exit_code": str(error.exit_code), "reasons": str(error)}
     _write(f"### {escaped(title)}: {verdict}\n\n{escaped(str(error))}\n", values)
@@ -114,7 +124,7 @@ def refused(title: str, error: MssbenchError) -> list[str]:
 
 
 def _write(summary: str, outputs: Mapping[str, str]) -> None:
-    """Append summary and outputs to the files that GitHub Actions names in the environment.
+    """Append summary and outputs to the files that GitHub Actions names in variables.
 
     Raises RunError if such a file cannot be written.
     """
@@ -134,6 +144,6 @@ def _write(summary: str, outputs: Mapping[str, str]) -> None:
 
 
 def _output(name: str, value: str) -> str:
-    """Return one output between random delimiters, which no text can contain by intention."""
+    """Return the lines that set one output, between random delimiters, which no text can guess."""
     mark = f"mssbench_{secrets.token_hex(16)}"
     return f"{name}<<{mark}\n{value}\n{mark}\n"

@@ -11,7 +11,10 @@ from mssbench.records.schema import error_column
 
 
 def text(what: Exported) -> Iterator[str]:
-    """Yield a list of {"name", "unit", "value", "range", "extra"}, one for each time and error."""
+    """Yield a JSON list in pieces, with an entry for the time and the error of each row.
+
+    An entry has the keys name, unit and value; that of a time also range and extra.
+    """
     rows = what.measured()
     named = zip(names(rows), rows, strict=True)
     yield from listed(entry for name, row in named for entry in _entries(name, row))
@@ -19,7 +22,7 @@ def text(what: Exported) -> Iterator[str]:
 
 
 def _entries(name: str, row: AnyRow) -> list[dict[str, Any]]:
-    """Return the entry of a row's time in microseconds, and that of its error if it is finite."""
+    """Return the entry of a row's time, in microseconds, and of its error if that is finite."""
     half = (row["seconds_high"] - row["seconds_low"]) / 2
     time = {
         "name": name,

@@ -15,7 +15,10 @@ _COMMANDS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\u
 
 
 def text(what: Exported) -> Iterator[str]:
-    """Yield {"name", "schema", "rows", "environments", "runs"}; non-finite numbers are null."""
+    """Yield one JSON object in pieces, with the keys name, schema, rows, environments and runs.
+
+    Infinite numbers and NaN are null.
+    """
     head = {"name": what.name, "schema": SCHEMA_VERSION}
     yield from document(
         head, "rows", ({k: row[k] for k in COLUMNS} for row in what.rows), what.facts
@@ -25,7 +28,11 @@ def text(what: Exported) -> Iterator[str]:
 def document(
     before: Mapping[str, Any], key: str, members: Iterable[Any], after: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield one JSON object in pieces: the keys `before`, a list with a line each, keys `after`."""
+    """Yield one JSON object in pieces.
+
+    It has the keys of `before`, then the key `key` with the list `members`, one on each line, then
+    the keys of `after`.
+    """
     yield json_text(before).removesuffix("\n}\n") + (",\n" if before else "\n")
     yield f' "{key}": '
     yield from listed(members)
@@ -43,7 +50,7 @@ def listed(members: Iterable[Any]) -> Iterator[str]:
 
 
 def line(what: Any) -> str:
-    """Return strict JSON on one line; infinite numbers and NaN are null."""
+    """Return a value as strict JSON on one line; infinite numbers and NaN are null."""
     try:
         text = json.dumps(what, allow_nan=False, ensure_ascii=False)
     except ValueError:  # there is a non-finite number; replacing them always would be slower
@@ -52,20 +59,20 @@ def line(what: Any) -> str:
 
 
 def json_text(what: Any, indent: int = 1) -> str:
-    """Return strict JSON on several lines; infinite numbers and NaN are null."""
+    """Return a value as strict JSON on several lines; infinite numbers and NaN are null."""
     text = json.dumps(finite(what), indent=indent, allow_nan=False, ensure_ascii=False)
     return f"{escaped(text)}\n"
 
 
 def escaped(text: str) -> str:
-    r"""Return the same JSON with characters that control a terminal as `\uXXXX`."""
+    r"""Return a JSON text with the characters that control a terminal written as `\uXXXX`."""
     if text.isascii():
         return text.replace("\x7f", "\\u007f")
     return _COMMANDS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def finite(what: Any) -> Any:
-    """Return a copy with None in place of infinite numbers and NaN."""
+    """Return a copy of a value with None in place of infinite numbers and NaN, at any depth."""
     if isinstance(what, dict):
         return {k: finite(v) for k, v in what.items()}
     if isinstance(what, list | tuple):

@@ -17,10 +17,10 @@ _ILLEGAL = re.compile(
 
 
 def text(what: Exported) -> Iterator[str]:
-    """Yield the XML in pieces.
+    """Yield the XML of all rows in pieces.
 
-    A row that was measured and is not ok is a failure, a crash and the like an error, and a cell
-    that cannot be measured here is skipped.
+    A row that was measured and is not ok becomes a `failure`, a crash and the like an `error`, and
+    a row that could not be measured is `skipped`.
     """
     kinds = Counter(filter(None, map(_kind, what.rows)))
     counts = {
@@ -39,7 +39,7 @@ def text(what: Exported) -> Iterator[str]:
 
 
 def _case(row: AnyRow) -> Iterator[str]:
-    """Yield the test case of one row."""
+    """Yield the lines of the test case of one row."""
     seconds = row["seconds_median"]
     known = seconds if seconds is not None and isfinite(seconds) else 0
     names = {"classname": row["method"], "name": where(row), "time": f"{known:.9f}"}
@@ -58,7 +58,7 @@ def _attributes(words: Mapping[str, str]) -> str:
 
 
 def _kind(row: AnyRow) -> str:
-    """Return the JUnit element for the status of a row; empty if it is ok."""
+    """Return the name of the JUnit element for the status of a row; empty if it is ok."""
     status = Status(row["status"])
     if status is Status.OK:
         return ""

@@ -14,7 +14,10 @@ from mssbench.results.views import Rows
 
 
 def text(what: Exported) -> str:
-    """Return a heading and a table for each block, then conclusions, failures and machines."""
+    """Return a heading and a table for each block, then conclusions, failures and machines.
+
+    A block is one table of `show`, of rows that may be compared.
+    """
     import pandas as pd
 
     rows = what.rows
@@ -37,7 +40,7 @@ def text(what: Exported) -> str:
 
 
 def _table(block: Block) -> Iterator[str]:
-    """Yield the lines of a block's table."""
+    """Yield the lines of a block's table in Markdown."""
     heads = [" ".join(map(spoken, block.column_names, column)) for column in block.columns]
     yield row_of([*block.row_names, *heads])
     yield row_of([RULE] * len(block.row_names) + [RULE_OF_NUMBERS] * len(heads))
@@ -47,7 +50,7 @@ def _table(block: Block) -> Iterator[str]:
 
 
 def _cell(block: Block, entry: Entry | None) -> str:
-    """Return the Markdown of one entry: value, ratio, error, and failures in words."""
+    """Return the Markdown of one table cell: value, ratio to the best, error, and failures."""
     if entry is None or entry.value is None:
         return entry.words if entry else ""
     number = block.written(entry)
@@ -64,7 +67,7 @@ class Markup(str):
 
 
 def row_of(cells: Sequence[str]) -> str:
-    """Return one line of a table. Cells are escaped, unless they are Markup."""
+    """Return one line of a Markdown table. Texts of cells are escaped, unless they are Markup."""
     kept = [cell if isinstance(cell, Markup) else escaped(cell) for cell in cells]
     return f"| {' | '.join(kept)} |"
 

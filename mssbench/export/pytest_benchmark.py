@@ -42,7 +42,7 @@ def text(what: Exported) -> Iterator[str]:
 
 
 def _machine(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the machine_info of pytest-benchmark, of the first environment."""
+    """Return pytest-benchmark's `machine_info` from a run's facts, for its first machine."""
     known = next(iter(facts.get("environments", {}).values()), None) or {}
     return {
         "node": "",
@@ -54,13 +54,13 @@ def _machine(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _commit(facts: Mapping[str, Any]) -> str:
-    """Return the first known commit of the environments; empty if none is known."""
+    """Return the first commit of mssbench that a run's facts name; empty if they name none."""
     known = (f or {} for f in facts.get("environments", {}).values())
     return next((c for f in known if (c := f.get("commit"))), "")
 
 
 def _benchmark(row: AnyRow, what: Exported) -> dict[str, Any]:
-    """Return the entry of one row."""
+    """Return the entry of one row in the list `benchmarks`."""
     name = row["method"]
     place = tuple(row[k] for k in ("cell_id", "phase", "clock", "cache"))
     samples = what.samples.get(place)
@@ -78,7 +78,7 @@ def _benchmark(row: AnyRow, what: Exported) -> dict[str, Any]:
 
 
 def strict(row: AnyRow) -> Row:
-    """Return a row for strict JSON: non-finite numbers as strings, which import reads back."""
+    """Return a row for strict JSON: infinite numbers and NaN are texts, which import reads back."""
     strict_row = dict(row)
     for name, value in strict_row.items():
         if isinstance(value, float) and not isfinite(value):
@@ -110,7 +110,10 @@ def _of_quartiles(row: AnyRow) -> dict[str, Any]:
 
 
 def stats(samples: Sequence[float], iterations: int) -> dict[str, Any]:
-    """Return the statistics that pytest-benchmark stores for samples in seconds per call."""
+    """Return the statistics that pytest-benchmark stores for the samples of a benchmark.
+
+    samples: in seconds per call. iterations: calls of each sample.
+    """
     x = sorted(samples)
     q1, median, q3 = (quantile(x, q) for q in (0.25, 0.5, 0.75))
     mean = fmean(x)
@@ -144,8 +147,8 @@ def stats(samples: Sequence[float], iterations: int) -> dict[str, Any]:
 def rows(document: Any) -> tuple[list[Row], dict[str, Any], dict[tuple[str, ...], list[float]]]:
     """Return the rows, facts and samples of a pytest-benchmark document.
 
-    Benchmarks that are no cells of mssbench are skipped. Raises KeyError or TypeError for a
-    document of another shape.
+    document: the parsed JSON. Benchmarks that are not of mssbench are skipped. Raises KeyError,
+    TypeError, ValueError or AttributeError for a document of another shape.
     """
     cells, samples = [], {}
     for benchmark in document["benchmarks"]:

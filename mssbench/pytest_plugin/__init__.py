@@ -1,5 +1,7 @@
 """pytest plug-in: run the cells of a suite as benchmarks, and a fixture for your own methods.
 
+A cell is one combination of method, problem, size, batch and so on.
+
     pytest --mssbench smoke --benchmark-json smoke.json
     pytest --mssbench quick --mssbench-only "size == 16" --benchmark-autosave
 
@@ -24,19 +26,32 @@ _facts: dict[str, Any] = {}  # facts of this process by environment; empty befor
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of mssbench."""
     group = parser.getgroup("mssbench", "matrix square roots")
-    group.addoption("--mssbench", metavar="SUITE", help="benchmark the cells of a suite")
-    group.addoption("--mssbench-only", metavar="EXPR", help="only cells for which this holds")
+    group.addoption(
+        "--mssbench",
+        metavar="SUITE",
+        help="benchmark the cells of a suite: a name from `mssbench list suites`, or a TOML file",
+    )
+    group.addoption(
+        "--mssbench-only",
+        metavar="EXPR",
+        help="of the cells of --mssbench take only those for which this holds, e.g. 'size > 16'; "
+        "default: all",
+    )
     group.addoption(
         "--mssbench-set",
         metavar="KEY=V,V",
         action="append",
         default=[],
-        help="replace an axis or a parameter; repeatable",
+        help="replace values of an axis, a parameter or a [measure] key of the suite of "
+        "--mssbench, e.g. size=8,16; repeatable",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect the cells of the suite, in addition to the paths on the command line, if any."""
+    """Collect the tests of --mssbench, in addition to the paths on the command line, if any.
+
+    Raises pytest.UsageError if another option would keep the cells from being timed.
+    """
     if not config.getoption("--mssbench"):
         return
     if why := _no_result(config):
@@ -47,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _no_result(config: pytest.Config) -> str:
-    """Return why the cells would not be timed although their tests pass; empty if they would."""
+    """Return which option would keep cells from being timed while tests pass; empty if none."""
     if config.getoption("codspeed", default=False) or "CODSPEED_ENV" in os.environ:
         return (
             "and --codspeed exclude each other: CodSpeed replaces pytest-benchmark, and stores "
@@ -93,14 +108,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Generate one test for each cell."""
+    """Generate one test for each cell of --mssbench."""
     if "mssbench_cell" in metafunc.fixturenames:
         cells = _chosen(metafunc.config)
         metafunc.parametrize("mssbench_cell", cells, ids=[str(c) for c in cells])
 
 
 def count(config: pytest.Config) -> None:
-    """Count one more measured cell."""
+    """Count one more cell as measured, so that the session does not fail for lack of any."""
     config.stash[_MEASURED] = config.stash.get(_MEASURED, 0) + 1
 
 
@@ -119,7 +134,7 @@ def _chosen(config: pytest.Config) -> list[Any]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: Any) -> None:
-    """Add the facts that the `environment` of rows refers to."""
+    """Add the machine's facts, to which the column `environment` refers, to the JSON file."""
     del config
     if _facts:
         from mssbench.export.pytest_benchmark import FACTS
@@ -132,9 +147,10 @@ def mssbench(benchmark: Any) -> Callable[..., dict[str, Any]]:
     """Fixture: a function that benchmarks one pair and returns its row, with the errors.
 
     mssbench("torch/my_root", "loewner", size=64, batch=16, problem="logspec(condition=1e4)",
-    iterations=5): all axes of a suite and parameters of the methods are allowed; the methods may be
-    your own. The test is skipped if the pair cannot run here, and fails if its status is not ok,
-    unless `wrong=True` leaves it to the test to judge the errors.
+    iterations=5): a pair is a forward (root) and a backward (gradient), which may be your own. All
+    axes of a suite and parameters of the methods are allowed. The test is skipped if the pair
+    cannot run here, and fails if its status is not ok, unless `wrong=True` leaves it to the test to
+    judge the errors in the row.
     """
 
     def measured(
@@ -146,7 +162,10 @@ def mssbench(benchmark: Any) -> Callable[..., dict[str, Any]]:
 
 
 def _cell(forward: str, backward: str, values: dict[str, Any]) -> Any:
-    """Return the cell of a pair. values: axes and parameters, with one value each."""
+    """Return the cell of a forward and a backward.
+
+    values: axes and parameters, with one value each. Raises pytest.UsageError if there are several.
+    """
     from mssbench.suite import expand
 
     axes = {"size": 32, "batch": 16, "device": "cpu"} | {
@@ -163,9 +182,9 @@ def _cell(forward: str, backward: str, values: dict[str, Any]) -> Any:
 def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
     """Verify a cell, time it with pytest-benchmark, and return its row.
 
-    The test is skipped if the cell cannot be measured here, and fails if the method raises or is
-    wrong. A wrong method that is declared inexact is an expected failure. wrong: whether the caller
-    judges the errors.
+    The test is skipped if the cell cannot be measured here, and fails if the method raises or its
+    result is wrong; for a method that is declared inexact a wrong result is an expected failure.
+    benchmark: the fixture of pytest-benchmark. wrong: whether a wrong result is left to the caller.
     """
     from mssbench.export.pytest_benchmark import KEY, strict
     from mssbench.measure.on_demand import held
@@ -226,7 +245,10 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
 
 
 def _verified_again(measurement: Any, kept: Any, seconds: Sequence[float]) -> Any:
-    """Return the measurement after verifying its last timed output as well, see Held.verify."""
+    """Return the measurement after verifying its last timed output as well.
+
+    kept: the held cell. seconds: the times of its calls.
+    """
     from mssbench.measure.admission import classify
     from mssbench.records.measurement import Status
 

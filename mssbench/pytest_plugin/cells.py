@@ -8,7 +8,7 @@ from mssbench.pytest_plugin import bench, count
 
 
 def test_cell(mssbench_cell: Any, benchmark: Any, request: pytest.FixtureRequest) -> None:
-    """Benchmark and verify one cell, see pytest_plugin.bench."""
+    """Benchmark and verify one cell: one combination of method, problem, size and so on."""
     try:
         bench(mssbench_cell, benchmark)
     except pytest.skip.Exception:

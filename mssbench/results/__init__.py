@@ -1,4 +1,8 @@
-"""Read and write the files of a run, `results/<run>/`: rows, samples, facts and suite."""
+"""Read and write the files of a run, `results/<run>/`: rows, samples, facts and suite.
+
+A row is the result of one phase of a cell on one clock; a cell is one combination of method,
+problem, size, batch and so on; samples are its single times.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -81,7 +81,10 @@ def _older(name: str) -> list[Path]:
 
 
 def find(name: str) -> Path:
-    """Return the folder of a baseline by its name, or of any run by its path. Raises RunError."""
+    """Return the folder of a baseline, given its name, or of any run, given its path.
+
+    Raises RunError if there is neither.
+    """
     for path in (FOLDER / name, Path(name)):
         if (path / TABLE).is_file() or path.is_file():
             return path
@@ -120,6 +123,6 @@ def known() -> list[dict[str, Any]]:
 
 
 def _place(name: str) -> tuple[str, bool, list[int]]:
-    """Return the sort key of a baseline: by name; within a name the newest first."""
+    """Return the sort key of a baseline's folder: by name; of one name the newest first."""
     word, _, when = name.partition("@")
     return word, bool(when), [-ord(c) for c in when]

@@ -67,7 +67,7 @@ _WORDS = frozenset(
 
 
 class _Value(NamedTuple):
-    """A number or a text inside a condition: a column, a constant or an expression."""
+    """A number or a text in a condition: a column, a constant, or what is computed from them."""
 
     of: Callable[[Mapping[str, Any]], Any]  # returns its value in a row; None if it is missing
     name: str  # its description in messages
@@ -81,7 +81,7 @@ def read(condition: str, columns: Mapping[str, bool], source: str = "") -> Holds
 
     columns: the name of each column, and whether it contains text. A missing value in a row is
     None. source: the option or key that the condition comes from, with which messages begin.
-    Raises TableError; for an unknown column the message names the nearest one.
+    Raises TableError for a condition that is wrong; for an unknown column it names the nearest one.
     """
     quoted = f"{source} {condition!r}".lstrip()
 
@@ -99,7 +99,7 @@ def read(condition: str, columns: Mapping[str, bool], source: str = "") -> Holds
 
 
 def _assigns(condition: str) -> bool:
-    """Whether a condition has = in the place of ==: with == it would be a valid expression."""
+    """Whether a condition has = where == is meant: with == it would be a valid expression."""
     try:
         ast.parse(_SINGLE.sub("==", condition.strip()), mode="eval")
     except (SyntaxError, ValueError):
@@ -117,7 +117,7 @@ def chosen(
     by default "none of the 12 rows".
 
     Raises TableError for an invalid condition, and for an empty selection. If a text in the
-    condition occurs in no row, the latter message names the nearest value.
+    condition occurs in no row, the message about the empty selection names the nearest value.
     """
     kept = select(frame, condition, flag)
     if kept.empty:
@@ -127,7 +127,10 @@ def chosen(
 
 
 def select(frame: "pd.DataFrame", condition: str, source: str = "") -> "pd.DataFrame":
-    """Return the rows of a frame for which a condition holds. Raises TableError, see `read`."""
+    """Return the rows of a frame for which a condition holds.
+
+    source: as in `read`. Raises TableError for a condition that is wrong.
+    """
     columns = {str(name): _holds_text(dtype) for name, dtype in frame.dtypes.items()}
     holds = read(condition, columns, source)
 
@@ -143,7 +146,10 @@ def rows_that_hold(
     columns: Mapping[str, bool],
     source: str = "",
 ) -> list[Mapping[str, Any]]:
-    """Return the rows, given as mappings, for which a condition holds. Raises TableError."""
+    """Return the rows, given as mappings, for which a condition holds.
+
+    columns, source: as in `read`. Raises TableError for a condition that is wrong.
+    """
     holds = read(condition, columns, source)
     return [row for row in rows if holds(row)]
 
@@ -167,7 +173,10 @@ def _names(condition: str) -> list[str]:
 
 
 def _condition(node: ast.expr, columns: Mapping[str, bool]) -> Holds:
-    """Return the function of a node that is a condition. Raises TableError for any other node."""
+    """Return the function that says whether a parsed condition holds for a row.
+
+    Raises TableError if the node is no condition, such as a number.
+    """
     match node:
         case ast.BoolOp(op, parts):
             conditions = [_condition(part, columns) for part in parts]
@@ -188,7 +197,7 @@ def _condition(node: ast.expr, columns: Mapping[str, bool]) -> Holds:
 
 
 def _comparison(op: ast.cmpop, a: "_Operand", b: "_Operand") -> Holds:
-    """Return the function of one comparison."""
+    """Return the function that says whether one comparison, `a op b`, holds for a row."""
     if isinstance(op, ast.In | ast.NotIn):
         inside = _membership(a, b)
         return inside if isinstance(op, ast.In) else lambda row: not inside(row)
@@ -215,7 +224,7 @@ def _comparison(op: ast.cmpop, a: "_Operand", b: "_Operand") -> Holds:
 
 
 def _missing(value: "_Operand", *, wanted: bool) -> Holds:
-    """Return the function of `column == None`, or of `column != None`."""
+    """Return the function for `column == None` (wanted), or for `column != None`."""
     column = _column(value)
     if column.is_text:  # a missing text may be stored as the empty text
         return lambda row: (column.of(row) in (None, "")) is wanted
@@ -223,7 +232,7 @@ def _missing(value: "_Operand", *, wanted: bool) -> Holds:
 
 
 def _membership(a: "_Operand", b: "_Operand") -> Holds:
-    """Return the function of `column in [value, ...]`, or of `'part' in column`."""
+    """Return the function for `column in [value, ...]`, or for `'part' in column`."""
     if isinstance(b, list):
         column = _column(a)
         for item in b:
@@ -244,7 +253,10 @@ _Operand: TypeAlias = _Value | list[_Value]
 
 
 def _operand(node: ast.expr, columns: Mapping[str, bool]) -> _Operand:
-    """Return the value or the list of values of a node. Raises TableError for any other node."""
+    """Return the number, text or list that a node of a condition stands for.
+
+    Raises TableError for a node that is not allowed, such as a call.
+    """
     match node:
         case ast.Name(name):
             if name not in columns:
@@ -275,7 +287,7 @@ def _operand(node: ast.expr, columns: Mapping[str, bool]) -> _Operand:
             raise TableError("a condition is neither a number nor a text.")
 
     raise TableError(
-        f"{type(node).__name__} is not allowed. "
+        f"`{ast.unparse(node)}` is not allowed. "
         "Write comparisons of columns, joined by and, or, not."
     )
 
@@ -355,9 +367,9 @@ def compared(condition: str) -> Iterator[tuple[str, Any]]:
 
 
 def why_empty(rows: "pd.DataFrame | Sequence[Mapping[str, Any]]", condition: str) -> str:
-    """Return a hint for a condition that holds for no row: a text in it that no row has.
+    """Return a hint why a condition holds for no row: a text in it that no row has.
 
-    The hint begins with a blank; it is empty if every text occurs in a row.
+    The hint is a sentence after a blank; it is empty if every text occurs in some row.
     """
     for name, word in compared(condition):
         if not isinstance(word, str):

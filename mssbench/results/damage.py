@@ -27,11 +27,14 @@ _LFS = b"version https://git-lfs"
 
 
 class Damaged(TableError):  # noqa: N818
-    """A file of a run, written by mssbench, cannot be read."""
+    """Raised if a file that mssbench has written for a run can no longer be read."""
 
 
 def refuse(file: Path, why: str) -> Damaged:
-    """Return the error for a file that cannot be read, with both remedies."""
+    """Return the error for a file of a run that cannot be read. It names two remedies.
+
+    why: what is wrong with the file.
+    """
     return Damaged(
         f"{file} is damaged: {why}. `mssbench merge {file.parent}` keeps what can be read, and "
         "`mssbench run` with --fresh measures everything again."
@@ -39,12 +42,15 @@ def refuse(file: Path, why: str) -> Damaged:
 
 
 def pointer(data: bytes) -> str:
-    """Return the message for a file that is only a pointer of Git LFS; empty for other files."""
+    """Return what is wrong with a file that is only a pointer of Git LFS; empty for other files."""
     return "it is a pointer of Git LFS and not the file: `git lfs pull`" * data.startswith(_LFS)
 
 
 def fault(columns: Mapping[str, Sequence[Any]]) -> tuple[int, str] | None:
-    """Return the first row that `faults` yields, or None if every row can be used."""
+    """Return the number of the first row that cannot be used, and what is wrong with it, or None.
+
+    columns: as in `faults`.
+    """
     return next(faults(columns), None)
 
 
@@ -71,7 +77,7 @@ def faults(columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[int, str]]:
 
 
 def _untimed(columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[int, str]]:
-    """Yield each row with an incomplete or negative time, as `faults` does."""
+    """Yield the number of each row with an incomplete or negative time, and what is wrong."""
     medians = columns.get("seconds_median", ())
 
     for name in QUANTILES:
@@ -89,8 +95,8 @@ def _untimed(columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[int, str]]:
 def _is_whole(numbers: Sequence[Any]) -> bool:
     """Whether a column has neither missing nor negative numbers; fast, without a Python loop.
 
-    False for a column with nan too, because `min` is unreliable if there is one. For numbers as
-    texts: a sign sorts before the decimal point and every digit.
+    A column with a nan counts as not whole, because `min` is unreliable then. Numbers may be texts:
+    a sign sorts before the decimal point and every digit.
     """
     if not numbers or None in numbers or "" in numbers:
         return not numbers
@@ -101,7 +107,7 @@ def _is_whole(numbers: Sequence[Any]) -> bool:
 
 
 def duplicate(keys: Iterable[tuple[Any, ...]]) -> tuple[int, int] | None:
-    """Return the numbers, from 0, of the first two rows with the same key; None without any."""
+    """Return the numbers, from 0, of the first two rows with the same key; None if all differ."""
     first: dict[tuple[Any, ...], int] = {}
     for number, key in enumerate(keys):
         if (before := first.setdefault(key, number)) != number:

@@ -1,7 +1,7 @@
 """Read environment.json, which has the facts of the machines and of the runs of a folder.
 
-The facts of a machine are stored under the hash in the column `environment`, those of a run under
-its run_id.
+The facts of a machine (processor, versions, ...) are stored under the hash in the column
+`environment`; the facts of a run (start, suite, load, ...) under its run_id.
 """
 
 import json
@@ -33,8 +33,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
 def read_facts(folder: Path) -> dict[str, Any]:
     """Return the facts of a folder: {"environments": facts by hash, "runs": facts by run_id}.
 
-    Both are empty if the folder has no such file. The key LEFT_OVER, if it is there, lists the
-    cell_ids that an earlier run measured and that the suite of the latest run does not have.
+    Both are empty if the folder has no environment.json. The key LEFT_OVER, if it is there, lists
+    the cell_ids that an earlier run measured and that the suite of the latest run does not have.
     Raises RunError if the file is damaged or has another structure.
     """
     empty: dict[str, Any] = {"environments": {}, "runs": {}}

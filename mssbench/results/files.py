@@ -1,4 +1,4 @@
-"""Writes files that stay whole if the writer is killed, the disk is full, or power is lost."""
+"""Read and write files. They stay whole if the writer is killed, the disk fills or power fails."""
 
 import errno
 import mmap
@@ -15,10 +15,10 @@ _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
 def contents(path: Path, *, follow: bool = True) -> bytes | None:
-    """The bytes of a file; None where there is none.
+    """Return the bytes of a file; None if there is no file.
 
-    follow: whether a symbolic link may lead to it. Raises OSError for what is not a regular file: a
-    pipe, for example, would be waited for without end.
+    follow: whether the path may be a symbolic link. Raises OSError for what is not a regular file:
+    reading a pipe, for example, might never end.
     """
     try:
         fd = os.open(path, os.O_RDONLY | _NO_WAIT | (0 if follow else _NO_FOLLOW))
@@ -31,7 +31,10 @@ def contents(path: Path, *, follow: bool = True) -> bytes | None:
 
 
 class Lines:
-    """A file that grows by whole lines, or not at all. A symbolic link is not followed."""
+    """A file to which whole lines are appended; half a line at its end is removed at the start.
+
+    Raises OSError if it cannot be opened; a symbolic link is not followed.
+    """
 
     def __init__(self, path: Path) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_FOLLOW | _NO_WAIT
@@ -45,7 +48,10 @@ class Lines:
                 self.size = whole
 
     def add(self, data: bytes, *, durable: bool = False) -> None:
-        """Append `data`. If the disk is full, the part that was written is removed again."""
+        """Append `data`, one or more whole lines. durable: whether to wait until it is on disk.
+
+        If the disk is full, the part that was written is removed again, and OSError is raised.
+        """
         try:
             left = data
             while left:
@@ -58,12 +64,15 @@ class Lines:
         self.size += len(data)
 
     def close(self) -> None:
-        """No more lines."""
+        """Close the file."""
         os.close(self._fd)
 
 
 def replace(path: Path, data: bytes) -> None:
-    """All or nothing: a reader sees the old file or the new one, even after a loss of power."""
+    """Replace the content of a file by `data`, as a whole or not at all.
+
+    A reader sees the old file or the new one, even after a loss of power.
+    """
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(data)
         file.flush()
@@ -72,7 +81,10 @@ def replace(path: Path, data: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file to write, which takes the place of `path` at the end, or is gone on any error."""
+    """Give the path of a temporary file to write, which replaces `path` at the end of the block.
+
+    After an error in the block, the temporary file is deleted and `path` stays as it was.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield temporary

@@ -54,7 +54,7 @@ _NO_FILES = ("a folder", "a pipe", "no regular file")  # results of `_other_kind
 class RunFolder:
     """The only writer of a run's folder: a context manager that holds the lock of the folder.
 
-    Opening writes nothing, so that a run that fails before its first row leaves the folder
+    Opening the folder writes nothing, so that a run that fails before its first row leaves it
     unchanged. fresh: whether existing files are ignored, and deleted before the first write;
     otherwise every file is read once at the start, so that damage is reported before anything is
     measured. mend: whether damaged files are accepted, because they are about to be replaced.
@@ -102,11 +102,11 @@ class RunFolder:
         return self._hidden and any((self.path / name).exists() for name in _OURS)
 
     def _refuse_other_kinds(self) -> None:
-        """Raise RunError if a folder, pipe or link in the place of a file prevents writing.
+        """Raise RunError if a folder, pipe or link is where the run has to write a file.
 
-        A link is accepted in the place of a file that is replaced as a whole: it is read, and then
-        replaced. The table is also appended to, which is not done through a link. Other files that
-        cannot be read are refused by their readers.
+        A link in the place of a file that is only replaced as a whole is accepted: what it leads to
+        is read, and the link is replaced. The table is also appended to, which is not done through
+        a link. Other files that cannot be read are refused by the functions that read them.
         """
         wrong = {TABLE: ("a symbolic link", *_NO_FILES), SUITE: _NO_FILES}
         if self._hidden:  # all files are deleted first, which works for all but a folder
@@ -135,7 +135,10 @@ class RunFolder:
         return peek(self.path) if self._read is None else list(self._read)
 
     def samples(self) -> dict[tuple[str, str, str, str], list[float]]:
-        """Return the raw seconds of every row so far, by (cell_id, phase, clock, cache)."""
+        """Return the samples, in seconds per call, of every row so far.
+
+        They are found by (cell_id, phase, clock, cache).
+        """
         from mssbench.results.samples import read  # imports pyarrow: only if it is needed
 
         return {} if self._hidden else read(self.path)
@@ -177,9 +180,9 @@ class RunFolder:
             journal.unlink(missing_ok=True)
 
     def add_to_log(self, text: str) -> str:
-        """Append a traceback to the log, unless the log is full.
+        """Append a traceback to errors.log, unless that file is full.
 
-        Return a sentence that says why the log cannot be written; empty if it was. No error is
+        Returns a sentence that says why the log cannot be written; empty if it can. No error is
         raised, because a run need not end if its log cannot be written.
         """
         self._begin()
@@ -225,11 +228,11 @@ class RunFolder:
             replace(self.path / ENVIRONMENT, text.encode())
 
     def suite(self) -> dict[str, Any] | None:
-        """Return the suite with which this folder was measured, or None."""
+        """Return the suite with which this folder was measured; None if there is none."""
         return None if self._hidden else read_suite(self.path)
 
     def _begin(self) -> None:
-        """Before the first write, delete replaced files and temporary files of killed writers."""
+        """Prepare the first write: delete temporary files and, if `fresh`, the earlier run."""
         self._read = None
         if self._begun:
             return
@@ -251,7 +254,7 @@ class RunFolder:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Return a context manager that converts an OSError to a RunError with a remedy."""
+        """Convert any OSError in this context to a RunError, which names a remedy."""
         try:
             yield
         except OSError as error:
@@ -357,7 +360,10 @@ def _lock(path: Path) -> int:
 
 
 def _open_table(path: Path) -> Lines:
-    """Open a table to append rows; a table with other columns or a torn last line is rewritten."""
+    """Open a table to append rows to it.
+
+    A table with other columns, or with an incomplete last line, is rewritten first.
+    """
     if path.exists() and not _is_ours(path):
         replace(path, header() + as_csv(read_rows(path)))
     lines = Lines(path)
@@ -367,7 +373,7 @@ def _open_table(path: Path) -> Lines:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a table has the present header and ends with a line break, to append lines."""
+    """Whether lines can be appended: the table has the present columns and ends a line."""
     with path.open("rb") as file:
         if file.readline() != header():
             return False

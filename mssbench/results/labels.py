@@ -1,6 +1,7 @@
 """Labels of rows: the name of a method, and the status that a row has in comparisons.
 
-The name of a method is a word or a short line with its library, pair and parameters.
+The name of a method is a short text with its library, its pair (forward and backward) and its
+parameters, such as `torch/pade degree=5 + loewner`.
 """
 
 import json
@@ -26,10 +27,10 @@ LABELS = {"backend": METHOD[:2], "pair": METHOD[:3], "method": METHOD}
 
 
 def with_labels(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the frame with the columns `backend`, `pair` and `method`.
+    """Return the frame with the columns `backend`, `pair` and `method`, which name its methods.
 
-    backend: library and forward, such as torch/eigh. pair: with the backward. method: with the
-    parameters.
+    backend: library and forward, such as torch/eigh. pair: the backward as well, such as
+    torch/eigh + loewner. method: the parameters as well.
     """
     if set(LABELS) <= set(frame.columns):
         return frame
@@ -80,7 +81,7 @@ def counts_as_ok(row: Row) -> bool:
 
 
 def label(row: Mapping[str, Any]) -> str:
-    """Return the label `method` of one row."""
+    """Return the label `method` of one row, such as `torch/eigh + loewner`."""
     return labels(row)["method"]
 
 
@@ -102,14 +103,14 @@ def _known(x: Any) -> Any:
 
 
 def labels(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return the `backend`, `pair` and `method` of one row."""
+    """Return the labels of one row by name: `backend`, `pair` and `method`, see `with_labels`."""
     return dict(zip(LABELS, _labels(*(row[name] for name in METHOD)), strict=True))
 
 
 def _labels(
     library: str, forward: str, backward: str, k: Any, k_backward: Any, options: str
 ) -> tuple[str, str, str]:
-    """Return (backend, pair, method) of a method.
+    """Return the labels (backend, pair, method) of a method. k: iterations of the forward.
 
     For example `torch/pade`, `torch/pade + loewner`, `torch/pade degree=5 trace + loewner`.
     """
@@ -130,8 +131,8 @@ def _labels(
 def _words(options: Mapping[str, Any]) -> Iterator[str]:
     """Yield the parameters of one method as words, without those that are `default`.
 
-    A number is written with the name of its parameter. A word is written alone, unless a word is
-    left out: then it would be unclear to which parameter it belongs. A text that looks like a
+    A number is written with the name of its parameter. A word is written alone, unless another word
+    is left out: then it would be unclear which parameter the word is of. A text that looks like a
     number or several words has a name and quotes.
     """
     texts = [v for v in options.values() if isinstance(v, str)]
@@ -151,9 +152,10 @@ def _words(options: Mapping[str, Any]) -> Iterator[str]:
 def _distinguished(
     labels: Sequence[tuple[str, ...]], keys: Sequence[tuple[Any, ...]]
 ) -> list[tuple[str, ...]]:
-    """Return labels that are unique: methods with the same label get all of their columns added.
+    """Return labels that are unique: to labels that are equal, all key columns are added.
 
-    This happens for a method whose parameters have changed, and for names with special characters.
+    Labels are equal for a method whose parameters have changed, and for names with special
+    characters. keys: the columns METHOD of each label's method.
     """
     counts = Counter(method for *_, method in labels)
     full = [", ".join(f"{name} {x}" for name, x in zip(METHOD, key, strict=True)) for key in keys]

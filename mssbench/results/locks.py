@@ -1,8 +1,8 @@
-"""Advisory locks that the kernel frees when their holder is gone, killed or not.
+"""Advisory locks on devices and folders, which the kernel frees when their holder has ended.
 
-A lock of the kernel belongs to an open file and lasts until its last descriptor is closed, also
-those that children inherit. So every child that this process forks closes them at once: a method
-that leaves a process behind must not keep a device for ever.
+A lock of the kernel (flock) belongs to an open file and lasts until the last descriptor of this
+file is closed, also in children, which inherit descriptors. So every child that this process forks
+closes them at once: a method that leaves a process behind must not keep a device for ever.
 """
 
 import errno
@@ -28,9 +28,10 @@ _ours: dict[int, tuple[int, int]] = {}
 
 
 def hold(path: Path, flags: int = os.O_RDONLY) -> tuple[int, bool]:
-    """Try to lock an existing file or folder: its descriptor, and whether the lock is ours.
+    """Try to lock an existing file or folder, without waiting.
 
-    Raises OSError where the file system has no such locks.
+    Returns a descriptor of the file, and whether this process has the lock now. flags: for opening
+    the file. Raises OSError if the file cannot be opened, or the file system has no such locks.
     """
     if not _HAS_LOCKS:
         raise OSError(errno.ENOTSUP, "this system has no flock: write runs on Linux or macOS")
@@ -59,7 +60,7 @@ def hold_folder(folder: Path) -> tuple[int, bool]:
 
 
 def keep_from_children(fd: int) -> None:
-    """Have the children that this process forks from now on close the descriptor of a lock."""
+    """Let children that this process forks from now on close the descriptor of a lock at once."""
     status = os.fstat(fd)
     _ours[fd] = (status.st_dev, status.st_ino)
 
@@ -86,9 +87,10 @@ if hasattr(os, "register_at_fork"):  # where there is no fork, no child inherits
 
 
 def wait_for(path: Path, wait: Callable[[str], bool]) -> int | None:
-    """Lock a file however long it takes; None if told to stop waiting.
+    """Lock a file however long that takes, and return its descriptor; None if told to give up.
 
-    wait: called with who holds it after every attempt that failed; False gives up.
+    wait: called after every failed attempt with the holder of the lock, as text. It pauses, and
+    returns False to give up.
     """
     while True:
         fd, ours = hold(path)
@@ -101,9 +103,9 @@ def wait_for(path: Path, wait: Callable[[str], bool]) -> int | None:
 
 
 def held(path: Path) -> bool:
-    """Whether the kernel says that somebody holds the lock of a file or folder.
+    """Whether the kernel says that some process holds the lock of a file or folder.
 
-    The lock itself is not touched, so that nobody who wants it now is refused. False where the
+    The lock itself is not touched, so that no process that wants it now is refused. False where the
     kernel tells nothing.
     """
     if not hasattr(os, "O_PATH"):  # only Linux has it, as it has the list of locks
@@ -119,11 +121,11 @@ def held(path: Path) -> bool:
 
 
 def holder(fd: int) -> str:
-    """Who holds the lock on this open file: `process 4242 (python)`, as far as the kernel tells.
+    """Return who holds the lock on an open file: `process 4242 (python)`, as far as is known.
 
-    The kernel's list names the process that took the lock. Where that one is gone, or its number is
-    another's by now, a process that inherited the lock holds it still; it is named then, with the
-    command that frees the lock.
+    The kernel's list names the process that took the lock. If that process has ended, or another
+    process has its number by now, a child that inherited the lock still holds it. The child is
+    named then, with the command that frees the lock.
     """
     takers = list(_entries(fd))
     if not takers or takers[0] <= 0:  # it lives in another container
@@ -154,10 +156,10 @@ def _named(pid: int) -> str:
 
 
 def _is_gone(taker: int, holders: Sequence[int]) -> bool:
-    """Whether the process that took a lock has ended, by what its number is now.
+    """Whether the process that took a lock has ended.
 
-    A process that began after one to which the lock was handed down has the number of the taker
-    alone.
+    taker: its number, which another process may have by now. holders: the processes that hold the
+    lock. A process that began later than a holder did not take the lock: it only has the number.
     """
     try:
         process = psutil.Process(taker)
@@ -176,7 +178,10 @@ def _is_gone(taker: int, holders: Sequence[int]) -> bool:
 
 
 def _entries(fd: int) -> Iterator[int]:
-    """The process of each lock on this file that the kernel lists, and of each that waits."""
+    """Yield the number of each process that holds or awaits the lock of an open file.
+
+    The kernel lists them; one in another container has the number 0 or -1.
+    """
     inode, device = os.fstat(fd).st_ino, _device(fd)
     try:
         lines = Path("/proc/locks").read_text().splitlines()
@@ -192,9 +197,10 @@ def _entries(fd: int) -> Iterator[int]:
 
 
 def _device(fd: int) -> str | None:
-    """The device of an open file as the kernel's list of locks writes it; None if it is not told.
+    """Return the device of an open file as the kernel's list of locks writes it: `fd:01`.
 
-    Some file systems show another number to stat, so it is taken from the mount of the file.
+    None if it is unknown. stat gives another number on some file systems, so the number is taken
+    from the list of mounts.
     """
     try:
         of_file = Path(f"/proc/self/fdinfo/{fd}").read_text()
@@ -210,7 +216,7 @@ def _device(fd: int) -> str | None:
 
 
 def _holders(file: os.stat_result) -> Iterator[int]:
-    """The processes with a descriptor that holds the lock of a file, of those that we may see."""
+    """Yield the numbers of the processes that hold the lock of a file, of those we may look at."""
     for pid in psutil.pids():
         try:
             numbers = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208  (names, not paths)
@@ -221,7 +227,7 @@ def _holders(file: os.stat_result) -> Iterator[int]:
 
 
 def _locks(pid: int, number: str, file: os.stat_result) -> bool:
-    """Whether this descriptor of a process is of that file and holds its lock."""
+    """Whether a descriptor of a process, given by its number, holds the lock of a file."""
     try:
         status = Path(f"/proc/{pid}/fd/{number}").stat()
         if (status.st_dev, status.st_ino) != (file.st_dev, file.st_ino):

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, Any]:
     """Join runs into the folder `out`. Without `out`, complete the files of a single run in place.
 
-    mixed: whether runs of different environments may be joined. Return the path, the counts, and
-    sentences on what was damaged. Raises TableError if environments differ, RunError if `out` is
-    necessary and missing, or not empty.
+    mixed: whether runs of different environments (machines, or versions of libraries) may be
+    joined. Returns the path, the counts, and sentences on what was damaged. Raises TableError if
+    environments differ, and RunError if `out` is not empty, or is missing for several runs.
     """
     if out is None and len(runs) > 1:
         raise RunError("to join several runs, name the folder of the result: --out FOLDER.")
@@ -61,9 +61,10 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
 
 
 def _frames(runs: Sequence[Path], remarks: list[str]) -> "list[pd.DataFrame]":
-    """Return the tables of the runs, with one hash per machine: the first that a table has for it.
+    """Return the tables of the runs, in which the same machine has the same hash everywhere.
 
-    remarks: receives a sentence on each row that was left out because it cannot be read.
+    The hash is the first that a table has for the machine. remarks: receives a sentence on each row
+    that was left out because it cannot be read.
     """
     frames, names = [], dict[str, str]()
     for run in runs:
@@ -79,7 +80,7 @@ def _frames(runs: Sequence[Path], remarks: list[str]) -> "list[pd.DataFrame]":
 
 
 def _facts(run: Path) -> tuple[dict[str, Any], str]:
-    """Return the facts of a run and "", or no facts and what is wrong if they are damaged."""
+    """Return the facts of a run, and why they cannot be read; one of the two is empty."""
     try:
         return read_facts(run), ""
     except RunError as error:
@@ -107,7 +108,10 @@ def _set_aside(run: Path, *, damaged_table: bool) -> list[str]:
 
 
 def _left_over(runs: Sequence[Path], frames: "Sequence[pd.DataFrame]") -> list[str]:
-    """Return the cell_ids that all runs with these cells list as left over from another suite."""
+    """Return the cell_ids of the joined table that no suite has any more.
+
+    They are the cells that every run which has them lists as left over from another suite.
+    """
     left: set[str] = set()
     current: set[str] = set()
     for run, frame in zip(runs, frames, strict=True):
@@ -120,7 +124,7 @@ def _left_over(runs: Sequence[Path], frames: "Sequence[pd.DataFrame]") -> list[s
 def join_sidecars(
     folder: RunFolder, runs: Sequence[Path], left_over: Sequence[str] = ()
 ) -> list[str]:
-    """Write the facts of all runs, and the suite of the first run that has one.
+    """Write the other files of a joined run: the facts of all runs, and the first suite found.
 
     left_over: the cell_ids of the joined table that no suite of the runs has. Return a sentence on
     each damaged file of facts that was left out.
@@ -147,12 +151,12 @@ _SAYS_LESS = {str(s): 1 for s in ABSENT} | {str(Status.INTERRUPTED): 2}
 
 
 def merge_frames(frames: "Sequence[pd.DataFrame]", *, mixed: bool = False) -> "pd.DataFrame":
-    """Return one table of several runs, with one row per key: that of the first run which has it.
+    """Return one table of several runs, with one row per key: the row of the first run that has it.
 
-    A measured or failed row is preferred to one whose method was missing, and that to one that was
-    not reached. Raises TableError if the runs were measured in different environments, unless
-    `mixed`: in a table of two machines, differences of methods cannot be told from differences of
-    machines.
+    But a measured or failed row is preferred to a row whose method was missing, and that to a row
+    that was not reached. Raises TableError if the runs were measured in different environments,
+    unless `mixed`: in a table of two machines, differences of methods cannot be told from
+    differences of machines.
     """
     import pandas as pd
 

@@ -43,7 +43,7 @@ class Left(NamedTuple):
 
 
 def is_storable(number: int) -> bool:
-    """Whether a whole number fits in 64 bits with sign, as the columns of a table have them."""
+    """Whether a whole number fits in 64 bits with sign, the type of columns of whole numbers."""
     return -(2**63) <= number < 2**63
 
 
@@ -61,7 +61,10 @@ def without_mark(data: bytes) -> bytes:
 
 
 def check_names(file: Path, names: Sequence[str], needed: Sequence[str] = NEEDED) -> None:
-    """Raise RunError if a table lacks a needed column, or has one of our columns twice."""
+    """Raise RunError if a table lacks a needed column, or has a column of the schema twice.
+
+    names: the columns of the table.
+    """
     if missing := [name for name in needed if name not in names]:
         few = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else ".")
         text = f"{file} is not a result table: it has no column {few}"
@@ -86,9 +89,9 @@ def _hint(names: Sequence[str]) -> str:
 def rows_of(file: Path, data: bytes, *, left: list[Left] | None = None) -> list[Row]:
     """Return the rows of a table as texts in the spelling of mssbench.
 
-    An incomplete last line is left out. left: receives the rows that cannot be read, so that the
-    others are returned; None: the first such row raises TableError. Raises RunError for a file that
-    is not a result table.
+    file: for messages. data: its bytes. An incomplete last line is left out. left: receives the
+    rows that cannot be read, so that the others are returned; None: the first such row raises
+    TableError. Raises RunError for a file that is not a result table.
     """
     if why := pointer(data):
         raise RunError(f"{file} is not a result table: {why}.")
@@ -154,9 +157,9 @@ def _decoded(file: Path, data: bytes, *, strict: bool) -> str:
 
 
 def _spelled(table: _Table, left: list[Left] | None) -> list[Row]:
-    """Return the rows in the spelling of mssbench.
+    """Return the rows of a table in the spelling of mssbench. left: as in `rows_of`.
 
-    They are converted column by column, because most columns need no change.
+    Rows are converted column by column, because most columns need no change.
     """
     count, lines = len(table.names), table.lines
     numbers: Sequence[int] = range(len(lines))  # numbers of the rows that have all fields
@@ -186,8 +189,8 @@ def _spelled(table: _Table, left: list[Left] | None) -> list[Row]:
 def _column(name: str, values: Sequence[str], wrong: dict[int, str]) -> Sequence[str]:
     """Return the values of one column in the spelling of mssbench.
 
-    An invalid value is returned as the empty text. wrong: receives, by its index, what is wrong
-    with each invalid value.
+    An invalid value is returned as the empty text. wrong: receives what is wrong with each invalid
+    value, by the index of the value.
     """
     kind = _KIND[name]
     if kind == "str":
@@ -212,7 +215,7 @@ def _column(name: str, values: Sequence[str], wrong: dict[int, str]) -> Sequence
 def _each(
     name: str, values: Sequence[str], spell: Callable[[str], str], wrong: dict[int, str]
 ) -> Sequence[str]:
-    """Return each value as `spell` returns it; see `_column` for invalid values."""
+    """Return each value as `spell` returns it; invalid ones are treated as in `_column`."""
     spelled = []
 
     for place, value in enumerate(values):

@@ -1,4 +1,7 @@
-"""Read and write the rows of table.csv and of the journal as texts, without torch or pandas."""
+"""Read and write the rows of table.csv and of the journal as texts, without torch or pandas.
+
+The journal, journal.jsonl, has a line for each finished cell of a run that is not complete yet.
+"""
 
 import csv
 import io
@@ -58,7 +61,10 @@ def typed(row: Row, names: Iterable[str] = COLUMNS) -> Row:
 
 
 def all_typed(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
-    """Return `typed` of each row. The conversion is by columns, which is faster."""
+    """Return the rows with texts converted to numbers, as `typed` does, but faster: by columns.
+
+    names: the columns of the result.
+    """
     columns = [_values([row.get(name) for row in rows], _KINDS[name]) for name in names]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
@@ -71,7 +77,7 @@ def _values(column: list[Any], kind: str) -> list[Any]:
 
 
 def _value(x: Any, kind: str) -> Any:
-    """Return a value of a column as text, number or truth value; None for a missing number."""
+    """Return a value of a column of this kind as text, number or truth value; None if missing."""
     if kind == "str":
         return x or ""
     if not isinstance(x, str):
@@ -131,11 +137,11 @@ def _key(row: Row) -> tuple[str, ...]:
 
 
 def read_rows(path: Path, left: list[Left] | None = None) -> list[Row]:
-    """Return the rows of a table as texts, without pandas; a torn last line is left out.
+    """Return the rows of a table as texts, without pandas; empty if there is no file.
 
-    left: receives the rows that cannot be read, so that the others are returned. Raises RunError
-    for a file that is not a table of mssbench, and TableError for one that is damaged or was
-    written by a newer mssbench.
+    An incomplete last line is left out. left: receives the rows that cannot be read, so that the
+    others are returned. Raises RunError for a file that is not a table of mssbench, and TableError
+    for one that is damaged or was written by a newer mssbench.
     """
     try:
         data = contents(path)
@@ -170,7 +176,7 @@ def suite_text(path: Path) -> str | None:
 def refuse_newer(path: Path, versions: Iterable[int]) -> None:
     """Raise TableError if a newer mssbench wrote a table, whose new columns would be lost.
 
-    versions: those in the column `schema`.
+    versions: the versions in the table's column `schema`.
     """
     newest = max(versions, default=1)
     if newest > SCHEMA_VERSION:
@@ -181,16 +187,17 @@ def refuse_newer(path: Path, versions: Iterable[int]) -> None:
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the finished cells of a run that was killed or is going on, without torn entries.
+    """Yield the entries of a journal: the finished cells of a run that was killed or is going on.
 
-    Raises RunError for a symbolic link, which is not followed, because a run writes to its journal.
+    Incomplete entries are left out. Raises RunError if the file cannot be read, or is a symbolic
+    link, which is not followed, because a run writes to its journal.
     """
     try:
         data = contents(path, follow=False)
     except OSError as error:
         raise RunError(
-            f"{path} cannot be read: {error.strerror or error}. Nothing was written: remove it, or "
-            "choose another --out."
+            f"{path} cannot be read: {error.strerror or error}. Nothing was written: move that "
+            "file away, or choose another --out."
         ) from None
     for line in (data or b"").splitlines(keepends=True):
         # A line without a line break is still being written, or its writer was killed.
@@ -199,7 +206,7 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
-    """Return the entry in a line of a journal; None if the line is damaged."""
+    """Return the entry in a line of a journal: a cell's rows and samples; None if damaged."""
     try:
         entry = json.loads(line)
         whole = isinstance(entry, dict) and entry["rows"] and all(map(_is_row, entry["rows"]))

@@ -61,13 +61,13 @@ class Run:
 
     @cached_property
     def suite(self) -> dict[str, Any]:
-        """The document of the suite; empty if the file is missing or cannot be parsed."""
+        """The suite of the run, as read from suite.toml; empty if it is missing or not TOML."""
         return read_suite(self.folder) or {}
 
     def known_suite(self) -> dict[str, Any]:
-        """Return the document of the suite, but raise RunError if the file cannot be parsed.
+        """Return `suite`, but raise RunError if suite.toml is there and cannot be parsed.
 
-        Empty if the file is missing. For callers that would apply wrong limits without the suite.
+        This is for callers that would apply wrong limits without the suite.
         """
         file = self.folder / SUITE
         if file.exists() and read_suite(self.folder) is None:

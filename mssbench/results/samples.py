@@ -1,4 +1,7 @@
-"""Read and write samples.parquet: one row per sample, with cell, phase, clock and cache."""
+"""Read and write samples.parquet, the single times of a run: one row for each sample.
+
+A sample's row of the table is found by its key: cell_id, phase, clock and cache.
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,14 +27,17 @@ _SCHEMA = pa.schema(
 def settle(folder: Path, entries: Iterable[dict[str, Any]]) -> None:
     """Write the samples of journal entries to samples.parquet.
 
-    They replace older samples of the same cells, also if a cell has no samples any more because it
-    crashed this time.
+    entries: one for each finished cell, see RunFolder. The samples replace older ones of the same
+    cells, also if a cell has no samples any more because it crashed this time.
     """
     _write(folder / SAMPLES, _settled(folder, entries))
 
 
 def read(folder: Path) -> dict[tuple[str, str, str, str], list[float]]:
-    """Return the raw seconds of every row so far, in order, by (cell_id, phase, clock, cache)."""
+    """Return the samples, in seconds per call, of every row by (cell_id, phase, clock, cache).
+
+    The samples in the journal are included. Raises TableError if the file is damaged.
+    """
     samples: dict[tuple[str, str, str, str], list[float]] = {}
     table = _settled(folder, read_journal(folder / JOURNAL))
     columns = [table[name].to_pylist() for name in (*KEY, "seconds")]
@@ -41,12 +47,12 @@ def read(folder: Path) -> dict[tuple[str, str, str, str], list[float]]:
 
 
 def check(folder: Path) -> None:
-    """Check that the file can be read. Raises TableError if it is damaged or of another program."""
+    """Raise TableError if samples.parquet in a folder is damaged or of another program."""
     _stored(folder / SAMPLES)
 
 
 def join(folder: Path, runs: Sequence[Path], tables: Sequence[Rows], whole: Rows) -> list[str]:
-    """Write the samples of the rows of a merged table, taken from several runs.
+    """Write the samples that belong to the rows of a merged table, taken from several runs.
 
     folder: of the merged run. runs, tables: the folders of the runs, and their rows. whole: the
     merged rows. Return a sentence on each damaged file that was left out.
@@ -68,19 +74,19 @@ def join(folder: Path, runs: Sequence[Path], tables: Sequence[Rows], whole: Rows
 
 
 def _measured(rows: Rows) -> Iterator[tuple[str, str]]:
-    """Yield the key of each row, joined to one text, and its run_id."""
+    """Yield the key of each row, joined to one text, with the row's run_id."""
     keys = zip(*(rows.column(name) for name in KEY), strict=True)
     yield from zip(map(_GAP.join, keys), rows.column("run_id"), strict=True)
 
 
 def _only(table: pa.Table, keys: Sequence[str]) -> pa.Table:
-    """Return the samples with one of the keys."""
+    """Return the samples of rows with one of these joined keys."""
     joined = pc.binary_join_element_wise(*(table[name] for name in KEY), _GAP)
     return table.filter(pc.is_in(joined, pa.array(keys, pa.string())))
 
 
 def _settled(folder: Path, entries: Iterable[dict[str, Any]]) -> pa.Table:
-    """Return the samples on disk, with those of the cells in `entries` replaced."""
+    """Return the samples on disk; samples of the cells in `entries` are replaced by new ones."""
     latest = {e["rows"][0]["cell_id"]: e for e in entries if e["rows"]}
     new = _table(latest.values())
     if not (folder / SAMPLES).exists():

@@ -28,9 +28,9 @@ def load(path: str | Path, *, left: list[Left] | None = None) -> "pd.DataFrame":
     """Return the table of a run as a DataFrame with typed columns, missing values as NA.
 
     path: the folder of a run, or its table.csv. For a run that was killed or is still going on, the
-    rows so far are returned. left: receives the rows that cannot be read, so that the others are
-    returned; of rows with the same key the last one is then returned. Raises TableError if there is
-    no table, if it is damaged or of another program, or if a newer mssbench wrote it.
+    rows so far are returned. left: a list that receives the rows that cannot be read, so that the
+    others are returned; of rows with the same key the last one is then returned. Raises TableError
+    if there is no table, if it is damaged or of another program, or if a newer mssbench wrote it.
     """
     file = _file(Path(path))
     frame = _read(file, left)
@@ -132,7 +132,7 @@ def _by_arrow(data: bytes, names: Sequence[str]) -> "pa.Table | None":
 
 
 def _has_faulty_time(table: "pa.Table") -> bool:
-    """Whether a row has an incomplete or negative time, as `fault` says row by row."""
+    """Whether some row of a table has an incomplete or negative time."""
     import pyarrow.compute as pc
 
     present = [name for name in QUANTILES if name in table.column_names]
@@ -146,7 +146,10 @@ def _has_faulty_time(table: "pa.Table") -> bool:
 
 
 def _header(file: Path, data: bytes) -> list[str]:
-    """Return the names of the columns. Raises TableError unless it is a result table."""
+    """Return the names of a table's columns. Raises TableError if it is not a result table.
+
+    file: for messages. data: its bytes.
+    """
     try:
         if why := pointer(data):
             raise TableError(f"{file} is not a result table: {why}.")
@@ -162,10 +165,10 @@ def _header(file: Path, data: bytes) -> list[str]:
 
 @contextmanager
 def _as_table_errors() -> Iterator[None]:
-    """Return a context manager that converts a RunError to a TableError.
+    """Convert any RunError in this context to a TableError.
 
     The parser is shared with `run`, whose messages say that nothing was written; that sentence is
-    removed for commands that only read.
+    removed here, for commands that only read.
     """
     try:
         yield
@@ -175,9 +178,9 @@ def _as_table_errors() -> Iterator[None]:
 
 
 def _whole_rows(file: Path) -> bytes:
-    """Return the bytes of the file; if there is a journal, only those up to the last line break.
+    """Return the bytes of a table; if there is a journal, only those up to the last line break.
 
-    A row that was torn when its writer was killed is complete in the journal.
+    A last row that is incomplete because its writer was killed is complete in the journal.
     """
     try:
         data = contents(file) or b""

@@ -26,18 +26,21 @@ class _Columns(dict[str, list[Any]]):
 
 
 class Rows(Sequence["RowView"]):
-    """The rows of a frame as a sequence of mappings."""
+    """The rows of a DataFrame as a sequence of mappings from column to value."""
 
     def __init__(self, frame: "pd.DataFrame") -> None:
         self._columns = _Columns(frame)
 
     @property
     def frame(self) -> "pd.DataFrame":
-        """The frame itself."""
+        """The frame that holds the rows."""
         return self._columns.frame
 
     def column(self, name: str) -> list[Any]:
-        """Return a column as a list of Python objects, with None if missing. Raises KeyError."""
+        """Return a column as a list of Python objects; a missing value is None.
+
+        Raises KeyError for a column that the frame does not have.
+        """
         return self._columns[name]
 
     def blocks(self, most: int = 10_000) -> Iterator["Rows"]:

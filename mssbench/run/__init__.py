@@ -1,4 +1,8 @@
-"""Measure a suite into a folder: order of the cells, passes, resuming, and the final table."""
+"""Measure a suite into a folder: order of the cells, passes, resuming, and the final table.
+
+A cell is one combination of method, problem, size, batch and so on. A pass measures every cell
+once; a run makes several, since a machine changes more between passes than between samples.
+"""
 
 import sys
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,7 @@
-"""Complete the rows of a run with the columns that depend on all rows, and compute the drift."""
+"""Complete the rows of a run with the columns that depend on all rows, and compute the drift.
+
+Drift is the relative change of the machine's own speed during the run.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -72,9 +75,10 @@ def finish(
 ) -> Settled:
     """Complete the rows of a run with the columns that depend on all rows.
 
-    rows: in the order of the table; numbers may be texts, as in a table. samples: raw seconds of
-    the measured rows, by `passes.place`. ceilings: in the order of time, see `drift`. No file is
-    read or written, so that the parts of a run can be completed together.
+    rows: all rows of the run, in the order of the table; their numbers may be texts, as in a file.
+    samples: raw seconds of the measured rows, by `passes.place`. ceilings: the speeds of the
+    machine at different times, see `drift`. No file is read or written, so that the parts of a run
+    can be completed together.
     """
     numbers = all_typed(rows, _READ)
     steadied = passes.steadied(numbers, samples)
@@ -94,18 +98,21 @@ def finish(
 
 
 def _completed(row: Row, new: Row, fraction: float | None) -> Row:
-    """Return the row with new values, or the row itself, without a copy, if it has them already."""
+    """Return the row with the columns `new` and its problem_fraction.
+
+    If the row has these values already it is returned itself, not a copy.
+    """
     if not new and row.get("problem_fraction", "") == ("" if fraction is None else str(fraction)):
         return row
     return row | new | {"problem_fraction": fraction}
 
 
 def longer_than_their_step(rows: Sequence[Row]) -> list[bool]:
-    """Whether each row is of a forward alone that seems to take longer than a step with it.
+    """Return for each row whether it is of a forward that seems to take longer than its step.
 
-    A step computes the same root, and its gradient beside. As other work on the machine can only
-    make a call slower, it is the time of the forward that was disturbed, though its own samples may
-    agree with each other.
+    A step computes the root of the forward, and the gradient as well. As other work on the machine
+    can only make a call slower, the time of such a forward was disturbed, though its own samples
+    may agree with each other.
     """
     steps: dict[tuple[Any, ...], float] = {}
     for row in rows:
@@ -123,13 +130,13 @@ def longer_than_their_step(rows: Sequence[Row]) -> list[bool]:
 
 
 def _forward_of(row: Row) -> tuple[Any, ...]:
-    """What a forward alone and a step with it have in common."""
+    """Return a key that a row of a forward alone and the rows of steps with it share."""
     options = [o for o in str(row["options"] or "").split() if not o.startswith("backward_")]
     return (*(row[name] for name in _FORWARD), *options)
 
 
 def _unstable(row: Row, new: Row) -> Row:
-    """Return the new columns of a row whose time is contradicted by that of another row."""
+    """Return the columns `new` of a row, marked unstable: another row contradicts its time."""
     flags = str(new.get("flags", row.get("flags")) or "").split()
     return new | {
         "noise": Noise.UNSTABLE,
@@ -138,11 +145,11 @@ def _unstable(row: Row, new: Row) -> Row:
 
 
 def problem_fractions(rows: Sequence[Row]) -> list[float | None]:
-    """Return the column `problem_fraction` of the rows.
+    """Return the column `problem_fraction`: how near each row is to the fastest possible method.
 
-    It is the lowest `limit_seconds` among the rows of the same problem whose error is at most twice
-    as large, divided by the median time of the row. Errors are estimates: within a factor of two
-    they count as equal.
+    The value is the lowest `limit_seconds` (the time that the machine's ceilings allow) among the
+    rows of the same problem whose error is at most twice as large, divided by the median time of
+    the row. Errors are estimates: within a factor of two they count as equal.
     """
     groups: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
     for row in rows:
@@ -156,7 +163,10 @@ def problem_fractions(rows: Sequence[Row]) -> list[float | None]:
 def _fraction(
     row: Row, groups: Mapping[tuple[Any, ...], list[tuple[float, float]]]
 ) -> float | None:
-    """Return `problem_fraction` of one row. groups: (error, limit) of the rows of each problem."""
+    """Return `problem_fraction` of one row; None if its error or time is unknown.
+
+    groups: (error, limit_seconds) of the rows of each problem, by the values of _GROUP.
+    """
     error = _error(row)
     if error is None or not row["seconds_median"]:
         return None
@@ -174,12 +184,12 @@ def _error(row: Row) -> float | None:
 def drift(ceilings: Sequence[Mapping[str, float]]) -> float | None:
     """Return the relative change of a machine's speed during a run: 0.5 for a change by half.
 
-    Each ceiling is compared with its first measurement. The change at one time is the median over
-    the ceilings of a device, because a single ceiling, which takes a few milliseconds, is easily
-    disturbed. The drift is the largest change at any time.
+    A ceiling is a peak speed of the machine, such as that of matrix products. Each is compared with
+    its first measurement. The change at one time is the median over the ceilings of a device,
+    because a single measurement, which takes a few milliseconds, is easily disturbed. The drift is
+    the largest change at any time; None if no ceiling was measured twice.
 
-    ceilings: measured rates by `DEVICE NAME`, in the order of time. None if no ceiling was measured
-    twice.
+    ceilings: measured speeds by `DEVICE NAME`, one mapping for each time, in the order of time.
     """
     first: dict[str, float] = {}
     changes = []

@@ -16,10 +16,11 @@ _RESERVE = 0.05
 
 
 class Clock:
-    """Clock of a run, which stops while the run waits for a device that another run uses.
+    """Clock of a run, which stands still while the run waits for a device that another run uses.
 
-    It stops at a `Waiting` event, unless a cell is being measured on another device, and continues
-    at the next event of another kind.
+    The clock stops at a `Waiting` event, unless a cell is being measured on another device, and
+    continues at the next event of another kind. Calling it returns the seconds. now: the clock that
+    it reads.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -30,7 +31,7 @@ class Clock:
         self._measuring = 0  # number of cells that are being measured
 
     def __call__(self) -> float:
-        """Seconds since the start, without those spent waiting."""
+        """Return the seconds since the start, without those spent waiting."""
         now = self._now()
         waiting = 0.0 if self._since is None else now - self._since
         return now - self._start - self._waited - waiting
@@ -47,12 +48,13 @@ class Clock:
 
 
 class Pace:
-    """Computes the share of the policy's time that each cell may use, from the times so far.
+    """Computes how much of its full sampling time each cell may use, so that a run ends in time.
 
-    Sampling and warm-up of a cell take time in proportion to its share; the rest of its time is
-    fixed. The remaining cells are assumed to take as long, on average, as those so far. Samples are
-    reduced before passes: fewer samples widen a confidence interval, but with a single pass the
-    difference between passes would be unknown.
+    The full time is that of the suite's policy. Sampling and warm-up of a cell take time in
+    proportion to its share of the full time; the rest of its time is fixed. The remaining cells are
+    assumed to take as long, on average, as those so far. Samples are reduced before passes: fewer
+    samples widen a confidence interval, but with a single pass the difference between passes would
+    be unknown.
 
     limit: seconds from `start` to the end of the run; None: no limit. start: the reading of `now`
     at the start. now: returns seconds, for example a `Clock`.
@@ -73,19 +75,19 @@ class Pace:
         self._fixed = self._scaled = 0.0
 
     def share(self, cell: Cell, left: int) -> float:
-        """Return the share of the policy's time that a cell may use, between `_LEAST` and 1.
+        """Return the share of its full sampling time that a cell may use, between `_LEAST` and 1.
 
         left: number of measurements that the worker still has to make, in all passes, including
-        this one.
+        the one of this cell.
         """
         share = self._share(left)
         self._shares[cell.cell_id] = share
         return share
 
     def learn(self, done: Finished) -> None:
-        """Include a finished cell in the averages.
+        """Include the time that a finished cell took in the averages.
 
-        A refused cell counts too: similar cells will also take hardly any time.
+        A cell that could not be measured counts too: similar cells will also take hardly any time.
         """
         scaled = done.spent.get("samples", 0.0) + done.spent.get("warmup", 0.0)
         self._fixed += max(0.0, done.spent.get("total", 0.0) - scaled)

@@ -1,9 +1,10 @@
 """Pool the passes over a suite into one row per key: all samples, the worst errors, the spread.
 
-A machine changes more between two passes, which are minutes apart, than between two samples. The
-interval of a pooled median therefore contains the medians of all passes, and is at least as wide as
-the usual difference between the passes of the run requires: two passes may agree by chance. Times
-whose intervals overlap are a tie wherever times are compared.
+A pass measures every cell of the suite once. A machine changes more between two passes, which are
+minutes apart, than between two samples. The interval of a pooled median therefore contains the
+medians of all passes, and is at least as wide as the usual difference between the passes of the run
+requires: two passes may agree by chance. Times whose intervals overlap are a tie wherever times are
+compared.
 """
 
 import random
@@ -47,7 +48,7 @@ def shuffled(cells: Sequence[Cell], seed: str, number: int) -> Iterator[Cell]:
 
 
 def _group(cell: Cell) -> tuple[Any, ...]:
-    """Return a key that cells with the same matrices and reference share."""
+    """Return a key that is the same for cells with the same matrices and reference result."""
     return (
         cell.device,
         cell.function,
@@ -83,7 +84,7 @@ def pooled(
 
 
 def _pooled(old: Row, old_samples: Sequence[float], new: Row, new_samples: Sequence[float]) -> Row:
-    """Pool two measured rows of one key."""
+    """Return one row for two measured rows of one key, from earlier passes and from a new one."""
     stop = Stop(new["stop"]) if new["stop"] else Stop.PRECISION
     timing = Timing(
         (*old_samples, *new_samples),
@@ -123,16 +124,17 @@ def _pooled(old: Row, old_samples: Sequence[float], new: Row, new_samples: Seque
 
 
 def steadied(rows: Sequence[Row], samples: Mapping[Place, Sequence[float]]) -> list[Row]:
-    """Return the columns of each row that follow from the differences between all passes.
+    """Return for each row the columns that follow from the differences between passes of all rows.
 
     These are `seconds_low`, `seconds_high` and `noise`; a row of one pass gets no columns. samples:
     raw seconds by `place`; a row without samples keeps its noise class.
 
-    Let σ be the standard deviation of the logarithm of the median of one pass. Two passes differ by
-    N(0, 2 σ²), whose absolute value has the median Φ⁻¹(3/4) √2 σ = 0.954 σ. The median of the
-    differences over all rows, divided by 0.954, therefore estimates σ, and is insensitive to
-    disturbed rows as long as these are fewer than half. For more than two passes only the largest
-    difference is known, so that σ is overestimated and never underestimated.
+    Let σ be the standard deviation, from pass to pass, of the logarithm of a pass's median. Two
+    passes differ by N(0, 2 σ²), whose absolute value has the median Φ⁻¹(3/4) √2 σ = 0.954 σ (Φ is
+    the normal distribution function). The median of the differences over all rows, divided by
+    0.954, therefore estimates σ, and is insensitive to disturbed rows as long as these are fewer
+    than half. For more than two passes only the largest difference is known, so that σ is
+    overestimated and never underestimated.
 
     The difference d of a single row estimates σ of that row as d/√2. The larger of the two
     estimates is used: a disturbed row keeps a wide interval, and a row does not get a narrow one
@@ -158,13 +160,13 @@ class Usual(NamedTuple):
 
     @classmethod
     def of(cls, differences: Sequence[float]) -> "Usual":
-        """Estimate it from the logarithmic differences between passes, see `steadied`."""
+        """Estimate the deviation from the logarithmic differences of passes, see `steadied`."""
         return cls(median(differences) / _MEDIAN_OF_TWO, len(differences))
 
     def reach(self, spread: float, passes: int) -> float:
         """Return the half width of the interval of a row's pooled median, as a logarithm.
 
-        spread, passes: those of the row.
+        spread, passes: the row's columns of these names.
         """
         of_row = log1p(spread) / sqrt(2)
         of_machine = self.deviation * (1 + _FEW / self.rows)
@@ -182,12 +184,15 @@ def _several(row: Row) -> bool:
 
 
 def _machine(row: Row) -> tuple[Any, ...]:
-    """Return the key of the rows that share an estimate of the deviation."""
+    """Return a key that is the same for rows whose passes vary alike: one machine and clock."""
     return (row["environment"], row["device"], row["clock"])
 
 
 def _wider(row: Row, usual: Usual, samples: Sequence[float] | None) -> Row:
-    """Return the new interval of a row and, if its samples are known, its new noise class."""
+    """Return the widened interval of a row's time and, if its samples are known, its noise class.
+
+    usual: how much the passes of the machine vary.
+    """
     middle, factor = row["seconds_median"], exp(usual.reach(row["spread"], row["passes"]))
     wider: Row = {
         "seconds_low": min(row["seconds_low"], middle / factor),
@@ -201,5 +206,5 @@ def _wider(row: Row, usual: Usual, samples: Sequence[float] | None) -> Row:
 
 
 def _worse(x: Any, y: Any) -> Any:
-    """Return the larger of two values. None is the worst, because an error that is nan is None."""
+    """Return the larger of two values; None if one is None, which stands for an error of NaN."""
     return None if x is None or y is None else max(x, y)

@@ -26,8 +26,8 @@ class Recorder:
     """Writes the rows of finished cells, the facts of the machine, and at the end the final table.
 
     folder: the open folder of the run. suite: the suite that is measured. rows: the rows that the
-    folder had at the start, by cell_id. have: number of valid passes of each cell that is to be
-    measured, by cell_id; 0 for most.
+    folder had at the start, by cell_id. have: how often each cell that is to be measured has been
+    measured already (its valid passes), by cell_id; 0 for most.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Recorder:
         return cell.cell_id in self._samples and not any(r["status"] in MEASURED for r in rows)
 
     def __call__(self, event: Event, summary: Summary) -> None:
-        """Process one event of the engine. Rows are on disk when this returns."""
+        """Record one event of the workers. The rows of a finished cell are on disk on return."""
         if isinstance(event, Ready):
             self._meet(event)
         elif isinstance(event, Ceilings) and event.found:
@@ -70,9 +70,10 @@ class Recorder:
             self._keep(event, summary)
 
     def _meet(self, ready: Ready) -> None:
-        """Record the machine of a new worker. Raise RunError if it differs from earlier rows'.
+        """Record the facts of a new worker's machine.
 
-        The same machine keeps the hash that the table has for it.
+        A machine that the table knows keeps the hash it has there. Raises RunError if earlier rows
+        of this device were measured on another machine, or with other versions.
         """
         before = {
             row["environment"]
@@ -129,10 +130,11 @@ class Recorder:
         summary.spent.update({k: event.spent.get(k, 0.0) for k in MEASURING})
 
     def close(self, todo: Sequence[Cell], summary: Summary) -> None:
-        """Write the final files: rows of every requested cell, in the order of the suite.
+        """Write the final files: rows of every cell of the suite, in its order, and the facts.
 
-        todo: the cells that the run had to measure. A run that failed before it had a worker leaves
-        the folder unchanged, and so does one that was stopped before it replaced anything.
+        todo: the cells that the run had to measure. summary: receives counts, drift and noise. A
+        run that failed before it had a worker leaves the folder unchanged, and so does one that was
+        stopped before it replaced anything.
         """
         if todo and not self._environment:
             if not (summary.interrupted or summary.over) or self._folder.spares_old:
@@ -154,7 +156,7 @@ class Recorder:
         self._folder.finish(settled.rows)
 
     def _count(self, todo: Sequence[Cell], summary: Summary) -> None:
-        """Count the measured cells by status, and the cells that were not (completely) measured."""
+        """Count, in the summary, measured cells by status, and cells without all their passes."""
         due = self._suite.policy.passes
         as_now = runs_as_now(self._facts) | {self.run_id}
         behind = [passes_behind(cell, self._rows, (), as_now) for cell in todo]
@@ -182,7 +184,7 @@ class Recorder:
         return [row for cell_id in ids for row in self._rows[cell_id]]
 
     def _samples_by_place(self) -> dict[passes.Place, Sequence[float]]:
-        """Return the raw seconds of each row that this run has measured or pooled."""
+        """Return the raw seconds of each row that this run has measured, with earlier passes."""
         return {
             passes.place(row): samples
             for cell_id, of_cell in self._samples.items()

@@ -1,4 +1,8 @@
-"""Find the cells that an earlier run in the same folder has left to measure."""
+"""Find the cells that an earlier run in the same folder has left to measure.
+
+A pass measures every cell of a suite once. A pass of a cell is valid if its rows can still be used:
+they are complete, and the code of the method is the same.
+"""
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
@@ -23,9 +27,10 @@ _MISSING = ABSENT - {Status.UNSUPPORTED}
 
 
 def plan(suite: Suite, path: Path, retry: Sequence[str] = ()) -> list[Cell]:
-    """Return the cells of the suite without valid rows in the folder `path`. Writes nothing.
+    """Return the cells of the suite that would be measured into the folder `path`. Writes nothing.
 
-    retry: statuses whose cells are measured again.
+    They are the cells without enough valid passes there. retry: statuses; cells that ended with one
+    of them are measured again.
     """
     done = done_cells(by_cell(peek(path)), suite, retry, runs_as_now(read_facts(path)))
     return [c for c in suite.cells if c.cell_id not in done]
@@ -44,8 +49,8 @@ def done_cells(
 ) -> set[str]:
     """Return the cell_ids of the cells that need no further measurement.
 
-    rows: the rows of the folder, by cell_id. retry: statuses whose cells are measured again.
-    as_now: see `runs_as_now`.
+    rows: the rows of the folder, by cell_id. retry: statuses; cells that ended with one of them are
+    measured again. as_now: the runs that had the packages of now, see `runs_as_now`.
     """
     due = suite.policy.passes
     # A suite has many cells of few methods and problems, so the hash of each is computed once.
@@ -82,8 +87,9 @@ def passes_behind(
 ) -> int:
     """Return the number of valid passes of a cell; `_ENOUGH` if it cannot be measured.
 
-    Passes are invalid if the rows are incomplete, the code has changed, or a status is in `retry`.
-    hash_of: returns the code hash of a cell; by default `known_code_hash`.
+    Passes are invalid if the rows are incomplete, the code has changed, a status is in `retry`, or
+    what the cell lacked may be there now. rows: of the folder, by cell_id. as_now: see
+    `runs_as_now`. hash_of: returns the code hash of a cell; by default `known_code_hash`.
     """
     cell_rows = rows.get(cell.cell_id, [])
     if not complete(cell, cell_rows):
@@ -111,9 +117,9 @@ def complete(cell: Cell, rows: Sequence[Row]) -> bool:
 def _now_possible(cell: Cell, rows: Sequence[Row], as_now: Set[str]) -> bool:
     """Whether a package or device that a cell lacked may have been installed since.
 
-    False if nothing was missing, and for things that only a call can find missing, such as a
-    compiler or the data of a problem: they cannot be looked up here, and such cells would be tried
-    again in every run.
+    False if nothing was missing. False also for what only a call of the method can find missing,
+    such as a compiler or the data of a problem: it cannot be looked up here, and such cells would
+    be tried again in every run.
     """
     missing = [r for r in rows if r["status"] in _MISSING]
     if all(r["run_id"] in as_now for r in missing):
@@ -123,9 +129,9 @@ def _now_possible(cell: Cell, rows: Sequence[Row], as_now: Set[str]) -> bool:
 
 
 def _source_is_back(cell: Cell, rows: Sequence[Row]) -> bool:
-    """Whether the file of a cell's matrices was missing or another one, and is now right again.
+    """Whether the file of a cell's matrices was missing or had changed, and is right again now.
 
-    The name of such a problem contains a digest of its file.
+    The name of a problem from a file contains a digest of the file, by which this is known.
     """
     reasons = {r["reason"] for r in rows if r["status"] == Status.UNSUPPORTED}
     if not reasons:

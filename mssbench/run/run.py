@@ -47,11 +47,12 @@ def run(
 ) -> Summary:
     """Measure the cells of a suite that are missing in the folder `path`. Return a summary.
 
-    fresh: whether all cells are measured again. retry: statuses whose rows are measured again.
-    also: the user's files of methods and problems. python: the interpreter of the workers; by
-    default this one. seconds: time limit, after which the run ends like an interrupted one; cells
-    get fewer samples so that the run ends in time. Waiting for a device that another run uses does
-    not count. begin: called with the cells to measure. watch: called with each event.
+    fresh: whether all cells are measured again. retry: statuses; cells that ended with one of them
+    are measured again. also: the user's files of methods and problems. python: the interpreter of
+    the workers, the processes that measure; by default this one. seconds: time limit, after which
+    the run ends like an interrupted one; cells get fewer samples so that the run ends in time.
+    Waiting for a device that another run uses does not count. begin: called with the cells to
+    measure, before the first is measured. watch: called with each event of the workers.
 
     Cells are measured in the order of the suite, shuffled within each problem. Ctrl-C and SIGTERM
     end the run early: the rows so far are saved, and the other cells become `interrupted`.
@@ -122,9 +123,10 @@ def _setup(suite: Suite, also: Sequence[Path], python: str | None) -> Setup:
 
 
 def _queue(todo: Sequence[Cell], have: Mapping[str, int], count: int, seed: str) -> Iterator[Cell]:
-    """Yield the cells to measure, pass after pass.
+    """Yield the cells to measure, pass after pass; a pass measures each cell at most once.
 
-    have: number of valid passes of each cell, by cell_id. count: number of passes.
+    have: number of passes of each cell that the folder has already, by cell_id. count: number of
+    passes that each cell shall have. seed: of the random order.
     """
     for number in range(1, count + 1):
         yield from (c for c in passes.shuffled(todo, seed, number) if have[c.cell_id] < number)

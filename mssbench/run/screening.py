@@ -1,4 +1,8 @@
-"""Measurements for `recommend --measure`: all candidates roughly, then the best ones precisely."""
+"""Measurements for `recommend --measure`: all candidates roughly, then the best ones precisely.
+
+A candidate is a method that may be the answer to the question, what to compute at which size and
+batch. A finalist is one that may still be the fastest after the rough measurement.
+"""
 
 import tempfile
 import time
@@ -26,7 +30,10 @@ class Measure(Protocol):
     """A function that measures a suite into a folder."""
 
     def __call__(self, chosen: Suite, path: Path, *, minutes: float | None, fresh: bool) -> object:
-        """Measure the suite. minutes: time limit, or None."""
+        """Measure a suite into the folder `path`. minutes: time limit, or None.
+
+        fresh: whether rows that the folder has already are measured again.
+        """
         ...
 
 
@@ -124,10 +131,10 @@ def finalists(board: Board, *, believed: bool = True) -> list[Line]:
 
 
 def _candidates(question: Question, batch: int, effort: str | None) -> Suite:
-    """Return the suite of all candidates at a batch, on the problems of the question.
+    """Return the suite of all candidates at a batch, on problems that the question is about.
 
-    effort: the name of a policy, None for that of the suite. Raises RunError if no candidate can be
-    measured here.
+    effort: how long to sample, a word such as `smoke`; None: the suite's own. Raises RunError if no
+    candidate can be measured here.
     """
     overrides = [
         f"size={question.size}",
@@ -149,7 +156,10 @@ def _candidates(question: Question, batch: int, effort: str | None) -> Suite:
 
 
 def _problems(question: Question) -> Sequence[str]:
-    """Return the problems with matrices of the rank or the condition of the question."""
+    """Return problems whose matrices have the question's rank or condition number.
+
+    If the question names neither, the problems are easy, hard and singular ones.
+    """
     if question.singular and question.rank is not None:
         return [f"wishart(ratio={question.rank / question.size:.6g})"]
     if question.condition is not None:
@@ -158,7 +168,7 @@ def _problems(question: Question) -> Sequence[str]:
 
 
 def _folder(question: Question) -> Path:
-    """Return the results folder of a question, which contains its values in the name."""
+    """Return the results folder of a question, named after its function, size, batch and so on."""
     words = [
         _SUITE,
         question.function,
@@ -178,7 +188,7 @@ def _folder(question: Question) -> Path:
 
 
 def _not_reached(run: Run) -> list[str]:
-    """Return the labels of the methods that were not measured on every problem in time."""
+    """Return the names of the methods that were not measured on every problem in time."""
     cells = with_names(run.frame)
     return list(cells.loc[cells["status"] == Status.INTERRUPTED, "method"].unique())
 

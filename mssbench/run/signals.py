@@ -15,9 +15,10 @@ _PATIENCE = 3  # the third signal ends the process at once, in case it is stuck
 class Takedown:
     """Context manager that counts the signals which ask a run to end, instead of raising.
 
-    An exception could be raised between the writes to two files of a row; the count is read between
-    events. Signals that were ignored before, as under nohup or in a shell's background, stay
-    ignored. Has no effect outside the main thread.
+    An exception could strike between the writes to two files of a row, so the run asks for the
+    count between events instead. The third signal ends the process at once. Signals that were
+    ignored before, as under nohup or in a shell's background, stay ignored. Outside the main thread
+    the manager has no effect.
     """
 
     def __init__(self) -> None:

@@ -1,1 +1,1 @@
-"""Self-test of the harness with known times, other timers, and methods wrong on purpose."""
+"""Self-test of the harness: whether it measures known times and notices wrong methods."""

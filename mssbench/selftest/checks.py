@@ -36,7 +36,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """All checks of one device, with the conclusion."""
+    """The outcomes of all checks on one device, with the conclusion."""
 
     device: str
     checks: tuple[Check, ...]
@@ -94,10 +94,10 @@ def detectable(floor: float) -> float:
 
 
 def excused(miss: float, floor: float) -> CheckOutcome:
-    """Return the outcome of a time that exceeds its limit by `miss`, relative (negative: within).
+    """Return the outcome of a check whose error exceeds its limit by `miss`; negative: within it.
 
     On a quiet machine every excess is a failure. On a noisy one an excess of up to the noise floor
-    is unclear.
+    `floor` is unclear.
     """
     if miss <= 0:
         return CheckOutcome.PASSED
@@ -109,8 +109,8 @@ def off(
 ) -> Check:
     """Return the check of a ratio of times that should be 1 and is 1 + error.
 
-    lenient: whether an error of up to three times the limit, or any on a noisy machine, is only a
-    warning.
+    floor: the machine's noise floor. lenient: whether an error of up to three times the limit, or
+    any error on a noisy machine, is only a warning.
     """
     outcome = excused(abs(error) - limit, floor)
     if (
@@ -123,7 +123,7 @@ def off(
 
 
 def floor_check(floor: float) -> Check:
-    """Return the check of the machine's noise floor."""
+    """Return the check of whether the machine's noise floor is low enough."""
     limit = DELTA[Noise.NOISY]
     return Check(
         "noise floor",

@@ -39,7 +39,7 @@ _ORACLE = Policy(min_seconds=0, min_samples=40, max_seconds=0.6, warmup_seconds=
 
 
 class Measured(NamedTuple):
-    """The relative error of a measured time: measured / expected - 1."""
+    """The relative error of a measured time, measured / expected - 1, and its limit."""
 
     name: str
     error: float
@@ -48,15 +48,15 @@ class Measured(NamedTuple):
     lenient: bool = False  # see checks.off
 
     def check(self, floor: float) -> Check:
-        """Return the check, given the noise floor of the machine, which is known at the end."""
+        """Return the check of the error. floor: the machine's noise floor, known at the end."""
         return off(self.name, self.error, self.limit, floor, self.sentence, lenient=self.lenient)
 
 
 def examine(device: str, announce: Callable[[str], None] = lambda _: None) -> Report:
-    """Run every check on a device, in about a minute.
+    """Run every check on a device, in about a minute, and return the report.
 
-    announce: called with the name of each stage. Raises RunError if there is no such device, or if
-    this system is not Linux.
+    device: cpu or cuda. announce: called with the name of each stage. Raises RunError if there is
+    no such device, or if this system is not Linux.
     """
     linux.require()
     try:
@@ -112,7 +112,10 @@ def _calm() -> Iterator[None]:
 
 
 def settled(error: Callable[[], float], limit: float) -> float:
-    """Return the first error within the limit; else the smallest of three in absolute value."""
+    """Measure an error up to three times, and return the first one within the limit.
+
+    If none is, return the smallest in absolute value. error: a function that measures it.
+    """
     tries: list[float] = []
     while len(tries) < _TRIES:
         tries.append(error())
@@ -122,7 +125,7 @@ def settled(error: Callable[[], float], limit: float) -> float:
 
 
 def oracles(device: str) -> Iterator[Measured]:
-    """Yield the errors of known durations: a busy core, a sleep, and a spinning GPU kernel."""
+    """Yield how wrong known durations are measured: a busy core, a sleep, a spinning GPU kernel."""
     host = HostClock(synchronizer(device))
     # The limits are relative. The overhead of a clock matters more for the shortest duration.
     known: tuple[tuple[str, float, Callable[[], object]], ...] = (
@@ -143,10 +146,11 @@ def oracles(device: str) -> Iterator[Measured]:
 
 
 def oracle_error(clock: Clock, act: Callable[[], object]) -> float:
-    """Return the relative error of a clock that is used as for any cell; median of its samples.
+    """Return the relative error of a clock that times a function as it times any method.
 
-    The reference is CLOCK_MONOTONIC_RAW around each call, which the harness does not use. An
-    interrupted call is longer by the reference as well, so the check is valid on a noisy machine.
+    The true time is that of CLOCK_MONOTONIC_RAW around each call, which the harness does not use.
+    An interrupted call is longer by that clock as well, so the check is valid on a noisy machine.
+    act: the function. The error is the median over the samples.
     """
     truth: list[float] = []
 
@@ -170,7 +174,7 @@ def _busy(seconds: float) -> None:
 def _gpu_oracle_error(clock: Clock, act: Callable[[], object]) -> float:
     """Return the relative error of a GPU clock compared with the host's clock.
 
-    Both measure alternately, as the frequency of the device changes.
+    The two clocks measure alternately, as the frequency of the device changes.
     """
     host = HostClock(torch.cuda.synchronize)
     ratios = []
@@ -200,9 +204,10 @@ def others(device: str) -> Iterator[Measured]:
 
 
 def parts(device: str) -> Iterator[Measured]:
-    """Yield the error of (recorded forward + backward) / step.
+    """Yield how much the times of recorded forward and backward together differ from a step's.
 
-    They differ a little, because the parts find other data in the caches; hence the limit of 10 %.
+    A step is both in one. The times differ a little, because the parts find other data in the
+    caches; hence the limit of 10 %.
     """
     for pair in _PAIRS:
         error = settled(partial(timers.parts, *pair, device), 0.1)

@@ -41,7 +41,7 @@ _SAMPLE = Policy(
 
 
 class Rival(NamedTuple):
-    """Another timer, and the clock of mssbench that measures the same quantity."""
+    """A timer of another package, and the clock of mssbench that measures the same quantity."""
 
     name: str
     clock: Clock
@@ -61,7 +61,7 @@ class Job(NamedTuple):
 
 
 def here(device: str) -> Iterator[Rival]:
-    """Yield the installed timers for a device."""
+    """Yield the timers of other packages that are installed here and work on a device."""
     yield Rival("torch.utils.benchmark", HostClock(synchronizer(device)), _by_torch)
     if device != "cuda":
         return
@@ -74,7 +74,7 @@ def here(device: str) -> Iterator[Rival]:
 
 
 def _by_torch(call: Call, count: int) -> float:
-    """Return the seconds of a call by torch.utils.benchmark."""
+    """Return the seconds of one call as torch.utils.benchmark measures it, of `count` calls."""
     with warnings.catch_warnings():  # its import looks for a compiler with deprecated distutils
         warnings.simplefilter("ignore")
         from torch.utils.benchmark import Timer
@@ -85,21 +85,22 @@ def _by_torch(call: Call, count: int) -> float:
 
 
 def _by_triton(call: Call, count: int) -> float:
-    """Return the seconds of a call by triton.testing.do_bench."""
+    """Return the seconds of one call as triton.testing.do_bench measures it."""
     bench = import_module("triton.testing").do_bench
     return 1e-3 * float(bench(call, warmup=1, rep=count, return_mode="median"))
 
 
 def _by_cupy(call: Call, count: int) -> float:
-    """Return the seconds of a call by cupyx.profiler.benchmark."""
+    """Return the seconds of one call as cupyx.profiler.benchmark measures it, of `count` calls."""
     bench = import_module("cupyx.profiler").benchmark
     return float(median(bench(call, n_repeat=count, n_warmup=2).gpu_times[0]))
 
 
 def jobs(device: str) -> list[Job]:
-    """Return calls of 0.1 to 100 ms: products, two roots and a step, of two sizes.
+    """Return calls that take 0.1 to 100 ms, to be timed by several timers.
 
-    The batch of each call is chosen such that the call takes the intended time.
+    They are matrix products, two roots, and a step (root and gradient), at two sizes n. The batch
+    of each is chosen such that the call takes the intended time.
     """
     makers: list[Callable[[Input], Call]] = [
         _product,
@@ -134,13 +135,16 @@ def _product(x: Input) -> Call:
 
 
 def _phase(forward: str, backward: str | None, phase: str, x: Input) -> Call:
-    """Return a call of one phase of a pair."""
+    """Return a call of one phase (forward or step) of a pair of methods on the input x."""
     phase_calls = calls(pairs.pair("sqrt", forward, backward), "torch", phase)
     return lambda: phase_calls.call(phase_calls.prepare(x))
 
 
 def ratios(rival: Rival, jobs: Sequence[Job]) -> list[float]:
-    """Return median time of ours / theirs, for each job that is long enough for both timers."""
+    """Return the median time by mssbench's clock / that by another timer, for each job.
+
+    Jobs that are too short for the other timer are left out.
+    """
     jobs = [job for job in jobs if job.seconds >= rival.shortest]
     ours: list[list[float]] = [[] for _ in jobs]
     theirs: list[list[float]] = [[] for _ in jobs]
@@ -158,7 +162,11 @@ def ratios(rival: Rival, jobs: Sequence[Job]) -> list[float]:
 
 
 def parts(forward: str, backward: str, device: str) -> float:
-    """Return (recorded forward + backward) / step - 1, each timed alone; median of some rounds."""
+    """Return how much a step differs from its parts: (recorded forward + backward) / step - 1.
+
+    Each of the three is timed alone, several times; the result is the median. forward, backward:
+    names of methods.
+    """
     pair, x = pairs.pair("sqrt", forward, backward), batch(_PARTS_BATCH[device], 64, device)
     # With the host's clock the host would wait for the GPU once in a step, but twice in its parts.
     clock: Clock = CudaClock(torch.cuda) if device == "cuda" else HostClock()

@@ -1,7 +1,8 @@
 """Measure identical and slower methods alternately, and check that ties and slowdowns are seen.
 
-The arms are measured like the cells of a run. Their order is rotated in each round, so that none is
-always measured first.
+An arm is one of these methods: three names of the same code, and two that are slower on purpose.
+The arms are measured like the cells of a run. Each round measures every arm once, beginning with
+another arm than the round before, so that none is always measured first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ Round = Mapping[str, Span]  # by arm
 
 
 class Races:
-    """Rounds in which every arm is measured once. `rounds` has the results by clock."""
+    """Measures every arm once in each round. `rounds` has the times of all rounds, by clock."""
 
     def __init__(self, device: str) -> None:
         self.rounds: dict[str, list[Round]] = {}
@@ -64,7 +65,7 @@ class Races:
         return noise_floor([x for rounds in self.rounds.values() for x in _null_ratios(rounds)])
 
     def checks(self) -> list[Check]:
-        """Return the checks that identical methods tie, and that slower ones are detected."""
+        """Return the checks of whether identical methods tie and slower ones are detected."""
         results = []
         for clock, rounds in self.rounds.items():
             where = "" if clock == "wall" else f", {clock}"
@@ -74,12 +75,15 @@ class Races:
 
 
 def told_slower(base: Span, new: Span) -> bool:
-    """Whether new counts as slower: disjoint intervals, and a relevant change in quartiles."""
+    """Whether `new` counts as slower: disjoint intervals, and a relevant change in quartiles."""
     return new.low > base.high and new.q1 > base.q1 * (1 + _REPORTED)
 
 
 def tie_check(name: str, rounds: Sequence[Round], floor: float) -> Check:
-    """Return the check that identical arms tie in most rounds, and that neither is biased."""
+    """Return a check of whether two identical arms tie in most rounds, without a bias.
+
+    name: of the check. floor: the machine's noise floor.
+    """
     pairs = [(r[_ONE], r[_TWIN]) for r in rounds]
     ties = sum(not told_slower(x, y) and not told_slower(y, x) for x, y in pairs)
     logs = [log(y.q1 / x.q1) for x, y in pairs]
@@ -98,9 +102,10 @@ def tie_check(name: str, rounds: Sequence[Round], floor: float) -> Check:
 
 
 def slow_check(arm: str, where: str, rounds: Sequence[Round], floor: float) -> Check:
-    """Return the check that a slower arm is reported slower in most rounds.
+    """Return a check of whether a slower arm is reported slower in most rounds.
 
-    The median slowdown must be at least half of the true one.
+    The median slowdown must also be at least half of the true one. where: the clock, for the name
+    of the check. floor: the machine's noise floor.
     """
     share = wrong_methods.SLOWER[arm]
     seen = sum(told_slower(r[_ONE], r[arm]) for r in rounds)
@@ -118,13 +123,16 @@ def slow_check(arm: str, where: str, rounds: Sequence[Round], floor: float) -> C
 
 
 def _null_ratios(rounds: Sequence[Round]) -> list[float]:
-    """Return the ratios of the lower quartiles of every two identical arms of each round."""
+    """Return the ratio of the times (lower quartiles) of every two identical arms in each round."""
     pairs = ((_ONE, _TWIN), (_TWIN, _TRIPLET), (_TRIPLET, _ONE))
     return [r[x].q1 / r[y].q1 for r in rounds for x, y in pairs]
 
 
 def _spans(cell: Cell, arm: str, session: Session) -> dict[str, Span]:
-    """Return the time of an arm by clock, with a hot cache. Raises RunError if it failed."""
+    """Measure an arm, and return its time by clock, with a hot cache.
+
+    cell: what to measure, with any method. Raises RunError if the arm failed.
+    """
     spans = {}
     for row in measure(replace(cell, forward=wrong_methods.forward(arm)), session).measurements:
         if row.cache != "hot" or row.clock == "graph":

@@ -64,12 +64,15 @@ MEANING = {
 
 
 def forward(name: str) -> str:
-    """Return the registered name of the forward for a name of this module."""
+    """Return the name under which a method of this module, such as `honest`, is registered."""
     return f"selftest_{name}"
 
 
 def cell(name: str, device: str, size: int, batch: int) -> Cell:
-    """Return the cell of a method: covariances for which the Newton–Schulz iteration converges."""
+    """Return the cell that measures a method of this module.
+
+    Its matrices are covariances for which the Newton–Schulz iteration converges. size: n. batch: b.
+    """
     return Cell(
         library="torch",
         forward=forward(name),
@@ -88,7 +91,7 @@ def cell(name: str, device: str, size: int, batch: int) -> Cell:
 
 
 def caught(device: str) -> Iterator[Check]:
-    """Measure each wrong method, and yield the check that its status is one of DESERVED."""
+    """Measure each wrong method, and yield a check of whether its status is one of DESERVED."""
     session = Session(_SETTINGS)
     for name in DESERVED:
         (measurement, *_) = measure(cell(name, device, 64, _BATCH[device]), session).measurements
@@ -96,10 +99,10 @@ def caught(device: str) -> Iterator[Check]:
 
 
 def status_check(name: str, measurement: Measurement) -> Check:
-    """Return the check that the status of a method is one of DESERVED.
+    """Return a check of whether the status of a method is one of DESERVED.
 
-    A method that is implausibly fast under other load has the flag but not the status, and the
-    check is unclear.
+    A method that is implausibly fast while other processes run gets a flag but not the status
+    `implausible`; then the outcome is unclear.
     """
     deserved = DESERVED[name]
     right = measurement.status in deserved
@@ -128,7 +131,7 @@ def registered(device: str) -> Iterator[None]:
 
 
 def _register(name: str, call: Roots) -> None:
-    """Register a function that returns roots as a forward."""
+    """Register a function that returns roots as a forward. name: one of this module."""
 
     def method(a: Array) -> Root:
         return Root(sqrt=call(a))
@@ -171,7 +174,7 @@ def _honest(a: Array) -> Array:
 
 
 def _writes(a: Array) -> Array:
-    """Return the root, and change the input."""
+    """Return the root of a, and write into a, which no method may do."""
     y = _honest(a)
     a.mul_(1.0001)
     return y
@@ -207,7 +210,7 @@ class _ComputedWhenRead(torch.Tensor):
 
 
 def _slower(share: float, device: str) -> Roots:
-    """Return a method that takes 1 + share times as long as the honest one."""
+    """Return a method that takes 1 + share times as long as the honest one; 0.2 is 20 % slower."""
     return _slower_on_gpu(share) if device == "cuda" else _slower_on_cpu(share)
 
 
@@ -225,9 +228,9 @@ def _slower_on_cpu(share: float) -> Roots:
 
 
 def _slower_on_gpu(share: float) -> Roots:
-    """Return a method that makes the GPU spin after each call.
+    """Return a method that makes the GPU spin after each call, for a share of the call's time.
 
-    It spins for a share of the time of an honest call, measured at the first input of each shape.
+    This time is measured once, with the honest method at the first input of each shape.
     """
     seconds: dict[tuple[int, ...], float] = {}
 

@@ -1,7 +1,8 @@
 """Read and check the [[claim]] tables of a suite.
 
-A claim is a published statement about methods that the rows of a run support or contradict. Claims
-that no row of the suite could decide are refused.
+A claim is a published statement about methods, for example that one is faster than another, which
+the rows of a run support or contradict (`mssbench claims`). A claim that no row of the suite could
+decide is refused.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -65,14 +66,14 @@ class Claim:
 
     @property
     def entries(self) -> list[dict[str, Any]]:
-        """The published figures, each as a dictionary with its point and `figure`."""
+        """The published figures: a dictionary each, with `figure` and the columns it stands for."""
         lists = [as_list(v) for v in self.published.values()]
         points = zip(*lists, strict=True)
         return [dict(zip(self.published, point, strict=True)) for point in points]
 
     @property
     def conditions(self) -> dict[str, str]:
-        """The conditions of the claim by the name of their key: where, left, right."""
+        """The conditions that select the claim's rows, by their key: where, left, right."""
         given = {key: getattr(self, key) for key in ("where", "left", "right")}
         return {key: text for key, text in given.items() if isinstance(text, str) and text}
 
@@ -83,11 +84,15 @@ class Claim:
 
     @property
     def shared(self) -> list[str]:
-        """The columns in which a row of the left and one of the right side must agree."""
+        """The columns in which a row of the left side and one of the right side must be equal."""
         return [name for name in POINT if name not in self.apart]
 
     def rows(self, key: str, frame: "pd.DataFrame") -> "pd.DataFrame":
-        """Return the rows that the condition `key` selects. Raises TableError with the key."""
+        """Return the rows that a condition of the claim selects.
+
+        key: the name of the condition: where, left or right. Raises TableError, which names the
+        key, if the condition is wrong.
+        """
         return select(frame, getattr(self, key), key)
 
 
@@ -95,7 +100,10 @@ _KEYS = tuple(f.name for f in fields(Claim))
 
 
 def read(tables: Any) -> list[Claim]:
-    """Return the checked [[claim]] tables of a suite. Raises SuiteError with table and key."""
+    """Return the checked [[claim]] tables of a suite as claims.
+
+    Raises SuiteError for the first mistake, with the number of its table and its key.
+    """
     if not isinstance(tables, list):
         raise SuiteError("'claim' is a list of tables: write [[claim]].")
 
@@ -109,8 +117,8 @@ def read(tables: Any) -> list[Claim]:
 def check(tables: Any, cells: Iterable[Cell], axis: Axis) -> None:
     """Raise SuiteError for a claim with a value that no row of the suite could have.
 
-    tables: the [[claim]] tables. cells: all cells of the suite. axis: checks a value of an axis,
-    which need not occur in the cells, because an override may remove it.
+    tables: the [[claim]] tables. cells: all cells of the suite. axis: a function that checks a
+    value of an axis; the value need not occur in the cells, because `--set` may have removed it.
     """
     keys = [m.key for cell in cells for m in uniform(cell, Status.INTERRUPTED, "")]
     planned = [key | labels(key) for key in keys]
@@ -121,7 +129,10 @@ def check(tables: Any, cells: Iterable[Cell], axis: Axis) -> None:
 
 @contextmanager
 def numbered(number: int) -> Iterator[None]:
-    """Return a context manager that adds the number of the [[claim]] table to errors."""
+    """Put the number of the [[claim]] table before the message of any error in this context.
+
+    Errors about suites, tables and names become SuiteErrors.
+    """
     try:
         yield
     except (SuiteError, TableError, RegistryError) as error:
@@ -129,7 +140,10 @@ def numbered(number: int) -> Iterator[None]:
 
 
 def _check_rows(claim: Claim, planned: Sequence[Row], axis: Axis) -> None:
-    """Check the values of a claim, and that its two sides share a point. Raises SuiteError."""
+    """Raise SuiteError for a wrong value in a claim, or if its two sides can nowhere be compared.
+
+    planned: the keys of all rows that the suite may have. axis: as in `check`.
+    """
     chosen: dict[str, list[Mapping[str, Any]]] = {}
     for key, text in claim.conditions.items():
         chosen[key] = rows_that_hold(planned, text, _PLANNED, key)
@@ -162,7 +176,7 @@ def _check_value(column: str, value: Any, planned: Sequence[Row], axis: Axis) ->
 
 
 def _read(table: Any) -> Claim:
-    """Return the claim of one table after checking every key. Raises SuiteError."""
+    """Return the claim in one [[claim]] table. Raises SuiteError for a wrong key or value."""
     if not isinstance(table, dict):
         raise SuiteError("it is not a table: write [[claim]].")
     for key in table:

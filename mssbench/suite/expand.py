@@ -1,7 +1,8 @@
 """Expand the tables of a suite into cells.
 
-Each [[method]] table stands for the product of its lists and ranges: methods, parameters and axes.
-Cells that match an [[exclude]] table are removed.
+A cell is one combination of a method, its parameters and a value of every axis (size, batch,
+problem, ...). Each [[method]] table stands for all combinations of its lists and ranges. Cells that
+match an [[exclude]] table are removed.
 """
 
 import itertools
@@ -41,8 +42,8 @@ Values = dict[str, list[Any]]
 def expand(document: Mapping[str, Any], device: str) -> list[Cell]:
     """Return the cells of a suite document, in the order in which they are measured.
 
-    device: the device that `auto` stands for. Raises SuiteError with the table, the key and the
-    nearest right word.
+    device: the device that `auto` stands for. Raises SuiteError for a wrong value, with its table,
+    its key and the nearest right word.
     """
     for axis, value in document["axes"].items():  # also an axis that every [[method]] overrides
         _check_named_axis(axis, value)
@@ -82,7 +83,7 @@ def _grouped(cells: Sequence[Cell], axes: Sequence[str]) -> list[Cell]:
 
 
 def _check_named_axis(axis: str, value: Any) -> None:
-    """Check an axis of the table [axes]. Raises SuiteError with the name of the axis."""
+    """Check the values of an axis in the table [axes]. Raises SuiteError, which names the axis."""
     try:
         check_axis(axis, value)
     except (SuiteError, RegistryError) as error:
@@ -91,20 +92,29 @@ def _check_named_axis(axis: str, value: Any) -> None:
 
 
 def located(where: str, error: MssbenchError) -> SuiteError:
-    """Return the error with its place in the suite; for an unknown name, with a hint at --also."""
+    """Return a SuiteError with this error's message, after the place in the suite (`where`).
+
+    For an unknown name it ends with a hint at --also, since the name may be of a user's method.
+    """
     hint = f" {_OWN}" if isinstance(error, UnknownName) else ""
     return SuiteError(f"{where}{error}{hint}")
 
 
 def check_word(what: str, word: str, known: Iterable[str], where: str = "") -> None:
-    """Raise SuiteError with the nearest known word unless `word` is known."""
+    """Raise SuiteError, which names the nearest known word, unless `word` is known.
+
+    what: what the word stands for, such as `device`. where: the beginning of the message.
+    """
     known = tuple(known)
     if word not in known:
         raise SuiteError(where + unknown(what, word, known))
 
 
 def parameters(method: Mapping[str, Any]) -> set[str]:
-    """Return every parameter that a [[method]] table may set, with prefix for the backward's."""
+    """Return the names of all parameters that a [[method]] table may set.
+
+    Those of its backwards begin with `backward_`.
+    """
     return (
         {*regularization.OPTIONS}
         | {p for m in _names(method, "forward") for p in _parameters("forward", m)}
@@ -115,7 +125,11 @@ def parameters(method: Mapping[str, Any]) -> set[str]:
 def _expand_method(
     axes: Mapping[str, Any], method: Mapping[str, Any], device: str
 ) -> Iterator[Cell]:
-    """Yield the cells of one [[method]] table. Raises SuiteError or RegistryError."""
+    """Yield the cells of one [[method]] table.
+
+    axes: the table [axes]. device: what `auto` stands for. Raises SuiteError or RegistryError for a
+    wrong key or value.
+    """
     given = {k: v for k, v in method.items() if k not in ("forward", "backward", *AXES)}
     pairs = list(_pairs(method))
     for key in given:
@@ -170,7 +184,8 @@ def _pairs(method: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 def check_backend(text: str) -> tuple[str, str]:
     """Return (library, forward) of a text such as `torch/eigh`.
 
-    Raises SuiteError or RegistryError if one of them is unknown or they do not go together.
+    Raises SuiteError or RegistryError if the library or the forward is unknown, or if the forward
+    has no version for the library.
     """
     library, slash, forward = text.partition("/")
     if not slash:
@@ -192,7 +207,10 @@ def check_backend(text: str) -> tuple[str, str]:
 def _combinations(
     forward: str, backward: str, given: Mapping[str, Any]
 ) -> list[tuple[int | None, int | None, str]]:
-    """Return (iterations, backward_iterations, options) of every combination of parameters."""
+    """Return (iterations, backward_iterations, options) for every combination of parameters.
+
+    options: all other parameters as one text. given: the parameters in the [[method]] table.
+    """
     values = _values("forward", forward, "", given)
     if backward != "none":
         values |= _values("backward", backward, _PREFIX, given)
@@ -210,7 +228,10 @@ def _combinations(
 
 
 def _values(kind: method_.Kind, name: str, prefix: str, given: Mapping[str, Any]) -> Values:
-    """Return the values of every parameter of a method by key; defaults if they are not given."""
+    """Return the list of values of every parameter of a method, its default if none is given.
+
+    The keys are the names of the parameters after `prefix`.
+    """
     return {
         prefix + key: check_parameter(kind, name, prefix + key, given[prefix + key])
         if prefix + key in given
@@ -220,9 +241,12 @@ def _values(kind: method_.Kind, name: str, prefix: str, given: Mapping[str, Any]
 
 
 def check_parameter(kind: method_.Kind, name: str, key: str, value: Any) -> list[Any]:
-    """Return the values of a parameter, with ranges expanded. Raises SuiteError, RegistryError."""
+    """Return the values of a parameter of a method as a list, with ranges expanded.
+
+    Raises SuiteError for an empty list, RegistryError for a value that the method does not take.
+    """
     if not (many := spelt_out(value)):
-        raise SuiteError(f"{key} is empty: its product has no cell.")
+        raise SuiteError(f"{key} is empty: give at least one value.")
     method = registry.lookup(kind, name)
     return [method.check(key.removeprefix(_PREFIX), v) for v in many]
 
@@ -233,12 +257,15 @@ def check_regularization(key: str, value: Any) -> list[float]:
     Raises SuiteError or RegistryError for an invalid value.
     """
     if not (many := spelt_out(value)):
-        raise SuiteError(f"{key} is empty: its product has no cell.")
+        raise SuiteError(f"{key} is empty: give at least one value.")
     return [regularization.check(key, v) for v in many]
 
 
 def check_override(document: Mapping[str, Any], key: str, value: Any) -> None:
-    """Check the values of an overridden parameter for every method of the suite that takes it."""
+    """Check the values that --set gives a parameter, for every method of the suite that takes it.
+
+    Raises SuiteError or RegistryError for a wrong value.
+    """
     if key in regularization.OPTIONS:
         check_regularization(key, value)
         return
@@ -252,7 +279,7 @@ def check_override(document: Mapping[str, Any], key: str, value: Any) -> None:
 def _parameters(kind: method_.Kind, name: str) -> dict[str, method_.Parameter]:
     """Return the parameters of a method by name.
 
-    Empty for a plug-in whose package is missing: its cells become rows with that status.
+    Empty for a plug-in whose package is missing: its cells become rows `not_installed`.
     """
     try:
         return registry.lookup(kind, name).parameters
@@ -304,15 +331,21 @@ def _devices(library: str, listed: Sequence[str], auto: str) -> list[str]:
 
 
 def check_axis(name: str, value: Any) -> list[Any]:
-    """Return the values of an axis, with ranges expanded. Raises SuiteError or RegistryError."""
+    """Return the values of an axis, such as `size`, as a list with ranges expanded.
+
+    Raises SuiteError or RegistryError for a wrong value.
+    """
     values = spelt_out(value)
     if not values:
-        raise SuiteError(f"{name} is empty: its product has no cell.")
+        raise SuiteError(f"{name} is empty: give at least one value.")
     return [_axis_value(name, v) for v in values]
 
 
 def _axis_value(name: str, value: Any) -> Any:
-    """Check one value of an axis, and return it in the form in which cells have it."""
+    """Return one value of an axis in the form in which cells have it.
+
+    Raises SuiteError or RegistryError for a wrong value.
+    """
     if name in ("size", "batch", "seed"):
         least = 0 if name == "seed" else 1
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -332,7 +365,8 @@ def _axis_value(name: str, value: Any) -> Any:
 def exclusion(table: Mapping[str, Any], number: int) -> Values:
     """Check an [[exclude]] table, and return its values by key.
 
-    A cell is excluded if it has one of the values for every key. Raises SuiteError.
+    A cell is excluded if it has, for every key, one of the values of this key. number: of the
+    table, for messages. Raises SuiteError for a wrong key or value.
     """
     where = f"[[exclude]] {number}: "
 
@@ -393,7 +427,7 @@ def _check_excluded(key: str, value: Any) -> None:
 
 
 def _matches(cell: Cell, exclusion: Values) -> bool:
-    """Whether a cell is excluded: it has one of the values for every key."""
+    """Whether a cell is excluded: it has, for every key, one of the values of this key."""
 
     def value(key: str) -> Any:
         attribute = getattr(cell, key, None)

@@ -35,8 +35,8 @@ _PROCESSORS = 132  # multiprocessors of an H100 or H200
 def kernels(cells: Iterable[Cell], arch: str = "sm_90") -> list[dict[str, Any]]:
     """Return the CUDA kernels that the cells would launch on a GPU of architecture `arch`.
 
-    Each row has the method, the sizes n, the kernel or the reason why there is none, and its launch
-    configuration with the largest number of blocks.
+    Each row has the method, the sizes n, the kernel or the reason why there is none, and how the
+    kernel is launched: threads, shared memory, and the largest number of blocks.
     """
     limits = replace(LIMITS[arch], processors=_PROCESSORS)
 
@@ -51,7 +51,10 @@ def kernels(cells: Iterable[Cell], arch: str = "sm_90") -> list[dict[str, Any]]:
 
 
 def _kernels(cell: Cell) -> Iterator[tuple[str, Family, dict[str, Any]]]:
-    """Yield the method, the kernel family and the parameters of each kernel of a pair."""
+    """Yield the method, the kernel family and the parameters of each kernel that a cell launches.
+
+    A family is a group of kernels with one algorithm, such as `jacobi`.
+    """
     for name, prefix in ((cell.forward, ""), (cell.backward, "backward_")):
         if name in _FAMILIES:
             given = {
@@ -66,7 +69,7 @@ def _kernels(cell: Cell) -> Iterator[tuple[str, Family, dict[str, Any]]]:
 def _row(
     cell: Cell, method: str, family: Family, given: dict[str, Any], limits: Limits
 ) -> dict[str, Any]:
-    """Return the row of `kernels` for one method of one cell."""
+    """Return the row that `kernels` has for one method of one cell. given: its parameters."""
     degree = given.get("degree", 0) if given.get("iterations") or family == "lyapunov" else 3
     terms = (degree + 1) // 2 if family in ("iterate", "lyapunov") else 0
     steps = max((given.get("iterations") or 0) + given.get("finish", 0), 1)
@@ -109,7 +112,10 @@ class Estimate(NamedTuple):
 
 
 def estimate(cell: Cell, policy: Policy) -> Estimate:
-    """Estimate the measurement of a cell: all phases and clocks, warm-up and the reference."""
+    """Estimate the time and memory that measuring a cell takes.
+
+    All its phases (forward, backward, step) and clocks, warm-up and the reference are included.
+    """
     n, b = cell.size, cell.batch
     work = _work(cell)
 
@@ -131,14 +137,14 @@ def estimate(cell: Cell, policy: Policy) -> Estimate:
 
 
 class _Work(NamedTuple):
-    """Work of one call of a pair: batched products and kernel launches."""
+    """Work of one call of a pair, forward and backward: batched matrix products and launches."""
 
     products: float
     launches: float
 
 
 def _work(cell: Cell) -> _Work:
-    """Return the work that the methods declare; 1 and 1 if one of them is not installed."""
+    """Return the work that a cell's methods declare; 1 product and 1 launch if one is missing."""
     given: dict[bool, dict[str, Any]] = {False: {}, True: {}}  # key: whether of the backward
     _, parameters = regularization.split(cell.parameters)  # the cost of a ridge is negligible
     for key, value in parameters.items():

@@ -47,6 +47,6 @@ def _range(text: str) -> list[Any]:
 
 
 def check_count(*lengths: int) -> None:
-    """Raise SuiteError if the product of lists of these lengths has too many cells."""
+    """Raise SuiteError if all combinations of lists with these lengths are too many cells."""
     if (count := math.prod(lengths)) > _MOST_CELLS:
-        raise SuiteError(f"its product has {count:,} cells; at most {_MOST_CELLS:,} can be swept.")
+        raise SuiteError(f"{count:,} cells are too many: at most {_MOST_CELLS:,} can be measured.")

@@ -1,7 +1,7 @@
 """The JSON Schema of a suite file, from which editors complete keys and names, and mark mistakes.
 
-It says what a schema can say. What follows from several values at once is left to `suite.load`,
-for instance that a range ends, or that [[exclude]] leaves a cell.
+What a schema cannot say is checked only by `suite.load`, for instance that a range ends, or that
+[[exclude]] leaves a cell.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -37,10 +37,10 @@ _OF_SUITE = {
     "description": "A sentence on what it measures, which `mssbench list suites` prints.",
     "axes": "The values that every method is measured at. A [[method]] may have its own.",
     "method": "Methods, and their parameters. Every combination of the values is measured.",
-    "exclude": "Cells that are left out: those that have one of the values of every key here.",
+    "exclude": "Cells that are left out: those that have, for every key, one of its values.",
     "measure": "How long each cell is sampled, and which error is still called ok.",
-    "check": "Limits of `mssbench check`.",
-    "claim": "Sentences that `mssbench claims` decides from the rows of a run.",
+    "check": "Limits of `mssbench check` on how much errors, counts and times may grow.",
+    "claim": "Published sentences that `mssbench claims` decides from the rows of a run.",
 }
 _OF_AXES = {
     "function": "What is computed of each matrix.",
@@ -66,14 +66,14 @@ _OF_MEASURE = {
 }
 _OF_CLAIMS = {
     "claim": "The claim, as a sentence.",
-    "source": "Where it is made.",
+    "source": "The publication that makes the claim.",
     "value": "The column that is compared.",
     "left": "A condition that selects the rows of the left side.",
     "relation": "How the left side compares with the right one.",
     "right": "A condition that selects the rows of the right side, or a number.",
     "factor": "By how much the smaller side has to be smaller.",
-    "over": "Whether it has to hold at every point, or for the median of the ratios.",
-    "at_error": "The largest error of rows that count.",
+    "over": "Whether the claim has to hold in every comparison, or for the median of their ratios.",
+    "at_error": "The largest error with which a row counts.",
     "accept": "Statuses of rows that count although their result is wrong.",
     "apart": "Columns in which the two sides differ on purpose.",
     "where": "A condition that selects the rows of published figures.",
@@ -83,10 +83,10 @@ _OF_CLAIMS = {
 
 
 def schema() -> Schema:
-    """The schema (JSON Schema, draft 2020-12) of suite files, for what is registered now.
+    """Return the JSON Schema (draft 2020-12) of suite files, with the methods registered now.
 
-    Plug-ins are imported for it. One that fails stays in the lists, with every library and without
-    parameters.
+    Plug-ins are imported for it. One whose import fails stays in the lists, with every library and
+    without parameters.
     """
     forwards, backwards = _methods("forward"), _methods("backward")
     return {
@@ -124,7 +124,7 @@ def _table(
     *,
     required: Collection[str] = (),
 ) -> Schema:
-    """A table with these keys and no others."""
+    """Return the schema of a TOML table with these keys and no others, each with a description."""
     described = {
         key: value | ({"description": descriptions[key]} if key in descriptions else {})
         for key, value in properties.items()
@@ -134,7 +134,7 @@ def _table(
 
 
 def _one_or_many(value: Schema, least: int = 1) -> Schema:
-    """One value, or a list of at least so many."""
+    """Return the schema of one value, or of a list of at least `least` such values."""
     return {"anyOf": [value, {"type": "array", "items": value, "minItems": least}]}
 
 
@@ -143,7 +143,7 @@ def _ref(name: str) -> Schema:
 
 
 def _methods(kind: Kind) -> dict[str, Method | None]:
-    """Every method of a kind by name; None for a plug-in that cannot be imported."""
+    """Return every method of a kind, forward or backward, by name; None for a broken plug-in."""
     failed = registry.REGISTRIES[kind].load_plugins()
     return {**dict.fromkeys(failed), **registry.known(kind)}
 
@@ -157,7 +157,10 @@ def _backends(forwards: Mapping[str, Method | None]) -> list[str]:
 
 
 def _problem() -> Schema:
-    """A generator, then modifiers: each with parameters in parentheses, or without."""
+    """Return the schema of a problem: a generator, then modifiers, all with or without parameters.
+
+    For example `wishart(ratio=2)`, then `|` and a modifier.
+    """
     base, modifiers = (
         _TERM.format(names="|".join(problems.REGISTRIES[kind].names()))
         for kind in ("problem", "modifier")
@@ -202,7 +205,7 @@ def _given_somewhere(axis: str) -> Schema:
 
 
 def _value(parameter: Parameter) -> Schema:
-    """One value of a parameter as Method.check takes it, or a range of them."""
+    """Return the schema of a parameter's value: one that Method.check accepts, or a range."""
     of_types: dict[type, Schema] = {
         bool: {"type": "boolean"},
         int: {"type": "integer", "minimum": 0},
@@ -217,7 +220,10 @@ def _value(parameter: Parameter) -> Schema:
 
 
 def _takers(methods: Mapping[str, Method | None], prefix: str) -> dict[str, dict[str, Parameter]]:
-    """Parameter, as a suite spells it -> the methods that take it, each with what it takes."""
+    """Return parameter -> method -> what this method takes for it, for every parameter.
+
+    prefix: `backward_` for backwards, as suites write it before their parameters.
+    """
     found: dict[str, dict[str, Parameter]] = {}
     for name, method in methods.items():
         for parameter in method.parameters.values() if method else ():
@@ -226,7 +232,7 @@ def _takers(methods: Mapping[str, Method | None], prefix: str) -> dict[str, dict
 
 
 def _any_of(values: Iterable[Schema]) -> Schema:
-    """One of these schemas, each of them once."""
+    """Return the schema of a value that fits one of these schemas; equal ones are merged."""
     different: list[Schema] = []
     for value in values:
         if value not in different:
@@ -250,7 +256,10 @@ _OF_REGULARIZATIONS = {
 def _method(
     forwards: Mapping[str, Method | None], backwards: Mapping[str, Method | None]
 ) -> Schema:
-    """A [[method]] table. A parameter needs a method that takes it, and a value that this takes."""
+    """Return the schema of a [[method]] table.
+
+    A parameter may stand there only if one of the table's methods takes it, with this value.
+    """
     properties = {
         "forward": _one_or_many(_ref("backend")),
         "backward": _one_or_many(_ref("backward")) | {"default": "none"},
@@ -279,7 +288,11 @@ def _conditions(
     parameter: str,
     takers: Mapping[str, Parameter],
 ) -> Schema:
-    """That one of the table's methods takes the parameter, and each that does this value."""
+    """Return the schema of a [[method]] table that has the parameter.
+
+    It demands that one of the table's methods takes the parameter, and that its value fits each
+    method that does. key: `forward` or `backward`. takers: the methods that take the parameter.
+    """
 
     def names_one_of(names: Collection[str]) -> Schema:
         chosen = {name: methods[name] for name in names}
@@ -354,7 +367,10 @@ def _check() -> Schema:
 
 
 def _claim() -> Schema:
-    """A comparison of two sides of rows (left, right), or figures that were published (where)."""
+    """Return the schema of a [[claim]] table.
+
+    A claim compares two selections of rows (left, right), or one (where) with published figures.
+    """
     values: dict[str, Schema] = {
         **{f.name: _TEXT for f in fields(claims.Claim)},
         "value": {"enum": [*claims.VALUES]},

@@ -1,4 +1,4 @@
-"""Load the suite that a command line names, with its overrides, conditions and own matrices."""
+"""Load the suite that a command line names, as its options --set, --only and others change it."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,12 +47,13 @@ def choose(
     """Return the suite that a command line asks for.
 
     name: of a suite, or the path of its file. overrides: texts such as `size=16,32`. only: a
-    condition that cells must satisfy. effort: the name of a policy. device: replaces the suite's
-    devices. also: the user's files of methods and problems. own: matrices that replace those of the
-    suite, see `own_matrices`. elsewhere: whether the device may be missing, because nothing is
-    measured here.
+    condition that cells must satisfy. effort: how long to sample, a word such as `quick`. device:
+    replaces the suite's devices. also: the user's files of methods and problems. own: matrices that
+    replace those of the suite, see `own_matrices`. elsewhere: whether the device may be missing,
+    because nothing is measured here.
 
-    Raises SuiteError, or RunError if the device is missing.
+    Raises SuiteError for a suite, value or condition that is wrong, RegistryError for a file in
+    `also` that cannot be loaded, and RunError if the device is missing.
     """
     for file in also:
         load_file(file)
@@ -76,7 +77,8 @@ def choose(
 def own_matrices(path: Path | None, key: str | None, kind: str | None) -> OwnMatrices | None:
     """Return the matrices of `--matrices`, or None if it is not given.
 
-    path, key, kind: the values of --matrices, --key and --kind. Raises SuiteError.
+    path, key, kind: the values of --matrices, --key and --kind. Raises SuiteError for a file that
+    cannot be used, an unknown kind, or a key or kind without a file.
     """
     if path is None:
         if option := "--key" if key else "--kind" if kind else "":
@@ -96,7 +98,7 @@ def own_matrices(path: Path | None, key: str | None, kind: str | None) -> OwnMat
 
 
 def read_from_outside(chosen: Suite) -> Iterator[str]:
-    """Yield a line on every file with matrices of the suite, which says what was read from it."""
+    """Yield a line for each file that matrices of the suite come from: what was read from it."""
     batches: dict[str, set[int]] = {}
     precisions: dict[str, dict[str, None]] = {}  # in the order of the cells
     for cell in chosen.cells:
@@ -114,7 +116,10 @@ def read_from_outside(chosen: Suite) -> Iterator[str]:
 
 
 def _narrow(chosen: Suite, only: str) -> Suite:
-    """Return the suite with the cells that satisfy a condition. Raises SuiteError if none does."""
+    """Return the suite with only the cells that satisfy the condition of --only.
+
+    Raises SuiteError if no cell does, or if the condition is wrong.
+    """
     rows = [(row := {k: getattr(c, k) for k in CELL_KEY}) | labels(row) for c in chosen.cells]
     try:
         holds = read(only, _COLUMNS, "--only")

@@ -1,4 +1,4 @@
-"""Suite file -> checked suite. What could not run or would mean nothing is refused here."""
+"""Read and check a suite file. A suite that could not run or would mean nothing is refused here."""
 
 import re
 import tomllib
@@ -41,7 +41,7 @@ _TOP = ("name", "description", "axes", "method", "exclude", "measure", "check", 
 
 @dataclass(frozen=True)
 class OwnMatrices:
-    """Matrices of the user's, which take the place of a suite's problems, sizes and batches."""
+    """The user's own matrices, which take the place of a suite's problems, sizes and batches."""
 
     name: str  # the file's, without folder and ending
     problem: str  # canonical
@@ -63,16 +63,16 @@ class Suite:
 
     @property
     def policy(self) -> Policy:
-        """When a timing is enough."""
+        """How long and how often each cell is sampled."""
         return Policy(**{name: self.measure[name] for name in _POLICY})
 
     @property
     def minutes(self) -> float | None:
-        """How long a run may take; None: until everything is measured."""
+        """How long a run may take, in minutes; None: until everything is measured."""
         return self.measure["minutes"] or None
 
     def only(self, cells: Iterable[Cell], condition: str = "") -> "Suite":
-        """The same suite with a part of its cells, those for which a condition holds."""
+        """Return the suite with these cells only, the ones for which the condition holds."""
         kept = tuple(cells)
         others = {cell.cell_id for cell in kept}
         dropped = tuple(cell for cell in self.cells if cell.cell_id not in others)
@@ -85,12 +85,15 @@ class Suite:
 
     @property
     def all_cell_ids(self) -> set[str]:
-        """The identities of the suite's cells, also of those that a condition has dropped."""
+        """The cell_id of every cell of the suite, also of those that a condition has dropped."""
         return {cell.cell_id for cell in (*self.cells, *self.dropped_by_condition)}
 
 
 def shipped() -> dict[str, Path]:
-    """Name to file of the suites that come with mssbench, in a checkout or an installed wheel."""
+    """Return the file of each suite that comes with mssbench, by name.
+
+    They are found in a checkout and in an installed wheel.
+    """
     package = Path(str(files("mssbench")))
     for folder in (package / "suites", package.parent / "suites"):
         if folder.is_dir():
@@ -99,7 +102,10 @@ def shipped() -> dict[str, Path]:
 
 
 def find(name: str) -> Path:
-    """The file of a suite: a path, or the name of a shipped one. Raises SuiteError."""
+    """Return the file of a suite. name: its path, or the name of a shipped suite.
+
+    Raises SuiteError if there is none.
+    """
     path = Path(name)
     if path.suffix == ".toml" or "/" in name:
         if path.is_file():
@@ -119,13 +125,13 @@ def load(
     effort: str | None = None,
     own: OwnMatrices | None = None,
 ) -> Suite:
-    """Read, override, check and expand a suite.
+    """Read a suite file, override values of it, check it, and expand it into cells.
 
-    auto: the device that `device = "auto"` means here. device: replaces the axis, if given.
-    overrides: `KEY=VALUE,VALUE` each, of an axis, a method's parameter or a [measure] key.
-    effort: a name of EFFORTS, which replaces those keys of [measure]. own: replaces problem, size
-    and batch; an override may still choose another batch.
-    Raises SuiteError with file, key and the nearest right word.
+    auto: the device that `device = "auto"` means here. device: replaces the suite's devices, if
+    given. overrides: texts `KEY=VALUE,VALUE`, where the key is an axis, a method's parameter or a
+    [measure] key. effort: a name of EFFORTS, whose values replace those of [measure]. own: replaces
+    problem, size and batch; an override may still choose another batch.
+    Raises SuiteError, which names the file, the key and the nearest right word.
     """
     document = _read(path)
     with _blaming(str(path)):
@@ -155,7 +161,7 @@ def load(
 
 @contextmanager
 def _blaming(source: str) -> Iterator[None]:
-    """Name the file or the flag that an error comes from."""
+    """Put the file or the flag that errors in this context come from before their messages."""
     try:
         yield
     except (SuiteError, RegistryError, GateError) as error:
@@ -163,7 +169,7 @@ def _blaming(source: str) -> Iterator[None]:
 
 
 def dump(document: Mapping[str, Any]) -> str:
-    """A suite document as TOML that reads back equal.
+    """Return a suite as TOML text. Read back, it gives an equal document.
 
     Keys keep their order, except that TOML has tables after the other keys of the same table.
     """
@@ -239,7 +245,11 @@ def _check_claims(document: Mapping[str, Any]) -> None:
 
 
 def _replace_matrices(document: dict[str, Any], own: OwnMatrices, overrides: Sequence[str]) -> None:
-    """The suite on other matrices. It has a name of its own, and so a folder of its own."""
+    """Put the user's matrices in place of the suite's problem, size and batch.
+
+    The suite gets another name, so that its run gets a folder of its own. Raises SuiteError if an
+    override is of problem or size.
+    """
     for override in overrides:
         if (key := override.partition("=")[0].strip()) in ("problem", "size"):
             raise SuiteError(f"--set {override}: --matrices has a {key} of its own. Leave out one.")
@@ -285,19 +295,19 @@ def _override(document: dict[str, Any], text: str) -> None:
 
 
 def _replace_axis(document: dict[str, Any], key: str, values: Any) -> None:
-    """An override holds for every table, also for one with values of its own."""
+    """Give an axis other values in the whole suite, also in [[method]] tables with their own."""
     document["axes"][key] = values
     for method in document["method"]:
         method.pop(key, None)
 
 
 def _split(text: str) -> list[str]:
-    """At commas, but not inside parentheses: `logspec(condition=1e6),convfeat` is two."""
+    """Split a text at commas outside parentheses: `logspec(condition=1e6),convfeat` is two."""
     return [part.strip() for part in re.split(r",(?![^(]*\))", text)]
 
 
 def scalar(text: str) -> Any:
-    """The value of a parameter as it was typed: a number, true, false, or a word."""
+    """Return the value that a typed text means: a number, True, False, or the text itself."""
     if re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", text):  # not 1_000, nan or infinity
         for kind in (int, float):
             try:

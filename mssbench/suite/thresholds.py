@@ -1,6 +1,7 @@
 """Limits of `check` and `ab`: `gradient_error:3x`, `seconds:50%`, `torch/newton*:operators:10%`.
 
-A limit says how much larger than in the baseline a column may be.
+A limit says how much larger in new than in base (for `check`: in the baseline) a column of the
+table may be.
 """
 
 import re
@@ -61,9 +62,10 @@ class Rule:
 
 
 def parse(text: str) -> Rule:
-    """Return the rule of a text `[METHODS:]COLUMN:LIMIT`.
+    """Return the rule that a text `[METHODS:]COLUMN:LIMIT` describes.
 
-    LIMIT is `50%` for an increase by half, or `3x` for three times the value. Raises GateError.
+    LIMIT is `50%` for an increase by half, or `3x` for three times the value. Raises GateError for
+    an unknown column, or a limit that cannot be parsed or is below 1x.
     """
     *glob, column, limit = text.strip().split(":") if text.count(":") else (text, "")
     methods = ":".join(glob) or "*"
@@ -83,7 +85,10 @@ def parse(text: str) -> Rule:
 
 
 def of_suite(document: Mapping[str, Any]) -> list[Rule]:
-    """Return the rules of a suite's [check] table. Raises GateError for an invalid one."""
+    """Return the rules in the [check] table of a suite; they need not apply to any row.
+
+    Raises GateError for a rule or table that is invalid.
+    """
     table = document.get("check", {})
     if not isinstance(table, Mapping):
         raise GateError("[check] is not a table.")
@@ -103,7 +108,10 @@ def of_suite(document: Mapping[str, Any]) -> list[Rule]:
 
 
 def of_baseline(document: Mapping[str, Any], file: str) -> list[Rule]:
-    """Return the rules of a baseline's suite. Raises GateError with the name of its file."""
+    """Return the rules in the [check] table of a baseline's suite.
+
+    Raises GateError, which begins with the name of the suite's file, for an invalid rule.
+    """
     try:
         return of_suite(document)
     except GateError as error:
@@ -113,10 +121,10 @@ def of_baseline(document: Mapping[str, Any], file: str) -> list[Rule]:
 def disagreements(
     limits: Sequence[Rule], base: Mapping[str, Any], new: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield a sentence for each limit in which the suite of a run and its baseline differ.
+    """Yield a sentence for each limit that the suite of a run has loosened, added or removed.
 
-    limits: the rules of the baseline, which are applied. base, new: the suite documents of the
-    baseline and of the run.
+    The sentence says that the baseline's limit is applied. limits: the rules of the baseline.
+    base, new: the suites of the baseline and of the run, as read from TOML.
     """
     counts = "The baseline's counts until this run is saved as one."
     try:
@@ -143,14 +151,17 @@ def disagreements(
 
 
 def max_error(document: Mapping[str, Any]) -> float:
-    """Return the largest error with which a row of the suite is ok."""
+    """Return the largest error with which a row is still `ok`, by a suite as read from TOML."""
     measure = document.get("measure", {})
     value = measure.get("max_error") if isinstance(measure, Mapping) else None
     return float(value) if isinstance(value, int | float) else MAX_ERROR
 
 
 def of_words(texts: Iterable[str], flag: str = "--fail-on") -> list[Rule]:
-    """Return the rules of a command-line option. Raises GateError for an invalid one."""
+    """Return the rules of a command-line option, by default --fail-on.
+
+    Raises GateError for an invalid rule.
+    """
     try:
         return [parse(text) for text in texts]
     except GateError as error:
@@ -158,6 +169,6 @@ def of_words(texts: Iterable[str], flag: str = "--fail-on") -> list[Rule]:
 
 
 def chosen(rules: Iterable[Rule], column: str, method: str) -> Rule | None:
-    """Return the rule for a column of a method: the last that applies, or None."""
+    """Return the rule for a column of a method's row: the last one that applies, or None."""
     covering = [r for r in rules if r.column == column and r.covers(method)]
     return covering[-1] if covering else None

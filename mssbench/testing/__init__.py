@@ -1,6 +1,6 @@
-"""Contract tests for authors of methods: properties that every registered method must have.
+"""Tests for authors of methods: the contract, properties that every registered method must have.
 
-In a test file of a package with a method:
+In a test file of your package, for your method `visser`:
 
     import pytest
     from mssbench import testing

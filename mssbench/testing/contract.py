@@ -1,4 +1,7 @@
-"""Properties of a method and of a pair, each tested by a function that raises AssertionError."""
+"""The properties that methods must have, each tested by a function that raises AssertionError.
+
+Some are of a single method; others of a pair, a forward (root) with a backward (gradient).
+"""
 
 import math
 from collections.abc import Callable
@@ -35,7 +38,7 @@ TURNED = 1e-11
 
 
 class Case(NamedTuple):
-    """A pair on one library, device and precision, with its error limits."""
+    """A pair of methods to test on one library, device and precision, with its error limits."""
 
     pair: Pair  # with enough steps to be exact, if it is an exact method
     few: Pair  # with too few steps, so that errors of scaling or batching are visible in the root
@@ -52,7 +55,10 @@ class Case(NamedTuple):
         return arrays.from_numpy(x, like=arrays.empty(self.library, self.device, self.precision))
 
     def size(self, wanted: int) -> int:
-        """Return `wanted`, or the largest size of the forward if it does not take `wanted`."""
+        """Return the size n to test at: `wanted`, if the forward takes matrices of this size.
+
+        If the forward does not, return the largest size that it takes.
+        """
         sizes = self.pair.forward.sizes
         return wanted if not sizes or wanted in sizes else max(sizes)
 
@@ -70,8 +76,9 @@ def contracts(
     """Return the contract of a pair of registered methods, one function for each property.
 
     forward, backward: registered names; leave the default for the one that you do not test.
-    parameters: parameters of the forward, and of the backward with the prefix `backward_`. With
-    them root and gradient must be exact to rounding for eigenvalues from 0.94 to 1.06.
+    function: sqrt or isqrt. parameters: parameters of the forward, and of the backward with the
+    prefix `backward_`. With these parameters root and gradient must be exact to rounding for
+    eigenvalues from 0.94 to 1.06.
 
     Each function takes no argument and raises AssertionError if the property does not hold. For a
     method that is declared `inexact` the properties of exact methods are left out. Raises
@@ -113,12 +120,12 @@ def name(contract: Contract) -> str:
 
 
 def declaration() -> list[Callable[[Method], None]]:
-    """Return the checks of the declaration of a method."""
+    """Return the functions that check what a method declares at its registration."""
     return [cites, documents, has_parameters_a_suite_can_write, has_a_finite_cost]
 
 
 def of_a_pair(*, exact: bool) -> list[Callable[[Case], None]]:
-    """Return the checks of a pair. exact: whether its root and gradient must be exact."""
+    """Return the functions that check a pair. exact: whether root and gradient must be exact."""
     checks: list[Callable[[Case], None]] = [
         results_are_arrays_like_the_input,
         inputs_are_not_written_to,
@@ -142,7 +149,10 @@ def cites(method: Method) -> None:
 
 
 def documents(method: Method) -> None:
-    """Check that the docstring gives the shape of the matrices, and begins with a sentence."""
+    """Check that the method's docstring gives the shape of the matrices and begins well.
+
+    The first line must end with a full stop, or have a colon.
+    """
     assert "(..., n, n)" in (method.call.__doc__ or ""), "the docstring gives no shape (..., n, n)"
     assert method.summary.endswith((".", ":")) or ":" in method.summary, method.summary
 
@@ -164,7 +174,7 @@ def has_a_finite_cost(method: Method) -> None:
 
 
 def counted(method: Method) -> list[str]:
-    """Return the parameters of a method that are a free number of steps or terms."""
+    """Return the names of the method's parameters that are any number of steps or terms."""
     names = ("iterations", "degree", "terms")
     return [n for n in names if n in method.parameters and not method.parameters[n].choices]
 
@@ -186,7 +196,10 @@ def root_and_gradient_are_exact(case: Case) -> None:
 
 
 def agrees(case: Case, x: np.ndarray) -> None:
-    """Check that root and gradient of the matrices x are exact within the limits of the case."""
+    """Raise AssertionError unless the case's pair computes root and gradient of x accurately.
+
+    Their relative errors must be below the case's root_limit and gradient_limit. x: (b, n, n).
+    """
     a, g = case.put(x), case.put(cotangent(x.shape))
     seen, g64 = arrays.to_numpy(a), arrays.to_numpy(g)  # the inputs as rounded to the precision
     root, gradient = root_and_gradient(case.pair, a, g)
@@ -196,12 +209,15 @@ def agrees(case: Case, x: np.ndarray) -> None:
 
 
 def within(what: str, found: float, limit: float) -> None:
-    """Raise AssertionError if an error is not below its limit; NaN is not."""
+    """Raise AssertionError unless the error `found` is below its limit; NaN never is.
+
+    what: `root`, `gradient` or another word for the message.
+    """
     assert found < limit, f"the {what} is wrong by {found:.0e}; rounding explains {limit:.0e}"
 
 
 def inputs_are_not_written_to(case: Case) -> None:
-    """Check that no bit of A or of the cotangent is changed."""
+    """Check that no bit of A or of the cotangent (the gradient of the loss) is changed."""
     a = case.put(with_spectrum(spectrum("near_one", case.size(4))))
     g = case.put(cotangent(a.shape))
     if arrays.library(a) == "numpy":
@@ -237,7 +253,10 @@ def a_batch_of_one_is_an_element_of_a_batch(case: Case) -> None:
 def a_scaled_matrix_has_a_scaled_root(
     case: Case, scales: tuple[float, ...] = (1e6, 1e-6, 1e20, 1e-20)
 ) -> None:
-    """Check that the root of s A is √s times that of A, also if s² overflows in float32."""
+    """Check that root and gradient of s A are exact too, also if s² overflows in float32.
+
+    scales: the factors s.
+    """
     x = with_spectrum(spectrum("near_one", case.size(4)))
     a = case.put(np.concatenate([x * scale for scale in scales]))
     g = case.put(np.concatenate([cotangent(x.shape)] * len(scales)))
@@ -250,7 +269,10 @@ def a_scaled_matrix_has_a_scaled_root(
 
 
 def a_rotated_matrix_has_a_rotated_root(case: Case) -> None:
-    """Check that Q A Qᵀ has the root Q A^{1/2} Qᵀ, and likewise the gradient, after few steps."""
+    """Check that Q A Qᵀ has the root Q A^{1/2} Qᵀ, and a gradient rotated in the same way.
+
+    Q is a random orthogonal matrix. This must hold after too few steps as well.
+    """
     n = case.size(5)
     a = with_spectrum(spectrum("condition_100", n))
     g, q = cotangent(a.shape), rotation(n, seed=99)

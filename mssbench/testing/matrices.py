@@ -61,9 +61,11 @@ def exact_root(a: np.ndarray, function: Function) -> np.ndarray:
 
 
 def exact_gradient(a: np.ndarray, g: np.ndarray, function: Function) -> np.ndarray:
-    """Return the gradient with respect to a, (..., n, n), by the divided differences of the root.
+    """Return the gradient of a loss with respect to a, (..., n, n), in float64.
 
-    This is the theorem of Daleckii and Krein (Higham, Functions of Matrices, 2008, theorem 3.11).
+    g: the gradient of the loss with respect to the root. The result is computed by the divided
+    differences of the root, as in the theorem of Daleckii and Krein (Higham, Functions of Matrices,
+    2008, theorem 3.11).
     """
     w, v = np.linalg.eigh(a)
     d = np.sqrt(w)
@@ -75,7 +77,11 @@ def exact_gradient(a: np.ndarray, g: np.ndarray, function: Function) -> np.ndarr
 
 
 def root_and_gradient(pair: Pair, a: Array, g: Array) -> tuple[Array, Array]:
-    """Return root and gradient of a pair as arrays of the library of a, each (..., n, n)."""
+    """Return the root of a and the gradient, both (..., n, n), as a pair of methods computes them.
+
+    g: the cotangent, the gradient of a loss with respect to the root. The results are arrays of the
+    library of a.
+    """
     if arrays.library(a) == "torch":
         leaf = a.detach().clone().requires_grad_()
         root = pair(leaf)
@@ -86,7 +92,10 @@ def root_and_gradient(pair: Pair, a: Array, g: Array) -> tuple[Array, Array]:
 
 
 def error(x: Array, exact: np.ndarray) -> float:
-    """Return the relative error in the Frobenius norm, the largest of the batch; NaN is kept."""
+    """Return the relative error of x in the Frobenius norm, the largest of the batch.
+
+    NaN if x has a NaN. exact: the exact matrices, (b, n, n).
+    """
     x = x if isinstance(x, np.ndarray) else arrays.to_numpy(x)
     norm = np.linalg.norm(exact, axis=(-2, -1))
     return float(np.max(np.linalg.norm(x - exact, axis=(-2, -1)) / norm))

@@ -840,8 +840,8 @@ REFUSED = {
     ),
     "code": (
         FIGURE.replace("forward == 'pade'", "print(1)"),
-        "where 'print(1)': Call is not allowed. Write comparisons of columns, joined by and, or, "
-        "not.",
+        "where 'print(1)': `print(1)` is not allowed. Write comparisons of columns, joined by and, "
+        "or, not.",
     ),
     "column": (
         PAIR.replace("phase ==", "phas =="),

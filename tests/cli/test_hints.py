@@ -49,7 +49,7 @@ def test_a_condition_that_cannot_be_read_says_what_to_write(
     ("command", "default"),
     [
         (("run",), "results/SUITE"),
-        (("selftest",), "what is here"),
+        (("selftest",), "cuda if there is one, else cpu"),
         (("export",), "stdout"),
         (("baseline", "save"), "the name of its suite"),
     ],

@@ -152,7 +152,7 @@ SHOW_REFUSED = [
     ),
     (
         ["--where", "print(1)"],
-        "--where 'print(1)': Call is not allowed. Write comparisons of "
+        "--where 'print(1)': `print(1)` is not allowed. Write comparisons of "
         "columns, joined by and, or, not.\n",
     ),
     (["--rows", "metod"], "--rows: Unknown column 'metod'. Did you mean 'method'? Known: "),

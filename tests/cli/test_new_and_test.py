@@ -78,8 +78,8 @@ def test_too_few_steps_are_told_with_how_far_off_they_are(capsys, file):
     ("words", "said"),
     [
         (["new", "eigh.py"], "mssbench has a method 'eigh' already"),
-        (["new", "a-b.py"], "'a-b' cannot be the name of a function"),
-        (["new", "class.py"], "'class' cannot be the name of a function"),
+        (["new", "a-b.py"], "'a-b' cannot be the name of a Python function"),
+        (["new", "class.py"], "'class' cannot be the name of a Python function"),
         (["new", "root.txt"], "root.txt is no Python file: choose root.py"),
         (["new", "nowhere/root.py"], "there is no folder nowhere"),
         (["test", "gone.py"], "there is no file gone.py"),

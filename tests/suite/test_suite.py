@@ -566,7 +566,7 @@ REFUSED = {
         GOOD + "seed = -1\n",
         "[[method]] 1: seed = -1 is not a whole number of 0 or more.",
     ),
-    "empty axis": (size("[]"), "[axes] size is empty: its product has no cell."),
+    "empty axis": (size("[]"), "[axes] size is empty: give at least one value."),
     "empty forward": (
         method("forward = []"),
         "[[method]] 1: no 'forward': name one or more backends, such as \"torch/eigh\".",
@@ -577,18 +577,18 @@ REFUSED = {
     ),
     "empty parameter": (
         method('forward = "torch/newton_schulz"\niterations = []'),
-        "[[method]] 1: iterations is empty: its product has no cell.",
+        "[[method]] 1: iterations is empty: give at least one value.",
     ),
     "endless range": (size('"4:8:*1"'), "[axes] size: range '4:8:*1' never ends."),
     "still range": (size('"4:8:+0"'), "[axes] size: range '4:8:+0' never ends."),
     "empty range": (size('"8:4:*2"'), "[axes] size: range '8:4:*2' is empty: 8 is beyond 4."),
     "huge range": (
         size('"1:99999999999:+1"'),
-        "[axes] size: its product has 99,999,999,999 cells; at most 1,000,000 can be swept.",
+        "[axes] size: 99,999,999,999 cells are too many: at most 1,000,000 can be measured.",
     ),
     "huge product": (
         GOOD.replace("batch = 2", 'batch = "1:2000:+1"\nseed = "1:2000:+1"'),
-        "[[method]] 1: its product has 8,000,000 cells; at most 1,000,000 can be swept.",
+        "[[method]] 1: 8,000,000 cells are too many: at most 1,000,000 can be measured.",
     ),
     "measure key": (
         GOOD + "[measure]\nmin_second = 1\n",
