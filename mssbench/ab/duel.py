@@ -286,7 +286,7 @@ def _as_failed(status: Status, reason: str) -> dict[str, Any]:
 def _as_verified(reply: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns that change in a row after the output of its last sample was verified.
 
-    None change if the worker is of an older revision, which does not verify this output.
+    The result is empty if the worker is of an older revision, which does not verify this output.
     """
     verified = reply.get("verified")
     if verified is None:

@@ -309,10 +309,9 @@ class PairedTimes:
 
 
 def _reason(evidence: Evidence, verdict: Verdict) -> str:
-    """Return why a row has this verdict: `flagged and confirmed in 3 pairs and 9 fresh ones`."""
-    pairs = f"{len(evidence.screen)} pairs"
-    if evidence.confirm:
-        pairs += f" and {len(evidence.confirm)} fresh ones"
+    """Return why a row has this verdict: `flagged in 3 pairs, confirmed in 9 fresh ones`."""
+    first, fresh = f"{len(evidence.screen)} pairs", f"{len(evidence.confirm)} fresh ones"
+    pairs = f"{first} and {fresh}" if evidence.confirm else first
 
     if evidence.limit is None:
         within = "3 %"
@@ -321,8 +320,8 @@ def _reason(evidence: Evidence, verdict: Verdict) -> str:
     exceeded = f"{100 * (exp(evidence.delta) - 1):.0f} %"
 
     return {
-        Verdict.SLOWER: f"flagged and confirmed in {pairs}",
-        Verdict.FASTER: f"flagged and confirmed in {pairs}",
+        Verdict.SLOWER: f"flagged in {first}, confirmed in {fresh}",
+        Verdict.FASTER: f"flagged in {first}, confirmed in {fresh}",
         Verdict.SAME: f"the whole interval is within {within}, in {pairs}",
         Verdict.UNFLAGGED: f"not flagged in {pairs}",
         Verdict.UNCLEAR: f"flagged, and not confirmed to exceed {exceeded}, in {pairs}",

@@ -231,7 +231,12 @@ def _place(board: Board, shown: Board) -> str:
 
 
 def _ends(board: Board, drift: float) -> str:
-    """Return the right methods of a board, from fast to accurate, with times and errors."""
+    """Return the methods of a board that are right everywhere, with times and errors, in words.
+
+    They are the first three of `decision.front`, from fast to accurate. Then comes a method that is
+    clearly faster than these and right on some kinds of matrix, if there is one. If no method is
+    right everywhere, or cells were not reached, the text says so instead.
+    """
     if board.unreached:
         return f"{units.count(board.unreached, 'cell')} not reached"
     lines = list(decision.front(board))[:3]

@@ -1,7 +1,8 @@
 """Make the table that `sqrtm(a, forward="auto")` chooses methods by, from measured runs.
 
 For each place (device, function, with gradient or not, precision, size and batch) the table has the
-default pair, eigh + loewner, or a pair that is clearly faster and not much less accurate.
+default pair, eigh + loewner, or a pair that is clearly faster and not much less accurate. A place
+has no entry if the default pair was not measured or is not right there, or times do not compare.
 `recommend` may name a less accurate pair, because it also shows the errors.
 """
 
@@ -75,7 +76,7 @@ def _questions(runs: Sequence[Run]) -> Iterator[Question]:
 
 
 def _entry(question: Question, evidence: Proof | None) -> dict[str, Any] | None:
-    """Return one entry of the table; None if no pair can be recommended."""
+    """Return one entry of the table; None without evidence, or if `_best` finds no pair in it."""
     if evidence is None:
         return None
     best = _best(evidence)

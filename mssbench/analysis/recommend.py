@@ -87,9 +87,9 @@ def proof(runs: Sequence[Run], question: Question) -> Proof | None:
     """Return the rows of the run that answers a question best; None if no run does.
 
     A run answers a question if it compares at least two methods on suitable problems, see `covers`.
-    Of several runs the best is chosen by, in this order: comparable times, at least half of the
-    times stable, measured by the user and not shipped, most kinds of matrix, most methods, and the
-    latest start.
+    Of several runs the best is chosen by, in this order: its times compare with each other, see
+    `trust`; at least half of its times are stable; it is the user's own and did not come with
+    mssbench; it has most kinds of matrix; most methods; the latest start.
     """
     ranked: list[tuple[tuple[bool, bool, bool, int, int, str], Proof]] = []
     for run in runs:

@@ -105,9 +105,9 @@ FailOn = Annotated[
     list[str],
     typer.Option(
         metavar="[METHODS:]COLUMN:LIMIT",
-        help="Fail if a column exceeds that of the baseline, or of BASE, by more than this, e.g. "
-        "seconds:50% or gradient_error:3x. METHODS limits this to methods with "
-        "such names. Repeatable.",
+        help="Fail if a column is larger than this allows, compared with the baseline or BASE: "
+        "seconds:50% allows 50 % more, gradient_error:3x three times as much. METHODS limits this "
+        "to methods whose names fit a pattern, e.g. torch/newton*. Repeatable.",
     ),
 ]
 Across = Annotated[

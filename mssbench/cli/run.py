@@ -92,8 +92,8 @@ def command(
         float | None,
         typer.Option(
             min=0.01,
-            help="Stop after this time. Every cell is measured once before any is measured again, "
-            "in the order of the suite.",
+            help="Stop after this time. If it is short, cells get fewer samples. All are measured "
+            "once, in the order of the suite, before any is measured again.",
             show_default="the limit of the suite",
         ),
     ] = None,

@@ -42,15 +42,16 @@ def command(
         str,
         typer.Option(
             metavar="COLUMN,..",
-            help="What the rows of the printed tables are: values of key columns, or method, pair "
-            "(forward and backward) or backend (library and forward).",
+            help="Key columns whose values are the rows of the printed tables, e.g. size,batch; or "
+            "method, pair (forward and backward) or backend (library and forward).",
         ),
     ] = "method",
     columns: Annotated[
         str,
         typer.Option(
             metavar="COLUMN,..",
-            help="What the columns of the printed tables are: values of key columns.",
+            help="Key columns whose values head the columns of the printed tables, e.g. batch or "
+            "size,problem.",
         ),
     ] = "size",
     value: Annotated[

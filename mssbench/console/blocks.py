@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 
 def result(frame: "pd.DataFrame", blocks: Sequence[Block]) -> Iterator[RenderableType]:
-    """Yield the tables of a run, then sentences on what each of their numbers summarizes.
+    """Yield the tables of a run, then sentences below them.
 
-    These name the key columns that vary among the rows behind one number, such as the problem.
-    blocks: the blocks of the rows of frame, at least one.
+    The sentences name the problems that are left out, the tables without any number, and the key
+    columns that vary among the rows behind one number, such as the problem. blocks: the blocks of
+    the rows of frame, at least one.
     """
     rows, columns, value = blocks[0].row_names, blocks[0].column_names, blocks[0].value
     shown = [b for b in blocks if b.measured] or blocks

@@ -107,7 +107,7 @@ def judgements(every: Iterable[Judgement], display: str) -> Iterator[RenderableT
 def _varying(every: Sequence[Judgement]) -> tuple[list[str], dict[str, Any]]:
     """Return the key columns in which the rows differ, and the others with their common values.
 
-    The columns of the method are left out.
+    The columns of the method are left out, and a common seed and cache as well.
     """
     rest = [name for name in KEY if name not in METHOD]
     values = {name: {judgement.pair.row[name] for judgement in every} for name in rest}

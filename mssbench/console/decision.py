@@ -273,7 +273,7 @@ def _title(board: Board) -> str:
 
 
 def _legend(board: Board, reliability: Trust) -> str:
-    """Return the line that explains the errors and signs of the table."""
+    """Return the line below the table that explains its errors, and marks such as ✗ and ~."""
     quantity = "gradient" if board.phase == "step" else "root"
     words = [f"errors are the {quantity}'s, the worst of each kind", f"✗ {_wrong(board)}"]
     words.append("= a tie" if reliability.comparable else "? times do not compare")

@@ -32,7 +32,11 @@ class Started(NamedTuple):
 
 
 class Ceilings(NamedTuple):
-    """The highest rates that a device reaches, measured now, by device and name: `cpu float32`."""
+    """The highest rates that a device reaches, measured now.
+
+    found: the rates. Each key is one text, the device and the name of a rate: `cpu float32`, or
+    `gpu-UUID bytes_per_second`.
+    """
 
     found: dict[str, float]
 

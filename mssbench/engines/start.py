@@ -137,8 +137,9 @@ def code_digest() -> str:
 def refuse_other_code(setup: Setup, told: Mapping[str, Any]) -> None:
     """Raise RunError if a worker runs another mssbench than this process.
 
-    told: the worker's first message. One side of an A/B comparison (`mssbench ab`) may run another
-    mssbench. A worker of an older revision sends no digest of its code, and is accepted.
+    told: the worker's first message. A worker that is one side of an A/B comparison
+    (`setup.isolated`) may run another mssbench, and is not checked. A worker of an older revision
+    sends no digest of its code, and is accepted.
     """
     if setup.isolated or told.get("code") in (None, code_digest()):
         return

@@ -41,7 +41,7 @@ def judge(
 
 
 def of_machine(facts: dict[str, Any]) -> Iterator[Finding]:
-    """Yield findings on the load, the cores, the clock of the processor and torch's precision."""
+    """Yield findings on the load, the cores, the CPU governor, and torch's float32 products."""
     cores, load = facts["cores"], facts["load"][0]
     granted, physical = cores["granted"], cores["physical"]
 

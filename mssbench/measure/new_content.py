@@ -96,7 +96,10 @@ class NewContent:
         return [self._prepare_new() if i == new_position else self.prepare() for i in range(count)]
 
     def _place_of_one_call(self) -> int:
-        """Return the place of new content in a sample of one call: 0, or -1 if it gets none."""
+        """Return 0 if the only call of a sample gets new content, and -1 if it does not.
+
+        Of the first three samples only the second gets it; of later ones about half do, at random.
+        """
         if self._samples < 3:  # a row may have only three samples, so the second has new content
             return 0 if self._samples == 1 else -1
         return self._random.randint(-1, 0)

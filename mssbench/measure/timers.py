@@ -36,7 +36,11 @@ class Timers:
         self._waiting: dict[str, bool] = {}  # by phase, whether a call waits for the device
 
     def timer(self, phase: Phase, clock: str, cache: str) -> Clock:
-        """Return a clock for a phase. Raises Unsupported if this clock cannot time the phase."""
+        """Return a clock for a phase. Raises Unsupported if this clock cannot time the phase.
+
+        cache: hot or cold. The clock `gpu` cannot time a hot cache if input and output are larger
+        than the cache of the device, since every call is then a cold one.
+        """
         if clock == "wall":
             return HostClock(synchronizer(self._cell.device))
 

@@ -131,7 +131,10 @@ _FEW = ("bool", "NoneType")  # types whose values are True, False and None
 
 @dataclass(frozen=True)
 class Recorded(Pair):
-    """A pair whose methods call operators. `differentiable` treats it like any other pair."""
+    """A pair whose `keep`, `gradient` and `solution` call operators, which compilers record.
+
+    `differentiable` treats it like any other pair.
+    """
 
     call: Call | None = None  # always given; the default is needed because fields of Pair have one
 

@@ -77,7 +77,10 @@ class Stop:
 
     @property
     def is_last(self) -> bool:
-        """Whether the next step is known to be the last one for every matrix."""
+        """Whether every matrix that still takes a step is known to take its last one next.
+
+        The limit `most` does not count, and nothing is known if the host may not read values.
+        """
         return self._ahead == 1
 
     def moved(self, residual: Callable[[], Array]) -> Array:

@@ -66,7 +66,8 @@ def checked(path: str, name: str, stored: Stored, beside: Stored | None, kind: F
 def _numbers(who: str, stored: Stored) -> Floats:
     """Return the array in float64. Raises RegistryError unless its numbers are real and finite.
 
-    Its shape must be (b, n, n), (b, n, M) or (N, n).
+    Its shape must be (b, n, n) or (n, n) for matrices, and (b, n, M) or (N, n) for features, where
+    M and N are numbers of samples.
     """
     values = stored.values
     if values.dtype.kind == "c":
@@ -133,7 +134,10 @@ def _symmetric(who: str, a: Floats, dtype: str, *, guessed: bool) -> tuple[Float
 
 
 def _cotangent(path: str, stored: Stored, shape: tuple[int, ...]) -> Floats:
-    """Return the cotangents in the file, (b, n, n), of which only the symmetric parts are used."""
+    """Return the cotangents in the file, (b, n, n), of which only the symmetric parts are used.
+
+    shape: that of the matrices. Raises RegistryError for cotangents of another shape.
+    """
     who = f"{path}[{COTANGENT}]"
     g = _numbers(who, stored)
     g = g.reshape(-1, *g.shape[-2:])

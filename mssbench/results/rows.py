@@ -34,10 +34,12 @@ def folder_of(path: Path) -> Path:
 def peek(path: Path, left: list[Left] | None = None) -> list[Row]:
     """Return every row measured so far in a folder, as texts, from the table and the journal.
 
-    Takes no lock and writes nothing. left: receives the rows that cannot be read, so that the
-    others are returned; of rows with the same key the last one is returned. Raises RunError if the
-    table is not one of mssbench, and TableError if it is damaged, or if two rows have the same key
-    and no journal shows which is the newer one.
+    Takes no lock and writes nothing. Of rows with the same key the last one is returned; the rows
+    of the journal come after those of the table. left: receives the rows that cannot be read, so
+    that the others are returned. Without it, such a row raises TableError, and so do two rows of
+    the table with the same key, unless there is a journal. With or without it, RunError is raised
+    if a file cannot be opened or the table is not one of mssbench, and TableError if a newer
+    mssbench wrote the table.
     """
     stored = read_rows(path / TABLE, left)
     latest = {_key(row): row for row in stored}

@@ -301,7 +301,7 @@ def _check_given(method: Mapping[str, Any], key: str) -> None:
     who = f"{kind} {', '.join(map(repr, names))}"
 
     if get_close_matches(key, regularization.OPTIONS):  # which every pair takes
-        raise SuiteError(unknown("parameter", key, regularization.OPTIONS))
+        raise SuiteError(unknown("regularization option", key, regularization.OPTIONS))
     if not known:
         raise SuiteError(f"{who} takes no {name!r}: it has no parameters. Remove {key!r}.")
     raise SuiteError(f"{who} takes no {name!r}. {unknown('parameter', name, known)}")

@@ -130,9 +130,9 @@ def nothing() -> None:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Disable garbage collection in the block.
+    """Collect garbage once, then disable its collection in the block.
 
-    What the worker started with is frozen already.
+    This takes little time, as the worker has frozen (`gc.freeze`) what it imported at its start.
     """
     collects = gc.isenabled()
     gc.collect()

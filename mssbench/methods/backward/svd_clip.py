@@ -15,11 +15,12 @@ def svd_clip(
 ) -> Array:
     """Derivative of the eigenvectors, K(p, q) = 1 / max(p - q, gap), eigenvalues >= smallest.
 
-    S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p >= q the eigenvalues i and j,
-    f(w) = √w, and 1/√w for the inverse root.
+    S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ii = f'(w_i), and L_ij = K(p, q) (f(p) - f(q)) for i ≠ j, where
+    p >= q are the eigenvalues i and j. f(w) = √w, and 1/√w for the inverse root.
 
-    g: (..., n, n). Where p - q < gap, L is the exact one times (p - q) / gap, which is 0 for equal
-    eigenvalues. Both bounds are absolute, so that the gradient does not scale with the matrix.
+    g: (..., n, n). Smaller eigenvalues are raised to `smallest`. Where p - q < gap, L_ij is the
+    exact one times (p - q) / gap, which is 0 for equal eigenvalues. Both bounds are absolute, which
+    is a drawback: the size of their effect depends on the scale of A.
     """
     assert root.eigen is not None
     w, v = root.eigen

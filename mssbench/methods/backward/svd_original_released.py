@@ -1,4 +1,4 @@
-"""Gradient of the eigendecomposition without a remedy, as the published layer computes it."""
+"""Gradient of the eigendecomposition without a remedy, as the layer DifferentiableSVD has it."""
 
 from mssbench.arrays import Array
 from mssbench.methods.backward.released import gradient, released
@@ -14,7 +14,7 @@ def svd_original_released(root: Root, function: Function, g: Array) -> Array:
     """The published layer's svd_original: finite but wrong for equal eigenvalues and singular A.
 
     S = sym(V (Kᵀ ∘ (Vᵀ U) + diag(f'(w_i) (VᵀGV)_ii)) Vᵀ), U = 2 G V diag(f),
-    K_ij = 1 / (w_i - w_j), and where w_i = w_j the largest finite K of the batch.
+    K_ij = 1 / (w_i - w_j), or for w_i = w_j the largest finite K of the batch; K_ii = 0.
 
     g: (..., n, n). Each eigenvalue w below ε, the spacing of the dtype at 1, is raised to ε. In
     `svd_original` this limit is relative to the largest eigenvalue, the root of an eigenvalue below

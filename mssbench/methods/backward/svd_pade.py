@@ -12,8 +12,8 @@ from mssbench.methods.method import Function, Root
 def svd_pade(root: Root, function: Function, g: Array, *, degree: int = 50) -> Array:
     """Derivative of the eigenvectors, K(p, q) = P(r) / (Q(r) p), r = q / p, [m/m] of 1 / (1 - r).
 
-    S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p >= q the eigenvalues i and j,
-    f(w) = √w, and 1/√w for the inverse root.
+    S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ii = f'(w_i), and L_ij = K(p, q) (f(p) - f(q)) for i ≠ j, where
+    p >= q are the eigenvalues i and j. f(w) = √w, and 1/√w for the inverse root.
     The m conditions on Q = 1 + Σ q_i r^i all say Σ q_i = -1, so that a solver returns rounding
     errors. The solution of least norm, used here, is q_i = -1 / m, p_i = 1 - i / m for i <= m.
 

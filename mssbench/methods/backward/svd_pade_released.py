@@ -50,7 +50,7 @@ def svd_pade_released(root: Root, function: Function, g: Array) -> Array:
 
     S = sym(V (Kᵀ ∘ (Vᵀ U) + diag(f'(w_i) (VᵀGV)_ii)) Vᵀ), U = 2 G V diag(f),
     K_ij = ±P(r) / (Q(r) p), p and q the larger and the smaller eigenvalue, r = q / p, and + where
-    w_i >= w_j.
+    w_i >= w_j; K_ii = 0.
 
     g: (..., n, n). Each w below ε, the spacing of the dtype at 1, is raised to ε, so that the null
     eigenvalues of a singular A are equal. There P(1) = -0.55 and Q(1) is a rounding error: -2^-23

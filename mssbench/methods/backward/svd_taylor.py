@@ -14,8 +14,8 @@ from mssbench.methods.method import Function, Root
 def svd_taylor(root: Root, function: Function, g: Array, *, degree: int = 9) -> Array:
     """Derivative of the eigenvectors, K(p, q) = Σ_{i<=degree} (q / p)^i / p.
 
-    S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p >= q the eigenvalues i and j,
-    f(w) = √w, and 1/√w for the inverse root.
+    S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ii = f'(w_i), and L_ij = K(p, q) (f(p) - f(q)) for i ≠ j, where
+    p >= q are the eigenvalues i and j. f(w) = √w, and 1/√w for the inverse root.
 
     g: (..., n, n). The relative error of L_ij is (q / p)^(degree + 1), so that the gradient between
     close eigenvalues is lost; |K| never exceeds (degree + 1) / p. The published layer is

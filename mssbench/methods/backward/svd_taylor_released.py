@@ -17,7 +17,7 @@ def svd_taylor_released(root: Root, function: Function, g: Array) -> Array:
 
     S = sym(V (Kᵀ ∘ (Vᵀ U) + diag(f'(w_i) (VᵀGV)_ii)) Vᵀ), U = 2 G V diag(f),
     K_ij = ±Σ_{i<=100} r^i / p, p and q the larger and the smaller eigenvalue, r = q / p, and +
-    where w_i >= w_j.
+    where w_i >= w_j; K_ii = 0.
 
     g: (..., n, n). Each w below ε, the spacing of the dtype at 1, is raised to ε, so that K is
     101 / ε between the null directions of a singular A. In `svd_taylor` the limit ε is relative to

@@ -14,14 +14,15 @@ from mssbench.methods.method import Function, Root
 def svd_topn(root: Root, function: Function, g: Array, *, tail: int = 50) -> Array:
     """Derivative of the eigenvectors, K(p, q) = 1 / (p - q), the smallest `tail` eigenvalues = ε.
 
-    S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p > q the eigenvalues i and j,
-    f(w) = √w, and 1/√w for the inverse root.
+    S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ii = f'(w_i), and L_ij = K(p, q) (f(p) - f(q)) for i ≠ j, where
+    p > q are the eigenvalues i and j. f(w) = √w, and 1/√w for the inverse root.
 
     g: (..., n, n). The tail is these smallest eigenvalues. ε is 4 times the spacing of the dtype
-    times the largest eigenvalue. L is 0 between two eigenvalues of the tail, 1 / (2 √ε) on its
-    diagonal, and as in svd_original among the others, where it is not finite for equal eigenvalues.
-    The forward is not truncated; the published layer is `gcp_truncate_released` with
-    `svd_topn_released`. Raises Unsupported if the tail is the whole matrix.
+    times the largest eigenvalue. L_ij is 0 between two eigenvalues of the tail, and as in
+    svd_original among the others, where it is not finite for equal eigenvalues. For the root, f and
+    f' are 0 in the tail; for the inverse root they are those of ε. The forward is not truncated;
+    the published layer is `gcp_truncate_released` with `svd_topn_released`. Raises Unsupported if
+    the tail is the whole matrix.
     """
     assert root.eigen is not None
     w, v = root.eigen

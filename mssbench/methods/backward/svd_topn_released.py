@@ -15,7 +15,7 @@ def svd_topn_released(root: Root, function: Function, g: Array, *, tail: int = 5
     """The published layer's svd_topn: the smallest `tail` eigenvalues are all set to ε.
 
     S = sym(V (Kᵀ ∘ (Vᵀ U) + diag(f'(w_i) (VᵀGV)_ii)) Vᵀ), U = 2 G V diag(f),
-    K_ij = 1 / (w_i - w_j), and where w_i = w_j the largest finite K of the batch.
+    K_ij = 1 / (w_i - w_j), or for w_i = w_j the largest finite K of the batch; K_ii = 0.
 
     g: (..., n, n). The tail is these eigenvalues. ε is the spacing of the dtype at 1, so that f' is
     1 / (2 √ε) in the tail. With the forward `gcp_truncate_released` this is the complete layer;

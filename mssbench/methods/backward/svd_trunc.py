@@ -14,8 +14,8 @@ from mssbench.methods.method import Function, Root
 def svd_trunc(root: Root, function: Function, g: Array, *, limit: float = 1e10) -> Array:
     """Derivative of the eigenvectors, K(p, q) = min(1 / (p - q), limit).
 
-    S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ij = K(p, q) (f(p) - f(q)), p >= q the eigenvalues i and j,
-    f(w) = √w, and 1/√w for the inverse root.
+    S = V (L ∘ (Vᵀ G V)) Vᵀ with L_ii = f'(w_i), and L_ij = K(p, q) (f(p) - f(q)) for i ≠ j, where
+    p >= q are the eigenvalues i and j. f(w) = √w, and 1/√w for the inverse root.
 
     g: (..., n, n). Where p - q < 1 / limit, L is the exact one times (p - q) limit, which is 0 for
     equal eigenvalues, and the rounding errors of Vᵀ G V are multiplied by the limit. The limit is

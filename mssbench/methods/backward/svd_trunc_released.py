@@ -16,7 +16,7 @@ def svd_trunc_released(root: Root, function: Function, g: Array) -> Array:
     """The published layer's svd_trunc: K is 1e10 for equal eigenvalues, in both directions, not 0.
 
     S = sym(V (Kᵀ ∘ (Vᵀ U) + diag(f'(w_i) (VᵀGV)_ii)) Vᵀ), U = 2 G V diag(f),
-    K_ij = 1 / (w_i - w_j) within ±1e10.
+    K_ij = 1 / (w_i - w_j) within ±1e10; K_ii = 0.
 
     g: (..., n, n). Each w below ε, the spacing of the dtype at 1, is raised to ε, so that the null
     eigenvalues of a singular A are equal. In `svd_trunc` the limit ε is relative to the largest

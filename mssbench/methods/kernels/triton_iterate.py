@@ -16,7 +16,12 @@ def cut(x, BITS: tl.constexpr):
 
 @triton.jit
 def product(x, y, OPERANDS: tl.constexpr, INTERPRETED: tl.constexpr):
-    """Return X Y in float32 with rounded operands, also in the interpreter, which rounds none."""
+    """Return X Y in float32, with operands of the format OPERANDS.
+
+    Tensor cores read tf32 and bfloat16. The interpreter would multiply float32, so there the last
+    bits of the operands are cut off first. "tf32x3" is more accurate: each operand is the sum of
+    two in tf32, and three products are added.
+    """
     if OPERANDS == "tf32x3":
         a, b = cut(x, 13), cut(y, 13)
         acc = tl.dot(x - a, b, input_precision="tf32", out_dtype=tl.float32)
