@@ -1,7 +1,7 @@
 """The exceptions, warnings and exit codes of mssbench.
 
 * MssbenchError         the command line prints the message and exits with its code, 2 by default
-  + SuiteError          a suite or an override asks for something that does not exist
+  + SuiteError          a suite or an override is invalid, or asks for what does not exist
   + TableError          a result table cannot be read, or two tables cannot be joined
   + RunError            a run cannot start, e.g. its folder is in use or its device is missing
   + RegistryError       a method or problem is invalid, or its name is registered twice
@@ -51,7 +51,7 @@ class MssbenchError(Exception):
 
 
 class SuiteError(MssbenchError):
-    """A suite, or an override of it, asks for something that does not exist."""
+    """A suite, or an override of it, is invalid, or asks for something that does not exist."""
 
 
 class TableError(MssbenchError):

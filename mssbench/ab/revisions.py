@@ -140,9 +140,10 @@ def checked_out(name: str, commit: str, also: Sequence[str]) -> Iterator[Revisio
 
 
 def _keep(folder: Path) -> int:
-    """Lock a temporary folder, as another `ab` would remove an unlocked one. Returns the lock.
+    """Lock a temporary folder, because every other `ab` removes those that are not locked.
 
-    Raises RunError if the folder cannot be locked.
+    Returns the descriptor of the lock, for `locks.release`. Raises RunError if the folder cannot be
+    locked.
     """
     try:
         lock, _ = locks.hold_folder(folder)

@@ -27,9 +27,10 @@ _CALLS = {
 
 
 def paper_name(row: Row) -> str:
-    """Return the name that papers use for a pair of forward and backward, such as `iSQRT-COV`.
+    """Return the name that papers use for a row's pair and parameters, such as `iSQRT-COV`.
 
-    Empty if papers have none.
+    Empty if papers have none: newton_schulz + autodiff is iSQRT-COV only with the parameters that
+    `_PAPERS` demands.
     """
     name, parameters = _PAPERS.get((row["forward"], row["backward"]), ("", {}))
     options = parse_options(row["options"]) | {"iterations": row["iterations"]}

@@ -42,8 +42,8 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=V,V",
-        help="Replace values of the suite: of an axis, of a method's parameter, or of a key in its "
-        "table `measure`; for example size=8,16. Repeatable.",
+        help="Replace values of the suite. KEY is an axis, a parameter of its methods, or a key of "
+        "its table `measure`: size=8,16 or iterations=5 or passes=1. Repeatable.",
     ),
 ]
 OnlyCells = Annotated[
@@ -105,9 +105,9 @@ FailOn = Annotated[
     list[str],
     typer.Option(
         metavar="[METHODS:]COLUMN:LIMIT",
-        help="Fail if a column is larger than this allows, compared with the baseline or BASE: "
-        "seconds:50% allows 50 % more, gradient_error:3x three times as much. METHODS limits this "
-        "to methods whose names fit a pattern, e.g. torch/newton*. Repeatable.",
+        help="Fail if a column has grown beyond LIMIT, compared with the baseline or BASE: "
+        "seconds:50% allows 50 % more, gradient_error:3x three times as much. METHODS is a "
+        "pattern, e.g. torch/newton*: the limit is for methods whose names fit it. Repeatable.",
     ),
 ]
 Across = Annotated[

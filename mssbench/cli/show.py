@@ -42,16 +42,17 @@ def command(
         str,
         typer.Option(
             metavar="COLUMN,..",
-            help="Key columns whose values are the rows of the printed tables, e.g. size,batch; or "
-            "method, pair (forward and backward) or backend (library and forward).",
+            help="Columns whose values are the rows of the printed tables: any that tell rows of "
+            "the run apart, e.g. size,batch, and also method, pair (forward and backward) and "
+            "backend (library and forward).",
         ),
     ] = "method",
     columns: Annotated[
         str,
         typer.Option(
             metavar="COLUMN,..",
-            help="Key columns whose values head the columns of the printed tables, e.g. batch or "
-            "size,problem.",
+            help="Columns, of the same kinds as for --rows, whose values head the columns of the "
+            "printed tables, e.g. batch or size,problem.",
         ),
     ] = "size",
     value: Annotated[
@@ -139,7 +140,7 @@ def _watch(
         raise RunError("--watch redraws tables: leave out --json.")
     console = make_console()
     if not sys.stdout.isatty() or console.is_dumb_terminal:
-        raise RunError("--watch needs a terminal, and stdout is none: leave it out.")
+        raise RunError("--watch needs a terminal, which stdout is not: leave out --watch.")
 
     view = (path, rows, columns, value, where)
     try:

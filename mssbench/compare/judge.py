@@ -187,7 +187,7 @@ def _with_doubt(timed: Judgement, terms: Terms) -> Judgement:
 
 
 def _ratio(base: AnyRow, new: AnyRow) -> float | None:
-    """Return the ratio new / base of the median times; None if it is not known."""
+    """Return new / base of the median times; None if one is missing or the ratio is not finite."""
     before, now = base["seconds_median"], new["seconds_median"]
     if before is None or now is None:
         return None

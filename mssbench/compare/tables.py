@@ -130,7 +130,7 @@ def refuse(
     """
     for word in across:
         if word not in ACROSS:
-            raise TableError(f"--across: {unknown('word', word, ACROSS)}")
+            raise TableError(f"--across: {unknown('aspect', word, ACROSS)}")
 
     for word in what:
         if word not in across and (why := _DIFFERS[word](pairs, base, new)):

@@ -22,7 +22,7 @@ def text(what: Exported) -> Iterator[str]:
 
 
 def _entries(name: str, row: AnyRow) -> list[dict[str, Any]]:
-    """Return the entry of a row's time, in microseconds, and of its error if that is finite."""
+    """Return an entry for a row's time, in microseconds, and one for its error if it is finite."""
     half = (row["seconds_high"] - row["seconds_low"]) / 2
     time = {
         "name": name,

@@ -242,7 +242,11 @@ def _owned(pool: Pool) -> str:
 
 
 def _retried(c: Convergence) -> str:
-    """Return a clause on what mssbench does with a matrix on which `eigh` fails."""
+    """Return a clause on what mssbench does with a matrix on which `eigh` fails.
+
+    In float64 the cell fails. In float32 mssbench retries the matrix in float64 after an error, or
+    after a NaN on a CPU; wrong eigenpairs, and NaN on a GPU, are only marked in the rows.
+    """
     if c.precision == "float64":
         return "mssbench has no wider precision to retry in, and its cells fail"
     if c.wrong or (c.nan and c.device == "cuda"):
@@ -251,7 +255,7 @@ def _retried(c: Convergence) -> str:
 
 
 def _in_float64(c: Convergence) -> str:
-    """Return the remedy if `eigh` fails in float32 only."""
+    """Return the remedy for an `eigh` that fails in float32 and not in float64."""
     wide = "a.double()" if c.library == "torch" else 'a.astype("float64")'
     return f"w, v = {c.library}.linalg.eigh({wide}), or mssbench.sqrtm(a), which retries by itself"
 

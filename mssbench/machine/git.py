@@ -92,7 +92,10 @@ def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
 
 @cache
 def local_variables() -> frozenset[str]:
-    """Return the variables that tie git to one repository: the list of git and those known here."""
+    """Return the names of the environment variables that tie git to one repository.
+
+    They are those that the installed git lists, `_KNOWN_LOCAL` and `_ALSO_LOCAL`.
+    """
     try:
         listed = subprocess.run(
             ["git", "rev-parse", "--local-env-vars"],

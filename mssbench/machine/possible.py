@@ -15,8 +15,9 @@ from mssbench.records.measurement import Status
 def refuse(cell: Cell, forward: Method, backward: Method | None) -> None:
     """Raise an error if a cell cannot be measured, before the matrices of its problem are made.
 
-    Raises Unsupported if its methods, problem and precision do not go together, and NotInstalled or
-    Unavailable if another machine could measure it.
+    Raises Unsupported if its methods, problem, precision and device do not go together, and
+    NotInstalled or Unavailable if another machine could measure it. tf32 is refused on a CPU;
+    whether a GPU has tensor cores is not asked here.
     """
     library, precision = cell.library, cell.precision
 

@@ -127,7 +127,7 @@ class Method:
 
     @property
     def functions(self) -> tuple[Function, ...]:
-        """The roots that a forward computes, of `sqrt` and `isqrt`. A backward works for both."""
+        """Which of `sqrt` and `isqrt` a forward computes. A backward works for both."""
         return tuple(f for f in FUNCTIONS if self.kind == "backward" or f in self.fields)
 
     @property

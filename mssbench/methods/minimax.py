@@ -33,7 +33,10 @@ CUT_SHORT = 0.05
 
 
 class Schedule(NamedTuple):
-    """The factors of all steps, and the properties of their composition P on [lower, 1]."""
+    """The factors of all steps, and the error and slope of their composition P.
+
+    lower: the end of the interval that the schedule was made for, see `plan`.
+    """
 
     factors: tuple[Factor, ...]
     error: float  # max |1 - P(x)| for x in [lower, 1]

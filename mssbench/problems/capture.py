@@ -54,7 +54,11 @@ class Capture:
         self.count += len(a)
 
     def _spread(self, x: "torch.Tensor") -> "torch.Tensor":
-        """Return features as (b, n, M), channels by positions; the batch of (b, n) is samples."""
+        """Return features as (b, n, M): n channels at M positions.
+
+        Features without positions, (b, n), become (1, n, b): each row of the batch is a sample.
+        Raises InputError for a tensor that has no such shape, or no floating-point numbers.
+        """
         if x.ndim < 2 or not x.is_floating_point():
             raise InputError(
                 f"capture: {x.dtype} of shape {tuple(x.shape)} is not a batch of features, which "

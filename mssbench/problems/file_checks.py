@@ -89,6 +89,10 @@ def _numbers(who: str, stored: Stored) -> Floats:
 
 
 def _kind(who: str, shape: tuple[int, ...], kind: FileKind) -> Kinds:
+    """Return whether an array holds matrices or features: for `auto`, matrices if it is square.
+
+    Raises RegistryError if the user called it matrices and it is not square.
+    """
     square = shape[-1] == shape[-2]
     if kind == "matrices" and not square:
         raise RegistryError(f"{who} has the shape {shape}, which is not that of square matrices.")

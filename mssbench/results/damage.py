@@ -93,10 +93,10 @@ def _untimed(columns: Mapping[str, Sequence[Any]]) -> Iterator[tuple[int, str]]:
 
 
 def _is_whole(numbers: Sequence[Any]) -> bool:
-    """Whether a column has neither missing nor negative numbers; fast, without a Python loop.
+    """Whether no number of a column is missing, nan or negative; fast, without a Python loop.
 
-    A column with a nan counts as not whole, because `min` is unreliable then. Numbers may be texts:
-    a sign sorts before the decimal point and every digit.
+    A nan is found by the sum, because `min` is unreliable with one. Numbers may be texts, in which
+    a nan is not noticed: a sign sorts before the decimal point and every digit.
     """
     if not numbers or None in numbers or "" in numbers:
         return not numbers

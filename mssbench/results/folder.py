@@ -129,7 +129,10 @@ class RunFolder:
             samples.check(self.path)
 
     def rows(self) -> list[Row]:
-        """Return every row measured so far, as texts."""
+        """Return every row measured so far, also by earlier runs, with its values as texts.
+
+        Empty in a `fresh` folder until the first write.
+        """
         if self._hidden:
             return []
         return peek(self.path) if self._read is None else list(self._read)

@@ -16,11 +16,11 @@ _RESERVE = 0.05
 
 
 class Clock:
-    """Clock of a run, which stands still while the run waits for a device that another run uses.
+    """Stopwatch of a run, which stands still while the run waits for a device of another run.
 
-    The clock stops at a `Waiting` event, unless a cell is being measured on another device, and
-    continues at the next event of another kind. Calling it returns the seconds. now: the clock that
-    it reads.
+    It stops at a `Waiting` event, unless a cell is being measured on another device, and continues
+    at the next event of another kind. Calling it returns the seconds. now: the time source, which
+    returns seconds.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -37,7 +37,7 @@ class Clock:
         return now - self._start - self._waited - waiting
 
     def heed(self, event: Event) -> None:
-        """Stop or continue the clock, depending on an event of the engine."""
+        """Stop or continue the stopwatch, depending on an event of the engine."""
         self._measuring += isinstance(event, Started) - isinstance(event, Finished)
         if isinstance(event, Waiting) and not self._measuring:
             if self._since is None:

@@ -73,7 +73,10 @@ class Claim:
 
     @property
     def conditions(self) -> dict[str, str]:
-        """The conditions that select the claim's rows, by their key: where, left, right."""
+        """The conditions that select the claim's rows, by their key.
+
+        The keys are `where` for published figures, else `left` and, unless it is a number, `right`.
+        """
         given = {key: getattr(self, key) for key in ("where", "left", "right")}
         return {key: text for key, text in given.items() if isinstance(text, str) and text}
 

@@ -205,7 +205,7 @@ def _given_somewhere(axis: str) -> Schema:
 
 
 def _value(parameter: Parameter) -> Schema:
-    """Return the schema of a parameter's value: one that Method.check accepts, or a range."""
+    """Return the schema of what a parameter may be: a value for Method.check, or a range."""
     of_types: dict[type, Schema] = {
         bool: {"type": "boolean"},
         int: {"type": "integer", "minimum": 0},

@@ -130,7 +130,7 @@ def test_what_is_no_run_is_misuse_and_not_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "why"),
-    [([], "stdout is none: leave it out"), (["--json"], "leave out --json")],
+    [([], "which stdout is not: leave out --watch"), (["--json"], "leave out --json")],
 )
 def test_where_nothing_can_be_drawn_it_is_refused(tmp_path: Path, capsys, words, why) -> None:
     run = write(tmp_path / "run", row(1e-3))

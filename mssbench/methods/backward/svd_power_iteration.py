@@ -19,8 +19,9 @@ def svd_power_iteration(root: Root, function: Function, g: Array, *, iterations:
     """Derivative of each eigenvector as the limit of power iteration on a deflated A.
 
     S = sym(Σ_j x_j v_jᵀ + V diag(f'(w_j) (VᵀGV)_jj) Vᵀ),  x_j = Σ_{i<=k} (A_j / w_j)^i u_j / w_j,
-    where A_j is A without the eigenpairs before j, and u_j is the cotangent of v_j without its
-    components along v_1 to v_j, which the earlier vectors account for. f(w) is √w or 1/√w.
+    where A_j is A without the eigenpairs before j (the largest w is first), and u_j is the
+    cotangent of v_j without its components along v_1 to v_j, which the earlier vectors account for.
+    f(w) is √w or 1/√w.
 
     g: (..., n, n). All vectors are processed at once, as columns: one product with A and two to
     deflate per iteration. The result equals that of svd_taylor, which computes the same sums as
@@ -36,7 +37,7 @@ def svd_power_iteration(root: Root, function: Function, g: Array, *, iterations:
     gt = vt @ g @ v
 
     def deflate(c: Array) -> Array:
-        """Return V C, where column j keeps only its components along the eigenvectors after j."""
+        """Return V C with C_ij = c_ij / w_j where w_i < w_j, and 0 elsewhere."""
         return v @ xp.where(wi < wj, c / wj, 0.0)
 
     x = term = deflate(2 * gt * (f[..., None, :] - f[..., :, None]))

@@ -67,8 +67,9 @@ def _step(w: Array, *, eye: Array, order: int, omega: Array | None, grid: Array)
 def residual_norm(powers: list[Array], r: Array, order: int) -> list[Array]:
     """Return the coefficients of the polynomial ‖Ω E‖_F² in α, ascending, (..., 1) each.
 
-    E = I - (I - R) T² is the next residual. powers: Ω R, Ω R², ..., as far as they are known; the
-    other powers are computed with r.
+    E = I - (I - R) T² is the next residual; Ω, T and α are those of `prism`. powers: the first of
+    Ω R, Ω R², ..., at least one; the higher ones in E are computed with r, which is R.
+    order: the degree of T in R.
     """
     for _ in range(2 * order + 1 - len(powers)):
         powers = [*powers, powers[-1] @ r]

@@ -71,10 +71,12 @@ def lyapunov(
     factors: Sequence[Factor],
     operands: Operands | None = None,
 ) -> Array:
-    """Return the gradient S with Y S + S Y = R, see `backward.implicit.law`.
+    """Return the gradient S with Y S + S Y = R, where Y is the root A^{1/2}.
 
-    operands: as for `iterate`.
-    Raises Unsupported if no kernel fits the batch, and NotInstalled without CuPy.
+    R is made from g by the kernel, as in `backward.implicit.law`. factors, operands: those of the
+    iteration, as for `iterate`.
+    Raises Unsupported if no kernel fits the batch, or if `root` lacks a root that the equation
+    needs, and NotInstalled without CuPy.
     """
     if root.sqrt is None or (function == "isqrt" and root.isqrt is None):
         raise Unsupported(

@@ -73,8 +73,9 @@ def plan(
 ) -> Launch:
     """Return the launch for `batch` matrices of n rows.
 
-    terms: the largest number of terms of any factor of the schedule. operands: the rounding of
-    products on tensor cores; None for products by fma.
+    steps: the number of factors of the schedule. terms: the largest number of terms of any of them;
+    0 for a kernel without a schedule. operands: the rounding of products on tensor cores; None for
+    products by fma.
     Raises Unsupported with the reason if no variant fits: the size, the shared memory of the
     device, or a batch or schedule larger than a kernel can hold.
     """
