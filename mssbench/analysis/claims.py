@@ -77,7 +77,7 @@ class Published(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClaimResult:
     """The result of judging a claim: the verdict, and the deciding comparisons, worst first."""
 
     claim: Claim
@@ -88,7 +88,7 @@ class Finding:
     why: str = ""  # the reason for the verdict "not measured"
 
 
-def judge_claims(tables: Any, frame: "pd.DataFrame") -> list[Finding]:
+def judge_claims(tables: Any, frame: "pd.DataFrame") -> list[ClaimResult]:
     """Return the verdict on each claim of a suite, as the rows of a run decide it.
 
     tables: the [[claim]] tables. frame: the rows. Raises SuiteError, which names table and key, for
@@ -101,7 +101,7 @@ def judge_claims(tables: Any, frame: "pd.DataFrame") -> list[Finding]:
     return findings
 
 
-def _finding(claim: Claim, frame: "pd.DataFrame") -> Finding:
+def _finding(claim: Claim, frame: "pd.DataFrame") -> ClaimResult:
     """Return the verdict on one claim. frame: the rows, with the columns of labels.
 
     Raises TableError for a condition on columns that the rows do not have.
@@ -117,7 +117,7 @@ def _finding(claim: Claim, frame: "pd.DataFrame") -> Finding:
 
     pairs = _weighed(claim, pairs)
     if pairs.empty:
-        return Finding(
+        return ClaimResult(
             claim,
             ClaimVerdict.UNMEASURED,
             published=_published(claim, pairs),
@@ -133,7 +133,7 @@ def _finding(claim: Claim, frame: "pd.DataFrame") -> Finding:
         missing = sum(p.here is None for p in published)
         verdict, why = ClaimVerdict.UNMEASURED, f"{missing} of {len(published)} figures have no row"
     points = [_point(claim, row) for row in pairs.to_dict("records")]
-    return Finding(claim, verdict, points, float(pairs["ratio"].median()), published, why)
+    return ClaimResult(claim, verdict, points, float(pairs["ratio"].median()), published, why)
 
 
 def _side(claim: Claim, frame: "pd.DataFrame", key: str, *, wins: bool) -> "pd.DataFrame":

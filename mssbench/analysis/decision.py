@@ -36,14 +36,14 @@ _EVERYWHERE = 0.03
 _MORE_ACCURATE = 10.0
 
 
-class Bounds(NamedTuple):
+class ErrorBounds(NamedTuple):
     """The largest relative errors that count as right, in addition to the limit of the run."""
 
     root: float = float("inf")
     gradient: float = float("inf")
 
 
-_NO_BOUNDS = Bounds()
+_NO_BOUNDS = ErrorBounds()
 DIGIT = 0.1  # with a larger relative error not even the first digit is right
 
 
@@ -103,7 +103,7 @@ class Board:
     lines: list[Line]
     absent: dict[str, int] = field(default_factory=dict)  # reason -> number of methods not timed
     unreached: int = 0  # cells that an interrupted run did not reach
-    bounds: Bounds = _NO_BOUNDS
+    bounds: ErrorBounds = _NO_BOUNDS
     max_error: float = DIGIT  # error limit of the run, see `boards`
 
     @property
@@ -151,7 +151,7 @@ class Board:
 
 
 def boards(
-    frame: "pd.DataFrame", bounds: Bounds = _NO_BOUNDS, max_error: float = DIGIT
+    frame: "pd.DataFrame", bounds: ErrorBounds = _NO_BOUNDS, max_error: float = DIGIT
 ) -> list[Board]:
     """Return the boards of a run's rows that have a time, in the order of the rows.
 

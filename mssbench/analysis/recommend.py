@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from mssbench.analysis import decision, kinds
-from mssbench.analysis.decision import WALL, Board, Bounds, Line
+from mssbench.analysis.decision import WALL, Board, ErrorBounds, Line
 from mssbench.analysis.trust import trust
 from mssbench.methods.auto import shipped_runs
 from mssbench.results.run import Run
@@ -41,7 +41,7 @@ class Question(NamedTuple):
     device: str = "cpu"
     function: str = "sqrt"
     gradient: bool = False
-    bounds: Bounds = Bounds()
+    bounds: ErrorBounds = ErrorBounds()
     condition: float | None = None  # of the matrices; None if unknown
     rank: int | None = None  # of the matrices; None if full or unknown
 

@@ -24,12 +24,12 @@ from mssbench.cli.options import (
     FailOn,
     GitHub,
     Json,
-    Key,
+    KeyOption,
     KindOfMatrices,
     Matrices,
     OnlyCells,
     Set,
-    Suite,
+    SuiteArgument,
 )
 from mssbench.cli.output import output, output_json
 from mssbench.compare.judgement import Judged, judgement_data
@@ -43,7 +43,7 @@ from mssbench.records.policy import Policy
 from mssbench.results.labels import where
 from mssbench.run.signals import Takedown
 from mssbench.suite import select, thresholds
-from mssbench.suite.suite import Suite as ChosenSuite
+from mssbench.suite.suite import Suite
 
 # Short warm-up and one pass: `ab` repeats every cell in several pairs of processes, so that their
 # number, rather than the length of one measurement, averages the noise.
@@ -65,7 +65,7 @@ EXAMPLES = (
 
 
 def command(
-    suite: Suite,
+    suite: SuiteArgument,
     base: Annotated[
         str,
         typer.Option(
@@ -80,7 +80,7 @@ def command(
     set_: Set = [],  # noqa: B006
     only: OnlyCells = None,
     matrices: Matrices = None,
-    key: Key = None,
+    key: KeyOption = None,
     kind: KindOfMatrices = None,
     device: Device = None,
     also: Also = [],  # noqa: B006
@@ -129,7 +129,7 @@ def command(
 
 
 def compare(
-    suite: ChosenSuite,
+    suite: Suite,
     base: str,
     new: str,
     also: Sequence[Path],

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mssbench import units
-from mssbench.cli.options import Json, Run, examples
+from mssbench.cli.options import Json, RunArgument, examples
 from mssbench.cli.output import output, output_json
 from mssbench.cli.show import show, show_data
 from mssbench.console import lists
@@ -29,7 +29,7 @@ command = typer.Typer(
 
 @command.command("save", epilog=examples("mssbench baseline save results/ci --name ci"))
 def save_baseline(
-    run: Run,
+    run: RunArgument,
     name: Annotated[
         str | None,
         typer.Option(help="Name to save the baseline under.", show_default="the name of its suite"),

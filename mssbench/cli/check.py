@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from mssbench import results
 from mssbench.cli.judging import closing, judging
-from mssbench.cli.options import Across, Display, FailOn, GitHub, Json, OnlyRows, Run, words
+from mssbench.cli.options import Across, Display, FailOn, GitHub, Json, OnlyRows, RunArgument, words
 from mssbench.cli.output import output, output_json
 from mssbench.compare import check
 from mssbench.compare.judgement import Judged, judgement_data
@@ -28,7 +28,7 @@ EXAMPLES = (
 
 
 def command(
-    run: Run,
+    run: RunArgument,
     baseline: Annotated[
         str,
         typer.Option(

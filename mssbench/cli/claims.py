@@ -10,21 +10,21 @@ from rich.text import Text
 
 from mssbench import results
 from mssbench.analysis import claims, conclusions
-from mssbench.analysis.claims import Finding
+from mssbench.analysis.claims import ClaimResult
 from mssbench.analysis.kinds import Conditions
-from mssbench.cli.options import Json, Run
+from mssbench.cli.options import Json, RunArgument
 from mssbench.cli.output import output, output_json
 from mssbench.console.claims import verdicts
 from mssbench.errors import RunError, SuiteError
 from mssbench.results import table
 from mssbench.results.rows import SUITE
-from mssbench.results.run import Run as Opened
+from mssbench.results.run import Run
 
 EXAMPLES = ("mssbench claims results/paper_svd_2021",)
 
 
 def command(
-    run: Run,
+    run: RunArgument,
     as_json: Json = False,
 ) -> None:
     """Report for each claim of RUN's suite whether it holds here, and what decides it."""
@@ -34,7 +34,7 @@ def command(
         output(report(run))
 
 
-def examine(run: Opened) -> list[Finding]:
+def examine(run: Run) -> list[ClaimResult]:
     """Return the verdict on every claim of a run's suite, as decided by the rows of the run.
 
     Raises TableError if there is no run, RunError if its suite cannot be read or has no claim, and
@@ -75,7 +75,7 @@ def data(path: Path) -> list[dict[str, Any]]:
     return [_record(finding, known) for finding in findings]
 
 
-def _record(finding: Finding, known: Conditions) -> dict[str, Any]:
+def _record(finding: ClaimResult, known: Conditions) -> dict[str, Any]:
     """Return the verdict on one claim for JSON. known: condition numbers of the run's matrices."""
     claim = finding.claim
     return {

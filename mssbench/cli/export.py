@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mssbench import results, units
 from mssbench.cli import streams
-from mssbench.cli.options import OnlyRows, Run
+from mssbench.cli.options import OnlyRows, RunArgument
 from mssbench.cli.output import output, write
 from mssbench.compare.tables import side
 from mssbench.errors import RunError
@@ -27,7 +27,7 @@ EXAMPLES = (
 
 
 def command(
-    run: Run,
+    run: RunArgument,
     to: Annotated[
         str,
         typer.Option(

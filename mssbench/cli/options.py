@@ -27,14 +27,14 @@ def statuses(incomplete: str) -> list[str]:
     return [str(status) for status in Status if status.startswith(incomplete)]
 
 
-Suite = Annotated[
+SuiteArgument = Annotated[
     str,
     typer.Argument(
         help="The suite to measure: a name from `mssbench list suites`, or a TOML file.",
         autocompletion=suites,
     ),
 ]
-Run = Annotated[
+RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="Folder of the run to read, or its table.csv.")
 ]
 Set = Annotated[
@@ -80,7 +80,7 @@ Matrices = Annotated[
         show_default="the suite's own",
     ),
 ]
-Key = Annotated[
+KeyOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",

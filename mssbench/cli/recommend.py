@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mssbench import results
 from mssbench.analysis import decision, recommend
-from mssbench.analysis.decision import Bounds, Line
+from mssbench.analysis.decision import ErrorBounds, Line
 from mssbench.analysis.naming import call_text
 from mssbench.analysis.recommend import Candidate, Proof, Question
 from mssbench.analysis.trust import trust
@@ -261,7 +261,7 @@ def asked(
         raise SuiteError("--max-gradient-error needs --gradient.")
 
     unbounded = float("inf")
-    bounds = Bounds(
+    bounds = ErrorBounds(
         unbounded if max_error is None else max_error,
         unbounded if max_gradient_error is None else max_gradient_error,
     )

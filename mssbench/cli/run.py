@@ -17,12 +17,12 @@ from mssbench.cli.options import (
     Also,
     Device,
     Json,
-    Key,
+    KeyOption,
     KindOfMatrices,
     Matrices,
     OnlyCells,
     Set,
-    Suite,
+    SuiteArgument,
     statuses,
     words,
 )
@@ -41,7 +41,7 @@ from mssbench.results.run import Run
 from mssbench.run.run import run as run_suite
 from mssbench.suite import select
 from mssbench.suite.forecast import ASSUMED, forecast_data, seconds_here
-from mssbench.suite.suite import Suite as ChosenSuite
+from mssbench.suite.suite import Suite
 
 # Failures that are listed with their reasons above the first table. Inaccurate rows are not among
 # them: the table itself marks their errors.
@@ -54,7 +54,7 @@ EXAMPLES = (
 
 
 def command(
-    suite: Suite,
+    suite: SuiteArgument,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -65,7 +65,7 @@ def command(
     set_: Set = [],  # noqa: B006
     only: OnlyCells = None,
     matrices: Matrices = None,
-    key: Key = None,
+    key: KeyOption = None,
     kind: KindOfMatrices = None,
     effort: Annotated[
         str | None,
@@ -163,7 +163,7 @@ def _resuming_command() -> str:
     return shlex.join(["mssbench", *(word for word in sys.argv[1:] if word != "--fresh")])
 
 
-def forecast(chosen: ChosenSuite) -> list[RenderableType]:
+def forecast(chosen: Suite) -> list[RenderableType]:
     """Return tables of the cells of a suite by method, with estimated time and memory."""
     data = forecast_data(chosen)
     methods = lists.listing(
@@ -243,7 +243,7 @@ def retried(text: str) -> list[str]:
 
 
 def measure(
-    chosen: ChosenSuite,
+    chosen: Suite,
     path: Path,
     *,
     fresh: bool,

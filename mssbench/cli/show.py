@@ -13,7 +13,7 @@ from mssbench import results, units
 from mssbench.analysis import advice, blocks, conclusions
 from mssbench.analysis.kinds import Conditions
 from mssbench.analysis.trust import trust
-from mssbench.cli.options import Json, Run, columns, words
+from mssbench.cli.options import Json, RunArgument, columns, words
 from mssbench.cli.output import output, output_json
 from mssbench.console import blocks as console_blocks
 from mssbench.console import epilogue
@@ -25,7 +25,7 @@ from mssbench.results import conditions, table
 from mssbench.results.folder import is_going_on
 from mssbench.results.labels import counted, with_labels
 from mssbench.results.rows import TABLE, folder_of
-from mssbench.results.run import Run as Opened
+from mssbench.results.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ EXAMPLES = (
 
 
 def command(
-    run: Run,
+    run: RunArgument,
     rows: Annotated[
         str,
         typer.Option(
@@ -151,7 +151,7 @@ def _watch(
 
 
 def _tables(
-    run: Opened, frame: "pd.DataFrame", rows: Sequence[str], columns: Sequence[str], value: str
+    run: Run, frame: "pd.DataFrame", rows: Sequence[str], columns: Sequence[str], value: str
 ) -> Iterator[RenderableType]:
     """Yield the tables of the rows in `frame`, and the conclusions from them.
 
@@ -227,7 +227,7 @@ def _counted(frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame.assign(status=counted(frame))
 
 
-def _chosen(run: Opened, where: str | None) -> "pd.DataFrame":
+def _chosen(run: Run, where: str | None) -> "pd.DataFrame":
     """Return the rows for which `where` holds, with the columns of labels such as `method`.
 
     Raises TableError if there is none.

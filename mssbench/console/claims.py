@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mssbench import units
-from mssbench.analysis.claims import ClaimSide, ClaimVerdict, Finding, Point
+from mssbench.analysis.claims import ClaimResult, ClaimSide, ClaimVerdict, Point
 from mssbench.records.schema import BY_NAME
 from mssbench.results.labels import spoken
 from mssbench.suite.claims import Claim
@@ -17,7 +17,7 @@ STYLE = {ClaimVerdict.HOLDS: "green", ClaimVerdict.FAILS: "yellow", ClaimVerdict
 _POINTS = 3  # comparisons of one claim that are printed, worst first; the rest are counted
 
 
-def verdicts(found: Iterable[Finding]) -> Table:
+def verdicts(found: Iterable[ClaimResult]) -> Table:
     """Return a table of claims with verdict, source, rule, and the worst comparisons."""
     table = Table(box=None, show_header=False)
     table.add_column(no_wrap=True)
@@ -32,7 +32,7 @@ def verdicts(found: Iterable[Finding]) -> Table:
     return table
 
 
-def _lines(finding: Finding) -> Iterator[str]:
+def _lines(finding: ClaimResult) -> Iterator[str]:
     """Yield the lines on one claim: why it was not measured, the rule, and some comparisons."""
     claim, points = finding.claim, finding.points
     if finding.why:
@@ -69,7 +69,7 @@ def _sides(claim: Claim) -> tuple[str, str]:
     return "left", f"{1 / claim.factor if claim.left_wins else claim.factor:.4g} x right"
 
 
-def _rule(finding: Finding) -> str:
+def _rule(finding: ClaimResult) -> str:
     """Return a claim's rule and how often it holds: `root_error: left < right in 11 of 12 ...`.
 
     The median of the ratios left / right is added.

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mssbench import units
 from mssbench.analysis import advice, decision
-from mssbench.analysis.decision import DIGIT, Board, Bounds, Line
+from mssbench.analysis.decision import DIGIT, Board, ErrorBounds, Line
 from mssbench.analysis.kinds import DOUBTFUL
 from mssbench.analysis.trust import Trust, trust
 from mssbench.records.facts import machine
@@ -30,7 +30,7 @@ _WIDE_ENOUGH_FOR_PAPERS = 100
 # Largest number of groups "right on ... only"; more groups are merged into one.
 _MOST_SETS = 3
 _EXACT = 1e-3  # errors with at least three correct digits are green
-_NO_BOUNDS = Bounds()
+_NO_BOUNDS = ErrorBounds()
 
 
 class Decision:
@@ -46,7 +46,7 @@ class Decision:
         frame: "pd.DataFrame",
         facts: Mapping[str, Any],
         commands: Sequence[str],
-        bounds: Bounds = _NO_BOUNDS,
+        bounds: ErrorBounds = _NO_BOUNDS,
         again: str = "--fresh",
     ) -> None:
         self._again = again

@@ -31,7 +31,7 @@ class Started(NamedTuple):
     cell: Cell
 
 
-class Ceilings(NamedTuple):
+class CeilingsMeasured(NamedTuple):
     """The highest rates that a device reaches, measured now.
 
     found: the rates. Each key is one text, the device and the name of a rate: `cpu float32`, or
@@ -53,5 +53,5 @@ class Finished(NamedTuple):
     log: str = ""  # the traceback of a method that crashed
 
 
-Event = Ready | Waiting | Started | Ceilings | Finished
+Event = Ready | Waiting | Started | CeilingsMeasured | Finished
 PROTOCOL_VERSION = 4  # version of the messages between supervisor and worker, see worker.py

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from math import ceil
 
-from mssbench.engines.events import Ceilings, Event, Finished, Ready, Started, Waiting
+from mssbench.engines.events import CeilingsMeasured, Event, Finished, Ready, Started, Waiting
 from mssbench.engines.process import Answer, Worker
 from mssbench.engines.slots import LISTEN_SECONDS, Slot, gpu_slots, lock_slot, usable_cores
 from mssbench.engines.start import Setup
@@ -184,7 +184,7 @@ def _serve_slot(
                     break
             news.put(_finished(cell, answer))
 
-            # Ceilings measured at the start, in the middle and at the end show the drift.
+            # CeilingsMeasured measured at the start, in the middle and at the end show the drift.
             if worker and looks < (1 if todo.qsize() > half else 2):
                 looks += 1
                 worker = _look(slot, worker, news)
@@ -210,7 +210,7 @@ def _look(slot: Slot, worker: Worker, news: News) -> Worker | None:
     if rates is None:
         worker.close()
         return None
-    news.put(Ceilings({f"{slot.lock} {name}": rate for name, rate in rates.items()}))
+    news.put(CeilingsMeasured({f"{slot.lock} {name}": rate for name, rate in rates.items()}))
     return worker
 
 

@@ -10,7 +10,7 @@ from mssbench.errors import TableError, unknown
 from mssbench.records.measurement import AnyRow
 from mssbench.results.labels import where
 
-Samples = Mapping[Any, list[float]]
+SamplesByRow = Mapping[Any, list[float]]
 # The module of each format, which is imported only when the format is used.
 FORMATS = {
     "bencher": "bencher",
@@ -32,7 +32,7 @@ class Exported:
     name: str  # of the run
     rows: Sequence[AnyRow]  # with the label of the method as `method`, as plain values
     facts: Mapping[str, Any]  # the content of environment.json
-    samples: Samples  # seconds, by (cell_id, phase, clock, cache); may be empty
+    samples: SamplesByRow  # seconds, by (cell_id, phase, clock, cache); may be empty
 
     def measured(self) -> list[AnyRow]:
         """Return the rows with a time."""

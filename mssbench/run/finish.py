@@ -70,7 +70,7 @@ class Settled(NamedTuple):
 
 def finish(
     rows: Sequence[Row],
-    samples: Mapping[passes.Place, Sequence[float]],
+    samples: Mapping[passes.RowKey, Sequence[float]],
     ceilings: Sequence[Mapping[str, float]],
 ) -> Settled:
     """Complete the rows of a run with the columns that depend on all rows.

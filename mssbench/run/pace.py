@@ -15,7 +15,7 @@ _LEAST = 0.1
 _RESERVE = 0.05
 
 
-class Clock:
+class Stopwatch:
     """Stopwatch of a run, which stands still while the run waits for a device of another run.
 
     It stops at a `Waiting` event, unless a cell is being measured on another device, and continues
@@ -57,7 +57,7 @@ class Pace:
     be unknown.
 
     limit: seconds from `start` to the end of the run; None: no limit. start: the reading of `now`
-    at the start. now: returns seconds, for example a `Clock`.
+    at the start. now: returns seconds, for example a `Stopwatch`.
     """
 
     def __init__(

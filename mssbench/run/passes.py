@@ -21,7 +21,7 @@ from mssbench.records.schema import SCHEMA
 from mssbench.records.timing import Stop, Timing
 
 Samples = Sequence[Sequence[float]]
-Place = tuple[str, ...]  # cell_id, phase, clock, cache
+RowKey = tuple[str, ...]  # cell_id, phase, clock, cache
 # Columns of which the worst of all passes is kept, such as errors and memory.
 _WORST = tuple(c.name for c in SCHEMA if c.pooled == "worst")
 _MEAN = ("gemms",)  # columns that are averaged over the passes
@@ -123,7 +123,7 @@ def _pooled(old: Row, old_samples: Sequence[float], new: Row, new_samples: Seque
     return row
 
 
-def steadied(rows: Sequence[Row], samples: Mapping[Place, Sequence[float]]) -> list[Row]:
+def steadied(rows: Sequence[Row], samples: Mapping[RowKey, Sequence[float]]) -> list[Row]:
     """Return for each row the columns that follow from the differences between passes of all rows.
 
     These are `seconds_low`, `seconds_high` and `noise`; a row of one pass gets no columns. samples:
@@ -173,7 +173,7 @@ class Usual(NamedTuple):
         return _TWO_SIDED * max(of_machine, of_row) / sqrt(passes)
 
 
-def place(row: Row) -> Place:
+def place(row: Row) -> RowKey:
     """Return the key of a row within a run: cell_id, phase, clock and cache."""
     return (row["cell_id"], *(row[k] for k in _KEY))
 

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from mssbench.engines.events import Ceilings, Event, Finished, Ready
+from mssbench.engines.events import CeilingsMeasured, Event, Finished, Ready
 from mssbench.errors import RunError
 from mssbench.machine.facts import installed
 from mssbench.records.cell import Cell
@@ -64,7 +64,7 @@ class Recorder:
         """Record one event of the workers. The rows of a finished cell are on disk on return."""
         if isinstance(event, Ready):
             self._meet(event)
-        elif isinstance(event, Ceilings) and event.found:
+        elif isinstance(event, CeilingsMeasured) and event.found:
             self._ceilings.append(event.found)
         elif isinstance(event, Finished):
             self._keep(event, summary)
@@ -183,7 +183,7 @@ class Recorder:
         ids = sorted(self._rows, key=lambda cell_id: order.get(cell_id, len(order)))
         return [row for cell_id in ids for row in self._rows[cell_id]]
 
-    def _samples_by_place(self) -> dict[passes.Place, Sequence[float]]:
+    def _samples_by_place(self) -> dict[passes.RowKey, Sequence[float]]:
         """Return the raw seconds of each row that this run has measured, with earlier passes."""
         return {
             passes.place(row): samples

@@ -18,7 +18,7 @@ from mssbench.records.measurement import worst_status
 from mssbench.records.summary import Summary
 from mssbench.results.folder import RunFolder
 from mssbench.run import passes
-from mssbench.run.pace import Clock, Pace
+from mssbench.run.pace import Pace, Stopwatch
 from mssbench.run.recorder import Recorder
 from mssbench.run.resume import (
     by_cell,
@@ -30,7 +30,7 @@ from mssbench.run.resume import (
 from mssbench.run.signals import Takedown
 from mssbench.suite.suite import Suite
 
-Watch = Callable[[Event], None]
+Watcher = Callable[[Event], None]
 
 
 def run(
@@ -42,7 +42,7 @@ def run(
     also: Sequence[Path] = (),
     python: str | None = None,
     seconds: float | None = None,
-    watch: Watch = lambda _: None,
+    watch: Watcher = lambda _: None,
     begin: Callable[[Sequence[Cell]], None] = lambda _: None,
 ) -> Summary:
     """Measure the cells of a suite that are missing in the folder `path`. Return a summary.
@@ -63,7 +63,7 @@ def run(
     """
     linux.require()
     summary, start = Summary(path, len(suite.cells)), time.monotonic()
-    clock = Clock(time.monotonic)
+    clock = Stopwatch(time.monotonic)
 
     def over() -> bool:
         return seconds is not None and clock() > seconds

@@ -20,7 +20,7 @@ from mssbench.measure.phases import Calls, calls, leaf, record
 from mssbench.methods import pair as pairs
 from mssbench.records.policy import Policy
 
-Call = Callable[[], object]
+Action = Callable[[], object]
 _ROUNDS, _FEWEST = 9, 3  # rounds of each comparison, and their number on a slow machine
 _PATIENCE = 15.0  # seconds after which no more than the fewest rounds are made
 _SECONDS = [1e-4 * 1000 ** (i / 19) for i in range(20)]  # durations of the jobs, 0.1 to 100 ms
@@ -45,14 +45,14 @@ class Rival(NamedTuple):
 
     name: str
     clock: Clock
-    seconds: Callable[[Call, int], float]  # (call, number of calls) -> seconds of one call
+    seconds: Callable[[Action, int], float]  # (call, number of calls) -> seconds of one call
     shortest: float = 0.0  # seconds of the shortest call for which both are comparable
 
 
 class Job(NamedTuple):
     """A call to be timed, and its approximate time in seconds."""
 
-    call: Call
+    call: Action
     seconds: float
 
     def run(self, _: object) -> object:
@@ -73,7 +73,7 @@ def here(device: str) -> Iterator[Rival]:
         yield Rival("cupyx.profiler.benchmark", clock, _by_cupy, _SHORTEST_ON_GPU)
 
 
-def _by_torch(call: Call, count: int) -> float:
+def _by_torch(call: Action, count: int) -> float:
     """Return the seconds of one call as torch.utils.benchmark measures it, of `count` calls."""
     with warnings.catch_warnings():  # its import looks for a compiler with deprecated distutils
         warnings.simplefilter("ignore")
@@ -84,13 +84,13 @@ def _by_torch(call: Call, count: int) -> float:
     return float(timer.timeit(count).median)
 
 
-def _by_triton(call: Call, count: int) -> float:
+def _by_triton(call: Action, count: int) -> float:
     """Return the seconds of one call as triton.testing.do_bench measures it."""
     bench = import_module("triton.testing").do_bench
     return 1e-3 * float(bench(call, warmup=1, rep=count, return_mode="median"))
 
 
-def _by_cupy(call: Call, count: int) -> float:
+def _by_cupy(call: Action, count: int) -> float:
     """Return the seconds of one call as cupyx.profiler.benchmark measures it, of `count` calls."""
     bench = import_module("cupyx.profiler").benchmark
     return float(median(bench(call, n_repeat=count, n_warmup=2).gpu_times[0]))
@@ -102,7 +102,7 @@ def jobs(device: str) -> list[Job]:
     They are matrix products, two roots, and a step (root and gradient), at two sizes n. The batch
     of each is chosen such that the call takes the intended time.
     """
-    makers: list[Callable[[Input], Call]] = [
+    makers: list[Callable[[Input], Action]] = [
         _product,
         partial(_phase, "eigh", None, "forward"),
         partial(_phase, "newton_schulz", None, "forward"),
@@ -128,13 +128,13 @@ def batch(b: int, n: int, device: str) -> Input:
     return Input(a, a.flip(0), as_it_is)
 
 
-def _product(x: Input) -> Call:
+def _product(x: Input) -> Action:
     """Return a call that multiplies a batch by itself."""
     out = torch.empty_like(x.a)
     return lambda: torch.bmm(x.a, x.a, out=out)
 
 
-def _phase(forward: str, backward: str | None, phase: str, x: Input) -> Call:
+def _phase(forward: str, backward: str | None, phase: str, x: Input) -> Action:
     """Return a call of one phase (forward or step) of a pair of methods on the input x."""
     phase_calls = calls(pairs.pair("sqrt", forward, backward), "torch", phase)
     return lambda: phase_calls.call(phase_calls.prepare(x))

@@ -4,7 +4,7 @@ import pytest
 from helpers.tables import frame, row
 
 from mssbench.analysis import decision
-from mssbench.analysis.decision import Bounds
+from mssbench.analysis.decision import ErrorBounds
 from mssbench.analysis.recommend import Question, proof, relevant, shortlist
 
 EASY, HARDER, HARDEST = "wishart(ratio=2)", "logspec(condition=1e4)", "logspec(condition=1e6)"
@@ -76,11 +76,11 @@ def test_a_single_method_compares_nothing():
 def test_a_bound_on_the_error_decides_what_is_right():
     run = FakeRun([*rows("eigh", 2.0, 1e-6), *rows("minimax", 1.0, 1e-3, root=1e-2)])
     for bounds, chosen in (
-        (Bounds(), "minimax"),
-        (Bounds(gradient=1e-3), "minimax"),
-        (Bounds(gradient=9e-4), "eigh"),
-        (Bounds(root=9e-3), "eigh"),
-        (Bounds(gradient=1e-9), None),
+        (ErrorBounds(), "minimax"),
+        (ErrorBounds(gradient=1e-3), "minimax"),
+        (ErrorBounds(gradient=9e-4), "eigh"),
+        (ErrorBounds(root=9e-3), "eigh"),
+        (ErrorBounds(gradient=1e-9), None),
     ):
         found = proof([run], ASKED._replace(bounds=bounds))
         assert found is not None
@@ -152,7 +152,7 @@ def test_neighbours_give_what_is_right_and_near_the_fastest_and_no_answer():
 
 def test_neighbours_may_miss_the_bound_by_a_factor_of_three():
     run = FakeRun([*rows("eigh", 1.0, 2.9e-3, size=32), *rows("svd", 1.1, 3.1e-3, size=32)])
-    asked = ASKED._replace(bounds=Bounds(gradient=1e-3))
+    asked = ASKED._replace(bounds=ErrorBounds(gradient=1e-3))
     assert [c.line.row["forward"] for c in shortlist([run], asked)] == ["eigh"]
 
 

@@ -6,7 +6,7 @@ import pytest
 from helpers.tables import frame, row
 from rich.console import Console
 
-from mssbench.analysis.decision import Bounds
+from mssbench.analysis.decision import ErrorBounds
 from mssbench.console.decision import Decision
 
 EASY, HARD = "wishart(ratio=2)", "logspec(condition=1e6)"
@@ -178,10 +178,10 @@ def test_a_nan_on_a_kind_that_ranks_nobody_is_still_not_right_everywhere():
 @pytest.mark.parametrize(
     ("bounds", "document", "cross", "title"),
     [
-        (Bounds(), {}, "✗ above 0.1: no right digit", "no right digit"),
-        (Bounds(gradient=1e-9), {}, "✗ above 1e-09", "right on no kind"),
-        (Bounds(root=1e-3), {}, "✗ above 0.1: no right digit", "no right digit"),
-        (Bounds(), {"measure": {"max_error": 0.01}}, "✗ above 0.01", "right on no kind"),
+        (ErrorBounds(), {}, "✗ above 0.1: no right digit", "no right digit"),
+        (ErrorBounds(gradient=1e-9), {}, "✗ above 1e-09", "right on no kind"),
+        (ErrorBounds(root=1e-3), {}, "✗ above 0.1: no right digit", "no right digit"),
+        (ErrorBounds(), {"measure": {"max_error": 0.01}}, "✗ above 0.01", "right on no kind"),
     ],
 )
 def test_a_cross_stands_for_the_limit_that_was_used(bounds, document, cross, title):

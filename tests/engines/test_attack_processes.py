@@ -44,7 +44,7 @@ from mssbench.errors import RunError
 from mssbench.results import locks
 from mssbench.results.folder import RunFolder
 from mssbench.results.rows import TABLE, read_rows
-from mssbench.run.pace import Clock
+from mssbench.run.pace import Stopwatch
 from mssbench.run.run import run
 
 KINDS = "forward = ['numpy/eigh', 'numpy/svd', 'numpy/taylor']"
@@ -263,7 +263,7 @@ def test_attack_a_wait_is_no_part_of_the_minutes(tmp_path: Path) -> None:
 
 def test_attack_the_minutes_go_on_while_another_device_measures() -> None:
     now = [0.0]
-    clock = Clock(lambda: now[0])
+    clock = Stopwatch(lambda: now[0])
     cell = local.Started.__annotations__ and object()
     now[0] = 5.0
     clock.heed(Waiting("gpu-a", "x"))

@@ -29,7 +29,7 @@ from helpers.runs import (
 )
 
 from mssbench.engines import local, process, slots
-from mssbench.engines.events import Ceilings, Finished, Ready, Started
+from mssbench.engines.events import CeilingsMeasured, Finished, Ready, Started
 from mssbench.engines.process import Answer, Worker
 from mssbench.engines.slots import Slot
 from mssbench.engines.start import Setup
@@ -474,7 +474,7 @@ def test_a_lock_does_not_reach_what_a_worker_starts(
     held = [f for f in worker.open_files() if f.path == lock]
     flags = (fds / str(held[0].fd)).read_text().split("flags:")[1].split()[0]
     assert int(flags, 8) & os.O_CLOEXEC
-    assert [type(e) for e in events if not isinstance(e, Ceilings)] == [Finished]
+    assert [type(e) for e in events if not isinstance(e, CeilingsMeasured)] == [Finished]
 
 
 # Whose fault a death is.

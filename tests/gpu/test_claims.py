@@ -11,7 +11,7 @@ from helpers.emulated import Emulation
 from helpers.tables import IDENTITY, frame
 
 from mssbench.analysis import claims
-from mssbench.analysis.claims import ClaimVerdict, Finding
+from mssbench.analysis.claims import ClaimResult, ClaimVerdict
 from mssbench.methods import sqrtm
 from mssbench.methods.kernels import fused as fused_
 from mssbench.records.cell import Cell
@@ -41,7 +41,7 @@ def first(cells: Any) -> list[Cell]:
     return few or list(cells)
 
 
-def judged(name: str, cells: Any, seconds: Any = lambda _: 1e-9) -> list[Finding]:
+def judged(name: str, cells: Any, seconds: Any = lambda _: 1e-9) -> list[ClaimResult]:
     """The verdicts had every cell been measured, in so many seconds, without an error."""
     rows = []
     for cell in cells:

@@ -14,7 +14,7 @@ import pytest
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Measurement, Row, Status
 from mssbench.records.timing import Timing
-from mssbench.run.passes import Place, place, pooled, steadied
+from mssbench.run.passes import RowKey, place, pooled, steadied
 
 QUIET, WILD = (
     0.04,
@@ -58,7 +58,7 @@ def two(first: float, second: float, seed: int = 0, **more: str) -> tuple[Row, l
 
 def settled(made: list[tuple[Row, list[float]]]) -> list[Row]:
     rows = [row for row, _ in made]
-    samples: dict[Place, list[float]] = {place(row): taken for row, taken in made}
+    samples: dict[RowKey, list[float]] = {place(row): taken for row, taken in made}
     return [row | new for row, new in zip(rows, steadied(rows, samples), strict=True)]
 
 

@@ -12,7 +12,7 @@ import pytest
 from helpers.tables import IDENTITY, frame, row
 
 from mssbench.analysis import claims
-from mssbench.analysis.claims import ClaimVerdict, Finding
+from mssbench.analysis.claims import ClaimResult, ClaimVerdict
 from mssbench.records.measurement import Status, uniform
 from mssbench.results.labels import METHOD, with_labels
 from mssbench.suite import claims as statements
@@ -104,7 +104,7 @@ def measure(claim: Claim, run: pd.DataFrame, rows: Any, figure: float) -> None:
     run.loc[rows, claim.value] = figure
 
 
-def judged(name: str, number: int, run: pd.DataFrame) -> Finding:
+def judged(name: str, number: int, run: pd.DataFrame) -> ClaimResult:
     return claims.judge_claims([tables(name)[number]], run)[0]
 
 
