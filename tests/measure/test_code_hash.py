@@ -340,6 +340,14 @@ def test_the_data_of_problems_is_in_every_hash() -> None:
     assert digest in code_hash._of_closure(WORKER)
 
 
+def test_the_table_of_auto_is_in_no_hash() -> None:
+    """It is made of measured rows, so that writing it must not make them stale."""
+    table = (PACKAGE / "methods" / "auto.json").read_bytes()
+    digest = code_hash.hashlib.sha256(table).digest()
+    assert digest not in code_hash._of_closure(WORKER)
+    assert digest not in code_hash._data_beside("mssbench.methods.auto")
+
+
 def test_the_suites_that_only_a_wheel_has_are_in_no_hash() -> None:
     assert code_hash._data_beside("mssbench.worker") == set()
 

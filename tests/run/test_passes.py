@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from helpers.runs import load, sample_counts, stand_in, table, wish, write_suite
 
-from mssbench.engines.events import Ceilings, Finished, Started
+from mssbench.engines.events import CeilingsMeasured, Finished, Started
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Measurement, Status
 from mssbench.records.noise import Noise, noise
@@ -126,11 +126,13 @@ def test_the_ceilings_are_measured_at_both_ends_and_in_the_middle(
     wish(monkeypatch, ceiling=2e9)
     events = []
     out = run(suite, tmp_path / "out", python=python, watch=events.append)
-    kinds = [type(e) for e in events if isinstance(e, Finished | Ceilings)]
-    assert kinds[:2] == [Finished, Ceilings]
-    assert kinds[-1] is Ceilings
-    assert Counter(kinds)[Ceilings] == 3
-    assert [e.found for e in events if isinstance(e, Ceilings)] == [{"cpu float32": 2e9}] * 3
+    kinds = [type(e) for e in events if isinstance(e, Finished | CeilingsMeasured)]
+    assert kinds[:2] == [Finished, CeilingsMeasured]
+    assert kinds[-1] is CeilingsMeasured
+    assert Counter(kinds)[CeilingsMeasured] == 3
+    assert [e.found for e in events if isinstance(e, CeilingsMeasured)] == [
+        {"cpu float32": 2e9}
+    ] * 3
     assert out.drift == 0.0
 
 
@@ -142,7 +144,9 @@ def test_they_are_measured_at_the_end_though_the_last_cells_were_skipped(
     events = []
     run(suite, tmp_path / "out", python=python, watch=events.append)
     assert sum(isinstance(e, Started) for e in events) < 2 * len(suite.cells)
-    assert isinstance([e for e in events if isinstance(e, Finished | Ceilings)][-1], Ceilings)
+    assert isinstance(
+        [e for e in events if isinstance(e, Finished | CeilingsMeasured)][-1], CeilingsMeasured
+    )
 
 
 @pytest.mark.slow
