@@ -30,9 +30,9 @@ from mssbench.records.cell import Cell
 
 _PACKAGE = "mssbench"
 # All code that measures a cell runs in a worker process, so its imports lead to all of it.
+_WORKER = f"{_PACKAGE}.worker"
 # The table of sqrtm(a, forward="auto"), see methods/auto.py. No cell is measured with "auto".
 _MADE_OF_ROWS = "auto.json"
-_WORKER = f"{_PACKAGE}.worker"
 # Parts of a syntax tree that say nothing about what the code does.
 _SILENT = frozenset({"ctx", "kind", "type_comment"})
 # Names whose presence says that a module reads files that lie beside it.
