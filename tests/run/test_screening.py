@@ -9,9 +9,15 @@ from mssbench.analysis.decision import boards
 from mssbench.analysis.recommend import Question
 from mssbench.errors import RunError
 from mssbench.machine.possible import absent
+from mssbench.records.cell import CELL_KEY
 from mssbench.run import screening
 
 EASY, HARD = "wishart(ratio=2)", "logspec(condition=1e6)"
+
+
+def identity(cell):
+    """The columns of a row that name its cell, but for the seed."""
+    return {name: getattr(cell, name) for name in CELL_KEY if name != "seed"}
 
 
 def test_the_finalists_are_right_and_near_the_fastest_right_one():
@@ -84,23 +90,7 @@ def test_what_is_measured_is_what_was_asked_for(monkeypatch, asked, problems):
                 root=1e-6,
                 condition=40.0,
                 noise="quiet",
-                **{
-                    k: getattr(cell, k)
-                    for k in (
-                        "library",
-                        "forward",
-                        "backward",
-                        "function",
-                        "problem",
-                        "size",
-                        "batch",
-                        "iterations",
-                        "backward_iterations",
-                        "options",
-                        "precision",
-                        "device",
-                    )
-                },
+                **identity(cell),
             )
             for cell in chosen.cells
         ]
@@ -138,23 +128,7 @@ def test_both_looks_take_a_minute_and_what_there_was_no_time_for_is_named(
         late = {"torch/svd"} if len(given) == 1 else set()
         made = []
         for cell in chosen.cells:
-            key = {
-                k: getattr(cell, k)
-                for k in (
-                    "library",
-                    "forward",
-                    "backward",
-                    "function",
-                    "problem",
-                    "size",
-                    "batch",
-                    "iterations",
-                    "backward_iterations",
-                    "options",
-                    "precision",
-                    "device",
-                )
-            }
+            key = identity(cell)
             if f"{cell.library}/{cell.forward}" in late:
                 made.append(row(status="interrupted", phase="forward", **key))
             else:
@@ -190,23 +164,7 @@ def test_what_cannot_run_here_is_no_candidate_and_the_exact_pair_is_always_compa
                     root=1e-6,
                     condition=40.0,
                     noise="quiet",
-                    **{
-                        k: getattr(cell, k)
-                        for k in (
-                            "library",
-                            "forward",
-                            "backward",
-                            "function",
-                            "problem",
-                            "size",
-                            "batch",
-                            "iterations",
-                            "backward_iterations",
-                            "options",
-                            "precision",
-                            "device",
-                        )
-                    },
+                    **identity(cell),
                 )
             )
         tables[path] = SimpleNamespace(frame=frame(*made), path=path, facts={})
