@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mssbench.arrays import Array
+from mssbench.measure.comparisons import count_nonfinite
 from mssbench.measure.inputs import Input, Restore, Rotation
 from mssbench.measure.outputs import require_like
 from mssbench.measure.truth import Truth
@@ -41,6 +42,8 @@ class Checker:
     ) -> None:
         self.truth, self.max_error = truth, max_error
         self._cell, self._pair, self._rotation = cell, pair, rotation
+        # The compared matrices of the latest root, and its columns.
+        self._latest: tuple[Array, dict[str, Any]] | None = None
 
     def errors(
         self,
@@ -68,13 +71,29 @@ class Checker:
 
         if phase == "forward":
             self._require_like_input("root", output)
-            return self.truth.root_errors(output, pick_root, brief=brief)
+            return self._root_errors(output, pick_root, brief=brief)
 
         y, s = output
         self._require_like_input("root", y)
         self._require_like_input("gradient", s)
-        root = self.truth.root_errors(y, pick_root, brief=brief)
+        root = self._root_errors(y, pick_root, brief=brief)
         return root | self.truth.gradient_errors(s, pick_gradient)
+
+    def _root_errors(self, y: Array, pick: Restore, *, brief: bool) -> dict[str, Any]:
+        """Return the error columns of a root.
+
+        A step usually returns the same root as the forward alone. The columns of such a root are
+        not computed twice, except for the count of its matrices that are not finite, since not all
+        of them are compared.
+        """
+        picked = pick(y, self.truth.indices)
+        if brief:
+            return self.truth.root_errors(y, _as_copied(picked), brief=True)
+
+        if self._latest is None or not bool((self._latest[0] == picked).all()):
+            self._latest = picked, self.truth.root_errors(y, _as_copied(picked))
+            return dict(self._latest[1])
+        return self._latest[1] | {"nonfinite": count_nonfinite(y)}
 
     def picked(self, phase: str, output: Any, x: Input) -> tuple[Any, ...]:
         """Return copies of those matrices of the root, and of the gradient, that are compared."""

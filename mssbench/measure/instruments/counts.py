@@ -5,6 +5,7 @@ Unlike times, counts have no noise. Only the work of iterative operators is an e
 
 import ctypes
 from collections.abc import Callable
+from functools import cache
 from math import prod
 from threading import get_ident
 from typing import Any, NamedTuple
@@ -60,6 +61,24 @@ _FREE = frozenset(
         "view",
     }
 )
+
+
+class _Kind(NamedTuple):
+    """An operator of torch, and its work on a whole batch."""
+
+    name: str
+    is_free: bool
+    products: float
+    estimated: float  # see `_ESTIMATED`
+
+
+@cache
+def _kind(operator: Any) -> _Kind:
+    """Return the kind of an operator. It is cached, since calls with many small operators repeat it."""
+    name = operator.overloadpacket.__name__
+    # The marks of the profiler that measures memory belong to the harness, not to the method.
+    is_free = name in _FREE or operator.namespace == "profiler"
+    return _Kind(name, is_free, _PRODUCTS.get(name, 0.0), _ESTIMATED.get(name, 0.0))
 
 
 class Counts(NamedTuple):
@@ -209,16 +228,15 @@ class Watch(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        name = func.overloadpacket.__name__
         out = func(*args, **(kwargs or {}))
-        if name in _FREE:
+        kind = _kind(func)
+        if kind.is_free:
             return out
 
         self._sum.operators += 1
-        factor, estimate = _PRODUCTS.get(name, 0.0), _ESTIMATED.get(name, 0.0)
-        if factor or estimate:
-            share, dtype = self._share(name, args, out)
-            self._sum.add(factor, estimate, share, dtype=dtype)
+        if kind.products or kind.estimated:
+            share, dtype = self._share(kind.name, args, out)
+            self._sum.add(kind.products, kind.estimated, share, dtype=dtype)
         return out
 
     def _share(self, name: str, args: tuple[Any, ...], out: Any) -> tuple[float, str]:

@@ -11,12 +11,13 @@ import pytest
 import torch
 from helpers.fake_cuda import FakeCuda
 from helpers.matrices import ON_CPU, TORCH64, Cost, generous
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mssbench.measure import roofline
 from mssbench.measure.inputs import Rotation
 from mssbench.measure.instruments import counts
 from mssbench.measure.instruments.clocks import CaptureFailed
-from mssbench.measure.work import work
+from mssbench.measure.work import counted, work
 from mssbench.methods import pair as roots
 from mssbench.records.cell import Cell
 from mssbench.run import finish
@@ -87,6 +88,41 @@ def test_counts_are_the_same_every_time_and_add_up():
     forward, backward, step = alone["forward"], first["backward"], first["step"]
     assert forward["products"] + backward["products"] == step["products"]
     assert step["launches"] is None  # no kernel is launched on a CPU
+
+
+class _Operators(TorchDispatchMode):
+    """Counts every operator that is neither a view nor bookkeeping, independently of the product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func.overloadpacket.__name__ not in counts._FREE
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward"),
+    [
+        ("eigh", "loewner"),
+        ("svd", "autodiff"),
+        ("newton_schulz", "autodiff"),
+        ("pade", "lyapunov_newton_schulz"),
+    ],
+)
+def test_what_measures_memory_adds_no_operator_to_a_step(forward: str, backward: str) -> None:
+    a = torch.tensor(with_spectrum(spectrum("near_one", 5), batch=4))
+    x = Rotation(a, a, 0).first
+    pair = roots.pair("sqrt", forward, backward)
+
+    with _Operators() as operators:
+        leaf = x.a.detach().requires_grad_()
+        torch.autograd.grad(pair(leaf), leaf, x.g)
+
+    with_memory = work(pair, "torch", "cpu", x)["step"]
+    assert with_memory["operators"] == operators.count
+    assert counted(pair, x).operators == operators.count
 
 
 def test_threads_of_ours_are_counted():
