@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from mssbench.analysis import kinds
 from mssbench.analysis.entry import Entry
 from mssbench.analysis.kinds import Spectrum
-from mssbench.analysis.left_out import Key, LeftOut, comparable, sentences
+from mssbench.analysis.left_out import GroupKey, LeftOut, comparable, sentences
 from mssbench.errors import TableError, unknown
 from mssbench.records.schema import BY_NAME, KEY, SCHEMA, SMALLER, error_column
 from mssbench.results.labels import LABELS, METHOD, PHASES, deltas, spoken, with_outcomes
@@ -45,15 +45,15 @@ class Block:
     common: dict[str, Any]
     value: str
     error: str | None
-    columns: list[Key]
+    columns: list[GroupKey]
     column_names: tuple[str, ...]
     row_names: tuple[str, ...]
-    entries: dict[Key, dict[Key, Entry]] = field(default_factory=dict)
+    entries: dict[GroupKey, dict[GroupKey, Entry]] = field(default_factory=dict)
     hidden: dict[str, int] = field(default_factory=dict)  # key column -> number of its values
     left_out: list[LeftOut] = field(default_factory=list)
-    spectra: dict[Key, Spectrum] = field(default_factory=dict)  # key: result of `_question`
+    spectra: dict[GroupKey, Spectrum] = field(default_factory=dict)  # key: result of `_question`
 
-    def spectrum(self, names: Sequence[str], key: Key) -> str:
+    def spectrum(self, names: Sequence[str], key: GroupKey) -> str:
         """Return the measured condition of a row's or column's problem as text, `κ 42`.
 
         Empty if it is unknown. names: the key columns of the row or column. key: their values.
@@ -136,7 +136,7 @@ def blocks(
     frame = frame.assign(_points=rivals["_point"].transform("nunique"))
 
     counts = frame.groupby(split, sort=False, dropna=False)[hidden].nunique(dropna=False)
-    by_place: dict[Key, Block] = {}
+    by_place: dict[GroupKey, Block] = {}
     for key, names in zip(counts.index, counts.itertuples(index=False, name=None), strict=True):
         common = dict(zip(split, _tuple(key), strict=True))
         varying = {name: n for name, n in zip(hidden, names, strict=True) if n > 1}
@@ -200,7 +200,7 @@ def _error_column(phase: str, value: str) -> str | None:
     return None if BY_NAME[value].group == "error" else error_column(phase)
 
 
-def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[Key, Entry]]:
+def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[GroupKey, Entry]]:
     """Return every entry of every block with its key, the values of the columns `keys`.
 
     All come from one groupby, since one for each entry would take seconds.
@@ -223,7 +223,7 @@ def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[K
     problems = groups["problem"].nunique() if frame["_points"].max() > 1 else pooled["here"]
     pooled = pooled.assign(problems=problems)
 
-    bad: dict[Key, list[tuple[str, int]]] = {}
+    bad: dict[GroupKey, list[tuple[str, int]]] = {}
     failed = frame[~frame["usable"]]
     if len(failed):
         counted = failed.groupby([*keys, "ended"], sort=False, dropna=False).size()
@@ -252,13 +252,13 @@ def _entries(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[K
     return entries
 
 
-def _best_of(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[Key, Entry]]:
+def _best_of(frame: "pd.DataFrame", keys: list[str], value: str) -> list[tuple[GroupKey, Entry]]:
     """Return the entries of blocks whose rows stand for several methods: those of the best method.
 
     A number pooled over methods would belong to none of them. The best entry is the smallest one
     that is ok, or if none is ok the smallest number.
     """
-    best: dict[Key, Entry] = {}
+    best: dict[GroupKey, Entry] = {}
     for (*key, method), entry in _entries(frame, [*keys, "method"], value):
         candidate = replace(entry, method=method)
         current = best.get(tuple(key))
@@ -276,7 +276,7 @@ def _asked(name: str) -> bool:
     return name not in (*METHOD, *LABELS)
 
 
-def _tuple(key: Any) -> Key:
+def _tuple(key: Any) -> GroupKey:
     """Return a groupby key as a tuple with None for missing numbers, as NaN is unequal to NaN."""
     import pandas as pd
 
@@ -299,7 +299,7 @@ def _rank(block: Block) -> None:
     """
     names = (*block.row_names, *block.column_names)
     question_axes = [i for i, name in enumerate(names) if _asked(name)]
-    rivals: dict[Key, list[tuple[Key, Key]]] = {}
+    rivals: dict[GroupKey, list[tuple[GroupKey, GroupKey]]] = {}
     for row, entries in block.entries.items():
         for column in entries:
             where = (*row, *column)
@@ -328,7 +328,7 @@ def _sort_rows(block: Block) -> None:
     """
     last = block.columns[-1]
 
-    def place(row: Key) -> tuple[Any, ...]:
+    def place(row: GroupKey) -> tuple[Any, ...]:
         question = _place(block, block.row_names, row)
         entry = block.entries[row].get(last)
         if entry is None or entry.value is None:
@@ -338,12 +338,12 @@ def _sort_rows(block: Block) -> None:
     block.entries = {row: block.entries[row] for row in sorted(block.entries, key=place)}
 
 
-def _question(names: Sequence[str], key: Key) -> Key:
+def _question(names: Sequence[str], key: GroupKey) -> GroupKey:
     """Return the part of the key of a row or column that does not name a method."""
     return tuple(x for name, x in zip(names, key, strict=True) if _asked(name))
 
 
-def _place(block: Block, names: Sequence[str], key: Key) -> tuple[Any, ...]:
+def _place(block: Block, names: Sequence[str], key: GroupKey) -> tuple[Any, ...]:
     """Return the sort key of a row or column without its method; problems sort by condition."""
     question_axes = [name for name in names if _asked(name)]
     question = _question(names, key)
@@ -356,7 +356,7 @@ def _place(block: Block, names: Sequence[str], key: Key) -> tuple[Any, ...]:
     return tuple(place)
 
 
-def _sortable(key: Key) -> tuple[Any, ...]:
+def _sortable(key: GroupKey) -> tuple[Any, ...]:
     """Return a sort key: missing values first, then numbers, then words; phases as in PHASES."""
     places = {phase: i for i, phase in enumerate(PHASES)}
     keys = (places.get(x, x) if isinstance(x, str) else x for x in key)

@@ -11,7 +11,7 @@ from math import exp, log
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.analysis import kinds
-from mssbench.analysis.kinds import DOUBTFUL, Kind
+from mssbench.analysis.kinds import DOUBTFUL, ProblemKind
 from mssbench.analysis.naming import paper_name, short_names
 from mssbench.methods.regularization import OPTIONS
 from mssbench.records.cell import parse_options
@@ -99,7 +99,7 @@ class Board:
     place: dict[str, Any]  # the values of PLACE
     phase: str
     clock: str
-    kinds: dict[str, Kind]
+    kinds: dict[str, ProblemKind]
     lines: list[Line]
     absent: dict[str, int] = field(default_factory=dict)  # reason -> number of methods not timed
     unreached: int = 0  # cells that an interrupted run did not reach
@@ -208,7 +208,9 @@ def _board(place: dict[str, Any], phase: str, clock: str, rows: "pd.DataFrame") 
     return Board(place, phase, clock, sorted_kinds, lines, absent, interrupted["cell_id"].nunique())
 
 
-def _line(rows: "pd.DataFrame", timed: "pd.DataFrame", sorted_kinds: Mapping[str, Kind]) -> Line:
+def _line(
+    rows: "pd.DataFrame", timed: "pd.DataFrame", sorted_kinds: Mapping[str, ProblemKind]
+) -> Line:
     """Return the line of a method. rows: its rows at one place; timed: those with a time."""
     kind_of = kinds.by_problem(sorted_kinds)
     known = rows.assign(kind=rows["problem"].map(kind_of)).dropna(subset=["kind"])
@@ -225,7 +227,7 @@ def _line(rows: "pd.DataFrame", timed: "pd.DataFrame", sorted_kinds: Mapping[str
     return Line(row, times, marks, unsure, computed_in=str(timed["computed_in"].max()))
 
 
-def _mark(rows: "pd.DataFrame", kind: Kind) -> Mark:
+def _mark(rows: "pd.DataFrame", kind: ProblemKind) -> Mark:
     """Return the accuracy of a method on one kind. rows: the method's rows of all its problems."""
     import pandas as pd
 

@@ -34,7 +34,7 @@ _NAMES_MATRICES = ("problem", "size", "precision", "seed")
 DOUBTFUL = 0.1
 
 
-class Kind(NamedTuple):
+class ProblemKind(NamedTuple):
     """The problems of one kind, among rows of one size, precision and phase."""
 
     name: str
@@ -150,14 +150,14 @@ def _measured(rows: "pd.DataFrame") -> "pd.DataFrame":
     return rows[rows["seconds_median"].notna() & known]
 
 
-def named(found: Iterable[Kind]) -> str:
+def named(found: Iterable[ProblemKind]) -> str:
     """Return kinds of matrix as words: `easy κ 42, hard κ 1e6 and singular matrices`."""
     words = [f"{kind.name} {kind.heading}".strip() for kind in found]
     head = ", ".join(words[:-1])
     return f"{head} and {words[-1]} matrices" if head else f"{words[-1]} matrices" if words else ""
 
 
-def kinds(rows: "pd.DataFrame") -> dict[str, Kind]:
+def kinds(rows: "pd.DataFrame") -> dict[str, ProblemKind]:
     """Sort the problems of some rows, all of one size, precision and phase, into kinds.
 
     Returns the kinds by name, in ORDER. Problems without a measured row are left out, as their
@@ -178,7 +178,7 @@ def kinds(rows: "pd.DataFrame") -> dict[str, Kind]:
         doubt = max(float(doubts[problem]) for problem in counted)
         left_out = tuple(problem for problem in members[name] if problem not in counted)
         spectra = tuple(str(spectrum(rows[rows["problem"] == problem])) for problem in left_out)
-        by_name[name] = Kind(name, tuple(counted), largest, doubt, left_out, spectra)
+        by_name[name] = ProblemKind(name, tuple(counted), largest, doubt, left_out, spectra)
     return by_name
 
 
@@ -188,7 +188,7 @@ def conditions(rows: "pd.DataFrame") -> dict[str, float]:
     return {str(problem): float(condition) for problem, condition in largest.items()}
 
 
-def by_problem(found: Mapping[str, Kind]) -> dict[str, str]:
+def by_problem(found: Mapping[str, ProblemKind]) -> dict[str, str]:
     """Return the name of the kind of each problem, including problems that are left out."""
     return {
         problem: kind.name

@@ -13,7 +13,7 @@ from mssbench.results.labels import spoken
 if TYPE_CHECKING:
     import pandas as pd
 
-Key = tuple[Any, ...]
+GroupKey = tuple[Any, ...]
 
 
 class LeftOut(NamedTuple):
@@ -23,7 +23,7 @@ class LeftOut(NamedTuple):
     unknown.
     """
 
-    column: Key  # the column of the block that it is left out of
+    column: GroupKey  # the column of the block that it is left out of
     problem: str
     ended: str
     spectrum: str = ""
@@ -68,7 +68,7 @@ def comparable(
 
 def sentences(left_out: Iterable[LeftOut], column_names: Sequence[str]) -> Iterator[str]:
     """Yield a sentence for each column of a block: `left out at n = 96: convfeat (unsupported)`."""
-    columns: dict[Key, list[str]] = {}
+    columns: dict[GroupKey, list[str]] = {}
     for omission in left_out:
         about = ", ".join(filter(None, [omission.spectrum, omission.ended]))
         columns.setdefault(omission.column, []).append(f"{omission.problem} ({about})")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mssbench.methods import registry
-from mssbench.methods.method import Kind
+from mssbench.methods.method import MethodKind
 from mssbench.methods.regularization import OPTIONS
 from mssbench.records.cell import APPLIED, OF_FEATURES, OTHER_FUNCTIONS, WHITENING, parse_options
 from mssbench.records.measurement import Row
@@ -146,7 +146,7 @@ def parameters_of(row: Row) -> dict[str, Any]:
     return {k: v for k, v in parameters.items() if k not in usual or usual[k] != v}
 
 
-def _defaults(kind: Kind, name: str, prefix: str) -> dict[str, Any]:
+def _defaults(kind: MethodKind, name: str, prefix: str) -> dict[str, Any]:
     """Return the default that `sqrtm` has for each parameter of a method, after `prefix`.
 
     Empty if the method is not registered.

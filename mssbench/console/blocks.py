@@ -17,7 +17,7 @@ from mssbench.analysis import kinds
 from mssbench.analysis.blocks import Block
 from mssbench.analysis.entry import Entry
 from mssbench.analysis.kinds import Spectrum
-from mssbench.analysis.left_out import Key
+from mssbench.analysis.left_out import GroupKey
 from mssbench.console.statuses import STYLE
 from mssbench.records.schema import BY_NAME
 from mssbench.results import labels as labels_
@@ -129,7 +129,7 @@ class BlockTable:
             yield Text(block.title, "bold")
             yield self._table(part, _shared(labels, least, [w for _, w in part], width))
 
-    def _widths(self, column: Key) -> _Widths:
+    def _widths(self, column: GroupKey) -> _Widths:
         """Return the widths, in characters, that one column of the block needs."""
         entries = [e for row in self._block.entries.values() if (e := row.get(column))]
         spectrum = self._block.spectrum(self._block.column_names, column)
@@ -153,7 +153,7 @@ class BlockTable:
         names = {"root_error": "root error", "gradient_error": "grad error"}
         return names.get(self._block.error or "", "")
 
-    def _table(self, part: Sequence[tuple[Key, _Widths]], widths: list[int]) -> Table:
+    def _table(self, part: Sequence[tuple[GroupKey, _Widths]], widths: list[int]) -> Table:
         """Return a table of some columns of the block.
 
         part: these columns. widths: the widths of all columns of the table, labels first.
@@ -222,7 +222,7 @@ def _shared(
     return names
 
 
-def _labels(block: Block, row: Key) -> list[str]:
+def _labels(block: Block, row: GroupKey) -> list[str]:
     """Return the labels of a row; a problem has its condition number beside it."""
     spectrum = block.spectrum(block.row_names, row)
     return [

@@ -78,7 +78,7 @@ class Decision:
             yield from _wrapped(advice.warning(reliability, self._again), width, "bold yellow")
         yield from _wrapped(self._heading, width, "dim")
         yield Text(f"\n{_title(board)}", style="bold")
-        yield _Rows(board, best, reliability, ascii_only).table(width)
+        yield _BoardRows(board, best, reliability, ascii_only).table(width)
         yield from _wrapped(_legend(board, reliability), width, "dim")
         yield Text()
 
@@ -90,7 +90,7 @@ class Decision:
         yield from _next(self._commands)
 
 
-class _Rows:
+class _BoardRows:
     """Renders the table of one board: a row for each method, grouped by where they are right."""
 
     def __init__(self, board: Board, best: Line | None, believed: Trust, ascii_only: bool) -> None:

@@ -16,7 +16,7 @@ from mssbench.analysis.recommend import Candidate, Proof, Question
 from mssbench.console import epilogue
 from mssbench.console.decision import Decision
 from mssbench.machine import devices
-from mssbench.methods.auto import Place, choice
+from mssbench.methods.auto import Conditions, choice
 from mssbench.methods.method import Function
 from mssbench.records.measurement import Status
 from mssbench.results.run import Run
@@ -125,7 +125,7 @@ def _elsewhere(question: Question) -> Iterator[RenderableType]:
 
     The table is the one that the user has saved, or else the one shipped with mssbench.
     """
-    place = Place(
+    place = Conditions(
         question.device,
         cast("Function", question.function),
         question.gradient,

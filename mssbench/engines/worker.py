@@ -39,7 +39,7 @@ from mssbench.machine import children
 
 if TYPE_CHECKING:
     from mssbench.measure.measure import Result
-    from mssbench.measure.on_demand import Held
+    from mssbench.measure.on_demand import OnDemand
     from mssbench.measure.process_state import Snapshot
     from mssbench.records.cell import Cell
     from mssbench.records.measurement import Measurement
@@ -134,7 +134,7 @@ class Instruments(Protocol):
 
     def held(
         self, cell: "Cell", announce: Callable[[], None], *, verify: bool
-    ) -> AbstractContextManager[tuple["Measurement", float, "Held | None"]]:
+    ) -> AbstractContextManager[tuple["Measurement", float, "OnDemand | None"]]:
         """Return a context manager that keeps a cell ready to be sampled, see measure.on_demand."""
         ...
 
@@ -180,7 +180,7 @@ class TorchInstruments:
     @contextmanager
     def held(
         self, cell: "Cell", announce: Callable[[], None], *, verify: bool
-    ) -> Iterator[tuple["Measurement", float, "Held | None"]]:
+    ) -> Iterator[tuple["Measurement", float, "OnDemand | None"]]:
         """Keep a cell ready to be sampled, see measure.on_demand.
 
         Settings of the process that its method changes are restored at the end.

@@ -38,7 +38,7 @@ _MOST_LATE = 0.05
 _ATTEMPTS = 3
 
 
-class Taken(NamedTuple):
+class Attempt(NamedTuple):
     """The samples (times of blocks of calls) of one attempt at a row, and what belongs to them."""
 
     timing: Timing
@@ -284,7 +284,7 @@ class Bench:
 
         return Measurement(cell, phase.name, clock, cache, status, reason, _stated(values), timing)
 
-    def _sampled(self, phase: Phase, clock: str, cache: str) -> Taken:
+    def _sampled(self, phase: Phase, clock: str, cache: str) -> Attempt:
         """Make one attempt: take the samples, and return them with flags and the last output."""
         cell = self.cell
         timer = self._timers.timer(phase, clock, cache)
@@ -312,7 +312,7 @@ class Bench:
         again = bool(DISTURBED & {*watch.flags}) or _MOST_LATE < late < 1.0
         flags = [*watch.flags, *(["queue_gap"] if late > _MOST_LATE else [])]
 
-        return Taken(timing, flags, *last, again, None if is_replay else new)
+        return Attempt(timing, flags, *last, again, None if is_replay else new)
 
     def _judged_on_new_content(
         self,

@@ -49,7 +49,7 @@ class Verified(NamedTuple):
     values: dict[str, Any]  # error columns, the worse of the two outputs
 
 
-class Held:
+class OnDemand:
     """Takes samples of a cell's forward, or of forward and backward together if it has both.
 
     what: the calls to be timed.
@@ -140,7 +140,7 @@ def clock(cell: Cell) -> str:
 @contextmanager
 def held(
     cell: Cell, session: Session, announce: Callable[[], None] = lambda: None, *, verify: bool
-) -> Iterator[tuple[Measurement, float, Held | None]]:
+) -> Iterator[tuple[Measurement, float, OnDemand | None]]:
     """Prepare and warm up a cell. Yield its row, the seconds of a warm call, and a sampler.
 
     The sampler is None if the cell could not be prepared; the row then gives the reason.
@@ -162,7 +162,7 @@ def held(
             phase_calls = opened.calls if opened else calls(ready.pair, cell.library, phase(cell))
             timer = _timer(cell, phase_calls, ready.rotation)
 
-            sampler = Held(
+            sampler = OnDemand(
                 cell, phase_calls, ready.rotation, timer, session.watchman, bench, opened
             )
             seconds = _warm(sampler, session.settings)
@@ -196,7 +196,7 @@ def _timer(cell: Cell, phase_calls: Calls, rotation: Rotation) -> Clock:
     return CudaClock(torch.cuda, waits=waits)
 
 
-def _warm(sampler: Held, settings: Settings) -> float:
+def _warm(sampler: OnDemand, settings: Settings) -> float:
     """Make calls until their times are steady, and return the seconds of the fastest."""
     start, seconds = time.perf_counter(), list[float]()
     while not warm(seconds, time.perf_counter() - start, settings.policy):

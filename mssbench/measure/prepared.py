@@ -24,7 +24,7 @@ from mssbench.problems.features import features
 from mssbench.problems.rng import Floats
 from mssbench.records.cell import LOGARITHM, OF_FEATURES, WHITENING, Cell
 
-Key: TypeAlias = tuple[Any, ...]
+BatchKey: TypeAlias = tuple[Any, ...]
 
 
 class Prepared(NamedTuple):
@@ -110,7 +110,7 @@ class Batch:
         return self._truths[key]
 
 
-def key_of(cell: Cell) -> Key:
+def key_of(cell: Cell) -> BatchKey:
     """Return the values that all cells of one batch have in common."""
     return (cell.problem, cell.size, cell.batch, cell.seed, cell.precision)
 

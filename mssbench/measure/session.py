@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mssbench.measure.prepared import Batch
 
 # cell_id, and id() of the forward, since tests register other methods under a known name.
-Place: TypeAlias = tuple[str, int]
+CellKey: TypeAlias = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Session:
     ceilings: Ceilings = field(default_factory=Ceilings)
     products: ProductTimes = field(default_factory=ProductTimes)
     # Memory and counts of a call by phase; they are the same in every pass over a suite.
-    work: dict[Place, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    work: dict[CellKey, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     # Why a method seems to remember answers, according to the counts; empty if it does not.
-    remembering: dict[Place, str] = field(default_factory=dict)
+    remembering: dict[CellKey, str] = field(default_factory=dict)
     # Kernels of a call, by phase.
-    launches: dict[Place, Mapping[str, int | None]] = field(default_factory=dict)
+    launches: dict[CellKey, Mapping[str, int | None]] = field(default_factory=dict)
     batch: "Batch | None" = None  # of the latest cell; the next cells often share it
 
     def __post_init__(self) -> None:

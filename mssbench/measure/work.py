@@ -13,19 +13,19 @@ from mssbench.measure.phases import explicit
 from mssbench.methods.other_functions import OtherFunction
 from mssbench.methods.pair import Applied, Pair
 
-Columns = dict[str, Any]
+WorkColumns = dict[str, Any]
 
 
 def work(
     pair: Pair | Applied | OtherFunction, library: str, device: str, x: Input
-) -> dict[str, Columns]:
+) -> dict[str, WorkColumns]:
     """Return the columns of memory and of counted operations, by phase.
 
     x: the input of the call, which serves for all phases. Its results stay alive until counting has
         ended, as a caller would keep them.
     """
     # The cotangent has the shape of the matrices even if the input is features.
-    counting = counts.Watch(x.g) if library == "torch" else counts.Blind(x.g)
+    counting = counts.OperatorCounter(x.g) if library == "torch" else counts.LaunchCounter(x.g)
     forward_only = pair.backward is None
     methods = [m for m in (pair.forward, pair.backward) if m]
 
@@ -75,7 +75,7 @@ def counted(pair: Pair | Applied | OtherFunction, x: Input) -> Counts:
     The call is made as in `work`, so that the same work has the same counts: recording what
     autograd saves uses operators too.
     """
-    with counts.Watch(x.g) as watch:
+    with counts.OperatorCounter(x.g) as watch:
         if pair.backward is None:
             with torch.no_grad():
                 phases.plain(pair, x)

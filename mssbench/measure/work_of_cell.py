@@ -11,7 +11,7 @@ from typing import Any
 from mssbench.measure.inputs import Input, Rotation
 from mssbench.measure.instruments.counts import Counts
 from mssbench.measure.instruments.sampling import Spent
-from mssbench.measure.session import Place, Session
+from mssbench.measure.session import CellKey, Session
 from mssbench.measure.work import counted, less_work, work
 from mssbench.methods.other_functions import OtherFunction
 from mssbench.methods.pair import Applied, Pair
@@ -44,7 +44,7 @@ class WorkOfCell:
         self._not_recounted: Input | None = None  # the input on which a call was counted only once
 
     @property
-    def key(self) -> Place:
+    def key(self) -> CellKey:
         """The key by which the session stores the work of the cell."""
         return self._cell.cell_id, id(self._pair.forward.call)
 

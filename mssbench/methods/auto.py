@@ -36,7 +36,7 @@ class Choice(NamedTuple):
     measured: bool = False  # whether the choice comes from a table rather than being the default
 
 
-class Place(NamedTuple):
+class Conditions(NamedTuple):
     """The conditions that the choice of a pair depends on."""
 
     device: str  # cpu | cuda
@@ -63,7 +63,7 @@ def users_table() -> Path:
 
 
 @lru_cache(maxsize=1024)
-def choice(place: Place) -> Choice:
+def choice(place: Conditions) -> Choice:
     """Return the pair of methods for a place: the nearest answer of a table, or the default pair.
 
     Choices are cached until `forget` is called.
@@ -111,8 +111,8 @@ def _unreadable(path: Path, why: str) -> str:
     )
 
 
-def _fits(entry: Mapping[str, Any], place: Place) -> bool:
-    same = all(entry[name] == getattr(place, name) for name in Place._fields[:4])
+def _fits(entry: Mapping[str, Any], place: Conditions) -> bool:
+    same = all(entry[name] == getattr(place, name) for name in Conditions._fields[:4])
     return (
         same
         and abs(log2(entry["size"] / place.size)) <= log2(_MOST_SIZE)
@@ -120,7 +120,7 @@ def _fits(entry: Mapping[str, Any], place: Place) -> bool:
     )
 
 
-def _distance(entry: Mapping[str, Any], place: Place) -> float:
+def _distance(entry: Mapping[str, Any], place: Conditions) -> float:
     """Return the distance of an answer from a place, in powers of 2; the size has weight 2."""
     size, batch = entry["size"] / place.size, entry["batch"] / place.batch
     return 2 * abs(log2(size)) + abs(log2(batch))

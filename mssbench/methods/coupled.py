@@ -17,7 +17,7 @@ from mssbench.arrays import Array, dtype_name, eye_like, namespace, plus
 from mssbench.methods import norms
 from mssbench.methods.method import Root, Wanted
 from mssbench.methods.minimax import Factor
-from mssbench.methods.stopping import Stop, distance_to_identity, residual_of
+from mssbench.methods.stopping import StoppingState, distance_to_identity, residual_of
 
 Step: TypeAlias = Callable[[Array], Array]  # h: W -> T, (..., n, n)
 _OWN = {0: 0, 1: 0, 2: 1, 3: 2, 4: 2}  # products to evaluate h, by its degree in W
@@ -56,7 +56,7 @@ def couple(x: Array, root_c: Array, steps: Sequence[Step], wanted: Wanted) -> Ro
     )
 
 
-def settle(x: Array, root_c: Array, h: Step, wanted: Wanted, stop: Stop) -> Root:
+def settle(x: Array, root_c: Array, h: Step, wanted: Wanted, stop: StoppingState) -> Root:
     """Return the wanted roots of c X, repeating one step `h` until every matrix has stopped.
 
     The last array in the field `iterates` is the number of steps that each matrix took, integers
@@ -87,10 +87,10 @@ def settle(x: Array, root_c: Array, h: Step, wanted: Wanted, stop: Stop) -> Root
     )
 
 
-Replayed: TypeAlias = tuple[Array, Array | None, Array, Array | None]
+ReplayedStep: TypeAlias = tuple[Array, Array | None, Array, Array | None]
 
 
-def replay(x: Array, *kept: Array) -> list[Replayed]:
+def replay(x: Array, *kept: Array) -> list[ReplayedStep]:
     """Return (Y, Z, T, moved) of each step from the `iterates` of a root.
 
     Z of the first step is None, which stands for I. moved: which matrices took the step,
@@ -114,7 +114,7 @@ def where_moved(moved: Array, after: Array | None, before: Array | None) -> Arra
     return namespace(after).where(moved, after, 0.0 if before is None else before)
 
 
-def inverse_settle(x: Array, factor: Factor, stop: Stop) -> Array:
+def inverse_settle(x: Array, factor: Factor, stop: StoppingState) -> Array:
     """Return X^{-1/2} as `inverse_iterate`, repeating one factor until every matrix has stopped."""
     xp, eye = namespace(x), eye_like(x)
     m, z = x, None

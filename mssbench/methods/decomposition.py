@@ -12,8 +12,8 @@ from typing import TypeAlias
 from mssbench import arrays
 from mssbench.arrays import Array, dtype_name, eye_like, library, namespace
 
-Parts: TypeAlias = tuple[Array, ...]
-Decompose: TypeAlias = Callable[[Array], Parts]
+Factors: TypeAlias = tuple[Array, ...]
+Decompose: TypeAlias = Callable[[Array], Factors]
 # Matrices per call. cuSOLVER's batched eigh refuses more than about 32k (mjlab #732).
 _MOST = 2**14
 # The largest size at which LAPACK does not use divide and conquer. Only that algorithm has returned
@@ -25,12 +25,12 @@ _UNDIVIDED = 25
 NULL = 4.0
 
 
-def eigh(a: Array) -> Parts:
+def eigh(a: Array) -> Factors:
     """Return w, (..., n), ascending, and V, (..., n, n), of symmetric A = V diag(w) Vᵀ."""
     return _in_chunks(namespace(a).linalg.eigh, a)
 
 
-def svd(a: Array, driver: str | None = None) -> Parts:
+def svd(a: Array, driver: str | None = None) -> Factors:
     """Return U, s, Vᵀ with A = U diag(s) Vᵀ, s descending. driver: a cuSOLVER routine of torch."""
     return _in_chunks(partial(arrays.svd, driver=driver), a)
 
@@ -80,7 +80,7 @@ def root_without_null(d: Array) -> Array:
     return namespace(d).where(d <= limit, 0.0, d)
 
 
-def _in_chunks(decompose: Decompose, a: Array) -> Parts:
+def _in_chunks(decompose: Decompose, a: Array) -> Factors:
     batch = a.shape[:-2]
     if prod(batch) <= _MOST or not _on_gpu(a):
         return _retried(decompose, a)
@@ -90,7 +90,7 @@ def _in_chunks(decompose: Decompose, a: Array) -> Parts:
     return tuple(x.reshape(*batch, *x.shape[1:]) for x in joined)
 
 
-def _retried(decompose: Decompose, a: Array) -> Parts:
+def _retried(decompose: Decompose, a: Array) -> Factors:
     """Decompose a batch; if that fails, one by one, and a matrix that fails again in float64.
 
     MKL's float32 eigh fails on covariances with many dead channels, with an error for the whole
@@ -119,7 +119,7 @@ def _retried(decompose: Decompose, a: Array) -> Parts:
     return tuple(_cast(x, a.dtype) for x in decompose(_cast(a, namespace(a).float64)))
 
 
-def _finite(parts: Parts) -> bool:
+def _finite(parts: Factors) -> bool:
     """Whether the eigenvalues are finite; the eigenvectors then are finite as well."""
     values = parts[0] if parts[0].ndim < parts[1].ndim else parts[1]
     return isfinite(values.sum().item())

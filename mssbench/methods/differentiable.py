@@ -47,7 +47,7 @@ def is_transformed() -> bool:
 
 def root(a: Tensor, chosen: "Pair") -> Tensor:
     """Return the root of a: (..., n, n), with the gradient of the pair `chosen`."""
-    operation = _TransformedRoot if transforms_active() else _Root
+    operation = _TransformedRoot if transforms_active() else _DifferentiableRoot
     outputs: tuple[Tensor, ...] = operation.apply(a, chosen)  # type: ignore[no-untyped-call]
     return outputs[0]
 
@@ -133,7 +133,7 @@ def _gradient_of(link: Tensor, chosen: "Pair", kept: Sequence[Tensor], g: Tensor
 
     r = symmetrize(g)
     if chosen.function == "isqrt":
-        z = _Inverse.apply(link, chosen, *kept)  # type: ignore[no-untyped-call]
+        z = _DifferentiableInverse.apply(link, chosen, *kept)  # type: ignore[no-untyped-call]
         r = -(z @ r @ z)
     return _solution(link, r, chosen, kept)
 
@@ -166,11 +166,11 @@ def _tangent_of(link: Tensor, chosen: "Pair", kept: Sequence[Tensor], direction:
     dy = _solution(link, symmetrize(direction), chosen, kept)
     if chosen.function == "sqrt":
         return dy
-    z: Tensor = _Inverse.apply(link, chosen, *kept)  # type: ignore[no-untyped-call]
+    z: Tensor = _DifferentiableInverse.apply(link, chosen, *kept)  # type: ignore[no-untyped-call]
     return -(z @ dy @ z)
 
 
-class _Root(torch.autograd.Function):
+class _DifferentiableRoot(torch.autograd.Function):
     """The root outside of transforms of torch.func.
 
     Inputs: a and the pair. Outputs: the root and the link.
@@ -217,7 +217,7 @@ class _TransformedRoot(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, direction: Tensor, _: Any) -> tuple[Tensor | None, ...]:
-        return *_Root.jvp(ctx, direction, _), *[None] * (ctx.count - 2)
+        return *_DifferentiableRoot.jvp(ctx, direction, _), *[None] * (ctx.count - 2)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
@@ -225,7 +225,7 @@ class _TransformedRoot(torch.autograd.Function):
         return outputs, (0,) * len(outputs)
 
 
-class _Inverse(torch.autograd.Function):
+class _DifferentiableInverse(torch.autograd.Function):
     """Z = A^{-1/2} as a differentiable function of `a`, for use inside the gradient.
 
     Inputs: a link to `a`, the pair, and its saved tensors.
@@ -262,7 +262,7 @@ class _Inverse(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
-        return _Inverse.apply(*_batched(info, in_dims, inputs)), 0  # type: ignore[no-untyped-call]
+        return _DifferentiableInverse.apply(*_batched(info, in_dims, inputs)), 0  # type: ignore[no-untyped-call]
 
 
 def _solution(link: Tensor, r: Tensor, chosen: "Pair", kept: Sequence[Tensor]) -> Tensor:

@@ -29,7 +29,7 @@ from mssbench.methods.input_checks import check_array
 from mssbench.methods.method import LAPACK_PRECISIONS
 from mssbench.methods.pair import pair, without_autocast
 
-Parts = tuple[Array, Array, Array]  # U, (..., n, M); d, (..., M); V, (..., M, M)
+ThinFactors = tuple[Array, Array, Array]  # U, (..., n, M); d, (..., M); V, (..., M, M)
 
 
 def sqrtm_of_features(x: Array, *, center: bool = False) -> Array:
@@ -84,7 +84,7 @@ def _of_centred(x: Array, center: bool) -> Array:
         return _root(u, d)
     if differentiable.is_transformed():
         return _composed(x, center)
-    root: Array = _Root.apply(x, center)  # type: ignore[no-untyped-call]
+    root: Array = _RootOfFeatures.apply(x, center)  # type: ignore[no-untyped-call]
     return root
 
 
@@ -112,7 +112,7 @@ def _default(x: Array) -> Any:
     return pair("sqrt", eigh.__name__, loewner.__name__ if arrays.library(x) == "torch" else None)
 
 
-def _parts(x: Array) -> Parts:
+def _parts(x: Array) -> ThinFactors:
     """Return U, d and V for M < n samples; columns of U whose d is a rounding error are zero."""
     xp, samples = namespace(x), x.shape[-1]
     w, v = decomposition.eigh(transpose(x) @ x / samples)
@@ -152,7 +152,7 @@ def _composed(x: Array, center: bool) -> Array:
     return x @ z @ transpose(x) / samples
 
 
-class _Root(torch.autograd.Function):
+class _RootOfFeatures(torch.autograd.Function):
     """The root for M < n. Inputs: the features, and whether they are centred. Output: the root."""
 
     @staticmethod

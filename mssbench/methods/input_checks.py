@@ -12,7 +12,7 @@ from mssbench import arrays
 from mssbench.arrays import Array
 from mssbench.errors import IndefiniteWarning, InputError, SingularWarning
 from mssbench.methods.decomposition import NULL
-from mssbench.methods.method import HALF, TAKES_HALF, Function, Kind, Method
+from mssbench.methods.method import HALF, TAKES_HALF, Function, Method, MethodKind
 from mssbench.methods.regularization import NONE, Regularization
 
 
@@ -68,7 +68,7 @@ def check_takes(method: Method, a: Array) -> None:
         raise InputError(f"{method.kind} {method.name!r} takes size {sizes}, not {a.shape[-1]}.")
 
 
-def _that_takes(kind: Kind, a: Array) -> str:
+def _that_takes(kind: MethodKind, a: Array) -> str:
     """Return a sentence that suggests a method for half precision, or "" if none is needed."""
     dtype = arrays.dtype_name(a)
     if dtype not in HALF or arrays.library(a) != "torch":

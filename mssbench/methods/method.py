@@ -15,7 +15,7 @@ from mssbench.arrays import STORAGE, Array
 from mssbench.errors import RegistryError, unknown
 from mssbench.registries import hints_of, swept_parameters
 
-Kind: TypeAlias = Literal["forward", "backward"]
+MethodKind: TypeAlias = Literal["forward", "backward"]
 Function: TypeAlias = Literal["sqrt", "isqrt"]
 Wanted: TypeAlias = frozenset[str]  # field names of Root
 FUNCTIONS: tuple[Function, ...] = ("sqrt", "isqrt")
@@ -33,7 +33,10 @@ LAPACK_PRECISIONS = ("float64", "float32", "tf32")
 NUMPY_IN_DOUBLE = {"numpy": "float64"}
 HALF = ("bfloat16", "float16")
 # Methods that consist of products alone. Error messages suggest them for half precision.
-TAKES_HALF: dict[Kind, str] = {"forward": "newton_schulz", "backward": "lyapunov_newton_schulz"}
+TAKES_HALF: dict[MethodKind, str] = {
+    "forward": "newton_schulz",
+    "backward": "lyapunov_newton_schulz",
+}
 
 
 class Root(NamedTuple):
@@ -75,7 +78,7 @@ class Parameter(NamedTuple):
 class Method:
     """A registered forward or backward: its function and its declared properties."""
 
-    kind: Kind
+    kind: MethodKind
     name: str
     call: Callable[..., Any]
     cite: str

@@ -34,7 +34,7 @@ from mssbench.methods.pair import Pair, without_autocast
 Tensor = torch.Tensor
 
 
-class Call(NamedTuple):
+class CallArguments(NamedTuple):
     """The arguments of a call of `sqrtm` or `isqrtm`, in types that an operator can take."""
 
     function: Function
@@ -46,7 +46,7 @@ class Call(NamedTuple):
     real: Sequence[float]  # the values of float parameters, in order
 
 
-Resolve = Callable[[Tensor, Call], Pair]
+Resolve = Callable[[Tensor, CallArguments], Pair]
 # Holds the function that `resolved_by` sets. `sqrtm` provides it, and cannot be imported here
 # because it imports this module.
 _resolve: list[Resolve] = []
@@ -107,7 +107,7 @@ def encoded(parameters: Mapping[str, Any]) -> tuple[list[str], list[int], list[f
     return words, whole, real
 
 
-def decoded(call: Call) -> dict[str, Any]:
+def decoded(call: CallArguments) -> dict[str, Any]:
     """Return the parameters of a call, the inverse of `encoded`.
 
     A value that is not a number, str, bool or None is returned as text, which the check of the
@@ -136,7 +136,8 @@ class Recorded(Pair):
     `differentiable` treats it like any other pair.
     """
 
-    call: Call | None = None  # always given; the default is needed because fields of Pair have one
+    # Always given; the default is needed because the fields of Pair have one.
+    call: CallArguments | None = None
 
     def keep(self, a: Array) -> Root:
         """Return the result of `Pair.keep` by an operator."""
@@ -169,7 +170,7 @@ def _fields(chosen: Pair) -> list[str]:
 
 
 def _root(a: Tensor, *call: Any) -> Tensor:
-    chosen = _resolve[0](a, Call(*call))
+    chosen = _resolve[0](a, CallArguments(*call))
     if a.numel() == 0:
         return _like(a)
     with torch.no_grad(), _as_input_error():
@@ -177,7 +178,7 @@ def _root(a: Tensor, *call: Any) -> Tensor:
 
 
 def _keep(a: Tensor, *call: Any) -> list[Tensor]:
-    chosen = _resolve[0](a, Call(*call))
+    chosen = _resolve[0](a, CallArguments(*call))
     if a.numel() == 0:
         return _like_kept(a, *call)
     with _as_input_error(), without_autocast(a):
@@ -195,7 +196,7 @@ def _solution(kept: Sequence[Tensor], r: Tensor, *call: Any) -> Tensor:
 
 def _solved(part: str, kept: Sequence[Tensor], g: Tensor, call: tuple[Any, ...]) -> Tensor:
     # No check of values, because a cotangent may be any matrix.
-    chosen = _resolve[0](g, Call(*call)._replace(check=False))
+    chosen = _resolve[0](g, CallArguments(*call)._replace(check=False))
     if g.numel() == 0:
         return _like(g)
     root = differentiable.rebuilt(chosen.saved, kept)
@@ -205,7 +206,7 @@ def _solved(part: str, kept: Sequence[Tensor], g: Tensor, call: tuple[Any, ...])
 
 def _again(a: Tensor, g: Tensor, *call: Any) -> Tensor:
     # No check of values, because the forward has made it.
-    chosen = _resolve[0](a, Call(*call)._replace(check=False))
+    chosen = _resolve[0](a, CallArguments(*call)._replace(check=False))
     if a.numel() == 0:
         return _like(a)
     with torch.enable_grad(), _as_input_error():
@@ -248,7 +249,8 @@ def _like_second(_: Any, g: Tensor, *__: Any) -> Tensor:
 
 
 def _like_root(a: Tensor, *call: Any) -> Tensor:
-    _resolve[0](a, Call(*call)._replace(check=False))  # reports an invalid call while tracing
+    # Reports an invalid call while tracing.
+    _resolve[0](a, CallArguments(*call)._replace(check=False))
     return _like(a)
 
 
@@ -257,7 +259,7 @@ _PARTS = {"eigen": "vm", "differential": "mmvv"}
 
 
 def _like_kept(a: Tensor, *call: Any) -> list[Tensor]:
-    chosen = _resolve[0](a, Call(*call)._replace(check=False))
+    chosen = _resolve[0](a, CallArguments(*call)._replace(check=False))
     parts = [part for name in _fields(chosen) for part in _PARTS.get(name, "m")]
     return [_like(a) if part == "m" else a.new_empty(a.shape[:-1]) for part in parts]
 
@@ -267,7 +269,7 @@ def _like_kept(a: Tensor, *call: Any) -> list[Tensor]:
 
 def _differentiable_root(a: Tensor, *given: Any) -> Tensor:
     """Return the root of `a`, differentiable if a gradient may be requested."""
-    call = Call(*given)
+    call = CallArguments(*given)
     if not Pair.is_differentiated(a):
         with torch._C._AutoDispatchBelowAutograd():
             y: Tensor = torch.ops.mssbench.root(a, *call)
@@ -282,23 +284,23 @@ def _differentiable_root(a: Tensor, *given: Any) -> Tensor:
     chosen = _resolve[0](a, call._replace(check=False))
     assert chosen.backward is not None
     if chosen.backward.replays:
-        return _Replayed.apply(a, _spelt_out(chosen, call))  # type: ignore[no-untyped-call,no-any-return]
+        return _ReplayedRoot.apply(a, _spelt_out(chosen, call))  # type: ignore[no-untyped-call,no-any-return]
     if chosen.regular.ridge:
         a, chosen = regularization.ridged(a, chosen.regular.ridge), chosen.without_ridge
     values = {field.name: getattr(chosen, field.name) for field in fields(chosen)}
     return differentiable.root(a, Recorded(**values, call=_spelt_out(chosen, call)))
 
 
-def _spelt_out(chosen: Pair, call: Call) -> Call:
+def _spelt_out(chosen: Pair, call: CallArguments) -> CallArguments:
     """Return the call with the names and all parameters of a pair that "auto" may have chosen."""
     assert chosen.backward is not None
     theirs = {f"backward_{name}": value for name, value in chosen.backward_parameters}
     given = dict(chosen.forward_parameters) | theirs | regularization.given(chosen.regular)
     names = (call.function, chosen.forward.name, chosen.backward.name)
-    return Call(*names, call.check, *encoded(given))
+    return CallArguments(*names, call.check, *encoded(given))
 
 
-class _Replayed(torch.autograd.Function):
+class _ReplayedRoot(torch.autograd.Function):
     """A root whose backward goes through the steps of the forward, and computes them again.
 
     An operator cannot return its steps, because only the method knows their number and the tensors
@@ -306,7 +308,7 @@ class _Replayed(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, call: Call) -> Tensor:
+    def forward(ctx: Any, a: Tensor, call: CallArguments) -> Tensor:
         ctx.save_for_backward(a)
         ctx.call = call
         y: Tensor = torch.ops.mssbench.root(a, *call)

@@ -5,7 +5,7 @@ from typing import Any
 
 from mssbench.arrays import LIBRARIES, STORAGE
 from mssbench.errors import RegistryError, unknown
-from mssbench.methods.method import Kind, Method, Root
+from mssbench.methods.method import Method, MethodKind, Root
 from mssbench.registries import TYPES_OF_VALUES
 
 _WORDS: dict[str, Collection[str]] = {
@@ -17,7 +17,7 @@ _WORDS: dict[str, Collection[str]] = {
 }
 
 
-def check_words(kind: Kind, name: str, given: Mapping[str, Collection[str]]) -> None:
+def check_words(kind: MethodKind, name: str, given: Mapping[str, Collection[str]]) -> None:
     """Raise RegistryError for an unknown word in an argument of a decorator.
 
     given: maps the name of each argument to its words.

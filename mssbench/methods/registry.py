@@ -18,7 +18,7 @@ from mssbench import arrays
 from mssbench.arrays import Array
 from mssbench.errors import NotInstalled, RegistryError
 from mssbench.methods import auto, registration
-from mssbench.methods.method import FUNCTIONS, Kind, Method, Root, Wanted
+from mssbench.methods.method import FUNCTIONS, Method, MethodKind, Root, Wanted
 from mssbench.registries import Registry, check_function
 
 
@@ -31,7 +31,7 @@ def load() -> None:
             importlib.import_module(f"mssbench.methods.{package}.{module.name}")
 
 
-REGISTRIES: dict[Kind, Registry[Method]] = {
+REGISTRIES: dict[MethodKind, Registry[Method]] = {
     "forward": Registry("forward", load),
     "backward": Registry("backward", load),
 }
@@ -232,7 +232,7 @@ def _ignore_wanted(call: Callable[..., Root]) -> Callable[..., Root]:
     return uniform
 
 
-def lookup(kind: Kind, name: str) -> Method:
+def lookup(kind: MethodKind, name: str) -> Method:
     """Return the method called `name`, importing the plug-in that offers it only now.
 
     Raises RegistryError for an unknown name, and NotInstalled for a plug-in that cannot be
@@ -254,7 +254,7 @@ def methods_of(forward: str, backward: str) -> tuple[Method, Method | None]:
     return first, None if backward == "none" else lookup("backward", backward)
 
 
-def known(kind: Kind) -> dict[str, Method]:
+def known(kind: MethodKind) -> dict[str, Method]:
     """Return all methods registered so far: built-in, from `--also`, and plug-ins in use."""
     return REGISTRIES[kind].known()
 

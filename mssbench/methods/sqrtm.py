@@ -8,7 +8,7 @@ from mssbench import arrays
 from mssbench.arrays import Array
 from mssbench.errors import InputError, RegistryError, Unsupported, unknown
 from mssbench.methods import auto, operators, regularization
-from mssbench.methods.auto import Choice, Place
+from mssbench.methods.auto import Choice, Conditions
 from mssbench.methods.input_checks import check_matrix, check_takes, check_values
 from mssbench.methods.method import FUNCTIONS, Function
 from mssbench.methods.pair import Pair, pair
@@ -111,7 +111,7 @@ def chosen(a: Array, function: Function = "sqrt") -> Choice:
     batch = max(1, int(arrays.batch_size(a)))  # int() also fixes a symbolic size in a compiler
     size = max(1, int(a.shape[-1]))
     precision = arrays.dtype_name(a)
-    return auto.choice(Place(a.device.type, function, gradient, precision, size, batch))
+    return auto.choice(Conditions(a.device.type, function, gradient, precision, size, batch))
 
 
 def _chosen_pair(
@@ -208,7 +208,7 @@ def _at_singular(chosen: Pair, a: Array) -> str:
     return "; ".join(f"{name}: {reason}" for name, reason in reasons if reason)
 
 
-def _resolved_call(a: Array, call: operators.Call) -> Pair:
+def _resolved_call(a: Array, call: operators.CallArguments) -> Pair:
     """Return the pair for the call of an operator, and check the values if the call asks for it."""
     try:
         regular, parameters = regularization.split(operators.decoded(call))

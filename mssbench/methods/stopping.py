@@ -38,7 +38,7 @@ _ROUNDING = 128
 _SPARE = 4  # additional steps for the quadratic convergence at the end
 
 
-class Stop:
+class StoppingState:
     """The state of the stopping rule: which matrices of a batch take another step."""
 
     def __init__(

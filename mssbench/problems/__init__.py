@@ -14,17 +14,17 @@ import numpy as np
 
 from mssbench.errors import NotInstalled, RegistryError, Unsupported
 from mssbench.problems.casting import cast
-from mssbench.problems.generator import Bounds, Generator, Parameter
+from mssbench.problems.generator import Bounds, Generator, GeneratorParameter
 from mssbench.problems.registry import REGISTRIES, register_modifier, register_problem
 from mssbench.problems.rng import Floats, Streams
 from mssbench.problems.spectra import sequential_sum
-from mssbench.problems.text import Call, parse
+from mssbench.problems.text import Term, parse
 
 __all__ = [
     "REGISTRIES",
     "Bounds",
     "Generator",
-    "Parameter",
+    "GeneratorParameter",
     "Problem",
     "Streams",
     "canonical",
@@ -151,7 +151,7 @@ def _make(name: str, size: int, batch: int, seed: int) -> Problem:
     return Problem(name, size, batch, seed, master, cotangent, digest)
 
 
-def _cotangent(base: Call, n: int, batch: int, seed: int) -> Floats:
+def _cotangent(base: Term, n: int, batch: int, seed: int) -> Floats:
     """Return the cotangents (E + Eᵀ) / 2 divided by their Frobenius norms, (b, n, n).
 
     E: the cotangents stored with the matrices, if there are any, and else normal random numbers.

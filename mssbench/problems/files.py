@@ -20,7 +20,7 @@ from typing import Any
 from mssbench.errors import NotInstalled, RegistryError, Unsupported, nearest
 from mssbench.problems.file_checks import FileKind, Loaded, checked, refuse_indefinite, summary
 from mssbench.problems.file_formats import READERS, read
-from mssbench.problems.generator import Outside
+from mssbench.problems.generator import OutsideSource
 from mssbench.problems.registry import register_problem
 from mssbench.problems.rng import Floats, Streams
 from mssbench.problems.text import quoted
@@ -205,7 +205,7 @@ def _lacked(reason: str, path: str, key: str, kind: FileKind, digest: str) -> bo
     cite="a file of your own",
     fits=_fits,
     sizes="that of the file",
-    outside=Outside(_complete, _given_cotangent, _describe, _lacked),
+    outside=OutsideSource(_complete, _given_cotangent, _describe, _lacked),
 )
 def file(
     n: int,

@@ -12,7 +12,7 @@ from mssbench.errors import MssbenchError, NotInstalled, RegistryError, Unavaila
 from mssbench.problems.rng import Floats
 from mssbench.registries import hints_of, swept_parameters
 
-Kind: TypeAlias = Literal["problem", "modifier"]
+GeneratorKind: TypeAlias = Literal["problem", "modifier"]
 Fits: TypeAlias = Callable[..., str | None]
 
 
@@ -32,7 +32,7 @@ class Bounds(NamedTuple):
         return None
 
 
-class Outside(NamedTuple):
+class OutsideSource(NamedTuple):
     """Functions of a problem whose matrices are not generated but read, for example from a file.
 
     complete(**parameters) -> all parameters, including those that identify the present contents of
@@ -50,7 +50,7 @@ class Outside(NamedTuple):
     lacked: Callable[..., bool]
 
 
-class Parameter(NamedTuple):
+class GeneratorParameter(NamedTuple):
     """A keyword-only argument of a generator, which the text of a problem can set."""
 
     name: str
@@ -74,7 +74,7 @@ class Parameter(NamedTuple):
 class Generator:
     """A registered problem generator or modifier: its function and its declared properties."""
 
-    kind: Kind
+    kind: GeneratorKind
     name: str
     call: Callable[..., Floats]
     cite: str
@@ -83,11 +83,11 @@ class Generator:
     fits: Fits | None  # (n, **parameters) -> why a size does not exist, or None if it does
     bounds: Mapping[str, Bounds] = field(repr=False)
     repeated: bool = False  # whether eigenvalues are equal, exactly or up to noise
-    outside: Outside | None = None  # for matrices that are read rather than generated
+    outside: OutsideSource | None = None  # for matrices that are read rather than generated
     samples: Callable[..., int] | None = None  # (n, **parameters) -> M of a covariance X Xᵀ / M
 
     @cached_property
-    def parameters(self) -> dict[str, Parameter]:
+    def parameters(self) -> dict[str, GeneratorParameter]:
         """The parameters by name, in the order of the signature."""
         swept = swept_parameters(self.call)
         hints = hints_of(self.call, swept)
@@ -123,12 +123,12 @@ class Generator:
         """Return all parameters, including those that depend on an outside source."""
         return self.outside.complete(**given) if self.outside else dict(given)
 
-    def _parameter(self, p: inspect.Parameter, hint: Any) -> Parameter:
+    def _parameter(self, p: inspect.Parameter, hint: Any) -> GeneratorParameter:
         if p.default is p.empty:
             raise RegistryError(f"{self.kind} {self.name!r}: parameter {p.name!r} needs a default.")
         choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
         bounds = self.bounds.get(p.name, Bounds())
-        return Parameter(p.name, type(p.default), choices, p.default, bounds)
+        return GeneratorParameter(p.name, type(p.default), choices, p.default, bounds)
 
 
 def spell(value: Any) -> str:

@@ -48,7 +48,7 @@ Image: TypeAlias = Literal[
     "stereo_motorcycle",
     "text",
 ]
-Table: TypeAlias = Literal["breast_cancer", "wine"]
+DatasetName: TypeAlias = Literal["breast_cancer", "wine"]
 # The first 16 digits of the SHA-256 of "dtype shape " and the bytes of each array.
 DIGESTS = {
     "astronaut": "d9135e776018b6cb",
@@ -117,7 +117,7 @@ def patchcov(n: int, rng: Streams, *, image: Image = "grass", samples: int = 102
     return spectra.gram(picture[rows, columns].reshape(len(rng), samples, n))
 
 
-def _tabular_fits(n: int, table: Table, **_: Any) -> str | None:
+def _tabular_fits(n: int, table: DatasetName, **_: Any) -> str | None:
     width = _WIDTH[table]
     return None if n == width else f"{table} exists at size {width} only"
 
@@ -129,7 +129,7 @@ def _tabular_fits(n: int, table: Table, **_: Any) -> str | None:
     sizes="30 (breast_cancer), 13 (wine)",
 )
 def tabular(
-    n: int, rng: Streams, *, table: Table = "breast_cancer", zscore: bool = False
+    n: int, rng: Streams, *, table: DatasetName = "breast_cancer", zscore: bool = False
 ) -> Floats:
     """Covariance of the columns of a table, whose units cause a condition of 1e7 to 1e12.
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from mssbench.errors import RegistryError
 from mssbench.problems import registration
-from mssbench.problems.generator import Bounds, Fits, Generator, Kind, Outside
+from mssbench.problems.generator import Bounds, Fits, Generator, GeneratorKind, OutsideSource
 from mssbench.problems.rng import Floats
 from mssbench.registries import Registry, check_function
 
@@ -29,7 +29,7 @@ def load() -> None:
         importlib.import_module(module)
 
 
-REGISTRIES: dict[Kind, Registry[Generator]] = {
+REGISTRIES: dict[GeneratorKind, Registry[Generator]] = {
     "problem": Registry("problem", load),
     "modifier": Registry("modifier", load),
 }
@@ -46,7 +46,7 @@ def register_problem(
     fits: Fits | None = None,
     sizes: str | None = None,
     repeated: bool = False,
-    outside: Outside | None = None,
+    outside: OutsideSource | None = None,
     samples: Callable[..., int] | None = None,
 ) -> Register:
     """Register `f(n, rng, *, <parameters>) -> (b, n, n)` as a problem under its own name.
@@ -100,7 +100,7 @@ def register_modifier(*, cite: str, bounds: Mapping[str, Bounds] | None = None) 
 
 
 def _add(
-    kind: Kind,
+    kind: GeneratorKind,
     call: Callable[..., Floats],
     cite: str,
     package: str | None,
@@ -108,7 +108,7 @@ def _add(
     fits: Fits | None,
     bounds: Mapping[str, Bounds] | None,
     repeated: bool = False,
-    outside: Outside | None = None,
+    outside: OutsideSource | None = None,
     samples: Callable[..., int] | None = None,
 ) -> None:
     generator = Generator(
@@ -143,7 +143,7 @@ def _up_to(name: str, size: int) -> Fits:
     return fits
 
 
-def lookup(kind: Kind, name: str) -> Generator:
+def lookup(kind: GeneratorKind, name: str) -> Generator:
     """Return the generator called `name`, importing the plug-in that offers it only now.
 
     Raises RegistryError for an unknown name, and NotInstalled for a plug-in that cannot be

@@ -17,11 +17,11 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mssbench.errors import RegistryError, unknown
-from mssbench.problems.generator import Generator, Kind, Parameter, spell
+from mssbench.problems.generator import Generator, GeneratorKind, GeneratorParameter, spell
 from mssbench.problems.registry import lookup
 
 
-class Call(NamedTuple):
+class Term(NamedTuple):
     """One parsed term of a text: a generator or modifier with values for all its parameters."""
 
     generator: Generator
@@ -52,7 +52,7 @@ _TERM = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\))?\s*", re.ASCII)
 
 
 @lru_cache(maxsize=1 << 14)
-def parse(text: str) -> tuple[Call, ...]:
+def parse(text: str) -> tuple[Term, ...]:
     """Return the generator and its modifiers, with all parameters checked and filled in.
 
     Raises RegistryError, which suggests the nearest known word for an unknown one.
@@ -68,7 +68,7 @@ def parse(text: str) -> tuple[Call, ...]:
     return tuple(_call("modifier" if i else "problem", m[1], m[2] or "") for i, m in terms)
 
 
-def _call(kind: Kind, name: str, arguments: str) -> Call:
+def _call(kind: GeneratorKind, name: str, arguments: str) -> Term:
     generator = lookup(kind, name)
     known, given = generator.parameters, {}
     for position, argument in enumerate(arguments.split(",") if arguments.strip() else ()):
@@ -86,7 +86,7 @@ def _call(kind: Kind, name: str, arguments: str) -> Call:
             raise RegistryError(f"{kind} {name!r}: {key} is given twice.")
         given[key] = _value(generator, known[key], value)
 
-    return Call(generator, {key: given.get(key, p.default) for key, p in known.items()})
+    return Term(generator, {key: given.get(key, p.default) for key, p in known.items()})
 
 
 def _takes_no(generator: Generator, key: str) -> str:
@@ -96,7 +96,7 @@ def _takes_no(generator: Generator, key: str) -> str:
     return f"{who}. {unknown('parameter', key, generator.parameters)}"
 
 
-def _value(generator: Generator, p: Parameter, text: str) -> Any:
+def _value(generator: Generator, p: GeneratorParameter, text: str) -> Any:
     who = f"{generator.kind} {generator.name!r}: {p.name} = "
     text = text.strip("'\"")
     if p.choices:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
-from mssbench.records.timing import Stop, median_interval, quantile
+from mssbench.records.timing import StopReason, median_interval, quantile
 
 # Seconds per sample below which differences come from the resolution of the clock, not the call.
 _RESOLUTION = 0.5e-6
@@ -60,7 +60,7 @@ class Policy:
 
     def stop(
         self, ordered: Sequence[float], timed: float, wall: float, calls: int = 1
-    ) -> Stop | None:
+    ) -> StopReason | None:
         """Return why sampling may end now, or None if more samples are needed.
 
         ordered: sorted samples, in seconds per call. timed: total seconds of the samples. wall:
@@ -68,16 +68,16 @@ class Policy:
         """
         count = len(ordered)
         if count >= self.max_samples:
-            return Stop.SAMPLES
+            return StopReason.SAMPLES
         if max(timed, wall) >= self.max_seconds:
-            return Stop.TIME if count >= min(self.few, self.min_samples) else None
+            return StopReason.TIME if count >= min(self.few, self.min_samples) else None
         if count < self.min_samples or timed < self.min_seconds:
             return None
 
         low, high = median_interval(count)
         close = (ordered[high] - ordered[low]) / 2
         limit = max(self.interval * quantile(ordered, 0.5), _RESOLUTION / calls)
-        return Stop.PRECISION if close <= limit else None
+        return StopReason.PRECISION if close <= limit else None
 
     def calls(self, call: float, prepare: float, most: int) -> int:
         """Return the number of calls per sample.

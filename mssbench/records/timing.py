@@ -6,7 +6,7 @@ from math import sqrt
 from typing import Any, NamedTuple
 
 
-class Stop(StrEnum):
+class StopReason(StrEnum):
     """Why sampling ended."""
 
     PRECISION = "precision"  # the interval of the median is narrow enough
@@ -23,7 +23,7 @@ class Timing(NamedTuple):
     samples: tuple[float, ...]
     calls: int  # calls per sample
     first_call: float  # seconds of the first call, including what it loads or compiles
-    stop: Stop = Stop.PRECISION
+    stop: StopReason = StopReason.PRECISION
 
     def statistics(self) -> dict[str, Any]:
         """Return the time columns of a row. No sample is discarded as an outlier."""

@@ -18,7 +18,7 @@ from mssbench.records.cell import Cell
 from mssbench.records.measurement import MEASURED, Row
 from mssbench.records.noise import noise
 from mssbench.records.schema import SCHEMA
-from mssbench.records.timing import Stop, Timing
+from mssbench.records.timing import StopReason, Timing
 
 Samples = Sequence[Sequence[float]]
 RowKey = tuple[str, ...]  # cell_id, phase, clock, cache
@@ -85,7 +85,7 @@ def pooled(
 
 def _pooled(old: Row, old_samples: Sequence[float], new: Row, new_samples: Sequence[float]) -> Row:
     """Return one row for two measured rows of one key, from earlier passes and from a new one."""
-    stop = Stop(new["stop"]) if new["stop"] else Stop.PRECISION
+    stop = StopReason(new["stop"]) if new["stop"] else StopReason.PRECISION
     timing = Timing(
         (*old_samples, *new_samples),
         max(old["calls"], new["calls"]),

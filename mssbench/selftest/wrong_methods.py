@@ -26,7 +26,7 @@ from mssbench.records.noise import ABOVE_CEILING
 from mssbench.records.policy import Policy
 from mssbench.selftest.checks import Check, CheckOutcome
 
-Roots = Callable[[Array], Array]  # (b, n, n) -> (b, n, n)
+RootFunction = Callable[[Array], Array]  # (b, n, n) -> (b, n, n)
 _STEPS = 12  # enough for an accurate root of the covariances below in float32
 # So large that a method without products is faster than the ceilings of the device allow.
 _BATCH = {"cpu": 8, "cuda": 512}
@@ -130,7 +130,7 @@ def registered(device: str) -> Iterator[None]:
             pair.forget()
 
 
-def _register(name: str, call: Roots) -> None:
+def _register(name: str, call: RootFunction) -> None:
     """Register a function that returns roots as a forward. name: one of this module."""
 
     def method(a: Array) -> Root:
@@ -146,7 +146,7 @@ def _products() -> float:
     return 3.0 * _STEPS - 3
 
 
-def _all(device: str) -> dict[str, Roots]:
+def _all(device: str) -> dict[str, RootFunction]:
     """Return every method of this module by name."""
     slower = {name: _slower(share, device) for name, share in SLOWER.items()}
     return (
@@ -180,7 +180,7 @@ def _writes(a: Array) -> Array:
     return y
 
 
-def _keeping(key: Callable[[Array], Any]) -> Roots:
+def _keeping(key: Callable[[Array], Any]) -> RootFunction:
     """Return a method that computes the root once for each key of an input, and stores it."""
     kept: dict[Any, Array] = {}
 
@@ -192,7 +192,7 @@ def _keeping(key: Callable[[Array], Any]) -> Roots:
     return call
 
 
-def _skips_when_timed() -> Roots:
+def _skips_when_timed() -> RootFunction:
     """Return a method that recomputes only while a torch dispatch mode counts its products."""
     remembered = _keeping(lambda a: a.data_ptr())
     return lambda a: remembered(a) if _get_current_dispatch_mode() is None else _honest(a)
@@ -209,12 +209,12 @@ class _ComputedWhenRead(torch.Tensor):
         return func(*computed, **(kwargs or {}))
 
 
-def _slower(share: float, device: str) -> Roots:
+def _slower(share: float, device: str) -> RootFunction:
     """Return a method that takes 1 + share times as long as the honest one; 0.2 is 20 % slower."""
     return _slower_on_gpu(share) if device == "cuda" else _slower_on_cpu(share)
 
 
-def _slower_on_cpu(share: float) -> Roots:
+def _slower_on_cpu(share: float) -> RootFunction:
     """Return a method that busy-waits after each call for a share of that call's time."""
 
     def call(a: Array) -> Array:
@@ -227,7 +227,7 @@ def _slower_on_cpu(share: float) -> Roots:
     return call
 
 
-def _slower_on_gpu(share: float) -> Roots:
+def _slower_on_gpu(share: float) -> RootFunction:
     """Return a method that makes the GPU spin after each call, for a share of the call's time.
 
     This time is measured once, with the honest method at the first input of each shape.

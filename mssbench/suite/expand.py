@@ -227,7 +227,7 @@ def _combinations(
     return combinations
 
 
-def _values(kind: method_.Kind, name: str, prefix: str, given: Mapping[str, Any]) -> Values:
+def _values(kind: method_.MethodKind, name: str, prefix: str, given: Mapping[str, Any]) -> Values:
     """Return the list of values of every parameter of a method, its default if none is given.
 
     The keys are the names of the parameters after `prefix`.
@@ -240,7 +240,7 @@ def _values(kind: method_.Kind, name: str, prefix: str, given: Mapping[str, Any]
     }
 
 
-def check_parameter(kind: method_.Kind, name: str, key: str, value: Any) -> list[Any]:
+def check_parameter(kind: method_.MethodKind, name: str, key: str, value: Any) -> list[Any]:
     """Return the values of a parameter of a method as a list, with ranges expanded.
 
     Raises SuiteError for an empty list, RegistryError for a value that the method does not take.
@@ -269,14 +269,14 @@ def check_override(document: Mapping[str, Any], key: str, value: Any) -> None:
     if key in regularization.OPTIONS:
         check_regularization(key, value)
         return
-    kind: method_.Kind = "backward" if key.startswith(_PREFIX) else "forward"
+    kind: method_.MethodKind = "backward" if key.startswith(_PREFIX) else "forward"
     for name in {n for m in document["method"] for n in _names(m, kind)}:
         if key.removeprefix(_PREFIX) in _parameters(kind, name):
             check_parameter(kind, name, key, value)
 
 
 @cache
-def _parameters(kind: method_.Kind, name: str) -> dict[str, method_.Parameter]:
+def _parameters(kind: method_.MethodKind, name: str) -> dict[str, method_.Parameter]:
     """Return the parameters of a method by name.
 
     Empty for a plug-in whose package is missing: its cells become rows `not_installed`.
@@ -289,7 +289,7 @@ def _parameters(kind: method_.Kind, name: str) -> dict[str, method_.Parameter]:
 
 def _check_given(method: Mapping[str, Any], key: str) -> None:
     """Raise SuiteError unless a method of the table takes the parameter `key`."""
-    kind: method_.Kind = "backward" if key.startswith(_PREFIX) else "forward"
+    kind: method_.MethodKind = "backward" if key.startswith(_PREFIX) else "forward"
     names = _names(method, kind)
     if key in parameters(method):
         return
@@ -307,12 +307,12 @@ def _check_given(method: Mapping[str, Any], key: str) -> None:
     raise SuiteError(f"{who} takes no {name!r}. {unknown('parameter', name, known)}")
 
 
-def _names(method: Mapping[str, Any], kind: method_.Kind) -> list[str]:
+def _names(method: Mapping[str, Any], kind: method_.MethodKind) -> list[str]:
     """Return the names of the methods in a table, without library; `none` is left out."""
     return [name.rpartition("/")[2] for name in _listed(method, kind) if name != "none"]
 
 
-def _listed(method: Mapping[str, Any], kind: method_.Kind) -> list[str]:
+def _listed(method: Mapping[str, Any], kind: method_.MethodKind) -> list[str]:
     return [str(v) for v in as_list(method.get(kind, "none" if kind == "backward" else []))]
 
 
@@ -373,7 +373,7 @@ def exclusion(table: Mapping[str, Any], number: int) -> Values:
     # The methods that take each parameter.
     takers: dict[str, list[method_.Method]] = {}
     for kind, prefix in (("forward", ""), ("backward", _PREFIX)):
-        for method in registry.known(cast(method_.Kind, kind)).values():
+        for method in registry.known(cast(method_.MethodKind, kind)).values():
             for name in method.parameters:
                 takers.setdefault(prefix + name, []).append(method)
 

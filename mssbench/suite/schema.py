@@ -11,7 +11,7 @@ from typing import Any
 from mssbench import arrays, problems
 from mssbench.methods import method as method_
 from mssbench.methods import registry
-from mssbench.methods.method import Kind, Method, Parameter
+from mssbench.methods.method import Method, MethodKind, Parameter
 from mssbench.records.cell import APPLIED, CELL_KEY, OTHER_FUNCTIONS
 from mssbench.suite import claims, thresholds
 from mssbench.suite.expand import DEFAULTS
@@ -142,7 +142,7 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/$defs/{name}"}
 
 
-def _methods(kind: Kind) -> dict[str, Method | None]:
+def _methods(kind: MethodKind) -> dict[str, Method | None]:
     """Return every method of a kind, forward or backward, by name; None for a broken plug-in."""
     failed = registry.REGISTRIES[kind].load_plugins()
     return {**dict.fromkeys(failed), **registry.known(kind)}

@@ -105,7 +105,7 @@ def test_an_entry_says_where_it_was_measured():
     (entry,) = auto_table.answers([FakeRun(DEFAULT, line("svd", 4.0))]).choices
     where = {"machine": "a CPU, torch 2.13", "date": "2026-02-03", "run": "mine", "seconds": 2.0}
     assert entry.items() >= where.items()
-    assert {*auto.Place._fields} < {*entry}
+    assert {*auto.Conditions._fields} < {*entry}
 
 
 def test_what_is_written_is_what_is_read(tmp_path, monkeypatch):
@@ -114,7 +114,7 @@ def test_what_is_written_is_what_is_read(tmp_path, monkeypatch):
     assert not [p for p in path.parent.iterdir() if p != path], "nothing is left beside it"
     monkeypatch.setenv("MSSBENCH_AUTO", str(path))
     auto.forget()
-    found = auto.choice(auto.Place("cpu", "sqrt", True, "float32", 64, 16))
+    found = auto.choice(auto.Conditions("cpu", "sqrt", True, "float32", 64, 16))
     auto.forget()
     assert (found.forward, found.backward) == ("newton_schulz", "loewner")
 

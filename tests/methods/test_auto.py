@@ -85,7 +85,7 @@ def test_the_pair_that_was_measured_is_called_with_its_parameters(save):
 )
 def test_a_place_speaks_for_twice_its_size_and_eight_times_its_batch(save, n, batch, near):
     save(entry())
-    place = auto.Place("cpu", "sqrt", True, "float64", n, batch)
+    place = auto.Conditions("cpu", "sqrt", True, "float64", n, batch)
     assert (auto.choice(place).forward == "newton_schulz") == near
 
 
@@ -95,13 +95,13 @@ def test_a_place_speaks_for_twice_its_size_and_eight_times_its_batch(save, n, ba
 )
 def test_what_was_measured_elsewhere_says_nothing(save, other):
     save(entry(**other))
-    assert auto.choice(auto.Place("cpu", "sqrt", True, "float64", 64, 16))[:2] == auto.DEFAULT
+    assert auto.choice(auto.Conditions("cpu", "sqrt", True, "float64", 64, 16))[:2] == auto.DEFAULT
 
 
 def test_the_nearest_place_counts_and_size_more_than_batch(save):
     save(entry(64, 16, "newton_schulz"), entry(96, 16, "minimax"), entry(64, 64, "denman_beavers"))
     found = {
-        (n, batch): auto.choice(auto.Place("cpu", "sqrt", True, "float64", n, batch)).forward
+        (n, batch): auto.choice(auto.Conditions("cpu", "sqrt", True, "float64", n, batch)).forward
         for n, batch in [(64, 16), (90, 16), (64, 40), (70, 60)]
     }
     assert found == {
@@ -114,12 +114,12 @@ def test_the_nearest_place_counts_and_size_more_than_batch(save):
 
 def test_a_difference_in_size_counts_twice_as_much_as_one_in_batch(save):
     save(entry(64, 32, "newton_schulz"), entry(90, 48, "minimax"))
-    assert auto.choice(auto.Place("cpu", "sqrt", True, "float64", 90, 32)).forward == "minimax"
+    assert auto.choice(auto.Conditions("cpu", "sqrt", True, "float64", 90, 32)).forward == "minimax"
 
 
 def test_a_users_own_answers_come_before_the_shipped_ones(save):
     save(entry(forward="minimax"), name="shipped.json")
-    place = auto.Place("cpu", "sqrt", True, "float64", 64, 16)
+    place = auto.Conditions("cpu", "sqrt", True, "float64", 64, 16)
     assert auto.choice(place).forward == "minimax"
     save(entry(size=100))
     assert auto.choice(place).forward == "newton_schulz", "though the shipped place is nearer"

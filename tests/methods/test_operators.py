@@ -14,7 +14,7 @@ from torch._subclasses import FakeTensorMode
 import mssbench
 from mssbench.errors import InputError
 from mssbench.methods import operators
-from mssbench.methods.operators import Call, decoded, encoded
+from mssbench.methods.operators import CallArguments, decoded, encoded
 from mssbench.testing.matrices import cotangent, error, exact_gradient, spectrum, with_spectrum
 
 ROOTS = {"sqrt": mssbench.sqrtm, "isqrt": mssbench.isqrtm}
@@ -152,7 +152,7 @@ def test_parameters_may_change_between_the_calls_of_a_compiled_function():
     ],
 )
 def test_parameters_survive_their_way_through_an_operator(parameters):
-    call = Call("sqrt", "eigh", None, False, *encoded(parameters))
+    call = CallArguments("sqrt", "eigh", None, False, *encoded(parameters))
     found = decoded(call)
     assert found == parameters
     assert [type(found[name]) for name in parameters] == [*map(type, parameters.values())]
@@ -263,7 +263,7 @@ def test_an_exported_root_refuses_the_transforms_it_has_no_rules_for():
 
 @functions
 def test_an_operator_has_second_derivatives_where_its_pair_has(function):
-    call = Call(function, "eigh", None, False, *encoded({}))
+    call = CallArguments(function, "eigh", None, False, *encoded({}))
 
     def root(a):
         return torch.ops.mssbench.root((a + a.mT) / 2, *call)
@@ -313,7 +313,7 @@ def test_a_tensor_without_values_is_refused_as_others_are():
 def test_what_an_operator_states_is_what_it_returns(forward, function):
     """torch's own checks: schema, aliases, shapes and strides against the real results."""
     backward = "loewner" if forward == "eigh" else "kronecker"
-    call = Call(function, forward, backward, False, *encoded({}))
+    call = CallArguments(function, forward, backward, False, *encoded({}))
     a = matrices().detach()
     tests = ("test_schema", "test_faketensor")
     for x in (a, a[:1], a[:0], a.mT, matrices(n=1).detach()):

@@ -13,7 +13,7 @@ from mssbench import arrays
 from mssbench.errors import InputError, RegistryError, Unsupported
 from mssbench.methods import pair, registry, stopping
 from mssbench.methods.method import AUTO
-from mssbench.methods.stopping import Stop
+from mssbench.methods.stopping import StoppingState
 
 ROOTS = {"sqrt": mssbench.sqrtm, "isqrt": mssbench.isqrtm}
 ITERATIVE = [m for m in ON_CPU if "iterations" in m.parameters and not m.inexact]
@@ -81,14 +81,16 @@ def steps_of(forward, a, function="sqrt"):
     """The root without a number of steps, and the number that was taken."""
     made = []
 
-    class Counted(Stop):
+    class Counted(StoppingState):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             made.append(self)
 
-    module = __import__(registry.lookup("forward", forward).call.__module__, fromlist=["Stop"])
+    module = __import__(
+        registry.lookup("forward", forward).call.__module__, fromlist=["StoppingState"]
+    )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "Stop", Counted)
+        patch.setattr(module, "StoppingState", Counted)
         y = ROOTS[function](a, forward=forward)
     return y, made[0].steps
 
@@ -175,7 +177,7 @@ def test_an_easy_batch_takes_fewer_steps_than_a_hard_one(forward):
     easy = torch.tensor(matrix(np.linspace(1, 1.1, SIZE))[None])
     _, few = steps_of(forward, easy)
     _, many = steps_of(forward, torch.tensor(hard()))
-    assert 2 <= few < many < Stop(easy).most
+    assert 2 <= few < many < StoppingState(easy).most
 
 
 def test_newton_schulz_takes_what_its_law_says():
@@ -312,7 +314,7 @@ def test_torch_compile_traces_all_steps_without_looking():
     a = torch.tensor(hard()[0])
 
     def halved(x):
-        stop, ones, residual = Stop(x), 0, torch.ones_like(x[:1, :1])
+        stop, ones, residual = StoppingState(x), 0, torch.ones_like(x[:1, :1])
         while stop.goes_on:
             residual = residual * 1e-8
             ones = ones + stop.moved(lambda r=residual: r)
@@ -320,7 +322,7 @@ def test_torch_compile_traces_all_steps_without_looking():
 
     torch._dynamo.reset()
     taken, steps = torch.compile(halved, fullgraph=True, backend="eager")(a)
-    assert steps == Stop(a).most
+    assert steps == StoppingState(a).most
     assert int(taken) == 3  # 1e-16 is small enough after two steps, and one more is taken
     assert halved(a)[1] == 3
 
@@ -335,8 +337,8 @@ def test_a_foreign_capture_is_refused_and_our_own_is_not(monkeypatch):
     a = torch.eye(3).as_subclass(OnCuda)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     with pytest.raises(Unsupported, match="cannot be captured as a CUDA graph: give a number"):
-        Stop(a)
-    assert Stop(a, reads=False).goes_on
+        StoppingState(a)
+    assert StoppingState(a, reads=False).goes_on
 
 
 def test_a_number_of_steps_never_looks_at_the_matrices(monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 
 from mssbench.records.policy import Policy
-from mssbench.records.timing import Stop
+from mssbench.records.timing import StopReason
 
 WHOLE = Policy(min_seconds=1.0, min_samples=10, max_seconds=4.0, warmup_seconds=0.2, interval=0.01)
 
@@ -22,4 +22,4 @@ def test_a_slow_call_has_fewer_samples_in_a_part_of_the_time(share: float, count
     while policy.stop(samples, 0.8 * len(samples), 0.8 * len(samples)) is None:
         samples.append(0.8)
     assert len(samples) == count
-    assert policy.stop(samples, 0.8 * count, 0.8 * count) is Stop.TIME
+    assert policy.stop(samples, 0.8 * count, 0.8 * count) is StopReason.TIME

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from mssbench.errors import Unsupported
 
-Call = Callable[[Any], object]  # the call that is timed
+TimedCall = Callable[[Any], object]  # the call that is timed
 # Most operators in one window of events. A driver queues 1024 launches and then blocks the host
 # until the device has taken one, and some operators are two launches.
 MOST_QUEUED = 500
@@ -27,7 +27,7 @@ class Clock(Protocol):
 
     name: str
 
-    def block(self, call: Call, prepared: Sequence[Any]) -> float:
+    def block(self, call: TimedCall, prepared: Sequence[Any]) -> float:
         """Return the seconds from before the first call to after the last one.
 
         The calls are `call(p) for p in prepared`.
@@ -57,7 +57,7 @@ class HostClock:
     def __init__(self, synchronize: Callable[[], None] = lambda: None) -> None:
         self._synchronize = synchronize
 
-    def block(self, call: Call, prepared: Sequence[Any]) -> float:
+    def block(self, call: TimedCall, prepared: Sequence[Any]) -> float:
         """Return the seconds that a caller waits, for host and device together."""
         self._synchronize()
         start = perf_counter_ns()
@@ -103,7 +103,7 @@ class CudaClock:
         self._margin = self._MARGIN
         self._late: list[bool] = []  # for each window, whether the device waited for the host
 
-    def block(self, call: Call, prepared: Sequence[Any]) -> float:
+    def block(self, call: TimedCall, prepared: Sequence[Any]) -> float:
         """Return the seconds that the device takes for the block."""
         start, end = self._cuda.Event(enable_timing=True), self._cuda.Event(enable_timing=True)
         lead = self._lead(len(prepared))
@@ -186,20 +186,20 @@ class GraphClock:
 
     name = "graph"
 
-    def __init__(self, cuda: Any, call: Call, prepared: Any) -> None:
+    def __init__(self, cuda: Any, call: TimedCall, prepared: Any) -> None:
         """Capture `call(prepared)`. Raises CaptureFailed where that is impossible."""
         self._clock = CudaClock(cuda, waits=False)
         self._prepared = prepared  # kept alive, since every replay reads it
         self._graph = cuda.CUDAGraph()
         self.output = capture(cuda, self._graph, call, prepared)  # overwritten by every replay
 
-    def block(self, call: Call, prepared: Sequence[Any]) -> float:
+    def block(self, call: TimedCall, prepared: Sequence[Any]) -> float:
         """Return the seconds of one replay for each item of `prepared`; `call` is ignored."""
         del call
         return self._clock.block(lambda _: self._graph.replay(), prepared)
 
 
-def capture(cuda: Any, graph: Any, call: Call, prepared: Any) -> Any:
+def capture(cuda: Any, graph: Any, call: TimedCall, prepared: Any) -> Any:
     """Capture `call(prepared)` into an empty graph, and return its output, which has no values yet.
 
     The call is made a few times before, so that libraries initialise and choose their kernels
@@ -234,7 +234,7 @@ class CaptureFailed(Unsupported):
     """
 
 
-def waits_for_device(cuda: Any, call: Call, prepared: Any) -> bool:
+def waits_for_device(cuda: Any, call: TimedCall, prepared: Any) -> bool:
     """Whether a call itself waits for the device; its `gpu` time then always contains host gaps.
 
     A spin is queued and the call is made: if the spin has ended when the call returns, the call has

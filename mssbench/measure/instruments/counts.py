@@ -63,7 +63,7 @@ _FREE = frozenset(
 )
 
 
-class _Kind(NamedTuple):
+class _Operator(NamedTuple):
     """An operator of torch, and its work on a whole batch."""
 
     name: str
@@ -73,12 +73,12 @@ class _Kind(NamedTuple):
 
 
 @cache
-def _kind(operator: Any) -> _Kind:
-    """Return the kind of an operator. It is cached, since calls with many small operators repeat it."""
-    name = operator.overloadpacket.__name__
+def _operator(func: Any) -> _Operator:
+    """Return an operator with its work. It is cached, since a call repeats its operators."""
+    name = func.overloadpacket.__name__
     # The marks of the profiler that measures memory belong to the harness, not to the method.
-    is_free = name in _FREE or operator.namespace == "profiler"
-    return _Kind(name, is_free, _PRODUCTS.get(name, 0.0), _ESTIMATED.get(name, 0.0))
+    is_free = name in _FREE or func.namespace == "profiler"
+    return _Operator(name, is_free, _PRODUCTS.get(name, 0.0), _ESTIMATED.get(name, 0.0))
 
 
 class Counts(NamedTuple):
@@ -145,7 +145,7 @@ class _Sum:
         return Counts(*seen, None, float(flops))
 
 
-class Blind:
+class LaunchCounter:
     """Counts the kernels of mssbench that this thread launches inside the block, and nothing else.
 
     For libraries without a dispatcher that could be observed.
@@ -156,7 +156,7 @@ class Blind:
     def __init__(self, like: Array) -> None:
         self._sum = _Sum(like)
 
-    def __enter__(self) -> "Blind":
+    def __enter__(self) -> "LaunchCounter":
         listeners.append(self)
         return self
 
@@ -185,7 +185,7 @@ def _symmetrized(method: Method) -> bool:
     return method.kind == "backward" and not method.symmetrizes
 
 
-class Watch(TorchDispatchMode):
+class OperatorCounter(TorchDispatchMode):
     """Counts the operators of torch and the kernels of mssbench that run inside the block.
 
     Only work of this thread counts, and work of autograd for it.
@@ -206,7 +206,7 @@ class Watch(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self._sum = _Sum(like)
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "OperatorCounter":
         super().__enter__()  # type: ignore[no-untyped-call]
         listeners.append(self)
         return self
@@ -229,14 +229,14 @@ class Watch(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        kind = _kind(func)
-        if kind.is_free:
+        operator = _operator(func)
+        if operator.is_free:
             return out
 
         self._sum.operators += 1
-        if kind.products or kind.estimated:
-            share, dtype = self._share(kind.name, args, out)
-            self._sum.add(kind.products, kind.estimated, share, dtype=dtype)
+        if operator.products or operator.estimated:
+            share, dtype = self._share(operator.name, args, out)
+            self._sum.add(operator.products, operator.estimated, share, dtype=dtype)
         return out
 
     def _share(self, name: str, args: tuple[Any, ...], out: Any) -> tuple[float, str]:

@@ -34,7 +34,7 @@ class Reading(NamedTuple):
     processes: int | None  # number of processes that compute on it, including this one
 
 
-class Watch:
+class FlagCollector:
     """Collects the flags of a block of code: what disturbed it, complete once it has ended."""
 
     def __init__(self, device: str, watchman: "Watchman") -> None:
@@ -91,9 +91,9 @@ class Watchman:
         return self._highest
 
     @contextmanager
-    def watched(self, device: str) -> Iterator[Watch]:
-        """Watch the block. The flags of the Watch are set when it ends."""
-        watch = Watch(device, self)
+    def watched(self, device: str) -> Iterator[FlagCollector]:
+        """Watch the block. The flags of the collector are set when it ends."""
+        watch = FlagCollector(device, self)
         try:
             yield watch
         finally:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Protocol
 
-from mssbench.measure.instruments.clocks import Call, Clock
+from mssbench.measure.instruments.clocks import Clock, TimedCall
 from mssbench.records.policy import Policy
 from mssbench.records.timing import Timing, quantile
 
@@ -56,7 +56,7 @@ class Inspector(Protocol):
 def sample(
     clock: Clock,
     prepare: Prepare,
-    call: Call,
+    call: TimedCall,
     policy: Policy,
     *,
     first_call: float,
@@ -82,7 +82,7 @@ def sample(
 def _sampled(
     clock: Clock,
     prepare: Prepare,
-    call: Call,
+    call: TimedCall,
     policy: Policy,
     first_call: float,
     most_calls: int,

@@ -6,7 +6,7 @@ from mssbench.arrays import Array, dusted, eye_like, frobenius_norm, namespace
 from mssbench.methods.backward.implicit import lyapunov_solver
 from mssbench.methods.method import AUTO, Steps
 from mssbench.methods.norms import power_of_four
-from mssbench.methods.stopping import Stop
+from mssbench.methods.stopping import StoppingState
 
 
 @lyapunov_solver(
@@ -55,7 +55,7 @@ def _settled(b: Array, b2: Array, s: Array, eye: Array) -> Array:
     first, norm = b, frobenius_norm(b)
     norm = xp.where(norm > 0, norm, 1.0)
 
-    stop = Stop(b)
+    stop = StoppingState(b)
     while stop.goes_on:
         t = 3 * eye - b2
         new_s = (s @ t - b2 @ s + b @ s @ b) / 2

@@ -6,7 +6,7 @@ from mssbench.arrays import Array, eye_like, inverse, namespace
 from mssbench.methods.method import AUTO, LAPACK_PRECISIONS, NUMPY_IN_DOUBLE, Root, Steps, Wanted
 from mssbench.methods.norms import power_of_four
 from mssbench.methods.registry import register_forward
-from mssbench.methods.stopping import Stop, residual_of
+from mssbench.methods.stopping import StoppingState, residual_of
 
 
 @register_forward(
@@ -29,7 +29,7 @@ def denman_beavers(a: Array, wanted: Wanted, *, iterations: Steps = 10) -> Root:
     xp, p = namespace(a), power_of_four(a)
     x = a / p
     y, z = x, eye_like(a)
-    stop = Stop(x, growth=2) if iterations == AUTO else None
+    stop = StoppingState(x, growth=2) if iterations == AUTO else None
     step, steps = 0, 0 if iterations == AUTO else iterations
 
     while stop.goes_on if stop else step < steps:

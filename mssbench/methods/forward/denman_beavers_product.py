@@ -13,7 +13,7 @@ from mssbench.arrays import (
 from mssbench.methods.method import AUTO, LAPACK_PRECISIONS, NUMPY_IN_DOUBLE, Root, Steps, Wanted
 from mssbench.methods.norms import power_of_four
 from mssbench.methods.registry import register_forward
-from mssbench.methods.stopping import Stop, distance_to_identity
+from mssbench.methods.stopping import StoppingState, distance_to_identity
 
 # Below this ‖M - I‖_F the steps are not scaled: convergence is quadratic there without scaling.
 _NEAR = 1e-2
@@ -44,7 +44,7 @@ def denman_beavers_product(a: Array, wanted: Wanted, *, iterations: Steps = 8) -
     p = power_of_four(a)
     m, z, eye = a / p, None, eye_like(a)
     y = m
-    stop = Stop(a, growth=2) if iterations == AUTO else None
+    stop = StoppingState(a, growth=2) if iterations == AUTO else None
     step, steps = 0, 0 if iterations == AUTO else iterations
 
     while stop.goes_on if stop else step < steps:

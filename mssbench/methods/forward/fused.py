@@ -5,7 +5,7 @@ from typing import Literal
 from mssbench.arrays import Array, epsilon
 from mssbench.methods.kernels import factors
 from mssbench.methods.kernels import fused as kernels
-from mssbench.methods.kernels.variants import Norm
+from mssbench.methods.kernels.variants import KernelNorm
 from mssbench.methods.method import Root, Steps, Wanted
 from mssbench.methods.registry import register_forward
 
@@ -27,7 +27,7 @@ def fused(
     degree: Literal[3, 5, 9] = 5,
     iterations: Steps = 4,
     finish: int = 1,
-    norm: Norm = "min_ws_minc",
+    norm: KernelNorm = "min_ws_minc",
 ) -> Root:
     """One launch reads A, runs all steps in shared memory, and writes the roots.
 

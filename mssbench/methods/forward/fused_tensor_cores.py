@@ -5,7 +5,7 @@ from typing import Literal
 from mssbench.arrays import Array
 from mssbench.methods.kernels import factors
 from mssbench.methods.kernels import fused as kernels
-from mssbench.methods.kernels.variants import Norm, Operands
+from mssbench.methods.kernels.variants import KernelNorm, Operands
 from mssbench.methods.method import Root, Steps, Wanted
 from mssbench.methods.registry import register_forward
 
@@ -27,7 +27,7 @@ def fused_tensor_cores(
     degree: Literal[3, 5, 9] = 5,
     iterations: Steps = 4,
     finish: int = 1,
-    norm: Norm = "min_ws_minc",
+    norm: KernelNorm = "min_ws_minc",
     operands: Operands = "tf32x3",
 ) -> Root:
     """`fused` with its products on tensor cores, where each warp computes tiles of 32 x 32.

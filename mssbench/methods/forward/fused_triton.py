@@ -4,7 +4,7 @@ from typing import Literal
 
 from mssbench.arrays import Array
 from mssbench.methods.kernels import factors, triton_roots
-from mssbench.methods.kernels.variants import Norm, Operands
+from mssbench.methods.kernels.variants import KernelNorm, Operands
 from mssbench.methods.method import Root, Steps, Wanted
 from mssbench.methods.registry import register_forward
 
@@ -26,7 +26,7 @@ def fused_triton(
     degree: Literal[3, 5] = 5,
     iterations: Steps = 4,
     finish: int = 1,
-    norm: Norm = "min_ws_minc",
+    norm: KernelNorm = "min_ws_minc",
     operands: Operands = "tf32x3",
 ) -> Root:
     """One launch in Triton: products on tensor cores, with Y, Z and T in registers.

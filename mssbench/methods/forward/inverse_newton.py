@@ -6,7 +6,7 @@ from mssbench.methods.method import AUTO, Root, Steps
 from mssbench.methods.minimax import taylor
 from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
-from mssbench.methods.stopping import Stop
+from mssbench.methods.stopping import StoppingState
 
 
 @register_forward(
@@ -29,7 +29,7 @@ def inverse_newton(a: Array, *, iterations: Steps = 10, norm: Norm = "frobenius"
     """
     x, root_c = normalized(a, norm)
     if iterations == AUTO:
-        z = inverse_settle(1.5 * x, taylor(3), Stop(x))
+        z = inverse_settle(1.5 * x, taylor(3), StoppingState(x))
     else:
         z = inverse_iterate(1.5 * x, [taylor(3)] * iterations)
     return Root(isqrt=1.5**0.5 * z / root_c)

@@ -8,7 +8,7 @@ from mssbench.methods.method import AUTO, Root, Steps
 from mssbench.methods.minimax import Factor, taylor
 from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
-from mssbench.methods.stopping import Stop
+from mssbench.methods.stopping import StoppingState
 
 
 def _factors(iterations: int, order: int) -> list[Factor]:
@@ -37,5 +37,5 @@ def inverse_newton_ho(
     x, root_c = normalized(a, norm)
     if iterations == AUTO:
         factor = taylor(2 * order - 1)  # factor[0] is the growth of √w for small eigenvalues w
-        return Root(isqrt=inverse_settle(x, factor, Stop(x, growth=factor[0])) / root_c)
+        return Root(isqrt=inverse_settle(x, factor, StoppingState(x, growth=factor[0])) / root_c)
     return Root(isqrt=inverse_iterate(x, _factors(iterations, order)) / root_c)

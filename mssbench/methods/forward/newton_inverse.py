@@ -7,7 +7,7 @@ from mssbench.methods import norms
 from mssbench.methods.method import AUTO, Root, Steps
 from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
-from mssbench.methods.stopping import Stop, distance_to_identity
+from mssbench.methods.stopping import StoppingState, distance_to_identity
 
 
 @register_forward(
@@ -40,7 +40,7 @@ def newton_inverse(a: Array, *, iterations: Steps = 5, norm: Norm = "trace") -> 
 def _settled(x: Array) -> Array:
     """Return P after every matrix has stopped, which happens before rounding errors grow."""
     eye = eye_like(x)
-    stop = Stop(x, monotone=True)
+    stop = StoppingState(x, monotone=True)
     p, p2x = eye + 0 * x, x  # P and P² N
 
     while stop.goes_on:

@@ -8,7 +8,7 @@ from mssbench.methods.method import AUTO, Root, Steps, Wanted
 from mssbench.methods.minimax import taylor
 from mssbench.methods.norms import Norm, normalized, slope
 from mssbench.methods.registry import register_forward
-from mssbench.methods.stopping import Stop
+from mssbench.methods.stopping import StoppingState
 
 
 @register_forward(
@@ -41,7 +41,7 @@ def taken(a: Array, wanted: Wanted, iterations: Steps, norm: Norm, *, reads: boo
     x, root_c = normalized(a, norm)  # root_c: (..., 1, 1)
     if iterations == AUTO:
         h = partial(polynomial, taylor(3), eye=eye_like(x))
-        root = settle(x, root_c, h, wanted, Stop(x, reads=reads))
+        root = settle(x, root_c, h, wanted, StoppingState(x, reads=reads))
     else:
         root = iterate(x, root_c, [taylor(3)] * iterations, wanted)
 

@@ -10,7 +10,7 @@ from mssbench.methods.coupled import cost, couple, settle
 from mssbench.methods.method import AUTO, Root, Steps, Wanted
 from mssbench.methods.norms import Norm, normalized
 from mssbench.methods.registry import register_forward
-from mssbench.methods.stopping import Stop
+from mssbench.methods.stopping import StoppingState
 
 # The interval of α by order. Its lower end is the Taylor coefficient, which is best for small R.
 _INTERVAL = {1: (0.5, 1.0), 2: (0.375, 1.45)}
@@ -52,7 +52,7 @@ def prism(
     omega = from_numpy(_gaussian(sketch_size, a.shape[-1]), like=a) if sketch_size else None
     step = partial(_step, eye=eye_like(a), order=order, omega=omega, grid=grid)
     if iterations == AUTO:
-        return settle(x, root_c, step, wanted, Stop(x))
+        return settle(x, root_c, step, wanted, StoppingState(x))
     return couple(x, root_c, [step] * iterations, wanted)
 
 

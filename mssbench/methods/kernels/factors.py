@@ -5,7 +5,7 @@ from math import sqrt
 from typing import Any
 
 from mssbench.methods import coupled
-from mssbench.methods.kernels.variants import Norm, Operands
+from mssbench.methods.kernels.variants import KernelNorm, Operands
 from mssbench.methods.method import Steps
 from mssbench.methods.minimax import Factor, plan, taylor
 
@@ -52,7 +52,7 @@ def _floor(unit: float, n: int) -> float:
     return min(3 * sqrt(unit * sqrt(n)), 0.5)
 
 
-def products(degree: int, iterations: int, finish: int, norm: Norm, **_: Any) -> float:
+def products(degree: int, iterations: int, finish: int, norm: KernelNorm, **_: Any) -> float:
     """Return the cost of a root in matrix products, with the steps of `of_roots`."""
     steps = [taylor(degree)] * iterations + [taylor(min(degree, 5))] * finish
     return coupled.products(steps if iterations else [taylor(3)] * max(finish, 1), norm)

@@ -16,14 +16,14 @@ from mssbench.errors import Unsupported
 from mssbench.methods.kernels import effort
 from mssbench.methods.kernels.driver import driver_of
 from mssbench.methods.kernels.planner import plan
-from mssbench.methods.kernels.variants import MOST_STEPS, MOST_TERMS, Family, Norm, Operands
+from mssbench.methods.kernels.variants import MOST_STEPS, MOST_TERMS, Family, KernelNorm, Operands
 from mssbench.methods.method import Function, Root, Wanted
 from mssbench.methods.minimax import Factor
 
-NORMS = get_args(Norm)  # in the order of the enumeration in the kernels
+NORMS = get_args(KernelNorm)  # in the order of the enumeration in the kernels
 
 
-class Schedule(NamedTuple):
+class KernelFactors(NamedTuple):
     """Factors in the form that a kernel takes."""
 
     factors: tuple[Factor, ...]
@@ -32,10 +32,10 @@ class Schedule(NamedTuple):
     terms: int  # the largest number of terms of any factor
 
 
-_NONE = Schedule((), np.empty(0), 1, 0)  # for kernels without a schedule
+_NONE = KernelFactors((), np.empty(0), 1, 0)  # for kernels without a schedule
 
 
-class _Batch(NamedTuple):
+class _ContiguousBatch(NamedTuple):
     """A contiguous batch of matrices, and the shape that the caller had."""
 
     flat: Array  # (b, n, n)
@@ -122,7 +122,7 @@ def loewner(eigen: tuple[Array, Array], function: Function, g: Array) -> Array:
 
 
 @lru_cache(maxsize=256)  # methods call this in every timed call
-def packed(factors: tuple[Factor, ...], norm: str, dtype: str) -> Schedule:
+def packed(factors: tuple[Factor, ...], norm: str, dtype: str) -> KernelFactors:
     """Return the schedule of these factors for the kernels.
 
     Raises Unsupported for more steps or terms than the kernels hold, and for other norms.
@@ -148,15 +148,15 @@ def packed(factors: tuple[Factor, ...], norm: str, dtype: str) -> Schedule:
         values["terms"][0, i] = len(factor)
         values["c"][0, i, : len(factor)] = factor
     values.flags.writeable = False
-    return Schedule(factors, values, len(factors), max(map(len, factors), default=0))
+    return KernelFactors(factors, values, len(factors), max(map(len, factors), default=0))
 
 
 def _run(
     family: Family,
-    batch: _Batch,
+    batch: _ContiguousBatch,
     given: Sequence[Array | None],
     values: Sequence[Any],
-    schedule: Schedule = _NONE,
+    schedule: KernelFactors = _NONE,
     operands: Operands | None = None,
 ) -> None:
     """Plan and launch a kernel, unless the batch is empty.
@@ -196,21 +196,21 @@ def _sizes(family: Family, n: int, count: int, dtype: str) -> tuple[Any, ...]:
     return sizes if family == "loewner" else (*sizes, np.finfo(dtype).eps)
 
 
-def _batch(a: Array) -> _Batch:
+def _batch(a: Array) -> _ContiguousBatch:
     shape = tuple(a.shape)
     n = shape[-1]
     flat = a if len(shape) == 3 else a.reshape(-1, n, n) if n else a
-    return _Batch(_contiguous(flat), shape, arrays.dtype_name(a))
+    return _ContiguousBatch(_contiguous(flat), shape, arrays.dtype_name(a))
 
 
 def _contiguous(x: Array) -> Array:
     return x.contiguous() if arrays.library(x) == "torch" else namespace(x).ascontiguousarray(x)
 
 
-def _empty(batch: _Batch) -> Array:
+def _empty(batch: _ContiguousBatch) -> Array:
     return namespace(batch.flat).empty_like(batch.flat)
 
 
-def _given(flat: Array | None, batch: _Batch) -> Any:
+def _given(flat: Array | None, batch: _ContiguousBatch) -> Any:
     """Return a result in the shape of the batch that the caller had; None stays None."""
     return flat if flat is None or len(batch.shape) == 3 else flat.reshape(batch.shape)

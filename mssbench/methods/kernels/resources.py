@@ -70,7 +70,7 @@ def _core() -> Any:
         raise NotInstalled(f"pip install cuda-core nvidia-cuda-nvrtc ({error})") from None
 
 
-class Taken(NamedTuple):
+class TritonResources(NamedTuple):
     """Resources of a Triton kernel: those of `Resources`, and bytes of shared memory."""
 
     registers: int
@@ -81,7 +81,7 @@ class Taken(NamedTuple):
 
 def compile_triton(
     shape: Shape, factors: Sequence[Factor], operands: Operands, capability: int
-) -> Taken:
+) -> TritonResources:
     """Compile the kernel of triton_iterate.py for sm_<capability>, and return its resources.
 
     Raises NotInstalled without Triton.
@@ -109,7 +109,7 @@ def compile_triton(
         ).stdout
 
     numbers = {k: int(v) for k, v in re.findall(r"(REG|STACK|LOCAL):(\d+)", report)}
-    return Taken(numbers["REG"], numbers["STACK"], numbers["LOCAL"], made.metadata.shared)
+    return TritonResources(numbers["REG"], numbers["STACK"], numbers["LOCAL"], made.metadata.shared)
 
 
 def table(arch: str, variants: Iterable[Variant] = VARIANTS) -> dict[str, dict[str, int]]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from mssbench.arrays import Array, dtype_name, namespace
 from mssbench.errors import NotInstalled, Unsupported
 from mssbench.methods.kernels import effort
-from mssbench.methods.kernels.variants import Norm, Operands
+from mssbench.methods.kernels.variants import KernelNorm, Operands
 from mssbench.methods.method import Root, Wanted
 from mssbench.methods.minimax import Factor
 
@@ -38,7 +38,7 @@ SHAPES: dict[Operands, tuple[Shape, ...]] = {
 
 
 def iterate(
-    a: Array, factors: Sequence[Factor], norm: Norm, wanted: Wanted, operands: Operands
+    a: Array, factors: Sequence[Factor], norm: KernelNorm, wanted: Wanted, operands: Operands
 ) -> Root:
     """Return the wanted roots by the coupled iteration with these factors.
 
@@ -90,7 +90,7 @@ def shape_for(n: int, dtype: str, factors: Sequence[Factor], operands: Operands)
 
 
 def constants(
-    shape: Shape, norm: Norm, operands: Operands, factors: Sequence[Factor], wanted: Wanted
+    shape: Shape, norm: KernelNorm, operands: Operands, factors: Sequence[Factor], wanted: Wanted
 ) -> dict[str, Any]:
     """Return the compile-time constants of the kernel."""
     return {

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 
 Family: TypeAlias = Literal["iterate", "lyapunov", "jacobi", "loewner"]
 Operands: TypeAlias = Literal["tf32x3", "tf32", "bfloat16"]  # rounding of tensor-core products
-Norm: TypeAlias = Literal["trace", "frobenius", "min_ws_minc"]  # the bounds, see norms.py
+KernelNorm: TypeAlias = Literal["trace", "frobenius", "min_ws_minc"]  # the bounds, see norms.py
 BYTES = {"float32": 4, "float64": 8}
 MOST_STEPS, MOST_TERMS = 32, 5  # of a schedule: MSS_MOST_STEPS, MSS_MOST_TERMS in the kernels
 TERMS = (2, 3, 5)  # the numbers of terms that a factor may have: degrees 3, 5 and 9

@@ -17,7 +17,7 @@ Floats: TypeAlias = NDArray[np.float64]
 _SLICES = 5  # slices of 21 to 27 bits, which together hold about the 106 bits of hi + lo
 
 
-class Pair(NamedTuple):
+class DoubleDouble(NamedTuple):
     """The unevaluated sum hi + lo, each (m, n, n); |lo| is at most half a unit of hi."""
 
     hi: Floats
@@ -31,20 +31,20 @@ def _two_sum(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return s, (x - (s - t)) + (y - t)
 
 
-def plus(x: Pair, e: Floats) -> Pair:
+def plus(x: DoubleDouble, e: Floats) -> DoubleDouble:
     """Return X + E."""
     hi, rest = _two_sum(x.hi, e)
-    return Pair(*_two_sum(hi, rest + x.lo))
+    return DoubleDouble(*_two_sum(hi, rest + x.lo))
 
 
-def symmetric(x: Pair) -> Pair:
+def symmetric(x: DoubleDouble) -> DoubleDouble:
     """Return (X + Xᵀ) / 2."""
     hi, rest = _two_sum(x.hi, x.hi.swapaxes(1, 2))
     hi, lo = _two_sum(hi, rest + (x.lo + x.lo.swapaxes(1, 2)))
-    return Pair(hi / 2, lo / 2)
+    return DoubleDouble(hi / 2, lo / 2)
 
 
-def _slices(x: Pair) -> list[Floats]:
+def _slices(x: DoubleDouble) -> list[Floats]:
     """Return matrices that add up to hi + lo, whose entries are multiples of a unit with few bits.
 
     Slice i has units of 2^-(bits i) times the largest entry, and entries of at most 2^(bits - 1)
@@ -64,25 +64,25 @@ def _slices(x: Pair) -> list[Floats]:
     return slices
 
 
-def product(x: Pair, y: Pair) -> Pair:
+def product(x: DoubleDouble, y: DoubleDouble) -> DoubleDouble:
     """Return X Y with an error of about 2^-100 |X| |Y|."""
     return _sum_of_products(np.zeros_like(x.hi), _slices(x), _slices(y), 1.0)
 
 
-def minus_square(a: Floats, y: Pair) -> Pair:
+def minus_square(a: Floats, y: DoubleDouble) -> DoubleDouble:
     """Return A - Y Y for symmetric Y, with an error of about 2^-100 |Y|²."""
     slices = _slices(y)
     return _sum_of_products(a, slices, slices, -1.0)
 
 
-def _sum_of_products(s: Floats, xs: list[Floats], ys: list[Floats], sign: float) -> Pair:
+def _sum_of_products(s: Floats, xs: list[Floats], ys: list[Floats], sign: float) -> DoubleDouble:
     """Return S + sign X Y; products are added from the largest on, and the smallest left out."""
     hi, lo = s, np.zeros_like(s)
     for order in range(_SLICES):
         for i in range(order + 1):
             hi, e = _two_sum(hi, sign * (xs[i] @ ys[order - i]))
             lo = lo + e
-    return Pair(*_two_sum(hi, lo))
+    return DoubleDouble(*_two_sum(hi, lo))
 
 
 def norm(x: Floats) -> Floats:

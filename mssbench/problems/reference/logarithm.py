@@ -17,7 +17,7 @@ from mssbench.problems.reference.solve import EPS
 _SAFETY = 4.0  # factor on error estimates that hold to first order
 
 
-class Logarithm(NamedTuple):
+class LogarithmReference(NamedTuple):
     """The reference logarithms of m matrices and their gradients."""
 
     log: Floats  # (m, n, n)
@@ -26,7 +26,7 @@ class Logarithm(NamedTuple):
     error_gradient: float  # the same of `gradient`
 
 
-def solve(a: Floats, g: Floats) -> Logarithm:
+def solve(a: Floats, g: Floats) -> LogarithmReference:
     """Return the logarithms of positive definite matrices a, and gradients for the cotangents g.
 
     a, g: (m, n, n), symmetric.
@@ -46,7 +46,7 @@ def solve(a: Floats, g: Floats) -> Logarithm:
     perturbed = _SAFETY * n * EPS * condition  # (m,), relative error of the smallest eigenvalue
     norms = np.linalg.norm(log, axis=(1, 2))
     error_log = perturbed / np.maximum(norms, np.finfo(float).tiny)
-    return Logarithm(
+    return LogarithmReference(
         (log + log.swapaxes(1, 2)) / 2,
         (s + s.swapaxes(1, 2)) / 2,
         float(np.where(norms == 0, 0.0, error_log).max()),

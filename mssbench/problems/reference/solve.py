@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from mssbench.errors import RegistryError, Unsupported, unknown
 from mssbench.problems.reference.double_double import (
+    DoubleDouble,
     Floats,
-    Pair,
     minus_square,
     norm,
     plus,
@@ -51,7 +51,7 @@ class _Refined(NamedTuple):
     k: NDArray[np.int64]  # (m, 1, 1); the largest entry of B is in [1/4, 1)
     v: Floats  # (m, n, n), eigenvectors in float64
     d: Floats  # (m, n), eigenvalues of Y in float64, ascending
-    y: Pair
+    y: DoubleDouble
     error: Floats  # (m,), relative, of y
 
     @property
@@ -60,14 +60,14 @@ class _Refined(NamedTuple):
         return norm(self.y.hi) / self.d[:, 0]
 
 
-class _Inverse(NamedTuple):
+class _RefinedInverse(NamedTuple):
     """The refined inverse root Z of positive definite B, Z Y = I, and its error."""
 
-    z: Pair  # Z Y = I
+    z: DoubleDouble  # Z Y = I
     error: Floats  # (m,), relative, of z
 
 
-class _Roots(NamedTuple):
+class _SolvedRoots(NamedTuple):
     """The roots of m matrices without zero rows."""
 
     y: Floats  # (m, n, n), the roots
@@ -88,7 +88,7 @@ class Reference:
     w: Floats  # (m, n), eigenvalues of A computed in float64, ascending
     singular: Bools  # (m,): not verified to be positive definite, so without inverse and gradient
     _refined: _Refined | None = None
-    _inverse: _Inverse | None = None
+    _inverse: _RefinedInverse | None = None
 
 
 def solve(a: Floats, want_isqrt: bool = True) -> Reference:
@@ -111,7 +111,7 @@ def solve(a: Floats, want_isqrt: bool = True) -> Reference:
     else:
         parts = [_roots_of_live(one, rows) for one, rows in zip(a, live, strict=True)]
         y, w, error, singular = (np.concatenate(column) for column in zip(*parts, strict=True))
-        roots = _Roots(y, w, error, singular, None)
+        roots = _SolvedRoots(y, w, error, singular, None)
 
     refined, inverse, isqrt, error_isqrt = roots.refined, None, None, float("nan")
     if want_isqrt and refined is not None:
@@ -147,14 +147,14 @@ def gradient(reference: Reference, function: str, g: Floats) -> tuple[Floats, fl
             "the matrix is singular: its gradient has no value between two null directions"
         )
 
-    g_pair = Pair(g, np.zeros_like(g))
+    g_pair = DoubleDouble(g, np.zeros_like(g))
     if function == "sqrt":
         s, error = _lyapunov(c, g_pair)
         return np.ldexp(s.hi, -c.k), float((_ROUNDED + error).max())
 
     z, z_error = reference._inverse or _invert(c)
     zgz = symmetric(product(product(z, g_pair), z))
-    s, error = _lyapunov(c, Pair(-zgz.hi, -zgz.lo))
+    s, error = _lyapunov(c, DoubleDouble(-zgz.hi, -zgz.lo))
     # Z enters R twice, and the equation divides by 2 d_min at worst. |Z|_2 = 1 / d_min.
     d_min = c.d[:, 0]
     r_error = 2 * z_error * norm(z.hi) * norm(g) / d_min
@@ -183,7 +183,7 @@ def worst(a: Floats, count: int) -> NDArray[np.int64]:
 
 
 def _roots_of_live(a: Floats, live: Bools) -> tuple[Floats, Floats, Floats, Bools]:
-    """Return y, w, error and singular of `_Roots` for one matrix with zero rows.
+    """Return y, w, error and singular of `_SolvedRoots` for one matrix with zero rows.
 
     a: (n, n); live: (n,), the rows that are not zero. The results have a leading axis of 1.
     """
@@ -201,7 +201,7 @@ def _roots_of_live(a: Floats, live: Bools) -> tuple[Floats, Floats, Floats, Bool
     return y, np.sort(w), roots.error, np.ones(1, dtype=np.bool_)
 
 
-def _roots(a: Floats) -> _Roots:
+def _roots(a: Floats) -> _SolvedRoots:
     """Return the roots of matrices without zero rows, a: (m, n, n)."""
     _, exponent = np.frexp(np.abs(a).max(axis=(1, 2), keepdims=True))
     k = (exponent.astype(np.int64) + 1) // 2
@@ -219,43 +219,43 @@ def _roots(a: Floats) -> _Roots:
         y[singular], error[singular] = _clipped(b[singular], w[singular], v[singular])
         refined = None
 
-    return _Roots(np.ldexp(y, k), np.ldexp(w, 2 * k[:, :, 0]), error, singular, refined)
+    return _SolvedRoots(np.ldexp(y, k), np.ldexp(w, 2 * k[:, :, 0]), error, singular, refined)
 
 
 def _correct(a: Floats, d: Floats, v: Floats, k: NDArray[np.int64]) -> _Refined:
     """Refine the root V diag(d) Vᵀ by Newton's correction until it no longer improves."""
-    y = symmetric(Pair((v * d[:, None, :]) @ v.swapaxes(1, 2), np.zeros_like(a)))
+    y = symmetric(DoubleDouble((v * d[:, None, :]) @ v.swapaxes(1, 2), np.zeros_like(a)))
 
-    def step(y: Pair) -> Floats:
+    def step(y: DoubleDouble) -> Floats:
         r = minus_square(a, y)
         return _solve_in_eigenbasis(v, d, r.hi + r.lo)
 
     return _Refined(k, v, d, *_refine(y, step))
 
 
-def _invert(c: _Refined) -> _Inverse:
+def _invert(c: _Refined) -> _RefinedInverse:
     """Refine the inverse root V diag(1/d) Vᵀ until it no longer improves."""
     start = (c.v / c.d[:, None, :]) @ c.v.swapaxes(1, 2)
     eye = np.broadcast_to(np.eye(start.shape[-1]), start.shape)
 
-    def step(z: Pair) -> Floats:
+    def step(z: DoubleDouble) -> Floats:
         yz = product(c.y, z)
         return z.hi @ ((eye - yz.hi) - yz.lo)
 
-    z, error = _refine(symmetric(Pair(start, np.zeros_like(start))), step)
-    return _Inverse(z, error + c.condition * c.error)
+    z, error = _refine(symmetric(DoubleDouble(start, np.zeros_like(start))), step)
+    return _RefinedInverse(z, error + c.condition * c.error)
 
 
-def _lyapunov(c: _Refined, r: Pair) -> tuple[Pair, Floats]:
+def _lyapunov(c: _Refined, r: DoubleDouble) -> tuple[DoubleDouble, Floats]:
     """Return S with Y S + S Y = R, and its relative error for exact R."""
 
-    def step(s: Pair) -> Floats:
+    def step(s: DoubleDouble) -> Floats:
         p = product(c.y, s)
         left = plus(plus(r, -p.hi), -p.hi.swapaxes(1, 2))
         return _solve_in_eigenbasis(c.v, c.d, left.hi + (left.lo - (p.lo + p.lo.swapaxes(1, 2))))
 
     start = _solve_in_eigenbasis(c.v, c.d, r.hi)
-    s, error = _refine(symmetric(Pair(start, np.zeros_like(start))), step)
+    s, error = _refine(symmetric(DoubleDouble(start, np.zeros_like(start))), step)
     return s, error + c.condition * c.error
 
 
@@ -287,7 +287,7 @@ def _clipped(a: Floats, w: Floats, v: Floats) -> tuple[Floats, Floats]:
     return (y + y.swapaxes(1, 2)) / 2, error
 
 
-def _refine(x: Pair, step: Callable[[Pair], Floats]) -> tuple[Pair, Floats]:
+def _refine(x: DoubleDouble, step: Callable[[DoubleDouble], Floats]) -> tuple[DoubleDouble, Floats]:
     """Repeat x <- x + step(x) until the steps no longer shrink by a factor of four.
 
     Returns x and an estimate of its relative error, (m,): the size of the last step, which then

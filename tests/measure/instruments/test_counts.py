@@ -33,7 +33,7 @@ def test_products_are_those_of_the_cost_model_and_matrix_times_vector(method):
     function = method.functions[0]
     with Cost() as cost:
         method.call(a, frozenset([function]), **given)
-    with counts.Watch(a) as watch:
+    with counts.OperatorCounter(a) as watch:
         method.call(a, frozenset([function]), **given)
     found = watch.counts()
     assert cost.total <= found.products + 1e-12
@@ -44,7 +44,7 @@ def test_products_are_those_of_the_cost_model_and_matrix_times_vector(method):
 
 def test_a_product_of_another_shape_counts_by_its_work():
     a = torch.ones(4, 8, 8)
-    with counts.Watch(a) as watch:
+    with counts.OperatorCounter(a) as watch:
         a @ a
         a[:2] @ a[:2]
         a @ a[..., :1]
@@ -61,13 +61,13 @@ def test_a_product_of_another_shape_counts_by_its_work():
 
 def test_a_decomposition_is_an_estimate_and_no_product():
     a = torch.eye(6).repeat(2, 1, 1)
-    with counts.Watch(a) as watch:
+    with counts.OperatorCounter(a) as watch:
         torch.linalg.eigh(a)
         torch.linalg.svd(a)
         torch.linalg.solve(a, a)
     found = watch.counts()
     assert found.products == pytest.approx(4 / 3)
-    with counts.Watch(a) as thin:
+    with counts.OperatorCounter(a) as thin:
         torch.linalg.solve(
             a, a[..., :2]
         )  # a third of a product for its factors, and 2 of 6 columns
@@ -91,7 +91,7 @@ def test_counts_are_the_same_every_time_and_add_up():
 
 
 class _Operators(TorchDispatchMode):
-    """Counts every operator that is neither a view nor bookkeeping, independently of the product."""
+    """Counts the operators that are neither views nor bookkeeping, without the product's code."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -291,9 +291,9 @@ def test_counting_does_not_import_the_compiler_of_torch() -> None:
     """It takes over a second, in every worker."""
     code = """
 import sys, torch
-from mssbench.measure.instruments.counts import Watch
+from mssbench.measure.instruments.counts import OperatorCounter
 a = torch.eye(3)[None]
-with Watch(a) as watch:
+with OperatorCounter(a) as watch:
     a @ a
 assert watch.counts().products == 1
 assert "torch._dynamo" not in sys.modules

@@ -9,7 +9,7 @@ import pytest
 
 from mssbench.measure.instruments.sampling import Spent, sample
 from mssbench.records.policy import Policy
-from mssbench.records.timing import Stop, Timing, median_interval, quantile
+from mssbench.records.timing import StopReason, Timing, median_interval, quantile
 
 
 @dataclass
@@ -48,7 +48,7 @@ def test_sampling_stops_at_the_later_of_both_minima() -> None:
 def test_what_the_clock_resolves_is_of_a_sample_and_not_of_each_of_its_calls() -> None:
     """Half a microsecond of a 5 us call would be ten percent."""
     wide = [4.5e-6 + i * 1e-6 / 59 for i in range(60)]
-    assert POLICY.stop(wide, 0.2, 0.2, calls=1) is Stop.PRECISION
+    assert POLICY.stop(wide, 0.2, 0.2, calls=1) is StopReason.PRECISION
     assert POLICY.stop(wide, 0.2, 0.2, calls=200) is None
 
 
@@ -99,22 +99,22 @@ def test_sampling_goes_on_until_the_median_is_precise() -> None:
         FakeClock(lambda _: 2e-3 * rng.lognormvariate(0, 0.1)), replace(POLICY, max_seconds=9)
     )
     s = noisy.statistics()
-    assert noisy.stop == s["stop"] == Stop.PRECISION
+    assert noisy.stop == s["stop"] == StopReason.PRECISION
     assert s["seconds_high"] - s["seconds_low"] <= 2 * 0.02 * s["seconds_median"] * 1.001
     assert len(noisy.samples) > 100  # the minima alone would have taken 50
     wild = run(FakeClock(lambda _: 2e-3 * rng.lognormvariate(0, 1.0)), POLICY)
-    assert wild.stop is Stop.TIME
-    assert run(FakeClock(lambda _: 0.0), POLICY, now=lambda: 0.0).stop is Stop.SAMPLES
-    assert run(FakeClock(lambda _: 60.0), POLICY).stop is Stop.TIME
+    assert wild.stop is StopReason.TIME
+    assert run(FakeClock(lambda _: 0.0), POLICY, now=lambda: 0.0).stop is StopReason.SAMPLES
+    assert run(FakeClock(lambda _: 60.0), POLICY).stop is StopReason.TIME
 
 
 def test_an_interval_below_the_clock_s_resolution_is_precise_enough() -> None:
     rng = random.Random(1)
     one_by_one = replace(POLICY, interval=1e-9, block_seconds=0, min_seconds=0)
     clock = FakeClock(lambda _: 1e-6 * rng.lognormvariate(0, 0.1))
-    assert run(clock, one_by_one, now=lambda: 0.0).stop is Stop.PRECISION
+    assert run(clock, one_by_one, now=lambda: 0.0).stop is StopReason.PRECISION
     slow = FakeClock(lambda _: 1e-4 * rng.lognormvariate(0, 0.1))
-    assert run(slow, one_by_one, now=lambda: 0.0).stop is not Stop.PRECISION
+    assert run(slow, one_by_one, now=lambda: 0.0).stop is not StopReason.PRECISION
 
 
 def test_passes_together_are_the_policy() -> None:

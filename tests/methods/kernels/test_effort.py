@@ -48,7 +48,7 @@ def batch(b: int = 3, n: int = 5, dtype: torch.dtype = torch.float32) -> torch.T
 
 
 def watched(a: torch.Tensor, call: Callable[[torch.Tensor], object]) -> counts.Counts:
-    with counts.Watch(a) as watch:
+    with counts.OperatorCounter(a) as watch:
         call(a)
     return watch.counts()
 
@@ -220,7 +220,7 @@ def test_where_nobody_counts_nothing_is_told_and_nothing_stays(
     monkeypatch.setattr(effort, "announce", lambda *_, **__: told.append(1))
     fused.iterate(a, (THREE,), "trace", BOTH)
     assert told == []
-    for watch in (counts.Watch(a), counts.Blind(a)):
+    for watch in (counts.OperatorCounter(a), counts.LaunchCounter(a)):
         with pytest.raises(Unsupported), watch:
             fused.iterate(a, ((1.0,) * 4,), "trace", BOTH)
         assert effort.listeners == []
@@ -235,7 +235,7 @@ def in_a_thread(call: Callable[[], object]) -> None:
     thread.join()
 
 
-@pytest.mark.parametrize("kind", [counts.Watch, counts.Blind])
+@pytest.mark.parametrize("kind", [counts.OperatorCounter, counts.LaunchCounter])
 def test_threads_do_not_hear_each_other(kind: Any) -> None:
     a = batch()
     theirs = []
@@ -283,7 +283,7 @@ def test_a_launch_in_a_thread_of_autograd_s_is_heard() -> None:
         fused.iterate(a, (FIVE,) * 3, "trace", BOTH)
 
     x = torch.ones(1, requires_grad=True)
-    with counts.Watch(a) as watch:
+    with counts.OperatorCounter(a) as watch:
         Nested.apply(x, 80, call).backward()  # type: ignore[no-untyped-call]
     assert threads
     assert threading.get_ident() not in threads

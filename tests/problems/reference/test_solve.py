@@ -360,8 +360,8 @@ def test_products_carry_a_hundred_bits(n, seed, shift):
     x, y = (np.ldexp(rng.normal(n, n), rng.integers(20, n, n) + shift) for _ in range(2))
     lo = np.ldexp(rng.normal(n, n), -60 + shift)
     hi, rest = extended._two_sum(x, lo)
-    x = extended.Pair(hi, rest)
-    got = extended.product(x, extended.Pair(y, np.zeros_like(y)))
+    x = extended.DoubleDouble(hi, rest)
+    got = extended.product(x, extended.DoubleDouble(y, np.zeros_like(y)))
     scale = n * np.abs(hi).max() * np.abs(y).max()
     for i in range(n):
         for j in range(n):
@@ -378,7 +378,7 @@ def test_slices_are_so_short_that_whole_rows_add_without_rounding(n):
     # Entries just below a power of two fill every slice to the brim.
     x = np.full((1, n, n), 1 - 2.0**-53)
     x[0, :, ::3] = -0.7499999999999999
-    pair = extended.Pair(x, -x * 2.0**-54)
+    pair = extended.DoubleDouble(x, -x * 2.0**-54)
     slices = extended._slices(pair)
     total = sum((Fraction(s[0, 0, 0]) for s in slices), Fraction(0))
     assert abs(total - Fraction(pair.hi[0, 0, 0]) - Fraction(pair.lo[0, 0, 0])) < 2.0**-100
@@ -394,10 +394,10 @@ def test_slices_are_so_short_that_whole_rows_add_without_rounding(n):
 
 def test_the_bits_do_not_depend_on_the_order_of_summation():
     p = problems.make("logspec(1e10)", 32, 1, 0)
-    y = extended.Pair(p.master, p.master * 2.0**-55)
+    y = extended.DoubleDouble(p.master, p.master * 2.0**-55)
     order = np.random.default_rng(0).permutation(32)
-    columns = extended.Pair(*(x[:, :, order] for x in y))
-    rows = extended.Pair(*(x[:, order] for x in y))
+    columns = extended.DoubleDouble(*(x[:, :, order] for x in y))
+    rows = extended.DoubleDouble(*(x[:, order] for x in y))
     straight, shuffled = extended.product(y, y), extended.product(columns, rows)
     np.testing.assert_array_equal(straight.hi, shuffled.hi)
     np.testing.assert_array_equal(straight.lo, shuffled.lo)
