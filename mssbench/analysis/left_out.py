@@ -67,7 +67,11 @@ def comparable(
 
 
 def sentences(left_out: Iterable[LeftOut], column_names: Sequence[str]) -> Iterator[str]:
-    """Yield a sentence for each column of a block: `left out at n = 96: convfeat (unsupported)`."""
+    """Yield sentences such as `left out at n = 96: convfeat (unsupported)`.
+
+    There is one for each column of a printed table from which a problem was left out.
+    column_names: the axes that distinguish the columns of the table, such as the size.
+    """
     columns: dict[GroupKey, list[str]] = {}
     for omission in left_out:
         about = ", ".join(filter(None, [omission.spectrum, omission.ended]))

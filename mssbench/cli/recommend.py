@@ -120,8 +120,8 @@ def command(
         bool,
         typer.Option(
             "--save",
-            help="For every size in the runs, save the fastest correct method to a file of yours, "
-            "from which sqrtm(a, forward='auto') takes its choice.",
+            help="For every size in the runs, save the fastest correct method, to a file in your "
+            "own data folder. sqrtm(a, forward='auto') then chooses by this file.",
         ),
     ] = False,
     save_as: Annotated[

@@ -179,7 +179,8 @@ def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:
 def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
     """Yield title, colour and methods of each group of the table.
 
-    A group has the methods that are right on the same kinds of matrix; most kinds come first.
+    A group has the methods that are right on the same kinds of matrix. The group that is right on
+    the most kinds comes first.
     """
     comparable = [line for line in board.lines if line.competes and not board.unknown(line)]
     if board.kinds and not board.deciding:

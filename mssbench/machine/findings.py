@@ -194,7 +194,11 @@ def of_broken(found: Broken) -> Finding:
 
 
 def of_backends(backends: Iterable[dict[str, Any]]) -> Iterator[Finding]:
-    """Yield a finding for each library that cannot run here; most reasons contain the remedy."""
+    """Yield a finding for each library that cannot run here.
+
+    The reason of a library usually ends with its remedy, such as `pip install ...`. Otherwise the
+    remedy is about the driver of the GPU.
+    """
     for backend in backends:
         if backend["available"]:
             continue

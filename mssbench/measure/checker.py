@@ -107,7 +107,11 @@ class Checker:
     def errors_of_copies(
         self, phase: str, output: Any, x: Input, copies: tuple[Any, ...] | None
     ) -> dict[str, Any]:
-        """Return the columns that decide a status, for an output as it was when it was copied."""
+        """Return the columns that decide a status, from the copies of an output if there are any.
+
+        A method may still write into its output after the call has returned. The copies, made by
+        `picked` right after the call, show what it was then. None: the output could not be copied.
+        """
         return self.errors(phase, output, x, copies=copies, brief=True)
 
     def worst_of(
@@ -159,5 +163,9 @@ class Checker:
 
 
 def _as_copied(copies: Array) -> Restore:
-    """Return a function for the place of a Restore that returns `copies` for any arguments."""
+    """Return a `Restore` that ignores its arguments and always returns `copies`.
+
+    It takes the place of the function that would pick matrices from an output, when they were
+    picked and copied before.
+    """
     return lambda _, __=None: copies

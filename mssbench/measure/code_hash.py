@@ -330,7 +330,10 @@ class _Spelling:
             words.append(repr(value))
 
     def _note_module(self, text: str) -> None:
-        """Count a string that names a module of mssbench as an import of this module."""
+        """Treat a string such as "mssbench.arrays" in the code as an import of the module it names.
+
+        The code may import that module by its name.
+        """
         top, *rest = text.split(".")
         if top == _PACKAGE and rest and all(part.isidentifier() for part in rest):
             self.imports.add(text)

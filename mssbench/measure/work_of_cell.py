@@ -93,10 +93,12 @@ class WorkOfCell:
         self._session.remembering[self.key] = self._difference(x, seconds)
 
     def _difference(self, x: Input, seconds: float) -> str:
-        """Return why calls on content seen before seem to do less work; empty if they do not.
+        """Compare the counts of calls on seen content with those of calls on new content.
 
-        x: the input of the call that `columns` has counted.
-        seconds: of a call.
+        Returns a sentence with the counts if the calls on seen content do less work, else "".
+
+        x: the input of the call that `columns` has counted, so that its content counts as seen.
+        seconds: how long a call takes without counting; this much is recorded as warm-up.
         """
         columns = self._session.work[self.key]
         whole_call = columns[[*columns][-1]]

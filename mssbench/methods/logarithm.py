@@ -121,9 +121,10 @@ class _Logarithm(torch.autograd.Function):
 
 
 class _Gradient(torch.autograd.Function):
-    """Inputs: A, its eigenpairs and the cotangent. Output: dL/dA, without a derivative.
+    """Inputs: A, its eigenpairs and the cotangent. Output: dL/dA, which has no derivative itself.
 
-    A is an input so that a second derivative raises an error instead of being zero.
+    A is among the inputs so that torch raises an error if a second derivative is asked for.
+    Otherwise torch would return zero.
     """
 
     generate_vmap_rule = True

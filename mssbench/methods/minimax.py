@@ -137,7 +137,9 @@ def _after_taylor(degree: int, error: float) -> float:
 def widest(degree: int, steps: int, finish: tuple[int, ...], error: float) -> float:
     """Return the smallest `lower` at which a schedule ends within `error` of 1, to two digits.
 
-    It is at least 1e-9. Rounding allows no wider interval, and Remez in float64 fails at 1e-11.
+    `lower` is the left end of the interval [lower, 1] of the schedule. It is never below 1e-9: no
+    precision has matrices for which a smaller one would help, and near 1e-11 the Remez algorithm
+    no longer converges in float64.
     """
     low, high = -9.0, -1e-3  # log10, bisected
     while high - low > 1e-2:

@@ -66,8 +66,9 @@ class Pair:
     def computes_in(self, library: str, precision: str) -> str:
         """Return the wider precision that one of its methods computes in, or "".
 
-        A backward counts only if it decomposes itself, and not if the forward yields the fields
-        that it reads. See `Method.computes_in`.
+        The backward is considered only if it computes a decomposition of its own. If the forward
+        yields all fields of `Root` that the backward reads, it needs none. See
+        `Method.computes_in`.
         """
         forward, backward = self.forward, self.backward
         wider = forward.computes_in(library, precision)
@@ -254,7 +255,10 @@ def _pair(
 
 
 def _check_eigenvalues(forward: Method, backward: Method | None) -> None:
-    """Raise Unsupported for a pair that has no eigenvalues to compare with rtol."""
+    """Raise Unsupported if a pair cannot set small eigenvalues to zero, as the parameter rtol asks.
+
+    That takes a forward that yields eigenvalues and, if there is a backward, Loewner's.
+    """
     if "eigen" not in forward.fields:
         raise Unsupported(
             f"rtol compares eigenvalues, which {forward.name} does not yield; eigh does"

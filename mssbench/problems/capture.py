@@ -115,7 +115,10 @@ def capture(
     if path.suffix not in _ENDINGS:
         raise InputError(f"capture: {path} does not end in {' or '.join(_ENDINGS)}.")
     if features and path.suffix == ".npy":
-        raise InputError(f"capture: {path} holds one array: name an .npz to keep the features.")
+        raise InputError(
+            f"capture: a .npy file such as {path} can hold one array only. To keep the features "
+            "too, give a name that ends in .npz."
+        )
     if not path.parent.is_dir():
         raise InputError(f"capture: there is no folder {path.parent}.")
     if of not in ("output", "input"):

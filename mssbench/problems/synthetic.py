@@ -127,7 +127,8 @@ def gram(n: int, rng: Streams) -> Floats:
 def rankdef(n: int, rng: Streams, *, rank: float = 0.5, condition: float = 1e2) -> Floats:
     """A matrix of known rank, with many zero eigenvalues that rounding perturbs.
 
-    A = R([logspec(floor(rank n), condition), 0, ...]), rank at least 1.
+    `rank` is a fraction: floor(rank · n) eigenvalues, but at least one, are those of `logspec` with
+    this condition number. All others are 0.
     """
     live = max(1, int(rank * n))
     return rotate(spectra.logspaced(live, condition) + (0.0,) * (n - live), rng)

@@ -141,9 +141,12 @@ def _key(row: Row) -> tuple[str, ...]:
 def read_rows(path: Path, left: list[Left] | None = None) -> list[Row]:
     """Return the rows of a table as texts, without pandas; empty if there is no file.
 
-    An incomplete last line is left out. left: receives the rows that cannot be read, so that the
-    others are returned. Raises RunError for a file that is not a table of mssbench, and TableError
-    for one that is damaged or was written by a newer mssbench.
+    An incomplete last line is left out.
+
+    left: a list to which rows are appended that cannot be read; the other rows are returned.
+        Without it, such a row raises TableError.
+    Raises RunError if the file is not a table of mssbench, and TableError if it is damaged or was
+    written by a newer mssbench.
     """
     try:
         data = contents(path)

@@ -112,7 +112,7 @@ def contracts(
 
 
 def name(contract: Contract) -> str:
-    """Return the name of a function of `contracts`, for the ids of pytest."""
+    """Return a name for one of the test functions that `contracts` returns, as its id in pytest."""
     function: Any = getattr(contract, "func", contract)
     (subject,) = getattr(contract, "args", ("",))
     kind = f"{subject.kind}-" if isinstance(subject, Method) else ""

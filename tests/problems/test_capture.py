@@ -136,7 +136,8 @@ def test_nothing_is_written_where_the_block_raises() -> None:
         (
             "x.npy",
             {"features": True},
-            "capture: x.npy holds one array: name an .npz to keep the features.",
+            "capture: a .npy file such as x.npy can hold one array only. To keep the features too, "
+            "give a name that ends in .npz.",
         ),
         ("gone/x.npy", {}, "capture: there is no folder gone."),
         ("x.npy", {"of": "weights"}, "capture: of = 'weights' is neither 'output' nor 'input'."),

@@ -88,7 +88,8 @@ def values(function: Function, w: Array) -> tuple[Array, Array]:
 def without_infinity(x: Array) -> Array:
     """Replace +∞ by the largest other entry of x, and -∞ by the smallest other entry.
 
-    x: any shape. Both are entries of the whole batch, as in the published layers.
+    x: any shape. The largest and the smallest entry are taken over the whole batch, as in the
+        published layers.
     """
     xp = namespace(x)
     x = xp.where(x == xp.inf, xp.max(xp.where(x == xp.inf, -xp.inf, x)), x)

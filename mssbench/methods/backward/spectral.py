@@ -72,7 +72,10 @@ def floor(w: Array) -> Array:
 
 
 def values(function: Function, w: Array) -> tuple[Array, Array]:
-    """Return f(w), √w or 1/√w, and f'(w) / f(w), (..., n), for eigenvalues w from `eigenpairs`."""
+    """Return two arrays (..., n) for eigenvalues w from `eigenpairs`: f(w), and f'(w) / f(w).
+
+    The function f is √w or 1/√w.
+    """
     xp = namespace(w)
     if function == "isqrt":
         return 1 / xp.sqrt(w), -0.5 / w

@@ -32,7 +32,7 @@ def gcp_truncate(a: Array, wanted: Wanted, *, drop: int = 1) -> Root:
     """
     n = a.shape[-1]
     if drop >= n:
-        raise Unsupported(f"drop = {drop} leaves no eigenvalue of size {n}")
+        raise Unsupported(f"drop = {drop} leaves none of the {n} eigenvalues of a matrix")
 
     xp = namespace(a)
     w, v = decomposition.eigh(a)

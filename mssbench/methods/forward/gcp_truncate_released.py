@@ -31,7 +31,7 @@ def gcp_truncate_released(a: Array, wanted: Wanted, *, drop: int = 50) -> Root:
     """
     n = a.shape[-1]
     if drop >= n:
-        raise Unsupported(f"drop = {drop} leaves no eigenvalue of size {n}")
+        raise Unsupported(f"drop = {drop} leaves none of the {n} eigenvalues of a matrix")
 
     xp = namespace(a)
     _, s, vt = decomposition.svd(a)  # s descending

@@ -92,9 +92,10 @@ def iterate(factors: Sequence[Factor], *, sqrt: bool, isqrt: bool) -> float:
 
 
 def triton(factors: Sequence[Factor]) -> float:
-    """Count the products in triton_iterate.py: all steps are alike, and all products in full.
+    """Count the products of the iteration in triton_iterate.py.
 
-    A product in tf32x3 counts once, although it consists of three.
+    Every step has the same number of products, and none of them is saved by symmetry. A product
+    in tf32x3 counts once, although it consists of three.
     """
     return len(factors) * (3.0 + any(len(factor) > 2 for factor in factors))
 

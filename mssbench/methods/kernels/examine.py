@@ -84,7 +84,10 @@ def launch(families: Sequence[str], n: int, batch: int) -> list[str]:
 
 
 def matrices(n: int, batch: int) -> Given:
-    """Return the input of the launches on the host, in float32; it repeats a few matrices."""
+    """Return the input of all launches, as numpy arrays of float32.
+
+    The batch repeats a few different matrices.
+    """
     few = min(batch, _DIFFERENT)
     x = np.random.default_rng(0).standard_normal((2, few, n, 4 * n))
     a, g = (x @ x.swapaxes(-1, -2) / (4 * n)).astype(np.float32)
