@@ -139,13 +139,7 @@ class Bench:
         median = timing.statistics()["seconds_median"]
 
         limit = self._limit(phase, median)
-        # Other work may have slowed the measurement of a ceiling, but only by a limited factor.
-        if (
-            limit
-            and status is Status.OK
-            and limit.exceeded_by(median)
-            and ("loaded" not in flags or limit.far_exceeded_by(median))
-        ):
+        if status is Status.OK and limit and _is_impossible(limit, median, flags):
             status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
 
         if status is Status.OK:
@@ -252,9 +246,9 @@ class Bench:
 
         if status is Status.OK and taken.new is not None:
             timed = clock == "wall"
-            self._work.count_again(min(timing.samples))
+            was_called_again = self._work.count_again(min(timing.samples))
             failure = self._judged_on_new_content(phase, taken.new, values, timed=timed)
-            if taken.new.was_called_again:
+            if was_called_again or taken.new.was_called_again:
                 self._restore()
             status, reason, values = failure or (status, reason, values)
 
@@ -263,11 +257,11 @@ class Bench:
 
         median = timing.statistics()["seconds_median"]
         limit = self._limit(phase, median)
-        if limit and limit.exceeded_by(median) and status is Status.OK:
-            if "loaded" in flags and not limit.far_exceeded_by(median):
-                flags.append(ABOVE_CEILING)  # either the row or the ceiling was disturbed
-            else:
+        if status is Status.OK and limit and limit.exceeded_by(median):
+            if _is_impossible(limit, median, flags):
                 status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
+            else:  # either the row or the ceiling was disturbed
+                flags.append(ABOVE_CEILING)
 
         product_seconds = self._session.products.seconds(
             cell, clock, cache, self._policy, self.spent
@@ -362,11 +356,25 @@ class Bench:
         limit = roofline.limit(cell, phase.name, size, phase.work, best)
 
         if limit and limit.exceeded_by(median):
+            start = time.perf_counter()
             ceilings.measure(cell.device, cell.precision)
+            self.spent.ceilings += time.perf_counter() - start
             best = ceilings.best(cell.device, cell.precision, self.spent)
             limit = roofline.limit(cell, phase.name, size, phase.work, best)
 
         return limit
+
+
+def _is_impossible(limit: roofline.Limit, median: float, flags: Sequence[str]) -> bool:
+    """Whether a time is so short that no disturbance explains it.
+
+    Other work may have slowed the measurement of a ceiling, but only by a limited factor.
+
+    median: the measured seconds.
+    flags: what disturbed the samples.
+    """
+    loaded = "loaded" in flags
+    return limit.far_exceeded_by(median) if loaded else limit.exceeded_by(median)
 
 
 def _stated(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ every run. The error of another output counts where it is worse by more than rou
 from collections.abc import Mapping
 from typing import Any
 
+from mssbench import arrays
 from mssbench.arrays import Array
 from mssbench.measure.comparisons import count_nonfinite
 from mssbench.measure.inputs import Input, Restore, Rotation
@@ -60,13 +61,14 @@ class Checker:
         output: the root; outside of the phase `forward`, root and gradient.
         x: the input of the call.
         copies: what `picked` has copied from the output, to be compared instead of its present
-            content.
+            content. It needs `brief`.
         brief: return only the columns that decide a status.
         Raises Violation for an output that is not a plain array like the input.
         """
         function = self._cell.function
         pick_root, pick_gradient = x.restore_root(function), x.restore_gradient(function)
         if copies is not None:
+            assert brief, "the columns of copies are not kept for later roots"
             pick_root, pick_gradient = _as_copied(copies[0]), _as_copied(copies[-1])
 
         if phase == "forward":
@@ -77,7 +79,7 @@ class Checker:
         self._require_like_input("root", y)
         self._require_like_input("gradient", s)
         root = self._root_errors(y, pick_root, brief=brief)
-        return root | self.truth.gradient_errors(s, pick_gradient)
+        return root | self.truth.gradient_errors(s, pick_gradient, brief=brief)
 
     def _root_errors(self, y: Array, pick: Restore, *, brief: bool) -> dict[str, Any]:
         """Return the error columns of a root.
@@ -86,9 +88,11 @@ class Checker:
         not computed twice, except for the count of its matrices that are not finite, since not all
         of them are compared.
         """
-        picked = pick(y, self.truth.indices)
         if brief:
-            return self.truth.root_errors(y, _as_copied(picked), brief=True)
+            return self.truth.root_errors(y, pick, brief=True)
+
+        # Detached, so that it does not keep a recorded graph, and its memory, until the cell ends.
+        picked = arrays.detach(pick(y, self.truth.indices))
 
         if self._latest is None or not bool((self._latest[0] == picked).all()):
             self._latest = picked, self.truth.root_errors(y, _as_copied(picked))

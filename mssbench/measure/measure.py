@@ -57,6 +57,7 @@ def measure(
                 measurements = bench.run()
                 refuse_written(cell, ready.rotation)
             finally:
+                lost = True  # unless the state of the process is restored
                 changes = snapshot.finish()
                 lost = bench.spoilt or bool(changes.lasting)
     # A method that raises or exits is a result, and must not end the run.

@@ -81,7 +81,7 @@ class Changes:
 
     @property
     def names(self) -> list[str]:
-        """Return all names, each once."""
+        """All names, each once."""
         return [*dict.fromkeys([*self.restored, *self.lasting])]
 
 
@@ -102,9 +102,8 @@ class Snapshot:
         )
         self._values = [_read(setting) for setting in self._settings]
 
-        self._functions = {
-            name: dict(vars(sys.modules[name])) for name in _MODULES if name in sys.modules
-        }
+        modules = ((name, sys.modules.get(name)) for name in _MODULES)
+        self._functions = [(name, m, dict(vars(m))) for name, m in modules if m is not None]
         self._of_tensors = dict(vars(torch.Tensor))
 
         self._modules = len(sys.modules)
@@ -113,8 +112,9 @@ class Snapshot:
 
     def restore(self) -> None:
         """Restore everything that has changed, and add its name to `changes`."""
-        for name, functions in self._functions.items():
-            self._restore_functions(sys.modules[name], functions)
+        for name, module, functions in self._functions:
+            self._restore_module(name, module)
+            self._restore_functions(module, functions)
         self._restore_tensors()
 
         for setting, before in zip(self._settings, self._values, strict=True):
@@ -139,6 +139,12 @@ class Snapshot:
             self.changes.lasting.append("a process that still computes")
 
         return self.changes
+
+    def _restore_module(self, name: str, module: ModuleType) -> None:
+        """Restore an entry of `sys.modules`, without which later imports get another module."""
+        if sys.modules.get(name) is not module:
+            sys.modules[name] = module
+            self.changes.restored.append(f"the imported module {name}")
 
     def _restore_functions(self, module: ModuleType, before: Mapping[str, Any]) -> None:
         """Restore the public functions of a module."""

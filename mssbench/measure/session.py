@@ -12,8 +12,9 @@ from mssbench.records.policy import Policy
 if TYPE_CHECKING:
     from mssbench.measure.prepared import Batch
 
-# cell_id, and id() of the forward, since tests register other methods under a known name.
-CellKey: TypeAlias = tuple[str, int]
+# cell_id, and id() of the functions of forward and backward, since tests register other methods
+# under a known name.
+CellKey: TypeAlias = tuple[str, int, int]
 
 
 @dataclass(frozen=True)

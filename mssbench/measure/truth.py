@@ -80,26 +80,35 @@ class Truth:
                 "fingerprint": self.fingerprint,
             }
 
-    def gradient_errors(self, s: Array, pick: Restore = as_it_is) -> dict[str, Any]:
+    def gradient_errors(
+        self, s: Array, pick: Restore = as_it_is, *, brief: bool = False
+    ) -> dict[str, Any]:
         """Return the error columns of a gradient (b, n, n).
 
         `reference_error` is also a column of the root; in a row with a gradient it is this one.
+
+        pick, brief: as for `root_errors`.
         """
         picked = arrays.to_numpy(pick(s, self.indices))
 
         with np.errstate(all="ignore"):
-            amplification = float((frobenius(picked) / self._cotangent_norms).max())
+            compared = picked
             if self.null is not None:
                 right = self.null if self.unused is None else self.unused
-                picked = picked - product(self.null, picked, right)
-            difference = frobenius(picked - self.gradient)
+                compared = picked - product(self.null, picked, right)
+            difference = frobenius(compared - self.gradient)
 
-        return {
-            "gradient_error": worst_ratio(difference, self._gradient_norms),
-            "amplification": amplification,
-            "gradient_nonfinite": count_nonfinite(s),
-            "reference_error": self.gradient_error,
-        }
+            decisive = {
+                "gradient_error": worst_ratio(difference, self._gradient_norms),
+                "gradient_nonfinite": count_nonfinite(s),
+            }
+
+            if brief:
+                return decisive
+            return decisive | {
+                "amplification": float((frobenius(picked) / self._cotangent_norms).max()),
+                "reference_error": self.gradient_error,
+            }
 
     def judge(self, phase: str, values: dict[str, Any], max_error: float) -> tuple[Status, str]:
         """Return the status of a row with these errors, and the reason.

@@ -46,7 +46,8 @@ class WorkOfCell:
     @property
     def key(self) -> CellKey:
         """The key by which the session stores the work of the cell."""
-        return self._cell.cell_id, id(self._pair.forward.call)
+        backward = self._pair.backward
+        return self._cell.cell_id, id(self._pair.forward.call), id(backward and backward.call)
 
     @property
     def remembers(self) -> str:
@@ -72,25 +73,29 @@ class WorkOfCell:
             known[self.key] = {phase: columns | computed_in for phase, columns in by_phase.items()}
 
             self._session.remembering[self.key] = ""
-            self._not_recounted = x
+            if cell.library == "torch":  # calls of other libraries cannot be counted
+                self._not_recounted = x
             self.count_again(seconds)
 
         return known[self.key]
 
-    def count_again(self, seconds: float) -> None:
+    def count_again(self, seconds: float) -> bool:
         """Compare the work on new matrices and on those seen before, unless that was done already.
+
+        Returns whether the method was called, since it may have changed the process.
 
         seconds: of a call. A call on a CPU longer than `_SHOWN_BY_TIME` is not made again. As the
             first calls in a process load libraries and may seem long, this is called again after
             the samples.
         """
         x = self._not_recounted
-        is_torch = self._cell.library == "torch"  # calls of other libraries cannot be counted
         is_long = self._cell.device == "cpu" and seconds > _SHOWN_BY_TIME
-        if x is None or not is_torch or is_long:
-            return
+        if x is None or is_long:
+            return False
+
         self._not_recounted = None
         self._session.remembering[self.key] = self._difference(x, seconds)
+        return True
 
     def _difference(self, x: Input, seconds: float) -> str:
         """Compare the counts of calls on seen content with those of calls on new content.

@@ -415,3 +415,63 @@ def test_attack_what_a_method_sets_does_not_hold_for_the_ceilings_of_its_row(
         torch.set_num_threads(before)
     assert seen
     assert set(seen) == {2}
+
+
+def test_attack_what_a_method_sets_when_its_work_is_counted_again_does_not_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its first calls seem long, so that it is counted after the samples; ceilings come then."""
+    seen: list[int] = []
+    measured = Ceilings.best
+
+    def best(*given: Any, **named: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return measured(*given, **named)
+
+    calls = 0
+
+    def slow_at_first() -> None:
+        nonlocal calls
+        calls += 1
+        time.sleep(0.03 if calls <= 3 else 0.0)
+        torch.set_num_threads(1)
+
+    monkeypatch.setattr(Ceilings, "best", best)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        left_by(slow_at_first)
+    finally:
+        torch.set_num_threads(before)
+    assert seen
+    assert set(seen) == {2}
+
+
+def test_attack_a_module_is_removed_from_those_imported() -> None:
+    import scipy.linalg
+
+    def leave() -> None:
+        sys.modules.pop("scipy.linalg", None)
+        torch.set_num_threads(1)
+
+    threads = torch.get_num_threads()
+    result = left_by(leave)
+    (m,) = result.measurements
+    assert m.status is Status.OK, m.reason
+    assert not result.lost
+    assert sys.modules["scipy.linalg"] is scipy.linalg
+    assert torch.get_num_threads() == threads
+    assert "the imported module scipy.linalg" in m.reason
+    assert threads == 1 or "torch's threads" in m.reason
+
+
+def test_a_process_whose_state_cannot_be_compared_measures_no_further_cells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(_: Snapshot) -> None:
+        raise KeyError("a module")
+
+    monkeypatch.setattr(Snapshot, "finish", broken)
+    result = left_by(lambda: None)
+    assert result.lost
+    assert {m.status for m in result.measurements} == {Status.CRASHED}

@@ -315,6 +315,27 @@ def test_a_method_that_works_in_every_call_is_ok(backward: str) -> None:
             assert found.status is Status.OK, found.reason
 
 
+@pytest.mark.parametrize("backward", ["none", "lyapunov_newton_schulz", "autodiff"])
+def test_the_work_of_an_honest_method_is_counted_once_more_and_not_again(
+    backward: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two further counts follow only where a call on seen content did less work."""
+    from mssbench.measure import work_of_cell
+
+    counts: list[int | None] = []
+    count = work_of_cell.counted
+
+    def counted(*given: Any) -> Any:
+        found = count(*given)
+        counts.append(found.operators)
+        return found
+
+    monkeypatch.setattr(work_of_cell, "counted", counted)
+    forward(honest, "honest")
+    measured("honest", size=16, batch=8, backward=backward)
+    assert len(counts) == 1
+
+
 def batch_of(b: int, n: int) -> torch.Tensor:
     """Matrices of which no two are equal, nor permuted forms of each other."""
     x = torch.tensor(np.random.default_rng(1).standard_normal((b, n, n)))
@@ -430,9 +451,9 @@ def test_attack_answers_are_remembered_although_the_first_calls_loaded_a_library
     asked: list[float] = []
     count_again = work_of_cell.WorkOfCell.count_again
 
-    def first_call_seems_long(self: object, seconds: float) -> None:
+    def first_call_seems_long(self: object, seconds: float) -> bool:
         asked.append(seconds)
-        count_again(self, 1.0 if len(asked) == 1 else seconds)  # type: ignore[arg-type]
+        return count_again(self, 1.0 if len(asked) == 1 else seconds)  # type: ignore[arg-type]
 
     monkeypatch.setattr(work_of_cell.WorkOfCell, "count_again", first_call_seems_long)
     forward(remembering(torch.sqrt, content), "of_numbers")

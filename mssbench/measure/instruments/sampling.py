@@ -26,7 +26,10 @@ _PATIENCE = 5  # warm-up ends in any case after this multiple of warmup_seconds
 
 @dataclass
 class Spent:
-    """Where the wall time of a cell went, in seconds. The rest is overhead of the harness."""
+    """Where the wall time of a cell went, in seconds. The rest is overhead of the harness.
+
+    The ceilings are a part of that overhead, but are also listed here.
+    """
 
     problem: float = 0.0
     reference: float = 0.0
