@@ -39,7 +39,7 @@ def answers(runs: Sequence[Run]) -> Answers:
     """Return the chosen pair for each place that these runs have measured sufficiently."""
     choices, unanswered = list[dict[str, Any]](), 0
     for question in _questions(runs):
-        entry = _entry(question, proof(runs, question))
+        entry = _entry(question, proof(runs, question, also_left_over=False))
         if entry is None:
             unanswered += 1
         else:
@@ -65,7 +65,7 @@ def _questions(runs: Sequence[Run]) -> Iterator[Question]:
     names = ["device", "function", "phase", "precision", "size", "batch"]
     places = set[tuple[Any, ...]]()
     for run in runs:
-        frame = run.frame[run.frame["phase"].isin(["forward", "step"])]
+        frame = run.current[run.current["phase"].isin(["forward", "step"])]
         places |= {*frame[names].itertuples(index=False, name=None)}
 
     for device, function, phase, precision, size, batch in sorted(places):

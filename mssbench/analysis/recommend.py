@@ -83,17 +83,28 @@ class Candidate(NamedTuple):
     doubt: str = ""  # why the times of its run do not compare, see `trust`; empty if they do
 
 
-def proof(runs: Sequence[Run], question: Question) -> Proof | None:
+def proof(runs: Sequence[Run], question: Question, *, also_left_over: bool = True) -> Proof | None:
     """Return the rows of the run that answers a question best; None if no run does.
+
+    also_left_over: whether, if no run answers it otherwise, the rows of cells count too that the
+        suite of a run no longer has, such as those of a size that was once given by `--set`.
 
     A run answers a question if it compares at least two methods on suitable problems, see `covers`.
     Of several runs the best is chosen by, in this order: its times compare with each other, see
     `trust`; at least half of its times are stable; it is the user's own and did not come with
     mssbench; it has most kinds of matrix; most methods; the latest start.
     """
+    found = _proof([(run, run.current) for run in runs], question)
+    if found is None and also_left_over:
+        found = _proof([(run, run.frame) for run in runs if run.left_over], question)
+    return found
+
+
+def _proof(tables: "Sequence[tuple[Run, pd.DataFrame]]", question: Question) -> Proof | None:
+    """Return the result of `proof`. tables: each run, with those of its rows that count."""
     ranked: list[tuple[tuple[bool, bool, bool, int, int, str], Proof]] = []
-    for run in runs:
-        rows = relevant(_matching(run.frame, question, exactly=True), question)
+    for run, frame in tables:
+        rows = relevant(_matching(frame, question, exactly=True), question)
         if rows is None:
             continue
 
@@ -132,7 +143,7 @@ def shortlist(runs: Sequence[Run], question: Question) -> list[Candidate]:
     boards: list[Board] = []
     doubts: dict[int, str] = {}  # by id() of a board, which cannot be hashed
     for run in runs:
-        rows = relevant(_matching(run.frame, question, exactly=False), question)
+        rows = relevant(_matching(run.current, question, exactly=False), question)
         if rows is None:
             continue
         why_not = trust(rows, run.facts).why_not

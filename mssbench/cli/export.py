@@ -13,6 +13,7 @@ from mssbench.cli import streams
 from mssbench.cli.options import OnlyRows, RunArgument
 from mssbench.cli.output import output, write
 from mssbench.compare.tables import side
+from mssbench.console.terminal import make_console
 from mssbench.errors import RunError
 from mssbench.export import Exported
 from mssbench.export import pieces as export_in_pieces
@@ -42,6 +43,12 @@ def command(
 ) -> None:
     """Write a run in the format of another tool."""
     pieces = export_in_pieces(described(run, to, only), to)
+    if left_over := results.open(run).left_over:
+        make_console(stderr=True).print(
+            f"left out: rows of {units.count(len(left_over), 'cell')} that the suite no longer "
+            "has; an earlier run measured them.",
+            soft_wrap=True,
+        )
     if out is None:
         for piece in pieces:
             write(piece)

@@ -335,5 +335,5 @@ def _next_commands(run: Run) -> list[str]:
 
 
 def data(path: Path) -> list[dict[str, Any]]:
-    """Return all rows of a run for JSON."""
-    return table.records(results.open(path).frame)
+    """Return the rows of a run for JSON, without those of cells that its suite no longer has."""
+    return table.records(results.open(path).current)

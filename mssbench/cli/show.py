@@ -77,10 +77,18 @@ def command(
     every: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="Time between redraws of --watch.")
     ] = 2.0,
+    left_over: Annotated[
+        bool,
+        typer.Option(
+            "--left-over",
+            help="Show only the rows of cells that the suite of the run no longer has. An earlier "
+            "run into the same folder measured them, and otherwise they are left out.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show a run: best in bold, ratio to it in brackets, error beside time."""
-    view = (run, words(rows), words(columns), value, where)
+    view = (run, words(rows), words(columns), value, where, left_over)
     if watch:
         _watch(*view, every=every, as_json=as_json)
     if as_json:
@@ -90,19 +98,35 @@ def command(
 
 
 def show(
-    path: Path, rows: Sequence[str], columns: Sequence[str], value: str, where: str | None
+    path: Path,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    value: str,
+    where: str | None,
+    left_over: bool = False,
 ) -> Iterator[RenderableType]:
     """Yield the tables of a run, then the conclusions that follow from them.
 
-    rows, columns, value, where: the values of the options of the same names. Raises TableError if
-    there is no run or no such row.
+    rows, columns, value, where, left_over: the values of the options of the same names. Raises
+    TableError if there is no run or no such row.
     """
     run = results.open(path)
-    yield from _tables(run, _chosen(run, where), rows, columns, value)
+    yield from _tables(run, _chosen(run, where, left_over), rows, columns, value)
+    if run.left_over and not left_over:
+        yield Text(
+            f"Not shown: rows of {units.count(len(run.left_over), 'cell')} that the suite no "
+            "longer has; an earlier run measured them. --left-over shows them.",
+            "yellow",
+        )
 
 
 def so_far(
-    path: Path, rows: Sequence[str], columns: Sequence[str], value: str, where: str | None
+    path: Path,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    value: str,
+    where: str | None,
+    left_over: bool = False,
 ) -> Iterator[RenderableType]:
     """Yield what `show` yields, for a run that is still being measured and may have no row yet."""
     run = results.open(path)
@@ -110,7 +134,7 @@ def so_far(
         yield Text("no row yet", "dim")
         return
 
-    frame = with_labels(run.frame)
+    frame = with_labels(_rows(run, left_over))
     measured = units.count(len(frame), "row")
     if where is not None:
         frame = conditions.select(frame, where, "--where")
@@ -127,6 +151,7 @@ def _watch(
     columns: Sequence[str],
     value: str,
     where: str | None,
+    left_over: bool,
     *,
     every: float,
     as_json: bool,
@@ -142,7 +167,7 @@ def _watch(
     if not sys.stdout.isatty() or console.is_dumb_terminal:
         raise RunError("--watch needs a terminal, which stdout is not: leave out --watch.")
 
-    view = (path, rows, columns, value, where)
+    view = (path, rows, columns, value, where, left_over)
     try:
         redraw(lambda: so_far(*view), lambda: is_going_on(folder_of(path)), console, every)
     except KeyboardInterrupt:
@@ -166,26 +191,26 @@ def _tables(
     yield from console_blocks.result(frame, shown_blocks)
     is_usual = (tuple(rows), tuple(columns), value) == blocks.USUAL
     yield from epilogue.epilogue(_counted(frame), run.facts, shown_blocks if is_usual else None)
-    if left_over := int(frame["cell_id"].isin(run.left_over).sum()):
-        yield Text(
-            f"{units.count(left_over, 'row')} above belong to cells that the suite no longer has: "
-            "an earlier run measured them.",
-            "yellow",
-        )
 
 
 def show_data(
-    path: Path, rows: Sequence[str], columns: Sequence[str], value: str, where: str | None
+    path: Path,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    value: str,
+    where: str | None,
+    left_over: bool = False,
 ) -> dict[str, Any]:
     """Return the tables (blocks), conclusions and failures of a run for JSON. See `show`."""
     run = results.open(path)
-    frame = _chosen(run, where)
+    frame = _chosen(run, where, left_over)
     known = Conditions(frame)
     return {
         "blocks": [_block(block, known) for block in blocks.blocks(frame, rows, columns, value)],
         "conclusions": conclusions.conclusions(frame, run.facts),
         "failures": conclusions.as_data(conclusions.failures(_counted(frame))),
         "environments": run.facts["environments"],
+        "left_over_cells": len(run.left_over),
     }
 
 
@@ -227,12 +252,20 @@ def _counted(frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame.assign(status=counted(frame))
 
 
-def _chosen(run: Run, where: str | None) -> "pd.DataFrame":
+def _rows(run: Run, left_over: bool) -> "pd.DataFrame":
+    """Return the rows of the cells that the suite has, or of those that it no longer has."""
+    return run.frame[run.frame["cell_id"].isin(run.left_over)] if left_over else run.current
+
+
+def _chosen(run: Run, where: str | None, left_over: bool) -> "pd.DataFrame":
     """Return the rows for which `where` holds, with the columns of labels such as `method`.
 
-    Raises TableError if there is none.
+    left_over: whether only rows of cells are chosen that the suite no longer has; otherwise they
+        are left out. Raises TableError if no row is chosen.
     """
-    labelled = with_labels(run.frame)
+    labelled = with_labels(_rows(run, left_over))
+    if left_over and labelled.empty:
+        raise TableError(f"the suite of {run.path} has all cells that are in its table.")
     if where is not None:
         return conditions.chosen(labelled, where, "--where")
     if labelled.empty:

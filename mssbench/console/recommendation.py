@@ -37,6 +37,12 @@ def answer(proof: Proof) -> Iterator[RenderableType]:
     )
 
     rows = units.count(len(proof.rows), "row")
+    if proof.rows["cell_id"].isin(proof.run.left_over).any():
+        yield Text(
+            f"Some of these rows belong to cells that the suite of {folder} no longer has: an "
+            "earlier run measured them. --measure measures them again.",
+            style="yellow",
+        )
     if recommend.is_shipped(proof.run):
         yield Text(
             f"This rests on {rows} of {folder}, a run that came with mssbench: it was measured on "
@@ -66,7 +72,7 @@ def too_little(question: Question, run: Run) -> Iterator[RenderableType]:
 
     run: the run with the rows just measured.
     """
-    cells = run.frame.drop_duplicates("cell_id")
+    cells = run.current.drop_duplicates("cell_id")
     left = int((cells["status"] == Status.INTERRUPTED).sum())
     yield Text(f"Not answered: {_spoken(question)}.", style="bold")
     yield Text(
@@ -74,7 +80,7 @@ def too_little(question: Question, run: Run) -> Iterator[RenderableType]:
         "An answer needs two methods on every kind of matrix in question."
     )
 
-    yield from epilogue.failures(run.frame)
+    yield from epilogue.failures(run.current)
     yield Text("\nTo go on:" if left else "\nTo see all rows:")
     command = f"{command_of(question)} --measure" if left else f"mssbench show {run.path}"
     yield _command_line(command)

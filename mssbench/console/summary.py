@@ -68,8 +68,8 @@ def left_over(summary: Summary) -> str:
     cells = units.count(summary.left_over, "cell")
     return (
         f"{summary.path} also holds rows of {cells} that this suite does not have: an earlier run "
-        "measured them. They stay in the table and in `show`, but `check`, `compare` and `claims` "
-        "leave them out. --fresh measures everything again without them."
+        "measured them. They stay in table.csv, but the commands leave them out; `mssbench show "
+        "--left-over` shows them. --fresh measures everything again without them."
     )
 
 

@@ -40,12 +40,13 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
             folder.finish(Rows(whole))
     else:
         frames = _frames(runs, remarks)
-        whole = merge_frames(frames, mixed=mixed)
+        left_over = [set[str](_facts(run)[0].get(LEFT_OVER, ())) for run in runs]
+        whole = merge_frames(frames, mixed=mixed, left_over=left_over)
         with RunFolder(out) as folder:
             from mssbench.results import samples  # imports pyarrow: only if it is needed
 
             rows = Rows(whole)
-            remarks += join_sidecars(folder, runs, _left_over(runs, frames))
+            remarks += join_sidecars(folder, runs, _left_over_in_all(frames, left_over))
             remarks += samples.join(folder.path, runs, [Rows(frame) for frame in frames], rows)
             folder.finish(rows)
 
@@ -107,18 +108,17 @@ def _set_aside(run: Path, *, damaged_table: bool) -> list[str]:
     return [f"{run / name} was damaged: it is kept as {name}.damaged" for name in damaged]
 
 
-def _left_over(runs: Sequence[Path], frames: "Sequence[pd.DataFrame]") -> list[str]:
+def _left_over_in_all(frames: "Sequence[pd.DataFrame]", left_over: Sequence[set[str]]) -> list[str]:
     """Return the cell_ids of the joined table that no suite has any more.
 
     They are the cells that every run which has them lists as left over from another suite.
+
+    left_over: the cells that each run lists so.
     """
-    left: set[str] = set()
     current: set[str] = set()
-    for run, frame in zip(runs, frames, strict=True):
-        of_run = set(_facts(run)[0].get(LEFT_OVER, ()))
-        left |= of_run
+    for frame, of_run in zip(frames, left_over, strict=True):
         current |= set(frame["cell_id"].unique()) - of_run
-    return sorted(left - current)
+    return sorted(set[str]().union(*left_over) - current)
 
 
 def join_sidecars(
@@ -148,13 +148,23 @@ def join_sidecars(
 
 # Preference among the rows of one key: 0 for measured or failed, 1 for absent, 2 for not reached.
 _SAYS_LESS = {str(s): 1 for s in ABSENT} | {str(Status.INTERRUPTED): 2}
+_LEFT_OVER = 3  # added to the rank of a row that is left over from an earlier suite of its run
 
 
-def merge_frames(frames: "Sequence[pd.DataFrame]", *, mixed: bool = False) -> "pd.DataFrame":
+def merge_frames(
+    frames: "Sequence[pd.DataFrame]",
+    *,
+    mixed: bool = False,
+    left_over: Sequence[set[str]] | None = None,
+) -> "pd.DataFrame":
     """Return one table of several runs, with one row per key: the row of the first run that has it.
 
     But a measured or failed row is preferred to a row whose method was missing, and that to a row
-    that was not reached. Raises TableError if the runs were measured in different environments,
+    that was not reached. A row whose cell is left over in its run from an earlier suite is taken
+    only if no other run has the row.
+
+    left_over: the ids of those cells, for each run.
+    Raises TableError if the runs were measured in different environments,
     unless `mixed`: in a table of two machines, differences of methods cannot be told from
     differences of machines.
     """
@@ -169,5 +179,9 @@ def merge_frames(frames: "Sequence[pd.DataFrame]", *, mixed: bool = False) -> "p
         )
 
     rank = whole["status"].map(_SAYS_LESS).fillna(0)
+    if left_over and any(left_over):
+        pairs = zip(frames, left_over, strict=True)
+        old = pd.concat([frame["cell_id"].isin(of_run) for frame, of_run in pairs])
+        rank += _LEFT_OVER * old.to_numpy()
     ordered = whole.loc[rank.sort_values(kind="stable").index]
     return ordered.drop_duplicates(list(KEY), keep="first").sort_index(ignore_index=True)

@@ -42,6 +42,7 @@ class Recorder:
         self.run_id = uuid.uuid4().hex[:12]
         self._facts = folder.facts()
         self._environment: dict[str, str] = {}  # of the latest worker, by device; empty at first
+        self._has_replaced = False  # whether a row of this run is in the folder
         self._load = os.getloadavg()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -122,12 +123,29 @@ class Recorder:
         if before := self._samples.get(cell.cell_id):
             rows, samples = passes.pooled(self._rows[cell.cell_id], before, rows, samples)
 
+        if not self._has_replaced:
+            self._announce()
         self._folder.append(rows, samples)
         self._rows[cell.cell_id], self._samples[cell.cell_id] = rows, samples
         if event.log:
             why = self._folder.add_to_log(f"{cell}\n{event.log}\n")
             summary.unlogged = summary.unlogged or why
         summary.spent.update({k: event.spent.get(k, 0.0) for k in MEASURING})
+
+    def _announce(self) -> None:
+        """Write the suite of this run, and which rows of the folder it does not have.
+
+        This is done before the first row is written: if the run is then killed, its rows are not
+        taken for those of the suite that was measured before.
+        """
+        self._has_replaced = True
+        self._facts[LEFT_OVER] = self._left_over()
+        self._folder.write_facts(self._facts)
+        self._write_suite()
+
+    def _left_over(self) -> list[str]:
+        """Return the ids of the cells that have rows in the folder, but are not in the suite."""
+        return sorted(self._rows.keys() - self._suite.all_cell_ids)
 
     def close(self, todo: Sequence[Cell], summary: Summary) -> None:
         """Write the final files: rows of every cell of the suite, in its order, and the facts.
@@ -143,17 +161,18 @@ class Recorder:
 
         self._count(todo, summary)
         self._mark_interrupted(todo, summary)
-        settled = finish(self._rows_in_order(), self._samples_by_place(), self._ceilings)
+        current, others = self._rows_in_order()
+        settled = finish(current, self._samples_by_place(), self._ceilings)
         summary.drift = settled.drift
         summary.noise.update(settled.noise)
 
-        left_over = sorted(self._rows.keys() - self._suite.all_cell_ids)
+        left_over = self._left_over()
         summary.left_over = len(left_over)
         if summary.statuses.total() or left_over != self._facts.get(LEFT_OVER, []):
             self._facts[LEFT_OVER] = left_over
             self._write_run(summary)
         self._write_suite()  # also if nothing was measured: its claims may have changed
-        self._folder.finish(settled.rows)
+        self._folder.finish([*settled.rows, *others])
 
     def _count(self, todo: Sequence[Cell], summary: Summary) -> None:
         """Count, in the summary, measured cells by status, and cells without all their passes."""
@@ -177,11 +196,20 @@ class Recorder:
         for cell in missing:
             self._rows[cell.cell_id] = [m.row() for m in uniform(cell, Status.INTERRUPTED, reason)]
 
-    def _rows_in_order(self) -> list[Row]:
-        """Return all rows in the order of the suite's cells; rows of other cells come last."""
+    def _rows_in_order(self) -> tuple[list[Row], list[Row]]:
+        """Return the rows of the suite's cells, in its order, and those of all other cells.
+
+        The others may be of another code or another day, so that nothing is concluded from them.
+        """
         order = {cell.cell_id: i for i, cell in enumerate(self._suite.cells)}
         ids = sorted(self._rows, key=lambda cell_id: order.get(cell_id, len(order)))
-        return [row for cell_id in ids for row in self._rows[cell_id]]
+
+        current: list[Row] = []
+        others: list[Row] = []
+        for cell_id in ids:
+            rows = current if cell_id in self._suite.all_cell_ids else others
+            rows += self._rows[cell_id]
+        return current, others
 
     def _samples_by_place(self) -> dict[passes.RowKey, Sequence[float]]:
         """Return the raw seconds of each row that this run has measured, with earlier passes."""

@@ -21,6 +21,7 @@ class FakeRun:
 
     def __init__(self, *rows, load=0.1, drift=0.0):
         self.frame = frame(*[r for one in rows for r in one])
+        self.current, self.left_over = self.frame, set()
         self.path = Path("results/mine")
         facts = {"started": "2026-02-03T04:05:06", "load_start": [load], "drift": drift}
         environment = {"cpu": "a CPU", "cores": {"granted": 2}, "versions": {"torch": "2.13"}}

@@ -6,6 +6,8 @@ from helpers.tables import frame, row
 from mssbench.analysis import decision
 from mssbench.analysis.decision import ErrorBounds
 from mssbench.analysis.recommend import Question, proof, relevant, shortlist
+from mssbench.console.recommendation import answer
+from mssbench.console.terminal import plain
 
 EASY, HARDER, HARDEST = "wishart(ratio=2)", "logspec(condition=1e4)", "logspec(condition=1e6)"
 SINGULAR = "wishart(ratio=0.766)"
@@ -16,8 +18,10 @@ ASKED = Question(64, 16, gradient=True)
 class FakeRun:
     """A run in memory, as far as a recommendation reads one."""
 
-    def __init__(self, rows, started="2026-01-01", load=0.1, drift=0.0):
+    def __init__(self, rows, started="2026-01-01", load=0.1, drift=0.0, lost=()):
         self.frame = frame(*rows)
+        self.left_over = {*self.frame.loc[self.frame["forward"].isin(lost), "cell_id"]}
+        self.current = self.frame[~self.frame["cell_id"].isin(self.left_over)]
         self.path = f"results/{started}"
         self.name = started
         run = {"started": started, "load_start": [load], "drift": drift}
@@ -217,3 +221,23 @@ def test_of_two_runs_the_one_on_more_kinds_of_matrix_answers():
     found = proof([many, all_kinds], ASKED)
     assert found is not None
     assert found.run is all_kinds
+
+
+def forwards(found):
+    return {line.row["forward"] for line in found.board.lines}
+
+
+def test_rows_that_the_suite_no_longer_has_answer_only_where_no_others_do():
+    measured = [*rows("eigh", 1.0), *rows("svd", 2.0), *rows("pade", 3.0)]
+    without_svd = FakeRun(measured, lost=["svd"])
+    assert forwards(proof([without_svd], ASKED)) == {"eigh", "pade"}
+    assert not shortlist([FakeRun(measured, lost=["eigh", "svd", "pade"])], ASKED._replace(size=48))
+
+    only_eigh = FakeRun(measured, lost=["svd", "pade"])
+    found = proof([only_eigh], ASKED)
+    assert forwards(found) == {"eigh", "svd", "pade"}
+    assert "Some of these rows belong to cells that the suite" in plain(answer(found))
+    assert proof([only_eigh], ASKED, also_left_over=False) is None
+
+    everything = proof([FakeRun(measured)], ASKED)
+    assert "no longer has" not in plain(answer(everything))

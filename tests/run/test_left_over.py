@@ -9,9 +9,11 @@ from helpers.runs import load, stand_in, table, write_suite
 from helpers.tables import called
 
 from mssbench import results
+from mssbench.cli import run as run_command
 from mssbench.records.summary import Summary
 from mssbench.results.facts_file import LEFT_OVER
 from mssbench.results.rows import ENVIRONMENT
+from mssbench.run import recorder
 from mssbench.run.run import run
 
 TWO = "forward = ['numpy/eigh', 'numpy/svd']"
@@ -51,12 +53,46 @@ def test_check_counts_a_method_that_the_suite_lost_as_gone(measure, capsys):
     summary = measure(ONE, "ci")
     assert summary.left_over == 1
     assert forwards("ci") == {"eigh", "svd"}, "the rows stay"
-    assert "1 row above belong" in " ".join(called(capsys, "show", "ci")[1].split())
 
     code, out, _ = called(capsys, "check", "ci", "--baseline", "base")
     assert code == 4
     assert "gone" in out
     assert "not compared" in " ".join(out.split())
+
+
+def test_show_leaves_them_out_and_shows_them_when_asked(measure, capsys):
+    measure(TWO, "ci")
+    assert "no longer" not in called(capsys, "show", "ci")[1]
+    code, _, err = called(capsys, "show", "ci", "--left-over")
+    assert code == 2
+    assert "has all cells" in err
+
+    measure(ONE, "ci")
+    said = " ".join(called(capsys, "show", "ci")[1].split())
+    assert "numpy/svd" not in said
+    assert "Not shown: rows of 1 cell that the suite no longer has" in said
+
+    said = called(capsys, "show", "ci", "--left-over")[1]
+    assert "numpy/svd" in said
+    assert "numpy/eigh" not in said
+
+
+def test_show_and_run_give_no_left_over_row_as_json(measure, capsys):
+    measure(TWO, "ci")
+    measure(ONE, "ci")
+    found = json.loads(called(capsys, "show", "ci", "--json")[1])
+    assert found["left_over_cells"] == 1
+    assert {e["method"] for b in found["blocks"] for e in b["entries"]} == {"numpy/eigh"}
+    assert {row["forward"] for row in run_command.data(Path("ci"))} == {"eigh"}
+
+
+def test_export_leaves_them_out_and_says_so(measure, capsys):
+    measure(TWO, "ci")
+    assert called(capsys, "export", "ci", "--to", "csv")[2] == ""
+    measure(ONE, "ci")
+    _, out, err = called(capsys, "export", "ci", "--to", "csv")
+    assert "svd" not in out
+    assert "left out: rows of 1 cell" in " ".join(err.split())
 
 
 def test_compare_and_json_say_so_too(measure, capsys):
@@ -119,6 +155,54 @@ def test_merged_runs_agree_on_what_is_left_over(measure, capsys, other):
     assert called(capsys, "merge", "first", "second", "--out", "both")[0] == 0
     left_over = results.open(Path("both")).left_over
     assert bool(left_over) == (other == ONE), "a run whose suite has the cell makes it current"
+
+
+def test_merge_takes_the_row_of_a_suite_that_has_the_cell(measure, capsys):
+    measure(TWO, "first")
+    measure(ONE, "first")
+    measure(TWO, "second")
+    runs = {row["run_id"] for row in table(Path("second"))}
+    assert called(capsys, "merge", "first", "second", "--out", "both")[0] == 0
+    assert {row["run_id"] for row in table(Path("both")) if row["forward"] == "svd"} == runs
+    assert {row["run_id"] for row in table(Path("both")) if row["forward"] == "eigh"} != runs
+
+
+def test_nothing_is_concluded_from_rows_that_are_left_over(measure, monkeypatch):
+    """A forward looks slower than a step that another code took long ago, for example."""
+    seen = []
+    completed = recorder.finish
+
+    def finish(rows, *others):
+        seen.append({row["forward"] for row in rows})
+        return completed(rows, *others)
+
+    measure(TWO, "ci")
+    monkeypatch.setattr(recorder, "finish", finish)
+    measure(ONE, "ci")
+    assert seen == [{"eigh"}]
+    assert forwards("ci") == {"eigh", "svd"}
+
+
+def test_a_killed_run_has_said_already_which_rows_its_suite_has(measure, capsys, monkeypatch):
+    measure(TWO, "base")
+    measure(TWO, "ci")
+    measure(ONE, "ci")
+    assert len(results.open(Path("ci")).left_over) == 1
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(recorder.Recorder, "close", killed)
+        measure(TWO, "ci", "precision=float32")
+
+    found = results.open(Path("ci"))
+    assert "float32" in str(found.suite)
+    old = found.frame[found.frame["precision"] == "float64"]
+    assert found.left_over == set(old["cell_id"])
 
 
 @pytest.mark.parametrize("wrong", ["eigh", [1], {}])
