@@ -54,6 +54,7 @@ class Registry(Generic[Thing]):
         self.kind = kind
         self._load_built_in = load_built_in
         self._things: dict[str, Thing] = {}
+        self._of_plugins: dict[str, Thing] = {}
 
     def add(self, thing: Thing) -> None:
         """Register an entry. Raises RegistryError if another module has registered its name."""
@@ -100,14 +101,18 @@ class Registry(Generic[Thing]):
 
     @contextmanager
     def temporarily(self) -> Iterator[None]:
-        """Return a context manager that removes at its end what was registered inside it."""
+        """Return a context manager that removes at its end what was registered inside it.
+
+        The entries of plug-ins that were imported inside stay, because a module registers its
+        entries only when it is imported for the first time.
+        """
         self._load_built_in()
         before = dict(self._things)
         try:
             yield
         finally:
             self._things.clear()
-            self._things.update(before)
+            self._things.update(before | self._of_plugins)
 
     def _plugins(self) -> EntryPoints:
         return entry_points(group=f"mssbench.{self.kind}")
@@ -125,6 +130,7 @@ class Registry(Generic[Thing]):
             )
 
         (plugin,), who = offers, f"{self.kind} {name!r} of {owners[0]}"
+        before = set(self._things)
         try:
             plugin.load()
         except BaseException as error:  # a foreign module may raise any exception, or exit
@@ -133,6 +139,7 @@ class Registry(Generic[Thing]):
                 raise NotInstalled(f"{who} needs {package}: pip install {package}") from error
             reason = f"{type(error).__name__}: {error}"
             raise NotInstalled(f"{who} cannot be imported: {reason}") from error
+        self._of_plugins |= {x: self._things[x] for x in self._things.keys() - before}
         if name not in self._things:
             raise NotInstalled(
                 f"{who} registers no such {self.kind}: entry point and function must agree"

@@ -13,6 +13,10 @@ from mssbench.errors import NotInstalled, RegistryError
 from mssbench.registries import Registry, load_file
 
 
+# Called by the module of a plug-in, which cannot see the registry of a test otherwise.
+REGISTER_THEIRS: list[Callable[[], None]] = []
+
+
 class Thing(NamedTuple):
     name: str
     call: Callable[..., object]
@@ -104,6 +108,21 @@ def test_a_plugin_is_imported_when_its_name_is_asked_for(
     with pytest.raises(NotInstalled, match="NameError"):
         registry.lookup("theirs")
     assert log.exists()
+
+
+def test_a_plugin_that_is_imported_in_a_block_stays_registered_after_it(
+    registry: Registry[Thing], plugin: Callable[..., None]
+) -> None:
+    """Its module registers nothing when it is imported a second time."""
+    source = f"import sys\nregister = sys.modules[{__name__!r}].REGISTER_THEIRS[0]\nregister()"
+    plugin("theirs", source)
+    REGISTER_THEIRS[:] = [lambda: registry.add(Thing("theirs", built_in))]
+
+    with registry.temporarily():
+        registry.lookup("theirs")
+        registry.add(Thing("passing", built_in))
+    assert registry.names() == ["ours", "theirs"]
+    assert registry.lookup("theirs").call is built_in
 
 
 @pytest.mark.parametrize(
