@@ -12,7 +12,6 @@ from mssbench import registries
 from mssbench.errors import NotInstalled, RegistryError
 from mssbench.registries import Registry, load_file
 
-
 # Called by the module of a plug-in, which cannot see the registry of a test otherwise.
 REGISTER_THEIRS: list[Callable[[], None]] = []
 

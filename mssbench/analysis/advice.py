@@ -153,7 +153,8 @@ def _no_recommendation(board: Board) -> Iterator[Sentence]:
 def _unreached(board: Board) -> str:
     """Return a clause on what a stopped run left out: `2 cells of this table were not reached`.
 
-    Call this only if there are such cells (`board.unreached`).
+    The rows of such cells have the status `interrupted`. Call this only if there are some
+    (`board.unreached`); no method of the board is recommended then.
     """
     was = "was" if board.unreached == 1 else "were"
     return f"{units.count(board.unreached, 'cell')} of this table {was} not reached"

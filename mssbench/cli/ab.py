@@ -21,7 +21,7 @@ from mssbench.cli.options import (
     Also,
     Device,
     Display,
-    FailOn,
+    FailOnBase,
     GitHub,
     Json,
     KeyOption,
@@ -84,7 +84,7 @@ def command(
     kind: KindOfMatrices = None,
     device: Device = None,
     also: Also = [],  # noqa: B006
-    fail_on: FailOn = [],  # noqa: B006
+    fail_on: FailOnBase = [],  # noqa: B006
     seed: Annotated[
         str | None,
         typer.Option(
@@ -101,12 +101,12 @@ def command(
     github: GitHub = False,
     as_json: Json = False,
 ) -> None:
-    """Say whether NEW is slower than BASE, from pairs of processes sampled in turn.
+    """Find out whether NEW is slower than BASE, by measuring both in turn on this machine.
 
-    Measures all cells in three pairs of processes, one of each side, then cells that look different
-    in fresh pairs, and compares BASE with itself to see the noise. Exit code: 0 pass, 1 regression,
-    2 misuse, 3 unclear, 4 cells are broken or gone, 5 the inputs differ, 6 nothing was measured,
-    130 interrupted.
+    It measures all cells in three pairs of processes, one process of each side, and then the cells
+    that look different again, in fresh pairs. It also compares BASE with itself, to see the noise.
+    Exit code: 0 pass, 1 regression, 2 misuse, 3 unclear, 4 cells are broken or gone, 5 the inputs
+    differ, 6 nothing was measured, 130 interrupted.
     """
     check_display(display)
     linux.require()

@@ -32,7 +32,9 @@ def save_baseline(
     run: RunArgument,
     name: Annotated[
         str | None,
-        typer.Option(help="Name to save the baseline under.", show_default="the name of its suite"),
+        typer.Option(
+            help="Name for the baseline in results/baselines.", show_default="the name of its suite"
+        ),
     ] = None,
     keep: Annotated[
         int, typer.Option(min=0, help="How many older baselines of that name to keep.")
@@ -59,7 +61,7 @@ def list_baselines(as_json: Json = False) -> None:
 
 @command.command("show", epilog=examples("mssbench baseline show ci"))
 def show_baseline(
-    name: Annotated[str, typer.Argument(help="Name of the baseline to show.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the baseline to show.")],
     as_json: Json = False,
 ) -> None:
     """Print the tables of a baseline, as `mssbench show` prints those of a run."""

@@ -10,7 +10,16 @@ from rich.console import RenderableType
 
 from mssbench import results
 from mssbench.cli.judging import closing, judging
-from mssbench.cli.options import Across, Display, FailOn, GitHub, Json, OnlyRows, RunArgument, words
+from mssbench.cli.options import (
+    AcrossOfCheck,
+    Display,
+    FailOnBaseline,
+    GitHub,
+    Json,
+    OnlyRows,
+    RunArgument,
+    words,
+)
 from mssbench.cli.output import output, output_json
 from mssbench.compare import check
 from mssbench.compare.judgement import Judged, judgement_data
@@ -35,17 +44,18 @@ def command(
             help="What to compare RUN with: the name of a saved baseline, or the folder of a run."
         ),
     ],
-    fail_on: FailOn = [],  # noqa: B006
+    fail_on: FailOnBaseline = [],  # noqa: B006
     only: OnlyRows = None,
-    across: Across = "",
+    across: AcrossOfCheck = "",
     display: Display = "simple",
     github: GitHub = False,
     as_json: Json = False,
 ) -> None:
-    """Compare a run with a baseline by status, errors and counts, and by time where a limit is set.
+    """Compare the status, errors and counts of operations of a run with those of a baseline.
 
-    Exit code: 0 pass, 1 regression, 2 misuse, 4 rows are broken or gone, 5 not comparable,
-    6 nothing was measured.
+    Times are compared only where a limit is set for them, with --fail-on or in the suite of the
+    baseline. Exit code: 0 pass, 1 regression, 2 misuse, 4 rows are broken or gone,
+    5 not comparable, 6 nothing was measured.
     """
     check_display(display)
     with judging("check", told=github, as_json=as_json) as tell:

@@ -27,7 +27,7 @@ def command(
     run: RunArgument,
     as_json: Json = False,
 ) -> None:
-    """Report for each claim of RUN's suite whether it holds here, and what decides it."""
+    """Say which claims of papers, as stated in the suite of RUN, hold in its results."""
     if as_json:
         output_json("claims", {"rows": data(run)})
     else:

@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 
 from mssbench.cli.judging import closing, judging
-from mssbench.cli.options import Across, Display, GitHub, Json, OnlyRows, words
+from mssbench.cli.options import AcrossOfCompare, Display, GitHub, Json, OnlyRows, words
 from mssbench.cli.output import output, output_json
 from mssbench.compare.describe import compare
 from mssbench.compare.judgement import Judged, judgement_data
@@ -37,7 +37,7 @@ def command(
         ),
     ] = "",
     only: OnlyRows = None,
-    across: Across = "",
+    across: AcrossOfCompare = "",
     display: Display = "simple",
     github: GitHub = False,
     as_json: Json = False,
@@ -47,8 +47,8 @@ def command(
     A difference in time is reported only where the confidence intervals of both medians do not
     overlap. The command never fails because of a time: use `ab` to decide whether a time has
     changed. Runs with other code are compared with a remark; runs with other inputs or from other
-    machines are not compared. Exit code: 0 fine, 2 misuse, 5 not comparable, 6 nothing was measured
-    on both sides.
+    machines are compared only if --across says so. Exit code: 0 fine, 2 misuse, 5 not comparable,
+    6 nothing was measured on both sides.
     """
     check_display(display)
     with judging("compare", told=github, as_json=as_json) as tell:

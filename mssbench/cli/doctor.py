@@ -28,7 +28,7 @@ EXAMPLES = (
 
 
 def command(as_json: Json = False) -> None:
-    """Report what can run on this machine, what will spoil its results, and how to fix that."""
+    """Report what can run on this machine, what would spoil its results, and how to fix that."""
     with waiting("examining this machine"):
         examined = examine()
     if as_json:

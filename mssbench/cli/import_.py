@@ -23,7 +23,13 @@ EXAMPLES = ("mssbench import benchmark.json --out results/from_pytest",)
 
 def command(
     file: Annotated[
-        Path, typer.Argument(help="JSON file to read, in the format of pytest-benchmark.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="JSON file with cells of mssbench, from `pytest --mssbench SUITE --benchmark-json "
+            "FILE` or `mssbench export RUN --to pytest-benchmark`. A file without such cells is "
+            "refused.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write the run to; it must be new or empty.")],
 ) -> None:

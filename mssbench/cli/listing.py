@@ -41,14 +41,15 @@ def command(
     what: Annotated[
         str,
         typer.Argument(
+            metavar="WHAT",
             help="What to list: backends, backwards, problems or suites; or suite-schema, the JSON "
-            "Schema of suite files for editors."
+            "Schema of suite files for editors.",
         ),
     ],
     also: Also = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """List what there is, with citation, parameters, and why something is unavailable here."""
+    """List methods, problems or suites, with their sources and parameters."""
     if what == SUITE_SCHEMA:
         for file in also:
             load_file(file)

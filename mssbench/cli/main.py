@@ -21,33 +21,30 @@ from mssbench.machine import children
 # The line repeats the first sentence of the command's docstring, so that no module is imported
 # before its command is invoked.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("run", "Measure what is missing of SUITE, then show the table."),
+    "run": (
+        "run",
+        "Measure a suite, or the part of it without results, and print which method to use.",
+    ),
     "recommend": (
         "recommend",
         "Say which method to use for a size, batch and error, with the rows that prove it.",
     ),
-    "show": ("show", "Show a run: best in bold, ratio to it in brackets, error beside time."),
+    "show": ("show", "Print the tables of a run: time and error of each method, the best in bold."),
     "claims": (
         "claims",
-        "Report for each claim of RUN's suite whether it holds here, and what decides it.",
+        "Say which claims of papers, as stated in the suite of RUN, hold in its results.",
     ),
-    "list": (
-        "listing",
-        "List what there is, with citation, parameters, and why something is unavailable here.",
-    ),
-    "new": ("new", "Write a file with a method that works, to be changed into your own."),
+    "list": ("listing", "List methods, problems or suites, with their sources and parameters."),
+    "new": ("new", "Write a Python file with a working example of a method, for you to change."),
     "test": (
         "test",
         "Test the methods of a file: shapes, types, batches, exact roots and gradients.",
     ),
     "doctor": (
         "doctor",
-        "Report what can run on this machine, what will spoil its results, and how to fix that.",
+        "Report what can run on this machine, what would spoil its results, and how to fix that.",
     ),
-    "selftest": (
-        "selftest",
-        "Test the harness with known times, other timers, and methods made slow or wrong.",
-    ),
+    "selftest": ("selftest", "Check that mssbench itself measures correctly on this machine."),
     "merge": (
         "merge",
         "Join runs into one table, or complete the files of one RUN that was killed.",
@@ -55,12 +52,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("compare", "Compare two runs row by row."),
     "check": (
         "check",
-        "Compare a run with a baseline by status, errors and counts, and by time where a limit is "
-        "set.",
+        "Compare the status, errors and counts of operations of a run with those of a baseline.",
     ),
     "ab": (
         "ab",
-        "Say whether NEW is slower than BASE, from pairs of processes sampled in turn.",
+        "Find out whether NEW is slower than BASE, by measuring both in turn on this machine.",
     ),
     "export": ("export", "Write a run in the format of another tool."),
     "import": (

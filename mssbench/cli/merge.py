@@ -20,7 +20,7 @@ def command(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...", help="Folders of the runs to join, or of one run to complete."
+            metavar="RUN", help="Folders of the runs to join, or of one run to complete."
         ),
     ],
     out: Annotated[

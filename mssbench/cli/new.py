@@ -43,7 +43,10 @@ EXAMPLES = ("mssbench new my_root.py",)
 
 def command(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE.py", help="The Python file to write; must not exist.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="The Python file to write, e.g. my_root.py; must not exist."
+        ),
     ],
     name: Annotated[
         str | None,
@@ -52,7 +55,7 @@ def command(
         ),
     ] = None,
 ) -> None:
-    """Write a file with a method that works, to be changed into your own."""
+    """Write a Python file with a working example of a method, for you to change."""
     chosen = name or file.stem
     check(file, chosen)
 

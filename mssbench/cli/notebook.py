@@ -34,7 +34,7 @@ def run(
     also: str | Path | Iterable[str | Path] = (),
     fresh: bool = False,
 ) -> "pd.DataFrame":
-    """Measure what is missing of a suite, and return the rows of the cells that were asked for.
+    """Measure a suite, or the part of it without results, and return the rows of its cells.
 
     suite: the name of a shipped suite, or a TOML file.
     set: axes, parameters or [measure] keys to replace: `{"size": [8, 16], "precision": "float64"}`.

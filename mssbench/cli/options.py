@@ -30,6 +30,7 @@ def statuses(incomplete: str) -> list[str]:
 SuiteArgument = Annotated[
     str,
     typer.Argument(
+        metavar="SUITE",
         help="The suite to measure: a name from `mssbench list suites`, or a TOML file.",
         autocompletion=suites,
     ),
@@ -51,7 +52,8 @@ OnlyCells = Annotated[
     typer.Option(
         "--only",
         metavar="EXPR",
-        help='Measure only the cells of the suite for which this holds, e.g. "size > 16".',
+        help="Measure only the cells of the suite for which this condition on its axes and "
+        'parameters holds, e.g. "size > 16".',
         show_default="all cells",
     ),
 ]
@@ -60,7 +62,8 @@ OnlyRows = Annotated[
     typer.Option(
         "--only",
         metavar="EXPR",
-        help='Take only the rows of the table for which this holds, e.g. "size > 16".',
+        help="Take only the rows for which this condition on the columns of the table holds, "
+        'e.g. "size > 16".',
         show_default="all rows",
     ),
 ]
@@ -101,20 +104,45 @@ Also = Annotated[
     list[Path],
     typer.Option(help="Python file that registers your own methods or problems. Repeatable."),
 ]
-FailOn = Annotated[
+_LIMIT = "[METHODS:]COLUMN:LIMIT"
+_LIMITS = (
+    "seconds:50% allows 50 % more time (the lower quartile of the samples), gradient_error:3x "
+    "three times the error. METHODS is a pattern, e.g. torch/newton*: the limit is for methods "
+    "whose names fit it. Repeatable."
+)
+FailOnBaseline = Annotated[
     list[str],
     typer.Option(
-        metavar="[METHODS:]COLUMN:LIMIT",
-        help="Fail if a column has grown beyond LIMIT, compared with the baseline or BASE: "
-        "seconds:50% allows 50 % more, gradient_error:3x three times as much. METHODS is a "
-        "pattern, e.g. torch/newton*: the limit is for methods whose names fit it. Repeatable.",
+        "--fail-on",
+        metavar=_LIMIT,
+        help=f"Fail if a column has grown beyond LIMIT, compared with the baseline: {_LIMITS}",
     ),
 ]
-Across = Annotated[
+FailOnBase = Annotated[
+    list[str],
+    typer.Option(
+        "--fail-on",
+        metavar=_LIMIT,
+        help=f"Fail if a column has grown beyond LIMIT, compared with BASE: {_LIMITS}",
+    ),
+]
+AcrossOfCheck = Annotated[
     str,
     typer.Option(
+        "--across",
         metavar="WORD,..",
-        help="Compare although the two runs differ in these: machine, problem, versions.",
+        help="Compare although RUN and the baseline differ in these: problem (the matrices), "
+        "versions (the releases of the libraries; counts are then not compared), machine (which "
+        "must be the same only if a time has a limit).",
+    ),
+]
+AcrossOfCompare = Annotated[
+    str,
+    typer.Option(
+        "--across",
+        metavar="WORD,..",
+        help="Compare although the two runs differ in these: problem (the matrices), machine (the "
+        "hardware, the releases of the libraries and other facts of the environment).",
     ),
 ]
 Display = Annotated[

@@ -95,7 +95,8 @@ def command(
         float | None,
         typer.Option(
             min=1.0,
-            help="Condition number of your matrices.",
+            help="Condition number of your matrices. Methods are then judged by the problems with "
+            "smaller condition numbers and by the next harder one that was measured.",
             show_default="unknown: every kind of matrix counts",
         ),
     ] = None,
@@ -120,8 +121,10 @@ def command(
         bool,
         typer.Option(
             "--save",
-            help="For every size in the runs, save the fastest correct method, to a file in your "
-            "own data folder. sqrtm(a, forward='auto') then chooses by this file.",
+            help="For each place that the runs measured (device, function, precision, size, batch, "
+            "with gradient or not), save which pair of methods to use, to a file in your own data "
+            "folder: eigh + loewner, unless another pair that comes with mssbench is clearly "
+            "faster and about as accurate. sqrtm(a, forward='auto') then chooses by this file.",
         ),
     ] = False,
     save_as: Annotated[

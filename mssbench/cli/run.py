@@ -113,7 +113,7 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure what is missing of SUITE, then show the table.
+    """Measure a suite, or the part of it without results, and print which method to use.
 
     Running again resumes. Exit code: 0 fine, also where a time limit ended the run before its last
     cell; 2 misuse, 4 a cell crashed, timed out or ran out of memory, 6 nothing could be measured,

@@ -14,7 +14,11 @@ from mssbench.results.run import Run
 
 
 def saved(runs: Sequence[Run], file: Path) -> Iterator[RenderableType]:
-    """Write the fastest correct method of each size to a file, and yield sentences on the file.
+    """Write which pair of methods to use at each measured place to a file; yield sentences on it.
+
+    A place is a device, function, precision, size and batch, with or without gradient. Its pair is
+    the default one, eigh + loewner, unless another pair that is shipped with mssbench is clearly
+    faster and about as accurate.
 
     runs: the runs whose rows decide. Raises RunError if no run compares the default pair with
     another one, or if the file cannot be written. An existing file is then left unchanged.

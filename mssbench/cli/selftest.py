@@ -38,10 +38,12 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Test the harness with known times, other timers, and methods made slow or wrong.
+    """Check that mssbench itself measures correctly on this machine.
 
-    Takes about a minute and writes nothing. Exit code: 0 the harness measures correctly here, 1 it
-    does not, 2 misuse, 3 unclear, because the machine is too noisy now.
+    It times calls of known duration, compares its clocks with other timers, and checks that methods
+    that were made slow or wrong are reported as such. This takes about a minute and writes nothing.
+    Exit code: 0 the harness measures correctly here, 1 it does not, 2 misuse, 3 unclear, because
+    the machine is too noisy now.
     """
     report = examine(device, make_console(stderr=True))
     if as_json:

@@ -42,9 +42,8 @@ def command(
         str,
         typer.Option(
             metavar="COLUMN,..",
-            help="Columns whose values are the rows of the printed tables: any that tell rows of "
-            "the run apart, e.g. size,batch, and also method, pair (forward and backward) and "
-            "backend (library and forward).",
+            help="Columns whose values are the rows of the printed tables: key columns such as "
+            "size,batch, or method, pair (forward and backward) or backend (library and forward).",
         ),
     ] = "method",
     columns: Annotated[
@@ -87,7 +86,7 @@ def command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show a run: best in bold, ratio to it in brackets, error beside time."""
+    """Print the tables of a run: time and error of each method, the best in bold."""
     view = (run, words(rows), words(columns), value, where, left_over)
     if watch:
         _watch(*view, every=every, as_json=as_json)

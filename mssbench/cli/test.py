@@ -40,7 +40,7 @@ EXAMPLES = ("mssbench test my_root.py --set iterations=60",)
 def command(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE.py", help="Python file that registers the methods to test."),
+        typer.Argument(metavar="FILE", help="Python file that registers the methods to test."),
     ],
     set_: Annotated[
         list[str],
@@ -74,12 +74,14 @@ def command(
 
 
 def methods_in(file: Path) -> list[Method]:
-    """Return the methods that a file registers.
+    """Return the methods that a file registers. The file may be one of mssbench itself.
 
     Raises RegistryError if there is no such file, or if it registers no method.
     """
     if not file.is_file():
         raise RegistryError(f"there is no file {file}. `mssbench new {file}` writes one.")
+    if built_in := _built_in(file):
+        return built_in
 
     before = {kind: set(registry.known(kind)) for kind in registry.REGISTRIES}
     load_file(file)
@@ -95,6 +97,21 @@ def methods_in(file: Path) -> list[Method]:
             f"{file} registers no method. `mssbench new FILE.py` writes a file that does."
         )
     return registered
+
+
+def _built_in(file: Path) -> list[Method]:
+    """Return the methods that are built in and defined in a file; none for a file of the user's.
+
+    Such a file is not imported a second time, because each name can be registered only once.
+    """
+    folder = Path(registry.__file__).resolve().parent
+    if not file.resolve().is_relative_to(folder):
+        return []
+
+    parts = file.resolve().relative_to(folder).with_suffix("").parts
+    module = ".".join((registry.__package__, *parts))
+    known = (method for kind in registry.REGISTRIES for method in registry.known(kind).values())
+    return [method for method in known if method.call.__module__ == module]
 
 
 def parameters(texts: Sequence[str]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from mssbench.compare.verdict import outcome
 
 # Times of different phases, clocks or caches are not averaged with each other.
 _APART = ("phase", "clock", "cache")
+# Aspects in which two runs must agree. The machine includes the versions of its libraries.
+_ALIKE = ("machine", "problem")
 
 
 def compare(
@@ -29,14 +31,14 @@ def compare(
 ) -> Judged:
     """Compare two runs row by row: a verdict on each row, mean ratios of times, and remarks.
 
-    across: words of ACROSS, aspects in which the runs may differ.
+    across: "machine" or "problem", aspects in which the runs may differ.
     by: key columns; a geometric mean is taken for each combination of their values, in addition to
     phase, clock and cache.
     Raises NotComparable if the runs differ in another aspect, or have no row in common, and
     TableError for an unknown word in `across` or an empty table.
     """
     pairs = matched(base, new)
-    refuse(pairs, base, new, across, what=("machine", "problem"))
+    refuse(pairs, base, new, across, what=_ALIKE, known=_ALIKE)
 
     same = same_machine(base, new)
     terms = Terms(same_machine=same, counts=same, when_gone=WHEN_GONE)

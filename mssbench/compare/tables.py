@@ -24,7 +24,8 @@ from mssbench.results.views import Rows
 if TYPE_CHECKING:
     import pandas as pd
 
-# The words of `--across`: aspects in which two runs may differ if the user allows it.
+# The words of `--across`: aspects in which two runs may differ if the user allows it. `check` knows
+# all of them. `compare` does not know "versions", because its "machine" includes the versions.
 ACROSS = ("machine", "problem", "versions")
 _NAMED = 5  # methods that a sentence names before it counts the others
 _PARAMETERS = ("iterations", "backward_iterations", "options")  # key columns with parameters
@@ -122,15 +123,16 @@ def refuse(
     new: StoredRun,
     across: Collection[str],
     what: Collection[str],
+    known: Collection[str] = ACROSS,
 ) -> None:
     """Raise NotComparable if the runs differ in an aspect that must be equal.
 
-    across: aspects that the user allows to differ. what: aspects to check. Both are words of
-    ACROSS; another word in `across` raises TableError.
+    across: aspects that the user allows to differ. what: aspects to check. known: the words that
+    `across` may have; another one raises TableError. All are words of ACROSS.
     """
     for word in across:
-        if word not in ACROSS:
-            raise TableError(f"--across: {unknown('aspect', word, ACROSS)}")
+        if word not in known:
+            raise TableError(f"--across: {unknown('aspect', word, known)}")
 
     for word in what:
         if word not in across and (why := _DIFFERS[word](pairs, base, new)):

@@ -179,8 +179,13 @@ def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:
 def _groups(board: Board) -> Iterator[tuple[str, str, list[Line]]]:
     """Yield title, colour and methods of each group of the table.
 
-    A group has the methods that are right on the same kinds of matrix. The group that is right on
-    the most kinds comes first.
+    The methods that are right on the same kinds of matrix are a group. The group that is right on
+    the most kinds comes first. If there are more than `_MOST_SETS` groups of methods that are right
+    on some kinds only, they are shown as one group.
+
+    Then come the methods that are not ranked by kinds: those that were not measured on every kind,
+    that take the root of a changed matrix, that compute in another precision, or that take no torch
+    tensors. If no reference is exact enough to decide, the methods are not grouped by kinds at all.
     """
     comparable = [line for line in board.lines if line.competes and not board.unknown(line)]
     if board.kinds and not board.deciding:

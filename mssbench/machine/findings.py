@@ -194,10 +194,12 @@ def of_broken(found: Broken) -> Finding:
 
 
 def of_backends(backends: Iterable[dict[str, Any]]) -> Iterator[Finding]:
-    """Yield a finding for each library that cannot run here.
+    """Yield a finding for each pair of a library and a device that cannot be used here.
 
-    The reason of a library usually ends with its remedy, such as `pip install ...`. Otherwise the
-    remedy is about the driver of the GPU.
+    The remedy is a command that installs the library, a machine with a GPU, or a build of the
+    library for the driver of the GPU, depending on the reason.
+
+    backends: the pairs, each with whether it can be used, and if not with the reason.
     """
     for backend in backends:
         if backend["available"]:

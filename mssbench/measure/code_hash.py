@@ -5,7 +5,9 @@ of its methods, and everything that a worker process runs to measure them. The h
 modules that the methods' own modules and the worker import, and the modules that those import, and
 so on. This import closure includes modules of mssbench, modules of the distribution of a plug-in,
 and modules that are not installed, such as helpers beside a user's own file. It is found in the
-source, without running it. Installed packages that user code imports count by their release.
+source, without running it. An installed package counts by its release if user code imports it or
+if a method declares that it needs it. In the imports of user code, torch, numpy, scipy, cupy and
+triton do not count: their releases are part of the environment, which is another column of the row.
 
 Each module counts as a syntax tree without docstrings, comments and import lines, and the hash is
 taken over its top-level statements, sorted by their content. So it changes with every statement
@@ -69,7 +71,8 @@ def code_hash(cell: Cell) -> str:
 def hash_of(modules: frozenset[str], packages: frozenset[str] = frozenset()) -> str:
     """Return the hash of the code of some modules and of the measuring code, 12 hex digits.
 
-    packages: packages of which the name and version are hashed, because their code is not read.
+    packages: installed packages that the methods declare to need. Their names and releases are
+    hashed, because their code is not read.
     """
     pieces = set(_of_closure(_WORKER))
     for module in modules:

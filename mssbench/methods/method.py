@@ -191,10 +191,14 @@ class Method:
             value = float(value)
         if type(value) is not p.type:
             wanted = " or ".join([_a(p.type), *(f'"{word}"' for word in p.words)])
-            raise RegistryError(f"{self.kind} {self.name!r}: {name} = {value!r} is not {wanted}.")
+            raise RegistryError(
+                f"{self.kind} {self.name!r}: its parameter {name} = {value!r} is not {wanted}."
+            )
 
         if isinstance(value, int) and value < 0:
-            raise RegistryError(f"{self.kind} {self.name!r}: {name} = {value} is negative.")
+            raise RegistryError(
+                f"{self.kind} {self.name!r}: its parameter {name} = {value} is negative."
+            )
         return value
 
     def _takes_no(self, name: str) -> str:

@@ -18,7 +18,8 @@ from mssbench.errors import Unsupported
 from mssbench.methods.method import AUTO, Steps
 
 Factor: TypeAlias = tuple[float, ...]  # h(w) = Σ c_i w^i of one step; p(x) = x h(x²)
-# The smallest allowed `lower`: below it the Remez exchange has no correct digits left.
+# The smallest allowed `lower`. At 1e-9 the Remez algorithm in float64 finds the right polynomials
+# of degrees 3 to 9. At 1e-11 the one of degree 5 is wrong, because of rounding errors.
 _NARROWEST = 1e-9
 # Limit for (half-width / centre)^(number of coefficients). Below it the best error is of the order
 # of rounding, and the Taylor polynomial at the centre is as good.
@@ -138,8 +139,8 @@ def widest(degree: int, steps: int, finish: tuple[int, ...], error: float) -> fl
     """Return the smallest `lower` at which a schedule ends within `error` of 1, to two digits.
 
     `lower` is the left end of the interval [lower, 1] of the schedule. It is never below 1e-9: no
-    precision has matrices for which a smaller one would help, and near 1e-11 the Remez algorithm
-    no longer converges in float64.
+    precision has matrices for which a smaller one would help, and at 1e-11 the Remez algorithm in
+    float64 fails for some degrees, such as 5.
     """
     low, high = -9.0, -1e-3  # log10, bisected
     while high - low > 1e-2:

@@ -64,11 +64,11 @@ class Pair:
         return arrays.library(a) == "torch" and a.requires_grad and torch.is_grad_enabled()
 
     def computes_in(self, library: str, precision: str) -> str:
-        """Return the wider precision that one of its methods computes in, or "".
+        """Return the wider precision that the forward or the backward computes in, or "".
 
-        The backward is considered only if it computes a decomposition of its own. If the forward
-        yields all fields of `Root` that the backward reads, it needs none. See
-        `Method.computes_in`.
+        Both methods are asked for theirs, see `Method.computes_in`. The backward is left out if it
+        reads fields of `Root` and the forward yields them all, since it then computes no
+        decomposition of its own.
         """
         forward, backward = self.forward, self.backward
         wider = forward.computes_in(library, precision)

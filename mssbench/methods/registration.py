@@ -62,7 +62,7 @@ def _check_cost(method: Method, defaults: Mapping[str, Any]) -> None:
     if not callable(products):
         raise RegistryError(
             f"{who}: products = {products!r} is not a function. "
-            f"Write products=lambda: {products!r}."
+            f"Write products=lambda **_: {products!r}."
         )
 
     try:

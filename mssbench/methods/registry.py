@@ -24,7 +24,7 @@ from mssbench.registries import Registry, check_function
 
 @cache
 def load() -> None:
-    """Import all built-in methods, once. This is fast, since they import no array library."""
+    """Import all built-in methods, once. This is fast, since none of them imports torch or cupy."""
     for package in ("forward", "backward"):
         folder = str(Path(__file__).parent / package)
         for module in pkgutil.iter_modules([folder]):

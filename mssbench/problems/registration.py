@@ -73,11 +73,14 @@ def _check_default(who: str, name: str, default: Any, bounds: Bounds) -> None:
 def _check_functions(generator: Generator, defaults: dict[str, Any]) -> None:
     """Raise RegistryError if the functions `fits` and `samples` fail with the defaults."""
     who = f"{generator.kind} {generator.name!r}"
-    for argument, function in (("fits", generator.fits), ("samples", generator.samples)):
+    for argument, function, returns in (
+        ("fits", generator.fits, "the reason why there is no n by n matrix, or None if there is"),
+        ("samples", generator.samples, "the number of samples, a whole number"),
+    ):
         if function is not None and not callable(function):
             raise RegistryError(
-                f"{who}: {argument} = {function!r} is not a function. "
-                f"Write {argument}=lambda n, **parameters: {function!r}."
+                f"{who}: {argument} = {function!r} is not a function. It must be a function of n "
+                f"and the parameters that returns {returns}."
             )
 
     # A source outside, such as a file, is not known yet.

@@ -143,10 +143,10 @@ def read_rows(path: Path, left: list[Left] | None = None) -> list[Row]:
 
     An incomplete last line is left out.
 
-    left: a list to which rows are appended that cannot be read; the other rows are returned.
-        Without it, such a row raises TableError.
-    Raises RunError if the file is not a table of mssbench, and TableError if it is damaged or was
-    written by a newer mssbench.
+    left: receives the line of each row that cannot be read, and what is wrong with it; the other
+        rows are returned. Without this list the first such row raises TableError.
+    Raises RunError if the file cannot be opened or is not a table of mssbench, and TableError if
+    too many rows cannot be read, or if a newer mssbench wrote the table.
     """
     try:
         data = contents(path)
@@ -201,8 +201,8 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
         data = contents(path, follow=False)
     except OSError as error:
         raise RunError(
-            f"{path} cannot be read: {error.strerror or error}. Nothing was written: move that "
-            "file away, or choose another --out."
+            f"{path} cannot be read: {error.strerror or error}. It must be a file that you may "
+            "read, and no symbolic link. If you move it away, the cells in it are lost to the run."
         ) from None
     for line in (data or b"").splitlines(keepends=True):
         # A line without a line break is still being written, or its writer was killed.

@@ -18,6 +18,9 @@ from helpers.tables import called
 from typer.testing import CliRunner
 
 from mssbench.cli import main
+from mssbench.compare import tables
+from mssbench.console import comparison
+from mssbench.export import FORMATS
 from mssbench.results.labels import label
 from mssbench.suite import suite
 
@@ -179,10 +182,15 @@ def parse(line: str) -> tuple[str, dict]:
     return name, command.make_context(name, rest, parent=context).params
 
 
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+# Options that the documentation gives with one of these values.
+VALUES = {"--across": tables.ACROSS, "--display": comparison.DISPLAYS, "--to": FORMATS}
+
+
 def documented_lines() -> list[str]:
-    """Each line of a code block in README and docs that calls mssbench alone."""
+    """Each line of a code block of the documentation that calls mssbench alone."""
     found = []
-    for file in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for file in PAGES:
         blocks = re.findall(r"```sh\n(.*?)```", file.read_text(encoding="utf-8"), re.S)
         lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
         found += [
@@ -191,9 +199,56 @@ def documented_lines() -> list[str]:
     return [line for line in found if not re.search(r"[|&;]", line.replace("'", ""))]
 
 
-@pytest.mark.parametrize("line", documented_lines())
+def inline_code() -> list[str]:
+    """Each piece of code within a sentence of the documentation."""
+    texts = (file.read_text(encoding="utf-8") for file in PAGES)
+    sentences = (re.sub(r"```.*?```", "", text, flags=re.S) for text in texts)
+    pieces = {piece for text in sentences for piece in re.findall(r"`([^`]+)`", text)}
+    return sorted(" ".join(piece.split()) for piece in pieces)
+
+
+def inline_lines() -> list[str]:
+    """Each command within a sentence that has arguments; a name alone only mentions a command."""
+    calls = [piece for piece in inline_code() if piece.startswith("mssbench ")]
+    return [
+        line.partition(" > ")[0]
+        for line in calls
+        if len(line.split()) > 2 and line not in {f"mssbench {name}" for name, _ in every_command()}
+    ]
+
+
+@pytest.mark.parametrize("line", sorted({*documented_lines(), *inline_lines()}))
 def test_a_command_in_the_documentation_is_one_that_the_parser_takes(line) -> None:
     parse(line)
+
+
+def flags_of_commands() -> set[str]:
+    """The options of all commands, and those of the command line itself."""
+    every = [typer.main.get_command(main.app), *(command for _, command in every_command())]
+    return {flag for command in every for option in command.params for flag in option.opts}
+
+
+def test_an_option_in_a_sentence_of_the_documentation_exists() -> None:
+    named = {code.split()[0] for code in inline_code() if code.startswith("--")}
+    assert len(named) > 20
+    assert not named - flags_of_commands()
+
+
+def wrong_values(code: str) -> list[str]:
+    """The words that a piece of code gives to an option of VALUES, which does not take them."""
+    given = re.findall(rf"({'|'.join(VALUES)})[ =]([a-z][a-z_,-]*)", code)
+    return [word for flag, words in given for word in words.split(",") if word not in VALUES[flag]]
+
+
+def test_the_values_of_options_in_the_documentation_are_taken() -> None:
+    pieces = [*documented_lines(), *inline_code()]
+    assert any("--across" in piece for piece in pieces)
+    assert [piece for piece in pieces if wrong_values(piece)] == []
+
+
+def test_a_value_that_an_option_does_not_take_is_found() -> None:
+    assert wrong_values("--across code,problem,machine") == ["code"]
+    assert wrong_values("mssbench export RUN --to json --out FILE") == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`mssbench new` writes a method that works, and `mssbench test` says what a method breaks."""
 
 import json
+from pathlib import Path
 
 import pytest
 from helpers.tables import called
@@ -122,3 +123,18 @@ def test_a_file_whose_properties_cannot_be_tested_here_is_no_success(capsys, fil
     code, out, err = called(capsys, "test", file)
     assert (code, out) == (2, "")
     assert "could be tested" in err
+
+
+@pytest.mark.parametrize("name", ["forward/eigh", "backward/lyapunov_newton_schulz"])
+def test_the_file_of_a_method_of_mssbench_itself_can_be_tested(capsys, name):
+    file = Path(registry.__file__).parent / f"{name}.py"
+    code, failures, found = broken(capsys, file)
+    assert (code, failures) == (0, set())
+    assert {c["method"] for c in found} == {file.stem}
+    assert len(found) > 40
+
+
+def test_a_file_of_mssbench_without_a_method_is_no_success(capsys):
+    code, _, err = called(capsys, "test", Path(registry.__file__).parent / "minimax.py")
+    assert code == 2
+    assert "registers no method" in err

@@ -445,6 +445,7 @@ def test_other_releases_make_counts_incomparable(pair, capsys, tmp_path):
             "Did you mean 'seconds'",
         ),
         (("check", "new", "--baseline", "base", "--across", "machin"), 2, "Did you mean 'machine'"),
+        (("compare", "base", "new", "--across", "versions"), 2, "Known: machine, problem."),
         (("compare", "base", "new", "--display", "all"), 2, "Unknown display 'all'"),
         (("compare", "base", "new", "--by", "siz"), 2, "Did you mean 'size'"),
         (("compare", "base", "new", "--only", "size > 99"), 2, "leaves no row of base"),

@@ -109,6 +109,19 @@ def test_attack_a_registration_that_means_nothing(
     assert "mine" in str(caught.value)
 
 
+def test_the_function_that_a_message_proposes_for_a_number_is_taken(tmp_path: Path) -> None:
+    source = HEAD + (
+        '@register_forward(cite="an attack, 2026", products=14, yields=("sqrt",))\n'
+        "def mine(a, *, steps: int = 3) -> Root: ...\n"
+    )
+    with pytest.raises(RegistryError, match="is not a function") as caught:
+        load_file(written(tmp_path, source))
+
+    proposed = str(caught.value).rpartition("Write ")[2].removesuffix(".")
+    load_file(written(tmp_path, source.replace("products=14", proposed)))
+    assert registry.lookup("forward", "mine").cost({"steps": 5}) == 14
+
+
 @pytest.mark.parametrize(
     ("signature", "said"),
     [

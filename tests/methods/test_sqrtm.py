@@ -360,7 +360,8 @@ def test_a_value_of_the_wrong_type_is_refused_even_after_an_equal_one(value):
     for known in (5, 1):
         mssbench.sqrtm(a, forward="newton_schulz", iterations=known)
     assert message(mssbench.sqrtm, a, forward="newton_schulz", iterations=value) == (
-        f"forward 'newton_schulz': iterations = {value!r} is not a whole number or \"auto\"."
+        f"forward 'newton_schulz': its parameter iterations = {value!r} is not a whole number "
+        'or "auto".'
     )
 
 

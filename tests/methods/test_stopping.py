@@ -362,7 +362,9 @@ def test_a_caller_may_say_auto_where_a_method_stops_by_itself():
     a = torch.tensor(hard())
     by_default = mssbench.sqrtm(a, forward="newton_schulz")
     assert torch.equal(mssbench.sqrtm(a, forward="newton_schulz", iterations="auto"), by_default)
-    with pytest.raises(InputError, match="'qdwh': iterations = 'auto' is not a whole number"):
+    with pytest.raises(
+        InputError, match="'qdwh': its parameter iterations = 'auto' is not a whole number"
+    ):
         mssbench.sqrtm(a, forward="qdwh", iterations="auto")
     with pytest.raises(InputError, match="'soon' is not a whole number or \"auto\""):
         mssbench.sqrtm(a, forward="newton_schulz", iterations="soon")

@@ -436,6 +436,7 @@ def test_attack_a_symlinked_journal_is_neither_read_nor_written(
         files.Lines(run / JOURNAL)
     code, _, err = called(capsys, "show", run)
     assert (code, "journal.jsonl" in err) == (2, True)
+    assert "--out" not in err  # an option that `show` does not have
 
     with RunFolder(run, fresh=True) as folder:
         folder.append([row(3.0)], [[3.0]])

@@ -195,9 +195,10 @@ def test_a_killed_run_has_said_already_which_rows_its_suite_has(measure, capsys,
     def killed(*_):
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(recorder.Recorder, "close", killed)
-        measure(TWO, "ci", "precision=float32")
+        with pytest.raises(Killed):
+            measure(TWO, "ci", "precision=float32")
 
     found = results.open(Path("ci"))
     assert "float32" in str(found.suite)

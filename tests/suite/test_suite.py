@@ -505,12 +505,12 @@ REFUSED = {
     ),
     "text for a number": (
         method('forward = "torch/newton_schulz"\niterations = "5"'),
-        "[[method]] 1: forward 'newton_schulz': iterations = '5' is not a whole number "
-        'or "auto".',
+        "[[method]] 1: forward 'newton_schulz': its parameter iterations = '5' is not a whole "
+        'number or "auto".',
     ),
     "negative steps": (
         method('forward = "torch/newton_schulz"\niterations = -1'),
-        "[[method]] 1: forward 'newton_schulz': iterations = -1 is negative.",
+        "[[method]] 1: forward 'newton_schulz': its parameter iterations = -1 is negative.",
     ),
     "problem": (
         GOOD + 'problem = "wishar"\n',

@@ -149,7 +149,10 @@ def _no_collection() -> Iterator[None]:
 
 
 def warm(seconds: Sequence[float], elapsed: float, policy: Policy) -> bool:
-    """Whether these successive calls suffice as warm-up.
+    """Whether the warm-up may end after these successive calls.
+
+    It ends when the time of a call is steady. It also ends after `policy.max_samples` calls, or
+    after `_PATIENCE` times the warm-up time of the policy, whether the times are steady or not.
 
     seconds: of each call.
     elapsed: seconds since the first call began.

@@ -74,7 +74,8 @@ def floor(w: Array) -> Array:
 def values(function: Function, w: Array) -> tuple[Array, Array]:
     """Return two arrays (..., n) for eigenvalues w from `eigenpairs`: f(w), and f'(w) / f(w).
 
-    The function f is √w or 1/√w.
+    The function f is √w or 1/√w. Where √w is wanted, f(w) is 0 for w up to 4 ε times the largest
+    eigenvalue, since such a w is the rounding error of a zero.
     """
     xp = namespace(w)
     if function == "isqrt":

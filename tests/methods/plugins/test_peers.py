@@ -221,10 +221,11 @@ def test_a_finiteness_check_raises_and_is_a_row(peer):
 @pytest.fixture
 def offer(monkeypatch):
     """Entry points as if only these were installed; what they register is forgotten afterwards."""
-    with registry.temporarily():
-        things = registry.REGISTRIES["forward"]._things
+    forwards = registry.REGISTRIES["forward"]
+    with registry.temporarily(), monkeypatch.context() as patch:
+        patch.setattr(forwards, "_of_plugins", {})
         for name in PACKAGES:
-            things.pop(name, None)
+            forwards._things.pop(name, None)
 
         def offer(*points):
             group = "mssbench.forward"
