@@ -367,7 +367,7 @@ def test_a_value_of_the_wrong_type_is_refused_even_after_an_equal_one(value):
 
 def test_a_negative_count_is_refused():
     assert message(mssbench.sqrtm, np.eye(2), forward="taylor", degree=-1) == (
-        "forward 'taylor': degree = -1 is negative."
+        "forward 'taylor': its parameter degree = -1 is negative."
     )
 
 
