@@ -26,7 +26,10 @@ from mssbench.records.measurement import Status
 
 @dataclass(frozen=True)
 class Truth:
-    """The reference answers for the checked matrices, and methods to compare outputs with them."""
+    """The reference answers for the checked matrices, and methods to compare outputs with them.
+
+    NaN and infinite entries are looked for in the whole batch, all else in the checked matrices.
+    """
 
     function: str  # sqrt | isqrt | isqrt_b | sqrt_x | whiten | log
     indices: tuple[int, ...]  # of the m checked matrices in the batch

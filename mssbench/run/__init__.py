@@ -1,5 +1,8 @@
 """Measure a suite into a folder: order of the cells, passes, resuming, and the final table.
 
+The package can be called: `mssbench.run("quick", set={"size": [8, 16]})` measures a suite and
+returns its rows as a pandas DataFrame. `help(mssbench.run.__call__)` lists all arguments.
+
 A cell is one combination of method, problem, size, batch and so on. A pass measures every cell
 once; a run makes several, since a machine changes more between passes than between samples.
 """
@@ -42,7 +45,7 @@ class _CallablePackage(ModuleType):
         also: str | Path | Iterable[str | Path] = (),
         fresh: bool = False,
     ) -> "pd.DataFrame":
-        """Measure what is missing of a suite, and return its rows: see mssbench.cli.notebook.run.
+        """Measure a suite, or the part of it that its folder lacks, and return its rows: see mssbench.cli.notebook.run.
 
         For example `mssbench.run("quick", set={"size": [8, 16]}, only="backward == 'loewner'")`.
         """
