@@ -45,8 +45,9 @@ class _CallablePackage(ModuleType):
         also: str | Path | Iterable[str | Path] = (),
         fresh: bool = False,
     ) -> "pd.DataFrame":
-        """Measure a suite, or the part of it that its folder lacks, and return its rows: see mssbench.cli.notebook.run.
+        """Measure a suite, or the part of it that its folder lacks, and return its rows.
 
+        The arguments are described in mssbench.cli.notebook.run.
         For example `mssbench.run("quick", set={"size": [8, 16]}, only="backward == 'loewner'")`.
         """
         # By name, as in mssbench/__init__.py: a public name leads to wherever its function is, and
