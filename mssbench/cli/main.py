@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Say which method to use for a size, batch and error, with the rows that prove it.",
     ),
     "show": ("show", "Print the tables of a run: time and error of each method, the best in bold."),
+    "pareto": (
+        "pareto",
+        "Print the methods that no other one beats in time and error: the Pareto fronts of a run.",
+    ),
     "claims": (
         "claims",
         "Say which claims of papers, as stated in the suite of RUN, hold in its results.",
