@@ -32,7 +32,7 @@ def command(
     to: Annotated[
         str,
         typer.Option(
-            help="Format to write: markdown, json, csv, junit, pytest-benchmark, bencher or "
+            help="Format to write: markdown, latex, json, csv, junit, pytest-benchmark, bencher or "
             "github-action-benchmark."
         ),
     ],

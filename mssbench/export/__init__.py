@@ -18,6 +18,7 @@ FORMATS = {
     "github-action-benchmark": "github_action_benchmark",
     "json": "json_",
     "junit": "junit",
+    "latex": "latex",
     "markdown": "markdown",
     "pytest-benchmark": "pytest_benchmark",
 }
