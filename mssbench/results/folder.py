@@ -23,6 +23,7 @@ from typing import Any
 
 from mssbench.errors import RunError
 from mssbench.records.measurement import Row
+from mssbench.results import as_written
 from mssbench.results.damage import Damaged
 from mssbench.results.facts_file import read_facts
 from mssbench.results.files import Lines, replace
@@ -35,7 +36,6 @@ from mssbench.results.rows import (
     TABLE,
     as_csv,
     header,
-    peek,
     read_journal,
     read_rows,
     read_suite,
@@ -121,7 +121,7 @@ class RunFolder:
 
     def _check(self) -> None:
         """Read every file, so that damage is reported before anything is measured."""
-        self._read = peek(self.path)
+        self._read = as_written.read(self.path)
         read_facts(self.path)
         if (self.path / SAMPLES).exists():
             from mssbench.results import samples  # imports pyarrow: only if it is needed
@@ -135,7 +135,7 @@ class RunFolder:
         """
         if self._hidden:
             return []
-        return peek(self.path) if self._read is None else list(self._read)
+        return as_written.read(self.path) if self._read is None else list(self._read)
 
     def samples(self) -> dict[tuple[str, str, str, str], list[float]]:
         """Return the samples, in seconds per call, of every row so far.
@@ -179,7 +179,8 @@ class RunFolder:
                 from mssbench.results.samples import settle  # imports pyarrow: only if needed
 
                 settle(self.path, read_journal(journal))
-            replace(self.path / TABLE, header() + as_csv(rows))
+            lines = as_csv(rows) if isinstance(rows, Rows) else as_written.to_csv(rows)
+            replace(self.path / TABLE, header() + lines)
             journal.unlink(missing_ok=True)
 
     def add_to_log(self, text: str) -> str:

@@ -5,6 +5,7 @@ they are complete, and the code of the method is the same.
 """
 
 from collections.abc import Callable, Mapping, Sequence, Set
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from mssbench.suite.suite import Suite
 _ENOUGH = 10**9  # number of passes of a cell that cannot be measured, so that no pass is missing
 # Statuses of cells that lacked something on the machine, which may have been installed since.
 _MISSING = ABSENT - {Status.UNSUPPORTED}
+_of_code = attrgetter("forward", "backward", "problem")  # the fields that code_hash depends on
+# The columns of measured rows that `passes_behind` depends on.
+_JUDGED_BY = ("phase", "clock", "cache", "status", "code_hash", "passes")
 
 
 def plan(suite: Suite, path: Path, retry: Sequence[str] = ()) -> list[Cell]:
@@ -53,20 +57,32 @@ def done_cells(
     measured again. as_now: the runs that had the packages of now, see `runs_as_now`.
     """
     due = suite.policy.passes
-    # A suite has many cells of few methods and problems, so the hash of each is computed once.
+    # A suite has many cells of few methods and problems, so the hash of each is computed once. Most
+    # of these cells also have equal rows, except for their times, and are judged once as well.
     hashes: dict[tuple[str, str, str], str] = {}
+    judged: dict[tuple[Any, ...], int] = {}
 
     def remembered(cell: Cell) -> str:
-        key = cell.forward, cell.backward, cell.problem
+        key = _of_code(cell)
         if key not in hashes:
             hashes[key] = known_code_hash(cell)
         return hashes[key]
 
-    return {
-        c.cell_id
-        for c in suite.cells
-        if passes_behind(c, rows, retry, as_now, hash_of=remembered) >= due
-    }
+    def behind(cell: Cell) -> int:
+        cell_rows = rows.get(cell.cell_id, [])
+        # Rows of an older table may lack some of the columns.
+        values = (tuple(map(row.get, _JUDGED_BY)) for row in cell_rows)
+        key = (*_of_code(cell), cell.device, *values)
+        if key in judged:
+            return judged[key]
+
+        number = passes_behind(cell, rows, retry, as_now, hash_of=remembered)
+        # What a cell lacked depends on more than the key, for example on its size.
+        if all(row["status"] in MEASURED for row in cell_rows):
+            judged[key] = number
+        return number
+
+    return {c.cell_id for c in suite.cells if behind(c) >= due}
 
 
 def runs_as_now(facts: Mapping[str, Any]) -> set[str]:

@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
+from operator import attrgetter
 from typing import Any, cast
 
 from mssbench import arrays, problems
@@ -74,12 +75,13 @@ def _grouped(cells: Sequence[Cell], axes: Sequence[str]) -> list[Cell]:
     places = ("size", "problem", "seed") if sizes_first else ("problem", "seed", "size")
     fields = ("device", "precision", *places, "function", "batch")
     ranks = [
-        {v: i for i, v in enumerate(dict.fromkeys(getattr(c, f) for c in cells))} for f in fields
+        {value: rank for rank, value in enumerate(dict.fromkeys(map(attrgetter(field), cells)))}
+        for field in fields
     ]
+    # Most fields have one value in the whole suite, and so no influence on the order.
+    several = [pair for pair in zip(fields, ranks, strict=True) if len(pair[1]) > 1]
 
-    return sorted(
-        cells, key=lambda c: [rank[getattr(c, f)] for f, rank in zip(fields, ranks, strict=True)]
-    )
+    return sorted(cells, key=lambda c: [rank[getattr(c, field)] for field, rank in several])
 
 
 def _check_named_axis(axis: str, value: Any) -> None:
