@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 # Values of `Cell.function` other than `sqrt` and `isqrt`:
@@ -17,9 +17,9 @@ LOGARITHM = "log"  # log A
 OTHER_FUNCTIONS = (OF_FEATURES, WHITENING, LOGARITHM)
 
 
-# One shared encoder: `json.dumps(sort_keys=True)` creates a new one per call, and a sweep may have
-# a hundred thousand cells.
-_SORTED = json.JSONEncoder(sort_keys=True)
+# The JSON of a value. A sweep may have a hundred thousand cells, whose values repeat; typed, since
+# 1 and True are equal, but their JSON is not.
+_as_json = lru_cache(maxsize=4096, typed=True)(json.dumps)
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,12 @@ class Cell:
 
     @cached_property
     def cell_id(self) -> str:
-        """Identifier of 16 hex digits, the same in every run and on every machine."""
-        text = _SORTED.encode(self.fields)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """Identifier of 16 hex digits, the same in every run and on every machine.
+
+        It is a hash of the fields as JSON, with their names in alphabetical order.
+        """
+        parts = [f"{name}{_as_json(getattr(self, field))}" for field, name in _NAMED]
+        return hashlib.sha256(f"{{{', '.join(parts)}}}".encode()).hexdigest()[:16]
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -117,6 +120,7 @@ def _value(text: str) -> Any:
 
 
 CELL_KEY: tuple[str, ...] = tuple(f.name for f in fields(Cell))
+_NAMED = tuple((name, f'"{name}": ') for name in sorted(CELL_KEY))  # the fields, and their JSON
 
 
 def phases(cell: Cell) -> tuple[str, ...]:

@@ -1,8 +1,13 @@
 """A cell, and the key of its rows."""
 
+import hashlib
+import json
 from dataclasses import asdict, replace
+from typing import Any
 
 from helpers.cells import CELL
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mssbench.records.measurement import Status, uniform
 from mssbench.records.schema import KEY
@@ -18,3 +23,22 @@ def test_the_key_of_a_row_is_what_its_columns_of_the_key_have() -> None:
         for measurement in uniform(replace(CELL, backward=backward), Status.INTERRUPTED, ""):
             row = measurement.row()
             assert measurement.key == {name: row[name] for name in KEY}
+
+
+@given(
+    problem=st.text(),
+    options=st.text(),
+    size=st.integers(1, 2**40),
+    iterations=st.none() | st.integers(0, 99) | st.booleans(),
+)
+def test_an_id_is_the_hash_of_the_fields_as_json(**given_fields: Any) -> None:
+    """Stored tables have these ids, so that they must never change."""
+    cell = replace(CELL, **given_fields)
+    text = json.dumps(asdict(cell), sort_keys=True)
+    assert cell.cell_id == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def test_values_that_are_equal_but_written_differently_have_different_ids() -> None:
+    one, true = (replace(CELL, iterations=x) for x in (1, True))
+    assert one == true
+    assert one.cell_id != true.cell_id
