@@ -53,6 +53,11 @@ def run(
         yield from _serve_group(group, setup, stopped, skip, _share_of(share, group, later))
 
 
+def first_device(cells: Sequence[Cell]) -> str:
+    """Return the device of the first worker that `run` would start for these cells."""
+    return next(_groups(cells))[0][0].device
+
+
 def _groups(cells: Sequence[Cell]) -> Iterator[list[tuple[Slot, Todo]]]:
     """Yield groups of slots that may work at the same time: the CPU alone, then all GPUs.
 

@@ -21,7 +21,7 @@ TOKEN = "MSSBENCH_WORKER"  # noqa: S105  (a name, not a secret)
 # Otherwise a file beside the package, or in the folder where the run was started, could replace a
 # module of the standard library, such as `random`. For the same reason the folders in `late` come
 # last; the current folder is among them if the user's PYTHONPATH contains it.
-_BOOTSTRAP = """\
+IMPORT = """\
 import importlib.util, runpy, sys
 root = sys.argv.pop(1)
 late = sys.argv.pop(1)
@@ -30,6 +30,8 @@ spec = importlib.util.spec_from_file_location(
 package = sys.modules["mssbench"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(package)
 sys.path += [path for path in late.split(":") if path and path not in sys.path]
+"""
+_BOOTSTRAP = f"""{IMPORT}
 runpy.run_module("mssbench.worker", run_name="__main__", alter_sys=True)
 """
 
@@ -64,7 +66,7 @@ def command(setup: Setup, parent: int) -> list[str]:
     """Return the command line of a worker. parent: the id of the process that starts it."""
     if not setup.folder:
         return [setup.python, "-P", "-m", "mssbench.worker", str(parent)]
-    _, late = _search_path(setup)
+    _, late = search_path(setup)
     # Processes that a worker starts find mssbench there too. A folder of installed packages is not
     # added: another interpreter must not import them, and this one finds them anyway.
     if Path(setup.folder).name not in ("site-packages", "dist-packages"):
@@ -92,12 +94,12 @@ def variables(setup: Setup, slot: Slot, arms: int, token: str) -> dict[str, str]
         env |= dict.fromkeys(THREAD_SETTINGS, str(len(slot.cores)))
 
     env.pop("PYTHONPATH", None)
-    if early := _search_path(setup)[0]:
+    if early := search_path(setup)[0]:
         env["PYTHONPATH"] = os.pathsep.join(early)
     return env
 
 
-def _search_path(setup: Setup) -> tuple[list[str], list[str]]:
+def search_path(setup: Setup) -> tuple[list[str], list[str]]:
     """Return the entries of the user's PYTHONPATH without the current folder, and that folder.
 
     The second list is empty if PYTHONPATH does not contain the current folder. Both are empty for

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from mssbench.engines import local
+from mssbench.engines import early, local
 from mssbench.engines.events import Event, Finished
 from mssbench.engines.start import Setup
 from mssbench.machine import linux
@@ -80,10 +80,14 @@ def run(
         summary.kept = len(suite.cells) - len(todo)
         summary.left = len(todo)
         summary.standing.update(worst_status(rows[cell_id]) for cell_id in done)
-        begin(todo)
 
         record = Recorder(folder, suite, rows, have)
         setup = _setup(suite, also, python)
+        if todo:
+            record.refuse_other_environment(
+                local.first_device(todo), early.facts(), lambda: early.facts_of_worker(setup)
+            )
+        begin(todo)
         pace = Pace(seconds, 0.0, clock)
 
         try:

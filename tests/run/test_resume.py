@@ -39,7 +39,9 @@ from helpers.runs import (
 from mssbench.cli import main
 from mssbench.console.progress import RunProgress
 from mssbench.console.summary import closing, remaining
+from mssbench.engines import early, local
 from mssbench.engines.events import Finished
+from mssbench.engines.start import Setup
 from mssbench.errors import NotInstalled, RunError
 from mssbench.machine import devices
 from mssbench.machine import facts as environment
@@ -710,6 +712,74 @@ def test_another_environment_is_refused(
     assert run(suite, out, fresh=True, python=python).statuses["ok"] == 6
     facts = json.loads((out / ENVIRONMENT).read_text())["environments"]
     assert [f["cpu"] for f in facts.values()] == ["Beta"]
+
+
+class Started(Exception):
+    """Stands for the first wait for a device."""
+
+
+def begun(*_: object, **__: object) -> Iterator[Any]:
+    raise Started
+    yield
+
+
+@pytest.mark.parametrize(
+    ("then", "difference"),
+    [
+        ({}, None),
+        ({"versions": {"pandas": "0.1", "mssbench": "0.0.1"}}, None),  # these are not timed
+        ({"versions": {"triton": "0.1"}}, "versions: triton 0.1 then, "),
+        ({"python": "2.7.18"}, "python: 2.7.18 then, "),
+        ({"cores": {"granted": 77}}, None),  # a worker may get other cores
+    ],
+)
+def test_other_packages_are_refused_before_anything_waits_for_the_device(
+    tmp_path: Path,
+    out: Path,
+    python: str,
+    monkeypatch: pytest.MonkeyPatch,
+    then: dict[str, Any],
+    difference: str | None,
+) -> None:
+    suite = load(write_suite(tmp_path, KINDS))
+    run(suite.only(suite.cells[:3], "first"), out, python=python)
+    now = early.facts()
+    versions = now["versions"] | then.get("versions", {})
+    renamed(out, "0123456789ab", **(now | then | {"versions": versions}))
+    before = contents(out)
+    monkeypatch.setattr(local, "run", begun)
+    told: list[int] = []
+
+    with pytest.raises(RunError if difference else Started) as refused:
+        run(suite, out, begin=lambda todo: told.append(len(todo)))
+    assert bool(told) is (difference is None)
+    if difference:
+        assert f"{out} was measured in another environment ({difference}" in str(refused.value)
+        assert contents(out) == before
+
+
+def test_what_is_known_early_is_what_a_worker_says_later() -> None:
+    early_facts = early.facts()
+    later = environment.describe()
+    assert {name: later[name] for name in early_facts} == early_facts
+    assert early.facts_of_worker(Setup({})) == early_facts
+    assert early.facts_of_worker(Setup({}, python="/no/such/python")) is None
+
+
+def test_packages_that_only_this_process_sees_refuse_nothing(
+    tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a notebook that has changed sys.path: a worker does not see that."""
+    suite = load(write_suite(tmp_path, KINDS))
+    run(suite.only(suite.cells[:3], "first"), out, python=python)
+    renamed(out, "0123456789ab", **early.facts())
+    (tmp_path / "scipy-77.dist-info").mkdir()
+    (tmp_path / "scipy-77.dist-info" / "METADATA").write_text("Name: scipy\nVersion: 77\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert early.facts()["versions"]["scipy"] == "77"
+    monkeypatch.setattr(local, "run", begun)
+    with pytest.raises(Started):
+        run(suite, out)
 
 
 def test_a_part_of_a_suite_is_no_way_round_that(
