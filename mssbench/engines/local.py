@@ -10,7 +10,15 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from math import ceil
 
-from mssbench.engines.events import CeilingsMeasured, Event, Finished, Ready, Started, Waiting
+from mssbench.engines.events import (
+    CeilingsMeasured,
+    Event,
+    Finished,
+    Killed,
+    Ready,
+    Started,
+    Waiting,
+)
 from mssbench.engines.process import Answer, Worker
 from mssbench.engines.slots import LISTEN_SECONDS, Slot, gpu_slots, lock_slot, usable_cores
 from mssbench.engines.start import Setup
@@ -187,6 +195,8 @@ def _serve_slot(
                 kills += answer.killed
                 if not answer.died or (fresh and (not answer.killed or kills > 1)):
                     break
+                if answer.killed:
+                    news.put(Killed(answer.how, in_cell=True))
             news.put(_finished(cell, answer))
 
             # CeilingsMeasured measured at the start, in the middle and at the end show the drift.
@@ -199,14 +209,19 @@ def _serve_slot(
         if not stop.wait(GRACE_SECONDS):
             news.put(error)
     finally:
-        try:
-            if worker is not None:
-                worker.close()
-        except RunError as error:
-            news.put(error)
+        _end(worker, news)
         if held is not None:
             release(held)
         news.put(None)
+
+
+def _end(worker: Worker | None, news: News) -> None:
+    """Close a worker, if there is one. An error is passed on to the run."""
+    try:
+        if worker is not None:
+            worker.close()
+    except RunError as error:
+        news.put(error)
 
 
 def _look(slot: Slot, worker: Worker, news: News) -> Worker | None:
@@ -232,6 +247,7 @@ def _start(slot: Slot, setup: Setup, lock: int, stop: threading.Event, news: New
         except BaseException as error:
             worker.close()
             if isinstance(error, RunError) and worker.killed and attempt == 1:
+                news.put(Killed(worker.killed, in_cell=False))
                 continue
             raise
 

@@ -50,6 +50,7 @@ class Answer(NamedTuple):
     killed: bool = False  # it was ended by a signal from outside; no cell may be the cause
     status: Status | None = None
     reason: str = ""
+    how: str = ""  # the signal that killed it, such as `signal 9 (SIGKILL)`
 
     @property
     def ok(self) -> bool:
@@ -74,7 +75,7 @@ class Worker:
         number of processes that take turns on the device, including this one.
         """
         self.served = 0  # number of requests so far
-        self.killed = False  # whether a signal from outside ended it before it was ready
+        self.killed = ""  # the signal from outside that ended it before it was ready
         self.undone: tuple[str, ...] = ()  # sentences on what the user's files changed on import
         self.code: str | None = None  # digest of the files of its mssbench, once it has sent it
         self._setup, self._stopped, self._device = setup, stopped, slot.device
@@ -131,7 +132,7 @@ class Worker:
 
         if not line:
             code = self.kill()
-            self.killed = line is not None and -code in FROM_OUTSIDE
+            self.killed = named(-code) if line is not None and -code in FROM_OUTSIDE else ""
             how = "did not start in time" if line is None else "ended before its first cell"
             raise RunError(
                 f"a worker under {self._setup.python} {how}: {self._last_words() or 'no message'}. "
@@ -207,7 +208,8 @@ class Worker:
         how = "it closed its pipe and did not end" if mute else _how(code)
         words = self._last_words()
         reason = f"the worker died: {how}" + (f": {words}" if words else "")
-        return Answer(None, True, True, killed, Status.CRASHED, reason)
+        signal_name = named(-code) if killed else ""
+        return Answer(None, True, True, killed, Status.CRASHED, reason, signal_name)
 
     def kill(self) -> int:
         """Kill the worker and every process that it started, reap it, and return its exit status.
@@ -350,11 +352,16 @@ def _how(code: int) -> str:
     if code >= 0:
         return f"exit status {code}"
 
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = "unknown"
     often = ", twice" if -code in FROM_OUTSIDE else ""
     if -code == signal.SIGKILL:
         often += "; the kernel sends it when memory runs out"
-    return f"signal {-code} ({name}{often})"
+    return named(-code, often)
+
+
+def named(number: int, more: str = "") -> str:
+    """Return a signal as `signal 9 (SIGKILL)`. more: stands behind its name."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = "unknown"
+    return f"signal {number} ({name}{more})"

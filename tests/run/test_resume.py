@@ -205,6 +205,16 @@ def killed_after(suite: object, out: Path, python: str, cells: int) -> None:
         run(suite, out, python=python, watch=watch)  # type: ignore[arg-type]
 
 
+def test_a_killed_worker_is_told_on_stderr_and_leaves_the_json_alone(
+    tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish(monkeypatch, die_at_start=tmp_path / "died")
+    done = finished(write_suite(tmp_path), "--out", out, "--python", python, "--json")
+    assert json.loads(done.stdout)["complete"] is True
+    said = "The worker was killed by signal 9 (SIGKILL); another one is started."
+    assert done.stderr.count(said) == 1
+
+
 # Stopped.
 
 
