@@ -300,7 +300,7 @@ def test_when_its_time_is_over_what_comes_first_in_the_suite_is_measured(
     assert "the time was over. " in closing(summary).plain
     left = len({row["cell_id"] for row in table(out) if row["status"] == "interrupted"})
     assert (summary.left, summary.complete) == (left, False)
-    assert f"Not complete: {left} of " in remaining(summary, "again").plain
+    assert f"Not complete: {left} of " in remaining(summary, "again", "").plain
     rows = table(out)
     seeds = {s: {int(r["seed"]) for r in rows if r["status"] == s} for s in ("ok", "interrupted")}
     assert seeds["ok"]
@@ -353,7 +353,7 @@ def test_a_run_whose_time_was_over_ends_with_what_is_left_and_the_command_that_g
 
 def test_a_cell_with_fewer_passes_than_planned_is_said_to_be_so() -> None:
     summary = Summary(Path("run"), 6, left=1, thin=2)
-    assert remaining(summary, "mssbench run x").plain == (
+    assert remaining(summary, "mssbench run x", "").plain == (
         "Not complete: 1 of 6 cells is left, and 2 of 6 cells were measured in fewer passes than "
         "planned. This goes on:\n    mssbench run x"
     )
@@ -366,6 +366,45 @@ def test_a_time_that_is_over_at_once_leaves_rows_all_the_same(
     assert (summary.over, summary.exit_code, summary.complete) == (True, 6, False)
     assert {r["status"] for r in table(out)} == {"interrupted"}
     assert "nothing left" not in closing(summary).plain
+    assert remaining(summary, "again", "longer").plain == (
+        "Not complete: 6 of 6 cells are left. The time was over before a cell was measured. This "
+        "has more time:\n    longer"
+    )
+
+
+def test_a_limit_in_which_no_cell_was_measured_is_answered_with_a_longer_one(
+    tmp_path: Path,
+    out: Path,
+    python: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wish(monkeypatch, seconds=0.02)
+    suite = write_suite(tmp_path, KINDS, passes=2)
+    monkeypatch.setattr("mssbench.run.run.Stopwatch", lambda _: _Over())
+    words = [suite, "--out", out, "--python", python]
+    for limit, longer in ((["--minutes", "0.1"], "1"), (["--minutes=40"], "80")):
+        assert in_process(*words, *limit) == 6
+        last = capsys.readouterr().err.splitlines()[-1]
+        again = f"    mssbench run {suite} --out {out} --python {python} --minutes {longer}"
+        assert last == again
+
+
+class _Over:
+    """A stopwatch that says from the beginning that every limit is over."""
+
+    def __call__(self) -> float:
+        return 1e9
+
+    def heed(self, _: object) -> None:
+        pass
+
+
+def test_rows_of_earlier_passes_do_not_hide_that_no_cell_was_measured() -> None:
+    told = {"over": True, "statuses": Counter({"ok": 6}), "thin": 6}
+    assert "longer" in remaining(Summary(Path("run"), 6, **told), "again", "longer").plain
+    spent = Counter({"samples": 0.1})
+    assert "again" in remaining(Summary(Path("run"), 6, **told, spent=spent), "again", "x").plain
 
 
 @pytest.mark.slow
