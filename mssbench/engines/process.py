@@ -17,7 +17,14 @@ import psutil
 from mssbench.engines.events import PROTOCOL_VERSION
 from mssbench.engines.orphans import Orphans
 from mssbench.engines.slots import Slot, keep_to
-from mssbench.engines.start import Setup, code_digest, command, refuse_other_code, variables
+from mssbench.engines.start import (
+    Setup,
+    cannot_start,
+    code_digest,
+    command,
+    refuse_other_code,
+    variables,
+)
 from mssbench.errors import RunError
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status
@@ -99,10 +106,7 @@ class Worker:
         except OSError as error:
             self._errors.close()
             self._orphans.close()
-            raise RunError(
-                f"{setup.python} cannot be started: {error.strerror}. "
-                "Name a Python interpreter that has mssbench."
-            ) from None
+            raise cannot_start(setup.python, error.strerror) from None
 
         if not setup.isolated:
             keep_to(self._process.pid, slot.cores)

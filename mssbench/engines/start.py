@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from errno import EACCES, ENOENT
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,19 @@ def code_digest() -> str:
     for path in sorted(folder.rglob("*.py")):
         digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
+
+
+def refuse_missing(python: str) -> None:
+    """Raise RunError if there is no such interpreter, or if it may not be executed."""
+    if shutil.which(python) is None:
+        raise cannot_start(python, os.strerror(EACCES if Path(python).exists() else ENOENT))
+
+
+def cannot_start(python: str, why: str | None) -> RunError:
+    """Return the error for an interpreter that cannot be started. why: the words of the system."""
+    return RunError(
+        f"{python} cannot be started: {why}. Name a Python interpreter that has mssbench."
+    )
 
 
 def refuse_other_code(setup: Setup, told: Mapping[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """Killed, stopped, refused or run again: no row is lost, none is there twice, none is unearned."""
 
+import errno
 import json
+import os
 import random
 import shutil
 import signal
@@ -213,6 +215,47 @@ def test_a_killed_worker_is_told_on_stderr_and_leaves_the_json_alone(
     assert json.loads(done.stdout)["complete"] is True
     said = "The worker was killed by signal 9 (SIGKILL); another one is started."
     assert done.stderr.count(said) == 1
+
+
+def test_an_interpreter_that_cannot_be_started_is_refused_before_anything_is_announced(
+    tmp_path: Path, out: Path, locks: Path
+) -> None:
+    suite, told = load(write_suite(tmp_path)), list[int]()
+    (tmp_path / "text").touch()
+    for python, why in (
+        ("/no/such/python", "No such file"),
+        ("no-such-python", "No such file"),
+        (str(tmp_path / "text"), "Permission denied"),
+    ):
+        with pytest.raises(RunError, match=f"^{python} cannot be started: {why}.* Name a Python "):
+            run(suite, out, python=python, begin=lambda todo: told.append(len(todo)))
+    assert (told, out.exists(), locks.exists()) == ([], False, False)
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOENT, "another --out, in a folder that you may write to."),
+        (errno.EACCES, "another --out, in a folder that you may write to."),
+        (errno.EROFS, "another --out, in a folder that you may write to."),
+        (errno.ENOSPC, "free disk space, or choose another --out"),
+        (errno.EDQUOT, "free disk space, or choose another --out"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_answered_with_the_remedy_that_helps(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
+) -> None:
+    suite = load(write_suite(tmp_path))
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    with pytest.raises(RunError, match=f"^{out} cannot be written: ") as refused:
+        run(suite, out)
+    assert os.strerror(number) in str(refused.value)
+    assert remedy in str(refused.value)
+    assert ("disk space" in str(refused.value)) is remedy.startswith("free")
 
 
 # Stopped.
