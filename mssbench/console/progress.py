@@ -98,7 +98,7 @@ class RunProgress:
                     self._said.add(sentence)
                     self._console.print(sentence, style="yellow", markup=False, soft_wrap=True)
         elif isinstance(event, Killed):
-            again = "its cell is measured again" if event.in_cell else "another one is started"
+            again = "its cell is measured again" if event.in_cell else "it was measuring no cell"
             self._console.print(
                 f"The worker was killed by {event.how}; {again}.",
                 style="yellow",

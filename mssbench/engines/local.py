@@ -202,9 +202,9 @@ def _serve_slot(
             # CeilingsMeasured measured at the start, in the middle and at the end show the drift.
             if worker and looks < (1 if todo.qsize() > half else 2):
                 looks += 1
-                worker = _look(slot, worker, news)
+                worker = _look(slot, worker, stop, news)
         if worker and not stop.is_set():
-            worker = _look(slot, worker, news)
+            worker = _look(slot, worker, stop, news)
     except Exception as error:  # any error must reach the run, which would wait for ever otherwise
         if not stop.wait(GRACE_SECONDS):
             news.put(error)
@@ -224,11 +224,13 @@ def _end(worker: Worker | None, news: News) -> None:
         news.put(error)
 
 
-def _look(slot: Slot, worker: Worker, news: News) -> Worker | None:
+def _look(slot: Slot, worker: Worker, stop: threading.Event, news: News) -> Worker | None:
     """Let the worker measure the highest rates of its device. Return it, or None if it died."""
     rates = worker.ceilings(slot.device)
     if rates is None:
         worker.close()
+        if worker.killed and not stop.wait(GRACE_SECONDS):
+            news.put(Killed(worker.killed, in_cell=False))
         return None
     news.put(CeilingsMeasured({f"{slot.lock} {name}": rate for name, rate in rates.items()}))
     return worker

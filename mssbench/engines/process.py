@@ -82,7 +82,7 @@ class Worker:
         number of processes that take turns on the device, including this one.
         """
         self.served = 0  # number of requests so far
-        self.killed = ""  # the signal from outside that ended it before it was ready
+        self.killed = ""  # the signal from outside that ended it while it had no cell
         self.undone: tuple[str, ...] = ()  # sentences on what the user's files changed on import
         self.code: str | None = None  # digest of the files of its mssbench, once it has sent it
         self._setup, self._stopped, self._device = setup, stopped, slot.device
@@ -136,7 +136,7 @@ class Worker:
 
         if not line:
             code = self.kill()
-            self.killed = named(-code) if line is not None and -code in FROM_OUTSIDE else ""
+            self.killed = "" if line is None else _from_outside(code)
             how = "did not start in time" if line is None else "ended before its first cell"
             raise RunError(
                 f"a worker under {self._setup.python} {how}: {self._last_words() or 'no message'}. "
@@ -160,6 +160,8 @@ class Worker:
         """Return the highest rates of the device, measured now; None if the worker has failed."""
         self._send({"ceilings": device})
         line = self._read(CEILINGS_SECONDS)
+        if line == {} and not self._alive():
+            self.killed = _from_outside(self.kill())
         return line["found"] if line and line["event"] == "ceilings" else None
 
     def ask(self, cell: Cell, share: float = 1.0) -> Answer:
@@ -212,8 +214,8 @@ class Worker:
         how = "it closed its pipe and did not end" if mute else _how(code)
         words = self._last_words()
         reason = f"the worker died: {how}" + (f": {words}" if words else "")
-        signal_name = named(-code) if killed else ""
-        return Answer(None, True, True, killed, Status.CRASHED, reason, signal_name)
+        how = _from_outside(code) if killed else ""
+        return Answer(None, True, True, killed, Status.CRASHED, reason, how)
 
     def kill(self) -> int:
         """Kill the worker and every process that it started, reap it, and return its exit status.
@@ -351,6 +353,14 @@ def _message(line: bytes) -> dict[str, Any] | None:
     return message if isinstance(message, dict) and "event" in message else None
 
 
+def _from_outside(code: int) -> str:
+    """Return the signal from outside that ended a process; empty if it ended otherwise.
+
+    code: its exit status, negative for a signal.
+    """
+    return _named(-code) if -code in FROM_OUTSIDE else ""
+
+
 def _how(code: int) -> str:
     """Return how a process ended, from its exit status; negative for a signal."""
     if code >= 0:
@@ -359,10 +369,10 @@ def _how(code: int) -> str:
     often = ", twice" if -code in FROM_OUTSIDE else ""
     if -code == signal.SIGKILL:
         often += "; the kernel sends it when memory runs out"
-    return named(-code, often)
+    return _named(-code, often)
 
 
-def named(number: int, more: str = "") -> str:
+def _named(number: int, more: str = "") -> str:
     """Return a signal as `signal 9 (SIGKILL)`. more: stands behind its name."""
     try:
         name = signal.Signals(number).name

@@ -129,6 +129,6 @@ def test_a_worker_that_was_killed_is_said_to_be_so():
         progress(Started(CELL))
         progress(Killed("signal 9 (SIGKILL)", in_cell=True))
     assert stream.getvalue().splitlines() == [
-        "The worker was killed by signal 15 (SIGTERM); another one is started.",
+        "The worker was killed by signal 15 (SIGTERM); it was measuring no cell.",
         "The worker was killed by signal 9 (SIGKILL); its cell is measured again.",
     ]

@@ -584,6 +584,24 @@ def test_each_worker_killed_from_outside_and_met_again_is_an_event(
     assert found == [Killed("signal 9 (SIGKILL)", in_cell=True)] * times
 
 
+def test_a_worker_killed_while_it_measures_the_machine_is_an_event_too(
+    setup: Setup, hasty: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = Worker.ceilings
+
+    def killed(self: Worker, device: str) -> dict[str, float] | None:
+        if not (tmp_path / "died").exists():
+            (tmp_path / "died").touch()
+            os.kill(self._process.pid, signal.SIGKILL)
+        return asked(self, device)
+
+    monkeypatch.setattr(Worker, "ceilings", killed)
+    found = list(local.run(cells("eigh", "svd"), setup))
+    assert [words(e) for e in found if isinstance(e, Finished)] == [("ok", "")] * 2
+    said = [e for e in found if isinstance(e, Killed)]
+    assert said == [Killed("signal 9 (SIGKILL)", in_cell=False)]
+
+
 # Being stopped.
 
 
