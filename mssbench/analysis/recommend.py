@@ -65,6 +65,12 @@ class Proof:
     board: Board
 
 
+def best(proof: Proof) -> Line | None:
+    """Return the method that rows recommend; None if none is right, or times do not compare."""
+    reliability = trust(proof.rows, proof.run.facts)
+    return decision.choose(proof.board, reliability.drift) if reliability.comparable else None
+
+
 def is_shipped(run: Run) -> bool:
     """Whether a run was shipped with the package.
 

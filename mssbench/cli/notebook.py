@@ -84,7 +84,8 @@ def run(
     if summary.interrupted:
         raise KeyboardInterrupt
     if not summary.complete:
-        log.print(remaining(summary, "the same call of mssbench.run"), soft_wrap=True)
+        again = "the same call of mssbench.run"
+        log.print(remaining(summary, again, f"{again} with more minutes"), soft_wrap=True)
 
     frame = table.load(path)
     asked_for = frame["cell_id"].isin([cell.cell_id for cell in chosen.cells])

@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from mssbench import results
-from mssbench.analysis import decision, recommend
+from mssbench.analysis import recommend
 from mssbench.analysis.decision import ErrorBounds, Line
 from mssbench.analysis.naming import call_text
 from mssbench.analysis.recommend import Candidate, Proof, Question
@@ -185,9 +185,9 @@ def command(
             parts = answer(evidence)
             if (
                 latest
-                and not _best(evidence)
+                and not recommend.best(evidence)
                 and evidence_before
-                and (best := _best(evidence_before))
+                and (best := recommend.best(evidence_before))
             ):
                 parts = chain(parts, [known_before(evidence_before, best)])
         elif latest:
@@ -200,7 +200,9 @@ def command(
                 log.print(part)
         else:
             output(parts)
-    raise typer.Exit(ExitCode.PASS if evidence and _best(evidence) else ExitCode.NOTHING_MEASURED)
+    raise typer.Exit(
+        ExitCode.PASS if evidence and recommend.best(evidence) else ExitCode.NOTHING_MEASURED
+    )
 
 
 def _opened(paths: Sequence[Path] | None) -> list[Run]:
@@ -286,13 +288,8 @@ def of_this_machine() -> Iterator[Run]:
             yield run
 
 
-def _best(proof: Proof) -> Line | None:
-    reliability = trust(proof.rows, proof.run.facts)
-    return decision.choose(proof.board, reliability.drift) if reliability.comparable else None
-
-
 def _best_call(proof: Proof) -> str:
-    best = _best(proof)
+    best = recommend.best(proof)
     return call_text(best.row) if best else "# no method can be recommended from these rows"
 
 
@@ -308,7 +305,7 @@ def data(question: Question, proof: Proof | None, nearby: Sequence[Candidate]) -
     }
 
     del asked_for["bounds"]
-    best = _best(proof) if proof else None
+    best = recommend.best(proof) if proof else None
     return {
         "question": asked_for,
         "measured": proof is not None,

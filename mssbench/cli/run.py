@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -154,13 +155,35 @@ def command(
     else:
         output(tables(path))
     if not summary.complete:
-        log.print(remaining(summary, _resuming_command()), soft_wrap=True)
+        resuming = _resuming_command()
+        longer = _with_minutes(resuming, _enough_minutes(chosen, minutes))
+        log.print(remaining(summary, resuming, longer), soft_wrap=True)
     raise typer.Exit(summary.exit_code)
 
 
 def _resuming_command() -> str:
     """Return the command line that resumes this run: the one of this process without --fresh."""
     return shlex.join(["mssbench", *(word for word in sys.argv[1:] if word != "--fresh")])
+
+
+def _with_minutes(command: str, minutes: float) -> str:
+    """Return a command line with another limit of time."""
+    words = shlex.split(command)
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if "--minutes" not in (before, word) and not word.startswith("--minutes=")
+    ]
+    return shlex.join([*kept, "--minutes", f"{minutes:g}"])
+
+
+def _enough_minutes(chosen: Suite, minutes: float | None) -> float:
+    """Return a limit in which a suite can be measured: its forecast, or twice the present limit.
+
+    minutes: the limit that the user has set; None for that of the suite.
+    """
+    limit = minutes if minutes is not None else chosen.minutes
+    return max(ceil(seconds_here(chosen.cells, chosen.policy) / 60), 2 * (limit or 0))
 
 
 def forecast(chosen: Suite) -> list[RenderableType]:

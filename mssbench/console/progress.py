@@ -20,7 +20,7 @@ from rich.text import Text
 
 from mssbench import units
 from mssbench.console.statuses import status_words
-from mssbench.engines.events import Event, Finished, Ready, Started, Waiting
+from mssbench.engines.events import Event, Finished, Killed, Ready, Started, Waiting
 from mssbench.records.measurement import worst_status
 
 # Seconds between two lines in a log: often enough to see that a run has not stopped, seldom enough
@@ -97,6 +97,14 @@ class RunProgress:
                 if sentence not in self._said:  # a later worker imports the files again
                     self._said.add(sentence)
                     self._console.print(sentence, style="yellow", markup=False, soft_wrap=True)
+        elif isinstance(event, Killed):
+            again = "its cell is measured again" if event.in_cell else "it was measuring no cell"
+            self._console.print(
+                f"The worker was killed by {event.how}; {again}.",
+                style="yellow",
+                markup=False,
+                soft_wrap=True,
+            )
         elif isinstance(event, Started):
             self._cell, self._begun = str(event.cell), time.monotonic()
         elif isinstance(event, Finished):

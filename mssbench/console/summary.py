@@ -18,6 +18,8 @@ def closing(summary: Summary) -> Text:
     Example: `102 cells: 78 ok, 24 not_installed · 41 s (samples 60 %, ...) · drift 2 %, 90 rows
     quiet, 6 noisy · results/quick`.
     """
+    if not summary.statuses.total() and (summary.interrupted or summary.over):
+        return _ended_at_once(summary)
     text = Text()
     if summary.interrupted:
         text.append("interrupted, what was measured is saved. ", "magenta")
@@ -42,10 +44,12 @@ def closing(summary: Summary) -> Text:
     return text
 
 
-def remaining(summary: Summary, command: str) -> Text:
+def remaining(summary: Summary, command: str, longer: str) -> Text:
     """Return how much of an incomplete run is left, and the command that measures it.
 
     `Not complete: 12 of 66 cells are left. This goes on:`, then the command on a line of its own.
+    longer: the command with more time, for a run whose time was over before its first cell was
+    measured: the same one would end in the same way.
     """
     cells = units.count(summary.cells, "cell")
     parts = []
@@ -55,9 +59,20 @@ def remaining(summary: Summary, command: str) -> Text:
         was = "was" if summary.thin == 1 else "were"
         parts.append(f"{summary.thin} of {cells} {was} measured in fewer passes than planned")
 
-    return Text.assemble(
-        (f"Not complete: {', and '.join(parts)}. This goes on:", "yellow"), f"\n    {command}"
-    )
+    left = f"Not complete: {', and '.join(parts)}."
+    if _was_too_short(summary):
+        why = f"{left} The time was over before a cell was measured. This has more time:"
+        return Text.assemble((why, "yellow"), f"\n    {longer}")
+    return Text.assemble((f"{left} This goes on:", "yellow"), f"\n    {command}")
+
+
+def _was_too_short(summary: Summary) -> bool:
+    """Whether the time limit of a run ended it before it had measured any cell.
+
+    Rows of earlier passes are in the counts too, so that the time spent on cells is looked at.
+    """
+    ended = set(+summary.statuses) - {Status.INTERRUPTED, *MEASURED}
+    return summary.over and not ended and not summary.spent.total()
 
 
 def left_over(summary: Summary) -> str:
@@ -73,16 +88,23 @@ def left_over(summary: Summary) -> str:
     )
 
 
+def _ended_at_once(summary: Summary) -> Text:
+    """Return the closing line of a run that a signal or its limit ended before it had any row."""
+    how = "The run was interrupted" if summary.interrupted else "The time was over"
+    left = summary.cells - summary.kept
+    cells = f"{left} of {units.count(summary.cells, 'cell')} {'is' if left == 1 else 'are'} left"
+    return Text.assemble(
+        (f"{how} before a cell was measured", "magenta"), f": {cells} in {summary.path}"
+    )
+
+
 def _idle(summary: Summary) -> Text:
     """Return the closing line of a run that measured nothing, with the reason for that.
 
-    Everything was measured before, or cannot be measured on this machine, or the time was over.
+    Everything was measured before, or cannot be measured on this machine.
     """
     cells = units.count(summary.cells, "cell")
     standing, where = statuses.status_words(summary.standing), f" in {summary.path}"
-    if (left := summary.cells - summary.kept) > 0:
-        return Text(f"nothing was measured: {left} of {cells} are left{where}")
-
     if not any(summary.standing[status] for status in MEASURED):
         remark = "" if set(+summary.standing) - ABSENT else ", none of which can be measured here"
         return Text(f"nothing was measured: {cells} (") + standing + Text(f"){where}{remark}")

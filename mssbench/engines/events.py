@@ -25,6 +25,17 @@ class Waiting(NamedTuple):
     holder: str
 
 
+class Killed(NamedTuple):
+    """A signal from outside has ended a worker, which is replaced.
+
+    how: the signal, such as `signal 9 (SIGKILL)`. in_cell: whether the worker was measuring a cell,
+    which is measured again.
+    """
+
+    how: str
+    in_cell: bool
+
+
 class Started(NamedTuple):
     """A worker begins to measure a cell."""
 
@@ -53,5 +64,5 @@ class Finished(NamedTuple):
     log: str = ""  # the traceback of a method that crashed
 
 
-Event = Ready | Waiting | Started | CeilingsMeasured | Finished
+Event = Ready | Waiting | Killed | Started | CeilingsMeasured | Finished
 PROTOCOL_VERSION = 4  # version of the messages between supervisor and worker, see worker.py

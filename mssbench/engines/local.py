@@ -10,7 +10,15 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from math import ceil
 
-from mssbench.engines.events import CeilingsMeasured, Event, Finished, Ready, Started, Waiting
+from mssbench.engines.events import (
+    CeilingsMeasured,
+    Event,
+    Finished,
+    Killed,
+    Ready,
+    Started,
+    Waiting,
+)
 from mssbench.engines.process import Answer, Worker
 from mssbench.engines.slots import LISTEN_SECONDS, Slot, gpu_slots, lock_slot, usable_cores
 from mssbench.engines.start import Setup
@@ -51,6 +59,11 @@ def run(
             break
         later = sum(_turns(g) for g in groups[number + 1 :])
         yield from _serve_group(group, setup, stopped, skip, _share_of(share, group, later))
+
+
+def first_device(cells: Sequence[Cell]) -> str:
+    """Return the device of the first worker that `run` would start for these cells."""
+    return next(_groups(cells))[0][0].device
 
 
 def _groups(cells: Sequence[Cell]) -> Iterator[list[tuple[Slot, Todo]]]:
@@ -182,33 +195,42 @@ def _serve_slot(
                 kills += answer.killed
                 if not answer.died or (fresh and (not answer.killed or kills > 1)):
                     break
+                if answer.killed:
+                    news.put(Killed(answer.how, in_cell=True))
             news.put(_finished(cell, answer))
 
             # CeilingsMeasured measured at the start, in the middle and at the end show the drift.
             if worker and looks < (1 if todo.qsize() > half else 2):
                 looks += 1
-                worker = _look(slot, worker, news)
+                worker = _look(slot, worker, stop, news)
         if worker and not stop.is_set():
-            worker = _look(slot, worker, news)
+            worker = _look(slot, worker, stop, news)
     except Exception as error:  # any error must reach the run, which would wait for ever otherwise
         if not stop.wait(GRACE_SECONDS):
             news.put(error)
     finally:
-        try:
-            if worker is not None:
-                worker.close()
-        except RunError as error:
-            news.put(error)
+        _end(worker, news)
         if held is not None:
             release(held)
         news.put(None)
 
 
-def _look(slot: Slot, worker: Worker, news: News) -> Worker | None:
+def _end(worker: Worker | None, news: News) -> None:
+    """Close a worker, if there is one. An error is passed on to the run."""
+    try:
+        if worker is not None:
+            worker.close()
+    except RunError as error:
+        news.put(error)
+
+
+def _look(slot: Slot, worker: Worker, stop: threading.Event, news: News) -> Worker | None:
     """Let the worker measure the highest rates of its device. Return it, or None if it died."""
     rates = worker.ceilings(slot.device)
     if rates is None:
         worker.close()
+        if worker.killed and not stop.wait(GRACE_SECONDS):
+            news.put(Killed(worker.killed, in_cell=False))
         return None
     news.put(CeilingsMeasured({f"{slot.lock} {name}": rate for name, rate in rates.items()}))
     return worker
@@ -227,6 +249,7 @@ def _start(slot: Slot, setup: Setup, lock: int, stop: threading.Event, news: New
         except BaseException as error:
             worker.close()
             if isinstance(error, RunError) and worker.killed and attempt == 1:
+                news.put(Killed(worker.killed, in_cell=False))
                 continue
             raise
 

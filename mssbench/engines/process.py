@@ -17,7 +17,14 @@ import psutil
 from mssbench.engines.events import PROTOCOL_VERSION
 from mssbench.engines.orphans import Orphans
 from mssbench.engines.slots import Slot, keep_to
-from mssbench.engines.start import Setup, code_digest, command, refuse_other_code, variables
+from mssbench.engines.start import (
+    Setup,
+    cannot_start,
+    code_digest,
+    command,
+    refuse_other_code,
+    variables,
+)
 from mssbench.errors import RunError
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status
@@ -50,6 +57,7 @@ class Answer(NamedTuple):
     killed: bool = False  # it was ended by a signal from outside; no cell may be the cause
     status: Status | None = None
     reason: str = ""
+    how: str = ""  # the signal that killed it, such as `signal 9 (SIGKILL)`
 
     @property
     def ok(self) -> bool:
@@ -74,7 +82,7 @@ class Worker:
         number of processes that take turns on the device, including this one.
         """
         self.served = 0  # number of requests so far
-        self.killed = False  # whether a signal from outside ended it before it was ready
+        self.killed = ""  # the signal from outside that ended it while it had no cell
         self.undone: tuple[str, ...] = ()  # sentences on what the user's files changed on import
         self.code: str | None = None  # digest of the files of its mssbench, once it has sent it
         self._setup, self._stopped, self._device = setup, stopped, slot.device
@@ -98,10 +106,7 @@ class Worker:
         except OSError as error:
             self._errors.close()
             self._orphans.close()
-            raise RunError(
-                f"{setup.python} cannot be started: {error.strerror}. "
-                "Name a Python interpreter that has mssbench."
-            ) from None
+            raise cannot_start(setup.python, error.strerror) from None
 
         if not setup.isolated:
             keep_to(self._process.pid, slot.cores)
@@ -131,7 +136,7 @@ class Worker:
 
         if not line:
             code = self.kill()
-            self.killed = line is not None and -code in FROM_OUTSIDE
+            self.killed = "" if line is None else _from_outside(code)
             how = "did not start in time" if line is None else "ended before its first cell"
             raise RunError(
                 f"a worker under {self._setup.python} {how}: {self._last_words() or 'no message'}. "
@@ -155,6 +160,8 @@ class Worker:
         """Return the highest rates of the device, measured now; None if the worker has failed."""
         self._send({"ceilings": device})
         line = self._read(CEILINGS_SECONDS)
+        if line == {} and not self._alive():
+            self.killed = _from_outside(self.kill())
         return line["found"] if line and line["event"] == "ceilings" else None
 
     def ask(self, cell: Cell, share: float = 1.0) -> Answer:
@@ -207,7 +214,8 @@ class Worker:
         how = "it closed its pipe and did not end" if mute else _how(code)
         words = self._last_words()
         reason = f"the worker died: {how}" + (f": {words}" if words else "")
-        return Answer(None, True, True, killed, Status.CRASHED, reason)
+        how = _from_outside(code) if killed else ""
+        return Answer(None, True, True, killed, Status.CRASHED, reason, how)
 
     def kill(self) -> int:
         """Kill the worker and every process that it started, reap it, and return its exit status.
@@ -345,16 +353,29 @@ def _message(line: bytes) -> dict[str, Any] | None:
     return message if isinstance(message, dict) and "event" in message else None
 
 
+def _from_outside(code: int) -> str:
+    """Return the signal from outside that ended a process; empty if it ended otherwise.
+
+    code: its exit status, negative for a signal.
+    """
+    return _named(-code) if -code in FROM_OUTSIDE else ""
+
+
 def _how(code: int) -> str:
     """Return how a process ended, from its exit status; negative for a signal."""
     if code >= 0:
         return f"exit status {code}"
 
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = "unknown"
     often = ", twice" if -code in FROM_OUTSIDE else ""
     if -code == signal.SIGKILL:
         often += "; the kernel sends it when memory runs out"
-    return f"signal {-code} ({name}{often})"
+    return _named(-code, often)
+
+
+def _named(number: int, more: str = "") -> str:
+    """Return a signal as `signal 9 (SIGKILL)`. more: stands behind its name."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = "unknown"
+    return f"signal {number} ({name}{more})"

@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from errno import EACCES, ENOENT
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ TOKEN = "MSSBENCH_WORKER"  # noqa: S105  (a name, not a secret)
 # Otherwise a file beside the package, or in the folder where the run was started, could replace a
 # module of the standard library, such as `random`. For the same reason the folders in `late` come
 # last; the current folder is among them if the user's PYTHONPATH contains it.
-_BOOTSTRAP = """\
+IMPORT = """\
 import importlib.util, runpy, sys
 root = sys.argv.pop(1)
 late = sys.argv.pop(1)
@@ -30,6 +32,8 @@ spec = importlib.util.spec_from_file_location(
 package = sys.modules["mssbench"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(package)
 sys.path += [path for path in late.split(":") if path and path not in sys.path]
+"""
+_BOOTSTRAP = f"""{IMPORT}
 runpy.run_module("mssbench.worker", run_name="__main__", alter_sys=True)
 """
 
@@ -64,7 +68,7 @@ def command(setup: Setup, parent: int) -> list[str]:
     """Return the command line of a worker. parent: the id of the process that starts it."""
     if not setup.folder:
         return [setup.python, "-P", "-m", "mssbench.worker", str(parent)]
-    _, late = _search_path(setup)
+    _, late = search_path(setup)
     # Processes that a worker starts find mssbench there too. A folder of installed packages is not
     # added: another interpreter must not import them, and this one finds them anyway.
     if Path(setup.folder).name not in ("site-packages", "dist-packages"):
@@ -92,12 +96,12 @@ def variables(setup: Setup, slot: Slot, arms: int, token: str) -> dict[str, str]
         env |= dict.fromkeys(THREAD_SETTINGS, str(len(slot.cores)))
 
     env.pop("PYTHONPATH", None)
-    if early := _search_path(setup)[0]:
+    if early := search_path(setup)[0]:
         env["PYTHONPATH"] = os.pathsep.join(early)
     return env
 
 
-def _search_path(setup: Setup) -> tuple[list[str], list[str]]:
+def search_path(setup: Setup) -> tuple[list[str], list[str]]:
     """Return the entries of the user's PYTHONPATH without the current folder, and that folder.
 
     The second list is empty if PYTHONPATH does not contain the current folder. Both are empty for
@@ -132,6 +136,19 @@ def code_digest() -> str:
     for path in sorted(folder.rglob("*.py")):
         digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
+
+
+def refuse_missing(python: str) -> None:
+    """Raise RunError if there is no such interpreter, or if it may not be executed."""
+    if shutil.which(python) is None:
+        raise cannot_start(python, os.strerror(EACCES if Path(python).exists() else ENOENT))
+
+
+def cannot_start(python: str, why: str | None) -> RunError:
+    """Return the error for an interpreter that cannot be started. why: the words of the system."""
+    return RunError(
+        f"{python} cannot be started: {why}. Name a Python interpreter that has mssbench."
+    )
 
 
 def refuse_other_code(setup: Setup, told: Mapping[str, Any]) -> None:

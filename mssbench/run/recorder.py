@@ -2,14 +2,15 @@
 
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from mssbench.engines.events import CeilingsMeasured, Event, Finished, Ready
 from mssbench.errors import RunError
 from mssbench.machine.facts import installed
 from mssbench.records.cell import Cell
-from mssbench.records.facts import canonical, difference
+from mssbench.records.facts import canonical, difference, identify
 from mssbench.records.measurement import MEASURED, Row, Status, uniform, worst_status
 from mssbench.records.summary import MEASURING, Summary
 from mssbench.results.facts_file import LEFT_OVER
@@ -76,26 +77,13 @@ class Recorder:
         A machine that the table knows keeps the hash it has there. Raises RunError if earlier rows
         of this device were measured on another machine, or with other versions.
         """
-        before = {
-            row["environment"]
-            for cell_id, rows in self._rows.items()
-            for row in rows
-            if self._have.get(cell_id, 1)
-            and row["status"] in MEASURED
-            and row["device"] == ready.device
-        } - {""}
-
+        before = self._measured_in(ready.device)
         environments = self._facts["environments"]
         names = {canonical(e, environments.get(e)): e for e in sorted(before)}
         known_name = names.get(canonical(ready.environment, ready.facts))
 
         if before and known_name is None:
-            known = environments.get(min(before))
-            raise RunError(
-                f"{self._folder.path} was measured in another environment "
-                f"({difference(known, ready.facts)}): its times would not compare. "
-                "Choose another --out, or --fresh to measure all of it again."
-            )
+            raise self._other_environment(environments.get(min(before)), ready.facts)
 
         name = self._environment[ready.device] = known_name or ready.environment
         if name not in environments:
@@ -104,6 +92,39 @@ class Recorder:
             self._folder.write_facts(self._facts)
             if first:
                 self._write_suite()
+
+    def refuse_other_environment(
+        self, device: str, now: Mapping[str, Any], confirm: Callable[[], Mapping[str, Any] | None]
+    ) -> None:
+        """Raise RunError, before a worker starts, if its machine will be refused in any case.
+
+        device: of the worker. now: those of its facts that are known already. confirm: returns
+        them as a worker sees them, or None; it takes longer, and is called only before a refusal.
+        """
+        known = [self._facts["environments"].get(e) for e in sorted(self._measured_in(device))]
+        if not known or not all(facts and _differs(facts, now) for facts in known):
+            return
+        seen = confirm()
+        if seen and all(facts and _differs(facts, seen) for facts in known):
+            raise self._other_environment(known[0], {**(known[0] or {}), **seen})
+
+    def _measured_in(self, device: str) -> set[str]:
+        """Return the environments of the rows of a device that will not be measured again."""
+        return {
+            row["environment"]
+            for cell_id, rows in self._rows.items()
+            for row in rows
+            if self._have.get(cell_id, 1) and row["status"] in MEASURED and row["device"] == device
+        } - {""}
+
+    def _other_environment(
+        self, before: Mapping[str, Any] | None, now: Mapping[str, Any]
+    ) -> RunError:
+        return RunError(
+            f"{self._folder.path} was measured in another environment "
+            f"({difference(before, now)}): its times would not compare. "
+            "Choose another --out, or --fresh to measure all of it again."
+        )
 
     def _keep(self, event: Finished, summary: Summary) -> None:
         """Write the rows of a finished cell, pooled with those of earlier passes."""
@@ -245,3 +266,8 @@ class Recorder:
 
     def _write_suite(self) -> None:
         self._folder.write_suite(suites.dump(self._suite.document))
+
+
+def _differs(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether facts that are known now already show that an environment is another one."""
+    return identify({**before, **now}) != identify(before)

@@ -7,11 +7,13 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
-from mssbench.engines import local
+from mssbench.engines import early, local
 from mssbench.engines.events import Event, Finished
-from mssbench.engines.start import Setup
+from mssbench.engines.start import Setup, refuse_missing
+from mssbench.errors import RunError
 from mssbench.machine import linux
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import worst_status
@@ -68,7 +70,7 @@ def run(
     def over() -> bool:
         return seconds is not None and clock() > seconds
 
-    with RunFolder(path, fresh=fresh) as folder, Takedown() as takedown:
+    with _opened(path, fresh=fresh) as folder, Takedown() as takedown:
         refuse_other_suite(folder, suite)
 
         rows = by_cell(folder.rows())
@@ -80,10 +82,15 @@ def run(
         summary.kept = len(suite.cells) - len(todo)
         summary.left = len(todo)
         summary.standing.update(worst_status(rows[cell_id]) for cell_id in done)
-        begin(todo)
 
         record = Recorder(folder, suite, rows, have)
         setup = _setup(suite, also, python)
+        if todo:
+            refuse_missing(setup.python)
+            record.refuse_other_environment(
+                local.first_device(todo), early.facts(), lambda: early.facts_of_worker(setup)
+            )
+        begin(todo)
         pace = Pace(seconds, 0.0, clock)
 
         try:
@@ -111,6 +118,23 @@ def run(
             summary.seconds = time.monotonic() - start
             record.close(todo, summary)
     return summary
+
+
+def _opened(path: Path, *, fresh: bool) -> RunFolder:
+    """Return the folder of a run. Unless the disk is full, the remedy for an error is another one.
+
+    Raises RunError where RunFolder does.
+    """
+    try:
+        return RunFolder(path, fresh=fresh)
+    except RunError as error:
+        cause = error.__cause__
+        if not isinstance(cause, OSError) or cause.errno in (ENOSPC, EDQUOT):
+            raise
+        raise RunError(
+            f"{path} cannot be written: {cause.strerror or cause}. Nothing was measured: choose "
+            "another --out, in a folder that you may write to."
+        ) from cause
 
 
 def _setup(suite: Suite, also: Sequence[Path], python: str | None) -> Setup:

@@ -6,7 +6,7 @@ batch. A finalist is one that may still be the fastest after the rough measureme
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Protocol
 
@@ -19,9 +19,11 @@ from mssbench.analysis.trust import Trust, trust
 from mssbench.errors import RunError
 from mssbench.machine.possible import absent
 from mssbench.records.cell import Cell
-from mssbench.records.measurement import Status
+from mssbench.records.measurement import Row, Status
+from mssbench.results import table
 from mssbench.results.labels import METHOD
 from mssbench.results.run import Run
+from mssbench.run import anew
 from mssbench.suite import select
 from mssbench.suite.suite import Suite
 
@@ -36,6 +38,8 @@ class Measure(Protocol):
         """
         ...
 
+
+MethodKey = tuple[object, ...]  # the values of the columns METHOD
 
 _SUITE = "recommend"
 # Number of matrix entries in a batch of the rough measurement, and the smallest batch. One call
@@ -62,7 +66,8 @@ def measured(
     of the question. Both together take about the time limit of the suite; the second measurement
     gets what the first has left. measure: runs a suite into a folder. say: prints the next step,
     and the candidates for which there was no time. fresh: whether rows of an earlier run are
-    measured again. Raises RunError if fewer than two candidates can be measured here.
+    measured again; they are replaced only by rows that are at least as good. Raises RunError if
+    fewer than two candidates can be measured here.
     """
     begun = time.monotonic()
 
@@ -82,20 +87,21 @@ def measured(
             raise RunError(f"no two candidates can be measured here: {_why(screened)}")
         believed = trust(screened.frame, screened.facts)
         kept = finalists(board, believed=believed.comparable)
-        if late := _not_reached(screened):
-            say(_no_time(late, believed))
+        names = _names(screened)
 
     final = _candidates(question, question.batch, effort=None)
-    wanted = {tuple(line.row[name] for name in METHOD) for line in kept}
-    names = [line.name for line in kept]
+    wanted = {_key(line.row) for line in kept}
+    listed = [names[_key(line.row)] for line in kept]
     # The exact method is measured too, so that the answer can be compared with it.
     exact = [cell for cell in final.cells if _is_exact(cell)]
     if exact and not {_method(cell) for cell in exact} & wanted:
         wanted |= {_method(exact[0])}
-        names.append(f"{exact[0].forward} + {exact[0].backward} for comparison")
+        listed.append(f"{names[_method(exact[0])]} for comparison")
+    for sentence in _left_out(screened, wanted, names, believed):
+        say(sentence)
     say(
         f"2 of 2: {units.count(len(wanted), 'method')} at batch {question.batch}: "
-        f"{', '.join(names)}"
+        f"{', '.join(listed)}"
     )
 
     final = final.only(
@@ -104,7 +110,14 @@ def measured(
     path = _folder(question)
     used = (time.monotonic() - begun) / 60
     left = final.minutes and max(final.minutes - used, _SECOND * final.minutes)
-    measure(final, path, minutes=left, fresh=fresh)
+
+    def measure_into(folder: Path) -> None:
+        measure(final, folder, minutes=left, fresh=fresh)
+
+    anew.repair(path)
+    if fresh and path.exists():
+        return anew.measured_anew(question, path, measure_into, say)
+    measure_into(path)
     return results.open(path)
 
 
@@ -187,19 +200,40 @@ def _folder(question: Question) -> Path:
     return Path("results") / "-".join(words)
 
 
-def _not_reached(run: Run) -> list[str]:
-    """Return the names of the methods that were not measured on every problem in time."""
-    cells = with_names(run.frame)
-    return list(cells.loc[cells["status"] == Status.INTERRUPTED, "method"].unique())
+def _names(run: Run) -> dict[MethodKey, str]:
+    """Return the name of each method of a run, by the values of the columns METHOD."""
+    methods = with_names(run.frame)[[*METHOD, "method"]].drop_duplicates()
+    return {_key(row): row["method"] for row in table.records(methods)}
 
 
-def _no_time(late: Sequence[str], believed: Trust) -> str:
-    """Return a sentence on the candidates that the rough measurement did not reach, and why."""
+def _left_out(
+    run: Run, kept: Set[MethodKey], names: Mapping[MethodKey, str], believed: Trust
+) -> Iterator[str]:
+    """Yield sentences on the candidates that are left out as there was no time for all their cells.
+
+    run: the rough measurement. kept: the methods that are measured precisely. names: by method.
+    """
+    cells = table.records(run.frame[[*METHOD, "status"]])
+    late = dict.fromkeys(_key(row) for row in cells if row["status"] == Status.INTERRUPTED)
+    begun = {_key(row) for row in cells if row["status"] != Status.INTERRUPTED}
+    out = [method for method in late if method not in kept]
+
+    if unmeasured := [names[method] for method in out if method not in begun]:
+        yield _no_time(unmeasured, "", believed)
+    if partly := [names[method] for method in out if method in begun]:
+        yield _no_time(partly, " on every kind of matrix", believed)
+
+
+def _no_time(late: Sequence[str], where: str, believed: Trust) -> str:
+    """Return a sentence on the candidates for which there was no time, and why.
+
+    where: on which matrices, such as ` on every kind of matrix`; empty for any.
+    """
     more = f" and {len(late) - _MOST_NAMED} more" if len(late) > _MOST_NAMED else ""
     why = "" if believed.comparable else f" (the machine {believed.why_not})"
     left_out = "It is left out, though it" if len(late) == 1 else "They are left out, though they"
     return (
-        f"There was no time to measure {units.count(len(late), 'candidate')}{why}: "
+        f"There was no time to measure {units.count(len(late), 'candidate')}{where}{why}: "
         f"{', '.join(late[:_MOST_NAMED])}{more}. {left_out} might win."
     )
 
@@ -209,8 +243,12 @@ def _is_exact(cell: Cell) -> bool:
     return cell.forward == "eigh" and cell.backward in ("none", "loewner")
 
 
-def _method(cell: Cell) -> tuple[object, ...]:
+def _method(cell: Cell) -> MethodKey:
     return tuple(getattr(cell, name) for name in METHOD)
+
+
+def _key(row: Row) -> MethodKey:
+    return tuple(row[name] for name in METHOD)
 
 
 def _why(run: Run) -> str:

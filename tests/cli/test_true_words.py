@@ -95,8 +95,16 @@ def test_nothing_is_left_only_where_something_was_measured() -> None:
 
 
 def test_a_run_that_was_stopped_at_once_has_all_of_it_left() -> None:
-    text = said(cells=3, kept=1, standing={"ok": 1}, interrupted=True)
-    assert text.endswith("nothing was measured: 2 of 3 cells are left in run")
+    """One sentence, which does not say that something was saved."""
+    given = {"cells": 3, "kept": 1, "standing": {"ok": 1}}
+    assert said(**given, interrupted=True) == (
+        "The run was interrupted before a cell was measured: 2 of 3 cells are left in run"
+    )
+    assert said(**given, over=True) == (
+        "The time was over before a cell was measured: 2 of 3 cells are left in run"
+    )
+    text = said(**given, statuses={"ok": 1}, interrupted=True, seconds=1.0)
+    assert text.startswith("interrupted, what was measured is saved. 1 cell: 1 ok")
 
 
 def test_a_run_that_begins_promises_no_time_for_what_is_not_here(no_gpu) -> None:

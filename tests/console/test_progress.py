@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mssbench.console.progress import LINE_SECONDS, RunProgress
 from mssbench.console.terminal import waiting
-from mssbench.engines.events import Finished, Started, Waiting
+from mssbench.engines.events import Finished, Killed, Started, Waiting
 from mssbench.records.cell import Cell
 
 CELL = Cell(
@@ -120,3 +120,15 @@ def test_waiting_shows_only_in_a_terminal_and_leaves_nothing(monkeypatch, termin
     assert ("examining" in stream.getvalue()) is terminal
     if terminal:
         assert stream.getvalue().endswith("\x1b[2K")  # its line is erased
+
+
+def test_a_worker_that_was_killed_is_said_to_be_so():
+    console, stream = log()
+    with RunProgress(console) as progress:
+        progress(Killed("signal 15 (SIGTERM)", in_cell=False))
+        progress(Started(CELL))
+        progress(Killed("signal 9 (SIGKILL)", in_cell=True))
+    assert stream.getvalue().splitlines() == [
+        "The worker was killed by signal 15 (SIGTERM); it was measuring no cell.",
+        "The worker was killed by signal 9 (SIGKILL); its cell is measured again.",
+    ]

@@ -29,7 +29,7 @@ from helpers.runs import (
 )
 
 from mssbench.engines import local, process, slots
-from mssbench.engines.events import CeilingsMeasured, Finished, Ready, Started
+from mssbench.engines.events import CeilingsMeasured, Finished, Killed, Ready, Started
 from mssbench.engines.process import Answer, Worker
 from mssbench.engines.slots import Slot
 from mssbench.engines.start import Setup
@@ -434,7 +434,9 @@ def test_a_worker_killed_while_it_starts_gets_a_second_try(
     setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wish(monkeypatch, die_at_start=tmp_path / "died")
-    assert [words(e) for e in ends(setup, "eigh")] == [("ok", "")]
+    found = list(local.run(cells("eigh"), setup))
+    assert [words(e) for e in found if isinstance(e, Finished)] == [("ok", "")]
+    assert [e.in_cell for e in found if isinstance(e, Killed)] == [False]
     assert (tmp_path / "died").exists()
 
 
@@ -489,7 +491,8 @@ def answer(deed: str) -> Answer:
         return Answer({"rows": [row], "samples": [[]], "spent": {}}, lost=True)
     if deed == "timeout":
         return Answer(None, True, status=Status.TIMEOUT, reason="timeout")
-    return Answer(None, True, True, deed == "killed", Status.CRASHED, deed)
+    how = "signal 9 (SIGKILL)" if deed == "killed" else ""
+    return Answer(None, True, True, deed == "killed", Status.CRASHED, deed, how)
 
 
 class Actor:
@@ -501,7 +504,7 @@ class Actor:
     made = 0
 
     def __init__(self, *_: object) -> None:
-        self.served, self.killed = 0, False
+        self.served, self.killed = 0, ""
         Actor.made += 1
 
     def start(self) -> tuple[dict[str, Any], str]:
@@ -556,6 +559,47 @@ def test_a_death_is_blamed_only_where_nothing_else_can_be(
     assert [e.reason or e.rows[0]["status"] for e in found] == fates.split()
     assert Actor.made == workers
     assert not any(script.values())
+
+
+@pytest.mark.parametrize(
+    ("script", "times"),
+    [
+        ({"a": ["killed", "ok"], "b": ["ok"]}, 1),
+        ({"a": ["killed", "killed"]}, 1),  # the second time the cell has its row, with the reason
+        ({"a": ["ok"], "b": ["died", "killed", "ok"], "c": ["killed", "ok"]}, 2),
+        ({"a": ["ok"], "b": ["died", "ok"]}, 0),
+    ],
+)
+def test_each_worker_killed_from_outside_and_met_again_is_an_event(
+    hasty: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    script: dict[str, list[str]],
+    times: int,
+) -> None:
+    monkeypatch.setenv("MSSBENCH_LOCKS", str(tmp_path))
+    monkeypatch.setattr(local, "Worker", Actor)
+    monkeypatch.setattr(Actor, "script", script, raising=False)
+    found = [e for e in local.run(cells(*script), Setup({})) if isinstance(e, Killed)]
+    assert found == [Killed("signal 9 (SIGKILL)", in_cell=True)] * times
+
+
+def test_a_worker_killed_while_it_measures_the_machine_is_an_event_too(
+    setup: Setup, hasty: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = Worker.ceilings
+
+    def killed(self: Worker, device: str) -> dict[str, float] | None:
+        if not (tmp_path / "died").exists():
+            (tmp_path / "died").touch()
+            os.kill(self._process.pid, signal.SIGKILL)
+        return asked(self, device)
+
+    monkeypatch.setattr(Worker, "ceilings", killed)
+    found = list(local.run(cells("eigh", "svd"), setup))
+    assert [words(e) for e in found if isinstance(e, Finished)] == [("ok", "")] * 2
+    said = [e for e in found if isinstance(e, Killed)]
+    assert said == [Killed("signal 9 (SIGKILL)", in_cell=False)]
 
 
 # Being stopped.

@@ -1,6 +1,8 @@
 """Killed, stopped, refused or run again: no row is lost, none is there twice, none is unearned."""
 
+import errno
 import json
+import os
 import random
 import shutil
 import signal
@@ -39,7 +41,9 @@ from helpers.runs import (
 from mssbench.cli import main
 from mssbench.console.progress import RunProgress
 from mssbench.console.summary import closing, remaining
+from mssbench.engines import early, local
 from mssbench.engines.events import Finished
+from mssbench.engines.start import Setup
 from mssbench.errors import NotInstalled, RunError
 from mssbench.machine import devices
 from mssbench.machine import facts as environment
@@ -203,6 +207,57 @@ def killed_after(suite: object, out: Path, python: str, cells: int) -> None:
         run(suite, out, python=python, watch=watch)  # type: ignore[arg-type]
 
 
+def test_a_killed_worker_is_told_on_stderr_and_leaves_the_json_alone(
+    tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish(monkeypatch, die_at_start=tmp_path / "died")
+    done = finished(write_suite(tmp_path), "--out", out, "--python", python, "--json")
+    assert json.loads(done.stdout)["complete"] is True
+    said = "The worker was killed by signal 9 (SIGKILL); it was measuring no cell."
+    assert done.stderr.count(said) == 1
+
+
+def test_an_interpreter_that_cannot_be_started_is_refused_before_anything_is_announced(
+    tmp_path: Path, out: Path, locks: Path
+) -> None:
+    suite, told = load(write_suite(tmp_path)), list[int]()
+    (tmp_path / "text").touch()
+    for python, why in (
+        ("/no/such/python", "No such file"),
+        ("no-such-python", "No such file"),
+        (str(tmp_path / "text"), "Permission denied"),
+    ):
+        with pytest.raises(RunError, match=f"^{python} cannot be started: {why}.* Name a Python "):
+            run(suite, out, python=python, begin=lambda todo: told.append(len(todo)))
+    assert (told, out.exists(), locks.exists()) == ([], False, False)
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOENT, "another --out, in a folder that you may write to."),
+        (errno.EACCES, "another --out, in a folder that you may write to."),
+        (errno.EROFS, "another --out, in a folder that you may write to."),
+        (errno.ENOSPC, "free disk space, or choose another --out"),
+        (errno.EDQUOT, "free disk space, or choose another --out"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_answered_with_the_remedy_that_helps(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
+) -> None:
+    suite = load(write_suite(tmp_path))
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    with pytest.raises(RunError, match=f"^{out} cannot be written: ") as refused:
+        run(suite, out)
+    assert os.strerror(number) in str(refused.value)
+    assert remedy in str(refused.value)
+    assert ("disk space" in str(refused.value)) is remedy.startswith("free")
+
+
 # Stopped.
 
 
@@ -288,7 +343,7 @@ def test_when_its_time_is_over_what_comes_first_in_the_suite_is_measured(
     assert "the time was over. " in closing(summary).plain
     left = len({row["cell_id"] for row in table(out) if row["status"] == "interrupted"})
     assert (summary.left, summary.complete) == (left, False)
-    assert f"Not complete: {left} of " in remaining(summary, "again").plain
+    assert f"Not complete: {left} of " in remaining(summary, "again", "").plain
     rows = table(out)
     seeds = {s: {int(r["seed"]) for r in rows if r["status"] == s} for s in ("ok", "interrupted")}
     assert seeds["ok"]
@@ -341,7 +396,7 @@ def test_a_run_whose_time_was_over_ends_with_what_is_left_and_the_command_that_g
 
 def test_a_cell_with_fewer_passes_than_planned_is_said_to_be_so() -> None:
     summary = Summary(Path("run"), 6, left=1, thin=2)
-    assert remaining(summary, "mssbench run x").plain == (
+    assert remaining(summary, "mssbench run x", "").plain == (
         "Not complete: 1 of 6 cells is left, and 2 of 6 cells were measured in fewer passes than "
         "planned. This goes on:\n    mssbench run x"
     )
@@ -354,6 +409,45 @@ def test_a_time_that_is_over_at_once_leaves_rows_all_the_same(
     assert (summary.over, summary.exit_code, summary.complete) == (True, 6, False)
     assert {r["status"] for r in table(out)} == {"interrupted"}
     assert "nothing left" not in closing(summary).plain
+    assert remaining(summary, "again", "longer").plain == (
+        "Not complete: 6 of 6 cells are left. The time was over before a cell was measured. This "
+        "has more time:\n    longer"
+    )
+
+
+def test_a_limit_in_which_no_cell_was_measured_is_answered_with_a_longer_one(
+    tmp_path: Path,
+    out: Path,
+    python: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wish(monkeypatch, seconds=0.02)
+    suite = write_suite(tmp_path, KINDS, passes=2)
+    monkeypatch.setattr("mssbench.run.run.Stopwatch", lambda _: _Over())
+    words = [suite, "--out", out, "--python", python]
+    for limit, longer in ((["--minutes", "0.1"], "1"), (["--minutes=40"], "80")):
+        assert in_process(*words, *limit) == 6
+        last = capsys.readouterr().err.splitlines()[-1]
+        again = f"    mssbench run {suite} --out {out} --python {python} --minutes {longer}"
+        assert last == again
+
+
+class _Over:
+    """A stopwatch that says from the beginning that every limit is over."""
+
+    def __call__(self) -> float:
+        return 1e9
+
+    def heed(self, _: object) -> None:
+        pass
+
+
+def test_rows_of_earlier_passes_do_not_hide_that_no_cell_was_measured() -> None:
+    told = {"over": True, "statuses": Counter({"ok": 6}), "thin": 6}
+    assert "longer" in remaining(Summary(Path("run"), 6, **told), "again", "longer").plain
+    spent = Counter({"samples": 0.1})
+    assert "again" in remaining(Summary(Path("run"), 6, **told, spent=spent), "again", "x").plain
 
 
 @pytest.mark.slow
@@ -710,6 +804,74 @@ def test_another_environment_is_refused(
     assert run(suite, out, fresh=True, python=python).statuses["ok"] == 6
     facts = json.loads((out / ENVIRONMENT).read_text())["environments"]
     assert [f["cpu"] for f in facts.values()] == ["Beta"]
+
+
+class Started(Exception):
+    """Stands for the first wait for a device."""
+
+
+def begun(*_: object, **__: object) -> Iterator[Any]:
+    raise Started
+    yield
+
+
+@pytest.mark.parametrize(
+    ("then", "difference"),
+    [
+        ({}, None),
+        ({"versions": {"pandas": "0.1", "mssbench": "0.0.1"}}, None),  # these are not timed
+        ({"versions": {"triton": "0.1"}}, "versions: triton 0.1 then, "),
+        ({"python": "2.7.18"}, "python: 2.7.18 then, "),
+        ({"cores": {"granted": 77}}, None),  # a worker may get other cores
+    ],
+)
+def test_other_packages_are_refused_before_anything_waits_for_the_device(
+    tmp_path: Path,
+    out: Path,
+    python: str,
+    monkeypatch: pytest.MonkeyPatch,
+    then: dict[str, Any],
+    difference: str | None,
+) -> None:
+    suite = load(write_suite(tmp_path, KINDS))
+    run(suite.only(suite.cells[:3], "first"), out, python=python)
+    now = early.facts()
+    versions = now["versions"] | then.get("versions", {})
+    renamed(out, "0123456789ab", **(now | then | {"versions": versions}))
+    before = contents(out)
+    monkeypatch.setattr(local, "run", begun)
+    told: list[int] = []
+
+    with pytest.raises(RunError if difference else Started) as refused:
+        run(suite, out, begin=lambda todo: told.append(len(todo)))
+    assert bool(told) is (difference is None)
+    if difference:
+        assert f"{out} was measured in another environment ({difference}" in str(refused.value)
+        assert contents(out) == before
+
+
+def test_what_is_known_early_is_what_a_worker_says_later() -> None:
+    early_facts = early.facts()
+    later = environment.describe()
+    assert {name: later[name] for name in early_facts} == early_facts
+    assert early.facts_of_worker(Setup({})) == early_facts
+    assert early.facts_of_worker(Setup({}, python="/no/such/python")) is None
+
+
+def test_packages_that_only_this_process_sees_refuse_nothing(
+    tmp_path: Path, out: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a notebook that has changed sys.path: a worker does not see that."""
+    suite = load(write_suite(tmp_path, KINDS))
+    run(suite.only(suite.cells[:3], "first"), out, python=python)
+    renamed(out, "0123456789ab", **early.facts())
+    (tmp_path / "scipy-77.dist-info").mkdir()
+    (tmp_path / "scipy-77.dist-info" / "METADATA").write_text("Name: scipy\nVersion: 77\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert early.facts()["versions"]["scipy"] == "77"
+    monkeypatch.setattr(local, "run", begun)
+    with pytest.raises(Started):
+        run(suite, out)
 
 
 def test_a_part_of_a_suite_is_no_way_round_that(

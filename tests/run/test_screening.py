@@ -1,16 +1,19 @@
 """What `recommend --measure` measures: every candidate roughly, then those that can win."""
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from helpers.tables import frame, row
+from helpers.tables import frame, row, write
 
+from mssbench import results
 from mssbench.analysis.decision import boards
 from mssbench.analysis.recommend import Question
 from mssbench.errors import RunError
 from mssbench.machine.possible import absent
 from mssbench.records.cell import CELL_KEY
-from mssbench.run import screening
+from mssbench.run import anew, screening
 
 EASY, HARD = "wishart(ratio=2)", "logspec(condition=1e6)"
 
@@ -185,3 +188,165 @@ def test_where_no_candidate_can_run_the_reasons_are_named():
         screening.measured(
             Question(64, 16, "tf32", "cpu"), lambda *_, **__: None, lambda _: None, fresh=False
         )
+
+
+@pytest.mark.parametrize("complete", [("eigh", "svd"), ()])
+def test_a_candidate_measured_on_some_kinds_only_is_told_from_one_without_any_time(
+    monkeypatch, complete
+):
+    """A finalist is in neither list, and all sentences call a method by the same name."""
+    tables = {}
+
+    def fake(chosen, path, *, minutes, fresh):
+        made = []
+        for cell in chosen.cells:
+            key = identity(cell)
+            begun = cell.forward != "pade" and cell.problem == EASY
+            if begun or cell.forward in complete:
+                seconds = {"eigh": 1.0, "svd": 1.1}.get(cell.forward, 9.0)
+                condition = 40.0 if cell.problem == EASY else 1e6
+                made.append(
+                    row(
+                        seconds,
+                        phase="step",
+                        gradient=1e-6,
+                        root=1e-6,
+                        condition=condition,
+                        noise="quiet",
+                        **key,
+                    )
+                )
+            else:
+                made.append(row(status="interrupted", phase="step", **key))
+        tables[path] = SimpleNamespace(frame=frame(*made), path=path, facts={})
+
+    monkeypatch.setattr(screening.results, "open", tables.__getitem__)
+    said = []
+    question = Question(16, 4, device="cpu", gradient=True)
+    screening.measured(question, fake, said.append, fresh=False)
+    untried, partly, second = said[1:]
+    assert untried.startswith(
+        "There was no time to measure 1 candidate: pade + lyapunov_newton_schulz. It is "
+    )
+    assert partly.startswith("There was no time to measure ")
+    assert " candidates on every kind of matrix: " in partly
+    chosen = second.partition(": ")[2].partition(": ")[2].split(", ")
+    assert "eigh + loewner" in chosen
+    named = partly.partition(": ")[2].partition(" and ")[0].split(", ")
+    assert len(named) == 4
+    assert not {*chosen} & {*named}
+    assert "pade" not in partly
+
+
+def rows_of(seconds, forwards=("eigh", "svd", "pade")):
+    """Rows that answer the question of `repeated`, with two forwards or more."""
+    for forward in forwards:
+        for problem, condition in ((EASY, 40.0), (HARD, 1e6)):
+            yield row(
+                seconds,
+                phase="forward",
+                forward=forward,
+                problem=problem,
+                condition=condition,
+                root=1e-6,
+                size=16,
+                batch=4,
+                noise="quiet",
+            )
+
+
+def a_run(folder, *made, load):
+    """Write a run that was measured at this load on two cores."""
+    write(folder, *made)
+    machine = {"e" * 12: {"cores": {"granted": 2}}}
+    facts = {"environments": machine, "runs": {"r" * 12: {"load_start": [load] * 3}}}
+    (folder / "environment.json").write_text(json.dumps(facts))
+
+
+def repeated(path, measure):
+    """The run of a question that is measured again, and what was said."""
+    said = []
+    anew.repair(path)
+    question = Question(16, 4, device="cpu")
+    return anew.measured_anew(question, path, measure, said.append), said
+
+
+@pytest.mark.parametrize(
+    ("load", "new", "replaced"),
+    [
+        (0.1, rows_of(1.0, ("eigh", "svd")), True),
+        (9.0, rows_of(1.0, ("eigh", "svd")), False),
+        (9.0, rows_of(1.0), True),
+        (9.0, [row(status="interrupted", problem=EASY, size=16, batch=4)], False),
+    ],
+    ids=["an-answer", "busy-and-fewer", "busy-and-as-many", "nothing"],
+)
+def test_earlier_rows_stay_until_there_are_better_ones(tmp_path, load, new, replaced):
+    path = tmp_path / "asked"
+    a_run(path, *rows_of(2.0), load=9.0)
+    (path / "note.txt").write_text("mine")
+    run, said = repeated(path, lambda folder: a_run(folder, *new, load=load))
+    assert (run.path, [p.name for p in tmp_path.iterdir()]) == (path, ["asked"])
+    assert {*run.frame["seconds_median"].dropna()} == {1.0 if replaced else 2.0}
+    assert (path / "note.txt").read_text() == "mine"
+    assert [f"The earlier rows stay in {path}." in text for text in said] == [True] * (not replaced)
+
+
+def test_an_earlier_answer_stays_where_the_new_rows_give_none(tmp_path):
+    path = tmp_path / "asked"
+    a_run(path, *rows_of(2.0, ("eigh", "svd")), load=0.1)
+    run, said = repeated(path, lambda folder: a_run(folder, *rows_of(1.0), load=9.0))
+    assert {*run.frame["seconds_median"]} == {2.0}
+    assert "no better answer: the machine was busy" in said[0]
+
+
+class Killed(BaseException):
+    """Stands for the end of the process, at a moment of our choice."""
+
+
+@pytest.mark.parametrize("moment", ["measuring", "renamed", "deleting"])
+def test_a_kill_while_it_is_measured_again_loses_nothing(tmp_path, monkeypatch, moment):
+    path = tmp_path / "asked"
+    a_run(path, *rows_of(2.0), load=9.0)
+
+    def measure(folder):
+        a_run(folder, *rows_of(1.0), load=0.1)
+        if moment == "measuring":
+            raise Killed
+
+    def killed(*_):
+        raise Killed
+
+    whole = Path.rename
+    with monkeypatch.context() as patch:
+        if moment == "deleting":
+            patch.setattr(anew, "_delete", killed)
+        if moment == "renamed":
+            patch.setattr(Path, "rename", lambda p, to: killed() if to == path else whole(p, to))
+        with pytest.raises(Killed):
+            repeated(path, measure)
+
+    anew.repair(path)
+    assert {*results.open(path).frame["seconds_median"]} == {1.0 if moment == "deleting" else 2.0}
+    assert not (tmp_path / "asked-before").exists()
+
+
+def test_a_question_that_is_asked_again_is_measured_beside_its_earlier_rows(tmp_path, monkeypatch):
+    """And whatever happens then, the earlier ones are there."""
+    monkeypatch.chdir(tmp_path)
+    question = Question(16, 4, device="cpu")
+    path = screening._folder(question)
+    a_run(path, *rows_of(2.0), load=9.0)
+    seen = []
+
+    def fake(chosen, folder, *, minutes, fresh):
+        seen.append(folder)
+        if len(seen) == 2:
+            raise Killed
+        made = [row(1.0, root=1e-6, condition=40.0, **identity(cell)) for cell in chosen.cells]
+        write(folder, *(each | {"phase": "forward"} for each in made))
+
+    with pytest.raises(Killed):
+        screening.measured(question, fake, lambda _: None, fresh=True)
+    assert seen[1] == path.with_name(f"{path.name}-again")
+    assert {*results.open(path).frame["seconds_median"]} == {2.0}
