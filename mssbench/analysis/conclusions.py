@@ -239,7 +239,9 @@ def _other_ends(name: str, best: Entry, able: dict[str, Entry]) -> str:
     known = {k: e for k, e in able.items() if e.error is not None and k != name}
     finer = {k: e for k, e in known.items() if 2 * (e.error or 0.0) < (best.error or 0.0)}
     faster = {
-        k: e for k, e in able.items() if (e.value or 0.0) < (best.value or 0.0) and not best.is_not_told_apart(e)
+        k: e
+        for k, e in able.items()
+        if (e.value or 0.0) < (best.value or 0.0) and not best.is_not_told_apart(e)
     }
 
     text = ""

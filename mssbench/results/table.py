@@ -63,15 +63,30 @@ def _file(path: Path) -> Path:
 
     if not path.is_file():
         folder = path.parent if path.name == TABLE else path
-        raise TableError(
-            f"there is no run in {folder}.{_beside(folder)} "
-            f"Make one with `mssbench run quick --out {folder}`."
-        )
+        raise TableError(f"there is no run in {folder}.{_elsewhere(folder) or _beside(folder)}")
     return path
 
 
+def _elsewhere(folder: Path) -> str:
+    """Return a hint for a run whose parent folder does not exist: the most similar existing run.
+
+    It is empty if the parent exists, or if no run in the folders beside it is similar.
+    """
+    parent = folder.parent
+    if parent.is_dir() or not parent.name:
+        return ""
+    runs = [str(file.parent) for file in sorted(parent.parent.glob(f"*/*/{TABLE}"))]
+    near = nearest(str(folder), runs)
+    return f" Did you mean {near!r}? There is no folder {parent}." if near else ""
+
+
 def _beside(folder: Path, most: int = 5) -> str:
-    """Return a hint for a missing run: the most similar name, and the runs in the same folder."""
+    """Return a hint for a missing run: a similar name, the runs beside it, and how to make one."""
+    return f"{_neighbours(folder, most)} Make one with `mssbench run quick --out {folder}`."
+
+
+def _neighbours(folder: Path, most: int) -> str:
+    """Return a hint with the most similar name, and the runs in the same folder; empty if none."""
     names = sorted(p.parent.name for p in folder.parent.glob(f"*/{TABLE}"))
     if not names:
         return ""
@@ -155,8 +170,10 @@ def _header(file: Path, data: bytes) -> list[str]:
             raise TableError(f"{file} is not a result table: {why}.")
         first = data.partition(b"\n")[0].rstrip(b"\r").decode("utf-8")
         names = next(csv.reader([first]), [])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise TableError(f"{file} is not a result table: {error}") from None
+    except UnicodeDecodeError:
+        raise TableError(f"{file} is not a result table: its first line is not UTF-8.") from None
+    except csv.Error as error:
+        raise TableError(f"{file} is not a result table: {error}.") from None
 
     with _as_table_errors():
         check_names(file, names, KEY)

@@ -355,6 +355,8 @@ def test_a_limit_that_limits_nothing_would_pass_for_ever(pair, capsys):
         code, out, err = called(capsys, "check", new, "--baseline", base, "--fail-on", rule)
         assert (code, out) == (2, "")
         assert f"'{rule}' limits nothing" in err
+        near = "Did you mean 'torch/" in err
+        assert near is rule.startswith("torch/"), err
 
 
 def test_a_limit_on_time_is_refused_on_another_machine(pair, capsys, tmp_path):

@@ -133,6 +133,24 @@ def test_a_row_measured_again_is_read_from_the_journal(tmp_path):
     assert sorted(found["seconds_median"]) == [2e-3, 5e-3]
 
 
+def test_a_missing_folder_of_runs_is_answered_with_the_run_that_is_meant(tmp_path):
+    write(tmp_path / "results" / "quick", row(1.0))
+    write(tmp_path / "results" / "paper", row(1.0))
+    meant = tmp_path / "results" / "quick"
+    assert refuse(tmp_path / "result" / "quick") == (
+        f"there is no run in {tmp_path}/result/quick. Did you mean '{meant}'? There is no folder "
+        f"{tmp_path}/result."
+    )
+    assert "Make one with" in refuse(tmp_path / "results" / "zzz")
+
+
+def test_a_damaged_header_is_refused_in_plain_words(tmp_path):
+    run = write(tmp_path / "quick", row(1.0))
+    (run / "table.csv").write_bytes(b"\x80\xff" + (run / "table.csv").read_bytes())
+    said = refuse(run)
+    assert said == f"{run / 'table.csv'} is not a result table: its first line is not UTF-8."
+
+
 def refuse(path):
     with pytest.raises(TableError) as caught:
         table.load(path)
@@ -164,7 +182,7 @@ def test_a_newer_schema_is_refused_with_the_way_out(tmp_path):
         (b"a,b\n1,2\n", "it has no column library, forward, backward ..."),
         (
             b"\x89PNG\r\n\x1a\n\xff\xfe",
-            "'utf-8' codec can't decode byte 0x89 in position 0: invalid start byte",
+            "its first line is not UTF-8.",
         ),
     ],
     ids=["empty", "another table", "a picture"],
@@ -305,9 +323,12 @@ def test_environments_are_not_mixed_unless_asked_for():
     with pytest.raises(TableError) as caught:
         merge.merge_frames([frame(row(1.0)), other])
     assert str(caught.value) == (
-        "these runs were measured in 2 environments (eeeeeeeeeeee, ffffffffffff): their times do "
-        "not compare. --mixed joins them anyway."
+        "these runs were measured in 2 environments (the facts of one are not known): their times "
+        "do not compare. --mixed joins them anyway."
     )
+    machines = {"e" * 12: {"cpu": "Alpha"}, "f" * 12: {"cpu": "Beta"}}
+    with pytest.raises(TableError, match=r"2 environments \(cpu: Alpha then, Beta now\)"):
+        merge.merge_frames([frame(row(1.0)), other], machines=machines)
     assert len(merge.merge_frames([frame(row(1.0)), other], mixed=True)) == 2
 
 
