@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # importing both takes half a second, and a command's --help 
 
 _DTYPES = {"str": "str", "int": "Int64", "float": "float64", "bool": "boolean"}
 _KIND = {c.name: c.kind for c in SCHEMA}
+# Columns that every version has written. Without one of them, rows would seem to be unmeasured.
+_READ = ("status", "seconds_median")
 # Matches a field NA, which is how R writes a missing value.
 _MISSING_OF_R = re.compile(rb'(?:^|,)"?NA"?(?:,|\r?$)', re.MULTILINE)
 
@@ -176,7 +178,7 @@ def _header(file: Path, data: bytes) -> list[str]:
         raise TableError(f"{file} is not a result table: {error}.") from None
 
     with _as_table_errors():
-        check_names(file, names, KEY)
+        check_names(file, names, (*KEY, *_READ))
     return names
 
 

@@ -144,6 +144,18 @@ def test_a_missing_folder_of_runs_is_answered_with_the_run_that_is_meant(tmp_pat
     assert "Make one with" in refuse(tmp_path / "results" / "zzz")
 
 
+@pytest.mark.parametrize("name", ["seconds_median", "status"])
+def test_a_table_without_a_column_that_all_versions_have_is_refused(tmp_path, capsys, name):
+    """`check` passed without a remark, as if no row of the run had been timed."""
+    base, new = (write(tmp_path / x, row(1.0, root=1e-6)) for x in ("base", "new"))
+    file = new / "table.csv"
+    file.write_text(file.read_text().replace(name, "renamed", 1))
+    for words in (("check", new, "--baseline", base), ("compare", base, new), ("show", new)):
+        code, out, err = called(capsys, *words)
+        assert (code, out) == (2, "")
+        assert err == f"mssbench: {file} is not a result table: it has no column {name}.\n"
+
+
 def test_a_damaged_header_is_refused_in_plain_words(tmp_path):
     run = write(tmp_path / "quick", row(1.0))
     (run / "table.csv").write_bytes(b"\x80\xff" + (run / "table.csv").read_bytes())
