@@ -25,7 +25,7 @@ from mssbench.compare.judgement import Judged
 from mssbench.engines.start import Setup
 from mssbench.errors import GateError, RunError
 from mssbench.records.cell import Cell
-from mssbench.suite.thresholds import COMPARED, TIMES, Rule
+from mssbench.suite.thresholds import COMPARED, TIMES, Rule, why_idle
 
 WAITING = "waiting for the device, held by "  # start of a stage's name; the holder follows
 
@@ -142,10 +142,8 @@ class _Comparison:
         """Raise GateError for a user's limit that applies to no row, as it would always pass."""
         for rule in self._plan.rules:
             if not rule.optional and not any(n.answers(rule) for n in self.notes.values()):
-                raise GateError(
-                    f"{rule.text!r} limits nothing: no row that was measured has both a method "
-                    f"that matches {rule.methods!r} and a number in {rule.column}."
-                )
+                measured = [n.method for n in self.notes.values() if n.row(BASE) is not None]
+                raise GateError(f"{rule.text!r} limits nothing: {why_idle(rule, measured)}")
 
     def _null(self, contests: Sequence[Contest]) -> set[str]:
         """Return the keys of the contests in which base is compared with itself as well.

@@ -65,18 +65,22 @@ class Notes:
 
     def _limit(self) -> float | None:
         """Return the factor by which a user allows the time to grow; None if none has set one."""
-        method = label(vars(self._cell))
-        rule = chosen(self.rules, COMPARED, method)
+        rule = chosen(self.rules, COMPARED, self.method)
         if rule is None:
             return None
 
         # The screen does not flag smaller effects.
         return max(rule.factor, exp(statistics.SCREEN))
 
+    @property
+    def method(self) -> str:
+        """The label of the row's method."""
+        return label(vars(self._cell))
+
     def answers(self, rule: Rule) -> bool:
         """Whether a limit applies to this row: it covers the method, and its column has numbers."""
-        row, method = self.row(BASE), label(vars(self._cell))
-        if row is None or not rule.covers(method):
+        row = self.row(BASE)
+        if row is None or not rule.covers(self.method):
             return False
 
         column = "seconds_q1" if rule.column in TIMES else rule.column

@@ -191,7 +191,13 @@ def _check(rows: Sequence[str], columns: Sequence[str], value: str) -> None:
     numeric = [
         c.name for c in SCHEMA if c.kind in ("int", "float") and c.group not in ("key", "identity")
     ]
-    if value not in numeric:
+    if value in BY_NAME or value in LABELS:
+        if value not in numeric:
+            raise TableError(
+                f"--value: the column {value!r} holds no measured number. Name one that does, such "
+                "as seconds_median, or group by a key column with --rows or --columns."
+            )
+    elif value not in numeric:
         raise TableError(f"--value: {unknown('value', value, numeric)}")
 
 

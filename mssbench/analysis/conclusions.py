@@ -19,10 +19,7 @@ from mssbench.results.labels import spoken, with_labels
 if TYPE_CHECKING:
     import pandas as pd
 
-_REMEDY = (
-    "No method is called fastest, as the times were disturbed: stop the other processes that `top` "
-    "shows, and measure again with --fresh."
-)
+_NAMED = 3  # spoilt blocks that the remedy names; the rest are counted
 # The columns that the sentences on one block need, on the machine and on the kinds of matrices.
 _LOOKED_AT = (
     *SPLIT,
@@ -69,15 +66,32 @@ def conclusions(
     # Copying the other columns of a large table would be slow.
     timed = frame.loc[frame["seconds_median"].notna(), list(_LOOKED_AT)]
     by_block = timed.groupby(list(SPLIT), sort=False)
-    sentences, spoilt = [], False
+    sentences, spoilt = [], []
     for block in concluded:
         rows = by_block.get_group(tuple(block.common[n] for n in SPLIT))
         why = _spoilt(rows, facts or {})
-        spoilt |= bool(why)
+        where = _where(block, varying)
+        if why:
+            spoilt.append(where)
         matrices = _matrices(block, rows)
         conclusion = f"{_conclusion(block, why, matrices)}{_unranked(block)}"
-        sentences.append(f"{_where(block, varying)}: {conclusion}")
-    return [*sentences, *([_REMEDY] if spoilt else [])]
+        sentences.append(f"{where}: {conclusion}")
+    return [*sentences, *([_remedy(spoilt, len(concluded))] if spoilt else [])]
+
+
+def _remedy(spoilt: Sequence[str], blocks: int) -> str:
+    """Return the sentence on blocks that are not ranked, and what to do about it.
+
+    spoilt: the names of these blocks. blocks: the number of all blocks.
+    """
+    rest = len(spoilt) - _NAMED
+    more = [f"in {units.count(rest, 'more table')}"] if rest > 0 else []
+    named = "; ".join([*spoilt[:_NAMED], *more])
+    where, there = ("", "") if len(spoilt) == blocks else (f" for {named}", " there")
+    return (
+        f"No method is called fastest{where}, as the times{there} were disturbed: stop the other "
+        "processes that `top` shows, and measure again with --fresh."
+    )
 
 
 def _spoilt(timed: "pd.DataFrame", facts: Mapping[str, Any]) -> str:
@@ -184,15 +198,24 @@ def _by_time(item: tuple[str, Entry]) -> tuple[float, float]:
 
 
 def _with_ties(name: str, best: Entry, others: dict[str, Entry]) -> str:
-    """Return the name of the best method, with the methods whose times are tied with its time.
+    """Return the name of the best method, with those that it is not known to be faster than.
 
-    name, best: the best method and its entry. others: the entries of all methods, by name.
+    They are tied with it, or have clearly longer times whose intervals overlap with that of its
+    time. name, best: the best method and its entry. others: the entries of all methods, by name.
     """
-    ties = [k for k, e in others.items() if k != name and best.ties(e)]
-    if not ties:
-        return name
-    more = f" and {len(ties) - 2} more" if len(ties) > 2 else ""
-    return f"{name} (tied with {', '.join(ties[:2])}{more})"
+    open_ = [k for k, e in others.items() if k != name and best.is_not_told_apart(e)]
+    ties = [k for k in open_ if best.ties(others[k])]
+    untold = [f"{k} at {_times(others[k], best)}" for k in open_ if k not in ties]
+
+    parts = [f"tied with {_few(ties)}"] if ties else []
+    parts += [f"not told apart from {_few(untold)}, as intervals overlap"] if untold else []
+    return f"{name} ({'; '.join(parts)})" if parts else name
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first two names, and how many more there are."""
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return f"{', '.join(names[:2])}{more}"
 
 
 def _cost(block: Block, entry: Entry, matrices: str) -> str:
@@ -216,7 +239,9 @@ def _other_ends(name: str, best: Entry, able: dict[str, Entry]) -> str:
     known = {k: e for k, e in able.items() if e.error is not None and k != name}
     finer = {k: e for k, e in known.items() if 2 * (e.error or 0.0) < (best.error or 0.0)}
     faster = {
-        k: e for k, e in able.items() if (e.value or 0.0) < (best.value or 0.0) and not best.ties(e)
+        k: e
+        for k, e in able.items()
+        if (e.value or 0.0) < (best.value or 0.0) and not best.is_not_told_apart(e)
     }
 
     text = ""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mssbench.analysis.decision import tie_limit
 from mssbench.records.measurement import UNTRIED
 from mssbench.records.noise import SHOWN_DELTA, Noise
 
@@ -39,7 +40,23 @@ class Entry:
         return not self.statuses and self.points[0] == self.points[1]
 
     def ties(self, other: "Entry") -> bool:
-        """Whether the times of two entries tie: closer than noise, or intervals that overlap."""
+        """Whether the times of two entries tie: not told apart, and nearly equal.
+
+        Times whose ratio a reader sees are no tie, however wide their intervals are. The limit of
+        the ratio is that of the decision table.
+        """
+        if self.value is None or other.value is None or not self.is_not_told_apart(other):
+            return False
+        small, large = sorted((self.value, other.value))
+        limit = tie_limit(drift=0.0, unsure=self.unstable or other.unstable)
+        return large <= small * (1 + limit)
+
+    def is_not_told_apart(self, other: "Entry") -> bool:
+        """Whether it is open which of two times is the shorter: within noise or of one interval.
+
+        The intervals of two unstable times may overlap although one time is several times the
+        other.
+        """
         if self.value is None or other.value is None:
             return False
         small, large = sorted((self.value, other.value))

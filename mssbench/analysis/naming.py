@@ -9,6 +9,7 @@ from mssbench.methods.method import MethodKind
 from mssbench.methods.regularization import OPTIONS
 from mssbench.records.cell import APPLIED, OF_FEATURES, OTHER_FUNCTIONS, WHITENING, parse_options
 from mssbench.records.measurement import Row
+from mssbench.results.labels import written
 
 # Names that papers gave to pairs, and the parameters with which a pair has that name.
 _PAPERS: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = {
@@ -103,7 +104,8 @@ def _with_parameters(row: Row, backwards: set[str]) -> str:
         backward.append(str(row["backward_iterations"]))
     for name, value in parse_options(row["options"]).items():
         if value != "default" and name not in OPTIONS:
-            word = value if isinstance(value, str) else f"{name.removeprefix('backward_')}={value}"
+            plain = name.removeprefix("backward_")
+            word = value if isinstance(value, str) else f"{plain}={written(value)}"
             (backward if name.startswith("backward_") else forward).append(word)
     return _pair_name(row, backwards, " ".join(filter(None, forward)), " ".join(backward))
 

@@ -18,6 +18,12 @@ from mssbench.results import table as tables
 from mssbench.results.folder import RunFolder
 from mssbench.results.rows import refuse_newer
 
+_OTHER_FILE = "is not a pytest-benchmark JSON"
+_REMEDY = (
+    "Write one with `pytest --mssbench SUITE --benchmark-json FILE`, or with `mssbench export RUN "
+    "--to pytest-benchmark`."
+)
+
 EXAMPLES = ("mssbench import benchmark.json --out results/from_pytest",)
 
 
@@ -53,15 +59,21 @@ def imported(file: Path, out: Path) -> Text:
         read, facts, seconds = pytest_benchmark.rows(document)
         rows = sorted(map(_typed, read), key=lambda row: row["cell_id"])
         refuse_newer(file, (row["schema"] for row in rows if row["schema"]))
-    except (OSError, UnicodeDecodeError) as error:
-        raise TableError(f"{file} cannot be read: {error}.") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TableError(f"{file} is not a pytest-benchmark JSON: {error!r}.") from None
-    if not rows:
+    except OSError as error:
+        raise TableError(f"{file} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError:
+        raise TableError(f"{file} {_OTHER_FILE}: it is not UTF-8. {_REMEDY}") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise TableError(f"{file} {_OTHER_FILE}: {where} is not valid JSON. {_REMEDY}") from None
+    except KeyError as error:
+        raise TableError(f"{file} {_OTHER_FILE}: it has no {error.args[0]!r}. {_REMEDY}") from None
+    except (ValueError, TypeError, AttributeError):
         raise TableError(
-            f"{file} has no cell of mssbench. Write one with `pytest --mssbench SUITE "
-            "--benchmark-json FILE`, or with `mssbench export RUN --to pytest-benchmark`."
-        )
+            f"{file} {_OTHER_FILE}: a value in it has the wrong type. {_REMEDY}"
+        ) from None
+    if not rows:
+        raise TableError(f"{file} has no cell of mssbench. {_REMEDY}")
 
     with RunFolder(out) as folder:
         folder.write_facts(facts)

@@ -70,7 +70,7 @@ OnlyRows = Annotated[
 Device = Annotated[
     str | None,
     typer.Option(
-        help="Measure every cell on this device: cpu or cuda.",
+        help="Measure every cell on this device: cpu, cuda or auto.",
         show_default="the suite's own; if it has none: cuda if there is one, else cpu",
     ),
 ]

@@ -64,12 +64,17 @@ def command(
     device: Annotated[
         str | None,
         typer.Option(
-            help="Where your matrices are: cpu or cuda.",
+            help="Where your matrices are: cpu, cuda or auto.",
             show_default="cuda if there is one, else cpu",
         ),
     ] = None,
     function: Annotated[
-        str, typer.Option(help="What you compute: sqrt, A^(1/2), or isqrt, A^(-1/2).")
+        str,
+        typer.Option(
+            help="What you compute: sqrt, A^(1/2); isqrt, A^(-1/2); isqrt_b, A^(-1/2) b for a "
+            "vector b; log, the logarithm; sqrt_x, the root of the covariance of features; or "
+            "whiten, a matrix W with W A W^T = I."
+        ),
     ] = "sqrt",
     gradient: Annotated[
         bool,
@@ -179,7 +184,7 @@ def command(
     if as_json:
         output_json("recommend", data(question, evidence, nearby))
     elif python and evidence:
-        output([Text(_best_call(evidence), no_wrap=True, overflow="ignore")])
+        output([Text(_best_call(evidence, question), no_wrap=True, overflow="ignore")])
     else:
         if evidence:
             parts = answer(evidence)
@@ -245,7 +250,7 @@ def asked(
 
     Raises SuiteError, which names the wrong option and the nearest valid word.
     """
-    chosen = device or devices.default_device()
+    chosen = devices.default_device() if device in (None, "auto") else device
     for name, value in (
         ("size", size),
         ("batch", batch),
@@ -288,9 +293,16 @@ def of_this_machine() -> Iterator[Run]:
             yield run
 
 
-def _best_call(proof: Proof) -> str:
+def _best_call(proof: Proof, question: Question) -> str:
+    """Return the recommended call; or two comments, why there is none and which command is next."""
     best = recommend.best(proof)
-    return call_text(best.row) if best else "# no method can be recommended from these rows"
+    if best:
+        return call_text(best.row)
+
+    reliability = trust(proof.rows, proof.run.facts)
+    again = proof.board.unreached or not reliability.comparable or recommend.is_shipped(proof.run)
+    command = f"{command_of(question)} --measure" if again else f"mssbench show {proof.run.path}"
+    return f"# no method can be recommended from these rows\n# {command}"
 
 
 def data(question: Question, proof: Proof | None, nearby: Sequence[Candidate]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from mssbench.compare.times import StoredTimes
 from mssbench.compare.verdict import BY_TIME, Verdict, outcome
 from mssbench.errors import GateError
 from mssbench.records.measurement import MEASURED
-from mssbench.suite.thresholds import TIMES, Rule
+from mssbench.suite.thresholds import TIMES, Rule, why_idle
 
 
 def check(
@@ -84,10 +84,8 @@ def _refuse_idle(pairs: Sequence[RowPair], rules: Sequence[Rule]) -> None:
             row[rule.column] is not None and rule.covers(row["method"]) for row in measured
         )
         if not rule.optional and not applies:
-            raise GateError(
-                f"{rule.text!r} limits nothing: no measured row of the baseline has both a method "
-                f"that matches {rule.methods!r} and a number in {rule.column}."
-            )
+            why = why_idle(rule, (row["method"] for row in measured))
+            raise GateError(f"{rule.text!r} limits nothing in the baseline: {why}")
 
 
 def _is_informative(judgement: Judgement) -> bool:

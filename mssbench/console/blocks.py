@@ -104,13 +104,15 @@ class BlockTable:
 
     def __init__(self, block: Block) -> None:
         self._block = block
+        self._ascii_only = False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield as many tables as are needed to fit the width."""
         block, width = self._block, options.max_width
+        self._ascii_only = options.ascii_only
         columns = [(column, self._widths(column)) for column in block.columns]
         labels = [
-            max(len(name), *(len(_labels(block, row)[i]) for row in block.entries))
+            max(len(name), *(len(self._labels(row)[i]) for row in block.entries))
             for i, name in enumerate(block.row_names)
         ]
 
@@ -137,6 +139,7 @@ class BlockTable:
             _beside(labels_.spoken(name, x), spectrum if name == "problem" else "", "\n")
             for name, x in zip(self._block.column_names, column, strict=True)
         )
+        title = self._spelled(title)
         ratio = max((len(_ratio(e)) for e in entries), default=0)
         value = max((len(self._block.written(e)) for e in entries), default=1)
         notes = [_note(self._block, e).plain for e in entries]
@@ -147,6 +150,14 @@ class BlockTable:
         phrases = [phrase.lstrip("0123456789e+-. ") for n in notes for phrase in n.split(", ")]
         longest = [max(map(len, many)) for many in (notes, phrases, " ".join(notes).split())]
         return _Widths(title, value, ratio, *longest)
+
+    def _labels(self, row: GroupKey) -> list[str]:
+        """Return the labels of a row as this terminal can show them."""
+        return [self._spelled(label) for label in _labels(self._block, row)]
+
+    def _spelled(self, text: str) -> str:
+        """Return a text as this terminal can show it; it is needed before widths are computed."""
+        return units.ascii_only(text) if self._ascii_only else text
 
     def _heading(self) -> str:
         """Return the heading of the column of errors."""
@@ -169,7 +180,7 @@ class BlockTable:
                 table.add_column(Text(self._heading()), overflow="fold", width=next(spare))
 
         for row, entries in block.entries.items():
-            cells = [Text(label) for label in _labels(block, row)]
+            cells = [Text(label) for label in self._labels(row)]
             for column, w in part:
                 entry = entries.get(column)
                 cells.append(_value(block, entry, w))

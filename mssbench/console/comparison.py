@@ -16,6 +16,7 @@ from mssbench import units
 from mssbench.compare.judgement import Judged, Judgement, Mean, Tally
 from mssbench.compare.verdict import QUIET, Verdict
 from mssbench.errors import TableError, unknown
+from mssbench.records.measurement import AnyRow
 from mssbench.records.schema import KEY
 from mssbench.results.labels import METHOD, spoken
 
@@ -37,6 +38,7 @@ STYLE = {
 _ORDER = tuple(STYLE)
 # Verdicts whose reason is always printed, as it matters more than the times.
 _REASONED = (Verdict.BROKEN, Verdict.WORSE, Verdict.FIXED)
+_UNFLAGGED = "unflagged: no difference was detected, and none is excluded"
 _MOST = 40  # rows of a table, about a screen; --json has all
 _MOST_COLUMNS = 3  # varying key columns with a column each; more of them share one column
 _NARROWEST = 16  # width in characters below which the names of methods are hard to read
@@ -59,7 +61,7 @@ def comparison(judged: Judged, display: str) -> Iterator[RenderableType]:
     yield from map(_mean, judged.means)
     for remark in judged.remarks:
         yield Text(remark, "dim")
-    yield verdicts(judged.verdicts)
+    yield from _counts(judged)
 
 
 def checked(judged: Judged, display: str) -> Iterator[RenderableType]:
@@ -72,7 +74,7 @@ def checked(judged: Judged, display: str) -> Iterator[RenderableType]:
     if judged.advice:
         yield Text("\nadvice only, no failure: these times differ from those of the baseline")
         yield from judgements(judged.advice, display)
-    yield verdicts(judged.verdicts)
+    yield from _counts(judged)
 
 
 def _loud(judged: Judged) -> list[Judgement]:
@@ -90,7 +92,7 @@ def judgements(every: Iterable[Judgement], display: str) -> Iterator[RenderableT
         return
 
     shown = ordered[:_MOST]
-    names, common = _varying(ordered)
+    names, common = _varying(shown)
     if common:
         yield Text(f"everywhere: {' · '.join(spoken(k, v) for k, v in common.items())}", "dim")
 
@@ -140,7 +142,7 @@ def _lines(every: Sequence[Judgement], names: Sequence[str], display: str) -> Ta
     for judgement in every:
         row = judgement.pair.row
         if together:
-            where = [" · ".join(spoken(name, row[name]) for name in names)]
+            where = [_where(row, names)]
         else:
             where = [str(row[name]) for name in names]
         base, new = map(units.seconds, judgement.seconds)
@@ -161,7 +163,7 @@ def _entries(every: Sequence[Judgement], names: Sequence[str]) -> Table:
 
     for judgement in every:
         row = judgement.pair.row
-        where = " · ".join(spoken(name, row[name]) for name in names)
+        where = _where(row, names)
         text = Text.assemble((row["method"], "bold"), f"  {where}" if where else "")
 
         if judgement.ratio is not None:
@@ -175,6 +177,12 @@ def _entries(every: Sequence[Judgement], names: Sequence[str]) -> Table:
             text.append(f"\nnext: {judgement.advice}")
         table.add_row(Text(judgement.words, STYLE[judgement.verdict]), text)
     return table
+
+
+def _where(row: AnyRow, names: Sequence[str]) -> str:
+    """Return these key columns of a row as text; the cache only for a time of the GPU's clock."""
+    told = [name for name in names if name != "cache" or row["clock"] == "gpu"]
+    return " · ".join(spoken(name, row[name]) for name in told)
 
 
 def _ratio(x: float | None) -> str:
@@ -208,6 +216,13 @@ def _tallies(tallies: Sequence[Tally]) -> Table:
         style = "bold red" if breached else "dim" if not rows else ""
         table.add_row(gate, str(rows) if rows else "-", Text(str(breached) if rows else "-", style))
     return table
+
+
+def _counts(judged: Judged) -> Iterator[Text]:
+    """Yield the number of rows with each verdict, after the meaning of a word that needs one."""
+    if judged.verdicts.get(Verdict.UNFLAGGED):
+        yield Text(_UNFLAGGED, "dim")
+    yield verdicts(judged.verdicts)
 
 
 def verdicts(counts: Mapping[str, int]) -> Text:

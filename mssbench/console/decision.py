@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 # Width of the bars of time in characters. A shorter bar shows no useful difference, and a longer
 # one takes space from the names.
 _WIDEST_BAR, _SHORTEST_BAR = 20, 6
+_NARROWEST_NAME = 12  # width of the names of methods below which they are hard to read
+_ANY = 1000  # more columns than any table needs
 # Terminal width in columns from which on the papers' names are shown beside the short names.
 _WIDE_ENOUGH_FOR_PAPERS = 100
 # Largest number of groups "right on ... only"; more groups are merged into one.
@@ -62,32 +65,33 @@ class Decision:
         return self._board is not None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text | Table]:
-        for part in self._parts(options.max_width, options.ascii_only):
-            if options.ascii_only and isinstance(part, Text):
-                yield _ascii(part)
-            else:
-                yield part
+        yield from self._parts(console, options)
 
-    def _parts(self, width: int, ascii_only: bool) -> Iterator[Text | Table]:
+    def _parts(self, console: Console, options: ConsoleOptions) -> Iterator[Text | Table]:
         """Yield warning, heading, table, legend, advice and further commands."""
+        width, ascii_only = options.max_width, options.ascii_only
+        # Replaced before texts are folded, as a replacement may be longer than its character.
+        told = units.ascii_only if ascii_only else str
         board, reliability = self._board, self._trust
         assert board is not None, "ask `possible` first"
         best = decision.choose(board, reliability.drift) if reliability.comparable else None
 
         if not reliability.comparable:
-            yield from _wrapped(advice.warning(reliability, self._again), width, "bold yellow")
-        yield from _wrapped(self._heading, width, "dim")
-        yield Text(f"\n{_title(board)}", style="bold")
-        yield _BoardRows(board, best, reliability, ascii_only).table(width)
-        yield from _wrapped(_legend(board, reliability), width, "dim")
+            yield from _wrapped(
+                told(advice.warning(reliability, self._again)), width, "bold yellow"
+            )
+        yield from _wrapped(told(self._heading), width, "dim")
+        yield Text(f"\n{told(_title(board))}", style="bold")
+        yield _BoardRows(board, best, reliability, ascii_only).table(console, options)
+        yield from _wrapped(told(_legend(board, reliability)), width, "dim")
         yield Text()
 
         for sentence in advice.sentences(board, best, reliability):
-            yield from _sentence(sentence, width)
+            yield from _sentence(sentence._replace(text=told(sentence.text)), width)
         if reliability.comparable:
             for line in advice.elsewhere(self._boards, board, reliability.drift):
-                yield from _wrapped(line, width, "dim")
-        yield from _next(self._commands)
+                yield from _wrapped(told(line), width, "dim")
+        yield from _next([told(command) for command in self._commands])
 
 
 class _BoardRows:
@@ -99,8 +103,29 @@ class _BoardRows:
         self._base = best or board.lines[0]
         self._slowest = max(line.seconds for line in board.lines)
 
-    def table(self, width: int) -> Table:
-        """Return the table of the methods, grouped by the kinds of matrix they are right on."""
+    def table(self, console: Console, options: ConsoleOptions) -> Table:
+        """Return the table of the methods, grouped by the kinds of matrix they are right on.
+
+        What does not fit the width is left out or folded: first the bars, then the gaps between
+        columns and the names, then the ratios, which follow from the times.
+        """
+        width = options.max_width
+        tables = (
+            self._table(width),
+            self._table(width, narrow=True),
+            self._table(width, narrow=True, ratios=False),
+        )
+        for table, folded in tables:
+            whole = Measurement.get(console, options.update(max_width=_ANY), table).maximum
+            if whole - folded <= width:
+                break
+        return table
+
+    def _table(self, width: int, *, narrow: bool = False, ratios: bool = True) -> tuple[Table, int]:
+        """Return the table of the methods, and by how much folded names make it narrower.
+
+        narrow: whether names are folded more, and columns stand close. ratios: whether it has them.
+        """
         labels = {id(line): _label(line, width) for line in self._board.lines}
         groups = list(_groups(self._board))
         names = max(map(len, [*labels.values(), *(title for title, _, _ in groups)]))
@@ -108,13 +133,17 @@ class _BoardRows:
         # each) leave of the width.
         bar = min(_WIDEST_BAR, width - names - 29 - 10 * len(self._board.kinds))
 
-        table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+        table = Table(
+            box=None, padding=(0, 1), pad_edge=False, header_style="dim", collapse_padding=narrow
+        )
+        least = _NARROWEST_NAME if narrow else max(width - 40, _NARROWEST_NAME)
         table.add_column("\n")
-        table.add_column("\nmethod", min_width=min(names, width - 40), overflow="fold")
+        table.add_column("\nmethod", min_width=min(names, least), overflow="fold")
         table.add_column("\ntime", justify="right", no_wrap=True)
         if bar >= _SHORTEST_BAR:
             table.add_column("\n", width=bar)
-        table.add_column("\nvs best", justify="right", no_wrap=True)
+        if ratios:
+            table.add_column("\nvs best", justify="right", no_wrap=True)
         for kind in self._board.kinds.values():
             heading = self._spelled(Text(f"{kind.name}\n{kind.heading}"))
             table.add_column(heading, justify="right", no_wrap=True, min_width=8)
@@ -122,15 +151,18 @@ class _BoardRows:
         for title, style, lines in groups:
             table.add_row("", Text(title, style=f"italic {style}"))
             for line in lines:
-                cells = self._cells(line, labels[id(line)], bar)
+                cells = self._cells(line, labels[id(line)], bar, ratios=ratios)
                 table.add_row(*map(self._spelled, cells))
-        return table
+        return table, names - min(names, least)
 
     def _spelled(self, text: Text) -> Text:
         return _ascii(text) if self._ascii_only else text
 
-    def _cells(self, line: Line, label: str, bar: int) -> list[Text]:
-        """Return the table cells of one method. bar: width of the longest bar, in characters."""
+    def _cells(self, line: Line, label: str, bar: int, *, ratios: bool) -> list[Text]:
+        """Return the table cells of one method.
+
+        bar: width of the longest bar, in characters. ratios: whether there is a ratio.
+        """
         chosen = line is self._best
         right = bool(self._board.right(line))
         style = "bold green" if chosen else "" if right else "dim"
@@ -140,7 +172,8 @@ class _BoardRows:
         if bar >= _SHORTEST_BAR:
             length = max(1, round(bar * line.seconds / self._slowest))
             cells.append(Text("█" * length, "green" if chosen else "cyan" if right else "dim"))
-        cells.append(Text(self._ratio(line), style))
+        if ratios:
+            cells.append(Text(self._ratio(line), style))
         for name, kind in self._board.kinds.items():
             cells.append(_mark(line, name, doubtful=kind.doubt > DOUBTFUL))
         return cells

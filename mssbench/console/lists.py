@@ -8,6 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+_LONGEST_WORD = 40  # characters; a longer word would be cut in the middle on a narrow terminal
+
 
 def listing(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
     """Return a table with one row for each record. All records have the same keys, the columns."""
@@ -73,7 +75,12 @@ def remarks(title: str, records: Iterable[Mapping[str, str]]) -> Group:
 
 
 def _words(value: Any) -> str:
-    """Return a value as text; a list is separated by commas, None is empty."""
+    """Return a value as text; a list is separated by commas, None is empty.
+
+    A long list of choices, `(brick|camera|...)`, gets blanks, at which the terminal folds it.
+    """
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)
+        return ", ".join(map(_words, value))
+    words = "" if value is None else str(value)
+    long = any(len(word) > _LONGEST_WORD for word in words.split())
+    return words.replace("|", " | ") if long else words

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from mssbench import units
@@ -22,7 +23,13 @@ class SafeConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterator[Segment]:
-        """Yield the segments of a renderable; the control codes of rich itself are kept."""
+        """Yield the segments of a renderable; the control codes of rich itself are kept.
+
+        For a terminal without Unicode, texts are replaced before they are folded, as a replacement
+        may be longer than its character.
+        """
+        if (options or self.options).ascii_only:
+            renderable = _in_ascii(renderable)
         for segment in super().render(renderable, options):
             text = units.harmless(segment.text)
             # Rich calls this for each level of a table, so that most segments are safe already.
@@ -30,6 +37,33 @@ class SafeConsole(Console):
                 yield segment
             else:
                 yield segment._replace(text=text)
+
+
+def _in_ascii(part: RenderableType) -> RenderableType:
+    """Return a text, or a table with its texts, in ASCII; any other renderable unchanged."""
+    if isinstance(part, str):
+        return units.ascii_only(part)
+    if isinstance(part, Text) and not part.plain.isascii():
+        return _text_in_ascii(part)
+    if isinstance(part, Table):
+        for column in part.columns:
+            column.header = _in_ascii(column.header)
+            column._cells = [_in_ascii(cell) for cell in column._cells]
+    return part
+
+
+def _text_in_ascii(text: Text) -> Text:
+    """Return a text in ASCII, with the styles of its parts."""
+    others = [i for i, c in enumerate(text.plain) if not c.isascii()]
+    pieces = text.divide(sorted({j for i in others for j in (i, i + 1)}))
+    ascii_ = text.blank_copy()
+    for piece in pieces:
+        if piece.plain.isascii():
+            ascii_.append_text(piece)
+        else:
+            style = piece.spans[-1].style if piece.spans else ""
+            ascii_.append(units.ascii_only(piece.plain), style)
+    return ascii_
 
 
 def make_console(*, stderr: bool = False) -> Console:

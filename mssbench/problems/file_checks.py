@@ -254,8 +254,9 @@ def _narrowed(loaded: Loaded, w: NDArray[Any], precisions: tuple[str, ...]) -> l
             continue
         ranks = _ranks(w, _SPACING["float32"])
         lost = "" if (ranks == _ranks(w, stored)).all() else f" (there {_spoken_rank(ranks)})"
+        wide_enough = loaded.dtype if loaded.dtype in _SPACING else "float64"  # integers, say
         clauses.append(
-            f"measured in {precision}{lost}, not {loaded.dtype}: --set precision={loaded.dtype} "
+            f"measured in {precision}{lost}, not {loaded.dtype}: --set precision={wide_enough} "
             "keeps all digits"
         )
     return clauses

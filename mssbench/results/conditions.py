@@ -17,6 +17,10 @@ from math import copysign, inf, nan
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from mssbench.errors import TableError, unknown
+from mssbench.records.measurement import Status
+from mssbench.records.noise import Noise
+from mssbench.records.roundoff import ROUNDOFF
+from mssbench.results.labels import PHASES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +37,17 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 
 
 _MOST_NAMED = 10  # values of a column that a message lists; a table may have any number of them
+_EXAMPLE = "Write one such as: size > 16 and precision == 'float32'"
+# Columns with a fixed list of values. One of these that no row has is no misspelt word.
+_LISTED = {
+    "status": frozenset(str(status) for status in Status),
+    "noise": frozenset(str(noise) for noise in Noise),
+    "phase": frozenset(PHASES),
+    "precision": frozenset(ROUNDOFF),
+    "device": frozenset({"cpu", "cuda"}),
+    "clock": frozenset({"wall", "gpu", "graph"}),
+    "cache": frozenset({"hot", "cold"}),
+}
 _SINGLE = re.compile(r"(?<![=!<>])=(?!=)")  # a single = that is no part of ==, !=, <= or >=
 # Values of text columns. If one is written without quotes, the message says so.
 _WORDS = frozenset(
@@ -89,7 +104,7 @@ def read(condition: str, columns: Mapping[str, bool], source: str = "") -> Holds
         tree = ast.parse(condition.strip(), mode="eval")
         return _condition(tree.body, columns)
     except SyntaxError as error:
-        why = "write == to compare" if _assigns(condition) else error.msg
+        why = "write == to compare" if _assigns(condition) else f"{error.msg}. {_EXAMPLE}"
         raise TableError(f"{quoted} is not an expression: {why}.") from None
     except (RecursionError, MemoryError, OverflowError, ValueError) as error:
         reason = error or type(error).__name__
@@ -367,14 +382,49 @@ def compared(condition: str) -> Iterator[tuple[str, Any]]:
 
 
 def why_empty(rows: "pd.DataFrame | Sequence[Mapping[str, Any]]", condition: str) -> str:
-    """Return a hint why a condition holds for no row: a text in it that no row has.
+    """Return a hint why a condition holds for no row: a part of it that holds for none.
 
-    The hint is a sentence after a blank; it is empty if every text occurs in some row.
+    The hint is a sentence after a blank. It is about a text that no row has, or about a number that
+    a column is compared with, and says which values there are. It is empty if each such part of the
+    condition holds for some row.
     """
     for name, word in compared(condition):
         if not isinstance(word, str):
             continue
-        values = {row[name] for row in rows} if isinstance(rows, Sequence) else set(rows[name])
+        values = _present(rows, name)
         if word not in values:
+            if word in _LISTED.get(name, ()):
+                return f" No row has the {name} {word!r}. Present: {_enumerated(values)}."
             return " " + unknown(name, word, map(str, values), _MOST_NAMED)
+
+    for name, text in _limits(condition):
+        values = _present(rows, name)
+        holds = read(text, {name: False})
+        if not any(holds({name: value}) for value in values):
+            if not values:
+                return f" No row has {name}."
+            return f" Present values of {name}: {_enumerated(values)}."
     return ""
+
+
+def _present(rows: "pd.DataFrame | Sequence[Mapping[str, Any]]", name: str) -> list[Any]:
+    """Return the different values that rows have in a column, sorted, without missing ones."""
+    column = [row[name] for row in rows] if isinstance(rows, Sequence) else _plain(rows[name])
+    return sorted({value for value in column if value is not None})
+
+
+def _enumerated(values: Sequence[Any]) -> str:
+    """Return the values of a column as text: `16, 32`, or `8 to 512` if there are many."""
+    texts = [str(x) if isinstance(x, str | int) else f"{x:.3g}" for x in values]
+    if len(texts) > _MOST_NAMED and not isinstance(values[0], str):
+        return f"{texts[0]} to {texts[-1]}"
+    rest = len(texts) - _MOST_NAMED
+    return ", ".join(texts[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _limits(condition: str) -> Iterator[tuple[str, str]]:
+    """Yield (column, comparison as text) of every comparison of one column with a number."""
+    for node in ast.walk(ast.parse(condition.strip(), mode="eval")):
+        match node:
+            case ast.Compare(ast.Name(name), [_], [ast.Constant(int() | float())]):
+                yield name, ast.unparse(node)

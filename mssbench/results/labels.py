@@ -22,6 +22,7 @@ METHOD = ("library", "forward", "backward", "iterations", "backward_iterations",
 _BACKWARD = "backward_"  # prefix of the parameters of a backward
 # A text that is written without a name and quotes: neither a number nor a truth value.
 _WORD = re.compile(r"(?![+-]?\.?\d+(\.|$)|(true|false)$)[\w.-]+", re.ASCII | re.IGNORECASE)
+_MANY_ZEROS = 1e6  # a float from here on is written as a power of ten, if that is exact
 # The columns that each label stands for. Tables do not list them as hidden if they show the label.
 LABELS = {"backend": METHOD[:2], "pair": METHOD[:3], "method": METHOD}
 
@@ -146,7 +147,13 @@ def _words(options: Mapping[str, Any]) -> Iterator[str]:
         elif isinstance(v, str):
             yield f"{name}={v if _WORD.fullmatch(v) else json.dumps(v, ensure_ascii=False)}"
         else:
-            yield f"{name}={v}"
+            yield f"{name}={written(v)}"
+
+
+def written(x: Any) -> str:
+    """Return the value of a parameter: `0.5`, but `1e10` for a number with many zeros."""
+    short = f"{x:g}".replace("e+", "e") if isinstance(x, float) and abs(x) >= _MANY_ZEROS else ""
+    return short if short and float(short) == x else str(x)
 
 
 def _distinguished(

@@ -1,11 +1,11 @@
 """Join several runs into one, and complete or repair the files of a single run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mssbench.errors import RunError, TableError
-from mssbench.records.facts import canonical
+from mssbench.records.facts import Facts, canonical, difference
 from mssbench.records.measurement import ABSENT, Status
 from mssbench.records.schema import KEY
 from mssbench.results import table
@@ -35,13 +35,13 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
     remarks: list[str] = []
     if out is None:  # locked before it is read, or a run that is still writing would lose rows
         with RunFolder(runs[0], mend=True) as folder:
-            whole = merge_frames(_frames(runs, remarks), mixed=mixed)
+            whole = merge_frames(_frames(runs, remarks), mixed=mixed, machines=_machines(runs))
             remarks += _set_aside(runs[0], damaged_table=bool(remarks))
             folder.finish(Rows(whole))
     else:
         frames = _frames(runs, remarks)
         left_over = [set[str](_facts(run)[0].get(LEFT_OVER, ())) for run in runs]
-        whole = merge_frames(frames, mixed=mixed, left_over=left_over)
+        whole = merge_frames(frames, mixed=mixed, left_over=left_over, machines=_machines(runs))
         with RunFolder(out) as folder:
             from mssbench.results import samples  # imports pyarrow: only if it is needed
 
@@ -86,6 +86,11 @@ def _facts(run: Path) -> tuple[dict[str, Any], str]:
         return read_facts(run), ""
     except RunError as error:
         return {"environments": {}, "runs": {}}, str(error)
+
+
+def _machines(runs: Sequence[Path]) -> dict[str, Facts]:
+    """Return the facts of all machines that the runs know, by the hash of the environment."""
+    return {k: facts for run in runs for k, facts in _facts(run)[0]["environments"].items()}
 
 
 def _set_aside(run: Path, *, damaged_table: bool) -> list[str]:
@@ -156,6 +161,7 @@ def merge_frames(
     *,
     mixed: bool = False,
     left_over: Sequence[set[str]] | None = None,
+    machines: Mapping[str, Facts] | None = None,
 ) -> "pd.DataFrame":
     """Return one table of several runs, with one row per key: the row of the first run that has it.
 
@@ -163,7 +169,8 @@ def merge_frames(
     that was not reached. A row whose cell is left over in its run from an earlier suite is taken
     only if no other run has the row.
 
-    left_over: the ids of those cells, for each run.
+    left_over: the ids of those cells, for each run. machines: the facts of the environments, from
+    which a message says how two of them differ.
     Raises TableError if the runs were measured in different environments,
     unless `mixed`: in a table of two machines, differences of methods cannot be told from
     differences of machines.
@@ -173,9 +180,11 @@ def merge_frames(
     whole = pd.concat(frames, ignore_index=True)
     environments = sorted(e for e in whole["environment"].unique() if e)
     if len(environments) > 1 and not mixed:
+        known = machines or {}
+        apart = difference(*(known.get(e) for e in environments[:2]))
         raise TableError(
-            f"these runs were measured in {len(environments)} environments "
-            f"({', '.join(environments)}): their times do not compare. --mixed joins them anyway."
+            f"these runs were measured in {len(environments)} environments ({apart}): their times "
+            "do not compare. --mixed joins them anyway."
         )
 
     rank = whole["status"].map(_SAYS_LESS).fillna(0)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # importing both takes half a second, and a command's --help 
 
 _DTYPES = {"str": "str", "int": "Int64", "float": "float64", "bool": "boolean"}
 _KIND = {c.name: c.kind for c in SCHEMA}
+# Columns that every version has written. Without one of them, rows would seem to be unmeasured.
+_READ = ("status", "seconds_median")
 # Matches a field NA, which is how R writes a missing value.
 _MISSING_OF_R = re.compile(rb'(?:^|,)"?NA"?(?:,|\r?$)', re.MULTILINE)
 
@@ -63,15 +65,30 @@ def _file(path: Path) -> Path:
 
     if not path.is_file():
         folder = path.parent if path.name == TABLE else path
-        raise TableError(
-            f"there is no run in {folder}.{_beside(folder)} "
-            f"Make one with `mssbench run quick --out {folder}`."
-        )
+        raise TableError(f"there is no run in {folder}.{_elsewhere(folder) or _beside(folder)}")
     return path
 
 
+def _elsewhere(folder: Path) -> str:
+    """Return a hint for a run whose parent folder does not exist: the most similar existing run.
+
+    It is empty if the parent exists, or if no run in the folders beside it is similar.
+    """
+    parent = folder.parent
+    if parent.is_dir() or not parent.name:
+        return ""
+    runs = [str(file.parent) for file in sorted(parent.parent.glob(f"*/*/{TABLE}"))]
+    near = nearest(str(folder), runs)
+    return f" Did you mean {near!r}? There is no folder {parent}." if near else ""
+
+
 def _beside(folder: Path, most: int = 5) -> str:
-    """Return a hint for a missing run: the most similar name, and the runs in the same folder."""
+    """Return a hint for a missing run: a similar name, the runs beside it, and how to make one."""
+    return f"{_neighbours(folder, most)} Make one with `mssbench run quick --out {folder}`."
+
+
+def _neighbours(folder: Path, most: int) -> str:
+    """Return a hint with the most similar name, and the runs in the same folder; empty if none."""
     names = sorted(p.parent.name for p in folder.parent.glob(f"*/{TABLE}"))
     if not names:
         return ""
@@ -155,11 +172,13 @@ def _header(file: Path, data: bytes) -> list[str]:
             raise TableError(f"{file} is not a result table: {why}.")
         first = data.partition(b"\n")[0].rstrip(b"\r").decode("utf-8")
         names = next(csv.reader([first]), [])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise TableError(f"{file} is not a result table: {error}") from None
+    except UnicodeDecodeError:
+        raise TableError(f"{file} is not a result table: its first line is not UTF-8.") from None
+    except csv.Error as error:
+        raise TableError(f"{file} is not a result table: {error}.") from None
 
     with _as_table_errors():
-        check_names(file, names, KEY)
+        check_names(file, names, (*KEY, *_READ))
     return names
 
 

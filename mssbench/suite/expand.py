@@ -133,17 +133,17 @@ def _expand_method(
     wrong key or value.
     """
     given = {k: v for k, v in method.items() if k not in ("forward", "backward", *AXES)}
-    pairs = list(_pairs(method))
+    combined = list(pairs(method))
     for key in given:
         _check_given(method, key)
 
     values = {axis: check_axis(axis, {**DEFAULTS, **axes, **method}[axis]) for axis in AXES}
     devices = values.pop("device")
-    check_count(len(pairs), *map(len, values.values()))
+    check_count(len(combined), *map(len, values.values()))
 
     points = list(itertools.product(*values.values()))
 
-    for library, forward, backward in pairs:
+    for library, forward, backward in combined:
         combinations = _combinations(forward, backward, given)
         check_count(len(points), len(combinations))
         for used_device, combination, point in itertools.product(
@@ -168,7 +168,7 @@ def _expand_method(
             )
 
 
-def _pairs(method: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def pairs(method: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Yield every (library, forward, backward) of a [[method]] table."""
     backends, backwards = _listed(method, "forward"), _listed(method, "backward")
     if not backends:

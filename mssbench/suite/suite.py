@@ -11,7 +11,7 @@ from typing import Any
 
 import tomli_w
 
-from mssbench.errors import GateError, RegistryError, SuiteError, unknown
+from mssbench.errors import GateError, RegistryError, SuiteError, nearest, unknown
 from mssbench.records.cell import Cell
 from mssbench.records.policy import Policy
 from mssbench.suite import claims, expand, thresholds
@@ -35,6 +35,7 @@ EFFORTS: dict[str, dict[str, Any]] = {
     }.items()
 }
 _MOST_VALUES = 1000  # of one --set: splitting them takes a time that grows with their square
+_MOST_LISTED = 30  # methods that a message lists
 _SHOWN = 100  # characters of a --set in a message
 _TOP = ("name", "description", "axes", "method", "exclude", "measure", "check", "claim")
 
@@ -287,11 +288,38 @@ def _override(document: dict[str, Any], text: str) -> None:
         for method in takers:
             method[key] = values
     elif key in ("forward", "backward", "backend", "library"):
-        key = "backend" if "/" in value else key
-        raise SuiteError(f"methods are chosen by --only \"{key} == '{value.strip()}'\".")
+        raise SuiteError(_how_to_choose("backend" if "/" in value else key, parts, document))
     else:
         known = {p for m in document["method"] for p in expand.parameters(m)}
         raise SuiteError(unknown("key", key, {*AXES, *MEASURE, *known}))
+
+
+def _how_to_choose(key: str, words: Sequence[str], document: Mapping[str, Any]) -> str:
+    """Return how the methods that --set cannot choose are chosen by --only.
+
+    key: backend, library, forward or backward. words: its values. Words that the suite does not
+    have are replaced by the nearest ones that it has.
+    """
+    known = _words_of_methods(key, document)
+    wrong = [word for word in words if word not in known]
+    meant = [word if word in known else nearest(word, known) or known[0] for word in words]
+    one = f"== {meant[0]!r}" if len(meant) == 1 else f"in {meant!r}"
+
+    others = f", but {', '.join(known)}" if len(known) <= _MOST_LISTED else ""
+    hint = f" This suite has no {key} {wrong[0]!r}{others}." if wrong else ""
+    return f'methods are chosen by --only "{key} {one}".{hint}'
+
+
+def _words_of_methods(key: str, document: Mapping[str, Any]) -> list[str]:
+    """Return the backends, libraries, forwards or backwards of a suite's methods, sorted."""
+    methods = [pair for method in document["method"] for pair in expand.pairs(method)]
+    words = {
+        "backend": {f"{library}/{forward}" for library, forward, _ in methods},
+        "library": {library for library, _, _ in methods},
+        "forward": {forward for _, forward, _ in methods},
+        "backward": {backward for _, _, backward in methods},
+    }
+    return sorted(words[key])
 
 
 def _replace_axis(document: dict[str, Any], key: str, values: Any) -> None:

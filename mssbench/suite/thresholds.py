@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from math import isfinite
 from typing import Any
 
-from mssbench.errors import GateError, unknown
+from mssbench.errors import GateError, nearest, unknown
 
 # Times, by the names that a limit may use. `seconds` is the lower quartile: other work on a machine
 # makes times longer and never shorter, so the lower quartile varies less than the median.
@@ -43,6 +43,7 @@ LIMITED = (
 )
 # Default of `max_error`: a root or gradient without one correct digit is `inaccurate`.
 MAX_ERROR = 0.1
+_MOST_METHODS = 8  # methods that a message names; they fit on a line or two
 _LIMIT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(%|x)")
 
 
@@ -82,6 +83,25 @@ def parse(text: str) -> Rule:
         raise GateError(f"{text!r}: with a limit below 1x a row that has not changed would fail.")
 
     return Rule(SECONDS.get(column, column), factor, methods, text.strip())
+
+
+def why_idle(rule: Rule, methods: Iterable[str]) -> str:
+    """Return why a rule applies to no row of these methods, and which pattern may be meant.
+
+    methods: the labels of the measured methods.
+    """
+    labels = sorted(set(methods))
+    if any(map(rule.covers, labels)):
+        return f"no row of a method that matches {rule.methods!r} has a number in {rule.column}."
+
+    names = [*dict.fromkeys(label.split()[0] for label in labels), *labels]
+    near = nearest(rule.methods.strip("*? "), names)
+    hint = f" Did you mean '{near}*'?" if near else ""
+    more = f" and {len(labels) - _MOST_METHODS} more" if len(labels) > _MOST_METHODS else ""
+    return (
+        f"no measured method matches {rule.methods!r}.{hint} "
+        f"Measured: {', '.join(labels[:_MOST_METHODS])}{more}."
+    )
 
 
 def of_suite(document: Mapping[str, Any]) -> list[Rule]:

@@ -323,7 +323,7 @@ def test_missing_steps_are_a_column_too():
         ({"rows": ["metod"]}, "--rows: Unknown column 'metod'. Did you mean 'method'? Known: "),
         ({"columns": ["sizes"]}, "--columns: Unknown column 'sizes'. Did you mean 'size'? Known: "),
         ({"value": "seconds"}, "--value: Unknown value 'seconds'. Did you mean 'seconds_"),
-        ({"value": "size"}, "--value: Unknown value 'size'."),
+        ({"value": "size"}, "--value: the column 'size' holds no measured number."),
         ({"rows": []}, "--rows is empty: name a key column, such as method or size."),
         ({"columns": []}, "--columns is empty: name a key column, such as method or size."),
         ({"rows": ["size"]}, "'size' is named twice in --rows and --columns."),

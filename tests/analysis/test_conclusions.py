@@ -159,6 +159,35 @@ def test_nobody_is_fastest_beside_other_work(flag: str, flagged: int, named: boo
     assert len(said(*rows)) == 1
 
 
+@pytest.mark.parametrize(
+    ("seconds", "called_"),
+    [
+        (1.05e-3, "torch/eigh (tied with torch/svd)"),
+        (1.2e-3, "torch/eigh (tied with torch/svd)"),
+        (7.23e-3, "torch/eigh (not told apart from torch/svd at 7.23x, as intervals overlap)"),
+    ],
+)
+def test_a_time_several_times_as_long_is_not_called_tied(seconds: float, called_: str) -> None:
+    """`show` called 7.23x a tie, because the wide intervals of two unstable rows overlapped."""
+    wide = {"noise": "unstable", "spread": 0.9, "root": 1e-6, "flags": ""}
+    rows = [row(1e-3, **EIGH, **wide), row(seconds, **SVD, **wide)]
+    (sentence,) = said(*rows)
+    assert f"is {called_}, 1.00 ms" in sentence
+    assert "Faster" not in sentence
+    names = {"torch/eigh", "torch/svd"} if seconds < 1.3e-3 else {"torch/eigh"}
+    assert best(frame(*rows), 16) == names
+
+
+def test_the_remedy_names_the_tables_that_it_is_about() -> None:
+    calm = [{**each, "noise": "quiet"} for each in tried()]
+    step = {"phase": "step", "backward": "loewner", "flags": "loaded", "noise": "quiet"}
+    busy = [row(1e-3, gradient=1e-6, **EIGH, **step), row(5e-3, gradient=1e-6, **SVD, **step)]
+    *_, remedy = said(*calm, *busy)
+    assert remedy.startswith(
+        "No method is called fastest for step, n = 16, as the times there were disturbed: stop"
+    )
+
+
 def test_every_way_out_hears_of_the_drift(tmp_path, capsys) -> None:
     run = write(tmp_path / "run", *tried())
     (run / "environment.json").write_text(

@@ -83,6 +83,14 @@ def test_problems_are_the_generators_and_the_modifiers(capsys):
             problems.canonical(name.replace("PROBLEM", "identity"))
 
 
+@pytest.mark.parametrize("columns", [60, 80, 110])
+def test_a_long_list_of_choices_is_folded_between_words(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, out, _ = called(capsys, "list", "problems")
+    for word in ("hubble_deep_field", "stereo_motorcycle", "immunohistochemistry"):
+        assert word in out
+
+
 def test_a_problem_says_how_to_get_its_package(monkeypatch):
     lacking = {"scikit-image"}
     monkeypatch.setattr(listing, "_installed", lambda name: name not in lacking)

@@ -144,7 +144,17 @@ SHOW_REFUSED = [
         ["--where", "siz > 3"],
         "--where 'siz > 3': Unknown column 'siz'. Did you mean 'size'? Nearest of ",
     ),
-    (["--where", "size > 99"], "--where 'size > 99' leaves none of the 6 rows.\n"),
+    (
+        ["--where", "size > 99"],
+        "--where 'size > 99' leaves none of the 6 rows. Present values of size: ",
+    ),
+    (
+        ["--where", "status == 'crashed'"],
+        "--where \"status == 'crashed'\" leaves none of the 6 rows. No row has the status "
+        "'crashed'. Present: inaccurate, ok, oom.\n",
+    ),
+    (["--value", "status"], "--value: the column 'status' holds no measured number. Name one"),
+    (["--value", "size"], "--value: the column 'size' holds no measured number. Name one"),
     (
         ["--where", "forward == 'eig'"],
         "--where \"forward == 'eig'\" leaves none of the 6 rows. "
@@ -158,7 +168,8 @@ SHOW_REFUSED = [
     (["--rows", "metod"], "--rows: Unknown column 'metod'. Did you mean 'method'? Known: "),
     (["--columns", "size,size"], "'size' is named twice in --rows and --columns.\n"),
     (["--columns", ","], "--columns is empty: name a key column, such as method or size.\n"),
-    (["--value", "reason"], "--value: Unknown value 'reason'. "),
+    (["--value", "reason"], "--value: the column 'reason' holds no measured number. Name one"),
+    (["--value", "reasons"], "--value: Unknown value 'reasons'. "),
 ]
 
 

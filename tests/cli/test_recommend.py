@@ -52,6 +52,32 @@ def test_python_prints_the_call_alone(capsys, measured):
     assert (code, out) == (0, 'y = mssbench.sqrtm(a, forward="eigh", backward="loewner")\n')
 
 
+def test_python_without_a_method_says_what_to_do_next(capsys, tmp_path):
+    wrong = [each | {"status": "inaccurate", "gradient_error": 0.5} for each in rows()]
+    run = write(tmp_path / "mine", *wrong)
+    code, out, _ = called(capsys, *ASK, run, "--python")
+    assert code == 6
+    said, command_line = out.splitlines()
+    assert said == "# no method can be recommended from these rows"
+    assert command_line == f"# mssbench show {run}"
+
+    busy = write(tmp_path / "busy", *(each | {"flags": "loaded"} for each in wrong))
+    _, out, _ = called(capsys, *ASK, busy, "--python")
+    assert out.splitlines()[1].startswith("# mssbench recommend --size 64 --batch 16")
+    assert out.endswith(" --measure\n")
+
+
+@pytest.mark.parametrize("option", ["function", "device", "precision"])
+def test_the_help_names_every_value_that_is_accepted(capsys, monkeypatch, option):
+    _, _, refused = called(capsys, "recommend", "--size", 4, "--batch", 2, f"--{option}", "zzz")
+    known = refused.strip().rstrip(".").partition("Known: ")[2].split(", ")
+    monkeypatch.setenv("COLUMNS", "400")
+    _, text, _ = called(capsys, "recommend", "--help")
+    (line,) = [x for x in text.splitlines() if f"--{option} " in x]
+    assert len(known) > 2
+    assert [word for word in known if word not in line] == []
+
+
 def test_python_without_an_answer_prints_no_line_that_could_be_pasted(capsys, measured):
     words = ("recommend", "--size", 48, "--batch", 16, "--gradient", measured, "--python")
     code, out, err = called(capsys, *words)

@@ -226,6 +226,7 @@ def test_compare_describes_and_does_not_judge(pair, capsys):
     code, out, _ = called(capsys, "compare", *pair)
     assert code == 0
     assert "2.00x" in out
+    assert "unflagged: no difference was detected" not in out  # two rows are the same
     assert "geometric mean of 3 rows, forward, wall clock: 1.26x" in out
     assert last(out) == "mssbench: verdict=pass slower=1 worse=0 broken=0 gone=0 unclear=0 rows=3"
 
@@ -261,7 +262,24 @@ def test_what_every_row_shares_is_said_once_and_where_nothing_is_shared_nothing(
     ) | {"method": "torch/eigh"}
     apart = [Judgement(RowPair(r, r), Verdict.SLOWER, "") for r in (a, b)]
     assert "everywhere" not in printed(apart)
+    many = [Judgement(RowPair(a, a), Verdict.SLOWER, "") for _ in range(40)]
+    first = printed([*many, apart[1]])  # the last row is counted only, and has another clock
+    assert first.count("wall clock") == 1
+    assert "and 1 more row" in first
+    cold = [RowPair(r, r) for r in (a, b | {"cache": "cold"})]
+    told = printed([Judgement(each, Verdict.SLOWER, "") for each in cold])
+    assert "cold cache" in told
+    assert "hot cache" not in told  # a time on the wall clock has no cold cache
     assert printed(apart[:1]).count("everywhere: ") == 1
+
+
+@pytest.mark.parametrize("command", ["compare", "check"])
+def test_a_row_without_a_difference_has_its_word_explained(tmp_path, capsys, command):
+    rows = [row(1e-3, spread=0.9, **QUIET | {"noise": "unstable"})]
+    base, new = (save(tmp_path / name, *rows) for name in ("base", "new"))
+    options = [new, "--baseline", base] if command == "check" else [base, new]
+    _, out, _ = called(capsys, command, *options)
+    assert "unflagged: no difference was detected, and none is excluded\n1 unflagged\n" in out
 
 
 def printed(found, display="simple"):
@@ -355,6 +373,8 @@ def test_a_limit_that_limits_nothing_would_pass_for_ever(pair, capsys):
         code, out, err = called(capsys, "check", new, "--baseline", base, "--fail-on", rule)
         assert (code, out) == (2, "")
         assert f"'{rule}' limits nothing" in err
+        near = "Did you mean 'torch/" in err
+        assert near is rule.startswith("torch/"), err
 
 
 def test_a_limit_on_time_is_refused_on_another_machine(pair, capsys, tmp_path):

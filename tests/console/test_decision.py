@@ -99,6 +99,27 @@ def test_no_line_is_wider_than_the_terminal_and_every_method_has_one(width):
     assert ("(iSQRT-COV)" in table) is (width >= 100)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("width", range(46, 80))
+def test_on_a_narrow_terminal_names_are_folded_and_no_number_is_lost(width, encoding):
+    lines = printed(width, encoding).splitlines()
+    assert max(len(x) for x in lines if "mssbench" not in x) <= width  # commands are not folded
+    table = "\n".join(lines)
+    for number in ("11.8 ms", "21.7 ms", "1e-06", "5e-02", " 0.2"):
+        assert number in table
+    assert ("vs best" in table) is (width > 47)
+    assert "iSQRT-COV (newton_schulz + autodiff)" in " ".join(table.split())
+
+
+def test_a_character_whose_replacement_is_longer_is_replaced_before_folding():
+    machine = facts()
+    machine["environments"]["e" * 12]["cpu"] = "κ" * 30
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    paper = Console(file=stream, width=70, highlight=False, emoji=False)
+    paper.print(Decision(frame(*rows()), machine, COMMANDS), crop=False)
+    assert max(map(len, stream.buffer.getvalue().decode().splitlines())) <= 70
+
+
 def test_the_groups_stand_in_the_order_of_what_they_are_right_on():
     lines = [line.strip() for line in printed().splitlines()]
     titles = ["right everywhere", "right on easy matrices only", "no right digit"]

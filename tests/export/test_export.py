@@ -173,10 +173,11 @@ def test_its_numbers_are_those_of_pytest_benchmark_itself():
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("{", "is not a pytest-benchmark JSON"),
+        ("{", "is not a pytest-benchmark JSON: line 1, column 2 is not valid JSON. Write one"),
         ('{"benchmarks": 3}', "is not a pytest-benchmark"),
         ('{"benchmarks": []}', "has no cell of mssbench"),
-        ("[]", "is not a pytest-benchmark JSON"),
+        ("[]", "is not a pytest-benchmark JSON: a value in it has the wrong type. Write one"),
+        ("{}", "is not a pytest-benchmark JSON: it has no 'benchmarks'. Write one"),
         (
             '{"benchmarks": [{"extra_info": {"mssbench": {"size": 3}}}]}',
             "is not a pytest-benchmark",
@@ -188,7 +189,14 @@ def test_what_is_no_benchmark_of_ours_is_refused(tmp_path, capsys, content, why)
     file.write_text(content)
     code, _, err = called(capsys, "import", file, "--out", tmp_path / "out")
     assert (code, why in err) == (2, True)
+    assert "Error" not in err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_not_there_is_named_without_a_number(tmp_path, capsys):
+    file = tmp_path / "nope.json"
+    code, _, err = called(capsys, "import", file, "--out", tmp_path / "out")
+    assert (code, err) == (2, f"mssbench: {file} cannot be read: No such file or directory.\n")
 
 
 def test_an_import_overwrites_nothing(run, tmp_path, capsys):

@@ -10,9 +10,10 @@ from helpers.tables import called, frame, row, write
 from mssbench.analysis.blocks import blocks
 from mssbench.cli import run as run_
 from mssbench.console.terminal import plain
+from mssbench.records.cell import format_options
 from mssbench.records.noise import ABOVE_CEILING, OTHER_PRECISION, UNVERIFIED
 from mssbench.records.schema import BY_NAME, SCHEMA, error_column
-from mssbench.results.labels import counted, counts_as_ok, with_labels, with_outcomes
+from mssbench.results.labels import counted, counts_as_ok, label, with_labels, with_outcomes
 from mssbench.results.table import typed
 from mssbench.suite.thresholds import LIMITED, SECONDS
 
@@ -103,6 +104,15 @@ def test_usable_is_what_is_ok_and_not_above_its_ceiling(status, flags, ended, us
     (found,) = with_outcomes(frame(row(1e-3, status=status, flags=flags))).to_dict("records")
     assert (found["ended"], found["usable"]) == (ended, usable)
     assert counts_as_ok(row(1e-3, status=status, flags=flags)) is usable
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e10, "1e10"), (1234567.5, "1234567.5"), (0.5, "0.5"), (5.0, "5.0"), (10**10, "10000000000")],
+)
+def test_a_number_with_many_zeros_is_a_power_of_ten(value, text):
+    made = row(1.0, backward="svd_trunc", options=format_options({"backward_limit": value}))
+    assert label(made).endswith(f" limit={text}")
 
 
 @pytest.mark.parametrize(

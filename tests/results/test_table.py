@@ -133,6 +133,36 @@ def test_a_row_measured_again_is_read_from_the_journal(tmp_path):
     assert sorted(found["seconds_median"]) == [2e-3, 5e-3]
 
 
+def test_a_missing_folder_of_runs_is_answered_with_the_run_that_is_meant(tmp_path):
+    write(tmp_path / "results" / "quick", row(1.0))
+    write(tmp_path / "results" / "paper", row(1.0))
+    meant = tmp_path / "results" / "quick"
+    assert refuse(tmp_path / "result" / "quick") == (
+        f"there is no run in {tmp_path}/result/quick. Did you mean '{meant}'? There is no folder "
+        f"{tmp_path}/result."
+    )
+    assert "Make one with" in refuse(tmp_path / "results" / "zzz")
+
+
+@pytest.mark.parametrize("name", ["seconds_median", "status"])
+def test_a_table_without_a_column_that_all_versions_have_is_refused(tmp_path, capsys, name):
+    """`check` passed without a remark, as if no row of the run had been timed."""
+    base, new = (write(tmp_path / x, row(1.0, root=1e-6)) for x in ("base", "new"))
+    file = new / "table.csv"
+    file.write_text(file.read_text().replace(name, "renamed", 1))
+    for words in (("check", new, "--baseline", base), ("compare", base, new), ("show", new)):
+        code, out, err = called(capsys, *words)
+        assert (code, out) == (2, "")
+        assert err == f"mssbench: {file} is not a result table: it has no column {name}.\n"
+
+
+def test_a_damaged_header_is_refused_in_plain_words(tmp_path):
+    run = write(tmp_path / "quick", row(1.0))
+    (run / "table.csv").write_bytes(b"\x80\xff" + (run / "table.csv").read_bytes())
+    said = refuse(run)
+    assert said == f"{run / 'table.csv'} is not a result table: its first line is not UTF-8."
+
+
 def refuse(path):
     with pytest.raises(TableError) as caught:
         table.load(path)
@@ -164,7 +194,7 @@ def test_a_newer_schema_is_refused_with_the_way_out(tmp_path):
         (b"a,b\n1,2\n", "it has no column library, forward, backward ..."),
         (
             b"\x89PNG\r\n\x1a\n\xff\xfe",
-            "'utf-8' codec can't decode byte 0x89 in position 0: invalid start byte",
+            "its first line is not UTF-8.",
         ),
     ],
     ids=["empty", "another table", "a picture"],
@@ -305,9 +335,12 @@ def test_environments_are_not_mixed_unless_asked_for():
     with pytest.raises(TableError) as caught:
         merge.merge_frames([frame(row(1.0)), other])
     assert str(caught.value) == (
-        "these runs were measured in 2 environments (eeeeeeeeeeee, ffffffffffff): their times do "
-        "not compare. --mixed joins them anyway."
+        "these runs were measured in 2 environments (the facts of one are not known): their times "
+        "do not compare. --mixed joins them anyway."
     )
+    machines = {"e" * 12: {"cpu": "Alpha"}, "f" * 12: {"cpu": "Beta"}}
+    with pytest.raises(TableError, match=r"2 environments \(cpu: Alpha then, Beta now\)"):
+        merge.merge_frames([frame(row(1.0)), other], machines=machines)
     assert len(merge.merge_frames([frame(row(1.0)), other], mixed=True)) == 2
 
 

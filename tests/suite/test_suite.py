@@ -707,8 +707,12 @@ FLAGS = {
     ("--set", "min_seconds=x"): "--set min_seconds=x: [measure] min_seconds = 'x' is not a number "
     "of 0 or more.",
     ("--set", "min_seconds=1,2"): "--set min_seconds=1,2: min_seconds takes one value.",
-    ("--set", "forward=torch/svd"): "--set forward=torch/svd: methods are chosen by --only "
-    "\"backend == 'torch/svd'\".",
+    ("--set", "forward=torch/eigh"): "--set forward=torch/eigh: methods are chosen by --only "
+    "\"backend == 'torch/eigh'\".",
+    ("--set", "forward=torch/egh"): "--set forward=torch/egh: methods are chosen by --only "
+    "\"backend == 'torch/eigh'\". This suite has no backend 'torch/egh', but torch/eigh.",
+    ("--set", "backward=non,none"): "--set backward=non,none: methods are chosen by --only "
+    "\"backward in ['none', 'none']\". This suite has no backward 'non', but none.",
     ("--effort", "fast"): "--effort: Unknown effort 'fast'. Known: quick, rigorous, smoke, "
     "standard.",
     ("--device", "gpu"): "--device gpu: Unknown device 'gpu'. Did you mean 'cuda'? Known: auto, "
@@ -716,11 +720,16 @@ FLAGS = {
     ("--only", "siz > 3"): "--only 'siz > 3': Unknown column 'siz'. Did you mean 'size'? Known: "
     "backend, backward, backward_iterations, batch, device, forward, function, iterations, "
     "library, method, options, pair, precision, problem, seed, size.",
-    ("--only", "size > 99"): "--only 'size > 99' leaves none of the 2 cells.",
+    (
+        "--only",
+        "size > 99",
+    ): "--only 'size > 99' leaves none of the 2 cells. Present values of size: 4, 8.",
     ("--only", "forward == 'eig'"): "--only \"forward == 'eig'\" leaves none of the 2 cells. "
     "Unknown forward 'eig'. Did you mean 'eigh'? Known: eigh.",
-    ("--only", "size >"): "--only 'size >' is not an expression: invalid syntax.",
-    ("--only", ""): "--only '' is not an expression: invalid syntax.",
+    ("--only", "size >"): "--only 'size >' is not an expression: invalid syntax. "
+    "Write one such as: size > 16 and precision == 'float32'.",
+    ("--only", ""): "--only '' is not an expression: invalid syntax. Write one such as: size > 16 "
+    "and precision == 'float32'.",
     ("--retry", "timeouts"): "--retry: Unknown status 'timeouts'. Did you mean 'timeout'? Known: "
     "crashed, diverged, implausible, inaccurate, interrupted, nonfinite, not_installed, ok, "
     "oom, timeout, "
