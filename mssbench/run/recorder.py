@@ -224,11 +224,12 @@ class Recorder:
         """
         order = {cell.cell_id: i for i, cell in enumerate(self._suite.cells)}
         ids = sorted(self._rows, key=lambda cell_id: order.get(cell_id, len(order)))
+        of_suite = self._suite.all_cell_ids
 
         current: list[Row] = []
         others: list[Row] = []
         for cell_id in ids:
-            rows = current if cell_id in self._suite.all_cell_ids else others
+            rows = current if cell_id in of_suite else others
             rows += self._rows[cell_id]
         return current, others
 
