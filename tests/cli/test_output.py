@@ -50,6 +50,7 @@ INVOCATIONS = {
     "run --dry-run": ["run", "SUITE", "--dry-run"],
     "recommend": ["recommend", "--size", "16", "--batch", "64", "base"],
     "show": ["show", "base"],
+    "pareto": ["pareto", "base"],
     "claims": ["claims", "base"],
     **{f"list {kind}": ["list", kind] for kind in listing.KINDS},
     "list suite-schema": ["list", "suite-schema"],

@@ -1,0 +1,87 @@
+"""The export to LaTeX: what a paper would show, escaped, and complete."""
+
+import re
+
+import pytest
+from helpers.tables import frame, row
+
+from mssbench.export import Exported, export
+from mssbench.export.latex import _power, escaped
+from mssbench.results.labels import with_labels
+from mssbench.results.views import Rows
+
+HARD = "logspec(condition=1e6)"
+
+
+def step(forward, seconds, error, *, problem="wishart(ratio=2)", condition=40.0, **more):
+    return row(
+        seconds,
+        phase="step",
+        forward=forward,
+        backward="loewner",
+        problem=problem,
+        condition=condition,
+        root=error,
+        gradient=error,
+        **more,
+    )
+
+
+def latex(*rows, name="a run") -> str:
+    return export(Exported(name, Rows(with_labels(frame(*rows))), {}, {}), "latex")
+
+
+def cells(text: str, method: str) -> list[str]:
+    (line,) = [x for x in text.splitlines() if x.startswith(f"{method} +")]
+    return [cell.strip() for cell in line.removesuffix(r"\\").split("&")]
+
+
+def test_a_table_has_times_and_the_worst_error_on_each_kind_of_matrix() -> None:
+    text = latex(
+        step("eigh", 2e-3, 1.4e-6),
+        step("eigh", 8e-3, 3e-2, problem=HARD, condition=1e6),
+        step("svd", 1e-3, 2e-6),
+        step("svd", 1e-3, 0.7, problem=HARD, condition=1e6, status="inaccurate"),
+    )
+    assert cells(text, "eigh")[1:] == ["4.00", r"$1\times10^{-6}$", r"$3\times10^{-2}$"]
+    assert cells(text, "svd")[-1] == r"\textit{wrong} ($7\times10^{-1}$)"
+    assert r"\multicolumn{2}{c}{gradient error}" in text
+    assert "easy $\\kappa$ 40" in text
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 1
+
+
+def test_what_has_no_error_says_why() -> None:
+    text = latex(step("eigh", 2e-3, 1e-6), step("svd", 1e-3, None, status="nonfinite"))
+    assert cells(text, "svd")[-1] == "nan"
+
+
+def test_every_line_of_a_table_has_as_many_cells_as_columns() -> None:
+    text = latex(
+        step("eigh", 2e-3, 1e-6), step("svd", 2e-3, 1e-6, problem=HARD, condition=1e6), name="x_y"
+    )
+    (columns,) = re.findall(r"\\begin\{tabular\}\{(l r*|l[r]+)\}", text)
+    rows = [x for x in text.splitlines() if x.endswith(r"\\") and "multicolumn" not in x]
+    assert {x.count("&") + 1 for x in rows} == {len(columns)}
+    assert r"run x\_y" in text
+    assert r"\label{tab:x-y-step-sqrt-float32-cpu-16-64}" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "due"),
+    [
+        (2e-4, r"$2\times10^{-4}$"),
+        (9.6e-5, r"$1\times10^{-4}$"),
+        (0.0, "0"),
+        (3.0, r"$3\times10^{0}$"),
+    ],
+)
+def test_a_number_has_one_digit_and_a_power_of_ten(error: float, due: str) -> None:
+    assert _power(error) == due
+
+
+def test_no_text_can_be_a_command_of_latex() -> None:
+    hostile = "\\input{/etc/passwd} 100% a_b #1 $x$ ~^ κ 中"
+    assert escaped(hostile) == (
+        r"\textbackslash{}input\{/etc/passwd\} 100\% a\_b \#1 \$x\$ "
+        r"\textasciitilde{}\textasciicircum{} $\kappa$ ?"
+    )
