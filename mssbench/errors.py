@@ -129,7 +129,10 @@ _SYNONYMS = {
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known word that means `name` or is closest to it; None if nothing is close."""
+    """Return the known word that the user probably meant by `name`; None if no word is close.
+
+    That is a word that other libraries call `name`, or else one that differs in a few letters.
+    """
     known = sorted(known)
     if (meant := _SYNONYMS.get(name.lower())) in known:
         return meant

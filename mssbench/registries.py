@@ -234,8 +234,8 @@ def _refuse_foreign_helpers(path: Path, module: ModuleType) -> None:
         # An installed package has priority over the file, as for every program in that folder.
         if taken != ours[name] and not {"site-packages", "dist-packages"} & {*taken.parts}:
             raise RegistryError(
-                f"--also {path}: its module {name} was imported from {taken}, not from the file "
-                "beside it. Rename one of the two."
+                f"--also {path}: it imports {name}. The file beside it has this name, but Python "
+                f"took {taken}, which was imported first. Rename one of these two files."
             )
 
 

@@ -345,7 +345,10 @@ def _sort_rows(block: Block) -> None:
 
 
 def _question(names: Sequence[str], key: GroupKey) -> GroupKey:
-    """Return the part of the key of a row or column that does not name a method."""
+    """Return the key of a row or column of a table, without the values that name a method.
+
+    names: the columns that the values of the key belong to, in their order.
+    """
     return tuple(x for name, x in zip(names, key, strict=True) if _asked(name))
 
 

@@ -231,7 +231,7 @@ def _meets(claim: Claim, margin: float) -> bool:
 
 
 def _point(claim: Claim, row: Mapping[str, Any]) -> Point:
-    """Return one pair of `_weighed` as a Point."""
+    """Return one comparison of a claim, a row that `_weighed` has made, as a Point."""
     shown = claim.value not in ERRORS
 
     def side(end: str) -> ClaimSide:

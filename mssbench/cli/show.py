@@ -247,7 +247,10 @@ def _block(block: blocks.Block, known: Conditions) -> dict[str, Any]:
 
 
 def _counted(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the rows with the status under which each is counted: an implausible time failed."""
+    """Return the rows with the status that each has in comparisons, see `labels.counted`.
+
+    For example, a row whose time is shorter than the machine can reach does not count as ok.
+    """
     return frame.assign(status=counted(frame))
 
 

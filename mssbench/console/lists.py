@@ -52,7 +52,9 @@ def entries(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
 
 
 def remarks(title: str, records: Iterable[Mapping[str, str]]) -> Group:
-    """Return records of sentences, numbered: the first in bold, each other one below with its key.
+    """Return a numbered list: of each record the first sentence in bold, the others below it.
+
+    Each of the other sentences is preceded by its key in the record.
 
     Used for the findings of `mssbench doctor`.
     """

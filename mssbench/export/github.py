@@ -68,7 +68,7 @@ def _property(text: str) -> str:
 
 
 def summary(title: str, judged: Judged) -> str:
-    """Return the job summary in Markdown: outcome, number of verdicts, and changed rows."""
+    """Return the job summary in Markdown: outcome, number of rows by verdict, and changed rows."""
     counts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(judged.verdicts.items()))
     lines = [f"### {escaped(title)}: {judged.outcome}", "", counts or "no row", ""]
     for remark in (*judged.doubts, *judged.remarks):

@@ -74,7 +74,10 @@ def measure(
 
 
 def _with_changes(rows: Sequence[Measurement], changes: Changes) -> tuple[Measurement, ...]:
-    """Return the rows with a flag and a reason that names what the method has changed."""
+    """Add to each row a flag, and to its reason the names of what the method has changed.
+
+    changes: the settings of the process that the method has changed.
+    """
     changed = f"the method changed {', '.join(changes.names)}"
 
     return tuple(

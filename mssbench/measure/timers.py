@@ -56,11 +56,16 @@ class Timers:
 
         if clock == "gpu":
             if self._device_seconds(phase, waits) < _SHORTEST_COLD:
-                raise Unsupported("too short to be timed as a single call, as a cold call must be")
+                raise Unsupported(
+                    "a single call is too short to be timed, and with a cold cache only single "
+                    "calls can be timed"
+                )
             return CudaClock(torch.cuda, flush(), waits)
 
         if self._cell.library != "torch":
-            raise Unsupported(f"{self._cell.library} does not work on the stream that is captured")
+            raise Unsupported(
+                f"{self._cell.library} does its work on another stream than the captured one"
+            )
         if phase.name == "backward":
             raise Unsupported("a recorded graph is used up by its backward: it cannot be replayed")
         if waits:  # not tried, because a failed capture damages the process

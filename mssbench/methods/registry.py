@@ -75,19 +75,21 @@ def register_forward(
     inexact: the reason why no choice of parameters makes it exact; empty if some choice does.
     at_singular: what is wrong with gradients of its root if A is singular. Empty means that the
     root is zero in null directions, so that the gradient is right.
-    cuts_null: whether it applies `decomposition.without_null` to its eigenvalues whenever no
-    inverse root is wanted. If not, the pair does.
+    cuts_null: whether it sets eigenvalues that are zero but for rounding to zero itself, by
+    `decomposition.without_null`, whenever no inverse root is wanted. For a forward without this
+    flag, `Pair` does so.
     sizes: the sizes n that it takes; empty for any.
     package: an optional module that it imports when it is called, and not before, so that listing
     the methods stays cheap.
-    opaque: whether autograd cannot differentiate it, which excludes recorded backwards.
+    opaque: whether autograd cannot differentiate it. It then has no backward that runs through
+    its recorded operations, such as autodiff.
     apply: (a, b) -> A^{-1/2} b with b (..., n, 1), for a method that does so without forming the
     inverse root.
     of_features: X -> (X Xᵀ / M)^{1/2} with X (..., n, M), differentiable, for a method that does
     not form the covariance. Suites call this function sqrt_x.
     whitens: A -> W, (..., n, n), differentiable, with W A Wᵀ = I, for a method that does not form a
-    root. Suites call it whiten. W must be the inverse of the Cholesky factor, since its gradient is
-    compared with the gradient of that factor.
+    root. Suites call it whiten. Of all such W it must be the inverse of the Cholesky factor, since
+    its gradient is compared with that of this W.
     takes_logarithm: A -> log A, differentiable. Suites call it log.
     launches: the number of GPU launches of one call, if it is not about one per product.
     devices: the devices on which it runs; empty for any. On others it raises Unsupported.

@@ -167,7 +167,8 @@ def has_parameters_a_suite_can_write(method: Method) -> None:
 def has_a_finite_cost(method: Method) -> None:
     """Check that `products` is a finite number of matrix products for any number of steps.
 
-    It is positive from one step on; a backward that replays the forward may cost none.
+    With one step or more it must be positive, except for a backward: one that only runs through
+    the operations of the forward again declares no products of its own.
     """
     for steps in (0, 1, 2, 5, 30):
         parameters = dict.fromkeys(counted(method), steps)

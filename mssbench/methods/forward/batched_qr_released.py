@@ -104,7 +104,11 @@ def _shifts(block: Array) -> tuple[Array, Array]:
 
 
 def _rotated(t: Array, v: Array, left: int) -> tuple[Array, Array]:
-    """Return T and V after the rotations in the planes (k, k + 1) of the first `left` rows."""
+    """Return T and V after one sweep of rotations over the first `left` rows.
+
+    The rotation number k, for k = 0, 1, ..., left - 2, acts on the rows and columns k and k + 1 of
+    T, and on the same columns of V.
+    """
     xp = namespace(t)
     rows = [t[..., i, :] for i in range(t.shape[-1])]
     columns = [v[..., i] for i in range(t.shape[-1])]

@@ -31,4 +31,6 @@ def cholesky(a: Array) -> Root:
     `mssbench.whitening(a)`.
     """
     del a
-    raise Unsupported("cholesky computes no root: its rows are those of the function whiten")
+    raise Unsupported(
+        "cholesky computes no root, but a whitening matrix: measure it with function = whiten"
+    )

@@ -22,12 +22,14 @@ def gcp_truncate(a: Array, wanted: Wanted, *, drop: int = 1) -> Root:
     Y = V diag(√w') Vᵀ,  w'_i = u w_max for i <= drop, else w_i; w ascending, u the spacing of the
     dtype at 1.
 
-    a: (..., n, n). Among the other eigenvalues, those up to 4 u w_max count as 0. The released code
-    drops 50 whatever n is, and sets them to u itself, which is wrong for a matrix of small entries,
-    see `gcp_truncate_released`. The backward `daleckii_krein` computes its exact gradient, with
-    u w_max as a constant. The eigenvectors of dropped eigenvalues still rotate, with the divided
-    differences (√w_i - √w'_j) / (w_i - w_j) for w_i kept and w_j dropped, which are set to 0 if
-    w_i = w_j. The gradient of `autodiff` is NaN for equal eigenvalues.
+    a: (..., n, n). The eigenvalues that are not dropped are used as they are, but those up to
+    4 u w_max are rounding errors and become 0. The released code drops 50 whatever n is, and sets
+    them to u itself, which is wrong for a matrix of small entries, see `gcp_truncate_released`.
+
+    The backward `daleckii_krein` computes the exact gradient, in which u w_max is a constant. A
+    dropped eigenvalue then has no gradient, but its eigenvector has one: the divided differences
+    are (√w_i - √w'_j) / (w_i - w_j) for w_i kept and w_j dropped, and 0 if w_i = w_j. The gradient
+    of `autodiff` is NaN for equal eigenvalues.
     Raises Unsupported if no eigenvalue would be left.
     """
     n = a.shape[-1]

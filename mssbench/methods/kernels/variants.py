@@ -81,7 +81,7 @@ class Variant:
 
     @cached_property
     def numbers(self) -> int:
-        """The numbers of shared memory per matrix, by the same formulas as in the kernels."""
+        """How many numbers a matrix takes in shared memory, by the formulas of the kernels."""
         matrix, scratch = self.size * (self.size + 4), self.matrix_threads + 2 * self.size
         scratch = (scratch + 3) // 4 * 4
         return {

@@ -18,7 +18,10 @@ _SLICES = 5  # slices of 21 to 27 bits, which together hold about the 106 bits o
 
 
 class DoubleDouble(NamedTuple):
-    """The unevaluated sum hi + lo, each (m, n, n); |lo| is at most half a unit of hi."""
+    """The unevaluated sum hi + lo of two float64 arrays, each (m, n, n).
+
+    Each entry of lo is at most half a unit in the last place of the entry of hi.
+    """
 
     hi: Floats
     lo: Floats

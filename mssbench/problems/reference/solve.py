@@ -61,7 +61,7 @@ class _Refined(NamedTuple):
 
 
 class _RefinedInverse(NamedTuple):
-    """The refined inverse root Z of positive definite B, Z Y = I, and its error."""
+    """The refined inverse Z of the root Y of a positive definite matrix, Z Y = I, and its error."""
 
     z: DoubleDouble  # Z Y = I
     error: Floats  # (m,), relative, of z
