@@ -235,7 +235,7 @@ def _refuse_foreign_helpers(path: Path, module: ModuleType) -> None:
         if taken != ours[name] and not {"site-packages", "dist-packages"} & {*taken.parts}:
             raise RegistryError(
                 f"--also {path}: it imports {name}. The file beside it has this name, but Python "
-                f"took {taken}, which was imported first. Rename one of these two files."
+                f"took {taken}, which it found or imported first. Rename one of these two files."
             )
 
 

@@ -132,8 +132,8 @@ AcrossOfCheck = Annotated[
         "--across",
         metavar="WORD,..",
         help="Compare although RUN and the baseline differ in these: problem (the matrices), "
-        "versions (the releases of the libraries; counts of operations are then not compared), "
-        "machine. Without a limit on a time, the machine may differ in any case.",
+        "versions (the releases of the libraries; with this word, counts of operations are never "
+        "compared), machine. Without a limit on a time, the machine may differ in any case.",
     ),
 ]
 AcrossOfCompare = Annotated[

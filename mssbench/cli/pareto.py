@@ -76,7 +76,7 @@ def data(path: Path, where: str | None) -> dict[str, Any]:
 
 
 def _chosen(run: Run, where: str | None) -> "pd.DataFrame":
-    """Return the rows for which `where` holds. Raises TableError if there is none."""
+    """Return the rows for which `where` holds, or all. Raises TableError if it leaves none."""
     labelled = with_labels(run.current)
     return labelled if where is None else conditions.chosen(labelled, where, "--where")
 

@@ -111,7 +111,11 @@ class Snapshot:
         self._children = _children()
 
     def restore(self) -> None:
-        """Restore everything that has changed, and add its name to `changes`."""
+        """Restore everything that has changed, and add its name to `changes`.
+
+        A setting that imports change too, such as the module path, is not named if it was restored
+        and modules were imported in the meantime.
+        """
         for name, module, functions in self._functions:
             self._restore_module(name, module)
             self._restore_functions(module, functions)

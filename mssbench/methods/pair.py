@@ -223,7 +223,7 @@ def _pair(
     b = None if backward is None else registry.lookup("backward", backward)
     if f.other_functions:
         which = " and ".join(f.other_functions)
-        raise Unsupported(f"{f.name} computes no root: its rows are those of the function {which}")
+        raise Unsupported(f"{f.name} computes no root: measure it with function = {which}")
     if function not in f.functions:
         raise Unsupported(f"{f.name} does not compute {function}")
     regular, given = regularization.split(dict(parameters))

@@ -253,7 +253,9 @@ def _membership(a: "_Operand", b: "_Operand") -> Holds:
         for item in b:
             if not item.is_none and item.is_text != column.is_text:
                 raise TableError(f"{_called(column)} and {_called(item)} do not compare.")
-        known = frozenset(item.of({}) for item in b if not item.is_none)
+        known = {None if item.is_none else item.of({}) for item in b}
+        if None in known and column.is_text:  # a missing text may be stored as the empty text
+            known.add("")
         return lambda row: column.of(row) in known
 
     if not isinstance(a, list) and a.is_text and not a.is_column and b.is_column and b.is_text:

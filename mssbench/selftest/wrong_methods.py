@@ -1,4 +1,4 @@
-"""Methods that are wrong or slow on purpose, registered temporarily by `selftest`.
+"""Methods that are wrong or slow on purpose, and right ones to compare with, for `selftest`.
 
 All of them are variations of twelve steps of the Newton–Schulz iteration.
 """

@@ -167,8 +167,8 @@ def has_parameters_a_suite_can_write(method: Method) -> None:
 def has_a_finite_cost(method: Method) -> None:
     """Check that `products` is a finite number of matrix products for any number of steps.
 
-    With one step or more it must be positive, except for a backward: one that only runs through
-    the operations of the forward again declares no products of its own.
+    With one step or more it must be positive. Only a backward that runs through the operations of
+    the forward again may declare none.
     """
     for steps in (0, 1, 2, 5, 30):
         parameters = dict.fromkeys(counted(method), steps)

@@ -457,8 +457,8 @@ def test_what_cannot_be_measured_from_features_says_why() -> None:
         ({"backward": "loewner"}, "it pairs with autodiff, not loewner"),
         ({"library": "numpy"}, "from_features has no numpy version"),
         ({"library": "numpy", "forward": "eigh", "backward": "none"}, "torch only"),
-        ({"function": "sqrt"}, "its rows are those of the function sqrt_x"),
-        ({"function": "isqrt"}, "its rows are those of the function sqrt_x"),
+        ({"function": "sqrt"}, "measure it with function = sqrt_x"),
+        ({"function": "isqrt"}, "measure it with function = sqrt_x"),
         ({"forward": "eigh", "backward": "loewner", "options": "ridge=0.1"}, "not to sqrt_x"),
     ):
         for m in rows(replace(cell, **change)):

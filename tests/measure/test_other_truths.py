@@ -68,8 +68,8 @@ def test_a_ridge_whitens_the_changed_matrix() -> None:
         ({"forward": "cholesky", "library": "numpy", "backward": "none"}, "no numpy version"),
         ({"library": "numpy", "forward": "eigh", "backward": "none"}, "torch only"),
         ({"forward": "eigh", "function": "log", "backward": "none"}, "does not compute log"),
-        ({"forward": "cholesky", "function": "isqrt", "backward": "none"}, "function whiten"),
-        ({"forward": "log_eigh", "function": "sqrt", "backward": "none"}, "function log"),
+        ({"forward": "cholesky", "function": "isqrt", "backward": "none"}, "function = whiten"),
+        ({"forward": "log_eigh", "function": "sqrt", "backward": "none"}, "function = log"),
         ({"forward": "cholesky", "options": "ridge=0.1", "backward": "none"}, "ridge"),
         (
             {"forward": "cholesky", "problem": "wishart(ratio=0.5)", "backward": "none"},

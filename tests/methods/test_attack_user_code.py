@@ -301,7 +301,7 @@ def test_attack_two_folders_have_a_helper_of_one_name(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         written(tmp_path / name, f"NAME = {name!r}\n", "helper_attack.py")
     load_file(written(tmp_path / "first", source))
-    with pytest.raises(RegistryError, match="not from the file beside it"):
+    with pytest.raises(RegistryError, match="The file beside it has this name, but Python took"):
         load_file(written(tmp_path / "second", source))
 
 

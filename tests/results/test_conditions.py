@@ -88,3 +88,11 @@ def test_every_reader_tells_it_in_its_words(tmp_path, capsys):
     assert exported == (2, "", says)
     with pytest.raises(SuiteError, match=r"^--only 'size == 99' leaves none of the \d+ cells\."):
         select.choose("smoke", [], "size == 99", None, "cpu", [])
+
+
+def test_none_in_a_list_stands_for_a_missing_value() -> None:
+    rows = frame(row(1.0, iterations=5), row(1.0, iterations=7), row(1.0))
+    found = conditions.select(rows, "iterations in [None, 5]")
+    assert found["iterations"].fillna(0).tolist() == [5, 0]
+    assert len(conditions.select(rows, "iterations in [5]")) == 1
+    assert len(conditions.select(rows, "options in [None, 'x']")) == 3

@@ -31,6 +31,4 @@ def cholesky(a: Array) -> Root:
     `mssbench.whitening(a)`.
     """
     del a
-    raise Unsupported(
-        "cholesky computes no root, but a whitening matrix: measure it with function = whiten"
-    )
+    raise Unsupported("cholesky computes no root: measure it with function = whiten")

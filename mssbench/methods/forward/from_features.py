@@ -34,4 +34,4 @@ def from_features(a: Array) -> Root:
     `autodiff`. Programs call it as `mssbench.sqrtm_of_features(x)`.
     """
     del a
-    raise Unsupported("from_features computes no root: its rows are those of the function sqrt_x")
+    raise Unsupported("from_features computes no root: measure it with function = sqrt_x")

@@ -28,4 +28,4 @@ def log_eigh(a: Array) -> Root:
     uses, and therefore pairs with `autodiff`. Programs call it as `mssbench.logm(a)`.
     """
     del a
-    raise Unsupported("log_eigh computes no root: its rows are those of the function log")
+    raise Unsupported("log_eigh computes no root: measure it with function = log")

@@ -28,4 +28,4 @@ def log_eigh_autodiff(a: Array) -> Root:
     pairs with `autodiff`.
     """
     del a
-    raise Unsupported("log_eigh_autodiff computes no root: its rows are those of the function log")
+    raise Unsupported("log_eigh_autodiff computes no root: measure it with function = log")

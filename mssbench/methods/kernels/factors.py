@@ -60,4 +60,5 @@ def products(degree: int, iterations: int, finish: int, norm: KernelNorm, **_: A
 
 def gradient_products(degree: int, iterations: int, finish: int, **_: Any) -> float:
     """Return the cost of a gradient in matrix products: its steps, and those for the scaling."""
-    return 1 + {3: 5.0, 5: 7.0}[degree] * (iterations + finish)
+    steps = iterations + finish if iterations else max(finish, 1)  # as in `of_gradient`
+    return 1 + {3: 5.0, 5: 7.0}[degree] * steps

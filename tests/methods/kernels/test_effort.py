@@ -25,7 +25,7 @@ from mssbench.measure.roofline import limit
 from mssbench.measure.work import work
 from mssbench.methods import pair as roots
 from mssbench.methods import registry
-from mssbench.methods.kernels import effort, fused, triton_roots
+from mssbench.methods.kernels import effort, factors, fused, triton_roots
 from mssbench.methods.kernels.variants import VARIANTS, Variant
 from mssbench.methods.method import Root, Wanted
 from mssbench.methods.minimax import Factor, taylor
@@ -415,3 +415,12 @@ def test_a_measured_row_of_a_kernel_has_a_limit(monkeypatch: pytest.MonkeyPatch)
         assert row["products"] > 0
         assert row["bound"] == "memory"
         assert row["limit_fraction"] == pytest.approx(row["limit_seconds"] / row["seconds_median"])
+
+
+@pytest.mark.parametrize("degree", [3, 5])
+@pytest.mark.parametrize("finish", [0, 1, 2])
+@pytest.mark.parametrize("iterations", [0, 1, 3])
+def test_the_cost_of_a_gradient_has_as_many_steps_as_are_taken(degree, iterations, finish):
+    taken = len(factors.of_gradient(degree, iterations, finish, 2.0**-24, 16))
+    by_step = {3: 5.0, 5: 7.0}[degree]
+    assert factors.gradient_products(degree, iterations, finish) == 1 + by_step * taken
