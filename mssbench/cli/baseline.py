@@ -14,7 +14,7 @@ from rich.text import Text
 from mssbench import units
 from mssbench.cli.options import Json, RunArgument, examples
 from mssbench.cli.output import output, output_json
-from mssbench.cli.show import show, show_data
+from mssbench.cli.show import View, show, show_data
 from mssbench.console import lists
 from mssbench.results import baselines
 from mssbench.results.baselines import FOLDER
@@ -65,11 +65,11 @@ def show_baseline(
     as_json: Json = False,
 ) -> None:
     """Print the tables of a baseline, as `mssbench show` prints those of a run."""
-    view = (baselines.find(name), ["method"], ["size"], "seconds_median", None)
+    view = View(baselines.find(name))
     if as_json:
-        output_json("baseline show", show_data(*view))
+        output_json("baseline show", show_data(view))
     else:
-        output(show(*view))
+        output(show(view))
 
 
 def table(records: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import RenderableType
@@ -34,6 +34,22 @@ EXAMPLES = (
     "mssbench show results/quick --where \"phase == 'step'\"",
     "mssbench show results/quick --columns size,problem --value gradient_error",
 )
+
+
+class View(NamedTuple):
+    """What is shown of a run. All fields but the first are options of `mssbench show`."""
+
+    path: Path
+    rows: Sequence[str] = blocks.USUAL[0]
+    columns: Sequence[str] = blocks.USUAL[1]
+    value: str = blocks.USUAL[2]
+    where: str | None = None
+    left_over: bool = False
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether the tables have the usual rows, columns and values."""
+        return (tuple(self.rows), tuple(self.columns), self.value) == blocks.USUAL
 
 
 def command(
@@ -87,31 +103,23 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Print the tables of a run: time and error of each method, the best in bold."""
-    view = (run, words(rows), words(columns), value, where, left_over)
+    view = View(run, words(rows), words(columns), value, where, left_over)
     if watch:
-        _watch(*view, every=every, as_json=as_json)
+        _watch(view, every=every, as_json=as_json)
     if as_json:
-        output_json("show", show_data(*view))
+        output_json("show", show_data(view))
     else:
-        output(show(*view))
+        output(show(view))
 
 
-def show(
-    path: Path,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    value: str,
-    where: str | None,
-    left_over: bool = False,
-) -> Iterator[RenderableType]:
+def show(view: View) -> Iterator[RenderableType]:
     """Yield the tables of a run, then the conclusions that follow from them.
 
-    rows, columns, value, where, left_over: the values of the options of the same names. Raises
-    TableError if there is no run or no such row.
+    Raises TableError if there is no run or no such row.
     """
-    run = results.open(path)
-    yield from _tables(run, _chosen(run, where, left_over), rows, columns, value)
-    if run.left_over and not left_over:
+    run = results.open(view.path)
+    yield from _tables(run, _chosen(run, view), view)
+    if run.left_over and not view.left_over:
         yield Text(
             f"Not shown: rows of {units.count(len(run.left_over), 'cell')} that the suite no "
             "longer has; an earlier run measured them. --left-over shows them.",
@@ -119,42 +127,25 @@ def show(
         )
 
 
-def so_far(
-    path: Path,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    value: str,
-    where: str | None,
-    left_over: bool = False,
-) -> Iterator[RenderableType]:
+def so_far(view: View) -> Iterator[RenderableType]:
     """Yield what `show` yields, for a run that is still being measured and may have no row yet."""
-    run = results.open(path)
+    run = results.open(view.path)
     if not (run.folder / TABLE).exists():
         yield Text("no row yet", "dim")
         return
 
-    frame = with_labels(_rows(run, left_over))
+    frame = with_labels(_rows(run, view))
     measured = units.count(len(frame), "row")
-    if where is not None:
-        frame = conditions.select(frame, where, "--where")
+    if view.where is not None:
+        frame = conditions.select(frame, view.where, "--where")
     if frame.empty:
         yield Text(f"{measured} so far, none of which is selected", "dim")
         return
     yield Text(f"{measured} so far", "dim")
-    yield from _tables(run, frame, rows, columns, value)
+    yield from _tables(run, frame, view)
 
 
-def _watch(
-    path: Path,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    value: str,
-    where: str | None,
-    left_over: bool,
-    *,
-    every: float,
-    as_json: bool,
-) -> None:
+def _watch(view: View, *, every: float, as_json: bool) -> None:
     """Redraw the tables of a run until it ends.
 
     Ctrl-C prints the tables a last time and exits with code 130. Raises RunError with --json, or
@@ -166,46 +157,37 @@ def _watch(
     if not sys.stdout.isatty() or console.is_dumb_terminal:
         raise RunError("--watch needs a terminal, which stdout is not: leave out --watch.")
 
-    view = (path, rows, columns, value, where, left_over)
     try:
-        redraw(lambda: so_far(*view), lambda: is_going_on(folder_of(path)), console, every)
+        redraw(lambda: so_far(view), lambda: is_going_on(folder_of(view.path)), console, every)
     except KeyboardInterrupt:
-        output(so_far(*view))
+        output(so_far(view))
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
-def _tables(
-    run: Run, frame: "pd.DataFrame", rows: Sequence[str], columns: Sequence[str], value: str
-) -> Iterator[RenderableType]:
+def _tables(run: Run, frame: "pd.DataFrame", view: View) -> Iterator[RenderableType]:
     """Yield the tables of the rows in `frame`, and the conclusions from them.
 
     Times that cannot be compared with each other are shown without ranks, below a warning.
     """
-    shown_blocks = blocks.blocks(frame, rows, columns, value)
+    shown_blocks = blocks.blocks(frame, view.rows, view.columns, view.value)
     reliability = trust(frame, run.facts)
-    if BY_NAME[value].group == "time" and not reliability.comparable:
+    if BY_NAME[view.value].group == "time" and not reliability.comparable:
         shown_blocks = [block.unranked() for block in shown_blocks]
         yield Text(advice.warning(reliability, "--fresh"), "bold yellow")
 
     yield from console_blocks.result(frame, shown_blocks)
-    is_usual = (tuple(rows), tuple(columns), value) == blocks.USUAL
-    yield from epilogue.epilogue(_counted(frame), run.facts, shown_blocks if is_usual else None)
+    usual = shown_blocks if view.is_usual else None
+    yield from epilogue.epilogue(_counted(frame), run.facts, usual)
 
 
-def show_data(
-    path: Path,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    value: str,
-    where: str | None,
-    left_over: bool = False,
-) -> dict[str, Any]:
+def show_data(view: View) -> dict[str, Any]:
     """Return the tables (blocks), conclusions and failures of a run for JSON. See `show`."""
-    run = results.open(path)
-    frame = _chosen(run, where, left_over)
+    run = results.open(view.path)
+    frame = _chosen(run, view)
     known = Conditions(frame)
+    tables = blocks.blocks(frame, view.rows, view.columns, view.value)
     return {
-        "blocks": [_block(block, known) for block in blocks.blocks(frame, rows, columns, value)],
+        "blocks": [_block(block, known) for block in tables],
         "conclusions": conclusions.conclusions(frame, run.facts),
         "failures": conclusions.as_data(conclusions.failures(_counted(frame))),
         "environments": run.facts["environments"],
@@ -254,22 +236,23 @@ def _counted(frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame.assign(status=counted(frame))
 
 
-def _rows(run: Run, left_over: bool) -> "pd.DataFrame":
+def _rows(run: Run, view: View) -> "pd.DataFrame":
     """Return the rows of the cells that the suite has, or of those that it no longer has."""
-    return run.frame[run.frame["cell_id"].isin(run.left_over)] if left_over else run.current
+    if view.left_over:
+        return run.frame[run.frame["cell_id"].isin(run.left_over)]
+    return run.current
 
 
-def _chosen(run: Run, where: str | None, left_over: bool) -> "pd.DataFrame":
-    """Return the rows for which `where` holds, with the columns of labels such as `method`.
+def _chosen(run: Run, view: View) -> "pd.DataFrame":
+    """Return the rows to be shown, with the columns of labels such as `method`.
 
-    left_over: whether only rows of cells are chosen that the suite no longer has; otherwise they
-        are left out. Raises TableError if no row is chosen.
+    Raises TableError if there is none.
     """
-    labelled = with_labels(_rows(run, left_over))
-    if left_over and labelled.empty:
+    labelled = with_labels(_rows(run, view))
+    if view.left_over and labelled.empty:
         raise TableError(f"the suite of {run.path} has all cells that are in its table.")
-    if where is not None:
-        return conditions.chosen(labelled, where, "--where")
+    if view.where is not None:
+        return conditions.chosen(labelled, view.where, "--where")
     if labelled.empty:
         raise TableError(f"{run.path} has no row yet.")
     return labelled

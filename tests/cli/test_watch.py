@@ -144,8 +144,8 @@ def test_rows_that_a_condition_waits_for_are_no_error_but_a_wrong_column_is(
     tmp_path: Path, capsys
 ) -> None:
     run = write(tmp_path / "run", row(1e-3))
-    asked = (run, ["method"], ["size"], "seconds_median", "forward == 'svd'")
-    assert plain(show.so_far(*asked)) == "1 row so far, none of which is selected\n"
+    asked = show.View(run, where="forward == 'svd'")
+    assert plain(show.so_far(asked)) == "1 row so far, none of which is selected\n"
     assert called(capsys, "show", run, "--where", "forward == 'svd'")[0] == 2
     with watching(run, "--where", "forwar == 'svd'") as watcher:
         assert watcher.end() == 2

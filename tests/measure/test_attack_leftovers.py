@@ -394,40 +394,40 @@ def test_the_garbage_collector_stays_as_it_was(enabled: bool) -> None:
         gc.enable()
 
 
+def threads_at_ceilings(monkeypatch: pytest.MonkeyPatch, leave: Callable[[], object]) -> set[int]:
+    """The numbers of torch's threads, 2 at first, when ceilings are asked for in a method's cell.
+
+    leave: what the method does in each call.
+    """
+    seen: set[int] = set()
+    measured = Ceilings.best
+
+    def best(*given: Any, **named: Any) -> Any:
+        seen.add(torch.get_num_threads())
+        return measured(*given, **named)
+
+    monkeypatch.setattr(Ceilings, "best", best)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        left_by(leave)
+    finally:
+        torch.set_num_threads(before)
+    return seen
+
+
 def test_attack_what_a_method_sets_does_not_hold_for_the_ceilings_of_its_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """They are kept for other rows. The method is called again after it was timed, and sets it."""
-    seen: list[int] = []
-    measured = Ceilings.best
-
-    def best(*given: Any, **named: Any) -> Any:
-        seen.append(torch.get_num_threads())
-        return measured(*given, **named)
-
-    monkeypatch.setattr(Ceilings, "best", best)
     monkeypatch.setattr(NewContent, "_is_suspected", lambda _: True)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        left_by(lambda: torch.set_num_threads(1))
-    finally:
-        torch.set_num_threads(before)
-    assert seen
-    assert set(seen) == {2}
+    assert threads_at_ceilings(monkeypatch, lambda: torch.set_num_threads(1)) == {2}
 
 
 def test_attack_what_a_method_sets_when_its_work_is_counted_again_does_not_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its first calls seem long, so that it is counted after the samples; ceilings come then."""
-    seen: list[int] = []
-    measured = Ceilings.best
-
-    def best(*given: Any, **named: Any) -> Any:
-        seen.append(torch.get_num_threads())
-        return measured(*given, **named)
-
     calls = 0
 
     def slow_at_first() -> None:
@@ -436,15 +436,7 @@ def test_attack_what_a_method_sets_when_its_work_is_counted_again_does_not_last(
         time.sleep(0.03 if calls <= 3 else 0.0)
         torch.set_num_threads(1)
 
-    monkeypatch.setattr(Ceilings, "best", best)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        left_by(slow_at_first)
-    finally:
-        torch.set_num_threads(before)
-    assert seen
-    assert set(seen) == {2}
+    assert threads_at_ceilings(monkeypatch, slow_at_first) == {2}
 
 
 def test_attack_a_module_is_removed_from_those_imported() -> None:
