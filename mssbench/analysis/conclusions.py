@@ -46,37 +46,65 @@ class Failure(NamedTuple):
     reasons: tuple[tuple[str, int], ...]  # reason, cells; most frequent first
 
 
+class Conclusion(NamedTuple):
+    """What the rows of one block say about its fastest method.
+
+    where: the place as words, such as `step, float32, n = 64`. text: a sentence or two.
+    at: the values of the key columns that all these rows share, and their largest size.
+    """
+
+    where: str
+    text: str
+    at: Mapping[str, Any]
+
+
 def conclusions(
     frame: "pd.DataFrame",
     facts: Mapping[str, Any] | None = None,
     usual: Sequence[Block] | None = None,
 ) -> list[str]:
-    """Return a sentence or two for each block of forwards or of steps, on its largest size.
+    """Return the conclusions on the rows of a run as sentences, see `concluded`.
+
+    A last sentence says what to do if times were disturbed.
+    """
+    found, remedy = concluded(frame, facts, usual)
+    return [*(f"{c.where}: {c.text}" for c in found), *([remedy] if remedy else [])]
+
+
+def concluded(
+    frame: "pd.DataFrame",
+    facts: Mapping[str, Any] | None = None,
+    usual: Sequence[Block] | None = None,
+) -> tuple[list[Conclusion], str]:
+    """Return a conclusion for each block of forwards or of steps, on its largest size.
+
+    The second value is a sentence on what to do about disturbed times, or empty.
 
     facts: the facts of the run, with the drift of the machine. usual: the result of
     `blocks(frame)`, if the caller has computed it already, as that is slow for a large table.
     """
     if len({e for e in frame["environment"].unique() if e}) > 1:
-        return []  # times of several environments do not compare; `machines` says so
+        return [], ""  # times of several environments do not compare; `machines` says so
 
     usual = blocks(frame) if usual is None else usual
-    concluded = [b for b in usual if b.measured and b.common["phase"] != "backward"]
-    varying = [n for n in SPLIT if len({b.common[n] for b in concluded}) > 1]
+    with_times = [b for b in usual if b.measured and b.common["phase"] != "backward"]
+    varying = [n for n in SPLIT if len({b.common[n] for b in with_times}) > 1]
 
     # Copying the other columns of a large table would be slow.
     timed = frame.loc[frame["seconds_median"].notna(), list(_LOOKED_AT)]
     by_block = timed.groupby(list(SPLIT), sort=False)
-    sentences, spoilt = [], []
-    for block in concluded:
+    found, spoilt = [], []
+    for block in with_times:
         rows = by_block.get_group(tuple(block.common[n] for n in SPLIT))
         why = _spoilt(rows, facts or {})
         where = _where(block, varying)
         if why:
             spoilt.append(where)
         matrices = _matrices(block, rows)
-        conclusion = f"{_conclusion(block, why, matrices)}{_unranked(block)}"
-        sentences.append(f"{where}: {conclusion}")
-    return [*sentences, *([_remedy(spoilt, len(concluded))] if spoilt else [])]
+        text = f"{_conclusion(block, why, matrices)}{_unranked(block)}"
+        at = {**block.common, "size": _last_tried(block)[0]}
+        found.append(Conclusion(where, text, at))
+    return found, _remedy(spoilt, len(with_times)) if spoilt else ""
 
 
 def _remedy(spoilt: Sequence[str], blocks: int) -> str:

@@ -120,8 +120,7 @@ def _front(place: Mapping[str, Any], kind: ProblemKind, rows: "pd.DataFrame") ->
         else:
             right.append(_contender(str(method), measured))
 
-    right.sort(key=lambda contender: contender.seconds)
-    front.contenders = [_placed(contender, right) for contender in right]
+    front.contenders = placed(right)
     return front
 
 
@@ -152,7 +151,13 @@ def _geometric_mean(seconds: "pd.Series") -> float:
     return exp(sum(map(log, seconds)) / len(seconds))
 
 
-def _placed(contender: Contender, others: Sequence[Contender]) -> Contender:
+def placed(contenders: Sequence[Contender]) -> list[Contender]:
+    """Return methods with their standings among each other, fastest first."""
+    by_time = sorted(contenders, key=lambda contender: contender.seconds)
+    return [_with_standing(contender, by_time) for contender in by_time]
+
+
+def _with_standing(contender: Contender, others: Sequence[Contender]) -> Contender:
     """Return a method with its standing among the others."""
     as_accurate = [other for other in others if _is_rival(other, contender)]
 

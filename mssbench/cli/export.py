@@ -76,8 +76,8 @@ def described(path: Path, to: str, only: str | None) -> Exported:
     return Exported(run.name, Rows(with_labels(selected.frame)), selected.facts, known)
 
 
-def saved(pieces: Iterator[str], out: Path) -> Text:
-    """Write the pieces of a text to the file `out`, and return a line with the file's size.
+def saved(pieces: Iterator[str | bytes], out: Path) -> Text:
+    """Write the pieces of a text or of bytes to the file `out`; return a line with its size.
 
     The file appears only once it is complete. Raises RunError if it cannot be written.
     """
@@ -86,7 +86,8 @@ def saved(pieces: Iterator[str], out: Path) -> Text:
     try:
         with replacing(out) as temporary, temporary.open("wb") as file:
             for piece in pieces:
-                size += file.write(piece.encode(errors="replace"))
+                data = piece if isinstance(piece, bytes) else piece.encode(errors="replace")
+                size += file.write(data)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

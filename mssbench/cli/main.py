@@ -34,6 +34,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "pareto",
         "Print the methods that no other one beats in time and error: the Pareto fronts of a run.",
     ),
+    "plot": (
+        "plot",
+        "Draw figures of a run: time against error, the fastest methods, failures, and more.",
+    ),
+    "report": (
+        "report",
+        "Write one HTML page on one or more runs: findings, figures, and a table to search.",
+    ),
     "claims": (
         "claims",
         "Say which claims of papers, as stated in the suite of RUN, hold in its results.",

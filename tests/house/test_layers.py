@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("machine", "results"),
     ("suite", "measure"),
     ("engines", "analysis", "compare", "selftest", "testing"),
-    ("run", "ab", "console", "export"),
+    ("run", "ab", "console", "export", "report"),
     ("cli", "pytest_plugin"),
 )
 # `errors` is below all others of its floor: it imports nothing of ours.
@@ -28,7 +28,7 @@ GROUND = "errors"
 # They belong to no floor: public names, `python -m mssbench`, and the worker's door.
 DOORS = {"__init__", "__main__", "worker"}
 # What only reads results, or only writes words about them.
-READING = ("records", "results", "analysis", "compare", "console", "export")
+READING = ("records", "results", "analysis", "compare", "console", "export", "report")
 ARRAY_LIBRARIES = {"torch", "cupy", "jax"}
 
 

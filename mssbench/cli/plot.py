@@ -1,0 +1,134 @@
+"""`mssbench plot`: write a figure of runs to a file. It does not import torch."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from mssbench import results
+from mssbench.cli.export import saved
+from mssbench.cli.extras import needs
+from mssbench.cli.options import words
+from mssbench.cli.output import output
+from mssbench.errors import RunError, TableError
+from mssbench.results import conditions
+
+EXAMPLES = (
+    "mssbench plot results/quick",
+    "mssbench plot results/quick --figure winners,failures --where \"precision == 'float32'\"",
+    "mssbench plot results/quick -o front.pdf",
+)
+# The figures by name, in the order of the help text; a test compares them with those that exist.
+FIGURES = (
+    "front",
+    "failures",
+    "winners",
+    "limit",
+    "size",
+    "batch",
+    "condition",
+    "iterations",
+    "history",
+)
+
+
+def _figures(incomplete: str) -> list[str]:
+    """Return the names of figures that start with the typed text, for shell completion."""
+    return [name for name in (*FIGURES, "all") if name.startswith(incomplete)]
+
+
+def command(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folders of the runs to draw, mostly one."),
+    ],
+    figure: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,..",
+            help="What to draw: front (time against error), failures (which methods are ok on "
+            "which matrices), winners (the fastest method on each), limit (times the shortest "
+            "possible time), size, batch (time over these), condition, iterations (error over "
+            "these), history (time over at least two runs), or all.",
+            autocompletion=_figures,
+        ),
+    ] = "front",
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXPR",
+            help="Draw only the rows for which this condition on the columns holds, e.g. "
+            "\"phase == 'step' and batch == 64\".",
+            show_default="steps in float32 by the wall clock, where there are some",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="File to write one figure to. The end of its name is its format: .png, .svg, .pdf "
+            "or .html.",
+            show_default="RUN-FIGURE.png in the current folder",
+        ),
+    ] = None,
+) -> None:
+    """Draw figures of a run: time against error, the fastest methods, failures, and more.
+
+    A figure has one panel for each combination of matrices, size, batch and so on. The panels have
+    equal axes.
+    """
+    needs("altair", "vl_convert")
+    output(drawings(runs, words(figure), where, out))
+
+
+def drawings(
+    paths: list[Path], names: list[str], where: str | None, out: Path | None
+) -> Iterator[Text]:
+    """Write figures of some runs, and yield a line for each file.
+
+    names: of the figures, or `all`. where: the condition on the rows; None for the usual rows.
+    out: the file of a single figure; None for files that are named after run and figure.
+    Raises TableError for an unknown figure or if a figure has nothing to draw, and RunError for a
+    name of a file that has no known format, or that is to hold several figures.
+    """
+    from mssbench.report import draw
+    from mssbench.report.drawn import drawn, unique_names
+
+    wanted = draw.figures_named(names)
+    if out is not None:
+        draw.format_of(out)
+        if len(wanted) > 1:
+            raise RunError(
+                f"{out} can hold one figure, and {len(wanted)} are asked for: leave out --out, or "
+                "name one with --figure."
+            )
+
+    opened = [results.open(path) for path in paths]
+    table = drawn(opened)
+    if where is not None:
+        table = conditions.chosen(table, where, "--where")
+    stem = unique_names(opened)[0].replace("/", "-")
+
+    files = 0
+    for figure in wanted:
+        rows, chosen = draw.usual_rows(figure, table) if where is None else (table, [])
+        try:
+            spec = draw.specification(figure, rows)
+        except TableError as error:
+            if names != ["all"]:
+                raise
+            yield Text(f"Left out: {error}", style="dim")
+            continue
+        file = out if out is not None else Path(f"{stem}-{figure.name}.png")
+        files += 1
+        line = saved(iter([draw.rendered(spec, draw.format_of(file))]), file)
+        yield line.append(f"  ({', '.join(chosen)})" if chosen else "", "dim")
+
+    if not files:
+        raise TableError("none of the figures has anything to draw for these rows.")
+    if where is None:
+        yield Text("In brackets: the rows that were drawn. --where chooses others.", style="dim")

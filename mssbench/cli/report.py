@@ -1,0 +1,46 @@
+"""`mssbench report`: write one HTML page on one or more runs. It does not import torch."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from mssbench import results
+from mssbench.cli.export import saved
+from mssbench.cli.extras import needs
+from mssbench.cli.output import output
+
+EXAMPLES = (
+    "mssbench report results/quick",
+    "mssbench report results/before results/after -o report.html",
+)
+
+
+def command(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...",
+            help="Folders of the runs to report on. The first one is the one that others are "
+            "compared with; three or more also have a history.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="HTML file to write the report to.")
+    ] = Path("report.html"),
+    title: Annotated[
+        str,
+        typer.Option(help="Heading of the page.", show_default="the names of the runs"),
+    ] = "",
+) -> None:
+    """Write one HTML page on one or more runs: findings, figures, and a table to search.
+
+    The page works from disk and asks the network for nothing, so that it can be mailed or kept
+    beside the results. Filters act on every part of it, and its address keeps them.
+    """
+    needs("altair", "vl_convert")
+    from mssbench.report.page import page
+
+    text = page([results.open(run) for run in runs], title)
+    output([saved(iter([text]), out), Text("Open it in a browser; no server is needed.", "dim")])

@@ -1,0 +1,223 @@
+"""One table of several runs, with the columns that figures and the report show.
+
+Whatever has to be judged is judged here, by the rules of the terminal tables: the status that a row
+has in comparisons, its standing on the Pareto front, and which methods are fastest. The figures and
+the page only select rows and draw them.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from mssbench.analysis import kinds, pareto
+from mssbench.analysis.blocks import SPLIT, blocks
+from mssbench.analysis.naming import short_names
+from mssbench.analysis.trust import trust
+from mssbench.errors import TableError
+from mssbench.results.labels import METHOD, with_outcomes
+from mssbench.results.views import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mssbench.results.run import Run
+
+# Columns whose values are equal in all rows of one competition: only the method and the seed vary.
+COMPETITION = (*SPLIT, "size", "problem")
+BEST, TIED = "best", "tied"  # values of the column `fastest`
+
+
+def drawn(runs: Sequence["Run"]) -> "pd.DataFrame":
+    """Return the rows of some runs in one table, with columns for figures. Seconds are per call.
+
+    Rows of cells that the suite of a run no longer has are left out. Beside the columns of the
+    schema and those of `with_outcomes`, there are
+
+    * `run`: the name of the run's folder, which is unique
+    * `label`, `method`: the full name of the method, and a short one
+    * `family`: the forward, with its library unless that is torch
+    * `series`: the short name without the number of iterations, which is equal for all steps of an
+      iterative method
+    * `matrices`: the problem with its measured condition number, such as `κ 1e6 · logspec`
+    * `hardness`: the rank of the problem by its condition number, from 0
+    * `kind`: easy, hard, singular or repeated, see analysis/kinds.py
+    * `standing`: front, undecided or beaten, see analysis/pareto.py; empty unless the row is ok
+    * `fastest`: best, or tied with the best, among methods that are ok; else empty
+    * `times_limit`: the time divided by the shortest time that the machine allows for this work
+    * `started`: when the run began, in ISO 8601; `moment`: its date and commit
+
+    Raises TableError if a run has no table, or if no run has a row.
+    """
+    import pandas as pd
+
+    parts = []
+    for name, run in zip(unique_names(runs), runs, strict=True):
+        rows = with_outcomes(run.current)
+        rows = rows.rename(columns={"method": "label"}).assign(run=name)
+        if len(rows):
+            ranked = trust(rows, run.facts).comparable
+            parts.append(
+                _dated(rows, run).assign(
+                    standing=_standings(rows), fastest=_fastest(rows, ranked=ranked)
+                )
+            )
+
+    if not parts:
+        raise TableError("the runs have no row, so that there is nothing to draw.")
+    table = pd.concat(parts, ignore_index=True)
+    return _described(_named(table))
+
+
+def unique_names(runs: Sequence["Run"]) -> list[str]:
+    """Return a name of each run: that of its folder, with the parent folder if names are equal."""
+    counts = Counter(run.name for run in runs)
+    names = [
+        run.name if counts[run.name] == 1 else f"{run.folder.resolve().parent.name}/{run.name}"
+        for run in runs
+    ]
+    again = Counter(names)
+    return [
+        name if again[name] == 1 else str(run.folder.resolve())
+        for name, run in zip(names, runs, strict=True)
+    ]
+
+
+def _dated(rows: "pd.DataFrame", run: "Run") -> "pd.DataFrame":
+    """Return the rows of a run with the date at which it began, and the commit of its code.
+
+    A folder that several runs filled has the date of the first of them, so that it is one moment.
+    """
+    known = [run.facts.get("runs", {}).get(run_id, {}) for run_id in rows["run_id"].unique()]
+    started = min((str(r["started"]) for r in known if r.get("started")), default="")
+    machines = [run.facts["environments"].get(e) or {} for e in rows["environment"].unique()]
+    commit = next((str(m["commit"])[:_COMMIT] for m in machines if m.get("commit")), "")
+    return rows.assign(started=started, moment=" ".join(filter(None, [started[:_DATE], commit])))
+
+
+_DATE, _COMMIT = 10, 7  # characters of 2026-11-29T12:00 and of a commit's hash that name them
+
+
+def _named(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the table with the short names of its methods: `method`, `series` and `family`."""
+    methods = table[list(METHOD)].drop_duplicates()
+    plain = [dict(row) for row in Rows(methods)]
+    without_steps = [row | {"iterations": None} for row in plain]
+    distinct = list({tuple(row.items()): row for row in without_steps}.values())
+    series = {
+        tuple(row.items()): name for row, name in zip(distinct, short_names(distinct), strict=True)
+    }
+
+    libraries = methods["library"].map(lambda name: "" if name == "torch" else f"{name}/")
+    names = methods.assign(
+        method=short_names(plain),
+        series=[series[tuple(row.items())] for row in without_steps],
+        family=(libraries + methods["forward"].astype(str)).astype(str),
+    )
+    merged = table[list(METHOD)].merge(names, on=list(METHOD), how="left")
+    return table.assign(
+        **{name: merged[name].to_numpy() for name in ("method", "series", "family")}
+    )
+
+
+def _described(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the table with what its problems are like, and with distances to the limit."""
+    import pandas as pd
+
+    generators: dict[str, set[str]] = {}
+    for problem in table["problem"].unique():
+        generators.setdefault(_generator(problem), set()).add(problem)
+
+    spectra = {
+        problem: kinds.spectrum(rows) for problem, rows in table.groupby("problem", sort=False)
+    }
+    hardest = {k: inf if x is None else x.hardest for k, x in spectra.items()}
+    order = {problem: i for i, problem in enumerate(sorted(spectra, key=lambda k: (hardest[k], k)))}
+    names = {
+        problem: " · ".join(
+            [
+                *([] if spectrum is None else [str(spectrum)]),
+                problem if len(generators[_generator(problem)]) > 1 else _generator(problem),
+            ]
+        )
+        for problem, spectrum in spectra.items()
+    }
+
+    matrices = table[["problem", "condition", "precision"]].drop_duplicates()
+    kind = {
+        (problem, _key(condition), precision): kinds.kind_of(problem, condition, precision)
+        for problem, condition, precision in matrices.itertuples(index=False, name=None)
+    }
+    of_rows = [
+        kind[problem, _key(condition), precision]
+        for problem, condition, precision in table[list(matrices)].itertuples(
+            index=False, name=None
+        )
+    ]
+    return table.assign(
+        matrices=table["problem"].map(names),
+        hardness=table["problem"].map(order),
+        # The kind of matrices that were never made is unknown.
+        kind=pd.Series(of_rows, table.index).where(table["seconds_median"].notna(), ""),
+        times_limit=table["seconds_median"] / table["limit_seconds"],
+    )
+
+
+def _key(condition: float) -> float | None:
+    """Return a condition number that can be compared: None for NaN, which is unequal to itself."""
+    return condition if condition == condition else None
+
+
+def _generator(problem: str) -> str:
+    """Return a problem without parameters: `logspec|scale` for `logspec(condition=1e6)|scale()`."""
+    return "|".join(term.partition("(")[0].strip() for term in problem.split("|"))
+
+
+def _standings(rows: "pd.DataFrame") -> "pd.Series":
+    """Return the standing of each row that is ok among the methods of its competition."""
+    import pandas as pd
+
+    standings = pd.Series("", index=rows.index, dtype=object)
+    able = rows[rows["usable"] & rows["seconds_median"].notna()]
+    for _, rivals in able.groupby([*COMPETITION, "seed"], sort=False, dropna=False):
+        # The number of a row stands for its method, so that the standing finds its row again.
+        contenders = [
+            pareto.Contender(str(number), *values)
+            for number, *values in rivals[list(_TIMES_AND_ERRORS)].itertuples(name=None)
+        ]
+        for contender in pareto.placed(contenders):
+            standings[int(contender.method)] = str(contender.standing)
+    return standings
+
+
+# The columns of a row that are the fields of a Contender after its name, in their order.
+_TIMES_AND_ERRORS = (
+    "seconds_median",
+    "seconds_low",
+    "seconds_high",
+    "root_error",
+    "gradient_error",
+)
+
+
+def _fastest(rows: "pd.DataFrame", *, ranked: bool) -> "pd.Series":
+    """Return `best` or `tied` for the rows of the fastest methods of each competition.
+
+    ranked: whether the times of the run compare; if they do not, no method is called fastest.
+    """
+    import pandas as pd
+
+    if not ranked or rows["seconds_median"].isna().all():
+        return pd.Series("", index=rows.index, dtype=object)
+
+    ranks: dict[tuple[Any, ...], str] = {}
+    for block in blocks(rows, ("method",), ("size", "problem")):
+        place = tuple(block.common[name] for name in SPLIT)
+        for (label,), entries in block.entries.items():
+            for (size, problem), entry in entries.items():
+                if entry.best:
+                    first = entry.ratio is not None and entry.ratio <= 1
+                    ranks[*place, size, problem, label] = BEST if first else TIED
+
+    keys = rows[[*COMPETITION, "label"]].itertuples(index=False, name=None)
+    return pd.Series([ranks.get(key, "") for key in keys], index=rows.index, dtype=object)

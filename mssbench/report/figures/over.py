@@ -1,0 +1,76 @@
+"""Times over the size and the batch, with the shortest time that the machine allows."""
+
+from collections.abc import Callable
+
+import altair as alt
+
+from mssbench.report.figures.figure import (
+    BATCH,
+    SIZE,
+    TIME,
+    Axis,
+    Figure,
+    Style,
+    opacity,
+    panel_chart,
+    position,
+    tooltip,
+)
+
+
+_TIME = TIME._replace(also=("limit_seconds",))  # no intervals are drawn, but the limit is
+
+
+def _chart_over(axis: Axis) -> Callable[[Style], alt.LayerChart]:
+    """Return a function that returns a panel of times over one axis."""
+
+    def chart(style: Style) -> alt.LayerChart:
+        """Return a panel: one line for each method, and a dashed line for the limit."""
+        timed = alt.Chart().transform_filter("datum.seconds_median > 0")
+        x, y = position("x", axis), position("y", _TIME)
+
+        lines = timed.mark_line(strokeWidth=1.2, opacity=0.7).encode(
+            x, y, style.colour(), detail="label:N"
+        )
+        points = timed.mark_point(filled=True, size=30).encode(
+            x, y, style.colour(), style.shape(), opacity=opacity(), tooltip=tooltip()
+        )
+        limit = (
+            timed.transform_filter("datum.limit_seconds > 0")
+            .transform_aggregate(limit="min(limit_seconds)", groupby=[axis.column])
+            .mark_line(strokeDash=[4, 3], color=style.look.ink, strokeWidth=1)
+            .encode(x, position("y", _TIME, "limit"))
+        )
+        return panel_chart(limit, lines, points)
+
+    return chart
+
+
+_LIMIT = (
+    "The dashed line is the shortest time in which this machine can do the work of any of these "
+    "methods. Pale symbols are results that are not ok."
+)
+_REST = ("function", "precision", "device", "phase", "clock", "cache", "run")
+
+OVER_SIZE = Figure(
+    name="size",
+    title="Time over the size of the matrices",
+    about=f"Each line is a method. {_LIMIT}",
+    panel=("problem", "batch", *_REST),
+    chart=_chart_over(SIZE),
+    x=SIZE,
+    y=_TIME,
+    needs=("seconds_median",),
+    varies="size",
+)
+OVER_BATCH = Figure(
+    name="batch",
+    title="Time over the number of matrices in the batch",
+    about=f"Each line is a method. {_LIMIT}",
+    panel=("problem", "size", *_REST),
+    chart=_chart_over(BATCH),
+    x=BATCH,
+    y=_TIME,
+    needs=("seconds_median",),
+    varies="batch",
+)

@@ -1,0 +1,177 @@
+"""What the report says in sentences first, each with the filters that show its evidence."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mssbench import units
+from mssbench.analysis import advice, conclusions
+from mssbench.analysis.claims import ClaimResult, ClaimVerdict
+from mssbench.analysis.trust import trust
+from mssbench.records.measurement import UNTRIED, Status
+from mssbench.records.noise import OTHER_PRECISION, UNVERIFIED
+from mssbench.results.labels import spoken
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mssbench.results.run import Run
+
+_NAMED = 3  # methods that a sentence names before it counts the others
+_FIRST = 6  # findings of a run that are shown at first: they fit on one screen with the filters
+# Columns of which each combination of values has sentences of its own.
+_PLACE = ("function", "precision", "device", "phase", "clock", "cache")
+# Columns that identify the matrices of a cell.
+_INPUT = ("problem", "seed", "size", "batch")
+# A problem gets a sentence of its own if fewer than this share of the methods is right on it.
+_HARD_FOR_MOST = 0.5
+
+
+class Finding(NamedTuple):
+    """A sentence, the filters that show its evidence, and the part of the page that has it.
+
+    filters: values by key column; an empty text stands for all values. show: the id of a section
+    of the page.
+    """
+
+    text: str
+    filters: Mapping[str, Any]
+    show: str
+
+
+class Group(NamedTuple):
+    """The findings on one run. The page shows `first`, and `rest` on demand."""
+
+    run: str
+    first: tuple[Finding, ...]
+    rest: tuple[Finding, ...]
+
+
+def warnings(runs: Sequence["Run"], names: Sequence[str]) -> Iterator[str]:
+    """Yield sentences on runs whose times do not compare, or whose rows are partly left out."""
+    for run, name in zip(runs, names, strict=True):
+        before = f"{name}: " if len(runs) > 1 else ""
+        reliability = trust(run.current, run.facts)
+        if not reliability.comparable:
+            yield before + advice.warning(reliability, "--fresh").strip()
+        for sentence in conclusions.steadiness(run.current, run.facts):
+            yield before + sentence
+        if left := len(run.frame) - len(run.current):
+            yield (
+                f"{before}{units.count(left, 'row')} of cells that the suite no longer has are "
+                "left out of this report."
+            )
+
+
+def findings(
+    table: "pd.DataFrame", runs: Mapping[str, "Run"], claims: Sequence[ClaimResult], claimed: str
+) -> Iterator[Group]:
+    """Yield the findings on each run: which methods are right, which is fastest, what fails.
+
+    Findings on steps, which have a root and its gradient, come before those on forwards.
+
+    table: the rows of all runs, see drawn.py. runs: by name. claims: those of the run `claimed`.
+    """
+    for name, run in runs.items():
+        rows = table[table["run"] == name]
+        of_run = {"run": name} if len(runs) > 1 else {}
+
+        found = [*_right(rows), *_fastest(run)]
+        found.sort(key=lambda finding: finding.filters.get("phase") != "step")
+        found += _failed(rows)
+        if claims and name == claimed:
+            found.insert(0, _claimed(claims))
+        found = [f._replace(filters={**f.filters, **of_run}) for f in found]
+        yield Group(name, tuple(found[:_FIRST]), tuple(found[_FIRST:]))
+
+
+def _claimed(claims: Sequence[ClaimResult]) -> Finding:
+    """Return how many claims of papers hold."""
+    counts = {verdict: sum(c.verdict == verdict for c in claims) for verdict in ClaimVerdict}
+    words = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
+    return Finding(f"Of {units.count(len(claims), 'claim')} of papers: {words}.", {}, "claims")
+
+
+def _right(rows: "pd.DataFrame") -> Iterator[Finding]:
+    """Yield which methods are right on all matrices, for forwards and for steps."""
+    tried = rows[~rows["ended"].isin((*UNTRIED, OTHER_PRECISION)) & (rows["phase"] != "backward")]
+    # Where the reference is not accurate enough, no method can be called right or wrong.
+    unknown = (tried["ended"] == UNVERIFIED).groupby([tried[n] for n in (*_PLACE, *_INPUT)])
+    tried = tried[~unknown.transform("any")]
+    varying = [name for name in _PLACE if len(tried[name].unique()) > 1]
+    for key, part in tried.groupby(list(_PLACE), sort=False, dropna=False):
+        at: dict[str, Any] = dict(zip(_PLACE, key, strict=True))
+        where = ", ".join(spoken(n, at[n]) for n in _PLACE if n in varying or n == "phase")
+        cells = part.drop_duplicates([*_INPUT, "label"])
+        inputs = len(part.drop_duplicates(list(_INPUT)))
+        by_method = cells.groupby("method", sort=False)["usable"].agg(["sum", "size"])
+        if len(by_method) < 2:
+            continue
+
+        right = by_method[(by_method["sum"] == by_method["size"]) & (by_method["size"] == inputs)]
+        methods, measured = units.count(len(by_method), "method"), units.count(inputs, "input")
+        if len(right):
+            text = f"of {methods}, {len(right)} are ok on all {measured}: {_few(right.index)}."
+            if len(right) == 1:
+                text = f"of {methods}, only {right.index[0]} is ok on all {measured}."
+        else:
+            best = by_method.sort_values("sum", ascending=False).iloc[0]
+            text = (
+                f"none of {methods} is ok on all {measured}. Closest is {best.name}, which is ok "
+                f"on {int(best['sum'])}."
+            )
+        yield Finding(f"{where}: {text}", {**at, "batch": "", "size": ""}, "failures")
+        yield from _hard(part, at, where)
+
+
+def _hard(rows: "pd.DataFrame", at: Mapping[str, Any], where: str) -> Iterator[Finding]:
+    """Yield the problem on which the fewest methods are right, if these are less than half."""
+    by_method = rows.groupby(["hardness", "matrices", "problem", "label"])["usable"].all()
+    shares = by_method.groupby(["hardness", "matrices", "problem"]).agg(["sum", "size"])
+    worst = (shares["sum"] / shares["size"]).idxmin()
+    right, methods = (int(x) for x in shares.loc[worst])
+    if right < _HARD_FOR_MOST * methods:
+        _, matrices, problem = worst
+        count = "none" if right == 0 else f"only {right}"
+        yield Finding(
+            f"{where}: on {matrices}, {count} of {units.count(methods, 'method')} "
+            f"{'is' if right < 2 else 'are'} ok.",
+            {**at, "problem": problem, "batch": "", "size": ""},
+            "failures",
+        )
+
+
+def _fastest(run: "Run") -> Iterator[Finding]:
+    """Yield the fastest method of each place of a run, or why none is called fastest."""
+    found, _ = conclusions.concluded(run.current, run.facts)
+    for conclusion in found:
+        yield Finding(f"{conclusion.where}: {conclusion.text}", conclusion.at, "front")
+
+
+def _failed(rows: "pd.DataFrame") -> Iterator[Finding]:
+    """Yield how many cells crashed, exceeded a limit or were not reached."""
+    for failure in conclusions.failures(rows.assign(method=rows["label"])):
+        if failure.status not in _BROKEN:
+            continue
+        why = f", most often: {failure.reasons[0][0]}" if failure.reasons else ""
+        text = (
+            f"{units.count(failure.cells, 'cell')} of {units.count(failure.methods, 'method')} "
+            f"ended as {failure.status}{why}"
+        )
+        yield Finding(f"{text.rstrip('.')}.", {}, "table")
+
+
+# Statuses of cells that have no result although they could have had one.
+_BROKEN = (
+    Status.CRASHED,
+    Status.OOM,
+    Status.TIMEOUT,
+    Status.INTERRUPTED,
+    Status.IMPLAUSIBLE,
+)
+
+
+def _few(names: Any) -> str:
+    """Return the first names, and how many more there are."""
+    named = [str(name) for name in names]
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return f"{', '.join(named[:_NAMED])}{more}"
