@@ -9,16 +9,15 @@ from rich.text import Text
 
 from mssbench import results
 from mssbench.cli.export import saved
-from mssbench.cli.extras import needs
 from mssbench.cli.options import words
 from mssbench.cli.output import output
 from mssbench.errors import RunError, TableError
+from mssbench.report.packages import require
 from mssbench.results import conditions
 
 EXAMPLES = (
-    "mssbench plot results/quick",
-    "mssbench plot results/quick --figure winners,failures --where \"precision == 'float32'\"",
     "mssbench plot results/quick -o front.pdf",
+    "mssbench plot results/quick --figure winners,failures --where \"size == 64\"",
 )
 # The figures by name, in the order of the help text; a test compares them with those that exist.
 FIGURES = (
@@ -81,7 +80,7 @@ def command(
     A figure has one panel for each combination of matrices, size, batch and so on. The panels have
     equal axes.
     """
-    needs("altair", "vl_convert")
+    require()
     output(drawings(runs, words(figure), where, out))
 
 

@@ -8,8 +8,8 @@ from rich.text import Text
 
 from mssbench import results
 from mssbench.cli.export import saved
-from mssbench.cli.extras import needs
 from mssbench.cli.output import output
+from mssbench.report.packages import require
 
 EXAMPLES = (
     "mssbench report results/quick",
@@ -39,7 +39,7 @@ def command(
     The page works from disk and asks the network for nothing, so that it can be mailed or kept
     beside the results. Filters act on every part of it, and its address keeps them.
     """
-    needs("altair", "vl_convert")
+    require()
     from mssbench.report.page import page
 
     text = page([results.open(run) for run in runs], title)

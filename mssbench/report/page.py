@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from mssbench import __version__, units
 from mssbench.analysis.claim_texts import lines
 from mssbench.analysis.claims import ClaimResult, ClaimVerdict, judge_claims
-from mssbench.export.json_ import json_text
 from mssbench.records.facts import machine
 from mssbench.records.schema import BY_NAME
 from mssbench.report import history
@@ -330,5 +329,5 @@ def _environment(name: str, run: "Run") -> dict[str, Any]:
     return {
         "name": name,
         "facts": [(k, v) for k, v in facts.items() if v],
-        "json": json_text(run.facts),
+        "json": json.dumps(run.facts, indent=1, ensure_ascii=False),
     }

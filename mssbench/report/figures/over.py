@@ -17,7 +17,6 @@ from mssbench.report.figures.figure import (
     tooltip,
 )
 
-
 _TIME = TIME._replace(also=("limit_seconds",))  # no intervals are drawn, but the limit is
 
 
