@@ -30,12 +30,13 @@ class Finding(NamedTuple):
     """A sentence, the filters that show its evidence, and the part of the page that has it.
 
     filters: values by key column; an empty text stands for all values. show: the id of a section
-    of the page.
+    of the page. search: the words that are searched in the table.
     """
 
     text: str
     filters: Mapping[str, Any]
     show: str
+    search: str = ""
 
 
 class Group(NamedTuple):
@@ -157,7 +158,9 @@ def _failed(rows: "pd.DataFrame") -> Iterator[Finding]:
             f"{units.count(failure.cells, 'cell')} of {units.count(failure.methods, 'method')} "
             f"ended as {failure.status}{why}"
         )
-        yield Finding(f"{text.rstrip('.')}.", {}, "table")
+        # The cells may be of any place, so that no filter may leave them out.
+        everywhere = dict.fromkeys((*_PLACE, *_INPUT), "")
+        yield Finding(f"{text.rstrip('.')}.", everywhere, "table", failure.status)
 
 
 # Statuses of cells that have no result although they could have had one.

@@ -223,8 +223,24 @@ def _figure(figure: Figure, style: Style) -> dict[str, Any]:
         "x": _axis(figure.x),
         "y": _axis(figure.y),
         "legend_column": figure.legend,
-        "spec": compiled(figure.chart(style), style),
+        "spec": _aligned(figure, compiled(figure.chart(style), style)),
     }
+
+
+def _aligned(figure: Figure, spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a Vega specification with fixed space around its frame.
+
+    The frames of all panels are then aligned, whatever stands beside them. Labels of names, which
+    may be long, keep the space that they need.
+    """
+    if figure.x is None or figure.y is None:
+        return spec
+    return spec | {"autosize": "none", "padding": _PADDING}
+
+
+# Pixels around the frame of a panel: for two lines of text below and beside it, and for symbols
+# above it and to its right.
+_PADDING = {"left": 62, "top": 18, "right": 22, "bottom": 38}
 
 
 def _axis(axis: Axis | None) -> dict[str, Any] | None:
@@ -254,7 +270,12 @@ def _column(name: str, title: str, writer: str) -> dict[str, str]:
 
 def _finding(finding: Finding) -> dict[str, str]:
     filters = json.dumps(_filters(finding.filters))
-    return {"text": finding.text, "filters": filters, "show": finding.show}
+    return {
+        "text": finding.text,
+        "filters": filters,
+        "search": finding.search,
+        "show": finding.show,
+    }
 
 
 def _filters(at: Mapping[str, Any]) -> dict[str, str]:

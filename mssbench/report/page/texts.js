@@ -32,7 +32,7 @@ const texts = (() => {
       return large ? power(x, 2) : digits(x);
     },
     whole: (x) => (x === null ? "-" : String(x)),
-    ratio: (x) => (x === null ? "-" : `${digits(x, x >= 1 ? 3 : 2)}x`),
+    ratio: (x) => (x === null || !Number.isFinite(x) ? "-" : `${digits(x, x >= 1 ? 3 : 2)}x`),
     plain: (x) => (x === null || x === "" ? "-" : String(x)),
   };
 })();
