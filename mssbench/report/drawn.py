@@ -8,6 +8,7 @@ the page only select rows and draw them.
 from collections import Counter
 from collections.abc import Sequence
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mssbench.analysis import kinds, pareto
@@ -15,6 +16,7 @@ from mssbench.analysis.blocks import SPLIT, blocks
 from mssbench.analysis.naming import short_names
 from mssbench.analysis.trust import trust
 from mssbench.errors import TableError
+from mssbench.report.packing import as_utf8
 from mssbench.results.labels import METHOD, with_outcomes
 from mssbench.results.views import Rows
 
@@ -71,15 +73,16 @@ def drawn(runs: Sequence["Run"]) -> "pd.DataFrame":
 
 def unique_names(runs: Sequence["Run"]) -> list[str]:
     """Return a name of each run: that of its folder, with the parent folder if names are equal."""
-    counts = Counter(run.name for run in runs)
+    folders = [Path(as_utf8(str(run.folder.resolve()))) for run in runs]
+    counts = Counter(folder.name for folder in folders)
     names = [
-        run.name if counts[run.name] == 1 else f"{run.folder.resolve().parent.name}/{run.name}"
-        for run in runs
+        folder.name if counts[folder.name] == 1 else f"{folder.parent.name}/{folder.name}"
+        for folder in folders
     ]
     again = Counter(names)
     return [
-        name if again[name] == 1 else str(run.folder.resolve())
-        for name, run in zip(names, runs, strict=True)
+        name if again[name] == 1 else str(folder)
+        for name, folder in zip(names, folders, strict=True)
     ]
 
 
@@ -92,7 +95,8 @@ def _dated(rows: "pd.DataFrame", run: "Run") -> "pd.DataFrame":
     started = min((str(r["started"]) for r in known if r.get("started")), default="")
     machines = [run.facts["environments"].get(e) or {} for e in rows["environment"].unique()]
     commit = next((str(m["commit"])[:_COMMIT] for m in machines if m.get("commit")), "")
-    return rows.assign(started=started, moment=" ".join(filter(None, [started[:_DATE], commit])))
+    moment = " ".join(filter(None, [started[:_DATE], commit]))
+    return rows.assign(started=as_utf8(started), moment=as_utf8(moment))
 
 
 _DATE, _COMMIT = 10, 7  # characters of 2026-11-29T12:00 and of a commit's hash that name them

@@ -50,4 +50,12 @@ def script_json(value: Any) -> str:
         "\u2028": "\\u2028",
         "\u2029": "\\u2029",
     }
-    return text.translate(str.maketrans(escapes)).encode("utf-8", "replace").decode("utf-8")
+    return as_utf8(text.translate(str.maketrans(escapes)))
+
+
+def as_utf8(text: str) -> str:
+    """Return a text that can be stored as UTF-8: what cannot becomes a question mark.
+
+    Such characters are in the names of files that are not UTF-8, and may be in JSON.
+    """
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -30,7 +30,7 @@ from mssbench.report.figures.figure import (
 from mssbench.report.figures.maps import ABOUT_FAILURES, ABOUT_WINNERS, LOOKS
 from mssbench.report.findings import Finding, findings, warnings
 from mssbench.report.html import asset, library, render, script
-from mssbench.report.packing import packed, script_json
+from mssbench.report.packing import as_utf8, packed, script_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,7 +164,7 @@ def page(runs: Sequence["Run"], title: str = "") -> str:
     table = drawn(runs)
     claims_run, claims = _claims(by_name)
 
-    return render(
+    text = render(
         "page.html",
         {"library": library(), "code": script(*_SCRIPTS)},
         title=title or f"mssbench: {', '.join(names)}",
@@ -185,6 +185,7 @@ def page(runs: Sequence["Run"], title: str = "") -> str:
         environment=[_environment(name, run) for name, run in by_name.items()],
         data=script_json(_data(table, by_name)),
     )
+    return as_utf8(text)
 
 
 def _data(table: "pd.DataFrame", runs: Mapping[str, "Run"]) -> dict[str, Any]:
