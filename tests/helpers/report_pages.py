@@ -1,7 +1,7 @@
 """The report in a browser: pages are written, opened, and what they show is read back."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,8 @@ _SNAPSHOT = r"""async () => {
   await report.complete();
   await report.drawAll();
   const html = (id) => document.getElementById(id).innerHTML;
-  const svg = (panel) => panel.plot.querySelector('svg').outerHTML.replace(/(clip|gradient)\d+/g, '$1');
+  const svg = ({ plot }) =>
+    plot.querySelector('svg').outerHTML.replace(/(clip|gradient)\d+/g, '$1');
   const figures = report.figures.map((figure) => [
     figure.name,
     figure.panels.map((panel) => panel.heading.textContent + svg(panel)).join('')
@@ -104,8 +105,12 @@ class Tab:
 
     def show_all_rows(self) -> None:
         """Press the button below the table until it has all rows."""
-        while self.page.locator("#more").is_visible():
-            self.page.click("#more")
+        self.page.evaluate(
+            """() => {
+              const more = document.getElementById('more');
+              while (!more.hidden) more.click();
+            }"""
+        )
 
     def downloaded(self) -> str:
         """The file that the button for it gives."""

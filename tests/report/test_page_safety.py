@@ -39,7 +39,7 @@ HOSTILE = (
 def hostile(frame: pd.DataFrame) -> pd.DataFrame:
     """A table in which methods, problems, reasons and flags have hostile names."""
     methods = sorted(frame["forward"].unique())
-    forwards = dict(zip(methods, [HOSTILE[i % len(HOSTILE)] for i in range(len(methods))]))
+    forwards = {name: HOSTILE[i % len(HOSTILE)] for i, name in enumerate(methods)}
     problems = sorted(frame["problem"].unique())
     named = {name: f"{HOSTILE[-1 - i]}{name}" for i, name in enumerate(problems)}
     reasons = [HOSTILE[i % len(HOSTILE)] for i in range(len(frame))]

@@ -13,7 +13,7 @@ function makeTable() {
     const kind = writer === "plain" ? undefined : "number";
     byId("head").append(element("th", { scope: "col", "data-column": name, class: kind }, button));
   }
-  byId("more").onclick = () => { shownRows += PAGE; fillTable(); };
+  byId("more").onclick = () => { shownRows += PAGE; addLines(); };
   byId("download").onclick = download;
   let wait;
   byId("search").addEventListener("input", () => {
@@ -71,7 +71,14 @@ function listRows() {
 }
 
 function fillTable() {
-  const lines = listed.slice(0, shownRows).map((row) => {
+  byId("body").replaceChildren();
+  addLines();
+}
+
+// Adds lines until `shownRows` are there.
+function addLines() {
+  const body = byId("body");
+  body.append(...listed.slice(body.childElementCount, shownRows).map((row) => {
     const line = element("tr");
     for (const { name, writer } of data.table) {
       const x = value(name, row);
@@ -80,8 +87,7 @@ function fillTable() {
       line.append(element("td", { class: kind, title }, texts[writer](x)));
     }
     return line;
-  });
-  byId("body").replaceChildren(...lines);
+  }));
   byId("more").hidden = listed.length <= shownRows;
 }
 
