@@ -55,6 +55,11 @@ class Mark(NamedTuple):
     word: str  # why no error is known: `nan`, `crashed`, `timeout`, ...; else empty
 
 
+def is_regularized(row: Mapping[str, Any]) -> bool:
+    """Whether the method of a row takes the root of a regularized matrix (ridge or rtol)."""
+    return any(name in OPTIONS for name in parse_options(row["options"]))
+
+
 @dataclass
 class Line:
     """One method on a board: its times, and its accuracy on each kind of matrix."""
@@ -79,8 +84,8 @@ class Line:
 
     @property
     def is_regularized(self) -> bool:
-        """Whether the method takes the root of a regularized matrix (with a ridge or a cut-off)."""
-        return any(name in OPTIONS for name in parse_options(self.row["options"]))
+        """Whether the method takes the root of a regularized matrix, see the function."""
+        return is_regularized(self.row)
 
     @property
     def competes(self) -> bool:

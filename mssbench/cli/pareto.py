@@ -86,7 +86,7 @@ def _fronts(run: Run, frame: "pd.DataFrame") -> list[pareto.Front]:
     found = pareto.fronts(frame)
     if not found:
         raise TableError(
-            f"{run.path} has no timed rows of a forward or a step among those chosen, so that "
-            "there is no front. `mssbench show` lists why cells have no time."
+            f"{run.path} has no times of a forward or a step on the wall clock among the chosen "
+            "rows, so that there is no front. `mssbench show` lists why cells have no time."
         )
     return found
