@@ -176,8 +176,11 @@ def _why(board: Board, best: Line, drift: float) -> str:
         errors = board.worst(best), board.worst(close[0])
         finer = " and more accurate" if 2 * errors[0] < errors[1] else ""
         return f"right {everywhere}, as fast as {close[0].name}{finer}"
-    faster = decision.ratio(others[0], best)
-    return f"of {len(right)} that are right {everywhere}, the fastest by {faster:.1f}x"
+    second = others[0]
+    faster = f"the fastest by {decision.ratio(second, best):.1f}x"
+    if not decision.is_faster(best, second, drift):
+        faster += f" on average, though {second.name} is as fast on some matrices"
+    return f"of {len(right)} that are right {everywhere}, {faster}"
 
 
 def _pace(line: Line, best: Line, drift: float) -> str:
@@ -251,11 +254,7 @@ def _ends(board: Board, drift: float) -> str:
 
     rest = [line for line in board.lines if line.competes and line not in lines]
     faster = [
-        line
-        for line in rest
-        if board.right(line)
-        and decision.ratio(line, lines[0]) < 1
-        and not decision.tied(line, lines[0], drift)
+        line for line in rest if board.right(line) and decision.is_faster(line, lines[0], drift)
     ]
     if faster:
         on = spoken(board.right(faster[0]))

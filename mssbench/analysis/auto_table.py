@@ -118,8 +118,7 @@ def _best(evidence: Proof) -> Line | None:
     faster = [
         line
         for line in right
-        if line.seconds < default.seconds
-        and not decision.tied(line, default, reliability.drift)
+        if decision.is_faster(line, default, reliability.drift)
         and _comes_with_mssbench(line)
         and _nearly_as_accurate(line, default, board.deciding)
     ]

@@ -32,7 +32,7 @@ from mssbench.machine import devices
 from mssbench.machine.facts import is_this_machine
 from mssbench.methods.auto import users_table
 from mssbench.results.run import Run
-from mssbench.run.screening import measured
+from mssbench.run.screening import is_left_behind, measured
 from mssbench.suite.expand import check_axis
 from mssbench.suite.suite import Suite
 
@@ -281,9 +281,12 @@ def asked(
 def of_this_machine() -> Iterator[Run]:
     """Yield the runs under results/ that were measured on this machine, or on one like it.
 
-    Runs that are shipped with the package are included if processor, cores and torch agree.
+    Runs that are shipped with the package are included if processor, cores and torch agree. Folders
+    that a killed `recommend --measure` has left behind are not.
     """
     for table in sorted(RESULTS.glob("*/table.csv")):
+        if is_left_behind(table.parent):
+            continue
         run = results.open(table.parent)
         try:
             known = run.facts["environments"].values()

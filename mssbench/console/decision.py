@@ -6,6 +6,7 @@ A line of the board is one method; a kind is a group of problems, such as easy o
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions
@@ -179,14 +180,20 @@ class _BoardRows:
         return cells
 
     def _ratio(self, line: Line) -> str:
-        """Return a method's time / the best method's: `1.7x`, `=` for a tie, `?` if unknown."""
+        """Return a method's time / the best method's: `1.7x`, `=` for a tie.
+
+        `?` if the times of the run do not compare, `-` if the two methods have no common problem.
+        """
         if not self._believed.comparable:
             return "?"
         if line is self._base:
             return "1.0x"
+        ratio = decision.ratio(line, self._base)
+        if isnan(ratio):
+            return "-"
         if decision.tied(line, self._base, self._believed.drift):
             return "="
-        return f"{decision.ratio(line, self._base):.1f}x"
+        return f"{ratio:.1f}x"
 
 
 def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:

@@ -200,6 +200,11 @@ def _folder(question: Question) -> Path:
     return Path("results") / "-".join(words)
 
 
+def is_left_behind(folder: Path) -> bool:
+    """Whether a results folder is one that `measured` has left behind because it was killed."""
+    return folder.name.startswith(f"{_SUITE}-") and anew.is_left_behind(folder)
+
+
 def _names(run: Run) -> dict[MethodKey, str]:
     """Return the name of each method of a run, by the values of the columns METHOD."""
     methods = with_names(run.frame)[[*METHOD, "method"]].drop_duplicates()
