@@ -24,7 +24,7 @@ def layer(dtype: torch.dtype = torch.float64, **options) -> CovariancePooling:
     """A layer whose convolution is the one that the published numbers were computed with."""
     pool = CovariancePooling(6, 5, **options).to(dtype)  # before, as float32 rounds the weights
     with torch.no_grad():
-        pool.reduction[0].weight.copy_(made((5, 6, 1, 1), 104729, 997))
+        dict(pool.named_parameters())["reduction.0.weight"].copy_(made((5, 6, 1, 1), 104729, 997))
     return pool
 
 
