@@ -29,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "recommend",
         "Say which method to use for a size, batch and error, with the rows that prove it.",
     ),
+    "train": (
+        "train",
+        "Train small networks that differ in the root alone, and compare their accuracy.",
+    ),
     "show": ("show", "Print the tables of a run: time and error of each method, the best in bold."),
     "pareto": (
         "pareto",
