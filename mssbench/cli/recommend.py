@@ -176,7 +176,7 @@ def command(
     )
     opened = _opened(runs)
     evidence = recommend.proof(opened, question)
-    # Rows whose times do not compare are no answer, so --measure takes them anew.
+    # Rows whose times cannot be compared are no answer, so --measure takes them anew.
     doubted = evidence is not None and not trust(evidence.rows, evidence.run.facts).comparable
     unknown = evidence is None or evidence.board.unreached or recommend.is_shipped(evidence.run)
     evidence_before, latest = evidence, None

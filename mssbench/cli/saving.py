@@ -50,7 +50,7 @@ def saved(runs: Sequence[Run], file: Path) -> Iterator[RenderableType]:
     if answers.unanswered:
         yield Text(
             f"Left out: {answers.unanswered} more, where {default} was not compared with another "
-            "pair, or where times do not compare.",
+            "pair, or where times cannot be compared.",
             style="dim",
         )
 

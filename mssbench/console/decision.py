@@ -322,7 +322,7 @@ def _legend(board: Board, reliability: Trust) -> str:
     """Return the line below the table that explains its errors, and marks such as ✗ and ~."""
     quantity = "gradient" if board.phase == "step" else "root"
     words = [f"errors are the {quantity}'s, the worst of each kind", f"✗ {_wrong(board)}"]
-    words.append("= a tie" if reliability.comparable else "? times do not compare")
+    words.append("= a tie" if reliability.comparable else "? times cannot be compared")
     if any(line.unsure for line in board.lines):
         words.append("~ varies by more than 30 %")
     if any(kind.doubt > DOUBTFUL for kind in board.kinds.values()):
