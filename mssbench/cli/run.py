@@ -1,4 +1,7 @@
-"""`mssbench run`: measure the cells of a suite, or estimate the time and memory that they need."""
+"""`mssbench run`: measure the cells of a suite, or estimate the time and memory that they need.
+
+A cell is one combination of method, problem, size, batch and so on.
+"""
 
 import shlex
 import sys
