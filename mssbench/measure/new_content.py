@@ -2,8 +2,8 @@
 
 The calls of a cell (methods, problem, size, ...) take a few different inputs in turn. A method that
 stores the answer to each of them would look up correct answers from the second turn on, and its
-time would be that of a lookup. Therefore one call at a random position of each sample, a number of
-calls that are timed together, gets new content: matrices that the method has not seen before in
+time would be that of a lookup. A sample is a number of calls that are timed together. One of them,
+at a random position, therefore gets new content: matrices that the method has not seen before in
 this process. Its output is verified as it was when the call returned, and its time is compared with
 that of the other calls.
 """
