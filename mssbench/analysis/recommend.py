@@ -71,8 +71,8 @@ class Proof:
 def best(proof: Proof) -> Line | None:
     """Return the line of the method that the rows recommend.
 
-    None if no method is right, which means within the error limits on every kind of matrix, or if
-    the times cannot be compared.
+    None if no method is right, which means within the error limits on every kind of matrix, if the
+    run did not reach all cells, or if the times cannot be compared.
     """
     reliability = trust(proof.rows, proof.run.facts)
     return decision.choose(proof.board, reliability.drift) if reliability.comparable else None
