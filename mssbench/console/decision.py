@@ -182,7 +182,8 @@ class _BoardRows:
     def _ratio(self, line: Line) -> str:
         """Return a method's time / the best method's: `1.7x`, `=` for a tie.
 
-        `?` if the times of the run do not compare, `-` if the two methods have no common problem.
+        `?` if the times of the run cannot be compared, `-` if the two methods have no problem in
+        common.
         """
         if not self._believed.comparable:
             return "?"
