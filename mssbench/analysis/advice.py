@@ -36,10 +36,11 @@ class Sentence(NamedTuple):
 def warning(believed: Trust, again: str) -> str:
     """Return why no method is called fastest, and what to do about it.
 
-    believed: why times do not compare. again: the command-line option that measures the rows again.
+    believed: the state of the machine, with the reason why times cannot be compared. again: the
+    command-line option that measures the rows again.
     """
     return (
-        f"The machine {believed.why_not}. Its times do not compare, and no method is called "
+        f"The machine {believed.why_not}. Its times cannot be compared, and no method is called "
         "fastest; errors are not affected.\n`top` shows the running processes. When they have "
         f"ended, measure again with {again}.\n"
     )
@@ -48,7 +49,7 @@ def warning(believed: Trust, again: str) -> str:
 def sentences(board: Board, best: Line | None, believed: Trust) -> Iterator[Sentence]:
     """Yield the sentences on a board, most important first.
 
-    best: the line of the recommended method, if any. believed: whether times compare.
+    best: the line of the recommended method, if any. believed: whether times can be compared.
     """
     if board.unreached and not believed.comparable:
         # The warning above the table has the remedy; a second remedy would contradict it.

@@ -50,7 +50,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "claims",
         "Say which claims of papers, as stated in the suite of RUN, hold in its results.",
     ),
-    "list": ("listing", "List methods, problems or suites, with their sources and parameters."),
+    "list": (
+        "listing",
+        "List methods, problems or suites, with their parameters and the sources that they cite.",
+    ),
     "new": ("new", "Write a Python file with a working example of a method, for you to change."),
     "test": (
         "test",

@@ -53,7 +53,7 @@ def command(
 
 
 def show(path: Path, where: str | None, everything: bool) -> Iterator[RenderableType]:
-    """Yield the fronts of a run as tables, below a warning if its times do not compare."""
+    """Yield the fronts of a run as tables, below a warning if its times cannot be compared."""
     run = open_complete(path)
     frame = _chosen(run, where)
     reliability = trust(frame, run.facts)

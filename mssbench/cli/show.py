@@ -83,7 +83,8 @@ def command(
         str | None,
         typer.Option(
             metavar="EXPR",
-            help='Show only the rows of the run for which this holds, e.g. "size > 16".',
+            help="Show only the rows of the run for which this condition on the columns holds, "
+            'e.g. "size > 16".',
             show_default="all rows",
         ),
     ] = None,

@@ -182,7 +182,8 @@ class _BoardRows:
     def _ratio(self, line: Line) -> str:
         """Return a method's time / the best method's: `1.7x`, `=` for a tie.
 
-        `?` if the times of the run do not compare, `-` if the two methods have no common problem.
+        `?` if the times of the run cannot be compared, `-` if the two methods have no problem in
+        common.
         """
         if not self._believed.comparable:
             return "?"
@@ -322,7 +323,7 @@ def _legend(board: Board, reliability: Trust) -> str:
     """Return the line below the table that explains its errors, and marks such as ✗ and ~."""
     quantity = "gradient" if board.phase == "step" else "root"
     words = [f"errors are the {quantity}'s, the worst of each kind", f"✗ {_wrong(board)}"]
-    words.append("= a tie" if reliability.comparable else "? times do not compare")
+    words.append("= a tie" if reliability.comparable else "? times cannot be compared")
     if any(line.unsure for line in board.lines):
         words.append("~ varies by more than 30 %")
     if any(kind.doubt > DOUBTFUL for kind in board.kinds.values()):

@@ -1,4 +1,9 @@
-"""Render Pareto fronts: one table with the methods that nothing beats, for each kind of matrix."""
+"""Render Pareto fronts: the methods that no other method beats in time and error.
+
+A front is found at one place (phase, function, precision, device, size and batch) and for one kind
+of matrix, such as hard or singular ones. There is a table for each place, with a section for each
+kind.
+"""
 
 from collections.abc import Iterator, Sequence
 from math import isnan
@@ -24,7 +29,7 @@ _NO_METHOD = "no method is right on all of them"
 
 
 def tables(fronts: Sequence[Front], *, everything: bool) -> Iterator[RenderableType]:
-    """Yield a table for each place, and a sentence that explains them.
+    """Yield a table for each place (phase, function, precision, ...), and a sentence on all tables.
 
     everything: whether methods that are beaten, or not compared, are listed too.
     """
@@ -40,13 +45,17 @@ def tables(fronts: Sequence[Front], *, everything: bool) -> Iterator[RenderableT
 
 
 def _title(front: Front) -> str:
-    """Return the values that all rows of a front have in common: `step, sqrt, float32, ...`."""
+    """Return the title of the table with a front: the values that all of its rows have in common.
+
+    They are phase, function, precision, device, size and batch, as in `step, sqrt, float32, ...`. A
+    step is the root and the gradient together.
+    """
     names = ("phase", "function", "precision", "device", "size", "batch")
     return ", ".join(spoken(name, front.place[name]) for name in names)
 
 
 def _table(title: str, fronts: Sequence[Front], everything: bool) -> Table:
-    """Return the table of one place, with a section for each kind of matrix."""
+    """Return the table of one place, with a section for the front of each kind of matrix."""
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
     table.add_column("matrices", no_wrap=True)
     table.add_column("method", overflow="fold")
@@ -81,7 +90,10 @@ class _Line(NamedTuple):
 
 
 def _lines(front: Front, everything: bool) -> Iterator[_Line]:
-    """Yield a line for each method that is listed, or one that says that there is none."""
+    """Yield a line for each method of a front that is listed, or one that says that there is none.
+
+    everything: whether methods that are beaten, or not compared, are listed too.
+    """
     listed = [c for c in front.contenders if everything or c.standing is not Standing.BEATEN]
     for contender in listed:
         yield _Line(

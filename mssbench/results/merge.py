@@ -187,7 +187,7 @@ def merge_frames(
         apart = difference(*(known.get(e) for e in environments[:2]))
         raise TableError(
             f"these runs were measured in {len(environments)} environments ({apart}): their times "
-            "do not compare. --mixed joins them anyway."
+            "cannot be compared. --mixed joins them anyway."
         )
 
     rank = whole["status"].map(_SAYS_LESS).fillna(0)

@@ -1,8 +1,10 @@
-"""Measure a question again without losing its earlier rows, for `recommend --measure`.
+"""Measure the answer to a question again and keep the earlier rows, for `recommend --measure`.
 
-The new rows are written into a folder beside the earlier one, `NAME-again`. It replaces the earlier
-folder only if the new rows are at least as good; while they are exchanged, the earlier folder is
-called `NAME-before`. A process that is killed may leave either of them behind.
+A question says what to compute at which size and batch. The new rows are written into a folder
+beside the earlier one, `NAME-again`. It replaces the earlier folder if a method can be recommended
+from the new rows, or if none could be from the earlier ones and there are at least as many new rows
+with a time. While the folders are exchanged, the earlier one is called `NAME-before`. A process
+that is killed may leave either of them behind.
 """
 
 from collections.abc import Callable
@@ -27,13 +29,14 @@ _NEW, _OLD = "again", "before"
 def measured_anew(
     question: Question, path: Path, measure: Callable[[Path], object], say: Callable[[str], None]
 ) -> Run:
-    """Measure a question again, and return the better of its new and its earlier run.
+    """Measure the answer to a question again, and return the better of the new and the earlier run.
 
-    The run that is returned is then in the folder `path`, and the other one is deleted. path: the
-    folder of the earlier run. measure: measures into a folder, in place of what is there. say:
-    prints that the earlier rows stay, and why. If `measure` raises an exception, such as that of
-    Ctrl-C, what it has written is deleted. Raises RunError if another run writes to the folder, if
-    it contains something else, or if files of an earlier exchange are in the way.
+    Which run is better is said at the top of this module. It is then in the folder `path`, and the
+    other one is deleted. path: the folder of the earlier run. measure: measures into a folder, in
+    place of what is there. say: prints that the earlier rows stay, and why. If `measure` raises an
+    exception, such as that of Ctrl-C, what it has written is deleted. Raises RunError if another
+    run writes to the folder, if it contains something else, or if files of an earlier exchange are
+    in the way.
     """
     new, old = _beside(path, _NEW), _beside(path, _OLD)
     if old.exists():
@@ -110,9 +113,11 @@ def _delete_run(folder: Path, *, successor: Path | None = None) -> None:
 
 
 def _is_as_good(new: Run, old: Run, question: Question) -> bool:
-    """Whether a new run may replace an earlier one: it answers, or has as many measured rows.
+    """Whether a new run may replace an earlier one.
 
-    A run that does not answer never replaces one that does. A damaged earlier run is replaced.
+    It may if it answers the question, which means that a method can be recommended from it, or if
+    neither run does and the new one has at least as many rows with a time. A damaged earlier run is
+    always replaced.
     """
     try:
         before = _worth(old, question)
