@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import mssbench
-from mssbench import arrays, problems, units
+from mssbench import arrays, problems
 from mssbench.cli import notebook
 from mssbench.methods import registry
 from mssbench.methods.method import AUTO, Method, MethodKind, Parameter
@@ -66,12 +66,12 @@ def _link(method: Method) -> str:
 def forwards() -> str:
     """Return one line for each forward."""
     return table(
-        ["forward", "what it is", "root, inverse root", "in half precision", "exact"],
+        ["forward", "what it is", "computes", "in half precision", "exact"],
         (
             (
                 _link(method),
                 method.summary.removesuffix("."),
-                ", ".join(["yes" if f in method.fields else "no" for f in ("sqrt", "isqrt")]),
+                codes([*method.functions, *method.other_functions]),
                 "yes" if "float16" in method.precisions else "no",
                 "no" if method.inexact else "yes",
             )
@@ -120,9 +120,9 @@ def _section(method: Method, properties: Iterator[tuple[str, str]]) -> str:
 
 def _of_forward(method: Method) -> Iterator[tuple[str, str]]:
     yield "source", method.cite
-    if others := method.other_functions:
-        yield "computes for a suite", codes([*method.functions, *others])
-    yield "yields", ", ".join(f"{_YIELDS[f]} ({code(f)})" for f in method.fields) or "no root"
+    yield "computes", codes([*method.functions, *method.other_functions])
+    if method.fields:
+        yield "yields", ", ".join(f"{_YIELDS[f]} ({code(f)})" for f in method.fields)
     yield from _common(method)
     if method.sizes:
         yield "sizes n", ", ".join(map(str, method.sizes))
@@ -177,7 +177,7 @@ def _parameter(parameter: Parameter, prefix: str) -> str:
 
 def _cost(method: Method) -> str:
     cost = method.cost(method.complete({}))
-    least = "no product" if cost == 0 else f"{units.digits(cost)} products of n × n matrices"
+    least = "no product" if cost == 0 else f"{cost:.3g} products of n × n matrices"
     return f"about {least} a call with these parameters" if method.parameters else f"about {least}"
 
 

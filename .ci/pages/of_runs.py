@@ -28,6 +28,7 @@ STANDARD = Path("results/cpu-2core-standard")
 ISQRT = Path("results/cpu-2core-paper_isqrt_2018")
 SVD = Path("results/cpu-2core-paper_svd_2021")
 SMOKE = Path("results/baselines/smoke")
+_STEPS = "library == 'torch' and forward in ['eigh', 'pade'] and size == 64 and phase == 'step'"
 _CUT = "..."  # stands for the rest of an output that is longer than an example needs
 
 
@@ -77,9 +78,10 @@ def shown() -> str:
 
 def shown_by_problem() -> str:
     """Return the table of errors by problem."""
-    where = "phase == 'step' and function == 'sqrt' and size == 64"
-    view = View(QUICK, columns=["problem"], value="gradient_error", where=where)
-    command = f'mssbench show {QUICK} --columns problem --value gradient_error --where "{where}"'
+    where = "phase == 'step' and size == 64 and function == 'sqrt' and backward == 'autodiff'"
+    view = View(QUICK, rows=["pair"], columns=["problem"], value="gradient_error", where=where)
+    options = "--rows pair --columns problem --value gradient_error"
+    command = f'mssbench show {QUICK} {options} --where "{where}"'
     return _printed(command, lambda: show.show(view))
 
 
@@ -110,11 +112,11 @@ def compared() -> str:
 
     def output() -> "Iterable[RenderableType]":
         with _changed(QUICK, _slower) as copy:
-            result = compare.compared(QUICK, copy, [], [], "size == 64 and function == 'sqrt'")
+            result = compare.compared(QUICK, copy, [], [], _STEPS)
             yield from compare.tables(result, "intervals")
 
     command = "mssbench compare results/before results/after --display intervals"
-    return _printed(f"{command} --only \"size == 64 and function == 'sqrt'\"", output)
+    return _printed(f'{command} --only "{_STEPS}"', output)
 
 
 @contextmanager
