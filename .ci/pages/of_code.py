@@ -1,6 +1,7 @@
 """The parts of pages that come from the registries, the schema of tables and that of suites."""
 
 import inspect
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mssbench.records.schema import SCHEMA
 from mssbench.suite import schema, suite
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+_LINE = 118  # characters of a line of a page
 _GROUPS = {
     "key": "What was measured. Rows with the same key are measurements of the same thing.",
     "outcome": "How the measurement ended.",
@@ -39,8 +41,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def code(x: object) -> str:
-    """Return a value as code, for a cell of a table."""
-    return f"`{x}`".replace("|", "\\|")
+    """Return a value as code, for a cell of a table. A bar in it would end the cell."""
+    return f"<code>{x}</code>".replace("|", "&#124;") if "|" in str(x) else f"`{x}`"
 
 
 def codes(values: Iterable[object], between: str = ", ") -> str:
@@ -70,7 +72,7 @@ def forwards() -> str:
         (
             (
                 _link(method),
-                method.summary.removesuffix("."),
+                _cell(method.summary.removesuffix(".")),
                 codes([*method.functions, *method.other_functions]),
                 "yes" if "float16" in method.precisions else "no",
                 "no" if method.inexact else "yes",
@@ -87,7 +89,7 @@ def backwards() -> str:
         (
             (
                 _link(method),
-                method.summary.removesuffix("."),
+                _cell(method.summary.removesuffix(".")),
                 "yes" if "float16" in method.precisions else "no",
                 "no" if method.inexact else "yes",
             )
@@ -109,7 +111,7 @@ def each_backward() -> str:
 def _section(method: Method, properties: Iterator[tuple[str, str]]) -> str:
     text = inspect.getdoc(method.call) or ""
     rest = text.partition("\n")[2].strip()
-    parts = [f"### {method.name}", method.summary, table(["", ""], properties)]
+    parts = [f"### {method.name}", _cell(method.summary), table(["", ""], properties)]
     if rest:
         parts.append(
             f"<details><summary>Formulas and arguments of {method.name}</summary>\n\n"
@@ -119,7 +121,7 @@ def _section(method: Method, properties: Iterator[tuple[str, str]]) -> str:
 
 
 def _of_forward(method: Method) -> Iterator[tuple[str, str]]:
-    yield "source", method.cite
+    yield "source", _cell(method.cite)
     yield "computes", codes([*method.functions, *method.other_functions])
     if method.fields:
         yield "yields", ", ".join(f"{_YIELDS[f]} ({code(f)})" for f in method.fields)
@@ -131,7 +133,7 @@ def _of_forward(method: Method) -> Iterator[tuple[str, str]]:
 
 
 def _of_backward(method: Method) -> Iterator[tuple[str, str]]:
-    yield "source", method.cite
+    yield "source", _cell(method.cite)
     if method.recorded:
         yield "reads", "nothing: autograd records the operations of the forward"
     elif method.only:
@@ -161,9 +163,9 @@ def _common(method: Method, prefix: str = "") -> Iterator[tuple[str, str]]:
     for library, precision in method.computes:
         yield f"with {library}", f"its decompositions and solves are computed in {precision}"
     if method.inexact:
-        yield "not exact", method.inexact
+        yield "not exact", _cell(method.inexact)
     if method.at_singular:
-        yield "at singular A", method.at_singular
+        yield "at singular A", _cell(method.at_singular)
 
 
 def _parameter(parameter: Parameter, prefix: str) -> str:
@@ -197,8 +199,8 @@ def columns() -> str:
 
 
 def _cell(text: str) -> str:
-    """Return a text for a cell of a table: its bars would end the cell."""
-    return text.replace("|", "\\|")
+    """Return a text of the code for a cell of a table, where bars and asterisks have a meaning."""
+    return text.replace("|", "\\|").replace("*", "\\*")
 
 
 def suite_keys() -> str:
@@ -220,7 +222,8 @@ def of_methods() -> str:
     wanted = ("forward", "backward", "ridge", "rtol")
     parameters = sorted({*keys} - {*known, *wanted})
     rows = _keys({name: keys[name] for name in wanted}, {"forward"})
-    return f"{rows}\n\nThe other keys are the parameters of the methods: {codes(parameters)}."
+    others = f"The other keys are the parameters of the methods: {codes(parameters)}."
+    return f"{rows}\n\n{textwrap.fill(others, _LINE)}"
 
 
 def measure() -> str:
@@ -298,7 +301,7 @@ def problems_() -> str:
                 codes((p.describe().replace("|", ", ") for p in g.parameters.values()), "<br>"),
                 g.sizes,
                 _cell(g.summary.removesuffix(".")),
-                g.cite,
+                _cell(g.cite),
             )
             for g in known
         ]
