@@ -25,6 +25,7 @@ _GROUPS = {
     "error": "How wrong the result is. [Accuracy](accuracy.md) explains these columns.",
     "identity": "What tells rows and machines apart.",
 }
+_KINDS = {"str": "text", "int": "whole numbers", "float": "numbers", "bool": "True or False"}
 _YIELDS = {
     "sqrt": "the root",
     "isqrt": "the inverse root",
@@ -111,7 +112,7 @@ def each_backward() -> str:
 def _section(method: Method, properties: Iterator[tuple[str, str]]) -> str:
     text = inspect.getdoc(method.call) or ""
     rest = text.partition("\n")[2].strip()
-    parts = [f"### {method.name}", _cell(method.summary), table(["", ""], properties)]
+    parts = [f"### {method.name}", _cell(method.summary), table(["property", "value"], properties)]
     if rest:
         parts.append(
             f"<details><summary>Formulas and arguments of {method.name}</summary>\n\n"
@@ -188,12 +189,16 @@ def columns() -> str:
     parts = []
     for group, meaning in _GROUPS.items():
         rows = [
-            (code(c.name), c.kind, {"s": "seconds", "B": "bytes"}.get(c.unit, ""), _cell(c.meaning))
+            (
+                code(c.name),
+                _cell(c.meaning),
+                {"s": "seconds", "B": "bytes"}.get(c.unit, _KINDS[c.kind]),
+            )
             for c in SCHEMA
             if c.group == group
         ]
         parts += [f"### {group.capitalize()}", meaning]
-        parts.append(table(["column", "type", "unit", "meaning"], rows))
+        parts.append(table(["column", "meaning", "values"], rows))
     assert {c.group for c in SCHEMA} == {*_GROUPS}
     return "\n\n".join(parts)
 
@@ -229,15 +234,15 @@ def of_methods() -> str:
 def measure() -> str:
     """Return the keys of the table [measure], with their defaults and those of --effort."""
     described = schema.schema()["properties"]["measure"]["properties"]
-    heads = ["key", "default", *(f"`{name}`" for name in suite.EFFORTS), "meaning"]
+    heads = ["key", "meaning", "default", *map(code, suite.EFFORTS)]
     return table(
         heads,
         (
             (
                 code(key),
+                described[key].get("description", ""),
                 code(default),
                 *(code(e[key]) if key in e else "" for e in suite.EFFORTS.values()),
-                described[key].get("description", ""),
             )
             for key, default in suite.MEASURE.items()
         ),

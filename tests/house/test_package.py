@@ -136,4 +136,3 @@ def test_the_readme_s_own_code_runs() -> None:
     names: dict[str, Any] = {}
     exec(readme_code("python", "import torch, mssbench"), names)
     assert names["a"].grad.isfinite().all()
-

@@ -80,6 +80,7 @@ from mssbench.selftest.checks import CheckOutcome
 from mssbench.suite import claims as suite_claims
 from mssbench.suite import select, suite
 
+OTHER_OUTCOMES = (noise.ABOVE_CEILING, noise.UNVERIFIED, noise.OTHER_PRECISION)
 PAGE = (ROOT / "docs" / "reading.md").read_text()
 # Their outputs are printed in seconds; those of the others are slow tests.
 QUICKLY = ("cpu-2core-quick", "cpu-2core-paper_isqrt_2018")
@@ -122,7 +123,8 @@ def functions(module: ModuleType, *names: str) -> Iterator[ast.FunctionDef]:
 
 
 def texts(node: ast.AST) -> set[str]:
-    return {x.value for x in ast.walk(node) if isinstance(x, ast.Constant) and type(x.value) is str}
+    constants = (x.value for x in ast.walk(node) if isinstance(x, ast.Constant))
+    return {text for text in constants if isinstance(text, str)}
 
 
 def heads(module: ModuleType, *names: str) -> set[str]:
@@ -252,7 +254,6 @@ SOURCES: Mapping[str, Callable[[], Iterable[str]]] = {
     "efforts": lambda: suite.EFFORTS,
     "exit-codes": lambda: {str(int(code)) for code in (*ExitCode, main._UNFORESEEN)},
 }
-OTHER_OUTCOMES = (noise.ABOVE_CEILING, noise.UNVERIFIED, noise.OTHER_PRECISION)
 
 
 def error_heading(column: str) -> str:
