@@ -7,6 +7,7 @@ committed runs, and the texts of the modules that print, must consist of words o
 """
 
 import ast
+import csv
 import html
 import inspect
 import re
@@ -153,7 +154,7 @@ def keys(module: ModuleType, *names: str) -> set[str]:
         for node in ast.walk(function)
         if isinstance(node, ast.Dict) and len(node.keys) > 1
     ]
-    return {key.value for record in records for key in record.keys if isinstance(key, ast.Constant)}
+    return {text for record in records for key in record.keys if key for text in texts(key)}
 
 
 def template(node: ast.AST) -> str:
@@ -269,6 +270,29 @@ def test_the_page_explains_exactly_the_words_of_the_code(name: str) -> None:
 
 def test_every_table_of_words_has_a_source() -> None:
     assert sorted(re.findall(r"<!-- words: (.+) -->", PAGE)) == sorted(SOURCES)
+
+
+COLUMNS_OF_WORDS = {
+    "status": "statuses",
+    "flags": "flags",
+    "noise": "noise",
+    "stop": "stop",
+    "bound": "bounds",
+    "phase": "phases",
+    "clock": "clocks",
+    "cache": "caches",
+    "function": "functions",
+    "precision": "precisions",
+}
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
+def test_the_words_in_a_committed_table_are_explained(path: Path) -> None:
+    with (path / "table.csv").open(newline="") as file:
+        rows_ = list(csv.DictReader(file))
+    for column, name in COLUMNS_OF_WORDS.items():
+        found = {word for row in rows_ for word in row[column].split()}
+        assert not found - {*explained(name)}, column
 
 
 def test_the_ascii_of_a_mark_is_what_a_terminal_gets() -> None:
