@@ -412,6 +412,7 @@ PRINTING = (
     (summary, ()),
     (advice, ()),
     (conclusions, ()),
+    (claims, ("_why",)),
     (left_out, ("sentences",)),
     (trust, ()),
     (decision, ()),
@@ -496,8 +497,8 @@ def test_a_sentence_that_a_module_prints_stands_on_the_page(
 
 
 def sentences() -> list[str]:
-    """The sentences that the page explains: the first columns of tables with such a head."""
-    found = []
+    """The sentences that the page explains: those in italics, and first columns of some tables."""
+    found = re.findall(r"(?<![*\\`])\*([^*|`]+)\*(?![*`])", prose(PAGE))
     for table in re.findall(r"\n\| (?:sentence|line) \|.*?\n\n", PAGE, re.S):
         lines = table.strip().splitlines()[2:]
         found += [line.split(" | ")[0].removeprefix("| ") for line in lines]
