@@ -41,13 +41,16 @@ from mssbench.analysis import (
     trust,
 )
 from mssbench.cli import ab, doctor, listing, main, notebook, run, selftest
+from mssbench.cli import check as cli_check
 from mssbench.cli import claims as cli_claims
+from mssbench.cli import compare as cli_compare
 from mssbench.cli import pareto as cli_pareto
+from mssbench.cli import recommend as cli_recommend
 from mssbench.cli import show as cli_show
 from mssbench.cli import test as cli_test
 from mssbench.cli.ab import Inconclusive
 from mssbench.cli.show import View
-from mssbench.compare import check, describe, judge, rows, tables, times, verdict
+from mssbench.compare import check, describe, judge, judgement, rows, tables, times, verdict
 from mssbench.console import blocks as console_blocks
 from mssbench.console import claims as console_claims
 from mssbench.console import (
@@ -74,12 +77,12 @@ from mssbench.records.noise import Noise
 from mssbench.records.schema import BY_NAME, COLUMNS
 from mssbench.records.summary import MEASURING
 from mssbench.records.timing import StopReason
-from mssbench.results import baselines
+from mssbench.results import baselines, merge
 from mssbench.results.labels import LABELS, PHASES
 from mssbench.run import signals
 from mssbench.selftest.checks import CheckOutcome
 from mssbench.suite import claims as suite_claims
-from mssbench.suite import select, suite
+from mssbench.suite import forecast, select, suite
 
 OTHER_OUTCOMES = (noise.ABOVE_CEILING, noise.UNVERIFIED, noise.OTHER_PRECISION)
 PAGE = (ROOT / "docs" / "reading.md").read_text()
@@ -155,6 +158,11 @@ def keys(module: ModuleType, *names: str) -> set[str]:
         if isinstance(node, ast.Dict) and len(node.keys) > 1
     ]
     return {text for record in records for key in record.keys if key for text in texts(key)}
+
+
+def new_keys(module: ModuleType, *names: str) -> set[str]:
+    """The keys of the records that some functions make, without those that are columns."""
+    return keys(module, *names) - {*COLUMNS}
 
 
 def template(node: ast.AST) -> str:
@@ -253,6 +261,23 @@ SOURCES: Mapping[str, Callable[[], Iterable[str]]] = {
     "bounds": lambda: words_of(BY_NAME["bound"].meaning.partition(": ")[2]) - {"or"},
     "displays": lambda: comparison.DISPLAYS,
     "efforts": lambda: suite.EFFORTS,
+    "json-run": lambda: new_keys(run, "command"),
+    "json-dry-run": lambda: new_keys(forecast),
+    "json-show": lambda: (
+        new_keys(cli_show, "show_data", "_block")
+        | new_keys(conclusions, "as_data")
+        | new_keys(kinds, "data")
+    ),
+    "json-pareto": lambda: new_keys(pareto, "as_data", "_record") | new_keys(cli_pareto, "data"),
+    "json-claims": lambda: new_keys(cli_claims, "_record"),
+    "json-verdicts": lambda: {
+        key
+        for module in (cli_check, cli_compare, ab, judgement)
+        for key in new_keys(module, "data", "judgement_data")
+    },
+    "json-recommend": lambda: new_keys(cli_recommend, "data", "_method"),
+    "json-machine": lambda: new_keys(doctor, "examine", "_backend") | new_keys(selftest, "data"),
+    "json-files": lambda: new_keys(baselines, "save") | new_keys(merge, "merge"),
     "exit-codes": lambda: {str(int(code)) for code in (*ExitCode, main._UNFORESEEN)},
 }
 
