@@ -14,21 +14,23 @@ from of_code import ROOT, table
 
 import mssbench
 from mssbench import units
-from mssbench.cli import check, claims, compare, export, pareto, run, show
+from mssbench.cli import baseline, check, claims, compare, export, listing, pareto, run, show
 from mssbench.cli.show import View
 from mssbench.console.terminal import plain
+from mssbench.results import baselines
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
-WIDTH = 92  # characters of an example: a block of code on the site shows as many without scrolling
+WIDTH = 108  # characters of an example: a block of code on the site shows as many without scrolling
 QUICK = Path("results/cpu-2core-quick")
 STANDARD = Path("results/cpu-2core-standard")
 ISQRT = Path("results/cpu-2core-paper_isqrt_2018")
 SVD = Path("results/cpu-2core-paper_svd_2021")
 SMOKE = Path("results/baselines/smoke")
 _STEPS = "library == 'torch' and forward in ['eigh', 'pade'] and size == 64 and phase == 'step'"
+_LISTED = ("loewner", "svd_clip")
 _CUT = "..."  # stands for the rest of an output that is longer than an example needs
 
 
@@ -167,6 +169,20 @@ def _slower(rows: list[dict[str, str]]) -> None:
             column = f"seconds_{name}"
             if row[column]:
                 row[column] = repr(factor * float(row[column]))
+
+
+def listed() -> str:
+    """Return two entries of `list backwards`."""
+    records = [r for r in listing.listing("backwards", []) if r["backward"] in _LISTED]
+    return _printed("mssbench list backwards", lambda: listing.table("backwards", records))
+
+
+def kept() -> str:
+    """Return the list of the baselines that are committed."""
+    with as_in_a_pipe():
+        known = baselines.known()
+    records = [record for record in known if record["name"] == SMOKE.name]
+    return _printed("mssbench baseline list", lambda: baseline.table(records))
 
 
 def latex() -> str:
@@ -313,6 +329,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "claims": verdicts_on_claims,
     "checked": checked,
     "compared": compared,
+    "listed": listed,
+    "baselines": kept,
     "latex": latex,
     "by-condition": by_condition,
     "five-steps": five_steps,
