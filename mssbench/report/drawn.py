@@ -188,7 +188,9 @@ def _standings(rows: "pd.DataFrame") -> "pd.Series":
         {options: is_regularized({"options": options}) for options in rows["options"].unique()}
     )
     able = rows[rows["usable"] & rows["seconds_median"].notna() & ~changed]
-    for _, rivals in able.groupby([*COMPETITION, "seed"], sort=False, dropna=False):
+    # Times of two machines do not compete.
+    places = [*COMPETITION, "seed", "environment"]
+    for _, rivals in able.groupby(places, sort=False, dropna=False):
         # The number of a row stands for its method, so that the standing finds its row again.
         contenders = [
             pareto.Contender(str(number), *values)
@@ -216,7 +218,8 @@ def _fastest(rows: "pd.DataFrame", *, ranked: bool) -> "pd.Series":
     """
     import pandas as pd
 
-    if not ranked or rows["seconds_median"].isna().all():
+    environments = rows.loc[rows["environment"] != "", "environment"].unique()
+    if not ranked or len(environments) > 1 or rows["seconds_median"].isna().all():
         return pd.Series("", index=rows.index, dtype=object)
 
     ranks: dict[tuple[Any, ...], str] = {}

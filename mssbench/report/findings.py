@@ -7,6 +7,7 @@ from mssbench import units
 from mssbench.analysis import advice, conclusions
 from mssbench.analysis.claims import ClaimResult, ClaimVerdict
 from mssbench.analysis.trust import trust
+from mssbench.records.facts import canonical, difference, machine
 from mssbench.records.measurement import UNTRIED, Status
 from mssbench.records.noise import OTHER_PRECISION, UNVERIFIED
 from mssbench.results.labels import spoken
@@ -49,6 +50,7 @@ class Group(NamedTuple):
 
 def warnings(runs: Sequence["Run"], names: Sequence[str]) -> Iterator[str]:
     """Yield sentences on runs whose times cannot be compared, or whose rows are partly left out."""
+    yield from _environments(runs, names)
     for run, name in zip(runs, names, strict=True):
         before = f"{name}: " if len(runs) > 1 else ""
         reliability = trust(run.current, run.facts)
@@ -61,6 +63,29 @@ def warnings(runs: Sequence["Run"], names: Sequence[str]) -> Iterator[str]:
                 f"{before}{units.count(left, 'row')} of cells that the suite no longer has are "
                 "left out of this report."
             )
+
+
+def _environments(runs: Sequence["Run"], names: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence on rows of several machines, or of several versions of libraries."""
+    facts: dict[str, Mapping[str, Any] | None] = {}
+    of_runs: dict[str, list[str]] = {}
+    for run, name in zip(runs, names, strict=True):
+        for measured in (e for e in run.current["environment"].unique() if e):
+            known = run.facts["environments"].get(measured)
+            environment = canonical(measured, known)
+            facts.setdefault(environment, known)
+            of_runs.setdefault(environment, []).append(name)
+
+    if len(of_runs) > 1:
+        described = [
+            f"{', '.join(dict.fromkeys(of))} on {machine(facts[environment], environment)}"
+            for environment, of in of_runs.items()
+        ]
+        first, second, *_ = facts.values()
+        yield (
+            "These rows were measured in several environments, so that their times cannot be "
+            f"compared: {'; '.join(described)}. The first two differ: {difference(first, second)}."
+        )
 
 
 def findings(
@@ -109,19 +134,27 @@ def _right(rows: "pd.DataFrame") -> Iterator[Finding]:
             continue
 
         right = by_method[(by_method["sum"] == by_method["size"]) & (by_method["size"] == inputs)]
-        methods, measured = units.count(len(by_method), "method"), units.count(inputs, "input")
-        if len(right):
-            text = f"of {methods}, {len(right)} are ok on all {measured}: {_few(right.index)}."
-            if len(right) == 1:
-                text = f"of {methods}, only {right.index[0]} is ok on all {measured}."
+        methods = units.count(len(by_method), "method")
+        measured = "the only input" if inputs == 1 else f"all {inputs} inputs"
+        if len(right) == len(by_method):
+            every = "both" if len(right) == 2 else f"all {len(right)}"
+            text = f"{every} methods are ok on {measured}: {_few(right.index)}."
+        elif len(right) == 1:
+            text = f"of {methods}, only {right.index[0]} is ok on {measured}."
+        elif len(right):
+            text = f"of {methods}, {len(right)} are ok on {measured}: {_few(right.index)}."
         else:
-            best = by_method.sort_values("sum", ascending=False).iloc[0]
-            text = (
-                f"none of {methods} is ok on all {measured}. Closest is {best.name}, which is ok "
-                f"on {int(best['sum'])}."
-            )
+            text = f"none of {methods} is ok on {measured}.{_closest(by_method)}"
         yield Finding(f"{where}: {text}", {**at, "batch": "", "size": ""}, "failures")
         yield from _hard(part, at, where)
+
+
+def _closest(by_method: "pd.DataFrame") -> str:
+    """Return a sentence on the method that is right on the most inputs; empty if none is on any."""
+    best = by_method.sort_values("sum", ascending=False, kind="stable").iloc[0]
+    if best["sum"] == 0:
+        return ""
+    return f" Closest is {best.name}, which is ok on {int(best['sum'])}."
 
 
 def _hard(rows: "pd.DataFrame", at: Mapping[str, Any], where: str) -> Iterator[Finding]:

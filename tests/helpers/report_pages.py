@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mssbench import results
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Dialog, Page
 
 # Numbers that Vega gives to clips and gradients differ from drawing to drawing.
 _SNAPSHOT = r"""async () => {
@@ -153,9 +153,13 @@ def _listen(tab: Tab) -> None:
         if not url.startswith(("file:", "blob:")):
             tab.told.append(f"request: {url}")
 
+    def dismiss(dialog: "Dialog") -> None:
+        tab.told.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
     page, told = tab.page, tab.told
     page.on("console", lambda message: told.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: told.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: (told.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on("dialog", dismiss)
     page.on("request", lambda asked: request(asked.url))
     page.on("popup", lambda other: told.append(f"popup: {other.url}"))

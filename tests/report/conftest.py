@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers.altered_runs import QUICK, STANDARD
+from helpers.altered_runs import CLAIMS, QUICK, STANDARD
 from helpers.report_pages import open_page, write_page
 
 if TYPE_CHECKING:
@@ -23,6 +23,12 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report on one committed run."""
     return write_page([QUICK], tmp_path_factory.mktemp("report") / "quick.html")
+
+
+@pytest.fixture(scope="session")
+def claims(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report on a committed run whose suite has claims of papers."""
+    return write_page([CLAIMS], tmp_path_factory.mktemp("report") / "claims.html")
 
 
 @pytest.fixture

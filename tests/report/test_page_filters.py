@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -197,7 +198,7 @@ def test_the_page_works_where_the_browser_refuses_to_change_the_address(
 def test_the_history_has_the_rows_of_all_runs(tmp_path: Path, opened: Callable[..., Any]) -> None:
     runs = [
         altered(
-            QUICK, tmp_path / f"run{i}", lambda t, i=i: faster(t, 1 + i), dated(f"2026-0{i + 1}-01")
+            QUICK, tmp_path / f"run{i}", partial(faster, factor=1 + i), dated(f"2026-0{i + 1}-01")
         )
         for i in range(3)
     ]
@@ -270,13 +271,17 @@ def _check_right(sentence: str, rows: list[dict[str, str]]) -> None:
         }
         == inputs
     }
-    assert f"all {len(inputs)} input" in sentence or f"the {len(inputs)} input" in sentence
+    measured = "the only input" if len(inputs) == 1 else f"all {len(inputs)} inputs"
+    assert measured in sentence
+    methods = len({row["label"] for row in judged})
     if "none of" in sentence:
         assert not right
-    elif "only" in sentence:
+    elif "only " in sentence.partition(" ok on")[0]:
         assert len(right) == 1
+    elif "both methods" in sentence:
+        assert len(right) == methods == 2
     else:
-        assert f"{len(right)} are" in sentence or (len(right) == 2 and "both are" in sentence)
+        assert f"{len(right)} are ok" in sentence or len(right) == methods
 
 
 def test_a_finding_on_failures_shows_the_failed_cells_wherever_they_are(

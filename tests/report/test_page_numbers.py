@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from math import exp, isfinite, log
 from pathlib import Path
 from typing import Any
@@ -327,7 +328,7 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         return pd.concat([frame[~svd], faster(frame[svd], 3.0)]).sort_index()
 
     return [
-        altered(QUICK, folder / f"run{i}", lambda f, i=i: change(f, i), dated(f"2026-0{i + 1}-01"))
+        altered(QUICK, folder / f"run{i}", partial(change, number=i), dated(f"2026-0{i + 1}-01"))
         for i in range(4)
     ]
 

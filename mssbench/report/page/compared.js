@@ -95,6 +95,9 @@ function drawSteps(place) {
     return;
   }
   const caption = `${counted(steps.length, "step")}, the largest first`;
-  place.replaceChildren(cellsTable(caption, steps, ["from", "to", "time, after ÷ before", "in products"],
-    (step) => [step.before, step.after, texts.ratio(step.ratio), texts.ratio(step.ratio_in_products)]));
+  const titles = ["from", "to", "time, after ÷ before", "in products", "environment"];
+  place.replaceChildren(cellsTable(caption, steps, titles, (step) => [
+    step.before, step.after, texts.ratio(step.ratio), texts.ratio(step.ratio_in_products),
+    step.elsewhere ? "another one" : "the same",
+  ]));
 }

@@ -33,7 +33,7 @@ function makeFilters(changed) {
     const first = usual(column, values, left);
     if (first !== "") left = left.filter((row) => value(column, row) === first);
     byId("filters").append(element("label", {}, `${title} `, select));
-    filters.push({ column, select, first: String(first) });
+    filters.push({ column, title, select, first: String(first) });
   }
   const reset = () => { setFilters({}); setSearch(""); changed(); };
   byId("filters").append(
@@ -92,7 +92,10 @@ function filter() {
     if (tests.every((test) => test(row))) chosenOfAllRuns.push(row);
   }
   chosen = chosenOfAllRuns.filter(ofRun);
-  byId("count").textContent = `${chosen.length} of ${counted(length, "row")}`;
+  const count = `${chosen.length} of ${counted(length, "row")}`;
+  byId("count").textContent = count;
+  const words = filters.filter(({ select }) => select.value !== "").map(({ select, title }) => `${title} ${select.selectedOptions[0].text}`);
+  byId("chosen").textContent = `Shown: ${words.join(", ") || "all"} (${count}).`;
 }
 
 function firstRowWith(name, text) {
