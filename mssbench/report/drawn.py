@@ -17,6 +17,7 @@ from mssbench.analysis.decision import is_regularized
 from mssbench.analysis.naming import short_names
 from mssbench.analysis.trust import trust
 from mssbench.errors import TableError
+from mssbench.records.facts import canonical
 from mssbench.report.packing import as_utf8
 from mssbench.results.labels import METHOD, with_outcomes
 from mssbench.results.views import Rows
@@ -48,6 +49,7 @@ def drawn(runs: Sequence["Run"]) -> "pd.DataFrame":
     * `standing`: front, undecided or beaten, see analysis/pareto.py; empty unless the row is ok
     * `fastest`: best, or tied with the best, among methods that are ok; else empty
     * `times_limit`: the time divided by the shortest time that the machine allows for this work
+    * `machine`: the hash of the machine and its libraries, by the rules of this version
     * `started`: when the run began, in ISO 8601; `moment`: its date and commit
 
     Raises TableError if a run has no table, or if no run has a row.
@@ -57,7 +59,7 @@ def drawn(runs: Sequence["Run"]) -> "pd.DataFrame":
     parts = []
     for name, run in zip(unique_names(runs), runs, strict=True):
         rows = with_outcomes(run.current)
-        rows = rows.rename(columns={"method": "label"}).assign(run=name)
+        rows = rows.rename(columns={"method": "label"}).assign(run=name, machine=_machines(run))
         if len(rows):
             ranked = trust(rows, run.facts).comparable
             parts.append(
@@ -85,6 +87,13 @@ def unique_names(runs: Sequence["Run"]) -> list[str]:
         name if again[name] == 1 else str(folder)
         for name, folder in zip(names, folders, strict=True)
     ]
+
+
+def _machines(run: "Run") -> "pd.Series":
+    """Return the hash of the machine and its libraries for each row of a run."""
+    hashes = run.current["environment"]
+    known = run.facts["environments"]
+    return hashes.map({e: canonical(e, known.get(e)) for e in hashes.unique()})
 
 
 def _dated(rows: "pd.DataFrame", run: "Run") -> "pd.DataFrame":
@@ -189,7 +198,7 @@ def _standings(rows: "pd.DataFrame") -> "pd.Series":
     )
     able = rows[rows["usable"] & rows["seconds_median"].notna() & ~changed]
     # Times of two machines do not compete.
-    places = [*COMPETITION, "seed", "environment"]
+    places = [*COMPETITION, "seed", "machine"]
     for _, rivals in able.groupby(places, sort=False, dropna=False):
         # The number of a row stands for its method, so that the standing finds its row again.
         contenders = [
@@ -218,8 +227,8 @@ def _fastest(rows: "pd.DataFrame", *, ranked: bool) -> "pd.Series":
     """
     import pandas as pd
 
-    environments = rows.loc[rows["environment"] != "", "environment"].unique()
-    if not ranked or len(environments) > 1 or rows["seconds_median"].isna().all():
+    machines = rows.loc[rows["machine"] != "", "machine"].unique()
+    if not ranked or len(machines) > 1 or rows["seconds_median"].isna().all():
         return pd.Series("", index=rows.index, dtype=object)
 
     ranks: dict[tuple[Any, ...], str] = {}

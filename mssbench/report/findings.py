@@ -100,6 +100,9 @@ def findings(
     for name, run in runs.items():
         rows = table[table["run"] == name]
         of_run = {"run": name} if len(runs) > 1 else {}
+        if rows.empty:
+            yield Group(name, (), ())
+            continue
 
         found = [*_right(rows), *_fastest(run)]
         found.sort(key=lambda finding: finding.filters.get("phase") != "step")

@@ -33,8 +33,8 @@ class Moment(NamedTuple):
     """The time of a cell in one run.
 
     row: the number of the row in the table. seconds, low, high: the median and its 95 % interval.
-    gemms: the time counted in batched products; NaN if it was not measured. environment: the hash
-    of the machine and its libraries.
+    gemms: the time counted in batched products; NaN if it was not measured. machine: the hash of
+    the machine and its libraries.
     """
 
     row: int
@@ -43,7 +43,7 @@ class Moment(NamedTuple):
     low: float
     high: float
     gemms: float
-    environment: str
+    machine: str
 
 
 class Step(NamedTuple):
@@ -72,7 +72,7 @@ def steps(table: "pd.DataFrame") -> list[Step]:
     timed = table[table["usable"] & (table["seconds_low"] > 0)].sort_values(
         "started", kind="stable"
     )
-    columns = ["moment", "seconds_median", "seconds_low", "seconds_high", "gemms", "environment"]
+    columns = ["moment", "seconds_median", "seconds_low", "seconds_high", "gemms", "machine"]
 
     found: list[Step] = []
     for _, rows in timed.groupby(list(KEY), sort=False, dropna=False):
@@ -108,7 +108,7 @@ def _steps(moments: Sequence[Moment]) -> Iterator[Step]:
         after[0].name,
         ratio,
         in_products,
-        before[-1].environment != after[0].environment,
+        before[-1].machine != after[0].machine,
     )
     yield from _steps(before)
     yield from _steps(after)
