@@ -71,26 +71,31 @@ def test_no_first_view_is_empty(tmp_path: Path, opened: Callable[..., Any]) -> N
         assert (tab.filters()["phase"], tab.filters()["precision"]) == ("step", "float64")
 
 
+CHANGES = {
+    "run": "cpu-2core-quick",
+    "phase": "forward",
+    "precision": "float64",
+    "size": "16",
+    "batch": "16",
+    "kind": "easy",
+    "problem": "logspec(condition=1e6)",
+}
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("name", CHANGES)
 def test_each_filter_changes_marks_maps_table_and_counts(
-    both: Path, opened: Callable[..., Any], table: pd.DataFrame
+    both: Path, opened: Callable[..., Any], table: pd.DataFrame, name: str
 ) -> None:
-    changes = {"run": "cpu-2core-quick", "phase": "forward", "precision": "float64", "size": "16"}
-    changes |= {"batch": "16", "kind": "easy", "problem": "logspec(condition=1e6)"}
     with opened(both) as tab:
         before = tab.snapshot()
-        for name, value in changes.items():
-            tab.page.click("#reset")
-            tab.choose(**{name: value})
-            after = tab.snapshot()
-            same = [
-                part
-                for part in ("front", "failures", "winners", "table", "count")
-                if after[part] == before[part]
-            ]
-            assert not same, (name, same)
-            rows = left_by(table, tab.filters())
-            assert after["count"] == f"{len(rows)} of {len(table)} rows"
-            assert after["found"] == f"{len(rows)} rows"
+        tab.choose(**{name: CHANGES[name]})
+        after = tab.snapshot()
+        parts = ("front", "failures", "winners", "table", "count")
+        assert [part for part in parts if after[part] == before[part]] == []
+        rows = left_by(table, tab.filters())
+        assert after["count"] == f"{len(rows)} of {len(table)} rows"
+        assert after["found"] == f"{len(rows)} rows"
         tab.page.click("#reset")
         assert tab.snapshot() == before
 
@@ -129,7 +134,7 @@ def _walk(tab: Tab, steps: int, seed: int) -> None:
     tab.settle()
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("seed", range(6))
 def test_after_any_sequence_of_filters_the_page_is_as_a_fresh_one(
     both: Path, opened: Callable[..., Any], seed: int
@@ -218,6 +223,7 @@ def test_the_history_has_the_rows_of_all_runs(tmp_path: Path, opened: Callable[.
 def _proof(tab: Tab, button: Any) -> tuple[str, dict[str, Any], list[dict[str, str]]]:
     sentence = button.get_attribute("aria-label").removeprefix("Show the evidence: ")
     wanted = json.loads(button.get_attribute("data-filters"))
+    tab.page.evaluate("document.activeElement.blur()")
     button.evaluate("button => button.click()")
     # In the end the heading of the part that proves the sentence has the focus.
     tab.page.wait_for_selector(f"#{button.get_attribute('data-show')}-title:focus")
@@ -225,13 +231,15 @@ def _proof(tab: Tab, button: Any) -> tuple[str, dict[str, Any], list[dict[str, s
     return sentence, wanted, tab.rows()
 
 
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("part", range(3))
 def test_the_button_of_a_finding_shows_the_rows_that_prove_it(
-    both: Path, opened: Callable[..., Any]
+    both: Path, opened: Callable[..., Any], part: int
 ) -> None:
     with opened(both) as tab:
         tab.choose(kind="hard", problem="logspec(condition=10)")  # what must not stay
-        buttons = tab.page.locator("button[data-filters]").all()
-        assert len(buttons) > 10
+        buttons = tab.page.locator("button[data-filters]").all()[part::3]
+        assert len(buttons) > 5
         for button in buttons:
             sentence, wanted, rows = _proof(tab, button)
             filters = tab.filters()

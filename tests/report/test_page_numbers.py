@@ -69,6 +69,7 @@ def test_the_table_writes_the_numbers_of_the_rows(
             assert full["ended"] == row["ended"]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("batch", ["256", "16"])
 def test_the_map_of_failures_counts_as_pandas_does(
     both: Path, opened: Callable[..., Any], table: pd.DataFrame, batch: str
@@ -121,6 +122,7 @@ def test_a_row_of_another_precision_was_tried(both: Path, opened: Callable[..., 
         assert ["0/3 other_precision", "unranked"] in line
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("filters", [{}, {"batch": "16"}, {"phase": "forward"}])
 def test_the_winners_are_those_of_the_tables_in_the_terminal(
     both: Path, opened: Callable[..., Any], table: pd.DataFrame, filters: dict[str, str]

@@ -114,8 +114,8 @@ def test_every_control_is_reached_by_tab_in_the_order_of_the_page(
         assert [s["html"] for s in seen if not s["outlined"]] == []
 
 
-def test_the_keyboard_alone_is_enough(both: Path, opened: Callable[..., Any]) -> None:
-    with opened(both) as tab:
+def test_the_keyboard_alone_is_enough(quick: Path, opened: Callable[..., Any]) -> None:
+    with opened(quick) as tab:
         page = tab.page
         page.keyboard.press("Tab")
         skip = page.locator("a.skip")
@@ -179,9 +179,9 @@ CONTRAST = """(() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_texts_stand_out_from_their_ground(
-    both: Path, opened: Callable[..., Any], scheme: str
+    quick: Path, opened: Callable[..., Any], scheme: str
 ) -> None:
-    with opened(both, color_scheme=scheme) as tab:
+    with opened(quick, color_scheme=scheme) as tab:
         tab.snapshot()
         tab.page.evaluate(CONTRAST)
         # One cell of each colour, whatever statuses occur.
@@ -228,6 +228,7 @@ def test_the_maps_do_not_depend_on_colours(both: Path, opened: Callable[..., Any
         assert "" not in words["unranked"]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("deficiency", ["deuteranopia", "protanopia", "achromatopsia"])
 def test_the_page_works_for_the_colour_blind(
     both: Path, opened: Callable[..., Any], deficiency: str
@@ -288,6 +289,7 @@ def overflowing(tab: Tab) -> list[str]:
     return found
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("width", [320, 390, 768, 1280, 1920])
 def test_no_width_makes_the_page_scroll_sideways(
     both: Path, opened: Callable[..., Any], width: int
