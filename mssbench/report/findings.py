@@ -1,5 +1,6 @@
 """What the report says in sentences first, each with the filters that show its evidence."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -115,9 +116,18 @@ def findings(
 
 def _claimed(claims: Sequence[ClaimResult]) -> Finding:
     """Return how many claims of papers hold."""
-    counts = {verdict: sum(c.verdict == verdict for c in claims) for verdict in ClaimVerdict}
-    words = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
+    counts = Counter(c.verdict for c in claims)
+    known = [(counts[verdict], words) for verdict, words in _SPOKEN.items() if counts[verdict]]
+    words = ", ".join(f"{n} {several if n > 1 else one}" for n, (one, several) in known)
     return Finding(f"Of {units.count(len(claims), 'claim')} of papers: {words}.", {}, "claims")
+
+
+# What a verdict says of one claim, and of several.
+_SPOKEN = {
+    ClaimVerdict.HOLDS: ("holds", "hold"),
+    ClaimVerdict.FAILS: ("does not hold here", "do not hold here"),
+    ClaimVerdict.UNMEASURED: ("was not measured", "were not measured"),
+}
 
 
 def _right(rows: "pd.DataFrame") -> Iterator[Finding]:
@@ -166,7 +176,7 @@ def _hard(rows: "pd.DataFrame", at: Mapping[str, Any], where: str) -> Iterator[F
     shares = by_method.groupby(["hardness", "matrices", "problem"]).agg(["sum", "size"])
     worst = (shares["sum"] / shares["size"]).idxmin()
     right, methods = (int(x) for x in shares.loc[worst])
-    if right < _HARD_FOR_MOST * methods:
+    if methods > 1 and right < _HARD_FOR_MOST * methods:
         _, matrices, problem = worst
         count = "none" if right == 0 else f"only {right}"
         yield Finding(

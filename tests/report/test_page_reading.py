@@ -328,4 +328,9 @@ def test_a_claim_is_readable(
         else:
             assert len(items) > 3
             assert all(re.match(r"(holds|fails|open|unknown|untested|\w+)", item) for item in items)
-            assert "claims of papers" in tab.page.locator("#findings li").first.inner_text()
+            sentence = tab.page.locator("#findings li").first.inner_text()
+            assert "15 claims of papers: " in sentence
+            for verdict, words in (("holds", "hold"), ("does not hold here", "do not hold here")):
+                n = sum(item.startswith(verdict) for item in items)
+                assert n > 1
+                assert f"{n} {words}" in sentence

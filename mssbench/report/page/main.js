@@ -83,6 +83,7 @@ for (const heading of document.querySelectorAll("h2")) heading.tabIndex = -1;
 // A print has all parts, drawn before the browser goes on.
 window.addEventListener("beforeprint", () => {
   latest += 1;
+  for (const details of document.querySelectorAll("#findings details")) details.open = true;
   for (const part of parts) part.draw();
   drawAll();
 });
