@@ -111,7 +111,8 @@ def test_figures_draw_the_rows_that_the_filters_leave(
         timed = rows[rows["seconds_median"] > 0]
         wanted = timed.groupby(["hardness", "batch"]).size().tolist()
         counted = tab.page.locator("#front .plot").evaluate_all(
-            "all => all.map((p) => p.querySelectorAll('.mark-symbol path').length)"
+            """all => all.map((plot) => new Set([...plot.querySelectorAll('.mark-symbol path')].map(
+                 (path) => path.getAttribute('transform'))).size)"""
         )
         assert counted == wanted
         labels = tab.page.locator("#front .plot svg").evaluate_all(
@@ -119,6 +120,30 @@ def test_figures_draw_the_rows_that_the_filters_leave(
         )
         for label, number in zip(labels, wanted, strict=True):
             assert f"{number} row" in label
+
+
+def test_a_filter_that_changes_neither_axes_nor_headings_changes_the_marks(
+    tmp_path: Path, opened: Callable[..., Any]
+) -> None:
+    """Two devices with equal times and errors, of which the second lacks a method."""
+
+    def change(frame: pd.DataFrame) -> pd.DataFrame:
+        other = frame[frame["forward"] != "svd"].assign(device="tpu")
+        return pd.concat([frame, other], ignore_index=True)
+
+    page = write_page([altered(QUICK, tmp_path / "run", change)], tmp_path / "page.html")
+    marks = "all => all.map((svg) => svg.querySelectorAll('.mark-symbol path').length)"
+    with opened(page) as tab:
+        tab.choose(device="cpu")
+        before = tab.snapshot()
+        counts = tab.page.locator("#front .plot svg").evaluate_all(marks)
+        tab.choose(device="tpu")
+        assert tab.snapshot()["front"] != before["front"]
+        fewer = tab.page.locator("#front .plot svg").evaluate_all(marks)
+        assert len(fewer) == len(counts)
+        assert sum(fewer) < sum(counts)
+        tab.choose(device="cpu")
+        assert tab.snapshot() == before
 
 
 def _walk(tab: Tab, steps: int, seed: int) -> None:

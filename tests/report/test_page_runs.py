@@ -14,6 +14,7 @@ from helpers.report_pages import write_page
 from mssbench import results
 from mssbench.errors import TableError
 from mssbench.report.drawn import drawn, unique_names
+from mssbench.report.figures.figure import WIDTH
 from mssbench.report.findings import warnings
 from mssbench.report.page import page
 
@@ -196,14 +197,14 @@ def test_numbers_that_are_not_finite_and_singular_matrices_have_their_place(
         tab.choose_all()
         tab.snapshot()
         # Rows without a finite error stand above the frame, those of singular matrices right of it.
-        outside = tab.page.locator("#front .plot path[transform]").evaluate_all(
-            "all => all.filter((p) => p.getAttribute('transform').includes(',-9)')).length"
+        places = """all => all.map((path) => path.getAttribute('transform'))
+          .map((text) => text.match(/translate\\(([-\\d.]+),([-\\d.]+)\\)/).slice(1).map(Number))"""
+        front, condition = (
+            tab.page.locator(f"#{name} .plot .mark-symbol path").evaluate_all(places)
+            for name in ("front", "condition")
         )
-        assert outside > 0
-        right = tab.page.locator("#condition .plot path[transform]").evaluate_all(
-            "all => all.filter((p) => p.getAttribute('transform').includes('(259,')).length"
-        )
-        assert right > 0
+        assert any(y < 0 for _, y in front)
+        assert any(x > WIDTH for x, _ in condition)
         lines = tab.cells("#table")
         error = tab.heads("#table").index("gradient error")
         ended = tab.heads("#table").index("status")

@@ -64,7 +64,7 @@ AXES = [
 def samples(axis: Axis) -> list[list[float]]:
     """Values along an axis: few or many, close together or far apart, and of any sign."""
     chance = random.Random(7)
-    found: list[list[float]] = [[], [0.0], [1.0], [1e-300, 1e300], [5e-324], [1.7e308], [-1.0, 0.0]]
+    found: list[list[float]] = [[], [0.0], [1.0], [1e-300, 1e300], [-1.0, 0.0]]
     found += [[10.0**k] for k in range(-20, 20)]
     found += [[10.0**k, 10.0**j] for k in range(-9, 9) for j in range(k, 9)]
     found += [
@@ -87,7 +87,7 @@ def samples(axis: Axis) -> list[list[float]]:
 def test_ends_are_those_of_figures(quick: Path, opened: Callable[..., Any], axis: Axis) -> None:
     given = samples(axis)
     as_json = [[None if x != x else x for x in some if abs(x) != inf] for some in given]
-    described = {"log": axis.log, "ticks": axis.ticks}
+    described = axis._asdict()
     with opened(quick) as tab:
         found = tab.page.evaluate(
             "([axis, all]) => all.map((some) => report.ends(axis, some))", [described, as_json]
