@@ -17,7 +17,7 @@ from mssbench.results import conditions
 
 EXAMPLES = (
     "mssbench plot results/quick -o front.pdf",
-    "mssbench plot results/quick --figure winners,failures --where \"size == 64\"",
+    'mssbench plot results/quick --figure winners,failures --where "size == 64"',
 )
 # The figures by name, in the order of the help text; a test compares them with those that exist.
 FIGURES = (

@@ -149,7 +149,12 @@ _MEANINGS = {
     "standing": "whether no other method is as accurate and faster: front, undecided or beaten",
     "run": "folder of the run",
 }
-_PAGE_LOOK = Look(ink="currentColor", faint="var(--faint)", font="system-ui, sans-serif")
+_PAGE_LOOK = Look(
+    ink="currentColor",
+    faint="var(--faint)",
+    ground="var(--ground)",
+    font="system-ui, sans-serif",
+)
 
 
 def page(runs: Sequence["Run"], title: str = "") -> str:
@@ -222,7 +227,7 @@ def _figure(figure: Figure, style: Style) -> dict[str, Any]:
         "within": figure.within,
         "x": _axis(figure.x),
         "y": _axis(figure.y),
-        "legend_column": figure.legend,
+        "legend_column": figure.legend or style.by,
         "spec": compiled(figure.chart(style), style),
     }
 
@@ -232,7 +237,7 @@ def _axis(axis: Axis | None) -> dict[str, Any] | None:
     if axis is None:
         return None
     columns = [axis.column, *axis.also]
-    return {"columns": columns, "log": axis.log, "ticks": axis.ticks}
+    return {"columns": columns, "log": axis.log, "ticks": axis.ticks, "empty": axis.empty}
 
 
 def _legend(style: Style, column: str) -> list[dict[str, str]]:
