@@ -11,6 +11,7 @@ from mssbench import units
 from mssbench.errors import RunError, TableError, unknown
 from mssbench.report.figures import FIGURES
 from mssbench.report.figures.figure import (
+    CONDITION,
     DRAWN,
     ERROR,
     HEIGHT,
@@ -120,7 +121,7 @@ def specification(
         raise TableError(
             f"the figure {figure.name!r} would have {len(panels)} panels, and more than "
             f"{MOST_PANELS} cannot be read. Choose fewer rows with --where, for example "
-            f"{_narrower(figure, table)}."
+            f'--where "{_narrower(figure, figure.rows(table))}".'
         )
 
     keys, drawn = [key for key, _ in panels], [rows for _, rows in panels]
@@ -133,8 +134,8 @@ def specification(
     by = "method" if together["method"].nunique() <= MOST_METHODS else "family"
     style = style_of(together, look, legend=True, by=by)
     style = style._replace(
-        # A legend has no more than what the panels draw. One limit for all is named below the title.
-        legend=figure.legend != "bound" or together["bound"].nunique() > 1,
+        # A legend has no more than what the panels draw. If there is one limit, a note names it.
+        legend=figure.legend != "bound" or len(together["bound"].unique()) > 1,
         below=_ENTRIES * ceil(len(panels) / columns),
     )
     chart, parameters = _panel(figure, together, drawn, style)
@@ -192,9 +193,8 @@ def _labels_outside(figure: Figure, rows: "pd.DataFrame", look: Look) -> Iterato
     places = []
     if without_error(rows).any():
         places.append(("nan", -6, -STRIP, "right"))
-    if figure.x is not None and figure.x.column == "condition":
-        if not (rows["condition"] > 0).all():
-            places.append(("∞", WIDTH + RIGHT, HEIGHT + 12, "center"))
+    if figure.x is CONDITION and not (rows["condition"] > 0).all():
+        places.append(("∞", WIDTH + RIGHT, HEIGHT + 12, "center"))
     for text, x, y, align in places:
         mark = {"type": "text", "text": text, "align": align, "fontSize": 10, "color": look.ink}
         yield {
@@ -295,21 +295,23 @@ def _lines(sentences: Sequence[str], width: int) -> Iterator[str]:
 
 def _nothing(figure: Figure) -> str:
     """Return why a figure has no panel."""
-    if figure.some:
-        return (
-            f"there is nothing to draw in the figure {figure.name!r}: no method is called fastest, "
-            "since no two methods that are ok have times that compare."
-        )
-    needed = f" with {' and '.join(figure.needs)}" if figure.needs else ""
-    varied = f" that differ in {figure.varies} alone" if figure.varies else ""
-    return f"there is nothing to draw in the figure {figure.name!r}: it needs rows{needed}{varied}."
+    return f"there is nothing to draw in the figure {figure.name!r}: it needs {figure.required}."
 
 
 def _narrower(figure: Figure, table: "pd.DataFrame") -> str:
-    """Return an example of a condition on the column that has the most values among the panels."""
-    name = max(figure.panel, key=lambda column: table[column].nunique())
-    value = table[name].iloc[0]
-    return f"{name} == {value!r}" if isinstance(value, str) else f"{name} == {value}"
+    """Return an example of a condition that leaves a figure few enough panels.
+
+    It has the usual value of each column that varies, or else its first value.
+    """
+    rows, words = table, []
+    for name in (*_USUAL, *(n for n in figure.panel if n not in _USUAL and n != "run")):
+        if len(rows.drop_duplicates(list(figure.panel))) <= MOST_PANELS:
+            break
+        if len(values := rows[name].unique()) > 1:
+            value = _USUAL[name] if _USUAL.get(name) in values else values[0]
+            rows = rows[rows[name] == value]
+            words.append(f"{name} == {value!r}" if isinstance(value, str) else f"{name} == {value}")
+    return " and ".join(words)
 
 
 def records(rows: "pd.DataFrame") -> list[dict[str, Any]]:

@@ -15,7 +15,8 @@ from mssbench.analysis.blocks import SPLIT, blocks
 from mssbench.analysis.naming import short_names
 from mssbench.analysis.trust import trust
 from mssbench.errors import TableError
-from mssbench.results.labels import METHOD, with_outcomes
+from mssbench.results import conditions
+from mssbench.results.labels import METHOD, with_labels, with_outcomes
 from mssbench.results.views import Rows
 
 if TYPE_CHECKING:
@@ -36,16 +37,40 @@ class Measured(NamedTuple):
     facts: Mapping[str, Any]
 
 
+def measured(runs: Sequence["Run"]) -> list[Measured]:
+    """Return the rows of some runs, with the labels of their methods, and unique names of the runs.
+
+    Rows of cells that the suite of a run no longer has are left out. Raises TableError if a run has
+    no table, and RunError for a damaged file of facts.
+    """
+    names = unique_names(runs)
+    return [
+        Measured(name, with_labels(run.current), run.facts)
+        for name, run in zip(names, runs, strict=True)
+    ]
+
+
+def chosen(runs: Sequence[Measured], where: str, option: str) -> list[Measured]:
+    """Return the runs with the rows for which a condition holds, without runs that have none.
+
+    option: the name of the option that holds the condition, with which messages begin. Raises
+    TableError for a condition that is wrong, or if no row is left.
+    """
+    import pandas as pd
+
+    kept = [run._replace(rows=conditions.select(run.rows, where, option)) for run in runs]
+    if all(run.rows.empty for run in kept):
+        # It raises an error with the values that the columns have.
+        conditions.chosen(pd.concat([run.rows for run in runs]), where, option)
+    return [run for run in kept if len(run.rows)]
+
+
 def drawn(runs: Sequence["Run"]) -> "pd.DataFrame":
     """Return the rows of some runs in one table with columns for figures, see `table_of`.
 
-    Rows of cells that the suite of a run no longer has are left out. Raises TableError if a run has
-    no table, or if no run has a row.
+    Raises the errors of `measured` and of `table_of`.
     """
-    names = unique_names(runs)
-    return table_of(
-        [Measured(name, run.current, run.facts) for name, run in zip(names, runs, strict=True)]
-    )
+    return table_of(measured(runs))
 
 
 def table_of(runs: Sequence[Measured]) -> "pd.DataFrame":

@@ -52,7 +52,7 @@ def _over_iterations(style: Style) -> alt.LayerChart:
     )
     y = position("y", ERROR, "drawn_error")
 
-    # With several seeds, a method has several symbols at each value: its line joins the medians.
+    # With several seeds a method has several symbols at a value. Its line joins the medians.
     lines = (
         drawn.transform_aggregate(middle="median(drawn_error)", groupby=["series", "iterations"])
         .mark_line(strokeWidth=1.2, opacity=0.7)
@@ -69,12 +69,14 @@ OVER_CONDITION = Figure(
     title="Error over the condition number",
     reading="Each symbol is a method on one problem.",
     notes=(_BEYOND, HOLLOW, ABOVE, ZERO),
+    required="measured rows of two problems or more",
     panel=("size", "batch", *_REST),
     chart=_over_condition,
     x=CONDITION,
     y=ERROR,
     needs=("seconds_median",),
     varies="problem",
+    times=False,
 )
 OVER_ITERATIONS = Figure(
     name="iterations",
@@ -82,6 +84,7 @@ OVER_ITERATIONS = Figure(
     reading="Each line is an iterative method that was measured with several numbers of "
     "iterations.",
     notes=(HOLLOW, ABOVE, ZERO),
+    required="measured rows of a method with two numbers of iterations or more",
     panel=("problem", "size", "batch", *_REST),
     chart=_over_iterations,
     x=ITERATIONS,
@@ -90,4 +93,5 @@ OVER_ITERATIONS = Figure(
     varies="iterations",
     within="series",
     legend="series",
+    times=False,
 )

@@ -181,8 +181,13 @@ class Style(NamedTuple):
             "shape": alt.Shape(f"{column}:N", scale=shapes, legend=legend),
             "tooltip": tooltip(),
         }
-        filled = {"filled": True, "stroke": None, "size": 1.2 * size}
-        hollow = {"filled": False, "fill": self.look.ground, "strokeWidth": 1.2, "size": size}
+        filled: dict[str, Any] = {"filled": True, "size": 1.2 * size}
+        hollow: dict[str, Any] = {
+            "filled": False,
+            "fill": self.look.ground,
+            "strokeWidth": 1.2,
+            "size": size,
+        }
         return [
             rows.transform_filter(test).mark_point(opacity=1, **mark).encode(**encoding)
             for test, mark in (("datum.ended != 'ok'", hollow), ("datum.ended == 'ok'", filled))
@@ -283,6 +288,7 @@ class Figure(NamedTuple):
     name: the word by which users choose it. title: its heading.
     reading: one or two sentences on what it shows and how to read it.
     notes: further sentences, each for figures in which it applies.
+    required: the rows without which there is nothing to draw, in words.
     panel: the columns of which each combination of values has a panel of its own.
     chart: returns the chart of one panel, which draws the data called ROWS.
     x, y: the axes with parameters; None for an axis of names.
@@ -295,11 +301,13 @@ class Figure(NamedTuple):
     across, step: of a map, the columns whose combinations of values stand beside each other, and
     the width of each in pixels.
     below: further space that the labels below a panel need, in pixels.
+    times: whether the figure shows times, which a disturbance of the machine makes wrong.
     """
 
     name: str
     title: str
     reading: str
+    required: str
     panel: tuple[str, ...]
     chart: Callable[[Style], alt.LayerChart]
     x: Axis | None
@@ -314,6 +322,7 @@ class Figure(NamedTuple):
     across: tuple[str, ...] = ()
     step: int = 0
     below: int = 0
+    times: bool = True
 
     @property
     def about(self) -> str:
@@ -417,13 +426,8 @@ def position(letter: str, axis: Axis, field: str = "") -> alt.X | alt.Y:
     """
     channel = alt.X if letter == "x" else alt.Y
     kind: Literal["log", "linear"] = "log" if axis.log else "linear"
-    scale = alt.Scale(
-        type=kind,
-        domainMin=alt.ExprRef(f"{letter}_low"),
-        domainMax=alt.ExprRef(f"{letter}_high"),
-        nice=False,
-        zero=False,
-    )
+    domain = alt.ExprRef(f"[{letter}_low, {letter}_high]")
+    scale = alt.Scale(type=kind, domain=domain, nice=False)
     lines = alt.Axis(
         title=axis.title,
         values=alt.ExprRef(f"{letter}_ticks"),

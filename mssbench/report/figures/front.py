@@ -30,7 +30,7 @@ def _chart(style: Style) -> alt.LayerChart:
 
     # A method can be on the front by the error of its root, although the error that is drawn, that
     # of its gradient, is larger than that of a faster method. The line does not rise to it.
-    by_time = [alt.SortField("seconds_median")]
+    by_time: list[alt.SortField | dict[str, str]] = [alt.SortField("seconds_median")]
     front = (
         finite.transform_filter(_ON_FRONT)
         .transform_window(least_error="min(drawn_error)", frame=[None, 0], sort=by_time)
@@ -58,6 +58,7 @@ FRONT = Figure(
     reading="Methods to the lower left are fast and accurate. Bars are 95 % intervals. Rings mark "
     "the Pareto front: no other method there is as accurate and faster.",
     notes=(HOLLOW, ABOVE, ZERO),
+    required="rows with a time",
     panel=(
         "problem",
         "size",

@@ -23,7 +23,7 @@ def _chart(style: Style) -> alt.LayerChart:
     x = alt.X("moment:N", sort=in_time, axis=labels)
     y = position("y", TIME)
 
-    # With several seeds, a method has several symbols for each run: its line joins the medians.
+    # With several seeds a method has several symbols for a run. Its line joins the medians.
     lines = (
         timed.transform_aggregate(
             middle="median(seconds_median)",
@@ -46,6 +46,7 @@ HISTORY = Figure(
     reading="Each line is a method, and each symbol a run with its date and commit. Bars are 95 % "
     "intervals.",
     notes=(HOLLOW,),
+    required="rows of the same cells with times in two runs or more",
     panel=(
         "problem",
         "size",

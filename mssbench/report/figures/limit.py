@@ -43,6 +43,7 @@ LIMITS = Figure(
         ),
         HOLLOW,
     ),
+    required="rows with a time and the shortest time that the machine allows",
     panel=(
         "size",
         "batch",

@@ -89,7 +89,7 @@ _TIME = (
     ": datum.seconds >= 1e-3 ? format(datum.seconds * 1e3, '.3r') + ' ms' "
     ": format(datum.seconds * 1e6, '.3r') + ' µs'"
 )
-_CELL = ["matrices", "size", "batch"]  # the columns that name a cell of the map of winners
+_CELL: list[str | alt.FieldName] = ["matrices", "size", "batch"]  # the columns that name a cell of the map of winners
 
 
 def _winners(style: Style) -> alt.LayerChart:
@@ -102,7 +102,7 @@ def _winners(style: Style) -> alt.LayerChart:
             seconds="median(seconds_median)",
             oks="sum(ok)",
             hardness="min(hardness)",
-            groupby=list(dict.fromkeys([*_CELL, "method", "label", style.by, "fastest"])),
+            groupby=[*_CELL, *{"method", "label", style.by}, "fastest"],
         )
         .transform_calculate(
             is_best="datum.fastest == 'best' ? 1 : 0",
@@ -137,10 +137,10 @@ def _winners(style: Style) -> alt.LayerChart:
     x = alt.X("place:N", sort=by_size, axis=_beside(labelAngle=0, orient="top"))
     y = alt.Y("matrices:N", sort=_by_condition(), axis=_beside())
 
-    gap = {"stroke": style.look.ground, "strokeWidth": _GAP}
+    gap: dict[str, Any] = {"stroke": style.look.ground, "strokeWidth": _GAP}
     boxes = best.mark_rect(fillOpacity=0.4, **gap).encode(x, y, style.area(), tooltip=["label:N"])
     empty = none.mark_rect(fill=style.look.faint, fillOpacity=0.4, **gap).encode(x, y)
-    words = {"color": style.look.ink, "fontSize": _FONT, "limit": _WIDE_COLUMN - 4}
+    words: dict[str, Any] = {"color": style.look.ink, "fontSize": _FONT, "limit": _WIDE_COLUMN - 4}
     # A text of several lines begins at its position: half of two more lines must stand above it.
     lines = best.mark_text(
         lineBreak="\n", lineHeight=_FONT + 2, baseline="middle", dy=-_FONT - 2, **words
@@ -171,12 +171,14 @@ FAILURES = Figure(
     name="failures",
     title="Where methods fail",
     reading=ABOUT_FAILURES,
+    required="rows",
     panel=_PLACE,
     chart=_failures,
     x=None,
     y=None,
     # A method that computes in another precision than the row asks for does not compete.
     keep=lambda rows: rows["computed_in"] == "",
+    times=False,
     across=("problem",),
     step=_COLUMN,
 )
@@ -184,6 +186,7 @@ WINNERS = Figure(
     name="winners",
     title="Which method is fastest",
     reading=ABOUT_WINNERS,
+    required="two methods or more that are ok in the same place and have times that compare",
     panel=_PLACE,
     chart=_winners,
     x=None,

@@ -28,7 +28,7 @@ def _chart_over(axis: Axis) -> Callable[[Style], alt.LayerChart]:
         timed = alt.Chart().transform_filter("datum.seconds_median > 0")
         x, y = position("x", axis), position("y", _TIME)
 
-        # With several seeds, a method has several symbols at each value: its line joins the medians.
+        # With several seeds a method has several symbols at a value. Its line joins the medians.
         lines = (
             timed.transform_aggregate(
                 middle="median(seconds_median)", groupby=["label", style.by, axis.column]
@@ -60,6 +60,7 @@ OVER_SIZE = Figure(
     title="Time over the size of the matrices",
     reading="Each line is a method.",
     notes=(_LIMIT, HOLLOW),
+    required="rows with times at two sizes or more that differ in nothing else",
     panel=("problem", "batch", *_REST),
     chart=_chart_over(SIZE),
     x=SIZE,
@@ -72,6 +73,7 @@ OVER_BATCH = Figure(
     title="Time over the number of matrices in the batch",
     reading="Each line is a method.",
     notes=(_LIMIT, HOLLOW),
+    required="rows with times at two batches or more that differ in nothing else",
     panel=("problem", "size", *_REST),
     chart=_chart_over(BATCH),
     x=BATCH,
