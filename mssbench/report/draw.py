@@ -69,6 +69,13 @@ def figures_named(names: Sequence[str]) -> list[Figure]:
     return [FIGURES[name] for name in dict.fromkeys(names)]
 
 
+def figure_named(name: str) -> Figure:
+    """Return a figure by its name. Raises TableError, which suggests the nearest, for another."""
+    if name not in FIGURES:
+        raise TableError(unknown("figure", name, FIGURES))
+    return FIGURES[name]
+
+
 def usual_rows(figure: Figure, table: "pd.DataFrame") -> "tuple[pd.DataFrame, list[str]]":
     """Return the rows that a figure shows by default, and the values that chose them, as words.
 
@@ -105,12 +112,16 @@ def _usual_batch(figure: Figure, table: "pd.DataFrame") -> int | None:
 
 
 def specification(
-    figure: Figure, table: "pd.DataFrame", remarks: Sequence[str] = ()
+    figure: Figure,
+    table: "pd.DataFrame",
+    remarks: Sequence[str] = (),
+    option: str = "--where",
 ) -> dict[str, Any]:
     """Return a figure of a table with all its panels, as a Vega-Lite specification with its data.
 
     table: the rows, see drawn.py. remarks: sentences for the lines below the title, such as a
-    warning. Raises TableError if there is no panel to draw, or if there are more than can be read.
+    warning. option: the name of the user's condition on the rows, for a message. Raises TableError
+    if there is no panel to draw, or if there are more than can be read.
     """
     import pandas as pd
 
@@ -120,8 +131,8 @@ def specification(
     if len(panels) > MOST_PANELS:
         raise TableError(
             f"the figure {figure.name!r} would have {len(panels)} panels, and more than "
-            f"{MOST_PANELS} cannot be read. Choose fewer rows with --where, for example "
-            f'--where "{_narrower(figure, figure.rows(table))}".'
+            f"{MOST_PANELS} cannot be read. Choose fewer rows with {option}, for example "
+            f'"{_narrower(figure, figure.rows(table))}".'
         )
 
     keys, drawn = [key for key, _ in panels], [rows for _, rows in panels]

@@ -89,7 +89,11 @@ _TIME = (
     ": datum.seconds >= 1e-3 ? format(datum.seconds * 1e3, '.3r') + ' ms' "
     ": format(datum.seconds * 1e6, '.3r') + ' µs'"
 )
-_CELL: list[str | alt.FieldName] = ["matrices", "size", "batch"]  # the columns that name a cell of the map of winners
+_CELL: list[str | alt.FieldName] = [
+    "matrices",
+    "size",
+    "batch",
+]  # the columns that name a cell of the map of winners
 
 
 def _winners(style: Style) -> alt.LayerChart:
