@@ -36,10 +36,11 @@ class Sentence(NamedTuple):
 def warning(believed: Trust, again: str) -> str:
     """Return why no method is called fastest, and what to do about it.
 
-    believed: why times do not compare. again: the command-line option that measures the rows again.
+    believed: the state of the machine, with the reason why times cannot be compared. again: the
+    command-line option that measures the rows again.
     """
     return (
-        f"The machine {believed.why_not}. Its times do not compare, and no method is called "
+        f"The machine {believed.why_not}. Its times cannot be compared, and no method is called "
         "fastest; errors are not affected.\n`top` shows the running processes. When they have "
         f"ended, measure again with {again}.\n"
     )
@@ -48,7 +49,7 @@ def warning(believed: Trust, again: str) -> str:
 def sentences(board: Board, best: Line | None, believed: Trust) -> Iterator[Sentence]:
     """Yield the sentences on a board, most important first.
 
-    best: the line of the recommended method, if any. believed: whether times compare.
+    best: the line of the recommended method, if any. believed: whether times can be compared.
     """
     if board.unreached and not believed.comparable:
         # The warning above the table has the remedy; a second remedy would contradict it.
@@ -176,8 +177,11 @@ def _why(board: Board, best: Line, drift: float) -> str:
         errors = board.worst(best), board.worst(close[0])
         finer = " and more accurate" if 2 * errors[0] < errors[1] else ""
         return f"right {everywhere}, as fast as {close[0].name}{finer}"
-    faster = decision.ratio(others[0], best)
-    return f"of {len(right)} that are right {everywhere}, the fastest by {faster:.1f}x"
+    second = others[0]
+    faster = f"the fastest by {decision.ratio(second, best):.1f}x"
+    if not decision.is_faster(best, second, drift):
+        faster += f" on average, though {second.name} is as fast on some matrices"
+    return f"of {len(right)} that are right {everywhere}, {faster}"
 
 
 def _pace(line: Line, best: Line, drift: float) -> str:
@@ -251,11 +255,7 @@ def _ends(board: Board, drift: float) -> str:
 
     rest = [line for line in board.lines if line.competes and line not in lines]
     faster = [
-        line
-        for line in rest
-        if board.right(line)
-        and decision.ratio(line, lines[0]) < 1
-        and not decision.tied(line, lines[0], drift)
+        line for line in rest if board.right(line) and decision.is_faster(line, lines[0], drift)
     ]
     if faster:
         on = spoken(board.right(faster[0]))

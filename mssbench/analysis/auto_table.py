@@ -1,9 +1,11 @@
 """Make the table that `sqrtm(a, forward="auto")` chooses methods by, from measured runs.
 
-For each place (device, function, with gradient or not, precision, size and batch) the table has the
-default pair, eigh + loewner, or a pair that is clearly faster and not much less accurate. A place
-has no entry if the default pair was not measured or is not right there, or times do not compare.
-`recommend` may name a less accurate pair, because it also shows the errors.
+For each place (device, function, with gradient or not, precision, size and batch) the table has a
+pair: a method for the root with a method for the gradient. It is the default pair, eigh + loewner,
+or one that is clearly faster and not much less accurate. A place has no entry if the default pair
+was not measured there, if it is not right, which means within the error limit on every kind of
+matrix, or if times cannot be compared. `recommend` may name a less accurate pair, because it also
+shows the errors.
 """
 
 import json
@@ -32,11 +34,11 @@ class Answers(NamedTuple):
     """The pairs chosen from some runs, one for each place, and the number of places without one."""
 
     choices: list[dict[str, Any]]
-    unanswered: int  # places where no pair is right everywhere, or where times do not compare
+    unanswered: int  # places without a choice, see `_entry`
 
 
 def answers(runs: Sequence[Run]) -> Answers:
-    """Return the chosen pair for each place that these runs have measured sufficiently."""
+    """Return the chosen pair for each place of these runs, and the number of places without one."""
     choices, unanswered = list[dict[str, Any]](), 0
     for question in _questions(runs):
         entry = _entry(question, proof(runs, question, also_left_over=False))
@@ -61,7 +63,7 @@ def write(path: Path, found: Answers) -> None:
 
 
 def _questions(runs: Sequence[Run]) -> Iterator[Question]:
-    """Yield one question for each place of the runs, in a fixed order."""
+    """Yield one question for each place (device, function, ...) of the runs, in a fixed order."""
     names = ["device", "function", "phase", "precision", "size", "batch"]
     places = set[tuple[Any, ...]]()
     for run in runs:
@@ -76,7 +78,10 @@ def _questions(runs: Sequence[Run]) -> Iterator[Question]:
 
 
 def _entry(question: Question, evidence: Proof | None) -> dict[str, Any] | None:
-    """Return one entry of the table; None without evidence, or if `_best` finds no pair in it."""
+    """Return the entry of one place; None without evidence, or if `_best` finds no pair in it.
+
+    question: the place. evidence: the rows that were measured there, with the ranked methods.
+    """
     if evidence is None:
         return None
     best = _best(evidence)
@@ -101,10 +106,15 @@ def _entry(question: Question, evidence: Proof | None) -> dict[str, Any] | None:
 
 
 def _best(evidence: Proof) -> Line | None:
-    """Return the fastest pair that is clearly faster than the default and nearly as accurate.
+    """Return the pair to use at one place: the fastest one, unless the default pair is about equal.
 
-    Return the default pair if there is no such pair; None if the default pair was not measured or
-    is not right, or if times do not compare.
+    A pair other than the default one is returned only if its root and gradient are right, if it is
+    faster by more than the uncertainty of the times, and if its errors are at most a few times
+    those of the default pair. Otherwise the default pair is returned.
+
+    evidence: the rows of the place. Returns None if the default pair was not measured or is not
+    right (within the error limit on every kind of matrix), if the run did not reach all cells, or
+    if the times cannot be compared, for example because the machine was busy.
     """
     reliability, board = trust(evidence.rows, evidence.run.facts), evidence.board
     if not reliability.comparable or board.unreached:
@@ -118,8 +128,7 @@ def _best(evidence: Proof) -> Line | None:
     faster = [
         line
         for line in right
-        if line.seconds < default.seconds
-        and not decision.tied(line, default, reliability.drift)
+        if decision.is_faster(line, default, reliability.drift)
         and _comes_with_mssbench(line)
         and _nearly_as_accurate(line, default, board.deciding)
     ]

@@ -76,15 +76,16 @@ def concluded(
     facts: Mapping[str, Any] | None = None,
     usual: Sequence[Block] | None = None,
 ) -> tuple[list[Conclusion], str]:
-    """Return a conclusion for each block of forwards or of steps, on its largest size.
+    """Return a conclusion for each block, on its largest size. Blocks of backwards have none.
 
     The second value is a sentence on what to do about disturbed times, or empty.
 
-    facts: the facts of the run, with the drift of the machine. usual: the result of
-    `blocks(frame)`, if the caller has computed it already, as that is slow for a large table.
+    A block is one table of `mssbench show`. facts: the content of environment.json, with the drift
+    of the machine. usual: the result of `blocks(frame)`, if the caller has computed it already, as
+    that is slow for a large table.
     """
     if len({e for e in frame["environment"].unique() if e}) > 1:
-        return [], ""  # times of several environments do not compare; `machines` says so
+        return [], ""  # times of several environments cannot be compared; `machines` says so
 
     usual = blocks(frame) if usual is None else usual
     with_times = [b for b in usual if b.measured and b.common["phase"] != "backward"]
@@ -108,7 +109,7 @@ def concluded(
 
 
 def _remedy(spoilt: Sequence[str], blocks: int) -> str:
-    """Return the sentence on blocks that are not ranked, and what to do about it.
+    """Return the sentence on blocks (tables) whose methods are not ranked, and what to do about it.
 
     spoilt: the names of these blocks. blocks: the number of all blocks.
     """
@@ -125,14 +126,18 @@ def _remedy(spoilt: Sequence[str], blocks: int) -> str:
 def _spoilt(timed: "pd.DataFrame", facts: Mapping[str, Any]) -> str:
     """Return why the times of these rows cannot be ranked; empty if they can.
 
-    timed: the timed rows of a block. facts: the facts of the run.
+    timed: the rows of one table of `mssbench show` (a block) that have a time. facts: the content
+    of environment.json, which includes the load and the drift of the machine during the run.
     """
     reliability = trust(timed, facts)
     return "" if reliability.comparable else f"the machine {reliability.why_not}"
 
 
 def _drift(timed: "pd.DataFrame", facts: Mapping[str, Any]) -> float:
-    """Return the largest drift of the runs that measured these rows; 0 if none is known."""
+    """Return the largest drift of the runs that measured these rows; 0 if none is known.
+
+    Drift is the relative change of the machine's own speed during a run.
+    """
     runs = [facts.get("runs", {}).get(run_id, {}) for run_id in timed["run_id"].unique()]
     return max((run["drift"] for run in runs if run.get("drift") is not None), default=0.0)
 
@@ -320,7 +325,7 @@ def failures(frame: "pd.DataFrame") -> list[Failure]:
 def steadiness(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
     """Return sentences on disturbed times: unstable rows, other load, and a changing machine.
 
-    facts: the facts of the run.
+    facts: the content of environment.json, with the drift of the machine during the run.
     """
     sentences = []
     timed = frame[frame["seconds_median"].notna()]
@@ -348,7 +353,7 @@ def machines(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
     if len(hashes) == 1:
         return [f"measured on {machine(known.get(hashes[0]), hashes[0])}"]
     several = [f"environment {e}: {machine(known.get(e), e)}" for e in hashes]
-    warning = "These rows are of several environments: their times do not compare."
+    warning = "These rows are of several environments: their times cannot be compared."
     return [warning, *several] if several else []
 
 

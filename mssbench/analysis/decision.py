@@ -7,7 +7,7 @@ two times cannot be distinguished, a much more accurate method is preferred.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, log
+from math import exp, isnan, log, nan
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.analysis import kinds
@@ -29,7 +29,7 @@ WALL = "wall"  # time until the caller has the result; measured on every device
 # speed of a shared machine seldom changes by less in that time. The second number applies if one of
 # the times is unsure.
 _TIE, _TIE_IF_UNSURE = 0.10, 0.30
-# A method is faster than another only if it is so by more than this on every problem.
+# A method is clearly faster than another only if it is so by more than this on every problem.
 _EVERYWHERE = 0.03
 # Of tied methods a more accurate one is preferred if its error is smaller by this factor: errors
 # are estimates, and differ by up to an order of magnitude between matrices.
@@ -53,6 +53,11 @@ class Mark(NamedTuple):
     right: bool  # whether every row of the kind is ok
     error: float | None  # the largest error; None if no error is known
     word: str  # why no error is known: `nan`, `crashed`, `timeout`, ...; else empty
+
+
+def is_regularized(row: Mapping[str, Any]) -> bool:
+    """Whether the method of a row takes the root of a regularized matrix (ridge or rtol)."""
+    return any(name in OPTIONS for name in parse_options(row["options"]))
 
 
 @dataclass
@@ -79,8 +84,8 @@ class Line:
 
     @property
     def is_regularized(self) -> bool:
-        """Whether the method takes the root of a regularized matrix (with a ridge or a cut-off)."""
-        return any(name in OPTIONS for name in parse_options(self.row["options"]))
+        """Whether the method takes the root of a regularized matrix, see the function."""
+        return is_regularized(self.row)
 
     @property
     def competes(self) -> bool:
@@ -268,10 +273,16 @@ def _plain(value: Any) -> Any:
 def ratio(one: Line, other: Line) -> float:
     """Return the geometric mean of time of `one` / time of `other` over their common problems.
 
-    The cells of a problem are measured within seconds of each other, so that slow changes of the
-    machine mostly cancel.
+    NaN if they have none. The cells of a problem are measured within seconds of each other, so that
+    slow changes of the machine mostly cancel.
     """
-    return _geometric_mean((one.times / other.times).dropna())
+    ratios = _ratios(one, other)
+    return nan if ratios.empty else _geometric_mean(ratios)
+
+
+def _ratios(one: Line, other: Line) -> "pd.Series":
+    """Return time of `one` / time of `other` for each problem and seed that both have."""
+    return (one.times / other.times).dropna()
 
 
 def tie_limit(drift: float, *, unsure: bool) -> float:
@@ -283,19 +294,25 @@ def tie_limit(drift: float, *, unsure: bool) -> float:
 
 
 def tied(one: Line, other: Line, drift: float) -> bool:
-    """Whether the times of two methods cannot be distinguished.
+    """Whether two methods are equally fast: their `ratio` is within `tie_limit`.
 
-    They are distinguished if one method is faster on every problem, and if its geometric mean is
-    faster by more than the tie limit. drift: relative change of the machine's speed during the run.
+    Methods without a common problem count as tied, because nothing is known about their ratio.
+    drift: relative change of the machine's speed during the run.
     """
-    ratios = (one.times / other.times).dropna()
-    if ratios.empty:
-        return True
-
-    same_sign = bool((ratios > 1 + _EVERYWHERE).all() or (ratios < 1 / (1 + _EVERYWHERE)).all())
+    mean = ratio(one, other)
     limit = tie_limit(drift, unsure=one.unsure or other.unsure)
-    mean = _geometric_mean(ratios)
-    return not same_sign or max(mean, 1 / mean) < 1 + limit
+    return isnan(mean) or max(mean, 1 / mean) < 1 + limit
+
+
+def is_faster(one: Line, other: Line, drift: float) -> bool:
+    """Whether one method is clearly faster: on every common problem, and not tied with the other.
+
+    If each of two methods is faster on some problem, none is clearly faster, even if their mean
+    times differ by more than a tie: which one to take then depends on the matrices. drift: as in
+    `tied`.
+    """
+    on_every_problem = bool((_ratios(one, other) < 1 / (1 + _EVERYWHERE)).all())
+    return on_every_problem and not tied(one, other, drift)
 
 
 def choose(board: Board, drift: float) -> Line | None:
@@ -329,7 +346,7 @@ def easy_alternative(board: Board, best: Line, drift: float) -> Line | None:
     for line in board.lines:
         mark = line.marks.get(kinds.EASY)
         exact = mark is not None and mark.right and (mark.error or 0.0) < 1e-3
-        if line.competes and exact and ratio(line, best) < 1 and not tied(line, best, drift):
+        if line.competes and exact and is_faster(line, best, drift):
             return line
     return None
 

@@ -4,21 +4,24 @@ A front is found for each size, batch, precision, device, function and phase, an
 matrix: easy, hard, singular, or with repeated eigenvalues. Both errors of a step count, that of the
 root and that of the gradient.
 
-Times are intervals, so that some comparisons cannot be decided. A method is
+Times have confidence intervals, so that some comparisons cannot be decided. A method is
 
-* `front` if no other method, whatever the true times are, is as fast and as accurate;
-* `undecided` if another one is as accurate, and their intervals overlap;
-* `beaten` if another one is as accurate and certainly faster.
+* `front` if no other method that is as accurate has a shorter time;
+* `undecided` if one has a shorter time, but their intervals overlap;
+* `beaten` if one has a shorter time, and their intervals do not overlap.
+
+Methods that regularize the matrix (with a ridge or a tolerance) are not compared: their errors are
+those of the root of another matrix.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from math import exp, log
+from math import exp, isnan, log
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.analysis import kinds
-from mssbench.analysis.decision import PLACE, WALL
+from mssbench.analysis.decision import PLACE, WALL, is_regularized
 from mssbench.analysis.kinds import ProblemKind
 from mssbench.analysis.naming import short_names
 from mssbench.records.measurement import ABSENT
@@ -35,7 +38,7 @@ _SAME_ERROR = 2.0
 
 
 class Standing(StrEnum):
-    """Whether a method is on the front, see the module."""
+    """Whether a method is on the front. The docstring of the module defines the three words."""
 
     FRONT = "front"
     UNDECIDED = "undecided"
@@ -67,15 +70,16 @@ class Front:
 
     place: the values of KEYS.
     problems: the names of the problems of this kind.
-    not_right: for each method that is not right on all of them, why, such as `inaccurate`. Methods
-        that cannot run on the machine are left out.
+    not_compared: for each method that is no contender, why: a status such as `inaccurate`, or that
+        it was not measured on all problems, or that it regularizes. Methods that cannot run on the
+        machine are in neither list.
     """
 
     place: dict[str, Any]
     kind: ProblemKind
     problems: tuple[str, ...]
     contenders: list[Contender] = field(default_factory=list)
-    not_right: dict[str, str] = field(default_factory=dict)
+    not_compared: dict[str, str] = field(default_factory=dict)
 
 
 def fronts(frame: "pd.DataFrame") -> list[Front]:
@@ -94,7 +98,7 @@ def fronts(frame: "pd.DataFrame") -> list[Front]:
         for kind in kinds.kinds(part).values():
             of_kind = part[part["problem"].isin(kind.problems)]
             front = _front(place, kind, of_kind)
-            if front.contenders or front.not_right:
+            if front.contenders or front.not_compared:
                 found.append(front)
     return found
 
@@ -114,25 +118,30 @@ def _front(place: Mapping[str, Any], kind: ProblemKind, rows: "pd.DataFrame") ->
 
     right = []
     for method, of_method in rows.groupby("method", sort=False):  # short names, see `_named`
-        measured = of_method[of_method["usable"] & of_method["seconds_median"].notna()]
-        if len(measured.drop_duplicates(["problem", "seed"])) < len(inputs):
-            front.not_right[str(method)] = _why(of_method, len(inputs))
+        if why := _why_not(of_method, len(inputs)):
+            front.not_compared[str(method)] = why
         else:
-            right.append(_contender(str(method), measured))
+            right.append(_contender(str(method), of_method))
 
     front.contenders = placed(right)
     return front
 
 
-def _why(rows: "pd.DataFrame", inputs: int) -> str:
-    """Return the most frequent outcome of a method that is not right on all inputs of a front.
+def _why_not(rows: "pd.DataFrame", inputs: int) -> str:
+    """Return why a method is no contender, or an empty text if it is one.
 
-    inputs: the number of the front's problems and seeds.
+    rows: the rows of the method. inputs: the number of batches of matrices of the front, one for
+    each problem and seed.
     """
+    if is_regularized(rows.iloc[0]):
+        return "it takes the root of a changed matrix (ridge or rtol)"
+
     wrong = rows.loc[~rows["usable"], "ended"]
-    if wrong.empty:
-        return f"measured on {len(rows)} of {inputs} problems"
-    return str(wrong.value_counts().index[0])
+    if len(wrong):
+        return str(wrong.value_counts().index[0])
+    if (measured := int(rows["seconds_median"].notna().sum())) < inputs:
+        return f"measured on {measured} of {inputs} batches of matrices"
+    return ""
 
 
 def _contender(method: str, rows: "pd.DataFrame") -> Contender:
@@ -165,20 +174,28 @@ def _with_standing(contender: Contender, others: Sequence[Contender]) -> Contend
         if other.high < contender.low:
             return contender._replace(standing=Standing.BEATEN, by=other.method)
     for other in as_accurate:
-        if other.seconds < contender.seconds and other.low <= contender.high:
+        if other.seconds < contender.seconds:  # and the intervals overlap
             return contender._replace(standing=Standing.UNDECIDED, by=other.method)
     return contender
 
 
 def _is_rival(other: Contender, contender: Contender) -> bool:
-    """Whether another method is as accurate as this one. An unknown error is as good as none."""
-    return other.method != contender.method and all(
-        not theirs > _SAME_ERROR * mine
-        for theirs, mine in (
-            (other.root_error, contender.root_error),
-            (other.gradient_error, contender.gradient_error),
-        )
+    """Whether another method is as accurate as this one, in root and gradient."""
+    return (
+        other.method != contender.method
+        and _is_as_small(other.root_error, contender.root_error)
+        and _is_as_small(other.gradient_error, contender.gradient_error)
     )
+
+
+def _is_as_small(error: float, other: float) -> bool:
+    """Whether an error is smaller than another one or counts as equal to it.
+
+    An unknown error (NaN) is equal to another unknown one only: a forward has no gradient error.
+    """
+    if isnan(error) or isnan(other):
+        return isnan(error) and isnan(other)
+    return error <= _SAME_ERROR * other
 
 
 def as_data(found: Sequence[Front]) -> Iterator[dict[str, Any]]:
@@ -191,8 +208,8 @@ def as_data(found: Sequence[Front]) -> Iterator[dict[str, Any]]:
         }
         for contender in front.contenders:
             yield common | _record(contender)
-        for method, why in front.not_right.items():
-            yield common | {"method": method, "standing": "not_right", "why": why}
+        for method, why in front.not_compared.items():
+            yield common | {"method": method, "standing": "not_compared", "why": why}
 
 
 def _record(contender: Contender) -> dict[str, Any]:

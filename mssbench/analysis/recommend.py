@@ -58,7 +58,10 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class Proof:
-    """The rows of one run that answer a question, and the board that ranks their methods."""
+    """The rows of one run that answer a question, and the board that ranks their methods.
+
+    A board has one line for each method, see analysis/decision.py.
+    """
 
     run: Run
     rows: "pd.DataFrame"
@@ -66,7 +69,11 @@ class Proof:
 
 
 def best(proof: Proof) -> Line | None:
-    """Return the method that rows recommend; None if none is right, or times do not compare."""
+    """Return the line of the method that the rows recommend.
+
+    None if no method is right, which means within the error limits on every kind of matrix, if the
+    run did not reach all cells, or if the times cannot be compared.
+    """
     reliability = trust(proof.rows, proof.run.facts)
     return decision.choose(proof.board, reliability.drift) if reliability.comparable else None
 
@@ -86,7 +93,7 @@ class Candidate(NamedTuple):
     line: Line
     size: int
     batch: int
-    doubt: str = ""  # why the times of its run do not compare, see `trust`; empty if they do
+    doubt: str = ""  # why the times of its run cannot be compared, see `trust`; else empty
 
 
 def proof(runs: Sequence[Run], question: Question, *, also_left_over: bool = True) -> Proof | None:
@@ -96,8 +103,8 @@ def proof(runs: Sequence[Run], question: Question, *, also_left_over: bool = Tru
         suite of a run no longer has, such as those of a size that was once given by `--set`.
 
     A run answers a question if it compares at least two methods on suitable problems, see `covers`.
-    Of several runs the best is chosen by, in this order: its times compare with each other, see
-    `trust`; at least half of its times are stable; it is the user's own and did not come with
+    Of several runs the best is chosen by, in this order: its times can be compared, see `trust`; at
+    least half of its times are stable; it is the user's own and did not come with
     mssbench; it has most kinds of matrix; most methods; the latest start.
     """
     found = _proof([(run, run.current) for run in runs], question)
@@ -233,7 +240,7 @@ def _neighbours(
     """Return the boards of the nearest sizes below and above, each at the nearest batch.
 
     Of several boards of one size and batch, one with comparable times is taken. doubts: why the
-    times of a board do not compare, by its id(); empty if they do.
+    times of a board cannot be compared, by its id(); empty if they can.
     """
 
     def distance(board: Board) -> tuple[float, float, bool]:

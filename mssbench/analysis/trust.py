@@ -26,7 +26,7 @@ class Trust(NamedTuple):
     load: float | None  # load average when a run began, the largest of all runs
     cores: int | None  # cores that the runs could use, the smallest number
     measured_drift: float | None  # relative change of the machine's ceilings during the run
-    why_not: str  # why times do not compare, completing "The machine ..."; empty if they do
+    why_not: str  # why times cannot be compared, completing "The machine ..."; empty if they can
     runs: tuple[Mapping[str, Any], ...] = ()  # the recorded facts of each run of the rows
 
     @property

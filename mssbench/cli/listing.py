@@ -1,4 +1,4 @@
-"""`mssbench list`: methods, problems and suites, their sources, and what cannot run here."""
+"""`mssbench list`: methods, problems and suites, the papers they cite, and what cannot run here."""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -42,14 +42,15 @@ def command(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="What to list: backends, backwards, problems or suites; or suite-schema, the JSON "
-            "Schema of suite files for editors.",
+            help="What to list: backends (methods for the root, with their libraries), backwards "
+            "(methods for the gradient), problems or suites. suite-schema explains how an editor "
+            "checks suite files, and with --json prints the JSON Schema for that.",
         ),
     ],
     also: Also = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """List methods, problems or suites, with their sources and parameters."""
+    """List methods, problems or suites, with their parameters and the sources that they cite."""
     if what == SUITE_SCHEMA:
         for file in also:
             load_file(file)

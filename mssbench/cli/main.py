@@ -29,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "recommend",
         "Say which method to use for a size, batch and error, with the rows that prove it.",
     ),
+    "train": (
+        "train",
+        "Train small networks that differ in the root alone, and compare their accuracy.",
+    ),
     "show": ("show", "Print the tables of a run: time and error of each method, the best in bold."),
     "pareto": (
         "pareto",
@@ -46,7 +50,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "claims",
         "Say which claims of papers, as stated in the suite of RUN, hold in its results.",
     ),
-    "list": ("listing", "List methods, problems or suites, with their sources and parameters."),
+    "list": (
+        "listing",
+        "List methods, problems or suites, with their parameters and the sources that they cite.",
+    ),
     "new": ("new", "Write a Python file with a working example of a method, for you to change."),
     "test": (
         "test",

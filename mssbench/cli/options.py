@@ -43,8 +43,9 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=V,V",
-        help="Replace values of the suite. KEY is an axis, a parameter of its methods, or a key of "
-        "its table `measure`: size=8,16 or iterations=5 or passes=1. Repeatable.",
+        help="Replace values of the suite. KEY is an axis (function, problem, size, batch, "
+        "precision, device or seed), a parameter of its methods, or a key of its table `measure`: "
+        "size=8,16 or iterations=5 or passes=1. Repeatable.",
     ),
 ]
 OnlyCells = Annotated[
@@ -52,8 +53,8 @@ OnlyCells = Annotated[
     typer.Option(
         "--only",
         metavar="EXPR",
-        help="Measure only the cells of the suite for which this condition on its axes and "
-        'parameters holds, e.g. "size > 16".',
+        help="Measure only the cells of the suite (combinations of method, problem, size and so "
+        'on) for which this condition on axes and parameters holds, e.g. "size > 16".',
         show_default="all cells",
     ),
 ]
@@ -70,8 +71,9 @@ OnlyRows = Annotated[
 Device = Annotated[
     str | None,
     typer.Option(
-        help="Measure every cell on this device: cpu, cuda or auto.",
-        show_default="the suite's own; if it has none: cuda if there is one, else cpu",
+        help="Measure every cell on this device: cpu, cuda, or auto, which is cuda if torch can "
+        "use a GPU, else cpu.",
+        show_default="the suite's own; if it has none: auto",
     ),
 ]
 Matrices = Annotated[
@@ -131,9 +133,11 @@ AcrossOfCheck = Annotated[
     typer.Option(
         "--across",
         metavar="WORD,..",
-        help="Compare although RUN and the baseline differ in these: problem (the matrices), "
-        "versions (the releases of the libraries; with this word, counts of operations are never "
-        "compared), machine. Without a limit on a time, the machine may differ in any case.",
+        help="Compare RUN and the baseline although they differ in what these words name: problem "
+        "(the matrices), versions (the releases of the libraries; with this word, counts of "
+        "operations are never compared), machine (the hardware and other facts of the "
+        "environment). Otherwise the command refuses to compare them. Without a limit on a time, "
+        "the machine may differ in any case.",
     ),
 ]
 AcrossOfCompare = Annotated[
@@ -141,8 +145,9 @@ AcrossOfCompare = Annotated[
     typer.Option(
         "--across",
         metavar="WORD,..",
-        help="Compare although the two runs differ in these: problem (the matrices), machine (the "
-        "hardware, the releases of the libraries and other facts of the environment).",
+        help="Compare the two runs although they differ in what these words name: problem (the "
+        "matrices), machine (the hardware, the releases of the libraries and other facts of the "
+        "environment). Otherwise the command refuses to compare them.",
     ),
 ]
 Display = Annotated[

@@ -8,7 +8,6 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mssbench import results
 from mssbench.analysis import advice, conclusions, pareto
 from mssbench.analysis.trust import trust
 from mssbench.cli.options import Json, RunArgument
@@ -16,6 +15,7 @@ from mssbench.cli.output import output, output_json
 from mssbench.console.pareto import tables
 from mssbench.errors import TableError
 from mssbench.results import conditions
+from mssbench.results.complete import open_complete
 from mssbench.results.labels import with_labels
 from mssbench.results.run import Run
 
@@ -53,8 +53,8 @@ def command(
 
 
 def show(path: Path, where: str | None, everything: bool) -> Iterator[RenderableType]:
-    """Yield the fronts of a run as tables, below a warning if its times do not compare."""
-    run = results.open(path)
+    """Yield the fronts of a run as tables, below a warning if its times cannot be compared."""
+    run = open_complete(path)
     frame = _chosen(run, where)
     reliability = trust(frame, run.facts)
     if not reliability.comparable:
@@ -67,7 +67,7 @@ def show(path: Path, where: str | None, everything: bool) -> Iterator[Renderable
 
 def data(path: Path, where: str | None) -> dict[str, Any]:
     """Return every method of every front with its standing, for JSON."""
-    run = results.open(path)
+    run = open_complete(path)
     frame = _chosen(run, where)
     return {
         "comparable": trust(frame, run.facts).comparable,
@@ -86,7 +86,7 @@ def _fronts(run: Run, frame: "pd.DataFrame") -> list[pareto.Front]:
     found = pareto.fronts(frame)
     if not found:
         raise TableError(
-            f"{run.path} has no timed rows of a forward or a step among those chosen, so that "
-            "there is no front. `mssbench show` lists why cells have no time."
+            f"{run.path} has no times of a forward or a step on the wall clock among the chosen "
+            "rows, so that there is no front. `mssbench show` lists why cells have no time."
         )
     return found

@@ -43,7 +43,7 @@ def _figures(incomplete: str) -> list[str]:
 def command(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Folders of the runs to draw, mostly one."),
+        typer.Argument(metavar="RUN", help="Folders of the runs to draw, mostly one."),
     ],
     figure: Annotated[
         str,

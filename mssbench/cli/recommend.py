@@ -32,7 +32,7 @@ from mssbench.machine import devices
 from mssbench.machine.facts import is_this_machine
 from mssbench.methods.auto import users_table
 from mssbench.results.run import Run
-from mssbench.run.screening import measured
+from mssbench.run.screening import is_left_behind, measured
 from mssbench.suite.expand import check_axis
 from mssbench.suite.suite import Suite
 
@@ -64,8 +64,9 @@ def command(
     device: Annotated[
         str | None,
         typer.Option(
-            help="Where your matrices are: cpu, cuda or auto.",
-            show_default="cuda if there is one, else cpu",
+            help="Where your matrices are: cpu, cuda, or auto, which is cuda if torch can use a "
+            "GPU, else cpu.",
+            show_default="auto",
         ),
     ] = None,
     function: Annotated[
@@ -127,15 +128,19 @@ def command(
         typer.Option(
             "--save",
             help="For each place that the runs measured (device, function, precision, size, batch, "
-            "with gradient or not), save which pair of methods to use, to a file in your own data "
-            "folder: eigh + loewner, unless another pair that comes with mssbench is clearly "
-            "faster and about as accurate. sqrtm(a, forward='auto') then chooses by this file.",
+            "with gradient or not), save which pair of methods to use, one for the root and one "
+            "for the gradient, to a file in your own data folder. The pair is eigh + loewner, "
+            "unless another pair that comes with mssbench is clearly faster and about as accurate. "
+            "Places where eigh + loewner was not compared with another pair are left out. "
+            "sqrtm(a, forward='auto') then chooses by this file.",
         ),
     ] = False,
     save_as: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Do what --save does, but write to this file, e.g. a shared one."
+            metavar="FILE",
+            help="Do what --save does, but write to this file, e.g. one that several users share. "
+            "sqrtm chooses by it where the environment variable MSSBENCH_AUTO names it.",
         ),
     ] = None,
     as_json: Json = False,
@@ -171,7 +176,7 @@ def command(
     )
     opened = _opened(runs)
     evidence = recommend.proof(opened, question)
-    # Rows whose times do not compare are no answer, so --measure takes them anew.
+    # Rows whose times cannot be compared are no answer, so --measure takes them anew.
     doubted = evidence is not None and not trust(evidence.rows, evidence.run.facts).comparable
     unknown = evidence is None or evidence.board.unreached or recommend.is_shipped(evidence.run)
     evidence_before, latest = evidence, None
@@ -248,7 +253,8 @@ def asked(
 ) -> Question:
     """Check the options that say what a method is wanted for, and return them as a Question.
 
-    Raises SuiteError, which names the wrong option and the nearest valid word.
+    Raises SuiteError if an option has an invalid value or contradicts another one. The message
+    names the option and, for a misspelt word, the nearest valid one.
     """
     chosen = devices.default_device() if device in (None, "auto") else device
     for name, value in (
@@ -281,9 +287,12 @@ def asked(
 def of_this_machine() -> Iterator[Run]:
     """Yield the runs under results/ that were measured on this machine, or on one like it.
 
-    Runs that are shipped with the package are included if processor, cores and torch agree.
+    Runs that are shipped with the package are included if processor, cores and torch agree. Folders
+    that a killed `recommend --measure` has left behind are not.
     """
     for table in sorted(RESULTS.glob("*/table.csv")):
+        if is_left_behind(table.parent):
+            continue
         run = results.open(table.parent)
         try:
             known = run.facts["environments"].values()
@@ -306,10 +315,11 @@ def _best_call(proof: Proof, question: Question) -> str:
 
 
 def data(question: Question, proof: Proof | None, nearby: Sequence[Candidate]) -> dict[str, Any]:
-    """Return the answer for JSON: measured methods with their cells, or methods at nearby sizes.
+    """Return the answer to a question for JSON: measured methods, or methods at nearby sizes.
 
-    proof: the rows of this size and batch; None if there are none. nearby: methods that did well
-    at neighbouring sizes.
+    question: what the user wants to compute. proof: the rows of this size and batch, with the board
+    that ranks their methods; None if there are none. nearby: methods that did well at neighbouring
+    sizes.
     """
     asked_for = question._asdict() | {
         name: None if bound == float("inf") else bound
@@ -341,7 +351,12 @@ def data(question: Question, proof: Proof | None, nearby: Sequence[Candidate]) -
 
 
 def _method(proof: Proof, line: Line) -> dict[str, Any]:
-    """Return one measured method for JSON, with the ids of the cells that prove its numbers."""
+    """Return one measured method for JSON, with the ids of the cells that its numbers come from.
+
+    proof: the rows of one run that answer the question, with the board that ranks their methods.
+    line: the method's line on this board. A cell is one combination of method, problem, size and so
+    on.
+    """
     proving = proof.rows[
         (proof.rows["forward"] == line.row["forward"])
         & (proof.rows["backward"] == line.row["backward"])

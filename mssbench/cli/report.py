@@ -21,7 +21,7 @@ def command(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="Folders of the runs to report on. The first one is the one that others are "
             "compared with; three or more also have a history.",
         ),

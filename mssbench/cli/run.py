@@ -1,4 +1,7 @@
-"""`mssbench run`: measure the cells of a suite, or estimate the time and memory that they need."""
+"""`mssbench run`: measure the cells of a suite, or estimate the time and memory that they need.
+
+A cell is one combination of method, problem, size, batch and so on.
+"""
 
 import shlex
 import sys
@@ -71,7 +74,8 @@ def command(
     effort: Annotated[
         str | None,
         typer.Option(
-            help="How long to sample each cell: smoke (shortest), quick, standard or rigorous.",
+            help="How long to sample each cell, one combination of method, problem, size and so "
+            "on: smoke (shortest), quick, standard or rigorous.",
             show_default="the suite's own",
         ),
     ] = None,
@@ -85,16 +89,16 @@ def command(
         typer.Option(
             metavar="STATUS,..",
             autocompletion=statuses,
-            help="Also measure again the cells that ended with these statuses, e.g. "
-            "timeout,crashed.",
+            help="Besides the cells without results, measure again those that ended with one of "
+            "these statuses, e.g. timeout,crashed.",
         ),
     ] = "",
     minutes: Annotated[
         float | None,
         typer.Option(
             min=0.01,
-            help="Stop after this time. If it is short, cells get fewer samples. All are measured "
-            "once, in the order of the suite, before any is measured again.",
+            help="Stop after this time. If it is short, cells get fewer samples. All cells are "
+            "measured once, in the order of the suite, before any is measured again.",
             show_default="the limit of the suite",
         ),
     ] = None,

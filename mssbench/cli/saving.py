@@ -16,9 +16,11 @@ from mssbench.results.run import Run
 def saved(runs: Sequence[Run], file: Path) -> Iterator[RenderableType]:
     """Write which pair of methods to use at each measured place to a file; yield sentences on it.
 
-    A place is a device, function, precision, size and batch, with or without gradient. Its pair is
-    the default one, eigh + loewner, unless another pair that is shipped with mssbench is clearly
-    faster and about as accurate.
+    A place is a device, function, precision, size and batch, with or without gradient. A pair is a
+    method for the root with one for the gradient. The pair of a place is the default one,
+    eigh + loewner, unless another pair that is shipped with mssbench is clearly faster and about as
+    accurate. Places where the default pair was not compared with another one, or where times do not
+    compare, are left out.
 
     runs: the runs whose rows decide. Raises RunError if no run compares the default pair with
     another one, or if the file cannot be written. An existing file is then left unchanged.
@@ -48,7 +50,7 @@ def saved(runs: Sequence[Run], file: Path) -> Iterator[RenderableType]:
     if answers.unanswered:
         yield Text(
             f"Left out: {answers.unanswered} more, where {default} was not compared with another "
-            "pair, or where times do not compare.",
+            "pair, or where times cannot be compared.",
             style="dim",
         )
 

@@ -9,10 +9,10 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mssbench import results, units
+from mssbench import units
 from mssbench.analysis import advice, blocks, conclusions
 from mssbench.analysis.kinds import Conditions
-from mssbench.analysis.trust import trust
+from mssbench.analysis.trust import Trust, trust
 from mssbench.cli.options import Json, RunArgument, columns, words
 from mssbench.cli.output import output, output_json
 from mssbench.console import blocks as console_blocks
@@ -22,6 +22,7 @@ from mssbench.console.terminal import make_console
 from mssbench.errors import ExitCode, RunError, TableError
 from mssbench.records.schema import BY_NAME
 from mssbench.results import conditions, table
+from mssbench.results.complete import open_complete
 from mssbench.results.folder import is_going_on
 from mssbench.results.labels import counted, with_labels
 from mssbench.results.rows import TABLE, folder_of
@@ -82,7 +83,8 @@ def command(
         str | None,
         typer.Option(
             metavar="EXPR",
-            help='Show only the rows of the run for which this holds, e.g. "size > 16".',
+            help="Show only the rows of the run for which this condition on the columns holds, "
+            'e.g. "size > 16".',
             show_default="all rows",
         ),
     ] = None,
@@ -117,7 +119,7 @@ def show(view: View) -> Iterator[RenderableType]:
 
     Raises TableError if there is no run or no such row.
     """
-    run = results.open(view.path)
+    run = open_complete(view.path)
     yield from _tables(run, _chosen(run, view), view)
     if run.left_over and not view.left_over:
         yield Text(
@@ -129,19 +131,22 @@ def show(view: View) -> Iterator[RenderableType]:
 
 def so_far(view: View) -> Iterator[RenderableType]:
     """Yield what `show` yields, for a run that is still being measured and may have no row yet."""
-    run = results.open(view.path)
+    run = open_complete(view.path)
     if not (run.folder / TABLE).exists():
         yield Text("no row yet", "dim")
         return
 
-    frame = with_labels(_rows(run, view))
-    measured = units.count(len(frame), "row")
-    if view.where is not None:
-        frame = conditions.select(frame, view.where, "--where")
-    if frame.empty:
-        yield Text(f"{measured} so far, none of which is selected", "dim")
+    rows = with_labels(_rows(run, view))
+    frame = rows if view.where is None else conditions.select(rows, view.where, "--where")
+    if rows.empty:
+        yield Text("no row yet", "dim")
         return
-    yield Text(f"{measured} so far", "dim")
+
+    measured = f"{units.count(len(rows), 'row')} so far"
+    if frame.empty:
+        yield Text(f"{measured}, none of which is selected", "dim")
+        return
+    yield Text(measured, "dim")
     yield from _tables(run, frame, view)
 
 
@@ -169,10 +174,8 @@ def _tables(run: Run, frame: "pd.DataFrame", view: View) -> Iterator[RenderableT
 
     Times that cannot be compared with each other are shown without ranks, below a warning.
     """
-    shown_blocks = blocks.blocks(frame, view.rows, view.columns, view.value)
-    reliability = trust(frame, run.facts)
-    if BY_NAME[view.value].group == "time" and not reliability.comparable:
-        shown_blocks = [block.unranked() for block in shown_blocks]
+    shown_blocks, reliability = _blocks(run, frame, view)
+    if _shows_times(view) and not reliability.comparable:
         yield Text(advice.warning(reliability, "--fresh"), "bold yellow")
 
     yield from console_blocks.result(frame, shown_blocks)
@@ -180,14 +183,32 @@ def _tables(run: Run, frame: "pd.DataFrame", view: View) -> Iterator[RenderableT
     yield from epilogue.epilogue(_counted(frame), run.facts, usual)
 
 
+def _blocks(run: Run, frame: "pd.DataFrame", view: View) -> tuple[list[blocks.Block], Trust]:
+    """Return the tables of the rows in `frame`, and whether their times can be compared.
+
+    If the times cannot be compared, tables of times have neither ratios nor a best entry.
+    """
+    shown = blocks.blocks(frame, view.rows, view.columns, view.value)
+    reliability = trust(frame, run.facts)
+    if _shows_times(view) and not reliability.comparable:
+        shown = [block.unranked() for block in shown]
+    return shown, reliability
+
+
+def _shows_times(view: View) -> bool:
+    """Whether the numbers in the tables are times. The column must exist, see `blocks.blocks`."""
+    return BY_NAME[view.value].group == "time"
+
+
 def show_data(view: View) -> dict[str, Any]:
     """Return the tables (blocks), conclusions and failures of a run for JSON. See `show`."""
-    run = results.open(view.path)
+    run = open_complete(view.path)
     frame = _chosen(run, view)
     known = Conditions(frame)
-    tables = blocks.blocks(frame, view.rows, view.columns, view.value)
+    shown_blocks, reliability = _blocks(run, frame, view)
     return {
-        "blocks": [_block(block, known) for block in tables],
+        "comparable": reliability.comparable,
+        "blocks": [_block(block, known) for block in shown_blocks],
         "conclusions": conclusions.conclusions(frame, run.facts),
         "failures": conclusions.as_data(conclusions.failures(_counted(frame))),
         "environments": run.facts["environments"],
@@ -249,10 +270,11 @@ def _chosen(run: Run, view: View) -> "pd.DataFrame":
     Raises TableError if there is none.
     """
     labelled = with_labels(_rows(run, view))
-    if view.left_over and labelled.empty:
-        raise TableError(f"the suite of {run.path} has all cells that are in its table.")
-    if view.where is not None:
-        return conditions.chosen(labelled, view.where, "--where")
+    if labelled.empty and view.left_over:
+        raise TableError(
+            f"{run.path} has no rows that are left over: its suite has all cells that are in its "
+            "table. Leave out --left-over to show them."
+        )
     if labelled.empty:
         raise TableError(f"{run.path} has no row yet.")
-    return labelled
+    return labelled if view.where is None else conditions.chosen(labelled, view.where, "--where")

@@ -70,7 +70,10 @@ def lost() -> str:
 
 
 def _fill_gaps() -> None:
-    """Open closed standard descriptors on /dev/null, so that no later file becomes stdout."""
+    """Open those of the standard descriptors (0, 1 and 2) that are closed on /dev/null.
+
+    Otherwise a file that is opened later could get the number of stdout, and be printed into.
+    """
     for fd in _STANDARD:
         try:
             os.fstat(fd)

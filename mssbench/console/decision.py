@@ -6,6 +6,7 @@ A line of the board is one method; a kind is a group of problems, such as easy o
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions
@@ -179,14 +180,21 @@ class _BoardRows:
         return cells
 
     def _ratio(self, line: Line) -> str:
-        """Return a method's time / the best method's: `1.7x`, `=` for a tie, `?` if unknown."""
+        """Return a method's time / the best method's: `1.7x`, `=` for a tie.
+
+        `?` if the times of the run cannot be compared, `-` if the two methods have no problem in
+        common.
+        """
         if not self._believed.comparable:
             return "?"
         if line is self._base:
             return "1.0x"
+        ratio = decision.ratio(line, self._base)
+        if isnan(ratio):
+            return "-"
         if decision.tied(line, self._base, self._believed.drift):
             return "="
-        return f"{decision.ratio(line, self._base):.1f}x"
+        return f"{ratio:.1f}x"
 
 
 def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:
@@ -315,7 +323,7 @@ def _legend(board: Board, reliability: Trust) -> str:
     """Return the line below the table that explains its errors, and marks such as ✗ and ~."""
     quantity = "gradient" if board.phase == "step" else "root"
     words = [f"errors are the {quantity}'s, the worst of each kind", f"✗ {_wrong(board)}"]
-    words.append("= a tie" if reliability.comparable else "? times do not compare")
+    words.append("= a tie" if reliability.comparable else "? times cannot be compared")
     if any(line.unsure for line in board.lines):
         words.append("~ varies by more than 30 %")
     if any(kind.doubt > DOUBTFUL for kind in board.kinds.values()):

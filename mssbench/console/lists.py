@@ -12,7 +12,10 @@ _LONGEST_WORD = 40  # characters; a longer word would be cut in the middle on a 
 
 
 def listing(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
-    """Return a table with one row for each record. All records have the same keys, the columns."""
+    """Return a title, and below it a table with one row for each record and a column for each key.
+
+    All records must have the same keys.
+    """
     table = Table(box=box.SIMPLE_HEAD)
     records = list(records)
     for i, (name, value) in enumerate(records[0].items() if records else ()):
@@ -30,7 +33,12 @@ def listing(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
 
 
 def entries(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
-    """Return records as entries: the first value, and beside it a line for each other value."""
+    """Return a title, and below it the records in two columns, for records with long values.
+
+    The first value of a record, its name, is in the left column. In the right one each of its other
+    values begins a line, after its key; the values of `summary` and `description` have no key in
+    front, and empty values are left out.
+    """
     table = Table(box=None, show_header=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
@@ -52,11 +60,10 @@ def entries(title: str, records: Iterable[Mapping[str, Any]]) -> Group:
 
 
 def remarks(title: str, records: Iterable[Mapping[str, str]]) -> Group:
-    """Return a numbered list: of each record the first sentence in bold, the others below it.
+    """Return a title, and below it the records as a numbered list.
 
-    Each of the other sentences is preceded by its key in the record.
-
-    Used for the findings of `mssbench doctor`.
+    The first value of a record is a sentence in bold. Its other values follow below, each after its
+    key. This is how `mssbench doctor` lists its findings.
     """
     parts: list[RenderableType] = [Text(title, "bold")]
     for number, record in enumerate(records, 1):

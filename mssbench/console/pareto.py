@@ -1,14 +1,20 @@
-"""Render Pareto fronts: one table with the methods that nothing beats, for each kind of matrix."""
+"""Render Pareto fronts: the methods that no other method beats in time and error.
+
+A front is found at one place (phase, function, precision, device, size and batch) and for one kind
+of matrix, such as hard or singular ones. There is a table for each place, with a section for each
+kind.
+"""
 
 from collections.abc import Iterator, Sequence
 from math import isnan
+from typing import NamedTuple
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mssbench import units
-from mssbench.analysis.kinds import ProblemKind
+from mssbench.analysis.kinds import DOUBTFUL, ProblemKind
 from mssbench.analysis.pareto import Contender, Front, Standing
 from mssbench.results.labels import spoken
 
@@ -18,12 +24,14 @@ _LEGEND = (
     "geometric means over the problems of the kind, with the range of their 95 % intervals."
 )
 _STYLES = {Standing.FRONT: "bold", Standing.UNDECIDED: "", Standing.BEATEN: "dim"}
+_NO_REFERENCE = "no reference is exact enough to say"
+_NO_METHOD = "no method is right on all of them"
 
 
 def tables(fronts: Sequence[Front], *, everything: bool) -> Iterator[RenderableType]:
-    """Yield a table for each place, and a sentence that explains them.
+    """Yield a table for each place (phase, function, precision, ...), and a sentence on all tables.
 
-    everything: whether methods that are beaten, or not right, are listed too.
+    everything: whether methods that are beaten, or not compared, are listed too.
     """
     places: dict[str, list[Front]] = {}
     for front in fronts:
@@ -37,38 +45,58 @@ def tables(fronts: Sequence[Front], *, everything: bool) -> Iterator[RenderableT
 
 
 def _title(front: Front) -> str:
-    """Return the values that all rows of a front have in common: `step, sqrt, float32, ...`."""
+    """Return the title of the table with a front: the values that all of its rows have in common.
+
+    They are phase, function, precision, device, size and batch, as in `step, sqrt, float32, ...`. A
+    step is the root and the gradient together.
+    """
     names = ("phase", "function", "precision", "device", "size", "batch")
     return ", ".join(spoken(name, front.place[name]) for name in names)
 
 
 def _table(title: str, fronts: Sequence[Front], everything: bool) -> Table:
-    """Return the table of one place, with a section for each kind of matrix."""
+    """Return the table of one place, with a section for the front of each kind of matrix."""
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
     table.add_column("matrices", no_wrap=True)
     table.add_column("method", overflow="fold")
     for heading in ("time", "range"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("root", justify="right", no_wrap=True)
-    if any(not isnan(c.gradient_error) for front in fronts for c in front.contenders):
+    has_gradient = any(not isnan(c.gradient_error) for front in fronts for c in front.contenders)
+    if has_gradient:
         table.add_column("gradient", justify="right", no_wrap=True)
     table.add_column("", overflow="fold")
 
     for front in fronts:
-        for number, cells in enumerate(_rows(front, everything)):
+        for number, line in enumerate(_lines(front, everything)):
             kind = _kind(front.kind) if number == 0 else ""
-            style, *texts = cells
-            shown = [*texts[:4], *texts[4 : 4 + len(table.columns) - 6], texts[-1]]
-            table.add_row(kind, *shown, style=style)
+            errors = (line.root, line.gradient) if has_gradient else (line.root,)
+            cells = (kind, line.method, line.time, line.range, *errors, line.remark)
+            table.add_row(*map(Text, cells), style=line.style)
         table.add_section()
     return table
 
 
-def _rows(front: Front, everything: bool) -> Iterator[tuple[str, ...]]:
-    """Yield style, method, time, range, errors and a remark for each method that is listed."""
+class _Line(NamedTuple):
+    """The texts of one line of a table."""
+
+    style: str
+    method: str
+    time: str = ""
+    range: str = ""
+    root: str = ""
+    gradient: str = ""
+    remark: str = ""
+
+
+def _lines(front: Front, everything: bool) -> Iterator[_Line]:
+    """Yield a line for each method of a front that is listed, or one that says that there is none.
+
+    everything: whether methods that are beaten, or not compared, are listed too.
+    """
     listed = [c for c in front.contenders if everything or c.standing is not Standing.BEATEN]
     for contender in listed:
-        yield (
+        yield _Line(
             _STYLES[contender.standing],
             contender.method,
             units.seconds(contender.seconds),
@@ -78,10 +106,10 @@ def _rows(front: Front, everything: bool) -> Iterator[tuple[str, ...]]:
             _remark(contender),
         )
     if not front.contenders:
-        yield ("dim", "no method is right", "", "", "", "", "")
+        yield _Line("dim", _NO_REFERENCE if front.kind.doubt > DOUBTFUL else _NO_METHOD)
     if everything:
-        for method, why in front.not_right.items():
-            yield ("dim", method, "", "", "", "", why)
+        for method, why in front.not_compared.items():
+            yield _Line("dim", method, remark=f"not compared: {why}")
 
 
 def _remark(contender: Contender) -> str:
@@ -97,13 +125,13 @@ def _kind(kind: ProblemKind) -> str:
 
 
 def _omitted(fronts: Sequence[Front]) -> Iterator[Text]:
-    """Yield a sentence with the numbers of methods that the table leaves out, if there are any."""
+    """Yield a sentence on the methods that the table leaves out, if there are any."""
     beaten = sum(c.standing is Standing.BEATEN for front in fronts for c in front.contenders)
-    wrong = sum(len(front.not_right) for front in fronts)
-    parts = [
-        f"{number} {'is' if number == 1 else 'are'} {words}"
-        for number, words in ((beaten, "beaten"), (wrong, "not right on their matrices"))
-        if number
-    ]
+    others = sum(len(front.not_compared) for front in fronts)
+    parts = [f"{beaten} beaten"] * bool(beaten) + [f"{others} not compared"] * bool(others)
     if parts:
-        yield Text(f"Not listed: {' and '.join(parts)}; --all lists them.", style="dim")
+        yield Text(
+            f"Not listed: {' and '.join(parts)}, counted for each kind of matrix; --all lists "
+            "them and says why.",
+            style="dim",
+        )

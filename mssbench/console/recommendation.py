@@ -118,7 +118,7 @@ def unanswered(
             time = f"{'~' if doubt else ''}{units.seconds(line.seconds)}"
             yield Text(f"  {line.name}  ({time} at n = {size}, batch {batch})")
         for doubt in doubts:
-            yield Text(f"Times with ~ do not compare: the machine {doubt}.", "yellow")
+            yield Text(f"Times with ~ cannot be compared: the machine {doubt}.", "yellow")
         yield Text("The best method at another size has to be measured there.")
     yield from _elsewhere(question)
 

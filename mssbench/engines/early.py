@@ -1,6 +1,7 @@
-"""Facts of a worker's machine that are known without torch, and so before any worker starts.
+"""Find the facts of the machine that need no torch, before any worker process is started.
 
-They are a part of the facts that a worker sends, see machine/facts.py, under the same names.
+A run that continues compares them with those of its earlier rows, so that it is refused at once on
+another machine. A worker later sends all facts, these under the same names: see machine/facts.py.
 """
 
 import json
@@ -20,7 +21,7 @@ from mssbench.engines.early import facts
 import json
 print(json.dumps(facts()))
 """
-_SECONDS = 20.0  # a look takes a quarter of a second; a busy disk may need longer
+_SECONDS = 20.0  # the process takes a quarter of a second, or longer on a busy disk
 
 
 def facts() -> dict[str, Any]:
@@ -34,10 +35,11 @@ def facts() -> dict[str, Any]:
 
 
 def facts_of_worker(setup: Setup) -> dict[str, Any] | None:
-    """Return the result of `facts` in a process that finds its packages as a worker does.
+    """Return the result of `facts` in a new process, which finds its packages as a worker does.
 
-    This process may see other packages, because a notebook or a test can change sys.path. None if
-    that process fails, or if the user has named another interpreter: its worker is asked later.
+    They may differ from those of this process, in which a notebook or a test can change sys.path.
+    None if the new process fails, and for a worker with another interpreter or with packages of
+    its own (a side of `ab`), whose facts only the worker itself can tell.
     """
     if setup.python != sys.executable or setup.isolated:
         return None
@@ -48,7 +50,7 @@ def facts_of_worker(setup: Setup) -> dict[str, Any] | None:
 
     try:
         done = subprocess.run(probe, env=env, capture_output=True, timeout=_SECONDS, check=True)
-        found = json.loads(done.stdout)
+        answer = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return answer if isinstance(answer, dict) else None

@@ -1,4 +1,4 @@
-"""The events that an engine yields while it measures cells."""
+"""The events that an engine yields while it measures cells (methods, problem, size, ...)."""
 
 from typing import Any, NamedTuple
 

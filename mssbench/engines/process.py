@@ -126,8 +126,8 @@ class Worker:
     def start(self) -> tuple[dict[str, Any], str]:
         """Wait for the worker's first message. Return the facts of its machine, and their hash.
 
-        Raises RunError with the end of its stderr if the worker does not start, and for a worker
-        with another protocol or other code.
+        Raises RunError, with the end of the worker's stderr, if the worker does not start. Raises
+        it too if the worker's messages have another protocol, or if it runs another mssbench.
         """
         line = self._read(START_SECONDS)
         if line and line["event"] == "protocol":  # sent before it reads the set-up
@@ -139,7 +139,8 @@ class Worker:
             self.killed = "" if line is None else _from_outside(code)
             how = "did not start in time" if line is None else "ended before its first cell"
             raise RunError(
-                f"a worker under {self._setup.python} {how}: {self._last_words() or 'no message'}. "
+                f"a worker process, started with {self._setup.python}, {how}: "
+                f"{self._last_words() or 'it printed nothing'}. "
                 f"Check that `{self._setup.python} -m mssbench doctor` works."
             )
 
@@ -153,7 +154,7 @@ class Worker:
         if line.get("protocol") != PROTOCOL_VERSION:
             raise RunError(
                 f"the mssbench of {self._setup.python} uses protocol {line.get('protocol')}, "
-                f"this one uses {PROTOCOL_VERSION}: install matching versions."
+                f"this one uses {PROTOCOL_VERSION}: install the same version of mssbench for both."
             )
 
     def ceilings(self, device: str) -> dict[str, float] | None:
@@ -356,13 +357,14 @@ def _message(line: bytes) -> dict[str, Any] | None:
 def _from_outside(code: int) -> str:
     """Return the signal from outside that ended a process; empty if it ended otherwise.
 
-    code: its exit status, negative for a signal.
+    A signal from outside is one of FROM_OUTSIDE, which the kernel, an administrator or a closing
+    terminal sends. code: the exit status of the process, negative for a signal.
     """
     return _named(-code) if -code in FROM_OUTSIDE else ""
 
 
 def _how(code: int) -> str:
-    """Return how a process ended, from its exit status; negative for a signal."""
+    """Return how a process ended. code: its exit status, negative for a signal."""
     if code >= 0:
         return f"exit status {code}"
 
@@ -373,7 +375,10 @@ def _how(code: int) -> str:
 
 
 def _named(number: int, more: str = "") -> str:
-    """Return a signal as `signal 9 (SIGKILL)`. more: stands behind its name."""
+    """Return the name of a signal, such as `signal 9 (SIGKILL)`.
+
+    number: of the signal. more: a text to be written behind the name.
+    """
     try:
         name = signal.Signals(number).name
     except ValueError:

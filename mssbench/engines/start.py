@@ -1,4 +1,8 @@
-"""The command line, the environment and the code of a worker process."""
+"""What a worker process is started with: its command line, its environment and its mssbench.
+
+A worker imports mssbench from the folder that is chosen here. Its code must be that of this
+process, which is checked here too; only `mssbench ab` compares different code.
+"""
 
 import hashlib
 import os

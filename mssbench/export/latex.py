@@ -5,20 +5,25 @@ The tables need the package booktabs: \usepackage{booktabs}.
 
 import re
 from collections.abc import Iterator
-from math import floor, log10
+from math import isfinite
 
 from mssbench import units
 from mssbench.analysis import decision
 from mssbench.analysis.decision import PLACE, Board, Line, Mark
+from mssbench.analysis.kinds import DOUBTFUL
 from mssbench.export import Exported
 from mssbench.results.labels import spoken
 from mssbench.results.table import typed
 from mssbench.results.views import Rows
 
+# Characters that LaTeX takes for commands, that its default fonts print as others, or lack.
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "κ": r"$\kappa$",
     "≤": r"$\leq$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -38,11 +43,11 @@ def text(what: Exported) -> str:
     rows = what.rows
     frame = rows.frame if isinstance(rows, Rows) else typed(pd.DataFrame(rows))
     boards = [board for board in decision.boards(frame) if board.clock == decision.WALL]
-    name = escaped(what.name)
-    lines = [
-        f"% Measured by mssbench, run {name}. Needs \\usepackage{{booktabs}}.",
-        *(line for board in boards for line in _table(board, what.name)),
-    ]
+    lines = [f"% Measured by mssbench, run {escaped(what.name)}. Needs \\usepackage{{booktabs}}."]
+    if not boards:
+        lines.append("% There is no table, because no row has a time on the wall clock.")
+    for board in boards:
+        lines += _table(board, what.name)
     return "\n".join(lines) + "\n"
 
 
@@ -68,7 +73,9 @@ def _table(board: Board, run: str) -> Iterator[str]:
         yield r"method & time (ms) \\"
     yield r"\midrule"
     for line in board.lines:
-        yield _row(line, [line.marks.get(kind.name) for kind in kinds])
+        errors = [_error(line.marks.get(k.name), doubtful=k.doubt > DOUBTFUL) for k in kinds]
+        time = units.digits(1e3 * line.seconds)
+        yield f"{' & '.join([_method(line), time, *errors])} \\\\"
     yield r"\bottomrule"
     yield r"\end{tabular}"
     yield r"\end{table}"
@@ -78,9 +85,11 @@ def _caption(board: Board, error: str) -> str:
     """Return the caption: what was measured where, and what the numbers are."""
     phase = "Root and gradient" if board.phase == "step" else "Root alone"
     place = ", ".join(spoken(name, board.place[name]) for name in PLACE)
+    doubted = any(kind.doubt > DOUBTFUL for kind in board.kinds.values())
     return (
         f"{phase}: {escaped(place)}. Time is the geometric mean of the medians over all matrices; "
-        f"errors are the largest relative Frobenius errors of the {error}."
+        f"errors are the largest relative Frobenius errors of the {error}"
+        f"{'; with ?, no reference is exact enough to tell' if doubted else ''}."
     )
 
 
@@ -90,31 +99,34 @@ def _label(board: Board, run: str) -> str:
     return "tab:" + "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words)
 
 
-def _row(line: Line, marks: list[Mark | None]) -> str:
-    """Return the line of one method. marks: its accuracy on each kind of matrix."""
-    cells = [escaped(line.name), f"{1e3 * line.seconds:#.3g}".rstrip("."), *map(_cell, marks)]
-    return " & ".join(cells) + r" \\"
+def _method(line: Line) -> str:
+    """Return the name of a method, and the precision that it computes in if that is another one."""
+    computed_in = f" (computed in {line.computed_in})" if line.computed_in else ""
+    return escaped(line.name + computed_in)
 
 
-def _cell(mark: Mark | None) -> str:
-    """Return an error in LaTeX, or why there is none. Errors that are not right are in italics."""
+def _error(mark: Mark | None, *, doubtful: bool) -> str:
+    """Return the error of a method on one kind of matrix, or why it has none.
+
+    An error above the limit of the run is in parentheses after the word `wrong` in italics.
+    doubtful: whether the reference of this kind is too inaccurate to say; then the text is `?`.
+    """
     if mark is None:
         return "--"
     if mark.error is None:
         return escaped(mark.word or "unknown")
+    if doubtful:
+        return "?"
     number = _power(mark.error)
     return number if mark.right else f"\\textit{{wrong}} ({number})"
 
 
 def _power(error: float) -> str:
-    r"""Return a number as LaTeX with one digit: `$2\times10^{-4}$`; `0` for zero."""
-    if not error or error != error:
-        return "0" if error == 0 else "nan"
-    exponent = floor(log10(error))
-    digit = round(error / 10.0**exponent)
-    if digit == 10:
-        digit, exponent = 1, exponent + 1
-    return f"${digit}\\times10^{{{exponent}}}$"
+    r"""Return a number with one digit and a power of ten: `$2\times10^{-4}$`; `0` for zero."""
+    if not error or not isfinite(error):
+        return f"{error:g}"
+    digit, _, exponent = f"{error:.0e}".partition("e")
+    return f"${digit}\\times10^{{{int(exponent)}}}$"
 
 
 def escaped(text: str) -> str:

@@ -23,7 +23,10 @@ _SUSPECT = 1.25  # above the 1.10 of the arithmetic, below the ratio that `docto
 
 
 class Cliff(NamedTuple):
-    """Times of `eigh` at n = 32, the largest size of cuSOLVER's old batched routine, and 33."""
+    """Times of `eigh` at n = 32, the largest size of cuSOLVER's old batched routine, and at n = 33.
+
+    A cliff is a time at n = 33 that is much longer than at n = 32.
+    """
 
     library: str
     device: str
@@ -38,7 +41,11 @@ class Cliff(NamedTuple):
 
 
 class Convergence(NamedTuple):
-    """How often `eigh` failed on single covariances with dead channels (zero rows and columns)."""
+    """How often `eigh` failed on single covariances with dead channels (zero rows and columns).
+
+    A failure is an exception (`raised`), a result that is not finite (`nan`), or eigenpairs that do
+    not reproduce the matrix (`wrong`).
+    """
 
     library: str
     device: str
@@ -55,7 +62,7 @@ class Convergence(NamedTuple):
 
 
 class Orthonormality(NamedTuple):
-    """Deviation from orthonormality of the eigenvectors of nearly equal eigenvalues."""
+    """How far the eigenvectors of nearly equal eigenvalues are from orthonormal."""
 
     library: str
     device: str
@@ -82,8 +89,8 @@ def cliff(library: str, device: str, precision: str) -> Cliff:
     """Time `eigh` on batches of n = 32 and n = 33 in turn, and keep the fastest round of each.
 
     On a CPU the processor time of a single thread is measured, because a second thread that waits
-    for a busy core would make the times unreliable. A tenth of a second of timing is enough, unless
-    there seems to be a cliff, which is measured longer.
+    for a busy core would make the times unreliable. A tenth of a second of timing is enough. If
+    n = 33 seems to take much longer than n = 32 (a cliff), it is timed for half a second.
     """
     count = _BATCH[device]
     raw = {n: _matrices("wishart", n, count) for n in (32, 33)}
@@ -107,9 +114,12 @@ def cliff(library: str, device: str, precision: str) -> Cliff:
 
 
 def convergence(library: str, device: str, precision: str) -> Convergence:
-    """Count the failures of `eigh` on 25 covariances with dead channels (zero rows and columns).
+    """Count on how many of 25 covariances with dead channels (zero rows and columns) `eigh` fails.
 
-    MKL with AVX2 is known to fail on the first of them, and on some of the 24 others.
+    It fails if it raises LinAlgError (no convergence), if its result is not finite, or if its
+    eigenpairs are wrong, which means that they do not reproduce the matrix up to rounding. The
+    three are counted separately. MKL with AVX2 is known to fail on the first matrix, and on some of
+    the 24 others.
     """
     counts = {"raised": 0, "nan": 0, "wrong": 0}
     batch = np.concatenate(
@@ -165,7 +175,11 @@ def _seconds(a: Array, clock: Callable[[], float]) -> float:
 
 
 def _failure(x: Floats, library: str, device: str, precision: str) -> str | None:
-    """Return how `eigh` fails on a matrix x, (n, n): "raised", "nan", "wrong", or None."""
+    """Return how `eigh` fails on a matrix x, (n, n); None if it does not fail.
+
+    "raised": it raises LinAlgError. "nan": its result is not finite. "wrong": V diag(w) Vᵀ is not x
+    up to rounding, see `tolerance`.
+    """
     a = _put(x, library, device, precision)
     try:
         w, v = namespace(a).linalg.eigh(a)

@@ -1,4 +1,7 @@
-"""Determine the status of a cell whose method raised, and the function that a cell calls."""
+"""Determine the status of a cell whose method raised, and the function that a cell calls.
+
+A cell is one combination of methods, problem, size and so on.
+"""
 
 import re
 import sysconfig

@@ -1,8 +1,9 @@
 """Measure one cell: verify its outputs, count its work, time its calls, and verify again.
 
-The outputs are verified on the inputs that are timed. The output of the last timed call is verified
-too, and its errors count where they are worse than those of the first. The inputs rotate, so that
-an answer left over from the previous call is wrong.
+A cell is one combination of methods, problem, size and so on. The outputs are verified on the
+inputs that are timed. The output of the last timed call is verified too, and its errors count where
+they are worse than those of the first. Successive calls get different inputs, so that an answer
+left over from the previous call is wrong.
 """
 
 import time

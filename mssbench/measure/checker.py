@@ -1,4 +1,4 @@
-"""Compare the outputs of one cell with the reference.
+"""Compare the outputs of one cell (methods, problem, size, ...) with the reference.
 
 Three kinds of outputs are compared: the first output of each phase, the output that was timed last,
 and the outputs on new content. A row has the errors of the first output, since they are the same in

@@ -1,4 +1,8 @@
-"""Count the kernels that each phase of a cell launches, by capturing a call as a CUDA graph."""
+"""Count the kernels that each phase of a cell launches, by capturing a call as a CUDA graph.
+
+A cell is one combination of methods, problem, size and so on. Its phases are the root (forward),
+the gradient (backward), and both together (step).
+"""
 
 from collections.abc import Mapping
 

@@ -1,5 +1,6 @@
 """Measure one cell, and return its rows. Errors of a method become rows and are not raised.
 
+A cell is one combination of methods, problem, size and so on; a row is a line of the result table.
 The measurement of a cell that can be measured is in bench.py.
 """
 

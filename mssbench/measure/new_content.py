@@ -1,9 +1,11 @@
-"""Detect methods that remember their answers, by calls on content that they have not seen.
+"""Detect methods that remember their answers, by calls on matrices that they have not seen.
 
-The inputs of a cell rotate. A method that stores the answer to each of them would look up correct
-answers from the second turn on, and its time would be that of a lookup. Therefore one call at a
-random position of each sample gets new content. Its output is verified as it was when the call
-returned, and its time is compared with that of the other calls.
+The calls of a cell (methods, problem, size, ...) take a few different inputs in turn. A method that
+stores the answer to each of them would look up correct answers from the second turn on, and its
+time would be that of a lookup. A sample is a number of calls that are timed together. One of them,
+at a random position, therefore gets new content: matrices that the method has not seen before in
+this process. Its output is verified as it was when the call returned, and its time is compared with
+that of the other calls.
 """
 
 import random
@@ -42,6 +44,8 @@ class CallInput(NamedTuple):
 
 class NewContent:
     """Prepares the samples of one row; in each, one call gets matrices that are new to the method.
+
+    These matrices are called new content, and the others content seen before.
 
     rotation: makes the inputs.
     calls: the calls of the phase.

@@ -1,6 +1,7 @@
 """Keep a cell ready in this process, and take a sample of it whenever asked.
 
-A sample is the time of a block of calls. Each side (arm) of an A/B comparison is such a process.
+A cell is one combination of methods, problem, size and so on. A sample is the time of a block of
+calls. In an A/B comparison (`mssbench ab`) there is such a process for each side, or arm.
 """
 
 import gc
@@ -34,7 +35,11 @@ from mssbench.records.timing import Timing
 
 
 class Sample(NamedTuple):
-    """Seconds per call of one sample: elapsed, and of processor time of this process."""
+    """The times of one sample, a block of calls, each divided by the number of calls.
+
+    seconds: elapsed time.
+    cpu: processor time of this process.
+    """
 
     seconds: float
     cpu: float
@@ -42,7 +47,7 @@ class Sample(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """Status, reason and errors of a cell, from its first output and a timed one."""
+    """The status of a cell, its reason, and the errors, from the first output and a timed one."""
 
     status: str
     reason: str

@@ -33,7 +33,11 @@ def require_like(name: str, x: Any, shape: tuple[int, ...], a: Array) -> None:
 
 
 def _require_memory(name: str, x: Any) -> None:
-    """Raise Violation for a tensor that has no memory, or whose memory does not hold its values."""
+    """Raise Violation for a tensor that has no memory, or whose memory does not hold its values.
+
+    The latter is a lazy view: torch only marks it as negated, conjugated or zero, and computes its
+    values when it is read. Its method `clone()` returns a tensor that holds its values.
+    """
     import torch
 
     if x.layout is not torch.strided:

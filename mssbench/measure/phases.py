@@ -1,6 +1,7 @@
 """Define what each phase of a cell calls, and what is built before each call.
 
-The phases are `forward`, `backward`, and `step`, which is both together.
+A cell is one combination of methods, problem, size and so on. Its phases are `forward` (the root),
+`backward` (the gradient), and `step`, which is both together.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,7 @@
-"""Make a cell ready to be called: check it, and build its methods, inputs and reference."""
+"""Make a cell ready to be called: check it, and build its methods, inputs and reference.
+
+A cell is one combination of methods, problem, size and so on.
+"""
 
 import time
 from collections.abc import Iterator

@@ -1,6 +1,8 @@
-"""Compute how fast a row could be at the machine's ceilings, its highest rates (roofline model).
+"""Compute the shortest possible time of a row by the roofline model, from the machine's ceilings.
 
-The limit follows from the counted work of a row, and from the data that must be read and written.
+A ceiling is the highest rate that the machine has reached, in products, in bytes or in calls per
+second. The limit, which is the shortest possible time, follows from the counted work of a row, and
+from the data that must be read and written.
 """
 
 from collections.abc import Mapping
@@ -43,11 +45,15 @@ class Limit(NamedTuple):
         }
 
     def exceeded_by(self, seconds: float) -> bool:
-        """Whether a time of `seconds` is too short to be possible."""
+        """Whether a time of `seconds` is so much shorter than `certain` that it is impossible."""
         return seconds < _DOUBT * self.certain
 
     def far_exceeded_by(self, seconds: float) -> bool:
-        """Whether a time is too short even if other work ran while the ceilings were measured."""
+        """Whether a time of `seconds` is impossible even if the ceilings came out too low.
+
+        They do if other work ran on the machine while they were measured. The time must then be
+        shorter than `certain` by a larger factor than in `exceeded_by`.
+        """
         return seconds < _FAR * self.certain
 
     def alarm(self, seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""State that a measuring process keeps from one cell to the next."""
+"""State that a measuring process keeps from one cell (methods, problem, size, ...) to the next."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

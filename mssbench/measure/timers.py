@@ -1,4 +1,8 @@
-"""Choose the clock that can time a phase of a cell, and the number of calls in a sample."""
+"""Choose the clock that can time a phase of a cell, and the number of calls in a sample.
+
+A cell is one combination of methods, problem, size and so on; its phases are `forward`, `backward`
+and `step`. A sample is the time of a block of calls.
+"""
 
 import torch
 

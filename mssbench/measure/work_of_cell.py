@@ -1,7 +1,8 @@
 """Count the work of one cell once per session, and detect methods that remember answers.
 
-A method that remembers answers does less work on content that it has seen before. Its calls on new
-content and on seen content are therefore counted side by side.
+A cell is one combination of methods, problem, size and so on; a session is what a measuring process
+keeps from one cell to the next. A method that remembers answers does less work on matrices that it
+has seen before. Its work on such matrices and on new ones is therefore counted side by side.
 """
 
 import time

@@ -173,7 +173,8 @@ def _tangent_of(link: Tensor, chosen: "Pair", kept: Sequence[Tensor], direction:
 class _DifferentiableRoot(torch.autograd.Function):
     """The root outside of transforms of torch.func.
 
-    Inputs: a and the pair. Outputs: the root and the link.
+    Inputs: a, and the `Pair` of a forward and a backward. Outputs: the root, and the link, a tensor
+    that stands for `a` in autograd (see `_computed`).
     """
 
     @staticmethod
@@ -228,7 +229,8 @@ class _TransformedRoot(torch.autograd.Function):
 class _DifferentiableInverse(torch.autograd.Function):
     """Z = A^{-1/2} as a differentiable function of `a`, for use inside the gradient.
 
-    Inputs: a link to `a`, the pair, and its saved tensors.
+    Inputs: the link, a tensor that stands for `a` in autograd (see `_computed`); the `Pair` of a
+    forward and a backward; and the tensors that were saved from its forward.
     """
 
     @staticmethod
@@ -272,7 +274,11 @@ def _solution(link: Tensor, r: Tensor, chosen: "Pair", kept: Sequence[Tensor]) -
 
 
 class _Solution(torch.autograd.Function):
-    """The solution S of Y S + S Y = R. Inputs: a link to a = Y², r, the pair, its saved tensors."""
+    """The solution S of Y S + S Y = R as a differentiable function of A = Y² and R.
+
+    Inputs: the link, a tensor that stands for A in autograd (see `_computed`); r; the `Pair` of a
+    forward and a backward; and the tensors that were saved from its forward.
+    """
 
     @staticmethod
     def forward(link: Tensor, r: Tensor, chosen: "Pair", *kept: Tensor) -> Tensor:
@@ -322,7 +328,11 @@ def _batched(info: Any, in_dims: tuple[Any, ...], inputs: Sequence[Any]) -> list
 
 
 class _Once(torch.autograd.Function):
-    """Return the gradient S; raise InputError if it is differentiated. Inputs: S, link, g, pair."""
+    """The gradient S of a pair without second derivatives: InputError if it is differentiated.
+
+    Inputs: S; the link, a tensor that stands for `a` in autograd (see `_computed`); the cotangent
+    g; and the `Pair` of a forward and a backward.
+    """
 
     @staticmethod
     def forward(s: Tensor, link: Tensor, g: Tensor, chosen: "Pair") -> Tensor:

@@ -120,7 +120,7 @@ class Method:
         return {name: call for name, call in calls.items() if call is not None}
 
     def computes_in(self, library: str, precision: str) -> str:
-        """Return the wider precision that the library computes in, or "" if there is none.
+        """Return the wider precision in which the method computes in a library; "" if none.
 
         Some libraries compute decompositions, inverses and solves in float64 whatever the
         requested precision is. Time and error are then those of the wider precision.

@@ -34,7 +34,10 @@ class OtherFunction:
         return self.pair is None
 
     def computes_in(self, library: str, precision: str) -> str:
-        """Return the wider precision that it computes in, or "", see `Method.computes_in`."""
+        """Return the wider precision in which the method or the pair computes; "" if there is none.
+
+        Some libraries compute in float64 whatever precision is requested, see `Method.computes_in`.
+        """
         return (self.pair or self.forward).computes_in(library, precision)
 
     def __call__(self, x: Array) -> Array:
@@ -49,7 +52,10 @@ class OtherFunction:
         return self.pair(x)
 
     def field(self, x: Array) -> Array:
-        """Return the function of `x` if no gradient is needed. The name is that of `Pair.field`."""
+        """Return the function of `x` if no gradient is needed.
+
+        The method has this name so that it can be called like `Pair.field`.
+        """
         return self(x)
 
 

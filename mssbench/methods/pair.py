@@ -64,11 +64,11 @@ class Pair:
         return arrays.library(a) == "torch" and a.requires_grad and torch.is_grad_enabled()
 
     def computes_in(self, library: str, precision: str) -> str:
-        """Return the wider precision that the forward or the backward computes in, or "".
+        """Return the wider precision in which the forward or the backward computes; "" if neither.
 
-        Both methods are asked for theirs, see `Method.computes_in`. The backward is left out if it
-        reads fields of `Root` and the forward yields them all, since it then computes no
-        decomposition of its own.
+        Some libraries compute in float64 whatever precision is requested, see `Method.computes_in`.
+        The backward is left out if it reads fields of `Root` and the forward yields them all, since
+        it then computes no decomposition of its own.
         """
         forward, backward = self.forward, self.backward
         wider = forward.computes_in(library, precision)
@@ -168,7 +168,7 @@ class Applied:
         return self.pair.backward
 
     def computes_in(self, library: str, precision: str) -> str:
-        """Return the wider precision that the pair computes in, see `Pair.computes_in`."""
+        """Return the wider precision in which the pair computes, see `Pair.computes_in`."""
         return self.pair.computes_in(library, precision)
 
     def __call__(self, a: Array, b: Array) -> Array:

@@ -42,7 +42,9 @@ def checked(path: str, name: str, stored: Stored, beside: Stored | None, kind: F
     """Return the checked matrices of an array, or covariances of its features, with cotangents.
 
     stored: the array; beside: the array of cotangents in the same file, if there is one.
-    Raises RegistryError, which names the file, the array, and the first matrix that is wrong.
+    Raises RegistryError for an array of another shape or type, with entries that are not finite, or
+    with a matrix that is not symmetric. The message names the file, the array, and the first matrix
+    that is wrong.
     """
     who = f"{path}[{name}]" if name else path
     values = _numbers(who, stored)

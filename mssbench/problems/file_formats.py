@@ -34,7 +34,10 @@ Arrays: TypeAlias = dict[str, Callable[[], Stored]]
 
 @contextmanager
 def _blaming(path: str) -> Iterator[None]:
-    """Convert exceptions of a reader into RegistryError, with one line that names the file."""
+    """Convert exceptions of a reader into RegistryError, with one line that names the file.
+
+    NotInstalled, for a missing package, and MemoryError keep their types.
+    """
     try:
         yield
     except (RegistryError, MemoryError):
@@ -54,7 +57,8 @@ def read(path: str, data: bytes, key: str) -> tuple[str, Stored, Stored | None]:
 
     path: its ending determines the format, and errors name it. data: the contents. key: the name of
     the array; empty for the only one, or for `matrices` or `features` if there are several.
-    Raises RegistryError with the reason, NotInstalled if a package is missing.
+    Raises RegistryError, with the reason, for a file that cannot be read or has no such array, and
+    NotInstalled if a package is missing.
     """
     ending = Path(path).suffix.lower()
     if ending not in READERS:
@@ -68,7 +72,15 @@ def read(path: str, data: bytes, key: str) -> tuple[str, Stored, Stored | None]:
 
 
 def _chosen(path: str, arrays: Arrays, key: str) -> str:
-    """Return the name of the array to read. Raises RegistryError, which lists the arrays."""
+    """Return the name of the array to read from a file.
+
+    arrays: those of the file. key: the name that the user has given; if it is empty, the name is
+    that of the only array, or else `matrices`, or else `features`. An array called `cotangent`
+    counts only if `key` names it.
+
+    Raises RegistryError if there is no array, or none of the name `key`, or if the key is empty and
+    none of several arrays has one of these two names. The message lists the arrays.
+    """
     names = [name for name in arrays if name != COTANGENT]
     if not names:
         raise RegistryError(f"{path} holds no array.")

@@ -132,7 +132,10 @@ class Generator:
 
 
 def spell(value: Any) -> str:
-    """Return the canonical text of a value, which parses to the same value: 1e6, 0.766, true."""
+    """Return the canonical text of a parameter's value, such as 1e6, 0.766 or true.
+
+    The parser of problem texts reads it as the same value.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if not isinstance(value, float):

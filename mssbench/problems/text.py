@@ -22,7 +22,11 @@ from mssbench.problems.registry import lookup
 
 
 class Term(NamedTuple):
-    """One parsed term of a text: a generator or modifier with values for all its parameters."""
+    """One term of the text that names a problem: a generator or a modifier, with its parameters.
+
+    A generator makes matrices; a modifier changes those of the terms before it. `given` has a value
+    for every parameter, which is the default where the text has none.
+    """
 
     generator: Generator
     given: dict[str, Any]
@@ -53,9 +57,11 @@ _TERM = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\))?\s*", re.ASCII)
 
 @lru_cache(maxsize=1 << 14)
 def parse(text: str) -> tuple[Term, ...]:
-    """Return the generator and its modifiers, with all parameters checked and filled in.
+    """Return the generator and the modifiers that the text of a problem names.
 
-    Raises RegistryError, which suggests the nearest known word for an unknown one.
+    Their parameters are checked, and those that the text does not set have their defaults. Raises
+    RegistryError for a text that cannot be parsed, an unknown name, for which it suggests the
+    nearest known one, or an invalid value.
     """
     matches = [_TERM.fullmatch(term) for term in text.split("|")]
     if not all(matches):

@@ -1,4 +1,7 @@
-"""The test file that `pytest --mssbench SUITE` collects, with one test for each cell."""
+"""The test file that `pytest --mssbench SUITE` collects, with one test for each cell.
+
+A cell is one combination of method, problem, size, batch and so on.
+"""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""The result of measuring a cell: statuses, measurements and rows of the result table."""
+"""The result of measuring a cell: statuses, measurements and rows of the result table.
+
+A cell is one combination of methods, problem, size and so on.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

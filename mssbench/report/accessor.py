@@ -106,7 +106,7 @@ class Results:
         `standing` says which; `by` names the method that beats a method, or may do so, and `why`
         says why a method is not right. Seconds are geometric means over the problems of the kind.
 
-        Warns if times do not compare. Raises TableError if no row has a time.
+        Warns if times cannot be compared. Raises TableError if no row has a time.
         """
         records, runs = [], self._runs()
         for run in runs:
@@ -158,14 +158,17 @@ class Results:
 def _chart(specification: dict[str, Any]) -> "alt.ConcatChart":
     """Return a Vega-Lite specification of several panels as an Altair chart.
 
-    The panels and parameters stay as they are: `from_dict` would make objects of them, and check
-    each against the schema, which takes seconds.
+    The layers of each panel stay as they are: `from_dict` would make an object of every part, and
+    look for its place in the schema, which takes seconds.
     """
     import altair as alt
 
     ready = ("$schema", "concat", "params")
-    chart = alt.ConcatChart(**{k: x for k, x in specification.items() if k not in ready})
-    chart.concat, chart.params = specification["concat"], specification["params"]
+    chart = alt.ConcatChart(
+        concat=[alt.LayerSpec(**panel) for panel in specification["concat"]],
+        **{name: x for name, x in specification.items() if name not in ready},
+    )
+    chart.params = specification["params"]
     return chart
 
 
@@ -187,7 +190,7 @@ def _boards(run: Measured) -> list[Board]:
 
 
 def _best(board: Board, reliability: Trust) -> Line | None:
-    """Return the method to use at a place; None if there is none, or if times do not compare."""
+    """Return the method to use at a place; None if there is none, or if times cannot be compared."""
     return decision.choose(board, reliability.drift) if reliability.comparable else None
 
 
@@ -213,7 +216,7 @@ def _answer(board: Board, reliability: Trust) -> dict[str, Any]:
 def _why_none(board: Board, reliability: Trust) -> str:
     """Return why there is no method to use at a place."""
     if not reliability.comparable:
-        return f"The machine {reliability.why_not}. Its times do not compare."
+        return f"The machine {reliability.why_not}. Its times cannot be compared."
     return next(advice.sentences(board, None, reliability)).text
 
 

@@ -10,25 +10,25 @@ from mssbench.report.drawn import Measured
 
 
 class Caution(NamedTuple):
-    """Why times do not compare. text: with what to do about it. short: for a line in a figure."""
+    """Why times cannot be compared. text: with what to do about it. short: for a line in a figure."""
 
     text: str
     short: str
 
 
 def cautions(runs: Sequence[Measured]) -> Iterator[Caution]:
-    """Yield why the times of some runs do not compare; nothing if they do."""
+    """Yield why the times of some runs cannot be compared; nothing if they can."""
     for run in runs:
         reliability = trust(run.rows, run.facts)
         if not reliability.comparable:
             before = f"{run.name}: " if len(runs) > 1 else ""
             yield Caution(
                 before + advice.warning(reliability, "--fresh").strip(),
-                f"Warning: {before}the machine {reliability.why_not}. Its times do not compare.",
+                f"Warning: {before}the machine {reliability.why_not}. Its times cannot be compared.",
             )
 
     if len(names := environments(runs)) > 1:
-        warning = "These rows are of several environments: their times do not compare."
+        warning = "These rows are of several environments: their times cannot be compared."
         yield Caution(
             "\n".join([warning, *(f"  {', '.join(of)}: {name}" for name, of in names)]),
             f"Warning: {warning[0].lower()}{warning[1:]}",

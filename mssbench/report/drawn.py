@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.analysis import kinds, pareto
 from mssbench.analysis.blocks import SPLIT, blocks
+from mssbench.analysis.decision import is_regularized
 from mssbench.analysis.naming import short_names
 from mssbench.analysis.trust import trust
 from mssbench.errors import TableError
@@ -245,7 +246,11 @@ def _standings(rows: "pd.DataFrame") -> "pd.Series":
     import pandas as pd
 
     standings = pd.Series("", index=rows.index, dtype=object)
-    able = rows[rows["usable"] & rows["seconds_median"].notna()]
+    # A ridge or a cut-off changes the matrix, so that the error is that of another root.
+    changed = rows["options"].map(
+        {options: is_regularized({"options": options}) for options in rows["options"].unique()}
+    )
+    able = rows[rows["usable"] & rows["seconds_median"].notna() & ~changed]
     for _, rivals in able.groupby([*COMPETITION, "seed"], sort=False, dropna=False):
         # The number of a row stands for its method, so that the standing finds its row again.
         contenders = [
@@ -270,7 +275,7 @@ _TIMES_AND_ERRORS = (
 def _fastest(rows: "pd.DataFrame", *, ranked: bool) -> "pd.Series":
     """Return `best` or `tied` for the rows of the fastest methods of each competition.
 
-    ranked: whether the times of the run compare; if they do not, no method is called fastest.
+    ranked: whether the times of the run can be compared; if not, no method is called fastest.
     """
     import pandas as pd
 

@@ -47,7 +47,7 @@ class Group(NamedTuple):
 
 
 def warnings(runs: Sequence["Run"], names: Sequence[str]) -> Iterator[str]:
-    """Yield sentences on runs whose times do not compare, or whose rows are partly left out."""
+    """Yield sentences on runs whose times cannot be compared, or whose rows are partly left out."""
     for run, name in zip(runs, names, strict=True):
         before = f"{name}: " if len(runs) > 1 else ""
         reliability = trust(run.current, run.facts)

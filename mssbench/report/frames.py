@@ -8,6 +8,7 @@ from mssbench.analysis.table import with_names
 from mssbench.errors import RunError
 from mssbench.report import carried
 from mssbench.results import table
+from mssbench.results.complete import refuse_cut_off
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,9 +25,10 @@ def load(path: str | Path) -> "pd.DataFrame":
     the table differ in nothing else.
 
     In a notebook, `frame.mssbench` shows which method to use, and `frame.mssbench.plot()` draws a
-    figure; `help(frame.mssbench)` lists more. Raises TableError if there is no table, if it is not
-    a table of mssbench, or if a newer mssbench wrote it.
+    figure; `help(frame.mssbench)` lists more. Raises TableError if there is no table, if it is
+    damaged or not a table of mssbench, or if a newer mssbench wrote it.
     """
+    refuse_cut_off(Path(path))
     return carrying(with_names(table.load(path)), results.open(Path(path)))
 
 

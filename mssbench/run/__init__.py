@@ -7,15 +7,41 @@ A cell is one combination of method, problem, size, batch and so on. A pass meas
 once; a run makes several, since a machine changes more between passes than between samples.
 """
 
+import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from mssbench.errors import unknown
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_Parameters = ParamSpec("_Parameters")
+_Returned = TypeVar("_Returned")
+
+
+def _names_wrong_arguments(
+    function: Callable[_Parameters, _Returned],
+) -> Callable[_Parameters, _Returned]:
+    """Return `mssbench.run` with a better TypeError for an argument that it does not have.
+
+    That of Python names the nearest right argument only from 3.13 on, and an internal function.
+    """
+    known = [name for name in inspect.signature(function).parameters if name != "self"]
+
+    @wraps(function)
+    def call(*arguments: _Parameters.args, **named: _Parameters.kwargs) -> _Returned:
+        for name in named:
+            if name not in known:
+                raise TypeError(f"mssbench.run: {unknown('argument', name, known)}")
+        return function(*arguments, **named)
+
+    return call
 
 
 class _CallablePackage(ModuleType):
@@ -29,6 +55,7 @@ class _CallablePackage(ModuleType):
     module attribute access").
     """
 
+    @_names_wrong_arguments
     def __call__(
         self,
         suite: str | Path,
@@ -47,7 +74,8 @@ class _CallablePackage(ModuleType):
     ) -> "pd.DataFrame":
         """Measure a suite, or the part of it that its folder lacks, and return its rows.
 
-        The arguments are described in mssbench.cli.notebook.run.
+        The arguments are described in mssbench.cli.notebook.run. An argument that is not among them
+        raises a TypeError, which names the nearest one.
         For example `mssbench.run("quick", set={"size": [8, 16]}, only="backward == 'loewner'")`.
         """
         # By name, as in mssbench/__init__.py: a public name leads to wherever its function is, and

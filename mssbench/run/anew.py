@@ -1,10 +1,12 @@
-"""Measure a question again without losing its earlier rows, for `recommend --measure`.
+"""Measure the answer to a question again and keep the earlier rows, for `recommend --measure`.
 
-The new rows are written into a folder beside the earlier one, which they replace only if they are
-at least as good. A process that is killed in between leaves both folders.
+A question says what to compute at which size and batch. The new rows are written into a folder
+beside the earlier one, `NAME-again`. It replaces the earlier folder if a method can be recommended
+from the new rows, or if none could be from the earlier ones and there are at least as many new rows
+with a time. While the folders are exchanged, the earlier one is called `NAME-before`. A process
+that is killed may leave either of them behind.
 """
 
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,50 +15,79 @@ from mssbench import results
 from mssbench.analysis import recommend
 from mssbench.analysis.recommend import Question
 from mssbench.analysis.trust import trust
-from mssbench.errors import MssbenchError
+from mssbench.errors import MssbenchError, RunError
 from mssbench.results.folder import LOG, RunFolder
 from mssbench.results.locks import IN_FOLDER
 from mssbench.results.rows import ENVIRONMENT, JOURNAL, SAMPLES, SUITE, TABLE
 from mssbench.results.run import Run
 
 _OF_A_RUN = (TABLE, JOURNAL, SAMPLES, ENVIRONMENT, SUITE, LOG, IN_FOLDER)
+# The ends of the names of the two folders beside the one of a question.
+_NEW, _OLD = "again", "before"
 
 
 def measured_anew(
     question: Question, path: Path, measure: Callable[[Path], object], say: Callable[[str], None]
 ) -> Run:
-    """Measure a question again, and return the better of its new and its earlier run.
+    """Measure the answer to a question again, and return the better of the new and the earlier run.
 
-    The run that is returned is then in the folder `path`, and the other one is deleted. path: the
-    folder of the earlier run. measure: measures into a folder, in place of what is there. say:
-    prints that the earlier rows stay, and why. Raises RunError if another run writes to the folder,
-    or if it contains something else.
+    Which run is better is said at the top of this module. It is then in the folder `path`, and the
+    other one is deleted. path: the folder of the earlier run. measure: measures into a folder, in
+    place of what is there. say: prints that the earlier rows stay, and why. If `measure` raises an
+    exception, such as that of Ctrl-C, what it has written is deleted. Raises RunError if another
+    run writes to the folder, if it contains something else, or if files of an earlier exchange are
+    in the way.
     """
-    new, old = _beside(path, "again"), _beside(path, "before")
+    new, old = _beside(path, _NEW), _beside(path, _OLD)
+    if old.exists():
+        raise RunError(
+            f"{old} has files that are in {path} too, and the folder is needed to replace the rows "
+            "there. Move these files elsewhere, or delete them."
+        )
 
     with RunFolder(path, fresh=True):  # refuses a folder that must not be replaced
-        measure(new)
+        try:
+            measure(new)
+        except MssbenchError:  # such as a folder that must not be written: it is left as it is
+            raise
+        except BaseException:  # such as the end of the program after Ctrl-C
+            _delete_run(new)
+            say(
+                "The measurement ended early: its rows are not complete and were deleted again. "
+                f"The earlier rows stay in {path}."
+            )
+            raise
+
         run = results.open(new)
         if not _is_as_good(run, results.open(path), question):
             state = trust(run.current, run.facts)
             why = "" if state.comparable else f": the machine {state.why_not}"
             say(f"The new rows give no better answer{why}. The earlier rows stay in {path}.")
-            shutil.rmtree(new)
+            _delete_run(new)
             return results.open(path)
 
         path.rename(old)
         new.rename(path)
-        _delete(old, path)
+        _delete_run(old, successor=path)
     return results.open(path)
+
+
+def is_left_behind(folder: Path) -> bool:
+    """Whether a folder was left by a process that was killed while it measured a question again.
+
+    The folder of the question is still there then, with the rows that count.
+    """
+    whole = [folder.name.removesuffix(f"-{word}") for word in (_NEW, _OLD)]
+    return any(name != folder.name and folder.with_name(name).is_dir() for name in whole)
 
 
 def repair(path: Path) -> None:
     """Finish an exchange of the folder `path` that was killed, if there is one."""
-    old = _beside(path, "before")
+    old = _beside(path, _OLD)
     if not old.is_dir():
         return
     if path.exists():
-        _delete(old, path)
+        _delete_run(old, successor=path)
     else:
         old.rename(path)
 
@@ -65,21 +96,28 @@ def _beside(path: Path, word: str) -> Path:
     return path.with_name(f"{path.name}-{word}")
 
 
-def _delete(old: Path, path: Path) -> None:
-    """Delete the folder of a run that was replaced. Files of the user's move to its successor."""
-    for file in sorted(old.iterdir()):
+def _delete_run(folder: Path, *, successor: Path | None = None) -> None:
+    """Delete the files of a run, and its folder unless files of the user's are left in it.
+
+    successor: a folder into which files of the user's are moved, if it has none of the same name.
+    """
+    if not folder.is_dir():
+        return
+    for file in sorted(folder.iterdir()):
         if file.name in _OF_A_RUN:
             file.unlink()
-        elif not (path / file.name).exists():
-            file.rename(path / file.name)
-    with suppress(OSError):  # a file of the same name is there already
-        old.rmdir()
+        elif successor is not None and not (successor / file.name).exists():
+            file.rename(successor / file.name)
+    with suppress(OSError):  # it is not empty
+        folder.rmdir()
 
 
 def _is_as_good(new: Run, old: Run, question: Question) -> bool:
-    """Whether a new run may replace an earlier one: it answers, or has as many measured rows.
+    """Whether a new run may replace an earlier one.
 
-    A run that does not answer never replaces one that does. A damaged earlier run is replaced.
+    It may if it answers the question, which means that a method can be recommended from it, or if
+    neither run does and the new one has at least as many rows with a time. A damaged earlier run is
+    always replaced.
     """
     try:
         before = _worth(old, question)

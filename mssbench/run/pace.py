@@ -1,4 +1,7 @@
-"""Shorten the sampling of each cell so that a run with a time limit reaches its last cell."""
+"""Shorten the sampling of each cell so that a run with a time limit reaches its last cell.
+
+A cell is one combination of methods, problem, size and so on.
+"""
 
 import time
 from collections.abc import Callable

@@ -1,7 +1,8 @@
 """Find the cells that an earlier run in the same folder has left to measure.
 
-A pass measures every cell of a suite once. A pass of a cell is valid if its rows can still be used:
-they are complete, and the code of the method is the same.
+A cell is one combination of methods, problem, size and so on; a pass measures every cell of a suite
+once. A pass of a cell is valid if its rows can still be used: they are complete, and the code of
+the method is the same.
 """
 
 from collections.abc import Callable, Mapping, Sequence, Set

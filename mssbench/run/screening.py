@@ -60,14 +60,18 @@ _PROBLEMS = ("wishart(ratio=2)", "logspec(condition=1e6)", "wishart(ratio=0.766)
 def measured(
     question: Question, measure: Measure, say: Callable[[str], None], *, fresh: bool
 ) -> Run:
-    """Measure the candidates for a question, and return the run of those that can win.
+    """Measure the methods that may answer a question, and return the run of the best of them.
 
-    All candidates are measured roughly at a small batch, then the finalists precisely at the batch
-    of the question. Both together take about the time limit of the suite; the second measurement
-    gets what the first has left. measure: runs a suite into a folder. say: prints the next step,
-    and the candidates for which there was no time. fresh: whether rows of an earlier run are
-    measured again; they are replaced only by rows that are at least as good. Raises RunError if
-    fewer than two candidates can be measured here.
+    All these methods, the candidates, are measured roughly at a small batch. Those that may still
+    be the fastest, the finalists, are then measured precisely at the batch of the question, in the
+    run that is returned. Both together take about the time limit of the suite; the second
+    measurement gets what the first has left.
+
+    question: what a user asks `mssbench recommend`, for example which method to use for the root at
+    a size and batch. measure: runs a suite into a folder. say: prints the next step, and the
+    candidates for which there was no time. fresh: whether rows of an earlier run are measured
+    again; the earlier rows are kept if the new ones give no better answer, see
+    `anew.measured_anew`. Raises RunError if fewer than two candidates can be measured here.
     """
     begun = time.monotonic()
 
@@ -124,9 +128,12 @@ def measured(
 def finalists(board: Board, *, believed: bool = True) -> list[Line]:
     """Return the methods of a rough measurement that may be the fastest right one, fastest first.
 
-    board: the rough measurement, one line per method. believed: whether its times can be compared;
-    if not, as on a busy machine, no right method is too slow. If no method is right on every kind
-    of matrix, those that are right on the most kinds are returned, so that the answer shows it.
+    A method is right if its errors are within the limits on every kind of matrix, such as hard or
+    singular ones. If no method is, those that are right on the most kinds are returned, so that the
+    answer shows it.
+
+    board: the rough measurement, one line per method. believed: whether its times can be compared.
+    If they cannot, as on a busy machine, no method is left out because it is slow.
     """
     competing = [line for line in board.lines if line.competes]
     right = decision.right_lines(board)
@@ -144,10 +151,10 @@ def finalists(board: Board, *, believed: bool = True) -> list[Line]:
 
 
 def _candidates(question: Question, batch: int, effort: str | None) -> Suite:
-    """Return the suite of all candidates at a batch, on problems that the question is about.
+    """Return the suite of all candidates at a batch, on problems like the matrices in the question.
 
-    effort: how long to sample, a word such as `smoke`; None: the suite's own. Raises RunError if no
-    candidate can be measured here.
+    batch: the number of matrices in a call. effort: how long to sample, a word such as `smoke`;
+    None: the suite's own. Raises RunError if no candidate can be measured here.
     """
     overrides = [
         f"size={question.size}",
@@ -200,6 +207,11 @@ def _folder(question: Question) -> Path:
     return Path("results") / "-".join(words)
 
 
+def is_left_behind(folder: Path) -> bool:
+    """Whether a results folder is one that `measured` has left behind because it was killed."""
+    return folder.name.startswith(f"{_SUITE}-") and anew.is_left_behind(folder)
+
+
 def _names(run: Run) -> dict[MethodKey, str]:
     """Return the name of each method of a run, by the values of the columns METHOD."""
     methods = with_names(run.frame)[[*METHOD, "method"]].drop_duplicates()
@@ -209,9 +221,10 @@ def _names(run: Run) -> dict[MethodKey, str]:
 def _left_out(
     run: Run, kept: Set[MethodKey], names: Mapping[MethodKey, str], believed: Trust
 ) -> Iterator[str]:
-    """Yield sentences on the candidates that are left out as there was no time for all their cells.
+    """Yield sentences on the candidates that are left out as there was no time to measure them.
 
-    run: the rough measurement. kept: the methods that are measured precisely. names: by method.
+    run: the rough measurement. kept: the methods that are measured precisely. names: the name of
+    each method. believed: whether the times of the run can be compared, with the reason if not.
     """
     cells = table.records(run.frame[[*METHOD, "status"]])
     late = dict.fromkeys(_key(row) for row in cells if row["status"] == Status.INTERRUPTED)
@@ -227,7 +240,8 @@ def _left_out(
 def _no_time(late: Sequence[str], where: str, believed: Trust) -> str:
     """Return a sentence on the candidates for which there was no time, and why.
 
-    where: on which matrices, such as ` on every kind of matrix`; empty for any.
+    late: their names. where: on which matrices, such as ` on every kind of matrix`; empty for any.
+    believed: whether the times of the run can be compared, with the reason if not.
     """
     more = f" and {len(late) - _MOST_NAMED} more" if len(late) > _MOST_NAMED else ""
     why = "" if believed.comparable else f" (the machine {believed.why_not})"

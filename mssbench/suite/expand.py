@@ -85,7 +85,10 @@ def _grouped(cells: Sequence[Cell], axes: Sequence[str]) -> list[Cell]:
 
 
 def _check_named_axis(axis: str, value: Any) -> None:
-    """Check the values of an axis in the table [axes]. Raises SuiteError, which names the axis."""
+    """Check the values of an axis in the table [axes].
+
+    Raises SuiteError, with the name of the axis, for an invalid value.
+    """
     try:
         check_axis(axis, value)
     except (SuiteError, RegistryError) as error:

@@ -1,7 +1,8 @@
 """Rough estimates of the time and memory of cells before they run, for `--dry-run`.
 
-The shortest possible time of a measured cell is computed in measure/roofline.py, from its counted
-work and the measured ceilings of the machine.
+A cell is one combination of method, problem, size, batch, precision and so on. The shortest
+possible time of a cell that was measured is another number: it is computed in measure/roofline.py,
+from the counted work of the cell and the highest rates that the machine has reached.
 """
 
 from collections import Counter, defaultdict

@@ -132,7 +132,8 @@ def load(
     given. overrides: texts `KEY=VALUE,VALUE`, where the key is an axis, a method's parameter or a
     [measure] key. effort: a name of EFFORTS, whose values replace those of [measure]. own: replaces
     problem, size and batch; an override may still choose another batch.
-    Raises SuiteError, which names the file, the key and the nearest right word.
+    Raises SuiteError for a suite or an override that is invalid. The message names the file or the
+    option, the key, and for a misspelt word the nearest valid one.
     """
     document = _read(path)
     with _blaming(str(path)):
@@ -335,7 +336,10 @@ def _split(text: str) -> list[str]:
 
 
 def scalar(text: str) -> Any:
-    """Return the value that a typed text means: a number, True, False, or the text itself."""
+    """Return the value that a text on the command line stands for.
+
+    It is a number, or True or False for `true` and `false`, or otherwise the text itself.
+    """
     if re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", text):  # not 1_000, nan or infinity
         for kind in (int, float):
             try:

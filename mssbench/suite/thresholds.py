@@ -143,10 +143,14 @@ def disagreements(
 ) -> Iterator[str]:
     """Yield a sentence for each limit that the suite of a run has loosened, added or removed.
 
-    The sentence says that the baseline's limit is applied. limits: the rules of the baseline.
-    base, new: the suites of the baseline and of the run, as read from TOML.
+    Only the limits of the baseline are applied: a limit that the run has added has no effect, and
+    one that it has loosened or removed is applied as the baseline has it. The sentence says so.
+    `max_error`, the largest error of a row that is still `ok`, is such a limit too.
+
+    limits: the rules of the baseline. base, new: the suites of the baseline and of the run, as read
+    from TOML.
     """
-    counts = "The baseline's counts until this run is saved as one."
+    counts = "Only the baseline's limits count, until this run is saved as a baseline."
     try:
         rules = of_suite(new)
     except GateError as error:

@@ -96,7 +96,7 @@ measured on 2 x NVIDIA H200 (driver 580.1); AMD EPYC, 16 cores; torch 2.13.0, nu
 def test_rows_of_several_environments_are_named_and_warned_of():
     other = {**SMALL[0], "environment": "f" * 12, "size": 99}
     text = printed(epilogue.epilogue(frame(*SMALL, other), FACTS))
-    assert "These rows are of several environments: their times do not compare." in text
+    assert "These rows are of several environments: their times cannot be compared." in text
     assert "environment eeeeeeeeeeee: 2 x NVIDIA H200" in text
     assert "environment ffffffffffff: an unknown machine" in text
 

@@ -106,24 +106,57 @@ def test_time_is_the_geometric_mean_so_that_ratios_are_quotients_of_the_times_sh
 
 
 @pytest.mark.parametrize(
-    ("other", "noise", "drift", "tie"),
+    ("other", "noise", "drift", "found"),
     [
-        ({EASY: 1.09, HARD: 1.09}, "quiet", 0.0, True),
-        ({EASY: 1.11, HARD: 1.11}, "quiet", 0.0, False),
-        ({EASY: 1.11, HARD: 1.11}, "quiet", 0.2, True),  # the machine itself changed by more
-        ({EASY: 1.25, HARD: 1.25}, "unstable", 0.0, True),
-        ({EASY: 1.35, HARD: 1.35}, "unstable", 0.0, False),
-        ({EASY: 2.0, HARD: 0.9}, "quiet", 0.0, True),  # not slower on every problem
+        ({EASY: 1.09, HARD: 1.09}, "quiet", 0.0, "tie"),
+        ({EASY: 1.11, HARD: 1.11}, "quiet", 0.0, "slower"),
+        ({EASY: 1.11, HARD: 1.11}, "quiet", 0.2, "tie"),  # the machine itself changed by more
+        ({EASY: 1.25, HARD: 1.25}, "unstable", 0.0, "tie"),
+        ({EASY: 1.35, HARD: 1.35}, "unstable", 0.0, "slower"),
+        ({EASY: 1.5, HARD: 0.7}, "quiet", 0.0, "tie"),  # slower and faster, by about as much
+        ({EASY: 2.0, HARD: 0.9}, "quiet", 0.0, "neither"),  # not slower on every problem
+        ({EASY: 2.0, HARD: 1.02}, "quiet", 0.0, "neither"),
     ],
 )
-def test_two_times_are_told_apart_by_more_than_noise_and_on_every_problem(other, noise, drift, tie):
+def test_a_tie_is_a_mean_within_the_limit_and_slower_means_on_every_problem(
+    other, noise, drift, found
+):
     board = only_board(
         method("eigh", 1.0, {EASY: 1e-6, HARD: 1e-2}),
         method("svd", other, {EASY: 1e-6, HARD: 1e-2}, noise=noise),
     )
     lines = by_name(board)
-    assert decision.tied(lines["svd"], lines["eigh"], drift) is tie
-    assert decision.tied(lines["eigh"], lines["svd"], drift) is tie
+    pair = lines["eigh"], lines["svd"]
+    assert decision.tied(*pair, drift) is (found == "tie")
+    assert decision.tied(*reversed(pair), drift) is (found == "tie")
+    assert decision.is_faster(*pair, drift) is (found == "slower")
+    assert not decision.is_faster(*reversed(pair), drift)
+
+
+def test_a_mean_that_is_much_longer_is_no_tie_although_the_method_is_faster_on_one_problem():
+    """It would be recommended for its accuracy, as being as fast, at twice the time."""
+    board = only_board(
+        method("eigh", 1.0, {EASY: 1e-6, HARD: 2e-2}),
+        method("svd", {EASY: 5.0, HARD: 0.9}, {EASY: 1e-6, HARD: 1e-4}),
+    )
+    best = choose(board, 0.0)
+    assert best is by_name(board)["eigh"]
+    use = next(iter(advice.sentences(board, best, QUIET))).text
+    assert use.endswith(
+        "the fastest by 2.1x on average, though svd + loewner is as fast on some matrices."
+    )
+
+
+def test_methods_without_a_common_problem_have_no_ratio_and_none_is_faster():
+    board = only_board(
+        method("eigh", 1.0, {HARD: 2e-2}),
+        method("svd", 0.1, {EASY: 1e-6}),
+        method("pade", 3.0, {EASY: 1e-6, HARD: 1e-2}),
+    )
+    lines = by_name(board)
+    assert math.isnan(decision.ratio(lines["svd"], lines["eigh"]))
+    assert not decision.is_faster(lines["svd"], lines["eigh"], 0.0)
+    assert decision.easy_alternative(board, lines["eigh"], 0.0) is None
 
 
 def test_the_fastest_that_is_right_on_every_kind_is_recommended():

@@ -99,7 +99,7 @@ def test_a_method_that_is_not_right_is_no_rival_and_says_why(given, why):
     wrong = method(**{"forward": "svd", "seconds": 1e-4} | given)
     front = only(method("eigh", 1e-3), wrong)
     assert standings(front) == {"eigh": ("front", "")}
-    assert [*front.not_right.values()] == [why]
+    assert [*front.not_compared.values()] == [why]
 
 
 def test_a_method_that_was_not_measured_on_all_problems_is_not_compared():
@@ -107,12 +107,30 @@ def test_a_method_that_was_not_measured_on_all_problems_is_not_compared():
         method("eigh", 1e-3, seed=0), method("eigh", 1e-3, seed=1), method("svd", 1e-4, seed=0)
     )
     assert standings(front) == {"eigh": ("front", "")}
-    assert [*front.not_right.values()] == ["measured on 1 of 2 problems"]
+    assert [*front.not_compared.values()] == ["measured on 1 of 2 batches of matrices"]
+
+
+@pytest.mark.parametrize("options", ["ridge=0.1", "rtol=1e-06"])
+def test_the_root_of_a_changed_matrix_beats_no_root_of_the_matrix_itself(options):
+    """Its errors are compared with the root of the changed matrix, so that they are small."""
+    front = only(method("svd", 1e-4, 1e-9, 1e-9, options=options), method("eigh", 1e-3))
+    assert standings(front) == {"eigh": ("front", "")}
+    assert [*front.not_compared.values()] == [
+        "it takes the root of a changed matrix (ridge or rtol)"
+    ]
+
+
+def test_an_error_that_is_not_known_beats_no_known_one_and_is_beaten_by_none():
+    front = only(method("eigh", 1e-3, root=None, gradient=None), method("svd", 2e-3))
+    assert standings(front) == {"eigh": ("front", ""), "svd": ("front", "")}
+    unknown = only(*(method(f, t, None, None) for f, t in (("eigh", 1e-3), ("svd", 2e-3))))
+    assert standings(unknown)["svd"] == ("beaten", "eigh")
 
 
 def test_a_method_that_cannot_run_here_is_not_called_wrong():
     front = only(method("eigh", 1e-3), method("svd", None, status="not_installed"))
-    assert front.not_right == {}
+    assert standings(front) == {"eigh": ("front", "")}
+    assert front.not_compared == {}
 
 
 def test_kinds_of_matrix_places_and_phases_have_fronts_of_their_own():

@@ -116,6 +116,38 @@ def test_json_has_the_numbers_of_the_table(small, capsys):
     ]
 
 
+def busy_facts():
+    machine = {"e" * 12: {"cores": {"granted": 2}}}
+    return {"environments": machine, "runs": {"r" * 12: {"load_start": [9.0, 9.0, 9.0]}}}
+
+
+@pytest.mark.parametrize("value", ["seconds_median", "root_error"])
+def test_json_ranks_no_times_that_do_not_compare_as_the_table_does(tmp_path, capsys, value):
+    run = write(tmp_path / "r", row(1e-3, root=1e-6), row(2e-3, root=1e-7, **SVD))
+    quiet = json.loads(called(capsys, "show", run, "--json", "--value", value)[1])
+    (run / "environment.json").write_text(json.dumps(busy_facts()))
+    busy = json.loads(called(capsys, "show", run, "--json", "--value", value)[1])
+    assert (quiet["comparable"], busy["comparable"]) == (True, False)
+
+    def best(data):
+        return [entry["best"] for block in data["blocks"] for entry in block["entries"]]
+
+    assert any(best(quiet))
+    assert any(best(busy)) is (value == "root_error")
+    ratios = [entry["ratio"] for block in busy["blocks"] for entry in block["entries"]]
+    assert (ratios == [None, None]) is (value == "seconds_median")
+
+
+def test_a_run_with_no_row_says_so_whatever_is_selected_and_a_missing_rest_names_the_remedy(
+    tmp_path, capsys
+):
+    empty = write(tmp_path / "empty")
+    due = f"mssbench: {empty} has no row yet.\n"
+    assert called(capsys, "show", empty, "--where", "size > 16") == (2, "", due)
+    code, _, err = called(capsys, "show", write(tmp_path / "r", row(1e-3)), "--left-over")
+    assert (code, "Leave out --left-over" in err) == (2, True)
+
+
 def test_json_is_json_even_where_a_number_is_infinite(tmp_path, capsys):
     run = write(tmp_path / "r", row(1e-3, root=float("inf")), row(2e-3, root=1e-7, **SVD))
     _, text, _ = called(capsys, "show", run, "--json", "--value", "root_error")

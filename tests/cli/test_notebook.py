@@ -69,6 +69,21 @@ def test_what_can_be_called_takes_what_the_function_takes():
     assert inspect.signature(mssbench.run) == inspect.signature(notebook.run)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("effrt", "Did you mean 'effort'?"),
+        ("sett", "Did you mean 'set'?"),
+        ("x", "Known: also, device,"),
+    ],
+)
+def test_a_misspelt_argument_is_answered_with_the_nearest_right_one(name, words):
+    with pytest.raises(TypeError) as caught:
+        mssbench.run("quick", **{name: "rigorous"})
+    assert str(caught.value).startswith(f"mssbench.run: Unknown argument {name!r}.")
+    assert words in str(caught.value)
+
+
 @pytest.fixture
 def suite(tmp_path):
     path = tmp_path / "small.toml"

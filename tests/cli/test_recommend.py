@@ -119,6 +119,22 @@ def test_runs_of_another_machine_are_not_looked_at_by_default(capsys, measured, 
     assert "There is no run of this machine under results/." in out
 
 
+def test_what_a_killed_measurement_left_behind_is_no_run(capsys, measured, monkeypatch):
+    """Of the two folders only the earlier one, which is whole, counts."""
+    folder = measured.parent / "results"
+    name = "recommend-sqrt-step-n64-b16-float32-cpu"
+    folder.mkdir()
+    measured.rename(folder / f"{name}-again")
+    facts = {"environments": {"e" * 12: {}}, "runs": {"r" * 12: {}}}
+    (folder / f"{name}-again" / "environment.json").write_text(json.dumps(facts))
+    monkeypatch.chdir(measured.parent)
+    monkeypatch.setattr(command, "is_this_machine", lambda _: True)
+    assert called(capsys, *ASK)[0] == 0, "without the other folder, it is a run of that name"
+
+    (folder / name).mkdir()
+    assert called(capsys, *ASK)[0] == 6
+
+
 def test_a_bound_that_nothing_meets_is_said(capsys, measured):
     code, out, _ = called(capsys, *ASK, "--max-gradient-error", "1e-9", measured)
     assert code == 6

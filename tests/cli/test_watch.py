@@ -150,3 +150,9 @@ def test_rows_that_a_condition_waits_for_are_no_error_but_a_wrong_column_is(
     with watching(run, "--where", "forwar == 'svd'") as watcher:
         assert watcher.end() == 2
     assert "Did you mean 'forward'?" in watcher.text
+
+
+@pytest.mark.parametrize("where", [None, "size > 16"])
+def test_a_table_that_has_only_its_header_has_no_row_yet(tmp_path: Path, where: str | None) -> None:
+    run = write(tmp_path / "run")
+    assert plain(show.so_far(show.View(run, where=where))) == "no row yet\n"

@@ -99,6 +99,31 @@ def test_no_line_is_wider_than_the_terminal_and_every_method_has_one(width):
     assert ("(iSQRT-COV)" in table) is (width >= 100)
 
 
+def test_a_ratio_is_shown_as_a_tie_only_if_it_is_near_one_and_a_missing_one_as_a_dash():
+    times = {"eigh": {EASY: 1.0, HARD: 1.0}, "svd": {EASY: 5.0, HARD: 0.9}, "pade": {"spiked": 2.0}}
+    made = [
+        row(
+            seconds,
+            phase="step",
+            forward=forward,
+            backward="loewner",
+            problem=problem,
+            condition=42.0,
+            gradient=1e-6,
+            noise="quiet",
+            computed_in="float64" if forward == "pade" else "",  # it does not compete
+        )
+        for forward, by_problem in times.items()
+        for problem, seconds in by_problem.items()
+    ]
+    paper = Console(file=io.StringIO(), width=110)
+    paper.print(Decision(frame(*made), facts(), COMMANDS))
+    printed_lines = paper.file.getvalue().splitlines()
+    lines = {x.split()[0]: x for x in printed_lines if "+ loewner" in x and " s " in x}
+    assert "2.1x" in lines["svd"]
+    assert " - " in lines["pade"]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 @pytest.mark.parametrize("width", range(46, 80))
 def test_on_a_narrow_terminal_names_are_folded_and_no_number_is_lost(width, encoding):

@@ -55,6 +55,37 @@ def test_what_has_no_error_says_why() -> None:
     assert cells(text, "svd")[-1] == "nan"
 
 
+@pytest.mark.parametrize(("seconds", "due"), [(2e-3, "2.00"), (1.234, "1234"), (5e-8, "0.0000500")])
+def test_a_time_has_three_digits_and_never_an_exponent_of_a_programming_language(
+    seconds: float, due: str
+) -> None:
+    assert cells(latex(step("eigh", seconds, 1e-6)), "eigh")[1] == due
+
+
+def test_an_error_that_no_reference_can_judge_is_not_called_wrong() -> None:
+    doubted = {"flags": "unverified", "reference_error": 0.5, "condition": 1e9, "problem": HARD}
+    text = latex(
+        step("eigh", 2e-3, 1e-6),
+        step("eigh", 2e-3, 0.4, **doubted),
+        step("svd", 2e-3, 1e-6),
+        step("svd", 2e-3, None, status="nonfinite", **doubted),
+    )
+    assert cells(text, "eigh")[2:] == [r"$1\times10^{-6}$", "?"]
+    assert cells(text, "svd")[2:] == [r"$1\times10^{-6}$", "nan"]
+    assert "with ?, no reference is exact enough to tell" in text
+
+
+def test_a_method_that_computes_in_another_precision_says_so() -> None:
+    text = latex(step("eigh", 2e-3, 1e-6), step("svd", 1e-3, 1e-9, computed_in="float64"))
+    assert r"svd + loewner (computed in float64) & 1.00" in text
+
+
+def test_a_run_without_times_says_why_it_has_no_table() -> None:
+    text = latex(step("eigh", None, None, status="not_installed"))
+    assert "no row has a time" in text
+    assert all(line.startswith("%") for line in text.splitlines())
+
+
 def test_every_line_of_a_table_has_as_many_cells_as_columns() -> None:
     text = latex(
         step("eigh", 2e-3, 1e-6), step("svd", 2e-3, 1e-6, problem=HARD, condition=1e6), name="x_y"
@@ -73,6 +104,8 @@ def test_every_line_of_a_table_has_as_many_cells_as_columns() -> None:
         (9.6e-5, r"$1\times10^{-4}$"),
         (0.0, "0"),
         (3.0, r"$3\times10^{0}$"),
+        (5e-324, r"$5\times10^{-324}$"),
+        (float("inf"), "inf"),
     ],
 )
 def test_a_number_has_one_digit_and_a_power_of_ten(error: float, due: str) -> None:
@@ -80,8 +113,9 @@ def test_a_number_has_one_digit_and_a_power_of_ten(error: float, due: str) -> No
 
 
 def test_no_text_can_be_a_command_of_latex() -> None:
-    hostile = "\\input{/etc/passwd} 100% a_b #1 $x$ ~^ κ 中"
+    hostile = "\\input{/etc/passwd} 100% a_b #1 $x$ ~^ κ 中 <a|b>"
     assert escaped(hostile) == (
         r"\textbackslash{}input\{/etc/passwd\} 100\% a\_b \#1 \$x\$ "
-        r"\textasciitilde{}\textasciicircum{} $\kappa$ ?"
+        r"\textasciitilde{}\textasciicircum{} $\kappa$ ? "
+        r"\textless{}a\textbar{}b\textgreater{}"
     )

@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "units", "arrays", "registries"),
     ("records", "methods", "problems"),
     ("machine", "results"),
-    ("suite", "measure"),
+    ("suite", "training", "measure"),
     ("engines", "analysis", "compare", "selftest", "testing"),
     ("run", "ab", "console", "export", "report"),
     ("cli", "pytest_plugin"),

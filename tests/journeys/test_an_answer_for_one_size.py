@@ -10,7 +10,7 @@ from helpers import pace
 COMMAND = "mssbench recommend --size 256 --batch 64 --gradient"
 CALL = re.compile(r"^    (y = mssbench\.sqrtm\(a, .*\))$", re.M)
 LIMIT = 180  # seconds, on two cores
-BUSY = "Its times do not compare"
+BUSY = "Its times cannot be compared"
 NEXT = (
     "measure again with --measure",
     "The same command resumes it.",

@@ -19,12 +19,13 @@ from helpers.runs import load as load_suite
 from helpers.runs import sample_counts, stand_in, write_suite
 from helpers.tables import called, row, write
 
+import mssbench
 from mssbench.engines.events import Finished
 from mssbench.errors import RunError, TableError
 from mssbench.records.measurement import Status
 from mssbench.records.schema import COLUMNS, SCHEMA
 from mssbench.records.summary import Summary
-from mssbench.results import files, merge, samples, table
+from mssbench.results import complete, files, merge, samples, table
 from mssbench.results.folder import LOG, RunFolder
 from mssbench.results.rows import ENVIRONMENT, JOURNAL, SAMPLES, TABLE, peek, read_journal
 from mssbench.run.recorder import Recorder
@@ -558,3 +559,66 @@ def test_attack_an_editor_that_drops_the_last_line_break_costs_no_row(run: Path)
         assert len(peek(run)) == 3
     (run / JOURNAL).unlink()
     assert len(peek(run)) == 3
+
+
+def cut(run: Path, fields: int) -> None:
+    """Cut the last line of a table off after so many fields."""
+    whole, _, last = (run / TABLE).read_bytes().removesuffix(b"\n").rpartition(b"\n")
+    (run / TABLE).write_bytes(whole + b"\n" + b",".join(last.split(b",")[:fields]))
+
+
+READERS = {
+    "show": ("show", "RUN"),
+    "show json": ("show", "RUN", "--json"),
+    "pareto": ("pareto", "RUN"),
+    "compare": ("compare", "RUN", "RUN"),
+    "export": ("export", "RUN", "--to", "csv"),
+    "baseline": ("baseline", "save", "RUN", "--name", "x"),
+}
+
+
+@pytest.mark.parametrize("fields", [1, 8, len(COLUMNS) - 1])
+@pytest.mark.parametrize("command", READERS.values(), ids=READERS)
+def test_attack_a_table_whose_last_line_is_cut_off_is_refused_and_mended(
+    run: Path, command: tuple[str, ...], fields: int, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run.parent)
+    words = [str(run) if word == "RUN" else word for word in command]
+    cut(run, fields)
+    code, out, err = called(capsys, *words)
+    assert (code, out) == (2, "")
+    assert f"table.csv is damaged: the last line has {fields} of {len(COLUMNS)} fields" in err
+    assert "mssbench merge" in err
+
+    code, out, _ = called(capsys, "merge", run)
+    assert code == 0
+    assert f"the last line has {fields} of {len(COLUMNS)} fields" in " ".join(out.split())
+    assert (run / f"{TABLE}.damaged").exists()
+    assert called(capsys, *words)[0] == 0
+    assert len(table.load(run)) == 1
+
+
+def test_attack_load_refuses_a_table_whose_last_line_is_cut_off(run: Path) -> None:
+    cut(run, 8)
+    for path in (run, run / TABLE):
+        with pytest.raises(TableError, match="the last line has 8 of"):
+            mssbench.load(path)
+
+
+def test_a_last_line_that_lacks_its_line_break_only_is_read(run: Path, capsys: Any) -> None:
+    (run / TABLE).write_bytes((run / TABLE).read_bytes().removesuffix(b"\n"))
+    assert called(capsys, "show", run)[0] == 0
+    assert len(mssbench.load(run)) == 2
+
+
+def test_a_last_line_that_the_journal_has_in_full_is_read(tmp_path: Path, capsys: Any) -> None:
+    with RunFolder(tmp_path / "killed") as folder:
+        folder.append([row(1e-3, root=1e-6)], [[1e-3]])
+    cut(tmp_path / "killed", 8)
+    assert called(capsys, "show", tmp_path / "killed")[0] == 0
+
+
+@pytest.mark.parametrize("text", ["", "a", "a,b", "a,b\n1", "a,b\n1,2\n3"])
+def test_another_table_is_not_called_a_damaged_one_of_ours(tmp_path: Path, text: str) -> None:
+    (tmp_path / TABLE).write_text(text)
+    assert complete.cut_off(tmp_path) == ""

@@ -336,7 +336,7 @@ def test_environments_are_not_mixed_unless_asked_for():
         merge.merge_frames([frame(row(1.0)), other])
     assert str(caught.value) == (
         "these runs were measured in 2 environments (the facts of one are not known): their times "
-        "do not compare. --mixed joins them anyway."
+        "cannot be compared. --mixed joins them anyway."
     )
     machines = {"e" * 12: {"cpu": "Alpha"}, "f" * 12: {"cpu": "Beta"}}
     with pytest.raises(TableError, match=r"2 environments \(cpu: Alpha then, Beta now\)"):

@@ -856,6 +856,7 @@ def test_what_is_known_early_is_what_a_worker_says_later() -> None:
     assert {name: later[name] for name in early_facts} == early_facts
     assert early.facts_of_worker(Setup({})) == early_facts
     assert early.facts_of_worker(Setup({}, python="/no/such/python")) is None
+    assert early.facts_of_worker(Setup({}, isolated=True)) is None
 
 
 def test_packages_that_only_this_process_sees_refuse_nothing(

@@ -13,6 +13,7 @@ from mssbench.analysis.recommend import Question
 from mssbench.errors import RunError
 from mssbench.machine.possible import absent
 from mssbench.records.cell import CELL_KEY
+from mssbench.results.folder import RunFolder
 from mssbench.run import anew, screening
 
 EASY, HARD = "wishart(ratio=2)", "logspec(condition=1e6)"
@@ -314,13 +315,13 @@ def test_a_kill_while_it_is_measured_again_loses_nothing(tmp_path, monkeypatch, 
         if moment == "measuring":
             raise Killed
 
-    def killed(*_):
+    def killed(*_, **__):
         raise Killed
 
     whole = Path.rename
     with monkeypatch.context() as patch:
         if moment == "deleting":
-            patch.setattr(anew, "_delete", killed)
+            patch.setattr(anew, "_delete_run", killed)
         if moment == "renamed":
             patch.setattr(Path, "rename", lambda p, to: killed() if to == path else whole(p, to))
         with pytest.raises(Killed):
@@ -329,6 +330,67 @@ def test_a_kill_while_it_is_measured_again_loses_nothing(tmp_path, monkeypatch, 
     anew.repair(path)
     assert {*results.open(path).frame["seconds_median"]} == {1.0 if moment == "deleting" else 2.0}
     assert not (tmp_path / "asked-before").exists()
+
+
+def test_rows_of_a_measurement_that_ctrl_c_ended_are_no_run(tmp_path):
+    """Its rows would be taken for a run of this machine, and answer later questions."""
+    path = tmp_path / "recommend-asked"
+    a_run(path, *rows_of(2.0), load=9.0)
+
+    def measure(folder):
+        a_run(folder, *rows_of(1.0), load=0.1)
+        raise KeyboardInterrupt
+
+    said = []
+    with pytest.raises(KeyboardInterrupt):
+        anew.measured_anew(Question(16, 4, device="cpu"), path, measure, said.append)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert {*results.open(path).frame["seconds_median"]} == {2.0}
+    assert said == [
+        "The measurement ended early: its rows are not complete and were deleted again. The "
+        f"earlier rows stay in {path}."
+    ]
+
+
+def test_a_folder_that_must_not_be_written_keeps_all_its_files(tmp_path):
+    path, other = tmp_path / "asked", tmp_path / "asked-again"
+    a_run(path, *rows_of(2.0), load=9.0)
+    other.mkdir()
+    (other / "suite.toml").write_text("of somebody else")
+
+    def measure(folder):
+        with RunFolder(folder, fresh=True):
+            raise AssertionError
+
+    with pytest.raises(RunError, match="contains other files"):
+        repeated(path, measure)
+    assert (other / "suite.toml").read_text() == "of somebody else"
+
+
+def test_files_that_are_in_the_way_of_an_exchange_are_named_before_it(tmp_path):
+    path, before = tmp_path / "asked", tmp_path / "asked-before"
+    for folder in (path, before):
+        a_run(folder, *rows_of(2.0), load=9.0)
+        (folder / "note.txt").write_text("mine")
+    with pytest.raises(RunError, match="asked-before has files that are in"):
+        repeated(path, lambda folder: a_run(folder, *rows_of(1.0), load=0.1))
+    assert [p.name for p in before.iterdir()] == ["note.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "partner", "left"),
+    [
+        ("recommend-asked-again", "recommend-asked", True),
+        ("recommend-asked-before", "recommend-asked", True),
+        ("recommend-asked-before", "", False),  # the only copy of the rows
+        ("recommend-asked", "", False),
+        ("try-again", "try", False),  # a name that a user has chosen
+    ],
+)
+def test_what_a_killed_process_left_behind_is_known_by_its_name(tmp_path, name, partner, left):
+    for folder in filter(None, (name, partner)):
+        (tmp_path / folder).mkdir()
+    assert screening.is_left_behind(tmp_path / name) is left
 
 
 def test_a_question_that_is_asked_again_is_measured_beside_its_earlier_rows(tmp_path, monkeypatch):

@@ -29,7 +29,11 @@ _SHARE = 8  # one array takes at most 1/8 of the free memory
 
 
 class Ceilings:
-    """The ceilings: the highest rates so far, by device and by the names that `measure` gives."""
+    """The highest rates (ceilings) of each device that were measured so far in this process.
+
+    They are flop/s of products, bytes per second of a copy, and calls per second of an operation on
+    one number, see `measure`.
+    """
 
     def __init__(self) -> None:
         self._best: dict[str, dict[str, float]] = {}

@@ -235,10 +235,12 @@ class CaptureFailed(Unsupported):
 
 
 def waits_for_device(cuda: Any, call: TimedCall, prepared: Any) -> bool:
-    """Whether a call itself waits for the device; its `gpu` time then always contains host gaps.
+    """Whether a call itself waits until the device has done its work, as a checked solve does.
 
-    A spin is queued and the call is made: if the spin has ended when the call returns, the call has
-    waited for it. This is to be tried once per method and shape.
+    The `gpu` time of such a call always contains gaps in which the device waits for the host. To
+    find out, a kernel that does nothing for 20 ms is queued, and the call is made. If the kernel
+    has ended when the call returns, the call has waited for it. This takes at least 20 ms, so do it
+    once per method and shape.
     """
     end = cuda.Event(enable_timing=True)
     cuda.synchronize()

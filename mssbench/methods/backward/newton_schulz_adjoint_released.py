@@ -1,4 +1,7 @@
-"""Gradient back through the steps of Newton–Schulz, with the products of the published layer."""
+"""Gradient back through the steps of Newton–Schulz, with the products of a published layer.
+
+The layer is that of fast-MPN-COV, the code that Li, Xie, Wang & Gao published on GitHub.
+"""
 
 from mssbench.arrays import Array, eye_like, namespace, symmetrize
 from mssbench.methods.coupled import replay, where_moved

@@ -1,7 +1,8 @@
 """The gradients of the layers published with the SVD remedies; each remedy adds its factor K.
 
-The layers (DifferentiableSVD on GitHub) take A = V diag(w) Vᵀ from torch.svd, raise every
-eigenvalue below ε to ε, the spacing of the dtype at 1, and differentiate the eigendecomposition.
+The layers are those of DifferentiableSVD, the code that Song, Sebe & Wang published on GitHub. They
+take A = V diag(w) Vᵀ from torch.svd, raise every eigenvalue below ε to ε, the spacing of the dtype
+at 1, and differentiate the eigendecomposition.
 With f(w) = √w, its derivative f', the cotangent G of the root, and U = 2 G V diag(f) of V:
 
     S = V (Kᵀ ∘ (Vᵀ U) + diag(f'(w_i) (VᵀGV)_ii)) Vᵀ,   K_ij in place of 1 / (w_i - w_j), K_ii = 0.

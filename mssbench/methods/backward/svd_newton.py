@@ -22,7 +22,7 @@ def svd_newton(
     """Gradient of k steps of Newton–Schulz for an exact root; equal eigenvalues are no problem.
 
     A = V diag(w) Vᵀ;  k steps from A / c forward and back, as newton_schulz_adjoint; c is the
-    upper bound of the eigenvalues named by `norm`.
+    upper bound of A's eigenvalues that `norm` names.
 
     g: (..., n, n). iterations = k. Its cost in products, for k > 1: 1 for A, 3 k - 4 for the steps
     forward, 6 k - 6 for those back.

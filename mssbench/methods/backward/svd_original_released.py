@@ -1,4 +1,7 @@
-"""Gradient of the eigendecomposition without a remedy, as the layer DifferentiableSVD has it."""
+"""Gradient of the eigendecomposition without a remedy, as DifferentiableSVD computes it.
+
+DifferentiableSVD is the code that Song, Sebe & Wang published with their papers, see released.py.
+"""
 
 from mssbench.arrays import Array
 from mssbench.methods.backward.released import gradient, released

@@ -1,4 +1,7 @@
-"""Gradient of power iteration for all vectors at once, as the published layer computes it."""
+"""Gradient of power iteration for all vectors at once, as DifferentiableSVD computes it.
+
+DifferentiableSVD is the code that Song, Sebe & Wang published with their papers, see released.py.
+"""
 
 from mssbench.arrays import Array, eye_like, frobenius_norm, namespace, symmetrize, transpose
 from mssbench.methods.backward.released import eigenpairs, released, values

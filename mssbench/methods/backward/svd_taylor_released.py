@@ -1,4 +1,7 @@
-"""Gradient of the eigendecomposition with a Taylor series, as the published layer computes it."""
+"""Gradient of the eigendecomposition with a Taylor series, as DifferentiableSVD computes it.
+
+DifferentiableSVD is the code that Song, Sebe & Wang published with their papers, see released.py.
+"""
 
 from mssbench.arrays import Array, namespace
 from mssbench.methods.backward.released import gradient, larger_and_ratio, released

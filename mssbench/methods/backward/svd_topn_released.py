@@ -1,4 +1,7 @@
-"""Gradient of a truncated eigendecomposition, as the published layer computes it."""
+"""Gradient of a truncated eigendecomposition, as DifferentiableSVD computes it.
+
+DifferentiableSVD is the code that Song, Sebe & Wang published with their papers, see released.py.
+"""
 
 from mssbench.arrays import Array, epsilon, namespace
 from mssbench.errors import Unsupported

@@ -1,4 +1,7 @@
-"""Gradient of the eigendecomposition with a limit, as the published layer computes it."""
+"""Gradient of the eigendecomposition with a limit on 1 / (p - q), as DifferentiableSVD computes it.
+
+DifferentiableSVD is the code that Song, Sebe & Wang published with their papers, see released.py.
+"""
 
 from mssbench.arrays import Array
 from mssbench.methods.backward.released import gradient, released

@@ -47,7 +47,7 @@ def chebyshev(
     A^{±1/2} ≈ c^{±1/2} Σ_{k<=K} c_k T_k(X),  X = (2 A / c - (1 + l) I) / (1 - l), l = `lower`;
     B_k = 2 X B_{k+1} - B_{k+2} + c_k I.
 
-    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`. T_k: the Chebyshev
+    a: (..., n, n). c: the upper bound of A's eigenvalues that `norm` names. T_k: the Chebyshev
     polynomials. degree = K. The series approximates eigenvalues from l c to c, where its error
     falls by a factor (1 + √l) / (1 - √l) with each degree. The defaults are for condition 100,
     where the error of the inverse root is about 3 %. Below l c the series is not accurate. DASH

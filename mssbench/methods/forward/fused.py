@@ -31,7 +31,8 @@ def fused(
 ) -> Root:
     """One launch reads A, runs all steps in shared memory, and writes the roots.
 
-    Y = A / c, Z = I;  for the minimax factors h_i in turn: T = h_i(Z Y),  Y, Z = Y T, T Z.
+    Y = A / c, Z = I;  for the minimax factors h_i in turn: T = h_i(Z Y),  Y, Z = Y T, T Z;
+    A^{1/2} = √c Y,  A^{-1/2} = Z / √c.
 
     a: (..., n, n) on a GPU, n <= 128 in float32 and 88 in float64 (degree 9: 96 and 64), or less if
     the device has less shared memory. The parameters are those of `minimax`. With `iterations` = 0

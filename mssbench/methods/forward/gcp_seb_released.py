@@ -1,4 +1,7 @@
-"""Square root with the scaling eigen branch, as the published layer computes it."""
+"""Square root with the scaling eigen branch, as the layer of DifferentiableSVD computes it.
+
+DifferentiableSVD is the code that Song, Sebe & Wang published with their papers, on GitHub.
+"""
 
 from mssbench.arrays import Array, eye_like, frobenius_norm, namespace, transpose
 from mssbench.methods import decomposition

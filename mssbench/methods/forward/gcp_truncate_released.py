@@ -1,4 +1,7 @@
-"""Square root with truncated smallest eigenvalues, as the published layer computes it."""
+"""Square root with truncated smallest eigenvalues, as the layer of DifferentiableSVD computes it.
+
+DifferentiableSVD is the code that Song, Sebe & Wang published with their papers, on GitHub.
+"""
 
 from mssbench.arrays import Array, detach, epsilon, namespace, transpose
 from mssbench.errors import Unsupported

@@ -21,7 +21,7 @@ def inverse_newton(a: Array, *, iterations: Steps = 10, norm: Norm = "frobenius"
     ζ = 3 / (2 c), M = ζ A, X = √ζ I;  k times: T = (3 I - M) / 2,  X, M = X T, T² M;
     A^{-1/2} = X.
 
-    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`. The eigenvalues of M
+    a: (..., n, n). c: the upper bound of A's eigenvalues that `norm` names. The eigenvalues of M
     start in (0, 1.5], and Newton converges on all of (0, 3). They start 3/2 as large as those of
     Newton–Schulz, so that a small one needs fewer steps. It takes 3 k - 3 products, and yields only
     the inverse root.

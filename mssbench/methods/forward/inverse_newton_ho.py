@@ -29,10 +29,10 @@ def inverse_newton_ho(
     M = A / c, X = I / √c;  k times: T = Σ_{i<order} b_i (I - M)^i,  X, M = X T, T² M;
     b_i = Π_{j<=i} (2 j - 1) / (2 j);  A^{-1/2} = X.
 
-    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`, so that those of M are in
-    (0, 1]. A small eigenvalue grows by (Σ b_i)² per step: 2.25, 3.52, 4.79 and 6.06 for order 2 to
-    5, at 3, 4, 5 and 5 products. It yields only the inverse root. iterations: k, or "auto" for as
-    many as each matrix needs until M is I, see stopping.py.
+    a: (..., n, n). c: the upper bound of A's eigenvalues that `norm` names, so that those of M are
+    in (0, 1]. A small eigenvalue grows by (Σ b_i)² per step: 2.25, 3.52, 4.79 and 6.06 for order 2
+    to 5, at 3, 4, 5 and 5 products. It yields only the inverse root. iterations: k, or "auto" for
+    as many as each matrix needs until M is I, see stopping.py.
     """
     x, root_c = normalized(a, norm)
     if iterations == AUTO:

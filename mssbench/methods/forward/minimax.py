@@ -35,9 +35,10 @@ def minimax(
 ) -> Root:
     """Coupled iteration whose factors are the best for all spectra between lower² c and c.
 
-    Y = A / c, Z = I;  for the minimax factors h_i in turn: T = h_i(Z Y),  Y, Z = Y T, T Z.
+    Y = A / c, Z = I;  for the minimax factors h_i in turn: T = h_i(Z Y),  Y, Z = Y T, T Z;
+    A^{1/2} = √c Y,  A^{-1/2} = Z / √c.
 
-    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`. degree: that of x h(x²)
+    a: (..., n, n). c: the upper bound of A's eigenvalues that `norm` names. degree: that of x h(x²)
     for the `iterations` minimax factors. finish: the number of Taylor factors after them, which
     reduce the remaining error. lower: the factors are for eigenvalues w with √(w/c) >= lower; 0 for
     the least value for which the steps suffice and that rounding allows. iterations: "auto" for as

@@ -1,4 +1,4 @@
-"""Square root by a fixed schedule of minimax and Taylor factors."""
+"""Square root by a fixed schedule of minimax factors and Newton–Schulz (Taylor) factors."""
 
 from typing import Literal, TypeAlias
 
@@ -38,15 +38,17 @@ def minimax_hybrid(
     schedule: Name = "9-9-ns5",
     norm: Norm = "min_ws_minc",
 ) -> Root:
-    """Minimax steps that raise small eigenvalues fast, then Newton–Schulz steps.
+    """Minimax steps that raise small eigenvalues fast, then one or two Newton–Schulz steps.
 
-    Y = A / c, Z = I;  for each factor h of the schedule: T = h(Z Y),  Y, Z = Y T, T Z.
+    Y = A / c, Z = I;  for each factor h of the schedule: T = h(Z Y),  Y, Z = Y T, T Z;
+    A^{1/2} = √c Y,  A^{-1/2} = Z / √c.
 
-    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`. The schedule is fixed,
-    and no knowledge of the spectrum is needed. `9-9-ns5` has two factors of degree 9, minimax for
-    √(w/c) in [0.06, 1], and a Newton–Schulz factor of degree 5. The relative error is at most 1e-6
-    for eigenvalues in that interval; for any positive semidefinite matrix the error of A^{1/2} is
-    at most 0.0054 √c.
+    a: (..., n, n). c: the upper bound of A's eigenvalues w that `norm` names, see norms.py. The
+    schedule is fixed, and no knowledge of the spectrum is needed. Its name lists the degrees of the
+    minimax factors, and after `ns` that of a Newton–Schulz factor: `9-9-ns5` has two factors of
+    degree 9, minimax for √(w/c) in [0.06, 1], and a Newton–Schulz factor of degree 5. The relative
+    error is at most 1e-6 for eigenvalues with √(w/c) in that interval; for any positive
+    semidefinite matrix the error of A^{1/2} is at most 0.0054 √c.
     """
     x, root_c = normalized(a, norm)
     return iterate(x, root_c, _schedule(schedule).factors, wanted)

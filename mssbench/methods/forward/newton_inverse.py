@@ -21,7 +21,7 @@ def newton_inverse(a: Array, *, iterations: Steps = 5, norm: Norm = "trace") -> 
 
     N = A / c, P = I;  k times: P = (3 P - P³ N) / 2;  A^{-1/2} = P / √c.
 
-    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`. After convergence,
+    a: (..., n, n). c: the upper bound of A's eigenvalues that `norm` names. After convergence,
     rounding errors that do not commute with N are multiplied by (ρ + ρ²) / 2 - 1 in every step,
     where ρ² is the condition of A. They grow without bound from condition 2.44 on. In float64 this
     leaves 7 digits at condition 100 and 2 at 1000, if it stops in time. It takes 3 k - 3 products

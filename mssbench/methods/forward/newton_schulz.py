@@ -25,7 +25,7 @@ def newton_schulz(
     Y = A / c, Z = I;  k times: T = (3 I - Z Y) / 2,  Y, Z = Y T, T Z;  A^{1/2} = √c Y,
     A^{-1/2} = Z / √c.
 
-    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`. The iteration converges
+    a: (..., n, n). c: the upper bound of A's eigenvalues that `norm` names. The iteration converges
     for every positive definite A because c >= the largest eigenvalue. √(w/c) of an eigenvalue w
     grows by 1.5 per step until it is near 1, so that about k = ln √(c/w) / ln 1.5 + 3 steps are
     needed. It takes 3 k - 3 products for one root, 3 k - 2 for both. The field `iterates` starts

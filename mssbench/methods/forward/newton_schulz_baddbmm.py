@@ -23,8 +23,8 @@ def newton_schulz_baddbmm(
     Y = A / c, Z = I;  k times: T = baddbmm(3/2 I, Z, -Y / 2),  Y, Z = Y T, T Z;  A^{1/2} = √c Y,
     A^{-1/2} = Z / √c.
 
-    a: (..., n, n), torch. c: the upper bound of the eigenvalues named by `norm`. The arithmetic is
-    that of `newton_schulz`, except that 3/2 I is added within the product. With `iterations` =
+    a: (..., n, n), torch. c: the upper bound of A's eigenvalues that `norm` names. The arithmetic
+    is that of `newton_schulz`, except that 3/2 I is added within the product. With `iterations` =
     "auto" it calls `newton_schulz`.
     """
     if iterations == AUTO:

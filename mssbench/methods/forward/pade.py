@@ -49,7 +49,7 @@ def pade(a: Array, wanted: Wanted, *, degree: int = 5, norm: Norm = "frobenius")
 
     A^{1/2} ≈ √c Q(R)^{-1} P(R),  A^{-1/2} ≈ P(R)^{-1} Q(R) / √c.
 
-    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`. degree = m. The root of
+    a: (..., n, n). c: the upper bound of A's eigenvalues that `norm` names. degree = m. The root of
     an eigenvalue w of A / c is computed as √w (1 + q) / (1 - q) with
     q = ((1 - √w) / (1 + √w))^(2m + 1). It is exact for w = 1, and the root of a null eigenvalue
     comes out as √c / (2m + 1).

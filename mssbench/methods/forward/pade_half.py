@@ -24,8 +24,8 @@ def pade_half(a: Array, wanted: Wanted, *, degree: int = 5, norm: Norm = "froben
 
     a: (..., n, n), bfloat16 or float16, in which no library has a solve. In any other precision it
     equals `pade`. degree = m. At R = I, Q is 4^{-m}, a sum of terms as large as 1.3^m, so that with
-    a high degree cancellation costs more accuracy than the degree gains. c: the upper bound
-    of the eigenvalues named by `norm`.
+    a high degree cancellation costs more accuracy than the degree gains. c: the upper bound of A's
+    eigenvalues that `norm` names.
     """
     x, root_c = normalized(a, norm)
     p, q = (widened(polynomial) for polynomial in fraction(x, degree))

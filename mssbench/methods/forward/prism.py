@@ -42,7 +42,7 @@ def prism(
     Y = A / c, Z = I;  k times:  R = I - Z Y,  T = I + α R (order 1) or I + R / 2 + α R² (order 2),
     α = argmin ‖Ω (I - (I - R) T²)‖_F,  Y, Z = Y T, T Z;  A^{1/2} = √c Y, A^{-1/2} = Z / √c.
 
-    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`. Each matrix has its own
+    a: (..., n, n). c: the upper bound of A's eigenvalues that `norm` names. Each matrix has its own
     α, in [1/2, 1] or [3/8, 1.45], so that no knowledge of its spectrum is needed. Ω is a fixed
     Gaussian matrix, (sketch_size, n); for sketch_size = 0 it is I. α is not differentiated.
     iterations: k, or "auto" for as many as each matrix needs by its residual, see stopping.py.

@@ -69,7 +69,7 @@ def qdwh(
     Y = A / c, Z = I;  for the weights (α, β, γ) in turn:  W = Z Y,
     T = β/γ I + (α - β/γ) (I + γ W)^{-1},  Y, Z = Y T, T Z;  A^{1/2} = √c Y, A^{-1/2} = Z / √c.
 
-    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`. lower: the weights are
+    a: (..., n, n). c: the upper bound of A's eigenvalues that `norm` names. lower: the weights are
     for eigenvalues w with √(w/c) >= lower; 0 for the least value for which the steps suffice and
     that rounding allows. The inverse is computed by LU, since Cholesky reads one triangle of W, and
     symmetrising W costs two or more digits of an ill-conditioned root. Raises Unsupported if the

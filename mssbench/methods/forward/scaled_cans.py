@@ -27,12 +27,13 @@ _FACTORS = (
     inexact="a fixed schedule: within 3.1e-5 where √(w/c) is 0.001 or more",
 )
 def scaled_cans(a: Array, wanted: Wanted, *, norm: Norm = "frobenius") -> Root:
-    """Coupled iteration with ten fixed cubic factors, for √(w/c) down to 0.001.
+    """Coupled iteration with ten fixed cubic factors, for eigenvalues w with √(w/c) down to 0.001.
 
-    Y = A / c, Z = I;  for (c_0, c_1) in turn: T = c_0 I + c_1 Z Y,  Y, Z = Y T, T Z.
+    Y = A / c, Z = I;  for (c_0, c_1) in turn: T = c_0 I + c_1 Z Y,  Y, Z = Y T, T Z;
+    A^{1/2} = √c Y,  A^{-1/2} = Z / √c.
 
-    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`. The relative error is at
-    most 3.1e-5 for eigenvalues w with √(w/c) >= 0.001.
+    a: (..., n, n). c: the upper bound of A's eigenvalues that `norm` names. The relative error is
+    at most 3.1e-5 for eigenvalues w with √(w/c) >= 0.001.
     """
     x, root_c = normalized(a, norm)
     return iterate(x, root_c, _FACTORS, wanted)

@@ -1,4 +1,7 @@
-"""Square root by singular value decomposition, as the published layers compute it."""
+"""Square root by singular value decomposition, as the layers of DifferentiableSVD compute it.
+
+DifferentiableSVD is the code that Song, Sebe & Wang published with their papers, on GitHub.
+"""
 
 from mssbench.arrays import Array, namespace, transpose
 from mssbench.methods import decomposition

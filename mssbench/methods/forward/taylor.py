@@ -26,8 +26,8 @@ def taylor(a: Array, *, degree: int = 10, norm: Norm = "frobenius") -> Root:
 
     A^{1/2} ≈ √c Σ_{i<=K} t_i R^i with t_0 = 1, t_i = t_{i-1} (i - 3/2) / i.
 
-    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`. degree = K. The result is
-    exact for eigenvalues equal to c, and the root of a null eigenvalue comes out as
+    a: (..., n, n). c: the upper bound of A's eigenvalues that `norm` names. degree = K. The result
+    is exact for eigenvalues equal to c, and the root of a null eigenvalue comes out as
     √c C(2K, K) / 4^K. `taylor_paterson_stockmeyer` evaluates the same polynomial in fewer products.
     """
     x, root_c = normalized(a, norm)

@@ -44,7 +44,7 @@ def taylor_paterson_stockmeyer(a: Array, *, degree: int = 10, norm: Norm = "frob
 
     A^{1/2} ≈ √c Σ_j B_j(R) (R^s)^j,  B_j(R) = Σ_{i<s} t_{sj+i} R^i,  R = I - A / c, s ≈ √K.
 
-    a: (..., n, n). c: the upper bound of the eigenvalues named by `norm`; t_i: as in `taylor`.
+    a: (..., n, n). c: the upper bound of A's eigenvalues that `norm` names; t_i: as in `taylor`.
     degree = K. The powers of R up to R^s take s - 1 products. Horner's rule in R^s takes one
     product for each further block B_j, but none for a last block that consists of a single number.
     s is chosen for the fewest products. The result is that of `taylor` up to rounding; s powers of

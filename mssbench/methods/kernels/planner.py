@@ -73,9 +73,10 @@ def plan(
 ) -> Launch:
     """Return the launch for `batch` matrices of n rows.
 
-    steps: the number of factors of the schedule. terms: the largest number of terms of any of them;
-    0 for a kernel without a schedule. operands: the rounding of products on tensor cores; None for
-    products by fma.
+    steps: the number of factors of the schedule, which are polynomials. terms: the largest number
+    of terms of any of them, (degree + 1) / 2; 0 for a kernel without a schedule. The family
+    `lyapunov`, the kernel of the gradient, takes factors of degree 3 and 5, others also of degree
+    9. operands: the rounding of products on tensor cores; None for products by fma.
     Raises Unsupported with the reason if no variant fits: the size, the shared memory of the
     device, or a batch or schedule larger than a kernel can hold.
     """

@@ -107,7 +107,7 @@ function winner(rows) {
   const best = rows.find((row) => value("fastest", row) === "best");
   if (best === undefined) {
     const ok = rows.some((row) => value("ended", row) === "ok");
-    const title = ok ? "no second method to compare with, or the times do not compare" : "no method is ok";
+    const title = ok ? "no second method to compare with, or the times cannot be compared" : "no method is ok";
     return { look: ok ? "" : "nonfinite", text: ok ? "-" : "none is ok", title };
   }
   const tied = distinct(rows.filter((row) => value("fastest", row) === "tied"), "method");

@@ -1,0 +1,119 @@
+"""`mssbench train`: train small networks that differ in the root alone."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from mssbench.analysis import conclusions, trainings
+from mssbench.cli.options import Json
+from mssbench.cli.output import output, output_json
+from mssbench.console.trainings import tables
+from mssbench.errors import ExitCode
+from mssbench.records.measurement import Status
+from mssbench.records.training import TrainingCell
+from mssbench.results.facts_file import read_facts
+
+EXAMPLES = ("mssbench train train_smoke", "mssbench train my_suite.toml --at-once 2")
+
+
+def _suites(incomplete: str) -> list[str]:
+    """Return the names of shipped suites that start with the typed text, for shell completion."""
+    from mssbench.suite.training import shipped
+
+    return [name for name in shipped() if name.startswith(incomplete)]
+
+
+def command(
+    suite: Annotated[
+        str,
+        typer.Argument(
+            metavar="SUITE",
+            help="The suite of trainings: the name of one that is shipped, such as train_smoke, or "
+            "a TOML file.",
+            autocompletion=_suites,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FOLDER", help="Folder of the results.", show_default="results/SUITE"
+        ),
+    ] = None,
+    at_once: Annotated[
+        int, typer.Option(min=1, help="How many networks are trained at the same time.")
+    ] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each training.")] = 1,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Train everything again, also what is there already.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train small networks that differ in the root alone, and compare their accuracy.
+
+    All methods of a seed start from the same weights and see the same data in the same order. Steps
+    that are not finite are counted and skipped. A run that was stopped or killed is resumed by the
+    same command, with the same numbers. Exit code: 0 fine, 2 misuse, 4 a training crashed, 6 nothing
+    was trained, 130 interrupted.
+    """
+    from mssbench.machine import facts
+    from mssbench.run import training as runner
+    from mssbench.suite.training import load
+
+    chosen = load(suite)
+    folder = out if out is not None else Path("results") / chosen.name
+    rows = runner.run(
+        chosen,
+        folder,
+        at_once=at_once,
+        threads=threads,
+        facts=facts.describe(),
+        fresh=fresh,
+        watch=_say,
+    )
+
+    if as_json:
+        output_json("train", {"rows": rows})
+    else:
+        output(report(folder))
+    raise typer.Exit(_code([row["status"] for row in rows]))
+
+
+def report(folder: Path) -> Iterator[RenderableType]:
+    """Yield the tables of a run of trainings, and the machine that trained them."""
+    of_trainings, curves = trainings.load(folder)
+    yield from tables(trainings.groups(of_trainings, curves))
+    if not trainings.equal_starts(of_trainings):
+        yield Text(
+            "Not all methods of a seed began alike: their pairs mean nothing.", "bold yellow"
+        )
+    for sentence in conclusions.machines(of_trainings, read_facts(folder)):
+        yield Text(sentence, style="dim")
+
+
+def _say(cell: TrainingCell, told: Mapping[str, Any]) -> None:
+    """Print a line about an epoch, or about the end of a training, to stderr."""
+    where = f"{cell.task} seed {cell.seed} {cell.method}"
+    if "status" in told:
+        reason = f": {told['reason']}" if told.get("reason") else ""
+        line = f"{where}  {told['status']}{reason}"
+    else:
+        line = (
+            f"{where}  epoch {told['epoch']} of {cell.epochs}: loss {told['loss']:.3f}, "
+            f"accuracy {told['accuracy']:.3f}, {told['skipped']} of {told['steps']} skipped"
+        )
+    sys.stderr.write(f"{line}\n")
+
+
+def _code(statuses: list[str]) -> int:
+    """Return the exit code of a run whose trainings ended with these statuses."""
+    if Status.INTERRUPTED in statuses:
+        return ExitCode.INTERRUPTED
+    if any(status in (Status.CRASHED, Status.TIMEOUT, Status.OOM) for status in statuses):
+        return ExitCode.BROKEN
+    trained = any(status in (Status.OK, Status.NONFINITE) for status in statuses)
+    return ExitCode.PASS if trained else ExitCode.NOTHING_MEASURED

@@ -1,0 +1,265 @@
+"""Train the networks of a suite into a folder, each in a process of its own, or resume that.
+
+    suite.toml          the suite
+    environment.json    the facts of the machine
+    cells/ID.json       the result of a training that has ended
+    cells/ID.pt         the state of one that has not, after its last complete epoch
+    trainings.csv       a row for each training, and curves.csv a row for each epoch
+
+The two tables are written anew from the results in `cells` at the end, so that a run that was
+killed loses nothing but the epochs that were not complete.
+"""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from mssbench.errors import RunError
+from mssbench.records.facts import identify
+from mssbench.records.measurement import Status
+from mssbench.records.schema import Column
+from mssbench.records.training import CURVES, TRAININGS, TrainingCell, training_row
+from mssbench.results import locks
+from mssbench.results.files import contents, replace
+from mssbench.results.rows import ENVIRONMENT, SUITE
+from mssbench.run.signals import Takedown
+from mssbench.suite.training import TrainingSuite
+
+CELLS = "cells"
+_TABLES = {"trainings.csv": TRAININGS, "curves.csv": CURVES}
+_PAUSE = 0.2  # seconds between two looks at whether the user has asked to stop
+_GRACE = 5.0  # seconds that a process has to end after it was asked to
+_LAST_WORDS = 300  # characters of a crashed process's stderr that become its reason
+Watcher = Callable[[TrainingCell, Mapping[str, Any]], None]
+
+
+def run(
+    suite: TrainingSuite,
+    path: Path,
+    *,
+    at_once: int = 1,
+    threads: int = 1,
+    facts: Mapping[str, Any],
+    fresh: bool = False,
+    watch: Watcher = lambda *_: None,
+) -> list[dict[str, Any]]:
+    """Train the networks of a suite that are missing in a folder, and return all rows.
+
+    at_once: how many are trained at the same time. threads: of each. facts: those of this machine.
+    fresh: whether all are trained again. watch: is told each epoch and each end of a training.
+    Ctrl-C and SIGTERM end the run early; the same call resumes it.
+
+    Raises RunError if another run writes to the folder, or if it holds another suite.
+    """
+    (path / CELLS).mkdir(parents=True, exist_ok=True)
+    with _locked(path), Takedown() as takedown:
+        _refuse_other_suite(path, suite, fresh=fresh)
+        if fresh:
+            for file in (path / CELLS).iterdir():
+                file.unlink()
+        replace(path / SUITE, tomli_w.dumps(dict(suite.document)).encode())
+        environment = identify(facts)
+        known = {"environments": {environment: dict(facts)}, "runs": {}}
+        replace(path / ENVIRONMENT, json.dumps(known, indent=1).encode())
+
+        results = {cell.cell_id: _result(path, cell) for cell in suite.cells}
+        todo = [cell for cell in suite.cells if results[cell.cell_id] is None]
+        workers = _Workers(path, threads, watch)
+        for cell, result in workers.trained(todo, at_once, takedown.asked):
+            results[cell.cell_id] = result
+            if result["status"] != Status.INTERRUPTED:
+                text = json.dumps(result).encode()
+                replace(path / CELLS / f"{cell.cell_id}.json", text)
+                _checkpoint(path, cell).unlink(missing_ok=True)
+
+        rows, curves = [], []
+        for cell in suite.cells:
+            row, epochs = _rows(cell, results[cell.cell_id], environment)
+            rows.append(row)
+            curves += epochs
+        for name, table in (("trainings.csv", rows), ("curves.csv", curves)):
+            replace(path / name, _csv(_TABLES[name], table).encode())
+    return rows
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a folder. Raises RunError if another run holds it."""
+    fd, free = locks.hold_folder(path)
+    try:
+        if not free:
+            raise RunError(
+                f"{path} is in use by another run. Wait for it, or choose another --out."
+            )
+        yield
+    finally:
+        locks.release(fd)
+
+
+def _refuse_other_suite(path: Path, suite: TrainingSuite, *, fresh: bool) -> None:
+    """Raise RunError if a folder holds the results of another suite."""
+    held = contents(path / SUITE)
+    if held is not None and not fresh and held != tomli_w.dumps(dict(suite.document)).encode():
+        raise RunError(
+            f"{path} holds the results of another suite, or of another version of "
+            f"{suite.name!r}. Choose another --out, or --fresh to train everything again."
+        )
+
+
+def _result(path: Path, cell: TrainingCell) -> dict[str, Any] | None:
+    """Return the stored result of a training; None if it has not ended or cannot be read."""
+    try:
+        data = contents(path / CELLS / f"{cell.cell_id}.json")
+        return None if data is None else dict(json.loads(data))
+    except (OSError, ValueError):
+        return None
+
+
+def _checkpoint(path: Path, cell: TrainingCell) -> Path:
+    return path / CELLS / f"{cell.cell_id}.pt"
+
+
+class _Workers:
+    """Runs trainings in processes. path: the folder. threads: of each process."""
+
+    def __init__(self, path: Path, threads: int, watch: Watcher) -> None:
+        self._path, self._threads, self._watch = path, threads, watch
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def trained(
+        self, cells: Sequence[TrainingCell], at_once: int, asked: Callable[[], bool]
+    ) -> Iterator[tuple[TrainingCell, dict[str, Any]]]:
+        """Yield each cell with its result, in the order in which the trainings end.
+
+        asked: whether the run is to stop; then the rest are `interrupted`.
+        """
+        with ThreadPoolExecutor(max_workers=at_once) as pool:
+            futures: dict[Future[dict[str, Any]], TrainingCell] = {
+                pool.submit(self._train, cell): cell for cell in cells
+            }
+            waiting = set(futures)
+            while waiting:
+                done, waiting = wait(waiting, timeout=_PAUSE, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield futures[future], future.result()
+                if asked():
+                    self._stop()
+
+    def _train(self, cell: TrainingCell) -> dict[str, Any]:
+        """Train the network of a cell in a process, and return its result."""
+        if self._stopped:
+            return {"status": str(Status.INTERRUPTED), "reason": "the run was stopped before it"}
+
+        begun = time.monotonic()
+        with self._process(cell) as process:
+            last: dict[str, Any] = {}
+            assert process.stdout is not None
+            for line in process.stdout:
+                last = _message(line) or last
+                if "epoch" in last:
+                    self._watch(cell, last["epoch"])
+            errors = process.stderr.read() if process.stderr else ""
+
+        if "status" not in last:
+            last = self._without_a_result(process.returncode, errors)
+        result = last | {"took": time.monotonic() - begun}
+        self._watch(cell, result)
+        return result
+
+    def _without_a_result(self, code: int, errors: str) -> dict[str, Any]:
+        """Return the result of a process that ended without one."""
+        if self._stopped:
+            return {"status": str(Status.INTERRUPTED), "reason": "the run was stopped during it"}
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        words = " ".join(errors.split())[-_LAST_WORDS:]
+        return {"status": str(Status.CRASHED), "reason": f"its process ended by {how}. {words}"}
+
+    @contextmanager
+    def _process(self, cell: TrainingCell) -> Iterator["subprocess.Popen[str]"]:
+        """Start the process that trains a cell. At the end of the block it has ended."""
+        command = [sys.executable, "-m", "mssbench.training.one"]
+        asked = {
+            "cell": asdict(cell),
+            "threads": self._threads,
+            "checkpoint": str(_checkpoint(self._path, cell).resolve()),
+        }
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        ) as process:
+            with self._lock:
+                self._running.add(process)
+            try:
+                assert process.stdin is not None
+                with process.stdin:
+                    process.stdin.write(json.dumps(asked))
+                yield process
+                process.wait()
+            finally:
+                with self._lock:
+                    self._running.discard(process)
+                if process.poll() is None:
+                    process.kill()
+
+    def _stop(self) -> None:
+        """Ask all processes to end. They leave the state after their last complete epoch."""
+        self._stopped = True
+        with self._lock:
+            for process in self._running:
+                process.terminate()
+
+
+def _message(line: str) -> dict[str, Any] | None:
+    """Return the message of a line of a process; None for a line that is something else."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def _rows(
+    cell: TrainingCell, result: Mapping[str, Any] | None, environment: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the row of a training, and those of its epochs."""
+    if result is None:
+        result = {"status": str(Status.INTERRUPTED), "reason": "the run has not reached it"}
+    identity = {
+        "initial": result.get("initial", ""),
+        "data": result.get("data", ""),
+        "cell_id": cell.cell_id,
+        "environment": environment,
+    }
+    epochs = [asdict(cell) | epoch | identity for epoch in result.get("epochs", ())]
+    row = training_row(cell, epochs) | identity
+    return row | {"status": result["status"], "reason": result.get("reason", "")}, epochs
+
+
+def _csv(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV with a header; a number that is missing or not finite is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.name for column in columns])
+    for row in rows:
+        writer.writerow([_written(row.get(column.name)) for column in columns])
+    return text.getvalue()
+
+
+def _written(value: Any) -> Any:
+    """Return a value as it stands in a table."""
+    missing = value is None or (isinstance(value, float) and not abs(value) < float("inf"))
+    return "" if missing else value

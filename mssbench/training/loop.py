@@ -1,0 +1,350 @@
+"""Train one network, count what breaks, and resume from a checkpoint with the same numbers.
+
+Values that are not finite are counted before anything is done about them. A step whose loss, root
+or gradient is not finite, or that raises an exception, is skipped: the weights stay as they were.
+So a network always ends with a curve, however wrong its root is.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mssbench.errors import InputError
+from mssbench.results.files import replacing
+from mssbench.training.network import Method, Network, pooling
+from mssbench.training.tasks.task import Data, Task
+
+_CHUNK = 200  # samples that are evaluated at once, to bound the memory
+# Fractions of the epochs at which the learning rate is divided by ten. The method `then` takes over
+# at the last one, as in the published hybrid protocol.
+_MILESTONES = (0.5, 0.75)
+_MOMENTUM, _DECAY = 0.9, 5e-4  # of SGD, as in the training of iSQRT-COV on small images
+_ROTATIONS = 8  # symmetries of a square, by which images are augmented
+_NULL = 1e-13  # eigenvalues below this share of the largest one, in float64, count as zeros
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is trained. Everything here, the task and the method identify a training."""
+
+    seed: int
+    learning_rate: float = 0.1
+    epochs: int = 8
+    batch: int = 32
+
+
+@dataclass
+class Epoch:
+    """What one epoch recorded; one row of the table of curves.
+
+    loss: the mean over the steps with a finite loss. accuracy: on the test data after the epoch.
+    seconds: processor time of the training steps. root_seconds: the part of it in the forward of
+    the pooling.
+    nonfinite_loss, nonfinite_root, nonfinite_gradient: steps in which these were not finite.
+    exceptions: steps that raised one, and `exception`, the first of its messages.
+    skipped: steps that did not change the weights. failed: test samples without a finite result.
+    gradient_median, gradient_largest: norms of the gradient of all weights, over the other steps.
+    rank, condition: medians, over a batch, of the number of live eigenvalues of the covariance and
+    of the ratio of the largest one to the smallest live one.
+    """
+
+    epoch: int
+    loss: float = math.nan
+    accuracy: float = math.nan
+    steps: int = 0
+    seconds: float = 0.0
+    root_seconds: float = 0.0
+    nonfinite_loss: int = 0
+    nonfinite_root: int = 0
+    nonfinite_gradient: int = 0
+    exceptions: int = 0
+    skipped: int = 0
+    failed: int = 0
+    gradient_median: float = math.nan
+    gradient_largest: float = math.nan
+    rank: float = math.nan
+    condition: float = math.nan
+    exception: str = ""
+
+
+@dataclass
+class Curve:
+    """The result of a training: its epochs, and the digests by which trainings compare.
+
+    initial: over the weights before the pooling, before the first step. task: over the data.
+    """
+
+    initial: str
+    task: str
+    epochs: list[Epoch] = field(default_factory=list)
+
+    @property
+    def nonfinite_share(self) -> float:
+        """The share of all steps that were skipped because something was not finite or raised."""
+        steps = sum(epoch.steps for epoch in self.epochs)
+        return sum(epoch.skipped for epoch in self.epochs) / steps if steps else 0.0
+
+
+def train(
+    task: Task,
+    method: Method,
+    settings: Settings,
+    checkpoint: Path | None = None,
+    after_epoch: Callable[[Epoch], None] | None = None,
+) -> Curve:
+    """Train a network for a task and return its curve.
+
+    checkpoint: a file that holds the state after the last complete epoch. If it exists, training
+    goes on from it, with the same numbers as without the interruption, on the same machine with the
+    same number of threads. after_epoch: is told each epoch that was trained now.
+    Raises InputError for a method that does not exist.
+    """
+    for named in filter(None, (method, method.then)):
+        _check(named)
+    network = Network(task, method, settings.seed)
+    curve = Curve(network.backbone_digest(), task.digest)
+    if not task.has_images:
+        network.calibrate(task.train.inputs)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=settings.learning_rate,
+        momentum=_MOMENTUM,
+        weight_decay=_DECAY,
+    )
+    random = torch.Generator().manual_seed(settings.seed)  # of order and augmentation
+    if checkpoint is not None and checkpoint.exists():
+        _restore(checkpoint, network, optimizer, random, curve)
+
+    milestones = [int(share * settings.epochs) for share in _MILESTONES]
+    for number in range(len(curve.epochs) + 1, settings.epochs + 1):
+        passed = sum(number > milestone for milestone in milestones)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate / 10**passed
+        if method.then is not None and passed == len(milestones):
+            network.pool_by(method.then)
+
+        epoch = _trained_epoch(number, network, optimizer, task, settings, random)
+        epoch.accuracy, epoch.failed = evaluated(network, task.test)
+        curve.epochs.append(epoch)
+        if checkpoint is not None:
+            _save(checkpoint, network, optimizer, random, curve)
+        if after_epoch is not None:
+            after_epoch(epoch)
+    return curve
+
+
+def _check(method: Method) -> None:
+    """Raise InputError if a method or a parameter of it does not exist.
+
+    In the steps of a training every exception is counted, and none is raised.
+    """
+    n = 4  # any size for which every method exists
+    features = torch.eye(n).repeat(2, 1, 2).requires_grad_()
+    try:
+        pooling(method, n)(features)
+    except InputError:
+        raise
+    except Exception:  # noqa: S110  (whatever else happens belongs to the curve)
+        pass
+
+
+def _trained_epoch(
+    number: int,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    task: Task,
+    settings: Settings,
+    random: torch.Generator,
+) -> Epoch:
+    """Train for one epoch and return its record, without the accuracy."""
+    epoch = Epoch(number)
+    losses, norms = [], []
+    order = torch.randperm(len(task.train), generator=random)
+    timer = _RootTimer(network)
+    network.train()
+
+    for start in range(0, len(order) - settings.batch + 1, settings.batch):
+        chosen = order[start : start + settings.batch]
+        inputs = _augmented(task, task.train.inputs[chosen], random)
+        begun = process_time()
+        loss, norm = _step(network, optimizer, inputs, task.train.labels[chosen], epoch)
+        epoch.seconds += process_time() - begun
+        epoch.steps += 1
+        if math.isfinite(loss):
+            losses.append(loss)
+        if math.isfinite(norm):
+            norms.append(norm)
+
+    epoch.root_seconds = timer.stop()
+    if losses:
+        epoch.loss = sum(losses) / len(losses)
+    if norms:
+        epoch.gradient_median = float(torch.tensor(norms, dtype=torch.float64).median())
+        epoch.gradient_largest = max(norms)
+    epoch.rank, epoch.condition = _spectrum(network.last_features)
+    return epoch
+
+
+def _step(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    labels: Tensor,
+    epoch: Epoch,
+) -> tuple[float, float]:
+    """Take one step, unless it fails; return the loss and the norm of the gradient.
+
+    What fails is counted in the record of the epoch. The running statistics of batch normalization
+    are kept from a step that is skipped.
+    """
+    before = [buffer.clone() for buffer in network.buffers()]
+    optimizer.zero_grad(set_to_none=True)
+    try:
+        loss = nn.functional.cross_entropy(network(inputs), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+    except Exception as error:  # LAPACK raises, and so may any method
+        epoch.exceptions += 1
+        epoch.exception = epoch.exception or f"{type(error).__name__}: {error}"[:200]
+        _skip(network, before, epoch)
+        return math.nan, math.nan
+
+    pooled = network.last_pooled
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    norm = float(torch.stack([g.double().square().sum() for g in gradients]).sum().sqrt())
+    root_is_finite = pooled is None or bool(torch.isfinite(pooled).all())
+    epoch.nonfinite_loss += not math.isfinite(loss.item())
+    epoch.nonfinite_root += not root_is_finite
+    epoch.nonfinite_gradient += not math.isfinite(norm)
+
+    if math.isfinite(loss.item()) and root_is_finite and math.isfinite(norm):
+        optimizer.step()
+    else:
+        _skip(network, before, epoch)
+    return loss.item(), norm
+
+
+def _skip(network: Network, buffers: list[Tensor], epoch: Epoch) -> None:
+    """Put the buffers of the network back, and count the step as skipped."""
+    epoch.skipped += 1
+    with torch.no_grad():
+        for buffer, kept in zip(network.buffers(), buffers, strict=True):
+            buffer.copy_(kept)
+
+
+def _augmented(task: Task, inputs: Tensor, random: torch.Generator) -> Tensor:
+    """Return images after one of the eight symmetries of a square; features as they are."""
+    number = int(torch.randint(_ROTATIONS, (1,), generator=random))
+    if not task.has_images or task.name == "digits":  # a turned digit is another one, or none
+        return inputs
+    turned = torch.rot90(inputs, number % 4, (2, 3))
+    return turned.flip(3) if number >= 4 else turned
+
+
+def evaluated(network: Network, data: Data) -> tuple[float, int]:
+    """Return the accuracy, and the number of samples without a finite result, which are wrong."""
+    network.eval()
+    right = failed = 0
+    with torch.no_grad():
+        for start in range(0, len(data), _CHUNK):
+            inputs, labels = (t[start : start + _CHUNK] for t in data)
+            for part, of_part in _parts(network, inputs, labels):
+                if part is None:
+                    failed += len(of_part)
+                    continue
+                finite = torch.isfinite(part).all(-1)
+                failed += int((~finite).sum())
+                right += int(((part.argmax(-1) == of_part) & finite).sum())
+    return right / len(data), failed
+
+
+def _parts(network: Network, inputs: Tensor, labels: Tensor) -> list[tuple[Tensor | None, Tensor]]:
+    """Return the scores of some samples; if they raise together, of each sample alone.
+
+    The scores of a sample that raises alone are None: one matrix on which LAPACK does not converge
+    must not make a whole batch wrong.
+    """
+    try:
+        return [(network(inputs), labels)]
+    except Exception:
+        if len(inputs) == 1:
+            return [(None, labels)]
+        single = [_parts(network, inputs[i : i + 1], labels[i : i + 1]) for i in range(len(inputs))]
+        return [part for parts in single for part in parts]
+
+
+def _spectrum(features: Tensor | None) -> tuple[float, float]:
+    """Return the median rank and condition number of the covariances of some features.
+
+    NaN if the features are not known or not finite.
+    """
+    if features is None or not bool(torch.isfinite(features).all()):
+        return math.nan, math.nan
+    x = features.detach().double()
+    x = x - x.mean(-1, keepdim=True)
+    w = torch.linalg.eigvalsh(x @ x.mT / x.shape[-1]).clamp(min=0)
+    largest = w[:, -1:]
+    live = w > _NULL * largest
+    smallest = torch.where(live, w, torch.full_like(w, math.inf)).amin(-1)
+    return float(live.sum(-1).double().median()), float((largest[:, 0] / smallest).median())
+
+
+class _RootTimer:
+    """Measures the processor time of the forwards of a network's pooling."""
+
+    def __init__(self, network: Network) -> None:
+        self._seconds, self._begun = 0.0, 0.0
+        self._hooks = [
+            network.pooling.register_forward_pre_hook(self._before),
+            network.pooling.register_forward_hook(self._after),
+        ]
+
+    def _before(self, *_: Any) -> None:
+        self._begun = process_time()
+
+    def _after(self, *_: Any) -> None:
+        self._seconds += process_time() - self._begun
+
+    def stop(self) -> float:
+        """Return the seconds so far, and measure no more."""
+        for hook in self._hooks:
+            hook.remove()
+        return self._seconds
+
+
+def _save(
+    file: Path,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    random: torch.Generator,
+    curve: Curve,
+) -> None:
+    """Write the state after an epoch to a file, which appears only once it is complete."""
+    state = {
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": random.get_state(),
+        "curve": asdict(curve),
+    }
+    with replacing(file) as temporary:
+        torch.save(state, temporary)
+
+
+def _restore(
+    file: Path,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    random: torch.Generator,
+    curve: Curve,
+) -> None:
+    """Set network, optimizer, random numbers and curve to the state in a file."""
+    state = torch.load(file, weights_only=True)
+    network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    random.set_state(state["random"])
+    curve.epochs[:] = [Epoch(**epoch) for epoch in state["curve"]["epochs"]]

@@ -1,0 +1,77 @@
+"""Train one network in a process of its own: `python -m mssbench.training.one`.
+
+The process reads a cell as JSON from stdin, and writes one JSON line for each epoch to stdout. The
+last line says how the training ended.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mssbench.errors import MssbenchError, NotInstalled, Unsupported
+from mssbench.records.cell import parse_options
+from mssbench.records.measurement import Status
+from mssbench.records.training import MOST_SKIPPED, TrainingCell
+from mssbench.training.loop import Epoch, Settings, train
+from mssbench.training.network import COVARIANCE, MEAN, Method
+from mssbench.training.tasks.task import task
+
+
+def method_of(cell: TrainingCell) -> Method:
+    """Return what pools in the network of a cell."""
+    following = parse_options(cell.then)
+    then = None
+    if following:
+        forward, backward = following.pop("forward"), following.pop("backward", None)
+        then = Method(forward, backward, following, cell.precision)
+    precision = None if cell.forward in (MEAN, COVARIANCE) else cell.precision
+    return Method(cell.forward, cell.backward or None, parse_options(cell.options), precision, then)
+
+
+def main() -> None:
+    """Train the network of the cell on stdin."""
+    asked = json.load(sys.stdin)
+    torch.set_num_threads(int(asked["threads"]))
+    cell = TrainingCell(**asked["cell"])
+    settings = Settings(cell.seed, cell.learning_rate, cell.epochs, cell.batch)
+
+    try:
+        curve = train(task(cell.task), method_of(cell), settings, Path(asked["checkpoint"]), _tell)
+    except (Unsupported, NotInstalled) as error:
+        status = Status.UNSUPPORTED if isinstance(error, Unsupported) else Status.NOT_INSTALLED
+        _write({"status": str(status), "reason": str(error)})
+        return
+    except MssbenchError as error:
+        _write({"status": str(Status.CRASHED), "reason": str(error)})
+        return
+
+    share = curve.nonfinite_share
+    status, reason = Status.OK, ""
+    if share >= MOST_SKIPPED:
+        status = Status.NONFINITE
+        reason = f"{100 * share:.0f} % of the steps were skipped, as they were not finite"
+    _write(
+        {
+            "status": str(status),
+            "reason": reason,
+            "initial": curve.initial,
+            "data": curve.task,
+            "epochs": [asdict(epoch) for epoch in curve.epochs],
+        }
+    )
+
+
+def _tell(epoch: Epoch) -> None:
+    _write({"epoch": asdict(epoch)})
+
+
+def _write(message: dict[str, Any]) -> None:
+    print(json.dumps(message), flush=True)  # NaN is written as Python reads it
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Small classification tasks from data that ships inside packages; nothing is downloaded."""

@@ -1,0 +1,236 @@
+"""Training: what is counted, what is equal for all methods, and resuming to the bit."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+from mssbench.errors import InputError
+from mssbench.training import loop
+from mssbench.training.loop import Epoch, Settings, evaluated, train
+from mssbench.training.network import Method, Network
+from mssbench.training.tasks.task import Data, Task, task
+
+NS5 = Method("newton_schulz", "autodiff", {"iterations": 5, "norm": "trace"})
+EXACT = Method("eigh", "loewner")
+METHODS = {
+    "mean": Method("mean"),
+    "covariance": Method("covariance"),
+    "ns5": NS5,
+    "exact": EXACT,
+    "features": Method("features"),
+}
+TIMES = ("seconds", "root_seconds")
+
+
+def numbers(epoch: Epoch) -> dict[str, object]:
+    """The record of an epoch without its times; NaN is replaced, as it is unequal to itself."""
+    return {
+        name: None if isinstance(x, float) and math.isnan(x) else x
+        for name, x in asdict(epoch).items()
+        if name not in TIMES
+    }
+
+
+def few(name: str, samples: int = 96) -> Task:
+    """The first samples of a task, in the order of a fixed permutation."""
+    whole = task(name)
+    order = torch.randperm(len(whole.train), generator=torch.Generator().manual_seed(1))[:samples]
+    train_part = Data(*(tensor[order] for tensor in whole.train))
+    return whole._replace(train=train_part, test=Data(*(t[:60] for t in whole.test)))
+
+
+@pytest.mark.parametrize("name", ["digits", "tex12"])
+def test_all_methods_start_from_the_same_backbone_and_see_the_same_order(name, monkeypatch) -> None:
+    seen: dict[str, list[bytes]] = {}
+    digests = set()
+    for label, method in METHODS.items():
+        batches = seen.setdefault(label, [])
+        original = loop._augmented
+
+        def recorded(*arguments, original=original, batches=batches):
+            inputs = original(*arguments)
+            batches.append(inputs.numpy().tobytes())
+            return inputs
+
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "_augmented", recorded)
+            curve = train(few(name), method, Settings(seed=3, epochs=2))
+        digests.add(curve.initial)
+
+    assert len(digests) == 1
+    assert len({tuple(batches) for batches in seen.values()}) == 1
+    assert train(few(name), NS5, Settings(seed=4, epochs=0)).initial not in digests
+
+
+def test_digits_are_learned_by_every_sound_method() -> None:
+    for method in METHODS.values():
+        curve = train(task("digits"), method, Settings(seed=0, epochs=3))
+        assert curve.epochs[-1].accuracy > 0.93, method
+        assert curve.nonfinite_share == 0
+        assert all(epoch.failed == 0 and not epoch.exception for epoch in curve.epochs)
+
+
+@pytest.mark.slow
+def test_the_positive_control_tells_root_and_covariance_apart() -> None:
+    """In smallcov the class is in small eigenvalues, in largecov in large ones (SCIENCE)."""
+    best: dict[tuple[str, str], float] = {}
+    for name in ("smallcov", "largecov"):
+        for label in ("covariance", "exact"):
+            accuracies = [
+                train(task(name), METHODS[label], Settings(0, learning_rate=rate, epochs=30))
+                .epochs[-1]
+                .accuracy
+                for rate in (0.02, 0.1)
+            ]
+            best[name, label] = max(accuracies)
+    assert best["smallcov", "exact"] - best["smallcov", "covariance"] >= 0.2
+    assert abs(best["largecov", "exact"] - best["largecov", "covariance"]) <= 0.08
+
+
+def test_a_resumed_training_has_the_same_numbers_to_the_bit(tmp_path) -> None:
+    made, settings = few("tex12"), Settings(seed=5, epochs=4)
+    whole = train(made, NS5, settings)
+
+    class Stop(Exception):
+        pass
+
+    def stop(epoch: Epoch) -> None:
+        if epoch.epoch == 2:
+            raise Stop
+
+    file = tmp_path / "state.pt"
+    with pytest.raises(Stop):
+        train(made, NS5, settings, file, stop)
+    told: list[int] = []
+    resumed = train(made, NS5, settings, file, lambda epoch: told.append(epoch.epoch))
+
+    assert told == [3, 4], "what is done is not trained again"
+    assert [*map(numbers, resumed.epochs)] == [*map(numbers, whole.epochs)]
+
+
+@pytest.mark.slow
+def test_a_killed_process_resumes_with_the_same_numbers(tmp_path) -> None:
+    script = textwrap.dedent(
+        """
+        import sys, pathlib, torch
+        torch.set_num_threads(1)
+        from mssbench.training.loop import Settings, train
+        from mssbench.training.network import Method
+        from mssbench.training.tasks.task import task
+
+        method = Method("newton_schulz", "autodiff", {"iterations": 5, "norm": "trace"})
+        curve = train(task("digits"), method, Settings(1, epochs=4), pathlib.Path(sys.argv[1]),
+                      lambda epoch: print(epoch.epoch, flush=True))
+        print([(e.loss.hex(), e.accuracy) for e in curve.epochs])
+        """
+    )
+
+    def run(file: str, kill_after: str = "") -> str:
+        command = [sys.executable, "-c", script, file]
+        lines = []
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                if line.strip() == kill_after:
+                    os.kill(process.pid, signal.SIGKILL)
+        return lines[-1]
+
+    assert run(str(tmp_path / "killed.pt"), kill_after="2").strip() == "2"
+    assert run(str(tmp_path / "killed.pt")) == run(str(tmp_path / "whole.pt"))
+
+
+def test_a_method_without_a_gradient_ends_with_a_curve_and_is_counted() -> None:
+    """Dead channels give equal eigenvalues 0, where SVD's gradient is not finite."""
+    curve = train(few("digits"), Method("svd", "autodiff"), Settings(seed=0, epochs=2))
+    steps = sum(epoch.steps for epoch in curve.epochs)
+    assert steps == 6
+    assert sum(epoch.nonfinite_gradient for epoch in curve.epochs) == steps
+    assert curve.nonfinite_share == 1
+    assert sum(epoch.nonfinite_loss for epoch in curve.epochs) == 0, "the root itself is finite"
+
+
+def test_a_skipped_step_changes_nothing() -> None:
+    made = few("digits")
+    network = Network(made, Method("svd", "autodiff"), seed=0)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    epoch = Epoch(1)
+    network.train()
+    loop._step(network, optimizer, made.train.inputs[:32], made.train.labels[:32], epoch)
+
+    assert epoch.skipped == 1
+    assert all(torch.equal(before[name], x) for name, x in network.state_dict().items())
+
+
+def test_a_matrix_on_which_lapack_fails_never_ends_a_run(monkeypatch) -> None:
+    """It is counted, the run goes on, and the other samples of its batch are evaluated."""
+    inputs = torch.randn(64, 64, 64, generator=torch.Generator().manual_seed(0))
+    inputs[5] *= 1e3  # by which the stand-in for LAPACK knows it
+    data = Data(inputs, torch.arange(64) % 2)
+    made = Task("made", 2, data, data, "none")
+
+    calls = {"raised": 0}
+    original = torch.linalg.eigh
+
+    def fails_on_the_pinned(a: torch.Tensor, *rest):
+        if (a.diagonal(dim1=-2, dim2=-1).sum(-1) > 1e3).any() or a.isnan().any():
+            calls["raised"] += 1
+            raise torch.linalg.LinAlgError("failed to converge")
+        return original(a, *rest)
+
+    monkeypatch.setattr(torch.linalg, "eigh", fails_on_the_pinned)
+    curve = train(made, EXACT, Settings(seed=0, epochs=2, batch=32))
+
+    assert calls["raised"] > 0
+    assert [epoch.steps for epoch in curve.epochs] == [2, 2]
+    assert sum(epoch.exceptions for epoch in curve.epochs) == 2
+    assert "failed to converge" in curve.epochs[0].exception
+    assert all(epoch.failed == 1 for epoch in curve.epochs), "the other samples are evaluated"
+
+
+def test_the_hybrid_protocol_changes_the_method_at_the_last_stage() -> None:
+    made, settings = few("digits"), Settings(seed=2, epochs=4)
+    hybrid = Method(NS5.forward, NS5.backward, NS5.parameters, then=EXACT)
+    curves = {
+        name: train(made, method, settings).epochs
+        for name, method in (("ns5", NS5), ("hybrid", hybrid), ("exact", EXACT))
+    }
+    first = [[*map(numbers, curves[name][:3])] for name in ("ns5", "hybrid", "exact")]
+    assert first[0] == first[1] != first[2]
+    assert numbers(curves["hybrid"][3]) != numbers(curves["ns5"][3])
+
+
+def test_failed_samples_count_as_wrong() -> None:
+    made = few("digits")
+    network = Network(made, Method("covariance"), seed=0)
+    inputs = made.test.inputs.clone()
+    inputs[7] = math.nan
+    accuracy, failed = evaluated(network, Data(inputs, made.test.labels))
+    whole, none = evaluated(network, made.test)
+    assert (failed, none) == (1, 0)
+    assert accuracy <= whole
+
+
+def test_rank_and_condition_are_those_of_the_features() -> None:
+    x = torch.zeros(3, 4, 9)
+    x[:, :2] = torch.randn(2, 9, generator=torch.Generator().manual_seed(0))
+    rank, condition = loop._spectrum(x)
+    cov = np.cov(x[0, :2].double().numpy(), bias=True)
+    w = np.linalg.eigvalsh(cov)
+    assert rank == 2
+    assert condition == pytest.approx(w[1] / w[0])
+    assert all(map(math.isnan, loop._spectrum(x * math.nan)))
+
+
+def test_a_method_that_does_not_exist_is_refused_and_not_counted() -> None:
+    with pytest.raises(InputError, match="newton_schulz"):
+        train(few("digits"), Method("newton_schultz"), Settings(seed=0, epochs=1))
