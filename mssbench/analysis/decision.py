@@ -234,20 +234,19 @@ def _line(
 
 def _mark(rows: "pd.DataFrame", kind: ProblemKind) -> Mark:
     """Return the accuracy of a method on one kind. rows: the method's rows of all its problems."""
-    import pandas as pd
-
-    counted = rows[rows["problem"].isin(kind.problems)]
-    errors, wrong = counted["error"].dropna(), counted[~counted["usable"]]
+    # Masks and no frames of the rows that they choose: making these would take most of the time.
+    ended, counted = rows["ended"], rows["problem"].isin(kind.problems)
+    errors, wrong = rows["error"][counted].dropna(), counted & ~rows["usable"]
 
     # A NaN or a crash is wrong even if the reference is in doubt.
     gave_numbers = (*MEASURED, UNVERIFIED, ABOVE_CEILING, OTHER_PRECISION)
-    failed = rows[(rows["ended"] == Status.NONFINITE) | ~rows["ended"].isin(gave_numbers)]
+    failed = (ended == Status.NONFINITE) | ~ended.isin(gave_numbers)
     seemed_right = (Status.OK, UNVERIFIED, OTHER_PRECISION)
-    broken = pd.concat([failed, wrong[~wrong["ended"].isin(seemed_right)]])
+    broken = [*ended[failed], *ended[wrong & ~ended.isin(seemed_right)]]
 
-    word = _word(str(broken["ended"].iloc[0])) if len(broken) else ""
+    word = _word(str(broken[0])) if broken else ""
     return Mark(
-        right=wrong.empty and failed.empty,
+        right=not wrong.any() and not failed.any(),
         error=float(errors.max()) if len(errors) and word in ("", "inaccurate") else None,
         word="" if word == "inaccurate" and len(errors) else word,
     )

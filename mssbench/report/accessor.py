@@ -168,7 +168,7 @@ def _chart(specification: dict[str, Any]) -> "alt.ConcatChart":
         concat=[alt.LayerSpec(**panel) for panel in specification["concat"]],
         **{name: x for name, x in specification.items() if name not in ready},
     )
-    chart.params = specification["params"]
+    chart.params = [alt.VariableParameter(**p) for p in specification["params"]]
     return chart
 
 
@@ -190,7 +190,7 @@ def _boards(run: Measured) -> list[Board]:
 
 
 def _best(board: Board, reliability: Trust) -> Line | None:
-    """Return the method to use at a place; None if there is none, or if times cannot be compared."""
+    """Return the method to use at a place; None if there is none or times are unsure."""
     return decision.choose(board, reliability.drift) if reliability.comparable else None
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ATTRIBUTE = "mssbench"  # the key in `frame.attrs`
-# The facts of a run that are carried: when it began, and what decides whether its times can be compared.
+# The facts of a run that are carried: when it began, and whether its times can be compared.
 _OF_RUN = ("started", "seconds", "suite", "load_start", "drift")
 
 _known: dict[str, str] = {}  # the attribute of each run that was loaded, by run_id

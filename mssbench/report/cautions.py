@@ -10,7 +10,10 @@ from mssbench.report.drawn import Measured
 
 
 class Caution(NamedTuple):
-    """Why times cannot be compared. text: with what to do about it. short: for a line in a figure."""
+    """Why times cannot be compared.
+
+    text: with what to do about it. short: for a line in a figure.
+    """
 
     text: str
     short: str
@@ -24,7 +27,8 @@ def cautions(runs: Sequence[Measured]) -> Iterator[Caution]:
             before = f"{run.name}: " if len(runs) > 1 else ""
             yield Caution(
                 before + advice.warning(reliability, "--fresh").strip(),
-                f"Warning: {before}the machine {reliability.why_not}. Its times cannot be compared.",
+                f"Warning: {before}the machine {reliability.why_not}. "
+                "Its times cannot be compared.",
             )
 
     if len(names := environments(runs)) > 1:
