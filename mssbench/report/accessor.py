@@ -217,7 +217,22 @@ def _why_none(board: Board, reliability: Trust) -> str:
     """Return why there is no method to use at a place."""
     if not reliability.comparable:
         return f"The machine {reliability.why_not}. Its times cannot be compared."
-    return next(advice.sentences(board, None, reliability)).text
+    return _in_python(next(advice.sentences(board, None, reliability)).text)
+
+
+# Options of the command line that advice mentions, and what they are in a call of mssbench.run.
+_ARGUMENTS = {
+    "--set precision=float64": 'set={"precision": "float64"}',
+    "--fresh": "fresh=True",
+    "The same command": "The same call of mssbench.run",
+}
+
+
+def _in_python(text: str) -> str:
+    """Return a sentence of advice in which options of the command line are arguments of a call."""
+    for option, argument in _ARGUMENTS.items():
+        text = text.replace(option, argument)
+    return text
 
 
 def _heading(run: Measured) -> str:
@@ -254,7 +269,7 @@ def _as_text(run: Measured) -> Iterator[str]:
         yield advice.warning(reliability, "fresh=True").strip()
     yield _caption(board)
     for sentence in advice.sentences(board, _best(board, reliability), reliability):
-        yield f"    {sentence.text}" if sentence.code else sentence.text
+        yield f"    {sentence.text}" if sentence.code else _in_python(sentence.text)
 
 
 def _as_html(run: Measured, *, several: bool) -> str:
@@ -274,7 +289,7 @@ def _as_html(run: Measured, *, several: bool) -> str:
         if sentence.code:
             parts.append(f"<pre>{escape(sentence.text)}</pre>")
         else:
-            parts.append(_sentence(sentence.text, sentence.style))
+            parts.append(_sentence(_in_python(sentence.text), sentence.style))
 
     elsewhere = list(advice.elsewhere(boards, board, reliability.drift))
     if elsewhere and reliability.comparable and not several:
@@ -299,7 +314,8 @@ def _sentence(text: str, style: str) -> str:
 def _table(board: Board, best: Line | None, reliability: Trust) -> Iterator[str]:
     """Yield the table of the methods at one place: time, ratio, and error on each kind of matrix.
 
-    Methods that are right on every kind stand first, each group from fast to slow.
+    Methods that are right on every kind stand first, each group from fast to slow. Those that are
+    right on none are grey.
     """
     right = decision.right_lines(board)
     lines = [*right, *(line for line in board.lines if line not in right)]
@@ -318,7 +334,7 @@ def _table(board: Board, best: Line | None, reliability: Trust) -> Iterator[str]
             _ratio(line, base, reliability),
             *(_error(line, name, kind.doubt > DOUBTFUL) for name, kind in board.kinds.items()),
         ]
-        style = "font-weight:bold" if line is best else "" if line in right else "color:gray"
+        style = "font-weight:bold" if line is best else "" if board.right(line) else "color:gray"
         yield f'<tr style="{style}">{"".join(map(_cell, cells))}</tr>'
     yield "</tbody></table>"
     if len(lines) > _MOST_LINES:

@@ -22,7 +22,8 @@ STRIP = 9  # distance of a symbol above the frame from the frame, in pixels
 RIGHT = 22  # distance of a symbol right of the frame: clear of the last label of the axis
 
 # The colours of Okabe and Ito (2008), which colour-blind readers can tell apart, without yellow,
-# which is too pale on white, and with grey in its place.
+# which is too pale on white, and with a dark purple and a dark brown that differ from the others
+# for these readers too.
 COLOURS = (
     "#0072B2",
     "#D55E00",
@@ -30,8 +31,8 @@ COLOURS = (
     "#CC79A7",
     "#E69F00",
     "#56B4E9",
-    "#8C6BB1",
-    "#8A8A8A",
+    "#54278F",
+    "#7A5200",
 )
 # Symbols of Vega; each is named with its colour, so that no method depends on its colour alone.
 SHAPES = (
