@@ -51,7 +51,7 @@ def attach(frame: "pd.DataFrame", name: str, facts: Mapping[str, Any], left_over
 def _written(name: str, facts: Mapping[str, Any], left_over: set[str]) -> str:
     """Return the attribute of a frame: what `_Carried` has, as JSON."""
     environments = {
-        e: {**comparable(known), "commit": known.get("commit")}
+        e: _without_none({**comparable(known), "commit": known.get("commit")})
         for e, known in facts["environments"].items()
     }
     runs = {
@@ -65,6 +65,11 @@ def _written(name: str, facts: Mapping[str, Any], left_over: set[str]) -> str:
         "left_over": sorted(left_over),
     }
     return json.dumps(carried, sort_keys=True)
+
+
+def _without_none(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return facts without those that are unknown, which other functions expect to be missing."""
+    return {name: x for name, x in facts.items() if x is not None}
 
 
 def _max_error(facts: Mapping[str, Any]) -> dict[str, float]:

@@ -392,10 +392,11 @@ def test_methods_are_sorted_by_their_median_distance_from_the_limit():
 def test_one_limit_has_a_sentence_and_several_have_a_legend():
     _, of = drawn("limit", *limited("svd", [5e-3, 6e-3]))
     assert of.legend == []
-    assert "arithmetic units" in " ".join(of.titles)
+    assert "All of them are limited by compute." in " ".join(of.titles)
     _, of = drawn("limit", *limited("svd", [5e-3]), *limited("eigh", [5e-3], bound="memory"))
     assert of.legend == ["compute", "memory"]
-    assert "arithmetic units" not in " ".join(of.titles)
+    assert "limited by" not in " ".join(of.titles)
+    assert "limited by" not in FIGURES["limit"].about
 
 
 # Maps
@@ -590,6 +591,14 @@ def perceived(colour, matrix):
         ),
         [x ** (1 / 3) for x in cones],
     )
+
+
+@pytest.mark.parametrize("ground", ["#ffffff", "#151515"])
+def test_colours_are_visible_on_paper_and_in_a_dark_page(ground):
+    def light(colour):
+        return perceived(colour, AS_SEEN["everybody"])[0]
+
+    assert min(abs(light(colour) - light(ground)) for colour in COLOURS) > 0.2
 
 
 @pytest.mark.parametrize("reader", AS_SEEN)

@@ -22,8 +22,8 @@ STRIP = 9  # distance of a symbol above the frame from the frame, in pixels
 RIGHT = 22  # distance of a symbol right of the frame: clear of the last label of the axis
 
 # The colours of Okabe and Ito (2008), which colour-blind readers can tell apart, without yellow,
-# which is too pale on white, and with a dark purple and a dark brown that differ from the others
-# for these readers too.
+# which is too pale on white, and with a wine red and a violet that differ from the others for these
+# readers too. All are visible on white and on the dark ground that the report may have.
 COLOURS = (
     "#0072B2",
     "#D55E00",
@@ -31,8 +31,8 @@ COLOURS = (
     "#CC79A7",
     "#E69F00",
     "#56B4E9",
-    "#54278F",
-    "#7A5200",
+    "#9B2D4B",
+    "#5A4FCF",
 )
 # Symbols of Vega; each is named with its colour, so that no method depends on its colour alone.
 SHAPES = (
@@ -250,7 +250,7 @@ def style_of(table: "pd.DataFrame", look: Look, *, legend: bool, by: str = "fami
 class Note(NamedTuple):
     """A sentence on how to read a figure, for figures in which rows are drawn in this way.
 
-    text: what holds for any rows. of: returns the sentence for a figure of some rows, or an empty
+    text: what holds for any rows, or empty. of: returns the sentence for a figure of some rows, or an empty
     text if none of them is drawn in this way.
     """
 
@@ -328,7 +328,7 @@ class Figure(NamedTuple):
     @property
     def about(self) -> str:
         """All that is to be said on how to read the figure, whatever rows it shows."""
-        return " ".join([self.reading, *(note.text for note in self.notes)])
+        return " ".join(filter(None, [self.reading, *(note.text for note in self.notes)]))
 
     def explained(self, rows: "pd.DataFrame") -> str:
         """Return how to read a figure of these rows."""

@@ -1,16 +1,21 @@
 """How far each method is from the shortest time in which the machine could do its work."""
 
+from typing import TYPE_CHECKING
+
 import altair as alt
 
 from mssbench.report.figures.figure import (
     HOLLOW,
     LIMIT,
     Figure,
+    Note,
     Style,
-    note,
     panel_chart,
     position,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LINE = 15  # height of a method's line, in pixels: the height of its label
 _LABELS = 300  # longest name beside the lines, in pixels
@@ -30,6 +35,12 @@ def _chart(style: Style) -> alt.LayerChart:
     return panel_chart(*points, height=alt.Step(_LINE))
 
 
+def _one_limit(rows: "pd.DataFrame") -> str:
+    """Return what limits all methods, if it is the same for all; a legend shows several limits."""
+    (first, *others) = sorted(rows["bound"].unique())
+    return "" if others or not first else f"All of them are limited by {first}."
+
+
 LIMITS = Figure(
     name="limit",
     title="Distance to the limit of the machine",
@@ -37,10 +48,7 @@ LIMITS = Figure(
     "the method's own work, one symbol for each problem. A method at 1x could become faster only "
     "by doing less work; at 10x the machine waits for nine tenths of the time.",
     notes=(
-        note(
-            "The limit is that of its arithmetic units.",
-            lambda rows: set(rows["bound"]) == {"compute"},
-        ),
+        Note("", _one_limit),
         HOLLOW,
     ),
     required="rows with a time and the shortest time that the machine allows",
