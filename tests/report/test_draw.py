@@ -138,20 +138,17 @@ def test_without_rows_a_figure_says_what_it_needs(name):
 
 @pytest.mark.parametrize(
     ("sizes", "problems", "columns"),
-    [
-        ((16,), 1, 1),
-        ((16, 64), 1, 2),
-        ((16, 64), 2, 2),
-        ((16, 64), 3, 2),
-        ((16, 32, 64), 2, 3),
-        ((16, 32, 64, 128), 3, 4),
-        ((8, 16, 32, 64, 128), 1, 3),
-        ((16, 32, 64, 128), 1, 2),
-    ],
+    [(1, 1, 1), (2, 1, 2), (2, 2, 2), (2, 3, 2), (3, 2, 3), (4, 3, 4), (5, 1, 3), (4, 1, 2)],
 )
 def test_each_row_of_panels_has_one_problem_where_they_fit(sizes, problems, columns):
-    rows = rows_of(sizes=sizes, problems=list(PROBLEMS)[:problems])
-    assert draw.specification(FRONT, table(*rows))["columns"] == columns
+    keys = [{"problem": str(p), "size": n} for p in range(problems) for n in range(sizes)]
+    varying = [name for name, count in (("problem", problems), ("size", sizes)) if count > 1]
+    assert draw._columns(keys, varying) == columns
+
+
+def test_panels_of_unequal_rows_stand_three_beside_each_other():
+    keys = [{"problem": p, "size": n} for p, n in (("a", 1), ("a", 2), ("b", 1), ("b", 3))]
+    assert draw._columns([*keys, {"problem": "c", "size": 1}], ["problem", "size"]) == 3
 
 
 def test_only_outer_panels_have_titles_of_axes():

@@ -31,8 +31,8 @@ COLOURS = (
     "#CC79A7",
     "#E69F00",
     "#56B4E9",
-    "#9B2D4B",
-    "#5A4FCF",
+    "#993344",
+    "#4B4BE0",
 )
 # Symbols of Vega; each is named with its colour, so that no method depends on its colour alone.
 SHAPES = (
@@ -250,8 +250,8 @@ def style_of(table: "pd.DataFrame", look: Look, *, legend: bool, by: str = "fami
 class Note(NamedTuple):
     """A sentence on how to read a figure, for figures in which rows are drawn in this way.
 
-    text: what holds for any rows, or empty. of: returns the sentence for a figure of some rows, or an empty
-    text if none of them is drawn in this way.
+    text: what holds for any rows, or empty. of: returns the sentence for a figure of some rows, or
+    an empty text if none of them is drawn in this way.
     """
 
     text: str
