@@ -40,6 +40,7 @@ from mssbench.analysis import (
     pareto,
     trust,
 )
+from mssbench.analysis.claim_texts import lines
 from mssbench.cli import ab, doctor, listing, main, notebook, run, selftest
 from mssbench.cli import check as cli_check
 from mssbench.cli import claims as cli_claims
@@ -397,7 +398,7 @@ def outputs(path: Path) -> Iterator[Callable[[], Iterable[Any]]]:
 def said_of_claims(path: Path) -> Iterator[str]:
     """What `claims` prints but the sentences and sources, which are those of the suites."""
     for finding in cli_claims.examine(results.open(path)):
-        yield from [str(finding.verdict), *console_claims._lines(finding)]
+        yield from [str(finding.verdict), *lines(finding)]
 
 
 @EVERY_RUN
