@@ -142,7 +142,8 @@ class Registry(Generic[Thing]):
         self._of_plugins |= {x: self._things[x] for x in self._things.keys() - before}
         if name not in self._things:
             raise NotInstalled(
-                f"{who} registers no such {self.kind}: entry point and function must agree"
+                f"{who}: its package registers no {self.kind} of this name. Its author has to "
+                "give the entry point and the registered function the same name"
             )
 
 
@@ -152,7 +153,10 @@ def check_function(kind: str, call: Any) -> None:
     The source is needed for the code hash of each row.
     """
     if not callable(call) or not isinstance(getattr(call, "__name__", None), str):
-        raise RegistryError(f"{kind} {call!r} is not a function: register one that has a name.")
+        raise RegistryError(
+            f"{kind} {call!r} is not a function with a name: register a function that is defined "
+            "by `def`."
+        )
 
     function = inspect.unwrap(call)
     try:

@@ -131,7 +131,7 @@ def test_a_plugin_that_is_imported_in_a_block_stays_registered_after_it(
         ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero"),
         ("raise ImportError('its CUDA is too old')", "cannot be imported: ImportError: its CUDA"),
         ("def broken(:", "cannot be imported: SyntaxError: "),
-        ("", "registers no such thing: entry point and function must agree"),
+        ("", "its package registers no thing of this name. Its author has to give"),
     ],
     ids=["lacks a package", "raises", "fails to import", "is no Python", "is empty"],
 )
