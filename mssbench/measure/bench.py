@@ -28,7 +28,7 @@ from mssbench.measure.prepared import Prepared
 from mssbench.measure.session import Session
 from mssbench.measure.timers import Timers, most_calls
 from mssbench.measure.work_of_cell import WorkOfCell
-from mssbench.records.cell import clocks, phases
+from mssbench.records.cell import GPU, HOT, WALL, clocks, phases
 from mssbench.records.measurement import Measurement, Status
 from mssbench.records.noise import ABOVE_CEILING, DISTURBED, UNVERIFIED, noise
 from mssbench.records.timing import Timing
@@ -225,7 +225,7 @@ class Bench:
             return self._timed(phase, clock, cache)
         except Exception as error:
             # A device clock may be unable to time a phase that the wall clock can time.
-            if clock == "wall":
+            if clock == WALL:
                 raise
             self.spoilt |= isinstance(error, CaptureFailed)
             status, reason = classify(error)
@@ -246,7 +246,7 @@ class Bench:
         status, reason = self.truth.judge(phase.name, values, max_error)
 
         if status is Status.OK and taken.new is not None:
-            timed = clock == "wall"
+            timed = clock == WALL
             was_called_again = self._work.count_again(min(timing.samples))
             failure = self._judged_on_new_content(phase, taken.new, values, timed=timed)
             if was_called_again or taken.new.was_called_again:
@@ -274,7 +274,7 @@ class Bench:
             "gemms": median / product_seconds if product_seconds else None,
             "flags": " ".join(flags),
             "noise": noise(timing.samples, 0.0, flags),
-            "host_sync": self._timers.waits(phase.name, phase.calls) if clock == "gpu" else None,
+            "host_sync": self._timers.waits(phase.name, phase.calls) if clock == GPU else None,
         }
 
         return Measurement(cell, phase.name, clock, cache, status, reason, _stated(values), timing)
@@ -283,7 +283,7 @@ class Bench:
         """Make one attempt: take the samples, and return them with flags and the last output."""
         cell = self.cell
         timer = self._timers.timer(phase, clock, cache)
-        turn = self.rotation.fitting(l2_bytes()) if (clock, cache) == ("gpu", "hot") else 0
+        turn = self.rotation.fitting(l2_bytes()) if (clock, cache) == (GPU, HOT) else 0
         new = self._new_content(phase, turn)
         is_replay = isinstance(timer, GraphClock)  # replays only see the content of the capture
         most_per_sample = most_calls(phase, clock, cache)

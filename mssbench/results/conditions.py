@@ -17,6 +17,7 @@ from math import copysign, inf, nan
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from mssbench.errors import TableError, unknown
+from mssbench.records.cell import CACHES, CLOCKS
 from mssbench.records.measurement import Status
 from mssbench.records.noise import Noise
 from mssbench.records.roundoff import ROUNDOFF
@@ -45,40 +46,12 @@ _LISTED = {
     "phase": frozenset(PHASES),
     "precision": frozenset(ROUNDOFF),
     "device": frozenset({"cpu", "cuda"}),
-    "clock": frozenset({"wall", "gpu", "graph"}),
-    "cache": frozenset({"hot", "cold"}),
+    "clock": frozenset(CLOCKS),
+    "cache": frozenset(CACHES),
 }
 _SINGLE = re.compile(r"(?<![=!<>])=(?!=)")  # a single = that is no part of ==, !=, <= or >=
 # Values of text columns. If one is written without quotes, the message says so.
-_WORDS = frozenset(
-    {
-        "forward",
-        "backward",
-        "step",
-        "wall",
-        "gpu",
-        "graph",
-        "cold",
-        "hot",
-        "cpu",
-        "cuda",
-        "none",
-        "sqrt",
-        "isqrt",
-        "float64",
-        "float32",
-        "tf32",
-        "bfloat16",
-        "float16",
-        "torch",
-        "numpy",
-        "cupy",
-        "ok",
-        "quiet",
-        "noisy",
-        "unstable",
-    }
-)
+_WORDS = frozenset({"none", "sqrt", "isqrt", "torch", "numpy", "cupy"}).union(*_LISTED.values())
 
 
 class _Value(NamedTuple):
