@@ -47,11 +47,11 @@ class Sample(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """The status of a cell, its reason, and the errors, from the first output and a timed one."""
+    """The status of a cell, its reason, errors and flags, from the first output and a timed one."""
 
     status: str
     reason: str
-    values: dict[str, Any]  # error columns, the worse of the two outputs
+    values: dict[str, Any]  # error columns, the worse of the two outputs, and the column flags
 
 
 class OnDemand:

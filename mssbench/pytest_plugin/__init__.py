@@ -233,7 +233,8 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
         row |= Timing(data, 1, seconds).statistics() | {"noise": "", "first_call_seconds": None}
     if state.changes.names:
         changed = f"it changed {', '.join(state.changes.names)}"
-        row |= {"flags": LEFT_CHANGES, "reason": "; ".join(filter(None, [row["reason"], changed]))}
+        flags = f"{row['flags'] or ''} {LEFT_CHANGES}".strip()
+        row |= {"flags": flags, "reason": "; ".join(filter(None, [row["reason"], changed]))}
 
     benchmark.extra_info[KEY] = strict(row)
     if measurement.status is not Status.OK and not wrong:
