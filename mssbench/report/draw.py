@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mssbench import units
 from mssbench.errors import RunError, TableError, unknown
+from mssbench.records.cell import GPU, WALL
 from mssbench.report.figures import FIGURES
 from mssbench.report.figures.figure import DRAWN, Figure, Look, style_of
 from mssbench.results.labels import spoken
@@ -28,7 +29,7 @@ _ALIGNED = {"bounds": "flush", "spacing": {"row": 82, "column": 78}}
 _WHITE = {"background": "white"}
 # What a figure shows unless the user chooses rows: a training step in single precision, as the
 # caller waits for it. Each value counts only if some row has it.
-_USUAL = {"phase": "step", "precision": "float32", "clock": "wall", "function": "sqrt"}
+_USUAL = {"phase": "step", "precision": "float32", "clock": WALL, "function": "sqrt"}
 
 
 def figures_named(names: Sequence[str]) -> list[Figure]:
@@ -136,7 +137,7 @@ def _title(key: dict[str, Any], rows: "pd.DataFrame", varying: Sequence[str]) ->
 def _shared(key: dict[str, Any], varying: Sequence[str]) -> str:
     """Return what all panels of a figure have in common, as a line below its title."""
     words = {name: x for name, x in key.items() if name not in varying and x}
-    if words.get("clock") != "gpu":
+    if words.get("clock") != GPU:
         words.pop("cache", None)  # the cache is flushed for the clock of a GPU alone
     return ", ".join(spoken(name, x) for name, x in words.items())
 
