@@ -19,7 +19,7 @@ from mssbench.records.measurement import Status
 from mssbench.records.training import MOST_SKIPPED, TrainingCell
 from mssbench.training.loop import Epoch, Settings, train
 from mssbench.training.network import COVARIANCE, MEAN, Method
-from mssbench.training.tasks.task import task
+from mssbench.training.tasks.registry import task
 
 _STARTED_BY = os.getppid()
 
