@@ -14,7 +14,7 @@ from mssbench.analysis import kinds
 from mssbench.analysis.kinds import DOUBTFUL, ProblemKind
 from mssbench.analysis.naming import paper_name, short_names
 from mssbench.methods.regularization import OPTIONS
-from mssbench.records.cell import parse_options
+from mssbench.records.cell import COLD, GPU, WALL, parse_options
 from mssbench.records.measurement import MEASURED, Row, Status
 from mssbench.records.noise import ABOVE_CEILING, OTHER_PRECISION, UNVERIFIED, Noise
 from mssbench.results.labels import METHOD, with_outcomes
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 # Key columns that have one value in all rows of a board, as have phase and clock.
 PLACE = ("function", "precision", "device", "size", "batch")
-WALL = "wall"  # time until the caller has the result; measured on every device
 # Relative difference within which two times are a tie. Cells are measured minutes apart, and the
 # speed of a shared machine seldom changes by less in that time. The second number applies if one of
 # the times is unsure.
@@ -164,7 +163,7 @@ def boards(
     a row inaccurate. A GPU has two boards for each place: for the wall clock, and for the GPU's
     own clock with a cold cache. Its other clocks are for explaining these two.
     """
-    clock = (frame["clock"] == WALL) | ((frame["clock"] == "gpu") & (frame["cache"] == "cold"))
+    clock = (frame["clock"] == WALL) | ((frame["clock"] == GPU) & (frame["cache"] == COLD))
     rows = with_outcomes(frame[clock & (frame["phase"] != "backward")])
 
     # The errors of a row computed in another precision are valid; its line does not compete.

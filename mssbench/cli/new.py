@@ -66,7 +66,7 @@ def command(
                 f"{file} has a working method {chosen!r}. Change it, and test it after each change:"
             ),
             Text(f"    mssbench test {file}", style="bold", no_wrap=True, overflow="ignore"),
-            Text("docs/methods.md says how to measure it beside others, and how to package it."),
+            Text("docs/plugins.md says how to measure it beside others, and how to package it."),
         ]
     )
 

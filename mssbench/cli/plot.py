@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from mssbench import units
+from mssbench import results, units
 from mssbench.cli.export import saved
 from mssbench.cli.options import words
 from mssbench.cli.output import output
 from mssbench.errors import RunError, TableError
 from mssbench.report.packages import require
-from mssbench.results.complete import open_complete
 
 if TYPE_CHECKING:
     from mssbench.results.run import Run
@@ -112,7 +111,7 @@ def drawings(
                 "name one with --figure."
             )
 
-    opened = [open_complete(path) for path in paths]
+    opened = [results.open(path) for path in paths]
     runs = measured(opened)
     if where is not None:
         runs = chosen(runs, where, "--where")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mssbench import units
 from mssbench.errors import RunError, TableError, unknown
+from mssbench.records.cell import GPU, WALL
 from mssbench.report.figures import FIGURES
 from mssbench.report.figures.figure import (
     CONDITION,
@@ -49,7 +50,7 @@ _ENTRIES = 16  # entries of a legend beside each row of panels
 _NARROWEST = 60  # characters of a line below the title, however narrow the figure is
 # What a figure shows unless the user chooses rows: a training step in single precision, as the
 # caller waits for it. Each value counts only if some row has it.
-_USUAL = {"phase": "step", "precision": "float32", "clock": "wall", "function": "sqrt"}
+_USUAL = {"phase": "step", "precision": "float32", "clock": WALL, "function": "sqrt"}
 # The order in which a subtitle names the values that all panels of a figure share.
 _ORDER = ("phase", "function", "precision", "problem", "size", "batch", "device", "clock", "cache")
 
@@ -284,7 +285,7 @@ def _word(name: str, value: Any, rows: "pd.DataFrame") -> str:
 def _shared(key: dict[str, Any], rows: "pd.DataFrame", varying: Sequence[str]) -> str:
     """Return what all panels have in common, as a line below the title: `step · sqrt · float32`."""
     words = {name: x for name, x in key.items() if name not in varying and x}
-    if words.get("clock") != "gpu":
+    if words.get("clock") != GPU:
         words.pop("cache", None)  # the cache is flushed for the clock of a GPU alone
     order = [*(n for n in _ORDER if n in words), *(n for n in words if n not in _ORDER)]
     return " · ".join(_word(name, words[name], rows) for name in order)

@@ -188,15 +188,41 @@ VALUES = {"--across": tables.ACROSS, "--display": comparison.DISPLAYS, "--to": F
 
 
 def documented_lines() -> list[str]:
-    """Each line of a code block of the documentation that calls mssbench alone."""
+    """Each command line of mssbench in a block of code of the documentation.
+
+    Blocks are commands of a shell, steps of a workflow, and examples, in which a command follows a
+    dollar sign.
+    """
     found = []
     for file in PAGES:
-        blocks = re.findall(r"```sh\n(.*?)```", file.read_text(encoding="utf-8"), re.S)
-        lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-        found += [
-            line.partition("  #")[0].strip() for line in lines if line.startswith("mssbench ")
-        ]
-    return [line for line in found if not re.search(r"[|&;]", line.replace("'", ""))]
+        blocks = re.findall(r"^```(sh|yaml|text)\n(.*?)^```", file.read_text("utf-8"), re.S | re.M)
+        for language, block in blocks:
+            for line in block.replace("\\\n", " ").splitlines():
+                begins = {"sh": "", "yaml": r"\s*- (run: )?", "text": r"\$ "}[language]
+                if (start := re.match(begins, line)) and "mssbench " in line:
+                    found += calls_of(line[start.end() :])
+    return found
+
+
+def calls_of(line: str) -> list[str]:
+    """The calls of mssbench alone in a line of a shell, such as one before `||`."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    found: list[list[str]] = [[]]
+    for word in lexer:
+        if re.fullmatch(r"[();<>|&]+", word):
+            found.append([])
+        else:
+            found[-1].append(word)
+    return [shlex.join(words) for words in found if words[:1] == ["mssbench"]]
+
+
+def test_calls_are_found_beside_other_commands_and_comments() -> None:
+    line = "cd x && mssbench run smoke --out 'a b' || [ $? -eq 4 ]  # mssbench show"
+    assert calls_of(line) == ["mssbench run smoke --out 'a b'"]
+    assert calls_of("pip install mssbench  # until it is on PyPI") == []
+    assert len(documented_lines()) > 60
+    assert "mssbench check results/ci --baseline ci" in documented_lines()  # of README's workflow
 
 
 def inline_code() -> list[str]:
@@ -220,6 +246,12 @@ def inline_lines() -> list[str]:
 @pytest.mark.parametrize("line", sorted({*documented_lines(), *inline_lines()}))
 def test_a_command_in_the_documentation_is_one_that_the_parser_takes(line) -> None:
     parse(line)
+
+
+@pytest.mark.parametrize("line", sorted({*documented_lines(), *inline_lines()}))
+def test_a_suite_in_the_documentation_comes_with_mssbench_or_is_a_file(line) -> None:
+    named = parse(line)[1].get("suite", "SUITE")
+    assert named in suite.shipped() or named == "SUITE" or named.endswith(".toml")
 
 
 def flags_of_commands() -> set[str]:

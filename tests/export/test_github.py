@@ -209,7 +209,7 @@ def test_the_recipe_for_gitlab_works_as_it_stands_in_the_docs(tmp_path: Path) ->
     """All but its installation, with a small run in the place of smoke."""
     from helpers.runs import write_suite
 
-    text = (ROOT / "docs" / "gates.md").read_text()
+    text = (ROOT / "docs" / "ci.md").read_text()
     job = yaml.safe_load(text.partition("On GitLab:")[2].split("```yaml")[1].split("```")[0])
     install, *script = job["mssbench"]["script"]
     assert install == "pip install mssbench"

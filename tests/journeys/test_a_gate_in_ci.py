@@ -1,4 +1,4 @@
-"""A user who guards a method with the recipe of docs/gates.md, typed as it is printed there."""
+"""A user who guards a method with the recipe of docs/ci.md, typed as it is printed there."""
 
 import re
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from helpers.root import ROOT
 
-PAGE = (ROOT / "docs" / "gates.md").read_text().partition("## A gate in CI")[2]
+PAGE = (ROOT / "docs" / "ci.md").read_text().partition("## A gate in CI")[2]
 SUITE = re.findall(r"```toml\n(.*?)```", PAGE, re.S)[0]
 RECIPES = dict(re.findall(r"<!-- ci: (\w+) -->\n```sh\n(.*?)```", PAGE, re.S))
 

@@ -176,6 +176,12 @@ def test_the_generators_of_problems_are_in_every_hash(text: str) -> None:
     assert ran.files <= files_of(code_hash.closure(WORKER))
 
 
+def test_the_readers_of_tables_are_in_no_hash() -> None:
+    """They change no row; a worker imports only the locks of this package."""
+    names = {name for name in code_hash.closure(WORKER) if name.startswith("mssbench.results")}
+    assert names == {"mssbench.results", "mssbench.results.locks"}
+
+
 # ------------------------------------------------------------------- what changes the hash
 
 

@@ -1,4 +1,4 @@
-"""The guide docs/methods.md, followed to the letter: one file, then a package of its own."""
+"""The guide docs/plugins.md, followed to the letter: one file, then a package of its own."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from helpers.root import ROOT
 
 import mssbench
 
-GUIDE = (ROOT / "docs" / "methods.md").read_text()
+GUIDE = (ROOT / "docs" / "plugins.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", GUIDE, re.S)
 METHOD, CONTRACT = (text for language, text in BLOCKS if language == "python")
 SUITE, PACKAGE = (text for language, text in BLOCKS if language == "toml")
