@@ -6,12 +6,12 @@ The table shows a board: the methods measured at one size and batch, see analysi
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from mssbench import units
 from mssbench.analysis import decision, kinds
 from mssbench.analysis.decision import Board, Line
 from mssbench.analysis.kinds import DOUBTFUL
 from mssbench.analysis.naming import call_text
 from mssbench.analysis.trust import Trust
+from mssbench.records import units
 from mssbench.records.cell import OF_FEATURES, WALL
 
 # Other sizes, batches and phases that get a line, so that the output fits on one screen;

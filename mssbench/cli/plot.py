@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from mssbench import results, units
+from mssbench import results
 from mssbench.cli.export import saved
 from mssbench.cli.options import words
 from mssbench.cli.output import output
 from mssbench.errors import RunError, TableError
+from mssbench.records import units
 from mssbench.report.packages import require
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mssbench import results, units
+from mssbench import results
 from mssbench.analysis import advice, blocks, conclusions
 from mssbench.analysis.kinds import Conditions
 from mssbench.analysis.trust import Trust, trust
@@ -20,6 +20,7 @@ from mssbench.console import epilogue
 from mssbench.console.live import redraw
 from mssbench.console.terminal import make_console
 from mssbench.errors import ExitCode, RunError, TableError
+from mssbench.records import units
 from mssbench.records.schema import BY_NAME
 from mssbench.results import conditions, table
 from mssbench.results.folder import is_going_on

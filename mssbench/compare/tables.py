@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mssbench import results, units
+from mssbench import results
 from mssbench.compare.judgement import RowPair
 from mssbench.compare.rows import other_input
 from mssbench.errors import NotComparable, TableError, unknown
+from mssbench.records import units
 from mssbench.records.facts import LIBRARIES, Facts, canonical, difference, releases
 from mssbench.records.measurement import MEASURED, AnyRow, Status
 from mssbench.records.schema import KEY

@@ -12,10 +12,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mssbench import units
 from mssbench.compare.judgement import Judged, Judgement, Mean, Tally
 from mssbench.compare.verdict import QUIET, Verdict
 from mssbench.errors import TableError, unknown
+from mssbench.records import units
 from mssbench.records.cell import GPU
 from mssbench.records.measurement import AnyRow
 from mssbench.records.schema import KEY

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator
 from math import isfinite
 
-from mssbench import units
 from mssbench.analysis import decision
 from mssbench.analysis.decision import PLACE, Board, Line, Mark
 from mssbench.analysis.kinds import DOUBTFUL
 from mssbench.export import Exported
+from mssbench.records import units
 from mssbench.records.cell import WALL
 from mssbench.results.labels import spoken
 from mssbench.results.table import typed

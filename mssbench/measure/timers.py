@@ -6,7 +6,6 @@ and `step`. A sample is the time of a block of calls.
 
 import torch
 
-from mssbench import units
 from mssbench.errors import Unsupported
 from mssbench.measure.inputs import Rotation
 from mssbench.measure.instruments.ceilings import flush, l2_bytes
@@ -20,6 +19,7 @@ from mssbench.measure.instruments.clocks import (
     waits_for_device,
 )
 from mssbench.measure.phases import Calls, Phase
+from mssbench.records import units
 from mssbench.records.cell import COLD, GPU, HOT, WALL, Cell
 
 # Bytes that recorded forwards may take while they wait for their backward: more calls in a sample

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mssbench import units
 from mssbench.analysis import advice, decision, pareto
 from mssbench.analysis.decision import DIGIT, Board, Line
 from mssbench.analysis.kinds import DOUBTFUL
 from mssbench.analysis.naming import call_text
 from mssbench.analysis.trust import Trust, trust
 from mssbench.errors import TableError
+from mssbench.records import units
 from mssbench.records.facts import machine
 from mssbench.records.schema import COLUMNS
 from mssbench.report import carried

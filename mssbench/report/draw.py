@@ -7,8 +7,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from mssbench import units
 from mssbench.errors import RunError, TableError, unknown
+from mssbench.records import units
 from mssbench.records.cell import GPU, WALL
 from mssbench.report.figures import FIGURES
 from mssbench.report.figures.figure import (

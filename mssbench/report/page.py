@@ -9,9 +9,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mssbench import __version__, units
+from mssbench import __version__
 from mssbench.analysis.claim_texts import lines
 from mssbench.analysis.claims import ClaimResult, ClaimVerdict, judge_claims
+from mssbench.records import units
 from mssbench.records.facts import machine
 from mssbench.records.schema import BY_NAME
 from mssbench.report import history

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mssbench import results, units
+from mssbench import results
 from mssbench.errors import RunError, nearest
+from mssbench.records import units
 from mssbench.records.facts import machine
 from mssbench.records.measurement import MEASURED, Status
 from mssbench.results.folder import RunFolder

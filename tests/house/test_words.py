@@ -25,7 +25,7 @@ from house.test_pages import prose
 from rich.table import Table
 
 import mssbench
-from mssbench import arrays, problems, results, units
+from mssbench import arrays, problems, results
 from mssbench.ab import statistics as paired
 from mssbench.ab import verdicts as ab_verdicts
 from mssbench.analysis import (
@@ -72,7 +72,7 @@ from mssbench.errors import ExitCode
 from mssbench.machine import findings
 from mssbench.methods import method as method_
 from mssbench.methods import registry
-from mssbench.records import cell, noise
+from mssbench.records import cell, noise, units
 from mssbench.records.measurement import Status
 from mssbench.records.noise import Noise
 from mssbench.records.schema import BY_NAME, COLUMNS
