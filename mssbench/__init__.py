@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mssbench.analysis.table import load as load
     from mssbench.cli.notebook import run as run
     from mssbench.methods.features import sqrtm_of_features as sqrtm_of_features
     from mssbench.methods.logarithm import logm as logm
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from mssbench.problems.capture import capture as capture
     from mssbench.problems.registry import register_modifier as register_modifier
     from mssbench.problems.registry import register_problem as register_problem
+    from mssbench.report.frames import load as load
 
 __version__ = "0.1.0"
 
@@ -27,7 +27,7 @@ _PUBLIC = {
     "capture": "problems.capture",
     "chosen": "methods.sqrtm",
     "isqrtm": "methods.sqrtm",
-    "load": "analysis.table",
+    "load": "report.frames",
     "logm": "methods.logarithm",
     "normalized": "methods.norms",
     "register_backward": "methods.registry",

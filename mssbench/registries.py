@@ -23,6 +23,7 @@ from mssbench.errors import NotInstalled, RegistryError, UnknownName, unknown
 # The types of values that a suite file can contain, and therefore of the parameters of methods and
 # problems.
 TYPES_OF_VALUES = (bool, int, float, str)
+_ALSO = "mssbench_also_"  # the beginning of the module names of users' files
 
 
 class Named(Protocol):
@@ -60,9 +61,9 @@ class Registry(Generic[Thing]):
         """Register an entry. Raises RegistryError if another module has registered its name."""
         taken = self._things.get(thing.name)
         if taken is not None and taken.call.__module__ != thing.call.__module__:
-            first, second = taken.call.__module__, thing.call.__module__
             raise RegistryError(
-                f"{self.kind} {thing.name!r} is registered twice: by {first} and by {second}."
+                f"{self.kind} {thing.name!r} is registered twice: by {_registrant(taken.call)} and "
+                f"by {_registrant(thing.call)}. {_remedy(taken.call, thing.call)}"
             )
         self._things[thing.name] = thing
 
@@ -142,8 +143,50 @@ class Registry(Generic[Thing]):
         self._of_plugins |= {x: self._things[x] for x in self._things.keys() - before}
         if name not in self._things:
             raise NotInstalled(
-                f"{who} registers no such {self.kind}: entry point and function must agree"
+                f"{who}: its package registers no {self.kind} of this name. Its author has to "
+                "give the entry point and the registered function the same name"
             )
+
+
+def _registrant(call: Callable[..., object]) -> str:
+    """Return the module of a registered function; for a user's file (`--also`), its path."""
+    module = call.__module__
+    return f"{_source(call) or module}" if module.startswith(_ALSO) else module
+
+
+def _remedy(first: Callable[..., object], second: Callable[..., object]) -> str:
+    """Return what to do about two functions that are registered under one name."""
+    place = _place_in_mssbench(first)
+    if place and place == _place_in_mssbench(second):
+        return (
+            "This is a second copy of a file that comes with mssbench: install the clone with "
+            "`pip install -e .`, or rename the function."
+        )
+    return "Rename one of the two."
+
+
+def _place_in_mssbench(call: Callable[..., object]) -> tuple[str, ...]:
+    """Return the path, in its mssbench, of a file of methods or problems; empty for other files.
+
+    For example ("methods", "forward", "eigh.py"), whether that mssbench is the one that runs, or a
+    clone beside it.
+    """
+    file = _source(call)
+    if file is None or "mssbench" not in file.parts[:-1]:
+        return ()
+    parts = file.resolve().parts
+    place = parts[len(parts) - parts[::-1].index("mssbench") :]
+    folders = (("methods", "forward"), ("methods", "backward"), ("problems",))
+    return place if place[:-1] in folders else ()
+
+
+def _source(call: Callable[..., object]) -> Path | None:
+    """Return the source file of a function; None if it has none."""
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(call))
+    except TypeError:  # it is built into the interpreter
+        return None
+    return Path(file) if file else None
 
 
 def check_function(kind: str, call: Any) -> None:
@@ -152,15 +195,12 @@ def check_function(kind: str, call: Any) -> None:
     The source is needed for the code hash of each row.
     """
     if not callable(call) or not isinstance(getattr(call, "__name__", None), str):
-        raise RegistryError(f"{kind} {call!r} is not a function: register one that has a name.")
+        raise RegistryError(
+            f"{kind} {call!r} is not a function with a name: register a function that is defined "
+            "by `def`."
+        )
 
-    function = inspect.unwrap(call)
-    try:
-        source = inspect.getsourcefile(function)
-    except TypeError:  # it is built into the interpreter
-        source = None
-
-    if source is None:
+    if _source(call) is None:
         raise RegistryError(
             f"{kind} {call.__name__!r} has no source file, so that its changes could not be "
             "detected. Define it in a Python file, and give that as --also."
@@ -190,7 +230,7 @@ def load_file(path: Path) -> None:
     Raises RegistryError if there is no such file, or if an error occurs while it is imported.
     """
     # The module name depends on the path, so that two files of one name are two modules.
-    name = f"mssbench_also_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = f"{_ALSO}{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return
 

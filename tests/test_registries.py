@@ -13,7 +13,7 @@ from mssbench.errors import NotInstalled, RegistryError
 from mssbench.registries import Registry, load_file
 
 # Called by the module of a plug-in, which cannot see the registry of a test otherwise.
-REGISTER_THEIRS: list[Callable[[], None]] = []
+REGISTER_THEIRS: list[Callable[..., None]] = []
 
 
 class Thing(NamedTuple):
@@ -88,6 +88,53 @@ def test_a_name_belongs_to_the_module_that_took_it_first(registry: Registry[Thin
         registry.add(Thing("ours", defined_in("another")))
 
 
+@pytest.fixture
+def added(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry[Thing]
+) -> Iterator[Callable[[Path], None]]:
+    """Load a file as `--also` does, after it was written with a function that registers itself."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = {*sys.modules}
+
+    def add(file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(
+            f"import sys\ndef mine(): ...\nsys.modules[{__name__!r}].REGISTER_THEIRS[0](mine)\n"
+        )
+        load_file(file)
+
+    REGISTER_THEIRS[:] = [lambda call: registry.add(Thing("mine", call))]
+    yield add
+    for module in {*sys.modules} - before:
+        del sys.modules[module]
+
+
+COPY = r"This is a second copy of a file that comes with mssbench: install the clone with `pip inst"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "remedy"),
+    [
+        ("site/mssbench/methods/forward/eigh.py", "clone/mssbench/methods/forward/eigh.py", COPY),
+        ("site/mssbench/methods/backward/x.py", "mssbench/mssbench/methods/backward/x.py", COPY),
+        ("site/mssbench/problems/real.py", "clone/mssbench/problems/real.py", COPY),
+        ("site/mssbench/methods/forward/eigh.py", "clone/mssbench/methods/forward/svd.py", ""),
+        ("site/mssbench/methods/forward/eigh.py", "mssbench/eigh.py", ""),
+        ("mssbench/mine.py", "mine.py", ""),
+        ("other/methods/forward/eigh.py", "clone/mssbench/methods/forward/eigh.py", ""),
+    ],
+)
+def test_a_name_of_two_files_is_refused_with_the_files_and_a_remedy(
+    tmp_path: Path, added: Callable[[Path], None], first: str, second: str, remedy: str
+) -> None:
+    added(tmp_path / first)
+    said = (
+        f"registered twice: by .*/{first} and by .*/{second}. {remedy or 'Rename one of the two'}"
+    )
+    with pytest.raises(RegistryError, match=said):
+        added(tmp_path / second)
+
+
 def test_what_is_registered_in_a_block_is_forgotten_after_it(registry: Registry[Thing]) -> None:
     with pytest.raises(ZeroDivisionError), registry.temporarily():  # noqa: PT012
         registry.add(Thing("passing", built_in))
@@ -131,7 +178,7 @@ def test_a_plugin_that_is_imported_in_a_block_stays_registered_after_it(
         ("1 / 0", "cannot be imported: ZeroDivisionError: division by zero"),
         ("raise ImportError('its CUDA is too old')", "cannot be imported: ImportError: its CUDA"),
         ("def broken(:", "cannot be imported: SyntaxError: "),
-        ("", "registers no such thing: entry point and function must agree"),
+        ("", "its package registers no thing of this name. Its author has to give"),
     ],
     ids=["lacks a package", "raises", "fails to import", "is no Python", "is empty"],
 )

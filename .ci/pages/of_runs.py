@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from of_code import ROOT, table
 
 import mssbench
-from mssbench import units
 from mssbench.cli import baseline, check, claims, compare, export, listing, pareto, run, show
 from mssbench.cli.show import View
 from mssbench.console.terminal import plain
+from mssbench.records import units
 from mssbench.results import baselines
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from mssbench import units
 from mssbench.engines.events import PROTOCOL_VERSION
 from mssbench.errors import RunError
 from mssbench.machine.git import git
+from mssbench.records import units
 from mssbench.results import locks
 
 _FOLDER = "mssbench-ab-"  # prefix of a temporary folder, which holds one working tree only

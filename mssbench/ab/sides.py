@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import mssbench
-from mssbench import units
 from mssbench.ab import effects, revisions, run
 from mssbench.ab.duel import Contest
 from mssbench.engines.start import Setup
 from mssbench.errors import RunError, nearest
 from mssbench.machine import devices
+from mssbench.records import units
 from mssbench.records.cell import Cell
 from mssbench.results.labels import label
 from mssbench.suite.suite import Suite

@@ -6,6 +6,7 @@ cell of base and the matching cell of new. A pair is one process of each arm.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from math import exp, inf, isfinite
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -120,7 +121,8 @@ class Notes:
     def row(self, arm: str) -> dict[str, Any] | None:
         """Return the row of an arm, pooled over all pairs; None if the arm has no cell.
 
-        The row has the worst status, the largest errors, and the quantiles of all pairs' times.
+        The row has the worst status, the largest errors, the flags of all pairs, and the quantiles
+        of their times.
         """
         processes = [pair[arm] for pair in self.every if arm in pair]
         if not processes:
@@ -131,6 +133,8 @@ class Notes:
         worst = worst_of([samples.row for samples in processes])
         row |= {"status": worst["status"], "reason": worst["reason"]}
         row |= {name: _largest(name, processes) for name in ERRORS}
+        flags = [(samples.row.get("flags") or "").split() for samples in processes]
+        row["flags"] = " ".join(dict.fromkeys(chain.from_iterable(flags)))
 
         seconds = sorted(s for samples in processes for s in samples.seconds)
         if seconds:

@@ -6,13 +6,13 @@ The table shows a board: the methods measured at one size and batch, see analysi
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from mssbench import units
 from mssbench.analysis import decision, kinds
 from mssbench.analysis.decision import Board, Line
 from mssbench.analysis.kinds import DOUBTFUL
 from mssbench.analysis.naming import call_text
 from mssbench.analysis.trust import Trust
-from mssbench.records.cell import OF_FEATURES
+from mssbench.records import units
+from mssbench.records.cell import OF_FEATURES, WALL
 
 # Other sizes, batches and phases that get a line, so that the output fits on one screen;
 # `mssbench show` has all of them.
@@ -218,7 +218,7 @@ def elsewhere(boards: Sequence[Board], shown: Board, drift: float) -> Iterator[s
     others = [board for board in boards if board is not shown]
     for board in others[:_MOST_PLACES]:
         phase = "With gradient" if board.phase == "step" else "Forward alone"
-        clock = "" if board.clock == decision.WALL else ", on the GPU's own clock"
+        clock = "" if board.clock == WALL else ", on the GPU's own clock"
         yield f"{phase}, {_place(board, shown)}{clock}: {_ends(board, drift)}"
     if len(others) > _MOST_PLACES:
         yield f"... and {len(others) - _MOST_PLACES} more places: mssbench show"

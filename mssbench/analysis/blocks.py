@@ -26,6 +26,7 @@ from mssbench.analysis.entry import Entry
 from mssbench.analysis.kinds import Spectrum
 from mssbench.analysis.left_out import GroupKey, LeftOut, comparable, sentences
 from mssbench.errors import TableError, unknown
+from mssbench.records.cell import GPU
 from mssbench.records.schema import BY_NAME, KEY, SCHEMA, SMALLER, error_column
 from mssbench.results.labels import LABELS, METHOD, PHASES, deltas, spoken, with_outcomes
 
@@ -68,7 +69,7 @@ class Block:
         The cache is named only for times of the GPU's clock.
         """
         order = ["phase", "function", "precision", "batch", "device", "clock"]
-        if self.common.get("clock") == "gpu":
+        if self.common.get("clock") == GPU:
             order.append("cache")
         return " · ".join(spoken(n, self.common[n]) for n in order if n in self.common)
 

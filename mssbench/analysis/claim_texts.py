@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
 
-from mssbench import units
 from mssbench.analysis.claims import ClaimResult, ClaimSide, Point
+from mssbench.records import units
 from mssbench.records.schema import BY_NAME
 from mssbench.results.labels import spoken
 from mssbench.suite.claims import Claim

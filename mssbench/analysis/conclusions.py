@@ -6,11 +6,11 @@ A block is one table of `mssbench show`, and an entry is one number in it.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mssbench import units
 from mssbench.analysis import kinds
 from mssbench.analysis.blocks import SPLIT, Block, blocks
 from mssbench.analysis.entry import Entry
 from mssbench.analysis.trust import flags, trust
+from mssbench.records import units
 from mssbench.records.facts import machine
 from mssbench.records.measurement import MEASURED, Status
 from mssbench.records.noise import DRIFTED, MEANING, OTHER_PRECISION, SHOWN_DELTA, UNVERIFIED, Noise

@@ -14,7 +14,7 @@ from mssbench.analysis import kinds
 from mssbench.analysis.kinds import DOUBTFUL, ProblemKind
 from mssbench.analysis.naming import paper_name, short_names
 from mssbench.methods.regularization import OPTIONS
-from mssbench.records.cell import parse_options
+from mssbench.records.cell import COLD, GPU, WALL, parse_options
 from mssbench.records.measurement import MEASURED, Row, Status
 from mssbench.records.noise import ABOVE_CEILING, OTHER_PRECISION, UNVERIFIED, Noise
 from mssbench.results.labels import METHOD, with_outcomes
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 # Key columns that have one value in all rows of a board, as have phase and clock.
 PLACE = ("function", "precision", "device", "size", "batch")
-WALL = "wall"  # time until the caller has the result; measured on every device
 # Relative difference within which two times are a tie. Cells are measured minutes apart, and the
 # speed of a shared machine seldom changes by less in that time. The second number applies if one of
 # the times is unsure.
@@ -164,7 +163,7 @@ def boards(
     a row inaccurate. A GPU has two boards for each place: for the wall clock, and for the GPU's
     own clock with a cold cache. Its other clocks are for explaining these two.
     """
-    clock = (frame["clock"] == WALL) | ((frame["clock"] == "gpu") & (frame["cache"] == "cold"))
+    clock = (frame["clock"] == WALL) | ((frame["clock"] == GPU) & (frame["cache"] == COLD))
     rows = with_outcomes(frame[clock & (frame["phase"] != "backward")])
 
     # The errors of a row computed in another precision are valid; its line does not compete.
@@ -234,20 +233,19 @@ def _line(
 
 def _mark(rows: "pd.DataFrame", kind: ProblemKind) -> Mark:
     """Return the accuracy of a method on one kind. rows: the method's rows of all its problems."""
-    import pandas as pd
-
-    counted = rows[rows["problem"].isin(kind.problems)]
-    errors, wrong = counted["error"].dropna(), counted[~counted["usable"]]
+    # Masks and no frames of the rows that they choose: making these would take most of the time.
+    ended, counted = rows["ended"], rows["problem"].isin(kind.problems)
+    errors, wrong = rows["error"][counted].dropna(), counted & ~rows["usable"]
 
     # A NaN or a crash is wrong even if the reference is in doubt.
     gave_numbers = (*MEASURED, UNVERIFIED, ABOVE_CEILING, OTHER_PRECISION)
-    failed = rows[(rows["ended"] == Status.NONFINITE) | ~rows["ended"].isin(gave_numbers)]
+    failed = (ended == Status.NONFINITE) | ~ended.isin(gave_numbers)
     seemed_right = (Status.OK, UNVERIFIED, OTHER_PRECISION)
-    broken = pd.concat([failed, wrong[~wrong["ended"].isin(seemed_right)]])
+    broken = [*ended[failed], *ended[wrong & ~ended.isin(seemed_right)]]
 
-    word = _word(str(broken["ended"].iloc[0])) if len(broken) else ""
+    word = _word(str(broken[0])) if broken else ""
     return Mark(
-        right=wrong.empty and failed.empty,
+        right=not wrong.any() and not failed.any(),
         error=float(errors.max()) if len(errors) and word in ("", "inaccurate") else None,
         word="" if word == "inaccurate" and len(errors) else word,
     )

@@ -21,9 +21,10 @@ from math import exp, isnan, log
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.analysis import kinds
-from mssbench.analysis.decision import PLACE, WALL, is_regularized
+from mssbench.analysis.decision import PLACE, is_regularized
 from mssbench.analysis.kinds import ProblemKind
 from mssbench.analysis.naming import short_names
+from mssbench.records.cell import WALL
 from mssbench.records.measurement import ABSENT
 from mssbench.results.labels import METHOD, with_outcomes
 from mssbench.results.views import Rows

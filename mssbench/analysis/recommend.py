@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from mssbench.analysis import decision, kinds
-from mssbench.analysis.decision import WALL, Board, ErrorBounds, Line
+from mssbench.analysis.decision import Board, ErrorBounds, Line
 from mssbench.analysis.trust import trust
 from mssbench.methods.auto import shipped_runs
+from mssbench.records.cell import WALL
 from mssbench.results.run import Run
 
 if TYPE_CHECKING:

@@ -92,7 +92,10 @@ class Group:
 
 
 def load(folder: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Return the tables of trainings and of epochs of a run. Raises TableError if one is missing."""
+    """Return the tables of trainings and of epochs of a run.
+
+    Raises TableError if one is missing or cannot be read.
+    """
     import pandas as pd
 
     tables = []

@@ -12,7 +12,6 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from mssbench import units
 from mssbench.ab import effects, run
 from mssbench.ab.run import Plan, Progress
 from mssbench.ab.sides import comparable, contestant, contests
@@ -39,6 +38,7 @@ from mssbench.console.comparison import check_display
 from mssbench.console.terminal import make_console
 from mssbench.engines.start import Setup
 from mssbench.machine import linux
+from mssbench.records import units
 from mssbench.records.policy import Policy
 from mssbench.results.labels import where
 from mssbench.run.signals import Takedown

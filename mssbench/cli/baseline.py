@@ -11,11 +11,11 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mssbench import units
 from mssbench.cli.options import Json, RunArgument, examples
 from mssbench.cli.output import output, output_json
 from mssbench.cli.show import View, show, show_data
 from mssbench.console import lists
+from mssbench.records import units
 from mssbench.results import baselines
 from mssbench.results.baselines import FOLDER
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
+from mssbench import results
 from mssbench.analysis import claims, conclusions
 from mssbench.analysis.claims import ClaimResult
 from mssbench.analysis.kinds import Conditions
@@ -16,7 +17,6 @@ from mssbench.cli.output import output, output_json
 from mssbench.console.claims import verdicts
 from mssbench.errors import RunError, SuiteError
 from mssbench.results import table
-from mssbench.results.complete import open_complete
 from mssbench.results.rows import SUITE
 from mssbench.results.run import Run
 
@@ -61,7 +61,7 @@ def examine(run: Run) -> list[ClaimResult]:
 
 def report(path: Path) -> Iterator[RenderableType]:
     """Yield a table of the claims with verdicts and comparisons, then the machines of the run."""
-    run = open_complete(path)
+    run = results.open(path)
     yield verdicts(examine(run))
     for sentence in conclusions.machines(run.current, run.facts):
         yield Text(sentence, style="dim")
@@ -69,7 +69,7 @@ def report(path: Path) -> Iterator[RenderableType]:
 
 def data(path: Path) -> list[dict[str, Any]]:
     """Return each claim with its verdict and every comparison that decides it, for JSON."""
-    run = open_complete(path)
+    run = results.open(path)
     findings = examine(run)
     known = Conditions(run.current)
     return [_record(finding, known) for finding in findings]

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from mssbench import arrays, units
+from mssbench import arrays
 from mssbench.cli.options import Json
 from mssbench.cli.output import output, output_json
 from mssbench.console import lists
@@ -16,6 +16,7 @@ from mssbench.errors import NotInstalled, Unavailable
 from mssbench.machine import devices, findings, linux, probes
 from mssbench.machine.facts import describe
 from mssbench.methods import registry
+from mssbench.records import units
 from mssbench.records.facts import identify
 
 # Some reasons end with this reference, which is removed in the output of `doctor` itself.

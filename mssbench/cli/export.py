@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from mssbench import results, units
+from mssbench import results
 from mssbench.cli import streams
 from mssbench.cli.options import OnlyRows, RunArgument
 from mssbench.cli.output import output, write
@@ -17,6 +17,7 @@ from mssbench.console.terminal import make_console
 from mssbench.errors import RunError
 from mssbench.export import Exported
 from mssbench.export import pieces as export_in_pieces
+from mssbench.records import units
 from mssbench.results.files import replacing
 from mssbench.results.labels import with_labels
 from mssbench.results.views import Rows

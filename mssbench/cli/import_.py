@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from mssbench import units
 from mssbench.cli.output import output
 from mssbench.errors import RunError, TableError
 from mssbench.export import pytest_benchmark
+from mssbench.records import units
 from mssbench.records.measurement import Row
 from mssbench.records.schema import KEY
 from mssbench.results import table as tables

@@ -7,12 +7,12 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from mssbench import units
 from mssbench.cli.output import output_json
 from mssbench.compare.judgement import Judged
 from mssbench.compare.verdict import Outcome, last_line
 from mssbench.errors import MssbenchError, NotComparable
 from mssbench.export import github as github_
+from mssbench.records import units
 
 
 @contextmanager

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from mssbench import __version__, units
+from mssbench import __version__
 from mssbench.cli import streams
 from mssbench.cli.options import examples
 from mssbench.errors import ExitCode, MssbenchError, NotComparable
 from mssbench.machine import children
+from mssbench.records import units
 
 # Name of a command -> its module in mssbench.cli, and the line that `mssbench --help` has on it.
 # The line repeats the first sentence of the command's docstring, so that no module is imported

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from mssbench import results
 from mssbench.analysis.table import with_names
 from mssbench.cli.run import measure
 from mssbench.console.summary import remaining
 from mssbench.console.terminal import make_console
 from mssbench.errors import SuiteError
 from mssbench.machine import children
+from mssbench.report.frames import carrying
 from mssbench.results import table
 from mssbench.suite import select
 
@@ -51,8 +53,9 @@ def run(
     fresh: measure everything again.
 
     A cell is one combination of method, problem, size, batch and so on. The frame is as
-    `mssbench.load` gives it, with the name of the method in the column `method`. A cell that failed
-    has rows with a status and a reason. Progress is printed on stderr.
+    `mssbench.load` gives it, with the name of the method in the column `method`, and
+    `frame.mssbench` shows in a notebook which method to use. A cell that failed has rows with a
+    status and a reason. Progress is printed on stderr.
 
     Raises SuiteError or RegistryError for a suite, a value or a name that is wrong, and RunError
     where the folder or the device cannot be used, or the system is not Linux. Ctrl-C raises
@@ -89,7 +92,7 @@ def run(
 
     frame = table.load(path)
     asked_for = frame["cell_id"].isin([cell.cell_id for cell in chosen.cells])
-    return with_names(frame[asked_for].reset_index(drop=True))
+    return carrying(with_names(frame[asked_for].reset_index(drop=True)), results.open(path))
 
 
 def _override(key: str, value: Any) -> str:

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mssbench import units
 from mssbench.export.json_ import json_text
+from mssbench.records import units
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -8,6 +8,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from mssbench import results
 from mssbench.analysis import advice, conclusions, pareto
 from mssbench.analysis.trust import trust
 from mssbench.cli.options import Json, RunArgument
@@ -15,7 +16,6 @@ from mssbench.cli.output import output, output_json
 from mssbench.console.pareto import tables
 from mssbench.errors import TableError
 from mssbench.results import conditions
-from mssbench.results.complete import open_complete
 from mssbench.results.labels import with_labels
 from mssbench.results.run import Run
 
@@ -54,7 +54,7 @@ def command(
 
 def show(path: Path, where: str | None, everything: bool) -> Iterator[RenderableType]:
     """Yield the fronts of a run as tables, below a warning if its times cannot be compared."""
-    run = open_complete(path)
+    run = results.open(path)
     frame = _chosen(run, where)
     reliability = trust(frame, run.facts)
     if not reliability.comparable:
@@ -67,7 +67,7 @@ def show(path: Path, where: str | None, everything: bool) -> Iterator[Renderable
 
 def data(path: Path, where: str | None) -> dict[str, Any]:
     """Return every method of every front with its standing, for JSON."""
-    run = open_complete(path)
+    run = results.open(path)
     frame = _chosen(run, where)
     return {
         "comparable": trust(frame, run.facts).comparable,

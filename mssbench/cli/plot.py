@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -12,8 +12,11 @@ from mssbench.cli.export import saved
 from mssbench.cli.options import words
 from mssbench.cli.output import output
 from mssbench.errors import RunError, TableError
+from mssbench.records import units
 from mssbench.report.packages import require
-from mssbench.results import conditions
+
+if TYPE_CHECKING:
+    from mssbench.results.run import Run
 
 EXAMPLES = (
     "mssbench plot results/quick -o front.pdf",
@@ -91,11 +94,14 @@ def drawings(
 
     names: of the figures, or `all`. where: the condition on the rows; None for the usual rows.
     out: the file of a single figure; None for files that are named after run and figure.
-    Raises TableError for an unknown figure or if a figure has nothing to draw, and RunError for a
-    name of a file that has no known format, or that is to hold several figures.
+
+    Nothing is written unless all figures can be drawn; of `all`, those that have nothing to draw
+    are left out. Raises TableError for an unknown figure or if a figure has nothing to draw, and
+    RunError for a name of a file that has no known format, or that is to hold several figures.
     """
     from mssbench.report import draw
-    from mssbench.report.drawn import drawn, unique_names
+    from mssbench.report.cautions import cautions
+    from mssbench.report.drawn import chosen, measured, table_of, unique_names
 
     wanted = draw.figures_named(names)
     if out is not None:
@@ -107,27 +113,43 @@ def drawings(
             )
 
     opened = [results.open(path) for path in paths]
-    table = drawn(opened)
+    runs = measured(opened)
     if where is not None:
-        table = conditions.chosen(table, where, "--where")
-    stem = unique_names(opened)[0].replace("/", "-")
+        runs = chosen(runs, where, "--where")
+    table = table_of(runs)
+    warnings = list(cautions(runs))
 
-    files = 0
+    drawable = []
     for figure in wanted:
-        rows, chosen = draw.usual_rows(figure, table) if where is None else (table, [])
+        rows, usual = draw.usual_rows(figure, table) if where is None else (table, [])
+        remarks = [warning.short for warning in warnings] if figure.times else []
         try:
-            spec = draw.specification(figure, rows)
+            drawable.append((figure, draw.specification(figure, rows, remarks), usual))
         except TableError as error:
             if names != ["all"]:
                 raise
             yield Text(f"Left out: {error}", style="dim")
-            continue
-        file = out if out is not None else Path(f"{stem}-{figure.name}.png")
-        files += 1
-        line = saved(iter([draw.rendered(spec, draw.format_of(file))]), file)
-        yield line.append(f"  ({', '.join(chosen)})" if chosen else "", "dim")
-
-    if not files:
+    if not drawable:
         raise TableError("none of the figures has anything to draw for these rows.")
-    if where is None:
+
+    for warning in warnings:
+        yield Text(warning.text, style="bold yellow")
+    stem = unique_names(opened)[0].strip("/").replace("/", "-")
+    for figure, spec, usual in drawable:
+        file = out if out is not None else Path(f"{stem}-{figure.name}.png")
+        line = saved(iter([draw.rendered(spec, draw.format_of(file))]), file)
+        yield line.append(f"  ({', '.join(usual)})" if usual else "", "dim")
+    yield from _remarks(opened, narrowed=any(usual for _, _, usual in drawable))
+
+
+def _remarks(runs: "list[Run]", *, narrowed: bool) -> Iterator[Text]:
+    """Yield sentences on rows that were not drawn. narrowed: whether usual rows were chosen."""
+    if narrowed:
         yield Text("In brackets: the rows that were drawn. --where chooses others.", style="dim")
+    for run in runs:
+        if run.left_over:
+            yield Text(
+                f"Not drawn: rows of {units.count(len(run.left_over), 'cell')} of {run.path} that "
+                "the suite no longer has; an earlier run measured them.",
+                "yellow",
+            )

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from mssbench import results, units
+from mssbench import results
 from mssbench.analysis.kinds import is_own_file
 from mssbench.analysis.trust import busy_now
 from mssbench.cli.options import (
@@ -37,6 +37,7 @@ from mssbench.console.progress import RunProgress
 from mssbench.console.summary import closing, left_over, remaining
 from mssbench.console.terminal import make_console
 from mssbench.errors import SuiteError, unknown
+from mssbench.records import units
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status
 from mssbench.records.summary import BROKEN, Summary

@@ -6,10 +6,10 @@ from pathlib import Path
 from rich.console import RenderableType
 from rich.text import Text
 
-from mssbench import units
 from mssbench.analysis import auto_table
 from mssbench.errors import RunError
 from mssbench.methods.auto import DEFAULT, users_table
+from mssbench.records import units
 from mssbench.results.run import Run
 
 

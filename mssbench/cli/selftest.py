@@ -11,12 +11,13 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mssbench import arrays, units
+from mssbench import arrays
 from mssbench.cli.options import Json
 from mssbench.cli.output import output, output_json
 from mssbench.console.terminal import make_console
 from mssbench.errors import RunError, unknown
 from mssbench.machine import devices
+from mssbench.records import units
 from mssbench.selftest.checks import CheckOutcome, Report, detectable
 
 _STYLE = {

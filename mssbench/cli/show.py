@@ -9,7 +9,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mssbench import units
+from mssbench import results
 from mssbench.analysis import advice, blocks, conclusions
 from mssbench.analysis.kinds import Conditions
 from mssbench.analysis.trust import Trust, trust
@@ -20,9 +20,9 @@ from mssbench.console import epilogue
 from mssbench.console.live import redraw
 from mssbench.console.terminal import make_console
 from mssbench.errors import ExitCode, RunError, TableError
+from mssbench.records import units
 from mssbench.records.schema import BY_NAME
 from mssbench.results import conditions, table
-from mssbench.results.complete import open_complete
 from mssbench.results.folder import is_going_on
 from mssbench.results.labels import counted, with_labels
 from mssbench.results.rows import TABLE, folder_of
@@ -119,7 +119,7 @@ def show(view: View) -> Iterator[RenderableType]:
 
     Raises TableError if there is no run or no such row.
     """
-    run = open_complete(view.path)
+    run = results.open(view.path)
     yield from _tables(run, _chosen(run, view), view)
     if run.left_over and not view.left_over:
         yield Text(
@@ -131,7 +131,7 @@ def show(view: View) -> Iterator[RenderableType]:
 
 def so_far(view: View) -> Iterator[RenderableType]:
     """Yield what `show` yields, for a run that is still being measured and may have no row yet."""
-    run = open_complete(view.path)
+    run = results.open(view.path)
     if not (run.folder / TABLE).exists():
         yield Text("no row yet", "dim")
         return
@@ -202,7 +202,7 @@ def _shows_times(view: View) -> bool:
 
 def show_data(view: View) -> dict[str, Any]:
     """Return the tables (blocks), conclusions and failures of a run for JSON. See `show`."""
-    run = open_complete(view.path)
+    run = results.open(view.path)
     frame = _chosen(run, view)
     known = Conditions(frame)
     shown_blocks, reliability = _blocks(run, frame, view)

@@ -12,7 +12,7 @@ import os
 import sys
 from typing import TextIO
 
-from mssbench import units
+from mssbench.records import units
 
 # Limits of COLUMNS. A narrower table has no room for a name and a number; no terminal is wider.
 _NARROWEST, _WIDEST = 20, 1000

@@ -57,8 +57,8 @@ def command(
 
     All methods of a seed start from the same weights and see the same data in the same order. Steps
     that are not finite are counted and skipped. A run that was stopped or killed is resumed by the
-    same command, with the same numbers. Exit code: 0 fine, 2 misuse, 4 a training crashed, 6 nothing
-    was trained, 130 interrupted.
+    same command, with the same numbers. Exit code: 0 fine, 2 misuse, 4 a training crashed, 6
+    nothing was trained, 130 interrupted.
     """
     from mssbench.machine import facts
     from mssbench.run import training as runner

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mssbench import units
+from mssbench import results
 from mssbench.compare.judgement import RowPair
 from mssbench.compare.rows import other_input
 from mssbench.errors import NotComparable, TableError, unknown
+from mssbench.records import units
 from mssbench.records.facts import LIBRARIES, Facts, canonical, difference, releases
 from mssbench.records.measurement import MEASURED, AnyRow, Status
 from mssbench.records.schema import KEY
 from mssbench.results import conditions
-from mssbench.results.complete import open_complete
 from mssbench.results.labels import with_labels
 from mssbench.results.views import Rows
 
@@ -262,7 +262,7 @@ def side(path: Path, only: str | None = None) -> StoredRun:
 
     Raises TableError if there is no run or no such row.
     """
-    run = open_complete(path)
+    run = results.open(path)
     frame = run.current
     left_over = len(run.frame) - len(frame)
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from mssbench import units
 from mssbench.compare.judgement import Judgement, RowPair
 from mssbench.compare.verdict import Verdict
+from mssbench.records import units
 from mssbench.records.measurement import AnyRow, Status
 from mssbench.records.noise import DRIFTED, SHOWN_DELTA, Noise
 

@@ -11,7 +11,6 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from mssbench import units
 from mssbench.analysis import blocks as analysis
 from mssbench.analysis import kinds
 from mssbench.analysis.blocks import Block
@@ -19,6 +18,7 @@ from mssbench.analysis.entry import Entry
 from mssbench.analysis.kinds import Spectrum
 from mssbench.analysis.left_out import GroupKey
 from mssbench.console.statuses import STYLE
+from mssbench.records import units
 from mssbench.records.schema import BY_NAME
 from mssbench.results import labels as labels_
 from mssbench.results.labels import METHOD

@@ -12,10 +12,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mssbench import units
 from mssbench.compare.judgement import Judged, Judgement, Mean, Tally
 from mssbench.compare.verdict import QUIET, Verdict
 from mssbench.errors import TableError, unknown
+from mssbench.records import units
+from mssbench.records.cell import GPU
 from mssbench.records.measurement import AnyRow
 from mssbench.records.schema import KEY
 from mssbench.results.labels import METHOD, spoken
@@ -181,7 +182,7 @@ def _entries(every: Sequence[Judgement], names: Sequence[str]) -> Table:
 
 def _where(row: AnyRow, names: Sequence[str]) -> str:
     """Return these key columns of a row as text; the cache only for a time of the GPU's clock."""
-    told = [name for name in names if name != "cache" or row["clock"] == "gpu"]
+    told = [name for name in names if name != "cache" or row["clock"] == GPU]
     return " · ".join(spoken(name, row[name]) for name in told)
 
 
@@ -198,7 +199,7 @@ def _interval(judgement: Judgement) -> str:
 def _mean(mean: Mean) -> Text:
     """Return a mean as text: `geometric mean of 48 rows, step, wall clock: 1.02x`."""
     (_, phase), (_, clock), (_, cache), *by = mean.at
-    where = [phase, f"{clock} clock", *([f"{cache} cache"] if clock == "gpu" else [])]
+    where = [phase, f"{clock} clock", *([f"{cache} cache"] if clock == GPU else [])]
     where += [spoken(name, value) for name, value in by]
 
     rows = units.count(mean.rows, "row")

@@ -14,11 +14,11 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from mssbench import units
 from mssbench.analysis import advice, decision
 from mssbench.analysis.decision import DIGIT, Board, ErrorBounds, Line
 from mssbench.analysis.kinds import DOUBTFUL
 from mssbench.analysis.trust import Trust, trust
+from mssbench.records import units
 from mssbench.records.facts import machine
 
 if TYPE_CHECKING:

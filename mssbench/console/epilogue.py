@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from mssbench import units
 from mssbench.analysis import conclusions
 from mssbench.analysis.blocks import Block
 from mssbench.console.statuses import STYLE
+from mssbench.records import units
 from mssbench.records.measurement import MEASURED
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mssbench import units
 from mssbench.analysis.kinds import DOUBTFUL, ProblemKind
 from mssbench.analysis.pareto import Contender, Front, Standing
+from mssbench.records import units
 from mssbench.results.labels import spoken
 
 _LEGEND = (

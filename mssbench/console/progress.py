@@ -18,9 +18,9 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from mssbench import units
 from mssbench.console.statuses import status_words
 from mssbench.engines.events import Event, Finished, Killed, Ready, Started, Waiting
+from mssbench.records import units
 from mssbench.records.measurement import worst_status
 
 # Seconds between two lines in a log: often enough to see that a run has not stopped, seldom enough

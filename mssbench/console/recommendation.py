@@ -8,7 +8,6 @@ from typing import cast
 from rich.console import RenderableType
 from rich.text import Text
 
-from mssbench import units
 from mssbench.analysis import recommend
 from mssbench.analysis.decision import Line
 from mssbench.analysis.naming import call_text
@@ -18,6 +17,7 @@ from mssbench.console.decision import Decision
 from mssbench.machine import devices
 from mssbench.methods.auto import Conditions, choice
 from mssbench.methods.method import Function
+from mssbench.records import units
 from mssbench.records.measurement import Status
 from mssbench.results.run import Run
 

@@ -5,8 +5,8 @@ A cell is one combination of method, problem, size, batch, precision and so on.
 
 from rich.text import Text
 
-from mssbench import units
 from mssbench.console import statuses
+from mssbench.records import units
 from mssbench.records.measurement import ABSENT, MEASURED, Status
 from mssbench.records.noise import DRIFTED, Noise
 from mssbench.records.summary import Summary

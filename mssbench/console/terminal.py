@@ -10,7 +10,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from mssbench import units
+from mssbench.records import units
 
 # Columns of output that is no terminal, unless COLUMNS is set. Wide enough for most tables, narrow
 # enough for a pager and a log.

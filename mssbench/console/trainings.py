@@ -7,8 +7,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mssbench import units
 from mssbench.analysis.trainings import LEAST_SEEDS, Group, Line
+from mssbench.records import units
 
 
 def tables(groups: Sequence[Group]) -> Iterator[RenderableType]:

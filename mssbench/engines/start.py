@@ -165,7 +165,7 @@ def refuse_other_code(setup: Setup, told: Mapping[str, Any]) -> None:
     if setup.isolated or told.get("code") in (None, code_digest()):
         return
     raise RunError(
-        f"a worker under {setup.python} runs the mssbench of {told.get('folder')}, but this "
-        f"process runs that of {own_folder()}, or its files have changed since the run began. "
-        "The rows so far are saved: run the same command again."
+        f"a worker process, started with {setup.python}, runs the mssbench of "
+        f"{told.get('folder')}, but this process runs that of {own_folder()}, or its files have "
+        "changed since the run began. The rows so far are saved: run the same command again."
     )

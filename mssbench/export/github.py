@@ -11,11 +11,11 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mssbench import units
 from mssbench.compare.judgement import Judged, Judgement
 from mssbench.compare.verdict import QUIET, Outcome, Verdict
 from mssbench.errors import MssbenchError, NotComparable, RunError
 from mssbench.export.markdown import RULE, escaped, row_of
+from mssbench.records import units
 from mssbench.results.labels import where
 
 # The level of the annotation for a verdict, most urgent first.

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator
 from math import isfinite
 
-from mssbench import units
 from mssbench.analysis import decision
 from mssbench.analysis.decision import PLACE, Board, Line, Mark
 from mssbench.analysis.kinds import DOUBTFUL
 from mssbench.export import Exported
+from mssbench.records import units
+from mssbench.records.cell import WALL
 from mssbench.results.labels import spoken
 from mssbench.results.table import typed
 from mssbench.results.views import Rows
@@ -42,7 +43,7 @@ def text(what: Exported) -> str:
 
     rows = what.rows
     frame = rows.frame if isinstance(rows, Rows) else typed(pd.DataFrame(rows))
-    boards = [board for board in decision.boards(frame) if board.clock == decision.WALL]
+    boards = [board for board in decision.boards(frame) if board.clock == WALL]
     lines = [f"% Measured by mssbench, run {escaped(what.name)}. Needs \\usepackage{{booktabs}}."]
     if not boards:
         lines.append("% There is no table, because no row has a time on the wall clock.")

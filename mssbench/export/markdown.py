@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from mssbench import units
 from mssbench.analysis import conclusions
 from mssbench.analysis.blocks import Block, blocks
 from mssbench.analysis.entry import Entry
 from mssbench.export import Exported
+from mssbench.records import units
 from mssbench.results.labels import spoken
 from mssbench.results.table import typed
 from mssbench.results.views import Rows

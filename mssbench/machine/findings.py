@@ -9,10 +9,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mssbench import units
 from mssbench.machine.eigensolvers import Cliff, Convergence, Orthonormality
 from mssbench.machine.probes import Broken, Probed
 from mssbench.machine.threads import Pool, Threads
+from mssbench.records import units
 
 Finding = dict[str, str]  # finding, consequence, remedy
 # Ratio of the times at n = 33 and 32 that counts as a cliff. The work explains (33/32)³ = 1.10, and

@@ -87,4 +87,4 @@ def refuse_written(cell: Cell, rotation: Rotation) -> None:
     gradients = cell.backward != "none" or cell.function == APPLIED  # whether cotangents are given
     if array := rotation.written(cotangents=gradients):
         method = cell.forward if array == "input" or cell.backward == "none" else cell.backward
-        raise Violation(f"{method} wrote into its {array}")
+        raise Violation(f"{method} wrote into its {array}: work on a copy")

@@ -28,7 +28,7 @@ from mssbench.measure.prepared import Prepared
 from mssbench.measure.session import Session
 from mssbench.measure.timers import Timers, most_calls
 from mssbench.measure.work_of_cell import WorkOfCell
-from mssbench.records.cell import clocks, phases
+from mssbench.records.cell import GPU, HOT, WALL, clocks, phases
 from mssbench.records.measurement import Measurement, Status
 from mssbench.records.noise import ABOVE_CEILING, DISTURBED, UNVERIFIED, noise
 from mssbench.records.timing import Timing
@@ -127,28 +127,31 @@ class Bench:
     ) -> tuple[Status, str, dict[str, Any]]:
         """Return status, reason and columns of a phase, judged by its first and a timed output.
 
-        A row that is faster than the machine's ceilings allow is `implausible`.
+        A row that is faster than the machine's ceilings allow is `implausible`, or has a flag if
+        other work may explain that.
 
         x: the input of the timed output.
         output: the timed output.
         timing: the samples.
-        flags: what disturbed the samples.
+        flags: what disturbed the samples. The column `flags` has these and the doubts of the row.
         Raises Violation for an output that is not a plain array like the input.
         """
         values = self._checker.worst_of(phase.name, phase.first.errors, output, x)
         status, reason = self.truth.judge(phase.name, values, self._settings.max_error)
         median = timing.statistics()["seconds_median"]
 
-        limit = self._limit(phase, median)
-        if status is Status.OK and limit and _is_impossible(limit, median, flags):
-            status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
+        limit, flags = self._limit(phase, median), [*flags]
+        if not self.truth.can_judge(phase.name, self._settings.max_error):
+            flags.append(UNVERIFIED)
+        if status is Status.OK and limit:
+            status, reason = _judged_by_time(limit, median, flags)
 
         if status is Status.OK:
             self._work.count_again(min(timing.samples))
             new = self._new_content(phase)
             failure = self._judged_on_new_content(phase, new, values, always=True)
             status, reason, values = failure or (status, reason, values)
-        return status, reason, _stated(values)
+        return status, reason, _stated(values | {"flags": " ".join(flags)})
 
     def _new_content(self, phase: Phase, turn: int = 0) -> NewContent:
         """Return an object that gives calls of a phase new content and verifies their outputs.
@@ -225,7 +228,7 @@ class Bench:
             return self._timed(phase, clock, cache)
         except Exception as error:
             # A device clock may be unable to time a phase that the wall clock can time.
-            if clock == "wall":
+            if clock == WALL:
                 raise
             self.spoilt |= isinstance(error, CaptureFailed)
             status, reason = classify(error)
@@ -246,7 +249,7 @@ class Bench:
         status, reason = self.truth.judge(phase.name, values, max_error)
 
         if status is Status.OK and taken.new is not None:
-            timed = clock == "wall"
+            timed = clock == WALL
             was_called_again = self._work.count_again(min(timing.samples))
             failure = self._judged_on_new_content(phase, taken.new, values, timed=timed)
             if was_called_again or taken.new.was_called_again:
@@ -258,11 +261,8 @@ class Bench:
 
         median = timing.statistics()["seconds_median"]
         limit = self._limit(phase, median)
-        if status is Status.OK and limit and limit.exceeded_by(median):
-            if _is_impossible(limit, median, flags):
-                status, reason = Status.IMPLAUSIBLE, limit.alarm(median)
-            else:  # either the row or the ceiling was disturbed
-                flags.append(ABOVE_CEILING)
+        if status is Status.OK and limit:
+            status, reason = _judged_by_time(limit, median, flags)
 
         product_seconds = self._session.products.seconds(
             cell, clock, cache, self._policy, self.spent
@@ -274,7 +274,7 @@ class Bench:
             "gemms": median / product_seconds if product_seconds else None,
             "flags": " ".join(flags),
             "noise": noise(timing.samples, 0.0, flags),
-            "host_sync": self._timers.waits(phase.name, phase.calls) if clock == "gpu" else None,
+            "host_sync": self._timers.waits(phase.name, phase.calls) if clock == GPU else None,
         }
 
         return Measurement(cell, phase.name, clock, cache, status, reason, _stated(values), timing)
@@ -283,7 +283,7 @@ class Bench:
         """Make one attempt: take the samples, and return them with flags and the last output."""
         cell = self.cell
         timer = self._timers.timer(phase, clock, cache)
-        turn = self.rotation.fitting(l2_bytes()) if (clock, cache) == ("gpu", "hot") else 0
+        turn = self.rotation.fitting(l2_bytes()) if (clock, cache) == (GPU, HOT) else 0
         new = self._new_content(phase, turn)
         is_replay = isinstance(timer, GraphClock)  # replays only see the content of the capture
         most_per_sample = most_calls(phase, clock, cache)
@@ -366,16 +366,22 @@ class Bench:
         return limit
 
 
-def _is_impossible(limit: roofline.Limit, median: float, flags: Sequence[str]) -> bool:
-    """Whether a time is so short that no disturbance explains it.
+def _judged_by_time(limit: roofline.Limit, median: float, flags: list[str]) -> tuple[Status, str]:
+    """Return status and reason of a row whose outputs are right, judged by its time.
 
-    Other work may have slowed the measurement of a ceiling, but only by a limited factor.
+    A time is impossible if it is so short that no disturbance explains it. Other work may have
+    slowed the measurement of a ceiling, but only by a limited factor.
 
     median: the measured seconds.
-    flags: what disturbed the samples.
+    flags: what disturbed the samples. It receives ABOVE_CEILING if the time is too short, but
+        either the row or the ceiling was disturbed.
     """
-    loaded = "loaded" in flags
-    return limit.far_exceeded_by(median) if loaded else limit.exceeded_by(median)
+    if not limit.exceeded_by(median):
+        return Status.OK, ""
+    if "loaded" not in flags or limit.far_exceeded_by(median):
+        return Status.IMPLAUSIBLE, limit.alarm(median)
+    flags.append(ABOVE_CEILING)
+    return Status.OK, ""
 
 
 def _stated(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from math import inf
 
+from mssbench.records.cell import GPU, GRAPH, HOT, WALL
 from mssbench.records.measurement import Measurement
 
 # Tolerances, relative and in seconds: two right clocks may differ, as they time different samples.
@@ -21,11 +22,11 @@ def in_order(rows: Sequence[Measurement]) -> list[Measurement]:
     medians = {
         row.clock: row.timing.statistics()["seconds_median"]
         for row in rows
-        if row.cache == "hot" and row.timing is not None
+        if row.cache == HOT and row.timing is not None
     }
 
     contradicting: set[str] = set()
-    for inner, outer in pairwise(("graph", "gpu", "wall")):
+    for inner, outer in pairwise((GRAPH, GPU, WALL)):
         including = medians.get(outer, inf)
         if medians.get(inner, 0.0) > (1 + _RELATIVE) * including + _SECONDS:
             contradicting |= {inner, outer}

@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from mssbench import units
 from mssbench.measure.inputs import Input, Rotation
 from mssbench.measure.phases import Calls
+from mssbench.records import units
 from mssbench.records.timing import quantile
 
 # Largest ratio of the time on new content to that on content seen before. The time of a computation

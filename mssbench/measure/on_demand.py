@@ -29,7 +29,7 @@ from mssbench.measure.new_content import CallInput
 from mssbench.measure.phases import Calls, Phase, calls
 from mssbench.measure.prepared import prepared
 from mssbench.measure.session import Session, Settings
-from mssbench.records.cell import Cell
+from mssbench.records.cell import GPU, HOT, WALL, Cell
 from mssbench.records.measurement import Measurement, Status
 from mssbench.records.timing import Timing
 
@@ -47,11 +47,11 @@ class Sample(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """The status of a cell, its reason, and the errors, from the first output and a timed one."""
+    """The status of a cell, its reason, errors and flags, from the first output and a timed one."""
 
     status: str
     reason: str
-    values: dict[str, Any]  # error columns, the worse of the two outputs
+    values: dict[str, Any]  # error columns, the worse of the two outputs, and the column flags
 
 
 class OnDemand:
@@ -139,7 +139,7 @@ def phase(cell: Cell) -> str:
 
 def clock(cell: Cell) -> str:
     """Return the name of the clock by which samples of a cell are timed: `gpu` or `wall`."""
-    return "gpu" if cell.device == "cuda" else "wall"
+    return GPU if cell.device == "cuda" else WALL
 
 
 @contextmanager
@@ -191,7 +191,7 @@ def held(
 
 
 def _row(cell: Cell, status: Status, reason: str, values: dict[str, Any] | None = None) -> Any:
-    return Measurement(cell, phase(cell), clock(cell), "hot", status, reason, values)
+    return Measurement(cell, phase(cell), clock(cell), HOT, status, reason, values)
 
 
 def _timer(cell: Cell, phase_calls: Calls, rotation: Rotation) -> Clock:

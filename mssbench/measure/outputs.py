@@ -19,15 +19,21 @@ def require_like(name: str, x: Any, shape: tuple[int, ...], a: Array) -> None:
     cell.
     """
     if type(x) is not type(a) and not _is_parameter(x, a):
-        raise Violation(f"the {name} is a {_kind(x)}, not a {_kind(a)}")
+        raise Violation(
+            f"the {name} is a {_kind(x)}, not a {_kind(a)}: return an array of the input's type"
+        )
     if tuple(x.shape) != shape:
         raise Violation(f"the {name} has shape {tuple(x.shape)}, not {shape}")
     if x.dtype != a.dtype:
         dtype, expected = arrays.dtype_name(x), arrays.dtype_name(a)
-        raise Violation(f"the {name} has dtype {dtype}, not {expected}")
+        raise Violation(
+            f"the {name} has dtype {dtype}, not {expected}: convert it to the dtype of the input"
+        )
 
     if arrays.library(a) != "numpy" and x.device != a.device:
-        raise Violation(f"the {name} is on {x.device}, not on {a.device}")
+        raise Violation(
+            f"the {name} is on {x.device}, not on {a.device}: compute it on the device of the input"
+        )
     if arrays.library(a) == "torch":
         _require_memory(name, x)
 
@@ -41,16 +47,25 @@ def _require_memory(name: str, x: Any) -> None:
     import torch
 
     if x.layout is not torch.strided:
-        raise Violation(f"the {name} is a tensor of layout {x.layout}, not torch.strided")
+        raise Violation(
+            f"the {name} is a tensor of layout {x.layout}, not torch.strided: "
+            "return its `to_dense()`"
+        )
     if x._is_zerotensor() or x.is_neg() or x.is_conj():
-        raise Violation(f"the {name} is a lazy view: its last operation was not carried out")
+        raise Violation(
+            f"the {name} is a lazy view, which torch only marks as negated, conjugated or zero: "
+            "return its `clone()`"
+        )
     if torch._C._functorch.is_functorch_wrapped_tensor(x):
         raise Violation(
-            f"the {name} is a tensor of torch.func, a wrapper without values of its own"
+            f"the {name} is a tensor of torch.func, a wrapper without values of its own: return "
+            "the plain tensor, without a transform of torch.func around it"
         )
     storage = x.untyped_storage()
     if x.numel() and (not storage.nbytes() or storage.device != x.device):
-        raise Violation(f"the {name} has no memory on {x.device}")
+        raise Violation(
+            f"the {name} has no memory on {x.device}: return a tensor that holds its values"
+        )
 
 
 def _is_parameter(x: Any, a: Array) -> bool:

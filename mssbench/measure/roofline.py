@@ -8,7 +8,7 @@ from the data that must be read and written.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from mssbench import units
+from mssbench.records import units
 from mssbench.records.cell import APPLIED, OF_FEATURES, Cell
 
 # Fraction of the limit below which a time is impossible. It is not 1, because a ceiling is measured

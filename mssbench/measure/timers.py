@@ -6,7 +6,6 @@ and `step`. A sample is the time of a block of calls.
 
 import torch
 
-from mssbench import units
 from mssbench.errors import Unsupported
 from mssbench.measure.inputs import Rotation
 from mssbench.measure.instruments.ceilings import flush, l2_bytes
@@ -20,7 +19,8 @@ from mssbench.measure.instruments.clocks import (
     waits_for_device,
 )
 from mssbench.measure.phases import Calls, Phase
-from mssbench.records.cell import Cell
+from mssbench.records import units
+from mssbench.records.cell import COLD, GPU, HOT, WALL, Cell
 
 # Bytes that recorded forwards may take while they wait for their backward: more calls in a sample
 # are more precise, but take memory from the methods.
@@ -45,12 +45,12 @@ class Timers:
         cache: hot or cold. The clock `gpu` cannot time a hot cache if input and output are larger
         than the cache of the device, since every call is then a cold one.
         """
-        if clock == "wall":
+        if clock == WALL:
             return HostClock(synchronizer(self._cell.device))
 
         a, g, *_ = self._rotation.first
         waits, size = self.waits(phase.name, phase.calls), a.nbytes + g.nbytes
-        if clock == "gpu" and cache == "hot":
+        if clock == GPU and cache == HOT:
             if size > l2_bytes():
                 raise Unsupported(
                     f"input and output take {units.size(size)}, more than the device's cache of "
@@ -58,7 +58,7 @@ class Timers:
                 )
             return CudaClock(torch.cuda, waits=waits)
 
-        if clock == "gpu":
+        if clock == GPU:
             if self._device_seconds(phase, waits) < _SHORTEST_COLD:
                 raise Unsupported(
                     "a single call is too short to be timed, and with a cold cache only single "
@@ -105,15 +105,15 @@ def most_calls(phase: Phase, clock: str, cache: str) -> int:
     a GPU, the whole sample is queued before the device begins; the replay of a graph is a single
     launch.
     """
-    if cache == "cold":
+    if cache == COLD:
         return 1
 
     most = 10_000
     if phase.name == "backward":
         most = min(1000, _MOST_PREPARED_BYTES // max(phase.work["saved_bytes"] or 1, 1))
 
-    if clock != "wall":
-        launches = (phase.work["operators"] or 1) if clock == "gpu" else 1
+    if clock != WALL:
+        launches = (phase.work["operators"] or 1) if clock == GPU else 1
         most = min(most, MOST_QUEUED // launches)
 
     return max(1, most)

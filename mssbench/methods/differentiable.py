@@ -159,7 +159,7 @@ def _check_precision(link: Tensor, chosen: "Pair") -> None:
 def _tangent_of(link: Tensor, chosen: "Pair", kept: Sequence[Tensor], direction: Tensor) -> Tensor:
     """Return the derivative of the root in a direction of `a`, both (..., n, n)."""
     if not _solves(chosen):
-        raise InputError(_has_no(chosen, "derivative in forward mode"))
+        raise InputError(_has_no(chosen, "forward-mode derivative (jvp)"))
     _check_precision(link, chosen)
 
     kept = [x.detach() for x in kept]

@@ -324,8 +324,9 @@ class _ReplayedRoot(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *_: Any) -> Any:
         raise InputError(
-            f"{ctx.call.forward} + {ctx.call.backward} has no derivative in forward mode in a "
-            'compiled function. Take backward="loewner", or call it without the compiler.'
+            f"{ctx.call.forward} + {ctx.call.backward} has no forward-mode derivative (jvp) in "
+            'a function compiled by torch.compile. Take backward="loewner", or call it without '
+            "torch.compile."
         )
 
 

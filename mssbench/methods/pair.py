@@ -233,7 +233,10 @@ def _pair(
     if theirs and b is None:
         raise RegistryError(f"backward_{next(iter(theirs))} is given, but there is no backward.")
     if b is not None and b.recorded and f.opaque:
-        raise Unsupported(f"{b.name} finds no gradient in the steps of {f.name}; loewner does")
+        raise Unsupported(
+            f"{b.name} differentiates the operations of the forward, and torch cannot "
+            f"differentiate those of {f.name}: take backward loewner, which needs only the roots"
+        )
 
     saved: tuple[str, ...] = ()
     if b is not None and not b.recorded:
@@ -261,10 +264,13 @@ def _check_eigenvalues(forward: Method, backward: Method | None) -> None:
     """
     if "eigen" not in forward.fields:
         raise Unsupported(
-            f"rtol compares eigenvalues, which {forward.name} does not yield; eigh does"
+            f"the option rtol needs the eigenvalues, which {forward.name} does not yield: take "
+            "forward eigh"
         )
     if backward is not None and backward.name != "loewner":
-        raise Unsupported(f"with rtol the backward is loewner, which {backward.name} is not")
+        raise Unsupported(
+            f"the option rtol works with backward loewner only, not with {backward.name}"
+        )
 
 
 def _saved(forward: Method, backward: Method, function: Function) -> tuple[str, ...]:
@@ -275,16 +281,21 @@ def _saved(forward: Method, backward: Method, function: Function) -> tuple[str, 
     """
     if backward.fields and set(backward.fields) <= set(forward.fields):
         return backward.fields
+
+    needed = ("sqrt",) if function == "sqrt" else ("sqrt", "isqrt")
+    has_roots = set(needed) <= set(forward.fields)
+    instead = f"backward {'loewner' if has_roots else 'autodiff'}"
+    if forward.opaque and not has_roots:
+        instead = "another forward"
     if backward.only:
         raise Unsupported(
             f"{forward.name} does not yield {' and '.join(backward.fields)}, "
-            f"which {backward.name} needs"
+            f"which {backward.name} needs: take {instead}"
         )
-
-    needed = ("sqrt",) if function == "sqrt" else ("sqrt", "isqrt")
-    if not set(needed) <= set(forward.fields):
+    if not has_roots:
         raise Unsupported(
-            f"{forward.name} does not yield the roots that {backward.name} needs for {function}"
+            f"{forward.name} does not yield the roots that {backward.name} needs for {function}: "
+            f"take {instead}"
         )
     return needed
 

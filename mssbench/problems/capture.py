@@ -41,7 +41,10 @@ class Capture:
         if samples < 2 and x.ndim == 2:
             return  # the last batch of a data set may have a single sample
         if samples < 2:
-            raise InputError(f"capture: one sample of {n} channels has no covariance.")
+            raise InputError(
+                f"capture: one sample of {n} channels has no covariance: give two positions or "
+                "more."
+            )
         if self._matrices and n != self._matrices[0].shape[-1]:
             before = self._matrices[0].shape[-1]
             raise InputError(f"capture: the module had {before} channels before, and {n} now.")
@@ -59,10 +62,16 @@ class Capture:
         Features without positions, (b, n), become (1, n, b): each row of the batch is a sample.
         Raises InputError for a tensor that has no such shape, or no floating-point numbers.
         """
-        if x.ndim < 2 or not x.is_floating_point():
+        if x.ndim < 2:
             raise InputError(
-                f"capture: {x.dtype} of shape {tuple(x.shape)} is not a batch of features, which "
-                "are (b, c, h, w), (b, c, M) or (b, n)."
+                f"capture: a tensor of shape {tuple(x.shape)} is not a batch of features. These "
+                "are (b, c, h, w) or (b, c, M), b samples of c channels at h x w or M positions, "
+                "or (b, n), b samples of n channels."
+            )
+        if not x.is_floating_point():
+            raise InputError(
+                f"capture: {x.dtype} are not floating-point numbers, as features are: convert "
+                "them, for example by .float()."
             )
         x = x.movedim(self._axis, 1)
         return x.mT[None] if x.ndim == 2 else x.flatten(2)

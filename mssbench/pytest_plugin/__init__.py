@@ -190,6 +190,7 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
     from mssbench.measure.on_demand import held
     from mssbench.measure.process_state import watched
     from mssbench.methods import registry
+    from mssbench.records.cell import WALL
     from mssbench.records.measurement import ABSENT, Status
     from mssbench.records.noise import LEFT_CHANGES
     from mssbench.records.timing import Timing
@@ -212,7 +213,7 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
             pytest.fail(f"{measurement.status}: {measurement.reason}", pytrace=False)
 
         # pytest-benchmark measures wall time.
-        row = replace(measurement, clock="wall").row(environment=_environment())
+        row = replace(measurement, clock=WALL).row(environment=_environment())
         benchmark.name, benchmark.group = label(row), where(row)
         benchmark.fullname = f"mssbench::{benchmark.name} {benchmark.group}"
         # About 0.1 s in all, but at least 5 rounds for a median, and at most 1000 for fast cells.
@@ -226,13 +227,14 @@ def bench(cell: Any, benchmark: Any, *, wrong: bool = False) -> dict[str, Any]:
                 measurement, held_cell, data or (seconds,)
             )
 
-    row = replace(measurement, clock="wall").row(environment=_environment())
+    row = replace(measurement, clock=WALL).row(environment=_environment())
     if data:  # empty with --benchmark-disable
         # The first call was one of the warm-up calls and was not timed separately.
         row |= Timing(data, 1, seconds).statistics() | {"noise": "", "first_call_seconds": None}
     if state.changes.names:
         changed = f"it changed {', '.join(state.changes.names)}"
-        row |= {"flags": LEFT_CHANGES, "reason": "; ".join(filter(None, [row["reason"], changed]))}
+        flags = f"{row['flags'] or ''} {LEFT_CHANGES}".strip()
+        row |= {"flags": flags, "reason": "; ".join(filter(None, [row["reason"], changed]))}
 
     benchmark.extra_info[KEY] = strict(row)
     if measurement.status is not Status.OK and not wrong:

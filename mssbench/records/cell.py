@@ -17,6 +17,11 @@ LOGARITHM = "log"  # log A
 OTHER_FUNCTIONS = (OF_FEATURES, WHITENING, LOGARITHM)
 
 
+# By which clock a row is timed, see `clocks`.
+CLOCKS = WALL, GPU, GRAPH = ("wall", "gpu", "graph")
+# Whether the caches of the device still hold the data of earlier calls when a sample begins.
+CACHES = HOT, COLD = ("hot", "cold")
+
 # The JSON of a value. A sweep may have a hundred thousand cells, whose values repeat; typed, since
 # 1 and True are equal, but their JSON is not.
 _as_json = lru_cache(maxsize=4096, typed=True)(json.dumps)
@@ -140,5 +145,5 @@ def clocks(cell: Cell) -> tuple[tuple[str, str], ...]:
     sample, else `hot`.
     """
     if cell.device == "cuda":
-        return (("wall", "hot"), ("gpu", "cold"), ("gpu", "hot"), ("graph", "hot"))
-    return (("wall", "hot"),)
+        return ((WALL, HOT), (GPU, COLD), (GPU, HOT), (GRAPH, HOT))
+    return ((WALL, HOT),)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from mssbench import units
+from mssbench.records import units
 
 LIBRARIES = ("torch", "numpy", "cupy")  # their versions determine which kernels a call runs
 Facts = Mapping[str, Any]

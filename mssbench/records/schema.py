@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from mssbench import units
+from mssbench.records import units
 
 SMALLER, LARGER = "smaller", "larger"  # the values of Column.better
 # The columns by which methods can be ranked. The other numbers describe the measurement (samples,

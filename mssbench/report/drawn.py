@@ -6,10 +6,10 @@ the page only select rows and draw them.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.analysis import kinds, pareto
 from mssbench.analysis.blocks import SPLIT, blocks
@@ -19,7 +19,8 @@ from mssbench.analysis.trust import trust
 from mssbench.errors import TableError
 from mssbench.records.facts import canonical
 from mssbench.report.packing import as_utf8
-from mssbench.results.labels import METHOD, with_outcomes
+from mssbench.results import conditions
+from mssbench.results.labels import METHOD, with_labels, with_outcomes
 from mssbench.results.views import Rows
 
 if TYPE_CHECKING:
@@ -32,13 +33,56 @@ COMPETITION = (*SPLIT, "size", "problem")
 BEST, TIED = "best", "tied"  # values of the column `fastest`
 
 
+class Measured(NamedTuple):
+    """The rows of one run, with its name and its facts as in `Run.facts`."""
+
+    name: str
+    rows: "pd.DataFrame"
+    facts: Mapping[str, Any]
+
+
+def measured(runs: Sequence["Run"]) -> list[Measured]:
+    """Return the rows of some runs, with the labels of their methods, and unique names of the runs.
+
+    Rows of cells that the suite of a run no longer has are left out. Raises TableError if a run has
+    no table, and RunError for a damaged file of facts.
+    """
+    names = unique_names(runs)
+    return [
+        Measured(name, with_labels(run.current), run.facts)
+        for name, run in zip(names, runs, strict=True)
+    ]
+
+
+def chosen(runs: Sequence[Measured], where: str, option: str) -> list[Measured]:
+    """Return the runs with the rows for which a condition holds, without runs that have none.
+
+    option: the name of the option that holds the condition, with which messages begin. Raises
+    TableError for a condition that is wrong, or if no row is left.
+    """
+    import pandas as pd
+
+    kept = [run._replace(rows=conditions.select(run.rows, where, option)) for run in runs]
+    if all(run.rows.empty for run in kept):
+        # It raises an error with the values that the columns have.
+        conditions.chosen(pd.concat([run.rows for run in runs]), where, option)
+    return [run for run in kept if len(run.rows)]
+
+
 def drawn(runs: Sequence["Run"]) -> "pd.DataFrame":
+    """Return the rows of some runs in one table with columns for figures, see `table_of`.
+
+    Raises the errors of `measured` and of `table_of`.
+    """
+    return table_of(measured(runs))
+
+
+def table_of(runs: Sequence[Measured]) -> "pd.DataFrame":
     """Return the rows of some runs in one table, with columns for figures. Seconds are per call.
 
-    Rows of cells that the suite of a run no longer has are left out. Beside the columns of the
-    schema and those of `with_outcomes`, there are
+    Beside the columns of the schema and those of `with_outcomes`, there are
 
-    * `run`: the name of the run's folder, which is unique
+    * `run`: the name of the run, which is unique
     * `label`, `method`: the full name of the method, and a short one
     * `family`: the forward, with its library unless that is torch
     * `series`: the short name without the number of iterations, which is equal for all steps of an
@@ -50,27 +94,31 @@ def drawn(runs: Sequence["Run"]) -> "pd.DataFrame":
     * `fastest`: best, or tied with the best, among methods that are ok; else empty
     * `times_limit`: the time divided by the shortest time that the machine allows for this work
     * `machine`: the hash of the machine and its libraries, by the rules of this version
-    * `started`: when the run began, in ISO 8601; `moment`: its date and commit
+    * `started`: when the run began, in ISO 8601; `moment`: its date and commit, unique
 
-    Raises TableError if a run has no table, or if no run has a row.
+    Raises TableError if no run has a row.
     """
     import pandas as pd
 
-    parts = []
-    for name, run in zip(unique_names(runs), runs, strict=True):
-        rows = with_outcomes(run.current)
-        rows = rows.rename(columns={"method": "label"}).assign(run=name, machine=_machines(run))
+    parts, moments = [], []
+    for run in runs:
+        rows = with_outcomes(run.rows)
+        rows = rows.rename(columns={"method": "label"}).assign(run=run.name, machine=_machines(run))
         if len(rows):
             ranked = trust(rows, run.facts).comparable
+            moments.append(_moment(run))
             parts.append(
-                _dated(rows, run).assign(
-                    standing=_standings(rows), fastest=_fastest(rows, ranked=ranked)
+                rows.assign(
+                    started=moments[-1].started,
+                    standing=_standings(rows),
+                    fastest=_fastest(rows, ranked=ranked),
                 )
             )
 
     if not parts:
         raise TableError("the runs have no row, so that there is nothing to draw.")
     table = pd.concat(parts, ignore_index=True)
+    table["moment"] = table["run"].map(_written(moments))
     return _described(_named(table))
 
 
@@ -89,27 +137,45 @@ def unique_names(runs: Sequence["Run"]) -> list[str]:
     ]
 
 
-def _machines(run: "Run") -> "pd.Series":
+def _machines(run: Measured) -> "pd.Series":
     """Return the hash of the machine and its libraries for each row of a run."""
-    hashes = run.current["environment"]
+    hashes = run.rows["environment"]
     known = run.facts["environments"]
     return hashes.map({e: canonical(e, known.get(e)) for e in hashes.unique()})
 
 
-def _dated(rows: "pd.DataFrame", run: "Run") -> "pd.DataFrame":
-    """Return the rows of a run with the date at which it began, and the commit of its code.
+class Moment(NamedTuple):
+    """When a run began, in ISO 8601, and the commit of its code; each is empty if unknown."""
 
-    A folder that several runs filled has the date of the first of them, so that it is one moment.
-    """
-    known = [run.facts.get("runs", {}).get(run_id, {}) for run_id in rows["run_id"].unique()]
+    run: str
+    started: str
+    commit: str
+
+
+_DATE, _MINUTE, _COMMIT = 10, 16, 7  # characters of 2026-11-29, 2026-11-29T12:00 and of a commit
+
+
+def _moment(run: Measured) -> Moment:
+    """Return when a run began. A run that was continued has the date of its first part."""
+    known = [run.facts.get("runs", {}).get(run_id, {}) for run_id in run.rows["run_id"].unique()]
     started = min((str(r["started"]) for r in known if r.get("started")), default="")
-    machines = [run.facts["environments"].get(e) or {} for e in rows["environment"].unique()]
+    machines = [run.facts["environments"].get(e) or {} for e in run.rows["environment"].unique()]
     commit = next((str(m["commit"])[:_COMMIT] for m in machines if m.get("commit")), "")
-    moment = " ".join(filter(None, [started[:_DATE], commit]))
-    return rows.assign(started=as_utf8(started), moment=as_utf8(moment))
+    return Moment(run.name, as_utf8(started), as_utf8(commit))
 
 
-_DATE, _COMMIT = 10, 7  # characters of 2026-11-29T12:00 and of a commit's hash that name them
+def _written(moments: Sequence[Moment]) -> dict[str, str]:
+    """Return a text for each run by its name: its date and commit.
+
+    Texts that would be equal also have the time of day, and if they still are, the name of the run.
+    """
+    texts = {m.run: f"{m.started[:_DATE]} {m.commit}".strip() for m in moments}
+    for more in (lambda m: f"{m.started[:_MINUTE].replace('T', ' ')} {m.commit}".strip(), None):
+        counts = Counter(texts.values())
+        for m in moments:
+            if counts[texts[m.run]] > 1 or not texts[m.run]:
+                texts[m.run] = more(m) if more else f"{texts[m.run]} {m.run}".strip()
+    return texts
 
 
 def _named(table: "pd.DataFrame") -> "pd.DataFrame":
@@ -223,7 +289,7 @@ _TIMES_AND_ERRORS = (
 def _fastest(rows: "pd.DataFrame", *, ranked: bool) -> "pd.Series":
     """Return `best` or `tied` for the rows of the fastest methods of each competition.
 
-    ranked: whether the times of the run compare; if they do not, no method is called fastest.
+    ranked: whether the times of the run can be compared; if not, no method is called fastest.
     """
     import pandas as pd
 

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mssbench import units
 from mssbench.analysis import advice, conclusions
 from mssbench.analysis.claims import ClaimResult, ClaimVerdict
 from mssbench.analysis.trust import trust
+from mssbench.records import units
 from mssbench.records.facts import canonical, difference, machine
 from mssbench.records.measurement import UNTRIED, Status
 from mssbench.records.noise import OTHER_PRECISION, UNVERIFIED

@@ -9,9 +9,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mssbench import __version__, units
+from mssbench import __version__
 from mssbench.analysis.claim_texts import lines
 from mssbench.analysis.claims import ClaimResult, ClaimVerdict, judge_claims
+from mssbench.records import units
 from mssbench.records.facts import machine
 from mssbench.records.schema import BY_NAME
 from mssbench.report import history
@@ -149,7 +150,12 @@ _MEANINGS = {
     "standing": "whether no other method is as accurate and faster: front, undecided or beaten",
     "run": "folder of the run",
 }
-_PAGE_LOOK = Look(ink="currentColor", faint="var(--faint)", font="system-ui, sans-serif")
+_PAGE_LOOK = Look(
+    ink="currentColor",
+    faint="var(--faint)",
+    ground="var(--ground)",
+    font="system-ui, sans-serif",
+)
 
 
 def page(runs: Sequence["Run"], title: str = "") -> str:
@@ -223,7 +229,7 @@ def _figure(figure: Figure, style: Style) -> dict[str, Any]:
         "within": figure.within,
         "x": _axis(figure.x),
         "y": _axis(figure.y),
-        "legend_column": figure.legend,
+        "legend_column": figure.legend or style.by,
         "spec": _aligned(figure, compiled(figure.chart(style), style)),
     }
 
@@ -249,7 +255,7 @@ def _axis(axis: Axis | None) -> dict[str, Any] | None:
     if axis is None:
         return None
     columns = [axis.column, *axis.also]
-    return {"columns": columns, "log": axis.log, "ticks": axis.ticks}
+    return {"columns": columns, "log": axis.log, "ticks": axis.ticks, "empty": axis.empty}
 
 
 def _legend(style: Style, column: str) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ A row is the result of one phase of a cell on one clock; a cell is one combinati
 problem, size, batch and so on; samples are its single times.
 """
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ def open(path: Path) -> "Run":  # noqa: A001  (like gzip.open)
 
     path: the folder, or the table.csv in it.
     """
-    from mssbench.results.run import Run  # imports pandas, which a measuring run does not need
-
-    return Run(path)
+    # Imported by its name, since an import statement would make the readers of tables part of the
+    # code hash of every row: a worker imports the locks of this package (see measure/code_hash.py).
+    run: Run = importlib.import_module(".run", __name__).Run(path)
+    return run

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mssbench import units
+from mssbench import results
 from mssbench.errors import RunError, nearest
+from mssbench.records import units
 from mssbench.records.facts import machine
 from mssbench.records.measurement import MEASURED, Status
-from mssbench.results.complete import open_complete
 from mssbench.results.folder import RunFolder
 from mssbench.results.merge import join_sidecars
 from mssbench.results.rows import TABLE, folder_of
@@ -31,7 +31,7 @@ def save(run: Path, name: str | None, keep: int) -> dict[str, Any]:
     for a run that was stopped or has no measured row: every run would pass a comparison with it.
     """
     run = folder_of(run)
-    source = open_complete(run)
+    source = results.open(run)
     frame = source.current  # without rows of cells that the suite no longer has
 
     name = name or str(source.suite.get("name", ""))

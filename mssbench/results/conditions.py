@@ -17,6 +17,7 @@ from math import copysign, inf, nan
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from mssbench.errors import TableError, unknown
+from mssbench.records.cell import CACHES, CLOCKS
 from mssbench.records.measurement import Status
 from mssbench.records.noise import Noise
 from mssbench.records.roundoff import ROUNDOFF
@@ -45,40 +46,12 @@ _LISTED = {
     "phase": frozenset(PHASES),
     "precision": frozenset(ROUNDOFF),
     "device": frozenset({"cpu", "cuda"}),
-    "clock": frozenset({"wall", "gpu", "graph"}),
-    "cache": frozenset({"hot", "cold"}),
+    "clock": frozenset(CLOCKS),
+    "cache": frozenset(CACHES),
 }
 _SINGLE = re.compile(r"(?<![=!<>])=(?!=)")  # a single = that is no part of ==, !=, <= or >=
 # Values of text columns. If one is written without quotes, the message says so.
-_WORDS = frozenset(
-    {
-        "forward",
-        "backward",
-        "step",
-        "wall",
-        "gpu",
-        "graph",
-        "cold",
-        "hot",
-        "cpu",
-        "cuda",
-        "none",
-        "sqrt",
-        "isqrt",
-        "float64",
-        "float32",
-        "tf32",
-        "bfloat16",
-        "float16",
-        "torch",
-        "numpy",
-        "cupy",
-        "ok",
-        "quiet",
-        "noisy",
-        "unstable",
-    }
-)
+_WORDS = frozenset({"none", "sqrt", "isqrt", "torch", "numpy", "cupy"}).union(*_LISTED.values())
 
 
 class _Value(NamedTuple):
@@ -225,7 +198,7 @@ def _comparison(op: ast.cmpop, a: "_Operand", b: "_Operand") -> Holds:
     if isinstance(a, list) or isinstance(b, list):
         raise TableError("a list is compared by `in` only.")
     if a.is_none or b.is_none or a.is_text != b.is_text:
-        raise TableError(f"{_called(a)} and {_called(b)} do not compare.")
+        raise _not_comparable(a, b)
     if not (a.is_column or b.is_column):
         raise TableError("a comparison needs a column on one side.")
 
@@ -236,6 +209,14 @@ def _comparison(op: ast.cmpop, a: "_Operand", b: "_Operand") -> Holds:
         return if_missing if x is None or y is None else bool(compare(x, y))
 
     return holds
+
+
+def _not_comparable(a: _Value, b: _Value) -> TableError:
+    """Return the error for a comparison of a number with a text, or of order with None."""
+    remedy = "quote texts, as in 'cpu', and write numbers without quotes"
+    if a.is_none or b.is_none:
+        remedy = "compare with None by == or != only"
+    return TableError(f"{_called(a)} and {_called(b)} cannot be compared: {remedy}.")
 
 
 def _missing(value: "_Operand", *, wanted: bool) -> Holds:
@@ -252,7 +233,7 @@ def _membership(a: "_Operand", b: "_Operand") -> Holds:
         column = _column(a)
         for item in b:
             if not item.is_none and item.is_text != column.is_text:
-                raise TableError(f"{_called(column)} and {_called(item)} do not compare.")
+                raise _not_comparable(column, item)
         known = {None if item.is_none else item.of({}) for item in b}
         if None in known and column.is_text:  # a missing text may be stored as the empty text
             known.add("")

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mssbench.records.cell import parse_options
+from mssbench.records.cell import GPU, parse_options
 from mssbench.records.measurement import AnyRow, Row, Status
 from mssbench.records.noise import ABOVE_CEILING, OTHER_PRECISION, SHOWN_DELTA, UNVERIFIED
 from mssbench.records.schema import error_column
@@ -177,7 +177,7 @@ def where(row: AnyRow) -> str:
 
     For example `sqrt n=64 b=16 wishart(ratio=2) float32 cpu step wall`.
     """
-    clock = f"{row['clock']}-{row['cache']}" if row["clock"] == "gpu" else row["clock"]
+    clock = f"{row['clock']}-{row['cache']}" if row["clock"] == GPU else row["clock"]
     seed = f" seed={row['seed']}" if row["seed"] else ""
     return (
         f"{row['function']} n={row['size']} b={row['batch']} {row['problem']} {row['precision']} "

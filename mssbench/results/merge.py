@@ -9,7 +9,6 @@ from mssbench.records.facts import Facts, canonical, difference
 from mssbench.records.measurement import ABSENT, Status
 from mssbench.records.schema import KEY
 from mssbench.results import table
-from mssbench.results.complete import cut_off
 from mssbench.results.facts_file import LEFT_OVER, read_facts
 from mssbench.results.folder import RunFolder
 from mssbench.results.parsing import Left
@@ -73,8 +72,6 @@ def _frames(runs: Sequence[Path], remarks: list[str]) -> "list[pd.DataFrame]":
         left: list[Left] = []
         frame, known = table.load(run, left=left), _facts(run)[0]["environments"]
         remarks += [f"left out of {run / TABLE}: line {row.line}: {row.why}" for row in left]
-        if why := cut_off(run):
-            remarks.append(f"left out of {run / TABLE}: {why}")
 
         # Older tables have other hashes for the same machine, see `canonical`.
         present = {e: canonical(e, known.get(e)) for e in frame["environment"].unique() if e}

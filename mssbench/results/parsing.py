@@ -89,7 +89,8 @@ def _hint(names: Sequence[str]) -> str:
 def rows_of(file: Path, data: bytes, *, left: list[Left] | None = None) -> list[Row]:
     """Return the rows of a table as texts in the spelling of mssbench.
 
-    file: for messages. data: its bytes. An incomplete last line is left out. left: receives the
+    file: for messages. data: its bytes. A last line that is cut off is left out, since a run that
+    is resumed measures its cell again; other readers refuse it, see `cut_off`. left: receives the
     rows that cannot be read, so that the others are returned; None: the first such row raises
     TableError. Raises RunError for a file that is not a result table.
     """
@@ -135,6 +136,27 @@ class _Table(NamedTuple):
             if left is None:
                 raise refuse(self.file, f"line {reader.line_num}: {wrong[number]}")
             left.append(Left(reader.line_num, wrong[number]))
+
+
+def cut_off(data: bytes, names: Sequence[str]) -> tuple[int, str]:
+    """Return where the last line of a table begins if it is cut off, and what it lacks.
+
+    data: the bytes of the table. names: its columns. For a whole table, the number of its bytes and
+    an empty text are returned. As in `rows_of`, a last line that lacks only its line break is
+    whole, and an empty last field counts as lost.
+    """
+    start, whole = data.rfind(b"\n") + 1, (len(data), "")
+    if not start or data.endswith((b"\n", b"\r")):
+        return whole
+
+    try:
+        words = next(csv.reader([data[start:].decode(errors="replace")]), [])
+    except csv.Error:  # the reader of the table reports it
+        return whole
+    if not _is_torn(words, names):
+        return whole
+    fields = len(words) - (words[-1:] == [""])
+    return start, f"the last line has {fields} of {len(names)} fields"
 
 
 def _is_torn(words: Sequence[str], names: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ from mssbench.errors import RunError, TableError, nearest
 from mssbench.records.schema import COLUMNS, KEY, SCHEMA
 from mssbench.results.damage import CHECKED, QUANTILES, duplicate, fault, pointer, refuse, twice
 from mssbench.results.files import contents
-from mssbench.results.parsing import Left, check_names, rows_of, without_mark
+from mssbench.results.parsing import Left, check_names, cut_off, rows_of, without_mark
 from mssbench.results.rows import JOURNAL, TABLE, as_csv, header, read_journal, refuse_newer
 
 if TYPE_CHECKING:  # importing both takes half a second, and a command's --help needs neither
@@ -32,7 +32,9 @@ def load(path: str | Path, *, left: list[Left] | None = None) -> "pd.DataFrame":
     path: the folder of a run, or its table.csv. For a run that was killed or is still going on, the
     rows so far are returned. left: a list that receives the rows that cannot be read, so that the
     others are returned; of rows with the same key the last one is then returned. Raises TableError
-    if there is no table, if it is damaged or of another program, or if a newer mssbench wrote it.
+    if there is no table, if it is damaged or of another program, or if a newer mssbench wrote it. A
+    table is damaged also if its last line is cut off and no journal has the row, for example
+    because the file was copied incompletely.
     """
     file = _file(Path(path))
     frame = _read(file, left)
@@ -108,6 +110,11 @@ def _read(file: Path, left: list[Left] | None) -> "pd.DataFrame":
 
     data = without_mark(_whole_rows(file))
     names = _header(file, data)
+    end, lost = cut_off(data, names)
+    if lost and left is None:
+        raise refuse(file, lost)
+    data = data[:end]
+
     # Arrow accepts neither 12.0 as a whole number nor NA as a missing one.
     foreign = b"NA" in data and _MISSING_OF_R.search(data) is not None
     table = None if foreign else _by_arrow(data, names)
@@ -118,6 +125,8 @@ def _read(file: Path, left: list[Left] | None) -> "pd.DataFrame":
         if table is None:  # `rows_of` accepts a value that Arrow does not
             raise refuse(file, "one of its values is not written as mssbench writes it")
     _check_version(file, table)
+    if lost and left is not None:
+        left.append(Left(data.count(b"\n") + 1, lost))
     return typed(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
 
 
@@ -201,11 +210,13 @@ def _whole_rows(file: Path) -> bytes:
 
     A last row that is incomplete because its writer was killed is complete in the journal.
     """
+    journal = file.with_name(JOURNAL)
+    is_written = journal.exists()  # also asked before the table is read: a run may end meanwhile
     try:
         data = contents(file) or b""
     except OSError as error:
         raise TableError(f"{file} cannot be read: {error.strerror or error}.") from None
-    return data[: data.rfind(b"\n") + 1] if file.with_name(JOURNAL).exists() else data
+    return data[: data.rfind(b"\n") + 1] if is_written or journal.exists() else data
 
 
 def _check_version(file: Path, table: "pa.Table") -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Protocol
 
-from mssbench import results, units
+from mssbench import results
 from mssbench.analysis import decision
 from mssbench.analysis.decision import Board, Line
 from mssbench.analysis.recommend import Question
@@ -18,6 +18,7 @@ from mssbench.analysis.table import with_names
 from mssbench.analysis.trust import Trust, trust
 from mssbench.errors import RunError
 from mssbench.machine.possible import absent
+from mssbench.records import units
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Row, Status
 from mssbench.results import table

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import exp, log
 
-from mssbench import units
 from mssbench.errors import ExitCode
+from mssbench.records import units
 from mssbench.records.noise import DELTA, Noise
 from mssbench.records.timing import quantile
 

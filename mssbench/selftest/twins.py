@@ -14,7 +14,7 @@ from typing import NamedTuple
 from mssbench.errors import RunError
 from mssbench.measure.measure import measure
 from mssbench.measure.session import Session, Settings
-from mssbench.records.cell import Cell
+from mssbench.records.cell import GRAPH, HOT, WALL, Cell
 from mssbench.records.noise import DELTA, Noise
 from mssbench.records.policy import Policy
 from mssbench.selftest import wrong_methods
@@ -68,7 +68,7 @@ class Races:
         """Return the checks of whether identical methods tie and slower ones are detected."""
         results = []
         for clock, rounds in self.rounds.items():
-            where = "" if clock == "wall" else f", {clock}"
+            where = "" if clock == WALL else f", {clock}"
             results.append(tie_check(f"identical code{where}", rounds, self.floor))
             results += [slow_check(arm, where, rounds, self.floor) for arm in wrong_methods.SLOWER]
         return results
@@ -135,7 +135,7 @@ def _spans(cell: Cell, arm: str, session: Session) -> dict[str, Span]:
     """
     spans = {}
     for row in measure(replace(cell, forward=wrong_methods.forward(arm)), session).measurements:
-        if row.cache != "hot" or row.clock == "graph":
+        if row.cache != HOT or row.clock == GRAPH:
             continue
         if row.timing is None:
             raise RunError(f"{row.cell}: {row.status}: {row.reason}")

@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from mssbench.errors import RegistryError, SuiteError, TableError, unknown
-from mssbench.records.cell import Cell
+from mssbench.records.cell import CACHES, CLOCKS, Cell
 from mssbench.records.measurement import Row, Status, uniform
 from mssbench.records.schema import KEY, SCHEMA
 from mssbench.results.conditions import compared, rows_that_hold, select
@@ -36,8 +36,8 @@ _NAMES = ("library", "forward", "backward", "backend", "pair")
 _CLOSED = {
     "device": ("cpu", "cuda"),
     "phase": PHASES,
-    "clock": ("wall", "gpu", "graph"),
-    "cache": ("cold", "hot"),
+    "clock": CLOCKS,
+    "cache": CACHES,
 }
 # The columns that are known before a cell is measured, and whether each contains text.
 _PLANNED = {c.name: c.kind == "str" for c in SCHEMA if c.name in KEY} | dict.fromkeys(LABELS, True)

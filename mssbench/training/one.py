@@ -5,6 +5,7 @@ last line says how the training ended.
 """
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,9 @@ from mssbench.records.measurement import Status
 from mssbench.records.training import MOST_SKIPPED, TrainingCell
 from mssbench.training.loop import Epoch, Settings, train
 from mssbench.training.network import COVARIANCE, MEAN, Method
-from mssbench.training.tasks.task import task
+from mssbench.training.tasks.registry import task
+
+_STARTED_BY = os.getppid()
 
 
 def method_of(cell: TrainingCell) -> Method:
@@ -66,6 +69,9 @@ def main() -> None:
 
 
 def _tell(epoch: Epoch) -> None:
+    """Write an epoch. The process ends if nobody waits for it any more: its state is saved."""
+    if os.getppid() != _STARTED_BY:
+        sys.exit("the run that started this training has ended")
     _write({"epoch": asdict(epoch)})
 
 

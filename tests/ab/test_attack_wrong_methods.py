@@ -21,11 +21,16 @@ from mssbench.ab.run import Plan
 from mssbench.compare.judgement import Judged
 from mssbench.compare.verdict import Outcome
 from mssbench.engines.start import Setup
+from mssbench.measure.bench import Bench
 from mssbench.measure.on_demand import held
+from mssbench.measure.roofline import Limit
 from mssbench.measure.session import Session, Settings
+from mssbench.measure.truth import Truth
 from mssbench.methods.method import Root
 from mssbench.records.cell import Cell
+from mssbench.records.noise import ABOVE_CEILING, UNVERIFIED
 from mssbench.records.policy import Policy
+from mssbench.results.labels import counts_as_ok
 
 TWO = "forward = ['numpy/eigh', 'numpy/svd']"
 WRONG = {"status": "diverged", "reason": "root error 2 exceeds 1", "values": {"root_error": 2.0}}
@@ -169,11 +174,16 @@ def test_attack_a_right_method_stays_right_in_every_place_of_the_rotation() -> N
 
 
 @pytest.mark.parametrize(
-    ("slowest", "load", "status"),
-    [(1e3, 0.0, "implausible"), (1e3, 99.0, "implausible"), (1e12, 0.0, "ok")],
+    ("slowest", "load", "status", "flags"),
+    [
+        (1e3, 0.0, "implausible", ""),
+        (1e3, 99.0, "implausible", "loaded"),
+        (1e12, 0.0, "ok", ""),
+        (1e12, 99.0, "ok", "loaded"),
+    ],
 )
 def test_attack_faster_than_the_machine_can_be(
-    monkeypatch: pytest.MonkeyPatch, slowest: float, load: float, status: str
+    monkeypatch: pytest.MonkeyPatch, slowest: float, load: float, status: str, flags: str
 ) -> None:
     """By a ceiling of so many flop/s, whatever the load of the machine if it is far beyond."""
     rates = {"float64": slowest, "bytes_per_second": 1e12, "calls_per_second": 1e9}
@@ -188,6 +198,38 @@ def test_attack_faster_than_the_machine_can_be(
         verified = kept.verify()
         assert verified is not None
         assert verified.status == status, verified
+        assert verified.values["flags"] == flags
+
+
+def test_attack_too_fast_on_a_busy_machine_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other work may have slowed the ceilings, so it is no proof; but such a time cannot win."""
+    session = Session(Settings(Policy(warmup_seconds=0.0)))
+    monkeypatch.setattr("os.getloadavg", lambda: (99.0, 99.0, 99.0))
+    limit = Limit(seconds=None, bound="", certain=1.0)
+    seconds = 1 / 8
+    assert limit.exceeded_by(seconds)
+    assert not limit.far_exceeded_by(seconds)
+    monkeypatch.setattr(Bench, "_limit", lambda *_: limit)
+    cell = replace(TINY, library="torch", forward="newton_schulz", iterations=20)
+    with held(cell, session, verify=True) as (row, _, kept):
+        assert kept is not None
+        kept.sample(5)
+        verified = kept.verify([seconds] * 5)
+    assert verified is not None
+    assert (verified.status, verified.values["flags"]) == ("ok", f"loaded {ABOVE_CEILING}")
+    values = {**(row.values or {}), **verified.values}
+    assert not counts_as_ok(replace(row, values=values).row())
+
+
+def test_attack_what_no_reference_can_judge_is_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(Settings(Policy(warmup_seconds=0.0)))
+    monkeypatch.setattr(Truth, "can_judge", lambda *_: False)
+    with held(replace(TINY, forward="eigh"), session, verify=True) as (_, _, kept):
+        assert kept is not None
+        kept.sample(5)
+        verified = kept.verify()
+    assert verified is not None
+    assert UNVERIFIED in verified.values["flags"].split()
 
 
 # What the comparison makes of it.

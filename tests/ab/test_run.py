@@ -26,6 +26,7 @@ from mssbench.ab import run as ab
 from mssbench.ab.duel import Arm, ArmSamples, Contest, Duel
 from mssbench.ab.effects import BASE, NEW, NULL, effect, evidence_of
 from mssbench.ab.run import Plan
+from mssbench.ab.verdicts import Notes
 from mssbench.cli import ab as ab_
 from mssbench.compare import rows
 from mssbench.compare.judgement import Judged
@@ -437,6 +438,18 @@ def test_where_a_core_was_taken_the_time_of_the_processor_counts() -> None:
     assert effect(taken(1e-3, 0.10), taken(2e-3, 0.08), "cpu") == pytest.approx(0.693, abs=1e-3)
     # what the host does meanwhile says nothing of a device
     assert effect(taken(1e-3, 0.9), taken(2e-3, 0.88), "cuda") == pytest.approx(0.693, abs=1e-3)
+
+
+def test_the_row_of_a_side_has_the_flags_of_all_its_processes() -> None:
+    """Time and errors of a row are those of several processes, and a doubt about one counts."""
+    cell = Cell(**CELL)
+    contest = Contest("a", {BASE: cell})
+    status = {"status": "ok", "reason": ""}
+    rows = [vars(cell) | status | {"flags": x} for x in ("", "loaded above_ceiling", "loaded")]
+    screen = [{BASE: replace(taken(1e-3, 1.0), row=row)} for row in rows]
+    row = Notes(contest, screen=screen).row(BASE)
+    assert row is not None
+    assert row["flags"] == "loaded above_ceiling"
 
 
 def test_what_a_guard_saw_makes_a_row_noisy() -> None:

@@ -177,7 +177,9 @@ FATES = {
     "is_half_as_large_again": Fate("inaccurate", "root error 0.5 exceeds 0.1"),
     "is_negative": Fate("diverged", "root error 2 exceeds 1"),
     "changes_shape": Fate("crashed", "the root has shape (2, 2, 4), not (2, 4, 4)"),
-    "changes_dtype": Fate("crashed", "the root has dtype float32, not float64"),
+    "changes_dtype": Fate(
+        "crashed", "the root has dtype float32, not float64: convert it to the dtype of the input"
+    ),
     "writes_into_its_input": Fate("crashed", "writes_into_its_input wrote into its input"),
     "prints_a_lot": Fate("ok"),
     "closes_its_output": Fate("ok"),

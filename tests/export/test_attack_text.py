@@ -23,9 +23,9 @@ from mssbench.console.terminal import make_console
 from mssbench.export import FORMATS, github
 from mssbench.export.markdown import escaped, row_of
 from mssbench.records.cell import format_options, parse_options
+from mssbench.records.units import harmless
 from mssbench.results.labels import label, with_labels
 from mssbench.results.table import typed
-from mssbench.units import harmless
 
 TITLE = "\x1b]0;owned\x07"  # sets the title of a terminal
 CLEAR = "\x1b[2J\x1b[H"

@@ -25,7 +25,7 @@ from house.test_pages import prose
 from rich.table import Table
 
 import mssbench
-from mssbench import arrays, problems, results, units
+from mssbench import arrays, problems, results
 from mssbench.ab import statistics as paired
 from mssbench.ab import verdicts as ab_verdicts
 from mssbench.analysis import (
@@ -40,6 +40,7 @@ from mssbench.analysis import (
     pareto,
     trust,
 )
+from mssbench.analysis.claim_texts import lines
 from mssbench.cli import ab, doctor, listing, main, notebook, run, selftest
 from mssbench.cli import check as cli_check
 from mssbench.cli import claims as cli_claims
@@ -71,7 +72,7 @@ from mssbench.errors import ExitCode
 from mssbench.machine import findings
 from mssbench.methods import method as method_
 from mssbench.methods import registry
-from mssbench.records import cell, noise
+from mssbench.records import cell, noise, units
 from mssbench.records.measurement import Status
 from mssbench.records.noise import Noise
 from mssbench.records.schema import BY_NAME, COLUMNS
@@ -397,7 +398,7 @@ def outputs(path: Path) -> Iterator[Callable[[], Iterable[Any]]]:
 def said_of_claims(path: Path) -> Iterator[str]:
     """What `claims` prints but the sentences and sources, which are those of the suites."""
     for finding in cli_claims.examine(results.open(path)):
-        yield from [str(finding.verdict), *console_claims._lines(finding)]
+        yield from [str(finding.verdict), *lines(finding)]
 
 
 @EVERY_RUN

@@ -173,10 +173,10 @@ def test_attack_an_array_of_numpy_that_computes_when_it_is_looked_at() -> None:
     ("elsewhere", "why"),
     [
         (lambda y: y.to("meta"), "is on meta, not on cpu"),
-        (lambda y: y.to_sparse(), "torch.sparse_coo, not torch.strided"),
-        (lambda y: torch._neg_view(-y), "a lazy view"),
+        (lambda y: y.to_sparse(), "torch.sparse_coo, not torch.strided: return its `to_dense()`"),
+        (lambda y: torch._neg_view(-y), "a lazy view, which torch only marks as negated"),
         (lambda y: torch._efficientzerotensor(y.shape, dtype=y.dtype), "a lazy view"),
-        (lambda y: y.to(torch.float32), "has dtype float32, not float64"),
+        (lambda y: y.to(torch.float32), "has dtype float32, not float64: convert it"),
     ],
     ids=["meta", "sparse", "negated later", "zeros without memory", "narrower"],
 )

@@ -176,6 +176,12 @@ def test_the_generators_of_problems_are_in_every_hash(text: str) -> None:
     assert ran.files <= files_of(code_hash.closure(WORKER))
 
 
+def test_the_readers_of_tables_are_in_no_hash() -> None:
+    """They change no row; a worker imports only the locks of this package."""
+    names = {name for name in code_hash.closure(WORKER) if name.startswith("mssbench.results")}
+    assert names == {"mssbench.results", "mssbench.results.locks"}
+
+
 # ------------------------------------------------------------------- what changes the hash
 
 
@@ -282,15 +288,15 @@ def test_comments_docstrings_and_format_are_no_code(name: str) -> None:
 def test_moving_a_function_to_another_module_is_no_other_code() -> None:
     together = "from mssbench import arrays\ndef f(a):\n    return g(arrays.trace(a))\n"
     together += "def g(x):\n    return x\n"
-    here = "from mssbench.arrays import trace\nfrom mssbench.units import g\n"
+    here = "from mssbench.arrays import trace\nfrom mssbench.records.units import g\n"
     here += "def f(a):\n    return g(trace(a))\n"
     there = "def g(x):\n    return x\n"
     assert parsed(together) == parsed(here) | parsed(there)
 
 
 def test_an_import_under_another_name_is_the_same_code() -> None:
-    assert parsed("from mssbench import units as u\nx = u.count(1)") == parsed(
-        "from mssbench.units import count as c\nx = c(1)"
+    assert parsed("from mssbench.records import units as u\nx = u.count(1)") == parsed(
+        "from mssbench.records.units import count as c\nx = c(1)"
     )
 
 
@@ -398,14 +404,15 @@ def test_the_modules_of_a_plug_in_package_count(
     package = tmp_path / "plugged_in"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    (package / "method.py").write_text("from .core import x\nfrom mssbench import units\n")
+    (package / "method.py").write_text("from .core import x\nfrom mssbench.records import units\n")
     (package / "core.py").write_text("from . import deep\nx = 1\n")
     (package / "deep.py").write_text("import numpy\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     code_hash.forget()
     assert code_hash.closure("plugged_in.method") == {
         "mssbench",
-        "mssbench.units",
+        "mssbench.records",
+        "mssbench.records.units",
         "plugged_in",
         "plugged_in.method",
         "plugged_in.core",

@@ -213,7 +213,7 @@ def test_a_backward_that_is_no_solver_has_a_gradient_and_refuses_the_second(back
         torch.autograd.grad(s.sum(), a)
     with pytest.raises(InputError, match="no second derivative"):
         torch.autograd.functional.hessian(lambda x: root(symmetric(x)).sum(), a.detach()[0])
-    with pytest.raises(InputError, match="no derivative in forward mode"):
+    with pytest.raises(InputError, match=r"no forward-mode derivative \(jvp\): .*loewner"):
         torch.func.jvp(root, (a.detach(),), (a.detach(),))
     mapped = torch.func.vmap(torch.func.grad(lambda x: root(x).sum()))(a.detach())
     assert torch.allclose(mapped, plain)
@@ -354,5 +354,7 @@ def test_where_no_gradient_is_asked_for_no_backward_is_needed():
     assert mssbench.isqrtm(4 * np.eye(3), forward="inverse_newton") == pytest.approx(due)
     found = mssbench.isqrtm(torch.tensor(4 * np.eye(3)), forward="inverse_newton")
     assert found.numpy() == pytest.approx(due)
-    with pytest.raises(InputError, match="inverse_newton does not yield"):
+    with pytest.raises(
+        InputError, match=r"inverse_newton does not yield .*: take backward autodiff"
+    ):
         mssbench.isqrtm(matrices(), forward="inverse_newton")

@@ -133,8 +133,14 @@ def test_rtol_keeps_its_digits_where_the_gradient_is_representable(function, exp
         ({"ridge": float("nan")}, "ridge = nan is not a number"),
         ({"rtol": 1.0}, "rtol = 1.0 is not a number from 0 to less than 1"),
         ({"rtol": True}, "rtol = True is not a number"),
-        ({"rtol": 0.1, "forward": "newton_schulz"}, "newton_schulz does not yield; eigh does"),
-        ({"rtol": 0.1, "backward": "lyapunov_minimax"}, "with rtol the backward is loewner"),
+        (
+            {"rtol": 0.1, "forward": "newton_schulz"},
+            "newton_schulz does not yield: take forward eigh",
+        ),
+        (
+            {"rtol": 0.1, "backward": "lyapunov_minimax"},
+            "rtol works with backward loewner only, not with lyapunov_mini",
+        ),
         ({"rtol": 0.1, "forward": "auto"}, 'name it instead of "auto"'),
     ],
     ids=str,

@@ -157,15 +157,19 @@ def test_what_cannot_be_is_refused(path: str, options: dict[str, object], words:
     [
         (
             torch.ones(3),
-            "torch.float32 of shape (3,) is not a batch of features, which are "
-            "(b, c, h, w), (b, c, M) or (b, n).",
+            "a tensor of shape (3,) is not a batch of features. These are (b, c, h, w) or "
+            "(b, c, M), b samples of c channels at h x w or M positions, or (b, n), b samples of n "
+            "channels.",
         ),
         (
             torch.ones(3, 3, dtype=torch.int64),
-            "torch.int64 of shape (3, 3) is not a batch of "
-            "features, which are (b, c, h, w), (b, c, M) or (b, n).",
+            "torch.int64 are not floating-point numbers, as features are: convert them, for "
+            "example by .float().",
         ),
-        (torch.ones(2, 3, 1), "one sample of 3 channels has no covariance."),
+        (
+            torch.ones(2, 3, 1),
+            "one sample of 3 channels has no covariance: give two positions or more.",
+        ),
         ({"x": 1}, "the module gives dict, which is not a tensor."),
     ],
 )

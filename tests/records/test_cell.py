@@ -9,6 +9,7 @@ from helpers.cells import CELL
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mssbench.records.cell import CACHES, CLOCKS, clocks
 from mssbench.records.measurement import Status, uniform
 from mssbench.records.schema import KEY
 
@@ -42,3 +43,9 @@ def test_values_that_are_equal_but_written_differently_have_different_ids() -> N
     one, true = (replace(CELL, iterations=x) for x in (1, True))
     assert one == true
     assert one.cell_id != true.cell_id
+
+
+def test_every_clock_and_cache_of_a_gpu_is_in_the_lists_and_no_other() -> None:
+    pairs = clocks(replace(CELL, device="cuda"))
+    assert ({clock for clock, _ in pairs}, {cache for _, cache in pairs}) == ({*CLOCKS}, {*CACHES})
+    assert {*clocks(replace(CELL, device="cpu"))} < {*pairs}

@@ -12,11 +12,12 @@ import pytest
 from helpers.altered_runs import QUICK, STANDARD, TIMES, altered, dated, faster
 from helpers.report_pages import Tab, write_page
 
-from mssbench import results, units
+from mssbench import results
 from mssbench.analysis import pareto
 from mssbench.analysis.blocks import SPLIT, blocks
 from mssbench.compare.describe import compare
 from mssbench.compare.tables import StoredRun
+from mssbench.records import units
 from mssbench.report import history
 from mssbench.report.drawn import drawn
 from mssbench.report.figures import PANELS

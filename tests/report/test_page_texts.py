@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mssbench import units
+from mssbench.records import units
 from mssbench.report.figures.figure import Axis, ends
 
 SPECIAL = [0.0, 1.0, 9.995, 9.9949999, 99.95, 999.5, 999.4999, 0.9995, 0.99949999, 1e-3]

@@ -20,14 +20,24 @@ from helpers.runs import sample_counts, stand_in, write_suite
 from helpers.tables import called, row, write
 
 import mssbench
+from mssbench import results
 from mssbench.engines.events import Finished
 from mssbench.errors import RunError, TableError
 from mssbench.records.measurement import Status
 from mssbench.records.schema import COLUMNS, SCHEMA
 from mssbench.records.summary import Summary
-from mssbench.results import complete, files, merge, samples, table
+from mssbench.results import files, merge, samples, table
 from mssbench.results.folder import LOG, RunFolder
-from mssbench.results.rows import ENVIRONMENT, JOURNAL, SAMPLES, TABLE, peek, read_journal
+from mssbench.results.parsing import Left
+from mssbench.results.rows import (
+    ENVIRONMENT,
+    JOURNAL,
+    SAMPLES,
+    TABLE,
+    peek,
+    read_journal,
+    read_rows,
+)
 from mssbench.run.recorder import Recorder
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
@@ -601,8 +611,26 @@ def test_attack_a_table_whose_last_line_is_cut_off_is_refused_and_mended(
 def test_attack_load_refuses_a_table_whose_last_line_is_cut_off(run: Path) -> None:
     cut(run, 8)
     for path in (run, run / TABLE):
-        with pytest.raises(TableError, match="the last line has 8 of"):
-            mssbench.load(path)
+        for read in (mssbench.load, table.load, lambda path: results.open(path).frame):
+            with pytest.raises(TableError, match="the last line has 8 of"):
+                read(path)
+
+
+def test_attack_recommend_refuses_a_table_whose_last_line_is_cut_off(
+    run: Path, capsys: Any
+) -> None:
+    cut(run, 8)
+    code, out, err = called(capsys, "recommend", run, "--size", 32, "--batch", 4, "--device", "cpu")
+    assert (code, out) == (2, "")
+    assert "table.csv is damaged: the last line has 8 of" in err
+
+
+def test_attack_rows_of_a_table_are_read_up_to_a_last_line_that_is_cut_off(run: Path) -> None:
+    """As `merge` reads them; `run` leaves the line out too, and measures its cell again."""
+    cut(run, 8)
+    left: list[Left] = []
+    assert len(table.load(run, left=left)) == len(read_rows(run / TABLE)) == 1
+    assert left == [Left(3, f"the last line has 8 of {len(COLUMNS)} fields")]
 
 
 def test_a_last_line_that_lacks_its_line_break_only_is_read(run: Path, capsys: Any) -> None:
@@ -621,4 +649,5 @@ def test_a_last_line_that_the_journal_has_in_full_is_read(tmp_path: Path, capsys
 @pytest.mark.parametrize("text", ["", "a", "a,b", "a,b\n1", "a,b\n1,2\n3"])
 def test_another_table_is_not_called_a_damaged_one_of_ours(tmp_path: Path, text: str) -> None:
     (tmp_path / TABLE).write_text(text)
-    assert complete.cut_off(tmp_path) == ""
+    with pytest.raises(TableError, match="is not a result table"):
+        table.load(tmp_path)

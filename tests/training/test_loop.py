@@ -16,7 +16,8 @@ from mssbench.errors import InputError
 from mssbench.training import loop
 from mssbench.training.loop import Epoch, Settings, evaluated, train
 from mssbench.training.network import Method, Network
-from mssbench.training.tasks.task import Data, Task, task
+from mssbench.training.tasks.registry import task
+from mssbench.training.tasks.task import Data, Task
 
 NS5 = Method("newton_schulz", "autodiff", {"iterations": 5, "norm": "trace"})
 EXACT = Method("eigh", "loewner")
@@ -124,7 +125,7 @@ def test_a_killed_process_resumes_with_the_same_numbers(tmp_path) -> None:
         torch.set_num_threads(1)
         from mssbench.training.loop import Settings, train
         from mssbench.training.network import Method
-        from mssbench.training.tasks.task import task
+        from mssbench.training.tasks.registry import task
 
         method = Method("newton_schulz", "autodiff", {"iterations": 5, "norm": "trace"})
         curve = train(task("digits"), method, Settings(1, epochs=4), pathlib.Path(sys.argv[1]),

@@ -7,7 +7,7 @@ import torch
 from mssbench.errors import SuiteError
 from mssbench.problems.real import grey
 from mssbench.training.tasks import images
-from mssbench.training.tasks.task import names, task
+from mssbench.training.tasks.registry import names, task
 
 
 @pytest.mark.parametrize(

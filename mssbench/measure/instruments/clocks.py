@@ -14,6 +14,7 @@ from time import perf_counter_ns
 from typing import Any, Protocol
 
 from mssbench.errors import Unsupported
+from mssbench.records.cell import GPU, GRAPH, WALL
 
 TimedCall = Callable[[Any], object]  # the call that is timed
 # Most operators in one window of events. A driver queues 1024 launches and then blocks the host
@@ -52,7 +53,7 @@ def _nothing() -> None:
 class HostClock:
     """The monotonic clock of the host; the device is idle before and after the block."""
 
-    name = "wall"
+    name = WALL
 
     def __init__(self, synchronize: Callable[[], None] = lambda: None) -> None:
         self._synchronize = synchronize
@@ -84,7 +85,7 @@ class CudaClock:
         after a few late blocks in a row.
     """
 
-    name = "gpu"
+    name = GPU
     _SHORTEST, _LONGEST = 50e-6, 50e-3  # seconds of spin
     # Ratio of the spin to the seconds for queueing: the usual one, and the largest. It is doubled
     # after each late block, so that the host gets ahead without spinning long every time.
@@ -184,7 +185,7 @@ class GraphClock:
     stay where they are, so every replay computes the same.
     """
 
-    name = "graph"
+    name = GRAPH
 
     def __init__(self, cuda: Any, call: TimedCall, prepared: Any) -> None:
         """Capture `call(prepared)`. Raises CaptureFailed where that is impossible."""

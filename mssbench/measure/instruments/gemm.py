@@ -18,7 +18,7 @@ from mssbench.measure.instruments.clocks import (
     synchronizer,
 )
 from mssbench.measure.instruments.sampling import Spent, nothing, sample
-from mssbench.records.cell import Cell
+from mssbench.records.cell import COLD, GPU, GRAPH, WALL, Cell
 from mssbench.records.policy import Policy
 
 _LIFE = 30.0  # seconds after which it is measured again, as machines change within minutes
@@ -78,10 +78,10 @@ def _product_seconds(cell: Cell, clock: str, cache: str, policy: Policy) -> floa
         first = fastest(HostClock(synchronizer(cell.device)), lambda: product(None))
 
         timer: Clock = HostClock(synchronizer(cell.device))
-        if clock == "gpu":
-            timer = CudaClock(torch.cuda, flush() if cache == "cold" else None, waits=False)
-        elif clock == "graph":
+        if clock == GPU:
+            timer = CudaClock(torch.cuda, flush() if cache == COLD else None, waits=False)
+        elif clock == GRAPH:
             timer = GraphClock(torch.cuda, product, None)
-        most = 1 if cache == "cold" else 10_000 if clock == "wall" else MOST_QUEUED
+        most = 1 if cache == COLD else 10_000 if clock == WALL else MOST_QUEUED
         timing = sample(timer, nothing, product, policy, first_call=first, most_calls=most)
     return float(timing.statistics()["seconds_median"])

@@ -62,7 +62,10 @@ def driver_of(a: Array) -> Driver:
     """
     library = arrays.library(a)
     if library == "numpy" or (library == "torch" and not a.is_cuda):
-        raise Unsupported("a CUDA kernel: the matrices are on a CPU")
+        raise Unsupported(
+            "this method is a CUDA kernel, and the matrices are on a CPU: move them to a GPU, or "
+            "take another method"
+        )
     cupy = sys.modules.get("cupy") or _import_cupy()
     return _driver(cupy, library, a.device.id if library == "cupy" else a.device.index)
 
@@ -75,7 +78,8 @@ def _import_cupy() -> Any:
         return importlib.import_module("cupy")
     except ImportError as error:
         raise NotInstalled(
-            f"CuPy launches this kernel: pip install 'mssbench[cuda13]' ({error})"
+            "this method needs CuPy, which cannot be imported: pip install 'mssbench[cuda13]', or "
+            f"'mssbench[cuda12]' for a driver of CUDA 12 ({error})"
         ) from None
 
 

@@ -130,7 +130,10 @@ def packed(factors: tuple[Factor, ...], norm: str, dtype: str) -> KernelFactors:
     if norm not in NORMS:
         raise Unsupported(f"the kernels know the norms {', '.join(NORMS)}, not {norm}")
     if len(factors) > MOST_STEPS or any(len(factor) > MOST_TERMS for factor in factors):
-        raise Unsupported(f"a kernel holds {MOST_STEPS} steps of {MOST_TERMS} terms")
+        raise Unsupported(
+            f"a kernel holds {MOST_STEPS} steps of {MOST_TERMS} terms, and this schedule has more: "
+            "set fewer iterations"
+        )
 
     layout = np.dtype(
         [

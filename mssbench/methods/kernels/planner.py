@@ -81,18 +81,29 @@ def plan(
     device, or a batch or schedule larger than a kernel can hold.
     """
     if not 1 <= steps <= MOST_STEPS:
-        raise Unsupported(f"a kernel holds 1 to {MOST_STEPS} steps: the schedule has {steps}")
+        raise Unsupported(
+            f"a kernel holds 1 to {MOST_STEPS} steps, and the schedule has {steps}: change "
+            "iterations or finish"
+        )
+    degree = 2 * terms - 1
     if terms and terms not in TERMS:
-        degree = 2 * terms - 1
-        raise Unsupported(f"kernels take factors of degree 3, 5 and 9: one has degree {degree}")
+        raise Unsupported(
+            f"kernels take factors of degree 3, 5 and 9, and one has degree {degree}: set degree "
+            "to one of these"
+        )
     if family == "lyapunov" and terms > 3:
-        raise Unsupported("the gradient's kernel takes factors of degree 3 and 5")
+        raise Unsupported(
+            f"lyapunov kernels, for the gradient, take factors of degree 3 and 5, not {degree}"
+        )
 
     if batch > _MOST_MATRICES:
         raise Unsupported(f"a launch counts at most {_MOST_MATRICES} matrices, not {batch}")
 
     if operands and not limits.tensor_cores:
-        raise Unsupported("this GPU has no tensor cores for tf32 and bfloat16")
+        instead = "lyapunov_fused" if family == "lyapunov" else "fused"
+        raise Unsupported(
+            f"this GPU has no tensor cores for tf32 and bfloat16: take the method {instead}"
+        )
     return _planned(family, n, batch, dtype, limits, terms, operands)
 
 
@@ -114,7 +125,10 @@ def _planned(
 
     able = [v for v in known if v.buffers > 3 or terms < 5] if family == "iterate" else known
     if not able:
-        raise Unsupported(f"kernels with {operands} take factors of degree 3 and 5")
+        raise Unsupported(
+            f"kernels with {operands} take factors of degree 3 and 5: set degree=5, or "
+            "operands=tf32x3"
+        )
 
     large = [v for v in able if v.size >= n]
     if not large:

@@ -67,7 +67,10 @@ def _core() -> Any:
     try:
         return importlib.import_module("cuda.core")
     except ImportError as error:
-        raise NotInstalled(f"pip install cuda-core nvidia-cuda-nvrtc ({error})") from None
+        raise NotInstalled(
+            "compiling a kernel needs cuda-core and nvidia-cuda-nvrtc: pip install cuda-core "
+            f"nvidia-cuda-nvrtc ({error})"
+        ) from None
 
 
 class TritonResources(NamedTuple):
@@ -91,7 +94,9 @@ def compile_triton(
         backend = importlib.import_module("triton.backends.compiler")
         kernel = importlib.import_module("mssbench.methods.kernels.triton_iterate").iterate
     except ImportError as error:
-        raise NotInstalled(f"pip install triton ({error})") from None
+        raise NotInstalled(
+            f"compiling this kernel needs Triton: pip install triton ({error})"
+        ) from None
 
     given = constants(shape, "min_ws_minc", operands, factors, frozenset(("sqrt", "isqrt")))
     pointers = dict.fromkeys("AYZC", "*fp32")

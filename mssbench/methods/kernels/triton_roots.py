@@ -49,7 +49,10 @@ def iterate(
     torch = namespace(a)
     shape = shape_for(int(a.shape[-1]), dtype_name(a), factors, operands)
     if not (a.is_cuda or interpreted()):
-        raise Unsupported("a Triton kernel: the matrices are on a CPU")
+        raise Unsupported(
+            "this method is a Triton kernel, and the matrices are on a CPU: move them to a GPU, or "
+            "take another method"
+        )
 
     flat = a.detach().reshape(-1, *a.shape[-2:]).contiguous()
     sqrt, isqrt = (torch.empty_like(flat) if name in wanted else None for name in ("sqrt", "isqrt"))
@@ -80,7 +83,7 @@ def shape_for(n: int, dtype: str, factors: Sequence[Factor], operands: Operands)
     if dtype != "float32":
         raise Unsupported(f"this kernel takes float32, not {dtype}")
     if max(map(len, factors)) > _MOST_TERMS:
-        raise Unsupported("this kernel takes factors of degree 3 and 5")
+        raise Unsupported("the Triton kernel takes factors of degree 3 and 5: set degree=5")
 
     fitting = [s for s in SHAPES[operands] if s.size >= n]
     if not fitting:
@@ -115,7 +118,8 @@ def _module() -> Any:
         return importlib.import_module("mssbench.methods.kernels.triton_iterate")
     except ImportError as error:
         raise NotInstalled(
-            f"Triton, which comes with torch for CUDA: pip install triton ({error})"
+            "this method needs Triton, which comes with torch for CUDA: pip install triton "
+            f"({error})"
         ) from None
 
 

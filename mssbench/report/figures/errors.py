@@ -3,43 +3,43 @@
 import altair as alt
 
 from mssbench.report.figures.figure import (
+    ABOVE,
     CONDITION,
     ERROR,
+    HOLLOW,
     ITERATIONS,
+    ZERO,
     Figure,
     Style,
     above_frame,
-    opacity,
+    note,
     panel_chart,
     position,
     right_of_frame,
-    tooltip,
 )
 
 _REST = ("function", "precision", "device", "phase", "clock", "cache", "run")
+_FINITE = "isValid(datum.error)"
+_REGULAR = "datum.condition > 0"  # a singular matrix has no finite condition number
+_BEYOND = note(
+    "Symbols right of the frame are for exactly singular matrices, whose condition number is "
+    "infinite.",
+    lambda rows: (~(rows["condition"] > 0)).any(),
+)
 
 
 def _over_condition(style: Style) -> alt.LayerChart:
     """Return a panel: one symbol for each method and problem."""
-    finite = (
-        alt.Chart()
-        .transform_filter("isValid(datum.error)")
-        .transform_calculate(drawn_error="max(datum.error, y_low)")
-    )
-    y = position("y", ERROR, "drawn_error")
+    rows = alt.Chart().transform_calculate(drawn_error="max(datum.error, y_low)")
+    x, y = position("x", CONDITION), position("y", ERROR, "drawn_error")
+    right, above = right_of_frame(), above_frame()
 
-    symbols = {"opacity": opacity(), "tooltip": tooltip()}
-    regular = (
-        finite.transform_filter("datum.condition > 0")
-        .mark_point(filled=True, size=40)
-        .encode(position("x", CONDITION), y, style.colour(), style.shape(), **symbols)
-    )
-    singular = (
-        finite.transform_filter("!isValid(datum.condition)")
-        .mark_point(filled=True, size=40)
-        .encode(y, style.colour(), style.shape(), x=right_of_frame(), **symbols)
-    )
-    return panel_chart(regular, singular)
+    layers = []
+    for is_regular, across in ((_REGULAR, x), (f"!({_REGULAR})", right)):
+        for is_finite, upwards in ((_FINITE, y), (f"!({_FINITE})", above)):
+            here = rows.transform_filter(f"({is_regular}) && ({is_finite})")
+            layers += style.points(here, 36, x=across, y=upwards)
+    return panel_chart(*layers)
 
 
 def _over_iterations(style: Style) -> alt.LayerChart:
@@ -47,46 +47,44 @@ def _over_iterations(style: Style) -> alt.LayerChart:
     x = position("x", ITERATIONS)
     drawn = (
         alt.Chart()
-        .transform_filter("isValid(datum.error)")
+        .transform_filter(_FINITE)
         .transform_calculate(drawn_error="max(datum.error, y_low)")
     )
     y = position("y", ERROR, "drawn_error")
 
-    lines = drawn.mark_line(strokeWidth=1.2, opacity=0.7).encode(
-        x, y, style.colour("series"), detail="series:N"
+    # With several seeds a method has several symbols at a value. Its line joins the medians.
+    lines = (
+        drawn.transform_aggregate(middle="median(drawn_error)", groupby=["series", "iterations"])
+        .mark_line(strokeWidth=1.2, opacity=0.7)
+        .encode(x, position("y", ERROR, "middle"), style.line("series"), detail="series:N")
     )
-    points = drawn.mark_point(filled=True, size=40).encode(
-        x, y, style.colour("series"), style.shape("series"), opacity=opacity(), tooltip=tooltip()
-    )
-    without = (
-        alt.Chart()
-        .transform_filter("!isValid(datum.error)")
-        .mark_point(filled=False, size=40)
-        .encode(
-            x, style.colour("series"), style.shape("series"), y=above_frame(), tooltip=tooltip()
-        )
-    )
-    return panel_chart(lines, points, without)
+    points = style.points(drawn, 36, "series", x=x, y=y)
+    no_error = alt.Chart().transform_filter(f"!({_FINITE})")
+    without = style.points(no_error, 36, "series", x=x, y=above_frame())
+    return panel_chart(lines, *points, *without)
 
 
 OVER_CONDITION = Figure(
     name="condition",
     title="Error over the condition number",
-    about="Each symbol is a method on one problem. Symbols right of the frame are for exactly "
-    "singular matrices, whose condition number is infinite. Pale symbols are results that are "
-    "not ok.",
+    reading="Each symbol is a method on one problem.",
+    notes=(_BEYOND, HOLLOW, ABOVE, ZERO),
+    required="measured rows of two problems or more",
     panel=("size", "batch", *_REST),
     chart=_over_condition,
     x=CONDITION,
     y=ERROR,
-    needs=("error",),
+    needs=("seconds_median",),
     varies="problem",
+    times=False,
 )
 OVER_ITERATIONS = Figure(
     name="iterations",
     title="Error over the number of iterations",
-    about="Each line is an iterative method that was measured with several numbers of iterations. "
-    "Hollow symbols above the frame are results without a finite error.",
+    reading="Each line is an iterative method that was measured with several numbers of "
+    "iterations.",
+    notes=(HOLLOW, ABOVE, ZERO),
+    required="measured rows of a method with two numbers of iterations or more",
     panel=("problem", "size", "batch", *_REST),
     chart=_over_iterations,
     x=ITERATIONS,
@@ -95,4 +93,5 @@ OVER_ITERATIONS = Figure(
     varies="iterations",
     within="series",
     legend="series",
+    times=False,
 )

@@ -3,16 +3,20 @@
 import altair as alt
 
 from mssbench.report.figures.figure import (
+    ABOVE,
     ERROR,
+    HOLLOW,
     TIME,
+    ZERO,
     Figure,
     Style,
     above_frame,
-    opacity,
     panel_chart,
     position,
-    tooltip,
 )
+
+_ON_FRONT = "datum.standing == 'front'"
+_RING = 150  # area of the ring around a symbol of the front, in square pixels: clear of the symbol
 
 
 def _chart(style: Style) -> alt.LayerChart:
@@ -24,32 +28,37 @@ def _chart(style: Style) -> alt.LayerChart:
     )
     x, y = position("x", TIME), position("y", ERROR, "drawn_error")
 
+    # A method can be on the front by the error of its root, although the error that is drawn, that
+    # of its gradient, is larger than that of a faster method. The line does not rise to it.
+    by_time: list[alt.SortField | dict[str, str]] = [alt.SortField("seconds_median")]
     front = (
-        finite.transform_filter("datum.standing == 'front'")
+        finite.transform_filter(_ON_FRONT)
+        .transform_window(least_error="min(drawn_error)", frame=[None, 0], sort=by_time)
         .mark_line(interpolate="step-after", color=style.look.ink, strokeWidth=1, opacity=0.6)
-        .encode(x, y, order="seconds_median:Q")
+        .encode(x, position("y", ERROR, "least_error"), order="seconds_median:Q")
     )
-    intervals = finite.mark_rule(strokeWidth=1, opacity=0.5).encode(
-        position("x", TIME, "seconds_low"), alt.X2("seconds_high:Q"), y, style.colour()
+    rings = (
+        finite.transform_filter(_ON_FRONT)
+        .mark_point(shape="circle", filled=False, size=_RING, strokeWidth=1, opacity=1)
+        .encode(x, y, stroke=alt.value(style.look.ink))
     )
-    points = finite.mark_point(filled=True, size=45).encode(
-        x, y, style.colour(), style.shape(), opacity=opacity(), tooltip=tooltip()
+    intervals = finite.mark_rule(strokeWidth=1, opacity=0.6).encode(
+        position("x", TIME, "seconds_low"), alt.X2("seconds_high:Q"), y, style.line()
     )
+    points = style.points(finite, 40, x=x, y=y)
     # Without a finite error a method has a time, but no place in the frame.
-    without = (
-        timed.transform_filter("!isValid(datum.error)")
-        .mark_point(filled=False, size=45)
-        .encode(x, style.colour(), style.shape(), y=above_frame(), tooltip=tooltip())
-    )
-    return panel_chart(front, intervals, points, without)
+    no_error = timed.transform_filter("!isValid(datum.error)")
+    without = style.points(no_error, 40, x=x, y=above_frame())
+    return panel_chart(front, intervals, rings, *points, *without)
 
 
 FRONT = Figure(
     name="front",
     title="Time against error",
-    about="Methods to the lower left are fast and accurate. The line joins those that no other "
-    "method beats in both. Pale symbols are results that are not ok, and hollow symbols above the "
-    "frame are results without a finite error.",
+    reading="Methods to the lower left are fast and accurate. Bars are 95 % intervals. Rings mark "
+    "the Pareto front: no other method there is as accurate and faster.",
+    notes=(HOLLOW, ABOVE, ZERO),
+    required="rows with a time",
     panel=(
         "problem",
         "size",
@@ -61,6 +70,7 @@ FRONT = Figure(
         "clock",
         "cache",
         "run",
+        "seed",
     ),
     chart=_chart,
     x=TIME,

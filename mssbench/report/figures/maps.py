@@ -1,6 +1,7 @@
 """Heat maps: where methods fail, and which method is fastest on which matrices."""
 
 import json
+from typing import Any
 
 import altair as alt
 
@@ -8,33 +9,41 @@ from mssbench.records.measurement import Status
 from mssbench.records.noise import ABOVE_CEILING, OTHER_PRECISION, UNVERIFIED
 from mssbench.report.figures.figure import Figure, Style, panel_chart
 
-# How each status of a row is drawn, from harmless to worst: the colours of Okabe and Ito, by which
-# readers with any colour vision can tell them apart. The report has the same order.
+# How each status of a row is drawn, from harmless to worst: its name in the page, and its colour.
+# Every cell also names its status, so that no reader depends on the colours. They become darker
+# from one status to the next, so that they differ in print as well.
 LOOKS: dict[str, tuple[str, str]] = {
-    Status.UNSUPPORTED: ("absent", "#c8c8c8"),
-    Status.NOT_INSTALLED: ("absent", "#c8c8c8"),
-    Status.UNAVAILABLE: ("absent", "#c8c8c8"),
-    Status.INTERRUPTED: ("absent", "#c8c8c8"),
-    Status.OK: ("ok", "#009E73"),
-    UNVERIFIED: ("unranked", "#8A8A8A"),
-    OTHER_PRECISION: ("unranked", "#8A8A8A"),
-    ABOVE_CEILING: ("unranked", "#8A8A8A"),
-    Status.INACCURATE: ("inaccurate", "#E69F00"),
-    Status.DIVERGED: ("diverged", "#D55E00"),
-    Status.NONFINITE: ("nonfinite", "#8C2D04"),
-    Status.IMPLAUSIBLE: ("failed", "#CC79A7"),
-    Status.OOM: ("failed", "#56B4E9"),
-    Status.TIMEOUT: ("failed", "#56B4E9"),
-    Status.CRASHED: ("failed", "#0072B2"),
+    Status.UNSUPPORTED: ("absent", "#ececec"),
+    Status.NOT_INSTALLED: ("absent", "#ececec"),
+    Status.UNAVAILABLE: ("absent", "#ececec"),
+    Status.INTERRUPTED: ("absent", "#ececec"),
+    Status.OK: ("ok", "#bfe5d6"),
+    UNVERIFIED: ("unranked", "#ececec"),
+    OTHER_PRECISION: ("unranked", "#ececec"),
+    ABOVE_CEILING: ("unranked", "#ececec"),
+    Status.INACCURATE: ("inaccurate", "#f7dfa5"),
+    Status.DIVERGED: ("diverged", "#f0ab80"),
+    Status.NONFINITE: ("nonfinite", "#d98078"),
+    Status.IMPLAUSIBLE: ("failed", "#d7a5c3"),
+    Status.OOM: ("failed", "#a9cbe8"),
+    Status.TIMEOUT: ("failed", "#a9cbe8"),
+    Status.CRASHED: ("failed", "#86aed2"),
 }
-_ROW, _COLUMN = 17, 74  # height and width of a cell, in pixels, for a text of 10 pixels
-_WIDE_COLUMN = 190  # width of a cell that holds the name of a method
-_LABELS = 320  # longest name beside a map, in pixels
+_FONT = 10  # size of the texts in cells, in pixels
+_ROW, _COLUMN = 18, 86  # height and width of a cell, in pixels, for a text such as 0/6 inaccurate
+_WIDE_COLUMN, _HIGH_ROW = 132, 44  # for a cell with the name of a method, its time, and ties
+_LABELS = 340  # longest name beside a map, in pixels
+_GAP = 1.5  # between two cells, in pixels
 
 
 def _by_condition() -> alt.EncodingSortField:
     """Return the order of problems: by their condition number."""
     return alt.EncodingSortField("hardness", op="min", order="ascending")
+
+
+def _beside(**properties: Any) -> alt.Axis:
+    """Return the axis of names beside a map, or above or below it."""
+    return alt.Axis(title=None, labelLimit=_LABELS, ticks=False, labelPadding=6, **properties)
 
 
 def _failures(style: Style) -> alt.LayerChart:
@@ -55,65 +64,105 @@ def _failures(style: Style) -> alt.LayerChart:
         )
         .transform_calculate(
             status=f"{json.dumps(order)}[datum.worst]",
-            text="datum.right + '/' + datum.of",
             share="datum.right / datum.of",
+        )
+        .transform_calculate(
+            text="datum.right + '/' + datum.of + (datum.share < 1 ? ' ' + datum.status : '')"
         )
     )
     most_right = alt.EncodingSortField("share", op="mean", order="descending")
-    x = alt.X("matrices:N", sort=_by_condition(), axis=alt.Axis(title=None, labelAngle=-30))
-    y = alt.Y("method:N", sort=most_right, axis=alt.Axis(title=None, labelLimit=_LABELS))
+    x = alt.X("matrices:N", sort=_by_condition(), axis=_beside(labelAngle=-30))
+    y = alt.Y("method:N", sort=most_right, axis=_beside())
 
     colours = alt.Scale(domain=order, range=[colour for _, colour in LOOKS.values()])
-    present = alt.Legend(title="worst status", values=_COMMON) if style.legend else None
-    fill = alt.Color("status:N", scale=colours, legend=present)
-    boxes = cells.mark_rect(opacity=0.5).encode(x, y, fill, tooltip=["method:N", "status:N"])
-    words = cells.mark_text(color=style.look.ink, fontSize=10).encode(x, y, text="text:N")
-    return panel_chart(boxes, words, width=alt.Step(_COLUMN), height=alt.Step(_ROW))
-
-
-# Statuses in the legend. Those that cannot run are left out of the map.
-_COMMON = [
-    str(status)
-    for status in (
-        Status.OK,
-        Status.INACCURATE,
-        Status.DIVERGED,
-        Status.NONFINITE,
-        Status.TIMEOUT,
-        Status.CRASHED,
+    fill = alt.Fill("status:N", scale=colours, legend=None)  # the cells name their statuses
+    boxes = cells.mark_rect(stroke=style.look.ground, strokeWidth=_GAP).encode(
+        x, y, fill, tooltip=["method:N", "matrices:N", "text:N"]
     )
-]
+    words = cells.mark_text(color=style.look.ink, fontSize=_FONT).encode(x, y, text="text:N")
+    return _map(boxes, words, width=_COLUMN, height=_ROW)
+
+
+# The time of a cell with its unit, to three digits.
+_TIME = (
+    "datum.seconds >= 1 ? format(datum.seconds, '.3r') + ' s' "
+    ": datum.seconds >= 1e-3 ? format(datum.seconds * 1e3, '.3r') + ' ms' "
+    ": format(datum.seconds * 1e6, '.3r') + ' µs'"
+)
+_CELL: list[str | alt.FieldName] = [
+    "matrices",
+    "size",
+    "batch",
+]  # the columns that name a cell of the map of winners
 
 
 def _winners(style: Style) -> alt.LayerChart:
     """Return a map of problems and places with the fastest method that is ok in each cell."""
-    best = (
+    # With several seeds, a method has several rows in a cell, which all have the same rank.
+    rows = (
         alt.Chart()
-        .transform_calculate(tied="datum.fastest == 'tied' ? 1 : 0")
-        .transform_joinaggregate(ties="sum(tied)", groupby=["matrices", "size", "batch"])
-        .transform_filter("datum.fastest == 'best'")
+        .transform_calculate(ok="datum.ended == 'ok' ? 1 : 0")
+        .transform_aggregate(
+            seconds="median(seconds_median)",
+            oks="sum(ok)",
+            hardness="min(hardness)",
+            groupby=[*_CELL, *{"method", "label", style.by}, "fastest"],
+        )
         .transform_calculate(
+            is_best="datum.fastest == 'best' ? 1 : 0",
+            is_tied="datum.fastest == 'tied' ? 1 : 0",
             place="'n = ' + datum.size + ', batch ' + datum.batch",
-            text="datum.method + (datum.ties > 0 ? ' (tied with ' + datum.ties + ')' : '')",
             order="datum.size * 1e6 + datum.batch",  # by size, then by batch
         )
+        .transform_joinaggregate(
+            ties="sum(is_tied)", bests="sum(is_best)", oks_of_cell="sum(oks)", groupby=_CELL
+        )
+    )
+    best = (
+        rows.transform_filter("datum.is_best")
+        .transform_calculate(time=_TIME)
+        .transform_calculate(
+            text="replace(datum.method, ' + ', '\\n+ ') + '\\n' + datum.time"
+            " + (datum.ties > 0 ? ', tied with ' + datum.ties : '')"
+        )
+    )
+    # Where a single method was measured, none is called the fastest.
+    none = (
+        rows.transform_filter("!datum.bests")
+        .transform_aggregate(
+            oks="max(oks_of_cell)",
+            hardness="min(hardness)",
+            order="min(order)",
+            groupby=["matrices", "place"],
+        )
+        .transform_calculate(text="datum.oks ? 'not compared' : 'none is ok'")
     )
     by_size = alt.EncodingSortField("order", op="min", order="ascending")
-    x = alt.X("place:N", sort=by_size, axis=alt.Axis(title=None, labelAngle=0, orient="top"))
-    y = alt.Y("matrices:N", sort=_by_condition(), axis=alt.Axis(title=None, labelLimit=_LABELS))
+    x = alt.X("place:N", sort=by_size, axis=_beside(labelAngle=0, orient="top"))
+    y = alt.Y("matrices:N", sort=_by_condition(), axis=_beside())
 
-    # The cells name their methods, so that a legend would say nothing more.
-    colour = style._replace(legend=False).colour()
-    boxes = best.mark_rect(opacity=0.45).encode(x, y, colour, tooltip=["label:N"])
-    words = best.mark_text(color=style.look.ink, fontSize=10, limit=_WIDE_COLUMN).encode(
-        x, y, text="text:N"
-    )
-    return panel_chart(boxes, words, width=alt.Step(_WIDE_COLUMN), height=alt.Step(2 * _ROW))
+    gap: dict[str, Any] = {"stroke": style.look.ground, "strokeWidth": _GAP}
+    boxes = best.mark_rect(fillOpacity=0.4, **gap).encode(x, y, style.area(), tooltip=["label:N"])
+    empty = none.mark_rect(fill=style.look.faint, fillOpacity=0.4, **gap).encode(x, y)
+    words: dict[str, Any] = {"color": style.look.ink, "fontSize": _FONT, "limit": _WIDE_COLUMN - 4}
+    # A text of several lines begins at its position: half of two more lines must stand above it.
+    lines = best.mark_text(
+        lineBreak="\n", lineHeight=_FONT + 2, baseline="middle", dy=-_FONT - 2, **words
+    ).encode(x, y, text="text:N")
+    reasons = none.mark_text(**words).encode(x, y, text="text:N")
+    return _map(boxes, empty, lines, reasons, width=_WIDE_COLUMN, height=_HIGH_ROW)
+
+
+def _map(*layers: alt.Chart, width: int, height: int) -> alt.LayerChart:
+    """Return a map without a frame. width, height: of a cell, in pixels."""
+    chart = panel_chart(*layers, width=alt.Step(width), height=alt.Step(height))
+    chart.view = alt.ViewBackground(stroke=None)
+    return chart
 
 
 ABOUT_FAILURES = (
     "Each cell has the number of measured rows that are ok, over all sizes and batches that are "
-    "shown, and the colour of the worst status. Problems are sorted by their condition number, and "
+    "shown, and the worst status of the others. Problems are sorted by their condition number, and "
     "methods by how much of the map they are right on."
 )
 ABOUT_WINNERS = (
@@ -125,19 +174,29 @@ _PLACE = ("function", "precision", "device", "phase", "clock", "cache", "run")
 FAILURES = Figure(
     name="failures",
     title="Where methods fail",
-    about=ABOUT_FAILURES,
+    reading=ABOUT_FAILURES,
+    required="rows",
     panel=_PLACE,
     chart=_failures,
     x=None,
     y=None,
+    # A method that computes in another precision than the row asks for does not compete.
+    keep=lambda rows: rows["computed_in"] == "",
+    times=False,
+    across=("problem",),
+    step=_COLUMN,
 )
 WINNERS = Figure(
     name="winners",
     title="Which method is fastest",
-    about=ABOUT_WINNERS,
+    reading=ABOUT_WINNERS,
+    required="two methods that are ok in the same place, with times that can be compared",
     panel=_PLACE,
     chart=_winners,
     x=None,
     y=None,
     needs=("seconds_median",),
+    some="fastest",
+    across=("size", "batch"),
+    step=_WIDE_COLUMN,
 )

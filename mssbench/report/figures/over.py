@@ -6,15 +6,15 @@ import altair as alt
 
 from mssbench.report.figures.figure import (
     BATCH,
+    HOLLOW,
     SIZE,
     TIME,
     Axis,
     Figure,
     Style,
-    opacity,
+    note,
     panel_chart,
     position,
-    tooltip,
 )
 
 _TIME = TIME._replace(also=("limit_seconds",))  # no intervals are drawn, but the limit is
@@ -28,33 +28,39 @@ def _chart_over(axis: Axis) -> Callable[[Style], alt.LayerChart]:
         timed = alt.Chart().transform_filter("datum.seconds_median > 0")
         x, y = position("x", axis), position("y", _TIME)
 
-        lines = timed.mark_line(strokeWidth=1.2, opacity=0.7).encode(
-            x, y, style.colour(), detail="label:N"
+        # With several seeds a method has several symbols at a value. Its line joins the medians.
+        lines = (
+            timed.transform_aggregate(
+                middle="median(seconds_median)", groupby=["label", style.by, axis.column]
+            )
+            .mark_line(strokeWidth=1.2, opacity=0.7)
+            .encode(x, position("y", _TIME, "middle"), style.line(), detail="label:N")
         )
-        points = timed.mark_point(filled=True, size=30).encode(
-            x, y, style.colour(), style.shape(), opacity=opacity(), tooltip=tooltip()
-        )
+        points = style.points(timed, 28, x=x, y=y)
         limit = (
             timed.transform_filter("datum.limit_seconds > 0")
             .transform_aggregate(limit="min(limit_seconds)", groupby=[axis.column])
             .mark_line(strokeDash=[4, 3], color=style.look.ink, strokeWidth=1)
             .encode(x, position("y", _TIME, "limit"))
         )
-        return panel_chart(limit, lines, points)
+        return panel_chart(limit, lines, *points)
 
     return chart
 
 
-_LIMIT = (
+_LIMIT = note(
     "The dashed line is the shortest time in which this machine can do the work of any of these "
-    "methods. Pale symbols are results that are not ok."
+    "methods.",
+    lambda rows: (rows["limit_seconds"] > 0).any(),
 )
 _REST = ("function", "precision", "device", "phase", "clock", "cache", "run")
 
 OVER_SIZE = Figure(
     name="size",
     title="Time over the size of the matrices",
-    about=f"Each line is a method. {_LIMIT}",
+    reading="Each line is a method.",
+    notes=(_LIMIT, HOLLOW),
+    required="rows with times at two sizes or more that differ in nothing else",
     panel=("problem", "batch", *_REST),
     chart=_chart_over(SIZE),
     x=SIZE,
@@ -65,7 +71,9 @@ OVER_SIZE = Figure(
 OVER_BATCH = Figure(
     name="batch",
     title="Time over the number of matrices in the batch",
-    about=f"Each line is a method. {_LIMIT}",
+    reading="Each line is a method.",
+    notes=(_LIMIT, HOLLOW),
+    required="rows with times at two batches or more that differ in nothing else",
     panel=("problem", "size", *_REST),
     chart=_chart_over(BATCH),
     x=BATCH,

@@ -1,12 +1,13 @@
 // The ends and ticks of an axis, by the rules of `ends` in mssbench/report/figures/figure.py.
 
+const MARGIN = 1.1;
 const MOST_DECADES = 5;
-const SHORT = 30;
+const SHORT = 60;
 
 function ends(axis, values) {
   const drawn = axis.ticks === "values" ? [...new Set(values)] : values;
   const able = drawn.filter((v) => v !== null && Number.isFinite(v) && (v > 0 || !axis.log));
-  if (!able.length) return [1, 10, [1, 10]];
+  if (!able.length) return [...axis.empty, axis.empty];
 
   let [low, high] = [Infinity, -Infinity];
   for (const v of able) {
@@ -19,20 +20,21 @@ function ends(axis, values) {
     if (high === low) margin = axis.log ? 1.5 : 1;
     return axis.log ? [low / margin, high * margin, able] : [low - margin, high + margin, able];
   }
-
-  const ticks = roundNumbers(low, high);
-  return [ticks[0], ticks.at(-1), ticks];
+  return roundEnds(low / MARGIN, high * MARGIN);
 }
 
-// Round numbers from the largest one up to `low` to the smallest one from `high` on.
-function roundNumbers(low, high) {
-  const steps = high / low < SHORT ? [1, 2, 5] : [1];
-  const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
-  const every = steps.length > 1 ? 1 : Math.max(1, Math.ceil((last - first) / MOST_DECADES));
+// Ends around two values that are 1, 2 or 5 times a power of ten, and the round numbers between them.
+function roundEnds(low, high) {
+  const [first, last] = [Math.floor(Math.log10(low)) - 1, Math.ceil(Math.log10(high)) + 1];
+  const roundNumbers = [];
+  for (let k = first; k <= last; k += 1) for (const m of [1, 2, 5]) roundNumbers.push(Number(`${m}e${k}`));
+  const start = roundNumbers.filter((x) => x <= low).at(-1);
+  const end = roundNumbers.find((x) => x >= high);
 
-  const candidates = [];
-  for (let k = first; k <= last + every; k += every) for (const m of steps) candidates.push(Number(`${m}e${k}`));
-  const start = candidates.filter((x) => x <= low).at(-1) ?? candidates[0];
-  const end = candidates.find((x) => x >= high && x > start);
-  return candidates.filter((x) => start <= x && x <= end);
+  const inside = roundNumbers.filter((x) => start <= x && x <= end);
+  if (high / low < SHORT) return [start, end, inside];
+  const decades = [];
+  for (let k = first; k <= last; k += 1) if (start <= Number(`1e${k}`) && Number(`1e${k}`) <= end) decades.push(k);
+  const every = Math.ceil(decades.length / MOST_DECADES);
+  return [start, end, decades.filter((k) => k % every === 0).map((k) => Number(`1e${k}`))];
 }

@@ -147,7 +147,7 @@ function spoken(name, x) {
   return String(x);
 }
 
-// "1 row", "2 rows", by the rule of mssbench/units.py.
+// "1 row", "2 rows", by the rule of mssbench/records/units.py.
 const counted = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 
 function element(name, attributes = {}, ...children) {

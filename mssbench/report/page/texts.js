@@ -1,4 +1,4 @@
-// Numbers as text, by the rules of mssbench/units.py, so that page and terminal write the same.
+// Numbers as text, by the rules of mssbench/records/units.py, so that page and terminal write the same.
 
 const texts = (() => {
   const SECONDS = [[1, "s"], [1e-3, "ms"], [1e-6, "us"], [1e-9, "ns"]];

@@ -1,14 +1,11 @@
-"""`Task`: the data of a classification problem, and the tasks by name."""
+"""`Task`: the data of a classification problem."""
 
-from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mssbench.errors import SuiteError, unknown
 from mssbench.problems.real import digest
 from mssbench.problems.rng import Floats, Ints
 
@@ -47,41 +44,6 @@ class Task(NamedTuple):
     def has_images(self) -> bool:
         """Whether inputs are images, which a network reduces to features first."""
         return self.train.inputs.ndim == 4
-
-
-def task(name: str) -> Task:
-    """Return a task by name. It is made once and must not be changed.
-
-    Raises SuiteError, which suggests the nearest name, for an unknown one, and NotInstalled if a
-    package that holds its images is missing.
-    """
-    makers = _makers()
-    if name not in makers:
-        raise SuiteError(unknown("task", name, makers))
-    return _made(name)
-
-
-def names() -> tuple[str, ...]:
-    """Return the names of all tasks."""
-    return tuple(_makers())
-
-
-@lru_cache(maxsize=4)
-def _made(name: str) -> Task:
-    return _makers()[name]()
-
-
-def _makers() -> dict[str, Callable[[], Task]]:
-    # Imported here, since these modules use this one.
-    from mssbench.training.tasks import images, small_covariances
-
-    return {
-        "digits": images.digits,
-        "tex12": images.tex12,
-        "texfine": images.texfine,
-        "smallcov": small_covariances.smallcov,
-        "largecov": small_covariances.largecov,
-    }
 
 
 def made_task(

@@ -109,7 +109,7 @@ def test_a_number_is_a_matrix() -> None:
 
 def test_it_has_no_recorded_gradient_and_goes_with_the_taylor_layer() -> None:
     a = torch.as_tensor(matrices(4, 1)[0]).requires_grad_()
-    with pytest.raises(InputError, match="autodiff finds no gradient in the steps of"):
+    with pytest.raises(InputError, match=r"autodiff differentiates .* those of batched_qr_rel"):
         mssbench.sqrtm(a, forward="batched_qr_released", backward="autodiff")
     y = mssbench.sqrtm(a, forward="batched_qr_released", backward="svd_taylor_released")
     y.trace().backward()

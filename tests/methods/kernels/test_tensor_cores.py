@@ -194,9 +194,10 @@ def test_what_they_do_not_serve_is_refused_with_the_reason() -> None:
     for other, why in (
         ({"n": 129}, "n <= 128: n is 129"),
         ({"dtype": "float64"}, "float32 on tensor cores, not in float64"),
-        ({"limits": LIMITS["sm_75"]}, "no tensor cores"),
+        ({"limits": LIMITS["sm_75"]}, "no tensor cores .*: take the method fused$"),
         ({"family": "lyapunov", "n": 97}, "n <= 96"),
-        ({"terms": 5}, "tf32 take factors of degree 3 and 5"),
+        ({"limits": LIMITS["sm_75"], "family": "lyapunov"}, "take the method lyapunov_fused$"),
+        ({"terms": 5}, "tf32 take factors of degree 3 and 5: set degree=5, or operands=tf32x3"),
         ({"terms": 5, "operands": "tf32x3", "n": 100}, "n <= 96"),
     ):
         with pytest.raises(Unsupported, match=why):

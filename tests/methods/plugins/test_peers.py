@@ -324,7 +324,7 @@ def test_a_stranger_s_package_is_listed_and_named_in_sentences(tmp_path, monkeyp
         ("import numpy.no_such", "needs numpy: pip install numpy"),
         ("raise ModuleNotFoundError", "cannot be imported: ModuleNotFoundError: "),
         ("def f(:", "cannot be imported: SyntaxError: "),
-        ("", "registers no such forward: entry point and function must agree"),
+        ("", "its package registers no forward of this name. Its author has to give"),
         (GOOD.format(name="eigh"), "RegistryError: forward 'eigh' is registered twice"),
     ],
     ids=[

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mssbench import units
+from mssbench.records import units
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,165 @@
+"""Runs of trainings: resume, kills, crashes, other suites."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mssbench.errors import RunError
+from mssbench.records.measurement import Status
+from mssbench.run import training
+from mssbench.suite.training import load
+
+SUITE = """
+name = "tiny"
+[training]
+task = "smallcov"
+seed = [0, 1]
+epochs = 2
+[[method]]
+forward = "covariance"
+[[method]]
+forward = "eigh"
+backward = "loewner"
+"""
+FACTS = {"cpu": "test", "versions": {}}
+TIMES = ["seconds", "root_seconds"]
+
+
+@pytest.fixture
+def suite(tmp_path):
+    file = tmp_path / "tiny.toml"
+    file.write_text(SUITE)
+    return load(str(file))
+
+
+def tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return pd.read_csv(folder / "trainings.csv"), pd.read_csv(folder / "curves.csv")
+
+
+def test_a_run_has_a_row_for_each_training_and_each_epoch(suite, tmp_path) -> None:
+    folder = tmp_path / "run"
+    told = []
+    rows = training.run(suite, folder, facts=FACTS, at_once=2, watch=lambda c, m: told.append(m))
+    of_trainings, curves = tables(folder)
+
+    assert [row["status"] for row in rows] == ["ok"] * 4
+    assert len(of_trainings) == 4
+    assert len(curves) == 8
+    assert sum("status" in message for message in told) == 4
+    assert sum("epoch" in message and "status" not in message for message in told) == 8
+    assert of_trainings["steps"].tolist() == [18] * 4, "300 samples, batches of 32, two epochs"
+    assert of_trainings.groupby("seed")["initial"].nunique().tolist() == [1, 1]
+    assert not list((folder / "cells").glob("*.pt")), "a finished training needs no state"
+
+    again = []
+    training.run(suite, folder, facts=FACTS, watch=lambda c, m: again.append(m))
+    assert again == [], "what is there is not trained again"
+    pd.testing.assert_frame_equal(tables(folder)[1], curves)
+
+    training.run(suite, folder, facts=FACTS, fresh=True, watch=lambda c, m: again.append(m))
+    assert len(again) == 12
+    numbers = [c for c in curves.columns if c not in TIMES]
+    pd.testing.assert_frame_equal(tables(folder)[1][numbers], curves[numbers])
+
+
+def test_another_suite_and_another_run_are_refused(suite, tmp_path) -> None:
+    folder = tmp_path / "run"
+    training.run(suite, folder, facts=FACTS, at_once=2)
+    (tmp_path / "tiny.toml").write_text(SUITE.replace("epochs = 2", "epochs = 3"))
+    with pytest.raises(RunError, match="another version of 'tiny'"):
+        training.run(load(str(tmp_path / "tiny.toml")), folder, facts=FACTS)
+
+    with training._locked(folder), pytest.raises(RunError, match="in use by another run"):
+        training.run(suite, folder, facts=FACTS)
+
+
+def test_a_process_that_dies_is_a_row_and_the_others_go_on(suite, tmp_path, monkeypatch) -> None:
+    script = tmp_path / "one.py"
+    script.write_text(
+        "import json, os, signal, sys\n"
+        "asked = json.load(sys.stdin)\n"
+        "if asked['cell']['forward'] == 'eigh':\n"
+        "    print('about to die', file=sys.stderr, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "print('not JSON')\n"
+        "print(json.dumps({'status': 'ok', 'reason': '', 'epochs': []}))\n"
+    )
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(training.sys, "executable", str(python))
+
+    rows = training.run(suite, tmp_path / "run", facts=FACTS)
+    by_forward = {row["forward"]: row for row in rows}
+    assert by_forward["covariance"]["status"] == "ok"
+    assert by_forward["eigh"]["status"] == Status.CRASHED
+    assert by_forward["eigh"]["reason"] == "its process ended by signal 11. about to die"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_was_stopped_or_killed_is_resumed_with_the_same_numbers(tmp_path, how) -> None:
+    text = SUITE.replace("epochs = 2", "epochs = 6").replace("seed = [0, 1]", "seed = 0")
+    (tmp_path / "tiny.toml").write_text(text.partition('[[method]]\nforward = "eigh"')[0])
+    command = [sys.executable, "-m", "mssbench", "train", "tiny.toml", "--out"]
+    subprocess.run([*command, "whole"], cwd=tmp_path, check=True, capture_output=True)
+
+    with subprocess.Popen(
+        [*command, "cut"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "epoch 3 of 6" in line:
+                process.send_signal(how)
+                break
+        process.stderr.read()
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+
+    deadline = time.monotonic() + 30
+    while not _is_free(tmp_path / "cut"):  # a killed run leaves a training that ends by itself
+        assert time.monotonic() < deadline, "a process of the killed run is left"
+        time.sleep(0.1)
+    done = subprocess.run(
+        [*command, "cut"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert "epoch 1 of 6" not in done.stderr.splitlines()[0], "it goes on after the last epoch"
+
+    whole, cut = (tables(tmp_path / name) for name in ("whole", "cut"))
+    for one, other in zip(whole, cut, strict=True):
+        kept = [c for c in one.columns if c not in TIMES]
+        pd.testing.assert_frame_equal(one[kept], other[kept])
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether no process trains for a folder any more."""
+    found = subprocess.run(
+        ["pgrep", "-f", "mssbench.training.one"], capture_output=True, text=True
+    ).stdout.split()
+    states = {str(path.resolve()) for path in (folder / "cells").glob("*")}
+    return not any(_opens(pid, states) for pid in found)
+
+
+def _opens(pid: str, files: set[str]) -> bool:
+    try:
+        return any(str(fd.readlink()) in files for fd in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+
+
+def test_facts_and_suite_are_kept_with_the_tables(suite, tmp_path) -> None:
+    folder = tmp_path / "run"
+    training.run(suite, folder, facts=FACTS, at_once=2)
+    facts = json.loads((folder / "environment.json").read_text())
+    (environment,) = facts["environments"]
+    assert set(tables(folder)[0]["environment"]) == {environment}
+    assert "smallcov" in (folder / "suite.toml").read_text()

@@ -1,0 +1,102 @@
+"""Suites of trainings: what they expand to, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from mssbench.errors import SuiteError
+from mssbench.suite.training import load, shipped
+from mssbench.training.one import method_of
+
+SUITE = """
+name = "mine"
+[training]
+task = ["digits", "tex12"]
+seed = [0, 1]
+learning_rate = 0.1
+[[method]]
+forward = "mean"
+[[method]]
+forward = "newton_schulz"
+backward = "autodiff"
+iterations = 5
+norm = "trace"
+learning_rate = [0.05, 0.1]
+precision = "float64"
+then = {forward = "eigh", backward = "loewner"}
+"""
+
+
+def written(folder: Path, text: str) -> str:
+    file = folder / "mine.toml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_a_suite_has_a_cell_for_each_combination(tmp_path) -> None:
+    suite = load(written(tmp_path, SUITE))
+    assert suite.name == "mine"
+    assert len(suite.cells) == 2 * 2 * (1 + 2)
+    assert len({cell.cell_id for cell in suite.cells}) == len(suite.cells)
+
+    hybrid = next(c for c in suite.cells if c.forward != "mean")
+    assert hybrid.options == "iterations=5 norm=trace"
+    assert hybrid.precision == "float64"
+    assert {c.learning_rate for c in suite.cells if c.forward == "mean"} == {0.1}
+    assert hybrid.method == (
+        "newton_schulz + autodiff iterations=5 norm=trace float64 "
+        "then backward=loewner forward=eigh"
+    )
+
+
+def test_a_cell_becomes_the_method_that_was_written(tmp_path) -> None:
+    hybrid = next(c for c in load(written(tmp_path, SUITE)).cells if c.forward != "mean")
+    method = method_of(hybrid)
+    assert (method.forward, method.backward) == ("newton_schulz", "autodiff")
+    assert dict(method.parameters) == {"iterations": 5, "norm": "trace"}
+    assert method.precision == "float64"
+    assert method.then is not None
+    assert (method.then.forward, method.then.backward) == ("eigh", "loewner")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[training]", "[trainng]", "Unknown key 'trainng'. Did you mean 'training'"),
+        ("seed = [0, 1]", "sed = 0", r"\[training\]: Unknown key 'sed'. Did you mean 'seed'"),
+        ("learning_rate = 0.1", "learning_rate = 0", "learning_rate = 0 is not above 0"),
+        ("learning_rate = 0.1", 'learning_rate = "x"', "is not of the type float"),
+        ("seed = [0, 1]", "seed = true", "seed = True is not of the type int"),
+        ('precision = "float64"', 'precision = "float46"', "Did you mean 'float64'"),
+        ('forward = "mean"', 'backward = "loewner"', r"needs forward = \"NAME\""),
+        ('then = {forward = "eigh", backward = "loewner"}', "then = 3", "names one method"),
+        ('task = ["digits", "tex12"]', "", "must name a task"),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_file_and_the_nearest_word(
+    tmp_path, old, new, words
+) -> None:
+    assert old in SUITE
+    file = written(tmp_path, SUITE.replace(old, new))
+    with pytest.raises(SuiteError, match=words) as raised:
+        load(file)
+    assert str(file) in str(raised.value)
+
+
+def test_suites_that_do_not_exist_or_cannot_be_read_are_refused(tmp_path) -> None:
+    with pytest.raises(SuiteError, match="Did you mean 'train_smoke'"):
+        load("train_smok")
+    with pytest.raises(SuiteError, match="there is no suite file"):
+        load(str(tmp_path / "none.toml"))
+    with pytest.raises(SuiteError, match="cannot be read"):
+        load(written(tmp_path, "name = ["))
+    with pytest.raises(SuiteError, match=r"there is no \[\[method\]\]"):
+        load(written(tmp_path, '[training]\ntask = "digits"\n'))
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_every_shipped_suite_can_be_trained(name) -> None:
+    suite = load(name)
+    assert suite.name == name
+    assert suite.description
+    assert suite.cells
