@@ -1,6 +1,7 @@
 """Compare each run of a report with the first one, row by row."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.compare.describe import compare
@@ -60,7 +61,9 @@ def _comparison(
     try:
         judged, remarks = _judged(*sides)
     except MssbenchError as error:
-        return Comparison(base, new, (f"These two runs cannot be compared: {error}",), ())
+        # The option of the command that the message goes on to name is none of the report.
+        why = str(error).partition(" To compare them")[0]
+        return Comparison(base, new, (f"These two runs cannot be compared: {why}",), ())
 
     rows = []
     for judgement in judged.judgements:
@@ -70,13 +73,18 @@ def _comparison(
             {
                 "row": numbers[key],
                 "verdict": judgement.words,
-                "ratio": judgement.ratio,
-                "low": judgement.low,
-                "high": judgement.high,
+                "ratio": _usable(judgement.ratio),
+                "low": _usable(judgement.low),
+                "high": _usable(judgement.high),
                 "reason": judgement.reason,
             }
         )
     return Comparison(base, new, (*remarks, *judged.remarks), tuple(rows))
+
+
+def _usable(ratio: float | None) -> float | None:
+    """Return a ratio that has a logarithm; None for another one, as of a time of zero."""
+    return ratio if ratio is not None and 0 < ratio < inf else None
 
 
 def _judged(base: StoredRun, new: StoredRun) -> tuple[Judged, tuple[str, ...]]:

@@ -8,6 +8,7 @@ the page only select rows and draw them.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.analysis import kinds, pareto
@@ -16,6 +17,8 @@ from mssbench.analysis.decision import is_regularized
 from mssbench.analysis.naming import short_names
 from mssbench.analysis.trust import trust
 from mssbench.errors import TableError
+from mssbench.records.facts import canonical
+from mssbench.report.packing import as_utf8
 from mssbench.results import conditions
 from mssbench.results.labels import METHOD, with_labels, with_outcomes
 from mssbench.results.views import Rows
@@ -90,6 +93,7 @@ def table_of(runs: Sequence[Measured]) -> "pd.DataFrame":
     * `standing`: front, undecided or beaten, see analysis/pareto.py; empty unless the row is ok
     * `fastest`: best, or tied with the best, among methods that are ok; else empty
     * `times_limit`: the time divided by the shortest time that the machine allows for this work
+    * `machine`: the hash of the machine and its libraries, by the rules of this version
     * `started`: when the run began, in ISO 8601; `moment`: its date and commit, unique
 
     Raises TableError if no run has a row.
@@ -99,7 +103,7 @@ def table_of(runs: Sequence[Measured]) -> "pd.DataFrame":
     parts, moments = [], []
     for run in runs:
         rows = with_outcomes(run.rows)
-        rows = rows.rename(columns={"method": "label"}).assign(run=run.name)
+        rows = rows.rename(columns={"method": "label"}).assign(run=run.name, machine=_machines(run))
         if len(rows):
             ranked = trust(rows, run.facts).comparable
             moments.append(_moment(run))
@@ -120,16 +124,24 @@ def table_of(runs: Sequence[Measured]) -> "pd.DataFrame":
 
 def unique_names(runs: Sequence["Run"]) -> list[str]:
     """Return a name of each run: that of its folder, with the parent folder if names are equal."""
-    counts = Counter(run.name for run in runs)
+    folders = [Path(as_utf8(str(run.folder.resolve()))) for run in runs]
+    counts = Counter(folder.name for folder in folders)
     names = [
-        run.name if counts[run.name] == 1 else f"{run.folder.resolve().parent.name}/{run.name}"
-        for run in runs
+        folder.name if counts[folder.name] == 1 else f"{folder.parent.name}/{folder.name}"
+        for folder in folders
     ]
     again = Counter(names)
     return [
-        name if again[name] == 1 else str(run.folder.resolve())
-        for name, run in zip(names, runs, strict=True)
+        name if again[name] == 1 else str(folder)
+        for name, folder in zip(names, folders, strict=True)
     ]
+
+
+def _machines(run: Measured) -> "pd.Series":
+    """Return the hash of the machine and its libraries for each row of a run."""
+    hashes = run.rows["environment"]
+    known = run.facts["environments"]
+    return hashes.map({e: canonical(e, known.get(e)) for e in hashes.unique()})
 
 
 class Moment(NamedTuple):
@@ -149,7 +161,7 @@ def _moment(run: Measured) -> Moment:
     started = min((str(r["started"]) for r in known if r.get("started")), default="")
     machines = [run.facts["environments"].get(e) or {} for e in run.rows["environment"].unique()]
     commit = next((str(m["commit"])[:_COMMIT] for m in machines if m.get("commit")), "")
-    return Moment(run.name, started, commit)
+    return Moment(run.name, as_utf8(started), as_utf8(commit))
 
 
 def _written(moments: Sequence[Moment]) -> dict[str, str]:
@@ -251,7 +263,9 @@ def _standings(rows: "pd.DataFrame") -> "pd.Series":
         {options: is_regularized({"options": options}) for options in rows["options"].unique()}
     )
     able = rows[rows["usable"] & rows["seconds_median"].notna() & ~changed]
-    for _, rivals in able.groupby([*COMPETITION, "seed"], sort=False, dropna=False):
+    # Times of two machines do not compete.
+    places = [*COMPETITION, "seed", "machine"]
+    for _, rivals in able.groupby(places, sort=False, dropna=False):
         # The number of a row stands for its method, so that the standing finds its row again.
         contenders = [
             pareto.Contender(str(number), *values)
@@ -279,7 +293,8 @@ def _fastest(rows: "pd.DataFrame", *, ranked: bool) -> "pd.Series":
     """
     import pandas as pd
 
-    if not ranked or rows["seconds_median"].isna().all():
+    machines = rows.loc[rows["machine"] != "", "machine"].unique()
+    if not ranked or len(machines) > 1 or rows["seconds_median"].isna().all():
         return pd.Series("", index=rows.index, dtype=object)
 
     ranks: dict[tuple[Any, ...], str] = {}

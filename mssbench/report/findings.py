@@ -1,5 +1,6 @@
 """What the report says in sentences first, each with the filters that show its evidence."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -7,6 +8,7 @@ from mssbench import units
 from mssbench.analysis import advice, conclusions
 from mssbench.analysis.claims import ClaimResult, ClaimVerdict
 from mssbench.analysis.trust import trust
+from mssbench.records.facts import canonical, difference, machine
 from mssbench.records.measurement import UNTRIED, Status
 from mssbench.records.noise import OTHER_PRECISION, UNVERIFIED
 from mssbench.results.labels import spoken
@@ -30,12 +32,13 @@ class Finding(NamedTuple):
     """A sentence, the filters that show its evidence, and the part of the page that has it.
 
     filters: values by key column; an empty text stands for all values. show: the id of a section
-    of the page.
+    of the page. search: the words that are searched in the table.
     """
 
     text: str
     filters: Mapping[str, Any]
     show: str
+    search: str = ""
 
 
 class Group(NamedTuple):
@@ -48,6 +51,7 @@ class Group(NamedTuple):
 
 def warnings(runs: Sequence["Run"], names: Sequence[str]) -> Iterator[str]:
     """Yield sentences on runs whose times cannot be compared, or whose rows are partly left out."""
+    yield from _environments(runs, names)
     for run, name in zip(runs, names, strict=True):
         before = f"{name}: " if len(runs) > 1 else ""
         reliability = trust(run.current, run.facts)
@@ -62,6 +66,29 @@ def warnings(runs: Sequence["Run"], names: Sequence[str]) -> Iterator[str]:
             )
 
 
+def _environments(runs: Sequence["Run"], names: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence on rows of several machines, or of several versions of libraries."""
+    facts: dict[str, Mapping[str, Any] | None] = {}
+    of_runs: dict[str, list[str]] = {}
+    for run, name in zip(runs, names, strict=True):
+        for measured in (e for e in run.current["environment"].unique() if e):
+            known = run.facts["environments"].get(measured)
+            environment = canonical(measured, known)
+            facts.setdefault(environment, known)
+            of_runs.setdefault(environment, []).append(name)
+
+    if len(of_runs) > 1:
+        described = [
+            f"{', '.join(dict.fromkeys(of))} on {machine(facts[environment], environment)}"
+            for environment, of in of_runs.items()
+        ]
+        first, second, *_ = facts.values()
+        yield (
+            "These rows were measured in several environments, so that their times cannot be "
+            f"compared: {'; '.join(described)}. The first two differ: {difference(first, second)}."
+        )
+
+
 def findings(
     table: "pd.DataFrame", runs: Mapping[str, "Run"], claims: Sequence[ClaimResult], claimed: str
 ) -> Iterator[Group]:
@@ -74,6 +101,9 @@ def findings(
     for name, run in runs.items():
         rows = table[table["run"] == name]
         of_run = {"run": name} if len(runs) > 1 else {}
+        if rows.empty:
+            yield Group(name, (), ())
+            continue
 
         found = [*_right(rows), *_fastest(run)]
         found.sort(key=lambda finding: finding.filters.get("phase") != "step")
@@ -86,9 +116,18 @@ def findings(
 
 def _claimed(claims: Sequence[ClaimResult]) -> Finding:
     """Return how many claims of papers hold."""
-    counts = {verdict: sum(c.verdict == verdict for c in claims) for verdict in ClaimVerdict}
-    words = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
+    counts = Counter(c.verdict for c in claims)
+    known = [(counts[verdict], words) for verdict, words in _SPOKEN.items() if counts[verdict]]
+    words = ", ".join(f"{n} {several if n > 1 else one}" for n, (one, several) in known)
     return Finding(f"Of {units.count(len(claims), 'claim')} of papers: {words}.", {}, "claims")
+
+
+# What a verdict says of one claim, and of several.
+_SPOKEN = {
+    ClaimVerdict.HOLDS: ("holds", "hold"),
+    ClaimVerdict.FAILS: ("does not hold here", "do not hold here"),
+    ClaimVerdict.UNMEASURED: ("was not measured", "were not measured"),
+}
 
 
 def _right(rows: "pd.DataFrame") -> Iterator[Finding]:
@@ -108,19 +147,27 @@ def _right(rows: "pd.DataFrame") -> Iterator[Finding]:
             continue
 
         right = by_method[(by_method["sum"] == by_method["size"]) & (by_method["size"] == inputs)]
-        methods, measured = units.count(len(by_method), "method"), units.count(inputs, "input")
-        if len(right):
-            text = f"of {methods}, {len(right)} are ok on all {measured}: {_few(right.index)}."
-            if len(right) == 1:
-                text = f"of {methods}, only {right.index[0]} is ok on all {measured}."
+        methods = units.count(len(by_method), "method")
+        measured = "the only input" if inputs == 1 else f"all {inputs} inputs"
+        if len(right) == len(by_method):
+            every = "both" if len(right) == 2 else f"all {len(right)}"
+            text = f"{every} methods are ok on {measured}: {_few(right.index)}."
+        elif len(right) == 1:
+            text = f"of {methods}, only {right.index[0]} is ok on {measured}."
+        elif len(right):
+            text = f"of {methods}, {len(right)} are ok on {measured}: {_few(right.index)}."
         else:
-            best = by_method.sort_values("sum", ascending=False).iloc[0]
-            text = (
-                f"none of {methods} is ok on all {measured}. Closest is {best.name}, which is ok "
-                f"on {int(best['sum'])}."
-            )
+            text = f"none of {methods} is ok on {measured}.{_closest(by_method)}"
         yield Finding(f"{where}: {text}", {**at, "batch": "", "size": ""}, "failures")
         yield from _hard(part, at, where)
+
+
+def _closest(by_method: "pd.DataFrame") -> str:
+    """Return a sentence on the method that is right on the most inputs; empty if none is on any."""
+    best = by_method.sort_values("sum", ascending=False, kind="stable").iloc[0]
+    if best["sum"] == 0:
+        return ""
+    return f" Closest is {best.name}, which is ok on {int(best['sum'])}."
 
 
 def _hard(rows: "pd.DataFrame", at: Mapping[str, Any], where: str) -> Iterator[Finding]:
@@ -129,7 +176,7 @@ def _hard(rows: "pd.DataFrame", at: Mapping[str, Any], where: str) -> Iterator[F
     shares = by_method.groupby(["hardness", "matrices", "problem"]).agg(["sum", "size"])
     worst = (shares["sum"] / shares["size"]).idxmin()
     right, methods = (int(x) for x in shares.loc[worst])
-    if right < _HARD_FOR_MOST * methods:
+    if methods > 1 and right < _HARD_FOR_MOST * methods:
         _, matrices, problem = worst
         count = "none" if right == 0 else f"only {right}"
         yield Finding(
@@ -157,7 +204,9 @@ def _failed(rows: "pd.DataFrame") -> Iterator[Finding]:
             f"{units.count(failure.cells, 'cell')} of {units.count(failure.methods, 'method')} "
             f"ended as {failure.status}{why}"
         )
-        yield Finding(f"{text.rstrip('.')}.", {}, "table")
+        # The cells may be of any place, so that no filter may leave them out.
+        everywhere = dict.fromkeys((*_PLACE, *_INPUT), "")
+        yield Finding(f"{text.rstrip('.')}.", everywhere, "table", failure.status)
 
 
 # Statuses of cells that have no result although they could have had one.

@@ -33,7 +33,8 @@ class Moment(NamedTuple):
     """The time of a cell in one run.
 
     row: the number of the row in the table. seconds, low, high: the median and its 95 % interval.
-    gemms: the time counted in batched products; NaN if it was not measured.
+    gemms: the time counted in batched products; NaN if it was not measured. machine: the hash of
+    the machine and its libraries.
     """
 
     row: int
@@ -42,6 +43,7 @@ class Moment(NamedTuple):
     low: float
     high: float
     gemms: float
+    machine: str
 
 
 class Step(NamedTuple):
@@ -49,7 +51,8 @@ class Step(NamedTuple):
 
     row: the first row after it. before, after: the last run before it and the first one after it.
     ratio: the median time after it, divided by that before it. ratio_in_products: the same for
-    times counted in batched products; NaN if they are unknown.
+    times counted in batched products; NaN if they are unknown. elsewhere: whether the run after it
+    was measured on another machine, or with other libraries, than the one before.
     """
 
     row: int
@@ -57,6 +60,7 @@ class Step(NamedTuple):
     after: str
     ratio: float
     ratio_in_products: float
+    elsewhere: bool
 
 
 def steps(table: "pd.DataFrame") -> list[Step]:
@@ -64,8 +68,11 @@ def steps(table: "pd.DataFrame") -> list[Step]:
 
     table: the rows of all runs, see drawn.py. Its index numbers the rows.
     """
-    timed = table[table["usable"] & table["seconds_median"].notna()].sort_values("started")
-    columns = ["moment", "seconds_median", "seconds_low", "seconds_high", "gemms"]
+    # The logarithm of a time of zero, which a coarse clock may measure, is not finite.
+    timed = table[table["usable"] & (table["seconds_low"] > 0)].sort_values(
+        "started", kind="stable"
+    )
+    columns = ["moment", "seconds_median", "seconds_low", "seconds_high", "gemms", "machine"]
 
     found: list[Step] = []
     for _, rows in timed.groupby(list(KEY), sort=False, dropna=False):
@@ -95,7 +102,14 @@ def _steps(moments: Sequence[Moment]) -> Iterator[Step]:
     ratio = _change(before, after)
     assert ratio is not None
     in_products = _ratio([m.gemms for m in before], [m.gemms for m in after])
-    yield Step(after[0].row, before[-1].name, after[0].name, ratio, in_products)
+    yield Step(
+        after[0].row,
+        before[-1].name,
+        after[0].name,
+        ratio,
+        in_products,
+        before[-1].machine != after[0].machine,
+    )
     yield from _steps(before)
     yield from _steps(after)
 
@@ -119,4 +133,6 @@ def _change(before: Sequence[Moment], after: Sequence[Moment]) -> float | None:
 def _ratio(before: Sequence[float], after: Sequence[float]) -> float:
     """Return the median of the numbers after, divided by that of the numbers before."""
     known = [[x for x in side if isfinite(x)] for side in (before, after)]
-    return median(known[1]) / median(known[0]) if all(known) else float("nan")
+    if not all(known) or median(known[0]) == 0:
+        return float("nan")
+    return median(known[1]) / median(known[0])

@@ -60,11 +60,12 @@ def asset(name: str) -> str:
 
 
 def _inside_script(code: str) -> str:
-    r"""Return a script that cannot end the element in which it stands: `</` becomes `<\/`.
+    r"""Return a script that cannot end the element in which it stands: `</script` is escaped.
 
-    It occurs in strings and regular expressions alone, in which both mean the same.
+    It occurs in strings and regular expressions alone, in which `<\/` means the same. So does
+    `<\!--`, without which a browser may look for a second end of the script.
     """
-    return code.replace("</script", "<\\/script")
+    return code.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _digest(code: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from math import isfinite
+from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 def packed(table: "pd.DataFrame", numbers: Sequence[str], words: Sequence[str]) -> dict[str, Any]:
     """Return some columns of a table for JSON.
 
-    A column of numbers is a list, in which missing and infinite numbers are None. A column of words
-    is an object with the different `words` and, for each row, the number of its word in `codes`,
-    so that long names are stored once.
+    A column of numbers is a list, in which missing numbers are None and infinite ones are "inf" or
+    "-inf", since JSON has no infinity. A column of words is an object with the different `words`
+    and, for each row, the number of its word in `codes`, so that long names are stored once.
     """
     import pandas as pd
 
     columns: dict[str, Any] = {}
     for name in numbers:
         values = pd.to_numeric(table[name], errors="coerce").astype("float64").tolist()
-        columns[name] = [_short(x) if isfinite(x) else None for x in values]
+        columns[name] = [_short(x) if isfinite(x) else _not_finite(x) for x in values]
     for name in words:
         codes, distinct = pd.factorize(table[name].fillna("").astype(str))
         columns[name] = {"words": list(distinct), "codes": codes.tolist()}
@@ -31,6 +31,11 @@ def packed(table: "pd.DataFrame", numbers: Sequence[str], words: Sequence[str]) 
 def _short(x: float) -> float | int:
     """Return a whole number as an int, whose JSON text is shorter by two characters."""
     return int(x) if x.is_integer() and abs(x) < 2**53 else x  # beyond it, floats skip integers
+
+
+def _not_finite(x: float) -> str | None:
+    """Return an infinite number as a word, and None for NaN, which stands for a missing one."""
+    return None if isnan(x) else str(x)
 
 
 def script_json(value: Any) -> str:
@@ -45,4 +50,12 @@ def script_json(value: Any) -> str:
         "\u2028": "\\u2028",
         "\u2029": "\\u2029",
     }
-    return text.translate(str.maketrans(escapes)).encode("utf-8", "replace").decode("utf-8")
+    return as_utf8(text.translate(str.maketrans(escapes)))
+
+
+def as_utf8(text: str) -> str:
+    """Return a text that can be stored as UTF-8: what cannot becomes a question mark.
+
+    Such characters are in the names of files that are not UTF-8, and may be in JSON.
+    """
+    return text.encode("utf-8", "replace").decode("utf-8")

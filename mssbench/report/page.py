@@ -30,7 +30,7 @@ from mssbench.report.figures.figure import (
 from mssbench.report.figures.maps import ABOUT_FAILURES, ABOUT_WINNERS, LOOKS
 from mssbench.report.findings import Finding, findings, warnings
 from mssbench.report.html import asset, library, render, script
-from mssbench.report.packing import packed, script_json
+from mssbench.report.packing import as_utf8, packed, script_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,7 +169,7 @@ def page(runs: Sequence["Run"], title: str = "") -> str:
     table = drawn(runs)
     claims_run, claims = _claims(by_name)
 
-    return render(
+    text = render(
         "page.html",
         {"library": library(), "code": script(*_SCRIPTS)},
         title=title or f"mssbench: {', '.join(names)}",
@@ -190,6 +190,7 @@ def page(runs: Sequence["Run"], title: str = "") -> str:
         environment=[_environment(name, run) for name, run in by_name.items()],
         data=script_json(_data(table, by_name)),
     )
+    return as_utf8(text)
 
 
 def _data(table: "pd.DataFrame", runs: Mapping[str, "Run"]) -> dict[str, Any]:
@@ -228,8 +229,24 @@ def _figure(figure: Figure, style: Style) -> dict[str, Any]:
         "x": _axis(figure.x),
         "y": _axis(figure.y),
         "legend_column": figure.legend or style.by,
-        "spec": compiled(figure.chart(style), style),
+        "spec": _aligned(figure, compiled(figure.chart(style), style)),
     }
+
+
+def _aligned(figure: Figure, spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a Vega specification with fixed space around its frame.
+
+    The frames of all panels are then aligned, whatever stands beside them. Labels of names, which
+    may be long, keep the space that they need.
+    """
+    if figure.x is None or figure.y is None:
+        return spec
+    return spec | {"autosize": "none", "padding": _PADDING}
+
+
+# Pixels around the frame of a panel: for two lines of text below and beside it, and for symbols
+# above it and to its right.
+_PADDING = {"left": 62, "top": 18, "right": 22, "bottom": 38}
 
 
 def _axis(axis: Axis | None) -> dict[str, Any] | None:
@@ -259,7 +276,12 @@ def _column(name: str, title: str, writer: str) -> dict[str, str]:
 
 def _finding(finding: Finding) -> dict[str, str]:
     filters = json.dumps(_filters(finding.filters))
-    return {"text": finding.text, "filters": filters, "show": finding.show}
+    return {
+        "text": finding.text,
+        "filters": filters,
+        "search": finding.search,
+        "show": finding.show,
+    }
 
 
 def _filters(at: Mapping[str, Any]) -> dict[str, str]:

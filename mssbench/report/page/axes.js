@@ -5,15 +5,20 @@ const MOST_DECADES = 5;
 const SHORT = 60;
 
 function ends(axis, values) {
-  const drawn = [...new Set(values.filter((v) => v !== null && Number.isFinite(v) && (v > 0 || !axis.log)))];
-  drawn.sort((a, b) => a - b);
-  if (!drawn.length) return [...axis.empty, axis.empty];
+  const drawn = axis.ticks === "values" ? [...new Set(values)] : values;
+  const able = drawn.filter((v) => v !== null && Number.isFinite(v) && (v > 0 || !axis.log));
+  if (!able.length) return [...axis.empty, axis.empty];
 
-  const [low, high] = [drawn[0], drawn.at(-1)];
+  let [low, high] = [Infinity, -Infinity];
+  for (const v of able) {
+    if (v < low) low = v;
+    if (v > high) high = v;
+  }
   if (axis.ticks === "values") {
+    able.sort((a, b) => a - b);
     let margin = axis.log ? (high / low) ** 0.05 : 0.05 * (high - low);
     if (high === low) margin = axis.log ? 1.5 : 1;
-    return axis.log ? [low / margin, high * margin, drawn] : [low - margin, high + margin, drawn];
+    return axis.log ? [low / margin, high * margin, able] : [low - margin, high + margin, able];
   }
   return roundEnds(low / MARGIN, high * MARGIN);
 }

@@ -1,23 +1,32 @@
 // The comparison of each run with the first one, and the steps in the history of several runs.
 
-function drawComparison() {
+const MOST_CHANGES = 50; // rows of a comparison that are shown: the table of all rows has no limit
+const UNCHANGED = new Set(["same", "unflagged"]); // the verdicts on rows without a detected difference
+// The verdicts that matter most stand first. Rows with equal ones are sorted by their ratios.
+const MOST_IMPORTANT = ["broken", "worse", "fixed", "slower", "faster", "unclear", "incomparable", "added", "gone"];
+
+function drawComparison(place) {
   if (!data.comparisons.length) return;
   byId("comparison").hidden = false;
-  const parts = data.comparisons.map((comparison) => {
+  place.replaceChildren(...data.comparisons.map((comparison) => {
     const heading = element("h3", {}, `${comparison.new} compared with ${comparison.base}`);
     const remarks = comparison.remarks.map((remark) => element("p", { class: "about" }, remark));
-    const rows = comparison.rows.filter(({ row }) => atChosenPlace(row));
-    const counts = new Map();
-    for (const { verdict } of rows) counts.set(verdict, (counts.get(verdict) ?? 0) + 1);
-    const summary = [...counts].map(([verdict, n]) => `${n} ${verdict}`).join(", ");
-    const told = rows.filter(({ verdict }) => verdict !== "same").sort((a, b) => strength(b) - strength(a));
-    return element(
-      "div", {}, heading, ...remarks,
-      element("p", {}, rows.length ? `${rows.length} rows: ${summary}.${meanText(rows)}` : "No row of this comparison is left by the filters."),
-      ...(told.length ? [changesTable(told.slice(0, 50), told.length)] : []),
-    );
-  });
-  byId("compared").replaceChildren(...parts);
+    const part = element("div", {}, heading, ...remarks);
+    if (comparison.rows.length) part.append(...comparedRows(comparison.rows.filter(({ row }) => atChosenPlace(row))));
+    return part;
+  }));
+}
+
+function comparedRows(rows) {
+  if (!rows.length) return [element("p", { class: "empty" }, "The filters leave no row of this comparison.")];
+  const counts = new Map();
+  for (const { verdict } of rows) counts.set(verdict, (counts.get(verdict) ?? 0) + 1);
+  const summary = [...counts].map(([verdict, n]) => `${n} ${verdict}`).join(", ");
+  const told = rows.filter(({ verdict }) => !UNCHANGED.has(verdict)).sort(byImportance);
+  return [
+    element("p", {}, `${counted(rows.length, "row")}: ${summary}.${meanText(rows)}`),
+    ...(told.length ? [changesTable(told.slice(0, MOST_CHANGES), told.length)] : []),
+  ];
 }
 
 // The filters choose rows of one run; a row is compared if its place, apart from the run, is chosen.
@@ -26,45 +35,69 @@ function atChosenPlace(row) {
     column === "run" || select.value === "" || String(value(column, row)) === select.value);
 }
 
+const importance = ({ verdict }) => MOST_IMPORTANT.indexOf(verdict.split(",")[0]);
 const strength = ({ ratio }) => (ratio === null ? Infinity : Math.abs(Math.log(ratio)));
+
+function byImportance(a, b) {
+  const [i, j] = [importance(a), importance(b)];
+  const timed = i === 3 || i === 4; // faster and slower rows stand together
+  const together = timed && (j === 3 || j === 4);
+  return (together ? 0 : i - j) || byNumberOrWord(strength(b), strength(a));
+}
 
 function meanText(rows) {
   const logs = rows.filter(({ ratio }) => ratio !== null).map(({ ratio }) => Math.log(ratio));
   if (!logs.length) return "";
   const mean = Math.exp(logs.reduce((a, b) => a + b) / logs.length);
-  return ` Geometric mean of the ratios of time over ${logs.length} rows that are ok in both: ${texts.ratio(mean)}.`;
+  return ` Geometric mean of the ratios of time over ${counted(logs.length, "row")} that are ok in both: ${texts.ratio(mean)}.`;
+}
+
+// The columns that say of which cell a line is: those that are always of interest, and those that vary.
+function cellColumns(rows) {
+  const always = ["method", "problem", "size", "batch", "phase"];
+  const more = ["function", "precision", "device", "clock", "cache", "seed"];
+  return [...always, ...more.filter((name) => varies(rows, name))];
+}
+
+const TITLES = { problem: "matrices", size: "n" };
+
+// A table with a line for each change. cells: returns the texts after those that name the cell.
+function cellsTable(caption, changes, titles, cells) {
+  const names = cellColumns(changes.map(({ row }) => row));
+  const head = [...names.map((name) => TITLES[name] ?? name), ...titles];
+  const lines = changes.map((change) => {
+    const ofCell = names.map((name) => {
+      const x = value(name, change.row);
+      return name === "problem" ? spoken(name, x) : String(x ?? "-");
+    });
+    return element("tr", {}, ...[...ofCell, ...cells(change)].map((text) => element("td", {}, text)));
+  });
+  return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    element("table", {}, element("caption", {}, caption),
+      element("thead", {}, element("tr", {}, ...head.map((title) => element("th", { scope: "col" }, title)))),
+      element("tbody", {}, ...lines)));
 }
 
 function changesTable(changes, all) {
-  const titles = ["method", "matrices", "n", "batch", "phase", "verdict", "time, new ÷ base", "95 % interval", "reason"];
-  const head = element("tr", {}, ...titles.map((title) => element("th", { scope: "col" }, title)));
-  const body = element("tbody", {}, ...changes.map((change) => {
-    const of = (name) => value(name, change.row);
+  const caption = all > changes.length ? `The ${changes.length} most important of ${all} differences` : "All differences";
+  return cellsTable(caption, changes, ["verdict", "time, new ÷ base", "95 % interval", "reason"], (change) => {
     const interval = change.low === null ? "-" : `${texts.ratio(change.low)} to ${texts.ratio(change.high)}`;
-    const cells = [of("method"), spoken("problem", of("problem")), of("size"), of("batch"), of("phase"), change.verdict, texts.ratio(change.ratio), interval, change.reason];
-    return element("tr", {}, ...cells.map((cell) => element("td", {}, String(cell ?? "-"))));
-  }));
-  const caption = all > changes.length ? `The ${changes.length} largest of ${all} differences` : "All differences";
-  return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    element("table", {}, element("caption", {}, caption), element("thead", {}, head), body));
+    return [change.verdict, texts.ratio(change.ratio), interval, change.reason || "-"];
+  });
 }
 
-function drawSteps() {
+function drawSteps(place) {
   if (data.steps === null) return;
   byId("changes").hidden = false;
   const steps = data.steps.filter(({ row }) => atChosenPlace(row));
   if (!steps.length) {
-    byId("steps").replaceChildren(element("p", { class: "empty" }, "No step was detected in the rows that the filters leave."));
+    place.replaceChildren(element("p", { class: "empty" }, "No step was detected in the rows that the filters leave."));
     return;
   }
-  const titles = ["method", "matrices", "n", "batch", "phase", "from", "to", "time, after ÷ before", "in products"];
-  const head = element("tr", {}, ...titles.map((title) => element("th", { scope: "col" }, title)));
-  const body = element("tbody", {}, ...steps.map((step) => {
-    const of = (name) => value(name, step.row);
-    const cells = [of("method"), spoken("problem", of("problem")), of("size"), of("batch"), of("phase"), step.before, step.after, texts.ratio(step.ratio), texts.ratio(step.ratio_in_products)];
-    return element("tr", {}, ...cells.map((cell) => element("td", {}, String(cell ?? "-"))));
-  }));
-  const caption = `${steps.length} steps, the largest first`;
-  byId("steps").replaceChildren(element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    element("table", {}, element("caption", {}, caption), element("thead", {}, head), body)));
+  const caption = `${counted(steps.length, "step")}, the largest first`;
+  const titles = ["from", "to", "time, after ÷ before", "in products", "environment"];
+  place.replaceChildren(cellsTable(caption, steps, titles, (step) => [
+    step.before, step.after, texts.ratio(step.ratio), texts.ratio(step.ratio_in_products),
+    step.elsewhere ? "another one" : "the same",
+  ]));
 }

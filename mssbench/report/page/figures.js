@@ -2,11 +2,6 @@
 
 const AT_ONCE = 24; // panels of a figure that are laid out before the reader asks for more
 
-const OPTIONS = {
-  mode: "vega", renderer: "svg", actions: false, ast: true, logLevel: 1, defaultStyle: false,
-  tooltip: { disableDefaultStyle: true },
-};
-
 const figures = data.figures.map((figure) => ({ ...figure, panels: [], shown: AT_ONCE }));
 const panelOf = new Map(); // the panel of each element that is watched
 const watcher = new IntersectionObserver(
@@ -20,26 +15,53 @@ const watcher = new IntersectionObserver(
   { rootMargin: "150px" },
 );
 
+// The bundle of Vega has one function, vegaEmbed. It parses a specification and makes a view of it,
+// which takes much longer than to draw. So it does this once for each figure, and the class of the
+// view and what it is made of are kept for all panels. Expressions are interpreted, since the
+// policy of the page forbids to compile them.
+const OPTIONS = {
+  mode: "vega", renderer: "svg", actions: false, ast: true, logLevel: 1, defaultStyle: false,
+  tooltip: { disableDefaultStyle: true },
+};
+let View = null;
+let showTooltip = null;
+
+async function prepareViews() {
+  const { view } = await vegaEmbed(element("div"), {}, OPTIONS);
+  View = view.constructor;
+  showTooltip = view.tooltip();
+  view.finalize();
+}
+
+// What the views of a specification are made of: the arguments of the class View.
+async function parsed(spec) {
+  let made = null;
+  class FirstView extends View {
+    constructor(...parts) {
+      super(...parts);
+      made = parts;
+    }
+  }
+  const { view } = await vegaEmbed(element("div"), spec, { ...OPTIONS, viewClass: FirstView });
+  view.finalize();
+  return made;
+}
+
 function layOutFigures(main) {
   for (const figure of figures) {
-    figure.grid = element("div", { class: "grid" });
+    figure.grid = element("div", { class: figure.y ? "grid" : "grid wide" });
     figure.note = element("p", { class: "empty" });
     figure.more = element("button", { type: "button", onclick: () => { figure.shown += AT_ONCE; divide(figure); } });
+    figure.legend = element("ul", { class: "legend", "aria-label": "Legend" });
     figure.section = element(
       "section",
       { id: figure.name, "aria-labelledby": `${figure.name}-title` },
       element("h2", { id: `${figure.name}-title` }, figure.title),
       element("p", { class: "about" }, figure.about),
-      legend(figure), figure.grid, figure.note, figure.more,
+      figure.legend, figure.grid, figure.note, figure.more,
     );
     main.append(figure.section);
   }
-}
-
-// The symbols of the forwards that occur, or those of the figure's own legend.
-function legend(figure) {
-  figure.legend = element("ul", { class: "legend", "aria-label": "Legend" });
-  return figure.legend;
 }
 
 const SHAPES = {
@@ -47,6 +69,7 @@ const SHAPES = {
   cross: "M5,1h4v4h4v4h-4v4h-4v-4h-4v-4h4z", "triangle-down": "M7,13L1,2H13z", "triangle-right": "M13,7L2,13V1z", "triangle-left": "M1,7L12,1V13z",
 };
 
+// The symbols that the rows of the panels have.
 function fillLegend(figure, rows) {
   const present = new Set(distinct(rows, figure.legend_column));
   const entries = data.legends[figure.legend_column].filter(({ name }) => present.has(name));
@@ -71,9 +94,8 @@ function divide(figure) {
   const rows = source.filter((row) => figure.needs.every((name) => value(name, row) !== null));
   const groups = grouped(rows, figure.panel)
     .map((group) => (figure.within ? varyingWithin(group, figure) : group))
-    .filter((group) => group.length && (!figure.varies || distinct(group, figure.varies).length > 1))
-    .map((group) => ({ rows: group, key: figure.panel.map((name) => value(name, group[0])) }));
-  sortPanels(figure, groups);
+    .filter((group) => group.length && (!figure.varies || varies(group, figure.varies)));
+  sortedByValues(groups, figure.panel, (group) => group[0]);
 
   const settings = {};
   for (const letter of ["x", "y"]) {
@@ -83,22 +105,23 @@ function divide(figure) {
     Object.assign(settings, { [`${letter}_low`]: low, [`${letter}_high`]: high, [`${letter}_ticks`]: ticks });
   }
 
-  const varying = figure.panel.filter((name) => new Set(groups.map((g) => value(name, g.rows[0]))).size > 1);
+  const examples = groups.map((group) => group[0]);
+  const varying = figure.panel.filter((name) => varies(examples, name));
   const laidOut = groups.slice(0, figure.shown);
   while (figure.panels.length > laidOut.length) discard(figure.panels.pop());
   laidOut.forEach((group, i) => {
     const panel = figure.panels[i] ?? newPanel(figure);
     figure.panels[i] = panel;
-    const words = varying.map((name) => spoken(name, value(name, group.rows[0]))).join(", ");
-    const state = JSON.stringify([group.rows, settings, words]);
+    const words = varying.map((name) => spoken(name, value(name, group[0]))).join(", ");
+    const state = JSON.stringify([group, settings, words]);
     if (state === panel.state) return;
-    Object.assign(panel, { state, rows: group.rows, settings, words, stale: true });
+    Object.assign(panel, { state, rows: group, settings, words, stale: true });
     panel.heading.textContent = words;
   });
 
-  fillLegend(figure, laidOut.flatMap((group) => group.rows));
+  fillLegend(figure, laidOut.flat());
   figure.note.textContent = groups.length ? "" : figure.varies
-    ? `Nothing to draw: among the rows that the filters leave, ${figure.varies} does not vary.`
+    ? `Nothing to draw: among the rows that the filters leave, no rows differ in ${figure.varies} alone.`
     : "The filters leave no row that this figure could draw.";
   const rest = groups.length - laidOut.length;
   figure.more.hidden = rest <= 0;
@@ -108,28 +131,17 @@ function divide(figure) {
 
 function valuesOf(names, groups) {
   const values = [];
-  for (const { rows } of groups) for (const row of rows) for (const name of names) values.push(value(name, row));
+  for (const name of names) for (const group of groups) for (const row of group) values.push(value(name, row));
   return values;
 }
 
 // The rows of those series, such as the steps of one method, that have two values of what varies.
-function varyingWithin(rows, { within, varies }) {
-  return grouped(rows, [within]).filter((series) => distinct(series, varies).length > 1).flat();
-}
-
-function sortPanels(figure, groups) {
-  const names = figure.panel.map((name) => (name === "problem" ? "hardness" : name));
-  groups.sort((a, b) => {
-    for (const name of names) {
-      const order = byNumberOrWord(value(name, a.rows[0]), value(name, b.rows[0]));
-      if (order) return order;
-    }
-    return 0;
-  });
+function varyingWithin(rows, { within, varies: name }) {
+  return grouped(rows, [within]).filter((series) => varies(series, name)).flat();
 }
 
 function newPanel(figure) {
-  const heading = element("h4");
+  const heading = element("h3", { class: "panel-title" });
   const plot = element("div", { class: "plot" });
   const box = element("div", { class: "panel" }, heading, plot);
   const panel = { figure, heading, plot, box, seen: false, stale: true, view: null, state: "" };
@@ -152,26 +164,26 @@ async function drawPanel(panel) {
   if (!panel.stale) return;
   panel.stale = false;
   panel.view?.finalize();
-  const { spec, title } = panel.figure;
-  const rows = panel.rows.map(record);
-  const filled = {
-    ...spec,
-    data: spec.data.map((source) => (source.name === "rows" ? { ...source, values: rows } : source)),
-    signals: spec.signals.map((signal) =>
-      signal.name in panel.settings ? { name: signal.name, value: panel.settings[signal.name] } : signal),
-  };
-  panel.view = (await vegaEmbed(panel.plot, filled, OPTIONS)).view;
+  const { figure, plot, rows } = panel;
+  figure.parsed ??= await parsed(figure.spec);
 
-  const svg = panel.plot.querySelector("svg");
-  panel.plot.style.minHeight = `${svg.getAttribute("height")}px`;
+  panel.view = new View(...figure.parsed).tooltip(showTooltip).initialize(plot);
+  for (const [name, x] of Object.entries(panel.settings)) panel.view.signal(name, x);
+  await panel.view.data("rows", rows.map(record)).runAsync();
+
+  const svg = plot.querySelector("svg");
+  plot.style.minHeight = `${svg.getAttribute("height")}px`;
+  // A screen reader would read hundreds of marks without order; the table has them all.
   for (const inner of svg.querySelectorAll("[role], [aria-label], [aria-roledescription]")) {
     for (const name of ["role", "aria-label", "aria-roledescription"]) inner.removeAttribute(name);
   }
   svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", `${title}${panel.words && `, ${panel.words}`}: ${rows.length} rows, all in the table below`);
+  const words = panel.words && `, ${panel.words}`;
+  svg.setAttribute("aria-label", `${figure.title}${words}: ${counted(rows.length, "row")}, which the table at the end of the page has too`);
 }
 
 // Drawings follow one another, so that a filter that is changed twice does not draw one panel twice.
+// Nothing here waits for anything but the views, so that a page is complete when it is printed.
 let turn = Promise.resolve();
 function drawSeen() {
   turn = turn.then(async () => {
@@ -186,4 +198,3 @@ function drawAll() {
   for (const figure of figures) for (const panel of figure.panels) panel.seen = true;
   return drawSeen();
 }
-window.addEventListener("beforeprint", drawAll);

@@ -5,12 +5,15 @@ let listed = [];
 let sorting = null; // { name, descending }
 let shownRows = PAGE;
 
+const SEARCHED = ["label", "problem", "ended", "reason", "flags"];
+
 function makeTable() {
-  for (const { name, title, meaning } of data.table) {
+  for (const { name, title, writer, meaning } of data.table) {
     const button = element("button", { type: "button", class: "sort", title: meaning, onclick: () => sortBy(name) }, title);
-    byId("head").append(element("th", { scope: "col", "data-column": name }, button));
+    const kind = writer === "plain" ? undefined : "number";
+    byId("head").append(element("th", { scope: "col", "data-column": name, class: kind }, button));
   }
-  byId("more").onclick = () => { shownRows += PAGE; fillTable(); };
+  byId("more").onclick = () => { shownRows += PAGE; addLines(); };
   byId("download").onclick = download;
   let wait;
   byId("search").addEventListener("input", () => {
@@ -19,46 +22,69 @@ function makeTable() {
   });
 }
 
+function setSearch(words) {
+  byId("search").value = words;
+}
+
 function sortBy(name) {
   sorting = { name, descending: sorting?.name === name && !sorting.descending };
   for (const head of byId("head").children) {
     if (head.dataset.column === name) head.setAttribute("aria-sort", sorting.descending ? "descending" : "ascending");
     else head.removeAttribute("aria-sort");
   }
+  shownRows = PAGE;
   listRows();
 }
 
-const searched = ["label", "problem", "ended", "reason", "flags"];
+// Rows in which each word occurs in some searched column. Each distinct text is searched once.
+function matching(rows, words) {
+  const tests = words.map((word) => {
+    const found = SEARCHED.map((name) => columns[name].words.map((text) => text.toLowerCase().includes(word)));
+    return (row) => SEARCHED.some((name, i) => found[i][columns[name].codes[row]]);
+  });
+  return rows.filter((row) => tests.every((test) => test(row)));
+}
+
+// For each row its place among the sorted values of a column; null if it has no value.
+function ranks(name) {
+  const column = columns[name];
+  if (!column.codes) return column;
+  const order = column.words.map((_, i) => i).sort((a, b) => collator.compare(column.words[a], column.words[b]));
+  const rank = [];
+  order.forEach((code, i) => { rank[code] = column.words[code] === "" ? null : i; });
+  return column.codes.map((code) => rank[code]);
+}
 
 function listRows() {
-  const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
-  listed = words.length
-    ? chosen.filter((row) => {
-        const text = searched.map((name) => value(name, row)).join(" ").toLowerCase();
-        return words.every((word) => text.includes(word));
-      })
-    : [...chosen];
+  listed = matching(chosen, byId("search").value.toLowerCase().split(/\s+/).filter(Boolean));
   if (sorting) {
     const sign = sorting.descending ? -1 : 1;
+    const keys = ranks(sorting.name);
     listed.sort((a, b) => {
-      const [x, y] = [value(sorting.name, a), value(sorting.name, b)];
+      const [x, y] = [keys[a], keys[b]];
       // A value that is missing stands last, whatever the direction.
       return x === null || y === null ? (x === null) - (y === null) : sign * byNumberOrWord(x, y);
     });
   }
-  byId("found").textContent = `${listed.length} rows`;
+  byId("found").textContent = counted(listed.length, "row");
   fillTable();
 }
 
 function fillTable() {
-  byId("body").replaceChildren(...listed.slice(0, shownRows).map((row) => {
+  byId("body").replaceChildren();
+  addLines();
+}
+
+// Adds lines until `shownRows` are there.
+function addLines() {
+  const body = byId("body");
+  body.append(...listed.slice(body.childElementCount, shownRows).map((row) => {
     const line = element("tr");
     for (const { name, writer } of data.table) {
       const x = value(name, row);
-      const numeric = writer !== "plain";
-      const cell = element("td", { class: numeric ? "number" : name === "label" ? "method" : undefined }, texts[writer](x));
-      if (x !== null && x !== "") cell.title = String(x);
-      line.append(cell);
+      const kind = writer !== "plain" ? "number" : name === "label" ? "method" : undefined;
+      const title = x === null || x === "" ? undefined : String(x);
+      line.append(element("td", { class: kind, title }, texts[writer](x)));
     }
     return line;
   }));
@@ -68,8 +94,8 @@ function fillTable() {
 // A text that a spreadsheet would take for a formula gets an apostrophe before it.
 function quoted(x) {
   if (x === null) return "";
-  if (typeof x === "number") return String(x);
-  return `"${x.replace(/^[=+\-@\t\r]/, "'$&").replaceAll('"', '""')}"`;
+  if (typeof x === "number") return Number.isFinite(x) ? String(x) : x > 0 ? "inf" : "-inf";
+  return `"${x.replace(/^[=+\-@\t\r\n]/, "'$&").replaceAll('"', '""')}"`;
 }
 
 function download() {
@@ -78,5 +104,5 @@ function download() {
   const file = URL.createObjectURL(new Blob([`${lines.join("\r\n")}\r\n`], { type: "text/csv" }));
   const link = element("a", { download: "mssbench-rows.csv", href: file });
   link.click();
-  URL.revokeObjectURL(file);
+  setTimeout(() => URL.revokeObjectURL(file), 60_000); // some browsers read the file only later
 }
