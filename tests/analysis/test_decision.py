@@ -258,6 +258,14 @@ def test_arrays_of_another_library_do_not_compete():
     assert next(line.name for line in board.lines) == "numpy/eigh + loewner"
 
 
+def test_an_error_beyond_the_bounds_is_not_right_but_shown():
+    rows = frame(*method("eigh", 1e-3, {EASY: 1e-5}), *method("svd", 2e-3, {EASY: 1e-7}))
+    (board,) = boards(rows, decision.ErrorBounds(gradient=1e-6))
+    lines = by_name(board)
+    assert lines["eigh"].marks["easy"] == decision.Mark(right=False, error=1e-5, word="")
+    assert lines["svd"].marks["easy"] == decision.Mark(right=True, error=1e-7, word="")
+
+
 def test_a_reference_that_is_itself_in_doubt_ranks_nobody_but_nan_stays_wrong():
     doubtful = {"reference_error": 0.3}
     board = only_board(

@@ -204,6 +204,13 @@ def test_the_data_are_json_without_nan():
     assert data[0]["time_text"] == "1.00 ms (1.00 ms to 1.00 ms)"
 
 
+def test_a_figure_is_on_white_also_where_the_viewer_is_dark():
+    spec = draw.specification(FRONT, table(*rows_of(problems=["wishart(ratio=2)"])))
+    svg = draw.rendered(spec, "svg").decode()
+    width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()
+    assert f'<rect width="{width}" height="{height}" fill="white"/>' in svg
+
+
 # Names
 
 

@@ -146,6 +146,13 @@ def test_rings_and_line_are_the_front_of_pareto(seed):
         assert close(value(spec, "y", point["y"]), least)
 
 
+def test_the_root_of_a_changed_matrix_is_not_on_the_front():
+    rows = [method("eigh", 1e-3, 1e-9, options="ridge=0.1"), method("svd", 2e-3, 1e-6)]
+    spec, of = drawn("front", *rows)
+    (ring,) = of.panels[0].items("symbol", size=RING)
+    assert close(value(spec, "x", ring["x"]), 2e-3)
+
+
 def test_the_line_does_not_rise_to_a_method_that_is_on_the_front_by_its_root():
     rows = [
         method("pade", 1e-3, 1e-2, gradient=1e-5),
@@ -500,9 +507,15 @@ def test_winners_are_those_of_show(mixed):
             continue
         first = min(best, key=lambda name: entries[name].value)
         assert text.startswith(first.removeprefix("torch/").replace(" + ", "\n+ "))
-        assert f"\n{entries[first].value * 1e3:.2f} ms" in text
-        assert text.endswith(f", tied with {len(best) - 1}") == (len(best) > 1)
+        tied = f", tied with {len(best) - 1}" if len(best) > 1 else ""
+        assert text.endswith(f"\n{entries[first].value * 1e3:.2f} ms{tied}")
     assert not found
+
+
+def test_a_winner_says_with_how_many_methods_it_is_tied():
+    times = {"eigh": 2.00e-3, "svd": 2.05e-3, "pade": 2.10e-3, "taylor": 4e-3}
+    _, of = drawn("winners", *(method(name, t, 1e-6, spread=0.1) for name, t in times.items()))
+    assert list(of.panels[0].texts().values()) == ["eigh\n+ loewner\n2.00 ms, tied with 2"]
 
 
 def test_times_that_cannot_be_compared_have_no_winner():
