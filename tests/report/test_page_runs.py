@@ -247,6 +247,7 @@ def test_clocks_of_a_gpu_are_kept_apart(tmp_path: Path, opened: Callable[..., An
         assert {(row["device"], row["clock"]) for row in tab.rows()} == {("cuda", "gpu")}
 
 
+@pytest.mark.slow
 def test_large_maps_are_cut_and_shown_whole_on_demand(
     tmp_path: Path, opened: Callable[..., Any]
 ) -> None:

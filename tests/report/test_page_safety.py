@@ -117,6 +117,7 @@ def test_hostile_names_stay_text_everywhere(hostile_page: Path, opened: Callable
         assert "\ufffd" not in page.locator("#environment").inner_text()
 
 
+@pytest.mark.slow
 def test_any_name_survives_the_filters_and_the_address(
     hostile_page: Path, opened: Callable[..., Any]
 ) -> None:
