@@ -10,6 +10,20 @@ from rich.text import Text
 from mssbench.analysis.trainings import LEAST_SEEDS, Group, Line
 from mssbench.records import units
 
+# The heads of the columns; the last but one is shown with the reference, and with enough seeds.
+HEADS = (
+    "method",
+    "accuracy",
+    "spread",
+    "epoch 1",
+    "loss",
+    "skipped",
+    "step",
+    "in root",
+    "minus …",
+    "status",
+)
+
 
 def tables(groups: Sequence[Group]) -> Iterator[RenderableType]:
     """Yield a table for each task and learning rate, and sentences below it."""
@@ -24,12 +38,13 @@ def _table(group: Group) -> Table:
         f"{group.task} · learning rate {group.learning_rate:g} · {group.epochs} epochs · {seeds}"
     )
     table = Table(box=None, title=title, title_justify="left", title_style="bold")
-    table.add_column("method", overflow="fold")
-    for name in ("accuracy", "spread", "epoch 1", "loss", "skipped", "step", "in root"):
+    method, *numbers, difference, status = HEADS
+    table.add_column(method, overflow="fold")
+    for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     if group.ranked:
-        table.add_column(f"minus {group.reference}", justify="right")
-    table.add_column("status", no_wrap=True)
+        table.add_column(difference.replace("…", group.reference), justify="right")
+    table.add_column(status, no_wrap=True)
     for line in group.lines:
         table.add_row(*_cells(group, line), style="" if line.ok else "dim")
     return table

@@ -31,6 +31,7 @@ from mssbench.ab import verdicts as ab_verdicts
 from mssbench.analysis import (
     advice,
     blocks,
+    claim_texts,
     claims,
     conclusions,
     decision,
@@ -40,7 +41,6 @@ from mssbench.analysis import (
     pareto,
     trust,
 )
-from mssbench.analysis.claim_texts import lines
 from mssbench.cli import ab, doctor, listing, main, notebook, run, selftest
 from mssbench.cli import check as cli_check
 from mssbench.cli import claims as cli_claims
@@ -66,6 +66,7 @@ from mssbench.console import (
     decision as console_decision,
 )
 from mssbench.console import pareto as console_pareto
+from mssbench.console import trainings as console_trainings
 from mssbench.console.statuses import STYLE
 from mssbench.console.terminal import plain
 from mssbench.errors import ExitCode
@@ -233,6 +234,7 @@ SOURCES: Mapping[str, Callable[[], Iterable[str]]] = {
     "groups": lambda: templates(console_decision, "_groups"),
     "heads-show": lambda: {*LABELS, *map(error_heading, ("root_error", "gradient_error"))},
     "heads-pareto": lambda: heads(console_pareto, "_table"),
+    "heads-trainings": lambda: {*console_trainings.HEADS},
     "standings": lambda: values(pareto.Standing),
     "heads-check": lambda: heads(comparison, "_tallies"),
     "last-line": lambda: re.findall(r"(\w+)=", verdict.last_line(verdict.Outcome.PASS, {}, 0)),
@@ -398,7 +400,7 @@ def outputs(path: Path) -> Iterator[Callable[[], Iterable[Any]]]:
 def said_of_claims(path: Path) -> Iterator[str]:
     """What `claims` prints but the sentences and sources, which are those of the suites."""
     for finding in cli_claims.examine(results.open(path)):
-        yield from [str(finding.verdict), *lines(finding)]
+        yield from [str(finding.verdict), *claim_texts.lines(finding)]
 
 
 @EVERY_RUN
@@ -429,7 +431,9 @@ PRINTING = (
     (console_decision, ()),
     (console_blocks, ()),
     (console_claims, ()),
+    (claim_texts, ()),
     (console_pareto, ()),
+    (console_trainings, ()),
     (comparison, ()),
     (epilogue, ()),
     (live, ()),
