@@ -401,7 +401,8 @@ def _round_ends(low: float, high: float) -> tuple[float, float, list[float]]:
     The ends are one, two or five times a power of ten, so that little of the axis is empty. The
     ticks are powers of ten, or also two and five times these if the range is short.
     """
-    low, high = low / _MARGIN, high * _MARGIN
+    low = min(max(low / _MARGIN, _LEAST), _MOST / 10)
+    high = min(max(high * _MARGIN, _LEAST * 10), _MOST)
     first, last = floor(log10(low)) - 1, ceil(log10(high)) + 1
     round_numbers = [float(f"{m}e{k}") for k in range(first, last + 1) for m in (1, 2, 5)]
     start = max(x for x in round_numbers if x <= low)
@@ -415,6 +416,7 @@ def _round_ends(low: float, high: float) -> tuple[float, float, list[float]]:
     return start, end, [float(f"1e{k}") for k in decades if k % every == 0]
 
 
+_LEAST, _MOST = 1e-300, 1e300  # ends of any axis: beyond them, numbers round to 0 or to infinity
 _MARGIN = 1.1  # between a value and the end of its axis, so that its symbol lies within the frame
 _MOST_DECADES = 5  # labels of an axis over several decades; more of them would touch each other
 _SHORT = 60.0  # below this ratio of its ends, an axis of powers of ten would have one or two labels

@@ -1,5 +1,6 @@
 // The ends and ticks of an axis, by the rules of `ends` in mssbench/report/figures/figure.py.
 
+const [LEAST, MOST] = [1e-300, 1e300];
 const MARGIN = 1.1;
 const MOST_DECADES = 5;
 const SHORT = 60;
@@ -20,7 +21,10 @@ function ends(axis, values) {
     if (high === low) margin = axis.log ? 1.5 : 1;
     return axis.log ? [low / margin, high * margin, able] : [low - margin, high + margin, able];
   }
-  return roundEnds(low / MARGIN, high * MARGIN);
+  return roundEnds(
+    Math.min(Math.max(low / MARGIN, LEAST), MOST / 10),
+    Math.min(Math.max(high * MARGIN, LEAST * 10), MOST),
+  );
 }
 
 // Ends around two values that are 1, 2 or 5 times a power of ten, and the round numbers between them.
