@@ -62,7 +62,7 @@ def test_a_cell_becomes_the_method_that_was_written(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("[training]", "[trainng]", "Unknown key 'trainng'. Did you mean 'training'"),
+        ("[training]", "[trainingg]", "Unknown key 'trainingg'. Did you mean 'training'"),
         ("seed = [0, 1]", "sed = 0", r"\[training\]: Unknown key 'sed'. Did you mean 'seed'"),
         ("learning_rate = 0.1", "learning_rate = 0", "learning_rate = 0 is not above 0"),
         ("learning_rate = 0.1", 'learning_rate = "x"', "is not of the type float"),
