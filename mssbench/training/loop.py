@@ -17,16 +17,15 @@ from torch import Tensor, nn
 
 from mssbench.errors import InputError
 from mssbench.results.files import replacing
+from mssbench.training.evaluation import evaluated, spectrum
 from mssbench.training.network import Method, Network, pooling
-from mssbench.training.tasks.task import Data, Task
+from mssbench.training.tasks.task import Task
 
-_CHUNK = 200  # samples that are evaluated at once, to bound the memory
 # Fractions of the epochs at which the learning rate is divided by ten. The method `then` takes over
 # at the last one, as in the published hybrid protocol.
 _MILESTONES = (0.5, 0.75)
 _MOMENTUM, _DECAY = 0.9, 5e-4  # of SGD, as in the training of iSQRT-COV on small images
 _ROTATIONS = 8  # symmetries of a square, by which images are augmented
-_NULL = 1e-13  # eigenvalues below this share of the largest one, in float64, count as zeros
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,7 @@ def _trained_epoch(
     if norms:
         epoch.gradient_median = float(torch.tensor(norms, dtype=torch.float64).median())
         epoch.gradient_largest = max(norms)
-    epoch.rank, epoch.condition = _spectrum(network.last_features)
+    epoch.rank, epoch.condition = spectrum(network.last_features)
     return epoch
 
 
@@ -244,54 +243,6 @@ def _augmented(task: Task, inputs: Tensor, random: torch.Generator) -> Tensor:
         return inputs
     turned = torch.rot90(inputs, number % 4, (2, 3))
     return turned.flip(3) if number >= 4 else turned
-
-
-def evaluated(network: Network, data: Data) -> tuple[float, int]:
-    """Return the accuracy, and the number of samples without a finite result, which are wrong."""
-    network.eval()
-    right = failed = 0
-    with torch.no_grad():
-        for start in range(0, len(data), _CHUNK):
-            inputs, labels = (t[start : start + _CHUNK] for t in data)
-            for part, of_part in _parts(network, inputs, labels):
-                if part is None:
-                    failed += len(of_part)
-                    continue
-                finite = torch.isfinite(part).all(-1)
-                failed += int((~finite).sum())
-                right += int(((part.argmax(-1) == of_part) & finite).sum())
-    return right / len(data), failed
-
-
-def _parts(network: Network, inputs: Tensor, labels: Tensor) -> list[tuple[Tensor | None, Tensor]]:
-    """Return the scores of some samples; if they raise together, of each sample alone.
-
-    The scores of a sample that raises alone are None: one matrix on which LAPACK does not converge
-    must not make a whole batch wrong.
-    """
-    try:
-        return [(network(inputs), labels)]
-    except Exception:
-        if len(inputs) == 1:
-            return [(None, labels)]
-        single = [_parts(network, inputs[i : i + 1], labels[i : i + 1]) for i in range(len(inputs))]
-        return [part for parts in single for part in parts]
-
-
-def _spectrum(features: Tensor | None) -> tuple[float, float]:
-    """Return the median rank and condition number of the covariances of some features.
-
-    NaN if the features are not known or not finite.
-    """
-    if features is None or not bool(torch.isfinite(features).all()):
-        return math.nan, math.nan
-    x = features.detach().double()
-    x = x - x.mean(-1, keepdim=True)
-    w = torch.linalg.eigvalsh(x @ x.mT / x.shape[-1]).clamp(min=0)
-    largest = w[:, -1:]
-    live = w > _NULL * largest
-    smallest = torch.where(live, w, torch.full_like(w, math.inf)).amin(-1)
-    return float(live.sum(-1).double().median()), float((largest[:, 0] / smallest).median())
 
 
 class _RootTimer:

@@ -14,7 +14,8 @@ import torch
 
 from mssbench.errors import InputError
 from mssbench.training import loop
-from mssbench.training.loop import Epoch, Settings, evaluated, train
+from mssbench.training.evaluation import evaluated, spectrum
+from mssbench.training.loop import Epoch, Settings, train
 from mssbench.training.network import Method, Network
 from mssbench.training.tasks.registry import task
 from mssbench.training.tasks.task import Data, Task
@@ -224,12 +225,12 @@ def test_failed_samples_count_as_wrong() -> None:
 def test_rank_and_condition_are_those_of_the_features() -> None:
     x = torch.zeros(3, 4, 9)
     x[:, :2] = torch.randn(2, 9, generator=torch.Generator().manual_seed(0))
-    rank, condition = loop._spectrum(x)
+    rank, condition = spectrum(x)
     cov = np.cov(x[0, :2].double().numpy(), bias=True)
     w = np.linalg.eigvalsh(cov)
     assert rank == 2
     assert condition == pytest.approx(w[1] / w[0])
-    assert all(map(math.isnan, loop._spectrum(x * math.nan)))
+    assert all(map(math.isnan, spectrum(x * math.nan)))
 
 
 def test_a_method_that_does_not_exist_is_refused_and_not_counted() -> None:
