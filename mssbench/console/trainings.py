@@ -33,10 +33,8 @@ def tables(groups: Sequence[Group]) -> Iterator[RenderableType]:
 
 
 def _table(group: Group) -> Table:
-    seeds = units.count(group.seeds, "seed")
-    title = (
-        f"{group.task} · learning rate {group.learning_rate:g} · {group.epochs} epochs · {seeds}"
-    )
+    seeds, epochs = units.count(group.seeds, "seed"), units.count(group.epochs, "epoch")
+    title = f"{group.task} · learning rate {group.learning_rate:g} · {epochs} · {seeds}"
     table = Table(box=None, title=title, title_justify="left", title_style="bold")
     method, *numbers, difference, status = HEADS
     table.add_column(method, overflow="fold")

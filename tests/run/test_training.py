@@ -42,6 +42,7 @@ def tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.read_csv(folder / "trainings.csv"), pd.read_csv(folder / "curves.csv")
 
 
+@pytest.mark.slow
 def test_a_run_has_a_row_for_each_training_and_each_epoch(suite, tmp_path) -> None:
     folder = tmp_path / "run"
     told = []
@@ -68,6 +69,29 @@ def test_a_run_has_a_row_for_each_training_and_each_epoch(suite, tmp_path) -> No
     pd.testing.assert_frame_equal(tables(folder)[1][numbers], curves[numbers])
 
 
+@pytest.fixture
+def at_once(monkeypatch, tmp_path):
+    """Trainings that end at once, without starting torch: a stand-in for their processes."""
+    _stand_in(tmp_path, monkeypatch, "")
+
+
+def _stand_in(folder: Path, monkeypatch, more: str) -> None:
+    """Replace the process of a training by one that runs `more` and then ends well."""
+    script = folder / "one.py"
+    script.write_text(
+        "import json, os, signal, sys\n"
+        "asked = json.load(sys.stdin)\n"
+        f"{more}"
+        "print('not JSON')\n"
+        "print(json.dumps({'status': 'ok', 'reason': '', 'epochs': []}))\n"
+    )
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{script}"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(training.sys, "executable", str(python))
+
+
+@pytest.mark.usefixtures("at_once")
 def test_another_suite_and_another_run_are_refused(suite, tmp_path) -> None:
     folder = tmp_path / "run"
     training.run(suite, folder, facts=FACTS, at_once=2)
@@ -80,21 +104,13 @@ def test_another_suite_and_another_run_are_refused(suite, tmp_path) -> None:
 
 
 def test_a_process_that_dies_is_a_row_and_the_others_go_on(suite, tmp_path, monkeypatch) -> None:
-    script = tmp_path / "one.py"
-    script.write_text(
-        "import json, os, signal, sys\n"
-        "asked = json.load(sys.stdin)\n"
+    _stand_in(
+        tmp_path,
+        monkeypatch,
         "if asked['cell']['forward'] == 'eigh':\n"
         "    print('about to die', file=sys.stderr, flush=True)\n"
-        "    os.kill(os.getpid(), signal.SIGSEGV)\n"
-        "print('not JSON')\n"
-        "print(json.dumps({'status': 'ok', 'reason': '', 'epochs': []}))\n"
+        "    os.kill(os.getpid(), signal.SIGSEGV)\n",
     )
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}"\n')
-    python.chmod(0o755)
-    monkeypatch.setattr(training.sys, "executable", str(python))
-
     rows = training.run(suite, tmp_path / "run", facts=FACTS)
     by_forward = {row["forward"]: row for row in rows}
     assert by_forward["covariance"]["status"] == "ok"
@@ -156,6 +172,7 @@ def _opens(pid: str, files: set[str]) -> bool:
         return False
 
 
+@pytest.mark.usefixtures("at_once")
 def test_facts_and_suite_are_kept_with_the_tables(suite, tmp_path) -> None:
     folder = tmp_path / "run"
     training.run(suite, folder, facts=FACTS, at_once=2)
