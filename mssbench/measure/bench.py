@@ -143,8 +143,9 @@ class Bench:
         limit, flags = self._limit(phase, median), [*flags]
         if not self.truth.can_judge(phase.name, self._settings.max_error):
             flags.append(UNVERIFIED)
-        if status is Status.OK and limit:
-            status, reason = _judged_by_time(limit, median, flags)
+        # The reason of a row that is ok is kept: it may say what was compared.
+        if status is Status.OK and limit and (why := _impossible(limit, median, flags)):
+            status, reason = Status.IMPLAUSIBLE, why
 
         if status is Status.OK:
             self._work.count_again(min(timing.samples))
@@ -261,8 +262,9 @@ class Bench:
 
         median = timing.statistics()["seconds_median"]
         limit = self._limit(phase, median)
-        if status is Status.OK and limit:
-            status, reason = _judged_by_time(limit, median, flags)
+        # The reason of a row that is ok is kept: it may say what was compared.
+        if status is Status.OK and limit and (why := _impossible(limit, median, flags)):
+            status, reason = Status.IMPLAUSIBLE, why
 
         product_seconds = self._session.products.seconds(
             cell, clock, cache, self._policy, self.spent
@@ -366,22 +368,20 @@ class Bench:
         return limit
 
 
-def _judged_by_time(limit: roofline.Limit, median: float, flags: list[str]) -> tuple[Status, str]:
-    """Return status and reason of a row whose outputs are right, judged by its time.
+def _impossible(limit: roofline.Limit, median: float, flags: list[str]) -> str:
+    """Return why a time is impossible, or an empty text if it is not.
 
     A time is impossible if it is so short that no disturbance explains it. Other work may have
     slowed the measurement of a ceiling, but only by a limited factor.
-
-    median: the measured seconds.
     flags: what disturbed the samples. It receives ABOVE_CEILING if the time is too short, but
         either the row or the ceiling was disturbed.
     """
     if not limit.exceeded_by(median):
-        return Status.OK, ""
+        return ""
     if "loaded" not in flags or limit.far_exceeded_by(median):
-        return Status.IMPLAUSIBLE, limit.alarm(median)
+        return limit.alarm(median)
     flags.append(ABOVE_CEILING)
-    return Status.OK, ""
+    return ""
 
 
 def _stated(values: Mapping[str, Any]) -> dict[str, Any]:

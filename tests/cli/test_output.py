@@ -13,6 +13,7 @@ from mssbench.cli.output import JSON_SCHEMA, output_json
 from mssbench.compare.judgement import Judged
 from mssbench.compare.verdict import Outcome
 from mssbench.methods import registry
+from mssbench.run import training
 from mssbench.selftest.checks import Report
 
 CLAIM = """
@@ -41,6 +42,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(ab, "compare", lambda *_: nothing)
     monkeypatch.setattr(doctor, "examine", lambda: {"findings": []})
     monkeypatch.setattr(selftest, "examine", lambda *_: Report("cpu", (), 0.01, 1.0))
+    monkeypatch.setattr(training, "run", lambda *_, **__: [{"status": "ok"}])
     return tmp_path
 
 
@@ -49,6 +51,7 @@ INVOCATIONS = {
     "run": ["run", "SUITE", "--out", "measured", "--python", "./stand_in"],
     "run --dry-run": ["run", "SUITE", "--dry-run"],
     "recommend": ["recommend", "--size", "16", "--batch", "64", "base"],
+    "train": ["train", "train_smoke", "--out", "trained"],
     "show": ["show", "base"],
     "pareto": ["pareto", "base"],
     "claims": ["claims", "base"],
