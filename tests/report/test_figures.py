@@ -485,6 +485,18 @@ def test_a_method_that_computes_in_another_precision_is_not_in_the_map_of_failur
     assert not any("numpy" in text for _, _, text in of.panels[0].labels)
 
 
+@pytest.mark.parametrize("status", ["unsupported", "not_installed", "unavailable", "interrupted"])
+def test_rows_that_were_not_measured_have_no_panel_in_the_map_of_failures(status):
+    never = method(
+        "svd", None, None, device="cuda", status=status, condition=None, spread=0, gradient=None
+    )
+    _, of = drawn("failures", method("eigh", 1e-3, 1e-6), never)
+    (panel,) = of.panels
+    assert list(panel.texts().values()) == ["1/1"]
+    with pytest.raises(draw.TableError, match="it needs rows that were measured"):
+        drawn("failures", never)
+
+
 def test_winners_are_those_of_show(mixed):
     whole = table(*mixed)
     of = scene(draw.specification(FIGURES["winners"], whole))
