@@ -196,8 +196,17 @@ def _panel(
     for name in ("$schema", "config", "data"):
         plain.pop(name, None)
     if figure.y is ERROR:
+        for layer in plain["layer"]:
+            if axis := layer["encoding"].get("y", {}).get("axis"):
+                axis["title"] = _error_of(together)
         plain["layer"] += _labels_outside(figure, together, style.look)
     return plain, parameters
+
+
+def _error_of(rows: "pd.DataFrame") -> str:
+    """Return the title of the axis of errors: of the root in forwards, else of the gradient."""
+    quantities = {"root" if phase == "forward" else "gradient" for phase in rows["phase"].unique()}
+    return f"{ERROR.title} of the {quantities.pop()}" if len(quantities) == 1 else ERROR.title
 
 
 def _labels_outside(figure: Figure, rows: "pd.DataFrame", look: Look) -> Iterator[dict[str, Any]]:

@@ -56,7 +56,8 @@ FRONT = Figure(
     name="front",
     title="Time against error",
     reading="Methods to the lower left are fast and accurate. Bars are 95 % intervals. Rings mark "
-    "the Pareto front: no other method there is as accurate and faster.",
+    "the Pareto front: no other method there is as accurate and faster. Errors within a factor of "
+    "2 count as equal. A method whose time overlaps with that of a faster one has no ring.",
     notes=(HOLLOW, ABOVE, ZERO),
     required="rows with a time",
     panel=(
