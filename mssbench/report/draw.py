@@ -11,20 +11,9 @@ from mssbench.errors import RunError, TableError, unknown
 from mssbench.records import units
 from mssbench.records.cell import GPU, WALL
 from mssbench.report.figures import FIGURES
-from mssbench.report.figures.figure import (
-    CONDITION,
-    DRAWN,
-    ERROR,
-    HEIGHT,
-    RIGHT,
-    STRIP,
-    WIDTH,
-    Figure,
-    Look,
-    Style,
-    style_of,
-    without_error,
-)
+from mssbench.report.figures.axes import CONDITION, ERROR
+from mssbench.report.figures.figure import DRAWN, HEIGHT, RIGHT, STRIP, WIDTH, Figure, without_error
+from mssbench.report.figures.style import Look, Style, style_of
 from mssbench.results.labels import spoken
 from mssbench.results.views import Rows
 

@@ -20,19 +20,9 @@ from mssbench.analysis.blocks import blocks
 from mssbench.report import draw
 from mssbench.report.drawn import Measured, table_of
 from mssbench.report.figures import FIGURES
-from mssbench.report.figures.figure import (
-    COLOURS,
-    ERROR,
-    HEIGHT,
-    RIGHT,
-    SIZE,
-    STRIP,
-    TIME,
-    WIDTH,
-    Look,
-    Style,
-    ends,
-)
+from mssbench.report.figures.axes import ERROR, SIZE, TIME, ends
+from mssbench.report.figures.figure import HEIGHT, RIGHT, STRIP, WIDTH
+from mssbench.report.figures.style import COLOURS, Look, Style
 
 PAGE = Path(draw.__file__).parent / "page"
 NO_FACTS = {"environments": {}, "runs": {}}

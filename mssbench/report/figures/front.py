@@ -2,18 +2,9 @@
 
 import altair as alt
 
-from mssbench.report.figures.figure import (
-    ABOVE,
-    ERROR,
-    HOLLOW,
-    TIME,
-    ZERO,
-    Figure,
-    Style,
-    above_frame,
-    panel_chart,
-    position,
-)
+from mssbench.report.figures.axes import ERROR, TIME, position
+from mssbench.report.figures.figure import ABOVE, HOLLOW, ZERO, Figure, above_frame, panel_chart
+from mssbench.report.figures.style import Style
 
 _ON_FRONT = "datum.standing == 'front'"
 _RING = 150  # area of the ring around a symbol of the front, in square pixels: clear of the symbol

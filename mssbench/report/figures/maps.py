@@ -7,7 +7,8 @@ import altair as alt
 
 from mssbench.records.measurement import Status
 from mssbench.records.noise import ABOVE_CEILING, OTHER_PRECISION, UNVERIFIED
-from mssbench.report.figures.figure import Figure, Style, panel_chart
+from mssbench.report.figures.figure import Figure, panel_chart
+from mssbench.report.figures.style import Style
 
 # How each status of a row is drawn, from harmless to worst: its name in the page, and its colour.
 # Every cell also names its status, so that no reader depends on the colours. They become darker
