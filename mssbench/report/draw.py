@@ -34,7 +34,7 @@ MOST_METHODS = 24
 _TITLE_LINE = 14  # height of a line in the title of a panel, in pixels
 _CHARACTER = 5.6  # average width of a character of such a title and of a subtitle, in pixels
 _BESIDE, _BELOW = 62, 26  # space for the labels and titles of the axes, in pixels
-_LEGEND = 190  # width of a legend or of names beside a map, to estimate the width of a figure
+_LEGEND = 120  # least width of a legend or of names beside a map, for estimates
 _ENTRIES = 16  # entries of a legend beside each row of panels
 _NARROWEST = 60  # characters of a line below the title, however narrow the figure is
 # What a figure shows unless the user chooses rows: a training step in single precision, as the
