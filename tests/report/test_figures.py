@@ -608,12 +608,23 @@ def perceived(colour, matrix):
     )
 
 
-@pytest.mark.parametrize("ground", ["#ffffff", "#151515"])
-def test_colours_are_visible_on_paper_and_in_a_dark_page(ground):
-    def light(colour):
-        return perceived(colour, AS_SEEN["everybody"])[0]
+def luminance(colour):
+    """The relative luminance of WCAG 2.2."""
+    values = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in values]
+    return sum(w * x for w, x in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
-    assert min(abs(light(colour) - light(ground)) for colour in COLOURS) > 0.2
+
+def contrast(one, other):
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_colours_are_visible_on_paper_and_in_a_dark_page():
+    assert min(contrast(colour, "#151515") for colour in COLOURS) >= 3
+    pale = {colour for colour in COLOURS if contrast(colour, "#ffffff") < 3}
+    assert pale == {"#E69F00", "#56B4E9"}  # orange and sky blue
+    assert min(contrast(colour, "#ffffff") for colour in pale) >= 2.2
 
 
 @pytest.mark.parametrize("reader", AS_SEEN)

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # The colours of Okabe and Ito (2008), which colour-blind readers can tell apart, without yellow,
-# which is too pale on white, and with a wine red and a violet that differ from the others for these
-# readers too. All are visible on white and on the dark ground that the report may have.
+# which is too pale on white, and with a red and a violet that differ from the others for these
+# readers too. On the dark ground that the report may have, each has a contrast of 3 or more (WCAG
+# 2.2), and on white too, except that orange and sky blue have 2.2: dark outlines would look like
+# rings of the Pareto front.
 COLOURS = (
     "#0072B2",
     "#D55E00",
@@ -19,8 +21,8 @@ COLOURS = (
     "#CC79A7",
     "#E69F00",
     "#56B4E9",
-    "#993344",
-    "#4B4BE0",
+    "#C03048",
+    "#5555E8",
 )
 # Symbols of Vega; each is named with its colour, so that no method depends on its colour alone.
 SHAPES = (
