@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from helpers.root import ROOT
 from helpers.tables import called, row, write
 
 from mssbench.report import packages
@@ -180,12 +181,27 @@ def test_an_existing_file_survives_a_failure(run, here, capsys, monkeypatch):
     assert files(here) == ["f.png"]
 
 
-def test_a_missing_package_is_named_with_the_remedy(run, here, capsys, monkeypatch):
-    known = {"altair": None, "jinja2": "x", "vl_convert": None}
-    monkeypatch.setattr(packages, "find_spec", known.get)
+@pytest.mark.parametrize(
+    ("missing", "named"),
+    [
+        (["altair", "jinja2", "vl_convert"], "altair, jinja2 and vl-convert"),
+        (["altair", "vl_convert"], "altair and vl-convert"),
+        (["jinja2"], "jinja2"),
+    ],
+)
+def test_missing_packages_are_named_with_the_remedy(run, here, capsys, monkeypatch, missing, named):
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name in missing else "x")
     code, _, err = plot(capsys, run)
     assert code == 2
-    assert "figures need altair and vl-convert: pip install 'mssbench[report]'" in err
+    in_a_clone = "pip install -c .ci/constraints.txt '.[report]' in a clone of mssbench"
+    assert f"figures need {named}: {in_a_clone}" in err
+
+
+def test_the_pages_on_figures_lead_with_what_can_be_installed():
+    for name in ("figures.md", "report.md"):
+        text = (ROOT / "docs" / name).read_text()
+        assert 0 < text.index("constraints.txt '.[report]'") < text.index("'mssbench[report]'")
+    assert "| `report` |" in (ROOT / "docs" / "developing.md").read_text()
 
 
 def test_a_disturbed_run_has_a_warning_here_and_in_the_figure(tmp_path, here, capsys):
