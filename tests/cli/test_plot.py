@@ -119,7 +119,7 @@ def test_the_usual_rows_are_named_and_a_condition_chooses_others(tmp_path, here,
         (["--figure", ","], "--figure is empty"),
         (["-o", "f.jpg"], "must end in one of .png, .svg, .pdf, .html"),
         (["-o", "f"], "must end in one of"),
-        (["-o", "no/f.png"], "no/f.png cannot be written: No such file or directory"),
+        (["-o", "no/f.png"], "no/f.png cannot be written: the folder no does not exist."),
         (["--figure", "front,limit", "-o", "f.png"], "can hold one figure, and 2 are asked for"),
         (["--figure", "all", "-o", "f.png"], "can hold one figure"),
         (["--figure", "limit"], "nothing to draw in the figure 'limit': it needs rows"),
@@ -179,6 +179,22 @@ def test_an_existing_file_survives_a_failure(run, here, capsys, monkeypatch):
     assert "f.png cannot be written: No space left on device" in err
     assert (here / "f.png").read_text() == "before"
     assert files(here) == ["f.png"]
+
+
+def test_a_folder_that_does_not_exist_is_named(run, here, capsys):
+    code, _, err = plot(capsys, run, "-o", "nodir/x.png")
+    assert code == 2
+    assert "nodir/x.png cannot be written: the folder nodir does not exist." in " ".join(
+        err.split()
+    )
+
+
+def test_the_help_says_how_many_runs_and_which_rows(capsys):
+    _, out, _ = called(capsys, "plot", "--help")
+    text = " ".join(out.replace("│", " ").split())
+    assert "Most figures need one; history needs at least two." in text
+    assert "limit (the time divided by the shortest possible time)" in text
+    assert "sqrt, steps in float32 by the wall clock" in text
 
 
 @pytest.mark.parametrize(
