@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from mssbench.analysis import pareto
 from mssbench.analysis.blocks import blocks
+from mssbench.records import units
 from mssbench.report import draw
 from mssbench.report.drawn import Measured, table_of
 from mssbench.report.figures import FIGURES
@@ -644,11 +645,17 @@ def test_notes_are_only_on_what_is_drawn():
     assert "Hollow symbols are results that are not ok: inaccurate." in " ".join(of.titles)
 
 
+def test_a_map_writes_a_short_time_as_the_tables_do():
+    _, of = drawn("winners", method("eigh", 2e-6, 1e-6), method("svd", 5e-6, 1e-6))
+    (text,) = of.panels[0].texts().values()
+    assert text.endswith("\n" + units.seconds(2e-6))
+
+
 def test_units_are_on_every_axis():
     rows = [*sizes("eigh", {16: 2e-6, 64: 2.5}), *sizes("svd", {16: 1e-3, 64: 1e-2})]
     _, of = drawn("size", *rows)
     labels = [text for _, _, text in of.panels[0].labels]
-    assert "100 µs" in labels
+    assert "100 us" in labels
     assert "10 ms" in labels
     assert "1 s" in labels
 

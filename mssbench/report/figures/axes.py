@@ -26,11 +26,11 @@ class Axis(NamedTuple):
     empty: tuple[float, float] = (1.0, 10.0)
 
 
-# A time is written with its unit: 20 µs, 3 ms, 2 s.
+# A time is written with its unit as in tables, see records/units.py: 20 us, 3 ms, 2 s.
 _TIME_LABELS = (
     "datum.value >= 1 ? format(datum.value, '~g') + ' s' "
     ": datum.value >= 1e-3 ? format(datum.value * 1e3, '~g') + ' ms' "
-    ": format(datum.value * 1e6, '~g') + ' µs'"
+    ": format(datum.value * 1e6, '~g') + ' us'"
 )
 TIME = Axis("seconds_median", "time per call", _TIME_LABELS, also=("seconds_low", "seconds_high"))
 # Powers of ten as in the tables, 1e-5 and 1e6, but 1, 2, 5, 10, ... up to 100 in full.

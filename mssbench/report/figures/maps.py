@@ -90,7 +90,7 @@ def _failures(style: Style) -> alt.LayerChart:
 _TIME = (
     "datum.seconds >= 1 ? format(datum.seconds, '.3r') + ' s' "
     ": datum.seconds >= 1e-3 ? format(datum.seconds * 1e3, '.3r') + ' ms' "
-    ": format(datum.seconds * 1e6, '.3r') + ' µs'"
+    ": format(datum.seconds * 1e6, '.3r') + ' us'"
 )
 _CELL: list[str | alt.FieldName] = [
     "matrices",
