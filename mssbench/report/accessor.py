@@ -360,10 +360,12 @@ def _ratio(line: Line, base: Line, reliability: Trust) -> str:
 def _error(line: Line, kind: str, doubtful: bool) -> str:
     """Return a method's error on a kind of matrix, with a cross if it is not right."""
     mark = line.marks.get(kind)
-    if mark is None or (mark.error is None and not mark.word):
+    if mark is None:
         return "-"
     if mark.word:
         return f"✗ {mark.word}"
+    if mark.error is None:
+        return "-"
     if doubtful:
         return "?"
     return units.error(mark.error) if mark.right else f"✗ {advice.wrong(mark.error)}"
