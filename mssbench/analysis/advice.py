@@ -46,6 +46,11 @@ def warning(believed: Trust, again: str) -> str:
     )
 
 
+def wrong(error: float) -> str:
+    """Return an error that is not right, which is mostly about 1 or larger: 0.8, 1, 3e+02."""
+    return f"{error:.1g}"
+
+
 def sentences(board: Board, best: Line | None, believed: Trust) -> Iterator[Sentence]:
     """Yield the sentences on a board, most important first.
 

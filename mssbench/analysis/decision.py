@@ -181,6 +181,13 @@ def boards(
     return boards_with_times
 
 
+def max_error(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> float:
+    """Return the error above which a row was called inaccurate; the smallest if runs differ."""
+    runs = [facts.get("runs", {}).get(run_id, {}) for run_id in frame["run_id"].unique()]
+    limits = [run.get("document", {}).get("measure", {}).get("max_error", DIGIT) for run in runs]
+    return float(min(limits, default=DIGIT))
+
+
 def main_board(found: Sequence[Board]) -> Board | None:
     """Return the board to show first; None if no board has two methods.
 

@@ -92,5 +92,8 @@ def saved(pieces: Iterator[str | bytes], out: Path) -> Text:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise RunError(f"{out} cannot be written: {error.strerror or error}.") from None
+        why = error.strerror or str(error)
+        if not out.parent.exists():
+            why = f"the folder {out.parent} does not exist"
+        raise RunError(f"{out} cannot be written: {why}.") from None
     return Text(f"{units.size(size)} in {out}")

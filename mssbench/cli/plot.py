@@ -44,16 +44,19 @@ def _figures(incomplete: str) -> list[str]:
 def command(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN", help="Folders of the runs to draw, mostly one."),
+        typer.Argument(
+            metavar="RUN",
+            help="Folders of the runs. Most figures need one; history needs at least two.",
+        ),
     ],
     figure: Annotated[
         str,
         typer.Option(
             metavar="NAME,..",
             help="What to draw: front (time against error), failures (which methods are ok on "
-            "which matrices), winners (the fastest method on each), limit (times the shortest "
-            "possible time), size, batch (time over these), condition, iterations (error over "
-            "these), history (time over at least two runs), or all.",
+            "which matrices), winners (the fastest method on each), limit (the time divided by "
+            "the shortest possible time), size, batch (time over these), condition, iterations "
+            "(error over these), history (time over at least two runs), or all.",
             autocompletion=_figures,
         ),
     ] = "front",
@@ -63,7 +66,7 @@ def command(
             metavar="EXPR",
             help="Draw only the rows for which this condition on the columns holds, e.g. "
             "\"phase == 'step' and batch == 64\".",
-            show_default="steps in float32 by the wall clock, where there are some",
+            show_default="sqrt, steps in float32 by the wall clock, where there are some",
         ),
     ] = None,
     out: Annotated[

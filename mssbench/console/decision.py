@@ -54,7 +54,7 @@ class Decision:
         again: str = "--fresh",
     ) -> None:
         self._again = again
-        self._boards = decision.boards(frame, bounds, _max_error(frame, facts))
+        self._boards = decision.boards(frame, bounds, decision.max_error(frame, facts))
         self._board = decision.main_board(self._boards)
         self._trust = trust(frame, facts)
         self._heading = _heading(frame, facts, self._trust)
@@ -213,7 +213,7 @@ def _mark(line: Line, kind: str, *, doubtful: bool) -> Text:
     if doubtful:
         return Text("?", "dim")
     if not mark.right:
-        return Text(f"✗ {mark.error:.1g}", "red")
+        return Text(f"✗ {advice.wrong(mark.error)}", "red")
     return Text(units.error(mark.error), "green" if mark.error < _EXACT else "")
 
 
@@ -299,13 +299,6 @@ def _heading(frame: "pd.DataFrame", facts: Mapping[str, Any], reliability: Trust
 
     plain = where.replace("(R)", "").replace("(TM)", "").replace(" Processor", "")
     return " · ".join(filter(None, [run.get("suite", ""), plain, load, run_time]))
-
-
-def _max_error(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> float:
-    """Return the error above which a row was called inaccurate; the smallest if runs differ."""
-    runs = [facts.get("runs", {}).get(run_id, {}) for run_id in frame["run_id"].unique()]
-    limits = [run.get("document", {}).get("measure", {}).get("max_error", DIGIT) for run in runs]
-    return float(min(limits, default=DIGIT))
 
 
 def _title(board: Board) -> str:

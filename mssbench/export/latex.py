@@ -10,6 +10,7 @@ from math import isfinite
 from mssbench.analysis import decision
 from mssbench.analysis.decision import PLACE, Board, Line, Mark
 from mssbench.analysis.kinds import DOUBTFUL
+from mssbench.analysis.trust import Trust, trust
 from mssbench.export import Exported
 from mssbench.records import units
 from mssbench.records.cell import WALL
@@ -32,12 +33,15 @@ _SPECIAL = {
 # What a file that LaTeX reads without further packages may contain besides `_SPECIAL`.
 _UNKNOWN = re.compile(r"[^\x20-\x7e\n]")
 
+_UNSURE = r"$\sim$"  # before a time that varies much, for which tables of the terminal have ~
+
 
 def text(what: Exported) -> str:
     """Return a LaTeX table for each place of a run: the methods with their times and errors.
 
     A place is a function, precision, device, size and batch; each has a table for forwards and one
-    for steps. Only the wall clock counts.
+    for steps. Only the wall clock counts. If times cannot be compared, a comment and every caption
+    say why.
     """
     import pandas as pd
 
@@ -45,15 +49,26 @@ def text(what: Exported) -> str:
     frame = rows.frame if isinstance(rows, Rows) else typed(pd.DataFrame(rows))
     boards = [board for board in decision.boards(frame) if board.clock == WALL]
     lines = [f"% Measured by mssbench, run {escaped(what.name)}. Needs \\usepackage{{booktabs}}."]
+    reliability = trust(frame, what.facts)
+    if boards and not reliability.comparable:
+        lines.append(f"% Warning: {_warning(reliability)}")
     if not boards:
         lines.append("% There is no table, because no row has a time on the wall clock.")
     for board in boards:
-        lines += _table(board, what.name)
+        lines += _table(board, what.name, reliability)
     return "\n".join(lines) + "\n"
 
 
-def _table(board: Board, run: str) -> Iterator[str]:
-    """Yield the lines of the table of one board. run: the name of the run."""
+def _warning(reliability: Trust) -> str:
+    """Return the sentences for a run whose times cannot be compared."""
+    return f"The machine {escaped(reliability.why_not)}. These times cannot be compared."
+
+
+def _table(board: Board, run: str, reliability: Trust) -> Iterator[str]:
+    """Yield the lines of the table of one board.
+
+    run: the name of the run. reliability: whether its times can be compared.
+    """
     kinds = list(board.kinds.values())
     error = "gradient" if board.phase == "step" else "root"
     headings = [escaped(f"{kind.name} {kind.heading}".strip()) for kind in kinds]
@@ -61,7 +76,7 @@ def _table(board: Board, run: str) -> Iterator[str]:
     yield ""
     yield r"\begin{table}"
     yield r"\centering"
-    yield f"\\caption{{{_caption(board, error)}}}"
+    yield f"\\caption{{{_caption(board, error, reliability)}}}"
     yield f"\\label{{{_label(board, run)}}}"
     yield f"\\begin{{tabular}}{{l{'r' * (1 + len(kinds))}}}"
     yield r"\toprule"
@@ -75,22 +90,28 @@ def _table(board: Board, run: str) -> Iterator[str]:
     yield r"\midrule"
     for line in board.lines:
         errors = [_error(line.marks.get(k.name), doubtful=k.doubt > DOUBTFUL) for k in kinds]
-        time = units.digits(1e3 * line.seconds)
+        time = (_UNSURE if line.unsure else "") + units.digits(1e3 * line.seconds)
         yield f"{' & '.join([_method(line), time, *errors])} \\\\"
     yield r"\bottomrule"
     yield r"\end{tabular}"
     yield r"\end{table}"
 
 
-def _caption(board: Board, error: str) -> str:
-    """Return the caption: what was measured where, and what the numbers are."""
+def _caption(board: Board, error: str, reliability: Trust) -> str:
+    """Return the caption: what was measured where, what the numbers are, and their doubts."""
     phase = "Root and gradient" if board.phase == "step" else "Root alone"
     place = ", ".join(spoken(name, board.place[name]) for name in PLACE)
     doubted = any(kind.doubt > DOUBTFUL for kind in board.kinds.values())
+    further = []
+    if any(line.unsure for line in board.lines):
+        further.append(rf" Times with {_UNSURE} vary by more than 30\,\%.")
+    if not reliability.comparable:
+        further.append(f" {_warning(reliability)}")
     return (
         f"{phase}: {escaped(place)}. Time is the geometric mean of the medians over all matrices; "
         f"errors are the largest relative Frobenius errors of the {error}"
         f"{'; with ?, no reference is exact enough to tell' if doubted else ''}."
+        f"{''.join(further)}"
     )
 
 
@@ -101,9 +122,14 @@ def _label(board: Board, run: str) -> str:
 
 
 def _method(line: Line) -> str:
-    """Return the name of a method, and the precision that it computes in if that is another one."""
+    """Return the name of a method, and the precision that it computes in if that is another one.
+
+    Other tables shorten the name of the backward. A paper names the one that readers can call.
+    """
+    forward, plus, rest = line.name.partition(" + ")
+    words = [str(line.row["backward"]), *rest.split(" ")[1:]] if plus else []
     computed_in = f" (computed in {line.computed_in})" if line.computed_in else ""
-    return escaped(line.name + computed_in)
+    return escaped(forward + plus + " ".join(words) + computed_in)
 
 
 def _error(mark: Mark | None, *, doubtful: bool) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mssbench.analysis import advice, decision, pareto
-from mssbench.analysis.decision import DIGIT, Board, Line
+from mssbench.analysis.decision import Board, Line
 from mssbench.analysis.kinds import DOUBTFUL
 from mssbench.analysis.naming import call_text
 from mssbench.analysis.trust import Trust, trust
@@ -184,9 +184,7 @@ def _plain(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 def _boards(run: Measured) -> list[Board]:
     """Return the boards of a run, see analysis/decision.py."""
-    known = [run.facts["runs"].get(run_id, {}) for run_id in run.rows["run_id"].unique()]
-    limits = [r.get("document", {}).get("measure", {}).get("max_error", DIGIT) for r in known]
-    return decision.boards(run.rows, max_error=float(min(limits, default=DIGIT)))
+    return decision.boards(run.rows, max_error=decision.max_error(run.rows, run.facts))
 
 
 def _best(board: Board, reliability: Trust) -> Line | None:
@@ -362,13 +360,15 @@ def _ratio(line: Line, base: Line, reliability: Trust) -> str:
 def _error(line: Line, kind: str, doubtful: bool) -> str:
     """Return a method's error on a kind of matrix, with a cross if it is not right."""
     mark = line.marks.get(kind)
-    if mark is None or (mark.error is None and not mark.word):
+    if mark is None:
         return "-"
     if mark.word:
         return f"✗ {mark.word}"
+    if mark.error is None:
+        return "-"
     if doubtful:
         return "?"
-    return units.error(mark.error) if mark.right else f"✗ {units.error(mark.error)}"
+    return units.error(mark.error) if mark.right else f"✗ {advice.wrong(mark.error)}"
 
 
 def _legend(board: Board) -> str:

@@ -11,20 +11,9 @@ from mssbench.errors import RunError, TableError, unknown
 from mssbench.records import units
 from mssbench.records.cell import GPU, WALL
 from mssbench.report.figures import FIGURES
-from mssbench.report.figures.figure import (
-    CONDITION,
-    DRAWN,
-    ERROR,
-    HEIGHT,
-    RIGHT,
-    STRIP,
-    WIDTH,
-    Figure,
-    Look,
-    Style,
-    style_of,
-    without_error,
-)
+from mssbench.report.figures.axes import CONDITION, ERROR
+from mssbench.report.figures.figure import DRAWN, HEIGHT, RIGHT, STRIP, WIDTH, Figure, without_error
+from mssbench.report.figures.style import Look, Style, style_of
 from mssbench.results.labels import spoken
 from mssbench.results.views import Rows
 
@@ -45,7 +34,7 @@ MOST_METHODS = 24
 _TITLE_LINE = 14  # height of a line in the title of a panel, in pixels
 _CHARACTER = 5.6  # average width of a character of such a title and of a subtitle, in pixels
 _BESIDE, _BELOW = 62, 26  # space for the labels and titles of the axes, in pixels
-_LEGEND = 190  # width of a legend or of names beside a map, to estimate the width of a figure
+_LEGEND = 120  # least width of a legend or of names beside a map, for estimates
 _ENTRIES = 16  # entries of a legend beside each row of panels
 _NARROWEST = 60  # characters of a line below the title, however narrow the figure is
 # What a figure shows unless the user chooses rows: a training step in single precision, as the
@@ -196,8 +185,17 @@ def _panel(
     for name in ("$schema", "config", "data"):
         plain.pop(name, None)
     if figure.y is ERROR:
+        for layer in plain["layer"]:
+            if axis := layer["encoding"].get("y", {}).get("axis"):
+                axis["title"] = _error_of(together)
         plain["layer"] += _labels_outside(figure, together, style.look)
     return plain, parameters
+
+
+def _error_of(rows: "pd.DataFrame") -> str:
+    """Return the title of the axis of errors: of the root in forwards, else of the gradient."""
+    quantities = {"root" if phase == "forward" else "gradient" for phase in rows["phase"].unique()}
+    return f"{ERROR.title} of the {quantities.pop()}" if len(quantities) == 1 else ERROR.title
 
 
 def _labels_outside(figure: Figure, rows: "pd.DataFrame", look: Look) -> Iterator[dict[str, Any]]:

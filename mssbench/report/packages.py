@@ -12,7 +12,9 @@ def require() -> None:
     """Raise RunError, which says what to install, if a package that figures need is missing."""
     missing = [name.replace("_", "-") for name in _NEEDED if find_spec(name) is None]
     if missing:
+        *others, last = missing
+        named = f"{', '.join(others)} and {last}" if others else last
         raise RunError(
-            f"figures need {' and '.join(missing)}: pip install 'mssbench[report]' (from a clone "
-            "of mssbench: pip install -c .ci/constraints.txt '.[report]')."
+            f"figures need {named}: pip install -c .ci/constraints.txt '.[report]' in a clone of "
+            "mssbench (or, once it is on PyPI: pip install 'mssbench[report]')."
         )

@@ -19,16 +19,10 @@ from mssbench.report import history
 from mssbench.report.comparisons import comparisons
 from mssbench.report.drawn import drawn, unique_names
 from mssbench.report.figures import HISTORY, PANELS
-from mssbench.report.figures.figure import (
-    DRAWN,
-    Axis,
-    Figure,
-    Look,
-    Style,
-    compiled,
-    style_of,
-)
+from mssbench.report.figures.axes import Axis
+from mssbench.report.figures.figure import DRAWN, Figure, compiled
 from mssbench.report.figures.maps import ABOUT_FAILURES, ABOUT_WINNERS, LOOKS
+from mssbench.report.figures.style import Look, Style, style_of
 from mssbench.report.findings import Finding, findings, warnings
 from mssbench.report.html import asset, library, render, script
 from mssbench.report.packing import as_utf8, packed, script_json

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from helpers.root import ROOT
 from helpers.tables import called, row, write
 
 from mssbench.report import packages
@@ -118,7 +119,7 @@ def test_the_usual_rows_are_named_and_a_condition_chooses_others(tmp_path, here,
         (["--figure", ","], "--figure is empty"),
         (["-o", "f.jpg"], "must end in one of .png, .svg, .pdf, .html"),
         (["-o", "f"], "must end in one of"),
-        (["-o", "no/f.png"], "no/f.png cannot be written: No such file or directory"),
+        (["-o", "no/f.png"], "no/f.png cannot be written: the folder no does not exist."),
         (["--figure", "front,limit", "-o", "f.png"], "can hold one figure, and 2 are asked for"),
         (["--figure", "all", "-o", "f.png"], "can hold one figure"),
         (["--figure", "limit"], "nothing to draw in the figure 'limit': it needs rows"),
@@ -180,12 +181,43 @@ def test_an_existing_file_survives_a_failure(run, here, capsys, monkeypatch):
     assert files(here) == ["f.png"]
 
 
-def test_a_missing_package_is_named_with_the_remedy(run, here, capsys, monkeypatch):
-    known = {"altair": None, "jinja2": "x", "vl_convert": None}
-    monkeypatch.setattr(packages, "find_spec", known.get)
+def test_a_folder_that_does_not_exist_is_named(run, here, capsys):
+    code, _, err = plot(capsys, run, "-o", "nodir/x.png")
+    assert code == 2
+    assert "nodir/x.png cannot be written: the folder nodir does not exist." in " ".join(
+        err.split()
+    )
+
+
+def test_the_help_says_how_many_runs_and_which_rows(capsys):
+    _, out, _ = called(capsys, "plot", "--help")
+    text = " ".join(out.replace("│", " ").split())
+    assert "Most figures need one; history needs at least two." in text
+    assert "limit (the time divided by the shortest possible time)" in text
+    assert "sqrt, steps in float32 by the wall clock" in text
+
+
+@pytest.mark.parametrize(
+    ("missing", "named"),
+    [
+        (["altair", "jinja2", "vl_convert"], "altair, jinja2 and vl-convert"),
+        (["altair", "vl_convert"], "altair and vl-convert"),
+        (["jinja2"], "jinja2"),
+    ],
+)
+def test_missing_packages_are_named_with_the_remedy(run, here, capsys, monkeypatch, missing, named):
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name in missing else "x")
     code, _, err = plot(capsys, run)
     assert code == 2
-    assert "figures need altair and vl-convert: pip install 'mssbench[report]'" in err
+    in_a_clone = "pip install -c .ci/constraints.txt '.[report]' in a clone of mssbench"
+    assert f"figures need {named}: {in_a_clone}" in err
+
+
+def test_the_pages_on_figures_lead_with_what_can_be_installed():
+    for name in ("figures.md", "report.md"):
+        text = (ROOT / "docs" / name).read_text()
+        assert 0 < text.index("constraints.txt '.[report]'") < text.index("'mssbench[report]'")
+    assert "| `report` |" in (ROOT / "docs" / "developing.md").read_text()
 
 
 def test_a_disturbed_run_has_a_warning_here_and_in_the_figure(tmp_path, here, capsys):

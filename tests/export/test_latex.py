@@ -14,11 +14,11 @@ HARD = "logspec(condition=1e6)"
 
 
 def step(forward, seconds, error, *, problem="wishart(ratio=2)", condition=40.0, **more):
+    more.setdefault("backward", "loewner")
     return row(
         seconds,
         phase="step",
         forward=forward,
-        backward="loewner",
         problem=problem,
         condition=condition,
         root=error,
@@ -27,8 +27,8 @@ def step(forward, seconds, error, *, problem="wishart(ratio=2)", condition=40.0,
     )
 
 
-def latex(*rows, name="a run") -> str:
-    return export(Exported(name, Rows(with_labels(frame(*rows))), {}, {}), "latex")
+def latex(*rows, name="a run", facts=None) -> str:
+    return export(Exported(name, Rows(with_labels(frame(*rows))), facts or {}, {}), "latex")
 
 
 def cells(text: str, method: str) -> list[str]:
@@ -78,6 +78,38 @@ def test_an_error_that_no_reference_can_judge_is_not_called_wrong() -> None:
 def test_a_method_that_computes_in_another_precision_says_so() -> None:
     text = latex(step("eigh", 2e-3, 1e-6), step("svd", 1e-3, 1e-9, computed_in="float64"))
     assert r"svd + loewner (computed in float64) & 1.00" in text
+
+
+def test_times_of_a_busy_machine_have_a_warning_in_the_file_and_in_every_caption() -> None:
+    rows = [step("eigh", 2e-3, 1e-6), step("eigh", 3e-3, 1e-6, size=64)]
+    environment = {"e" * 12: {"cores": {"granted": 2}}}
+    why = "was busy when the run began: load 9.0 on 2 cores. These times cannot be compared."
+    for load, warned in ((9.0, 2), (0.5, 0)):
+        facts = {"environments": environment, "runs": {"r" * 12: {"load_start": [load] * 3}}}
+        lines = latex(*rows, facts=facts).splitlines()
+        captions = [line for line in lines if line.startswith(r"\caption")]
+        assert len(captions) == 2
+        assert sum(why in line for line in captions) == warned
+        assert (f"% Warning: The machine {why}" in lines) == bool(warned)
+
+
+def test_a_time_that_varies_much_is_marked_and_the_caption_says_so() -> None:
+    text = latex(step("eigh", 2e-3, 1e-6) | {"noise": "unstable"}, step("svd", 3e-3, 1e-6))
+    assert cells(text, "eigh")[1] == r"$\sim$2.00"
+    assert cells(text, "svd")[1] == "3.00"
+    assert r"Times with $\sim$ vary by more than 30\,\%." in text
+    assert r"\sim" not in latex(step("eigh", 2e-3, 1e-6))
+
+
+def test_a_backward_has_the_name_by_which_it_can_be_called() -> None:
+    text = latex(
+        step("newton_schulz", 2e-3, 1e-6, backward="lyapunov_newton_schulz", iterations=5),
+        step("newton_schulz", 3e-3, 1e-6, backward="lyapunov_newton_schulz", iterations=9),
+        step("eigh", 3e-3, 1e-6),
+    )
+    assert r"newton\_schulz 5 + lyapunov\_newton\_schulz & 2.00" in text
+    assert r"newton\_schulz 9 + lyapunov\_newton\_schulz & 3.00" in text
+    assert "eigh + loewner & 3.00" in text
 
 
 def test_a_run_without_times_says_why_it_has_no_table() -> None:

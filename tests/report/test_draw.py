@@ -157,7 +157,7 @@ def test_only_outer_panels_have_titles_of_axes():
         tuple(panel["layer"][0]["encoding"][letter]["axis"]["title"] for letter in "xy")
         for panel in spec["concat"]
     ]
-    time, error = "time per call", "relative error"
+    time, error = "time per call", "relative error of the root"
     assert titles == [
         (None, error),
         (None, None),
@@ -166,6 +166,33 @@ def test_only_outer_panels_have_titles_of_axes():
         (time, error),
         (time, None),
     ]
+
+
+@pytest.mark.parametrize("figure", ["front", "condition"])
+@pytest.mark.parametrize(
+    ("phases", "title"),
+    [
+        (["step"], "relative error of the gradient"),
+        (["step", "backward"], "relative error of the gradient"),
+        (["forward"], "relative error of the root"),
+        (["forward", "step"], "relative error"),
+    ],
+)
+def test_the_axis_of_errors_says_whose_they_are(figure, phases, title):
+    whole = table(*(r for phase in phases for r in rows_of(phase=phase, gradient=1e-5)))
+    spec = draw.specification(FIGURES[figure], whole)
+    titles = {
+        layer["encoding"]["y"].get("axis", {}).get("title")
+        for panel in spec["concat"]
+        for layer in panel["layer"]
+    }
+    assert titles - {None} == {title}
+
+
+def test_the_front_says_when_errors_and_times_count_as_equal():
+    text = " ".join(draw.specification(FRONT, table(*rows_of()))["title"]["subtitle"])
+    assert "Errors within a factor of 2 count as equal." in text
+    assert "A method whose time overlaps with that of a faster one has no ring." in text
 
 
 def test_panels_of_different_columns_do_not_overlap_however_long_their_titles():

@@ -17,22 +17,13 @@ from hypothesis import strategies as st
 
 from mssbench.analysis import pareto
 from mssbench.analysis.blocks import blocks
+from mssbench.records import units
 from mssbench.report import draw
 from mssbench.report.drawn import Measured, table_of
 from mssbench.report.figures import FIGURES
-from mssbench.report.figures.figure import (
-    COLOURS,
-    ERROR,
-    HEIGHT,
-    RIGHT,
-    SIZE,
-    STRIP,
-    TIME,
-    WIDTH,
-    Look,
-    Style,
-    ends,
-)
+from mssbench.report.figures.axes import ERROR, SIZE, TIME, ends
+from mssbench.report.figures.figure import HEIGHT, RIGHT, STRIP, WIDTH
+from mssbench.report.figures.style import COLOURS, Look, Style
 
 PAGE = Path(draw.__file__).parent / "page"
 NO_FACTS = {"environments": {}, "runs": {}}
@@ -485,6 +476,18 @@ def test_a_method_that_computes_in_another_precision_is_not_in_the_map_of_failur
     assert not any("numpy" in text for _, _, text in of.panels[0].labels)
 
 
+@pytest.mark.parametrize("status", ["unsupported", "not_installed", "unavailable", "interrupted"])
+def test_rows_that_were_not_measured_have_no_panel_in_the_map_of_failures(status):
+    never = method(
+        "svd", None, None, device="cuda", status=status, condition=None, spread=0, gradient=None
+    )
+    _, of = drawn("failures", method("eigh", 1e-3, 1e-6), never)
+    (panel,) = of.panels
+    assert list(panel.texts().values()) == ["1/1"]
+    with pytest.raises(draw.TableError, match="it needs rows that were measured"):
+        drawn("failures", never)
+
+
 def test_winners_are_those_of_show(mixed):
     whole = table(*mixed)
     of = scene(draw.specification(FIGURES["winners"], whole))
@@ -606,12 +609,23 @@ def perceived(colour, matrix):
     )
 
 
-@pytest.mark.parametrize("ground", ["#ffffff", "#151515"])
-def test_colours_are_visible_on_paper_and_in_a_dark_page(ground):
-    def light(colour):
-        return perceived(colour, AS_SEEN["everybody"])[0]
+def luminance(colour):
+    """The relative luminance of WCAG 2.2."""
+    values = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in values]
+    return sum(w * x for w, x in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
-    assert min(abs(light(colour) - light(ground)) for colour in COLOURS) > 0.2
+
+def contrast(one, other):
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_colours_are_visible_on_paper_and_in_a_dark_page():
+    assert min(contrast(colour, "#151515") for colour in COLOURS) >= 3
+    pale = {colour for colour in COLOURS if contrast(colour, "#ffffff") < 3}
+    assert pale == {"#E69F00", "#56B4E9"}  # orange and sky blue
+    assert min(contrast(colour, "#ffffff") for colour in pale) >= 2.2
 
 
 @pytest.mark.parametrize("reader", AS_SEEN)
@@ -631,11 +645,17 @@ def test_notes_are_only_on_what_is_drawn():
     assert "Hollow symbols are results that are not ok: inaccurate." in " ".join(of.titles)
 
 
+def test_a_map_writes_a_short_time_as_the_tables_do():
+    _, of = drawn("winners", method("eigh", 2e-6, 1e-6), method("svd", 5e-6, 1e-6))
+    (text,) = of.panels[0].texts().values()
+    assert text.endswith("\n" + units.seconds(2e-6))
+
+
 def test_units_are_on_every_axis():
     rows = [*sizes("eigh", {16: 2e-6, 64: 2.5}), *sizes("svd", {16: 1e-3, 64: 1e-2})]
     _, of = drawn("size", *rows)
     labels = [text for _, _, text in of.panels[0].labels]
-    assert "100 µs" in labels
+    assert "100 us" in labels
     assert "10 ms" in labels
     assert "1 s" in labels
 

@@ -21,7 +21,8 @@ from mssbench.records import units
 from mssbench.report import history
 from mssbench.report.drawn import drawn
 from mssbench.report.figures import PANELS
-from mssbench.report.figures.figure import WIDTH, ends
+from mssbench.report.figures.axes import ends
+from mssbench.report.figures.figure import WIDTH
 
 UNTRIED = ("unsupported", "not_installed", "unavailable", "interrupted")
 

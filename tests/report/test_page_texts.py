@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mssbench.records import units
-from mssbench.report.figures.figure import Axis, ends
+from mssbench.report.figures.axes import Axis, ends
 
 SPECIAL = [0.0, 1.0, 9.995, 9.9949999, 99.95, 999.5, 999.4999, 0.9995, 0.99949999, 1e-3]
 SPECIAL += [1e6, 999999.4, 999999.6, 1e-9, 9.995e-10, 1e-12, 5e-324, 1.7e308, 1e21, 1e22, 123456789]

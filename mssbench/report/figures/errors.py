@@ -2,21 +2,18 @@
 
 import altair as alt
 
+from mssbench.report.figures.axes import CONDITION, ERROR, ITERATIONS, position
 from mssbench.report.figures.figure import (
     ABOVE,
-    CONDITION,
-    ERROR,
     HOLLOW,
-    ITERATIONS,
     ZERO,
     Figure,
-    Style,
     above_frame,
     note,
     panel_chart,
-    position,
     right_of_frame,
 )
+from mssbench.report.figures.style import Style
 
 _REST = ("function", "precision", "device", "phase", "clock", "cache", "run")
 _FINITE = "isValid(datum.error)"

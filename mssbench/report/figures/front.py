@@ -2,18 +2,9 @@
 
 import altair as alt
 
-from mssbench.report.figures.figure import (
-    ABOVE,
-    ERROR,
-    HOLLOW,
-    TIME,
-    ZERO,
-    Figure,
-    Style,
-    above_frame,
-    panel_chart,
-    position,
-)
+from mssbench.report.figures.axes import ERROR, TIME, position
+from mssbench.report.figures.figure import ABOVE, HOLLOW, ZERO, Figure, above_frame, panel_chart
+from mssbench.report.figures.style import Style
 
 _ON_FRONT = "datum.standing == 'front'"
 _RING = 150  # area of the ring around a symbol of the front, in square pixels: clear of the symbol
@@ -56,7 +47,8 @@ FRONT = Figure(
     name="front",
     title="Time against error",
     reading="Methods to the lower left are fast and accurate. Bars are 95 % intervals. Rings mark "
-    "the Pareto front: no other method there is as accurate and faster.",
+    "the Pareto front: no other method there is as accurate and faster. Errors within a factor of "
+    "2 count as equal. A method whose time overlaps with that of a faster one has no ring.",
     notes=(HOLLOW, ABOVE, ZERO),
     required="rows with a time",
     panel=(

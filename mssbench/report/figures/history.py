@@ -2,14 +2,9 @@
 
 import altair as alt
 
-from mssbench.report.figures.figure import (
-    HOLLOW,
-    TIME,
-    Figure,
-    Style,
-    panel_chart,
-    position,
-)
+from mssbench.report.figures.axes import TIME, position
+from mssbench.report.figures.figure import HOLLOW, Figure, panel_chart
+from mssbench.report.figures.style import Style
 
 _LABEL = 130  # longest name of a run below a panel, in pixels: a date, a time and a commit
 _HEIGHT = 84  # of the longest name, which is written at an angle

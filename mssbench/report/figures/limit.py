@@ -4,15 +4,9 @@ from typing import TYPE_CHECKING
 
 import altair as alt
 
-from mssbench.report.figures.figure import (
-    HOLLOW,
-    LIMIT,
-    Figure,
-    Note,
-    Style,
-    panel_chart,
-    position,
-)
+from mssbench.report.figures.axes import LIMIT, position
+from mssbench.report.figures.figure import HOLLOW, Figure, Note, panel_chart
+from mssbench.report.figures.style import Style
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,8 @@ import altair as alt
 
 from mssbench.records.measurement import Status
 from mssbench.records.noise import ABOVE_CEILING, OTHER_PRECISION, UNVERIFIED
-from mssbench.report.figures.figure import Figure, Style, panel_chart
+from mssbench.report.figures.figure import Figure, panel_chart
+from mssbench.report.figures.style import Style
 
 # How each status of a row is drawn, from harmless to worst: its name in the page, and its colour.
 # Every cell also names its status, so that no reader depends on the colours. They become darker
@@ -29,6 +30,8 @@ LOOKS: dict[str, tuple[str, str]] = {
     Status.TIMEOUT: ("failed", "#a9cbe8"),
     Status.CRASHED: ("failed", "#86aed2"),
 }
+# The statuses of rows that were measured, or whose measurement failed.
+_MEASURED = [status for status, (look, _) in LOOKS.items() if look != "absent"]
 _FONT = 10  # size of the texts in cells, in pixels
 _ROW, _COLUMN = 18, 86  # height and width of a cell, in pixels, for a text such as 0/6 inaccurate
 _WIDE_COLUMN, _HIGH_ROW = 132, 44  # for a cell with the name of a method, its time, and ties
@@ -50,7 +53,7 @@ def _failures(style: Style) -> alt.LayerChart:
     """Return a map of methods and problems: how many rows are ok, and the worst status."""
     order = [str(status) for status in LOOKS]
     rank = f"indexof({json.dumps(order)}, datum.ended)"
-    measured = alt.FieldOneOfPredicate("ended", [s for s in order if LOOKS[s][0] != "absent"])
+    measured = alt.FieldOneOfPredicate("ended", list(map(str, _MEASURED)))
     cells = (
         alt.Chart()
         .transform_filter(measured)
@@ -87,7 +90,7 @@ def _failures(style: Style) -> alt.LayerChart:
 _TIME = (
     "datum.seconds >= 1 ? format(datum.seconds, '.3r') + ' s' "
     ": datum.seconds >= 1e-3 ? format(datum.seconds * 1e3, '.3r') + ' ms' "
-    ": format(datum.seconds * 1e6, '.3r') + ' µs'"
+    ": format(datum.seconds * 1e6, '.3r') + ' us'"
 )
 _CELL: list[str | alt.FieldName] = [
     "matrices",
@@ -175,13 +178,14 @@ FAILURES = Figure(
     name="failures",
     title="Where methods fail",
     reading=ABOUT_FAILURES,
-    required="rows",
+    required="rows that were measured",
     panel=_PLACE,
     chart=_failures,
     x=None,
     y=None,
-    # A method that computes in another precision than the row asks for does not compete.
-    keep=lambda rows: rows["computed_in"] == "",
+    # A method that computes in another precision than the row asks for does not compete. A panel
+    # of rows that nothing was measured of would be empty.
+    keep=lambda rows: (rows["computed_in"] == "") & rows["ended"].isin(_MEASURED),
     times=False,
     across=("problem",),
     step=_COLUMN,

@@ -4,18 +4,9 @@ from collections.abc import Callable
 
 import altair as alt
 
-from mssbench.report.figures.figure import (
-    BATCH,
-    HOLLOW,
-    SIZE,
-    TIME,
-    Axis,
-    Figure,
-    Style,
-    note,
-    panel_chart,
-    position,
-)
+from mssbench.report.figures.axes import BATCH, SIZE, TIME, Axis, position
+from mssbench.report.figures.figure import HOLLOW, Figure, note, panel_chart
+from mssbench.report.figures.style import Style
 
 _TIME = TIME._replace(also=("limit_seconds",))  # no intervals are drawn, but the limit is
 
