@@ -1,4 +1,4 @@
-// The ends and ticks of an axis, by the rules of `ends` in mssbench/report/figures/figure.py.
+// The ends and ticks of an axis, by the rules of `ends` in mssbench/report/figures/axes.py.
 
 const [LEAST, MOST] = [1e-300, 1e300];
 const MARGIN = 1.1;
