@@ -13,6 +13,7 @@ killed loses nothing but the epochs that were not complete.
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -33,14 +34,15 @@ from mssbench.records.schema import Column
 from mssbench.records.training import CURVES, TRAININGS, TrainingCell, training_row
 from mssbench.results import locks
 from mssbench.results.files import contents, replace
-from mssbench.results.rows import ENVIRONMENT, SUITE
+from mssbench.results.rows import ENVIRONMENT, JOURNAL, SUITE, TABLE
 from mssbench.run.signals import Takedown
 from mssbench.suite.training import TrainingSuite
 
 CELLS = "cells"
 _TABLES = {"trainings.csv": TRAININGS, "curves.csv": CURVES}
 _PAUSE = 0.2  # seconds between two looks at whether the user has asked to stop
-_GRACE = 5.0  # seconds that a process has to end after it was asked to
+_TEMPORARY = re.compile(r"\..+\.\d+")  # what `replace` leaves behind if it is killed
+_RESULT = re.compile(r"[0-9a-f]{16}\.(json|pt)|" + _TEMPORARY.pattern)
 _LAST_WORDS = 300  # characters of a crashed process's stderr that become its reason
 Watcher = Callable[[TrainingCell, Mapping[str, Any]], None]
 
@@ -61,11 +63,14 @@ def run(
     fresh: whether all are trained again. watch: is told each epoch and each end of a training.
     Ctrl-C and SIGTERM end the run early; the same call resumes it.
 
-    Raises RunError if another run writes to the folder, or if it holds another suite.
+    Raises RunError if another run writes to the folder, or if it holds another suite, a run of
+    `mssbench run` or other files.
     """
-    (path / CELLS).mkdir(parents=True, exist_ok=True)
+    _make_folder(path)
     with _locked(path), Takedown() as takedown:
+        _refuse_foreign(path)
         _refuse_other_suite(path, suite, fresh=fresh)
+        (path / CELLS).mkdir(exist_ok=True)
         if fresh:
             for file in (path / CELLS).iterdir():
                 file.unlink()
@@ -106,6 +111,42 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         locks.release(fd)
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder, unless it is there. Raises RunError if that is not possible."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be made a folder: {error.strerror or error}. Choose another --out."
+        ) from None
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise RunError unless a folder is empty or holds a run of trainings.
+
+    That has both suite.toml and the folder of results, in which it has no other files.
+    """
+    if any((path / name).exists() for name in (TABLE, JOURNAL)):
+        raise RunError(f"{path} holds a run of `mssbench run`. Choose another --out.")
+
+    cells = path / CELLS
+    others = [
+        p.name
+        for p in path.iterdir()
+        if p.name not in (CELLS, locks.IN_FOLDER) and not _TEMPORARY.fullmatch(p.name)
+    ]
+    if cells.is_dir() and (path / SUITE).exists():
+        others = []
+    inside = cells.iterdir() if cells.is_dir() else [cells] if cells.exists() else []
+    others += [f"{CELLS}/{p.name}" for p in inside if not _RESULT.fullmatch(p.name)]
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise RunError(
+            f"{path} contains other files ({min(others)!r}{more}) and no run of trainings. "
+            "Nothing was written: choose another --out."
+        )
 
 
 def _refuse_other_suite(path: Path, suite: TrainingSuite, *, fresh: bool) -> None:

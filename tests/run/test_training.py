@@ -1,6 +1,7 @@
 """Runs of trainings: resume, kills, crashes, other suites."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -101,6 +102,38 @@ def test_another_suite_and_another_run_are_refused(suite, tmp_path) -> None:
 
     with training._locked(folder), pytest.raises(RunError, match="in use by another run"):
         training.run(suite, folder, facts=FACTS)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("table.csv", "suite.toml", "environment.json"), "holds a run of `mssbench run`"),
+        (("journal.jsonl",), "holds a run of `mssbench run`"),
+        (("environment.json",), "contains other files ('environment.json') and no run"),
+        (("thesis.tex", "a.pdf"), "contains other files ('a.pdf' and 1 more) and no run"),
+        (("suite.toml", "cells/notes.txt"), "contains other files ('cells/notes.txt') and no run"),
+        (("cells",), "contains other files ('cells/cells') and no run"),
+    ],
+)
+def test_a_folder_of_something_else_is_refused_and_left_as_it_is(
+    suite, tmp_path, names, words, fresh
+) -> None:
+    folder = tmp_path / "run"
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine")
+    with pytest.raises(RunError, match=re.escape(words)):
+        training.run(suite, folder, facts=FACTS, fresh=fresh)
+    files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert files == set(names)
+    assert all((folder / name).read_text() == "mine" for name in names)
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(suite, tmp_path) -> None:
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(RunError, match="cannot be made a folder"):
+        training.run(suite, tmp_path / "run", facts=FACTS)
 
 
 def test_a_process_that_dies_is_a_row_and_the_others_go_on(suite, tmp_path, monkeypatch) -> None:
