@@ -13,6 +13,7 @@ killed loses nothing but the epochs that were not complete.
 import csv
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -23,7 +24,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import tomli_w
 
@@ -44,6 +46,7 @@ _PAUSE = 0.2  # seconds between two looks at whether the user has asked to stop
 _TEMPORARY = re.compile(r"\..+\.\d+")  # what `replace` leaves behind if it is killed
 _RESULT = re.compile(r"[0-9a-f]{16}\.(json|pt)|" + _TEMPORARY.pattern)
 _LAST_WORDS = 300  # characters of a crashed process's stderr that become its reason
+_MOST_BYTES = 4096  # of stderr that are read for them
 Watcher = Callable[[TrainingCell, Mapping[str, Any]], None]
 
 
@@ -206,20 +209,31 @@ class _Workers:
             return {"status": str(Status.INTERRUPTED), "reason": "the run was stopped before it"}
 
         begun = time.monotonic()
-        with self._process(cell) as process:
+        with TemporaryFile() as stderr:
+            last, code = self._messages(cell, stderr)
+            size = stderr.seek(0, os.SEEK_END)
+            stderr.seek(max(0, size - _MOST_BYTES))
+            errors = stderr.read().decode(errors="replace")
+
+        if "status" not in last:
+            last = self._without_a_result(code, errors)
+        result = last | {"took": time.monotonic() - begun}
+        self._watch(cell, result)
+        return result
+
+    def _messages(self, cell: TrainingCell, stderr: IO[bytes]) -> tuple[dict[str, Any], int]:
+        """Run the process of a cell, and return its last message and its exit code.
+
+        stderr: a file, and not a pipe, since a process that fills a pipe waits for its reader.
+        """
+        with self._process(cell, stderr) as process:
             last: dict[str, Any] = {}
             assert process.stdout is not None
             for line in process.stdout:
                 last = _message(line) or last
                 if "epoch" in last:
                     self._watch(cell, last["epoch"])
-            errors = process.stderr.read() if process.stderr else ""
-
-        if "status" not in last:
-            last = self._without_a_result(process.returncode, errors)
-        result = last | {"took": time.monotonic() - begun}
-        self._watch(cell, result)
-        return result
+        return last, process.returncode
 
     def _without_a_result(self, code: int, errors: str) -> dict[str, Any]:
         """Return the result of a process that ended without one."""
@@ -230,7 +244,7 @@ class _Workers:
         return {"status": str(Status.CRASHED), "reason": f"its process ended by {how}. {words}"}
 
     @contextmanager
-    def _process(self, cell: TrainingCell) -> Iterator["subprocess.Popen[str]"]:
+    def _process(self, cell: TrainingCell, stderr: IO[bytes]) -> Iterator["subprocess.Popen[str]"]:
         """Start the process that trains a cell. At the end of the block it has ended."""
         command = [sys.executable, "-m", "mssbench.training.one"]
         asked = {
@@ -240,7 +254,7 @@ class _Workers:
         }
         pipe = subprocess.PIPE
         with subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+            command, stdin=pipe, stdout=pipe, stderr=stderr, text=True, start_new_session=True
         ) as process:
             with self._lock:
                 self._running.add(process)

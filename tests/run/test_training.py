@@ -151,6 +151,15 @@ def test_a_process_that_dies_is_a_row_and_the_others_go_on(suite, tmp_path, monk
     assert by_forward["eigh"]["reason"] == "its process ended by signal 11. about to die"
 
 
+def test_a_process_that_writes_much_to_stderr_is_not_blocked(tmp_path, monkeypatch) -> None:
+    (tmp_path / "tiny.toml").write_text(SUITE.replace("seed = [0, 1]", "seed = 0"))
+    # The alarm ends a process that waits for a reader of its stderr, so that the test ends too.
+    noise = "signal.alarm(5)\nsys.stderr.write('é' * 2**20)\n"
+    _stand_in(tmp_path, monkeypatch, noise)
+    rows = training.run(load(str(tmp_path / "tiny.toml")), tmp_path / "run", facts=FACTS)
+    assert [row["status"] for row in rows] == ["ok", "ok"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_was_stopped_or_killed_is_resumed_with_the_same_numbers(tmp_path, how) -> None:
