@@ -74,7 +74,7 @@ class Line:
 class Group:
     """The methods of one task and learning rate, most accurate first.
 
-    seeds: how many every method has. reference: the method that differences are taken from.
+    seeds: how many all sound methods share. reference: the method that differences are taken from.
     ranked: whether there are enough seeds to say which method is better.
     """
 
@@ -129,9 +129,9 @@ def groups(trainings: "pd.DataFrame", curves: "pd.DataFrame") -> list[Group]:
         task, rate, epochs = key
         lines = [_line(str(m), part, first) for m, part in rows.groupby("method", sort=False)]
         sound = [line for line in lines if line.ok]
-        seeds = min((len(line.accuracies) for line in sound), default=0)
+        common = set.intersection(*(set(line.accuracies) for line in sound)) if sound else set()
         reference = next((x.method for x in sound if x.method == _REFERENCE), "")
-        group = Group(str(task), float(rate), int(epochs), seeds, reference, lines)
+        group = Group(str(task), float(rate), int(epochs), len(common), reference, lines)
         if group.ranked and reference:
             _compare(group, sound)
         lines.sort(key=lambda line: (not line.ok, -line.mean if line.accuracies else 0.0))

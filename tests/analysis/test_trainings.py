@@ -85,6 +85,23 @@ def test_fewer_than_five_seeds_are_not_ranked(accuracies) -> None:
     assert not group.ranked
 
 
+@pytest.mark.parametrize(("shift", "ranked"), [(1, True), (2, False), (SEEDS, False)])
+def test_only_seeds_that_all_methods_share_count(accuracies, shift, ranked) -> None:
+    frame, curves = table(accuracies)
+    frame.loc[frame["forward"] == "newton_schulz", "seed"] += shift
+    (group,) = trainings.groups(frame, curves)
+    assert group.seeds == SEEDS - shift
+    assert group.ranked == ranked
+    assert all(line.difference is None for line in group.lines) != ranked
+
+
+def test_a_group_without_a_sound_method_has_no_seeds(accuracies) -> None:
+    crashed = {"status": "crashed"}
+    (group,) = trainings.groups(*table(accuracies, exact=crashed, ns5=crashed, cov=crashed))
+    assert group.seeds == 0
+    assert not group.ranked
+
+
 def test_a_method_that_skipped_half_of_its_steps_is_not_compared(accuracies) -> None:
     (group,) = trainings.groups(*table(accuracies, ns5={"status": "nonfinite", "skipped": 60}))
     line = next(x for x in group.lines if x.method == "newton_schulz + autodiff")
