@@ -97,7 +97,7 @@ def report(folder: Path) -> Iterator[RenderableType]:
 
 def _say(cell: TrainingCell, told: Mapping[str, Any]) -> None:
     """Print a line about an epoch, or about the end of a training, to stderr."""
-    where = f"{cell.task} seed {cell.seed} {cell.method}"
+    where = f"{cell.task} seed {cell.seed} {cell.precision} {cell.method}"
     if "status" in told:
         reason = f": {told['reason']}" if told.get("reason") else ""
         line = f"{where}  {told['status']}{reason}"

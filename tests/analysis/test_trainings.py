@@ -3,10 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from rich.table import Table
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from mssbench.analysis import trainings
+from mssbench.console.trainings import tables
 from mssbench.records.training import TRAININGS
 
 SEEDS = 6
@@ -117,6 +119,32 @@ def test_tasks_and_learning_rates_are_apart(accuracies) -> None:
     both = pd.concat([one, other])
     found = trainings.groups(both, curves)
     assert [group.learning_rate for group in found] == [0.1, 0.2]
+
+
+@pytest.mark.parametrize(("name", "value"), [("batch", 64), ("precision", "float64")])
+def test_batches_and_precisions_are_apart_and_have_their_own_reference(
+    accuracies, name, value
+) -> None:
+    one, curves = table(accuracies)
+    other = one.assign(**{name: value, "cell_id": one["cell_id"] + "b"})
+    found = trainings.groups(pd.concat([one, other]), curves)
+    assert [getattr(group, name) for group in found] == [one[name][0], value]
+    for group in found:
+        assert group.seeds == SEEDS
+        assert group.reference == "eigh + loewner"
+        assert {line.method for line in group.lines} == {
+            "eigh + loewner", "newton_schulz + autodiff", "covariance",
+        }  # fmt: skip
+    titles = [str(table.title) for table in tables(found) if isinstance(table, Table)]
+    assert f"batch {found[1].batch} · " in titles[1]
+    assert ("float64" in titles[0], "float64" in titles[1]) == (False, value == "float64")
+
+
+@pytest.mark.parametrize("other", [{"options": "rtol=1e-4"}, {"then": "forward=svd"}])
+def test_the_reference_has_no_options_and_no_other_method_at_the_end(accuracies, other) -> None:
+    (group,) = trainings.groups(*table(accuracies, exact=other))
+    assert group.reference == ""
+    assert all(line.difference is None for line in group.lines)
 
 
 def test_equal_accuracies_have_no_difference(accuracies) -> None:

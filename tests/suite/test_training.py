@@ -44,8 +44,7 @@ def test_a_suite_has_a_cell_for_each_combination(tmp_path) -> None:
     assert hybrid.precision == "float64"
     assert {c.learning_rate for c in suite.cells if c.forward == "mean"} == {0.1}
     assert hybrid.method == (
-        "newton_schulz + autodiff iterations=5 norm=trace float64 "
-        "then backward=loewner forward=eigh"
+        "newton_schulz + autodiff iterations=5 norm=trace then backward=loewner forward=eigh"
     )
 
 
