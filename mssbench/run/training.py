@@ -62,6 +62,8 @@ def run(
 ) -> list[dict[str, Any]]:
     """Train the networks of a suite that are missing in a folder, and return all rows.
 
+    Trainings that crashed, were unsupported or lacked a package are tried again.
+
     at_once: how many are trained at the same time. threads: of each. facts: those of this machine.
     fresh: whether all are trained again. watch: is told each epoch and each end of a training.
     Ctrl-C and SIGTERM end the run early; the same call resumes it.
@@ -83,7 +85,7 @@ def run(
         replace(path / ENVIRONMENT, json.dumps(known, indent=1).encode())
 
         results = {cell.cell_id: _result(path, cell) for cell in suite.cells}
-        todo = [cell for cell in suite.cells if results[cell.cell_id] is None]
+        todo = [cell for cell in suite.cells if not _is_trained(results[cell.cell_id])]
         workers = _Workers(path, threads, watch)
         for cell, result in workers.trained(todo, at_once, takedown.asked):
             results[cell.cell_id] = result
@@ -169,6 +171,11 @@ def _result(path: Path, cell: TrainingCell) -> dict[str, Any] | None:
         return None if data is None else dict(json.loads(data))
     except (OSError, ValueError):
         return None
+
+
+def _is_trained(result: Mapping[str, Any] | None) -> bool:
+    """Whether a network was trained to the end. A package may be installed by the next run."""
+    return result is not None and result.get("status") in (Status.OK, Status.NONFINITE)
 
 
 def _checkpoint(path: Path, cell: TrainingCell) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import tomli_w
 
 from mssbench.errors import RunError
 from mssbench.records.measurement import Status
@@ -149,6 +150,29 @@ def test_a_process_that_dies_is_a_row_and_the_others_go_on(suite, tmp_path, monk
     assert by_forward["covariance"]["status"] == "ok"
     assert by_forward["eigh"]["status"] == Status.CRASHED
     assert by_forward["eigh"]["reason"] == "its process ended by signal 11. about to die"
+
+
+@pytest.mark.parametrize(
+    ("status", "again"),
+    [("ok", 0), ("nonfinite", 0), ("crashed", 1), ("unsupported", 1), ("not_installed", 1)],
+)
+@pytest.mark.usefixtures("at_once")
+def test_only_what_was_trained_to_the_end_is_not_tried_again(
+    suite, tmp_path, status, again
+) -> None:
+    cells = tmp_path / "run" / "cells"
+    cells.mkdir(parents=True)
+    for number, cell in enumerate(suite.cells):
+        result = {"status": "ok" if number else status, "epochs": []}
+        (cells / f"{cell.cell_id}.json").write_text(json.dumps(result))
+    (tmp_path / "run" / "suite.toml").write_text(tomli_w.dumps(dict(suite.document)))
+
+    messages: list = []
+    rows = training.run(
+        suite, tmp_path / "run", facts=FACTS, watch=lambda _, message: messages.append(message)
+    )
+    assert len(messages) == again
+    assert rows[0]["status"] == ("ok" if again else status)
 
 
 def test_a_process_that_writes_much_to_stderr_is_not_blocked(tmp_path, monkeypatch) -> None:
