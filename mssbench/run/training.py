@@ -29,7 +29,7 @@ from typing import IO, Any
 
 import tomli_w
 
-from mssbench.errors import RunError
+from mssbench.errors import InputError, RunError, SuiteError, unknown
 from mssbench.records.facts import identify
 from mssbench.records.measurement import Status
 from mssbench.records.schema import Column
@@ -68,9 +68,11 @@ def run(
     fresh: whether all are trained again. watch: is told each epoch and each end of a training.
     Ctrl-C and SIGTERM end the run early; the same call resumes it.
 
+    Raises SuiteError for a task, a method or a parameter that does not exist.
     Raises RunError if another run writes to the folder, or if it holds another suite, a run of
     `mssbench run` or other files.
     """
+    _check_names(suite)
     _make_folder(path)
     with _locked(path), Takedown() as takedown:
         _refuse_foreign(path)
@@ -116,6 +118,21 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         locks.release(fd)
+
+
+def _check_names(suite: TrainingSuite) -> None:
+    """Raise SuiteError if a task, a method or a parameter of a suite does not exist."""
+    from mssbench.training.checks import check_names  # imports torch
+    from mssbench.training.one import method_of
+    from mssbench.training.tasks.registry import names
+
+    for cell in suite.cells:
+        if cell.task not in names():
+            raise SuiteError(f"suite {suite.name!r}: {unknown('task', cell.task, names())}")
+        try:
+            check_names(method_of(cell))
+        except InputError as error:
+            raise SuiteError(f"suite {suite.name!r}, method {cell.method!r}: {error}") from None
 
 
 def _make_folder(path: Path) -> None:

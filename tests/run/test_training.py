@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import tomli_w
 
-from mssbench.errors import RunError
+from mssbench.errors import RunError, SuiteError
 from mssbench.records.measurement import Status
 from mssbench.run import training
 from mssbench.suite.training import load
@@ -103,6 +103,30 @@ def test_another_suite_and_another_run_are_refused(suite, tmp_path) -> None:
 
     with training._locked(folder), pytest.raises(RunError, match="in use by another run"):
         training.run(suite, folder, facts=FACTS)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"smallcov"', '"smalcov"', "Unknown task 'smalcov'. Did you mean 'smallcov'?"),
+        ('"eigh"', '"eihg"', "Unknown forward 'eihg'. Did you mean 'eigh'?"),
+        ('"loewner"', '"loewnr"', "Unknown backward 'loewnr'. Did you mean 'loewner'?"),
+        ('"loewner"', '"loewner"\nsteps = 3', "forward 'eigh' takes no 'steps'"),
+        ('"loewner"', '"loewner"\nridge = 1e-3', "Did you mean 'floor'?"),
+        ('"loewner"', '"loewner"\nthen = {forward = "svdd"}', "Did you mean 'svd'?"),
+        ('"loewner"', '"loewner"\nthen = {forward = "mean"}', "cannot take over"),
+        ('"covariance"', '"covariance"\nbackward = "loewner"', "takes no root: leave backward"),
+        ('"covariance"', '"mean"\niterations = 3', "takes no root: leave iterations out"),
+        ('"covariance"', '"auto"\niterations = 3', "chooses the whole pair: leave iterations"),
+    ],
+)
+def test_names_that_do_not_exist_are_refused_before_anything_is_trained(
+    tmp_path, old, new, words
+) -> None:
+    (tmp_path / "tiny.toml").write_text(SUITE.replace(old, new))
+    with pytest.raises(SuiteError, match=re.escape(words)):
+        training.run(load(str(tmp_path / "tiny.toml")), tmp_path / "run", facts=FACTS)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("fresh", [False, True])

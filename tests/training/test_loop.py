@@ -1,5 +1,7 @@
 """Training: what is counted, what is equal for all methods, and resuming to the bit."""
 
+import io
+import json
 import math
 import os
 import signal
@@ -12,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from mssbench.errors import InputError
-from mssbench.training import loop
+from mssbench.errors import InputError, NotInstalled, SuiteError, Unsupported
+from mssbench.records.training import TrainingCell
+from mssbench.training import loop, one
 from mssbench.training.evaluation import evaluated, spectrum
 from mssbench.training.loop import Epoch, Settings, train
 from mssbench.training.network import Method, Network
@@ -236,3 +239,43 @@ def test_rank_and_condition_are_those_of_the_features() -> None:
 def test_a_method_that_does_not_exist_is_refused_and_not_counted() -> None:
     with pytest.raises(InputError, match="newton_schulz"):
         train(few("digits"), Method("newton_schultz"), Settings(seed=0, epochs=1))
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (Method("closed_form"), "takes size 2 or 3, not 32"),
+        (Method("fused"), "CUDA kernel, and the matrices are on a CPU"),
+        (Method("eigh", "kronecker"), "n is 32, and 16 at most"),
+        (Method("cholesky"), "computes no root"),
+        (Method("eigh", "loewner", then=Method("closed_form")), "takes size 2 or 3"),
+    ],
+)
+def test_a_method_that_the_size_does_not_allow_is_unsupported(method, words) -> None:
+    with pytest.raises(Unsupported, match=words):
+        train(few("digits"), method, Settings(seed=0, epochs=1))
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"),
+    [
+        (InputError("no"), "unsupported"),
+        (Unsupported("no"), "unsupported"),
+        (NotInstalled("no"), "not_installed"),
+        (SuiteError("no"), "crashed"),
+    ],
+)
+def test_the_process_says_why_a_training_was_not_possible(
+    monkeypatch, capsys, tmp_path, raised, status
+) -> None:
+    cell = TrainingCell("smallcov", "eigh", "loewner", "", "float32", "", 0, 0.1, 1, 32)
+
+    def raising(*_):
+        raise raised
+
+    monkeypatch.setattr(one, "train", raising)
+    monkeypatch.setattr(one.torch, "set_num_threads", lambda _: None)
+    asked = {"cell": asdict(cell), "threads": 1, "checkpoint": str(tmp_path / "state.pt")}
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(asked)))
+    one.main()
+    assert json.loads(capsys.readouterr().out) == {"status": status, "reason": "no"}
