@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -29,7 +29,7 @@ from typing import IO, Any
 
 import tomli_w
 
-from mssbench.errors import InputError, RunError, SuiteError, unknown
+from mssbench.errors import InputError, NotInstalled, RunError, SuiteError, unknown
 from mssbench.records.facts import identify
 from mssbench.records.measurement import Status
 from mssbench.records.schema import Column
@@ -68,11 +68,12 @@ def run(
     fresh: whether all are trained again. watch: is told each epoch and each end of a training.
     Ctrl-C and SIGTERM end the run early; the same call resumes it.
 
-    Raises SuiteError for a task, a method or a parameter that does not exist.
+    Raises SuiteError for a task, a method or a parameter that does not exist, and for a batch that
+    is larger than the data.
     Raises RunError if another run writes to the folder, or if it holds another suite, a run of
     `mssbench run` or other files.
     """
-    _check_names(suite)
+    _check_suite(suite)
     _make_folder(path)
     with _locked(path), Takedown() as takedown:
         _refuse_foreign(path)
@@ -120,15 +121,20 @@ def _locked(path: Path) -> Iterator[None]:
         locks.release(fd)
 
 
-def _check_names(suite: TrainingSuite) -> None:
-    """Raise SuiteError if a task, a method or a parameter of a suite does not exist."""
-    from mssbench.training.checks import check_names  # imports torch
+def _check_suite(suite: TrainingSuite) -> None:
+    """Raise SuiteError if a name in a suite does not exist, or a batch exceeds the data of a task.
+
+    A task whose package is missing is left to its trainings, whose status says so.
+    """
+    from mssbench.training.checks import check_batch, check_names  # imports torch
     from mssbench.training.one import method_of
-    from mssbench.training.tasks.registry import names
+    from mssbench.training.tasks.registry import names, task
 
     for cell in suite.cells:
         if cell.task not in names():
             raise SuiteError(f"suite {suite.name!r}: {unknown('task', cell.task, names())}")
+        with suppress(NotInstalled):
+            check_batch(task(cell.task), cell.batch)
         try:
             check_names(method_of(cell))
         except InputError as error:

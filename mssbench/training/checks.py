@@ -1,4 +1,4 @@
-"""Checks of a method before its network is trained.
+"""Checks of a method and of the batch before its network is trained.
 
 In the steps of a training every exception is counted, and none is raised. So what is misspelt, or
 what the machine or the size does not allow, is found before the first step.
@@ -6,13 +6,23 @@ what the machine or the size does not allow, is found before the first step.
 
 import torch
 
-from mssbench.errors import InputError, NotInstalled, RegistryError, Unsupported
+from mssbench.errors import InputError, NotInstalled, RegistryError, SuiteError, Unsupported
 from mssbench.methods import auto
 from mssbench.methods.pair import pair
 from mssbench.training.network import COVARIANCE, MEAN, Method, pooling
 from mssbench.training.pooling import AUTO, FEATURES
+from mssbench.training.tasks.task import Task
 
 _OF_LAYER = ("center", "floor")  # arguments of `CovariancePooling` that a method may have
+
+
+def check_batch(task: Task, batch: int) -> None:
+    """Raise SuiteError if a task has too few samples for one batch."""
+    if batch > len(task.train):
+        raise SuiteError(
+            f"batch = {batch} is more than the {len(task.train)} training samples of {task.name}. "
+            "Choose a smaller batch."
+        )
 
 
 def check_names(method: Method) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mssbench.results.files import replacing
-from mssbench.training.checks import check_names, check_supported
+from mssbench.training.checks import check_batch, check_names, check_supported
 from mssbench.training.evaluation import evaluated, spectrum
 from mssbench.training.network import Method, Network
 from mssbench.training.tasks.task import Task
@@ -102,9 +102,11 @@ def train(
     checkpoint: a file that holds the state after the last complete epoch. If it exists, training
     goes on from it, with the same numbers as without the interruption, on the same machine with the
     same number of threads. after_epoch: is told each epoch that was trained now.
-    Raises InputError for a method that does not exist, and Unsupported or NotInstalled for one that
+    Raises SuiteError for a batch that is larger than the training data, InputError for a method
+    that does not exist, and Unsupported or NotInstalled for one that
     cannot be computed here.
     """
+    check_batch(task, settings.batch)
     check_names(method)
     network = Network(task, method, settings.seed)
     check_supported(method, network.n)
@@ -121,7 +123,8 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         _restore(checkpoint, network, optimizer, random, curve)
 
-    milestones = [int(share * settings.epochs) for share in _MILESTONES]
+    # The first epoch has the full rate, however few there are.
+    milestones = [max(1, int(share * settings.epochs)) for share in _MILESTONES]
     for number in range(len(curve.epochs) + 1, settings.epochs + 1):
         passed = sum(number > milestone for milestone in milestones)
         for group in optimizer.param_groups:

@@ -109,6 +109,11 @@ def test_another_suite_and_another_run_are_refused(suite, tmp_path) -> None:
     ("old", "new", "words"),
     [
         ('"smallcov"', '"smalcov"', "Unknown task 'smalcov'. Did you mean 'smallcov'?"),
+        (
+            "seed = [0, 1]",
+            "batch = 301",
+            "batch = 301 is more than the 300 training samples of smallcov.",
+        ),
         ('"eigh"', '"eihg"', "Unknown forward 'eihg'. Did you mean 'eigh'?"),
         ('"loewner"', '"loewnr"', "Unknown backward 'loewnr'. Did you mean 'loewner'?"),
         ('"loewner"', '"loewner"\nsteps = 3', "forward 'eigh' takes no 'steps'"),

@@ -279,3 +279,26 @@ def test_the_process_says_why_a_training_was_not_possible(
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(asked)))
     one.main()
     assert json.loads(capsys.readouterr().out) == {"status": status, "reason": "no"}
+
+
+def test_a_batch_beyond_the_training_data_is_refused() -> None:
+    with pytest.raises(SuiteError, match="batch = 97 is more than the 96 training samples"):
+        train(few("digits"), EXACT, Settings(seed=0, epochs=1, batch=97))
+    (epoch,) = train(few("digits"), EXACT, Settings(seed=0, epochs=1, batch=96)).epochs
+    assert epoch.steps == 1
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rates"),
+    [(1, [0.1]), (2, [0.1, 0.001]), (3, [0.1, 0.01, 0.001]), (4, [0.1, 0.1, 0.01, 0.001])],
+)
+def test_the_first_epoch_has_the_full_rate(epochs, rates, monkeypatch) -> None:
+    seen: list[float] = []
+
+    def recorded(number, network, optimizer, *_) -> Epoch:
+        seen.append(optimizer.param_groups[0]["lr"])
+        return Epoch(number)
+
+    monkeypatch.setattr(loop, "_trained_epoch", recorded)
+    train(few("smallcov"), EXACT, Settings(seed=0, learning_rate=0.1, epochs=epochs))
+    assert seen == pytest.approx(rates)
