@@ -1,16 +1,21 @@
 """`mssbench train`: its tables, its errors and its exit codes."""
 
 import json
+from dataclasses import asdict
 
 import pytest
+from helpers.tables import called
 from typer.testing import CliRunner
 
 from mssbench.cli.main import app
 from mssbench.cli.train import _code
 from mssbench.errors import MssbenchError
 from mssbench.records.measurement import Status
+from mssbench.run import training as runner
+from mssbench.training.loop import Epoch
 
 RUNNER = CliRunner()
+ENDED = Epoch(1, loss=1.0, accuracy=0.5, steps=9, seconds=1.0)
 
 SUITE = """
 name = "tiny"
@@ -78,6 +83,36 @@ def test_misuse_exits_with_2(suite, arguments, words) -> None:
     assert result.exit_code in (1, 2)  # 1 is a raised error, which `main` turns into 2
     if isinstance(result.exception, MssbenchError):
         assert result.exception.exit_code == 2
+
+
+def _stopped(after: int):
+    """A stand-in for the trainings of a run that is stopped after so many of them."""
+
+    def trained(_self, cells, *_):
+        for number, cell in enumerate(cells):
+            status = Status.OK if number < after else Status.INTERRUPTED
+            yield cell, {"status": str(status), "epochs": [asdict(ENDED)] * (number < after)}
+
+    return trained
+
+
+@pytest.mark.parametrize(
+    ("after", "sentence"),
+    [
+        (0, "Stopped: 2 of 2 trainings are missing. The same command resumes them."),
+        (1, "Stopped: 1 of 2 trainings is missing. The same command resumes it."),
+    ],
+)
+def test_a_stopped_run_says_what_is_missing_and_shows_what_ended(
+    suite, monkeypatch, capsys, after, sentence
+) -> None:
+    monkeypatch.setattr(runner._Workers, "trained", _stopped(after))
+    code, out, _ = called(capsys, "train", suite())
+    assert code == 130
+    assert sentence in " ".join(out.split())
+    assert "0 seeds" not in out
+    assert ("learning rate" in out, "covariance" in out) == (after > 0, after > 0)
+    assert "eigh + loewner" not in out, "it was not trained"
 
 
 @pytest.mark.parametrize(
