@@ -94,7 +94,9 @@ def report(folder: Path) -> Iterator[RenderableType]:
     yield from tables(trainings.groups(of_trainings, curves))
     if not trainings.equal_starts(of_trainings):
         yield Text(
-            "Not all methods of a seed began alike: their pairs mean nothing.", "bold yellow"
+            "The methods of a seed did not all start from the same weights and data, so that their "
+            "differences mean nothing.",
+            style="bold yellow",
         )
     if len(of_trainings):
         for sentence in conclusions.machines(of_trainings, read_facts(folder)):
@@ -108,16 +110,17 @@ def report(folder: Path) -> Iterator[RenderableType]:
         )
 
 
-def _say(cell: TrainingCell, told: Mapping[str, Any]) -> None:
+def _say(cell: TrainingCell, message: Mapping[str, Any]) -> None:
     """Print a line about an epoch, or about the end of a training, to stderr."""
     where = f"{cell.task} seed {cell.seed} {cell.precision} {cell.method}"
-    if "status" in told:
-        reason = f": {told['reason']}" if told.get("reason") else ""
-        line = f"{where}  {told['status']}{reason}"
+    if "status" in message:
+        reason = f": {message['reason']}" if message.get("reason") else ""
+        line = f"{where}  {message['status']}{reason}"
     else:
         line = (
-            f"{where}  epoch {told['epoch']} of {cell.epochs}: loss {told['loss']:.3f}, "
-            f"accuracy {told['accuracy']:.3f}, {told['skipped']} of {told['steps']} skipped"
+            f"{where}  epoch {message['epoch']} of {cell.epochs}: loss {message['loss']:.3f}, "
+            f"accuracy {message['accuracy']:.3f}, {message['skipped']} of {message['steps']} "
+            "skipped"
         )
     sys.stderr.write(f"{line}\n")
 

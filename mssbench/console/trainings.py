@@ -94,6 +94,8 @@ def _sentences(group: Group) -> Iterator[Text]:
         return
 
     compared = [line for line in group.lines if line.difference is not None]
+    if not compared:
+        return
     for line in compared:
         d = line.difference
         assert d is not None

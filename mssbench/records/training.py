@@ -102,7 +102,13 @@ CURVES: tuple[Column, ...] = (
 )
 TRAININGS: tuple[Column, ...] = (
     *_KEY,
-    _column("status", "str", "", "ok, nonfinite, crashed, timeout or interrupted", "outcome"),
+    _column(
+        "status",
+        "str",
+        "",
+        "ok, nonfinite, unsupported, not_installed, crashed or interrupted",
+        "outcome",
+    ),
     _column("reason", "str", "", "why it ended so", "outcome"),
     *_MEASURED,
     *_IDENTITY,

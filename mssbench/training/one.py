@@ -57,7 +57,10 @@ def main() -> None:
     status, reason = Status.OK, ""
     if share >= MOST_SKIPPED:
         status = Status.NONFINITE
-        reason = f"{100 * share:.0f} % of the steps were skipped, as they were not finite"
+        reason = (
+            f"{100 * share:.0f} % of the steps were skipped, because a value was not finite or an "
+            "exception was raised"
+        )
     _write(
         {
             "status": str(status),

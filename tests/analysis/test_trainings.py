@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.table import Table
+from rich.text import Text
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -158,5 +159,19 @@ def test_equal_accuracies_have_no_difference(accuracies) -> None:
 def test_other_starts_are_found(accuracies) -> None:
     frame, _ = table(accuracies)
     assert trainings.equal_starts(frame)
+    assert trainings.equal_starts(pd.concat([frame, frame])), "an index need not be unique"
     frame.loc[3, "initial"] = "other"
     assert not trainings.equal_starts(frame)
+    frame.index = pd.Index([0] * len(frame))
+    assert not trainings.equal_starts(frame)
+
+
+def test_differences_are_spoken_of_only_if_something_was_compared(accuracies) -> None:
+    def sentences(accuracies) -> list[str]:
+        found = trainings.groups(*table(accuracies))
+        return [str(text) for text in tables(found) if isinstance(text, Text)]
+
+    assert sentences({"exact": accuracies["exact"]}) == []
+    same = sentences({"exact": accuracies["exact"], "ns5": accuracies["exact"]})
+    assert same[0] == "No difference from eigh + loewner is resolved by these seeds."
+    assert len(same) == 2

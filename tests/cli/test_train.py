@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from mssbench.cli.main import app
 from mssbench.cli.train import _code
-from mssbench.errors import MssbenchError
 from mssbench.records.measurement import Status
 from mssbench.run import training as runner
 from mssbench.training.loop import Epoch
@@ -76,13 +75,33 @@ def test_with_five_seeds_differences_have_intervals(suite) -> None:
         (["train", "train_smoke", "--at-once", "0"], "at-once"),
     ],
 )
-def test_misuse_exits_with_2(suite, arguments, words) -> None:
-    result = RUNNER.invoke(app, arguments)
-    text = result.output + (str(result.exception) if result.exception else "")
-    assert words in text
-    assert result.exit_code in (1, 2)  # 1 is a raised error, which `main` turns into 2
-    if isinstance(result.exception, MssbenchError):
-        assert result.exception.exit_code == 2
+@pytest.mark.usefixtures("suite")
+def test_misuse_exits_with_2(capsys, arguments, words) -> None:
+    code, _, err = called(capsys, *arguments)
+    assert code == 2
+    assert words in " ".join(err.split())
+
+
+def test_a_name_that_does_not_exist_exits_with_2(suite, tmp_path, capsys) -> None:
+    file = tmp_path / suite()
+    file.write_text(file.read_text().replace('"eigh"', '"eihg"'))
+    code, _, err = called(capsys, "train", "tiny.toml")
+    assert code == 2
+    assert "Unknown forward 'eihg'. Did you mean 'eigh'?" in " ".join(err.split())
+    assert not (tmp_path / "results").exists()
+
+
+def test_other_starts_are_named(suite, monkeypatch, capsys) -> None:
+    def trained(_self, cells, *_):
+        for number, cell in enumerate(cells):
+            yield cell, {"status": "ok", "epochs": [asdict(ENDED)], "initial": f"w{number}"}
+
+    monkeypatch.setattr(runner._Workers, "trained", trained)
+    code, out, _ = called(capsys, "train", suite())
+    assert code == 0
+    assert "did not all start from the same weights and data, so that their differences mean" in (
+        " ".join(out.split())
+    )
 
 
 def _stopped(after: int):

@@ -14,6 +14,7 @@ import tomli_w
 
 from mssbench.errors import RunError, SuiteError
 from mssbench.records.measurement import Status
+from mssbench.records.training import TRAININGS
 from mssbench.run import training
 from mssbench.suite.training import load
 
@@ -47,15 +48,17 @@ def tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 @pytest.mark.slow
 def test_a_run_has_a_row_for_each_training_and_each_epoch(suite, tmp_path) -> None:
     folder = tmp_path / "run"
-    told = []
-    rows = training.run(suite, folder, facts=FACTS, at_once=2, watch=lambda c, m: told.append(m))
+    messages = []
+    rows = training.run(
+        suite, folder, facts=FACTS, at_once=2, watch=lambda c, m: messages.append(m)
+    )
     of_trainings, curves = tables(folder)
 
     assert [row["status"] for row in rows] == ["ok"] * 4
     assert len(of_trainings) == 4
     assert len(curves) == 8
-    assert sum("status" in message for message in told) == 4
-    assert sum("epoch" in message and "status" not in message for message in told) == 8
+    assert sum("status" in message for message in messages) == 4
+    assert sum("epoch" in message and "status" not in message for message in messages) == 8
     assert of_trainings["steps"].tolist() == [18] * 4, "300 samples, batches of 32, two epochs"
     assert of_trainings.groupby("seed")["initial"].nunique().tolist() == [1, 1]
     assert not list((folder / "cells").glob("*.pt")), "a finished training needs no state"
@@ -275,3 +278,11 @@ def test_facts_and_suite_are_kept_with_the_tables(suite, tmp_path) -> None:
     (environment,) = facts["environments"]
     assert set(tables(folder)[0]["environment"]) == {environment}
     assert "smallcov" in (folder / "suite.toml").read_text()
+
+
+def test_the_column_of_the_status_names_all_that_occur() -> None:
+    root = Path(training.__file__).parents[1]
+    texts = [(root / name).read_text() for name in ("run/training.py", "training/one.py")]
+    occurring = {str(Status[name]) for name in re.findall(r"Status\.([A-Z_]+)", " ".join(texts))}
+    (column,) = (column for column in TRAININGS if column.name == "status")
+    assert set(re.split(r", | or ", column.meaning)) == occurring

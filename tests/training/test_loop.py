@@ -18,7 +18,7 @@ from mssbench.errors import InputError, NotInstalled, SuiteError, Unsupported
 from mssbench.records.training import TrainingCell
 from mssbench.training import loop, one
 from mssbench.training.evaluation import evaluated, spectrum
-from mssbench.training.loop import Epoch, Settings, train
+from mssbench.training.loop import Curve, Epoch, Settings, train
 from mssbench.training.network import Method, Network
 from mssbench.training.tasks.registry import task
 from mssbench.training.tasks.task import Data, Task
@@ -114,10 +114,10 @@ def test_a_resumed_training_has_the_same_numbers_to_the_bit(tmp_path) -> None:
     file = tmp_path / "state.pt"
     with pytest.raises(Stop):
         train(made, NS5, settings, file, stop)
-    told: list[int] = []
-    resumed = train(made, NS5, settings, file, lambda epoch: told.append(epoch.epoch))
+    trained: list[int] = []
+    resumed = train(made, NS5, settings, file, lambda epoch: trained.append(epoch.epoch))
 
-    assert told == [3, 4], "what is done is not trained again"
+    assert trained == [3, 4], "what is done is not trained again"
     assert [*map(numbers, resumed.epochs)] == [*map(numbers, whole.epochs)]
 
 
@@ -268,17 +268,31 @@ def test_a_method_that_the_size_does_not_allow_is_unsupported(method, words) -> 
 def test_the_process_says_why_a_training_was_not_possible(
     monkeypatch, capsys, tmp_path, raised, status
 ) -> None:
-    cell = TrainingCell("smallcov", "eigh", "loewner", "", "float32", "", 0, 0.1, 1, 32)
-
     def raising(*_):
         raise raised
 
-    monkeypatch.setattr(one, "train", raising)
+    result = result_of_process(raising, monkeypatch, capsys, tmp_path)
+    assert result == {"status": status, "reason": "no"}
+
+
+def test_the_process_says_why_steps_were_skipped(monkeypatch, capsys, tmp_path) -> None:
+    curve = Curve("w", "d", [Epoch(1, steps=4, skipped=3, exceptions=3)])
+    result = result_of_process(lambda *_: curve, monkeypatch, capsys, tmp_path)
+    assert result["status"] == "nonfinite"
+    assert result["reason"] == (
+        "75 % of the steps were skipped, because a value was not finite or an exception was raised"
+    )
+
+
+def result_of_process(instead, monkeypatch, capsys, folder) -> dict:
+    """What the process of a training says at its end, if `instead` trains."""
+    cell = TrainingCell("smallcov", "eigh", "loewner", "", "float32", "", 0, 0.1, 1, 32)
+    monkeypatch.setattr(one, "train", instead)
     monkeypatch.setattr(one.torch, "set_num_threads", lambda _: None)
-    asked = {"cell": asdict(cell), "threads": 1, "checkpoint": str(tmp_path / "state.pt")}
+    asked = {"cell": asdict(cell), "threads": 1, "checkpoint": str(folder / "state.pt")}
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(asked)))
     one.main()
-    assert json.loads(capsys.readouterr().out) == {"status": status, "reason": "no"}
+    return json.loads(capsys.readouterr().out)
 
 
 def test_a_batch_beyond_the_training_data_is_refused() -> None:
