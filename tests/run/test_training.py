@@ -219,7 +219,7 @@ def test_a_process_that_writes_much_to_stderr_is_not_blocked(tmp_path, monkeypat
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_was_stopped_or_killed_is_resumed_with_the_same_numbers(tmp_path, how) -> None:
-    text = SUITE.replace("epochs = 2", "epochs = 6").replace("seed = [0, 1]", "seed = 0")
+    text = SUITE.replace("epochs = 2", "epochs = 40").replace("seed = [0, 1]", "seed = 0")
     (tmp_path / "tiny.toml").write_text(text.partition('[[method]]\nforward = "eigh"')[0])
     command = [sys.executable, "-m", "mssbench", "train", "tiny.toml", "--out"]
     subprocess.run([*command, "whole"], cwd=tmp_path, check=True, capture_output=True)
@@ -233,7 +233,7 @@ def test_a_run_that_was_stopped_or_killed_is_resumed_with_the_same_numbers(tmp_p
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if "epoch 3 of 6" in line:
+            if "epoch 3 of 40" in line:
                 process.send_signal(how)
                 break
         process.stderr.read()
@@ -246,7 +246,7 @@ def test_a_run_that_was_stopped_or_killed_is_resumed_with_the_same_numbers(tmp_p
     done = subprocess.run(
         [*command, "cut"], cwd=tmp_path, check=True, capture_output=True, text=True
     )
-    assert "epoch 1 of 6" not in done.stderr.splitlines()[0], "it goes on after the last epoch"
+    assert "epoch 1 of 40" not in done.stderr.splitlines()[0], "it goes on after the last epoch"
 
     whole, cut = (tables(tmp_path / name) for name in ("whole", "cut"))
     for one, other in zip(whole, cut, strict=True):
