@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from math import sqrt
 from pathlib import Path
 from statistics import fmean, stdev
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
 LEAST_SEEDS = 5  # with fewer, the spread of seeds is not known well enough to rank anything
 _CONFIDENCE = 0.95
 # The method that others are compared with, if it is there: the exact root with its exact gradient.
-_REFERENCE = "eigh + loewner"
+_REFERENCE = {"forward": "eigh", "backward": "loewner", "options": "", "then": ""}
+_APART = ["task", "learning_rate", "epochs", "batch", "precision"]  # what is equal in a group
 
 
 class Difference(NamedTuple):
@@ -72,15 +72,17 @@ class Line:
 
 @dataclass
 class Group:
-    """The methods of one task and learning rate, most accurate first.
+    """The methods of one task, trained alike in one precision, most accurate first.
 
-    seeds: how many every method has. reference: the method that differences are taken from.
+    seeds: how many all sound methods share. reference: the method that differences are taken from.
     ranked: whether there are enough seeds to say which method is better.
     """
 
     task: str
     learning_rate: float
     epochs: int
+    batch: int
+    precision: str
     seeds: int
     reference: str
     lines: list[Line] = field(default_factory=list)
@@ -112,7 +114,9 @@ def load(folder: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
 
 
 def groups(trainings: "pd.DataFrame", curves: "pd.DataFrame") -> list[Group]:
-    """Return the methods of each task and learning rate with their differences.
+    """Return the methods of each task, learning rate, number of epochs, batch and precision.
+
+    Those that are sound have their difference from the exact root, if it was trained too.
 
     A method that skipped half of its steps has the status nonfinite, whatever its accuracy, and is
     not compared.
@@ -125,13 +129,23 @@ def groups(trainings: "pd.DataFrame", curves: "pd.DataFrame") -> list[Group]:
     first = curves[curves["epoch"] == 1].set_index("cell_id")["accuracy"]
 
     found = []
-    for key, rows in trainings.groupby(["task", "learning_rate", "epochs"], sort=False):
-        task, rate, epochs = key
+    for key, rows in trainings.groupby(_APART, sort=False):
+        task, rate, epochs, batch, precision = key
         lines = [_line(str(m), part, first) for m, part in rows.groupby("method", sort=False)]
         sound = [line for line in lines if line.ok]
-        seeds = min((len(line.accuracies) for line in sound), default=0)
-        reference = next((x.method for x in sound if x.method == _REFERENCE), "")
-        group = Group(str(task), float(rate), int(epochs), seeds, reference, lines)
+        common = set.intersection(*(set(line.accuracies) for line in sound)) if sound else set()
+        exact = set(rows.loc[(rows[list(_REFERENCE)] == _REFERENCE).all(axis=1), "method"])
+        reference = next((line.method for line in sound if line.method in exact), "")
+        group = Group(
+            task=str(task),
+            learning_rate=float(rate),
+            epochs=int(epochs),
+            batch=int(batch),
+            precision=str(precision),
+            seeds=len(common),
+            reference=reference,
+            lines=lines,
+        )
         if group.ranked and reference:
             _compare(group, sound)
         lines.sort(key=lambda line: (not line.ok, -line.mean if line.accuracies else 0.0))
@@ -206,6 +220,7 @@ def equal_starts(trainings: "pd.DataFrame") -> bool:
     """Whether all trainings of a task and seed began with the same weights and data."""
     known = trainings[trainings["initial"].notna()]
     for _, rows in known.groupby(["task", "seed"]):
-        for one, other in combinations(rows[["initial", "data"]].drop_duplicates().index, 2):
-            return bool(one == other)
+        distinct = rows[["initial", "data"]].drop_duplicates()
+        if len(distinct) > 1:
+            return False
     return True

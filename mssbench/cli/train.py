@@ -14,6 +14,7 @@ from mssbench.cli.options import Json
 from mssbench.cli.output import output, output_json
 from mssbench.console.trainings import tables
 from mssbench.errors import ExitCode
+from mssbench.records import units
 from mssbench.records.measurement import Status
 from mssbench.records.training import TrainingCell
 from mssbench.results.facts_file import read_facts
@@ -84,27 +85,42 @@ def command(
 
 
 def report(folder: Path) -> Iterator[RenderableType]:
-    """Yield the tables of a run of trainings, and the machine that trained them."""
-    of_trainings, curves = trainings.load(folder)
+    """Yield the tables of the trainings that have ended, and the machine that trained them.
+
+    The last sentence says how many are missing, if the run was stopped.
+    """
+    every, curves = trainings.load(folder)
+    of_trainings = every[every["status"] != Status.INTERRUPTED]
     yield from tables(trainings.groups(of_trainings, curves))
     if not trainings.equal_starts(of_trainings):
         yield Text(
-            "Not all methods of a seed began alike: their pairs mean nothing.", "bold yellow"
+            "The methods of a seed did not all start from the same weights and data, so that their "
+            "differences mean nothing.",
+            style="bold yellow",
         )
-    for sentence in conclusions.machines(of_trainings, read_facts(folder)):
-        yield Text(sentence, style="dim")
+    if len(of_trainings):
+        for sentence in conclusions.machines(of_trainings, read_facts(folder)):
+            yield Text(sentence, style="dim")
+    if missing := len(every) - len(of_trainings):
+        are = "is" if missing == 1 else "are"
+        yield Text(
+            f"Stopped: {missing} of {units.count(len(every), 'training')} {are} missing. The same "
+            f"command resumes {'it' if missing == 1 else 'them'}.",
+            style="bold yellow",
+        )
 
 
-def _say(cell: TrainingCell, told: Mapping[str, Any]) -> None:
+def _say(cell: TrainingCell, message: Mapping[str, Any]) -> None:
     """Print a line about an epoch, or about the end of a training, to stderr."""
-    where = f"{cell.task} seed {cell.seed} {cell.method}"
-    if "status" in told:
-        reason = f": {told['reason']}" if told.get("reason") else ""
-        line = f"{where}  {told['status']}{reason}"
+    where = f"{cell.task} seed {cell.seed} {cell.precision} {cell.method}"
+    if "status" in message:
+        reason = f": {message['reason']}" if message.get("reason") else ""
+        line = f"{where}  {message['status']}{reason}"
     else:
         line = (
-            f"{where}  epoch {told['epoch']} of {cell.epochs}: loss {told['loss']:.3f}, "
-            f"accuracy {told['accuracy']:.3f}, {told['skipped']} of {told['steps']} skipped"
+            f"{where}  epoch {message['epoch']} of {cell.epochs}: loss {message['loss']:.3f}, "
+            f"accuracy {message['accuracy']:.3f}, {message['skipped']} of {message['steps']} "
+            "skipped"
         )
     sys.stderr.write(f"{line}\n")
 

@@ -26,7 +26,7 @@ HEADS = (
 
 
 def tables(groups: Sequence[Group]) -> Iterator[RenderableType]:
-    """Yield a table for each task and learning rate, and sentences below it."""
+    """Yield a table for each group, and sentences below it."""
     for group in groups:
         yield _table(group)
         yield from _sentences(group)
@@ -34,8 +34,12 @@ def tables(groups: Sequence[Group]) -> Iterator[RenderableType]:
 
 def _table(group: Group) -> Table:
     seeds, epochs = units.count(group.seeds, "seed"), units.count(group.epochs, "epoch")
-    title = f"{group.task} · learning rate {group.learning_rate:g} · {epochs} · {seeds}"
-    table = Table(box=None, title=title, title_justify="left", title_style="bold")
+    title = [group.task, f"learning rate {group.learning_rate:g}", f"batch {group.batch}", epochs]
+    if group.precision != "float32":
+        title.append(group.precision)
+    table = Table(
+        box=None, title=" · ".join([*title, seeds]), title_justify="left", title_style="bold"
+    )
     method, *numbers, difference, status = HEADS
     table.add_column(method, overflow="fold")
     for name in numbers:
@@ -90,6 +94,8 @@ def _sentences(group: Group) -> Iterator[Text]:
         return
 
     compared = [line for line in group.lines if line.difference is not None]
+    if not compared:
+        return
     for line in compared:
         d = line.difference
         assert d is not None

@@ -39,11 +39,13 @@ class TrainingCell:
 
     @property
     def method(self) -> str:
-        """The name of the method: forward + backward with parameters, such as `eigh + loewner`."""
+        """The name of the method: forward + backward with parameters, such as `eigh + loewner`.
+
+        The precision is no part of it: the same method may be trained in several.
+        """
         pair = " + ".join(filter(None, [self.forward, self.backward]))
-        precision = "" if self.precision == "float32" else self.precision
         then = f"then {self.then}" if self.then else ""
-        return " ".join(filter(None, [pair, self.options, precision, then]))
+        return " ".join(filter(None, [pair, self.options, then]))
 
 
 TRAINING_KEY: tuple[str, ...] = tuple(f.name for f in fields(TrainingCell))
@@ -100,7 +102,13 @@ CURVES: tuple[Column, ...] = (
 )
 TRAININGS: tuple[Column, ...] = (
     *_KEY,
-    _column("status", "str", "", "ok, nonfinite, crashed, timeout or interrupted", "outcome"),
+    _column(
+        "status",
+        "str",
+        "",
+        "ok, nonfinite, unsupported, not_installed, crashed or interrupted",
+        "outcome",
+    ),
     _column("reason", "str", "", "why it ended so", "outcome"),
     *_MEASURED,
     *_IDENTITY,

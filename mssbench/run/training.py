@@ -13,35 +13,40 @@ killed loses nothing but the epochs that were not complete.
 import csv
 import io
 import json
+import os
+import re
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import tomli_w
 
-from mssbench.errors import RunError
+from mssbench.errors import InputError, NotInstalled, RunError, SuiteError, unknown
 from mssbench.records.facts import identify
 from mssbench.records.measurement import Status
 from mssbench.records.schema import Column
 from mssbench.records.training import CURVES, TRAININGS, TrainingCell, training_row
 from mssbench.results import locks
 from mssbench.results.files import contents, replace
-from mssbench.results.rows import ENVIRONMENT, SUITE
+from mssbench.results.rows import ENVIRONMENT, JOURNAL, SUITE, TABLE
 from mssbench.run.signals import Takedown
 from mssbench.suite.training import TrainingSuite
 
 CELLS = "cells"
 _TABLES = {"trainings.csv": TRAININGS, "curves.csv": CURVES}
 _PAUSE = 0.2  # seconds between two looks at whether the user has asked to stop
-_GRACE = 5.0  # seconds that a process has to end after it was asked to
+_TEMPORARY = re.compile(r"\..+\.\d+")  # what `replace` leaves behind if it is killed
+_RESULT = re.compile(r"[0-9a-f]{16}\.(json|pt)|" + _TEMPORARY.pattern)
 _LAST_WORDS = 300  # characters of a crashed process's stderr that become its reason
+_MOST_BYTES = 4096  # of stderr that are read for them
 Watcher = Callable[[TrainingCell, Mapping[str, Any]], None]
 
 
@@ -57,15 +62,23 @@ def run(
 ) -> list[dict[str, Any]]:
     """Train the networks of a suite that are missing in a folder, and return all rows.
 
+    Trainings that crashed, were unsupported or lacked a package are tried again.
+
     at_once: how many are trained at the same time. threads: of each. facts: those of this machine.
     fresh: whether all are trained again. watch: is told each epoch and each end of a training.
     Ctrl-C and SIGTERM end the run early; the same call resumes it.
 
-    Raises RunError if another run writes to the folder, or if it holds another suite.
+    Raises SuiteError for a task, a method or a parameter that does not exist, and for a batch that
+    is larger than the data.
+    Raises RunError if another run writes to the folder, or if it holds another suite, a run of
+    `mssbench run` or other files.
     """
-    (path / CELLS).mkdir(parents=True, exist_ok=True)
+    _check_suite(suite)
+    _make_folder(path)
     with _locked(path), Takedown() as takedown:
+        _refuse_foreign(path)
         _refuse_other_suite(path, suite, fresh=fresh)
+        (path / CELLS).mkdir(exist_ok=True)
         if fresh:
             for file in (path / CELLS).iterdir():
                 file.unlink()
@@ -75,7 +88,7 @@ def run(
         replace(path / ENVIRONMENT, json.dumps(known, indent=1).encode())
 
         results = {cell.cell_id: _result(path, cell) for cell in suite.cells}
-        todo = [cell for cell in suite.cells if results[cell.cell_id] is None]
+        todo = [cell for cell in suite.cells if not _is_trained(results[cell.cell_id])]
         workers = _Workers(path, threads, watch)
         for cell, result in workers.trained(todo, at_once, takedown.asked):
             results[cell.cell_id] = result
@@ -108,6 +121,62 @@ def _locked(path: Path) -> Iterator[None]:
         locks.release(fd)
 
 
+def _check_suite(suite: TrainingSuite) -> None:
+    """Raise SuiteError if a name in a suite does not exist, or a batch exceeds the data of a task.
+
+    A task whose package is missing is left to its trainings, whose status says so.
+    """
+    from mssbench.training.checks import check_batch, check_names  # imports torch
+    from mssbench.training.one import method_of
+    from mssbench.training.tasks.registry import names, task
+
+    for cell in suite.cells:
+        if cell.task not in names():
+            raise SuiteError(f"suite {suite.name!r}: {unknown('task', cell.task, names())}")
+        with suppress(NotInstalled):
+            check_batch(task(cell.task), cell.batch)
+        try:
+            check_names(method_of(cell))
+        except InputError as error:
+            raise SuiteError(f"suite {suite.name!r}, method {cell.method!r}: {error}") from None
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder, unless it is there. Raises RunError if that is not possible."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be made a folder: {error.strerror or error}. Choose another --out."
+        ) from None
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise RunError unless a folder is empty or holds a run of trainings.
+
+    That has both suite.toml and the folder of results, in which it has no other files.
+    """
+    if any((path / name).exists() for name in (TABLE, JOURNAL)):
+        raise RunError(f"{path} holds a run of `mssbench run`. Choose another --out.")
+
+    cells = path / CELLS
+    others = [
+        p.name
+        for p in path.iterdir()
+        if p.name not in (CELLS, locks.IN_FOLDER) and not _TEMPORARY.fullmatch(p.name)
+    ]
+    if cells.is_dir() and (path / SUITE).exists():
+        others = []
+    inside = cells.iterdir() if cells.is_dir() else [cells] if cells.exists() else []
+    others += [f"{CELLS}/{p.name}" for p in inside if not _RESULT.fullmatch(p.name)]
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise RunError(
+            f"{path} contains other files ({min(others)!r}{more}) and no run of trainings. "
+            "Nothing was written: choose another --out."
+        )
+
+
 def _refuse_other_suite(path: Path, suite: TrainingSuite, *, fresh: bool) -> None:
     """Raise RunError if a folder holds the results of another suite."""
     held = contents(path / SUITE)
@@ -125,6 +194,11 @@ def _result(path: Path, cell: TrainingCell) -> dict[str, Any] | None:
         return None if data is None else dict(json.loads(data))
     except (OSError, ValueError):
         return None
+
+
+def _is_trained(result: Mapping[str, Any] | None) -> bool:
+    """Whether a network was trained to the end. A package may be installed by the next run."""
+    return result is not None and result.get("status") in (Status.OK, Status.NONFINITE)
 
 
 def _checkpoint(path: Path, cell: TrainingCell) -> Path:
@@ -165,20 +239,31 @@ class _Workers:
             return {"status": str(Status.INTERRUPTED), "reason": "the run was stopped before it"}
 
         begun = time.monotonic()
-        with self._process(cell) as process:
+        with TemporaryFile() as stderr:
+            last, code = self._messages(cell, stderr)
+            size = stderr.seek(0, os.SEEK_END)
+            stderr.seek(max(0, size - _MOST_BYTES))
+            errors = stderr.read().decode(errors="replace")
+
+        if "status" not in last:
+            last = self._without_a_result(code, errors)
+        result = last | {"took": time.monotonic() - begun}
+        self._watch(cell, result)
+        return result
+
+    def _messages(self, cell: TrainingCell, stderr: IO[bytes]) -> tuple[dict[str, Any], int]:
+        """Run the process of a cell, and return its last message and its exit code.
+
+        stderr: a file, and not a pipe, since a process that fills a pipe waits for its reader.
+        """
+        with self._process(cell, stderr) as process:
             last: dict[str, Any] = {}
             assert process.stdout is not None
             for line in process.stdout:
                 last = _message(line) or last
                 if "epoch" in last:
                     self._watch(cell, last["epoch"])
-            errors = process.stderr.read() if process.stderr else ""
-
-        if "status" not in last:
-            last = self._without_a_result(process.returncode, errors)
-        result = last | {"took": time.monotonic() - begun}
-        self._watch(cell, result)
-        return result
+        return last, process.returncode
 
     def _without_a_result(self, code: int, errors: str) -> dict[str, Any]:
         """Return the result of a process that ended without one."""
@@ -189,7 +274,7 @@ class _Workers:
         return {"status": str(Status.CRASHED), "reason": f"its process ended by {how}. {words}"}
 
     @contextmanager
-    def _process(self, cell: TrainingCell) -> Iterator["subprocess.Popen[str]"]:
+    def _process(self, cell: TrainingCell, stderr: IO[bytes]) -> Iterator["subprocess.Popen[str]"]:
         """Start the process that trains a cell. At the end of the block it has ended."""
         command = [sys.executable, "-m", "mssbench.training.one"]
         asked = {
@@ -199,7 +284,7 @@ class _Workers:
         }
         pipe = subprocess.PIPE
         with subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+            command, stdin=pipe, stdout=pipe, stderr=stderr, text=True, start_new_session=True
         ) as process:
             with self._lock:
                 self._running.add(process)

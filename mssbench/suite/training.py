@@ -17,10 +17,12 @@ keys are parameters of the pair. `then = {forward = ..., ...}` names the method 
 """
 
 import itertools
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ _AXES: dict[str, tuple[type, Any]] = {
     "batch": (int, 32),
     "precision": (str, "float32"),
 }
+_NAME = re.compile(r"[\w-]+")
 _PRECISIONS = ("float32", "float64")
 
 
@@ -96,13 +99,23 @@ def _checked(document: Mapping[str, Any], stem: str) -> TrainingSuite:
     methods = document.get("method", [])
     if not isinstance(methods, list) or not methods:
         raise SuiteError('there is no [[method]]: name at least one, such as forward = "eigh".')
-
+    if wrong := [method for method in methods if not isinstance(method, dict)]:
+        raise SuiteError(f"method = {wrong[0]!r} is not a table: write [[method]] above its keys.")
     common = document.get("training", {})
+    if not isinstance(common, dict):
+        raise SuiteError(f"training = {common!r} is not a table: write [training] above its keys.")
+    name = document.get("name", stem)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise SuiteError(
+            f"name = {name!r} cannot be the name of a folder of results: use letters, digits, _ "
+            "and - alone."
+        )
+
     cells = [cell for table in methods for cell in _cells(common, table)]
     distinct = list({cell.cell_id: cell for cell in cells}.values())
     distinct.sort(key=lambda cell: (cell.task, cell.learning_rate, cell.seed))
     return TrainingSuite(
-        str(document.get("name", stem)),
+        name,
         str(document.get("description", "")),
         document,
         tuple(distinct),
@@ -133,12 +146,14 @@ def _values(name: str, given: Mapping[str, Any]) -> list[Any]:
         raise SuiteError(f"[training] must name a {name}.")
 
     values = as_list(given.get(name, default))
+    if not values:
+        raise SuiteError(f"[training]: {name} = [] has no value: give at least one.")
     for value in values:
         fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
         if not fits or isinstance(value, bool):
             raise SuiteError(f"[training]: {name} = {value!r} is not of the type {kind.__name__}.")
-        if name in ("epochs", "batch", "learning_rate") and value <= 0:
-            raise SuiteError(f"[training]: {name} = {value!r} is not above 0.")
+        if name in ("epochs", "batch", "learning_rate") and not 0 < value < inf:
+            raise SuiteError(f"[training]: {name} = {value!r} is not above 0 and finite.")
         if name == "precision" and value not in _PRECISIONS:
             raise SuiteError(f"[training]: {unknown('precision', value, _PRECISIONS)}")
     return [kind(value) for value in values]

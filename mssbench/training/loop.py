@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mssbench.errors import InputError
 from mssbench.results.files import replacing
+from mssbench.training.checks import check_batch, check_names, check_supported
 from mssbench.training.evaluation import evaluated, spectrum
-from mssbench.training.network import Method, Network, pooling
+from mssbench.training.network import Method, Network
 from mssbench.training.tasks.task import Task
 
 # Fractions of the epochs at which the learning rate is divided by ten. The method `then` takes over
@@ -102,11 +102,14 @@ def train(
     checkpoint: a file that holds the state after the last complete epoch. If it exists, training
     goes on from it, with the same numbers as without the interruption, on the same machine with the
     same number of threads. after_epoch: is told each epoch that was trained now.
-    Raises InputError for a method that does not exist.
+    Raises SuiteError for a batch that is larger than the training data, InputError for a method
+    that does not exist, and Unsupported or NotInstalled for one that
+    cannot be computed here.
     """
-    for named in filter(None, (method, method.then)):
-        _check(named)
+    check_batch(task, settings.batch)
+    check_names(method)
     network = Network(task, method, settings.seed)
+    check_supported(method, network.n)
     curve = Curve(network.backbone_digest(), task.digest)
     if not task.has_images:
         network.calibrate(task.train.inputs)
@@ -120,7 +123,8 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         _restore(checkpoint, network, optimizer, random, curve)
 
-    milestones = [int(share * settings.epochs) for share in _MILESTONES]
+    # The first epoch has the full rate, however few there are.
+    milestones = [max(1, int(share * settings.epochs)) for share in _MILESTONES]
     for number in range(len(curve.epochs) + 1, settings.epochs + 1):
         passed = sum(number > milestone for milestone in milestones)
         for group in optimizer.param_groups:
@@ -136,21 +140,6 @@ def train(
         if after_epoch is not None:
             after_epoch(epoch)
     return curve
-
-
-def _check(method: Method) -> None:
-    """Raise InputError if a method or a parameter of it does not exist.
-
-    In the steps of a training every exception is counted, and none is raised.
-    """
-    n = 4  # any size for which every method exists
-    features = torch.eye(n).repeat(2, 1, 2).requires_grad_()
-    try:
-        pooling(method, n)(features)
-    except InputError:
-        raise
-    except Exception:  # noqa: S110  (whatever else happens belongs to the curve)
-        pass
 
 
 def _trained_epoch(

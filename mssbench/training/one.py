@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from mssbench.errors import MssbenchError, NotInstalled, Unsupported
+from mssbench.errors import InputError, MssbenchError, NotInstalled, Unsupported
 from mssbench.records.cell import parse_options
 from mssbench.records.measurement import Status
 from mssbench.records.training import MOST_SKIPPED, TrainingCell
@@ -44,8 +44,9 @@ def main() -> None:
 
     try:
         curve = train(task(cell.task), method_of(cell), settings, Path(asked["checkpoint"]), _tell)
-    except (Unsupported, NotInstalled) as error:
-        status = Status.UNSUPPORTED if isinstance(error, Unsupported) else Status.NOT_INSTALLED
+    except (InputError, Unsupported, NotInstalled) as error:
+        missing = isinstance(error, NotInstalled)
+        status = Status.NOT_INSTALLED if missing else Status.UNSUPPORTED
         _write({"status": str(status), "reason": str(error)})
         return
     except MssbenchError as error:
@@ -56,7 +57,10 @@ def main() -> None:
     status, reason = Status.OK, ""
     if share >= MOST_SKIPPED:
         status = Status.NONFINITE
-        reason = f"{100 * share:.0f} % of the steps were skipped, as they were not finite"
+        reason = (
+            f"{100 * share:.0f} % of the steps were skipped, because a value was not finite or an "
+            "exception was raised"
+        )
     _write(
         {
             "status": str(status),

@@ -3,10 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from rich.table import Table
+from rich.text import Text
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from mssbench.analysis import trainings
+from mssbench.console.trainings import tables
 from mssbench.records.training import TRAININGS
 
 SEEDS = 6
@@ -85,6 +88,23 @@ def test_fewer_than_five_seeds_are_not_ranked(accuracies) -> None:
     assert not group.ranked
 
 
+@pytest.mark.parametrize(("shift", "ranked"), [(1, True), (2, False), (SEEDS, False)])
+def test_only_seeds_that_all_methods_share_count(accuracies, shift, ranked) -> None:
+    frame, curves = table(accuracies)
+    frame.loc[frame["forward"] == "newton_schulz", "seed"] += shift
+    (group,) = trainings.groups(frame, curves)
+    assert group.seeds == SEEDS - shift
+    assert group.ranked == ranked
+    assert all(line.difference is None for line in group.lines) != ranked
+
+
+def test_a_group_without_a_sound_method_has_no_seeds(accuracies) -> None:
+    crashed = {"status": "crashed"}
+    (group,) = trainings.groups(*table(accuracies, exact=crashed, ns5=crashed, cov=crashed))
+    assert group.seeds == 0
+    assert not group.ranked
+
+
 def test_a_method_that_skipped_half_of_its_steps_is_not_compared(accuracies) -> None:
     (group,) = trainings.groups(*table(accuracies, ns5={"status": "nonfinite", "skipped": 60}))
     line = next(x for x in group.lines if x.method == "newton_schulz + autodiff")
@@ -102,6 +122,32 @@ def test_tasks_and_learning_rates_are_apart(accuracies) -> None:
     assert [group.learning_rate for group in found] == [0.1, 0.2]
 
 
+@pytest.mark.parametrize(("name", "value"), [("batch", 64), ("precision", "float64")])
+def test_batches_and_precisions_are_apart_and_have_their_own_reference(
+    accuracies, name, value
+) -> None:
+    one, curves = table(accuracies)
+    other = one.assign(**{name: value, "cell_id": one["cell_id"] + "b"})
+    found = trainings.groups(pd.concat([one, other]), curves)
+    assert [getattr(group, name) for group in found] == [one[name][0], value]
+    for group in found:
+        assert group.seeds == SEEDS
+        assert group.reference == "eigh + loewner"
+        assert {line.method for line in group.lines} == {
+            "eigh + loewner", "newton_schulz + autodiff", "covariance",
+        }  # fmt: skip
+    titles = [str(table.title) for table in tables(found) if isinstance(table, Table)]
+    assert f"batch {found[1].batch} · " in titles[1]
+    assert ("float64" in titles[0], "float64" in titles[1]) == (False, value == "float64")
+
+
+@pytest.mark.parametrize("other", [{"options": "rtol=1e-4"}, {"then": "forward=svd"}])
+def test_the_reference_has_no_options_and_no_other_method_at_the_end(accuracies, other) -> None:
+    (group,) = trainings.groups(*table(accuracies, exact=other))
+    assert group.reference == ""
+    assert all(line.difference is None for line in group.lines)
+
+
 def test_equal_accuracies_have_no_difference(accuracies) -> None:
     same = accuracies | {"ns5": accuracies["exact"]}
     (group,) = trainings.groups(*table(same))
@@ -113,5 +159,19 @@ def test_equal_accuracies_have_no_difference(accuracies) -> None:
 def test_other_starts_are_found(accuracies) -> None:
     frame, _ = table(accuracies)
     assert trainings.equal_starts(frame)
+    assert trainings.equal_starts(pd.concat([frame, frame])), "an index need not be unique"
     frame.loc[3, "initial"] = "other"
     assert not trainings.equal_starts(frame)
+    frame.index = pd.Index([0] * len(frame))
+    assert not trainings.equal_starts(frame)
+
+
+def test_differences_are_spoken_of_only_if_something_was_compared(accuracies) -> None:
+    def sentences(accuracies) -> list[str]:
+        found = trainings.groups(*table(accuracies))
+        return [str(text) for text in tables(found) if isinstance(text, Text)]
+
+    assert sentences({"exact": accuracies["exact"]}) == []
+    same = sentences({"exact": accuracies["exact"], "ns5": accuracies["exact"]})
+    assert same[0] == "No difference from eigh + loewner is resolved by these seeds."
+    assert len(same) == 2

@@ -1,16 +1,20 @@
 """`mssbench train`: its tables, its errors and its exit codes."""
 
 import json
+from dataclasses import asdict
 
 import pytest
+from helpers.tables import called
 from typer.testing import CliRunner
 
 from mssbench.cli.main import app
 from mssbench.cli.train import _code
-from mssbench.errors import MssbenchError
 from mssbench.records.measurement import Status
+from mssbench.run import training as runner
+from mssbench.training.loop import Epoch
 
 RUNNER = CliRunner()
+ENDED = Epoch(1, loss=1.0, accuracy=0.5, steps=9, seconds=1.0)
 
 SUITE = """
 name = "tiny"
@@ -40,7 +44,7 @@ def suite(tmp_path, monkeypatch):
 def test_it_prints_each_method_and_refuses_to_rank_few_seeds(suite) -> None:
     result = RUNNER.invoke(app, ["train", suite(), "--at-once", "2"])
     assert result.exit_code == 0, result.output
-    assert "smallcov · learning rate 0.1 · 1 epoch · 1 seed" in result.stdout
+    assert "smallcov · learning rate 0.1 · batch 32 · 1 epoch · 1 seed" in result.stdout
     assert "eigh + loewner" in result.stdout
     assert "Methods are not ranked: that takes 5 seeds, and there is 1." in result.stdout
     assert "epoch 1 of 1" in result.stderr
@@ -71,13 +75,63 @@ def test_with_five_seeds_differences_have_intervals(suite) -> None:
         (["train", "train_smoke", "--at-once", "0"], "at-once"),
     ],
 )
-def test_misuse_exits_with_2(suite, arguments, words) -> None:
-    result = RUNNER.invoke(app, arguments)
-    text = result.output + (str(result.exception) if result.exception else "")
-    assert words in text
-    assert result.exit_code in (1, 2)  # 1 is a raised error, which `main` turns into 2
-    if isinstance(result.exception, MssbenchError):
-        assert result.exception.exit_code == 2
+@pytest.mark.usefixtures("suite")
+def test_misuse_exits_with_2(capsys, arguments, words) -> None:
+    code, _, err = called(capsys, *arguments)
+    assert code == 2
+    assert words in " ".join(err.split())
+
+
+def test_a_name_that_does_not_exist_exits_with_2(suite, tmp_path, capsys) -> None:
+    file = tmp_path / suite()
+    file.write_text(file.read_text().replace('"eigh"', '"eihg"'))
+    code, _, err = called(capsys, "train", "tiny.toml")
+    assert code == 2
+    assert "Unknown forward 'eihg'. Did you mean 'eigh'?" in " ".join(err.split())
+    assert not (tmp_path / "results").exists()
+
+
+def test_other_starts_are_named(suite, monkeypatch, capsys) -> None:
+    def trained(_self, cells, *_):
+        for number, cell in enumerate(cells):
+            yield cell, {"status": "ok", "epochs": [asdict(ENDED)], "initial": f"w{number}"}
+
+    monkeypatch.setattr(runner._Workers, "trained", trained)
+    code, out, _ = called(capsys, "train", suite())
+    assert code == 0
+    assert "did not all start from the same weights and data, so that their differences mean" in (
+        " ".join(out.split())
+    )
+
+
+def _stopped(after: int):
+    """A stand-in for the trainings of a run that is stopped after so many of them."""
+
+    def trained(_self, cells, *_):
+        for number, cell in enumerate(cells):
+            status = Status.OK if number < after else Status.INTERRUPTED
+            yield cell, {"status": str(status), "epochs": [asdict(ENDED)] * (number < after)}
+
+    return trained
+
+
+@pytest.mark.parametrize(
+    ("after", "sentence"),
+    [
+        (0, "Stopped: 2 of 2 trainings are missing. The same command resumes them."),
+        (1, "Stopped: 1 of 2 trainings is missing. The same command resumes it."),
+    ],
+)
+def test_a_stopped_run_says_what_is_missing_and_shows_what_ended(
+    suite, monkeypatch, capsys, after, sentence
+) -> None:
+    monkeypatch.setattr(runner._Workers, "trained", _stopped(after))
+    code, out, _ = called(capsys, "train", suite())
+    assert code == 130
+    assert sentence in " ".join(out.split())
+    assert "0 seeds" not in out
+    assert ("learning rate" in out, "covariance" in out) == (after > 0, after > 0)
+    assert "eigh + loewner" not in out, "it was not trained"
 
 
 @pytest.mark.parametrize(

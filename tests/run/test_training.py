@@ -1,6 +1,7 @@
 """Runs of trainings: resume, kills, crashes, other suites."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import tomli_w
 
-from mssbench.errors import RunError
+from mssbench.errors import RunError, SuiteError
 from mssbench.records.measurement import Status
+from mssbench.records.training import TRAININGS
 from mssbench.run import training
 from mssbench.suite.training import load
 
@@ -45,15 +48,17 @@ def tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 @pytest.mark.slow
 def test_a_run_has_a_row_for_each_training_and_each_epoch(suite, tmp_path) -> None:
     folder = tmp_path / "run"
-    told = []
-    rows = training.run(suite, folder, facts=FACTS, at_once=2, watch=lambda c, m: told.append(m))
+    messages = []
+    rows = training.run(
+        suite, folder, facts=FACTS, at_once=2, watch=lambda c, m: messages.append(m)
+    )
     of_trainings, curves = tables(folder)
 
     assert [row["status"] for row in rows] == ["ok"] * 4
     assert len(of_trainings) == 4
     assert len(curves) == 8
-    assert sum("status" in message for message in told) == 4
-    assert sum("epoch" in message and "status" not in message for message in told) == 8
+    assert sum("status" in message for message in messages) == 4
+    assert sum("epoch" in message and "status" not in message for message in messages) == 8
     assert of_trainings["steps"].tolist() == [18] * 4, "300 samples, batches of 32, two epochs"
     assert of_trainings.groupby("seed")["initial"].nunique().tolist() == [1, 1]
     assert not list((folder / "cells").glob("*.pt")), "a finished training needs no state"
@@ -103,6 +108,67 @@ def test_another_suite_and_another_run_are_refused(suite, tmp_path) -> None:
         training.run(suite, folder, facts=FACTS)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"smallcov"', '"smalcov"', "Unknown task 'smalcov'. Did you mean 'smallcov'?"),
+        (
+            "seed = [0, 1]",
+            "batch = 301",
+            "batch = 301 is more than the 300 training samples of smallcov.",
+        ),
+        ('"eigh"', '"eihg"', "Unknown forward 'eihg'. Did you mean 'eigh'?"),
+        ('"loewner"', '"loewnr"', "Unknown backward 'loewnr'. Did you mean 'loewner'?"),
+        ('"loewner"', '"loewner"\nsteps = 3', "forward 'eigh' takes no 'steps'"),
+        ('"loewner"', '"loewner"\nridge = 1e-3', "Did you mean 'floor'?"),
+        ('"loewner"', '"loewner"\nthen = {forward = "svdd"}', "Did you mean 'svd'?"),
+        ('"loewner"', '"loewner"\nthen = {forward = "mean"}', "cannot take over"),
+        ('"covariance"', '"covariance"\nbackward = "loewner"', "takes no root: leave backward"),
+        ('"covariance"', '"mean"\niterations = 3', "takes no root: leave iterations out"),
+        ('"covariance"', '"auto"\niterations = 3', "chooses the whole pair: leave iterations"),
+    ],
+)
+def test_names_that_do_not_exist_are_refused_before_anything_is_trained(
+    tmp_path, old, new, words
+) -> None:
+    (tmp_path / "tiny.toml").write_text(SUITE.replace(old, new))
+    with pytest.raises(SuiteError, match=re.escape(words)):
+        training.run(load(str(tmp_path / "tiny.toml")), tmp_path / "run", facts=FACTS)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("table.csv", "suite.toml", "environment.json"), "holds a run of `mssbench run`"),
+        (("journal.jsonl",), "holds a run of `mssbench run`"),
+        (("environment.json",), "contains other files ('environment.json') and no run"),
+        (("thesis.tex", "a.pdf"), "contains other files ('a.pdf' and 1 more) and no run"),
+        (("suite.toml", "cells/notes.txt"), "contains other files ('cells/notes.txt') and no run"),
+        (("cells",), "contains other files ('cells/cells') and no run"),
+    ],
+)
+def test_a_folder_of_something_else_is_refused_and_left_as_it_is(
+    suite, tmp_path, names, words, fresh
+) -> None:
+    folder = tmp_path / "run"
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine")
+    with pytest.raises(RunError, match=re.escape(words)):
+        training.run(suite, folder, facts=FACTS, fresh=fresh)
+    files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert files == set(names)
+    assert all((folder / name).read_text() == "mine" for name in names)
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(suite, tmp_path) -> None:
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(RunError, match="cannot be made a folder"):
+        training.run(suite, tmp_path / "run", facts=FACTS)
+
+
 def test_a_process_that_dies_is_a_row_and_the_others_go_on(suite, tmp_path, monkeypatch) -> None:
     _stand_in(
         tmp_path,
@@ -118,10 +184,42 @@ def test_a_process_that_dies_is_a_row_and_the_others_go_on(suite, tmp_path, monk
     assert by_forward["eigh"]["reason"] == "its process ended by signal 11. about to die"
 
 
+@pytest.mark.parametrize(
+    ("status", "again"),
+    [("ok", 0), ("nonfinite", 0), ("crashed", 1), ("unsupported", 1), ("not_installed", 1)],
+)
+@pytest.mark.usefixtures("at_once")
+def test_only_what_was_trained_to_the_end_is_not_tried_again(
+    suite, tmp_path, status, again
+) -> None:
+    cells = tmp_path / "run" / "cells"
+    cells.mkdir(parents=True)
+    for number, cell in enumerate(suite.cells):
+        result = {"status": "ok" if number else status, "epochs": []}
+        (cells / f"{cell.cell_id}.json").write_text(json.dumps(result))
+    (tmp_path / "run" / "suite.toml").write_text(tomli_w.dumps(dict(suite.document)))
+
+    messages: list = []
+    rows = training.run(
+        suite, tmp_path / "run", facts=FACTS, watch=lambda _, message: messages.append(message)
+    )
+    assert len(messages) == again
+    assert rows[0]["status"] == ("ok" if again else status)
+
+
+def test_a_process_that_writes_much_to_stderr_is_not_blocked(tmp_path, monkeypatch) -> None:
+    (tmp_path / "tiny.toml").write_text(SUITE.replace("seed = [0, 1]", "seed = 0"))
+    # The alarm ends a process that waits for a reader of its stderr, so that the test ends too.
+    noise = "signal.alarm(5)\nsys.stderr.write('é' * 2**20)\n"
+    _stand_in(tmp_path, monkeypatch, noise)
+    rows = training.run(load(str(tmp_path / "tiny.toml")), tmp_path / "run", facts=FACTS)
+    assert [row["status"] for row in rows] == ["ok", "ok"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_was_stopped_or_killed_is_resumed_with_the_same_numbers(tmp_path, how) -> None:
-    text = SUITE.replace("epochs = 2", "epochs = 6").replace("seed = [0, 1]", "seed = 0")
+    text = SUITE.replace("epochs = 2", "epochs = 40").replace("seed = [0, 1]", "seed = 0")
     (tmp_path / "tiny.toml").write_text(text.partition('[[method]]\nforward = "eigh"')[0])
     command = [sys.executable, "-m", "mssbench", "train", "tiny.toml", "--out"]
     subprocess.run([*command, "whole"], cwd=tmp_path, check=True, capture_output=True)
@@ -135,7 +233,7 @@ def test_a_run_that_was_stopped_or_killed_is_resumed_with_the_same_numbers(tmp_p
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if "epoch 3 of 6" in line:
+            if "epoch 3 of 40" in line:
                 process.send_signal(how)
                 break
         process.stderr.read()
@@ -148,7 +246,7 @@ def test_a_run_that_was_stopped_or_killed_is_resumed_with_the_same_numbers(tmp_p
     done = subprocess.run(
         [*command, "cut"], cwd=tmp_path, check=True, capture_output=True, text=True
     )
-    assert "epoch 1 of 6" not in done.stderr.splitlines()[0], "it goes on after the last epoch"
+    assert "epoch 1 of 40" not in done.stderr.splitlines()[0], "it goes on after the last epoch"
 
     whole, cut = (tables(tmp_path / name) for name in ("whole", "cut"))
     for one, other in zip(whole, cut, strict=True):
@@ -180,3 +278,11 @@ def test_facts_and_suite_are_kept_with_the_tables(suite, tmp_path) -> None:
     (environment,) = facts["environments"]
     assert set(tables(folder)[0]["environment"]) == {environment}
     assert "smallcov" in (folder / "suite.toml").read_text()
+
+
+def test_the_column_of_the_status_names_all_that_occur() -> None:
+    root = Path(training.__file__).parents[1]
+    texts = [(root / name).read_text() for name in ("run/training.py", "training/one.py")]
+    occurring = {str(Status[name]) for name in re.findall(r"Status\.([A-Z_]+)", " ".join(texts))}
+    (column,) = (column for column in TRAININGS if column.name == "status")
+    assert set(re.split(r", | or ", column.meaning)) == occurring

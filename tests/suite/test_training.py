@@ -44,8 +44,7 @@ def test_a_suite_has_a_cell_for_each_combination(tmp_path) -> None:
     assert hybrid.precision == "float64"
     assert {c.learning_rate for c in suite.cells if c.forward == "mean"} == {0.1}
     assert hybrid.method == (
-        "newton_schulz + autodiff iterations=5 norm=trace float64 "
-        "then backward=loewner forward=eigh"
+        "newton_schulz + autodiff iterations=5 norm=trace then backward=loewner forward=eigh"
     )
 
 
@@ -71,6 +70,12 @@ def test_a_cell_becomes_the_method_that_was_written(tmp_path) -> None:
         ('forward = "mean"', 'backward = "loewner"', r"needs forward = \"NAME\""),
         ('then = {forward = "eigh", backward = "loewner"}', "then = 3", "names one method"),
         ('task = ["digits", "tex12"]', "", "must name a task"),
+        ("seed = [0, 1]", "seed = []", r"seed = \[\] has no value"),
+        ("learning_rate = 0.1", "learning_rate = inf", "learning_rate = inf is not above 0 and"),
+        ('name = "mine"', 'name = "../mine"', "name = '../mine' cannot be the name of a folder"),
+        ('name = "mine"', 'name = ".."', "name = '..' cannot be the name of a folder"),
+        ('name = "mine"', 'name = ""', "name = '' cannot be the name of a folder"),
+        ('name = "mine"', "name = 3", "name = 3 cannot be the name of a folder"),
     ],
 )
 def test_what_is_wrong_is_named_with_the_file_and_the_nearest_word(
@@ -90,6 +95,10 @@ def test_suites_that_do_not_exist_or_cannot_be_read_are_refused(tmp_path) -> Non
         load(str(tmp_path / "none.toml"))
     with pytest.raises(SuiteError, match="cannot be read"):
         load(written(tmp_path, "name = ["))
+    with pytest.raises(SuiteError, match=r"method = 'a' is not a table: write \[\[method\]\]"):
+        load(written(tmp_path, 'method = ["a"]\n'))
+    with pytest.raises(SuiteError, match=r"training = 'x' is not a table: write \[training\]"):
+        load(written(tmp_path, 'training = "x"\n[[method]]\nforward = "eigh"\n'))
     with pytest.raises(SuiteError, match=r"there is no \[\[method\]\]"):
         load(written(tmp_path, '[training]\ntask = "digits"\n'))
 

@@ -1,5 +1,7 @@
 """Training: what is counted, what is equal for all methods, and resuming to the bit."""
 
+import io
+import json
 import math
 import os
 import signal
@@ -12,10 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from mssbench.errors import InputError
-from mssbench.training import loop
+from mssbench.errors import InputError, NotInstalled, SuiteError, Unsupported
+from mssbench.records.training import TrainingCell
+from mssbench.training import loop, one
 from mssbench.training.evaluation import evaluated, spectrum
-from mssbench.training.loop import Epoch, Settings, train
+from mssbench.training.loop import Curve, Epoch, Settings, train
 from mssbench.training.network import Method, Network
 from mssbench.training.tasks.registry import task
 from mssbench.training.tasks.task import Data, Task
@@ -111,10 +114,10 @@ def test_a_resumed_training_has_the_same_numbers_to_the_bit(tmp_path) -> None:
     file = tmp_path / "state.pt"
     with pytest.raises(Stop):
         train(made, NS5, settings, file, stop)
-    told: list[int] = []
-    resumed = train(made, NS5, settings, file, lambda epoch: told.append(epoch.epoch))
+    trained: list[int] = []
+    resumed = train(made, NS5, settings, file, lambda epoch: trained.append(epoch.epoch))
 
-    assert told == [3, 4], "what is done is not trained again"
+    assert trained == [3, 4], "what is done is not trained again"
     assert [*map(numbers, resumed.epochs)] == [*map(numbers, whole.epochs)]
 
 
@@ -236,3 +239,80 @@ def test_rank_and_condition_are_those_of_the_features() -> None:
 def test_a_method_that_does_not_exist_is_refused_and_not_counted() -> None:
     with pytest.raises(InputError, match="newton_schulz"):
         train(few("digits"), Method("newton_schultz"), Settings(seed=0, epochs=1))
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (Method("closed_form"), "takes size 2 or 3, not 32"),
+        (Method("fused"), "CUDA kernel, and the matrices are on a CPU"),
+        (Method("eigh", "kronecker"), "n is 32, and 16 at most"),
+        (Method("cholesky"), "computes no root"),
+        (Method("eigh", "loewner", then=Method("closed_form")), "takes size 2 or 3"),
+    ],
+)
+def test_a_method_that_the_size_does_not_allow_is_unsupported(method, words) -> None:
+    with pytest.raises(Unsupported, match=words):
+        train(few("digits"), method, Settings(seed=0, epochs=1))
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"),
+    [
+        (InputError("no"), "unsupported"),
+        (Unsupported("no"), "unsupported"),
+        (NotInstalled("no"), "not_installed"),
+        (SuiteError("no"), "crashed"),
+    ],
+)
+def test_the_process_says_why_a_training_was_not_possible(
+    monkeypatch, capsys, tmp_path, raised, status
+) -> None:
+    def raising(*_):
+        raise raised
+
+    result = result_of_process(raising, monkeypatch, capsys, tmp_path)
+    assert result == {"status": status, "reason": "no"}
+
+
+def test_the_process_says_why_steps_were_skipped(monkeypatch, capsys, tmp_path) -> None:
+    curve = Curve("w", "d", [Epoch(1, steps=4, skipped=3, exceptions=3)])
+    result = result_of_process(lambda *_: curve, monkeypatch, capsys, tmp_path)
+    assert result["status"] == "nonfinite"
+    assert result["reason"] == (
+        "75 % of the steps were skipped, because a value was not finite or an exception was raised"
+    )
+
+
+def result_of_process(instead, monkeypatch, capsys, folder) -> dict:
+    """What the process of a training says at its end, if `instead` trains."""
+    cell = TrainingCell("smallcov", "eigh", "loewner", "", "float32", "", 0, 0.1, 1, 32)
+    monkeypatch.setattr(one, "train", instead)
+    monkeypatch.setattr(one.torch, "set_num_threads", lambda _: None)
+    asked = {"cell": asdict(cell), "threads": 1, "checkpoint": str(folder / "state.pt")}
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(asked)))
+    one.main()
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_batch_beyond_the_training_data_is_refused() -> None:
+    with pytest.raises(SuiteError, match="batch = 97 is more than the 96 training samples"):
+        train(few("digits"), EXACT, Settings(seed=0, epochs=1, batch=97))
+    (epoch,) = train(few("digits"), EXACT, Settings(seed=0, epochs=1, batch=96)).epochs
+    assert epoch.steps == 1
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rates"),
+    [(1, [0.1]), (2, [0.1, 0.001]), (3, [0.1, 0.01, 0.001]), (4, [0.1, 0.1, 0.01, 0.001])],
+)
+def test_the_first_epoch_has_the_full_rate(epochs, rates, monkeypatch) -> None:
+    seen: list[float] = []
+
+    def recorded(number, network, optimizer, *_) -> Epoch:
+        seen.append(optimizer.param_groups[0]["lr"])
+        return Epoch(number)
+
+    monkeypatch.setattr(loop, "_trained_epoch", recorded)
+    train(few("smallcov"), EXACT, Settings(seed=0, learning_rate=0.1, epochs=epochs))
+    assert seen == pytest.approx(rates)

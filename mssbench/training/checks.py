@@ -1,0 +1,83 @@
+"""Checks of a method and of the batch before its network is trained.
+
+In the steps of a training every exception is counted, and none is raised. So what is misspelt, or
+what the machine or the size does not allow, is found before the first step.
+"""
+
+import torch
+
+from mssbench.errors import InputError, NotInstalled, RegistryError, SuiteError, Unsupported
+from mssbench.methods import auto
+from mssbench.methods.pair import pair
+from mssbench.training.network import COVARIANCE, MEAN, Method, pooling
+from mssbench.training.pooling import AUTO, FEATURES
+from mssbench.training.tasks.task import Task
+
+_OF_LAYER = ("center", "floor")  # arguments of `CovariancePooling` that a method may have
+
+
+def check_batch(task: Task, batch: int) -> None:
+    """Raise SuiteError if a task has too few samples for one batch."""
+    if batch > len(task.train):
+        raise SuiteError(
+            f"batch = {batch} is more than the {len(task.train)} training samples of {task.name}. "
+            "Choose a smaller batch."
+        )
+
+
+def check_names(method: Method) -> None:
+    """Raise InputError if a method, its `then`, or a parameter of one of them does not exist."""
+    _check_names(method)
+    if method.then is None:
+        return
+    _check_names(method.then)
+    if (method.forward == MEAN) != (method.then.forward == MEAN):
+        raise InputError(
+            f"forward {MEAN!r} pools to n numbers and other forwards to n (n + 1) / 2, so that one "
+            "cannot take over from the other: leave out `then`."
+        )
+
+
+def _check_names(method: Method) -> None:
+    if method.forward in (MEAN, COVARIANCE):
+        given = ["backward"] if method.backward else sorted(method.parameters)
+        if given:
+            raise InputError(f"forward {method.forward!r} takes no root: leave {given[0]} out.")
+        return
+
+    of_pair = {k: v for k, v in method.parameters.items() if k not in _OF_LAYER}
+    forward, backward = method.forward, method.backward
+    if forward == AUTO:
+        given = ["backward"] if backward else sorted(of_pair)
+        if given:
+            raise InputError(
+                f"forward {AUTO!r} chooses the whole pair: leave {given[0]} out, or name the "
+                "forward."
+            )
+    if forward in (AUTO, FEATURES):
+        forward = auto.DEFAULT[0]
+    if "ridge" in of_pair:
+        raise InputError("a network has no parameter 'ridge'. Did you mean 'floor'?")
+    try:
+        pair("sqrt", forward, backward or "loewner", tuple(sorted(of_pair.items())), public=True)
+    except RegistryError as error:
+        raise InputError(str(error)) from None
+    except (Unsupported, NotInstalled):  # names are right: it becomes the status of the training
+        pass
+
+
+def check_supported(method: Method, n: int) -> None:
+    """Raise Unsupported if this machine, or the size n, does not allow a method or its `then`.
+
+    Raises NotInstalled if a package is missing.
+    """
+    for named in filter(None, (method, method.then)):
+        features = torch.eye(n).repeat(2, 1, 1).requires_grad_()
+        try:
+            pooling(named, n)(features).sum().backward()
+        except InputError as error:
+            raise Unsupported(str(error)) from None
+        except (Unsupported, NotInstalled):
+            raise
+        except Exception:  # noqa: S110  (whatever else happens belongs to the curve)
+            pass
