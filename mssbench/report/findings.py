@@ -132,7 +132,10 @@ _SPOKEN = {
 
 def _right(rows: "pd.DataFrame") -> Iterator[Finding]:
     """Yield which methods are right on all matrices, for forwards and for steps."""
-    tried = rows[~rows["ended"].isin((*UNTRIED, OTHER_PRECISION)) & (rows["phase"] != "backward")]
+    # A library that computed in another precision may have any status, and none says whether it
+    # is right in the precision of the row.
+    own = (rows["ended"] != OTHER_PRECISION) & (rows["computed_in"] == "")
+    tried = rows[~rows["ended"].isin(UNTRIED) & own & (rows["phase"] != "backward")]
     # Where the reference is not accurate enough, no method can be called right or wrong.
     unknown = (tried["ended"] == UNVERIFIED).groupby([tried[n] for n in (*_PLACE, *_INPUT)])
     tried = tried[~unknown.transform("any")]
@@ -171,7 +174,10 @@ def _closest(by_method: "pd.DataFrame") -> str:
 
 
 def _hard(rows: "pd.DataFrame", at: Mapping[str, Any], where: str) -> Iterator[Finding]:
-    """Yield the problem on which the fewest methods are right, if these are less than half."""
+    """Yield the problem on which the fewest methods are right, if these are less than half.
+
+    A method is right on a problem if it is ok at every size and batch of it.
+    """
     by_method = rows.groupby(["hardness", "matrices", "problem", "label"])["usable"].all()
     shares = by_method.groupby(["hardness", "matrices", "problem"]).agg(["sum", "size"])
     worst = (shares["sum"] / shares["size"]).idxmin()
@@ -181,7 +187,7 @@ def _hard(rows: "pd.DataFrame", at: Mapping[str, Any], where: str) -> Iterator[F
         count = "none" if right == 0 else f"only {right}"
         yield Finding(
             f"{where}: on {matrices}, {count} of {units.count(methods, 'method')} "
-            f"{'is' if right < 2 else 'are'} ok.",
+            f"{'is' if right < 2 else 'are'} ok at every size and batch.",
             {**at, "problem": problem, "batch": "", "size": ""},
             "failures",
         )
