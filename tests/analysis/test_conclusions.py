@@ -119,6 +119,12 @@ def test_what_computed_in_float64_does_not_compete_as_float32() -> None:
     ]
 
 
+def test_one_library_of_another_precision_is_not_why_the_others_are_wrong() -> None:
+    wide = row(1e-6, root=1e-9, library="numpy", computed_in="float64", flags="")
+    wrong = row(1e-3, root=0.5, status="inaccurate", flags="", **EIGH)
+    assert said(wide, wrong) == ["forward, n = 16: no method is ok."]
+
+
 def test_it_is_so_though_one_of_the_methods_failed_there() -> None:
     failed = row(1e-9, root=3.0, status="diverged", flags=UNVERIFIED, problem="p", forward="taylor")
     (sentence,) = said(
