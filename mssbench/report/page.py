@@ -163,7 +163,8 @@ def page(runs: Sequence["Run"], title: str = "") -> str:
 
     The first run is the one that others are compared with. title: the heading; by default the names
     of the runs. Raises TableError if a run has no table or no run has a row, RunError for a damaged
-    file of facts, and SuiteError for a claim of a suite that is malformed.
+    file of facts or a run that is named twice, and SuiteError for a claim of a suite that is
+    malformed.
     """
     names = unique_names(runs)
     by_name = dict(zip(names, runs, strict=True))
