@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mssbench import __version__
 from mssbench.analysis.claim_texts import lines
 from mssbench.analysis.claims import ClaimResult, ClaimVerdict, judge_claims
+from mssbench.analysis.trust import trust
 from mssbench.records import units
 from mssbench.records.facts import machine
 from mssbench.records.schema import BY_NAME
@@ -21,6 +22,7 @@ from mssbench.report.drawn import drawn, unique_names
 from mssbench.report.figures import HISTORY, PANELS
 from mssbench.report.figures.figure import (
     DRAWN,
+    RIGHT,
     Axis,
     Figure,
     Look,
@@ -211,11 +213,28 @@ def _data(table: "pd.DataFrame", runs: Mapping[str, "Run"]) -> dict[str, Any]:
         "legends": {name: _legend(style, name) for name in style.names},
         "about_failures": ABOUT_FAILURES,
         "about_winners": ABOUT_WINNERS,
+        "not_compared": _not_compared(table, runs),
         "comparisons": [c._asdict() for c in comparisons(table, runs)],
         "steps": [_step(step) for step in history.steps(table)] if several else None,
         "table": [_column(name, *words) for name, words in _TABLE.items()],
         "csv": [*_WORDS, *_NUMBERS],
     }
+
+
+def _not_compared(table: "pd.DataFrame", runs: Mapping[str, "Run"]) -> dict[str, str]:
+    """Return a sentence for each run whose times are not compared, so that no method is fastest."""
+    found = {}
+    for name, run in runs.items():
+        machines = set(table.loc[table["run"] == name, "machine"]) - {""}
+        reliability = trust(run.current, run.facts)
+        if len(machines) > 1:
+            why = "its rows were measured in several environments"
+        elif not reliability.comparable:
+            why = f"the machine {reliability.why_not}"
+        else:
+            continue
+        found[name] = f"{name}: {why}. No method is called fastest, as times are not compared."
+    return found
 
 
 def _figure(figure: Figure, style: Style) -> dict[str, Any]:
@@ -247,8 +266,9 @@ def _aligned(figure: Figure, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 # Pixels around the frame of a panel: for two lines of text below and beside it, and for symbols
-# above it and to its right.
-_PADDING = {"left": 62, "top": 18, "right": 22, "bottom": 38}
+# above it and to its right, of which the centres are RIGHT of the frame. In page.css the least
+# width of a column of panels is that of a panel.
+_PADDING = {"left": 62, "top": 18, "right": RIGHT + 8, "bottom": 38}
 
 
 def _axis(axis: Axis | None) -> dict[str, Any] | None:
