@@ -22,6 +22,7 @@ from mssbench.report.drawn import drawn, unique_names
 from mssbench.report.figures import HISTORY, PANELS
 from mssbench.report.figures.figure import (
     DRAWN,
+    LEGENDS,
     RIGHT,
     Axis,
     Figure,
@@ -34,6 +35,7 @@ from mssbench.report.figures.maps import ABOUT_FAILURES, ABOUT_WINNERS, LOOKS
 from mssbench.report.findings import Finding, findings, warnings
 from mssbench.report.html import asset, library, render, script
 from mssbench.report.packing import as_utf8, packed, script_json
+from mssbench.report.words import TIMES_LIMIT, WORDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +66,7 @@ _FILTERS = {
     "size": "n",
     "batch": "batch",
     "problem": "matrices",
-    "kind": "kind",
+    "kind": "kind of matrix",
 }
 _NUMBERS = (
     "size",
@@ -148,7 +150,7 @@ _TABLE = {
 _MEANINGS = {
     "label": "full name of the method: library/forward + backward, with parameters",
     "ended": "how the measurement ended; only ok may win a comparison",
-    "times_limit": "time divided by the shortest time for this work on this machine",
+    "times_limit": TIMES_LIMIT,
     "standing": "whether no other method is as accurate and faster: front, undecided or beaten",
     "run": "folder of the run",
 }
@@ -191,6 +193,7 @@ def page(runs: Sequence["Run"], title: str = "") -> str:
         claims=[_claim(finding) for finding in claims],
         claims_run=claims_run,
         steps_rule=history.RULE,
+        words=WORDS,
         environment=[_environment(name, run) for name, run in by_name.items()],
         data=script_json(_data(table, by_name)),
     )
@@ -250,6 +253,7 @@ def _figure(figure: Figure, style: Style) -> dict[str, Any]:
         "x": _axis(figure.x),
         "y": _axis(figure.y),
         "legend_column": figure.legend or style.by,
+        "legend_title": LEGENDS[figure.legend or style.by],
         "spec": _aligned(figure, compiled(figure.chart(style), style)),
     }
 
