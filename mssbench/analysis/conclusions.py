@@ -256,15 +256,17 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _cost(block: Block, entry: Entry, matrices: str) -> str:
-    """Return a method's time and error: `5.85 ms (root error 2e-04, worst on easy κ 42 matrices)`.
+    """Return a method's time and error: `5.85 ms (root error 2e-04, on easy κ 42 matrices)`.
 
-    entry: of the method. matrices: the kinds of matrix, as text.
+    Of several problems it is the largest error, over all of them. entry: of the method. matrices:
+    the kinds of matrix, as text.
     """
     if entry.error is None:
         return f"{block.text(entry.value)} ({_kind(block)} error unknown)"
     several = entry.problems > 1 and "problem" in block.hidden
-    worst = f", {'worst ' if several else ''}on {matrices}" if matrices else ""
-    return f"{block.text(entry.value)} ({_kind(block)} error {units.error(entry.error)}{worst})"
+    where = f", {'over' if several else 'on'} {matrices}" if matrices else ""
+    error = f"{'largest ' if several else ''}{_kind(block)} error {units.error(entry.error)}"
+    return f"{block.text(entry.value)} ({error}{where})"
 
 
 def _other_ends(name: str, best: Entry, able: dict[str, Entry]) -> str:

@@ -56,7 +56,7 @@ def test_a_problem_that_has_no_matrices_there_makes_no_method_bad(status: str) -
         *untried(status, size=96, problem="convfeat(positions=49)"),
     ]
     (sentence,) = said(*rows)
-    assert "torch/eigh, 1.00 ms (root error 1e-06, worst on singular matrices)" in sentence
+    assert "torch/eigh, 1.00 ms (largest root error 1e-06, over singular matrices)" in sentence
     assert best(frame(*rows), 96) == {"torch/eigh"}
     (block,) = blocks(frame(*rows))
     assert block.omissions() == [f"left out at n = 96: convfeat(positions=49) ({status})"]

@@ -85,3 +85,18 @@ def test_rows_computed_in_another_precision_are_not_judged_whatever_their_status
 
     changed = results.open(altered(STANDARD, tmp_path / "cpu-2core-standard", change))
     assert judged(changed) == judged(results.open(STANDARD))
+
+
+def test_a_method_has_one_name_in_all_findings(standard: Run) -> None:
+    table = drawn([standard])
+    text = " ".join(f.text for f in found(standard))
+    full = {*table["label"]} - {*table["method"]}
+    assert full
+    assert not [name for name in full if name in text]
+    assert "fastest" in text
+
+
+def test_findings_count_batches_of_matrices(standard: Run) -> None:
+    said = [f.text for f in found(standard) if " ok on all " in f.text]
+    assert said
+    assert all("batches of matrices" in text for text in said)
