@@ -12,7 +12,7 @@ from mssbench.analysis.entry import Entry
 from mssbench.analysis.trust import flags, trust
 from mssbench.records import units
 from mssbench.records.facts import machine
-from mssbench.records.measurement import MEASURED, Status
+from mssbench.records.measurement import MEASURED, UNTRIED, Status
 from mssbench.records.noise import DRIFTED, MEANING, OTHER_PRECISION, SHOWN_DELTA, UNVERIFIED, Noise
 from mssbench.results.labels import spoken, with_labels
 
@@ -203,9 +203,13 @@ def _conclusion(block: Block, spoilt: str, matrices: str) -> str:
 
 def _none(block: Block, entries: Mapping[str, Entry]) -> str:
     """Return the sentence of a block in which no method is ok."""
-    ended = {status for e in entries.values() for status, _ in e.statuses}
-    for why in (UNVERIFIED, OTHER_PRECISION):
-        if why in ended:
+    ended = {status for e in entries.values() for status, _ in e.statuses} - UNTRIED
+    # The reference is that of all methods, but a library computes in another precision for itself.
+    for why, holds in (
+        (UNVERIFIED, UNVERIFIED in ended),
+        (OTHER_PRECISION, ended == {OTHER_PRECISION}),
+    ):
+        if holds:
             return f"no method is ranked: {MEANING[why].partition(':')[0]}."
     return f"no method is ok{_everywhere(block)}."
 
@@ -252,15 +256,17 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _cost(block: Block, entry: Entry, matrices: str) -> str:
-    """Return a method's time and error: `5.85 ms (root error 2e-04, worst on easy κ 42 matrices)`.
+    """Return a method's time and error: `5.85 ms (root error 2e-04, on easy κ 42 matrices)`.
 
-    entry: of the method. matrices: the kinds of matrix, as text.
+    Of several problems it is the largest error, over all of them. entry: of the method. matrices:
+    the kinds of matrix, as text.
     """
     if entry.error is None:
         return f"{block.text(entry.value)} ({_kind(block)} error unknown)"
     several = entry.problems > 1 and "problem" in block.hidden
-    worst = f", {'worst ' if several else ''}on {matrices}" if matrices else ""
-    return f"{block.text(entry.value)} ({_kind(block)} error {units.error(entry.error)}{worst})"
+    where = f", {'over' if several else 'on'} {matrices}" if matrices else ""
+    error = f"{'largest ' if several else ''}{_kind(block)} error {units.error(entry.error)}"
+    return f"{block.text(entry.value)} ({error}{where})"
 
 
 def _other_ends(name: str, best: Entry, able: dict[str, Entry]) -> str:

@@ -9,12 +9,15 @@ from rich.text import Text
 from mssbench import results
 from mssbench.cli.export import saved
 from mssbench.cli.output import output
+from mssbench.errors import RunError
 from mssbench.report.packages import require
 
 EXAMPLES = (
     "mssbench report results/quick",
     "mssbench report results/before results/after -o report.html",
 )
+
+_ENDINGS = (".html", ".htm")
 
 
 def command(
@@ -39,8 +42,20 @@ def command(
     The page works from disk and asks the network for nothing, so that it can be mailed or kept
     beside the results. Filters act on every part of it, and its address keeps them.
     """
+    _check_file(out)
     require()
     from mssbench.report.page import page
 
     text = page([results.open(run) for run in runs], title)
     output([saved(iter([text]), out), Text("Open it in a browser; no server is needed.", "dim")])
+
+
+def _check_file(out: Path) -> None:
+    """Raise RunError for a file that is none of HTML, or whose folder does not exist."""
+    if out.suffix.lower() not in _ENDINGS:
+        raise RunError(
+            f"{out}: a report is an HTML page, so that the name of its file must end in .html. "
+            "To get a PDF, open the page in a browser and print it."
+        )
+    if not out.parent.is_dir():
+        raise RunError(f"{out}: the folder {out.parent} does not exist.")

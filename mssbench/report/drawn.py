@@ -16,7 +16,7 @@ from mssbench.analysis.blocks import SPLIT, blocks
 from mssbench.analysis.decision import is_regularized
 from mssbench.analysis.naming import short_names
 from mssbench.analysis.trust import trust
-from mssbench.errors import TableError
+from mssbench.errors import RunError, TableError
 from mssbench.records.facts import canonical
 from mssbench.report.packing import as_utf8
 from mssbench.results import conditions
@@ -45,7 +45,7 @@ def measured(runs: Sequence["Run"]) -> list[Measured]:
     """Return the rows of some runs, with the labels of their methods, and unique names of the runs.
 
     Rows of cells that the suite of a run no longer has are left out. Raises TableError if a run has
-    no table, and RunError for a damaged file of facts.
+    no table, and RunError for a damaged file of facts or a run that is named twice.
     """
     names = unique_names(runs)
     return [
@@ -91,6 +91,7 @@ def table_of(runs: Sequence[Measured]) -> "pd.DataFrame":
     * `hardness`: the rank of the problem by its condition number, from 0
     * `kind`: easy, hard, singular or repeated, see analysis/kinds.py
     * `standing`: front, undecided or beaten, see analysis/pareto.py; empty unless the row is ok
+      and the times of the run can be compared
     * `fastest`: best, or tied with the best, among methods that are ok; else empty
     * `times_limit`: the time divided by the shortest time that the machine allows for this work
     * `machine`: the hash of the machine and its libraries, by the rules of this version
@@ -110,7 +111,7 @@ def table_of(runs: Sequence[Measured]) -> "pd.DataFrame":
             parts.append(
                 rows.assign(
                     started=moments[-1].started,
-                    standing=_standings(rows),
+                    standing=_standings(rows, ranked=ranked),
                     fastest=_fastest(rows, ranked=ranked),
                 )
             )
@@ -123,8 +124,16 @@ def table_of(runs: Sequence[Measured]) -> "pd.DataFrame":
 
 
 def unique_names(runs: Sequence["Run"]) -> list[str]:
-    """Return a name of each run: that of its folder, with the parent folder if names are equal."""
-    folders = [Path(as_utf8(str(run.folder.resolve()))) for run in runs]
+    """Return a name of each run: that of its folder, with the parent folder if names are equal.
+
+    Raises RunError for a folder that is named twice, whose rows would be counted twice.
+    """
+    resolved = [run.folder.resolve() for run in runs]
+    for i, run in enumerate(runs):
+        if resolved[i] in resolved[:i]:
+            path = as_utf8(str(run.folder))
+            raise RunError(f"{path} is named twice: name each run once.")
+    folders = [Path(as_utf8(str(folder))) for folder in resolved]
     counts = Counter(folder.name for folder in folders)
     names = [
         folder.name if counts[folder.name] == 1 else f"{folder.parent.name}/{folder.name}"
@@ -253,11 +262,16 @@ def _generator(problem: str) -> str:
     return "|".join(term.partition("(")[0].strip() for term in problem.split("|"))
 
 
-def _standings(rows: "pd.DataFrame") -> "pd.Series":
-    """Return the standing of each row that is ok among the methods of its competition."""
+def _standings(rows: "pd.DataFrame", *, ranked: bool) -> "pd.Series":
+    """Return the standing of each row that is ok among the methods of its competition.
+
+    ranked: whether the times of the run can be compared; if not, no row has a standing.
+    """
     import pandas as pd
 
     standings = pd.Series("", index=rows.index, dtype=object)
+    if not ranked:
+        return standings
     # A ridge or a cut-off changes the matrix, so that the error is that of another root.
     changed = rows["options"].map(
         {options: is_regularized({"options": options}) for options in rows["options"].unique()}

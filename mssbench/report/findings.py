@@ -1,5 +1,6 @@
 """What the report says in sentences first, each with the filters that show its evidence."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -105,7 +106,10 @@ def findings(
             yield Group(name, (), ())
             continue
 
-        found = [*_right(rows), *_fastest(run)]
+        found = [
+            *_right(rows),
+            *_fastest(run, dict(zip(rows["label"], rows["method"], strict=True))),
+        ]
         found.sort(key=lambda finding: finding.filters.get("phase") != "step")
         found += _failed(rows)
         if claims and name == claimed:
@@ -132,7 +136,10 @@ _SPOKEN = {
 
 def _right(rows: "pd.DataFrame") -> Iterator[Finding]:
     """Yield which methods are right on all matrices, for forwards and for steps."""
-    tried = rows[~rows["ended"].isin((*UNTRIED, OTHER_PRECISION)) & (rows["phase"] != "backward")]
+    # A library that computed in another precision may have any status, and none says whether it
+    # is right in the precision of the row.
+    own = (rows["ended"] != OTHER_PRECISION) & (rows["computed_in"] == "")
+    tried = rows[~rows["ended"].isin(UNTRIED) & own & (rows["phase"] != "backward")]
     # Where the reference is not accurate enough, no method can be called right or wrong.
     unknown = (tried["ended"] == UNVERIFIED).groupby([tried[n] for n in (*_PLACE, *_INPUT)])
     tried = tried[~unknown.transform("any")]
@@ -148,7 +155,9 @@ def _right(rows: "pd.DataFrame") -> Iterator[Finding]:
 
         right = by_method[(by_method["sum"] == by_method["size"]) & (by_method["size"] == inputs)]
         methods = units.count(len(by_method), "method")
-        measured = "the only input" if inputs == 1 else f"all {inputs} inputs"
+        measured = (
+            "the only batch of matrices" if inputs == 1 else f"all {inputs} batches of matrices"
+        )
         if len(right) == len(by_method):
             every = "both" if len(right) == 2 else f"all {len(right)}"
             text = f"{every} methods are ok on {measured}: {_few(right.index)}."
@@ -163,7 +172,7 @@ def _right(rows: "pd.DataFrame") -> Iterator[Finding]:
 
 
 def _closest(by_method: "pd.DataFrame") -> str:
-    """Return a sentence on the method that is right on the most inputs; empty if none is on any."""
+    """Return a sentence on the method that is right on the most batches; empty if all are 0."""
     best = by_method.sort_values("sum", ascending=False, kind="stable").iloc[0]
     if best["sum"] == 0:
         return ""
@@ -171,7 +180,10 @@ def _closest(by_method: "pd.DataFrame") -> str:
 
 
 def _hard(rows: "pd.DataFrame", at: Mapping[str, Any], where: str) -> Iterator[Finding]:
-    """Yield the problem on which the fewest methods are right, if these are less than half."""
+    """Yield the problem on which the fewest methods are right, if these are less than half.
+
+    A method is right on a problem if it is ok at every size and batch of it.
+    """
     by_method = rows.groupby(["hardness", "matrices", "problem", "label"])["usable"].all()
     shares = by_method.groupby(["hardness", "matrices", "problem"]).agg(["sum", "size"])
     worst = (shares["sum"] / shares["size"]).idxmin()
@@ -181,17 +193,23 @@ def _hard(rows: "pd.DataFrame", at: Mapping[str, Any], where: str) -> Iterator[F
         count = "none" if right == 0 else f"only {right}"
         yield Finding(
             f"{where}: on {matrices}, {count} of {units.count(methods, 'method')} "
-            f"{'is' if right < 2 else 'are'} ok.",
+            f"{'is' if right < 2 else 'are'} ok at every size and batch.",
             {**at, "problem": problem, "batch": "", "size": ""},
             "failures",
         )
 
 
-def _fastest(run: "Run") -> Iterator[Finding]:
-    """Yield the fastest method of each place of a run, or why none is called fastest."""
+def _fastest(run: "Run", short: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield the fastest method of each place of a run, or why none is called fastest.
+
+    short: the short names of the methods, as in all other parts of the page, by full name.
+    """
+    # A name may be the beginning of another one, which is tried before it.
+    full = re.compile("|".join(map(re.escape, sorted(short, key=len, reverse=True))))
     found, _ = conclusions.concluded(run.current, run.facts)
     for conclusion in found:
-        yield Finding(f"{conclusion.where}: {conclusion.text}", conclusion.at, "front")
+        text = full.sub(lambda match: short[match[0]], conclusion.text)
+        yield Finding(f"{conclusion.where}: {text}", conclusion.at, "front")
 
 
 def _failed(rows: "pd.DataFrame") -> Iterator[Finding]:

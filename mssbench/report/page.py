@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mssbench import __version__
 from mssbench.analysis.claim_texts import lines
 from mssbench.analysis.claims import ClaimResult, ClaimVerdict, judge_claims
+from mssbench.analysis.trust import trust
 from mssbench.records import units
 from mssbench.records.facts import machine
 from mssbench.records.schema import BY_NAME
@@ -20,12 +21,13 @@ from mssbench.report.comparisons import comparisons
 from mssbench.report.drawn import drawn, unique_names
 from mssbench.report.figures import HISTORY, PANELS
 from mssbench.report.figures.axes import Axis
-from mssbench.report.figures.figure import DRAWN, Figure, compiled
+from mssbench.report.figures.figure import DRAWN, RIGHT, Figure, compiled
 from mssbench.report.figures.maps import ABOUT_FAILURES, ABOUT_WINNERS, LOOKS
-from mssbench.report.figures.style import Look, Style, style_of
+from mssbench.report.figures.style import LEGENDS, Look, Style, style_of
 from mssbench.report.findings import Finding, findings, warnings
 from mssbench.report.html import asset, library, render, script
 from mssbench.report.packing import as_utf8, packed, script_json
+from mssbench.report.words import TIMES_LIMIT, WORDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +58,7 @@ _FILTERS = {
     "size": "n",
     "batch": "batch",
     "problem": "matrices",
-    "kind": "kind",
+    "kind": "kind of matrix",
 }
 _NUMBERS = (
     "size",
@@ -140,7 +142,7 @@ _TABLE = {
 _MEANINGS = {
     "label": "full name of the method: library/forward + backward, with parameters",
     "ended": "how the measurement ended; only ok may win a comparison",
-    "times_limit": "time divided by the shortest time for this work on this machine",
+    "times_limit": TIMES_LIMIT,
     "standing": "whether no other method is as accurate and faster: front, undecided or beaten",
     "run": "folder of the run",
 }
@@ -157,7 +159,8 @@ def page(runs: Sequence["Run"], title: str = "") -> str:
 
     The first run is the one that others are compared with. title: the heading; by default the names
     of the runs. Raises TableError if a run has no table or no run has a row, RunError for a damaged
-    file of facts, and SuiteError for a claim of a suite that is malformed.
+    file of facts or a run that is named twice, and SuiteError for a claim of a suite that is
+    malformed.
     """
     names = unique_names(runs)
     by_name = dict(zip(names, runs, strict=True))
@@ -182,6 +185,7 @@ def page(runs: Sequence["Run"], title: str = "") -> str:
         claims=[_claim(finding) for finding in claims],
         claims_run=claims_run,
         steps_rule=history.RULE,
+        words=WORDS,
         environment=[_environment(name, run) for name, run in by_name.items()],
         data=script_json(_data(table, by_name)),
     )
@@ -204,11 +208,28 @@ def _data(table: "pd.DataFrame", runs: Mapping[str, "Run"]) -> dict[str, Any]:
         "legends": {name: _legend(style, name) for name in style.names},
         "about_failures": ABOUT_FAILURES,
         "about_winners": ABOUT_WINNERS,
+        "not_compared": _not_compared(table, runs),
         "comparisons": [c._asdict() for c in comparisons(table, runs)],
         "steps": [_step(step) for step in history.steps(table)] if several else None,
         "table": [_column(name, *words) for name, words in _TABLE.items()],
         "csv": [*_WORDS, *_NUMBERS],
     }
+
+
+def _not_compared(table: "pd.DataFrame", runs: Mapping[str, "Run"]) -> dict[str, str]:
+    """Return a sentence for each run whose times are not compared, so that no method is fastest."""
+    found = {}
+    for name, run in runs.items():
+        machines = set(table.loc[table["run"] == name, "machine"]) - {""}
+        reliability = trust(run.current, run.facts)
+        if len(machines) > 1:
+            why = "its rows were measured in several environments"
+        elif not reliability.comparable:
+            why = f"the machine {reliability.why_not}"
+        else:
+            continue
+        found[name] = f"{name}: {why}. No method is called fastest, as times are not compared."
+    return found
 
 
 def _figure(figure: Figure, style: Style) -> dict[str, Any]:
@@ -224,6 +245,7 @@ def _figure(figure: Figure, style: Style) -> dict[str, Any]:
         "x": _axis(figure.x),
         "y": _axis(figure.y),
         "legend_column": figure.legend or style.by,
+        "legend_title": LEGENDS[figure.legend or style.by],
         "spec": _aligned(figure, compiled(figure.chart(style), style)),
     }
 
@@ -240,8 +262,9 @@ def _aligned(figure: Figure, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 # Pixels around the frame of a panel: for two lines of text below and beside it, and for symbols
-# above it and to its right.
-_PADDING = {"left": 62, "top": 18, "right": 22, "bottom": 38}
+# above it and to its right, of which the centres are RIGHT of the frame. In page.css the least
+# width of a column of panels is that of a panel.
+_PADDING = {"left": 62, "top": 18, "right": RIGHT + 8, "bottom": 38}
 
 
 def _axis(axis: Axis | None) -> dict[str, Any] | None:

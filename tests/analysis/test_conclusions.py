@@ -56,7 +56,7 @@ def test_a_problem_that_has_no_matrices_there_makes_no_method_bad(status: str) -
         *untried(status, size=96, problem="convfeat(positions=49)"),
     ]
     (sentence,) = said(*rows)
-    assert "torch/eigh, 1.00 ms (root error 1e-06, worst on singular matrices)" in sentence
+    assert "torch/eigh, 1.00 ms (largest root error 1e-06, over singular matrices)" in sentence
     assert best(frame(*rows), 96) == {"torch/eigh"}
     (block,) = blocks(frame(*rows))
     assert block.omissions() == [f"left out at n = 96: convfeat(positions=49) ({status})"]
@@ -117,6 +117,12 @@ def test_what_computed_in_float64_does_not_compete_as_float32() -> None:
         "forward, n = 16: no method is ranked: the library computed in a precision other than "
         "the row's, see the column computed_in."
     ]
+
+
+def test_one_library_of_another_precision_is_not_why_the_others_are_wrong() -> None:
+    wide = row(1e-6, root=1e-9, library="numpy", computed_in="float64", flags="")
+    wrong = row(1e-3, root=0.5, status="inaccurate", flags="", **EIGH)
+    assert said(wide, wrong) == ["forward, n = 16: no method is ok."]
 
 
 def test_it_is_so_though_one_of_the_methods_failed_there() -> None:

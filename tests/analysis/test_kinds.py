@@ -117,7 +117,9 @@ def test_what_varies_inside_a_number_has_its_range_of_conditions():
 
 def test_a_conclusion_says_on_which_matrices_an_error_is_the_worst():
     (sentence,) = conclusions.conclusions(frame(*rows({"z": 10.0, "m": None, "a": 1e6})))
-    assert "(root error 1e-06, worst on easy κ 10, hard κ 1e6 and singular matrices)" in sentence
+    assert (
+        "(largest root error 1e-06, over easy κ 10, hard κ 1e6 and singular matrices)" in sentence
+    )
     (sentence,) = conclusions.conclusions(frame(*rows({"z": 10.0})))
     assert "(root error 1e-06, on easy κ 10 matrices)" in sentence
 

@@ -10,12 +10,14 @@ from helpers.tables import frame, row, write
 
 from mssbench import results
 from mssbench.cli.plot import FIGURES as OFFERED
+from mssbench.cli.plot import drawings
 from mssbench.errors import RunError, TableError
 from mssbench.report import draw
 from mssbench.report.cautions import cautions, environments
 from mssbench.report.drawn import Measured, chosen, drawn, measured, table_of, unique_names
 from mssbench.report.figures import FIGURES
 from mssbench.report.figures.figure import WIDTH
+from mssbench.report.page import page
 
 NO_FACTS = {"environments": {}, "runs": {}}
 FRONT = FIGURES["front"]
@@ -261,8 +263,22 @@ def test_runs_of_one_name_get_different_ones(tmp_path):
         write(folder, *rows_of(problems=["wishart(ratio=2)"]))
     runs = [results.open(folder) for folder in folders]
     assert unique_names(runs) == ["a/quick", "b/quick"]
-    assert unique_names([runs[0], runs[0]]) == [str(folders[0])] * 2
     assert set(drawn(runs)["run"]) == {"a/quick", "b/quick"}
+
+
+def test_a_run_that_is_named_twice_is_refused(tmp_path):
+    """A glob may find it twice, and each of its rows would count twice."""
+    (folder := tmp_path / "quick").mkdir()
+    write(folder, *rows_of(problems=["wishart(ratio=2)"]))
+    (link := tmp_path / "link").symlink_to(folder)
+    runs = [results.open(path) for path in (folder, link)]
+    refused = re.escape(f"{link} is named twice: name each run once.")
+    for make in (unique_names, measured, page):
+        with pytest.raises(RunError, match=refused):
+            make(runs)
+    with pytest.raises(RunError, match=refused):
+        list(drawings([folder, link], ["front"], None, tmp_path / "front.svg"))
+    assert not (tmp_path / "front.svg").exists()
 
 
 # Cautions

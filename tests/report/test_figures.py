@@ -529,6 +529,14 @@ def test_times_that_cannot_be_compared_have_no_winner():
         draw.specification(FIGURES["winners"], table_of([Measured("run", rows, facts)]))
 
 
+def test_times_that_cannot_be_compared_have_no_front():
+    rows = frame(method("eigh", 1e-3, 1e-6), method("svd", 2e-3, 1e-6))
+    facts = {"environments": {"e" * 12: {"cores": {"granted": 2}}}, "runs": {}}
+    assert "front" in set(table_of([Measured("run", rows, facts)])["standing"])
+    facts["runs"] = {"r" * 12: {"load_start": [9.0, 9.0, 9.0]}}
+    assert set(table_of([Measured("run", rows, facts)])["standing"]) == {""}
+
+
 # Legends and looks
 
 

@@ -304,7 +304,8 @@ def _check_right(sentence: str, rows: list[dict[str, str]]) -> None:
         }
         == inputs
     }
-    measured = "the only input" if len(inputs) == 1 else f"all {len(inputs)} inputs"
+    one, several = "the only batch of matrices", f"all {len(inputs)} batches of matrices"
+    measured = one if len(inputs) == 1 else several
     assert measured in sentence
     methods = len({row["label"] for row in judged})
     if "none of" in sentence:

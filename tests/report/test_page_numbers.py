@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import partial
-from math import exp, isfinite, log
+from math import isfinite, log
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from helpers.report_pages import Tab, write_page
 from mssbench import results
 from mssbench.analysis import pareto
 from mssbench.analysis.blocks import SPLIT, blocks
-from mssbench.compare.describe import compare
+from mssbench.compare.describe import compare, geometric_means
 from mssbench.compare.tables import StoredRun
 from mssbench.records import units
 from mssbench.report import history
@@ -287,9 +287,14 @@ def test_a_comparison_has_the_verdicts_of_compare(
         assert int(total) == len(judged.judgements)
         for verdict, n in verdicts.items():
             assert re.search(rf"\b{n} {verdict}\b", rest), (verdict, rest)
-        ratios = [j.ratio for j in judged.judgements if j.ratio is not None]
-        mean = exp(sum(map(log, ratios)) / len(ratios))
-        assert f"over {len(ratios)} rows that are ok in both: {units.ratio(mean)}." in rest
+        means = [*geometric_means(judged.judgements, ("phase", "clock", "cache"))]
+        assert len({units.ratio(mean.ratio) for mean in means}) > 1
+        assert len({*(dict(mean.at)["phase"] for mean in means)}) == len(means) > 1
+        said = "; ".join(
+            f"{dict(mean.at)['phase']}: {units.ratio(mean.ratio)} ({units.count(mean.rows, 'row')})"
+            for mean in means
+        )
+        assert rest.endswith(f"over the rows that are ok in both: {said}.")
 
         heads = tab.heads("#compared")
         lines = [dict(zip(heads, line, strict=True)) for line in tab.cells("#compared")]
@@ -311,6 +316,11 @@ def test_a_comparison_has_the_verdicts_of_compare(
         tab.choose(phase="forward")
         phases = {line[heads.index("phase")] for line in tab.cells("#compared")}
         assert phases == {"forward"}
+        text = tab.page.locator("#compared p").last.text_content()
+        (mean,) = (mean for mean in means if dict(mean.at)["phase"] == "forward")
+        assert text.endswith(
+            f"over {mean.rows} rows that are ok in both: {units.ratio(mean.ratio)}."
+        )
 
 
 # Runs of several days: steps in the times of a cell.

@@ -112,12 +112,35 @@ def test_one_run_of_two_machines_calls_no_method_fastest(
     assert table[table["standing"] == "front"]["machine"].nunique() == 2
     with opened(write_page([run], tmp_path / "page.html")) as tab:
         assert "several environments" in tab.page.locator(".warning").inner_text()
-        assert {text for line in tab.cells("#winners-map") for text in line[1:]} <= {
-            "-",
-            "",
-            "none is ok",
-            "not ranked",
-        }
+        cells = {text for line in tab.cells("#winners-map") for text in line[1:]}
+        assert "not compared" in cells
+        assert cells <= {"not compared", "", "none is ok", "not ranked"}
+        remark = tab.page.locator("#winners-map .about").inner_text()
+        assert remark.startswith("run: its rows were measured in several environments.")
+
+
+def test_a_disturbed_run_says_above_the_map_and_in_it_that_no_times_are_compared(
+    tmp_path: Path, opened: Callable[..., Any]
+) -> None:
+    def busy(facts: dict[str, Any]) -> None:
+        for run in facts["runs"].values():
+            run["load_start"] = [99.0, 99.0, 99.0]
+
+    runs = [
+        altered(QUICK, tmp_path / name, facts=f)
+        for name, f in (("calm", dated("2026-01-01")), ("busy", busy))
+    ]
+    with opened(write_page(runs, tmp_path / "page.html")) as tab:
+        for name, times in (("calm", 0), ("busy", 1)):
+            tab.choose(run=name)
+            remarks = tab.page.locator("#winners-map > .about").all_inner_texts()
+            said = [text for text in remarks if "busy: the machine was busy when" in text]
+            assert len(said) == times
+            cells = [text for line in tab.cells("#winners-map") for text in line[1:]]
+            assert ("not compared" in cells) == bool(times)
+            assert (any(" ms" in text or " us" in text for text in cells)) == (not times)
+            tab.snapshot()
+            assert (tab.page.locator("#front .mark-line path").count() > 0) == (not times)
 
 
 def test_an_empty_table_is_refused_in_words(tmp_path: Path) -> None:
@@ -205,6 +228,22 @@ def test_numbers_that_are_not_finite_and_singular_matrices_have_their_place(
         )
         assert any(y < 0 for _, y in front)
         assert any(x > WIDTH for x, _ in condition)
+        # No mark is cut off: all of it is within its picture.
+        outside = tab.page.locator(".plot svg").evaluate_all(
+            """all => all.flatMap((svg) => {
+              const frame = svg.getBoundingClientRect();
+              return [...svg.querySelectorAll('.role-mark path, .role-mark line')]
+                .map((mark) => [mark.getBoundingClientRect(), mark.outerHTML])
+                .filter(([box]) => box.width && (box.left < frame.left || box.right > frame.right
+                  || box.top < frame.top || box.bottom > frame.bottom))
+                .map(([, html]) => html);
+            })"""
+        )
+        assert outside == []
+        hidden = tab.page.locator("#front .panel").evaluate_all(
+            "all => all.filter((box) => box.scrollWidth > box.clientWidth).length"
+        )
+        assert hidden == 0
         lines = tab.cells("#table")
         error = tab.heads("#table").index("gradient error")
         ended = tab.heads("#table").index("status")

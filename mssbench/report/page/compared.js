@@ -45,11 +45,29 @@ function byImportance(a, b) {
   return (together ? 0 : i - j) || byNumberOrWord(strength(b), strength(a));
 }
 
+// Times of these are not averaged with each other, as in mssbench/compare/describe.py.
+const MEANS_APART = ["phase", "clock", "cache"];
+
 function meanText(rows) {
-  const logs = rows.filter(({ ratio }) => ratio !== null).map(({ ratio }) => Math.log(ratio));
-  if (!logs.length) return "";
-  const mean = Math.exp(logs.reduce((a, b) => a + b) / logs.length);
-  return ` Geometric mean of the ratios of time over ${counted(logs.length, "row")} that are ok in both: ${texts.ratio(mean)}.`;
+  const both = rows.filter(({ ratio }) => ratio !== null);
+  if (!both.length) return "";
+  const ratios = new Map(both.map(({ row, ratio }) => [row, ratio]));
+  const groups = grouped([...ratios.keys()], MEANS_APART);
+  sortedByValues(groups, MEANS_APART, (group) => group[0]);
+  const means = groups.map((group) => {
+    const sum = group.reduce((total, row) => total + Math.log(ratios.get(row)), 0);
+    return { group, mean: texts.ratio(Math.exp(sum / group.length)) };
+  });
+  const what = "of the ratios of time over";
+  if (means.length === 1) {
+    return ` Geometric mean ${what} ${counted(both.length, "row")} that are ok in both: ${means[0].mean}.`;
+  }
+  const varying = MEANS_APART.filter((name) => varies([...ratios.keys()], name));
+  const named = means.map(({ group, mean }) => {
+    const words = varying.map((name) => spoken(name, value(name, group[0]))).join(", ");
+    return `${words}: ${mean} (${counted(group.length, "row")})`;
+  });
+  return ` Geometric means ${what} the rows that are ok in both: ${named.join("; ")}.`;
 }
 
 // The columns that say of which cell a line is: those that are always of interest, and those that vary.

@@ -52,7 +52,7 @@ function layOutFigures(main) {
     figure.grid = element("div", { class: figure.y ? "grid" : "grid wide" });
     figure.note = element("p", { class: "empty" });
     figure.more = element("button", { type: "button", onclick: () => { figure.shown += AT_ONCE; divide(figure); } });
-    figure.legend = element("ul", { class: "legend", "aria-label": "Legend" });
+    figure.legend = element("ul", { class: "legend", "aria-label": figure.legend_title, "data-title": figure.legend_title });
     figure.section = element(
       "section",
       { id: figure.name, "aria-labelledby": `${figure.name}-title` },

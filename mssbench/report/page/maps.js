@@ -137,7 +137,9 @@ function drawWinners(place, whole = false) {
   const left = [];
   if (columnsLeft) left.push(counted(columnsLeft, "column"));
   if (parts.length > tables.length) left.push(counted(parts.length - tables.length, "table"));
-  place.replaceChildren(...tables, ...remainder(left, () => drawWinners(place, true)));
+  const remarks = distinct(timed, "run").filter((run) => data.not_compared[run])
+    .map((run) => element("p", { class: "about" }, data.not_compared[run]));
+  place.replaceChildren(...remarks, ...tables, ...remainder(left, () => drawWinners(place, true)));
 }
 
 function winner(rows) {
@@ -148,8 +150,10 @@ function winner(rows) {
   }
   if (best === undefined) {
     const ok = rows.some((row) => value("ended", row) === "ok");
-    const title = ok ? "no second method to compare with, or the times cannot be compared" : "no method is ok";
-    return { look: ok ? "" : "nonfinite", text: ok ? "-" : "none is ok", title };
+    if (!ok) return { look: "nonfinite", text: "none is ok", title: "no method is ok" };
+    const why = data.not_compared[value("run", rows[0])];
+    if (why) return { look: "unranked", text: "not compared", title: why };
+    return { look: "", text: "-", title: "no second method to compare with" };
   }
   const tied = distinct(rows.filter((row) => value("fastest", row) === "tied"), "method");
   const more = tied.length ? ` (tied with ${tied.length})` : "";
