@@ -58,6 +58,7 @@ def test_the_largest_batch_is_no_filter_where_it_leaves_out_a_size(
         assert {row["size"] for row in tab.rows()} == {"64", "256"}
 
 
+@pytest.mark.slow
 def test_no_first_view_is_empty(tmp_path: Path, opened: Callable[..., Any]) -> None:
     """Steps are in double precision here, and forwards in single: both are usual alone."""
 
@@ -175,6 +176,7 @@ def test_after_any_sequence_of_filters_the_page_is_as_a_fresh_one(
             assert fresh.snapshot() == seen
 
 
+@pytest.mark.slow
 def test_more_panels_are_shown_on_demand_and_forgotten_by_the_next_filter(
     both: Path, opened: Callable[..., Any]
 ) -> None:
@@ -225,6 +227,7 @@ def test_the_page_works_where_the_browser_refuses_to_change_the_address(
         assert {row["phase"] for row in tab.rows()} == {"forward"}
 
 
+@pytest.mark.slow
 def test_the_history_has_the_rows_of_all_runs(tmp_path: Path, opened: Callable[..., Any]) -> None:
     runs = [
         altered(
@@ -318,6 +321,7 @@ def _check_right(sentence: str, rows: list[dict[str, str]]) -> None:
         assert f"{len(right)} are ok" in sentence or len(right) == methods
 
 
+@pytest.mark.slow
 def test_a_finding_on_failures_shows_the_failed_cells_wherever_they_are(
     tmp_path: Path, opened: Callable[..., Any]
 ) -> None:

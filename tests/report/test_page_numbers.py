@@ -223,6 +223,7 @@ def test_fronts_are_those_of_the_analysis_and_marks_stand_where_the_numbers_say(
             )
 
 
+@pytest.mark.slow
 def test_a_front_of_one_kind_is_that_of_mssbench_pareto(table: pd.DataFrame) -> None:
     """Where a kind of matrix has a single problem, the standings are those of the command."""
     frame = results.open(STANDARD).current

@@ -228,6 +228,7 @@ def test_the_maps_do_not_depend_on_colours(both: Path, opened: Callable[..., Any
         assert "" not in words["unranked"]
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("deficiency", ["deuteranopia", "protanopia", "achromatopsia"])
 def test_the_page_works_for_the_colour_blind(
@@ -289,6 +290,7 @@ def overflowing(tab: Tab) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("width", [320, 390, 768, 1280, 1920])
 def test_no_width_makes_the_page_scroll_sideways(

@@ -149,6 +149,7 @@ def test_an_empty_table_is_refused_in_words(tmp_path: Path) -> None:
         page([results.open(run)])
 
 
+@pytest.mark.slow
 def test_an_empty_run_beside_another_is_named(tmp_path: Path, opened: Callable[..., Any]) -> None:
     empty = altered(QUICK, tmp_path / "empty", lambda frame: frame.head(0))
     with opened(write_page([QUICK, empty], tmp_path / "page.html")) as tab:
@@ -183,6 +184,7 @@ def test_a_run_of_failures_alone(tmp_path: Path, opened: Callable[..., Any]) -> 
         assert len(tab.rows()) == len(results.open(run).frame)
 
 
+@pytest.mark.slow
 def test_rows_left_over_by_an_earlier_run_are_left_out_and_counted(
     tmp_path: Path, opened: Callable[..., Any]
 ) -> None:
@@ -202,6 +204,7 @@ def test_rows_left_over_by_an_earlier_run_are_left_out_and_counted(
         )
 
 
+@pytest.mark.slow
 def test_numbers_that_are_not_finite_and_singular_matrices_have_their_place(
     tmp_path: Path, opened: Callable[..., Any]
 ) -> None:
@@ -268,6 +271,7 @@ def _on_a_gpu(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([*parts, frame], ignore_index=True)
 
 
+@pytest.mark.slow
 def test_clocks_of_a_gpu_are_kept_apart(tmp_path: Path, opened: Callable[..., Any]) -> None:
     run = altered(QUICK, tmp_path / "run", _on_a_gpu)
     with opened(write_page([run], tmp_path / "page.html")) as tab:
