@@ -49,6 +49,7 @@ def test_the_first_view_is_a_training_step_in_single_precision(
         }
 
 
+@pytest.mark.slow
 def test_the_largest_batch_is_no_filter_where_it_leaves_out_a_size(
     quick: Path, opened: Callable[..., Any]
 ) -> None:
@@ -83,6 +84,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", CHANGES)
 def test_each_filter_changes_marks_maps_table_and_counts(
@@ -101,6 +103,7 @@ def test_each_filter_changes_marks_maps_table_and_counts(
         assert tab.snapshot() == before
 
 
+@pytest.mark.slow
 def test_figures_draw_the_rows_that_the_filters_leave(
     both: Path, opened: Callable[..., Any], table: pd.DataFrame
 ) -> None:
@@ -123,6 +126,7 @@ def test_figures_draw_the_rows_that_the_filters_leave(
             assert f"{number} row" in label
 
 
+@pytest.mark.slow
 def test_a_filter_that_changes_neither_axes_nor_headings_changes_the_marks(
     tmp_path: Path, opened: Callable[..., Any]
 ) -> None:
@@ -191,6 +195,7 @@ def test_more_panels_are_shown_on_demand_and_forgotten_by_the_next_filter(
         assert tab.page.locator(panels).count() == 24
 
 
+@pytest.mark.slow
 def test_an_address_with_unknown_values_shows_the_first_view(
     both: Path, opened: Callable[..., Any]
 ) -> None:
@@ -200,6 +205,7 @@ def test_an_address_with_unknown_values_shows_the_first_view(
         assert tab.filters() == first
 
 
+@pytest.mark.slow
 def test_a_new_address_in_the_same_tab_sets_the_filters(
     both: Path, opened: Callable[..., Any]
 ) -> None:
@@ -215,6 +221,7 @@ def test_a_new_address_in_the_same_tab_sets_the_filters(
         assert tab.filters()["phase"] == "forward"
 
 
+@pytest.mark.slow
 def test_the_page_works_where_the_browser_refuses_to_change_the_address(
     both: Path, opened: Callable[..., Any]
 ) -> None:
@@ -259,6 +266,7 @@ def _proof(tab: Tab, button: Any) -> tuple[str, dict[str, Any], list[dict[str, s
     return sentence, wanted, tab.rows()
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("part", range(3))
 def test_the_button_of_a_finding_shows_the_rows_that_prove_it(

@@ -12,6 +12,9 @@ from helpers.report_pages import Tab
 
 from mssbench.report.figures.maps import LOOKS
 
+# One page of each kind is tested by default, in test_page_safety, _numbers and _filters.
+pytestmark = pytest.mark.slow
+
 NARROW = {"width": 390, "height": 844}
 
 
@@ -228,7 +231,6 @@ def test_the_maps_do_not_depend_on_colours(both: Path, opened: Callable[..., Any
         assert "" not in words["unranked"]
 
 
-@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("deficiency", ["deuteranopia", "protanopia", "achromatopsia"])
 def test_the_page_works_for_the_colour_blind(
@@ -290,7 +292,6 @@ def overflowing(tab: Tab) -> list[str]:
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("width", [320, 390, 768, 1280, 1920])
 def test_no_width_makes_the_page_scroll_sideways(

@@ -18,6 +18,9 @@ from mssbench.report.figures.figure import WIDTH
 from mssbench.report.findings import warnings
 from mssbench.report.page import page
 
+# One page of each kind is tested by default, in test_page_safety, _numbers and _filters.
+pytestmark = pytest.mark.slow
+
 
 def other_machine(facts: dict[str, Any]) -> None:
     """Change the facts so that the rows are of another processor."""
@@ -39,7 +42,6 @@ def test_one_run_has_neither_comparison_nor_history(
         assert "several environments" not in page.locator("header").inner_text()
 
 
-@pytest.mark.slow
 def test_three_runs_without_a_step_say_so(tmp_path: Path, opened: Callable[..., Any]) -> None:
     runs = [altered(QUICK, tmp_path / f"r{i}", facts=dated(f"2026-0{i + 1}-01")) for i in range(3)]
     with opened(write_page(runs, tmp_path / "page.html")) as tab:
@@ -149,7 +151,6 @@ def test_an_empty_table_is_refused_in_words(tmp_path: Path) -> None:
         page([results.open(run)])
 
 
-@pytest.mark.slow
 def test_an_empty_run_beside_another_is_named(tmp_path: Path, opened: Callable[..., Any]) -> None:
     empty = altered(QUICK, tmp_path / "empty", lambda frame: frame.head(0))
     with opened(write_page([QUICK, empty], tmp_path / "page.html")) as tab:
@@ -184,7 +185,6 @@ def test_a_run_of_failures_alone(tmp_path: Path, opened: Callable[..., Any]) -> 
         assert len(tab.rows()) == len(results.open(run).frame)
 
 
-@pytest.mark.slow
 def test_rows_left_over_by_an_earlier_run_are_left_out_and_counted(
     tmp_path: Path, opened: Callable[..., Any]
 ) -> None:
@@ -204,7 +204,6 @@ def test_rows_left_over_by_an_earlier_run_are_left_out_and_counted(
         )
 
 
-@pytest.mark.slow
 def test_numbers_that_are_not_finite_and_singular_matrices_have_their_place(
     tmp_path: Path, opened: Callable[..., Any]
 ) -> None:
@@ -271,7 +270,6 @@ def _on_a_gpu(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([*parts, frame], ignore_index=True)
 
 
-@pytest.mark.slow
 def test_clocks_of_a_gpu_are_kept_apart(tmp_path: Path, opened: Callable[..., Any]) -> None:
     run = altered(QUICK, tmp_path / "run", _on_a_gpu)
     with opened(write_page([run], tmp_path / "page.html")) as tab:
@@ -290,7 +288,6 @@ def test_clocks_of_a_gpu_are_kept_apart(tmp_path: Path, opened: Callable[..., An
         assert {(row["device"], row["clock"]) for row in tab.rows()} == {("cuda", "gpu")}
 
 
-@pytest.mark.slow
 def test_large_maps_are_cut_and_shown_whole_on_demand(
     tmp_path: Path, opened: Callable[..., Any]
 ) -> None:
@@ -328,7 +325,6 @@ def test_large_maps_are_cut_and_shown_whole_on_demand(
         assert len(tab.heads("#failures-map")) == 1 + 30
 
 
-@pytest.mark.slow
 def test_claims_are_those_of_the_last_run_that_has_some(
     tmp_path: Path, opened: Callable[..., Any]
 ) -> None:

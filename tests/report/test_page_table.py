@@ -16,6 +16,9 @@ from helpers.report_pages import Tab, write_page
 from mssbench import results
 from mssbench.report.drawn import drawn
 
+# One page of each kind is tested by default, in test_page_safety, _numbers and _filters.
+pytestmark = pytest.mark.slow
+
 NUMERIC = {"size", "batch", "seconds_median", "root_error", "condition", "gemms", "times_limit"}
 
 
@@ -26,7 +29,6 @@ def type_search(tab: Tab, words: str) -> None:
     tab.settle()
 
 
-@pytest.mark.slow
 def test_search_finds_rows_that_have_all_words(quick: Path, opened: Callable[..., Any]) -> None:
     with opened(quick) as tab:
         tab.choose_all()
@@ -64,7 +66,6 @@ def test_a_search_acts_on_the_download_and_stays_while_filters_change(
         assert len(list(csv.DictReader(io.StringIO(tab.downloaded())))) == len(rows)
 
 
-@pytest.mark.slow
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "column", ["label", "size", "seconds_median", "root_error", "condition", "noise", "reason"]
@@ -97,7 +98,6 @@ def test_a_click_on_a_heading_sorts_and_missing_values_stand_last(
         assert len(values) > 90
 
 
-@pytest.mark.slow
 def test_more_rows_are_added_below(both: Path, opened: Callable[..., Any]) -> None:
     with opened(both) as tab:
         seen = [len(tab.rows())]
@@ -163,7 +163,6 @@ def test_the_download_has_all_digits_of_all_rows(
     assert frame["seconds_median"].dropna().tolist() == table["seconds_median"].dropna().tolist()
 
 
-@pytest.mark.slow
 def test_the_download_of_a_view_has_the_rows_of_the_view(
     both: Path, opened: Callable[..., Any]
 ) -> None:
