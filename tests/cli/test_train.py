@@ -60,6 +60,7 @@ def test_it_prints_each_method_and_refuses_to_rank_few_seeds(suite) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_with_five_seeds_differences_have_intervals(suite) -> None:
     result = RUNNER.invoke(app, ["train", suite("[0, 1, 2, 3, 4]"), "--at-once", "2"])
     assert result.exit_code == 0, result.output

@@ -88,13 +88,15 @@ from mssbench.suite import forecast, select, suite
 
 OTHER_OUTCOMES = (noise.ABOVE_CEILING, noise.UNVERIFIED, noise.OTHER_PRECISION)
 PAGE = (ROOT / "docs" / "reading.md").read_text()
-# Their outputs are printed in seconds; those of the others are slow tests.
+# Their outputs are printed in seconds; those of the others are exhaustive tests.
 QUICKLY = ("cpu-2core-quick", "cpu-2core-paper_isqrt_2018")
 RUNS = sorted(path.parent for path in (ROOT / "results").rglob("table.csv"))
 EVERY_RUN = pytest.mark.parametrize(
     "path",
     [
-        pytest.param(path, id=path.name, marks=[] if path.name in QUICKLY else [pytest.mark.slow])
+        pytest.param(
+            path, id=path.name, marks=[] if path.name in QUICKLY else [pytest.mark.exhaustive]
+        )
         for path in RUNS
     ],
 )

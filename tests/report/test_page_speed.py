@@ -14,7 +14,8 @@ from mssbench import results
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.slow, pytest.mark.timing]
+# A minute and more each: run by .ci/slow.
+pytestmark = [pytest.mark.exhaustive, pytest.mark.timing]
 
 # The limits of a report of 5,000 rows. Measured on two idle cores: 2.6 MB, 5 s, 0.3 s, 0.03 s and
 # 0.14 s.

@@ -217,7 +217,9 @@ def test_a_process_that_writes_much_to_stderr_is_not_blocked(tmp_path, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how", [pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive), signal.SIGKILL]
+)
 def test_a_run_that_was_stopped_or_killed_is_resumed_with_the_same_numbers(tmp_path, how) -> None:
     text = SUITE.replace("epochs = 2", "epochs = 40").replace("seed = [0, 1]", "seed = 0")
     (tmp_path / "tiny.toml").write_text(text.partition('[[method]]\nforward = "eigh"')[0])
