@@ -5,6 +5,7 @@ import altair as alt
 from mssbench.report.figures.axes import CONDITION, ERROR, ITERATIONS, position
 from mssbench.report.figures.figure import (
     ABOVE,
+    CONDITIONS,
     HOLLOW,
     ZERO,
     Figure,
@@ -15,7 +16,7 @@ from mssbench.report.figures.figure import (
 )
 from mssbench.report.figures.style import Style
 
-_REST = ("function", "precision", "device", "phase", "clock", "cache", "run")
+_REST = (*CONDITIONS, "run")
 _FINITE = "isValid(datum.error)"
 _REGULAR = "datum.condition > 0"  # a singular matrix has no finite condition number
 _BEYOND = note(

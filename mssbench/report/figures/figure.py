@@ -24,6 +24,10 @@ WIDTH, HEIGHT = 250, 180  # of a panel, in pixels: four beside each other fill a
 STRIP = 9  # distance of a symbol above the frame from the frame, in pixels
 RIGHT = 22  # distance of a symbol right of the frame: clear of the last label of the axis
 
+# Key columns whose values are equal in all rows of a panel of any figure. The column `run` is added
+# to them in every figure but the history, which compares runs.
+CONDITIONS = ("function", "precision", "device", "phase", "clock", "cache")
+
 # Columns that figures read of each row.
 DRAWN = (
     "label",

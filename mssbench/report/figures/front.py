@@ -3,7 +3,15 @@
 import altair as alt
 
 from mssbench.report.figures.axes import ERROR, TIME, position
-from mssbench.report.figures.figure import ABOVE, HOLLOW, ZERO, Figure, above_frame, panel_chart
+from mssbench.report.figures.figure import (
+    ABOVE,
+    CONDITIONS,
+    HOLLOW,
+    ZERO,
+    Figure,
+    above_frame,
+    panel_chart,
+)
 from mssbench.report.figures.style import Style
 
 _ON_FRONT = "datum.standing == 'front'"
@@ -55,12 +63,7 @@ FRONT = Figure(
         "problem",
         "size",
         "batch",
-        "function",
-        "precision",
-        "device",
-        "phase",
-        "clock",
-        "cache",
+        *CONDITIONS,
         "run",
         "seed",
     ),

@@ -3,7 +3,7 @@
 import altair as alt
 
 from mssbench.report.figures.axes import TIME, position
-from mssbench.report.figures.figure import HOLLOW, Figure, panel_chart
+from mssbench.report.figures.figure import CONDITIONS, HOLLOW, Figure, panel_chart
 from mssbench.report.figures.style import Style
 
 _LABEL = 130  # longest name of a run below a panel, in pixels: a date, a time and a commit
@@ -46,12 +46,7 @@ HISTORY = Figure(
         "problem",
         "size",
         "batch",
-        "function",
-        "precision",
-        "device",
-        "phase",
-        "clock",
-        "cache",
+        *CONDITIONS,
     ),
     chart=_chart,
     x=None,

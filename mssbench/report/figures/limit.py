@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import altair as alt
 
 from mssbench.report.figures.axes import LIMIT, position
-from mssbench.report.figures.figure import HOLLOW, Figure, Note, panel_chart
+from mssbench.report.figures.figure import CONDITIONS, HOLLOW, Figure, Note, panel_chart
 from mssbench.report.figures.style import Style
 
 if TYPE_CHECKING:
@@ -49,12 +49,7 @@ LIMITS = Figure(
     panel=(
         "size",
         "batch",
-        "function",
-        "precision",
-        "device",
-        "phase",
-        "clock",
-        "cache",
+        *CONDITIONS,
         "run",
     ),
     chart=_chart,

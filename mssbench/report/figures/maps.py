@@ -7,7 +7,7 @@ import altair as alt
 
 from mssbench.records.measurement import Status
 from mssbench.records.noise import ABOVE_CEILING, OTHER_PRECISION, UNVERIFIED
-from mssbench.report.figures.figure import Figure, panel_chart
+from mssbench.report.figures.figure import CONDITIONS, Figure, panel_chart
 from mssbench.report.figures.style import Style
 
 # How each status of a row is drawn, from harmless to worst: its name in the page, and its colour.
@@ -172,7 +172,7 @@ ABOUT_WINNERS = (
     "Each cell has the fastest method among those that are ok there, and counts the methods that "
     "are tied with it: their times differ by no more than the noise."
 )
-_PLACE = ("function", "precision", "device", "phase", "clock", "cache", "run")
+_PLACE = (*CONDITIONS, "run")
 
 FAILURES = Figure(
     name="failures",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import altair as alt
 
 from mssbench.report.figures.axes import BATCH, SIZE, TIME, Axis, position
-from mssbench.report.figures.figure import HOLLOW, Figure, note, panel_chart
+from mssbench.report.figures.figure import CONDITIONS, HOLLOW, Figure, note, panel_chart
 from mssbench.report.figures.style import Style
 
 _TIME = TIME._replace(also=("limit_seconds",))  # no intervals are drawn, but the limit is
@@ -44,7 +44,7 @@ _LIMIT = note(
     "methods.",
     lambda rows: (rows["limit_seconds"] > 0).any(),
 )
-_REST = ("function", "precision", "device", "phase", "clock", "cache", "run")
+_REST = (*CONDITIONS, "run")
 
 OVER_SIZE = Figure(
     name="size",
