@@ -18,7 +18,18 @@ LEAST_SEEDS = 5  # with fewer, the spread of seeds is not known well enough to r
 _CONFIDENCE = 0.95
 # The method that others are compared with, if it is there: the exact root with its exact gradient.
 _REFERENCE = {"forward": "eigh", "backward": "loewner", "options": "", "then": ""}
-_APART = ["task", "learning_rate", "epochs", "batch", "precision"]  # what is equal in a group
+# What is equal for all methods of a group.
+_APART = [
+    "task",
+    "learning_rate",
+    "epochs",
+    "batch",
+    "precision",
+    "places",
+    "channels",
+    "policy",
+    "device",
+]
 
 
 class Difference(NamedTuple):
@@ -83,6 +94,10 @@ class Group:
     epochs: int
     batch: int
     precision: str
+    places: int
+    channels: int
+    policy: str
+    device: str
     seeds: int
     reference: str
     lines: list[Line] = field(default_factory=list)
@@ -130,18 +145,13 @@ def groups(trainings: "pd.DataFrame", curves: "pd.DataFrame") -> list[Group]:
 
     found = []
     for key, rows in trainings.groupby(_APART, sort=False):
-        task, rate, epochs, batch, precision = key
         lines = [_line(str(m), part, first) for m, part in rows.groupby("method", sort=False)]
         sound = [line for line in lines if line.ok]
         common = set.intersection(*(set(line.accuracies) for line in sound)) if sound else set()
         exact = set(rows.loc[(rows[list(_REFERENCE)] == _REFERENCE).all(axis=1), "method"])
         reference = next((line.method for line in sound if line.method in exact), "")
         group = Group(
-            task=str(task),
-            learning_rate=float(rate),
-            epochs=int(epochs),
-            batch=int(batch),
-            precision=str(precision),
+            **dict(zip(_APART, map(_plain, key), strict=True)),
             seeds=len(common),
             reference=reference,
             lines=lines,

@@ -24,6 +24,8 @@ HEADS = (
     "status",
 )
 
+_USUAL = ("float32", "skip", "cpu")  # precision, policy and device that a title need not name
+
 
 def tables(groups: Sequence[Group]) -> Iterator[RenderableType]:
     """Yield a table for each group, and sentences below it."""
@@ -34,9 +36,14 @@ def tables(groups: Sequence[Group]) -> Iterator[RenderableType]:
 
 def _table(group: Group) -> Table:
     seeds, epochs = units.count(group.seeds, "seed"), units.count(group.epochs, "epoch")
-    title = [group.task, f"learning rate {group.learning_rate:g}", f"batch {group.batch}", epochs]
-    if group.precision != "float32":
-        title.append(group.precision)
+    title = [
+        group.task,
+        f"n {group.channels}, M {group.places}",
+        f"learning rate {group.learning_rate:g}",
+        f"batch {group.batch}",
+        epochs,
+    ]
+    title += [word for word in (group.precision, group.policy, group.device) if word not in _USUAL]
     table = Table(
         box=None, title=" · ".join([*title, seeds]), title_justify="left", title_style="bold"
     )

@@ -1,19 +1,45 @@
 """`TrainingCell`, one training of a network as one record, and the columns of its tables.
 
-A run of trainings has two tables: `curves.csv` with a row for each epoch, and `trainings.csv` with
-a row for each training. Both begin with the key columns, the fields of the cell.
+A run of trainings has three tables: `trainings.csv` with a row for each training, `curves.csv` with
+a row for each epoch, and `robustness.csv` with a row for each change of the test data, or of the
+eigenvalues, under which a trained network was evaluated. All begin with the key columns, the fields
+of the cell.
 """
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from typing import Any
 
 from mssbench.records.schema import Column
 
 # A training of which this share of the steps was skipped has not trained what it claims to.
 MOST_SKIPPED = 0.5
+# Forwards that are no roots, as controls: the mean of each channel, and the covariance itself.
+MEAN, COVARIANCE = "mean", "covariance"
+DEVICES = ("cpu", "cuda")
+# What is done about a step whose loss, root or gradient is not finite, after it has been counted:
+# `skip` leaves the weights as they were, `repair` replaces entries of the gradient that are not
+# finite by 0 as the published layers do, and `apply` takes the step as it is.
+POLICIES = ("skip", "repair", "apply")
+# How many places M a network pools over for each task: first the usual number, then another one.
+PLACES: Mapping[str, tuple[int, ...]] = {
+    "digits": (16, 64),
+    "tex12": (49, 196, 784),
+    "texfine": (49, 196, 784),
+    "smallcov": (196,),
+    "largecov": (196,),
+}
+FEATURE_TASKS = ("smallcov", "largecov")  # their inputs are features, and no images
+# The number n of channels that are pooled, as a rule.
+CHANNELS: Mapping[str, int] = {
+    "digits": 32,
+    "tex12": 64,
+    "texfine": 64,
+    "smallcov": 32,
+    "largecov": 32,
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +56,10 @@ class TrainingCell:
     learning_rate: float
     epochs: int
     batch: int
+    places: int  # M, the number of places over which the covariance is taken
+    channels: int  # n, the size of the covariance
+    policy: str  # what is done about a step that is not finite, see `POLICIES`
+    device: str  # cpu or cuda
 
     @cached_property
     def cell_id(self) -> str:
@@ -66,8 +96,12 @@ _KEY = (
     _column("learning_rate", "float", "1", "learning rate of the first stage", "key"),
     _column("epochs", "int", "", "passes over the training data", "key"),
     _column("batch", "int", "", "samples of a step", "key"),
+    _column("places", "int", "", "M, places over which the covariance is taken", "key"),
+    _column("channels", "int", "", "n, the size of the covariance", "key"),
+    _column("policy", "str", "", "what is done about a step that is not finite", "key"),
+    _column("device", "str", "", "cpu or cuda", "key"),
 )
-_COUNTS = (
+COUNTS = (
     _column("steps", "int", "", "training steps", "outcome"),
     _column("skipped", "int", "", "steps that left the weights as they were", "outcome"),
     _column("nonfinite_loss", "int", "", "steps with a loss that is not finite", "outcome"),
@@ -76,16 +110,33 @@ _COUNTS = (
     _column("exceptions", "int", "", "steps that raised an exception", "outcome"),
     _column("failed", "int", "", "test samples without a finite result", "outcome"),
 )
+PROBES = (
+    _column("probe_loss", "float", "1", "loss of the batch of the probe", "probe"),
+    _column("activation_gradient", "float", "1", "norm of dL/dX at the stem's output X", "probe"),
+    _column("band", "float", "1", "range of the loss at X + η dL/dX over all η", "probe"),
+    _column("band_normalized", "float", "1", "band / (largest η · ‖dL/dX‖²)", "probe"),
+    _column("gradient_difference", "float", "1", "largest change of dL/dX over all η", "probe"),
+    _column("difference_normalized", "float", "1", "that change / ‖dL/dX‖", "probe"),
+    _column("beta_low", "float", "1", "lower quartile over η of change / (η ‖dL/dX‖)", "probe"),
+    _column("beta_median", "float", "1", "its median", "probe"),
+    _column("beta_high", "float", "1", "its upper quartile", "probe"),
+    _column("truth", "float", "1", "change of the loss / that which dL/dX foretells", "probe"),
+    _column("amplification", "float", "1", "norm of dL/dA / norm of dL/d root, median", "probe"),
+    _column(
+        "gradient_error", "float", "1", "dL/dX of the pooling against the exact root's", "probe"
+    ),
+)
 _MEASURED = (
     _column("loss", "float", "1", "mean loss over the steps of the epoch", "outcome"),
     _column("accuracy", "float", "1", "share of the test samples that are right", "outcome"),
-    *_COUNTS,
+    *COUNTS,
     _column("seconds", "float", "s", "processor time of the training steps", "time"),
     _column("root_seconds", "float", "s", "part of it in the forward of the pooling", "time"),
     _column("gradient_median", "float", "1", "norm of the gradient of all weights", "outcome"),
     _column("gradient_largest", "float", "1", "the largest of these norms", "outcome"),
     _column("rank", "float", "1", "live eigenvalues of the covariances, median", "outcome"),
     _column("condition", "float", "1", "largest / smallest live eigenvalue, median", "outcome"),
+    *PROBES,
     _column("exception", "str", "", "the first exception of the epoch", "outcome"),
 )
 _IDENTITY = (
@@ -111,17 +162,21 @@ TRAININGS: tuple[Column, ...] = (
     ),
     _column("reason", "str", "", "why it ended so", "outcome"),
     *_MEASURED,
+    _column("first_skipped", "int", "", "number of the first step that was skipped", "outcome"),
+    _column(
+        "epochs_to_first_order",
+        "int",
+        "",
+        "epochs until the accuracy that mean pooling has at its end; empty: not reached",
+        "outcome",
+    ),
     *_IDENTITY,
 )
-
-
-def training_row(cell: TrainingCell, epochs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the row of a training from the rows of its epochs: sums, and the last values.
-
-    The medians and the largest norm of the gradient are those of the last epoch.
-    """
-    summed = [c.name for c in _COUNTS if c.name != "failed"] + ["seconds", "root_seconds"]
-    last = dict(epochs[-1]) if epochs else {}
-    totals = {name: sum(epoch[name] for epoch in epochs) for name in summed}
-    messages = [epoch["exception"] for epoch in epochs if epoch["exception"]]
-    return asdict(cell) | last | totals | {"exception": messages[0] if messages else ""}
+ROBUSTNESS: tuple[Column, ...] = (
+    *_KEY,
+    _column("change", "str", "", "of the test data, or `truncation` of eigenvalues", "key"),
+    _column("severity", "float", "1", "1 to 5; of truncation, the share in percent", "key"),
+    _column("accuracy", "float", "1", "share of the test samples that are right", "outcome"),
+    _column("failed", "int", "", "test samples without a finite result", "outcome"),
+    *_IDENTITY,
+)

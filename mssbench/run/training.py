@@ -4,9 +4,11 @@
     environment.json    the facts of the machine
     cells/ID.json       the result of a training that has ended
     cells/ID.pt         the state of one that has not, after its last complete epoch
-    trainings.csv       a row for each training, and curves.csv a row for each epoch
+    trainings.csv       a row for each training
+    curves.csv          a row for each epoch
+    robustness.csv      a row for each change under which a trained network was evaluated
 
-The two tables are written anew from the results in `cells` at the end, so that a run that was
+The tables are written anew from the results in `cells` at the end, so that a run that was
 killed loses nothing but the epochs that were not complete.
 """
 
@@ -30,10 +32,11 @@ from typing import IO, Any
 import tomli_w
 
 from mssbench.errors import InputError, NotInstalled, RunError, SuiteError, unknown
+from mssbench.records import training_tables
 from mssbench.records.facts import identify
 from mssbench.records.measurement import Status
 from mssbench.records.schema import Column
-from mssbench.records.training import CURVES, TRAININGS, TrainingCell, training_row
+from mssbench.records.training import TrainingCell
 from mssbench.results import locks
 from mssbench.results.files import contents, replace
 from mssbench.results.rows import ENVIRONMENT, JOURNAL, SUITE, TABLE
@@ -41,7 +44,6 @@ from mssbench.run.signals import Takedown
 from mssbench.suite.training import TrainingSuite
 
 CELLS = "cells"
-_TABLES = {"trainings.csv": TRAININGS, "curves.csv": CURVES}
 _PAUSE = 0.2  # seconds between two looks at whether the user has asked to stop
 _TEMPORARY = re.compile(r"\..+\.\d+")  # what `replace` leaves behind if it is killed
 _RESULT = re.compile(r"[0-9a-f]{16}\.(json|pt)|" + _TEMPORARY.pattern)
@@ -64,7 +66,8 @@ def run(
 
     Trainings that crashed, were unsupported or lacked a package are tried again.
 
-    at_once: how many are trained at the same time. threads: of each. facts: those of this machine.
+    at_once: how many are trained at the same time. With more than one, the rows have no times,
+    since trainings slow each other down. threads: of each. facts: those of this machine.
     fresh: whether all are trained again. watch: is told each epoch and each end of a training.
     Ctrl-C and SIGTERM end the run early; the same call resumes it.
 
@@ -89,22 +92,20 @@ def run(
 
         results = {cell.cell_id: _result(path, cell) for cell in suite.cells}
         todo = [cell for cell in suite.cells if not _is_trained(results[cell.cell_id])]
-        workers = _Workers(path, threads, watch)
+        measured = {"probes": suite.probes, "robustness": suite.robustness}
+        workers = _Workers(path, {"threads": threads, **measured}, watch)
         for cell, result in workers.trained(todo, at_once, takedown.asked):
+            result["timed"] = at_once == 1
             results[cell.cell_id] = result
             if result["status"] != Status.INTERRUPTED:
                 text = json.dumps(result).encode()
                 replace(path / CELLS / f"{cell.cell_id}.json", text)
                 _checkpoint(path, cell).unlink(missing_ok=True)
 
-        rows, curves = [], []
-        for cell in suite.cells:
-            row, epochs = _rows(cell, results[cell.cell_id], environment)
-            rows.append(row)
-            curves += epochs
-        for name, table in (("trainings.csv", rows), ("curves.csv", curves)):
-            replace(path / name, _csv(_TABLES[name], table).encode())
-    return rows
+        tables = training_tables.tables(suite.cells, results, environment)
+        for name, (columns, rows) in tables.items():
+            replace(path / name, _csv(columns, rows).encode())
+    return list(tables["trainings.csv"].rows)
 
 
 @contextmanager
@@ -206,10 +207,10 @@ def _checkpoint(path: Path, cell: TrainingCell) -> Path:
 
 
 class _Workers:
-    """Runs trainings in processes. path: the folder. threads: of each process."""
+    """Runs trainings in processes. path: the folder. asked: what each process is told besides."""
 
-    def __init__(self, path: Path, threads: int, watch: Watcher) -> None:
-        self._path, self._threads, self._watch = path, threads, watch
+    def __init__(self, path: Path, asked: Mapping[str, Any], watch: Watcher) -> None:
+        self._path, self._asked, self._watch = path, asked, watch
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -279,8 +280,8 @@ class _Workers:
         command = [sys.executable, "-m", "mssbench.training.one"]
         asked = {
             "cell": asdict(cell),
-            "threads": self._threads,
             "checkpoint": str(_checkpoint(self._path, cell).resolve()),
+            **self._asked,
         }
         pipe = subprocess.PIPE
         with subprocess.Popen(
@@ -315,23 +316,6 @@ def _message(line: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return message if isinstance(message, dict) else None
-
-
-def _rows(
-    cell: TrainingCell, result: Mapping[str, Any] | None, environment: str
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the row of a training, and those of its epochs."""
-    if result is None:
-        result = {"status": str(Status.INTERRUPTED), "reason": "the run has not reached it"}
-    identity = {
-        "initial": result.get("initial", ""),
-        "data": result.get("data", ""),
-        "cell_id": cell.cell_id,
-        "environment": environment,
-    }
-    epochs = [asdict(cell) | epoch | identity for epoch in result.get("epochs", ())]
-    row = training_row(cell, epochs) | identity
-    return row | {"status": result["status"], "reason": result.get("reason", "")}, epochs
 
 
 def _csv(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:

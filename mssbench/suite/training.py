@@ -14,6 +14,8 @@
 
 Every key of [training] takes a value or a list of values. A [[method]] may replace them. Its other
 keys are parameters of the pair. `then = {forward = ..., ...}` names the method of the last stage.
+Two keys of [training] say what else is measured, with true or false: `probes` of the loss after
+each epoch, and `robustness` of the trained network.
 """
 
 import itertools
@@ -28,7 +30,14 @@ from typing import Any
 
 from mssbench.errors import SuiteError, unknown
 from mssbench.records.cell import format_options
-from mssbench.records.training import TrainingCell
+from mssbench.records.training import (
+    CHANNELS,
+    DEVICES,
+    FEATURE_TASKS,
+    PLACES,
+    POLICIES,
+    TrainingCell,
+)
 from mssbench.suite.ranges import as_list
 
 _TOP = ("name", "description", "training", "method")
@@ -40,19 +49,37 @@ _AXES: dict[str, tuple[type, Any]] = {
     "epochs": (int, 8),
     "batch": (int, 32),
     "precision": (str, "float32"),
+    "places": (int, 0),  # 0 stands for the usual number of the task
+    "channels": (int, 0),
+    "policy": (str, "skip"),
+    "device": (str, "cpu"),
 }
+_SWITCHES = ("probes", "robustness")
 _NAME = re.compile(r"[\w-]+")
-_PRECISIONS = ("float32", "float64")
+# The words that a key may have, and the numbers that must be above 0.
+_WORDS = {
+    "task": tuple(PLACES),
+    "precision": ("float32", "float64"),
+    "policy": POLICIES,
+    "device": DEVICES,
+}
+_POSITIVE = ("epochs", "batch", "learning_rate")
 
 
 @dataclass(frozen=True)
 class TrainingSuite:
-    """A checked suite of trainings, with its cells in the order in which they will run."""
+    """A checked suite of trainings, with its cells in the order in which they will run.
+
+    probes: whether the loss around each network is probed after each epoch. robustness: whether
+    each trained network is evaluated on changed data and with truncated eigenvalues.
+    """
 
     name: str
     description: str
     document: Mapping[str, Any]
     cells: tuple[TrainingCell, ...]
+    probes: bool = False
+    robustness: bool = False
 
 
 def shipped() -> dict[str, Path]:
@@ -119,24 +146,57 @@ def _checked(document: Mapping[str, Any], stem: str) -> TrainingSuite:
         str(document.get("description", "")),
         document,
         tuple(distinct),
+        **{name: _switch(name, common) for name in _SWITCHES},
     )
+
+
+def _switch(name: str, common: Mapping[str, Any]) -> bool:
+    """Return a key of [training] that is true or false."""
+    value = common.get(name, False)
+    if not isinstance(value, bool):
+        raise SuiteError(f"[training]: {name} = {value!r} is neither true nor false.")
+    return value
 
 
 def _cells(common: Mapping[str, Any], table: Mapping[str, Any]) -> list[TrainingCell]:
     """Return the cells of one [[method]]. common: the table [training]."""
     for key in common:
-        if key not in _AXES:
-            raise SuiteError(f"[training]: {unknown('key', key, _AXES)}")
+        if key not in (*_AXES, *_SWITCHES):
+            raise SuiteError(f"[training]: {unknown('key', key, (*_AXES, *_SWITCHES))}")
     given = {**common, **{k: v for k, v in table.items() if k in _AXES}}
     pair = {k: v for k, v in table.items() if k not in _AXES}
     forward, backward, options, then = _method(pair)
 
     axes = {name: _values(name, given) for name in _AXES}
     return [
-        TrainingCell(forward=forward, backward=backward, options=options, then=then, **cell)
+        TrainingCell(
+            forward=forward,
+            backward=backward,
+            options=options,
+            then=then,
+            **_of_task(dict(zip(axes, values, strict=True))),
+        )
         for values in itertools.product(*axes.values())
-        for cell in [dict(zip(axes, values, strict=True))]
     ]
+
+
+def _of_task(cell: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a cell with the usual numbers of its task for places and channels.
+
+    Raises SuiteError for numbers that the task does not have.
+    """
+    task, places, channels = cell["task"], cell["places"], cell["channels"]
+    if places and places not in PLACES[task]:
+        known = ", ".join(map(str, PLACES[task]))
+        raise SuiteError(f"[training]: places = {places} is none of those of {task}: {known}.")
+    has_images = task not in FEATURE_TASKS
+    if channels and not has_images and channels != CHANNELS[task]:
+        raise SuiteError(
+            f"[training]: channels = {channels} cannot be chosen for {task}, whose features have "
+            f"{CHANNELS[task]}."
+        )
+    usual = {"places": places or PLACES[task][0], "channels": channels or CHANNELS[task]}
+    return cell | usual
 
 
 def _values(name: str, given: Mapping[str, Any]) -> list[Any]:
@@ -152,10 +212,12 @@ def _values(name: str, given: Mapping[str, Any]) -> list[Any]:
         fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
         if not fits or isinstance(value, bool):
             raise SuiteError(f"[training]: {name} = {value!r} is not of the type {kind.__name__}.")
-        if name in ("epochs", "batch", "learning_rate") and not 0 < value < inf:
+        if name in _POSITIVE and not 0 < value < inf:
             raise SuiteError(f"[training]: {name} = {value!r} is not above 0 and finite.")
-        if name == "precision" and value not in _PRECISIONS:
-            raise SuiteError(f"[training]: {unknown('precision', value, _PRECISIONS)}")
+        if name in ("places", "channels") and value < 0:
+            raise SuiteError(f"[training]: {name} = {value!r} is below 0.")
+        if name in _WORDS and value not in _WORDS[name]:
+            raise SuiteError(f"[training]: {unknown(name, value, _WORDS[name])}")
     return [kind(value) for value in values]
 
 

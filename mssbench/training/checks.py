@@ -9,9 +9,11 @@ import torch
 from mssbench.errors import InputError, NotInstalled, RegistryError, SuiteError, Unsupported
 from mssbench.methods import auto
 from mssbench.methods.pair import pair
-from mssbench.training.network import COVARIANCE, MEAN, Method, pooling
+from mssbench.records.training import MEAN
+from mssbench.training.network import Method, pooling
 from mssbench.training.pooling import AUTO, FEATURES
 from mssbench.training.tasks.task import Task
+from mssbench.training.transforms import TRANSFORMS
 
 _OF_LAYER = ("center", "floor")  # arguments of `CovariancePooling` that a method may have
 
@@ -23,6 +25,12 @@ def check_batch(task: Task, batch: int) -> None:
             f"batch = {batch} is more than the {len(task.train)} training samples of {task.name}. "
             "Choose a smaller batch."
         )
+
+
+def check_device(device: str) -> None:
+    """Raise Unsupported for the device cuda if torch sees no GPU."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise Unsupported("device = 'cuda', and torch sees no GPU here")
 
 
 def check_names(method: Method) -> None:
@@ -39,10 +47,12 @@ def check_names(method: Method) -> None:
 
 
 def _check_names(method: Method) -> None:
-    if method.forward in (MEAN, COVARIANCE):
-        given = ["backward"] if method.backward else sorted(method.parameters)
+    if method.forward == MEAN or method.forward in TRANSFORMS:
+        of_mean = sorted(method.parameters) if method.forward == MEAN else []
+        given = ["backward"] if method.backward else of_mean
         if given:
             raise InputError(f"forward {method.forward!r} takes no root: leave {given[0]} out.")
+        pooling(method, 1)  # raises InputError for a parameter that it does not take
         return
 
     of_pair = {k: v for k, v in method.parameters.items() if k not in _OF_LAYER}

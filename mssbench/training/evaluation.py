@@ -9,7 +9,7 @@ from mssbench.training.network import Network
 from mssbench.training.tasks.task import Data
 
 _CHUNK = 200  # samples that are evaluated at once, to bound the memory
-_NULL = 1e-13  # eigenvalues below this share of the largest one, in float64, count as zeros
+NULL = 1e-13  # eigenvalues below this share of the largest one, in float64, count as zeros
 
 
 def evaluated(network: Network, data: Data) -> tuple[float, int]:
@@ -18,7 +18,7 @@ def evaluated(network: Network, data: Data) -> tuple[float, int]:
     right = failed = 0
     with torch.no_grad():
         for start in range(0, len(data), _CHUNK):
-            inputs, labels = (t[start : start + _CHUNK] for t in data)
+            inputs, labels = (t[start : start + _CHUNK].to(network.device) for t in data)
             for part, of_part in _parts(network, inputs, labels):
                 if part is None:
                     failed += len(of_part)
@@ -55,6 +55,6 @@ def spectrum(features: Tensor | None) -> tuple[float, float]:
     x = x - x.mean(-1, keepdim=True)
     w = torch.linalg.eigvalsh(x @ x.mT / x.shape[-1]).clamp(min=0)
     largest = w[:, -1:]
-    live = w > _NULL * largest
+    live = w > NULL * largest
     smallest = torch.where(live, w, torch.full_like(w, math.inf)).amin(-1)
     return float(live.sum(-1).double().median()), float((largest[:, 0] / smallest).median())

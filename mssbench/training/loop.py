@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time
 from typing import Any
 
 import torch
@@ -19,6 +19,8 @@ from mssbench.results.files import replacing
 from mssbench.training.checks import check_batch, check_names, check_supported
 from mssbench.training.evaluation import evaluated, spectrum
 from mssbench.training.network import Method, Network
+from mssbench.training.probes import probe
+from mssbench.training.robustness import Evaluation, evaluations
 from mssbench.training.tasks.task import Task
 
 # Fractions of the epochs at which the learning rate is divided by ten. The method `then` takes over
@@ -26,16 +28,26 @@ from mssbench.training.tasks.task import Task
 _MILESTONES = (0.5, 0.75)
 _MOMENTUM, _DECAY = 0.9, 5e-4  # of SGD, as in the training of iSQRT-COV on small images
 _ROTATIONS = 8  # symmetries of a square, by which images are augmented
+_PROBED = 2020  # seed of the batch that is probed: the same after each epoch of each training
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a network is trained. Everything here, the task and the method identify a training."""
+    """How a network is trained. Everything here, the task and the method identify a training.
+
+    places, channels: M and n of the covariance; 0 stands for the usual number of the task.
+    policy: what is done about a step that is not finite, see `records.training.POLICIES`. device:
+    cpu or cuda.
+    """
 
     seed: int
     learning_rate: float = 0.1
     epochs: int = 8
     batch: int = 32
+    places: int = 0
+    channels: int = 0
+    policy: str = "skip"
+    device: str = "cpu"
 
 
 @dataclass
@@ -43,14 +55,15 @@ class Epoch:
     """What one epoch recorded; one row of the table of curves.
 
     loss: the mean over the steps with a finite loss. accuracy: on the test data after the epoch.
-    seconds: processor time of the training steps. root_seconds: the part of it in the forward of
-    the pooling.
+    seconds: processor time of the training steps; on a GPU, elapsed time. root_seconds: the part of
+    it in the forward of the pooling.
     nonfinite_loss, nonfinite_root, nonfinite_gradient: steps in which these were not finite.
     exceptions: steps that raised one, and `exception`, the first of its messages.
     skipped: steps that did not change the weights. failed: test samples without a finite result.
     gradient_median, gradient_largest: norms of the gradient of all weights, over the other steps.
     rank, condition: medians, over a batch, of the number of live eigenvalues of the covariance and
-    of the ratio of the largest one to the smallest live one.
+    of the ratio of the largest one to the smallest live one. first_skipped: the number of the first
+    step of the epoch that was skipped. probes: what `probe` found after the epoch.
     """
 
     epoch: int
@@ -70,6 +83,8 @@ class Epoch:
     rank: float = math.nan
     condition: float = math.nan
     exception: str = ""
+    first_skipped: int | None = None
+    probes: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -77,11 +92,13 @@ class Curve:
     """The result of a training: its epochs, and the digests by which trainings compare.
 
     initial: over the weights before the pooling, before the first step. task: over the data.
+    robustness: how accurate the trained network is on changed data, if that was asked for.
     """
 
     initial: str
     task: str
     epochs: list[Epoch] = field(default_factory=list)
+    robustness: list[Evaluation] = field(default_factory=list)
 
     @property
     def nonfinite_share(self) -> float:
@@ -96,6 +113,9 @@ def train(
     settings: Settings,
     checkpoint: Path | None = None,
     after_epoch: Callable[[Epoch], None] | None = None,
+    *,
+    probes: bool = False,
+    robustness: bool = False,
 ) -> Curve:
     """Train a network for a task and return its curve.
 
@@ -134,12 +154,24 @@ def train(
 
         epoch = _trained_epoch(number, network, optimizer, task, settings, random)
         epoch.accuracy, epoch.failed = evaluated(network, task.test)
+        if probes:
+            epoch.probes = _probed(network, task, settings)
         curve.epochs.append(epoch)
         if checkpoint is not None:
             _save(checkpoint, network, optimizer, random, curve)
         if after_epoch is not None:
             after_epoch(epoch)
+    if robustness:
+        curve.robustness = evaluations(network, task)
     return curve
+
+
+def _probed(network: Network, task: Task, settings: Settings) -> dict[str, float]:
+    """Return what the first batch of the training data, which is mixed, tells about the network."""
+    chosen = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(_PROBED))
+    chosen = chosen[: settings.batch]
+    inputs, labels = task.train.inputs[chosen], task.train.labels[chosen]
+    return probe(network, inputs.to(network.device), labels.to(network.device))
 
 
 def _trained_epoch(
@@ -154,16 +186,18 @@ def _trained_epoch(
     epoch = Epoch(number)
     losses, norms = [], []
     order = torch.randperm(len(task.train), generator=random)
-    timer = _RootTimer(network)
+    clock = _clock(network)
+    timer = _RootTimer(network, clock)
     network.train()
 
     for start in range(0, len(order) - settings.batch + 1, settings.batch):
         chosen = order[start : start + settings.batch]
-        inputs = _augmented(task, task.train.inputs[chosen], random)
-        begun = process_time()
-        loss, norm = _step(network, optimizer, inputs, task.train.labels[chosen], epoch)
-        epoch.seconds += process_time() - begun
+        inputs = _augmented(task, task.train.inputs[chosen], random).to(network.device)
+        labels = task.train.labels[chosen].to(network.device)
+        begun = clock()
         epoch.steps += 1
+        loss, norm = _step(network, optimizer, inputs, labels, epoch, settings.policy)
+        epoch.seconds += clock() - begun
         if math.isfinite(loss):
             losses.append(loss)
         if math.isfinite(norm):
@@ -185,11 +219,13 @@ def _step(
     inputs: Tensor,
     labels: Tensor,
     epoch: Epoch,
+    policy: str,
 ) -> tuple[float, float]:
     """Take one step, unless it fails; return the loss and the norm of the gradient.
 
-    What fails is counted in the record of the epoch. The running statistics of batch normalization
-    are kept from a step that is skipped.
+    What fails is counted in the record of the epoch, before the policy does anything about it. The
+    running statistics of batch normalization are kept from a step that is skipped. A step that
+    raises is skipped under every policy.
     """
     before = [buffer.clone() for buffer in network.buffers()]
     optimizer.zero_grad(set_to_none=True)
@@ -210,16 +246,22 @@ def _step(
     epoch.nonfinite_root += not root_is_finite
     epoch.nonfinite_gradient += not math.isfinite(norm)
 
-    if math.isfinite(loss.item()) and root_is_finite and math.isfinite(norm):
-        optimizer.step()
-    else:
+    finite = math.isfinite(loss.item()) and root_is_finite and math.isfinite(norm)
+    if not finite and policy == "skip":
         _skip(network, before, epoch)
+        return loss.item(), norm
+    if not finite and policy == "repair":
+        for g in gradients:
+            g.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+    optimizer.step()
     return loss.item(), norm
 
 
 def _skip(network: Network, buffers: list[Tensor], epoch: Epoch) -> None:
     """Put the buffers of the network back, and count the step as skipped."""
     epoch.skipped += 1
+    if epoch.first_skipped is None:
+        epoch.first_skipped = epoch.steps
     with torch.no_grad():
         for buffer, kept in zip(network.buffers(), buffers, strict=True):
             buffer.copy_(kept)
@@ -234,10 +276,23 @@ def _augmented(task: Task, inputs: Tensor, random: torch.Generator) -> Tensor:
     return turned.flip(3) if number >= 4 else turned
 
 
-class _RootTimer:
-    """Measures the processor time of the forwards of a network's pooling."""
+def _clock(network: Network) -> Callable[[], float]:
+    """Return what reads the time: processor time, or elapsed time once the GPU has finished."""
+    if network.device.type != "cuda":
+        return process_time
 
-    def __init__(self, network: Network) -> None:
+    def finished() -> float:
+        torch.cuda.synchronize(network.device)
+        return perf_counter()
+
+    return finished
+
+
+class _RootTimer:
+    """Measures the time of the forwards of a network's pooling. clock: see `_clock`."""
+
+    def __init__(self, network: Network, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._seconds, self._begun = 0.0, 0.0
         self._hooks = [
             network.pooling.register_forward_pre_hook(self._before),
@@ -245,10 +300,10 @@ class _RootTimer:
         ]
 
     def _before(self, *_: Any) -> None:
-        self._begun = process_time()
+        self._begun = self._clock()
 
     def _after(self, *_: Any) -> None:
-        self._seconds += process_time() - self._begun
+        self._seconds += self._clock() - self._begun
 
     def stop(self) -> float:
         """Return the seconds so far, and measure no more."""
@@ -283,7 +338,7 @@ def _restore(
     curve: Curve,
 ) -> None:
     """Set network, optimizer, random numbers and curve to the state in a file."""
-    state = torch.load(file, weights_only=True)
+    state = torch.load(file, weights_only=True, map_location="cpu")
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     random.set_state(state["random"])

@@ -11,6 +11,7 @@ consists of features has no such parts.
 """
 
 import hashlib
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,18 +19,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mssbench.training.pooling import CovariancePooling, covariance
+from mssbench.errors import SuiteError
+from mssbench.records.training import CHANNELS, MEAN, PLACES
+from mssbench.training.pooling import CovariancePooling
 from mssbench.training.tasks.task import Task
-
-# Forwards that are no roots, as controls: the mean of each channel, and the covariance itself.
-MEAN, COVARIANCE = "mean", "covariance"
+from mssbench.training.transforms import TRANSFORMS, TransformPooling
 
 
 @dataclass(frozen=True)
 class Method:
     """What pools the features of a network.
 
-    forward: `mean` or `covariance`, or a forward of `CovariancePooling`. backward, parameters,
+    forward: `mean`, one of `TRANSFORMS`, or a forward of `CovariancePooling`. backward, parameters,
     precision: as there. then: the method of the last stage of the learning rate, if it is another.
     """
 
@@ -40,24 +41,30 @@ class Method:
     then: "Method | None" = None
 
 
-# Channels of the stem and the body, and n, for images of a side. The ratio of n to the 7 x 7 = 49
-# places of a texture is that of ResNet-50 in covariance pooling, 256 to 196.
-_WIDTHS = {28: ((16, 32, 64), 64), 8: ((16, 32), 32)}
-_POOLED = {28: 2, 8: 1}  # how many of the first convolutions are followed by pooling, which halves
+# Channels of the stem and the body for images of a side. A texture has n = 64 pooled channels and
+# M = 7 x 7 = 49 places as a rule: the ratio of ResNet-50 in covariance pooling, 256 to 196.
+_WIDTHS = {28: (16, 32, 64), 8: (16, 32)}
 
 
 class Network(nn.Module):
     """A network for a task. The input has the shape of the task's inputs, the output (b, classes).
 
-    `last_features` holds the features that were pooled last, (b, n, M), for records of their rank.
+    places: M, over which features are pooled. channels: n, which are pooled. 0 stands for the usual
+    number of the task.
+    `last_features` holds the features that were pooled last, (b, n, M), for records of their rank,
+    and `last_pooled` what they were pooled to.
+
+    Raises SuiteError for a number of places that the task does not have.
     """
 
-    def __init__(self, task: Task, method: Method, seed: int) -> None:
+    def __init__(
+        self, task: Task, method: Method, seed: int, *, places: int = 0, channels: int = 0
+    ) -> None:
         super().__init__()
         generator = torch.random.fork_rng(devices=[])
         with generator:
             torch.manual_seed(seed)
-            self.stem, self.body, n = _backbone(task)
+            self.stem, self.body, n = _backbone(task, places, channels)
             torch.manual_seed(seed + _HEAD)  # whatever the backbone drew, the head starts alike
             self.pooling: nn.Module = pooling(method, n)
             entries = n if method.forward == MEAN else n * (n + 1) // 2
@@ -98,9 +105,14 @@ class Network(nn.Module):
             if torch.isfinite(spread) and spread > 0:
                 self.scale.copy_(spread)
 
+    @property
+    def device(self) -> torch.device:
+        """The device of all weights."""
+        return self.classifier.weight.device
+
     def pool_by(self, method: Method) -> None:
         """Pool by another method from now on."""
-        self.pooling = pooling(method, self.n)
+        self.pooling = pooling(method, self.n).to(self.device)
 
     def backbone_digest(self) -> str:
         """Return 16 hex digits over the weights before the pooling."""
@@ -120,28 +132,16 @@ class _Mean(nn.Module):
         return features.mean(-1)
 
 
-class _Covariance(nn.Module):
-    """The upper triangle of the covariance, without a root."""
-
-    def __init__(self, n: int) -> None:
-        super().__init__()
-        rows, columns = torch.triu_indices(n, n)
-        self.register_buffer("triangle", rows * n + columns, persistent=False)
-        self.triangle: Tensor
-
-    def forward(self, features: Tensor) -> Tensor:
-        return covariance(features).flatten(1)[:, self.triangle]
-
-
 def pooling(method: Method, n: int) -> nn.Module:
     """Return what pools features of n channels, (b, n, M), to vectors.
 
-    Raises InputError for a method that does not exist when it is first called.
+    Raises InputError for a method that does not exist when it is first called, and at once for a
+    parameter that a transform does not take.
     """
     if method.forward == MEAN:
         return _Mean()
-    if method.forward == COVARIANCE:
-        return _Covariance(n)
+    if method.forward in TRANSFORMS:
+        return TransformPooling(n, method.forward, method.precision, **method.parameters)
     return CovariancePooling(
         n,
         None,
@@ -152,21 +152,33 @@ def pooling(method: Method, n: int) -> nn.Module:
     )
 
 
-def _backbone(task: Task) -> tuple[nn.Module, nn.Module, int]:
+def _backbone(task: Task, places: int, channels: int) -> tuple[nn.Module, nn.Module, int]:
     """Return the stem, the body with the reduction, and n. For features, both do nothing."""
     if not task.has_images:
         return nn.Identity(), nn.Identity(), int(task.train.inputs.shape[1])
 
     side = int(task.train.inputs.shape[-1])
-    widths, n = _WIDTHS[side]
-    channels = (1, *widths)
+    widths = _WIDTHS[side]
+    n = channels or CHANNELS[task.name]
+    halved = _halvings(task, side, places or PLACES[task.name][0])
     layers: list[nn.Module] = []
-    for i, (before, after) in enumerate(zip(channels, widths, strict=False)):
-        pool: nn.Module = nn.MaxPool2d(2) if i < _POOLED[side] else nn.Identity()
+    for i, (before, after) in enumerate(itertools.pairwise((1, *widths))):
+        pool: nn.Module = nn.MaxPool2d(2) if i < halved else nn.Identity()
         layers.append(nn.Sequential(*_convolution(before, after, 3), pool))
     stem, *rest = layers
     body = nn.Sequential(*rest, *_convolution(widths[-1], n, 1))
     return stem, body, n
+
+
+def _halvings(task: Task, side: int, places: int) -> int:
+    """Return after how many convolutions the sides of a map are halved to leave a number of places.
+
+    Raises SuiteError if no number does.
+    """
+    for halved in range(len(_WIDTHS[side])):
+        if (side >> halved) ** 2 == places:
+            return halved
+    raise SuiteError(f"a network for {task.name} cannot pool over {places} places.")
 
 
 def _convolution(before: int, after: int, side: int) -> tuple[nn.Module, ...]:

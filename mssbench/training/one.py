@@ -7,7 +7,7 @@ last line says how the training ended.
 import json
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ import torch
 from mssbench.errors import InputError, MssbenchError, NotInstalled, Unsupported
 from mssbench.records.cell import parse_options
 from mssbench.records.measurement import Status
-from mssbench.records.training import MOST_SKIPPED, TrainingCell
+from mssbench.records.training import MEAN, MOST_SKIPPED, TrainingCell
 from mssbench.training.loop import Epoch, Settings, train
-from mssbench.training.network import COVARIANCE, MEAN, Method
+from mssbench.training.network import Method
 from mssbench.training.tasks.registry import task
 
 _STARTED_BY = os.getppid()
@@ -31,7 +31,7 @@ def method_of(cell: TrainingCell) -> Method:
     if following:
         forward, backward = following.pop("forward"), following.pop("backward", None)
         then = Method(forward, backward, following, cell.precision)
-    precision = None if cell.forward in (MEAN, COVARIANCE) else cell.precision
+    precision = None if cell.forward == MEAN else cell.precision
     return Method(cell.forward, cell.backward or None, parse_options(cell.options), precision, then)
 
 
@@ -40,10 +40,18 @@ def main() -> None:
     asked = json.load(sys.stdin)
     torch.set_num_threads(int(asked["threads"]))
     cell = TrainingCell(**asked["cell"])
-    settings = Settings(cell.seed, cell.learning_rate, cell.epochs, cell.batch)
+    settings = Settings(**{f.name: getattr(cell, f.name) for f in fields(Settings)})
 
     try:
-        curve = train(task(cell.task), method_of(cell), settings, Path(asked["checkpoint"]), _tell)
+        curve = train(
+            task(cell.task),
+            method_of(cell),
+            settings,
+            Path(asked["checkpoint"]),
+            _tell,
+            probes=bool(asked["probes"]),
+            robustness=bool(asked["robustness"]),
+        )
     except (InputError, Unsupported, NotInstalled) as error:
         missing = isinstance(error, NotInstalled)
         status = Status.NOT_INSTALLED if missing else Status.UNSUPPORTED
@@ -68,6 +76,7 @@ def main() -> None:
             "initial": curve.initial,
             "data": curve.task,
             "epochs": [asdict(epoch) for epoch in curve.epochs],
+            "robustness": curve.robustness,
         }
     )
 

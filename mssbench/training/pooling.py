@@ -139,20 +139,27 @@ class CovariancePooling(nn.Module):
 
     def _root(self, features: Tensor) -> Tensor:
         """Return the root of the covariance of features, (batch, n, M) -> (batch, n, n)."""
-        n, places = features.shape[-2:]
-        if self.root in (AUTO, FEATURES) and places < n and not self.floor:
+        if self.takes_features(features):
             of_features: Tensor = sqrtm_of_features(features, center=self.center)
             return of_features
+        return self.root_of_covariance(covariance(features, center=self.center))
 
-        of_covariance: Tensor = sqrtm(
-            covariance(features, center=self.center),
+    def takes_features(self, features: Tensor) -> bool:
+        """Whether the root of features (batch, n, M) is taken from them, not their covariance."""
+        n, places = features.shape[-2:]
+        return self.root in (AUTO, FEATURES) and places < n and not self.floor
+
+    def root_of_covariance(self, a: Tensor) -> Tensor:
+        """Return the root of covariances, (batch, n, n), by the pair of this layer."""
+        root: Tensor = sqrtm(
+            a,
             # With as many places as channels, the features have no advantage over the covariance.
             forward=DEFAULT[0] if self.root == FEATURES else self.root,
             backward=self.backward_of_root,
             ridge=self.floor,
             **self.parameters_of_root,
         )
-        return of_covariance
+        return root
 
     def extra_repr(self) -> str:
         """Return what `print` shows of the layer: the sizes, and how the root is taken."""

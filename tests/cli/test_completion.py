@@ -15,7 +15,7 @@ from mssbench.suite import suite
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (["re"], {"recommend"}),
+        (["rec"], {"recommend"}),
         (["run", ""], set(suite.shipped())),
         (["run", "paper_i"], {"paper_isqrt_2018"}),
         (["ab", "sm"], {"smoke"}),

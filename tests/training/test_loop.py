@@ -170,7 +170,8 @@ def test_a_skipped_step_changes_nothing() -> None:
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     epoch = Epoch(1)
     network.train()
-    loop._step(network, optimizer, made.train.inputs[:32], made.train.labels[:32], epoch)
+    inputs, labels = (t[:32] for t in made.train)
+    loop._step(network, optimizer, inputs, labels, epoch, "skip")
 
     assert epoch.skipped == 1
     assert all(torch.equal(before[name], x) for name, x in network.state_dict().items())
@@ -268,7 +269,7 @@ def test_a_method_that_the_size_does_not_allow_is_unsupported(method, words) -> 
 def test_the_process_says_why_a_training_was_not_possible(
     monkeypatch, capsys, tmp_path, raised, status
 ) -> None:
-    def raising(*_):
+    def raising(*_, **__):
         raise raised
 
     result = result_of_process(raising, monkeypatch, capsys, tmp_path)
@@ -277,7 +278,7 @@ def test_the_process_says_why_a_training_was_not_possible(
 
 def test_the_process_says_why_steps_were_skipped(monkeypatch, capsys, tmp_path) -> None:
     curve = Curve("w", "d", [Epoch(1, steps=4, skipped=3, exceptions=3)])
-    result = result_of_process(lambda *_: curve, monkeypatch, capsys, tmp_path)
+    result = result_of_process(lambda *_, **__: curve, monkeypatch, capsys, tmp_path)
     assert result["status"] == "nonfinite"
     assert result["reason"] == (
         "75 % of the steps were skipped, because a value was not finite or an exception was raised"
@@ -286,10 +287,18 @@ def test_the_process_says_why_steps_were_skipped(monkeypatch, capsys, tmp_path) 
 
 def result_of_process(instead, monkeypatch, capsys, folder) -> dict:
     """What the process of a training says at its end, if `instead` trains."""
-    cell = TrainingCell("smallcov", "eigh", "loewner", "", "float32", "", 0, 0.1, 1, 32)
+    cell = TrainingCell(
+        "smallcov", "eigh", "loewner", "", "float32", "", 0, 0.1, 1, 32, 196, 32, "skip", "cpu"
+    )
     monkeypatch.setattr(one, "train", instead)
     monkeypatch.setattr(one.torch, "set_num_threads", lambda _: None)
-    asked = {"cell": asdict(cell), "threads": 1, "checkpoint": str(folder / "state.pt")}
+    asked = {
+        "cell": asdict(cell),
+        "threads": 1,
+        "checkpoint": str(folder / "state.pt"),
+        "probes": False,
+        "robustness": False,
+    }
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(asked)))
     one.main()
     return json.loads(capsys.readouterr().out)
