@@ -13,9 +13,9 @@
     norm = "trace"
 
 Every key of [training] takes a value or a list of values. A [[method]] may replace them. Its other
-keys are parameters of the pair. `then = {forward = ..., ...}` names the method of the last stage.
-Two keys of [training] say what else is measured, with true or false: `probes` of the loss after
-each epoch, and `robustness` of the trained network.
+keys are parameters of the pair, and take lists as well. `then = {forward = ..., ...}` names the
+method of the last stage. Two keys of [training] say what else is measured, with true or false:
+`probes` of the loss after each epoch, and `robustness` of the trained network.
 """
 
 import itertools
@@ -165,6 +165,12 @@ def _cells(common: Mapping[str, Any], table: Mapping[str, Any]) -> list[Training
             raise SuiteError(f"[training]: {unknown('key', key, (*_AXES, *_SWITCHES))}")
     given = {**common, **{k: v for k, v in table.items() if k in _AXES}}
     pair = {k: v for k, v in table.items() if k not in _AXES}
+    if lists := [key for key, value in pair.items() if isinstance(value, list)]:
+        if not pair[lists[0]]:
+            raise SuiteError(f"[[method]]: {lists[0]} = [] has no value: give at least one.")
+        return [
+            cell for value in pair[lists[0]] for cell in _cells(common, {**table, lists[0]: value})
+        ]
     forward, backward, options, then = _method(pair)
 
     axes = {name: _values(name, given) for name in _AXES}

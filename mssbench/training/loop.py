@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mssbench.results.files import replacing
-from mssbench.training.checks import check_batch, check_names, check_supported
+from mssbench.training.checks import check_batch, check_device, check_names, check_supported
 from mssbench.training.evaluation import evaluated, spectrum
 from mssbench.training.network import Method, Network
 from mssbench.training.probes import probe
@@ -122,17 +122,24 @@ def train(
     checkpoint: a file that holds the state after the last complete epoch. If it exists, training
     goes on from it, with the same numbers as without the interruption, on the same machine with the
     same number of threads. after_epoch: is told each epoch that was trained now.
-    Raises SuiteError for a batch that is larger than the training data, InputError for a method
-    that does not exist, and Unsupported or NotInstalled for one that
-    cannot be computed here.
+    probes: probe the loss around the network after each epoch. robustness: evaluate the trained
+    network on changed data, and with truncated eigenvalues.
+
+    Raises SuiteError for a batch that is larger than the training data and for a number of places
+    that the task does not have, InputError for a method that does not exist, and Unsupported or
+    NotInstalled for one that cannot be computed here, or if there is no GPU for the device cuda.
     """
     check_batch(task, settings.batch)
     check_names(method)
-    network = Network(task, method, settings.seed)
+    check_device(settings.device)
+    network = Network(
+        task, method, settings.seed, places=settings.places, channels=settings.channels
+    )
     check_supported(method, network.n)
     curve = Curve(network.backbone_digest(), task.digest)
+    network.to(settings.device)
     if not task.has_images:
-        network.calibrate(task.train.inputs)
+        network.calibrate(task.train.inputs.to(network.device))
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=settings.learning_rate,

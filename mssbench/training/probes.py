@@ -30,7 +30,7 @@ from mssbench.training.transforms import TransformPooling
 # is the mean over them. The gradient of one sample is larger in a smaller batch, by the ratio.
 _SMALLEST, _LARGEST, _OF_BATCH = 0.1, 75.0, 256
 _STEPS = 10  # step sizes, where they took 50: the band is as wide, and the probe five times cheaper
-_SMALL = 0.01  # change of the loss, relative to it, at which the truth of the gradient is tested
+_SMALL = 0.001  # change of the loss, relative to it, at which the truth of the gradient is tested
 
 
 def probe(network: Network, inputs: Tensor, labels: Tensor) -> dict[str, float]:

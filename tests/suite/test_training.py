@@ -48,6 +48,43 @@ def test_a_suite_has_a_cell_for_each_combination(tmp_path) -> None:
     )
 
 
+def test_a_parameter_may_have_several_values(tmp_path) -> None:
+    text = SUITE.replace("iterations = 5", "iterations = [1, 5]").replace(
+        'forward = "mean"', 'forward = ["mean", "covariance"]'
+    )
+    suite = load(written(tmp_path, text))
+    assert len(suite.cells) == 2 * 2 * (2 + 2 * 2)
+    assert {c.options for c in suite.cells} == {
+        "",
+        "iterations=1 norm=trace",
+        "iterations=5 norm=trace",
+    }
+
+
+@pytest.mark.parametrize(
+    ("added", "places", "channels"),
+    [("", 49, 64), ("places = 196", 196, 64), ("channels = 256", 49, 256)],
+)
+def test_places_and_channels_are_those_of_the_task_unless_named(
+    tmp_path, added, places, channels
+) -> None:
+    text = SUITE.replace('["digits", "tex12"]', f'"tex12"\n{added}')
+    suite = load(written(tmp_path, text))
+    assert {(c.places, c.channels) for c in suite.cells} == {(places, channels)}
+    assert (suite.probes, suite.robustness) == (False, False)
+
+
+def test_probes_and_robustness_belong_to_the_suite_and_not_to_its_cells(tmp_path) -> None:
+    plain = load(written(tmp_path, SUITE))
+    probed = load(
+        written(
+            tmp_path, SUITE.replace("[training]", "[training]\nprobes = true\nrobustness = true")
+        )
+    )
+    assert (probed.probes, probed.robustness) == (True, True)
+    assert probed.cells == plain.cells
+
+
 def test_a_cell_becomes_the_method_that_was_written(tmp_path) -> None:
     hybrid = next(c for c in load(written(tmp_path, SUITE)).cells if c.forward != "mean")
     method = method_of(hybrid)
@@ -76,6 +113,14 @@ def test_a_cell_becomes_the_method_that_was_written(tmp_path) -> None:
         ('name = "mine"', 'name = ".."', "name = '..' cannot be the name of a folder"),
         ('name = "mine"', 'name = ""', "name = '' cannot be the name of a folder"),
         ('name = "mine"', "name = 3", "name = 3 cannot be the name of a folder"),
+        ("iterations = 5", "iterations = []", r"iterations = \[\] has no value"),
+        ("seed = [0, 1]", "places = 50", "places = 50 is none of those of digits: 16, 64"),
+        ("seed = [0, 1]", "channels = -1", "channels = -1 is below 0"),
+        ("seed = [0, 1]", 'policy = "skp"', "Unknown policy 'skp'. Did you mean 'skip'"),
+        ("seed = [0, 1]", 'device = "gpu"', "Unknown device 'gpu'"),
+        ("seed = [0, 1]", "probes = 1", "probes = 1 is neither true nor false"),
+        ('["digits", "tex12"]', '"smallcov"\nchannels = 64', "cannot be chosen for smallcov"),
+        ('"tex12"]', '"text12"]', "Unknown task 'text12'. Did you mean 'tex12'"),
     ],
 )
 def test_what_is_wrong_is_named_with_the_file_and_the_nearest_word(

@@ -85,7 +85,7 @@ def test_digits_are_learned_by_every_sound_method() -> None:
 
 @pytest.mark.slow
 def test_the_positive_control_tells_root_and_covariance_apart() -> None:
-    """In smallcov the class is in small eigenvalues, in largecov in large ones (SCIENCE)."""
+    """In smallcov the class is in small eigenvalues, in largecov in large ones."""
     best: dict[tuple[str, str], float] = {}
     for name in ("smallcov", "largecov"):
         for label in ("covariance", "exact"):
@@ -175,6 +175,49 @@ def test_a_skipped_step_changes_nothing() -> None:
 
     assert epoch.skipped == 1
     assert all(torch.equal(before[name], x) for name, x in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("policy", "changed", "finite", "skipped"),
+    [("skip", False, True, 1), ("repair", True, True, 0), ("apply", True, False, 0)],
+)
+def test_a_policy_decides_about_a_step_after_it_was_counted(
+    policy, changed, finite, skipped
+) -> None:
+    """The gradient of this root is not finite; that of the classifier is."""
+    made = few("digits")
+    network = Network(made, Method("svd", "autodiff"), seed=0)
+    before = [p.detach().clone() for p in network.parameters()]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    epoch = Epoch(1)
+    network.train()
+    inputs, labels = (t[:32] for t in made.train)
+    loop._step(network, optimizer, inputs, labels, epoch, policy)
+
+    after = list(network.parameters())
+    assert epoch.nonfinite_gradient == 1
+    assert epoch.skipped == skipped
+    assert changed == any(not torch.equal(x, y) for x, y in zip(before, after, strict=True))
+    assert finite == all(bool(torch.isfinite(p).all()) for p in after)
+
+
+def test_a_gpu_that_is_not_there_is_unsupported(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(Unsupported, match="torch sees no GPU"):
+        train(few("digits"), EXACT, Settings(seed=0, epochs=1, device="cuda"))
+
+
+@pytest.mark.parametrize("places", [16, 64])
+def test_a_network_pools_over_the_places_and_channels_that_it_is_asked_for(places) -> None:
+    network = Network(few("digits"), EXACT, seed=0, places=places, channels=24)
+    network(few("digits").train.inputs[:2])
+    assert network.last_features is not None
+    assert network.last_features.shape == (2, 24, places)
+
+
+def test_a_number_of_places_that_no_network_has_is_refused() -> None:
+    with pytest.raises(SuiteError, match="a network for digits cannot pool over 25 places"):
+        Network(few("digits"), EXACT, seed=0, places=25)
 
 
 def test_a_matrix_on_which_lapack_fails_never_ends_a_run(monkeypatch) -> None:
