@@ -38,7 +38,8 @@ np.savez("trial.npz", a=a.detach(), y=y.detach(), g=g, s=a.grad)
 """
 
 
-@pytest.mark.slow
+# It takes a minute and a half, alone. What it types is also tested in tests/cli/test_recommend.py.
+@pytest.mark.exhaustive
 @pytest.mark.timing
 def test_an_answer_for_one_size_with_gradients(user: Any) -> None:
     seconds = 0.0

@@ -68,7 +68,9 @@ def test_a_run_has_a_row_for_each_training_and_each_epoch(suite, tmp_path) -> No
     assert again == [], "what is there is not trained again"
     pd.testing.assert_frame_equal(tables(folder)[1], curves)
 
-    training.run(suite, folder, facts=FACTS, fresh=True, watch=lambda c, m: again.append(m))
+    training.run(
+        suite, folder, facts=FACTS, at_once=2, fresh=True, watch=lambda c, m: again.append(m)
+    )
     assert len(again) == 12
     numbers = [c for c in curves.columns if c not in TIMES]
     pd.testing.assert_frame_equal(tables(folder)[1][numbers], curves[numbers])

@@ -83,23 +83,6 @@ def test_digits_are_learned_by_every_sound_method() -> None:
         assert all(epoch.failed == 0 and not epoch.exception for epoch in curve.epochs)
 
 
-@pytest.mark.slow
-def test_the_positive_control_tells_root_and_covariance_apart() -> None:
-    """In smallcov the class is in small eigenvalues, in largecov in large ones."""
-    best: dict[tuple[str, str], float] = {}
-    for name in ("smallcov", "largecov"):
-        for label in ("covariance", "exact"):
-            accuracies = [
-                train(task(name), METHODS[label], Settings(0, learning_rate=rate, epochs=30))
-                .epochs[-1]
-                .accuracy
-                for rate in (0.02, 0.1)
-            ]
-            best[name, label] = max(accuracies)
-    assert best["smallcov", "exact"] - best["smallcov", "covariance"] >= 0.2
-    assert abs(best["largecov", "exact"] - best["largecov", "covariance"]) <= 0.08
-
-
 def test_a_resumed_training_has_the_same_numbers_to_the_bit(tmp_path) -> None:
     made, settings = few("tex12"), Settings(seed=5, epochs=4)
     whole = train(made, NS5, settings)
@@ -121,7 +104,7 @@ def test_a_resumed_training_has_the_same_numbers_to_the_bit(tmp_path) -> None:
     assert [*map(numbers, resumed.epochs)] == [*map(numbers, whole.epochs)]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive  # tests/run/test_training.py kills whole runs
 def test_a_killed_process_resumes_with_the_same_numbers(tmp_path) -> None:
     script = textwrap.dedent(
         """
