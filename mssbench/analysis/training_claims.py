@@ -131,7 +131,14 @@ def _judged(claim: TrainingClaim, frame: "pd.DataFrame") -> TrainingVerdict:
         left[seed] - (right[seed] if right is not None else float(claim.right)) for seed in seeds
     ]
     if len(seeds) < LEAST_SEEDS:
-        raise Unresolved(_too_few(len(seeds), of_both=right is not None))
+        return TrainingVerdict(
+            claim.claim,
+            claim.source,
+            TrainingClaimVerdict.OPEN,
+            _too_few(len(seeds), of_both=right is not None),
+            claim.value,
+            seeds=len(seeds),
+        )
 
     difference = mean_difference(differences)
     satisfies = _relation(claim)

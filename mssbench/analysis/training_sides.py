@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mssbench.errors import SuiteError
 from mssbench.records import units
 from mssbench.records.measurement import Status
 from mssbench.records.training import TRAINING_KEY
 from mssbench.results.conditions import why_empty
-from mssbench.suite.training_claims import METHOD, SETTING, TrainingClaim, one_method
+from mssbench.suite.training_claims import METHOD, SETTING, TrainingClaim, one_method, one_setting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,18 +92,7 @@ def at_best_rates(claim: TrainingClaim, sides: Sequence[Side]) -> list[Side]:
     Raises SuiteError if a side has several settings besides the rate: one rate would not be the
     best in all of them. Raises Unresolved if a side has no rate at which all trainings count.
     """
-    others = [name for name in SETTING if name != "learning_rate"]
-    settings = {setting for side in sides for setting in _settings(side.rows, others)}
-    if len(settings) > 1:
-        differing = [
-            name
-            for name, values in zip(others, zip(*settings, strict=True), strict=True)
-            if len(set(values)) > 1
-        ]
-        raise SuiteError(
-            f'rates = "best" takes the best rate of one setting: select one {differing[0]} by '
-            "where."
-        )
+    one_setting(row for side in sides for row in side.rows.to_dict("records"))
     return [_at_best_rate(claim, side) for side in sides]
 
 

@@ -11,7 +11,7 @@ Each side selects the trainings of one method. A claim that cannot be measured w
 `cannot = "the reason"` in place of the sides.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from math import isfinite
@@ -138,6 +138,19 @@ def one_method(side: str, rows: Sequence[Mapping[str, Any]]) -> str:
     return names[0]
 
 
+def one_setting(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Raise SuiteError if trainings, of which each side takes its best rate, differ otherwise.
+
+    A rate that is the best for one task need not be the best for another.
+    """
+    rows = list(rows)
+    for name in SETTING:
+        if name != "learning_rate" and len({row[name] for row in rows}) > 1:
+            raise SuiteError(
+                f'rates = "best" takes the best rate of one setting: select one {name} by where.'
+            )
+
+
 def _check_measured(
     claim: TrainingClaim, planned: Sequence[Mapping[str, Any]], *, probes: bool, robustness: bool
 ) -> None:
@@ -162,7 +175,7 @@ def _check_sides(claim: TrainingClaim, planned: Sequence[Mapping[str, Any]]) -> 
         raise SuiteError(f"where selects no training.{why_empty(planned, claim.where)}")
 
     common: set[tuple[Any, ...]] = set()
-    methods = []
+    methods, selected = [], []
     for side in claim.sides:
         text = getattr(claim, side)
         rows = rows_that_hold(planned, text, _COLUMNS, side)
@@ -174,11 +187,14 @@ def _check_sides(claim: TrainingClaim, planned: Sequence[Mapping[str, Any]]) -> 
             raise SuiteError(f"{side} and where together select no training.")
         one_method(side, rows)
         methods.append(tuple(rows[0][name] for name in METHOD))
+        selected += rows
         shared = [name for name in SETTING if name != "learning_rate" or claim.rates == "all"]
         points = {tuple(row[name] for name in (*shared, "seed")) for row in rows}
         common = common & points if side == "right" else points
     if len(set(methods)) < len(methods):
         raise SuiteError("left and right select the same method.")
+    if claim.rates == "best":
+        one_setting(selected)
     if not common:
         raise SuiteError(
             "left and right share no seed of the same task, learning rate, epochs, batch, places, "

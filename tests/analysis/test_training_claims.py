@@ -93,7 +93,7 @@ def test_a_verdict_takes_five_seeds(seeds, expected) -> None:
     assert found.verdict == expected
     if seeds == 4:
         assert found.found == "A verdict takes 5 seeds that both sides have, and there are 4."
-        assert found.mean is None
+        assert (found.mean, found.seeds) == (None, 4)
 
 
 def test_only_seeds_that_both_sides_have_count() -> None:

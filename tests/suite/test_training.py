@@ -157,6 +157,12 @@ def test_a_claim_whose_sides_share_no_rate_is_refused_unless_each_has_its_best(t
     assert load(written(tmp_path, suite + claim + 'rates = "best"\n')).cells
 
 
+def test_best_rates_are_those_of_one_task(tmp_path) -> None:
+    claim = CLAIM.replace("where = \"task == 'digits' and learning_rate == 0.1\"", 'rates = "best"')
+    with pytest.raises(SuiteError, match="one setting: select one task by where"):
+        load(written(tmp_path, SUITE + claim))
+
+
 def test_a_value_relative_to_mean_pooling_needs_it(tmp_path) -> None:
     suite = SUITE.replace('forward = "mean"', 'forward = "covariance"')
     claim = CLAIM.replace("'mean'", "'covariance'").replace("accuracy", "epochs_to_first_order")
