@@ -77,6 +77,13 @@ def test_a_rate_at_which_a_training_failed_is_never_the_best(change, rate) -> No
     assert line.best == 0.05
 
 
+def test_a_rate_without_all_seeds_is_never_the_best() -> None:
+    few = rows("exact", [0.99] * 5, learning_rate=0.4)
+    (grid,) = grids(frames([*planted(), *few])[0])
+    line = next(line for line in grid.lines if line.method.startswith("eigh"))
+    assert (line.best, line.at_edge, grid.seeds) == (0.1, False, 6)
+
+
 def test_a_method_without_a_sound_rate_stands_last() -> None:
     bad = {"status": "nonfinite", "skipped": 60}
     svd = [

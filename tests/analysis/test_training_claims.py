@@ -229,6 +229,18 @@ def test_a_rate_at_which_networks_do_not_train_is_not_the_best_one() -> None:
     assert "is interrupted in 1 of 7 trainings: the run was stopped." in found.found
 
 
+@pytest.mark.parametrize("seeds", [5, 6])
+def test_the_best_rate_has_all_seeds_and_all_of_them_are_sound(seeds) -> None:
+    better = rows("ns5", [0.99] * seeds, learning_rate=0.2)
+    if seeds == 6:
+        better[0]["status"] = "nonfinite"
+    trainings = [*two(BETTER, EXACT), *better]
+    assert verdict(trainings, rates="best").left_rate == BestRate(0.1, at_edge=True)
+    if seeds == 6:
+        accepted = verdict(trainings, rates="best", accept=["nonfinite"])
+        assert accepted.left_rate == BestRate(0.2, at_edge=True)
+
+
 def test_the_best_rate_is_that_of_one_task() -> None:
     trainings = [*two(BETTER, EXACT), *two(BETTER, EXACT, task="digits")]
     assert verdict(trainings).seeds == 6
