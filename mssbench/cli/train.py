@@ -1,10 +1,9 @@
 """`mssbench train`: train small networks that differ in the root alone."""
 
 import shlex
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import RenderableType
@@ -14,12 +13,13 @@ from mssbench.analysis import conclusions, learning_rates, trainings
 from mssbench.cli.claims import judged, stated
 from mssbench.cli.options import Json
 from mssbench.cli.output import output, output_json
+from mssbench.console.terminal import make_console
 from mssbench.console.training_claims import summary
+from mssbench.console.training_progress import TrainingProgress
 from mssbench.console.trainings import rates, tables
 from mssbench.errors import ExitCode
 from mssbench.records import units
 from mssbench.records.measurement import Status
-from mssbench.records.training import TrainingCell
 from mssbench.results.facts_file import read_facts
 
 EXAMPLES = ("mssbench train train_smoke", "mssbench train my_suite.toml --at-once 2")
@@ -70,15 +70,17 @@ def command(
 
     chosen = load(suite)
     folder = out if out is not None else Path("results") / chosen.name
-    rows = runner.run(
-        chosen,
-        folder,
-        at_once=at_once,
-        threads=threads,
-        facts=facts.describe(),
-        fresh=fresh,
-        watch=_say,
-    )
+    with TrainingProgress(make_console(stderr=True)) as progress:
+        rows = runner.run(
+            chosen,
+            folder,
+            at_once=at_once,
+            threads=threads,
+            facts=facts.describe(),
+            fresh=fresh,
+            begin=progress.begin,
+            watch=progress,
+        )
 
     if as_json:
         output_json("train", {"rows": rows})
@@ -114,21 +116,6 @@ def report(folder: Path) -> Iterator[RenderableType]:
             f"command resumes {'it' if missing == 1 else 'them'}.",
             style="bold yellow",
         )
-
-
-def _say(cell: TrainingCell, message: Mapping[str, Any]) -> None:
-    """Print a line about an epoch, or about the end of a training, to stderr."""
-    where = f"{cell.task} seed {cell.seed} {cell.precision} {cell.method}"
-    if "status" in message:
-        reason = f": {message['reason']}" if message.get("reason") else ""
-        line = f"{where}  {message['status']}{reason}"
-    else:
-        line = (
-            f"{where}  epoch {message['epoch']} of {cell.epochs}: loss {message['loss']:.3f}, "
-            f"accuracy {message['accuracy']:.3f}, {message['skipped']} of {message['steps']} "
-            "skipped"
-        )
-    sys.stderr.write(f"{line}\n")
 
 
 def _code(statuses: list[str]) -> int:

@@ -61,6 +61,7 @@ def run(
     threads: int = 1,
     facts: Mapping[str, Any],
     fresh: bool = False,
+    begin: Callable[[int, int], None] = lambda *_: None,
     watch: Watcher = lambda *_: None,
 ) -> list[dict[str, Any]]:
     """Train the networks of a suite that are missing in a folder, and return all rows.
@@ -69,7 +70,8 @@ def run(
 
     at_once: how many are trained at the same time. With more than one, the rows have no times,
     since trainings slow each other down. threads: of each. facts: those of this machine.
-    fresh: whether all are trained again. watch: is told each epoch and each end of a training.
+    fresh: whether all are trained again. begin: is told how many networks will be trained, and how
+    many trainings are there already. watch: is told each epoch and each end of a training.
     Ctrl-C and SIGTERM end the run early; the same call resumes it.
 
     Raises SuiteError for a task, a method or a parameter that does not exist, and for a batch that
@@ -93,6 +95,7 @@ def run(
 
         results = {cell.cell_id: _result(path, cell) for cell in suite.cells}
         todo = [cell for cell in suite.cells if not _is_trained(results[cell.cell_id])]
+        begin(len(todo), len(suite.cells) - len(todo))
         measured = {"probes": suite.probes, "robustness": suite.robustness}
         workers = _Workers(path, {"threads": threads, **measured}, watch)
         for cell, result in workers.trained(todo, at_once, takedown.asked):

@@ -49,7 +49,7 @@ def test_it_prints_each_method_and_refuses_to_rank_few_seeds(suite) -> None:
     )
     assert "eigh + loewner" in result.stdout
     assert "Methods are not ranked: that takes 5 seeds, and there is 1." in result.stdout
-    assert "epoch 1 of 1" in result.stderr
+    assert "1 of 2  smallcov seed 0" in result.stderr
 
     again = RUNNER.invoke(app, ["train", suite()])
     assert again.stdout == result.stdout

@@ -64,6 +64,7 @@ from mssbench.console import (
     progress,
     recommendation,
     summary,
+    training_progress,
 )
 from mssbench.console import (
     decision as console_decision,
@@ -447,6 +448,7 @@ PRINTING = (
     (console_claims, ()),
     (claim_texts, ()),
     (console_training_claims, ()),
+    (training_progress, ()),
     (training_claims, ("_too_few", "_sentences")),
     (
         training_sides,
