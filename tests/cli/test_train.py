@@ -44,7 +44,9 @@ def suite(tmp_path, monkeypatch):
 def test_it_prints_each_method_and_refuses_to_rank_few_seeds(suite) -> None:
     result = RUNNER.invoke(app, ["train", suite(), "--at-once", "2"])
     assert result.exit_code == 0, result.output
-    assert "smallcov · n 32, M 196 · learning rate 0.1 · batch 32 · 1 epoch · 1 seed" in result.stdout
+    assert (
+        "smallcov · n 32, M 196 · learning rate 0.1 · batch 32 · 1 epoch · 1 seed" in result.stdout
+    )
     assert "eigh + loewner" in result.stdout
     assert "Methods are not ranked: that takes 5 seeds, and there is 1." in result.stdout
     assert "epoch 1 of 1" in result.stderr
@@ -90,6 +92,14 @@ def test_a_name_that_does_not_exist_exits_with_2(suite, tmp_path, capsys) -> Non
     assert code == 2
     assert "Unknown forward 'eihg'. Did you mean 'eigh'?" in " ".join(err.split())
     assert not (tmp_path / "results").exists()
+
+
+def test_capture_is_passed_on(suite, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(runner, "run", lambda *_, capture, **__: asked.append(capture) or [])
+    for options in ([], ["--capture"]):
+        RUNNER.invoke(app, ["train", suite(), "--json", *options])
+    assert asked == [False, True]
 
 
 def test_other_starts_are_named(suite, monkeypatch, capsys) -> None:
