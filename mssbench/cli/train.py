@@ -55,6 +55,15 @@ def command(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Train everything again, also what is there already.")
     ] = False,
+    capture: Annotated[
+        bool,
+        typer.Option(
+            "--capture",
+            help="Write the covariances that each network pools for 32 test inputs, before the "
+            "first step and after each epoch, for --matrices of mssbench run. What is trained "
+            "already is left out, unless --fresh is given.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train small networks that differ in the root alone, and compare their accuracy.
@@ -78,6 +87,7 @@ def command(
             threads=threads,
             facts=facts.describe(),
             fresh=fresh,
+            capture=capture,
             begin=progress.begin,
             watch=progress,
         )

@@ -1,4 +1,4 @@
-"""Covariances of real data from the wheels of scikit-image and scikit-learn, or stored here.
+"""Covariances of real data from the wheels of scikit-image and scikit-learn.
 
 Nothing is downloaded: only the images listed below are opened. Decoders of different versions may
 differ in the last bit. Every decoded array is therefore compared with a stored hash, and a
@@ -10,8 +10,7 @@ import importlib
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from importlib.resources import files
-from typing import IO, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,6 @@ from mssbench.problems.registry import register_problem
 from mssbench.problems.rng import Floats, Streams
 
 _SKIMAGE = "van der Walt et al., scikit-image: image processing in Python, PeerJ 2014"
-_POOLING = "Li et al., Towards faster training of global covariance pooling networks, CVPR 2018"
 Image: TypeAlias = Literal[
     "astronaut",
     "brick",
@@ -82,7 +80,6 @@ DIGESTS = {
 _WIDTH = {"breast_cancer": 30, "wine": 13}
 _PACKAGES = {"skimage.data": "scikit-image", "sklearn.datasets": "scikit-learn"}
 _FACES, _FACE_SIDE = 100, 25  # the first 100 of 200 images; the others show no faces
-_STORED, _POSITIONS, _CHANNELS = 32, 49, 64  # the shape of the stored convolution features
 
 
 def _square_fit(limit: int) -> Callable[..., str | None]:
@@ -185,54 +182,6 @@ def lfw_faces(n: int, rng: Streams, *, samples: int = 80) -> Floats:
     edge = (_FACE_SIDE - side) // 2
     crop = faces[:, edge : edge + side, edge : edge + side].reshape(_FACES, n)
     return spectra.gram(crop[rng.subset(samples, _FACES)])
-
-
-@register_problem(
-    cite=_POOLING,
-    bounds={"positions": Bounds(2, _POSITIONS)},
-    max_size=_CHANNELS,
-    samples=lambda *_, positions: positions,
-)
-def convfeat(n: int, rng: Streams, *, positions: int = 49) -> Floats:
-    """Covariance of the features of a fixed random convolution network on real images.
-
-    A = covariance over 49 image positions of the first n of 64 rectified channels. The package
-    stores the features of 32 images, of which matrix i uses number (i mod 32). From index 32 on, or
-    with another number of positions, the positions are drawn with replacement. The matrix is
-    singular from n = 49 on, as in covariance pooling.
-    """
-    stored = _features()[[i % _STORED for i in rng.indices], :, :n]  # (b, 49, n)
-    drawn = rng.integers(_POSITIONS, positions)
-    for k, index in enumerate(rng.indices):
-        if index < _STORED and positions == _POSITIONS:
-            drawn[k] = np.arange(_POSITIONS)
-    return spectra.gram(np.take_along_axis(stored, drawn[:, :, None], axis=1))
-
-
-@register_problem(cite="LAPACK Users' Guide, 3rd edition, SIAM 1999", fixed_size=64)
-def pinned(
-    n: int, rng: Streams, *, matrix: Literal["eigh_nonconv_64"] = "eigh_nonconv_64"
-) -> Floats:
-    """A stored matrix on which a widely used float32 eigensolver does not converge.
-
-    eigh_nonconv_64: a finite covariance, exact in float32, with 43 scattered zero rows and columns.
-    All matrices of the batch are equal.
-    """
-    with _data(f"{matrix}.npy") as file:
-        stored = np.load(file).astype(np.float64)
-    return np.tile(stored.reshape(n, n), (len(rng), 1, 1))
-
-
-def _data(name: str) -> IO[bytes]:
-    return (files("mssbench.problems") / "data" / name).open("rb")
-
-
-@lru_cache(maxsize=1)
-def _features() -> Floats:
-    """Return the stored features, (32, 49, 64), positions by channels."""
-    with _data("convfeat_64x49.npz") as file, np.load(file) as stored:
-        features: Floats = stored["features"].astype(np.float64)
-    return features
 
 
 @lru_cache(maxsize=4)

@@ -23,6 +23,7 @@ def load() -> None:
         "mssbench.problems.synthetic",
         "mssbench.problems.pooled",
         "mssbench.problems.real",
+        "mssbench.problems.stored",
         "mssbench.problems.changes",
         "mssbench.problems.files",
     ):

@@ -1,7 +1,7 @@
 """What a reader of figures has to know: disturbed times, and runs of several environments."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from mssbench.analysis import advice
 from mssbench.analysis.trust import trust
@@ -31,24 +31,34 @@ def cautions(runs: Sequence[Measured]) -> Iterator[Caution]:
                 "Its times cannot be compared.",
             )
 
-    if len(names := environments(runs)) > 1:
+    if len(found := environments(runs)) > 1:
         warning = "These rows are of several environments: their times cannot be compared."
         yield Caution(
-            "\n".join([warning, *(f"  {', '.join(of)}: {name}" for name, of in names)]),
+            "\n".join([warning, *(f"  {', '.join(e.runs)}: {e.text}" for e in found)]),
             f"Warning: {warning[0].lower()}{warning[1:]}",
         )
 
 
-def environments(runs: Sequence[Measured]) -> list[tuple[str, list[str]]]:
-    """Return a description of each environment of the rows, with the names of its runs.
+class Environment(NamedTuple):
+    """Hardware with the versions of the libraries, on which rows were measured.
 
-    An environment is the hardware with the versions of the libraries, see records/facts.py.
+    text: a description of the machine. facts: see records/facts.py; None if a run has none. runs:
+    the names of the runs that have rows of it.
     """
-    described: dict[str, tuple[str, list[str]]] = {}
+
+    text: str
+    facts: Mapping[str, Any] | None
+    runs: list[str]
+
+
+def environments(runs: Sequence[Measured]) -> list[Environment]:
+    """Return each environment of the rows, in the order in which they occur."""
+    found: dict[str, Environment] = {}
     for run in runs:
         for name in (e for e in run.rows["environment"].unique() if e):
             facts = run.facts["environments"].get(name)
-            _, of = described.setdefault(canonical(name, facts), (machine(facts, name), []))
+            new = Environment(machine(facts, name), facts, [])
+            of = found.setdefault(canonical(name, facts), new).runs
             if run.name not in of:
                 of.append(run.name)
-    return list(described.values())
+    return list(found.values())

@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from mssbench.errors import RunError, TableError, unknown
 from mssbench.records import units
-from mssbench.records.cell import GPU, WALL
+from mssbench.records.cell import GPU
 from mssbench.report.figures import FIGURES
-from mssbench.report.figures.axes import CONDITION, ERROR
-from mssbench.report.figures.figure import DRAWN, HEIGHT, RIGHT, STRIP, WIDTH, Figure, without_error
+from mssbench.report.figures.axes import CONDITION, ERROR, error_title
+from mssbench.report.figures.figure import (
+    DRAWN,
+    HEIGHT,
+    RIGHT,
+    STRIP,
+    USUAL,
+    WIDTH,
+    Figure,
+    without_error,
+)
 from mssbench.report.figures.style import Look, Style, style_of
 from mssbench.results.labels import spoken
 from mssbench.results.views import Rows
@@ -28,18 +37,12 @@ _COLUMNS = 3  # panels beside each other: they fit the width of a page
 _MOST_COLUMNS = 4  # of panels, if each row is to have all panels of one problem
 # Panels of one file. With more, none can be read, and a PNG exceeds what viewers open.
 MOST_PANELS = 36
-# Methods that have colours and symbols of their own. A legend of more is hard to search, so that
-# with more methods the forwards have them.
-MOST_METHODS = 24
 _TITLE_LINE = 14  # height of a line in the title of a panel, in pixels
 _CHARACTER = 5.6  # average width of a character of such a title and of a subtitle, in pixels
 _BESIDE, _BELOW = 62, 26  # space for the labels and titles of the axes, in pixels
 _LEGEND = 120  # least width of a legend or of names beside a map, for estimates
 _ENTRIES = 16  # entries of a legend beside each row of panels
 _NARROWEST = 60  # characters of a line below the title, however narrow the figure is
-# What a figure shows unless the user chooses rows: a training step in single precision, as the
-# caller waits for it. Each value counts only if some row has it.
-_USUAL = {"phase": "step", "precision": "float32", "clock": WALL, "function": "sqrt"}
 # The order in which a subtitle names the values that all panels of a figure share.
 _ORDER = ("phase", "function", "precision", "problem", "size", "batch", "device", "clock", "cache")
 
@@ -72,7 +75,7 @@ def usual_rows(figure: Figure, table: "pd.DataFrame") -> "tuple[pd.DataFrame, li
     Of several batches, figures that have a panel for each batch show one.
     """
     words = []
-    for name, value in _USUAL.items():
+    for name, value in USUAL.items():
         if (chosen := table[name] == value).any() and not chosen.all():
             table = table[chosen]
             words.append(spoken(name, value))
@@ -132,8 +135,7 @@ def specification(
     columns = 1 if figure.y is None else _columns(keys, varying)
 
     look = Look()
-    by = "method" if together["method"].nunique() <= MOST_METHODS else "family"
-    style = style_of(together, look, legend=True, by=by)
+    style = style_of(together, look, legend=True)
     style = style._replace(
         # A legend has no more than what the panels draw. If there is one limit, a note names it.
         legend=figure.legend != "bound" or len(together["bound"].unique()) > 1,
@@ -187,15 +189,9 @@ def _panel(
     if figure.y is ERROR:
         for layer in plain["layer"]:
             if axis := layer["encoding"].get("y", {}).get("axis"):
-                axis["title"] = _error_of(together)
+                axis["title"] = error_title(together["phase"].unique())
         plain["layer"] += _labels_outside(figure, together, style.look)
     return plain, parameters
-
-
-def _error_of(rows: "pd.DataFrame") -> str:
-    """Return the title of the axis of errors: of the root in forwards, else of the gradient."""
-    quantities = {"root" if phase == "forward" else "gradient" for phase in rows["phase"].unique()}
-    return f"{ERROR.title} of the {quantities.pop()}" if len(quantities) == 1 else ERROR.title
 
 
 def _labels_outside(figure: Figure, rows: "pd.DataFrame", look: Look) -> Iterator[dict[str, Any]]:
@@ -314,11 +310,11 @@ def _narrower(figure: Figure, table: "pd.DataFrame") -> str:
     It has the usual value of each column that varies, or else its first value.
     """
     rows, words = table, []
-    for name in (*_USUAL, *(n for n in figure.panel if n not in _USUAL and n != "run")):
+    for name in (*USUAL, *(n for n in figure.panel if n not in USUAL and n != "run")):
         if len(rows.drop_duplicates(list(figure.panel))) <= MOST_PANELS:
             break
         if len(values := rows[name].unique()) > 1:
-            value = _USUAL[name] if _USUAL.get(name) in values else values[0]
+            value = USUAL[name] if USUAL.get(name) in values else values[0]
             rows = rows[rows[name] == value]
             words.append(f"{name} == {value!r}" if isinstance(value, str) else f"{name} == {value}")
     return " and ".join(words)

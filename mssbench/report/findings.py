@@ -9,9 +9,11 @@ from mssbench.analysis import advice, conclusions
 from mssbench.analysis.claims import ClaimResult, ClaimVerdict
 from mssbench.analysis.trust import trust
 from mssbench.records import units
-from mssbench.records.facts import canonical, difference, machine
+from mssbench.records.facts import difference
 from mssbench.records.measurement import UNTRIED, Status
 from mssbench.records.noise import OTHER_PRECISION, UNVERIFIED
+from mssbench.report.cautions import environments
+from mssbench.report.drawn import Measured
 from mssbench.results.labels import spoken
 
 if TYPE_CHECKING:
@@ -69,21 +71,15 @@ def warnings(runs: Sequence["Run"], names: Sequence[str]) -> Iterator[str]:
 
 def _environments(runs: Sequence["Run"], names: Sequence[str]) -> Iterator[str]:
     """Yield a sentence on rows of several machines, or of several versions of libraries."""
-    facts: dict[str, Mapping[str, Any] | None] = {}
-    of_runs: dict[str, list[str]] = {}
-    for run, name in zip(runs, names, strict=True):
-        for measured in (e for e in run.current["environment"].unique() if e):
-            known = run.facts["environments"].get(measured)
-            environment = canonical(measured, known)
-            facts.setdefault(environment, known)
-            of_runs.setdefault(environment, []).append(name)
-
-    if len(of_runs) > 1:
+    measured = [
+        Measured(name, run.current, run.facts) for run, name in zip(runs, names, strict=True)
+    ]
+    found = environments(measured)
+    if len(found) > 1:
         described = [
-            f"{', '.join(dict.fromkeys(of))} on {machine(facts[environment], environment)}"
-            for environment, of in of_runs.items()
+            f"{', '.join(environment.runs)} on {environment.text}" for environment in found
         ]
-        first, second, *_ = facts.values()
+        first, second, *_ = (environment.facts for environment in found)
         yield (
             "These rows were measured in several environments, so that their times cannot be "
             f"compared: {'; '.join(described)}. The first two differ: {difference(first, second)}."

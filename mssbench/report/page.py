@@ -20,9 +20,9 @@ from mssbench.report import history
 from mssbench.report.comparisons import comparisons
 from mssbench.report.drawn import drawn, unique_names
 from mssbench.report.figures import HISTORY, PANELS
-from mssbench.report.figures.axes import Axis
-from mssbench.report.figures.figure import DRAWN, RIGHT, Figure, compiled
-from mssbench.report.figures.maps import ABOUT_FAILURES, ABOUT_WINNERS, LOOKS
+from mssbench.report.figures.axes import ERROR, Axis, error_title
+from mssbench.report.figures.figure import DRAWN, RIGHT, USUAL, Figure, compiled
+from mssbench.report.figures.maps import ABOUT_FAILURES, ABOUT_WINNERS, COLOURS, LOOKS
 from mssbench.report.figures.style import LEGENDS, Look, Style, style_of
 from mssbench.report.findings import Finding, findings, warnings
 from mssbench.report.html import asset, library, render, script
@@ -171,7 +171,7 @@ def page(runs: Sequence["Run"], title: str = "") -> str:
         "page.html",
         {"library": library(), "code": script(*_SCRIPTS)},
         title=title or f"mssbench: {', '.join(names)}",
-        style=asset("page.css"),
+        style=_colours() + asset("page.css"),
         summary=_summary(table, by_name),
         warnings=list(warnings(runs, names)),
         groups=[
@@ -192,6 +192,15 @@ def page(runs: Sequence["Run"], title: str = "") -> str:
     return as_utf8(text)
 
 
+def _colours() -> str:
+    """Return a style that gives the cells of each look their colours, on both grounds."""
+    rules = [
+        f".{look} {{ background: light-dark({light}, {dark}) }}"
+        for look, (light, dark) in COLOURS.items()
+    ]
+    return "\n".join([*rules, ""])
+
+
 def _data(table: "pd.DataFrame", runs: Mapping[str, "Run"]) -> dict[str, Any]:
     """Return what the scripts of the page read. table: the rows of all runs. runs: by name."""
     style = style_of(table, _PAGE_LOOK, legend=False)
@@ -202,8 +211,10 @@ def _data(table: "pd.DataFrame", runs: Mapping[str, "Run"]) -> dict[str, Any]:
         "columns": packed(table, _NUMBERS, _WORDS),
         "drawn": DRAWN,
         "filters": [{"column": name, "title": title} for name, title in _FILTERS.items()],
+        "usual": USUAL,
+        "error_titles": {phase: error_title([phase]) for phase in table["phase"].unique()},
         "matrices": dict(zip(table["problem"], table["matrices"], strict=True)),
-        "statuses": [[str(status), look] for status, (look, _) in LOOKS.items()],
+        "statuses": [[str(status), look] for status, look in LOOKS.items()],
         "figures": [_figure(figure, style) for figure in figures],
         "legends": {name: _legend(style, name) for name in style.names},
         "about_failures": ABOUT_FAILURES,
@@ -246,8 +257,27 @@ def _figure(figure: Figure, style: Style) -> dict[str, Any]:
         "y": _axis(figure.y),
         "legend_column": figure.legend or style.by,
         "legend_title": LEGENDS[figure.legend or style.by],
-        "spec": _aligned(figure, compiled(figure.chart(style), style)),
+        "names_error": figure.y is ERROR,
+        "spec": _aligned(figure, _titled(figure, compiled(figure.chart(style), style))),
     }
+
+
+def _titled(figure: Figure, spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a Vega specification in which the title of an axis of errors is a signal.
+
+    The page sets it for each panel, since the error is that of the root or that of the gradient.
+    """
+    if figure.y is not ERROR:
+        return spec
+    axes = [
+        axis | ({"title": {"signal": _ERROR_TITLE}} if axis.get("title") == ERROR.title else {})
+        for axis in spec["axes"]
+    ]
+    signals = [*spec["signals"], {"name": _ERROR_TITLE, "value": ERROR.title}]
+    return spec | {"axes": axes, "signals": signals}
+
+
+_ERROR_TITLE = "error_title"  # name of a signal, which figures.js sets
 
 
 def _aligned(figure: Figure, spec: dict[str, Any]) -> dict[str, Any]:

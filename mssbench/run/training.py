@@ -7,6 +7,7 @@
     trainings.csv       a row for each training
     curves.csv          a row for each epoch
     robustness.csv      a row for each change under which a trained network was evaluated
+    captured/ID-E.npz   covariances that a network pools after E epochs, if they were asked for
 
 The tables are written anew from the results in `cells` at the end, so that a run that was
 killed loses nothing but the epochs that were not complete.
@@ -44,10 +45,11 @@ from mssbench.results.rows import ENVIRONMENT, JOURNAL, SUITE, TABLE
 from mssbench.run.signals import Takedown
 from mssbench.suite.training import TrainingSuite
 
-CELLS = "cells"
+CELLS, CAPTURED = "cells", "captured"
 _PAUSE = 0.2  # seconds between two looks at whether the user has asked to stop
 _TEMPORARY = re.compile(r"\..+\.\d+")  # what `replace` leaves behind if it is killed
 _RESULT = re.compile(r"[0-9a-f]{16}\.(json|pt)|" + _TEMPORARY.pattern)
+_CAPTURED_FILE = re.compile(r"[0-9a-f]{16}-\d+\.npz")
 _LAST_WORDS = 300  # characters of a crashed process's stderr that become its reason
 _MOST_BYTES = 4096  # of stderr that are read for them
 Watcher = Callable[[TrainingCell, Mapping[str, Any]], None]
@@ -61,6 +63,7 @@ def run(
     threads: int = 1,
     facts: Mapping[str, Any],
     fresh: bool = False,
+    capture: bool = False,
     begin: Callable[[int, int], None] = lambda *_: None,
     watch: Watcher = lambda *_: None,
 ) -> list[dict[str, Any]]:
@@ -70,8 +73,10 @@ def run(
 
     at_once: how many are trained at the same time. With more than one, the rows have no times,
     since trainings slow each other down. threads: of each. facts: those of this machine.
-    fresh: whether all are trained again. begin: is told how many networks will be trained, and how
-    many trainings are there already. watch: is told each epoch and each end of a training.
+    fresh: whether all are trained again. capture: whether the covariances of fixed test data are
+    written, before the first step and after each epoch of each network that is trained now.
+    begin: is told how many networks will be trained, and how many trainings are there already.
+    watch: is told each epoch and each end of a training.
     Ctrl-C and SIGTERM end the run early; the same call resumes it.
 
     Raises SuiteError for a task, a method or a parameter that does not exist, and for a batch that
@@ -86,8 +91,10 @@ def run(
         _refuse_other_suite(path, suite, fresh=fresh)
         (path / CELLS).mkdir(exist_ok=True)
         if fresh:
-            for file in (path / CELLS).iterdir():
+            for file in [*(path / CELLS).iterdir(), *_captured(path)]:
                 file.unlink()
+        if capture:
+            (path / CAPTURED).mkdir(exist_ok=True)
         replace(path / SUITE, tomli_w.dumps(dict(suite.document)).encode())
         environment = identify(facts)
         known = {"environments": {environment: dict(facts)}, "runs": {}}
@@ -96,7 +103,9 @@ def run(
         results = {cell.cell_id: _result(path, cell) for cell in suite.cells}
         todo = [cell for cell in suite.cells if not _is_trained(results[cell.cell_id])]
         begin(len(todo), len(suite.cells) - len(todo))
-        measured = {"probes": suite.probes, "robustness": suite.robustness}
+        measured: dict[str, Any] = {"probes": suite.probes, "robustness": suite.robustness}
+        if capture:
+            measured["captured"] = str((path / CAPTURED).resolve())
         workers = _Workers(path, {"threads": threads, **measured}, watch)
         for cell, result in workers.trained(todo, at_once, takedown.asked):
             result["timed"] = at_once == 1
@@ -219,6 +228,13 @@ def _is_trained(result: Mapping[str, Any] | None) -> bool:
 
 def _checkpoint(path: Path, cell: TrainingCell) -> Path:
     return path / CELLS / f"{cell.cell_id}.pt"
+
+
+def _captured(path: Path) -> list[Path]:
+    """Return the files of covariances of earlier trainings."""
+    folder = path / CAPTURED
+    files = folder.iterdir() if folder.is_dir() else ()
+    return [file for file in files if _CAPTURED_FILE.fullmatch(file.name)]
 
 
 class _Workers:

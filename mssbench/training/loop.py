@@ -114,6 +114,7 @@ def train(
     checkpoint: Path | None = None,
     after_epoch: Callable[[Epoch], None] | None = None,
     *,
+    at_epoch: Callable[[int, Network], None] | None = None,
     probes: bool = False,
     robustness: bool = False,
 ) -> Curve:
@@ -121,7 +122,9 @@ def train(
 
     checkpoint: a file that holds the state after the last complete epoch. If it exists, training
     goes on from it, with the same numbers as without the interruption, on the same machine with the
-    same number of threads. after_epoch: is told each epoch that was trained now.
+    same number of threads. after_epoch: is told each epoch that was trained now. at_epoch: is given
+    the number of complete epochs and the network before the first step and after each epoch; it
+    must leave the network as it is.
     probes: probe the loss around the network after each epoch. robustness: evaluate the trained
     network on changed data, and with truncated eigenvalues.
 
@@ -150,6 +153,9 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         _restore(checkpoint, network, optimizer, random, curve)
 
+    if at_epoch is not None and not curve.epochs:
+        at_epoch(0, network)
+
     # The first epoch has the full rate, however few there are.
     milestones = [max(1, int(share * settings.epochs)) for share in _MILESTONES]
     for number in range(len(curve.epochs) + 1, settings.epochs + 1):
@@ -164,6 +170,8 @@ def train(
         if probes:
             epoch.probes = _probed(network, task, settings)
         curve.epochs.append(epoch)
+        if at_epoch is not None:
+            at_epoch(number, network)
         if checkpoint is not None:
             _save(checkpoint, network, optimizer, random, curve)
         if after_epoch is not None:

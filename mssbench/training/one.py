@@ -17,8 +17,9 @@ from mssbench.errors import InputError, MssbenchError, NotInstalled, Unsupported
 from mssbench.records.cell import parse_options
 from mssbench.records.measurement import Status
 from mssbench.records.training import MEAN, MOST_SKIPPED, TrainingCell
+from mssbench.training.captured import write_covariances
 from mssbench.training.loop import Epoch, Settings, train
-from mssbench.training.network import Method
+from mssbench.training.network import Method, Network
 from mssbench.training.tasks.registry import task
 
 _STARTED_BY = os.getppid()
@@ -41,6 +42,12 @@ def main() -> None:
     torch.set_num_threads(int(asked["threads"]))
     cell = TrainingCell(**asked["cell"])
     settings = Settings(**{f.name: getattr(cell, f.name) for f in fields(Settings)})
+    folder = asked.get("captured")
+
+    def write(epoch: int, network: Network) -> None:
+        if folder is not None:
+            file = Path(folder) / f"{cell.cell_id}-{epoch}.npz"
+            write_covariances(network, task(cell.task), file)
 
     try:
         curve = train(
@@ -51,6 +58,7 @@ def main() -> None:
             _tell,
             probes=bool(asked["probes"]),
             robustness=bool(asked["robustness"]),
+            at_epoch=write,
         )
     except (InputError, Unsupported, NotInstalled) as error:
         missing = isinstance(error, NotInstalled)

@@ -94,6 +94,14 @@ def test_a_name_that_does_not_exist_exits_with_2(suite, tmp_path, capsys) -> Non
     assert not (tmp_path / "results").exists()
 
 
+def test_capture_is_passed_on(suite, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(runner, "run", lambda *_, capture, **__: asked.append(capture) or [])
+    for options in ([], ["--capture"]):
+        RUNNER.invoke(app, ["train", suite(), "--json", *options])
+    assert asked == [False, True]
+
+
 def test_other_starts_are_named(suite, monkeypatch, capsys) -> None:
     def trained(_self, cells, *_):
         for number, cell in enumerate(cells):

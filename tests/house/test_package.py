@@ -48,8 +48,8 @@ def test_the_wheel_has_suites_data_and_types(tmp_path: Path) -> None:
     assert kernels < names
     for name in suite.shipped():
         assert f"mssbench/suites/{name}.toml" in names
-    data = ("py.typed", "problems/data/convfeat_64x49.npz", "methods/forward/eigh.py", "worker.py")
-    for name in data:
+    stored = ("problems/data/convfeat_64x49.npz", "problems/data/captured_64x49.npz")
+    for name in ("py.typed", *stored, "methods/forward/eigh.py", "worker.py"):
         assert f"mssbench/{name}" in names
     assert not [n for n in names if n.startswith(("tests/", "results/"))]
 

@@ -340,7 +340,7 @@ def _fresh_hash(method: Method) -> str:
 
 def test_the_data_of_problems_is_in_every_hash() -> None:
     beside = {m for m in code_hash.closure(WORKER) if code_hash._module(m).reads_beside}
-    assert "mssbench.problems.real" in beside
+    assert "mssbench.problems.stored" in beside
     data = (PACKAGE / "problems" / "data" / "convfeat_64x49.npz").read_bytes()
     digest = code_hash.hashlib.sha256(data).digest()
     assert digest in code_hash._of_closure(WORKER)

@@ -13,6 +13,7 @@ SAMPLES = [
     ("convfeat", 64, 49),
     ("pooled_features(positions=196)", 64, 196),
     ("convfeat(positions=20)", 64, 20),
+    ("captured(stage=first)", 64, 49),
     ("logspec(condition=1e3)", 8, 8),  # declares none: its rank
     ("wishart(ratio=0.5)|ridge(amount=0.1)", 16, 16),  # the ridge gives it full rank
 ]

@@ -22,6 +22,7 @@ from mssbench.problems.rng import Streams
 # First 16 digits of the SHA-256 of three matrices of seed 0. A change here is a change of what
 # every stored result was measured on.
 PINNED = {
+    ("captured(stage=end, positions=49)", 32): "fae6f1117ae738a3",
     ("clusters(m=4, gap=0, condition=100)", 32): "ecd1945ccf13129f",
     ("convfeat(positions=49)", 32): "4f632ea76bb13357",
     ("dead_channels(frac=0.7)", 32): "fa732dd8c25bb1fa",
@@ -76,6 +77,8 @@ def condition(name, size):
         ("wishart(2.0)", "wishart(ratio=2)"),
         ("identity()", "identity"),
         ("convfeat", "convfeat(positions=49)"),
+        ("captured", "captured(stage=end, positions=49)"),
+        ("captured(first, positions=20)", "captured(stage=first, positions=20)"),
         ("logspec(1000000.0)", "logspec(condition=1e6)"),
         ("logspec(condition=1e2)", "logspec(condition=100)"),
         ("logspec(condition=123456789)", "logspec(condition=123456789)"),
@@ -119,6 +122,12 @@ def test_every_problem_has_one_spelling(text, spelling):
             "tabular(wines)",
             "Unknown table of tabular 'wines'. Did you mean 'wine'? Known: breast_cancer, wine.",
         ),
+        (
+            "captured(mid)",
+            "Unknown stage of captured 'mid'. Did you mean 'middle'? "
+            "Known: end, first, middle, start.",
+        ),
+        ("captured(positions=1)", "problem 'captured': positions = 1 must be at least 2."),
         ("wishart(ratio=1, ratio=2)", "problem 'wishart': ratio is given twice."),
         (
             "wishart(1, 2)",
@@ -248,6 +257,8 @@ def test_a_registered_problem_is_made_and_its_promise_checked(monkeypatch):
         ("pinned", 63, "pinned exists at size 64 only"),
         ("convfeat", 64, None),
         ("convfeat", 65, "convfeat exists up to size 64"),
+        ("captured(start)", 64, None),
+        ("captured(start)", 65, "captured exists up to size 64"),
         ("clusters(m=8)", 7, "8 clusters need a size of at least 8"),
         ("clusters(m=8)", 9, None),
         ("patchcov", 60, "patches are square: the size must be a square number up to 1024"),
@@ -606,20 +617,6 @@ def test_one_bad_matrix_stands_where_it_should(bad):
 
 
 # Real data
-
-
-def test_stored_features_come_without_any_package():
-    p = problems.make("convfeat", 64, 34, 0)
-    assert len({a.tobytes() for a in p.master}) == 34  # drawn anew from index 32 on
-    narrow = problems.make("convfeat", 16, 2, 0)
-    np.testing.assert_allclose(narrow.master, p.master[:2, :16, :16], atol=1e-14)
-    fewer = problems.make("convfeat(positions=10)", 64, 1, 0).master[0]
-    assert np.linalg.matrix_rank(fewer) < 10
-
-
-def test_the_stored_features_are_those_that_were_captured():
-    assert real._features().shape == (32, 49, 64)
-    assert real.digest(real._features().astype(np.float32)) == "dd497a94a9f0c433"
 
 
 def test_pinned_is_the_stored_matrix():

@@ -308,7 +308,7 @@ def test_a_busy_machine_is_a_caution_with_the_name_of_its_run():
 def test_runs_of_several_environments_are_a_caution_that_names_them():
     one, other = (measured_on(n, n, {"cpu": cpu}) for n, cpu in (("a", "Alpha"), ("b", "Beta")))
     again = measured_on("c", "c", {"cpu": "Alpha"})
-    assert [names for _, names in environments([one, other, again])] == [["a", "c"], ["b"]]
+    assert [e.runs for e in environments([one, other, again])] == [["a", "c"], ["b"]]
     (caution,) = cautions([one, other, again])
     assert "several environments: their times cannot be compared" in caution.text
     assert "a, c: Alpha" in caution.text

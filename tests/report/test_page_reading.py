@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from helpers.report_pages import Tab
 
-from mssbench.report.figures.maps import LOOKS
+from mssbench.report.figures.maps import COLOURS
 
 # One page of each kind is tested by default, in test_page_safety, _numbers and _filters.
 pytestmark = pytest.mark.slow
@@ -188,7 +188,7 @@ def test_all_texts_stand_out_from_their_ground(
         tab.snapshot()
         tab.page.evaluate(CONTRAST)
         # One cell of each colour, whatever statuses occur.
-        looks = sorted({look for look, _ in LOOKS.values()} | {"unranked"})
+        looks = sorted(COLOURS)
         tab.page.evaluate(
             """(looks) => document.querySelector('#failures-map tbody tr').append(
                  ...looks.map((look) => Object.assign(document.createElement('td'),

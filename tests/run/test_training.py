@@ -175,6 +175,25 @@ def test_a_folder_of_something_else_is_refused_and_left_as_it_is(
     assert all((folder / name).read_text() == "mine" for name in names)
 
 
+def test_covariances_are_written_if_asked_and_deleted_when_all_is_trained_again(
+    suite, tmp_path, monkeypatch
+) -> None:
+    _stand_in(
+        tmp_path,
+        monkeypatch,
+        "if 'captured' in asked: open(asked['captured'] + '/' + 'a' * 16 + '-1.npz', 'w')\n",
+    )
+    folder = tmp_path / "run"
+    training.run(suite, folder, facts=FACTS)
+    assert not (folder / "captured").exists()
+
+    training.run(suite, folder, facts=FACTS, fresh=True, capture=True)
+    (folder / "captured" / "mine.npz").write_text("mine")
+    assert len(list((folder / "captured").iterdir())) == 2
+    training.run(suite, folder, facts=FACTS, fresh=True)
+    assert [file.name for file in (folder / "captured").iterdir()] == ["mine.npz"]
+
+
 def test_a_file_in_the_place_of_the_folder_is_refused(suite, tmp_path) -> None:
     (tmp_path / "run").write_text("mine")
     with pytest.raises(RunError, match="cannot be made a folder"):

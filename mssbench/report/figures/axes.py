@@ -1,6 +1,6 @@
 """The axes of figures, whose ends and ticks are parameters of a chart."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil, floor, isfinite, log10
 from typing import Literal, NamedTuple
 
@@ -45,6 +45,12 @@ SIZE = Axis("size", "size n of the matrices", ticks="values")
 BATCH = Axis("batch", "matrices in the batch", ticks="values")
 ITERATIONS = Axis("iterations", "iterations", log=False, ticks="values")
 LIMIT = Axis("times_limit", "time ÷ shortest possible time", "format(datum.value, '~g') + 'x'")
+
+
+def error_title(phases: Iterable[str]) -> str:
+    """Return the title of the axis of errors: of the root in forwards, else of the gradient."""
+    quantities = {"root" if phase == "forward" else "gradient" for phase in phases}
+    return f"{ERROR.title} of the {quantities.pop()}" if len(quantities) == 1 else ERROR.title
 
 
 def ends(axis: Axis, values: Sequence[float]) -> tuple[float, float, list[float]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import altair as alt
 
+from mssbench.records.cell import WALL
 from mssbench.report.figures.axes import Axis, ends, parameters
 from mssbench.report.figures.style import Style
 
@@ -27,6 +28,10 @@ RIGHT = 22  # distance of a symbol right of the frame: clear of the last label o
 # Key columns whose values are equal in all rows of a panel of any figure. The column `run` is added
 # to them in every figure but the history, which compares runs.
 CONDITIONS = ("function", "precision", "device", "phase", "clock", "cache")
+
+# What plots and the report show first: a training step in single precision, as the caller waits
+# for it. Each value counts only if some row has it.
+USUAL = {"phase": "step", "precision": "float32", "clock": WALL, "function": "sqrt"}
 
 # Columns that figures read of each row.
 DRAWN = (

@@ -10,28 +10,38 @@ from mssbench.records.noise import ABOVE_CEILING, OTHER_PRECISION, UNVERIFIED
 from mssbench.report.figures.figure import CONDITIONS, Figure, panel_chart
 from mssbench.report.figures.style import Style
 
-# How each status of a row is drawn, from harmless to worst: its name in the page, and its colour.
-# Every cell also names its status, so that no reader depends on the colours. They become darker
-# from one status to the next, so that they differ in print as well.
-LOOKS: dict[str, tuple[str, str]] = {
-    Status.UNSUPPORTED: ("absent", "#ececec"),
-    Status.NOT_INSTALLED: ("absent", "#ececec"),
-    Status.UNAVAILABLE: ("absent", "#ececec"),
-    Status.INTERRUPTED: ("absent", "#ececec"),
-    Status.OK: ("ok", "#bfe5d6"),
-    UNVERIFIED: ("unranked", "#ececec"),
-    OTHER_PRECISION: ("unranked", "#ececec"),
-    ABOVE_CEILING: ("unranked", "#ececec"),
-    Status.INACCURATE: ("inaccurate", "#f7dfa5"),
-    Status.DIVERGED: ("diverged", "#f0ab80"),
-    Status.NONFINITE: ("nonfinite", "#d98078"),
-    Status.IMPLAUSIBLE: ("failed", "#d7a5c3"),
-    Status.OOM: ("failed", "#a9cbe8"),
-    Status.TIMEOUT: ("failed", "#a9cbe8"),
-    Status.CRASHED: ("failed", "#86aed2"),
+# The colours of cells on a light and on a dark ground, after Okabe and Ito. Every cell also names
+# its status, so that no reader depends on them. On white they become darker from `ok` to
+# `nonfinite`, so that they differ in print as well.
+COLOURS = {
+    "absent": ("#ececec", "#2a2a2a"),
+    "unranked": ("#ececec", "#2a2a2a"),
+    "ok": ("#bfe5d6", "#11503c"),
+    "inaccurate": ("#f7dfa5", "#5f4700"),
+    "diverged": ("#f0ab80", "#6e3209"),
+    "nonfinite": ("#d98078", "#6b1f1a"),
+    "failed": ("#a9cbe8", "#153e5e"),
+}
+# What each status of a row looks like, from harmless to worst: its name in `COLOURS`.
+LOOKS: dict[str, str] = {
+    Status.UNSUPPORTED: "absent",
+    Status.NOT_INSTALLED: "absent",
+    Status.UNAVAILABLE: "absent",
+    Status.INTERRUPTED: "absent",
+    Status.OK: "ok",
+    UNVERIFIED: "unranked",
+    OTHER_PRECISION: "unranked",
+    ABOVE_CEILING: "unranked",
+    Status.INACCURATE: "inaccurate",
+    Status.DIVERGED: "diverged",
+    Status.NONFINITE: "nonfinite",
+    Status.IMPLAUSIBLE: "failed",
+    Status.OOM: "failed",
+    Status.TIMEOUT: "failed",
+    Status.CRASHED: "failed",
 }
 # The statuses of rows that were measured, or whose measurement failed.
-_MEASURED = [status for status, (look, _) in LOOKS.items() if look != "absent"]
+_MEASURED = [status for status, look in LOOKS.items() if look != "absent"]
 _FONT = 10  # size of the texts in cells, in pixels
 _ROW, _COLUMN = 18, 86  # height and width of a cell, in pixels, for a text such as 0/6 inaccurate
 _WIDE_COLUMN, _HIGH_ROW = 132, 44  # for a cell with the name of a method, its time, and ties
@@ -77,7 +87,7 @@ def _failures(style: Style) -> alt.LayerChart:
     x = alt.X("matrices:N", sort=_by_condition(), axis=_beside(labelAngle=-30))
     y = alt.Y("method:N", sort=most_right, axis=_beside())
 
-    colours = alt.Scale(domain=order, range=[colour for _, colour in LOOKS.values()])
+    colours = alt.Scale(domain=order, range=[COLOURS[look][0] for look in LOOKS.values()])
     fill = alt.Fill("status:N", scale=colours, legend=None)  # the cells name their statuses
     boxes = cells.mark_rect(stroke=style.look.ground, strokeWidth=_GAP).encode(
         x, y, fill, tooltip=["method:N", "matrices:N", "text:N"]

@@ -162,12 +162,18 @@ LEGENDS = {
 }
 
 
-def style_of(table: "pd.DataFrame", look: Look, *, legend: bool, by: str = "family") -> Style:
+# Methods that have colours and symbols of their own. A legend of more is hard to search, so that
+# with more methods the forwards have them.
+MOST_METHODS = 24
+
+
+def style_of(table: "pd.DataFrame", look: Look, *, legend: bool) -> Style:
     """Return the style of figures of a table: every value that occurs has a colour and symbol.
 
-    by: the column that colours and symbols stand for, in figures that do not name another one.
+    They stand for the methods, sorted by name, or for the forwards if there are many methods.
     """
     names = {name: tuple(sorted(filter(None, table[name].unique()))) for name in LEGENDS}
+    by = "method" if len(names["method"]) <= MOST_METHODS else "family"
     return Style(names, look, legend, by)
 
 

@@ -115,7 +115,9 @@ function divide(figure) {
     const words = varying.map((name) => spoken(name, value(name, group[0]))).join(", ");
     const state = JSON.stringify([group, settings, words]);
     if (state === panel.state) return;
-    Object.assign(panel, { state, rows: group, settings, words, stale: true });
+    // All rows of a panel are of one phase, which says whether the error is that of the gradient.
+    const title = figure.names_error ? { error_title: data.error_titles[value("phase", group[0])] } : {};
+    Object.assign(panel, { state, rows: group, settings: { ...settings, ...title }, words, stale: true });
     panel.heading.textContent = words;
   });
 

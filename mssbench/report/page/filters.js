@@ -4,15 +4,13 @@ const filters = [];
 let chosen = []; // the numbers of the rows that the filters leave
 let chosenOfAllRuns = []; // those that all filters but that of the run leave
 
-// What is shown first, if some row has it: a training step in single precision, one batch, one run.
-const USUAL = { phase: "step", precision: "float32", function: "sqrt", clock: "wall" };
-
-// The value of a filter that is shown first. rows: those that the filters before it leave.
+// The value of a filter that is shown first: what is usual if some row has it, one batch, one run.
+// rows: those that the filters before it leave.
 function usual(name, values, rows) {
   const present = new Set(distinct(rows, name));
   const left = values.filter((x) => present.has(x));
   if (name === "run") return left.at(-1);
-  if (name in USUAL) return left.includes(USUAL[name]) ? USUAL[name] : left[0];
+  if (name in data.usual) return left.includes(data.usual[name]) ? data.usual[name] : left[0];
   // The largest batch, unless it leaves out a size.
   if (name === "batch") {
     const of = rows.filter((row) => value(name, row) === left.at(-1));
