@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEAST_SEEDS = 5  # with fewer, the spread of seeds is not known well enough to rank anything
+LEVEL = 0.05  # of the adjusted p-values, so that a wrong sentence appears in one table of twenty
 _CONFIDENCE = 0.95
 # The method that others are compared with, if it is there: the exact root with its exact gradient.
 _REFERENCE = {"forward": "eigh", "backward": "loewner", "options": "", "then": ""}
 # What is equal for all methods of a group.
-_APART = [
+ALIKE = [
     "task",
     "learning_rate",
     "epochs",
@@ -144,14 +145,14 @@ def groups(trainings: "pd.DataFrame", curves: "pd.DataFrame") -> list[Group]:
     first = curves[curves["epoch"] == 1].set_index("cell_id")["accuracy"]
 
     found = []
-    for key, rows in trainings.groupby(_APART, sort=False):
+    for key, rows in trainings.groupby(ALIKE, sort=False):
         lines = [_line(str(m), part, first) for m, part in rows.groupby("method", sort=False)]
         sound = [line for line in lines if line.ok]
         common = set.intersection(*(set(line.accuracies) for line in sound)) if sound else set()
         exact = set(rows.loc[(rows[list(_REFERENCE)] == _REFERENCE).all(axis=1), "method"])
         reference = next((line.method for line in sound if line.method in exact), "")
         group = Group(
-            **dict(zip(_APART, map(_plain, key), strict=True)),
+            **dict(zip(ALIKE, map(_plain, key), strict=True)),
             seeds=len(common),
             reference=reference,
             lines=lines,

@@ -15,6 +15,7 @@ from mssbench.report.packages import require
 EXAMPLES = (
     "mssbench report results/quick",
     "mssbench report results/before results/after -o report.html",
+    "mssbench report results/train_smoke -o trainings.html",
 )
 
 _ENDINGS = (".html", ".htm")
@@ -25,8 +26,9 @@ def command(
         list[Path],
         typer.Argument(
             metavar="RUN",
-            help="Folders of the runs to report on. The first one is the one that others are "
-            "compared with; three or more also have a history.",
+            help="Folders of the runs to report on, also of trainings. The first one is the one "
+            "that others are compared with; three or more also have a history. Trainings have a "
+            "section of their own.",
         ),
     ],
     out: Annotated[
@@ -45,8 +47,11 @@ def command(
     _check_file(out)
     require()
     from mssbench.report.page import page
+    from mssbench.report.trainings.reading import is_of_trainings, read
 
-    text = page([results.open(run) for run in runs], title)
+    kinds = {run: is_of_trainings(run) for run in runs}
+    measured = [results.open(run) for run in runs if not kinds[run]]
+    text = page(measured, title, [read(run) for run in runs if kinds[run]])
     output([saved(iter([text]), out), Text("Open it in a browser; no server is needed.", "dim")])
 
 

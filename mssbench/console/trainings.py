@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mssbench.analysis.trainings import LEAST_SEEDS, Group, Line
+from mssbench.analysis.trainings import LEAST_SEEDS, LEVEL, Group, Line
 from mssbench.records import units
 
 # The heads of the columns; the last but one is shown with the reference, and with enough seeds.
@@ -106,7 +106,7 @@ def _sentences(group: Group) -> Iterator[Text]:
     for line in compared:
         d = line.difference
         assert d is not None
-        if d.p < _LEVEL:
+        if d.p < LEVEL:
             word = "better" if d.mean > 0 else "worse"
             yield Text(
                 f"{line.method} is {word} than {group.reference}, in {d.wins} of {d.seeds} seeds."
@@ -114,11 +114,8 @@ def _sentences(group: Group) -> Iterator[Text]:
                 else f"{line.method} is {word} than {group.reference}, in "
                 f"{d.seeds - d.wins} of {d.seeds} seeds."
             )
-    if all(line.difference is not None and line.difference.p >= _LEVEL for line in compared):
+    if all(line.difference is not None and line.difference.p >= LEVEL for line in compared):
         yield Text(f"No difference from {group.reference} is resolved by these seeds.")
     yield Text(
         "Differences are paired by seed, with 95 % t intervals; p is adjusted by Holm.", style="dim"
     )
-
-
-_LEVEL = 0.05  # of the adjusted p-values, so that a wrong sentence appears in one table of twenty
