@@ -44,7 +44,9 @@ def suite(tmp_path, monkeypatch):
 def test_it_prints_each_method_and_refuses_to_rank_few_seeds(suite) -> None:
     result = RUNNER.invoke(app, ["train", suite(), "--at-once", "2"])
     assert result.exit_code == 0, result.output
-    assert "smallcov · n 32, M 196 · learning rate 0.1 · batch 32 · 1 epoch · 1 seed" in result.stdout
+    assert (
+        "smallcov · n 32, M 196 · learning rate 0.1 · batch 32 · 1 epoch · 1 seed" in result.stdout
+    )
     assert "eigh + loewner" in result.stdout
     assert "Methods are not ranked: that takes 5 seeds, and there is 1." in result.stdout
     assert "epoch 1 of 1" in result.stderr
