@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.errors import TableError
 from mssbench.records.measurement import Status
-from mssbench.records.training import TrainingCell
+from mssbench.records.training import MEAN, TRAINING_KEY, TrainingCell
+from mssbench.records.training_tables import OF_CONTROL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,8 +20,9 @@ LEVEL = 0.05  # of the adjusted p-values, so that a wrong sentence appears in on
 _CONFIDENCE = 0.95
 # The method that others are compared with, if it is there: the exact root with its exact gradient.
 _REFERENCE = {"forward": "eigh", "backward": "loewner", "options": "", "then": ""}
+_TABLES = ("trainings.csv", "curves.csv", "robustness.csv")
 # What is equal for all methods of a group.
-ALIKE = [
+APART = [
     "task",
     "learning_rate",
     "epochs",
@@ -48,11 +50,22 @@ class Difference(NamedTuple):
     p: float
 
 
+class FirstOrder(NamedTuple):
+    """How many epochs a method takes to the accuracy that mean pooling has at its end.
+
+    mean: over the seeds in which it gets there; NaN if there are none. missed: the other seeds.
+    """
+
+    mean: float
+    missed: int
+
+
 @dataclass
 class Line:
     """One method of a group: its accuracies by seed, and what went wrong.
 
     skipped: the largest share of skipped steps. first: accuracy after the first epoch, the mean.
+    first_order: None if mean pooling was not trained.
     """
 
     method: str
@@ -63,6 +76,7 @@ class Line:
     skipped: float
     milliseconds: float
     root_share: float
+    first_order: FirstOrder | None = None
     difference: Difference | None = None
 
     @property
@@ -109,24 +123,38 @@ class Group:
         return self.seeds >= LEAST_SEEDS
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds the tables of a run of trainings."""
+    return (folder / _TABLES[0]).is_file()
+
+
 def load(folder: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """Return the tables of trainings and of epochs of a run.
 
     Raises TableError if one is missing or cannot be read.
     """
+    return _read(folder / _TABLES[0]), _read(folder / _TABLES[1])
+
+
+def load_robustness(folder: Path) -> "pd.DataFrame":
+    """Return the table of robustness of a run, which may have no rows.
+
+    Raises TableError if it is missing or cannot be read.
+    """
+    return _read(folder / _TABLES[2])
+
+
+def _read(file: Path) -> "pd.DataFrame":
+    """Return a table of a run, in which a text that is missing is empty."""
     import pandas as pd
 
-    tables = []
-    for name in ("trainings.csv", "curves.csv"):
-        file = folder / name
-        try:
-            texts = dict.fromkeys(("backward", "options", "then", "reason", "exception"), "str")
-            table = pd.read_csv(file, dtype=texts, keep_default_na=True)
-        except (OSError, ValueError) as error:
-            raise TableError(f"{file} cannot be read: {error}") from None
-        known = table[list(texts.keys() & set(table.columns))].fillna("")
-        tables.append(table.assign(**{name: known[name] for name in known.columns}))
-    return tables[0], tables[1]
+    texts = dict.fromkeys(("backward", "options", "then", "reason", "exception"), "str")
+    try:
+        table = pd.read_csv(file, dtype={**texts, "cell_id": "str"}, keep_default_na=True)
+    except (OSError, ValueError) as error:
+        raise TableError(f"{file} cannot be read: {error}") from None
+    known = table[list(texts.keys() & set(table.columns))].fillna("")
+    return table.assign(**{name: known[name] for name in known.columns})
 
 
 def groups(trainings: "pd.DataFrame", curves: "pd.DataFrame") -> list[Group]:
@@ -137,22 +165,21 @@ def groups(trainings: "pd.DataFrame", curves: "pd.DataFrame") -> list[Group]:
     A method that skipped half of its steps has the status nonfinite, whatever its accuracy, and is
     not compared.
     """
-    names = [
-        TrainingCell(**{k: _plain(row[k]) for k in TrainingCell.__dataclass_fields__}).method
-        for row in trainings.to_dict("records")
-    ]
-    trainings = trainings.assign(method=names)
+    trainings = with_methods(trainings)
     first = curves[curves["epoch"] == 1].set_index("cell_id")["accuracy"]
 
     found = []
-    for key, rows in trainings.groupby(ALIKE, sort=False):
+    for key, rows in trainings.groupby(APART, sort=False):
         lines = [_line(str(m), part, first) for m, part in rows.groupby("method", sort=False)]
+        targets = _targets(trainings, rows)
+        for line in lines if targets else ():
+            line.first_order = _first_order(rows[rows["method"] == line.method], targets)
         sound = [line for line in lines if line.ok]
         common = set.intersection(*(set(line.accuracies) for line in sound)) if sound else set()
-        exact = set(rows.loc[(rows[list(_REFERENCE)] == _REFERENCE).all(axis=1), "method"])
+        exact = exact_root(rows)
         reference = next((line.method for line in sound if line.method in exact), "")
         group = Group(
-            **dict(zip(ALIKE, map(_plain, key), strict=True)),
+            **dict(zip(APART, map(plain, key), strict=True)),
             seeds=len(common),
             reference=reference,
             lines=lines,
@@ -164,7 +191,22 @@ def groups(trainings: "pd.DataFrame", curves: "pd.DataFrame") -> list[Group]:
     return found
 
 
-def _plain(value: Any) -> Any:
+def with_methods(trainings: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the trainings with a column `method`, the names of their methods."""
+    names = [
+        TrainingCell(**{k: plain(row[k]) for k in TRAINING_KEY}).method
+        for row in trainings.to_dict("records")
+    ]
+    return trainings.assign(method=names)
+
+
+def exact_root(rows: "pd.DataFrame") -> set[str]:
+    """Return the names of the methods in some rows that differences are taken from."""
+    return set(rows.loc[(rows[list(_REFERENCE)] == _REFERENCE).all(axis=1), "method"])
+
+
+def plain(value: Any) -> Any:
+    """Return a value of a table as a number of Python, if it is one of NumPy."""
     return value.item() if hasattr(value, "item") else value
 
 
@@ -185,23 +227,41 @@ def _line(method: str, rows: "pd.DataFrame", first: "pd.Series") -> Line:
     )
 
 
+def _targets(trainings: "pd.DataFrame", rows: "pd.DataFrame") -> set[int]:
+    """Return the seeds in which mean pooling was trained well like some rows of one group."""
+    alike = [name for name in OF_CONTROL if name != "seed"]
+    sound = trainings[(trainings["forward"] == MEAN) & (trainings["status"] == Status.OK)]
+    return set(sound.loc[(sound[alike] == rows.iloc[0][alike]).all(axis=1), "seed"])
+
+
+def _first_order(rows: "pd.DataFrame", targets: set[int]) -> FirstOrder:
+    """Return the epochs of a method to first order. targets: the seeds with mean pooling."""
+    epochs = rows.loc[
+        rows["seed"].isin(targets) & rows["accuracy"].notna(), "epochs_to_first_order"
+    ].astype(float)
+    return FirstOrder(float(epochs.mean()), int(epochs.isna().sum()))
+
+
 def _compare(group: Group, sound: Sequence[Line]) -> None:
     """Give each sound line its difference from the reference."""
     by_name = {line.method: line for line in sound}
     reference = by_name[group.reference]
     others = [line for line in sound if line is not reference]
-    raw = {line.method: _difference(line.accuracies, reference.accuracies) for line in others}
+    raw = {line.method: paired(line.accuracies, reference.accuracies) for line in others}
     adjusted = holm({name: difference.p for name, difference in raw.items()})
     for line in others:
         line.difference = raw[line.method]._replace(p=adjusted[line.method])
 
 
-def _difference(one: Mapping[int, float], other: Mapping[int, float]) -> Difference:
+def paired(one: Mapping[int, float], other: Mapping[int, float]) -> Difference:
     """Return the paired difference of accuracies, by seed, with the p-value of its t test."""
+    return mean_difference([one[seed] - other[seed] for seed in sorted(set(one) & set(other))])
+
+
+def mean_difference(differences: Sequence[float]) -> Difference:
+    """Return the mean of two or more differences, one for each seed, with its interval."""
     from scipy import stats
 
-    seeds = sorted(set(one) & set(other))
-    differences = [one[seed] - other[seed] for seed in seeds]
     mean, n = fmean(differences), len(differences)
     error = stdev(differences) / sqrt(n)
     if error == 0:

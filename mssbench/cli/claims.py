@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mssbench import results
-from mssbench.analysis import claims, conclusions
+from mssbench.analysis import claims, conclusions, trainings
 from mssbench.analysis.claims import ClaimResult
 from mssbench.analysis.kinds import Conditions
+from mssbench.analysis.training_claims import TrainingVerdict, judge
 from mssbench.cli.options import Json, RunArgument
 from mssbench.cli.output import output, output_json
+from mssbench.console import training_claims
 from mssbench.console.claims import verdicts
 from mssbench.errors import RunError, SuiteError
 from mssbench.results import table
@@ -21,6 +24,11 @@ from mssbench.results.rows import SUITE
 from mssbench.results.run import Run
 
 EXAMPLES = ("mssbench claims results/paper_svd_2021",)
+_OF_RUNS = "Run a suite that has some, such as `mssbench run paper_isqrt_2018`, or write"
+_OF_TRAININGS = (
+    "Write [[claim]] tables into the suite and call `mssbench train` again, which keeps what is "
+    "trained, or write"
+)
 
 
 def command(
@@ -28,10 +36,41 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Say which claims of papers, as stated in the suite of RUN, hold in its results."""
+    is_of_trainings = trainings.is_run(run)
     if as_json:
-        output_json("claims", {"rows": data(run)})
+        rows = [asdict(v) for v in judged(run)] if is_of_trainings else data(run)
+        output_json("claims", {"rows": rows})
     else:
-        output(report(run))
+        output(training_claims.verdicts(judged(run)) if is_of_trainings else report(run))
+
+
+def judged(folder: Path) -> list[TrainingVerdict]:
+    """Return the verdict on every claim of the suite of a run of trainings.
+
+    Raises TableError for a table that cannot be read, RunError if the suite cannot be read or has
+    no claim, and SuiteError for a malformed claim.
+    """
+    tables = stated(folder)
+    if not tables:
+        raise _none(folder, _OF_TRAININGS)
+    of_trainings, curves = trainings.load(folder)
+    try:
+        return judge(tables, of_trainings, curves, trainings.load_robustness(folder))
+    except SuiteError as error:
+        raise SuiteError(f"{folder / SUITE}: {error}") from None
+
+
+def stated(folder: Path) -> Any:
+    """Return the [[claim]] tables of the suite of a run. Raises RunError if it cannot be read."""
+    file = folder / SUITE
+    try:
+        return tomllib.loads(file.read_text("utf-8")).get("claim", [])
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read: {error}. Its claims are unknown.") from None
+
+
+def _none(folder: Path, remedy: str) -> RunError:
+    return RunError(f"{folder} has no claims. {remedy} a [[claim]] into {folder / SUITE}.")
 
 
 def examine(run: Run) -> list[ClaimResult]:
@@ -41,22 +80,14 @@ def examine(run: Run) -> list[ClaimResult]:
     SuiteError for a malformed claim.
     """
     frame = run.current
-    file = run.folder / SUITE
-
-    try:
-        tables = tomllib.loads(file.read_text("utf-8")).get("claim", [])
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read: {error}. Its claims are unknown.") from None
+    tables = stated(run.folder)
     if not tables:
-        raise RunError(
-            f"{run.folder} has no claims. Run a suite that has some, such as `mssbench run "
-            f"paper_isqrt_2018`, or write a [[claim]] into {file}."
-        )
+        raise _none(run.folder, _OF_RUNS)
 
     try:
         return claims.judge_claims(tables, frame)
     except SuiteError as error:
-        raise SuiteError(f"{file}: {error}") from None
+        raise SuiteError(f"{run.folder / SUITE}: {error}") from None
 
 
 def report(path: Path) -> Iterator[RenderableType]:

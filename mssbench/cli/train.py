@@ -1,5 +1,6 @@
 """`mssbench train`: train small networks that differ in the root alone."""
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,10 +10,12 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mssbench.analysis import conclusions, trainings
+from mssbench.analysis import conclusions, learning_rates, trainings
+from mssbench.cli.claims import judged, stated
 from mssbench.cli.options import Json
 from mssbench.cli.output import output, output_json
-from mssbench.console.trainings import tables
+from mssbench.console.training_claims import summary
+from mssbench.console.trainings import rates, tables
 from mssbench.errors import ExitCode
 from mssbench.records import units
 from mssbench.records.measurement import Status
@@ -92,12 +95,15 @@ def report(folder: Path) -> Iterator[RenderableType]:
     every, curves = trainings.load(folder)
     of_trainings = every[every["status"] != Status.INTERRUPTED]
     yield from tables(trainings.groups(of_trainings, curves))
+    yield from rates(learning_rates.grids(of_trainings))
     if not trainings.equal_starts(of_trainings):
         yield Text(
             "The methods of a seed did not all start from the same weights and data, so that their "
             "differences mean nothing.",
             style="bold yellow",
         )
+    if stated(folder):
+        yield summary(judged(folder), shlex.quote(str(folder)))
     if len(of_trainings):
         for sentence in conclusions.machines(of_trainings, read_facts(folder)):
             yield Text(sentence, style="dim")

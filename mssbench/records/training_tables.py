@@ -21,8 +21,8 @@ from mssbench.records.training import (
 Row = dict[str, Any]
 _NOT_REACHED = {"status": str(Status.INTERRUPTED), "reason": "the run has not reached it"}
 _TIMES = ("seconds", "root_seconds")
-# What else must be equal for a curve to be compared with that of mean pooling.
-_OF_CONTROL = (
+# What else must be equal for a training to be compared with that of mean pooling.
+OF_CONTROL = (
     "task",
     "seed",
     "learning_rate",
@@ -140,4 +140,4 @@ def _add_epochs_to_first_order(trainings: Sequence[Row], curves: Sequence[Row]) 
 
 
 def _control(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in _OF_CONTROL)
+    return tuple(row[name] for name in OF_CONTROL)

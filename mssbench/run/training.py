@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -179,13 +180,24 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def _refuse_other_suite(path: Path, suite: TrainingSuite, *, fresh: bool) -> None:
-    """Raise RunError if a folder holds the results of another suite."""
+    """Raise RunError if a folder holds the results of another suite; its claims may be others."""
     held = contents(path / SUITE)
-    if held is not None and not fresh and held != tomli_w.dumps(dict(suite.document)).encode():
+    if held is None or fresh:
+        return
+    if _without_claims(held) != _without_claims(tomli_w.dumps(dict(suite.document)).encode()):
         raise RunError(
             f"{path} holds the results of another suite, or of another version of "
             f"{suite.name!r}. Choose another --out, or --fresh to train everything again."
         )
+
+
+def _without_claims(suite: bytes) -> bytes:
+    """Return the text of a suite without its claims, which do not change what is trained."""
+    try:
+        document = tomllib.loads(suite.decode())
+    except ValueError:  # it is no TOML, so that it has no claims either
+        return suite
+    return tomli_w.dumps({k: v for k, v in document.items() if k != "claim"}).encode()
 
 
 def _result(path: Path, cell: TrainingCell) -> dict[str, Any] | None:

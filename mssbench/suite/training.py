@@ -14,6 +14,7 @@
 
 Every key of [training] takes a value or a list of values. A [[method]] may replace them. Its other
 keys are parameters of the pair. `then = {forward = ..., ...}` names the method of the last stage.
+[[claim]] states what a paper says about the methods, see `suite.training_claims`.
 Two keys of [training] say what else is measured, with true or false: `probes` of the loss after
 each epoch, and `robustness` of the trained network.
 """
@@ -38,9 +39,10 @@ from mssbench.records.training import (
     POLICIES,
     TrainingCell,
 )
+from mssbench.suite import training_claims
 from mssbench.suite.ranges import as_list
 
-_TOP = ("name", "description", "training", "method")
+_TOP = ("name", "description", "training", "method", "claim")
 # The keys of [training] with their type and default; None: the suite must give it.
 _AXES: dict[str, tuple[type, Any]] = {
     "task": (str, None),
@@ -141,12 +143,10 @@ def _checked(document: Mapping[str, Any], stem: str) -> TrainingSuite:
     cells = [cell for table in methods for cell in _cells(common, table)]
     distinct = list({cell.cell_id: cell for cell in cells}.values())
     distinct.sort(key=lambda cell: (cell.task, cell.learning_rate, cell.seed))
+    switches = {name: _switch(name, common) for name in _SWITCHES}
+    training_claims.check(document.get("claim", []), distinct, **switches)
     return TrainingSuite(
-        name,
-        str(document.get("description", "")),
-        document,
-        tuple(distinct),
-        **{name: _switch(name, common) for name in _SWITCHES},
+        name, str(document.get("description", "")), document, tuple(distinct), **switches
     )
 
 

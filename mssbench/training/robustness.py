@@ -20,13 +20,12 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from mssbench.problems.rng import Floats, Streams
+from mssbench.records.training_values import SHARES, TRUNCATION
 from mssbench.training.evaluation import NULL, evaluated
 from mssbench.training.network import Network
 from mssbench.training.tasks.task import SPLIT_SEED, Data, Task
 
 SEVERITIES = (1, 3, 5)
-TRUNCATION = "truncation"
-SHARES = (10, 25, 50, 75, 90)  # percent of the live eigenvalues that are zeroed
 
 # Values by severity, from 1 to 5.
 _NOISE = (0.15, 0.3, 0.5, 0.75, 1.0)  # standard deviation, that of an image is 1

@@ -137,7 +137,9 @@ def test_batches_and_precisions_are_apart_and_have_their_own_reference(
         assert {line.method for line in group.lines} == {
             "eigh + loewner", "newton_schulz + autodiff", "covariance",
         }  # fmt: skip
-    titles = [str(table.title) for table in tables(found) if isinstance(table, Table)]
+    titles = [
+        str(table.title) for table in tables(found) if isinstance(table, Table) and table.title
+    ]
     assert f"batch {found[1].batch} · " in titles[1]
     assert ("float64" in titles[0], "float64" in titles[1]) == (False, value == "float64")
 

@@ -13,6 +13,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import chdir
+from dataclasses import fields
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -39,6 +40,8 @@ from mssbench.analysis import (
     left_out,
     naming,
     pareto,
+    training_claims,
+    training_sides,
     trust,
 )
 from mssbench.cli import ab, doctor, listing, main, notebook, run, selftest
@@ -66,6 +69,7 @@ from mssbench.console import (
     decision as console_decision,
 )
 from mssbench.console import pareto as console_pareto
+from mssbench.console import training_claims as console_training_claims
 from mssbench.console import trainings as console_trainings
 from mssbench.console.statuses import STYLE
 from mssbench.console.terminal import plain
@@ -239,6 +243,8 @@ SOURCES: Mapping[str, Callable[[], Iterable[str]]] = {
     "heads-show": lambda: {*LABELS, *map(error_heading, ("root_error", "gradient_error"))},
     "heads-pareto": lambda: heads(console_pareto, "_table"),
     "heads-trainings": lambda: {*console_trainings.HEADS},
+    "heads-trainings-more": lambda: {*console_trainings.MORE_HEADS},
+    "heads-rates": lambda: {*console_trainings.RATE_HEADS},
     "probes": lambda: {probe.title for probe in PROBED},
     "standings": lambda: values(pareto.Standing),
     "heads-check": lambda: heads(comparison, "_tallies"),
@@ -248,6 +254,7 @@ SOURCES: Mapping[str, Callable[[], Iterable[str]]] = {
     "outcomes": lambda: values(verdict.Outcome),
     "inconclusive": lambda: values(Inconclusive),
     "claim-verdicts": lambda: values(claims.ClaimVerdict),
+    "training-claim-verdicts": lambda: values(training_claims.TrainingClaimVerdict),
     "lists": list_words,
     "dry-run": lambda: keys(run, "forecast", "_kernels"),
     "doctor": lambda: keys(doctor, "report", "_probe_rows") | keys(findings, "_finding"),
@@ -278,6 +285,11 @@ SOURCES: Mapping[str, Callable[[], Iterable[str]]] = {
     ),
     "json-pareto": lambda: new_keys(pareto, "as_data", "_record") | new_keys(cli_pareto, "data"),
     "json-claims": lambda: new_keys(cli_claims, "_record"),
+    "json-training-claims": lambda: {
+        field.name
+        for record in (training_claims.TrainingVerdict, training_sides.BestRate)
+        for field in fields(record)
+    },
     "json-verdicts": lambda: {
         key
         for module in (cli_check, cli_compare, ab, judgement)
@@ -437,6 +449,12 @@ PRINTING = (
     (console_blocks, ()),
     (console_claims, ()),
     (claim_texts, ()),
+    (console_training_claims, ()),
+    (training_claims, ("_too_few", "_sentences")),
+    (
+        training_sides,
+        ("side_of", "at_shared_settings", "_at_best_rate", "by_seed", "_refuse_unsound"),
+    ),
     (console_pareto, ()),
     (console_trainings, ()),
     (training_sentences, ()),

@@ -27,7 +27,8 @@ from helpers.planted_trainings import (
 from report.test_page_safety import HOSTILE
 
 from mssbench import results
-from mssbench.errors import RunError, TableError
+from mssbench.cli.claims import judged
+from mssbench.errors import RunError, SuiteError, TableError
 from mssbench.records.training import TrainingCell
 from mssbench.report.page import page
 from mssbench.report.trainings import sentences, tables
@@ -315,6 +316,43 @@ def test_every_number_has_a_unit(run: Path) -> None:
     for quantity in QUANTITIES.values():
         titles = (quantity.x, quantity.y)
         assert all(t.endswith(")") or t in ("epoch", "no unit", "method") for t in titles)
+
+
+# The claims of the suite.
+
+CLAIMS = [
+    {
+        "claim": "Five steps train better.</script>",
+        "source": "A, 2018",
+        "value": "accuracy",
+        "left": "forward == 'newton_schulz'",
+        "right": "forward == 'eigh'",
+        "relation": ">",
+    },
+    {"claim": "It is better on ImageNet.", "source": "A, 2018", "cannot": "ImageNet is too large."},
+]
+
+
+def test_claims_stand_with_their_verdicts(tmp_path: Path) -> None:
+    run = plant(tmp_path / "claims", claims=CLAIMS)
+    text = text_of(run)
+    verdicts = judged(run)
+    assert [str(v.verdict) for v in verdicts] == ["holds", "cannot be measured here"]
+    found = Elements()
+    found.feed(text)
+    for verdict in verdicts:
+        for words in (verdict.claim, verdict.source, str(verdict.verdict), verdict.found):
+            assert words in found.texts
+
+
+def test_without_claims_the_part_says_so(run: Path) -> None:
+    assert "The suites of these trainings make no claims." in text_of(run)
+
+
+def test_a_malformed_claim_is_refused_with_its_file(tmp_path: Path) -> None:
+    run = plant(tmp_path / "claims", claims=[CLAIMS[0] | {"relation": "?"}])
+    with pytest.raises(SuiteError, match=r"suite\.toml: .*relation"):
+        text_of(run)
 
 
 # Several runs, and runs of both kinds.

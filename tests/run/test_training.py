@@ -104,6 +104,16 @@ def test_another_suite_and_another_run_are_refused(suite, tmp_path) -> None:
     with pytest.raises(RunError, match="another version of 'tiny'"):
         training.run(load(str(tmp_path / "tiny.toml")), folder, facts=FACTS)
 
+    # Claims may be edited: they are stored, and nothing is trained again.
+    claim = '[[claim]]\nclaim = "a"\nsource = "b"\ncannot = "c"\n'
+    ended: list[object] = []
+    for text in (SUITE + claim, SUITE + claim.replace('"a"', '"other"'), SUITE):
+        (tmp_path / "tiny.toml").write_text(text)
+        claimed = load(str(tmp_path / "tiny.toml"))
+        training.run(claimed, folder, facts=FACTS, watch=lambda *all_: ended.append(all_))
+        assert ('"other"' in (folder / "suite.toml").read_text()) == ('"other"' in text)
+    assert not ended
+
     with training._locked(folder), pytest.raises(RunError, match="in use by another run"):
         training.run(suite, folder, facts=FACTS)
 

@@ -88,6 +88,82 @@ def test_what_is_wrong_is_named_with_the_file_and_the_nearest_word(
     assert str(file) in str(raised.value)
 
 
+CLAIM = """
+[[claim]]
+claim = "It is better."
+source = "a paper"
+value = "accuracy"
+left = "forward == 'newton_schulz'"
+relation = ">"
+right = "forward == 'mean'"
+where = "task == 'digits' and learning_rate == 0.1"
+"""
+
+
+def test_claims_do_not_change_the_trainings(tmp_path) -> None:
+    claimed = SUITE + CLAIM
+    cannot = '[[claim]]\nclaim = "a"\nsource = "b"\ncannot = "c"\n'
+    assert load(written(tmp_path, claimed + cannot)).cells == load(written(tmp_path, SUITE)).cells
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("relation =", "relatoin =", "Unknown key 'relatoin'. Did you mean 'relation'"),
+        ('">"', '"=>"', "Unknown relation '=>'"),
+        ('"accuracy"', '"accurac"', "Unknown value 'accurac'. Did you mean 'accuracy'"),
+        ('"accuracy"', '"seed"', "Unknown value 'seed'"),
+        ('left = "forward', 'left = "foward', "left .*: Unknown column 'foward'. Did you mean 'fo"),
+        ("\"task == 'd", "\"tsak == 'd", "where .*: Unknown column 'tsak'. Did you mean 'task'"),
+        ("'newton_schulz'", "'newton_shulz'", "Unknown forward 'newton_shulz'. Did you mean 'newt"),
+        ("'digits'", "'texfine'", "where selects no training. Unknown task 'texfine'"),
+        ("forward == 'mean'", "forward != 'svd'", "right selects 2 methods: mean float32; newton"),
+        ("forward == 'mean'", "forward == 'newton_schulz'", "right select the same method"),
+        ("'mean'\"", "'mean' and seed == 3\"", "right selects no training. Present values of seed"),
+        ("'mean'\"", "'mean' and task == 'tex12'\"", "right and where together select no train"),
+        ("learning_rate == 0.1", "learning_rate == 0.05", "right and where together select no"),
+        ('"accuracy"', '"mce"', "value = 'mce' needs robustness = true"),
+        ('"accuracy"', '"band"', "value = 'band' needs probes = true"),
+        ('relation = ">"', "", "no 'relation'. A claim has claim, source, and either left, relat"),
+        ('relation = ">"', 'cannot = "x"\nrelation = ">"', "does not go with 'cannot'"),
+        (
+            'relation = ">"',
+            'relation = ">"\nrates = "bset"',
+            "Unknown rates 'bset'. Did you mean 'b",
+        ),
+        ('relation = ">"', 'relation = ">"\nmargin = "1"', "margin = '1' is not a number"),
+        ('relation = ">"', 'relation = ">"\nmargin = nan', "margin = nan is not a number"),
+        ('relation = ">"', 'relation = ">"\naccept = "ok"', "accept = 'ok' is not a list"),
+        ('relation = ">"', 'relation = ">"\naccept = ["nonfinit"]', "Did you mean 'nonfinite'"),
+        ('"It is better."', '""', "claim = '' is not a text"),
+        ("\"forward == 'mean'\"", "true", "right = True is not a condition or a number"),
+        ("[[claim]]", "[claim]", r"'claim' is a list of tables: write \[\[claim\]\]"),
+        ("left = \"forward == 'newton_schulz'\"", 'left = "__import__(1)"', "is not allowed"),
+    ],
+)
+def test_a_mistake_in_a_claim_is_named(tmp_path, old, new, words) -> None:
+    assert old in CLAIM
+    file = written(tmp_path, SUITE + CLAIM.replace(old, new))
+    with pytest.raises(SuiteError, match=words) as raised:
+        load(file)
+    assert str(file) in str(raised.value)
+
+
+def test_a_claim_whose_sides_share_no_rate_is_refused_unless_each_has_its_best(tmp_path) -> None:
+    suite = SUITE.replace("learning_rate = [0.05, 0.1]", "learning_rate = [0.05, 0.2]")
+    claim = CLAIM.replace(" and learning_rate == 0.1", "")
+    with pytest.raises(SuiteError, match="left and right share no seed of the same task, learn"):
+        load(written(tmp_path, suite + claim))
+    assert load(written(tmp_path, suite + claim + 'rates = "best"\n')).cells
+
+
+def test_a_value_relative_to_mean_pooling_needs_it(tmp_path) -> None:
+    suite = SUITE.replace('forward = "mean"', 'forward = "covariance"')
+    claim = CLAIM.replace("'mean'", "'covariance'").replace("accuracy", "epochs_to_first_order")
+    with pytest.raises(SuiteError, match="is relative to mean pooling: add a"):
+        load(written(tmp_path, suite + claim))
+
+
 def test_suites_that_do_not_exist_or_cannot_be_read_are_refused(tmp_path) -> None:
     with pytest.raises(SuiteError, match="Did you mean 'train_smoke'"):
         load("train_smok")

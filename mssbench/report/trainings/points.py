@@ -5,6 +5,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from mssbench.records import units
+from mssbench.records.training_values import TRUNCATION
 from mssbench.report.trainings.quantities import (
     AMONG_EPOCHS,
     BETA,
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from mssbench.report.trainings.reading import Shown
 
-TRUNCATION = "truncation"  # the change of the eigenvalues; all others are of the test data
 # The columns of a row. `quantity` is what a panel shows and `chart` how it is drawn, see
 # quantities.py. `value` and `beside` are texts for the tooltip.
 NUMBERS = ("place", "x", "middle", "low", "high", "seeds")

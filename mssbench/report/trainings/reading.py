@@ -7,14 +7,15 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mssbench.analysis.trainings import ALIKE, Group, groups, load
-from mssbench.errors import RunError, TableError
+from mssbench.analysis.training_claims import TrainingVerdict, judge
+from mssbench.analysis.trainings import APART, Group, groups, load, load_robustness
+from mssbench.errors import RunError, SuiteError, TableError
 from mssbench.records.measurement import Status
 from mssbench.records.schema import Column
 from mssbench.records.training import CURVES, ROBUSTNESS, TRAINING_KEY, TRAININGS, TrainingCell
 from mssbench.results import conditions
 from mssbench.results.facts_file import read_facts
-from mssbench.results.rows import read_suite
+from mssbench.results.rows import SUITE, read_suite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +71,17 @@ class TrainingRun:
         """The methods that were trained alike, see `analysis.trainings`."""
         return groups(self.ended, self.curves)
 
+    @cached_property
+    def claims(self) -> list[TrainingVerdict]:
+        """The verdicts on the claims of the suite. Raises SuiteError for a malformed claim."""
+        stated = self.suite.get("claim", [])
+        if not stated:
+            return []
+        try:
+            return judge(stated, self.trainings, self.curves, self.robustness)
+        except SuiteError as error:
+            raise SuiteError(f"{self.folder / SUITE}: {error}") from None
+
     def where(self, condition: str, option: str) -> "TrainingRun":
         """Return the run with the trainings for which a condition on their columns holds.
 
@@ -111,13 +123,9 @@ def _robustness(file: Path) -> "pd.DataFrame":
     """Return the table of robustness, without rows if there is none."""
     import pandas as pd
 
-    names = [column.name for column in ROBUSTNESS]
-    if not file.exists():
-        return pd.DataFrame(columns=names)
-    try:
-        return pd.read_csv(file)
-    except (OSError, ValueError) as error:
-        raise TableError(f"{file} cannot be read: {error}") from None
+    if file.exists():
+        return load_robustness(file.parent)
+    return pd.DataFrame(columns=[column.name for column in ROBUSTNESS])
 
 
 def _typed(frame: "pd.DataFrame", columns: Sequence[Column], file: Path) -> "pd.DataFrame":
@@ -174,13 +182,13 @@ class Shown(NamedTuple):
         import pandas as pd
 
         numbers = {
-            (place.run, *(getattr(place.group, name) for name in ALIKE)): number
+            (place.run, *(getattr(place.group, name) for name in APART)): number
             for number, place in enumerate(self.places)
         }
         parts = []
         for name, run in self.runs.items():
             frame: pd.DataFrame = getattr(run, table)
-            keys = frame[ALIKE].itertuples(index=False, name=None)
+            keys = frame[APART].itertuples(index=False, name=None)
             parts.append(frame.assign(place=[numbers.get((name, *key), -1) for key in keys]))
         every = pd.concat(parts, ignore_index=True)
         return every[every["place"] >= 0]
@@ -191,7 +199,7 @@ def shown(runs: Mapping[str, TrainingRun]) -> Shown:
     found = [(name, group) for name, run in runs.items() for group in run.groups]
     varying = [
         name
-        for name in ALIKE
+        for name in APART
         # The numbers of places and channels follow from the task, as a rule: they are named only
         # if they differ within one.
         if len({(g.task, getattr(g, name)) for _, g in found}) > len({g.task for _, g in found})
@@ -223,5 +231,5 @@ def _title(run: str, group: Group, varying: Sequence[str], several: bool) -> str
 
 def about(group: Group) -> str:
     """Return how all networks of a group were trained, in one line."""
-    names = [f.name for f in fields(Group) if f.name in ALIKE and f.name != "task"]
+    names = [f.name for f in fields(Group) if f.name in APART and f.name != "task"]
     return " · ".join(_SPOKEN.get(name, "{}").format(getattr(group, name)) for name in names)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mssbench import __version__
+from mssbench.analysis.training_claims import TrainingClaimVerdict, TrainingVerdict
 from mssbench.records import units
 from mssbench.records.facts import machine
 from mssbench.report.figures.style import Look, Style
@@ -25,6 +26,7 @@ PARTS = {
     "training-probes": "Probes of loss and gradient",
     "training-robustness": "Robustness",
     "training-failures": "Failures",
+    "training-claims": "Claims of papers on trainings",
     "training-rows": "All trainings",
     "training-environment": "Environment of the trainings",
 }
@@ -55,6 +57,11 @@ def section(runs: Mapping[str, TrainingRun], look: Look) -> tuple[dict[str, Any]
         "probes": list(tables.probes(of_runs)),
         "robustness": list(tables.robustness(of_runs)),
         "failures": list(tables.failures(of_runs)),
+        "claims": [
+            {"run": name if len(runs) > 1 else "", "verdicts": [_claim(v) for v in run.claims]}
+            for name, run in runs.items()
+            if run.claims
+        ],
         "heads": heads,
         "lines": lines,
         "environment": [_environment(name, run) for name, run in runs.items()],
@@ -98,6 +105,17 @@ def _axis(quantity: Quantity) -> dict[str, Any] | None:
     columns = [log.column, *log.also]
     names = figures.ends_of(figures.ON_PAGE)
     return {"columns": columns, "log": True, "ticks": log.ticks, "empty": log.empty, "names": names}
+
+
+def _claim(found: TrainingVerdict) -> dict[str, str]:
+    looks = {TrainingClaimVerdict.HOLDS: "ok", TrainingClaimVerdict.FAILS: "inaccurate"}
+    return {
+        "verdict": str(found.verdict),
+        "look": looks.get(found.verdict, "absent"),
+        "claim": found.claim,
+        "source": found.source,
+        "found": found.found,
+    }
 
 
 def _counts(of_runs: Shown) -> str:

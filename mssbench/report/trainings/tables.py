@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.records import units
 from mssbench.records.training import COUNTS, CURVES, TRAININGS
-from mssbench.report.trainings.points import TRUNCATION
+from mssbench.records.training_values import TRUNCATION
 from mssbench.report.trainings.quantities import PROBED
 
 if TYPE_CHECKING:
