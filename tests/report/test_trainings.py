@@ -368,6 +368,7 @@ def test_groups_of_several_runs_are_named_by_their_runs(run: Path, tmp_path: Pat
     assert set(drawn.loc[drawn["place"] >= 2, "method"]) == {"mean", "eigh + loewner"}
 
 
+@pytest.mark.slow  # it compiles the figures of a run of another kind
 def test_beside_other_runs_the_trainings_are_a_section_in_the_contents(run: Path) -> None:
     text = text_of(run, measured=[QUICK])
     assert '<a href="#trainings">Trainings</a>' in text
@@ -378,6 +379,7 @@ def test_beside_other_runs_the_trainings_are_a_section_in_the_contents(run: Path
     assert data_of(text)["columns"] == alone["columns"]
 
 
+@pytest.mark.slow  # it compiles the figures of a run of another kind
 def test_a_page_of_other_runs_has_no_trainings() -> None:
     text = page([results.open(QUICK)])
     assert 'id="trainings"' not in text
