@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEAST_SEEDS = 5  # with fewer, the spread of seeds is not known well enough to rank anything
+LEVEL = 0.05  # of the adjusted p-values, so that a wrong sentence appears in one table of twenty
 _CONFIDENCE = 0.95
 # The method that others are compared with, if it is there: the exact root with its exact gradient.
 _REFERENCE = {"forward": "eigh", "backward": "loewner", "options": "", "then": ""}

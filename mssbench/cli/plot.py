@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mssbench.results.run import Run
 
 EXAMPLES = (
-    "mssbench plot results/quick -o front.pdf",
     'mssbench plot results/quick --figure winners,failures --where "size == 64"',
+    "mssbench plot results/train_smoke --figure differences -o trained.pdf",
 )
 # The figures by name, in the order of the help text; a test compares them with those that exist.
 FIGURES = (
@@ -34,11 +34,13 @@ FIGURES = (
     "iterations",
     "history",
 )
+# The same of trainings.
+OF_TRAININGS = ("curves", "differences", "robustness", "probes")
 
 
 def _figures(incomplete: str) -> list[str]:
     """Return the names of figures that start with the typed text, for shell completion."""
-    return [name for name in (*FIGURES, "all") if name.startswith(incomplete)]
+    return [name for name in (*FIGURES, *OF_TRAININGS, "all") if name.startswith(incomplete)]
 
 
 def command(
@@ -46,7 +48,8 @@ def command(
         list[Path],
         typer.Argument(
             metavar="RUN",
-            help="Folders of the runs. Most figures need one; history needs at least two.",
+            help="Folders of the runs, or of runs of trainings. Most figures need one; history "
+            "needs at least two.",
         ),
     ],
     figure: Annotated[
@@ -56,10 +59,13 @@ def command(
             help="What to draw: front (time against error), failures (which methods are ok on "
             "which matrices), winners (the fastest method on each), limit (the time divided by "
             "the shortest possible time), size, batch (time over these), condition, iterations "
-            "(error over these), history (time over at least two runs), or all.",
+            "(error over these), history (time over at least two runs), or all. Of trainings: "
+            "curves (accuracy and loss by epoch), differences (from the exact root), robustness "
+            "(to changed data), probes (of loss and gradient), or all.",
+            show_default="front, or curves of trainings",
             autocompletion=_figures,
         ),
-    ] = "front",
+    ] = "",
     where: Annotated[
         str | None,
         typer.Option(
@@ -87,7 +93,26 @@ def command(
     equal axes.
     """
     require()
-    output(drawings(runs, words(figure), where, out))
+    names = words(figure) if figure else [_usual(runs)]
+    output(drawings(runs, names, where, out))
+
+
+def _usual(paths: list[Path]) -> str:
+    """Return the figure that is drawn unless the user names one."""
+    return OF_TRAININGS[0] if _are_of_trainings(paths) else FIGURES[0]
+
+
+def _are_of_trainings(paths: list[Path]) -> bool:
+    """Whether the runs are of trainings. Raises RunError if some are and others are not."""
+    from mssbench.report.trainings.reading import is_of_trainings
+
+    kinds = [is_of_trainings(path) for path in paths]
+    if any(kinds) and not all(kinds):
+        raise RunError(
+            f"{paths[kinds.index(True)]} is a run of trainings, and {paths[kinds.index(False)]} is "
+            "not: draw them one after the other. `mssbench report` puts both on one page."
+        )
+    return all(kinds)
 
 
 def drawings(
@@ -106,14 +131,16 @@ def drawings(
     from mssbench.report.cautions import cautions
     from mssbench.report.drawn import chosen, measured, table_of, unique_names
 
+    if _are_of_trainings(paths):
+        yield from _of_trainings(paths, names, where, out)
+        return
+    if others := [name for name in names if name in OF_TRAININGS]:
+        raise TableError(
+            f"--figure {others[0]} is a figure of trainings, and {paths[0]} is a run of `mssbench "
+            f"run`, which has {', '.join(FIGURES)}."
+        )
     wanted = draw.figures_named(names)
-    if out is not None:
-        draw.format_of(out)
-        if len(wanted) > 1:
-            raise RunError(
-                f"{out} can hold one figure, and {len(wanted)} are asked for: leave out --out, or "
-                "name one with --figure."
-            )
+    _check_out(out, len(wanted))
 
     opened = [results.open(path) for path in paths]
     runs = measured(opened)
@@ -143,6 +170,62 @@ def drawings(
         line = saved(iter([draw.rendered(spec, draw.format_of(file))]), file)
         yield line.append(f"  ({', '.join(usual)})" if usual else "", "dim")
     yield from _remarks(opened, narrowed=any(usual for _, _, usual in drawable))
+
+
+def _check_out(out: Path | None, figures: int) -> None:
+    """Raise RunError if a file has no known format, or is to hold several figures."""
+    from mssbench.report import draw
+
+    if out is None:
+        return
+    draw.format_of(out)
+    if figures > 1:
+        raise RunError(
+            f"{out} can hold one figure, and {figures} are asked for: leave out --out, or name one "
+            "with --figure."
+        )
+
+
+def _of_trainings(
+    paths: list[Path], names: list[str], where: str | None, out: Path | None
+) -> Iterator[Text]:
+    """Do for runs of trainings what `drawings` does for others."""
+    from mssbench.report import draw
+    from mssbench.report.drawn import unique_names
+    from mssbench.report.trainings.draw import figures_named, specifications
+    from mssbench.report.trainings.reading import read, shown
+    from mssbench.report.trainings.sentences import cautions
+
+    if others := [name for name in names if name in FIGURES]:
+        raise TableError(
+            f"--figure {others[0]} is no figure of trainings, and {paths[0]} is a run of "
+            f"trainings, which has {', '.join(OF_TRAININGS)}."
+        )
+    wanted = figures_named(names)
+    _check_out(out, len(wanted))
+    runs = [read(path) for path in paths]
+    run_names = unique_names(runs)
+    if where is not None:
+        runs = [run.where(where, "--where") for run in runs]
+    by_name = dict(zip(run_names, runs, strict=True))
+
+    drawable = []
+    for figure, spec in specifications(by_name, wanted):
+        if not isinstance(spec, TableError):
+            drawable.append((figure, spec))
+        elif names != ["all"]:
+            raise spec
+        else:
+            yield Text(f"Left out: {spec}", style="dim")
+    if not drawable:
+        raise TableError("none of the figures has anything to draw for these trainings.")
+
+    for caution in cautions(shown(by_name)):
+        yield Text(caution, style="bold yellow")
+    stem = run_names[0].strip("/").replace("/", "-")
+    for figure, spec in drawable:
+        file = out if out is not None else Path(f"{stem}-{figure.name}.png")
+        yield saved(iter([draw.rendered(spec, draw.format_of(file))]), file)
 
 
 def _remarks(runs: "list[Run]", *, narrowed: bool) -> Iterator[Text]:

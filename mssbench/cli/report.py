@@ -25,8 +25,9 @@ def command(
         list[Path],
         typer.Argument(
             metavar="RUN",
-            help="Folders of the runs to report on. The first one is the one that others are "
-            "compared with; three or more also have a history.",
+            help="Folders of the runs to report on, also of trainings. The first one is the one "
+            "that others are compared with; three or more also have a history. Trainings have a "
+            "section of their own.",
         ),
     ],
     out: Annotated[
@@ -45,8 +46,11 @@ def command(
     _check_file(out)
     require()
     from mssbench.report.page import page
+    from mssbench.report.trainings.reading import is_of_trainings, read
 
-    text = page([results.open(run) for run in runs], title)
+    kinds = {run: is_of_trainings(run) for run in runs}
+    measured = [results.open(run) for run in runs if not kinds[run]]
+    text = page(measured, title, [read(run) for run in runs if kinds[run]])
     output([saved(iter([text]), out), Text("Open it in a browser; no server is needed.", "dim")])
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mssbench.analysis.learning_rates import Grid
-from mssbench.analysis.trainings import LEAST_SEEDS, Difference, FirstOrder, Group, Line
+from mssbench.analysis.trainings import LEAST_SEEDS, LEVEL, Difference, FirstOrder, Group, Line
 from mssbench.records import units
 
 # The heads of the table of a group, and of a second one below it: its first number is shown if mean
@@ -29,7 +29,6 @@ MORE_HEADS = ("method", "epochs to first order", "minus …")
 
 # The heads of the table of learning rates, which has a column for each rate after the first.
 RATE_HEADS = ("method", "best rate", "minus …")
-_LEVEL = 0.05  # of the adjusted p-values, so that a wrong sentence appears in one table of twenty
 _USUAL = ("float32", "skip", "cpu")  # precision, policy and device that a title need not name
 
 
@@ -194,7 +193,7 @@ def _sentences(group: Group) -> Iterator[Text]:
     for line in compared:
         d = line.difference
         assert d is not None
-        if d.p < _LEVEL:
+        if d.p < LEVEL:
             word = "better" if d.mean > 0 else "worse"
             yield Text(
                 f"{line.method} is {word} than {group.reference}, in {d.wins} of {d.seeds} seeds."
@@ -202,7 +201,7 @@ def _sentences(group: Group) -> Iterator[Text]:
                 else f"{line.method} is {word} than {group.reference}, in "
                 f"{d.seeds - d.wins} of {d.seeds} seeds."
             )
-    if all(line.difference is not None and line.difference.p >= _LEVEL for line in compared):
+    if all(line.difference is not None and line.difference.p >= LEVEL for line in compared):
         yield Text(f"No difference from {group.reference} is resolved by these seeds.")
     yield Text(
         "Differences are paired by seed, with 95 % t intervals; p is adjusted by Holm.", style="dim"

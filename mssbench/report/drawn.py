@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mssbench.analysis import kinds, pareto
 from mssbench.analysis.blocks import SPLIT, blocks
@@ -123,7 +123,15 @@ def table_of(runs: Sequence[Measured]) -> "pd.DataFrame":
     return _described(_named(table))
 
 
-def unique_names(runs: Sequence["Run"]) -> list[str]:
+class HasFolder(Protocol):
+    """A run of any kind."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+
+
+def unique_names(runs: Sequence[HasFolder]) -> list[str]:
     """Return a name of each run: that of its folder, with the parent folder if names are equal.
 
     Raises RunError for a folder that is named twice, whose rows would be counted twice.

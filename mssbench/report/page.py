@@ -21,31 +21,37 @@ from mssbench.report.comparisons import comparisons
 from mssbench.report.drawn import drawn, unique_names
 from mssbench.report.figures import HISTORY, PANELS
 from mssbench.report.figures.axes import ERROR, Axis, error_title
-from mssbench.report.figures.figure import DRAWN, RIGHT, USUAL, Figure, compiled
+from mssbench.report.figures.figure import DRAWN, PADDING, USUAL, Figure, compiled
 from mssbench.report.figures.maps import ABOUT_FAILURES, ABOUT_WINNERS, COLOURS, LOOKS
 from mssbench.report.figures.style import LEGENDS, Look, Style, style_of
 from mssbench.report.findings import Finding, findings, warnings
 from mssbench.report.html import asset, library, render, script
 from mssbench.report.packing import as_utf8, packed, script_json
+from mssbench.report.trainings.section import section
 from mssbench.report.words import TIMES_LIMIT, WORDS
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mssbench.report.trainings.reading import TrainingRun
     from mssbench.results.run import Run
 
 # The scripts of the page, in the order in which they need each other.
 _SCRIPTS = (
+    "dom.js",
     "texts.js",
     "data.js",
     "axes.js",
     "filters.js",
     "maps.js",
+    "views.js",
     "figures.js",
     "table.js",
     "compared.js",
+    "trainings.js",
     "main.js",
 )
+_OF_TRAININGS = ("dom.js", "axes.js", "views.js", "trainings.js", "trainings_main.js")
 # Key columns that the page filters by, with the words on the page.
 _FILTERS = {
     "run": "run",
@@ -154,24 +160,44 @@ _PAGE_LOOK = Look(
 )
 
 
-def page(runs: Sequence["Run"], title: str = "") -> str:
+def page(runs: Sequence["Run"], title: str = "", trained: Sequence["TrainingRun"] = ()) -> str:
     """Return the report on some runs as the text of an HTML file.
 
     The first run is the one that others are compared with. title: the heading; by default the names
-    of the runs. Raises TableError if a run has no table or no run has a row, RunError for a damaged
-    file of facts or a run that is named twice, and SuiteError for a claim of a suite that is
-    malformed.
+    of the runs. trained: runs of trainings, which have a section of their own, or the whole page if
+    there is no other run. Raises TableError if a run has no table or no run has a row, RunError for
+    a damaged file of facts or a run that is named twice, and SuiteError for a claim of a suite that
+    is malformed.
     """
-    names = unique_names(runs)
+    names = unique_names([*runs, *trained])
+    title = title or f"mssbench: {', '.join(names)}"
+    of_trainings, for_scripts = None, None
+    if trained:
+        of_trainings, for_scripts = section(
+            dict(zip(names[len(runs) :], trained, strict=True)), _PAGE_LOOK
+        )
+    if not runs:
+        text = render(
+            "trainings_page.html",
+            {"library": library(), "code": script(*_OF_TRAININGS)},
+            title=title,
+            style=_page_style(),
+            trained=of_trainings,
+            data=script_json({"trainings": for_scripts}),
+        )
+        return as_utf8(text)
+
+    names = names[: len(runs)]
     by_name = dict(zip(names, runs, strict=True))
     table = drawn(runs)
     claims_run, claims = _claims(by_name)
+    data = _data(table, by_name)
 
     text = render(
         "page.html",
         {"library": library(), "code": script(*_SCRIPTS)},
-        title=title or f"mssbench: {', '.join(names)}",
-        style=_colours() + asset("page.css"),
+        title=title,
+        style=_page_style(),
         summary=_summary(table, by_name),
         warnings=list(warnings(runs, names)),
         groups=[
@@ -187,18 +213,34 @@ def page(runs: Sequence["Run"], title: str = "") -> str:
         steps_rule=history.RULE,
         words=WORDS,
         environment=[_environment(name, run) for name, run in by_name.items()],
-        data=script_json(_data(table, by_name)),
+        trained=of_trainings,
+        contents=_contents(data),
+        data=script_json(data | {"trainings": for_scripts}),
     )
     return as_utf8(text)
 
 
-def _colours() -> str:
-    """Return a style that gives the cells of each look their colours, on both grounds."""
+def _page_style() -> str:
+    """Return the style of a page, with the colours of cells of each look, on both grounds."""
     rules = [
         f".{look} {{ background: light-dark({light}, {dark}) }}"
         for look, (light, dark) in COLOURS.items()
     ]
-    return "\n".join([*rules, ""])
+    return "\n".join([*rules, asset("page.css")])
+
+
+def _contents(data: Mapping[str, Any]) -> dict[str, str]:
+    """Return the titles of the parts of the page, by the ids of their elements."""
+    return {
+        "findings": "Findings",
+        "failures": "Where methods fail",
+        "winners": "Which method is fastest",
+        **{figure["name"]: figure["title"] for figure in data["figures"]},
+        "claims": "Claims of papers",
+        "table": "All rows",
+        "environment": "Environment",
+        "trainings": "Trainings",
+    }
 
 
 def _data(table: "pd.DataFrame", runs: Mapping[str, "Run"]) -> dict[str, Any]:
@@ -288,13 +330,7 @@ def _aligned(figure: Figure, spec: dict[str, Any]) -> dict[str, Any]:
     """
     if figure.x is None or figure.y is None:
         return spec
-    return spec | {"autosize": "none", "padding": _PADDING}
-
-
-# Pixels around the frame of a panel: for two lines of text below and beside it, and for symbols
-# above it and to its right, of which the centres are RIGHT of the frame. In page.css the least
-# width of a column of panels is that of a panel.
-_PADDING = {"left": 62, "top": 18, "right": RIGHT + 8, "bottom": 38}
+    return spec | {"autosize": "none", "padding": PADDING}
 
 
 def _axis(axis: Axis | None) -> dict[str, Any] | None:

@@ -84,6 +84,8 @@ from mssbench.records.noise import Noise
 from mssbench.records.schema import BY_NAME, COLUMNS
 from mssbench.records.summary import MEASURING
 from mssbench.records.timing import StopReason
+from mssbench.report.trainings import sentences as training_sentences
+from mssbench.report.trainings.quantities import PROBED
 from mssbench.results import baselines, merge
 from mssbench.results.labels import LABELS, PHASES
 from mssbench.run import signals
@@ -244,6 +246,7 @@ SOURCES: Mapping[str, Callable[[], Iterable[str]]] = {
     "heads-trainings": lambda: {*console_trainings.HEADS},
     "heads-trainings-more": lambda: {*console_trainings.MORE_HEADS},
     "heads-rates": lambda: {*console_trainings.RATE_HEADS},
+    "probes": lambda: {probe.title for probe in PROBED},
     "standings": lambda: values(pareto.Standing),
     "heads-check": lambda: heads(comparison, "_tallies"),
     "last-line": lambda: re.findall(r"(\w+)=", verdict.last_line(verdict.Outcome.PASS, {}, 0)),
@@ -456,6 +459,7 @@ PRINTING = (
     ),
     (console_pareto, ()),
     (console_trainings, ()),
+    (training_sentences, ()),
     (comparison, ()),
     (epilogue, ()),
     (live, ()),

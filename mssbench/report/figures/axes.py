@@ -34,13 +34,13 @@ _TIME_LABELS = (
 )
 TIME = Axis("seconds_median", "time per call", _TIME_LABELS, also=("seconds_low", "seconds_high"))
 # Powers of ten as in the tables, 1e-5 and 1e6, but 1, 2, 5, 10, ... up to 100 in full.
-_POWER_LABELS = (
+POWER_LABELS = (
     "datum.value >= 1 && datum.value <= 100 ? format(datum.value, '~g') "
     ": replace(format(datum.value, '.0e'), '+', '')"
 )
 # If every error is 0, the axis ends at 1, and the symbols are drawn at its lower end.
-ERROR = Axis("error", "relative error", _POWER_LABELS, empty=(1e-17, 1.0))
-CONDITION = Axis("condition", "condition number κ", _POWER_LABELS)
+ERROR = Axis("error", "relative error", POWER_LABELS, empty=(1e-17, 1.0))
+CONDITION = Axis("condition", "condition number κ", POWER_LABELS)
 SIZE = Axis("size", "size n of the matrices", ticks="values")
 BATCH = Axis("batch", "matrices in the batch", ticks="values")
 ITERATIONS = Axis("iterations", "iterations", log=False, ticks="values")

@@ -24,6 +24,10 @@ ROWS = "rows"  # name of the data that a panel draws
 WIDTH, HEIGHT = 250, 180  # of a panel, in pixels: four beside each other fill a wide screen
 STRIP = 9  # distance of a symbol above the frame from the frame, in pixels
 RIGHT = 22  # distance of a symbol right of the frame: clear of the last label of the axis
+# Pixels around the frame of a panel: for two lines of text below and beside it, and for symbols
+# above it and to its right, of which the centres are RIGHT of the frame. In page.css the least
+# width of a column of panels is that of a panel.
+PADDING = {"left": 62, "top": 18, "right": RIGHT + 8, "bottom": 38}
 
 # Key columns whose values are equal in all rows of a panel of any figure. The column `run` is added
 # to them in every figure but the history, which compares runs.

@@ -93,7 +93,8 @@ class Style(NamedTuple):
         """Return layers with a symbol for each row: filled if the row is ok, else hollow.
 
         rows: what is drawn, without marks. size: of a symbol, in square pixels. column: the column
-        whose values have colours and shapes; by default that of the style. encoding: of the places.
+        whose values have colours and shapes; by default that of the style. encoding: of the places,
+        and of the tooltip if it is not that of a row.
         """
         column = column or self.by
         legend = self._legend(column)
@@ -101,10 +102,10 @@ class Style(NamedTuple):
             domain=list(self.names[column]),
             range=[shape for _, shape in self.symbols(column)],
         )
+        encoding = {"tooltip": tooltip()} | encoding
         encoding |= {
             "color": alt.Color(f"{column}:N", scale=self._colours(column), legend=legend),
             "shape": alt.Shape(f"{column}:N", scale=shapes, legend=legend),
-            "tooltip": tooltip(),
         }
         filled: dict[str, Any] = {"filled": True, "size": 1.2 * size}
         hollow: dict[str, Any] = {

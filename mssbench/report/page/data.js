@@ -1,12 +1,8 @@
 // The table of the report. Columns of text are stored as a list of words and a code for each row.
 
-const data = JSON.parse(document.getElementById("data").textContent);
 const columns = data.columns;
 const length = data.length;
-const byId = (id) => document.getElementById(id);
 
-// JSON has no infinite numbers: they are stored as words.
-const INFINITE = { inf: Infinity, "-inf": -Infinity };
 for (const column of Object.values(columns)) {
   if (column.codes) continue;
   for (let row = 0; row < length; row += 1) {
@@ -145,17 +141,4 @@ function spoken(name, x) {
   if (name === "batch") return `batch ${x ?? "-"}`;
   if (name === "clock" || name === "cache") return `${x} ${name}`;
   return String(x);
-}
-
-// "1 row", "2 rows", by the rule of mssbench/records/units.py.
-const counted = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
-
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, x] of Object.entries(attributes)) {
-    if (key.startsWith("on")) made.addEventListener(key.slice(2), x);
-    else if (x !== undefined && x !== false) made.setAttribute(key, x === true ? "" : x);
-  }
-  made.append(...children);
-  return made;
 }

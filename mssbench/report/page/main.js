@@ -90,4 +90,7 @@ window.addEventListener("beforeprint", () => {
 
 window.report = { apply, complete: () => complete, drawAll, figures, texts, ends, chosen: () => chosen };
 makeFilters(() => { apply(); });
-prepareViews().then(apply).then(() => { document.body.dataset.ready = String(performance.now()); });
+prepareViews()
+  .then(() => { if (data.trainings) layOutTrainings(data.trainings); })
+  .then(apply)
+ .then(() => { document.body.dataset.ready = String(performance.now()); });

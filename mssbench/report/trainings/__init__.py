@@ -1,0 +1,1 @@
+"""The part of the report, and the figures, that are on trainings of networks."""
