@@ -151,12 +151,15 @@ def test_a_skipped_step_changes_nothing() -> None:
     network = Network(made, Method("svd", "autodiff"), seed=0)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    epoch = Epoch(1)
+    epoch = Epoch(1, steps=5)
     network.train()
     inputs, labels = (t[:32] for t in made.train)
     loop._step(network, optimizer, inputs, labels, epoch, "skip")
 
-    assert epoch.skipped == 1
+    assert (epoch.skipped, epoch.first_skipped) == (1, 5)
+    epoch.steps += 1
+    loop._step(network, optimizer, inputs, labels, epoch, "skip")
+    assert (epoch.skipped, epoch.first_skipped) == (2, 5)
     assert all(torch.equal(before[name], x) for name, x in network.state_dict().items())
 
 
@@ -196,6 +199,18 @@ def test_a_network_pools_over_the_places_and_channels_that_it_is_asked_for(place
     network(few("digits").train.inputs[:2])
     assert network.last_features is not None
     assert network.last_features.shape == (2, 24, places)
+
+
+def test_a_training_has_the_places_and_channels_of_its_settings() -> None:
+    shapes = set()
+
+    def look(_: int, network: Network) -> None:
+        if network.last_features is not None:
+            shapes.add(tuple(network.last_features.shape[1:]))
+
+    settings = Settings(seed=0, epochs=1, places=64, channels=24)
+    train(few("digits"), EXACT, settings, at_epoch=look)
+    assert shapes == {(24, 64)}
 
 
 def test_a_number_of_places_that_no_network_has_is_refused() -> None:
