@@ -17,9 +17,7 @@ import of_runs
 import of_trainings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PARTS: Mapping[str, Callable[[], str]] = (
-    of_code.PARTS | of_runs.PARTS | of_trainings.PARTS
-)
+PARTS: Mapping[str, Callable[[], str]] = of_code.PARTS | of_runs.PARTS | of_trainings.PARTS
 _PART = re.compile(
     r"(?P<opening><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<closing><!-- end of (?P=name) -->)",
     re.S,

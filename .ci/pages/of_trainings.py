@@ -50,7 +50,8 @@ def differences() -> str:
         minus = "" if d is None else f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
         p = "" if d is None else f"{d.p:.2g}"
         skipped = f"{100 * line.skipped:.0f} %"
-        rows.append((f"`{line.method}`", f"{line.mean:.3f}", f"{line.spread:.3f}", minus, p, skipped))
+        accuracy = (f"{line.mean:.3f}", f"{line.spread:.3f}")
+        rows.append((f"`{line.method}`", *accuracy, minus, p, skipped))
     heads = ("method", "accuracy", "spread", f"minus {group.reference}", "p", "skipped")
     return table(heads, rows)
 

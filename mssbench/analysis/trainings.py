@@ -98,7 +98,10 @@ class Line:
 
 @dataclass
 class Group:
-    """The methods of one task, trained alike in one precision, most accurate first.
+    """The methods of one task, trained alike in one precision.
+
+    The most accurate one is first if there are enough seeds to rank methods; otherwise they are in
+    the order of the suite.
 
     seeds: how many all sound methods share. reference: the method that differences are taken from.
     ranked: whether there are enough seeds to say which method is better.
@@ -186,7 +189,8 @@ def groups(trainings: "pd.DataFrame", curves: "pd.DataFrame") -> list[Group]:
         )
         if group.ranked and reference:
             _compare(group, sound)
-        lines.sort(key=lambda line: (not line.ok, -line.mean if line.accuracies else 0.0))
+        if group.ranked:
+            lines.sort(key=lambda line: (not line.ok, -line.mean if line.accuracies else 0.0))
         found.append(group)
     return found
 

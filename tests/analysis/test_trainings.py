@@ -82,6 +82,12 @@ def test_fewer_than_five_seeds_are_not_ranked(accuracies) -> None:
     (group,) = trainings.groups(*table(few))
     assert not group.ranked
     assert all(line.difference is None for line in group.lines)
+    order = [line.method for line in group.lines]
+    assert order == [" + ".join(filter(None, PAIRS[name])) for name in few], "that of the suite"
+    (ranked,) = trainings.groups(*table(accuracies))
+    means = [line.mean for line in ranked.lines]
+    assert means == sorted(means, reverse=True)
+    assert [line.method for line in ranked.lines] != order
 
     # One method with fewer seeds is enough: its spread is not known.
     mixed = accuracies | {"ns5": accuracies["ns5"][:4]}

@@ -27,7 +27,7 @@ LONGEST = 120  # characters of a line
 def load_pages() -> ModuleType:
     """The script `.ci/pages` as a module, with the modules beside it."""
     folder = ROOT / ".ci" / "pages"
-    for name in ("of_code", "of_runs", "pages"):
+    for name in ("of_code", "of_runs", "of_trainings", "pages"):
         if name not in sys.modules:
             path = folder / ("__main__.py" if name == "pages" else f"{name}.py")
             spec = importlib.util.spec_from_file_location(name, path)

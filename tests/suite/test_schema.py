@@ -14,7 +14,8 @@ from mssbench.methods import registry
 from mssbench.suite import schema as schemas
 from mssbench.suite import suite
 
-SUITES = sorted((ROOT / "suites").glob("*.toml")) + sorted((ROOT / "results").rglob("suite.toml"))
+SUITES = sorted((ROOT / "suites").glob("*.toml"))
+SUITES += [path.parent / "suite.toml" for path in sorted((ROOT / "results").rglob("table.csv"))]
 # What `suite.load` refuses and a schema cannot: it follows from several values, or from what a
 # number is. JSON has no NaN and no infinity.
 INEXPRESSIBLE = {

@@ -1,12 +1,17 @@
 """Suites of trainings: what they expand to, and what is refused."""
 
+import csv
+import tomllib
 from pathlib import Path
 
 import pytest
+from helpers.root import ROOT
 
 from mssbench.errors import SuiteError
 from mssbench.suite.training import load, shipped
 from mssbench.training.one import method_of
+
+COMMITTED = sorted((ROOT / "results").glob("*/trainings.csv"))
 
 SUITE = """
 name = "mine"
@@ -236,3 +241,15 @@ def test_every_shipped_suite_can_be_trained(name) -> None:
     assert suite.name == name
     assert suite.description
     assert suite.cells
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
+def test_a_committed_run_has_the_trainings_and_claims_of_its_suite_as_shipped(path) -> None:
+    """A suite that was changed since must be trained again, or its claims be stored anew."""
+    document = tomllib.loads((path.parent / "suite.toml").read_text())
+    shipped_now = load(document["name"])
+    assert document == shipped_now.document
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["cell_id"] for row in rows] == [cell.cell_id for cell in shipped_now.cells]
+    assert {row["status"] for row in rows} <= {"ok", "nonfinite"}
