@@ -12,7 +12,7 @@ from mssbench.cli import notebook
 from mssbench.methods import registry
 from mssbench.methods.method import AUTO, Method, MethodKind, Parameter
 from mssbench.records.schema import SCHEMA
-from mssbench.suite import schema, suite
+from mssbench.suite import schema, shipped, suite
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _LINE = 118  # characters of a line of a page
@@ -282,7 +282,7 @@ def _default(of_key: Mapping[str, Any]) -> str:
 def suites() -> str:
     """Return one line for each suite that comes with mssbench."""
     rows = []
-    for name, path in suite.shipped().items():
+    for name, path in shipped.of_runs().items():
         loaded = suite.load(path, auto="cpu")
         rows.append((code(name), str(len(loaded.cells)), loaded.description))
     return table(["suite", "cells", "measures"], rows)

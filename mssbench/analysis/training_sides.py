@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.records import units
 from mssbench.records.measurement import Status
-from mssbench.records.training import TRAINING_KEY
+from mssbench.records.training import METHOD, SETTING, TRAINING_KEY
 from mssbench.results.conditions import why_empty
-from mssbench.suite.training_claims import METHOD, SETTING, TrainingClaim, one_method, one_setting
+from mssbench.suite.training_claims import TrainingClaim, one_method, one_setting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,8 +156,8 @@ def _refuse_unsound(claim: TrainingClaim, side: Side, of: int | None = None) -> 
     status = bad["status"].iloc[0]
     alike = bad[bad["status"] == status]
     reason = str(alike["reason"].iloc[0] or "").rstrip(".")
-    if status == Status.NONFINITE and isfinite(share := float(alike["skipped_share"].mean())):
-        reason = f"{100 * share:.0f} % of the steps were skipped"
+    if status == Status.NONFINITE and isfinite(share := float(alike["nonfinite_share"].mean())):
+        reason = f"{100 * share:.0f} % of the steps failed"
     some = f" in {len(alike)} of {units.count(of, 'training')}"
     why = f"{side.method} is {status}{some if len(alike) < of else ''}"
     raise Unresolved(f"{why}{': ' if reason else ''}{reason}.")

@@ -31,6 +31,8 @@ def with_values(
 
     columns = {
         "skipped_share": trainings["skipped"] / trainings["steps"].where(trainings["steps"] > 0),
+        "nonfinite_share": trainings["nonfinite_steps"]
+        / trainings["steps"].where(trainings["steps"] > 0),
         "first_accuracy": cells.map(first),
         "early_accuracy": cells.map(_early(curves)),
         MCE: _mce(trainings, robustness[robustness["change"] != TRUNCATION]),

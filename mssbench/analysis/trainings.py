@@ -64,7 +64,8 @@ class FirstOrder(NamedTuple):
 class Line:
     """One method of a group: its accuracies by seed, and what went wrong.
 
-    skipped: the largest share of skipped steps. first: accuracy after the first epoch, the mean.
+    skipped, nonfinite: the largest shares of steps that were skipped, and that were not finite or
+    raised. first: accuracy after the first epoch, the mean.
     first_order: None if mean pooling was not trained.
     """
 
@@ -74,6 +75,7 @@ class Line:
     loss: float
     first: float
     skipped: float
+    nonfinite: float
     milliseconds: float
     root_share: float
     first_order: FirstOrder | None = None
@@ -226,6 +228,7 @@ def _line(method: str, rows: "pd.DataFrame", first: "pd.Series") -> Line:
         loss=float(trained["loss"].mean()),
         first=float(first.reindex(trained["cell_id"]).mean()),
         skipped=float((trained["skipped"] / steps).max()),
+        nonfinite=float((trained["nonfinite_steps"] / steps).max()),
         milliseconds=float((1e3 * trained["seconds"] / steps).median()),
         root_share=float((trained["root_seconds"] / trained["seconds"]).median()),
     )

@@ -22,6 +22,7 @@ from mssbench.methods.method import Method
 from mssbench.registries import load_file
 from mssbench.suite import suite
 from mssbench.suite.schema import schema
+from mssbench.suite.shipped import of_runs
 
 KINDS = ("backends", "backwards", "problems", "suites")
 SUITE_SCHEMA = "suite-schema"  # one document, where the others are lists of records
@@ -175,7 +176,7 @@ def _problems() -> Iterator[dict[str, Any]]:
 
 def _suites() -> Iterator[dict[str, Any]]:
     auto = devices.default_device()
-    for name, path in suite.shipped().items():
+    for name, path in of_runs().items():
         loaded = suite.load(path, auto=auto)
         yield {"suite": name, "cells": len(loaded.cells), "description": loaded.description}
 

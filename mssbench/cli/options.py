@@ -8,9 +8,9 @@ import typer
 
 def suites(incomplete: str) -> list[str]:
     """Return the names of shipped suites that start with the typed text, for shell completion."""
-    from mssbench.suite.suite import shipped  # late: only completion needs it, in its own process
+    from mssbench.suite.shipped import of_runs  # late: only completion needs it, in its own process
 
-    return [name for name in shipped() if name.startswith(incomplete)]
+    return [name for name in of_runs() if name.startswith(incomplete)]
 
 
 def columns(incomplete: str) -> list[str]:

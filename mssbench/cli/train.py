@@ -27,9 +27,9 @@ EXAMPLES = ("mssbench train train_smoke", "mssbench train my_suite.toml --at-onc
 
 def _suites(incomplete: str) -> list[str]:
     """Return the names of shipped suites that start with the typed text, for shell completion."""
-    from mssbench.suite.training import shipped
+    from mssbench.suite.shipped import of_trainings
 
-    return [name for name in shipped() if name.startswith(incomplete)]
+    return [name for name in of_trainings() if name.startswith(incomplete)]
 
 
 def command(

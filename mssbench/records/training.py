@@ -14,8 +14,10 @@ from functools import cached_property
 
 from mssbench.records.schema import Column
 
-# A training of which this share of the steps was skipped has not trained what it claims to.
-MOST_SKIPPED = 0.5
+# A training of which this share of the steps was not finite, or raised, has not trained what it
+# claims to.
+MOST_NONFINITE = 0.5
+STAGES = 3  # of the learning rate; the method `then` takes over in the last one
 # Forwards that are no roots, as controls: the mean of each channel, and the covariance itself.
 MEAN, COVARIANCE = "mean", "covariance"
 DEVICES = ("cpu", "cuda")
@@ -79,6 +81,10 @@ class TrainingCell:
 
 
 TRAINING_KEY: tuple[str, ...] = tuple(f.name for f in fields(TrainingCell))
+# The fields that say which method a training has, and those in which two trainings must be equal,
+# besides the seed, if only the method is to differ between them.
+METHOD = ("forward", "backward", "options", "precision", "then")
+SETTING: tuple[str, ...] = tuple(name for name in TRAINING_KEY if name not in (*METHOD, "seed"))
 
 
 def _column(name: str, kind: str, unit: str, meaning: str, group: str) -> Column:
@@ -103,6 +109,9 @@ _KEY = (
 )
 COUNTS = (
     _column("steps", "int", "", "training steps", "outcome"),
+    _column(
+        "nonfinite_steps", "int", "", "steps with a value not finite, or that raised", "outcome"
+    ),
     _column("skipped", "int", "", "steps that left the weights as they were", "outcome"),
     _column("nonfinite_loss", "int", "", "steps with a loss that is not finite", "outcome"),
     _column("nonfinite_root", "int", "", "steps with a root that is not finite", "outcome"),
@@ -130,7 +139,7 @@ _MEASURED = (
     _column("loss", "float", "1", "mean loss over the steps of the epoch", "outcome"),
     _column("accuracy", "float", "1", "share of the test samples that are right", "outcome"),
     *COUNTS,
-    _column("seconds", "float", "s", "processor time of the training steps", "time"),
+    _column("seconds", "float", "s", "processor time of the steps; on a GPU elapsed time", "time"),
     _column("root_seconds", "float", "s", "part of it in the forward of the pooling", "time"),
     _column("gradient_median", "float", "1", "norm of the gradient of all weights", "outcome"),
     _column("gradient_largest", "float", "1", "the largest of these norms", "outcome"),
@@ -144,6 +153,7 @@ _IDENTITY = (
     _column("data", "str", "", "digest of the task's data", "identity"),
     _column("cell_id", "str", "", "identifies the training", "identity"),
     _column("environment", "str", "", "hash of the machine, key in environment.json", "identity"),
+    _column("threads", "int", "", "threads of the training", "identity"),
 )
 CURVES: tuple[Column, ...] = (
     *_KEY,
@@ -162,6 +172,7 @@ TRAININGS: tuple[Column, ...] = (
     ),
     _column("reason", "str", "", "why it ended so", "outcome"),
     *_MEASURED,
+    _column("truth_error", "float", "1", "largest |truth - 1| of all epochs", "probe"),
     _column("first_skipped", "int", "", "number of the first step that was skipped", "outcome"),
     _column(
         "epochs_to_first_order",

@@ -14,6 +14,7 @@ from mssbench.records.training import (
     MEAN,
     PROBES,
     ROBUSTNESS,
+    SETTING,
     TRAININGS,
     TrainingCell,
 )
@@ -21,17 +22,8 @@ from mssbench.records.training import (
 Row = dict[str, Any]
 _NOT_REACHED = {"status": str(Status.INTERRUPTED), "reason": "the run has not reached it"}
 _TIMES = ("seconds", "root_seconds")
-# What else must be equal for a training to be compared with that of mean pooling.
-OF_CONTROL = (
-    "task",
-    "seed",
-    "learning_rate",
-    "epochs",
-    "batch",
-    "places",
-    "channels",
-    "device",
-)
+# What must be equal for a training to be compared with that of mean pooling.
+OF_CONTROL = ("seed", *(name for name in SETTING if name != "policy"))
 
 
 class Table(NamedTuple):
@@ -44,12 +36,11 @@ class Table(NamedTuple):
 def tables(
     cells: Iterable[TrainingCell],
     results: Mapping[str, Mapping[str, Any] | None],
-    environment: str,
 ) -> dict[str, Table]:
     """Return the tables of a run by the names of their files.
 
-    results: by cell, what its process reported; None for a training that has not ended.
-    environment: the hash of the machine.
+    results: by cell, what its process reported, with the machine and the number of threads; None
+    for a training that has not ended.
     """
     trainings: list[Row] = []
     curves: list[Row] = []
@@ -61,9 +52,10 @@ def tables(
             "initial": result.get("initial", ""),
             "data": result.get("data", ""),
             "cell_id": cell.cell_id,
-            "environment": environment,
+            "environment": result.get("environment", ""),
+            "threads": result.get("threads"),
         }
-        epochs = [_epoch(epoch, timed=result.get("timed", True)) for epoch in _epochs(result)]
+        epochs = [_epoch(epoch) for epoch in _epochs(result)]
         curves += [key | epoch | identity for epoch in epochs]
         robustness += [key | row | identity for row in result.get("robustness", ())]
         ended = {"status": result["status"], "reason": result.get("reason", "")}
@@ -82,11 +74,11 @@ def _epochs(result: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return epochs
 
 
-def _epoch(epoch: Mapping[str, Any], *, timed: bool) -> Row:
-    """Return the row of an epoch, without the key. timed: whether its times mean anything."""
-    row = {name: value for name, value in epoch.items() if name != "probes"}
-    row |= epoch.get("probes", {})
-    return row if timed else row | dict.fromkeys(_TIMES, nan)
+def _epoch(epoch: Mapping[str, Any]) -> Row:
+    """Return the row of an epoch, without the key."""
+    row: Row = {name: value for name, value in epoch.items() if name != "probes"}
+    row.update(epoch.get("probes", {}))
+    return row
 
 
 def _training(cell: TrainingCell, epochs: Sequence[Row]) -> Row:
@@ -103,8 +95,15 @@ def _training(cell: TrainingCell, epochs: Sequence[Row]) -> Row:
     rest = {
         "exception": messages[0] if messages else "",
         "first_skipped": _first_skipped(epochs),
+        "truth_error": _truth_error(epochs),
     }
     return asdict(cell) | last | totals | probed | rest
+
+
+def _truth_error(epochs: Iterable[Row]) -> float:
+    """Return the largest distance of a probe of the gradient from 1, NaN without such probes."""
+    found = [abs(e["truth"] - 1) for e in epochs if isfinite(e.get("truth", nan))]
+    return max(found, default=nan)
 
 
 def _first_skipped(epochs: Iterable[Row]) -> int | None:

@@ -21,6 +21,7 @@ TRUNCATED = {share: f"truncated_{share}" for share in SHARES}
 LOST = {share: f"lost_{share}" for share in SHARES}
 DERIVED: tuple[Column, ...] = (
     _derived("skipped_share", "share of the steps that were skipped"),
+    _derived("nonfinite_share", "share of the steps with a value not finite, or that raised"),
     _derived("first_accuracy", "accuracy after the first epoch"),
     _derived("early_accuracy", "mean accuracy over the first half of the epochs"),
     _derived(MCE, "error on changed images, in percent of that of mean pooling"),
@@ -34,4 +35,4 @@ VALUES: tuple[str, ...] = tuple(
     if column.kind in ("int", "float") and column.group != "key"
 )
 OF_ROBUSTNESS = frozenset({MCE, *TRUNCATED.values(), *LOST.values()})
-OF_PROBES = frozenset(column.name for column in PROBES)
+OF_PROBES = frozenset({"truth_error", *(column.name for column in PROBES)})

@@ -5,7 +5,6 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from mssbench.records.cell import Cell
 from mssbench.records.policy import Policy
 from mssbench.suite import claims, expand, thresholds
 from mssbench.suite.expand import AXES, check_word
+from mssbench.suite.shipped import of_runs, of_trainings
 
 _POLICY = tuple(f.name for f in fields(Policy))
 MEASURE: dict[str, Any] = {
@@ -90,18 +90,6 @@ class Suite:
         return {cell.cell_id for cell in (*self.cells, *self.dropped_by_condition)}
 
 
-def shipped() -> dict[str, Path]:
-    """Return the file of each suite that comes with mssbench, by name.
-
-    They are found in a checkout and in an installed wheel.
-    """
-    package = Path(str(files("mssbench")))
-    for folder in (package / "suites", package.parent / "suites"):
-        if folder.is_dir():
-            return {p.stem: p for p in sorted(folder.glob("*.toml"))}
-    return {}
-
-
 def find(name: str) -> Path:
     """Return the file of a suite. name: its path, or the name of a shipped suite.
 
@@ -111,10 +99,12 @@ def find(name: str) -> Path:
     if path.suffix == ".toml" or "/" in name:
         if path.is_file():
             return path
-        raise SuiteError(f"there is no suite file {name!r}. Shipped: {', '.join(shipped())}.")
-    if name not in shipped():
-        raise SuiteError(unknown("suite", name, shipped()))
-    return shipped()[name]
+        raise SuiteError(f"there is no suite file {name!r}. Shipped: {', '.join(of_runs())}.")
+    if name not in of_runs():
+        if name in of_trainings():
+            raise SuiteError(f"{name!r} is a suite of trainings: use `mssbench train {name}`.")
+        raise SuiteError(unknown("suite", name, of_runs()))
+    return of_runs()[name]
 
 
 def load(
@@ -137,6 +127,8 @@ def load(
     """
     document = _read(path)
     with _blaming(str(path)):
+        if "training" in document:
+            raise SuiteError("this is a suite of `mssbench train`, with [training]: use that.")
         _check_shape(document)
         _measure(document)
         thresholds.of_suite(document)

@@ -19,12 +19,12 @@ method of the last stage. [[claim]] states what a paper says about the methods, 
 `probes` of the loss after each epoch, and `robustness` of the trained network.
 """
 
+import difflib
 import itertools
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,15 @@ from mssbench.records.training import (
     CHANNELS,
     DEVICES,
     FEATURE_TASKS,
+    MEAN,
     PLACES,
     POLICIES,
+    STAGES,
     TrainingCell,
 )
 from mssbench.suite import training_claims
 from mssbench.suite.ranges import as_list
+from mssbench.suite.shipped import of_runs, of_trainings
 
 _TOP = ("name", "description", "training", "method", "claim")
 # The keys of [training] with their type and default; None: the suite must give it.
@@ -66,6 +69,16 @@ _WORDS = {
     "device": DEVICES,
 }
 _POSITIVE = ("epochs", "batch", "learning_rate")
+# Limits of whole numbers: seeds that every generator takes, and sizes that fit in memory.
+_LARGEST = {
+    "seed": 2**31 - 1,
+    "channels": 1024,
+    "places": 1024,
+    "batch": 1 << 16,
+    "epochs": 100_000,
+}
+# Similarity from which on a key of a [[method]] is taken for a misspelt one of [training].
+_ALIKE = 0.85
 
 
 @dataclass(frozen=True)
@@ -82,15 +95,6 @@ class TrainingSuite:
     cells: tuple[TrainingCell, ...]
     probes: bool = False
     robustness: bool = False
-
-
-def shipped() -> dict[str, Path]:
-    """Return the file of each suite of trainings that comes with mssbench, by name."""
-    package = Path(str(files("mssbench")))
-    for folder in (package / "suites" / "training", package.parent / "suites" / "training"):
-        if folder.is_dir():
-            return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-    return {}
 
 
 def load(name: str) -> TrainingSuite:
@@ -114,14 +118,18 @@ def _find(name: str) -> Path:
     if path.suffix == ".toml" or "/" in name:
         if path.is_file():
             return path
-        raise SuiteError(f"there is no suite file {name!r}. Shipped: {', '.join(shipped())}.")
-    if name not in shipped():
-        raise SuiteError(unknown("suite of trainings", name, shipped()))
-    return shipped()[name]
+        raise SuiteError(f"there is no suite file {name!r}. Shipped: {', '.join(of_trainings())}.")
+    if name not in of_trainings():
+        if name in of_runs():
+            raise SuiteError(f"{name!r} is a suite of `mssbench run`: use `mssbench run {name}`.")
+        raise SuiteError(unknown("suite of trainings", name, of_trainings()))
+    return of_trainings()[name]
 
 
 def _checked(document: Mapping[str, Any], stem: str) -> TrainingSuite:
     """Return the suite of a document. Raises SuiteError for what is not valid in it."""
+    if "axes" in document:
+        raise SuiteError("this is a suite of `mssbench run`, which has [axes]: use that command.")
     for key in document:
         if key not in _TOP:
             raise SuiteError(unknown("key", key, _TOP))
@@ -142,6 +150,8 @@ def _checked(document: Mapping[str, Any], stem: str) -> TrainingSuite:
 
     cells = [cell for table in methods for cell in _cells(common, table)]
     distinct = list({cell.cell_id: cell for cell in cells}.values())
+    for cell in distinct:
+        _check_stages(cell)
     distinct.sort(key=lambda cell: (cell.task, cell.learning_rate, cell.seed))
     switches = {name: _switch(name, common) for name in _SWITCHES}
     training_claims.check(document.get("claim", []), distinct, **switches)
@@ -154,7 +164,9 @@ def _switch(name: str, common: Mapping[str, Any]) -> bool:
     """Return a key of [training] that is true or false."""
     value = common.get(name, False)
     if not isinstance(value, bool):
-        raise SuiteError(f"[training]: {name} = {value!r} is neither true nor false.")
+        raise SuiteError(
+            f"[training]: {name} = {value!r} is neither true nor false: write one of them."
+        )
     return value
 
 
@@ -171,7 +183,10 @@ def _cells(common: Mapping[str, Any], table: Mapping[str, Any]) -> list[Training
         return [
             cell for value in pair[lists[0]] for cell in _cells(common, {**table, lists[0]: value})
         ]
+    _check_keys(pair)
     forward, backward, options, then = _method(pair)
+    if forward == MEAN:  # it takes no root, so that a precision would change nothing
+        given["precision"] = "float32"
 
     axes = {name: _values(name, given) for name in _AXES}
     return [
@@ -186,6 +201,15 @@ def _cells(common: Mapping[str, Any], table: Mapping[str, Any]) -> list[Training
     ]
 
 
+def _check_keys(pair: Mapping[str, Any]) -> None:
+    """Raise SuiteError for keys of a [[method]] that seem to be meant for [training]."""
+    for key in pair:
+        if key in _SWITCHES:
+            raise SuiteError(f"[[method]]: {key} is for all methods: write it below [training].")
+        if alike := difflib.get_close_matches(key, _AXES, n=1, cutoff=_ALIKE):
+            raise SuiteError(f"[[method]]: Unknown key {key!r}. Did you mean {alike[0]!r}?")
+
+
 def _of_task(cell: dict[str, Any]) -> dict[str, Any]:
     """Return the values of a cell with the usual numbers of its task for places and channels.
 
@@ -194,7 +218,10 @@ def _of_task(cell: dict[str, Any]) -> dict[str, Any]:
     task, places, channels = cell["task"], cell["places"], cell["channels"]
     if places and places not in PLACES[task]:
         known = ", ".join(map(str, PLACES[task]))
-        raise SuiteError(f"[training]: places = {places} is none of those of {task}: {known}.")
+        raise SuiteError(
+            f"[training]: places = {places} is none of those of {task}: {known}. With several "
+            "tasks, write places into a [[method]] of one of them."
+        )
     has_images = task not in FEATURE_TASKS
     if channels and not has_images and channels != CHANNELS[task]:
         raise SuiteError(
@@ -205,11 +232,19 @@ def _of_task(cell: dict[str, Any]) -> dict[str, Any]:
     return cell | usual
 
 
+def _check_stages(cell: TrainingCell) -> None:
+    """Raise SuiteError if a training has too few epochs for its method of the last stage."""
+    if cell.then and cell.epochs < STAGES:
+        raise SuiteError(
+            f"epochs = {cell.epochs} leaves no last stage for `then`: give {STAGES} or more."
+        )
+
+
 def _values(name: str, given: Mapping[str, Any]) -> list[Any]:
     """Return the values of a key of [training], each of the right type."""
     kind, default = _AXES[name]
     if name not in given and default is None:
-        raise SuiteError(f"[training] must name a {name}.")
+        raise SuiteError(f"[training] must name a {name}, one of {', '.join(_WORDS[name])}.")
 
     values = as_list(given.get(name, default))
     if not values:
@@ -220,8 +255,12 @@ def _values(name: str, given: Mapping[str, Any]) -> list[Any]:
             raise SuiteError(f"[training]: {name} = {value!r} is not of the type {kind.__name__}.")
         if name in _POSITIVE and not 0 < value < inf:
             raise SuiteError(f"[training]: {name} = {value!r} is not above 0 and finite.")
-        if name in ("places", "channels") and value < 0:
+        if name in ("places", "channels", "seed") and value < 0:
             raise SuiteError(f"[training]: {name} = {value!r} is below 0.")
+        if name in _LARGEST and value > _LARGEST[name]:
+            raise SuiteError(
+                f"[training]: {name} = {value!r} is more than {_LARGEST[name]}, the largest."
+            )
         if name in _WORDS and value not in _WORDS[name]:
             raise SuiteError(f"[training]: {unknown(name, value, _WORDS[name])}")
     return [kind(value) for value in values]
@@ -241,6 +280,18 @@ def _method(table: Mapping[str, Any]) -> tuple[str, str, str, str]:
             raise SuiteError(
                 "then = {forward = ..., ...} names one method, without a further then."
             )
-        _method(then)
+        _check_then(then)
         following = format_options(then)
     return forward, backward, format_options(parameters), following
+
+
+def _check_then(then: Mapping[str, Any]) -> None:
+    """Raise SuiteError for a `then` that is no single method."""
+    _method(then)
+    for key, value in then.items():
+        if key in (*_AXES, *_SWITCHES):
+            raise SuiteError(
+                f"then has a method and its parameters: {key} belongs to the whole training."
+            )
+        if isinstance(value, list):
+            raise SuiteError(f"then names one method: {key} = {value!r} must be a single value.")

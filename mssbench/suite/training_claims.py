@@ -19,17 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 from mssbench.errors import SuiteError, TableError, unknown
 from mssbench.records.measurement import Status
-from mssbench.records.training import MEAN, TRAINING_KEY, TRAININGS, TrainingCell
+from mssbench.records.training import (
+    MEAN,
+    METHOD,
+    SETTING,
+    TRAINING_KEY,
+    TRAININGS,
+    TrainingCell,
+)
 from mssbench.records.training_values import MCE, OF_PROBES, OF_ROBUSTNESS, VALUES
 from mssbench.results.conditions import rows_that_hold, select, why_empty
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# The columns that say which method a training has; the two sides of a claim may differ in them.
-METHOD = ("forward", "backward", "options", "precision", "then")
-# The columns in which the two sides of a claim must be equal, besides the seed.
-SETTING = tuple(name for name in TRAINING_KEY if name not in (*METHOD, "seed"))
 RELATIONS = ("<", "<=", ">", ">=")
 RATES = ("all", "best")
 ACCEPTED = (str(Status.NONFINITE),)  # statuses besides ok of trainings that have values

@@ -9,7 +9,7 @@ import torch
 from mssbench.errors import InputError, NotInstalled, RegistryError, SuiteError, Unsupported
 from mssbench.methods import auto
 from mssbench.methods.pair import pair
-from mssbench.records.training import MEAN
+from mssbench.records.training import MEAN, STAGES
 from mssbench.training.network import Method, pooling
 from mssbench.training.pooling import AUTO, FEATURES
 from mssbench.training.tasks.task import Task
@@ -31,6 +31,17 @@ def check_device(device: str) -> None:
     """Raise Unsupported for the device cuda if torch sees no GPU."""
     if device == "cuda" and not torch.cuda.is_available():
         raise Unsupported("device = 'cuda', and torch sees no GPU here")
+
+
+def check_epochs(method: Method, epochs: int) -> None:
+    """Raise SuiteError if there are too few epochs for a method that takes over in the last stage.
+
+    There are three stages of the learning rate, and each needs an epoch.
+    """
+    if method.then is not None and epochs < STAGES:
+        raise SuiteError(
+            f"epochs = {epochs} leaves no last stage for `then`: give {STAGES} epochs or more."
+        )
 
 
 def check_names(method: Method) -> None:
@@ -57,17 +68,11 @@ def _check_names(method: Method) -> None:
 
     of_pair = {k: v for k, v in method.parameters.items() if k not in _OF_LAYER}
     forward, backward = method.forward, method.backward
-    if forward == AUTO:
-        given = ["backward"] if backward else sorted(of_pair)
-        if given:
-            raise InputError(
-                f"forward {AUTO!r} chooses the whole pair: leave {given[0]} out, or name the "
-                "forward."
-            )
-    if forward in (AUTO, FEATURES):
-        forward = auto.DEFAULT[0]
     if "ridge" in of_pair:
         raise InputError("a network has no parameter 'ridge'. Did you mean 'floor'?")
+    pooling(method, 1)  # raises InputError for a value that the layer does not take
+    if forward in (AUTO, FEATURES):
+        forward = auto.DEFAULT[0]
     try:
         pair("sqrt", forward, backward or "loewner", tuple(sorted(of_pair.items())), public=True)
     except RegistryError as error:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mssbench.training.network import Network
+from mssbench.training.pooling import covariance
 from mssbench.training.tasks.task import Data
 
 _CHUNK = 200  # samples that are evaluated at once, to bound the memory
@@ -44,16 +45,16 @@ def _parts(network: Network, inputs: Tensor, labels: Tensor) -> list[tuple[Tenso
         return [part for parts in single for part in parts]
 
 
-def spectrum(features: Tensor | None) -> tuple[float, float]:
+def spectrum(features: Tensor | None, *, center: bool = True) -> tuple[float, float]:
     """Return the median rank and condition number of the covariances of some features.
 
-    NaN if the features are not known or not finite.
+    center: whether the mean of each channel is subtracted first. NaN if the features are not known
+    or not finite.
     """
     if features is None or not bool(torch.isfinite(features).all()):
         return math.nan, math.nan
-    x = features.detach().double()
-    x = x - x.mean(-1, keepdim=True)
-    w = torch.linalg.eigvalsh(x @ x.mT / x.shape[-1]).clamp(min=0)
+    a = covariance(features.detach().double(), center=center)
+    w = torch.linalg.eigvalsh(a).clamp(min=0)
     largest = w[:, -1:]
     live = w > NULL * largest
     smallest = torch.where(live, w, torch.full_like(w, math.inf)).amin(-1)

@@ -110,6 +110,11 @@ class Network(nn.Module):
         """The device of all weights."""
         return self.classifier.weight.device
 
+    @property
+    def center(self) -> bool:
+        """Whether the pooling subtracts the mean of each channel."""
+        return bool(getattr(self.pooling, "center", True))
+
     def pool_by(self, method: Method) -> None:
         """Pool by another method from now on."""
         self.pooling = pooling(method, self.n).to(self.device)

@@ -16,9 +16,10 @@ import torch
 from mssbench.errors import InputError, MssbenchError, NotInstalled, Unsupported
 from mssbench.records.cell import parse_options
 from mssbench.records.measurement import Status
-from mssbench.records.training import MEAN, MOST_SKIPPED, TrainingCell
+from mssbench.records.training import MEAN, MOST_NONFINITE, TrainingCell
 from mssbench.training.captured import write_covariances
-from mssbench.training.loop import Epoch, Settings, train
+from mssbench.training.curve import Epoch
+from mssbench.training.loop import Settings, train
 from mssbench.training.network import Method, Network
 from mssbench.training.tasks.registry import task
 
@@ -56,6 +57,7 @@ def main() -> None:
             settings,
             Path(asked["checkpoint"]),
             _tell,
+            timed=bool(asked["timed"]),
             probes=bool(asked["probes"]),
             robustness=bool(asked["robustness"]),
             at_epoch=write,
@@ -71,12 +73,9 @@ def main() -> None:
 
     share = curve.nonfinite_share
     status, reason = Status.OK, ""
-    if share >= MOST_SKIPPED:
+    if share >= MOST_NONFINITE:
         status = Status.NONFINITE
-        reason = (
-            f"{100 * share:.0f} % of the steps were skipped, because a value was not finite or an "
-            "exception was raised"
-        )
+        reason = f"{100 * share:.0f} % of the steps failed ({curve.causes()})"
     _write(
         {
             "status": str(status),

@@ -8,6 +8,8 @@ Source: Li, Xie, Wang & Gao, Towards faster training of global covariance poolin
 iterative matrix square root normalization, CVPR 2018 (iSQRT-COV).
 """
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -87,11 +89,17 @@ class CovariancePooling(nn.Module):
             raise InputError(unknown("precision", precision, [str(p) for p in PRECISIONS if p]))
         if vectorize not in VECTORIZE:
             raise InputError(unknown("vectorize", vectorize, [v for v in VECTORIZE if v]))
+        check_type("center", center, True)
+        check_floor(floor)
         if forward == FEATURES and floor:
             raise InputError(
                 'floor changes the covariance, which forward="features" does not form: name '
                 "another forward, or leave floor out."
             )
+        if forward in (AUTO, FEATURES):
+            _refuse_parts_of_pair(forward, backward, parameters)
+        if channels is not None and channels < 1:
+            raise InputError(f"channels = {channels} is not above 0.")
 
         self.root = forward
         self.backward_of_root = backward
@@ -167,6 +175,34 @@ class CovariancePooling(nn.Module):
         words = [f"{self.in_channels} -> {self.out_features}", f"channels={self.channels}", pair]
         words += [f"{name}={value}" for name, value in self.parameters_of_root.items()]
         return ", ".join(words)
+
+
+def check_type(name: str, value: Any, example: Any) -> None:
+    """Raise InputError if a parameter is not true or false, or no number, as an example is."""
+    if isinstance(example, bool):
+        if not isinstance(value, bool):
+            raise InputError(f"{name} = {value!r} is neither true nor false.")
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{name} = {value!r} is not a number.")
+
+
+def check_floor(floor: Any) -> None:
+    """Raise InputError for a floor that is no number of 0 or more."""
+    check_type("floor", floor, 0.0)
+    if not 0 <= floor < math.inf:
+        raise InputError(f"floor = {floor!r} is not a number of 0 or more.")
+
+
+def _refuse_parts_of_pair(
+    forward: str, backward: str | None, parameters: Mapping[str, Any]
+) -> None:
+    """Raise InputError if a backward or parameters are given with a forward that chooses both."""
+    given = ["backward"] if backward else sorted(parameters)
+    if given:
+        raise InputError(
+            f"forward {forward!r} chooses the whole pair: leave {given[0]} out, or name the "
+            "forward."
+        )
 
 
 def covariance(features: Tensor, *, center: bool = True) -> Tensor:

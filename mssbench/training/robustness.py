@@ -23,7 +23,9 @@ from mssbench.problems.rng import Floats, Streams
 from mssbench.records.training_values import SHARES, TRUNCATION
 from mssbench.training.evaluation import NULL, evaluated
 from mssbench.training.network import Network
+from mssbench.training.pooling import covariance
 from mssbench.training.tasks.task import SPLIT_SEED, Data, Task
+from mssbench.training.transforms import TransformPooling
 
 SEVERITIES = (1, 3, 5)
 
@@ -54,10 +56,16 @@ def evaluations(network: Network, task: Task) -> list[Evaluation]:
         for severity in SEVERITIES:
             changed = Data(corrupted(task.test.inputs, kind, severity), task.test.labels)
             found.append(_evaluation(network, changed, kind, severity))
-    for share in SHARES:
+    for share in SHARES if _exists_at_zero(network) else ():
         with _truncated(network, share / 100):
             found.append(_evaluation(network, task.test, TRUNCATION, share))
     return found
+
+
+def _exists_at_zero(network: Network) -> bool:
+    """Whether what a network pools exists for a covariance with zero eigenvalues."""
+    pooling = network.pooling
+    return not isinstance(pooling, TransformPooling) or pooling.exists_at_zero
 
 
 def _evaluation(network: Network, data: Data, change: str, severity: float) -> Evaluation:
@@ -142,7 +150,7 @@ def _truncated(network: Network, share: float) -> Iterator[None]:
     """
 
     def project(_: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (truncated(inputs[0], share),)
+        return (truncated(inputs[0], share, center=network.center),)
 
     hook = network.pooling.register_forward_pre_hook(project)
     try:
@@ -151,12 +159,15 @@ def _truncated(network: Network, share: float) -> Iterator[None]:
         hook.remove()
 
 
-def truncated(features: Tensor, share: float) -> Tensor:
-    """Return features (b, n, M) whose covariance lacks a share of its smallest live eigenvalues."""
+def truncated(features: Tensor, share: float, *, center: bool = True) -> Tensor:
+    """Return features (b, n, M) whose covariance lacks a share of its smallest live eigenvalues.
+
+    center: whether it is a covariance, or the matrix of second moments.
+    """
     x = features.double()
-    mean = x.mean(-1, keepdim=True)
+    mean = x.mean(-1, keepdim=True) if center else torch.zeros_like(x[..., :1])
     x = x - mean
-    w, v = torch.linalg.eigh(x @ x.mT / x.shape[-1])  # ascending
+    w, v = torch.linalg.eigh(covariance(x, center=False))  # ascending
     live = w > NULL * w[:, -1:]
     rank = live.sum(-1, keepdim=True)
     position = torch.arange(w.shape[-1], device=w.device) - (w.shape[-1] - rank)  # among the live

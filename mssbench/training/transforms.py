@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from mssbench.errors import InputError
 from mssbench.methods import decomposition
-from mssbench.training.pooling import PRECISIONS, covariance
+from mssbench.training.pooling import PRECISIONS, check_floor, check_type, covariance
 
 POWER, LOGARITHM, LOG_CHOLESKY = "power", "logarithm", "log_cholesky"
 
@@ -37,7 +37,8 @@ class TransformPooling(nn.Module):
     floor: a multiple of the mean eigenvalue that is added to each eigenvalue first. parameters: of
     the transform.
 
-    Raises InputError for a parameter that the transform does not take.
+    Raises InputError for a parameter that the transform does not take, and for a value of another
+    type than its default.
     """
 
     def __init__(
@@ -45,15 +46,22 @@ class TransformPooling(nn.Module):
     ) -> None:
         super().__init__()
         taken = TRANSFORMS[transform]
-        for name in parameters:
+        for name, value in parameters.items():
             if name not in taken:
                 known = ", ".join([*taken, "floor"])
                 raise InputError(f"{transform} has no parameter {name!r}: it takes {known}.")
+            check_type(name, value, taken[name])
+        check_floor(floor)
         self.transform, self.precision, self.floor = transform, precision, float(floor)
         self.parameters_of_transform = {**taken, **parameters}
         rows, columns = torch.triu_indices(n, n)
         self.register_buffer("triangle", rows * n + columns, persistent=False)
         self.triangle: Tensor
+
+    @property
+    def exists_at_zero(self) -> bool:
+        """Whether the function exists for a covariance with zero eigenvalues."""
+        return self.floor > 0 or self.transform not in (LOGARITHM, LOG_CHOLESKY)
 
     @property
     def is_symmetric(self) -> bool:

@@ -13,7 +13,7 @@ from mssbench.analysis import claims
 from mssbench.analysis.claims import ClaimVerdict
 from mssbench.measure.verification import CHECKED
 from mssbench.suite import claims as statements
-from mssbench.suite import suite
+from mssbench.suite import shipped, suite
 from mssbench.suite.claims import POINT
 
 HOLDS, FAILS, UNMEASURED = ClaimVerdict
@@ -973,7 +973,7 @@ PAPERS = {
 
 
 def test_every_paper_has_its_suite():
-    assert {name for name in suite.shipped() if name.startswith("paper_")} == PAPERS
+    assert {name for name in shipped.of_runs() if name.startswith("paper_")} == PAPERS
 
 
 @pytest.mark.parametrize("name", sorted(PAPERS))

@@ -30,6 +30,7 @@ def table(accuracies: dict[str, list[float]], **others) -> tuple[pd.DataFrame, p
                 "task": "digits", "forward": forward, "backward": backward, "precision": "float32",
                 "seed": seed, "learning_rate": 0.1, "epochs": 8, "batch": 32, "status": "ok",
                 "loss": 0.5, "accuracy": accuracy, "steps": 100, "skipped": 0, "seconds": 2.0,
+                "nonfinite_steps": 0,
                 "root_seconds": 0.5, "cell_id": f"{name}{seed}", "initial": f"w{seed}", "data": "d",
                 "places": 16, "channels": 32, "policy": "skip", "device": "cpu",
             }  # fmt: skip

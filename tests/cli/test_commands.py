@@ -22,8 +22,7 @@ from mssbench.compare import tables
 from mssbench.console import comparison
 from mssbench.export import FORMATS
 from mssbench.results.labels import label
-from mssbench.suite import suite
-from mssbench.suite import training as training_suites
+from mssbench.suite import shipped, suite
 
 MODULES = sorted(f"mssbench.cli.{module}" for module, _ in main.COMMANDS.values())
 
@@ -252,8 +251,8 @@ def test_a_command_in_the_documentation_is_one_that_the_parser_takes(line) -> No
 @pytest.mark.parametrize("line", sorted({*documented_lines(), *inline_lines()}))
 def test_a_suite_in_the_documentation_comes_with_mssbench_or_is_a_file(line) -> None:
     named = parse(line)[1].get("suite", "SUITE")
-    shipped = {**suite.shipped(), **training_suites.shipped()}
-    assert named in shipped or named == "SUITE" or named.endswith(".toml")
+    known = {**shipped.of_runs(), **shipped.of_trainings()}
+    assert named in known or named == "SUITE" or named.endswith(".toml")
 
 
 def flags_of_commands() -> set[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from mssbench.records.measurement import Status
 from mssbench.records.schema import COLUMNS
-from mssbench.suite import suite
+from mssbench.suite import shipped
 
 
 @pytest.mark.sampled(2)
@@ -16,7 +16,7 @@ from mssbench.suite import suite
     ("words", "offered"),
     [
         (["rec"], {"recommend"}),
-        (["run", ""], set(suite.shipped())),
+        (["run", ""], set(shipped.of_runs())),
         (["run", "paper_i"], {"paper_isqrt_2018"}),
         (["ab", "sm"], {"smoke"}),
         (["show", "x", "--value", "root"], {c for c in COLUMNS if c.startswith("root")}),

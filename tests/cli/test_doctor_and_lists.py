@@ -13,7 +13,7 @@ from mssbench.cli import doctor, listing
 from mssbench.errors import NotInstalled, RegistryError
 from mssbench.machine import devices, findings
 from mssbench.methods import registry
-from mssbench.suite import suite
+from mssbench.suite import shipped, suite
 
 
 def listed(capsys, what):
@@ -142,7 +142,7 @@ def test_a_plugin_that_fails_is_listed_with_the_reason(
 @pytest.mark.slow
 def test_suites_have_their_cells_counted(capsys):
     found = {r["suite"]: r for r in listed(capsys, "suites")}
-    assert set(found) == set(suite.shipped())
+    assert set(found) == set(shipped.of_runs())
     for name, record in found.items():
         auto = devices.default_device()
         assert record["cells"] == len(suite.load(suite.find(name), auto=auto).cells)

@@ -11,6 +11,7 @@ from mssbench.cli.main import app
 from mssbench.cli.train import _code
 from mssbench.records.measurement import Status
 from mssbench.run import training as runner
+from mssbench.run import training_workers
 from mssbench.training.loop import Epoch
 
 RUNNER = CliRunner()
@@ -105,9 +106,17 @@ def test_capture_is_passed_on(suite, monkeypatch) -> None:
 def test_other_starts_are_named(suite, monkeypatch, capsys) -> None:
     def trained(_self, cells, *_):
         for number, cell in enumerate(cells):
-            yield cell, {"status": "ok", "epochs": [asdict(ENDED)], "initial": f"w{number}"}
+            yield (
+                cell,
+                {
+                    "status": "ok",
+                    "epochs": [asdict(ENDED)],
+                    "initial": f"w{number}",
+                    "killed": False,
+                },
+            )
 
-    monkeypatch.setattr(runner._Workers, "trained", trained)
+    monkeypatch.setattr(training_workers.Workers, "trained", trained)
     code, out, _ = called(capsys, "train", suite())
     assert code == 0
     assert "did not all start from the same weights and data, so that their differences mean" in (
@@ -121,7 +130,8 @@ def _stopped(after: int):
     def trained(_self, cells, *_):
         for number, cell in enumerate(cells):
             status = Status.OK if number < after else Status.INTERRUPTED
-            yield cell, {"status": str(status), "epochs": [asdict(ENDED)] * (number < after)}
+            epochs = [asdict(ENDED)] * (number < after)
+            yield cell, {"status": str(status), "epochs": epochs, "killed": False}
 
     return trained
 
@@ -136,7 +146,7 @@ def _stopped(after: int):
 def test_a_stopped_run_says_what_is_missing_and_shows_what_ended(
     suite, monkeypatch, capsys, after, sentence
 ) -> None:
-    monkeypatch.setattr(runner._Workers, "trained", _stopped(after))
+    monkeypatch.setattr(training_workers.Workers, "trained", _stopped(after))
     code, out, _ = called(capsys, "train", suite())
     assert code == 130
     assert sentence in " ".join(out.split())

@@ -80,6 +80,8 @@ def result(cell: TrainingCell, *, probes: bool = True, robustness: bool = True) 
         "reason": f"{EPOCHS * STEPS} of {EPOCHS * STEPS} steps were skipped" if broken else "",
         "initial": f"weights{cell.seed}",
         "data": cell.task,
+        "environment": ENVIRONMENT,
+        "threads": 1,
         "epochs": [
             epoch(number, final, draw, broken=broken, probes=probes)
             for number in range(1, EPOCHS + 1)
@@ -102,6 +104,7 @@ def epoch(
         "loss": loss,
         "accuracy": final if number == EPOCHS else final * progress,
         "steps": STEPS,
+        "nonfinite_steps": bad,
         "skipped": bad,
         "nonfinite_loss": 0,
         "nonfinite_root": 0,
@@ -163,7 +166,7 @@ def plant(
         results = {c: result(c) for c in cells()}
     folder.mkdir(parents=True, exist_ok=True)
     by_id = {c.cell_id: found for c, found in results.items()}
-    for file, (columns, rows) in tables(results, by_id, ENVIRONMENT).items():
+    for file, (columns, rows) in tables(results, by_id).items():
         with (folder / file).open("w", newline="") as out:
             writer = csv.DictWriter(out, [c.name for c in columns], extrasaction="ignore")
             writer.writeheader()

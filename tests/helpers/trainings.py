@@ -40,6 +40,7 @@ def rows(
             } | key
         )  # fmt: skip
         ended = {"status": "ok", "reason": "", "accuracy": accuracy, "steps": 100, "skipped": 0}
+        ended["nonfinite_steps"] = 0
         measured = {"loss": 0.5, "seconds": 2.0, "root_seconds": 0.5, "data": "d"}
         identity = {"initial": f"w{seed}", "cell_id": cell.cell_id, "environment": "e"}
         found.append(asdict(cell) | ended | measured | identity | dict(outcome or {}))

@@ -13,7 +13,7 @@ import pytest
 from helpers.root import ROOT
 
 import mssbench
-from mssbench.suite import suite
+from mssbench.suite import shipped
 
 README = (ROOT / "README.md").read_text() if (ROOT / "README.md").exists() else ""
 DOCS = {path.stem: path.read_text() for path in (ROOT / "docs").glob("*.md")}
@@ -46,7 +46,7 @@ def test_the_wheel_has_suites_data_and_types(tmp_path: Path) -> None:
     kernels = {f"{folder}/{f.name}" for f in (ROOT / folder).glob("*.cuh")}
     assert len(kernels) == 7
     assert kernels < names
-    for name in suite.shipped():
+    for name in shipped.of_runs():
         assert f"mssbench/suites/{name}.toml" in names
     stored = ("problems/data/convfeat_64x49.npz", "problems/data/captured_64x49.npz")
     for name in ("py.typed", *stored, "methods/forward/eigh.py", "worker.py"):
@@ -60,12 +60,12 @@ def test_suites_are_found_in_an_installed_wheel_first(
     package = tmp_path / "site" / "mssbench"
     (package / "suites").mkdir(parents=True)
     (package / "suites" / "only.toml").write_text("")
-    monkeypatch.setattr(suite, "files", lambda _: package)
-    assert list(suite.shipped()) == ["only"]
+    monkeypatch.setattr(shipped, "files", lambda _: package)
+    assert list(shipped.of_runs()) == ["only"]
 
 
 def test_suites_are_found_in_a_checkout() -> None:
-    assert {"smoke", "quick", "standard", "precision"} <= set(suite.shipped())
+    assert {"smoke", "quick", "standard", "precision"} <= set(shipped.of_runs())
 
 
 def test_constraints_pin_what_the_project_needs_directly() -> None:
@@ -99,7 +99,7 @@ def test_the_page_on_the_table_names_every_column() -> None:
 
 
 def test_the_page_on_suites_names_every_suite() -> None:
-    for name in suite.shipped():
+    for name in shipped.of_runs():
         assert f"| `{name}` |" in DOCS["suites"], f"docs/suites.md has no suite {name}"
 
 

@@ -91,7 +91,7 @@ from mssbench.results.labels import LABELS, PHASES
 from mssbench.run import signals
 from mssbench.selftest.checks import CheckOutcome
 from mssbench.suite import claims as suite_claims
-from mssbench.suite import forecast, select, suite
+from mssbench.suite import forecast, select, shipped, suite
 
 OTHER_OUTCOMES = (noise.ABOVE_CEILING, noise.UNVERIFIED, noise.OTHER_PRECISION)
 PAGE = (ROOT / "docs" / "reading.md").read_text()
@@ -371,7 +371,7 @@ def vocabulary() -> set[str]:
         *registry.known("forward"),
         *registry.known("backward"),
         *(name for kind in problems.REGISTRIES.values() for name in kind.names()),
-        *suite.shipped(),
+        *shipped.of_runs(),
         *COLUMNS,
         *main.COMMANDS,
         *method_names(),

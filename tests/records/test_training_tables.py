@@ -5,7 +5,7 @@ from math import isnan, nan
 
 import pytest
 
-from mssbench.records.training import CURVES, ROBUSTNESS, TRAININGS, TrainingCell
+from mssbench.records.training import COUNTS, CURVES, ROBUSTNESS, TRAININGS, TrainingCell
 from mssbench.records.training_tables import tables
 
 CELL = TrainingCell(
@@ -16,13 +16,11 @@ MEAN = replace(CELL, forward="mean", backward="")
 
 def epoch(number: int, accuracy: float, **others) -> dict:
     """An epoch of ten steps, as the process of a training reports it."""
-    counts = dict.fromkeys(
-        ("skipped", "nonfinite_loss", "nonfinite_root", "nonfinite_gradient", "exceptions"), 0
-    )
-    return {
+    counts = {column.name: 0 for column in COUNTS}
+    return counts | {
         "epoch": number, "accuracy": accuracy, "loss": 1 / number, "steps": 10, "failed": 0,
         "seconds": 2.0, "root_seconds": 0.5, "exception": "", "first_skipped": None, "probes": {},
-    } | counts | others  # fmt: skip
+    } | others  # fmt: skip
 
 
 def result(*epochs: dict, status: str = "ok", **others) -> dict:
@@ -37,7 +35,7 @@ def result(*epochs: dict, status: str = "ok", **others) -> dict:
 
 def made(results: dict[TrainingCell, dict | None]) -> dict[str, list[dict]]:
     by_id = {cell.cell_id: found for cell, found in results.items()}
-    return {name: table.rows for name, table in tables(results, by_id, "e").items()}
+    return {name: table.rows for name, table in tables(results, by_id).items()}
 
 
 def test_counts_are_summed_and_probes_have_their_median() -> None:
@@ -82,13 +80,19 @@ def test_without_a_sound_control_there_is_no_such_number(control) -> None:
     assert rows[0]["epochs_to_first_order"] is None
 
 
-def test_trainings_beside_each_other_have_no_times() -> None:
-    found = made({CELL: result(epoch(1, 0.5), timed=False)})
-    for name in ("trainings.csv", "curves.csv"):
-        (row,) = found[name]
-        assert isnan(row["seconds"])
-        assert isnan(row["root_seconds"])
-    assert made({CELL: result(epoch(1, 0.5), timed=True)})["curves.csv"][0]["seconds"] == 2.0
+def test_a_row_has_the_machine_and_the_threads_of_its_training() -> None:
+    found = made({CELL: result(epoch(1, 0.5), environment="e", threads=2), MEAN: None})
+    rows = found["trainings.csv"]
+    assert [(row["environment"], row["threads"]) for row in rows] == [("e", 2), ("", None)]
+    assert found["curves.csv"][0]["environment"] == "e"
+
+
+def test_the_error_of_the_truth_is_the_largest_of_all_epochs() -> None:
+    epochs = [epoch(i, 0.5, probes={"truth": t}) for i, t in enumerate((1.01, 0.97, nan), 1)]
+    (row,) = made({CELL: result(*epochs)})["trainings.csv"]
+    assert row["truth_error"] == pytest.approx(0.03)
+    (row,) = made({CELL: result(epoch(1, 0.5))})["trainings.csv"]
+    assert isnan(row["truth_error"])
 
 
 def test_a_training_that_was_not_reached_is_interrupted() -> None:

@@ -2,10 +2,12 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -15,8 +17,9 @@ import tomli_w
 from mssbench.errors import RunError, SuiteError
 from mssbench.records.measurement import Status
 from mssbench.records.training import TRAININGS
-from mssbench.run import training
+from mssbench.run import training, training_folder, training_workers
 from mssbench.suite.training import load
+from mssbench.training.curve import Epoch
 
 SUITE = """
 name = "tiny"
@@ -89,22 +92,28 @@ def _stand_in(folder: Path, monkeypatch, more: str) -> None:
         "import json, os, signal, sys\n"
         "asked = json.load(sys.stdin)\n"
         f"{more}"
+        f"epoch = json.loads({json.dumps(asdict(Epoch(1)))!r})\n"
+        "epochs = [epoch | {'epoch': i + 1} for i in range(asked['cell']['epochs'])]\n"
         "print('not JSON')\n"
-        "print(json.dumps({'status': 'ok', 'reason': '', 'epochs': []}))\n"
+        "print(json.dumps({'status': 'ok', 'reason': '', 'epochs': epochs}))\n"
     )
     python = folder / "python"
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{script}"\n')
     python.chmod(0o755)
-    monkeypatch.setattr(training.sys, "executable", str(python))
+    monkeypatch.setattr(training_workers.sys, "executable", str(python))
 
 
 @pytest.mark.usefixtures("at_once")
 def test_another_suite_and_another_run_are_refused(suite, tmp_path) -> None:
     folder = tmp_path / "run"
     training.run(suite, folder, facts=FACTS, at_once=2)
-    (tmp_path / "tiny.toml").write_text(SUITE.replace("epochs = 2", "epochs = 3"))
-    with pytest.raises(RunError, match="another version of 'tiny'"):
-        training.run(load(str(tmp_path / "tiny.toml")), folder, facts=FACTS)
+    for old, new, words in (
+        ('name = "tiny"', 'name = "other"', "holds the results of suite 'tiny', not 'other'"),
+        ("[training]", "[training]\nprobes = true", "another value of probes"),
+    ):
+        (tmp_path / "tiny.toml").write_text(SUITE.replace(old, new))
+        with pytest.raises(RunError, match=words):
+            training.run(load(str(tmp_path / "tiny.toml")), folder, facts=FACTS)
 
     # Claims may be edited: they are stored, and nothing is trained again.
     claim = '[[claim]]\nclaim = "a"\nsource = "b"\ncannot = "c"\n'
@@ -116,8 +125,94 @@ def test_another_suite_and_another_run_are_refused(suite, tmp_path) -> None:
         assert ('"other"' in (folder / "suite.toml").read_text()) == ('"other"' in text)
     assert not ended
 
-    with training._locked(folder), pytest.raises(RunError, match="in use by another run"):
+    with training_folder.locked(folder), pytest.raises(RunError, match="in use by another run"):
         training.run(suite, folder, facts=FACTS)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_seeds_and_methods_may_be_added_and_what_is_there_is_kept(suite, tmp_path) -> None:
+    folder = tmp_path / "run"
+    training.run(suite, folder, facts=FACTS)
+    more = SUITE.replace("seed = [0, 1]", "seed = [0, 1, 2]") + '[[method]]\nforward = "mean"\n'
+    (tmp_path / "tiny.toml").write_text(more)
+    begun: list[tuple[int, int]] = []
+    rows = training.run(
+        load(str(tmp_path / "tiny.toml")), folder, facts=FACTS, begin=lambda *n: begun.append(n)
+    )
+    assert begun == [(5, 4)]
+    assert len(rows) == 9
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_machine_is_that_on_which_a_network_was_trained(suite, tmp_path) -> None:
+    folder = tmp_path / "run"
+    first = training.run(suite, folder, facts=FACTS, threads=2)
+    elsewhere = FACTS | {"cpu": "another"}
+    before = (folder / "environment.json").read_bytes()
+    assert training.run(suite, folder, facts=elsewhere) == first, "nothing was trained there"
+    assert (folder / "environment.json").read_bytes() == before
+    assert {row["threads"] for row in first} == {2}
+
+    lost = folder / "cells" / f"{suite.cells[0].cell_id}.json"
+    lost.unlink()
+    rows = training.run(suite, folder, facts=elsewhere)
+    assert len({row["environment"] for row in rows}) == 2
+    known = json.loads((folder / "environment.json").read_text())["environments"]
+    assert {row["environment"] for row in rows} == set(known)
+    assert [known[row["environment"]]["cpu"] for row in rows[:2]] == ["another", "test"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1]",
+        "null",
+        "{}",
+        '{"status": "ok"}',
+        '{"status": "ok", "epochs": 5}',
+        '{"status": "ok", "epochs": [{}, {}]}',
+        '{"status": "ok", "epochs": [',
+    ],
+)
+@pytest.mark.usefixtures("at_once")
+def test_a_damaged_result_is_trained_again(suite, tmp_path, text) -> None:
+    folder = tmp_path / "run"
+    whole = training.run(suite, folder, facts=FACTS)
+    (folder / "cells" / f"{suite.cells[1].cell_id}.json").write_text(text)
+    begun: list[tuple[int, int]] = []
+    rows = training.run(suite, folder, facts=FACTS, begin=lambda *n: begun.append(n))
+    assert begun == [(1, 3)]
+    assert [row["status"] for row in rows] == [row["status"] for row in whole] == ["ok"] * 4
+
+
+@pytest.mark.usefixtures("at_once")
+def test_tables_without_their_results_are_looked_at_or_trained_again(suite, tmp_path) -> None:
+    folder = tmp_path / "run"
+    training.run(suite, folder, facts=FACTS)
+    shutil.rmtree(folder / "cells")
+    table = (folder / "trainings.csv").read_bytes()
+    with pytest.raises(RunError, match="without its results in cells/"):
+        training.run(suite, folder, facts=FACTS)
+    assert (folder / "trainings.csv").read_bytes() == table
+    assert len(training.run(suite, folder, facts=FACTS, fresh=True)) == 4
+
+
+def test_old_tables_are_gone_as_soon_as_everything_is_trained_again(
+    suite, tmp_path, monkeypatch
+) -> None:
+    """A run that is killed then does not show old numbers beside a new suite."""
+    _stand_in(tmp_path, monkeypatch, "")
+    folder = tmp_path / "run"
+    training.run(suite, folder, facts=FACTS)
+    there: list[bool] = []
+    training.run(
+        suite,
+        folder,
+        facts=FACTS,
+        fresh=True,
+        begin=lambda *_: there.append((folder / "trainings.csv").exists()),
+    )
+    assert there == [False]
 
 
 @pytest.mark.parametrize(
@@ -133,10 +228,15 @@ def test_another_suite_and_another_run_are_refused(suite, tmp_path) -> None:
         ('"loewner"', '"loewnr"', "Unknown backward 'loewnr'. Did you mean 'loewner'?"),
         ('"loewner"', '"loewner"\nsteps = 3', "forward 'eigh' takes no 'steps'"),
         ('"loewner"', '"loewner"\nridge = 1e-3', "Did you mean 'floor'?"),
-        ('"loewner"', '"loewner"\nthen = {forward = "svdd"}', "Did you mean 'svd'?"),
-        ('"loewner"', '"loewner"\nthen = {forward = "mean"}', "cannot take over"),
+        ('"loewner"', '"loewner"\nepochs = 3\nthen = {forward = "svdd"}', "Did you mean 'svd'?"),
+        ('"loewner"', '"loewner"\nepochs = 3\nthen = {forward = "mean"}', "cannot take over"),
         ('"covariance"', '"covariance"\nbackward = "loewner"', "takes no root: leave backward"),
         ('"covariance"', '"mean"\niterations = 3', "takes no root: leave iterations out"),
+        ('"eigh"\nbackward = "loewner"', '"features"\nbackward = "loewner"', "leave backward"),
+        ('"loewner"', '"loewner"\nfloor = "a"', "floor = 'a' is not a number"),
+        ('"loewner"', '"loewner"\nfloor = -1.0', "floor = -1.0 is not a number of 0 or more"),
+        ('"loewner"', '"loewner"\ncenter = "yes"', "center = 'yes' is neither true nor false"),
+        ('"covariance"', '"power"\nexponent = "half"', "exponent = 'half' is not a number"),
         ('"covariance"', '"auto"\niterations = 3', "chooses the whole pair: leave iterations"),
     ],
 )
@@ -212,7 +312,33 @@ def test_a_process_that_dies_is_a_row_and_the_others_go_on(suite, tmp_path, monk
     by_forward = {row["forward"]: row for row in rows}
     assert by_forward["covariance"]["status"] == "ok"
     assert by_forward["eigh"]["status"] == Status.CRASHED
-    assert by_forward["eigh"]["reason"] == "its process ended by signal 11. about to die"
+    assert by_forward["eigh"]["reason"] == "its process ended twice by signal 11. about to die"
+
+
+def test_a_process_that_is_killed_once_goes_on_from_its_state(suite, tmp_path, monkeypatch) -> None:
+    _stand_in(
+        tmp_path,
+        monkeypatch,
+        "if not os.path.exists(asked['checkpoint']):\n"
+        "    open(asked['checkpoint'], 'w').close()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n",
+    )
+    rows = training.run(suite, tmp_path / "run", facts=FACTS)
+    assert [row["status"] for row in rows] == ["ok"] * 4
+    assert not list((tmp_path / "run" / "cells").glob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("end", "kept"), [("os.kill(os.getpid(), signal.SIGKILL)", 1), ("sys.exit(3)", 0)]
+)
+def test_the_state_of_a_killed_process_is_kept_and_a_damaged_one_is_not(
+    suite, tmp_path, monkeypatch, end, kept
+) -> None:
+    """A process that fails by itself may have failed at its state."""
+    _stand_in(tmp_path, monkeypatch, f"open(asked['checkpoint'], 'w').close()\n{end}\n")
+    rows = training.run(suite, tmp_path / "run", facts=FACTS)
+    assert {row["status"] for row in rows} == {"crashed"}
+    assert len(list((tmp_path / "run" / "cells").glob("*.pt"))) == kept * len(suite.cells)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +352,8 @@ def test_only_what_was_trained_to_the_end_is_not_tried_again(
     cells = tmp_path / "run" / "cells"
     cells.mkdir(parents=True)
     for number, cell in enumerate(suite.cells):
-        result = {"status": "ok" if number else status, "epochs": []}
+        epochs = [asdict(Epoch(i)) for i in (1, 2)]
+        result = {"status": "ok" if number else status, "epochs": epochs}
         (cells / f"{cell.cell_id}.json").write_text(json.dumps(result))
     (tmp_path / "run" / "suite.toml").write_text(tomli_w.dumps(dict(suite.document)))
 

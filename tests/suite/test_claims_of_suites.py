@@ -16,7 +16,7 @@ from mssbench.analysis.claims import ClaimResult, ClaimVerdict
 from mssbench.records.measurement import Status, uniform
 from mssbench.results.labels import METHOD, with_labels
 from mssbench.suite import claims as statements
-from mssbench.suite import suite
+from mssbench.suite import shipped, suite
 from mssbench.suite.claims import Claim
 
 HOLDS, FAILS, UNMEASURED = ClaimVerdict
@@ -30,7 +30,7 @@ def tables(name: str) -> list[dict[str, Any]]:
     return list(tomllib.loads(suite.find(name).read_text("utf-8")).get("claim", []))
 
 
-SUITES = [name for name in suite.shipped() if tables(name)]
+SUITES = [name for name in shipped.of_runs() if tables(name)]
 PAPERS = [name for name in SUITES if name.startswith("paper_")]
 # Suites of many cells or of many claims of the same kind.
 MANY = ("gpu_large", "gpu_small", "paper_fast_root_2022", "paper_lin_maji_2017")

@@ -16,7 +16,7 @@ from mssbench.methods.regularization import OPTIONS
 from mssbench.records.cell import CELL_KEY, Cell
 from mssbench.records.policy import Policy
 from mssbench.results.rows import read_suite
-from mssbench.suite import expand, suite
+from mssbench.suite import expand, shipped, suite
 from mssbench.suite.forecast import estimate
 
 # Suites of committed runs of `mssbench run`; those of trainings are in test_training.py.
@@ -277,7 +277,7 @@ OVERRIDES = [
             id=f"{name}-{overrides}",
             marks=pytest.mark.slow if overrides and name not in ("quick", "smoke") else [],
         )
-        for name in suite.shipped()
+        for name in shipped.of_runs()
         for overrides in OVERRIDES
     ],
 )
@@ -294,7 +294,7 @@ def test_dump_and_load_give_the_same_cells(tmp_path, name, overrides):
 
 @pytest.mark.sampled(10)
 @pytest.mark.parametrize("auto", ["cpu", "cuda"])
-@pytest.mark.parametrize("name", suite.shipped())
+@pytest.mark.parametrize("name", shipped.of_runs())
 def test_every_shipped_suite_loads_under_its_own_name(name, auto):
     found = suite.load(suite.find(name), auto=auto)
     assert found.name == name
@@ -417,7 +417,7 @@ EXCLUDABLE = {
     *(p for m in registry.known("forward").values() for p in m.parameters),
     *(f"backward_{p}" for m in registry.known("backward").values() for p in m.parameters),
 }
-SHIPPED = ", ".join(sorted(suite.shipped()))
+SHIPPED = ", ".join(sorted(shipped.of_runs()))
 REFUSED = {
     "top-level key": (
         GOOD + "[mesure]\n",

@@ -8,7 +8,8 @@ import pytest
 from helpers.root import ROOT
 
 from mssbench.errors import SuiteError
-from mssbench.suite.training import load, shipped
+from mssbench.suite.shipped import of_trainings
+from mssbench.suite.training import load
 from mssbench.training.one import method_of
 
 COMMITTED = sorted((ROOT / "results").glob("*/trainings.csv"))
@@ -235,7 +236,7 @@ def test_suites_that_do_not_exist_or_cannot_be_read_are_refused(tmp_path) -> Non
         load(written(tmp_path, '[training]\ntask = "digits"\n'))
 
 
-@pytest.mark.parametrize("name", sorted(shipped()))
+@pytest.mark.parametrize("name", sorted(of_trainings()))
 def test_every_shipped_suite_can_be_trained(name) -> None:
     suite = load(name)
     assert suite.name == name

@@ -92,7 +92,7 @@ def test_a_training_that_is_asked_to_writes_a_file_for_each_epoch(
         "smallcov", "covariance", "", "", "float32", "", 0, 0.1, 2, 32, 196, 32, "skip", "cpu"
     )
     asked = {"cell": asdict(cell), "threads": 1, "checkpoint": str(tmp_path / "state.pt")}
-    asked |= {"probes": False, "robustness": False, "captured": str(tmp_path)}
+    asked |= {"timed": True, "probes": False, "robustness": False, "captured": str(tmp_path)}
     monkeypatch.setattr(one.torch, "set_num_threads", lambda _: None)
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(asked)))
     one.main()

@@ -181,10 +181,72 @@ def test_a_policy_decides_about_a_step_after_it_was_counted(
     loop._step(network, optimizer, inputs, labels, epoch, policy)
 
     after = list(network.parameters())
-    assert epoch.nonfinite_gradient == 1
+    assert epoch.nonfinite_gradient == epoch.nonfinite_steps == 1
     assert epoch.skipped == skipped
     assert changed == any(not torch.equal(x, y) for x, y in zip(before, after, strict=True))
     assert finite == all(bool(torch.isfinite(p).all()) for p in after)
+
+
+@pytest.mark.parametrize("policy", ["skip", "repair", "apply"])
+def test_a_method_whose_gradient_is_never_finite_is_nonfinite_under_every_policy(policy) -> None:
+    settings = Settings(seed=0, epochs=1, policy=policy)
+    curve = train(few("digits"), Method("svd", "autodiff"), settings)
+    assert curve.nonfinite_share == 1
+    assert "gradient not finite in 3 steps" in curve.causes()
+
+
+def test_the_last_stage_has_its_method_also_after_a_resume(tmp_path, monkeypatch) -> None:
+    """The state may be that after the last epoch, if the process died while it evaluated."""
+    made = few("smallcov")
+    hybrid = Method("covariance", then=Method("eigh", "loewner"))
+    settings, file = Settings(seed=0, epochs=3), tmp_path / "state.pt"
+    whole = train(made, hybrid, settings, file, robustness=True)
+    resumed = train(made, hybrid, settings, file, robustness=True)
+    assert resumed.robustness == whole.robustness
+    plain = train(made, Method("covariance"), settings, robustness=True)
+    assert plain.robustness != whole.robustness
+
+
+def test_features_keep_a_standard_deviation_of_one_when_a_method_takes_over() -> None:
+    scales = []
+
+    def look(_: int, network: Network) -> None:
+        scales.append(float(network.scale))
+
+    hybrid = Method("covariance", then=Method("eigh", "loewner"))
+    train(few("smallcov"), hybrid, Settings(seed=0, epochs=4), at_epoch=look)
+    alone: list[float] = []
+    train(
+        few("smallcov"),
+        EXACT,
+        Settings(seed=0, epochs=0),
+        at_epoch=lambda _, n: alone.append(float(n.scale)),
+    )
+    assert scales[-1] == alone[0]
+    assert scales[0] == scales[1] != alone[0]
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_method_of_the_last_stage_needs_three_epochs(epochs) -> None:
+    with pytest.raises(SuiteError, match=f"epochs = {epochs} leaves no last stage"):
+        train(few("smallcov"), Method("covariance", then=EXACT), Settings(seed=0, epochs=epochs))
+
+
+def test_another_number_of_threads_begins_again(tmp_path, monkeypatch) -> None:
+    made, settings, file = few("smallcov"), Settings(seed=0, epochs=2), tmp_path / "state.pt"
+    train(made, EXACT, settings, file)
+    seen: list[int] = []
+    train(made, EXACT, settings, file, lambda epoch: seen.append(epoch.epoch))
+    assert seen == []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    train(made, EXACT, settings, file, lambda epoch: seen.append(epoch.epoch))
+    assert seen == [1, 2]
+
+
+def test_times_beside_other_trainings_are_unknown() -> None:
+    for timed in (True, False):
+        (epoch,) = train(few("smallcov"), EXACT, Settings(seed=0, epochs=1), timed=timed).epochs
+        assert math.isfinite(epoch.seconds) == math.isfinite(epoch.root_seconds) == timed
 
 
 def test_a_gpu_that_is_not_there_is_unsupported(monkeypatch) -> None:
@@ -295,7 +357,7 @@ def test_a_method_that_does_not_exist_is_refused_and_not_counted() -> None:
 )
 def test_a_method_that_the_size_does_not_allow_is_unsupported(method, words) -> None:
     with pytest.raises(Unsupported, match=words):
-        train(few("digits"), method, Settings(seed=0, epochs=1))
+        train(few("digits"), method, Settings(seed=0, epochs=3))
 
 
 @pytest.mark.parametrize(
@@ -318,11 +380,16 @@ def test_the_process_says_why_a_training_was_not_possible(
 
 
 def test_the_process_says_why_steps_were_skipped(monkeypatch, capsys, tmp_path) -> None:
-    curve = Curve("w", "d", [Epoch(1, steps=4, skipped=3, exceptions=3)])
+    epochs = [
+        Epoch(1, steps=4, nonfinite_steps=1, nonfinite_gradient=1, nonfinite_root=1),
+        Epoch(2, steps=4, nonfinite_steps=3, exceptions=3, exception="LinAlgError: no"),
+    ]
+    curve = Curve("w", "d", epochs)
     result = result_of_process(lambda *_, **__: curve, monkeypatch, capsys, tmp_path)
     assert result["status"] == "nonfinite"
     assert result["reason"] == (
-        "75 % of the steps were skipped, because a value was not finite or an exception was raised"
+        "50 % of the steps failed (root not finite in 1 step; gradient not finite in 1 step; "
+        "exceptions in 3 steps, the first: LinAlgError: no)"
     )
 
 
@@ -337,6 +404,7 @@ def result_of_process(instead, monkeypatch, capsys, folder) -> dict:
         "cell": asdict(cell),
         "threads": 1,
         "checkpoint": str(folder / "state.pt"),
+        "timed": True,
         "probes": False,
         "robustness": False,
     }

@@ -214,3 +214,18 @@ def test_it_says_how_the_root_is_taken() -> None:
     words = ["6 -> 15", "channels=5", "newton_schulz + autodiff", "norm=trace", "iterations=5"]
     places = [text.index(word) for word in words]
     assert all(one < other for one, other in pairwise(places))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"forward": "features", "backward": "loewner"}, "'features' chooses the whole pair"),
+        ({"forward": "auto", "iterations": 5}, "'auto' chooses the whole pair: leave iterations"),
+        ({"channels": 0}, "channels = 0 is not above 0"),
+        ({"floor": -1.0}, "floor = -1.0 is not a number of 0 or more"),
+        ({"center": "yes"}, "center = 'yes' is neither true nor false"),
+    ],
+)
+def test_an_option_that_would_change_nothing_or_is_wrong_is_refused(options, words) -> None:
+    with pytest.raises(InputError, match=words):
+        CovariancePooling(16, **{"channels": 8} | options)

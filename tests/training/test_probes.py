@@ -84,6 +84,25 @@ def test_the_gradient_of_the_published_truncation_does_not() -> None:
     assert abs(probes.probe(network, inputs, labels)["truth"]) < 0.2
 
 
+def test_one_value_that_is_not_finite_leaves_no_band(monkeypatch) -> None:
+    calls: list[int] = []
+
+    def loss(network: object, x: torch.Tensor, labels: object) -> torch.Tensor:
+        calls.append(1)
+        return x.square().sum() * (math.nan if len(calls) == 4 else 1.0)
+
+    monkeypatch.setattr(probes, "_loss", loss)
+    x = torch.randn(32, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = probes._landscape(None, x, None, 2 * x, 1.0, float(2 * x.norm()))  # type: ignore[arg-type]
+    assert all(math.isnan(value) for name, value in found.items() if name != "truth")
+
+
+def test_a_matrix_of_second_moments_is_judged_as_one() -> None:
+    method = Method("eigh", "loewner", {"center": False}, "float64")
+    network, inputs, labels = network_and_batch(method)
+    assert probes.probe(network, inputs, labels)["gradient_error"] < 1e-5
+
+
 def test_a_probe_leaves_the_network_as_it_was() -> None:
     network, inputs, labels = network_and_batch(EXACT)
     network.eval()
@@ -106,6 +125,7 @@ def test_a_network_that_is_broken_has_no_probes_and_is_left_as_it_was(broken) ->
         network.pooling.register_forward_hook(_raise)
     found = probes.probe(network, inputs, labels)
     assert all(math.isnan(value) for value in found.values())
+    assert set(found) <= {"probe_loss", "activation_gradient", "amplification", "gradient_error"}
     assert all(torch.equal(before[name], x) for name, x in network.named_buffers())
 
 

@@ -86,6 +86,21 @@ def test_every_change_is_evaluated_and_the_network_stays_as_it_was() -> None:
     assert all(torch.equal(before[name], x) for name, x in network.state_dict().items())
 
 
+@pytest.mark.parametrize(("floor", "shares"), [(0.0, 0), (0.01, len(SHARES))])
+def test_a_function_that_is_infinite_at_zero_is_not_truncated(floor, shares) -> None:
+    made = task("smallcov")
+    network = Network(made, Method("logarithm", parameters={"floor": floor}), seed=0)
+    assert len(evaluations(network, made)) == shares
+
+
+def test_second_moments_are_truncated_without_their_mean() -> None:
+    x = torch.randn(2, 6, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 3
+    whole, part = (z @ z.mT / 9 for z in (x, truncated(x, 0.5, center=False)))
+    w, kept = np.linalg.eigvalsh(whole.numpy()), np.linalg.eigvalsh(part.numpy())
+    np.testing.assert_allclose(kept[:, 3:], w[:, 3:], rtol=1e-10)
+    assert abs(kept[:, :3]).max() < 1e-13 * w.max()
+
+
 def test_features_have_no_images_to_change() -> None:
     made = task("smallcov")
     network = Network(made, Method("covariance"), seed=0)

@@ -103,6 +103,19 @@ def test_a_singular_covariance_has_no_logarithm_and_a_floor_gives_it_one() -> No
     assert torch.isfinite(TransformPooling(N, "logarithm", None, floor=1e-3)(x)).all()
 
 
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"exponent": "half"}, "exponent = 'half' is not a number"),
+        ({"minus_identity": 1}, "minus_identity = 1 is neither true nor false"),
+        ({"floor": -1.0}, "floor = -1.0 is not a number of 0 or more"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(parameters, words) -> None:
+    with pytest.raises(InputError, match=words):
+        pooling(Method("power", parameters=parameters), N)
+
+
 def test_a_parameter_that_a_transform_does_not_take_is_named() -> None:
     with pytest.raises(InputError, match="logarithm has no parameter 'exponent': it takes floor"):
         pooling(Method("logarithm", parameters={"exponent": 2}), N)

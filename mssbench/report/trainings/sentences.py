@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mssbench.analysis import conclusions
 from mssbench.analysis.trainings import LEAST_SEEDS, LEVEL, Group, Line, equal_starts
 from mssbench.records import units
-from mssbench.records.training import MOST_SKIPPED
+from mssbench.records.training import MOST_NONFINITE
 
 if TYPE_CHECKING:
     from mssbench.report.trainings.reading import Place, Shown, TrainingRun
@@ -108,12 +108,12 @@ def _failed(lines: Sequence[Line]) -> Iterator[str]:
         if line.ok:
             continue
         statuses = " and ".join(line.statuses)
-        skipped = (
-            f", because up to {100 * line.skipped:.0f} % of the steps of a training were skipped"
-            if line.skipped >= MOST_SKIPPED  # false for NaN too
+        failed = (
+            f", because up to {100 * line.nonfinite:.0f} % of the steps of a training failed"
+            if line.nonfinite >= MOST_NONFINITE  # false for NaN too
             else ""
         )
-        yield f"{line.method} is {statuses}{skipped}. It is not compared."
+        yield f"{line.method} is {statuses}{failed}. It is not compared."
 
 
 def _few(names: Sequence[str]) -> str:

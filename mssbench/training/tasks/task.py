@@ -9,9 +9,8 @@ from torch import Tensor
 from mssbench.problems.real import digest
 from mssbench.problems.rng import Floats, Ints
 
-SPLIT_SEED = (
-    2018  # seeds the choice of training and test data; it is apart from those of a training
-)
+# It seeds the choice of training and test data, and is apart from the seeds of trainings.
+SPLIT_SEED = 2018
 
 
 class Data(NamedTuple):

@@ -1,0 +1,180 @@
+"""The folder of a run of trainings: what may be in it, and the result of each training.
+
+suite.toml          the suite
+environment.json    the facts of the machines
+cells/ID.json       the result of a training that has ended
+cells/ID.pt         the state of one that has not, after its last complete epoch
+captured/           covariances that networks have pooled, if they were asked for
+trainings.csv       a row for each training
+curves.csv          a row for each epoch
+robustness.csv      a row for each change under which a trained network was evaluated
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mssbench.errors import RunError
+from mssbench.records.measurement import Status
+from mssbench.records.training import COUNTS, TrainingCell
+from mssbench.results import locks
+from mssbench.results.files import contents, replace
+from mssbench.results.rows import ENVIRONMENT, JOURNAL, SUITE, TABLE
+from mssbench.suite.training import TrainingSuite
+
+CELLS, CAPTURED = "cells", "captured"
+TABLES = ("trainings.csv", "curves.csv", "robustness.csv")
+_TEMPORARY = re.compile(r"\..+\.\d+")  # what `replace` leaves behind if it is killed
+_RESULT = re.compile(r"[0-9a-f]{16}\.(json|pt)|" + _TEMPORARY.pattern)
+_CAPTURED_FILE = re.compile(r"[0-9a-f]{16}-\d+\.npz")
+# What the results of a folder must have in common. Other seeds, methods and claims may be added.
+_SWITCHES = ("probes", "robustness")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a folder. Raises RunError if another run holds it."""
+    fd, free = locks.hold_folder(path)
+    try:
+        if not free:
+            raise RunError(
+                f"{path} is in use by another run. Wait for it, or choose another --out."
+            )
+        yield
+    finally:
+        locks.release(fd)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, unless it is there. Raises RunError if that is not possible."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be made a folder: {error.strerror or error}. Choose another --out."
+        ) from None
+
+
+def refuse_foreign(path: Path, *, fresh: bool) -> None:
+    """Raise RunError unless a folder is empty or holds a run of trainings.
+
+    That has both suite.toml and the folder of results, in which it has no other files. fresh:
+    whether everything in it is trained again; then the folder of results may be missing, as in a
+    copy of the tables alone.
+    """
+    if any((path / name).exists() for name in (TABLE, JOURNAL)):
+        raise RunError(f"{path} holds a run of `mssbench run`. Choose another --out.")
+
+    cells = path / CELLS
+    if not cells.exists() and (path / SUITE).exists() and (path / TABLES[0]).exists():
+        if fresh:
+            return
+        raise RunError(
+            f"{path} holds the tables of a run without its results in {CELLS}/, so that it cannot "
+            "be resumed. Look at it with `mssbench report`, use --fresh to train everything again, "
+            "or choose another --out."
+        )
+    others = [
+        p.name
+        for p in path.iterdir()
+        if p.name not in (CELLS, locks.IN_FOLDER) and not _TEMPORARY.fullmatch(p.name)
+    ]
+    if cells.is_dir() and (path / SUITE).exists():
+        others = []
+    inside = cells.iterdir() if cells.is_dir() else [cells] if cells.exists() else []
+    others += [f"{CELLS}/{p.name}" for p in inside if not _RESULT.fullmatch(p.name)]
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise RunError(
+            f"{path} contains other files ({min(others)!r}{more}) and no run of trainings. "
+            "Nothing was written: choose another --out."
+        )
+
+
+def refuse_other_suite(path: Path, suite: TrainingSuite, *, fresh: bool) -> None:
+    """Raise RunError if a folder holds the results of another suite.
+
+    A suite may have other methods, seeds and claims than before: trainings are known by everything
+    that they depend on. It may not measure more of each training than before, or less.
+    """
+    held = contents(path / SUITE)
+    if held is None or fresh:
+        return
+    try:
+        before = tomllib.loads(held.decode())
+    except ValueError:
+        raise RunError(
+            f"{path / SUITE} is damaged. Choose another --out, or --fresh to train everything "
+            "again."
+        ) from None
+
+    name = before.get("name", suite.name)
+    if name != suite.name:
+        raise RunError(
+            f"{path} holds the results of suite {name!r}, not {suite.name!r}. Choose another "
+            "--out, or --fresh to replace them."
+        )
+    training = before.get("training", {})
+    for switch in _SWITCHES:
+        if training.get(switch, False) != getattr(suite, switch):
+            raise RunError(
+                f"{path} was trained with another value of {switch}. Choose another --out, or "
+                "--fresh to train everything again."
+            )
+
+
+def clear(path: Path) -> None:
+    """Remove the results, the states, the tables and the covariances of earlier trainings."""
+    files = [path / name for name in TABLES]
+    for folder, pattern in ((path / CELLS, _RESULT), (path / CAPTURED, _CAPTURED_FILE)):
+        if folder.is_dir():
+            files += [file for file in folder.iterdir() if pattern.fullmatch(file.name)]
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
+def add_machine(path: Path, environment: str, facts: Mapping[str, Any]) -> None:
+    """Add a machine to the facts of a run, and keep those of others. environment: its hash."""
+    known: dict[str, Any] = {}
+    with suppress(OSError, ValueError, AttributeError):
+        held = contents(path / ENVIRONMENT)
+        known = dict(json.loads(held).get("environments", {})) if held else {}
+    machines = {"environments": known | {environment: dict(facts)}, "runs": {}}
+    replace(path / ENVIRONMENT, json.dumps(machines, indent=1).encode())
+
+
+def result(path: Path, cell: TrainingCell) -> dict[str, Any] | None:
+    """Return the stored result of a training; None if it has not ended, or is damaged."""
+    try:
+        data = contents(path / CELLS / f"{cell.cell_id}.json")
+        found = None if data is None else json.loads(data)
+    except (OSError, ValueError):
+        return None
+    return found if _is_whole(found, cell) else None
+
+
+def _is_whole(found: Any, cell: TrainingCell) -> bool:
+    """Whether a stored result has what the tables need."""
+    if not isinstance(found, dict) or not isinstance(found.get("status"), str):
+        return False
+    if not is_trained(found):
+        return True
+    epochs = found.get("epochs")
+    if not isinstance(epochs, list) or len(epochs) != cell.epochs:
+        return False
+    needed = {"epoch", "accuracy", "loss", "probes", *(column.name for column in COUNTS)}
+    return all(isinstance(epoch, dict) and needed <= epoch.keys() for epoch in epochs)
+
+
+def is_trained(found: Mapping[str, Any] | None) -> bool:
+    """Whether a network was trained to the end. A package may be installed by the next run."""
+    return found is not None and found.get("status") in (Status.OK, Status.NONFINITE)
+
+
+def checkpoint(path: Path, cell: TrainingCell) -> Path:
+    """Return the file with the state of a training."""
+    return path / CELLS / f"{cell.cell_id}.pt"
