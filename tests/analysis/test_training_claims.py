@@ -132,7 +132,11 @@ def test_a_side_without_trainings_is_not_resolved() -> None:
 
 
 def test_trainings_that_are_not_sound_decide_nothing_unless_accepted() -> None:
-    bad = {"status": "nonfinite", "nonfinite_steps": 54, "reason": "54 % of the steps were skipped, since"}
+    bad = {
+        "status": "nonfinite",
+        "nonfinite_steps": 54,
+        "reason": "54 % of the steps were skipped, since",
+    }
     trainings = [*rows("ns5", BETTER), *rows("svd", EXACT, outcome=bad)]
     found = verdict(trainings, right="forward == 'svd'")
     assert found.verdict == "not resolved"
