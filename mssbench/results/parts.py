@@ -22,7 +22,7 @@ class Part:
 
     of: int  # number of all shards
     cells: int  # number of cells of all shards
-    digest: str  # of the ids of these cells: shards with another one do not belong together
+    digest: str  # of the suite: shards with another one do not belong together
     # The cells of each shard that the run has: by cell_id, their places in the order of all cells.
     shards: Mapping[int, Mapping[str, int]]
     without: frozenset[str] = frozenset()  # those cells of joined shards that have no result
@@ -113,21 +113,25 @@ def fault(data: Any) -> str:
 def joined(parts: Mapping[Path, Part | None]) -> Part | None:
     """Return which part of a suite several runs have together; None if no run is a part.
 
-    parts: of each run, by its folder. None is returned too if a run is no part, as it may have all
-    cells. Raises RunError if the shards do not belong together.
+    parts: of each run, by its folder. Raises RunError if the runs do not belong together.
     """
     known = {path: part for path, part in parts.items() if part is not None}
-    if len(known) < len(parts) or not known:
+    if not known:
         return None
+    if others := [path for path in parts if path not in known]:
+        raise RunError(
+            f"{next(iter(known))} is only a part of its suite, and {others[0]} is a run of its "
+            "own. Merge the shards first, into a folder that has all of them, and then that one."
+        )
 
-    (first, one), *others = known.items()
-    for path, other in others:
+    (first, one), *rest = known.items()
+    for path, other in rest:
         if (one.of, one.digest) != (other.of, other.digest):
             raise RunError(
                 f"{first} has {one.name}, of {units.count(one.cells, 'cell')}, and {path} has "
                 f"{other.name}, of {units.count(other.cells, 'cell')}: these shards do not belong "
-                "to the same run. Merge shards that were measured with the same suite, the same "
-                "options and the same number of shards."
+                "to the same run, or their [measure] differs. Merge shards that were measured with "
+                "the same suite, the same options and the same number of shards."
             )
     shards: dict[int, Mapping[str, int]] = {}
     for part in known.values():

@@ -191,8 +191,7 @@ def refuse_other_suite(folder: RunFolder, suite: Suite) -> None:
 
     then = suites.MEASURE | measured
     now = suites.MEASURE | suite.document.get("measure", {})
-    # The time limits of a cell and of a run do not change how times are measured.
-    compared = {*then, *now} - {"timeout_seconds", "minutes"}
+    compared = {*then, *now} - {*suites.LIMITS}
     if changed := sorted(k for k in compared if then.get(k) != now.get(k)):
         raise RunError(
             f"{folder.path} was measured with another [measure] ({', '.join(changed)}). "

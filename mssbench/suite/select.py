@@ -83,14 +83,14 @@ def of_run(folder: Path, conditions: Iterable[str], digest: str) -> Suite | None
     """Return the suite that the shards in a folder are of, or None if it cannot be told here.
 
     It cannot if a method or problem is not installed here. conditions: those of --only that its
-    runs had. digest: of the cells of all shards, see `shards.digest`.
+    runs had. digest: of that suite, see `Suite.digest`.
     """
     for auto in ("cpu", "cuda"):
         try:
             suite = suites.load(folder / SUITE, auto=auto)
             for only in {"", *conditions}:
                 narrowed = _narrow(suite, only) if only else suite
-                if shards.digest(narrowed.cells) == digest:
+                if narrowed.digest == digest:
                     return narrowed
         except (SuiteError, NotInstalled):
             continue

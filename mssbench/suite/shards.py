@@ -5,8 +5,9 @@ A cell is one combination of method, problem, size and so on.
 
 import hashlib
 import heapq
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import fsum
 from typing import Any, NamedTuple
 
@@ -128,7 +129,10 @@ def _cost(cell: Cell) -> float:
     return rows * (_ROW_SECONDS + per_call)
 
 
-def digest(cells: Iterable[Cell]) -> str:
-    """Return a text that is the same for the same cells in the same order, and for no others."""
-    ids = "".join(cell.cell_id for cell in cells)
-    return hashlib.sha256(ids.encode()).hexdigest()[:16]
+def digest(cells: Iterable[Cell], measured: Mapping[str, Any]) -> str:
+    """Return a text that is the same for shards that belong together, and for no others.
+
+    They have the same cells in the same order, and the same settings of how a cell is measured.
+    """
+    content = [[cell.cell_id for cell in cells], sorted(measured.items())]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

@@ -26,6 +26,7 @@ MEASURE: dict[str, Any] = {
     "max_error": thresholds.MAX_ERROR,
     "minutes": 0.0,  # after which a run ends, with fewer passes or samples; 0: when all is measured
 }
+LIMITS = ("timeout_seconds", "minutes")  # keys of MEASURE that do not change how times are measured
 _EFFORT = ("min_seconds", "min_samples", "max_seconds", "warmup_seconds", "interval", "passes")
 EFFORTS: dict[str, dict[str, Any]] = {
     name: dict(zip(_EFFORT, values, strict=True))
@@ -88,6 +89,15 @@ class Suite:
             dropped_by_condition=self.dropped_by_condition + dropped,
         )
 
+    @property
+    def digest(self) -> str:
+        """A text that tells runs with other cells, or that measure them otherwise, from this one.
+
+        The shards of a suite have the same.
+        """
+        measured = {key: value for key, value in self.measure.items() if key not in LIMITS}
+        return shards.digest(self.of_all_shards or self.cells, measured)
+
     def sharded(self, shard: Shard) -> "Suite":
         """Return the suite with the cells of one shard only.
 
@@ -105,7 +115,7 @@ class Suite:
         return Part(
             self.shard.of,
             len(self.of_all_shards),
-            shards.digest(self.of_all_shards),
+            self.digest,
             {self.shard.number: places},
         )
 

@@ -23,9 +23,10 @@ from helpers.tables import called
 from mssbench import results
 from mssbench.errors import RunError
 from mssbench.records.summary import Summary
+from mssbench.report import findings
 from mssbench.results.facts_file import LEFT_OVER
 from mssbench.results.parts import PART, part_of
-from mssbench.results.rows import ENVIRONMENT, JOURNAL
+from mssbench.results.rows import ENVIRONMENT, JOURNAL, SUITE
 from mssbench.run import recorder
 from mssbench.run.resume import plan
 from mssbench.run.run import run
@@ -238,6 +239,21 @@ def test_a_folder_is_of_one_shard(take, measure, first, second):
     )
 
 
+def test_a_run_of_all_cells_is_no_part_whatever_was_killed_in_its_folder(take, measure):
+    """A shard that is killed at its start has written its facts, and not yet its suite."""
+    take("out", "1/2")
+    (Path("out") / SUITE).unlink()
+    assert measure("out").complete
+    assert PART not in results.open(Path("out")).facts
+    assert len(table(Path("out"))) == 12
+
+
+def test_the_report_says_that_a_shard_is_a_part(take):
+    take("s1", "1/2")
+    said = [*findings.warnings([results.open(Path("s1"))], ["s1"])]
+    assert any(line.startswith("s1 is only a part of its suite: shard 1 of 2") for line in said)
+
+
 def test_shards_of_other_cells_are_not_joined(take, measure, capsys):
     take("s1", "1/2")
     measure("other", "2/2", methods="forward = ['numpy/eigh', 'numpy/svd']")
@@ -247,6 +263,15 @@ def test_shards_of_other_cells_are_not_joined(take, measure, capsys):
     take("third", "3/3")
     assert joined(capsys, "s1", "third")[0] == 2
     assert not Path("all").exists()
+
+
+def test_a_shard_and_a_run_of_its_own_are_not_joined(take, capsys):
+    """The table would not say that cells of the shard's suite may be missing."""
+    take("s1", "1/2")
+    take("whole")
+    code, said = joined(capsys, "whole", "s1")
+    assert code == 2
+    assert "s1 is only a part of its suite, and whole is a run of its own" in said
 
 
 def test_the_same_shard_twice_gives_each_cell_once(take, measure, capsys):

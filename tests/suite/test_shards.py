@@ -110,6 +110,17 @@ def test_cells_of_other_shards_are_still_of_the_suite(tmp_path) -> None:
 
 def test_the_digest_tells_other_cells_apart() -> None:
     cells = many(2, 3)
-    assert shards.digest(cells) == shards.digest([*cells])
-    assert shards.digest(cells) != shards.digest(cells[:-1])
-    assert shards.digest(cells) != shards.digest(cells[::-1])
+    known = shards.digest(cells, {"passes": 1})
+    assert known == shards.digest([*cells], {"passes": 1})
+    assert known != shards.digest(cells[:-1], {"passes": 1})
+    assert known != shards.digest(cells[::-1], {"passes": 1})
+    assert known != shards.digest(cells, {"passes": 2})
+
+
+def test_the_shards_of_a_suite_have_its_digest_whatever_their_limits_of_time(tmp_path) -> None:
+    path = write_suite(tmp_path, "forward = ['numpy/eigh', 'numpy/svd']", seeds=4)
+    suite = load(path)
+    others = [load(path, *change).digest for change in (["timeout_seconds=3"], ["minutes=1"])]
+    assert {suite.sharded(Shard(i, 2)).digest for i in (1, 2)} | {*others} == {suite.digest}
+    assert load(path, "min_samples=7").digest != suite.digest
+    assert load(path, "seed=0,1").digest != suite.digest
