@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ["helpers.phases", "helpers.sampled", "helpers.chromium"]
+pytest_plugins = ["helpers.phases", "helpers.sampled", "helpers.chromium", "helpers.slurm"]
 
 # Quiet before torch is imported: the profiler that weighs memory logs every start to stderr.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")

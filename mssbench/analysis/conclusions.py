@@ -14,6 +14,7 @@ from mssbench.records import units
 from mssbench.records.facts import machine
 from mssbench.records.measurement import MEASURED, UNTRIED, Status
 from mssbench.records.noise import DRIFTED, MEANING, OTHER_PRECISION, SHOWN_DELTA, UNVERIFIED, Noise
+from mssbench.results import parts
 from mssbench.results.labels import spoken, with_labels
 
 if TYPE_CHECKING:
@@ -354,13 +355,17 @@ def steadiness(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
 
 
 def machines(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
-    """Return a sentence on each machine that the rows were measured on, from the run's facts."""
+    """Return a sentence on each machine that the rows were measured on, from the run's facts.
+
+    Before them stands a sentence which says that the run is only a part of its suite, if it is.
+    """
     known, hashes = facts["environments"], [e for e in frame["environment"].unique() if e]
+    part = list(filter(None, [parts.sentence(facts)]))
     if len(hashes) == 1:
-        return [f"measured on {machine(known.get(hashes[0]), hashes[0])}"]
+        return [*part, f"measured on {machine(known.get(hashes[0]), hashes[0])}"]
     several = [f"environment {e}: {machine(known.get(e), e)}" for e in hashes]
     warning = "These rows are of several environments: their times cannot be compared."
-    return [warning, *several] if several else []
+    return [*part, warning, *several] if several else part
 
 
 def as_data(found: Sequence[Failure]) -> list[dict[str, Any]]:

@@ -1,5 +1,9 @@
-"""`mssbench merge`: join several runs into one table. It does not import torch."""
+"""`mssbench merge`: join several runs, or the shards of one, into one table.
 
+It does not import torch, except to name the cells that shards lack.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,10 +12,18 @@ from rich.text import Text
 
 from mssbench.cli.options import Json
 from mssbench.cli.output import output, output_json
+from mssbench.errors import ExitCode
+from mssbench.records import units
+from mssbench.records.measurement import Row
 from mssbench.results import merge
+from mssbench.results.facts_file import read_facts
+from mssbench.results.parts import part_of
+from mssbench.run.finish import finish
+
+_NAMED = 5  # cells of a shard that are named; the others are counted
 
 EXAMPLES = (
-    "mssbench merge results/monday results/tuesday --out results/both",
+    "mssbench merge results/quick-shard-*-of-4 --out results/quick",
     "mssbench merge results/quick",
 )
 
@@ -39,12 +51,66 @@ def command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Join runs into one table, or complete the files of one RUN that was killed."""
-    summary = merge.merge(runs, out, mixed=mixed)
+    """Join runs into one table, or complete the files of one RUN that was killed.
+
+    The runs may be shards of one run, see `mssbench run --shard`. Exit code: 0 fine, 2 misuse, 4
+    cells of shards have no result.
+    """
+    summary = merge.merge(runs, out, mixed=mixed, complete=completed)
+    missing = [shard | {"cells": names} for shard, names in _named(summary)]
     if as_json:
-        output_json("merge", summary)
+        output_json("merge", summary | {"missing": missing})
     else:
-        output([*map(_remark, summary["remarks"]), merged(summary)])
+        output([*map(_remark, summary["remarks"]), merged(summary), *lines(missing)])
+    if missing:
+        raise typer.Exit(ExitCode.BROKEN)
+
+
+def completed(rows: Sequence[Row], samples: merge.Samples) -> list[Row]:
+    """Return the rows of joined shards with the columns that depend on all rows of a run."""
+    return finish(rows, samples, ()).rows
+
+
+def _named(summary: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """Yield each shard that lacks results, with the names of these cells, as far as they are known.
+
+    The cells of a shard that was not joined at all are those that its suite deals to it here.
+    """
+    if not summary["missing"]:
+        return
+    from mssbench.suite import select, shards  # which takes long: only if a shard lacks a result
+
+    folder = Path(summary["path"])
+    facts = read_facts(folder)
+    part = part_of(facts)
+    conditions = (str(run.get("only", "")) for run in facts["runs"].values())
+    suite = select.of_run(folder, conditions, part.digest if part is not None else "")
+
+    for shard in summary["missing"]:
+        cells = suite.cells if suite is not None else ()
+        ids = set(shard["cell_ids"])
+        if suite is not None and not ids:
+            cells = suite.sharded(shards.parse(shard["shard"])).cells
+            ids = {cell.cell_id for cell in cells}
+        yield shard | {"cell_ids": sorted(ids)}, [str(c) for c in cells if c.cell_id in ids]
+
+
+def lines(missing: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
+    """Yield a line for each shard that lacks results, with the first of its cells, and a remedy."""
+    for shard in missing:
+        count = len(shard["cell_ids"])
+        cells = f"{units.count(count, 'cell')} without a result"
+        lack = cells if count else "its cells cannot be named here"
+        yield Text(f"shard {shard['shard']} is not complete: {lack}", "yellow")
+        yield from (Text(f"    {name}") for name in shard["cells"][:_NAMED])
+        if (more := len(shard["cells"]) - _NAMED) > 0:
+            yield Text(f"    and {more} more")
+    if missing:
+        yield Text(
+            "Run these shards again, each into its folder and with the options of the others, and "
+            "merge all shards into a new folder.",
+            "yellow",
+        )
 
 
 def merged(summary: dict[str, Any]) -> Text:

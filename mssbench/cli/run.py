@@ -41,7 +41,7 @@ from mssbench.records import units
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status
 from mssbench.records.summary import BROKEN, Summary
-from mssbench.results import table
+from mssbench.results import parts, table
 from mssbench.results.run import Run
 from mssbench.run.run import run as run_suite
 from mssbench.suite import select
@@ -64,7 +64,7 @@ def command(
         Path | None,
         typer.Option(
             help="Folder to write the run to. A run that is there already is continued.",
-            show_default="results/SUITE",
+            show_default="results/SUITE, or results/SUITE-shard-I-of-N",
         ),
     ] = None,
     set_: Set = [],  # noqa: B006
@@ -103,6 +103,16 @@ def command(
             show_default="the limit of the suite",
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Measure only part I of N parts of the cells, such as 2/4, into a folder of its "
+            "own. Every machine deals the cells in the same way, and `mssbench merge` joins the "
+            "folders of all parts.",
+            show_default="all cells",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -127,7 +137,15 @@ def command(
     """
     user_matrices = select.own_matrices(matrices, key, kind)
     chosen = select.choose(
-        suite, set_, only, effort, device, also, own=user_matrices, elsewhere=dry_run
+        suite,
+        set_,
+        only,
+        effort,
+        device,
+        also,
+        own=user_matrices,
+        elsewhere=dry_run,
+        shard=shard,
     )
     log = make_console(stderr=True)
     for line in select.read_from_outside(chosen):
@@ -139,7 +157,7 @@ def command(
             output(forecast(chosen))
         return
 
-    path = out or Path("results") / chosen.name
+    path = out or Path("results") / _folder_name(chosen)
     retried_statuses = retried(retry)
     summary = measure(
         chosen,
@@ -164,6 +182,20 @@ def command(
         longer = _with_minutes(resuming, _enough_minutes(chosen, minutes))
         log.print(remaining(summary, resuming, longer), soft_wrap=True)
     raise typer.Exit(summary.exit_code)
+
+
+def _folder_name(chosen: Suite) -> str:
+    """Return the name of the folder for a suite, or for a shard of it, if the user names none."""
+    if chosen.shard is None:
+        return chosen.name
+    return f"{chosen.name}-shard-{chosen.shard.number}-of-{chosen.shard.of}"
+
+
+def _title(chosen: Suite) -> str:
+    """Return the name of a suite, with the shard of it that is measured."""
+    if chosen.shard is None:
+        return chosen.name
+    return f"{chosen.name}, shard {chosen.shard.number} of {chosen.shard.of}"
 
 
 def _resuming_command() -> str:
@@ -195,7 +227,7 @@ def forecast(chosen: Suite) -> list[RenderableType]:
     """Return tables of the cells of a suite by method, with estimated time and memory."""
     data = forecast_data(chosen)
     methods = lists.listing(
-        f"{chosen.name}, not run",
+        f"{_title(chosen)}, not run",
         [
             {
                 "method": m["method"],
@@ -300,10 +332,8 @@ def measure(
             )
             if minutes is not None and seconds > 60 * minutes:
                 time = f"in at most {units.duration(60 * minutes)}, with fewer samples"
-            log.print(
-                f"[bold]{chosen.name}[/]: {len(todo)} of {units.count(len(chosen.cells), 'cell')} "
-                f"to measure, {time}"
-            )
+            cells = units.count(len(chosen.cells), "cell")
+            log.print(f"[bold]{_title(chosen)}[/]: {len(todo)} of {cells} to measure, {time}")
 
             if why := busy_now():
                 log.print(
@@ -339,6 +369,8 @@ def tables(path: Path) -> Iterator[RenderableType]:
     if view.possible:
         yield from epilogue.failures(run.current, _WORTH_A_LINE)
         yield view
+        if part := parts.sentence(run.facts):
+            yield Text(part, "yellow")
     else:
         yield from epilogue.epilogue(run.current, run.facts)
 

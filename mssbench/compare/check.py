@@ -18,6 +18,7 @@ from mssbench.compare.tables import (
     changed_parameters,
     left_over_remarks,
     matched,
+    part_remarks,
     refuse,
     same_machine,
 )
@@ -56,7 +57,7 @@ def check(
     )
     judgements = tuple(judge(pair, terms, times=None) for pair in pairs)
 
-    remarks = left_over_remarks(base, new)
+    remarks = [*part_remarks(base, new), *left_over_remarks(base, new)]
     if not same:
         remarks.append("no advice on times: measured in another environment")
     remarks += changed_parameters(pairs)

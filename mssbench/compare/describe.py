@@ -14,6 +14,7 @@ from mssbench.compare.tables import (
     changed_parameters,
     left_over_remarks,
     matched,
+    part_remarks,
     refuse,
     same_machine,
 )
@@ -51,6 +52,7 @@ def compare(
         judgements,
         outcome({}, measured),
         (
+            *part_remarks(base, new),
             *left_over_remarks(base, new),
             *changed_parameters(pairs),
             *filter(None, [changed_code(pairs)]),

@@ -18,7 +18,7 @@ from mssbench.records import units
 from mssbench.records.facts import LIBRARIES, Facts, canonical, difference, releases
 from mssbench.records.measurement import MEASURED, AnyRow, Status
 from mssbench.records.schema import KEY
-from mssbench.results import conditions
+from mssbench.results import conditions, parts
 from mssbench.results.labels import with_labels
 from mssbench.results.views import Rows
 
@@ -282,3 +282,10 @@ def left_over_remarks(base: StoredRun, new: StoredRun) -> list[str]:
         for name, run in (("base", base), ("new", new))
         if run.left_over
     ]
+
+
+def part_remarks(base: StoredRun, new: StoredRun) -> list[str]:
+    """Return a sentence on each side that is only a part of its suite, such as one shard."""
+    told = [parts.sentence(run.facts, name) for name, run in (("base", base), ("new", new))]
+    counted = "Rows of the cells that it does not have count as gone, or as added."
+    return [f"{sentence} {counted}" for sentence in told if sentence]

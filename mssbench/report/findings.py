@@ -14,6 +14,7 @@ from mssbench.records.measurement import UNTRIED, Status
 from mssbench.records.noise import OTHER_PRECISION, UNVERIFIED
 from mssbench.report.cautions import environments
 from mssbench.report.drawn import Measured
+from mssbench.results import parts
 from mssbench.results.labels import spoken
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Group(NamedTuple):
 
 
 def warnings(runs: Sequence["Run"], names: Sequence[str]) -> Iterator[str]:
-    """Yield sentences on runs whose times cannot be compared, or whose rows are partly left out."""
+    """Yield sentences on runs whose times cannot be compared, or that lack some of their rows."""
     yield from _environments(runs, names)
     for run, name in zip(runs, names, strict=True):
         before = f"{name}: " if len(runs) > 1 else ""
@@ -62,6 +63,8 @@ def warnings(runs: Sequence["Run"], names: Sequence[str]) -> Iterator[str]:
             yield before + advice.warning(reliability, "--fresh").strip()
         for sentence in conclusions.steadiness(run.current, run.facts):
             yield before + sentence
+        if part := parts.sentence(run.facts, name):
+            yield part
         if left := len(run.frame) - len(run.current):
             yield (
                 f"{before}{units.count(left, 'row')} of cells that the suite no longer has are "

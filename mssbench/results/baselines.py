@@ -17,6 +17,7 @@ from mssbench.records.facts import machine
 from mssbench.records.measurement import MEASURED, Status
 from mssbench.results.folder import RunFolder
 from mssbench.results.merge import join_sidecars
+from mssbench.results.parts import sentence
 from mssbench.results.rows import TABLE, folder_of
 from mssbench.results.run import Run
 from mssbench.results.views import Rows
@@ -44,6 +45,9 @@ def save(run: Path, name: str | None, keep: int) -> dict[str, Any]:
         raise RunError(
             f"{run} was stopped before {units.count(stopped, 'row')}: run it to its end first."
         )
+
+    if part := sentence(source.facts, str(run)):
+        raise RunError(f"{part} Save the joined run, so that no row is left out of comparisons.")
 
     target = FOLDER / name
     if target.resolve() == run.resolve():

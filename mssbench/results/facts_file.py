@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mssbench.errors import RunError
+from mssbench.results import parts
 from mssbench.results.files import contents
 from mssbench.results.rows import ENVIRONMENT
 
@@ -34,7 +35,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """Return the facts of a folder: {"environments": facts by hash, "runs": facts by run_id}.
 
     Both are empty if the folder has no environment.json. The key LEFT_OVER, if it is there, lists
-    the cell_ids that an earlier run measured and that the suite of the latest run does not have.
+    the cell_ids that an earlier run measured and that the suite of the latest run does not have;
+    the key PART says which shards of its suite the run has, see `parts`.
     Raises RunError if the file is damaged or has another structure.
     """
     empty: dict[str, Any] = {"environments": {}, "runs": {}}
@@ -69,6 +71,8 @@ def _fault(document: Any) -> str:
     left_over = document.get(LEFT_OVER, [])
     if not isinstance(left_over, list) or not all(isinstance(cell, str) for cell in left_over):
         return f"{LEFT_OVER} is not a list of texts"
+    if parts.PART in document and (why := parts.fault(document[parts.PART])):
+        return why
 
     for group in _GROUPS:
         members = document.get(group, {})

@@ -1,17 +1,19 @@
 """Join several runs into one, and complete or repair the files of a single run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mssbench.errors import RunError, TableError
 from mssbench.records.facts import Facts, canonical, difference
-from mssbench.records.measurement import ABSENT, Status
+from mssbench.records.measurement import ABSENT, Row, Status
 from mssbench.records.schema import KEY
 from mssbench.results import table
 from mssbench.results.facts_file import LEFT_OVER, read_facts
 from mssbench.results.folder import RunFolder
 from mssbench.results.parsing import Left
+from mssbench.results.parts import PART, Part, joined, part_of
 from mssbench.results.rows import ENVIRONMENT, SAMPLES, TABLE, folder_of, suite_text
 from mssbench.results.views import Rows
 
@@ -19,12 +21,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, Any]:
+Samples = Mapping[tuple[str, ...], Sequence[float]]  # seconds by key, see samples.KEY
+# Returns the rows of a whole run with the columns that depend on all rows, from rows and samples.
+Complete = Callable[[Sequence[Any], Samples], list[Row]]
+
+
+def merge(
+    runs: Sequence[Path], out: Path | None, *, mixed: bool, complete: Complete | None = None
+) -> dict[str, Any]:
     """Join runs into the folder `out`. Without `out`, complete the files of a single run in place.
 
     mixed: whether runs of different environments (machines, or versions of libraries) may be
-    joined. Returns the path, the counts, and sentences on what was damaged. Raises TableError if
-    environments differ, and RunError if `out` is not empty, or is missing for several runs.
+    joined. complete: computes the columns that depend on all rows, for shards, each of which knows
+    its own rows only; if None, these columns stay as they are. Returns the path, the counts,
+    sentences on what was damaged, and the shards that are missing or lack results. Raises
+    TableError if environments differ, and RunError if `out` is not empty, or is missing for several
+    runs, or if shards do not belong together.
     """
     if out is None and len(runs) > 1:
         raise RunError("to join several runs, name the folder of the result: --out FOLDER.")
@@ -33,22 +45,30 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
 
     runs = [folder_of(run) for run in runs]
     remarks: list[str] = []
+    part = None
     if out is None:  # locked before it is read, or a run that is still writing would lose rows
         with RunFolder(runs[0], mend=True) as folder:
             whole = merge_frames(_frames(runs, remarks), mixed=mixed, machines=_machines(runs))
             remarks += _set_aside(runs[0], damaged_table=bool(remarks))
             folder.finish(Rows(whole))
     else:
+        part = joined({run: part_of(_facts(run)[0]) for run in runs})
         frames = _frames(runs, remarks)
         left_over = [set[str](_facts(run)[0].get(LEFT_OVER, ())) for run in runs]
         whole = merge_frames(frames, mixed=mixed, left_over=left_over, machines=_machines(runs))
+        dropped = _left_over_in_all(frames, left_over)
+        if part is not None:
+            whole = _in_order(whole, part)
+            part = replace(part, without=_without_result(part, whole))
         with RunFolder(out) as folder:
             from mssbench.results import samples  # imports pyarrow: only if it is needed
 
             rows = Rows(whole)
-            remarks += join_sidecars(folder, runs, _left_over_in_all(frames, left_over))
+            remarks += join_sidecars(folder, runs, dropped, part)
             remarks += samples.join(folder.path, runs, [Rows(frame) for frame in frames], rows)
             folder.finish(rows)
+            if part is not None and complete is not None:
+                _complete(folder, dropped, complete)
 
     return {
         "path": str(out or runs[0]),
@@ -58,7 +78,43 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
             "runs": len(runs),
         },
         "remarks": remarks,
+        "missing": [
+            {"shard": shard, "cell_ids": ids}
+            for shard, ids in (part.lacking if part is not None else {}).items()
+        ],
     }
+
+
+def _in_order(whole: "pd.DataFrame", part: Part) -> "pd.DataFrame":
+    """Return the rows of joined shards in the order of a run that has measured all of them."""
+    place = whole["cell_id"].map(part.places)
+    return whole.loc[place.sort_values(kind="stable", na_position="last").index].reset_index(
+        drop=True
+    )
+
+
+def _complete(folder: RunFolder, left_over: Sequence[str], complete: Complete) -> None:
+    """Compute the columns that depend on all rows anew, for the table of joined shards.
+
+    left_over: the cell_ids that no suite of the runs has, from which nothing is concluded. The rows
+    are read from the disk as texts, because they take much less memory than those of a frame.
+    """
+    old = set(left_over)
+    current: list[Row] = []
+    others: list[Row] = []
+    for row in folder.rows():
+        (others if row["cell_id"] in old else current).append(row)
+    samples: Samples = {(*key,): seconds for key, seconds in folder.samples().items()}
+    folder.finish([*complete(current, samples), *others])
+
+
+def _without_result(part: Part, whole: "pd.DataFrame") -> frozenset[str]:
+    """Return the ids of the cells of joined shards that have no result.
+
+    A cell that was not reached before its run ended has rows, but no result.
+    """
+    reached = whole[whole["status"] != Status.INTERRUPTED]
+    return frozenset(part.places.keys() - {*reached["cell_id"].unique()})
 
 
 def _frames(runs: Sequence[Path], remarks: list[str]) -> "list[pd.DataFrame]":
@@ -127,12 +183,13 @@ def _left_over_in_all(frames: "Sequence[pd.DataFrame]", left_over: Sequence[set[
 
 
 def join_sidecars(
-    folder: RunFolder, runs: Sequence[Path], left_over: Sequence[str] = ()
+    folder: RunFolder, runs: Sequence[Path], left_over: Sequence[str] = (), part: Part | None = None
 ) -> list[str]:
     """Write the other files of a joined run: the facts of all runs, and the first suite found.
 
-    left_over: the cell_ids of the joined table that no suite of the runs has. Return a sentence on
-    each damaged file of facts that was left out.
+    left_over: the cell_ids of the joined table that no suite of the runs has. part: which shards
+    were joined, if the runs are shards. Return a sentence on each damaged file of facts that was
+    left out.
     """
     facts = folder.facts()
 
@@ -147,6 +204,8 @@ def join_sidecars(
 
     if left_over:
         facts[LEFT_OVER] = list(left_over)
+    if part is not None and not part.is_whole:
+        facts[PART] = part.as_data()
     folder.write_facts(facts)
     return remarks
 

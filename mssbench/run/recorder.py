@@ -15,6 +15,7 @@ from mssbench.records.measurement import MEASURED, Row, Status, uniform, worst_s
 from mssbench.records.summary import MEASURING, Summary
 from mssbench.results.facts_file import LEFT_OVER
 from mssbench.results.folder import RunFolder
+from mssbench.results.parts import PART
 from mssbench.results.rows import typed
 from mssbench.run import passes
 from mssbench.run.finish import finish
@@ -42,6 +43,9 @@ class Recorder:
         self._ceilings: list[dict[str, float]] = []  # in the order of time
         self.run_id = uuid.uuid4().hex[:12]
         self._facts = folder.facts()
+        self._facts.pop(PART, None)
+        if (part := suite.part()) is not None:
+            self._facts[PART] = part.as_data()
         self._environment: dict[str, str] = {}  # of the latest worker, by device; empty at first
         self._has_replaced = False  # whether a row of this run is in the folder
         self._load = os.getloadavg()
@@ -253,6 +257,7 @@ class Recorder:
             "suite": self._suite.name,
             "document": dict(self._suite.document),
             "only": self._suite.narrowed,
+            "shard": str(self._suite.shard or ""),
             "cells": sum(summary.statuses.values()),
             "seconds": round(summary.seconds, 3),
             "spent_seconds": spent | {"own": round(summary.own, 3)},

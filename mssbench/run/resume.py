@@ -19,6 +19,7 @@ from mssbench.records.cell import Cell, clocks, phases
 from mssbench.records.measurement import ABSENT, MEASURED, Row, Status
 from mssbench.results.facts_file import read_facts
 from mssbench.results.folder import RunFolder
+from mssbench.results.parts import part_of
 from mssbench.results.rows import SUITE, peek
 from mssbench.suite import suite as suites
 from mssbench.suite.suite import Suite
@@ -190,10 +191,35 @@ def refuse_other_suite(folder: RunFolder, suite: Suite) -> None:
 
     then = suites.MEASURE | measured
     now = suites.MEASURE | suite.document.get("measure", {})
-    # The time limits of a cell and of a run do not change how times are measured.
-    compared = {*then, *now} - {"timeout_seconds", "minutes"}
+    compared = {*then, *now} - {*suites.LIMITS}
     if changed := sorted(k for k in compared if then.get(k) != now.get(k)):
         raise RunError(
             f"{folder.path} was measured with another [measure] ({', '.join(changed)}). "
             "Choose another --out, or --fresh to measure all of it again."
         )
+
+
+def refuse_other_part(folder: RunFolder, suite: Suite) -> None:
+    """Raise RunError if a folder contains another shard of the suite, or a run without shards.
+
+    Shards are usually measured at the same time on several machines, and a lock on a folder is not
+    known to hold on every shared file system. So a folder is of one shard.
+    """
+    if folder.suite() is None:
+        return
+    before = part_of(folder.facts())
+    if before is None and suite.shard is None:
+        return
+
+    if before is None:
+        holds = f"holds a run of all cells, and not shard {suite.shard} alone"
+    elif suite.shard is None:
+        holds = f"holds {before.name}, and not all cells"
+    elif before.of == suite.shard.of and list(before.shards) == [suite.shard.number]:
+        return
+    else:
+        holds = f"holds {before.name}, and not shard {suite.shard.number} of {suite.shard.of}"
+    raise RunError(
+        f"{folder.path} {holds}. Each shard needs a folder of its own: choose another --out, and "
+        "join the folders with `mssbench merge`; or use --fresh to replace what is there."
+    )

@@ -26,6 +26,7 @@ from mssbench.run.resume import (
     by_cell,
     done_cells,
     passes_behind,
+    refuse_other_part,
     refuse_other_suite,
     runs_as_now,
 )
@@ -59,9 +60,9 @@ def run(
     Cells are measured in the order of the suite, shuffled within each problem. Ctrl-C and SIGTERM
     end the run early: the rows so far are saved, and the other cells become `interrupted`.
 
-    Raises RunError if another run writes to the folder, if it contains something else or another
-    suite, if it was measured on another machine, if no worker can be started, or if this system is
-    not Linux.
+    Raises RunError if another run writes to the folder, if it contains something else, another
+    suite or another shard, if it was measured on another machine, if no worker can be started, or
+    if this system is not Linux.
     """
     linux.require()
     summary, start = Summary(path, len(suite.cells)), time.monotonic()
@@ -72,6 +73,7 @@ def run(
 
     with _opened(path, fresh=fresh) as folder, Takedown() as takedown:
         refuse_other_suite(folder, suite)
+        refuse_other_part(folder, suite)
 
         rows = by_cell(folder.rows())
         as_now = runs_as_now(folder.facts())

@@ -1,6 +1,6 @@
 """Load the suite that a command line names, as its options --set, --only and others change it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -22,6 +22,8 @@ from mssbench.records.schema import SCHEMA
 from mssbench.registries import load_file
 from mssbench.results.conditions import read, why_empty
 from mssbench.results.labels import LABELS, labels
+from mssbench.results.rows import SUITE
+from mssbench.suite import shards
 from mssbench.suite import suite as suites
 from mssbench.suite.expand import check_word
 from mssbench.suite.ranges import as_list
@@ -43,6 +45,7 @@ def choose(
     *,
     own: OwnMatrices | None = None,
     elsewhere: bool = False,
+    shard: str | None = None,
 ) -> Suite:
     """Return the suite that a command line asks for.
 
@@ -50,7 +53,7 @@ def choose(
     condition that cells must satisfy. effort: how long to sample, a word such as `quick`. device:
     replaces the suite's devices. also: the user's files of methods and problems. own: matrices that
     replace those of the suite, see `own_matrices`. elsewhere: whether the device may be missing,
-    because nothing is measured here.
+    because nothing is measured here. shard: which part of the cells is measured, such as `2/4`.
 
     Raises SuiteError for a suite, value or condition that is wrong, RegistryError for a file in
     `also` that cannot be loaded, and RunError if the device is missing.
@@ -69,9 +72,29 @@ def choose(
 
     if only is not None:
         chosen = _narrow(chosen, only)
+    if shard is not None:
+        chosen = chosen.sharded(shards.parse(shard))
     if not elsewhere:
         _refuse_missing_device(chosen)
     return chosen
+
+
+def of_run(folder: Path, conditions: Iterable[str], digest: str) -> Suite | None:
+    """Return the suite that the shards in a folder are of, or None if it cannot be told here.
+
+    It cannot if a method or problem is not installed here. conditions: those of --only that its
+    runs had. digest: of that suite, see `Suite.digest`.
+    """
+    for auto in ("cpu", "cuda"):
+        try:
+            suite = suites.load(folder / SUITE, auto=auto)
+            for only in {"", *conditions}:
+                narrowed = _narrow(suite, only) if only else suite
+                if narrowed.digest == digest:
+                    return narrowed
+        except (SuiteError, NotInstalled):
+            continue
+    return None
 
 
 def own_matrices(path: Path | None, key: str | None, kind: str | None) -> OwnMatrices | None:

@@ -13,8 +13,10 @@ import tomli_w
 from mssbench.errors import GateError, RegistryError, SuiteError, nearest, unknown
 from mssbench.records.cell import Cell
 from mssbench.records.policy import Policy
-from mssbench.suite import claims, expand, thresholds
+from mssbench.results.parts import Part
+from mssbench.suite import claims, expand, shards, thresholds
 from mssbench.suite.expand import AXES, check_word
+from mssbench.suite.shards import Shard
 from mssbench.suite.shipped import of_runs, of_trainings
 
 _POLICY = tuple(f.name for f in fields(Policy))
@@ -24,6 +26,7 @@ MEASURE: dict[str, Any] = {
     "max_error": thresholds.MAX_ERROR,
     "minutes": 0.0,  # after which a run ends, with fewer passes or samples; 0: when all is measured
 }
+LIMITS = ("timeout_seconds", "minutes")  # keys of MEASURE that do not change how times are measured
 _EFFORT = ("min_seconds", "min_samples", "max_seconds", "warmup_seconds", "interval", "passes")
 EFFORTS: dict[str, dict[str, Any]] = {
     name: dict(zip(_EFFORT, values, strict=True))
@@ -61,6 +64,8 @@ class Suite:
     measure: Mapping[str, Any]  # every key of MEASURE
     narrowed: str = ""  # by this condition on its cells
     dropped_by_condition: tuple[Cell, ...] = ()  # the cells for which it does not hold
+    shard: Shard | None = None  # the part of the cells that is measured here, if not all
+    of_all_shards: tuple[Cell, ...] = ()  # the cells of all shards, if there are shards
 
     @property
     def policy(self) -> Policy:
@@ -85,9 +90,43 @@ class Suite:
         )
 
     @property
+    def digest(self) -> str:
+        """A text that tells runs with other cells, or that measure them otherwise, from this one.
+
+        The shards of a suite have the same.
+        """
+        measured = {key: value for key, value in self.measure.items() if key not in LIMITS}
+        return shards.digest(self.of_all_shards or self.cells, measured)
+
+    def sharded(self, shard: Shard) -> "Suite":
+        """Return the suite with the cells of one shard only.
+
+        Raises SuiteError if there are more shards than cells.
+        """
+        kept = tuple(shards.cells_of(shard, self.cells))
+        return replace(self, cells=kept, shard=shard, of_all_shards=self.cells)
+
+    def part(self) -> Part | None:
+        """Return what a run of this shard has, for the facts of its folder; None for no shard."""
+        if self.shard is None:
+            return None
+        here = {cell.cell_id for cell in self.cells}
+        places = {c.cell_id: i for i, c in enumerate(self.of_all_shards) if c.cell_id in here}
+        return Part(
+            self.shard.of,
+            len(self.of_all_shards),
+            self.digest,
+            {self.shard.number: places},
+        )
+
+    @property
     def all_cell_ids(self) -> set[str]:
-        """The cell_id of every cell of the suite, also of those that a condition has dropped."""
-        return {cell.cell_id for cell in (*self.cells, *self.dropped_by_condition)}
+        """The cell_id of every cell of the suite.
+
+        Those that a condition has dropped, and those of other shards, are included.
+        """
+        every = (*self.cells, *self.of_all_shards, *self.dropped_by_condition)
+        return {cell.cell_id for cell in every}
 
 
 def find(name: str) -> Path:

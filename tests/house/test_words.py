@@ -48,6 +48,7 @@ from mssbench.cli import ab, doctor, listing, main, notebook, run, selftest
 from mssbench.cli import check as cli_check
 from mssbench.cli import claims as cli_claims
 from mssbench.cli import compare as cli_compare
+from mssbench.cli import merge as cli_merge
 from mssbench.cli import pareto as cli_pareto
 from mssbench.cli import recommend as cli_recommend
 from mssbench.cli import show as cli_show
@@ -86,7 +87,7 @@ from mssbench.records.summary import MEASURING
 from mssbench.records.timing import StopReason
 from mssbench.report.trainings import sentences as training_sentences
 from mssbench.report.trainings.quantities import PROBED
-from mssbench.results import baselines, merge
+from mssbench.results import baselines, merge, parts
 from mssbench.results.labels import LABELS, PHASES
 from mssbench.run import signals
 from mssbench.selftest.checks import CheckOutcome
@@ -478,15 +479,17 @@ PRINTING = (
     (describe, ("compare",)),
     (judge, ()),
     (rows, ("by_status", "sentence")),
-    (tables, ("changed_code", "changed_parameters", "left_over_remarks")),
+    (tables, ("changed_code", "changed_parameters", "left_over_remarks", "part_remarks")),
     (times, ()),
     (ab_verdicts, ()),
     (ab, ("tables", "_look", "_null", "_machines", "compare")),
-    (run, ("forecast", "_absence", "_kernels", "measure", "_next_commands")),
+    (run, ("_title", "forecast", "_absence", "_kernels", "measure", "_next_commands")),
     (cli_show, ("show", "so_far")),
     (cli_test, ("report",)),
     (notebook, ()),
     (doctor, ("report",)),
+    (parts, ("sentence",)),
+    (cli_merge, ("lines", "merged")),
 )
 
 
