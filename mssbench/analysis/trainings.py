@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mssbench.errors import TableError
 from mssbench.records.measurement import Status
 from mssbench.records.training import MEAN, TRAINING_KEY, TrainingCell
 from mssbench.records.training_tables import OF_CONTROL
@@ -20,7 +18,6 @@ LEVEL = 0.05  # of the adjusted p-values, so that a wrong sentence appears in on
 _CONFIDENCE = 0.95
 # The method that others are compared with, if it is there: the exact root with its exact gradient.
 _REFERENCE = {"forward": "eigh", "backward": "loewner", "options": "", "then": ""}
-_TABLES = ("trainings.csv", "curves.csv", "robustness.csv")
 # What is equal for all methods of a group.
 APART = [
     "task",
@@ -124,40 +121,6 @@ class Group:
     def ranked(self) -> bool:
         """Whether there are enough seeds to rank methods."""
         return self.seeds >= LEAST_SEEDS
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder holds the tables of a run of trainings."""
-    return (folder / _TABLES[0]).is_file()
-
-
-def load(folder: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Return the tables of trainings and of epochs of a run.
-
-    Raises TableError if one is missing or cannot be read.
-    """
-    return _read(folder / _TABLES[0]), _read(folder / _TABLES[1])
-
-
-def load_robustness(folder: Path) -> "pd.DataFrame":
-    """Return the table of robustness of a run, which may have no rows.
-
-    Raises TableError if it is missing or cannot be read.
-    """
-    return _read(folder / _TABLES[2])
-
-
-def _read(file: Path) -> "pd.DataFrame":
-    """Return a table of a run, in which a text that is missing is empty."""
-    import pandas as pd
-
-    texts = dict.fromkeys(("backward", "options", "then", "reason", "exception"), "str")
-    try:
-        table = pd.read_csv(file, dtype={**texts, "cell_id": "str"}, keep_default_na=True)
-    except (OSError, ValueError) as error:
-        raise TableError(f"{file} cannot be read: {error}") from None
-    known = table[list(texts.keys() & set(table.columns))].fillna("")
-    return table.assign(**{name: known[name] for name in known.columns})
 
 
 def groups(trainings: "pd.DataFrame", curves: "pd.DataFrame") -> list[Group]:

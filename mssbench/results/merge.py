@@ -8,7 +8,7 @@ from mssbench.errors import RunError, TableError
 from mssbench.records.facts import Facts, canonical, difference
 from mssbench.records.measurement import ABSENT, Status
 from mssbench.records.schema import KEY
-from mssbench.results import table
+from mssbench.results import table, trainings
 from mssbench.results.facts_file import LEFT_OVER, read_facts
 from mssbench.results.folder import RunFolder
 from mssbench.results.parsing import Left
@@ -24,8 +24,13 @@ def merge(runs: Sequence[Path], out: Path | None, *, mixed: bool) -> dict[str, A
 
     mixed: whether runs of different environments (machines, or versions of libraries) may be
     joined. Returns the path, the counts, and sentences on what was damaged. Raises TableError if
-    environments differ, and RunError if `out` is not empty, or is missing for several runs.
+    environments differ or a run is one of trainings, and RunError if `out` is not empty, or is
+    missing for several runs.
     """
+    for run in runs:
+        trainings.refuse_to_read(run)
+    if out is not None:
+        trainings.refuse_to_write(out)
     if out is None and len(runs) > 1:
         raise RunError("to join several runs, name the folder of the result: --out FOLDER.")
     if out is not None and out.exists() and (out.is_file() or any(out.iterdir())):

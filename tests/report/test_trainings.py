@@ -28,13 +28,14 @@ from report.test_page_safety import HOSTILE
 
 from mssbench import results
 from mssbench.cli.claims import judged
-from mssbench.errors import RunError, SuiteError, TableError
+from mssbench.errors import RunError, SuiteError
 from mssbench.records.training import TrainingCell
 from mssbench.report.page import page
 from mssbench.report.trainings import sentences, tables
 from mssbench.report.trainings.points import points
 from mssbench.report.trainings.quantities import PROBED, QUANTITIES
-from mssbench.report.trainings.reading import Shown, is_of_trainings, read, shown
+from mssbench.report.trainings.reading import Shown, read, shown
+from mssbench.results import trainings
 
 NS = "newton_schulz + autodiff iterations=5 norm=trace"
 
@@ -449,29 +450,16 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
 
 
 def test_a_run_is_found_by_its_folder_and_by_its_table(run: Path) -> None:
-    assert is_of_trainings(run)
-    assert is_of_trainings(run / "trainings.csv")
-    assert not is_of_trainings(QUICK)
+    assert trainings.is_run(run)
+    assert trainings.is_run(run / "trainings.csv")
+    assert not trainings.is_run(QUICK)
     assert read(run / "trainings.csv").folder == run
 
 
 def test_a_run_without_tables_yet_is_explained(tmp_path: Path) -> None:
     (tmp_path / "cells").mkdir()
     with pytest.raises(RunError, match=r"no trainings.csv yet.*resume it with the same command"):
-        is_of_trainings(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["trainings.csv", "curves.csv", "robustness.csv"])
-def test_a_damaged_table_is_named(run: Path, tmp_path: Path, name: str) -> None:
-    for file in run.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    table = pd.read_csv(tmp_path / name)
-    table.drop(columns="accuracy").to_csv(tmp_path / name, index=False)
-    with pytest.raises(TableError, match=rf"{name} is no table of trainings: it lacks accuracy"):
-        read(tmp_path)
-    table.assign(accuracy="much").to_csv(tmp_path / name, index=False)
-    with pytest.raises(TableError, match=rf"{name}: a value of accuracy is no number"):
-        read(tmp_path)
+        trainings.is_run(tmp_path)
 
 
 def test_a_run_without_a_table_of_robustness_is_read(run: Path, tmp_path: Path) -> None:
