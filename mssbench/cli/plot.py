@@ -219,7 +219,7 @@ def _of_trainings(
     if not drawable:
         raise TableError("none of the figures has anything to draw for these trainings.")
 
-    for caution in cautions(shown(by_name)):
+    for caution in cautions(shown(by_name), times=False):  # no figure shows any
         yield Text(caution, style="bold yellow")
     stem = run_names[0].strip("/").replace("/", "-")
     for figure, spec in drawable:

@@ -108,7 +108,7 @@ def report(folder: Path) -> Iterator[RenderableType]:
     every, curves, _ = load(folder)
     of_trainings = every[every["status"] != Status.INTERRUPTED]
     yield from tables(trainings.groups(of_trainings, curves))
-    yield from rates(learning_rates.grids(of_trainings))
+    yield from rates(learning_rates.grids(every))
     if not trainings.equal_starts(of_trainings):
         yield Text(
             "The methods of a seed did not all start from the same weights and data, so that their "
