@@ -7,7 +7,7 @@ interrupted or crashed says nothing about its rate, so that the best rate is the
 sure: a claim is not resolved, and the table of rates says so.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,10 +40,12 @@ class BestRate:
 class Rates(NamedTuple):
     """The learning rates of one method.
 
-    accuracies: by rate and seed, of the rates that count. best: None if no rate counts.
+    trained: all rates, also those that do not count. accuracies: by rate and seed, of those that
+    count. best: None if no rate counts.
     unknown: the trainings that say nothing about their rate, such as those that crashed.
     """
 
+    trained: Sequence[float]
     accuracies: Mapping[float, Mapping[int, float]]
     best: BestRate | None
     unknown: "pd.DataFrame"
@@ -67,10 +69,10 @@ def rates(rows: "pd.DataFrame", accept: Collection[str] = ()) -> Rates:
         for rate, part in rows.groupby("learning_rate")
         if len(part) == seeds and sound[part.index].all()
     }
-    found = Rates(accuracies, None, rows[~rows["status"].isin(_KNOWN)])
+    trained = sorted(float(rate) for rate in rows["learning_rate"].unique())
+    found = Rates(trained, accuracies, None, rows[~rows["status"].isin(_KNOWN)])
     if not accuracies:
         return found
     means = found.means
     best = max(means, key=lambda rate: means[rate])
-    edges = (rows["learning_rate"].min(), rows["learning_rate"].max())
-    return found._replace(best=BestRate(best, at_edge=best in edges))
+    return found._replace(best=BestRate(best, at_edge=best in (trained[0], trained[-1])))

@@ -69,6 +69,7 @@ def load(path: Path) -> Tables:
     robustness = _read(file) if file.exists() else _typed(_without_rows(), file)
     _check_trainings(folder, trainings)
     _check_epochs(folder / files.CURVES, trainings, curves)
+    _check_changes(file, trainings, robustness)
     return Tables(trainings, curves, robustness)
 
 
@@ -191,5 +192,20 @@ def _check_epochs(file: Path, trainings: "pd.DataFrame", curves: "pd.DataFrame")
     if missing:
         raise TableError(
             f"{file} lacks epochs of {missing} of {units.count(len(ended), 'training')} that have "
+            f"ended. {_REMEDY}"
+        )
+
+
+def _check_changes(file: Path, trainings: "pd.DataFrame", robustness: "pd.DataFrame") -> None:
+    """Raise TableError if a training has fewer rows of robustness than another one of its task.
+
+    All networks of a task are evaluated under the same changes.
+    """
+    ended = trainings.loc[trainings["status"].isin(_ENDED), ["task", "cell_id"]]
+    rows = ended["cell_id"].map(Counter(robustness["cell_id"].tolist())).fillna(0)
+    missing = int((rows < rows.groupby(ended["task"]).transform("max")).sum())
+    if missing:
+        raise TableError(
+            f"{file} lacks rows of {missing} of {units.count(len(ended), 'training')} that have "
             f"ended. {_REMEDY}"
         )

@@ -96,6 +96,11 @@ def test_whole_lines_that_are_missing_are_counted(tmp_path: Path) -> None:
     (run / "curves.csv").write_text("".join(lines[:-9]))
     refused(run, "curves.csv lacks epochs of 2 of 40 trainings that have ended.")
 
+    (run / "curves.csv").write_text("".join(lines))
+    lines = (run / "robustness.csv").read_text().splitlines(keepends=True)
+    (run / "robustness.csv").write_text("".join(lines[:-24]))
+    refused(run, "robustness.csv lacks rows of 2 of 40 trainings that have ended.")
+
 
 def test_trainings_that_have_not_ended_may_lack_epochs(tmp_path: Path) -> None:
     results: dict[Any, Any] = {c: result(c) for c in cells([EXACT, MEAN], learning_rates=[0.1])}
