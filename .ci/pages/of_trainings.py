@@ -7,6 +7,7 @@ from pathlib import Path
 from of_code import ROOT, table
 
 from mssbench.analysis import learning_rates, trainings
+from mssbench.analysis.training_reading import load
 from mssbench.cli import claims
 
 QUICK = Path("results/cpu-2core-train_quick")
@@ -24,23 +25,25 @@ def verdicts(run: Path) -> str:
 
 def accuracy_by_rate() -> str:
     """Return a table of mean accuracies on the textures of `train_full`, by learning rate."""
-    every, _ = trainings.load(ROOT / FULL)
+    every = load(ROOT / FULL).trainings
     grid = next(g for g in learning_rates.grids(every) if g.title["task"] == "tex12")
     heads = ("method", *(f"rate {rate:g}" for rate in grid.rates), "best rate")
     rows = []
     for line in grid.lines:
-        if len(line.rates) < 2:
+        if len(line.rates.trained) < 2:
             continue
-        means = [f"{line.means[r]:.3f}" if r in line.means else "" for r in grid.rates]
-        edge = ", at the edge" if line.at_edge else ""
-        best = "" if line.best is None else f"{line.best:g}{edge}"
+        found = line.rates.means
+        means = [f"{found[r]:.3f}" if r in found else "" for r in grid.rates]
+        edge = ", at the edge" if line.best is not None and line.best.at_edge else ""
+        best = "" if line.best is None else f"{line.best.rate:g}{edge}"
         rows.append((f"`{line.method}`", *means, best))
     return table(heads, rows)
 
 
 def differences() -> str:
     """Return a table of the differences from the exact root at one rate, with all methods."""
-    groups = trainings.groups(*trainings.load(ROOT / FULL))
+    every, curves, _ = load(ROOT / FULL)
+    groups = trainings.groups(every, curves)
     group = next(
         g for g in groups if (g.task, g.places, g.learning_rate, g.epochs) == ("tex12", 49, 0.1, 8)
     )

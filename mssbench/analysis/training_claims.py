@@ -10,8 +10,7 @@ follows from the 95 % t interval of the mean of left - right over the seeds:
                       side has trainings that do not count or lack the value.
 
 Trainings count if their status is ok, or one that the claim accepts. With `rates = "best"` each
-side is taken at the learning rate at which its mean accuracy is highest, among the rates at which
-all of its trainings count. Claims are not adjusted for their number.
+side is taken at its best learning rate, see `best_rates`. Claims are not adjusted for their number.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +19,8 @@ from enum import StrEnum
 from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
+from mssbench.analysis.best_rates import CAUTION, BestRate
 from mssbench.analysis.training_sides import (
-    BestRate,
     Side,
     Unresolved,
     at_best_rates,
@@ -30,11 +29,12 @@ from mssbench.analysis.training_sides import (
     method_key,
     side_of,
 )
-from mssbench.analysis.training_values import with_values
+from mssbench.analysis.training_values import NOT_REACHED, with_values
 from mssbench.analysis.trainings import LEAST_SEEDS, Difference, mean_difference
 from mssbench.errors import SuiteError
 from mssbench.records import units
 from mssbench.records.training import TRAINING_KEY, TRAININGS
+from mssbench.records.training_values import OF_PROBES
 from mssbench.suite.training_claims import (
     TrainingClaim,
     numbered,
@@ -44,6 +44,7 @@ from mssbench.suite.training_claims import (
 if TYPE_CHECKING:
     import pandas as pd
 
+_LOSS = "probe_loss"  # without it a probe means nothing: an undertrained network looks smooth
 _MOST_DECIMALS = 6  # of what is printed: differences of rounding are no more than zero
 _TEXT_KEYS = [c.name for c in TRAININGS if c.name in TRAINING_KEY and c.kind == "str"]
 
@@ -148,7 +149,7 @@ def _judged(claim: TrainingClaim, frame: "pd.DataFrame") -> TrainingVerdict:
         claim.claim,
         claim.source,
         _decided(satisfies, difference),
-        " ".join(_sentences(claim, difference, wins, sides)),
+        " ".join(_sentences(claim, difference, wins, sides, seeds)),
         claim.value,
         difference.mean,
         difference.low,
@@ -192,9 +193,17 @@ def _decided(satisfies: Callable[[float], bool], difference: Difference) -> Trai
 
 
 def _sentences(
-    claim: TrainingClaim, difference: Difference, wins: int, sides: Sequence[Side]
+    claim: TrainingClaim,
+    difference: Difference,
+    wins: int,
+    sides: Sequence[Side],
+    seeds: Sequence[int],
 ) -> list[str]:
-    """Return what was found: the mean difference with its interval, the wins, and the rates."""
+    """Return what was found: the mean difference with its interval, the wins, and the rates.
+
+    What a reader has to know beside them is added: the losses at which probes were taken, and the
+    trainings that did not reach the accuracy of mean pooling. seeds: those that are compared.
+    """
     number = "" if isinstance(claim.right, str) else f" from {claim.right:g}"
     beyond = f" {claim.relation} {claim.margin:g}"
     texts = [
@@ -205,7 +214,27 @@ def _sentences(
         if side.rate is not None:
             edge = ", at the edge of the grid" if side.rate.at_edge else ""
             texts.append(f"Best rate of {side.method}: {side.rate.rate:g}{edge}.")
+    if claim.rates == "best":
+        texts.append(CAUTION)
+    for side in sides:
+        rows = side.rows[side.rows["seed"].isin(seeds)]
+        if claim.value in OF_PROBES and claim.value != _LOSS:
+            median = units.number(rows[_LOSS].median())
+            texts.append(f"Median loss at the probe of {side.method}: {median}.")
+        missed = int(rows[NOT_REACHED].sum())
+        if claim.value == "epochs_to_first_order" and missed:
+            texts.append(
+                f"{side.method} did not reach the accuracy of mean pooling in {missed} of "
+                f"{units.count(len(rows), 'training')}, "
+                f"which {'counts' if missed == 1 else 'count'} as {_more_epochs(rows)} epochs."
+            )
     return texts
+
+
+def _more_epochs(rows: "pd.DataFrame") -> str:
+    """Return what a training counts that does not reach the accuracy of mean pooling: `9`."""
+    numbers = sorted({int(n) + 1 for n in rows.loc[rows[NOT_REACHED], "epochs"]})
+    return " and ".join(map(str, numbers))
 
 
 def interval(difference: Difference) -> str:

@@ -1,10 +1,10 @@
 """The two sides of a claim on trainings: which trainings are compared, and their values by seed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mssbench.analysis.best_rates import BestRate, rates
 from mssbench.records import units
 from mssbench.records.measurement import Status
 from mssbench.records.training import METHOD, SETTING, TRAINING_KEY
@@ -13,18 +13,6 @@ from mssbench.suite.training_claims import TrainingClaim, one_method, one_settin
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True)
-class BestRate:
-    """The learning rate at which a side is most accurate, and whether it is on the grid's edge.
-
-    at_edge: whether it is the smallest or the largest rate of the side, so that a rate outside of
-    the grid may be better.
-    """
-
-    rate: float
-    at_edge: bool
 
 
 class Side(NamedTuple):
@@ -97,29 +85,19 @@ def at_best_rates(claim: TrainingClaim, sides: Sequence[Side]) -> list[Side]:
 
 
 def _at_best_rate(claim: TrainingClaim, side: Side) -> Side:
-    """Return a side with its trainings at its best rate. Raises Unresolved if it has none.
+    """Return a side with its trainings at its best rate, see `best_rates`.
 
-    A rate at which networks do not train is not the best one. One at which trainings are missing,
-    e.g. because the run was stopped, might be, so that no rate is known to be the best.
+    Raises Unresolved if it has none, or if it is not known for sure.
     """
-    rows = side.rows
-    known = rows["status"].isin([Status.OK, Status.NONFINITE])
-    if not known.all():
-        _refuse_unsound(claim, side._replace(rows=rows[~known]), of=len(rows))
-    counts = rows["status"].isin([Status.OK, *claim.accept]) & rows["accuracy"].notna()
-    by_rate = counts.groupby(rows["learning_rate"])
-    complete = by_rate.all() & (by_rate.size() == rows["seed"].nunique())
-    if not complete.any():
+    found = rates(side.rows, claim.accept)
+    if len(found.unknown):
+        _refuse_unsound(claim, side._replace(rows=found.unknown), of=len(side.rows))
+    if found.best is None:
         _refuse_unsound(claim, side)
         why = f"No learning rate has all seeds of {side.method}."
         raise Unresolved(why)
-
-    means = rows["accuracy"].groupby(rows["learning_rate"]).mean()[complete]
-    best = float(means.idxmax())
-    edges = (rows["learning_rate"].min(), rows["learning_rate"].max())
-    return Side(
-        side.method, rows[rows["learning_rate"] == best], BestRate(best, at_edge=best in edges)
-    )
+    at_best = side.rows["learning_rate"] == found.best.rate
+    return Side(side.method, side.rows[at_best], found.best)
 
 
 def by_seed(claim: TrainingClaim, side: Side) -> dict[int, float]:

@@ -7,7 +7,7 @@ measured.
 from collections.abc import Mapping
 from math import nan
 from statistics import fmean
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mssbench.records.measurement import Status
 from mssbench.records.training import MEAN
@@ -17,19 +17,32 @@ from mssbench.records.training_values import LOST, MCE, TRUNCATED, TRUNCATION
 if TYPE_CHECKING:
     import pandas as pd
 
+NOT_REACHED = "not_reached"  # column: whether the accuracy of mean pooling was not reached
 _Errors: TypeAlias = dict[float, float]  # shares of wrong test samples, by severity
 
 
 def with_values(
     trainings: "pd.DataFrame", curves: "pd.DataFrame", robustness: "pd.DataFrame"
 ) -> "pd.DataFrame":
-    """Return the trainings with a column for each derived value."""
+    """Return the trainings with a column for each derived value.
+
+    A training that does not reach the accuracy of mean pooling counts with one epoch more than it
+    has: leaving it out would favour methods that often miss it. The column NOT_REACHED marks it.
+    """
     cells = trainings["cell_id"]
     first = curves[curves["epoch"] == 1].drop_duplicates("cell_id").set_index("cell_id")["accuracy"]
     truncated = robustness[robustness["change"] == TRUNCATION]
     by_share = truncated.drop_duplicates(["cell_id", "severity"]).set_index("cell_id")
 
+    controls = _controls(trainings)
+    reached = trainings["epochs_to_first_order"].astype(float)
+    trained = trainings["status"].isin([str(Status.OK), str(Status.NONFINITE)])
+    compared = reached.notna()
+    compared[:] = [key in controls for key in _keys(trainings)]
+    missed = reached.isna() & trained & compared
     columns = {
+        "epochs_to_first_order": reached.mask(missed, trainings["epochs"] + 1.0),
+        NOT_REACHED: missed,
         "skipped_share": trainings["skipped"] / trainings["steps"].where(trainings["steps"] > 0),
         "nonfinite_share": trainings["nonfinite_steps"]
         / trainings["steps"].where(trainings["steps"] > 0),
@@ -68,16 +81,23 @@ def _mce(trainings: "pd.DataFrame", images: "pd.DataFrame") -> list[float]:
     for cell, kind, severity, accuracy in named.itertuples(index=False):
         errors.setdefault(cell, {}).setdefault(kind, {})[severity] = 1 - accuracy
 
-    keys = list(trainings[list(OF_CONTROL)].itertuples(index=False, name=None))
-    is_control = (trainings["forward"] == MEAN) & (trainings["status"] == Status.OK)
-    cells = trainings["cell_id"].tolist()
-    controls = {
-        key: cell for key, cell, is_mean in zip(keys, cells, is_control, strict=True) if is_mean
-    }
+    controls = _controls(trainings)
     return [
         _relative(errors.get(cell, {}), errors.get(controls.get(key, ""), {}))
-        for key, cell in zip(keys, cells, strict=True)
+        for key, cell in zip(_keys(trainings), trainings["cell_id"].tolist(), strict=True)
     ]
+
+
+def _keys(trainings: "pd.DataFrame") -> list[tuple[Any, ...]]:
+    """Return for each training what must be equal for it to be compared with mean pooling."""
+    return list(trainings[list(OF_CONTROL)].itertuples(index=False, name=None))
+
+
+def _controls(trainings: "pd.DataFrame") -> dict[tuple[Any, ...], str]:
+    """Return the cells of mean pooling that ended well, by what others must share with them."""
+    is_control = (trainings["forward"] == MEAN) & (trainings["status"] == Status.OK)
+    of_mean = trainings[is_control]
+    return dict(zip(_keys(of_mean), of_mean["cell_id"].tolist(), strict=True))
 
 
 def _relative(own: Mapping[str, _Errors], control: Mapping[str, _Errors]) -> float:

@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mssbench.errors import TableError
 from mssbench.records.measurement import Status
 from mssbench.records.training import MEAN, TRAINING_KEY, TrainingCell
 from mssbench.records.training_tables import OF_CONTROL
@@ -20,7 +18,6 @@ LEVEL = 0.05  # of the adjusted p-values, so that a wrong sentence appears in on
 _CONFIDENCE = 0.95
 # The method that others are compared with, if it is there: the exact root with its exact gradient.
 _REFERENCE = {"forward": "eigh", "backward": "loewner", "options": "", "then": ""}
-_TABLES = ("trainings.csv", "curves.csv", "robustness.csv")
 # What is equal for all methods of a group.
 APART = [
     "task",
@@ -66,6 +63,8 @@ class Line:
 
     skipped, nonfinite: the largest shares of steps that were skipped, and that were not finite or
     raised. first: accuracy after the first epoch, the mean.
+    shared: how many seeds it has in common with the reference of its group; all of its own without
+    a reference.
     first_order: None if mean pooling was not trained.
     """
 
@@ -78,6 +77,7 @@ class Line:
     nonfinite: float
     milliseconds: float
     root_share: float
+    shared: int = 0
     first_order: FirstOrder | None = None
     difference: Difference | None = None
 
@@ -105,8 +105,9 @@ class Group:
     The most accurate one is first if there are enough seeds to rank methods; otherwise they are in
     the order of the suite.
 
-    seeds: how many all sound methods share. reference: the method that differences are taken from.
-    ranked: whether there are enough seeds to say which method is better.
+    seeds: the most that a sound method has in common with the reference, or has if there is none.
+    reference: the method that differences are taken from. ranked: whether there are enough seeds to
+    say of any method whether it is better.
     """
 
     task: str
@@ -127,39 +128,10 @@ class Group:
         """Whether there are enough seeds to rank methods."""
         return self.seeds >= LEAST_SEEDS
 
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder holds the tables of a run of trainings."""
-    return (folder / _TABLES[0]).is_file()
-
-
-def load(folder: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Return the tables of trainings and of epochs of a run.
-
-    Raises TableError if one is missing or cannot be read.
-    """
-    return _read(folder / _TABLES[0]), _read(folder / _TABLES[1])
-
-
-def load_robustness(folder: Path) -> "pd.DataFrame":
-    """Return the table of robustness of a run, which may have no rows.
-
-    Raises TableError if it is missing or cannot be read.
-    """
-    return _read(folder / _TABLES[2])
-
-
-def _read(file: Path) -> "pd.DataFrame":
-    """Return a table of a run, in which a text that is missing is empty."""
-    import pandas as pd
-
-    texts = dict.fromkeys(("backward", "options", "then", "reason", "exception"), "str")
-    try:
-        table = pd.read_csv(file, dtype={**texts, "cell_id": "str"}, keep_default_na=True)
-    except (OSError, ValueError) as error:
-        raise TableError(f"{file} cannot be read: {error}") from None
-    known = table[list(texts.keys() & set(table.columns))].fillna("")
-    return table.assign(**{name: known[name] for name in known.columns})
+    @property
+    def few(self) -> list[Line]:
+        """The sound methods with too few seeds to be ranked, in a group that is."""
+        return [x for x in self.lines if self.ranked and x.ok and x.shared < LEAST_SEEDS]
 
 
 def groups(trainings: "pd.DataFrame", curves: "pd.DataFrame") -> list[Group]:
@@ -180,19 +152,24 @@ def groups(trainings: "pd.DataFrame", curves: "pd.DataFrame") -> list[Group]:
         for line in lines if targets else ():
             line.first_order = _first_order(rows[rows["method"] == line.method], targets)
         sound = [line for line in lines if line.ok]
-        common = set.intersection(*(set(line.accuracies) for line in sound)) if sound else set()
         exact = exact_root(rows)
-        reference = next((line.method for line in sound if line.method in exact), "")
+        reference = next((line for line in sound if line.method in exact), None)
+        for line in sound:
+            line.shared = len(line.accuracies.keys() & (reference or line).accuracies.keys())
         group = Group(
             **dict(zip(APART, map(plain, key), strict=True)),
-            seeds=len(common),
-            reference=reference,
+            seeds=max((line.shared for line in sound), default=0),
+            reference=reference.method if reference else "",
             lines=lines,
         )
         if group.ranked and reference:
-            _compare(group, sound)
+            found_differences = differences(
+                {line.method: line.accuracies for line in sound}, reference.method
+            )
+            for line in sound:
+                line.difference = found_differences.get(line.method)
         if group.ranked:
-            lines.sort(key=lambda line: (not line.ok, -line.mean if line.accuracies else 0.0))
+            lines.sort(key=_place)
         found.append(group)
     return found
 
@@ -249,15 +226,28 @@ def _first_order(rows: "pd.DataFrame", targets: set[int]) -> FirstOrder:
     return FirstOrder(float(epochs.mean()), int(epochs.isna().sum()))
 
 
-def _compare(group: Group, sound: Sequence[Line]) -> None:
-    """Give each sound line its difference from the reference."""
-    by_name = {line.method: line for line in sound}
-    reference = by_name[group.reference]
-    others = [line for line in sound if line is not reference]
-    raw = {line.method: paired(line.accuracies, reference.accuracies) for line in others}
+def differences(
+    accuracies: Mapping[str, Mapping[int, float]], reference: str
+) -> dict[str, Difference]:
+    """Return the difference of each method from the reference, adjusted for their number.
+
+    accuracies: by method and seed. A method that has fewer than five seeds in common with the
+    reference has no difference; it does not keep others from having one.
+    """
+    exact = accuracies[reference]
+    raw = {
+        name: paired(of_method, exact)
+        for name, of_method in accuracies.items()
+        if name != reference and len(of_method.keys() & exact.keys()) >= LEAST_SEEDS
+    }
     adjusted = holm({name: difference.p for name, difference in raw.items()})
-    for line in others:
-        line.difference = raw[line.method]._replace(p=adjusted[line.method])
+    return {name: found._replace(p=adjusted[name]) for name, found in raw.items()}
+
+
+def _place(line: Line) -> tuple[bool, bool, float]:
+    """Return what sorts the methods of a group: sound ones with enough seeds by their accuracy."""
+    mean = -line.mean if line.accuracies else 0.0
+    return not line.ok, line.shared < LEAST_SEEDS, mean
 
 
 def paired(one: Mapping[int, float], other: Mapping[int, float]) -> Difference:
@@ -295,9 +285,12 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def equal_starts(trainings: "pd.DataFrame") -> bool:
-    """Whether all trainings of a task and seed began with the same weights and data."""
+    """Whether all trainings of a task and seed began with the same weights and data.
+
+    The weights depend on the number of channels as well.
+    """
     known = trainings[trainings["initial"].notna()]
-    for _, rows in known.groupby(["task", "seed"]):
+    for _, rows in known.groupby(["task", "channels", "seed"]):
         distinct = rows[["initial", "data"]].drop_duplicates()
         if len(distinct) > 1:
             return False

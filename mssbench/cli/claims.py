@@ -10,16 +10,17 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mssbench import results
-from mssbench.analysis import claims, conclusions, trainings
+from mssbench.analysis import claims, conclusions
 from mssbench.analysis.claims import ClaimResult
 from mssbench.analysis.kinds import Conditions
 from mssbench.analysis.training_claims import TrainingVerdict, judge
+from mssbench.analysis.training_reading import load
 from mssbench.cli.options import Json, RunArgument
 from mssbench.cli.output import output, output_json
 from mssbench.console import training_claims
 from mssbench.console.claims import verdicts
 from mssbench.errors import RunError, SuiteError
-from mssbench.results import table
+from mssbench.results import table, trainings
 from mssbench.results.rows import SUITE
 from mssbench.results.run import Run
 
@@ -36,12 +37,16 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Say which claims of papers, as stated in the suite of RUN, hold in its results."""
-    is_of_trainings = trainings.is_run(run)
-    if as_json:
-        rows = [asdict(v) for v in judged(run)] if is_of_trainings else data(run)
-        output_json("claims", {"rows": rows})
+    if trainings.is_run(run):
+        verdicts_of_trainings = judged(trainings.folder_of(run))
+        if as_json:
+            output_json("claims", {"rows": [asdict(v) for v in verdicts_of_trainings]})
+        else:
+            output(training_claims.verdicts(verdicts_of_trainings))
+    elif as_json:
+        output_json("claims", {"rows": data(run)})
     else:
-        output(training_claims.verdicts(judged(run)) if is_of_trainings else report(run))
+        output(report(run))
 
 
 def judged(folder: Path) -> list[TrainingVerdict]:
@@ -53,9 +58,9 @@ def judged(folder: Path) -> list[TrainingVerdict]:
     tables = stated(folder)
     if not tables:
         raise _none(folder, _OF_TRAININGS)
-    of_trainings, curves = trainings.load(folder)
+    of_run = load(folder)
     try:
-        return judge(tables, of_trainings, curves, trainings.load_robustness(folder))
+        return judge(tables, of_run.trainings, of_run.curves, of_run.robustness)
     except SuiteError as error:
         raise SuiteError(f"{folder / SUITE}: {error}") from None
 

@@ -14,6 +14,7 @@ from mssbench.cli.output import output
 from mssbench.errors import RunError, TableError
 from mssbench.records import units
 from mssbench.report.packages import require
+from mssbench.results import trainings
 
 if TYPE_CHECKING:
     from mssbench.results.run import Run
@@ -104,9 +105,7 @@ def _usual(paths: list[Path]) -> str:
 
 def _are_of_trainings(paths: list[Path]) -> bool:
     """Whether the runs are of trainings. Raises RunError if some are and others are not."""
-    from mssbench.report.trainings.reading import is_of_trainings
-
-    kinds = [is_of_trainings(path) for path in paths]
+    kinds = [trainings.is_run(path) for path in paths]
     if any(kinds) and not all(kinds):
         raise RunError(
             f"{paths[kinds.index(True)]} is a run of trainings, and {paths[kinds.index(False)]} is "
@@ -220,7 +219,7 @@ def _of_trainings(
     if not drawable:
         raise TableError("none of the figures has anything to draw for these trainings.")
 
-    for caution in cautions(shown(by_name)):
+    for caution in cautions(shown(by_name), times=False):  # no figure shows any
         yield Text(caution, style="bold yellow")
     stem = run_names[0].strip("/").replace("/", "-")
     for figure, spec in drawable:

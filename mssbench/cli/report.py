@@ -11,6 +11,7 @@ from mssbench.cli.export import saved
 from mssbench.cli.output import output
 from mssbench.errors import RunError
 from mssbench.report.packages import require
+from mssbench.results import trainings
 
 EXAMPLES = (
     "mssbench report results/quick",
@@ -46,9 +47,9 @@ def command(
     _check_file(out)
     require()
     from mssbench.report.page import page
-    from mssbench.report.trainings.reading import is_of_trainings, read
+    from mssbench.report.trainings.reading import read
 
-    kinds = {run: is_of_trainings(run) for run in runs}
+    kinds = {run: trainings.is_run(run) for run in runs}
     measured = [results.open(run) for run in runs if not kinds[run]]
     text = page(measured, title, [read(run) for run in runs if kinds[run]])
     output([saved(iter([text]), out), Text("Open it in a browser; no server is needed.", "dim")])

@@ -22,7 +22,7 @@ from mssbench.console.terminal import make_console
 from mssbench.errors import ExitCode, RunError, TableError
 from mssbench.records import units
 from mssbench.records.schema import BY_NAME
-from mssbench.results import conditions, table
+from mssbench.results import conditions, table, trainings
 from mssbench.results.folder import is_going_on
 from mssbench.results.labels import counted, with_labels
 from mssbench.results.rows import TABLE, folder_of
@@ -133,6 +133,7 @@ def so_far(view: View) -> Iterator[RenderableType]:
     """Yield what `show` yields, for a run that is still being measured and may have no row yet."""
     run = results.open(view.path)
     if not (run.folder / TABLE).exists():
+        trainings.refuse_to_read(view.path)
         yield Text("no row yet", "dim")
         return
 

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mssbench.analysis import conclusions, learning_rates, trainings
+from mssbench.analysis.training_reading import load
 from mssbench.cli.claims import judged, stated
 from mssbench.cli.options import Json
 from mssbench.cli.output import output, output_json
@@ -75,9 +76,9 @@ def command(
     """
     from mssbench.machine import facts
     from mssbench.run import training as runner
-    from mssbench.suite.training import load
+    from mssbench.suite.training import load as load_suite
 
-    chosen = load(suite)
+    chosen = load_suite(suite)
     folder = out if out is not None else Path("results") / chosen.name
     with TrainingProgress(make_console(stderr=True)) as progress:
         rows = runner.run(
@@ -104,10 +105,10 @@ def report(folder: Path) -> Iterator[RenderableType]:
 
     The last sentence says how many are missing, if the run was stopped.
     """
-    every, curves = trainings.load(folder)
+    every, curves, _ = load(folder)
     of_trainings = every[every["status"] != Status.INTERRUPTED]
     yield from tables(trainings.groups(of_trainings, curves))
-    yield from rates(learning_rates.grids(of_trainings))
+    yield from rates(learning_rates.grids(every))
     if not trainings.equal_starts(of_trainings):
         yield Text(
             "The methods of a seed did not all start from the same weights and data, so that their "

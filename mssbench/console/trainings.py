@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite, nan
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from mssbench.analysis.learning_rates import Grid
+from mssbench.analysis.best_rates import CAUTION
+from mssbench.analysis.learning_rates import Grid, RateLine
 from mssbench.analysis.trainings import LEAST_SEEDS, LEVEL, Difference, FirstOrder, Group, Line
 from mssbench.records import units
 
@@ -25,17 +26,26 @@ HEADS = (
     "in root",
     "status",
 )
+# Columns that give way on a narrow terminal, the first one first.
+_LESS = ("in root", "step", "epoch 1", "loss", "spread", "skipped")
+_NAME = 24  # least width of a method in characters, with which `newton_schulz + autodiff` is whole
+_ANY = 1000  # a width that restricts no table, to measure the least width of one
 MORE_HEADS = ("method", "epochs to first order", "minus …")
 
 # The heads of the table of learning rates, which has a column for each rate after the first.
 RATE_HEADS = ("method", "best rate", "minus …")
+_INTERVALS = (
+    "Differences are paired by seed. A 95 % t interval is for one method by itself; p, adjusted by "
+    "Holm, and the sentences are for all methods together, so that a difference need not be "
+    "resolved although its interval excludes 0."
+)
 _USUAL = ("float32", "skip", "cpu")  # precision, policy and device that a title need not name
 
 
 def tables(groups: Sequence[Group]) -> Iterator[RenderableType]:
     """Yield a table for each group, and sentences below it."""
     for group in groups:
-        yield _table(group)
+        yield _Methods(group)
         yield from _more(group)
         yield from _sentences(group)
 
@@ -46,16 +56,19 @@ def rates(grids: Sequence[Grid]) -> Iterator[RenderableType]:
         yield _rates(grid)
         if not grid.ranked:
             yield _unranked(grid.seeds)
-        yield Text(
-            "The best rate of a method is the one with its highest mean accuracy on the test data, "
-            "which favours methods with more rates.",
-            style="dim",
-        )
+        yield from _too_few(grid.few, grid.reference)
+        for line in grid.lines:
+            if line.unknown and line.best is not None:
+                yield Text(
+                    f"{units.count(line.unknown, 'training')} of {line.method} "
+                    f"{'is' if line.unknown == 1 else 'are'} {' or '.join(line.statuses)}, so that "
+                    "another rate may be its best one.",
+                    style="yellow",
+                )
+        yield Text(CAUTION, style="dim")
         if any(line.difference is not None for line in grid.lines):
             yield Text(
-                "Differences are taken at the best rate of each method, paired by seed, with 95 % "
-                "t intervals; p is adjusted by Holm.",
-                style="dim",
+                f"Differences are taken at the best rate of each method. {_INTERVALS}", style="dim"
             )
 
 
@@ -72,27 +85,53 @@ def _rates(grid: Grid) -> Table:
         table.add_column(difference.replace("…", grid.reference), justify="right")
 
     for line in grid.lines:
-        means = line.means
-        edge = " at the edge" if line.best is not None and line.at_edge else ""
+        means = line.rates.means
+        edge = " at the edge" if line.best is not None and line.best.at_edge else ""
         table.add_row(
             Text(line.method),
             *(_digits(means.get(rate, nan)) for rate in grid.rates),
-            "-" if line.best is None else f"{line.best:g}{edge}",
+            "-" if line.best is None else f"{line.best.rate:g}{edge}",
             *([_difference(line.difference)] if compared else []),
         )
     return table
 
 
-def _table(group: Group) -> Table:
-    table = Table(box=None, title=_title(vars(group)), title_justify="left", title_style="bold")
-    method, *numbers, status = HEADS
-    table.add_column(method, overflow="fold")
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column(status, no_wrap=True)
-    for line in group.lines:
-        table.add_row(*_cells(line), style="" if line.ok else "dim")
-    return table
+class _Methods:
+    """The table of a group, in which names of methods have room on every terminal.
+
+    Columns that do not fit then stand in a second table below, those that matter less first.
+    """
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = list(HEADS)
+        title = _title(vars(self._group))
+        table = self._table(shown, title)
+        for head in _LESS:
+            if console.measure(table, options=options.update(width=_ANY)).minimum <= (
+                options.max_width
+            ):
+                break
+            shown.remove(head)
+            table = self._table(shown, title)
+        yield table
+        if rest := [head for head in HEADS if head not in shown]:
+            yield self._table([HEADS[0], *rest], None)
+
+    def _table(self, shown: Sequence[str], title: str | None) -> Table:
+        table = Table(box=None, title=title, title_justify="left", title_style="bold")
+        for head in shown:
+            if head == HEADS[0]:
+                table.add_column(head, overflow="fold", min_width=_NAME)
+            else:
+                justify: JustifyMethod = "left" if head == HEADS[-1] else "right"
+                table.add_column(head, justify=justify, no_wrap=True)
+        for line in self._group.lines:
+            cells = dict(zip(HEADS, _cells(line), strict=True))
+            table.add_row(*(cells[head] for head in shown), style="" if line.ok else "dim")
+        return table
 
 
 def _title(of: Mapping[str, Any]) -> str:
@@ -125,9 +164,9 @@ def _more(group: Group) -> Iterator[Table]:
     shown = {head: cells for head, cells in columns.items() if any(cells)}
 
     table = Table(box=None)
-    table.add_column(method, overflow="fold")
+    table.add_column(method, overflow="fold", min_width=_NAME)
     for head in shown:
-        table.add_column(head, justify="right")
+        table.add_column(head, justify="right", no_wrap=head != first_order)
     for line, *cells in zip(lines, *shown.values(), strict=True):
         table.add_row(Text(line.method), *cells)
     yield table
@@ -178,11 +217,20 @@ def _unranked(seeds: int) -> Text:
     )
 
 
+def _too_few(lines: "Sequence[Line] | Sequence[RateLine]", reference: str) -> Iterator[Text]:
+    """Yield a sentence on the methods that have too few seeds, if there are some."""
+    if lines:
+        of = f" in common with {reference}" if reference else ""
+        named = "; ".join(f"{line.method}, {line.shared}" for line in lines)
+        yield Text(f"Not ranked, since that takes {LEAST_SEEDS} seeds{of}: {named}.", style="dim")
+
+
 def _sentences(group: Group) -> Iterator[Text]:
     """Yield what may be concluded from a table."""
     if not group.ranked:
         yield _unranked(group.seeds)
         return
+    yield from _too_few(group.few, group.reference)
     if not group.reference:
         yield Text("No differences: the exact root, eigh + loewner, was not trained.", style="dim")
         return
@@ -194,15 +242,10 @@ def _sentences(group: Group) -> Iterator[Text]:
         d = line.difference
         assert d is not None
         if d.p < LEVEL:
-            word = "better" if d.mean > 0 else "worse"
+            word, wins = ("better", d.wins) if d.mean > 0 else ("worse", d.seeds - d.wins)
             yield Text(
-                f"{line.method} is {word} than {group.reference}, in {d.wins} of {d.seeds} seeds."
-                if d.mean > 0
-                else f"{line.method} is {word} than {group.reference}, in "
-                f"{d.seeds - d.wins} of {d.seeds} seeds."
+                f"{line.method} is {word} than {group.reference}, in {wins} of {d.seeds} seeds."
             )
     if all(line.difference is not None and line.difference.p >= LEVEL for line in compared):
         yield Text(f"No difference from {group.reference} is resolved by these seeds.")
-    yield Text(
-        "Differences are paired by seed, with 95 % t intervals; p is adjusted by Holm.", style="dim"
-    )
+    yield Text(_INTERVALS, style="dim")

@@ -15,6 +15,7 @@ from mssbench.errors import RunError, nearest
 from mssbench.records import units
 from mssbench.records.facts import machine
 from mssbench.records.measurement import MEASURED, Status
+from mssbench.results import trainings
 from mssbench.results.folder import RunFolder
 from mssbench.results.merge import join_sidecars
 from mssbench.results.parts import sentence
@@ -88,12 +89,13 @@ def _older(name: str) -> list[Path]:
 def find(name: str) -> Path:
     """Return the folder of a baseline, given its name, or of any run, given its path.
 
-    Raises RunError if there is neither.
+    Raises RunError if there is neither, and TableError for a folder of trainings.
     """
     for path in (FOLDER / name, Path(name)):
         if (path / TABLE).is_file() or path.is_file():
             return path
 
+    trainings.refuse_to_read(Path(name))
     names = [p.parent.name for p in sorted(FOLDER.glob(f"*/{TABLE}"))]
     near = nearest(name, names)
     hint = f" Did you mean {near!r}?" if near else ""

@@ -23,7 +23,7 @@ from typing import Any
 
 from mssbench.errors import RunError
 from mssbench.records.measurement import Row
-from mssbench.results import as_written
+from mssbench.results import as_written, trainings
 from mssbench.results.damage import Damaged
 from mssbench.results.facts_file import read_facts
 from mssbench.results.files import Lines, replace
@@ -59,8 +59,8 @@ class RunFolder:
     otherwise every file is read once at the start, so that damage is reported before anything is
     measured. mend: whether damaged files are accepted, because they are about to be replaced.
 
-    Raises RunError if another run writes to the folder, if it contains something other than a run,
-    or if it cannot be written; RunError or TableError if one of its files is damaged.
+    Raises RunError if another run writes to the folder, if it contains trainings or something other
+    than a run, or if it cannot be written; RunError or TableError if one of its files is damaged.
     """
 
     def __init__(self, path: Path, *, fresh: bool = False, mend: bool = False) -> None:
@@ -299,6 +299,7 @@ def _refuse_foreign(path: Path, *, read: bool) -> None:
     if not path.is_dir():
         return
 
+    trainings.refuse_to_write(path)
     others = [p.name for p in path.iterdir() if p.name != IN_FOLDER and not _is_temporary(p)]
     if others and not _is_run(path):
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""

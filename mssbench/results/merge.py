@@ -9,7 +9,7 @@ from mssbench.errors import RunError, TableError
 from mssbench.records.facts import Facts, canonical, difference
 from mssbench.records.measurement import ABSENT, Row, Status
 from mssbench.records.schema import KEY
-from mssbench.results import table
+from mssbench.results import table, trainings
 from mssbench.results.facts_file import LEFT_OVER, read_facts
 from mssbench.results.folder import RunFolder
 from mssbench.results.parsing import Left
@@ -35,9 +35,13 @@ def merge(
     joined. complete: computes the columns that depend on all rows, for shards, each of which knows
     its own rows only; if None, these columns stay as they are. Returns the path, the counts,
     sentences on what was damaged, and the shards that are missing or lack results. Raises
-    TableError if environments differ, and RunError if `out` is not empty, or is missing for several
-    runs, or if shards do not belong together.
+    TableError if environments differ or a run is one of trainings, and RunError if `out` is not
+    empty, or is missing for several runs, or if shards do not belong together.
     """
+    for run in runs:
+        trainings.refuse_to_read(run)
+    if out is not None:
+        trainings.refuse_to_write(out)
     if out is None and len(runs) > 1:
         raise RunError("to join several runs, name the folder of the result: --out FOLDER.")
     if out is not None and out.exists() and (out.is_file() or any(out.iterdir())):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mssbench.errors import RunError, TableError, nearest
 from mssbench.records.schema import COLUMNS, KEY, SCHEMA
+from mssbench.results import trainings
 from mssbench.results.damage import CHECKED, QUANTILES, duplicate, fault, pointer, refuse, twice
 from mssbench.results.files import contents
 from mssbench.results.parsing import Left, check_names, cut_off, rows_of, without_mark
@@ -62,11 +63,14 @@ def _refuse_duplicates(file: Path, frame: "pd.DataFrame") -> None:
 
 def _file(path: Path) -> Path:
     """Return the path of the table of a run. Raises TableError if there is none."""
+    if path.name == trainings.TRAININGS:
+        trainings.refuse_to_read(path)
     if path.is_dir():
         path = path / TABLE
 
     if not path.is_file():
         folder = path.parent if path.name == TABLE else path
+        trainings.refuse_to_read(folder)
         raise TableError(f"there is no run in {folder}.{_elsewhere(folder) or _beside(folder)}")
     return path
 

@@ -8,6 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from mssbench.analysis import trainings
+from mssbench.analysis.best_rates import BestRate
 from mssbench.analysis.learning_rates import grids
 from mssbench.console.trainings import rates, tables
 
@@ -37,10 +38,11 @@ def printed(parts, width: int = 100) -> str:
 def test_each_method_is_compared_at_its_best_rate() -> None:
     (grid,) = grids(frames(planted())[0])
     assert (grid.rates, grid.seeds, grid.reference) == ([0.05, 0.1, 0.2], 6, "eigh + loewner")
-    assert [(line.method.split()[0], line.best, line.at_edge) for line in grid.lines] == [
-        ("newton_schulz", 0.2, True), ("eigh", 0.1, False), ("mean", 0.05, True),
+    assert [(line.method.split()[0], line.best) for line in grid.lines] == [
+        ("newton_schulz", BestRate(0.2, at_edge=True)), ("eigh", BestRate(0.1, at_edge=False)),
+        ("mean", BestRate(0.05, at_edge=True)),
     ]  # fmt: skip
-    assert grid.lines[0].means[0.1] == pytest.approx(BETTER.mean() - 0.05)
+    assert grid.lines[0].rates.means[0.1] == pytest.approx(BETTER.mean() - 0.05)
 
     tests = [stats.ttest_rel(values, EXACT) for values in (BETTER, MEAN)]
     adjusted = multipletests([test.pvalue for test in tests], method="holm")[1]
@@ -73,15 +75,17 @@ def test_a_rate_at_which_a_training_failed_is_never_the_best(change, rate) -> No
         row.update(change)
     (grid,) = grids(frames(found)[0])
     line = next(line for line in grid.lines if line.method.startswith("newton"))
-    assert 0.2 not in line.means
-    assert line.best == 0.05
+    assert 0.2 not in line.rates.means
+    assert line.best == BestRate(0.05, at_edge=True)
+    unknown = "1 training of newton_schulz + autodiff iterations=5 norm=trace is crashed, so that"
+    assert (unknown in " ".join(printed(rates([grid])).split())) == (rate == "one seed")
 
 
 def test_a_rate_without_all_seeds_is_never_the_best() -> None:
     few = rows("exact", [0.99] * 5, learning_rate=0.4)
     (grid,) = grids(frames([*planted(), *few])[0])
     line = next(line for line in grid.lines if line.method.startswith("eigh"))
-    assert (line.best, line.at_edge, grid.seeds) == (0.1, False, 6)
+    assert (line.best, grid.seeds) == (BestRate(0.1, at_edge=False), 6)
 
 
 def test_a_method_without_a_sound_rate_stands_last() -> None:
@@ -94,6 +98,33 @@ def test_a_method_without_a_sound_rate_stands_last() -> None:
     (grid,) = grids(frames([*svd, *planted()])[0])
     assert (grid.lines[-1].method, grid.lines[-1].best) == ("svd + autodiff", None)
     assert grid.seeds == 6, "it does not take the seeds of the others"
+
+
+def test_interrupted_trainings_leave_the_best_rate_open() -> None:
+    stopped = {"status": "interrupted", "accuracy": np.nan}
+    found = planted()
+    for row in found:
+        if row["forward"] == "mean" or (row["forward"], row["learning_rate"]) == ("eigh", 0.2):
+            row.update(stopped)
+    (grid,) = grids(frames(found)[0])
+    assert [line.method.split()[0] for line in grid.lines] == ["newton_schulz", "eigh"]
+    assert grid.lines[1].difference is None
+    assert grid.lines[0].difference is not None
+    assert (grid.lines[1].best, grid.lines[1].unknown) == (BestRate(0.1, at_edge=False), 6)
+    text = " ".join(printed(rates([grid])).split())
+    assert "6 trainings of eigh + loewner are interrupted, so that another rate may be its" in text
+    for row in found:
+        row.update(stopped)
+    assert grids(frames(found)[0]) == []
+
+
+def test_a_method_with_too_few_seeds_at_its_best_rate_does_not_keep_others_from_ranks() -> None:
+    found = [r for r in planted() if r["forward"] != "mean" or r["seed"] < 4]
+    (grid,) = grids(frames(found)[0])
+    assert [line.method.split()[0] for line in grid.lines] == ["newton_schulz", "eigh", "mean"]
+    assert [line.difference is None for line in grid.lines] == [False, True, True]
+    text = " ".join(printed(rates([grid])).split())
+    assert "Not ranked, since that takes 5 seeds in common with eigh + loewner: mean, 4." in text
 
 
 def test_one_rate_is_no_grid_and_tasks_are_apart() -> None:

@@ -6,8 +6,8 @@ from helpers.trainings import changed, frames, rows
 from rich.console import Console
 from scipy import stats
 
+from mssbench.analysis.best_rates import CAUTION, BestRate
 from mssbench.analysis.training_claims import TrainingVerdict, judge
-from mssbench.analysis.training_sides import BestRate
 from mssbench.console.training_claims import summary, verdicts
 from mssbench.errors import SuiteError
 
@@ -177,6 +177,52 @@ def test_a_derived_value_is_compared() -> None:
     assert (found.mean, found.verdict) == (pytest.approx(0.2), "holds")
 
 
+def reaching(left: list[float], **mean) -> list:
+    """Trainings of 4 epochs that reach mean pooling after some epochs, and mean pooling."""
+    ns5 = rows("ns5", BETTER)
+    for row, epochs in zip(ns5, left, strict=True):
+        row["epochs_to_first_order"] = epochs
+    return [*ns5, *rows("mean", EXACT, outcome={"epochs_to_first_order": 4} | mean)]
+
+
+def test_a_seed_that_does_not_reach_mean_pooling_counts_as_one_epoch_more() -> None:
+    epochs = [2.0, np.nan, 3.0, 2.0, 2.0, np.nan]
+    found = verdict(
+        reaching(epochs), value="epochs_to_first_order", relation="<", right="forward == 'mean'"
+    )
+    assert found.mean == pytest.approx(np.mean([2, 5, 3, 2, 2, 5]) - 4)
+    assert (
+        "newton_schulz + autodiff iterations=5 norm=trace did not reach the accuracy of mean "
+        "pooling in 2 of 6 trainings, which count as 5 epochs."
+    ) in found.found
+    assert found.verdict == "not resolved"
+
+    reached = verdict(
+        reaching([2.0] * 6), value="epochs_to_first_order", relation="<", right="forward == 'mean'"
+    )
+    assert "did not reach" not in reached.found
+
+    # Without mean pooling nothing says what was not reached.
+    for mean in ({"status": "nonfinite"}, {"status": "crashed"}):
+        open_one = verdict(
+            reaching(epochs, **mean), value="epochs_to_first_order", relation="<", right=3
+        )
+        assert "is missing in 2 of the 6 trainings" in open_one.found
+
+
+def test_a_probe_is_never_without_the_losses_of_both_sides() -> None:
+    trainings = two(BETTER, EXACT)
+    for number, row in enumerate(trainings):
+        row |= {"band": 0.1 + number / 100, "probe_loss": 0.5 + number}
+    found = verdict(trainings, value="band")
+    assert found.found.endswith(
+        "Median loss at the probe of newton_schulz + autodiff iterations=5 norm=trace: 3.00. "
+        "Median loss at the probe of eigh + loewner: 9.00."
+    )
+    assert "Median loss" not in verdict(trainings, value="probe_loss").found
+    assert "Median loss" not in verdict(trainings).found
+
+
 def test_the_mean_over_shared_learning_rates_is_taken_first() -> None:
     low, high = np.array(BETTER) - 0.05, np.array(BETTER)
     trainings = [
@@ -212,6 +258,8 @@ def test_each_side_is_taken_at_its_best_rate() -> None:
     assert found.right_rate == BestRate(0.2, at_edge=True)
     assert "Best rate of eigh + loewner: 0.2, at the edge of the grid." in found.found
     assert "norm=trace: 0.1." in found.found
+    assert found.found.endswith(CAUTION)
+    assert CAUTION not in verdict(trainings).found
 
 
 def test_a_rate_at_which_networks_do_not_train_is_not_the_best_one() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -90,20 +90,36 @@ def test_fewer_than_five_seeds_are_not_ranked(accuracies) -> None:
     assert means == sorted(means, reverse=True)
     assert [line.method for line in ranked.lines] != order
 
-    # One method with fewer seeds is enough: its spread is not known.
-    mixed = accuracies | {"ns5": accuracies["ns5"][:4]}
-    (group,) = trainings.groups(*table(mixed))
-    assert not group.ranked
 
-
-@pytest.mark.parametrize(("shift", "ranked"), [(1, True), (2, False), (SEEDS, False)])
-def test_only_seeds_that_all_methods_share_count(accuracies, shift, ranked) -> None:
+@pytest.mark.parametrize("seeds", [0, 4])
+def test_a_method_with_too_few_seeds_does_not_keep_others_from_ranks(accuracies, seeds) -> None:
     frame, curves = table(accuracies)
-    frame.loc[frame["forward"] == "newton_schulz", "seed"] += shift
+    few = (frame["forward"] == "newton_schulz") & (frame["seed"] >= seeds)
+    frame.loc[few, "seed"] += SEEDS  # no seed of the reference
     (group,) = trainings.groups(frame, curves)
-    assert group.seeds == SEEDS - shift
-    assert group.ranked == ranked
-    assert all(line.difference is None for line in group.lines) != ranked
+    assert (group.seeds, group.ranked) == (SEEDS, True)
+    (line,) = group.few
+    assert (line.method, line.shared) == ("newton_schulz + autodiff", seeds)
+    assert line is group.lines[-1], "it has no rank"
+    found = {x.method: x.difference for x in group.lines}
+    assert [name for name, d in found.items() if d is not None] == ["covariance"]
+    alone, _ = table({name: accuracies[name] for name in ("exact", "cov")})
+    (other,) = trainings.groups(alone, curves)
+    assert found["covariance"] == next(x.difference for x in other.lines if x.difference)
+
+    words = [str(part) for part in tables([group]) if isinstance(part, Text)]
+    assert words[0] == (
+        "Not ranked, since that takes 5 seeds in common with eigh + loewner: newton_schulz + "
+        f"autodiff, {seeds}."
+    )
+
+
+def test_without_the_exact_root_each_method_needs_its_own_seeds(accuracies) -> None:
+    mixed = {"ns5": accuracies["ns5"], "cov": accuracies["cov"][:4]}
+    (group,) = trainings.groups(*table(mixed))
+    assert (group.ranked, [line.method for line in group.few]) == (True, ["covariance"])
+    words = [str(part) for part in tables([group]) if isinstance(part, Text)]
+    assert words[0] == "Not ranked, since that takes 5 seeds: covariance, 4."
 
 
 def test_a_group_without_a_sound_method_has_no_seeds(accuracies) -> None:
@@ -144,9 +160,7 @@ def test_batches_and_precisions_are_apart_and_have_their_own_reference(
         assert {line.method for line in group.lines} == {
             "eigh + loewner", "newton_schulz + autodiff", "covariance",
         }  # fmt: skip
-    titles = [
-        str(table.title) for table in tables(found) if isinstance(table, Table) and table.title
-    ]
+    titles = [line for line in printed(tables(found)).splitlines() if " · " in line]
     assert f"batch {found[1].batch} · " in titles[1]
     assert ("float64" in titles[0], "float64" in titles[1]) == (False, value == "float64")
 
@@ -164,6 +178,47 @@ def test_equal_accuracies_have_no_difference(accuracies) -> None:
     line = next(x for x in group.lines if x.method == "newton_schulz + autodiff")
     assert line.difference is not None
     assert (line.difference.mean, line.difference.p) == (0.0, 1.0)
+
+
+def test_more_channels_have_other_weights_and_are_no_other_start(accuracies) -> None:
+    frame, _ = table(accuracies)
+    wider = frame.assign(channels=64, initial="wide" + frame["initial"])
+    assert trainings.equal_starts(pd.concat([frame, wider]))
+    wider.loc[3, "initial"] = "other"
+    assert not trainings.equal_starts(pd.concat([frame, wider]))
+
+
+def test_an_interval_that_excludes_0_beside_no_difference_is_explained() -> None:
+    random = np.random.default_rng(1)
+    base = random.normal(0.7, 0.02, SEEDS)
+    steps = np.array([0.01, 0.02, 0.005, 0.03, 0.0, 0.015])
+    accuracies = {"exact": list(base), "ns5": list(base + steps), "cov": list(base - steps)}
+    (group,) = trainings.groups(*table(accuracies))
+    d = next(x.difference for x in group.lines if x.method == "covariance")
+    assert d is not None
+    assert d.high < 0
+    text = " ".join(printed(tables([group])).split())
+    assert "A 95 % t interval is for one method by itself; p, adjusted by Holm, and the" in text
+    assert "need not be resolved although its interval excludes 0" in text
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_names_of_methods_have_room_on_every_terminal(accuracies, width) -> None:
+    text = printed(tables(trainings.groups(*table(accuracies))), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("newton_schulz + autodiff ") == (4 if width == 80 else 3)
+    heads = [line.split() for line in text.splitlines() if line.strip().startswith("method")]
+    assert ("step" in heads[0], "accuracy" in heads[0]) == (width > 80, True)
+    if width == 80:
+        assert heads[1] == ["method", "step", "in", "root"]
+
+
+def printed(parts, width: int = 100) -> str:
+    console = Console(width=width)
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    return captured.get()
 
 
 def test_other_starts_are_found(accuracies) -> None:

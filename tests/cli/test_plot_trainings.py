@@ -1,6 +1,7 @@
 """`mssbench plot` and `mssbench report` for runs of trainings, as a user calls them."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,21 @@ def test_an_interrupted_run_is_drawn_with_a_warning(
     assert "The run was stopped: 1 of 6 trainings is missing" in out
     subtitle = " ".join(drawn(here / "f.html")["title"]["subtitle"])
     assert "Warning: The run was stopped" in subtitle
+
+
+def test_figures_show_no_times_and_warn_of_none(tmp_path: Path, here: Path, capsys: Any) -> None:
+    planted = {c: result(c) | {"timed": False} for c in cells([EXACT], learning_rates=[0.1])}
+    code, out, _ = plot(capsys, plant(tmp_path / "r", planted), "-o", "f.html")
+    assert code == 0
+    assert "no times" not in out
+    assert "no times" not in " ".join(drawn(here / "f.html")["title"]["subtitle"])
+
+
+def test_the_ticks_of_losses_are_plain_numbers(run: Path, here: Path, capsys: Any) -> None:
+    assert plot(capsys, run, "-o", "f.svg")[0] == 0
+    texts = re.findall(r"<text[^>]*>([^<]+)</text>", (here / "f.svg").read_text())
+    assert "0.5" in texts
+    assert not [text for text in texts if re.fullmatch(r"\de[+-]?\d+", text)]
 
 
 @pytest.mark.parametrize(

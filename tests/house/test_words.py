@@ -31,6 +31,7 @@ from mssbench.ab import statistics as paired
 from mssbench.ab import verdicts as ab_verdicts
 from mssbench.analysis import (
     advice,
+    best_rates,
     blocks,
     claim_texts,
     claims,
@@ -453,6 +454,7 @@ PRINTING = (
     (claim_texts, ()),
     (console_training_claims, ()),
     (training_progress, ()),
+    (best_rates, ()),
     (training_claims, ("_too_few", "_sentences")),
     (
         training_sides,

@@ -29,13 +29,15 @@ from report.test_page_safety import HOSTILE
 
 from mssbench import results
 from mssbench.cli.claims import judged
-from mssbench.errors import RunError, SuiteError, TableError
+from mssbench.errors import RunError, SuiteError
 from mssbench.records.training import TrainingCell
 from mssbench.report.page import page
 from mssbench.report.trainings import sentences, tables
+from mssbench.report.trainings.every import every_training
 from mssbench.report.trainings.points import points
 from mssbench.report.trainings.quantities import PROBED, QUANTITIES
-from mssbench.report.trainings.reading import Shown, is_of_trainings, read, shown
+from mssbench.report.trainings.reading import Shown, read, shown
+from mssbench.results import trainings
 
 NS = "newton_schulz + autodiff iterations=5 norm=trace"
 
@@ -128,6 +130,20 @@ def test_a_probe_is_never_without_the_loss(run: Path) -> None:
         assert all(row[1] != "-" for row in table.rows)
 
 
+def test_a_probe_that_is_known_in_some_epochs_alone_says_so(tmp_path: Path) -> None:
+    planted = {c: result(c) for c in cells([EXACT, MEAN], learning_rates=[0.1])}
+    planted[cell(EXACT)]["epochs"][0]["probes"]["truth"] = float("nan")
+    for epoch in planted[cell(MEAN)]["epochs"]:
+        del epoch["probes"]["amplification"]
+    (table,) = tables.probes(of(plant(tmp_path / "r", planted)))
+    titles = [head.title for head in table.heads]
+    of_methods = {row[0]: dict(zip(titles, row, strict=True)) for row in table.rows}
+    exact, mean = of_methods["eigh + loewner"], of_methods["mean"]
+    assert exact["Truth τ of the gradient (no unit)"].endswith(", known in 19 of 20 epochs")
+    assert mean["Amplification (no unit)"].endswith(", known in 16 of 20 epochs")
+    assert "known in" not in exact["Band of the loss (no unit)"]
+
+
 def test_beta_stands_between_its_quartiles(run: Path) -> None:
     drawn = points(of(run))
     beta = drawn[drawn["chart"] == "beta"]
@@ -199,6 +215,19 @@ def test_without_the_exact_root_there_is_no_difference(tmp_path: Path) -> None:
     }
 
 
+def test_a_method_with_too_few_seeds_is_named_and_the_others_are_ranked(tmp_path: Path) -> None:
+    planted = {c: result(c) for c in cells([EXACT, MEAN, NEWTON_SCHULZ], learning_rates=[0.1])}
+    del planted[cell(MEAN, 4)]
+    found = said(of(plant(tmp_path / "r", planted)))
+    assert found[0].startswith(f"{NS} is better than eigh + loewner, in 5 of 5 seeds")
+    assert found[1] == (
+        "A method is ranked with 5 seeds or more in common with eigh + loewner: mean has 4."
+    )
+    for key in [c for c in planted if c.forward == "newton_schulz"]:
+        del planted[key]
+    assert said(of(plant(tmp_path / "one", planted))) == found[1:]
+
+
 def test_if_every_method_failed_nothing_is_compared(tmp_path: Path) -> None:
     of_runs = of(plant(tmp_path / "r", {c: result(c) for c in cells([BROKEN])}))
     assert "No method trained without failure" in said(of_runs)[0]
@@ -218,6 +247,7 @@ def test_a_run_without_times_says_why(tmp_path: Path) -> None:
             epoch |= {"seconds": math.nan, "root_seconds": math.nan}
     (caution,) = sentences.cautions(of(plant(tmp_path / "r", planted)))
     assert "several networks were trained at the same time" in caution
+    assert list(sentences.cautions(of(tmp_path / "r"), times=False)) == []
 
 
 def test_an_interrupted_run_says_what_is_missing(tmp_path: Path) -> None:
@@ -234,7 +264,7 @@ def test_an_interrupted_run_says_what_is_missing(tmp_path: Path) -> None:
     drawn = points(of_runs)
     at = drawn[(drawn["place"] == 1) & (drawn["figure"] == "curves")]
     assert set(at.loc[at["method"].isin(["mean", "eigh + loewner"]), "seeds"]) == {4}
-    _, lines = tables.every_training(of_runs)
+    _, lines = every_training(of_runs)
     assert len(lines) == 40
     assert sum("interrupted" in line.texts for line in lines) == 2
     assert caution in text_of(run)
@@ -306,7 +336,7 @@ def test_every_number_has_a_unit(run: Path) -> None:
         *tables.robustness(of_runs),
         *tables.failures(of_runs),
     ]
-    heads, lines = tables.every_training(of_runs)
+    heads, lines = every_training(of_runs)
     pairs = [(table.heads, table.rows) for table in every]
     for of_table, rows in [*pairs, (heads, [line.texts for line in lines])]:
         for number, head in enumerate(of_table):
@@ -453,29 +483,16 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
 
 
 def test_a_run_is_found_by_its_folder_and_by_its_table(run: Path) -> None:
-    assert is_of_trainings(run)
-    assert is_of_trainings(run / "trainings.csv")
-    assert not is_of_trainings(QUICK)
+    assert trainings.is_run(run)
+    assert trainings.is_run(run / "trainings.csv")
+    assert not trainings.is_run(QUICK)
     assert read(run / "trainings.csv").folder == run
 
 
 def test_a_run_without_tables_yet_is_explained(tmp_path: Path) -> None:
     (tmp_path / "cells").mkdir()
     with pytest.raises(RunError, match=r"no trainings.csv yet.*resume it with the same command"):
-        is_of_trainings(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["trainings.csv", "curves.csv", "robustness.csv"])
-def test_a_damaged_table_is_named(run: Path, tmp_path: Path, name: str) -> None:
-    for file in run.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    table = pd.read_csv(tmp_path / name)
-    table.drop(columns="accuracy").to_csv(tmp_path / name, index=False)
-    with pytest.raises(TableError, match=rf"{name} is no table of trainings: it lacks accuracy"):
-        read(tmp_path)
-    table.assign(accuracy="much").to_csv(tmp_path / name, index=False)
-    with pytest.raises(TableError, match=rf"{name}: a value of accuracy is no number"):
-        read(tmp_path)
+        trainings.is_run(tmp_path)
 
 
 def test_a_run_without_a_table_of_robustness_is_read(run: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def specifications(
     """
     of_runs = shown(runs)
     every = points(of_runs)
-    remarks = [f"Warning: {sentence}" for sentence in cautions(of_runs)]
+    remarks = [f"Warning: {sentence}" for sentence in cautions(of_runs, times=False)]
     found: list[tuple[TrainingFigure, dict[str, Any] | TableError]] = []
     for figure in wanted:
         try:

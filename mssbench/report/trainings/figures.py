@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import altair as alt
 
-from mssbench.report.figures.axes import POWER_LABELS, Axis, ends
+from mssbench.report.figures.axes import Axis, ends
 from mssbench.report.figures.figure import HEIGHT, PADDING, ROWS, WIDTH, compiled
 from mssbench.report.figures.style import Style
 from mssbench.report.trainings.quantities import (
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 _LINE = 36  # height of a method in the figure of differences, in pixels: its name and its interval
 _ABOVE = 11  # distance of a name above the interval, in pixels
 _INTERVALS = 330  # width of the frame of the intervals, in pixels
+# Losses and probes are numbers around 1, of which 0.5 is read more easily than 5e-1.
+_LABELS = (
+    "datum.value >= 1e-3 && datum.value <= 1000 ? format(datum.value, '~g') "
+    ": replace(format(datum.value, '.0e'), '+', '')"
+)
 ON_PAGE = "y"  # prefix of the parameters on the page, where each panel is a view of its own
 
 
@@ -69,7 +74,7 @@ def axis(quantity: Quantity) -> Axis | None:
     """Return the vertical axis of a panel if its ends are parameters: one of powers of ten."""
     if not quantity.log:
         return None
-    return Axis("middle", quantity.y, POWER_LABELS, also=("low", "high"))
+    return Axis("middle", quantity.y, _LABELS, also=("low", "high"))
 
 
 def settings(panels: Sequence[tuple[Quantity, "pd.DataFrame"]]) -> dict[str, Any]:
@@ -213,8 +218,10 @@ DIFFERENCES = TrainingFigure(
     "differences",
     "Differences from the exact root",
     "A symbol is the mean over the seeds of the accuracy of a method minus that of the exact root, "
-    "eigh + loewner, with the same seed. The bar is its 95 % interval. A bar that crosses the "
-    "dashed line at 0 means that these seeds do not tell which of the two is better.",
+    "eigh + loewner, with the same seed. The bar is its 95 % interval, for this method by "
+    "itself. A bar that crosses the dashed line at 0 means that these seeds do not tell which of "
+    "the two is better. p is adjusted for all methods together, so that a bar beside the line does "
+    "not tell it either if p is 0.05 or more.",
     "five seeds of a method and of the exact root, eigh + loewner",
     (DIFFERENCE,),
     1,

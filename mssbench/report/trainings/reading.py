@@ -3,47 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.analysis.training_claims import TrainingVerdict, judge
-from mssbench.analysis.trainings import APART, Group, groups, load, load_robustness
-from mssbench.errors import RunError, SuiteError, TableError
+from mssbench.analysis.training_reading import load
+from mssbench.analysis.trainings import APART, Group, groups
+from mssbench.errors import SuiteError
 from mssbench.records.measurement import Status
-from mssbench.records.schema import Column
-from mssbench.records.training import CURVES, ROBUSTNESS, TRAINING_KEY, TRAININGS, TrainingCell
 from mssbench.results import conditions
 from mssbench.results.facts_file import read_facts
 from mssbench.results.rows import SUITE, read_suite
+from mssbench.results.trainings import folder_of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_FILE, _CURVES, _ROBUSTNESS = "trainings.csv", "curves.csv", "robustness.csv"
-_CELLS = "cells"  # folder of the trainings that have ended, which a run has before its tables
-# Columns without which a table says nothing. A table of an older version may lack others.
-_NEEDED = {
-    _FILE: {*TRAINING_KEY, "status", "loss", "accuracy", "steps", "skipped", "cell_id"},
-    _CURVES: {*TRAINING_KEY, "epoch", "loss", "accuracy", "cell_id"},
-    _ROBUSTNESS: {*TRAINING_KEY, "change", "severity", "accuracy", "cell_id"},
-}
-
-
-def is_of_trainings(path: Path) -> bool:
-    """Whether a path is that of a run of trainings: its folder, or the trainings.csv in it.
-
-    Raises RunError for a folder of trainings that has no tables yet.
-    """
-    folder = path.parent if path.name == _FILE else path
-    if (folder / _FILE).is_file():
-        return True
-    if (folder / _CELLS).is_dir() and not (folder / "table.csv").exists():
-        raise RunError(
-            f"{folder} has trainings, but no {_FILE} yet. The tables are written when `mssbench "
-            "train` ends: wait for it, or resume it with the same command."
-        )
-    return False
 
 
 @dataclass(frozen=True)
@@ -103,11 +77,8 @@ def read(path: Path) -> TrainingRun:
 
     Raises TableError if a table cannot be read, and RunError for a damaged environment.json.
     """
-    folder = path.parent if path.name == _FILE else path
-    trainings, curves = load(folder)
-    trainings = _typed(trainings, TRAININGS, folder / _FILE)
-    curves = _typed(curves, CURVES, folder / _CURVES)
-    robustness = _typed(_robustness(folder / _ROBUSTNESS), ROBUSTNESS, folder / _ROBUSTNESS)
+    folder = folder_of(path)
+    trainings, curves, robustness = load(folder)
     ended = trainings.loc[trainings["status"] != Status.INTERRUPTED, "cell_id"]
     return TrainingRun(
         folder,
@@ -117,47 +88,6 @@ def read(path: Path) -> TrainingRun:
         read_facts(folder),
         read_suite(folder) or {},
     )
-
-
-def _robustness(file: Path) -> "pd.DataFrame":
-    """Return the table of robustness, without rows if there is none."""
-    import pandas as pd
-
-    if file.exists():
-        return load_robustness(file.parent)
-    return pd.DataFrame(columns=[column.name for column in ROBUSTNESS])
-
-
-def _typed(frame: "pd.DataFrame", columns: Sequence[Column], file: Path) -> "pd.DataFrame":
-    """Return the known columns of a table with their types, and with the names of the methods.
-
-    Missing numbers are NaN, and missing texts are empty.
-    """
-    import pandas as pd
-
-    if missing := sorted(_NEEDED[file.name] - set(frame.columns)):
-        raise TableError(f"{file} is no table of trainings: it lacks {', '.join(missing)}.")
-    known = {}
-    for column in columns:
-        values = frame.get(column.name, pd.Series(nan, frame.index))
-        if column.kind == "str":
-            known[column.name] = values.astype(object).where(values.notna(), "").astype(str)
-            continue
-        try:
-            known[column.name] = pd.to_numeric(values)
-        except (ValueError, TypeError):
-            raise TableError(f"{file}: a value of {column.name} is no number.") from None
-        if column.name in TRAINING_KEY and known[column.name].isna().any():
-            raise TableError(f"{file}: a value of {column.name} is missing.")
-    table = pd.DataFrame(known, index=frame.index)
-    return table.assign(method=_methods(table))
-
-
-def _methods(table: "pd.DataFrame") -> list[str]:
-    """Return the name of the method of each row."""
-    rows = table[list(TRAINING_KEY)].itertuples(index=False, name=None)
-    names: dict[tuple[Any, ...], str] = {}
-    return [names.setdefault(key, TrainingCell(*key).method) for key in rows]
 
 
 class Place(NamedTuple):

@@ -11,6 +11,7 @@ from mssbench.records.facts import machine
 from mssbench.report.figures.style import Look, Style
 from mssbench.report.packing import packed
 from mssbench.report.trainings import figures, sentences, tables
+from mssbench.report.trainings.every import every_training
 from mssbench.report.trainings.points import NUMBERS, WORDS, points
 from mssbench.report.trainings.quantities import QUANTITIES, Quantity
 from mssbench.report.trainings.reading import Shown, TrainingRun, about, shown
@@ -39,7 +40,7 @@ def section(runs: Mapping[str, TrainingRun], look: Look) -> tuple[dict[str, Any]
     """
     of_runs = shown(runs)
     every = points(of_runs)
-    heads, lines = tables.every_training(of_runs)
+    heads, lines = every_training(of_runs)
     values = {
         "parts": PARTS,
         "counts": _counts(of_runs),

@@ -22,15 +22,15 @@ class Said(NamedTuple):
     sentences: tuple[str, ...]
 
 
-def cautions(shown: "Shown") -> Iterator[str]:
-    """Yield what a reader has to know before reading any number."""
+def cautions(shown: "Shown", *, times: bool = True) -> Iterator[str]:
+    """Yield what a reader has to know before reading any number. times: whether some are shown."""
     for name, run in shown.runs.items():
         before = f"{name}: " if len(shown.runs) > 1 else ""
-        for sentence in _cautions(run):
+        for sentence in _cautions(run, times=times):
             yield before + sentence
 
 
-def _cautions(run: "TrainingRun") -> Iterator[str]:
+def _cautions(run: "TrainingRun", *, times: bool) -> Iterator[str]:
     ended = run.ended
     if not equal_starts(ended[ended["initial"] != ""]):
         yield (
@@ -47,7 +47,7 @@ def _cautions(run: "TrainingRun") -> Iterator[str]:
     machines = conclusions.machines(ended, run.facts)
     if len(machines) > 1:
         yield f"{machines[0]} {'; '.join(machines[1:])}."
-    if len(ended) and ended["seconds"].isna().all() and ended["accuracy"].notna().any():
+    if times and len(ended) and ended["seconds"].isna().all() and ended["accuracy"].notna().any():
         yield "There are no times, because several networks were trained at the same time."
 
 
@@ -72,6 +72,10 @@ def _said(place: "Place") -> Iterator[str]:
         yield "No differences: the exact root, eigh + loewner, was not trained without failure."
     else:
         yield from _compared(group)
+    if group.few:
+        of = f" in common with {group.reference}" if group.reference else ""
+        named = [f"{line.method} has {line.shared}" for line in group.few]
+        yield f"A method is ranked with {LEAST_SEEDS} seeds or more{of}: {_few(named)}."
     yield from _failed(group.lines)
 
 
@@ -91,9 +95,9 @@ def _compared(group: Group) -> Iterator[str]:
             f"accuracy differs by {d.mean:+.3f}, with the 95 % interval {d.low:+.3f} to "
             f"{d.high:+.3f} (p {d.p:.2g})."
         )
-    if not compared:
+    if not compared and not group.few:
         yield f"No method was trained beside {group.reference}, so that there is no difference."
-    elif len(open_ones) == len(compared):
+    elif compared and len(open_ones) == len(compared):
         yield f"No difference from {group.reference} is resolved by these {group.seeds} seeds."
     elif open_ones:
         yield (

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mssbench.report.trainings.reading import Shown
 
-_MEANINGS = {column.name: column.meaning for column in (*CURVES, *TRAININGS)}
+MEANINGS = {column.name: column.meaning for column in (*CURVES, *TRAININGS)}
 
 
 class Head(NamedTuple):
@@ -38,11 +38,13 @@ _METHOD = Head("method", "what pools the features, with its parameters", number=
 _STATUS = Head("status", "how its trainings ended", number=False)
 
 
-def _share(x: Any) -> str:
+def share(x: Any) -> str:
+    """Return a share with three decimals, so that shares can be compared."""
     return f"{x:.3f}" if isfinite(x) else "-"
 
 
-def _whole(x: Any) -> str:
+def whole(x: Any) -> str:
+    """Return a whole number."""
     return f"{x:.0f}" if isfinite(x) else "-"
 
 
@@ -66,11 +68,11 @@ def differences(shown: "Shown") -> Iterator[Table]:
             rows.append(
                 [
                     line.method,
-                    _share(line.mean) if trained else "-",
-                    _share(line.spread) if trained else "-",
+                    share(line.mean) if trained else "-",
+                    share(line.spread) if trained else "-",
                     str(len(line.accuracies)),
                     *(found if group.ranked and group.reference else ()),
-                    _share(line.first),
+                    share(line.first),
                     units.number(line.loss),
                     _percent(line.skipped),
                     units.seconds(line.milliseconds / 1e3),
@@ -102,23 +104,29 @@ def differences(shown: "Shown") -> Iterator[Table]:
 
 def probes(shown: "Shown") -> Iterator[Table]:
     """Yield for each place what the probes found, as medians over epochs and seeds."""
-    trainings = shown.numbered("ended")
+    trainings, curves = shown.numbered("ended"), shown.numbered("curves")
+    epochs = dict(iter(curves.groupby(["place", "cell_id"])))
     # The quartiles of β stand beside each other.
     columns = {q.column: q.title for q in PROBED}
     heads = [
-        Head("training loss (no unit)", _MEANINGS["loss"]),
-        *(Head(f"{title} (no unit)", _MEANINGS[name]) for name, title in columns.items()),
+        Head("training loss (no unit)", MEANINGS["loss"]),
+        *(Head(f"{title} (no unit)", MEANINGS[name]) for name, title in columns.items()),
     ]
 
     def texts(rows: "pd.DataFrame") -> list[str] | None:
         if rows[list(columns)].isna().all(axis=None):
             return None
-        found = []
+        keys = zip(rows["place"], rows["cell_id"], strict=True)
+        of_method = [epochs[key] for key in keys if key in epochs]
+        planned, found = sum(map(len, of_method)), list[str]()
         for name in columns:
+            known = sum(int(part[name].notna().sum()) for part in of_method)
             text = units.number(rows[name].median())
             if name == "beta_median" and text != "-":
                 low, high = rows["beta_low"].median(), rows["beta_high"].median()
                 text = f"{text} ({units.number(low)} to {units.number(high)})"
+            if text != "-" and known < planned:
+                text = f"{text}, known in {known} of {planned} epochs"
             found.append(text)
         return [units.number(rows["loss"].median()), *found]
 
@@ -133,7 +141,7 @@ def robustness(shown: "Shown") -> Iterator[Table]:
         changes = [c for c in of_place["change"].unique() if c != TRUNCATION]
         shares = sorted(of_place.loc[of_place["change"] == TRUNCATION, "severity"].unique())
         heads = [
-            Head("training loss (no unit)", _MEANINGS["loss"]),
+            Head("training loss (no unit)", MEANINGS["loss"]),
             Head("unchanged: error (share)", "share of the test samples that are wrong"),
             *(
                 Head(f"{c.replace('_', ' ')}: error (share)", "mean over all severities")
@@ -165,9 +173,9 @@ def robustness(shown: "Shown") -> Iterator[Table]:
             }
             return [
                 units.number(evaluated["loss"].mean()),
-                _share(1 - evaluated["accuracy"].mean()),
-                *(_share(1 - found.loc[found["change"] == c, "accuracy"].mean()) for c in changes),
-                *(_share(kept.get((TRUNCATION, s), float("nan"))) for s in shares),
+                share(1 - evaluated["accuracy"].mean()),
+                *(share(1 - found.loc[found["change"] == c, "accuracy"].mean()) for c in changes),
+                *(share(kept.get((TRUNCATION, s), float("nan"))) for s in shares),
             ]
 
         of_trainings = trainings[trainings["place"] == number]
@@ -192,7 +200,7 @@ def failures(shown: "Shown") -> Iterator[Table]:
     meanings = {column.name: column.meaning for column in COUNTS}
     heads = [
         *(Head(title, meanings[name]) for name, title in titles.items()),
-        Head("first skipped (step)", _MEANINGS["first_skipped"]),
+        Head("first skipped (step)", MEANINGS["first_skipped"]),
         Head("first exception", "of the first training that raised one", number=False),
         _STATUS,
         Head("reason", "why a training ended so", number=False),
@@ -204,12 +212,12 @@ def failures(shown: "Shown") -> Iterator[Table]:
         if not statuses and not counts:
             return None
         skipped = rows["skipped"].sum()
-        sums = {name: _whole(rows[name].sum()) for name in titles}
+        sums = {name: whole(rows[name].sum()) for name in titles}
         if steps := rows["steps"].sum():
             sums["skipped"] = f"{skipped:.0f} ({units.digits(100 * skipped / steps)} %)"
         return [
             *sums.values(),
-            _whole(rows["first_skipped"].min()),
+            whole(rows["first_skipped"].min()),
             next(filter(None, rows["exception"]), "-"),
             ", ".join(statuses) or "ok",
             next(filter(None, rows["reason"]), "-"),
@@ -235,66 +243,3 @@ def _by_method(
         if lines:
             title = shown.places[int(number)].title
             yield Table(int(number), title, [_METHOD, *heads], lines)
-
-
-# The columns of the table of all trainings, with their headings and how their values are written.
-_ALL: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "task": ("task", str),
-    "method": ("method", str),
-    "precision": ("precision", str),
-    "seed": ("seed", _whole),
-    "learning_rate": ("learning rate (no unit)", "{:g}".format),
-    "epochs": ("epochs", _whole),
-    "batch": ("batch (samples)", _whole),
-    "places": ("M (places)", _whole),
-    "channels": ("n (channels)", _whole),
-    "policy": ("policy", str),
-    "device": ("device", str),
-    "status": ("status", str),
-    "accuracy": ("accuracy (share)", _share),
-    "loss": ("loss (no unit)", units.number),
-    "steps": ("steps", _whole),
-    "skipped": ("skipped (steps)", _whole),
-    "seconds": ("time", units.seconds),
-    "root_seconds": ("time in the root", units.seconds),
-    "gradient_median": ("gradient norm (no unit)", units.number),
-    "rank": ("rank (eigenvalues)", units.number),
-    "condition": ("condition κ (no unit)", units.number),
-    "epochs_to_first_order": ("epochs to the accuracy of mean pooling", _whole),
-    "reason": ("reason", str),
-}
-_WORDS = ("task", "method", "precision", "policy", "device", "status", "reason", "run")
-
-
-class Line(NamedTuple):
-    """A row of the table of all trainings, with the values that filters choose."""
-
-    texts: Sequence[str]
-    run: str
-    task: str
-    learning_rate: str
-    precision: str
-
-
-def every_training(shown: "Shown") -> tuple[list[Head], list[Line]]:
-    """Return the headings and the rows of the table of all trainings, also of those missing."""
-    several = len(shown.runs) > 1
-    heads = [
-        Head(title, _MEANINGS.get(name, ""), number=name not in _WORDS)
-        for name, (title, _) in _ALL.items()
-    ]
-    lines = []
-    for run, tables in shown.runs.items():
-        for row in tables.trainings.to_dict("records"):
-            texts = [write(row[name]) or "-" for name, (_, write) in _ALL.items()]
-            rate = f"{row['learning_rate']:g}"
-            lines.append(
-                Line(
-                    [*texts, *([run] if several else [])],
-                    run,
-                    row["task"],
-                    rate,
-                    row["precision"],
-                )
-            )
-    return [*heads, *([Head("run", number=False)] if several else [])], lines
