@@ -82,6 +82,7 @@ def test_identical_arms_pass(tmp_path: Path, suite: Path) -> None:
     assert turns < len(sampling) - 12  # whose turn it is, chance decides: nobody is always second
 
 
+@pytest.mark.slow
 def test_a_slower_method_is_found_and_no_other_is(tmp_path: Path, suite: Path) -> None:
     base = stand_in(tmp_path, process=0.003)
     new = stand_in(tmp_path, "slow", process=0.003, slower={"svd": 1.06}, log=str(tmp_path / "log"))

@@ -91,6 +91,7 @@ def suite(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_the_rows_are_those_that_were_asked_for_and_progress_is_on_stderr(suite, tmp_path, capfd):
     out = tmp_path / "run"
     rows = mssbench.run(suite, out=out, set={"seed": 1})

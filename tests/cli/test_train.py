@@ -42,6 +42,7 @@ def suite(tmp_path, monkeypatch):
     return write
 
 
+@pytest.mark.slow
 def test_it_prints_each_method_and_refuses_to_rank_few_seeds(suite) -> None:
     result = RUNNER.invoke(app, ["train", suite(), "--at-once", "2"])
     assert result.exit_code == 0, result.output

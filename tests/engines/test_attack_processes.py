@@ -242,6 +242,7 @@ def test_attack_a_parent_that_ignores_the_ends_of_its_children(
 
 
 @pytest.mark.sampled(1)
+@pytest.mark.slow
 def test_attack_a_wait_is_no_part_of_the_minutes(tmp_path: Path) -> None:
     fd = slots.lock_slot(CPU, lambda _: False)
     assert fd is not None
@@ -557,6 +558,7 @@ def cheat(a) -> Root:
     assert "remembers answers" in row["reason"]
 
 
+@pytest.mark.slow
 def test_attack_a_held_method_whose_thread_goes_on_costs_the_process(tmp_path: Path) -> None:
     """The same with real instruments: they watch the process while a cell is held."""
     file = tmp_path / "mine.py"

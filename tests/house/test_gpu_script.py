@@ -171,7 +171,7 @@ def test_the_headline_stands_after_four_minutes_and_a_call_ends_within_ten() -> 
     assert sum(limit for _, limit, _ in SECOND) <= 200
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_tests_run_in_eight_processes_the_quick_ones_first(script: Script) -> None:
     script()
     quick, bits, others = [call for call in script.calls if "-m pytest" in call]
@@ -205,7 +205,7 @@ def test_what_the_machine_lacks_is_said_and_costs_only_what_needs_it(
     assert script.summary()["gpu_first"].startswith("passed")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_suite_stops_before_its_limit_and_its_claims_follow(script: Script) -> None:
     done = script(script.folder, "--minutes", "9.5", SAYS="the time was over; go on.")
     run = next(call for call in script.calls if " run gpu_small " in call)
@@ -220,7 +220,7 @@ def test_a_suite_stops_before_its_limit_and_its_claims_follow(script: Script) ->
     assert "2 holds, 1 not measured" in done.stdout.partition("== summary")[2]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_passed_is_not_repeated_and_a_table_in_part_goes_on(script: Script) -> None:
     script(SAYS="the time was over")
     assert script().returncode == 0
@@ -240,7 +240,7 @@ def test_what_passed_is_not_repeated_and_a_table_in_part_goes_on(script: Script)
     assert not script.called(" run ")  # it was complete
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_time_that_is_left_goes_to_the_tables_that_were_not_done(script: Script) -> None:
     done = script(SAYS="the time was over")
     again = limits(done.stdout)[len(STEPS) :]
@@ -251,7 +251,7 @@ def test_time_that_is_left_goes_to_the_tables_that_were_not_done(script: Script)
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_no_call_has_begun_comes_first(script: Script) -> None:
     """A second call goes on with the second half, and only then with tables of the first."""
     script(SAYS="the time was over", FAIL="run gpu_large|test_gpu.py|doctor", CODE="124")
@@ -317,7 +317,7 @@ def test_without_a_gpu_nothing_is_begun_and_the_exit_status_says_misuse(script: 
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_another_machine_has_a_folder_of_its_own(script: Script) -> None:
     script()
     assert script(MACHINE="of another kind").returncode == 0
@@ -331,7 +331,7 @@ def test_another_machine_has_a_folder_of_its_own(script: Script) -> None:
     assert not script.called("-m pytest")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_on_a_machine_that_has_compiled_nothing_the_kernels_are_compiled_again(
     script: Script, tmp_path: Path
 ) -> None:
@@ -360,7 +360,7 @@ def test_a_call_it_does_not_understand_is_misuse(script: Script, arguments: list
     assert done.stderr.startswith("usage: .ci/gpu FOLDER [--minutes 9.5] [--from ARCHIVE.tgz]")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_commit_goes_to_every_worker(script: Script) -> None:
     git = ["git", "-C", str(CI.parent), "rev-parse", "HEAD"]
     head = subprocess.run(git, capture_output=True, text=True)
@@ -424,7 +424,7 @@ def test_where_only_one_folder_comes_back_the_archive_is_in_it(
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_profiles_go_in_as_far_as_they_fit(script: Script) -> None:
     done = script(PROFILE=str(9 * 2**20))
     assert script.archive.stat().st_size <= 16 * 2**20
@@ -483,7 +483,7 @@ def test_a_run_goes_on_from_its_archive_on_another_day(script: Script, tmp_path:
     assert "gpu_first/table.csv" in script.packed()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_results_that_are_there_are_not_overwritten_by_an_archive(
     script: Script, tmp_path: Path
 ) -> None:
@@ -495,7 +495,7 @@ def test_results_that_are_there_are_not_overwritten_by_an_archive(
     assert (script.folder / "gpu_first" / "table.csv").read_text() == "newer"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_is_no_whole_archive_becomes_no_folder_of_results(
     script: Script, tmp_path: Path
 ) -> None:
@@ -695,7 +695,7 @@ def test_whether_python_has_a_module_is_an_exit_status(module: str, code: int) -
     assert subprocess.run(command, timeout=60).returncode == code
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_machine_without_a_gpu_is_told_so() -> None:
     import torch
 

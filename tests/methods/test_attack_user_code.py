@@ -336,6 +336,7 @@ warmup_seconds = 0.0
 """
 
 
+@pytest.mark.slow
 def test_attack_a_file_changes_settings_when_it_is_imported(tmp_path: Path) -> None:
     """That would change how every method is measured, also those of others."""
     file = written(tmp_path, HEAD + SETTINGS + RIGHT)
@@ -352,6 +353,7 @@ def test_attack_a_file_changes_settings_when_it_is_imported(tmp_path: Path) -> N
     assert "was undone: change it inside the method that needs it" in said
 
 
+@pytest.mark.slow
 def test_attack_a_file_without_such_settings_says_nothing(tmp_path: Path) -> None:
     file = written(tmp_path, HEAD + "import scipy.linalg, torch.fft\n" + RIGHT)
     suite = written(tmp_path, SUITE, "tiny.toml")

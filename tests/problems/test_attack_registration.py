@@ -157,6 +157,7 @@ def test_attack_a_problem_that_returns_no_matrices(
     assert said in str(caught.value)
 
 
+@pytest.mark.slow
 def test_attack_a_rule_of_sizes_that_fails_at_one_size_is_a_row(tmp_path: Path) -> None:
     """The rule is met for each cell in the supervisor, where an error would end the run."""
     rule = "fits=lambda n, scale: None if n == 64 else 1 / (n - 8)"

@@ -55,6 +55,7 @@ def suite(tmp_path: Path) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_cells_become_benchmarks_and_their_json_a_run(
     tmp_path: Path, suite: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

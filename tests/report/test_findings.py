@@ -35,6 +35,7 @@ def hard_ones(run: Run) -> list[tuple[Finding, re.Match[str]]]:
     return [(f, match) for f in found(run) if (match := HARD.search(f.text))]
 
 
+@pytest.mark.slow
 def test_a_problem_that_is_hard_for_most_counts_the_methods_ok_at_every_size(
     standard: Run,
 ) -> None:
@@ -56,6 +57,7 @@ def test_a_problem_that_is_hard_for_most_counts_the_methods_ok_at_every_size(
     assert some_are_ok_at_one_size
 
 
+@pytest.mark.slow
 def test_the_map_of_failures_shows_the_methods_that_are_ok_at_every_size(
     tmp_path: Path, standard: Run, opened: Callable[..., Any]
 ) -> None:
@@ -70,6 +72,7 @@ def test_the_map_of_failures_shows_the_methods_that_are_ok_at_every_size(
             assert match[2] == ("none" if right == 0 else f"only {right}")
 
 
+@pytest.mark.slow
 def test_rows_computed_in_another_precision_are_not_judged_whatever_their_status(
     tmp_path: Path,
 ) -> None:

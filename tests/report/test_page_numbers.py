@@ -273,6 +273,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return base, altered(QUICK, folder / "new", change, dated("2026-02-01"))
 
 
+@pytest.mark.slow
 def test_a_comparison_has_the_verdicts_of_compare(
     changed: tuple[Path, Path], tmp_path: Path, opened: Callable[..., Any]
 ) -> None:
@@ -349,6 +350,7 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     ]
 
 
+@pytest.mark.slow
 def test_steps_are_those_of_the_history(
     four: list[Path], tmp_path: Path, opened: Callable[..., Any]
 ) -> None:

@@ -13,7 +13,8 @@ from helpers.report_pages import Tab
 from mssbench.report.figures.maps import COLOURS
 
 # One page of each kind is tested by default, in test_page_safety, _numbers and _filters.
-pytestmark = pytest.mark.slow
+# Kinds of which other files test a case in every run of CI.
+pytestmark = pytest.mark.exhaustive
 
 NARROW = {"width": 390, "height": 844}
 

@@ -19,7 +19,8 @@ from mssbench.report.findings import warnings
 from mssbench.report.page import page
 
 # One page of each kind is tested by default, in test_page_safety, _numbers and _filters.
-pytestmark = pytest.mark.slow
+# Kinds of which other files test a case in every run of CI.
+pytestmark = pytest.mark.exhaustive
 
 
 def other_machine(facts: dict[str, Any]) -> None:

@@ -176,6 +176,7 @@ def test_the_policy_is_in_force(both: Path, opened: Callable[..., Any]) -> None:
         tab.told.clear()
 
 
+@pytest.mark.slow
 def test_nothing_is_said_to_the_console_and_asked_of_the_network(
     both: Path, opened: Callable[..., Any]
 ) -> None:

@@ -17,7 +17,8 @@ from mssbench import results
 from mssbench.report.drawn import drawn
 
 # One page of each kind is tested by default, in test_page_safety, _numbers and _filters.
-pytestmark = pytest.mark.slow
+# Kinds of which other files test a case in every run of CI.
+pytestmark = pytest.mark.exhaustive
 
 NUMERIC = {"size", "batch", "seconds_median", "root_error", "condition", "gemms", "times_limit"}
 

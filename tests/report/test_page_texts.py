@@ -39,6 +39,7 @@ WRITERS: dict[str, tuple[Callable[[float], str], bool]] = {
 }
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", WRITERS)
 def test_texts_are_those_of_units(quick: Path, opened: Callable[..., Any], name: str) -> None:
     write, signed = WRITERS[name]
@@ -83,6 +84,7 @@ def samples(axis: Axis) -> list[list[float]]:
     return found
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("axis", AXES, ids=["powers", "values", "linear"])
 def test_ends_are_those_of_figures(quick: Path, opened: Callable[..., Any], axis: Axis) -> None:
     given = samples(axis)

@@ -190,8 +190,8 @@ def test_a_difference_that_is_resolved_is_a_sentence_and_others_are_named(run: P
         "Not resolved by these 5 seeds is the difference of mean from eigh + loewner."
     )
     assert found[2] == (
-        "svd + autodiff is nonfinite, because up to 100 % of the steps of a training were "
-        "skipped. It is not compared."
+        "svd + autodiff is nonfinite, because up to 100 % of the steps of a training failed. "
+        "It is not compared."
     )
 
 

@@ -401,6 +401,7 @@ def test_a_harness_that_calls_an_honest_method_wrong_has_failed() -> None:
     assert found.sentence.endswith(": so")
 
 
+@pytest.mark.slow
 def test_a_judge_that_forgives_everything_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mssbench.measure.verification.Truth.judge", lambda *_: (Status.OK, ""))
     with wrong_methods.registered("cpu"):

@@ -75,6 +75,7 @@ def test_all_methods_start_from_the_same_backbone_and_see_the_same_order(name, m
     assert train(few(name), NS5, Settings(seed=4, epochs=0)).initial not in digests
 
 
+@pytest.mark.slow
 def test_digits_are_learned_by_every_sound_method() -> None:
     for method in METHODS.values():
         curve = train(task("digits"), method, Settings(seed=0, epochs=3))

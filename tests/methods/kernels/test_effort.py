@@ -330,6 +330,7 @@ def counted(library: str, forward: str, backward: str | None, *given: Any) -> An
 
 @pytest.mark.sampled(1, slow=0)
 @pytest.mark.parametrize("library", ["torch", "numpy"])  # cupy is treated as numpy is
+@pytest.mark.slow
 def test_a_pair_of_kernels_is_counted_phase_by_phase(library: str) -> None:
     found = counted(library, "fused", "lyapunov_fused", *KERNEL_PAIR)
     for phase, due in (("backward", BACKWARD), ("step", FORWARD + BACKWARD)):
