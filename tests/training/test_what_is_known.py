@@ -34,7 +34,6 @@ def test_the_scaling_branch_has_no_bad_step_with_its_exact_gradient() -> None:
     curve = on_digits(Method("gcp_seb", "daleckii_krein"), 0)
     assert curve.nonfinite_share == 0
     assert curve.epochs[-1].accuracy > 0.93
-    assert on_digits(Method("gcp_seb", "autodiff"), 0).nonfinite_share > 0
 
 
 def best(name: str, method: Method) -> float:
