@@ -59,7 +59,7 @@ def test_the_largest_batch_is_no_filter_where_it_leaves_out_a_size(
         assert {row["size"] for row in tab.rows()} == {"64", "256"}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_no_first_view_is_empty(tmp_path: Path, opened: Callable[..., Any]) -> None:
     """Steps are in double precision here, and forwards in single: both are usual alone."""
 
@@ -103,7 +103,7 @@ def test_each_filter_changes_marks_maps_table_and_counts(
         assert tab.snapshot() == before
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_figures_draw_the_rows_that_the_filters_leave(
     both: Path, opened: Callable[..., Any], table: pd.DataFrame
 ) -> None:
@@ -180,7 +180,7 @@ def test_after_any_sequence_of_filters_the_page_is_as_a_fresh_one(
             assert fresh.snapshot() == seen
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_more_panels_are_shown_on_demand_and_forgotten_by_the_next_filter(
     both: Path, opened: Callable[..., Any]
 ) -> None:
@@ -195,7 +195,7 @@ def test_more_panels_are_shown_on_demand_and_forgotten_by_the_next_filter(
         assert tab.page.locator(panels).count() == 24
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_an_address_with_unknown_values_shows_the_first_view(
     both: Path, opened: Callable[..., Any]
 ) -> None:
@@ -221,7 +221,7 @@ def test_a_new_address_in_the_same_tab_sets_the_filters(
         assert tab.filters()["phase"] == "forward"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_page_works_where_the_browser_refuses_to_change_the_address(
     both: Path, opened: Callable[..., Any]
 ) -> None:
@@ -234,7 +234,7 @@ def test_the_page_works_where_the_browser_refuses_to_change_the_address(
         assert {row["phase"] for row in tab.rows()} == {"forward"}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_history_has_the_rows_of_all_runs(tmp_path: Path, opened: Callable[..., Any]) -> None:
     runs = [
         altered(

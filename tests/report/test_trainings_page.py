@@ -65,6 +65,7 @@ def test_a_filter_hides_the_other_groups(alone: Path, opened: Callable[..., Any]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.exhaustive
 def test_a_narrow_screen_scrolls_in_one_direction(
     alone: Path, opened: Callable[..., Any], scheme: str
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_narrow_screen_scrolls_in_one_direction(
             assert box["x"] + box["width"] <= 390
 
 
+@pytest.mark.exhaustive
 def test_the_keyboard_reaches_filters_and_tables(alone: Path, opened: Callable[..., Any]) -> None:
     with opened(alone) as tab:
         reached = set()
@@ -91,6 +93,7 @@ def test_the_keyboard_reaches_filters_and_tables(alone: Path, opened: Callable[.
         assert "All trainings" in reached
 
 
+@pytest.mark.exhaustive
 def test_a_print_has_every_panel(alone: Path, opened: Callable[..., Any]) -> None:
     with opened(alone) as tab:
         tab.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
@@ -99,6 +102,7 @@ def test_a_print_has_every_panel(alone: Path, opened: Callable[..., Any]) -> Non
         assert len(tab.page.pdf()) > 10_000
 
 
+@pytest.mark.exhaustive
 def test_without_scripts_the_tables_are_there(alone: Path, opened: Callable[..., Any]) -> None:
     with opened(alone, java_script_enabled=False) as tab:
         assert tab.page.locator("#training-rows tbody tr:visible").count() == 40
