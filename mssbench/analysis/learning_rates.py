@@ -79,14 +79,16 @@ def grids(trainings: "pd.DataFrame") -> list[Grid]:
     """Return a grid for each task with two or more learning rates, trained alike in all else.
 
     trainings: also those that were interrupted, since a best rate is not known for sure without
-    them. A method, or a task, of which no training has ended is left out.
+    them. A method, or a task, of which no training has ended is left out, and so is a method with a
+    single rate: at its best, it would be compared with others that had a choice.
     With enough seeds the methods are in the order of their accuracy at the best rate; otherwise in
     the order of the suite.
     """
     found = []
     for key, alike in with_methods(trainings).groupby(_SETTING, sort=False):
         ended = alike.loc[alike["status"] != Status.INTERRUPTED, "method"]
-        rows = alike[alike["method"].isin(ended)]
+        ran = alike[alike["method"].isin(ended)]
+        rows = ran[ran.groupby("method")["learning_rate"].transform("nunique") > 1]
         of_grid = sorted(float(rate) for rate in rows["learning_rate"].unique())
         if len(of_grid) < 2:
             continue

@@ -35,9 +35,9 @@ from mssbench.errors import SuiteError
 from mssbench.records import units
 from mssbench.records.training import TRAINING_KEY, TRAININGS
 from mssbench.records.training_values import OF_PROBES
+from mssbench.suite.claims import numbered
 from mssbench.suite.training_claims import (
     TrainingClaim,
-    numbered,
     read,
 )
 

@@ -11,13 +11,12 @@ Each side selects the trainings of one method. A claim that cannot be measured w
 `cannot = "the reason"` in place of the sides.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from mssbench.errors import SuiteError, TableError, unknown
+from mssbench.errors import SuiteError, unknown
 from mssbench.records.measurement import Status
 from mssbench.records.training import (
     MEAN,
@@ -29,6 +28,7 @@ from mssbench.records.training import (
 )
 from mssbench.records.training_values import MCE, OF_PROBES, OF_ROBUSTNESS, VALUES
 from mssbench.results.conditions import rows_that_hold, select, why_empty
+from mssbench.suite.claims import numbered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,15 +89,6 @@ def read(tables: Any) -> list[TrainingClaim]:
         with numbered(number):
             claims.append(_read(table))
     return claims
-
-
-@contextmanager
-def numbered(number: int) -> Iterator[None]:
-    """Put the number of the [[claim]] table before the message of any error in this context."""
-    try:
-        yield
-    except (SuiteError, TableError) as error:
-        raise SuiteError(f"[[claim]] {number}: {error}") from None
 
 
 def check(

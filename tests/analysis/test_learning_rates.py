@@ -55,6 +55,15 @@ def test_each_method_is_compared_at_its_best_rate() -> None:
         )
 
 
+def test_a_method_with_a_single_rate_is_no_part_of_the_grid() -> None:
+    """At its best rate it would be compared with methods that had a choice."""
+    single = rows("svd", list(EXACT + 0.1), learning_rate=0.1)
+    (grid,) = grids(frames([*planted(), *single])[0])
+    (alone,) = grids(frames(planted())[0])
+    assert [line.method for line in grid.lines] == [line.method for line in alone.lines]
+    assert [line.difference for line in grid.lines] == [line.difference for line in alone.lines]
+
+
 def test_fewer_than_five_seeds_are_in_the_order_of_the_suite_and_not_compared() -> None:
     (grid,) = grids(frames(planted(4))[0])
     assert [line.method.split()[0] for line in grid.lines] == ["mean", "eigh", "newton_schulz"]
