@@ -1,5 +1,6 @@
 """Arguments and options that several commands share, and helpers for their help texts."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -162,6 +163,31 @@ GitHub = Annotated[
     typer.Option(
         "--github",
         help="In GitHub Actions: also write the job summary, annotations and step outputs.",
+    ),
+]
+
+
+class Engine(StrEnum):
+    """Where the work of a command is done: on this machine, or on a cluster with Slurm."""
+
+    LOCAL = "local"
+    SLURM = "slurm"
+
+
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        help="Where to measure: local is this machine, slurm a cluster, on whose login node the "
+        "command is typed."
+    ),
+]
+SlurmOptions = Annotated[
+    list[str],
+    typer.Option(
+        "--slurm",
+        metavar="KEY=VALUE",
+        help="With --engine slurm: an option of sbatch, such as partition=gpu, gres=gpu:1, "
+        "cpus-per-task=8 or exclusive. Repeatable.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

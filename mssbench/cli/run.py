@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 from rich.console import Console, RenderableType
@@ -20,12 +20,15 @@ from mssbench.analysis.trust import busy_now
 from mssbench.cli.options import (
     Also,
     Device,
+    Engine,
+    EngineOption,
     Json,
     KeyOption,
     KindOfMatrices,
     Matrices,
     OnlyCells,
     Set,
+    SlurmOptions,
     SuiteArgument,
     statuses,
     words,
@@ -47,6 +50,9 @@ from mssbench.run.run import run as run_suite
 from mssbench.suite import select
 from mssbench.suite.forecast import ASSUMED, forecast_data, seconds_here
 from mssbench.suite.suite import Suite
+
+if TYPE_CHECKING:
+    from mssbench.cli.on_slurm import Cluster
 
 # Failures that are listed with their reasons above the first table. Inaccurate rows are not among
 # them: the table itself marks their errors.
@@ -113,6 +119,26 @@ def command(
             show_default="all cells",
         ),
     ] = None,
+    engine: EngineOption = Engine.LOCAL,
+    slurm: SlurmOptions = [],  # noqa: B006
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="With --engine slurm: into how many parts the cells are dealt, each of which is a "
+            "task.",
+            show_default="parts of about ten minutes",
+        ),
+    ] = None,
+    gpus: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL,..",
+            help="With --engine slurm: measure on each of these models of GPUs, as the cluster "
+            "calls them in gres=gpu:MODEL:1, each in a run of its own, OUT-MODEL.",
+            show_default="what --slurm asks for",
+        ),
+    ] = "",
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -136,6 +162,7 @@ def command(
     130 interrupted (what was measured is saved).
     """
     user_matrices = select.own_matrices(matrices, key, kind)
+    on_slurm = _cluster(engine, slurm, gpus, shards, shard)
     chosen = select.choose(
         suite,
         set_,
@@ -144,8 +171,9 @@ def command(
         device,
         also,
         own=user_matrices,
-        elsewhere=dry_run,
+        elsewhere=dry_run or on_slurm is not None,
         shard=shard,
+        auto=on_slurm.device if on_slurm is not None else None,
     )
     log = make_console(stderr=True)
     for line in select.read_from_outside(chosen):
@@ -158,30 +186,76 @@ def command(
         return
 
     path = out or Path("results") / _folder_name(chosen)
-    retried_statuses = retried(retry)
-    summary = measure(
-        chosen,
-        path,
-        fresh=fresh,
-        retry=retried_statuses,
-        also=also,
-        python=python,
-        minutes=minutes if minutes is not None else chosen.minutes,
-        log=log,
-    )
+    settings: _Settings = {
+        "fresh": fresh,
+        "retry": retried(retry),
+        "also": also,
+        "python": python,
+        "minutes": minutes if minutes is not None else chosen.minutes,
+        "log": log,
+    }
+    if on_slurm is not None:
+        from mssbench.cli import on_slurm as slurm_runs  # for few users, who wait longer anyway
+
+        summaries = slurm_runs.measure(chosen, path, on_slurm, **settings)
+        code = slurm_runs.exit_code(summaries)
+    else:
+        summaries = [measure(chosen, path, **settings)]
+        code = summaries[0].exit_code
 
     if as_json:
-        output_json(
-            "run",
-            {"complete": summary.complete, "cells_left": summary.left, "rows": data(path)},
+        output_json("run", _as_data(summaries))
+    for summary in summaries:
+        if not as_json:
+            output(tables(summary.path))
+        if not summary.complete:
+            resuming = _resuming_command()
+            longer = _with_minutes(resuming, _enough_minutes(chosen, minutes))
+            log.print(remaining(summary, resuming, longer), soft_wrap=True)
+    raise typer.Exit(code)
+
+
+class _Settings(TypedDict):
+    """What both engines are told of a run, see `measure`."""
+
+    fresh: bool
+    retry: list[str]
+    also: Sequence[Path]
+    python: str | None
+    minutes: float | None
+    log: Console
+
+
+def _cluster(
+    engine: Engine, slurm: Sequence[str], gpus: str, shards: int | None, shard: str | None
+) -> "Cluster | None":
+    """Return what the command line says of a cluster; None if this machine measures.
+
+    Raises SuiteError for an option that belongs to the other engine, and RunError as
+    `on_slurm.cluster` does.
+    """
+    if engine is Engine.LOCAL:
+        given = {"--slurm": slurm, "--gpus": gpus, "--shards": shards}
+        if wrong := [name for name, value in given.items() if value]:
+            raise SuiteError(f"{wrong[0]} is for a cluster: say --engine slurm, or leave it out.")
+        return None
+    if shard is not None:
+        raise SuiteError(
+            "--engine slurm deals all shards by itself: leave out --shard. Their number is that of "
+            "--shards."
         )
-    else:
-        output(tables(path))
-    if not summary.complete:
-        resuming = _resuming_command()
-        longer = _with_minutes(resuming, _enough_minutes(chosen, minutes))
-        log.print(remaining(summary, resuming, longer), soft_wrap=True)
-    raise typer.Exit(summary.exit_code)
+    from mssbench.cli.on_slurm import cluster
+
+    return cluster(slurm, words(gpus), shards)
+
+
+def _as_data(summaries: Sequence[Summary]) -> dict[str, Any]:
+    """Return the results of one or more runs for JSON."""
+    return {
+        "complete": all(summary.complete for summary in summaries),
+        "cells_left": sum(summary.left for summary in summaries),
+        "rows": [row for summary in summaries for row in data(summary.path)],
+    }
 
 
 def _folder_name(chosen: Suite) -> str:
