@@ -81,8 +81,8 @@ def measure(
 ) -> list[Summary]:
     """Measure the cells of a suite on a cluster, and return a summary for each run.
 
-    The arguments are those of `cli.run.measure`, but for `where`, and `minutes`, which is the limit
-    of each task. Raises RunError as `run.slurm.driver.drive` does.
+    The arguments are those of `cli.measuring.measure`, but for `where`, and for `minutes`, which
+    is the limit of each task. Raises RunError as `run.slurm.driver.drive` does.
     """
     rest: Mapping[str, Any] = {
         "also": [str(path.resolve()) for path in also],

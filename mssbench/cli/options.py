@@ -1,5 +1,6 @@
 """Arguments and options that several commands share, and helpers for their help texts."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -196,6 +197,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 def words(text: str) -> list[str]:
     """Return the comma-separated words of a text."""
     return [w.strip() for w in text.split(",") if w.strip()]
+
+
+def without(words: Sequence[str], *options: str) -> list[str]:
+    """Return the words of a command line without these options and their values."""
+    return [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if not {before, word, word.partition("=")[0]} & {*options}
+    ]
 
 
 def examples(*lines: str) -> str:

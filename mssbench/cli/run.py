@@ -8,15 +8,15 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
 from mssbench import results
 from mssbench.analysis.kinds import is_own_file
-from mssbench.analysis.trust import busy_now
+from mssbench.cli.measuring import Settings, measure, title
 from mssbench.cli.options import (
     Also,
     Device,
@@ -31,22 +31,20 @@ from mssbench.cli.options import (
     SlurmOptions,
     SuiteArgument,
     statuses,
+    without,
     words,
 )
 from mssbench.cli.output import output, output_json
 from mssbench.console import epilogue, lists
 from mssbench.console.decision import Decision
-from mssbench.console.progress import RunProgress
-from mssbench.console.summary import closing, left_over, remaining
+from mssbench.console.summary import remaining
 from mssbench.console.terminal import make_console
 from mssbench.errors import SuiteError, unknown
 from mssbench.records import units
-from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status
-from mssbench.records.summary import BROKEN, Summary
+from mssbench.records.summary import BROKEN
 from mssbench.results import parts, table
 from mssbench.results.run import Run
-from mssbench.run.run import run as run_suite
 from mssbench.suite import select
 from mssbench.suite.forecast import ASSUMED, forecast_data, seconds_here
 from mssbench.suite.suite import Suite
@@ -186,14 +184,14 @@ def command(
         return
 
     path = out or Path("results") / _folder_name(chosen)
-    settings: _Settings = {
-        "fresh": fresh,
-        "retry": retried(retry),
-        "also": also,
-        "python": python,
-        "minutes": minutes if minutes is not None else chosen.minutes,
-        "log": log,
-    }
+    settings = Settings(
+        fresh=fresh,
+        retry=retried(retry),
+        also=also,
+        python=python,
+        minutes=minutes if minutes is not None else chosen.minutes,
+        log=log,
+    )
     if on_slurm is not None:
         from mssbench.cli import on_slurm as slurm_runs  # for few users, who wait longer anyway
 
@@ -204,7 +202,14 @@ def command(
         code = summaries[0].exit_code
 
     if as_json:
-        output_json("run", _as_data(summaries))
+        output_json(
+            "run",
+            {
+                "complete": all(summary.complete for summary in summaries),
+                "cells_left": sum(summary.left for summary in summaries),
+                "rows": [row for summary in summaries for row in data(summary.path)],
+            },
+        )
     for summary in summaries:
         if not as_json:
             output(tables(summary.path))
@@ -213,17 +218,6 @@ def command(
             longer = _with_minutes(resuming, _enough_minutes(chosen, minutes))
             log.print(remaining(summary, resuming, longer), soft_wrap=True)
     raise typer.Exit(code)
-
-
-class _Settings(TypedDict):
-    """What both engines are told of a run, see `measure`."""
-
-    fresh: bool
-    retry: list[str]
-    also: Sequence[Path]
-    python: str | None
-    minutes: float | None
-    log: Console
 
 
 def _cluster(
@@ -249,27 +243,11 @@ def _cluster(
     return cluster(slurm, words(gpus), shards)
 
 
-def _as_data(summaries: Sequence[Summary]) -> dict[str, Any]:
-    """Return the results of one or more runs for JSON."""
-    return {
-        "complete": all(summary.complete for summary in summaries),
-        "cells_left": sum(summary.left for summary in summaries),
-        "rows": [row for summary in summaries for row in data(summary.path)],
-    }
-
-
 def _folder_name(chosen: Suite) -> str:
     """Return the name of the folder for a suite, or for a shard of it, if the user names none."""
     if chosen.shard is None:
         return chosen.name
     return f"{chosen.name}-shard-{chosen.shard.number}-of-{chosen.shard.of}"
-
-
-def _title(chosen: Suite) -> str:
-    """Return the name of a suite, with the shard of it that is measured."""
-    if chosen.shard is None:
-        return chosen.name
-    return f"{chosen.name}, shard {chosen.shard.number} of {chosen.shard.of}"
 
 
 def _resuming_command() -> str:
@@ -279,12 +257,7 @@ def _resuming_command() -> str:
 
 def _with_minutes(command: str, minutes: float) -> str:
     """Return a command line with another limit of time."""
-    words = shlex.split(command)
-    kept = [
-        word
-        for before, word in zip(["", *words], words, strict=False)
-        if "--minutes" not in (before, word) and not word.startswith("--minutes=")
-    ]
+    kept = without(shlex.split(command), "--minutes")
     return shlex.join([*kept, "--minutes", f"{minutes:g}"])
 
 
@@ -301,7 +274,7 @@ def forecast(chosen: Suite) -> list[RenderableType]:
     """Return tables of the cells of a suite by method, with estimated time and memory."""
     data = forecast_data(chosen)
     methods = lists.listing(
-        f"{_title(chosen)}, not run",
+        f"{title(chosen)}, not run",
         [
             {
                 "method": m["method"],
@@ -374,66 +347,6 @@ def retried(text: str) -> list[str]:
         if word not in known:
             raise SuiteError(f"--retry: {unknown('status', word, known)}")
     return chosen
-
-
-def measure(
-    chosen: Suite,
-    path: Path,
-    *,
-    fresh: bool,
-    retry: Sequence[str],
-    also: Sequence[Path],
-    python: str | None,
-    minutes: float | None,
-    log: Console,
-) -> Summary:
-    """Measure the cells of a suite that the run in folder `path` lacks, and return a summary.
-
-    Progress is printed on `log`, and at the end what the time was used for. fresh: measure all
-    cells. retry: statuses with which cells are measured again. also: the user's files of methods
-    and problems. python: the interpreter of the workers; None: this one. minutes: the limit of
-    time; None: no limit.
-    """
-
-    def begin(todo: Sequence[Cell]) -> None:
-        """Print how many cells will be measured, and in what time, before the first of them."""
-        if todo:
-            seconds = seconds_here(todo, chosen.policy)
-            time = (
-                f"about {units.duration(seconds)}"
-                if seconds
-                else "none of which can be measured here"
-            )
-            if minutes is not None and seconds > 60 * minutes:
-                time = f"in at most {units.duration(60 * minutes)}, with fewer samples"
-            cells = units.count(len(chosen.cells), "cell")
-            log.print(f"[bold]{_title(chosen)}[/]: {len(todo)} of {cells} to measure, {time}")
-
-            if why := busy_now():
-                log.print(
-                    f"This machine is busy: {why}. Times will not be comparable.", style="yellow"
-                )
-        progress.begin(len(todo) * chosen.policy.passes)
-
-    with RunProgress(log) as progress:
-        summary = run_suite(
-            chosen,
-            path,
-            fresh=fresh,
-            retry=retry,
-            also=also,
-            python=python,
-            seconds=None if minutes is None else 60 * minutes,
-            watch=progress,
-            begin=begin,
-        )
-
-    log.print(closing(summary))
-    if summary.left_over:
-        log.print(Text(left_over(summary), "yellow"), soft_wrap=True)
-    if summary.unlogged:
-        log.print(Text(summary.unlogged, "yellow"), soft_wrap=True)
-    return summary
 
 
 def tables(path: Path) -> Iterator[RenderableType]:

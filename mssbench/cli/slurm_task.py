@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mssbench.cli.run import measure
+from mssbench.cli.measuring import measure
 from mssbench.console.terminal import make_console
 from mssbench.errors import MssbenchError, RunError
 from mssbench.registries import load_file

@@ -67,13 +67,13 @@ class Campaign:
             self._cancel_all(before["name"])
             self.folder.clear()
             before = None
-        self.work.refuse_to_replace()
         asked = self.work.asked()
         if before is None:
             self._name = f"mssbench-{secrets.token_hex(6)}"
         else:
             self._refuse_other(before, asked)
             self._name = before["name"]
+        self.work.refuse_to_replace()
         self.folder.ask({"name": self._name, **asked}, self.work.suite_text())
         tasks = jobs.tasks(self._name)
         if tasks is None:
