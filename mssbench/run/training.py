@@ -19,6 +19,7 @@ from mssbench.records import training_tables
 from mssbench.records.facts import identify
 from mssbench.records.measurement import Status
 from mssbench.records.schema import Column
+from mssbench.results.facts_file import read_facts
 from mssbench.results.files import replace
 from mssbench.results.rows import SUITE
 from mssbench.run import training_folder as folders
@@ -55,7 +56,7 @@ def run(
     Raises SuiteError for a task, a method or a parameter that does not exist, and for a batch that
     is larger than the data.
     Raises RunError if another run writes to the folder, or if it holds another suite, a run of
-    `mssbench run` or other files.
+    `mssbench run`, other files or a damaged environment.json.
     """
     _check_suite(suite)
     folders.make_folder(path)
@@ -64,6 +65,8 @@ def run(
         folders.refuse_other_suite(path, suite, fresh=fresh)
         if fresh:
             folders.clear(path)
+        else:
+            read_facts(path)  # raises RunError before anything is written if they are damaged
         (path / folders.CELLS).mkdir(exist_ok=True)
         replace(path / SUITE, tomli_w.dumps(dict(suite.document)).encode())
 

@@ -14,25 +14,34 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mssbench.errors import RunError
-from mssbench.records.measurement import Status
-from mssbench.records.training import COUNTS, TrainingCell
+from mssbench.records.training import CURVES, TrainingCell
 from mssbench.results import locks
+from mssbench.results import trainings as files
+from mssbench.results.facts_file import read_facts
 from mssbench.results.files import contents, replace
 from mssbench.results.rows import ENVIRONMENT, JOURNAL, SUITE, TABLE
 from mssbench.suite.training import TrainingSuite
 
-CELLS, CAPTURED = "cells", "captured"
-TABLES = ("trainings.csv", "curves.csv", "robustness.csv")
+CELLS, CAPTURED = files.CELLS, "captured"
+TABLES = (files.TRAININGS, files.CURVES, files.ROBUSTNESS)
 _TEMPORARY = re.compile(r"\..+\.\d+")  # what `replace` leaves behind if it is killed
 _RESULT = re.compile(r"[0-9a-f]{16}\.(json|pt)|" + _TEMPORARY.pattern)
 _CAPTURED_FILE = re.compile(r"[0-9a-f]{16}-\d+\.npz")
 # What the results of a folder must have in common. Other seeds, methods and claims may be added.
 _SWITCHES = ("probes", "robustness")
+# The values that the result of a training has of each epoch, besides `first_skipped` and `probes`,
+# with their kinds.
+_KINDS = {"int": int, "float": int | float, "str": str}
+OF_EPOCH = {
+    column.name: _KINDS[column.kind]
+    for column in CURVES
+    if column.name == "epoch" or column.group in ("outcome", "time")
+}
 
 
 @contextmanager
@@ -128,23 +137,23 @@ def refuse_other_suite(path: Path, suite: TrainingSuite, *, fresh: bool) -> None
 
 
 def clear(path: Path) -> None:
-    """Remove the results, the states, the tables and the covariances of earlier trainings."""
-    files = [path / name for name in TABLES]
+    """Remove the results, states, tables, covariances and machines of earlier trainings."""
+    old = [path / name for name in (*TABLES, ENVIRONMENT)]
     for folder, pattern in ((path / CELLS, _RESULT), (path / CAPTURED, _CAPTURED_FILE)):
         if folder.is_dir():
-            files += [file for file in folder.iterdir() if pattern.fullmatch(file.name)]
-    for file in files:
+            old += [file for file in folder.iterdir() if pattern.fullmatch(file.name)]
+    for file in old:
         file.unlink(missing_ok=True)
 
 
 def add_machine(path: Path, environment: str, facts: Mapping[str, Any]) -> None:
-    """Add a machine to the facts of a run, and keep those of others. environment: its hash."""
-    known: dict[str, Any] = {}
-    with suppress(OSError, ValueError, AttributeError):
-        held = contents(path / ENVIRONMENT)
-        known = dict(json.loads(held).get("environments", {})) if held else {}
-    machines = {"environments": known | {environment: dict(facts)}, "runs": {}}
-    replace(path / ENVIRONMENT, json.dumps(machines, indent=1).encode())
+    """Add a machine to the facts of a run, and keep all others. environment: its hash.
+
+    Raises RunError if the facts are damaged: the machines of earlier trainings would be lost.
+    """
+    known = read_facts(path)
+    known["environments"] = known["environments"] | {environment: dict(facts)}
+    replace(path / ENVIRONMENT, json.dumps(known, indent=1).encode())
 
 
 def result(path: Path, cell: TrainingCell) -> dict[str, Any] | None:
@@ -163,16 +172,27 @@ def _is_whole(found: Any, cell: TrainingCell) -> bool:
         return False
     if not is_trained(found):
         return True
-    epochs = found.get("epochs")
-    if not isinstance(epochs, list) or len(epochs) != cell.epochs:
+    epochs, changed = found.get("epochs"), found.get("robustness")
+    if not isinstance(epochs, list) or not isinstance(changed, list):
         return False
-    needed = {"epoch", "accuracy", "loss", "probes", *(column.name for column in COUNTS)}
-    return all(isinstance(epoch, dict) and needed <= epoch.keys() for epoch in epochs)
+    if not all(isinstance(epoch, dict) and _is_whole_epoch(epoch) for epoch in epochs):
+        return False
+    numbers = [epoch["epoch"] for epoch in epochs]
+    return numbers == list(range(1, cell.epochs + 1)) and isinstance(found.get("initial"), str)
+
+
+def _is_whole_epoch(epoch: Mapping[str, Any]) -> bool:
+    """Whether the record of an epoch has all values, each of its kind."""
+    return (
+        all(isinstance(epoch.get(name), kind) for name, kind in OF_EPOCH.items())
+        and isinstance(epoch.get("first_skipped", ""), int | None)
+        and isinstance(epoch.get("probes"), dict)
+    )
 
 
 def is_trained(found: Mapping[str, Any] | None) -> bool:
     """Whether a network was trained to the end. A package may be installed by the next run."""
-    return found is not None and found.get("status") in (Status.OK, Status.NONFINITE)
+    return found is not None and found.get("status") in files.TRAINED
 
 
 def checkpoint(path: Path, cell: TrainingCell) -> Path:

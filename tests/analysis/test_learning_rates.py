@@ -1,5 +1,7 @@
 """Methods over a grid of learning rates, and epochs to first order."""
 
+import re
+
 import numpy as np
 import pytest
 from helpers.trainings import frames, rows
@@ -151,6 +153,22 @@ def test_the_tables_fit_into_100_columns() -> None:
     assert "0.2 at the edge" in text
     assert "0.1 at" not in text
     assert "which favours methods with more rates" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(("width", "parts"), [(60, 3), (80, 2), (120, 1), (200, 1)])
+def test_names_and_numbers_are_whole_on_every_terminal(width, parts) -> None:
+    found = planted() + rows("exact", list(EXACT - 0.05), learning_rate=0.4)
+    lines = printed(rates(grids(frames(found)[0])), width).splitlines()
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    assert text.count("newton_schulz + autodiff") == parts
+    assert "eigh + loewner" in text
+    assert "0.2 at the edge" in text
+    numbers = r"\+0\.02\d \[\+0\.0\d\d, \+0\.0\d\d\], p \S+"
+    assert len(re.findall(numbers, text)) == 1, "the only difference that is positive"
+    heads = [line for line in lines if line.split()[:1] == ["method"]]
+    assert len(heads) == parts
+    assert "minus eigh + loewner" in heads[-1]
 
 
 def test_epochs_to_first_order_are_shown_if_mean_pooling_was_trained() -> None:

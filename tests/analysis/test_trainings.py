@@ -225,6 +225,10 @@ def test_other_starts_are_found(accuracies) -> None:
     frame, _ = table(accuracies)
     assert trainings.equal_starts(frame)
     assert trainings.equal_starts(pd.concat([frame, frame])), "an index need not be unique"
+    for missing in ("", np.nan, None):  # of a training that crashed, or was not supported
+        started = frame.assign(initial=frame["initial"].astype(object))
+        started.loc[3, ["initial", "data"]] = missing
+        assert trainings.equal_starts(started)
     frame.loc[3, "initial"] = "other"
     assert not trainings.equal_starts(frame)
     frame.index = pd.Index([0] * len(frame))

@@ -42,6 +42,7 @@ from mssbench.analysis import (
     naming,
     pareto,
     training_claims,
+    training_sentences,
     training_sides,
     trust,
 )
@@ -86,7 +87,7 @@ from mssbench.records.noise import Noise
 from mssbench.records.schema import BY_NAME, COLUMNS
 from mssbench.records.summary import MEASURING
 from mssbench.records.timing import StopReason
-from mssbench.report.trainings import sentences as training_sentences
+from mssbench.report.trainings import sentences as report_training_sentences
 from mssbench.report.trainings.quantities import PROBED
 from mssbench.results import baselines, merge, parts
 from mssbench.results.labels import LABELS, PHASES
@@ -455,6 +456,7 @@ PRINTING = (
     (console_training_claims, ()),
     (training_progress, ()),
     (best_rates, ()),
+    (training_sentences, ()),
     (training_claims, ("_too_few", "_sentences")),
     (
         training_sides,
@@ -462,7 +464,7 @@ PRINTING = (
     ),
     (console_pareto, ()),
     (console_trainings, ()),
-    (training_sentences, ()),
+    (report_training_sentences, ()),
     (comparison, ()),
     (epilogue, ()),
     (live, ()),

@@ -14,6 +14,7 @@ from mssbench.report.trainings import figures, sentences, tables
 from mssbench.report.trainings.every import every_training
 from mssbench.report.trainings.points import NUMBERS, WORDS, points
 from mssbench.report.trainings.quantities import QUANTITIES, Quantity
+from mssbench.report.trainings.rates import learning_rates
 from mssbench.report.trainings.reading import Shown, TrainingRun, about, shown
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ PARTS = {
     "training-summary": "What the differences say",
     "training-curves": "Accuracy and loss by epoch",
     "training-differences": "Paired differences",
+    "training-rates": "Learning rates",
     "training-probes": "Probes of loss and gradient",
     "training-robustness": "Robustness",
     "training-failures": "Failures",
@@ -55,6 +57,7 @@ def section(runs: Mapping[str, TrainingRun], look: Look) -> tuple[dict[str, Any]
             if len(figure.rows(every))  # a part without a figure says why
         },
         "differences": list(tables.differences(of_runs)),
+        "rates": list(learning_rates(of_runs)),
         "probes": list(tables.probes(of_runs)),
         "robustness": list(tables.robustness(of_runs)),
         "failures": list(tables.failures(of_runs)),

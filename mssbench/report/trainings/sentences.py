@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from mssbench.analysis import conclusions
+from mssbench.analysis.training_sentences import unranked
 from mssbench.analysis.trainings import LEAST_SEEDS, LEVEL, Group, Line, equal_starts
 from mssbench.records import units
 from mssbench.records.training import MOST_NONFINITE
@@ -32,7 +33,7 @@ def cautions(shown: "Shown", *, times: bool = True) -> Iterator[str]:
 
 def _cautions(run: "TrainingRun", *, times: bool) -> Iterator[str]:
     ended = run.ended
-    if not equal_starts(ended[ended["initial"] != ""]):
+    if not equal_starts(ended):
         yield (
             "The methods of a seed did not all start from the same weights and data, so that their "
             "differences mean nothing."
@@ -63,11 +64,7 @@ def _said(place: "Place") -> Iterator[str]:
     if not sound:
         yield "No method trained without failure, so that nothing can be compared."
     elif not group.ranked:
-        are = "is" if group.seeds == 1 else "are"
-        yield (
-            f"Methods are not ranked: that takes {LEAST_SEEDS} seeds, and there {are} "
-            f"{group.seeds}."
-        )
+        yield unranked(group.seeds)
     elif not group.reference:
         yield "No differences: the exact root, eigh + loewner, was not trained without failure."
     else:
