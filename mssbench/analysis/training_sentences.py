@@ -12,6 +12,7 @@ INTERVALS = (
     "Holm, and the sentences are for all methods together, so that a difference need not be "
     "resolved although its interval excludes 0."
 )
+NO_REFERENCE = "No differences: the exact root, eigh + loewner, was not trained without failure."
 _AT_BEST = (
     "Differences are taken at the best rate of each method, and paired by seed. A 95 % t interval "
     "is for one method by itself; p, adjusted by Holm, is for all methods together, so that a "
@@ -33,8 +34,14 @@ def too_few(lines: Sequence[Line] | Sequence[RateLine], reference: str) -> Itera
         yield f"Not ranked, since that takes {LEAST_SEEDS} seeds{of}: {named}."
 
 
-def unknown_rates(grid: Grid) -> Iterator[str]:
-    """Yield a sentence on each method whose best rate is not known for sure."""
+def of_grid(grid: Grid) -> Iterator[str]:
+    """Yield what a reader has to know of one table of learning rates.
+
+    That is which methods are not ranked, and whose best rate is not known for sure.
+    """
+    if not grid.ranked:
+        yield unranked(grid.seeds)
+    yield from too_few(grid.few, grid.reference)
     for line in grid.lines:
         if line.unknown and line.best is not None:
             yield (
@@ -44,11 +51,9 @@ def unknown_rates(grid: Grid) -> Iterator[str]:
             )
 
 
-def about_grid(grid: Grid) -> Iterator[str]:
-    """Yield what a reader has to know of every table of learning rates like this one."""
-    if not grid.ranked:
-        yield unranked(grid.seeds)
-    yield from too_few(grid.few, grid.reference)
-    yield CAUTION
-    if any(line.difference is not None for line in grid.lines):
+def of_grids(grids: Sequence[Grid]) -> Iterator[str]:
+    """Yield what a reader has to know of all tables of learning rates together."""
+    if grids:
+        yield CAUTION
+    if any(line.difference is not None for grid in grids for line in grid.lines):
         yield _AT_BEST

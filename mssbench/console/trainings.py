@@ -12,9 +12,10 @@ from rich.text import Text
 from mssbench.analysis.learning_rates import Grid, RateLine
 from mssbench.analysis.training_sentences import (
     INTERVALS,
-    about_grid,
+    NO_REFERENCE,
+    of_grid,
+    of_grids,
     too_few,
-    unknown_rates,
     unranked,
 )
 from mssbench.analysis.trainings import LEVEL, Difference, FirstOrder, Group, Line
@@ -53,13 +54,13 @@ def tables(groups: Sequence[Group]) -> Iterator[RenderableType]:
 
 
 def rates(grids: Sequence[Grid]) -> Iterator[RenderableType]:
-    """Yield a table of method and learning rate for each grid, and sentences below it."""
+    """Yield a table of method and learning rate for each grid, and sentences below them."""
     for grid in grids:
         yield _rates(grid)
-        for sentence in unknown_rates(grid):
+        for sentence in of_grid(grid):
             yield Text(sentence, style="yellow")
-        for sentence in about_grid(grid):
-            yield Text(sentence, style="dim")
+    for sentence in of_grids(grids):
+        yield Text(sentence, style="dim")
 
 
 def _rates(grid: Grid) -> "_Fitted":
@@ -141,7 +142,11 @@ class _Fitted:
             else:
                 justify: JustifyMethod = "left" if head in self._left else "right"
                 width = max(cell_len(str(text)) for text in (head, *(c[head] for c, _ in rows)))
-                table.add_column(head, justify=justify, no_wrap=True, min_width=width)
+                # A column that is alone beside the names is wrapped, so that no digit is cut off.
+                several = len(shown) > 2
+                table.add_column(
+                    head, justify=justify, no_wrap=several, min_width=width if several else None
+                )
         for cells, style in rows:
             table.add_row(*(cells[head] for head in shown), style=style)
         return table
@@ -230,7 +235,7 @@ def _sentences(group: Group) -> Iterator[Text]:
     for sentence in too_few(group.few, group.reference):
         yield Text(sentence, style="dim")
     if not group.reference:
-        yield Text("No differences: the exact root, eigh + loewner, was not trained.", style="dim")
+        yield Text(NO_REFERENCE, style="dim")
         return
 
     compared = [line for line in group.lines if line.difference is not None]

@@ -115,7 +115,8 @@ def refuse_other_suite(path: Path, suite: TrainingSuite, *, fresh: bool) -> None
         return
     try:
         before = tomllib.loads(held.decode())
-    except ValueError:
+        training = dict(before.get("training", {}))
+    except (ValueError, TypeError):  # of the parser, or because [training] is no table
         raise RunError(
             f"{path / SUITE} is damaged. Choose another --out, or --fresh to train everything "
             "again."
@@ -127,7 +128,6 @@ def refuse_other_suite(path: Path, suite: TrainingSuite, *, fresh: bool) -> None
             f"{path} holds the results of suite {name!r}, not {suite.name!r}. Choose another "
             "--out, or --fresh to replace them."
         )
-    training = before.get("training", {})
     for switch in _SWITCHES:
         if training.get(switch, False) != getattr(suite, switch):
             raise RunError(

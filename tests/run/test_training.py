@@ -133,6 +133,17 @@ def test_another_suite_and_another_run_are_refused(suite, tmp_path) -> None:
         training.run(suite, folder, facts=FACTS)
 
 
+@pytest.mark.parametrize("text", ["name = ", "training = 5", "training = [[1]]"])
+@pytest.mark.usefixtures("at_once")
+def test_a_damaged_suite_of_a_folder_is_refused(suite, tmp_path, text) -> None:
+    folder = tmp_path / "run"
+    training.run(suite, folder, facts=FACTS)
+    (folder / "suite.toml").write_text(text)
+    with pytest.raises(RunError, match=r"suite\.toml is damaged"):
+        training.run(suite, folder, facts=FACTS)
+    assert (folder / "suite.toml").read_text() == text
+
+
 @pytest.mark.usefixtures("at_once")
 def test_seeds_and_methods_may_be_added_and_what_is_there_is_kept(suite, tmp_path) -> None:
     folder = tmp_path / "run"

@@ -5,7 +5,7 @@ from math import nan
 from typing import TYPE_CHECKING, NamedTuple
 
 from mssbench.analysis.learning_rates import RateLine
-from mssbench.analysis.training_sentences import about_grid, unknown_rates
+from mssbench.analysis.training_sentences import of_grid
 from mssbench.report.trainings.tables import METHOD, Head, compared, compared_heads, share
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def learning_rates(shown: "Shown") -> Iterator[RateTable]:
             place.title,
             heads,
             rows,
-            [*unknown_rates(grid), *about_grid(grid)],
+            list(of_grid(grid)),
         )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mssbench import __version__
 from mssbench.analysis.training_claims import TrainingClaimVerdict, TrainingVerdict
+from mssbench.analysis.training_sentences import of_grids
 from mssbench.records import units
 from mssbench.records.facts import machine
 from mssbench.report.figures.style import Look, Style
@@ -58,6 +59,7 @@ def section(runs: Mapping[str, TrainingRun], look: Look) -> tuple[dict[str, Any]
         },
         "differences": list(tables.differences(of_runs)),
         "rates": list(learning_rates(of_runs)),
+        "of_rates": list(of_grids([place.grid for place in of_runs.grids])),
         "probes": list(tables.probes(of_runs)),
         "robustness": list(tables.robustness(of_runs)),
         "failures": list(tables.failures(of_runs)),

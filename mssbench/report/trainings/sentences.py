@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from mssbench.analysis import conclusions
-from mssbench.analysis.training_sentences import unranked
+from mssbench.analysis.training_sentences import NO_REFERENCE, unranked
 from mssbench.analysis.trainings import LEAST_SEEDS, LEVEL, Group, Line, equal_starts
 from mssbench.records import units
 from mssbench.records.training import MOST_NONFINITE
@@ -66,7 +66,7 @@ def _said(place: "Place") -> Iterator[str]:
     elif not group.ranked:
         yield unranked(group.seeds)
     elif not group.reference:
-        yield "No differences: the exact root, eigh + loewner, was not trained without failure."
+        yield NO_REFERENCE
     else:
         yield from _compared(group)
     if group.few:
