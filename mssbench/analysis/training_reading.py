@@ -2,7 +2,8 @@
 
 A table that was cut or changed by hand must not be judged without a word, since a missing seed or
 epoch changes means, intervals and verdicts. So each line must have all fields, and there must be a
-row for each training of the suite and for each epoch of a training that was trained to its end.
+row for each training of the suite, or of the shard of it, and for each epoch of a training that was
+trained to its end.
 """
 
 import csv
@@ -25,7 +26,9 @@ from mssbench.records.training import (
     TrainingCell,
 )
 from mssbench.results import trainings as files
+from mssbench.results.facts_file import read_facts
 from mssbench.results.files import contents
+from mssbench.results.parts import part_of
 from mssbench.results.rows import SUITE
 
 if TYPE_CHECKING:
@@ -60,8 +63,8 @@ def load(path: Path) -> Tables:
     """Return the tables of a run of trainings. path: its folder, or the trainings.csv in it.
 
     Raises TableError, with the file, what is wrong and a remedy, for a table that is missing or
-    damaged, or that has fewer rows than the suite and the trainings need. A run may lack the table
-    of robustness, as older ones do.
+    damaged, or that has fewer rows than the suite and the trainings need, and RunError for a
+    damaged environment.json. A run may lack the table of robustness, as older ones do.
     """
     folder = files.folder_of(path)
     trainings, curves = _read(folder / files.TRAININGS), _read(folder / files.CURVES)
@@ -160,20 +163,25 @@ def _check_trainings(folder: Path, trainings: "pd.DataFrame") -> None:
     if cells.duplicated().any():
         twice = units.count(int(cells.duplicated().sum()), "training")
         raise TableError(f"{file} has {twice} more than once. {_REMEDY}")
-    planned = _planned(folder / SUITE)
+    planned = _planned(folder)
     if missing := len(planned - set(cells)):
         raise TableError(
-            f"{file} lacks {missing} of the {units.count(len(planned), 'training')} of its suite. "
+            f"{file} lacks {missing} of the {units.count(len(planned), 'training')} of its run. "
             f"{_REMEDY}"
         )
 
 
-def _planned(file: Path) -> set[str]:
-    """Return the cells of a suite; none if it cannot be read, since its trainings still can be."""
+def _planned(folder: Path) -> set[str]:
+    """Return the cells of a run: those of its shard, or of its suite.
+
+    There are none if the suite cannot be read, since its trainings still can be.
+    """
     from mssbench.suite.training import load as load_suite
 
+    if part := part_of(read_facts(folder)):
+        return {*part.places}
     try:
-        return {cell.cell_id for cell in load_suite(str(file)).cells}
+        return {cell.cell_id for cell in load_suite(str(folder / SUITE)).cells}
     except SuiteError:
         return set()
 

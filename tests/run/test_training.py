@@ -436,7 +436,7 @@ def test_facts_and_suite_are_kept_with_the_tables(suite, tmp_path) -> None:
 
 def test_the_column_of_the_status_names_all_that_occur() -> None:
     root = Path(training.__file__).parents[1]
-    texts = [(root / name).read_text() for name in ("run/training.py", "training/one.py")]
+    texts = [(root / name).read_text() for name in ("run/training_workers.py", "training/one.py")]
     occurring = {str(Status[name]) for name in re.findall(r"Status\.([A-Z_]+)", " ".join(texts))}
     (column,) = (column for column in TRAININGS if column.name == "status")
     assert set(re.split(r", | or ", column.meaning)) == occurring
