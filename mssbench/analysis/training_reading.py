@@ -2,7 +2,8 @@
 
 A table that was cut or changed by hand must not be judged without a word, since a missing seed or
 epoch changes means, intervals and verdicts. So each line must have all fields, and there must be a
-row for each training of the suite and for each epoch of a training that was trained to its end.
+row for each training of the suite, or of the shard of it, and for each epoch of a training that was
+trained to its end.
 """
 
 import csv
@@ -26,7 +27,9 @@ from mssbench.records.training import (
 )
 from mssbench.records.training_values import TRUNCATION
 from mssbench.results import trainings as files
+from mssbench.results.facts_file import read_facts
 from mssbench.results.files import contents
+from mssbench.results.parts import part_of
 from mssbench.results.rows import SUITE
 
 if TYPE_CHECKING:
@@ -64,8 +67,9 @@ def load(path: Path) -> Tables:
     """Return the tables of a run of trainings. path: its folder, or the trainings.csv in it.
 
     Raises TableError, with the file, what is wrong and a remedy, for a table that is missing or
-    damaged, or that has fewer rows than the suite and the trainings need. A run may lack the table
-    of robustness if its suite does not ask for it.
+    damaged, or that has fewer rows than the suite and the trainings need, and RunError for a
+    damaged environment.json. A run may lack the table of robustness if its suite does not ask for
+    it.
     """
     folder = files.folder_of(path)
     trainings, curves = _read(folder / files.TRAININGS), _read(folder / files.CURVES)
@@ -170,12 +174,19 @@ def _check_trainings(
     if cells.duplicated().any():
         twice = units.count(int(cells.duplicated().sum()), "training")
         raise TableError(f"{file} has {twice} more than once. {_REMEDY}")
-    planned = {cell.cell_id for cell in suite.cells} if suite is not None else set()
+    planned = _planned(folder, suite)
     if missing := len(planned - set(cells)):
         raise TableError(
-            f"{file} lacks {missing} of the {units.count(len(planned), 'training')} of its suite. "
+            f"{file} lacks {missing} of the {units.count(len(planned), 'training')} of its run. "
             f"{_REMEDY}"
         )
+
+
+def _planned(folder: Path, suite: "TrainingSuite | None") -> set[str]:
+    """Return the cells of a run: those of its shard, or of its suite. None are known without it."""
+    if part := part_of(read_facts(folder)):
+        return {*part.places}
+    return {cell.cell_id for cell in suite.cells} if suite is not None else set()
 
 
 def _suite(file: Path) -> "TrainingSuite | None":

@@ -1,7 +1,7 @@
 """The folder of a run of trainings: what may be in it, and the result of each training.
 
 suite.toml          the suite
-environment.json    the facts of the machines
+environment.json    the facts of the machines, and which shard of its suite the run has
 cells/ID.json       the result of a training that has ended
 cells/ID.pt         the state of one that has not, after its last complete epoch
 captured/           covariances that networks have pooled, if they were asked for
@@ -10,20 +10,26 @@ curves.csv          a row for each epoch
 robustness.csv      a row for each change under which a trained network was evaluated
 """
 
+import csv
+import io
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mssbench.errors import RunError
+from mssbench.records import training_tables
+from mssbench.records.measurement import Status
+from mssbench.records.schema import Column
 from mssbench.records.training import CURVES, TrainingCell
-from mssbench.results import locks
+from mssbench.results import locks, parts
 from mssbench.results import trainings as files
-from mssbench.results.facts_file import read_facts
+from mssbench.results.facts_file import facts_or_fault
 from mssbench.results.files import contents, replace
+from mssbench.results.parts import PART, Part
 from mssbench.results.rows import ENVIRONMENT, JOURNAL, SUITE, TABLE
 from mssbench.suite.training import TrainingSuite
 
@@ -136,6 +142,18 @@ def refuse_other_suite(path: Path, suite: TrainingSuite, *, fresh: bool) -> None
             )
 
 
+def refuse_other_part(path: Path, suite: TrainingSuite, *, fresh: bool) -> None:
+    """Raise RunError if a folder has results of another shard of the suite, or of all trainings.
+
+    Folders of all trainings are also those that `mssbench merge` writes.
+    """
+    cells = path / CELLS
+    if fresh or not cells.is_dir() or not any(cells.iterdir()):
+        return
+    facts, _ = facts_or_fault(path)
+    parts.refuse_other(path, parts.part_of(facts), suite.part())
+
+
 def clear(path: Path) -> None:
     """Remove the results, states, tables, covariances and machines of earlier trainings."""
     old = [path / name for name in (*TABLES, ENVIRONMENT)]
@@ -146,20 +164,26 @@ def clear(path: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def add_machine(path: Path, environment: str, facts: Mapping[str, Any]) -> None:
-    """Add a machine to the facts of a run, and keep all others. environment: its hash.
+def write_facts(
+    path: Path, machines: Mapping[str, Mapping[str, Any]], part: Part | None = None
+) -> None:
+    """Add machines to the facts of a run, and say which shard of its suite it has.
 
-    Raises RunError if the facts are damaged: the machines of earlier trainings would be lost.
+    machines: their facts by the hash of the environment. Those that are known already stay, unless
+    the file is damaged. part: None if the run is not one of a shard alone.
     """
-    known = read_facts(path)
-    known["environments"] = known["environments"] | {environment: dict(facts)}
-    replace(path / ENVIRONMENT, json.dumps(known, indent=1).encode())
+    before, _ = facts_or_fault(path)
+    facts: dict[str, Any] = {"environments": {**before["environments"], **machines}, "runs": {}}
+    if part is not None:
+        facts[PART] = part.as_data()
+    if facts != before:
+        replace(path / ENVIRONMENT, json.dumps(facts, indent=1).encode())
 
 
 def result(path: Path, cell: TrainingCell) -> dict[str, Any] | None:
     """Return the stored result of a training; None if it has not ended, or is damaged."""
     try:
-        data = contents(path / CELLS / f"{cell.cell_id}.json")
+        data = contents(result_file(path, cell))
         found = None if data is None else json.loads(data)
     except (OSError, ValueError):
         return None
@@ -195,6 +219,64 @@ def is_trained(found: Mapping[str, Any] | None) -> bool:
     return found is not None and found.get("status") in files.TRAINED
 
 
+def captured(path: Path) -> dict[str, list[Path]]:
+    """Return the files of covariances that networks have pooled, by cell_id."""
+    found: dict[str, list[Path]] = {}
+    if (path / CAPTURED).is_dir():
+        for file in sorted((path / CAPTURED).iterdir()):
+            if _CAPTURED_FILE.fullmatch(file.name):
+                found.setdefault(file.name.partition("-")[0], []).append(file)
+    return found
+
+
+def result_file(path: Path, cell: TrainingCell) -> Path:
+    """Return the file with the result of a training."""
+    return path / CELLS / f"{cell.cell_id}.json"
+
+
 def checkpoint(path: Path, cell: TrainingCell) -> Path:
     """Return the file with the state of a training."""
     return path / CELLS / f"{cell.cell_id}.pt"
+
+
+def keep(path: Path, cell: TrainingCell, result: Mapping[str, Any]) -> None:
+    """Store the result of a training whose process has ended; of one that was stopped, the state.
+
+    The state of a process that was killed is whole, and the next run goes on from it.
+    """
+    if result["status"] == Status.INTERRUPTED:
+        return
+    replace(result_file(path, cell), json.dumps(result).encode())
+    if not result["killed"]:
+        checkpoint(path, cell).unlink(missing_ok=True)
+
+
+def write_tables(
+    path: Path,
+    cells: Iterable[TrainingCell],
+    results: Mapping[str, Mapping[str, Any] | None],
+) -> list[dict[str, Any]]:
+    """Write the tables of a run anew, and return the rows of its trainings.
+
+    cells: all trainings, in the order of the rows. results: as for `training_tables.tables`.
+    """
+    tables = training_tables.tables(cells, results)
+    for name, (columns, rows) in tables.items():
+        replace(path / name, _csv(columns, rows).encode())
+    return tables[TABLES[0]].rows
+
+
+def _csv(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV with a header; a number that is missing or not finite is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.name for column in columns])
+    for row in rows:
+        writer.writerow([_written(row.get(column.name)) for column in columns])
+    return text.getvalue()
+
+
+def _written(value: Any) -> Any:
+    """Return a value as it stands in a table."""
+    missing = value is None or (isinstance(value, float) and not abs(value) < float("inf"))
+    return "" if missing else value

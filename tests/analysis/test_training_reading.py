@@ -89,7 +89,7 @@ def test_whole_lines_that_are_missing_are_counted(tmp_path: Path) -> None:
     assert len(load(run).trainings) == 40
     whole = (run / "trainings.csv").read_text()
     (run / "trainings.csv").write_text("".join(whole.splitlines(keepends=True)[:-7]))
-    refused(run, "trainings.csv lacks 7 of the 40 trainings of its suite.")
+    refused(run, "trainings.csv lacks 7 of the 40 trainings of its run.")
     (run / "trainings.csv").write_text(whole + whole.splitlines(keepends=True)[-1])
     refused(run, "trainings.csv has 1 training more than once.")
 

@@ -91,7 +91,7 @@ from mssbench.report.trainings import sentences as report_training_sentences
 from mssbench.report.trainings.quantities import PROBED
 from mssbench.results import baselines, merge, parts
 from mssbench.results.labels import LABELS, PHASES
-from mssbench.run import signals
+from mssbench.run import signals, training_merge
 from mssbench.run.slurm import driver as slurm_driver
 from mssbench.selftest.checks import CheckOutcome
 from mssbench.suite import claims as suite_claims
@@ -497,7 +497,9 @@ PRINTING = (
     (notebook, ()),
     (doctor, ("report",)),
     (parts, ("sentence",)),
-    (cli_merge, ("lines", "merged")),
+    (cli_merge, ("lines", "merged", "joined")),
+    (cli_claims, ("incomplete",)),
+    (training_merge, ("_several_machines",)),
 )
 
 

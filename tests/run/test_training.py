@@ -596,7 +596,7 @@ def test_facts_and_suite_are_kept_with_the_tables(suite, tmp_path) -> None:
 
 def test_the_column_of_the_status_names_all_that_occur() -> None:
     root = Path(training.__file__).parents[1]
-    names = ("run/training.py", "run/training_workers.py", "training/one.py")
+    names = ("run/training_folder.py", "run/training_workers.py", "training/one.py")
     texts = [(root / name).read_text() for name in names]
     occurring = {str(Status[name]) for name in re.findall(r"Status\.([A-Z_]+)", " ".join(texts))}
     (column,) = (column for column in TRAININGS if column.name == "status")

@@ -117,7 +117,7 @@ class Shown(NamedTuple):
 
     runs: Mapping[str, TrainingRun]
     places: Sequence[Place]
-    grids: Sequence[GridPlace]
+    grids: Sequence[GridPlace] = ()
 
     def numbered(self, table: str) -> "pd.DataFrame":
         """Return the rows of one table of all runs, with the column `place`: a number.
