@@ -30,8 +30,6 @@ def accuracy_by_rate() -> str:
     heads = ("method", *(f"rate {rate:g}" for rate in grid.rates), "best rate")
     rows = []
     for line in grid.lines:
-        if len(line.rates.trained) < 2:
-            continue
         found = line.rates.means
         means = [f"{found[r]:.3f}" if r in found else "" for r in grid.rates]
         edge = ", at the edge" if line.best is not None and line.best.at_edge else ""

@@ -13,11 +13,11 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from mssbench.records.measurement import Status
+from mssbench.results.trainings import TRAINED
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_KNOWN = (str(Status.OK), str(Status.NONFINITE))  # statuses that say whether a rate is any good
 # The choice and the comparison use the same numbers, so that both are too good by chance.
 CAUTION = (
     "A best rate is chosen by the mean accuracy of the same seeds on the same test data that are "
@@ -70,7 +70,7 @@ def rates(rows: "pd.DataFrame", accept: Collection[str] = ()) -> Rates:
         if len(part) == seeds and sound[part.index].all()
     }
     trained = sorted(float(rate) for rate in rows["learning_rate"].unique())
-    found = Rates(trained, accuracies, None, rows[~rows["status"].isin(_KNOWN)])
+    found = Rates(trained, accuracies, None, rows[~rows["status"].isin(TRAINED)])
     if not accuracies:
         return found
     means = found.means

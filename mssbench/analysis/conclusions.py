@@ -359,13 +359,25 @@ def machines(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
 
     Before them stands a sentence which says that the run is only a part of its suite, if it is.
     """
-    known, hashes = facts["environments"], [e for e in frame["environment"].unique() if e]
     part = list(filter(None, [parts.sentence(facts)]))
+    known, hashes = facts["environments"], environments(frame)
     if len(hashes) == 1:
         return [*part, f"measured on {machine(known.get(hashes[0]), hashes[0])}"]
-    several = [f"environment {e}: {machine(known.get(e), e)}" for e in hashes]
+    return [*part, *several_machines(frame, facts)]
+
+
+def environments(frame: "pd.DataFrame") -> list[str]:
+    """Return the hashes of the environments that the rows were measured in."""
+    return [e for e in frame["environment"].unique() if e]
+
+
+def several_machines(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
+    """Return a warning, and a sentence on each machine, if the rows are of several machines."""
+    known, hashes = facts["environments"], environments(frame)
+    if len(hashes) < 2:
+        return []
     warning = "These rows are of several environments: their times cannot be compared."
-    return [*part, warning, *several] if several else part
+    return [warning, *(f"environment {e}: {machine(known.get(e), e)}" for e in hashes)]
 
 
 def as_data(found: Sequence[Failure]) -> list[dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 A table that was cut or changed by hand must not be judged without a word, since a missing seed or
 epoch changes means, intervals and verdicts. So each line must have all fields, and there must be a
-row for each training of the suite and for each epoch of a training that was trained to its end.
+row for each training of the suite, or of the shard of it, and for each epoch of a training that was
+trained to its end.
 """
 
 import csv
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mssbench.errors import SuiteError, TableError
 from mssbench.records import units
-from mssbench.records.measurement import Status
+from mssbench.records.cell import parse_options
 from mssbench.records.schema import Column
 from mssbench.records.training import (
     CURVES,
@@ -24,12 +25,17 @@ from mssbench.records.training import (
     TRAININGS,
     TrainingCell,
 )
+from mssbench.records.training_values import TRUNCATION
 from mssbench.results import trainings as files
+from mssbench.results.facts_file import read_facts
 from mssbench.results.files import contents
+from mssbench.results.parts import part_of
 from mssbench.results.rows import SUITE
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mssbench.suite.training import TrainingSuite
 
 # Columns without which a table says nothing. A table of an older version may lack others.
 _NEEDED = {
@@ -42,7 +48,8 @@ _REMEDY = (
     "Restore the file; if its folder has the folder cells, the command that made the run writes it "
     "anew."
 )
-_ENDED = (str(Status.OK), str(Status.NONFINITE))  # of trainings that have all of their epochs
+# Functions that a covariance with zero eigenvalues does not have, unless it has a floor.
+_NEED_POSITIVE = ("logarithm", "log_cholesky")
 
 
 class Tables(NamedTuple):
@@ -60,16 +67,21 @@ def load(path: Path) -> Tables:
     """Return the tables of a run of trainings. path: its folder, or the trainings.csv in it.
 
     Raises TableError, with the file, what is wrong and a remedy, for a table that is missing or
-    damaged, or that has fewer rows than the suite and the trainings need. A run may lack the table
-    of robustness, as older ones do.
+    damaged, or that has fewer rows than the suite and the trainings need, and RunError for a
+    damaged environment.json. A run may lack the table of robustness if its suite does not ask for
+    it.
     """
     folder = files.folder_of(path)
     trainings, curves = _read(folder / files.TRAININGS), _read(folder / files.CURVES)
     file = folder / files.ROBUSTNESS
     robustness = _read(file) if file.exists() else _typed(_without_rows(), file)
-    _check_trainings(folder, trainings)
+    suite = _suite(folder / SUITE)
+    _check_trainings(folder, trainings, suite)
     _check_epochs(folder / files.CURVES, trainings, curves)
-    _check_changes(file, trainings, robustness)
+    ended = trainings[trainings["status"].isin(files.TRAINED)]
+    if suite is not None and suite.robustness and len(ended) and robustness.empty:
+        raise TableError(f"{file} has no rows, although robustness = true in {SUITE}. {_REMEDY}")
+    _check_changes(file, ended, robustness)
     return Tables(trainings, curves, robustness)
 
 
@@ -154,28 +166,37 @@ def _methods(table: "pd.DataFrame") -> list[str]:
     return [names.setdefault(key, TrainingCell(*key).method) for key in rows]
 
 
-def _check_trainings(folder: Path, trainings: "pd.DataFrame") -> None:
+def _check_trainings(
+    folder: Path, trainings: "pd.DataFrame", suite: "TrainingSuite | None"
+) -> None:
     """Raise TableError if the suite has trainings that the table lacks, or if one stands twice."""
     file, cells = folder / files.TRAININGS, trainings["cell_id"]
     if cells.duplicated().any():
         twice = units.count(int(cells.duplicated().sum()), "training")
         raise TableError(f"{file} has {twice} more than once. {_REMEDY}")
-    planned = _planned(folder / SUITE)
+    planned = _planned(folder, suite)
     if missing := len(planned - set(cells)):
         raise TableError(
-            f"{file} lacks {missing} of the {units.count(len(planned), 'training')} of its suite. "
+            f"{file} lacks {missing} of the {units.count(len(planned), 'training')} of its run. "
             f"{_REMEDY}"
         )
 
 
-def _planned(file: Path) -> set[str]:
-    """Return the cells of a suite; none if it cannot be read, since its trainings still can be."""
+def _planned(folder: Path, suite: "TrainingSuite | None") -> set[str]:
+    """Return the cells of a run: those of its shard, or of its suite. None are known without it."""
+    if part := part_of(read_facts(folder)):
+        return {*part.places}
+    return {cell.cell_id for cell in suite.cells} if suite is not None else set()
+
+
+def _suite(file: Path) -> "TrainingSuite | None":
+    """Return the suite of a run; None if it cannot be read, since its trainings still can be."""
     from mssbench.suite.training import load as load_suite
 
     try:
-        return {cell.cell_id for cell in load_suite(str(file)).cells}
+        return load_suite(str(file))
     except SuiteError:
-        return set()
+        return None
 
 
 def _check_epochs(file: Path, trainings: "pd.DataFrame", curves: "pd.DataFrame") -> None:
@@ -184,7 +205,7 @@ def _check_epochs(file: Path, trainings: "pd.DataFrame", curves: "pd.DataFrame")
         zip(curves["cell_id"].tolist(), curves["epoch"].tolist(), strict=True)
     )
     present = Counter(cell for cell, _ in set(epochs))
-    ended = trainings[trainings["status"].isin(_ENDED)]
+    ended = trainings[trainings["status"].isin(files.TRAINED)]
     missing = sum(
         present[cell] < planned
         for cell, planned in zip(ended["cell_id"].tolist(), ended["epochs"].tolist(), strict=True)
@@ -196,16 +217,39 @@ def _check_epochs(file: Path, trainings: "pd.DataFrame", curves: "pd.DataFrame")
         )
 
 
-def _check_changes(file: Path, trainings: "pd.DataFrame", robustness: "pd.DataFrame") -> None:
+def _check_changes(file: Path, ended: "pd.DataFrame", robustness: "pd.DataFrame") -> None:
     """Raise TableError if a training has fewer rows of robustness than another one of its task.
 
-    All networks of a task are evaluated under the same changes.
+    ended: the trainings that have ended. All networks of a task are evaluated under the same
+    changes of the images, and all that can pool truncated covariances with the same shares.
     """
-    ended = trainings.loc[trainings["status"].isin(_ENDED), ["task", "cell_id"]]
-    rows = ended["cell_id"].map(Counter(robustness["cell_id"].tolist())).fillna(0)
-    missing = int((rows < rows.groupby(ended["task"]).transform("max")).sum())
+    is_truncated = robustness["change"] == TRUNCATION
+    needs_all = ended[~ended["cell_id"].isin(_not_truncated(ended))]
+    missing: set[str] = set()
+    for of, rows in ((ended, robustness[~is_truncated]), (needs_all, robustness[is_truncated])):
+        found = of["cell_id"].map(Counter(rows["cell_id"].tolist())).fillna(0)
+        expected = found.groupby(of["task"]).transform("max")
+        missing |= set(of.loc[found < expected, "cell_id"])
     if missing:
         raise TableError(
-            f"{file} lacks rows of {missing} of {units.count(len(ended), 'training')} that have "
-            f"ended. {_REMEDY}"
+            f"{file} lacks rows of {len(missing)} of {units.count(len(ended), 'training')} that "
+            f"have ended. {_REMEDY}"
         )
+
+
+def _not_truncated(trainings: "pd.DataFrame") -> set[str]:
+    """Return the trainings whose networks cannot pool covariances with zero eigenvalues.
+
+    `training.robustness` does not truncate their eigenvalues.
+    """
+    cells = trainings[["cell_id", "forward", "options", "then"]].itertuples(index=False, name=None)
+    return {cell for cell, *method in cells if not exists_at_zero(*method)}
+
+
+def exists_at_zero(forward: str, options: str, then: str) -> bool:
+    """Whether a trained network can pool covariances with zero eigenvalues.
+
+    The arguments are the columns of its training; its pooling is that of `then`, if it has one.
+    """
+    pooling = parse_options(then) or {"forward": forward, **parse_options(options)}
+    return pooling.get("forward") not in _NEED_POSITIVE or bool(pooling.get("floor"))

@@ -13,6 +13,7 @@ from mssbench.records.measurement import Status
 from mssbench.records.training import MEAN
 from mssbench.records.training_tables import OF_CONTROL
 from mssbench.records.training_values import LOST, MCE, TRUNCATED, TRUNCATION
+from mssbench.results.trainings import TRAINED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ def with_values(
 
     controls = _controls(trainings)
     reached = trainings["epochs_to_first_order"].astype(float)
-    trained = trainings["status"].isin([str(Status.OK), str(Status.NONFINITE)])
+    trained = trainings["status"].isin(TRAINED)
     compared = reached.notna()
     compared[:] = [key in controls for key in _keys(trainings)]
     missed = reached.isna() & trained & compared

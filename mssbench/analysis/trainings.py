@@ -289,7 +289,7 @@ def equal_starts(trainings: "pd.DataFrame") -> bool:
 
     The weights depend on the number of channels as well.
     """
-    known = trainings[trainings["initial"].notna()]
+    known = trainings[trainings["initial"].fillna("") != ""]  # others did not begin
     for _, rows in known.groupby(["task", "channels", "seed"]):
         distinct = rows[["initial", "data"]].drop_duplicates()
         if len(distinct) > 1:

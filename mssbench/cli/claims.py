@@ -20,7 +20,10 @@ from mssbench.cli.output import output, output_json
 from mssbench.console import training_claims
 from mssbench.console.claims import verdicts
 from mssbench.errors import RunError, SuiteError
-from mssbench.results import table, trainings
+from mssbench.records import units
+from mssbench.records.measurement import Status
+from mssbench.results import parts, table, trainings
+from mssbench.results.facts_file import read_facts
 from mssbench.results.rows import SUITE
 from mssbench.results.run import Run
 
@@ -38,11 +41,12 @@ def command(
 ) -> None:
     """Say which claims of papers, as stated in the suite of RUN, hold in its results."""
     if trainings.is_run(run):
-        verdicts_of_trainings = judged(trainings.folder_of(run))
+        folder = trainings.folder_of(run)
+        verdicts_of_trainings = judged(folder)
         if as_json:
             output_json("claims", {"rows": [asdict(v) for v in verdicts_of_trainings]})
         else:
-            output(training_claims.verdicts(verdicts_of_trainings))
+            output([*training_claims.verdicts(verdicts_of_trainings), *incomplete(folder)])
     elif as_json:
         output_json("claims", {"rows": data(run)})
     else:
@@ -63,6 +67,20 @@ def judged(folder: Path) -> list[TrainingVerdict]:
         return judge(tables, of_run.trainings, of_run.curves, of_run.robustness)
     except SuiteError as error:
         raise SuiteError(f"{folder / SUITE}: {error}") from None
+
+
+def incomplete(folder: Path) -> Iterator[Text]:
+    """Yield sentences which say that a run of trainings is a part of its suite, or was stopped."""
+    if part := parts.sentence(read_facts(folder)):
+        yield Text(part, "yellow")
+    every = load(folder).trainings
+    if missing := int((every["status"] == Status.INTERRUPTED).sum()):
+        are = "is" if missing == 1 else "are"
+        yield Text(
+            f"{missing} of {units.count(len(every), 'training')} {are} missing: the run was "
+            "stopped, or joined from parts.",
+            "yellow",
+        )
 
 
 def stated(folder: Path) -> Any:

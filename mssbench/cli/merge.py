@@ -1,6 +1,6 @@
 """`mssbench merge`: join several runs, or the shards of one, into one table.
 
-It does not import torch, except to name the cells that shards lack.
+It does not import torch, except to name the cells that shards of `mssbench run` lack.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,10 +12,11 @@ from rich.text import Text
 
 from mssbench.cli.options import Json
 from mssbench.cli.output import output, output_json
-from mssbench.errors import ExitCode
+from mssbench.console.training_progress import name_of
+from mssbench.errors import ExitCode, RunError
 from mssbench.records import units
 from mssbench.records.measurement import Row
-from mssbench.results import merge
+from mssbench.results import merge, trainings
 from mssbench.results.facts_file import read_facts
 from mssbench.results.parts import part_of
 from mssbench.run.finish import finish
@@ -32,7 +33,9 @@ def command(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN", help="Folders of the runs to join, or of one run to complete."
+            metavar="RUN",
+            help="Folders of the runs to join, of mssbench run or of mssbench train, or of one run "
+            "to complete.",
         ),
     ],
     out: Annotated[
@@ -46,24 +49,72 @@ def command(
         bool,
         typer.Option(
             "--mixed",
-            help="Allow that the runs come from different machines or versions of the libraries.",
+            help="Allow that the runs come from different machines or versions of the libraries, "
+            "as trainings always may.",
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Join runs into one table, or complete the files of one RUN that was killed.
 
-    The runs may be shards of one run, see `mssbench run --shard`. Exit code: 0 fine, 2 misuse, 4
-    cells of shards have no result.
+    The runs may be shards of one run, see --shard of `mssbench run` and `mssbench train`. Exit
+    code: 0 fine, 2 misuse, 4 cells of shards have no result.
     """
-    summary = merge.merge(runs, out, mixed=mixed, complete=completed)
-    missing = [shard | {"cells": names} for shard, names in _named(summary)]
-    if as_json:
-        output_json("merge", summary | {"missing": missing})
+    if _are_trainings(runs):
+        summary = _join_trainings(runs, out)
+        said = [joined(summary), *lines(summary["missing"], "training")]
     else:
-        output([*map(_remark, summary["remarks"]), merged(summary), *lines(missing)])
-    if missing:
+        summary = merge.merge(runs, out, mixed=mixed, complete=completed)
+        summary["missing"] = [shard | {"cells": names} for shard, names in _named(summary)]
+        said = [merged(summary), *lines(summary["missing"], "cell")]
+
+    if as_json:
+        output_json("merge", summary)
+    else:
+        output([*map(_remark, summary["remarks"]), *said])
+    if summary["missing"]:
         raise typer.Exit(ExitCode.BROKEN)
+
+
+def _are_trainings(runs: Sequence[Path]) -> bool:
+    """Whether the runs are trainings. Raises RunError if only some of them are."""
+    kinds = {run: trainings.holds(run) for run in runs}
+    if len({*kinds.values()}) > 1:
+        trained = next(run for run, holds in kinds.items() if holds)
+        other = next(run for run, holds in kinds.items() if not holds)
+        raise RunError(
+            f"{trained} holds trainings of `mssbench train`, and {other} does not: they cannot be "
+            "joined. Merge trainings and other runs into folders of their own."
+        )
+    return all(kinds.values())
+
+
+def _join_trainings(runs: Sequence[Path], out: Path | None) -> dict[str, Any]:
+    """Join runs of trainings into the folder `out`, and return what `merge.merge` returns.
+
+    Raises RunError without `out`.
+    """
+    from mssbench.run.training_merge import join
+
+    if out is None:
+        raise RunError(
+            "to join trainings, name the folder of the result: --out FOLDER. A single run of "
+            "trainings is completed by `mssbench train`."
+        )
+    found = join(runs, out)
+    return {
+        "path": str(out),
+        "counts": {"rows": found.trainings, "cells": found.trainings, "runs": len(runs)},
+        "remarks": found.remarks,
+        "missing": [
+            {
+                "shard": shard,
+                "cell_ids": [cell.cell_id for cell in cells],
+                "cells": [name_of(cell) for cell in cells],
+            }
+            for shard, cells in found.missing.items()
+        ],
+    }
 
 
 def completed(rows: Sequence[Row], samples: merge.Samples) -> list[Row]:
@@ -95,17 +146,29 @@ def _named(summary: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], list[st
         yield shard | {"cell_ids": sorted(ids)}, [str(c) for c in cells if c.cell_id in ids]
 
 
-def lines(missing: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
-    """Yield a line for each shard that lacks results, with the first of its cells, and a remedy."""
+def lines(missing: Sequence[Mapping[str, Any]], noun: str) -> Iterator[Text]:
+    """Yield a line for each shard that lacks results, with the first of its cells, and a remedy.
+
+    noun: what a cell is called.
+    """
     for shard in missing:
         count = len(shard["cell_ids"])
-        cells = f"{units.count(count, 'cell')} without a result"
+        cells = f"{units.count(count, noun)} without a result"
         lack = cells if count else "its cells cannot be named here"
-        yield Text(f"shard {shard['shard']} is not complete: {lack}", "yellow")
+        what = f"shard {shard['shard']}" if shard["shard"] else "the run"
+        yield Text(f"{what} is not complete: {lack}", "yellow")
         yield from (Text(f"    {name}") for name in shard["cells"][:_NAMED])
         if (more := len(shard["cells"]) - _NAMED) > 0:
             yield Text(f"    and {more} more")
-    if missing:
+
+    if missing and noun == "training":
+        yield Text(
+            "Train what is missing with `mssbench train`, the same suite and this folder as "
+            "--out. Or train the shards again, each into its folder, and merge all of them into a "
+            "new folder.",
+            "yellow",
+        )
+    elif missing:
         yield Text(
             "Run these shards again, each into its folder and with the options of the others, and "
             "merge all shards into a new folder.",
@@ -117,6 +180,13 @@ def merged(summary: dict[str, Any]) -> Text:
     """Return one line with the size and place of a merged run."""
     counts = summary["counts"]
     return Text(f"{counts['rows']} rows of {counts['cells']} cells in {summary['path']}")
+
+
+def joined(summary: Mapping[str, Any]) -> Text:
+    """Return one line with the size and place of a joined run of trainings."""
+    count = summary["counts"]["cells"]
+    missing = sum(len(shard["cell_ids"]) for shard in summary["missing"])
+    return Text(f"{count - missing} of {units.count(count, 'training')} in {summary['path']}")
 
 
 def _remark(sentence: str) -> Text:

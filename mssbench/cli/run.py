@@ -47,6 +47,7 @@ from mssbench.results import parts, table
 from mssbench.results.run import Run
 from mssbench.suite import select
 from mssbench.suite.forecast import ASSUMED, forecast_data, seconds_here
+from mssbench.suite.shards import folder_name
 from mssbench.suite.suite import Suite
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def command(
             output(forecast(chosen))
         return
 
-    path = out or Path("results") / _folder_name(chosen)
+    path = out or Path("results") / folder_name(chosen.name, chosen.shard)
     settings = Settings(
         fresh=fresh,
         retry=retried(retry),
@@ -241,13 +242,6 @@ def _cluster(
     from mssbench.cli.on_slurm import cluster
 
     return cluster(slurm, words(gpus), shards)
-
-
-def _folder_name(chosen: Suite) -> str:
-    """Return the name of the folder for a suite, or for a shard of it, if the user names none."""
-    if chosen.shard is None:
-        return chosen.name
-    return f"{chosen.name}-shard-{chosen.shard.number}-of-{chosen.shard.of}"
 
 
 def _resuming_command() -> str:

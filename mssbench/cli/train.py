@@ -46,7 +46,10 @@ def command(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FOLDER", help="Folder of the results.", show_default="results/SUITE"
+            "--out",
+            metavar="FOLDER",
+            help="Folder of the results.",
+            show_default="results/SUITE, or results/SUITE-shard-I-of-N",
         ),
     ] = None,
     at_once: Annotated[
@@ -65,6 +68,16 @@ def command(
             "already is left out, unless --fresh is given.",
         ),
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Train only part I of N parts of the networks, such as 2/4, into a folder of its "
+            "own. Every machine deals the networks in the same way, and `mssbench merge` joins the "
+            "folders of all parts.",
+            show_default="all networks",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train small networks that differ in the root alone, and compare their accuracy.
@@ -76,10 +89,13 @@ def command(
     """
     from mssbench.machine import facts
     from mssbench.run import training as runner
+    from mssbench.suite.shards import folder_name, parse
     from mssbench.suite.training import load as load_suite
 
     chosen = load_suite(suite)
-    folder = out if out is not None else Path("results") / chosen.name
+    if shard is not None:
+        chosen = chosen.sharded(parse(shard))
+    folder = out or Path("results") / folder_name(chosen.name, chosen.shard)
     with TrainingProgress(make_console(stderr=True)) as progress:
         rows = runner.run(
             chosen,

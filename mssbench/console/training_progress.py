@@ -77,7 +77,7 @@ class TrainingProgress:
                 self._epoch(cell, message)
 
     def _epoch(self, cell: TrainingCell, epoch: Mapping[str, Any]) -> None:
-        words = f"{_name(cell)}: epoch {epoch['epoch']} of {cell.epochs}, {_outcome([epoch])}"
+        words = f"{name_of(cell)}: epoch {epoch['epoch']} of {cell.epochs}, {_outcome([epoch])}"
         self._progress.update(self._task, description=words)
         silent = time.monotonic() - self._last_line > self._silence
         if silent and not self._console.is_terminal:
@@ -96,14 +96,14 @@ class TrainingProgress:
         number = f"{self._done} of {self._total}"
         # A terminal has the bar: only what went wrong stays on it.
         if status != Status.OK or not self._console.is_terminal:
-            self._print(f"{number}  {_name(cell)}: {', '.join(parts)}")
+            self._print(f"{number}  {name_of(cell)}: {', '.join(parts)}")
 
     def _print(self, line: str) -> None:
         self._last_line = time.monotonic()
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _name(cell: TrainingCell) -> str:
+def name_of(cell: TrainingCell) -> str:
     """Return task, seed and method of a training, with what is not usual about it."""
     precision = "" if cell.precision == "float32" else cell.precision
     words = (cell.task, f"seed {cell.seed}", f"rate {cell.learning_rate:g}", precision, cell.method)

@@ -4,13 +4,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite, nan
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from mssbench.analysis.best_rates import CAUTION
 from mssbench.analysis.learning_rates import Grid, RateLine
-from mssbench.analysis.trainings import LEAST_SEEDS, LEVEL, Difference, FirstOrder, Group, Line
+from mssbench.analysis.training_sentences import (
+    INTERVALS,
+    NO_REFERENCE,
+    of_grid,
+    of_grids,
+    too_few,
+    unranked,
+)
+from mssbench.analysis.trainings import LEVEL, Difference, FirstOrder, Group, Line
 from mssbench.records import units
 
 # The heads of the table of a group, and of a second one below it: its first number is shown if mean
@@ -34,103 +42,113 @@ MORE_HEADS = ("method", "epochs to first order", "minus …")
 
 # The heads of the table of learning rates, which has a column for each rate after the first.
 RATE_HEADS = ("method", "best rate", "minus …")
-_INTERVALS = (
-    "Differences are paired by seed. A 95 % t interval is for one method by itself; p, adjusted by "
-    "Holm, and the sentences are for all methods together, so that a difference need not be "
-    "resolved although its interval excludes 0."
-)
 _USUAL = ("float32", "skip", "cpu")  # precision, policy and device that a title need not name
 
 
 def tables(groups: Sequence[Group]) -> Iterator[RenderableType]:
     """Yield a table for each group, and sentences below it."""
     for group in groups:
-        yield _Methods(group)
+        yield _methods(group)
         yield from _more(group)
         yield from _sentences(group)
 
 
 def rates(grids: Sequence[Grid]) -> Iterator[RenderableType]:
-    """Yield a table of method and learning rate for each grid, and sentences below it."""
+    """Yield a table of method and learning rate for each grid, and sentences below them."""
     for grid in grids:
         yield _rates(grid)
-        if not grid.ranked:
-            yield _unranked(grid.seeds)
-        yield from _too_few(grid.few, grid.reference)
-        for line in grid.lines:
-            if line.unknown and line.best is not None:
-                yield Text(
-                    f"{units.count(line.unknown, 'training')} of {line.method} "
-                    f"{'is' if line.unknown == 1 else 'are'} {' or '.join(line.statuses)}, so that "
-                    "another rate may be its best one.",
-                    style="yellow",
-                )
-        yield Text(CAUTION, style="dim")
-        if any(line.difference is not None for line in grid.lines):
-            yield Text(
-                f"Differences are taken at the best rate of each method. {_INTERVALS}", style="dim"
-            )
+        for sentence in of_grid(grid):
+            yield Text(sentence, style="yellow")
+    for sentence in of_grids(grids):
+        yield Text(sentence, style="dim")
 
 
-def _rates(grid: Grid) -> Table:
-    title = _title({**grid.title, "seeds": grid.seeds})
+def _rates(grid: Grid) -> "_Fitted":
+    """Return the table of a grid."""
     method, best, difference = RATE_HEADS
-    table = Table(box=None, title=title, title_justify="left", title_style="bold")
-    table.add_column(method, overflow="fold")
-    for rate in grid.rates:
-        table.add_column(f"{rate:g}", justify="right", no_wrap=True)
-    table.add_column(best)
-    compared = any(line.difference is not None for line in grid.lines)
-    if compared:
-        table.add_column(difference.replace("…", grid.reference), justify="right")
-
-    for line in grid.lines:
-        means = line.rates.means
-        edge = " at the edge" if line.best is not None and line.best.at_edge else ""
-        table.add_row(
-            Text(line.method),
-            *(_digits(means.get(rate, nan)) for rate in grid.rates),
-            "-" if line.best is None else f"{line.best.rate:g}{edge}",
-            *([_difference(line.difference)] if compared else []),
-        )
-    return table
+    minus = difference.replace("…", grid.reference)
+    heads = [method, *(f"{rate:g}" for rate in grid.rates), best]
+    if any(line.difference is not None for line in grid.lines):
+        heads.append(minus)
+    rows = [({method: Text(line.method), **_at_rates(line, grid.rates)}, "") for line in grid.lines]
+    for (cells, _), line in zip(rows, grid.lines, strict=True):
+        cells[minus] = _difference(line.difference)
+    title = _title({**grid.title, "seeds": grid.seeds})
+    return _Fitted(title, heads, rows, less=(minus, best), left=(best,))
 
 
-class _Methods:
-    """The table of a group, in which names of methods have room on every terminal.
+def _at_rates(line: RateLine, of_grid: Sequence[float]) -> dict[str, RenderableType]:
+    """Return the cells of a method: its mean accuracy at each rate, and its best rate."""
+    means, best = line.rates.means, "-"
+    if line.best is not None:
+        best = f"{line.best.rate:g}{' at the edge' if line.best.at_edge else ''}"
+    cells: dict[str, RenderableType] = {f"{r:g}": _digits(means.get(r, nan)) for r in of_grid}
+    return cells | {RATE_HEADS[1]: best}
 
-    Columns that do not fit then stand in a second table below, those that matter less first.
+
+def _methods(group: Group) -> "_Fitted":
+    """Return the table of a group."""
+    rows = [
+        (dict(zip(HEADS, _cells(line), strict=True)), "" if line.ok else "dim")
+        for line in group.lines
+    ]
+    return _Fitted(_title(vars(group)), HEADS, rows, less=_LESS, left=(HEADS[-1],))
+
+
+class _Fitted:
+    """A table in which names of methods have room on every terminal.
+
+    Columns that do not fit then stand in further tables below.
+
+    heads: of all columns, of which the first one has the names. rows: the cells of each row by
+    head, and its style. less: the columns that give way, the first one first. left: those that are
+    aligned left.
     """
 
-    def __init__(self, group: Group) -> None:
-        self._group = group
+    def __init__(
+        self,
+        title: str,
+        heads: Sequence[str],
+        rows: Sequence[tuple[Mapping[str, RenderableType], str]],
+        *,
+        less: Sequence[str],
+        left: Sequence[str],
+    ) -> None:
+        self._title, self._heads, self._rows = title, heads, rows
+        self._less, self._left = less, left
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        shown = list(HEADS)
-        title = _title(vars(self._group))
-        table = self._table(shown, title)
-        for head in _LESS:
-            if console.measure(table, options=options.update(width=_ANY)).minimum <= (
-                options.max_width
-            ):
-                break
-            shown.remove(head)
-            table = self._table(shown, title)
-        yield table
-        if rest := [head for head in HEADS if head not in shown]:
-            yield self._table([HEADS[0], *rest], None)
+        names, *left = self._heads
+        title: str | None = self._title
+        anything = options.update(width=_ANY)
+        while left:
+            shown = list(left)
+            table = self._table([names, *shown], title)
+            for head in self._less:
+                if console.measure(table, options=anything).minimum <= options.max_width:
+                    break
+                if head in shown and len(shown) > 1:
+                    shown.remove(head)
+                    table = self._table([names, *shown], title)
+            yield table
+            left, title = [head for head in left if head not in shown], None
 
     def _table(self, shown: Sequence[str], title: str | None) -> Table:
+        rows = self._rows
         table = Table(box=None, title=title, title_justify="left", title_style="bold")
         for head in shown:
-            if head == HEADS[0]:
+            if head == self._heads[0]:
                 table.add_column(head, overflow="fold", min_width=_NAME)
             else:
-                justify: JustifyMethod = "left" if head == HEADS[-1] else "right"
-                table.add_column(head, justify=justify, no_wrap=True)
-        for line in self._group.lines:
-            cells = dict(zip(HEADS, _cells(line), strict=True))
-            table.add_row(*(cells[head] for head in shown), style="" if line.ok else "dim")
+                justify: JustifyMethod = "left" if head in self._left else "right"
+                width = max(cell_len(str(text)) for text in (head, *(c[head] for c, _ in rows)))
+                # A column that is alone beside the names is wrapped, so that no digit is cut off.
+                several = len(shown) > 2
+                table.add_column(
+                    head, justify=justify, no_wrap=several, min_width=width if several else None
+                )
+        for cells, style in rows:
+            table.add_row(*(cells[head] for head in shown), style=style)
         return table
 
 
@@ -209,30 +227,15 @@ def _difference(d: Difference | None) -> str:
     return f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}], p {d.p:.2g}"
 
 
-def _unranked(seeds: int) -> Text:
-    return Text(
-        f"Methods are not ranked: that takes {LEAST_SEEDS} seeds, and there "
-        f"{'is' if seeds == 1 else 'are'} {seeds}.",
-        style="dim",
-    )
-
-
-def _too_few(lines: "Sequence[Line] | Sequence[RateLine]", reference: str) -> Iterator[Text]:
-    """Yield a sentence on the methods that have too few seeds, if there are some."""
-    if lines:
-        of = f" in common with {reference}" if reference else ""
-        named = "; ".join(f"{line.method}, {line.shared}" for line in lines)
-        yield Text(f"Not ranked, since that takes {LEAST_SEEDS} seeds{of}: {named}.", style="dim")
-
-
 def _sentences(group: Group) -> Iterator[Text]:
     """Yield what may be concluded from a table."""
     if not group.ranked:
-        yield _unranked(group.seeds)
+        yield Text(unranked(group.seeds), style="dim")
         return
-    yield from _too_few(group.few, group.reference)
+    for sentence in too_few(group.few, group.reference):
+        yield Text(sentence, style="dim")
     if not group.reference:
-        yield Text("No differences: the exact root, eigh + loewner, was not trained.", style="dim")
+        yield Text(NO_REFERENCE, style="dim")
         return
 
     compared = [line for line in group.lines if line.difference is not None]
@@ -248,4 +251,4 @@ def _sentences(group: Group) -> Iterator[Text]:
             )
     if all(line.difference is not None and line.difference.p >= LEVEL for line in compared):
         yield Text(f"No difference from {group.reference} is resolved by these seeds.")
-    yield Text(_INTERVALS, style="dim")
+    yield Text(INTERVALS, style="dim")

@@ -55,6 +55,14 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return empty | dict(document)
 
 
+def facts_or_fault(folder: Path) -> tuple[dict[str, Any], str]:
+    """Return the facts of a folder, and why they cannot be read; one of the two is empty."""
+    try:
+        return read_facts(folder), ""
+    except RunError as error:
+        return {"environments": {}, "runs": {}}, str(error)
+
+
 def _damaged(file: Path, why: str) -> RunError:
     return RunError(
         f"{file} is damaged ({why}): the machine of the rows is unknown. Restore the file; or "

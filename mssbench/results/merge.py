@@ -10,7 +10,7 @@ from mssbench.records.facts import Facts, canonical, difference
 from mssbench.records.measurement import ABSENT, Row, Status
 from mssbench.records.schema import KEY
 from mssbench.results import table, trainings
-from mssbench.results.facts_file import LEFT_OVER, read_facts
+from mssbench.results.facts_file import LEFT_OVER, facts_or_fault
 from mssbench.results.folder import RunFolder
 from mssbench.results.parsing import Left
 from mssbench.results.parts import PART, Part, joined, part_of
@@ -40,12 +40,10 @@ def merge(
     """
     for run in runs:
         trainings.refuse_to_read(run)
-    if out is not None:
-        trainings.refuse_to_write(out)
     if out is None and len(runs) > 1:
         raise RunError("to join several runs, name the folder of the result: --out FOLDER.")
-    if out is not None and out.exists() and (out.is_file() or any(out.iterdir())):
-        raise RunError(f"{out} is not an empty folder. Nothing was written: choose another --out.")
+    if out is not None:
+        refuse_used(out)
 
     runs = [folder_of(run) for run in runs]
     remarks: list[str] = []
@@ -56,9 +54,9 @@ def merge(
             remarks += _set_aside(runs[0], damaged_table=bool(remarks))
             folder.finish(Rows(whole))
     else:
-        part = joined({run: part_of(_facts(run)[0]) for run in runs})
+        part = joined({run: part_of(facts_or_fault(run)[0]) for run in runs})
         frames = _frames(runs, remarks)
-        left_over = [set[str](_facts(run)[0].get(LEFT_OVER, ())) for run in runs]
+        left_over = [set[str](facts_or_fault(run)[0].get(LEFT_OVER, ())) for run in runs]
         whole = merge_frames(frames, mixed=mixed, left_over=left_over, machines=_machines(runs))
         dropped = _left_over_in_all(frames, left_over)
         if part is not None:
@@ -87,6 +85,13 @@ def merge(
             for shard, ids in (part.lacking if part is not None else {}).items()
         ],
     }
+
+
+def refuse_used(out: Path) -> None:
+    """Raise RunError unless a joined run can be written to `out`, which is new or empty."""
+    trainings.refuse_to_write(out)
+    if out.exists() and (out.is_file() or any(out.iterdir())):
+        raise RunError(f"{out} is not an empty folder. Nothing was written: choose another --out.")
 
 
 def _in_order(whole: "pd.DataFrame", part: Part) -> "pd.DataFrame":
@@ -130,7 +135,7 @@ def _frames(runs: Sequence[Path], remarks: list[str]) -> "list[pd.DataFrame]":
     frames, names = [], dict[str, str]()
     for run in runs:
         left: list[Left] = []
-        frame, known = table.load(run, left=left), _facts(run)[0]["environments"]
+        frame, known = table.load(run, left=left), facts_or_fault(run)[0]["environments"]
         remarks += [f"left out of {run / TABLE}: line {row.line}: {row.why}" for row in left]
 
         # Older tables have other hashes for the same machine, see `canonical`.
@@ -140,17 +145,9 @@ def _frames(runs: Sequence[Path], remarks: list[str]) -> "list[pd.DataFrame]":
     return frames
 
 
-def _facts(run: Path) -> tuple[dict[str, Any], str]:
-    """Return the facts of a run, and why they cannot be read; one of the two is empty."""
-    try:
-        return read_facts(run), ""
-    except RunError as error:
-        return {"environments": {}, "runs": {}}, str(error)
-
-
 def _machines(runs: Sequence[Path]) -> dict[str, Facts]:
     """Return the facts of all machines that the runs know, by the hash of the environment."""
-    return {k: facts for run in runs for k, facts in _facts(run)[0]["environments"].items()}
+    return {k: facts for run in runs for k, facts in facts_or_fault(run)[0]["environments"].items()}
 
 
 def _set_aside(run: Path, *, damaged_table: bool) -> list[str]:
@@ -161,7 +158,7 @@ def _set_aside(run: Path, *, damaged_table: bool) -> list[str]:
     from mssbench.results import samples  # imports pyarrow: only if it is needed
 
     damaged = [TABLE] if damaged_table else []
-    if _facts(run)[1]:
+    if facts_or_fault(run)[1]:
         damaged.append(ENVIRONMENT)
     try:
         samples.check(run)
@@ -199,7 +196,7 @@ def join_sidecars(
 
     remarks = []
     for run in runs:
-        facts_of_run, why = _facts(run)
+        facts_of_run, why = facts_or_fault(run)
         remarks += [f"left out: {why}"] if why else []
         for group in ("environments", "runs"):
             facts[group] |= facts_of_run[group]

@@ -1,12 +1,13 @@
 """Know which part of its suite a run has: one shard, or the shards that were joined so far.
 
-`mssbench run --shard 2/4` measures the second of four parts of the cells of a suite. The facts of
-its folder then say which cells these are, so that the shards can be joined, and so that a reader is
-told that the other cells are elsewhere.
+`mssbench run --shard 2/4` measures the second of four parts of the cells of a suite, and `mssbench
+train --shard 2/4` trains such a part of its networks. The facts of the folder then say which cells
+these are, so that the shards can be joined, and so that a reader is told that the other cells are
+elsewhere.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Part:
     # The cells of each shard that the run has: by cell_id, their places in the order of all cells.
     shards: Mapping[int, Mapping[str, int]]
     without: frozenset[str] = frozenset()  # those cells of joined shards that have no result
+    noun: str = "cell"  # what a cell is called: "training" in a run of `mssbench train`
 
     @property
     def is_whole(self) -> bool:
@@ -65,6 +67,7 @@ class Part:
             "digest": self.digest,
             "shards": {str(number): dict(cells) for number, cells in self.shards.items()},
             "without": sorted(self.without),
+            "noun": self.noun,
         }
 
 
@@ -75,7 +78,8 @@ def part_of(facts: Mapping[str, Any]) -> Part | None:
     data = facts[PART]
     shards = {int(number): cells for number, cells in data["shards"].items()}
     without = frozenset(data.get("without", ()))
-    return Part(data["of"], data["cells"], data["digest"], shards, without)
+    noun = data.get("noun", "cell")
+    return Part(data["of"], data["cells"], data["digest"], shards, without, noun)
 
 
 def sentence(facts: Mapping[str, Any], run: str = "This run") -> str:
@@ -88,7 +92,33 @@ def sentence(facts: Mapping[str, Any], run: str = "This run") -> str:
         return ""
     return (
         f"{run} is only a part of its suite: {part.name}, {len(part.places) - len(part.without)} "
-        f"of {units.count(part.cells, 'cell')}. `mssbench merge` joins the shards."
+        f"of {units.count(part.cells, part.noun)}. `mssbench merge` joins the shards."
+    )
+
+
+def refuse_other(folder: Path, before: Part | None, now: Part | None) -> None:
+    """Raise RunError if a folder contains another shard of its suite, or a run without shards.
+
+    Shards are usually measured at the same time on several machines, and a lock on a folder is not
+    known to hold on every shared file system. So a folder is of one shard.
+
+    before: what is in the folder. now: what is to be measured into it. None stands for all cells.
+    """
+    if before is None and now is None:
+        return
+
+    if now is None:
+        assert before is not None
+        holds = f"holds {before.name}, and not all {before.noun}s"
+    elif before is None:
+        holds = f"holds a run of all {now.noun}s, and not {now.name} alone"
+    elif (before.of, [*before.shards]) == (now.of, [*now.shards]):
+        return
+    else:
+        holds = f"holds {before.name}, and not {now.name}"
+    raise RunError(
+        f"{folder} {holds}. Each shard needs a folder of its own: choose another --out, and "
+        "join the folders with `mssbench merge`; or use --fresh to replace what is there."
     )
 
 
@@ -104,6 +134,8 @@ def fault(data: Any) -> str:
             return f"{PART}.shards has {number!r:.40}"
         if not isinstance(cells, dict) or not all(isinstance(i, int) for i in cells.values()):
             return f"{PART}.shards.{number} is no object of numbers"
+    if not isinstance(data.get("noun", ""), str):
+        return f"{PART}.noun is {data['noun']!r:.40}"
     without = data.get("without", [])
     if not isinstance(without, list) or not all(isinstance(cell, str) for cell in without):
         return f"{PART}.without is not a list of texts"
@@ -128,12 +160,12 @@ def joined(parts: Mapping[Path, Part | None]) -> Part | None:
     for path, other in rest:
         if (one.of, one.digest) != (other.of, other.digest):
             raise RunError(
-                f"{first} has {one.name}, of {units.count(one.cells, 'cell')}, and {path} has "
-                f"{other.name}, of {units.count(other.cells, 'cell')}: these shards do not belong "
-                "to the same run, or their [measure] differs. Merge shards that were measured with "
-                "the same suite, the same options and the same number of shards."
+                f"{first} has {one.name}, of {units.count(one.cells, one.noun)}, and {path} has "
+                f"{other.name}, of {units.count(other.cells, other.noun)}: these shards do not "
+                "belong to the same run, or their [measure] or [training] differs. Merge shards "
+                "of the same suite, with the same options and the same number of shards."
             )
     shards: dict[int, Mapping[str, int]] = {}
     for part in known.values():
         shards |= part.shards
-    return Part(one.of, one.cells, one.digest, dict(sorted(shards.items())))
+    return replace(one, shards=dict(sorted(shards.items())), without=frozenset())

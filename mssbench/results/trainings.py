@@ -9,10 +9,12 @@ import shlex
 from pathlib import Path
 
 from mssbench.errors import RunError, TableError
+from mssbench.records.measurement import Status
 from mssbench.results.rows import SUITE, TABLE, read_suite
 
 TRAININGS, CURVES, ROBUSTNESS = "trainings.csv", "curves.csv", "robustness.csv"
 CELLS = "cells"
+TRAINED = (str(Status.OK), str(Status.NONFINITE))  # of trainings that have all of their epochs
 
 
 def folder_of(path: Path) -> Path:

@@ -17,9 +17,9 @@ from mssbench.machine.possible import absent
 from mssbench.measure import code_hash
 from mssbench.records.cell import Cell, clocks, phases
 from mssbench.records.measurement import ABSENT, MEASURED, Row, Status
+from mssbench.results import parts
 from mssbench.results.facts_file import read_facts
 from mssbench.results.folder import RunFolder
-from mssbench.results.parts import part_of
 from mssbench.results.rows import SUITE, peek
 from mssbench.suite import suite as suites
 from mssbench.suite.suite import Suite
@@ -200,26 +200,6 @@ def refuse_other_suite(folder: RunFolder, suite: Suite) -> None:
 
 
 def refuse_other_part(folder: RunFolder, suite: Suite) -> None:
-    """Raise RunError if a folder contains another shard of the suite, or a run without shards.
-
-    Shards are usually measured at the same time on several machines, and a lock on a folder is not
-    known to hold on every shared file system. So a folder is of one shard.
-    """
-    if folder.suite() is None:
-        return
-    before = part_of(folder.facts())
-    if before is None and suite.shard is None:
-        return
-
-    if before is None:
-        holds = f"holds a run of all cells, and not shard {suite.shard} alone"
-    elif suite.shard is None:
-        holds = f"holds {before.name}, and not all cells"
-    elif before.of == suite.shard.of and list(before.shards) == [suite.shard.number]:
-        return
-    else:
-        holds = f"holds {before.name}, and not shard {suite.shard.number} of {suite.shard.of}"
-    raise RunError(
-        f"{folder.path} {holds}. Each shard needs a folder of its own: choose another --out, and "
-        "join the folders with `mssbench merge`; or use --fresh to replace what is there."
-    )
+    """Raise RunError if a folder contains another shard of the suite, or a run without shards."""
+    if folder.suite() is not None:
+        parts.refuse_other(folder.path, parts.part_of(folder.facts()), suite.part())

@@ -4,10 +4,7 @@
 the end, so that a run that was killed loses nothing but the epochs that were not complete.
 """
 
-import csv
-import io
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,10 +12,8 @@ from typing import Any
 import tomli_w
 
 from mssbench.errors import InputError, NotInstalled, SuiteError, unknown
-from mssbench.records import training_tables
 from mssbench.records.facts import identify
-from mssbench.records.measurement import Status
-from mssbench.records.schema import Column
+from mssbench.results.facts_file import read_facts
 from mssbench.results.files import replace
 from mssbench.results.rows import SUITE
 from mssbench.run import training_folder as folders
@@ -39,7 +34,7 @@ def run(
     begin: Callable[[int, int], None] = lambda *_: None,
     watch: Watcher = lambda *_: None,
 ) -> list[dict[str, Any]]:
-    """Train the networks of a suite that are missing in a folder, and return all rows.
+    """Train the networks of a suite, or of a shard, that are missing in a folder; return all rows.
 
     Trainings that crashed, were unsupported or lacked a package are tried again. The folder may
     hold trainings of an earlier version of the suite; those that it still has are kept.
@@ -54,25 +49,18 @@ def run(
 
     Raises SuiteError for a task, a method or a parameter that does not exist, and for a batch that
     is larger than the data.
-    Raises RunError if another run writes to the folder, or if it holds another suite, a run of
-    `mssbench run` or other files.
+    Raises RunError if another run writes to the folder, or if it holds another suite, another
+    shard, a run of `mssbench run`, other files or a damaged environment.json.
     """
     _check_suite(suite)
     folders.make_folder(path)
     with folders.locked(path), Takedown() as takedown:
-        folders.refuse_foreign(path, fresh=fresh)
-        folders.refuse_other_suite(path, suite, fresh=fresh)
-        if fresh:
-            folders.clear(path)
-        (path / folders.CELLS).mkdir(exist_ok=True)
-        replace(path / SUITE, tomli_w.dumps(dict(suite.document)).encode())
-
+        _prepare(path, suite, fresh=fresh)
         results = {cell.cell_id: folders.result(path, cell) for cell in suite.cells}
         todo = [cell for cell in suite.cells if not folders.is_trained(results[cell.cell_id])]
         begin(len(todo), len(suite.cells) - len(todo))
         environment = identify(facts)
-        if todo:
-            folders.add_machine(path, environment, facts)
+        folders.write_facts(path, {environment: facts} if todo else {}, suite.part())
 
         asked: dict[str, Any] = {
             "threads": threads,
@@ -86,17 +74,24 @@ def run(
         for cell, result in Workers(path, asked, watch).trained(todo, at_once, takedown.asked):
             result |= {"environment": environment, "threads": threads}
             results[cell.cell_id] = result
-            if result["status"] != Status.INTERRUPTED:
-                text = json.dumps(result).encode()
-                replace(path / folders.CELLS / f"{cell.cell_id}.json", text)
-            # The state of a process that was killed is whole, and the next run goes on from it.
-            if result["status"] != Status.INTERRUPTED and not result["killed"]:
-                folders.checkpoint(path, cell).unlink(missing_ok=True)
+            folders.keep(path, cell, result)
+        return folders.write_tables(path, suite.cells, results)
 
-        tables = training_tables.tables(suite.cells, results)
-        for name, (columns, rows) in tables.items():
-            replace(path / name, _csv(columns, rows).encode())
-    return list(tables["trainings.csv"].rows)
+
+def _prepare(path: Path, suite: TrainingSuite, *, fresh: bool) -> None:
+    """Make a folder ready for the trainings of a suite. Raises RunError if it cannot be used.
+
+    fresh: whether what is there is trained again.
+    """
+    folders.refuse_foreign(path, fresh=fresh)
+    folders.refuse_other_suite(path, suite, fresh=fresh)
+    if fresh:
+        folders.clear(path)
+    else:
+        read_facts(path)  # raises RunError before anything is written if they are damaged
+        folders.refuse_other_part(path, suite, fresh=fresh)
+    (path / folders.CELLS).mkdir(exist_ok=True)
+    replace(path / SUITE, tomli_w.dumps(dict(suite.document)).encode())
 
 
 def _check_suite(suite: TrainingSuite) -> None:
@@ -120,19 +115,3 @@ def _check_suite(suite: TrainingSuite) -> None:
             check_names(method_of(cell))
         except InputError as error:
             raise SuiteError(f"suite {suite.name!r}, method {cell.method!r}: {error}") from None
-
-
-def _csv(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV with a header; a number that is missing or not finite is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column.name for column in columns])
-    for row in rows:
-        writer.writerow([_written(row.get(column.name)) for column in columns])
-    return text.getvalue()
-
-
-def _written(value: Any) -> Any:
-    """Return a value as it stands in a table."""
-    missing = value is None or (isinstance(value, float) and not abs(value) < float("inf"))
-    return "" if missing else value

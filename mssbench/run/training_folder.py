@@ -1,7 +1,7 @@
 """The folder of a run of trainings: what may be in it, and the result of each training.
 
 suite.toml          the suite
-environment.json    the facts of the machines
+environment.json    the facts of the machines, and which shard of its suite the run has
 cells/ID.json       the result of a training that has ended
 cells/ID.pt         the state of one that has not, after its last complete epoch
 captured/           covariances that networks have pooled, if they were asked for
@@ -10,29 +10,44 @@ curves.csv          a row for each epoch
 robustness.csv      a row for each change under which a trained network was evaluated
 """
 
+import csv
+import io
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mssbench.errors import RunError
+from mssbench.records import training_tables
 from mssbench.records.measurement import Status
-from mssbench.records.training import COUNTS, TrainingCell
-from mssbench.results import locks
+from mssbench.records.schema import Column
+from mssbench.records.training import CURVES, TrainingCell
+from mssbench.results import locks, parts
+from mssbench.results import trainings as files
+from mssbench.results.facts_file import facts_or_fault
 from mssbench.results.files import contents, replace
+from mssbench.results.parts import PART, Part
 from mssbench.results.rows import ENVIRONMENT, JOURNAL, SUITE, TABLE
 from mssbench.suite.training import TrainingSuite
 
-CELLS, CAPTURED = "cells", "captured"
-TABLES = ("trainings.csv", "curves.csv", "robustness.csv")
+CELLS, CAPTURED = files.CELLS, "captured"
+TABLES = (files.TRAININGS, files.CURVES, files.ROBUSTNESS)
 _TEMPORARY = re.compile(r"\..+\.\d+")  # what `replace` leaves behind if it is killed
 _RESULT = re.compile(r"[0-9a-f]{16}\.(json|pt)|" + _TEMPORARY.pattern)
 _CAPTURED_FILE = re.compile(r"[0-9a-f]{16}-\d+\.npz")
 # What the results of a folder must have in common. Other seeds, methods and claims may be added.
 _SWITCHES = ("probes", "robustness")
+# The values that the result of a training has of each epoch, besides `first_skipped` and `probes`,
+# with their kinds.
+_KINDS = {"int": int, "float": int | float, "str": str}
+OF_EPOCH = {
+    column.name: _KINDS[column.kind]
+    for column in CURVES
+    if column.name == "epoch" or column.group in ("outcome", "time")
+}
 
 
 @contextmanager
@@ -106,7 +121,8 @@ def refuse_other_suite(path: Path, suite: TrainingSuite, *, fresh: bool) -> None
         return
     try:
         before = tomllib.loads(held.decode())
-    except ValueError:
+        training = dict(before.get("training", {}))
+    except (ValueError, TypeError):  # of the parser, or because [training] is no table
         raise RunError(
             f"{path / SUITE} is damaged. Choose another --out, or --fresh to train everything "
             "again."
@@ -118,7 +134,6 @@ def refuse_other_suite(path: Path, suite: TrainingSuite, *, fresh: bool) -> None
             f"{path} holds the results of suite {name!r}, not {suite.name!r}. Choose another "
             "--out, or --fresh to replace them."
         )
-    training = before.get("training", {})
     for switch in _SWITCHES:
         if training.get(switch, False) != getattr(suite, switch):
             raise RunError(
@@ -127,30 +142,48 @@ def refuse_other_suite(path: Path, suite: TrainingSuite, *, fresh: bool) -> None
             )
 
 
+def refuse_other_part(path: Path, suite: TrainingSuite, *, fresh: bool) -> None:
+    """Raise RunError if a folder has results of another shard of the suite, or of all trainings.
+
+    Folders of all trainings are also those that `mssbench merge` writes.
+    """
+    cells = path / CELLS
+    if fresh or not cells.is_dir() or not any(cells.iterdir()):
+        return
+    facts, _ = facts_or_fault(path)
+    parts.refuse_other(path, parts.part_of(facts), suite.part())
+
+
 def clear(path: Path) -> None:
-    """Remove the results, the states, the tables and the covariances of earlier trainings."""
-    files = [path / name for name in TABLES]
+    """Remove the results, states, tables, covariances and machines of earlier trainings."""
+    old = [path / name for name in (*TABLES, ENVIRONMENT)]
     for folder, pattern in ((path / CELLS, _RESULT), (path / CAPTURED, _CAPTURED_FILE)):
         if folder.is_dir():
-            files += [file for file in folder.iterdir() if pattern.fullmatch(file.name)]
-    for file in files:
+            old += [file for file in folder.iterdir() if pattern.fullmatch(file.name)]
+    for file in old:
         file.unlink(missing_ok=True)
 
 
-def add_machine(path: Path, environment: str, facts: Mapping[str, Any]) -> None:
-    """Add a machine to the facts of a run, and keep those of others. environment: its hash."""
-    known: dict[str, Any] = {}
-    with suppress(OSError, ValueError, AttributeError):
-        held = contents(path / ENVIRONMENT)
-        known = dict(json.loads(held).get("environments", {})) if held else {}
-    machines = {"environments": known | {environment: dict(facts)}, "runs": {}}
-    replace(path / ENVIRONMENT, json.dumps(machines, indent=1).encode())
+def write_facts(
+    path: Path, machines: Mapping[str, Mapping[str, Any]], part: Part | None = None
+) -> None:
+    """Add machines to the facts of a run, and say which shard of its suite it has.
+
+    machines: their facts by the hash of the environment. Those that are known already stay, unless
+    the file is damaged. part: None if the run is not one of a shard alone.
+    """
+    before, _ = facts_or_fault(path)
+    facts: dict[str, Any] = {"environments": {**before["environments"], **machines}, "runs": {}}
+    if part is not None:
+        facts[PART] = part.as_data()
+    if facts != before:
+        replace(path / ENVIRONMENT, json.dumps(facts, indent=1).encode())
 
 
 def result(path: Path, cell: TrainingCell) -> dict[str, Any] | None:
     """Return the stored result of a training; None if it has not ended, or is damaged."""
     try:
-        data = contents(path / CELLS / f"{cell.cell_id}.json")
+        data = contents(result_file(path, cell))
         found = None if data is None else json.loads(data)
     except (OSError, ValueError):
         return None
@@ -163,18 +196,87 @@ def _is_whole(found: Any, cell: TrainingCell) -> bool:
         return False
     if not is_trained(found):
         return True
-    epochs = found.get("epochs")
-    if not isinstance(epochs, list) or len(epochs) != cell.epochs:
+    epochs, changed = found.get("epochs"), found.get("robustness")
+    if not isinstance(epochs, list) or not isinstance(changed, list):
         return False
-    needed = {"epoch", "accuracy", "loss", "probes", *(column.name for column in COUNTS)}
-    return all(isinstance(epoch, dict) and needed <= epoch.keys() for epoch in epochs)
+    if not all(isinstance(epoch, dict) and _is_whole_epoch(epoch) for epoch in epochs):
+        return False
+    numbers = [epoch["epoch"] for epoch in epochs]
+    return numbers == list(range(1, cell.epochs + 1)) and isinstance(found.get("initial"), str)
+
+
+def _is_whole_epoch(epoch: Mapping[str, Any]) -> bool:
+    """Whether the record of an epoch has all values, each of its kind."""
+    return (
+        all(isinstance(epoch.get(name), kind) for name, kind in OF_EPOCH.items())
+        and isinstance(epoch.get("first_skipped", ""), int | None)
+        and isinstance(epoch.get("probes"), dict)
+    )
 
 
 def is_trained(found: Mapping[str, Any] | None) -> bool:
     """Whether a network was trained to the end. A package may be installed by the next run."""
-    return found is not None and found.get("status") in (Status.OK, Status.NONFINITE)
+    return found is not None and found.get("status") in files.TRAINED
+
+
+def captured(path: Path) -> dict[str, list[Path]]:
+    """Return the files of covariances that networks have pooled, by cell_id."""
+    found: dict[str, list[Path]] = {}
+    if (path / CAPTURED).is_dir():
+        for file in sorted((path / CAPTURED).iterdir()):
+            if _CAPTURED_FILE.fullmatch(file.name):
+                found.setdefault(file.name.partition("-")[0], []).append(file)
+    return found
+
+
+def result_file(path: Path, cell: TrainingCell) -> Path:
+    """Return the file with the result of a training."""
+    return path / CELLS / f"{cell.cell_id}.json"
 
 
 def checkpoint(path: Path, cell: TrainingCell) -> Path:
     """Return the file with the state of a training."""
     return path / CELLS / f"{cell.cell_id}.pt"
+
+
+def keep(path: Path, cell: TrainingCell, result: Mapping[str, Any]) -> None:
+    """Store the result of a training whose process has ended; of one that was stopped, the state.
+
+    The state of a process that was killed is whole, and the next run goes on from it.
+    """
+    if result["status"] == Status.INTERRUPTED:
+        return
+    replace(result_file(path, cell), json.dumps(result).encode())
+    if not result["killed"]:
+        checkpoint(path, cell).unlink(missing_ok=True)
+
+
+def write_tables(
+    path: Path,
+    cells: Iterable[TrainingCell],
+    results: Mapping[str, Mapping[str, Any] | None],
+) -> list[dict[str, Any]]:
+    """Write the tables of a run anew, and return the rows of its trainings.
+
+    cells: all trainings, in the order of the rows. results: as for `training_tables.tables`.
+    """
+    tables = training_tables.tables(cells, results)
+    for name, (columns, rows) in tables.items():
+        replace(path / name, _csv(columns, rows).encode())
+    return tables[TABLES[0]].rows
+
+
+def _csv(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV with a header; a number that is missing or not finite is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.name for column in columns])
+    for row in rows:
+        writer.writerow([_written(row.get(column.name)) for column in columns])
+    return text.getvalue()
+
+
+def _written(value: Any) -> Any:
+    """Return a value as it stands in a table."""
+    missing = value is None or (isinstance(value, float) and not abs(value) < float("inf"))
+    return "" if missing else value

@@ -5,10 +5,9 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -41,35 +40,43 @@ class Workers:
     ) -> Iterator[tuple[TrainingCell, dict[str, Any]]]:
         """Yield each cell with its result, in the order in which the trainings end.
 
-        asked: whether the run is to stop; then the rest are `interrupted`.
+        asked: whether the run is to stop; then the rest are `interrupted`. They also stop if the
+        caller leaves the loop early, for example because it cannot write a result.
         """
         with ThreadPoolExecutor(max_workers=at_once) as pool:
             futures: dict[Future[dict[str, Any]], TrainingCell] = {
                 pool.submit(self._train, cell): cell for cell in cells
             }
             waiting = set(futures)
-            while waiting:
-                done, waiting = wait(waiting, timeout=_PAUSE, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield futures[future], future.result()
-                if asked():
-                    self._stop()
+            try:
+                while waiting:
+                    done, waiting = wait(waiting, timeout=_PAUSE, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        yield futures[future], future.result()
+                    if asked():
+                        self._stop()
+            finally:
+                self._stop()
 
     def _train(self, cell: TrainingCell) -> dict[str, Any]:
-        """Train the network of a cell in a process, and return its result."""
+        """Train the network of a cell in a process, and return its result.
+
+        `killed` says whether the process was killed before it had a result.
+        """
         if self._stopped:
             return {"status": str(Status.INTERRUPTED), "reason": "the run was stopped before it"}
 
-        begun = time.monotonic()
-        for start in range(1, _STARTS + 1):
-            last, code, errors = self._once(cell)
-            if "status" in last:
+        codes: list[int] = []
+        while True:
+            result, code, errors = self._once(cell)
+            if "status" in result:
+                result |= {"killed": False}
                 break
-            last = self._without_a_result(code, errors, start)
-            if code >= 0 or self._stopped:
+            codes.append(code)
+            if code >= 0 or self._stopped or len(codes) == _STARTS:
+                result = self._without_a_result(codes, errors)
                 break
 
-        result = last | {"took": time.monotonic() - begun, "killed": code < 0}
         self._watch(cell, result)
         return result
 
@@ -90,20 +97,26 @@ class Workers:
             last: dict[str, Any] = {}
             assert process.stdout is not None
             for line in process.stdout:
-                last = _message(line) or last
-                if "epoch" in last:
-                    self._watch(cell, last["epoch"])
+                message = _message(line)
+                if message is None:
+                    continue
+                last = message
+                if "epoch" in message:
+                    self._watch(cell, message["epoch"])
         return last, process.returncode
 
-    def _without_a_result(self, code: int, errors: str, start: int) -> dict[str, Any]:
-        """Return the result of a process that ended without one. start: 1 for its first start."""
+    def _without_a_result(self, codes: Sequence[int], errors: str) -> dict[str, Any]:
+        """Return the result of a training whose processes ended without one.
+
+        codes: the exit code of each start. errors: the stderr of the last one.
+        """
+        killed = codes[-1] < 0
         if self._stopped:
-            return {"status": str(Status.INTERRUPTED), "reason": "the run was stopped during it"}
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        again = " twice" if start > 1 else ""
+            reason = "the run was stopped during it"
+            return {"status": str(Status.INTERRUPTED), "reason": reason, "killed": killed}
         words = " ".join(errors.split())[-_LAST_WORDS:]
-        reason = ". ".join(filter(None, [f"its process ended{again} by {how}", words]))
-        return {"status": str(Status.CRASHED), "reason": reason}
+        reason = ". ".join(filter(None, [f"its process ended {_ends(codes)}", words]))
+        return {"status": str(Status.CRASHED), "reason": reason, "killed": killed}
 
     @contextmanager
     def _process(self, cell: TrainingCell, stderr: IO[bytes]) -> Iterator["subprocess.Popen[str]"]:
@@ -116,13 +129,22 @@ class Workers:
         }
         pipe = subprocess.PIPE
         with subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=stderr, text=True, start_new_session=True
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=stderr,
+            encoding="utf-8",
+            errors="replace",  # a library that writes other bytes must not end the run
+            start_new_session=True,
         ) as process:
             with self._lock:
                 self._running.add(process)
+                if self._stopped:  # between the start of the process and now
+                    process.terminate()
             try:
                 assert process.stdin is not None
-                with process.stdin:
+                # A process that was killed at once reads nothing; its exit code says what happened.
+                with suppress(BrokenPipeError), process.stdin:
                     process.stdin.write(json.dumps(asked))
                 yield process
                 process.wait()
@@ -134,10 +156,18 @@ class Workers:
 
     def _stop(self) -> None:
         """Ask all processes to end. They leave the state after their last complete epoch."""
-        self._stopped = True
         with self._lock:
+            self._stopped = True
             for process in self._running:
                 process.terminate()
+
+
+def _ends(codes: Sequence[int]) -> str:
+    """Return how the starts of a process ended, from their exit codes: `twice by signal 9`."""
+    hows = [f"signal {-code}" if code < 0 else f"exit code {code}" for code in codes]
+    if len(hows) > 1 and len(set(hows)) == 1:
+        return f"twice by {hows[0]}"
+    return f"by {' and then by '.join(hows)}"
 
 
 def _message(line: str) -> dict[str, Any] | None:

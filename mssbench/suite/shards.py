@@ -1,6 +1,6 @@
 """Deal the cells of a suite to several machines: `Shard`, a part that is measured by itself.
 
-A cell is one combination of method, problem, size and so on.
+A cell is one combination of method, problem, size and so on, or one training of a network.
 """
 
 import hashlib
@@ -9,10 +9,17 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import fsum
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from mssbench.errors import SuiteError
+from mssbench.records import units
 from mssbench.records.cell import Cell, clocks, phases
+from mssbench.records.training import TrainingCell
+from mssbench.results.parts import Part
+
+# All cells of a suite are of one kind: those that `run` measures, or those that `train` trains.
+AnyCell = TypeVar("AnyCell", Cell, TrainingCell)
+_NOUN = {Cell: "cell", TrainingCell: "training"}  # what messages call them
 
 # A rough cost of a cell, which depends on nothing but the cell, because every machine must deal the
 # same cells to a shard, whatever is installed there: seconds that each row takes in any case, and
@@ -48,37 +55,56 @@ def parse(text: str) -> Shard:
     return shard
 
 
-def cells_of(shard: Shard, cells: Sequence[Cell]) -> list[Cell]:
+def folder_name(suite: str, shard: Shard | None) -> str:
+    """Return the name of the folder for a suite, or for a shard of it, if the user names none."""
+    return suite if shard is None else f"{suite}-shard-{shard.number}-of-{shard.of}"
+
+
+def cells_of(shard: Shard, cells: Sequence[AnyCell]) -> list[AnyCell]:
     """Return the cells of one shard, in the order of `cells`.
 
     Raises SuiteError if there are more shards than cells.
     """
     if shard.of > len(cells):
+        are = "is" if len(cells) == 1 else "are"
         raise SuiteError(
-            f"--shard {shard}: there are only {len(cells)} cells to measure, so that {len(cells)} "
-            "is the largest number of shards."
+            f"--shard {shard}: there {are} only {units.count(len(cells), _NOUN[type(cells[0])])}, "
+            f"so that {len(cells)} is the largest number of shards."
         )
     return deal(cells, shard.of)[shard.number - 1]
 
 
-def deal(cells: Sequence[Cell], count: int) -> list[list[Cell]]:
+def part_of_suite(
+    shard: Shard, cells: Iterable[AnyCell], of_all_shards: Sequence[AnyCell], digest: str
+) -> Part:
+    """Return what a run of one shard has, for the facts of its folder.
+
+    cells: those of the shard. of_all_shards: those of all shards. digest: of the suite.
+    """
+    here = {cell.cell_id for cell in cells}
+    places = {c.cell_id: i for i, c in enumerate(of_all_shards) if c.cell_id in here}
+    noun = _NOUN[type(of_all_shards[0])]
+    return Part(shard.of, len(of_all_shards), digest, {shard.number: places}, noun=noun)
+
+
+def deal(cells: Sequence[AnyCell], count: int) -> list[list[AnyCell]]:
     """Deal cells to `count` shards, each of which gets about the same work and at least one cell.
 
-    Cells with the same matrices stay in one shard as long as that gives no shard much more than its
-    fair share of the work, so that methods are compared on one machine, and a reference is computed
-    once. The groups are dealt in the order of their cost, the largest first, each to the shard with
-    the least work so far. A group that would give it too much is halved, and so are the halves. The
-    result depends on the cells alone: neither on their order nor on the machine.
+    Cells whose methods are compared stay in one shard as long as that gives no shard much more than
+    its fair share of the work, so that they are compared on one machine, and a reference is
+    computed once. The groups are dealt in the order of their cost, the largest first, each to the
+    shard with the least work so far. A group that would give it too much is halved, and so are the
+    halves. The result depends on the cells alone: neither on their order nor on the machine.
     """
-    groups: dict[tuple[Any, ...], list[Cell]] = {}
+    groups: dict[tuple[Any, ...], list[AnyCell]] = {}
     for cell in cells:
-        groups.setdefault(_matrices(cell), []).append(cell)
+        groups.setdefault(_compared(cell), []).append(cell)
 
     fair = fsum(map(_cost, cells)) / count
     # The entries of both heaps are ordered by their first two values, which are never equal.
     parts = [_part(sorted(group, key=_id)) for group in groups.values()]
     heapq.heapify(parts)
-    shards: list[tuple[float, int, list[Cell]]] = [(0.0, i, []) for i in range(count)]
+    shards: list[tuple[float, int, list[AnyCell]]] = [(0.0, i, []) for i in range(count)]
     number = len(parts)  # of parts, those that were dealt already included
 
     while parts:
@@ -97,42 +123,53 @@ def deal(cells: Sequence[Cell], count: int) -> list[list[Cell]]:
     return [sorted(dealt, key=place.__getitem__) for _, _, dealt in sorted(shards, key=_number)]
 
 
-class _Part(NamedTuple):
+class _Part(NamedTuple, Generic[AnyCell]):
     """Cells that go to one shard. Parts are ordered by their cost, the largest first."""
 
     negative_cost: float
     first: str  # cell_id, which orders parts of the same cost
-    cells: list[Cell]
+    cells: list[AnyCell]
 
 
-def _part(cells: list[Cell]) -> _Part:
+def _part(cells: list[AnyCell]) -> _Part[AnyCell]:
     return _Part(-fsum(map(_cost, cells)), cells[0].cell_id, cells)
 
 
-def _number(shard: tuple[float, int, list[Cell]]) -> int:
+def _number(shard: tuple[float, int, list[AnyCell]]) -> int:
     return shard[1]
 
 
-def _id(cell: Cell) -> str:
+def _id(cell: Cell | TrainingCell) -> str:
     return cell.cell_id
 
 
-def _matrices(cell: Cell) -> tuple[Any, ...]:
-    """Return a key that is the same for cells whose methods are compared: the same matrices."""
+def _compared(cell: Cell | TrainingCell) -> tuple[Any, ...]:
+    """Return a key that is the same for cells whose methods are compared.
+
+    They have the same matrices, or the same data, first weights and learning rate.
+    """
+    if isinstance(cell, TrainingCell):
+        return (cell.task, cell.seed, cell.learning_rate)
     return (cell.device, cell.problem, cell.size, cell.batch, cell.precision, cell.seed)
 
 
-def _cost(cell: Cell) -> float:
-    """Return roughly the seconds that a cell takes; the ratios of two cells are what matters."""
+def _cost(cell: Cell | TrainingCell) -> float:
+    """Return roughly the seconds that a cell takes; the ratios of two cells are what matters.
+
+    For a training it is the number of epochs: what one takes depends on data that may be missing.
+    """
+    if isinstance(cell, TrainingCell):
+        return cell.epochs
     rows = len(phases(cell)) * len(clocks(cell))
     per_call = _SECONDS[cell.device] * cell.size**3 * cell.batch
     return rows * (_ROW_SECONDS + per_call)
 
 
-def digest(cells: Iterable[Cell], measured: Mapping[str, Any]) -> str:
+def digest(cells: Iterable[AnyCell], measured: Mapping[str, Any]) -> str:
     """Return a text that is the same for shards that belong together, and for no others.
 
-    They have the same cells in the same order, and the same settings of how a cell is measured.
+    They have the same cells in the same order, and the same settings of how a cell is measured, or
+    of what is measured of a training.
     """
     content = [[cell.cell_id for cell in cells], sorted(measured.items())]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

@@ -119,14 +119,7 @@ class Suite:
         """Return what a run of this shard has, for the facts of its folder; None for no shard."""
         if self.shard is None:
             return None
-        here = {cell.cell_id for cell in self.cells}
-        places = {c.cell_id: i for i, c in enumerate(self.of_all_shards) if c.cell_id in here}
-        return Part(
-            self.shard.of,
-            len(self.of_all_shards),
-            self.digest,
-            {self.shard.number: places},
-        )
+        return shards.part_of_suite(self.shard, self.cells, self.of_all_shards, self.digest)
 
     @property
     def all_cell_ids(self) -> set[str]:

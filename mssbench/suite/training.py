@@ -23,8 +23,8 @@ import difflib
 import itertools
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,10 @@ from mssbench.records.training import (
     STAGES,
     TrainingCell,
 )
-from mssbench.suite import training_claims
+from mssbench.results.parts import Part
+from mssbench.suite import shards, training_claims
 from mssbench.suite.ranges import as_list
+from mssbench.suite.shards import Shard
 from mssbench.suite.shipped import of_runs, of_trainings
 
 _TOP = ("name", "description", "training", "method", "claim")
@@ -95,6 +97,39 @@ class TrainingSuite:
     cells: tuple[TrainingCell, ...]
     probes: bool = False
     robustness: bool = False
+    shard: Shard | None = None  # the part of the cells that is trained here, if not all
+    of_all_shards: tuple[TrainingCell, ...] = ()  # the cells of all shards, if there are shards
+
+    @property
+    def digest(self) -> str:
+        """A text that tells suites with other cells, or that measure more of them, from this one.
+
+        The shards of a suite have the same. Claims may differ.
+        """
+        measured = {name: getattr(self, name) for name in _SWITCHES}
+        return shards.digest(self.of_all_shards or self.cells, measured)
+
+    def sharded(self, shard: Shard) -> "TrainingSuite":
+        """Return the suite with the cells of one shard only.
+
+        Raises SuiteError if there are more shards than cells.
+        """
+        return self._of_shard(shard, shards.cells_of(shard, self.cells))
+
+    def in_shards(self, count: int) -> list["TrainingSuite"]:
+        """Return the suites of all shards, dealt once, each as `sharded` returns it."""
+        dealt = shards.deal(self.cells, count)
+        return [self._of_shard(Shard(i, count), kept) for i, kept in enumerate(dealt, start=1)]
+
+    def _of_shard(self, shard: Shard, cells: Iterable[TrainingCell]) -> "TrainingSuite":
+        """Return the suite of a shard. cells: those that it has."""
+        return replace(self, cells=tuple(cells), shard=shard, of_all_shards=self.cells)
+
+    def part(self) -> Part | None:
+        """Return what a run of this shard has, for the facts of its folder; None for no shard."""
+        if self.shard is None:
+            return None
+        return shards.part_of_suite(self.shard, self.cells, self.of_all_shards, self.digest)
 
 
 def load(name: str) -> TrainingSuite:
@@ -156,7 +191,12 @@ def _checked(document: Mapping[str, Any], stem: str) -> TrainingSuite:
     switches = {name: _switch(name, common) for name in _SWITCHES}
     training_claims.check(document.get("claim", []), distinct, **switches)
     return TrainingSuite(
-        name, str(document.get("description", "")), document, tuple(distinct), **switches
+        name,
+        str(document.get("description", "")),
+        document,
+        tuple(distinct),
+        probes=switches["probes"],
+        robustness=switches["robustness"],
     )
 
 

@@ -85,28 +85,7 @@ def train(
     a method that does not exist, and Unsupported or NotInstalled for one that cannot be computed
     here, or if there is no GPU for the device cuda.
     """
-    check_batch(task, settings.batch)
-    check_names(method)
-    check_device(settings.device)
-    check_epochs(method, settings.epochs)
-    network = Network(
-        task, method, settings.seed, places=settings.places, channels=settings.channels
-    )
-    check_supported(method, network.n)
-    curve = Curve(network.backbone_digest(), task.digest)
-    network.to(settings.device)
-    if not task.has_images:
-        network.calibrate(task.train.inputs.to(network.device))
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=settings.learning_rate,
-        momentum=_MOMENTUM,
-        weight_decay=_DECAY,
-    )
-    random = torch.Generator().manual_seed(settings.seed)  # of order and augmentation
-    if checkpoint is not None and checkpoint.exists():
-        checkpoints.restore(checkpoint, network, optimizer, random, curve)
-
+    network, optimizer, random, curve = _started(task, method, settings, checkpoint)
     if at_epoch is not None and not curve.epochs:
         at_epoch(0, network)
 
@@ -141,6 +120,38 @@ def train(
     if robustness:
         curve.robustness = evaluations(network, task)
     return curve
+
+
+def _started(
+    task: Task, method: Method, settings: Settings, checkpoint: Path | None
+) -> tuple[Network, torch.optim.Optimizer, torch.Generator, Curve]:
+    """Return the network, the optimizer, the random numbers and the curve of a training.
+
+    They are those before the first step, or those that the checkpoint has. Raises what `train`
+    raises.
+    """
+    check_batch(task, settings.batch)
+    check_names(method)
+    check_device(settings.device)
+    check_epochs(method, settings.epochs)
+    network = Network(
+        task, method, settings.seed, places=settings.places, channels=settings.channels
+    )
+    check_supported(method, network.n)
+    curve = Curve(network.backbone_digest(), task.digest)
+    network.to(settings.device)
+    if not task.has_images:
+        network.calibrate(task.train.inputs.to(network.device))
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=settings.learning_rate,
+        momentum=_MOMENTUM,
+        weight_decay=_DECAY,
+    )
+    random = torch.Generator().manual_seed(settings.seed)  # of order and augmentation
+    if checkpoint is not None and checkpoint.exists():
+        checkpoints.restore(checkpoint, network, optimizer, random, curve)
+    return network, optimizer, random, curve
 
 
 def _probed(network: Network, task: Task, settings: Settings) -> dict[str, float]:

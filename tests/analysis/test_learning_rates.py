@@ -153,6 +153,31 @@ def test_the_tables_fit_into_100_columns() -> None:
     assert "which favours methods with more rates" in " ".join(text.split())
 
 
+@pytest.mark.parametrize(("width", "parts"), [(60, 3), (80, 2), (120, 1), (200, 1)])
+def test_names_and_numbers_are_whole_on_every_terminal(width, parts) -> None:
+    found = planted() + rows("exact", list(EXACT - 0.05), learning_rate=0.4)
+    lines = printed(rates(grids(frames(found)[0])), width).splitlines()
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    assert text.count("newton_schulz + autodiff") == parts
+    assert "eigh + loewner" in text
+    assert "0.2 at the edge" in text
+    compared = [line.difference for line in grids(frames(found)[0])[0].lines if line.difference]
+    words = text.split()
+    for d in compared:
+        interval = f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}], p {d.p:.2g}"
+        assert set(interval.split()) <= set(words), "no number is cut off"
+        assert interval in text or width < 70
+    heads = [line for line in lines if line.split()[:1] == ["method"]]
+    assert len(heads) == parts
+    assert "minus eigh + loewner" in heads[-1] or width < 70
+
+
+def test_a_terminal_that_is_too_narrow_for_any_table_has_all_of_them() -> None:
+    text = printed(rates(grids(frames(planted())[0])), 20)
+    assert text.count("method") >= 3
+
+
 def test_epochs_to_first_order_are_shown_if_mean_pooling_was_trained() -> None:
     mean = rows("mean", [0.7] * 6, outcome={"epochs_to_first_order": 4})
     ns5 = rows("ns5", list(BETTER), outcome={"epochs_to_first_order": 2})

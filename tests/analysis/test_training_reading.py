@@ -11,8 +11,10 @@ from helpers.planted_trainings import EXACT, MEAN, METHODS, cells, plant, result
 from helpers.root import ROOT
 from helpers.tables import called
 
-from mssbench.analysis.training_reading import load
+from mssbench.analysis.training_reading import exists_at_zero, load
 from mssbench.errors import TableError
+from mssbench.records.cell import format_options
+from mssbench.training.transforms import TRANSFORMS, TransformPooling
 
 COMMITTED = ROOT / "results" / "cpu-2core-train_quick"
 NAMES = ("trainings.csv", "curves.csv", "robustness.csv")
@@ -87,7 +89,7 @@ def test_whole_lines_that_are_missing_are_counted(tmp_path: Path) -> None:
     assert len(load(run).trainings) == 40
     whole = (run / "trainings.csv").read_text()
     (run / "trainings.csv").write_text("".join(whole.splitlines(keepends=True)[:-7]))
-    refused(run, "trainings.csv lacks 7 of the 40 trainings of its suite.")
+    refused(run, "trainings.csv lacks 7 of the 40 trainings of its run.")
     (run / "trainings.csv").write_text(whole + whole.splitlines(keepends=True)[-1])
     refused(run, "trainings.csv has 1 training more than once.")
 
@@ -100,6 +102,40 @@ def test_whole_lines_that_are_missing_are_counted(tmp_path: Path) -> None:
     lines = (run / "robustness.csv").read_text().splitlines(keepends=True)
     (run / "robustness.csv").write_text("".join(lines[:-24]))
     refused(run, "robustness.csv lacks rows of 2 of 40 trainings that have ended.")
+    for text in ("".join(lines[:1]), None):
+        (run / "robustness.csv").unlink(missing_ok=True)
+        if text is not None:
+            (run / "robustness.csv").write_text(text)
+        refused(run, "robustness.csv has no rows, although robustness = true in suite.toml.")
+
+
+LOGARITHM = ("logarithm", "", "")
+
+
+def test_a_network_whose_eigenvalues_cannot_be_zeroed_has_fewer_rows(tmp_path: Path) -> None:
+    """A logarithm does not exist then: its networks are evaluated on changed images alone."""
+    results = {c: result(c) for c in cells([EXACT, LOGARITHM], learning_rates=[0.1])}
+    of_logarithm = [c for c in results if c.forward == "logarithm"]
+    for c in of_logarithm:
+        kept = [row for row in results[c]["robustness"] if row["change"] != "truncation"]
+        results[c]["robustness"] = kept
+    assert len(load(plant(tmp_path / "run", results)).robustness) == 5 * 9 + 5 * 6
+    results[of_logarithm[0]]["robustness"].pop()
+    refused(plant(tmp_path / "cut", results), "lacks rows of 1 of 10 trainings that have ended.")
+    results[of_logarithm[0]] = result(of_logarithm[1])
+    exact = next(c for c in results if c.forward == "eigh")
+    results[exact]["robustness"].pop()
+    refused(plant(tmp_path / "exact", results), "lacks rows of 1 of 10 trainings that have ended.")
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.001])
+def test_which_networks_pool_zero_eigenvalues_is_what_the_layers_say(floor: float) -> None:
+    options = format_options({"floor": floor} if floor else {})
+    for name in TRANSFORMS:
+        pools = TransformPooling(4, name, None, floor).exists_at_zero
+        assert exists_at_zero(name, options, "") == pools
+        assert exists_at_zero("covariance", "", f"forward={name} {options}".strip()) == pools
+    assert exists_at_zero("eigh", options, "")
 
 
 def test_trainings_that_have_not_ended_may_lack_epochs(tmp_path: Path) -> None:

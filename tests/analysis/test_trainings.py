@@ -120,6 +120,13 @@ def test_without_the_exact_root_each_method_needs_its_own_seeds(accuracies) -> N
     assert (group.ranked, [line.method for line in group.few]) == (True, ["covariance"])
     words = [str(part) for part in tables([group]) if isinstance(part, Text)]
     assert words[0] == "Not ranked, since that takes 5 seeds: covariance, 4."
+    failed, _ = table(accuracies)
+    failed.loc[(failed["forward"] == "eigh") & (failed["seed"] == 0), "status"] = "crashed"
+    (group,) = trainings.groups(failed, table(accuracies)[1])
+    words = [str(part) for part in tables([group]) if isinstance(part, Text)]
+    assert words[0] == (
+        "No differences: the exact root, eigh + loewner, was not trained without failure."
+    )
 
 
 def test_a_group_without_a_sound_method_has_no_seeds(accuracies) -> None:
@@ -225,6 +232,10 @@ def test_other_starts_are_found(accuracies) -> None:
     frame, _ = table(accuracies)
     assert trainings.equal_starts(frame)
     assert trainings.equal_starts(pd.concat([frame, frame])), "an index need not be unique"
+    for missing in ("", np.nan, None):  # of a training that crashed, or was not supported
+        started = frame.assign(initial=frame["initial"].astype(object))
+        started.loc[3, ["initial", "data"]] = missing
+        assert trainings.equal_starts(started)
     frame.loc[3, "initial"] = "other"
     assert not trainings.equal_starts(frame)
     frame.index = pd.Index([0] * len(frame))

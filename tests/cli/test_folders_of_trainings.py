@@ -86,7 +86,6 @@ def test_other_commands_that_write_a_run_refuse_trainings(run: Path, capsys: Any
         ["export", "RUN", "--to", "csv"],
         ["compare", "RUN", QUICK],
         ["compare", QUICK, "RUN"],
-        ["merge", "RUN"],
         ["baseline", "save", "RUN"],
         ["check", "RUN", "--baseline", QUICK],
         ["check", QUICK, "--baseline", "RUN"],

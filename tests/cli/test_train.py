@@ -69,7 +69,7 @@ def test_with_five_seeds_differences_have_intervals(suite) -> None:
     result = RUNNER.invoke(app, ["train", suite("[0, 1, 2, 3, 4]"), "--at-once", "2"])
     assert result.exit_code == 0, result.output
     assert "minus eigh + loewner" in result.stdout
-    assert "p is adjusted by Holm" in result.stdout
+    assert "p, adjusted by Holm" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,20 @@ def test_other_starts_are_named(suite, monkeypatch, capsys) -> None:
     assert "did not all start from the same weights and data, so that their differences mean" in (
         " ".join(out.split())
     )
+
+
+def test_a_training_that_did_not_begin_is_no_other_start(suite, monkeypatch, capsys) -> None:
+    def trained(_self, cells, *_):
+        ended = {"status": "ok", "epochs": [asdict(ENDED)], "initial": "w", "data": "d"}
+        failed = {"status": "unsupported", "reason": "no GPU"}
+        for cell, result in zip(cells, (ended, failed), strict=True):
+            yield cell, result | {"killed": False}
+
+    monkeypatch.setattr(training_workers.Workers, "trained", trained)
+    code, out, _ = called(capsys, "train", suite())
+    assert code == 0
+    assert "unsupported" in out
+    assert "did not all start" not in " ".join(out.split())
 
 
 def _stopped(after: int):

@@ -154,6 +154,7 @@ def test_packages_that_read_results_load_no_array_library(package: str) -> None:
         pytest.param("import mssbench; mssbench.run", id="the-function-run"),
         pytest.param("import mssbench.cli.main", id="the-command-line"),
         pytest.param("import mssbench.cli.run, mssbench.run.run", id="run"),
+        pytest.param("import mssbench.cli.merge, mssbench.run.training_merge", id="merge"),
         pytest.param("import mssbench.engines.worker", id="the-worker-before-its-first-line"),
         pytest.param(
             "import mssbench.cli.listing as c; c.listing('backends', [])", id="list-backends"

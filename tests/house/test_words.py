@@ -42,6 +42,7 @@ from mssbench.analysis import (
     naming,
     pareto,
     training_claims,
+    training_sentences,
     training_sides,
     trust,
 )
@@ -86,11 +87,11 @@ from mssbench.records.noise import Noise
 from mssbench.records.schema import BY_NAME, COLUMNS
 from mssbench.records.summary import MEASURING
 from mssbench.records.timing import StopReason
-from mssbench.report.trainings import sentences as training_sentences
+from mssbench.report.trainings import sentences as report_training_sentences
 from mssbench.report.trainings.quantities import PROBED
 from mssbench.results import baselines, merge, parts
 from mssbench.results.labels import LABELS, PHASES
-from mssbench.run import signals
+from mssbench.run import signals, training_merge
 from mssbench.run.slurm import driver as slurm_driver
 from mssbench.selftest.checks import CheckOutcome
 from mssbench.suite import claims as suite_claims
@@ -456,6 +457,7 @@ PRINTING = (
     (console_training_claims, ()),
     (training_progress, ()),
     (best_rates, ()),
+    (training_sentences, ()),
     (training_claims, ("_too_few", "_sentences")),
     (
         training_sides,
@@ -463,7 +465,7 @@ PRINTING = (
     ),
     (console_pareto, ()),
     (console_trainings, ()),
-    (training_sentences, ()),
+    (report_training_sentences, ()),
     (comparison, ()),
     (epilogue, ()),
     (live, ()),
@@ -495,7 +497,9 @@ PRINTING = (
     (notebook, ()),
     (doctor, ("report",)),
     (parts, ("sentence",)),
-    (cli_merge, ("lines", "merged")),
+    (cli_merge, ("lines", "merged", "joined")),
+    (cli_claims, ("incomplete",)),
+    (training_merge, ("_several_machines",)),
 )
 
 

@@ -36,6 +36,7 @@ from mssbench.report.trainings import sentences, tables
 from mssbench.report.trainings.every import every_training
 from mssbench.report.trainings.points import points
 from mssbench.report.trainings.quantities import PROBED, QUANTITIES
+from mssbench.report.trainings.rates import RateTable, learning_rates
 from mssbench.report.trainings.reading import Shown, read, shown
 from mssbench.results import trainings
 
@@ -330,8 +331,9 @@ IN_CELLS = {"skipped steps", "time per step", "in the root", "time", "time in th
 
 def test_every_number_has_a_unit(run: Path) -> None:
     of_runs = of(run)
-    every = [
+    every: list[tables.Table | RateTable] = [
         *tables.differences(of_runs),
+        *learning_rates(of_runs),
         *tables.probes(of_runs),
         *tables.robustness(of_runs),
         *tables.failures(of_runs),
@@ -350,6 +352,85 @@ def test_every_number_has_a_unit(run: Path) -> None:
     for quantity in QUANTITIES.values():
         titles = (quantity.x, quantity.y)
         assert all(t.endswith(")") or t in ("epoch", "no unit", "method") for t in titles)
+
+
+# The learning rates.
+
+
+def test_each_method_stands_at_every_learning_rate_and_at_its_best(run: Path) -> None:
+    (table,) = learning_rates(of(run))
+    (grid,) = read(run).grids
+    assert (table.run, table.task, table.precision) == ("trainings", "tex12", "float32")
+    titles = [head.title for head in table.heads]
+    assert titles[:5] == [
+        "method",
+        "accuracy at 0.05 (share)",
+        "accuracy at 0.1 (share)",
+        "best learning rate (no unit)",
+        "at the edge of the grid",
+    ]
+    of_rows = {row[0]: dict(zip(titles, row, strict=True)) for row in table.rows}
+    assert [*of_rows] == [line.method for line in grid.lines]
+    for line in grid.lines:
+        row = of_rows[line.method]
+        for rate in (0.05, 0.1):
+            means = line.rates.means
+            shown_mean = f"{means[rate]:.3f}" if rate in means else "-"
+            assert row[f"accuracy at {rate:g} (share)"] == shown_mean
+        d = line.difference
+        if d is not None:
+            assert row["minus the exact root (share)"] == f"{d.mean:+.3f}"
+            assert row["95 % interval (share)"] == f"{d.low:+.3f} to {d.high:+.3f}"
+            assert row["p"] == f"{d.p:.2g}"
+    assert of_rows["svd + autodiff"]["best learning rate (no unit)"] == "-"
+    assert of_rows["svd + autodiff"]["at the edge of the grid"] == "-"
+    assert of_rows[NS]["at the edge of the grid"] == "yes"
+    assert of_rows["eigh + loewner"]["minus the exact root (share)"] == "reference"
+    assert table.sentences == []
+
+    found = Elements()
+    found.feed(text_of(run))
+    for words in (*titles, *(text for row in table.rows for text in row)):
+        assert words in found.texts, words
+    about = " ".join("".join(found.texts).split())
+    assert about.count("A best rate is chosen by the mean accuracy of the same seeds") == 1
+    assert about.count("Differences are taken at the best rate of each method") == 1
+
+
+def test_a_best_learning_rate_that_is_not_known_for_sure_is_named(tmp_path: Path) -> None:
+    planted: dict[TrainingCell, Any] = {c: result(c) for c in cells([EXACT, MEAN])}
+    planted[cell(MEAN, 2)] = {"status": "crashed", "reason": "killed"}
+    (table,) = learning_rates(of(plant(tmp_path / "r", planted)))
+    words = "1 training of mean is crashed, so that another rate may be its best one."
+    assert table.sentences == [words]
+    assert words in text_of(tmp_path / "r")
+
+
+def test_a_best_learning_rate_inside_the_grid_is_not_at_its_edge(tmp_path: Path) -> None:
+    planted = {c: result(c) for c in cells([EXACT], learning_rates=[0.05, 0.1, 0.2])}
+    for of_cell, found in planted.items():
+        found["epochs"][-1]["accuracy"] = 0.9 if of_cell.learning_rate == 0.1 else 0.8
+    (table,) = learning_rates(of(plant(tmp_path / "r", planted)))
+    assert table.rows[0][1:6] == ["0.800", "0.900", "0.800", "0.1", "no"]
+
+
+def test_learning_rates_are_not_ranked_below_five_seeds(tmp_path: Path) -> None:
+    run = plant(tmp_path / "few", {c: result(c) for c in cells(seeds=4)})
+    (table,) = learning_rates(of(run))
+    assert table.sentences[0] == "Methods are not ranked: that takes 5 seeds, and there are 4."
+    assert "p" not in [head.title for head in table.heads]
+
+
+def test_a_single_learning_rate_has_no_table(tmp_path: Path) -> None:
+    run = plant(tmp_path / "r", {c: result(c) for c in cells([EXACT], learning_rates=[0.1])})
+    assert list(learning_rates(of(run))) == []
+    assert "No task was trained at two learning rates or more." in text_of(run)
+
+
+def test_grids_are_named_by_their_run_and_their_task(run: Path, tmp_path: Path) -> None:
+    both = {c: result(c) for c in cells([EXACT, MEAN], tasks=["tex12", "digits"])}
+    titles = [table.title for table in learning_rates(of(run, plant(tmp_path / "other", both)))]
+    assert titles == ["trainings, tex12", "other, tex12", "other, digits"]
 
 
 # The claims of the suite.

@@ -60,8 +60,20 @@ def test_a_filter_hides_the_other_groups(alone: Path, opened: Callable[..., Any]
         titles = tab.page.locator(".place:visible").all_inner_texts()
         assert set(titles) == {"tex12, learning rate 0.05"}
         assert tab.page.locator("#training-filters output").inner_text() == "20 of 40 trainings"
+        assert tab.page.locator("#training-rates .rates:visible").count() == 1
         tab.page.select_option("#training-filter-learningRate", "")
         assert rows.count() == 40
+
+
+def test_a_filter_of_the_task_chooses_among_the_tables_of_learning_rates(
+    tmp_path: Path, opened: Callable[..., Any]
+) -> None:
+    runs = {c: result(c) for c in cells([EXACT, MEAN], tasks=["tex12", "digits"])}
+    with opened(written([plant(tmp_path / "run", runs)], tmp_path / "page.html")) as tab:
+        titles = tab.page.locator("#training-rates h3:visible")
+        assert titles.all_inner_texts() == ["tex12", "digits"]
+        tab.page.select_option("#training-filter-task", "digits")
+        assert titles.all_inner_texts() == ["digits"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -348,7 +348,13 @@ def test_the_command_refuses_what_is_no_shard(tmp_path, capsys, shard):
 
 
 @pytest.mark.parametrize(
-    "wrong", [[], {"of": 2}, {"of": 2, "cells": 3, "digest": "d", "shards": {"3": {}}}]
+    "wrong",
+    [
+        [],
+        {"of": 2},
+        {"of": 2, "cells": 3, "digest": "d", "shards": {"3": {}}},
+        {"of": 2, "cells": 3, "digest": "d", "shards": {"1": {}}, "noun": 1},
+    ],
 )
 def test_damaged_facts_of_a_part_are_refused(take, capsys, wrong):
     take("s1", "1/2")

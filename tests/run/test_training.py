@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import tomli_w
+import torch
 
 from mssbench.errors import RunError, SuiteError
 from mssbench.records.measurement import Status
@@ -85,8 +86,8 @@ def at_once(monkeypatch, tmp_path):
     _stand_in(tmp_path, monkeypatch, "")
 
 
-def _stand_in(folder: Path, monkeypatch, more: str) -> None:
-    """Replace the process of a training by one that runs `more` and then ends well."""
+def _stand_in(folder: Path, monkeypatch, more: str, after: str = "") -> None:
+    """Replace the process of a training by one that runs `more`, ends well, and runs `after`."""
     script = folder / "one.py"
     script.write_text(
         "import json, os, signal, sys\n"
@@ -94,8 +95,11 @@ def _stand_in(folder: Path, monkeypatch, more: str) -> None:
         f"{more}"
         f"epoch = json.loads({json.dumps(asdict(Epoch(1)))!r})\n"
         "epochs = [epoch | {'epoch': i + 1} for i in range(asked['cell']['epochs'])]\n"
+        "print(json.dumps({'epoch': epochs[0]}))\n"
         "print('not JSON')\n"
-        "print(json.dumps({'status': 'ok', 'reason': '', 'epochs': epochs}))\n"
+        "result = {'status': 'ok', 'reason': '', 'initial': 'w', 'data': 'd', 'robustness': []}\n"
+        "print(json.dumps(result | {'epochs': epochs}), flush=True)\n"
+        f"{after}"
     )
     python = folder / "python"
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{script}"\n')
@@ -129,6 +133,17 @@ def test_another_suite_and_another_run_are_refused(suite, tmp_path) -> None:
         training.run(suite, folder, facts=FACTS)
 
 
+@pytest.mark.parametrize("text", ["name = ", "training = 5", "training = [[1]]"])
+@pytest.mark.usefixtures("at_once")
+def test_a_damaged_suite_of_a_folder_is_refused(suite, tmp_path, text) -> None:
+    folder = tmp_path / "run"
+    training.run(suite, folder, facts=FACTS)
+    (folder / "suite.toml").write_text(text)
+    with pytest.raises(RunError, match=r"suite\.toml is damaged"):
+        training.run(suite, folder, facts=FACTS)
+    assert (folder / "suite.toml").read_text() == text
+
+
 @pytest.mark.usefixtures("at_once")
 def test_seeds_and_methods_may_be_added_and_what_is_there_is_kept(suite, tmp_path) -> None:
     folder = tmp_path / "run"
@@ -153,6 +168,8 @@ def test_a_machine_is_that_on_which_a_network_was_trained(suite, tmp_path) -> No
     assert (folder / "environment.json").read_bytes() == before
     assert {row["threads"] for row in first} == {2}
 
+    # What the machine is called stands in the result, and not only in the tables.
+    (folder / "trainings.csv").unlink()
     lost = folder / "cells" / f"{suite.cells[0].cell_id}.json"
     lost.unlink()
     rows = training.run(suite, folder, facts=elsewhere)
@@ -160,6 +177,25 @@ def test_a_machine_is_that_on_which_a_network_was_trained(suite, tmp_path) -> No
     known = json.loads((folder / "environment.json").read_text())["environments"]
     assert {row["environment"] for row in rows} == set(known)
     assert [known[row["environment"]]["cpu"] for row in rows[:2]] == ["another", "test"]
+
+    rows = training.run(suite, folder, facts=elsewhere, fresh=True)
+    known = json.loads((folder / "environment.json").read_text())["environments"]
+    assert {row["environment"] for row in rows} == set(known), "no machine is left of before"
+
+
+@pytest.mark.usefixtures("at_once")
+def test_damaged_facts_of_machines_are_refused_and_not_replaced(suite, tmp_path) -> None:
+    """The machines of the trainings that are there would be lost."""
+    folder = tmp_path / "run"
+    training.run(suite, folder, facts=FACTS)
+    (folder / "environment.json").write_text('{"environments": ')
+    (folder / "cells" / f"{suite.cells[0].cell_id}.json").unlink()
+    more = suite.document | {"description": "another"}
+    with pytest.raises(RunError, match=r"environment\.json is damaged"):
+        training.run(replace(suite, document=more), folder, facts=FACTS)
+    assert (folder / "environment.json").read_text() == '{"environments": '
+    assert "another" not in (folder / "suite.toml").read_text()
+    assert len(training.run(suite, folder, facts=FACTS, fresh=True)) == 4
 
 
 @pytest.mark.parametrize(
@@ -172,13 +208,27 @@ def test_a_machine_is_that_on_which_a_network_was_trained(suite, tmp_path) -> No
         '{"status": "ok", "epochs": 5}',
         '{"status": "ok", "epochs": [{}, {}]}',
         '{"status": "ok", "epochs": [',
+        lambda found: found.pop("robustness"),
+        lambda found: found.pop("initial"),
+        lambda found: found["epochs"].pop(),
+        lambda found: found["epochs"].reverse(),
+        lambda found: found["epochs"][0].pop("exception"),
+        lambda found: found["epochs"][0].pop("first_skipped"),
+        lambda found: found["epochs"][0].update(probes=[]),
+        lambda found: found["epochs"][0].update(seconds=None),
+        lambda found: found["epochs"][1].update(accuracy="0.9"),
     ],
 )
 @pytest.mark.usefixtures("at_once")
 def test_a_damaged_result_is_trained_again(suite, tmp_path, text) -> None:
     folder = tmp_path / "run"
     whole = training.run(suite, folder, facts=FACTS)
-    (folder / "cells" / f"{suite.cells[1].cell_id}.json").write_text(text)
+    file = folder / "cells" / f"{suite.cells[1].cell_id}.json"
+    if not isinstance(text, str):
+        found = json.loads(file.read_text())
+        text(found)
+        text = json.dumps(found)
+    file.write_text(text)
     begun: list[tuple[int, int]] = []
     rows = training.run(suite, folder, facts=FACTS, begin=lambda *n: begun.append(n))
     assert begun == [(1, 3)]
@@ -315,6 +365,108 @@ def test_a_process_that_dies_is_a_row_and_the_others_go_on(suite, tmp_path, monk
     assert by_forward["eigh"]["reason"] == "its process ended twice by signal 11. about to die"
 
 
+def test_a_process_that_is_killed_and_then_fails_is_described_so(
+    suite, tmp_path, monkeypatch
+) -> None:
+    _stand_in(
+        tmp_path,
+        monkeypatch,
+        "if os.path.exists(asked['checkpoint']): sys.exit(3)\n"
+        "open(asked['checkpoint'], 'w').close()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n",
+    )
+    rows = training.run(suite, tmp_path / "run", facts=FACTS)
+    assert {row["reason"] for row in rows} == {
+        "its process ended by signal 9 and then by exit code 3"
+    }
+    assert not list((tmp_path / "run" / "cells").glob("*.pt"))
+
+
+def test_a_process_that_is_killed_after_its_result_has_one(suite, tmp_path, monkeypatch) -> None:
+    """A library may crash while Python ends."""
+    keep = "open(asked['checkpoint'], 'w').close()\n"
+    _stand_in(tmp_path, monkeypatch, keep, after="os.kill(os.getpid(), signal.SIGSEGV)\n")
+    rows = training.run(suite, tmp_path / "run", facts=FACTS)
+    assert {row["status"] for row in rows} == {"ok"}
+    assert not list((tmp_path / "run" / "cells").glob("*.pt")), "its state is needed no more"
+
+
+def test_other_output_of_a_process_is_passed_over(suite, tmp_path, monkeypatch) -> None:
+    _stand_in(tmp_path, monkeypatch, "os.write(1, b'\\xff\\n[1]\\n')\n")
+    messages: list = []
+    rows = training.run(
+        suite, tmp_path / "run", facts=FACTS, watch=lambda _, message: messages.append(message)
+    )
+    assert {row["status"] for row in rows} == {"ok"}
+    assert sum("status" not in message for message in messages) == 4, "each epoch is told once"
+
+
+def test_a_process_that_does_not_read_its_task_is_a_row(suite, tmp_path, monkeypatch) -> None:
+    _stand_in(tmp_path, monkeypatch, "")
+    (tmp_path / "python").write_text("#!/bin/sh\nkill -9 $$\n")
+    # More than a pipe holds, so that the write lasts until the process has ended.
+    workers = training_workers.Workers(tmp_path, {"more": "a" * 2**20}, lambda *_: None)
+    results = [result for _, result in workers.trained(suite.cells, 2, lambda: False)]
+    assert [result["reason"] for result in results] == ["its process ended twice by signal 9"] * 4
+
+
+@pytest.mark.parametrize("where", ["the caller", "the watcher"])
+def test_after_an_error_nothing_more_is_trained(suite, tmp_path, monkeypatch, where) -> None:
+    """A full disk must not let the trainings go on for hours, without their results."""
+    script = "open(asked['checkpoint'] + '.begun', 'w').close()\n"
+    wait = "import time; time.sleep(60 * (asked['cell']['forward'] == 'eigh'))\n"
+    _stand_in(tmp_path, monkeypatch, script + wait)
+    (tmp_path / "cells").mkdir()
+
+    def watch(*_: object) -> None:
+        if where == "the watcher":
+            raise OSError("full")
+
+    workers = training_workers.Workers(tmp_path, {}, watch)
+    begun = time.monotonic()
+
+    def at_the_first_result() -> None:
+        for _ in workers.trained(suite.cells, 1, lambda: False):
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        at_the_first_result()
+    assert time.monotonic() - begun < 30, "the process that sleeps was ended"
+    assert len(list((tmp_path / "cells").glob("*.begun"))) <= 2
+
+
+def test_a_run_that_is_stopped_ends_its_processes_and_begins_no_others(
+    suite, tmp_path, monkeypatch
+) -> None:
+    _stand_in(
+        tmp_path,
+        monkeypatch,
+        "open(asked['checkpoint'], 'w').close()\nimport time; time.sleep(60)\n",
+    )
+    (tmp_path / "cells").mkdir()
+    started = []
+
+    class Counted(training_workers.Workers):
+        def _once(self, cell):
+            started.append(cell)
+            return super()._once(cell)
+
+    workers = Counted(tmp_path, {}, lambda *_: None)
+    begun = time.monotonic()
+    results = [
+        result
+        for _, result in workers.trained(
+            suite.cells, 1, lambda: bool(list((tmp_path / "cells").glob("*.pt")))
+        )
+    ]
+    assert time.monotonic() - begun < 30
+    assert sorted(result["reason"] for result in results) == [
+        *["the run was stopped before it"] * 3,
+        "the run was stopped during it",
+    ]
+    assert len(started) == 1, "what was stopped is not started again"
+
+
 def test_a_process_that_is_killed_once_goes_on_from_its_state(suite, tmp_path, monkeypatch) -> None:
     _stand_in(
         tmp_path,
@@ -329,15 +481,19 @@ def test_a_process_that_is_killed_once_goes_on_from_its_state(suite, tmp_path, m
 
 
 @pytest.mark.parametrize(
-    ("end", "kept"), [("os.kill(os.getpid(), signal.SIGKILL)", 1), ("sys.exit(3)", 0)]
+    ("end", "kept", "starts"),
+    [("os.kill(os.getpid(), signal.SIGKILL)", 1, 2), ("sys.exit(3)", 0, 1)],
 )
 def test_the_state_of_a_killed_process_is_kept_and_a_damaged_one_is_not(
-    suite, tmp_path, monkeypatch, end, kept
+    suite, tmp_path, monkeypatch, end, kept, starts
 ) -> None:
-    """A process that fails by itself may have failed at its state."""
-    _stand_in(tmp_path, monkeypatch, f"open(asked['checkpoint'], 'w').close()\n{end}\n")
+    """A process that fails by itself may have failed at its state, and would do so again."""
+    log = tmp_path / "starts"
+    begin = f"open({str(log)!r}, 'a').write('x')\nopen(asked['checkpoint'], 'w').close()\n"
+    _stand_in(tmp_path, monkeypatch, f"{begin}{end}\n")
     rows = training.run(suite, tmp_path / "run", facts=FACTS)
     assert {row["status"] for row in rows} == {"crashed"}
+    assert len(log.read_text()) == starts * len(suite.cells)
     assert len(list((tmp_path / "run" / "cells").glob("*.pt"))) == kept * len(suite.cells)
 
 
@@ -354,6 +510,7 @@ def test_only_what_was_trained_to_the_end_is_not_tried_again(
     for number, cell in enumerate(suite.cells):
         epochs = [asdict(Epoch(i)) for i in (1, 2)]
         result = {"status": "ok" if number else status, "epochs": epochs}
+        result |= {"robustness": [], "initial": "w"}
         (cells / f"{cell.cell_id}.json").write_text(json.dumps(result))
     (tmp_path / "run" / "suite.toml").write_text(tomli_w.dumps(dict(suite.document)))
 
@@ -361,7 +518,7 @@ def test_only_what_was_trained_to_the_end_is_not_tried_again(
     rows = training.run(
         suite, tmp_path / "run", facts=FACTS, watch=lambda _, message: messages.append(message)
     )
-    assert len(messages) == again
+    assert sum("status" in message for message in messages) == again
     assert rows[0]["status"] == ("ok" if again else status)
 
 
@@ -392,15 +549,18 @@ def test_a_run_that_was_stopped_or_killed_is_resumed_with_the_same_numbers(tmp_p
             time.sleep(0.01)
         process.send_signal(how)
     assert process.returncode == (130 if how == signal.SIGINT else -how)
+    (state,) = (tmp_path / "cut" / "cells").glob("*.pt")
+    before = torch.load(state, weights_only=True)["curve"]["epochs"]
 
     deadline = time.monotonic() + 30
     while not _is_free(tmp_path / "cut"):  # a killed run leaves a training that ends by itself
         assert time.monotonic() < deadline, "a process of the killed run is left"
         time.sleep(0.1)
-    done = subprocess.run(
-        [*command, "cut"], cwd=tmp_path, check=True, capture_output=True, text=True
-    )
-    assert "epoch 1 of 40" not in done.stderr.splitlines()[0], "it goes on after the last epoch"
+    subprocess.run([*command, "cut"], cwd=tmp_path, check=True, capture_output=True)
+    seconds = tables(tmp_path / "cut")[1]["seconds"].tolist()
+    assert 0 < len(before) < 40
+    # No two epochs take the same time to the last digit.
+    assert seconds[: len(before)] == [epoch["seconds"] for epoch in before], "it began again"
 
     whole, cut = (tables(tmp_path / name) for name in ("whole", "cut"))
     for one, other in zip(whole, cut, strict=True):
@@ -436,7 +596,13 @@ def test_facts_and_suite_are_kept_with_the_tables(suite, tmp_path) -> None:
 
 def test_the_column_of_the_status_names_all_that_occur() -> None:
     root = Path(training.__file__).parents[1]
-    texts = [(root / name).read_text() for name in ("run/training.py", "training/one.py")]
+    names = ("run/training_folder.py", "run/training_workers.py", "training/one.py")
+    texts = [(root / name).read_text() for name in names]
     occurring = {str(Status[name]) for name in re.findall(r"Status\.([A-Z_]+)", " ".join(texts))}
     (column,) = (column for column in TRAININGS if column.name == "status")
     assert set(re.split(r", | or ", column.meaning)) == occurring
+
+
+def test_a_result_must_have_all_that_a_process_reports_of_an_epoch() -> None:
+    reported = {f.name for f in fields(Epoch)} - {"first_skipped", "probes"}
+    assert set(training_folder.OF_EPOCH) == reported

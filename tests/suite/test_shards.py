@@ -5,14 +5,17 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from helpers import planted_trainings
 from helpers.cells import CELL
 from helpers.runs import load, write_suite
 
 from mssbench.errors import SuiteError
 from mssbench.methods import registry
 from mssbench.records.cell import Cell
+from mssbench.records.training import TrainingCell
 from mssbench.suite import select, shards
 from mssbench.suite.shards import Shard
+from mssbench.suite.training import TrainingSuite
 
 
 def many(groups: int, of_each: int, size: int = 8) -> list[Cell]:
@@ -124,3 +127,61 @@ def test_the_shards_of_a_suite_have_its_digest_whatever_their_limits_of_time(tmp
     assert {suite.sharded(Shard(i, 2)).digest for i in (1, 2)} | {*others} == {suite.digest}
     assert load(path, "min_samples=7").digest != suite.digest
     assert load(path, "seed=0,1").digest != suite.digest
+
+
+def trainings(epochs: int = 4) -> list[TrainingCell]:
+    """Forty trainings: four methods of five seeds at two learning rates."""
+    return [replace(cell, epochs=epochs) for cell in planted_trainings.cells()]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 40])
+def test_every_training_is_in_one_shard_and_the_shares_are_fair(count: int) -> None:
+    cells = trainings()
+    dealt = shards.deal(cells, count)
+    assert Counter(c for shard in dealt for c in shard) == Counter(cells)
+    sizes = [len(shard) for shard in dealt]
+    assert max(sizes) <= max(1.1 * len(cells) / count, 1) + 1
+    assert min(sizes) >= 1
+    mixed = random.Random(0).sample(cells, len(cells))
+    assert [*map(set, shards.deal(mixed, count))] == [*map(set, dealt)]
+
+
+@pytest.mark.parametrize("count", [2, 5, 10, 20])
+def test_trainings_with_the_same_start_stay_together_if_they_fit(count: int) -> None:
+    both = [replace(cell, task=task) for task in ("tex12", "digits") for cell in trainings()]
+    homes = Counter(
+        (number, cell.task, cell.seed, cell.learning_rate)
+        for number, shard in enumerate(shards.deal(both, count))
+        for cell in shard
+    )
+    assert set(homes.values()) == {4}
+
+
+def test_the_cost_of_a_training_is_its_epochs() -> None:
+    """Two tasks, of which one has trainings that are three times as long."""
+    long = [replace(cell, task="digits") for cell in trainings(epochs=12)]
+    dealt = shards.deal([*trainings(epochs=4), *long], 4)
+    assert [sum(cell.epochs for cell in shard) for shard in dealt] == [160] * 4
+
+
+def test_the_shards_of_a_suite_of_trainings_have_its_digest() -> None:
+    cells = tuple(trainings())
+    suite = TrainingSuite("one", "", {}, cells)
+    for number in (1, 2):
+        shard = suite.sharded(Shard(number, 2))
+        part = shard.part()
+        assert part is not None
+        assert (part.name, part.cells, part.noun) == (f"shard {number} of 2", 40, "training")
+        assert shard.digest == part.digest == suite.digest
+        assert [cells[place] for place in part.places.values()] == [*shard.cells]
+    assert suite.part() is None
+    for other in (
+        replace(suite, cells=cells[1:]),
+        replace(suite, probes=True),
+        replace(suite, robustness=True),
+    ):
+        assert other.digest != suite.digest
+    with pytest.raises(SuiteError, match="there are only 40 trainings, so that 40 is the largest"):
+        suite.sharded(Shard(1, 41))
+    with pytest.raises(SuiteError, match="there is only 1 training, so that 1 is the largest"):
+        replace(suite, cells=cells[:1]).sharded(Shard(2, 2))

@@ -74,9 +74,13 @@ function makeTrainingFilters(trained, made) {
   const nav = byId("training-filters");
   const selects = [];
   const apply = () => {
-    const isChosen = (values) => selects.every(({ name, select }) => select.value === "" || values[name] === select.value);
+    // What has no value of a filter, as a grid of learning rates has no single rate, passes it.
+    const isChosen = (values) => selects.every(
+      ({ name, select }) => select.value === "" || !(name in values) || values[name] === select.value,
+    );
     const kept = trained.places.map(isChosen);
     for (const part of document.querySelectorAll("[data-place]")) part.hidden = !kept[Number(part.dataset.place)];
+    for (const table of document.querySelectorAll("#training-rates .rates")) table.hidden = !isChosen(table.dataset);
     const lines = [...document.querySelectorAll("#training-rows tbody tr")];
     for (const line of lines) line.hidden = !isChosen(line.dataset);
     for (const { legend, panels } of made) {

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mssbench.analysis.learning_rates import Grid, grids
 from mssbench.analysis.training_claims import TrainingVerdict, judge
 from mssbench.analysis.training_reading import load
 from mssbench.analysis.trainings import APART, Group, groups
@@ -44,6 +45,11 @@ class TrainingRun:
     def groups(self) -> list[Group]:
         """The methods that were trained alike, see `analysis.trainings`."""
         return groups(self.ended, self.curves)
+
+    @cached_property
+    def grids(self) -> list[Grid]:
+        """The tasks that were trained at several learning rates, see `analysis.learning_rates`."""
+        return grids(self.trainings)
 
     @cached_property
     def claims(self) -> list[TrainingVerdict]:
@@ -98,11 +104,20 @@ class Place(NamedTuple):
     title: str
 
 
+class GridPlace(NamedTuple):
+    """A grid of learning rates of a run, with its title: what distinguishes it from the others."""
+
+    run: str
+    grid: Grid
+    title: str
+
+
 class Shown(NamedTuple):
-    """Runs of trainings by name, with the places of their groups in one list."""
+    """Runs of trainings by name, with the places of their groups, and of their grids, in lists."""
 
     runs: Mapping[str, TrainingRun]
     places: Sequence[Place]
+    grids: Sequence[GridPlace] = ()
 
     def numbered(self, table: str) -> "pd.DataFrame":
         """Return the rows of one table of all runs, with the column `place`: a number.
@@ -125,7 +140,7 @@ class Shown(NamedTuple):
 
 
 def shown(runs: Mapping[str, TrainingRun]) -> Shown:
-    """Return runs of trainings, by name, with all their groups."""
+    """Return runs of trainings, by name, with all their groups and grids."""
     found = [(name, group) for name, run in runs.items() for group in run.groups]
     varying = [
         name
@@ -135,9 +150,16 @@ def shown(runs: Mapping[str, TrainingRun]) -> Shown:
         if len({(g.task, getattr(g, name)) for _, g in found}) > len({g.task for _, g in found})
     ]
     several = len(runs) > 1
-    return Shown(
-        runs, [Place(name, group, _title(name, group, varying, several)) for name, group in found]
-    )
+    places = [
+        Place(name, group, _title(name, vars(group), varying, several)) for name, group in found
+    ]
+    of_grids = [name for name in varying if name != "learning_rate"]
+    all_grids = [
+        GridPlace(name, grid, _title(name, grid.title, of_grids, several))
+        for name, run in runs.items()
+        for grid in run.grids
+    ]
+    return Shown(runs, places, all_grids)
 
 
 # How a title writes the columns that are numbers; words stand alone.
@@ -151,12 +173,13 @@ _SPOKEN = {
 }
 
 
-def _title(run: str, group: Group, varying: Sequence[str], several: bool) -> str:
-    """Return the task, and what varies between groups, such as `tex12, learning rate 0.1`."""
-    words = [
-        _SPOKEN.get(name, "{}").format(getattr(group, name)) for name in varying if name != "task"
-    ]
-    return ", ".join([*([run] if several else []), group.task, *words])
+def _title(run: str, alike: Mapping[str, Any], varying: Sequence[str], several: bool) -> str:
+    """Return the task, and what varies between groups, such as `tex12, learning rate 0.1`.
+
+    alike: the columns that are equal for all trainings of the group or grid.
+    """
+    words = [_SPOKEN.get(name, "{}").format(alike[name]) for name in varying if name != "task"]
+    return ", ".join([*([run] if several else []), alike["task"], *words])
 
 
 def about(group: Group) -> str:

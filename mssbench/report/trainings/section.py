@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mssbench import __version__
 from mssbench.analysis.training_claims import TrainingClaimVerdict, TrainingVerdict
+from mssbench.analysis.training_sentences import of_grids
 from mssbench.records import units
 from mssbench.records.facts import machine
 from mssbench.report.figures.style import Look, Style
@@ -14,6 +15,7 @@ from mssbench.report.trainings import figures, sentences, tables
 from mssbench.report.trainings.every import every_training
 from mssbench.report.trainings.points import NUMBERS, WORDS, points
 from mssbench.report.trainings.quantities import QUANTITIES, Quantity
+from mssbench.report.trainings.rates import learning_rates
 from mssbench.report.trainings.reading import Shown, TrainingRun, about, shown
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ PARTS = {
     "training-summary": "What the differences say",
     "training-curves": "Accuracy and loss by epoch",
     "training-differences": "Paired differences",
+    "training-rates": "Learning rates",
     "training-probes": "Probes of loss and gradient",
     "training-robustness": "Robustness",
     "training-failures": "Failures",
@@ -55,6 +58,8 @@ def section(runs: Mapping[str, TrainingRun], look: Look) -> tuple[dict[str, Any]
             if len(figure.rows(every))  # a part without a figure says why
         },
         "differences": list(tables.differences(of_runs)),
+        "rates": list(learning_rates(of_runs)),
+        "of_rates": list(of_grids([place.grid for place in of_runs.grids])),
         "probes": list(tables.probes(of_runs)),
         "robustness": list(tables.robustness(of_runs)),
         "failures": list(tables.failures(of_runs)),

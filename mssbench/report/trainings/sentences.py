@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from mssbench.analysis import conclusions
+from mssbench.analysis.training_sentences import NO_REFERENCE, unranked
 from mssbench.analysis.trainings import LEAST_SEEDS, LEVEL, Group, Line, equal_starts
 from mssbench.records import units
 from mssbench.records.training import MOST_NONFINITE
+from mssbench.results import parts
 
 if TYPE_CHECKING:
     from mssbench.report.trainings.reading import Place, Shown, TrainingRun
@@ -31,8 +33,10 @@ def cautions(shown: "Shown", *, times: bool = True) -> Iterator[str]:
 
 
 def _cautions(run: "TrainingRun", *, times: bool) -> Iterator[str]:
+    if part := parts.sentence(run.facts):
+        yield part
     ended = run.ended
-    if not equal_starts(ended[ended["initial"] != ""]):
+    if not equal_starts(ended):
         yield (
             "The methods of a seed did not all start from the same weights and data, so that their "
             "differences mean nothing."
@@ -41,11 +45,10 @@ def _cautions(run: "TrainingRun", *, times: bool) -> Iterator[str]:
         are = "is" if missing == 1 else "are"
         yield (
             f"The run was stopped: {missing} of {units.count(len(run.trainings), 'training')} "
-            f"{are} missing from everything below but the table of all trainings. The command "
-            f"that began the run resumes {'it' if missing == 1 else 'them'}."
+            f"{are} missing from everything below but the table of all trainings. `mssbench train` "
+            f"with the same suite and folder resumes {'it' if missing == 1 else 'them'}."
         )
-    machines = conclusions.machines(ended, run.facts)
-    if len(machines) > 1:
+    if machines := conclusions.several_machines(ended, run.facts):
         yield f"{machines[0]} {'; '.join(machines[1:])}."
     if times and len(ended) and ended["seconds"].isna().all() and ended["accuracy"].notna().any():
         yield "There are no times, because several networks were trained at the same time."
@@ -63,13 +66,9 @@ def _said(place: "Place") -> Iterator[str]:
     if not sound:
         yield "No method trained without failure, so that nothing can be compared."
     elif not group.ranked:
-        are = "is" if group.seeds == 1 else "are"
-        yield (
-            f"Methods are not ranked: that takes {LEAST_SEEDS} seeds, and there {are} "
-            f"{group.seeds}."
-        )
+        yield unranked(group.seeds)
     elif not group.reference:
-        yield "No differences: the exact root, eigh + loewner, was not trained without failure."
+        yield NO_REFERENCE
     else:
         yield from _compared(group)
     if group.few:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mssbench.analysis.trainings import Difference
 from mssbench.records import units
 from mssbench.records.training import COUNTS, CURVES, TRAININGS
 from mssbench.records.training_values import TRUNCATION
@@ -34,7 +35,7 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-_METHOD = Head("method", "what pools the features, with its parameters", number=False)
+METHOD = Head("method", "what pools the features, with its parameters", number=False)
 _STATUS = Head("status", "how its trainings ended", number=False)
 
 
@@ -52,18 +53,35 @@ def _percent(x: Any) -> str:
     return f"{100 * x:.0f} %" if isfinite(x) else "-"
 
 
+def compared_heads() -> list[Head]:
+    """Return the headings of the columns of `compared`."""
+    return [
+        Head("minus the exact root (share)", "mean over the seeds of the paired difference"),
+        Head("95 % interval (share)", "t interval of that mean"),
+        Head("p", "of the t test, adjusted by Holm for the number of methods"),
+        Head("seeds in which it is better"),
+    ]
+
+
+def compared(difference: Difference | None, *, is_reference: bool) -> list[str]:
+    """Return the difference of a method from the exact root, its interval, p and its wins.
+
+    is_reference: whether the method is the exact root itself.
+    """
+    if difference is None:
+        return ["reference" if is_reference else "-", "-", "-", "-"]
+    d = difference
+    interval = f"{d.low:+.3f} to {d.high:+.3f}"
+    return [f"{d.mean:+.3f}", interval, f"{d.p:.2g}", f"{d.wins} of {d.seeds}"]
+
+
 def differences(shown: "Shown") -> Iterator[Table]:
     """Yield for each place the accuracy of each method, and its difference from the exact root."""
     for number, place in enumerate(shown.places):
         group, rows = place.group, []
+        is_compared = group.ranked and bool(group.reference)
         for line in group.lines:
-            d = line.difference
-            found = ["-"] * 4
-            if d is not None:
-                interval = f"{d.low:+.3f} to {d.high:+.3f}"
-                found = [f"{d.mean:+.3f}", interval, f"{d.p:.2g}", f"{d.wins} of {d.seeds}"]
-            elif group.ranked and line.method == group.reference:
-                found = ["reference", "-", "-", "-"]
+            is_reference = line.method == group.reference
             trained = bool(line.accuracies)
             rows.append(
                 [
@@ -71,7 +89,7 @@ def differences(shown: "Shown") -> Iterator[Table]:
                     share(line.mean) if trained else "-",
                     share(line.spread) if trained else "-",
                     str(len(line.accuracies)),
-                    *(found if group.ranked and group.reference else ()),
+                    *(compared(line.difference, is_reference=is_reference) if is_compared else ()),
                     share(line.first),
                     units.number(line.loss),
                     _percent(line.skipped),
@@ -80,18 +98,12 @@ def differences(shown: "Shown") -> Iterator[Table]:
                     ", ".join(line.statuses) or "ok",
                 ]
             )
-        compared = [
-            Head("minus the exact root (share)", "mean over the seeds of the paired difference"),
-            Head("95 % interval (share)", "t interval of that mean"),
-            Head("p", "of the t test, adjusted by Holm for the number of methods"),
-            Head("seeds in which it is better"),
-        ]
         heads = [
-            _METHOD,
+            METHOD,
             Head("accuracy (share)", "share of the test samples that are right, the mean"),
             Head("spread (share)", "standard deviation of the accuracy over the seeds"),
             Head("seeds"),
-            *(compared if group.ranked and group.reference else ()),
+            *(compared_heads() if is_compared else ()),
             Head("accuracy after epoch 1 (share)"),
             Head("loss (no unit)", "mean loss over the steps of the last epoch"),
             Head("skipped steps", "the largest share of a training"),
@@ -242,4 +254,4 @@ def _by_method(
         lines = [[str(method), *line] for method, line in found if line is not None]
         if lines:
             title = shown.places[int(number)].title
-            yield Table(int(number), title, [_METHOD, *heads], lines)
+            yield Table(int(number), title, [METHOD, *heads], lines)
