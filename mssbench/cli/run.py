@@ -36,6 +36,8 @@ from mssbench.console.decision import Decision
 from mssbench.console.progress import RunProgress
 from mssbench.console.summary import closing, left_over, remaining
 from mssbench.console.terminal import make_console
+from mssbench.engines.gpus import choose, described, left_out
+from mssbench.engines.slots import Slot, gpu_slots
 from mssbench.errors import SuiteError, unknown
 from mssbench.records import units
 from mssbench.records.cell import Cell
@@ -81,6 +83,16 @@ def command(
         ),
     ] = None,
     device: Device = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GPU,..",
+            help="Measure the cells of GPUs only on these: numbers as nvidia-smi has them, UUIDs, "
+            "or a part of a model's name, e.g. 0,2 or H200. If CUDA_VISIBLE_DEVICES is set, the "
+            "numbers count within it. Each GPU measures one cell at a time.",
+            show_default="all visible GPUs of the first one's model",
+        ),
+    ] = None,
     fresh: Annotated[
         bool,
         typer.Option("--fresh", help="Measure everything again, in place of the rows in the run."),
@@ -159,6 +171,7 @@ def command(
 
     path = out or Path("results") / _folder_name(chosen)
     retried_statuses = retried(retry)
+    gpus = None if devices is None else choose(devices, chosen.cells)
     summary = measure(
         chosen,
         path,
@@ -168,6 +181,7 @@ def command(
         python=python,
         minutes=minutes if minutes is not None else chosen.minutes,
         log=log,
+        gpus=gpus,
     )
 
     if as_json:
@@ -312,19 +326,21 @@ def measure(
     python: str | None,
     minutes: float | None,
     log: Console,
+    gpus: Sequence[Slot] | None = None,
 ) -> Summary:
     """Measure the cells of a suite that the run in folder `path` lacks, and return a summary.
 
     Progress is printed on `log`, and at the end what the time was used for. fresh: measure all
     cells. retry: statuses with which cells are measured again. also: the user's files of methods
     and problems. python: the interpreter of the workers; None: this one. minutes: the limit of
-    time; None: no limit.
+    time; None: no limit. gpus: the slots of those to measure on; None: see `gpu_slots`.
     """
 
     def begin(todo: Sequence[Cell]) -> None:
         """Print how many cells will be measured, and in what time, before the first of them."""
         if todo:
-            seconds = seconds_here(todo, chosen.policy)
+            used = gpu_slots() if gpus is None else gpus
+            seconds = seconds_here(todo, chosen.policy, max(1, len(used)))
             time = (
                 f"about {units.duration(seconds)}"
                 if seconds
@@ -333,7 +349,12 @@ def measure(
             if minutes is not None and seconds > 60 * minutes:
                 time = f"in at most {units.duration(60 * minutes)}, with fewer samples"
             cells = units.count(len(chosen.cells), "cell")
-            log.print(f"[bold]{_title(chosen)}[/]: {len(todo)} of {cells} to measure, {time}")
+            where = described(used, todo)
+            log.print(
+                f"[bold]{_title(chosen)}[/]: {len(todo)} of {cells} to measure{where}, {time}"
+            )
+            for sentence in left_out(todo) if gpus is None else ():
+                log.print(Text(sentence, "yellow"), soft_wrap=True)
 
             if why := busy_now():
                 log.print(
@@ -350,6 +371,7 @@ def measure(
             also=also,
             python=python,
             seconds=None if minutes is None else 60 * minutes,
+            gpus=gpus,
             watch=progress,
             begin=begin,
         )

@@ -76,6 +76,7 @@ from mssbench.console import training_claims as console_training_claims
 from mssbench.console import trainings as console_trainings
 from mssbench.console.statuses import STYLE
 from mssbench.console.terminal import plain
+from mssbench.engines import gpus
 from mssbench.errors import ExitCode
 from mssbench.machine import findings
 from mssbench.methods import method as method_
@@ -486,6 +487,7 @@ PRINTING = (
     (ab_verdicts, ()),
     (ab, ("tables", "_look", "_null", "_machines", "compare")),
     (run, ("_title", "forecast", "_absence", "_kernels", "measure", "_next_commands")),
+    (gpus, ("described", "left_out", "_runs")),
     (cli_show, ("show", "so_far")),
     (cli_test, ("report",)),
     (notebook, ()),
