@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ["helpers.phases", "helpers.sampled", "helpers.chromium", "helpers.slurm"]
+pytest_plugins = [
+    "helpers.phases",
+    "helpers.sampled",
+    "helpers.chromium",
+    "helpers.fake_slurm",
+    "helpers.slurm",
+]
 
 # Quiet before torch is imported: the profiler that weighs memory logs every start to stderr.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")

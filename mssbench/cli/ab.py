@@ -1,6 +1,7 @@
 """`mssbench ab`: compare two interpreters, revisions or methods by sampling them alternately."""
 
 import secrets
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -20,6 +21,8 @@ from mssbench.cli.options import (
     Also,
     Device,
     Display,
+    Engine,
+    EngineOption,
     FailOnBase,
     GitHub,
     Json,
@@ -28,7 +31,9 @@ from mssbench.cli.options import (
     Matrices,
     OnlyCells,
     Set,
+    SlurmOptions,
     SuiteArgument,
+    without,
 )
 from mssbench.cli.output import output, output_json
 from mssbench.compare.judgement import Judged, judgement_data
@@ -37,6 +42,7 @@ from mssbench.console import comparison
 from mssbench.console.comparison import check_display
 from mssbench.console.terminal import make_console
 from mssbench.engines.start import Setup
+from mssbench.errors import SuiteError
 from mssbench.machine import linux
 from mssbench.records import units
 from mssbench.records.policy import Policy
@@ -48,6 +54,9 @@ from mssbench.suite.suite import Suite
 # Short warm-up and one pass: `ab` repeats every cell in several pairs of processes, so that their
 # number, rather than the length of one measurement, averages the noise.
 _POLICY = Policy(warmup_seconds=0.02, passes=1)
+# Limit of time of a job that compares: far longer than the minutes that most comparisons take, and
+# short enough for the queues of most clusters.
+_MINUTES_ON_SLURM = 120
 _NAMED_ROWS = 5  # unconfirmed slowdowns that the text names, to keep it short; --json has all
 
 
@@ -97,6 +106,8 @@ def command(
         Inconclusive,
         typer.Option(help="How to exit if the outcome is unclear: pass (code 0) or fail (code 3)."),
     ] = Inconclusive.FAIL,
+    engine: EngineOption = Engine.LOCAL,
+    slurm: SlurmOptions = [],  # noqa: B006
     display: Display = "simple",
     github: GitHub = False,
     as_json: Json = False,
@@ -110,6 +121,10 @@ def command(
     """
     check_display(display)
     linux.require()
+    if engine is Engine.SLURM:
+        raise typer.Exit(_on_slurm(slurm))
+    if slurm:
+        raise SuiteError("--slurm is for a cluster: say --engine slurm, or leave it out.")
     with judging("ab", told=github, as_json=as_json) as tell:
         given_matrices = select.own_matrices(matrices, key, kind)
         chosen = select.choose(suite, set_, only, None, device, also, own=given_matrices)
@@ -126,6 +141,26 @@ def command(
     else:
         output(tables(result, display))
     raise typer.Exit(code)
+
+
+def _on_slurm(texts: Sequence[str]) -> int:
+    """Run this command on one node of a cluster, and return its exit code.
+
+    Both sides are then measured in turn on the same machine. texts: those of --slurm.
+    """
+    from mssbench.engines.slurm import options
+    from mssbench.run.slurm.command import run_there
+
+    chosen = options.parse(texts)
+    log = make_console(stderr=True)
+    with log.status("submitting") as status:
+        return run_there(
+            without(sys.argv[1:], "--engine", "--slurm"),
+            chosen,
+            minutes=_MINUTES_ON_SLURM,
+            beside=Path.cwd(),
+            say=status.update,
+        )
 
 
 def compare(

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from mssbench import results
 from mssbench.analysis.table import with_names
-from mssbench.cli.run import measure
+from mssbench.cli.measuring import measure
 from mssbench.console.summary import remaining
 from mssbench.console.terminal import make_console
 from mssbench.errors import SuiteError

@@ -1,5 +1,7 @@
 """Arguments and options that several commands share, and helpers for their help texts."""
 
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -164,12 +166,46 @@ GitHub = Annotated[
         help="In GitHub Actions: also write the job summary, annotations and step outputs.",
     ),
 ]
+
+
+class Engine(StrEnum):
+    """Where the work of a command is done: on this machine, or on a cluster with Slurm."""
+
+    LOCAL = "local"
+    SLURM = "slurm"
+
+
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        help="Where to measure: local is this machine, slurm a cluster, on whose login node the "
+        "command is typed."
+    ),
+]
+SlurmOptions = Annotated[
+    list[str],
+    typer.Option(
+        "--slurm",
+        metavar="KEY=VALUE",
+        help="With --engine slurm: an option of sbatch, such as partition=gpu, gres=gpu:1, "
+        "cpus-per-task=8 or exclusive. Repeatable.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def words(text: str) -> list[str]:
     """Return the comma-separated words of a text."""
     return [w.strip() for w in text.split(",") if w.strip()]
+
+
+def without(words: Sequence[str], *options: str) -> list[str]:
+    """Return the words of a command line without these options and their values."""
+    return [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if not {before, word, word.partition("=")[0]} & {*options}
+    ]
 
 
 def examples(*lines: str) -> str:

@@ -14,9 +14,9 @@ from mssbench.analysis.decision import ErrorBounds, Line
 from mssbench.analysis.naming import call_text
 from mssbench.analysis.recommend import Candidate, Proof, Question
 from mssbench.analysis.trust import trust
+from mssbench.cli.measuring import measure as measure_suite
 from mssbench.cli.options import Json
 from mssbench.cli.output import output, output_json
-from mssbench.cli.run import measure as measure_suite
 from mssbench.cli.saving import saved
 from mssbench.console.recommendation import (
     RESULTS,

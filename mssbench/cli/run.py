@@ -8,47 +8,50 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
 from mssbench import results
 from mssbench.analysis.kinds import is_own_file
-from mssbench.analysis.trust import busy_now
+from mssbench.cli.measuring import Settings, measure, title
 from mssbench.cli.options import (
     Also,
     Device,
+    Engine,
+    EngineOption,
     Json,
     KeyOption,
     KindOfMatrices,
     Matrices,
     OnlyCells,
     Set,
+    SlurmOptions,
     SuiteArgument,
     statuses,
+    without,
     words,
 )
 from mssbench.cli.output import output, output_json
 from mssbench.console import epilogue, lists
 from mssbench.console.decision import Decision
-from mssbench.console.progress import RunProgress
-from mssbench.console.summary import closing, left_over, remaining
+from mssbench.console.summary import remaining
 from mssbench.console.terminal import make_console
-from mssbench.engines.gpus import choose, described, left_out
-from mssbench.engines.slots import Slot, gpu_slots
+from mssbench.engines.gpus import choose
 from mssbench.errors import SuiteError, unknown
 from mssbench.records import units
-from mssbench.records.cell import Cell
 from mssbench.records.measurement import Status
-from mssbench.records.summary import BROKEN, Summary
+from mssbench.records.summary import BROKEN
 from mssbench.results import parts, table
 from mssbench.results.run import Run
-from mssbench.run.run import run as run_suite
 from mssbench.suite import select
 from mssbench.suite.forecast import ASSUMED, forecast_data, seconds_here
 from mssbench.suite.suite import Suite
+
+if TYPE_CHECKING:
+    from mssbench.cli.on_slurm import Cluster
 
 # Failures that are listed with their reasons above the first table. Inaccurate rows are not among
 # them: the table itself marks their errors.
@@ -125,6 +128,26 @@ def command(
             show_default="all cells",
         ),
     ] = None,
+    engine: EngineOption = Engine.LOCAL,
+    slurm: SlurmOptions = [],  # noqa: B006
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="With --engine slurm: into how many parts the cells are dealt, each of which is a "
+            "task.",
+            show_default="parts of about ten minutes",
+        ),
+    ] = None,
+    gpus: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL,..",
+            help="With --engine slurm: measure on each of these models of GPUs, as the cluster "
+            "calls them in gres=gpu:MODEL:1, each in a run of its own, OUT-MODEL.",
+            show_default="what --slurm asks for",
+        ),
+    ] = "",
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -148,6 +171,12 @@ def command(
     130 interrupted (what was measured is saved).
     """
     user_matrices = select.own_matrices(matrices, key, kind)
+    on_slurm = _cluster(engine, slurm, gpus, shards, shard)
+    if on_slurm is not None and devices is not None:
+        raise SuiteError(
+            "--devices names GPUs of this machine: leave it out, or choose by --gpus which models "
+            "the cluster gives."
+        )
     chosen = select.choose(
         suite,
         set_,
@@ -156,8 +185,9 @@ def command(
         device,
         also,
         own=user_matrices,
-        elsewhere=dry_run,
+        elsewhere=dry_run or on_slurm is not None,
         shard=shard,
+        auto=on_slurm.device if on_slurm is not None else None,
     )
     log = make_console(stderr=True)
     for line in select.read_from_outside(chosen):
@@ -170,32 +200,64 @@ def command(
         return
 
     path = out or Path("results") / _folder_name(chosen)
-    retried_statuses = retried(retry)
-    gpus = None if devices is None else choose(devices, chosen.cells)
-    summary = measure(
-        chosen,
-        path,
+    settings = Settings(
         fresh=fresh,
-        retry=retried_statuses,
+        retry=retried(retry),
         also=also,
         python=python,
         minutes=minutes if minutes is not None else chosen.minutes,
         log=log,
-        gpus=gpus,
     )
+    if on_slurm is not None:
+        from mssbench.cli import on_slurm as slurm_runs  # for few users, who wait longer anyway
+
+        summaries = slurm_runs.measure(chosen, path, on_slurm, **settings)
+        code = slurm_runs.exit_code(summaries)
+    else:
+        slots = None if devices is None else choose(devices, chosen.cells)
+        summaries = [measure(chosen, path, **settings, gpus=slots)]
+        code = summaries[0].exit_code
 
     if as_json:
         output_json(
             "run",
-            {"complete": summary.complete, "cells_left": summary.left, "rows": data(path)},
+            {
+                "complete": all(summary.complete for summary in summaries),
+                "cells_left": sum(summary.left for summary in summaries),
+                "rows": [row for summary in summaries for row in data(summary.path)],
+            },
         )
-    else:
-        output(tables(path))
-    if not summary.complete:
-        resuming = _resuming_command()
-        longer = _with_minutes(resuming, _enough_minutes(chosen, minutes))
-        log.print(remaining(summary, resuming, longer), soft_wrap=True)
-    raise typer.Exit(summary.exit_code)
+    for summary in summaries:
+        if not as_json:
+            output(tables(summary.path))
+        if not summary.complete:
+            resuming = _resuming_command()
+            longer = _with_minutes(resuming, _enough_minutes(chosen, minutes))
+            log.print(remaining(summary, resuming, longer), soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def _cluster(
+    engine: Engine, slurm: Sequence[str], gpus: str, shards: int | None, shard: str | None
+) -> "Cluster | None":
+    """Return what the command line says of a cluster; None if this machine measures.
+
+    Raises SuiteError for an option that belongs to the other engine, and RunError as
+    `on_slurm.cluster` does.
+    """
+    if engine is Engine.LOCAL:
+        given = {"--slurm": slurm, "--gpus": gpus, "--shards": shards}
+        if wrong := [name for name, value in given.items() if value]:
+            raise SuiteError(f"{wrong[0]} is for a cluster: say --engine slurm, or leave it out.")
+        return None
+    if shard is not None:
+        raise SuiteError(
+            "--engine slurm deals all shards by itself: leave out --shard. Their number is that of "
+            "--shards."
+        )
+    from mssbench.cli.on_slurm import cluster
+
+    return cluster(slurm, words(gpus), shards)
 
 
 def _folder_name(chosen: Suite) -> str:
@@ -205,13 +267,6 @@ def _folder_name(chosen: Suite) -> str:
     return f"{chosen.name}-shard-{chosen.shard.number}-of-{chosen.shard.of}"
 
 
-def _title(chosen: Suite) -> str:
-    """Return the name of a suite, with the shard of it that is measured."""
-    if chosen.shard is None:
-        return chosen.name
-    return f"{chosen.name}, shard {chosen.shard.number} of {chosen.shard.of}"
-
-
 def _resuming_command() -> str:
     """Return the command line that resumes this run: the one of this process without --fresh."""
     return shlex.join(["mssbench", *(word for word in sys.argv[1:] if word != "--fresh")])
@@ -219,12 +274,7 @@ def _resuming_command() -> str:
 
 def _with_minutes(command: str, minutes: float) -> str:
     """Return a command line with another limit of time."""
-    words = shlex.split(command)
-    kept = [
-        word
-        for before, word in zip(["", *words], words, strict=False)
-        if "--minutes" not in (before, word) and not word.startswith("--minutes=")
-    ]
+    kept = without(shlex.split(command), "--minutes")
     return shlex.join([*kept, "--minutes", f"{minutes:g}"])
 
 
@@ -241,7 +291,7 @@ def forecast(chosen: Suite) -> list[RenderableType]:
     """Return tables of the cells of a suite by method, with estimated time and memory."""
     data = forecast_data(chosen)
     methods = lists.listing(
-        f"{_title(chosen)}, not run",
+        f"{title(chosen)}, not run",
         [
             {
                 "method": m["method"],
@@ -314,74 +364,6 @@ def retried(text: str) -> list[str]:
         if word not in known:
             raise SuiteError(f"--retry: {unknown('status', word, known)}")
     return chosen
-
-
-def measure(
-    chosen: Suite,
-    path: Path,
-    *,
-    fresh: bool,
-    retry: Sequence[str],
-    also: Sequence[Path],
-    python: str | None,
-    minutes: float | None,
-    log: Console,
-    gpus: Sequence[Slot] | None = None,
-) -> Summary:
-    """Measure the cells of a suite that the run in folder `path` lacks, and return a summary.
-
-    Progress is printed on `log`, and at the end what the time was used for. fresh: measure all
-    cells. retry: statuses with which cells are measured again. also: the user's files of methods
-    and problems. python: the interpreter of the workers; None: this one. minutes: the limit of
-    time; None: no limit. gpus: the slots of those to measure on; None: see `gpu_slots`.
-    """
-
-    def begin(todo: Sequence[Cell]) -> None:
-        """Print how many cells will be measured, and in what time, before the first of them."""
-        if todo:
-            used = gpu_slots() if gpus is None else gpus
-            seconds = seconds_here(todo, chosen.policy, max(1, len(used)))
-            time = (
-                f"about {units.duration(seconds)}"
-                if seconds
-                else "none of which can be measured here"
-            )
-            if minutes is not None and seconds > 60 * minutes:
-                time = f"in at most {units.duration(60 * minutes)}, with fewer samples"
-            cells = units.count(len(chosen.cells), "cell")
-            where = described(used, todo)
-            log.print(
-                f"[bold]{_title(chosen)}[/]: {len(todo)} of {cells} to measure{where}, {time}"
-            )
-            for sentence in left_out(todo) if gpus is None else ():
-                log.print(Text(sentence, "yellow"), soft_wrap=True)
-
-            if why := busy_now():
-                log.print(
-                    f"This machine is busy: {why}. Times will not be comparable.", style="yellow"
-                )
-        progress.begin(len(todo) * chosen.policy.passes)
-
-    with RunProgress(log) as progress:
-        summary = run_suite(
-            chosen,
-            path,
-            fresh=fresh,
-            retry=retry,
-            also=also,
-            python=python,
-            seconds=None if minutes is None else 60 * minutes,
-            gpus=gpus,
-            watch=progress,
-            begin=begin,
-        )
-
-    log.print(closing(summary))
-    if summary.left_over:
-        log.print(Text(left_over(summary), "yellow"), soft_wrap=True)
-    if summary.unlogged:
-        log.print(Text(summary.unlogged, "yellow"), soft_wrap=True)
-    return summary
 
 
 def tables(path: Path) -> Iterator[RenderableType]:

@@ -44,6 +44,7 @@ class RunProgress:
         self._waiting = ""
         self._said: set[str] = set()  # sentences on the user's files
         self._cell, self._begun = "", time.monotonic()
+        self._elsewhere = ""  # what is going on, if the cells are not measured by this process
 
         self._done, self._total = 0, 0
         self._started = time.monotonic()
@@ -118,11 +119,18 @@ class RunProgress:
             words = status_words(+self._counts).markup
             self._progress.update(self._task, advance=1, counts=words)
 
+    def say(self, elsewhere: str) -> None:
+        """Set what is going on where the cells are measured, if this process does not do it."""
+        self._elsewhere = elsewhere
+
     def now(self) -> str:
         """Return the cell that is being measured, with its elapsed time if that is long.
 
-        Before the first cell, return what the run is waiting for.
+        Before the first cell, return what the run is waiting for. If the cells are not measured by
+        this process, return what `say` was told.
         """
+        if self._elsewhere:
+            return self._elsewhere
         if not self._cell:
             return f"waiting for {self._waiting}" if self._waiting else "starting a worker"
         seconds = time.monotonic() - self._begun

@@ -44,6 +44,23 @@ def closing(summary: Summary) -> Text:
     return text
 
 
+def closing_of_shards(summary: Summary, shards: int) -> Text:
+    """Return the closing line of a run whose shards were measured on a cluster and joined.
+
+    Example: `102 cells: 78 ok, 24 not_installed · 8 shards · 4 min · results/quick`.
+    """
+    text = Text()
+    if summary.interrupted:
+        text.append("interrupted, what was measured is saved. ", "magenta")
+    if summary.over:
+        text.append("the time was over. ", "magenta")
+    text.append(f"{units.count(summary.statuses.total(), 'cell')}: ")
+    text += statuses.status_words(summary.statuses)
+    text.append(f" · {units.count(shards, 'shard')} · {units.duration(summary.seconds)}")
+    text.append(f" · {summary.path}")
+    return text
+
+
 def remaining(summary: Summary, command: str, longer: str) -> Text:
     """Return how much of an incomplete run is left, and the command that measures it.
 

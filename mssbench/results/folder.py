@@ -51,6 +51,10 @@ _OURS = (TABLE, JOURNAL, SAMPLES, ENVIRONMENT, SUITE, LOG)
 _NO_FILES = ("a folder", "a pipe", "no regular file")  # results of `_other_kind`
 
 
+class InUse(RunError):  # noqa: N818  (an answer, not a failure)
+    """Another run writes to the folder."""
+
+
 class RunFolder:
     """The only writer of a run's folder: a context manager that holds the lock of the folder.
 
@@ -351,13 +355,13 @@ def _is_temporary(path: Path) -> bool:
 def _lock(path: Path) -> int:
     """Lock the folder itself, so that no lock file is left behind. Return its descriptor.
 
-    Raises RunError if another run holds the lock.
+    Raises InUse if another run holds the lock.
     """
     fd, is_locked = hold_folder(path)
     if not is_locked:
         who = holder(fd)
         os.close(fd)
-        raise RunError(
+        raise InUse(
             f"{path} is being written by another run, {who}. Wait for it, or choose another --out."
         )
 

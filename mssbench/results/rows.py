@@ -206,11 +206,11 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
         ) from None
     for line in (data or b"").splitlines(keepends=True):
         # A line without a line break is still being written, or its writer was killed.
-        if line.endswith(b"\n") and (entry := _entry(line)):
+        if line.endswith(b"\n") and (entry := entry_in(line)):
             yield entry
 
 
-def _entry(line: bytes) -> dict[str, Any] | None:
+def entry_in(line: bytes) -> dict[str, Any] | None:
     """Return the entry in a line of a journal: a cell's rows and samples; None if damaged."""
     try:
         entry = json.loads(line)

@@ -3,12 +3,10 @@
 A question says what to compute at which size and batch. The new rows are written into a folder
 beside the earlier one, `NAME-again`. It replaces the earlier folder if a method can be recommended
 from the new rows, or if none could be from the earlier ones and there are at least as many new rows
-with a time. While the folders are exchanged, the earlier one is called `NAME-before`. A process
-that is killed may leave either of them behind.
+with a time; `exchange` says how. A process that is killed may leave the new folder behind.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from mssbench import results
@@ -16,14 +14,11 @@ from mssbench.analysis import recommend
 from mssbench.analysis.recommend import Question
 from mssbench.analysis.trust import trust
 from mssbench.errors import MssbenchError, RunError
-from mssbench.results.folder import LOG, RunFolder
-from mssbench.results.locks import IN_FOLDER
-from mssbench.results.rows import ENVIRONMENT, JOURNAL, SAMPLES, SUITE, TABLE
+from mssbench.results.folder import RunFolder
 from mssbench.results.run import Run
+from mssbench.run import exchange
 
-_OF_A_RUN = (TABLE, JOURNAL, SAMPLES, ENVIRONMENT, SUITE, LOG, IN_FOLDER)
-# The ends of the names of the two folders beside the one of a question.
-_NEW, _OLD = "again", "before"
+_NEW = "again"  # the end of the name of the new folder beside the one of a question
 
 
 def measured_anew(
@@ -38,7 +33,7 @@ def measured_anew(
     run writes to the folder, if it contains something else, or if files of an earlier exchange are
     in the way.
     """
-    new, old = _beside(path, _NEW), _beside(path, _OLD)
+    new, old = path.with_name(f"{path.name}-{_NEW}"), exchange.before(path)
     if old.exists():
         raise RunError(
             f"{old} has files that are in {path} too, and the folder is needed to replace the rows "
@@ -51,7 +46,7 @@ def measured_anew(
         except MssbenchError:  # such as a folder that must not be written: it is left as it is
             raise
         except BaseException:  # such as the end of the program after Ctrl-C
-            _delete_run(new)
+            exchange.delete_run(new)
             say(
                 "The measurement ended early: its rows are not complete and were deleted again. "
                 f"The earlier rows stay in {path}."
@@ -63,12 +58,10 @@ def measured_anew(
             state = trust(run.current, run.facts)
             why = "" if state.comparable else f": the machine {state.why_not}"
             say(f"The new rows give no better answer{why}. The earlier rows stay in {path}.")
-            _delete_run(new)
+            exchange.delete_run(new)
             return results.open(path)
 
-        path.rename(old)
-        new.rename(path)
-        _delete_run(old, successor=path)
+        exchange.put_in_place(new, path)
     return results.open(path)
 
 
@@ -77,39 +70,9 @@ def is_left_behind(folder: Path) -> bool:
 
     The folder of the question is still there then, with the rows that count.
     """
-    whole = [folder.name.removesuffix(f"-{word}") for word in (_NEW, _OLD)]
-    return any(name != folder.name and folder.with_name(name).is_dir() for name in whole)
-
-
-def repair(path: Path) -> None:
-    """Finish an exchange of the folder `path` that was killed, if there is one."""
-    old = _beside(path, _OLD)
-    if not old.is_dir():
-        return
-    if path.exists():
-        _delete_run(old, successor=path)
-    else:
-        old.rename(path)
-
-
-def _beside(path: Path, word: str) -> Path:
-    return path.with_name(f"{path.name}-{word}")
-
-
-def _delete_run(folder: Path, *, successor: Path | None = None) -> None:
-    """Delete the files of a run, and its folder unless files of the user's are left in it.
-
-    successor: a folder into which files of the user's are moved, if it has none of the same name.
-    """
-    if not folder.is_dir():
-        return
-    for file in sorted(folder.iterdir()):
-        if file.name in _OF_A_RUN:
-            file.unlink()
-        elif successor is not None and not (successor / file.name).exists():
-            file.rename(successor / file.name)
-    with suppress(OSError):  # it is not empty
-        folder.rmdir()
+    name = folder.name.removesuffix(f"-{_NEW}")
+    is_new = name != folder.name and folder.with_name(name).is_dir()
+    return is_new or exchange.is_left_behind(folder)
 
 
 def _is_as_good(new: Run, old: Run, question: Question) -> bool:

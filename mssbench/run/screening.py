@@ -24,7 +24,7 @@ from mssbench.records.measurement import Row, Status
 from mssbench.results import table
 from mssbench.results.labels import METHOD
 from mssbench.results.run import Run
-from mssbench.run import anew
+from mssbench.run import anew, exchange
 from mssbench.suite import select
 from mssbench.suite.suite import Suite
 
@@ -119,7 +119,7 @@ def measured(
     def measure_into(folder: Path) -> None:
         measure(final, folder, minutes=left, fresh=fresh)
 
-    anew.repair(path)
+    exchange.repair(path)
     if fresh and path.exists():
         return anew.measured_anew(question, path, measure_into, say)
     measure_into(path)

@@ -46,6 +46,7 @@ def choose(
     own: OwnMatrices | None = None,
     elsewhere: bool = False,
     shard: str | None = None,
+    auto: str | None = None,
 ) -> Suite:
     """Return the suite that a command line asks for.
 
@@ -54,6 +55,7 @@ def choose(
     replaces the suite's devices. also: the user's files of methods and problems. own: matrices that
     replace those of the suite, see `own_matrices`. elsewhere: whether the device may be missing,
     because nothing is measured here. shard: which part of the cells is measured, such as `2/4`.
+    auto: the device that `auto` stands for; by default that of this machine.
 
     Raises SuiteError for a suite, value or condition that is wrong, RegistryError for a file in
     `also` that cannot be loaded, and RunError if the device is missing.
@@ -63,7 +65,7 @@ def choose(
 
     chosen = suites.load(
         suites.find(name),
-        auto=devices.default_device(),
+        auto=auto or devices.default_device(),
         device=device,
         overrides=overrides,
         effort=effort,

@@ -103,8 +103,17 @@ class Suite:
 
         Raises SuiteError if there are more shards than cells.
         """
-        kept = tuple(shards.cells_of(shard, self.cells))
-        return replace(self, cells=kept, shard=shard, of_all_shards=self.cells)
+        kept = shards.cells_of(shard, self.cells)
+        return self._of_shard(shard, kept)
+
+    def in_shards(self, count: int) -> list["Suite"]:
+        """Return the suites of all shards, dealt once, each as `sharded` returns it."""
+        dealt = shards.deal(self.cells, count)
+        return [self._of_shard(Shard(i, count), kept) for i, kept in enumerate(dealt, start=1)]
+
+    def _of_shard(self, shard: Shard, cells: Iterable[Cell]) -> "Suite":
+        """Return the suite of a shard. cells: those that it has."""
+        return replace(self, cells=tuple(cells), shard=shard, of_all_shards=self.cells)
 
     def part(self) -> Part | None:
         """Return what a run of this shard has, for the facts of its folder; None for no shard."""

@@ -19,6 +19,7 @@ from helpers.root import ROOT
 from helpers.runs import stand_in
 from helpers.tables import CONTROL, called, mssbench, row, write
 
+from mssbench.cli import measuring
 from mssbench.cli import run as run_
 from mssbench.console.terminal import plain
 from mssbench.records.summary import Summary
@@ -665,7 +666,7 @@ def test_tracebacks_that_could_not_be_kept_are_said_at_the_end_of_a_run(
     suite.write_text(TINY)
     summary = Summary(tmp_path / "run", 1, statuses=Counter(crashed=1), seconds=1.0)
     summary.unlogged = unlogged
-    monkeypatch.setattr(run_, "run_suite", lambda *_, **__: summary)
+    monkeypatch.setattr(measuring, "run_suite", lambda *_, **__: summary)
     monkeypatch.setattr(run_, "tables", lambda _: [])
     code, _, err = called(capsys, "run", suite, "--out", tmp_path / "run")
     assert code == 6

@@ -556,6 +556,13 @@ def test_the_command_measures_on_the_gpus_that_it_is_told(
     assert "no cell of this suite is measured on a GPU" in err
 
 
+def test_devices_are_refused_on_a_cluster(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    slurm = ("--engine", "slurm", "--slurm", "partition=gpu")
+    code, _, err = called(capsys, "run", suite, *slurm, "--devices", "0")
+    assert code == 2
+    assert "--devices names GPUs of this machine: leave it out" in err
+
+
 def test_the_estimate_of_time_counts_the_gpus(machine: Machine, suite: Path) -> None:
     from mssbench.suite.forecast import START_SECONDS, seconds_here
 

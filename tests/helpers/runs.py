@@ -445,13 +445,16 @@ def due_samples(rows: list[Row]) -> dict[tuple[str, ...], int]:
 
 
 def relatives(locks: Path) -> list[psutil.Process]:
-    """Other processes whose environment has these locks: those of a run, and what they started."""
+    """Other processes whose environment has these locks: those of a run, and what they started.
+
+    A node of the Slurm of helpers/slurm.py has locks of its own, in a folder of these.
+    """
     found = []
     for process in psutil.process_iter():
         try:
             if (
                 process.pid != os.getpid()
-                and process.environ().get("MSSBENCH_LOCKS") == str(locks)
+                and locks in (own := Path(process.environ().get("MSSBENCH_LOCKS", "/")), own.parent)
                 and process.status() != psutil.STATUS_ZOMBIE
             ):
                 found.append(process)

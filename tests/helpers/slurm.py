@@ -1,8 +1,12 @@
 """A pytest plugin: the fixture `slurm`, a real Slurm on this machine, one for a session of tests.
 
 The programs are those of Debian and Ubuntu. Two virtual nodes with one core each run on the
-loopback device, as root or as an ordinary user, without systemd, cgroups or a database. Everything
-lies in one folder, and nothing else of the machine is touched.
+loopback device, as root or as an ordinary user, without systemd, cgroups or a database. Each has a
+GPU of a model of its own, for which a character device stands. Everything lies in one folder, and
+nothing else of the machine is touched.
+
+A node locks its devices in a folder of its own, as different machines do: where MSSBENCH_LOCKS is
+set, a task gets the folder of this name and that of its node.
 """
 
 import getpass
@@ -58,9 +62,22 @@ MailProg=/bin/true
 ReturnToService=2
 KillWait=5
 SlurmdTimeout=10
+TaskProlog={folder}/prolog.sh
+GresTypes=gpu
 {nodes}
 PartitionName=tests Nodes={names} Default=YES MaxTime=INFINITE State=UP
 """
+
+
+_PROLOG = """\
+#!/bin/sh
+case "$MSSBENCH_LOCKS" in
+  "" | */"$SLURMD_NODENAME") ;;
+  *) echo "export MSSBENCH_LOCKS=$MSSBENCH_LOCKS/$SLURMD_NODENAME" ;;
+esac
+"""
+MODELS = ("model1", "model2")  # of the GPU of each node
+_DEVICES = ("/dev/null", "/dev/zero")  # Slurm wants character devices, and opens none of them
 
 
 class Slurm:
@@ -101,13 +118,14 @@ class Slurm:
     def start(self) -> bool:
         """Start the daemons. Whether all nodes are idle in the end."""
         self._configure()
+        return all(map(self._started, self._daemons())) and until(self._nodes_are_idle, 20)
+
+    def _started(self, words: Sequence[str]) -> bool:
+        """Start a daemon. Whether it says that it has started."""
         # Without the variable that tells what a run left behind, see runs.relatives.
         environment = {k: v for k, v in self.environment.items() if k != "MSSBENCH_LOCKS"}
-        for words in self._daemons():
-            done = subprocess.run(words, env=environment, capture_output=True, timeout=60)
-            if done.returncode != 0:
-                return False
-        return until(self._nodes_are_idle, 20)
+        done = subprocess.run(words, env=environment, capture_output=True, timeout=60)
+        return done.returncode == 0
 
     def _nodes_are_idle(self) -> bool:
         done = subprocess.run(
@@ -119,8 +137,12 @@ class Slurm:
         host, ports = socket.gethostname().partition(".")[0], free_ports(1 + len(NODES))
         nodes = [
             f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1 Sockets=1 "
-            "CoresPerSocket=1 ThreadsPerCore=1 RealMemory=2000 State=UNKNOWN"
-            for name, port in zip(NODES, ports[1:], strict=True)
+            f"CoresPerSocket=1 ThreadsPerCore=1 RealMemory=2000 Gres=gpu:{model}:1 State=UNKNOWN"
+            for name, port, model in zip(NODES, ports[1:], MODELS, strict=True)
+        ]
+        gpus = [
+            f"NodeName={name} Name=gpu Type={model} File={device}\n"
+            for name, model, device in zip(NODES, MODELS, _DEVICES, strict=True)
         ]
         for name in ("state", "log", *(f"spool/{node}" for node in NODES)):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -134,6 +156,10 @@ class Slurm:
                 names=",".join(NODES),
             )
         )
+        (self.folder / "gres.conf").write_text("".join(gpus))
+        prolog = self.folder / "prolog.sh"
+        prolog.write_text(_PROLOG)
+        prolog.chmod(0o755)
         key = self.folder / "munge.key"
         key.touch(0o600)
         key.write_bytes(random.randbytes(128))
@@ -148,8 +174,19 @@ class Slurm:
         }
         yield ["munged", "--force", *(f"--{k}={self.folder / v}" for k, v in files.items())]
         yield ["slurmctld", "-c", "-f", f"{self.folder}/slurm.conf"]
-        for node in NODES:
-            yield ["slurmd", "-N", node, "-f", f"{self.folder}/slurm.conf"]
+        yield from map(self._daemon, NODES)
+
+    def _daemon(self, node: str) -> list[str]:
+        return ["slurmd", "-N", node, "-f", f"{self.folder}/slurm.conf"]
+
+    def lose(self, node: str) -> None:
+        """Kill the daemon of a node, as if its machine had lost its power."""
+        os.kill(int((self.folder / f"slurmd.{node}.pid").read_text()), signal.SIGKILL)
+
+    def bring_back(self, node: str) -> None:
+        """Start a node again, and wait until all nodes are idle."""
+        assert self._started(self._daemon(node))
+        assert until(self._nodes_are_idle, 60), self.call("sinfo", "-N") + self.logs()
 
     def stop(self) -> None:
         """Cancel all jobs, and stop the daemons that were started here, by their pid files."""

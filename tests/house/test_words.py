@@ -45,7 +45,7 @@ from mssbench.analysis import (
     training_sides,
     trust,
 )
-from mssbench.cli import ab, doctor, listing, main, notebook, run, selftest
+from mssbench.cli import ab, doctor, listing, main, measuring, notebook, on_slurm, run, selftest
 from mssbench.cli import check as cli_check
 from mssbench.cli import claims as cli_claims
 from mssbench.cli import compare as cli_compare
@@ -92,6 +92,7 @@ from mssbench.report.trainings.quantities import PROBED
 from mssbench.results import baselines, merge, parts
 from mssbench.results.labels import LABELS, PHASES
 from mssbench.run import signals
+from mssbench.run.slurm import driver as slurm_driver
 from mssbench.selftest.checks import CheckOutcome
 from mssbench.suite import claims as suite_claims
 from mssbench.suite import forecast, select, shipped, suite
@@ -486,7 +487,10 @@ PRINTING = (
     (times, ()),
     (ab_verdicts, ()),
     (ab, ("tables", "_look", "_null", "_machines", "compare")),
-    (run, ("_title", "forecast", "_absence", "_kernels", "measure", "_next_commands")),
+    (run, ("forecast", "_absence", "_kernels", "_next_commands")),
+    (measuring, ()),
+    (on_slurm, ("measure", "_closed")),
+    (slurm_driver, ("open", "step", "_to_submit", "_submit", "join", "_in_words")),
     (gpus, ("described", "left_out", "_runs")),
     (cli_show, ("show", "so_far")),
     (cli_test, ("report",)),

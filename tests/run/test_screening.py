@@ -14,7 +14,7 @@ from mssbench.errors import RunError
 from mssbench.machine.possible import absent
 from mssbench.records.cell import CELL_KEY
 from mssbench.results.folder import RunFolder
-from mssbench.run import anew, screening
+from mssbench.run import anew, exchange, screening
 
 EASY, HARD = "wishart(ratio=2)", "logspec(condition=1e6)"
 
@@ -267,7 +267,7 @@ def a_run(folder, *made, load):
 def repeated(path, measure):
     """The run of a question that is measured again, and what was said."""
     said = []
-    anew.repair(path)
+    exchange.repair(path)
     question = Question(16, 4, device="cpu")
     return anew.measured_anew(question, path, measure, said.append), said
 
@@ -321,13 +321,13 @@ def test_a_kill_while_it_is_measured_again_loses_nothing(tmp_path, monkeypatch, 
     whole = Path.rename
     with monkeypatch.context() as patch:
         if moment == "deleting":
-            patch.setattr(anew, "_delete_run", killed)
+            patch.setattr(exchange, "delete_run", killed)
         if moment == "renamed":
             patch.setattr(Path, "rename", lambda p, to: killed() if to == path else whole(p, to))
         with pytest.raises(Killed):
             repeated(path, measure)
 
-    anew.repair(path)
+    exchange.repair(path)
     assert {*results.open(path).frame["seconds_median"]} == {1.0 if moment == "deleting" else 2.0}
     assert not (tmp_path / "asked-before").exists()
 

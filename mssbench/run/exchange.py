@@ -1,0 +1,65 @@
+"""Put the folder of a new run in the place of an earlier one, without losing files of the user's.
+
+While the folders are exchanged, the earlier one is called `NAME-before`. A process that is killed
+may leave it behind.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+from mssbench.results.folder import LOG
+from mssbench.results.locks import IN_FOLDER
+from mssbench.results.rows import ENVIRONMENT, JOURNAL, SAMPLES, SUITE, TABLE
+
+_OF_A_RUN = (TABLE, JOURNAL, SAMPLES, ENVIRONMENT, SUITE, LOG, IN_FOLDER)
+_OLD = "before"
+
+
+def put_in_place(new: Path, path: Path) -> None:
+    """Put the folder `new` in the place of `path`, and delete the run that was there.
+
+    Files of the user's in the earlier folder are moved into the new one.
+    """
+    old = before(path)
+    if path.exists():
+        path.rename(old)
+    new.rename(path)
+    delete_run(old, successor=path)
+
+
+def repair(path: Path) -> None:
+    """Finish an exchange of the folder `path` that was killed, if there is one."""
+    old = before(path)
+    if not old.is_dir():
+        return
+    if path.exists():
+        delete_run(old, successor=path)
+    else:
+        old.rename(path)
+
+
+def before(path: Path) -> Path:
+    """Return what the earlier folder is called during an exchange."""
+    return path.with_name(f"{path.name}-{_OLD}")
+
+
+def is_left_behind(folder: Path) -> bool:
+    """Whether a folder was left by an exchange that was killed, and the whole run is beside it."""
+    name = folder.name.removesuffix(f"-{_OLD}")
+    return name != folder.name and folder.with_name(name).is_dir()
+
+
+def delete_run(folder: Path, *, successor: Path | None = None) -> None:
+    """Delete the files of a run, and its folder unless files of the user's are left in it.
+
+    successor: a folder into which files of the user's are moved, if it has none of the same name.
+    """
+    if not folder.is_dir():
+        return
+    for file in sorted(folder.iterdir()):
+        if file.name in _OF_A_RUN:
+            file.unlink()
+        elif successor is not None and not (successor / file.name).exists():
+            file.rename(successor / file.name)
+    with suppress(OSError):  # it is not empty
+        folder.rmdir()
