@@ -21,7 +21,7 @@ from mssbench.results.rows import TABLE
 
 pytestmark = pytest.mark.slow
 
-PAGE = (ROOT / "docs" / "cluster.md").read_text().partition("## Slurm")[2]
+PAGE = (ROOT / "docs" / "cluster.md").read_text().partition("## Slurm by hand")[2]
 SCRIPT, COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.S)[:2]
 SHARDS = 3  # in place of the eight of the page
 METHODS = "forward = ['numpy/eigh', 'numpy/svd', 'numpy/taylor']"  # times four seeds: 12 cells

@@ -5,6 +5,8 @@ measure nothing and misbehave on demand.
 """
 
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -224,6 +226,21 @@ def test_what_slurm_refuses_is_told_in_its_words(place: Path) -> None:
     done = finished(*options(place, "--slurm", "partitoin=tests"))
     assert done.returncode == 2
     assert "Did you mean 'partition'?" in done.stderr
+
+
+def test_both_sides_of_a_comparison_are_measured_on_one_node(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite(place, "forward = 'numpy/eigh'", seeds=2)
+    base, new = stand_in(place, "base"), stand_in(place, "new", slower={"eigh": 2.0})
+    words = ("ab", "tiny.toml", "--base", base, "--new", new, "--engine", "slurm")
+    done = subprocess.run(
+        [sys.executable, "-m", "mssbench", *words], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 1, done.stderr
+    assert "2 slower" in done.stdout
+    assert len([*(place / "locks").iterdir()]) == 1, "one node has measured"
+    assert not list(place.glob(".slurm-*"))
 
 
 def all_measured(place: Path) -> dict[tuple[str, ...], Any]:

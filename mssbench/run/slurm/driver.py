@@ -247,16 +247,12 @@ def _has_ended_for_good(end: End | None) -> bool:
 def _in_words(tasks: Sequence[jobs.Task]) -> str:
     """Return how many tasks run, and how many wait, with Slurm's word for why."""
     waiting = [task for task in tasks if task.waits]
+    running = len(tasks) - len(waiting)
+    reasons = sorted({task.reason for task in waiting} - {"", "None"})
     parts = []
-    if running := len(tasks) - len(waiting):
-        parts.append(f"{units.count(running, 'task')} {'runs' if running == 1 else 'run'}")
+    if running:
+        parts.append("1 task runs" if running == 1 else f"{running} tasks run")
     if waiting:
-        reasons = sorted({task.reason for task in waiting if task.reason not in ("", "None")})
-        why = f" ({', '.join(reasons)})" if reasons else ""
-        verb = "waits" if len(waiting) == 1 else "wait"
-        parts.append(
-            f"{len(waiting)} {verb}{why}"
-            if parts
-            else f"{units.count(len(waiting), 'task')} {verb}{why}"
-        )
+        wait = "1 waits" if len(waiting) == 1 else f"{len(waiting)} wait"
+        parts.append(f"{wait} ({', '.join(reasons)})" if reasons else wait)
     return ", ".join(parts)
