@@ -39,6 +39,12 @@ def warning(believed: Trust, again: str) -> str:
     believed: the state of the machine, with the reason why times cannot be compared. again: the
     command-line option that measures the rows again.
     """
+    if believed.mixed:
+        return (
+            f"The machine {believed.why_not}. Its times cannot be compared, and no method is "
+            "called fastest; errors are not affected.\nMeasure all rows on one machine, or each "
+            "machine in a run of its own.\n"
+        )
     return (
         f"The machine {believed.why_not}. Its times cannot be compared, and no method is called "
         "fastest; errors are not affected.\n`top` shows the running processes. When they have "

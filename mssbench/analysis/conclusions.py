@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mssbench.analysis import kinds
 from mssbench.analysis.blocks import SPLIT, Block, blocks
 from mssbench.analysis.entry import Entry
-from mssbench.analysis.trust import flags, trust
+from mssbench.analysis.trust import flags, mixture, trust
 from mssbench.records import units
 from mssbench.records.facts import machine
 from mssbench.records.measurement import MEASURED, UNTRIED, Status
@@ -85,7 +85,7 @@ def concluded(
     of the machine. usual: the result of `blocks(frame)`, if the caller has computed it already, as
     that is slow for a large table.
     """
-    if len({e for e in frame["environment"].unique() if e}) > 1:
+    if mixture(frame, facts or {}):
         return [], ""  # times of several environments cannot be compared; `machines` says so
 
     usual = blocks(frame) if usual is None else usual
@@ -363,6 +363,8 @@ def machines(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
     known, hashes = facts["environments"], environments(frame)
     if len(hashes) == 1:
         return [*part, f"measured on {machine(known.get(hashes[0]), hashes[0])}"]
+    if not mixture(frame, facts):  # a CPU and a GPU, whose workers see different machines
+        return [*part, *(f"measured on {machine(known.get(e), e)}" for e in hashes)]
     return [*part, *several_machines(frame, facts)]
 
 

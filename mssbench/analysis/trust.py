@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mssbench.records.facts import canonical, machine
 from mssbench.records.noise import DISTURBED, MEANING, SPOILT
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Trust(NamedTuple):
     measured_drift: float | None  # relative change of the machine's ceilings during the run
     why_not: str  # why times cannot be compared, completing "The machine ..."; empty if they can
     runs: tuple[Mapping[str, Any], ...] = ()  # the recorded facts of each run of the rows
+    mixed: bool = False  # whether they cannot because the rows are of several machines
 
     @property
     def drift(self) -> float:
@@ -41,7 +43,10 @@ class Trust(NamedTuple):
 
 
 def trust(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> Trust:
-    """Return the state of the machine, from the flags of timed rows and the facts of their runs."""
+    """Return the state of the machine, from the flags of timed rows and the facts of their runs.
+
+    If the rows of a device are of several machines, their times cannot be compared either.
+    """
     timed = frame[frame["seconds_median"].notna()]
     runs = [facts.get("runs", {}).get(run_id, {}) for run_id in timed["run_id"].unique()]
     environments = [facts.get("environments", {}).get(e, {}) for e in timed["environment"].unique()]
@@ -53,7 +58,26 @@ def trust(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> Trust:
     why_not = _why_not(
         load, granted, drift, timed, "the run" if len(runs) < 2 else "one of its runs"
     )
-    return Trust(load, granted, drift, why_not, tuple(run for run in runs if run))
+    found = [] if why_not else mixture(timed, facts)
+    if found:
+        why_not = f"was not the same for all rows: some are of {', others of '.join(found)}"
+    return Trust(load, granted, drift, why_not, tuple(run for run in runs if run), bool(found))
+
+
+def mixture(frame: "pd.DataFrame", facts: Mapping[str, Any]) -> list[str]:
+    """Return the machines of the rows of one device, if they are several; else an empty list.
+
+    Rows of a CPU and of a GPU are never compared with each other, and the worker processes of the
+    two see different machines: that of the CPU sees no GPU.
+    """
+    known = facts.get("environments", {})
+    for _, hashes in frame.groupby("device", sort=False)["environment"]:
+        found = {canonical(e, known.get(e)): e for e in hashes.unique() if e}
+        if len(found) > 1:
+            texts = {e: machine(known.get(e), e) for e in found.values()}
+            alike = len({*texts.values()}) < len(texts)  # they differ in a fact that is not named
+            return [f"{text} (environment {e})" if alike else text for e, text in texts.items()]
+    return []
 
 
 def busy_now() -> str:

@@ -13,6 +13,8 @@ from rich.text import Text
 from mssbench.analysis.trust import busy_now
 from mssbench.console.progress import RunProgress
 from mssbench.console.summary import closing, left_over
+from mssbench.engines.gpus import described, left_out
+from mssbench.engines.slots import Slot, gpu_slots
 from mssbench.records import units
 from mssbench.records.cell import Cell
 from mssbench.records.summary import Summary
@@ -42,19 +44,21 @@ def measure(
     python: str | None,
     minutes: float | None,
     log: Console,
+    gpus: Sequence[Slot] | None = None,
 ) -> Summary:
     """Measure the cells of a suite that the run in folder `path` lacks, and return a summary.
 
     Progress is printed on `log`, and at the end what the time was used for. fresh: measure all
     cells. retry: statuses with which cells are measured again. also: the user's files of methods
     and problems. python: the interpreter of the workers; None: this one. minutes: the limit of
-    time; None: no limit.
+    time; None: no limit. gpus: the slots of those to measure on; None: see `gpu_slots`.
     """
 
     def begin(todo: Sequence[Cell]) -> None:
         """Print how many cells will be measured, and in what time, before the first of them."""
         if todo:
-            seconds = seconds_here(todo, chosen.policy)
+            used = gpu_slots() if gpus is None else gpus
+            seconds = seconds_here(todo, chosen.policy, max(1, len(used)))
             time = (
                 f"about {units.duration(seconds)}"
                 if seconds
@@ -63,7 +67,10 @@ def measure(
             if minutes is not None and seconds > 60 * minutes:
                 time = f"in at most {units.duration(60 * minutes)}, with fewer samples"
             cells = units.count(len(chosen.cells), "cell")
-            log.print(f"[bold]{title(chosen)}[/]: {len(todo)} of {cells} to measure, {time}")
+            where = described(used, todo)
+            log.print(f"[bold]{title(chosen)}[/]: {len(todo)} of {cells} to measure{where}, {time}")
+            for sentence in left_out(todo) if gpus is None else ():
+                log.print(Text(sentence, "yellow"), soft_wrap=True)
 
             if why := busy_now():
                 log.print(
@@ -80,6 +87,7 @@ def measure(
             also=also,
             python=python,
             seconds=None if minutes is None else 60 * minutes,
+            gpus=gpus,
             watch=progress,
             begin=begin,
         )

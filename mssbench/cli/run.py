@@ -39,6 +39,7 @@ from mssbench.console import epilogue, lists
 from mssbench.console.decision import Decision
 from mssbench.console.summary import remaining
 from mssbench.console.terminal import make_console
+from mssbench.engines.gpus import choose
 from mssbench.errors import SuiteError, unknown
 from mssbench.records import units
 from mssbench.records.measurement import Status
@@ -86,6 +87,16 @@ def command(
         ),
     ] = None,
     device: Device = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GPU,..",
+            help="Measure the cells of GPUs only on these: numbers as nvidia-smi has them, UUIDs, "
+            "or a part of a model's name, e.g. 0,2 or H200. If CUDA_VISIBLE_DEVICES is set, the "
+            "numbers count within it. Each GPU measures one cell at a time.",
+            show_default="all visible GPUs of the first one's model",
+        ),
+    ] = None,
     fresh: Annotated[
         bool,
         typer.Option("--fresh", help="Measure everything again, in place of the rows in the run."),
@@ -162,6 +173,11 @@ def command(
     """
     user_matrices = select.own_matrices(matrices, key, kind)
     on_slurm = _cluster(engine, slurm, gpus, shards, shard)
+    if on_slurm is not None and devices is not None:
+        raise SuiteError(
+            "--devices names GPUs of this machine: leave it out, or choose by --gpus which models "
+            "the cluster gives."
+        )
     chosen = select.choose(
         suite,
         set_,
@@ -199,7 +215,8 @@ def command(
         summaries = slurm_runs.measure(chosen, path, on_slurm, **settings)
         code = slurm_runs.exit_code(summaries)
     else:
-        summaries = [measure(chosen, path, **settings)]
+        slots = None if devices is None else choose(devices, chosen.cells)
+        summaries = [measure(chosen, path, **settings, gpus=slots)]
         code = summaries[0].exit_code
 
     if as_json:

@@ -289,9 +289,10 @@ def _heading(frame: "pd.DataFrame", facts: Mapping[str, Any], reliability: Trust
     timed = frame[frame["seconds_median"].notna()]
     runs = sorted(reliability.runs, key=lambda run: str(run.get("started", "")))
     run = runs[-1] if runs else {}
-    known = [e for e in timed["environment"].unique() if e]
+    # The warning above the heading names the machines if they are several.
+    known = [] if reliability.mixed else [e for e in timed["environment"].unique() if e]
 
-    where = machine(facts["environments"].get(known[-1]), known[-1]) if known else ""
+    where = " and ".join(machine(facts["environments"].get(e), e) for e in known)
     load = f"load {run['load_start'][0]:.1f}" if run.get("load_start") else ""
     run_time = f"took {units.duration(run['seconds'])}" if run.get("seconds") else ""
     if run_time and len(runs) > 1:

@@ -41,6 +41,7 @@ def run(
     stopped: Callable[[], bool] = lambda: False,
     skip: Callable[[Cell], bool] = lambda _: False,
     share: Share = lambda _, __: 1.0,
+    gpus: Sequence[Slot] | None = None,
 ) -> Generator[Event, None, None]:
     """Measure cells, and yield events. A cell may occur several times.
 
@@ -50,10 +51,11 @@ def run(
     share: called before each cell, with the number of cells that the worker still has to measure,
     including this one. It returns which share of the usual sampling time this cell gets, between 0
     and 1.
+    gpus: the slots of the GPUs to measure on; None: see `gpu_slots`.
 
     Raises RunError if a worker cannot be started.
     """
-    groups = list(_groups(cells))
+    groups = list(_groups(cells, gpus))
     for number, group in enumerate(groups):
         if stopped():
             break
@@ -66,12 +68,15 @@ def first_device(cells: Sequence[Cell]) -> str:
     return next(_groups(cells))[0][0].device
 
 
-def _groups(cells: Sequence[Cell]) -> Iterator[list[tuple[Slot, Todo]]]:
+def _groups(
+    cells: Sequence[Cell], gpus: Sequence[Slot] | None = None
+) -> Iterator[list[tuple[Slot, Todo]]]:
     """Yield groups of slots that may work at the same time: the CPU alone, then all GPUs.
 
     Each slot comes with the queue of its cells. Without a GPU, all cells go to the CPU's worker.
+    gpus: as in `run`.
     """
-    gpus = gpu_slots()
+    gpus = gpu_slots() if gpus is None else gpus
     on_cpu = [c for c in cells if c.device == "cpu" or not gpus]
     on_gpu = [c for c in cells if c.device != "cpu" and gpus]
 
@@ -162,6 +167,8 @@ def _serve_slot(
     held: int | None = None
 
     def wait(holder: str) -> bool:
+        if todo.empty():  # other GPUs have measured every cell meanwhile
+            return False
         news.put(Waiting(slot.lock, holder))
         return not stop.wait(0.5)
 

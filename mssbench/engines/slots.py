@@ -1,14 +1,16 @@
 """Slots, which are devices with their share of the cores, and the locks of devices."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
 from mssbench.errors import RunError
-from mssbench.machine.devices import cuda_devices
+from mssbench.machine.devices import cuda_devices, text_of
 from mssbench.results.locks import wait_for
 
 LISTEN_SECONDS = 0.2  # longest delay until a stop is noticed here
@@ -29,6 +31,7 @@ class Slot(NamedTuple):
     gpu: str  # its entry in CUDA_VISIBLE_DEVICES; empty for none
     cores: tuple[int, ...]
     uuid: str = ""  # of the GPU, the same in every process and container
+    model: str = ""  # of the GPU, as the driver names it
 
     @property
     def lock(self) -> str:
@@ -50,28 +53,68 @@ def keep_to(process: int, cores: Iterable[int]) -> None:
             bound |= new
 
 
-def gpu_slots() -> list[Slot]:
-    """Return one slot per visible GPU. Only GPUs of the first one's model are used.
+def visible_slots() -> list[Slot]:
+    """Return one slot per visible GPU, in the order in which CUDA numbers them.
 
-    Rows of two models in one table would not compare.
+    The cores are dealt to all visible GPUs, whichever of them a run uses. So a GPU has the same
+    cores in every run, and runs on different GPUs at the same time have different ones, as long as
+    there are as many cores as GPUs.
     """
     gpus = cuda_devices()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     entries = [v for v in visible.split(",") if v] or [str(i) for i in range(len(gpus))]
-    # The entry of a slice of a GPU (MIG) identifies it. An index does not, because under cgroups
-    # every job has a GPU 0; then the uuid is used.
-    same = [
-        (v, gpu.uuid if v.isdigit() else v)
-        for v, gpu in zip(entries, gpus, strict=False)
-        if gpu.name == gpus[0].name
+
+    # Logical cores of one physical core are dealt to the same GPU.
+    cores = tuple(sorted(usable_cores(), key=lambda core: (first_sibling(core), core)))
+    threads = len(cores) // len({first_sibling(core) for core in cores})
+    share = max(1, len(cores) // max(1, len(gpus)))
+    share -= share % threads if share > threads else 0
+
+    # The entry of a slice of a GPU (MIG) identifies it. Any other entry, such as an index or the
+    # beginning of a UUID, has several spellings for one GPU; then the uuid is used.
+    return [
+        Slot(
+            "cuda",
+            _for_worker(entry, gpu.uuid),
+            cores[start : start + share],
+            entry if entry.startswith("MIG-") else gpu.uuid,
+            gpu.name,
+        )
+        for start, entry, gpu in zip(
+            (i * share % len(cores) for i in range(len(gpus))), entries, gpus, strict=False
+        )
     ]
 
-    cores = usable_cores()
-    share = max(1, len(cores) // max(1, len(same)))
-    return [
-        Slot("cuda", v, cores[i * share : (i + 1) * share] or cores[-1:], name)
-        for i, (v, name) in enumerate(same)
-    ]
+
+def _for_worker(entry: str, uuid: str) -> str:
+    """Return the entry of a GPU in the CUDA_VISIBLE_DEVICES of its worker.
+
+    entry, uuid: the GPU's own in this process. A worker numbers the GPUs in the order of the PCI
+    bus. If the user has set another order for this process, the uuid says which GPU is meant.
+    """
+    order = os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    return f"GPU-{UUID(uuid)}" if entry.isdigit() and order != "PCI_BUS_ID" else entry
+
+
+def first_sibling(core: int) -> int:
+    """Return the first logical core of the physical core to which a logical core belongs."""
+    siblings = text_of(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
+    return int(re.split("[,-]", siblings)[0]) if siblings else core
+
+
+def gpu_slots() -> list[Slot]:
+    """Return the slots of the visible GPUs that a run uses unless the user chooses others.
+
+    Only GPUs of the first one's model are used, since rows of two models in one table would not
+    compare, and at most as many as there are cores, since workers on one core would disturb each
+    other.
+    """
+    slots = visible_slots()
+    by_cores: dict[tuple[int, ...], Slot] = {}
+    for slot in slots:
+        if slot.model == slots[0].model:
+            by_cores.setdefault(slot.cores, slot)
+    return list(by_cores.values())
 
 
 def slot_of(device: str) -> Slot:

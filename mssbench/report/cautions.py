@@ -23,7 +23,7 @@ def cautions(runs: Sequence[Measured]) -> Iterator[Caution]:
     """Yield why the times of some runs cannot be compared; nothing if they can."""
     for run in runs:
         reliability = trust(run.rows, run.facts)
-        if not reliability.comparable:
+        if not reliability.comparable and not reliability.mixed:  # see below
             before = f"{run.name}: " if len(runs) > 1 else ""
             yield Caution(
                 before + advice.warning(reliability, "--fresh").strip(),
@@ -31,7 +31,7 @@ def cautions(runs: Sequence[Measured]) -> Iterator[Caution]:
                 "Its times cannot be compared.",
             )
 
-    if len(found := environments(runs)) > 1:
+    if found := mixed_environments(runs):
         warning = "These rows are of several environments: their times cannot be compared."
         yield Caution(
             "\n".join([warning, *(f"  {', '.join(e.runs)}: {e.text}" for e in found)]),
@@ -51,14 +51,23 @@ class Environment(NamedTuple):
     runs: list[str]
 
 
-def environments(runs: Sequence[Measured]) -> list[Environment]:
-    """Return each environment of the rows, in the order in which they occur."""
+def mixed_environments(runs: Sequence[Measured]) -> list[Environment]:
+    """Return the environments of the rows, if those of one device are of several; else nothing.
+
+    They are in the order in which they occur. Rows of a CPU and of a GPU are never compared with
+    each other, see analysis/trust.py.
+    """
     found: dict[str, Environment] = {}
+    of_device: dict[str, set[str]] = {}
     for run in runs:
-        for name in (e for e in run.rows["environment"].unique() if e):
+        places = run.rows[["device", "environment"]].drop_duplicates()
+        for device, name in places.itertuples(index=False, name=None):
+            if not name:
+                continue
             facts = run.facts["environments"].get(name)
-            new = Environment(machine(facts, name), facts, [])
-            of = found.setdefault(canonical(name, facts), new).runs
+            key = canonical(name, facts)
+            of_device.setdefault(device, set()).add(key)
+            of = found.setdefault(key, Environment(machine(facts, name), facts, [])).runs
             if run.name not in of:
                 of.append(run.name)
-    return list(found.values())
+    return list(found.values()) if any(len(keys) > 1 for keys in of_device.values()) else []

@@ -106,13 +106,14 @@ def table_of(runs: Sequence[Measured]) -> "pd.DataFrame":
         rows = with_outcomes(run.rows)
         rows = rows.rename(columns={"method": "label"}).assign(run=run.name, machine=_machines(run))
         if len(rows):
-            ranked = trust(rows, run.facts).comparable
+            reliability = trust(rows, run.facts)
             moments.append(_moment(run))
             parts.append(
                 rows.assign(
                     started=moments[-1].started,
-                    standing=_standings(rows, ranked=ranked),
-                    fastest=_fastest(rows, ranked=ranked),
+                    # The rows of each machine compete among themselves.
+                    standing=_standings(rows, ranked=reliability.comparable or reliability.mixed),
+                    fastest=_fastest(rows, ranked=reliability.comparable),
                 )
             )
 
@@ -315,8 +316,7 @@ def _fastest(rows: "pd.DataFrame", *, ranked: bool) -> "pd.Series":
     """
     import pandas as pd
 
-    machines = rows.loc[rows["machine"] != "", "machine"].unique()
-    if not ranked or len(machines) > 1 or rows["seconds_median"].isna().all():
+    if not ranked or rows["seconds_median"].isna().all():
         return pd.Series("", index=rows.index, dtype=object)
 
     ranks: dict[tuple[Any, ...], str] = {}

@@ -12,7 +12,7 @@ from mssbench.records import units
 from mssbench.records.facts import difference
 from mssbench.records.measurement import UNTRIED, Status
 from mssbench.records.noise import OTHER_PRECISION, UNVERIFIED
-from mssbench.report.cautions import environments
+from mssbench.report.cautions import mixed_environments
 from mssbench.report.drawn import Measured
 from mssbench.results import parts
 from mssbench.results.labels import spoken
@@ -59,7 +59,7 @@ def warnings(runs: Sequence["Run"], names: Sequence[str]) -> Iterator[str]:
     for run, name in zip(runs, names, strict=True):
         before = f"{name}: " if len(runs) > 1 else ""
         reliability = trust(run.current, run.facts)
-        if not reliability.comparable:
+        if not reliability.comparable and not reliability.mixed:  # see `_environments`
             yield before + advice.warning(reliability, "--fresh").strip()
         for sentence in conclusions.steadiness(run.current, run.facts):
             yield before + sentence
@@ -77,8 +77,7 @@ def _environments(runs: Sequence["Run"], names: Sequence[str]) -> Iterator[str]:
     measured = [
         Measured(name, run.current, run.facts) for run, name in zip(runs, names, strict=True)
     ]
-    found = environments(measured)
-    if len(found) > 1:
+    if found := mixed_environments(measured):
         described = [
             f"{', '.join(environment.runs)} on {environment.text}" for environment in found
         ]

@@ -261,7 +261,7 @@ def _data(table: "pd.DataFrame", runs: Mapping[str, "Run"]) -> dict[str, Any]:
         "legends": {name: _legend(style, name) for name in style.names},
         "about_failures": ABOUT_FAILURES,
         "about_winners": ABOUT_WINNERS,
-        "not_compared": _not_compared(table, runs),
+        "not_compared": _not_compared(runs),
         "comparisons": [c._asdict() for c in comparisons(table, runs)],
         "steps": [_step(step) for step in history.steps(table)] if several else None,
         "table": [_column(name, *words) for name, words in _TABLE.items()],
@@ -269,18 +269,16 @@ def _data(table: "pd.DataFrame", runs: Mapping[str, "Run"]) -> dict[str, Any]:
     }
 
 
-def _not_compared(table: "pd.DataFrame", runs: Mapping[str, "Run"]) -> dict[str, str]:
+def _not_compared(runs: Mapping[str, "Run"]) -> dict[str, str]:
     """Return a sentence for each run whose times are not compared, so that no method is fastest."""
     found = {}
     for name, run in runs.items():
-        machines = set(table.loc[table["run"] == name, "machine"]) - {""}
         reliability = trust(run.current, run.facts)
-        if len(machines) > 1:
-            why = "its rows were measured in several environments"
-        elif not reliability.comparable:
-            why = f"the machine {reliability.why_not}"
-        else:
+        if reliability.comparable:
             continue
+        why = f"the machine {reliability.why_not}"
+        if reliability.mixed:  # the warning above the findings names them
+            why = "its rows were measured in several environments"
         found[name] = f"{name}: {why}. No method is called fastest, as times are not compared."
     return found
 

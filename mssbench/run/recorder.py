@@ -79,7 +79,8 @@ class Recorder:
         """Record the facts of a new worker's machine.
 
         A machine that the table knows keeps the hash it has there. Raises RunError if earlier rows
-        of this device were measured on another machine, or with other versions.
+        of this device were measured on another machine, or with other versions, or if the GPUs of
+        this run differ.
         """
         before = self._measured_in(ready.device)
         environments = self._facts["environments"]
@@ -89,7 +90,14 @@ class Recorder:
         if before and known_name is None:
             raise self._other_environment(environments.get(min(before)), ready.facts)
 
-        name = self._environment[ready.device] = known_name or ready.environment
+        name = known_name or ready.environment
+        other = self._environment.setdefault(ready.device, name)
+        if other != name:
+            raise RunError(
+                "the workers of this run have different environments "
+                f"({difference(environments[other], ready.facts)}): their times would not compare. "
+                "What was measured is saved. Choose equal GPUs by --devices, and another --out."
+            )
         if name not in environments:
             first = not environments
             environments[name] = ready.facts

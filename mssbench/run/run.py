@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mssbench.engines import early, local
 from mssbench.engines.events import Event, Finished
+from mssbench.engines.slots import Slot
 from mssbench.engines.start import Setup, refuse_missing
 from mssbench.errors import RunError
 from mssbench.machine import linux
@@ -45,6 +46,7 @@ def run(
     also: Sequence[Path] = (),
     python: str | None = None,
     seconds: float | None = None,
+    gpus: Sequence[Slot] | None = None,
     watch: Watcher = lambda _: None,
     begin: Callable[[Sequence[Cell]], None] = lambda _: None,
 ) -> Summary:
@@ -54,8 +56,9 @@ def run(
     are measured again. also: the user's files of methods and problems. python: the interpreter of
     the workers, the processes that measure; by default this one. seconds: time limit, after which
     the run ends like an interrupted one; cells get fewer samples so that the run ends in time.
-    Waiting for a device that another run uses does not count. begin: called with the cells to
-    measure, before the first is measured. watch: called with each event of the workers.
+    Waiting for a device that another run uses does not count. gpus: the slots of the GPUs to
+    measure on; None: those of `gpu_slots`. begin: called with the cells to measure, before the
+    first is measured. watch: called with each event of the workers.
 
     Cells are measured in the order of the suite, shuffled within each problem. Ctrl-C and SIGTERM
     end the run early: the rows so far are saved, and the other cells become `interrupted`.
@@ -103,6 +106,7 @@ def run(
                 lambda: takedown.asked() or over(),
                 skip=record.is_over,
                 share=pace.share,
+                gpus=gpus,
             )
             with closing(running) as events:
                 for event in events:

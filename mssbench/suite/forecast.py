@@ -175,9 +175,16 @@ START_SECONDS = 5.0
 ASSUMED = "sm_90"  # GPU architecture that forecasts assume: H100, H200
 
 
-def seconds_here(cells: Iterable[Cell], policy: Policy) -> float:
-    """Estimate the seconds that cells take here. Cells that cannot run here take no time."""
-    costs = [estimate(c, policy).seconds for c in cells if absent(c) is None]
+def seconds_here(cells: Iterable[Cell], policy: Policy, gpus: int = 1) -> float:
+    """Estimate the seconds that cells take here. Cells that cannot run here take no time.
+
+    gpus: the number of GPUs that share the cells of a GPU.
+    """
+    costs = [
+        estimate(c, policy).seconds / (gpus if c.device == "cuda" else 1)
+        for c in cells
+        if absent(c) is None
+    ]
     return sum(costs, START_SECONDS) if costs else 0.0
 
 

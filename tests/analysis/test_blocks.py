@@ -101,6 +101,23 @@ def test_rows_of_several_environments_are_named_and_warned_of():
     assert "environment ffffffffffff: an unknown machine" in text
 
 
+def test_a_cpu_and_a_gpu_of_one_run_are_two_machines_but_no_mixture():
+    """The worker of the CPU sees no GPU. Conclusions are drawn on each device."""
+    known = FACTS["environments"]["e" * 12]
+    both = {"environments": {"e" * 12: known, "f" * 12: known | {"gpus": []}}}
+    rows = [
+        row(seconds, forward=forward, root=1e-6, device=device)
+        | {"environment": name, "noise": "quiet"}
+        for device, name in (("cuda", "e" * 12), ("cpu", "f" * 12))
+        for forward, seconds in (("eigh", 1e-3), ("svd", 5e-3))
+    ]
+    text = printed(epilogue.epilogue(frame(*rows), both), width=200)
+    assert "several environments" not in text
+    assert "measured on 2 x NVIDIA H200 (driver 580.1); AMD EPYC, 16 cores" in text
+    assert "measured on AMD EPYC, 16 cores" in text
+    assert text.count("fastest with a root error") == 2
+
+
 def test_a_row_of_several_methods_has_the_numbers_of_the_best_that_is_ok():
     ns = {"forward": "newton_schulz"}
     rows = [

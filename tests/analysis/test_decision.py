@@ -13,7 +13,7 @@ from mssbench.analysis import advice, decision, kinds
 from mssbench.analysis.decision import Board, Line, boards, choose, main_board
 from mssbench.analysis.kinds import kind_of
 from mssbench.analysis.naming import call_text, paper_name, short_names
-from mssbench.analysis.trust import Trust, busy_now, trust
+from mssbench.analysis.trust import Trust, busy_now, mixture, trust
 from mssbench.methods import registry
 
 EASY, HARD, SINGULAR = "wishart(ratio=2)", "logspec(condition=1e6)", "convfeat"
@@ -621,6 +621,50 @@ def test_of_several_runs_the_busiest_one_spoils_the_table():
     found = trust(rows, known)
     assert found.why_not == "was busy when one of its runs began: load 9.0 on 2 cores"
     assert len(found.runs) == 2
+
+
+def on(environment, device="cuda", **given):
+    identity = {"code_hash": "c0de", "environment": environment, "run_id": "r" * 12}
+    return row(1.0, device=device, identity=identity, noise="quiet", **given)
+
+
+def gpu_machines(*models, **more):
+    """Facts of machines 0, 1, ... with these GPUs; no GPU for an empty name."""
+    environments = {
+        str(i): {"cpu": "Xeon", "gpus": [{"name": model}] * bool(model), "driver": 580} | more
+        for i, model in enumerate(models)
+    }
+    return {"environments": environments, "runs": {}}
+
+
+def test_rows_of_gpus_of_two_models_compare_no_times_and_the_models_are_named():
+    rows = frame(on("0"), on("1", problem=HARD))
+    found = trust(rows, gpu_machines("NVIDIA H100", "NVIDIA H200"))
+    assert found.why_not == (
+        "was not the same for all rows: some are of NVIDIA H100 (driver 580); Xeon, others of "
+        "NVIDIA H200 (driver 580); Xeon"
+    )
+    assert (found.comparable, found.mixed) == (False, True)
+    told = advice.warning(found, "--fresh")
+    assert told.endswith("Measure all rows on one machine, or each machine in a run of its own.\n")
+    assert "--fresh" not in told
+
+
+def test_machines_that_differ_in_what_is_not_named_are_told_apart():
+    known = gpu_machines("NVIDIA H200", "NVIDIA H200")
+    known["environments"]["1"]["python"] = "3.13"
+    assert mixture(frame(on("0"), on("1", problem=HARD)), known) == [
+        "NVIDIA H200 (driver 580); Xeon (environment 0)",
+        "NVIDIA H200 (driver 580); Xeon (environment 1)",
+    ]
+
+
+def test_one_machine_is_no_mixture_whatever_it_was_called_and_with_both_of_its_devices():
+    both = frame(on("0"), on("1", device="cpu"))
+    found = trust(both, gpu_machines("NVIDIA H200", ""))
+    assert (found.comparable, found.mixed) == (True, False)
+    older = gpu_machines("NVIDIA H200", "NVIDIA H200")  # hashed by the rules of another version
+    assert mixture(frame(on("0"), on("1", problem=HARD)), older) == []
 
 
 @pytest.mark.parametrize(("load", "busy"), [(0.2, False), (3.0, False), (3.1, True)])

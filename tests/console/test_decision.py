@@ -195,6 +195,26 @@ def test_on_a_busy_machine_that_is_said_first_and_nothing_is_called_fastest(abou
     assert "✗ 0.8" in text  # what is wrong stays wrong
 
 
+def test_rows_of_two_machines_are_called_that_first_and_nothing_is_called_fastest():
+    known = facts()
+    known["environments"]["f" * 12] = known["environments"]["e" * 12] | {
+        "gpus": [{"name": "NVIDIA H200"}]
+    }
+    mixed = frame(*rows())
+    mixed.loc[mixed["forward"] == "svd", "environment"] = "f" * 12
+    stream = io.StringIO()
+    paper = Console(file=stream, width=110, highlight=False, emoji=False)
+    paper.print(Decision(mixed, known, COMMANDS), crop=False)
+    text = " ".join(stream.getvalue().split())
+    assert text.startswith("The machine was not the same for all rows: some are of Intel(R) Xeon")
+    assert "others of NVIDIA H200 (driver None)" in text
+    assert "measure again" not in text
+    heading = "quick · load 0.3 · took 39 s"
+    body = text.split(heading, 1)[1]
+    for word in ("●", "fastest by", "sqrtm(", "1.8x"):
+        assert word not in body, word
+
+
 def test_a_nan_on_a_kind_that_ranks_nobody_is_still_not_right_everywhere():
     """Nobody knows the right answer on the third kind, but it is a number."""
     common = {

@@ -34,7 +34,6 @@ from mssbench.engines.process import Answer, Worker
 from mssbench.engines.slots import Slot
 from mssbench.engines.start import Setup
 from mssbench.errors import RunError
-from mssbench.machine.devices import Gpu
 from mssbench.records.cell import Cell
 from mssbench.records.measurement import Row, Status
 from mssbench.run import run as runs_module
@@ -752,24 +751,6 @@ def test_a_lock_that_cannot_be_made_is_refused_with_the_remedy(
     monkeypatch.setenv("MSSBENCH_LOCKS", str(tmp_path / "file"))
     with pytest.raises(RunError, match="Set MSSBENCH_LOCKS to a folder"):
         slots.lock_slot(Slot("cpu", "", (0,)), lambda _: False)
-
-
-def test_gpus_of_two_models_never_share_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpus = tuple(Gpu(name, f"id{i}") for i, name in enumerate(("H200", "T400", "H200")))
-    monkeypatch.setattr(slots, "cuda_devices", lambda: gpus)
-    monkeypatch.setattr(slots, "usable_cores", lambda: (0, 1, 2, 3, 4))
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert slots.gpu_slots() == [
-        Slot("cuda", "0", (0, 1), "id0"),
-        Slot("cuda", "2", (2, 3), "id2"),
-    ]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6,7")
-    assert [(s.gpu, s.lock) for s in slots.gpu_slots()] == [("5", "gpu-id0"), ("7", "gpu-id2")]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-a,MIG-b,MIG-c")
-    assert [(s.gpu, s.lock) for s in slots.gpu_slots()] == [
-        ("MIG-a", "gpu-MIG-a"),
-        ("MIG-c", "gpu-MIG-c"),
-    ]
 
 
 def test_cells_on_the_cpu_never_run_beside_those_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,21 @@ def test_times_of_a_busy_machine_have_a_warning_in_the_file_and_in_every_caption
         assert (f"% Warning: The machine {why}" in lines) == bool(warned)
 
 
+def test_a_table_with_rows_of_two_gpus_names_both_in_its_caption() -> None:
+    gpus = {
+        name: {"gpus": [{"name": f"NVIDIA {name}"}], "driver": 580} for name in ("H100", "H200")
+    }
+    identity = {"code_hash": "c0de", "run_id": "r" * 12}
+    rows = [
+        step(method, 2e-3, 1e-6, device="cuda", identity=identity | {"environment": name})
+        for method, name in zip(("eigh", "svd"), gpus, strict=True)
+    ]
+    text = latex(*rows, facts={"environments": gpus, "runs": {}})
+    why = "some are of NVIDIA H100 (driver 580), others of NVIDIA H200 (driver 580)"
+    assert text.count(why) == 2
+    assert any(why in line for line in text.splitlines() if line.startswith(r"\caption"))
+
+
 def test_a_time_that_varies_much_is_marked_and_the_caption_says_so() -> None:
     text = latex(step("eigh", 2e-3, 1e-6) | {"noise": "unstable"}, step("svd", 3e-3, 1e-6))
     assert cells(text, "eigh")[1] == r"$\sim$2.00"

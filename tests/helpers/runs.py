@@ -112,7 +112,8 @@ def stand_in(folder: Path, name: str = "stand_in", **wishes: Any) -> str:
 
 def wish(monkeypatch: Any, **wishes: Any) -> None:
     """Tell later stand-ins: seconds (of a cell at full share), gate (a file that the second cell
-    waits for), log (file), cpu (fact), do {forward: deed}.
+    waits for), log (file), cpu (fact), do {forward: deed}, places (file: GPU and cores of each
+    cell), placed (whether GPU and cores are facts), gpus {entry: fact}.
     """
     monkeypatch.setenv("STAND_IN", json.dumps(wishes, default=str))
 
@@ -130,6 +131,9 @@ def act_as_worker() -> None:
             time.sleep(600)
         announce()
         _note(wishes, f"begin {os.getpid()}")
+        if places := wishes.get("places"):
+            with Path(places).open("a") as file:
+                file.write(json.dumps([os.getpid(), *_place(), cell.forward, cell.seed]) + "\n")
         slept = share * wishes.get("seconds", 0.001)
         time.sleep(slept)
         begun.append(cell)
@@ -215,7 +219,12 @@ def act_as_worker() -> None:
             self.measure, self.ceilings, self.held = measure, ceilings, held
 
         def describe(self) -> dict[str, Any]:
-            return {
+            gpu, cores = _place()
+            placed = {
+                "gpus": [wishes.get("gpus", {}).get(gpu, {"name": "A GPU"})] if gpu else [],
+                "cores": {"granted": len(cores)},
+            }
+            return (placed if wishes.get("placed") else {}) | {
                 "cpu": wishes.get("cpu", "a stand-in"),
                 "versions": wishes.get("versions", {}),
                 "blas": wishes.get("blas"),
@@ -231,6 +240,11 @@ def act_as_worker() -> None:
     sys.stdout.flush()
     print("a warning that some import gave", file=sys.stderr)
     worker.main(StandIn)
+
+
+def _place() -> tuple[str, list[int]]:
+    """The GPU that this process sees, and the cores that it may use."""
+    return os.environ["CUDA_VISIBLE_DEVICES"], sorted(os.sched_getaffinity(0))
 
 
 def _note(wishes: Mapping[str, Any], text: str) -> None:
@@ -252,7 +266,7 @@ def _hash(cell: Any) -> str:
 
 def _rows(cell: Any, status: str, samples: int = 3) -> Any:
     """Errors that follow from the cell alone, and seconds that never come twice."""
-    from mssbench.records.cell import phases
+    from mssbench.records.cell import clocks, phases
     from mssbench.records.measurement import Measurement, Status, uniform
     from mssbench.records.timing import Timing
 
@@ -264,13 +278,14 @@ def _rows(cell: Any, status: str, samples: int = 3) -> Any:
         Measurement(
             cell,
             phase,
-            "wall",
-            "hot",
+            clock,
+            cache,
             Status.OK,
             values={"root_error": error, "checked": 2},
             timing=Timing(seconds, 1, 0.5),
         )
         for phase in phases(cell)
+        for clock, cache in clocks(cell)
     )
 
 

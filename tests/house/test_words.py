@@ -77,6 +77,7 @@ from mssbench.console import training_claims as console_training_claims
 from mssbench.console import trainings as console_trainings
 from mssbench.console.statuses import STYLE
 from mssbench.console.terminal import plain
+from mssbench.engines import gpus
 from mssbench.errors import ExitCode
 from mssbench.machine import findings
 from mssbench.methods import method as method_
@@ -492,6 +493,7 @@ PRINTING = (
     (measuring, ()),
     (on_slurm, ("measure", "_closed")),
     (slurm_driver, ("open", "step", "_to_submit", "_submit", "join", "_in_words")),
+    (gpus, ("described", "left_out", "_runs")),
     (cli_show, ("show", "so_far")),
     (cli_test, ("report",)),
     (notebook, ()),

@@ -13,7 +13,7 @@ from mssbench.cli.plot import FIGURES as OFFERED
 from mssbench.cli.plot import drawings
 from mssbench.errors import RunError, TableError
 from mssbench.report import draw
-from mssbench.report.cautions import cautions, environments
+from mssbench.report.cautions import cautions, mixed_environments
 from mssbench.report.drawn import Measured, chosen, drawn, measured, table_of, unique_names
 from mssbench.report.figures import FIGURES
 from mssbench.report.figures.figure import WIDTH
@@ -308,12 +308,41 @@ def test_a_busy_machine_is_a_caution_with_the_name_of_its_run():
 def test_runs_of_several_environments_are_a_caution_that_names_them():
     one, other = (measured_on(n, n, {"cpu": cpu}) for n, cpu in (("a", "Alpha"), ("b", "Beta")))
     again = measured_on("c", "c", {"cpu": "Alpha"})
-    assert [e.runs for e in environments([one, other, again])] == [["a", "c"], ["b"]]
+    assert [e.runs for e in mixed_environments([one, other, again])] == [["a", "c"], ["b"]]
     (caution,) = cautions([one, other, again])
     assert "several environments: their times cannot be compared" in caution.text
     assert "a, c: Alpha" in caution.text
     assert "b: Beta" in caution.text
     assert list(cautions([one, again])) == []
+
+
+def on_gpus(*models, device="cuda"):
+    """Rows of two methods, each on a GPU of its own machine; the second may be on the CPU."""
+    rows = rows_of(device="cuda")
+    for r in rows:
+        r["environment"] = str(int(r["forward"] == "svd"))
+        r["device"] = device if r["forward"] == "svd" else "cuda"
+    machines = {
+        str(i): {"gpus": [{"name": model}] * bool(model), "driver": 580}
+        for i, model in enumerate(models)
+    }
+    return Measured("run", frame(*rows), {"environments": machines, "runs": {}})
+
+
+def test_one_run_with_rows_of_two_gpus_names_them_and_calls_no_method_fastest():
+    mixed = on_gpus("NVIDIA H100", "NVIDIA H200")
+    (caution,) = cautions([mixed])
+    assert "run: NVIDIA H100 (driver 580)" in caution.text
+    assert "run: NVIDIA H200 (driver 580)" in caution.text
+    table = table_of([mixed])
+    assert set(table["fastest"]) == {""}
+    assert (table["standing"] == "front").groupby(table["machine"]).any().all()
+
+
+def test_a_cpu_and_a_gpu_of_one_run_are_no_mixture():
+    both = on_gpus("NVIDIA H200", "", device="cpu")
+    assert mixed_environments([both]) == []
+    assert list(cautions([both])) == []
 
 
 # Formats
