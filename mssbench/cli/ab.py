@@ -33,6 +33,7 @@ from mssbench.cli.options import (
     Set,
     SlurmOptions,
     SuiteArgument,
+    refuse_options_of_a_cluster,
     without,
 )
 from mssbench.cli.output import output, output_json
@@ -42,7 +43,6 @@ from mssbench.console import comparison
 from mssbench.console.comparison import check_display
 from mssbench.console.terminal import make_console
 from mssbench.engines.start import Setup
-from mssbench.errors import SuiteError
 from mssbench.machine import linux
 from mssbench.records import units
 from mssbench.records.policy import Policy
@@ -123,8 +123,7 @@ def command(
     linux.require()
     if engine is Engine.SLURM:
         raise typer.Exit(_on_slurm(slurm))
-    if slurm:
-        raise SuiteError("--slurm is for a cluster: say --engine slurm, or leave it out.")
+    refuse_options_of_a_cluster(engine, {"--slurm": slurm}, None)
     with judging("ab", told=github, as_json=as_json) as tell:
         given_matrices = select.own_matrices(matrices, key, kind)
         chosen = select.choose(suite, set_, only, None, device, also, own=given_matrices)

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from mssbench.cli.slurm_task import measure_shard
+from mssbench.cli.slurm_task import do_shard
 from mssbench.console.progress import RunProgress
 from mssbench.console.summary import closing_of_shards
 from mssbench.engines.slurm import options as slurm_options
@@ -98,15 +98,13 @@ def measure(
                 chosen,
                 folder,
                 shards,
-                count=_count(where.shards, chosen, shards),
+                count=count_of_shards(where.shards, len(chosen.cells), shards),
                 fresh=fresh,
                 rest=rest,
                 watch=progress,
             )
             works.append(work)
-            campaigns.append(
-                Campaign(work, shards, options, measure_shard, retry=retry, label=model)
-            )
+            campaigns.append(Campaign(work, shards, options, do_shard, retry=retry, label=model))
 
         def begin() -> None:
             """Print how many cells will be measured, before the first task is submitted."""
@@ -133,16 +131,16 @@ def measure(
     ]
 
 
-def _count(asked: int | None, chosen: Suite, shards: ShardsFolder) -> int | None:
+def count_of_shards(asked: int | None, cells: int, shards: ShardsFolder) -> int | None:
     """Return into how many shards the cells are dealt; None if the work may choose.
 
     A run that is continued keeps its number, unless the user asks for another one.
     Raises SuiteError if there are more shards than cells.
     """
-    if asked is not None and asked > len(chosen.cells):
+    if asked is not None and asked > cells:
         raise SuiteError(
-            f"--shards {asked}: there are only {len(chosen.cells)} cells to measure, so that this "
-            "is the largest number of shards."
+            f"--shards {asked}: there are only {cells} cells, so that this is the largest number "
+            "of shards."
         )
     before = shards.asked() if asked is None and shards.path.is_dir() else None
     return int(before["shards"]) if before is not None else asked

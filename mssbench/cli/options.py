@@ -1,11 +1,13 @@
 """Arguments and options that several commands share, and helpers for their help texts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from mssbench.errors import SuiteError
 
 
 def suites(incomplete: str) -> list[str]:
@@ -191,6 +193,14 @@ SlurmOptions = Annotated[
         "cpus-per-task=8 or exclusive. Repeatable.",
     ),
 ]
+ShardsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="With --engine slurm: into how many parts the work is dealt, each of which is a task.",
+        show_default="parts of about ten minutes, or one for each seed",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -206,6 +216,22 @@ def without(words: Sequence[str], *options: str) -> list[str]:
         for before, word in zip(["", *words], words, strict=False)
         if not {before, word, word.partition("=")[0]} & {*options}
     ]
+
+
+def refuse_options_of_a_cluster(
+    engine: Engine, given: Mapping[str, object], shard: str | None
+) -> None:
+    """Raise SuiteError for options that do not go with the engine.
+
+    given: the values of the options that are for a cluster, by their names. shard: of --shard.
+    """
+    if engine is Engine.LOCAL and (wrong := [name for name, value in given.items() if value]):
+        raise SuiteError(f"{wrong[0]} is for a cluster: say --engine slurm, or leave it out.")
+    if engine is Engine.SLURM and shard is not None:
+        raise SuiteError(
+            "--engine slurm deals all shards by itself: leave out --shard. Their number is that of "
+            "--shards."
+        )
 
 
 def examples(*lines: str) -> str:

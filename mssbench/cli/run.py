@@ -28,8 +28,10 @@ from mssbench.cli.options import (
     Matrices,
     OnlyCells,
     Set,
+    ShardsOption,
     SlurmOptions,
     SuiteArgument,
+    refuse_options_of_a_cluster,
     statuses,
     without,
     words,
@@ -131,15 +133,7 @@ def command(
     ] = None,
     engine: EngineOption = Engine.LOCAL,
     slurm: SlurmOptions = [],  # noqa: B006
-    shards: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="With --engine slurm: into how many parts the cells are dealt, each of which is a "
-            "task.",
-            show_default="parts of about ten minutes",
-        ),
-    ] = None,
+    shards: ShardsOption = None,
     gpus: Annotated[
         str,
         typer.Option(
@@ -246,16 +240,10 @@ def _cluster(
     Raises SuiteError for an option that belongs to the other engine, and RunError as
     `on_slurm.cluster` does.
     """
+    given = {"--slurm": slurm, "--gpus": gpus, "--shards": shards}
+    refuse_options_of_a_cluster(engine, given, shard)
     if engine is Engine.LOCAL:
-        given = {"--slurm": slurm, "--gpus": gpus, "--shards": shards}
-        if wrong := [name for name, value in given.items() if value]:
-            raise SuiteError(f"{wrong[0]} is for a cluster: say --engine slurm, or leave it out.")
         return None
-    if shard is not None:
-        raise SuiteError(
-            "--engine slurm deals all shards by itself: leave out --shard. Their number is that of "
-            "--shards."
-        )
     from mssbench.cli.on_slurm import cluster
 
     return cluster(slurm, words(gpus), shards)

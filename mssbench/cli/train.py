@@ -12,7 +12,14 @@ from rich.text import Text
 from mssbench.analysis import conclusions, learning_rates, trainings
 from mssbench.analysis.training_reading import load
 from mssbench.cli.claims import judged, stated
-from mssbench.cli.options import Json
+from mssbench.cli.options import (
+    Engine,
+    EngineOption,
+    Json,
+    ShardsOption,
+    SlurmOptions,
+    refuse_options_of_a_cluster,
+)
 from mssbench.cli.output import output, output_json
 from mssbench.console.terminal import make_console
 from mssbench.console.training_claims import summary
@@ -22,6 +29,7 @@ from mssbench.errors import ExitCode
 from mssbench.records import units
 from mssbench.records.measurement import Status
 from mssbench.results.facts_file import read_facts
+from mssbench.results.trainings import TRAININGS
 
 EXAMPLES = ("mssbench train train_smoke", "mssbench train my_suite.toml --at-once 2")
 
@@ -78,6 +86,9 @@ def command(
             show_default="all networks",
         ),
     ] = None,
+    engine: EngineOption = Engine.LOCAL,
+    slurm: SlurmOptions = [],  # noqa: B006
+    shards: ShardsOption = None,
     as_json: Json = False,
 ) -> None:
     """Train small networks that differ in the root alone, and compare their accuracy.
@@ -92,28 +103,51 @@ def command(
     from mssbench.suite.shards import folder_name, parse
     from mssbench.suite.training import load as load_suite
 
+    refuse_options_of_a_cluster(engine, {"--slurm": slurm, "--shards": shards}, shard)
     chosen = load_suite(suite)
     if shard is not None:
         chosen = chosen.sharded(parse(shard))
     folder = out or Path("results") / folder_name(chosen.name, chosen.shard)
-    with TrainingProgress(make_console(stderr=True)) as progress:
-        rows = runner.run(
+    log = make_console(stderr=True)
+    if engine is Engine.SLURM:
+        from mssbench.cli.train_on_slurm import train
+
+        stopped = train(
             chosen,
             folder,
+            slurm,
+            shards,
             at_once=at_once,
             threads=threads,
-            facts=facts.describe(),
             fresh=fresh,
             capture=capture,
-            begin=progress.begin,
-            watch=progress,
+            log=log,
         )
+        if stopped and not (folder / TRAININGS).exists():
+            raise typer.Exit(ExitCode.INTERRUPTED)
+        every, _, _ = load(folder)
+        rows = every.to_dict("records")
+        code = _code_on_slurm([row["status"] for row in rows], stopped=stopped)
+    else:
+        with TrainingProgress(log) as progress:
+            rows = runner.run(
+                chosen,
+                folder,
+                at_once=at_once,
+                threads=threads,
+                facts=facts.describe(),
+                fresh=fresh,
+                capture=capture,
+                begin=progress.begin,
+                watch=progress,
+            )
+        code = _code([row["status"] for row in rows])
 
     if as_json:
         output_json("train", {"rows": rows})
     else:
         output(report(folder))
-    raise typer.Exit(_code([row["status"] for row in rows]))
+    raise typer.Exit(code)
 
 
 def report(folder: Path) -> Iterator[RenderableType]:
@@ -143,6 +177,18 @@ def report(folder: Path) -> Iterator[RenderableType]:
             f"command resumes {'it' if missing == 1 else 'them'}.",
             style="bold yellow",
         )
+
+
+def _code_on_slurm(statuses: list[str], *, stopped: bool) -> int:
+    """Return the exit code of a run on a cluster. stopped: whether the user has ended it.
+
+    Trainings without a result count as broken, unless the user has ended the run.
+    """
+    if stopped:
+        return ExitCode.INTERRUPTED
+    if Status.INTERRUPTED in statuses:
+        return ExitCode.BROKEN
+    return _code(statuses)
 
 
 def _code(statuses: list[str]) -> int:

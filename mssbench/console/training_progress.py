@@ -68,6 +68,14 @@ class TrainingProgress:
         before = f"; {there} are there already" if there else ""
         self._print(f"{what}{before}")
 
+    def say(self, elsewhere: str) -> None:
+        """Show what is going on on a cluster, if the networks are trained there."""
+        with self._lock:
+            self._progress.update(self._task, description=elsewhere)
+            silent = time.monotonic() - self._last_line > self._silence
+            if elsewhere and silent and not self._console.is_terminal:
+                self._print(elsewhere)
+
     def __call__(self, cell: TrainingCell, message: Mapping[str, Any]) -> None:
         """Show an epoch of a training, or its end."""
         with self._lock:

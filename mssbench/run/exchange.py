@@ -1,4 +1,4 @@
-"""Put the folder of a new run in the place of an earlier one, without losing files of the user's.
+"""Put the folder of a new run in the place of an earlier one; files of the user's are kept.
 
 While the folders are exchanged, the earlier one is called `NAME-before`. A process that is killed
 may leave it behind.
@@ -7,11 +7,15 @@ may leave it behind.
 from contextlib import suppress
 from pathlib import Path
 
+from mssbench.results import trainings
 from mssbench.results.folder import LOG
 from mssbench.results.locks import IN_FOLDER
 from mssbench.results.rows import ENVIRONMENT, JOURNAL, SAMPLES, SUITE, TABLE
+from mssbench.run import training_folder
+from mssbench.run.training_folder import TABLES
 
 _OF_A_RUN = (TABLE, JOURNAL, SAMPLES, ENVIRONMENT, SUITE, LOG, IN_FOLDER)
+_OF_TRAININGS = (*TABLES, ENVIRONMENT, SUITE, IN_FOLDER)
 _OLD = "before"
 
 
@@ -50,14 +54,21 @@ def is_left_behind(folder: Path) -> bool:
 
 
 def delete_run(folder: Path, *, successor: Path | None = None) -> None:
-    """Delete the files of a run, and its folder unless files of the user's are left in it.
+    """Delete the files of a run, or of trainings, and the folder unless other files are left in it.
 
     successor: a folder into which files of the user's are moved, if it has none of the same name.
     """
     if not folder.is_dir():
         return
+    names: tuple[str, ...] = _OF_A_RUN
+    if trainings.holds(folder):
+        names = _OF_TRAININGS
+        training_folder.clear(folder)
+        for name in (training_folder.CELLS, training_folder.CAPTURED):
+            with suppress(OSError):  # it is not there, or holds files of the user's
+                (folder / name).rmdir()
     for file in sorted(folder.iterdir()):
-        if file.name in _OF_A_RUN:
+        if file.name in names:
             file.unlink()
         elif successor is not None and not (successor / file.name).exists():
             file.rename(successor / file.name)

@@ -29,6 +29,7 @@ from mssbench.results import locks, parts
 from mssbench.results import trainings as files
 from mssbench.results.facts_file import facts_or_fault
 from mssbench.results.files import contents, replace
+from mssbench.results.folder import InUse
 from mssbench.results.parts import PART, Part
 from mssbench.results.rows import ENVIRONMENT, JOURNAL, SUITE, TABLE
 from mssbench.suite.training import TrainingSuite
@@ -52,13 +53,11 @@ OF_EPOCH = {
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a folder. Raises RunError if another run holds it."""
+    """Hold the lock of a folder. Raises InUse if another run holds it."""
     fd, free = locks.hold_folder(path)
     try:
         if not free:
-            raise RunError(
-                f"{path} is in use by another run. Wait for it, or choose another --out."
-            )
+            raise InUse(f"{path} is in use by another run. Wait for it, or choose another --out.")
         yield
     finally:
         locks.release(fd)

@@ -56,7 +56,7 @@ def test_a_help_line_is_the_first_sentence_of_its_command(name: str) -> None:
 def test_every_module_of_the_command_line_is_a_command_or_shared_by_commands() -> None:
     files = {path.stem for path in Path(main.__file__).parent.glob("*.py")}
     shared = {"__init__", "main", "judging", "notebook", "options", "output", "saving", "streams"}
-    shared |= {"measuring", "on_slurm", "slurm_task"}
+    shared |= {"measuring", "on_slurm", "slurm_task", "train_on_slurm"}
     assert files - shared == {module for module, _ in main.COMMANDS.values()}
 
 

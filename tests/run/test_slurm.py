@@ -430,7 +430,7 @@ def test_each_model_of_gpu_is_a_run(measured: Any, fake_slurm: FakeSlurm):
         (("--gpus", "a,a"), "names a model twice"),
         (("--gpus", "a", "--slurm", "gres=gpu:1"), "both ask for GPUs"),
         (("--shard", "1/2"), "leave out --shard"),
-        (("--shards", "13"), "only 12 cells"),
+        (("--shards", "13"), "only 12 cells, so that"),
         (("--slurm", "array=1-3"), "array cannot be chosen, because"),
     ],
 )

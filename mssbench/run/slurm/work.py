@@ -27,7 +27,7 @@ from mssbench.suite.suite import Suite
 # Seconds of estimated work of a shard: long compared with the start of a task, and short enough
 # that little is lost with a node, and that a free node finds another shard.
 _SHARD_SECONDS = 600.0
-_MOST_SHARDS = 1000  # Slurm's own limit of an array, unless the cluster has another one
+MOST_SHARDS = 1000  # Slurm's own limit of an array, unless the cluster has another one
 # An estimate may be wrong by this factor before the limit of time of a task ends it.
 _SAFETY = 3.0
 # Minutes of a task beside its measurements: to load the libraries, and to wait for a device.
@@ -186,7 +186,7 @@ class Measuring:
 def _portions(suite: Suite) -> int:
     """Return the number of shards with about ten minutes of estimated work each."""
     wanted = ceil(_seconds(suite.cells, suite) / _SHARD_SECONDS)
-    return max(1, min(wanted, len(suite.cells), _MOST_SHARDS))
+    return max(1, min(wanted, len(suite.cells), MOST_SHARDS))
 
 
 def _seconds(cells: Sequence[Cell], suite: Suite) -> float:
