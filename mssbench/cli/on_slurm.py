@@ -45,8 +45,9 @@ class Cluster:
         """Yield the name of each kind of node, the folder of its run, and its options of sbatch."""
         if not self.models:
             yield "", out, dict(self.options)
+        named = out if out.name else out.resolve()
         for model in self.models:
-            folder = out.with_name(f"{out.name}-{model}")
+            folder = named.with_name(f"{out.name}-{model}")
             yield model, folder, {**self.options, "gres": f"gpu:{model}:1"}
 
 
@@ -99,7 +100,6 @@ def measure(
                 folder,
                 shards,
                 count=count_of_shards(where.shards, len(chosen.cells), shards),
-                fresh=fresh,
                 rest=rest,
                 watch=progress,
             )
@@ -154,7 +154,9 @@ def _closed(
     Raises RunError if no cell has a row, because no task could do its work.
     """
     summary = work.summary()
-    summary.interrupted, summary.over, summary.seconds = stopped, campaign.over, seconds
+    # Cells that failed for another reason than the limit of time count as broken.
+    over = campaign.over and not campaign.failure
+    summary.interrupted, summary.over, summary.seconds = stopped, over, seconds
     if not summary.statuses and not stopped:
         raise RunError(f"nothing was measured: {campaign.failure}")
     log.print(closing_of_shards(summary, work.shards))

@@ -219,11 +219,11 @@ def command(
             {
                 "complete": all(summary.complete for summary in summaries),
                 "cells_left": sum(summary.left for summary in summaries),
-                "rows": [row for summary in summaries for row in data(summary.path)],
+                "rows": [row for s in summaries if s.statuses for row in data(s.path)],
             },
         )
     for summary in summaries:
-        if not as_json:
+        if not as_json and summary.statuses:  # a run on a cluster may have been stopped before
             output(tables(summary.path))
         if not summary.complete:
             resuming = _resuming_command()

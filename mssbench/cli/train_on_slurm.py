@@ -44,7 +44,6 @@ def train(
             out,
             folder,
             count=count_of_shards(shards, len(chosen.cells), folder),
-            fresh=fresh,
             at_once=at_once,
             rest={"threads": threads, "capture": capture},
             watch=progress,

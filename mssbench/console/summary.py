@@ -50,12 +50,15 @@ def closing_of_shards(summary: Summary, shards: int) -> Text:
     Example: `102 cells: 78 ok, 24 not_installed · 8 shards · 4 min · results/quick`.
     """
     text = Text()
-    if summary.interrupted:
+    if summary.interrupted and summary.statuses:
         text.append("interrupted, what was measured is saved. ", "magenta")
     if summary.over:
         text.append("the time was over. ", "magenta")
-    text.append(f"{units.count(summary.statuses.total(), 'cell')}: ")
-    text += statuses.status_words(summary.statuses)
+    if summary.statuses:
+        text.append(f"{units.count(summary.statuses.total(), 'cell')}: ")
+        text += statuses.status_words(summary.statuses)
+    else:
+        text.append("interrupted before a cell was measured", "magenta")
     text.append(f" · {units.count(shards, 'shard')} · {units.duration(summary.seconds)}")
     text.append(f" · {summary.path}")
     return text

@@ -22,8 +22,10 @@ _OLD = "before"
 def put_in_place(new: Path, path: Path) -> None:
     """Put the folder `new` in the place of `path`, and delete the run that was there.
 
-    Files of the user's in the earlier folder are moved into the new one.
+    Files of the user's in the earlier folder are moved into the new one. If `path` is a symbolic
+    link, it stays one, and the folder that it leads to is exchanged.
     """
+    path = path.resolve()
     old = before(path)
     if path.exists():
         path.rename(old)
@@ -33,6 +35,7 @@ def put_in_place(new: Path, path: Path) -> None:
 
 def repair(path: Path) -> None:
     """Finish an exchange of the folder `path` that was killed, if there is one."""
+    path = path.resolve()
     old = before(path)
     if not old.is_dir():
         return

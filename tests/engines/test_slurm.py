@@ -68,6 +68,9 @@ def test_options_are_those_of_sbatch(programs: Path, texts: list[str], found: ob
         ("array=1-3", "array cannot be chosen"),
         ("-N=2", "Unknown option of sbatch"),
         ("nodes=2", "nodes cannot be chosen"),
+        ("-M=other", "clusters cannot be chosen"),
+        ("parsable", "parsable cannot be chosen"),
+        ("test-only", "test-only cannot be chosen"),
         ("requeue", "requeue cannot be chosen"),
         ("job_name=mine", "job-name cannot be chosen"),
     ],
@@ -133,6 +136,14 @@ def test_a_slurm_that_never_answers_is_silent(
     monkeypatch.setattr(jobs, "_PATIENCE", 0.2)
     write(programs, "squeue", "exec sleep 30")
     assert jobs.tasks("mine") is None
+
+
+def test_a_slurm_that_never_answers_cancels_nothing(
+    programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "_PATIENCE", 0.2)
+    write(programs, "scancel", "exec sleep 30")
+    jobs.cancel(name="mine")
 
 
 def test_what_is_cancelled(programs: Path) -> None:
@@ -204,8 +215,10 @@ def test_a_refusal_is_told_in_the_words_of_sbatch(programs: Path, tmp_path: Path
     write(programs, "srun", "exit 0")
     said = "sbatch: error: Batch job submission failed: Invalid account"
     write(programs, "sbatch", f"echo '{said}' >&2; exit 1")
+    given = {"account": "nobody", "exclusive": True}
     with pytest.raises(RunError, match="Batch job submission failed: Invalid account") as error:
-        jobs.submit(print, [(1,)], tmp_path / "tasks", name="mine", minutes=30, options={})
+        jobs.submit(print, [(1,)], tmp_path / "tasks", name="mine", minutes=30, options=given)
+    assert "(account=nobody, exclusive): " in str(error.value)
     assert "Traceback" not in str(error.value)
     assert "\n" not in str(error.value)
 

@@ -219,7 +219,7 @@ def test_what_slurm_refuses_is_told_in_its_words(place: Path) -> None:
     suite(place)
     done = finished(*options(place, "--slurm", "partition=nowhere"))
     assert done.returncode == 2
-    assert "sbatch has refused the jobs: " in done.stderr
+    assert "sbatch has refused the jobs (partition=nowhere): " in done.stderr
     assert "nowhere" in done.stderr or "artition" in done.stderr
     assert not (place / "results" / "tiny").exists()
 

@@ -116,6 +116,14 @@ def test_a_task_that_is_killed_is_submitted_again(measured: Any, fake_slurm: Fak
     assert statuses() == {"ok": 12}
 
 
+@pytest.mark.slow
+def test_tasks_that_are_all_lost_at_once_are_submitted_again(measured: Any, fake_slurm: FakeSlurm):
+    fake_slurm.kill = {1, 2, 3}
+    fake_slurm.do = lambda: fake_slurm.kill.clear() if len(fake_slurm.submitted) == 2 else None
+    assert measured()[0] == 0
+    assert fake_slurm.shards == [[1, 2, 3], [1, 2, 3]]
+
+
 def test_cells_without_a_result_become_rows_with_the_reason(
     measured: Any, fake_slurm: FakeSlurm, capsys: Any
 ):
@@ -184,6 +192,17 @@ def test_a_limit_of_time_is_one_of_each_task_and_a_planned_end(
 
 
 @pytest.mark.slow
+def test_a_lost_task_is_no_planned_end(
+    measured: Any, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+):
+    wish(monkeypatch, seconds=20.0)
+    fake_slurm.kill = {2}
+    code, err = measured("--minutes", "0.05")
+    assert code == 4
+    assert "cells without a result: the tasks ended without a result" in err
+
+
+@pytest.mark.slow
 def test_cells_are_retried_once(
     measured: Any, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ):
@@ -221,6 +240,25 @@ def test_a_signal_cancels_the_tasks_and_joins_what_is_there(measured: Any, fake_
     fake_slurm.do = lambda: None
     assert measured()[0] == 0
     assert statuses() == {"ok": 12}
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_a_signal_before_the_first_cell_is_no_misuse(
+    fake_slurm: FakeSlurm, capsys: Any, words: tuple[str, ...]
+):
+    def stop() -> None:
+        if fake_slurm.submitted and not fake_slurm.cancelled:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    fake_slurm.kill = {1, 2, 3}
+    fake_slurm.do = stop
+    command = ("run", "tiny.toml", "--engine", "slurm", "--python", "./stand_in", "--shards", "3")
+    code, out, err = called(capsys, *command, *words)
+    assert code == 130, err
+    assert "interrupted before a cell was measured" in err
+    assert "Not complete: 12 of 12 cells are left." in " ".join(err.split())
+    if words:
+        assert json.loads(out)["rows"] == []
 
 
 @pytest.mark.slow
@@ -301,6 +339,96 @@ def test_a_run_of_its_own_is_not_replaced(measured: Any, fake_slurm: FakeSlurm, 
 
 
 @pytest.mark.slow
+def test_what_another_command_has_measured_meanwhile_is_not_replaced(
+    measured: Any, fake_slurm: FakeSlurm, capsys: Any
+):
+    def run_here() -> None:
+        if fake_slurm.submitted and not Path("results/tiny/table.csv").exists():
+            assert called(capsys, "run", "tiny.toml", "--python", "./stand_in")[0] == 0
+
+    fake_slurm.do = run_here
+    code, err = measured()
+    assert code == 2
+    assert "which none of the shards in" in err
+    assert "-shards/*-of-3 --out FOLDER` joins what the shards have" in err
+    assert len({row["run_id"] for row in table(Path("results/tiny"))}) == 1
+
+
+@pytest.mark.slow
+def test_a_fresh_start_that_was_killed_is_continued(
+    done: Any, measured: Any, fake_slurm: FakeSlurm
+):
+    before = {row["run_id"] for row in table(Path("results/tiny"))}
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver.Campaign, "join", kill)
+        with pytest.raises(Killed):
+            measured("--fresh")
+    assert {row["run_id"] for row in table(Path("results/tiny"))} == before
+    assert measured()[0] == 0
+    assert fake_slurm.shards == [[1, 2, 3]], "what it had measured is not measured again"
+    assert not before & {row["run_id"] for row in table(Path("results/tiny"))}
+    assert not json.loads(Path("results/tiny-shards/slurm.json").read_text())["fresh"]
+
+
+def test_a_fresh_start_keeps_the_lock_of_its_folder(done: Any, measured: Any, fake_slurm: Any):
+    seen: list[bool] = []
+
+    def look() -> None:
+        fd = os.open("results/tiny-shards", os.O_RDONLY)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            seen.append(True)
+        else:
+            seen.append(False)
+        finally:
+            os.close(fd)
+
+    fake_slurm.do = look
+    assert measured("--fresh")[0] == 0
+    assert set(seen) == {True}
+
+
+def test_a_fresh_start_deletes_nothing_while_earlier_tasks_may_run(
+    done: Any, measured: Any, fake_slurm: FakeSlurm
+):
+    fake_slurm.silent = True
+    code, err = measured("--fresh")
+    assert code == 2
+    assert "Nothing was deleted" in err
+    assert len([*Path("results/tiny-shards").glob("*-of-3/table.csv")]) == 3
+
+
+def test_the_run_may_be_a_symbolic_link(done: Any, measured: Any):
+    Path("results/tiny").rename("real")
+    Path("results/tiny-shards").rename("real-shards")
+    Path("results/tiny").symlink_to("../real")
+    for _ in range(2):
+        assert measured()[0] == 0
+        assert Path("results/tiny").is_symlink()
+        assert statuses("real") == {"ok": 12}
+    assert not exchange.before(Path("results/tiny")).is_symlink()
+    assert not exchange.before(Path("real")).exists()
+
+
+@pytest.mark.parametrize("out", [".", "..", "../{name}/"])
+def test_the_working_folder_cannot_be_the_run(
+    measured: Any, fake_slurm: FakeSlurm, place: Path, out: str
+):
+    code, err = measured("--out", out.format(name=place.name))
+    assert code == 2
+    assert "Choose a folder in the working folder" in err
+    assert fake_slurm.shards == []
+
+
+@pytest.mark.slow
 def test_files_of_the_users_stay(done: Any, measured: Any):
     Path("results/tiny/note.txt").write_text("mine")
     before = {row["run_id"] for row in table(Path("results/tiny"))}
@@ -373,6 +501,7 @@ def test_a_damaged_description_is_refused(done: Any, measured: Any, text: str):
     code, err = measured()
     assert code == 2
     assert "slurm.json" in err
+    assert measured("--fresh")[0] == 2, "the name of the tasks that may run is lost"
 
 
 @pytest.mark.slow

@@ -71,6 +71,11 @@ def test_the_output_and_the_exit_code_are_passed_on(one_job: OneJob, capfdbinary
     assert list(Path.cwd().iterdir()) == [], "no file of the job is left"
 
 
+def test_a_file_in_the_working_folder_replaces_no_module(one_job: OneJob) -> None:
+    Path("random.py").write_text("raise SystemExit(9)")
+    assert there("list", "suites") == 0
+
+
 def test_a_job_that_ends_without_an_exit_code_is_told(one_job: OneJob) -> None:
     one_job.dies = True
     with pytest.raises(RunError, match=r"slurmstepd: error: time limit.*--slurm time=MINUTES"):

@@ -34,7 +34,6 @@ def of(folder: Path) -> Measuring:
         folder / "out",
         ShardsFolder.beside(folder / "out"),
         count=SHARDS,
-        fresh=False,
         rest=rest,
         watch=lambda _: None,
     )

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,7 +96,11 @@ def submit(
         try:
             executor.map_array(function, *zip(*arguments, strict=True))
         except submitit.core.utils.FailedJobError as error:
-            raise RunError(f"sbatch has refused the jobs: {_words_of_sbatch(error)}") from None
+            given = ", ".join(_texts(options)) or "no options of yours"
+            raise RunError(
+                f"sbatch has refused the jobs ({given}): {_words_of_sbatch(error)}. "
+                "`sinfo -o '%P %l %G'` shows the partitions, with their limits of time and GPUs."
+            ) from None
 
 
 def tasks(name: str) -> list[Task] | None:
@@ -123,16 +127,20 @@ def _task(line: str) -> Task:
 
 
 def cancel(*jobs: str, name: str = "") -> None:
-    """Cancel tasks by their ids, or all tasks of a name. Tasks that have ended are left alone."""
+    """Cancel tasks by their ids, or all tasks of a name. Tasks that have ended are left alone.
+
+    If Slurm does not answer, nothing is raised: `tasks` tells which of them are still there.
+    """
     chosen = [f"--name={name}"] if name else []
     if jobs or chosen:
-        subprocess.run(
-            ["scancel", *chosen, *jobs],
-            capture_output=True,
-            timeout=_PATIENCE,
-            check=False,
-            env=_own(),
-        )
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(
+                ["scancel", *chosen, *jobs],
+                capture_output=True,
+                timeout=_PATIENCE,
+                check=False,
+                env=_own(),
+            )
 
 
 def _is_inherited(variable: str) -> bool:
@@ -158,9 +166,15 @@ def _outside_an_allocation() -> Iterator[None]:
         os.environ.update(hidden)
 
 
+def _texts(options: Options) -> Iterator[str]:
+    """Yield options as they are written after --slurm: `partition=gpu`."""
+    for name, value in options.items():
+        yield name if value is True else f"{name}={value}"
+
+
 def _words_of_sbatch(error: Exception) -> str:
     """Return what sbatch has said, in one line, from the error of submitit, which adds more."""
     said = [line for line in str(error).splitlines() if "sbatch: " in line]
-    return " ".join(line.split("sbatch: ", 1)[1].removeprefix("error: ") for line in said) or str(
+    return "; ".join(line.split("sbatch: ", 1)[1].removeprefix("error: ") for line in said) or str(
         error
     )

@@ -9,6 +9,7 @@ from mssbench.errors import RunError, unknown
 
 # What each option means for an array of tasks is decided by mssbench; another value would break it.
 _DECIDED = {
+    "clusters": "mssbench asks this cluster alone what has become of its jobs",
     "array": "the number of tasks follows from the number of shards",
     "error": "the output of each task goes to a file of its own",
     "job-name": "mssbench finds its jobs by a name of its own",
@@ -18,8 +19,12 @@ _DECIDED = {
     "ntasks-per-node": "each task is one process, which starts the others",
     "output": "the output of each task goes to a file of its own",
     "open-mode": "the output of each task goes to a file of its own",
+    "parsable": "mssbench reads what sbatch prints",
+    "quiet": "mssbench reads what sbatch prints",
     "requeue": "mssbench submits again what was not measured",
     "signal": "mssbench ends a cell that takes too long by itself",
+    "test-only": "mssbench waits for what it submits",
+    "wait": "mssbench waits for its jobs by itself",
     "wrap": "mssbench submits its own script",
 }
 # Short options of sbatch, which people know from its manual.
@@ -28,6 +33,7 @@ _SHORT = {
     "c": "cpus-per-task",
     "C": "constraint",
     "G": "gpus",
+    "M": "clusters",
     "p": "partition",
     "q": "qos",
     "t": "time",

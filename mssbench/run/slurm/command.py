@@ -129,7 +129,7 @@ def execute(folder: str, words: Sequence[str], current: str) -> None:
     here = Path(folder)
     with (here / _OUT).open("wb") as out, (here / _ERR).open("wb") as err:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mssbench", *words],
+            [sys.executable, "-P", "-m", "mssbench", *words],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,

@@ -49,6 +49,8 @@ class Campaign:
         self.work, self.folder, self._label = work, folder, label
         self._options, self._task, self._retry = options, task, tuple(retry)
         self._name = ""
+        self._asked: dict[str, Any] = {}  # what the tasks are told
+        self._fresh = False  # whether the run that is there is replaced in the end
         self._rounds = 0
         self._missing_before = -1  # number of cells without a result at the latest submission
         self._declined: set[str] = set()
@@ -60,21 +62,27 @@ class Campaign:
         """Prepare the folder of the shards. Return a remark, if an earlier start is continued.
 
         fresh: whether what is there is measured again. Raises RunError if the folder holds other
-        shards than those of this work, or if Slurm does not answer.
+        shards than those of this work, if Slurm does not answer, or if the run that is there must
+        not be replaced.
         """
-        before = self.folder.asked()
+        before, asked = self.folder.asked(), self.work.asked()
+        if before is not None and not fresh:
+            self._refuse_other(before, asked)
+        # A start with --fresh that was killed is continued without it, and still replaces the run.
+        self._fresh = fresh or (before is not None and before.get("fresh", False))
+        self.work.refuse_to_replace(fresh=self._fresh)
         if before is not None and fresh:
-            self._cancel_all(before["name"])
+            if not self._cancel_all(before["name"]):
+                raise RunError(
+                    "tasks of an earlier start do not end, or Slurm does not answer. Nothing was "
+                    f"deleted: try again when `squeue --name={before['name']}` shows none."
+                )
             self.folder.clear()
             before = None
-        asked = self.work.asked()
-        if before is None:
-            self._name = f"mssbench-{secrets.token_hex(6)}"
-        else:
-            self._refuse_other(before, asked)
-            self._name = before["name"]
-        self.work.refuse_to_replace()
-        self.folder.ask({"name": self._name, **asked}, self.work.suite_text())
+
+        self._name = before["name"] if before else f"mssbench-{secrets.token_hex(6)}"
+        self._asked = {"name": self._name, **asked}
+        self.folder.ask({**self._asked, "fresh": self._fresh}, self.work.suite_text())
         tasks = jobs.tasks(self._name)
         if tasks is None:
             raise RunError("squeue does not answer: is this a node of the cluster, and is it up?")
@@ -122,7 +130,8 @@ class Campaign:
 
         total = sum(missing.values())
         open_ = [number for number in missing if not _has_ended_for_good(ends.get(number))]
-        if open_ and self._rounds and total == self._missing_before:
+        # Once more where nothing was done at all: all tasks may have been cancelled, or lost.
+        if open_ and self._rounds > 1 and total == self._missing_before:
             words = self.folder.last_words()
             self.failure = self.failure or f"the tasks ended without a result; {words}"
             return []
@@ -162,14 +171,22 @@ class Campaign:
         self._cancel_all(self._name)
         self.work.news()
 
-    def _cancel_all(self, name: str) -> None:
+    def _cancel_all(self, name: str) -> bool:
+        """Cancel all tasks of a name, and wait for their end. Whether they are known to have ended.
+
+        They get some time, since a task that is cancelled saves what it has measured.
+        """
         end = time.monotonic() + _END_SECONDS
         jobs.cancel(name=name)
-        while jobs.tasks(name) != [] and time.monotonic() < end:
+        while not (ended := jobs.tasks(name) == []) and time.monotonic() < end:
             time.sleep(_LOOK_SECONDS)
+        return ended
 
     def join(self, *, stopped: bool) -> None:
-        """Join what the shards have. stopped: whether the user has stopped the run."""
+        """Join what the shards have. stopped: whether the user has stopped the run.
+
+        Raises RunError if another command has written to the folder of the run in the meantime.
+        """
         reasons = {}
         for number in range(1, self.work.shards + 1):
             end = self.folder.end(number)
@@ -180,7 +197,10 @@ class Campaign:
                 reasons[number] = "the time was over before this cell"
             else:
                 reasons[number] = (end.error if end else "") or self.failure
-        self.work.join(reasons)
+        # Days may have passed, in which another command has measured something into the folder.
+        self.work.refuse_to_replace(fresh=self._fresh)
+        if self.work.join(reasons):
+            self.folder.ask({**self._asked, "fresh": False}, self.work.suite_text())
 
     @property
     def words(self) -> str:

@@ -46,8 +46,19 @@ class ShardsFolder:
 
     @classmethod
     def beside(cls, run: Path) -> "ShardsFolder":
-        """Return the folder of the shards of a run. run: the folder of its joined table."""
-        return cls(run.with_name(f"{run.name}-shards"))
+        """Return the folder of the shards of a run. run: the folder of its joined table.
+
+        Raises RunError if the run is in the working folder or in one above it: the folder of the
+        run is exchanged for a new one in the end, which would take the working folder away.
+        """
+        resolved = run.resolve()
+        if Path.cwd().is_relative_to(resolved):
+            raise RunError(
+                f"--out {run} is the working folder, or one above it, and --engine slurm replaces "
+                "the folder of the run in the end. Choose a folder in the working folder, such as "
+                "--out results/standard."
+            )
+        return cls(resolved.with_name(f"{resolved.name}-shards"))
 
     @property
     def tasks(self) -> Path:
@@ -79,7 +90,7 @@ class ShardsFolder:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise RunError(
                 f"{file} is damaged ({error}). `mssbench merge {self.path}/*-of-* --out FOLDER` "
-                "joins what the shards have; --fresh measures everything again."
+                "joins what the shards have. To measure everything again, delete {self.path}."
             ) from None
         raise RunError(
             f"{file} is of another version of mssbench. Use that one, or choose another --out."
@@ -124,16 +135,26 @@ class ShardsFolder:
         """Raise RunError if the path is that of something else than shards of a run."""
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file, and the shards need a folder of this name.")
-        if self.path.is_dir() and any(self.path.iterdir()) and self.asked() is None:
+        if self._has_files() and self.asked() is None:
             raise RunError(
                 f"{self.path} contains other files, and the shards of a run need a folder of this "
                 "name. Nothing was written: choose another --out."
             )
 
+    def _has_files(self) -> bool:
+        """Whether the folder is there and has files in it, beside that of a lock."""
+        return self.path.is_dir() and any(f.name != locks.IN_FOLDER for f in self.path.iterdir())
+
     def clear(self) -> None:
-        """Delete all shards. Call this after `refuse_foreign`."""
-        if self.path.is_dir():
-            shutil.rmtree(self.path)
+        """Delete all shards, but not the folder, whose lock this process holds.
+
+        Call this after `refuse_foreign`.
+        """
+        for entry in self.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name != locks.IN_FOLDER:
+                entry.unlink()
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -30,7 +30,7 @@ class Training:
 
     out: the folder of the joined trainings. folder: that of the shards. count: number of shards;
     None for one for each task, seed and learning rate, so that methods are compared on one machine.
-    fresh: whether all are trained again. at_once: how many networks a task trains at a time. rest:
+    at_once: how many networks a task trains at a time. rest:
     other data for the tasks. watch: called with each training that has ended.
     """
 
@@ -41,12 +41,11 @@ class Training:
         folder: ShardsFolder,
         *,
         count: int | None,
-        fresh: bool,
         at_once: int,
         rest: Mapping[str, Any],
         watch: Watcher,
     ) -> None:
-        self.suite, self.out, self._folder, self._fresh = suite, out, folder, fresh
+        self.suite, self.out, self._folder = suite, out, folder
         groups = {(cell.task, cell.seed, cell.learning_rate) for cell in suite.cells}
         self.shards = count if count is not None else min(len(groups), MOST_SHARDS)
         self._at_once, self._rest, self._watch = at_once, rest, watch
@@ -79,13 +78,13 @@ class Training:
         """Return the text of the suite."""
         return tomli_w.dumps(dict(self.suite.document))
 
-    def refuse_to_replace(self) -> None:
+    def refuse_to_replace(self, *, fresh: bool) -> None:
         """Raise RunError if the folder of the run has other trainings than those of the shards."""
         if not self.out.is_dir():
             return
-        folders.refuse_foreign(self.out, fresh=self._fresh)
-        folders.refuse_other_suite(self.out, self.suite, fresh=self._fresh)
-        if self._fresh:
+        folders.refuse_foreign(self.out, fresh=fresh)
+        folders.refuse_other_suite(self.out, self.suite, fresh=fresh)
+        if fresh:
             return
         for part, number in zip(self._parts, range(1, self.shards + 1), strict=True):
             for cell in part.cells:
@@ -125,17 +124,19 @@ class Training:
                 del self._awaited[cell]
                 self._watch(cell, found)
 
-    def join(self, reasons: Mapping[int, str]) -> None:  # noqa: ARG002  (tables have no place for it)
+    def join(self, reasons: Mapping[int, str]) -> bool:  # noqa: ARG002  (tables have no place for it)
         """Join the shards into the folder of the run, in place of what is there.
 
-        Trainings without a result get rows with the status `interrupted`.
+        Returns whether any shard has results. Trainings without one get rows with the status
+        `interrupted`.
         """
         runs = [self._run(number) for number in range(1, self.shards + 1)]
         present = [run for run in runs if (run / folders.CELLS).is_dir()]
         exchange.repair(self.out)
         if not present:
-            return
+            return False
         new = self._folder.path / "joined"
         exchange.delete_run(new)
         training_merge.join(present, new)
         exchange.put_in_place(new, self.out)
+        return True

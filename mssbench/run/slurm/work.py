@@ -45,8 +45,11 @@ class Work(Protocol):
     def suite_text(self) -> str:
         """Return the text of the suite, as the tasks read it."""
 
-    def refuse_to_replace(self) -> None:
-        """Raise RunError if the joined result must not replace what is in its folder."""
+    def refuse_to_replace(self, *, fresh: bool) -> None:
+        """Raise RunError if the joined result must not replace what is in its folder.
+
+        fresh: whether it may replace other results of the same kind.
+        """
 
     def missing(self, number: int, retry: Sequence[str] = ()) -> int:
         """Return how many cells of a shard have no result. retry: statuses that count as none."""
@@ -60,17 +63,16 @@ class Work(Protocol):
     def news(self) -> None:
         """Tell what the tasks have done since the last call."""
 
-    def join(self, reasons: Mapping[int, str]) -> None:
-        """Join the shards. reasons: why cells of a shard have no result."""
+    def join(self, reasons: Mapping[int, str]) -> bool:
+        """Join the shards. Whether any of them has results. reasons: why cells have none."""
 
 
 class Measuring:
     """The work of measuring the cells of a suite.
 
     out: the folder of the joined run. folder: that of the shards. count: number of shards; None for
-    as many as there are portions of about ten minutes. fresh: whether all cells are measured again.
-    rest: other data for the tasks, such as the user's files. watch: called with an event for each
-    cell that is measured.
+    as many as there are portions of about ten minutes. rest: other data for the tasks, such as the
+    user's files. watch: called with an event for each cell that is measured.
     """
 
     def __init__(
@@ -80,11 +82,10 @@ class Measuring:
         folder: ShardsFolder,
         *,
         count: int | None,
-        fresh: bool,
         rest: Mapping[str, Any],
         watch: Callable[[Event], None],
     ) -> None:
-        self.suite, self.out, self._folder, self._fresh = suite, out, folder, fresh
+        self.suite, self.out, self._folder = suite, out, folder
         self.shards = count if count is not None else _portions(suite)
         self._rest, self._watch = rest, watch
         self._journals = Journals([], 1)
@@ -116,9 +117,12 @@ class Measuring:
         """Return the text of the suite, with the changes of the command line."""
         return suites.dump(self.suite.document)
 
-    def refuse_to_replace(self) -> None:
-        """Raise RunError if the folder of the run has other rows than those of these shards."""
-        with RunFolder(self.out, fresh=self._fresh) as folder:
+    def refuse_to_replace(self, *, fresh: bool) -> None:
+        """Raise RunError if the folder of the run has other rows than those of these shards.
+
+        fresh: whether it may have rows of other runs, which are replaced.
+        """
+        with RunFolder(self.out, fresh=fresh) as folder:
             refuse_other_suite(folder, self.suite)
             shards = [self._run(number) for number in range(1, self.shards + 1)]
             known = {run_id for shard in shards for run_id in read_facts(shard)["runs"]}
@@ -126,7 +130,8 @@ class Measuring:
                 raise RunError(
                     f"{self.out} has rows of the run {others[0]}, which none of the shards in "
                     f"{self._folder.path} has. Choose another --out, or --fresh to measure all of "
-                    "it again."
+                    f"it again. `mssbench merge {self._folder.path}/*-of-{self.shards} --out "
+                    "FOLDER` joins what the shards have."
                 )
 
     def todo(self, number: int, retry: Sequence[str] = ()) -> list[Cell]:
@@ -156,21 +161,23 @@ class Measuring:
         for event in self._journals.news():
             self._watch(event)
 
-    def join(self, reasons: Mapping[int, str]) -> None:
+    def join(self, reasons: Mapping[int, str]) -> bool:
         """Join the shards into the folder of the run, in place of what is there.
 
-        Cells without a result get rows with the status `interrupted`. reasons: why, by shard.
+        Returns whether any shard has rows. Cells without a result get rows with the status
+        `interrupted`. reasons: why, by shard.
         """
         runs = [self._run(number) for number in range(1, self.shards + 1)]
         present = [run for run in runs if _has_rows(run)]
         exchange.repair(self.out)
         if not present:
-            return
+            return False
         new = self._folder.path / "joined"
         exchange.delete_run(new)
         merge.merge(present, new, mixed=True, complete=lambda rows, s: finish(rows, s, ()).rows)
         _add_interrupted(new, self._parts, reasons)
         exchange.put_in_place(new, self.out)
+        return True
 
     def summary(self) -> Summary:
         """Return a summary of the joined run, without times. Every cell counts as of this run."""
