@@ -18,6 +18,7 @@ from helpers.tables import called, exit_code
 
 from mssbench import results
 from mssbench.engines.slurm.jobs import Task
+from mssbench.errors import RunError
 from mssbench.results.parts import PART, part_of
 from mssbench.run import exchange
 from mssbench.run.slurm import driver, shards_folder, work
@@ -90,9 +91,8 @@ def test_the_joined_table_is_that_of_one_run(measured: Any, fake_slurm: FakeSlur
     found = results.open(Path("results/tiny"))
     assert PART not in found.facts
     assert {run["shard"] for run in found.facts["runs"].values()} == {"1/3", "2/3", "3/3"}
-    assert called(
-        capsys, "merge", *sorted(Path("results/tiny-shards").glob("*-of-3")), "--out", "m"
-    )
+    shards = sorted(Path("results/tiny-shards").glob("*-of-3"))
+    assert called(capsys, "merge", *shards, "--out", "m")[0] == 0
     assert climate(table(Path("m"))) == climate(table(Path("here")))
 
 
@@ -122,6 +122,26 @@ def test_tasks_that_are_all_lost_at_once_are_submitted_again(measured: Any, fake
     fake_slurm.do = lambda: fake_slurm.kill.clear() if len(fake_slurm.submitted) == 2 else None
     assert measured()[0] == 0
     assert fake_slurm.shards == [[1, 2, 3], [1, 2, 3]]
+
+
+def test_a_refusal_of_a_later_array_loses_nothing(
+    measured: Any, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+):
+    from mssbench.engines.slurm import jobs
+
+    submit = fake_slurm.submit
+
+    def refuse_the_second(*words: Any, **others: Any) -> None:
+        if fake_slurm.submitted:
+            raise RunError("sbatch has refused the jobs: too many of them")
+        submit(*words, **others)
+
+    monkeypatch.setattr(jobs, "submit", refuse_the_second)
+    fake_slurm.kill = {2}
+    code, err = measured()
+    assert code == 4
+    assert "4 cells without a result: sbatch has refused the jobs: too many of them" in err
+    assert statuses() == {"ok": 8, "interrupted": 4}
 
 
 def test_cells_without_a_result_become_rows_with_the_reason(

@@ -117,7 +117,13 @@ class Campaign:
 
         todo = self._to_submit()
         if todo:
-            self._submit(todo)
+            try:
+                self._submit(todo)
+            except RunError as refusal:
+                if self._rounds == 1:
+                    raise
+                self.failure = str(refusal)  # what was measured before is joined all the same
+                return True
         return not todo
 
     def _to_submit(self) -> list[int]:
