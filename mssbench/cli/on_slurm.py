@@ -47,7 +47,7 @@ class Cluster:
             yield "", out, dict(self.options)
         named = out if out.name else out.resolve()
         for model in self.models:
-            folder = named.with_name(f"{out.name}-{model}")
+            folder = named.with_name(f"{named.name}-{model}")
             yield model, folder, {**self.options, "gres": f"gpu:{model}:1"}
 
 

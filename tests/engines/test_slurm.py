@@ -223,6 +223,14 @@ def test_a_refusal_is_told_in_the_words_of_sbatch(programs: Path, tmp_path: Path
     assert "\n" not in str(error.value)
 
 
+def test_a_refused_array_may_be_too_long(programs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    write(programs, "srun", "exit 0")
+    write(programs, "sbatch", "echo 'sbatch: error: Invalid job array specification' >&2; exit 1")
+    with pytest.raises(RunError, match=r"2 tasks may be too many .* choose fewer --shards"):
+        jobs.submit(print, [(1,), (2,)], tmp_path / "tasks", name="mine", minutes=3, options={})
+
+
 def test_missing_programs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RunError, match="the command sbatch of Slurm is not on the PATH"):

@@ -17,6 +17,7 @@ from helpers.runs import climate, key, stand_in, table, wish, write_suite
 from helpers.tables import called, exit_code
 
 from mssbench import results
+from mssbench.cli.on_slurm import Cluster
 from mssbench.engines.slurm.jobs import Task
 from mssbench.errors import RunError
 from mssbench.results.parts import PART, part_of
@@ -436,6 +437,12 @@ def test_the_run_may_be_a_symbolic_link(done: Any, measured: Any):
         assert statuses("real") == {"ok": 12}
     assert not exchange.before(Path("results/tiny")).is_symlink()
     assert not exchange.before(Path("real")).exists()
+
+
+def test_the_run_of_a_model_has_its_name(place: Path):
+    cluster = Cluster({}, ("h200",))
+    folders = [folder for out in (".", "results/x") for _, folder, _ in cluster.kinds(Path(out))]
+    assert folders == [place.with_name(f"{place.name}-h200"), Path("results/x-h200")]
 
 
 @pytest.mark.parametrize("out", [".", "..", "../{name}/"])

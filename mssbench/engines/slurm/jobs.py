@@ -97,10 +97,14 @@ def submit(
             executor.map_array(function, *zip(*arguments, strict=True))
         except submitit.core.utils.FailedJobError as error:
             given = ", ".join(_texts(options)) or "no options of yours"
-            raise RunError(
-                f"sbatch has refused the jobs ({given}): {_words_of_sbatch(error)}. "
-                "`sinfo -o '%P %l %G'` shows the partitions, with their limits of time and GPUs."
-            ) from None
+            words = _words_of_sbatch(error)
+            hint = (
+                f"{len(arguments)} tasks may be too many for this cluster (MaxArraySize in "
+                "`scontrol show config`): choose fewer --shards."
+                if "array" in words
+                else "`sinfo -o '%P %l %G'` shows the partitions, their limits of time and GPUs."
+            )
+            raise RunError(f"sbatch has refused the jobs ({given}): {words}. {hint}") from None
 
 
 def tasks(name: str) -> list[Task] | None:

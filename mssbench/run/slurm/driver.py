@@ -237,6 +237,7 @@ def drive(
         for campaign in campaigns:
             campaign.folder.refuse_foreign()
             stack.enter_context(campaign.folder.held())
+        say("asking Slurm")
         for campaign in campaigns:
             if found := campaign.open(fresh=fresh):
                 remark(found)
@@ -246,7 +247,7 @@ def drive(
         try:
             while running and not takedown.asked():
                 running = [campaign for campaign in running if not campaign.step()]
-                say("; ".join(campaign.words for campaign in running))
+                say("; ".join(c.words for c in running) or "joining the shards")
                 if running:
                     poll = _POLL_PART * (time.monotonic() - start)
                     _wait(min(max(poll, _LEAST_POLL), _MOST_POLL), takedown.asked)
