@@ -90,9 +90,11 @@ def sentence(facts: Mapping[str, Any], run: str = "This run") -> str:
     part = part_of(facts)
     if part is None:
         return ""
+    whole = len(part.shards) == part.of
     return (
         f"{run} is only a part of its suite: {part.name}, {len(part.places) - len(part.without)} "
-        f"of {units.count(part.cells, part.noun)}. `mssbench merge` joins the shards."
+        f"of {units.count(part.cells, part.noun)}. "
+        + ("The others have no result." if whole else "`mssbench merge` joins the shards.")
     )
 
 

@@ -190,6 +190,8 @@ class Recorder:
         if todo and not self._environment:
             if not (summary.interrupted or summary.over) or self._folder.spares_old:
                 return
+            if PART in self._facts:  # else the folder would seem to hold a run of all cells
+                self._folder.write_facts(self._facts)
             self._write_suite()
 
         self._count(todo, summary)

@@ -20,8 +20,9 @@ from mssbench import results
 from mssbench.cli.on_slurm import Cluster
 from mssbench.engines.slurm.jobs import Task
 from mssbench.errors import RunError
-from mssbench.results.parts import PART, part_of
-from mssbench.run import exchange
+from mssbench.results.parts import PART, part_of, sentence
+from mssbench.run import exchange, run
+from mssbench.run.signals import Takedown
 from mssbench.run.slurm import driver, shards_folder, work
 from mssbench.run.slurm.shards_folder import ShardsFolder
 
@@ -125,6 +126,25 @@ def test_tasks_that_are_all_lost_at_once_are_submitted_again(measured: Any, fake
     assert fake_slurm.shards == [[1, 2, 3], [1, 2, 3]]
 
 
+@pytest.mark.slow
+def test_tasks_that_are_stopped_before_their_first_cell_are_continued(
+    measured: Any, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+):
+    class Stopped(Takedown):
+        def asked(self) -> bool:
+            return len(fake_slurm.submitted) < 3
+
+    monkeypatch.setattr(run, "Takedown", Stopped)
+    code, err = measured()
+    assert code == 4
+    assert "is only a part" not in err
+    assert statuses() == {"interrupted": 12}
+    assert fake_slurm.shards == [[1, 2, 3]] * 2
+    assert measured()[0] == 0
+    assert fake_slurm.shards == [[1, 2, 3]] * 3
+    assert statuses() == {"ok": 12}
+
+
 def test_a_refusal_of_a_later_array_loses_nothing(
     measured: Any, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ):
@@ -160,6 +180,8 @@ def test_cells_without_a_result_become_rows_with_the_reason(
     part = part_of(results.open(Path("results/tiny")).facts)
     assert part is not None
     assert [*part.lacking] == ["2/3"]
+    said = sentence(results.open(Path("results/tiny")).facts)
+    assert said.endswith("2 shards of 3, 8 of 12 cells. `mssbench merge` joins the shards.")
     whole = [key(row) for row in table(Path("results/tiny"))]
     fake_slurm.kill = set()
     assert measured()[0] == 0
@@ -200,8 +222,9 @@ def test_a_task_that_cannot_do_its_shard_says_why_and_is_not_repeated(
 def test_a_limit_of_time_is_one_of_each_task_and_a_planned_end(
     measured: Any, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ):
-    wish(monkeypatch, seconds=20.0)  # of which each cell gets at least a tenth
-    code, err = measured("--minutes", "0.05")
+    write_suite(Path.cwd(), METHODS, seeds=4, timeout=30)
+    wish(monkeypatch, gate="never")  # the second cell of each task waits until the time is over
+    code, err = measured("--minutes", "0.08")
     assert code == 0
     assert "the time was over. 12 cells: " in err
     assert fake_slurm.shards == [[1, 2, 3]], "the same limit would end it in the same way"
@@ -209,6 +232,9 @@ def test_a_limit_of_time_is_one_of_each_task_and_a_planned_end(
     assert rows
     assert {row["reason"] for row in rows} == {"the time was over before this cell"}
     assert "Not complete: " in err
+    said = sentence(results.open(Path("results/tiny")).facts)
+    assert "3 shards of 3, " in said
+    assert said.endswith(" of 12 cells. The others have no result.")
     assert fake_slurm.submitted[0]["minutes"] == 1 + work._SPARE_MINUTES
 
 
@@ -216,9 +242,10 @@ def test_a_limit_of_time_is_one_of_each_task_and_a_planned_end(
 def test_a_lost_task_is_no_planned_end(
     measured: Any, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ):
-    wish(monkeypatch, seconds=20.0)
+    write_suite(Path.cwd(), METHODS, seeds=4, timeout=30)
+    wish(monkeypatch, gate="never")
     fake_slurm.kill = {2}
-    code, err = measured("--minutes", "0.05")
+    code, err = measured("--minutes", "0.08")
     assert code == 4
     assert "cells without a result: the tasks ended without a result" in err
 
