@@ -652,3 +652,11 @@ def test_the_end_of_a_task_that_is_damaged_is_no_end(tmp_path: Path):
     assert folder.end(1) is None
     folder.forget_ends(1)
     assert folder.end(1) is None
+
+
+def test_the_last_words_of_a_task_are_its_own(tmp_path: Path):
+    folder = ShardsFolder(tmp_path / "x")
+    folder.tasks.mkdir(parents=True)
+    log = folder.tasks / "1_0_log.out"
+    log.write_text("submitit INFO (now) - Starting\nno space left\nsubmitit INFO (now) - Exiting\n")
+    assert folder.last_words() == f"{log} ends with: no space left"

@@ -25,6 +25,7 @@ from mssbench.results.rows import SUITE
 
 _ASKED, _TASKS, _ENDS = "slurm.json", "tasks", "ends"
 _VERSION = 1  # of slurm.json
+_ALWAYS_PRINTED = "submitit INFO"  # begins lines that say nothing about the work
 
 
 class End(NamedTuple):
@@ -127,7 +128,7 @@ class ShardsFolder:
         logs = sorted(self.tasks.glob("*.out"), key=lambda file: file.stat().st_mtime)
         for log in reversed(logs):
             lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-            if words := [line for line in lines if line]:
+            if words := [line for line in lines if line and not line.startswith(_ALWAYS_PRINTED)]:
                 return f"{log} ends with: {words[-1][:200]}"
         return f"no task has printed anything in {self.tasks}"
 
