@@ -210,6 +210,15 @@ def test_a_refusal_is_told_in_the_words_of_sbatch(programs: Path, tmp_path: Path
     assert "\n" not in str(error.value)
 
 
+def test_too_large_an_array_is_told_with_the_remedy(programs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    write(programs, "srun", "exit 0")
+    said = "sbatch: error: Batch job submission failed: Invalid job array specification"
+    write(programs, "sbatch", f"echo '{said}' >&2; exit 1")
+    with pytest.raises(RunError, match=r"array specification\. Ask for fewer --shards"):
+        jobs.submit(print, [(1,)], tmp_path / "tasks", name="mine", minutes=30, options={})
+
+
 def test_missing_programs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RunError, match="the command sbatch of Slurm is not on the PATH"):

@@ -174,6 +174,7 @@ def test_a_driver_that_is_killed_finds_its_tasks_again(
     assert len(list(place.glob("results/tiny-shards/tasks/*submission.sh"))) == 1
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_cancels_the_tasks_and_keeps_what_they_have_measured(
     slurm: Slurm, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +257,7 @@ def test_both_sides_of_a_comparison_are_measured_on_one_node(
     assert not list(place.glob(".slurm-*"))
 
 
+@pytest.mark.exhaustive
 def test_networks_that_are_trained_there_have_the_numbers_of_this_machine(place: Path) -> None:
     (place / "tiny.toml").write_text(TRAININGS)
     words = [sys.executable, "-m", "mssbench", "train", "tiny.toml"]

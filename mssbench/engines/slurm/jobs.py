@@ -96,7 +96,10 @@ def submit(
         try:
             executor.map_array(function, *zip(*arguments, strict=True))
         except submitit.core.utils.FailedJobError as error:
-            raise RunError(f"sbatch has refused the jobs: {_words_of_sbatch(error)}") from None
+            words = _words_of_sbatch(error)
+            # Slurm says so of an array that is larger than its MaxArraySize.
+            hint = " Ask for fewer --shards." if "array" in words.lower() else ""
+            raise RunError(f"sbatch has refused the jobs: {words}.{hint}") from None
 
 
 def tasks(name: str) -> list[Task] | None:
