@@ -204,7 +204,7 @@ def test_the_workflow_installs_each_side_with_the_constraints(tmp_path: Path) ->
     assert pip == [f"install --quiet -c pins.txt {tree}" for tree in trees]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_recipe_for_gitlab_works_as_it_stands_in_the_docs(tmp_path: Path) -> None:
     """All but its installation, with a small run in the place of smoke."""
     from helpers.runs import write_suite

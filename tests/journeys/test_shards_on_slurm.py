@@ -90,6 +90,7 @@ def test_a_job_array_and_the_job_that_merges_give_one_table(slurm: Slurm, place:
     assert "nothing left to measure" in max(place.glob("*-2.log")).read_text()
 
 
+@pytest.mark.exhaustive
 def test_a_task_that_is_cancelled_goes_on_where_it_was(slurm: Slurm, place: Path) -> None:
     array, merge, again = in_small(COMMANDS).splitlines()
     job = slurm.call("bash", "-euc", f"{array}\necho $array", cwd=place)

@@ -4,6 +4,7 @@ The Slurm is a real one with two nodes, see helpers/slurm.py. The workers are st
 measure nothing and misbehave on demand.
 """
 
+import json
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from helpers.runs import (
     climate,
@@ -32,6 +34,7 @@ from helpers.slurm import MODELS, NODES, Slurm
 
 from mssbench import results
 from mssbench.results.parts import PART
+from mssbench.run.training_folder import TABLES
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +42,16 @@ MANY = "forward = ['numpy/eigh', 'numpy/svd', 'numpy/taylor', 'numpy/pade']"
 # One cell of each kind of misfortune, by forward.
 DEEDS = {"denman_beavers": "exit", "chebyshev": "hang", "batched_qr": "oom", "pade": "kill"}
 TIMEOUT = 3  # seconds of a cell
+TRAININGS = """
+name = "tiny"
+[training]
+task = "smallcov"
+seed = [0, 1]
+epochs = 2
+[[method]]
+forward = "eigh"
+backward = "loewner"
+"""
 
 
 @pytest.fixture
@@ -161,6 +174,7 @@ def test_a_driver_that_is_killed_finds_its_tasks_again(
     assert len(list(place.glob("results/tiny-shards/tasks/*submission.sh"))) == 1
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_cancels_the_tasks_and_keeps_what_they_have_measured(
     slurm: Slurm, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,6 +255,22 @@ def test_both_sides_of_a_comparison_are_measured_on_one_node(
     assert "2 slower" in done.stdout
     assert len([*(place / "locks").iterdir()]) == 1, "one node has measured"
     assert not list(place.glob(".slurm-*"))
+
+
+@pytest.mark.exhaustive
+def test_networks_that_are_trained_there_have_the_numbers_of_this_machine(place: Path) -> None:
+    (place / "tiny.toml").write_text(TRAININGS)
+    words = [sys.executable, "-m", "mssbench", "train", "tiny.toml"]
+    for more in (["--engine", "slurm"], ["--out", "here"]):
+        done = subprocess.run([*words, *more], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+    for name in TABLES:
+        there, here = (pd.read_csv(place / folder / name) for folder in ("results/tiny", "here"))
+        # Different processes see a different load, and the times are their own.
+        others = [c for c in here.columns if c not in ("seconds", "root_seconds", "environment")]
+        pd.testing.assert_frame_equal(there[others], here[others], check_exact=True)
+    ends = (place / "results" / "tiny-shards" / "ends").glob("*.json")
+    assert {json.loads(end.read_text())["node"] for end in ends} == set(NODES)
 
 
 def all_measured(place: Path) -> dict[tuple[str, ...], Any]:

@@ -288,6 +288,7 @@ def test_attack_matrices_that_no_permutation_changes(kind: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_attack_eighty_times_faster_than_can_be_on_a_busy_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -297,7 +298,7 @@ def test_attack_eighty_times_faster_than_can_be_on_a_busy_machine(
     due = found.values["certain"] * 2.0 * 32**3 * 16
     seconds = found.timing.statistics()["seconds_median"]
     monkeypatch.setattr("os.getloadavg", lambda: (99.0, 99.0, 99.0))
-    for factor, status in ((83, Status.IMPLAUSIBLE), (4, Status.OK)):
+    for factor, status in ((83, Status.IMPLAUSIBLE), (3.2, Status.OK)):
         slow = due / seconds / factor  # flop/s at which the work would take so much longer
         known = {"float64": slow, "bytes_per_second": 1e12, "calls_per_second": 1e9}
         monkeypatch.setattr(ceilings.Ceilings, "best", lambda *_, known=known: known)

@@ -17,14 +17,17 @@ from helpers.runs import climate, key, stand_in, table, wish, write_suite
 from helpers.tables import called, exit_code
 
 from mssbench import results
+from mssbench.cli import slurm_task
 from mssbench.cli.on_slurm import Cluster
 from mssbench.engines.slurm.jobs import Task
 from mssbench.errors import RunError
+from mssbench.records.summary import Summary
 from mssbench.results.parts import PART, part_of, sentence
 from mssbench.run import exchange, run
 from mssbench.run.signals import Takedown
 from mssbench.run.slurm import driver, shards_folder, work
 from mssbench.run.slurm.shards_folder import ShardsFolder
+from mssbench.suite.suite import Suite
 
 METHODS = "forward = ['numpy/eigh', 'numpy/svd', 'numpy/taylor']"  # times four seeds: 12 cells
 
@@ -222,19 +225,25 @@ def test_a_task_that_cannot_do_its_shard_says_why_and_is_not_repeated(
 def test_a_limit_of_time_is_one_of_each_task_and_a_planned_end(
     measured: Any, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ):
-    write_suite(Path.cwd(), METHODS, seeds=4, timeout=30)
-    wish(monkeypatch, gate="never")  # the second cell of each task waits until the time is over
-    code, err = measured("--minutes", "0.08")
+    measure = slurm_task.measure
+
+    def in_time(part: Suite, folder: Path, **settings: Any) -> Summary:
+        """The second shard has no time at all, and the others have enough."""
+        assert settings["minutes"] == 0.5
+        second = part.shard is not None and part.shard.number == 2
+        return measure(part, folder, **settings | {"minutes": 0.0 if second else 5.0})
+
+    monkeypatch.setattr(slurm_task, "measure", in_time)
+    code, err = measured("--minutes", "0.5")
     assert code == 0
-    assert "the time was over. 12 cells: " in err
+    assert "the time was over. 12 cells: 8 ok, 4 interrupted" in err
     assert fake_slurm.shards == [[1, 2, 3]], "the same limit would end it in the same way"
     rows = [row for row in table(Path("results/tiny")) if row["status"] == "interrupted"]
-    assert rows
     assert {row["reason"] for row in rows} == {"the time was over before this cell"}
-    assert "Not complete: " in err
+    assert "Not complete: 4 of 12 cells are left" in err
     said = sentence(results.open(Path("results/tiny")).facts)
-    assert "3 shards of 3, " in said
-    assert said.endswith(" of 12 cells. The others have no result.")
+    assert "3 shards of 3, 8 of 12 cells." in said
+    assert said.endswith(" The others have no result.")
     assert fake_slurm.submitted[0]["minutes"] == 1 + work._SPARE_MINUTES
 
 
@@ -250,7 +259,7 @@ def test_a_lost_task_is_no_planned_end(
     assert "cells without a result: the tasks ended without a result" in err
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_cells_are_retried_once(
     measured: Any, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ):
@@ -561,8 +570,6 @@ def test_a_damaged_description_is_refused(done: Any, measured: Any, text: str):
 @pytest.mark.slow
 def test_a_task_waits_for_an_earlier_one_of_its_shard(measured: Any, fake_slurm: FakeSlurm):
     """A node that Slurm has lost may still measure; its rows must not be written twice."""
-    from mssbench.cli import slurm_task
-
     folder = Path("results/tiny-shards/2-of-3")
     folder.mkdir(parents=True)
     held = os.open(folder, os.O_RDONLY)
@@ -577,8 +584,6 @@ def test_a_task_waits_for_an_earlier_one_of_its_shard(measured: Any, fake_slurm:
 
 @pytest.mark.slow
 def test_a_task_does_not_wait_for_ever(measured: Any, fake_slurm: FakeSlurm):
-    from mssbench.cli import slurm_task
-
     folder = Path("results/tiny-shards/2-of-3")
     folder.mkdir(parents=True)
     held = os.open(folder, os.O_RDONLY)
@@ -594,7 +599,7 @@ def test_a_task_does_not_wait_for_ever(measured: Any, fake_slurm: FakeSlurm):
     assert statuses() == {"ok": 8, "interrupted": 4}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_each_model_of_gpu_is_a_run(measured: Any, fake_slurm: FakeSlurm):
     code, err = measured("--gpus", "h200,a100", "--device", "cpu")
     assert code == 0

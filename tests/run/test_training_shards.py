@@ -426,7 +426,7 @@ def test_the_command_refuses_what_is_no_shard(train, capsys, shard) -> None:
     assert not Path("results").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_shards_that_are_really_trained_have_the_numbers_of_one_run(
     tmp_path, monkeypatch, capsys
 ) -> None:

@@ -101,7 +101,7 @@ def submit(
             hint = (
                 f"{len(arguments)} tasks may be too many for this cluster (MaxArraySize in "
                 "`scontrol show config`): choose fewer --shards."
-                if "array" in words
+                if "array" in words.lower()
                 else "`sinfo -o '%P %l %G'` shows the partitions, their limits of time and GPUs."
             )
             raise RunError(f"sbatch has refused the jobs ({given}): {words}. {hint}") from None
