@@ -22,6 +22,12 @@ from mssbench.run.slurm.shards_folder import ShardsFolder
 from mssbench.run.slurm.work import Measuring
 from mssbench.suite.suite import Suite
 
+_SHARED = (
+    "Tasks that get the same node wait for each other, since they would disturb each other's "
+    "times, and the waiting counts in their limit of time. --slurm exclusive gives each a node of "
+    "its own."
+)
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -115,6 +121,8 @@ def measure(
                 shards = units.count(work.shards, "shard")
                 log.print(Text(f"{work.name}: {left} of {cells} to measure, in {shards} on Slurm"))
                 todo += left
+            if _may_share_a_node(chosen, works, where.options):
+                log.print(Text(_SHARED, "yellow"), soft_wrap=True)
             progress.begin(todo * chosen.policy.passes)
 
         stopped = drive(
@@ -129,6 +137,12 @@ def measure(
         _closed(work, campaign, stopped, time.monotonic() - start, log)
         for work, campaign in zip(works, campaigns, strict=True)
     ]
+
+
+def _may_share_a_node(chosen: Suite, works: Sequence[Measuring], options: Options) -> bool:
+    """Whether several tasks that measure on the CPU may be given the same node."""
+    on_cpu = any(cell.device == "cpu" for cell in chosen.cells)
+    return on_cpu and "exclusive" not in options and any(work.shards > 1 for work in works)
 
 
 def count_of_shards(asked: int | None, cells: int, shards: ShardsFolder) -> int | None:

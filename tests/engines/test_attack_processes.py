@@ -523,6 +523,7 @@ def test_attack_what_a_held_method_changed_for_good_costs_the_process(
     assert [s["lost"] for s in said if s.get("event") == "sample"] == lost
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_attack_a_user_s_file_that_replaces_the_clock_hides_no_memory(tmp_path: Path) -> None:
     """A real worker has bound its clocks before it imports the file."""

@@ -487,6 +487,7 @@ def suite(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     return write_suite(tmp_path, "forward = ['torch/eigh', 'torch/svd']", seeds=4)
 
 
+@pytest.mark.slow
 def test_a_run_on_some_gpus_is_resumed_on_others_of_the_model(
     machine: Machine, suite: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -526,6 +527,7 @@ def test_gpus_of_one_name_that_differ_are_never_mixed_in_a_table(
         assert len(kept) <= 1
 
 
+@pytest.mark.slow
 def test_the_command_measures_on_the_gpus_that_it_is_told(
     machine: Machine,
     suite: Path,

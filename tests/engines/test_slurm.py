@@ -128,6 +128,8 @@ def test_the_queue_is_read(programs: Path) -> None:
 def test_an_empty_queue_is_not_a_silent_one(programs: Path, script: str, found: object) -> None:
     write(programs, "squeue", script)
     assert jobs.tasks("mine") == found
+    assert ("Unable to contact" in jobs.why_silent("mine")) is (found is None)
+    assert jobs.why_silent("mine")
 
 
 def test_a_slurm_that_never_answers_is_silent(
@@ -136,6 +138,7 @@ def test_a_slurm_that_never_answers_is_silent(
     monkeypatch.setattr(jobs, "_PATIENCE", 0.2)
     write(programs, "squeue", "exec sleep 30")
     assert jobs.tasks("mine") is None
+    assert jobs.why_silent("mine") == "no answer within 0.2 s"
 
 
 def test_a_slurm_that_never_answers_cancels_nothing(
@@ -210,7 +213,9 @@ def test_the_options_of_the_user_replace_ours(programs: Path, tmp_path: Path) ->
     assert "--time=30" not in script
 
 
-def test_a_refusal_is_told_in_the_words_of_sbatch(programs: Path, tmp_path: Path) -> None:
+def test_a_refusal_is_told_in_the_words_of_sbatch(
+    programs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("submitit")
     write(programs, "srun", "exit 0")
     said = "sbatch: error: Batch job submission failed: Invalid account"
@@ -220,6 +225,7 @@ def test_a_refusal_is_told_in_the_words_of_sbatch(programs: Path, tmp_path: Path
         jobs.submit(print, [(1,)], tmp_path / "tasks", name="mine", minutes=30, options=given)
     assert "(account=nobody, exclusive): " in str(error.value)
     assert "Traceback" not in str(error.value)
+    assert capsys.readouterr().err == "", "it is told once"
     assert "\n" not in str(error.value)
 
 

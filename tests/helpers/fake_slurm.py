@@ -1,7 +1,8 @@
 """A Slurm without a cluster: this process does the tasks, one each time that the queue is read."""
 
 import contextlib
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ class FakeSlurm:
         for name in ("submit", "tasks", "cancel"):
             patch.setattr(jobs, name, getattr(self, name))
         patch.setattr(jobs, "refuse_missing", lambda: None)
+        patch.setattr(jobs, "why_silent", lambda _: "Unable to contact slurm controller")
 
     @property
     def shards(self) -> list[list[int]]:
@@ -72,7 +74,15 @@ class FakeSlurm:
 
 
 @pytest.fixture
-def fake_slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+def heeded() -> Iterator[None]:
+    """Let SIGINT reach this process, which `pytest &` in a shell lets every process ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def fake_slurm(monkeypatch: pytest.MonkeyPatch, heeded: None) -> FakeSlurm:
     """A Slurm without a cluster, in the place of the real one."""
     fake = FakeSlurm()
     fake.take_the_place(monkeypatch)

@@ -139,6 +139,7 @@ def test_a_line_of_a_page_is_not_too_long(page: Path) -> None:
 # Parts that come from the code and from committed runs.
 
 
+@pytest.mark.slow
 def test_generated_parts_are_as_the_code_and_the_runs_are_now(tmp_path: Path) -> None:
     """In a process of its own, which has no methods of other tests, and in another folder."""
     command = [sys.executable, ROOT / ".ci" / "pages", "--check"]

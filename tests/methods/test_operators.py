@@ -103,7 +103,14 @@ def test_one_graph_gives_the_root_and_gradient_of_the_plain_call(name, function,
     reason="inductor, torch.compile's default backend, needs a C++ compiler",
 )
 @functions
-@pytest.mark.parametrize("name", ["default", "minimax_hybrid+lyapunov_minimax", "replayed"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "default",
+        "minimax_hybrid+lyapunov_minimax",
+        pytest.param("replayed", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_inductor_gives_the_root_and_gradient_of_the_plain_call(name, function):
     a, named = matrices(n=30, dtype=torch.float32), PAIRS[name]
     y, due = compiled(function, "inductor", **named)(a), 2 * ROOTS[function](a, **named)

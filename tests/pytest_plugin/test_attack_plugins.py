@@ -174,6 +174,7 @@ def test_keeps(mssbench):
 """
 
 
+@pytest.mark.slow
 def test_attack_a_method_that_keeps_its_first_answer_is_wrong_here_too(tmp_path: Path) -> None:
     """Its first call is verified and right; the last one that is timed is wrong."""
     (tmp_path / "test_keeps.py").write_text(KEEPS_ITS_FIRST_ANSWER)

@@ -104,7 +104,7 @@ def in_process(*arguments: object) -> int:
 
 @pytest.mark.sampled(1, slow=0)
 @pytest.mark.parametrize(
-    ("kills", "seeds"), [(2, 40), pytest.param(10, 150, marks=pytest.mark.slow)]
+    ("kills", "seeds"), [(2, 20), pytest.param(10, 150, marks=pytest.mark.slow)]
 )
 def test_kills_in_a_row_lose_nothing(
     tmp_path: Path,
@@ -145,7 +145,7 @@ def test_kills_in_a_row_lose_nothing(
     assert sorted(p.name for p in out.iterdir()) == [ENVIRONMENT, SAMPLES, SUITE, TABLE]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_real_cells_survive_two_kills(tmp_path: Path, out: Path, locks: Path) -> None:
     methods = (
         "forward = ['torch/eigh', 'numpy/eigh']\nbackward = ['none', 'loewner']",
@@ -695,6 +695,7 @@ def test_a_second_run_on_a_folder_is_refused_by_name(
     assert [r["status"] for r in table(out)] == ["ok"] * 9
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 def test_two_runs_take_turns_on_a_device(
     tmp_path: Path, python: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -40,6 +40,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(driver, "_LEAST_POLL", 0.0)
     monkeypatch.setattr(driver, "_MOST_POLL", 0.0)
     monkeypatch.setattr(driver, "_END_SECONDS", 1.0)
+    monkeypatch.setattr(driver, "_LATE_SECONDS", 0.0)
     write_suite(tmp_path, METHODS, seeds=4, timeout=3)
     stand_in(tmp_path)
     return tmp_path
@@ -168,6 +169,7 @@ def test_a_refusal_of_a_later_array_loses_nothing(
     assert statuses() == {"ok": 8, "interrupted": 4}
 
 
+@pytest.mark.slow
 def test_cells_without_a_result_become_rows_with_the_reason(
     measured: Any, fake_slurm: FakeSlurm, capsys: Any
 ):
@@ -347,11 +349,59 @@ def test_a_slurm_that_falls_silent_is_waited_for(measured: Any, fake_slurm: Fake
     assert fake_slurm.shards == [[1, 2, 3]], "silence is not the end of the tasks"
 
 
+@pytest.mark.slow
+def test_files_that_a_shared_folder_shows_late_are_waited_for(
+    measured: Any, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+):
+    """The second task is done while the queue is empty already, as if its files were late."""
+    monkeypatch.setattr(driver, "_LATE_SECONDS", 60.0)
+    fake_slurm.kill = {2}
+    looks = iter(range(100))
+
+    def show() -> None:
+        if fake_slurm.submitted and not fake_slurm._queue and next(looks) == 3:
+            folder = str(Path("results/tiny-shards").absolute())
+            slurm_task.do_shard(folder, 2, ())
+
+    fake_slurm.do = show
+    assert measured()[0] == 0
+    assert fake_slurm.shards == [[1, 2, 3]]
+    assert statuses() == {"ok": 12}
+
+
+@pytest.mark.slow
+def test_tasks_that_do_not_end_are_told(
+    measured: Any, fake_slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+):
+    def stop() -> None:
+        if fake_slurm.submitted:
+            fake_slurm.silent = True
+            os.kill(os.getpid(), signal.SIGINT)
+            fake_slurm.do = lambda: None
+
+    monkeypatch.setattr(driver, "_LEAST_POLL", 0.05)
+    fake_slurm.do = stop
+    code, err = measured()
+    assert code == 130
+    assert f"scancel --name={fake_slurm.submitted[0]['name']} cancels them" in err
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [((), True), (("--slurm", "exclusive"), False), (("--shards", "1"), False)],
+)
+def test_tasks_that_may_share_a_node_are_told_so(
+    measured: Any, fake_slurm: FakeSlurm, more: Any, told: bool
+):
+    fake_slurm.kill = {1, 2, 3}
+    assert ("--slurm exclusive gives each a node of its own" in measured(*more)[1]) is told
+
+
 def test_a_slurm_that_does_not_answer_at_the_start_is_told(measured: Any, fake_slurm: FakeSlurm):
     fake_slurm.silent = True
     code, err = measured()
     assert code == 2
-    assert "squeue does not answer" in err
+    assert "squeue does not answer: Unable to contact slurm controller" in err
     assert fake_slurm.shards == []
 
 
@@ -639,6 +689,7 @@ def test_options_of_the_cluster_need_its_engine(capsys: Any, option: Any):
     assert f"{option[0]} is for a cluster: say --engine slurm" in " ".join(err.split())
 
 
+@pytest.mark.slow
 def test_the_results_are_told_as_json(fake_slurm: FakeSlurm, capsys: Any):
     words = ("tiny.toml", "--engine", "slurm", "--python", "./stand_in", "--shards", 2, "--json")
     code, said, _ = called(capsys, "run", *words)

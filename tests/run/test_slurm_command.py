@@ -45,7 +45,7 @@ class OneJob(FakeSlurm):
 
 
 @pytest.fixture
-def one_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> OneJob:
+def one_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, heeded: None) -> OneJob:
     monkeypatch.setattr(command, "_POLL_SECONDS", 0.0)
     monkeypatch.setattr(command, "_LOOK_SECONDS", 0.01)
     monkeypatch.setattr(command, "_LATE_SECONDS", 0.1)

@@ -50,6 +50,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     for name in ("_LEAST_POLL", "_MOST_POLL"):
         monkeypatch.setattr(driver, name, 0.0)
     monkeypatch.setattr(driver, "_END_SECONDS", 1.0)
+    monkeypatch.setattr(driver, "_LATE_SECONDS", 0.0)
     Path("tiny.toml").write_text(SUITE)
     return wished
 

@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,7 +93,8 @@ def submit(
         wckey=None,  # submitit's own, which some clusters refuse
         additional_parameters={"no-requeue": True, **options},
     )
-    with _outside_an_allocation():
+    # Submitit writes a refusal to stderr too, which would be read twice there.
+    with _outside_an_allocation(), redirect_stderr(StringIO()):
         try:
             executor.map_array(function, *zip(*arguments, strict=True))
         except submitit.core.utils.FailedJobError as error:
@@ -109,15 +111,28 @@ def submit(
 
 def tasks(name: str) -> list[Task] | None:
     """Return the tasks of this name that wait or run; None if Slurm does not answer."""
-    columns = ",".join(f"{column}:{width}" for column, width in _COLUMNS.items())
-    words = ["squeue", "--noheader", "--array", f"--name={name}", f"--Format={columns}"]
     try:
-        done = subprocess.run(
-            words, capture_output=True, text=True, timeout=_PATIENCE, check=False, env=_own()
-        )
+        done = _squeue(name)
     except subprocess.TimeoutExpired:
         return None
     return [_task(line) for line in done.stdout.splitlines()] if done.returncode == 0 else None
+
+
+def why_silent(name: str) -> str:
+    """Return what squeue says in place of an answer."""
+    try:
+        return " ".join(_squeue(name).stderr.split()) or "it says nothing"
+    except subprocess.TimeoutExpired:
+        return f"no answer within {_PATIENCE} s"
+
+
+def _squeue(name: str) -> "subprocess.CompletedProcess[str]":
+    """Ask for the tasks of a name. Raises subprocess.TimeoutExpired without an answer in time."""
+    columns = ",".join(f"{column}:{width}" for column, width in _COLUMNS.items())
+    words = ["squeue", "--noheader", "--array", f"--name={name}", f"--Format={columns}"]
+    return subprocess.run(
+        words, capture_output=True, text=True, timeout=_PATIENCE, check=False, env=_own()
+    )
 
 
 def _task(line: str) -> Task:

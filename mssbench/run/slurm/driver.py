@@ -24,6 +24,10 @@ _LOOK_SECONDS = 0.2  # longest delay until Ctrl-C is noticed
 # Seconds that cancelled tasks get to end: Slurm itself waits for half a minute before it kills.
 _END_SECONDS = 120.0
 
+# Seconds for which the files of a task may be missing after its end, since a shared file system may
+# show late what another machine has written.
+_LATE_SECONDS = 10.0
+
 # A function of an importable module, called on a node: task(folder of the shards, number, retry).
 Task = Callable[[str, int, tuple[str, ...]], None]
 
@@ -54,6 +58,8 @@ class Campaign:
         self._rounds = 0
         self._missing_before = -1  # number of cells without a result at the latest submission
         self._declined: set[str] = set()
+        self._submitted: tuple[int, ...] = ()  # the shards of the latest array
+        self._ended: float | None = None  # when the queue was first seen without their tasks
         self.status = ""
         self.failure = ""  # why cells have no result, if not all tasks could do their work
         self.over = False  # whether the limit of time has ended a task before its last cell
@@ -85,7 +91,7 @@ class Campaign:
         self.folder.ask({**self._asked, "fresh": self._fresh}, self.work.suite_text())
         tasks = jobs.tasks(self._name)
         if tasks is None:
-            raise RunError("squeue does not answer: is this a node of the cluster, and is it up?")
+            raise RunError(f"squeue does not answer: {jobs.why_silent(self._name)}")
         self.work.follow(self._retry)
         if tasks:
             count = units.count(len(tasks), "task")
@@ -112,7 +118,10 @@ class Campaign:
         self._decline(tasks)
         self.work.news()
         if tasks:
-            self.status = _in_words(tasks)
+            self.status, self._ended = _in_words(tasks), None
+            return False
+        if self._waits_for_files():
+            self.status = "waiting for the files of tasks that have ended"
             return False
 
         todo = self._to_submit()
@@ -125,6 +134,14 @@ class Campaign:
                 self.failure = str(refusal)  # what was measured before is joined all the same
                 return True
         return not todo
+
+    def _waits_for_files(self) -> bool:
+        """Whether a task has ended without a word that may still become visible here."""
+        if all(self.folder.end(number) is not None for number in self._submitted):
+            return False
+        if self._ended is None:
+            self._ended = time.monotonic()
+        return time.monotonic() - self._ended < _LATE_SECONDS
 
     def _to_submit(self) -> list[int]:
         """Return the numbers of the shards that another round is worth while for."""
@@ -150,6 +167,7 @@ class Campaign:
     def _submit(self, numbers: Sequence[int]) -> None:
         retry = self._retry if self._rounds == 0 else ()
         self._rounds += 1
+        self._submitted, self._ended = tuple(numbers), None
         self.folder.forget_ends(*numbers)
         jobs.submit(
             self._task,
@@ -172,10 +190,14 @@ class Campaign:
             jobs.cancel(*sorted(again))
             self._declined |= again
 
-    def cancel(self) -> None:
-        """Cancel all tasks, and wait until they have ended, so that their rows are complete."""
-        self._cancel_all(self._name)
+    def cancel(self) -> str:
+        """Cancel all tasks, and wait until they have ended, so that their rows are complete.
+
+        Returns a sentence if they have not; empty if they have.
+        """
+        ended = self._cancel_all(self._name)
         self.work.news()
+        return "" if ended else f"Tasks may still run: scancel --name={self._name} cancels them."
 
     def _cancel_all(self, name: str) -> bool:
         """Cancel all tasks of a name, and wait for their end. Whether they are known to have ended.
@@ -185,7 +207,7 @@ class Campaign:
         end = time.monotonic() + _END_SECONDS
         jobs.cancel(name=name)
         while not (ended := jobs.tasks(name) == []) and time.monotonic() < end:
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_LEAST_POLL)
         return ended
 
     def join(self, *, stopped: bool) -> None:
@@ -252,8 +274,8 @@ def drive(
                     poll = _POLL_PART * (time.monotonic() - start)
                     _wait(min(max(poll, _LEAST_POLL), _MOST_POLL), takedown.asked)
         finally:  # also if Slurm has refused the tasks of one of them
-            for campaign in running:
-                campaign.cancel()
+            for left in filter(None, [campaign.cancel() for campaign in running]):
+                remark(left)
         for campaign in campaigns:
             campaign.join(stopped=bool(running))
         return bool(running)

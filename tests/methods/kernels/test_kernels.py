@@ -63,7 +63,7 @@ def test_no_order_of_the_threads_changes_a_bit(gpu: Emulation, family: str, dtyp
         assert everything(family, a) == first
 
 
-@pytest.mark.sampled(8, slow=0)
+@pytest.mark.sampled(4, slow=4)
 @pytest.mark.parametrize(
     ("family", "name"), [(f, name) for f, names in BARRIERS.items() for name in names]
 )
