@@ -84,7 +84,7 @@ def programs() -> list[int]:
     ]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("deed", ["daemon", "program", "daemon_exit", "fork", "program_exit"])
 def test_attack_a_process_that_outlives_its_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: Path, deed: str

@@ -461,7 +461,7 @@ def test_respawns_leak_no_descriptor(
     assert max(threads) == threads[0]
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.slow
 def test_a_lock_does_not_reach_what_a_worker_starts(
     setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,7 +164,8 @@ def _walk(tab: Tab, steps: int, seed: int) -> None:
     tab.settle()
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.slow
+@pytest.mark.sampled(slow=4)
 @pytest.mark.parametrize("seed", range(6))
 def test_after_any_sequence_of_filters_the_page_is_as_a_fresh_one(
     both: Path, opened: Callable[..., Any], seed: int

@@ -67,7 +67,7 @@ ITERATE = [
 ]
 
 
-@pytest.mark.sampled(3, slow=0)
+@pytest.mark.sampled(2, slow=1)
 @pytest.mark.parametrize(("factors", "wanted", "due"), ITERATE)
 def test_the_iteration_counts_what_its_steps_take(
     gpu: Emulation, factors: tuple[Factor, ...], wanted: Wanted, due: float
@@ -364,7 +364,7 @@ def mixed() -> Iterator[None]:
     roots.forget()
 
 
-@pytest.mark.sampled(2, slow=0)
+@pytest.mark.sampled(1, slow=1)
 @pytest.mark.parametrize(
     ("forward", "backward"),
     [
