@@ -213,17 +213,19 @@ def command(
         summaries = [measure(chosen, path, **settings, gpus=slots)]
         code = summaries[0].exit_code
 
+    # A run on a cluster that was stopped before its first cell has left no table.
+    written = [summary.path for summary in summaries if on_slurm is None or summary.statuses]
     if as_json:
         output_json(
             "run",
             {
                 "complete": all(summary.complete for summary in summaries),
                 "cells_left": sum(summary.left for summary in summaries),
-                "rows": [row for s in summaries if s.statuses for row in data(s.path)],
+                "rows": [row for run in written for row in data(run)],
             },
         )
     for summary in summaries:
-        if not as_json and summary.statuses:  # a run on a cluster may have been stopped before
+        if not as_json and summary.path in written:
             output(tables(summary.path))
         if not summary.complete:
             resuming = _resuming_command()

@@ -94,6 +94,7 @@ def suite(tmp_path):
 @pytest.mark.slow
 def test_the_rows_are_those_that_were_asked_for_and_progress_is_on_stderr(suite, tmp_path, capfd):
     out = tmp_path / "run"
+    before = signal.getsignal(signal.SIGINT)
     rows = mssbench.run(suite, out=out, set={"seed": 1})
     printed = capfd.readouterr()
     assert printed.out == ""
@@ -106,7 +107,7 @@ def test_the_rows_are_those_that_were_asked_for_and_progress_is_on_stderr(suite,
     fewer = mssbench.run(str(suite), out=str(out), set={"seed": 1}, only="size == 3")
     assert "nothing left to measure" in capfd.readouterr().err
     assert fewer.equals(rows[rows["size"] == 3].reset_index(drop=True))
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_options_are_those_of_the_command(suite, tmp_path, monkeypatch):

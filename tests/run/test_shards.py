@@ -328,6 +328,9 @@ def test_the_command_measures_a_shard_into_a_folder_of_its_own(tmp_path, capsys)
     assert "only a part of its suite" in " ".join(said.split())
     assert len(table(Path("results/tiny-shard-2-of-3"))) == 4
 
+    again = called(capsys, "run", suite, "--shard", "2/3", "--python", python)
+    assert again[:2] == (0, said), "a run that is complete prints its table again"
+
 
 def test_a_dry_run_counts_the_cells_of_the_shard(tmp_path, capsys):
     suite = write_suite(tmp_path, METHODS, seeds=4)

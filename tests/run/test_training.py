@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import tomli_w
 import torch
+from helpers.runs import heed_signals
 
 from mssbench.errors import RunError, SuiteError
 from mssbench.records.measurement import Status
@@ -542,7 +543,11 @@ def test_a_run_that_was_stopped_or_killed_is_resumed_with_the_same_numbers(tmp_p
     subprocess.run([*command, "whole"], cwd=tmp_path, check=True, capture_output=True)
 
     with subprocess.Popen(
-        [*command, "cut"], cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        [*command, "cut"],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=heed_signals,
     ) as process:
         # The state is there after the first of the 40 epochs.
         while not list((tmp_path / "cut" / "cells").glob("*.pt")) and process.poll() is None:
