@@ -112,7 +112,7 @@ def command(
     if engine is Engine.SLURM:
         from mssbench.cli.train_on_slurm import train
 
-        stopped = train(
+        rows, stopped = train(
             chosen,
             folder,
             slurm,
@@ -125,8 +125,6 @@ def command(
         )
         if stopped and not (folder / TRAININGS).exists():
             raise typer.Exit(ExitCode.INTERRUPTED)
-        every, _, _ = load(folder)
-        rows = every.to_dict("records")
         code = _code_on_slurm([row["status"] for row in rows], stopped=stopped)
     else:
         with TrainingProgress(log) as progress:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -29,8 +30,10 @@ def train(
     fresh: bool,
     capture: bool,
     log: Console,
-) -> bool:
-    """Train the networks of a suite on a cluster. Whether the user has stopped it.
+) -> tuple[list[dict[str, Any]], bool]:
+    """Train the networks of a suite on a cluster.
+
+    Returns the rows of all trainings, and whether the user has stopped the run.
 
     slurm: the texts of --slurm. shards: into how many parts the networks are dealt; None if
     mssbench may choose. The other arguments are those of `run.training.run`.
@@ -67,4 +70,4 @@ def train(
         raise RunError(f"nothing was trained: {campaign.failure}")
     if campaign.failure and not stopped:
         log.print(Text(f"trainings without a result: {campaign.failure}", "yellow"), soft_wrap=True)
-    return stopped
+    return work.rows(), stopped

@@ -1,5 +1,6 @@
 """Trainings on a cluster, without a cluster and without training: the results are planted."""
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,10 @@ def test_a_crashed_training_is_tried_again_once_by_each_start(
     assert "without a result" not in said
     assert fake_slurm.shards == [[1, 2, 3]]
     planted.clear()
-    assert trained(capsys)[0] == 0
+    code, said = trained(capsys)
+    assert code == 0
+    assert "crashed" not in said, "the result of the start before is no news"
+    assert "3 of 3 tex12 seed" in said
     assert fake_slurm.shards == [[1, 2, 3], [1, 2, 3]]
 
 
@@ -113,6 +117,14 @@ def test_a_run_of_its_own_is_not_replaced(fake_slurm: FakeSlurm, capsys: Any) ->
     assert "has trainings that none of the shards in" in said
     assert fake_slurm.shards == []
     assert trained(capsys, "--fresh")[0] == 0
+
+
+def test_the_rows_are_told_as_json_as_those_of_one_run(fake_slurm: FakeSlurm, capsys: Any) -> None:
+    words = ("train", "tiny.toml", "--json")
+    code, there, _ = called(capsys, *words, "--engine", "slurm")
+    assert code == 0
+    _, here, _ = called(capsys, *words, "--out", "here")
+    assert json.loads(there) == json.loads(here)
 
 
 def test_another_suite_is_refused(fake_slurm: FakeSlurm, capsys: Any) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import tomli_w
 
 from mssbench.errors import RunError
+from mssbench.records import training_tables
 from mssbench.records.measurement import Status
 from mssbench.records.training import TrainingCell
+from mssbench.results import trainings
 from mssbench.run import exchange, training_merge
 from mssbench.run import training_folder as folders
 from mssbench.run.slurm.shards_folder import ShardsFolder
@@ -49,7 +51,7 @@ class Training:
         groups = {(cell.task, cell.seed, cell.learning_rate) for cell in suite.cells}
         self.shards = count if count is not None else min(len(groups), MOST_SHARDS)
         self._at_once, self._rest, self._watch = at_once, rest, watch
-        self._awaited: dict[TrainingCell, Path] = {}  # with the folders of their shards
+        self._awaited: dict[Path, int] = {}  # files of results, and when each was written
 
     @cached_property
     def _parts(self) -> list[TrainingSuite]:
@@ -110,19 +112,26 @@ class Training:
         return _MINUTES_EACH * (1 + ceil(most / self._at_once))
 
     def follow(self, retry: Sequence[str]) -> None:
-        """Begin to wait for the results that are missing now."""
+        """Begin to wait for missing results, and for new results of what is retried."""
         numbers = range(1, self.shards + 1)
-        self._awaited = {c: self._run(number) for number in numbers for c in self.todo(number)}
-        for number in numbers:
-            self._awaited |= dict.fromkeys(self.todo(number, retry), self._run(number))
+        files = [
+            folders.result_file(self._run(number), cell)
+            for number in numbers
+            for cell in self.todo(number, retry)
+        ]
+        self._awaited = {file: _written(file) for file in files}
 
     def news(self) -> None:
         """Tell the watcher of each training that has ended since the last call."""
-        for cell, run in list(self._awaited.items()):
-            found = folders.result(run, cell)
-            if found is not None:
-                del self._awaited[cell]
-                self._watch(cell, found)
+        for number, part in enumerate(self._parts, start=1):
+            for cell in part.cells:
+                file = folders.result_file(self._run(number), cell)
+                if file not in self._awaited or _written(file) == self._awaited[file]:
+                    continue
+                found = folders.result(self._run(number), cell)
+                if found is not None:
+                    del self._awaited[file]
+                    self._watch(cell, found)
 
     def join(self, reasons: Mapping[int, str]) -> bool:  # noqa: ARG002  (tables have no place for it)
         """Join the shards into the folder of the run, in place of what is there.
@@ -140,3 +149,19 @@ class Training:
         training_merge.join(present, new)
         exchange.put_in_place(new, self.out)
         return True
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of the joined trainings, as `run.training.run` returns them."""
+        results = {cell.cell_id: folders.result(self.out, cell) for cell in self.suite.cells}
+        rows: list[dict[str, Any]] = training_tables.tables(self.suite.cells, results)[
+            trainings.TRAININGS
+        ].rows
+        return rows
+
+
+def _written(file: Path) -> int:
+    """Return when a file was last replaced, in nanoseconds; 0 if it is not there."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
